@@ -1,0 +1,291 @@
+/**
+ * Group commit: many publishes, few scripts.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { Fault } from "./errors.ts";
+import type { Appended } from "./log.ts";
+import type { Publish } from "./message.ts";
+import { newEpoch } from "./position.ts";
+import type { Connection } from "./redis.ts";
+import { toLogFault } from "./redis_faults.ts";
+import { APPEND, run } from "./redis_scripts.ts";
+
+/** How long a publish may take, queueing included (contract §1.2: bounded time). */
+export const APPEND_TIMEOUT_MS = 2000;
+/** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
+const SCRIPTS_MAX = 2;
+/** Most publishes of one script, and most bytes: Redis serves nobody else while it runs. */
+const GROUP_MAX = 128;
+const GROUP_BYTES_MAX = 1 << 20;
+/** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
+const WAITING_MAX = 10_000;
+const WAITING_BYTES_MAX = 64 << 20;
+
+/** Where things are in Redis, and how long they are kept. */
+export interface AppenderOptions {
+  readonly connection: Connection;
+  readonly keys: Keys;
+  readonly historySize: number;
+  readonly historySeconds: number;
+  readonly idempotencySeconds: number;
+  /** Roughly how many entries the log keeps: how far a reader may be behind. */
+  readonly logLength: number;
+}
+
+/** The names of our Redis keys. */
+export interface Keys {
+  readonly log: string;
+  readonly epoch: string;
+  history(room: string): string;
+  idempotency(key: string): string;
+}
+
+interface Waiting {
+  readonly publish: Publish;
+  readonly bytes: number;
+  readonly expires: number;
+  settle: ((outcomes: Appended[]) => void) | undefined;
+}
+
+/** Appends publishes to the log on Redis, in the order they came, many to a script when many come at once. */
+export class Appender {
+  readonly #options: AppenderOptions;
+  readonly #queue: Waiting[] = [];
+  /** Everything not yet settled or still on its way to Redis, oldest first. */
+  readonly #pending = new Set<Waiting>();
+  readonly #sweep: ReturnType<typeof setInterval>;
+  #scripts = 0;
+  #bytes = 0;
+  /** Redis' clock less ours, in ms; undefined until Redis has said. */
+  #clockSkewMs: number | undefined;
+
+  /** Starts the clock that answers publishes that take too long. */
+  constructor(options: AppenderOptions) {
+    this.#options = options;
+    this.#sweep = setInterval(() => this.#expire(), 100);
+  }
+
+  /** Learns what time it is on Redis. */
+  set redisNow(now: number) {
+    this.#clockSkewMs = now - performance.now();
+  }
+
+  /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
+  append(publish: Publish): Promise<Appended[]> {
+    const bytes = publish.json.length;
+    if (
+      this.#pending.size >= WAITING_MAX ||
+      this.#bytes + bytes > WAITING_BYTES_MAX
+    ) {
+      return Promise.resolve(
+        refuse(
+          publish,
+          new Fault(
+            "overloaded",
+            "Cannot publish: too many publishes wait for Redis; try again later",
+          ),
+        ),
+      );
+    }
+    return new Promise((settle) => {
+      const waiting: Waiting = {
+        publish,
+        bytes,
+        expires: performance.now() + APPEND_TIMEOUT_MS,
+        settle,
+      };
+      this.#bytes += bytes;
+      this.#pending.add(waiting);
+      this.#queue.push(waiting);
+      // Those that come in the same turn of the event loop go together.
+      if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
+    });
+  }
+
+  /** Refuses what waits. */
+  close(): void {
+    clearInterval(this.#sweep);
+    const fault = new Fault(
+      "draining",
+      "Cannot publish: this node is stopping; publish on another",
+    );
+    for (const waiting of this.#pending) {
+      settle(waiting, refuse(waiting.publish, fault));
+    }
+    this.#queue.length = 0;
+  }
+
+  #pump(): void {
+    const client = this.#options.connection.client;
+    while (
+      client !== undefined && this.#queue.length > 0 &&
+      this.#scripts < SCRIPTS_MAX
+    ) {
+      const group: Waiting[] = [];
+      let bytes = 0;
+      for (const waiting of this.#queue) {
+        if (
+          group.length === GROUP_MAX ||
+          (bytes += waiting.bytes) > GROUP_BYTES_MAX && group.length > 0
+        ) break;
+        group.push(waiting);
+      }
+      this.#queue.splice(0, group.length);
+      this.#scripts++;
+      this.#send(group).finally(() => {
+        this.#scripts--;
+        this.#pump();
+      });
+    }
+  }
+
+  /** Sends a group, and settles every publish of it, whatever comes. */
+  async #send(group: Waiting[]): Promise<void> {
+    try {
+      const client = this.#options.connection.client;
+      if (client === undefined) throw new Error("not connected");
+      const [keys, args] = this.#arguments(group);
+      const [now, ...answers] = await run(client, APPEND, keys, args) as [
+        number,
+        ...(string[] | "late")[],
+      ];
+      this.redisNow = Number(now);
+      if (answers[0] === "late") return this.#again(group);
+      group.forEach((waiting, index) =>
+        settle(waiting, outcomes(waiting.publish, answers[index] as string[]))
+      );
+    } catch (error) {
+      const fault = toLogFault(error, "publish");
+      // A demoted master stays reachable: only a new connection finds the new one.
+      if (fault.code === "log_read_only") this.#options.connection.reset();
+      for (const waiting of group) {
+        settle(waiting, refuse(waiting.publish, fault));
+      }
+    } finally {
+      for (const waiting of group) this.#forget(waiting);
+    }
+  }
+
+  /** Redis says it is too late although it is not: its clock has moved. Now we know by how much. */
+  #again(group: Waiting[]): void {
+    const now = performance.now();
+    for (const waiting of group.toReversed()) {
+      if (waiting.settle === undefined || waiting.expires <= now) continue;
+      const { settle, ...rest } = waiting;
+      const again = { ...rest, settle };
+      waiting.settle = undefined;
+      this.#bytes += again.bytes;
+      this.#pending.add(again);
+      this.#queue.unshift(again);
+    }
+  }
+
+  #arguments(group: readonly Waiting[]): [keys: string[], args: string[]] {
+    const { keys, logLength, historySize, historySeconds, idempotencySeconds } =
+      this.#options;
+    const expires = group.reduce(
+      (least, waiting) => Math.min(least, waiting.expires),
+      Infinity,
+    );
+    const late = this.#clockSkewMs === undefined
+      ? Number.MAX_SAFE_INTEGER
+      : Math.ceil(expires + this.#clockSkewMs);
+    const names = [keys.log, keys.epoch];
+    const args = [
+      newEpoch(),
+      late,
+      logLength,
+      historySize + 1,
+      historySeconds,
+      idempotencySeconds,
+      group.length,
+    ]
+      .map(String);
+    for (const { publish } of group) {
+      const { key, rooms, json } = publish;
+      if (key !== undefined) names.push(keys.idempotency(key));
+      args.push(
+        key === undefined ? "" : fingerprint(publish),
+        json,
+        String(rooms.length),
+      );
+      for (const room of rooms) {
+        names.push(keys.history(room));
+        args.push(room);
+      }
+    }
+    return [names, args];
+  }
+
+  #expire(): void {
+    this.#pump();
+    const now = performance.now();
+    for (const waiting of this.#pending) {
+      if (waiting.expires > now) break;
+      const why = this.#options.connection.client === undefined
+        ? this.#options.connection.why
+        : undefined;
+      const fault = toLogFault(
+        why ?? new Fault("log_timeout", TOO_LATE),
+        "publish",
+      );
+      settle(waiting, refuse(waiting.publish, fault));
+      const index = this.#queue.indexOf(waiting);
+      if (index >= 0) {
+        this.#queue.splice(index, 1);
+        this.#forget(waiting);
+      }
+    }
+  }
+
+  #forget(waiting: Waiting): void {
+    if (this.#pending.delete(waiting)) this.#bytes -= waiting.bytes;
+  }
+}
+
+const TOO_LATE =
+  `Cannot publish: Redis has not answered in ${APPEND_TIMEOUT_MS} ms; ` +
+  "try again later, with the same idempotency key";
+
+function settle(waiting: Waiting, outcomes: Appended[]): void {
+  waiting.settle?.(outcomes);
+  waiting.settle = undefined;
+}
+
+/** The same refusal for every room of a publish. */
+export function refuse(publish: Publish, error: Fault): Appended[] {
+  return publish.rooms.map((room) => ({ room, error }));
+}
+
+/** What a publish with a key is recognised by: another body with the same key is a mistake of the publisher. */
+export function fingerprint({ rooms, json }: Publish): string {
+  return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
+    "base64url",
+  ).slice(0, 22);
+}
+
+/** The refusal of a key that came with another body before. */
+export function keyReused(): Fault {
+  return new Fault(
+    "key_reused",
+    "Cannot publish: the idempotency key was used with another message or room; use a new key",
+  );
+}
+
+function outcomes({ rooms }: Publish, results: readonly string[]): Appended[] {
+  return rooms.map((room, index) => {
+    const result = results[index] ?? "!no answer";
+    switch (result[0]) {
+      case "!":
+        return { room, error: toLogFault(result.slice(1), "publish") };
+      case "~":
+        return { room, error: keyReused() };
+      case "=":
+        return { room, id: result.slice(1), duplicate: true };
+      default:
+        return { room, id: result, duplicate: false };
+    }
+  });
+}

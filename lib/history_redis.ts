@@ -1,0 +1,103 @@
+/**
+ * A room's history on Redis.
+ *
+ * @module
+ */
+import type { Keys } from "./appender.ts";
+import type { Entry, HistoryRange, Page } from "./log.ts";
+import { compareIds, formatPosition, ID_ZERO } from "./position.ts";
+import type { RedisClient } from "./redis.ts";
+import { HISTORY, run } from "./redis_scripts.ts";
+
+/** How much of a room is shown. */
+export interface HistoryLimits {
+  readonly historySize: number;
+  readonly historySeconds: number;
+}
+
+type Answer = [
+  now: number,
+  epoch: string,
+  began: string,
+  logLast: string,
+  entries: [id: string, fields: string[]][],
+  length: number,
+  added: number,
+  oldest: string,
+  cleared: string,
+];
+
+/**
+ * Reads one page. What is shown of a room are its newest `historySize` messages of the last `historySeconds`.
+ */
+export async function readHistory(
+  client: RedisClient,
+  keys: Keys,
+  room: string,
+  { since, order, limit }: HistoryRange,
+  { historySize, historySeconds }: HistoryLimits,
+): Promise<Page> {
+  const reply = await run(client, HISTORY, [
+    keys.log,
+    keys.epoch,
+    keys.history(room),
+  ], [
+    order,
+    since?.id ?? "",
+    // One more tells whether there is more, and one may be the hidden one that marks the cut.
+    String(limit + 2),
+    String(historySize + 1),
+    String(historySeconds * 1000),
+  ]) as Answer;
+  const [now, epoch, began, logLast, raw, length, added, oldest, cleared] =
+    reply;
+  const aged = before(`${Math.max(1, now - historySeconds * 1000)}-0`);
+  const full = length > historySize;
+  const trimmed = full ? oldest : added > length ? before(oldest) : ID_ZERO;
+  const hidden = length > 0 && compareIds(oldest, aged) <= 0 ? aged : ID_ZERO;
+  const cut = [cleared, trimmed, hidden].reduce((a, b) =>
+    compareIds(a, b) < 0 ? b : a
+  );
+
+  const shown = full ? raw.filter(([id]) => id !== oldest) : raw;
+  const messages: Entry[] = shown.slice(0, limit).map(([id, fields]) => ({
+    id,
+    room,
+    json: fields[1] ?? "null",
+  }));
+  const more = shown.length > limit;
+  const position = formatPosition(
+    epoch,
+    order === "asc" && more ? messages.at(-1)?.id ?? logLast : logLast,
+  );
+  const known = since === undefined || isWithin(since, { epoch, logLast });
+  if (order === "desc") {
+    return { messages, position, complete: known && (more || cut === ID_ZERO) };
+  }
+  if (since === undefined) {
+    return { messages, position, complete: cut === ID_ZERO };
+  }
+  // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
+  const provable = compareIds(since.id, aged) >= 0 ||
+    compareIds(began, aged) > 0 ||
+    (length > 0 && compareIds(oldest, since.id) <= 0);
+  return {
+    messages,
+    position,
+    complete: known && provable && compareIds(since.id, cut) >= 0,
+  };
+}
+
+function isWithin(
+  since: { epoch: string | undefined; id: string },
+  log: { epoch: string; logLast: string },
+): boolean {
+  return (since.epoch === undefined || since.epoch === log.epoch) &&
+    compareIds(since.id, log.logLast) <= 0;
+}
+
+/** The last id before `id`. */
+function before(id: string): string {
+  const [ms = 0, seq = 0] = id.split("-").map(Number);
+  return seq > 0 ? `${ms}-${seq - 1}` : `${ms - 1}-999999999999999`;
+}

@@ -1,0 +1,69 @@
+/**
+ * The log: everything enters by one append, everything leaves by reading it in order.
+ *
+ * @module
+ */
+import type { Fault } from "./errors.ts";
+import type { Publish } from "./message.ts";
+
+/** A message in the log. */
+export interface Entry {
+  /** `<milliseconds>-<sequence>`, rising along the log. */
+  readonly id: string;
+  readonly room: string;
+  /** The message as JSON text. */
+  readonly json: string;
+}
+
+/** What became of a publish in one room: its id, or why it is not in the log. */
+export type Appended =
+  | { readonly room: string; readonly id: string; readonly duplicate: boolean }
+  | { readonly room: string; readonly error: Fault };
+
+/** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
+export interface Reader {
+  /** Some messages, in order. */
+  entries(entries: readonly Entry[]): void;
+  /**
+   * Continuity ended here, in every room: the log was emptied or went back in time (`epoch`), or was trimmed
+   * before this node had read it (`trimmed`). `id` is where it goes on; `since` the position of the last message
+   * before.
+   */
+  gap(reason: "epoch" | "trimmed", id: string, since: string): void;
+}
+
+/** A page of a room's history. */
+export interface Page {
+  readonly messages: readonly Entry[];
+  /** From where to go on towards newer messages. */
+  readonly position: string;
+  /** Whether the page holds every message of the room in the range it covers. */
+  readonly complete: boolean;
+}
+
+/** What part of a room's history to read. */
+export interface HistoryRange {
+  /** Exclusive end to start from; undefined: the oldest that is kept (`asc`) or the newest (`desc`). */
+  readonly since: { epoch: string | undefined; id: string } | undefined;
+  readonly order: "asc" | "desc";
+  readonly limit: number;
+}
+
+/** The log, embedded or on Redis: the same promises, shown by the same tests. */
+export interface Log {
+  /**
+   * Appends to each room of `publish`, in order, and answers once that is done, in bounded time. The answer has one
+   * outcome a room, in the order named. Never rejects: what went wrong is an outcome.
+   */
+  append(publish: Publish): Promise<Appended[]>;
+  /** Whether a publish would now reach the log and come back to this node's reader. Rejects with why not. */
+  probe(): Promise<void>;
+  /** Reads a room's history. @throws {Fault} `log_…` */
+  history(room: string, range: HistoryRange): Promise<Page>;
+  /** Forgets a room's history; connected clients are not concerned. @throws {Fault} `log_…` */
+  clearHistory(room: string): Promise<void>;
+  /** Why messages may be lost with the log, each once; empty where nothing is known. */
+  warnings(): readonly string[];
+  /** Ends it; publishes under way are answered first, or refused. */
+  close(): Promise<void>;
+}

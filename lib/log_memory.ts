@@ -1,0 +1,253 @@
+/**
+ * The embedded log: the same promises as on Redis, for one node, for as long as the process lives.
+ *
+ * @module
+ */
+import { fingerprint, keyReused } from "./appender.ts";
+import type {
+  Appended,
+  Entry,
+  HistoryRange,
+  Log,
+  Page,
+  Reader,
+} from "./log.ts";
+import type { Publish } from "./message.ts";
+import {
+  atOf,
+  compareIds,
+  formatPosition,
+  ID_ZERO,
+  newEpoch,
+} from "./position.ts";
+
+/** Most bytes of history, of all rooms together (2 bytes a UTF-16 unit); at the bound the oldest message goes. */
+const BYTES_MAX = 256 << 20;
+/** What a message costs besides its text, roughly. */
+const ENTRY_BYTES = 200;
+/** Most idempotency keys; at the bound the oldest is forgotten. */
+const KEYS_MAX = 1_000_000;
+
+/** What a {@linkcode MemoryLog} is made of. */
+export interface MemoryLogOptions {
+  readonly historySize: number;
+  readonly historySeconds: number;
+  readonly idempotencySeconds: number;
+  readonly reader: Reader;
+}
+
+/** A room's history: a list that is cut at its front. */
+class History {
+  #entries: Entry[] = [];
+  #start = 0;
+  /** The newest id that is no longer kept. */
+  cut = ID_ZERO;
+
+  get size(): number {
+    return this.#entries.length - this.#start;
+  }
+
+  get oldest(): Entry | undefined {
+    return this.#entries[this.#start];
+  }
+
+  get entries(): readonly Entry[] {
+    return this.#entries.slice(this.#start);
+  }
+
+  push(entry: Entry): void {
+    this.#entries.push(entry);
+  }
+
+  /** Takes the oldest away; answers how many bytes that frees. */
+  shift(): number {
+    const entry = this.oldest;
+    if (entry === undefined) return 0;
+    this.cut = entry.id;
+    this.#start++;
+    // Moved in steps, so that a full room does not move all its entries at every message.
+    if (this.#start > 64 && this.#start * 2 > this.#entries.length) {
+      this.#entries = this.#entries.slice(this.#start);
+      this.#start = 0;
+    }
+    return sizeOf(entry);
+  }
+}
+
+interface Remembered {
+  readonly fingerprint: string;
+  readonly ids: readonly string[];
+  readonly expires: number;
+}
+
+/** The log in this process' memory. */
+export class MemoryLog implements Log {
+  readonly #options: MemoryLogOptions;
+  readonly #epoch = newEpoch();
+  /** Rooms, the one published to longest ago first. */
+  readonly #rooms = new Map<string, History>();
+  /** Keys, the one first used longest ago first. */
+  readonly #keys = new Map<string, Remembered>();
+  #bytes = 0;
+  #last = ID_ZERO;
+  /** The newest id cut from a room that is no longer in `#rooms`. */
+  #forgotten = ID_ZERO;
+
+  /** Makes an empty log. */
+  constructor(options: MemoryLogOptions) {
+    this.#options = options;
+  }
+
+  append(publish: Publish): Promise<Appended[]> {
+    return Promise.resolve(this.#append(publish));
+  }
+
+  probe(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  history(name: string, { since, order, limit }: HistoryRange): Promise<Page> {
+    const room = this.#rooms.get(name);
+    if (room !== undefined) this.#age(room);
+    const cut = room?.cut ?? ID_ZERO;
+    const from = since?.id ?? ID_ZERO;
+    const side = order === "asc" ? 1 : -1;
+    const range = (room?.entries ?? []).filter(({ id }) =>
+      since === undefined || compareIds(id, from) * side > 0
+    );
+    const more = range.length > limit;
+    const messages = order === "asc"
+      ? range.slice(0, limit)
+      : range.slice(-limit).reverse();
+    const end = order === "asc" && more
+      ? messages.at(-1)?.id ?? this.#last
+      : this.#last;
+    const known = since === undefined ||
+      ((since.epoch === undefined || since.epoch === this.#epoch) &&
+        compareIds(from, this.#last) <= 0);
+    return Promise.resolve({
+      messages,
+      position: formatPosition(this.#epoch, end),
+      complete: known &&
+        (order === "asc"
+          ? compareIds(from, cut) >= 0 &&
+            (since === undefined || this.#isProvable(from, room))
+          : more || cut === ID_ZERO),
+    });
+  }
+
+  /** Whether the room cannot have had messages after `from` that went away with all the room. */
+  #isProvable(from: string, room: History | undefined): boolean {
+    const oldest = room?.oldest;
+    return compareIds(from, this.#forgotten) >= 0 ||
+      (oldest !== undefined && compareIds(oldest.id, from) <= 0);
+  }
+
+  clearHistory(name: string): Promise<void> {
+    const room = this.#rooms.get(name);
+    while (room !== undefined && room.size > 0) this.#bytes -= room.shift();
+    return Promise.resolve();
+  }
+
+  warnings(): readonly string[] {
+    return [];
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #append(publish: Publish): Appended[] {
+    const { key, rooms, json } = publish;
+    const print = key === undefined ? "" : fingerprint(publish);
+    const known = key === undefined ? undefined : this.#recall(key);
+    if (known !== undefined) {
+      return rooms.map((room, index) =>
+        known.fingerprint === print
+          ? { room, id: known.ids[index] ?? ID_ZERO, duplicate: true }
+          : { room, error: keyReused() }
+      );
+    }
+    const entries = rooms.map((room) =>
+      this.#add({ id: this.#nextId(), room, json })
+    );
+    if (key !== undefined) {
+      this.#remember(
+        key,
+        print,
+        entries.map(({ id }) => id),
+      );
+    }
+    this.#options.reader.entries(entries);
+    return entries.map(({ room, id }) => ({ room, id, duplicate: false }));
+  }
+
+  #add(entry: Entry): Entry {
+    const room = this.#rooms.get(entry.room) ?? new History();
+    this.#rooms.delete(entry.room);
+    this.#rooms.set(entry.room, room);
+    room.push(entry);
+    this.#bytes += sizeOf(entry);
+    if (room.size > this.#options.historySize) this.#bytes -= room.shift();
+    this.#tidy();
+    return entry;
+  }
+
+  /** Keeps the bound on bytes, and forgets rooms that have nothing left to say. */
+  #tidy(): void {
+    for (const [name, idlest] of this.#rooms) {
+      this.#age(idlest);
+      while (this.#bytes > BYTES_MAX && idlest.size > 0) {
+        this.#bytes -= idlest.shift();
+      }
+      const forgettable = idlest.size === 0 &&
+        (this.#bytes > BYTES_MAX ||
+          atOf(idlest.cut) < Date.now() - this.#options.historySeconds * 1000);
+      if (!forgettable) break;
+      if (compareIds(idlest.cut, this.#forgotten) > 0) {
+        this.#forgotten = idlest.cut;
+      }
+      this.#rooms.delete(name);
+    }
+  }
+
+  /** Takes away what is older than a history may be. */
+  #age(room: History): void {
+    const oldest = Date.now() - this.#options.historySeconds * 1000;
+    while (room.oldest !== undefined && atOf(room.oldest.id) < oldest) {
+      this.#bytes -= room.shift();
+    }
+  }
+
+  /** Rising whatever the clock does, as Redis' ids are. */
+  #nextId(): string {
+    const now = Date.now();
+    const [ms = 0, seq = 0] = this.#last.split("-").map(Number);
+    return this.#last = now > ms ? `${now}-0` : `${ms}-${seq + 1}`;
+  }
+
+  #recall(key: string): Remembered | undefined {
+    const known = this.#keys.get(key);
+    return known !== undefined && known.expires > performance.now()
+      ? known
+      : undefined;
+  }
+
+  #remember(key: string, fingerprint: string, ids: string[]): void {
+    this.#keys.delete(key);
+    const now = performance.now();
+    this.#keys.set(key, {
+      fingerprint,
+      ids,
+      expires: now + this.#options.idempotencySeconds * 1000,
+    });
+    for (const [oldest, { expires }] of this.#keys) {
+      if (expires > now && this.#keys.size <= KEYS_MAX) break;
+      this.#keys.delete(oldest);
+    }
+  }
+}
+
+function sizeOf(entry: Entry): number {
+  return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
+}

@@ -1,0 +1,399 @@
+/**
+ * The log on Redis: one stream that every node reads, one a room for its history.
+ *
+ * @module
+ */
+import { Appender, type Keys } from "./appender.ts";
+import { deadline, DeadlineError, pause } from "./deadline.ts";
+import { Fault } from "./errors.ts";
+import { readHistory } from "./history_redis.ts";
+import type {
+  Appended,
+  Entry,
+  HistoryRange,
+  Log,
+  Page,
+  Reader,
+} from "./log.ts";
+import type { Publish } from "./message.ts";
+import type { Observe } from "./observer.ts";
+import { compareIds, formatPosition, ID_ZERO, newEpoch } from "./position.ts";
+import { Connection, type RedisClient } from "./redis.ts";
+import { toLogFault } from "./redis_faults.ts";
+import { CHECK, CLEAR, run } from "./redis_scripts.ts";
+
+/** Entries the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
+const LOG_LENGTH = 100_000;
+/** Entries of one read. */
+const READ_COUNT = 256;
+/** How long Redis may hold a read that finds nothing, and how much longer we wait for it. */
+const READ_BLOCK_MS = 1000;
+const READ_GRACE_MS = 1500;
+/** How often, at most, the reader makes sure that the log is still the one it knows. */
+const CHECK_INTERVAL_MS = 1000;
+/** Longest pause after a read that failed; half of it is chance. */
+const BACKOFF_MS_MAX = 1000;
+/** How long a probe may take: `/readyz` answers within 300 ms whatever is broken. */
+const PROBE_TIMEOUT_MS = 250;
+/** An answer of a probe is good for this long, however often it is asked for. */
+const PROBE_FRESH_MS = 200;
+/** How long any other command may take. */
+const COMMAND_TIMEOUT_MS = 2000;
+
+/** What a {@linkcode RedisLog} is made of. */
+export interface RedisLogOptions {
+  readonly url: string;
+  /** Prefix of every key. */
+  readonly keyPrefix: string;
+  readonly historySize: number;
+  readonly historySeconds: number;
+  readonly idempotencySeconds: number;
+  readonly reader: Reader;
+  /** Takes entries of the Socket.IO adapter, one by one, in order with the messages. */
+  readonly cluster?: (
+    fields: Readonly<Record<string, string>>,
+    id: string,
+  ) => void;
+  readonly observe: Observe;
+}
+
+/** The names of our keys: all with the prefix, all on one slot of a cluster. */
+export function keysOf(prefix: string): Keys {
+  const base = `${prefix}:{${prefix}}:`;
+  return {
+    log: `${base}log`,
+    epoch: `${base}epoch`,
+    history: (room) => `${base}history:${room}`,
+    idempotency: (key) => `${base}key:${key}`,
+  };
+}
+
+type RawEntry = [id: string, fields: string[] | null];
+
+/**
+ * The log on Redis. Two connections: one for commands, one that waits for entries. Reading owns its place in the log,
+ * its deadline and its pauses; nothing that Redis does or says makes it spin, stop or skip unnoticed.
+ */
+export class RedisLog implements Log {
+  readonly #options: RedisLogOptions;
+  readonly #keys: Keys;
+  readonly #commands: Connection;
+  readonly #reading: Connection;
+  readonly #appender: Appender;
+  readonly #closing = new AbortController();
+  readonly #finished: Promise<void>;
+  readonly #probes = new Map<string, () => void>();
+  #probe: { at: number; outcome: Promise<void> } | undefined;
+  #warnings: readonly string[] = [];
+  #epoch = "";
+  #offset = ID_ZERO;
+  /** Whether an entry with the id of `#offset` was seen, so that it must be there or trimmed. */
+  #seen = false;
+  #checkedAt = 0;
+
+  /** Starts connecting and reading, and goes on until {@linkcode RedisLog.close}. */
+  constructor(options: RedisLogOptions) {
+    this.#options = options;
+    this.#keys = keysOf(options.keyPrefix);
+    const { url, observe } = options;
+    this.#commands = new Connection({
+      url,
+      name: "commands",
+      observe,
+      prepare: (client) => this.#inspect(client),
+    });
+    this.#reading = new Connection({ url, name: "reader", observe });
+    this.#appender = new Appender({
+      ...options,
+      connection: this.#commands,
+      keys: this.#keys,
+      logLength: LOG_LENGTH,
+    });
+    this.#finished = this.#read();
+  }
+
+  /** The connection for commands. */
+  get commands(): Connection {
+    return this.#commands;
+  }
+
+  /** The name of the log's stream. */
+  get stream(): string {
+    return this.#keys.log;
+  }
+
+  append(publish: Publish): Promise<Appended[]> {
+    return this.#appender.append(publish);
+  }
+
+  probe(): Promise<void> {
+    const now = performance.now();
+    if (this.#probe === undefined || now - this.#probe.at > PROBE_FRESH_MS) {
+      // One that is still under way is shared: however many ask, one entry is written.
+      const probe = {
+        at: Infinity,
+        outcome: this.#runProbe().finally(() => probe.at = performance.now()),
+      };
+      this.#probe = probe;
+      probe.outcome.catch(() => {});
+    }
+    return this.#probe.outcome;
+  }
+
+  async history(room: string, range: HistoryRange): Promise<Page> {
+    return await this.#command((client) =>
+      readHistory(client, this.#keys, room, range, this.#options)
+    );
+  }
+
+  async clearHistory(room: string): Promise<void> {
+    await this.#command((client) =>
+      run(client, CLEAR, [this.#keys.history(room)], [])
+    );
+  }
+
+  warnings(): readonly string[] {
+    return this.#warnings;
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#appender.close();
+    await Promise.all([this.#commands.close(), this.#reading.close()]);
+    await this.#finished;
+  }
+
+  async #command<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+    try {
+      const client = this.#commands.client;
+      if (client === undefined) {
+        throw this.#commands.why ?? new Error("not connected");
+      }
+      return await deadline(command(client), COMMAND_TIMEOUT_MS, "reading");
+    } catch (error) {
+      throw toLogFault(error, "read the log");
+    }
+  }
+
+  async #runProbe(): Promise<void> {
+    if (
+      this.#commands.client === undefined || this.#reading.client === undefined
+    ) {
+      throw toLogFault(
+        this.#commands.why ?? this.#reading.why ?? new Error("not connected"),
+        "reach the log",
+      );
+    }
+    const nonce = crypto.randomUUID();
+    const back = new Promise<void>((resolve) =>
+      this.#probes.set(nonce, resolve)
+    );
+    try {
+      // An append that fails shows in that nothing comes back.
+      await deadline(
+        Promise.all([back, this.append({ rooms: [], json: nonce })]),
+        PROBE_TIMEOUT_MS,
+        "a probe",
+      );
+    } catch {
+      throw new Fault(
+        "log_timeout",
+        "Cannot reach the log: what was written has not come back; look at Redis",
+      );
+    } finally {
+      this.#probes.delete(nonce);
+    }
+  }
+
+  /** Says what can lose messages, each time it turns out, which is once a cause. */
+  async #inspect(client: RedisClient): Promise<void> {
+    const info = await client.sendCommand(["INFO"]).then(String, () => "");
+    const warnings = [];
+    if (/^aof_enabled:0/m.test(info)) {
+      warnings.push(
+        "Redis keeps no append-only file: what was acknowledged since its last snapshot is lost when it stops; " +
+          "set appendonly yes",
+      );
+    }
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";
+    if (policy !== "noeviction") {
+      warnings.push(
+        `Redis may evict our keys when its memory is full (maxmemory-policy ${policy}): messages can vanish; ` +
+          "set maxmemory-policy noeviction",
+      );
+    }
+    for (const why of warnings) {
+      if (!this.#warnings.includes(why)) {
+        this.#options.observe({ kind: "redis_unsafe", why });
+      }
+    }
+    this.#warnings = warnings;
+  }
+
+  async #read(): Promise<void> {
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted;) {
+      const client = this.#reading.client;
+      try {
+        if (client === undefined) await this.#reading.connected;
+        else await this.#readOnce(client);
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof DeadlineError) this.#reading.reset();
+        if (failures++ === 0) {
+          this.#options.observe({
+            kind: "error",
+            where: "reading the log",
+            error,
+          });
+        }
+        await pause(
+          Math.min(50 * 2 ** failures, BACKOFF_MS_MAX) *
+            (0.5 + Math.random() / 2),
+          signal,
+        );
+      }
+    }
+  }
+
+  async #readOnce(client: RedisClient): Promise<void> {
+    if (this.#epoch === "") await this.#check(client, this.#offset);
+    const before = this.#offset;
+    const reply = await deadline(
+      client.sendCommand(
+        [
+          "XREAD",
+          "COUNT",
+          `${READ_COUNT}`,
+          "BLOCK",
+          `${READ_BLOCK_MS}`,
+          "STREAMS",
+          this.#keys.log,
+          before,
+        ],
+      ) as Promise<[[string, RawEntry[]]] | null>,
+      READ_BLOCK_MS + READ_GRACE_MS,
+      "reading the log",
+    );
+    const entries = reply?.[0][1] ?? [];
+    // Looked at after the read: an id that is still there now was there then, so nothing after it had been trimmed.
+    const due = entries.length === READ_COUNT ||
+      performance.now() - this.#checkedAt > CHECK_INTERVAL_MS;
+    if (due && !await this.#check(client, before)) return;
+    this.#take(entries);
+  }
+
+  /**
+   * Makes sure that the log is the one we know and holds what we have read.
+   * Answers whether what was read after `offset` counts.
+   */
+  async #check(client: RedisClient, offset: string): Promise<boolean> {
+    const reply = await deadline(
+      run(client, CHECK, [this.#keys.log, this.#keys.epoch], [
+        newEpoch(),
+        this.#epoch,
+        offset,
+        this.#seen ? "1" : "",
+      ]),
+      READ_GRACE_MS,
+      "checking the log",
+    );
+    const [now, epoch, began, last, cut] = reply as [
+      number,
+      string,
+      string,
+      string,
+      string,
+    ];
+    this.#appender.redisNow = Number(now);
+    this.#checkedAt = performance.now();
+    if (this.#epoch === "") {
+      this.#epoch = epoch;
+      this.#offset = last;
+      return true;
+    }
+    // A new epoch further on in the log is met there, in order with the messages around it.
+    if (epoch !== this.#epoch && compareIds(began, offset) <= 0) {
+      this.#begin(epoch, began);
+      return false;
+    }
+    if (cut === "1" && epoch === this.#epoch) {
+      this.#options.observe({ kind: "log_cut", after: offset });
+      this.#options.reader.gap(
+        "trimmed",
+        offset,
+        formatPosition(epoch, offset),
+      );
+    }
+    return true;
+  }
+
+  #begin(epoch: string, id: string): void {
+    const since = formatPosition(this.#epoch, this.#offset);
+    this.#epoch = epoch;
+    this.#offset = id;
+    this.#seen = true;
+    this.#options.observe({ kind: "epoch_changed", epoch });
+    this.#options.reader.gap("epoch", id, since);
+  }
+
+  #take(raw: readonly RawEntry[]): void {
+    let entries: Entry[] = [];
+    const flush = (): void => {
+      if (entries.length > 0) this.#options.reader.entries(entries);
+      entries = [];
+    };
+    for (const [id, list] of raw) {
+      try {
+        const fields = Object.fromEntries(pairs(list ?? []));
+        if (fields.room !== undefined) entries.push(toEntry(id, fields));
+        else {
+          flush();
+          this.#takeOther(id, fields);
+        }
+      } catch (error) {
+        this.#options.observe({
+          kind: "entry_skipped",
+          id,
+          why: String(error),
+        });
+      }
+      this.#offset = id;
+      this.#seen = true;
+    }
+    flush();
+  }
+
+  #takeOther(id: string, fields: Readonly<Record<string, string>>): void {
+    if (fields.probe !== undefined) this.#probes.get(fields.probe)?.();
+    else if (fields.epoch !== undefined) {
+      if (fields.epoch !== this.#epoch) this.#begin(fields.epoch, id);
+    } else if (
+      fields.nsp !== undefined && this.#options.cluster !== undefined
+    ) this.#options.cluster(fields, id);
+    else {throw new TypeError(
+        "Cannot read the entry: it is of no kind that we know",
+      );}
+  }
+}
+
+function pairs(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let i = 0; i + 1 < list.length; i += 2) {
+    pairs.push([list[i] ?? "", list[i + 1] ?? ""]);
+  }
+  return pairs;
+}
+
+/**
+ * Reads a message's entry. The JSON is checked although we wrote it: anybody who can write to Redis can write an
+ * entry, and broken JSON would cut every client of the room off, again at every recovery.
+ */
+function toEntry(
+  id: string,
+  { room = "", message = "" }: Readonly<Record<string, string>>,
+): Entry {
+  JSON.parse(message);
+  return { id, room, json: message };
+}

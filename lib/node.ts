@@ -1,0 +1,94 @@
+/**
+ * One node: the log, the bridge, the clients, joined.
+ *
+ * @module
+ */
+import { Bridge } from "./bridge.ts";
+import { type Cluster, createCluster } from "./cluster.ts";
+import type { Config } from "./config.ts";
+import { FanOut } from "./fanout.ts";
+import type { Log, Reader } from "./log.ts";
+import { MemoryLog } from "./log_memory.ts";
+import { RedisLog } from "./log_redis.ts";
+import type { Observe } from "./observer.ts";
+import { allowOrigins, type OriginAllowed } from "./origins.ts";
+import { Connection } from "./redis.ts";
+import { Sockets } from "./sockets.ts";
+
+/** The parts that HTTP is joined to. */
+export interface Node {
+  readonly log: Log;
+  readonly sockets: Sockets;
+  readonly originAllowed: OriginAllowed;
+  /** Rejects where a publish, by HTTP or by Redis, would not reach this node's clients. */
+  probe(): Promise<void>;
+  /** Ends every connection; nothing of it throws. */
+  close(): Promise<void>;
+}
+
+/** Builds the parts and joins them. Connections to Redis begin at once and come up when they can. */
+export function createNode(config: Config, observe: Observe): Node {
+  const fanOut = new FanOut(observe);
+  const reader: Reader = {
+    entries: (entries) => {
+      for (const entry of entries) fanOut.deliver(entry);
+    },
+    gap: (reason, id, since) => fanOut.gap(reason, id, since),
+  };
+  const redis = config.redisUrl === undefined
+    ? undefined
+    : connectRedis(config, config.redisUrl, reader, observe);
+  const log = redis?.log ?? new MemoryLog({ ...config, reader });
+  const originAllowed = allowOrigins(config.allowedOrigins, config.host);
+  const sockets = new Sockets({
+    ...config,
+    fanOut,
+    originAllowed,
+    adapter: redis?.cluster.adapter,
+    observe,
+  });
+  return {
+    log,
+    sockets,
+    originAllowed,
+    probe: () => log.probe(),
+    close: async () => {
+      await redis?.bridge.close();
+      sockets.close();
+      await redis?.cluster.close();
+      await log.close();
+    },
+  };
+}
+
+function connectRedis(
+  config: Config,
+  url: string,
+  reader: Reader,
+  observe: Observe,
+): { log: RedisLog; bridge: Bridge; cluster: Cluster } {
+  const { keyPrefix } = config;
+  const log = new RedisLog({
+    ...config,
+    url,
+    reader,
+    cluster: (fields, id) => cluster.take(fields, id),
+    observe,
+  });
+  const cluster = createCluster({
+    commands: log.commands,
+    stream: log.stream,
+    channelPrefix: keyPrefix,
+    observe,
+    connect: (options) =>
+      new Connection({ url, name: "cluster", observe, ...options }),
+  });
+  const bridge = new Bridge({
+    ...config,
+    log,
+    observe,
+    connect: (options) =>
+      new Connection({ url, name: "bridge", observe, ...options }),
+  });
+  return { log, bridge, cluster };
+}

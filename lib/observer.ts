@@ -1,0 +1,30 @@
+/**
+ * What can happen, as a closed union of facts. The core says what happened; what is logged and counted is a table
+ * in `telemetry.ts`.
+ *
+ * @module
+ */
+
+/** One thing that happened. Never holds a message's content, a secret, or a room as a label. */
+export type Happening =
+  | { kind: "started"; url: string; log: "redis" | "embedded" }
+  | { kind: "stopping"; signal: string; clients: number }
+  | { kind: "stopped"; durationMs: number }
+  | { kind: "published"; count: number }
+  | { kind: "publish_failed"; code: string }
+  | { kind: "delivered"; count: number }
+  | { kind: "client_connected"; clients: number }
+  | { kind: "client_disconnected"; clients: number }
+  | { kind: "bridged" }
+  | { kind: "bridge_refused"; channel: string; reason: string }
+  | { kind: "bridge_gap"; why: string }
+  | { kind: "entry_skipped"; id: string; why: string }
+  | { kind: "epoch_changed"; epoch: string }
+  | { kind: "log_cut"; after: string }
+  | { kind: "redis_connected"; connection: string }
+  | { kind: "redis_lost"; connection: string; why: string }
+  | { kind: "redis_unsafe"; why: string }
+  | { kind: "error"; where: string; error: unknown };
+
+/** Takes note of a happening; never throws, never waits. */
+export type Observe = (happening: Happening) => void;

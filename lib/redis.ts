@@ -1,0 +1,163 @@
+/**
+ * A connection to Redis that comes back by itself.
+ *
+ * @module
+ */
+import { createClient } from "redis";
+import { deadline, pause } from "./deadline.ts";
+import type { Observe } from "./observer.ts";
+
+/** A node-redis client, as far as we use it. */
+export type RedisClient = ReturnType<typeof open>;
+
+/** How long connecting, greeting included, may take: a paused Redis accepts TCP and then says nothing. */
+const CONNECT_TIMEOUT_MS = 3000;
+/** Longest pause between two tries; half of it is chance, so that nodes do not come back in step. */
+const BACKOFF_MS_MAX = 1000;
+
+/** What a {@linkcode Connection} is made of. */
+export interface ConnectionOptions {
+  /** `redis://` or `rediss://`. */
+  readonly url: string;
+  /** What it is for, in logs and in `CLIENT LIST`. */
+  readonly name: string;
+  readonly observe: Observe;
+  /** Runs on each new client, before anybody else gets it; a rejection closes the client and tries again. */
+  readonly prepare?: (client: RedisClient) => Promise<void>;
+  /** Runs when a client that was handed out is lost. */
+  readonly lost?: () => void;
+}
+
+/**
+ * Keeps one client connected for as long as it is open. node-redis' own reconnecting is switched off: it has no
+ * deadline on the greeting, and commands would wait in its queue while it lasts (notes L8 and R3 are what that does).
+ * Here a command either goes out on a live connection or fails at once, and every loss is seen in one place.
+ */
+export class Connection {
+  readonly #options: ConnectionOptions;
+  readonly #closing = new AbortController();
+  readonly #finished: Promise<void>;
+  #client: RedisClient | undefined;
+  #why: unknown;
+  #connected = Promise.withResolvers<void>();
+
+  /** Starts connecting at once, and goes on until {@linkcode Connection.close}. */
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.#finished = this.#run();
+  }
+
+  /** The live client, or undefined while there is none. */
+  get client(): RedisClient | undefined {
+    return this.#client;
+  }
+
+  /** Why there is no live client, as far as is known. */
+  get why(): unknown {
+    return this.#why;
+  }
+
+  /** Resolves once there is a live client, or the connection is closed. */
+  get connected(): Promise<void> {
+    return this.#connected.promise;
+  }
+
+  /** Drops the live client, whose peer no longer answers; a new one follows. */
+  reset(): void {
+    this.#client?.destroy();
+  }
+
+  /** Ends it for good. Commands under way are rejected. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.reset();
+    await this.#finished;
+    this.#connected.resolve();
+  }
+
+  async #run(): Promise<void> {
+    const { name, observe, lost } = this.#options;
+    const { signal } = this.#closing;
+    for (let failures = 0; !signal.aborted; failures++) {
+      const client = open(this.#options);
+      const ended = new Promise<unknown>((resolve) => {
+        let why: unknown;
+        client.on("error", (error) => {
+          why = error;
+          // Without reconnecting, an error is the end, but node-redis says `end` only when its socket had been ready.
+          resolve(error);
+        });
+        client.on("end", () => resolve(why));
+      });
+      let prepared = false;
+      try {
+        await deadline(
+          client.connect().then(() => this.#options.prepare?.(client)),
+          CONNECT_TIMEOUT_MS,
+          "connecting",
+        );
+        prepared = !signal.aborted;
+      } catch (error) {
+        this.#why = error;
+        if (failures === 0 && !signal.aborted) {
+          observe({
+            kind: "redis_lost",
+            connection: name,
+            why: reasonOf(error),
+          });
+        }
+      }
+      if (prepared) {
+        failures = 0;
+        this.#client = client;
+        observe({ kind: "redis_connected", connection: name });
+        this.#connected.resolve();
+        const why = this.#why = await ended ?? new Error("closed");
+        this.#client = undefined;
+        this.#connected = Promise.withResolvers();
+        if (!signal.aborted) {
+          observe({ kind: "redis_lost", connection: name, why: reasonOf(why) });
+        }
+        lost?.();
+      }
+      destroy(client);
+      await pause(
+        Math.min(50 * 2 ** failures, BACKOFF_MS_MAX) *
+          (0.5 + Math.random() / 2),
+        signal,
+      );
+    }
+  }
+}
+
+// deno-lint-ignore explicit-function-return-type -- the type is node-redis' to say; `RedisClient` names it
+function open({ url, name }: ConnectionOptions) {
+  return createClient({
+    url,
+    name: `roomcast-${name}`,
+    RESP: 2,
+    disableOfflineQueue: true,
+    // A hand-over announced by the server would move the socket without a word to us (notes, socketio.md §3.4).
+    maintNotifications: "disabled",
+    socket: {
+      reconnectStrategy: false,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      keepAliveInitialDelay: 5000,
+    },
+  });
+}
+
+function destroy(client: RedisClient): void {
+  try {
+    client.destroy();
+  } catch {
+    // It was closed already: what was wanted.
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (error === undefined) return "closed";
+  return error instanceof AggregateError
+    ? String(error.errors[0])
+    : String(error);
+}

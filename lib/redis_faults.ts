@@ -1,0 +1,56 @@
+/**
+ * What Redis' refusals are called to a publisher.
+ *
+ * @module
+ */
+import { DeadlineError } from "./deadline.ts";
+import { Fault, type FaultCode } from "./errors.ts";
+
+/** First words of Redis' errors, what we call them, and what the caller is told. */
+const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
+  ["READONLY", "log_read_only", "Redis is a read-only replica"],
+  ["OOM", "log_full", "Redis is out of memory"],
+  ["MISCONF", "log_full", "Redis cannot write to its disk"],
+  ["LOADING", "log_loading", "Redis is still loading its data"],
+  ["MASTERDOWN", "log_loading", "Redis has no master"],
+  ["BUSY", "log_loading", "Redis is busy with a script"],
+  ["CLUSTERDOWN", "log_loading", "the Redis cluster is down"],
+  ["NOREPLICAS", "log_read_only", "Redis has too few replicas to take writes"],
+  ["NOAUTH", "log_denied", "Redis asks for a password"],
+  ["WRONGPASS", "log_denied", "Redis refuses the password"],
+  ["NOPERM", "log_denied", "Redis does not permit it"],
+  ["WRONGTYPE", "log_wrong_type", "a Redis key of ours holds something else"],
+];
+
+/** What every refusal ends with. */
+const ADVICE = "try again later, with the same idempotency key";
+
+/**
+ * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".
+ */
+export function toLogFault(error: unknown, verb: string): Fault {
+  if (error instanceof Fault) return error;
+  const text = error instanceof Error ? error.message : String(error);
+  for (const [prefix, code, state] of REFUSALS) {
+    if (text.includes(prefix)) {
+      return new Fault(code, `Cannot ${verb}: ${state}; ${ADVICE}`);
+    }
+  }
+  if (error instanceof DeadlineError) {
+    return new Fault(
+      "log_timeout",
+      `Cannot ${verb}: Redis is silent; ${ADVICE}`,
+    );
+  }
+  // What Redis says of our commands begins with a word in capitals; anything else is the connection's end.
+  if (/^[A-Z]{3,} /.test(text)) {
+    return new Fault(
+      "log_failed",
+      `Cannot ${verb}: Redis refused the command; ${ADVICE}`,
+    );
+  }
+  return new Fault(
+    "log_unreachable",
+    `Cannot ${verb}: Redis is not reachable; ${ADVICE}`,
+  );
+}

@@ -1,0 +1,217 @@
+/**
+ * The Lua scripts: what has to happen in Redis in one piece.
+ *
+ * All keys share one hash tag, so that every script also runs on one slot of a Redis Cluster, and every key is
+ * declared.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import type { RedisClient } from "./redis.ts";
+
+/** A script and the name Redis knows it by. */
+export interface Script {
+  readonly source: string;
+  readonly sha: string;
+}
+
+function script(source: string): Script {
+  return { source, sha: createHash("sha1").update(source).digest("hex") };
+}
+
+/**
+ * Runs a script by its name, and by its text where Redis does not know the name: scripts are forgotten when Redis
+ * restarts (`NOSCRIPT`), and then nothing of it has run.
+ */
+export async function run(
+  client: RedisClient,
+  script: Script,
+  keys: string[],
+  args: string[],
+): Promise<unknown> {
+  const rest = [String(keys.length), ...keys, ...args];
+  try {
+    return await client.sendCommand(["EVALSHA", script.sha, ...rest]);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) {
+      throw error;
+    }
+    return await client.sendCommand(["EVAL", script.source, ...rest]);
+  }
+}
+
+/**
+ * Begins an epoch where there is none: neither log nor epoch may go missing without readers hearing of it, so a new
+ * epoch is an entry of the log, in order with the rest. The epoch's key says its name and where that entry is.
+ */
+const BEGIN = `
+local function begin(candidate)
+  local id = redis.call('XADD', KEYS[1], '*', 'epoch', candidate)
+  redis.call('SET', KEYS[2], candidate .. '@' .. id)
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * The only writer. Takes any number of publishes, each for any number of rooms, and answers
+ * `{now, publish, …}` with a list a publish and an item a room: `id` (appended), `=id` (known by its key),
+ * `~` (key known with another message), `!error` (not in the log). A publish without rooms is a probe: an entry that
+ * readers recognise and nobody receives.
+ *
+ * KEYS: log, epoch, then for each publish its key's (if it has one) and its rooms' histories.
+ * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; entries of the log; entries and seconds of a
+ * history; seconds of a key; number of publishes; then for each: fingerprint ('' without a key), message, number of
+ * rooms, rooms.
+ *
+ * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
+ * A history has one entry more than is shown: the oldest tells where trimming has cut.
+ */
+export const APPEND = script(`${BEGIN}
+if now > tonumber(ARGV[2]) then return {now, 'late'} end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
+local function append(history, room, message)
+  local id = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'room', room, 'message', message)
+  if type(id) == 'table' then return '!' .. id.err end
+  local kept = redis.pcall('XADD', history, 'MAXLEN', ARGV[4], id, 'message', message)
+  if type(kept) == 'table' and string.find(kept.err, 'equal or smaller') then
+    redis.call('DEL', history)
+    kept = redis.pcall('XADD', history, id, 'message', message)
+  end
+  if type(kept) == 'table' then
+    redis.call('XDEL', KEYS[1], id)
+    return '!' .. kept.err
+  end
+  redis.call('EXPIRE', history, ARGV[5])
+  return id
+end
+local answer = {now}
+local k, a = 3, 8
+for p = 1, tonumber(ARGV[7]) do
+  local fingerprint, message, count = ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2])
+  a = a + 3
+  local key, known, reused = nil, {}, false
+  local results = {}
+  if fingerprint ~= '' then
+    key = KEYS[k]
+    k = k + 1
+    local value = redis.pcall('GET', key)
+    if type(value) == 'string' then
+      for word in string.gmatch(value, '%S+') do known[#known + 1] = word end
+      reused = known[1] ~= fingerprint
+    end
+  end
+  local remember = key and not reused and {fingerprint}
+  for r = 1, count do
+    if reused then
+      results[r] = '~'
+    elseif known[r + 1] and known[r + 1] ~= '-' then
+      results[r] = '=' .. known[r + 1]
+      remember[r + 1] = known[r + 1]
+    else
+      local id = append(KEYS[k + r - 1], ARGV[a + r - 1], message)
+      results[r] = id
+      if remember then remember[r + 1] = string.sub(id, 1, 1) == '!' and '-' or id end
+    end
+  end
+  k, a = k + count, a + count
+  if remember and not (#known > 0 and table.concat(known, ' ') == table.concat(remember, ' ')) then
+    redis.pcall('SET', key, table.concat(remember, ' '), 'EX', ARGV[6])
+  end
+  if count == 0 then redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'probe', message) end
+  answer[p + 1] = results
+end
+return answer
+`);
+
+/**
+ * Compares what a reader believes with what is there, and begins a new epoch where that cannot both be true: the log
+ * is gone (`FLUSHALL`, a restart without persistence) or lacks what the reader has read (a restart that lost its tail,
+ * a fail-over to a replica that was behind).
+ *
+ * KEYS: log, epoch. ARGV: candidate epoch; the reader's epoch ('' at its start); the id it read up to; '1' where that
+ * is an entry it has seen.
+ * Answers `{now, epoch, id of the epoch's entry, last id of the log, '1' where entries after the reader's id may have
+ * been trimmed}`.
+ */
+export const CHECK = script(`${BEGIN}
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function below(a, b)
+  local ams, aseq = parts(a)
+  local bms, bseq = parts(b)
+  return ams < bms or (ams == bms and aseq < bseq)
+end
+local function look()
+  local info, log = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
+  return log['last-generated-id'], log['first-entry'] and log['first-entry'][1]
+end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
+local value = redis.call('GET', KEYS[2])
+local last, first = look()
+local cut = '0'
+if ARGV[2] ~= '' and ARGV[2] == string.match(value, '^(.-)@') then
+  local missing = ARGV[4] == '1' and #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0
+  if below(last, ARGV[3]) or (missing and first and not below(ARGV[3], first)) then
+    begin(ARGV[1])
+    value = redis.call('GET', KEYS[2])
+    last = look()
+  elseif missing and last ~= ARGV[3] then
+    cut = '1'
+  end
+end
+local epoch, id = string.match(value, '^(.-)@(.*)$')
+return {now, epoch, id, last, cut}
+`);
+
+/**
+ * Reads a part of a room's history and what is needed to tell whether it is whole.
+ *
+ * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many; entries of a
+ * history; ms of a history.
+ * Answers `{now, epoch, id of the epoch's entry, last id of the log, entries, the history's length, entries added to
+ * it since it was last cleared, its oldest id, the id up to which it was cleared}`.
+ */
+export const HISTORY = script(`${BEGIN}
+local value = redis.call('GET', KEYS[2]) or '@0-0'
+local epoch, began = string.match(value, '^(.-)@(.*)$')
+local function look(key)
+  local info, stream = redis.pcall('XINFO', 'STREAM', key), {}
+  if info.err and string.find(info.err, 'no such key') then return stream end
+  if info.err then error(info.err) end
+  for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
+  return stream
+end
+local log, history = look(KEYS[1]), look(KEYS[3])
+if (history['length'] or 0) > tonumber(ARGV[4]) then
+  redis.call('XTRIM', KEYS[3], 'MAXLEN', ARGV[4])
+  history = look(KEYS[3])
+end
+local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
+local from, entries = ARGV[2], nil
+if ARGV[1] == 'desc' then
+  entries = redis.call('XREVRANGE', KEYS[3], from == '' and '+' or '(' .. from, oldest, 'COUNT', ARGV[3])
+else
+  if from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then from = oldest else from = '(' .. from end
+  entries = redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', ARGV[3])
+end
+return {now, epoch, began, log['last-generated-id'] or '0-0', entries, history['length'] or 0,
+  history['entries-added'] or 0, history['first-entry'] and history['first-entry'][1] or '0-0',
+  history['max-deleted-entry-id'] or '0-0'}
+`);
+
+/**
+ * Empties a room's history and leaves up to where: KEYS: history. A room without one stays without.
+ */
+export const CLEAR = script(`
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
+local info, stream = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
+local last = stream['last-generated-id']
+redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
+return 1
+`);

@@ -1,0 +1,167 @@
+/**
+ * Socket.IO: who may connect, into which rooms, and how they are moved away.
+ *
+ * @module
+ */
+import { Server as Engine } from "engine.io";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Duplex } from "node:stream";
+import { Server, type ServerOptions, type Socket } from "socket.io";
+import { Fault, toFault } from "./errors.ts";
+import type { FanOut } from "./fanout.ts";
+import { parseRoom } from "./message.ts";
+import type { Observe } from "./observer.ts";
+import type { OriginAllowed } from "./origins.ts";
+
+/** Largest thing a client may send in one go: a handshake with its rooms, later a message. */
+const PACKET_OVERHEAD_BYTES = 64 << 10;
+/** How long a connection may take to say which namespace it wants. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** What {@linkcode Sockets} is made of. */
+export interface SocketsOptions {
+  readonly fanOut: FanOut;
+  /** Rooms of a client that names none. */
+  readonly rooms: readonly string[];
+  readonly roomsPerClientMax: number;
+  readonly messageBytesMax: number;
+  readonly originAllowed: OriginAllowed;
+  /** Makes the Socket.IO adapter; undefined: its own, for one node. */
+  readonly adapter?: ServerOptions["adapter"] | undefined;
+  readonly observe: Observe;
+}
+
+/** The path Engine.IO answers on. */
+const PATH = "/socket.io/";
+
+/** The clients of this node. */
+export class Sockets {
+  readonly #engine: Engine;
+  readonly #io: Server;
+  readonly #options: SocketsOptions;
+  #draining = false;
+
+  /** Sets Socket.IO up; requests reach it by {@linkcode Sockets.request} and {@linkcode Sockets.upgrade}. */
+  constructor(options: SocketsOptions) {
+    this.#options = options;
+    const { adapter, originAllowed, messageBytesMax } = options;
+    this.#engine = new Engine({
+      maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
+      // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
+      cors: ((
+        request: IncomingMessage,
+        answer: (error: null, options: { origin: string | false }) => void,
+      ) => {
+        const { origin, host } = request.headers;
+        answer(null, {
+          origin: originAllowed(origin, host) && origin !== undefined
+            ? origin
+            : false,
+        });
+      }) as never,
+      allowRequest: ({ headers }, answer) => {
+        if (this.#draining) {
+          answer("Cannot connect: this node is stopping; connect again", false);
+        } else if (originAllowed(headers.origin, headers.host)) {
+          answer(null, true);
+        } else {answer(
+            "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
+            false,
+          );}
+      },
+    });
+    this.#io = new Server({
+      ...(adapter === undefined ? {} : { adapter }),
+      serveClient: false,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+    });
+    this.#io.bind(this.#engine as never);
+    this.#io.use((socket, next) => {
+      try {
+        socket.data.rooms = this.#roomsOf(socket.handshake.auth.rooms);
+        next();
+      } catch (error) {
+        const fault = toFault(error);
+        next(Object.assign(new Error(fault.message), { data: fault.toJSON() }));
+      }
+    });
+    this.#io.on("connection", (socket) => this.#welcome(socket));
+  }
+
+  /** Answers a request, if it is one of Engine.IO's; says whether it was. */
+  request(request: IncomingMessage, response: ServerResponse): boolean {
+    if (!isOurs(request)) return false;
+    this.#engine.handleRequest(request as never, response as never);
+    return true;
+  }
+
+  /** Answers a request to become a WebSocket; one of nobody's is refused. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+    if (isOurs(request)) {
+      this.#engine.handleUpgrade(
+        request as never,
+        socket as never,
+        head as never,
+      );
+    } else {socket.end(
+        "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+      );}
+  }
+
+  /** Connections now, also those that have not said yet what they want. */
+  get count(): number {
+    return this.#engine.clientsCount;
+  }
+
+  /**
+   * Moves all clients away, evenly over `durationMs`, and lets no new one in. Connections are closed, not
+   * "disconnected": after that word a stock client stays away (notes L15), after a mere close it comes back at once.
+   */
+  async drain(durationMs: number): Promise<void> {
+    this.#draining = true;
+    const connections = [...this.#io.of("/").sockets.values()].map((socket) =>
+      socket.conn
+    );
+    const start = performance.now();
+    for (const [index, connection] of connections.entries()) {
+      const due = start + durationMs * (index + 1) / connections.length;
+      const wait = due - performance.now();
+      if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
+      connection.close();
+    }
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    this.#engine.close();
+    this.#io.of("/").adapter.close();
+  }
+
+  #welcome(socket: Socket): void {
+    const { fanOut, observe } = this.#options;
+    const rooms: readonly string[] = socket.data.rooms;
+    for (const room of rooms) fanOut.join(socket, room);
+    observe({ kind: "client_connected", clients: this.count });
+    socket.on("disconnect", () => {
+      for (const room of rooms) fanOut.leave(socket, room);
+      observe({ kind: "client_disconnected", clients: this.count });
+    });
+  }
+
+  /** Reads `auth.rooms`. @throws {Fault} `invalid_room`, `too_many_rooms` */
+  #roomsOf(rooms: unknown): readonly string[] {
+    const { rooms: defaults, roomsPerClientMax } = this.#options;
+    if (rooms === undefined) return defaults;
+    if (!Array.isArray(rooms) || rooms.length > roomsPerClientMax) {
+      throw new Fault(
+        "too_many_rooms",
+        `Cannot join: auth.rooms is not a list of at most ${roomsPerClientMax} rooms; send such a list`,
+      );
+    }
+    return [...new Set(rooms.map(parseRoom))];
+  }
+}
+
+function isOurs({ url = "" }: IncomingMessage): boolean {
+  return url === PATH || url.startsWith(`${PATH}?`);
+}

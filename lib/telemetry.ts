@@ -1,0 +1,157 @@
+/**
+ * What becomes of happenings: a line of JSON on stdout, a number for Prometheus.
+ *
+ * @module
+ */
+import { Counter, Gauge, Registry } from "prom-client";
+import { LOG_LEVELS, type LogLevel } from "./config.ts";
+import type { Happening, Observe } from "./observer.ts";
+
+/** How loud each happening is; `undefined` is only counted. */
+const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
+  started: "info",
+  stopping: "info",
+  stopped: "info",
+  published: undefined,
+  publish_failed: undefined,
+  delivered: undefined,
+  client_connected: undefined,
+  client_disconnected: undefined,
+  bridged: undefined,
+  bridge_refused: "warn",
+  bridge_gap: "warn",
+  entry_skipped: "warn",
+  epoch_changed: "warn",
+  log_cut: "warn",
+  redis_connected: "info",
+  redis_lost: "warn",
+  redis_unsafe: "error",
+  error: "error",
+};
+
+/** Longest text in a line; what others sent us may be long. */
+const TEXT_LENGTH_MAX = 1000;
+
+/** Writes happenings of `level` and above as JSON lines. */
+export function createLogger(
+  level: LogLevel,
+  write: (line: string) => void,
+): Observe {
+  const least = LOG_LEVELS.indexOf(level);
+  return ({ kind, ...facts }) => {
+    const loudness = LEVELS[kind];
+    if (loudness === undefined || LOG_LEVELS.indexOf(loudness) < least) return;
+    write(
+      JSON.stringify({
+        time: new Date().toISOString(),
+        level: loudness,
+        kind,
+        ...facts,
+      }, plain),
+    );
+  };
+}
+
+/** Errors have no enumerable fields, so that JSON shows them as `{}`. */
+function plain(_key: string, value: unknown): unknown {
+  const text = value instanceof Error ? value.stack ?? String(value) : value;
+  return typeof text === "string" && text.length > TEXT_LENGTH_MAX
+    ? `${text.slice(0, TEXT_LENGTH_MAX)}…`
+    : text;
+}
+
+/** Counts happenings. Rooms, users and keys are never labels: their number has no bound. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #connections = this.#gauge(
+    "roomcast_clients",
+    "Clients connected to this node",
+  );
+  readonly #published = this.#counter(
+    "roomcast_published_total",
+    "Messages this node has put into the log",
+  );
+  readonly #failures = this.#counter(
+    "roomcast_publish_failures_total",
+    "Messages refused, by code",
+    ["code"],
+  );
+  readonly #delivered = this.#counter(
+    "roomcast_deliveries_total",
+    "Messages handed to clients of this node",
+  );
+  readonly #bridged = this.#counter(
+    "roomcast_bridged_total",
+    "Messages taken from Redis channels",
+  );
+  readonly #refused = this.#counter(
+    "roomcast_bridge_refused_total",
+    "Payloads of Redis channels refused",
+  );
+  readonly #skipped = this.#counter(
+    "roomcast_entries_skipped_total",
+    "Entries of the log nobody could read",
+  );
+  readonly #epochs = this.#counter(
+    "roomcast_epoch_changes_total",
+    "Times the log was emptied or went back",
+  );
+  readonly #cuts = this.#counter(
+    "roomcast_log_cuts_total",
+    "Times the log was trimmed before this node had read it",
+  );
+  readonly #lost = this.#counter(
+    "roomcast_redis_losses_total",
+    "Connections to Redis lost",
+    ["connection"],
+  );
+  readonly #errors = this.#counter(
+    "roomcast_errors_total",
+    "Errors of Roomcast itself",
+  );
+
+  /** Takes note of a happening. */
+  readonly observe: Observe = (happening) => {
+    switch (happening.kind) {
+      case "published":
+        return this.#published.inc(happening.count);
+      case "publish_failed":
+        return this.#failures.inc({ code: happening.code });
+      case "delivered":
+        return this.#delivered.inc(happening.count);
+      case "client_connected":
+      case "client_disconnected":
+        return this.#connections.set(happening.clients);
+      case "bridged":
+        return this.#bridged.inc();
+      case "bridge_refused":
+        return this.#refused.inc();
+      case "entry_skipped":
+        return this.#skipped.inc();
+      case "epoch_changed":
+        return this.#epochs.inc();
+      case "log_cut":
+        return this.#cuts.inc();
+      case "redis_lost":
+        return this.#lost.inc({ connection: happening.connection });
+      case "error":
+        return this.#errors.inc();
+    }
+  };
+
+  /** All numbers, as Prometheus reads them. */
+  async expose(): Promise<{ type: string; body: string }> {
+    return {
+      type: this.#registry.contentType,
+      body: await this.#registry.metrics(),
+    };
+  }
+
+  #counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string): Gauge {
+    return new Gauge({ name, help, registers: [this.#registry] });
+  }
+}

@@ -1,0 +1,78 @@
+/**
+ * The page at `/`, what it is made of, and the client bundle of Socket.IO.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { gzipSync } from "node:zlib";
+import type { Context } from "hono";
+import type { Env } from "./http.ts";
+
+/** A file served as it is. */
+export interface Asset {
+  readonly type: string;
+  readonly body: Uint8Array<ArrayBuffer>;
+  readonly gzip: Uint8Array<ArrayBuffer>;
+  readonly etag: string;
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  css: "text/css; charset=utf-8",
+  html: "text/html; charset=utf-8",
+  js: "text/javascript; charset=utf-8",
+  map: "application/json; charset=utf-8",
+  svg: "image/svg+xml",
+};
+
+/** Nothing but our own files and our own server; text can never become script. */
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
+  "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+  "require-trusted-types-for 'script'";
+
+/**
+ * Reads all files of known types below `folder`, by name. They are few and small: reading and compressing them once
+ * is all the work there will be. (Socket.IO's own serving compresses at every request.)
+ */
+export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
+  const assets = new Map<string, Asset>();
+  for (const { name, isFile } of Deno.readDirSync(folder)) {
+    const type = TYPES[name.slice(name.lastIndexOf(".") + 1)];
+    if (!isFile || type === undefined) continue;
+    const body = Deno.readFileSync(new URL(name, folder));
+    const etag = createHash("sha256").update(body).digest("base64url").slice(
+      0,
+      16,
+    );
+    assets.set(name, {
+      type,
+      body,
+      gzip: new Uint8Array(gzipSync(body)),
+      etag,
+    });
+  }
+  return assets;
+}
+
+/** Answers with an asset, or passes the request on where there is none of that name. */
+export function serveAsset(
+  assets: ReadonlyMap<string, Asset>,
+  nameOf: (c: Context<Env>) => string,
+) {
+  return function serveAsset(c: Context<Env>): Response | Promise<Response> {
+    const asset = assets.get(nameOf(c));
+    if (asset === undefined) return c.notFound();
+    const gzip = /\bgzip\b/.test(c.req.header("accept-encoding") ?? "");
+    // One tag for each encoding (RFC 9110 §8.8.3.3).
+    const etag = `"${asset.etag}${gzip ? "-gz" : ""}"`;
+    c.header("ETag", etag);
+    c.header("Vary", "Accept-Encoding", { append: true });
+    c.header("Cache-Control", "no-cache");
+    c.header("Content-Security-Policy", POLICY);
+    c.header("Referrer-Policy", "no-referrer");
+    if (c.req.header("if-none-match")?.includes(etag)) return c.body(null, 304);
+    c.header("Content-Type", asset.type);
+    if (gzip) c.header("Content-Encoding", "gzip");
+    return c.body(gzip ? asset.gzip : asset.body);
+  };
+}

@@ -1,0 +1,57 @@
+/**
+ * `/livez`, `/readyz`, `/metrics`: for those who watch over a node.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import { Fault, toFault } from "../lib/errors.ts";
+import { answerFault, type Env } from "./http.ts";
+
+/** What is asked of a node. */
+export interface HealthOptions {
+  /** Whether it is on its way out. */
+  readonly draining: () => boolean;
+  /** Rejects where a publish would not reach the log and come back; in under 300 ms, whatever is broken. */
+  readonly probe: () => Promise<void>;
+  /** What may lose messages although all works now. */
+  readonly warnings: () => readonly string[];
+  readonly expose: () => Promise<{ type: string; body: string }>;
+}
+
+/** The process lives: always 200. */
+export function livez(c: Context<Env>): Response {
+  return c.json({ live: true });
+}
+
+/** A publish would now reach the log and come back to this node: 200, otherwise 503. */
+export function readyz(
+  { draining, probe, warnings }: HealthOptions,
+): (c: Context<Env>) => Promise<Response> {
+  return async function readyz(c) {
+    if (draining()) {
+      return answerFault(
+        c,
+        new Fault(
+          "draining",
+          "Cannot serve: this node is stopping; use another",
+        ),
+      );
+    }
+    try {
+      await probe();
+    } catch (error) {
+      return answerFault(c, toFault(error));
+    }
+    return c.json({ ready: true, warnings: warnings() });
+  };
+}
+
+/** Numbers for Prometheus. */
+export function metrics(
+  { expose }: HealthOptions,
+): (c: Context<Env>) => Promise<Response> {
+  return async function metrics(c) {
+    const { type, body } = await expose();
+    return c.body(body, 200, { "content-type": type });
+  };
+}

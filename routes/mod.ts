@@ -1,0 +1,85 @@
+/**
+ * All that HTTP can ask, on one screen.
+ *
+ * @module
+ */
+import { type Context, Hono } from "hono";
+import type { PublishKey } from "../lib/config.ts";
+import { Fault, toFault } from "../lib/errors.ts";
+import type { OriginAllowed } from "../lib/origins.ts";
+import { type Asset, serveAsset } from "./assets.ts";
+import { guardOrigin, requireKey } from "./auth.ts";
+import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
+import { answerFault, type Env } from "./http.ts";
+import { publishOne, type PublishOptions } from "./publish.ts";
+
+/** What the routes are made of. */
+export interface AppOptions extends PublishOptions, HealthOptions {
+  readonly publishKeys: readonly PublishKey[];
+  readonly originAllowed: OriginAllowed;
+  /** Files of the page. */
+  readonly page: ReadonlyMap<string, Asset>;
+  /** Files of Socket.IO's client. */
+  readonly bundle: ReadonlyMap<string, Asset>;
+}
+
+type Handler = (c: Context<Env>) => Response | Promise<Response>;
+
+/** Makes the HTTP side of Roomcast. */
+export function createApp(options: AppOptions): Hono<Env> {
+  const { observe, originAllowed, publishKeys, page, bundle } = options;
+  const app = new Hono<Env>();
+
+  app.onError((error, c) => {
+    const fault = toFault(error);
+    if (fault.code === "internal") {
+      observe({ kind: "error", where: "a route", error });
+    }
+    return answerFault(c, fault);
+  });
+  app.notFound((c) =>
+    answerFault(
+      c,
+      new Fault("not_found", "Cannot find this: there is no such path; see /"),
+    )
+  );
+
+  app.use(async function harden(c, next) {
+    c.header("X-Content-Type-Options", "nosniff");
+    c.header("Cache-Control", "no-store");
+    await next();
+  });
+  app.use(guardOrigin(originAllowed));
+
+  const key = requireKey(publishKeys);
+  const map: Record<string, Record<string, [...Handler[]]>> = {
+    "/": { GET: [serveAsset(page, () => "index.html")] },
+    "/static/:name": {
+      GET: [serveAsset(page, (c) => c.req.param("name") ?? "")],
+    },
+    "/socket.io/:name": {
+      GET: [serveAsset(bundle, (c) => c.req.param("name") ?? "")],
+    },
+    "/livez": { GET: [livez] },
+    "/readyz": { GET: [readyz(options)] },
+    "/metrics": { GET: [metrics(options)] },
+    "/publish": { POST: [key as never, publishOne(options)] },
+  };
+  for (const [path, methods] of Object.entries(map)) {
+    for (const [method, handlers] of Object.entries(methods)) {
+      app.on(method, [path], ...handlers);
+    }
+    const allow = Object.keys(methods).join(", ");
+    app.all(path, (c) => {
+      c.header("Allow", allow);
+      return answerFault(
+        c,
+        new Fault(
+          "method_not_allowed",
+          `Cannot ${c.req.method} this: only ${allow} is served here`,
+        ),
+      );
+    });
+  }
+  return app;
+}

@@ -1,0 +1,184 @@
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+
+const VALUES: readonly unknown[] = [
+  "hello",
+  "",
+  0,
+  -1.5,
+  1e300,
+  true,
+  false,
+  null,
+  [],
+  {},
+  [1, [2, [3]]],
+  { a: { b: [null, { c: "d" }] }, "": 1 },
+  "👩‍👩‍👧‍👦 🇺🇦 e\u0301 \u202eright to left",
+  "quotes \" ' ` \\ / \n\r\t\u0000\u2028\u2029",
+  "<img src=x onerror=alert(1)>",
+  JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
+  "é".repeat(30_000),
+  "x".repeat(60_000),
+];
+
+Deno.test("a stock client that names no room gets what curl posts as text, with the id that was answered", async () => {
+  await using node = await TestNode.start();
+  await using client = await Subscriber.connect(node.url);
+  const reply = await node.request("/publish", {
+    method: "POST",
+    headers: { "content-type": "text/plain" },
+    body: "hello",
+  });
+  assert.equal(reply.status, 200);
+  assert.match(String(reply.body.id), /^\d+-\d+$/);
+  assert.deepEqual(reply.body, {
+    id: reply.body.id,
+    room: "chat",
+    duplicate: false,
+  });
+  const [received] = await client.messages.have(1);
+  assert.deepEqual(received, {
+    message: "hello",
+    room: "chat",
+    at: Number(String(reply.body.id).split("-")[0]),
+    id: reply.body.id,
+    length: 3,
+  });
+});
+
+for (const transports of [["websocket"], ["polling"]]) {
+  Deno.test(`JSON of any kind arrives unchanged by ${transports}, with and without Redis`, async () => {
+    await using redis = await Redis.start();
+    for (const env of [{}, { REDIS_URL: redis.url }]) {
+      await using node = await TestNode.start(env);
+      await using client = await Subscriber.connect(node.url, { transports });
+      for (const value of VALUES) await node.publish(value);
+      const received = await client.messages.have(VALUES.length);
+      assert.deepEqual(received.map(({ message }) => message), VALUES);
+      assert.equal(({} as Record<string, unknown>).polluted, undefined);
+    }
+  });
+}
+
+Deno.test("redis-cli PUBLISH and Python's redis reach the room as the string they sent", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({
+    REDIS_URL: redis.url,
+    CHANNELS: "chat,news.*",
+  });
+  await using client = await Subscriber.connect(node.url, {
+    auth: { rooms: ["chat", "news.sport"] },
+  });
+  const cli = async (channel: string, text: string): Promise<void> => {
+    const args = ["-p", `${redis.port}`, "PUBLISH", channel, text];
+    await run("redis-cli", args);
+  };
+  await cli("chat", "1234567890");
+  await cli("chat", '{"not":"parsed"}');
+  await cli("news.sport", "⚽ 3:1");
+  await run("/usr/bin/python3", [
+    "-c",
+    `import redis; redis.Redis(port=${redis.port}).publish("chat", "1234567890")`,
+  ]);
+  const received = await client.messages.have(4);
+  assert.deepEqual(received.map(({ room, message }) => [room, message]), [
+    ["chat", "1234567890"],
+    ["chat", '{"not":"parsed"}'],
+    ["news.sport", "⚽ 3:1"],
+    ["chat", "1234567890"],
+  ]);
+});
+
+Deno.test("a channel that matches a name and patterns is taken once", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({
+    REDIS_URL: redis.url,
+    CHANNELS: "news.a,news.*,n*",
+  });
+  await using client = await Subscriber.connect(node.url, {
+    auth: { rooms: ["news.a", "news.b", "end"] },
+  });
+  await redis.command("PUBLISH", "news.a", "one");
+  await redis.command("PUBLISH", "news.b", "two");
+  await redis.command("PUBLISH", "n", "to nobody here");
+  await redis.command("PUBLISH", "news.a", "last");
+  const received = await client.messages.have(3);
+  assert.deepEqual(received.map(({ message }) => message), [
+    "one",
+    "two",
+    "last",
+  ]);
+});
+
+Deno.test("two nodes: a message by HTTP on either reaches clients of both, once, same id, same order", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  await using onA = await Subscriber.connect(a.url);
+  await using onB = await Subscriber.connect(b.url);
+  const count = 400;
+  const ids = await Promise.all(
+    Array.from({ length: count }, (_, i) => (i % 2 ? a : b).publish(i)),
+  );
+  await Promise.all([onA.messages.have(count), onB.messages.have(count)]);
+  // One more each way: whatever would come twice would have come before it.
+  await a.publish("end of a");
+  await b.publish("end of b");
+  await Promise.all([
+    onA.messages.have(count + 2),
+    onB.messages.have(count + 2),
+  ]);
+  assert.deepEqual(onA.ids, onB.ids);
+  assert.equal(new Set(onA.ids).size, count + 2);
+  assert.deepEqual(new Set(onA.ids.slice(0, count)), new Set(ids));
+});
+
+Deno.test("a client gets the rooms it names and no others; one that names bad rooms is told why", async () => {
+  await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
+  await using client = await Subscriber.connect(node.url, {
+    auth: { rooms: ["a", "b"] },
+  });
+  await using none = await Subscriber.connect(node.url, {
+    auth: { rooms: [] },
+  });
+  await node.publish(1, "chat");
+  await node.publish(2, "a");
+  await node.publish(3, "b");
+  // A room that is named like a client's own id is a room like any other.
+  await node.publish(4, String(none.socket.id));
+  await node.publish(5, "a");
+  await client.messages.have(3);
+  assert.deepEqual(client.messages.items.map(({ message }) => message), [
+    2,
+    3,
+    5,
+  ]);
+  assert.equal(none.messages.items.length, 0);
+  for (
+    const [rooms, code] of [
+      ["chat", "too_many_rooms"],
+      [["a", "b", "c"], "too_many_rooms"],
+      [[""], "invalid_room"],
+      [[7], "invalid_room"],
+      [["a\u0000b"], "invalid_room"],
+    ]
+  ) {
+    await using bad = new Subscriber(node.url, { auth: { rooms } });
+    const [error] = await bad.errors.have(1);
+    assert.equal(error?.data?.code, code);
+    assert.match(error?.message ?? "", /^Cannot join: |^Cannot use the room: /);
+  }
+});
+
+async function run(program: string, args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, {
+    args,
+    stdout: "null",
+    stderr: "piped",
+  }).output();
+  assert.ok(success, new TextDecoder().decode(stderr));
+}

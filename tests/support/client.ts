@@ -1,0 +1,71 @@
+/** A stock socket.io client that remembers what it got. */
+import {
+  io,
+  type ManagerOptions,
+  type Socket,
+  type SocketOptions,
+} from "socket.io-client";
+import { Inbox, soon, until } from "./wait.ts";
+
+/** What a client got by one `msgReceived`. */
+export interface Received {
+  readonly message: unknown;
+  readonly room: string;
+  readonly at: number;
+  readonly id: string;
+  /** How many arguments the event had. */
+  readonly length: number;
+}
+
+/** A subscriber; `await using` ends it. */
+export class Subscriber {
+  readonly messages = new Inbox<Received>();
+  readonly gaps = new Inbox<
+    { room: string; reason: string; since: string; id: string }
+  >();
+  readonly disconnects = new Inbox<string>();
+  readonly connects = new Inbox<boolean>();
+  readonly errors = new Inbox<
+    Error & { data?: { code: string; message: string } }
+  >();
+  readonly socket: Socket;
+
+  /** Makes one and starts connecting. */
+  constructor(
+    url: string,
+    options: Partial<ManagerOptions & SocketOptions> = {},
+  ) {
+    this.socket = io(url, { forceNew: true, ...options });
+    this.socket.on("msgReceived", (...args) => {
+      const [message, { room, at }, id] = args;
+      this.messages.push({ message, room, at, id, length: args.length });
+    });
+    this.socket.on("gap", (gap, id) => this.gaps.push({ ...gap, id }));
+    this.socket.on("connect", () => this.connects.push(this.socket.recovered));
+    this.socket.on("connect_error", (error) => this.errors.push(error));
+    this.socket.on("disconnect", (reason) => this.disconnects.push(reason));
+  }
+
+  /** Makes one and waits until it is connected. */
+  static async connect(
+    url: string,
+    options: Partial<ManagerOptions & SocketOptions> = {},
+  ): Promise<Subscriber> {
+    const subscriber = new Subscriber(url, options);
+    await soon(subscriber.connects.have(1), "the client connects");
+    return subscriber;
+  }
+
+  /** The ids it got, in order. */
+  get ids(): string[] {
+    return this.messages.items.map(({ id }) => id);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { engine } = this.socket.io;
+    this.socket.disconnect();
+    engine?.close();
+    if (engine === undefined) return;
+    await until("the client is closed", () => engine.readyState === "closed");
+  }
+}

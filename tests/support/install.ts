@@ -1,0 +1,204 @@
+/**
+ * Puts in place what the tests need beside Deno, so that a bare machine can run
+ * them:
+ *
+ *     deno run -A tests/support/install.ts [tool …] [--optional tool …]
+ *
+ * Without arguments: all of them, as in `usual`. What is missing is installed
+ * with apt-get where that is allowed. Otherwise one sentence says what to
+ * install, and the exit code is 1; an optional tool is only spoken of.
+ */
+
+interface Tool {
+  name: string;
+  /** Any of these programs will do. */
+  programs: readonly string[];
+  /** A program that is found must also succeed with these arguments. */
+  proof?: readonly string[];
+  apt: readonly string[];
+  brew: string;
+}
+
+const tools = {
+  redis: {
+    name: "redis-server",
+    programs: ["redis-server", "valkey-server"],
+    apt: ["redis-server"],
+    brew: "redis",
+  },
+  chromium: {
+    name: "chromium",
+    programs: [
+      "chromium",
+      "chromium-browser",
+      "google-chrome",
+      "google-chrome-stable",
+    ],
+    apt: ["chromium"],
+    brew: "chromium",
+  },
+  nginx: { name: "nginx", programs: ["nginx"], apt: ["nginx"], brew: "nginx" },
+  python: {
+    name: "python3 with its redis module",
+    programs: ["python3"],
+    proof: ["-c", "import redis"],
+    apt: ["python3", "python3-redis"],
+    brew: "python",
+  },
+} as const satisfies Record<string, Tool>;
+
+export type ToolName = keyof typeof tools;
+
+const usual = ["redis", "chromium", "--optional", "nginx", "python"];
+
+/** The path of the first program that will do, or undefined. */
+export async function find(name: ToolName): Promise<string | undefined> {
+  const { programs, proof }: Tool = tools[name];
+  // Servers live in sbin, which is not on everybody's PATH; the system's python3
+  // may stand behind another one.
+  const folders = (Deno.env.get("PATH") ?? "").split(":").concat(
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/local/bin",
+  );
+  for (const program of programs) {
+    for (const folder of new Set(folders)) {
+      const path = `${folder}/${program}`;
+      if (
+        await isProgram(path) &&
+        (proof === undefined || (await run(path, proof)).success)
+      ) return path;
+    }
+  }
+  return undefined;
+}
+
+async function isProgram(path: string): Promise<boolean> {
+  try {
+    const { isFile, mode } = await Deno.stat(path);
+    return isFile && ((mode ?? 0o111) & 0o111) !== 0;
+  } catch {
+    return false;
+  }
+}
+
+async function run(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<{ success: boolean; lastLine: string }> {
+  const { success, stdout, stderr } = await new Deno.Command(command, {
+    args: [...args],
+    env,
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).output();
+  const decoder = new TextDecoder();
+  const lines = `${decoder.decode(stdout)}\n${decoder.decode(stderr)}`.trim()
+    .split("\n");
+  return { success, lastLine: lines.at(-1) ?? "" };
+}
+
+async function missing(names: readonly ToolName[]): Promise<ToolName[]> {
+  const found = await Promise.all(names.map(find));
+  return names.filter((_, index) => found[index] === undefined);
+}
+
+async function mayInstall(): Promise<boolean> {
+  return Deno.build.os === "linux" && Deno.uid() === 0 &&
+    await isProgram("/usr/bin/apt-get");
+}
+
+/** Installs them, and returns apt-get's last word when it failed. */
+async function install(
+  names: readonly ToolName[],
+): Promise<string | undefined> {
+  const packages = names.flatMap((name) => tools[name].apt);
+  say(
+    `Installing ${packages.join(", ")} with apt-get: the tests need ${
+      packages.length > 1 ? "them" : "it"
+    }`,
+  );
+  const wait = ["-qq", "-o", "DPkg::Lock::Timeout=300"];
+  // In runlevel 1 a package starts no service of its own. One that is started
+  // all the same is in nobody's way: the tests use ports of their own.
+  const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
+  const args = [
+    ...wait,
+    "install",
+    "-y",
+    "--no-install-recommends",
+    ...packages,
+  ];
+  if ((await run("apt-get", args, env)).success) return undefined;
+  // The package lists are missing or too old.
+  await run("apt-get", [...wait, "update"], env);
+  const { success, lastLine } = await run("apt-get", args, env);
+  return success ? undefined : lastLine;
+}
+
+function sentence(
+  names: readonly ToolName[],
+  aptError: string | undefined,
+): string {
+  const what = names.map((name) => tools[name].name).join(" and ");
+  const [are, them] = names.length > 1 ? ["are", "them"] : ["is", "it"];
+  if (aptError !== undefined) {
+    return `${what} ${are} not on PATH, and apt-get could not install ${them}: ${aptError}`;
+  }
+  const command = Deno.build.os === "darwin"
+    ? `brew install ${names.map((name) => tools[name].brew).join(" ")}`
+    : `sudo apt-get install ${
+      names.flatMap((name) => tools[name].apt).join(" ")
+    }`;
+  return `${what} ${are} not on PATH; install ${them} with \`${command}\``;
+}
+
+/** What is still missing afterwards, as a sentence. */
+async function ensure(names: readonly ToolName[]): Promise<string | undefined> {
+  const wanted = await missing(names);
+  if (wanted.length === 0) return undefined;
+  const aptError = await mayInstall() ? await install(wanted) : undefined;
+  // Not apt-get's word counts but whether the program is there: a service that
+  // would not start fails an install.
+  const left = await missing(wanted);
+  return left.length === 0 ? undefined : sentence(left, aptError);
+}
+
+function say(line: string): void {
+  Deno.stderr.writeSync(new TextEncoder().encode(`${line}\n`));
+}
+
+function isToolName(word: string): word is ToolName {
+  return Object.hasOwn(tools, word);
+}
+
+async function main(words: readonly string[]): Promise<number> {
+  const unknown = words.find((word) =>
+    word !== "--optional" && !isToolName(word)
+  );
+  if (unknown !== undefined) {
+    say(
+      `Cannot run the tests: ${unknown} is not one of ${
+        Object.keys(tools).join(", ")
+      }`,
+    );
+    return 1;
+  }
+  const optionalFrom = words.includes("--optional")
+    ? words.indexOf("--optional")
+    : words.length;
+  const needed = await ensure(words.slice(0, optionalFrom).filter(isToolName));
+  if (needed !== undefined) {
+    say(`Cannot run the tests: ${needed}`);
+    return 1;
+  }
+  const optional = await ensure(words.slice(optionalFrom).filter(isToolName));
+  if (optional !== undefined) say(`Some tests will be skipped: ${optional}`);
+  return 0;
+}
+
+if (import.meta.main) {
+  Deno.exit(await main(Deno.args.length > 0 ? Deno.args : usual));
+}

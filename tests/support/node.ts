@@ -1,0 +1,217 @@
+/** A real node: the project's own start command, as a process of its own. */
+import { TextLineStream } from "./lines.ts";
+import { Inbox, soon, until } from "./wait.ts";
+
+/** One line of a node's log. */
+export type LogLine =
+  & { readonly kind: string }
+  & Readonly<Record<string, unknown>>;
+
+const root = new URL("../../", import.meta.url);
+
+/** The arguments of `deno task start`, so that tests run what users run. */
+async function startArguments(): Promise<string[]> {
+  const { tasks } = JSON.parse(
+    await Deno.readTextFile(new URL("deno.json", root)),
+  );
+  return tasks.start.command.split(" ").slice(1);
+}
+
+/** A node of Roomcast; `await using` ends it. */
+export class TestNode {
+  readonly log = new Inbox<LogLine>();
+  /** Everything it printed, stderr included. */
+  output = "";
+  readonly #process: Deno.ChildProcess;
+  readonly #reading: Promise<unknown>;
+  #url = "";
+
+  private constructor(process: Deno.ChildProcess) {
+    this.#process = process;
+    this.#reading = Promise.all([
+      this.#readLines(process.stdout),
+      this.#readLines(process.stderr),
+    ]);
+  }
+
+  /** Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. */
+  static async start(
+    env: Readonly<Record<string, string>> = {},
+    { ready = true } = {},
+  ): Promise<TestNode> {
+    const node = TestNode.spawn(await startArguments(), { PORT: "0", ...env });
+    const exited = node.#process.status.then(() => {
+      throw new Error(`Cannot start a node: it exited\n${node.output}`);
+    });
+    const started = node.log.where(() =>
+      node.log.items.some(({ kind }) => kind === "started")
+    );
+    await Promise.race([started, exited]);
+    exited.catch(() => {});
+    node.#url = String(
+      node.log.items.find(({ kind }) => kind === "started")?.url,
+    );
+    if (ready) {
+      await until(
+        "the node is ready",
+        async () => (await node.get("/readyz")).status === 200,
+      );
+    }
+    return node;
+  }
+
+  /** Runs a node that is expected not to start; resolves with its exit code and what it printed. */
+  static async fail(
+    env: Readonly<Record<string, string>>,
+  ): Promise<{ code: number; output: string }> {
+    const node = TestNode.spawn(await startArguments(), { PORT: "0", ...env });
+    const code = await node.exited();
+    return { code, output: node.output };
+  }
+
+  /** Spawns the process, with nothing of our environment but what Deno itself needs. */
+  static spawn(
+    args: string[],
+    env: Readonly<Record<string, string>>,
+  ): TestNode {
+    const own = ["PATH", "HOME", "DENO_DIR", "DENO_CERT", "SSL_CERT_FILE"]
+      .flatMap((name) => {
+        const value = Deno.env.get(name);
+        return value === undefined ? [] : [[name, value]];
+      });
+    return new TestNode(
+      new Deno.Command(Deno.execPath(), {
+        args,
+        cwd: root,
+        clearEnv: true,
+        env: { ...Object.fromEntries(own), NO_COLOR: "1", ...env },
+        stdin: "null",
+        stdout: "piped",
+        stderr: "piped",
+      }).spawn(),
+    );
+  }
+
+  /** Where it answers. */
+  get url(): string {
+    return this.#url;
+  }
+
+  /** The port of {@linkcode TestNode.url}. */
+  get port(): number {
+    return Number(new URL(this.#url).port);
+  }
+
+  /** Asks it something. */
+  get(path: string): Promise<Reply> {
+    return this.request(path, {});
+  }
+
+  /** Posts JSON. */
+  post(
+    path: string,
+    body: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<Reply> {
+    return this.request(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify(body),
+    });
+  }
+
+  /** Publishes and insists on success; answers the id. */
+  async publish(
+    message: unknown,
+    room = "chat",
+    headers: Record<string, string> = {},
+  ): Promise<string> {
+    const { status, body } = await this.post(
+      "/publish",
+      { room, message },
+      headers,
+    );
+    if (status !== 200) {
+      throw new Error(`Cannot publish: ${status} ${JSON.stringify(body)}`);
+    }
+    return String(body.id);
+  }
+
+  /** Sends a request and reads the whole answer. */
+  async request(path: string, init: RequestInit): Promise<Reply> {
+    const response = await soon(
+      fetch(new URL(path, this.#url), init),
+      `${path} is answered`,
+    );
+    const text = await response.text();
+    let body: Record<string, unknown> = {};
+    try {
+      body = JSON.parse(text);
+    } catch {
+      // Not JSON: `text` has it.
+    }
+    return { status: response.status, headers: response.headers, text, body };
+  }
+
+  /** A number of `/metrics`, summed over labels. */
+  async metric(name: string): Promise<number> {
+    const { text } = await this.get("/metrics");
+    const lines = text.split("\n").filter((line) =>
+      line.startsWith(`${name} `) || line.startsWith(`${name}{`)
+    );
+    return lines.reduce(
+      (sum, line) => sum + Number(line.slice(line.lastIndexOf(" "))),
+      0,
+    );
+  }
+
+  /** Resident memory, in bytes. */
+  async memory(): Promise<number> {
+    const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
+    return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
+  }
+
+  /** Sends the process a signal. */
+  signal(signal: Deno.Signal): void {
+    this.#process.kill(signal);
+  }
+
+  /** Resolves with the exit code, or -1 where a signal ended it. */
+  async exited(): Promise<number> {
+    const { code, signal } = await soon(this.#process.status, "the node exits");
+    await this.#reading;
+    return signal === null ? code : -1;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#process.kill("SIGCONT");
+      this.#process.kill("SIGKILL");
+    } catch {
+      // Gone already.
+    }
+    await this.exited();
+  }
+
+  async #readLines(
+    stream: ReadableStream<Uint8Array<ArrayBuffer>>,
+  ): Promise<void> {
+    for await (
+      const line of stream.pipeThrough(new TextDecoderStream()).pipeThrough(
+        new TextLineStream(),
+      )
+    ) {
+      this.output += `${line}\n`;
+      if (line.startsWith("{")) this.log.push(JSON.parse(line));
+    }
+  }
+}
+
+/** An answer, read. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // deno-lint-ignore no-explicit-any -- tests look into answers of every shape
+  readonly body: any;
+}

@@ -1,0 +1,64 @@
+/** Waiting in tests: always for something, never longer than a deadline. */
+import { deadline } from "../../lib/deadline.ts";
+
+/** How long anything may take in a test before it counts as not happening. */
+export const TIMEOUT_MS = 20_000;
+
+/** Resolves as soon as `condition` answers true, asked every few milliseconds. */
+export async function until(
+  what: string,
+  condition: () => boolean | Promise<boolean>,
+  timeoutMs = TIMEOUT_MS,
+): Promise<void> {
+  const end = performance.now() + timeoutMs;
+  while (!await condition()) {
+    if (performance.now() > end) {
+      throw new Error(`Cannot wait longer: ${what}, after ${timeoutMs} ms`);
+    }
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** As `deadline`, with the tests' own limit. */
+export function soon<T>(
+  promise: Promise<T>,
+  what: string,
+  timeoutMs = TIMEOUT_MS,
+): Promise<T> {
+  return deadline(promise, timeoutMs, what);
+}
+
+/** Collects what comes and lets a test wait for it. */
+export class Inbox<T> {
+  readonly items: T[] = [];
+  readonly #waiting = new Set<() => void>();
+
+  /** Adds an item. */
+  push(item: T): void {
+    this.items.push(item);
+    for (const wake of this.#waiting) wake();
+  }
+
+  /** Resolves with all items once there are `count` of them. */
+  async have(count: number, timeoutMs = TIMEOUT_MS): Promise<T[]> {
+    await this.where(() => this.items.length >= count, timeoutMs);
+    return this.items;
+  }
+
+  /** Resolves once `condition` is true, which is asked whenever an item comes. */
+  async where(condition: () => boolean, timeoutMs = TIMEOUT_MS): Promise<void> {
+    if (condition()) return;
+    let wake = (): void => {};
+    const come = new Promise<void>((resolve) => {
+      wake = () => {
+        if (condition()) resolve();
+      };
+      this.#waiting.add(wake);
+    });
+    try {
+      await soon(come, `${this.items.length} items have come`, timeoutMs);
+    } finally {
+      this.#waiting.delete(wake);
+    }
+  }
+}
