@@ -9,6 +9,7 @@
 import { getRequestListener } from "@hono/node-server";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
 import { createNode } from "./lib/node.ts";
@@ -52,6 +53,11 @@ function settings(): Config {
 function serve(config: Config): void {
   const node = createNode(config, observe);
   const publishes = new UnderWay();
+  metrics.watch(
+    "roomcast_publishes_under_way",
+    "Publishes that wait for the log",
+    () => publishes.count,
+  );
   let draining = false;
   const app = createApp({
     ...config,
@@ -86,6 +92,7 @@ function serve(config: Config): void {
     "upgrade",
     (request, socket, head) => node.sockets.upgrade(request, socket, head),
   );
+  server.on("clientError", refuse);
   server.on("error", (error) => {
     console.error(
       `Cannot start: ${error.message}; choose another HOST or PORT`,
@@ -117,6 +124,23 @@ function serve(config: Config): void {
     exit(start);
   };
   onSignals((signal) => void leave(signal));
+}
+
+/** Answers what is no HTTP, or too much or too slow of it, in the form all our errors have. */
+function refuse(error: Error & { code?: string }, socket: Duplex): void {
+  const [status, code] = error.code === "HPE_HEADER_OVERFLOW"
+    ? ["431 Request Header Fields Too Large", "header_too_large"]
+    : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
+    ? ["408 Request Timeout", "request_too_slow"]
+    : ["400 Bad Request", "malformed_request"];
+  const message =
+    "Cannot read the request: it is no HTTP/1.1 that is served here; look at its headers";
+  const body = JSON.stringify({ error: { code, message } });
+  const head =
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n`;
+  if (socket.writable) {
+    socket.end(`${head}content-length: ${body.length}\r\n\r\n${body}`);
+  } else socket.destroy();
 }
 
 function stopListening(server: Server): void {

@@ -138,23 +138,23 @@ export function readConfig(
     idempotencySeconds: integer("IDEMPOTENCY_SECONDS", 600, 1, 604_800),
     messageBytesMax: integer("MESSAGE_BYTES_MAX", 65_536, 16, 16_777_216),
     publishKeys: list("PUBLISH_KEYS", "").flatMap((item, index) => {
-      const colon = item.indexOf(":");
-      if (colon > 0 && item.length - colon > 8) {
-        return [{ name: item.slice(0, colon), secret: item.slice(colon + 1) }];
-      }
+      // A secret travels in a header, after one space (RFC 6750 §2.1).
+      const [, name, secret] = /^([^:]+):([\x21-\x7e]+)$/.exec(item) ?? [];
+      if (name !== undefined && secret !== undefined) return [{ name, secret }];
       // The item itself is never shown: it may be the secret.
       fail(
         "PUBLISH_KEYS",
         `entry ${
           index + 1
-        } is not name:secret with a secret of at least 8 characters`,
+        } is not name:secret with a secret of printable ASCII without spaces`,
       );
       return [];
     }),
     allowedOrigins: list("ALLOWED_ORIGINS", "").map((origin) => {
       if (
         origin !== "*" &&
-        (!URL.canParse(origin) || new URL(origin).origin !== origin)
+        (origin.includes("*") || !URL.canParse(origin) ||
+          new URL(origin).origin !== origin)
       ) {
         fail(
           "ALLOWED_ORIGINS",
@@ -179,6 +179,11 @@ export function readConfig(
       "KEY_PREFIX",
       "is not 1 to 64 letters, digits, dots, colons, dashes or underscores",
     );
+  }
+  if (
+    text("PUBLISH_KEYS", "") !== "" && list("PUBLISH_KEYS", "").length === 0
+  ) {
+    fail("PUBLISH_KEYS", "names nobody; name at least one as name:secret");
   }
   if (
     config.publishKeys.some((key, index) =>

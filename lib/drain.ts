@@ -9,6 +9,11 @@ export class UnderWay {
   #count = 0;
   #idle: (() => void) | undefined;
 
+  /** How much is under way. */
+  get count(): number {
+    return this.#count;
+  }
+
   /** Runs `work` and counts it until it is over. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     this.#count++;

@@ -8,8 +8,9 @@ import { Fault } from "./errors.ts";
 /** An id no entry can have: before all. */
 export const ID_ZERO = "0-0";
 
-const ID = /^(\d{1,15})-(\d{1,15})$/;
-const POSITION = /^([0-9a-z]{8,32})\.(\d{1,15}-\d{1,15})$/;
+const NUMBER = "(?:0|[1-9]\\d{0,14})";
+const ID = new RegExp(`^${NUMBER}-${NUMBER}$`);
+const POSITION = new RegExp(`^([0-9a-z]{8,32})\\.(${NUMBER}-${NUMBER})$`);
 
 /** Compares two ids of the log, `<milliseconds>-<sequence>`: negative, zero or positive, for `sort`. */
 export function compareIds(a: string, b: string): number {

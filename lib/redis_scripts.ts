@@ -193,7 +193,7 @@ end
 local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
 local from, entries = ARGV[2], nil
 if ARGV[1] == 'desc' then
-  entries = redis.call('XREVRANGE', KEYS[3], from == '' and '+' or '(' .. from, oldest, 'COUNT', ARGV[3])
+  entries = redis.call('XREVRANGE', KEYS[3], from == '' and '+' or from == '0-0' and from or '(' .. from, oldest, 'COUNT', ARGV[3])
 else
   if from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then from = oldest else from = '(' .. from end
   entries = redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', ARGV[3])

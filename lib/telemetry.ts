@@ -139,6 +139,11 @@ export class Metrics {
     }
   };
 
+  /** Adds a number that is asked for when it is wanted. */
+  watch(name: string, help: string, read: () => number): void {
+    const gauge = this.#gauge(name, help, () => gauge.set(read()));
+  }
+
   /** All numbers, as Prometheus reads them. */
   async expose(): Promise<{ type: string; body: string }> {
     return {
@@ -151,7 +156,8 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  #gauge(name: string, help: string): Gauge {
-    return new Gauge({ name, help, registers: [this.#registry] });
+  #gauge(name: string, help: string, collect?: () => void): Gauge {
+    const registers = [this.#registry];
+    return new Gauge({ name, help, registers, ...(collect && { collect }) });
   }
 }

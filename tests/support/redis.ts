@@ -1,7 +1,7 @@
 /** A real Redis (or Valkey) of a test's own. */
 import { createClient } from "redis";
 import { freePort } from "./net.ts";
-import { until } from "./wait.ts";
+import { soon, until } from "./wait.ts";
 
 /** How a test wants its Redis. */
 export interface RedisOptions {
@@ -47,9 +47,9 @@ export class Redis {
       socket: { reconnectStrategy: false },
     });
     client.on("error", () => {});
-    await client.connect();
     try {
-      return await client.sendCommand(args);
+      await soon(client.connect(), "Redis answers");
+      return await soon(client.sendCommand(args), `Redis answers ${args[0]}`);
     } finally {
       client.destroy();
     }

@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { freePort } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+
+const ATTACK =
+  `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
+/** Where screenshots go when somebody wants to look at them. */
+const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
+
+async function launch(): Promise<Browser & AsyncDisposable> {
+  const browser = await chromium.launch({
+    executablePath: Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+    ],
+  });
+  return Object.assign(browser, {
+    [Symbol.asyncDispose]: () => browser.close(),
+  });
+}
+
+async function open(
+  browser: Browser,
+  url: string,
+  width: number,
+): Promise<{ page: Page; complaints: string[] }> {
+  const page = await browser.newPage({ viewport: { width, height: 844 } });
+  const complaints: string[] = [];
+  page.on(
+    "console",
+    (message) => message.type() === "error" && complaints.push(message.text()),
+  );
+  page.on("pageerror", (error) => complaints.push(String(error)));
+  await page.goto(url);
+  await page.locator("#state[data-state=connected]").waitFor();
+  return { page, complaints };
+}
+
+// Playwright keeps handles of its own open for as long as the process lives.
+const options = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test(
+  "two pages: one sends from the box, both show it, text stays text, and both see the node go and come back",
+  options,
+  async () => {
+    await using redis = await Redis.start();
+    const env = {
+      REDIS_URL: redis.url,
+      PORT: `${await freePort()}`,
+      DRAIN_SECONDS: "0",
+    };
+    let node = await TestNode.start(env);
+    try {
+      await using browser = await launch();
+      const phone = await open(browser, `${node.url}/`, 390);
+      const desk = await open(browser, `${node.url}/`, 1280);
+      const send = async (page: Page, text: string): Promise<void> => {
+        await page.fill("#message", text);
+        await page.click("#send-button");
+      };
+      const shows = async (text: string): Promise<void> => {
+        for (const { page } of [phone, desk]) {
+          await page.locator("#messages li[data-id]", { hasText: text })
+            .waitFor();
+        }
+      };
+      await send(phone.page, "Hello from the phone 👋");
+      await shows("Hello from the phone 👋");
+      await send(desk.page, ATTACK);
+      await shows(ATTACK);
+      await node.publish({ temperature: 21.5, unit: "°C" });
+      await shows('"temperature"');
+      await redis.command("PUBLISH", "chat", "straight from redis-cli");
+      await shows("straight from redis-cli");
+      for (const { page, complaints } of [phone, desk]) {
+        assert.equal(
+          await page.locator("#messages img, #messages script").count(),
+          0,
+        );
+        assert.notEqual(await page.title(), "hacked");
+        assert.deepEqual(complaints, []);
+        const ids = await page.locator("#messages li[data-id]").evaluateAll((
+          items,
+        ) =>
+          items.map((item) =>
+            (item as unknown as { dataset: { id: string } }).dataset.id
+          )
+        );
+        assert.equal(ids.length, 4);
+        assert.deepEqual(ids, [...new Set(ids)].sort());
+      }
+      if (SCREENSHOTS !== undefined) {
+        await phone.page.screenshot({ path: `${SCREENSHOTS}/phone.png` });
+        await desk.page.screenshot({ path: `${SCREENSHOTS}/desk.png` });
+      }
+
+      node.signal("SIGTERM");
+      assert.equal(await node.exited(), 0);
+      for (const { page } of [phone, desk]) {
+        await page.locator("#state:not([data-state=connected])").waitFor();
+      }
+      node = await TestNode.start(env);
+      for (const { page } of [phone, desk]) {
+        await page.locator(
+          "#state[data-state=connected]",
+        ).waitFor();
+      }
+      await send(phone.page, "back again");
+      await shows("back again");
+    } finally {
+      await node[Symbol.asyncDispose]();
+    }
+  },
+);
+
+Deno.test(
+  "the page asks for a publish key where one is needed, and changes rooms",
+  options,
+  async () => {
+    await using node = await TestNode.start({
+      PUBLISH_KEYS: "page:open-sesame",
+    });
+    await using browser = await launch();
+    const { page } = await open(browser, `${node.url}/?room=lobby`, 1280);
+    await page.fill("#message", "let me in");
+    await page.click("#send-button");
+    await page.locator("#key").waitFor({ state: "visible" });
+    assert.match(await page.locator("#error").innerText(), /Cannot publish/);
+    await page.fill("#key", "open-sesame");
+    await page.fill("#message", "let me in");
+    await page.click("#send-button");
+    await page.locator("#messages li[data-id]", { hasText: "let me in" })
+      .waitFor();
+    await page.fill("#room", "other");
+    await page.press("#room", "Enter");
+    await page.waitForURL(/room=other/);
+    await page.locator("#state[data-state=connected]").waitFor();
+    await node.publish("in the other room", "other", {
+      authorization: "Bearer open-sesame",
+    });
+    await page.locator("#messages li[data-id]", {
+      hasText: "in the other room",
+    }).waitFor();
+  },
+);
