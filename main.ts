@@ -64,7 +64,11 @@ function serve(config: Config): void {
     ...node,
     ...metrics,
     defaultRoom: config.rooms[0] ?? "chat",
-    log: { append: (publish) => publishes.run(() => node.log.append(publish)) },
+    log: {
+      append: (publish) => publishes.run(() => node.log.append(publish)),
+      history: (room, range) => node.log.history(room, range),
+      clearHistory: (room) => node.log.clearHistory(room),
+    },
     draining: () => draining,
     warnings: () => node.log.warnings(),
     expose: () => metrics.expose(),

@@ -147,15 +147,17 @@ export class Appender {
       const client = this.#options.connection.client;
       if (client === undefined) throw new Error("not connected");
       const [keys, args] = this.#arguments(group);
-      const [now, ...answers] = await run(client, APPEND, keys, args) as [
+      const [now, ...items] = await run(client, APPEND, keys, args) as [
         number,
-        ...(string[] | "late")[],
+        ...string[],
       ];
       this.redisNow = Number(now);
-      if (answers[0] === "late") return this.#again(group);
-      group.forEach((waiting, index) =>
-        settle(waiting, outcomes(waiting.publish, answers[index] as string[]))
-      );
+      if (items[0] === "late") return this.#again(group);
+      let next = 0;
+      for (const waiting of group) {
+        const { rooms } = waiting.publish;
+        settle(waiting, rooms.map((room) => toOutcome(room, items[next++])));
+      }
     } catch (error) {
       const fault = toLogFault(error, "publish");
       // A demoted master stays reachable: only a new connection finds the new one.
@@ -192,30 +194,43 @@ export class Appender {
     const late = this.#clockSkewMs === undefined
       ? Number.MAX_SAFE_INTEGER
       : Math.ceil(expires + this.#clockSkewMs);
-    const names = [keys.log, keys.epoch];
-    const args = [
-      newEpoch(),
+    const rooms = new Map<string, number>();
+    const idempotency: string[] = [];
+    const publishes: string[] = [];
+    for (const { publish } of group) {
+      const { key } = publish;
+      if (key !== undefined) idempotency.push(keys.idempotency(key));
+      publishes.push(
+        key === undefined ? "" : fingerprint(publish),
+        publish.json,
+        String(publish.rooms.length),
+      );
+      for (const room of publish.rooms) {
+        let place = rooms.get(room);
+        if (place === undefined) rooms.set(room, place = rooms.size + 1);
+        publishes.push(String(place));
+      }
+    }
+    const names = [
+      keys.log,
+      keys.epoch,
+      ...[...rooms.keys()].map(keys.history),
+      ...idempotency,
+    ];
+    const limits = [
       late,
       logLength,
       historySize + 1,
       historySeconds,
       idempotencySeconds,
-      group.length,
-    ]
-      .map(String);
-    for (const { publish } of group) {
-      const { key, rooms, json } = publish;
-      if (key !== undefined) names.push(keys.idempotency(key));
-      args.push(
-        key === undefined ? "" : fingerprint(publish),
-        json,
-        String(rooms.length),
-      );
-      for (const room of rooms) {
-        names.push(keys.history(room));
-        args.push(room);
-      }
-    }
+      rooms.size,
+    ];
+    const args = [
+      newEpoch(),
+      ...limits.map(String),
+      ...rooms.keys(),
+      ...publishes,
+    ];
     return [names, args];
   }
 
@@ -274,18 +289,15 @@ export function keyReused(): Fault {
   );
 }
 
-function outcomes({ rooms }: Publish, results: readonly string[]): Appended[] {
-  return rooms.map((room, index) => {
-    const result = results[index] ?? "!no answer";
-    switch (result[0]) {
-      case "!":
-        return { room, error: toLogFault(result.slice(1), "publish") };
-      case "~":
-        return { room, error: keyReused() };
-      case "=":
-        return { room, id: result.slice(1), duplicate: true };
-      default:
-        return { room, id: result, duplicate: false };
-    }
-  });
+function toOutcome(room: string, item = "!no answer"): Appended {
+  switch (item[0]) {
+    case "!":
+      return { room, error: toLogFault(item.slice(1), "publish") };
+    case "~":
+      return { room, error: keyReused() };
+    case "=":
+      return { room, id: item.slice(1), duplicate: true };
+    default:
+      return { room, id: item, duplicate: false };
+  }
 }

@@ -71,20 +71,18 @@ export async function readHistory(
     order === "asc" && more ? messages.at(-1)?.id ?? logLast : logLast,
   );
   const known = since === undefined || isWithin(since, { epoch, logLast });
-  if (order === "desc") {
-    return { messages, position, complete: known && (more || cut === ID_ZERO) };
-  }
-  if (since === undefined) {
-    return { messages, position, complete: cut === ID_ZERO };
-  }
   // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
-  const provable = compareIds(since.id, aged) >= 0 ||
-    compareIds(began, aged) > 0 ||
-    (length > 0 && compareIds(oldest, since.id) <= 0);
+  const from = since?.id ?? ID_ZERO;
+  const provable = compareIds(began, aged) > 0 ||
+    (length > 0 && (since === undefined || compareIds(oldest, from) <= 0)) ||
+    compareIds(from, aged) >= 0;
   return {
     messages,
     position,
-    complete: known && provable && compareIds(since.id, cut) >= 0,
+    complete: known &&
+      (order === "asc"
+        ? provable && compareIds(from, cut) >= 0
+        : more || (provable && cut === ID_ZERO)),
   };
 }
 

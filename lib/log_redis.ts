@@ -20,7 +20,7 @@ import type { Observe } from "./observer.ts";
 import { compareIds, formatPosition, ID_ZERO, newEpoch } from "./position.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { toLogFault } from "./redis_faults.ts";
-import { CHECK, CLEAR, run } from "./redis_scripts.ts";
+import { CHECK, CLEAR, load, run } from "./redis_scripts.ts";
 
 /** Entries the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
 const LOG_LENGTH = 100_000;
@@ -100,7 +100,7 @@ export class RedisLog implements Log {
       url,
       name: "commands",
       observe,
-      prepare: (client) => this.#inspect(client),
+      prepare: (client) => this.#prepare(client),
     });
     this.#reading = new Connection({ url, name: "reader", observe });
     this.#appender = new Appender({
@@ -203,6 +203,11 @@ export class RedisLog implements Log {
     } finally {
       this.#probes.delete(nonce);
     }
+  }
+
+  async #prepare(client: RedisClient): Promise<void> {
+    await load(client);
+    await this.#inspect(client);
   }
 
   /** Says what can lose messages, each time it turns out, which is once a cause. */

@@ -130,7 +130,6 @@ export class Connection {
   }
 }
 
-// deno-lint-ignore explicit-function-return-type -- the type is node-redis' to say; `RedisClient` names it
 function open({ url, name }: ConnectionOptions) {
   return createClient({
     url,

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { inspect } from "node:util";
 import { Counter, Gauge, Registry } from "prom-client";
 import { LOG_LEVELS, type LogLevel } from "./config.ts";
 import type { Happening, Observe } from "./observer.ts";
@@ -47,17 +48,22 @@ export function createLogger(
         level: loudness,
         kind,
         ...facts,
-      }, plain),
+        ...("error" in facts && { error: describe(facts.error) }),
+      }, shorten),
     );
   };
 }
 
-/** Errors have no enumerable fields, so that JSON shows them as `{}`. */
-function plain(_key: string, value: unknown): unknown {
-  const text = value instanceof Error ? value.stack ?? String(value) : value;
-  return typeof text === "string" && text.length > TEXT_LENGTH_MAX
-    ? `${text.slice(0, TEXT_LENGTH_MAX)}…`
-    : text;
+/** Anything can be thrown, also what JSON cannot hold. */
+function describe(error: unknown): string {
+  if (error instanceof Error) return error.stack ?? String(error);
+  return typeof error === "string" ? error : inspect(error);
+}
+
+function shorten(_key: string, value: unknown): unknown {
+  return typeof value === "string" && value.length > TEXT_LENGTH_MAX
+    ? `${value.slice(0, TEXT_LENGTH_MAX)}…`
+    : value;
 }
 
 /** Counts happenings. Rooms, users and keys are never labels: their number has no bound. */

@@ -58,7 +58,7 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,
   nameOf: (c: Context<Env>) => string,
-) {
+): (c: Context<Env>) => Response | Promise<Response> {
   return function serveAsset(c: Context<Env>): Response | Promise<Response> {
     const asset = assets.get(nameOf(c));
     if (asset === undefined) return c.notFound();

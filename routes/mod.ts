@@ -11,10 +11,12 @@ import { type Asset, serveAsset } from "./assets.ts";
 import { guardOrigin, requireKey } from "./auth.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
 import { answerFault, type Env } from "./http.ts";
-import { publishOne, type PublishOptions } from "./publish.ts";
+import { clearHistory, type HistoryOptions, readHistory } from "./history.ts";
+import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 
 /** What the routes are made of. */
 export interface AppOptions extends PublishOptions, HealthOptions {
+  readonly log: PublishOptions["log"] & HistoryOptions["log"];
   readonly publishKeys: readonly PublishKey[];
   readonly originAllowed: OriginAllowed;
   /** Files of the page. */
@@ -64,6 +66,11 @@ export function createApp(options: AppOptions): Hono<Env> {
     "/readyz": { GET: [readyz(options)] },
     "/metrics": { GET: [metrics(options)] },
     "/publish": { POST: [key as never, publishOne(options)] },
+    "/publish/batch": { POST: [key as never, publishBatch(options)] },
+    "/rooms/:room/history": {
+      GET: [key as never, readHistory(options)],
+      DELETE: [key as never, clearHistory(options)],
+    },
   };
   for (const [path, methods] of Object.entries(map)) {
     for (const [method, handlers] of Object.entries(methods)) {

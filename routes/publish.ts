@@ -1,10 +1,10 @@
 /**
- * `POST /publish`: a message from a backend into rooms.
+ * `POST /publish` and `POST /publish/batch`: messages from a backend into rooms.
  *
  * @module
  */
 import type { Context } from "hono";
-import { Fault } from "../lib/errors.ts";
+import { Fault, toFault } from "../lib/errors.ts";
 import type { Appended, Log } from "../lib/log.ts";
 import {
   encodeMessage,
@@ -25,36 +25,30 @@ export interface PublishOptions {
   readonly observe: Observe;
 }
 
-/** What a publisher asked for, checked, and whether it named a list of rooms. */
-interface Request {
-  readonly publish: Publish;
-  readonly many: boolean;
-}
+/** Most messages of one batch, and most bytes of its body. */
+const BATCH_MAX = 1000;
+const BATCH_BYTES_MAX = 16 << 20;
 
 /** JSON may spend six bytes on a character (`\u0041`), and there are the names around the message. */
 function bodyBytesMax(messageBytesMax: number): number {
   return messageBytesMax * 6 + 64 * 1024;
 }
 
-/** Makes the handler of `POST /publish`. */
-export function publishOne(
-  options: PublishOptions,
-): (c: Context<Env>) => Promise<Response> {
-  const { log, observe, messageBytesMax } = options;
+type Fields = Readonly<Record<string, unknown>>;
+type Handler = (c: Context<Env>) => Promise<Response>;
+
+/** Makes the handler of `POST /publish`: one message, for one room or several. */
+export function publishOne(options: PublishOptions): Handler {
   return async function publishOne(c) {
-    const body = await readBody(c, bodyBytesMax(messageBytesMax));
-    const { publish, many } = await parseRequest(c, body, options);
-    const outcomes = await log.append(publish);
-    count(outcomes, observe);
-    if (many) return c.json({ results: outcomes });
-    const [outcome] = outcomes;
-    if (outcome === undefined || "error" in outcome) {
-      throw outcome?.error ??
-        new Fault(
-          "log_failed",
-          "Cannot publish: the log did not answer; try again later",
-        );
-    }
+    const body = await readBody(c, bodyBytesMax(options.messageBytesMax));
+    const fields = await readFields(c, body);
+    const key = c.req.header("idempotency-key") ?? fields.key;
+    const publish = parsePublish({ ...fields, key }, options);
+    const outcomes = await options.log.append(publish);
+    observeOutcomes(outcomes, options.observe);
+    if (fields.rooms !== undefined) return c.json({ results: outcomes });
+    const outcome = only(outcomes);
+    if ("error" in outcome) throw outcome.error;
     return c.json({
       id: outcome.id,
       room: outcome.room,
@@ -63,90 +57,184 @@ export function publishOne(
   };
 }
 
-function count(outcomes: readonly Appended[], observe: Observe): void {
+/**
+ * Makes the handler of `POST /publish/batch`: up to {@linkcode BATCH_MAX} messages, in order. What is wrong with one
+ * is that one's result; the others are published.
+ */
+export function publishBatch(options: PublishOptions): Handler {
+  return async function publishBatch(c) {
+    const text = decodeText(await readBody(c, BATCH_BYTES_MAX));
+    const items = readItems(mediaType(c), text);
+    if (items.length > BATCH_MAX) {
+      throw new Fault(
+        "too_many_messages",
+        `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
+      );
+    }
+    // Appended in one go, in order, so that they share scripts; an outcome each.
+    const results = await Promise.all(
+      items.map((item) => publishItem(item, options)),
+    );
+    observeOutcomes(results, options.observe);
+    return c.json({ results });
+  };
+}
+
+/** Publishes an item of a batch; what is wrong with it becomes its outcome. */
+async function publishItem(
+  item: () => unknown,
+  options: PublishOptions,
+): Promise<Appended | { room: undefined; error: Fault }> {
+  let fields: Fields = {};
+  try {
+    fields = asFields(item());
+    if (fields.rooms !== undefined) {
+      throw new Fault(
+        "invalid_room",
+        'Cannot publish: an item of a batch has "rooms"; send an item a room',
+      );
+    }
+    return only(await options.log.append(parsePublish(fields, options)));
+  } catch (error) {
+    const room = typeof fields.room === "string" ? fields.room : undefined;
+    return { room, error: toFault(error) } as Appended;
+  }
+}
+
+function only(outcomes: readonly Appended[]): Appended {
+  const [outcome] = outcomes;
+  if (outcome !== undefined) return outcome;
+  throw new Fault(
+    "log_failed",
+    "Cannot publish: the log did not answer; try again later",
+  );
+}
+
+function observeOutcomes(
+  outcomes: readonly { error?: Fault; duplicate?: boolean }[],
+  observe: Observe,
+): void {
   let published = 0;
-  for (const outcome of outcomes) {
-    if ("error" in outcome) {
-      observe({ kind: "publish_failed", code: outcome.error.code });
-    } else if (!outcome.duplicate) published++;
+  for (const { error, duplicate } of outcomes) {
+    if (error !== undefined) {
+      observe({ kind: "publish_failed", code: error.code });
+    } else if (!duplicate) published++;
   }
   if (published > 0) observe({ kind: "published", count: published });
 }
 
-async function parseRequest(
-  c: Context<Env>,
-  body: Uint8Array<ArrayBuffer>,
-  options: PublishOptions,
-): Promise<Request> {
-  const { defaultRoom, messageBytesMax } = options;
-  const contentType = c.req.header("content-type") ?? "";
-  const [type = "", ...parameters] = contentType.toLowerCase().split(";").map((
-    part,
-  ) => part.trim());
-  const charset = parameters.find((parameter) =>
-    parameter.startsWith("charset=")
-  )?.slice(8).replaceAll('"', "");
-  if (charset !== undefined && charset !== "utf-8" && charset !== "utf8") {
-    throw new Fault(
-      "unsupported_content_type",
-      "Cannot read the body: its charset is not UTF-8; send UTF-8",
-    );
-  }
-  let fields: Record<string, unknown>;
-  if (type === "application/json" || type.endsWith("+json")) {
-    fields = parseFields(decodeJson(decodeText(body)));
-  } else if (type === "text/plain") {
-    fields = { message: decodeText(body), room: c.req.query("room") };
-  } else if (type === "application/x-www-form-urlencoded") {
-    fields = Object.fromEntries(new URLSearchParams(decodeText(body)));
-  } else if (type === "multipart/form-data") {
-    fields = await parseMultipart(body, contentType);
-  } else {
-    throw new Fault(
-      "unsupported_content_type",
-      "Cannot read the body: its content type is none of application/json, text/plain, " +
-        "application/x-www-form-urlencoded and multipart/form-data; name one of these",
-    );
-  }
-  const many = fields.rooms !== undefined;
-  if (many && fields.room !== undefined) {
+/** Checks what a publisher asked for. @throws {Fault} */
+function parsePublish(
+  fields: Fields,
+  { defaultRoom, messageBytesMax }: PublishOptions,
+): Publish {
+  const { room, rooms, message, key } = fields;
+  if (rooms !== undefined && room !== undefined) {
     throw new Fault(
       "invalid_room",
       'Cannot publish: both "room" and "rooms" are given; send one of them',
     );
   }
   return {
-    many,
-    publish: {
-      rooms: many
-        ? parseRooms(fields.rooms)
-        : [parseRoom(fields.room ?? defaultRoom)],
-      json: encodeMessage(fields.message, messageBytesMax),
-      key: parseKey(c.req.header("idempotency-key") ?? fields.key ?? undefined),
-    },
+    rooms: rooms === undefined
+      ? [parseRoom(room ?? defaultRoom)]
+      : parseRooms(rooms),
+    json: encodeMessage(message, messageBytesMax),
+    key: parseKey(key ?? undefined),
   };
 }
 
-function parseFields(body: unknown): Record<string, unknown> {
-  if (typeof body === "object" && body !== null && !Array.isArray(body)) {
-    return body as Record<string, unknown>;
+/** The media type of the body, in lower case, without parameters. @throws {Fault} where its charset is not UTF-8 */
+function mediaType(c: Context<Env>): string {
+  const header = (c.req.header("content-type") ?? "").toLowerCase();
+  const [type = "", ...parameters] = header.split(";").map((part) =>
+    part.trim()
+  );
+  const charset = parameters.find((parameter) =>
+    parameter.startsWith("charset=")
+  )?.slice(8).replaceAll('"', "");
+  if (charset === undefined || charset === "utf-8" || charset === "utf8") {
+    return type;
   }
   throw new Fault(
-    "malformed_body",
-    'Cannot publish: the body is not an object; send {"room":"chat","message":"hello"}',
+    "unsupported_content_type",
+    "Cannot read the body: its charset is not UTF-8; send UTF-8",
   );
 }
 
-async function parseMultipart(
+function isJson(type: string): boolean {
+  return type === "application/json" || type.endsWith("+json");
+}
+
+function unsupported(types: string): Fault {
+  return new Fault(
+    "unsupported_content_type",
+    `Cannot read the body: its content type is not read here; send ${types}`,
+  );
+}
+
+/** Reads the fields of a publish from any of the bodies it may have. @throws {Fault} */
+async function readFields(
+  c: Context<Env>,
+  body: Uint8Array<ArrayBuffer>,
+): Promise<Fields> {
+  const type = mediaType(c);
+  if (isJson(type)) return asFields(decodeJson(decodeText(body)));
+  if (type === "text/plain") {
+    return { message: decodeText(body), room: c.req.query("room") };
+  }
+  if (type === "application/x-www-form-urlencoded") {
+    return Object.fromEntries(new URLSearchParams(decodeText(body)));
+  }
+  if (type === "multipart/form-data") {
+    return await readMultipart(body, c.req.header("content-type") ?? "");
+  }
+  throw unsupported(
+    "application/json, text/plain, application/x-www-form-urlencoded or multipart/form-data",
+  );
+}
+
+/** Reads the items of a batch; a line of NDJSON that is no JSON fails by itself, when it is asked for. */
+function readItems(type: string, text: string): (() => unknown)[] {
+  if (type === "application/x-ndjson") {
+    return text.split("\n").filter((line) => line.trim() !== "").map(
+      (line) => () => decodeJson(line),
+    );
+  }
+  if (!isJson(type)) {
+    throw unsupported("application/json or application/x-ndjson");
+  }
+  const { messages } = asFields(decodeJson(text));
+  if (!Array.isArray(messages)) {
+    throw new Fault(
+      "malformed_body",
+      'Cannot publish: "messages" is not a list; send {"messages":[{"room","message"}]}',
+    );
+  }
+  return messages.map((message) => () => message);
+}
+
+function asFields(body: unknown): Fields {
+  if (typeof body === "object" && body !== null && !Array.isArray(body)) {
+    return body as Fields;
+  }
+  throw new Fault(
+    "malformed_body",
+    'Cannot publish: this is not an object; send {"room":"chat","message":"hello"}',
+  );
+}
+
+async function readMultipart(
   body: Uint8Array<ArrayBuffer>,
   contentType: string,
-): Promise<Record<string, unknown>> {
+): Promise<Fields> {
   try {
     const form = await new Response(body, {
       headers: { "content-type": contentType },
     }).formData();
-    const fields = [...form].filter(([, value]) => typeof value === "string");
-    return Object.fromEntries(fields);
+    return Object.fromEntries(
+      [...form].filter(([, value]) => typeof value === "string"),
+    );
   } catch {
     throw new Fault(
       "malformed_body",

@@ -1,0 +1,41 @@
+ARG DENO_VERSION=2.9.6
+
+# The packages, in a stage of their own: it is built anew only when deno.json or
+# deno.lock change, and its caches stay behind. First all of them, exactly as
+# locked; then what only the tests use goes, and nothing else may have come.
+FROM denoland/deno:${DENO_VERSION} AS packages
+WORKDIR /app
+COPY deno.json deno.lock ./
+RUN deno ci \
+  && deno remove --frozen=false fast-check playwright-core socket.io-client \
+  && deno install --frozen --cached-only
+
+FROM denoland/deno:${DENO_VERSION}
+WORKDIR /app
+COPY --from=packages /app ./
+COPY main.ts ./
+COPY lib lib
+COPY routes routes
+COPY static static
+
+# Everything in /app belongs to root: the server cannot change itself.
+USER deno
+# A module that the image lacks stops the build, not the deployment.
+RUN ["deno", "cache", "--frozen", "main.ts"]
+
+# A container has to listen beyond loopback, and there Roomcast refuses to start
+# unless PUBLISH_KEYS or OPEN=true is set.
+ENV HOST=0.0.0.0 DENO_NO_UPDATE_CHECK=1
+EXPOSE 4000
+
+# /livez and not /readyz: while Redis is away no node is ready, and restarting
+# them all would not bring it back, only cut every client off. Anything but a 2xx
+# fails, a 503 as well.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
+  CMD ["deno", "eval", "--no-config", "--no-lock", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('PORT') || 4000}/livez`, { signal: AbortSignal.timeout(4000) }); Deno.exit(r.ok ? 0 : 1)"]
+
+# The line of `deno task start`, kept the same by .ci/container: the server may use
+# the network, read these two folders and see these settings, and no more.
+CMD ["run", "--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-read=./static,./node_modules", \
+  "--allow-env=PORT,HOST,REDIS_URL,KEY_PREFIX,ROOMS,CHANNELS,HISTORY_SIZE,HISTORY_SECONDS,RECOVERY_SECONDS,IDEMPOTENCY_SECONDS,MESSAGE_BYTES_MAX,CLIENT_BUFFER_BYTES_MAX,PUBLISH_KEYS,TOKEN_SECRET,TOKEN_JWKS_URL,TOKEN_ISSUER,TOKEN_AUDIENCE,ALLOWED_ORIGINS,ADMIN_KEY,CLIENTS_MAX,CLIENTS_PER_ADDRESS_MAX,ROOMS_PER_CLIENT_MAX,EVENTS_PER_SECOND_MAX,PUBLISHES_PER_SECOND_MAX,TRUSTED_PROXIES,OPEN,DRAIN_SECONDS,LOG_LEVEL", \
+  "--ignore-env", "main.ts"]

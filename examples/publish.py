@@ -1,0 +1,8 @@
+# Publishes through Redis, with nothing of Roomcast's: a channel that CHANNELS
+# names is the room of the same name.
+import os
+
+import redis
+
+r = redis.Redis.from_url(os.environ.get("REDIS_URL", "redis://localhost:6379"))
+r.publish("chat", "1234567890")

@@ -1,0 +1,78 @@
+/**
+ * `/rooms/{room}/history`: what a room keeps.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import { Fault } from "../lib/errors.ts";
+import type { Log } from "../lib/log.ts";
+import { parseRoom } from "../lib/message.ts";
+import { atOf, parsePosition } from "../lib/position.ts";
+import type { Env } from "./http.ts";
+
+/** Messages of a page that does not say how many, and most of any. */
+const LIMIT_DEFAULT = 100;
+const LIMIT_MAX = 1000;
+
+/** What reading histories needs. */
+export interface HistoryOptions {
+  readonly log: Pick<Log, "history" | "clearHistory">;
+}
+
+/**
+ * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. `asc` gives what came after `since`,
+ * oldest first; `desc` what came before it, newest first. `position` is where to go on towards newer messages.
+ */
+export function readHistory(
+  { log }: HistoryOptions,
+): (c: Context<Env>) => Promise<Response> {
+  return async function readHistory(c) {
+    const room = parseRoom(c.req.param("room"));
+    const since = c.req.query("since");
+    const order = c.req.query("order") ?? "asc";
+    if (order !== "asc" && order !== "desc") {
+      throw new Fault(
+        "invalid_parameter",
+        'Cannot read the history: "order" is neither asc nor desc; send one of them',
+      );
+    }
+    const page = await log.history(room, {
+      since: since === undefined ? undefined : parsePosition(since),
+      order,
+      limit: parseLimit(c.req.query("limit")),
+    });
+    // Messages are JSON already; they are put together as text, not parsed and written again.
+    const messages = page.messages.map(({ id, json }) =>
+      `{"id":"${id}","message":${json},"at":${atOf(id)}}`
+    );
+    const position = JSON.stringify(page.position);
+    return c.body(
+      `{"room":${
+        JSON.stringify(room)
+      },"messages":[${messages.join()}],"position":${position},"complete":${page.complete}}`,
+      200,
+      { "content-type": "application/json" },
+    );
+  };
+}
+
+/** Makes the handler of `DELETE /rooms/{room}/history`. */
+export function clearHistory(
+  { log }: HistoryOptions,
+): (c: Context<Env>) => Promise<Response> {
+  return async function clearHistory(c) {
+    await log.clearHistory(parseRoom(c.req.param("room")));
+    return c.body(null, 204);
+  };
+}
+
+function parseLimit(limit: string | undefined): number {
+  if (limit === undefined) return LIMIT_DEFAULT;
+  if (
+    /^\d{1,4}$/.test(limit) && Number(limit) >= 1 && Number(limit) <= LIMIT_MAX
+  ) return Number(limit);
+  throw new Fault(
+    "invalid_parameter",
+    `Cannot read the history: "limit" is not a number from 1 to ${LIMIT_MAX}; send one`,
+  );
+}
