@@ -25,6 +25,7 @@ const SAME_SIGNAL_MS = 50;
 
 const config = settings();
 const metrics = new Metrics();
+metrics.watchEventLoop();
 const log = createLogger(config.logLevel, (line) => console.log(line));
 const observe: Observe = (happening) => {
   metrics.observe(happening);

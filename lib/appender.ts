@@ -17,7 +17,7 @@ export const APPEND_TIMEOUT_MS = 2000;
 /** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
 const SCRIPTS_MAX = 2;
 /** Most publishes of one script, and most bytes: Redis serves nobody else while it runs. */
-const GROUP_MAX = 128;
+const GROUP_MAX = 512;
 const GROUP_BYTES_MAX = 1 << 20;
 /** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
 const WAITING_MAX = 10_000;
@@ -65,6 +65,11 @@ export class Appender {
   constructor(options: AppenderOptions) {
     this.#options = options;
     this.#sweep = setInterval(() => this.#expire(), 100);
+  }
+
+  /** What time it is on Redis, in ms since 1970; NaN until Redis has said. */
+  get redisNow(): number {
+    return performance.now() + (this.#clockSkewMs ?? NaN);
   }
 
   /** Learns what time it is on Redis. */

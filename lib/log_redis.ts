@@ -17,7 +17,13 @@ import type {
 } from "./log.ts";
 import type { Publish } from "./message.ts";
 import type { Observe } from "./observer.ts";
-import { compareIds, formatPosition, ID_ZERO, newEpoch } from "./position.ts";
+import {
+  atOf,
+  compareIds,
+  formatPosition,
+  ID_ZERO,
+  newEpoch,
+} from "./position.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { toLogFault } from "./redis_faults.ts";
 import { CHECK, CLEAR, load, run } from "./redis_scripts.ts";
@@ -31,6 +37,8 @@ const READ_BLOCK_MS = 1000;
 const READ_GRACE_MS = 1500;
 /** How often, at most, the reader makes sure that the log is still the one it knows. */
 const CHECK_INTERVAL_MS = 1000;
+/** A node that is this far behind may find the log trimmed under it, and looks. */
+const BEHIND_MS = 50;
 /** Longest pause after a read that failed; half of it is chance. */
 const BACKOFF_MS_MAX = 1000;
 /** How long a probe may take: `/readyz` answers within 300 ms whatever is broken. */
@@ -284,6 +292,7 @@ export class RedisLog implements Log {
     const entries = reply?.[0][1] ?? [];
     // Looked at after the read: an id that is still there now was there then, so nothing after it had been trimmed.
     const due = entries.length === READ_COUNT ||
+      this.#appender.redisNow - atOf(entries[0]?.[0] ?? "9e15-0") > BEHIND_MS ||
       performance.now() - this.#checkedAt > CHECK_INTERVAL_MS;
     if (due && !await this.#check(client, before)) return;
     this.#take(entries);

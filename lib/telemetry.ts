@@ -4,7 +4,7 @@
  * @module
  */
 import { inspect } from "node:util";
-import { Counter, Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { LOG_LEVELS, type LogLevel } from "./config.ts";
 import type { Happening, Observe } from "./observer.ts";
 
@@ -144,6 +144,25 @@ export class Metrics {
         return this.#errors.inc();
     }
   };
+
+  /**
+   * Watches how late timers run, which is how long anything waits that wants the event loop.
+   * Ends with the process.
+   */
+  watchEventLoop(intervalMs = 20): void {
+    const lag = new Histogram({
+      name: "roomcast_event_loop_lag_seconds",
+      help: "How late a timer of this node runs",
+      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
+      registers: [this.#registry],
+    });
+    let due = performance.now() + intervalMs;
+    setInterval(() => {
+      const now = performance.now();
+      lag.observe(Math.max(0, now - due) / 1000);
+      due = now + intervalMs;
+    }, intervalMs);
+  }
 
   /** Adds a number that is asked for when it is wanted. */
   watch(name: string, help: string, read: () => number): void {

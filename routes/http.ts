@@ -5,6 +5,7 @@
  */
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
+import type { IncomingMessage } from "node:http";
 import { Fault } from "../lib/errors.ts";
 
 /** Hono's environment: the node:http request and response behind a context. */
@@ -15,28 +16,38 @@ export interface Env {
 /** How long a body may take to arrive. */
 const BODY_TIMEOUT_MS = 10_000;
 
+/** Refusals that leave a body unread; the rest of it would be taken for the next request. */
+const UNREAD: ReadonlySet<string> = new Set([
+  "body_too_large",
+  "body_too_slow",
+  "overloaded",
+  "unsupported_content_encoding",
+]);
+
 /** Answers with a refusal: its status and `{"error":{"code","message"}}`. */
 export function answerFault(c: Context, fault: Fault): Response {
   if (fault.temporary) c.header("Retry-After", "1");
   if (fault.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
-  // The rest of a body that was refused half read would be taken for the next request.
-  if (fault.code === "body_too_large" || fault.code === "body_too_slow") {
-    c.header("Connection", "close");
-  }
+  if (UNREAD.has(fault.code)) c.header("Connection", "close");
   return c.json({ error: fault.toJSON() }, fault.status);
 }
 
+/** Bytes of bodies that requests hold now, and most of them: parsed, a body takes several times its size. */
+let bodyBytes = 0;
+const BODY_BYTES_TOTAL_MAX = 64 << 20;
+
 /**
- * Reads a request's body, from node's own stream: bounded by bytes as they come, whatever its headers say of its
- * length, and by time.
+ * Reads a request's body and answers with what `use` makes of it. Read from node's own stream: bounded by bytes as
+ * they come, whatever its headers say of its length, by time, and by what all requests together may hold.
  *
- * @throws {Fault} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `malformed_body` where it is
- * empty or was cut off
+ * @throws {Fault} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, `malformed_body`
+ * where it is empty or was cut off
  */
-export async function readBody(
+export async function withBody<T>(
   c: Context<Env>,
   bytesMax: number,
-): Promise<Uint8Array<ArrayBuffer>> {
+  use: (body: Uint8Array<ArrayBuffer>) => Promise<T>,
+): Promise<T> {
   const encoding = c.req.header("content-encoding");
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new Fault(
@@ -44,52 +55,96 @@ export async function readBody(
       "Cannot read the body: it is compressed; send it plain",
     );
   }
-  const { incoming } = c.env;
-  const chunks: Uint8Array[] = [];
-  let length = 0, slow = false;
-  const timer = setTimeout(() => {
-    slow = true;
-    incoming.destroy();
-  }, BODY_TIMEOUT_MS);
+  let held = 0;
   try {
-    for await (const chunk of incoming) {
-      length += chunk.length;
-      if (length > bytesMax) {
+    const chunks: Uint8Array[] = [];
+    await readChunks(c.env.incoming, (chunk) => {
+      held += chunk.length;
+      bodyBytes += chunk.length;
+      if (held > bytesMax) {
         throw new Fault(
           "body_too_large",
           `Cannot read the body: it is over ${bytesMax} bytes; send less`,
         );
       }
+      if (bodyBytes > BODY_BYTES_TOTAL_MAX) {
+        throw new Fault(
+          "overloaded",
+          "Cannot read the body: too many large ones come at once; try again later",
+        );
+      }
       chunks.push(chunk);
-    }
-  } catch (error) {
-    if (error instanceof Fault) throw error;
-    if (slow) {
+    });
+    if (held === 0) {
       throw new Fault(
-        "body_too_slow",
-        "Cannot read the body: it took too long; send it at once",
+        "malformed_body",
+        'Cannot publish: there is no body; send {"room":"chat","message":"hello"}',
       );
     }
-    throw new Fault(
-      "malformed_body",
-      "Cannot read the body: it ended early; send it whole",
-    );
+    return await use(concat(chunks, held));
   } finally {
-    clearTimeout(timer);
+    bodyBytes -= held;
   }
-  if (length === 0) {
-    throw new Fault(
-      "malformed_body",
-      'Cannot publish: there is no body; send {"room":"chat","message":"hello"}',
-    );
-  }
-  const body = new Uint8Array(length);
+}
+
+/**
+ * Hands on what comes until it is all there. What is refused half read is left unread: the answer closes the
+ * connection.
+ *
+ * @throws {Fault} `body_too_slow`, `malformed_body`, or what `take` throws
+ */
+function readChunks(
+  incoming: IncomingMessage,
+  take: (chunk: Uint8Array) => void,
+): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(
+        new Fault(
+          "body_too_slow",
+          "Cannot read the body: it took too long; send it at once",
+        ),
+      );
+    }, BODY_TIMEOUT_MS);
+    const cut = (): void => {
+      clearTimeout(timer);
+      reject(
+        new Fault(
+          "malformed_body",
+          "Cannot read the body: it ended early; send it whole",
+        ),
+      );
+    };
+    incoming.on("data", (chunk: Uint8Array) => {
+      try {
+        take(chunk);
+      } catch (error) {
+        clearTimeout(timer);
+        incoming.pause();
+        incoming.removeAllListeners("data");
+        reject(error);
+      }
+    });
+    incoming.on("end", () => {
+      clearTimeout(timer);
+      resolve();
+    });
+    incoming.on("error", cut);
+    incoming.on("close", cut);
+  });
+}
+
+function concat(
+  chunks: readonly Uint8Array[],
+  length: number,
+): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
   let offset = 0;
   for (const chunk of chunks) {
-    body.set(chunk, offset);
+    whole.set(chunk, offset);
     offset += chunk.length;
   }
-  return body;
+  return whole;
 }
 
 /** Decodes UTF-8. @throws {Fault} `malformed_body` */

@@ -14,7 +14,7 @@ import {
   type Publish,
 } from "../lib/message.ts";
 import type { Observe } from "../lib/observer.ts";
-import { decodeJson, decodeText, type Env, readBody } from "./http.ts";
+import { decodeJson, decodeText, type Env, withBody } from "./http.ts";
 
 /** What publishing needs. */
 export interface PublishOptions {
@@ -39,22 +39,27 @@ type Handler = (c: Context<Env>) => Promise<Response>;
 
 /** Makes the handler of `POST /publish`: one message, for one room or several. */
 export function publishOne(options: PublishOptions): Handler {
-  return async function publishOne(c) {
-    const body = await readBody(c, bodyBytesMax(options.messageBytesMax));
-    const fields = await readFields(c, body);
-    const key = c.req.header("idempotency-key") ?? fields.key;
-    const publish = parsePublish({ ...fields, key }, options);
-    const outcomes = await options.log.append(publish);
-    observeOutcomes(outcomes, options.observe);
-    if (fields.rooms !== undefined) return c.json({ results: outcomes });
-    const outcome = only(outcomes);
-    if ("error" in outcome) throw outcome.error;
-    return c.json({
-      id: outcome.id,
-      room: outcome.room,
-      duplicate: outcome.duplicate,
+  return (c) =>
+    withBody(c, bodyBytesMax(options.messageBytesMax), async (body) => {
+      const fields = await readFields(c, body);
+      const key = c.req.header("idempotency-key") ?? fields.key;
+      const publish = parsePublish({ ...fields, key }, options);
+      const outcomes = await options.log.append(publish);
+      observeOutcomes(outcomes, options.observe);
+      const outcome = only(outcomes);
+      // Success is never told of a publish of which nothing is in the log.
+      if ("error" in outcome && outcomes.every((one) => "error" in one)) {
+        throw outcome.error;
+      }
+      if (fields.rooms !== undefined || "error" in outcome) {
+        return c.json({ results: outcomes });
+      }
+      return c.json({
+        id: outcome.id,
+        room: outcome.room,
+        duplicate: outcome.duplicate,
+      });
     });
-  };
 }
 
 /**
@@ -62,22 +67,22 @@ export function publishOne(options: PublishOptions): Handler {
  * is that one's result; the others are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
-  return async function publishBatch(c) {
-    const text = decodeText(await readBody(c, BATCH_BYTES_MAX));
-    const items = readItems(mediaType(c), text);
-    if (items.length > BATCH_MAX) {
-      throw new Fault(
-        "too_many_messages",
-        `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
+  return (c) =>
+    withBody(c, BATCH_BYTES_MAX, async (body) => {
+      const items = readItems(mediaType(c), decodeText(body));
+      if (items.length > BATCH_MAX) {
+        throw new Fault(
+          "too_many_messages",
+          `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
+        );
+      }
+      // Appended in one go, in order, so that they share scripts; an outcome each.
+      const results = await Promise.all(
+        items.map((item) => publishItem(item, options)),
       );
-    }
-    // Appended in one go, in order, so that they share scripts; an outcome each.
-    const results = await Promise.all(
-      items.map((item) => publishItem(item, options)),
-    );
-    observeOutcomes(results, options.observe);
-    return c.json({ results });
-  };
+      observeOutcomes(results, options.observe);
+      return c.json({ results });
+    });
 }
 
 /** Publishes an item of a batch; what is wrong with it becomes its outcome. */

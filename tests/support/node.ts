@@ -171,6 +171,14 @@ export class TestNode {
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
   }
 
+  /** CPU time used so far, user and system. */
+  async cpuSeconds(): Promise<number> {
+    const stat = await Deno.readTextFile(`/proc/${this.#process.pid}/stat`);
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+    return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
   /** Sends the process a signal. */
   signal(signal: Deno.Signal): void {
     this.#process.kill(signal);

@@ -1,0 +1,647 @@
+/**
+ * What Redis and the network do to a cluster, one fault a test. Each fails without the guard it is named after; the
+ * guards are the rows of `docs/decisions/0003-guarded-adapter.md`.
+ */
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { TestNode } from "../support/node.ts";
+import { judge, lagOver, Publisher, settle } from "../support/oracle.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const LOG = "roomcast:{roomcast}:log";
+
+interface Cluster extends AsyncDisposable {
+  redis: Redis;
+  a: TestNode;
+  b: TestNode;
+  /** One on each node. */
+  clients: Subscriber[];
+}
+
+async function cluster(
+  options: { aof?: boolean; env?: Record<string, string> } = {},
+): Promise<Cluster> {
+  const stack = new AsyncDisposableStack();
+  const redis = stack.use(await Redis.start({ aof: options.aof ?? true }));
+  const env = { REDIS_URL: redis.url, ...options.env };
+  const a = stack.use(await TestNode.start(env));
+  const b = stack.use(await TestNode.start(env));
+  const clients: Subscriber[] = [];
+  for (const node of [a, b]) {
+    clients.push(stack.use(await Subscriber.connect(node.url)));
+  }
+  return {
+    redis,
+    a,
+    b,
+    clients,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Runs a fault under load, asks `/livez` all along, and judges. */
+async function under(
+  { a, b, clients }: Cluster,
+  fault: (publisher: Publisher) => Promise<void>,
+): Promise<Publisher> {
+  const before = (await a.get("/metrics")).text;
+  const publisher = new Publisher([a, b]);
+  let over = false;
+  const watching = (async () => {
+    while (!over) {
+      const start = performance.now();
+      assert.equal((await a.get("/livez")).status, 200);
+      const took = performance.now() - start;
+      assert.ok(took < 1000, `livez took ${took} ms`);
+      await wait(100);
+    }
+  })();
+  try {
+    await until("messages flow", () => publisher.acknowledged.size > 50);
+    await fault(publisher);
+    const flowing = publisher.acknowledged.size;
+    await until(
+      "messages flow again",
+      () => publisher.acknowledged.size > flowing + 100,
+    );
+  } finally {
+    over = true;
+    await publisher.stop();
+    await watching;
+  }
+  await settle(a, clients);
+  judge([publisher], clients);
+  const lagging = lagOver(0.25, before, (await a.get("/metrics")).text);
+  assert.ok(
+    lagging < 0.01,
+    `${lagging * 100} % of the event loop's waits were over 250 ms`,
+  );
+  for (const node of [a, b]) {
+    assert.ok(!node.output.includes("an unhandled rejection"), node.output);
+  }
+  return publisher;
+}
+
+Deno.test("Redis stopped for 10 s: publishes are refused in 2 s, nothing acknowledged is lost, nothing refused appears", async () => {
+  await using all = await cluster();
+  const publisher = await under(all, async () => {
+    all.redis.signal("SIGSTOP");
+    await wait(10_000);
+    all.redis.signal("SIGCONT");
+  });
+  assert.ok(
+    publisher.slowestMs < 2500,
+    `an answer took ${publisher.slowestMs} ms`,
+  );
+  assert.ok([...publisher.failed.values()].includes("log_timeout"));
+  const got = new Set(
+    all.clients[0]?.messages.items.map(({ message }) => message),
+  );
+  const ghosts = [...publisher.failed.keys()].filter((message) =>
+    got.has(message)
+  );
+  assert.deepEqual(ghosts, [], "messages that were refused have appeared");
+});
+
+Deno.test("CLIENT PAUSE for 10 s: the same", async () => {
+  await using all = await cluster();
+  const publisher = await under(all, async () => {
+    await all.redis.command("CLIENT", "PAUSE", "10000", "ALL");
+    await wait(10_000);
+  });
+  assert.ok(
+    publisher.slowestMs < 2500,
+    `an answer took ${publisher.slowestMs} ms`,
+  );
+  const got = new Set(
+    all.clients[0]?.messages.items.map(({ message }) => message),
+  );
+  const ghosts = [...publisher.failed.keys()].filter((message) =>
+    got.has(message)
+  );
+  assert.deepEqual(ghosts, [], "messages that were refused have appeared");
+});
+
+Deno.test("kill -9 of Redis and a restart with AOF: nothing acknowledged is lost, scripts are known again", async () => {
+  await using all = await cluster();
+  const publisher = await under(all, async () => {
+    await all.redis.kill();
+    await wait(3000);
+    await all.redis.restart();
+  });
+  assert.ok(
+    [...publisher.failed.values()].every((code) =>
+      /^log_(unreachable|timeout|loading)$/.test(code)
+    ),
+  );
+  assert.equal(await all.a.metric("roomcast_epoch_changes_total"), 0);
+  assert.equal(all.clients[0]?.gaps.items.length, 0);
+});
+
+Deno.test("SCRIPT FLUSH in the middle: nobody notices", async () => {
+  await using all = await cluster();
+  const publisher = await under(
+    all,
+    async () => void await all.redis.command("SCRIPT", "FLUSH"),
+  );
+  assert.deepEqual([...publisher.failed.values()], []);
+});
+
+Deno.test("connections of all kinds killed over and over: nothing acknowledged is lost", async () => {
+  await using all = await cluster();
+  await under(all, async () => {
+    for (let i = 0; i < 20; i++) {
+      for (const type of ["normal", "pubsub"]) {
+        await all.redis.command("CLIENT", "KILL", "TYPE", type);
+      }
+      await wait(200);
+    }
+  });
+});
+
+Deno.test("a malformed entry on a busy log: skipped, counted, logged; nothing lost, no spin", async () => {
+  await using all = await cluster();
+  const poison = [
+    ["uid", "x", "nsp", "/", "type", "3"],
+    ["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
+    ["uid", "x", "nsp", "/", "type", "99", "data", "{broken"],
+    ["uid", "x", "nsp", "/elsewhere", "type", "3"],
+    ["room", "chat", "message", "{broken"],
+    ["room", "chat"],
+    ["nothing", "known"],
+  ];
+  await under(all, async () => {
+    for (let i = 0; i < 5; i++) {
+      for (const fields of poison) {
+        await all.redis.command("XADD", LOG, "*", ...fields);
+      }
+    }
+  });
+  for (const node of [all.a, all.b]) {
+    await until(
+      "they are counted",
+      async () => await node.metric("roomcast_entries_skipped_total") >= 20,
+    );
+    await node.log.where(() =>
+      node.log.items.some(({ kind }) => kind === "entry_skipped")
+    );
+  }
+  const before = await all.redis.calls("xread");
+  await wait(3000);
+  const reads = (await all.redis.calls("xread") - before) / 3 / 2;
+  assert.ok(reads < 20, `${reads} XREADs a second on each node`);
+});
+
+Deno.test("Redis out of memory while a client drops: publish is 503 log_full, the process lives, and is well again when there is room", async () => {
+  await using all = await cluster();
+  const { redis, a, clients } = all;
+  const full = async (): Promise<boolean> => {
+    const { status, body, headers } = await a.post("/publish", {
+      message: "refused",
+    });
+    if (status !== 503) return false;
+    assert.equal(body.error.code, "log_full");
+    assert.equal(headers.get("retry-after"), "1");
+    return true;
+  };
+  await redis.command("CONFIG", "SET", "maxmemory", "1");
+  await until("publishes are refused", full);
+  // What the stock adapter dies of: a session that cannot be saved when a client's connection breaks (notes L6).
+  for (const client of clients) client.socket.io.engine.close();
+  await Promise.all(clients.map((client) => client.connects.have(2)));
+  await until("publishes are still refused", full);
+  assert.equal((await a.get("/readyz")).status, 503);
+  await redis.command("CONFIG", "SET", "maxmemory", "0");
+  await settle(a, clients);
+  assert.ok(
+    clients.every((client) =>
+      client.messages.items.every(({ message }) => message === "the end")
+    ),
+  );
+  assert.ok(!a.output.includes("an unhandled rejection"), a.output);
+});
+
+Deno.test("every refusal of Redis has a code of its own, no client hears the message, and it heals by itself", async (t) => {
+  await using all = await cluster();
+  const { redis, a, b, clients } = all;
+  const cases: [
+    code: string,
+    hurt: () => Promise<unknown>,
+    heal: () => Promise<unknown>,
+  ][] = [
+    [
+      "log_read_only",
+      () => redis.command("REPLICAOF", "127.0.0.1", "1"),
+      () => redis.command("REPLICAOF", "NO", "ONE"),
+    ],
+    [
+      "log_denied",
+      () => redis.command("ACL", "SETUSER", "default", "-eval", "-evalsha"),
+      () => redis.command("ACL", "SETUSER", "default", "+@all"),
+    ],
+    [
+      "log_wrong_type",
+      async () => {
+        await redis.command("RENAME", `${LOG}`, "aside");
+        await redis.command("SET", LOG, "in the way");
+      },
+      () => redis.command("RENAME", "aside", LOG),
+    ],
+  ];
+  for (const [code, hurt, heal] of cases) {
+    await t.step(code, async () => {
+      await hurt();
+      await until(code, async () => {
+        const { status, body } = await a.post("/publish", {
+          message: "refused",
+        });
+        return status === 503 && body.error.code === code;
+      });
+      await heal();
+      await settle(b, clients);
+    });
+  }
+  for (const client of clients) {
+    assert.ok(
+      client.messages.items.every(({ message }) => message === "the end"),
+    );
+  }
+});
+
+Deno.test("a password that Redis no longer takes is log_denied, and Redis away at start is waited for", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await redis.command("CONFIG", "SET", "requirepass", "new");
+  await redis.kill();
+  await using late = await TestNode.start({ REDIS_URL: redis.url }, {
+    ready: false,
+  });
+  assert.equal((await late.get("/readyz")).status, 503);
+  assert.equal((await late.get("/livez")).status, 200);
+  assert.equal(
+    (await late.post("/publish", { message: 1 })).body.error.code,
+    "log_unreachable",
+  );
+  await redis.restart();
+  for (const one of [node, late]) {
+    await until(
+      "it is ready",
+      async () => (await one.get("/readyz")).status === 200,
+    );
+  }
+  await using client = await Subscriber.connect(late.url);
+  await settle(node, [client]);
+});
+
+Deno.test("a log that is emptied is noticed within 5 s on every node: gap epoch, and messages flow again", async (t) => {
+  const ways: [name: string, empty: (redis: Redis) => Promise<unknown>][] = [
+    ["FLUSHALL", (redis) => redis.command("FLUSHALL")],
+    ["the log deleted", (redis) => redis.command("DEL", LOG)],
+    ["a restart without persistence", async (redis) => {
+      await redis.kill();
+      await redis.restart();
+    }],
+  ];
+  await using all = await cluster({ aof: false });
+  const { redis, a, b, clients } = all;
+  for (const [index, [name, empty]] of ways.entries()) {
+    await t.step(name, async () => {
+      const last = await a.publish(`before ${name}`);
+      await Promise.all(
+        clients.map((client) =>
+          client.messages.where(() => client.ids.includes(last))
+        ),
+      );
+      await empty(redis);
+      await Promise.all(
+        clients.map((client) => client.gaps.have(index + 1, 5000)),
+      );
+      for (const client of clients) {
+        const gap = client.gaps.items[index];
+        assert.equal(gap?.room, "chat");
+        assert.equal(gap?.reason, "epoch");
+        assert.match(gap?.since ?? "", /^[0-9a-z]+\.\d+-\d+$/);
+        assert.match(gap?.id ?? "", /^\d+-\d+$/);
+      }
+      await settle(b, clients);
+      assert.ok(
+        clients.every((client) => client.gaps.items.length === index + 1),
+        "one gap, not several",
+      );
+    });
+  }
+});
+
+Deno.test("a log that went back in time, with ids lower than what was read, is noticed too", async (t) => {
+  await using all = await cluster();
+  const { redis, a, b, clients } = all;
+  const future = Date.now() + 3_600_000;
+  const steps: [name: string, back: () => Promise<unknown>][] = [
+    // A clock that was ahead, then the log is gone: new ids are lower than those read.
+    ["emptied, and the clock behind", () => redis.command("FLUSHALL")],
+    // A fail-over to a replica that lacks the newest entries.
+    ["its tail cut off", async () => {
+      const entries = await redis.command(
+        "XREVRANGE",
+        LOG,
+        "+",
+        "-",
+        "COUNT",
+        "3",
+      ) as [string][];
+      await redis.command("XDEL", LOG, ...entries.map(([id]) => id));
+      const [[last = "0-0"] = []] = await redis.command(
+        "XREVRANGE",
+        LOG,
+        "+",
+        "-",
+        "COUNT",
+        "1",
+      ) as [string][];
+      await redis.command("XSETID", LOG, last);
+    }],
+  ];
+  for (const [index, [name, back]] of steps.entries()) {
+    await t.step(name, async () => {
+      for (let i = 0; i < 5; i++) {
+        await redis.command(
+          "XADD",
+          LOG,
+          `${future + index}-${i + 1}`,
+          "room",
+          "chat",
+          "message",
+          `"ahead ${i}"`,
+        );
+      }
+      await Promise.all(
+        clients.map((client) =>
+          client.messages.where(() =>
+            client.ids.includes(`${future + index}-5`)
+          )
+        ),
+      );
+      await back();
+      await Promise.all(
+        clients.map((client) => client.gaps.have(index + 1, 5000)),
+      );
+      assert.ok(
+        clients.every((client) => client.gaps.items[index]?.reason === "epoch"),
+      );
+      const count = clients.map((client) => client.messages.items.length);
+      const id = await b.publish(`after ${name}`);
+      await Promise.all(
+        clients.map((client) =>
+          client.messages.where(() => client.ids.includes(id), 5000)
+        ),
+      );
+      await a.publish("one more");
+      await Promise.all(
+        clients.map((client, i) => client.messages.have((count[i] ?? 0) + 2)),
+      );
+      assert.ok(
+        clients.every((client, i) =>
+          client.messages.items.length === (count[i] ?? 0) + 2
+        ),
+        "nothing came again",
+      );
+    });
+  }
+});
+
+Deno.test("a quiet log: what is added while a node stands still is not lost, its first entry least of all", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env, { ready: false });
+  await until("it reads", async () => (await b.get("/readyz")).status === 200);
+  await using client = await Subscriber.connect(b.url);
+  for (let round = 0; round < 3; round++) {
+    b.signal("SIGSTOP");
+    await a.publish(`while it stood still ${round}`);
+    await wait(1500);
+    b.signal("SIGCONT");
+    await client.messages.have(round + 1);
+  }
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    [0, 1, 2].map((i) => `while it stood still ${i}`),
+  );
+});
+
+Deno.test("a node that stood still while the log was trimmed under it says gap trimmed, not nothing", async () => {
+  await using all = await cluster();
+  const { redis, a, b, clients } = all;
+  await settle(a, clients);
+  b.signal("SIGSTOP");
+  for (let i = 0; i < 5; i++) await a.publish(i);
+  await redis.command("XTRIM", LOG, "MAXLEN", "2");
+  await wait(200);
+  b.signal("SIGCONT");
+  const [gap] = await clients[1]?.gaps.have(1) ?? [];
+  assert.deepEqual([gap?.room, gap?.reason], ["chat", "trimmed"]);
+  await settle(a, clients);
+  assert.equal(clients[0]?.gaps.items.length, 0);
+  assert.equal(clients[0]?.messages.items.length, 7);
+});
+
+Deno.test("Redis away for long: the node idles, it does not spin", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await redis.kill();
+  const before = await node.cpuSeconds();
+  await wait(5000);
+  const used = await node.cpuSeconds() - before;
+  assert.ok(used < 0.75, `${used} s of CPU in 5 s`);
+  await redis.restart();
+  await until(
+    "it is ready",
+    async () => (await node.get("/readyz")).status === 200,
+  );
+});
+
+Deno.test("a Redis that can lose messages is warned of once, loudly, at start and on /readyz", async () => {
+  await using redis = await Redis.start({
+    aof: false,
+    args: ["--maxmemory-policy", "allkeys-lru"],
+  });
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  const { body } = await node.get("/readyz");
+  assert.equal(body.ready, true);
+  assert.equal(body.warnings.length, 2);
+  assert.match(body.warnings[0], /append-only/);
+  assert.match(body.warnings[1], /maxmemory-policy allkeys-lru/);
+  await redis.command("CLIENT", "KILL", "TYPE", "normal");
+  await until(
+    "it is ready again",
+    async () => (await node.get("/readyz")).status === 200,
+  );
+  const unsafe = node.log.items.filter(({ kind }) => kind === "redis_unsafe");
+  assert.equal(unsafe.length, 2);
+  assert.ok(unsafe.every(({ level }) => level === "error"));
+});
+
+Deno.test("more publishes than may wait are refused at once, and memory stays bounded", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  redis.signal("SIGSTOP");
+  const message = "x".repeat(60_000);
+  const batch = { messages: Array.from({ length: 250 }, () => ({ message })) };
+  const replies = await Promise.all(
+    Array.from({ length: 12 }, () => node.post("/publish/batch", batch)),
+  );
+  redis.signal("SIGCONT");
+  assert.ok(
+    replies.some(({ status, body }) =>
+      status === 503 && body.error.code === "overloaded"
+    ),
+  );
+  const codes = replies.filter(({ status }) => status === 200)
+    .flatMap(({ body }) =>
+      body.results.map((result: { error?: { code: string } }) =>
+        result.error?.code
+      )
+    );
+  assert.ok(
+    codes.length > 0 &&
+      codes.every((code) => code === "overloaded" || code === "log_timeout"),
+  );
+  // 64 MiB of bodies and 64 MiB of publishes may be held, some of it twice while it is parsed.
+  assert.ok(
+    await node.memory() < 700e6,
+    `${await node.memory() / 1e6} MB resident`,
+  );
+  await until(
+    "it is ready again",
+    async () => (await node.get("/readyz")).status === 200,
+  );
+});
+
+Deno.test("bad ids and cursors are refused and nothing is read", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    const id = await node.publish("a");
+    const bad = [
+      "$",
+      "-",
+      "+",
+      "0-0",
+      "(1-0",
+      "*",
+      "1",
+      "-1-1",
+      "a.b",
+      "1-1-1",
+      `${"9".repeat(14_000)}-0`,
+      "99999999999999999999-0",
+      "",
+    ];
+    const before = await redis.calls("xrange");
+    for (const since of bad) {
+      const { status, body } = await node.get(
+        `/rooms/chat/history?since=${encodeURIComponent(since)}`,
+      );
+      assert.deepEqual(
+        [status, body.error?.code],
+        [400, "invalid_position"],
+        since.slice(0, 30),
+      );
+    }
+    for (
+      const query of [
+        "limit=0",
+        "limit=1001",
+        "limit=-1",
+        "limit=x",
+        "order=up",
+      ]
+    ) {
+      assert.equal(
+        (await node.get(`/rooms/chat/history?${query}`)).body.error.code,
+        "invalid_parameter",
+      );
+    }
+    assert.equal(await redis.calls("xrange"), before);
+    const { body } = await node.get(
+      `/rooms/chat/history?since=aaaaaaaaaaaaaaaa.${id}`,
+    );
+    assert.deepEqual([body.messages.length, body.complete], [0, false]);
+  }
+});
+
+Deno.test("rooms with odd names work like any other, from publish to history", async () => {
+  await using redis = await Redis.start();
+  const rooms = [
+    "__proto__",
+    "constructor",
+    "toString",
+    "🏠",
+    "\u202egnp.exe",
+    "a/b?c=d&e#f",
+    "{x}",
+    "%2F",
+    "..",
+  ];
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    await using client = await Subscriber.connect(node.url, {
+      auth: { rooms },
+    });
+    for (const room of rooms) await node.publish({ room }, room);
+    await client.messages.have(rooms.length);
+    assert.deepEqual(client.messages.items.map(({ room }) => room), rooms);
+    for (const room of rooms.filter((room) => room !== "..")) {
+      const path = `/rooms/${encodeURIComponent(room)}/history`;
+      const { body } = await node.get(path);
+      assert.deepEqual([body.room, body.messages[0]?.message, body.complete], [
+        room,
+        { room },
+        true,
+      ]);
+      assert.equal(
+        body.messages[0].at,
+        Number(body.messages[0].id.split("-")[0]),
+      );
+      assert.equal(
+        (await node.request(path, { method: "DELETE" })).status,
+        204,
+      );
+      const { body: cleared } = await node.get(path);
+      assert.deepEqual([cleared.messages, cleared.complete], [[], false]);
+    }
+  }
+});
+
+Deno.test("all keys of a script share one slot, so that it also runs on a Redis Cluster", async () => {
+  await using redis = await Redis.start({ args: ["--cluster-enabled", "yes"] });
+  const slots = Array.from({ length: 16384 }, (_, slot) => String(slot));
+  await redis.command("CLUSTER", "ADDSLOTS", ...slots);
+  await until(
+    "the cluster is up",
+    async () =>
+      String(await redis.command("CLUSTER", "INFO")).includes(
+        "cluster_state:ok",
+      ),
+  );
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(node.url);
+  const { body } = await node.post("/publish", {
+    rooms: ["chat", "other"],
+    message: 1,
+    key: "k",
+  });
+  assert.ok(
+    body.results.every((result: { id?: string }) => result.id !== undefined),
+  );
+  await client.messages.have(1);
+  assert.equal(
+    (await node.get("/rooms/other/history")).body.messages.length,
+    1,
+  );
+});

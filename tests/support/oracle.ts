@@ -1,0 +1,133 @@
+/** What was asked for, what was promised, what came: the same judgement for every fault. */
+import assert from "node:assert/strict";
+import { compareIds } from "../../lib/position.ts";
+import type { Subscriber } from "./client.ts";
+import type { TestNode } from "./node.ts";
+import { TIMEOUT_MS, until } from "./wait.ts";
+
+/** A publisher that goes on whatever it is told, and remembers every answer. */
+export class Publisher {
+  /** Ids that were answered, by the message they were answered for. */
+  readonly acknowledged = new Map<string, string>();
+  /** Messages that got an answer other than 200, by its code; or `unanswered`. */
+  readonly failed = new Map<string, string>();
+  /** Longest time an answer took, in ms. */
+  slowestMs = 0;
+  readonly #nodes: readonly TestNode[];
+  readonly #name: string;
+  #stopped = false;
+  #running: Promise<void>[] = [];
+
+  /** Publishes to the nodes in turn, `perSecond` messages, into `room`. */
+  constructor(
+    nodes: readonly TestNode[],
+    { name = "p", perSecond = 200, room = "chat" } = {},
+  ) {
+    this.#nodes = nodes;
+    this.#name = name;
+    const lanes = 8;
+    for (let lane = 0; lane < lanes; lane++) {
+      this.#running.push(this.#run(lane, lanes * 1000 / perSecond, room));
+    }
+  }
+
+  /** Stops, and waits for the last answers. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+  }
+
+  async #run(lane: number, intervalMs: number, room: string): Promise<void> {
+    for (let i = 0; !this.#stopped; i++) {
+      const start = performance.now();
+      const message = `${this.#name}-${lane}-${i}`;
+      const node = this.#nodes[(lane + i) % this.#nodes.length];
+      if (node === undefined) return;
+      try {
+        const { status, body } = await node.post("/publish", { room, message });
+        if (status === 200) this.acknowledged.set(message, String(body.id));
+        else this.failed.set(message, String(body.error?.code));
+      } catch {
+        this.failed.set(message, "unanswered");
+      }
+      const took = performance.now() - start;
+      this.slowestMs = Math.max(this.slowestMs, took);
+      if (took < intervalMs) {
+        await new Promise((resolve) => setTimeout(resolve, intervalMs - took));
+      }
+    }
+  }
+}
+
+/** Publishes a last message until one is taken, and waits until every subscriber has it: nothing comes after it. */
+export async function settle(
+  node: TestNode,
+  subscribers: readonly Subscriber[],
+  room = "chat",
+): Promise<void> {
+  let end = "";
+  await until("a last message is taken", async () => {
+    const { status, body } = await node.post("/publish", {
+      room,
+      message: "the end",
+    });
+    end = String(body.id);
+    return status === 200;
+  });
+  await Promise.all(
+    subscribers.map((subscriber) =>
+      subscriber.messages.where(() => subscriber.ids.includes(end), TIMEOUT_MS)
+    ),
+  );
+}
+
+/**
+ * Judges: every acknowledged message came to every subscriber once; ids only rose; what was refused came at most once
+ * (a refusal whose cause left it open), and nothing came that nobody sent.
+ */
+export function judge(
+  publishers: readonly Publisher[],
+  subscribers: readonly Subscriber[],
+): void {
+  for (const subscriber of subscribers) {
+    const { items } = subscriber.messages;
+    const seen = new Map<unknown, string>();
+    let last = "0-0";
+    for (const { message, id } of items) {
+      assert.ok(compareIds(id, last) > 0, `${id} came after ${last}`);
+      last = id;
+      if (message === "the end") continue;
+      assert.ok(!seen.has(message), `${message} came twice`);
+      seen.set(message, id);
+    }
+    for (const publisher of publishers) {
+      const missing = [...publisher.acknowledged].filter(([message, id]) =>
+        seen.get(message) !== id
+      );
+      assert.deepEqual(
+        missing,
+        [],
+        `${missing.length} acknowledged messages are missing`,
+      );
+    }
+  }
+}
+
+/** The share of the event loop's waits that were over `seconds`, since `before` (an earlier `/metrics`). */
+export function lagOver(
+  seconds: number,
+  before: string,
+  after: string,
+): number {
+  const read = (text: string, bucket: string): number =>
+    Number(
+      new RegExp(
+        `^roomcast_event_loop_lag_seconds_bucket\\{le="${bucket}"\\} (\\d+)`,
+        "m",
+      ).exec(text)?.[1],
+    );
+  const all = read(after, "\\+Inf") - read(before, "\\+Inf");
+  assert.ok(all > 0, "the event loop was watched");
+  return 1 -
+    (read(after, String(seconds)) - read(before, String(seconds))) / all;
+}
