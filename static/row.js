@@ -30,7 +30,7 @@ export function messageRow({ message, room, at, id }) {
     ? element("p", "text", message)
     : element("code", "json", JSON.stringify(message));
   // Right-to-left text reads its own way and cannot turn its neighbours around.
-  body.dir = "auto";
+  body.dir = typeof message === "string" ? "auto" : "ltr";
 
   const li = element("li", "message");
   li.dataset.id = id;
