@@ -59,6 +59,16 @@ function serve(config: Config): void {
     "Publishes that wait for the log",
     () => publishes.count,
   );
+  metrics.watch(
+    "roomcast_ring_bytes",
+    "What the ring holds",
+    () => node.ring.bytes,
+  );
+  metrics.watch(
+    "roomcast_ring_seconds",
+    "How far back the ring goes",
+    () => node.ring.spanMs / 1000,
+  );
   let draining = false;
   const app = createApp({
     ...config,

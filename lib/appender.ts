@@ -40,6 +40,7 @@ export interface Keys {
   readonly epoch: string;
   history(room: string): string;
   idempotency(key: string): string;
+  session(digest: string): string;
 }
 
 interface Waiting {

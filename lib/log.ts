@@ -5,6 +5,7 @@
  */
 import type { Fault } from "./errors.ts";
 import type { Publish } from "./message.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** A message in the log. */
 export interface Entry {
@@ -20,8 +21,18 @@ export type Appended =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: Fault };
 
+/** A place in the log: of what epoch, after which id. */
+export interface Head {
+  readonly epoch: string;
+  readonly id: string;
+  /** The id after which the epoch began: what is older belongs to another. */
+  readonly began: string;
+}
+
 /** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
 export interface Reader {
+  /** Reading begins: `recent` are messages that were there before, all of those after `floor`. Called once, first. */
+  started(recent: readonly Entry[], floor: string): void;
   /** Some messages, in order. */
   entries(entries: readonly Entry[]): void;
   /**
@@ -51,6 +62,10 @@ export interface HistoryRange {
 
 /** The log, embedded or on Redis: the same promises, shown by the same tests. */
 export interface Log {
+  /** Up to where the reader has been told; the epoch is empty until reading has begun. */
+  readonly head: Head;
+  /** Sessions of clients, kept beside the log. */
+  readonly sessions: Sessions;
   /**
    * Appends to each room of `publish`, in order, and answers once that is done, in bounded time. The answer has one
    * outcome a room, in the order named. Never rejects: what went wrong is an outcome.

@@ -3,16 +3,19 @@
  *
  * @module
  */
+import { Deque } from "./deque.ts";
 import { fingerprint, keyReused } from "./appender.ts";
 import type {
   Appended,
   Entry,
+  Head,
   HistoryRange,
   Log,
   Page,
   Reader,
 } from "./log.ts";
 import type { Publish } from "./message.ts";
+import { MemorySessions } from "./sessions.ts";
 import {
   atOf,
   compareIds,
@@ -23,6 +26,8 @@ import {
 
 /** Most bytes of history, of all rooms together (2 bytes a UTF-16 unit); at the bound the oldest message goes. */
 const BYTES_MAX = 256 << 20;
+/** An id later than all. */
+const NEVER = "9e15-0";
 /** What a message costs besides its text, roughly. */
 const ENTRY_BYTES = 200;
 /** Most idempotency keys; at the bound the oldest is forgotten. */
@@ -36,40 +41,16 @@ export interface MemoryLogOptions {
   readonly reader: Reader;
 }
 
-/** A room's history: a list that is cut at its front. */
+/** A room's history, and the newest id that is no longer kept. */
 class History {
-  #entries: Entry[] = [];
-  #start = 0;
-  /** The newest id that is no longer kept. */
+  readonly entries = new Deque<Entry>();
   cut = ID_ZERO;
-
-  get size(): number {
-    return this.#entries.length - this.#start;
-  }
-
-  get oldest(): Entry | undefined {
-    return this.#entries[this.#start];
-  }
-
-  get entries(): readonly Entry[] {
-    return this.#entries.slice(this.#start);
-  }
-
-  push(entry: Entry): void {
-    this.#entries.push(entry);
-  }
 
   /** Takes the oldest away; answers how many bytes that frees. */
   shift(): number {
-    const entry = this.oldest;
+    const entry = this.entries.shift();
     if (entry === undefined) return 0;
     this.cut = entry.id;
-    this.#start++;
-    // Moved in steps, so that a full room does not move all its entries at every message.
-    if (this.#start > 64 && this.#start * 2 > this.#entries.length) {
-      this.#entries = this.#entries.slice(this.#start);
-      this.#start = 0;
-    }
     return sizeOf(entry);
   }
 }
@@ -83,19 +64,27 @@ interface Remembered {
 /** The log in this process' memory. */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
+  readonly sessions = new MemorySessions();
   readonly #epoch = newEpoch();
   /** Rooms, the one published to longest ago first. */
   readonly #rooms = new Map<string, History>();
   /** Keys, the one first used longest ago first. */
   readonly #keys = new Map<string, Remembered>();
   #bytes = 0;
-  #last = ID_ZERO;
+  /** Where the log began; an id like any other, so that whoever joins an empty log has a position. */
+  readonly #began = `${Date.now()}-0`;
+  #last = this.#began;
   /** The newest id cut from a room that is no longer in `#rooms`. */
   #forgotten = ID_ZERO;
 
   /** Makes an empty log. */
   constructor(options: MemoryLogOptions) {
     this.#options = options;
+    options.reader.started([], this.#began);
+  }
+
+  get head(): Head {
+    return { epoch: this.#epoch, id: this.#last, began: this.#began };
   }
 
   append(publish: Publish): Promise<Appended[]> {
@@ -112,7 +101,7 @@ export class MemoryLog implements Log {
     const cut = room?.cut ?? ID_ZERO;
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
-    const range = (room?.entries ?? []).filter(({ id }) =>
+    const range = (room?.entries.slice() ?? []).filter(({ id }) =>
       since === undefined || compareIds(id, from) * side > 0
     );
     const more = range.length > limit;
@@ -138,14 +127,16 @@ export class MemoryLog implements Log {
 
   /** Whether the room cannot have had messages after `from` that went away with all the room. */
   #isProvable(from: string, room: History | undefined): boolean {
-    const oldest = room?.oldest;
+    const oldest = room?.entries.first;
     return compareIds(from, this.#forgotten) >= 0 ||
       (oldest !== undefined && compareIds(oldest.id, from) <= 0);
   }
 
   clearHistory(name: string): Promise<void> {
     const room = this.#rooms.get(name);
-    while (room !== undefined && room.size > 0) this.#bytes -= room.shift();
+    while (room !== undefined && room.entries.size > 0) {
+      this.#bytes -= room.shift();
+    }
     return Promise.resolve();
   }
 
@@ -186,9 +177,11 @@ export class MemoryLog implements Log {
     const room = this.#rooms.get(entry.room) ?? new History();
     this.#rooms.delete(entry.room);
     this.#rooms.set(entry.room, room);
-    room.push(entry);
+    room.entries.push(entry);
     this.#bytes += sizeOf(entry);
-    if (room.size > this.#options.historySize) this.#bytes -= room.shift();
+    if (room.entries.size > this.#options.historySize) {
+      this.#bytes -= room.shift();
+    }
     this.#tidy();
     return entry;
   }
@@ -197,10 +190,10 @@ export class MemoryLog implements Log {
   #tidy(): void {
     for (const [name, idlest] of this.#rooms) {
       this.#age(idlest);
-      while (this.#bytes > BYTES_MAX && idlest.size > 0) {
+      while (this.#bytes > BYTES_MAX && idlest.entries.size > 0) {
         this.#bytes -= idlest.shift();
       }
-      const forgettable = idlest.size === 0 &&
+      const forgettable = idlest.entries.size === 0 &&
         (this.#bytes > BYTES_MAX ||
           atOf(idlest.cut) < Date.now() - this.#options.historySeconds * 1000);
       if (!forgettable) break;
@@ -214,7 +207,7 @@ export class MemoryLog implements Log {
   /** Takes away what is older than a history may be. */
   #age(room: History): void {
     const oldest = Date.now() - this.#options.historySeconds * 1000;
-    while (room.oldest !== undefined && atOf(room.oldest.id) < oldest) {
+    while (atOf(room.entries.first?.id ?? NEVER) < oldest) {
       this.#bytes -= room.shift();
     }
   }

@@ -10,6 +10,7 @@ import { readHistory } from "./history_redis.ts";
 import type {
   Appended,
   Entry,
+  Head,
   HistoryRange,
   Log,
   Page,
@@ -25,6 +26,7 @@ import {
   newEpoch,
 } from "./position.ts";
 import { Connection, type RedisClient } from "./redis.ts";
+import { RedisSessions, type Sessions } from "./sessions.ts";
 import { toLogFault } from "./redis_faults.ts";
 import { CHECK, CLEAR, load, run } from "./redis_scripts.ts";
 
@@ -41,6 +43,8 @@ const CHECK_INTERVAL_MS = 1000;
 const BEHIND_MS = 50;
 /** Longest pause after a read that failed; half of it is chance. */
 const BACKOFF_MS_MAX = 1000;
+/** Most characters of messages read at start, and how far back. */
+const RECENT_BYTES_MAX = 16 << 20;
 /** How long a probe may take: `/readyz` answers within 300 ms whatever is broken. */
 const PROBE_TIMEOUT_MS = 250;
 /** An answer of a probe is good for this long, however often it is asked for. */
@@ -56,6 +60,8 @@ export interface RedisLogOptions {
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
+  /** How far back reading begins. */
+  readonly recoverySeconds: number;
   readonly reader: Reader;
   /** Takes entries of the Socket.IO adapter, one by one, in order with the messages. */
   readonly cluster?: (
@@ -73,6 +79,7 @@ export function keysOf(prefix: string): Keys {
     epoch: `${base}epoch`,
     history: (room) => `${base}history:${room}`,
     idempotency: (key) => `${base}key:${key}`,
+    session: (digest) => `${base}session:${digest}`,
   };
 }
 
@@ -90,14 +97,19 @@ export class RedisLog implements Log {
   readonly #appender: Appender;
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
+  readonly sessions: Sessions;
   readonly #probes = new Map<string, () => void>();
   #probe: { at: number; outcome: Promise<void> } | undefined;
   #warnings: readonly string[] = [];
   #epoch = "";
+  #began = ID_ZERO;
+  #started = false;
   #offset = ID_ZERO;
   /** Whether an entry with the id of `#offset` was seen, so that it must be there or trimmed. */
   #seen = false;
   #checkedAt = 0;
+  /** The connection last read from; what a new one leads to may not be the same Redis. */
+  #readFrom: RedisClient | undefined;
 
   /** Starts connecting and reading, and goes on until {@linkcode RedisLog.close}. */
   constructor(options: RedisLogOptions) {
@@ -117,7 +129,19 @@ export class RedisLog implements Log {
       keys: this.#keys,
       logLength: LOG_LENGTH,
     });
+    this.sessions = new RedisSessions(
+      (command) => this.#command(command),
+      this.#keys.session,
+    );
     this.#finished = this.#read();
+  }
+
+  get head(): Head {
+    return {
+      epoch: this.#started ? this.#epoch : "",
+      id: this.#offset,
+      began: this.#began,
+    };
   }
 
   /** The connection for commands. */
@@ -271,7 +295,9 @@ export class RedisLog implements Log {
   }
 
   async #readOnce(client: RedisClient): Promise<void> {
-    if (this.#epoch === "") await this.#check(client, this.#offset);
+    if (!this.#started) await this.#start(client);
+    if (client !== this.#readFrom) this.#checkedAt = -Infinity;
+    this.#readFrom = client;
     const before = this.#offset;
     const reply = await deadline(
       client.sendCommand(
@@ -296,6 +322,49 @@ export class RedisLog implements Log {
       performance.now() - this.#checkedAt > CHECK_INTERVAL_MS;
     if (due && !await this.#check(client, before)) return;
     this.#take(entries);
+  }
+
+  /**
+   * Settles where reading begins, a concrete id, and reads what came shortly before: a node that has just started then
+   * serves those who come from one that has just stopped.
+   */
+  async #start(client: RedisClient): Promise<void> {
+    this.#epoch = "";
+    await this.#check(client, this.#offset);
+    const recent: Entry[] = [];
+    const oldest = this.#appender.redisNow -
+      this.#options.recoverySeconds * 1000;
+    let floor = this.#offset, bytes = 0, more = true;
+    for (let end = floor; more; end = `(${floor}`) {
+      const page = await deadline(
+        client.sendCommand([
+          "XREVRANGE",
+          this.#keys.log,
+          end,
+          "-",
+          "COUNT",
+          `${READ_COUNT}`,
+        ]) as Promise<RawEntry[]>,
+        COMMAND_TIMEOUT_MS,
+        "reading the log",
+      );
+      more = page.length === READ_COUNT;
+      for (const [id, list] of page) {
+        const fields = Object.fromEntries(pairs(list ?? []));
+        // An entry is there, so that whatever came after the one before it is.
+        floor = id;
+        if (fields.epoch === this.#epoch) {
+          more = false;
+          break;
+        }
+        const entry = readEntry(id, fields);
+        if (entry !== undefined) recent.push(entry);
+        bytes += fields.message?.length ?? 0;
+      }
+      more &&= bytes < RECENT_BYTES_MAX && atOf(floor) > oldest;
+    }
+    this.#options.reader.started(recent.reverse(), floor);
+    this.#started = true;
   }
 
   /**
@@ -324,6 +393,7 @@ export class RedisLog implements Log {
     this.#checkedAt = performance.now();
     if (this.#epoch === "") {
       this.#epoch = epoch;
+      this.#began = began;
       this.#offset = last;
       return true;
     }
@@ -346,6 +416,7 @@ export class RedisLog implements Log {
   #begin(epoch: string, id: string): void {
     const since = formatPosition(this.#epoch, this.#offset);
     this.#epoch = epoch;
+    this.#began = id;
     this.#offset = id;
     this.#seen = true;
     this.#options.observe({ kind: "epoch_changed", epoch });
@@ -410,4 +481,16 @@ function toEntry(
 ): Entry {
   JSON.parse(message);
   return { id, room, json: message };
+}
+
+/** As {@linkcode toEntry}; undefined where it is no message, or a broken one. */
+function readEntry(
+  id: string,
+  fields: Readonly<Record<string, string>>,
+): Entry | undefined {
+  try {
+    return fields.room === undefined ? undefined : toEntry(id, fields);
+  } catch {
+    return undefined;
+  }
 }

@@ -13,11 +13,16 @@ import { RedisLog } from "./log_redis.ts";
 import type { Observe } from "./observer.ts";
 import { allowOrigins, type OriginAllowed } from "./origins.ts";
 import { Connection } from "./redis.ts";
+import { Ring } from "./ring.ts";
 import { Sockets } from "./sockets.ts";
+
+/** How much of what was delivered a node keeps for those who come back. */
+const RING_BYTES_MAX = 64 << 20;
 
 /** The parts that HTTP is joined to. */
 export interface Node {
   readonly log: Log;
+  readonly ring: Ring;
   readonly sockets: Sockets;
   readonly originAllowed: OriginAllowed;
   /** Rejects where a publish, by HTTP or by Redis, would not reach this node's clients. */
@@ -29,11 +34,23 @@ export interface Node {
 /** Builds the parts and joins them. Connections to Redis begin at once and come up when they can. */
 export function createNode(config: Config, observe: Observe): Node {
   const fanOut = new FanOut(observe);
+  const ring = new Ring(RING_BYTES_MAX);
   const reader: Reader = {
-    entries: (entries) => {
-      for (const entry of entries) fanOut.deliver(entry);
+    started: (recent, floor) => {
+      ring.reset(floor);
+      for (const entry of recent) ring.push(entry);
     },
-    gap: (reason, id, since) => fanOut.gap(reason, id, since),
+    entries: (entries) => {
+      for (const entry of entries) {
+        ring.push(entry);
+        fanOut.deliver(entry);
+      }
+    },
+    gap: (reason, id, since) => {
+      ring.reset(id);
+      fanOut.gap(reason, id, since);
+      sockets.epochChanged();
+    },
   };
   const redis = config.redisUrl === undefined
     ? undefined
@@ -42,6 +59,8 @@ export function createNode(config: Config, observe: Observe): Node {
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const sockets = new Sockets({
     ...config,
+    log,
+    ring,
     fanOut,
     originAllowed,
     adapter: redis?.cluster.adapter,
@@ -49,6 +68,7 @@ export function createNode(config: Config, observe: Observe): Node {
   });
   return {
     log,
+    ring,
     sockets,
     originAllowed,
     probe: () => log.probe(),

@@ -15,6 +15,8 @@ export type Happening =
   | { kind: "delivered"; count: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
+  | { kind: "recovered"; messages: number }
+  | { kind: "not_recovered"; reason: string }
   | { kind: "bridged" }
   | { kind: "bridge_refused"; channel: string; reason: string }
   | { kind: "bridge_gap"; why: string }

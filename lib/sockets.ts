@@ -1,5 +1,5 @@
 /**
- * Socket.IO: who may connect, into which rooms, and how they are moved away.
+ * Socket.IO: who may connect, and how all are moved away.
  *
  * @module
  */
@@ -7,9 +7,11 @@ import { Server as Engine } from "engine.io";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
-import { Fault, toFault } from "./errors.ts";
+import { Clients } from "./clients.ts";
+import { type Fault, toFault } from "./errors.ts";
 import type { FanOut } from "./fanout.ts";
-import { parseRoom } from "./message.ts";
+import type { Log } from "./log.ts";
+import type { Ring } from "./ring.ts";
 import type { Observe } from "./observer.ts";
 import type { OriginAllowed } from "./origins.ts";
 
@@ -24,6 +26,9 @@ export interface SocketsOptions {
   /** Rooms of a client that names none. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
+  readonly recoverySeconds: number;
+  readonly log: Log;
+  readonly ring: Ring;
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
   /** Makes the Socket.IO adapter; undefined: its own, for one node. */
@@ -39,6 +44,7 @@ export class Sockets {
   readonly #engine: Engine;
   readonly #io: Server;
   readonly #options: SocketsOptions;
+  readonly #clients: Clients;
   #draining = false;
 
   /** Sets Socket.IO up; requests reach it by {@linkcode Sockets.request} and {@linkcode Sockets.upgrade}. */
@@ -76,16 +82,32 @@ export class Sockets {
       connectTimeout: CONNECT_TIMEOUT_MS,
     });
     this.#io.bind(this.#engine as never);
-    this.#io.use((socket, next) => {
-      try {
-        socket.data.rooms = this.#roomsOf(socket.handshake.auth.rooms);
-        next();
-      } catch (error) {
-        const fault = toFault(error);
-        next(Object.assign(new Error(fault.message), { data: fault.toJSON() }));
-      }
+    this.#clients = new Clients({
+      ...options,
+      // Only where there are others: the adapter of a single node complains.
+      announce: (digest, generation) =>
+        adapter && this.#io.serverSideEmit("taken_over", digest, generation),
     });
-    this.#io.on("connection", (socket) => this.#welcome(socket));
+    this.#io.on(
+      "taken_over",
+      (digest: unknown, generation: unknown) =>
+        this.#clients.takenOver(digest, generation),
+    );
+    this.#io.use((socket, next) => {
+      this.#clients.admit(socket).then(
+        () => next(),
+        (error) => this.#turnAway(socket, toFault(error), next),
+      );
+    });
+    this.#io.on("connection", (socket) => {
+      if (!this.#clients.welcome(socket)) return void socket.conn.close();
+      options.observe({ kind: "client_connected", clients: this.count });
+      socket.on(
+        "disconnect",
+        () =>
+          options.observe({ kind: "client_disconnected", clients: this.count }),
+      );
+    });
   }
 
   /** Answers a request, if it is one of Engine.IO's; says whether it was. */
@@ -131,34 +153,34 @@ export class Sockets {
     }
   }
 
+  /** The log began anew: what is remembered of clients has to say so. */
+  epochChanged(): void {
+    this.#clients.refresh();
+  }
+
   /** Ends what is left. */
   close(): void {
+    this.#clients.close();
     this.#engine.close();
     this.#io.of("/").adapter.close();
   }
 
-  #welcome(socket: Socket): void {
-    const { fanOut, observe } = this.#options;
-    const rooms: readonly string[] = socket.data.rooms;
-    for (const room of rooms) fanOut.join(socket, room);
-    observe({ kind: "client_connected", clients: this.count });
-    socket.on("disconnect", () => {
-      for (const room of rooms) fanOut.leave(socket, room);
-      observe({ kind: "client_disconnected", clients: this.count });
-    });
-  }
-
-  /** Reads `auth.rooms`. @throws {Fault} `invalid_room`, `too_many_rooms` */
-  #roomsOf(rooms: unknown): readonly string[] {
-    const { rooms: defaults, roomsPerClientMax } = this.#options;
-    if (rooms === undefined) return defaults;
-    if (!Array.isArray(rooms) || rooms.length > roomsPerClientMax) {
-      throw new Fault(
-        "too_many_rooms",
-        `Cannot join: auth.rooms is not a list of at most ${roomsPerClientMax} rooms; send such a list`,
-      );
+  /**
+   * Tells a client why it cannot come in. What passes by itself is not told but shown by closing: a stock client tries
+   * again after a closed connection, and never after an error.
+   */
+  #turnAway(socket: Socket, fault: Fault, next: (error: Error) => void): void {
+    if (fault.code === "internal") {
+      this.#options.observe({
+        kind: "error",
+        where: "a handshake",
+        error: fault,
+      });
     }
-    return [...new Set(rooms.map(parseRoom))];
+    if (fault.temporary || fault.code === "internal") {
+      return void socket.conn.close();
+    }
+    next(Object.assign(new Error(fault.message), { data: fault.toJSON() }));
   }
 }
 

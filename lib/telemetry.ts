@@ -18,6 +18,8 @@ const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
   delivered: undefined,
   client_connected: undefined,
   client_disconnected: undefined,
+  recovered: undefined,
+  not_recovered: undefined,
   bridged: undefined,
   bridge_refused: "warn",
   bridge_gap: "warn",
@@ -86,6 +88,11 @@ export class Metrics {
     "roomcast_deliveries_total",
     "Messages handed to clients of this node",
   );
+  readonly #recovered = this.#counter(
+    "roomcast_recoveries_total",
+    "Clients that came back, by outcome",
+    ["outcome"],
+  );
   readonly #bridged = this.#counter(
     "roomcast_bridged_total",
     "Messages taken from Redis channels",
@@ -128,6 +135,10 @@ export class Metrics {
       case "client_connected":
       case "client_disconnected":
         return this.#connections.set(happening.clients);
+      case "recovered":
+        return this.#recovered.inc({ outcome: "recovered" });
+      case "not_recovered":
+        return this.#recovered.inc({ outcome: happening.reason });
       case "bridged":
         return this.#bridged.inc();
       case "bridge_refused":

@@ -41,9 +41,10 @@ export class MessageList {
       // The button goes away; the focus must not go with it.
       log.focus({ preventScroll: true });
     });
-    new ResizeObserver(() => this.#following && this.#scrollToNewest()).observe(
-      log,
-    );
+    new ResizeObserver(() => {
+      // The hint of an empty room is read from its top.
+      if (this.#following && this.#empty.hidden) this.#scrollToNewest();
+    }).observe(log);
   }
 
   /**
@@ -89,7 +90,7 @@ export class MessageList {
 
   #flush() {
     this.#timer = undefined;
-    const following = this.#isAtBottom();
+    const following = !this.#empty.hidden || this.#isAtBottom();
     this.#empty.hidden = true;
     this.#list.append(...this.#pending.splice(0).map((makeRow) => makeRow()));
 

@@ -1,6 +1,6 @@
 /** One suite for both logs: whatever holds of one holds of the other. */
 import assert from "node:assert/strict";
-import type { Appended, Entry, Log, Page } from "../../lib/log.ts";
+import type { Appended, Entry, Log, Page, Reader } from "../../lib/log.ts";
 import { MemoryLog } from "../../lib/log_memory.ts";
 import { RedisLog } from "../../lib/log_redis.ts";
 import type { Publish } from "../../lib/message.ts";
@@ -33,13 +33,14 @@ const LIMITS: Limits = {
 };
 
 function inboxes(): Pick<Opened, "entries" | "gaps"> & {
-  reader: { entries(list: readonly Entry[]): void; gap(reason: string): void };
+  reader: Reader;
 } {
   const entries = new Inbox<Entry>(), gaps = new Inbox<string>();
   return {
     entries,
     gaps,
     reader: {
+      started: () => {},
       entries: (list) => list.forEach((entry) => entries.push(entry)),
       gap: (reason) => gaps.push(reason),
     },
@@ -63,6 +64,7 @@ async function openRedis(limits: Limits): Promise<Opened> {
     ...limits,
     url: redis.url,
     keyPrefix: "test",
+    recoverySeconds: 120,
     reader,
     observe: () => {},
   });

@@ -23,6 +23,15 @@ export class Subscriber {
   readonly gaps = new Inbox<
     { room: string; reason: string; since: string; id: string }
   >();
+  readonly joined = new Inbox<
+    {
+      room: string;
+      position: string;
+      recovered: boolean;
+      reason?: string;
+      id: string;
+    }
+  >();
   readonly disconnects = new Inbox<string>();
   readonly connects = new Inbox<boolean>();
   readonly errors = new Inbox<
@@ -41,6 +50,10 @@ export class Subscriber {
       this.messages.push({ message, room, at, id, length: args.length });
     });
     this.socket.on("gap", (gap, id) => this.gaps.push({ ...gap, id }));
+    this.socket.on(
+      "joined",
+      (joined, id) => this.joined.push({ ...joined, id }),
+    );
     this.socket.on("connect", () => this.connects.push(this.socket.recovered));
     this.socket.on("connect_error", (error) => this.errors.push(error));
     this.socket.on("disconnect", (reason) => this.disconnects.push(reason));
@@ -59,6 +72,15 @@ export class Subscriber {
   /** The ids it got, in order. */
   get ids(): string[] {
     return this.messages.items.map(({ id }) => id);
+  }
+
+  /** Sends an event and waits for the acknowledgement's arguments. */
+  // deno-lint-ignore no-explicit-any -- tests look into answers of every shape
+  ask(event: string, request: unknown): Promise<any[]> {
+    const answered = new Promise<unknown[]>((resolve) =>
+      this.socket.emit(event, request, (...args: unknown[]) => resolve(args))
+    );
+    return soon(answered, `${event} is answered`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,6 +48,11 @@ export class Proxy {
     return (this.#server.address() as AddressInfo).port;
   }
 
+  /** Connections that are open. */
+  get connections(): number {
+    return this.#pairs.size;
+  }
+
   /** For clients of an HTTP target. */
   get url(): string {
     return `http://127.0.0.1:${this.port}`;

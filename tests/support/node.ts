@@ -34,12 +34,18 @@ export class TestNode {
     ]);
   }
 
-  /** Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. */
+  /**
+   * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
+   * than ours has to say where it listens in the same way.
+   */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    { ready = true } = {},
+    { ready = true, script }: { ready?: boolean; script?: string } = {},
   ): Promise<TestNode> {
-    const node = TestNode.spawn(await startArguments(), { PORT: "0", ...env });
+    const args = script === undefined
+      ? await startArguments()
+      : ["run", "-A", "--cached-only", script];
+    const node = TestNode.spawn(args, { PORT: "0", ...env });
     const exited = node.#process.status.then(() => {
       throw new Error(`Cannot start a node: it exited\n${node.output}`);
     });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { textFrame } from "../../lib/fanout.ts";
+import { textFrame } from "../../lib/frames.ts";
 
 /** Reads one frame as RFC 6455 §5.2 has it, and insists on what a server must send. */
 function decode(frame: Uint8Array): { text: string; headLength: number } {

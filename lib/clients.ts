@@ -1,0 +1,462 @@
+/**
+ * Clients: what each is subscribed to, how it comes in, comes back, joins and leaves.
+ *
+ * Stock Socket.IO clients recover by Socket.IO's own words: they are given a `pid` when they connect, keep the last
+ * argument of every event if it is a string, and show both when they come again; told the same `pid`, they say
+ * `recovered`. We speak these words ourselves. Socket.IO's own recovery stays switched off: it reads the log before the
+ * rooms are joined (6 to 25 of 6,000 messages lost with `recovered: true`), forgets everyone when a node is killed,
+ * and sends every single emit through the log.
+ *
+ * @module
+ */
+import type { Socket } from "socket.io";
+import { pause } from "./deadline.ts";
+import { Fault, toFault } from "./errors.ts";
+import type { FanOut } from "./fanout.ts";
+import { eventFrame, messageFrame } from "./frames.ts";
+import type { Entry, Log } from "./log.ts";
+import type { Observe } from "./observer.ts";
+import { atOf, compareIds } from "./position.ts";
+import {
+  type Collected,
+  parseWish,
+  type Prepared,
+  readPosition,
+  Recovery,
+  type Wish,
+} from "./recovery.ts";
+import type { Ring } from "./ring.ts";
+import { digestOf, newPid, type Session } from "./sessions.ts";
+
+/** How long a client waits at the door for a node that has not reached its log yet. */
+const START_TIMEOUT_MS = 5000;
+/** How often a join is begun anew because the ring has moved on meanwhile. */
+const TRIES_MAX = 3;
+/** Saves of sessions that come within this time go together, and most of them at a time. */
+const SAVE_DELAY_MS = 5;
+const SAVES_MAX = 500;
+
+/** What {@linkcode Clients} are made of. */
+export interface ClientsOptions {
+  readonly log: Log;
+  readonly ring: Ring;
+  readonly fanOut: FanOut;
+  /** Rooms of a client that names none. */
+  readonly rooms: readonly string[];
+  readonly roomsPerClientMax: number;
+  readonly recoverySeconds: number;
+  readonly observe: Observe;
+  /** Tells other nodes that a session goes on here. */
+  readonly announce: (digest: string, generation: number) => void;
+}
+
+/** A client on its way in: everything that has to be known before it is connected. */
+interface Admission {
+  readonly prepared: readonly Prepared[];
+  readonly digest: string;
+  readonly generation: number;
+  readonly recovered: boolean;
+  /** The client's own account of where it was, for those it is told about. */
+  readonly since: string | null;
+}
+
+/** A client that is connected. */
+interface Client {
+  readonly digest: string;
+  readonly generation: number;
+  readonly rooms: Set<string>;
+  /** Its place when it came in, which is its place until it has got something. */
+  readonly since: string;
+  joining: number;
+}
+
+/** What Socket.IO sends in CONNECT, which its types keep private. */
+type Recoverable = { pid: string; recovered: boolean };
+
+/** The clients of this node, and their sessions. */
+export class Clients {
+  readonly #options: ClientsOptions;
+  readonly #recovery: Recovery;
+  readonly #admissions = new WeakMap<Socket, Admission>();
+  readonly #clients = new Map<Socket, Client>();
+  readonly #byDigest = new Map<string, Socket>();
+  readonly #unsaved = new Set<Client>();
+  readonly #refreshing: ReturnType<typeof setInterval>;
+  readonly #refreshSeconds: number;
+  #saving: ReturnType<typeof setTimeout> | undefined;
+
+  /** Starts keeping sessions alive. */
+  constructor(options: ClientsOptions) {
+    this.#options = options;
+    this.#recovery = new Recovery(options.log, options.ring);
+    this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
+    this.#refreshing = setInterval(
+      () => this.refresh(),
+      this.#refreshSeconds * 1000,
+    );
+  }
+
+  /**
+   * Finds out what a client may be given when it is connected. Decides whether it is recovered, which it is told
+   * before anything else.
+   *
+   * @throws {Fault} where it asked for what it cannot have, or, `temporary`, where it is to come again
+   */
+  async admit(socket: Socket): Promise<void> {
+    const { auth } = socket.handshake;
+    await this.#started();
+    const known = typeof auth.pid === "string" && auth.pid.length <= 64
+      ? auth.pid
+      : undefined;
+    const session = known === undefined
+      ? undefined
+      : await this.#options.log.sessions.load(digestOf(known));
+    const wishes = session === undefined
+      ? this.#wishesOf(auth.rooms)
+      : wishesOf(session, auth.offset);
+    const expired = auth.pid !== undefined && session === undefined;
+    const prepared = await Promise.all(
+      wishes.map((wish) => this.#prepare(wish, expired)),
+    );
+    const recovered = session !== undefined &&
+      prepared.every(({ reason }) => reason === undefined);
+    const pid = recovered && known !== undefined ? known : newPid();
+    Object.assign(socket as unknown as Recoverable, { pid, recovered });
+    this.#admissions.set(socket, {
+      prepared,
+      digest: digestOf(pid),
+      generation: recovered ? session.generation + 1 : 1,
+      recovered,
+      since:
+        typeof auth.offset === "string" && readPosition(auth.offset) !== null
+          ? auth.offset
+          : null,
+    });
+  }
+
+  /**
+   * Gives a client that has just been told it is connected what it missed, and joins it, in one step. Answers false
+   * where what was found out before no longer holds: it is to come again.
+   */
+  welcome(socket: Socket): boolean {
+    const admission = this.#admissions.get(socket);
+    const collected = admission && this.#recovery.collect(admission.prepared);
+    if (admission === undefined || collected === undefined) return false;
+    if (
+      admission.recovered &&
+      collected.some(({ reason }) => reason !== undefined)
+    ) return false;
+    this.#admissions.delete(socket);
+    this.#replace(admission);
+    const { digest, generation } = admission;
+    const { id } = this.#options.log.head;
+    const client: Client = {
+      digest,
+      generation,
+      rooms: new Set(),
+      since: id,
+      joining: 0,
+    };
+    this.#clients.set(socket, client);
+    this.#byDigest.set(digest, socket);
+    this.#give(socket, collected, admission, id);
+    for (const { room } of collected) this.#subscribe(socket, client, room);
+    this.#save(client);
+    socket.on(
+      "join",
+      (request, answer) => void this.#onJoin(socket, client, request, answer),
+    );
+    socket.on(
+      "leave",
+      (request, answer) => this.#onLeave(socket, client, request, answer),
+    );
+    socket.on(
+      "disconnect",
+      (reason) => this.#onDisconnect(socket, client, reason),
+    );
+    return true;
+  }
+
+  /** A session goes on elsewhere: what is left of it here is a connection nobody reads any more. */
+  takenOver(digest: unknown, generation: unknown): void {
+    const socket = this.#byDigest.get(String(digest));
+    const client = socket && this.#clients.get(socket);
+    if (
+      socket !== undefined && client !== undefined &&
+      client.generation < Number(generation)
+    ) this.#drop(socket);
+  }
+
+  /** Saves all sessions anew: they live on, and say what epoch they are of. */
+  refresh(): void {
+    for (const client of this.#clients.values()) this.#save(client);
+  }
+
+  /** Ends the keeping. */
+  close(): void {
+    clearInterval(this.#refreshing);
+    clearTimeout(this.#saving);
+  }
+
+  async #started(): Promise<void> {
+    const end = performance.now() + START_TIMEOUT_MS;
+    while (this.#options.log.head.epoch === "") {
+      if (performance.now() > end) {
+        throw new Fault(
+          "log_unreachable",
+          "Cannot connect: this node has not reached its log yet; connect again later",
+        );
+      }
+      await pause(50, new AbortController().signal);
+    }
+  }
+
+  /** Reads `auth.rooms`. @throws {Fault} `invalid_room`, `invalid_parameter`, `too_many_rooms` */
+  #wishesOf(rooms: unknown): Wish[] {
+    const { rooms: defaults, roomsPerClientMax } = this.#options;
+    if (rooms === undefined) return defaults.map((room) => ({ room }));
+    if (!Array.isArray(rooms) || rooms.length > roomsPerClientMax) {
+      throw this.#tooManyRooms("auth.rooms is not a list of");
+    }
+    return [
+      ...new Map(rooms.map(parseWish).map((wish) => [wish.room, wish]))
+        .values(),
+    ];
+  }
+
+  #tooManyRooms(state: string): Fault {
+    const { roomsPerClientMax } = this.#options;
+    return new Fault(
+      "too_many_rooms",
+      `Cannot join: ${state} at most ${roomsPerClientMax} rooms; name fewer`,
+    );
+  }
+
+  /** A client that had a session which is gone cannot know what it missed, except where it names a position itself. */
+  async #prepare(wish: Wish, expired: boolean): Promise<Prepared> {
+    if (!expired || wish.since !== undefined || wish.last !== undefined) {
+      return await this.#recovery.prepare(wish);
+    }
+    return {
+      wish,
+      reason: "expired",
+      prefix: [],
+      epoch: this.#options.log.head.epoch,
+    };
+  }
+
+  /** Takes the place of an older connection with the same session, wherever it is: half-open ones look alive. */
+  #replace({ recovered, digest, generation }: Admission): void {
+    if (!recovered) return;
+    const older = this.#byDigest.get(digest);
+    if (older !== undefined) this.#drop(older);
+    this.#options.announce(digest, generation);
+  }
+
+  #drop(socket: Socket): void {
+    this.#forget(socket);
+    socket.conn.close();
+  }
+
+  /** Sends what was missed, in the log's order, then what could not be had, then where the client now is. */
+  #give(
+    socket: Socket,
+    collected: readonly Collected[],
+    { recovered, since }: Admission,
+    id: string,
+  ): void {
+    const { fanOut, observe } = this.#options;
+    const { position } = this.#recovery;
+    const messages = inOrder(collected.map(({ messages }) => messages));
+    for (const entry of messages) fanOut.send(socket, messageFrame(entry));
+    for (const { room, reason } of collected) {
+      if (reason !== undefined) {
+        fanOut.send(socket, eventFrame("gap", { room, reason, since }, id));
+      }
+    }
+    for (const { room, recovered, reason } of collected) {
+      fanOut.send(
+        socket,
+        eventFrame("joined", { room, position, recovered, reason }, id),
+      );
+    }
+    if (recovered) observe({ kind: "recovered", messages: messages.length });
+    const refused = collected.find(({ reason }) => reason !== undefined)
+      ?.reason;
+    if (refused !== undefined) {
+      observe({ kind: "not_recovered", reason: refused });
+    }
+  }
+
+  #subscribe(socket: Socket, client: Client, room: string): void {
+    client.rooms.add(room);
+    this.#options.fanOut.join(socket, room);
+  }
+
+  async #onJoin(
+    socket: Socket,
+    client: Client,
+    request: unknown,
+    answer: unknown,
+  ): Promise<void> {
+    await this.#answer(answer, async () => {
+      const wish = parseWish(request);
+      const { roomsPerClientMax } = this.#options;
+      const rooms = client.rooms.size + client.joining +
+        (client.rooms.has(wish.room) ? 0 : 1);
+      if (rooms > roomsPerClientMax) {
+        throw this.#tooManyRooms("a client may be in");
+      }
+      client.joining++;
+      try {
+        return await this.#join(socket, client, wish);
+      } finally {
+        client.joining--;
+      }
+    });
+  }
+
+  async #join(
+    socket: Socket,
+    client: Client,
+    wish: Wish,
+  ): Promise<Record<string, unknown>> {
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const [found] =
+        this.#recovery.collect([await this.#recovery.prepare(wish)]) ?? [];
+      if (found === undefined) continue;
+      const { room, recovered, reason, messages } = found;
+      const { position } = this.#recovery;
+      // Gone meanwhile: nobody is left to join or to answer.
+      if (!this.#clients.has(socket)) return { ok: false };
+      this.#subscribe(socket, client, room);
+      this.#save(client);
+      if (reason !== undefined) {
+        const since = wish.since?.id ?? null;
+        this.#options.fanOut.send(
+          socket,
+          eventFrame("gap", { room, reason, since }, this.#options.log.head.id),
+        );
+      }
+      return {
+        ok: true,
+        room,
+        position,
+        recovered,
+        reason,
+        messages: messages.map(toMessage),
+      };
+    }
+    throw new Fault(
+      "overloaded",
+      "Cannot join: messages come faster than they can be read; join again later",
+    );
+  }
+
+  #onLeave(
+    socket: Socket,
+    client: Client,
+    request: unknown,
+    answer: unknown,
+  ): void {
+    void this.#answer(answer, () => {
+      const { room } = parseWish(request);
+      client.rooms.delete(room);
+      this.#options.fanOut.leave(socket, room);
+      this.#save(client);
+      return Promise.resolve({ ok: true });
+    });
+  }
+
+  /** Answers by the client's acknowledgement, if it wants one; what is thrown becomes `{ok: false, error}`. */
+  async #answer(
+    answer: unknown,
+    work: () => Promise<Record<string, unknown>>,
+  ): Promise<void> {
+    const reply = await work().catch((error: unknown) => {
+      const fault = toFault(error);
+      if (fault.code === "internal") {
+        this.#options.observe({
+          kind: "error",
+          where: "a client's request",
+          error,
+        });
+      }
+      return { ok: false, error: fault.toJSON() };
+    });
+    if (typeof answer === "function") answer(reply);
+  }
+
+  #onDisconnect(socket: Socket, client: Client, reason: string): void {
+    this.#forget(socket);
+    // Said by the client, or to it: it has left for good.
+    if (!reason.endsWith("namespace disconnect")) return;
+    this.#unsaved.delete(client);
+    this.#own(this.#options.log.sessions.forget(client.digest));
+  }
+
+  #forget(socket: Socket): void {
+    const client = this.#clients.get(socket);
+    if (client === undefined) return;
+    this.#clients.delete(socket);
+    if (this.#byDigest.get(client.digest) === socket) {
+      this.#byDigest.delete(client.digest);
+    }
+    for (const room of client.rooms) this.#options.fanOut.leave(socket, room);
+  }
+
+  #save(client: Client): void {
+    this.#unsaved.add(client);
+    this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+  }
+
+  #saveAll(): void {
+    this.#saving = undefined;
+    const { log, recoverySeconds } = this.#options;
+    const { epoch } = log.head;
+    const batch: [string, Session][] = [];
+    for (const client of this.#unsaved) {
+      if (batch.length === SAVES_MAX) break;
+      this.#unsaved.delete(client);
+      const { digest, generation, since } = client;
+      batch.push([digest, {
+        rooms: [...client.rooms],
+        epoch,
+        since,
+        generation,
+      }]);
+    }
+    // One that cannot be saved now is saved at the next refresh.
+    this.#own(log.sessions.save(batch, recoverySeconds + this.#refreshSeconds));
+    if (this.#unsaved.size > 0) {
+      this.#saving = setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+    }
+  }
+
+  #own(work: Promise<void>): void {
+    work.catch((error) =>
+      this.#options.observe({ kind: "error", where: "saving sessions", error })
+    );
+  }
+}
+
+/** What a session's client missed: everything in its rooms since the id it got last. */
+function wishesOf({ rooms, epoch, since }: Session, offset: unknown): Wish[] {
+  const id = offset === undefined ? since : readPosition(offset)?.id;
+  return rooms.map((room) => ({
+    room,
+    since: id === undefined ? null : { epoch, id },
+  }));
+}
+
+/** Merges the messages of several rooms into the log's order. */
+function inOrder(lists: readonly (readonly Entry[])[]): readonly Entry[] {
+  const [only = [], ...others] = lists.filter((list) => list.length > 0);
+  return others.length === 0
+    ? only
+    : [only, ...others].flat().sort((a, b) => compareIds(a.id, b.id));
+}
+
+function toMessage({ id, json }: Entry): Record<string, unknown> {
+  return { id, message: JSON.parse(json), at: atOf(id) };
+}

@@ -1,0 +1,371 @@
+/**
+ * Recovery: what a client missed, whole and in order, or the reason why not.
+ *
+ * It takes two steps. {@linkcode Recovery.prepare} waits for whatever has to be read, the same read for all who need
+ * it. {@linkcode Recovery.collect} then answers from memory alone, in the same synchronous step in which the client is
+ * joined: nothing that is delivered meanwhile can fall between, or come twice.
+ *
+ * @module
+ */
+import { pause } from "./deadline.ts";
+import { Fault } from "./errors.ts";
+import type { Entry, Log } from "./log.ts";
+import { parseRoom } from "./message.ts";
+import {
+  compareIds,
+  formatPosition,
+  ID_ZERO,
+  parsePosition,
+} from "./position.ts";
+import type { Ring } from "./ring.ts";
+
+/** Why what was missed cannot be given back (contract §4). */
+export type GapReason =
+  | "trimmed"
+  | "epoch"
+  | "expired"
+  | "overloaded"
+  | "ingress"
+  | "position";
+
+/** What a client wants of a room: what came after a position, the newest few, or just what is to come. */
+export interface Wish {
+  readonly room: string;
+  /** Null: something was sent that is no position. */
+  readonly since?:
+    | { readonly epoch: string | undefined; readonly id: string }
+    | null
+    | undefined;
+  readonly last?: number | undefined;
+}
+
+type Position = NonNullable<Wish["since"]>;
+
+/** A wish for which everything that has to be read has been read. */
+export interface Prepared {
+  readonly wish: Wish;
+  /** Why it cannot be had. */
+  readonly reason?: GapReason;
+  /** Messages that came before the ring's. */
+  readonly prefix: readonly Entry[];
+  /** The ring goes on after this id; undefined: nothing was wished for. */
+  readonly from?: string;
+  readonly epoch: string;
+}
+
+/** What became of a wish, at the moment of joining. */
+export interface Collected {
+  readonly room: string;
+  /** Whether nothing is missing since the position that was named. */
+  readonly recovered: boolean;
+  readonly reason?: GapReason;
+  readonly messages: readonly Entry[];
+}
+
+/** How long a client that is ahead of this node waits for it to catch up. */
+const BEHIND_TIMEOUT_MS = 3000;
+/** How often a read is begun anew because the ring has moved on. */
+const TRIES_MAX = 3;
+const NEVER = new AbortController().signal;
+/** How long first askers wait for others, so that one read serves them all. */
+const GATHER_MS = 10;
+/** How long what was read stays good for those who come a little later. */
+const KEEP_MS = 2000;
+/** Reads of histories at a time; others wait their turn. */
+const READS_MAX = 4;
+/** Messages of one page, and pages of one read: beyond, what was missed counts as trimmed. */
+const PAGE_LIMIT = 1000;
+const PAGES_MAX = 20;
+
+/** What was read of a room: up to `end`, and whether nothing of it is missing. */
+interface Read {
+  readonly entries: readonly Entry[];
+  readonly end: string;
+  readonly complete: boolean;
+}
+
+/** A read that several share. */
+interface Tape {
+  /** Where it begins; moves back while it is open. */
+  from: string;
+  open: boolean;
+  readonly read: Promise<Read>;
+}
+
+/** Answers what clients missed, from the ring and, for what is older, from the rooms' histories. */
+export class Recovery {
+  readonly #log: Log;
+  readonly #ring: Ring;
+  readonly #tapes = new Map<string, Tape>();
+  readonly #turns: (() => void)[] = [];
+  #reading = 0;
+
+  /** Reads `log` for what `ring` no longer holds. */
+  constructor(log: Log, ring: Ring) {
+    this.#log = log;
+    this.#ring = ring;
+  }
+
+  /**
+   * Makes sure that a wish can be answered from memory, or finds out why it cannot be.
+   *
+   * @throws {Fault} `log_…` where the log cannot say at the moment: the client is to come again
+   */
+  async prepare(wish: Wish): Promise<Prepared> {
+    const { epoch } = this.#log.head;
+    if (wish.since === null) {
+      return { wish, reason: "position", prefix: [], epoch };
+    }
+    if (wish.since !== undefined) {
+      return await this.#prepareSince(wish, wish.since, epoch);
+    }
+    if (wish.last !== undefined && wish.last > 0) {
+      return await this.#prepareLast(wish, wish.last, epoch);
+    }
+    return { wish, prefix: [], epoch };
+  }
+
+  /**
+   * Answers wishes from memory. Undefined where the ring has moved on so far meanwhile that it has to be prepared
+   * again. What it answers holds only for this very moment: deliver it and join before anything else.
+   */
+  collect(prepared: readonly Prepared[]): Collected[] | undefined {
+    const { epoch } = this.#log.head;
+    const collected: Collected[] = [];
+    for (const { wish, reason, prefix, from, epoch: was } of prepared) {
+      const { room } = wish;
+      if (reason !== undefined) {
+        collected.push({ room, recovered: false, reason, messages: [] });
+      } else if (from === undefined) {
+        collected.push({ room, recovered: false, messages: [] });
+      } else if (was !== epoch) {
+        collected.push({
+          room,
+          recovered: false,
+          reason: "epoch",
+          messages: [],
+        });
+      } else if (!this.#ring.covers(from)) return undefined;
+      else {
+        const messages = [...prefix, ...this.#ring.after(room, from)];
+        const recovered = wish.since !== undefined;
+        collected.push({
+          room,
+          recovered,
+          messages: recovered ? messages : messages.slice(-(wish.last ?? 0)),
+        });
+      }
+    }
+    return collected;
+  }
+
+  /** The position of this moment: what is delivered next comes after it. */
+  get position(): string {
+    const { epoch, id } = this.#log.head;
+    return formatPosition(epoch, id);
+  }
+
+  async #prepareSince(
+    wish: Wish,
+    since: Position,
+    epoch: string,
+  ): Promise<Prepared> {
+    const refused = (reason: GapReason): Prepared => ({
+      wish,
+      reason,
+      prefix: [],
+      epoch,
+    });
+    const ofAnother = compareIds(since.id, this.#log.head.began) < 0;
+    if (ofAnother || (since.epoch !== undefined && since.epoch !== epoch)) {
+      return refused("epoch");
+    }
+    if (!await this.#caughtUp(since.id)) return refused("position");
+    if (this.#ring.covers(since.id)) {
+      return { wish, prefix: [], from: since.id, epoch };
+    }
+    const { entries, end, complete } = await this.#shared(
+      `since ${wish.room}`,
+      since.id,
+      (from) => this.#readAll(wish.room, from),
+    );
+    if (this.#log.head.epoch !== epoch) return refused("epoch");
+    if (!complete) return refused("trimmed");
+    return {
+      wish,
+      prefix: entries.filter(({ id }) => compareIds(id, since.id) > 0),
+      from: end,
+      epoch,
+    };
+  }
+
+  async #prepareLast(
+    wish: Wish,
+    last: number,
+    epoch: string,
+  ): Promise<Prepared> {
+    const { floor } = this.#ring;
+    if (this.#ring.after(wish.room, floor).length >= last) {
+      return { wish, prefix: [], from: floor, epoch };
+    }
+    const { entries, end } = await this.#shared(
+      `last ${last} of ${wish.room}`,
+      ID_ZERO,
+      async () => {
+        const page = await this.#log.history(wish.room, {
+          since: undefined,
+          order: "desc",
+          limit: last,
+        });
+        return {
+          entries: page.messages.toReversed(),
+          end: idOf(page.position),
+          complete: true,
+        };
+      },
+    );
+    return { wish, prefix: entries, from: end, epoch };
+  }
+
+  /**
+   * Waits until this node has delivered up to `id`: the client may come from a node that was ahead. Answers false
+   * where the log itself is not that far.
+   */
+  async #caughtUp(id: string): Promise<boolean> {
+    const end = performance.now() + BEHIND_TIMEOUT_MS;
+    while (compareIds(id, this.#log.head.id) > 0) {
+      if (performance.now() > end) {
+        // A log that cannot be reached cannot say that the position is wrong.
+        await this.#log.probe();
+        return compareIds(id, this.#log.head.id) <= 0;
+      }
+      await pause(20, NEVER);
+    }
+    return true;
+  }
+
+  /**
+   * Reads once for all who ask for the same at about the same time: the first waits a little for the others, and the
+   * one who needs most decides from where. The ring joins on to what it answers.
+   */
+  async #shared(
+    key: string,
+    from: string,
+    read: (from: string) => Promise<Read>,
+  ): Promise<Read> {
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      let tape = this.#tapes.get(key);
+      if (
+        tape === undefined || (!tape.open && compareIds(from, tape.from) < 0)
+      ) tape = this.#record(key, from, read);
+      else if (compareIds(from, tape.from) < 0) tape.from = from;
+      const result = await tape.read;
+      // Delivered twice is what came between, if this node is not that far yet.
+      if (await this.#caughtUp(result.end) && this.#ring.covers(result.end)) {
+        return result;
+      }
+      if (this.#tapes.get(key) === tape) this.#tapes.delete(key);
+    }
+    throw new Fault(
+      "overloaded",
+      "Cannot recover: messages come faster than they can be read; connect again later",
+    );
+  }
+
+  #record(
+    key: string,
+    from: string,
+    read: (from: string) => Promise<Read>,
+  ): Tape {
+    const gathered = pause(GATHER_MS, NEVER).then(() =>
+      this.#inTurn(() => {
+        tape.open = false;
+        return read(tape.from);
+      })
+    );
+    const tape: Tape = { from, open: true, read: gathered };
+    this.#tapes.set(key, tape);
+    const forget = (): void => {
+      if (this.#tapes.get(key) === tape) this.#tapes.delete(key);
+    };
+    gathered.then(() => void setTimeout(forget, KEEP_MS), forget);
+    return tape;
+  }
+
+  /** Reads pages until the ring joins on. */
+  async #readAll(room: string, from: string): Promise<Read> {
+    const entries: Entry[] = [];
+    const { epoch } = this.#log.head;
+    let end = from;
+    for (let pages = 0; pages < PAGES_MAX; pages++) {
+      const page = await this.#log.history(room, {
+        since: { epoch, id: end },
+        order: "asc",
+        limit: PAGE_LIMIT,
+      });
+      entries.push(...page.messages);
+      end = idOf(page.position);
+      const joinsOn = page.messages.length < PAGE_LIMIT ||
+        this.#ring.covers(end);
+      if (!page.complete || joinsOn) {
+        return { entries, end, complete: page.complete };
+      }
+    }
+    return { entries: [], end, complete: false };
+  }
+
+  async #inTurn<T>(read: () => Promise<T>): Promise<T> {
+    if (this.#reading >= READS_MAX) {
+      await new Promise<void>((resolve) => this.#turns.push(resolve));
+    } else this.#reading++;
+    try {
+      return await read();
+    } finally {
+      const next = this.#turns.shift();
+      if (next === undefined) this.#reading--;
+      else next();
+    }
+  }
+}
+
+/** The id of a position of ours. */
+function idOf(position: string): string {
+  return position.slice(position.indexOf(".") + 1);
+}
+
+/**
+ * Reads the rooms a client wishes for: names, or `{room, since?, last?}`; the last of those that name one room counts.
+ *
+ * @throws {Fault} `invalid_room`, `invalid_parameter`
+ */
+export function parseWish(wish: unknown): Wish {
+  if (typeof wish !== "object" || wish === null) {
+    return { room: parseRoom(wish) };
+  }
+  const { room, since, last } = wish as Record<string, unknown>;
+  if (
+    last !== undefined &&
+    !(Number.isInteger(last) && Number(last) >= 0 && Number(last) <= PAGE_LIMIT)
+  ) {
+    throw new Fault(
+      "invalid_parameter",
+      `Cannot join: "last" is not a number from 0 to ${PAGE_LIMIT}; send one`,
+    );
+  }
+  return {
+    room: parseRoom(room),
+    since: since === undefined || since === null
+      ? undefined
+      : readPosition(since),
+    last: last as number | undefined,
+  };
+}
+
+/** A position or an id; null where it is neither. */
+export function readPosition(since: unknown): Position | null {
+  try {
+    return parsePosition(since);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,143 @@
+/**
+ * Sessions: what a client that vanished gets back, on whatever node it comes back to.
+ *
+ * @module
+ */
+import { createHash, randomBytes } from "node:crypto";
+import type { RedisClient } from "./redis.ts";
+
+/** What is remembered of a client. Where it is in the log it says itself. */
+export interface Session {
+  readonly rooms: readonly string[];
+  /** The log's epoch when it was last saved. */
+  readonly epoch: string;
+  /** Where the client's subscriptions began: its place, if it has not got anything since. */
+  readonly since: string;
+  /** How often it has been taken up: of two connections with one session, the higher is the living one. */
+  readonly generation: number;
+}
+
+/** Where sessions are kept. Secrets go in, only their digests are stored. */
+export interface Sessions {
+  /** Remembers sessions, each for `seconds` from now. */
+  save(
+    sessions: readonly (readonly [digest: string, session: Session])[],
+    seconds: number,
+  ): Promise<void>;
+  /** A session, or undefined where none is remembered. */
+  load(digest: string): Promise<Session | undefined>;
+  /** Forgets a session: its client has left for good. */
+  forget(digest: string): Promise<void>;
+}
+
+/** A new session's secret, 144 random bits: whoever shows it gets the session's rooms. */
+export function newPid(): string {
+  return randomBytes(18).toString("base64url");
+}
+
+/** What a secret is stored under, so that reading Redis is not enough to take a session over. */
+export function digestOf(pid: string): string {
+  return createHash("sha256").update(pid).digest("base64url");
+}
+
+/** Sessions in Redis. */
+export class RedisSessions implements Sessions {
+  readonly #command: <T>(
+    command: (client: RedisClient) => Promise<T>,
+  ) => Promise<T>;
+  readonly #key: (digest: string) => string;
+
+  /** Uses `command` to reach Redis in bounded time, and `key` to name keys. */
+  constructor(
+    command: <T>(command: (client: RedisClient) => Promise<T>) => Promise<T>,
+    key: (digest: string) => string,
+  ) {
+    this.#command = command;
+    this.#key = key;
+  }
+
+  async save(
+    sessions: readonly (readonly [string, Session])[],
+    seconds: number,
+  ): Promise<void> {
+    await this.#command((client) =>
+      Promise.all(
+        sessions.map(([digest, session]) =>
+          client.sendCommand([
+            "SET",
+            this.#key(digest),
+            JSON.stringify(session),
+            "EX",
+            String(seconds),
+          ])
+        ),
+      )
+    );
+  }
+
+  async load(digest: string): Promise<Session | undefined> {
+    const text = await this.#command((client) =>
+      client.sendCommand(["GET", this.#key(digest)])
+    );
+    return typeof text === "string" ? parseSession(text) : undefined;
+  }
+
+  async forget(digest: string): Promise<void> {
+    await this.#command((client) =>
+      client.sendCommand(["DEL", this.#key(digest)])
+    );
+  }
+}
+
+/** Most sessions of an embedded node that may outlive their clients; at the bound the oldest is forgotten. */
+const SESSIONS_MAX = 100_000;
+
+/** Sessions in this process' memory. */
+export class MemorySessions implements Sessions {
+  readonly #sessions = new Map<string, { session: Session; expires: number }>();
+
+  save(
+    sessions: readonly (readonly [string, Session])[],
+    seconds: number,
+  ): Promise<void> {
+    const now = performance.now();
+    for (const [digest, session] of sessions) {
+      this.#sessions.delete(digest);
+      this.#sessions.set(digest, { session, expires: now + seconds * 1000 });
+    }
+    for (const [oldest, { expires }] of this.#sessions) {
+      if (expires > now && this.#sessions.size <= SESSIONS_MAX) break;
+      this.#sessions.delete(oldest);
+    }
+    return Promise.resolve();
+  }
+
+  load(digest: string): Promise<Session | undefined> {
+    const found = this.#sessions.get(digest);
+    return Promise.resolve(
+      found !== undefined && found.expires > performance.now()
+        ? found.session
+        : undefined,
+    );
+  }
+
+  forget(digest: string): Promise<void> {
+    this.#sessions.delete(digest);
+    return Promise.resolve();
+  }
+}
+
+/** Reads what Redis holds; what is none of ours is no session. */
+function parseSession(text: string): Session | undefined {
+  try {
+    const { rooms, epoch, since, generation } = JSON.parse(text);
+    const sound = Array.isArray(rooms) && rooms.every((room) =>
+      typeof room === "string"
+    ) &&
+      typeof epoch === "string" && typeof since === "string" &&
+      typeof generation === "number";
+    return sound ? { rooms, epoch, since, generation } : undefined;
+  } catch {
+    return undefined;
+  }
+}

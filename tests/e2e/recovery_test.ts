@@ -1,0 +1,392 @@
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const FAST = {
+  reconnectionDelay: 20,
+  reconnectionDelayMax: 100,
+  randomizationFactor: 0.5,
+};
+
+function messagesOf(client: Subscriber): unknown[] {
+  return client.messages.items.map(({ message }) => message);
+}
+
+Deno.test("a client that comes back gets what it missed, once, in order, and says recovered; without Redis too", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    for (const transports of [["websocket"], ["polling"]]) {
+      await using node = await TestNode.start(env);
+      await using proxy = await Proxy.start(node.port);
+      await using client = await Subscriber.connect(proxy.url, {
+        ...FAST,
+        transports,
+        auth: { rooms: ["a", "b"] },
+      });
+      await client.joined.have(2);
+      await node.publish(1, "a");
+      await client.messages.have(1);
+      proxy.targets = [];
+      proxy.cut();
+      await client.disconnects.have(1);
+      for (let i = 2; i <= 50; i++) await node.publish(i, i % 2 ? "a" : "b");
+      await node.publish("elsewhere", "c");
+      proxy.targets = [node.port];
+      await client.messages.have(50);
+      await node.publish(51, "b");
+      await client.messages.have(51);
+      assert.deepEqual(
+        messagesOf(client),
+        Array.from({ length: 51 }, (_, i) => i + 1),
+      );
+      assert.equal(client.connects.items.at(-1), true);
+      assert.deepEqual(
+        client.joined.items.map(({ room, recovered }) => [room, recovered]),
+        [
+          ["a", false],
+          ["b", false],
+          ["a", true],
+          ["b", true],
+        ],
+      );
+      assert.equal(client.gaps.items.length, 0);
+    }
+  }
+});
+
+Deno.test("a client that never got a message recovers; so does one that comes back to another node, twice, with new ids", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  await using proxy = await Proxy.start(a.port);
+  await using client = await Subscriber.connect(proxy.url, FAST);
+  await client.joined.have(1);
+  const ids = [client.socket.id];
+  for (const [round, port] of [b.port, a.port, b.port].entries()) {
+    proxy.targets = [];
+    proxy.cut();
+    await client.disconnects.have(round + 1);
+    await a.publish(round * 2);
+    await b.publish(round * 2 + 1);
+    proxy.targets = [port];
+    await client.messages.have(round * 2 + 2);
+    assert.equal(client.connects.items.at(-1), true);
+    ids.push(client.socket.id);
+  }
+  assert.deepEqual(messagesOf(client), [0, 1, 2, 3, 4, 5]);
+  assert.equal(new Set(ids).size, 4);
+});
+
+Deno.test("kill -9 of a node: a client on it recovers on the other, though it started only now", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using publisher = await TestNode.start(env);
+  await using proxy = await Proxy.start(a.port);
+  await using client = await Subscriber.connect(proxy.url, FAST);
+  await client.joined.have(1);
+  await publisher.publish(0);
+  await client.messages.have(1);
+  proxy.targets = [];
+  a.signal("SIGKILL");
+  for (let i = 1; i < 20; i++) await publisher.publish(i);
+  await using fresh = await TestNode.start(env);
+  proxy.targets = [fresh.port];
+  await client.messages.have(20);
+  assert.deepEqual(messagesOf(client), Array.from({ length: 20 }, (_, i) => i));
+  assert.equal(client.connects.items.at(-1), true);
+});
+
+Deno.test("half-open: a client whose network is cut without a close comes back on a new connection, 0 missing, one membership", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  for (const [first, second] of [[a, a], [a, b]] as const) {
+    await using proxy = await Proxy.start(first.port);
+    await using client = await Subscriber.connect(proxy.url, {
+      ...FAST,
+      transports: ["websocket"],
+    });
+    await client.joined.have(1);
+    await until(
+      "it is alone",
+      async () => await first.metric("roomcast_clients") === 1,
+    );
+    await a.publish("before");
+    await client.messages.have(1);
+    proxy.freeze();
+    await a.publish("meanwhile");
+    proxy.thaw();
+    proxy.targets = [second.port];
+    // The client notices first, as a phone does that changes networks; the node hears nothing of it.
+    client.socket.io.engine.close();
+    await client.messages.have(2);
+    await b.publish("after");
+    await client.messages.have(3);
+    assert.deepEqual(messagesOf(client), ["before", "meanwhile", "after"]);
+    assert.equal(client.connects.items.at(-1), true);
+    await until(
+      "one membership is left",
+      async () =>
+        await a.metric("roomcast_clients") +
+            await b.metric("roomcast_clients") === 1,
+    );
+  }
+});
+
+Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet room recovers however much was trimmed", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    const settings = { ...env, HISTORY_SIZE: "10" };
+    let node = await TestNode.start(settings);
+    try {
+      await using proxy = await Proxy.start(node.port);
+      await using busy = await Subscriber.connect(proxy.url, {
+        ...FAST,
+        auth: { rooms: ["busy"] },
+      });
+      await using quiet = await Subscriber.connect(proxy.url, {
+        ...FAST,
+        auth: { rooms: ["quiet"] },
+      });
+      await Promise.all([busy.joined.have(1), quiet.joined.have(1)]);
+      await node.publish("q", "quiet");
+      await quiet.messages.have(1);
+      proxy.targets = [];
+      proxy.cut();
+      await Promise.all([busy.disconnects.have(1), quiet.disconnects.have(1)]);
+      const messages = Array.from(
+        { length: 500 },
+        (_, i) => ({ room: "busy", message: i }),
+      );
+      await node.post("/publish/batch", { messages });
+      if ("REDIS_URL" in env) {
+        // The ring of a node that starts now reaches back only as far as the log does.
+        await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "3");
+        await node[Symbol.asyncDispose]();
+        node = await TestNode.start(settings);
+      }
+      proxy.targets = [node.port];
+      await Promise.all([busy.connects.have(2), quiet.connects.have(2)]);
+      await quiet.joined.have(2);
+      assert.equal(quiet.connects.items.at(-1), true);
+      assert.equal(quiet.gaps.items.length, 0);
+      if ("REDIS_URL" in env) {
+        const [gap] = await busy.gaps.have(1);
+        assert.deepEqual([gap?.room, gap?.reason], ["busy", "trimmed"]);
+        assert.equal(busy.connects.items.at(-1), false);
+        assert.equal(busy.joined.items.at(-1)?.recovered, false);
+        assert.equal(busy.messages.items.length, 0);
+      } else {
+        // The ring of the node itself goes further back than the history.
+        await busy.messages.have(500);
+      }
+      await node.publish("live", "busy");
+      await busy.messages.where(() => messagesOf(busy).at(-1) === "live");
+    } finally {
+      await node[Symbol.asyncDispose]();
+    }
+  }
+});
+
+Deno.test("a log that began anew while a client was away: gap epoch, never recovered", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using proxy = await Proxy.start(node.port);
+  await using client = await Subscriber.connect(proxy.url, FAST);
+  await client.joined.have(1);
+  await node.publish("old");
+  await client.messages.have(1);
+  const session = (await redis.command("KEYS", "*session:*") as string[])[0] ??
+    "";
+  const saved = String(await redis.command("GET", session));
+  proxy.targets = [];
+  proxy.cut();
+  await client.disconnects.have(1);
+  await node.publish("lost");
+  await redis.command("FLUSHALL");
+  // The session outlived the log, as after a fail-over.
+  await redis.command("SET", session, saved);
+  await node.log.where(() =>
+    node.log.items.some(({ kind }) => kind === "epoch_changed")
+  );
+  await node.publish("new");
+  proxy.targets = [node.port];
+  await client.connects.have(2);
+  const [gap] = await client.gaps.have(1);
+  assert.equal(gap?.reason, "epoch");
+  assert.equal(client.connects.items.at(-1), false);
+  await node.publish("live");
+  await client.messages.where(() => messagesOf(client).at(-1) === "live");
+});
+
+Deno.test("auth.rooms with since and last: what was missed comes before joined, also after a page load", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    const ids: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      ids.push(await node.publish(i, i % 2 ? "odd" : "even"));
+    }
+    await using first = await Subscriber.connect(node.url, {
+      auth: { rooms: [{ room: "even", last: 3 }] },
+    });
+    const [joined] = await first.joined.have(1);
+    assert.deepEqual(messagesOf(first), [14, 16, 18]);
+    assert.equal(joined?.recovered, false);
+    await node.publish(20, "even");
+    await node.publish(21, "odd");
+    const rooms = [{ room: "even", since: joined?.position }, {
+      room: "odd",
+      since: ids[15],
+    }];
+    await using second = await Subscriber.connect(node.url, {
+      auth: { rooms },
+    });
+    await second.joined.have(2);
+    assert.deepEqual(messagesOf(second), [17, 19, 20, 21]);
+    assert.ok(second.joined.items.every(({ recovered }) => recovered));
+    assert.equal(second.connects.items[0], false);
+    const bad: [since: unknown, reason: string][] = [
+      ["garbage", "position"],
+      [["1-1"], "position"],
+      ["9999999999999-0", "position"],
+      [`aaaaaaaaaaaaaaaa.${ids[0]}`, "epoch"],
+    ];
+    for (const [since, reason] of bad) {
+      await using client = await Subscriber.connect(node.url, {
+        auth: { rooms: [{ room: "even", since }] },
+      });
+      const [gap] = await client.gaps.have(1);
+      const [joined] = await client.joined.have(1);
+      assert.deepEqual([gap?.reason, joined?.recovered, joined?.reason], [
+        reason,
+        false,
+        reason,
+      ]);
+      const [answer] = await client.ask("join", { room: "odd", since });
+      assert.deepEqual([
+        answer.ok,
+        answer.recovered,
+        answer.reason,
+        answer.messages,
+      ], [true, false, reason, []]);
+    }
+  }
+});
+
+Deno.test("join answers with what was missed, joins in the same step, and survives a reconnect; leave ends it", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      ROOMS_PER_CLIENT_MAX: "3",
+    });
+    await using proxy = await Proxy.start(node.port);
+    await using client = await Subscriber.connect(proxy.url, {
+      ...FAST,
+      auth: { rooms: ["a"] },
+    });
+    await client.joined.have(1);
+    const id = await node.publish(1, "b");
+    await node.publish({ n: 2 }, "b");
+    const [answer] = await client.ask("join", { room: "b", since: id });
+    assert.deepEqual([answer.ok, answer.room, answer.recovered], [
+      true,
+      "b",
+      true,
+    ]);
+    assert.deepEqual(
+      answer.messages.map(({ message }: { message: unknown }) => message),
+      [{ n: 2 }],
+    );
+    assert.deepEqual(Object.keys(answer.messages[0]), ["id", "message", "at"]);
+    const [again] = await client.ask("join", { room: "b", last: 1 });
+    assert.equal(again.messages.length, 1);
+    await node.publish(3, "b");
+    await client.messages.have(1);
+    proxy.targets = [];
+    proxy.cut();
+    await client.disconnects.have(1);
+    await node.publish(4, "b");
+    proxy.targets = [node.port];
+    await client.messages.have(2);
+    assert.equal(client.connects.items.at(-1), true);
+    assert.deepEqual((await client.ask("leave", { room: "b" }))[0], {
+      ok: true,
+    });
+    await node.publish(5, "b");
+    await node.publish(6, "a");
+    await client.messages.have(3);
+    assert.deepEqual(messagesOf(client), [3, 4, 6]);
+    for (
+      const request of [undefined, null, 7, "", { room: "" }, {
+        room: "b",
+        last: -1,
+      }, { room: "b", last: 1e9 }]
+    ) {
+      const [refused] = await client.ask("join", request);
+      assert.equal(refused.ok, false);
+      assert.match(refused.error.message, /^Cannot /);
+    }
+    await client.ask("join", { room: "b" });
+    await client.ask("join", { room: "c" });
+    assert.equal(
+      (await client.ask("join", { room: "d" }))[0].error.code,
+      "too_many_rooms",
+    );
+  }
+});
+
+Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using victim = await Subscriber.connect(node.url, {
+    auth: { rooms: ["secret"] },
+  });
+  const [joined] = await victim.joined.have(1);
+  for (let i = 0; i < 100; i++) await node.publish(i, "secret");
+  const stored = await redis.command("KEYS", "*session:*") as string[];
+  assert.equal(stored.length, 1);
+  const digest = stored[0]?.split("session:")[1] ?? "";
+  const before = await redis.calls("xrange");
+  const attacks: Record<string, unknown>[] = [
+    { pid: digest, offset: joined?.id },
+    { pid: victim.socket.id, offset: joined?.id },
+    { pid: "x".repeat(65), offset: "0-1" },
+    { pid: "*", offset: "-" },
+    { pid: ["a"], offset: ["1-1"] },
+    { pid: { toString: "x" }, offset: {} },
+    { pid: 7, offset: 7 },
+    { pid: "__proto__", offset: "__proto__" },
+    { pid: "abc", offset: "9999999999999-0" },
+    { pid: "abc", offset: "$" },
+    { pid: null, offset: null },
+  ];
+  for (const auth of attacks) {
+    await using attacker = await Subscriber.connect(node.url, { auth });
+    const [answer] = await attacker.joined.have(1);
+    assert.deepEqual(
+      [answer?.room, answer?.recovered],
+      ["chat", false],
+      JSON.stringify(auth),
+    );
+    assert.equal(attacker.messages.items.length, 0);
+    assert.equal(attacker.connects.items[0], false);
+  }
+  await using huge = new Subscriber(node.url, {
+    reconnection: false,
+    auth: { pid: "x".repeat(1e6), offset: "1-1" },
+  });
+  await huge.disconnects.where(() =>
+    huge.disconnects.items.length + huge.errors.items.length > 0
+  );
+  assert.equal(await redis.calls("xrange"), before);
+  await node.publish("still here", "secret");
+  await victim.messages.have(101);
+});

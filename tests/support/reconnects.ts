@@ -1,0 +1,208 @@
+/** Forced reconnects under load, and the judgement: the same for our nodes and for the stock adapter. */
+import { Subscriber } from "./client.ts";
+import { Proxy } from "./net.ts";
+import { soon } from "./wait.ts";
+
+/** How much of it. */
+export interface ReconnectsOptions {
+  /** Where the nodes answer; publishers post to all of them in turn. */
+  readonly urls: readonly string[];
+  readonly clients: number;
+  /** How often each client is cut off. */
+  readonly cuts: number;
+  readonly rooms: number;
+  readonly perSecond: number;
+}
+
+/** What came of it, over all clients. */
+export interface ReconnectsResult {
+  readonly published: number;
+  readonly deliveries: number;
+  readonly reconnects: number;
+  /** Of those, how many were told that nothing is missing. */
+  readonly recovered: number;
+  readonly missing: number;
+  readonly twice: number;
+  readonly disordered: number;
+  /** Clients that were told every time that nothing was missing, and miss something. */
+  readonly deceived: number;
+}
+
+/** A message as publishers number them: by publisher, so that each room has an order of its own. */
+type Numbered = readonly [room: string, n: number];
+
+/** Cuts clients off at random moments while messages flow, and judges what they got. */
+export async function forceReconnects(
+  options: ReconnectsOptions,
+): Promise<ReconnectsResult> {
+  const { urls, clients, cuts, rooms, perSecond } = options;
+  const ports = urls.map((url) => Number(new URL(url).port));
+  await using stack = new AsyncDisposableStack();
+  const names = Array.from({ length: rooms }, (_, i) => `room-${i}`);
+  const all: { client: Subscriber; proxy: Proxy; rooms: string[] }[] = [];
+  for (let i = 0; i < clients; i++) {
+    const proxy = stack.use(await Proxy.start(ports[i % ports.length] ?? 0));
+    const mine = names.filter((_, index) => (index + i) % 4 === 0);
+    // Every third begins with polling, so that some are cut in the middle of an upgrade.
+    const transports = i % 3 === 0 ? ["polling", "websocket"] : ["websocket"];
+    const client = new Subscriber(proxy.url, {
+      transports,
+      reconnectionDelay: 10,
+      reconnectionDelayMax: 60,
+      // Under Deno a client does not hear of a connection that is cut in the middle of its WebSocket handshake.
+      timeout: 1000,
+      auth: { rooms: mine },
+    });
+    stack.use(client);
+    await client.joined.have(1);
+    all.push({ client, proxy, rooms: mine });
+  }
+  const publisher = new NumberedPublisher(urls, names, perSecond);
+  await Promise.all(all.map(async ({ client, proxy }, index) => {
+    for (let cut = 1; cut <= cuts; cut++) {
+      await new Promise((resolve) =>
+        setTimeout(resolve, Math.random() ** 2 * 150)
+      );
+      // On to the next node; all requests of one polling client have to reach the same.
+      proxy.targets = [ports[(index + cut) % ports.length] ?? 0];
+      const connects = client.connects.items.length;
+      proxy.cut();
+      // Every fifth time it is cut again before it is well connected.
+      if (cut % 5 !== 0) await back(client, connects);
+    }
+    if (!client.socket.connected || proxy.connections === 0) {
+      await back(client, client.connects.items.length);
+    }
+  }));
+  const sent = await publisher.stop();
+  const result = await judgeAll(all, sent, names);
+  for (const { client, proxy } of all) {
+    client.socket.io.reconnection(false);
+    proxy.cut();
+  }
+  return result;
+}
+
+/**
+ * Waits until a client has come back. Under Deno a client does not hear of every connection that is cut in the middle
+ * of a WebSocket handshake: it is told, as a ping would tell it later.
+ */
+async function back(
+  { connects, socket }: Subscriber,
+  count: number,
+): Promise<void> {
+  const nudge = setInterval(() => {
+    // `close()` would wait for the upgrade whose end is not heard of.
+    (socket.io.engine as unknown as { _onClose(reason: string): void })
+      ._onClose("transport close");
+  }, 1000);
+  try {
+    await connects.where(() =>
+      connects.items.length > count && socket.connected
+    );
+  } finally {
+    clearInterval(nudge);
+  }
+}
+
+class NumberedPublisher {
+  readonly #sent = new Map<string, number>();
+  readonly #running: Promise<void>[];
+  #stopped = false;
+
+  constructor(
+    urls: readonly string[],
+    rooms: readonly string[],
+    perSecond: number,
+  ) {
+    // One lane a room, so that a room's numbers are published one after the other.
+    this.#running = rooms.map((room, lane) =>
+      this.#run(urls, room, lane, rooms.length * 1000 / perSecond)
+    );
+  }
+
+  /** Stops; answers how many messages each room got. */
+  async stop(): Promise<ReadonlyMap<string, number>> {
+    this.#stopped = true;
+    await Promise.all(this.#running);
+    return this.#sent;
+  }
+
+  async #run(
+    urls: readonly string[],
+    room: string,
+    lane: number,
+    intervalMs: number,
+  ): Promise<void> {
+    for (let n = 0; !this.#stopped; n++) {
+      const start = performance.now();
+      const message: Numbered = [room, n];
+      const response = await soon(
+        fetch(`${urls[(lane + n) % urls.length]}/publish`, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body: JSON.stringify({ room, message }),
+        }),
+        "a publish is answered",
+      );
+      const text = await response.text();
+      if (response.status !== 200) throw new Error(`Cannot publish: ${text}`);
+      this.#sent.set(room, n + 1);
+      const rest = intervalMs - (performance.now() - start);
+      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
+    }
+  }
+}
+
+async function judgeAll(
+  all: readonly { client: Subscriber; rooms: string[] }[],
+  sent: ReadonlyMap<string, number>,
+  names: readonly string[],
+): Promise<ReconnectsResult> {
+  let deliveries = 0,
+    reconnects = 0,
+    recovered = 0,
+    missing = 0,
+    twice = 0,
+    disordered = 0,
+    deceived = 0;
+  for (const { client, rooms } of all) {
+    const wanted = rooms.reduce((sum, room) => sum + (sent.get(room) ?? 0), 0);
+    // Late ones get their time; what is missing then is missing.
+    await client.messages.have(wanted, 5000).catch(() => {});
+    const seen = new Map(
+      names.map((room) => [room, { last: -1, got: new Set<number>() }]),
+    );
+    for (const { message } of client.messages.items) {
+      const [room, n] = message as Numbered;
+      const state = seen.get(room);
+      if (state === undefined) continue;
+      if (state.got.has(n)) twice++;
+      else if (n < state.last) disordered++;
+      state.got.add(n);
+      state.last = Math.max(state.last, n);
+    }
+    const lost = rooms.reduce(
+      (sum, room) =>
+        sum + (sent.get(room) ?? 0) - (seen.get(room)?.got.size ?? 0),
+      0,
+    );
+    const came = client.connects.items.slice(1);
+    deliveries += client.messages.items.length;
+    reconnects += came.length;
+    recovered += came.filter(Boolean).length;
+    missing += lost;
+    if (lost > 0 && came.every(Boolean)) deceived++;
+  }
+  const published = [...sent.values()].reduce((sum, count) => sum + count, 0);
+  return {
+    published,
+    deliveries,
+    reconnects,
+    recovered,
+    missing,
+    twice,
+    disordered,
+    deceived,
+  };
+}

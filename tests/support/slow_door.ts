@@ -1,0 +1,14 @@
+/** A node of ours, with a middleware that takes its time, as one that checks tokens elsewhere does. */
+import { Namespace } from "socket.io";
+
+const delayMs = Number(Deno.env.get("MIDDLEWARE_MS"));
+const constructed = Namespace.prototype._initAdapter;
+Namespace.prototype._initAdapter = function (): void {
+  constructed.call(this);
+  // After our own middleware, which is added later in the same turn.
+  setTimeout(
+    () => this.use((_socket, next) => void setTimeout(next, delayMs)),
+    0,
+  );
+};
+await import("../../main.ts");
