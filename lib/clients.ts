@@ -114,9 +114,14 @@ export class Clients {
     const wishes = session === undefined
       ? this.#wishesOf(auth.rooms)
       : wishesOf(session, auth.offset);
-    const expired = auth.pid !== undefined && session === undefined;
+    const offset = typeof auth.offset === "string"
+      ? readPosition(auth.offset)?.id
+      : undefined;
+    const gone = auth.pid === undefined || session !== undefined
+      ? undefined
+      : this.#whyGone(offset);
     const prepared = await Promise.all(
-      wishes.map((wish) => this.#prepare(wish, expired)),
+      wishes.map((wish) => this.#prepare(wish, gone)),
     );
     const recovered = session !== undefined &&
       prepared.every(({ reason }) => reason === undefined);
@@ -127,10 +132,7 @@ export class Clients {
       digest: digestOf(pid),
       generation: recovered ? session.generation + 1 : 1,
       recovered,
-      since:
-        typeof auth.offset === "string" && readPosition(auth.offset) !== null
-          ? auth.offset
-          : null,
+      since: offset ?? null,
     });
   }
 
@@ -198,6 +200,14 @@ export class Clients {
     clearTimeout(this.#saving);
   }
 
+  /** Sessions go with their time, or with the log beside which they are kept. */
+  #whyGone(offset: string | undefined): "expired" | "epoch" {
+    const { began } = this.#options.log.head;
+    return offset !== undefined && compareIds(offset, began) < 0
+      ? "epoch"
+      : "expired";
+  }
+
   async #started(): Promise<void> {
     const end = performance.now() + START_TIMEOUT_MS;
     while (this.#options.log.head.epoch === "") {
@@ -233,13 +243,18 @@ export class Clients {
   }
 
   /** A client that had a session which is gone cannot know what it missed, except where it names a position itself. */
-  async #prepare(wish: Wish, expired: boolean): Promise<Prepared> {
-    if (!expired || wish.since !== undefined || wish.last !== undefined) {
+  async #prepare(
+    wish: Wish,
+    gone: "expired" | "epoch" | undefined,
+  ): Promise<Prepared> {
+    if (
+      gone === undefined || wish.since !== undefined || wish.last !== undefined
+    ) {
       return await this.#recovery.prepare(wish);
     }
     return {
       wish,
-      reason: "expired",
+      reason: gone,
       prefix: [],
       epoch: this.#options.log.head.epoch,
     };
