@@ -13,7 +13,7 @@ import type { Socket } from "socket.io";
 import { pause } from "./deadline.ts";
 import { Fault, toFault } from "./errors.ts";
 import type { FanOut } from "./fanout.ts";
-import { eventFrame, messageFrame } from "./frames.ts";
+import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
 import { atOf, compareIds } from "./position.ts";
@@ -283,7 +283,7 @@ export class Clients {
     const { fanOut, observe } = this.#options;
     const { position } = this.#recovery;
     const messages = inOrder(collected.map(({ messages }) => messages));
-    for (const entry of messages) fanOut.send(socket, messageFrame(entry));
+    fanOut.replay(socket, messages);
     for (const { room, reason } of collected) {
       if (reason !== undefined) {
         fanOut.send(socket, eventFrame("gap", { room, reason, since }, id));

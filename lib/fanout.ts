@@ -4,7 +4,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import { eventFrame, type Frame, messageFrame } from "./frames.ts";
+import { eventFrame, type Frame, joinedFrame, messageFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
 import type { Observe } from "./observer.ts";
 
@@ -56,7 +56,18 @@ export class FanOut {
     }
   }
 
-  /** Writes frames to one socket, in order. Never throws: one broken connection is its own affair. */
+  /** Writes many messages to one socket, in order; in one piece where its connection allows that. */
+  replay(socket: Socket, entries: readonly Entry[]): void {
+    const { transport, upgrading } = socket.conn as unknown as {
+      transport: { name: string };
+      upgrading: boolean;
+    };
+    if (entries.length > 1 && transport.name === "websocket" && !upgrading) {
+      this.send(socket, joinedFrame(entries));
+    } else for (const entry of entries) this.send(socket, messageFrame(entry));
+  }
+
+  /** Writes a frame to one socket. Never throws: one broken connection is its own affair. */
   send(socket: Socket, frame: Frame): void {
     try {
       (socket.client as unknown as EngineClient).writeToEngine(

@@ -36,6 +36,31 @@ export function messageFrame(entry: Entry): Frame {
   return frame;
 }
 
+const joined = new WeakMap<readonly Entry[], Frame>();
+
+/**
+ * The `msgReceived` of many messages, one WebSocket frame after the other, as one piece to write: the same at every
+ * call with the same list. Only for a connection that is a plain WebSocket now: others frame by themselves.
+ */
+export function joinedFrame(entries: readonly Entry[]): Frame {
+  let frame = joined.get(entries);
+  if (frame === undefined) {
+    const frames = entries.flatMap((entry) =>
+      messageFrame(entry).options.wsPreEncodedFrame
+    );
+    frame = {
+      packets: [""],
+      options: {
+        preEncoded: true,
+        compress: false,
+        wsPreEncodedFrame: [Buffer.concat(frames)],
+      },
+    };
+    joined.set(entries, frame);
+  }
+  return frame;
+}
+
 /**
  * An event with one object and an id. The id is the last argument: stock clients take the last argument of any event
  * for their place in the log, if it is a string (socket.io-client, `_lastOffset`).

@@ -147,7 +147,8 @@ export class Recovery {
         });
       } else if (!this.#ring.covers(from)) return undefined;
       else {
-        const messages = [...prefix, ...this.#ring.after(room, from)];
+        const recent = this.#ring.after(room, from);
+        const messages = prefix.length === 0 ? recent : [...prefix, ...recent];
         const recovered = wish.since !== undefined;
         collected.push({
           room,

@@ -10,6 +10,13 @@ import { atOf, compareIds, ID_ZERO } from "./position.ts";
 /** What a message costs besides its text: the entry, its places in two lists, its frame. */
 const ENTRY_BYTES = 400;
 
+/** One room's messages, and what was last asked of them. */
+class Lane extends Deque<Entry> {
+  asked:
+    | { readonly id: string; readonly entries: readonly Entry[] }
+    | undefined;
+}
+
 /**
  * The recent part of the log as this node has delivered it, by room, bounded in bytes. A client that comes back is
  * replayed from here in one synchronous step with its joining, so that nothing falls between; and however many come
@@ -17,7 +24,7 @@ const ENTRY_BYTES = 400;
  */
 export class Ring {
   readonly #bytesMax: number;
-  readonly #rooms = new Map<string, Deque<Entry>>();
+  readonly #rooms = new Map<string, Lane>();
   /** All entries, oldest first: the order in which they go. */
   #all = new Deque<Entry>();
   #bytes = 0;
@@ -57,7 +64,7 @@ export class Ring {
   /** Adds the newest message; at the bound the oldest go. */
   push(entry: Entry): void {
     let room = this.#rooms.get(entry.room);
-    if (room === undefined) this.#rooms.set(entry.room, room = new Deque());
+    if (room === undefined) this.#rooms.set(entry.room, room = new Lane());
     room.push(entry);
     this.#all.push(entry);
     this.#bytes += sizeOf(entry);
@@ -69,17 +76,17 @@ export class Ring {
     return compareIds(id, this.#floor) >= 0;
   }
 
-  /** The messages of a room after `id`, oldest first. Whole only where {@linkcode Ring.covers} says so. */
-  after(name: string, id: string): Entry[] {
+  /**
+   * The messages of a room after `id`, oldest first. Whole only where {@linkcode Ring.covers} says so. Asked the same
+   * again, it answers with the same list: those who come back together mostly come from the same place.
+   */
+  after(name: string, id: string): readonly Entry[] {
     const room = this.#rooms.get(name);
     if (room === undefined) return [];
-    let low = 0, high = room.size;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if (compareIds(room.at(middle)?.id ?? ID_ZERO, id) <= 0) low = middle + 1;
-      else high = middle;
+    if (room.asked?.id !== id || room.asked.entries.at(-1) !== room.last) {
+      room.asked = { id, entries: slice(room, id) };
     }
-    return room.slice(low);
+    return room.asked.entries;
   }
 
   #drop(): void {
@@ -89,8 +96,20 @@ export class Ring {
     this.#floor = entry.id;
     const room = this.#rooms.get(entry.room);
     room?.shift();
+    if (room !== undefined) room.asked = undefined;
     if (room?.size === 0) this.#rooms.delete(entry.room);
   }
+}
+
+/** The messages of a lane after `id`, found by halving. */
+function slice(lane: Lane, id: string): readonly Entry[] {
+  let low = 0, high = lane.size;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compareIds(lane.at(middle)?.id ?? ID_ZERO, id) <= 0) low = middle + 1;
+    else high = middle;
+  }
+  return lane.slice(low);
 }
 
 function sizeOf(entry: Entry): number {

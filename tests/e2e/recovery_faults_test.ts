@@ -1,6 +1,7 @@
 /** Recovery when nodes and Redis die, under load. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
+import { LightClient } from "../support/light.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, Publisher, settle } from "../support/oracle.ts";
@@ -115,4 +116,69 @@ Deno.test("Redis restarted without persistence: every client is told epoch, also
   assert.equal(gap?.reason, "epoch");
   assert.equal(away.connects.items.at(-1), false);
   await settle(b, [away]);
+});
+
+Deno.test("a wave of 1,000 clients, older than the ring: Redis serves a range read a room, not a client; all level, none twice", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using doomed = await TestNode.start(env);
+  const rooms = 10, behind = 100;
+  const all = Array.from(
+    { length: 1000 },
+    (_, i) => new LightClient([`room-${i % rooms}`]),
+  );
+  try {
+    for (const client of all) client.connect(doomed.port);
+    await until(
+      "they are in",
+      () => all.every((client) => client.joined === 1),
+    );
+    const session = "*session:*";
+    await until(
+      "all are remembered",
+      async () =>
+        (await redis.command("KEYS", session) as string[]).length === 1000,
+    );
+    doomed.signal("SIGKILL");
+    for (const client of all) client.cut();
+    await using other = await TestNode.start(env);
+    for (let i = 0; i < behind; i++) {
+      const messages = Array.from(
+        { length: rooms },
+        (_, room) => ({ room: `room-${room}`, message: i }),
+      );
+      assert.equal(
+        (await other.post("/publish/batch", { messages })).status,
+        200,
+      );
+    }
+    // A node whose ring begins now: the log is cut behind it.
+    await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
+    await using fresh = await TestNode.start(env);
+    const start = performance.now();
+    const reads = async (): Promise<number> =>
+      await redis.calls("xrange") + await redis.calls("xrevrange");
+    const before = await reads();
+    for (const client of all) client.connect(fresh.port);
+    await until(
+      "all are level",
+      () => all.every((client) => client.received >= behind),
+    );
+    // The reader's own look at its place, about once a second on each node.
+    const own = 2 * Math.ceil((performance.now() - start) / 1000) + 2;
+    const wave = await reads() - before;
+    assert.ok(wave <= 3 * rooms + own, `${wave} range reads`);
+    await until(
+      "all are back",
+      () => all.every((client) => client.joined === 2),
+    );
+    assert.ok(
+      all.every((client) =>
+        client.received === behind && client.disordered === 0 &&
+        client.recovered
+      ),
+    );
+  } finally {
+    for (const client of all) client.cut();
+  }
 });

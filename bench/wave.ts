@@ -1,0 +1,106 @@
+/**
+ * A wave of reconnects: all clients of one node come back at once on another, each some messages behind, while
+ * messages go on. Prints how long it takes until all are level, how many range reads Redis served for it, and how long
+ * publishes took meanwhile.
+ *
+ *     deno run -A bench/wave.ts [clients] [messages behind] [rooms]
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- a program that prints its findings
+import { LightClient } from "../tests/support/light.ts";
+import { TestNode } from "../tests/support/node.ts";
+import { Redis } from "../tests/support/redis.ts";
+import { until } from "../tests/support/wait.ts";
+
+const [clients = 5000, behind = 200, rooms = 10] = Deno.args.map(Number);
+await using redis = await Redis.start();
+const env = { REDIS_URL: redis.url };
+await using doomed = await TestNode.start(env);
+await using other = await TestNode.start(env);
+
+const all = Array.from(
+  { length: clients },
+  (_, i) => new LightClient([`room-${i % rooms}`]),
+);
+for (let i = 0; i < all.length; i += 200) {
+  for (const client of all.slice(i, i + 200)) client.connect(doomed.port);
+  await until(
+    "they are in",
+    () => all.slice(0, i + 200).every((client) => client.joined === 1),
+    30_000,
+  );
+}
+console.log(`${clients} clients are in ${rooms} rooms`);
+const messages = Array.from(
+  { length: rooms },
+  (_, room) => ({ room: `room-${room}`, message: "x".repeat(50) }),
+);
+const round = async (): Promise<number> => {
+  const start = performance.now();
+  const { status } = await other.post("/publish/batch", { messages });
+  if (status !== 200) throw new Error(`Cannot publish: ${status}`);
+  return performance.now() - start;
+};
+await round();
+await until(
+  "all have the first",
+  () => all.every((client) => client.received === 1),
+  30_000,
+);
+
+doomed.signal("SIGKILL");
+for (const client of all) client.cut();
+for (let i = 0; i < behind; i++) await round();
+const reads = async (): Promise<number> =>
+  await redis.calls("xrange") + await redis.calls("xrevrange");
+const before = await reads();
+const start = performance.now();
+let published = behind + 1, level = false;
+const latencies: number[] = [];
+const publishing = (async () => {
+  while (!level) {
+    latencies.push(await round());
+    published++;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+})();
+for (const client of all) client.connect(other.port);
+await until(
+  "all are back",
+  () => all.every((client) => client.joined === 2),
+  60_000,
+);
+const back = performance.now() - start;
+level = true;
+await publishing;
+await until(
+  "all are level",
+  () => all.every((client) => client.received >= published),
+  60_000,
+);
+const took = performance.now() - start;
+latencies.sort((a, b) => a - b);
+console.log(JSON.stringify({
+  clients,
+  behind,
+  rooms,
+  backMs: Math.round(back),
+  levelMs: Math.round(took),
+  rangeReads: await reads() - before,
+  publishP50Ms: Math.round(latencies[latencies.length >> 1] ?? 0),
+  publishP99Ms: Math.round(latencies[Math.floor(latencies.length * 0.99)] ?? 0),
+  recovered: all.filter((client) => client.recovered).length,
+  missing: all.reduce(
+    (sum, client) => sum + Math.max(0, published - client.received),
+    0,
+  ),
+  twice: all.reduce(
+    (sum, client) => sum + Math.max(0, client.received - published),
+    0,
+  ),
+  disordered: all.reduce((sum, client) => sum + client.disordered, 0),
+  serverCpuSeconds: await other.cpuSeconds(),
+  serverMb: Math.round(await other.memory() / 1e6),
+}));
+for (const client of all) client.cut();

@@ -1,0 +1,136 @@
+/** A light socket.io client over a bare TCP connection: thousands of them fit into one process. */
+import { Buffer } from "node:buffer";
+import { connect, type Socket } from "node:net";
+import { randomBytes } from "node:crypto";
+
+/** Speaks just enough of WebSocket, Engine.IO 4 and Socket.IO 5 to subscribe, count and recover. */
+export class LightClient {
+  /** Messages got, over all connections. */
+  received = 0;
+  /** Messages whose id was not above the one before. */
+  disordered = 0;
+  /** The last id got, of any event. */
+  offset: string | undefined;
+  /** The session's secret, as CONNECT told it. */
+  pid: string | undefined;
+  /** Whether the last connection was told that nothing is missing. */
+  recovered = false;
+  /** `joined` events got, over all connections. */
+  joined = 0;
+  readonly #rooms: readonly string[];
+  #socket: Socket | undefined;
+  #rest: Buffer = Buffer.alloc(0);
+  #upgraded = false;
+  #again: ReturnType<typeof setTimeout> | undefined;
+  #lastMs = 0;
+  #lastSeq = 0;
+
+  /** A client that will ask for `rooms`. */
+  constructor(rooms: readonly string[]) {
+    this.#rooms = rooms;
+  }
+
+  /** Connects, or comes back. */
+  connect(port: number): void {
+    this.#rest = Buffer.alloc(0);
+    this.#upgraded = false;
+    const socket = this.#socket = connect(port, "127.0.0.1", () => {
+      const key = randomBytes(16).toString("base64");
+      socket.write(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\n" +
+          `Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
+      );
+    });
+    socket.on("error", () => {});
+    // As a stock client does: told to come again by a closed connection, it comes again.
+    socket.on("close", () => {
+      if (socket !== this.#socket) return;
+      this.#again = setTimeout(
+        () => this.connect(port),
+        500 + Math.random() * 500,
+      );
+    });
+    socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
+  }
+
+  /** Breaks the connection off, and stays away. */
+  cut(): void {
+    clearTimeout(this.#again);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.destroy();
+  }
+
+  #take(chunk: Buffer): void {
+    let data: Buffer = this.#rest.length === 0
+      ? chunk
+      : Buffer.concat([this.#rest, chunk]);
+    if (!this.#upgraded) {
+      const end = data.indexOf("\r\n\r\n");
+      if (end < 0) return void (this.#rest = data);
+      this.#upgraded = true;
+      data = data.subarray(end + 4);
+    }
+    let at = 0;
+    while (data.length - at >= 2) {
+      const short = (data[at + 1] ?? 0) & 0x7f;
+      const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+      if (data.length - at < head) break;
+      const length = short < 126
+        ? short
+        : short === 126
+        ? data.readUInt16BE(at + 2)
+        : Number(data.readBigUInt64BE(at + 2));
+      if (data.length - at < head + length) break;
+      this.#frame(data.toString("latin1", at + head, at + head + length));
+      at += head + length;
+    }
+    this.#rest = data.subarray(at);
+  }
+
+  #frame(text: string): void {
+    if (text[0] === "0") {
+      const auth = this.pid === undefined
+        ? { rooms: this.#rooms }
+        : { pid: this.pid, offset: this.offset };
+      this.#send(`40${JSON.stringify(auth)}`);
+    } else if (text[0] === "2") this.#send("3");
+    else if (text.startsWith("40")) {
+      const { pid } = JSON.parse(text.slice(2));
+      this.recovered = pid === this.pid;
+      this.pid = pid;
+    } else if (text.startsWith("42[")) this.#event(text);
+  }
+
+  #event(text: string): void {
+    const id = text.slice(text.lastIndexOf(',"') + 2, -2);
+    const dash = id.indexOf("-");
+    const ms = Number(id.slice(0, dash)), seq = Number(id.slice(dash + 1));
+    if (text.startsWith('42["msgReceived"')) {
+      this.received++;
+      if (ms < this.#lastMs || (ms === this.#lastMs && seq <= this.#lastSeq)) {
+        this.disordered++;
+      }
+    } else if (text.startsWith('42["joined"')) this.joined++;
+    this.#lastMs = ms;
+    this.#lastSeq = seq;
+    this.offset = id;
+  }
+
+  #send(text: string): void {
+    const payload = Buffer.from(text);
+    const mask = randomBytes(4);
+    const head = payload.length < 126
+      ? Buffer.from([0x81, 0x80 | payload.length])
+      : Buffer.from([
+        0x81,
+        0x80 | 126,
+        payload.length >> 8,
+        payload.length & 0xff,
+      ]);
+    for (let i = 0; i < payload.length; i++) {
+      payload[i] = (payload[i] ?? 0) ^ (mask[i % 4] ?? 0);
+    }
+    this.#socket?.write(Buffer.concat([head, mask, payload]));
+  }
+}
