@@ -20,7 +20,7 @@ import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { createClient } from "redis";
-import { textFrame } from "../lib/fanout.ts";
+import { textFrame } from "../lib/frames.ts";
 import { atOf } from "../lib/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
