@@ -54,6 +54,7 @@ function settings(): Config {
 function serve(config: Config): void {
   const node = createNode(config, observe);
   const publishes = new UnderWay();
+  const requests = new UnderWay();
   metrics.watch(
     "roomcast_publishes_under_way",
     "Publishes that wait for the log",
@@ -99,9 +100,12 @@ function serve(config: Config): void {
     connectionsCheckingInterval: 5000,
     maxHeaderSize: 16_384,
   }, (request, response) => {
-    if (!node.sockets.request(request, response)) {
-      void answer(request, response);
-    }
+    if (node.sockets.request(request, response)) return;
+    // Until the answer has left, not only until it is known.
+    void requests.run(() =>
+      new Promise<void>((resolve) => response.once("close", resolve))
+    );
+    void answer(request, response);
   });
   server.on(
     "upgrade",
@@ -133,8 +137,8 @@ function serve(config: Config): void {
     await node.sockets.drain(config.drainSeconds * 1000);
     // Whatever hangs now, Redis above all, does not hold the process.
     setTimeout(() => exit(start), FINISH_TIMEOUT_MS);
-    await publishes.settled(FINISH_TIMEOUT_MS);
-    stopListening(server);
+    await requests.settled(FINISH_TIMEOUT_MS);
+    await stopListening(server);
     await node.close();
     exit(start);
   };
@@ -158,9 +162,11 @@ function refuse(error: Error & { code?: string }, socket: Duplex): void {
   } else socket.destroy();
 }
 
-function stopListening(server: Server): void {
-  server.close();
+/** Resolves when the last connection is closed; those that idle are closed now. */
+function stopListening(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
   server.closeIdleConnections();
+  return closed;
 }
 
 function exit(start: number): never {

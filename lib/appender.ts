@@ -41,6 +41,7 @@ export interface Keys {
   history(room: string): string;
   idempotency(key: string): string;
   session(digest: string): string;
+  lease(name: string): string;
 }
 
 interface Waiting {

@@ -4,6 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { Lease } from "./lease.ts";
 import type { Log } from "./log.ts";
 import { encodeMessage, parseRoom } from "./message.ts";
 import type { Observe } from "./observer.ts";
@@ -17,6 +18,8 @@ export interface BridgeOptions {
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
   readonly log: Log;
+  /** Says whether this node is the one that takes what all hear. */
+  readonly lease: Lease;
   readonly observe: Observe;
   /** Makes the connection that subscribes. */
   readonly connect: (
@@ -27,7 +30,12 @@ export interface BridgeOptions {
   ) => Connection;
 }
 
-/** Takes what others publish on Redis channels and appends it to the log, in the order received. */
+/**
+ * Takes what others publish on Redis channels and appends it to the log, in the order received.
+ *
+ * All nodes hear everything; the one that has the lease appends it. That is never twice; where that node dies, what is
+ * published until another has the lease, up to 5 s, is lost (`docs/decisions/0008-bridge-lease.md`).
+ */
 export class Bridge {
   readonly #options: BridgeOptions;
   readonly #names: ReadonlySet<string>;
@@ -62,14 +70,15 @@ export class Bridge {
     return this.#connection.client !== undefined;
   }
 
-  /** Resolves once it listens. */
-  get started(): Promise<void> {
-    return this.#connection.connected;
+  /** Whether what is published on Redis now is taken, by this node or, as far as was heard, by another. */
+  get working(): boolean {
+    return this.listening && this.#options.lease.taken;
   }
 
   /** Stops listening. What was received is on its way to the log already. */
-  close(): Promise<void> {
-    return this.#connection.close();
+  async close(): Promise<void> {
+    await this.#connection.close();
+    await this.#options.lease.release();
   }
 
   async #subscribe(client: RedisClient): Promise<void> {
@@ -96,7 +105,8 @@ export class Bridge {
   }
 
   #take(channel: string, payload: Uint8Array): void {
-    const { log, observe, keyPrefix, messageBytesMax } = this.#options;
+    const { log, lease, observe, keyPrefix, messageBytesMax } = this.#options;
+    if (!lease.held) return;
     if (
       channel.startsWith(`${keyPrefix}:`) || channel.startsWith(`${keyPrefix}#`)
     ) return;

@@ -108,22 +108,20 @@ export class Clients {
     const known = typeof auth.pid === "string" && auth.pid.length <= 64
       ? auth.pid
       : undefined;
-    const session = known === undefined
-      ? undefined
-      : await this.#options.log.sessions.load(digestOf(known));
-    const wishes = session === undefined
-      ? this.#wishesOf(auth.rooms)
-      : wishesOf(session, auth.offset);
     const offset = typeof auth.offset === "string"
       ? readPosition(auth.offset)?.id
       : undefined;
+    const session = known === undefined ? undefined : await this.#load(known);
+    const wishes = session === undefined || session === "unreachable"
+      ? this.#wishesOf(auth.rooms, session && offset)
+      : wishesOf(session, auth.offset);
     const gone = auth.pid === undefined || session !== undefined
       ? undefined
       : this.#whyGone(offset);
     const prepared = await Promise.all(
       wishes.map((wish) => this.#prepare(wish, gone)),
     );
-    const recovered = session !== undefined &&
+    const recovered = session !== undefined && session !== "unreachable" &&
       prepared.every(({ reason }) => reason === undefined);
     const pid = recovered && known !== undefined ? known : newPid();
     Object.assign(socket as unknown as Recoverable, { pid, recovered });
@@ -221,8 +219,34 @@ export class Clients {
     }
   }
 
-  /** Reads `auth.rooms`. @throws {Fault} `invalid_room`, `invalid_parameter`, `too_many_rooms` */
-  #wishesOf(rooms: unknown): Wish[] {
+  /**
+   * Loads a session. Where Redis cannot say, the client is let in all the same: it is not told `recovered`, for its
+   * session may have more rooms than it names now, but in those it names it misses nothing.
+   */
+  async #load(pid: string): Promise<Session | "unreachable" | undefined> {
+    try {
+      return await this.#options.log.sessions.load(digestOf(pid));
+    } catch (error) {
+      if (toFault(error).temporary) return "unreachable";
+      throw error;
+    }
+  }
+
+  /**
+   * Reads `auth.rooms`; rooms without a position of their own go on from `offset`, if there is one.
+   *
+   * @throws {Fault} `invalid_room`, `invalid_parameter`, `too_many_rooms`
+   */
+  #wishesOf(rooms: unknown, offset: string | undefined): Wish[] {
+    return this.#namedBy(rooms).map((wish) =>
+      offset === undefined || wish.since !== undefined ||
+        wish.last !== undefined
+        ? wish
+        : { ...wish, since: { epoch: undefined, id: offset } }
+    );
+  }
+
+  #namedBy(rooms: unknown): Wish[] {
     const { rooms: defaults, roomsPerClientMax } = this.#options;
     if (rooms === undefined) return defaults.map((room) => ({ room }));
     if (!Array.isArray(rooms) || rooms.length > roomsPerClientMax) {

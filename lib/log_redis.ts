@@ -25,6 +25,7 @@ import {
   ID_ZERO,
   newEpoch,
 } from "./position.ts";
+import { Lease } from "./lease.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { RedisSessions, type Sessions } from "./sessions.ts";
 import { toLogFault } from "./redis_faults.ts";
@@ -80,6 +81,7 @@ export function keysOf(prefix: string): Keys {
     history: (room) => `${base}history:${room}`,
     idempotency: (key) => `${base}key:${key}`,
     session: (digest) => `${base}session:${digest}`,
+    lease: (name) => `${base}lease:${name}`,
   };
 }
 
@@ -147,6 +149,14 @@ export class RedisLog implements Log {
   /** The connection for commands. */
   get commands(): Connection {
     return this.#commands;
+  }
+
+  /** Asks for a lease of its own among all nodes, from now on. */
+  lease(name: string): Lease {
+    return new Lease(
+      (command) => this.#command(command),
+      this.#keys.lease(name),
+    );
   }
 
   /** The name of the log's stream. */

@@ -6,6 +6,7 @@
 import { Bridge } from "./bridge.ts";
 import { type Cluster, createCluster } from "./cluster.ts";
 import type { Config } from "./config.ts";
+import { Fault } from "./errors.ts";
 import { FanOut } from "./fanout.ts";
 import type { Log, Reader } from "./log.ts";
 import { MemoryLog } from "./log_memory.ts";
@@ -25,7 +26,7 @@ export interface Node {
   readonly ring: Ring;
   readonly sockets: Sockets;
   readonly originAllowed: OriginAllowed;
-  /** Rejects where a publish, by HTTP or by Redis, would not reach this node's clients. */
+  /** Rejects where a publish, by HTTP or by Redis, would not reach the log and come back. */
   probe(): Promise<void>;
   /** Ends every connection; nothing of it throws. */
   close(): Promise<void>;
@@ -71,7 +72,15 @@ export function createNode(config: Config, observe: Observe): Node {
     ring,
     sockets,
     originAllowed,
-    probe: () => log.probe(),
+    probe: async () => {
+      await log.probe();
+      if (redis !== undefined && !redis.bridge.working) {
+        throw new Fault(
+          "log_unreachable",
+          "Cannot serve: nobody takes what is published on Redis channels; wait",
+        );
+      }
+    },
     close: async () => {
       await redis?.bridge.close();
       sockets.close();
@@ -106,6 +115,7 @@ function connectRedis(
   const bridge = new Bridge({
     ...config,
     log,
+    lease: log.lease("bridge"),
     observe,
     connect: (options) =>
       new Connection({ url, name: "bridge", observe, ...options }),

@@ -45,7 +45,7 @@ export async function run(
  * order only if neither has to be sent again.
  */
 export async function load(client: RedisClient): Promise<void> {
-  for (const { source } of [APPEND, CHECK, HISTORY, CLEAR]) {
+  for (const { source } of [APPEND, CHECK, HISTORY, CLEAR, LEASE]) {
     await client.sendCommand(["SCRIPT", "LOAD", source]);
   }
 }
@@ -235,5 +235,13 @@ local info, stream = redis.call('XINFO', 'STREAM', KEYS[1]), {}
 for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
 local last = stream['last-generated-id']
 redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
+return 1
+`);
+
+/** Takes, renews or gives back a lease. KEYS: the lease. ARGV: who asks; for how many ms, 0 to give it back. */
+export const LEASE = script(`
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return 1
 `);

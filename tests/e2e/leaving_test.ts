@@ -90,7 +90,7 @@ Deno.test("without clients SIGTERM ends the node without waiting, and publishes 
     REDIS_URL: redis.url,
     DRAIN_SECONDS: "60",
   });
-  await redis.command("CLIENT", "PAUSE", "300", "ALL");
+  await redis.command("CLIENT", "PAUSE", "500", "ALL");
   const under = Array.from(
     { length: 20 },
     (_, i) => node.post("/publish", { message: i }),

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
 
 const VALUES: readonly unknown[] = [
   "hello",
@@ -135,6 +136,51 @@ Deno.test("two nodes: a message by HTTP on either reaches clients of both, once,
   assert.deepEqual(onA.ids, onB.ids);
   assert.equal(new Set(onA.ids).size, count + 2);
   assert.deepEqual(new Set(onA.ids.slice(0, count)), new Set(ids));
+});
+
+Deno.test("three nodes hear a PUBLISH and the room gets it once; another goes on where the one that took it leaves or dies", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "0" };
+  await using stack = new AsyncDisposableStack();
+  const nodes: TestNode[] = [];
+  for (let i = 0; i < 3; i++) nodes.push(stack.use(await TestNode.start(env)));
+  const last = nodes[2];
+  assert.ok(last !== undefined);
+  await using client = await Subscriber.connect(last.url);
+  let sent = 0;
+  const publish = async (count: number): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      await redis.command("PUBLISH", "chat", `${sent++}`);
+    }
+  };
+  const taken = (): Promise<void> =>
+    until("somebody takes it", async () => {
+      const before = client.messages.items.length;
+      await redis.command("PUBLISH", "chat", "anybody?");
+      return await client.messages.have(before + 1, 200).then(() => true, () =>
+        false);
+    });
+  const numbers = (): number[] =>
+    client.messages.items.map(({ message }) => Number(message)).filter((n) =>
+      !Number.isNaN(n)
+    );
+  await taken();
+  await publish(50);
+  await client.messages.where(() => numbers().length === 50);
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    const bridged = await Promise.all(
+      nodes.map((node) => node.metric("roomcast_bridged_total")),
+    );
+    const taker = nodes[bridged.findIndex((count) => count > 0)];
+    if (taker === undefined || taker === last) break;
+    taker.signal(signal);
+    await taker.exited();
+    nodes.splice(nodes.indexOf(taker), 1);
+    await taken();
+    await publish(50);
+    await client.messages.where(() => numbers().length === sent);
+  }
+  assert.deepEqual(numbers(), Array.from({ length: sent }, (_, i) => i));
 });
 
 Deno.test("a client gets the rooms it names and no others; one that names bad rooms is told why", async () => {

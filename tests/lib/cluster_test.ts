@@ -27,6 +27,8 @@ class Node {
   readonly happenings = new Inbox<Happening>();
   /** What other nodes said by `serverSideEmit`, as `namespace what`. */
   readonly heard = new Inbox<string>();
+  /** Why its reader found the log not to go on. */
+  readonly gaps = new Inbox<string>();
   readonly #log: RedisLog;
   readonly #http = createServer();
 
@@ -40,7 +42,11 @@ class Node {
       historySeconds: 3600,
       idempotencySeconds: 600,
       recoverySeconds: 120,
-      reader: { started() {}, entries() {}, gap() {} },
+      reader: {
+        started() {},
+        entries() {},
+        gap: (reason) => this.gaps.push(reason),
+      },
       cluster: (fields, id) => this.cluster.take(fields, id),
       observe,
     });
@@ -431,6 +437,29 @@ Deno.test("sessions are not saved in Redis", async () => {
   assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
 });
 
+Deno.test("an operation does not begin a log: one that is gone stays gone until its epoch begins", async () => {
+  await using all = await two();
+  const { redis, a, b } = all;
+  await redis.command("DEL", LOG);
+  a.io.socketsJoin("vip");
+  for (const { gaps } of [a, b]) {
+    assert.deepEqual(await gaps.have(1), ["epoch"]);
+  }
+  assert.deepEqual(a.errors, []);
+});
+
+Deno.test("more entries than may wait for the adapter: the oldest are dropped, each is reported", async () => {
+  await using all = await two();
+  const { a } = all;
+  await using client = await Client.join(a, "/");
+  for (let i = 0; i < 10_003; i++) {
+    a.cluster.take(Object.fromEntries(pairs(goodEntry(`${i}`))), `${i}-0`);
+  }
+  assert.deepEqual(a.skipped, ["0-0", "1-0", "2-0"]);
+  const said = await client.said.have(10_000);
+  assert.deepEqual(said, Array.from({ length: 10_000 }, (_, i) => `${i + 3}`));
+});
+
 Deno.test("closing ends everything, whatever is under way", async (t) => {
   const cases: [name: string, before: (all: Two) => unknown][] = [
     ["idle", () => {}],
@@ -439,6 +468,7 @@ Deno.test("closing ends everything, whatever is under way", async (t) => {
         a.cluster.take(Object.fromEntries(pairs(goodEntry("?"))), `${i}-0`);
       }
     }],
+    ["before its sockets are", ({ a }) => a.cluster.close()],
     ["with Redis gone", ({ redis }) => redis.kill()],
     ["with Redis silent and all kinds of commands under way", (all) => {
       all.redis.signal("SIGSTOP");
