@@ -7,11 +7,12 @@
  * @module
  */
 import { getRequestListener } from "@hono/node-server";
-import { createServer, type Server } from "node:http";
+import { createServer, type Server, STATUS_CODES } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
+import { Fault, type FaultCode } from "./lib/errors.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
@@ -20,6 +21,11 @@ import { createApp } from "./routes/mod.ts";
 
 /** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
 const FINISH_TIMEOUT_MS = 700;
+/** What node:http calls requests that it cannot read; others are malformed. */
+const CLIENT_ERRORS: Readonly<Record<string, FaultCode>> = {
+  HPE_HEADER_OVERFLOW: "header_too_large",
+  ERR_HTTP_REQUEST_TIMEOUT: "request_too_slow",
+};
 /** A terminal's Ctrl-C reaches us twice, directly and through `deno task`: that is one signal, not two. */
 const SAME_SIGNAL_MS = 50;
 
@@ -147,19 +153,19 @@ function serve(config: Config): void {
 
 /** Answers what is no HTTP, or too much or too slow of it, in the form all our errors have. */
 function refuse(error: Error & { code?: string }, socket: Duplex): void {
-  const [status, code] = error.code === "HPE_HEADER_OVERFLOW"
-    ? ["431 Request Header Fields Too Large", "header_too_large"]
-    : error.code === "ERR_HTTP_REQUEST_TIMEOUT"
-    ? ["408 Request Timeout", "request_too_slow"]
-    : ["400 Bad Request", "malformed_request"];
-  const message =
-    "Cannot read the request: it is no HTTP/1.1 that is served here; look at its headers";
-  const body = JSON.stringify({ error: { code, message } });
+  const code = CLIENT_ERRORS[error.code ?? ""] ?? "malformed_request";
+  const fault = new Fault(
+    code,
+    "Cannot read the request: it is no HTTP/1.1 that is served here; look at its headers",
+  );
+  const body = JSON.stringify({ error: fault.toJSON() });
   const head =
-    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n`;
-  if (socket.writable) {
-    socket.end(`${head}content-length: ${body.length}\r\n\r\n${body}`);
-  } else socket.destroy();
+    `HTTP/1.1 ${fault.status} ${
+      STATUS_CODES[fault.status]
+    }\r\nconnection: close\r\n` +
+    `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+  if (socket.writable) socket.end(head + body);
+  else socket.destroy();
 }
 
 /** Resolves when the last connection is closed; those that idle are closed now. */

@@ -338,53 +338,59 @@ export class Clients {
     request: unknown,
     answer: unknown,
   ): Promise<void> {
-    await this.#answer(answer, async () => {
-      const wish = parseWish(request);
-      const { roomsPerClientMax } = this.#options;
-      const rooms = client.rooms.size + client.joining +
-        (client.rooms.has(wish.room) ? 0 : 1);
-      if (rooms > roomsPerClientMax) {
-        throw this.#tooManyRooms("a client may be in");
-      }
-      client.joining++;
-      try {
-        return await this.#join(socket, client, wish);
-      } finally {
-        client.joining--;
-      }
-    });
+    client.joining++;
+    try {
+      await this.#join(socket, client, parseWish(request), answer);
+    } catch (error) {
+      this.#refuse(error, answer);
+    } finally {
+      client.joining--;
+    }
   }
 
   async #join(
     socket: Socket,
     client: Client,
     wish: Wish,
-  ): Promise<Record<string, unknown>> {
+    answer: unknown,
+  ): Promise<void> {
+    const { roomsPerClientMax, fanOut, log } = this.#options;
+    const more = client.rooms.has(wish.room)
+      ? client.joining - 1
+      : client.joining;
+    if (client.rooms.size + more > roomsPerClientMax) {
+      throw this.#tooManyRooms("a client may be in");
+    }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const [found] =
         this.#recovery.collect([await this.#recovery.prepare(wish)]) ?? [];
       if (found === undefined) continue;
+      // Gone meanwhile: nobody is left to join or to answer.
+      if (!this.#clients.has(socket)) return;
       const { room, recovered, reason, messages } = found;
       const { position } = this.#recovery;
-      // Gone meanwhile: nobody is left to join or to answer.
-      if (!this.#clients.has(socket)) return { ok: false };
       this.#subscribe(socket, client, room);
       this.#save(client);
       if (reason !== undefined) {
-        const since = wish.since?.id ?? null;
-        this.#options.fanOut.send(
+        fanOut.send(
           socket,
-          eventFrame("gap", { room, reason, since }, this.#options.log.head.id),
+          eventFrame(
+            "gap",
+            { room, reason, since: wish.since?.id ?? null },
+            log.head.id,
+          ),
         );
       }
-      return {
+      // In the same step: the next message must not come before these.
+      reply(answer, {
         ok: true,
         room,
         position,
         recovered,
         reason,
         messages: messages.map(toMessage),
-      };
+      });
+      return;
     }
     throw new Fault(
       "overloaded",
@@ -398,32 +404,27 @@ export class Clients {
     request: unknown,
     answer: unknown,
   ): void {
-    void this.#answer(answer, () => {
+    try {
       const { room } = parseWish(request);
       client.rooms.delete(room);
       this.#options.fanOut.leave(socket, room);
       this.#save(client);
-      return Promise.resolve({ ok: true });
-    });
+      reply(answer, { ok: true });
+    } catch (error) {
+      this.#refuse(error, answer);
+    }
   }
 
-  /** Answers by the client's acknowledgement, if it wants one; what is thrown becomes `{ok: false, error}`. */
-  async #answer(
-    answer: unknown,
-    work: () => Promise<Record<string, unknown>>,
-  ): Promise<void> {
-    const reply = await work().catch((error: unknown) => {
-      const fault = toFault(error);
-      if (fault.code === "internal") {
-        this.#options.observe({
-          kind: "error",
-          where: "a client's request",
-          error,
-        });
-      }
-      return { ok: false, error: fault.toJSON() };
-    });
-    if (typeof answer === "function") answer(reply);
+  #refuse(error: unknown, answer: unknown): void {
+    const fault = toFault(error);
+    if (fault.code === "internal") {
+      this.#options.observe({
+        kind: "error",
+        where: "a client's request",
+        error,
+      });
+    }
+    reply(answer, { ok: false, error: fault.toJSON() });
   }
 
   #onDisconnect(socket: Socket, client: Client, reason: string): void {
@@ -477,6 +478,14 @@ export class Clients {
       this.#options.observe({ kind: "error", where: "saving sessions", error })
     );
   }
+}
+
+/** Answers by the client's acknowledgement, if it wants one. */
+function reply(
+  answer: unknown,
+  facts: Readonly<Record<string, unknown>>,
+): void {
+  if (typeof answer === "function") answer(facts);
 }
 
 /** What a session's client missed: everything in its rooms since the id it got last. */

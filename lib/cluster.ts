@@ -9,6 +9,7 @@
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import type { ServerOptions } from "socket.io";
+import { LOG_LENGTH } from "./log_redis.ts";
 import type { Observe } from "./observer.ts";
 import type { Connection, RedisClient } from "./redis.ts";
 
@@ -125,7 +126,7 @@ class Feed {
       "NOMKSTREAM",
       "MAXLEN",
       "~",
-      "100000",
+      String(LOG_LENGTH),
       id,
       ...Object.entries(fields).flat(),
     ];

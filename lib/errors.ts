@@ -6,6 +6,7 @@
 
 /** Every code a caller can be told, and the HTTP status that goes with it. */
 export const FAULTS = {
+  malformed_request: 400,
   malformed_body: 400,
   message_missing: 400,
   invalid_message: 400,
@@ -19,12 +20,14 @@ export const FAULTS = {
   origin_not_allowed: 403,
   not_found: 404,
   method_not_allowed: 405,
+  request_too_slow: 408,
   body_too_slow: 408,
   message_too_large: 413,
   body_too_large: 413,
   unsupported_content_type: 415,
   unsupported_content_encoding: 415,
   key_reused: 422,
+  header_too_large: 431,
   internal: 500,
   log_unreachable: 503,
   log_timeout: 503,

@@ -5,7 +5,7 @@
  */
 import type { Keys } from "./appender.ts";
 import type { Entry, HistoryRange, Page } from "./log.ts";
-import { compareIds, formatPosition, ID_ZERO } from "./position.ts";
+import { compareIds, formatPosition, ID_ZERO, idBefore } from "./position.ts";
 import type { RedisClient } from "./redis.ts";
 import { HISTORY, run } from "./redis_scripts.ts";
 
@@ -51,9 +51,9 @@ export async function readHistory(
   ]) as Answer;
   const [now, epoch, began, logLast, raw, length, added, oldest, cleared] =
     reply;
-  const aged = before(`${Math.max(1, now - historySeconds * 1000)}-0`);
+  const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
   const full = length > historySize;
-  const trimmed = full ? oldest : added > length ? before(oldest) : ID_ZERO;
+  const trimmed = full ? oldest : added > length ? idBefore(oldest) : ID_ZERO;
   const hidden = length > 0 && compareIds(oldest, aged) <= 0 ? aged : ID_ZERO;
   const cut = [cleared, trimmed, hidden].reduce((a, b) =>
     compareIds(a, b) < 0 ? b : a
@@ -92,10 +92,4 @@ function isWithin(
 ): boolean {
   return (since.epoch === undefined || since.epoch === log.epoch) &&
     compareIds(since.id, log.logLast) <= 0;
-}
-
-/** The last id before `id`. */
-function before(id: string): string {
-  const [ms = 0, seq = 0] = id.split("-").map(Number);
-  return seq > 0 ? `${ms}-${seq - 1}` : `${ms - 1}-999999999999999`;
 }

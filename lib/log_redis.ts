@@ -23,6 +23,7 @@ import {
   compareIds,
   formatPosition,
   ID_ZERO,
+  idBefore,
   newEpoch,
 } from "./position.ts";
 import { Lease } from "./lease.ts";
@@ -32,7 +33,7 @@ import { toLogFault } from "./redis_faults.ts";
 import { CHECK, CLEAR, load, run } from "./redis_scripts.ts";
 
 /** Entries the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
-const LOG_LENGTH = 100_000;
+export const LOG_LENGTH = 100_000;
 /** Entries of one read. */
 const READ_COUNT = 256;
 /** How long Redis may hold a read that finds nothing, and how much longer we wait for it. */
@@ -330,7 +331,7 @@ export class RedisLog implements Log {
     const due = entries.length === READ_COUNT ||
       this.#appender.redisNow - atOf(entries[0]?.[0] ?? "9e15-0") > BEHIND_MS ||
       performance.now() - this.#checkedAt > CHECK_INTERVAL_MS;
-    if (due && !await this.#check(client, before)) return;
+    if (due && !await this.#check(client, before, entries[0]?.[0])) return;
     this.#take(entries);
   }
 
@@ -379,9 +380,13 @@ export class RedisLog implements Log {
 
   /**
    * Makes sure that the log is the one we know and holds what we have read.
-   * Answers whether what was read after `offset` counts.
+   * Answers whether what was read after `offset`, beginning with `next`, counts.
    */
-  async #check(client: RedisClient, offset: string): Promise<boolean> {
+  async #check(
+    client: RedisClient,
+    offset: string,
+    next?: string,
+  ): Promise<boolean> {
     const reply = await deadline(
       run(client, CHECK, [this.#keys.log, this.#keys.epoch], [
         newEpoch(),
@@ -414,9 +419,12 @@ export class RedisLog implements Log {
     }
     if (cut === "1" && epoch === this.#epoch) {
       this.#options.observe({ kind: "log_cut", after: offset });
+      // It goes on behind the hole: what lies in the hole is known to nobody here.
+      this.#offset = next === undefined ? last : idBefore(next);
+      this.#seen = false;
       this.#options.reader.gap(
         "trimmed",
-        offset,
+        this.#offset,
         formatPosition(epoch, offset),
       );
     }

@@ -20,6 +20,12 @@ export function compareIds(a: string, b: string): number {
     Number(a.slice(dashA + 1)) - Number(b.slice(dashB + 1));
 }
 
+/** The last id there can be before `id`, which is not {@linkcode ID_ZERO}. */
+export function idBefore(id: string): string {
+  const [ms = 0, seq = 0] = id.split("-").map(Number);
+  return seq > 0 ? `${ms}-${seq - 1}` : `${ms - 1}-999999999999999`;
+}
+
 /** Milliseconds since 1970 by the log's clock: the first half of an id. */
 export function atOf(id: string): number {
   return Number(id.slice(0, id.indexOf("-")));

@@ -33,7 +33,7 @@ export function requireKey(
       if (!found) {
         throw new Fault(
           "unauthorized",
-          "Cannot publish: no valid publish key was sent; send Authorization: Bearer <secret> of one of PUBLISH_KEYS",
+          "Cannot serve this: no valid publish key was sent; send Authorization: Bearer <secret> of one of PUBLISH_KEYS",
         );
       }
     }

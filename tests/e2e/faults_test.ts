@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, lagOver, Publisher, settle } from "../support/oracle.ts";
 import { Redis } from "../support/redis.ts";
@@ -434,10 +435,18 @@ Deno.test("a quiet log: what is added while a node stands still is not lost, its
   );
 });
 
-Deno.test("a node that stood still while the log was trimmed under it says gap trimmed, not nothing", async () => {
+Deno.test("a node that stood still while the log was trimmed under it says gap trimmed, not nothing; one who was away misses nothing", async () => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
-  await settle(a, clients);
+  await using proxy = await Proxy.start(b.port);
+  await using away = await Subscriber.connect(proxy.url, {
+    reconnectionDelay: 20,
+    reconnectionDelayMax: 50,
+  });
+  await settle(a, [...clients, away]);
+  proxy.targets = [];
+  proxy.cut();
+  await away.disconnects.have(1);
   b.signal("SIGSTOP");
   for (let i = 0; i < 5; i++) await a.publish(i);
   await redis.command("XTRIM", LOG, "MAXLEN", "2");
@@ -445,7 +454,18 @@ Deno.test("a node that stood still while the log was trimmed under it says gap t
   b.signal("SIGCONT");
   const [gap] = await clients[1]?.gaps.have(1) ?? [];
   assert.deepEqual([gap?.room, gap?.reason], ["chat", "trimmed"]);
-  await settle(a, clients);
+  proxy.targets = [b.port];
+  // The hole is in the log of that node only; the room's own history has it all.
+  await away.messages.have(6);
+  assert.deepEqual(away.messages.items.slice(1).map(({ message }) => message), [
+    0,
+    1,
+    2,
+    3,
+    4,
+  ]);
+  assert.equal(away.connects.items.at(-1), true);
+  await settle(a, [...clients, away]);
   assert.equal(clients[0]?.gaps.items.length, 0);
   assert.equal(clients[0]?.messages.items.length, 7);
 });
