@@ -16,7 +16,7 @@ import { APPEND, run } from "./redis_scripts.ts";
 export const APPEND_TIMEOUT_MS = 2000;
 /** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
 const SCRIPTS_MAX = 2;
-/** Most publishes of one script, and most bytes: Redis serves nobody else while it runs. */
+/** Most rooms that one script appends to, and most bytes: Redis serves nobody else while it runs. */
 const GROUP_MAX = 512;
 const GROUP_BYTES_MAX = 1 << 20;
 /** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
@@ -58,6 +58,7 @@ export class Appender {
   /** Everything not yet settled or still on its way to Redis, oldest first. */
   readonly #pending = new Set<Waiting>();
   readonly #sweep: ReturnType<typeof setInterval>;
+  #closed = false;
   #scripts = 0;
   #bytes = 0;
   /** Redis' clock less ours, in ms; undefined until Redis has said. */
@@ -81,6 +82,7 @@ export class Appender {
 
   /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
   append(publish: Publish): Promise<Appended[]> {
+    if (this.#closed) return Promise.resolve(refuse(publish, stopping()));
     const bytes = publish.json.length;
     if (
       this.#pending.size >= WAITING_MAX ||
@@ -113,13 +115,10 @@ export class Appender {
 
   /** Refuses what waits. */
   close(): void {
+    this.#closed = true;
     clearInterval(this.#sweep);
-    const fault = new Fault(
-      "draining",
-      "Cannot publish: this node is stopping; publish on another",
-    );
     for (const waiting of this.#pending) {
-      settle(waiting, refuse(waiting.publish, fault));
+      settle(waiting, refuse(waiting.publish, stopping()));
     }
     this.#queue.length = 0;
   }
@@ -132,10 +131,12 @@ export class Appender {
     ) {
       const group: Waiting[] = [];
       let bytes = 0;
+      let rooms = 0;
       for (const waiting of this.#queue) {
+        rooms += Math.max(1, waiting.publish.rooms.length);
+        bytes += waiting.bytes;
         if (
-          group.length === GROUP_MAX ||
-          (bytes += waiting.bytes) > GROUP_BYTES_MAX && group.length > 0
+          group.length > 0 && (rooms > GROUP_MAX || bytes > GROUP_BYTES_MAX)
         ) break;
         group.push(waiting);
       }
@@ -270,6 +271,13 @@ export class Appender {
 const TOO_LATE =
   `Cannot publish: Redis has not answered in ${APPEND_TIMEOUT_MS} ms; ` +
   "try again later, with the same idempotency key";
+
+function stopping(): Fault {
+  return new Fault(
+    "draining",
+    "Cannot publish: this node is stopping; publish on another",
+  );
+}
 
 function settle(waiting: Waiting, outcomes: Appended[]): void {
   waiting.settle?.(outcomes);
