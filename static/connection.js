@@ -1,97 +1,63 @@
 /**
- * The subscriber's connection. Promises that the state told is the true one, and that the page comes back by itself
- * after everything that waiting can cure; only a refusal that waiting cannot cure ends as "disconnected".
+ * The subscriber's connection. Promises that the room's messages come once and in order, those that this tab has
+ * shown before among them, and that the state told is the true one.
  *
  * @module
  */
 import { io } from "/socket.io/socket.io.esm.min.js";
+import { roomcast } from "./roomcast.js";
+import { Shelf } from "./shelf.js";
 
-const DELAY_MIN_MS = 1000;
-const DELAY_MAX_MS = 30_000;
-
-/** Refusals that the same request may outlive, by code. */
-const TEMPORARY = /^(log_\w+|overloaded|draining|internal)$/;
+/** How many messages a room begins with that this tab has not shown before. */
+const LAST = 50;
 
 /**
  * Keeps one subscriber in one room.
  *
  * @param {object} on
- * @param {(message: unknown, room: string, at: number, id: string) => void} on.message
- * @param {(reason: string, id: string) => void} on.gap
+ * @param {(row: { message: unknown, at: number, id: string }, restored: boolean) => void} on.message
+ * @param {(gap: { reason: string, id: string }) => void} on.gap
  * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected") => void} on.state
  * @param {(sentence: string, code: string | undefined) => void} on.refusal `""` once connected
- * @returns {{ tune: (room: string | undefined) => void, reconnect: () => void }}
+ * @returns {{ tune: (room: string) => void, reconnect: () => void }}
  */
 export function createConnection(on) {
-  let socket;
-  let timer;
-  let failures = 0;
-  let wasConnected = false;
-
-  function connectLater() {
-    const delay = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** failures++);
-    // Half of it at random: the pages that a server sent away together do not come back together.
-    timer = setTimeout(
-      () => socket.connect(),
-      delay * (0.5 + Math.random() / 2),
-    );
-    tellTrying();
-  }
-
-  function tellTrying() {
-    on.state(wasConnected ? "reconnecting" : "connecting");
-  }
-
-  function onConnect() {
-    failures = 0;
-    wasConnected = true;
-    on.refusal("", undefined);
-    on.state("connected");
-  }
-
-  function onDisconnect(reason) {
-    // The client reconnects by itself except when the server closed on purpose, as one that drains does.
-    if (reason === "io server disconnect") connectLater();
-    else tellTrying();
-  }
-
-  function onConnectError(error) {
-    // An active socket met a transport error, whose text ("xhr poll error") helps no reader, and tries again.
-    if (socket.active) return tellTrying();
-    const code = error.data?.code;
-    on.refusal(error.message, code);
-    if (TEMPORARY.test(code)) connectLater();
-    else on.state("disconnected");
-  }
+  let cast;
 
   return {
-    /** Leaves the room there was and enters `room`; undefined leaves the choice to the server. */
+    /** Leaves the room there was and enters `room`. */
     tune(room) {
-      clearTimeout(timer);
-      socket?.off();
-      socket?.disconnect();
-      failures = 0;
-      wasConnected = false;
-      on.state("connecting");
-      // A new socket, not the old one with new `auth`: that would ask to recover the session of the room left.
-      socket = io({
-        auth: room === undefined ? {} : { rooms: [room] },
-        forceNew: true,
+      cast?.close();
+      const shelf = new Shelf(room);
+      for (const row of shelf.rows) {
+        if (row.reason === undefined) on.message(row, true);
+        else on.gap(row);
+      }
+      cast = roomcast(io, {
+        rooms: [room],
+        last: LAST,
+        storage: shelf,
+        onMessage(message, { at, id }) {
+          const row = { message, at, id };
+          shelf.add(row);
+          on.message(row, false);
+        },
+        onGap({ reason, id }) {
+          const row = { reason, id };
+          shelf.add(row);
+          on.gap(row);
+        },
+        onState(state) {
+          if (state === "connected") on.refusal("", undefined);
+          on.state(state);
+        },
+        onRefused: (error) => on.refusal(error.message, error.data?.code),
       });
-      socket.on("connect", onConnect);
-      socket.on("disconnect", onDisconnect);
-      socket.on("connect_error", onConnectError);
-      socket.on(
-        "msgReceived",
-        (message, { room, at }, id) => on.message(message, room, at, id),
-      );
-      socket.on("gap", ({ reason }, id) => on.gap(reason, id));
     },
-    /** Tries again at once, for a reader who does not want to wait. */
+    /** Tries again, for a reader who was refused. */
     reconnect() {
-      clearTimeout(timer);
-      tellTrying();
-      socket.connect();
+      on.state("connecting");
+      cast.socket.connect();
     },
   };
 }

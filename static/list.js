@@ -48,9 +48,9 @@ export class MessageList {
   }
 
   /**
-   * Adds a message at the end; `room` is told only where it needs telling.
+   * Adds a message at the end.
    *
-   * @param {{ message: unknown, room: string | undefined, at: number, id: string }} row
+   * @param {{ message: unknown, at: number, id: string }} row
    */
   addMessage(row) {
     this.#add(row.id, () => messageRow(row));

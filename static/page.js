@@ -24,8 +24,7 @@ const state = find("state");
 const refusal = find("refusal");
 const reconnect = find("reconnect");
 
-const named = new URL(location.href).searchParams.get("room") || undefined;
-let room = named ?? ROOM_DEFAULT;
+let room = new URL(location.href).searchParams.get("room") || ROOM_DEFAULT;
 
 const list = new MessageList({
   log: find("log"),
@@ -35,17 +34,12 @@ const list = new MessageList({
 });
 
 const connection = createConnection({
-  message(message, from, at, id) {
-    list.addMessage({
-      message,
-      room: from === room ? undefined : from,
-      at,
-      id,
-    });
-    lightUp(find("glow"));
+  message(row, restored) {
+    list.addMessage(row);
+    if (!restored) lightUp(find("glow"));
   },
-  gap(reason, id) {
-    list.addGap({ reason, id });
+  gap(row) {
+    list.addGap(row);
   },
   state(now) {
     document.documentElement.dataset.connection = now;
@@ -110,4 +104,4 @@ setUpComposer(
   () => room,
 );
 showRoom();
-connection.tune(named);
+connection.tune(room);

@@ -17,10 +17,10 @@ const calendar = new Intl.DateTimeFormat(undefined, {
 /**
  * A message's row.
  *
- * @param {{ message: unknown, room: string | undefined, at: number, id: string }} row `room` only where it needs telling
+ * @param {{ message: unknown, at: number, id: string }} row
  * @returns {HTMLLIElement}
  */
-export function messageRow({ message, room, at, id }) {
+export function messageRow({ message, at, id }) {
   const date = new Date(at);
   const time = element("time", "", clock.format(date));
   time.dateTime = date.toISOString();
@@ -35,7 +35,6 @@ export function messageRow({ message, room, at, id }) {
   const li = element("li", "message");
   li.dataset.id = id;
   li.append(time);
-  if (room !== undefined) li.append(element("span", "from", room));
   li.append(body);
   return li;
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { type Browser, chromium, type Page } from "playwright-core";
-import { freePort } from "../support/net.ts";
+import { freePort, Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
 
 const ATTACK =
   `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
@@ -130,7 +131,7 @@ Deno.test(
     await page.fill("#message", "let me in");
     await page.click("#send-button");
     await page.locator("#key").waitFor({ state: "visible" });
-    assert.match(await page.locator("#error").innerText(), /Cannot publish/);
+    assert.match(await page.locator("#error").innerText(), /publish key/);
     await page.fill("#key", "open-sesame");
     await page.fill("#message", "let me in");
     await page.click("#send-button");
@@ -146,5 +147,129 @@ Deno.test(
     await page.locator("#messages li[data-id]", {
       hasText: "in the other room",
     }).waitFor();
+  },
+);
+
+/** What the rows say, in order: numbers here, and the dividers' text. */
+function rows(page: Page): Promise<string[]> {
+  return page.locator("#messages li").evaluateAll((items) =>
+    items.map((item) => {
+      const { querySelector, textContent } = item as unknown as {
+        querySelector: (of: string) => { textContent: string } | null;
+        textContent: string;
+      };
+      return querySelector.call(item, ".json")?.textContent ?? textContent;
+    })
+  );
+}
+
+Deno.test(
+  "reloaded, taken offline and cut off while messages flow, the page shows each once, in order",
+  options,
+  async () => {
+    await using redis = await Redis.start();
+    await using node = await TestNode.start({ REDIS_URL: redis.url });
+    await using proxy = await Proxy.start(node.port);
+    await using browser = await launch();
+    const { page } = await open(browser, `${proxy.url}/?room=flow`, 1280);
+    let published = 0;
+    const publish = async (count: number): Promise<void> => {
+      const begin = performance.now();
+      for (let i = 1; i <= count; i++) {
+        await node.publish(published++, "flow");
+        const wait = begin + i * 20 - performance.now();
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, wait)));
+      }
+    };
+    const shown = (): Promise<void> =>
+      until(
+        `${published} rows are shown`,
+        async () => (await rows(page)).length >= published,
+      );
+    const connected = (): Promise<void> =>
+      page.locator("#state[data-state=connected]").waitFor();
+    const reload = async (): Promise<void> => void await page.reload();
+    const cut = async (): Promise<void> => {
+      proxy.cut();
+      await page.locator("#state:not([data-state=connected])").waitFor();
+    };
+    const offline = async (): Promise<void> => {
+      await page.context().setOffline(true);
+      // Not every browser closes the connections that it has.
+      await cut();
+      await page.waitForTimeout(2000);
+      await page.context().setOffline(false);
+    };
+    const disturbances: [disturb: () => Promise<void>, messages: number][] = [
+      [reload, 60],
+      [offline, 110],
+      [reload, 60],
+      [cut, 60],
+      [offline, 110],
+      [reload, 60],
+    ];
+    for (const [disturb, messages] of disturbances) {
+      const flow = publish(messages);
+      await page.waitForTimeout(200);
+      await disturb();
+      await connected();
+      await flow;
+    }
+    await shown();
+    // Fewer than the rows a page keeps: all must be there.
+    assert.equal(published, 460);
+    const all = Array.from({ length: published }, (_, i) => `${i}`);
+    assert.deepEqual(await rows(page), all);
+    // A load at rest changes nothing.
+    await page.reload();
+    await connected();
+    await shown();
+    assert.deepEqual(await rows(page), all);
+  },
+);
+
+Deno.test(
+  "a first visit shows the newest 50; another room and back shows what came meanwhile; what is gone is a divider",
+  options,
+  async () => {
+    await using redis = await Redis.start();
+    await using node = await TestNode.start({ REDIS_URL: redis.url });
+    for (let i = 0; i < 60; i++) await node.publish(i, "a");
+    await using browser = await launch();
+    const { page } = await open(browser, `${node.url}/?room=a`, 1280);
+    const tune = async (room: string): Promise<void> => {
+      await page.fill("#room", room);
+      await page.press("#room", "Enter");
+      await page.locator("#state[data-state=connected]").waitFor();
+    };
+    const show = (expected: unknown[]): Promise<void> =>
+      until(
+        `${expected.length} rows are shown`,
+        async () =>
+          JSON.stringify(await rows(page)) ===
+            JSON.stringify(expected.map(String)),
+      );
+    const shown: unknown[] = Array.from({ length: 50 }, (_, i) => i + 10);
+    await show(shown);
+    await tune("b");
+    await show([]);
+    await node.publish(60, "a");
+    await tune("a");
+    shown.push(60);
+    await show(shown);
+
+    await page.goto("about:blank");
+    await redis.command("FLUSHALL");
+    await node.log.where(() =>
+      node.log.items.some(({ kind }) => kind === "epoch_changed")
+    );
+    await page.goto(`${node.url}/?room=a`);
+    shown.push("Some messages were missed (epoch)");
+    await show(shown);
+    await node.publish(61, "a");
+    shown.push(61);
+    await show(shown);
+    await page.reload();
+    await show(shown);
   },
 );
