@@ -16,7 +16,7 @@ import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
-import { atOf, compareIds } from "./position.ts";
+import { atOf, compareIds, ID_ZERO } from "./position.ts";
 import {
   type Collected,
   parseWish,
@@ -64,9 +64,8 @@ interface Admission {
 interface Client {
   readonly digest: string;
   readonly generation: number;
-  readonly rooms: Set<string>;
-  /** Its place when it came in, which is its place until it has got something. */
-  readonly since: string;
+  /** Its rooms, each with the id after which it was joined. */
+  readonly rooms: Map<string, string>;
   joining: number;
 }
 
@@ -153,14 +152,16 @@ export class Clients {
     const client: Client = {
       digest,
       generation,
-      rooms: new Set(),
-      since: id,
+      rooms: new Map(),
       joining: 0,
     };
     this.#clients.set(socket, client);
     this.#byDigest.set(digest, socket);
     this.#give(socket, collected, admission, id);
-    for (const { room } of collected) this.#subscribe(socket, client, room);
+    // Written is not received: until the client says more, it has nothing of what it is given now.
+    for (const { room, from } of collected) {
+      this.#subscribe(socket, client, room, from ?? id);
+    }
     this.#save(client);
     socket.on(
       "join",
@@ -187,7 +188,18 @@ export class Clients {
     ) this.#drop(socket);
   }
 
-  /** Saves all sessions anew: they live on, and say what epoch they are of. */
+  /** The log began anew: places in the old one mean nothing any more. */
+  epochChanged(): void {
+    const { id } = this.#options.log.head;
+    for (const { rooms } of this.#clients.values()) {
+      for (const room of rooms.keys()) {
+        rooms.set(room, id);
+      }
+    }
+    this.refresh();
+  }
+
+  /** Saves all sessions anew: they live on. */
   refresh(): void {
     for (const client of this.#clients.values()) this.#save(client);
   }
@@ -327,8 +339,13 @@ export class Clients {
     }
   }
 
-  #subscribe(socket: Socket, client: Client, room: string): void {
-    client.rooms.add(room);
+  #subscribe(
+    socket: Socket,
+    client: Client,
+    room: string,
+    since: string,
+  ): void {
+    client.rooms.set(room, since);
     this.#options.fanOut.join(socket, room);
   }
 
@@ -369,7 +386,7 @@ export class Clients {
       if (!this.#clients.has(socket)) return;
       const { room, recovered, reason, messages } = found;
       const { position } = this.#recovery;
-      this.#subscribe(socket, client, room);
+      this.#subscribe(socket, client, room, log.head.id);
       this.#save(client);
       if (reason !== undefined) {
         fanOut.send(
@@ -442,7 +459,9 @@ export class Clients {
     if (this.#byDigest.get(client.digest) === socket) {
       this.#byDigest.delete(client.digest);
     }
-    for (const room of client.rooms) this.#options.fanOut.leave(socket, room);
+    for (const room of client.rooms.keys()) {
+      this.#options.fanOut.leave(socket, room);
+    }
   }
 
   #save(client: Client): void {
@@ -458,13 +477,8 @@ export class Clients {
     for (const client of this.#unsaved) {
       if (batch.length === SAVES_MAX) break;
       this.#unsaved.delete(client);
-      const { digest, generation, since } = client;
-      batch.push([digest, {
-        rooms: [...client.rooms],
-        epoch,
-        since,
-        generation,
-      }]);
+      const { digest, generation } = client;
+      batch.push([digest, { rooms: [...client.rooms], epoch, generation }]);
     }
     // One that cannot be saved now is saved at the next refresh.
     this.#own(log.sessions.save(batch, recoverySeconds + this.#refreshSeconds));
@@ -488,13 +502,19 @@ function reply(
   if (typeof answer === "function") answer(facts);
 }
 
-/** What a session's client missed: everything in its rooms since the id it got last. */
-function wishesOf({ rooms, epoch, since }: Session, offset: unknown): Wish[] {
-  const id = offset === undefined ? since : readPosition(offset)?.id;
-  return rooms.map((room) => ({
-    room,
-    since: id === undefined ? null : { epoch, id },
-  }));
+/**
+ * What a session's client missed: everything in each of its rooms since the id it got last, or since it joined the
+ * room, where that is later: what came before it had as the answer to its join, or did not ask for.
+ */
+function wishesOf({ rooms, epoch }: Session, offset: unknown): Wish[] {
+  const last = offset === undefined ? ID_ZERO : readPosition(offset)?.id;
+  return rooms.map(([room, joined]) => {
+    if (last === undefined) return { room, since: null };
+    return {
+      room,
+      since: { epoch, id: compareIds(last, joined) > 0 ? last : joined },
+    };
+  });
 }
 
 /** Merges the messages of several rooms into the log's order. */

@@ -15,6 +15,7 @@ import {
   compareIds,
   formatPosition,
   ID_ZERO,
+  idBefore,
   parsePosition,
 } from "./position.ts";
 import type { Ring } from "./ring.ts";
@@ -60,6 +61,8 @@ export interface Collected {
   readonly recovered: boolean;
   readonly reason?: GapReason;
   readonly messages: readonly Entry[];
+  /** What it is given begins after this id; undefined: with what comes next. */
+  readonly from?: string | undefined;
 }
 
 /** How long a client that is ahead of this node waits for it to catch up. */
@@ -150,11 +153,10 @@ export class Recovery {
         const recent = this.#ring.after(room, from);
         const messages = prefix.length === 0 ? recent : [...prefix, ...recent];
         const recovered = wish.since !== undefined;
-        collected.push({
-          room,
-          recovered,
-          messages: recovered ? messages : messages.slice(-(wish.last ?? 0)),
-        });
+        const wanted = recovered ? messages : messages.slice(-(wish.last ?? 0));
+        const [first] = wanted;
+        const begins = wish.since?.id ?? (first && idBefore(first.id));
+        collected.push({ room, recovered, messages: wanted, from: begins });
       }
     }
     return collected;

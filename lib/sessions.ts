@@ -8,11 +8,10 @@ import type { RedisClient } from "./redis.ts";
 
 /** What is remembered of a client. Where it is in the log it says itself. */
 export interface Session {
-  readonly rooms: readonly string[];
+  /** Its rooms, each with the id after which it was joined: what came before is none of this client's. */
+  readonly rooms: readonly (readonly [room: string, since: string])[];
   /** The log's epoch when it was last saved. */
   readonly epoch: string;
-  /** Where the client's subscriptions began: its place, if it has not got anything since. */
-  readonly since: string;
   /** How often it has been taken up: of two connections with one session, the higher is the living one. */
   readonly generation: number;
 }
@@ -130,14 +129,17 @@ export class MemorySessions implements Sessions {
 /** Reads what Redis holds; what is none of ours is no session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, since, generation } = JSON.parse(text);
-    const sound = Array.isArray(rooms) && rooms.every((room) =>
-      typeof room === "string"
-    ) &&
-      typeof epoch === "string" && typeof since === "string" &&
+    const { rooms, epoch, generation } = JSON.parse(text);
+    const sound = Array.isArray(rooms) && rooms.every(isPlace) &&
+      typeof epoch === "string" &&
       typeof generation === "number";
-    return sound ? { rooms, epoch, since, generation } : undefined;
+    return sound ? { rooms, epoch, generation } : undefined;
   } catch {
     return undefined;
   }
+}
+
+function isPlace(place: unknown): boolean {
+  return Array.isArray(place) && place.length === 2 &&
+    place.every((part) => typeof part === "string");
 }

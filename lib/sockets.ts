@@ -155,7 +155,7 @@ export class Sockets {
 
   /** The log began anew: what is remembered of clients has to say so. */
   epochChanged(): void {
-    this.#clients.refresh();
+    this.#clients.epochChanged();
   }
 
   /** Ends what is left. */

@@ -343,6 +343,43 @@ Deno.test("join answers with what was missed, joins in the same step, and surviv
   }
 });
 
+Deno.test("what a join answered does not come again after a reconnect, nor what was before the join", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    await using proxy = await Proxy.start(node.port);
+    await using client = await Subscriber.connect(proxy.url, {
+      ...FAST,
+      auth: { rooms: ["a"] },
+    });
+    await client.joined.have(1);
+    for (let i = 0; i < 3; i++) {
+      await node.publish(i, "b");
+      await node.publish(i, "c");
+    }
+    const [answer] = await client.ask("join", { room: "b", last: 5 });
+    assert.equal(answer.messages.length, 3);
+    await client.ask("join", { room: "c" });
+    proxy.targets = [];
+    proxy.cut();
+    await client.disconnects.have(1);
+    for (const room of ["a", "b", "c"]) {
+      await node.publish(`missed in ${room}`, room);
+    }
+    proxy.targets = [node.port];
+    await client.messages.have(3);
+    await node.publish("the end", "a");
+    await client.messages.have(4);
+    assert.deepEqual(messagesOf(client), [
+      "missed in a",
+      "missed in b",
+      "missed in c",
+      "the end",
+    ]);
+    assert.equal(client.connects.items.at(-1), true);
+  }
+});
+
 Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
