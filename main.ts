@@ -7,7 +7,13 @@
  * @module
  */
 import { getRequestListener } from "@hono/node-server";
-import { createServer, type Server, STATUS_CODES } from "node:http";
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  STATUS_CODES,
+} from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import { type Config, readConfig } from "./lib/config.ts";
@@ -105,7 +111,10 @@ function serve(config: Config): void {
     keepAliveTimeout: 65_000,
     connectionsCheckingInterval: 5000,
     maxHeaderSize: 16_384,
-  }, (request, response) => {
+    // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
+    shouldUpgradeCallback: (request: IncomingMessage) =>
+      request.url?.startsWith("/socket.io/") ?? false,
+  } as ServerOptions, (request, response) => {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
     void requests.run(() =>

@@ -155,12 +155,14 @@ export class Appender {
       const client = this.#options.connection.client;
       if (client === undefined) throw new Error("not connected");
       const [keys, args] = this.#arguments(group);
-      const [now, ...items] = await run(client, APPEND, keys, args) as [
-        number,
-        ...string[],
-      ];
+      const answer = await run(client, APPEND, keys, args);
+      const [now, ...items] = answer as [number, ...string[]];
       this.redisNow = Number(now);
       if (items[0] === "late") return this.#again(group);
+      // A demoted master stays reachable: only a new connection finds the new one.
+      if (items.some((item) => item.startsWith("!READONLY"))) {
+        this.#options.connection.reset();
+      }
       let next = 0;
       for (const waiting of group) {
         const { rooms } = waiting.publish;
@@ -168,8 +170,6 @@ export class Appender {
       }
     } catch (error) {
       const fault = toLogFault(error, "publish");
-      // A demoted master stays reachable: only a new connection finds the new one.
-      if (fault.code === "log_read_only") this.#options.connection.reset();
       for (const waiting of group) {
         settle(waiting, refuse(waiting.publish, fault));
       }
@@ -182,9 +182,15 @@ export class Appender {
   #again(group: Waiting[]): void {
     const now = performance.now();
     for (const waiting of group.toReversed()) {
-      if (waiting.settle === undefined || waiting.expires <= now) continue;
-      const { settle, ...rest } = waiting;
-      const again = { ...rest, settle };
+      if (waiting.settle === undefined) continue;
+      if (waiting.expires <= now) {
+        settle(
+          waiting,
+          refuse(waiting.publish, new Fault("log_timeout", TOO_LATE)),
+        );
+        continue;
+      }
+      const again = { ...waiting };
       waiting.settle = undefined;
       this.#bytes += again.bytes;
       this.#pending.add(again);
@@ -246,7 +252,7 @@ export class Appender {
     this.#pump();
     const now = performance.now();
     for (const waiting of this.#pending) {
-      if (waiting.expires > now) break;
+      if (waiting.expires > now) continue;
       const why = this.#options.connection.client === undefined
         ? this.#options.connection.why
         : undefined;

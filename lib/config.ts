@@ -220,6 +220,12 @@ export function readConfig(
 }
 
 function isRedisUrl(value: string): boolean {
-  return URL.canParse(value) && /^rediss?:$/.test(new URL(value).protocol) &&
-    new URL(value).hostname !== "";
+  try {
+    const { protocol, hostname, pathname, username, password } = new URL(value);
+    decodeURIComponent(username + password);
+    return /^rediss?:$/.test(protocol) && hostname !== "" &&
+      /^\/?\d*$/.test(pathname);
+  } catch {
+    return false;
+  }
 }

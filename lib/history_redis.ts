@@ -7,6 +7,7 @@ import type { Keys } from "./appender.ts";
 import type { Entry, HistoryRange, Page } from "./log.ts";
 import { compareIds, formatPosition, ID_ZERO, idBefore } from "./position.ts";
 import type { RedisClient } from "./redis.ts";
+import { PAGE_BYTES_MAX } from "./log.ts";
 import { HISTORY, run } from "./redis_scripts.ts";
 
 /** How much of a room is shown. */
@@ -25,6 +26,7 @@ type Answer = [
   added: number,
   oldest: string,
   cleared: string,
+  bytes: number,
 ];
 
 /**
@@ -48,9 +50,20 @@ export async function readHistory(
     String(limit + 2),
     String(historySize + 1),
     String(historySeconds * 1000),
+    String(PAGE_BYTES_MAX),
   ]) as Answer;
-  const [now, epoch, began, logLast, raw, length, added, oldest, cleared] =
-    reply;
+  const [
+    now,
+    epoch,
+    began,
+    logLast,
+    raw,
+    length,
+    added,
+    oldest,
+    cleared,
+    bytes,
+  ] = reply;
   const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
   const full = length > historySize;
   const trimmed = full ? oldest : added > length ? idBefore(oldest) : ID_ZERO;
@@ -65,10 +78,12 @@ export async function readHistory(
     room,
     json: fields[1] ?? "null",
   }));
-  const more = shown.length > limit;
+  const more = shown.length > limit || bytes >= PAGE_BYTES_MAX;
   const position = formatPosition(
     epoch,
-    order === "asc" && more ? messages.at(-1)?.id ?? logLast : logLast,
+    order === "asc" && more
+      ? messages.at(-1)?.id ?? raw.at(-1)?.[0] ?? logLast
+      : logLast,
   );
   const known = since === undefined || isWithin(since, { epoch, logLast });
   // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
@@ -78,6 +93,7 @@ export async function readHistory(
     compareIds(from, aged) >= 0;
   return {
     messages,
+    more,
     position,
     complete: known &&
       (order === "asc"

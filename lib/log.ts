@@ -43,9 +43,14 @@ export interface Reader {
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
 }
 
+/** A page ends with the message that reaches this many bytes, however many were asked for. */
+export const PAGE_BYTES_MAX = 1 << 20;
+
 /** A page of a room's history. */
 export interface Page {
   readonly messages: readonly Entry[];
+  /** Whether the room keeps more of the range than the page holds. */
+  readonly more: boolean;
   /** From where to go on towards newer messages. */
   readonly position: string;
   /** Whether the page holds every message of the room in the range it covers. */

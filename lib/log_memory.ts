@@ -5,14 +5,15 @@
  */
 import { Deque } from "./deque.ts";
 import { fingerprint, keyReused } from "./appender.ts";
-import type {
-  Appended,
-  Entry,
-  Head,
-  HistoryRange,
-  Log,
-  Page,
-  Reader,
+import {
+  type Appended,
+  type Entry,
+  type Head,
+  type HistoryRange,
+  type Log,
+  type Page,
+  PAGE_BYTES_MAX,
+  type Reader,
 } from "./log.ts";
 import type { Publish } from "./message.ts";
 import { MemorySessions } from "./sessions.ts";
@@ -98,16 +99,17 @@ export class MemoryLog implements Log {
   history(name: string, { since, order, limit }: HistoryRange): Promise<Page> {
     const room = this.#rooms.get(name);
     if (room !== undefined) this.#age(room);
-    const cut = room?.cut ?? ID_ZERO;
+    const cut = room?.cut ?? this.#forgotten;
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
     const range = (room?.entries.slice() ?? []).filter(({ id }) =>
       since === undefined || compareIds(id, from) * side > 0
     );
-    const more = range.length > limit;
-    const messages = order === "asc"
-      ? range.slice(0, limit)
-      : range.slice(-limit).reverse();
+    const messages = firstOf(
+      order === "asc" ? range : range.toReversed(),
+      limit,
+    );
+    const more = range.length > messages.length;
     const end = order === "asc" && more
       ? messages.at(-1)?.id ?? this.#last
       : this.#last;
@@ -116,6 +118,7 @@ export class MemoryLog implements Log {
         compareIds(from, this.#last) <= 0);
     return Promise.resolve({
       messages,
+      more,
       position: formatPosition(this.#epoch, end),
       complete: known &&
         (order === "asc"
@@ -243,4 +246,13 @@ export class MemoryLog implements Log {
 
 function sizeOf(entry: Entry): number {
   return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
+}
+
+/** The first of `entries`: at most `limit`, and none after the one that fills a page. */
+function firstOf(entries: readonly Entry[], limit: number): Entry[] {
+  let bytes = 0, count = 0;
+  while (count < Math.min(limit, entries.length) && bytes < PAGE_BYTES_MAX) {
+    bytes += entries[count++]?.json.length ?? 0;
+  }
+  return entries.slice(0, count);
 }

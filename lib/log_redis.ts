@@ -414,7 +414,8 @@ export class RedisLog implements Log {
     }
     // A new epoch further on in the log is met there, in order with the messages around it.
     if (epoch !== this.#epoch && compareIds(began, offset) <= 0) {
-      this.#begin(epoch, began);
+      // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
+      this.#begin(epoch, began, last);
       return false;
     }
     if (cut === "1" && epoch === this.#epoch) {
@@ -431,14 +432,14 @@ export class RedisLog implements Log {
     return true;
   }
 
-  #begin(epoch: string, id: string): void {
+  #begin(epoch: string, id: string, offset: string): void {
     const since = formatPosition(this.#epoch, this.#offset);
     this.#epoch = epoch;
     this.#began = id;
-    this.#offset = id;
-    this.#seen = true;
+    this.#offset = offset;
+    this.#seen = offset === id;
     this.#options.observe({ kind: "epoch_changed", epoch });
-    this.#options.reader.gap("epoch", id, since);
+    this.#options.reader.gap("epoch", offset, since);
   }
 
   #take(raw: readonly RawEntry[]): void {
@@ -471,7 +472,7 @@ export class RedisLog implements Log {
   #takeOther(id: string, fields: Readonly<Record<string, string>>): void {
     if (fields.probe !== undefined) this.#probes.get(fields.probe)?.();
     else if (fields.epoch !== undefined) {
-      if (fields.epoch !== this.#epoch) this.#begin(fields.epoch, id);
+      if (fields.epoch !== this.#epoch) this.#begin(fields.epoch, id, id);
     } else if (
       fields.nsp !== undefined && this.#options.cluster !== undefined
     ) this.#options.cluster(fields, id);

@@ -78,7 +78,7 @@ const KEEP_MS = 2000;
 const READS_MAX = 4;
 /** Messages of one page, and pages of one read: beyond, what was missed counts as trimmed. */
 const PAGE_LIMIT = 1000;
-const PAGES_MAX = 20;
+const PAGES_MAX = 64;
 
 /** What was read of a room: up to `end`, and whether nothing of it is missing. */
 interface Read {
@@ -308,9 +308,7 @@ export class Recovery {
       });
       entries.push(...page.messages);
       end = idOf(page.position);
-      const joinsOn = page.messages.length < PAGE_LIMIT ||
-        this.#ring.covers(end);
-      if (!page.complete || joinsOn) {
+      if (!page.complete || !page.more || this.#ring.covers(end)) {
         return { entries, end, complete: page.complete };
       }
     }

@@ -4,7 +4,7 @@
  * @module
  */
 import { createClient } from "redis";
-import { deadline, pause } from "./deadline.ts";
+import { deadline, DeadlineError, pause } from "./deadline.ts";
 import type { Observe } from "./observer.ts";
 
 /** A node-redis client, as far as we use it. */
@@ -12,6 +12,9 @@ export type RedisClient = ReturnType<typeof open>;
 
 /** How long connecting, greeting included, may take: a paused Redis accepts TCP and then says nothing. */
 const CONNECT_TIMEOUT_MS = 3000;
+/** How often a live client is asked whether its peer is still there, and how long the answer may take. */
+const PING_INTERVAL_MS = 1000;
+const PING_TIMEOUT_MS = 3000;
 /** Longest pause between two tries; half of it is chance, so that nodes do not come back in step. */
 const BACKOFF_MS_MAX = 1000;
 
@@ -114,13 +117,18 @@ export class Connection {
         this.#client = client;
         observe({ kind: "redis_connected", connection: name });
         this.#connected.resolve();
+        const over = new AbortController();
+        const watched = watch(client, over.signal);
         const why = this.#why = await ended ?? new Error("closed");
+        over.abort();
         this.#client = undefined;
         this.#connected = Promise.withResolvers();
         if (!signal.aborted) {
           observe({ kind: "redis_lost", connection: name, why: reasonOf(why) });
+          lost?.();
         }
-        lost?.();
+        destroy(client);
+        await watched;
       }
       destroy(client);
       await pause(
@@ -128,6 +136,22 @@ export class Connection {
           (0.5 + Math.random() / 2),
         signal,
       );
+    }
+  }
+}
+
+/**
+ * Drops a client whose peer has gone silent: a half-open connection reports nothing for up to a quarter of an hour, and
+ * one that only subscribes reports nothing ever. Any answer will do, a refusal too.
+ */
+async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
+  for (;;) {
+    await pause(PING_INTERVAL_MS, signal);
+    if (signal.aborted) return;
+    try {
+      await deadline(client.ping(), PING_TIMEOUT_MS, "a ping");
+    } catch (error) {
+      if (error instanceof DeadlineError) destroy(client);
     }
   }
 }

@@ -32,7 +32,7 @@ export function toLogFault(error: unknown, verb: string): Fault {
   if (error instanceof Fault) return error;
   const text = error instanceof Error ? error.message : String(error);
   for (const [prefix, code, state] of REFUSALS) {
-    if (text.includes(prefix)) {
+    if (new RegExp(`\\b${prefix}\\b`).test(text)) {
       return new Fault(code, `Cannot ${verb}: ${state}; ${ADVICE}`);
     }
   }

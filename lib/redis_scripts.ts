@@ -193,9 +193,10 @@ return {now, epoch, id, last, cut}
  * A history keeps one entry more than is shown: the oldest tells where trimming has cut.
  *
  * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many; entries of a
- * history; ms of a history.
+ * history; ms of a history; how many bytes may come before the last entry.
  * Answers `{now, epoch, id of the epoch's entry, last id of the log, entries, the history's length, entries added to
- * it since it was last cleared, its oldest id, the id up to which it was cleared}`.
+ * it since it was last cleared, its oldest id, the id up to which it was cleared, bytes of the
+ * entries}`.
  */
 export const HISTORY = script(`${BEGIN}
 local value = redis.call('GET', KEYS[2]) or '@0-0'
@@ -213,16 +214,25 @@ if (history['length'] or 0) > tonumber(ARGV[4]) then
   history = look(KEYS[3])
 end
 local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
-local from, entries = ARGV[2], nil
+local from, entries, bytes = ARGV[2], {}, 0
+local command, first, last = 'XRANGE', nil, '+'
 if ARGV[1] == 'desc' then
-  entries = redis.call('XREVRANGE', KEYS[3], from == '' and '+' or from == '0-0' and from or '(' .. from, oldest, 'COUNT', ARGV[3])
-else
-  if from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then from = oldest else from = '(' .. from end
-  entries = redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', ARGV[3])
+  command, last = 'XREVRANGE', oldest
+  first = from == '' and '+' or from == '0-0' and from or '(' .. from
+elseif from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then first = oldest
+else first = '(' .. from end
+while #entries < tonumber(ARGV[3]) and bytes < tonumber(ARGV[6]) do
+  local some = redis.call(command, KEYS[3], first, last, 'COUNT', math.min(16, ARGV[3] - #entries))
+  for _, entry in ipairs(some) do
+    entries[#entries + 1] = entry
+    bytes = bytes + #(entry[2][2] or '')
+    first = '(' .. entry[1]
+  end
+  if #some < 16 then break end
 end
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, history['length'] or 0,
   history['entries-added'] or 0, history['first-entry'] and history['first-entry'][1] or '0-0',
-  history['max-deleted-entry-id'] or '0-0'}
+  history['max-deleted-entry-id'] or '0-0', bytes}
 `);
 
 /**

@@ -44,6 +44,8 @@ export class Sockets {
   readonly #engine: Engine;
   readonly #io: Server;
   readonly #options: SocketsOptions;
+  /** Connections that have their one socket. */
+  readonly #taken = new WeakSet<object>();
   readonly #clients: Clients;
   #draining = false;
 
@@ -94,6 +96,10 @@ export class Sockets {
         this.#clients.takenOver(digest, generation),
     );
     this.#io.use((socket, next) => {
+      // Socket.IO takes any number of CONNECT packets while the first is still at the door.
+      if (this.#taken.has(socket.conn)) return void socket.conn.close();
+      this.#taken.add(socket.conn);
+      socket.once("disconnect", () => this.#taken.delete(socket.conn));
       this.#clients.admit(socket).then(
         () => next(),
         (error) => this.#turnAway(socket, toFault(error), next),
@@ -119,6 +125,8 @@ export class Sockets {
 
   /** Answers a request to become a WebSocket; one of nobody's is refused. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+    // A peer that is gone already must not end the process with an error nobody listens to.
+    socket.on("error", () => {});
     if (isOurs(request)) {
       this.#engine.handleUpgrade(
         request as never,
@@ -180,6 +188,7 @@ export class Sockets {
     if (fault.temporary || fault.code === "internal") {
       return void socket.conn.close();
     }
+    this.#taken.delete(socket.conn);
     next(Object.assign(new Error(fault.message), { data: fault.toJSON() }));
   }
 }

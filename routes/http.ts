@@ -161,10 +161,20 @@ export function decodeText(body: Uint8Array): string {
   }
 }
 
+function refuseInfinite(_key: string, value: unknown): unknown {
+  if (value === Infinity || value === -Infinity) {
+    throw new RangeError("Cannot hold the number: it is too large");
+  }
+  return value;
+}
+
 /** Decodes JSON. @throws {Fault} `malformed_body` */
 export function decodeJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    // Text that may hold a number beyond what a double can: it would become null.
+    return /[eE]\+?\d{3}|\d{309}/.test(text)
+      ? JSON.parse(text, refuseInfinite)
+      : JSON.parse(text);
   } catch {
     throw new Fault(
       "malformed_body",

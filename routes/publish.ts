@@ -27,7 +27,7 @@ export interface PublishOptions {
 
 /** Most messages of one batch, and most bytes of its body. */
 const BATCH_MAX = 1000;
-const BATCH_BYTES_MAX = 16 << 20;
+const BATCH_BYTES_MAX = 8 << 20;
 
 /** JSON may spend six bytes on a character (`\u0041`), and there are the names around the message. */
 function bodyBytesMax(messageBytesMax: number): number {
@@ -189,7 +189,7 @@ async function readFields(
     return { message: decodeText(body), room: c.req.query("room") };
   }
   if (type === "application/x-www-form-urlencoded") {
-    return Object.fromEntries(new URLSearchParams(decodeText(body)));
+    return readForm(decodeText(body));
   }
   if (type === "multipart/form-data") {
     return await readMultipart(body, c.req.header("content-type") ?? "");
@@ -229,10 +229,28 @@ function asFields(body: unknown): Fields {
   );
 }
 
+/** Reads a form strictly: `URLSearchParams` would turn bytes that are not UTF-8 into other text. */
+function readForm(text: string): Fields {
+  try {
+    return Object.fromEntries(
+      text.split("&").map((pair) => {
+        const [name = "", ...value] = pair.replaceAll("+", " ").split("=");
+        return [decodeURIComponent(name), decodeURIComponent(value.join("="))];
+      }),
+    );
+  } catch {
+    throw new Fault(
+      "malformed_body",
+      "Cannot read the body: it is no form of UTF-8; encode it so",
+    );
+  }
+}
+
 async function readMultipart(
   body: Uint8Array<ArrayBuffer>,
   contentType: string,
 ): Promise<Fields> {
+  decodeText(body);
   try {
     const form = await new Response(body, {
       headers: { "content-type": contentType },

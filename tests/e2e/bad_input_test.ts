@@ -56,6 +56,31 @@ const CASES: readonly Case[] = [
     code: "malformed_body",
   },
   {
+    name: "invalid UTF-8 in a form",
+    headers: FORM_TYPE,
+    body: "message=a%FFb",
+    status: 400,
+    code: "malformed_body",
+  },
+  {
+    name: "invalid UTF-8 in a multipart form",
+    headers: { "content-type": "multipart/form-data; boundary=x" },
+    body: bytes(
+      '--x\r\ncontent-disposition: form-data; name="message"\r\n\r\na',
+      0xff,
+      "b\r\n--x--\r\n",
+    ),
+    status: 400,
+    code: "malformed_body",
+  },
+  {
+    name: "a number beyond all numbers",
+    headers: JSON_TYPE,
+    body: '{"message":[1e400]}',
+    status: 400,
+    code: "malformed_body",
+  },
+  {
     name: "a message that is missing",
     headers: JSON_TYPE,
     body: '{"room":"chat"}',
@@ -312,6 +337,57 @@ Deno.test("wrong settings are all named in one error before anything opens", asy
     assert.match(output, new RegExp(`^  ${name} `, "m"));
   }
   assert.ok(!output.includes("a very secret secret"));
+});
+
+Deno.test("requests to upgrade that are broken off do not end the process; one that asks for h2c is answered", async () => {
+  await using node = await TestNode.start();
+  const request =
+    "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+  for (let i = 0; i < 300; i++) {
+    const socket = connect(node.port, "127.0.0.1");
+    const closed = new Promise<void>((resolve) =>
+      socket.on("close", () => resolve())
+    );
+    socket.on("error", () => {});
+    socket.write(request.repeat(1 + i % 3), () => socket.resetAndDestroy());
+    await soon(closed, "the connection is closed");
+  }
+  assert.equal((await node.get("/livez")).status, 200);
+  const socket = connect(node.port, "127.0.0.1");
+  let answer = "";
+  socket.on(
+    "data",
+    (chunk: Uint8Array) => answer += new TextDecoder().decode(chunk),
+  );
+  const head =
+    "POST /publish HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\n";
+  const closed = new Promise<void>((resolve) =>
+    socket.on("close", () => resolve())
+  );
+  socket.write(
+    `${head}HTTP2-Settings: AAMAAABkAAQAAP__\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello`,
+  );
+  await until("it is answered", () => answer.includes("duplicate"));
+  socket.destroy();
+  await soon(closed, "the connection is closed");
+});
+
+Deno.test("many CONNECT packets on one connection make one subscriber, not many", async () => {
+  await using node = await TestNode.start();
+  const url = `${node.url}/socket.io/?EIO=4&transport=polling`;
+  const opened = await (await fetch(url)).text();
+  const { sid } = JSON.parse(opened.slice(1));
+  const post = await fetch(`${url}&sid=${sid}`, {
+    method: "POST",
+    body: Array(5000).fill("40").join("\x1e"),
+  });
+  await post.text();
+  await node.publish("to whoever is in");
+  await until(
+    "it is told of",
+    async () => await node.metric("roomcast_deliveries_total") <= 1,
+  );
+  assert.ok(await node.metric("roomcast_deliveries_total") <= 1);
 });
 
 Deno.test("clients that speak no Socket.IO, or break it off, do the node no harm", async () => {

@@ -1,6 +1,6 @@
 /**
- * What Redis and the network do to a cluster, one fault a test. Each fails without the guard it is named after; the
- * guards are the rows of `docs/decisions/0003-guarded-adapter.md`.
+ * What Redis and the network do to a cluster, one fault a test. Guards that need a test of their own are in
+ * `guards_test.ts`.
  */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";

@@ -1,0 +1,181 @@
+/** Guards that no other fault reaches. */
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const LOG = "roomcast:{roomcast}:log";
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Waits until `count` nodes wait for entries. Unlike `/readyz` it puts none into the log. */
+async function reading(redis: Redis, count: number): Promise<void> {
+  await until("they read", async () => {
+    const list = String(await redis.command("CLIENT", "LIST"));
+    const lines = list.split("\n").filter((line) =>
+      line.includes(" name=roomcast-reader ") && line.includes(" cmd=xread ")
+    );
+    return lines.length === count;
+  });
+}
+
+/** A node that reaches Redis through a proxy, another that does not, and a client of the first. */
+async function behindProxy(): Promise<
+  AsyncDisposable & {
+    redis: Redis;
+    proxy: Proxy;
+    node: TestNode;
+    other: TestNode;
+    client: Subscriber;
+  }
+> {
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await Redis.start());
+  const proxy = stack.use(await Proxy.start(redis.port));
+  const url = `redis://127.0.0.1:${proxy.port}`;
+  const node = stack.use(await TestNode.start({ REDIS_URL: url }));
+  const other = stack.use(await TestNode.start({ REDIS_URL: redis.url }));
+  const client = stack.use(await Subscriber.connect(node.url));
+  const all = stack.move();
+  return {
+    redis,
+    proxy,
+    node,
+    other,
+    client,
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+Deno.test("half-open connections: what others publish arrives within 6 s", async () => {
+  await using all = await behindProxy();
+  const { proxy, other, client } = all;
+  await other.publish("before");
+  await client.messages.have(1);
+  proxy.freeze();
+  proxy.thaw();
+  await other.publish("after");
+  await client.messages.have(2, 6000);
+});
+
+Deno.test("half-open connections: publishing works again within 8 s", async () => {
+  await using all = await behindProxy();
+  const { proxy, node, client } = all;
+  await node.publish("before");
+  await client.messages.have(1);
+  proxy.freeze();
+  proxy.thaw();
+  await until(
+    "it is taken",
+    async () =>
+      (await node.post("/publish", { message: "after" })).status === 200,
+    8000,
+  );
+  await client.messages.where(() =>
+    client.messages.items.at(-1)?.message === "after"
+  );
+});
+
+Deno.test("half-open connections: Redis' PUBLISH arrives again within 10 s, and the gap is told", async () => {
+  await using redis = await Redis.start();
+  await using proxy = await Proxy.start(redis.port);
+  await using node = await TestNode.start({
+    REDIS_URL: `redis://127.0.0.1:${proxy.port}`,
+  });
+  await using client = await Subscriber.connect(node.url);
+  await redis.command("PUBLISH", "chat", "before");
+  await client.messages.have(1);
+  proxy.freeze();
+  proxy.thaw();
+  await until("one arrives", async () => {
+    await redis.command("PUBLISH", "chat", "after");
+    await wait(200);
+    return client.messages.items.length > 1;
+  }, 10_000);
+  assert.ok(node.log.items.some(({ kind }) => kind === "bridge_gap"));
+});
+
+Deno.test("a quiet log: a node that has seen no entry yet misses none while it stands still between two reads", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env, { ready: false });
+  await reading(redis, 2);
+  await using client = await Subscriber.connect(b.url);
+  b.signal("SIGSTOP");
+  // Longer than a read may wait: when the node wakes up, no read of its is under way.
+  await wait(1500);
+  await a.publish("while it stood still");
+  b.signal("SIGCONT");
+  await client.messages.have(1);
+});
+
+Deno.test("a log that lost its tail and grew again, past what was read: gap epoch", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(node.url);
+  await node.publish("kept");
+  const lost = await node.publish("lost");
+  await client.messages.have(2);
+  node.signal("SIGSTOP");
+  await wait(1500);
+  await redis.command("XDEL", LOG, lost);
+  const fields = ["room", "chat", "message", '"new"'];
+  await redis.command("XADD", LOG, "*", ...fields);
+  node.signal("SIGCONT");
+  const [gap] = await client.gaps.have(1, 5000);
+  assert.equal(gap?.reason, "epoch");
+});
+
+Deno.test("a log that went back before a node had seen an entry of it is noticed", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await (await TestNode.start(env))[Symbol.asyncDispose]();
+  const future = Date.now() + 3_600_000;
+  for (let i = 1; i <= 3; i++) {
+    const fields = ["room", "chat", "message", `"ahead ${i}"`];
+    await redis.command("XADD", LOG, `${future}-${i}`, ...fields);
+  }
+  await using node = await TestNode.start(env, { ready: false });
+  await reading(redis, 1);
+  await using client = await Subscriber.connect(node.url);
+  for (let i = 1; i <= 3; i++) {
+    await redis.command("XDEL", LOG, `${future}-${i}`);
+  }
+  const [[last = ""] = []] = await redis.command(
+    "XREVRANGE",
+    LOG,
+    "+",
+    "-",
+    "COUNT",
+    "1",
+  ) as [string][];
+  await redis.command("XSETID", LOG, last);
+  const [gap] = await client.gaps.have(1, 5000);
+  assert.equal(gap?.reason, "epoch");
+  const id = await node.publish("after");
+  await client.messages.where(() => client.ids.includes(id), 5000);
+});
+
+Deno.test("a log that cannot be read is tried again with pauses", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(node.url);
+  await redis.command("RENAME", LOG, "aside");
+  await redis.command("SET", LOG, "in the way");
+  const before = await redis.calls("xread");
+  await wait(3000);
+  const reads = await redis.calls("xread") - before;
+  assert.ok(reads < 30, `${reads} XREADs in 3 s`);
+  await redis.command("RENAME", "aside", LOG);
+  await until(
+    "it is ready",
+    async () => (await node.get("/readyz")).status === 200,
+  );
+  await node.publish("after");
+  await client.messages.have(1);
+});
