@@ -30,6 +30,10 @@ import { digestOf, newPid, type Session } from "./sessions.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
+/** How long a session is asked for while Redis does not answer. */
+const LOAD_TIMEOUT_MS = 3000;
+/** How soon sessions that could not be saved are saved again. */
+const SAVE_AGAIN_MS = 1000;
 /** How often a join is begun anew because the ring has moved on meanwhile. */
 const TRIES_MAX = 3;
 /** Saves of sessions that come within this time go together, and most of them at a time. */
@@ -236,11 +240,15 @@ export class Clients {
    * session may have more rooms than it names now, but in those it names it misses nothing.
    */
   async #load(pid: string): Promise<Session | "unreachable" | undefined> {
-    try {
-      return await this.#options.log.sessions.load(digestOf(pid));
-    } catch (error) {
-      if (toFault(error).temporary) return "unreachable";
-      throw error;
+    const end = performance.now() + LOAD_TIMEOUT_MS;
+    for (;;) {
+      try {
+        return await this.#options.log.sessions.load(digestOf(pid));
+      } catch (error) {
+        if (!toFault(error).temporary) throw error;
+        if (performance.now() > end) return "unreachable";
+        await pause(100, new AbortController().signal);
+      }
     }
   }
 
@@ -473,17 +481,27 @@ export class Clients {
     this.#saving = undefined;
     const { log, recoverySeconds } = this.#options;
     const { epoch } = log.head;
-    const batch: [string, Session][] = [];
-    for (const client of this.#unsaved) {
-      if (batch.length === SAVES_MAX) break;
-      this.#unsaved.delete(client);
-      const { digest, generation } = client;
-      batch.push([digest, { rooms: [...client.rooms], epoch, generation }]);
-    }
-    // One that cannot be saved now is saved at the next refresh.
-    this.#own(log.sessions.save(batch, recoverySeconds + this.#refreshSeconds));
+    const batch = [...this.#unsaved].slice(0, SAVES_MAX);
+    for (const client of batch) this.#unsaved.delete(client);
+    const sessions = batch.map((
+      { digest, generation, rooms },
+    ): [string, Session] => [
+      digest,
+      { rooms: [...rooms], epoch, generation },
+    ]);
+    this.#own(
+      log.sessions.save(sessions, recoverySeconds + this.#refreshSeconds).catch(
+        (error) => {
+          for (const client of batch) {
+            if (this.#byDigest.has(client.digest)) this.#unsaved.add(client);
+          }
+          this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_AGAIN_MS);
+          throw error;
+        },
+      ),
+    );
     if (this.#unsaved.size > 0) {
-      this.#saving = setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+      this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
     }
   }
 

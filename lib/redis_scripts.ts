@@ -222,13 +222,14 @@ if ARGV[1] == 'desc' then
 elseif from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then first = oldest
 else first = '(' .. from end
 while #entries < tonumber(ARGV[3]) and bytes < tonumber(ARGV[6]) do
-  local some = redis.call(command, KEYS[3], first, last, 'COUNT', math.min(16, ARGV[3] - #entries))
+  local some = redis.call(command, KEYS[3], first, last, 'COUNT', math.min(128, ARGV[3] - #entries))
   for _, entry in ipairs(some) do
     entries[#entries + 1] = entry
     bytes = bytes + #(entry[2][2] or '')
     first = '(' .. entry[1]
+    if bytes >= tonumber(ARGV[6]) then break end
   end
-  if #some < 16 then break end
+  if #some < 128 then break end
 end
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, history['length'] or 0,
   history['entries-added'] or 0, history['first-entry'] and history['first-entry'][1] or '0-0',
