@@ -493,7 +493,11 @@ export class Clients {
       log.sessions.save(sessions, recoverySeconds + this.#refreshSeconds).catch(
         (error) => {
           for (const client of batch) {
-            if (this.#byDigest.has(client.digest)) this.#unsaved.add(client);
+            // Not one that has left, or whose session has been taken up anew since.
+            const socket = this.#byDigest.get(client.digest);
+            if (socket && this.#clients.get(socket) === client) {
+              this.#unsaved.add(client);
+            }
           }
           this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_AGAIN_MS);
           throw error;
