@@ -82,6 +82,19 @@ function serve(config: Config): void {
     "How far back the ring goes",
     () => node.ring.spanMs / 1000,
   );
+  const { bridge } = node;
+  if (bridge !== undefined) {
+    metrics.watch(
+      "roomcast_bridge_in_step",
+      "1 where this node can append what it hears on Redis channels",
+      () => Number(bridge.inStep),
+    );
+    metrics.watch(
+      "roomcast_bridge_pending",
+      "Heard on Redis channels and not yet seen in the log",
+      () => bridge.pending,
+    );
+  }
   let draining = false;
   const app = createApp({
     ...config,
@@ -92,6 +105,7 @@ function serve(config: Config): void {
       append: (publish) => publishes.run(() => node.log.append(publish)),
       history: (room, range) => node.log.history(room, range),
       clearHistory: (room) => node.log.clearHistory(room),
+      gaps: node.log.gaps,
     },
     draining: () => draining,
     warnings: () => node.log.warnings(),

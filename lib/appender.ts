@@ -41,7 +41,12 @@ export interface Keys {
   history(room: string): string;
   idempotency(key: string): string;
   session(digest: string): string;
-  lease(name: string): string;
+  /** The gaps of Redis channels. */
+  readonly gaps: string;
+  /** How far the bridge is, who may listen, and who is in step. */
+  readonly bridge: string;
+  readonly bridgeSeats: string;
+  readonly bridgeInStep: string;
 }
 
 interface Waiting {

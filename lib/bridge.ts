@@ -3,200 +3,358 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import type { Lease } from "./lease.ts";
-import type { Log } from "./log.ts";
+import { createHash } from "node:crypto";
+import {
+  type Appending,
+  BridgeCommands,
+  type BridgeCommandsOptions,
+} from "./bridge_commands.ts";
+import { deadline } from "./deadline.ts";
+import { Fault } from "./errors.ts";
+import { compileGlob, isPattern } from "./glob.ts";
+import { Ingress, type Step } from "./ingress.ts";
 import { encodeMessage, parseRoom } from "./message.ts";
 import type { Observe } from "./observer.ts";
-import type { Connection, RedisClient } from "./redis.ts";
+import type { Connection, ConnectionOptions, RedisClient } from "./redis.ts";
+import type { Item } from "./slice.ts";
+
+/** How long a node holds what it heard while another is at it; a take-over costs this and a little more. */
+const PATIENCE_MS = 60;
+/** Each node adds its own share of this, so that not all take over at once. */
+const PATIENCE_SPREAD_MS = 60;
+/** How often a node gives a sign of life, and how many may stay out before the subscription counts as dead. */
+const SIGN_INTERVAL_MS = 1000;
+const SIGNS_MISSING_MAX = 2;
+/** How long what others said of being in step is believed. */
+const HEARSAY_MS = 3500;
+/** How long leaving may take. */
+const LEAVE_TIMEOUT_MS = 1000;
 
 /** What a {@linkcode Bridge} is made of. */
-export interface BridgeOptions {
-  /** Channel names, and patterns such as `news.*` as `PSUBSCRIBE` takes them. */
-  readonly channels: readonly string[];
+export interface BridgeOptions
+  extends Omit<BridgeCommandsOptions, "node" | "group" | "control"> {
   /** Prefix of our own channels, which are never bridged. */
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
-  readonly log: Log;
-  /** Says whether this node is the one that takes what all hear. */
-  readonly lease: Lease;
   readonly observe: Observe;
+  /** The connection that commands run on. */
+  readonly commands: Pick<Connection, "connected">;
   /** Makes the connection that subscribes. */
   readonly connect: (
-    options: {
-      prepare: (client: RedisClient) => Promise<void>;
-      lost: () => void;
-    },
+    options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
   ) => Connection;
 }
 
 /**
- * Takes what others publish on Redis channels and appends it to the log, in the order received.
- *
- * All nodes hear everything; the one that has the lease appends it. That is never twice; where that node dies, what is
- * published until another has the lease, up to 5 s, is lost (`docs/decisions/0008-bridge-lease.md`).
+ * Takes what others publish on Redis channels and brings it into the log once, in order, on however many nodes
+ * (`docs/decisions/0008-bridge.md`). {@linkcode Ingress} decides what to do next; this does it, one command at a time,
+ * and tells it what came of it.
  */
 export class Bridge {
   readonly #options: BridgeOptions;
+  readonly #node = crypto.randomUUID();
+  readonly #control: string;
+  readonly #commands: BridgeCommands;
+  readonly #ingress: Ingress;
   readonly #names: ReadonlySet<string>;
   readonly #patterns: readonly (readonly [
     pattern: string,
-    matches: (channel: string) => boolean,
+    matches: (channel: Uint8Array) => boolean,
   ])[];
-  readonly #connection: Connection;
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  readonly #signing: ReturnType<typeof setInterval>;
+  #connection: Connection | undefined;
+  #closing = false;
+  #closed = false;
+  #working: Promise<void> | undefined;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** Our last sign of life that Redis took, and the last that came back. */
+  #signed = 0;
+  #heardSign = 0;
+  #inStepUntil = -Infinity;
+  #wasInStep = false;
+  /** What was refused and not told yet, by reason. */
+  readonly #refused = new Map<string, number>();
+  /** Whether it was said that it cannot go on. */
+  #stuck = false;
 
-  /** Starts listening at once, and goes on until {@linkcode Bridge.close}. */
+  /** Asks for a seat among those who listen, and listens while it has one, until {@linkcode Bridge.close}. */
   constructor(options: BridgeOptions) {
     this.#options = options;
-    this.#names = new Set(
-      options.channels.filter((channel) => !isPattern(channel)),
-    );
-    this.#patterns = options.channels.filter(isPattern).map((
+    const { channels, keyPrefix } = options;
+    this.#names = new Set(channels.filter((channel) => !isPattern(channel)));
+    this.#patterns = channels.filter(isPattern).map((
       pattern,
     ) => [pattern, compileGlob(pattern)]);
-    this.#connection = options.connect({
+    this.#control = `${keyPrefix}:bridge`;
+    // Those who take other channels count other messages: a place of theirs means something else.
+    const group = createHash("sha256").update(
+      JSON.stringify([1, [...channels].sort()]),
+    ).digest("hex").slice(0, 16);
+    this.#commands = new BridgeCommands({
+      ...options,
+      node: this.#node,
+      group,
+      control: this.#control,
+    });
+    this.#ingress = new Ingress({
+      node: this.#node,
+      group,
+      patienceMs: PATIENCE_MS + Math.random() * PATIENCE_SPREAD_MS,
+    });
+    this.#signing = setInterval(() => void this.#sign(), SIGN_INTERVAL_MS);
+    void options.commands.connected.then(() => this.#sign());
+  }
+
+  /** Whether this node brings what it hears into the log, or would where another does not. */
+  get inStep(): boolean {
+    return this.#ingress.inStep;
+  }
+
+  /** How much this node has heard that it has not seen in the log. */
+  get pending(): number {
+    return this.#ingress.pending;
+  }
+
+  /** Whether what is published on Redis now is taken, by this node or, as far as was heard lately, by another. */
+  get working(): boolean {
+    return this.inStep || performance.now() < this.#inStepUntil;
+  }
+
+  /** Stops listening, brings what was heard into the log, and leaves the rest to the others. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    clearInterval(this.#signing);
+    await this.#unlisten();
+    const left = performance.now() + LEAVE_TIMEOUT_MS;
+    while (this.#ingress.pending > 0 && performance.now() < left) {
+      await this.#work();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    this.#closed = true;
+    this.#tellRefused();
+    clearTimeout(this.#timer);
+    // Where that fails, its seat and its place run out by themselves.
+    await deadline(this.#commands.leave(), LEAVE_TIMEOUT_MS, "leaving").catch(
+      () => {},
+    );
+  }
+
+  /** Gives a sign of life, sees whether the last ones came back, and listens where it has a seat. */
+  async #sign(): Promise<void> {
+    this.#tellRefused();
+    const listening = this.#connection?.client !== undefined;
+    if (listening && this.#signed - this.#heardSign >= SIGNS_MISSING_MAX) {
+      this.#options.observe({ kind: "bridge_deaf" });
+      this.#connection?.reset();
+    }
+    const sign = this.#signed + 1;
+    try {
+      const { seated, inStep } = await this.#commands.sign(sign, this.inStep);
+      if (this.#closing) return;
+      this.#signed = sign;
+      // One that nobody was there to hear is not missed.
+      if (!listening) this.#heardSign = sign;
+      if (inStep > 0) this.#inStepUntil = performance.now() + HEARSAY_MS;
+      if (seated) this.#listen();
+      else await this.#unlisten();
+    } catch {
+      // Not said, not heard: the next one follows.
+    }
+  }
+
+  #listen(): void {
+    if (this.#connection !== undefined) return;
+    const connection = this.#connection = this.#options.connect({
       prepare: (client) => this.#subscribe(client),
-      lost: () =>
-        options.observe({
-          kind: "bridge_gap",
-          why: "the connection to Redis was lost",
-        }),
+      ready: () => {
+        this.#heardSign = this.#signed;
+        this.#ingress.listening();
+        this.#wake();
+      },
+      lost: () => {
+        if (this.#connection !== connection) return;
+        this.#ingress.lost();
+        this.#wake();
+      },
     });
   }
 
-  /** Whether it listens now. */
-  get listening(): boolean {
-    return this.#connection.client !== undefined;
-  }
-
-  /** Whether what is published on Redis now is taken, by this node or, as far as was heard, by another. */
-  get working(): boolean {
-    return this.listening && this.#options.lease.taken;
-  }
-
-  /** Stops listening. What was received is on its way to the log already. */
-  async close(): Promise<void> {
-    await this.#connection.close();
-    await this.#options.lease.release();
+  async #unlisten(): Promise<void> {
+    const connection = this.#connection;
+    if (connection === undefined) return;
+    this.#connection = undefined;
+    this.#ingress.lost();
+    await connection.close();
   }
 
   async #subscribe(client: RedisClient): Promise<void> {
+    // What comes before a connection is ready, or after it was lost, is not part of what it hears without a hole.
+    const live = (): boolean => this.#connection?.client === client;
+    await client.subscribe(this.#control, (payload) => {
+      if (live()) this.#hearControl(String(payload));
+    }, true);
     for (const name of this.#names) {
-      await client.subscribe(
-        name,
-        (payload, channel) => this.#take(String(channel), payload),
-        true,
-      );
+      await client.subscribe(name, (payload, channel) => {
+        if (live()) this.#hear(channel, payload);
+      }, true);
     }
     for (const [pattern] of this.#patterns) {
       await client.pSubscribe(pattern, (payload, channel) => {
-        if (this.#owner(String(channel)) === pattern) {
-          this.#take(String(channel), payload);
+        if (live() && this.#owner(channel) === pattern) {
+          this.#hear(channel, payload);
         }
       }, true);
     }
   }
 
   /** Redis sends a message once for each subscription it matches; only the first of ours counts. */
-  #owner(channel: string): string | undefined {
-    if (this.#names.has(channel)) return channel;
+  #owner(channel: Uint8Array): string | undefined {
+    const name = String(channel);
+    if (this.#names.has(name)) return name;
     return this.#patterns.find(([, matches]) => matches(channel))?.[0];
   }
 
-  #take(channel: string, payload: Uint8Array): void {
-    const { log, lease, observe, keyPrefix, messageBytesMax } = this.#options;
-    if (!lease.held) return;
-    if (
-      channel.startsWith(`${keyPrefix}:`) || channel.startsWith(`${keyPrefix}#`)
-    ) return;
+  #hear(channel: Uint8Array, payload: Uint8Array): void {
+    const { keyPrefix, observe } = this.#options;
+    const name = String(channel);
+    // Our own channels, and those of the Socket.IO adapter.
+    if (name.startsWith(`${keyPrefix}:`) || name.startsWith(`${keyPrefix}#`)) {
+      return;
+    }
+    if (!this.#ingress.heard(this.#toItem(channel, payload))) {
+      observe({ kind: "bridge_overflow" });
+    }
+    this.#wake();
+  }
+
+  /** What cannot be taken has a place all the same: others may take it, and all have to count alike. */
+  #toItem(channel: Uint8Array, payload: Uint8Array): Item {
+    const heardAt = performance.now();
+    const refused = (reason: string): Item => ({
+      kind: "refused",
+      heardAt,
+      reason,
+    });
+    if (payload.length === 0) return refused("empty");
     try {
-      if (payload.length === 0) {
-        throw new TypeError("Cannot bridge: the payload is empty");
-      }
-      const json = encodeMessage(this.#utf8.decode(payload), messageBytesMax);
-      void log.append({ rooms: [parseRoom(channel)], json }).then(
-        ([outcome]) => {
-          if (outcome !== undefined && "error" in outcome) {
-            observe({
-              kind: "bridge_refused",
-              channel,
-              reason: outcome.error.code,
-            });
-          } else observe({ kind: "bridged" });
-        },
-      );
+      const room = parseRoom(this.#utf8.decode(channel));
+      const message = this.#utf8.decode(payload);
+      const json = encodeMessage(message, this.#options.messageBytesMax);
+      return { kind: "message", heardAt, room, json };
     } catch (error) {
-      const reason = error instanceof Error && "code" in error
-        ? String(error.code)
-        : String(error);
-      observe({ kind: "bridge_refused", channel, reason });
+      return refused(error instanceof Fault ? error.code : "not_utf8");
     }
   }
-}
 
-function isPattern(channel: string): boolean {
-  return /[*?[\]\\]/.test(channel);
-}
+  #hearControl(payload: string): void {
+    const [kind, ...words] = payload.split(" ");
+    const [first = "", second = "", third = "", fourth = ""] = words;
+    if (kind === "sign") {
+      if (first === this.#node) this.#heardSign = Number(second);
+      return;
+    }
+    if (kind === "marker") this.#ingress.marker(first, performance.now());
+    else if (kind === "at") {
+      this.#ingress.announced({
+        marker: first,
+        number: Number(second),
+        group: third,
+      }, fourth);
+    }
+    this.#wake();
+  }
 
-/** What one byte of a channel's name may be; undefined: any bytes, or none. */
-type Token = ((byte: number) => boolean) | undefined;
+  /** Has it decided anew what is to be done, once what has just arrived has been heard to its end. */
+  #wake(): void {
+    if (this.#working === undefined && !this.#closed) {
+      queueMicrotask(() => void this.#work());
+    }
+  }
 
-/**
- * Matches as `PSUBSCRIBE` does, byte for byte, its oddities included: `?` is one byte, `[c-a]` is `[a-c]`, the end of
- * a set may be missing. A difference would lose messages: a channel belongs to the first pattern that matches it here,
- * and Redis names the pattern that matched there. Time is bounded by the lengths' product, whatever the pattern.
- */
-export function compileGlob(glob: string): (channel: string) => boolean {
-  const tokens = parseGlob(Buffer.from(glob));
-  return (channel) => matchGlob(tokens, Buffer.from(channel));
-}
+  #work(): Promise<void> {
+    return this.#working ??= this.#workOff().finally(() =>
+      this.#working = undefined
+    );
+  }
 
-function parseGlob(glob: Uint8Array): Token[] {
-  const tokens: Token[] = [];
-  const byteAt = (index: number): number => glob[index] ?? 0;
-  const is = (index: number, char: string): boolean =>
-    glob[index] === char.charCodeAt(0);
-  for (let i = 0; i < glob.length; i++) {
-    if (is(i, "*")) tokens.push(undefined);
-    else if (is(i, "?")) tokens.push(() => true);
-    else if (is(i, "[")) {
-      const not = is(i + 1, "^");
-      const set = new Set<number>();
-      for (i += not ? 2 : 1; i < glob.length && !is(i, "]"); i++) {
-        let last = i;
-        if (is(i, "\\") && i + 1 < glob.length) last = ++i;
-        else if (is(i + 1, "-") && i + 2 < glob.length) last = i + 2;
-        const ends = [byteAt(i), byteAt(last)];
-        for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) {
-          set.add(byte);
+  /** Does what is to be done, one command after the other, until it is to wait. */
+  async #workOff(): Promise<void> {
+    clearTimeout(this.#timer);
+    while (!this.#closed) {
+      // Nobody goes on over a hole while somebody is known to be in step; the sooner that is known, the better.
+      if (this.inStep && !this.#wasInStep) void this.#sign();
+      this.#wasInStep = this.inStep;
+      const step = this.#ingress.next(performance.now());
+      if (step.kind === "wait") {
+        if (step.ms < Infinity) {
+          this.#timer = setTimeout(() => void this.#work(), step.ms);
         }
-        i = last;
+        return;
       }
-      tokens.push((byte) => set.has(byte) !== not);
-    } else {
-      if (is(i, "\\") && i + 1 < glob.length) i++;
-      const only = byteAt(i);
-      tokens.push((byte) => byte === only);
+      try {
+        await this.#do(step);
+      } catch (error) {
+        this.#ingress.failed(performance.now());
+        this.#complain(error);
+      }
     }
   }
-  return tokens;
-}
 
-function matchGlob(tokens: readonly Token[], bytes: Uint8Array): boolean {
-  let token = 0, star = -1, starAt = 0;
-  for (let i = 0; i < bytes.length;) {
-    if (token < tokens.length && tokens[token] === undefined) {
-      star = token++;
-      starAt = i;
-    } else if (tokens[token]?.(bytes[i] ?? 0)) {
-      token++;
-      i++;
-    } else if (star >= 0) {
-      // The last star takes one byte more; those before it never need to.
-      token = star + 1;
-      i = ++starAt;
-    } else return false;
+  async #do(step: Exclude<Step, { kind: "wait" }>): Promise<void> {
+    if (step.kind === "ask") {
+      const { marker, anew } = step;
+      this.#ingress.asked(marker, await this.#commands.ask(marker, anew));
+    } else if (step.kind === "append") {
+      const { after, items, slice } = step;
+      const appending = await this.#commands.append(after, items);
+      const now = performance.now();
+      this.#ingress.appended(slice, appending, now);
+      this.#tell(items, appending, now);
+    } else {
+      const { done, gap } = await this.#commands.resume(step.from, step.to);
+      this.#ingress.resumed(done, step.to, performance.now());
+      if (gap) this.#options.observe({ kind: "bridge_gap" });
+    }
   }
-  return tokens.slice(token).every((rest) => rest === undefined);
+
+  /** Says what became of items that this node has brought into the log, each node its own. */
+  #tell(
+    items: readonly Item[],
+    { known, taken, refused, tookOver, error }: Appending,
+    now: number,
+  ): void {
+    const { observe } = this.#options;
+    const lagsMs: number[] = [];
+    for (let i = known; i < known + taken; i++) {
+      const item = items[i];
+      if (item === undefined || item.kind === "marker") continue;
+      if (item.kind === "message" && !refused.has(i)) {
+        lagsMs.push(now - item.heardAt);
+        continue;
+      }
+      const reason = item.kind === "refused" ? item.reason : "log_wrong_type";
+      this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+    }
+    observe({ kind: "bridged", lagsMs });
+    if (tookOver) observe({ kind: "bridge_taken_over" });
+    if (error === undefined) this.#stuck = false;
+    else this.#complain(error);
+  }
+
+  /** Says what was refused, together: whoever sends nonsense fast must not fill the logs. */
+  #tellRefused(): void {
+    for (const [reason, count] of this.#refused) {
+      this.#options.observe({ kind: "bridge_refused", reason, count });
+    }
+    this.#refused.clear();
+  }
+
+  /** Says once that it cannot go on, until it can. */
+  #complain(why: unknown): void {
+    if (!this.#stuck) {
+      this.#options.observe({ kind: "bridge_stuck", why: String(why) });
+    }
+    this.#stuck = true;
+  }
 }

@@ -6,6 +6,7 @@
 import type { Socket } from "socket.io";
 import { eventFrame, type Frame, joinedFrame, messageFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
+import type { GapReason } from "./recovery.ts";
 import type { Observe } from "./observer.ts";
 
 /** What fan-out uses of Socket.IO's client: `writeToEngine`, as its own in-memory adapter does. */
@@ -49,9 +50,15 @@ export class FanOut {
     if (members !== undefined) this.#sendAll(members, messageFrame(entry));
   }
 
-  /** Tells everybody, in every room, that something was missed. */
-  gap(reason: string, id: string, since: string): void {
+  /** Tells everybody, in every room concerned, that something was missed. */
+  gap(
+    reason: GapReason,
+    id: string,
+    since: string,
+    concerns: (room: string) => boolean = () => true,
+  ): void {
     for (const [room, members] of this.#rooms) {
+      if (!concerns(room)) continue;
       this.#sendAll(members, eventFrame("gap", { room, reason, since }, id));
     }
   }

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Fault } from "./errors.ts";
+import type { Gaps } from "./gaps.ts";
 import type { Publish } from "./message.ts";
 import type { Sessions } from "./sessions.ts";
 
@@ -41,6 +42,12 @@ export interface Reader {
    * before.
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
+  /** Messages of Redis channels may be missing just before `id`, in the rooms that `concerns` says. */
+  ingressGap(
+    concerns: (room: string) => boolean,
+    id: string,
+    since: string,
+  ): void;
 }
 
 /** A page ends with the message that reaches this many bytes, however many were asked for. */
@@ -69,6 +76,8 @@ export interface HistoryRange {
 export interface Log {
   /** Up to where the reader has been told; the epoch is empty until reading has begun. */
   readonly head: Head;
+  /** Where messages of Redis channels may be missing. */
+  readonly gaps: Gaps;
   /** Sessions of clients, kept beside the log. */
   readonly sessions: Sessions;
   /**

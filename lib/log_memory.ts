@@ -4,6 +4,7 @@
  * @module
  */
 import { Deque } from "./deque.ts";
+import { Gaps } from "./gaps.ts";
 import { fingerprint, keyReused } from "./appender.ts";
 import {
   type Appended,
@@ -66,6 +67,8 @@ interface Remembered {
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
   readonly sessions = new MemorySessions();
+  /** Redis' channels are none of its. */
+  readonly gaps: Gaps = new Gaps();
   readonly #epoch = newEpoch();
   /** Rooms, the one published to longest ago first. */
   readonly #rooms = new Map<string, History>();

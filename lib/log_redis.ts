@@ -26,11 +26,12 @@ import {
   idBefore,
   newEpoch,
 } from "./position.ts";
-import { Lease } from "./lease.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { RedisSessions, type Sessions } from "./sessions.ts";
 import { toLogFault } from "./redis_faults.ts";
-import { CHECK, CLEAR, load, run } from "./redis_scripts.ts";
+import { BRIDGE_SCRIPTS } from "./bridge_scripts.ts";
+import { Gaps, parseChannels } from "./gaps.ts";
+import { CHECK, CLEAR, load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
 
 /** Entries the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
 export const LOG_LENGTH = 100_000;
@@ -82,7 +83,10 @@ export function keysOf(prefix: string): Keys {
     history: (room) => `${base}history:${room}`,
     idempotency: (key) => `${base}key:${key}`,
     session: (digest) => `${base}session:${digest}`,
-    lease: (name) => `${base}lease:${name}`,
+    gaps: `${base}gaps`,
+    bridge: `${base}bridge`,
+    bridgeSeats: `${base}bridge:seats`,
+    bridgeInStep: `${base}bridge:in-step`,
   };
 }
 
@@ -101,6 +105,7 @@ export class RedisLog implements Log {
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   readonly sessions: Sessions;
+  readonly gaps: Gaps = new Gaps();
   readonly #probes = new Map<string, () => void>();
   #probe: { at: number; outcome: Promise<void> } | undefined;
   #warnings: readonly string[] = [];
@@ -133,7 +138,7 @@ export class RedisLog implements Log {
       logLength: LOG_LENGTH,
     });
     this.sessions = new RedisSessions(
-      (command) => this.#command(command),
+      (command) => this.command(command),
       this.#keys.session,
     );
     this.#finished = this.#read();
@@ -152,17 +157,9 @@ export class RedisLog implements Log {
     return this.#commands;
   }
 
-  /** Asks for a lease of its own among all nodes, from now on. */
-  lease(name: string): Lease {
-    return new Lease(
-      (command) => this.#command(command),
-      this.#keys.lease(name),
-    );
-  }
-
-  /** The name of the log's stream. */
-  get stream(): string {
-    return this.#keys.log;
+  /** The names of its keys. */
+  get keys(): Keys {
+    return this.#keys;
   }
 
   append(publish: Publish): Promise<Appended[]> {
@@ -184,13 +181,13 @@ export class RedisLog implements Log {
   }
 
   async history(room: string, range: HistoryRange): Promise<Page> {
-    return await this.#command((client) =>
+    return await this.command((client) =>
       readHistory(client, this.#keys, room, range, this.#options)
     );
   }
 
   async clearHistory(room: string): Promise<void> {
-    await this.#command((client) =>
+    await this.command((client) =>
       run(client, CLEAR, [this.#keys.history(room)], [])
     );
   }
@@ -206,7 +203,8 @@ export class RedisLog implements Log {
     await this.#finished;
   }
 
-  async #command<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+  /** Runs a command of another's, in bounded time. @throws {Fault} `log_…` */
+  async command<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
     try {
       const client = this.#commands.client;
       if (client === undefined) {
@@ -249,7 +247,7 @@ export class RedisLog implements Log {
   }
 
   async #prepare(client: RedisClient): Promise<void> {
-    await load(client);
+    await load(client, [...LOG_SCRIPTS, ...BRIDGE_SCRIPTS]);
     await this.#inspect(client);
   }
 
@@ -342,6 +340,7 @@ export class RedisLog implements Log {
   async #start(client: RedisClient): Promise<void> {
     this.#epoch = "";
     await this.#check(client, this.#offset);
+    await this.#readGaps(client);
     const recent: Entry[] = [];
     const oldest = this.#appender.redisNow -
       this.#options.recoverySeconds * 1000;
@@ -376,6 +375,28 @@ export class RedisLog implements Log {
     }
     this.#options.reader.started(recent.reverse(), floor);
     this.#started = true;
+  }
+
+  /** Reads the gaps that were before: those to come are met in the log, in order with the messages. */
+  async #readGaps(client: RedisClient): Promise<void> {
+    const entries = await deadline(
+      client.sendCommand(["XRANGE", this.#keys.gaps, "-", "+"]) as Promise<
+        RawEntry[]
+      >,
+      COMMAND_TIMEOUT_MS,
+      "reading the gaps",
+    );
+    for (const [id, list] of entries) {
+      try {
+        this.gaps.add(id, parseChannels(list?.[1] ?? ""));
+      } catch (error) {
+        this.#options.observe({
+          kind: "entry_skipped",
+          id,
+          why: String(error),
+        });
+      }
+    }
   }
 
   /**
@@ -423,6 +444,7 @@ export class RedisLog implements Log {
       // It goes on behind the hole: what lies in the hole is known to nobody here.
       this.#offset = next === undefined ? last : idBefore(next);
       this.#seen = false;
+      await this.#readGaps(client);
       this.#options.reader.gap(
         "trimmed",
         this.#offset,
@@ -435,6 +457,7 @@ export class RedisLog implements Log {
   #begin(epoch: string, id: string, offset: string): void {
     const since = formatPosition(this.#epoch, this.#offset);
     this.#epoch = epoch;
+    this.gaps.clear();
     this.#began = id;
     this.#offset = offset;
     this.#seen = offset === id;
@@ -473,6 +496,12 @@ export class RedisLog implements Log {
     if (fields.probe !== undefined) this.#probes.get(fields.probe)?.();
     else if (fields.epoch !== undefined) {
       if (fields.epoch !== this.#epoch) this.#begin(fields.epoch, id, id);
+    } else if (fields.ingress !== undefined) {
+      this.#options.reader.ingressGap(
+        this.gaps.add(id, parseChannels(fields.ingress)),
+        id,
+        formatPosition(this.#epoch, this.#offset),
+      );
     } else if (
       fields.nsp !== undefined && this.#options.cluster !== undefined
     ) this.#options.cluster(fields, id);

@@ -10,7 +10,7 @@ import { Fault } from "./errors.ts";
 import { FanOut } from "./fanout.ts";
 import type { Log, Reader } from "./log.ts";
 import { MemoryLog } from "./log_memory.ts";
-import { RedisLog } from "./log_redis.ts";
+import { LOG_LENGTH, RedisLog } from "./log_redis.ts";
 import type { Observe } from "./observer.ts";
 import { allowOrigins, type OriginAllowed } from "./origins.ts";
 import { Connection } from "./redis.ts";
@@ -25,6 +25,8 @@ export interface Node {
   readonly log: Log;
   readonly ring: Ring;
   readonly sockets: Sockets;
+  /** Undefined where there is no Redis. */
+  readonly bridge: Bridge | undefined;
   readonly originAllowed: OriginAllowed;
   /** Rejects where a publish, by HTTP or by Redis, would not reach the log and come back. */
   probe(): Promise<void>;
@@ -52,6 +54,8 @@ export function createNode(config: Config, observe: Observe): Node {
       fanOut.gap(reason, id, since);
       sockets.epochChanged();
     },
+    ingressGap: (concerns, id, since) =>
+      fanOut.gap("ingress", id, since, concerns),
   };
   const redis = config.redisUrl === undefined
     ? undefined
@@ -71,6 +75,7 @@ export function createNode(config: Config, observe: Observe): Node {
     log,
     ring,
     sockets,
+    bridge: redis?.bridge,
     originAllowed,
     probe: async () => {
       await log.probe();
@@ -106,7 +111,7 @@ function connectRedis(
   });
   const cluster = createCluster({
     commands: log.commands,
-    stream: log.stream,
+    stream: log.keys.log,
     channelPrefix: keyPrefix,
     observe,
     connect: (options) =>
@@ -114,8 +119,10 @@ function connectRedis(
   });
   const bridge = new Bridge({
     ...config,
-    log,
-    lease: log.lease("bridge"),
+    logLength: LOG_LENGTH,
+    keys: log.keys,
+    commands: log.commands,
+    command: (command) => log.command(command),
     observe,
     connect: (options) =>
       new Connection({ url, name: "bridge", observe, ...options }),

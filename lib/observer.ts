@@ -17,9 +17,18 @@ export type Happening =
   | { kind: "client_disconnected"; clients: number }
   | { kind: "recovered"; messages: number }
   | { kind: "not_recovered"; reason: string }
-  | { kind: "bridged" }
-  | { kind: "bridge_refused"; channel: string; reason: string }
-  | { kind: "bridge_gap"; why: string }
+  /** One append of this node: messages of Redis channels it took, each with its time from receipt to append. */
+  | { kind: "bridged"; lagsMs: readonly number[] }
+  | { kind: "bridge_refused"; reason: string; count: number }
+  /** This node went on where another appended before. */
+  | { kind: "bridge_taken_over" }
+  /** Messages of Redis channels may be missing from the log. */
+  | { kind: "bridge_gap" }
+  /** Too much waited for Redis; it was given up. */
+  | { kind: "bridge_overflow" }
+  /** The subscription no longer brings what is published. */
+  | { kind: "bridge_deaf" }
+  | { kind: "bridge_stuck"; why: string }
   | { kind: "entry_skipped"; id: string; why: string }
   | { kind: "epoch_changed"; epoch: string }
   | { kind: "log_cut"; after: string }

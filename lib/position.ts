@@ -36,6 +36,11 @@ export function formatPosition(epoch: string, id: string): string {
   return `${epoch}.${id}`;
 }
 
+/** The id of a position of ours. */
+export function idOf(position: string): string {
+  return position.slice(position.indexOf(".") + 1);
+}
+
 /**
  * Reads what a client sent as `since`: a position, or an id, which is taken to be of the current epoch.
  * Nothing else ever reaches the log, so that `$`, `-`, `+` or megabytes of digits cannot be asked of it.

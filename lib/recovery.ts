@@ -16,6 +16,7 @@ import {
   formatPosition,
   ID_ZERO,
   idBefore,
+  idOf,
   parsePosition,
 } from "./position.ts";
 import type { Ring } from "./ring.ts";
@@ -45,11 +46,11 @@ type Position = NonNullable<Wish["since"]>;
 /** A wish for which everything that has to be read has been read. */
 export interface Prepared {
   readonly wish: Wish;
-  /** Why it cannot be had. */
+  /** Why it cannot be had; with `ingress`, all but what nobody heard can. */
   readonly reason?: GapReason;
   /** Messages that came before the ring's. */
   readonly prefix: readonly Entry[];
-  /** The ring goes on after this id; undefined: nothing was wished for. */
+  /** The ring goes on after this id; undefined: nothing is to be given. */
   readonly from?: string;
   readonly epoch: string;
 }
@@ -136,11 +137,14 @@ export class Recovery {
     const { epoch } = this.#log.head;
     const collected: Collected[] = [];
     for (const { wish, reason, prefix, from, epoch: was } of prepared) {
-      const { room } = wish;
-      if (reason !== undefined) {
-        collected.push({ room, recovered: false, reason, messages: [] });
-      } else if (from === undefined) {
-        collected.push({ room, recovered: false, messages: [] });
+      const { room, since } = wish;
+      if (from === undefined) {
+        collected.push({
+          room,
+          recovered: false,
+          ...(reason && { reason }),
+          messages: [],
+        });
       } else if (was !== epoch) {
         collected.push({
           room,
@@ -152,11 +156,16 @@ export class Recovery {
       else {
         const recent = this.#ring.after(room, from);
         const messages = prefix.length === 0 ? recent : [...prefix, ...recent];
-        const recovered = wish.since !== undefined;
-        const wanted = recovered ? messages : messages.slice(-(wish.last ?? 0));
+        const wanted = since ? messages : messages.slice(-(wish.last ?? 0));
         const [first] = wanted;
-        const begins = wish.since?.id ?? (first && idBefore(first.id));
-        collected.push({ room, recovered, messages: wanted, from: begins });
+        const hole = this.#hasHole(wish);
+        collected.push({
+          room,
+          recovered: since !== undefined && !hole,
+          ...(hole && { reason: "ingress" }),
+          messages: wanted,
+          from: since?.id ?? (first && idBefore(first.id)),
+        });
       }
     }
     return collected;
@@ -166,6 +175,12 @@ export class Recovery {
   get position(): string {
     const { epoch, id } = this.#log.head;
     return formatPosition(epoch, id);
+  }
+
+  /** Whether something was published on Redis since that nobody heard: all that was heard can be given all the same. */
+  #hasHole({ room, since }: Wish): boolean {
+    const { gaps, head } = this.#log;
+    return since ? gaps.within(room, since.id, head.id) : false;
   }
 
   async #prepareSince(
@@ -184,8 +199,9 @@ export class Recovery {
       return refused("epoch");
     }
     if (!await this.#caughtUp(since.id)) return refused("position");
+    const hole = this.#hasHole(wish) ? { reason: "ingress" as const } : {};
     if (this.#ring.covers(since.id)) {
-      return { wish, prefix: [], from: since.id, epoch };
+      return { wish, prefix: [], from: since.id, epoch, ...hole };
     }
     const { entries, end, complete } = await this.#shared(
       `since ${wish.room}`,
@@ -199,6 +215,7 @@ export class Recovery {
       prefix: entries.filter(({ id }) => compareIds(id, since.id) > 0),
       from: end,
       epoch,
+      ...hole,
     };
   }
 
@@ -327,11 +344,6 @@ export class Recovery {
       else next();
     }
   }
-}
-
-/** The id of a position of ours. */
-function idOf(position: string): string {
-  return position.slice(position.indexOf(".") + 1);
 }
 
 /**

@@ -27,6 +27,8 @@ export interface ConnectionOptions {
   readonly observe: Observe;
   /** Runs on each new client, before anybody else gets it; a rejection closes the client and tries again. */
   readonly prepare?: (client: RedisClient) => Promise<void>;
+  /** Runs when a new client is handed out. */
+  readonly ready?: () => void;
   /** Runs when a client that was handed out is lost. */
   readonly lost?: () => void;
 }
@@ -115,6 +117,7 @@ export class Connection {
       if (prepared) {
         failures = 0;
         this.#client = client;
+        this.#options.ready?.();
         observe({ kind: "redis_connected", connection: name });
         this.#connected.resolve();
         const over = new AbortController();

@@ -15,7 +15,8 @@ export interface Script {
   readonly sha: string;
 }
 
-function script(source: string): Script {
+/** Makes a script of its text. */
+export function script(source: string): Script {
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
@@ -41,26 +42,60 @@ export async function run(
 }
 
 /**
- * Makes a new connection's Redis know all scripts. Not only for speed: two scripts sent one after the other stay in
+ * Makes a new connection's Redis know scripts. Not only for speed: two scripts sent one after the other stay in
  * order only if neither has to be sent again.
  */
-export async function load(client: RedisClient): Promise<void> {
-  for (const { source } of [APPEND, CHECK, HISTORY, CLEAR, LEASE]) {
+export async function load(
+  client: RedisClient,
+  scripts: readonly Script[],
+): Promise<void> {
+  for (const { source } of scripts) {
     await client.sendCommand(["SCRIPT", "LOAD", source]);
   }
 }
+
+/** `now`: Redis' clock, in ms since 1970. */
+export const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
 
 /**
  * Begins an epoch where there is none: neither log nor epoch may go missing without readers hearing of it, so a new
  * epoch is an entry of the log, in order with the rest. The epoch's key says its name and where that entry is.
  */
-const BEGIN = `
+export const BEGIN = `${NOW}
+local LOG = KEYS[1]
 local function begin(candidate)
-  local id = redis.call('XADD', KEYS[1], '*', 'epoch', candidate)
+  local id = redis.call('XADD', LOG, '*', 'epoch', candidate)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
 end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/**
+ * Writes a message into the log and its room's history: both or none. `write(room, history, message)` answers its id,
+ * or `!` and why not. Needs `LENGTH`, `SIZE` and `SECONDS` (entries of the log; entries and seconds of a history).
+ */
+export const WRITE = `
+local pcall, kept = redis.pcall, {}
+local function write(room, history, message)
+  local id = pcall('XADD', LOG, 'MAXLEN', '~', LENGTH, '*', 'room', room, 'message', message)
+  if type(id) == 'table' then return '!' .. id.err end
+  local added = pcall('XADD', history, 'MAXLEN', '~', SIZE, id, 'message', message)
+  if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
+    redis.call('DEL', history)
+    added = pcall('XADD', history, id, 'message', message)
+  end
+  if type(added) == 'table' then
+    redis.call('XDEL', LOG, id)
+    return '!' .. added.err
+  end
+  if not kept[history] then
+    kept[history] = true
+    redis.call('EXPIRE', history, SECONDS)
+  end
+  return id
+end
 `;
 
 /**
@@ -80,28 +115,13 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  */
 export const APPEND = script(`${BEGIN}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
-local LOG, LENGTH, SIZE, SECONDS = KEYS[1], ARGV[3], ARGV[4], ARGV[5]
-local pcall, rooms = redis.pcall, tonumber(ARGV[7])
+local LENGTH, SIZE, SECONDS = ARGV[3], ARGV[4], ARGV[5]
+local rooms = tonumber(ARGV[7])
 if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
-local answer, n, kept = {now}, 1, {}
+local answer, n = {now}, 1
+${WRITE}
 local function append(room, message)
-  local id = pcall('XADD', LOG, 'MAXLEN', '~', LENGTH, '*', 'room', ARGV[7 + room], 'message', message)
-  if type(id) == 'table' then return '!' .. id.err end
-  local history = KEYS[2 + room]
-  local added = pcall('XADD', history, 'MAXLEN', '~', SIZE, id, 'message', message)
-  if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
-    redis.call('DEL', history)
-    added = pcall('XADD', history, id, 'message', message)
-  end
-  if type(added) == 'table' then
-    redis.call('XDEL', LOG, id)
-    return '!' .. added.err
-  end
-  if not kept[room] then
-    kept[room] = true
-    redis.call('EXPIRE', history, SECONDS)
-  end
-  return id
+  return write(ARGV[7 + room], KEYS[2 + room], message)
 end
 local function once(key, fingerprint, message, first, count)
   local known, value = {}, pcall('GET', key)
@@ -249,10 +269,5 @@ redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
 return 1
 `);
 
-/** Takes, renews or gives back a lease. KEYS: the lease. ARGV: who asks; for how many ms, 0 to give it back. */
-export const LEASE = script(`
-local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return 0 end
-if ARGV[2] == '0' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
-return 1
-`);
+/** All of the log's. */
+export const LOG_SCRIPTS: readonly Script[] = [APPEND, CHECK, HISTORY, CLEAR];

@@ -22,7 +22,11 @@ const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
   not_recovered: undefined,
   bridged: undefined,
   bridge_refused: "warn",
+  bridge_taken_over: undefined,
   bridge_gap: "warn",
+  bridge_overflow: "error",
+  bridge_deaf: "warn",
+  bridge_stuck: "warn",
   entry_skipped: "warn",
   epoch_changed: "warn",
   log_cut: "warn",
@@ -97,9 +101,30 @@ export class Metrics {
     "roomcast_bridged_total",
     "Messages taken from Redis channels",
   );
+  readonly #appends = this.#counter(
+    "roomcast_bridge_appends_total",
+    "Scripts this node has run to append messages of Redis channels, whatever they came to",
+  );
   readonly #refused = this.#counter(
     "roomcast_bridge_refused_total",
-    "Payloads of Redis channels refused",
+    "Payloads of Redis channels refused, by reason",
+    ["reason"],
+  );
+  readonly #takeOvers = this.#counter(
+    "roomcast_bridge_takeovers_total",
+    "Times this node went on where another had appended messages of Redis channels",
+  );
+  readonly #gaps = this.#counter(
+    "roomcast_bridge_gaps_total",
+    "Times messages of Redis channels may have been missed, told as a gap",
+  );
+  readonly #overflows = this.#counter(
+    "roomcast_bridge_overflows_total",
+    "Times too many messages of Redis channels waited, and were given up",
+  );
+  readonly #lag = this.#histogram(
+    "roomcast_bridge_lag_seconds",
+    "Time from a message's receipt on a Redis channel to its append",
   );
   readonly #skipped = this.#counter(
     "roomcast_entries_skipped_total",
@@ -140,9 +165,18 @@ export class Metrics {
       case "not_recovered":
         return this.#recovered.inc({ outcome: happening.reason });
       case "bridged":
-        return this.#bridged.inc();
+        this.#appends.inc();
+        this.#bridged.inc(happening.lagsMs.length);
+        for (const lagMs of happening.lagsMs) this.#lag.observe(lagMs / 1000);
+        return;
       case "bridge_refused":
-        return this.#refused.inc();
+        return this.#refused.inc({ reason: happening.reason }, happening.count);
+      case "bridge_taken_over":
+        return this.#takeOvers.inc();
+      case "bridge_gap":
+        return this.#gaps.inc();
+      case "bridge_overflow":
+        return this.#overflows.inc();
       case "entry_skipped":
         return this.#skipped.inc();
       case "epoch_changed":
@@ -161,12 +195,10 @@ export class Metrics {
    * Ends with the process.
    */
   watchEventLoop(intervalMs = 20): void {
-    const lag = new Histogram({
-      name: "roomcast_event_loop_lag_seconds",
-      help: "How late a timer of this node runs",
-      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
-      registers: [this.#registry],
-    });
+    const lag = this.#histogram(
+      "roomcast_event_loop_lag_seconds",
+      "How late a timer of this node runs",
+    );
     let due = performance.now() + intervalMs;
     setInterval(() => {
       const now = performance.now();
@@ -190,6 +222,11 @@ export class Metrics {
 
   #counter(name: string, help: string, labelNames: string[] = []): Counter {
     return new Counter({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string): Histogram {
+    const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+    return new Histogram({ name, help, buckets, registers: [this.#registry] });
   }
 
   #gauge(name: string, help: string, collect?: () => void): Gauge {

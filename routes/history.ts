@@ -5,9 +5,9 @@
  */
 import type { Context } from "hono";
 import { Fault } from "../lib/errors.ts";
-import type { Log } from "../lib/log.ts";
+import type { Log, Page } from "../lib/log.ts";
 import { parseRoom } from "../lib/message.ts";
-import { atOf, parsePosition } from "../lib/position.ts";
+import { atOf, ID_ZERO, idOf, parsePosition } from "../lib/position.ts";
 import type { Env } from "./http.ts";
 
 /** Messages of a page that does not say how many, and most of any. */
@@ -16,7 +16,7 @@ const LIMIT_MAX = 1000;
 
 /** What reading histories needs. */
 export interface HistoryOptions {
-  readonly log: Pick<Log, "history" | "clearHistory">;
+  readonly log: Pick<Log, "history" | "clearHistory" | "gaps">;
 }
 
 /**
@@ -36,8 +36,9 @@ export function readHistory(
         'Cannot read the history: "order" is neither asc nor desc; send one of them',
       );
     }
+    const from = since === undefined ? undefined : parsePosition(since);
     const page = await log.history(room, {
-      since: since === undefined ? undefined : parsePosition(since),
+      since: from,
       order,
       limit: parseLimit(c.req.query("limit")),
     });
@@ -46,10 +47,11 @@ export function readHistory(
       `{"id":"${id}","message":${json},"at":${atOf(id)}}`
     );
     const position = JSON.stringify(page.position);
+    const complete = page.complete && !hasHole(log, room, order, page, from);
     return c.body(
       `{"room":${
         JSON.stringify(room)
-      },"messages":[${messages.join()}],"position":${position},"complete":${page.complete}}`,
+      },"messages":[${messages.join()}],"position":${position},"complete":${complete}}`,
       200,
       { "content-type": "application/json" },
     );
@@ -64,6 +66,21 @@ export function clearHistory(
     await log.clearHistory(parseRoom(c.req.param("room")));
     return c.body(null, 204);
   };
+}
+
+/** Whether something was published on Redis, in the time that the page covers, that nobody heard. */
+function hasHole(
+  { gaps }: HistoryOptions["log"],
+  room: string,
+  order: "asc" | "desc",
+  { messages, more, position }: Page,
+  since: { readonly id: string } | undefined,
+): boolean {
+  const end = idOf(position);
+  const [from, to] = order === "asc"
+    ? [since?.id ?? ID_ZERO, end]
+    : [more ? messages.at(-1)?.id ?? ID_ZERO : ID_ZERO, since?.id ?? end];
+  return gaps.within(room, from, to);
 }
 
 function parseLimit(limit: string | undefined): number {

@@ -27,7 +27,7 @@ for (
       historySeconds: 60,
       idempotencySeconds: 60,
       recoverySeconds: 120,
-      reader: { started() {}, entries() {}, gap() {} },
+      reader: { started() {}, entries() {}, gap() {}, ingressGap() {} },
       observe: () => {},
     });
     stack.defer(() => log.close());

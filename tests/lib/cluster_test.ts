@@ -46,13 +46,14 @@ class Node {
         started() {},
         entries() {},
         gap: (reason) => this.gaps.push(reason),
+        ingressGap() {},
       },
       cluster: (fields, id) => this.cluster.take(fields, id),
       observe,
     });
     this.cluster = createCluster({
       commands: this.#log.commands,
-      stream: this.#log.stream,
+      stream: this.#log.keys.log,
       channelPrefix: PREFIX,
       observe,
       connect: (options) =>

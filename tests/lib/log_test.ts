@@ -43,6 +43,7 @@ function inboxes(): Pick<Opened, "entries" | "gaps"> & {
       started: () => {},
       entries: (list) => list.forEach((entry) => entries.push(entry)),
       gap: (reason) => gaps.push(reason),
+      ingressGap: () => gaps.push("ingress"),
     },
   };
 }

@@ -27,9 +27,13 @@ const ALL: readonly Happening[] = [
   { kind: "delivered", count: 40 },
   { kind: "client_connected", clients: 7 },
   { kind: "client_disconnected", clients: 6 },
-  { kind: "bridged" },
-  { kind: "bridge_refused", channel: "chat", reason: "invalid_room" },
-  { kind: "bridge_gap", why: "lost" },
+  { kind: "bridged", lagsMs: [1, 70] },
+  { kind: "bridge_refused", reason: "invalid_room", count: 3 },
+  { kind: "bridge_taken_over" },
+  { kind: "bridge_gap" },
+  { kind: "bridge_overflow" },
+  { kind: "bridge_deaf" },
+  { kind: "bridge_stuck", why: "OOM" },
   { kind: "entry_skipped", id: "1-0", why: "broken" },
   { kind: "epoch_changed", epoch: "0123456789abcdef" },
   { kind: "log_cut", after: "1-0" },
@@ -46,6 +50,9 @@ const LOUD = {
     "stopped",
     "bridge_refused",
     "bridge_gap",
+    "bridge_overflow",
+    "bridge_deaf",
+    "bridge_stuck",
     "entry_skipped",
     "epoch_changed",
     "log_cut",
@@ -57,6 +64,9 @@ const LOUD = {
   warn: [
     "bridge_refused",
     "bridge_gap",
+    "bridge_overflow",
+    "bridge_deaf",
+    "bridge_stuck",
     "entry_skipped",
     "epoch_changed",
     "log_cut",
@@ -64,7 +74,7 @@ const LOUD = {
     "redis_unsafe",
     "error",
   ],
-  error: ["redis_unsafe", "error"],
+  error: ["bridge_overflow", "redis_unsafe", "error"],
 };
 
 Deno.test("the logger writes what is as loud as its level or louder, with all facts", () => {
@@ -134,7 +144,10 @@ Deno.test("the logger cuts long text", () => {
     assert.equal(String(text).length, 1001);
     assert.ok(String(text).endsWith("…"));
   }
-  const [whole] = logged("warn", { kind: "bridge_gap", why: "z".repeat(1000) });
+  const [whole] = logged("warn", {
+    kind: "bridge_stuck",
+    why: "z".repeat(1000),
+  });
   assert.equal(whole?.why, "z".repeat(1000));
 });
 
@@ -149,8 +162,13 @@ Deno.test("Metrics counts what happens and shows it to Prometheus", async () => 
       "roomcast_published_total 4",
       'roomcast_publish_failures_total{code="log_full"} 2',
       "roomcast_deliveries_total 80",
-      "roomcast_bridged_total 2",
-      "roomcast_bridge_refused_total 2",
+      "roomcast_bridged_total 4",
+      "roomcast_bridge_appends_total 2",
+      'roomcast_bridge_refused_total{reason="invalid_room"} 6',
+      "roomcast_bridge_takeovers_total 2",
+      "roomcast_bridge_gaps_total 2",
+      "roomcast_bridge_overflows_total 2",
+      'roomcast_bridge_lag_seconds_bucket{le="0.05"} 2',
       "roomcast_entries_skipped_total 2",
       "roomcast_epoch_changes_total 2",
       "roomcast_log_cuts_total 2",

@@ -1,0 +1,154 @@
+/**
+ * The bridge's Lua scripts: comparing, appending and announcing in one piece.
+ *
+ * The bridge's state is a hash: the place the log has reached in the common order (`marker`, `number`, `group`) and the
+ * `writer` who brought it there. It changes in the same script as the log, so that the two can never disagree, also
+ * where Redis loses its newest writes.
+ *
+ * @module
+ */
+import { GAPS_MAX } from "./gaps.ts";
+import { BEGIN, NOW, type Script, script, WRITE } from "./redis_scripts.ts";
+
+/** How long a node is believed to be in step, in ms of Redis' clock: three times what it says so every second. */
+const FRESH_MS = 3000;
+/** How long a node that is not in step keeps its seat, in ms of Redis' clock. */
+const SEAT_MS = 5000;
+/** How many nodes listen: two may be lost at once. More would cost Redis a copy of each message, and bring nothing. */
+const SEATS_MAX = 3;
+
+const STATE = `
+local function look(key)
+  local state = redis.call('HMGET', key, 'marker', 'number', 'group')
+  return state[1] or '', tonumber(state[2] or '0'), state[3] or ''
+end
+local function move(key, channel, marker, number, group, node)
+  redis.call('HSET', key, 'marker', marker, 'number', number, 'group', group, 'writer', node)
+  redis.call('PUBLISH', channel, table.concat({'at', marker, number, group, node}, ' '))
+end
+`;
+
+/**
+ * Compares and appends: takes those items the log has not got, if it is at the marker named and has all before them.
+ *
+ * KEYS: log, epoch, the bridge's state, the nodes in step, the histories of all rooms.
+ * ARGV: candidate epoch; entries of the log; entries and seconds of a history; control channel; node; group; marker;
+ * number of the first item; number of rooms; their names; then for each item two: the room's place in the list and
+ * the message, or `marker` and its name, or `refused` and ''.
+ * Answers `{outcome, marker, number, group, writer before, items known already, items taken, error or '', places among
+ * the items of messages that Redis refuses for good}`.
+ */
+export const COMPARE_AND_APPEND = script(`${BEGIN}${STATE}
+local LENGTH, SIZE, SECONDS, CHANNEL, NODE = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local GROUP, MARKER, FIRST, ROOMS = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+local marker, number, group = look(KEYS[3])
+local before = redis.call('HGET', KEYS[3], 'writer') or ''
+if marker ~= MARKER or group ~= GROUP then return {'elsewhere', marker, number, group, before, 0, 0, '', {}} end
+if FIRST > number + 1 then return {'back', marker, number, group, before, 0, 0, '', {}} end
+if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
+${WRITE}
+local known, taken, why, refused = number + 1 - FIRST, 0, '', {}
+for i = 11 + ROOMS + 2 * known, #ARGV, 2 do
+  local kind, value = ARGV[i], ARGV[i + 1]
+  if kind == 'marker' then
+    marker, number = value, 0
+    -- Whose marker it is has heard all that comes after it.
+    redis.pcall('ZADD', KEYS[4], now, string.match(value, '^[^.]*'))
+  else
+    if kind ~= 'refused' then
+      local id = write(ARGV[10 + kind], KEYS[4 + kind], value)
+      if string.sub(id, 1, 10) == '!WRONGTYPE' then refused[#refused + 1] = known + taken
+      elseif string.sub(id, 1, 1) == '!' then
+        why = string.sub(id, 2)
+        break
+      end
+    end
+    number = number + 1
+  end
+  taken = taken + 1
+end
+if taken > 0 then move(KEYS[3], CHANNEL, marker, number, group, NODE) end
+return {'appended', marker, number, group, before, known, taken, why, refused}
+`);
+
+/**
+ * Publishes a marker and says where the log is at that moment: whatever was heard after the marker is not in the log.
+ *
+ * KEYS: the bridge's state, the nodes in step. ARGV: control channel; node; marker; '1' where the node has just begun
+ * to listen, and so is not in step, whatever it was. Answers `{marker, number, group}`.
+ */
+export const ASK = script(`${STATE}
+if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[2]) end
+redis.call('PUBLISH', ARGV[1], 'marker ' .. ARGV[3])
+return {look(KEYS[1])}
+`);
+
+/**
+ * Goes on from a place although what lies before it may be missing, and records that as a gap: only where the log is
+ * still at the marker where it was seen, and nobody who is in step could still bring what is missing. Where there was
+ * no state there is nothing to miss: a new log, or one whose epoch says more than a gap could.
+ *
+ * KEYS: log, epoch, the bridge's state, the nodes in step, the gaps.
+ * ARGV: candidate epoch; entries of the log; control channel; node; group; marker where it is; marker and number where
+ * it is to go on; the channels, as JSON. Answers `{1 if it was done, 1 if that made a gap}`.
+ */
+export const RESUME = script(`${BEGIN}${STATE}
+local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local marker, number = look(KEYS[3])
+if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
+redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. now - ${FRESH_MS})
+if redis.call('ZCARD', KEYS[4]) > 0 then return {0, 0} end
+if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
+if marker ~= '' then
+  local id = redis.call('XADD', LOG, 'MAXLEN', '~', ARGV[2], '*', 'ingress', ARGV[9])
+  redis.call('XADD', KEYS[5], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9])
+end
+redis.call('ZADD', KEYS[4], now, NODE)
+move(KEYS[3], CHANNEL, TO, NUMBER, GROUP, NODE)
+return {1, marker ~= '' and 1 or 0}
+`);
+
+/**
+ * A node's sign of life, each second: it comes back to the node's own subscription, or that is dead. Gives and renews
+ * one of the seats of those who listen.
+ *
+ * KEYS: the seats, the nodes in step. ARGV: control channel, node, the sign, '1' where the node is in step.
+ * Answers `{1 if the node has a seat, how many are in step}`. A full Redis refuses to note it, and that is no reason to
+ * stop listening.
+ */
+export const SIGN = script(`${NOW}
+local NODE = ARGV[2]
+redis.call('PUBLISH', ARGV[1], 'sign ' .. NODE .. ' ' .. ARGV[3])
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now - ${FRESH_MS})
+local had = redis.call('ZSCORE', KEYS[1], NODE)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now - ${SEAT_MS})
+local has = redis.call('ZSCORE', KEYS[1], NODE)
+if ARGV[4] == '1' and (has or redis.call('ZCARD', KEYS[1]) < ${SEATS_MAX}) then
+  redis.pcall('ZADD', KEYS[1], now, NODE)
+  redis.pcall('ZADD', KEYS[2], now, NODE)
+  has = true
+elseif ARGV[4] ~= '1' then
+  redis.call('ZREM', KEYS[2], NODE)
+  -- One that had its time and is not in step lets others try first.
+  if not had and redis.call('ZCARD', KEYS[1]) < ${SEATS_MAX} then
+    redis.pcall('ZADD', KEYS[1], now, NODE)
+    has = true
+  end
+end
+return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
+`);
+
+/** Gives up a node's seat and its place among those in step. KEYS: the seats, the nodes in step. ARGV: node. */
+export const LEAVE = script(`
+redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('ZREM', KEYS[2], ARGV[1])
+`);
+
+/** All of them. */
+export const BRIDGE_SCRIPTS: readonly Script[] = [
+  COMPARE_AND_APPEND,
+  ASK,
+  RESUME,
+  SIGN,
+  LEAVE,
+];

@@ -1,0 +1,367 @@
+/** A plain PUBLISH, once and in order, whatever happens to the nodes that listen. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import {
+  inStep,
+  killClient,
+  makeChaos,
+  Producer,
+  readRoom,
+} from "../support/bridge_chaos.ts";
+import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const HISTORY = { HISTORY_SIZE: "100000" };
+
+/** Waits until a room's history has as many messages; answers them. */
+async function whole(
+  node: TestNode,
+  sent: readonly string[],
+  room = "chat",
+): Promise<unknown[]> {
+  let messages: unknown[] = [];
+  await until(
+    "everything sent is in the room",
+    async () =>
+      (messages = (await readRoom(node, room)).messages).length >= sent.length,
+  ).catch(() => {});
+  return messages;
+}
+
+/** How many subscribers Redis counts on a channel. */
+async function listeners(redis: Redis, channel: string): Promise<number> {
+  const [, count] = await redis.command(
+    "PUBSUB",
+    "NUMSUB",
+    channel,
+  ) as unknown[];
+  return Number(count);
+}
+
+Deno.test("500 PUBLISH/s for 15 s while connections and nodes are killed: once, in order, no gap", async () => {
+  const { sent, messages, complete, done } = await makeChaos({
+    seconds: 15,
+    perSecond: 500,
+  });
+  assert.deepEqual(messages, sent);
+  assert.ok(complete, "no gap was told");
+  assert.ok(Number(done["killed roomcast-bridge"]) >= 10, JSON.stringify(done));
+});
+
+Deno.test("a node that is deployed ten times in a row under traffic: nothing lost, nothing twice", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using one = await TestNode.start(env);
+  const producer = await Producer.start(redis, 200);
+  for (let i = 0; i < 10; i++) {
+    await using other = await TestNode.start(env);
+    await until(
+      "both are in step",
+      async () => await inStep([one, other]) === 2,
+    );
+    other.signal("SIGTERM");
+    assert.equal(await other.exited(), 0);
+  }
+  await producer.stop();
+  assert.deepEqual(await whole(one, producer.sent), producer.sent);
+  assert.equal((await readRoom(one)).complete, true);
+});
+
+Deno.test("the node that appends leaves or is killed: another goes on, and nothing is missing", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  const producer = await Producer.start(redis, 100);
+  await using stack = new AsyncDisposableStack();
+  const nodes: TestNode[] = [];
+  const start = async () => nodes.push(stack.use(await TestNode.start(env)));
+  await start();
+  const begun = producer.sent.length;
+  await start();
+  for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"] as const) {
+    await until("both are in step", async () => await inStep(nodes) === 2);
+    const [writer] = nodes.splice(0, 1);
+    writer?.signal(signal);
+    await writer?.exited();
+    await start();
+  }
+  await producer.stop();
+  const [node] = nodes;
+  assert.ok(node);
+  const sent = producer.sent.slice(begun);
+  await until(
+    "the last is there",
+    async () => (await readRoom(node)).messages.at(-1) === sent.at(-1),
+  );
+  // What was published before the first was in step is nobody's promise.
+  const { messages, complete } = await readRoom(node);
+  assert.deepEqual(messages.slice(-sent.length), sent);
+  assert.equal(complete, true);
+});
+
+Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those who are there and those who come back are told of one ingress gap", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  await using proxy = await Proxy.start(a.port);
+  const options = {
+    auth: { rooms: ["chat", "quiet"] },
+    reconnectionDelay: 50,
+    transports: ["websocket"],
+  };
+  await using there = await Subscriber.connect(b.url, options);
+  await using away = await Subscriber.connect(proxy.url, options);
+  await redis.command("PUBLISH", "chat", "before");
+  await Promise.all([there, away].map(({ messages }) => messages.have(1)));
+  const before = there.ids.at(-1) ?? "";
+  proxy.targets = [];
+  proxy.cut();
+  await away.disconnects.have(1);
+  await redis.kill();
+  await redis.restart();
+  const restarted = performance.now();
+  await until("PUBLISH flows", async () => {
+    await redis.command("PUBLISH", "chat", "after");
+    return there.messages.items.length > 1;
+  });
+  const took = performance.now() - restarted;
+  assert.ok(took < 3000, `it took ${took} ms`);
+  const concerning = (client: Subscriber, room: string) =>
+    client.gaps.items.filter((gap) => gap.room === room).map(({ reason }) =>
+      reason
+    );
+  assert.deepEqual(concerning(there, "chat"), ["ingress"]);
+  assert.deepEqual(concerning(there, "quiet"), []);
+  proxy.targets = [a.port];
+  await away.messages.have(2);
+  await away.joined.have(4);
+  assert.deepEqual(concerning(away, "chat"), ["ingress"]);
+  assert.deepEqual(concerning(away, "quiet"), []);
+  assert.deepEqual(away.connects.items, [false, false]);
+  for (
+    const [room, recovered, reason] of [
+      ["chat", false, "ingress"],
+      ["quiet", true, undefined],
+    ] as const
+  ) {
+    const joined = away.joined.items.slice(2).find((one) => one.room === room);
+    assert.deepEqual([joined?.recovered, joined?.reason], [recovered, reason]);
+  }
+  const complete = async (query: string) =>
+    (await a.get(`/rooms/chat/history?${query}`)).body.complete;
+  assert.equal(await complete(""), false);
+  assert.equal(await complete("order=desc"), false);
+  assert.equal(await complete(`since=${before}`), false);
+  const gap = there.gaps.items[0]?.id ?? "";
+  assert.equal(await complete(`since=${gap}`), true);
+  // Told once: whoever has heard of it comes back whole.
+  there.socket.io.engine.close();
+  await there.connects.have(2);
+  assert.equal(there.connects.items[1], true);
+  // A node that starts later knows of it as well.
+  await using late = await TestNode.start(env);
+  await using returning = await Subscriber.connect(late.url, {
+    auth: { rooms: [{ room: "chat", since: before }] },
+  });
+  const [joined] = await returning.joined.have(1);
+  assert.deepEqual([joined?.recovered, joined?.reason], [false, "ingress"]);
+  assert.equal(returning.messages.items[0]?.message, "after");
+});
+
+Deno.test("a subscription that no longer brings anything is noticed, and what it missed is told", async () => {
+  await using redis = await Redis.start();
+  await using way = await Proxy.start(redis.port);
+  await using node = await TestNode.start({
+    REDIS_URL: `redis://127.0.0.1:${way.port}`,
+  });
+  await using client = await Subscriber.connect(node.url);
+  // Redis forgets the subscription and says nothing of it: connected, answering pings, deaf.
+  const gone = async () => {
+    const list = String(await redis.command("CLIENT", "LIST"));
+    return !/ name=roomcast-bridge .* sub=[1-9]/.test(list);
+  };
+  way.freeze();
+  way.thaw();
+  await until("the frozen connections are given up", async () => {
+    await redis.command("PUBLISH", "chat", "again");
+    return client.messages.items.length > 0;
+  });
+  assert.equal(await gone(), false);
+  assert.deepEqual(client.gaps.items.map(({ reason }) => reason), ["ingress"]);
+});
+
+Deno.test("what is no message is refused, counted by reason, logged without its content, and keeps nothing up", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({
+    REDIS_URL: redis.url,
+    MESSAGE_BYTES_MAX: "20",
+    CHANNELS: "chat,secret*",
+  });
+  await using client = await Subscriber.connect(node.url);
+  const publish = (channel: string, payload: string | Uint8Array) =>
+    redis.command("PUBLISH", channel, payload as string);
+  await publish("chat", "");
+  await publish("chat", Buffer.from([0x68, 0xff, 0xfe]));
+  await publish("chat", "a-secret-that-is-too-long");
+  await publish(`secret${"x".repeat(300)}`, "hello");
+  await publish("secret\u0001", "hello");
+  await publish("chat", "one");
+  await client.messages.have(1);
+  await until(
+    "the refusals are counted",
+    async () => await node.metric("roomcast_bridge_refused_total") === 5,
+  );
+  const { text } = await node.get("/metrics");
+  for (
+    const line of [
+      'reason="empty"} 1',
+      'reason="not_utf8"} 1',
+      'reason="message_too_large"} 1',
+      'reason="invalid_room"} 2',
+    ]
+  ) assert.ok(text.includes(`roomcast_bridge_refused_total{${line}`), line);
+  assert.equal(await node.metric("roomcast_bridged_total"), 1);
+  assert.equal(client.messages.items.length, 1);
+  assert.doesNotMatch(node.output, /a-secret-that|secretx/);
+});
+
+Deno.test("of five nodes three listen; where some are gone, others take their seats", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using stack = new AsyncDisposableStack();
+  const nodes: TestNode[] = [];
+  for (let i = 0; i < 5; i++) nodes.push(stack.use(await TestNode.start(env)));
+  const three = () =>
+    until(
+      "three listen, in step",
+      async () =>
+        await listeners(redis, "chat") === 3 && await inStep(nodes) === 3,
+    );
+  await three();
+  const producer = await Producer.start(redis, 100);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    const said = await Promise.all(
+      nodes.map((node) => node.metric("roomcast_bridge_in_step")),
+    );
+    const [gone] = nodes.splice(said.indexOf(1), 1);
+    gone?.signal(signal);
+    await gone?.exited();
+    await three();
+  }
+  await producer.stop();
+  const [node] = nodes;
+  assert.ok(node);
+  assert.deepEqual(await whole(node, producer.sent), producer.sent);
+});
+
+Deno.test("what is published while Redis is full comes when there is room again, in order", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(node.url);
+  await redis.command("CONFIG", "SET", "maxmemory", "1mb");
+  for (let i = 0; i < 100; i++) {
+    await redis.command("PUBLISH", "chat", String(i));
+  }
+  await until(
+    "it says that it is stuck",
+    () => node.log.items.some(({ kind }) => kind === "bridge_stuck"),
+  );
+  assert.equal(client.messages.items.length, 0);
+  await until(
+    "it says that it is not ready",
+    async () => (await node.get("/readyz")).status === 503,
+  );
+  await redis.command("CONFIG", "SET", "maxmemory", "0");
+  await client.messages.have(100);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => Number(message)),
+    Array.from({ length: 100 }, (_, i) => i),
+  );
+  assert.equal(client.gaps.items.length, 0);
+});
+
+Deno.test("nodes with other CHANNELS take over only when the last of the old has gone: nothing twice, and a gap told", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using old = await TestNode.start(env);
+  await using changed = await TestNode.start({ ...env, CHANNELS: "chat,news" });
+  await using client = await Subscriber.connect(changed.url, {
+    auth: { rooms: ["chat", "news"] },
+  });
+  for (let i = 0; i < 50; i++) {
+    await redis.command("PUBLISH", "chat", `old ${i}`);
+    await redis.command("PUBLISH", "news", "nobody takes it yet");
+  }
+  await client.messages.have(50);
+  assert.equal(await inStep([changed]), 0);
+  old.signal("SIGTERM");
+  await old.exited();
+  await until(
+    "the other is in step",
+    async () => await inStep([changed]) === 1,
+  );
+  await redis.command("PUBLISH", "chat", "new");
+  await redis.command("PUBLISH", "news", "new");
+  await client.messages.have(52);
+  const messages = client.messages.items.map(({ message }) => message);
+  assert.equal(new Set(messages.slice(0, 50)).size, 50);
+  assert.deepEqual(messages.slice(50), ["new", "new"]);
+  assert.deepEqual(
+    client.gaps.items.map(({ room, reason }) => `${room} ${reason}`).sort(),
+    ["chat ingress", "news ingress"],
+  );
+});
+
+Deno.test("three nodes append a message with little more than one script at 10/s, and with few at 1,000/s", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  await using c = await TestNode.start(env);
+  const nodes = [a, b, c];
+  await until("all are in step", async () => await inStep(nodes) === 3);
+  const scripts = async () =>
+    (await Promise.all(
+      nodes.map((node) => node.metric("roomcast_bridge_appends_total")),
+    )).reduce((sum, one) => sum + one);
+  for (const [perSecond, seconds, most] of [[10, 5, 1.2], [1000, 3, 0.3]]) {
+    const before = await scripts();
+    const producer = await Producer.start(redis, perSecond ?? 0);
+    await until(
+      "so many are sent",
+      () => producer.sent.length >= (perSecond ?? 0) * (seconds ?? 0),
+    );
+    await producer.stop();
+    await until(
+      "they are in the log",
+      async () => (await a.metric("roomcast_bridge_pending")) === 0,
+    );
+    const share = (await scripts() - before) / producer.sent.length;
+    assert.ok(share <= (most ?? 0), `${share} a message at ${perSecond}/s`);
+  }
+});
+
+Deno.test("a subscriber connection that is killed again and again costs nothing while another node listens", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, ...HISTORY };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  const producer = await Producer.start(redis, 300);
+  const begun = producer.sent.length;
+  for (let i = 0; i < 15; i++) {
+    await until("both are in step", async () => await inStep([a, b]) === 2);
+    await killClient(redis, "roomcast-bridge");
+  }
+  await producer.stop();
+  const sent = producer.sent.slice(begun);
+  await until(
+    "the last is there",
+    async () => (await readRoom(a)).messages.at(-1) === sent.at(-1),
+  );
+  const { messages, complete } = await readRoom(a);
+  assert.deepEqual(messages.slice(-sent.length), sent);
+  assert.equal(complete, true);
+});
