@@ -55,7 +55,8 @@ Deno.test("kill -9 of the node that 200 clients are on, 300 messages/s: all on t
 
 Deno.test("Redis restarted with AOF while clients come and go: 0 acknowledged missing, no gap", async () => {
   await using redis = await Redis.start();
-  const env = { REDIS_URL: redis.url };
+  // In a room that is no channel: what a channel misses meanwhile is told, and is another test's.
+  const env = { REDIS_URL: redis.url, CHANNELS: "elsewhere" };
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env);
   await using proxy = await Proxy.start(a.port);
