@@ -25,7 +25,12 @@ const env = {
 const nodes: TestNode[] = [];
 for (let i = 0; i < 3; i++) nodes.push(await TestNode.start(env));
 const allIn = () =>
-  until("all are in step", async () => await inStep(nodes) === nodes.length);
+  until(
+    "all are in step, and nothing waits",
+    async () =>
+      await inStep(nodes) === nodes.length &&
+      await sum("roomcast_bridge_pending") === 0,
+  );
 const sum = async (metric: string): Promise<number> =>
   (await Promise.all(nodes.map((node) => node.metric(metric)))).reduce(
     (sum, one) => sum + one,

@@ -179,3 +179,31 @@ Deno.test("a log that cannot be read is tried again with pauses", async () => {
   await node.publish("after");
   await client.messages.have(1);
 });
+
+Deno.test("the ACL that docs/operating.md gives suffices for all that is done", async () => {
+  const guide = await Deno.readTextFile(
+    new URL("../../docs/operating.md", import.meta.url),
+  );
+  const acl = /^ACL SETUSER roomcast[^`]*/m.exec(guide)?.[0] ?? "";
+  await using redis = await Redis.start();
+  await redis.command(...acl.trim().split(/\s+/));
+  const env = {
+    REDIS_URL: `redis://roomcast:secret@127.0.0.1:${redis.port}`,
+  };
+  await using a = await TestNode.start(env);
+  await using b = await TestNode.start(env);
+  await using client = await Subscriber.connect(a.url);
+  await b.publish("by HTTP");
+  await redis.command("PUBLISH", "chat", "by Redis");
+  await client.messages.have(2);
+  // Across the restart: a new epoch of the bridge, sessions, histories, the adapter's channels.
+  await redis.kill();
+  await redis.restart();
+  await redis.command(...acl.trim().split(/\s+/));
+  await client.gaps.have(1);
+  assert.equal(
+    (await a.request("/rooms/chat/history", { method: "DELETE" })).status,
+    204,
+  );
+  assert.doesNotMatch(a.output + b.output, /NOPERM/);
+});
