@@ -67,6 +67,7 @@ export class Bridge {
   #closing = false;
   #closed = false;
   #working: Promise<void> | undefined;
+  #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
   /** Our last sign of life that Redis took, and the last that came back. */
   #signed = 0;
@@ -267,15 +268,16 @@ export class Bridge {
 
   /** Has it decided anew what is to be done, once what has just arrived has been heard to its end. */
   #wake(): void {
-    if (this.#working === undefined && !this.#closed) {
-      queueMicrotask(() => void this.#work());
-    }
+    this.#woken = true;
+    queueMicrotask(() => void this.#work());
   }
 
   #work(): Promise<void> {
-    return this.#working ??= this.#workOff().finally(() =>
-      this.#working = undefined
-    );
+    return this.#working ??= this.#workOff().finally(() => {
+      this.#working = undefined;
+      // Woken after it had decided to wait, and before it was over.
+      if (this.#woken && !this.#closed) void this.#work();
+    });
   }
 
   /** Does what is to be done, one command after the other, until it is to wait. */
@@ -285,6 +287,7 @@ export class Bridge {
       // Nobody goes on over a hole while somebody is known to be in step; the sooner that is known, the better.
       if (this.inStep && !this.#wasInStep) void this.#sign();
       this.#wasInStep = this.inStep;
+      this.#woken = false;
       const step = this.#ingress.next(performance.now());
       if (step.kind === "wait") {
         if (step.ms < Infinity) {

@@ -126,7 +126,9 @@ export async function makeChaos(
       const index = turn % 3;
       const [node] = nodes.splice(index, 1);
       if (node === undefined) break;
-      const kind = (["SIGKILL", "SIGSTOP", "SIGTERM"] as const)[turn % 3];
+      const kind = (["SIGKILL", "SIGSTOP", "SIGTERM"] as const)[
+        (turn + Math.floor(turn / 3)) % 3
+      ];
       await until(
         "the others are in step",
         async () => await inStep(nodes) === 2,
