@@ -4,7 +4,7 @@
  * @module
  */
 import { Deque } from "./deque.ts";
-import { fingerprint, keyReused } from "./appender.ts";
+import { fingerprint, keyReused } from "./append_group.ts";
 import {
   type Appended,
   type Entry,
