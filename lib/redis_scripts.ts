@@ -91,7 +91,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * block each time, which made an append three times as dear.
  */
 export const RUN = `${BEGIN}
-local ms, base, total, oldest
+local ms, prefix, base, total, oldest
 local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
@@ -107,7 +107,7 @@ local function trim(key, messages, total)
   until over < 16
 end
 local function id(place)
-  return string.format('%.0f-%.0f', ms, base + place)
+  return prefix .. (base + place)
 end
 local function open(candidate)
   if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(candidate) end
@@ -116,6 +116,7 @@ local function open(candidate)
   local lastMs, lastSeq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
   ms, base = now, 0
   if tonumber(lastMs) >= now then ms, base = tonumber(lastMs), lastSeq + 1 end
+  prefix = string.format('%.0f-', ms)
   total, oldest = log['entries-added'], log['first-entry']
 end
 local function put(room, history, count, place, lines)
@@ -132,7 +133,7 @@ local function keep(run, messages, seconds)
   local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
   if newest.err then return newest.err end
   local total = upTo(newest[1]) + run.count
-  local added = redis.pcall('XADD', key, 'MAXLEN', '~', messages, last, 'run', total, 'lines', run.lines)
+  local added = redis.pcall('XADD', key, 'MAXLEN', '~', messages, last, 'run', total .. '', 'lines', run.lines)
   if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
     redis.call('DEL', key)
     total = run.count
@@ -141,13 +142,12 @@ local function keep(run, messages, seconds)
   if type(added) == 'table' then return added.err end
   if run.count > 1 then
     local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-    if total - upTo(first) > messages * 1.125 then trim(key, messages, total) end
+    if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total) end
   end
   redis.call('EXPIRE', key, seconds)
 end
 local function commit(length, messages, seconds)
   local fields, count, last = {}, 0, 0
-  length, messages = tonumber(length), tonumber(messages)
   for _, run in ipairs(runs) do
     run.lines = table.concat(run.lines, '\\n')
     run.err = keep(run, messages, seconds)
@@ -165,7 +165,7 @@ local function commit(length, messages, seconds)
     end
   elseif count > 1 then
     redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
-    if total + count - upTo(oldest) > length * 1.125 then trim(KEYS[1], length, total + count) end
+    if total + count - upTo(oldest) > length * 1.125 then trim(KEYS[1], length + 0, total + count) end
   end
 end
 local function failed(room)
