@@ -119,13 +119,11 @@ function isWithin(
     compareIds(since.id, log.logLast) <= 0;
 }
 
-/** The messages of a run, counted. */
+/** The messages of a run, counted; none of an entry that is none. */
 function number(room: string, [id, fields]: RawRun): Numbered[] {
-  const { total, entries } = readRun(id, [
-    ...fields.slice(0, 2),
-    room,
-    fields[3] ?? "",
-  ]);
+  const [kind, upTo = "", , lines] = fields;
+  if (kind !== "run" || lines === undefined) return [];
+  const { total, entries } = readRun(id, [kind, upTo, room, lines]);
   return entries.map((entry, index) => ({
     ...entry,
     number: total - entries.length + 1 + index,
