@@ -306,8 +306,11 @@ local function look(key)
   return stream
 end
 local log, history = look(KEYS[1]), look(KEYS[3])
-local total = upTo(history['last-entry'])
-trim(KEYS[3], tonumber(ARGV[4]), total)
+local total, head = upTo(history['last-entry']), history['first-entry']
+if head and total - upTo(head) >= tonumber(ARGV[4]) then
+  trim(KEYS[3], tonumber(ARGV[4]), total)
+  head = look(KEYS[3])['first-entry']
+end
 local from, limit, bytesMax = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
 local entries, bytes = {}, 0
@@ -337,7 +340,7 @@ repeat
   end
 until #some < 64 or enough
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
-  redis.call('XRANGE', KEYS[3], '-', '+', 'COUNT', 1), history['max-deleted-entry-id'] or '0-0', bytes}
+  {head or nil}, history['max-deleted-entry-id'] or '0-0', bytes}
 `);
 
 /**
