@@ -3,8 +3,9 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import { Group, type GroupAnswer, isLate } from "./append_group.ts";
 import { Fault } from "./errors.ts";
+import type { Keys } from "./keys.ts";
 import type { Appended } from "./log.ts";
 import type { Publish } from "./message.ts";
 import { newEpoch } from "./position.ts";
@@ -16,9 +17,6 @@ import { APPEND, run } from "./redis_scripts.ts";
 export const APPEND_TIMEOUT_MS = 2000;
 /** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
 const SCRIPTS_MAX = 2;
-/** Most rooms that one script appends to, and most bytes: Redis serves nobody else while it runs. */
-const GROUP_MAX = 512;
-const GROUP_BYTES_MAX = 1 << 20;
 /** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
 const WAITING_MAX = 10_000;
 const WAITING_BYTES_MAX = 64 << 20;
@@ -32,21 +30,6 @@ export interface AppenderOptions {
   readonly idempotencySeconds: number;
   /** Roughly how many entries the log keeps: how far a reader may be behind. */
   readonly logLength: number;
-}
-
-/** The names of our Redis keys. */
-export interface Keys {
-  readonly log: string;
-  readonly epoch: string;
-  history(room: string): string;
-  idempotency(key: string): string;
-  session(digest: string): string;
-  /** The gaps of Redis channels. */
-  readonly gaps: string;
-  /** How far the bridge is, who may listen, and who is in step. */
-  readonly bridge: string;
-  readonly bridgeSeats: string;
-  readonly bridgeInStep: string;
 }
 
 interface Waiting {
@@ -134,20 +117,11 @@ export class Appender {
       client !== undefined && this.#queue.length > 0 &&
       this.#scripts < SCRIPTS_MAX
     ) {
-      const group: Waiting[] = [];
-      let bytes = 0;
-      let rooms = 0;
-      for (const waiting of this.#queue) {
-        rooms += Math.max(1, waiting.publish.rooms.length);
-        bytes += waiting.bytes;
-        if (
-          group.length > 0 && (rooms > GROUP_MAX || bytes > GROUP_BYTES_MAX)
-        ) break;
-        group.push(waiting);
-      }
-      this.#queue.splice(0, group.length);
+      const group = new Group();
+      const next = this.#queue.findIndex(({ publish }) => !group.add(publish));
+      const waiting = this.#queue.splice(0, next < 0 ? Infinity : next);
       this.#scripts++;
-      this.#send(group).finally(() => {
+      this.#send(group, waiting).finally(() => {
         this.#scripts--;
         this.#pump();
       });
@@ -155,31 +129,29 @@ export class Appender {
   }
 
   /** Sends a group, and settles every publish of it, whatever comes. */
-  async #send(group: Waiting[]): Promise<void> {
+  async #send(group: Group, waiting: Waiting[]): Promise<void> {
     try {
       const client = this.#options.connection.client;
       if (client === undefined) throw new Error("not connected");
-      const [keys, args] = this.#arguments(group);
-      const answer = await run(client, APPEND, keys, args);
-      const [now, ...items] = answer as [number, ...string[]];
-      this.redisNow = Number(now);
-      if (items[0] === "late") return this.#again(group);
+      const expires = waiting.reduce(
+        (least, { expires }) => Math.min(least, expires),
+        Infinity,
+      );
+      const [keys, args] = this.#arguments(group, expires);
+      const answer = await run(client, APPEND, keys, args) as GroupAnswer;
+      this.redisNow = Number(answer[0]);
+      if (isLate(answer)) return this.#again(waiting);
       // A demoted master stays reachable: only a new connection finds the new one.
-      if (items.some((item) => item.startsWith("!READONLY"))) {
+      if (answer.some((item) => String(item).startsWith("!READONLY"))) {
         this.#options.connection.reset();
       }
-      let next = 0;
-      for (const waiting of group) {
-        const { rooms } = waiting.publish;
-        settle(waiting, rooms.map((room) => toOutcome(room, items[next++])));
-      }
+      const outcome = group.outcomes(answer);
+      for (const one of waiting) settle(one, one.publish.rooms.map(outcome));
     } catch (error) {
       const fault = toLogFault(error, "publish");
-      for (const waiting of group) {
-        settle(waiting, refuse(waiting.publish, fault));
-      }
+      for (const one of waiting) settle(one, refuse(one.publish, fault));
     } finally {
-      for (const waiting of group) this.#forget(waiting);
+      for (const one of waiting) this.#forget(one);
     }
   }
 
@@ -203,54 +175,21 @@ export class Appender {
     }
   }
 
-  #arguments(group: readonly Waiting[]): [keys: string[], args: string[]] {
+  #arguments(group: Group, expires: number): [keys: string[], args: string[]] {
     const { keys, logLength, historySize, historySeconds, idempotencySeconds } =
       this.#options;
-    const expires = group.reduce(
-      (least, waiting) => Math.min(least, waiting.expires),
-      Infinity,
-    );
     const late = this.#clockSkewMs === undefined
       ? Number.MAX_SAFE_INTEGER
       : Math.ceil(expires + this.#clockSkewMs);
-    const rooms = new Map<string, number>();
-    const idempotency: string[] = [];
-    const publishes: string[] = [];
-    for (const { publish } of group) {
-      const { key } = publish;
-      if (key !== undefined) idempotency.push(keys.idempotency(key));
-      publishes.push(
-        key === undefined ? "" : fingerprint(publish),
-        publish.json,
-        String(publish.rooms.length),
-      );
-      for (const room of publish.rooms) {
-        let place = rooms.get(room);
-        if (place === undefined) rooms.set(room, place = rooms.size + 1);
-        publishes.push(String(place));
-      }
-    }
-    const names = [
-      keys.log,
-      keys.epoch,
-      ...[...rooms.keys()].map(keys.history),
-      ...idempotency,
-    ];
     const limits = [
       late,
       logLength,
       historySize + 1,
       historySeconds,
       idempotencySeconds,
-      rooms.size,
     ];
-    const args = [
-      newEpoch(),
-      ...limits.map(String),
-      ...rooms.keys(),
-      ...publishes,
-    ];
-    return [names, args];
+    const [names, args] = group.arguments(keys);
+    return [names, [newEpoch(), ...limits.map(String), ...args]];
   }
 
   #expire(): void {
@@ -298,32 +237,4 @@ function settle(waiting: Waiting, outcomes: Appended[]): void {
 /** The same refusal for every room of a publish. */
 export function refuse(publish: Publish, error: Fault): Appended[] {
   return publish.rooms.map((room) => ({ room, error }));
-}
-
-/** What a publish with a key is recognised by: another body with the same key is a mistake of the publisher. */
-export function fingerprint({ rooms, json }: Publish): string {
-  return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
-    "base64url",
-  ).slice(0, 22);
-}
-
-/** The refusal of a key that came with another body before. */
-export function keyReused(): Fault {
-  return new Fault(
-    "key_reused",
-    "Cannot publish: the idempotency key was used with another message or room; use a new key",
-  );
-}
-
-function toOutcome(room: string, item = "!no answer"): Appended {
-  switch (item[0]) {
-    case "!":
-      return { room, error: toLogFault(item.slice(1), "publish") };
-    case "~":
-      return { room, error: keyReused() };
-    case "=":
-      return { room, id: item.slice(1), duplicate: true };
-    default:
-      return { room, id: item, duplicate: false };
-  }
 }

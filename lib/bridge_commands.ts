@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Keys } from "./appender.ts";
+import type { Keys } from "./keys.ts";
 import {
   ASK,
   COMPARE_AND_APPEND,

@@ -8,7 +8,7 @@
  * @module
  */
 import { GAPS_MAX } from "./gaps.ts";
-import { BEGIN, NOW, type Script, script, WRITE } from "./redis_scripts.ts";
+import { BEGIN, NOW, RUN, type Script, script } from "./redis_scripts.ts";
 
 /** How long a node is believed to be in step, in ms of Redis' clock: three times what it says so every second. */
 const FRESH_MS = 3000;
@@ -32,43 +32,59 @@ end
  * Compares and appends: takes those items the log has not got, if it is at the marker named and has all before them.
  *
  * KEYS: log, epoch, the bridge's state, the nodes in step, the histories of all rooms.
- * ARGV: candidate epoch; entries of the log; entries and seconds of a history; control channel; node; group; marker;
+ * ARGV: candidate epoch; messages of the log; messages and seconds of a history; control channel; node; group; marker;
  * number of the first item; number of rooms; their names; then for each item two: the room's place in the list and
  * the message, or `marker` and its name, or `refused` and ''.
  * Answers `{outcome, marker, number, group, writer before, items known already, items taken, error or '', places among
  * the items of messages that Redis refuses for good}`.
  */
-export const COMPARE_AND_APPEND = script(`${BEGIN}${STATE}
-local LENGTH, SIZE, SECONDS, CHANNEL, NODE = ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local GROUP, MARKER, FIRST, ROOMS = ARGV[7], ARGV[8], tonumber(ARGV[9]), tonumber(ARGV[10])
+export const COMPARE_AND_APPEND = script(`${RUN}${STATE}
+local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local FIRST, ROOMS = tonumber(ARGV[9]), tonumber(ARGV[10])
 local marker, number, group = look(KEYS[3])
 local before = redis.call('HGET', KEYS[3], 'writer') or ''
-if marker ~= MARKER or group ~= GROUP then return {'elsewhere', marker, number, group, before, 0, 0, '', {}} end
-if FIRST > number + 1 then return {'back', marker, number, group, before, 0, 0, '', {}} end
-if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
-${WRITE}
-local known, taken, why, refused = number + 1 - FIRST, 0, '', {}
-for i = 11 + ROOMS + 2 * known, #ARGV, 2 do
+local function answer(outcome, known, taken, why, refused)
+  local marker, number, group = look(KEYS[3])
+  return {outcome, marker, number, group, before, known, taken, why, refused}
+end
+if marker ~= MARKER or group ~= GROUP then return answer('elsewhere', 0, 0, '', {}) end
+local known = number + 1 - FIRST
+if known < 0 then return answer('back', 0, 0, '', {}) end
+open(ARGV[1])
+local first, taken, place, passed = 11 + ROOMS + 2 * known, 0, 0, {}
+for i = first, #ARGV, 2 do
   local kind, value = ARGV[i], ARGV[i + 1]
   if kind == 'marker' then
     marker, number = value, 0
-    -- Whose marker it is has heard all that comes after it.
-    redis.pcall('ZADD', KEYS[4], now, string.match(value, '^[^.]*'))
+    passed[#passed + 1] = value
   else
-    if kind ~= 'refused' then
-      local id = write(ARGV[10 + kind], KEYS[4 + kind], value)
-      if string.sub(id, 1, 10) == '!WRONGTYPE' then refused[#refused + 1] = known + taken
-      elseif string.sub(id, 1, 1) == '!' then
-        why = string.sub(id, 2)
-        break
-      end
-    end
     number = number + 1
+    if kind ~= 'refused' then
+      put(ARGV[10 + kind], KEYS[4 + kind], 1, place, place .. ' ' .. value)
+      place = place + 1
+    end
   end
   taken = taken + 1
 end
-if taken > 0 then move(KEYS[3], CHANNEL, marker, number, group, NODE) end
-return {'appended', marker, number, group, before, known, taken, why, refused}
+commit(ARGV[2], ARGV[3], ARGV[4])
+local some, why, refused = #runs == 0, nil, {}
+for _, run in ipairs(runs) do
+  if not run.err then some = true
+  elseif string.sub(run.err, 1, 9) ~= 'WRONGTYPE' then why = run.err end
+end
+-- Nothing was taken, and all of it may be when this has passed.
+if why and not some then return answer('appended', known, 0, why, {}) end
+if taken == 0 then return answer('appended', known, 0, '', {}) end
+for i = first, #ARGV, 2 do
+  local kind = tonumber(ARGV[i])
+  if kind and failed(ARGV[10 + kind]) then refused[#refused + 1] = known + (i - first) / 2 end
+end
+for _, value in ipairs(passed) do
+  -- Whose marker it is has heard all that comes after it.
+  redis.pcall('ZADD', KEYS[4], now, string.match(value, '^[^.]*'))
+end
+move(KEYS[3], CHANNEL, marker, number, group, NODE)
+return answer('appended', known, taken, '', refused)
 `);
 
 /**
@@ -98,9 +114,9 @@ local marker, number = look(KEYS[3])
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
 redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. now - ${FRESH_MS})
 if redis.call('ZCARD', KEYS[4]) > 0 then return {0, 0} end
-if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
+if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
 if marker ~= '' then
-  local id = redis.call('XADD', LOG, 'MAXLEN', '~', ARGV[2], '*', 'ingress', ARGV[9])
+  local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'ingress', ARGV[9])
   redis.call('XADD', KEYS[5], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9])
 end
 redis.call('ZADD', KEYS[4], now, NODE)

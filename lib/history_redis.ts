@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { Keys } from "./appender.ts";
+import type { Keys } from "./keys.ts";
 import type { Entry, HistoryRange, Page } from "./log.ts";
+import { PAGE_BYTES_MAX } from "./log.ts";
 import { compareIds, formatPosition, ID_ZERO, idBefore } from "./position.ts";
 import type { RedisClient } from "./redis.ts";
-import { PAGE_BYTES_MAX } from "./log.ts";
 import { HISTORY, run } from "./redis_scripts.ts";
+import { type RawRun, readRun } from "./runs.ts";
 
 /** How much of a room is shown. */
 export interface HistoryLimits {
@@ -21,13 +22,17 @@ type Answer = [
   epoch: string,
   began: string,
   logLast: string,
-  entries: [id: string, fields: string[]][],
-  length: number,
-  added: number,
-  oldest: string,
+  runs: RawRun[],
+  total: number,
+  oldest: RawRun[],
   cleared: string,
   bytes: number,
 ];
+
+/** A message, and how many of its room there were with it since the history began. */
+interface Numbered extends Entry {
+  readonly number: number;
+}
 
 /**
  * Reads one page. What is shown of a room are its newest `historySize` messages of the last `historySeconds`.
@@ -46,50 +51,54 @@ export async function readHistory(
   ], [
     order,
     since?.id ?? "",
-    // One more tells whether there is more, and one may be the hidden one that marks the cut.
-    String(limit + 2),
+    // One more tells whether there is more.
+    String(limit + 1),
     String(historySize + 1),
     String(historySeconds * 1000),
     String(PAGE_BYTES_MAX),
   ]) as Answer;
-  const [
-    now,
-    epoch,
-    began,
-    logLast,
-    raw,
-    length,
-    added,
-    oldest,
-    cleared,
-    bytes,
-  ] = reply;
+  const [now, epoch, began, logLast, runs, total, [first], cleared, bytes] =
+    reply;
   const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
-  const full = length > historySize;
-  const trimmed = full ? oldest : added > length ? idBefore(oldest) : ID_ZERO;
-  const hidden = length > 0 && compareIds(oldest, aged) <= 0 ? aged : ID_ZERO;
+  const oldest = first === undefined ? [] : number(room, first);
+  const oldestId = oldest[0]?.id ?? ID_ZERO;
+  const trimmed =
+    oldest.find(({ number }) => number === total - historySize)?.id ??
+      ((oldest[0]?.number ?? 1) > 1 ? idBefore(oldestId) : ID_ZERO);
+  const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
+    ? aged
+    : ID_ZERO;
   const cut = [cleared, trimmed, hidden].reduce((a, b) =>
     compareIds(a, b) < 0 ? b : a
   );
 
-  const shown = full ? raw.filter(([id]) => id !== oldest) : raw;
-  const messages: Entry[] = shown.slice(0, limit).map(([id, fields]) => ({
+  const side = order === "asc" ? 1 : -1;
+  const inOrder = runs.flatMap((run) => {
+    const messages = number(room, run);
+    return order === "asc" ? messages : messages.reverse();
+  });
+  const shown = inOrder.filter(({ id, number }) =>
+    number > total - historySize && compareIds(id, aged) > 0 &&
+    (since === undefined || compareIds(id, since.id) * side > 0)
+  );
+  const messages = shown.slice(0, limit).map(({ id, room, json }) => ({
     id,
     room,
-    json: fields[1] ?? "null",
+    json,
   }));
   const more = shown.length > limit || bytes >= PAGE_BYTES_MAX;
   const position = formatPosition(
     epoch,
     order === "asc" && more
-      ? messages.at(-1)?.id ?? raw.at(-1)?.[0] ?? logLast
+      ? messages.at(-1)?.id ?? runs.at(-1)?.[0] ?? logLast
       : logLast,
   );
   const known = since === undefined || isWithin(since, { epoch, logLast });
   // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
   const from = since?.id ?? ID_ZERO;
   const provable = compareIds(began, aged) > 0 ||
-    (length > 0 && (since === undefined || compareIds(oldest, from) <= 0)) ||
+    (oldest.length > 0 &&
+      (since === undefined || compareIds(oldestId, from) <= 0)) ||
     compareIds(from, aged) >= 0;
   return {
     messages,
@@ -108,4 +117,15 @@ function isWithin(
 ): boolean {
   return (since.epoch === undefined || since.epoch === log.epoch) &&
     compareIds(since.id, log.logLast) <= 0;
+}
+
+/** The messages of a run, counted; none of an entry that is none. */
+function number(room: string, [id, fields]: RawRun): Numbered[] {
+  const [kind, upTo = "", , lines] = fields;
+  if (kind !== "run" || lines === undefined) return [];
+  const { total, entries } = readRun(id, [kind, upTo, room, lines]);
+  return entries.map((entry, index) => ({
+    ...entry,
+    number: total - entries.length + 1 + index,
+  }));
 }

@@ -4,8 +4,8 @@
  * @module
  */
 import { Deque } from "./deque.ts";
+import { fingerprint, keyReused } from "./append_group.ts";
 import { Gaps } from "./gaps.ts";
-import { fingerprint, keyReused } from "./appender.ts";
 import {
   type Appended,
   type Entry,

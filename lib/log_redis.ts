@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { Appender, type Keys } from "./appender.ts";
+import { Appender } from "./appender.ts";
 import { deadline, DeadlineError, pause } from "./deadline.ts";
 import { Fault } from "./errors.ts";
 import { readHistory } from "./history_redis.ts";
+import { type Keys, keysOf } from "./keys.ts";
 import type {
   Appended,
   Entry,
@@ -32,8 +33,9 @@ import { toLogFault } from "./redis_faults.ts";
 import { BRIDGE_SCRIPTS } from "./bridge_scripts.ts";
 import { Gaps, parseChannels } from "./gaps.ts";
 import { CHECK, CLEAR, load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
+import { readRun } from "./runs.ts";
 
-/** Entries the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
+/** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
 export const LOG_LENGTH = 100_000;
 /** Entries of one read. */
 const READ_COUNT = 256;
@@ -72,22 +74,6 @@ export interface RedisLogOptions {
     id: string,
   ) => void;
   readonly observe: Observe;
-}
-
-/** The names of our keys: all with the prefix, all on one slot of a cluster. */
-export function keysOf(prefix: string): Keys {
-  const base = `${prefix}:{${prefix}}:`;
-  return {
-    log: `${base}log`,
-    epoch: `${base}epoch`,
-    history: (room) => `${base}history:${room}`,
-    idempotency: (key) => `${base}key:${key}`,
-    session: (digest) => `${base}session:${digest}`,
-    gaps: `${base}gaps`,
-    bridge: `${base}bridge`,
-    bridgeSeats: `${base}bridge:seats`,
-    bridgeInStep: `${base}bridge:in-step`,
-  };
 }
 
 type RawEntry = [id: string, fields: string[] | null];
@@ -360,16 +346,17 @@ export class RedisLog implements Log {
       );
       more = page.length === READ_COUNT;
       for (const [id, list] of page) {
-        const fields = Object.fromEntries(pairs(list ?? []));
         // An entry is there, so that whatever came after the one before it is.
         floor = id;
-        if (fields.epoch === this.#epoch) {
+        if (isEpoch(list, this.#epoch)) {
           more = false;
           break;
         }
-        const entry = readEntry(id, fields);
-        if (entry !== undefined) recent.push(entry);
-        bytes += fields.message?.length ?? 0;
+        for (const entry of messagesOf(id, list)?.toReversed() ?? []) {
+          if (!isJson(entry.json)) continue;
+          recent.push(entry);
+          bytes += entry.json.length;
+        }
       }
       more &&= bytes < RECENT_BYTES_MAX && atOf(floor) > oldest;
     }
@@ -473,23 +460,27 @@ export class RedisLog implements Log {
     };
     for (const [id, list] of raw) {
       try {
-        const fields = Object.fromEntries(pairs(list ?? []));
-        if (fields.room !== undefined) entries.push(toEntry(id, fields));
-        else {
+        const messages = messagesOf(id, list);
+        if (messages === undefined) {
           flush();
-          this.#takeOther(id, fields);
+          this.#takeOther(id, Object.fromEntries(pairs(list ?? [])));
+        } else {
+          for (const entry of messages) {
+            if (isJson(entry.json)) entries.push(entry);
+            else this.#skip(entry.id, "Cannot read the message: it is no JSON");
+          }
         }
       } catch (error) {
-        this.#options.observe({
-          kind: "entry_skipped",
-          id,
-          why: String(error),
-        });
+        this.#skip(id, String(error));
       }
       this.#offset = id;
       this.#seen = true;
     }
     flush();
+  }
+
+  #skip(id: string, why: string): void {
+    this.#options.observe({ kind: "entry_skipped", id, why });
   }
 
   #takeOther(id: string, fields: Readonly<Record<string, string>>): void {
@@ -519,26 +510,27 @@ function pairs(list: readonly string[]): [string, string][] {
   return pairs;
 }
 
-/**
- * Reads a message's entry. The JSON is checked although we wrote it: anybody who can write to Redis can write an
- * entry, and broken JSON would cut every client of the room off, again at every recovery.
- */
-function toEntry(
-  id: string,
-  { room = "", message = "" }: Readonly<Record<string, string>>,
-): Entry {
-  JSON.parse(message);
-  return { id, room, json: message };
+function isEpoch(list: RawEntry[1], epoch: string): boolean {
+  return list?.[0] === "epoch" && list[1] === epoch;
 }
 
-/** As {@linkcode toEntry}; undefined where it is no message, or a broken one. */
-function readEntry(
-  id: string,
-  fields: Readonly<Record<string, string>>,
-): Entry | undefined {
+/** The messages of an entry: of a run, or a lone one as other programs may write it; undefined where it is neither. */
+function messagesOf(id: string, list: RawEntry[1]): Entry[] | undefined {
+  if (list?.[0] === "run") return readRun(id, list).entries;
+  if (list?.[0] !== "room") return undefined;
+  const { room = "", message = "" } = Object.fromEntries(pairs(list));
+  return [{ id, room, json: message }];
+}
+
+/**
+ * Whether it is JSON, although we wrote it: anybody who can write to Redis can write an entry, and broken JSON would
+ * cut every client of the room off, again at every recovery.
+ */
+function isJson(text: string): boolean {
   try {
-    return fields.room === undefined ? undefined : toEntry(id, fields);
+    JSON.parse(text);
+    return true;
   } catch {
-    return undefined;
+    return false;
   }
 }

@@ -65,101 +65,186 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * epoch is an entry of the log, in order with the rest. The epoch's key says its name and where that entry is.
  */
 export const BEGIN = `${NOW}
-local LOG = KEYS[1]
 local function begin(candidate)
-  local id = redis.call('XADD', LOG, '*', 'epoch', candidate)
+  local id = redis.call('XADD', KEYS[1], '*', 'epoch', candidate)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
 end
 `;
 
 /**
- * Writes a message into the log and its room's history: both or none. `write(room, history, message)` answers its id,
- * or `!` and why not. Needs `LENGTH`, `SIZE` and `SECONDS` (entries of the log; entries and seconds of a history).
+ * The only way into the log, for scripts to begin with. All messages of a script are one entry of the log, a run: one
+ * `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message still has an id of its
+ * own. The script counts its messages, in the order in which they shall stand, from 0; that is a message's place, and
+ * its id is `<ms>-<base + place>`. Places that stay empty do no harm.
+ *
+ *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
+ *     history:  id of its last message   run <messages so far> lines <lines>
+ *
+ * A line is `<place> <JSON>`, in order of places; JSON has no line breaks of its own. An entry's id is that of the line
+ * with the highest place, which tells the base. "Messages so far" counts those of the stream since it began or was
+ * cleared: streams count entries, but what is kept and shown is a number of messages.
+ *
+ * A script that embeds this declares the log and the epoch as its first two keys, and histories anywhere after. It has
+ * `now`, and calls, in this order:
+ *
+ * - `open(candidate epoch)`, once: settles the ids.
+ * - `put(room, history's key, number of lines, place of the last, lines)`: adds lines to the run, after those that
+ *   were put for the room before. Nothing is written yet.
+ * - `commit(messages of the log, messages of a history, seconds of a history)`, once: writes. A room whose history
+ *   cannot be written is left out of the log.
+ * - `failed(room)`: why what was put for the room is not in the log, or nil.
+ * - `id(place)`: a message's id, any time after `open`.
+ *
+ * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
+ * block each time, which made an append three times as dear.
  */
-export const WRITE = `
-local pcall, kept = redis.pcall, {}
-local function write(room, history, message)
-  local id = pcall('XADD', LOG, 'MAXLEN', '~', LENGTH, '*', 'room', room, 'message', message)
-  if type(id) == 'table' then return '!' .. id.err end
-  local added = pcall('XADD', history, 'MAXLEN', '~', SIZE, id, 'message', message)
+export const RUN = `${BEGIN}
+local ms, prefix, base, total, oldest
+local runs = {}
+local function upTo(entry)
+  return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
+end
+local function trim(key, messages, total)
+  repeat
+    local over = 0
+    for i, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', 16)) do
+      if total - upTo(entry) < messages then break end
+      over = i
+    end
+    if over > 0 then redis.call('XTRIM', key, 'MAXLEN', redis.call('XLEN', key) - over) end
+  until over < 16
+end
+local function id(place)
+  return prefix .. (base + place)
+end
+local function open(candidate)
+  if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(candidate) end
+  local info, log = redis.call('XINFO', 'STREAM', KEYS[1]), {}
+  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
+  local lastMs, lastSeq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
+  ms, base = now, 0
+  if tonumber(lastMs) >= now then ms, base = tonumber(lastMs), lastSeq + 1 end
+  prefix = string.format('%.0f-', ms)
+  total, oldest = log['entries-added'], log['first-entry']
+end
+local function put(room, history, count, place, lines)
+  local run = runs[room]
+  if not run then
+    run = {room = room, history = history, count = 0, lines = {}}
+    runs[room], runs[#runs + 1] = run, run
+  end
+  run.count, run.last = run.count + count, place
+  run.lines[#run.lines + 1] = lines
+end
+local function keep(run, messages, seconds)
+  local key, last = run.history, id(run.last)
+  local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if newest.err then return newest.err end
+  local total = upTo(newest[1]) + run.count
+  local added = redis.pcall('XADD', key, 'MAXLEN', '~', messages, last, 'run', total .. '', 'lines', run.lines)
   if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
-    redis.call('DEL', history)
-    added = pcall('XADD', history, id, 'message', message)
+    redis.call('DEL', key)
+    total = run.count
+    added = redis.pcall('XADD', key, last, 'run', total, 'lines', run.lines)
   end
+  if type(added) == 'table' then return added.err end
+  if run.count > 1 then
+    local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+    if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total) end
+  end
+  redis.call('EXPIRE', key, seconds)
+end
+local function commit(length, messages, seconds)
+  local fields, count, last = {}, 0, 0
+  for _, run in ipairs(runs) do
+    run.lines = table.concat(run.lines, '\\n')
+    run.err = keep(run, messages, seconds)
+    if not run.err then
+      fields[#fields + 1], fields[#fields + 2] = run.room, run.lines
+      count, last = count + run.count, math.max(last, run.last)
+    end
+  end
+  if count == 0 then return end
+  local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
   if type(added) == 'table' then
-    redis.call('XDEL', LOG, id)
-    return '!' .. added.err
+    for _, run in ipairs(runs) do
+      if not run.err then redis.call('XDEL', run.history, id(run.last)) end
+      run.err = run.err or added.err
+    end
+  elseif count > 1 then
+    redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
+    if total + count - upTo(oldest) > length * 1.125 then trim(KEYS[1], length + 0, total + count) end
   end
-  if not kept[history] then
-    kept[history] = true
-    redis.call('EXPIRE', history, SECONDS)
-  end
-  return id
+end
+local function failed(room)
+  return runs[room].err
 end
 `;
 
 /**
- * The only writer. Takes any number of publishes, each for any number of rooms, and answers `{now, item, …}` with an
- * item for each room of each publish: `id` (appended), `=id` (known by its key), `~` (key known with another
- * message), `!error` (not in the log). A publish without rooms is a probe: an entry that readers recognise and nobody
- * receives.
+ * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
+ * message with a key. Answers `{now, ms, base, outcome, …}`, where `ms` and `base` are those of the ids, with an outcome
+ * for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
+ * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
  *
- * KEYS: log, epoch, the histories of all rooms, the keys of all publishes that have one.
- * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; entries of the log; entries and seconds of a
- * history; seconds of a key; number of rooms; their names; then for each publish: fingerprint ('' without a key),
- * message, number of rooms, and the rooms' places in the list.
+ * KEYS: log, epoch, the histories of all rooms, the keys of all publishes that have one, each only once.
+ * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
+ * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
+ * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
+ * line's place; the lines, or for a single one the JSON alone, or '' for that of the piece before.
  *
  * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
- * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
- * block each time, which made an append three times as dear.
  */
-export const APPEND = script(`${BEGIN}
+export const APPEND = script(`${RUN}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
-local LENGTH, SIZE, SECONDS = ARGV[3], ARGV[4], ARGV[5]
-local rooms = tonumber(ARGV[7])
-if redis.call('EXISTS', LOG, KEYS[2]) < 2 then begin(ARGV[1]) end
-local answer, n = {now}, 1
-${WRITE}
-local function append(room, message)
-  return write(ARGV[7 + room], KEYS[2 + room], message)
-end
-local function once(key, fingerprint, message, first, count)
-  local known, value = {}, pcall('GET', key)
+open(ARGV[1])
+local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base}, {}, {}, {}
+local function recall(key, fingerprint)
+  local ids, value = {}, redis.pcall('GET', key)
   if type(value) == 'string' then
-    for word in string.gmatch(value, '%S+') do known[#known + 1] = word end
+    for word in string.gmatch(value, '%S+') do ids[#ids + 1] = word end
   end
-  if known[1] and known[1] ~= fingerprint then
-    for r = 1, count do answer[n + r] = '~' end
-    return
-  end
-  local remember = {fingerprint}
-  for r = 1, count do
-    local id = known[r + 1]
-    if id and id ~= '-' then
-      answer[n + r] = '=' .. id
-    else
-      id = append(tonumber(ARGV[first + r]), message)
-      answer[n + r] = id
-      if string.sub(id, 1, 1) == '!' then id = '-' end
-    end
-    remember[r + 1] = id
-  end
-  remember = table.concat(remember, ' ')
-  if known[1] then pcall('SET', key, remember, 'KEEPTTL')
-  else pcall('SET', key, remember, 'EX', ARGV[6]) end
+  local known = ids[1]
+  ids[1] = fingerprint
+  return {key = key, ids = ids, known = known, reused = known and known ~= fingerprint, next = 1}
 end
-local key, a, last = 3 + rooms, 8 + rooms, #ARGV
-while a <= last do
-  local fingerprint, message, count = ARGV[a], ARGV[a + 1], tonumber(ARGV[a + 2])
-  if count == 0 then
-    redis.call('XADD', LOG, 'MAXLEN', '~', LENGTH, '*', 'probe', message)
-  elseif fingerprint ~= '' then
-    once(KEYS[key], fingerprint, message, a + 2, count)
-    key = key + 1
-  else
-    for r = 1, count do answer[n + r] = append(tonumber(ARGV[a + 2 + r]), message) end
+local function once(publish, slot)
+  publish.next = publish.next + 1
+  local known = publish.ids[publish.next]
+  if publish.reused then answer[slot] = '~'
+  elseif known and known ~= '-' then answer[slot] = '=' .. known
+  else return true end
+end
+local json
+for a = 8 + rooms, #ARGV, 5 do
+  local mark, room, count, place = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  if ARGV[a + 4] ~= '' then json = ARGV[a + 4] end
+  local slot = #answer + 1
+  answer[slot] = ''
+  if mark ~= '' and mark ~= '+' then
+    publishes[#publishes + 1] = recall(KEYS[3 + rooms + #publishes], mark)
   end
-  n, a = n + count, a + 3 + count
+  local publish = mark ~= '' and publishes[#publishes] or nil
+  if room == 0 then probes[#probes + 1] = json
+  elseif not publish or once(publish, slot) then
+    put(ARGV[7 + room], KEYS[2 + room], count, place, count == 1 and place .. ' ' .. json or json)
+    waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
+  end
+end
+commit(ARGV[3], ARGV[4], ARGV[5])
+for _, piece in ipairs(waiting) do
+  local slot, room, publish, word, place = unpack(piece, 1, 5)
+  local err = failed(room)
+  if err then answer[slot] = '!' .. err end
+  if publish then publish.ids[word], publish.changed = err and '-' or id(place), true end
+end
+for _, publish in ipairs(publishes) do
+  local value = table.concat(publish.ids, ' ')
+  if publish.changed and publish.known then redis.pcall('SET', publish.key, value, 'KEEPTTL')
+  elseif publish.changed then redis.pcall('SET', publish.key, value, 'EX', ARGV[6]) end
+end
+for _, nonce in ipairs(probes) do
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'probe', nonce)
 end
 return answer
 `);
@@ -208,17 +293,17 @@ return {now, epoch, id, last, cut}
 `);
 
 /**
- * Reads a part of a room's history and what is needed to tell whether it is whole.
+ * Reads a part of a room's history and what is needed to tell whether it is whole: runs, see {@linkcode RUN}. The first
+ * and the last of them may hold messages beyond what was asked for.
  *
- * A history keeps one entry more than is shown: the oldest tells where trimming has cut.
+ * A history keeps at least one message more than is shown: the newest hidden one tells where trimming has cut.
  *
- * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many; entries of a
- * history; ms of a history; how many bytes may come before the last entry.
- * Answers `{now, epoch, id of the epoch's entry, last id of the log, entries, the history's length, entries added to
- * it since it was last cleared, its oldest id, the id up to which it was cleared, bytes of the
- * entries}`.
+ * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many messages at least;
+ * messages of a history; ms of a history; how many bytes may come before the last run.
+ * Answers `{now, epoch, id of the epoch's entry, last id of the log, runs, messages so far, its oldest run, the id up
+ * to which it was cleared, bytes of the runs}`.
  */
-export const HISTORY = script(`${BEGIN}
+export const HISTORY = script(`${RUN}
 local value = redis.call('GET', KEYS[2]) or '@0-0'
 local epoch, began = string.match(value, '^(.-)@(.*)$')
 local function look(key)
@@ -229,31 +314,41 @@ local function look(key)
   return stream
 end
 local log, history = look(KEYS[1]), look(KEYS[3])
-if (history['length'] or 0) > tonumber(ARGV[4]) then
-  redis.call('XTRIM', KEYS[3], 'MAXLEN', ARGV[4])
-  history = look(KEYS[3])
+local total, head = upTo(history['last-entry']), history['first-entry']
+if head and total - upTo(head) >= tonumber(ARGV[4]) then
+  trim(KEYS[3], tonumber(ARGV[4]), total)
+  head = look(KEYS[3])['first-entry']
 end
+local from, limit, bytesMax = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
-local from, entries, bytes = ARGV[2], {}, 0
+local entries, bytes = {}, 0
+local function take(entry)
+  entries[#entries + 1] = entry
+  bytes = bytes + #(entry[2][4] or '')
+end
 local command, first, last = 'XRANGE', nil, '+'
 if ARGV[1] == 'desc' then
-  command, last = 'XREVRANGE', oldest
-  first = from == '' and '+' or from == '0-0' and from or '(' .. from
+  command, last, first = 'XREVRANGE', oldest, '+'
+  if from ~= '' then
+    -- The run that ends at the id or after it may begin before it.
+    local around = redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', 1)[1]
+    if around then take(around) end
+    first = from == '0-0' and from or '(' .. from
+  end
 elseif from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then first = oldest
 else first = '(' .. from end
-while #entries < tonumber(ARGV[3]) and bytes < tonumber(ARGV[6]) do
-  local some = redis.call(command, KEYS[3], first, last, 'COUNT', math.min(128, ARGV[3] - #entries))
+local start, enough = #entries + 1, false
+repeat
+  local some = redis.call(command, KEYS[3], first, last, 'COUNT', 64)
   for _, entry in ipairs(some) do
-    entries[#entries + 1] = entry
-    bytes = bytes + #(entry[2][2] or '')
+    take(entry)
     first = '(' .. entry[1]
-    if bytes >= tonumber(ARGV[6]) then break end
+    enough = bytes >= bytesMax or math.abs(upTo(entry) - upTo(entries[start])) >= limit
+    if enough then break end
   end
-  if #some < 128 then break end
-end
-return {now, epoch, began, log['last-generated-id'] or '0-0', entries, history['length'] or 0,
-  history['entries-added'] or 0, history['first-entry'] and history['first-entry'][1] or '0-0',
-  history['max-deleted-entry-id'] or '0-0', bytes}
+until #some < 64 or enough
+return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
+  {head or nil}, history['max-deleted-entry-id'] or '0-0', bytes}
 `);
 
 /**

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { createClient } from "redis";
 import { BridgeCommands } from "../../lib/bridge_commands.ts";
-import { keysOf } from "../../lib/log_redis.ts";
+import { keysOf } from "../../lib/keys.ts";
 import type { RedisClient } from "../../lib/redis.ts";
+import { readRun } from "../../lib/runs.ts";
 import type { Item, Place } from "../../lib/slice.ts";
 import { ModelRedis } from "../support/bridge_model.ts";
 import { Redis } from "../support/redis.ts";
@@ -65,8 +66,12 @@ class Fixture {
       string,
       string[],
     ][];
-    return entries.flatMap(([, [kind = "", , , message = ""]]) =>
-      kind === "ingress" ? ["gap"] : kind === "room" ? [message] : []
+    return entries.flatMap(([id, fields]) =>
+      fields[0] === "ingress"
+        ? ["gap"]
+        : fields[0] === "run"
+        ? readRun(id, fields).entries.map(({ json }) => json)
+        : []
     );
   }
 

@@ -1,0 +1,316 @@
+// deno-lint-ignore-file no-console -- a table on stdout is what a benchmark is for
+/**
+ * What a publish costs, from HTTP to one subscriber:
+ *
+ * - single posts on 64 connections, by second of the server's CPU, Roomcast beside the stock peer
+ *   (`bench/peers/streams.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
+ * - batches of 100 on 8 connections, messages a second;
+ * - how much longer a batch of 1,000 takes than one of 10: medians of requests sent in turn, with a pause before each,
+ *   so that none pays for the delivery of the one before.
+ *
+ * The subscriber has to get everything, Roomcast's in order of ids.
+ *
+ *     deno run -A bench/ingest.ts
+ *
+ * Needs redis-server (or valkey-server) and node on PATH; starts its own.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { connect, type Socket } from "node:net";
+import { io } from "socket.io-client";
+import { compareIds } from "../lib/position.ts";
+import { freePort } from "../tests/support/net.ts";
+import { TestNode } from "../tests/support/node.ts";
+import { Redis } from "../tests/support/redis.ts";
+import { until } from "../tests/support/wait.ts";
+
+const WARM_UP_MS = 3000;
+const LOAD_MS = 8000;
+const RATIO_ROUNDS = 200;
+const RATIO_PAUSE_MS = 15;
+
+/** A server under test. */
+interface Peer extends AsyncDisposable {
+  readonly port: number;
+  cpuSeconds(): Promise<number>;
+}
+
+/** What came of a load. */
+interface Load {
+  readonly requests: number;
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+}
+
+/** A keep-alive connection that sends bytes and waits for the answer. */
+class Asker {
+  readonly #socket: Socket;
+  #text = "";
+  #answered = () => {};
+  #failed = (_error: Error) => {};
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk) => this.#take(chunk.toString("latin1")));
+    socket.on("error", (error) => this.#failed(error));
+    socket.on("close", () => this.#failed(new Error("it was closed")));
+  }
+
+  static async connect(port: number): Promise<Asker> {
+    const socket = connect(port, "127.0.0.1");
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", resolve);
+      socket.once("error", reject);
+    });
+    return new Asker(socket);
+  }
+
+  /** Resolves when the answer is there; rejects unless it is 200. */
+  ask(request: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#answered = resolve;
+      this.#failed = reject;
+      this.#socket.write(request);
+    });
+  }
+
+  close(): void {
+    this.#socket.destroy();
+  }
+
+  #take(text: string): void {
+    this.#text += text;
+    const head = this.#text.indexOf("\r\n\r\n") + 4;
+    if (head < 4) return;
+    const length = /content-length: (\d+)/i.exec(this.#text.slice(0, head));
+    if (this.#text.length < head + Number(length?.[1])) return;
+    const ok = this.#text.startsWith("HTTP/1.1 200");
+    const answer = this.#text;
+    this.#text = "";
+    if (ok) this.#answered();
+    else this.#failed(new Error(answer));
+  }
+}
+
+/** One client of a server, which counts what it gets. */
+class Counter {
+  readonly #socket;
+  count = 0;
+  #last = "0-0";
+  inOrder = true;
+
+  constructor(port: number) {
+    this.#socket = io(`http://127.0.0.1:${port}`, {
+      transports: ["websocket"],
+      forceNew: true,
+    });
+    this.#socket.on("msgReceived", (...args) => {
+      this.count++;
+      const id = String(args[2] ?? "");
+      if (id === "") return;
+      this.inOrder &&= compareIds(id, this.#last) > 0;
+      this.#last = id;
+    });
+  }
+
+  get connected(): boolean {
+    return this.#socket.connected;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.disconnect();
+  }
+}
+
+function wait(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function post(path: string, body: unknown): Buffer {
+  const json = JSON.stringify(body);
+  return Buffer.from(
+    `POST ${path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+  );
+}
+
+function batch(size: number): Buffer {
+  return post("/publish/batch", {
+    messages: Array.from({ length: size }, (_, number) => ({
+      room: "chat",
+      message: { text: "hello there, this is", number },
+    })),
+  });
+}
+
+const SINGLE = post("/publish", {
+  room: "chat",
+  message: { text: "hello there, this is", number: 1 },
+});
+
+/** Starts the stock peer, as people do: with `node`. */
+async function startStock(redisUrl: string): Promise<Peer> {
+  const port = await freePort();
+  const process = new Deno.Command("node", {
+    args: [new URL("peers/streams.mjs", import.meta.url).pathname],
+    env: { PORT: String(port), REDIS_URL: redisUrl, NODE_ENV: "production" },
+    stdout: "null",
+  }).spawn();
+  await until(
+    "the peer listens",
+    () =>
+      Asker.connect(port).then((asker) => {
+        asker.close();
+        return true;
+      }, () => false),
+  );
+  return {
+    port,
+    cpuSeconds: async () => {
+      const stat = await Deno.readTextFile(`/proc/${process.pid}/stat`);
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+      // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+      return (Number(fields[11]) + Number(fields[12])) / 100;
+    },
+    [Symbol.asyncDispose]: async () => {
+      process.kill("SIGKILL");
+      await process.status;
+    },
+  };
+}
+
+/** Sends a request again and again on each of some connections; the first seconds do not count. */
+async function load(
+  peer: Peer,
+  connections: number,
+  request: Buffer,
+): Promise<Load & { all: number }> {
+  const askers = await Promise.all(
+    Array.from({ length: connections }, () => Asker.connect(peer.port)),
+  );
+  let all = 0, going = true;
+  const lanes = askers.map(async (asker) => {
+    while (going) {
+      await asker.ask(request);
+      all++;
+    }
+    asker.close();
+  });
+  await wait(WARM_UP_MS);
+  const cpu = await peer.cpuSeconds(), start = performance.now(), before = all;
+  await wait(LOAD_MS);
+  const requests = all - before;
+  const seconds = (performance.now() - start) / 1000;
+  const cpuSeconds = await peer.cpuSeconds() - cpu;
+  going = false;
+  await Promise.all(lanes);
+  return { requests, seconds, cpuSeconds, all };
+}
+
+/** Runs a load with one subscriber, and insists that it gets everything. */
+async function loadWithSubscriber(
+  peer: Peer,
+  connections: number,
+  request: Buffer,
+  messages: number,
+): Promise<Load> {
+  using counter = new Counter(peer.port);
+  await until("the subscriber is there", () => counter.connected);
+  await wait(300);
+  const result = await load(peer, connections, request);
+  await until(
+    "the subscriber has everything",
+    () => counter.count >= result.all * messages,
+    60_000,
+  );
+  if (counter.count !== result.all * messages || !counter.inOrder) {
+    throw new Error("Cannot measure: the subscriber got something else");
+  }
+  return result;
+}
+
+/** Median ms of a batch of 10 and of one of 1,000. */
+async function measureBatches(peer: Peer): Promise<[number, number]> {
+  using counter = new Counter(peer.port);
+  await until("the subscriber is there", () => counter.connected);
+  const asker = await Asker.connect(peer.port);
+  const requests = [batch(10), batch(1000)] as const;
+  const times: [number[], number[]] = [[], []];
+  for (let round = -RATIO_ROUNDS / 4; round < RATIO_ROUNDS; round++) {
+    for (const [index, request] of requests.entries()) {
+      await wait(RATIO_PAUSE_MS);
+      const start = performance.now();
+      await asker.ask(request);
+      if (round >= 0) times[index]?.push(performance.now() - start);
+    }
+  }
+  asker.close();
+  return [median(times[0]), median(times[1])];
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
+}
+
+function format(value: number, digits = 0): string {
+  return value.toLocaleString("en", {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}
+
+async function ours(redis: Redis): Promise<TestNode> {
+  return await TestNode.start({ REDIS_URL: redis.url, LOG_LEVEL: "info" });
+}
+
+console.log("| what | | |");
+console.log("|---|---:|---|");
+const single: number[] = [];
+for (const name of ["ours", "stock"] as const) {
+  await using redis = await Redis.start();
+  await using peer = name === "ours"
+    ? await ours(redis)
+    : await startStock(redis.url);
+  const { requests, seconds, cpuSeconds } = await loadWithSubscriber(
+    peer,
+    64,
+    SINGLE,
+    1,
+  );
+  single.push(requests / cpuSeconds);
+  console.log(
+    `| single posts, ${name} | ${
+      format(requests / cpuSeconds)
+    } | a second of CPU (${format(requests / seconds)} a second) |`,
+  );
+}
+console.log(
+  `| ours ÷ stock | ${format((single[0] ?? 0) / (single[1] ?? 0), 2)} | |`,
+);
+{
+  await using redis = await Redis.start();
+  await using peer = await ours(redis);
+  const { requests, seconds } = await loadWithSubscriber(
+    peer,
+    8,
+    batch(100),
+    100,
+  );
+  console.log(
+    `| batches of 100 | ${
+      format(requests * 100 / seconds)
+    } | messages a second |`,
+  );
+}
+{
+  await using redis = await Redis.start();
+  await using peer = await ours(redis);
+  const [ten, thousand] = await measureBatches(peer);
+  console.log(
+    `| batch of 1,000 ÷ batch of 10 | ${format(thousand / ten, 2)} | ${
+      format(thousand, 2)
+    } ms, ${format(ten, 2)} ms |`,
+  );
+}

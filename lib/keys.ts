@@ -1,0 +1,36 @@
+/**
+ * What things are called in Redis.
+ *
+ * @module
+ */
+
+/** The names of our Redis keys. */
+export interface Keys {
+  readonly log: string;
+  readonly epoch: string;
+  history(room: string): string;
+  idempotency(key: string): string;
+  session(digest: string): string;
+  /** The gaps of Redis channels. */
+  readonly gaps: string;
+  /** How far the bridge is, who may listen, and who is in step. */
+  readonly bridge: string;
+  readonly bridgeSeats: string;
+  readonly bridgeInStep: string;
+}
+
+/** The names of our keys: all with the prefix, all on one slot of a cluster. */
+export function keysOf(prefix: string): Keys {
+  const base = `${prefix}:{${prefix}}:`;
+  return {
+    log: `${base}log`,
+    epoch: `${base}epoch`,
+    history: (room) => `${base}history:${room}`,
+    idempotency: (key) => `${base}key:${key}`,
+    session: (digest) => `${base}session:${digest}`,
+    gaps: `${base}gaps`,
+    bridge: `${base}bridge`,
+    bridgeSeats: `${base}bridge:seats`,
+    bridgeInStep: `${base}bridge:in-step`,
+  };
+}
