@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createClient } from "redis";
-import { compileGlob } from "../../lib/bridge.ts";
+import { compileGlob } from "../../lib/glob.ts";
 import { Redis } from "../support/redis.ts";
 
 const CHANNELS = [

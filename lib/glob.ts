@@ -1,0 +1,73 @@
+/**
+ * Patterns of names, as Redis has them.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+
+/** Whether a name of a list of names and patterns is a pattern. */
+export function isPattern(name: string): boolean {
+  return /[*?[\]\\]/.test(name);
+}
+
+/** What one byte of a channel's name may be; undefined: any bytes, or none. */
+type Token = ((byte: number) => boolean) | undefined;
+
+/**
+ * Matches as `PSUBSCRIBE` does, byte for byte, its oddities included: `?` is one byte, `[c-a]` is `[a-c]`, the end of
+ * a set may be missing. A difference would lose messages: a channel belongs to the first pattern that matches it here,
+ * and Redis names the pattern that matched there. Time is bounded by the lengths' product, whatever the pattern.
+ */
+export function compileGlob(glob: string): (channel: string) => boolean {
+  const tokens = parseGlob(Buffer.from(glob));
+  return (channel) => matchGlob(tokens, Buffer.from(channel));
+}
+
+function parseGlob(glob: Uint8Array): Token[] {
+  const tokens: Token[] = [];
+  const byteAt = (index: number): number => glob[index] ?? 0;
+  const is = (index: number, char: string): boolean =>
+    glob[index] === char.charCodeAt(0);
+  for (let i = 0; i < glob.length; i++) {
+    if (is(i, "*")) tokens.push(undefined);
+    else if (is(i, "?")) tokens.push(() => true);
+    else if (is(i, "[")) {
+      const not = is(i + 1, "^");
+      const set = new Set<number>();
+      for (i += not ? 2 : 1; i < glob.length && !is(i, "]"); i++) {
+        let last = i;
+        if (is(i, "\\") && i + 1 < glob.length) last = ++i;
+        else if (is(i + 1, "-") && i + 2 < glob.length) last = i + 2;
+        const ends = [byteAt(i), byteAt(last)];
+        for (let byte = Math.min(...ends); byte <= Math.max(...ends); byte++) {
+          set.add(byte);
+        }
+        i = last;
+      }
+      tokens.push((byte) => set.has(byte) !== not);
+    } else {
+      if (is(i, "\\") && i + 1 < glob.length) i++;
+      const only = byteAt(i);
+      tokens.push((byte) => byte === only);
+    }
+  }
+  return tokens;
+}
+
+function matchGlob(tokens: readonly Token[], bytes: Uint8Array): boolean {
+  let token = 0, star = -1, starAt = 0;
+  for (let i = 0; i < bytes.length;) {
+    if (token < tokens.length && tokens[token] === undefined) {
+      star = token++;
+      starAt = i;
+    } else if (tokens[token]?.(bytes[i] ?? 0)) {
+      token++;
+      i++;
+    } else if (star >= 0) {
+      // The last star takes one byte more; those before it never need to.
+      token = star + 1;
+      i = ++starAt;
+    } else return false;
+  }
+  return tokens.slice(token).every((rest) => rest === undefined);
+}
