@@ -200,8 +200,7 @@ export class FanOut {
 
   #write(outlet: Outlet, frame: Frame): void {
     try {
-      outlet.write(frame);
-      if (!outlet.idle) this.#bound(outlet);
+      if (outlet.write(frame)) this.#bound(outlet);
     } catch (error) {
       this.#failed(error);
     }

@@ -56,16 +56,16 @@ export class JoiningTransport extends transports.websocket {
 
   /**
    * Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.writable} and Engine.IO has
-   * nothing queued, or they would overtake it.
+   * nothing queued, or they would overtake it. Answers whether they wait now.
    */
-  write(frames: Buffer): void {
-    if (this.#websocket.readyState !== OPEN) return;
+  write(frames: Buffer): boolean {
+    if (this.#websocket.readyState !== OPEN) return false;
     this.#connection.write(frames);
     // What the kernel took at once is done; otherwise what comes next waits, and is joined.
-    if (this.#connection.writableLength > 0) {
-      this.writable = false;
-      this.#whenDrained();
-    }
+    if (this.#connection.writableLength === 0) return false;
+    this.writable = false;
+    this.#whenDrained();
+    return true;
   }
 
   /** Sends all packets in one write; replays in as many as they have pieces. */
