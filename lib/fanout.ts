@@ -11,7 +11,7 @@ import { Outlet } from "./outlet.ts";
 
 /** What fan-out is made of. */
 export interface FanOutOptions {
-  /** Bytes that may wait for one client; beyond, its connection is closed. */
+  /** Bytes that may wait for one client; when more comes for one that has more waiting, its connection is closed. */
   readonly clientBufferBytesMax: number;
   /** Whether only a room's newest message waits for a client that is busy. */
   readonly latestOnly: (room: string) => boolean;
@@ -126,7 +126,7 @@ export class FanOut {
 
   /** Cuts a socket off if more waits for it than may: to be asked after anything has been sent to it by other ways. */
   bound(socket: Socket): void {
-    this.#bound(this.#outlet(socket));
+    this.#safely(() => void this.#mayWait(this.#outlet(socket)));
   }
 
   /** Whether this is a socket that was cut off because it did not read. */
@@ -188,35 +188,39 @@ export class FanOut {
     if (!batch.latestOnly || outlet.idle) {
       return this.#write(outlet, batch.frame);
     }
+    if (!this.#mayWait(outlet)) return;
     let skipped = 0;
-    for (const entry of batch.entries) {
-      if (this.#rooms.get(entry.room)?.latestOnly) {
-        this.#safely(() => skipped += outlet.writeLatest(entry));
-      } else this.#write(outlet, messageFrame(entry));
-    }
-    this.#bound(outlet);
+    this.#safely(() => {
+      for (const entry of batch.entries) {
+        if (this.#rooms.get(entry.room)?.latestOnly) {
+          skipped += outlet.writeLatest(entry);
+        } else outlet.write(messageFrame(entry));
+      }
+    });
     if (skipped > 0) this.#options.observe({ kind: "skipped", count: skipped });
   }
 
   #write(outlet: Outlet, frame: Frame): void {
     try {
-      if (outlet.write(frame)) this.#bound(outlet);
+      if (outlet.idle || this.#mayWait(outlet)) outlet.write(frame);
     } catch (error) {
       this.#failed(error);
     }
   }
 
-  #bound(outlet: Outlet): void {
-    this.#safely(() => {
-      const { waitingBytes } = outlet;
-      if (
-        waitingBytes <= this.#options.clientBufferBytesMax ||
-        this.#cut.has(outlet)
-      ) return;
+  /**
+   * Whether more may wait for a client; cuts it off where too much waits already. Asked before and not after, so that
+   * one read of the log, however large, cuts nobody off who was level: all share its bytes.
+   */
+  #mayWait(outlet: Outlet): boolean {
+    const { waitingBytes } = outlet;
+    if (waitingBytes <= this.#options.clientBufferBytesMax) return true;
+    if (!this.#cut.has(outlet)) {
       this.#cut.add(outlet);
       this.#options.observe({ kind: "client_cut", waitingBytes });
       outlet.cut();
-    });
+    }
+    return false;
   }
 
   #safely(work: () => void): void {

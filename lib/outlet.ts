@@ -46,17 +46,16 @@ export class Outlet {
     return transport.writable && writeBuffer.length === 0;
   }
 
-  /** Writes a frame, behind whatever waits. Answers whether anything waits now. */
-  write(frame: Frame): boolean {
+  /** Writes a frame, behind whatever waits. */
+  write(frame: Frame): void {
     const { transport, writeBuffer, _readyState } = this.#connection;
-    if (_readyState !== "open") return false;
+    if (_readyState !== "open") return;
     if (!(transport instanceof JoiningTransport)) {
       writeBuffer.push(...frame.packets);
     } else if (transport.writable && writeBuffer.length === 0) {
       return transport.write(frame.bytes);
     } else writeBuffer.push(frame.joined);
     this.#connection.flush();
-    return !this.idle;
   }
 
   /** Writes a message in the place of an older one of its room that still waits. Answers how many it replaced. */

@@ -56,16 +56,15 @@ export class JoiningTransport extends transports.websocket {
 
   /**
    * Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.writable} and Engine.IO has
-   * nothing queued, or they would overtake it. Answers whether they wait now.
+   * nothing queued, or they would overtake it.
    */
-  write(frames: Buffer): boolean {
-    if (this.#websocket.readyState !== OPEN) return false;
+  write(frames: Buffer): void {
+    if (this.#websocket.readyState !== OPEN) return;
     this.#connection.write(frames);
     // What the kernel took at once is done; otherwise what comes next waits, and is joined.
-    if (this.#connection.writableLength === 0) return false;
+    if (this.#connection.writableLength === 0) return;
     this.writable = false;
     this.#whenDrained();
-    return true;
   }
 
   /** Sends all packets in one write; replays in as many as they have pieces. */

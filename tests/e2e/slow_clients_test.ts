@@ -95,6 +95,56 @@ Deno.test("a polling client that does not poll is cut off at the bound; one that
   assert.equal(status, 400);
 });
 
+Deno.test("one large batch cuts nobody off who reads, but who does not, at the next message", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      CLIENT_BUFFER_BYTES_MAX: "65536",
+    });
+    await using stack = new AsyncDisposableStack();
+    const [quick, slow] = await connectLight(node, 2, ["chat"], stack);
+    assert.ok(quick !== undefined && slow !== undefined);
+    slow.pause();
+    const message = { room: "chat", message: LARGE };
+    const messages = Array.from({ length: 240 }, () => message);
+    await node.post("/publish/batch", { messages });
+    await until("the quick one has all", () => quick.received === 240);
+    assert.equal(await node.metric(CUT), 0);
+    await node.publish("more");
+    await until(
+      "the slow one is cut off",
+      async () => await node.metric(CUT) === 1,
+    );
+    slow.resume();
+    await until(
+      "both are level",
+      () => [quick, slow].every(({ received }) => received === 241),
+    );
+    assert.deepEqual([quick.joined, slow.joined], [1, 2]);
+    assert.deepEqual([quick.disordered, slow.disordered], [0, 0]);
+  }
+});
+
+Deno.test("who comes back to be given much more than the bound is not cut off for it", async () => {
+  await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
+  await using stack = new AsyncDisposableStack();
+  const [client] = await connectLight(node, 1, ["chat"], stack);
+  assert.ok(client !== undefined);
+  await node.publish("first");
+  await until("it has it", () => client.received === 1);
+  client.cut();
+  for (let i = 0; i < 250; i++) await node.publish(LARGE);
+  client.pausing = true;
+  client.connect(node.port);
+  await until("it is back", () => client.recovered);
+  for (let i = 0; i < 5; i++) await node.publish("live");
+  assert.equal(await node.metric(CUT), 0);
+  client.resume();
+  await until("it is level", () => client.received === 256);
+  assert.deepEqual([client.joined, client.disordered], [2, 0]);
+});
+
 Deno.test("a client that asks for much and reads nothing is cut off as well", async () => {
   await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
   for (let i = 0; i < 30; i++) await node.publish(LARGE, "past");

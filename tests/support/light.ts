@@ -19,6 +19,8 @@ export class LightClient {
   joined = 0;
   /** Reasons of `gap` events got. */
   readonly gaps: string[] = [];
+  /** Whether it stops reading as soon as it is connected. */
+  pausing = false;
   readonly #rooms: readonly string[];
   #socket: Socket | undefined;
   #rest: Buffer = Buffer.alloc(0);
@@ -116,6 +118,7 @@ export class LightClient {
       const { pid } = JSON.parse(text.slice(2));
       this.recovered = pid === this.pid;
       this.pid = pid;
+      if (this.pausing) this.pause();
     } else if (text.startsWith("42[")) this.#event(text);
   }
 
