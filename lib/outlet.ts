@@ -28,6 +28,8 @@ type QueuedPacket = Partial<SharedPacket> | ReplayPacket;
  */
 export class Outlet {
   readonly #connection: Connection;
+  /** The transport, once it is a WebSocket: it stays one. At hand, for this is looked at in every delivery. */
+  #direct: JoiningTransport | undefined;
   /** How many rooms' members it is among. */
   rooms = 0;
   /** The queue as it was last counted: that list, so many of its packets, their bytes. */
@@ -42,19 +44,20 @@ export class Outlet {
 
   /** Whether what is written now would go to the connection at once. */
   get idle(): boolean {
+    const direct = this.#websocket();
+    if (direct !== undefined) return direct.idle;
     const { transport, writeBuffer } = this.#connection;
     return transport.writable && writeBuffer.length === 0;
   }
 
   /** Writes a frame, behind whatever waits. */
   write(frame: Frame): void {
-    const { transport, writeBuffer, _readyState } = this.#connection;
+    const direct = this.#websocket();
+    if (direct?.idle) return direct.write(frame.bytes);
+    const { writeBuffer, _readyState } = this.#connection;
     if (_readyState !== "open") return;
-    if (!(transport instanceof JoiningTransport)) {
-      writeBuffer.push(...frame.packets);
-    } else if (transport.writable && writeBuffer.length === 0) {
-      return transport.write(frame.bytes);
-    } else writeBuffer.push(frame.joined);
+    if (direct === undefined) writeBuffer.push(...frame.packets);
+    else writeBuffer.push(frame.joined);
     this.#connection.flush();
   }
 
@@ -81,10 +84,10 @@ export class Outlet {
    * is shared with others.
    */
   replay(entries: readonly Entry[]): void {
-    const { transport, writeBuffer, _readyState } = this.#connection;
+    const { writeBuffer, _readyState } = this.#connection;
     if (_readyState !== "open" || entries.length === 0) return;
     this.#count();
-    if (transport instanceof JoiningTransport) {
+    if (this.#websocket() !== undefined) {
       writeBuffer.push({ type: "message", entries });
     } else {
       for (const entry of entries) {
@@ -98,16 +101,20 @@ export class Outlet {
   /** Bytes that wait for the client in this process: queued by Engine.IO, or written and not yet the kernel's. */
   get waitingBytes(): number {
     this.#count();
-    const { transport } = this.#connection;
-    return this.#bytes +
-      (transport instanceof JoiningTransport ? transport.waitingBytes : 0);
+    return this.#bytes + (this.#websocket()?.waitingBytes ?? 0);
   }
 
   /** Closes the connection at once, with all that waits: a stock client comes back by itself. */
   cut(): void {
-    const { transport } = this.#connection;
     this.#connection.close(true);
-    if (transport instanceof JoiningTransport) transport.terminate();
+    this.#websocket()?.terminate();
+  }
+
+  #websocket(): JoiningTransport | undefined {
+    if (this.#direct !== undefined) return this.#direct;
+    const { transport } = this.#connection;
+    if (transport instanceof JoiningTransport) this.#direct = transport;
+    return this.#direct;
   }
 
   #count(): void {

@@ -54,12 +54,15 @@ export class JoiningTransport extends transports.websocket {
     return this.#replaying ? 0 : this.#websocket.bufferedAmount;
   }
 
-  /**
-   * Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.writable} and Engine.IO has
-   * nothing queued, or they would overtake it.
-   */
+  /** Whether what is written now overtakes nothing: Engine.IO hands all it has to a transport that is writable. */
+  get idle(): boolean {
+    return this.writable && this._readyState === "open";
+  }
+
+  /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.idle}. */
   write(frames: Buffer): void {
-    if (this.#websocket.readyState !== OPEN) return;
+    // Not after the closing handshake: the connection knows, and is at hand where ws is one object more to look into.
+    if (!this.#connection.writable) return;
     this.#connection.write(frames);
     // What the kernel took at once is done; otherwise what comes next waits, and is joined.
     if (this.#connection.writableLength === 0) return;
