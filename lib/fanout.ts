@@ -188,9 +188,9 @@ export class FanOut {
     if (!batch.latestOnly || outlet.idle) {
       return this.#write(outlet, batch.frame);
     }
-    if (!this.#mayWait(outlet)) return;
     let skipped = 0;
     this.#safely(() => {
+      if (!this.#mayWait(outlet)) return;
       for (const entry of batch.entries) {
         if (this.#rooms.get(entry.room)?.latestOnly) {
           skipped += outlet.writeLatest(entry);
