@@ -71,6 +71,8 @@ interface Client {
   /** Its rooms, each with the id after which it was joined. */
   readonly rooms: Map<string, string>;
   joining: number;
+  /** It was cut off because it did not read. */
+  overloaded: boolean;
 }
 
 /** What Socket.IO sends in CONNECT, which its types keep private. */
@@ -121,9 +123,10 @@ export class Clients {
     const gone = auth.pid === undefined || session !== undefined
       ? undefined
       : this.#whyGone(offset);
-    const prepared = await Promise.all(
+    const overloaded = typeof session === "object" && session.overloaded;
+    const prepared = (await Promise.all(
       wishes.map((wish) => this.#prepare(wish, gone)),
-    );
+    )).map((wish) => overloaded ? asOverloaded(wish) : wish);
     const recovered = session !== undefined && session !== "unreachable" &&
       prepared.every(({ reason }) => reason === undefined);
     const pid = recovered && known !== undefined ? known : newPid();
@@ -158,6 +161,7 @@ export class Clients {
       generation,
       rooms: new Map(),
       joining: 0,
+      overloaded: false,
     };
     this.#clients.set(socket, client);
     this.#byDigest.set(digest, socket);
@@ -367,7 +371,7 @@ export class Clients {
     try {
       await this.#join(socket, client, parseWish(request), answer);
     } catch (error) {
-      this.#refuse(error, answer);
+      this.#refuse(socket, error, answer);
     } finally {
       client.joining--;
     }
@@ -415,6 +419,7 @@ export class Clients {
         reason,
         messages: messages.map(toMessage),
       });
+      fanOut.bound(socket);
       return;
     }
     throw new Fault(
@@ -435,12 +440,13 @@ export class Clients {
       this.#options.fanOut.leave(socket, room);
       this.#save(client);
       reply(answer, { ok: true });
+      this.#options.fanOut.bound(socket);
     } catch (error) {
-      this.#refuse(error, answer);
+      this.#refuse(socket, error, answer);
     }
   }
 
-  #refuse(error: unknown, answer: unknown): void {
+  #refuse(socket: Socket, error: unknown, answer: unknown): void {
     const fault = toFault(error);
     if (fault.code === "internal") {
       this.#options.observe({
@@ -450,10 +456,15 @@ export class Clients {
       });
     }
     reply(answer, { ok: false, error: fault.toJSON() });
+    this.#options.fanOut.bound(socket);
   }
 
   #onDisconnect(socket: Socket, client: Client, reason: string): void {
     this.#forget(socket);
+    if (this.#options.fanOut.wasCut(socket)) {
+      client.overloaded = true;
+      this.#save(client);
+    }
     // Said by the client, or to it: it has left for good.
     if (!reason.endsWith("namespace disconnect")) return;
     this.#unsaved.delete(client);
@@ -484,10 +495,10 @@ export class Clients {
     const batch = [...this.#unsaved].slice(0, SAVES_MAX);
     for (const client of batch) this.#unsaved.delete(client);
     const sessions = batch.map((
-      { digest, generation, rooms },
+      { digest, generation, rooms, overloaded },
     ): [string, Session] => [
       digest,
-      { rooms: [...rooms], epoch, generation },
+      { rooms: [...rooms], epoch, generation, overloaded },
     ]);
     this.#own(
       log.sessions.save(sessions, recoverySeconds + this.#refreshSeconds).catch(
@@ -537,6 +548,13 @@ function wishesOf({ rooms, epoch }: Session, offset: unknown): Wish[] {
       since: { epoch, id: compareIds(last, joined) > 0 ? last : joined },
     };
   });
+}
+
+/** What is kept no longer, because the client did not read when it was sent. */
+function asOverloaded(prepared: Prepared): Prepared {
+  return prepared.reason === "trimmed"
+    ? { ...prepared, reason: "overloaded" }
+    : prepared;
 }
 
 /** Merges the messages of several rooms into the log's order. */

@@ -25,6 +25,10 @@ export interface Config {
   readonly recoverySeconds: number;
   readonly idempotencySeconds: number;
   readonly messageBytesMax: number;
+  /** What may wait for one client before its connection is closed. */
+  readonly clientBufferBytesMax: number;
+  /** Rooms, and patterns of rooms, of which only the newest message waits for a client that is busy. */
+  readonly latestRooms: readonly string[];
   readonly publishKeys: readonly PublishKey[];
   /** Exact origins; `*` alone for any; empty for the server's own only. */
   readonly allowedOrigins: readonly string[];
@@ -41,7 +45,6 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** Settings of the contract that guard something and that this version cannot enforce: refused, never ignored. */
 const NOT_ENFORCED = [
-  "CLIENT_BUFFER_BYTES_MAX",
   "TOKEN_SECRET",
   "TOKEN_JWKS_URL",
   "TOKEN_ISSUER",
@@ -101,6 +104,9 @@ export function readConfig(
     if (names.length === 0) {
       fail(name, "names nothing; name at least one, separated by commas");
     }
+    return checked(name, names);
+  }
+  function checked(name: string, names: string[]): string[] {
     for (const room of names) {
       try {
         parseRoom(room);
@@ -137,6 +143,13 @@ export function readConfig(
     recoverySeconds: integer("RECOVERY_SECONDS", 120, 1, 86_400),
     idempotencySeconds: integer("IDEMPOTENCY_SECONDS", 600, 1, 604_800),
     messageBytesMax: integer("MESSAGE_BYTES_MAX", 65_536, 16, 16_777_216),
+    clientBufferBytesMax: integer(
+      "CLIENT_BUFFER_BYTES_MAX",
+      1_048_576,
+      16_384,
+      1_073_741_824,
+    ),
+    latestRooms: checked("LATEST_ROOMS", list("LATEST_ROOMS", "")),
     publishKeys: list("PUBLISH_KEYS", "").flatMap((item, index) => {
       // A secret travels in a header, after one space (RFC 6750 §2.1).
       const [, name, secret] = /^([^:]+):([\x21-\x7e]+)$/.exec(item) ?? [];

@@ -1,53 +1,109 @@
 /**
- * Fan-out: one message, encoded once, to every subscriber of its room on this node.
+ * Fan-out: what a room gets is encoded once, and written once to each of its subscribers on this node.
  *
  * @module
  */
 import type { Socket } from "socket.io";
-import { eventFrame, type Frame, joinedFrame, messageFrame } from "./frames.ts";
+import { eventFrame, Frame, messageFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
 import type { GapReason } from "./recovery.ts";
 import type { Observe } from "./observer.ts";
+import { Outlet } from "./outlet.ts";
 
-/** What fan-out uses of Socket.IO's client: `writeToEngine`, as its own in-memory adapter does. */
-interface EngineClient {
-  writeToEngine(packets: readonly string[], options: Frame["options"]): void;
+/** What fan-out is made of. */
+export interface FanOutOptions {
+  /** Bytes that may wait for one client; when more comes for one that has more waiting, its connection is closed. */
+  readonly clientBufferBytesMax: number;
+  /** Whether only a room's newest message waits for a client that is busy. */
+  readonly latestOnly: (room: string) => boolean;
+  readonly observe: Observe;
+}
+
+/** A room with members on this node. */
+interface Room {
+  readonly members: Set<Outlet>;
+  readonly latestOnly: boolean;
+}
+
+/** Messages that the same subscribers get, in order, and their one frame. */
+class Batch {
+  readonly entries: Entry[] = [];
+  readonly latestOnly: boolean;
+  #frame: Frame | undefined;
+
+  constructor(latestOnly: boolean) {
+    this.latestOnly = latestOnly;
+  }
+
+  get frame(): Frame {
+    return this.#frame ??= Frame.join(this.entries.map(messageFrame));
+  }
 }
 
 /**
  * Who is in which room on this node, and the way to them.
  *
  * Membership is our own and not Socket.IO's: its rooms also hold one room per socket, named by the socket's id, into
- * which anybody who may publish could write; and a set of sockets needs no look-up per delivery.
- * Messages are written as the adapter would write them, from JSON that was never parsed for it: see
- * `docs/decisions/0002-own-fan-out.md`.
+ * which anybody who may publish could write; and a set of outlets needs no look-up per delivery.
+ * Messages are written from JSON that was never parsed for it: see `docs/decisions/0002-own-fan-out.md`; and together,
+ * see `docs/decisions/0009-joined-frames.md`.
  */
 export class FanOut {
-  readonly #rooms = new Map<string, Set<Socket>>();
-  readonly #observe: Observe;
+  readonly #options: FanOutOptions;
+  readonly #rooms = new Map<string, Room>();
+  readonly #outlets = new WeakMap<Socket, Outlet>();
+  readonly #cut = new WeakSet<Outlet>();
 
   /** Nobody is subscribed at first. */
-  constructor(observe: Observe) {
-    this.#observe = observe;
+  constructor(options: FanOutOptions) {
+    this.#options = options;
   }
 
   /** Subscribes a socket to a room, from the next message on. */
-  join(socket: Socket, room: string): void {
-    const members = this.#rooms.get(room);
-    if (members === undefined) this.#rooms.set(room, new Set([socket]));
-    else members.add(socket);
+  join(socket: Socket, name: string): void {
+    let room = this.#rooms.get(name);
+    if (room === undefined) {
+      const latestOnly = this.#options.latestOnly(name);
+      this.#rooms.set(name, room = { members: new Set(), latestOnly });
+    }
+    const outlet = this.#outlet(socket);
+    if (!room.members.has(outlet)) outlet.rooms++;
+    room.members.add(outlet);
   }
 
   /** Ends a socket's subscription to a room. */
-  leave(socket: Socket, room: string): void {
-    const members = this.#rooms.get(room);
-    if (members?.delete(socket) && members.size === 0) this.#rooms.delete(room);
+  leave(socket: Socket, name: string): void {
+    const room = this.#rooms.get(name);
+    const outlet = this.#outlet(socket);
+    if (!room?.members.delete(outlet)) return;
+    outlet.rooms--;
+    if (room.members.size === 0) this.#rooms.delete(name);
   }
 
-  /** Delivers a message to all who are in its room here. */
-  deliver(entry: Entry): void {
-    const members = this.#rooms.get(entry.room);
-    if (members !== undefined) this.#sendAll(members, messageFrame(entry));
+  /**
+   * Delivers messages, in the log's order, to all who are in their rooms here: each gets all of its rooms' in one
+   * write.
+   */
+  deliver(entries: readonly Entry[]): void {
+    const batches = this.#sort(entries);
+    let count = 0;
+    if (batches.size === 1) {
+      for (const [{ members }, batch] of batches) {
+        for (const outlet of members) this.#give(outlet, batch);
+        count = batch.entries.length * members.size;
+      }
+    } else if (batches.size > 1) {
+      const several = new Map<Outlet, Room[]>();
+      for (const [room, batch] of batches) {
+        for (const outlet of room.members) {
+          if (outlet.rooms === 1) this.#give(outlet, batch);
+          else collect(several, outlet, room);
+        }
+        count += batch.entries.length * room.members.size;
+      }
+      this.#merge(several, batches, entries);
+    }
+    if (count > 0) this.#options.observe({ kind: "delivered", count });
   }
 
   /** Tells everybody, in every room concerned, that something was missed. */
@@ -57,37 +113,142 @@ export class FanOut {
     since: string,
     concerns: (room: string) => boolean = () => true,
   ): void {
-    for (const [room, members] of this.#rooms) {
+    for (const [room, { members }] of this.#rooms) {
       if (!concerns(room)) continue;
-      this.#sendAll(members, eventFrame("gap", { room, reason, since }, id));
+      const frame = eventFrame("gap", { room, reason, since }, id);
+      for (const outlet of members) this.#write(outlet, frame);
     }
   }
 
-  /** Writes many messages to one socket, in order; in one piece where its connection allows that. */
+  /** Writes many messages to one socket, in order. */
   replay(socket: Socket, entries: readonly Entry[]): void {
-    const { transport, upgrading } = socket.conn as unknown as {
-      transport: { name: string };
-      upgrading: boolean;
-    };
-    if (entries.length > 1 && transport.name === "websocket" && !upgrading) {
-      this.send(socket, joinedFrame(entries));
-    } else for (const entry of entries) this.send(socket, messageFrame(entry));
+    const outlet = this.#outlet(socket);
+    this.#safely(() => outlet.replay(entries));
   }
 
   /** Writes a frame to one socket. Never throws: one broken connection is its own affair. */
   send(socket: Socket, frame: Frame): void {
-    try {
-      (socket.client as unknown as EngineClient).writeToEngine(
-        frame.packets,
-        frame.options,
-      );
-    } catch (error) {
-      this.#observe({ kind: "error", where: "delivering a message", error });
+    this.#write(this.#outlet(socket), frame);
+  }
+
+  /** Cuts a socket off if more waits for it than may: to be asked after anything has been sent to it by other ways. */
+  bound(socket: Socket): void {
+    this.#safely(() => void this.#mayWait(this.#outlet(socket)));
+  }
+
+  /** Whether this is a socket that was cut off because it did not read. */
+  wasCut(socket: Socket): boolean {
+    return this.#cut.has(this.#outlet(socket));
+  }
+
+  #outlet(socket: Socket): Outlet {
+    let outlet = this.#outlets.get(socket);
+    if (outlet === undefined) {
+      this.#outlets.set(socket, outlet = new Outlet(socket));
+    }
+    return outlet;
+  }
+
+  /** Sorts messages by room; those of rooms without members here are nobody's. */
+  #sort(entries: readonly Entry[]): Map<Room, Batch> {
+    const batches = new Map<Room, Batch>();
+    for (const entry of entries) {
+      const room = this.#rooms.get(entry.room);
+      if (room === undefined) continue;
+      let batch = batches.get(room);
+      if (batch === undefined) {
+        batches.set(room, batch = new Batch(room.latestOnly));
+      }
+      batch.entries.push(entry);
+    }
+    return batches;
+  }
+
+  /**
+   * Gives each the messages of its rooms in the log's order, not room by room: a client that comes back names one id,
+   * and counts on having had all before it. Those who are in the same rooms share what they get.
+   */
+  #merge(
+    several: ReadonlyMap<Outlet, readonly Room[]>,
+    batches: ReadonlyMap<Room, Batch>,
+    entries: readonly Entry[],
+  ): void {
+    const merged = new Map<string, Batch>();
+    const numbers = new Map([...batches.keys()].map((room, i) => [room, i]));
+    for (const [outlet, rooms] of several) {
+      const key = rooms.map((room) => numbers.get(room)).join();
+      let batch = merged.get(key);
+      if (batch === undefined) {
+        batch = new Batch(rooms.some(({ latestOnly }) => latestOnly));
+        const wanted = new Set(rooms);
+        for (const entry of entries) {
+          const room = this.#rooms.get(entry.room);
+          if (room !== undefined && wanted.has(room)) batch.entries.push(entry);
+        }
+        merged.set(key, batch);
+      }
+      this.#give(outlet, batch);
     }
   }
 
-  #sendAll(members: ReadonlySet<Socket>, frame: Frame): void {
-    for (const socket of members) this.send(socket, frame);
-    this.#observe({ kind: "delivered", count: members.size });
+  #give(outlet: Outlet, batch: Batch): void {
+    if (!batch.latestOnly || outlet.idle) {
+      return this.#write(outlet, batch.frame);
+    }
+    let skipped = 0;
+    this.#safely(() => {
+      if (!this.#mayWait(outlet)) return;
+      for (const entry of batch.entries) {
+        if (this.#rooms.get(entry.room)?.latestOnly) {
+          skipped += outlet.writeLatest(entry);
+        } else outlet.write(messageFrame(entry));
+      }
+    });
+    if (skipped > 0) this.#options.observe({ kind: "skipped", count: skipped });
   }
+
+  #write(outlet: Outlet, frame: Frame): void {
+    try {
+      if (outlet.idle || this.#mayWait(outlet)) outlet.write(frame);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /**
+   * Whether more may wait for a client; cuts it off where too much waits already. Asked before and not after, so that
+   * one read of the log, however large, cuts nobody off who was level: all share its bytes.
+   */
+  #mayWait(outlet: Outlet): boolean {
+    const { waitingBytes } = outlet;
+    if (waitingBytes <= this.#options.clientBufferBytesMax) return true;
+    if (!this.#cut.has(outlet)) {
+      this.#cut.add(outlet);
+      this.#options.observe({ kind: "client_cut", waitingBytes });
+      outlet.cut();
+    }
+    return false;
+  }
+
+  #safely(work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#options.observe({
+      kind: "error",
+      where: "delivering a message",
+      error,
+    });
+  }
+}
+
+function collect<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
+  const list = lists.get(key);
+  if (list === undefined) lists.set(key, [value]);
+  else list.push(value);
 }

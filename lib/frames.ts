@@ -4,19 +4,84 @@
  * @module
  */
 import { Buffer } from "node:buffer";
+import type { Transport } from "engine.io";
 import type { Entry } from "./log.ts";
 import { atOf } from "./position.ts";
 
-/** A Socket.IO packet ready for the wire, in both shapes that transports take. */
-export interface Frame {
+/** A packet as Engine.IO queues it. */
+export type Packet = Parameters<Transport["send"]>[0][number];
+
+/** A packet of ours in Engine.IO's queue: shared by all it is queued for, never changed. */
+export interface SharedPacket {
+  readonly type: "message";
   /** The packet as text, for transports that frame by themselves (polling). */
-  readonly packets: readonly string[];
+  readonly data: string;
   readonly options: {
-    readonly preEncoded: true;
     readonly compress: false;
-    /** The whole WebSocket frame, shared by all connections: never masked or changed. */
-    readonly wsPreEncodedFrame: readonly Buffer[];
+    /** What a WebSocket writes in its place: whole frames, never masked. The name is Engine.IO's own. */
+    readonly wsPreEncodedFrame: readonly [Buffer];
   };
+  /** The room whose message this is, where it is one. */
+  readonly room?: string | undefined;
+}
+
+/** What is sent to clients, in both shapes that transports take; shared by all who get it. */
+export class Frame {
+  /** Whole WebSocket frames, one after the other: one for each packet. */
+  readonly bytes: Buffer;
+  readonly #parts: readonly Frame[] | undefined;
+  readonly #room: string | undefined;
+  #packets: readonly SharedPacket[] | undefined;
+  #joined: SharedPacket | undefined;
+
+  private constructor(
+    bytes: Buffer,
+    parts: readonly Frame[] | undefined,
+    room: string | undefined,
+  ) {
+    this.bytes = bytes;
+    this.#parts = parts;
+    this.#room = room;
+  }
+
+  /** Encodes an event of the main namespace: `args` is its JSON, a list that begins with the event's name. */
+  static event(args: string, room?: string): Frame {
+    return new Frame(textFrame(`42${args}`), undefined, room);
+  }
+
+  /** Joins frames into one piece to write. */
+  static join(parts: readonly Frame[]): Frame {
+    const [only] = parts;
+    if (only !== undefined && parts.length === 1) return only;
+    const bytes = Buffer.concat(parts.map(({ bytes }) => bytes));
+    return new Frame(bytes, parts, undefined);
+  }
+
+  /** As packets for any transport, one a message. */
+  get packets(): readonly SharedPacket[] {
+    this.#packets ??= this.#parts === undefined
+      ? [packet(textOf(this.bytes), this.bytes, this.#room)]
+      : this.#parts.flatMap(({ packets }) => packets);
+    return this.#packets;
+  }
+
+  /** As one packet, which only a WebSocket can send. */
+  get joined(): SharedPacket {
+    this.#joined ??= packet("", this.bytes, this.#room);
+    return this.#joined;
+  }
+}
+
+function packet(
+  data: string,
+  bytes: Buffer,
+  room: string | undefined,
+): SharedPacket {
+  const options = {
+    compress: false,
+    wsPreEncodedFrame: [bytes],
+  } as const;
+  return { type: "message", data, options, room };
 }
 
 const frames = new WeakMap<Entry, Frame>();
@@ -26,39 +91,40 @@ export function messageFrame(entry: Entry): Frame {
   let frame = frames.get(entry);
   if (frame === undefined) {
     const { id, room, json } = entry;
-    frame = encode(
+    frame = Frame.event(
       `["msgReceived",${json},{"room":${JSON.stringify(room)},"at":${
         atOf(id)
       }},"${id}"]`,
+      room,
     );
     frames.set(entry, frame);
   }
   return frame;
 }
 
-const joined = new WeakMap<readonly Entry[], Frame>();
+/** What a replay is cut into, in bytes: so much of it waits for a slow client at a time. */
+const PIECE_BYTES = 256 << 10;
+const first = new WeakMap<readonly Entry[], Frame>();
 
 /**
- * The `msgReceived` of many messages, one WebSocket frame after the other, as one piece to write: the same at every
- * call with the same list. Only for a connection that is a plain WebSocket now: others frame by themselves.
+ * Many messages in pieces, in order. Pieces are made when they are asked for; the first is the same at every call with
+ * the same list, for those who come back together mostly missed the same, and no more than fits into it.
  */
-export function joinedFrame(entries: readonly Entry[]): Frame {
-  let frame = joined.get(entries);
-  if (frame === undefined) {
-    const frames = entries.flatMap((entry) =>
-      messageFrame(entry).options.wsPreEncodedFrame
-    );
-    frame = {
-      packets: [""],
-      options: {
-        preEncoded: true,
-        compress: false,
-        wsPreEncodedFrame: [Buffer.concat(frames)],
-      },
-    };
-    joined.set(entries, frame);
+export function* pieces(entries: readonly Entry[]): Generator<Frame> {
+  for (let start = 0; start < entries.length;) {
+    let end = start, bytes = 0;
+    const known = start === 0 ? first.get(entries) : undefined;
+    const parts = [];
+    for (; end < entries.length && bytes < PIECE_BYTES; end++) {
+      const frame = messageFrame(entries[end] as Entry);
+      bytes += frame.bytes.length;
+      parts.push(frame);
+    }
+    const piece = known ?? Frame.join(parts);
+    if (start === 0) first.set(entries, piece);
+    yield piece;
+    start = end;
   }
-  return frame;
 }
 
 /**
@@ -70,20 +136,7 @@ export function eventFrame(
   facts: Readonly<Record<string, unknown>>,
   id: string,
 ): Frame {
-  return encode(`["${event}",${JSON.stringify(facts)},"${id}"]`);
-}
-
-/** Encodes an event of the main namespace: `args` is its JSON, a list that begins with the event's name. */
-function encode(args: string): Frame {
-  const packet = `2${args}`;
-  return {
-    packets: [packet],
-    options: {
-      preEncoded: true,
-      compress: false,
-      wsPreEncodedFrame: [textFrame(`4${packet}`)],
-    },
-  };
+  return Frame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
 }
 
 /** A WebSocket text frame as servers send it: final, not masked (RFC 6455 §5.2). */
@@ -102,4 +155,11 @@ export function textFrame(text: string): Buffer {
   }
   frame.write(text, head);
   return frame;
+}
+
+/** The Socket.IO packet in a frame of {@linkcode textFrame}: what follows the head and Engine.IO's digit. */
+function textOf(frame: Buffer): string {
+  const short = frame[1] ?? 0;
+  const head = short < 126 ? 2 : short === 126 ? 4 : 10;
+  return frame.toString("utf8", head + 1);
 }

@@ -8,6 +8,7 @@ import { type Cluster, createCluster } from "./cluster.ts";
 import type { Config } from "./config.ts";
 import { Fault } from "./errors.ts";
 import { FanOut } from "./fanout.ts";
+import { compileGlob } from "./glob.ts";
 import type { Log, Reader } from "./log.ts";
 import { MemoryLog } from "./log_memory.ts";
 import { LOG_LENGTH, RedisLog } from "./log_redis.ts";
@@ -36,7 +37,12 @@ export interface Node {
 
 /** Builds the parts and joins them. Connections to Redis begin at once and come up when they can. */
 export function createNode(config: Config, observe: Observe): Node {
-  const fanOut = new FanOut(observe);
+  const latest = config.latestRooms.map(compileGlob);
+  const fanOut = new FanOut({
+    ...config,
+    latestOnly: (room) => latest.some((matches) => matches(room)),
+    observe,
+  });
   const ring = new Ring(RING_BYTES_MAX);
   const reader: Reader = {
     started: (recent, floor) => {
@@ -44,10 +50,8 @@ export function createNode(config: Config, observe: Observe): Node {
       for (const entry of recent) ring.push(entry);
     },
     entries: (entries) => {
-      for (const entry of entries) {
-        ring.push(entry);
-        fanOut.deliver(entry);
-      }
+      for (const entry of entries) ring.push(entry);
+      fanOut.deliver(entries);
     },
     gap: (reason, id, since) => {
       ring.reset(id);

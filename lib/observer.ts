@@ -13,6 +13,8 @@ export type Happening =
   | { kind: "published"; count: number }
   | { kind: "publish_failed"; code: string }
   | { kind: "delivered"; count: number }
+  | { kind: "skipped"; count: number }
+  | { kind: "client_cut"; waitingBytes: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
   | { kind: "recovered"; messages: number }

@@ -14,6 +14,8 @@ export interface Session {
   readonly epoch: string;
   /** How often it has been taken up: of two connections with one session, the higher is the living one. */
   readonly generation: number;
+  /** Its client was cut off because it did not read. */
+  readonly overloaded?: boolean;
 }
 
 /** Where sessions are kept. Secrets go in, only their digests are stored. */
@@ -129,11 +131,13 @@ export class MemorySessions implements Sessions {
 /** Reads what Redis holds; what is none of ours is no session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, generation } = JSON.parse(text);
+    const { rooms, epoch, generation, overloaded } = JSON.parse(text);
     const sound = Array.isArray(rooms) && rooms.every(isPlace) &&
       typeof epoch === "string" &&
       typeof generation === "number";
-    return sound ? { rooms, epoch, generation } : undefined;
+    return sound
+      ? { rooms, epoch, generation, overloaded: overloaded === true }
+      : undefined;
   } catch {
     return undefined;
   }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Server as Engine } from "engine.io";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
@@ -14,6 +13,7 @@ import type { Log } from "./log.ts";
 import type { Ring } from "./ring.ts";
 import type { Observe } from "./observer.ts";
 import type { OriginAllowed } from "./origins.ts";
+import { JoiningServer } from "./transport.ts";
 
 /** Largest thing a client may send in one go: a handshake with its rooms, later a message. */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
@@ -41,7 +41,7 @@ const PATH = "/socket.io/";
 
 /** The clients of this node. */
 export class Sockets {
-  readonly #engine: Engine;
+  readonly #engine: JoiningServer;
   readonly #io: Server;
   readonly #options: SocketsOptions;
   /** Connections that have their one socket. */
@@ -53,7 +53,7 @@ export class Sockets {
   constructor(options: SocketsOptions) {
     this.#options = options;
     const { adapter, originAllowed, messageBytesMax } = options;
-    this.#engine = new Engine({
+    this.#engine = new JoiningServer({
       maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
       // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
       cors: ((

@@ -16,6 +16,8 @@ const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
   published: undefined,
   publish_failed: undefined,
   delivered: undefined,
+  skipped: undefined,
+  client_cut: "info",
   client_connected: undefined,
   client_disconnected: undefined,
   recovered: undefined,
@@ -92,6 +94,14 @@ export class Metrics {
     "roomcast_deliveries_total",
     "Messages handed to clients of this node",
   );
+  readonly #replaced = this.#counter(
+    "roomcast_messages_skipped_total",
+    "Messages of LATEST_ROOMS that a newer one replaced while they waited",
+  );
+  readonly #cut = this.#counter(
+    "roomcast_clients_cut_total",
+    "Clients cut off because too much waited for them",
+  );
   readonly #recovered = this.#counter(
     "roomcast_recoveries_total",
     "Clients that came back, by outcome",
@@ -157,6 +167,10 @@ export class Metrics {
         return this.#failures.inc({ code: happening.code });
       case "delivered":
         return this.#delivered.inc(happening.count);
+      case "skipped":
+        return this.#replaced.inc(happening.count);
+      case "client_cut":
+        return this.#cut.inc();
       case "client_connected":
       case "client_disconnected":
         return this.#connections.set(happening.clients);

@@ -33,6 +33,8 @@ const DEFAULTS = {
   recoverySeconds: 120,
   idempotencySeconds: 600,
   messageBytesMax: 65_536,
+  clientBufferBytesMax: 1_048_576,
+  latestRooms: [],
   publishKeys: [],
   allowedOrigins: [],
   roomsPerClientMax: 100,
@@ -43,7 +45,6 @@ const DEFAULTS = {
 
 /** Settings of the contract that this version must refuse. */
 const NOT_ENFORCED: Env = {
-  CLIENT_BUFFER_BYTES_MAX: "1048576",
   TOKEN_SECRET: "a-secret-of-tokens",
   TOKEN_JWKS_URL: "https://example.com/jwks.json",
   TOKEN_ISSUER: "https://example.com",
@@ -103,6 +104,8 @@ Deno.test("readConfig() reads every setting", () => {
       RECOVERY_SECONDS: "1",
       IDEMPOTENCY_SECONDS: "604800",
       MESSAGE_BYTES_MAX: "16",
+      CLIENT_BUFFER_BYTES_MAX: "16384",
+      LATEST_ROOMS: "prices, ticker.*",
       PUBLISH_KEYS: "ann:1, bob:with:colons=",
       ALLOWED_ORIGINS: "https://a.example,http://b.example:8080",
       ROOMS_PER_CLIENT_MAX: "10000",
@@ -122,6 +125,8 @@ Deno.test("readConfig() reads every setting", () => {
       recoverySeconds: 1,
       idempotencySeconds: 604_800,
       messageBytesMax: 16,
+      clientBufferBytesMax: 16_384,
+      latestRooms: ["prices", "ticker.*"],
       publishKeys: [
         { name: "ann", secret: "1" },
         { name: "bob", secret: "with:colons=" },

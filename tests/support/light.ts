@@ -17,6 +17,10 @@ export class LightClient {
   recovered = false;
   /** `joined` events got, over all connections. */
   joined = 0;
+  /** Reasons of `gap` events got. */
+  readonly gaps: string[] = [];
+  /** Whether it stops reading as soon as it is connected. */
+  pausing = false;
   readonly #rooms: readonly string[];
   #socket: Socket | undefined;
   #rest: Buffer = Buffer.alloc(0);
@@ -51,6 +55,21 @@ export class LightClient {
       );
     });
     socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
+  }
+
+  /** Sends an event that wants an answer. */
+  ask(event: string, request: unknown): void {
+    this.#send(`420${JSON.stringify([event, request])}`);
+  }
+
+  /** Stops reading, as a client does whose network or machine cannot keep up. */
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  /** Reads again. */
+  resume(): void {
+    this.#socket?.resume();
   }
 
   /** Breaks the connection off, and stays away. */
@@ -99,6 +118,7 @@ export class LightClient {
       const { pid } = JSON.parse(text.slice(2));
       this.recovered = pid === this.pid;
       this.pid = pid;
+      if (this.pausing) this.pause();
     } else if (text.startsWith("42[")) this.#event(text);
   }
 
@@ -112,6 +132,9 @@ export class LightClient {
         this.disordered++;
       }
     } else if (text.startsWith('42["joined"')) this.joined++;
+    else if (text.startsWith('42["gap"')) {
+      this.gaps.push(JSON.parse(text.slice(2))[1].reason);
+    }
     this.#lastMs = ms;
     this.#lastSeq = seq;
     this.offset = id;

@@ -1,0 +1,256 @@
+/** Clients that do not read: what waits for them is bounded, and nobody else notices. */
+import assert from "node:assert/strict";
+import { LightClient } from "../support/light.ts";
+import { TestNode } from "../support/node.ts";
+import { PollingClient } from "../support/polling.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const CUT = "roomcast_clients_cut_total";
+const SKIPPED = "roomcast_messages_skipped_total";
+/** Large, so that the kernel's buffers, some MB for each connection, are full soon. */
+const LARGE = "x".repeat(32_000);
+
+/** Connects clients, and ends them with the scope. */
+async function connectLight(
+  node: TestNode,
+  count: number,
+  rooms: readonly string[],
+  stack: AsyncDisposableStack,
+): Promise<LightClient[]> {
+  const clients = Array.from({ length: count }, () => new LightClient(rooms));
+  stack.defer(() => clients.forEach((client) => client.cut()));
+  for (const client of clients) client.connect(node.port);
+  await until(
+    "they are in",
+    () => clients.every(({ joined }) => joined === rooms.length),
+  );
+  return clients;
+}
+
+Deno.test("2 of 50 do not read: they are cut off, the others get all, memory stays, and they recover when they read", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      CLIENT_BUFFER_BYTES_MAX: "262144",
+    });
+    await using stack = new AsyncDisposableStack();
+    const quick = await connectLight(node, 48, ["chat"], stack);
+    const slow = await connectLight(node, 2, ["chat"], stack);
+    await node.publish("first");
+    await until(
+      "all have it",
+      () => [...quick, ...slow].every(({ received }) => received === 1),
+    );
+    const memory = await node.memory();
+    for (const client of slow) client.pause();
+    let published = 1;
+    while (await node.metric(CUT) < slow.length) {
+      assert.ok(published < 900, "nobody has been cut off");
+      for (let i = 0; i < 10; i++, published++) await node.publish(LARGE);
+    }
+    await until(
+      "the others have all",
+      () => quick.every(({ received }) => received === published),
+    );
+    assert.equal(await node.metric(CUT), slow.length);
+    // What is kept for those who come back is in it too: here no more than was published, some copies of it.
+    const grown = await node.memory() - memory;
+    assert.ok(grown < 60e6 + 8 * published * LARGE.length, `${grown} bytes`);
+    for (const client of slow) client.resume();
+    await node.publish("last");
+    published++;
+    await until(
+      "the slow ones are level",
+      () => slow.every(({ received }) => received === published),
+    );
+    for (const client of slow) {
+      assert.deepEqual([client.recovered, client.joined], [true, 2]);
+    }
+    await until(
+      "the quick ones are level",
+      () => quick.every(({ received }) => received === published),
+    );
+    for (const client of [...quick, ...slow]) {
+      assert.deepEqual([client.disordered, client.gaps], [0, []]);
+    }
+    for (const { joined } of quick) assert.equal(joined, 1);
+  }
+});
+
+Deno.test("a polling client that does not poll is cut off at the bound; one that asks in time is not", async () => {
+  await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
+  const slow = await PollingClient.connect(node.url, ["chat"]);
+  const quick = await PollingClient.connect(node.url, ["chat"]);
+  const got: unknown[] = [];
+  for (let i = 0; i < 8; i++) {
+    await node.publish(`${i}${LARGE}`);
+    if (i === 1) assert.equal(await node.metric(CUT), 0);
+    for (const [, message] of await quick.poll()) got.push(message);
+  }
+  assert.deepEqual(got, Array.from({ length: 8 }, (_, i) => `${i}${LARGE}`));
+  assert.equal(await node.metric(CUT), 1);
+  const { status } = await slow.ask();
+  assert.equal(status, 400);
+});
+
+Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      CLIENT_BUFFER_BYTES_MAX: "65536",
+      MESSAGE_BYTES_MAX: "16777216",
+    });
+    await using stack = new AsyncDisposableStack();
+    const [quick, slow] = await connectLight(node, 2, ["chat"], stack);
+    assert.ok(quick !== undefined && slow !== undefined);
+    slow.pause();
+    // More than the kernel takes for one connection.
+    await node.publish("x".repeat(12_000_000));
+    await until("the quick one has it", () => quick.received === 1);
+    assert.equal(await node.metric(CUT), 0);
+    await node.publish("more");
+    await until(
+      "the slow one is cut off",
+      async () => await node.metric(CUT) === 1,
+    );
+    slow.resume();
+    await until(
+      "both are level",
+      () => [quick, slow].every(({ received }) => received === 2),
+    );
+    assert.deepEqual([quick.joined, slow.joined], [1, 2]);
+    assert.deepEqual([quick.disordered, slow.disordered], [0, 0]);
+  }
+});
+
+Deno.test("who comes back to be given much more than the bound is not cut off for it", async () => {
+  await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
+  await using stack = new AsyncDisposableStack();
+  const [client] = await connectLight(node, 1, ["chat"], stack);
+  assert.ok(client !== undefined);
+  await node.publish("first");
+  await until("it has it", () => client.received === 1);
+  client.cut();
+  for (let i = 0; i < 250; i++) await node.publish(LARGE);
+  client.pausing = true;
+  client.connect(node.port);
+  await until("it is back", () => client.recovered);
+  for (let i = 0; i < 5; i++) await node.publish("live");
+  assert.equal(await node.metric(CUT), 0);
+  client.resume();
+  await until("it is level", () => client.received === 256);
+  assert.deepEqual([client.joined, client.disordered], [2, 0]);
+});
+
+Deno.test("a client that asks for much and reads nothing is cut off as well", async () => {
+  await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
+  for (let i = 0; i < 30; i++) await node.publish(LARGE, "past");
+  await using stack = new AsyncDisposableStack();
+  const [client] = await connectLight(node, 1, ["chat"], stack);
+  assert.ok(client !== undefined);
+  client.pause();
+  for (let i = 0; i < 40; i++) client.ask("join", { room: "past", last: 30 });
+  await until("it is cut off", async () => await node.metric(CUT) === 1);
+});
+
+Deno.test("what a slow client missed is gone when it comes back: gap overloaded, not recovered", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
+  const first = await TestNode.start({
+    ...env,
+    CLIENT_BUFFER_BYTES_MAX: "65536",
+  });
+  await using stack = new AsyncDisposableStack();
+  stack.use(first);
+  const [client] = await connectLight(first, 1, ["chat"], stack);
+  assert.ok(client !== undefined);
+  await first.publish("first");
+  await until("it has it", () => client.received === 1);
+  client.pause();
+  while (await first.metric(CUT) < 1) {
+    for (let i = 0; i < 10; i++) await first.publish(LARGE);
+  }
+  await until("that is remembered", async () => {
+    const [session] = await redis.command("KEYS", "*session:*") as string[];
+    return String(await redis.command("GET", session ?? "")).includes(
+      '"overloaded":true',
+    );
+  });
+  client.cut();
+  await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "3");
+  await using second = await TestNode.start(env);
+  client.connect(second.port);
+  await until("it is back", () => client.joined === 2);
+  assert.deepEqual([client.gaps, client.recovered], [["overloaded"], false]);
+});
+
+Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the newest of a room waits, in order with the rest", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      LATEST_ROOMS: "ticker.*",
+    });
+    await using stack = new AsyncDisposableStack();
+    const [quick, slow] = await connectLight(
+      node,
+      2,
+      ["ticker.a", "ticker.b", "chat"],
+      stack,
+    );
+    assert.ok(quick !== undefined && slow !== undefined);
+    slow.pause();
+    let published = 0;
+    while (published < 400) {
+      await node.publish(LARGE, "ticker.a");
+      await node.publish(LARGE, "ticker.b");
+      await node.publish(published, "chat");
+      published += 3;
+    }
+    await until("the quick one has all", () => quick.received === published);
+    assert.equal(await node.metric(CUT), 0);
+    const skipped = await node.metric(SKIPPED);
+    assert.ok(skipped > 50, `${skipped} were skipped`);
+    slow.resume();
+    const id = await node.publish("the end", "ticker.a");
+    await until("the slow one is level", () => slow.offset === id);
+    assert.equal(
+      slow.received,
+      published + 1 - await node.metric(SKIPPED),
+    );
+    assert.deepEqual([slow.disordered, quick.disordered], [0, 0]);
+    assert.deepEqual([slow.joined, quick.joined], [3, 3]);
+  }
+});
+
+Deno.test("LATEST_ROOMS: for a polling client only the newest of a room waits", async () => {
+  await using node = await TestNode.start({ LATEST_ROOMS: "ticker.*,prices" });
+  const client = await PollingClient.connect(node.url, [
+    "ticker.a",
+    "prices",
+    "chat",
+  ]);
+  for (let i = 0; i < 5; i++) {
+    for (const room of ["ticker.a", "chat", "prices"]) {
+      await node.publish(i, room);
+    }
+  }
+  const events = await client.poll();
+  assert.deepEqual(
+    events.map(([event, message, info]) => [
+      event,
+      message,
+      (info as { room: string }).room,
+    ]),
+    [
+      ...[0, 1, 2, 3].map((i) => ["msgReceived", i, "chat"]),
+      ["msgReceived", 4, "ticker.a"],
+      ["msgReceived", 4, "chat"],
+      ["msgReceived", 4, "prices"],
+    ],
+  );
+  assert.equal(await node.metric(SKIPPED), 8);
+});
