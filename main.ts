@@ -102,7 +102,7 @@ function serve(config: Config): void {
     ...metrics,
     defaultRoom: config.rooms[0] ?? "chat",
     log: {
-      append: (publish) => publishes.run(() => node.log.append(publish)),
+      append: (list) => publishes.run(() => node.log.append(list)),
       history: (room, range) => node.log.history(room, range),
       clearHistory: (room) => node.log.clearHistory(room),
       gaps: node.log.gaps,

@@ -6,9 +6,9 @@
  *   (`bench/peers/streams.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
  * - batches of 100 on 8 connections, messages a second;
  * - how much longer a batch of 1,000 takes than one of 10: medians of requests sent in turn, with a pause before each,
- *   so that none pays for the delivery of the one before.
+ *   so that none pays for the delivery of the one before; nobody is subscribed.
  *
- * The subscriber has to get everything, Roomcast's in order of ids.
+ * The subscriber of the first two has to get everything, in order.
  *
  *     deno run -A bench/ingest.ts
  *
@@ -18,8 +18,7 @@
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
-import { io } from "socket.io-client";
-import { compareIds } from "../lib/position.ts";
+import { LightClient } from "../tests/support/light.ts";
 import { freePort } from "../tests/support/net.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
@@ -91,36 +90,6 @@ class Asker {
     this.#text = "";
     if (ok) this.#answered();
     else this.#failed(new Error(answer));
-  }
-}
-
-/** One client of a server, which counts what it gets. */
-class Counter {
-  readonly #socket;
-  count = 0;
-  #last = "0-0";
-  inOrder = true;
-
-  constructor(port: number) {
-    this.#socket = io(`http://127.0.0.1:${port}`, {
-      transports: ["websocket"],
-      forceNew: true,
-    });
-    this.#socket.on("msgReceived", (...args) => {
-      this.count++;
-      const id = String(args[2] ?? "");
-      if (id === "") return;
-      this.inOrder &&= compareIds(id, this.#last) > 0;
-      this.#last = id;
-    });
-  }
-
-  get connected(): boolean {
-    return this.#socket.connected;
-  }
-
-  [Symbol.dispose](): void {
-    this.#socket.disconnect();
   }
 }
 
@@ -216,25 +185,25 @@ async function loadWithSubscriber(
   request: Buffer,
   messages: number,
 ): Promise<Load> {
-  using counter = new Counter(peer.port);
-  await until("the subscriber is there", () => counter.connected);
+  const subscriber = new LightClient(["chat"]);
+  subscriber.connect(peer.port);
+  await until("the subscriber is there", () => subscriber.pid !== undefined);
   await wait(300);
   const result = await load(peer, connections, request);
   await until(
     "the subscriber has everything",
-    () => counter.count >= result.all * messages,
+    () => subscriber.received >= result.all * messages,
     60_000,
   );
-  if (counter.count !== result.all * messages || !counter.inOrder) {
-    throw new Error("Cannot measure: the subscriber got something else");
-  }
+  subscriber.cut();
+  if (
+    subscriber.received !== result.all * messages || subscriber.disordered > 0
+  ) throw new Error("Cannot measure: the subscriber got something else");
   return result;
 }
 
 /** Median ms of a batch of 10 and of one of 1,000. */
 async function measureBatches(peer: Peer): Promise<[number, number]> {
-  using counter = new Counter(peer.port);
-  await until("the subscriber is there", () => counter.connected);
   const asker = await Asker.connect(peer.port);
   const requests = [batch(10), batch(1000)] as const;
   const times: [number[], number[]] = [[], []];

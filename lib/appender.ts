@@ -69,36 +69,34 @@ export class Appender {
   }
 
   /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
-  append(publish: Publish): Promise<Appended[]> {
-    if (this.#closed) return Promise.resolve(refuse(publish, stopping()));
+  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+    const expires = performance.now() + APPEND_TIMEOUT_MS;
+    const answer: Appended[][] = [];
+    let left = publishes.length;
+    return new Promise((resolve) => {
+      if (left === 0) resolve(answer);
+      for (const [index, publish] of publishes.entries()) {
+        this.#add(publish, expires, (outcomes) => {
+          answer[index] = outcomes;
+          if (--left === 0) resolve(answer);
+        });
+      }
+    });
+  }
+
+  #add(publish: Publish, expires: number, settle: Waiting["settle"]): void {
     const bytes = publish.json.length;
+    const waiting: Waiting = { publish, bytes, expires, settle };
+    if (this.#closed) return settleWith(waiting, stopping());
     if (
       this.#pending.size >= WAITING_MAX ||
       this.#bytes + bytes > WAITING_BYTES_MAX
-    ) {
-      return Promise.resolve(
-        refuse(
-          publish,
-          new Fault(
-            "overloaded",
-            "Cannot publish: too many publishes wait for Redis; try again later",
-          ),
-        ),
-      );
-    }
-    return new Promise((settle) => {
-      const waiting: Waiting = {
-        publish,
-        bytes,
-        expires: performance.now() + APPEND_TIMEOUT_MS,
-        settle,
-      };
-      this.#bytes += bytes;
-      this.#pending.add(waiting);
-      this.#queue.push(waiting);
-      // Those that come in the same turn of the event loop go together.
-      if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
-    });
+    ) return settleWith(waiting, overloaded());
+    this.#bytes += bytes;
+    this.#pending.add(waiting);
+    this.#queue.push(waiting);
+    // Those that come in the same turn of the event loop go together.
+    if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
   }
 
   /** Refuses what waits. */
@@ -106,7 +104,7 @@ export class Appender {
     this.#closed = true;
     clearInterval(this.#sweep);
     for (const waiting of this.#pending) {
-      settle(waiting, refuse(waiting.publish, stopping()));
+      settleWith(waiting, stopping());
     }
     this.#queue.length = 0;
   }
@@ -149,7 +147,7 @@ export class Appender {
       for (const one of waiting) settle(one, one.publish.rooms.map(outcome));
     } catch (error) {
       const fault = toLogFault(error, "publish");
-      for (const one of waiting) settle(one, refuse(one.publish, fault));
+      for (const one of waiting) settleWith(one, fault);
     } finally {
       for (const one of waiting) this.#forget(one);
     }
@@ -161,10 +159,7 @@ export class Appender {
     for (const waiting of group.toReversed()) {
       if (waiting.settle === undefined) continue;
       if (waiting.expires <= now) {
-        settle(
-          waiting,
-          refuse(waiting.publish, new Fault("log_timeout", TOO_LATE)),
-        );
+        settleWith(waiting, new Fault("log_timeout", TOO_LATE));
         continue;
       }
       const again = { ...waiting };
@@ -204,7 +199,7 @@ export class Appender {
         why ?? new Fault("log_timeout", TOO_LATE),
         "publish",
       );
-      settle(waiting, refuse(waiting.publish, fault));
+      settleWith(waiting, fault);
       const index = this.#queue.indexOf(waiting);
       if (index >= 0) {
         this.#queue.splice(index, 1);
@@ -229,12 +224,20 @@ function stopping(): Fault {
   );
 }
 
+function overloaded(): Fault {
+  return new Fault(
+    "overloaded",
+    "Cannot publish: too many publishes wait for Redis; try again later",
+  );
+}
+
 function settle(waiting: Waiting, outcomes: Appended[]): void {
   waiting.settle?.(outcomes);
   waiting.settle = undefined;
 }
 
-/** The same refusal for every room of a publish. */
-export function refuse(publish: Publish, error: Fault): Appended[] {
-  return publish.rooms.map((room) => ({ room, error }));
+/** Answers every room of a publish with the same refusal. */
+function settleWith(waiting: Waiting, error: Fault): void {
+  const { rooms } = waiting.publish;
+  settle(waiting, rooms.map((room) => ({ room, error })));
 }

@@ -81,10 +81,11 @@ export interface Log {
   /** Sessions of clients, kept beside the log. */
   readonly sessions: Sessions;
   /**
-   * Appends to each room of `publish`, in order, and answers once that is done, in bounded time. The answer has one
-   * outcome a room, in the order named. Never rejects: what went wrong is an outcome.
+   * Appends to each room of each of `publishes`, in order, and answers once all that is done, in bounded time. The
+   * answer has a list a publish with one outcome a room, in the order named. Never rejects: what went wrong is an
+   * outcome.
    */
-  append(publish: Publish): Promise<Appended[]>;
+  append(publishes: readonly Publish[]): Promise<Appended[][]>;
   /** Whether a publish would now reach the log and come back to this node's reader. Rejects with why not. */
   probe(): Promise<void>;
   /** Reads a room's history. @throws {Fault} `log_…` */

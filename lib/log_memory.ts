@@ -91,8 +91,11 @@ export class MemoryLog implements Log {
     return { epoch: this.#epoch, id: this.#last, began: this.#began };
   }
 
-  append(publish: Publish): Promise<Appended[]> {
-    return Promise.resolve(this.#append(publish));
+  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+    const entries: Entry[] = [];
+    const answer = publishes.map((publish) => this.#append(publish, entries));
+    this.#options.reader.entries(entries);
+    return Promise.resolve(answer);
   }
 
   probe(): Promise<void> {
@@ -154,7 +157,8 @@ export class MemoryLog implements Log {
     return Promise.resolve();
   }
 
-  #append(publish: Publish): Appended[] {
+  /** Appends a publish; what is new is added to `appended`. */
+  #append(publish: Publish, appended: Entry[]): Appended[] {
     const { key, rooms, json } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
     const known = key === undefined ? undefined : this.#recall(key);
@@ -175,7 +179,7 @@ export class MemoryLog implements Log {
         entries.map(({ id }) => id),
       );
     }
-    this.#options.reader.entries(entries);
+    appended.push(...entries);
     return entries.map(({ room, id }) => ({ room, id, duplicate: false }));
   }
 

@@ -148,8 +148,8 @@ export class RedisLog implements Log {
     return this.#keys;
   }
 
-  append(publish: Publish): Promise<Appended[]> {
-    return this.#appender.append(publish);
+  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+    return this.#appender.append(publishes);
   }
 
   probe(): Promise<void> {
@@ -218,7 +218,7 @@ export class RedisLog implements Log {
     try {
       // An append that fails shows in that nothing comes back.
       await deadline(
-        Promise.all([back, this.append({ rooms: [], json: nonce })]),
+        Promise.all([back, this.append([{ rooms: [], json: nonce }])]),
         PROBE_TIMEOUT_MS,
         "a probe",
       );

@@ -45,7 +45,11 @@ export function parseRoom(room: unknown): string {
       "Cannot use the room: its name is not a string; name it with text",
     );
   }
-  if (room === "" || byteLength(room) > ROOM_BYTES_MAX) {
+  // A string of n UTF-16 units is n to 3n bytes long: most need no second look.
+  if (
+    room === "" ||
+    (room.length * 3 > ROOM_BYTES_MAX && byteLength(room) > ROOM_BYTES_MAX)
+  ) {
     throw new Fault(
       "invalid_room",
       `Cannot use the room: its name has ${

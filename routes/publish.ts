@@ -44,7 +44,7 @@ export function publishOne(options: PublishOptions): Handler {
       const fields = await readFields(c, body);
       const key = c.req.header("idempotency-key") ?? fields.key;
       const publish = parsePublish({ ...fields, key }, options);
-      const outcomes = await options.log.append(publish);
+      const [outcomes = []] = await options.log.append([publish]);
       observeOutcomes(outcomes, options.observe);
       const outcome = only(outcomes);
       // Success is never told of a publish of which nothing is in the log.
@@ -76,20 +76,33 @@ export function publishBatch(options: PublishOptions): Handler {
           `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
         );
       }
+      const parsed = items.map((item) => parseItem(item, options));
       // Appended in one go, in order, so that they share scripts; an outcome each.
-      const results = await Promise.all(
-        items.map((item) => publishItem(item, options)),
+      const outcomes = await options.log.append(parsed.filter(isPublish));
+      let next = 0;
+      const results = parsed.map((item) =>
+        isPublish(item) ? only(outcomes[next++] ?? []) : item
       );
       observeOutcomes(results, options.observe);
       return c.json({ results });
     });
 }
 
-/** Publishes an item of a batch; what is wrong with it becomes its outcome. */
-async function publishItem(
+/** An item of a batch that cannot be published; its room, if it names one, and why. */
+interface Refused {
+  readonly room: string | undefined;
+  readonly error: Fault;
+}
+
+function isPublish(item: Publish | Refused): item is Publish {
+  return "json" in item;
+}
+
+/** Checks an item of a batch; what is wrong with it becomes its outcome. */
+function parseItem(
   item: () => unknown,
   options: PublishOptions,
-): Promise<Appended | { room: undefined; error: Fault }> {
+): Publish | Refused {
   let fields: Fields = {};
   try {
     fields = asFields(item());
@@ -99,15 +112,14 @@ async function publishItem(
         'Cannot publish: an item of a batch has "rooms"; send an item a room',
       );
     }
-    return only(await options.log.append(parsePublish(fields, options)));
+    return parsePublish(fields, options);
   } catch (error) {
     const room = typeof fields.room === "string" ? fields.room : undefined;
-    return { room, error: toFault(error) } as Appended;
+    return { room, error: toFault(error) };
   }
 }
 
-function only(outcomes: readonly Appended[]): Appended {
-  const [outcome] = outcomes;
+function only([outcome]: readonly Appended[]): Appended {
   if (outcome !== undefined) return outcome;
   throw new Fault(
     "log_failed",

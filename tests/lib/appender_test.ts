@@ -5,7 +5,8 @@ import { RedisLog } from "../../lib/log_redis.ts";
 import { Redis } from "../support/redis.ts";
 import { soon, until } from "../support/wait.ts";
 
-function codeOf([outcome]: readonly Appended[]): string {
+function codeOf([outcomes]: readonly Appended[][]): string {
+  const [outcome] = outcomes ?? [];
   return outcome !== undefined && "error" in outcome
     ? outcome.error.code
     : "none";
@@ -37,9 +38,9 @@ for (
     await until("the log can be reached", reachable);
     redis.signal("SIGSTOP");
     const publish = { rooms: ["chat"], json };
-    const waiting = Array.from({ length: fit }, () => log.append(publish));
+    const waiting = Array.from({ length: fit }, () => log.append([publish]));
     const start = performance.now();
-    const over = await soon(log.append(publish), "it is refused");
+    const over = await soon(log.append([publish]), "it is refused");
     assert.equal(codeOf(over), "overloaded");
     assert.ok(performance.now() - start < 500, "at once");
     const outcomes = await soon(Promise.all(waiting), "all are answered");
@@ -47,7 +48,7 @@ for (
     redis.signal("SIGCONT");
     await until(
       "there is room",
-      async () => codeOf(await log.append(publish)) === "none",
+      async () => codeOf(await log.append([publish])) === "none",
     );
   });
 }

@@ -91,7 +91,10 @@ async function append(
   log: Log,
   publish: Publish,
 ): Promise<{ room: string; id: string; duplicate: boolean }[]> {
-  const outcomes = await soon(log.append(publish), "a publish is answered");
+  const [outcomes = []] = await soon(
+    log.append([publish]),
+    "a publish is answered",
+  );
   return outcomes.map(succeeded);
 }
 
@@ -294,7 +297,10 @@ function logSuite(
         { ...original, rooms: ["a", "b", "c"] },
       ]
     ) {
-      const outcomes = await soon(log.append(other), "the answer comes");
+      const [outcomes = []] = await soon(
+        log.append([other]),
+        "the answer comes",
+      );
       assert.deepEqual(outcomes.map(({ room }) => room), other.rooms);
       for (const outcome of outcomes) {
         assert.ok("error" in outcome);
