@@ -34,7 +34,7 @@ interface Findings {
 const servers: Readonly<
   Record<string, (env: Record<string, string>) => Promise<TestNode>>
 > = {
-  roomcast: (env) => TestNode.start({ ...env, LOG_LEVEL: "info" }),
+  roomcast: (env) => TestNode.start(env),
   stock: (env) =>
     TestNode.start(env, {
       ready: false,
