@@ -3,7 +3,7 @@
  * What a publish costs, from HTTP to one subscriber:
  *
  * - single posts on 64 connections, by second of the server's CPU, Roomcast beside the stock peer
- *   (`bench/peers/streams.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
+ *   (`bench/peers/stock.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
  * - batches of 100 on 8 connections, messages a second;
  * - how much longer a batch of 1,000 takes than one of 10: medians of requests sent in turn, with a pause before each,
  *   so that none pays for the delivery of the one before; nobody is subscribed.
@@ -19,7 +19,6 @@
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { LightClient } from "../tests/support/light.ts";
-import { freePort } from "../tests/support/net.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
@@ -28,12 +27,6 @@ const WARM_UP_MS = 3000;
 const LOAD_MS = 8000;
 const RATIO_ROUNDS = 200;
 const RATIO_PAUSE_MS = 15;
-
-/** A server under test. */
-interface Peer extends AsyncDisposable {
-  readonly port: number;
-  cpuSeconds(): Promise<number>;
-}
 
 /** What came of a load. */
 interface Load {
@@ -119,40 +112,20 @@ const SINGLE = post("/publish", {
   message: { text: "hello there, this is", number: 1 },
 });
 
-/** Starts the stock peer, as people do: with `node`. */
-async function startStock(redisUrl: string): Promise<Peer> {
-  const port = await freePort();
-  const process = new Deno.Command("node", {
-    args: [new URL("peers/streams.mjs", import.meta.url).pathname],
-    env: { PORT: String(port), REDIS_URL: redisUrl, NODE_ENV: "production" },
-    stdout: "null",
-  }).spawn();
-  await until(
-    "the peer listens",
-    () =>
-      Asker.connect(port).then((asker) => {
-        asker.close();
-        return true;
-      }, () => false),
-  );
-  return {
-    port,
-    cpuSeconds: async () => {
-      const stat = await Deno.readTextFile(`/proc/${process.pid}/stat`);
-      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-      // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-      return (Number(fields[11]) + Number(fields[12])) / 100;
-    },
-    [Symbol.asyncDispose]: async () => {
-      process.kill("SIGKILL");
-      await process.status;
-    },
-  };
-}
+/** The servers under test, each with its own Redis. */
+const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
+  ours: (url) => TestNode.start({ REDIS_URL: url, LOG_LEVEL: "info" }),
+  stock: (url) =>
+    TestNode.start({ REDIS_URL: url, NODE_ENV: "production" }, {
+      ready: false,
+      program: "node",
+      script: "bench/peers/stock.mjs",
+    }),
+};
 
 /** Sends a request again and again on each of some connections; the first seconds do not count. */
 async function load(
-  peer: Peer,
+  peer: TestNode,
   connections: number,
   request: Buffer,
 ): Promise<Load & { all: number }> {
@@ -180,7 +153,7 @@ async function load(
 
 /** Runs a load with one subscriber, and insists that it gets everything. */
 async function loadWithSubscriber(
-  peer: Peer,
+  peer: TestNode,
   connections: number,
   request: Buffer,
   messages: number,
@@ -203,7 +176,7 @@ async function loadWithSubscriber(
 }
 
 /** Median ms of a batch of 10 and of one of 1,000. */
-async function measureBatches(peer: Peer): Promise<[number, number]> {
+async function measureBatches(peer: TestNode): Promise<[number, number]> {
   const asker = await Asker.connect(peer.port);
   const requests = [batch(10), batch(1000)] as const;
   const times: [number[], number[]] = [[], []];
@@ -230,18 +203,12 @@ function format(value: number, digits = 0): string {
   });
 }
 
-async function ours(redis: Redis): Promise<TestNode> {
-  return await TestNode.start({ REDIS_URL: redis.url, LOG_LEVEL: "info" });
-}
-
 console.log("| what | | |");
 console.log("|---|---:|---|");
 const single: number[] = [];
-for (const name of ["ours", "stock"] as const) {
+for (const [name, start] of Object.entries(SERVERS)) {
   await using redis = await Redis.start();
-  await using peer = name === "ours"
-    ? await ours(redis)
-    : await startStock(redis.url);
+  await using peer = await start(redis.url);
   const { requests, seconds, cpuSeconds } = await loadWithSubscriber(
     peer,
     64,
@@ -260,7 +227,7 @@ console.log(
 );
 {
   await using redis = await Redis.start();
-  await using peer = await ours(redis);
+  await using peer = await TestNode.start({ REDIS_URL: redis.url });
   const { requests, seconds } = await loadWithSubscriber(
     peer,
     8,
@@ -275,7 +242,7 @@ console.log(
 }
 {
   await using redis = await Redis.start();
-  await using peer = await ours(redis);
+  await using peer = await TestNode.start({ REDIS_URL: redis.url });
   const [ten, thousand] = await measureBatches(peer);
   console.log(
     `| batch of 1,000 ÷ batch of 10 | ${format(thousand / ten, 2)} | ${

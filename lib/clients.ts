@@ -75,6 +75,9 @@ interface Client {
   overloaded: boolean;
 }
 
+/** Takes a client's event. */
+type Listener = (this: Socket, request: unknown, answer: unknown) => void;
+
 /** What Socket.IO sends in CONNECT, which its types keep private. */
 type Recoverable = { pid: string; recovered: boolean };
 
@@ -88,6 +91,7 @@ export class Clients {
   readonly #unsaved = new Set<Client>();
   readonly #refreshing: ReturnType<typeof setInterval>;
   readonly #refreshSeconds: number;
+  readonly #listeners = this.#makeListeners();
   #saving: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts keeping sessions alive. */
@@ -171,19 +175,24 @@ export class Clients {
       this.#subscribe(socket, client, room, from ?? id);
     }
     this.#save(client);
-    socket.on(
-      "join",
-      (request, answer) => void this.#onJoin(socket, client, request, answer),
-    );
-    socket.on(
-      "leave",
-      (request, answer) => this.#onLeave(socket, client, request, answer),
-    );
-    socket.on(
-      "disconnect",
-      (reason) => this.#onDisconnect(socket, client, reason),
-    );
+    socket.on("join", this.#listeners.join);
+    socket.on("leave", this.#listeners.leave);
     return true;
+  }
+
+  /** A socket is no longer connected, for the reason that Socket.IO gives. */
+  disconnected(socket: Socket, reason: string): void {
+    const client = this.#clients.get(socket);
+    if (client === undefined) return;
+    this.#forget(socket);
+    if (this.#options.fanOut.wasCut(socket)) {
+      client.overloaded = true;
+      this.#save(client);
+    }
+    // Said by the client, or to it: it has left for good.
+    if (!reason.endsWith("namespace disconnect")) return;
+    this.#unsaved.delete(client);
+    this.#own(this.#options.log.sessions.forget(client.digest));
   }
 
   /** A session goes on elsewhere: what is left of it here is a connection nobody reads any more. */
@@ -216,6 +225,22 @@ export class Clients {
   close(): void {
     clearInterval(this.#refreshing);
     clearTimeout(this.#saving);
+  }
+
+  /** One for all sockets, of which each finds its client: a closure for each would be kept by each. */
+  #makeListeners(): Readonly<Record<"join" | "leave", Listener>> {
+    const clients = this.#clients;
+    const join = this.#onJoin.bind(this), leave = this.#onLeave.bind(this);
+    return {
+      join(request, answer) {
+        const client = clients.get(this);
+        if (client !== undefined) void join(this, client, request, answer);
+      },
+      leave(request, answer) {
+        const client = clients.get(this);
+        if (client !== undefined) leave(this, client, request, answer);
+      },
+    };
   }
 
   /** Sessions go with their time, or with the log beside which they are kept. */
@@ -457,18 +482,6 @@ export class Clients {
     }
     reply(answer, { ok: false, error: fault.toJSON() });
     this.#options.fanOut.bound(socket);
-  }
-
-  #onDisconnect(socket: Socket, client: Client, reason: string): void {
-    this.#forget(socket);
-    if (this.#options.fanOut.wasCut(socket)) {
-      client.overloaded = true;
-      this.#save(client);
-    }
-    // Said by the client, or to it: it has left for good.
-    if (!reason.endsWith("namespace disconnect")) return;
-    this.#unsaved.delete(client);
-    this.#own(this.#options.log.sessions.forget(client.digest));
   }
 
   #forget(socket: Socket): void {

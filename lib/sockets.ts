@@ -7,6 +7,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import { Clients } from "./clients.ts";
+import { forgetRequest, hold } from "./engine.ts";
 import { type Fault, toFault } from "./errors.ts";
 import type { FanOut } from "./fanout.ts";
 import type { Log } from "./log.ts";
@@ -47,6 +48,8 @@ export class Sockets {
   /** Connections that have their one socket. */
   readonly #taken = new WeakSet<object>();
   readonly #clients: Clients;
+  /** What was held back of a socket that is being let in. */
+  readonly #held = new WeakMap<Socket, () => void>();
   #draining = false;
 
   /** Sets Socket.IO up; requests reach it by {@linkcode Sockets.request} and {@linkcode Sockets.upgrade}. */
@@ -99,20 +102,25 @@ export class Sockets {
       // Socket.IO takes any number of CONNECT packets while the first is still at the door.
       if (this.#taken.has(socket.conn)) return void socket.conn.close();
       this.#taken.add(socket.conn);
-      socket.once("disconnect", () => this.#taken.delete(socket.conn));
       this.#clients.admit(socket).then(
-        () => next(),
+        () => {
+          // What it is told first, CONNECT and its rooms, goes out in one write.
+          this.#held.set(socket, hold(socket));
+          next();
+        },
         (error) => this.#turnAway(socket, toFault(error), next),
       );
     });
+    const disconnected = this.#disconnected();
     this.#io.on("connection", (socket) => {
-      if (!this.#clients.welcome(socket)) return void socket.conn.close();
+      try {
+        if (!this.#clients.welcome(socket)) return void socket.conn.close();
+      } finally {
+        this.#held.get(socket)?.();
+      }
+      forgetRequest(socket);
       options.observe({ kind: "client_connected", clients: this.count });
-      socket.on(
-        "disconnect",
-        () =>
-          options.observe({ kind: "client_disconnected", clients: this.count }),
-      );
+      socket.on("disconnect", disconnected);
     });
   }
 
@@ -171,6 +179,22 @@ export class Sockets {
     this.#clients.close();
     this.#engine.close();
     this.#io.of("/").adapter.close();
+  }
+
+  /** One listener for all sockets: a closure for each would be kept by each. */
+  #disconnected(): (this: Socket, reason: string) => void {
+    const taken = this.#taken;
+    const clients = this.#clients;
+    const observe = (): void =>
+      this.#options.observe({
+        kind: "client_disconnected",
+        clients: this.count,
+      });
+    return function (reason) {
+      taken.delete(this.conn);
+      clients.disconnected(this, reason);
+      observe();
+    };
   }
 
   /**

@@ -9,7 +9,8 @@
 import { Buffer } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import type { Socket as RawSocket } from "node:net";
-import { Server, type Transport, transports } from "engine.io";
+import { type Server, type Transport, transports } from "engine.io";
+import { LeanServer } from "./engine.ts";
 import { type Packet, pieces, textFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
 
@@ -141,7 +142,7 @@ export class JoiningTransport extends transports.websocket {
 }
 
 /** Engine.IO's server with {@linkcode JoiningTransport} for WebSockets. */
-export class JoiningServer extends Server {
+export class JoiningServer extends LeanServer {
   protected override createTransport(
     name: Parameters<Server["createTransport"]>[0],
     request: IncomingMessage,

@@ -36,16 +36,22 @@ export class TestNode {
 
   /**
    * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
-   * than ours has to say where it listens in the same way.
+   * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's arguments.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    { ready = true, script }: { ready?: boolean; script?: string } = {},
+    { ready = true, script, program }: {
+      ready?: boolean;
+      script?: string;
+      program?: string;
+    } = {},
   ): Promise<TestNode> {
     const args = script === undefined
       ? await startArguments()
-      : ["run", "-A", "--cached-only", script];
-    const node = TestNode.spawn(args, { PORT: "0", ...env });
+      : program === undefined
+      ? ["run", "-A", "--cached-only", script]
+      : [script];
+    const node = TestNode.spawn(args, { PORT: "0", ...env }, program);
     const exited = node.#process.status.then(() => {
       throw new Error(`Cannot start a node: it exited\n${node.output}`);
     });
@@ -79,6 +85,7 @@ export class TestNode {
   static spawn(
     args: string[],
     env: Readonly<Record<string, string>>,
+    program = Deno.execPath(),
   ): TestNode {
     const own = ["PATH", "HOME", "DENO_DIR", "DENO_CERT", "SSL_CERT_FILE"]
       .flatMap((name) => {
@@ -86,7 +93,7 @@ export class TestNode {
         return value === undefined ? [] : [[name, value]];
       });
     return new TestNode(
-      new Deno.Command(Deno.execPath(), {
+      new Deno.Command(program, {
         args,
         cwd: root,
         clearEnv: true,

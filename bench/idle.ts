@@ -1,0 +1,93 @@
+/**
+ * What idle clients cost: how many come in per second, what they take of the
+ * processor meanwhile, and how much memory each keeps, beside stock Socket.IO
+ * on Node. Prints a table.
+ *
+ *     deno run -A bench/idle.ts [clients] [rounds]
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- a program that prints its findings
+import { TextLineStream } from "../tests/support/lines.ts";
+import { TestNode } from "../tests/support/node.ts";
+import { Redis } from "../tests/support/redis.ts";
+import { soon } from "../tests/support/wait.ts";
+
+/** How long they idle: each has been sent a ping and has answered it. */
+const IDLE_MS = 35_000;
+const CONNECT_TIMEOUT_MS = 60_000;
+const [clients = 10_000, rounds = 1] = Deno.args.map(Number);
+
+/** What one round finds out about one server. */
+interface Findings {
+  readonly server: string;
+  readonly connectsPerSecond: number;
+  /** The server's CPU time for one client to come in. */
+  readonly connectCpuMicros: number;
+  /** Resident memory of the server without clients. */
+  readonly emptyMb: number;
+  /** What each client adds to that as soon as all are in, and later. */
+  readonly atOnceKib: number;
+  readonly idleKib: number;
+}
+
+const servers: Readonly<
+  Record<string, (env: Record<string, string>) => Promise<TestNode>>
+> = {
+  roomcast: (env) => TestNode.start(env),
+  stock: (env) =>
+    TestNode.start(env, {
+      ready: false,
+      program: "node",
+      script: "bench/peers/stock.mjs",
+    }),
+};
+
+await using redis = await Redis.start();
+const findings: Findings[] = [];
+for (let round = 0; round < rounds; round++) {
+  for (const [server, start] of Object.entries(servers)) {
+    await using node = await start({ REDIS_URL: redis.url });
+    findings.push({ server, ...await measure(node) });
+  }
+}
+console.table(findings);
+
+async function measure(node: TestNode): Promise<Omit<Findings, "server">> {
+  const empty = await node.memory();
+  const cpu = await node.cpuSeconds();
+  const child = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "bench/idle_clients.ts", `${node.port}`, `${clients}`],
+    cwd: new URL("../", import.meta.url),
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  try {
+    const lines = child.stdout.pipeThrough(new TextDecoderStream())
+      .pipeThrough(new TextLineStream()).getReader();
+    const { value } = await soon(
+      lines.read(),
+      "all clients are in",
+      CONNECT_TIMEOUT_MS,
+    );
+    const { seconds } = JSON.parse(value ?? "");
+    const connectCpu = await node.cpuSeconds() - cpu;
+    const atOnce = await node.memory();
+    await new Promise((resolve) => setTimeout(resolve, IDLE_MS));
+    const idle = await node.memory();
+    return {
+      connectsPerSecond: Math.round(clients / seconds),
+      connectCpuMicros: Math.round(connectCpu / clients * 1e6),
+      emptyMb: Math.round(empty / 1e6),
+      atOnceKib: perClient(atOnce - empty),
+      idleKib: perClient(idle - empty),
+    };
+  } finally {
+    await child.stdin.close();
+    await child.status;
+  }
+}
+
+function perClient(bytes: number): number {
+  return Math.round(bytes / clients / 102.4) / 10;
+}

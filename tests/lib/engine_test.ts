@@ -1,0 +1,136 @@
+/** The leaner Engine.IO server on real connections: what is left out, and that nothing else is. */
+import assert from "node:assert/strict";
+import type { Socket } from "socket.io";
+import { forgetRequest, hold, LeanServer } from "../../lib/engine.ts";
+import { Subscriber } from "../support/client.ts";
+import { EngineServer, RawConnection } from "../support/engine.ts";
+import { soon, until } from "../support/wait.ts";
+
+Deno.test("the parts of Engine.IO that are used are there", () => {
+  const engine = new LeanServer({});
+  const parts = engine as unknown as Record<string, unknown>;
+  for (const name of ["verify", "onWebSocket", "handshake"]) {
+    assert.equal(typeof parts[name], "function", name);
+  }
+  const { handleUpgrade } = parts.ws as Record<string, unknown>;
+  assert.equal(typeof handleUpgrade, "function");
+  engine.close();
+});
+
+Deno.test("the answer to an upgrade and the first packet arrive together", async () => {
+  await using server = await EngineServer.start();
+  await using client = new RawConnection(server.port);
+  await client.pieces.have(1);
+  assert.match(client.text, /^HTTP\/1\.1 101 [^]*\r\n\r\n[^]*0\{"sid":"/);
+  assert.equal(client.pieces.items.length, 1);
+});
+
+Deno.test("what is held back arrives together with CONNECT", async () => {
+  await using server = await EngineServer.start();
+  const held = new WeakMap<Socket, () => void>();
+  server.io.use((socket, next) => {
+    held.set(socket, hold(socket));
+    next();
+  });
+  server.io.on("connection", (socket) => {
+    socket.emit("first", 1);
+    socket.emit("second", 2);
+    held.get(socket)?.();
+    socket.emit("third", 3);
+  });
+  await using client = new RawConnection(server.port);
+  await client.pieces.have(1);
+  client.send("40");
+  await until("all is there", () => client.text.includes('["third",3]'));
+  assert.match(
+    client.text.slice(client.text.indexOf("40{")),
+    /^40\{"sid":"[^"]+"\}[^]*42\["first",1\][^]*42\["second",2\][^]*42\["third",3\]$/,
+  );
+});
+
+// Clients that poll leave timers of their own behind for a moment.
+const POLLING = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test("a connection that polls is not held back", POLLING, async () => {
+  await using server = await EngineServer.start();
+  server.io.use((socket, next) => {
+    const release = hold(socket);
+    next();
+    release();
+  });
+  await using client = new Subscriber(`http://127.0.0.1:${server.port}`, {
+    transports: ["polling"],
+  });
+  await client.connects.have(1);
+});
+
+Deno.test("an upgrade from polling goes on as before", POLLING, async () => {
+  await using server = await EngineServer.start();
+  await using client = await Subscriber.connect(
+    `http://127.0.0.1:${server.port}`,
+  );
+  const { engine } = client.socket.io;
+  await until("it is upgraded", () => engine.transport.name === "websocket");
+  const [socket] = server.io.of("/").sockets.values();
+  socket?.emit("msgReceived", "hello", { room: "chat", at: 1 }, "1-0");
+  await client.messages.have(1);
+});
+
+Deno.test(
+  "a request is forgotten, and the rest of the handshake is not",
+  POLLING,
+  async () => {
+    await using server = await EngineServer.start();
+    const come = new Promise<Socket>((resolve) =>
+      server.io.on("connection", (socket) => {
+        forgetRequest(socket);
+        resolve(socket);
+      })
+    );
+    await using _ = new Subscriber(`http://127.0.0.1:${server.port}`, {
+      auth: { token: "secret" },
+    });
+    const { request, handshake } = await soon(come, "the client connects");
+    assert.equal(request, undefined);
+    assert.deepEqual(handshake.auth, {});
+    assert.deepEqual(handshake.headers, {});
+    assert.equal(handshake.address, "127.0.0.1");
+    assert.equal(handshake.query.EIO, "4");
+    const [found] = await server.io.fetchSockets();
+    assert.deepEqual(found?.handshake.auth, {});
+  },
+);
+
+Deno.test("who is refused is told why, whatever was asked", async () => {
+  await using server = await EngineServer.start({
+    allowRequest: (request, answer) =>
+      answer("Cannot connect: no", request.headers.origin === undefined),
+  });
+  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const refusals: [path: string, headers: string, answer: RegExp][] = [
+    [
+      "/socket.io/?EIO=4&transport=websocket",
+      `${key}Origin: http://a.example\r\n`,
+      /^HTTP\/1\.1 400 [^]*Cannot connect: no$/,
+    ],
+    [
+      "/socket.io/?EIO=4&transport=websocket",
+      "Sec-WebSocket-Key: short\r\n",
+      /^HTTP\/1\.1 400 /,
+    ],
+    ["/socket.io/?EIO=4&transport=pigeon", key, /Transport unknown$/],
+    ["/socket.io/?EIO=4&transport=websocket&sid=x", key, /ID unknown$/],
+    ["/socket.io/?EIO=3&transport=websocket", key, /Unsupported protocol/],
+    ["/socket.io/", key, /Transport unknown$/],
+    ["/socket.io/?EIO=4&transport=polling", key, /^HTTP\/1\.1 101 /],
+  ];
+  for (const [path, headers, answer] of refusals) {
+    await using client = new RawConnection(server.port, path, headers);
+    await until(
+      `${path} is closed`,
+      () => client.closed || /101/.test(client.text),
+    );
+    assert.match(client.text, answer, path);
+  }
+  assert.equal(server.engine.clientsCount, 0);
+});

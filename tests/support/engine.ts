@@ -1,0 +1,98 @@
+/** An Engine.IO server of ours with Socket.IO on it, without anything else of Roomcast. */
+import type { ServerOptions } from "engine.io";
+import { Buffer } from "node:buffer";
+import { createServer } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import { Server } from "socket.io";
+import { LeanServer } from "../../lib/engine.ts";
+import { Inbox, until } from "./wait.ts";
+
+/** A server on a port of its own; `await using` ends it. */
+export class EngineServer {
+  readonly engine: LeanServer;
+  readonly io = new Server({ serveClient: false });
+  readonly #http = createServer((request, response) =>
+    this.engine.handleRequest(request, response)
+  );
+
+  private constructor(options: ServerOptions) {
+    this.engine = new LeanServer(options);
+    this.io.bind(this.engine as never);
+    this.#http.on(
+      "upgrade",
+      (request, socket, head) =>
+        this.engine.handleUpgrade(request, socket, head),
+    );
+  }
+
+  /** Starts one. */
+  static async start(options: ServerOptions = {}): Promise<EngineServer> {
+    const server = new EngineServer(options);
+    await new Promise<void>((resolve) =>
+      server.#http.listen(0, "127.0.0.1", resolve)
+    );
+    return server;
+  }
+
+  /** Where it listens. */
+  get port(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.engine.close();
+    this.io.of("/").adapter.close();
+    const closed = new Promise<void>((resolve) =>
+      this.#http.close(() => resolve())
+    );
+    this.#http.closeAllConnections();
+    await closed;
+  }
+}
+
+/** A connection whose pieces can be looked at as they arrive; `await using` ends it. */
+export class RawConnection {
+  /** What arrived, a piece for each read. */
+  readonly pieces = new Inbox<string>();
+  closed = false;
+  readonly #socket: Socket;
+
+  /** Connects, and asks for a WebSocket at `path`. */
+  constructor(
+    port: number,
+    path = "/socket.io/?EIO=4&transport=websocket",
+    headers = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+  ) {
+    this.#socket = connect(port, "127.0.0.1", () =>
+      this.#socket.write(
+        `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+          `Sec-WebSocket-Version: 13\r\n${headers}\r\n`,
+      ));
+    this.#socket.on(
+      "data",
+      (piece: Uint8Array) => this.pieces.push(Buffer.from(piece).toString()),
+    );
+    this.#socket.on("error", () => {});
+    this.#socket.on("close", () => this.closed = true);
+  }
+
+  /** Sends a short text frame, masked by zeros. */
+  send(text: string): void {
+    this.#socket.write(
+      Buffer.concat([
+        Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]),
+        Buffer.from(text),
+      ]),
+    );
+  }
+
+  /** All that has arrived. */
+  get text(): string {
+    return this.pieces.items.join("");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy();
+    await until("the connection is closed", () => this.closed);
+  }
+}
