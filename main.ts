@@ -106,6 +106,7 @@ function serve(config: Config): void {
       history: (room, range) => node.log.history(room, range),
       clearHistory: (room) => node.log.clearHistory(room),
       gaps: node.log.gaps,
+      head: () => node.log.head,
     },
     draining: () => draining,
     warnings: () => node.log.warnings(),

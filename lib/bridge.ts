@@ -27,6 +27,12 @@ const SIGN_INTERVAL_MS = 1000;
 const SIGNS_MISSING_MAX = 2;
 /** How long what others said of being in step is believed. */
 const HEARSAY_MS = 3500;
+/** What the names of control channels end with: nobody's are bridged, or two that bridge all would feed each other. */
+const CONTROL = ":roomcast:bridge";
+/** Redis' own news of its keys, of which every append makes some more. */
+const NOTIFICATIONS = /^__key(space|event)@/;
+/** How soon a sign may follow another, when somebody asks who is in step. */
+const SIGN_AGAIN_MS = 50;
 /** How long leaving may take. */
 const LEAVE_TIMEOUT_MS = 1000;
 
@@ -54,6 +60,7 @@ export class Bridge {
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
   readonly #control: string;
+  readonly #group: string;
   readonly #commands: BridgeCommands;
   readonly #ingress: Ingress;
   readonly #names: ReadonlySet<string>;
@@ -72,6 +79,9 @@ export class Bridge {
   /** Our last sign of life that Redis took, and the last that came back. */
   #signed = 0;
   #heardSign = 0;
+  #signedAt = -Infinity;
+  /** Which run of which server the subscription is with, where that is known. */
+  #run = "";
   #inStepUntil = -Infinity;
   #wasInStep = false;
   /** What was refused and not told yet, by reason. */
@@ -87,9 +97,9 @@ export class Bridge {
     this.#patterns = channels.filter(isPattern).map((
       pattern,
     ) => [pattern, compileGlob(pattern)]);
-    this.#control = `${keyPrefix}:bridge`;
+    this.#control = `${keyPrefix}${CONTROL}`;
     // Those who take other channels count other messages: a place of theirs means something else.
-    const group = createHash("sha256").update(
+    const group = this.#group = createHash("sha256").update(
       JSON.stringify([1, [...channels].sort()]),
     ).digest("hex").slice(0, 16);
     this.#commands = new BridgeCommands({
@@ -119,7 +129,8 @@ export class Bridge {
 
   /** Whether what is published on Redis now is taken, by this node or, as far as was heard lately, by another. */
   get working(): boolean {
-    return this.inStep || performance.now() < this.#inStepUntil;
+    return (this.inStep && !this.#stuck) ||
+      performance.now() < this.#inStepUntil;
   }
 
   /** Stops listening, brings what was heard into the log, and leaves the rest to the others. */
@@ -151,16 +162,25 @@ export class Bridge {
     }
     const sign = this.#signed + 1;
     try {
-      const { seated, inStep } = await this.#commands.sign(sign, this.inStep);
+      this.#signedAt = performance.now();
+      const { seated, inStep, run } = await this.#commands.sign(
+        sign,
+        this.inStep,
+      );
       if (this.#closing) return;
+      // Commands go to another server than the subscription: what that one's publishers say is not heard whole.
+      if (run !== "" && this.#run !== "" && run !== this.#run) {
+        this.#options.observe({ kind: "bridge_deaf" });
+        this.#connection?.reset();
+      }
       this.#signed = sign;
       // One that nobody was there to hear is not missed.
       if (!listening) this.#heardSign = sign;
       if (inStep > 0) this.#inStepUntil = performance.now() + HEARSAY_MS;
       if (seated) this.#listen();
       else await this.#unlisten();
-    } catch {
-      // Not said, not heard: the next one follows.
+    } catch (error) {
+      this.#complain(error);
     }
   }
 
@@ -190,6 +210,9 @@ export class Bridge {
   }
 
   async #subscribe(client: RedisClient): Promise<void> {
+    // Unknown where it is not permitted to ask.
+    const server = await client.info("server").catch(() => "");
+    this.#run = /^run_id:(\w+)/m.exec(String(server))?.[1] ?? "";
     // What comes before a connection is ready, or after it was lost, is not part of what it hears without a hole.
     const live = (): boolean => this.#connection?.client === client;
     await client.subscribe(this.#control, (payload) => {
@@ -223,6 +246,7 @@ export class Bridge {
     if (name.startsWith(`${keyPrefix}:`) || name.startsWith(`${keyPrefix}#`)) {
       return;
     }
+    if (name.endsWith(CONTROL) || NOTIFICATIONS.test(name)) return;
     if (!this.#ingress.heard(this.#toItem(channel, payload))) {
       observe({ kind: "bridge_overflow" });
     }
@@ -251,17 +275,23 @@ export class Bridge {
   #hearControl(payload: string): void {
     const [kind, ...words] = payload.split(" ");
     const [first = "", second = "", third = "", fourth = ""] = words;
+    const number = Number(second);
     if (kind === "sign") {
-      if (first === this.#node) this.#heardSign = Number(second);
+      if (first === this.#node && number <= this.#signed + 1) {
+        this.#heardSign = number;
+      }
       return;
     }
-    if (kind === "marker") this.#ingress.marker(first, performance.now());
-    else if (kind === "at") {
-      this.#ingress.announced({
-        marker: first,
-        number: Number(second),
-        group: third,
-      }, fourth);
+    const now = performance.now();
+    if (kind === "marker") {
+      this.#ingress.marker(first, now);
+      // Who asks goes on without us unless it is known that we are in step.
+      const ours = first.startsWith(`${this.#node}.`);
+      if (this.inStep && !ours && now - this.#signedAt > SIGN_AGAIN_MS) {
+        void this.#sign();
+      }
+    } else if (kind === "at" && Number.isSafeInteger(number)) {
+      this.#ingress.announced({ marker: first, number, group: third }, fourth);
     }
     this.#wake();
   }
@@ -307,7 +337,11 @@ export class Bridge {
   async #do(step: Exclude<Step, { kind: "wait" }>): Promise<void> {
     if (step.kind === "ask") {
       const { marker, anew } = step;
-      this.#ingress.asked(marker, await this.#commands.ask(marker, anew));
+      const place = await this.#commands.ask(marker, anew);
+      this.#ingress.asked(marker, place);
+      if (place.marker !== "" && place.group !== this.#group) {
+        this.#complain("nodes with other CHANNELS have the bridge");
+      }
     } else if (step.kind === "append") {
       const { after, items, slice } = step;
       const appending = await this.#commands.append(after, items);

@@ -28,6 +28,14 @@ local function move(key, channel, marker, number, group, node)
 end
 `;
 
+/** Marks that have run out, or are of a clock that was ahead of this one, as after a fail-over. */
+const SWEEP = `
+local function sweep(key, ms)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now - ms)
+  redis.call('ZREMRANGEBYSCORE', key, now + 1000, '+inf')
+end
+`;
+
 /**
  * Compares and appends: takes those items the log has not got, if it is at the marker named and has all before them.
  *
@@ -101,27 +109,35 @@ return {look(KEYS[1])}
 
 /**
  * Goes on from a place although what lies before it may be missing, and records that as a gap: only where the log is
- * still at the marker where it was seen, and nobody who is in step could still bring what is missing. Where there was
- * no state there is nothing to miss: a new log, or one whose epoch says more than a gap could.
+ * still at the marker where it was seen, and nobody who is in step could still bring what is missing. Where there is no
+ * state and no message there is nothing to miss: a new log.
  *
  * KEYS: log, epoch, the bridge's state, the nodes in step, the gaps.
  * ARGV: candidate epoch; entries of the log; control channel; node; group; marker where it is; marker and number where
  * it is to go on; the channels, as JSON. Answers `{1 if it was done, 1 if that made a gap}`.
  */
-export const RESUME = script(`${BEGIN}${STATE}
+export const RESUME = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local marker, number = look(KEYS[3])
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
-redis.call('ZREMRANGEBYSCORE', KEYS[4], '-inf', '(' .. now - ${FRESH_MS})
+sweep(KEYS[4], ${FRESH_MS})
 if redis.call('ZCARD', KEYS[4]) > 0 then return {0, 0} end
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
-if marker ~= '' then
+local gap = marker ~= ''
+for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 32)) do
+  gap = gap or entry[2][1] == 'run'
+end
+if gap then
   local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'ingress', ARGV[9])
-  redis.call('XADD', KEYS[5], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9])
+  local function remember() return redis.pcall('XADD', KEYS[5], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9]) end
+  if type(remember()) == 'table' then
+    redis.call('DEL', KEYS[5])
+    remember()
+  end
 end
 redis.call('ZADD', KEYS[4], now, NODE)
 move(KEYS[3], CHANNEL, TO, NUMBER, GROUP, NODE)
-return {1, marker ~= '' and 1 or 0}
+return {1, gap and 1 or 0}
 `);
 
 /**
@@ -129,17 +145,27 @@ return {1, marker ~= '' and 1 or 0}
  * one of the seats of those who listen.
  *
  * KEYS: the seats, the nodes in step. ARGV: control channel, node, the sign, '1' where the node is in step.
- * Answers `{1 if the node has a seat, how many are in step}`. A full Redis refuses to note it, and that is no reason to
- * stop listening.
+ * Answers `{1 if the node has a seat, how many are in step, which run of which server this is, or ''}`. What Redis
+ * refuses to note is no reason to stop listening.
  */
-export const SIGN = script(`${NOW}
+export const SIGN = script(`${NOW}${SWEEP}
 local NODE = ARGV[2]
 redis.call('PUBLISH', ARGV[1], 'sign ' .. NODE .. ' ' .. ARGV[3])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. now - ${FRESH_MS})
+sweep(KEYS[2], ${FRESH_MS})
 local had = redis.call('ZSCORE', KEYS[1], NODE)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. now - ${SEAT_MS})
+sweep(KEYS[1], ${SEAT_MS})
 local has = redis.call('ZSCORE', KEYS[1], NODE)
-if ARGV[4] == '1' and (has or redis.call('ZCARD', KEYS[1]) < ${SEATS_MAX}) then
+local function room()
+  local seated = redis.call('ZRANGE', KEYS[1], 0, -1)
+  for _, other in ipairs(seated) do
+    -- Who is in step goes before who is not.
+    if #seated >= ${SEATS_MAX} and not redis.call('ZSCORE', KEYS[2], other) then
+      return redis.call('ZREM', KEYS[1], other)
+    end
+  end
+  return #seated < ${SEATS_MAX}
+end
+if ARGV[4] == '1' and (has or room()) then
   redis.pcall('ZADD', KEYS[1], now, NODE)
   redis.pcall('ZADD', KEYS[2], now, NODE)
   has = true
@@ -151,7 +177,9 @@ elseif ARGV[4] ~= '1' then
     has = true
   end
 end
-return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
+local server = redis.pcall('INFO', 'server')
+local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or ''
+return {has and 1 or 0, redis.call('ZCARD', KEYS[2]), run}
 `);
 
 /** Gives up a node's seat and its place among those in step. KEYS: the seats, the nodes in step. ARGV: node. */

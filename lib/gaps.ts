@@ -20,12 +20,12 @@ interface Gap {
  */
 export class Gaps {
   #gaps: Gap[] = [];
+  /** One for each list of channels there is: they are seldom changed. */
+  #concerns = new Map<string, Gap["concerns"]>();
 
   /** Adds a gap, in the order of ids; one that is known already counts once. Answers which rooms it concerns. */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
-    const matchers = channels.map((channel) => compileGlob(channel));
-    const concerns = (room: string): boolean =>
-      matchers.some((matches) => matches(room));
+    const concerns = this.#concernsOf(channels);
     if (compareIds(id, this.#gaps.at(-1)?.id ?? ID_ZERO) > 0) {
       this.#gaps.push({ id, concerns });
       if (this.#gaps.length > GAPS_MAX) this.#gaps.shift();
@@ -36,6 +36,7 @@ export class Gaps {
   /** Forgets all: what they were in is no more. */
   clear(): void {
     this.#gaps = [];
+    this.#concerns.clear();
   }
 
   /** Whether messages of a room may be missing after `from`, up to `to`. */
@@ -45,9 +46,23 @@ export class Gaps {
     if (this.#gaps.length >= GAPS_MAX && compareIds(from, oldest.id) < 0) {
       return true;
     }
-    return this.#gaps.some(({ id, concerns }) =>
-      compareIds(id, from) > 0 && compareIds(id, to) <= 0 && concerns(room)
+    const lists = new Set(
+      this.#gaps.filter(({ id }) =>
+        compareIds(id, from) > 0 && compareIds(id, to) <= 0
+      ).map(({ concerns }) => concerns),
     );
+    return [...lists].some((concerns) => concerns(room));
+  }
+
+  #concernsOf(channels: readonly string[]): Gap["concerns"] {
+    const name = JSON.stringify(channels);
+    let concerns = this.#concerns.get(name);
+    if (concerns === undefined) {
+      const matchers = channels.map((channel) => compileGlob(channel));
+      concerns = (room) => matchers.some((matches) => matches(room));
+      this.#concerns.set(name, concerns);
+    }
+    return concerns;
   }
 }
 

@@ -23,7 +23,8 @@ export type Step =
   }
   /**
    * Go on from `to`, with a gap, if the log is still where it was at `from` and nobody is in step: what lies between
-   * is known to nobody.
+   * is known to nobody. Only where the log stood still between two questions: who is in step has heard of them, and
+   * has said so.
    */
   | { readonly kind: "resume"; readonly from: Place; readonly to: Place };
 
@@ -92,8 +93,10 @@ export class Ingress {
   /** Whether it turned out that it may no longer be. */
   #doubt = false;
   #question: Question | undefined;
-  /** A place the log is at from which nobody here can go on. */
+  /** A place the log is at from which we cannot go on; since when, and whether it still was there when asked again. */
   #stuckAt: Place | undefined;
+  #stuckSince = -Infinity;
+  #stuckStill = false;
   #writer = "";
   #appendedAt = -Infinity;
   #failures = 0;
@@ -168,6 +171,11 @@ export class Ingress {
     if (now < this.#notBefore) {
       return { kind: "wait", ms: this.#notBefore - now };
     }
+    // What is heard has no place before it has asked, whatever becomes of what was heard before.
+    if (
+      this.#listening && this.#slice === undefined &&
+      this.#question === undefined
+    ) return this.#join(now);
     const first = this.#append(this.#former, now);
     if (first.kind !== "wait" || !this.#listening) return first;
     const second = this.#inStep && !this.#doubt
@@ -199,10 +207,9 @@ export class Ingress {
         this.#former = undefined;
       }
     } else if (slice !== this.#slice) return;
-    else if (outcome === "back") {
-      this.#inStep = false;
-      this.#stuckAt = place;
-    } else if (!known) {
+    // The log has lost what it had: our slice is no part of its order any more.
+    else if (outcome === "back") this.#begin();
+    else if (!known) {
       // Either we have not heard yet what others have, or the log has lost its place: in step until that is known.
       this.#doubt = true;
       this.#notBefore = now + BACKOFF_MS;
@@ -212,7 +219,7 @@ export class Ingress {
   /** A `resume` was answered: whether the log now goes on from `to`. */
   resumed(done: boolean, to: Place, now: number): void {
     this.#failures = 0;
-    this.#stuckAt = undefined;
+    this.#stuckStill = false;
     if (done) {
       this.#writer = this.#options.node;
       if (this.#slice?.pass(to)) this.#arrive();
@@ -247,7 +254,7 @@ export class Ingress {
   /** The marker is back and the answer is in: the log's place is in our slice, or was before it. */
   #conclude(): void {
     const slice = this.#slice;
-    const { heard, place, marker = "" } = this.#question ?? {};
+    const { heard, place, marker = "", askedAt = 0 } = this.#question ?? {};
     if (!heard || place === undefined || slice === undefined) return;
     if (slice.pass(place)) return this.#arrive();
     const { group } = this.#options;
@@ -256,7 +263,9 @@ export class Ingress {
       slice.pass({ marker, number: 0, group });
     }
     this.#inStep = false;
+    if (this.#stuckAt?.marker !== place.marker) this.#stuckSince = askedAt;
     this.#stuckAt = place;
+    this.#stuckStill = place.marker === "" || askedAt > this.#stuckSince;
   }
 
   #append(slice: Slice | undefined, now: number): Step {
@@ -281,7 +290,10 @@ export class Ingress {
   }
 
   #join(now: number): Step {
-    if (this.#stuckAt !== undefined && this.#slice !== undefined) {
+    if (
+      this.#stuckAt !== undefined && this.#stuckStill &&
+      this.#slice !== undefined
+    ) {
       return { kind: "resume", from: this.#stuckAt, to: this.#slice.place };
     }
     const question = this.#question;

@@ -15,6 +15,8 @@ const CONNECT_TIMEOUT_MS = 3000;
 /** How often a live client is asked whether its peer is still there, and how long the answer may take. */
 const PING_INTERVAL_MS = 1000;
 const PING_TIMEOUT_MS = 3000;
+/** For a process that stood still itself: its timers run before it reads what has come meanwhile. */
+const PING_GRACE_MS = 200;
 /** Longest pause between two tries; half of it is chance, so that nodes do not come back in step. */
 const BACKOFF_MS_MAX = 1000;
 
@@ -151,10 +153,15 @@ async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {
     await pause(PING_INTERVAL_MS, signal);
     if (signal.aborted) return;
-    try {
-      await deadline(client.ping(), PING_TIMEOUT_MS, "a ping");
-    } catch (error) {
-      if (error instanceof DeadlineError) destroy(client);
+    const answered = client.ping();
+    for (const timeoutMs of [PING_TIMEOUT_MS, PING_GRACE_MS]) {
+      try {
+        await deadline(answered, timeoutMs, "a ping");
+        break;
+      } catch (error) {
+        if (!(error instanceof DeadlineError)) break;
+        if (timeoutMs === PING_GRACE_MS) destroy(client);
+      }
     }
   }
 }

@@ -7,16 +7,26 @@ import type { Context } from "hono";
 import { Fault } from "../lib/errors.ts";
 import type { Log, Page } from "../lib/log.ts";
 import { parseRoom } from "../lib/message.ts";
-import { atOf, ID_ZERO, idOf, parsePosition } from "../lib/position.ts";
+import {
+  atOf,
+  compareIds,
+  ID_ZERO,
+  idOf,
+  parsePosition,
+} from "../lib/position.ts";
 import type { Env } from "./http.ts";
 
 /** Messages of a page that does not say how many, and most of any. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
+/** How long a page waits for a node that is behind, before it says that it may not be complete. */
+const BEHIND_TIMEOUT_MS = 1000;
 
 /** What reading histories needs. */
 export interface HistoryOptions {
-  readonly log: Pick<Log, "history" | "clearHistory" | "gaps">;
+  readonly log: Pick<Log, "history" | "clearHistory" | "gaps"> & {
+    readonly head: () => Log["head"];
+  };
 }
 
 /**
@@ -47,7 +57,8 @@ export function readHistory(
       `{"id":"${id}","message":${json},"at":${atOf(id)}}`
     );
     const position = JSON.stringify(page.position);
-    const complete = page.complete && !hasHole(log, room, order, page, from);
+    const complete = page.complete && await caughtUp(log, page) &&
+      !hasHole(log, room, order, page, from);
     return c.body(
       `{"room":${
         JSON.stringify(room)
@@ -66,6 +77,22 @@ export function clearHistory(
     await log.clearHistory(parseRoom(c.req.param("room")));
     return c.body(null, 204);
   };
+}
+
+/**
+ * Waits until this node has read the log as far as the page goes: gaps are met there, and the page is read past it.
+ * Answers false where it does not get there in time.
+ */
+async function caughtUp(
+  log: HistoryOptions["log"],
+  { position }: Page,
+): Promise<boolean> {
+  const behind = (): boolean => compareIds(log.head().id, idOf(position)) < 0;
+  const end = performance.now() + BEHIND_TIMEOUT_MS;
+  while (behind() && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return !behind();
 }
 
 /** Whether something was published on Redis, in the time that the page covers, that nobody heard. */

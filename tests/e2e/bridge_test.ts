@@ -73,13 +73,12 @@ Deno.test("a node that is deployed ten times in a row under traffic: nothing los
 Deno.test("the node that appends leaves or is killed: another goes on, and nothing is missing", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
-  const producer = await Producer.start(redis, 100);
   await using stack = new AsyncDisposableStack();
   const nodes: TestNode[] = [];
   const start = async () => nodes.push(stack.use(await TestNode.start(env)));
   await start();
-  const begun = producer.sent.length;
   await start();
+  const producer = await Producer.start(redis, 100);
   for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"] as const) {
     await until("both are in step", async () => await inStep(nodes) === 2);
     const [writer] = nodes.splice(0, 1);
@@ -90,15 +89,8 @@ Deno.test("the node that appends leaves or is killed: another goes on, and nothi
   await producer.stop();
   const [node] = nodes;
   assert.ok(node);
-  const sent = producer.sent.slice(begun);
-  await until(
-    "the last is there",
-    async () => (await readRoom(node)).messages.at(-1) === sent.at(-1),
-  );
-  // What was published before the first was in step is nobody's promise.
-  const { messages, complete } = await readRoom(node);
-  assert.deepEqual(messages.slice(-sent.length), sent);
-  assert.equal(complete, true);
+  assert.deepEqual(await whole(node, producer.sent), producer.sent);
+  assert.equal((await readRoom(node)).complete, true);
 });
 
 Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those who are there and those who come back are told of one ingress gap", async () => {
@@ -349,19 +341,79 @@ Deno.test("a subscriber connection that is killed again and again costs nothing 
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env);
+  const losses = async () =>
+    await a.metric("roomcast_redis_losses_total") +
+    await b.metric("roomcast_redis_losses_total");
   const producer = await Producer.start(redis, 300);
-  const begun = producer.sent.length;
   for (let i = 0; i < 15; i++) {
     await until("both are in step", async () => await inStep([a, b]) === 2);
+    const before = await losses();
     await killClient(redis, "roomcast-bridge");
+    await until("one has noticed", async () => await losses() > before);
   }
   await producer.stop();
-  const sent = producer.sent.slice(begun);
+  assert.deepEqual(await whole(a, producer.sent), producer.sent);
+  assert.equal((await readRoom(a)).complete, true);
+});
+
+Deno.test("a bridge whose place in Redis is gone, while the log is not, tells of a gap", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using first = await TestNode.start(env);
+  await redis.command("PUBLISH", "chat", "heard");
   await until(
-    "the last is there",
-    async () => (await readRoom(a)).messages.at(-1) === sent.at(-1),
+    "it is in the log",
+    async () => (await readRoom(first)).messages.length === 1,
   );
-  const { messages, complete } = await readRoom(a);
-  assert.deepEqual(messages.slice(-sent.length), sent);
-  assert.equal(complete, true);
+  const since = (await first.get("/rooms/chat/history")).body.messages[0].id;
+  first.signal("SIGTERM");
+  await first.exited();
+  await redis.command("DEL", "roomcast:{roomcast}:bridge");
+  // Neither may a broken list of gaps keep it from being told, or be told more than once.
+  await redis.command("SET", "roomcast:{roomcast}:gaps", "something else");
+  await redis.command("PUBLISH", "chat", "heard by nobody");
+  await using second = await TestNode.start(env);
+  await until("it is in step", async () => await inStep([second]) === 1);
+  const { body } = await second.get(`/rooms/chat/history?since=${since}`);
+  assert.equal(body.complete, false);
+  assert.equal(await second.metric("roomcast_bridge_gaps_total"), 1);
+});
+
+Deno.test("a log that has lost its newest messages under nodes that go on listening: told, and PUBLISH flows again", async () => {
+  await using redis = await Redis.start();
+  await using a = await TestNode.start({ REDIS_URL: redis.url });
+  await using b = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(b.url);
+  for (let i = 0; i < 5; i++) {
+    await redis.command("PUBLISH", "chat", String(i));
+  }
+  await client.messages.have(5);
+  await redis.command("HSET", "roomcast:{roomcast}:bridge", "number", "2");
+  await until("PUBLISH flows", async () => {
+    await redis.command("PUBLISH", "chat", "after");
+    return client.messages.items.at(-1)?.message === "after";
+  });
+  assert.deepEqual(client.gaps.items.map(({ reason }) => reason), ["ingress"]);
+  await a.publish("the end");
+});
+
+Deno.test("two Roomcasts that bridge every channel, and a Redis that publishes its own news, do not feed each other", async () => {
+  await using redis = await Redis.start({
+    args: ["--notify-keyspace-events", "KEA"],
+  });
+  const env = { REDIS_URL: redis.url, CHANNELS: "*" };
+  await using one = await TestNode.start(env);
+  await using two = await TestNode.start({ ...env, KEY_PREFIX: "other" });
+  await using client = await Subscriber.connect(one.url);
+  await redis.command("PUBLISH", "chat", "hello");
+  await client.messages.have(1);
+  await until(
+    "both have it",
+    async () => (await readRoom(two)).messages.length === 1,
+  );
+  await one.publish("by HTTP");
+  await client.messages.have(2);
+  for (const node of [one, two]) {
+    assert.equal(await node.metric("roomcast_bridged_total"), 1);
+  }
 });

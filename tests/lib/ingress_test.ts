@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { Ingress, type Step } from "../../lib/ingress.ts";
+import type { Item } from "../../lib/slice.ts";
 import { FRESH_MS, ModelNode, World } from "../support/bridge_model.ts";
 
 /** How often each thing happens. */
@@ -62,7 +63,7 @@ function happen(
     case "save":
       return world.save();
     case "failOver":
-      return world.failOver();
+      return world.failOver(amount % 2 === 0);
     case "flush":
       return world.flush();
     case "hear":
@@ -158,4 +159,82 @@ Deno.test("the model believes a node as long as Redis does", async () => {
     new URL("../../lib/bridge_scripts.ts", import.meta.url),
   );
   assert.match(source, new RegExp(`FRESH_MS = ${FRESH_MS};`));
+});
+
+/** An Ingress in step at the first marker of its own. */
+function standing(): Ingress {
+  const ingress = new Ingress({ node: "n", group: "a", patienceMs: 60 });
+  ingress.listening();
+  ingress.next(0);
+  ingress.asked("n.1", { marker: "", number: 0, group: "" });
+  ingress.marker("n.1", 0);
+  ingress.next(0);
+  ingress.resumed(true, { marker: "n.1", number: 0, group: "a" }, 0);
+  return ingress;
+}
+
+function message(value: number): Item {
+  return { kind: "message", room: "chat", json: String(value), heardAt: 0 };
+}
+
+Deno.test("what a lost subscription had heard is appended, behind the question and before any gap", () => {
+  const ingress = standing();
+  ingress.heard(message(1));
+  ingress.lost();
+  const step = ingress.next(10);
+  assert.ok(step.kind === "append");
+  assert.deepEqual(step.items, [message(1)]);
+  ingress.failed(10);
+  ingress.listening();
+  const ask = ingress.next(100);
+  assert.ok(ask.kind === "ask" && ask.anew);
+  ingress.asked(ask.marker, { marker: "n.1", number: 0, group: "a" });
+  ingress.marker(ask.marker, 101);
+  assert.equal(ingress.next(102).kind, "append");
+});
+
+Deno.test("a gap is made only where the log stood still between two questions", () => {
+  const ingress = standing();
+  ingress.lost();
+  ingress.listening();
+  const place = { marker: "other.1", number: 3, group: "a" };
+  const first = ingress.next(0);
+  assert.ok(first.kind === "ask");
+  ingress.asked(first.marker, place);
+  ingress.marker(first.marker, 1);
+  assert.deepEqual(ingress.next(2), { kind: "wait", ms: 248 });
+  const second = ingress.next(250);
+  assert.ok(second.kind === "ask");
+  ingress.asked(second.marker, place);
+  ingress.marker(second.marker, 251);
+  assert.deepEqual(ingress.next(252), {
+    kind: "resume",
+    from: place,
+    to: { marker: first.marker, number: 0, group: "a" },
+  });
+});
+
+Deno.test("a place that others count is none of ours, and what was heard before the question may be theirs", () => {
+  const ingress = standing();
+  ingress.announced({ marker: "n.1", number: 0, group: "b" }, "other");
+  ingress.heard(message(1));
+  const ask = ingress.next(1000);
+  assert.ok(ask.kind === "ask");
+  ingress.asked(ask.marker, { marker: "n.1", number: 7, group: "b" });
+  ingress.marker(ask.marker, 1001);
+  assert.equal(ingress.inStep, false);
+  assert.equal(ingress.pending, 0);
+});
+
+Deno.test("a log that has lost what it had is joined anew", () => {
+  const ingress = standing();
+  ingress.heard(message(1));
+  const step = ingress.next(100);
+  assert.ok(step.kind === "append");
+  ingress.appended(step.slice, {
+    outcome: "back",
+    place: { marker: "n.1", number: 0, group: "a" },
+  }, 101);
+  const ask = ingress.next(102);
+  assert.ok(ask.kind === "ask" && ask.anew);
 });

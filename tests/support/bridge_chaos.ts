@@ -1,7 +1,7 @@
 /** Numbered PUBLISHes, while connections are killed and nodes die, stand still and come back. */
 import { createClient } from "redis";
 import type { RedisClient } from "../../lib/redis.ts";
-import { TestNode } from "./node.ts";
+import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
 import { soon, until } from "./wait.ts";
 
@@ -69,7 +69,8 @@ export async function readRoom(
   const messages: unknown[] = [];
   let complete = true, since = "";
   for (;;) {
-    const { body } = await node.get(
+    const body = await readPage(
+      node,
       `/rooms/${room}/history?limit=1000${since && `&since=${since}`}`,
     );
     complete &&= body.complete;
@@ -79,6 +80,16 @@ export async function readRoom(
     if (body.messages.length < 1000) return { messages, complete };
     since = body.messages.at(-1).id;
   }
+}
+
+/** Reads a page, again while the node has just lost its connection to Redis. */
+async function readPage(node: TestNode, path: string): Promise<Reply["body"]> {
+  let reply: Reply | undefined;
+  await until("the history can be read", async () => {
+    reply = await node.get(path);
+    return reply.status === 200;
+  });
+  return reply?.body;
 }
 
 /** How many of these nodes say that they are in step. */

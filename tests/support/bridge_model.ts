@@ -5,6 +5,8 @@
 import { type Comparison, Ingress, type Step } from "../../lib/ingress.ts";
 import type { Item, Place } from "../../lib/slice.ts";
 
+/** How many commands three nodes may need to come to rest: some tens, were it not for rare detours. */
+const COMMANDS_MAX = 150;
 /** As in `lib/bridge_scripts.ts`. */
 export const FRESH_MS = 3000;
 
@@ -69,7 +71,8 @@ export class ModelRedis {
       if (at < now - FRESH_MS) this.inStep.delete(other);
     }
     if (this.inStep.size > 0) return false;
-    if (marker !== "") this.log.push("gap");
+    const gap = marker !== "" || this.log.some((entry) => entry !== "gap");
+    if (gap) this.log.push("gap");
     this.inStep.set(node, now);
     this.#move(to, node);
     return true;
@@ -88,6 +91,7 @@ export class World {
   readonly order: Heard[] = [];
   now = 0;
   #values = 0;
+  #commands = 0;
   #saved: (() => ModelRedis) | undefined;
 
   /** Nobody has published yet. */
@@ -117,6 +121,11 @@ export class World {
     );
   }
 
+  /** A command is sent. */
+  count(): void {
+    this.#commands++;
+  }
+
   /** Time goes on, and nodes that run give their sign of life. */
   pass(ms: number): void {
     this.now += ms;
@@ -136,9 +145,12 @@ export class World {
     };
   }
 
-  /** Another Redis goes on from what was saved; the log tells of that as a new epoch. */
-  failOver(): void {
-    if (this.#saved !== undefined) this.#replace(this.#saved());
+  /**
+   * Another Redis goes on from what was saved; the log tells of that as a new epoch. Where subscriptions stay, it is
+   * the same Redis with older data: restored, or a master that has become a replica.
+   */
+  failOver(broken: boolean): void {
+    if (this.#saved !== undefined) this.#replace(this.#saved(), broken);
   }
 
   /** Everything in Redis is gone. */
@@ -157,11 +169,15 @@ export class World {
 
   /** Lets all nodes run, evenly, until `done`. */
   settle(done: () => boolean): void {
+    const commands = this.#commands;
     for (let round = 0; round < 1000 && !done(); round++) {
       for (const node of this.nodes) node.turn();
       this.pass(20);
     }
     if (!done()) throw new Error("It does not settle");
+    if (this.#commands - commands > COMMANDS_MAX) {
+      throw new Error("It takes too many commands to settle");
+    }
   }
 
   /** Ends all faults, and waits until everything heard is in the log. */
@@ -198,7 +214,7 @@ export class World {
     });
   }
 
-  #replace(redis: ModelRedis, broken = true): void {
+  #replace(redis: ModelRedis, broken: boolean): void {
     this.redis.announce = () => {};
     redis.log.push("gap");
     redis.announce = (heard) => this.order.push(heard);
@@ -281,6 +297,7 @@ export class ModelNode {
       const heardAt = this.#world.now;
       if (heard?.kind === "marker") {
         this.ingress.marker(heard.marker, heardAt);
+        if (!heard.marker.startsWith(`${this.#id}.`)) this.sign();
       } else if (heard?.kind === "at") {
         this.ingress.announced(heard.place, heard.writer);
       } else if (
@@ -298,7 +315,9 @@ export class ModelNode {
   decide(): void {
     if (this.#command !== undefined || this.#paused || this.#dead) return;
     const step = this.ingress.next(this.#world.now);
-    if (step.kind !== "wait") this.#command = step;
+    if (step.kind === "wait") return;
+    this.#command = step;
+    this.#world.count();
   }
 
   /** Redis executes it. */
