@@ -19,6 +19,8 @@ export class LightClient {
   joined = 0;
   /** Reasons of `gap` events got. */
   readonly gaps: string[] = [];
+  /** Called at each message. */
+  got: () => void = () => {};
   /** Whether it stops reading as soon as it is connected. */
   pausing = false;
   readonly #rooms: readonly string[];
@@ -131,6 +133,7 @@ export class LightClient {
       if (ms < this.#lastMs || (ms === this.#lastMs && seq <= this.#lastSeq)) {
         this.disordered++;
       }
+      this.got();
     } else if (text.startsWith('42["joined"')) this.joined++;
     else if (text.startsWith('42["gap"')) {
       this.gaps.push(JSON.parse(text.slice(2))[1].reason);
