@@ -204,7 +204,7 @@ Deno.test("a gap is told once: trimmed while away; the log began anew, while awa
     const messages = numbers(1, 500).map((message) => ({ room: "a", message }));
     await node.post("/publish/batch", { messages });
     // The batch is one entry of the log; these are one each.
-    for (const message of numbers(501, 5)) await node.publish(message, "a");
+    for (const message of numbers(501, 505)) await node.publish(message, "a");
     await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "3");
   }
   await using node = await TestNode.start(env);
