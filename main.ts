@@ -116,9 +116,7 @@ function serve(config: Config): void {
     ),
     observe,
   });
-  const answer = getRequestListener(app.fetch, {
-    overrideGlobalObjects: false,
-  });
+  const answer = getRequestListener(app.fetch);
   const server = createServer({
     headersTimeout: 10_000,
     requestTimeout: 30_000,
@@ -131,9 +129,7 @@ function serve(config: Config): void {
   } as ServerOptions, (request, response) => {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
-    void requests.run(() =>
-      new Promise<void>((resolve) => response.once("close", resolve))
-    );
+    response.once("close", requests.begin());
     void answer(request, response);
   });
   server.on(

@@ -40,3 +40,40 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", done);
   });
 }
+
+/** One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for. */
+export class Bound {
+  readonly #timeoutMs: number;
+  /** What is called when it is over, and when that is; the first comes first. */
+  readonly #waits = new Map<() => void, number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Nothing waits at first. */
+  constructor(timeoutMs: number) {
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** Calls `over` when the time from now is over, unless it is deleted before. */
+  add(over: () => void): void {
+    this.#waits.set(over, performance.now() + this.#timeoutMs);
+    this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs);
+  }
+
+  /** Ends a wait. */
+  delete(over: () => void): void {
+    this.#waits.delete(over);
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    this.#timer = undefined;
+    for (const [over, due] of this.#waits) {
+      if (due > now) {
+        this.#timer = setTimeout(() => this.#expire(), due - now);
+        return;
+      }
+      this.#waits.delete(over);
+      over();
+    }
+  }
+}

@@ -21,7 +21,7 @@ export function requireKey(
   keys: readonly PublishKey[],
 ): MiddlewareHandler<Env> {
   const digests = keys.map(({ secret }) => digest(secret));
-  return async function requireKey(c, next) {
+  return function requireKey(c, next) {
     if (digests.length > 0) {
       const given = digest(
         /^Bearer +(.+)$/i.exec(c.req.header("authorization") ?? "")?.[1] ?? "",
@@ -37,7 +37,7 @@ export function requireKey(
         );
       }
     }
-    await next();
+    return next();
   };
 }
 
@@ -45,7 +45,7 @@ export function requireKey(
 export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
   return async function guardOrigin(c, next) {
     const origin = c.req.header("origin");
-    c.header("Vary", "Origin");
+    c.env.outgoing.setHeader("vary", "Origin");
     if (origin !== undefined && allowed(origin, c.req.header("host"))) {
       c.header("Access-Control-Allow-Origin", origin);
       if (

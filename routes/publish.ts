@@ -193,7 +193,7 @@ function unsupported(types: string): Fault {
 /** Reads the fields of a publish from any of the bodies it may have. @throws {Fault} */
 async function readFields(
   c: Context<Env>,
-  body: Uint8Array<ArrayBuffer>,
+  body: Uint8Array,
 ): Promise<Fields> {
   const type = mediaType(c);
   if (isJson(type)) return asFields(decodeJson(decodeText(body)));
@@ -259,12 +259,12 @@ function readForm(text: string): Fields {
 }
 
 async function readMultipart(
-  body: Uint8Array<ArrayBuffer>,
+  body: Uint8Array,
   contentType: string,
 ): Promise<Fields> {
   decodeText(body);
   try {
-    const form = await new Response(body, {
+    const form = await new Response(Uint8Array.from(body), {
       headers: { "content-type": contentType },
     }).formData();
     return Object.fromEntries(
