@@ -42,38 +42,41 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
 }
 
 /** One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for. */
-export class Bound {
+export class Bound<T> {
   readonly #timeoutMs: number;
-  /** What is called when it is over, and when that is; the first comes first. */
-  readonly #waits = new Map<() => void, number>();
+  readonly #over: (waiting: T) => void;
+  /** What waits, and when its time is over; the first comes first. */
+  readonly #waits = new Map<T, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Nothing waits at first. */
-  constructor(timeoutMs: number) {
+  /** Calls `over` with everything that waits for longer than `timeoutMs`. */
+  constructor(timeoutMs: number, over: (waiting: T) => void) {
     this.#timeoutMs = timeoutMs;
+    this.#over = over;
   }
 
-  /** Calls `over` when the time from now is over, unless it is deleted before. */
-  add(over: () => void): void {
-    this.#waits.set(over, performance.now() + this.#timeoutMs);
+  /** From now on it waits. */
+  add(waiting: T): void {
+    this.#waits.delete(waiting);
+    this.#waits.set(waiting, performance.now() + this.#timeoutMs);
     this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs);
   }
 
-  /** Ends a wait. */
-  delete(over: () => void): void {
-    this.#waits.delete(over);
+  /** It waits no longer. */
+  delete(waiting: T): void {
+    this.#waits.delete(waiting);
   }
 
   #expire(): void {
     const now = performance.now();
     this.#timer = undefined;
-    for (const [over, due] of this.#waits) {
+    for (const [waiting, due] of this.#waits) {
       if (due > now) {
         this.#timer = setTimeout(() => this.#expire(), due - now);
         return;
       }
-      this.#waits.delete(over);
-      over();
+      this.#waits.delete(waiting);
+      this.#over(waiting);
     }
   }
 }

@@ -15,7 +15,7 @@ export interface Env {
 }
 
 /** The bodies that arrive now, and how long each may take. */
-const arriving = new Bound(10_000);
+const arriving = new Bound<() => void>(10_000, (slow) => slow());
 
 /** Refusals that leave a body unread; the rest of it would be taken for the next request. */
 const UNREAD: ReadonlySet<string> = new Set([
