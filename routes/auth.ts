@@ -44,9 +44,10 @@ export function requireKey(
 /** Answers browsers on other origins: those allowed may read and publish, the others may not publish. */
 export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
   return async function guardOrigin(c, next) {
-    const origin = c.req.header("origin");
-    c.env.outgoing.setHeader("vary", "Origin");
-    if (origin !== undefined && allowed(origin, c.req.header("host"))) {
+    const { incoming, outgoing } = c.env;
+    const { origin, host } = incoming.headers;
+    outgoing.setHeader("vary", "Origin");
+    if (origin !== undefined && allowed(origin, host)) {
       c.header("Access-Control-Allow-Origin", origin);
       if (
         c.req.method === "OPTIONS" &&

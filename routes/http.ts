@@ -49,7 +49,7 @@ export async function withBody<T>(
   bytesMax: number,
   use: (body: Uint8Array) => Promise<T>,
 ): Promise<T> {
-  const encoding = c.req.header("content-encoding");
+  const encoding = c.env.incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new Fault(
       "unsupported_content_encoding",

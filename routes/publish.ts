@@ -42,7 +42,7 @@ export function publishOne(options: PublishOptions): Handler {
   return (c) =>
     withBody(c, bodyBytesMax(options.messageBytesMax), async (body) => {
       const fields = await readFields(c, body);
-      const key = c.req.header("idempotency-key") ?? fields.key;
+      const key = c.env.incoming.headers["idempotency-key"] ?? fields.key;
       const publish = parsePublish({ ...fields, key }, options);
       const [outcomes = []] = await options.log.append([publish]);
       observeOutcomes(outcomes, options.observe);
@@ -164,6 +164,7 @@ function parsePublish(
 /** The media type of the body, in lower case, without parameters. @throws {Fault} where its charset is not UTF-8 */
 function mediaType(c: Context<Env>): string {
   const header = (c.req.header("content-type") ?? "").toLowerCase();
+  if (!header.includes(";")) return header;
   const [type = "", ...parameters] = header.split(";").map((part) =>
     part.trim()
   );
