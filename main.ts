@@ -19,6 +19,7 @@ import type { Duplex } from "node:stream";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
 import { Fault, type FaultCode } from "./lib/errors.ts";
+import { closeIdle } from "./lib/keep_alive.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
@@ -27,6 +28,8 @@ import { createApp } from "./routes/mod.ts";
 
 /** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
 const FINISH_TIMEOUT_MS = 700;
+/** How long a connection may wait for its next request. */
+const KEEP_ALIVE_MS = 65_000;
 /** What node:http calls requests that it cannot read; others are malformed. */
 const CLIENT_ERRORS: Readonly<Record<string, FaultCode>> = {
   HPE_HEADER_OVERFLOW: "header_too_large",
@@ -117,13 +120,11 @@ function serve(config: Config): void {
     ),
     observe,
   });
-  const answer = getRequestListener(app.fetch, {
-    overrideGlobalObjects: false,
-  });
+  const answer = getRequestListener(app.fetch);
   const server = createServer({
     headersTimeout: 10_000,
     requestTimeout: 30_000,
-    keepAliveTimeout: 65_000,
+    keepAliveTimeout: 0,
     connectionsCheckingInterval: 5000,
     maxHeaderSize: 16_384,
     // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
@@ -132,9 +133,7 @@ function serve(config: Config): void {
   } as ServerOptions, (request, response) => {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
-    void requests.run(() =>
-      new Promise<void>((resolve) => response.once("close", resolve))
-    );
+    response.once("close", requests.begin());
     void answer(request, response);
   });
   server.on(
@@ -142,6 +141,7 @@ function serve(config: Config): void {
     (request, socket, head) => node.sockets.upgrade(request, socket, head),
   );
   server.on("clientError", refuse);
+  closeIdle(server, KEEP_ALIVE_MS);
   server.on("error", (error) => {
     console.error(
       `Cannot start: ${error.message}; choose another HOST or PORT`,

@@ -40,3 +40,43 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener("abort", done);
   });
 }
+
+/** One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for. */
+export class Bound<T> {
+  readonly #timeoutMs: number;
+  readonly #over: (waiting: T) => void;
+  /** What waits, and when its time is over; the first comes first. */
+  readonly #waits = new Map<T, number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Calls `over` with everything that waits for longer than `timeoutMs`. */
+  constructor(timeoutMs: number, over: (waiting: T) => void) {
+    this.#timeoutMs = timeoutMs;
+    this.#over = over;
+  }
+
+  /** From now on it waits. */
+  add(waiting: T): void {
+    this.#waits.delete(waiting);
+    this.#waits.set(waiting, performance.now() + this.#timeoutMs);
+    this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs);
+  }
+
+  /** It waits no longer. */
+  delete(waiting: T): void {
+    this.#waits.delete(waiting);
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    this.#timer = undefined;
+    for (const [waiting, due] of this.#waits) {
+      if (due > now) {
+        this.#timer = setTimeout(() => this.#expire(), due - now);
+        return;
+      }
+      this.#waits.delete(waiting);
+      this.#over(waiting);
+    }
+  }
+}

@@ -8,19 +8,28 @@
 export class UnderWay {
   #count = 0;
   #idle: (() => void) | undefined;
+  readonly #end = (): void => {
+    if (--this.#count === 0) this.#idle?.();
+  };
 
   /** How much is under way. */
   get count(): number {
     return this.#count;
   }
 
+  /** Counts one more, until what it answers is called, which has to be once. */
+  begin(): () => void {
+    this.#count++;
+    return this.#end;
+  }
+
   /** Runs `work` and counts it until it is over. */
   async run<T>(work: () => Promise<T>): Promise<T> {
-    this.#count++;
+    const end = this.begin();
     try {
       return await work();
     } finally {
-      if (--this.#count === 0) this.#idle?.();
+      end();
     }
   }
 

@@ -36,7 +36,7 @@ class Batch {
   }
 
   get frame(): Frame {
-    return this.#frame ??= Frame.join(this.entries.map(messageFrame));
+    return this.#frame ??= Frame.messages(this.entries);
   }
 }
 

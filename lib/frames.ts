@@ -29,14 +29,14 @@ export interface SharedPacket {
 export class Frame {
   /** Whole WebSocket frames, one after the other: one for each packet. */
   readonly bytes: Buffer;
-  readonly #parts: readonly Frame[] | undefined;
+  readonly #parts: (() => readonly Frame[]) | undefined;
   readonly #room: string | undefined;
   #packets: readonly SharedPacket[] | undefined;
   #joined: SharedPacket | undefined;
 
   private constructor(
     bytes: Buffer,
-    parts: readonly Frame[] | undefined,
+    parts: (() => readonly Frame[]) | undefined,
     room: string | undefined,
   ) {
     this.bytes = bytes;
@@ -54,14 +54,28 @@ export class Frame {
     const [only] = parts;
     if (only !== undefined && parts.length === 1) return only;
     const bytes = Buffer.concat(parts.map(({ bytes }) => bytes));
-    return new Frame(bytes, parts, undefined);
+    return new Frame(bytes, () => parts, undefined);
+  }
+
+  /**
+   * Encodes messages in one piece to write. None gets a frame of its own before a transport wants one: most are
+   * delivered together and never again.
+   */
+  static messages(entries: readonly Entry[]): Frame {
+    const [only] = entries;
+    if (only !== undefined && entries.length === 1) return messageFrame(only);
+    return new Frame(
+      textFrames(entries.map((entry) => `42${argumentsOf(entry)}`)),
+      () => entries.map(messageFrame),
+      undefined,
+    );
   }
 
   /** As packets for any transport, one a message. */
   get packets(): readonly SharedPacket[] {
     this.#packets ??= this.#parts === undefined
       ? [packet(textOf(this.bytes), this.bytes, this.#room)]
-      : this.#parts.flatMap(({ packets }) => packets);
+      : this.#parts().flatMap(({ packets }) => packets);
     return this.#packets;
   }
 
@@ -90,16 +104,16 @@ const frames = new WeakMap<Entry, Frame>();
 export function messageFrame(entry: Entry): Frame {
   let frame = frames.get(entry);
   if (frame === undefined) {
-    const { id, room, json } = entry;
-    frame = Frame.event(
-      `["msgReceived",${json},{"room":${JSON.stringify(room)},"at":${
-        atOf(id)
-      }},"${id}"]`,
-      room,
-    );
+    frame = Frame.event(argumentsOf(entry), entry.room);
     frames.set(entry, frame);
   }
   return frame;
+}
+
+function argumentsOf({ id, room, json }: Entry): string {
+  return `["msgReceived",${json},{"room":${JSON.stringify(room)},"at":${
+    atOf(id)
+  }},"${id}"]`;
 }
 
 /** What a replay is cut into, in bytes: so much of it waits for a slow client at a time. */
@@ -141,20 +155,35 @@ export function eventFrame(
 
 /** A WebSocket text frame as servers send it: final, not masked (RFC 6455 §5.2). */
 export function textFrame(text: string): Buffer {
-  const length = Buffer.byteLength(text);
-  const head = length < 126 ? 2 : length < 65_536 ? 4 : 10;
-  const frame = Buffer.allocUnsafe(head + length);
-  frame[0] = 0x81;
-  if (head === 2) frame[1] = length;
-  else if (head === 4) {
-    frame[1] = 126;
-    frame.writeUInt16BE(length, 2);
-  } else {
-    frame[1] = 127;
-    frame.writeBigUInt64BE(BigInt(length), 2);
+  return textFrames([text]);
+}
+
+/** Frames of {@linkcode textFrame}, one after the other. */
+function textFrames(texts: readonly string[]): Buffer {
+  const lengths = texts.map((text) => Buffer.byteLength(text));
+  const frames = Buffer.allocUnsafe(
+    lengths.reduce((sum, length) => sum + headLength(length) + length, 0),
+  );
+  let at = 0;
+  for (const [index, text] of texts.entries()) {
+    at = writeHead(frames, at, lengths[index] ?? 0);
+    at += frames.write(text, at);
   }
-  frame.write(text, head);
-  return frame;
+  return frames;
+}
+
+function headLength(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10;
+}
+
+/** Answers where the text goes. */
+function writeHead(frames: Buffer, at: number, length: number): number {
+  const head = headLength(length);
+  frames[at] = 0x81;
+  frames[at + 1] = head === 2 ? length : head === 4 ? 126 : 127;
+  if (head === 4) frames.writeUInt16BE(length, at + 2);
+  if (head === 10) frames.writeBigUInt64BE(BigInt(length), at + 2);
+  return at + head;
 }
 
 /** The Socket.IO packet in a frame of {@linkcode textFrame}: what follows the head and Engine.IO's digit. */

@@ -174,6 +174,8 @@ function open({ url, name }: ConnectionOptions) {
     disableOfflineQueue: true,
     // A hand-over announced by the server would move the socket without a word to us (notes, socketio.md §3.4).
     maintNotifications: "disabled",
+    // What waits here is bounded by us; a bound on each command is a timer and an error with its stack for each.
+    commandOptions: { timeout: 0 },
     socket: {
       reconnectStrategy: false,
       connectTimeout: CONNECT_TIMEOUT_MS,

@@ -66,7 +66,7 @@ export function serveAsset(
     // One tag for each encoding (RFC 9110 §8.8.3.3).
     const etag = `"${asset.etag}${gzip ? "-gz" : ""}"`;
     c.header("ETag", etag);
-    c.header("Vary", "Accept-Encoding", { append: true });
+    c.header("Vary", "Origin, Accept-Encoding");
     c.header("Cache-Control", "no-cache");
     c.header("Content-Security-Policy", POLICY);
     c.header("Referrer-Policy", "no-referrer");

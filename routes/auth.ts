@@ -21,7 +21,7 @@ export function requireKey(
   keys: readonly PublishKey[],
 ): MiddlewareHandler<Env> {
   const digests = keys.map(({ secret }) => digest(secret));
-  return async function requireKey(c, next) {
+  return function requireKey(c, next) {
     if (digests.length > 0) {
       const given = digest(
         /^Bearer +(.+)$/i.exec(c.req.header("authorization") ?? "")?.[1] ?? "",
@@ -37,16 +37,17 @@ export function requireKey(
         );
       }
     }
-    await next();
+    return next();
   };
 }
 
 /** Answers browsers on other origins: those allowed may read and publish, the others may not publish. */
 export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
   return async function guardOrigin(c, next) {
-    const origin = c.req.header("origin");
-    c.header("Vary", "Origin");
-    if (origin !== undefined && allowed(origin, c.req.header("host"))) {
+    const { incoming, outgoing } = c.env;
+    const { origin, host } = incoming.headers;
+    outgoing.setHeader("vary", "Origin");
+    if (origin !== undefined && allowed(origin, host)) {
       c.header("Access-Control-Allow-Origin", origin);
       if (
         c.req.method === "OPTIONS" &&

@@ -6,6 +6,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { IncomingMessage } from "node:http";
+import { Bound } from "../lib/deadline.ts";
 import { Fault } from "../lib/errors.ts";
 
 /** Hono's environment: the node:http request and response behind a context. */
@@ -13,8 +14,8 @@ export interface Env {
   Bindings: HttpBindings;
 }
 
-/** How long a body may take to arrive. */
-const BODY_TIMEOUT_MS = 10_000;
+/** The bodies that arrive now, and how long each may take. */
+const arriving = new Bound<() => void>(10_000, (slow) => slow());
 
 /** Refusals that leave a body unread; the rest of it would be taken for the next request. */
 const UNREAD: ReadonlySet<string> = new Set([
@@ -46,9 +47,9 @@ const BODY_BYTES_TOTAL_MAX = 64 << 20;
 export async function withBody<T>(
   c: Context<Env>,
   bytesMax: number,
-  use: (body: Uint8Array<ArrayBuffer>) => Promise<T>,
+  use: (body: Uint8Array) => Promise<T>,
 ): Promise<T> {
-  const encoding = c.req.header("content-encoding");
+  const encoding = c.env.incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
     throw new Fault(
       "unsupported_content_encoding",
@@ -98,16 +99,17 @@ function readChunks(
   take: (chunk: Uint8Array) => void,
 ): Promise<void> {
   return new Promise<void>((resolve, reject) => {
-    const timer = setTimeout(() => {
+    const slow = (): void =>
       reject(
         new Fault(
           "body_too_slow",
           "Cannot read the body: it took too long; send it at once",
         ),
       );
-    }, BODY_TIMEOUT_MS);
     const cut = (): void => {
-      clearTimeout(timer);
+      // Every request closes in the end, when its answer has left.
+      if (incoming.readableEnded) return;
+      arriving.delete(slow);
       reject(
         new Fault(
           "malformed_body",
@@ -115,18 +117,19 @@ function readChunks(
         ),
       );
     };
+    arriving.add(slow);
     incoming.on("data", (chunk: Uint8Array) => {
       try {
         take(chunk);
       } catch (error) {
-        clearTimeout(timer);
+        arriving.delete(slow);
         incoming.pause();
         incoming.removeAllListeners("data");
         reject(error);
       }
     });
     incoming.on("end", () => {
-      clearTimeout(timer);
+      arriving.delete(slow);
       resolve();
     });
     incoming.on("error", cut);
@@ -137,7 +140,9 @@ function readChunks(
 function concat(
   chunks: readonly Uint8Array[],
   length: number,
-): Uint8Array<ArrayBuffer> {
+): Uint8Array {
+  const [only] = chunks;
+  if (only !== undefined && chunks.length === 1) return only;
   const whole = new Uint8Array(length);
   let offset = 0;
   for (const chunk of chunks) {
@@ -147,12 +152,12 @@ function concat(
   return whole;
 }
 
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
 /** Decodes UTF-8. @throws {Fault} `malformed_body` */
 export function decodeText(body: Uint8Array): string {
   try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
-      body,
-    );
+    return decoder.decode(body);
   } catch {
     throw new Fault(
       "malformed_body",

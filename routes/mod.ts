@@ -46,10 +46,11 @@ export function createApp(options: AppOptions): Hono<Env> {
     )
   );
 
-  app.use(async function harden(c, next) {
-    c.header("X-Content-Type-Options", "nosniff");
-    c.header("Cache-Control", "no-store");
-    await next();
+  app.use(function harden(c, next) {
+    const { outgoing } = c.env;
+    outgoing.setHeader("x-content-type-options", "nosniff");
+    outgoing.setHeader("cache-control", "no-store");
+    return next();
   });
   app.use(guardOrigin(originAllowed));
 

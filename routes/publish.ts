@@ -42,7 +42,7 @@ export function publishOne(options: PublishOptions): Handler {
   return (c) =>
     withBody(c, bodyBytesMax(options.messageBytesMax), async (body) => {
       const fields = await readFields(c, body);
-      const key = c.req.header("idempotency-key") ?? fields.key;
+      const key = c.env.incoming.headers["idempotency-key"] ?? fields.key;
       const publish = parsePublish({ ...fields, key }, options);
       const [outcomes = []] = await options.log.append([publish]);
       observeOutcomes(outcomes, options.observe);
@@ -164,6 +164,7 @@ function parsePublish(
 /** The media type of the body, in lower case, without parameters. @throws {Fault} where its charset is not UTF-8 */
 function mediaType(c: Context<Env>): string {
   const header = (c.req.header("content-type") ?? "").toLowerCase();
+  if (!header.includes(";")) return header;
   const [type = "", ...parameters] = header.split(";").map((part) =>
     part.trim()
   );
@@ -193,7 +194,7 @@ function unsupported(types: string): Fault {
 /** Reads the fields of a publish from any of the bodies it may have. @throws {Fault} */
 async function readFields(
   c: Context<Env>,
-  body: Uint8Array<ArrayBuffer>,
+  body: Uint8Array,
 ): Promise<Fields> {
   const type = mediaType(c);
   if (isJson(type)) return asFields(decodeJson(decodeText(body)));
@@ -259,12 +260,12 @@ function readForm(text: string): Fields {
 }
 
 async function readMultipart(
-  body: Uint8Array<ArrayBuffer>,
+  body: Uint8Array,
   contentType: string,
 ): Promise<Fields> {
   decodeText(body);
   try {
-    const form = await new Response(body, {
+    const form = await new Response(Uint8Array.from(body), {
       headers: { "content-type": contentType },
     }).formData();
     return Object.fromEntries(

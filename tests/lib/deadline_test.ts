@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { deadline, DeadlineError, pause } from "../../lib/deadline.ts";
+import { Bound, deadline, DeadlineError, pause } from "../../lib/deadline.ts";
 
 Deno.test("deadline() resolves and rejects as its promise does", async () => {
   assert.equal(await deadline(Promise.resolve(5), 10_000, "it"), 5);
@@ -47,4 +47,24 @@ Deno.test("pause() ends after its time, and at once when it is aborted", async (
   const paused = pause(3_600_000, controller.signal);
   controller.abort();
   await paused;
+});
+
+Deno.test("Bound tells, in order, what has waited for too long, and nothing that was deleted or begun anew", async () => {
+  const over: [string, number][] = [];
+  const start = performance.now();
+  const bound = new Bound<string>(
+    60,
+    (name) => over.push([name, performance.now() - start]),
+  );
+  for (const name of ["a", "b", "c", "d"]) bound.add(name);
+  bound.delete("b");
+  await pause(30, new AbortController().signal);
+  bound.add("c");
+  await pause(120, new AbortController().signal);
+  assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
+  for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
+  // Once all is over it has no timer, and begins again.
+  bound.add("e");
+  await pause(90, new AbortController().signal);
+  assert.equal(over.at(-1)?.[0], "e");
 });
