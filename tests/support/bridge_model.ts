@@ -153,13 +153,10 @@ export class World {
     if (this.#saved !== undefined) this.#replace(this.#saved(), broken);
   }
 
-  /** Everything in Redis is gone. */
+  /** Everything in Redis is gone, the log too; its new epoch tells of that. */
   flush(): void {
-    const log = this.redis.log;
-    const redis = new ModelRedis();
-    redis.log.push(...log);
     this.#saved = undefined;
-    this.#replace(redis, false);
+    this.#replace(new ModelRedis(), false);
   }
 
   /** Whether some other node than this one runs, listens and is in step. */
