@@ -340,7 +340,9 @@ export class Bridge {
       const place = await this.#commands.ask(marker, anew);
       this.#ingress.asked(marker, place);
       if (place.marker !== "" && place.group !== this.#group) {
-        this.#complain("nodes with other CHANNELS have the bridge");
+        this.#complain(
+          "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all the same, or another prefix",
+        );
       }
     } else if (step.kind === "append") {
       const { after, items, slice } = step;

@@ -273,7 +273,11 @@ export class RedisLog implements Log {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof DeadlineError) this.#reading.reset();
-        if (failures++ === 0) {
+        // A connection that is lost, or a Redis that is still loading, is said elsewhere.
+        const fault = toLogFault(error, "read the log");
+        const known = fault.code === "log_unreachable" ||
+          fault.code === "log_loading";
+        if (failures++ === 0 && !known) {
           this.#options.observe({
             kind: "error",
             where: "reading the log",

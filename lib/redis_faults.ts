@@ -23,7 +23,7 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
 ];
 
 /** What every refusal ends with. */
-const ADVICE = "try again later, a publish with the same idempotency key";
+const ADVICE = "try again later; publish again with the same idempotency key";
 
 /**
  * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".

@@ -202,10 +202,11 @@ async function readFields(
     return { message: decodeText(body), room: c.req.query("room") };
   }
   if (type === "application/x-www-form-urlencoded") {
-    return readForm(decodeText(body));
+    return asForm(readForm(decodeText(body)));
   }
   if (type === "multipart/form-data") {
-    return await readMultipart(body, c.req.header("content-type") ?? "");
+    const contentType = c.req.header("content-type") ?? "";
+    return asForm(await readMultipart(body, contentType));
   }
   throw unsupported(
     "application/json, text/plain, application/x-www-form-urlencoded or multipart/form-data",
@@ -239,6 +240,15 @@ function asFields(body: unknown): Fields {
   throw new Fault(
     "malformed_body",
     'Cannot publish: this is not an object; send {"room":"chat","message":"hello"}',
+  );
+}
+
+/** What curl sends unless it is told otherwise is called a form, whatever it is. */
+function asForm(fields: Fields): Fields {
+  if (fields.message !== undefined) return fields;
+  throw new Fault(
+    "message_missing",
+    'Cannot publish: the form has no field "message"; if it is no form, send content-type application/json or text/plain',
   );
 }
 

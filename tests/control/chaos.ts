@@ -5,6 +5,9 @@
 import { makeChaos } from "../support/bridge_chaos.ts";
 
 const [seconds = 60] = Deno.args.map(Number);
+if (!(seconds >= 1)) {
+  throw new TypeError("Cannot make chaos: the seconds are no number from 1 on");
+}
 const { sent, messages, complete, done } = await makeChaos({
   seconds,
   perSecond: 500,
