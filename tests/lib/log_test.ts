@@ -1,5 +1,6 @@
 /** One suite for both logs: whatever holds of one holds of the other. */
 import assert from "node:assert/strict";
+import fc from "fast-check";
 import type { Appended, Entry, Log, Page, Reader } from "../../lib/log.ts";
 import { MemoryLog } from "../../lib/log_memory.ts";
 import { RedisLog } from "../../lib/log_redis.ts";
@@ -161,6 +162,39 @@ function assertRising(ids: readonly string[]): void {
   });
 }
 
+/** Reads a room both ways from every id it ever had, and compares with what is kept of `all`. */
+async function readsAs(
+  log: Log,
+  room: string,
+  all: readonly { id: string; json: string }[],
+  limit: number,
+  size: number,
+): Promise<void> {
+  const kept = all.slice(-size);
+  for (
+    const [index, since] of [undefined, ...all.map(({ id }) => id)].entries()
+  ) {
+    const newer = kept.slice(Math.max(0, index - (all.length - kept.length)));
+    const up = await history(log, room, { since, limit });
+    assert.deepEqual(
+      up.messages.map(({ id, json }) => ({ id, json })),
+      newer.slice(0, limit),
+    );
+    assert.equal(up.more, newer.length > limit);
+    // Whole where nothing after `since` was trimmed.
+    assert.equal(up.complete, index >= all.length - kept.length);
+    const older = since === undefined
+      ? kept
+      : kept.slice(0, Math.max(0, index - 1 - (all.length - kept.length)));
+    const down = await history(log, room, { since, limit, order: "desc" });
+    assert.deepEqual(
+      down.messages.map(({ id, json }) => ({ id, json })),
+      older.toReversed().slice(0, limit),
+    );
+    assert.equal(down.more, older.length > limit);
+  }
+}
+
 const STRANGE_ROOMS = [
   "__proto__",
   "constructor",
@@ -187,6 +221,62 @@ function logSuite(
       await run(opened);
     });
   }
+
+  test(
+    "shows, of any batches and in pages of any size, either way and from any id, just the newest messages of a room",
+    async ({ log, entries }) => {
+      let round = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(
+            fc.array(
+              fc.record({
+                room: fc.nat({ max: 2 }),
+                key: fc.option(fc.nat({ max: 5 }), { nil: undefined, freq: 6 }),
+              }),
+              { minLength: 1, maxLength: 12 },
+            ),
+            { minLength: 1, maxLength: 6 },
+          ),
+          fc.integer({ min: 1, max: 9 }),
+          async (batches, limit) => {
+            const here = ++round, start = entries.items.length;
+            const rooms = new Map<string, { id: string; json: string }[]>();
+            let value = 0, count = 0;
+            for (const batch of batches) {
+              const publishes = batch.map(({ room, key }) => ({
+                rooms: [`${here} ${room}`],
+                json: key === undefined ? String(value++) : `"${key}"`,
+                ...(key !== undefined && { key: `${here} ${room} ${key}` }),
+              }));
+              for (
+                const [i, outcomes] of (await log.append(publishes)).entries()
+              ) {
+                const { room, id, duplicate } = succeeded(
+                  outcomes[0] as Appended,
+                );
+                if (duplicate) continue;
+                count++;
+                const json = publishes[i]?.json ?? "";
+                rooms.set(room, [...rooms.get(room) ?? [], { id, json }]);
+              }
+            }
+            const got = (await entries.have(start + count)).slice(start);
+            assertRising(got.map(({ id }) => id));
+            for (const [room, all] of rooms) {
+              await readsAs(log, room, all, limit, 7);
+              assert.deepEqual(
+                got.filter((entry) => entry.room === room).map(({ id }) => id),
+                all.map(({ id }) => id),
+              );
+            }
+          },
+        ),
+        { numRuns: 25 },
+      );
+    },
+    { historySize: 7 },
+  );
 
   test("answers rising ids, and hands its reader the same in the same order", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 300);
