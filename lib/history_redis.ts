@@ -123,9 +123,14 @@ function isWithin(
 function number(room: string, [id, fields]: RawRun): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];
-  const { total, entries } = readRun(id, [kind, upTo, room, lines]);
-  return entries.map((entry, index) => ({
-    ...entry,
-    number: total - entries.length + 1 + index,
-  }));
+  try {
+    const { total, entries } = readRun(id, [kind, upTo, room, lines]);
+    return entries.map((entry, index) => ({
+      ...entry,
+      number: total - entries.length + 1 + index,
+    }));
+  } catch {
+    // Somebody else wrote it: no message of ours.
+    return [];
+  }
 }

@@ -319,7 +319,10 @@ export class RedisLog implements Log {
     const due = entries.length === READ_COUNT ||
       this.#appender.redisNow - atOf(entries[0]?.[0] ?? "9e15-0") > BEHIND_MS ||
       performance.now() - this.#checkedAt > CHECK_INTERVAL_MS;
-    if (due && !await this.#check(client, before, entries[0]?.[0])) return;
+    if (
+      due &&
+      !await this.#check(client, before, this.#firstId(entries[0]))
+    ) return;
     this.#take(entries);
   }
 
@@ -356,7 +359,7 @@ export class RedisLog implements Log {
           more = false;
           break;
         }
-        for (const entry of messagesOf(id, list)?.toReversed() ?? []) {
+        for (const entry of this.#messagesOrSkip(id, list).toReversed()) {
           if (!isJson(entry.json)) continue;
           recent.push(entry);
           bytes += entry.json.length;
@@ -489,6 +492,25 @@ export class RedisLog implements Log {
       this.#seen = true;
     }
     flush();
+  }
+
+  /** The id of the first message of an entry: that of a run is its last message's. */
+  #firstId(entry: RawEntry | undefined): string | undefined {
+    if (entry === undefined) return undefined;
+    try {
+      return messagesOf(...entry)?.[0]?.id ?? entry[0];
+    } catch {
+      return entry[0];
+    }
+  }
+
+  #messagesOrSkip(id: string, list: RawEntry[1]): Entry[] {
+    try {
+      return messagesOf(id, list) ?? [];
+    } catch (error) {
+      this.#skip(id, String(error));
+      return [];
+    }
   }
 
   #skip(id: string, why: string): void {

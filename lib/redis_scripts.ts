@@ -104,15 +104,21 @@ local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
 end
-local function trim(key, messages, total)
-  repeat
-    local over = 0
+-- Drops the oldest entries: runs with no message that is to be kept, and what is no run where it is older than 'young',
+-- in ms since 1970; but none of the newest 'spare', and no more than 16 a round.
+local function trim(key, messages, total, young, spare, rounds)
+  for _ = 1, rounds do
+    local over, length = 0, redis.call('XLEN', key)
     for i, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', 16)) do
-      if total - upTo(entry) < messages then break end
+      local number, kept = upTo(entry), nil
+      if number > 0 then kept = total - number < messages
+      else kept = tonumber(string.match(entry[1], '^%d+')) >= young end
+      if kept or i > length - spare then break end
       over = i
     end
-    if over > 0 then redis.call('XTRIM', key, 'MAXLEN', redis.call('XLEN', key) - over) end
-  until over < 16
+    if over > 0 then redis.call('XTRIM', key, 'MAXLEN', length - over) end
+    if over < 16 then break end
+  end
 end
 local function id(place)
   return prefix .. (base + place)
@@ -150,7 +156,7 @@ local function keep(run, messages, seconds)
   if type(added) == 'table' then return added.err end
   if run.count > 1 then
     local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
-    if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total) end
+    if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total, math.huge, 0, math.huge) end
   end
   redis.call('EXPIRE', key, seconds)
 end
@@ -173,7 +179,10 @@ local function commit(length, messages, seconds)
     end
   elseif count > 1 then
     redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
-    if total + count - upTo(oldest) > length * 1.125 then trim(KEYS[1], length + 0, total + count) end
+    if total + count - upTo(oldest) > length * 1.125 then 
+      -- A reader may stand at the entry before the run that was just added, and on any that is young.
+      trim(KEYS[1], length + 0, total + count, now - 600000, 2, 64)
+    end
   end
 end
 local function failed(room)
@@ -316,7 +325,7 @@ end
 local log, history = look(KEYS[1]), look(KEYS[3])
 local total, head = upTo(history['last-entry']), history['first-entry']
 if head and total - upTo(head) >= tonumber(ARGV[4]) then
-  trim(KEYS[3], tonumber(ARGV[4]), total)
+  trim(KEYS[3], tonumber(ARGV[4]), total, math.huge, 0, math.huge)
   head = look(KEYS[3])['first-entry']
 end
 local from, limit, bytesMax = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])

@@ -207,3 +207,40 @@ Deno.test("the ACL that docs/operating.md gives suffices for all that is done", 
   );
   assert.doesNotMatch(a.output + b.output, /NOPERM/);
 });
+
+Deno.test("a run that nobody can read keeps no node from starting, and no history from being read", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using first = await TestNode.start(env);
+  await first.publish("before");
+  await redis.command("XADD", LOG, "*", "run", "x", "chat", "garbage");
+  const history = "roomcast:{roomcast}:history:chat";
+  await redis.command("XADD", history, "*", "run", "2", "lines", "garbage");
+  await first.publish("after");
+  await using second = await TestNode.start(env);
+  const { status, body } = await second.get("/rooms/chat/history");
+  assert.equal(status, 200);
+  assert.deepEqual(
+    body.messages.map(({ message }: { message: unknown }) => message),
+    ["before", "after"],
+  );
+});
+
+Deno.test("a log of nothing but probes is not taken for one that is too long", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  await using client = await Subscriber.connect(node.url);
+  for (let i = 0; i < 40; i++) {
+    await redis.command("XADD", LOG, "*", "probe", String(i));
+  }
+  const last = await redis.command("XADD", LOG, "*", "probe", "last");
+  // As if there had been many more, long ago.
+  await redis.command("XSETID", LOG, String(last), "ENTRIESADDED", "200000");
+  const messages = [1, 2].map((message) => ({ room: "chat", message }));
+  await node.post("/publish/batch", { messages });
+  await client.messages.have(2);
+  await node.publish("the end");
+  await client.messages.have(3);
+  assert.ok(Number(await redis.command("XLEN", LOG)) > 40);
+  assert.equal(client.gaps.items.length, 0);
+});
