@@ -9,7 +9,7 @@ import { PAGE_BYTES_MAX } from "./log.ts";
 import { compareIds, formatPosition, ID_ZERO, idBefore } from "./position.ts";
 import type { RedisClient } from "./redis.ts";
 import { HISTORY, run } from "./redis_scripts.ts";
-import { type RawRun, readRun } from "./runs.ts";
+import { isJson, type RawRun, readRun } from "./runs.ts";
 
 /** How much of a room is shown. */
 export interface HistoryLimits {
@@ -119,7 +119,7 @@ function isWithin(
     compareIds(since.id, log.logLast) <= 0;
 }
 
-/** The messages of a run, counted; none of an entry that is none. */
+/** The messages of a run, counted; none of an entry that is none, and no JSON that is none. */
 function number(room: string, [id, fields]: RawRun): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];
@@ -128,7 +128,7 @@ function number(room: string, [id, fields]: RawRun): Numbered[] {
     return entries.map((entry, index) => ({
       ...entry,
       number: total - entries.length + 1 + index,
-    }));
+    })).filter(({ json }) => isJson(json));
   } catch {
     // Somebody else wrote it: no message of ours.
     return [];

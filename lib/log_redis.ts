@@ -33,7 +33,7 @@ import { toLogFault } from "./redis_faults.ts";
 import { BRIDGE_SCRIPTS } from "./bridge_scripts.ts";
 import { Gaps, parseChannels } from "./gaps.ts";
 import { CHECK, CLEAR, load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
-import { readRun } from "./runs.ts";
+import { isJson, readRun } from "./runs.ts";
 
 /** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
 export const LOG_LENGTH = 100_000;
@@ -554,17 +554,4 @@ function messagesOf(id: string, list: RawEntry[1]): Entry[] | undefined {
   if (list?.[0] !== "room") return undefined;
   const { room = "", message = "" } = Object.fromEntries(pairs(list));
   return [{ id, room, json: message }];
-}
-
-/**
- * Whether it is JSON, although we wrote it: anybody who can write to Redis can write an entry, and broken JSON would
- * cut every client of the room off, again at every recovery.
- */
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -59,3 +59,16 @@ function readLines(room: string, lines: string, into: Placed[]): void {
     into.push({ place, room, json: line.slice(space + 1) });
   }
 }
+
+/**
+ * Whether it is JSON, although we wrote it: anybody who can write to Redis can write an entry, and broken JSON would
+ * cut every client of the room off, again at every recovery.
+ */
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -216,6 +216,7 @@ Deno.test("a run that nobody can read keeps no node from starting, and no histor
   await redis.command("XADD", LOG, "*", "run", "x", "chat", "garbage");
   const history = "roomcast:{roomcast}:history:chat";
   await redis.command("XADD", history, "*", "run", "2", "lines", "garbage");
+  await redis.command("XADD", history, "*", "run", "3", "lines", "0 {broken");
   await first.publish("after");
   await using second = await TestNode.start(env);
   const { status, body } = await second.get("/rooms/chat/history");
