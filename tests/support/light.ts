@@ -64,6 +64,11 @@ export class LightClient {
     this.#send(`420${JSON.stringify([event, request])}`);
   }
 
+  /** Answers a ping, also one it has not read. */
+  pong(): void {
+    this.#send("3");
+  }
+
   /** Stops reading, as a client does whose network or machine cannot keep up. */
   pause(): void {
     this.#socket?.pause();
