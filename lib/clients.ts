@@ -298,20 +298,24 @@ export class Clients {
   #namedBy(rooms: unknown): Wish[] {
     const { rooms: defaults, roomsPerClientMax } = this.#options;
     if (rooms === undefined) return defaults.map((room) => ({ room }));
-    if (!Array.isArray(rooms) || rooms.length > roomsPerClientMax) {
-      throw this.#tooManyRooms("auth.rooms is not a list of");
+    if (!Array.isArray(rooms)) {
+      throw new Fault(
+        "invalid_parameter",
+        'Cannot join: auth.rooms is not a list; send one, as ["chat"]',
+      );
     }
+    if (rooms.length > roomsPerClientMax) throw this.#tooManyRooms();
     return [
       ...new Map(rooms.map(parseWish).map((wish) => [wish.room, wish]))
         .values(),
     ];
   }
 
-  #tooManyRooms(state: string): Fault {
+  #tooManyRooms(): Fault {
     const { roomsPerClientMax } = this.#options;
     return new Fault(
       "too_many_rooms",
-      `Cannot join: ${state} at most ${roomsPerClientMax} rooms; name fewer`,
+      `Cannot join: a client may be in at most ${roomsPerClientMax} rooms; name fewer`,
     );
   }
 
@@ -413,7 +417,7 @@ export class Clients {
       ? client.joining - 1
       : client.joining;
     if (client.rooms.size + more > roomsPerClientMax) {
-      throw this.#tooManyRooms("a client may be in");
+      throw this.#tooManyRooms();
     }
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const [found] =

@@ -206,7 +206,7 @@ Deno.test("a client gets the rooms it names and no others; one that names bad ro
   assert.equal(none.messages.items.length, 0);
   for (
     const [rooms, code] of [
-      ["chat", "too_many_rooms"],
+      ["chat", "invalid_parameter"],
       [["a", "b", "c"], "too_many_rooms"],
       [[""], "invalid_room"],
       [[7], "invalid_room"],
