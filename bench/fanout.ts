@@ -23,6 +23,8 @@ const LOADS: readonly (readonly [number, number, number, number])[] = [
   [1000, 1, 50, 0],
   [1000, 1, 50, 1000],
   [1000, 20, 50, 0],
+  // As many in each room as in the single room above.
+  [1000, 20, 1000, 0],
 ];
 const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
   stock: (url) =>
