@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
+import { randomText } from "./random.ts";
 import type { RedisClient } from "./redis.ts";
 
 /** What is remembered of a client. Where it is in the log it says itself. */
@@ -33,7 +34,7 @@ export interface Sessions {
 
 /** A new session's secret, 144 random bits: whoever shows it gets the session's rooms. */
 export function newPid(): string {
-  return randomBytes(18).toString("base64url");
+  return randomText(18);
 }
 
 /** What a secret is stored under, so that reading Redis is not enough to take a session over. */
