@@ -2,53 +2,27 @@
  * Engine.IO's server, with less work and less memory for a client that connects by WebSocket and then idles.
  *
  * What is left out, and what it costs, is in `docs/decisions/0011-idle-clients.md`. This reaches into private parts of
- * engine.io 6.6.12 (build/server.js: `verify`, `ws`, `onWebSocket`, `handshake`; build/transports/websocket.js:
- * `writable`; build/socket.js: `flush`, `request`) and socket.io 4.8.4 (dist/socket.js: `handshake`).
- * `tests/lib/engine_test.ts` fails when they change.
+ * engine.io 6.6.12 (build/server.js: `verify`, `init`, `cleanup`, `clients`; build/socket.js: its constructor,
+ * `_maybeUpgrade`, `upgrading`, `upgraded`, `id`, `flush`, `request`; build/transport.js: `writable`) and of socket.io
+ * 4.8.4 (dist/socket.js: `handshake`). `tests/lib/engine_test.ts` fails when they change.
  *
  * @module
  */
-import { Server, type ServerOptions } from "engine.io";
+import { Server, type ServerOptions, Socket as Connection } from "engine.io";
+import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { Socket } from "socket.io";
 import { Heartbeats } from "./heartbeats.ts";
+import { randomText } from "./random.ts";
+import { JoiningTransport } from "./transport.ts";
+import { acceptance, type Refusal, refusalOf } from "./websocket.ts";
 
 /** A request as Engine.IO wants it: it takes `_query` as it finds it. */
-type EngineRequest = IncomingMessage & {
-  _query: Readonly<Record<string, string>>;
-  websocket: WebSocket;
-};
+type EngineRequest = IncomingMessage & { _query: Record<string, string> };
 
-/** The WebSocket of ws. */
-interface WebSocket {
-  on(event: "error", listener: () => void): void;
-}
-
-type Verdict = (code?: number, context?: { message?: string }) => void;
-
-/** What we use of the server's private parts. */
-interface Inner {
-  verify(request: EngineRequest, upgrade: true, verdict: Verdict): void;
-  onWebSocket(
-    request: EngineRequest,
-    socket: Duplex,
-    websocket: WebSocket,
-  ): void;
-  handshake(
-    transport: "websocket",
-    request: EngineRequest,
-    refuse: Verdict,
-  ): Promise<unknown>;
-  readonly ws: {
-    handleUpgrade(
-      request: EngineRequest,
-      socket: Duplex,
-      head: Uint8Array,
-      then: (websocket: WebSocket) => void,
-    ): void;
-  };
-}
+const { BAD_REQUEST, UNSUPPORTED_PROTOCOL_VERSION } = Server.errors;
 
 /** What every client asks that connects by WebSocket from the start, as it is shared by all of them. */
 const PLAIN = "/socket.io/?EIO=4&transport=websocket";
@@ -59,6 +33,7 @@ const NOTHING = Object.freeze({});
 export class LeanServer extends Server {
   /** The pings of all connections; Engine.IO's sockets find it here. */
   readonly heartbeats = new Heartbeats();
+  readonly #forget = this.#makeForget();
 
   /** As Engine.IO's own. */
   constructor(options: ServerOptions) {
@@ -77,36 +52,79 @@ export class LeanServer extends Server {
   /**
    * Answers an upgrade as Engine.IO does, except that middlewares are not asked: what they have to say, CORS, browsers
    * do not look at in an upgrade. Engine.IO keeps a response for them, and by it the request, as long as the
-   * connection. The answer and Engine.IO's first packet go out in one write.
+   * connection.
    */
   override handleUpgrade(
     incoming: IncomingMessage,
-    socket: Duplex,
-    head: Uint8Array,
+    duplex: Duplex,
+    head: Buffer,
   ): void {
-    const inner = this as unknown as Inner;
+    const connection = duplex as RawSocket;
+    // A peer that is gone already must not end the process with an error nobody listens to.
+    connection.on("error", ignore);
     const request = incoming as EngineRequest;
-    request._query = queryOf(request.url ?? "");
-    const { sid, transport } = request._query;
-    inner.verify(request, true, (code, context) => {
-      if (code !== undefined) return refuse(socket, code, context);
-      const fresh = sid === undefined && transport === "websocket";
-      if (fresh) socket.cork();
-      inner.ws.handleUpgrade(request, socket, head, (websocket) => {
-        if (!fresh) return inner.onWebSocket(request, socket, websocket);
-        request.websocket = websocket;
-        // A broken first frame must find a listener, also before the transport is made.
-        websocket.on("error", ignore);
-        void inner.handshake(
-          "websocket",
-          request,
-          (code, context) => {
-            socket.uncork();
-            refuse(socket, code, context);
-          },
-        ).finally(() => socket.uncork());
-      });
+    const { sid, transport, EIO } = request._query = queryOf(request.url ?? "");
+    this.verify(request, true, (code, context) => {
+      if (code !== undefined) {
+        return refuse(connection, refusalFor(code, context));
+      }
+      const refusal = refusalOf(request);
+      if (refusal !== undefined) return refuse(connection, refusal);
+      const known = sid === undefined ? undefined : this.clients[sid];
+      if (transport !== "websocket" || known?.upgrading || known?.upgraded) {
+        return refuse(connection, refusalFor(BAD_REQUEST));
+      }
+      if (EIO !== "4") {
+        return refuse(connection, refusalFor(UNSUPPORTED_PROTOCOL_VERSION));
+      }
+      if (!connection.readable || !connection.writable) {
+        return void connection.destroy();
+      }
+      const { maxHttpBufferSize = Infinity } = this.opts;
+      const answer = Buffer.from(acceptance(request));
+      if (known !== undefined) connection.write(answer);
+      const websocket = new JoiningTransport(
+        request,
+        connection,
+        head,
+        known === undefined ? answer : undefined,
+        maxHttpBufferSize,
+      );
+      if (known === undefined) this.#open(request, websocket);
+      else known._maybeUpgrade(websocket);
     });
+  }
+
+  /** As random as Engine.IO's own, and cheaper. */
+  override generateId(): string {
+    return randomText(15);
+  }
+
+  /** Makes no server of ws: WebSockets are ours. */
+  protected override init(): void {}
+
+  /** There is nothing of ws to end. */
+  protected override cleanup(): void {}
+
+  /** As Engine.IO's own `handshake`, without a promise. */
+  #open(request: EngineRequest, transport: JoiningTransport): void {
+    const id = this.generateId();
+    const connection = new Connection(id, this, transport, request, 4);
+    this.clients[id] = connection;
+    this.clientsCount++;
+    connection.on("close", this.#forget);
+    this.emit("connection", connection);
+  }
+
+  /** One listener for all connections: a closure for each would be kept by each. */
+  #makeForget(): (this: Connection) => void {
+    const forget = (id: string): void => {
+      delete this.clients[id];
+      this.clientsCount--;
+    };
+    return function () {
+      forget((this as unknown as { readonly id: string }).id);
+    };
   }
 
   /** Ends all connections, and the heartbeats. */
@@ -149,23 +167,27 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   return Object.fromEntries(new URLSearchParams(query));
 }
 
+type ErrorCode = keyof typeof Server.errorMessages;
+
+function refusalFor(
+  code: ErrorCode,
+  { message = Server.errorMessages[code] }: { message?: string } = {},
+): Refusal {
+  return { status: "400 Bad Request", headers: "", message };
+}
+
 /** As Engine.IO's own `abortUpgrade`. */
 function refuse(
-  socket: Duplex,
-  code: number | undefined,
-  context: { message?: string } = {},
+  connection: RawSocket,
+  { status, headers, message }: Refusal,
 ): void {
-  const messages: Readonly<Record<number, string>> = Server.errorMessages;
-  const message = context.message ?? messages[code ?? -1] ?? "";
-  if (socket.writable) {
-    socket.write(
-      "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\n" +
-        `Content-Length: ${
-          new TextEncoder().encode(message).length
-        }\r\n\r\n${message}`,
+  if (connection.writable) {
+    connection.write(
+      `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-type: text/html\r\n${headers}` +
+        `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
     );
   }
-  socket.destroy();
+  connection.destroy();
 }
 
 function ignore(): void {}

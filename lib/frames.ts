@@ -8,6 +8,9 @@ import type { Transport } from "engine.io";
 import type { Entry } from "./log.ts";
 import { atOf } from "./position.ts";
 
+/** The opcode of text (RFC 6455 §5.2). */
+const TEXT = 1;
+
 /** A packet as Engine.IO queues it. */
 export type Packet = Parameters<Transport["send"]>[0][number];
 
@@ -158,6 +161,13 @@ export function textFrame(text: string): Buffer {
   return textFrames([text]);
 }
 
+/** Any other frame as servers send it: final, not masked. */
+export function frameOf(opcode: number, payload: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(headLength(payload.length) + payload.length);
+  payload.copy(frame, writeHead(frame, 0, opcode, payload.length));
+  return frame;
+}
+
 /** Frames of {@linkcode textFrame}, one after the other. */
 function textFrames(texts: readonly string[]): Buffer {
   const lengths = texts.map((text) => Buffer.byteLength(text));
@@ -166,7 +176,7 @@ function textFrames(texts: readonly string[]): Buffer {
   );
   let at = 0;
   for (const [index, text] of texts.entries()) {
-    at = writeHead(frames, at, lengths[index] ?? 0);
+    at = writeHead(frames, at, TEXT, lengths[index] ?? 0);
     at += frames.write(text, at);
   }
   return frames;
@@ -176,10 +186,15 @@ function headLength(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
-/** Answers where the text goes. */
-function writeHead(frames: Buffer, at: number, length: number): number {
+/** Answers where the payload goes. */
+function writeHead(
+  frames: Buffer,
+  at: number,
+  opcode: number,
+  length: number,
+): number {
   const head = headLength(length);
-  frames[at] = 0x81;
+  frames[at] = 0x80 | opcode;
   frames[at + 1] = head === 2 ? length : head === 4 ? 126 : 127;
   if (head === 4) frames.writeUInt16BE(length, at + 2);
   if (head === 10) frames.writeBigUInt64BE(BigInt(length), at + 2);

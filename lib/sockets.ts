@@ -3,18 +3,18 @@
  *
  * @module
  */
+import type { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import { Clients } from "./clients.ts";
-import { forgetRequest, hold } from "./engine.ts";
+import { forgetRequest, hold, LeanServer } from "./engine.ts";
 import { type Fault, toFault } from "./errors.ts";
 import type { FanOut } from "./fanout.ts";
 import type { Log } from "./log.ts";
 import type { Ring } from "./ring.ts";
 import type { Observe } from "./observer.ts";
 import type { OriginAllowed } from "./origins.ts";
-import { JoiningServer } from "./transport.ts";
 
 /** Largest thing a client may send in one go: a handshake with its rooms, later a message. */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
@@ -42,7 +42,7 @@ const PATH = "/socket.io/";
 
 /** The clients of this node. */
 export class Sockets {
-  readonly #engine: JoiningServer;
+  readonly #engine: LeanServer;
   readonly #io: Server;
   readonly #options: SocketsOptions;
   /** Connections that have their one socket. */
@@ -56,7 +56,7 @@ export class Sockets {
   constructor(options: SocketsOptions) {
     this.#options = options;
     const { adapter, originAllowed, messageBytesMax } = options;
-    this.#engine = new JoiningServer({
+    this.#engine = new LeanServer({
       maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
       // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
       cors: ((
@@ -132,18 +132,15 @@ export class Sockets {
   }
 
   /** Answers a request to become a WebSocket; one of nobody's is refused. */
-  upgrade(request: IncomingMessage, socket: Duplex, head: Uint8Array): void {
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (isOurs(request)) {
+      return this.#engine.handleUpgrade(request, socket, head);
+    }
     // A peer that is gone already must not end the process with an error nobody listens to.
     socket.on("error", () => {});
-    if (isOurs(request)) {
-      this.#engine.handleUpgrade(
-        request as never,
-        socket as never,
-        head as never,
-      );
-    } else {socket.end(
-        "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-      );}
+    socket.end(
+      "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
+    );
   }
 
   /** Connections now, also those that have not said yet what they want. */

@@ -7,25 +7,15 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { IncomingMessage } from "node:http";
 import type { Socket as RawSocket } from "node:net";
-import { type Server, type Transport, transports } from "engine.io";
-import { LeanServer } from "./engine.ts";
-import { type Packet, pieces, textFrame } from "./frames.ts";
+import { Transport } from "engine.io";
+import { frameOf, type Packet, pieces, textFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
+import { type Listener, WebSocket } from "./websocket.ts";
 
-/** `WebSocket.OPEN` of ws. */
-const OPEN = 1;
+/** The opcode of bytes (RFC 6455 §5.2). */
+const BINARY = 2;
 const NOTHING = Buffer.alloc(0);
-
-/** What we use of ws: its public face, and the connection under it. */
-interface WebSocket {
-  readonly readyState: number;
-  /** Bytes that ws and the connection hold, not yet the kernel's. */
-  readonly bufferedAmount: number;
-  readonly _socket: RawSocket;
-  terminate(): void;
-}
 
 /** A replay in Engine.IO's queue: it becomes bytes piece by piece, as the connection takes them. */
 export interface ReplayPacket {
@@ -33,18 +23,36 @@ export interface ReplayPacket {
   readonly entries: readonly Entry[];
 }
 
-/** Engine.IO's WebSocket transport with all that waits joined into one write. */
-export class JoiningTransport extends transports.websocket {
+/** The transport of a connection that is answered as a WebSocket, with all that waits joined into one write. */
+export class JoiningTransport extends Transport implements Listener {
   readonly #websocket: WebSocket;
   readonly #connection: RawSocket;
   #writes: Iterator<Buffer> = [][Symbol.iterator]();
   #replaying = false;
+  /** What makes it a WebSocket, until it is written. */
+  #acceptance: Buffer | undefined;
 
-  /** As Engine.IO makes it, from a request that has become a WebSocket. */
-  constructor(request: ConstructorParameters<typeof transports.websocket>[0]) {
+  /**
+   * Takes a connection over, with what came behind the request. `acceptance` goes out with the first packet. A message
+   * may have `bytesMax` bytes.
+   */
+  constructor(
+    request: ConstructorParameters<typeof Transport>[0],
+    connection: RawSocket,
+    head: Buffer,
+    acceptance: Buffer | undefined,
+    bytesMax: number,
+  ) {
     super(request);
-    this.#websocket = request.websocket as unknown as WebSocket;
-    this.#connection = this.#websocket._socket;
+    this.#connection = connection;
+    this.#acceptance = acceptance;
+    this.#websocket = new WebSocket(connection, head, bytesMax, this);
+    this.writable = true;
+  }
+
+  /** As Engine.IO calls it. */
+  get name(): string {
+    return "websocket";
   }
 
   /**
@@ -52,7 +60,7 @@ export class JoiningTransport extends transports.websocket {
    * whoever comes back to be given much is not slow for that.
    */
   get waitingBytes(): number {
-    return this.#replaying ? 0 : this.#websocket.bufferedAmount;
+    return this.#replaying ? 0 : this.#connection.writableLength;
   }
 
   /** Whether what is written now overtakes nothing: Engine.IO hands all it has to a transport that is writable. */
@@ -62,7 +70,7 @@ export class JoiningTransport extends transports.websocket {
 
   /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.idle}. */
   write(frames: Buffer): void {
-    // Not after the closing handshake: the connection knows, and is at hand where ws is one object more to look into.
+    // Not after the closing handshake: the connection knows, and is at hand, where the WebSocket is one object more to look into.
     if (!this.#connection.writable) return;
     this.#connection.write(frames);
     // What the kernel took at once is done; otherwise what comes next waits, and is joined.
@@ -72,13 +80,16 @@ export class JoiningTransport extends transports.websocket {
   }
 
   /** Sends all packets in one write; replays in as many as they have pieces. */
-  override send(packets: Packet[]): void {
-    if (this.perMessageDeflate || packets.some(isBinary)) {
-      return super.send(packets.flatMap(ordinary));
-    }
+  send(packets: Packet[]): void {
     this.writable = false;
     this.#writes = this.#encode(packets);
     this.#pump();
+  }
+
+  /** Closes as a WebSocket does, behind what waits. */
+  doClose(then?: () => void): void {
+    this.#websocket.close();
+    then?.();
   }
 
   /** Ends the connection now, whatever waits. */
@@ -86,8 +97,23 @@ export class JoiningTransport extends transports.websocket {
     this.#websocket.terminate();
   }
 
+  /** A packet has come. */
+  onMessage(message: string | Buffer): void {
+    this.onData(message);
+  }
+
+  /** The client has broken the protocol. */
+  onFault(reason: string): void {
+    this.onError(reason);
+  }
+
+  /** The connection is closed. */
+  onGone(): void {
+    this.onClose();
+  }
+
   #pump(): void {
-    while (this.#websocket.readyState === OPEN) {
+    while (this.#websocket.open) {
       if (this.#connection.writableLength > 0) return this.#whenDrained();
       const { value, done } = this.#writes.next();
       if (done) return this.#ready();
@@ -111,6 +137,10 @@ export class JoiningTransport extends transports.websocket {
 
   *#encode(packets: readonly Packet[]): Generator<Buffer> {
     let frames: Buffer[] = [];
+    if (this.#acceptance !== undefined) {
+      frames.push(this.#acceptance);
+      this.#acceptance = undefined;
+    }
     for (const packet of packets) {
       if (!isReplay(packet)) {
         frames.push(this.#frame(packet));
@@ -130,47 +160,36 @@ export class JoiningTransport extends transports.websocket {
       wsPreEncodedFrame?: readonly Buffer[];
     };
     if (wsPreEncodedFrame !== undefined) return join(wsPreEncodedFrame);
-    let text = "";
-    // Calls back at once for all that is not binary (engine.io-parser, encodePacket).
+    let frame: Buffer = NOTHING;
+    // Calls back at once (engine.io-parser, encodePacket).
     this.parser.encodePacket(
       packet as never,
       this.supportsBinary,
-      (encoded: unknown) => text = String(encoded),
+      (encoded: string | Buffer) => {
+        frame = typeof encoded === "string"
+          ? textFrame(encoded)
+          : frameOf(BINARY, encoded);
+      },
     );
-    return textFrame(text);
+    return frame;
   }
 }
 
-/** Engine.IO's server with {@linkcode JoiningTransport} for WebSockets. */
-export class JoiningServer extends LeanServer {
-  protected override createTransport(
-    name: Parameters<Server["createTransport"]>[0],
-    request: IncomingMessage,
-  ): Transport {
-    return name === "websocket"
-      ? new JoiningTransport(request as never)
-      : super.createTransport(name, request);
-  }
-}
-
+/** Not by `Buffer.concat`, which gives little pieces memory of their own. */
 function join(frames: readonly Buffer[]): Buffer {
   const [only] = frames;
-  return only !== undefined && frames.length === 1
-    ? only
-    : Buffer.concat(frames);
+  if (only !== undefined && frames.length === 1) return only;
+  const joined = Buffer.allocUnsafe(
+    frames.reduce((sum, { length }) => sum + length, 0),
+  );
+  let at = 0;
+  for (const frame of frames) {
+    joined.set(frame, at);
+    at += frame.length;
+  }
+  return joined;
 }
 
 function isReplay(packet: unknown): packet is ReplayPacket {
   return (packet as Partial<ReplayPacket>).entries !== undefined;
-}
-
-function isBinary({ data }: Packet): boolean {
-  return data !== undefined && typeof data !== "string";
-}
-
-/** A packet as Engine.IO's own transport sends it. */
-function ordinary(packet: Packet): Packet[] {
-  return isReplay(packet)
-    ? [...pieces(packet.entries)].map(({ joined }) => joined as never)
-    : [packet];
 }
