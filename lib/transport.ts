@@ -11,6 +11,7 @@ import type { Socket as RawSocket } from "node:net";
 import { Transport } from "engine.io";
 import { frameOf, type Packet, pieces, textFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
+import { writeNow, type WriteRequest } from "./kernel_write.ts";
 import { type Listener, WebSocket } from "./websocket.ts";
 
 /** The opcode of bytes (RFC 6455 §5.2). */
@@ -24,11 +25,14 @@ export interface ReplayPacket {
 }
 
 /** The transport of a connection that is answered as a WebSocket, with all that waits joined into one write. */
-export class JoiningTransport extends Transport implements Listener {
+export class JoiningTransport extends Transport
+  implements Listener, WriteRequest {
   readonly #websocket: WebSocket;
   readonly #connection: RawSocket;
   #writes: Iterator<Buffer> = [][Symbol.iterator]();
   #replaying = false;
+  /** Bytes written past the stream that the kernel has not taken. */
+  #pastBytes = 0;
   /** What makes it a WebSocket, until it is written. */
   #acceptance: Buffer | undefined;
 
@@ -60,7 +64,9 @@ export class JoiningTransport extends Transport implements Listener {
    * whoever comes back to be given much is not slow for that.
    */
   get waitingBytes(): number {
-    return this.#replaying ? 0 : this.#connection.writableLength;
+    return this.#replaying
+      ? 0
+      : this.#connection.writableLength + this.#pastBytes;
   }
 
   /** Whether what is written now overtakes nothing: Engine.IO hands all it has to a transport that is writable. */
@@ -70,13 +76,31 @@ export class JoiningTransport extends Transport implements Listener {
 
   /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.idle}. */
   write(frames: Buffer): void {
-    // Not after the closing handshake: the connection knows, and is at hand, where the WebSocket is one object more to look into.
-    if (!this.#connection.writable) return;
-    this.#connection.write(frames);
+    const connection = this.#connection;
+    // Not after the closing handshake: the connection knows, and is at hand.
+    if (!connection.writable) return;
+    switch (writeNow(connection, frames, this)) {
+      case "done":
+        return;
+      case "failed":
+        return void connection.destroy();
+      case "waits":
+        this.writable = false;
+        this.#pastBytes = frames.length;
+        return;
+    }
+    connection.write(frames);
     // What the kernel took at once is done; otherwise what comes next waits, and is joined.
-    if (this.#connection.writableLength === 0) return;
+    if (connection.writableLength === 0) return;
     this.writable = false;
     this.#whenDrained();
+  }
+
+  /** The kernel has taken what waited, or never will. */
+  oncomplete(status: number): void {
+    this.#pastBytes = 0;
+    if (status < 0) this.#connection.destroy();
+    else this.#pump();
   }
 
   /** Sends all packets in one write; replays in as many as they have pieces. */

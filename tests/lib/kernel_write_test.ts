@@ -1,0 +1,87 @@
+/** Writes past the stream, on real connections: these fail when Deno's handles look different. */
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
+import { writeNow } from "../../lib/kernel_write.ts";
+import { until } from "../support/wait.ts";
+
+/** Our end of a connection and the peer's, which does not read until it is told to. */
+async function pair(stack: AsyncDisposableStack): Promise<[Socket, Socket]> {
+  const server = createServer();
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const peer = connect(port, "127.0.0.1");
+  const [ours] = await once(server, "connection") as [Socket];
+  ours.on("error", () => {});
+  peer.on("error", () => {});
+  stack.defer(async () => {
+    ours.destroy();
+    peer.destroy();
+    server.close();
+    await once(server, "close");
+  });
+  return [ours, peer];
+}
+
+const never = {
+  oncomplete: (): void => assert.fail("nothing was to wait"),
+};
+
+Deno.test("writeNow hands to the kernel what it takes at once", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  let text = "";
+  peer.on("data", (chunk) => text += chunk);
+  // In its first turn a connection does not know yet that it can be written to.
+  ours.write("zero ");
+  await until("it is there", () => text === "zero ");
+  assert.equal(writeNow(ours, Buffer.from("one "), never), "done");
+  assert.equal(writeNow(ours, Buffer.from("two "), never), "done");
+  ours.write("three");
+  await until("all is there", () => text === "zero one two three");
+});
+
+Deno.test("writeNow says when the rest has left, and what is written meanwhile comes behind it", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  peer.pause();
+  const bytes = Buffer.alloc(32 << 20, "x");
+  let status: number | undefined;
+  const request = { oncomplete: (result: number) => void (status = result) };
+  assert.equal(writeNow(ours, bytes, request), "waits");
+  ours.write("the end");
+  let length = 0, last = "";
+  peer.on("data", (chunk) => {
+    length += chunk.length;
+    last = (last + chunk.toString("latin1").slice(-7)).slice(-7);
+  });
+  assert.equal(status, undefined);
+  peer.resume();
+  await until("all is there", () => length === bytes.length + 7);
+  assert.equal(last, "the end");
+  assert.equal(status, 0);
+});
+
+Deno.test("writeNow says when what waits will never leave", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  peer.pause();
+  let status: number | undefined;
+  const request = { oncomplete: (result: number) => void (status = result) };
+  assert.equal(writeNow(ours, Buffer.alloc(32 << 20), request), "waits");
+  peer.resetAndDestroy();
+  await until("it is told", () => status !== undefined);
+  assert.ok(status !== undefined && status < 0, `${status}`);
+});
+
+Deno.test("writeNow leaves it to the stream where something waits there, or the connection is gone", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  peer.pause();
+  ours.write(Buffer.alloc(32 << 20));
+  assert.equal(writeNow(ours, Buffer.from("more"), never), "stream");
+  ours.destroy();
+  assert.equal(writeNow(ours, Buffer.from("more"), never), "stream");
+});
