@@ -41,42 +41,65 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for. */
+/** Something that waits, in the list of a {@linkcode Bound}. */
+export interface Wait<T> {
+  readonly what: T;
+  readonly due: number;
+  before: Wait<T> | undefined;
+  after: Wait<T> | undefined;
+}
+
+/**
+ * One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for.
+ *
+ * A list and not a `Map`: a `Map` that is added to and deleted from begins a new table again and again, and V8 keeps
+ * each old one, with what was in it, until the next full collection. Nothing that has ended its wait refers to another.
+ */
 export class Bound<T> {
   readonly #timeoutMs: number;
-  readonly #over: (waiting: T) => void;
-  /** What waits, and when its time is over; the first comes first. */
-  readonly #waits = new Map<T, number>();
+  readonly #over: (what: T) => void;
+  /** The ends of the list; what waits longest comes first. */
+  #first: Wait<T> | undefined;
+  #last: Wait<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Calls `over` with everything that waits for longer than `timeoutMs`. */
-  constructor(timeoutMs: number, over: (waiting: T) => void) {
+  constructor(timeoutMs: number, over: (what: T) => void) {
     this.#timeoutMs = timeoutMs;
     this.#over = over;
   }
 
-  /** From now on it waits. */
-  add(waiting: T): void {
-    this.#waits.delete(waiting);
-    this.#waits.set(waiting, performance.now() + this.#timeoutMs);
+  /** From now on it waits, until what is answered is given to {@linkcode Bound.end}. */
+  begin(what: T): Wait<T> {
+    const due = performance.now() + this.#timeoutMs;
+    const wait: Wait<T> = { what, due, before: this.#last, after: undefined };
+    if (this.#last === undefined) this.#first = wait;
+    else this.#last.after = wait;
+    this.#last = wait;
     this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs);
+    return wait;
   }
 
-  /** It waits no longer. */
-  delete(waiting: T): void {
-    this.#waits.delete(waiting);
+  /** It waits no longer; nothing where it has ended already. */
+  end(wait: Wait<T>): void {
+    const { before, after } = wait;
+    if (before !== undefined) before.after = after;
+    else if (this.#first === wait) this.#first = after;
+    if (after !== undefined) after.before = before;
+    else if (this.#last === wait) this.#last = before;
+    wait.before = wait.after = undefined;
   }
 
   #expire(): void {
     const now = performance.now();
     this.#timer = undefined;
-    for (const [waiting, due] of this.#waits) {
-      if (due > now) {
-        this.#timer = setTimeout(() => this.#expire(), due - now);
+    for (let wait = this.#first; wait !== undefined; wait = this.#first) {
+      if (wait.due > now) {
+        this.#timer = setTimeout(() => this.#expire(), wait.due - now);
         return;
       }
-      this.#waits.delete(waiting);
-      this.#over(waiting);
+      this.end(wait);
+      this.#over(wait.what);
     }
   }
 }

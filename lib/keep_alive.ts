@@ -8,26 +8,42 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { Bound } from "./deadline.ts";
+import { Bound, type Wait } from "./deadline.ts";
+
+/** A connection: its requests that are not answered yet, several if they are sent ahead, and its idling if it does. */
+interface Use {
+  asked: number;
+  idling: Wait<Socket> | undefined;
+}
 
 /** Closes a server's connections on which nothing has been asked for `timeoutMs` since the last answer. */
 export function closeIdle(server: Server, timeoutMs: number): void {
   const idle = new Bound<Socket>(timeoutMs, (socket) => socket.destroy());
-  /** Requests that are not answered yet; a connection may send several ahead. */
-  const asked = new Map<Socket, number>();
-  function forget(this: Socket): void {
-    idle.delete(this);
+  const uses = new WeakMap<Socket, Use>();
+  function leave(socket: Socket): Use | undefined {
+    const use = uses.get(socket);
+    if (use?.idling !== undefined) idle.end(use.idling);
+    if (use !== undefined) use.idling = undefined;
+    return use;
   }
-  server.on("connection", (socket: Socket) => socket.on("close", forget));
-  server.on("upgrade", ({ socket }: IncomingMessage) => idle.delete(socket));
+  function closed(this: Socket): void {
+    leave(this);
+  }
+  function answered(this: ServerResponse): void {
+    const { socket } = this.req;
+    const use = uses.get(socket);
+    if (use === undefined || --use.asked > 0 || socket.destroyed) return;
+    use.idling = idle.begin(socket);
+  }
+  server.on("connection", (socket: Socket) => {
+    uses.set(socket, { asked: 0, idling: undefined });
+    socket.on("close", closed);
+  });
+  server.on("upgrade", ({ socket }: IncomingMessage) => leave(socket));
   server.on("request", ({ socket }, response: ServerResponse) => {
-    idle.delete(socket);
-    asked.set(socket, (asked.get(socket) ?? 0) + 1);
-    response.on("close", () => {
-      const left = (asked.get(socket) ?? 0) - 1;
-      if (left > 0) return void asked.set(socket, left);
-      asked.delete(socket);
-      if (!socket.destroyed) idle.add(socket);
-    });
+    const use = leave(socket);
+    if (use === undefined) return;
+    use.asked++;
+    response.on("close", answered);
   });
 }

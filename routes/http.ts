@@ -109,7 +109,7 @@ function readChunks(
     const cut = (): void => {
       // Every request closes in the end, when its answer has left.
       if (incoming.readableEnded) return;
-      arriving.delete(slow);
+      arriving.end(wait);
       reject(
         new Fault(
           "malformed_body",
@@ -117,19 +117,19 @@ function readChunks(
         ),
       );
     };
-    arriving.add(slow);
+    const wait = arriving.begin(slow);
     incoming.on("data", (chunk: Uint8Array) => {
       try {
         take(chunk);
       } catch (error) {
-        arriving.delete(slow);
+        arriving.end(wait);
         incoming.pause();
         incoming.removeAllListeners("data");
         reject(error);
       }
     });
     incoming.on("end", () => {
-      arriving.delete(slow);
+      arriving.end(wait);
       resolve();
     });
     incoming.on("error", cut);

@@ -49,22 +49,41 @@ Deno.test("pause() ends after its time, and at once when it is aborted", async (
   await paused;
 });
 
-Deno.test("Bound tells, in order, what has waited for too long, and nothing that was deleted or begun anew", async () => {
+Deno.test("Bound tells, in order, what has waited for too long, and nothing that has ended or was begun anew", async () => {
   const over: [string, number][] = [];
   const start = performance.now();
   const bound = new Bound<string>(
     60,
     (name) => over.push([name, performance.now() - start]),
   );
-  for (const name of ["a", "b", "c", "d"]) bound.add(name);
-  bound.delete("b");
+  const [, b, c] = ["a", "b", "c", "d"].map((name) => bound.begin(name));
+  assert.ok(b && c);
+  bound.end(b);
+  bound.end(b);
   await pause(30, new AbortController().signal);
-  bound.add("c");
+  bound.end(c);
+  bound.begin("c");
   await pause(120, new AbortController().signal);
   assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
   for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
   // Once all is over it has no timer, and begins again.
-  bound.add("e");
+  bound.begin("e");
   await pause(90, new AbortController().signal);
   assert.equal(over.at(-1)?.[0], "e");
+});
+
+Deno.test("What has ended its wait refers to no other wait, from whatever place it ends", async () => {
+  const bound = new Bound<number>(1, () => {});
+  const waits = [0, 1, 2, 3].map((number) => bound.begin(number));
+  for (const place of [1, 0, 3, 2]) {
+    const wait = waits[place];
+    assert.ok(wait);
+    bound.end(wait);
+    assert.equal(wait.before ?? wait.after, undefined);
+    assert.ok(
+      !waits.some(({ before, after }) => before === wait || after === wait),
+    );
+  }
+  // Its timer runs out.
+  await pause(20, new AbortController().signal);
 });
