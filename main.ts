@@ -23,6 +23,7 @@ import { closeIdle } from "./lib/keep_alive.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
+import { forgetAnswered } from "./lib/under_way.ts";
 import { readAssets } from "./routes/assets.ts";
 import { createApp } from "./routes/mod.ts";
 
@@ -133,7 +134,7 @@ function serve(config: Config): void {
   } as ServerOptions, (request, response) => {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
-    response.once("close", requests.begin());
+    response.on("close", requests.begin());
     void answer(request, response);
   });
   server.on(
@@ -142,6 +143,7 @@ function serve(config: Config): void {
   );
   server.on("clientError", refuse);
   closeIdle(server, KEEP_ALIVE_MS);
+  forgetAnswered(server);
   server.on("error", (error) => {
     console.error(
       `Cannot start: ${error.message}; choose another HOST or PORT`,

@@ -1,0 +1,31 @@
+import assert from "node:assert/strict";
+import { createServer, type IncomingMessage } from "node:http";
+import type { AddressInfo } from "node:net";
+import { forgetAnswered } from "../../lib/under_way.ts";
+
+/** What node:http has noted of requests, as it deletes it. */
+interface Notes extends Map<unknown, { req: IncomingMessage | null }> {}
+
+Deno.test("forgetAnswered() has node:http's note of a request refer to it until it is answered, and no longer", async () => {
+  const noted: { req: IncomingMessage | null }[] = [];
+  const server = createServer((request, response) => {
+    const key = Object.getOwnPropertySymbols(server).find(({ description }) =>
+      description === "http.server.connections"
+    );
+    const notes = Reflect.get(server, key ?? "")?._active as Notes;
+    const [note] = notes.values();
+    assert.equal(note?.req, request);
+    noted.push(note);
+    response.end("ok");
+  });
+  forgetAnswered(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  for (let i = 0; i < 2; i++) {
+    const response = await fetch(`http://127.0.0.1:${port}/`);
+    assert.equal(await response.text(), "ok");
+  }
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+  assert.deepEqual(noted.map(({ req }) => req), [null, null]);
+});
