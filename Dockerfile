@@ -36,6 +36,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
 
 # The line of `deno task start`, kept the same by .ci/container: the server may use
 # the network, read these two folders and see these settings, and no more.
-CMD ["run", "--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-read=./static,./node_modules", \
+CMD ["run", "--v8-flags=--no-allocation-site-pretenuring", "--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-read=./static,./node_modules", \
   "--allow-env=PORT,HOST,REDIS_URL,KEY_PREFIX,ROOMS,CHANNELS,HISTORY_SIZE,HISTORY_SECONDS,RECOVERY_SECONDS,IDEMPOTENCY_SECONDS,MESSAGE_BYTES_MAX,CLIENT_BUFFER_BYTES_MAX,LATEST_ROOMS,PUBLISH_KEYS,TOKEN_SECRET,TOKEN_JWKS_URL,TOKEN_ISSUER,TOKEN_AUDIENCE,ALLOWED_ORIGINS,ADMIN_KEY,CLIENTS_MAX,CLIENTS_PER_ADDRESS_MAX,ROOMS_PER_CLIENT_MAX,EVENTS_PER_SECOND_MAX,PUBLISHES_PER_SECOND_MAX,TRUSTED_PROXIES,OPEN,DRAIN_SECONDS,LOG_LEVEL", \
   "--ignore-env", "main.ts"]

@@ -16,6 +16,7 @@ import {
 } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
+import { Answer } from "./lib/answer.ts";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
 import { Fault, type FaultCode } from "./lib/errors.ts";
@@ -128,6 +129,7 @@ function serve(config: Config): void {
     keepAliveTimeout: 0,
     connectionsCheckingInterval: 5000,
     maxHeaderSize: 16_384,
+    ServerResponse: Answer,
     // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
     shouldUpgradeCallback: (request: IncomingMessage) =>
       request.url?.startsWith("/socket.io/") ?? false,
