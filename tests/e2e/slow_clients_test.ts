@@ -1,5 +1,6 @@
 /** Clients that do not read: what waits for them is bounded, and nobody else notices. */
 import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
 import { LightClient } from "../support/light.ts";
 import { TestNode } from "../support/node.ts";
 import { PollingClient } from "../support/polling.ts";
@@ -95,6 +96,72 @@ Deno.test("a polling client that does not poll is cut off at the bound; one that
   assert.equal(await node.metric(CUT), 1);
   const { status } = await slow.ask();
   assert.equal(status, 400);
+});
+
+/** What the test below does to a stock client's own connection (engine.io-client's `ws`). */
+interface Pausing {
+  readonly ws: {
+    readonly _socket: { pause(): void; resume(): void };
+    ping(data: string): void;
+  };
+}
+
+Deno.test("stock clients that stop reading now and then, and ping meanwhile, get all in order, cut off or not", async () => {
+  for (const [bound, cut] of [["67108864", false], ["65536", true]] as const) {
+    // One of its own: on another's a node begins with a gap.
+    await using redis = await Redis.start();
+    await using node = await TestNode.start({
+      REDIS_URL: redis.url,
+      CLIENT_BUFFER_BYTES_MAX: bound,
+    });
+    await using stack = new AsyncDisposableStack();
+    const clients: Subscriber[] = [];
+    for (let i = 0; i < 6; i++) {
+      const transports = i < 5 ? ["websocket"] : ["polling"];
+      const client = await Subscriber.connect(node.url, { transports });
+      stack.use(client);
+      await client.joined.have(1);
+      clients.push(client);
+    }
+    const paused: Pausing["ws"][] = [];
+    const resume = (): void => paused.shift()?._socket.resume();
+    let count = 0;
+    for (let batch = 0; batch < 40; batch++) {
+      const client = clients[batch % 8];
+      if (client?.socket.connected && batch % 8 < 5) {
+        const { ws } = client.socket.io.engine.transport as unknown as Pausing;
+        ws._socket.pause();
+        for (const data of ["", "ping", "p".repeat(125)]) ws.ping(data);
+        paused.push(ws);
+      }
+      // So many batches are more than the kernel takes for one connection.
+      if (paused.length > 4) resume();
+      const messages = Array.from({ length: 20 }, () => ({
+        room: "chat",
+        message: [count++, count % 3 === 0 ? "" : LARGE],
+      }));
+      const { status } = await node.post("/publish/batch", { messages });
+      assert.equal(status, 200);
+    }
+    while (paused.length > 0) resume();
+    for (const client of clients) {
+      await until(
+        "it has all",
+        () => client.messages.items.length === count,
+        30_000,
+      );
+      assert.deepEqual(
+        client.messages.items.map(({ message }) => (message as [number])[0]),
+        Array.from({ length: count }, (_, number) => number),
+      );
+      assert.deepEqual(client.gaps.items, []);
+    }
+    assert.equal(await node.metric(CUT) > 0, cut);
+    assert.equal(
+      clients.some(({ disconnects }) => disconnects.items.length > 0),
+      cut,
+    );
+  }
 });
 
 Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {
