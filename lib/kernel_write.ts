@@ -11,8 +11,15 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import process from "node:process";
 
-/** Told when a write that had to wait is over: a status below zero is an error. */
+/** A write that had to wait. */
 export interface WriteRequest {
+  /**
+   * What waits, set by {@linkcode writeNow}: the handle keeps but a pointer to it, as the streams know that do the same
+   * (Deno's `ext/node/ops/stream_wrap.rs`, `write_buffer`). Whatever is collected before it is written leaves as whatever
+   * lies there then.
+   */
+  waiting: Buffer | undefined;
+  /** Told when it is over, and `waiting` is no more needed: a status below zero is an error. */
   oncomplete(status: number): void;
 }
 
@@ -29,8 +36,8 @@ const { streamBaseState, kLastWriteWasAsync } = binding();
 
 /**
  * Writes to a connection on which nothing waits. Answers whether the kernel has taken all (`done`), whether
- * `request.oncomplete` will be called (`waits`), that it failed, or that the stream has to be used (`stream`).
- * One request may wait at a time.
+ * `request.oncomplete` will be called (`waits`), that it failed, or that the stream has to be used (`stream`), as
+ * while the request still waits.
  */
 export function writeNow(
   connection: Socket,
@@ -42,10 +49,13 @@ export function writeNow(
   };
   if (
     streamBaseState === undefined || kLastWriteWasAsync === undefined ||
-    handle?.writeBuffer === undefined || connection.writableLength > 0
+    handle?.writeBuffer === undefined || connection.writableLength > 0 ||
+    request.waiting !== undefined
   ) return "stream";
   if (handle.writeBuffer(request, bytes) !== 0) return "failed";
-  return streamBaseState[kLastWriteWasAsync] === 0 ? "done" : "waits";
+  if (streamBaseState[kLastWriteWasAsync] === 0) return "done";
+  request.waiting = bytes;
+  return "waits";
 }
 
 function binding(): StreamWrap {

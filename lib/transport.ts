@@ -31,8 +31,8 @@ export class JoiningTransport extends Transport
   readonly #connection: RawSocket;
   #writes: Iterator<Buffer> = [][Symbol.iterator]();
   #replaying = false;
-  /** Bytes written past the stream that the kernel has not taken. */
-  #pastBytes = 0;
+  /** What was written past the stream and the kernel has not taken. */
+  waiting: Buffer | undefined;
   /** What makes it a WebSocket, until it is written. */
   #acceptance: Buffer | undefined;
 
@@ -66,7 +66,7 @@ export class JoiningTransport extends Transport
   get waitingBytes(): number {
     return this.#replaying
       ? 0
-      : this.#connection.writableLength + this.#pastBytes;
+      : this.#connection.writableLength + (this.waiting?.length ?? 0);
   }
 
   /** Whether what is written now overtakes nothing: Engine.IO hands all it has to a transport that is writable. */
@@ -86,7 +86,6 @@ export class JoiningTransport extends Transport
         return void connection.destroy();
       case "waits":
         this.writable = false;
-        this.#pastBytes = frames.length;
         return;
     }
     connection.write(frames);
@@ -98,7 +97,7 @@ export class JoiningTransport extends Transport
 
   /** The kernel has taken what waited, or never will. */
   oncomplete(status: number): void {
-    this.#pastBytes = 0;
+    this.waiting = undefined;
     if (status < 0) this.#connection.destroy();
     else this.#pump();
   }

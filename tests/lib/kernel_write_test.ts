@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
-import { writeNow } from "../../lib/kernel_write.ts";
+import { writeNow, type WriteRequest } from "../../lib/kernel_write.ts";
 import { until } from "../support/wait.ts";
 
 /** Our end of a connection and the peer's, which does not read until it is told to. */
@@ -26,6 +26,7 @@ async function pair(stack: AsyncDisposableStack): Promise<[Socket, Socket]> {
 }
 
 const never = {
+  waiting: undefined,
   oncomplete: (): void => assert.fail("nothing was to wait"),
 };
 
@@ -49,7 +50,10 @@ Deno.test("writeNow says when the rest has left, and what is written meanwhile c
   peer.pause();
   const bytes = Buffer.alloc(32 << 20, "x");
   let status: number | undefined;
-  const request = { oncomplete: (result: number) => void (status = result) };
+  const request: WriteRequest = {
+    waiting: undefined,
+    oncomplete: (result) => void (status = result),
+  };
   assert.equal(writeNow(ours, bytes, request), "waits");
   ours.write("the end");
   let length = 0, last = "";
@@ -64,12 +68,45 @@ Deno.test("writeNow says when the rest has left, and what is written meanwhile c
   assert.equal(status, 0);
 });
 
+Deno.test("writeNow keeps what waits: memory that was collected, and is used anew, would leave in its place", async () => {
+  await using stack = new AsyncDisposableStack();
+  const connections = await Promise.all(
+    Array.from({ length: 4 }, () => pair(stack)),
+  );
+  const requests = connections.map(([ours, peer]) => {
+    peer.pause();
+    const request: WriteRequest = { waiting: undefined, oncomplete() {} };
+    assert.equal(writeNow(ours, Buffer.alloc(8 << 20, "x"), request), "waits");
+    return request;
+  });
+  // So much that all is collected that nobody holds.
+  for (let i = 0; i < 100; i++) {
+    Buffer.alloc(8 << 20, "y");
+    if (i % 10 === 0) await new Promise((resolve) => setTimeout(resolve));
+  }
+  const expected = Buffer.alloc(1 << 20, "x");
+  for (const [, peer] of connections) {
+    let length = 0, others = 0;
+    peer.on("data", (chunk: Uint8Array) => {
+      length += chunk.length;
+      if (!expected.subarray(0, chunk.length).equals(chunk)) others++;
+    });
+    peer.resume();
+    await until("all is there", () => length === 8 << 20);
+    assert.equal(others, 0);
+  }
+  assert.ok(requests.every(({ waiting }) => waiting?.length === 8 << 20));
+});
+
 Deno.test("writeNow says when what waits will never leave", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
   peer.pause();
   let status: number | undefined;
-  const request = { oncomplete: (result: number) => void (status = result) };
+  const request: WriteRequest = {
+    waiting: undefined,
+    oncomplete: (result) => void (status = result),
+  };
   assert.equal(writeNow(ours, Buffer.alloc(32 << 20), request), "waits");
   peer.resetAndDestroy();
   await until("it is told", () => status !== undefined);
