@@ -16,7 +16,7 @@ import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
-import { atOf, compareIds, ID_ZERO } from "./position.ts";
+import { atOf, compareIds, ID_ZERO, laterId } from "./position.ts";
 import {
   type Collected,
   parseWish,
@@ -560,10 +560,7 @@ function wishesOf({ rooms, epoch }: Session, offset: unknown): Wish[] {
   const last = offset === undefined ? ID_ZERO : readPosition(offset)?.id;
   return rooms.map(([room, joined]) => {
     if (last === undefined) return { room, since: null };
-    return {
-      room,
-      since: { epoch, id: compareIds(last, joined) > 0 ? last : joined },
-    };
+    return { room, since: { epoch, id: laterId(last, joined) } };
   });
 }
 

@@ -6,7 +6,13 @@
 import type { Keys } from "./keys.ts";
 import type { Entry, HistoryRange, Page } from "./log.ts";
 import { PAGE_BYTES_MAX } from "./log.ts";
-import { compareIds, formatPosition, ID_ZERO, idBefore } from "./position.ts";
+import {
+  compareIds,
+  formatPosition,
+  ID_ZERO,
+  idBefore,
+  laterId,
+} from "./position.ts";
 import type { RedisClient } from "./redis.ts";
 import { HISTORY, run } from "./redis_scripts.ts";
 import { isJson, type RawRun, readRun } from "./runs.ts";
@@ -68,9 +74,7 @@ export async function readHistory(
   const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
     ? aged
     : ID_ZERO;
-  const cut = [cleared, trimmed, hidden].reduce((a, b) =>
-    compareIds(a, b) < 0 ? b : a
-  );
+  const cut = laterId(laterId(cleared, trimmed), hidden);
 
   const side = order === "asc" ? 1 : -1;
   const inOrder = runs.flatMap((run) => {
@@ -95,19 +99,25 @@ export async function readHistory(
   );
   const known = since === undefined || isWithin(since, { epoch, logLast });
   // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
-  const from = since?.id ?? ID_ZERO;
-  const provable = compareIds(began, aged) > 0 ||
-    (oldest.length > 0 &&
-      (since === undefined || compareIds(oldestId, from) <= 0)) ||
-    compareIds(from, aged) >= 0;
+  const young = compareIds(began, aged) > 0;
+  const provenSince = young
+    ? ID_ZERO
+    : oldest.length > 0 && compareIds(oldestId, aged) < 0
+    ? oldestId
+    : aged;
+  const keptSince = laterId(cut, provenSince);
+  const provable = since === undefined
+    ? young || oldest.length > 0
+    : compareIds(since.id, provenSince) >= 0;
   return {
     messages,
     more,
     position,
     complete: known &&
-      (order === "asc"
-        ? provable && compareIds(from, cut) >= 0
-        : more || (provable && cut === ID_ZERO)),
+      (order === "asc" && since !== undefined
+        ? compareIds(since.id, keptSince) >= 0
+        : (order === "desc" && more) || (provable && cut === ID_ZERO)),
+    keptSince: known ? keptSince : undefined,
   };
 }
 

@@ -62,6 +62,8 @@ export interface Page {
   readonly position: string;
   /** Whether the page holds every message of the room in the range it covers. */
   readonly complete: boolean;
+  /** Every message of the room after this id is kept. Undefined: the range begins where this log never was. */
+  readonly keptSince: string | undefined;
 }
 
 /** What part of a room's history to read. */

@@ -23,6 +23,7 @@ import {
   compareIds,
   formatPosition,
   ID_ZERO,
+  laterId,
   newEpoch,
 } from "./position.ts";
 
@@ -106,6 +107,7 @@ export class MemoryLog implements Log {
     const room = this.#rooms.get(name);
     if (room !== undefined) this.#age(room);
     const cut = room?.cut ?? this.#forgotten;
+    const keptSince = laterId(cut, this.#provenSince(room));
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
     const range = (room?.entries.slice() ?? []).filter(({ id }) =>
@@ -127,18 +129,17 @@ export class MemoryLog implements Log {
       more,
       position: formatPosition(this.#epoch, end),
       complete: known &&
-        (order === "asc"
-          ? compareIds(from, cut) >= 0 &&
-            (since === undefined || this.#isProvable(from, room))
-          : more || cut === ID_ZERO),
+        (order === "asc" && since !== undefined
+          ? compareIds(from, keptSince) >= 0
+          : (order === "desc" && more) || cut === ID_ZERO),
+      keptSince: known ? keptSince : undefined,
     });
   }
 
-  /** Whether the room cannot have had messages after `from` that went away with all the room. */
-  #isProvable(from: string, room: History | undefined): boolean {
-    const oldest = room?.entries.first;
-    return compareIds(from, this.#forgotten) >= 0 ||
-      (oldest !== undefined && compareIds(oldest.id, from) <= 0);
+  /** After this the room cannot have had messages that went away with all the room. */
+  #provenSince(room: History | undefined): string {
+    const oldest = room?.entries.first?.id ?? this.#forgotten;
+    return compareIds(oldest, this.#forgotten) < 0 ? oldest : this.#forgotten;
   }
 
   clearHistory(name: string): Promise<void> {

@@ -20,6 +20,11 @@ export function compareIds(a: string, b: string): number {
     Number(a.slice(dashA + 1)) - Number(b.slice(dashB + 1));
 }
 
+/** The later of two ids. */
+export function laterId(a: string, b: string): string {
+  return compareIds(a, b) < 0 ? b : a;
+}
+
 /** The last id there can be before `id`, which is not {@linkcode ID_ZERO}. */
 export function idBefore(id: string): string {
   const [ms = 0, seq = 0] = id.split("-").map(Number);

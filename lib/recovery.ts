@@ -81,11 +81,12 @@ const READS_MAX = 4;
 const PAGE_LIMIT = 1000;
 const PAGES_MAX = 64;
 
-/** What was read of a room: up to `end`, and whether nothing of it is missing. */
+/** What was read of a room: all that came after `since`, up to `end`. */
 interface Read {
   readonly entries: readonly Entry[];
+  /** Undefined: nothing can be had. */
+  readonly since: string | undefined;
   readonly end: string;
-  readonly complete: boolean;
 }
 
 /** A read that several share. */
@@ -203,17 +204,17 @@ export class Recovery {
     if (this.#ring.covers(since.id)) {
       return { wish, prefix: [], from: since.id, epoch, ...hole };
     }
-    const { entries, end, complete } = await this.#shared(
+    const read = await this.#shared(
       `since ${wish.room}`,
       since.id,
       (from) => this.#readAll(wish.room, from),
     );
     if (this.#log.head.epoch !== epoch) return refused("epoch");
-    if (!complete) return refused("trimmed");
+    if (!reachesBack(read, since.id)) return refused("trimmed");
     return {
       wish,
-      prefix: entries.filter(({ id }) => compareIds(id, since.id) > 0),
-      from: end,
+      prefix: read.entries.filter(({ id }) => compareIds(id, since.id) > 0),
+      from: read.end,
       epoch,
       ...hole,
     };
@@ -239,8 +240,8 @@ export class Recovery {
         });
         return {
           entries: page.messages.toReversed(),
+          since: ID_ZERO,
           end: idOf(page.position),
-          complete: true,
         };
       },
     );
@@ -266,7 +267,7 @@ export class Recovery {
 
   /**
    * Reads once for all who ask for the same at about the same time: the first waits a little for the others, and the
-   * one who needs most decides from where. The ring joins on to what it answers.
+   * one who needs most decides from where. The ring joins on to what it answers, if that reaches back to `from`.
    */
   async #shared(
     key: string,
@@ -280,6 +281,7 @@ export class Recovery {
       ) tape = this.#record(key, from, read);
       else if (compareIds(from, tape.from) < 0) tape.from = from;
       const result = await tape.read;
+      if (!reachesBack(result, from)) return result;
       // Delivered twice is what came between, if this node is not that far yet.
       if (await this.#caughtUp(result.end) && this.#ring.covers(result.end)) {
         return result;
@@ -312,24 +314,27 @@ export class Recovery {
     return tape;
   }
 
-  /** Reads pages until the ring joins on. */
+  /** Reads pages until the ring joins on, from `from` or the oldest message that is kept. */
   async #readAll(room: string, from: string): Promise<Read> {
     const entries: Entry[] = [];
     const { epoch } = this.#log.head;
-    let end = from;
+    let since = from, end = from;
     for (let pages = 0; pages < PAGES_MAX; pages++) {
       const page = await this.#log.history(room, {
         since: { epoch, id: end },
         order: "asc",
         limit: PAGE_LIMIT,
       });
+      if (page.keptSince === undefined) break;
+      if (compareIds(end, page.keptSince) < 0) {
+        entries.length = 0;
+        since = page.keptSince;
+      }
       entries.push(...page.messages);
       end = idOf(page.position);
-      if (!page.complete || !page.more || this.#ring.covers(end)) {
-        return { entries, end, complete: page.complete };
-      }
+      if (!page.more || this.#ring.covers(end)) return { entries, since, end };
     }
-    return { entries: [], end, complete: false };
+    return { entries: [], since: undefined, end };
   }
 
   async #inTurn<T>(read: () => Promise<T>): Promise<T> {
@@ -344,6 +349,10 @@ export class Recovery {
       else next();
     }
   }
+}
+
+function reachesBack({ since }: Read, id: string): boolean {
+  return since !== undefined && compareIds(since, id) <= 0;
 }
 
 /**

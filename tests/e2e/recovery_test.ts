@@ -195,6 +195,46 @@ Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet ro
   }
 });
 
+Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who comes back at the same time and misses less recovers", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
+  const ids: string[] = [];
+  {
+    await using first = await TestNode.start(env);
+    for (let i = 0; i < 150; i++) {
+      ids.push(await first.publish(`${i} ${"x".repeat(30_000)}`));
+    }
+    await first.publish("later", "elsewhere");
+  }
+  // The ring of a node that starts now reaches back only as far as the log does.
+  await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
+  await using node = await TestNode.start(env);
+  await using stack = new AsyncDisposableStack();
+  const clients = await Promise.all([20, 49, 100].map(async (missed) => {
+    const client = await Subscriber.connect(node.url, {
+      ...FAST,
+      auth: { rooms: [{ room: "chat", since: ids[missed] }] },
+    });
+    return stack.use(client);
+  }));
+  for (
+    const [index, gaps, first] of [
+      [0, ["trimmed"], 150],
+      [1, [], 50],
+      [2, [], 101],
+    ] as const
+  ) {
+    const client = clients[index] as Subscriber;
+    const [joined] = await client.joined.have(1);
+    assert.deepEqual(client.gaps.items.map(({ reason }) => reason), gaps);
+    assert.equal(joined?.recovered, gaps.length === 0);
+    assert.deepEqual(
+      client.messages.items.map(({ message }) => parseInt(String(message))),
+      Array.from({ length: 150 - first }, (_, i) => first + i),
+    );
+  }
+});
+
 Deno.test("a log that began anew while a client was away: gap epoch, never recovered", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });

@@ -183,6 +183,10 @@ async function readsAs(
     assert.equal(up.more, newer.length > limit);
     // Whole where nothing after `since` was trimmed.
     assert.equal(up.complete, index >= all.length - kept.length);
+    if (since !== undefined) {
+      const { keptSince = "" } = up;
+      assert.equal(up.complete, compareIds(keptSince, since) <= 0);
+    }
     const older = since === undefined
       ? kept
       : kept.slice(0, Math.max(0, index - 1 - (all.length - kept.length)));
