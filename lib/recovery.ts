@@ -84,7 +84,7 @@ const PAGES_MAX = 64;
 /** What was read of a room: all that came after `since`, up to `end`. */
 interface Read {
   readonly entries: readonly Entry[];
-  /** Undefined: nothing can be had. */
+  /** Undefined: it was too much, or the log is another; nothing can be had. */
   readonly since: string | undefined;
   readonly end: string;
 }
@@ -281,11 +281,14 @@ export class Recovery {
       ) tape = this.#record(key, from, read);
       else if (compareIds(from, tape.from) < 0) tape.from = from;
       const result = await tape.read;
-      if (!reachesBack(result, from)) return result;
-      // Delivered twice is what came between, if this node is not that far yet.
-      if (await this.#caughtUp(result.end) && this.#ring.covers(result.end)) {
-        return result;
-      }
+      if (!reachesBack(result, from)) {
+        // Too far for the one who needs most is not too far for all.
+        const own = result.since !== undefined || tape.from === from;
+        if (own) return result;
+      } else if (
+        // Delivered twice is what came between, if this node is not that far yet.
+        await this.#caughtUp(result.end) && this.#ring.covers(result.end)
+      ) return result;
       if (this.#tapes.get(key) === tape) this.#tapes.delete(key);
     }
     throw new Fault(

@@ -199,13 +199,11 @@ Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who c
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];
-  {
-    await using first = await TestNode.start(env);
-    for (let i = 0; i < 150; i++) {
-      ids.push(await first.publish(`${i} ${"x".repeat(30_000)}`));
-    }
-    await first.publish("later", "elsewhere");
+  await using first = await TestNode.start(env);
+  for (let i = 0; i < 150; i++) {
+    ids.push(await first.publish(`${i} ${"x".repeat(30_000)}`));
   }
+  await first.publish("later", "elsewhere");
   // The ring of a node that starts now reaches back only as far as the log does.
   await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
   await using node = await TestNode.start(env);
@@ -233,6 +231,46 @@ Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who c
       Array.from({ length: 150 - first }, (_, i) => first + i),
     );
   }
+});
+
+Deno.test("more than 64 MiB missed: gap trimmed, and who missed less recovers, also at the same time", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10000" };
+  const text = "x".repeat(60_000);
+  const ids: string[] = [];
+  await using first = await TestNode.start(env);
+  for (let i = 0; i < 1_300; i += 100) {
+    const messages = Array.from({ length: 100 }, (_, j) => ({
+      room: "chat",
+      message: `${i + j} ${text}`,
+    }));
+    const { body } = await first.post("/publish/batch", { messages });
+    const { results } = body as { results: { id: string }[] };
+    ids.push(...results.map(({ id }) => id));
+  }
+  await first.publish("later", "elsewhere");
+  await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
+  await using node = await TestNode.start(env);
+  await using stack = new AsyncDisposableStack();
+  const clients = await Promise.all([1, 399].map(async (missed) => {
+    const client = await Subscriber.connect(node.url, {
+      ...FAST,
+      auth: { rooms: [{ room: "chat", since: ids[missed] }] },
+    });
+    return stack.use(client);
+  }));
+  const [far, near] = clients as [Subscriber, Subscriber];
+  const [[gap], [joined]] = await Promise.all([
+    far.gaps.have(1),
+    near.joined.have(1),
+  ]);
+  assert.equal(gap?.reason, "trimmed");
+  assert.deepEqual([joined?.recovered, joined?.reason], [true, undefined]);
+  assert.deepEqual(
+    near.messages.items.map(({ message }) => parseInt(String(message))),
+    Array.from({ length: 900 }, (_, i) => 400 + i),
+  );
+  assert.deepEqual([near.gaps.items.length, far.messages.items.length], [0, 0]);
 });
 
 Deno.test("a log that began anew while a client was away: gap epoch, never recovered", async () => {
