@@ -1,0 +1,17 @@
+/** A short form of what `deno task chaos` does to clients. */
+import assert from "node:assert/strict";
+import { disturbClients } from "../support/client_chaos.ts";
+
+Deno.test("clients stop reading, drop and move, nodes are killed and drained: everybody gets every message once, in order and whole", async () => {
+  for (const bufferBytesMax of [300_000, 64 << 20]) {
+    const { published, disconnects, wrong } = await disturbClients({
+      seconds: 8,
+      bufferBytesMax,
+    });
+    assert.deepEqual(wrong, []);
+    assert.ok(
+      published > 300 && disconnects > 16,
+      `${published}, ${disconnects}`,
+    );
+  }
+});
