@@ -11,18 +11,11 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
+import { CONNECT, PONG, REQUEST } from "./wire.ts";
+
 const [port = 0, clients = 0] = Deno.args.map(Number);
 /** How many are on their way in at a time. */
 const COMING_MAX = 64;
-const REQUEST = new TextEncoder().encode(
-  "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" +
-    "Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-    "Sec-WebSocket-Version: 13\r\n" +
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-);
-/** Text frames with a mask of zeros: `40`, the CONNECT packet, and `3`, a pong. */
-const CONNECT = Uint8Array.of(0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30);
-const PONG = Uint8Array.of(0x81, 0x81, 0, 0, 0, 0, 0x33);
 const latin1 = new TextDecoder("latin1");
 /** More than the server has to say at a time. */
 const READ_BYTES = 1024;

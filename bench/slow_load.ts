@@ -11,6 +11,7 @@
 // deno-lint-ignore-file no-console -- a program that prints its findings
 import { LightClient } from "../tests/support/light.ts";
 import { until } from "../tests/support/wait.ts";
+import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
 /** What came of a load. */
 export interface Outcome {
@@ -35,15 +36,6 @@ const UNDER_WAY_MAX = 32;
 const READ_BYTES = 16 << 10;
 /** Latencies kept at most, evenly spread over all deliveries. */
 const SAMPLES_MAX = 1 << 20;
-const REQUEST = new TextEncoder().encode(
-  "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" +
-    "Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-    "Sec-WebSocket-Version: 13\r\n" +
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-);
-/** Text frames with a mask of zeros: `40`, the CONNECT packet, and `3`, a pong. */
-const CONNECT = Uint8Array.of(0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30);
-const PONG = Uint8Array.of(0x81, 0x81, 0, 0, 0, 0, 0x33);
 const latin1 = new TextDecoder("latin1");
 
 /** When each message was published. */

@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
-import { type AddressInfo, connect } from "node:net";
+import { connect } from "node:net";
 import { Answer } from "../../lib/answer.ts";
+import { listen } from "../support/net.ts";
 
 /** What a server answers to one request, its `Date` left out, and how it was written. */
 async function ask(
@@ -25,10 +26,7 @@ async function ask(
       answer(response);
     },
   );
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  const client = connect(port, "127.0.0.1");
+  const client = connect(await listen(server), "127.0.0.1");
   let text = "";
   client.on("data", (chunk) => text += chunk);
   client.write(

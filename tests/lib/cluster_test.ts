@@ -8,6 +8,7 @@ import { RedisLog } from "../../lib/log_redis.ts";
 import type { Happening } from "../../lib/observer.ts";
 import { Connection } from "../../lib/redis.ts";
 import { Subscriber } from "../support/client.ts";
+import { listen } from "../support/net.ts";
 import { Redis } from "../support/redis.ts";
 import { Inbox, soon, until } from "../support/wait.ts";
 
@@ -75,9 +76,7 @@ class Node {
   static async start(redis: Redis): Promise<Node> {
     const node = new Node(redis.url);
     try {
-      await new Promise<void>((resolve) =>
-        node.#http.listen(0, "127.0.0.1", resolve)
-      );
+      await listen(node.#http);
       await node.connected();
     } catch (error) {
       await node.close();

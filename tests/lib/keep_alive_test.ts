@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
-import { type AddressInfo, connect, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import { closeIdle } from "../../lib/keep_alive.ts";
+import { listen } from "../support/net.ts";
 import { until } from "../support/wait.ts";
 
 const IDLE_MS = 200;
@@ -47,9 +48,9 @@ async function serve(): Promise<{ port: number; close: () => Promise<void> }> {
     upgraded.push(socket as Socket);
     socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n");
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const port = await listen(server);
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     close: () => {
       for (const socket of upgraded) socket.destroy();
       return new Promise((resolve) => server.close(() => resolve()));

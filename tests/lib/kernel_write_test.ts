@@ -4,15 +4,13 @@ import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
 import { writeNow, type WriteRequest } from "../../lib/kernel_write.ts";
+import { listen } from "../support/net.ts";
 import { until } from "../support/wait.ts";
 
 /** Our end of a connection and the peer's, which does not read until it is told to. */
 async function pair(stack: AsyncDisposableStack): Promise<[Socket, Socket]> {
   const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  const peer = connect(port, "127.0.0.1");
+  const peer = connect(await listen(server), "127.0.0.1");
   const [ours] = await once(server, "connection") as [Socket];
   ours.on("error", () => {});
   peer.on("error", () => {});

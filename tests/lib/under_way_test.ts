@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage } from "node:http";
-import type { AddressInfo } from "node:net";
 import { forgetAnswered } from "../../lib/under_way.ts";
+import { listen } from "../support/net.ts";
 
 /** What node:http has noted of requests, as it deletes it. */
 interface Notes extends Map<unknown, { req: IncomingMessage | null }> {}
@@ -19,8 +19,7 @@ Deno.test("forgetAnswered() has node:http's note of a request refer to it until 
     response.end("ok");
   });
   forgetAnswered(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server);
   for (let i = 0; i < 2; i++) {
     const response = await fetch(`http://127.0.0.1:${port}/`);
     assert.equal(await response.text(), "ok");

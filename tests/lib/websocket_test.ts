@@ -5,6 +5,7 @@ import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { acceptance, refusalOf, WebSocket } from "../../lib/websocket.ts";
+import { listen } from "../support/net.ts";
 import { Inbox, until } from "../support/wait.ts";
 
 const BYTES_MAX = 100_000;
@@ -46,9 +47,7 @@ class Server {
       connection.write(acceptance(request));
       server.peers.push(new Peer(connection, head));
     });
-    await new Promise<void>((resolve) =>
-      server.#http.listen(0, "127.0.0.1", resolve)
-    );
+    await listen(server.#http);
     return server;
   }
 

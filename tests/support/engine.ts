@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
 import { LeanServer } from "../../lib/engine.ts";
+import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 
 /** A server on a port of its own; `await using` ends it. */
@@ -28,9 +29,7 @@ export class EngineServer {
   /** Starts one. */
   static async start(options: ServerOptions = {}): Promise<EngineServer> {
     const server = new EngineServer(options);
-    await new Promise<void>((resolve) =>
-      server.#http.listen(0, "127.0.0.1", resolve)
-    );
+    await listen(server.#http);
     return server;
   }
 

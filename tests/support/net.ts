@@ -7,11 +7,16 @@ import {
   type Socket,
 } from "node:net";
 
+/** Makes a server listen on a free port of 127.0.0.1; answers which. */
+export async function listen(server: Server): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return (server.address() as AddressInfo).port;
+}
+
 /** A port that was free a moment ago. */
 export async function freePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
+  const port = await listen(server);
   await new Promise((resolve) => server.close(resolve));
   return port;
 }
@@ -37,9 +42,7 @@ export class Proxy {
   /** Starts one on a free port. */
   static async start(...targets: number[]): Promise<Proxy> {
     const proxy = new Proxy(targets);
-    await new Promise<void>((resolve) =>
-      proxy.#server.listen(0, "127.0.0.1", resolve)
-    );
+    await listen(proxy.#server);
     return proxy;
   }
 
