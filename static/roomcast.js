@@ -109,6 +109,7 @@ export function roomcast(io, {
       if (wanted.get(room) !== queue) return;
       if (ok) {
         wanted.set(room, undefined);
+        joined.add(room);
         for (const { message, id, ...info } of messages) {
           hand(room, message, info, id);
         }

@@ -280,6 +280,23 @@ Deno.test("join and leave, connected or not; a refusal is told; a node that goes
   assert.ok(page.states.includes("reconnecting"));
 });
 
+Deno.test("a room is joined once, also where it is asked for just after the connection", async () => {
+  await using node = await TestNode.start();
+  await using page = new Page(node.url, ["a"], new Tab(), 5, {
+    transports: ["websocket"],
+  });
+  await page.joined.have(1);
+  const connected = performance.now();
+  page.cast.join("b");
+  await page.joined.have(2);
+  // By then the module has looked for rooms it is not in (CHECK_MS).
+  await until(
+    "it has looked",
+    () => performance.now() > connected + 2_500,
+  );
+  assert.equal(page.joined.items.length, 2);
+});
+
 Deno.test("a room that is refused at the door is told, and nothing is tried again", async () => {
   await using node = await TestNode.start();
   // A poll that is under way when the page goes would outlive the test.
