@@ -6,6 +6,11 @@
 import { DeadlineError } from "./deadline.ts";
 import { Fault, type FaultCode } from "./errors.ts";
 
+/** What all are told to do, what publishers besides, and what helps where the settings are wrong. */
+const LATER = "try again later";
+const PUBLISHERS = `${LATER}; publish again with the same idempotency key`;
+const SETTINGS = "look at the name and the password in REDIS_URL";
+
 /** First words of Redis' errors, what we call them, and what the caller is told. */
 const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
   ["READONLY", "log_read_only", "Redis is a read-only replica"],
@@ -22,35 +27,34 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
   ["WRONGTYPE", "log_wrong_type", "a Redis key of ours holds something else"],
 ];
 
-/** What every refusal ends with. */
-const ADVICE = "try again later; publish again with the same idempotency key";
-
 /**
  * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".
  */
 export function toLogFault(error: unknown, verb: string): Fault {
   if (error instanceof Fault) return error;
+  const advice = verb === "publish" ? PUBLISHERS : LATER;
   const text = error instanceof Error ? error.message : String(error);
   for (const [prefix, code, state] of REFUSALS) {
     if (new RegExp(`\\b${prefix}\\b`).test(text)) {
-      return new Fault(code, `Cannot ${verb}: ${state}; ${ADVICE}`);
+      const own = code === "log_denied" ? SETTINGS : advice;
+      return new Fault(code, `Cannot ${verb}: ${state}; ${own}`);
     }
   }
   if (error instanceof DeadlineError) {
     return new Fault(
       "log_timeout",
-      `Cannot ${verb}: Redis is silent; ${ADVICE}`,
+      `Cannot ${verb}: Redis is silent; ${advice}`,
     );
   }
   // What Redis says of our commands begins with a word in capitals; anything else is the connection's end.
   if (/^[A-Z]{3,} /.test(text)) {
     return new Fault(
       "log_failed",
-      `Cannot ${verb}: Redis refused the command; ${ADVICE}`,
+      `Cannot ${verb}: Redis refused the command; ${advice}`,
     );
   }
   return new Fault(
     "log_unreachable",
-    `Cannot ${verb}: Redis is not reachable; ${ADVICE}`,
+    `Cannot ${verb}: Redis is not reachable; ${advice}`,
   );
 }

@@ -168,7 +168,10 @@ export function decodeText(body: Uint8Array): string {
 
 function refuseInfinite(_key: string, value: unknown): unknown {
   if (value === Infinity || value === -Infinity) {
-    throw new RangeError("Cannot hold the number: it is too large");
+    throw new Fault(
+      "malformed_body",
+      "Cannot read the body: a number in it is larger than a double can be; send it as text",
+    );
   }
   return value;
 }
@@ -180,7 +183,8 @@ export function decodeJson(text: string): unknown {
     return /[eE]\+?\d{3}|\d{309}/.test(text)
       ? JSON.parse(text, refuseInfinite)
       : JSON.parse(text);
-  } catch {
+  } catch (error) {
+    if (error instanceof Fault) throw error;
     throw new Fault(
       "malformed_body",
       "Cannot read the body: it is not JSON; send JSON, or text as text/plain",

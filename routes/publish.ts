@@ -76,7 +76,10 @@ export function publishBatch(options: PublishOptions): Handler {
           `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
         );
       }
-      const parsed = items.map((item) => parseItem(item, options));
+      const key = parseKey(c.env.incoming.headers["idempotency-key"]);
+      const parsed = items.map((item, index) =>
+        parseItem(item, options, key && keyOf(key, index))
+      );
       // Appended in one go, in order, so that they share scripts; an outcome each.
       const outcomes = await options.log.append(parsed.filter(isPublish));
       let next = 0;
@@ -98,10 +101,16 @@ function isPublish(item: Publish | Refused): item is Publish {
   return "json" in item;
 }
 
+/** The key of an item that has none of its own, in a batch that has one: no publisher's own can be the same. */
+function keyOf(key: string, index: number): string {
+  return `${key}\n${index}`;
+}
+
 /** Checks an item of a batch; what is wrong with it becomes its outcome. */
 function parseItem(
   item: () => unknown,
   options: PublishOptions,
+  key: string | undefined,
 ): Publish | Refused {
   let fields: Fields = {};
   try {
@@ -112,7 +121,8 @@ function parseItem(
         'Cannot publish: an item of a batch has "rooms"; send an item a room',
       );
     }
-    return parsePublish(fields, options);
+    const publish = parsePublish(fields, options);
+    return { ...publish, key: publish.key ?? key };
   } catch (error) {
     const room = typeof fields.room === "string" ? fields.room : undefined;
     return { room, error: toFault(error) };
@@ -223,23 +233,27 @@ function readItems(type: string, text: string): (() => unknown)[] {
   if (!isJson(type)) {
     throw unsupported("application/json or application/x-ndjson");
   }
-  const { messages } = asFields(decodeJson(text));
+  const { messages } = asFields(decodeJson(text), BATCH_FORM);
   if (!Array.isArray(messages)) {
     throw new Fault(
       "malformed_body",
-      'Cannot publish: "messages" is not a list; send {"messages":[{"room","message"}]}',
+      `Cannot publish: "messages" is not a list; send ${BATCH_FORM}`,
     );
   }
   return messages.map((message) => () => message);
 }
 
-function asFields(body: unknown): Fields {
+/** What is to be sent instead of what is none. */
+const FORM = '{"room":"chat","message":"hello"}';
+const BATCH_FORM = `{"messages":[${FORM}]}`;
+
+function asFields(body: unknown, form = FORM): Fields {
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Fields;
   }
   throw new Fault(
     "malformed_body",
-    'Cannot publish: this is not an object; send {"room":"chat","message":"hello"}',
+    `Cannot publish: this is not an object; send ${form}`,
   );
 }
 

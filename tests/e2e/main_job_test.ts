@@ -64,6 +64,30 @@ for (const transports of [["websocket"], ["polling"]]) {
   });
 }
 
+Deno.test("a batch with an idempotency key can be sent again, with keys of its own items too", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    const messages = ["a", "b"].map((message) => ({ room: "chat", message }));
+    const body = { messages: [...messages, { ...messages[0], key: "own" }] };
+    const post = (key: string) =>
+      node.post("/publish/batch", body, { "idempotency-key": key });
+    const { body: first } = await post("one");
+    const { body: again } = await post("one");
+    const { body: other } = await post("two");
+    const ids = (answer: { results: { id: string; duplicate: boolean }[] }) =>
+      answer.results.map(({ id }) => id);
+    const twice = (answer: { results: { duplicate: boolean }[] }) =>
+      answer.results.map(({ duplicate }) => duplicate);
+    assert.deepEqual(ids(again), ids(first));
+    assert.deepEqual(twice(first), [false, false, false]);
+    assert.deepEqual(twice(again), [true, true, true]);
+    assert.deepEqual(twice(other), [false, false, true]);
+    const { status, body: refused } = await post("x".repeat(129));
+    assert.deepEqual([status, refused.error.code], [400, "invalid_key"]);
+  }
+});
+
 Deno.test("redis-cli PUBLISH and Python's redis reach the room as the string they sent", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
