@@ -12,6 +12,7 @@
 import type { Socket } from "socket.io";
 import { pause } from "./deadline.ts";
 import { Fault, toFault } from "./errors.ts";
+import { hold } from "./engine.ts";
 import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
@@ -26,7 +27,7 @@ import {
   type Wish,
 } from "./recovery.ts";
 import type { Ring } from "./ring.ts";
-import { digestOf, newPid, type Session } from "./sessions.ts";
+import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
@@ -68,9 +69,10 @@ interface Admission {
 interface Client {
   readonly digest: string;
   readonly generation: number;
-  /** Its rooms, each with the id after which it was joined. */
-  readonly rooms: Map<string, string>;
+  readonly rooms: Map<string, Joined>;
   joining: number;
+  /** Joins that were answered with messages. */
+  answers: number;
   /** It was cut off because it did not read. */
   overloaded: boolean;
 }
@@ -117,9 +119,7 @@ export class Clients {
     const known = typeof auth.pid === "string" && auth.pid.length <= 64
       ? auth.pid
       : undefined;
-    const offset = typeof auth.offset === "string"
-      ? readPosition(auth.offset)?.id
-      : undefined;
+    const { id: offset } = readOffset(auth.offset);
     const session = known === undefined ? undefined : await this.#load(known);
     const wishes = session === undefined || session === "unreachable"
       ? this.#wishesOf(auth.rooms, session && offset)
@@ -165,6 +165,7 @@ export class Clients {
       generation,
       rooms: new Map(),
       joining: 0,
+      answers: 0,
       overloaded: false,
     };
     this.#clients.set(socket, client);
@@ -172,7 +173,7 @@ export class Clients {
     this.#give(socket, collected, admission, id);
     // Written is not received: until the client says more, it has nothing of what it is given now.
     for (const { room, from } of collected) {
-      this.#subscribe(socket, client, room, from ?? id);
+      this.#subscribe(socket, client, room, [from ?? id]);
     }
     this.#save(client);
     socket.on("join", this.#listeners.join);
@@ -210,7 +211,7 @@ export class Clients {
     const { id } = this.#options.log.head;
     for (const { rooms } of this.#clients.values()) {
       for (const room of rooms.keys()) {
-        rooms.set(room, id);
+        rooms.set(room, [id]);
       }
     }
     this.refresh();
@@ -384,9 +385,9 @@ export class Clients {
     socket: Socket,
     client: Client,
     room: string,
-    since: string,
+    joined: Joined,
   ): void {
-    client.rooms.set(room, since);
+    client.rooms.set(room, joined);
     this.#options.fanOut.join(socket, room);
   }
 
@@ -425,9 +426,17 @@ export class Clients {
       if (found === undefined) continue;
       // Gone meanwhile: nobody is left to join or to answer.
       if (!this.#clients.has(socket)) return;
-      const { room, recovered, reason, messages } = found;
+      const { room, recovered, reason, messages, from } = found;
+      if (!fanOut.mayAnswer(socket, sizeOf(messages))) return;
       const { position } = this.#recovery;
-      this.#subscribe(socket, client, room, log.head.id);
+      const { id } = log.head;
+      // Who is in it already has what comes anyway.
+      const unsure = from !== undefined && messages.length > 0 &&
+        !client.rooms.has(room);
+      if (unsure) client.answers++;
+      const joined: Joined = client.rooms.get(room) ??
+        (unsure ? [from, id, client.answers] : [id]);
+      this.#subscribe(socket, client, room, joined);
       this.#save(client);
       if (reason !== undefined) {
         fanOut.send(
@@ -435,20 +444,27 @@ export class Clients {
           eventFrame(
             "gap",
             { room, reason, since: wish.since?.id ?? null },
-            log.head.id,
+            id,
           ),
         );
       }
-      // In the same step: the next message must not come before these.
-      reply(answer, {
-        ok: true,
-        room,
-        position,
-        recovered,
-        reason,
-        messages: messages.map(toMessage),
+      // In the same step: the next message must not come before these. In one write: who has them has the offset.
+      fanOut.answer(socket, () => {
+        const release = hold(socket);
+        reply(answer, {
+          ok: true,
+          room,
+          position,
+          recovered,
+          reason,
+          messages: messages.map(toMessage),
+        });
+        if (unsure) {
+          const offset = formatOffset(id, client);
+          socket.emit("position", { room, position }, offset);
+        }
+        release();
       });
-      fanOut.bound(socket);
       return;
     }
     throw new Fault(
@@ -515,7 +531,12 @@ export class Clients {
       { digest, generation, rooms, overloaded },
     ): [string, Session] => [
       digest,
-      { rooms: [...rooms], epoch, generation, overloaded },
+      {
+        rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
+        epoch,
+        generation,
+        overloaded,
+      },
     ]);
     this.#own(
       log.sessions.save(sessions, recoverySeconds + this.#refreshSeconds).catch(
@@ -554,14 +575,48 @@ function reply(
 
 /**
  * What a session's client missed: everything in each of its rooms since the id it got last, or since it joined the
- * room, where that is later: what came before it had as the answer to its join, or did not ask for.
+ * room, where that is later: what came before it did not ask for, or had as the answer to its join, if it had that.
  */
-function wishesOf({ rooms, epoch }: Session, offset: unknown): Wish[] {
-  const last = offset === undefined ? ID_ZERO : readPosition(offset)?.id;
-  return rooms.map(([room, joined]) => {
+function wishesOf(
+  { rooms, epoch, generation }: Session,
+  offset: unknown,
+): Wish[] {
+  const { id: last, answers } = offset === undefined
+    ? { id: ID_ZERO }
+    : readOffset(offset);
+  return rooms.map(([room, since, at, number = 0]) => {
     if (last === undefined) return { room, since: null };
-    return { room, since: { epoch, id: laterId(last, joined) } };
+    const answered = at === undefined || compareIds(last, at) > 0 ||
+      (answers?.generation === generation && answers.number >= number);
+    const id = answered ? laterId(last, at ?? since) : since;
+    return { room, since: { epoch, id } };
   });
+}
+
+/**
+ * What a client is told after the answer to a join, as the last argument of an event, where Socket.IO's clients look for
+ * what they show when they come back. An acknowledgement leaves no trace there: whether it arrived could not be known.
+ */
+function formatOffset(id: string, { generation, answers }: Client): string {
+  return `${id};${generation}.${answers}`;
+}
+
+/** Reads what a client shows as the last it got. */
+function readOffset(offset: unknown): {
+  readonly id: string | undefined;
+  readonly answers?: { readonly generation: number; readonly number: number };
+} {
+  if (typeof offset !== "string") return { id: undefined };
+  const [, position, generation, number] =
+    /^([^;]*);(\d{1,15})\.(\d{1,15})$/.exec(offset) ?? [];
+  return position === undefined ? { id: readPosition(offset)?.id } : {
+    id: readPosition(position)?.id,
+    answers: { generation: Number(generation), number: Number(number) },
+  };
+}
+
+function sizeOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, { json }) => sum + json.length, 0);
 }
 
 /** What is kept no longer, because the client did not read when it was sent. */

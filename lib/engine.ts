@@ -144,15 +144,15 @@ export function forgetRequest({ conn, handshake }: Socket): void {
 }
 
 /**
- * Holds back what is written to a connection until the answer is called: then all of it goes out together. Does nothing
- * where the connection is no WebSocket: others write when they are asked.
+ * Holds back what is written to a connection until the answer is called: then all of it goes out together. Where the
+ * client polls, that has to be before it can ask again: in the same synchronous step.
  */
 export function hold({ conn }: Socket): () => void {
   const { transport, flush } = conn as unknown as {
-    transport: { name: string; writable: boolean };
+    transport: { writable: boolean };
     flush: () => void;
   };
-  if (transport.name !== "websocket" || !transport.writable) return ignore;
+  if (!transport.writable) return ignore;
   transport.writable = false;
   return () => {
     transport.writable = true;

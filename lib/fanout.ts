@@ -4,6 +4,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
+import { Fault } from "./errors.ts";
 import { eventFrame, Frame, messageFrame } from "./frames.ts";
 import type { Entry } from "./log.ts";
 import type { GapReason } from "./recovery.ts";
@@ -18,6 +19,9 @@ export interface FanOutOptions {
   readonly latestOnly: (room: string) => boolean;
   readonly observe: Observe;
 }
+
+/** Bytes of large answers that may wait for one client that asks for more, and for all. */
+const ASKED_BYTES_MAX = 8 << 20, ASKED_BYTES_TOTAL_MAX = 64 << 20;
 
 /** A room with members on this node. */
 interface Room {
@@ -53,6 +57,8 @@ export class FanOut {
   readonly #rooms = new Map<string, Room>();
   readonly #outlets = new WeakMap<Socket, Outlet>();
   readonly #cut = new WeakSet<Outlet>();
+  /** Those for whom a large answer waits, or did lately. */
+  readonly #asking = new Set<Outlet>();
 
   /** Nobody is subscribed at first. */
   constructor(options: FanOutOptions) {
@@ -136,6 +142,40 @@ export class FanOut {
     this.#safely(() => void this.#mayWait(this.#outlet(socket)));
   }
 
+  /**
+   * Whether a socket may be given an answer of so many bytes, however large: it asked for it, and is not slow for that.
+   * One that has not read what it asked for before is cut off.
+   *
+   * @throws {Fault} `overloaded` where too many such answers wait
+   */
+  mayAnswer(socket: Socket, bytes: number): boolean {
+    const outlet = this.#outlet(socket);
+    if (!this.#mayWait(outlet)) return false;
+    if (bytes <= this.#options.clientBufferBytesMax) return true;
+    if (outlet.askedBytes > ASKED_BYTES_MAX) {
+      this.#cutOff(outlet, outlet.askedBytes);
+      return false;
+    }
+    let asked = bytes;
+    for (const other of this.#asking) {
+      if (other.askedBytes === 0) this.#asking.delete(other);
+      else asked += other.askedBytes;
+    }
+    if (asked > Math.max(bytes, ASKED_BYTES_TOTAL_MAX)) {
+      throw new Fault(
+        "overloaded",
+        "Cannot join: too much that others asked for still waits for them; join again later",
+      );
+    }
+    this.#asking.add(outlet);
+    return true;
+  }
+
+  /** Has an answer written that may be given. */
+  answer(socket: Socket, write: () => void): void {
+    this.#outlet(socket).answer(write);
+  }
+
   /** Whether this is a socket that was cut off because it did not read. */
   wasCut(socket: Socket): boolean {
     return this.#cut.has(this.#outlet(socket));
@@ -197,11 +237,11 @@ export class FanOut {
     }
     let skipped = 0;
     this.#safely(() => {
-      if (!this.#mayWait(outlet)) return;
       for (const entry of batch.entries) {
+        // Bounded by itself: one of each such room.
         if (this.#rooms.get(entry.room)?.latestOnly) {
           skipped += outlet.writeLatest(entry);
-        } else outlet.write(messageFrame(entry));
+        } else if (this.#mayWait(outlet)) outlet.write(messageFrame(entry));
       }
     });
     if (skipped > 0) this.#options.observe({ kind: "skipped", count: skipped });
@@ -222,12 +262,15 @@ export class FanOut {
   #mayWait(outlet: Outlet): boolean {
     const { waitingBytes } = outlet;
     if (waitingBytes <= this.#options.clientBufferBytesMax) return true;
-    if (!this.#cut.has(outlet)) {
-      this.#cut.add(outlet);
-      this.#options.observe({ kind: "client_cut", waitingBytes });
-      outlet.cut();
-    }
+    this.#cutOff(outlet, waitingBytes);
     return false;
+  }
+
+  #cutOff(outlet: Outlet, waitingBytes: number): void {
+    if (this.#cut.has(outlet)) return;
+    this.#cut.add(outlet);
+    this.#options.observe({ kind: "client_cut", waitingBytes });
+    outlet.cut();
   }
 
   #safely(work: () => void): void {

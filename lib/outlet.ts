@@ -36,6 +36,8 @@ export class Outlet {
   #queue: readonly QueuedPacket[] = [];
   #counted = 0;
   #bytes = 0;
+  /** Of what waits, what the client itself asked for. */
+  #asked = 0;
 
   /** The way out to a connected socket. */
   constructor(socket: Socket) {
@@ -98,10 +100,21 @@ export class Outlet {
     this.#connection.flush();
   }
 
+  /** Writes what the client asked for: it does not count as waiting. */
+  answer(write: () => void): void {
+    const { waitingBytes } = this;
+    write();
+    this.#asked = this.#allBytes() - waitingBytes;
+  }
+
   /** Bytes that wait for the client in this process: queued by Engine.IO, or written and not yet the kernel's. */
   get waitingBytes(): number {
-    this.#count();
-    return this.#bytes + (this.#websocket()?.waitingBytes ?? 0);
+    return this.#allBytes() - this.askedBytes;
+  }
+
+  /** Bytes that wait besides because the client asked for them. */
+  get askedBytes(): number {
+    return this.#asked = Math.min(this.#asked, this.#allBytes());
   }
 
   /** Closes the connection at once, with all that waits: a stock client comes back by itself. */
@@ -115,6 +128,12 @@ export class Outlet {
     const { transport } = this.#connection;
     if (transport instanceof JoiningTransport) this.#direct = transport;
     return this.#direct;
+  }
+
+  #allBytes(): number {
+    if (this.#connection._readyState !== "open") return 0;
+    this.#count();
+    return this.#bytes + (this.#websocket()?.waitingBytes ?? 0);
   }
 
   #count(): void {

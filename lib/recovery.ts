@@ -232,18 +232,7 @@ export class Recovery {
     const { entries, end } = await this.#shared(
       `last ${last} of ${wish.room}`,
       ID_ZERO,
-      async () => {
-        const page = await this.#log.history(wish.room, {
-          since: undefined,
-          order: "desc",
-          limit: last,
-        });
-        return {
-          entries: page.messages.toReversed(),
-          since: ID_ZERO,
-          end: idOf(page.position),
-        };
-      },
+      () => this.#readLast(wish.room, last),
     );
     return { wish, prefix: entries, from: end, epoch };
   }
@@ -315,6 +304,28 @@ export class Recovery {
     };
     gathered.then(() => void setTimeout(forget, KEEP_MS), forget);
     return tape;
+  }
+
+  /** Reads pages back from the newest until there are `last`, or no more that are kept. */
+  async #readLast(room: string, last: number): Promise<Read> {
+    const entries: Entry[] = [];
+    let end: string | undefined, more = true;
+    for (let pages = 0; more && pages < PAGES_MAX; pages++) {
+      const oldest = entries.at(-1);
+      const page = await this.#log.history(room, {
+        since: oldest && { epoch: undefined, id: oldest.id },
+        order: "desc",
+        limit: last - entries.length,
+      });
+      entries.push(...page.messages);
+      end ??= idOf(page.position);
+      more = page.more && page.messages.length > 0 && entries.length < last;
+    }
+    return {
+      entries: entries.toReversed(),
+      since: ID_ZERO,
+      end: end ?? ID_ZERO,
+    };
   }
 
   /** Reads pages until the ring joins on, from `from` or the oldest message that is kept. */

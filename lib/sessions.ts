@@ -7,10 +7,19 @@ import { createHash } from "node:crypto";
 import { randomText } from "./random.ts";
 import type { RedisClient } from "./redis.ts";
 
+/**
+ * How a client is in a room: the id after which what comes is its own. Where it was given messages as the answer to its
+ * join, it may never have got that; then the id before the first of them, and with it the id at which it was answered,
+ * and the answer's number.
+ */
+export type Joined =
+  | readonly [since: string]
+  | readonly [since: string, at: string, number: number];
+
 /** What is remembered of a client. Where it is in the log it says itself. */
 export interface Session {
-  /** Its rooms, each with the id after which it was joined: what came before is none of this client's. */
-  readonly rooms: readonly (readonly [room: string, since: string])[];
+  /** Its rooms. */
+  readonly rooms: readonly (readonly [room: string, ...joined: Joined])[];
   /** The log's epoch when it was last saved. */
   readonly epoch: string;
   /** How often it has been taken up: of two connections with one session, the higher is the living one. */
@@ -147,6 +156,10 @@ function parseSession(text: string): Session | undefined {
 }
 
 function isPlace(place: unknown): boolean {
-  return Array.isArray(place) && place.length === 2 &&
-    place.every((part) => typeof part === "string");
+  if (!Array.isArray(place)) return false;
+  const [room, since, at, number] = place;
+  return typeof room === "string" && typeof since === "string" &&
+    (place.length === 2 ||
+      (place.length === 4 && typeof at === "string" &&
+        typeof number === "number"));
 }

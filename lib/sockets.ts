@@ -104,8 +104,10 @@ export class Sockets {
       this.#taken.add(socket.conn);
       this.#clients.admit(socket).then(
         () => {
-          // What it is told first, CONNECT and its rooms, goes out in one write.
-          this.#held.set(socket, hold(socket));
+          // What it is told first, CONNECT and its rooms, goes out in one write; who polls asks for it later anyway.
+          if (socket.conn.transport.name === "websocket") {
+            this.#held.set(socket, hold(socket));
+          }
           next();
         },
         (error) => this.#turnAway(socket, toFault(error), next),

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
@@ -456,6 +457,67 @@ Deno.test("what a join answered does not come again after a reconnect, nor what 
       "the end",
     ]);
     assert.equal(client.connects.items.at(-1), true);
+  }
+});
+
+Deno.test("the answer to a join is lost: what it held comes after the reconnect, once", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    await using proxy = await Proxy.start(node.port);
+    await using client = await Subscriber.connect(proxy.url, {
+      ...FAST,
+      transports: ["websocket"],
+      auth: { rooms: ["a"] },
+    });
+    await client.joined.have(1);
+    const ids: string[] = [];
+    for (let i = 0; i < 5; i++) ids.push(await node.publish(i, "b"));
+    // Something later has come already: where the client is does not tell what it has of the other room.
+    await node.publish("a's", "a");
+    await client.messages.have(1);
+    proxy.answer = (chunk) =>
+      Buffer.from(chunk).includes('"messages":[') ? undefined : chunk;
+    client.socket.emit("join", { room: "b", since: ids[0] }, () => {
+      throw new Error("The answer was to be lost");
+    });
+    await client.disconnects.have(1);
+    proxy.answer = (chunk) => chunk;
+    await client.messages.have(5);
+    assert.equal(client.connects.items.at(-1), true);
+    // Nothing of it comes again, however often it comes back.
+    proxy.cut();
+    await client.connects.have(3);
+    await client.joined.have(5);
+    await node.publish("live", "b");
+    await client.messages.have(6);
+    assert.deepEqual(messagesOf(client), ["a's", 1, 2, 3, 4, "live"]);
+    assert.deepEqual(client.gaps.items, []);
+  }
+});
+
+Deno.test("a large answer to a join cuts nobody off, whatever comes behind it", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start(env);
+    const messages = Array.from({ length: 100 }, (_, i) => ({
+      room: "large",
+      message: `${i} ${"x".repeat(60_000)}`,
+    }));
+    for (let i = 0; i < 3; i++) await node.post("/publish/batch", { messages });
+    for (const transports of [["websocket"], ["polling"]]) {
+      await using client = await Subscriber.connect(node.url, {
+        transports,
+        auth: { rooms: [] },
+      });
+      const answered = client.ask("join", { room: "large", last: 300 });
+      while (client.messages.items.length === 0) {
+        await node.publish("live", "large");
+      }
+      const [answer] = await answered;
+      assert.equal(answer.messages.length, 300);
+      assert.equal(client.disconnects.items.length, 0);
+    }
   }
 });
 

@@ -299,6 +299,39 @@ Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the
   }
 });
 
+Deno.test("LATEST_ROOMS: bursts cut nobody off, however large", async () => {
+  await using redis = await Redis.start();
+  for (const env of [{}, { REDIS_URL: redis.url }]) {
+    await using node = await TestNode.start({
+      ...env,
+      LATEST_ROOMS: "ticker.*",
+      CLIENT_BUFFER_BYTES_MAX: "65536",
+    });
+    await using stack = new AsyncDisposableStack();
+    const [slow] = await connectLight(node, 1, ["ticker.a"], stack);
+    assert.ok(slow !== undefined);
+    slow.pause();
+    const messages = Array.from(
+      { length: 100 },
+      () => ({ room: "ticker.a", message: LARGE }),
+    );
+    // More than the kernel takes for one connection.
+    for (let i = 0; i < 10; i++) {
+      await node.post("/publish/batch", { messages });
+    }
+    const id = await node.publish("the end", "ticker.a");
+    await until(
+      "it was given all",
+      async () => await node.metric("roomcast_deliveries_total") === 1001,
+    );
+    assert.equal(await node.metric(CUT), 0);
+    assert.ok(await node.metric(SKIPPED) > 100);
+    slow.resume();
+    await until("it is level", () => slow.offset === id);
+    assert.deepEqual([slow.joined, slow.disordered], [1, 0]);
+  }
+});
+
 Deno.test("LATEST_ROOMS: for a polling client only the newest of a room waits", async () => {
   await using node = await TestNode.start({ LATEST_ROOMS: "ticker.*,prices" });
   const client = await PollingClient.connect(node.url, [

@@ -58,18 +58,22 @@ Deno.test("what is held back arrives together with CONNECT", async () => {
 // Clients that poll leave timers of their own behind for a moment.
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
-Deno.test("a connection that polls is not held back", POLLING, async () => {
-  await using server = await EngineServer.start();
-  server.io.use((socket, next) => {
-    const release = hold(socket);
-    next();
-    release();
-  });
-  await using client = new Subscriber(`http://127.0.0.1:${server.port}`, {
-    transports: ["polling"],
-  });
-  await client.connects.have(1);
-});
+Deno.test(
+  "a connection that polls is held back for no longer than a step",
+  POLLING,
+  async () => {
+    await using server = await EngineServer.start();
+    server.io.use((socket, next) => {
+      const release = hold(socket);
+      next();
+      release();
+    });
+    await using client = new Subscriber(`http://127.0.0.1:${server.port}`, {
+      transports: ["polling"],
+    });
+    await client.connects.have(1);
+  },
+);
 
 Deno.test("an upgrade from polling goes on as before", POLLING, async () => {
   await using server = await EngineServer.start();
