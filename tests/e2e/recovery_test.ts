@@ -484,6 +484,7 @@ Deno.test("the answer to a join is lost: what it held comes after the reconnect,
     await client.disconnects.have(1);
     proxy.answer = (chunk) => chunk;
     await client.messages.have(5);
+    await client.joined.have(3);
     assert.equal(client.connects.items.at(-1), true);
     // Nothing of it comes again, however often it comes back.
     proxy.cut();
