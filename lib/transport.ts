@@ -104,6 +104,8 @@ export class JoiningTransport extends Transport
 
   /** Sends all packets in one write; replays in as many as they have pieces. */
   send(packets: Packet[]): void {
+    // Unasked comes only the answer to a probe, as often as there are probes: who has not read the last needs no other.
+    if (!this.writable) return;
     this.writable = false;
     this.#writes = this.#encode(packets);
     this.#pump();

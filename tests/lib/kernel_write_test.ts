@@ -1,27 +1,9 @@
 /** Writes past the stream, on real connections: these fail when Deno's handles look different. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
 import { writeNow, type WriteRequest } from "../../lib/kernel_write.ts";
-import { listen } from "../support/net.ts";
+import { pair } from "../support/net.ts";
 import { until } from "../support/wait.ts";
-
-/** Our end of a connection and the peer's, which does not read until it is told to. */
-async function pair(stack: AsyncDisposableStack): Promise<[Socket, Socket]> {
-  const server = createServer();
-  const peer = connect(await listen(server), "127.0.0.1");
-  const [ours] = await once(server, "connection") as [Socket];
-  ours.on("error", () => {});
-  peer.on("error", () => {});
-  stack.defer(async () => {
-    ours.destroy();
-    peer.destroy();
-    server.close();
-    await once(server, "close");
-  });
-  return [ours, peer];
-}
 
 const never = {
   waiting: undefined,

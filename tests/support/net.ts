@@ -1,4 +1,5 @@
 /** Ports, and a TCP proxy that can misbehave. */
+import { once } from "node:events";
 import {
   type AddressInfo,
   connect,
@@ -11,6 +12,24 @@ import {
 export async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
+}
+
+/** Our end of a connection and the peer's, which does not read until it is told to. */
+export async function pair(
+  stack: AsyncDisposableStack,
+): Promise<[Socket, Socket]> {
+  const server = createServer();
+  const peer = connect(await listen(server), "127.0.0.1");
+  const [ours] = await once(server, "connection") as [Socket];
+  ours.on("error", () => {});
+  peer.on("error", () => {});
+  stack.defer(async () => {
+    ours.destroy();
+    peer.destroy();
+    server.close();
+    await once(server, "close");
+  });
+  return [ours, peer];
 }
 
 /** A port that was free a moment ago. */
