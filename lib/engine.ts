@@ -3,7 +3,7 @@
  *
  * What is left out, and what it costs, is in `docs/decisions/0011-idle-clients.md`. This reaches into private parts of
  * engine.io 6.6.12 (build/server.js: `verify`, `init`, `cleanup`, `clients`; build/socket.js: its constructor,
- * `_maybeUpgrade`, `upgrading`, `upgraded`, `id`, `flush`, `request`; build/transport.js: `writable`) and of socket.io
+ * `_maybeUpgrade`, `upgrading`, `id`, `flush`, `request`; build/transport.js: `writable`) and of socket.io
  * 4.8.4 (dist/socket.js: `handshake`). `tests/lib/engine_test.ts` fails when they change.
  *
  * @module
@@ -29,6 +29,14 @@ const PLAIN = "/socket.io/?EIO=4&transport=websocket";
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
 const NOTHING = Object.freeze({});
 
+/**
+ * Packets that may wait for a client besides messages: answers and refusals, which it may ask for without end and never
+ * read. Fan-out bounds what it writes itself, in bytes.
+ */
+const UNSENT_MAX = 1000;
+const UNSENT = Symbol("unsent");
+type Counted = Connection & { [UNSENT]?: number };
+
 /** Engine.IO's server for many clients that mostly idle. */
 export class LeanServer extends Server {
   /** The pings of all connections; Engine.IO's sockets find it here. */
@@ -38,6 +46,12 @@ export class LeanServer extends Server {
   /** As Engine.IO's own. */
   constructor(options: ServerOptions) {
     super(options);
+    this.on("connection", (connection: Connection) => {
+      connection.on("packetCreate", boundUnsent);
+    });
+    this.on("flush", (connection: Counted) => {
+      connection[UNSENT] = 0;
+    });
   }
 
   /** Answers a request that is no upgrade. */
@@ -71,7 +85,10 @@ export class LeanServer extends Server {
       const refusal = refusalOf(request);
       if (refusal !== undefined) return refuse(connection, refusal);
       const known = sid === undefined ? undefined : this.clients[sid];
-      if (transport !== "websocket" || known?.upgrading || known?.upgraded) {
+      // One that is a WebSocket already has nothing to become.
+      const upgradable = known === undefined ||
+        (known.transport.name === "polling" && !known.upgrading);
+      if (transport !== "websocket" || !upgradable) {
         return refuse(connection, refusalFor(BAD_REQUEST));
       }
       if (EIO !== "4") {
@@ -165,6 +182,16 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   const start = url.indexOf("?");
   const query = start < 0 ? "" : url.slice(start + 1);
   return Object.fromEntries(new URLSearchParams(query));
+}
+
+/** Cuts a client off that asks and does not read. */
+function boundUnsent(this: Counted): void {
+  const unsent = (this[UNSENT] ?? 0) + 1;
+  this[UNSENT] = unsent;
+  if (unsent <= UNSENT_MAX) return;
+  const { transport } = this;
+  this.close(true);
+  if (transport instanceof JoiningTransport) transport.terminate();
 }
 
 type ErrorCode = keyof typeof Server.errorMessages;

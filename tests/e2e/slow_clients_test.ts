@@ -1,6 +1,7 @@
 /** Clients that do not read: what waits for them is bounded, and nobody else notices. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
+import { RawConnection } from "../support/engine.ts";
 import { LightClient } from "../support/light.ts";
 import { TestNode } from "../support/node.ts";
 import { PollingClient } from "../support/polling.ts";
@@ -163,6 +164,23 @@ Deno.test("stock clients that stop reading now and then, and ping meanwhile, get
       cut,
     );
   }
+});
+
+Deno.test("who asks without end and does not read is cut off, whatever it asks", async () => {
+  await using node = await TestNode.start();
+  const polling = await PollingClient.connect(node.url, ["chat"]);
+  await polling.send(...Array.from({ length: 1_100 }, () => "40/none,"));
+  assert.equal((await polling.ask()).status, 400);
+  await using client = new RawConnection(node.port);
+  await client.pieces.have(1);
+  client.send('40{"rooms":[]}');
+  await until("it is in", () => client.text.includes('40{"sid"'));
+  // The answers are more than the kernel takes for one connection.
+  client.flood("40/none,", 400_000);
+  await until(
+    "it is cut off",
+    async () => await node.metric("roomcast_clients") === 0,
+  );
 });
 
 Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {

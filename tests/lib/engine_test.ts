@@ -178,3 +178,17 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
   }
   assert.equal(server.engine.clientsCount, 0);
 });
+
+Deno.test("a connection that is a WebSocket already has nothing to become", async () => {
+  await using server = await EngineServer.start();
+  await using first = new RawConnection(server.port);
+  await until("it is open", () => first.text.includes('"sid":"'));
+  const [, sid] = /"sid":"([^"]+)"/.exec(first.text) ?? [];
+  await using second = new RawConnection(
+    server.port,
+    `/socket.io/?EIO=4&transport=websocket&sid=${sid}`,
+  );
+  await until("it is refused", () => second.closed);
+  assert.match(second.text, /Bad request$/);
+  assert.equal(server.engine.clientsCount, 1);
+});

@@ -85,6 +85,16 @@ export class RawConnection {
     );
   }
 
+  /** Sends the same short text frame many times, and reads nothing meanwhile. */
+  flood(text: string, times: number): void {
+    this.#socket.pause();
+    const head = Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]);
+    const frame = Buffer.concat([head, Buffer.from(text)]);
+    this.#socket.write(
+      Buffer.concat(Array.from({ length: times }, () => frame)),
+    );
+  }
+
   /** All that has arrived. */
   get text(): string {
     return this.pieces.items.join("");

@@ -45,6 +45,11 @@ export class PollingClient {
     return { status: response.status, text: await response.text() };
   }
 
+  /** Sends packets, as they are. */
+  async send(...packets: string[]): Promise<void> {
+    await this.#post(packets.join(SEPARATOR));
+  }
+
   async #post(packet: string): Promise<void> {
     const response = await soon(
       fetch(this.#url, { method: "POST", body: packet }),
