@@ -32,7 +32,7 @@ type Answer = [
   total: number,
   oldest: RawRun[],
   cleared: string,
-  bytes: number,
+  enough: number,
 ];
 
 /** A message, and how many of its room there were with it since the history began. */
@@ -63,7 +63,7 @@ export async function readHistory(
     String(historySeconds * 1000),
     String(PAGE_BYTES_MAX),
   ]) as Answer;
-  const [now, epoch, began, logLast, runs, total, [first], cleared, bytes] =
+  const [now, epoch, began, logLast, runs, total, [first], cleared, enough] =
     reply;
   const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
   const oldest = first === undefined ? [] : number(room, first);
@@ -85,16 +85,16 @@ export async function readHistory(
     number > total - historySize && compareIds(id, aged) > 0 &&
     (since === undefined || compareIds(id, since.id) * side > 0)
   );
-  const messages = shown.slice(0, limit).map(({ id, room, json }) => ({
-    id,
-    room,
-    json,
-  }));
-  const more = shown.length > limit || bytes >= PAGE_BYTES_MAX;
+  const page = shown.slice(0, limit);
+  // Of what somebody else wrote, no more is left out than is no JSON: it counts for where the page ends.
+  const messages = page.filter(({ json }) => isJson(json)).map((
+    { id, room, json },
+  ) => ({ id, room, json }));
+  const more = shown.length > limit || enough === 1;
   const position = formatPosition(
     epoch,
     order === "asc" && more
-      ? messages.at(-1)?.id ?? runs.at(-1)?.[0] ?? logLast
+      ? page.at(-1)?.id ?? runs.at(-1)?.[0] ?? logLast
       : logLast,
   );
   const known = since === undefined || isWithin(since, { epoch, logLast });
@@ -129,7 +129,7 @@ function isWithin(
     compareIds(since.id, log.logLast) <= 0;
 }
 
-/** The messages of a run, counted; none of an entry that is none, and no JSON that is none. */
+/** The messages of a run, counted; none of an entry that is none. */
 function number(room: string, [id, fields]: RawRun): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];
@@ -138,7 +138,7 @@ function number(room: string, [id, fields]: RawRun): Numbered[] {
     return entries.map((entry, index) => ({
       ...entry,
       number: total - entries.length + 1 + index,
-    })).filter(({ json }) => isJson(json));
+    }));
   } catch {
     // Somebody else wrote it: no message of ours.
     return [];

@@ -310,7 +310,7 @@ return {now, epoch, id, last, cut}
  * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many messages at least;
  * messages of a history; ms of a history; how many bytes may come before the last run.
  * Answers `{now, epoch, id of the epoch's entry, last id of the log, runs, messages so far, its oldest run, the id up
- * to which it was cleared, bytes of the runs}`.
+ * to which it was cleared, 1 where it stopped because that is enough}`.
  */
 export const HISTORY = script(`${RUN}
 local value = redis.call('GET', KEYS[2]) or '@0-0'
@@ -357,7 +357,7 @@ repeat
   end
 until #some < 64 or enough
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
-  {head or nil}, history['max-deleted-entry-id'] or '0-0', bytes}
+  {head or nil}, history['max-deleted-entry-id'] or '0-0', enough and 1 or 0}
 `);
 
 /**

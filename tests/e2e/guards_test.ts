@@ -225,6 +225,20 @@ Deno.test("a run that nobody can read keeps no node from starting, and no histor
     body.messages.map(({ message }: { message: unknown }) => message),
     ["before", "after"],
   );
+  // Nor does it end a page too early, which would skip what comes behind it.
+  for (let i = 0; i < 5; i++) await first.publish(i);
+  const paged: unknown[] = [];
+  let since = "";
+  for (let pages = 0; pages < 9; pages++) {
+    const { body } = await second.get(
+      `/rooms/chat/history?limit=2&order=asc${since && `&since=${since}`}`,
+    );
+    paged.push(
+      ...body.messages.map(({ message }: { message: unknown }) => message),
+    );
+    since = body.position;
+  }
+  assert.deepEqual(paged, ["before", "after", 0, 1, 2, 3, 4]);
 });
 
 Deno.test("a log of nothing but probes is not taken for one that is too long", async () => {
