@@ -39,7 +39,11 @@ export function closeIdle(server: Server, timeoutMs: number): void {
     uses.set(socket, { asked: 0, idling: undefined });
     socket.on("close", closed);
   });
-  server.on("upgrade", ({ socket }: IncomingMessage) => leave(socket));
+  // Also where an answer is still under way: what it has become is no longer ours to close.
+  server.on("upgrade", ({ socket }: IncomingMessage) => {
+    leave(socket);
+    uses.delete(socket);
+  });
   server.on("request", ({ socket }, response: ServerResponse) => {
     const use = leave(socket);
     if (use === undefined) return;

@@ -119,6 +119,7 @@ export class Sockets {
         if (!this.#clients.welcome(socket)) return void socket.conn.close();
       } finally {
         this.#held.get(socket)?.();
+        this.#held.delete(socket);
       }
       forgetRequest(socket);
       options.observe({ kind: "client_connected", clients: this.count });

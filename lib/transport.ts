@@ -17,6 +17,7 @@ import { type Listener, WebSocket } from "./websocket.ts";
 /** The opcode of bytes (RFC 6455 §5.2). */
 const BINARY = 2;
 const NOTHING = Buffer.alloc(0);
+const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
 /** A replay in Engine.IO's queue: it becomes bytes piece by piece, as the connection takes them. */
 export interface ReplayPacket {
@@ -29,7 +30,7 @@ export class JoiningTransport extends Transport
   implements Listener, WriteRequest {
   readonly #websocket: WebSocket;
   readonly #connection: RawSocket;
-  #writes: Iterator<Buffer> = [][Symbol.iterator]();
+  #writes = NO_WRITES;
   #replaying = false;
   /** What was written past the stream and the kernel has not taken. */
   waiting: Buffer | undefined;
@@ -111,7 +112,7 @@ export class JoiningTransport extends Transport
     this.#pump();
   }
 
-  /** Closes as a WebSocket does, behind what waits. */
+  /** Closes as a WebSocket does, behind what is written; of a replay, what is left is not sent. */
   doClose(then?: () => void): void {
     this.#websocket.close();
     then?.();
@@ -141,7 +142,11 @@ export class JoiningTransport extends Transport
     while (this.#websocket.open) {
       if (this.#connection.writableLength > 0) return this.#whenDrained();
       const { value, done } = this.#writes.next();
-      if (done) return this.#ready();
+      if (done) {
+        // A generator keeps what it was made of, also when it is done.
+        this.#writes = NO_WRITES;
+        return this.#ready();
+      }
       this.#connection.write(value);
     }
   }
