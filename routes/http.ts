@@ -69,6 +69,9 @@ export async function withBody<T>(
         );
       }
       if (bodyBytes > BODY_BYTES_TOTAL_MAX) {
+        // Given back at once: chunks of the others that come in the same turn then find room.
+        bodyBytes -= held;
+        held = 0;
         throw new Fault(
           "overloaded",
           "Cannot read the body: too many large ones come at once; try again later",
