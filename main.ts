@@ -19,7 +19,7 @@ import type { Duplex } from "node:stream";
 import { Answer } from "./lib/answer.ts";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
-import { Fault, type FaultCode } from "./lib/errors.ts";
+import { Fault } from "./lib/errors.ts";
 import { closeIdle } from "./lib/keep_alive.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
@@ -32,11 +32,22 @@ import { createApp } from "./routes/mod.ts";
 const FINISH_TIMEOUT_MS = 700;
 /** How long a connection may wait for its next request. */
 const KEEP_ALIVE_MS = 65_000;
-/** What node:http calls requests that it cannot read; others are malformed. */
-const CLIENT_ERRORS: Readonly<Record<string, FaultCode>> = {
-  HPE_HEADER_OVERFLOW: "header_too_large",
-  ERR_HTTP_REQUEST_TIMEOUT: "request_too_slow",
+const HEADER_BYTES_MAX = 16_384;
+/** What node:http calls requests that it cannot read. */
+const CLIENT_ERRORS: Readonly<Record<string, Fault>> = {
+  HPE_HEADER_OVERFLOW: new Fault(
+    "header_too_large",
+    `Cannot read the request: its headers are over ${HEADER_BYTES_MAX} bytes; send less, cookies above all`,
+  ),
+  ERR_HTTP_REQUEST_TIMEOUT: new Fault(
+    "request_too_slow",
+    "Cannot read the request: it took too long; send it at once",
+  ),
 };
+const MALFORMED = new Fault(
+  "malformed_request",
+  "Cannot read the request: it is no HTTP/1.1 that is served here; look at its first line and its headers",
+);
 /** A terminal's Ctrl-C reaches us twice, directly and through `deno task`: that is one signal, not two. */
 const SAME_SIGNAL_MS = 50;
 
@@ -128,7 +139,7 @@ function serve(config: Config): void {
     requestTimeout: 30_000,
     keepAliveTimeout: 0,
     connectionsCheckingInterval: 5000,
-    maxHeaderSize: 16_384,
+    maxHeaderSize: HEADER_BYTES_MAX,
     ServerResponse: Answer,
     // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
     shouldUpgradeCallback: (request: IncomingMessage) =>
@@ -161,6 +172,8 @@ function serve(config: Config): void {
       kind: "started",
       url,
       log: config.redisUrl === undefined ? "embedded" : "redis",
+      rooms: config.rooms,
+      channels: bridge === undefined ? [] : config.channels,
     });
   });
 
@@ -181,11 +194,7 @@ function serve(config: Config): void {
 
 /** Answers what is no HTTP, or too much or too slow of it, in the form all our errors have. */
 function refuse(error: Error & { code?: string }, socket: Duplex): void {
-  const code = CLIENT_ERRORS[error.code ?? ""] ?? "malformed_request";
-  const fault = new Fault(
-    code,
-    "Cannot read the request: it is no HTTP/1.1 that is served here; look at its headers",
-  );
+  const fault = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
   const body = JSON.stringify({ error: fault.toJSON() });
   const head =
     `HTTP/1.1 ${fault.status} ${

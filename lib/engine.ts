@@ -43,9 +43,10 @@ export class LeanServer extends Server {
   readonly heartbeats = new Heartbeats();
   readonly #forget = this.#makeForget();
 
-  /** As Engine.IO's own. */
-  constructor(options: ServerOptions) {
+  /** As Engine.IO's own. `onCut` is told when a client is cut off that asks without end and does not read. */
+  constructor(options: ServerOptions, onCut: (packets: number) => void) {
     super(options);
+    const boundUnsent = makeBoundUnsent(onCut);
     this.on("connection", (connection: Connection) => {
       connection.on("packetCreate", boundUnsent);
     });
@@ -184,14 +185,19 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   return Object.fromEntries(new URLSearchParams(query));
 }
 
-/** Cuts a client off that asks and does not read. */
-function boundUnsent(this: Counted): void {
-  const unsent = (this[UNSENT] ?? 0) + 1;
-  this[UNSENT] = unsent;
-  if (unsent <= UNSENT_MAX) return;
-  const { transport } = this;
-  this.close(true);
-  if (transport instanceof JoiningTransport) transport.terminate();
+/** Cuts a client off that asks and does not read; one listener for all connections. */
+function makeBoundUnsent(
+  onCut: (packets: number) => void,
+): (this: Counted) => void {
+  return function () {
+    const unsent = (this[UNSENT] ?? 0) + 1;
+    this[UNSENT] = unsent;
+    if (unsent <= UNSENT_MAX) return;
+    const { transport } = this;
+    this.close(true);
+    if (transport instanceof JoiningTransport) transport.terminate();
+    onCut(unsent);
+  };
 }
 
 type ErrorCode = keyof typeof Server.errorMessages;

@@ -7,7 +7,13 @@
 
 /** One thing that happened. Never holds a message's content, a secret, or a room as a label. */
 export type Happening =
-  | { kind: "started"; url: string; log: "redis" | "embedded" }
+  | {
+    kind: "started";
+    url: string;
+    log: "redis" | "embedded";
+    rooms: readonly string[];
+    channels: readonly string[];
+  }
   | { kind: "stopping"; signal: string; clients: number }
   | { kind: "stopped"; durationMs: number }
   | { kind: "published"; count: number }
@@ -15,6 +21,7 @@ export type Happening =
   | { kind: "delivered"; count: number }
   | { kind: "skipped"; count: number }
   | { kind: "client_cut"; waitingBytes: number }
+  | { kind: "client_cut"; waitingPackets: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
   | { kind: "recovered"; messages: number }

@@ -56,31 +56,38 @@ export class Sockets {
   constructor(options: SocketsOptions) {
     this.#options = options;
     const { adapter, originAllowed, messageBytesMax } = options;
-    this.#engine = new LeanServer({
-      maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
-      // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
-      cors: ((
-        request: IncomingMessage,
-        answer: (error: null, options: { origin: string | false }) => void,
-      ) => {
-        const { origin, host } = request.headers;
-        answer(null, {
-          origin: originAllowed(origin, host) && origin !== undefined
-            ? origin
-            : false,
-        });
-      }) as never,
-      allowRequest: ({ headers }, answer) => {
-        if (this.#draining) {
-          answer("Cannot connect: this node is stopping; connect again", false);
-        } else if (originAllowed(headers.origin, headers.host)) {
-          answer(null, true);
-        } else {answer(
-            "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
-            false,
-          );}
+    this.#engine = new LeanServer(
+      {
+        maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
+        // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
+        cors: ((
+          request: IncomingMessage,
+          answer: (error: null, options: { origin: string | false }) => void,
+        ) => {
+          const { origin, host } = request.headers;
+          answer(null, {
+            origin: originAllowed(origin, host) && origin !== undefined
+              ? origin
+              : false,
+          });
+        }) as never,
+        allowRequest: ({ headers }, answer) => {
+          if (this.#draining) {
+            answer(
+              "Cannot connect: this node is stopping; connect again",
+              false,
+            );
+          } else if (originAllowed(headers.origin, headers.host)) {
+            answer(null, true);
+          } else {answer(
+              "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
+              false,
+            );}
+        },
       },
-    });
+      (waitingPackets) =>
+        options.observe({ kind: "client_cut", waitingPackets }),
+    );
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),
       serveClient: false,

@@ -372,6 +372,34 @@ Deno.test("requests to upgrade that are broken off do not end the process; one t
   await soon(closed, "the connection is closed");
 });
 
+Deno.test("what is no HTTP, or has too much of a head, is told so as every error is", async () => {
+  await using node = await TestNode.start();
+  const get = "GET /livez HTTP/1.1\r\nHost: x\r\n";
+  const cases: [string, RegExp, RegExp][] = [
+    ["hello\r\n\r\n", /^HTTP\/1\.1 400 /, /"code":"malformed_request"/],
+    [
+      `${get}Cookie: ${"x".repeat(17_000)}\r\n\r\n`,
+      /^HTTP\/1\.1 431 /,
+      /"code":"header_too_large","message":"[^"]*16384 bytes/,
+    ],
+  ];
+  for (const [request, status, body] of cases) {
+    const socket = connect(node.port, "127.0.0.1");
+    let answer = "";
+    socket.on(
+      "data",
+      (chunk: Uint8Array) => answer += new TextDecoder().decode(chunk),
+    );
+    const closed = new Promise<void>((resolve) =>
+      socket.on("close", () => resolve())
+    );
+    socket.write(request);
+    await soon(closed, "the connection is closed");
+    assert.match(answer, status);
+    assert.match(answer, body);
+  }
+});
+
 Deno.test("many CONNECT packets on one connection make one subscriber, not many", async () => {
   await using node = await TestNode.start();
   const url = `${node.url}/socket.io/?EIO=4&transport=polling`;

@@ -181,6 +181,7 @@ Deno.test("who asks without end and does not read is cut off, whatever it asks",
     "it is cut off",
     async () => await node.metric("roomcast_clients") === 0,
   );
+  assert.equal(await node.metric("roomcast_clients_cut_total"), 2);
 });
 
 Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {

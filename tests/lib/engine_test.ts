@@ -9,7 +9,7 @@ import { EngineServer, RawConnection } from "../support/engine.ts";
 import { soon, until } from "../support/wait.ts";
 
 Deno.test("the parts of Engine.IO that are used are there", () => {
-  const engine = new LeanServer({});
+  const engine = new LeanServer({}, () => {});
   const parts = engine as unknown as Record<string, unknown>;
   for (const name of ["verify", "init", "cleanup"]) {
     assert.equal(typeof parts[name], "function", name);

@@ -17,7 +17,7 @@ export class EngineServer {
   );
 
   private constructor(options: ServerOptions) {
-    this.engine = new LeanServer(options);
+    this.engine = new LeanServer(options, () => {});
     this.io.bind(this.engine as never);
     this.#http.on(
       "upgrade",
