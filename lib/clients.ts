@@ -17,29 +17,25 @@ import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
-import { atOf, compareIds, ID_ZERO, laterId } from "./position.ts";
+import { formatOffset, missedBy, readOffset } from "./offsets.ts";
+import { atOf, compareIds } from "./position.ts";
 import {
   type Collected,
   parseWish,
   type Prepared,
-  readPosition,
   Recovery,
   type Wish,
 } from "./recovery.ts";
 import type { Ring } from "./ring.ts";
+import { Saver } from "./saver.ts";
 import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
 /** How long a session is asked for while Redis does not answer. */
 const LOAD_TIMEOUT_MS = 3000;
-/** How soon sessions that could not be saved are saved again. */
-const SAVE_AGAIN_MS = 1000;
 /** How often a join is begun anew because the ring has moved on meanwhile. */
 const TRIES_MAX = 3;
-/** Saves of sessions that come within this time go together, and most of them at a time. */
-const SAVE_DELAY_MS = 5;
-const SAVES_MAX = 500;
 
 /** What {@linkcode Clients} are made of. */
 export interface ClientsOptions {
@@ -90,21 +86,14 @@ export class Clients {
   readonly #admissions = new WeakMap<Socket, Admission>();
   readonly #clients = new Map<Socket, Client>();
   readonly #byDigest = new Map<string, Socket>();
-  readonly #unsaved = new Set<Client>();
-  readonly #refreshing: ReturnType<typeof setInterval>;
-  readonly #refreshSeconds: number;
+  readonly #saver: Saver;
   readonly #listeners = this.#makeListeners();
-  #saving: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts keeping sessions alive. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     this.#recovery = new Recovery(options.log, options.ring);
-    this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
-    this.#refreshing = setInterval(
-      () => this.refresh(),
-      this.#refreshSeconds * 1000,
-    );
+    this.#saver = new Saver(options);
   }
 
   /**
@@ -123,7 +112,7 @@ export class Clients {
     const session = known === undefined ? undefined : await this.#load(known);
     const wishes = session === undefined || session === "unreachable"
       ? this.#wishesOf(auth.rooms, session && offset)
-      : wishesOf(session, auth.offset);
+      : missedBy(session, auth.offset);
     const gone = auth.pid === undefined || session !== undefined
       ? undefined
       : this.#whyGone(offset);
@@ -175,7 +164,7 @@ export class Clients {
     for (const { room, from } of collected) {
       this.#subscribe(socket, client, room, [from ?? id]);
     }
-    this.#save(client);
+    this.#saver.keep(client);
     socket.on("join", this.#listeners.join);
     socket.on("leave", this.#listeners.leave);
     return true;
@@ -188,12 +177,10 @@ export class Clients {
     this.#forget(socket);
     if (this.#options.fanOut.wasCut(socket)) {
       client.overloaded = true;
-      this.#save(client);
+      this.#saver.save(client);
     }
     // Said by the client, or to it: it has left for good.
-    if (!reason.endsWith("namespace disconnect")) return;
-    this.#unsaved.delete(client);
-    this.#own(this.#options.log.sessions.forget(client.digest));
+    if (reason.endsWith("namespace disconnect")) this.#saver.forget(client);
   }
 
   /** A session goes on elsewhere: what is left of it here is a connection nobody reads any more. */
@@ -214,18 +201,12 @@ export class Clients {
         rooms.set(room, [id]);
       }
     }
-    this.refresh();
-  }
-
-  /** Saves all sessions anew: they live on. */
-  refresh(): void {
-    for (const client of this.#clients.values()) this.#save(client);
+    this.#saver.refresh();
   }
 
   /** Ends the keeping. */
   close(): void {
-    clearInterval(this.#refreshing);
-    clearTimeout(this.#saving);
+    this.#saver.close();
   }
 
   /** One for all sockets, of which each finds its client: a closure for each would be kept by each. */
@@ -437,7 +418,7 @@ export class Clients {
       const joined: Joined = client.rooms.get(room) ??
         (unsure ? [from, id, client.answers] : [id]);
       this.#subscribe(socket, client, room, joined);
-      this.#save(client);
+      this.#saver.save(client);
       if (reason !== undefined) {
         fanOut.send(
           socket,
@@ -483,7 +464,7 @@ export class Clients {
       const { room } = parseWish(request);
       client.rooms.delete(room);
       this.#options.fanOut.leave(socket, room);
-      this.#save(client);
+      this.#saver.save(client);
       reply(answer, { ok: true });
       this.#options.fanOut.bound(socket);
     } catch (error) {
@@ -508,60 +489,13 @@ export class Clients {
     const client = this.#clients.get(socket);
     if (client === undefined) return;
     this.#clients.delete(socket);
+    this.#saver.release(client);
     if (this.#byDigest.get(client.digest) === socket) {
       this.#byDigest.delete(client.digest);
     }
     for (const room of client.rooms.keys()) {
       this.#options.fanOut.leave(socket, room);
     }
-  }
-
-  #save(client: Client): void {
-    this.#unsaved.add(client);
-    this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
-  }
-
-  #saveAll(): void {
-    this.#saving = undefined;
-    const { log, recoverySeconds } = this.#options;
-    const { epoch } = log.head;
-    const batch = [...this.#unsaved].slice(0, SAVES_MAX);
-    for (const client of batch) this.#unsaved.delete(client);
-    const sessions = batch.map((
-      { digest, generation, rooms, overloaded },
-    ): [string, Session] => [
-      digest,
-      {
-        rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
-        epoch,
-        generation,
-        overloaded,
-      },
-    ]);
-    this.#own(
-      log.sessions.save(sessions, recoverySeconds + this.#refreshSeconds).catch(
-        (error) => {
-          for (const client of batch) {
-            // Not one that has left, or whose session has been taken up anew since.
-            const socket = this.#byDigest.get(client.digest);
-            if (socket && this.#clients.get(socket) === client) {
-              this.#unsaved.add(client);
-            }
-          }
-          this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_AGAIN_MS);
-          throw error;
-        },
-      ),
-    );
-    if (this.#unsaved.size > 0) {
-      this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
-    }
-  }
-
-  #own(work: Promise<void>): void {
-    work.catch((error) =>
-      this.#options.observe({ kind: "error", where: "saving sessions", error })
-    );
   }
 }
 
@@ -571,48 +505,6 @@ function reply(
   facts: Readonly<Record<string, unknown>>,
 ): void {
   if (typeof answer === "function") answer(facts);
-}
-
-/**
- * What a session's client missed: everything in each of its rooms since the id it got last, or since it joined the
- * room, where that is later: what came before it did not ask for, or had as the answer to its join, if it had that.
- */
-function wishesOf(
-  { rooms, epoch, generation }: Session,
-  offset: unknown,
-): Wish[] {
-  const { id: last, answers } = offset === undefined
-    ? { id: ID_ZERO }
-    : readOffset(offset);
-  return rooms.map(([room, since, at, number = 0]) => {
-    if (last === undefined) return { room, since: null };
-    const answered = at === undefined || compareIds(last, at) > 0 ||
-      (answers?.generation === generation && answers.number >= number);
-    const id = answered ? laterId(last, at ?? since) : since;
-    return { room, since: { epoch, id } };
-  });
-}
-
-/**
- * What a client is told after the answer to a join, as the last argument of an event, where Socket.IO's clients look for
- * what they show when they come back. An acknowledgement leaves no trace there: whether it arrived could not be known.
- */
-function formatOffset(id: string, { generation, answers }: Client): string {
-  return `${id};${generation}.${answers}`;
-}
-
-/** Reads what a client shows as the last it got. */
-function readOffset(offset: unknown): {
-  readonly id: string | undefined;
-  readonly answers?: { readonly generation: number; readonly number: number };
-} {
-  if (typeof offset !== "string") return { id: undefined };
-  const [, position, generation, number] =
-    /^([^;]*);(\d{1,15})\.(\d{1,15})$/.exec(offset) ?? [];
-  return position === undefined ? { id: readPosition(offset)?.id } : {
-    id: readPosition(position)?.id,
-    answers: { generation: Number(generation), number: Number(number) },
-  };
 }
 
 function sizeOf(entries: readonly Entry[]): number {

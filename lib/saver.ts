@@ -1,0 +1,128 @@
+/**
+ * Saving sessions: many at a time, again where it failed, and anew before they expire.
+ *
+ * @module
+ */
+import type { Log } from "./log.ts";
+import type { Observe } from "./observer.ts";
+import type { Joined, Session } from "./sessions.ts";
+
+/** How soon sessions that could not be saved are saved again. */
+const SAVE_AGAIN_MS = 1000;
+/** Saves that come within this time go together, and most of them at a time. */
+const SAVE_DELAY_MS = 5;
+const SAVES_MAX = 500;
+
+/** What {@linkcode Saver} needs. */
+export interface SaverOptions {
+  readonly log: Pick<Log, "head" | "sessions">;
+  /** How long a session outlives its client. */
+  readonly recoverySeconds: number;
+  readonly observe: Observe;
+}
+
+/** A client as its session has it. */
+export interface Savable {
+  readonly digest: string;
+  readonly generation: number;
+  readonly rooms: ReadonlyMap<string, Joined>;
+  readonly overloaded: boolean;
+}
+
+/** Keeps the sessions of this node's clients. */
+export class Saver {
+  readonly #options: SaverOptions;
+  readonly #refreshSeconds: number;
+  readonly #refreshing: ReturnType<typeof setInterval>;
+  /** Clients that are connected. */
+  readonly #kept = new Set<Savable>();
+  readonly #unsaved = new Set<Savable>();
+  #saving: ReturnType<typeof setTimeout> | undefined;
+
+  /** Starts the clock by which sessions live on. */
+  constructor(options: SaverOptions) {
+    this.#options = options;
+    this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
+    this.#refreshing = setInterval(
+      () => this.refresh(),
+      this.#refreshSeconds * 1000,
+    );
+  }
+
+  /** A client has come: its session is saved, and lives as long as the client is here. */
+  keep(client: Savable): void {
+    this.#kept.add(client);
+    this.save(client);
+  }
+
+  /** Saves a session soon, as it is then. */
+  save(client: Savable): void {
+    this.#unsaved.add(client);
+    this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+  }
+
+  /** A client is here no longer: its session lasts for `recoverySeconds` more, as it was last saved. */
+  release(client: Savable): void {
+    this.#kept.delete(client);
+  }
+
+  /** A client has left for good. */
+  forget(client: Savable): void {
+    this.#unsaved.delete(client);
+    this.#own(this.#options.log.sessions.forget(client.digest));
+  }
+
+  /** Saves all sessions anew. */
+  refresh(): void {
+    for (const client of this.#kept) this.save(client);
+  }
+
+  /** Ends the keeping. */
+  close(): void {
+    clearInterval(this.#refreshing);
+    clearTimeout(this.#saving);
+  }
+
+  #saveAll(): void {
+    this.#saving = undefined;
+    const { log, recoverySeconds } = this.#options;
+    const batch = [...this.#unsaved].slice(0, SAVES_MAX);
+    for (const client of batch) this.#unsaved.delete(client);
+    const sessions = batch.map((client): [string, Session] => [
+      client.digest,
+      toSession(client, log.head.epoch),
+    ]);
+    const seconds = recoverySeconds + this.#refreshSeconds;
+    this.#own(
+      log.sessions.save(sessions, seconds).catch((error) => {
+        // Not one that has left, or whose session has been taken up anew since.
+        for (const client of batch) {
+          if (this.#kept.has(client)) this.#unsaved.add(client);
+        }
+        this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_AGAIN_MS);
+        throw error;
+      }),
+    );
+    if (this.#unsaved.size > 0) {
+      this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+    }
+  }
+
+  #own(work: Promise<void>): void {
+    work.catch((error) =>
+      this.#options.observe({ kind: "error", where: "saving sessions", error })
+    );
+  }
+}
+
+function toSession(
+  { generation, rooms, overloaded }: Savable,
+  epoch: string,
+): Session {
+  return {
+    rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
+    epoch,
+    generation,
+    overloaded,
+  };
+}
