@@ -30,7 +30,10 @@ export interface Session {
 
 /** Where sessions are kept. Secrets go in, only their digests are stored. */
 export interface Sessions {
-  /** Remembers sessions, each for `seconds` from now. */
+  /**
+   * Remembers sessions, each for `seconds` from now; one that has been taken up since, elsewhere, stays as it is: what
+   * its old node saves may come late.
+   */
   save(
     sessions: readonly (readonly [digest: string, session: Session])[],
     seconds: number,
@@ -52,8 +55,16 @@ export function digestOf(pid: string): string {
 }
 
 /** Saves many at once: a command for each has a timer and a promise for each, which cost more than the saving. */
-const SAVE =
-  "for i, key in ipairs(KEYS) do redis.call('SET', key, ARGV[i + 1], 'EX', ARGV[1]) end";
+const SAVE = `
+local function generation(text)
+  return tonumber(string.match(text or '', '^{"generation":(%d+),')) or 0
+end
+for i, key in ipairs(KEYS) do
+  local session = ARGV[i + 1]
+  if generation(redis.call('GET', key)) <= generation(session) then
+    redis.call('SET', key, session, 'EX', ARGV[1])
+  end
+end`;
 
 /** Sessions in Redis. */
 export class RedisSessions implements Sessions {
@@ -83,7 +94,10 @@ export class RedisSessions implements Sessions {
         String(sessions.length),
         ...sessions.map(([digest]) => this.#key(digest)),
         String(seconds),
-        ...sessions.map(([, session]) => JSON.stringify(session)),
+        // The generation first, where the script looks for it.
+        ...sessions.map(([, { generation, ...rest }]) =>
+          JSON.stringify({ generation, ...rest })
+        ),
       ])
     );
   }
@@ -115,6 +129,8 @@ export class MemorySessions implements Sessions {
   ): Promise<void> {
     const now = performance.now();
     for (const [digest, session] of sessions) {
+      const { generation = 0 } = this.#sessions.get(digest)?.session ?? {};
+      if (generation > session.generation) continue;
       this.#sessions.delete(digest);
       this.#sessions.set(digest, { session, expires: now + seconds * 1000 });
     }

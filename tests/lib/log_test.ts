@@ -11,6 +11,7 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../lib/position.ts";
+import type { Session } from "../../lib/sessions.ts";
 import { Redis } from "../support/redis.ts";
 import { Inbox, soon, until } from "../support/wait.ts";
 
@@ -679,6 +680,38 @@ function logSuite(
       }
     },
     { historySeconds: 1 },
+  );
+
+  test(
+    "remembers sessions: what an older connection saves late changes nothing, and what was forgotten is gone",
+    async ({ log: { sessions } }) => {
+      const old: Session = {
+        rooms: [['{"generation":9,"', "1-1"]],
+        epoch: "e",
+        generation: 2,
+        overloaded: false,
+      };
+      const taken: Session = {
+        ...old,
+        rooms: [["a", "1-1"], ["b", "1-2", "1-3", 4]],
+        generation: 3,
+      };
+      const next: Session = { ...taken, overloaded: true };
+      for (
+        const [saved, kept] of [
+          [old, old],
+          [taken, taken],
+          [old, taken],
+          [next, next],
+        ] as const
+      ) {
+        await sessions.save([["x", saved], ["y", old]], 10);
+        assert.deepEqual(await sessions.load("x"), kept);
+      }
+      assert.deepEqual(await sessions.load("y"), old);
+      await sessions.forget("x");
+      assert.equal(await sessions.load("x"), undefined);
+    },
   );
 
   test("can be reached, and knows of no danger", async ({ log, entries }) => {
