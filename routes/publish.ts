@@ -43,7 +43,7 @@ export function publishOne(options: PublishOptions): Handler {
     withBody(c, bodyBytesMax(options.messageBytesMax), async (body) => {
       const fields = await readFields(c, body);
       const key = c.env.incoming.headers["idempotency-key"] ?? fields.key;
-      const publish = parsePublish({ ...fields, key }, options);
+      const publish = parsePublish({ ...fields, key }, addressed(c, options));
       const [outcomes = []] = await options.log.append([publish]);
       observeOutcomes(outcomes, options.observe);
       const outcome = only(outcomes);
@@ -77,8 +77,9 @@ export function publishBatch(options: PublishOptions): Handler {
         );
       }
       const key = parseKey(c.env.incoming.headers["idempotency-key"]);
+      const parsing = addressed(c, options);
       const parsed = items.map((item, index) =>
-        parseItem(item, options, key && keyOf(key, index))
+        parseItem(item, parsing, key && keyOf(key, index))
       );
       // Appended in one go, in order, so that they share scripts; an outcome each.
       const outcomes = await options.log.append(parsed.filter(isPublish));
@@ -89,6 +90,24 @@ export function publishBatch(options: PublishOptions): Handler {
       observeOutcomes(results, options.observe);
       return c.json({ results });
     });
+}
+
+/** The options for a request whose address may say `?room=`: it is that of a publish that names none. @throws {Fault} */
+function addressed(
+  c: Context<Env>,
+  options: PublishOptions,
+): PublishOptions {
+  if (!c.env.incoming.url?.includes("?")) return options;
+  const { room, rooms } = c.req.query();
+  if (rooms !== undefined) {
+    throw new Fault(
+      "invalid_parameter",
+      'Cannot publish: the address names "rooms"; name one by ?room=, or several in a body of JSON',
+    );
+  }
+  return room === undefined
+    ? options
+    : { ...options, defaultRoom: parseRoom(room) };
 }
 
 /** An item of a batch that cannot be published; its room, if it names one, and why. */
@@ -208,9 +227,7 @@ async function readFields(
 ): Promise<Fields> {
   const type = mediaType(c);
   if (isJson(type)) return asFields(decodeJson(decodeText(body)));
-  if (type === "text/plain") {
-    return { message: decodeText(body), room: c.req.query("room") };
-  }
+  if (type === "text/plain") return { message: decodeText(body) };
   if (type === "application/x-www-form-urlencoded") {
     return asForm(readForm(decodeText(body)));
   }

@@ -102,6 +102,22 @@ const CASES: readonly Case[] = [
     code: "invalid_room",
   },
   {
+    name: "an empty room in the address",
+    path: "/publish?room=",
+    headers: JSON_TYPE,
+    body: '{"message":1}',
+    status: 400,
+    code: "invalid_room",
+  },
+  {
+    name: "rooms in the address",
+    path: "/publish?rooms=a,b",
+    headers: TEXT_TYPE,
+    body: "x",
+    status: 400,
+    code: "invalid_parameter",
+  },
+  {
     name: "a room of 256 bytes",
     headers: JSON_TYPE,
     body: JSON.stringify({ room: "é".repeat(128), message: 1 }),

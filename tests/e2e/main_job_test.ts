@@ -64,6 +64,26 @@ for (const transports of [["websocket"], ["polling"]]) {
   });
 }
 
+Deno.test("?room= in the address is the room of whatever names none, of any body", async () => {
+  await using node = await TestNode.start();
+  const address = `room=${encodeURIComponent("büro & co")}`;
+  const bodies: [path: string, type: string, body: string, room?: string][] = [
+    ["/publish", "text/plain", "x"],
+    ["/publish", "application/json", '{"message":"x"}'],
+    ["/publish", "application/x-www-form-urlencoded", "message=x"],
+    ["/publish", "application/json", '{"message":"x","room":"own"}', "own"],
+    ["/publish/batch", "application/x-ndjson", '{"message":"x"}'],
+  ];
+  for (const [path, type, body, room = "büro & co"] of bodies) {
+    const { body: answer } = await node.request(`${path}?${address}`, {
+      method: "POST",
+      headers: { "content-type": type },
+      body,
+    });
+    assert.equal((answer.results?.[0] ?? answer).room, room, `${path} ${type}`);
+  }
+});
+
 Deno.test("a batch with an idempotency key can be sent again, with keys of its own items too", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
