@@ -45,11 +45,12 @@ const tools = {
     apt: ["python3", "python3-redis"],
     brew: "python",
   },
+  curl: { name: "curl", programs: ["curl"], apt: ["curl"], brew: "curl" },
 } as const satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof tools;
 
-const usual = ["redis", "chromium", "--optional", "nginx", "python"];
+const usual = ["redis", "chromium", "--optional", "nginx", "python", "curl"];
 
 /** The path of the first program that will do, or undefined. */
 export async function find(name: ToolName): Promise<string | undefined> {
