@@ -1,5 +1,5 @@
 /**
- * Clients: what each is subscribed to, how it comes in, comes back, joins and leaves.
+ * Clients: what each is subscribed to, how it comes in, comes back and goes.
  *
  * Stock Socket.IO clients recover by Socket.IO's own words: they are given a `pid` when they connect, keep the last
  * argument of every event if it is a string, and show both when they come again; told the same `pid`, they say
@@ -12,13 +12,12 @@
 import type { Socket } from "socket.io";
 import { pause } from "./deadline.ts";
 import { Fault, toFault } from "./errors.ts";
-import { hold } from "./engine.ts";
 import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
-import { formatOffset, missedBy, readOffset } from "./offsets.ts";
-import { atOf, compareIds } from "./position.ts";
+import { missedBy, readOffset } from "./offsets.ts";
+import { compareIds } from "./position.ts";
 import {
   type Collected,
   parseWish,
@@ -26,6 +25,7 @@ import {
   Recovery,
   type Wish,
 } from "./recovery.ts";
+import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "./ring.ts";
 import { Saver } from "./saver.ts";
 import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
@@ -34,8 +34,6 @@ import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
 const START_TIMEOUT_MS = 5000;
 /** How long a session is asked for while Redis does not answer. */
 const LOAD_TIMEOUT_MS = 3000;
-/** How often a join is begun anew because the ring has moved on meanwhile. */
-const TRIES_MAX = 3;
 
 /** What {@linkcode Clients} are made of. */
 export interface ClientsOptions {
@@ -54,27 +52,13 @@ export interface ClientsOptions {
 /** A client on its way in: everything that has to be known before it is connected. */
 interface Admission {
   readonly prepared: readonly Prepared[];
-  readonly digest: string;
-  readonly generation: number;
+  readonly client: Client;
+  /** Whether its session is saved as it will be told of it. */
+  readonly saved: boolean;
   readonly recovered: boolean;
   /** The client's own account of where it was, for those it is told about. */
   readonly since: string | null;
 }
-
-/** A client that is connected. */
-interface Client {
-  readonly digest: string;
-  readonly generation: number;
-  readonly rooms: Map<string, Joined>;
-  joining: number;
-  /** Joins that were answered with messages. */
-  answers: number;
-  /** It was cut off because it did not read. */
-  overloaded: boolean;
-}
-
-/** Takes a client's event. */
-type Listener = (this: Socket, request: unknown, answer: unknown) => void;
 
 /** What Socket.IO sends in CONNECT, which its types keep private. */
 type Recoverable = { pid: string; recovered: boolean };
@@ -87,18 +71,24 @@ export class Clients {
   readonly #clients = new Map<Socket, Client>();
   readonly #byDigest = new Map<string, Socket>();
   readonly #saver: Saver;
-  readonly #listeners = this.#makeListeners();
+  readonly #requests: Requests;
 
   /** Starts keeping sessions alive. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     this.#recovery = new Recovery(options.log, options.ring);
     this.#saver = new Saver(options);
+    this.#requests = new Requests({
+      ...options,
+      recovery: this.#recovery,
+      saver: this.#saver,
+      clientOf: (socket) => this.#clients.get(socket),
+    });
   }
 
   /**
    * Finds out what a client may be given when it is connected. Decides whether it is recovered, which it is told
-   * before anything else.
+   * before anything else. What it is told of its rooms is saved before: it holds, also where this node is killed then.
    *
    * @throws {Fault} where it asked for what it cannot have, or, `temporary`, where it is to come again
    */
@@ -124,10 +114,19 @@ export class Clients {
       prepared.every(({ reason }) => reason === undefined);
     const pid = recovered && known !== undefined ? known : newPid();
     Object.assign(socket as unknown as Recoverable, { pid, recovered });
-    this.#admissions.set(socket, {
-      prepared,
+    const client: Client = {
       digest: digestOf(pid),
       generation: recovered ? session.generation + 1 : 1,
+      rooms: this.#placesOf(prepared),
+      requests: 0,
+      joins: 0,
+      answers: 0,
+      overloaded: false,
+    };
+    this.#admissions.set(socket, {
+      prepared,
+      client,
+      saved: await this.#saver.saved(client),
       recovered,
       since: offset ?? null,
     });
@@ -141,32 +140,24 @@ export class Clients {
     const admission = this.#admissions.get(socket);
     const collected = admission && this.#recovery.collect(admission.prepared);
     if (admission === undefined || collected === undefined) return false;
+    const { epoch, id } = this.#options.log.head;
+    if (admission.prepared.some((prepared) => prepared.epoch !== epoch)) {
+      return false;
+    }
     if (
       admission.recovered &&
       collected.some(({ reason }) => reason !== undefined)
     ) return false;
     this.#admissions.delete(socket);
     this.#replace(admission);
-    const { digest, generation } = admission;
-    const { id } = this.#options.log.head;
-    const client: Client = {
-      digest,
-      generation,
-      rooms: new Map(),
-      joining: 0,
-      answers: 0,
-      overloaded: false,
-    };
+    const { client } = admission;
     this.#clients.set(socket, client);
-    this.#byDigest.set(digest, socket);
+    this.#byDigest.set(client.digest, socket);
     this.#give(socket, collected, admission, id);
-    // Written is not received: until the client says more, it has nothing of what it is given now.
-    for (const { room, from } of collected) {
-      this.#subscribe(socket, client, room, [from ?? id]);
-    }
+    for (const { room } of collected) this.#options.fanOut.join(socket, room);
     this.#saver.keep(client);
-    socket.on("join", this.#listeners.join);
-    socket.on("leave", this.#listeners.leave);
+    if (!admission.saved) this.#saver.save(client);
+    this.#requests.serve(socket);
     return true;
   }
 
@@ -207,22 +198,6 @@ export class Clients {
   /** Ends the keeping. */
   close(): void {
     this.#saver.close();
-  }
-
-  /** One for all sockets, of which each finds its client: a closure for each would be kept by each. */
-  #makeListeners(): Readonly<Record<"join" | "leave", Listener>> {
-    const clients = this.#clients;
-    const join = this.#onJoin.bind(this), leave = this.#onLeave.bind(this);
-    return {
-      join(request, answer) {
-        const client = clients.get(this);
-        if (client !== undefined) void join(this, client, request, answer);
-      },
-      leave(request, answer) {
-        const client = clients.get(this);
-        if (client !== undefined) leave(this, client, request, answer);
-      },
-    };
   }
 
   /** Sessions go with their time, or with the log beside which they are kept. */
@@ -286,19 +261,11 @@ export class Clients {
         'Cannot join: auth.rooms is not a list; send one, as ["chat"]',
       );
     }
-    if (rooms.length > roomsPerClientMax) throw this.#tooManyRooms();
+    if (rooms.length > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
     return [
       ...new Map(rooms.map(parseWish).map((wish) => [wish.room, wish]))
         .values(),
     ];
-  }
-
-  #tooManyRooms(): Fault {
-    const { roomsPerClientMax } = this.#options;
-    return new Fault(
-      "too_many_rooms",
-      `Cannot join: a client may be in at most ${roomsPerClientMax} rooms; name fewer`,
-    );
   }
 
   /** A client that had a session which is gone cannot know what it missed, except where it names a position itself. */
@@ -320,7 +287,7 @@ export class Clients {
   }
 
   /** Takes the place of an older connection with the same session, wherever it is: half-open ones look alive. */
-  #replace({ recovered, digest, generation }: Admission): void {
+  #replace({ recovered, client: { digest, generation } }: Admission): void {
     if (!recovered) return;
     const older = this.#byDigest.get(digest);
     if (older !== undefined) this.#drop(older);
@@ -362,127 +329,17 @@ export class Clients {
     }
   }
 
-  #subscribe(
-    socket: Socket,
-    client: Client,
-    room: string,
-    joined: Joined,
-  ): void {
-    client.rooms.set(room, joined);
-    this.#options.fanOut.join(socket, room);
-  }
-
-  async #onJoin(
-    socket: Socket,
-    client: Client,
-    request: unknown,
-    answer: unknown,
-  ): Promise<void> {
-    client.joining++;
-    try {
-      await this.#join(socket, client, parseWish(request), answer);
-    } catch (error) {
-      this.#refuse(socket, error, answer);
-    } finally {
-      client.joining--;
-    }
-  }
-
-  async #join(
-    socket: Socket,
-    client: Client,
-    wish: Wish,
-    answer: unknown,
-  ): Promise<void> {
-    const { roomsPerClientMax, fanOut, log } = this.#options;
-    const more = client.rooms.has(wish.room)
-      ? client.joining - 1
-      : client.joining;
-    if (client.rooms.size + more > roomsPerClientMax) {
-      throw this.#tooManyRooms();
-    }
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
-      const [found] =
-        this.#recovery.collect([await this.#recovery.prepare(wish)]) ?? [];
-      if (found === undefined) continue;
-      // Gone meanwhile: nobody is left to join or to answer.
-      if (!this.#clients.has(socket)) return;
-      const { room, recovered, reason, messages, from } = found;
-      if (!fanOut.mayAnswer(socket, sizeOf(messages))) return;
-      const { position } = this.#recovery;
-      const { id } = log.head;
-      // Who is in it already has what comes anyway.
-      const unsure = from !== undefined && messages.length > 0 &&
-        !client.rooms.has(room);
-      if (unsure) client.answers++;
-      const joined: Joined = client.rooms.get(room) ??
-        (unsure ? [from, id, client.answers] : [id]);
-      this.#subscribe(socket, client, room, joined);
-      this.#saver.save(client);
-      if (reason !== undefined) {
-        fanOut.send(
-          socket,
-          eventFrame(
-            "gap",
-            { room, reason, since: wish.since?.id ?? null },
-            id,
-          ),
-        );
-      }
-      // In the same step: the next message must not come before these. In one write: who has them has the offset.
-      fanOut.answer(socket, () => {
-        const release = hold(socket);
-        reply(answer, {
-          ok: true,
-          room,
-          position,
-          recovered,
-          reason,
-          messages: messages.map(toMessage),
-        });
-        if (unsure) {
-          const offset = formatOffset(id, client);
-          socket.emit("position", { room, position }, offset);
-        }
-        release();
-      });
-      return;
-    }
-    throw new Fault(
-      "overloaded",
-      "Cannot join: messages come faster than they can be read; join again later",
-    );
-  }
-
-  #onLeave(
-    socket: Socket,
-    client: Client,
-    request: unknown,
-    answer: unknown,
-  ): void {
-    try {
-      const { room } = parseWish(request);
-      client.rooms.delete(room);
-      this.#options.fanOut.leave(socket, room);
-      this.#saver.save(client);
-      reply(answer, { ok: true });
-      this.#options.fanOut.bound(socket);
-    } catch (error) {
-      this.#refuse(socket, error, answer);
-    }
-  }
-
-  #refuse(socket: Socket, error: unknown, answer: unknown): void {
-    const fault = toFault(error);
-    if (fault.code === "internal") {
-      this.#options.observe({
-        kind: "error",
-        where: "a client's request",
-        error,
-      });
-    }
-    reply(answer, { ok: false, error: fault.toJSON() });
-    this.#options.fanOut.bound(socket);
+  /**
+   * Where in its rooms a client will be. Written is not received: until it says more, it has nothing of what it is
+   * given.
+   *
+   * @throws {Fault} `overloaded` where what was read does not reach any more
+   */
+  #placesOf(prepared: readonly Prepared[]): Map<string, Joined> {
+    const { id } = this.#options.log.head;
+    const collected = this.#recovery.collect(prepared);
+    if (collected === undefined) throw tooFast("connect");
+    return new Map(collected.map(({ room, from }) => [room, [from ?? id]]));
   }
 
   #forget(socket: Socket): void {
@@ -499,18 +356,6 @@ export class Clients {
   }
 }
 
-/** Answers by the client's acknowledgement, if it wants one. */
-function reply(
-  answer: unknown,
-  facts: Readonly<Record<string, unknown>>,
-): void {
-  if (typeof answer === "function") answer(facts);
-}
-
-function sizeOf(entries: readonly Entry[]): number {
-  return entries.reduce((sum, { json }) => sum + json.length, 0);
-}
-
 /** What is kept no longer, because the client did not read when it was sent. */
 function asOverloaded(prepared: Prepared): Prepared {
   return prepared.reason === "trimmed"
@@ -524,8 +369,4 @@ function inOrder(lists: readonly (readonly Entry[])[]): readonly Entry[] {
   return others.length === 0
     ? only
     : [only, ...others].flat().sort((a, b) => compareIds(a.id, b.id));
-}
-
-function toMessage({ id, json }: Entry): Record<string, unknown> {
-  return { id, message: JSON.parse(json), at: atOf(id) };
 }

@@ -51,11 +51,11 @@ export function missedBy(
     : readOffset(offset);
   return rooms.map(([room, since, at, number = 0]) => {
     if (last === undefined) return { room, since: null };
-    const had = at === undefined || compareIds(last, at) > 0 ||
+    if (at === undefined) {
+      return { room, since: { epoch, id: laterId(last, since) } };
+    }
+    const had = compareIds(last, at) > 0 ||
       (answered?.generation === generation && answered.answers >= number);
-    return {
-      room,
-      since: { epoch, id: had ? laterId(last, at ?? since) : since },
-    };
+    return { room, since: { epoch, id: had ? last : since } };
   });
 }

@@ -7,6 +7,8 @@ import { Fault } from "./errors.ts";
 
 /** An id no entry can have: before all. */
 export const ID_ZERO = "0-0";
+/** An id no entry has: after all. */
+export const ID_MAX = "999999999999999-999999999999999";
 
 const NUMBER = "(?:0|[1-9]\\d{0,14})";
 const ID = new RegExp(`^${NUMBER}-${NUMBER}$`);

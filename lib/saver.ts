@@ -36,8 +36,12 @@ export class Saver {
   readonly #refreshing: ReturnType<typeof setInterval>;
   /** Clients that are connected. */
   readonly #kept = new Set<Savable>();
-  readonly #unsaved = new Set<Savable>();
+  /** Those whose sessions are to be saved, and who waits for each. */
+  readonly #unsaved = new Map<Savable, ((saved: boolean) => void)[]>();
   #saving: ReturnType<typeof setTimeout> | undefined;
+  /** Those whose sessions could not be saved. */
+  readonly #failed = new Set<Savable>();
+  #savingAgain: ReturnType<typeof setTimeout> | undefined;
 
   /** Starts the clock by which sessions live on. */
   constructor(options: SaverOptions) {
@@ -49,16 +53,24 @@ export class Saver {
     );
   }
 
-  /** A client has come: its session is saved, and lives as long as the client is here. */
+  /** A client has come: its session lives as long as the client is here. */
   keep(client: Savable): void {
     this.#kept.add(client);
-    this.save(client);
   }
 
   /** Saves a session soon, as it is then. */
   save(client: Savable): void {
-    this.#unsaved.add(client);
+    if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
+  }
+
+  /**
+   * Saves a session soon, as it is then, and answers whether that was done, once it is known; bounded as the log's
+   * commands are. Where it was not, it is tried again for as long as the client is kept.
+   */
+  saved(client: Savable): Promise<boolean> {
+    this.save(client);
+    return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
 
   /** A client is here no longer: its session lasts for `recoverySeconds` more, as it was last saved. */
@@ -68,7 +80,9 @@ export class Saver {
 
   /** A client has left for good. */
   forget(client: Savable): void {
+    const waiting = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
+    for (const told of waiting) told(false);
     this.#own(this.#options.log.sessions.forget(client.digest));
   }
 
@@ -81,31 +95,48 @@ export class Saver {
   close(): void {
     clearInterval(this.#refreshing);
     clearTimeout(this.#saving);
+    clearTimeout(this.#savingAgain);
   }
 
   #saveAll(): void {
     this.#saving = undefined;
     const { log, recoverySeconds } = this.#options;
     const batch = [...this.#unsaved].slice(0, SAVES_MAX);
-    for (const client of batch) this.#unsaved.delete(client);
-    const sessions = batch.map((client): [string, Session] => [
+    for (const [client] of batch) this.#unsaved.delete(client);
+    const sessions = batch.map(([client]): [string, Session] => [
       client.digest,
       toSession(client, log.head.epoch),
     ]);
     const seconds = recoverySeconds + this.#refreshSeconds;
+    const tell = (saved: boolean): void => {
+      for (const [, waiting] of batch) for (const told of waiting) told(saved);
+    };
     this.#own(
-      log.sessions.save(sessions, seconds).catch((error) => {
-        // Not one that has left, or whose session has been taken up anew since.
-        for (const client of batch) {
-          if (this.#kept.has(client)) this.#unsaved.add(client);
-        }
-        this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_AGAIN_MS);
-        throw error;
-      }),
+      log.sessions.save(sessions, seconds).then(
+        () => tell(true),
+        (error) => {
+          for (const [client] of batch) this.#failed.add(client);
+          this.#savingAgain ??= setTimeout(
+            () => this.#saveAgain(),
+            SAVE_AGAIN_MS,
+          );
+          tell(false);
+          throw error;
+        },
+      ),
     );
     if (this.#unsaved.size > 0) {
       this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
     }
+  }
+
+  #saveAgain(): void {
+    this.#savingAgain = undefined;
+    for (const client of this.#failed) {
+      // Not one that has left, or whose session has been taken up anew since.
+      if (this.#kept.has(client)) this.save(client);
+    }
+    this.#failed.clear();
   }
 
   #own(work: Promise<void>): void {

@@ -1,0 +1,161 @@
+/** What a client has been told of its rooms holds, also where its node is killed in that moment. */
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { settle } from "../support/oracle.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const FAST = {
+  reconnectionDelay: 100,
+  reconnectionDelayMax: 500,
+  transports: ["websocket"],
+};
+
+interface Doomed extends AsyncDisposable {
+  redis: Redis;
+  other: TestNode;
+  proxy: Proxy;
+  /** Has Redis take nothing for a while: what is told before it is saved is told before the kill. */
+  pause(): Promise<unknown>;
+  /** Kills the node that clients of the proxy are on; they go to the other. */
+  kill(): void;
+}
+
+async function doomed(): Promise<Doomed> {
+  const stack = new AsyncDisposableStack();
+  const redis = stack.use(await Redis.start());
+  const env = { REDIS_URL: redis.url };
+  const node = stack.use(await TestNode.start(env));
+  const other = stack.use(await TestNode.start(env));
+  const proxy = stack.use(await Proxy.start(node.port));
+  return {
+    redis,
+    other,
+    proxy,
+    pause: () => redis.command("CLIENT", "PAUSE", "300", "WRITE"),
+    kill: () => {
+      node.signal("SIGKILL");
+      proxy.targets = [other.port];
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  };
+}
+
+Deno.test("killed as it tells a client that it has joined: the client has its session", async () => {
+  await using all = await doomed();
+  await all.pause();
+  await using client = new Subscriber(all.proxy.url, FAST);
+  client.socket.once("joined", () => all.kill());
+  await client.connects.have(2);
+  assert.deepEqual(client.connects.items, [false, true]);
+  await settle(all.other, [client]);
+  assert.deepEqual(client.gaps.items, []);
+});
+
+Deno.test("killed as it answers a join: the client is in the room", async () => {
+  await using all = await doomed();
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  await client.joined.have(1);
+  await all.pause();
+  client.socket.emit("join", { room: "b" }, () => all.kill());
+  await client.connects.have(2);
+  await all.other.publish("for b", "b");
+  await settle(all.other, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["for b", "the end"],
+  );
+  assert.deepEqual(client.connects.items, [false, true]);
+});
+
+Deno.test("killed as it answers a leave: the client is not in the room", async () => {
+  await using all = await doomed();
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  await client.ask("join", { room: "b" });
+  await all.pause();
+  client.socket.emit("leave", { room: "b" }, () => all.kill());
+  await client.connects.have(2);
+  await all.other.publish("for b", "b");
+  await settle(all.other, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["the end"],
+  );
+  assert.deepEqual(client.connects.items, [false, true]);
+});
+
+Deno.test("killed as it answers a join with messages: the client has them once", async () => {
+  await using all = await doomed();
+  const { other } = all;
+  const ids = [
+    await other.publish("one", "b"),
+    await other.publish("two", "b"),
+  ];
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  await client.joined.have(1);
+  await all.pause();
+  const answered = new Promise<{ messages: { id: string }[] }>((resolve) =>
+    client.socket.emit("join", { room: "b", last: 5 }, resolve)
+  );
+  client.socket.once("position", () => all.kill());
+  const { messages } = await answered;
+  assert.deepEqual(messages.map(({ id }) => id), ids);
+  await client.connects.have(2);
+  await other.publish("three", "b");
+  await settle(other, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["three", "the end"],
+  );
+  assert.deepEqual(client.connects.items, [false, true]);
+});
+
+Deno.test("while Redis does not answer, joins are answered all the same, and saved when it does", async () => {
+  await using all = await doomed();
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  all.redis.signal("SIGSTOP");
+  const [answer] = await client.ask("join", { room: "b" });
+  assert.ok(answer.ok);
+  all.redis.signal("SIGCONT");
+  await until(
+    "it is saved",
+    async () =>
+      JSON.stringify(
+        await Promise.all(
+          (await all.redis.command("KEYS", "*session:*") as string[])
+            .map((key) => all.redis.command("GET", key)),
+        ),
+      ).includes(String.raw`[\"b\"`),
+  );
+  all.kill();
+  await client.connects.have(2);
+  await all.other.publish("for b", "b");
+  await settle(all.other, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["for b", "the end"],
+  );
+  assert.deepEqual(client.connects.items, [false, true]);
+});
+
+Deno.test("join, leave and join of a room without waiting: what was asked last holds", async () => {
+  await using node = await TestNode.start();
+  await using client = await Subscriber.connect(node.url, FAST);
+  const asked = [
+    client.ask("join", { room: "in" }),
+    client.ask("leave", { room: "in" }),
+    client.ask("join", { room: "in", last: 5 }),
+    client.ask("join", { room: "out", last: 5 }),
+    client.ask("leave", { room: "out" }),
+  ];
+  for (const [answer] of await Promise.all(asked)) assert.ok(answer.ok);
+  await node.publish("in", "in");
+  await node.publish("out", "out");
+  await settle(node, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["in", "the end"],
+  );
+});
