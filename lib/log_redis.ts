@@ -419,7 +419,7 @@ export class RedisLog implements Log {
       READ_GRACE_MS,
       "checking the log",
     );
-    const [now, epoch, began, last, cut] = reply as [
+    const [now, epoch, began, last, wrong] = reply as [
       number,
       string,
       string,
@@ -435,13 +435,16 @@ export class RedisLog implements Log {
       return true;
     }
     // A new epoch further on in the log is met there, in order with the messages around it.
-    if (epoch !== this.#epoch && compareIds(began, offset) <= 0) {
+    const changed = epoch !== this.#epoch && compareIds(began, offset) <= 0;
+    if (changed || wrong === "back") {
       // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
-      this.#begin(epoch, began, last);
+      this.#begin(epoch, changed ? began : last, last);
+      // The last id there was need not be that of an entry any more.
+      if (!changed) this.#seen = false;
       await this.#readGaps(client);
       return false;
     }
-    if (cut === "1" && epoch === this.#epoch) {
+    if (wrong === "cut" && epoch === this.#epoch) {
       this.#options.observe({ kind: "log_cut", after: offset });
       // It goes on behind the hole: what lies in the hole is known to nobody here.
       this.#offset = next === undefined ? last : idBefore(next);

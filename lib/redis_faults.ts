@@ -18,6 +18,7 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
   ["MISCONF", "log_full", "Redis cannot write to its disk"],
   ["LOADING", "log_loading", "Redis is still loading its data"],
   ["MASTERDOWN", "log_loading", "Redis has no master"],
+  ["UNBLOCKED", "log_loading", "Redis is becoming a replica"],
   ["BUSY", "log_loading", "Redis is busy with a script"],
   ["CLUSTERDOWN", "log_loading", "the Redis cluster is down"],
   ["NOREPLICAS", "log_read_only", "Redis has too few replicas to take writes"],

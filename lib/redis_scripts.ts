@@ -265,8 +265,9 @@ return answer
  *
  * KEYS: log, epoch. ARGV: candidate epoch; the reader's epoch ('' at its start); the id it read up to; '1' where that
  * is an entry it has seen.
- * Answers `{now, epoch, id of the epoch's entry, last id of the log, '1' where entries after the reader's id may have
- * been trimmed}`.
+ * Answers `{now, epoch, id of the epoch's entry, last id of the log, what is wrong}`: 'cut' where entries after the
+ * reader's id may have been trimmed, 'back' where the log lacks what was read and no epoch can be begun, for this is a
+ * replica, of a master that may know nothing of it.
  */
 export const CHECK = script(`${BEGIN}
 local function parts(id)
@@ -286,19 +287,21 @@ end
 if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
 local value = redis.call('GET', KEYS[2])
 local last, first = look()
-local cut = '0'
+local wrong = ''
 if ARGV[2] ~= '' and ARGV[2] == string.match(value, '^(.-)@') then
   local missing = ARGV[4] == '1' and #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0
   if below(last, ARGV[3]) or (missing and first and not below(ARGV[3], first)) then
-    begin(ARGV[1])
+    local begun, why = pcall(begin, ARGV[1])
+    if not begun and not string.find(why.err or why, 'READONLY') then error(why) end
+    if not begun then wrong = 'back' end
     value = redis.call('GET', KEYS[2])
     last = look()
   elseif missing and last ~= ARGV[3] then
-    cut = '1'
+    wrong = 'cut'
   end
 end
 local epoch, id = string.match(value, '^(.-)@(.*)$')
-return {now, epoch, id, last, cut}
+return {now, epoch, id, last, wrong}
 `);
 
 /**

@@ -674,3 +674,49 @@ Deno.test("all keys of a script share one slot, so that it also runs on a Redis 
     1,
   );
 });
+
+Deno.test("a master that becomes a replica of one that went on without it: told as epoch, then all of the other's, and its own again", async () => {
+  const args = ["--repl-diskless-sync-delay", "0"];
+  await using old = await Redis.start({ args });
+  await using next = await Redis.start({ args });
+  const follow = (one: Redis, master: Redis): Promise<unknown> =>
+    one.command("REPLICAOF", "127.0.0.1", `${master.port}`);
+  const lead = (one: Redis): Promise<unknown> =>
+    one.command("REPLICAOF", "NO", "ONE");
+  await follow(next, old);
+  await using a = await TestNode.start({ REDIS_URL: old.url });
+  await using client = await Subscriber.connect(a.url);
+  await settle(a, [client]);
+  await until(
+    "the replica has it",
+    async () =>
+      await next.command("XLEN", LOG) === await old.command("XLEN", LOG),
+  );
+  await lead(next);
+  await using b = await TestNode.start({ REDIS_URL: next.url });
+  const lost = await a.publish("only on the old one");
+  await client.messages.where(() => client.ids.includes(lost));
+  await b.publish("only on the next one");
+  await follow(old, next);
+  const [gap] = await client.gaps.have(1);
+  assert.equal(gap?.reason, "epoch");
+  const epoch = (await b.get("/rooms/chat/history")).body.position;
+  assert.equal((await a.get("/rooms/chat/history")).body.position, epoch);
+  const { status, body } = await a.post("/publish", { message: "refused" });
+  assert.deepEqual([status, body.error.code], [503, "log_read_only"]);
+  const after = await b.publish("after");
+  await client.messages.where(() => client.ids.includes(after));
+  await lead(old);
+  await settle(a, [client]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["the end", "only on the old one", "after", "the end"],
+  );
+  assert.equal(client.gaps.items.length, 1);
+  assert.deepEqual(
+    a.log.items.filter(({ kind, where }) =>
+      kind === "error" && where === "reading the log"
+    ),
+    [],
+  );
+});
