@@ -1,6 +1,6 @@
 /** Stock clients that stop reading, drop and move, while nodes are killed and drained and messages of all sizes flow. */
 import type { Manager } from "socket.io-client";
-import { Subscriber } from "./client.ts";
+import { type Received, Subscriber } from "./client.ts";
 import { freePort } from "./net.ts";
 import { TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
@@ -49,6 +49,7 @@ export async function disturbClients(
   const count = (what: string) => done[what] = (done[what] ?? 0) + 1;
   const end = performance.now() + seconds * 1000;
   const clients: Subscriber[] = [];
+  const ledger = new Ledger();
   try {
     for (let i = 0; i < 16; i++) {
       const client = await Subscriber.connect(`http://127.0.0.1:${ports[0]}`, {
@@ -57,6 +58,11 @@ export async function disturbClients(
         reconnectionDelayMax: 100,
       });
       clients.push(client);
+      client.socket.on("msgReceived", () => {
+        for (const received of client.messages.items.splice(0)) {
+          ledger.note(client, received);
+        }
+      });
       await client.joined.have(1);
       const { io } = client.socket as unknown as { io: Manager };
       io.on(
@@ -97,13 +103,18 @@ export async function disturbClients(
     await Promise.all([disturbing, killing, ...publishing]);
     await until(
       "all have all",
-      () => clients.every(({ messages }) => messages.items.length >= published),
+      () => clients.every((client) => ledger.count(client) >= published),
       60_000,
     ).catch(() => {});
     return {
       published,
       done,
-      wrong: judge(clients, published),
+      wrong: [
+        ...ledger.judge(clients, published),
+        ...clients.flatMap(({ gaps }) =>
+          gaps.items.map(({ reason }) => `a client was told a gap: ${reason}`)
+        ),
+      ],
       disconnects: clients.reduce(
         (sum, { disconnects }) => sum + disconnects.items.length,
         0,
@@ -173,31 +184,45 @@ async function publish(
   });
 }
 
-function judge(clients: readonly Subscriber[], published: number): string[] {
-  const wrong: string[] = [];
-  const [{ ids: expected = [] } = {}] = clients;
-  for (const [index, { messages, gaps, ids }] of clients.entries()) {
-    const got = messages.items.map(({ message }) => message as Lettered);
-    const distinct = new Set(got.map(([number]) => number)).size;
-    if (got.length !== published || distinct !== published) {
-      wrong.push(
-        `client ${index} got ${got.length}, ${distinct} of ${published}`,
-      );
+/** What clients got, noted as it comes and not kept: a few minutes of it are gigabytes. */
+class Ledger {
+  /** The ids in the order in which any client got them first, and the numbers of their messages. */
+  readonly #ids: string[] = [];
+  readonly #numbers = new Set<number>();
+  readonly #counts = new Map<Subscriber, number>();
+  readonly #wrong: string[] = [];
+
+  /** How many messages a client got. */
+  count(client: Subscriber): number {
+    return this.#counts.get(client) ?? 0;
+  }
+
+  note(client: Subscriber, { message, id }: Received): void {
+    const place = this.count(client);
+    this.#counts.set(client, place + 1);
+    const [number, length, text] = message as Lettered;
+    if (place === this.#ids.length) {
+      this.#ids.push(id);
+      if (this.#numbers.has(number)) this.#wrong.push(`${number} came twice`);
+      this.#numbers.add(number);
+    } else if (this.#ids[place] !== id) {
+      this.#wrong.push(`a client got ${id} where ${this.#ids[place]} comes`);
     }
-    if (ids.some((id, i) => id !== expected[i])) {
-      wrong.push(`client ${index} has an order of its own`);
-    }
-    const broken = got.filter(([number, length, text]) =>
-      text !== letterOf(number).repeat(length)
-    );
-    if (broken.length > 0) {
-      wrong.push(`client ${index} got ${broken.length} that are not whole`);
-    }
-    for (const { reason } of gaps.items) {
-      wrong.push(`client ${index} was told a gap: ${reason}`);
+    if (text !== letterOf(number).repeat(length)) {
+      this.#wrong.push(`a client got ${id} not whole`);
     }
   }
-  return wrong;
+
+  /** What was wrong, the first few. */
+  judge(clients: readonly Subscriber[], published: number): string[] {
+    const counts = clients.map((client) => this.count(client));
+    return [
+      ...counts.filter((count) => count !== published).map((count) =>
+        `a client got ${count} of ${published}`
+      ),
+      ...this.#wrong,
+    ].slice(0, 20);
+  }
 }
 
 function oneOf<T>(things: readonly T[]): T {
