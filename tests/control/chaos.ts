@@ -1,10 +1,11 @@
 /**
- * The long forms of the first test in `tests/e2e/bridge_test.ts` and of `tests/e2e/client_chaos_test.ts`. Run with
- * `deno task chaos [seconds of each]`.
+ * The long forms of the first test in `tests/e2e/bridge_test.ts`, of `tests/e2e/client_chaos_test.ts` and of
+ * `tests/e2e/rooms_chaos_test.ts`. Run with `deno task chaos [seconds of each]`.
  */
 // deno-lint-ignore-file no-console -- a program that prints its finding
 import { makeChaos } from "../support/bridge_chaos.ts";
 import { disturbClients } from "../support/client_chaos.ts";
+import { disturbRooms } from "../support/rooms_chaos.ts";
 
 const [seconds = 60] = Deno.args.map(Number);
 if (!(seconds >= 1)) {
@@ -38,3 +39,14 @@ if (wrong.length > 0) {
   console.log(`red: ${wrong.join("; ")}`);
   Deno.exitCode = 1;
 } else console.log("green: every client got every message once, in order");
+
+const rooms = await disturbRooms({ seconds });
+console.log("rooms, done:", JSON.stringify(rooms.done));
+console.log(
+  `${rooms.published} published, ${rooms.joins} joins, ` +
+    `${rooms.returns} returns, ${rooms.recovered} recovered`,
+);
+if (rooms.wrong.length > 0 || rooms.recovered < rooms.returns) {
+  console.log(`red: ${rooms.wrong.join("; ")}`);
+  Deno.exitCode = 1;
+} else console.log("green: what clients were told of their rooms holds");

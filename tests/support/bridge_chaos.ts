@@ -3,7 +3,7 @@ import { createClient } from "redis";
 import type { RedisClient } from "../../lib/redis.ts";
 import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
-import { soon, until } from "./wait.ts";
+import { pauseFor, soon, until } from "./wait.ts";
 
 /** A producer that knows nothing of Roomcast: it PUBLISHes, and goes on. */
 export class Producer {
@@ -182,9 +182,4 @@ export async function killClient(redis: Redis, name: string): Promise<void> {
     .map((line) => /^id=(\d+)/.exec(line)?.[1] ?? "");
   const id = ids[Math.floor(Math.random() * ids.length)];
   if (id !== undefined) await redis.command("CLIENT", "KILL", "ID", id);
-}
-
-/** A pause that is part of what is done, not a wait for something. */
-function pauseFor(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

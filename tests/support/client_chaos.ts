@@ -1,10 +1,8 @@
 /** Stock clients that stop reading, drop and move, while nodes are killed and drained and messages of all sizes flow. */
-import type { Manager } from "socket.io-client";
-import { type Received, Subscriber } from "./client.ts";
-import { freePort } from "./net.ts";
-import { TestNode } from "./node.ts";
+import type { Received, Subscriber } from "./client.ts";
+import { Mortals, oneOf } from "./mortals.ts";
 import { Redis } from "./redis.ts";
-import { until } from "./wait.ts";
+import { pauseFor, until } from "./wait.ts";
 
 /** A message: its number, and as many of its own letter as it says. */
 type Lettered = readonly [number: number, length: number, text: string];
@@ -35,27 +33,19 @@ export async function disturbClients(
   { seconds, bufferBytesMax }: { seconds: number; bufferBytesMax: number },
 ): Promise<ClientOutcome> {
   await using redis = await Redis.start();
-  const ports = [await freePort(), await freePort()];
-  const start = (port: number) =>
-    TestNode.start({
-      REDIS_URL: redis.url,
-      HISTORY_SIZE: "100000",
-      DRAIN_SECONDS: "1",
-      CLIENT_BUFFER_BYTES_MAX: String(bufferBytesMax),
-      PORT: String(port),
-    });
-  const nodes = await Promise.all(ports.map(start));
-  const done: Record<string, number> = {};
-  const count = (what: string) => done[what] = (done[what] ?? 0) + 1;
+  await using nodes = await Mortals.start(2, {
+    REDIS_URL: redis.url,
+    HISTORY_SIZE: "100000",
+    DRAIN_SECONDS: "1",
+    CLIENT_BUFFER_BYTES_MAX: String(bufferBytesMax),
+  });
   const end = performance.now() + seconds * 1000;
   const clients: Subscriber[] = [];
   const ledger = new Ledger();
   try {
     for (let i = 0; i < 16; i++) {
-      const client = await Subscriber.connect(`http://127.0.0.1:${ports[0]}`, {
+      const client = await nodes.connect({
         transports: i % 4 === 0 ? ["polling"] : ["websocket"],
-        reconnectionDelay: 10,
-        reconnectionDelayMax: 100,
       });
       clients.push(client);
       client.socket.on("msgReceived", () => {
@@ -64,30 +54,14 @@ export async function disturbClients(
         }
       });
       await client.joined.have(1);
-      const { io } = client.socket as unknown as { io: Manager };
-      io.on(
-        "reconnect_attempt",
-        () => Object.assign(io, { uri: `http://127.0.0.1:${oneOf(ports)}` }),
-      );
     }
     const disturbing = (async () => {
       const disturbed: Promise<void>[] = [];
       while (performance.now() < end) {
-        disturbed.push(disturb(oneOf(clients), count));
+        disturbed.push(disturb(oneOf(clients), nodes));
         await pauseFor(20);
       }
       await Promise.all(disturbed);
-    })();
-    const killing = (async () => {
-      while (performance.now() < end) {
-        await pauseFor(500 + Math.random() * 2000);
-        const index = nodes.indexOf(oneOf(nodes));
-        const signal = oneOf(["SIGKILL", "SIGTERM"] as const);
-        count(signal);
-        nodes[index]?.signal(signal);
-        await nodes[index]?.exited();
-        nodes[index] = await start(ports[index] ?? 0);
-      }
     })();
     let published = 0;
     const publishing = [0, 1, 2].map(async () => {
@@ -96,11 +70,19 @@ export async function disturbClients(
           { length: oneOf([1, 2, 5, 60]) },
           () => lettered(published++),
         );
-        await publish(ports, messages);
+        await nodes.publish(messages.map((message) => ({
+          room: "chat",
+          message,
+          key: `key ${message[0]}`,
+        })));
         await pauseFor(Math.random() * 30);
       }
     });
-    await Promise.all([disturbing, killing, ...publishing]);
+    await Promise.all([
+      disturbing,
+      nodes.disturb(end, 1500),
+      ...publishing,
+    ]);
     await until(
       "all have all",
       () => clients.every((client) => ledger.count(client) >= published),
@@ -108,7 +90,7 @@ export async function disturbClients(
     ).catch(() => {});
     return {
       published,
-      done,
+      done: nodes.done,
       wrong: [
         ...ledger.judge(clients, published),
         ...clients.flatMap(({ gaps }) =>
@@ -122,23 +104,22 @@ export async function disturbClients(
     };
   } finally {
     for (const client of clients) await client[Symbol.asyncDispose]();
-    for (const node of nodes) await node[Symbol.asyncDispose]();
   }
 }
 
 /** Stops a client's reading for a while, with pings that want an answer; or breaks its connection. */
 async function disturb(
   client: Subscriber,
-  count: (what: string) => void,
+  nodes: Mortals,
 ): Promise<void> {
   const { ws } = client.socket.io.engine.transport as unknown as { ws?: Raw };
   // Without a connection of its own, or between two.
   if (!ws?._socket || !client.socket.connected) return;
   if (Math.random() < 0.1) {
-    count("dropped");
+    nodes.count("dropped");
     return ws._socket.destroy();
   }
-  count("paused");
+  nodes.count("paused");
   ws._socket.pause();
   for (const data of ["", "ping", "p".repeat(125)]) ws.ping(data);
   await pauseFor(Math.random() * 1000);
@@ -152,36 +133,6 @@ function lettered(number: number): Lettered {
 
 function letterOf(number: number): string {
   return String.fromCharCode(97 + number % 26);
-}
-
-/** Publishes until every message is answered with an id: a key makes it one message however often it is posted. */
-async function publish(
-  ports: readonly number[],
-  messages: readonly Lettered[],
-): Promise<void> {
-  let left = messages;
-  await until("all are published", async () => {
-    const body = left.map((message) => ({
-      room: "chat",
-      message,
-      key: `key ${message[0]}`,
-    }));
-    try {
-      const response = await fetch(
-        `http://127.0.0.1:${oneOf(ports)}/publish/batch`,
-        {
-          method: "POST",
-          headers: { "content-type": "application/json" },
-          body: JSON.stringify({ messages: body }),
-        },
-      );
-      const { results } = await response.json();
-      left = left.filter((_, index) => results?.[index]?.id === undefined);
-    } catch {
-      // The node is gone: another is asked.
-    }
-    return left.length === 0;
-  });
 }
 
 /** What clients got, noted as it comes and not kept: a few minutes of it are gigabytes. */
@@ -223,13 +174,4 @@ class Ledger {
       ...this.#wrong,
     ].slice(0, 20);
   }
-}
-
-function oneOf<T>(things: readonly T[]): T {
-  return things[Math.floor(Math.random() * things.length)] as T;
-}
-
-/** A pause that is part of what is done, not a wait for something. */
-function pauseFor(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -19,6 +19,11 @@ export async function until(
   }
 }
 
+/** A pause that is part of what is done, not a wait for something. */
+export function pauseFor(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** As `deadline`, with the tests' own limit. */
 export function soon<T>(
   promise: Promise<T>,
