@@ -112,10 +112,11 @@ Deno.test("killed as it answers a join with messages: the client has them once",
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("while Redis does not answer, joins are answered all the same, and saved when it does", async () => {
+Deno.test("while Redis does not answer, clients are let in and joins answered all the same, and saved when it does", async () => {
   await using all = await doomed();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   all.redis.signal("SIGSTOP");
+  await using late = await Subscriber.connect(all.proxy.url, FAST);
   const [answer] = await client.ask("join", { room: "b" });
   assert.ok(answer.ok);
   all.redis.signal("SIGCONT");
@@ -132,12 +133,13 @@ Deno.test("while Redis does not answer, joins are answered all the same, and sav
   all.kill();
   await client.connects.have(2);
   await all.other.publish("for b", "b");
-  await settle(all.other, [client]);
+  await settle(all.other, [client, late]);
   assert.deepEqual(
     client.messages.items.map(({ message }) => message),
     ["for b", "the end"],
   );
   assert.deepEqual(client.connects.items, [false, true]);
+  assert.deepEqual(late.connects.items, [false, true]);
 });
 
 Deno.test("join, leave and join of a room without waiting: what was asked last holds", async () => {
