@@ -42,6 +42,8 @@ export class Saver {
   /** Those whose sessions could not be saved. */
   readonly #failed = new Set<Savable>();
   #savingAgain: ReturnType<typeof setTimeout> | undefined;
+  /** Whether the last that was known is that it cannot be done. */
+  #failing = false;
 
   /** Starts the clock by which sessions live on. */
   constructor(options: SaverOptions) {
@@ -139,9 +141,17 @@ export class Saver {
     this.#failed.clear();
   }
 
+  /** Says once that it cannot be done, until it can. */
   #own(work: Promise<void>): void {
-    work.catch((error) =>
-      this.#options.observe({ kind: "error", where: "saving sessions", error })
+    const { observe } = this.#options;
+    work.then(
+      () => this.#failing = false,
+      (error) => {
+        if (!this.#failing) {
+          observe({ kind: "error", where: "saving sessions", error });
+        }
+        this.#failing = true;
+      },
     );
   }
 }

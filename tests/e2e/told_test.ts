@@ -15,6 +15,7 @@ const FAST = {
 
 interface Doomed extends AsyncDisposable {
   redis: Redis;
+  node: TestNode;
   other: TestNode;
   proxy: Proxy;
   /** Has Redis take nothing for a while: what is told before it is saved is told before the kill. */
@@ -32,6 +33,7 @@ async function doomed(): Promise<Doomed> {
   const proxy = stack.use(await Proxy.start(node.port));
   return {
     redis,
+    node,
     other,
     proxy,
     pause: () => redis.command("CLIENT", "PAUSE", "300", "WRITE"),
@@ -119,6 +121,10 @@ Deno.test("while Redis does not answer, clients are let in and joins answered al
   await using late = await Subscriber.connect(all.proxy.url, FAST);
   const [answer] = await client.ask("join", { room: "b" });
   assert.ok(answer.ok);
+  const said = all.node.log.items.filter(({ where }) =>
+    where === "saving sessions"
+  );
+  assert.equal(said.length, 1, "said once");
   all.redis.signal("SIGCONT");
   await until(
     "it is saved",
