@@ -16,10 +16,12 @@ import type { FanOut } from "./fanout.ts";
 import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
-import { missedBy, readOffset } from "./offsets.ts";
-import { compareIds } from "./position.ts";
+import { formatOffset, missedBy, readOffset } from "./offsets.ts";
+import { compareIds, ID_MAX, idBefore } from "./position.ts";
 import {
   type Collected,
+  type GapReason,
+  isGap,
   parseWish,
   type Prepared,
   Recovery,
@@ -32,6 +34,8 @@ import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
+/** The number of a telling that has none. */
+const NEVER_ANSWERED = Number.MAX_SAFE_INTEGER;
 /** How long a session is asked for while Redis does not answer. */
 const LOAD_TIMEOUT_MS = 3000;
 
@@ -117,10 +121,10 @@ export class Clients {
     const client: Client = {
       digest: digestOf(pid),
       generation: recovered ? session.generation + 1 : 1,
-      rooms: this.#placesOf(prepared),
+      rooms: this.#placesOf(prepared, ID_MAX),
       requests: 0,
-      joins: 0,
-      answers: 0,
+      joins: 1,
+      answers: 1,
       overloaded: false,
     };
     this.#admissions.set(socket, {
@@ -156,7 +160,13 @@ export class Clients {
     this.#give(socket, collected, admission, id);
     for (const { room } of collected) this.#options.fanOut.join(socket, room);
     this.#saver.keep(client);
-    if (!admission.saved) this.#saver.save(client);
+    const gap = collected.some(isGap);
+    if (gap) {
+      for (const [room, place] of this.#placesOf(admission.prepared, id)) {
+        client.rooms.set(room, place);
+      }
+    }
+    if (gap || !admission.saved) this.#saver.save(client);
     this.#requests.serve(socket);
     return true;
   }
@@ -184,13 +194,12 @@ export class Clients {
     ) this.#drop(socket);
   }
 
-  /** The log began anew: places in the old one mean nothing any more. */
-  epochChanged(): void {
-    const { id } = this.#options.log.head;
+  /** All have been told that something is missing, by an event with `id`: places before it mean nothing any more. */
+  gap(reason: GapReason, id: string): void {
+    // No message has that id, so that whoever shows it has been told.
+    const told = [id, idBefore(id), NEVER_ANSWERED, reason] as const;
     for (const { rooms } of this.#clients.values()) {
-      for (const room of rooms.keys()) {
-        rooms.set(room, [id]);
-      }
+      for (const room of rooms.keys()) rooms.set(room, told);
     }
     this.#saver.refresh();
   }
@@ -303,11 +312,12 @@ export class Clients {
   #give(
     socket: Socket,
     collected: readonly Collected[],
-    { recovered, since }: Admission,
+    { recovered, since, client }: Admission,
     id: string,
   ): void {
     const { fanOut, observe } = this.#options;
     const { position } = this.#recovery;
+    const gap = collected.find(isGap);
     const messages = inOrder(collected.map(({ messages }) => messages));
     fanOut.replay(socket, messages);
     for (const { room, reason } of collected) {
@@ -321,6 +331,11 @@ export class Clients {
         eventFrame("joined", { room, position, recovered, reason }, id),
       );
     }
+    if (gap !== undefined) {
+      const offset = formatOffset(id, client);
+      const { room } = gap;
+      fanOut.send(socket, eventFrame("position", { room, position }, offset));
+    }
     if (recovered) observe({ kind: "recovered", messages: messages.length });
     const refused = collected.find(({ reason }) => reason !== undefined)
       ?.reason;
@@ -331,15 +346,20 @@ export class Clients {
 
   /**
    * Where in its rooms a client will be. Written is not received: until it says more, it has nothing of what it is
-   * given.
+   * given, and has not been told of gaps, which happens at the id `at`.
    *
    * @throws {Fault} `overloaded` where what was read does not reach any more
    */
-  #placesOf(prepared: readonly Prepared[]): Map<string, Joined> {
+  #placesOf(prepared: readonly Prepared[], at: string): Map<string, Joined> {
     const { id } = this.#options.log.head;
     const collected = this.#recovery.collect(prepared);
     if (collected === undefined) throw tooFast("connect");
-    return new Map(collected.map(({ room, from }) => [room, [from ?? id]]));
+    return new Map(
+      collected.map((found) => [
+        found.room,
+        isGap(found) ? [id, at, 1, found.reason] : [found.from ?? id],
+      ]),
+    );
   }
 
   #forget(socket: Socket): void {

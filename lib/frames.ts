@@ -149,7 +149,7 @@ export function* pieces(entries: readonly Entry[]): Generator<Frame> {
  * for their place in the log, if it is a string (socket.io-client, `_lastOffset`).
  */
 export function eventFrame(
-  event: "joined" | "gap",
+  event: "joined" | "gap" | "position",
   facts: Readonly<Record<string, unknown>>,
   id: string,
 ): Frame {

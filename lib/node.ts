@@ -56,7 +56,7 @@ export function createNode(config: Config, observe: Observe): Node {
     gap: (reason, id, since) => {
       ring.reset(id);
       fanOut.gap(reason, id, since);
-      sockets.epochChanged();
+      sockets.gap(reason, id);
     },
     ingressGap: (concerns, id, since) =>
       fanOut.gap("ingress", id, since, concerns),

@@ -2,8 +2,8 @@
  * Offsets: what a stock client shows of where it was when it comes back.
  *
  * It is the last argument of the last event it got, where that is a string: a message's id, a position a user has put
- * in its place, or what is sent behind the answer to a join. An acknowledgement leaves no trace there: whether it
- * arrived could not be known.
+ * in its place, or what is sent behind the answer to a join, and behind gaps. An acknowledgement leaves no trace there,
+ * and the id of a gap may be that of a message before it: whether they arrived could not be known.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { compareIds, ID_ZERO, laterId } from "./position.ts";
 import { readPosition, type Wish } from "./recovery.ts";
 import type { Session } from "./sessions.ts";
 
-/** Which of its answers a client has: those of one generation of its session are numbered. */
+/** Which of its answers a client has, gaps among them: those of one generation of its session are numbered. */
 interface Answers {
   readonly generation: number;
   readonly answers: number;
 }
 
-/** What goes out behind the answer to a join, as the last argument of an event. */
+/** What goes out behind such an answer, as the last argument of an event. */
 export function formatOffset(
   id: string,
   { generation, answers }: Answers,
@@ -40,7 +40,8 @@ export function readOffset(
 
 /**
  * What a session's client missed: everything in each of its rooms since the id it got last, or since it joined the
- * room, where that is later: what came before it did not ask for, or had as the answer to its join, if it had that.
+ * room, where that is later: what came before it did not ask for, or had as the answer to its join, if it had that. And
+ * gaps, where what it shows does not prove that it was told.
  */
 export function missedBy(
   { rooms, epoch, generation }: Session,
@@ -49,13 +50,14 @@ export function missedBy(
   const { id: last, answered } = offset === undefined
     ? { id: ID_ZERO }
     : readOffset(offset);
-  return rooms.map(([room, since, at, number = 0]) => {
+  return rooms.map(([room, since, at, number = 0, gap]) => {
     if (last === undefined) return { room, since: null };
     if (at === undefined) {
       return { room, since: { epoch, id: laterId(last, since) } };
     }
     const had = compareIds(last, at) > 0 ||
       (answered?.generation === generation && answered.answers >= number);
+    if (!had && gap !== undefined) return { room, gap };
     return { room, since: { epoch, id: had ? last : since } };
   });
 }

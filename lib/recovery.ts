@@ -22,13 +22,17 @@ import {
 import type { Ring } from "./ring.ts";
 
 /** Why what was missed cannot be given back (contract §4). */
-export type GapReason =
-  | "trimmed"
-  | "epoch"
-  | "expired"
-  | "overloaded"
-  | "ingress"
-  | "position";
+export const GAP_REASONS = [
+  "trimmed",
+  "epoch",
+  "expired",
+  "overloaded",
+  "ingress",
+  "position",
+] as const;
+
+/** One of {@linkcode GAP_REASONS}. */
+export type GapReason = (typeof GAP_REASONS)[number];
 
 /** What a client wants of a room: what came after a position, the newest few, or just what is to come. */
 export interface Wish {
@@ -39,6 +43,8 @@ export interface Wish {
     | null
     | undefined;
   readonly last?: number | undefined;
+  /** A gap that it was told of before, and may never have heard of. */
+  readonly gap?: GapReason | undefined;
 }
 
 type Position = NonNullable<Wish["since"]>;
@@ -64,6 +70,13 @@ export interface Collected {
   readonly messages: readonly Entry[];
   /** What it is given begins after this id; undefined: with what comes next. */
   readonly from?: string | undefined;
+}
+
+/** Whether nothing of a wish can be had. With `ingress` all is that was heard, and the hole is found again. */
+export function isGap(
+  found: Collected,
+): found is Collected & { readonly reason: GapReason } {
+  return found.reason !== undefined && found.from === undefined;
 }
 
 /** How long a client that is ahead of this node waits for it to catch up. */
@@ -118,6 +131,9 @@ export class Recovery {
    */
   async prepare(wish: Wish): Promise<Prepared> {
     const { epoch } = this.#log.head;
+    if (wish.gap !== undefined) {
+      return { wish, reason: wish.gap, prefix: [], epoch };
+    }
     if (wish.since === null) {
       return { wish, reason: "position", prefix: [], epoch };
     }

@@ -17,6 +17,7 @@ import { formatOffset } from "./offsets.ts";
 import { atOf, ID_MAX } from "./position.ts";
 import {
   type Collected,
+  isGap,
   parseWish,
   type Prepared,
   type Recovery,
@@ -47,7 +48,7 @@ export interface Client extends Savable {
   readonly rooms: Map<string, Joined>;
   /** How many of its requests are under way. */
   requests: number;
-  /** Joins are numbered; and the highest number of those that were answered with messages. */
+  /** Joins are numbered, coming in is the first; and the highest number of those answered with messages or a gap. */
   joins: number;
   answers: number;
   /** It was cut off because it did not read. */
@@ -178,20 +179,23 @@ export class Requests {
       if (isNew) await this.#saveAhead(client, prepared, number);
       const [found] = recovery.collect([prepared]) ?? [];
       if (found === undefined) continue;
+      const { id } = log.head;
       // Who is in it already has what comes anyway.
-      const unsure = isNew && found.from !== undefined &&
-        found.messages.length > 0;
+      const place: Joined = !isNew
+        ? client.rooms.get(wish.room) ?? [id]
+        : isGap(found)
+        ? [id, id, number, found.reason]
+        : found.from !== undefined && found.messages.length > 0
+        ? [found.from, id, number]
+        : [id];
+      const unsure = isNew && place.length > 1;
       // Answers are numbered in their order.
       if (unsure && number < client.answers) continue;
       if (clientOf(socket) === undefined) return false;
       if (!fanOut.mayAnswer(socket, sizeOf(found.messages))) return false;
       if (unsure) client.answers = number;
       if (isNew) {
-        const { id } = log.head;
-        client.rooms.set(
-          wish.room,
-          unsure && found.from !== undefined ? [found.from, id, number] : [id],
-        );
+        client.rooms.set(wish.room, place);
         saver.save(client);
       }
       fanOut.join(socket, wish.room);
@@ -203,8 +207,8 @@ export class Requests {
 
   /**
    * Saves the session with a room that is about to be joined: once the join is answered it holds, also where this node
-   * is killed then. Whether an answer with messages arrived will only be known by its number, until it is saved at
-   * which id it was given.
+   * is killed then. Whether an answer with messages, or a gap, arrived will only be known by its number, until it is
+   * saved at which id it was given.
    */
   async #saveAhead(
     client: Client,
@@ -216,7 +220,9 @@ export class Requests {
     const [found] = recovery.collect([prepared]) ?? [];
     client.rooms.set(
       room,
-      since === undefined && last === 0
+      found !== undefined && isGap(found)
+        ? [id, ID_MAX, number, found.reason]
+        : since === undefined && last === 0
         ? [id]
         : [found?.from ?? id, ID_MAX, number],
     );

@@ -5,16 +5,18 @@
  */
 import { createHash } from "node:crypto";
 import { randomText } from "./random.ts";
+import { GAP_REASONS, type GapReason } from "./recovery.ts";
 import type { RedisClient } from "./redis.ts";
 
 /**
- * How a client is in a room: the id after which what comes is its own. Where it was given messages as the answer to its
- * join, it may never have got that; then the id before the first of them, and with it the id at which it was answered,
- * and the answer's number.
+ * How a client is in a room: the id after which what comes is its own. Where it was told something that it may never
+ * have got, with it the id at which it was told, and the telling's number: of messages in the answer to its join, when
+ * `since` is the id before the first of them; or of a gap, and then its reason.
  */
 export type Joined =
   | readonly [since: string]
-  | readonly [since: string, at: string, number: number];
+  | readonly [since: string, at: string, number: number]
+  | readonly [since: string, at: string, number: number, gap: GapReason];
 
 /** What is remembered of a client. Where it is in the log it says itself. */
 export interface Session {
@@ -173,9 +175,10 @@ function parseSession(text: string): Session | undefined {
 
 function isPlace(place: unknown): boolean {
   if (!Array.isArray(place)) return false;
-  const [room, since, at, number] = place;
+  const [room, since, at, number, gap] = place;
   return typeof room === "string" && typeof since === "string" &&
     (place.length === 2 ||
-      (place.length === 4 && typeof at === "string" &&
-        typeof number === "number"));
+      (place.length <= 5 && typeof at === "string" &&
+        typeof number === "number" &&
+        (place.length === 4 || GAP_REASONS.includes(gap))));
 }

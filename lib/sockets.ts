@@ -12,6 +12,7 @@ import { forgetRequest, hold, LeanServer } from "./engine.ts";
 import { type Fault, toFault } from "./errors.ts";
 import type { FanOut } from "./fanout.ts";
 import type { Log } from "./log.ts";
+import type { GapReason } from "./recovery.ts";
 import type { Ring } from "./ring.ts";
 import type { Observe } from "./observer.ts";
 import type { OriginAllowed } from "./origins.ts";
@@ -176,9 +177,9 @@ export class Sockets {
     }
   }
 
-  /** The log began anew: what is remembered of clients has to say so. */
-  epochChanged(): void {
-    this.#clients.epochChanged();
+  /** All have been told of a gap, by an event with `id`: what is remembered of them has to say so. */
+  gap(reason: GapReason, id: string): void {
+    this.#clients.gap(reason, id);
   }
 
   /** Ends what is left. */
