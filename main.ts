@@ -125,7 +125,10 @@ function serve(config: Config): void {
       head: () => node.log.head,
     },
     draining: () => draining,
-    warnings: () => node.log.warnings(),
+    warnings: () => [
+      ...node.log.warnings(),
+      ...bridge?.warnings() ?? [],
+    ],
     expose: () => metrics.expose(),
     page: readAssets(new URL("./static/", import.meta.url)),
     bundle: readAssets(

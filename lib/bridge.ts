@@ -36,6 +36,9 @@ const SIGN_AGAIN_MS = 50;
 /** How long leaving may take. */
 const LEAVE_TIMEOUT_MS = 1000;
 
+const OTHER_CHANNELS =
+  "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all the same, or another prefix";
+
 /** What a {@linkcode Bridge} is made of. */
 export interface BridgeOptions
   extends Omit<BridgeCommandsOptions, "node" | "group" | "control"> {
@@ -88,6 +91,8 @@ export class Bridge {
   readonly #refused = new Map<string, number>();
   /** Whether it was said that it cannot go on. */
   #stuck = false;
+  /** Whether those who are in step take other channels. */
+  #foreign = false;
 
   /** Asks for a seat among those who listen, and listens while it has one, until {@linkcode Bridge.close}. */
   constructor(options: BridgeOptions) {
@@ -131,6 +136,11 @@ export class Bridge {
   get working(): boolean {
     return (this.inStep && !this.#stuck) ||
       performance.now() < this.#inStepUntil;
+  }
+
+  /** What keeps it from its channels although nothing is broken, as sentences. */
+  warnings(): readonly string[] {
+    return this.#foreign && !this.inStep ? [OTHER_CHANNELS] : [];
   }
 
   /** Stops listening, brings what was heard into the log, and leaves the rest to the others. */
@@ -339,11 +349,8 @@ export class Bridge {
       const { marker, anew } = step;
       const place = await this.#commands.ask(marker, anew);
       this.#ingress.asked(marker, place);
-      if (place.marker !== "" && place.group !== this.#group) {
-        this.#complain(
-          "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all the same, or another prefix",
-        );
-      }
+      this.#foreign = place.marker !== "" && place.group !== this.#group;
+      if (this.#foreign) this.#complain(OTHER_CHANNELS);
     } else if (step.kind === "append") {
       const { after, items, slice } = step;
       const appending = await this.#commands.append(after, items);

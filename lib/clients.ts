@@ -312,7 +312,7 @@ export class Clients {
   #give(
     socket: Socket,
     collected: readonly Collected[],
-    { recovered, since, client }: Admission,
+    { prepared, recovered, since, client }: Admission,
     id: string,
   ): void {
     const { fanOut, observe } = this.#options;
@@ -320,10 +320,11 @@ export class Clients {
     const gap = collected.find(isGap);
     const messages = inOrder(collected.map(({ messages }) => messages));
     fanOut.replay(socket, messages);
-    for (const { room, reason } of collected) {
-      if (reason !== undefined) {
-        fanOut.send(socket, eventFrame("gap", { room, reason, since }, id));
-      }
+    for (const [index, { room, reason }] of collected.entries()) {
+      if (reason === undefined) continue;
+      const named = prepared[index]?.wish.since?.id ?? since;
+      const facts = { room, reason, since: named };
+      fanOut.send(socket, eventFrame("gap", facts, id));
     }
     for (const { room, recovered, reason } of collected) {
       fanOut.send(

@@ -130,7 +130,8 @@ export function readConfig(
     return fallback;
   }
 
-  const host = text("HOST", "127.0.0.1");
+  // As in an address: [::1].
+  const host = text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1");
   const config: Config = {
     port: integer("PORT", 4000, 0, 65535),
     host,
@@ -185,7 +186,10 @@ export function readConfig(
   };
 
   if (config.redisUrl !== undefined && !isRedisUrl(config.redisUrl)) {
-    fail("REDIS_URL", "is not a redis:// or rediss:// address");
+    fail(
+      "REDIS_URL",
+      "is not redis:// or rediss://, a host, and at most a port and a database's number",
+    );
   }
   if (!/^[\w.:-]{1,64}$/.test(config.keyPrefix)) {
     fail(
@@ -214,8 +218,16 @@ export function readConfig(
       `is ${host}, which others can reach, and anyone could publish: set PUBLISH_KEYS, or OPEN=true to allow it`,
     );
   }
+  if (config.rooms.length > config.roomsPerClientMax) {
+    fail(
+      "ROOMS",
+      `names ${config.rooms.length} rooms, and a client may be in ${config.roomsPerClientMax}: name fewer, or raise ROOMS_PER_CLIENT_MAX`,
+    );
+  }
   for (const name of NOT_ENFORCED) {
-    if (text(name, "") !== "") {
+    const value = text(name, "");
+    // No limit is what there is.
+    if (value !== "" && !(value === "0" && name.endsWith("_MAX"))) {
       fail(
         name,
         "guards something that this version cannot enforce yet; unset it",
@@ -234,10 +246,11 @@ export function readConfig(
 
 function isRedisUrl(value: string): boolean {
   try {
-    const { protocol, hostname, pathname, username, password } = new URL(value);
+    const url = new URL(value);
+    const { protocol, hostname, pathname, username, password } = url;
     decodeURIComponent(username + password);
     return /^rediss?:$/.test(protocol) && hostname !== "" &&
-      /^\/?\d*$/.test(pathname);
+      /^\/?\d*$/.test(pathname) && url.search + url.hash === "";
   } catch {
     return false;
   }

@@ -29,7 +29,7 @@ import {
 } from "./position.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { RedisSessions, type Sessions } from "./sessions.ts";
-import { toLogFault } from "./redis_faults.ts";
+import { isOutage, toLogFault } from "./redis_faults.ts";
 import { BRIDGE_SCRIPTS } from "./bridge_scripts.ts";
 import { Gaps, parseChannels } from "./gaps.ts";
 import { CHECK, CLEAR, load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
@@ -124,7 +124,7 @@ export class RedisLog implements Log {
       logLength: LOG_LENGTH,
     });
     this.sessions = new RedisSessions(
-      (command) => this.command(command),
+      (command) => this.command(command, "reach the log"),
       this.#keys.session,
     );
     this.#finished = this.#read();
@@ -190,7 +190,10 @@ export class RedisLog implements Log {
   }
 
   /** Runs a command of another's, in bounded time. @throws {Fault} `log_…` */
-  async command<T>(command: (client: RedisClient) => Promise<T>): Promise<T> {
+  async command<T>(
+    command: (client: RedisClient) => Promise<T>,
+    verb = "read the log",
+  ): Promise<T> {
     try {
       const client = this.#commands.client;
       if (client === undefined) {
@@ -198,7 +201,7 @@ export class RedisLog implements Log {
       }
       return await deadline(command(client), COMMAND_TIMEOUT_MS, "reading");
     } catch (error) {
-      throw toLogFault(error, "read the log");
+      throw toLogFault(error, verb);
     }
   }
 
@@ -273,10 +276,7 @@ export class RedisLog implements Log {
       } catch (error) {
         if (signal.aborted) return;
         if (error instanceof DeadlineError) this.#reading.reset();
-        // A connection that is lost, or a Redis that is still loading, is said elsewhere.
-        const fault = toLogFault(error, "read the log");
-        const known = fault.code === "log_unreachable" ||
-          fault.code === "log_loading";
+        const known = isOutage(toLogFault(error, "read the log"));
         if (failures++ === 0 && !known) {
           this.#options.observe({
             kind: "error",

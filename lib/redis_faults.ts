@@ -6,10 +6,13 @@
 import { DeadlineError } from "./deadline.ts";
 import { Fault, type FaultCode } from "./errors.ts";
 
-/** What all are told to do, what publishers besides, and what helps where the settings are wrong. */
+/** What all are told to do, what publishers besides, and what helps where waiting does not. */
 const LATER = "try again later";
 const PUBLISHERS = `${LATER}; publish again with the same idempotency key`;
-const SETTINGS = "look at the name and the password in REDIS_URL";
+const OWN_ADVICE: Partial<Record<FaultCode, string>> = {
+  log_denied: "look at the name and the password in REDIS_URL",
+  log_wrong_type: "delete it, or give Roomcast another KEY_PREFIX",
+};
 
 /** First words of Redis' errors, what we call them, and what the caller is told. */
 const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
@@ -28,6 +31,11 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
   ["WRONGTYPE", "log_wrong_type", "a Redis key of ours holds something else"],
 ];
 
+/** Whether Redis is just away, which is said where the connection is lost, and once. */
+export function isOutage({ code }: Fault): boolean {
+  return code === "log_unreachable" || code === "log_loading";
+}
+
 /**
  * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".
  */
@@ -37,7 +45,7 @@ export function toLogFault(error: unknown, verb: string): Fault {
   const text = error instanceof Error ? error.message : String(error);
   for (const [prefix, code, state] of REFUSALS) {
     if (new RegExp(`\\b${prefix}\\b`).test(text)) {
-      const own = code === "log_denied" ? SETTINGS : advice;
+      const own = OWN_ADVICE[code] ?? advice;
       return new Fault(code, `Cannot ${verb}: ${state}; ${own}`);
     }
   }

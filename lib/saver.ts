@@ -3,8 +3,10 @@
  *
  * @module
  */
+import { toFault } from "./errors.ts";
 import type { Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
+import { isOutage } from "./redis_faults.ts";
 import type { Joined, Session } from "./sessions.ts";
 
 /** How soon sessions that could not be saved are saved again. */
@@ -147,7 +149,7 @@ export class Saver {
     work.then(
       () => this.#failing = false,
       (error) => {
-        if (!this.#failing) {
+        if (!this.#failing && !isOutage(toFault(error))) {
           observe({ kind: "error", where: "saving sessions", error });
         }
         this.#failing = true;

@@ -52,6 +52,16 @@ export function createApp(options: AppOptions): Hono<Env> {
     outgoing.setHeader("cache-control", "no-store");
     return next();
   });
+  app.use(function decode(c, next) {
+    const { url = "" } = c.env.incoming;
+    if (url.includes("%") && !isEncoded(url)) {
+      throw new Fault(
+        "malformed_request",
+        "Cannot read the address: what it holds after a % is not UTF-8 in hex; encode it so",
+      );
+    }
+    return next();
+  });
   app.use(guardOrigin(originAllowed));
 
   const key = requireKey(publishKeys);
@@ -77,7 +87,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     for (const [method, handlers] of Object.entries(methods)) {
       app.on(method, [path], ...handlers);
     }
-    const allow = Object.keys(methods).join(", ");
+    const allow = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
     app.all(path, (c) => {
       c.header("Allow", allow);
       return answerFault(
@@ -90,4 +100,13 @@ export function createApp(options: AppOptions): Hono<Env> {
     });
   }
   return app;
+}
+
+/** Whether all of an address can be decoded: Hono takes what cannot be as it is. */
+function isEncoded(url: string): boolean {
+  try {
+    return decodeURIComponent(url) !== "";
+  } catch {
+    return false;
+  }
 }

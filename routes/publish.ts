@@ -69,14 +69,15 @@ export function publishOne(options: PublishOptions): Handler {
 export function publishBatch(options: PublishOptions): Handler {
   return (c) =>
     withBody(c, BATCH_BYTES_MAX, async (body) => {
-      const items = readItems(mediaType(c), decodeText(body));
+      const { items, key: named } = readItems(mediaType(c), decodeText(body));
       if (items.length > BATCH_MAX) {
         throw new Fault(
           "too_many_messages",
           `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
         );
       }
-      const key = parseKey(c.env.incoming.headers["idempotency-key"]);
+      const { "idempotency-key": header } = c.env.incoming.headers;
+      const key = parseKey(header ?? named ?? undefined);
       const parsing = addressed(c, options);
       const parsed = items.map((item, index) =>
         parseItem(item, parsing, key && keyOf(key, index))
@@ -241,23 +242,25 @@ async function readFields(
 }
 
 /** Reads the items of a batch; a line of NDJSON that is no JSON fails by itself, when it is asked for. */
-function readItems(type: string, text: string): (() => unknown)[] {
+function readItems(
+  type: string,
+  text: string,
+): { items: (() => unknown)[]; key?: unknown } {
   if (type === "application/x-ndjson") {
-    return text.split("\n").filter((line) => line.trim() !== "").map(
-      (line) => () => decodeJson(line),
-    );
+    const lines = text.split("\n").filter((line) => line.trim() !== "");
+    return { items: lines.map((line) => () => decodeJson(line)) };
   }
   if (!isJson(type)) {
     throw unsupported("application/json or application/x-ndjson");
   }
-  const { messages } = asFields(decodeJson(text), BATCH_FORM);
+  const { messages, key } = asFields(decodeJson(text), BATCH_FORM);
   if (!Array.isArray(messages)) {
     throw new Fault(
       "malformed_body",
       `Cannot publish: "messages" is not a list; send ${BATCH_FORM}`,
     );
   }
-  return messages.map((message) => () => message);
+  return { items: messages.map((message) => () => message), key };
 }
 
 /** What is to be sent instead of what is none. */

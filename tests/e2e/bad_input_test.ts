@@ -195,6 +195,21 @@ const CASES: readonly Case[] = [
     code: "not_found",
   },
   {
+    name: "a room in the address that is no UTF-8",
+    path: "/publish?room=%ff",
+    headers: TEXT_TYPE,
+    body: "x",
+    status: 400,
+    code: "malformed_request",
+  },
+  {
+    name: "a path that is no UTF-8",
+    method: "GET",
+    path: "/rooms/%zz/history",
+    status: 400,
+    code: "malformed_request",
+  },
+  {
     name: "a path with two slashes",
     path: "//publish",
     headers: JSON_TYPE,

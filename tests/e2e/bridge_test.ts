@@ -289,12 +289,15 @@ Deno.test("nodes with other CHANNELS take over only when the last of the old has
   }
   await client.messages.have(50);
   assert.equal(await inStep([changed]), 0);
+  const { body: ready } = await changed.get("/readyz");
+  assert.match(String(ready.warnings), /other CHANNELS/);
   old.signal("SIGTERM");
   await old.exited();
   await until(
     "the other is in step",
     async () => await inStep([changed]) === 1,
   );
+  assert.deepEqual((await changed.get("/readyz")).body.warnings, []);
   await redis.command("PUBLISH", "chat", "new");
   await redis.command("PUBLISH", "news", "new");
   await client.messages.have(52);

@@ -73,6 +73,18 @@ for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
   });
 }
 
+Deno.test("a gap says since when, as the client named it at connect or in a join", async () => {
+  await using all = await scene();
+  await using client = await Subscriber.connect(all.node.url, {
+    auth: { rooms: [{ room: "a", since: "1-1" }, { room: "b", since: "foo" }] },
+  });
+  await client.ask("join", { room: "c", since: "2-2" });
+  assert.deepEqual(
+    client.gaps.items.map(({ room, since }) => [room, since]),
+    [["a", "1-1"], ["b", null], ["c", "2-2"]],
+  );
+});
+
 Deno.test("a join that names what it cannot have: the gap is told, also where it is lost with the answer", async () => {
   await using all = await scene();
   await using client = await Subscriber.connect(all.proxy.url, FAST);

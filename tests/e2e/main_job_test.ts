@@ -93,6 +93,10 @@ Deno.test("a batch with an idempotency key can be sent again, with keys of its o
     const body = { messages: [...messages, { ...messages[0], key: "own" }] };
     const post = (key: string) =>
       node.post("/publish/batch", body, { "idempotency-key": key });
+    const { body: named } = await node.post("/publish/batch", {
+      ...body,
+      key: "one",
+    });
     const { body: first } = await post("one");
     const { body: again } = await post("one");
     const { body: other } = await post("two");
@@ -101,7 +105,9 @@ Deno.test("a batch with an idempotency key can be sent again, with keys of its o
     const twice = (answer: { results: { duplicate: boolean }[] }) =>
       answer.results.map(({ duplicate }) => duplicate);
     assert.deepEqual(ids(again), ids(first));
-    assert.deepEqual(twice(first), [false, false, false]);
+    assert.deepEqual(twice(named), [false, false, false]);
+    assert.deepEqual(ids(named), ids(first));
+    assert.deepEqual(twice(first), [true, true, true]);
     assert.deepEqual(twice(again), [true, true, true]);
     assert.deepEqual(twice(other), [false, false, true]);
     const { status, body: refused } = await post("x".repeat(129));

@@ -148,6 +148,19 @@ Deno.test("while Redis does not answer, clients are let in and joins answered al
   assert.deepEqual(late.connects.items, [false, true]);
 });
 
+Deno.test("a Redis that is away while clients come and join is told as lost, not as an error of ours", async () => {
+  await using all = await doomed();
+  await all.redis.kill();
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  const [answer] = await client.ask("join", { room: "b" });
+  assert.ok(answer.ok);
+  await all.redis.restart();
+  await settle(all.node, [client]);
+  const kinds = all.node.log.items.map(({ kind }) => kind);
+  assert.ok(kinds.includes("redis_lost"));
+  assert.ok(!kinds.includes("error"), all.node.output);
+});
+
 Deno.test("join, leave and join of a room without waiting: what was asked last holds", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url, FAST);

@@ -50,7 +50,7 @@ const NOT_ENFORCED: Env = {
   TOKEN_ISSUER: "https://example.com",
   TOKEN_AUDIENCE: "chat",
   ADMIN_KEY: "an-admin-key",
-  CLIENTS_MAX: "0",
+  CLIENTS_MAX: "10",
   CLIENTS_PER_ADDRESS_MAX: "10",
   EVENTS_PER_SECOND_MAX: "50",
   PUBLISHES_PER_SECOND_MAX: "1",
@@ -152,7 +152,14 @@ Deno.test("readConfig() refuses each wrong value and names its setting alone", (
       "9".repeat(1000),
       "٤",
     ],
-    REDIS_URL: ["localhost:6379", "http://localhost", "redis://", "redis:x"],
+    REDIS_URL: [
+      "localhost:6379",
+      "http://localhost",
+      "redis://",
+      "redis:x",
+      "redis://localhost?db=3",
+      "redis://localhost:99999",
+    ],
     KEY_PREFIX: ["{x}", "a b", "x".repeat(65), "é", "a*"],
     ROOMS: [",", " , ", "a\u0007b", "x".repeat(256), "ok,\ud800"],
     CHANNELS: [",", "a\nb", "é".repeat(128)],
@@ -224,6 +231,17 @@ Deno.test("readConfig() refuses every setting that guards something it cannot en
       assert.ok(value.length < 5 || !line.includes(value), line);
     }
   }
+  // No limit is what there is.
+  readConfig({ CLIENTS_MAX: "0", PUBLISHES_PER_SECOND_MAX: "0" });
+});
+
+Deno.test("readConfig() refuses more ROOMS than a client may be in", () => {
+  const ROOMS_PER_CLIENT_MAX = "2";
+  assert.deepEqual(named({ ROOMS: "a,b,c", ROOMS_PER_CLIENT_MAX }), ["ROOMS"]);
+  assert.equal(
+    readConfig({ ROOMS: "a,b", ROOMS_PER_CLIENT_MAX }).rooms.length,
+    2,
+  );
 });
 
 Deno.test("readConfig() refuses a HOST that others can reach unless PUBLISH_KEYS or OPEN=true is set", () => {
@@ -240,9 +258,10 @@ Deno.test("readConfig() refuses a HOST that others can reach unless PUBLISH_KEYS
       );
     }
   }
-  for (const HOST of ["127.0.0.1", "127.8.8.8", "localhost", "::1", "[::1]"]) {
+  for (const HOST of ["127.0.0.1", "127.8.8.8", "localhost", "::1"]) {
     assert.equal(readConfig({ HOST }).host, HOST);
   }
+  assert.equal(readConfig({ HOST: "[::1]" }).host, "::1");
 });
 
 Deno.test("isLoopback() is not taken in by names that only look like this machine", () => {
