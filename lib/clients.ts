@@ -17,7 +17,7 @@ import { eventFrame } from "./frames.ts";
 import type { Entry, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
 import { formatOffset, missedBy, readOffset } from "./offsets.ts";
-import { compareIds, ID_MAX, idBefore } from "./position.ts";
+import { compareIds, ID_MAX, idBefore, laterId } from "./position.ts";
 import {
   type Collected,
   type GapReason,
@@ -194,10 +194,14 @@ export class Clients {
     ) this.#drop(socket);
   }
 
-  /** All have been told that something is missing, by an event with `id`: places before it mean nothing any more. */
-  gap(reason: GapReason, id: string): void {
-    // No message has that id, so that whoever shows it has been told.
-    const told = [id, idBefore(id), NEVER_ANSWERED, reason] as const;
+  /**
+   * All have been told that something is missing since the id `since`, by an event with `id`: places before it mean
+   * nothing any more.
+   */
+  gap(reason: GapReason, id: string, since: string): void {
+    // No message has that id: whoever shows it has been told, unless the log went back, and ids come again.
+    const unheard = laterId(idBefore(id), since);
+    const told = [id, unheard, NEVER_ANSWERED, reason] as const;
     for (const { rooms } of this.#clients.values()) {
       for (const room of rooms.keys()) rooms.set(room, told);
     }

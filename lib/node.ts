@@ -14,6 +14,7 @@ import { MemoryLog } from "./log_memory.ts";
 import { LOG_LENGTH, RedisLog } from "./log_redis.ts";
 import type { Observe } from "./observer.ts";
 import { allowOrigins, type OriginAllowed } from "./origins.ts";
+import { idOf } from "./position.ts";
 import { Connection } from "./redis.ts";
 import { Ring } from "./ring.ts";
 import { Sockets } from "./sockets.ts";
@@ -56,7 +57,7 @@ export function createNode(config: Config, observe: Observe): Node {
     gap: (reason, id, since) => {
       ring.reset(id);
       fanOut.gap(reason, id, since);
-      sockets.gap(reason, id);
+      sockets.gap(reason, id, idOf(since));
     },
     ingressGap: (concerns, id, since) =>
       fanOut.gap("ingress", id, since, concerns),

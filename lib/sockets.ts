@@ -177,9 +177,9 @@ export class Sockets {
     }
   }
 
-  /** All have been told of a gap, by an event with `id`: what is remembered of them has to say so. */
-  gap(reason: GapReason, id: string): void {
-    this.#clients.gap(reason, id);
+  /** All have been told of a gap since `since`, by an event with `id`: what is remembered of them has to say so. */
+  gap(reason: GapReason, id: string, since: string): void {
+    this.#clients.gap(reason, id, since);
   }
 
   /** Ends what is left. */

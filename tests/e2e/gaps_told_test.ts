@@ -117,6 +117,27 @@ Deno.test("a log that began anew is told, also to one whose connection breaks in
   await toldOnce(all, client, "epoch");
 });
 
+Deno.test("a log that went back to lower ids is told, also to one whose connection breaks in that moment", async () => {
+  await using all = await scene();
+  await using client = await Subscriber.connect(all.proxy.url, FAST);
+  await settle(all.node, [client]);
+  const ahead = `${Date.now() + 3_600_000}-0`;
+  await all.redis.command(
+    "XADD",
+    "roomcast:{roomcast}:log",
+    ahead,
+    "room",
+    "chat",
+    "message",
+    '"ahead"',
+  );
+  await client.messages.where(() => client.ids.includes(ahead));
+  loseGap(all.proxy);
+  await all.redis.command("FLUSHALL");
+  await client.connects.have(2);
+  await toldOnce(all, client, "epoch");
+});
+
 Deno.test("a log that began anew is told once to one whose connection breaks later", async () => {
   await using all = await scene();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
