@@ -44,7 +44,8 @@ const rooms = await disturbRooms({ seconds });
 console.log("rooms, done:", JSON.stringify(rooms.done));
 console.log(
   `${rooms.published} published, ${rooms.joins} joins, ` +
-    `${rooms.returns} returns, ${rooms.recovered} recovered`,
+    `${rooms.returns} returns, ${rooms.recovered} recovered, ` +
+    `${rooms.again} messages of an answer to a join again`,
 );
 if (rooms.wrong.length > 0 || rooms.recovered < rooms.returns) {
   console.log(`red: ${rooms.wrong.join("; ")}`);
