@@ -90,9 +90,19 @@ export class Group {
     return [[
       keys.log,
       keys.epoch,
+      keys.server,
       ...rooms.map(keys.history),
       ...[...this.#keys].map(keys.idempotency),
     ], args];
+  }
+
+  /** The id of the entry that the script has added to the log; undefined if it has added none. */
+  entryOf([, ms, base, ...answers]: GroupAnswer): string | undefined {
+    let last = -1;
+    for (const { index, room, place } of this.#pieces) {
+      if (room > 0 && answers[index] === "") last = Math.max(last, place);
+    }
+    return last < 0 ? undefined : `${ms}-${Number(base) + last}`;
   }
 
   /** Makes outcomes of the script's answer: hands them out one by one, in the order of the publishes and their rooms. */

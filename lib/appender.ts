@@ -9,7 +9,7 @@ import type { Keys } from "./keys.ts";
 import type { Appended } from "./log.ts";
 import type { Publish } from "./message.ts";
 import { newEpoch } from "./position.ts";
-import type { Connection } from "./redis.ts";
+import type { Connection, RedisClient } from "./redis.ts";
 import { toLogFault } from "./redis_faults.ts";
 import { APPEND, run } from "./redis_scripts.ts";
 
@@ -24,6 +24,14 @@ const WAITING_BYTES_MAX = 64 << 20;
 /** Where things are in Redis, and how long they are kept. */
 export interface AppenderOptions {
   readonly connection: Connection;
+  /** The connection's client, while what it appends may be acknowledged. */
+  readonly client: () => RedisClient | undefined;
+  /** Why there is none, as far as is known. */
+  readonly why: () => unknown;
+  /** An entry of the log is about to be acknowledged. */
+  readonly acknowledged: (id: string) => void;
+  /** How many replicas must have a publish before it is acknowledged. */
+  readonly ackReplicas: number;
   readonly keys: Keys;
   readonly historySize: number;
   readonly historySeconds: number;
@@ -110,7 +118,7 @@ export class Appender {
   }
 
   #pump(): void {
-    const client = this.#options.connection.client;
+    const client = this.#options.client();
     while (
       client !== undefined && this.#queue.length > 0 &&
       this.#scripts < SCRIPTS_MAX
@@ -129,7 +137,7 @@ export class Appender {
   /** Sends a group, and settles every publish of it, whatever comes. */
   async #send(group: Group, waiting: Waiting[]): Promise<void> {
     try {
-      const client = this.#options.connection.client;
+      const client = this.#options.client();
       if (client === undefined) throw new Error("not connected");
       const expires = waiting.reduce(
         (least, { expires }) => Math.min(least, expires),
@@ -143,6 +151,11 @@ export class Appender {
       if (answer.some((item) => String(item).startsWith("!READONLY"))) {
         this.#options.connection.reset();
       }
+      await this.#replicated(client, answer, expires);
+      // Another server may not have what this one has taken.
+      if (this.#options.client() !== client) throw failedOver();
+      const entry = group.entryOf(answer);
+      if (entry !== undefined) this.#options.acknowledged(entry);
       const outcome = group.outcomes(answer);
       for (const one of waiting) settle(one, one.publish.rooms.map(outcome));
     } catch (error) {
@@ -151,6 +164,29 @@ export class Appender {
     } finally {
       for (const one of waiting) this.#forget(one);
     }
+  }
+
+  /**
+   * Waits until enough replicas have what a script has appended, if that is asked for.
+   *
+   * @throws {Fault} `log_not_replicated` if they have not by then
+   */
+  async #replicated(
+    client: RedisClient,
+    answer: GroupAnswer,
+    expires: number,
+  ): Promise<void> {
+    const { ackReplicas, keys } = this.#options;
+    if (ackReplicas === 0) return;
+    if (answer.some((outcome) => String(outcome).startsWith("="))) {
+      // Redis waits for what this connection has written, and a message that is known by its key may be another's.
+      await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);
+    }
+    const timeoutMs = Math.max(1, Math.floor(expires - performance.now()));
+    const count = await client.sendCommand(
+      ["WAIT", String(ackReplicas), String(timeoutMs)],
+    );
+    if (Number(count) < ackReplicas) throw notReplicated(ackReplicas);
   }
 
   /** Redis says it is too late although it is not: its clock has moved. Now we know by how much. */
@@ -190,11 +226,13 @@ export class Appender {
   #expire(): void {
     this.#pump();
     const now = performance.now();
+    const { client, why: reason } = this.#options;
+    const why = client() === undefined ? reason() : undefined;
+    // No waiting helps until somebody makes it a master.
+    const hopeless = why !== undefined &&
+      toLogFault(why, "publish").code === "log_read_only";
     for (const waiting of this.#pending) {
-      if (waiting.expires > now) continue;
-      const why = this.#options.connection.client === undefined
-        ? this.#options.connection.why
-        : undefined;
+      if (waiting.expires > now && !hopeless) continue;
       const fault = toLogFault(
         why ?? new Fault("log_timeout", TOO_LATE),
         "publish",
@@ -221,6 +259,22 @@ function stopping(): Fault {
   return new Fault(
     "draining",
     "Cannot publish: this node is stopping; publish on another",
+  );
+}
+
+function failedOver(): Fault {
+  return new Fault(
+    "log_unreachable",
+    "Cannot publish: the connection to Redis changed before the message was confirmed; " +
+      "publish again with the same idempotency key",
+  );
+}
+
+function notReplicated(replicas: number): Fault {
+  return new Fault(
+    "log_not_replicated",
+    `Cannot publish: fewer than ${replicas} replicas of Redis have confirmed the message in ${APPEND_TIMEOUT_MS} ms; ` +
+      "publish again with the same idempotency key",
   );
 }
 

@@ -84,6 +84,7 @@ export class BridgeCommands {
     const answer = await this.#run(COMPARE_AND_APPEND, [
       keys.log,
       keys.epoch,
+      keys.server,
       keys.bridge,
       keys.bridgeInStep,
       ...[...rooms.keys()].map(keys.history),
@@ -133,6 +134,7 @@ export class BridgeCommands {
     const [done, gap] = await this.#run(RESUME, [
       keys.log,
       keys.epoch,
+      keys.server,
       keys.bridge,
       keys.bridgeInStep,
       keys.gaps,

@@ -62,6 +62,8 @@ interface Admission {
   readonly recovered: boolean;
   /** The client's own account of where it was, for those it is told about. */
   readonly since: string | null;
+  /** The log's when its session was saved. */
+  readonly lineage: string;
 }
 
 /** What Socket.IO sends in CONNECT, which its types keep private. */
@@ -106,7 +108,7 @@ export class Clients {
     const session = known === undefined ? undefined : await this.#load(known);
     const wishes = session === undefined || session === "unreachable"
       ? this.#wishesOf(auth.rooms, session && offset)
-      : missedBy(session, auth.offset);
+      : missedBy(this.#trusted(session), auth.offset);
     const gone = auth.pid === undefined || session !== undefined
       ? undefined
       : this.#whyGone(offset);
@@ -127,7 +129,9 @@ export class Clients {
       answers: 1,
       overloaded: false,
     };
+    const { lineage } = this.#options.log.head;
     this.#admissions.set(socket, {
+      lineage,
       prepared,
       client,
       saved: await this.#saver.saved(client),
@@ -144,10 +148,11 @@ export class Clients {
     const admission = this.#admissions.get(socket);
     const collected = admission && this.#recovery.collect(admission.prepared);
     if (admission === undefined || collected === undefined) return false;
-    const { epoch, id } = this.#options.log.head;
-    if (admission.prepared.some((prepared) => prepared.epoch !== epoch)) {
-      return false;
-    }
+    const { epoch, id, lineage } = this.#options.log.head;
+    if (
+      admission.lineage !== lineage ||
+      admission.prepared.some((prepared) => prepared.epoch !== epoch)
+    ) return false;
     if (
       admission.recovered &&
       collected.some(({ reason }) => reason !== undefined)
@@ -208,9 +213,21 @@ export class Clients {
     this.#saver.refresh();
   }
 
+  /** Saves all sessions again: Redis may have lost what was saved. */
+  saveAll(): void {
+    this.#saver.refresh();
+  }
+
   /** Ends the keeping. */
   close(): void {
     this.#saver.close();
+  }
+
+  /** A session that was saved under another lineage may lack rooms: it counts as one of another epoch. */
+  #trusted(session: Session): Session {
+    return session.lineage === this.#options.log.head.lineage
+      ? session
+      : { ...session, epoch: "" };
   }
 
   /** Sessions go with their time, or with the log beside which they are kept. */
@@ -235,19 +252,22 @@ export class Clients {
   }
 
   /**
-   * Loads a session. Where Redis cannot say, the client is let in all the same: it is not told `recovered`, for its
-   * session may have more rooms than it names now, but in those it names it misses nothing.
+   * Loads a session. If Redis cannot say, or may be one that lacks the newest sessions, the client is let in all the
+   * same: it is not told `recovered`, for its session may have more rooms than it names now, but in those it names it
+   * misses nothing.
    */
   async #load(pid: string): Promise<Session | "unreachable" | undefined> {
+    const { log } = this.#options;
     const end = performance.now() + LOAD_TIMEOUT_MS;
     for (;;) {
       try {
-        return await this.#options.log.sessions.load(digestOf(pid));
+        const session = await log.sessions.load(digestOf(pid));
+        if (log.head.confirmed) return session;
       } catch (error) {
         if (!toFault(error).temporary) throw error;
-        if (performance.now() > end) return "unreachable";
-        await pause(100, new AbortController().signal);
       }
+      if (performance.now() > end) return "unreachable";
+      await pause(50, new AbortController().signal);
     }
   }
 

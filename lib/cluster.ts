@@ -11,7 +11,9 @@ import { createAdapter } from "@socket.io/redis-streams-adapter";
 import type { ServerOptions } from "socket.io";
 import { LOG_LENGTH } from "./log_redis.ts";
 import type { Observe } from "./observer.ts";
+import { newEpoch } from "./position.ts";
 import type { Connection, RedisClient } from "./redis.ts";
+import { ADD, run } from "./redis_scripts.ts";
 
 /** Most entries that may wait for the adapter, which takes them one per turn; beyond, the oldest is dropped. */
 const WAITING_MAX = 10_000;
@@ -119,19 +121,15 @@ class Feed {
     return entry === undefined ? null : [{ messages: [entry] }];
   }
 
-  async xAdd(stream: string, id: string, fields: Fields): Promise<string> {
+  async xAdd(stream: string, _id: string, fields: Fields): Promise<string> {
     const args = [
-      "XADD",
-      stream,
-      "NOMKSTREAM",
-      "MAXLEN",
-      "~",
+      newEpoch(),
       String(LOG_LENGTH),
-      id,
       ...Object.entries(fields).flat(),
     ];
-    return await this.#own((client) => client.sendCommand(args)) as string ??
-      "";
+    return await this.#own((client) => run(client, ADD, [stream], args)) as
+      | string
+      | undefined ?? "";
   }
 
   async publish(channel: string, payload: Uint8Array): Promise<number> {

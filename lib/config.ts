@@ -23,6 +23,8 @@ export interface Config {
   readonly historySize: number;
   readonly historySeconds: number;
   readonly recoverySeconds: number;
+  /** How many replicas of Redis must have a message before its publish is acknowledged. */
+  readonly ackReplicas: number;
   readonly idempotencySeconds: number;
   readonly messageBytesMax: number;
   /** What may wait for one client before its connection is closed. */
@@ -142,6 +144,7 @@ export function readConfig(
     historySize: integer("HISTORY_SIZE", 1000, 1, 1_000_000),
     historySeconds: integer("HISTORY_SECONDS", 86_400, 1, 31_536_000),
     recoverySeconds: integer("RECOVERY_SECONDS", 120, 1, 86_400),
+    ackReplicas: integer("ACK_REPLICAS", 0, 0, 16),
     idempotencySeconds: integer("IDEMPOTENCY_SECONDS", 600, 1, 604_800),
     messageBytesMax: integer("MESSAGE_BYTES_MAX", 65_536, 16, 16_777_216),
     clientBufferBytesMax: integer(
@@ -190,6 +193,9 @@ export function readConfig(
       "REDIS_URL",
       "is not redis:// or rediss://, a host, and at most a port and a database's number",
     );
+  }
+  if (config.ackReplicas > 0 && config.redisUrl === undefined) {
+    fail("ACK_REPLICAS", "needs REDIS_URL: an embedded log has no replicas");
   }
   if (!/^[\w.:-]{1,64}$/.test(config.keyPrefix)) {
     fail(

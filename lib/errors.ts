@@ -36,6 +36,7 @@ export const FAULTS = {
   log_loading: 503,
   log_denied: 503,
   log_wrong_type: 503,
+  log_not_replicated: 503,
   log_failed: 503,
   overloaded: 503,
   draining: 503,

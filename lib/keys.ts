@@ -8,6 +8,13 @@
 export interface Keys {
   readonly log: string;
   readonly epoch: string;
+  /** For which server, and which replication history of it, the epoch is confirmed. */
+  readonly server: string;
+  /** The nodes that take part, and how many times each has saved sessions. */
+  readonly nodes: string;
+  readonly saves: string;
+  /** Written so that there is something for replicas to confirm. */
+  readonly touched: string;
   history(room: string): string;
   idempotency(key: string): string;
   session(digest: string): string;
@@ -25,6 +32,10 @@ export function keysOf(prefix: string): Keys {
   return {
     log: `${base}log`,
     epoch: `${base}epoch`,
+    server: `${base}server`,
+    nodes: `${base}nodes`,
+    saves: `${base}saves`,
+    touched: `${base}touched`,
     history: (room) => `${base}history:${room}`,
     idempotency: (key) => `${base}key:${key}`,
     session: (digest) => `${base}session:${digest}`,

@@ -28,6 +28,10 @@ export interface Head {
   readonly id: string;
   /** The id after which the epoch began: what is older belongs to another. */
   readonly began: string;
+  /** Whether it is proven, as of a second ago at most, that this is the log that clients know. */
+  readonly confirmed: boolean;
+  /** Names what sessions are kept beside: one that was saved under another lineage may lack its newest rooms. */
+  readonly lineage: string;
 }
 
 /** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
@@ -42,6 +46,8 @@ export interface Reader {
    * before.
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
+  /** What was kept beside the log may have gone back in time: sessions have to be saved again. */
+  lineageChanged(): void;
   /** Messages of Redis channels may be missing just before `id`, in the rooms that `concerns` says. */
   ingressGap(
     concerns: (room: string) => boolean,
@@ -90,6 +96,15 @@ export interface Log {
   append(publishes: readonly Publish[]): Promise<Appended[][]>;
   /** Whether a publish would now reach the log and come back to this node's reader. Rejects with why not. */
   probe(): Promise<void>;
+  /** Whether an entry or a message with this id is known without asking: it was read lately. */
+  knows(id: string): boolean;
+  /**
+   * Whether there is, or may have been, an entry or a message with this id. An id that a client names without an epoch
+   * may be of a log that a failed-over Redis has lost.
+   *
+   * @throws {Fault} `log_…`
+   */
+  contains(id: string): Promise<boolean>;
   /** Reads a room's history. @throws {Fault} `log_…` */
   history(room: string, range: HistoryRange): Promise<Page>;
   /** Forgets a room's history; connected clients are not concerned. @throws {Fault} `log_…` */

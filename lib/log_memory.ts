@@ -89,7 +89,13 @@ export class MemoryLog implements Log {
   }
 
   get head(): Head {
-    return { epoch: this.#epoch, id: this.#last, began: this.#began };
+    return {
+      epoch: this.#epoch,
+      id: this.#last,
+      began: this.#began,
+      confirmed: true,
+      lineage: this.#epoch,
+    };
   }
 
   append(publishes: readonly Publish[]): Promise<Appended[][]> {
@@ -101,6 +107,14 @@ export class MemoryLog implements Log {
 
   probe(): Promise<void> {
     return Promise.resolve();
+  }
+
+  knows(): boolean {
+    return true;
+  }
+
+  contains(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 
   history(name: string, { since, order, limit }: HistoryRange): Promise<Page> {

@@ -59,6 +59,7 @@ export function createNode(config: Config, observe: Observe): Node {
       fanOut.gap(reason, id, since);
       sockets.gap(reason, id, idOf(since));
     },
+    lineageChanged: () => sockets.saveSessions(),
     ingressGap: (concerns, id, since) =>
       fanOut.gap("ingress", id, since, concerns),
   };
@@ -107,9 +108,11 @@ function connectRedis(
   observe: Observe,
 ): { log: RedisLog; bridge: Bridge; cluster: Cluster } {
   const { keyPrefix } = config;
+  const group = new Set<Connection>();
   const log = new RedisLog({
     ...config,
     url,
+    group,
     reader,
     cluster: (fields, id) => cluster.take(fields, id),
     observe,
@@ -120,7 +123,7 @@ function connectRedis(
     channelPrefix: keyPrefix,
     observe,
     connect: (options) =>
-      new Connection({ url, name: "cluster", observe, ...options }),
+      new Connection({ url, name: "cluster", observe, group, ...options }),
   });
   const bridge = new Bridge({
     ...config,
@@ -130,7 +133,7 @@ function connectRedis(
     command: (command) => log.command(command),
     observe,
     connect: (options) =>
-      new Connection({ url, name: "bridge", observe, ...options }),
+      new Connection({ url, name: "bridge", observe, group, ...options }),
   });
   return { log, bridge, cluster };
 }

@@ -81,6 +81,8 @@ export function isGap(
 
 /** How long a client that is ahead of this node waits for it to catch up. */
 const BEHIND_TIMEOUT_MS = 3000;
+/** How long a client waits until it is known that the log is the one it knows. */
+const CONFIRM_TIMEOUT_MS = 3000;
 /** How often a read is begun anew because the ring has moved on. */
 const TRIES_MAX = 3;
 const NEVER = new AbortController().signal;
@@ -216,6 +218,8 @@ export class Recovery {
       return refused("epoch");
     }
     if (!await this.#caughtUp(since.id)) return refused("position");
+    if (!await this.#isOfThisLog(since)) return refused("position");
+    if (this.#log.head.epoch !== epoch) return refused("epoch");
     const hole = this.#hasHole(wish) ? { reason: "ingress" as const } : {};
     if (this.#ring.covers(since.id)) {
       return { wish, prefix: [], from: since.id, epoch, ...hole };
@@ -268,6 +272,28 @@ export class Recovery {
       await pause(20, NEVER);
     }
     return true;
+  }
+
+  /**
+   * Whether a position is one of this log, and not of one that a Redis that has failed over has lost: whoever goes on
+   * from a place that this node has delivered itself shares what its other clients have.
+   *
+   * @throws {Fault} if that cannot be said at the moment
+   */
+  async #isOfThisLog({ epoch, id }: Position): Promise<boolean> {
+    if (this.#ring.has(id) || this.#log.knows(id)) return true;
+    const end = performance.now() + CONFIRM_TIMEOUT_MS;
+    while (!this.#log.head.confirmed) {
+      if (performance.now() > end) {
+        throw new Fault(
+          "log_unreachable",
+          "Cannot recover: not all nodes have confirmed that Redis still has every message; connect again later",
+        );
+      }
+      await pause(20, NEVER);
+    }
+    // An epoch is confirmed as a whole; an id without one is looked for.
+    return epoch !== undefined || await this.#log.contains(id);
   }
 
   /**
@@ -329,7 +355,7 @@ export class Recovery {
     for (let pages = 0; more && pages < PAGES_MAX; pages++) {
       const oldest = entries.at(-1);
       const page = await this.#log.history(room, {
-        since: oldest && { epoch: undefined, id: oldest.id },
+        since: oldest && { epoch: this.#log.head.epoch, id: oldest.id },
         order: "desc",
         limit: last - entries.length,
       });

@@ -19,6 +19,9 @@ const PING_TIMEOUT_MS = 3000;
 const PING_GRACE_MS = 200;
 /** Longest pause between two tries; half of it is chance, so that nodes do not come back in step. */
 const BACKOFF_MS_MAX = 1000;
+/** A connection that lives for less than this long counts as one that failed, so often at most in a row. */
+const STEADY_MS = 1000;
+const BRIEF_FAILURES = 2;
 
 /** What a {@linkcode Connection} is made of. */
 export interface ConnectionOptions {
@@ -33,30 +36,43 @@ export interface ConnectionOptions {
   readonly ready?: () => void;
   /** Runs when a client that was handed out is lost. */
   readonly lost?: () => void;
+  /** Connections that have to be to one server; see {@linkcode Connection}. */
+  readonly group?: Set<Connection>;
 }
 
 /**
  * Keeps one client connected for as long as it is open. node-redis' own reconnecting is switched off: it has no
  * deadline on the greeting, and commands would wait in its queue while it lasts (notes L8 and R3 are what that does).
  * Here a command either goes out on a live connection or fails at once, and every loss is seen in one place.
+ *
+ * The connections of a `group` are to one server: if a new one leads to another run of another server, because an
+ * address has moved, the older ones are closed and follow it. Otherwise a node would append to one server and read
+ * from the other.
  */
 export class Connection {
   readonly #options: ConnectionOptions;
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   #client: RedisClient | undefined;
+  #runId = "";
   #why: unknown;
   #connected = Promise.withResolvers<void>();
 
   /** Starts connecting at once, and goes on until {@linkcode Connection.close}. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
+    options.group?.add(this);
     this.#finished = this.#run();
   }
 
   /** The live client, or undefined while there is none. */
   get client(): RedisClient | undefined {
     return this.#client;
+  }
+
+  /** Which run of which server the last live client was connected to. */
+  get runId(): string {
+    return this.#runId;
   }
 
   /** Why there is no live client, as far as is known. */
@@ -74,9 +90,19 @@ export class Connection {
     this.#client?.destroy();
   }
 
+  /** Has the others of the group follow to the server that this one has just found. */
+  #unite(): void {
+    for (const other of this.#options.group ?? []) {
+      if (other.client !== undefined && other.runId !== this.#runId) {
+        other.reset();
+      }
+    }
+  }
+
   /** Ends it for good. Commands under way are rejected. */
   async close(): Promise<void> {
     this.#closing.abort();
+    this.#options.group?.delete(this);
     this.reset();
     await this.#finished;
     this.#connected.resolve();
@@ -101,7 +127,10 @@ export class Connection {
       let prepared = false;
       try {
         await deadline(
-          client.connect().then(() => this.#options.prepare?.(client)),
+          client.connect().then(async () => {
+            this.#runId = await runIdOf(client);
+            await this.#options.prepare?.(client);
+          }),
           CONNECT_TIMEOUT_MS,
           "connecting",
         );
@@ -117,8 +146,9 @@ export class Connection {
         }
       }
       if (prepared) {
-        failures = 0;
+        const since = performance.now();
         this.#client = client;
+        this.#unite();
         this.#options.ready?.();
         observe({ kind: "redis_connected", connection: name });
         this.#connected.resolve();
@@ -134,6 +164,8 @@ export class Connection {
         }
         destroy(client);
         await watched;
+        const steady = performance.now() - since > STEADY_MS;
+        failures = Math.min(failures, steady ? 0 : BRIEF_FAILURES);
       }
       destroy(client);
       await pause(
@@ -143,6 +175,12 @@ export class Connection {
       );
     }
   }
+}
+
+/** @throws {Error} `NOPERM` if the ACL does not permit `INFO`: what the node needs to know is there only */
+async function runIdOf(client: RedisClient): Promise<string> {
+  const info = String(await client.info("server"));
+  return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
 }
 
 /**

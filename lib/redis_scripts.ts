@@ -61,13 +61,71 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
 /**
- * Begins an epoch where there is none: neither log nor epoch may go missing without readers hearing of it, so a new
- * epoch is an entry of the log, in order with the rest. The epoch's key says its name and where that entry is.
+ * Begins epochs. Neither log nor epoch may go missing without readers hearing of it, so a new epoch is an entry of the
+ * log, in order with the rest. The epoch's key says its name and where that entry is; the hash `server` says for which
+ * server and which replication history of it the epoch is confirmed (`docs/decisions/0014-epochs-and-fail-over.md`).
+ *
+ * A script that embeds this declares the log, the epoch and the server as its first three keys. It gets:
+ *
+ * - `inspect()`: what `XINFO STREAM` says of the log, as a table, or nil if there is no log.
+ * - `free(log, candidate)`: the next free id, as milliseconds and sequence. Every id has a random part, so that a
+ *   server and a replica that was promoted beside it never give one id to two entries.
+ * - `add(candidate, length, ...)`: adds an entry that is no run, and returns its id.
+ * - `ensure(candidate)`: what `inspect()` returns, after a new epoch was begun if the log or the epoch is missing or
+ *   cannot be used.
  */
 export const BEGIN = `${NOW}
+local function here()
+  local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
+    string.match(info, 'role:(%w+)')
+end
+local function inspect()
+  local info, log = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
+  if info.err and string.find(info.err, 'no such key') then return nil end
+  if info.err then error(info.err) end
+  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
+  return log
+end
+local function free(log, candidate)
+  local ms, seq = now, tonumber(string.sub(candidate, 1, 5), 16) or 0
+  if log then
+    local lastMs, lastSeq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
+    if tonumber(lastMs) >= now then ms, seq = tonumber(lastMs), lastSeq + 1 + seq end
+  end
+  return ms, seq
+end
+local function add(candidate, length, ...)
+  local ms, seq = free(inspect(), candidate)
+  return redis.call('XADD', KEYS[1], 'MAXLEN', '~', length, string.format('%.0f-%.0f', ms, seq), ...)
+end
 local function begin(candidate)
-  local id = redis.call('XADD', KEYS[1], '*', 'epoch', candidate)
+  local id = add(candidate, 1000000000, 'epoch', candidate)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
+  local server = here()
+  local function confirm()
+    return redis.pcall('HSET', KEYS[3], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server)
+  end
+  if type(confirm()) == 'table' then
+    redis.call('DEL', KEYS[3])
+    confirm()
+  end
+end
+local function ensure(candidate)
+  local log, epoch = inspect(), redis.pcall('GET', KEYS[2])
+  if log then
+    local ms, seq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
+    -- Somebody added an entry with an id after which there is no room for others.
+    if #ms > 15 or tonumber(seq) > 1e14 then
+      redis.call('DEL', KEYS[1])
+      log = nil
+    end
+  end
+  if not log or type(epoch) ~= 'string' or not string.match(epoch, '^[0-9a-z]+@%d+%-%d+$') then
+    begin(candidate)
+    log = inspect()
+  end
+  return log
 end
 `;
 
@@ -84,8 +142,8 @@ end
  * with the highest place, which tells the base. "Messages so far" counts those of the stream since it began or was
  * cleared: streams count entries, but what is kept and shown is a number of messages.
  *
- * A script that embeds this declares the log and the epoch as its first two keys, and histories anywhere after. It has
- * `now`, and calls, in this order:
+ * A script that embeds this declares the log, the epoch and the server as its first three keys, and histories anywhere
+ * after. It has `now`, and calls, in this order:
  *
  * - `open(candidate epoch)`, once: settles the ids.
  * - `put(room, history's key, number of lines, place of the last, lines)`: adds lines to the run, after those that
@@ -121,15 +179,11 @@ local function trim(key, messages, total, young, spare, rounds)
   end
 end
 local function id(place)
-  return prefix .. (base + place)
+  return prefix .. string.format('%.0f', base + place)
 end
 local function open(candidate)
-  if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(candidate) end
-  local info, log = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
-  local lastMs, lastSeq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
-  ms, base = now, 0
-  if tonumber(lastMs) >= now then ms, base = tonumber(lastMs), lastSeq + 1 end
+  local log = ensure(candidate)
+  ms, base = free(log, candidate)
   prefix = string.format('%.0f-', ms)
   total, oldest = log['entries-added'], log['first-entry']
 end
@@ -196,7 +250,7 @@ end
  * for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
  * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
  *
- * KEYS: log, epoch, the histories of all rooms, the keys of all publishes that have one, each only once.
+ * KEYS: log, epoch, server, the histories of all rooms, the keys of all publishes that have one, each only once.
  * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
  * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
  * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
@@ -231,12 +285,12 @@ for a = 8 + rooms, #ARGV, 5 do
   local slot = #answer + 1
   answer[slot] = ''
   if mark ~= '' and mark ~= '+' then
-    publishes[#publishes + 1] = recall(KEYS[3 + rooms + #publishes], mark)
+    publishes[#publishes + 1] = recall(KEYS[4 + rooms + #publishes], mark)
   end
   local publish = mark ~= '' and publishes[#publishes] or nil
   if room == 0 then probes[#probes + 1] = json
   elseif not publish or once(publish, slot) then
-    put(ARGV[7 + room], KEYS[2 + room], count, place, count == 1 and place .. ' ' .. json or json)
+    put(ARGV[7 + room], KEYS[3 + room], count, place, count == 1 and place .. ' ' .. json or json)
     waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
   end
 end
@@ -253,55 +307,9 @@ for _, publish in ipairs(publishes) do
   elseif publish.changed then redis.pcall('SET', publish.key, value, 'EX', ARGV[6]) end
 end
 for _, nonce in ipairs(probes) do
-  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', 'probe', nonce)
+  add(ARGV[1], ARGV[3], 'probe', nonce)
 end
 return answer
-`);
-
-/**
- * Compares what a reader believes with what is there, and begins a new epoch where that cannot both be true: the log
- * is gone (`FLUSHALL`, a restart without persistence) or lacks what the reader has read (a restart that lost its tail,
- * a fail-over to a replica that was behind).
- *
- * KEYS: log, epoch. ARGV: candidate epoch; the reader's epoch ('' at its start); the id it read up to; '1' where that
- * is an entry it has seen.
- * Answers `{now, epoch, id of the epoch's entry, last id of the log, what is wrong}`: 'cut' where entries after the
- * reader's id may have been trimmed, 'back' where the log lacks what was read and no epoch can be begun, for this is a
- * replica, of a master that may know nothing of it.
- */
-export const CHECK = script(`${BEGIN}
-local function parts(id)
-  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
-  return tonumber(ms), tonumber(seq)
-end
-local function below(a, b)
-  local ams, aseq = parts(a)
-  local bms, bseq = parts(b)
-  return ams < bms or (ams == bms and aseq < bseq)
-end
-local function look()
-  local info, log = redis.call('XINFO', 'STREAM', KEYS[1]), {}
-  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
-  return log['last-generated-id'], log['first-entry'] and log['first-entry'][1]
-end
-if redis.call('EXISTS', KEYS[1], KEYS[2]) < 2 then begin(ARGV[1]) end
-local value = redis.call('GET', KEYS[2])
-local last, first = look()
-local wrong = ''
-if ARGV[2] ~= '' and ARGV[2] == string.match(value, '^(.-)@') then
-  local missing = ARGV[4] == '1' and #redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3]) == 0
-  if below(last, ARGV[3]) or (missing and first and not below(ARGV[3], first)) then
-    local begun, why = pcall(begin, ARGV[1])
-    if not begun and not string.find(why.err or why, 'READONLY') then error(why) end
-    if not begun then wrong = 'back' end
-    value = redis.call('GET', KEYS[2])
-    last = look()
-  elseif missing and last ~= ARGV[3] then
-    wrong = 'cut'
-  end
-end
-local epoch, id = string.match(value, '^(.-)@(.*)$')
-return {now, epoch, id, last, wrong}
 `);
 
 /**
@@ -364,6 +372,16 @@ return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
 `);
 
 /**
+ * Adds an entry that is no message, with an id of its own like any other; nothing where there is no log.
+ *
+ * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
+ */
+export const ADD = script(`${BEGIN}
+if not inspect() then return '' end
+return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
+`);
+
+/**
  * Empties a room's history and leaves up to where: KEYS: history. A room without one stays without.
  */
 export const CLEAR = script(`
@@ -377,4 +395,4 @@ return 1
 `);
 
 /** All of the log's. */
-export const LOG_SCRIPTS: readonly Script[] = [APPEND, CHECK, HISTORY, CLEAR];
+export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD, HISTORY, CLEAR];

@@ -76,6 +76,11 @@ export class Ring {
     return compareIds(id, this.#floor) >= 0;
   }
 
+  /** Whether the message with this id is here. */
+  has(id: string): boolean {
+    return this.#all.at(countUpTo(this.#all, id) - 1)?.id === id;
+  }
+
   /**
    * The messages of a room after `id`, oldest first. Whole only where {@linkcode Ring.covers} says so. Asked the same
    * again, it answers with the same list: those who come back together mostly come from the same place.
@@ -84,7 +89,7 @@ export class Ring {
     const room = this.#rooms.get(name);
     if (room === undefined) return [];
     if (room.asked?.id !== id || room.asked.entries.at(-1) !== room.last) {
-      room.asked = { id, entries: slice(room, id) };
+      room.asked = { id, entries: room.slice(countUpTo(room, id)) };
     }
     return room.asked.entries;
   }
@@ -101,15 +106,16 @@ export class Ring {
   }
 }
 
-/** The messages of a lane after `id`, found by halving. */
-function slice(lane: Lane, id: string): readonly Entry[] {
-  let low = 0, high = lane.size;
+/** How many of the entries have ids up to `id`, found by halving. */
+function countUpTo(entries: Deque<Entry>, id: string): number {
+  let low = 0, high = entries.size;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (compareIds(lane.at(middle)?.id ?? ID_ZERO, id) <= 0) low = middle + 1;
-    else high = middle;
+    if (compareIds(entries.at(middle)?.id ?? ID_ZERO, id) <= 0) {
+      low = middle + 1;
+    } else high = middle;
   }
-  return lane.slice(low);
+  return low;
 }
 
 function sizeOf(entry: Entry): number {

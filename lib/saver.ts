@@ -4,7 +4,7 @@
  * @module
  */
 import { toFault } from "./errors.ts";
-import type { Log } from "./log.ts";
+import type { Head, Log } from "./log.ts";
 import type { Observe } from "./observer.ts";
 import { isOutage } from "./redis_faults.ts";
 import type { Joined, Session } from "./sessions.ts";
@@ -109,7 +109,7 @@ export class Saver {
     for (const [client] of batch) this.#unsaved.delete(client);
     const sessions = batch.map(([client]): [string, Session] => [
       client.digest,
-      toSession(client, log.head.epoch),
+      toSession(client, log.head),
     ]);
     const seconds = recoverySeconds + this.#refreshSeconds;
     const tell = (saved: boolean): void => {
@@ -160,11 +160,12 @@ export class Saver {
 
 function toSession(
   { generation, rooms, overloaded }: Savable,
-  epoch: string,
+  { epoch, lineage }: Head,
 ): Session {
   return {
     rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
     epoch,
+    lineage,
     generation,
     overloaded,
   };

@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { Keys } from "./keys.ts";
 import { randomText } from "./random.ts";
 import { GAP_REASONS, type GapReason } from "./recovery.ts";
 import type { RedisClient } from "./redis.ts";
@@ -22,8 +23,9 @@ export type Joined =
 export interface Session {
   /** Its rooms. */
   readonly rooms: readonly (readonly [room: string, ...joined: Joined])[];
-  /** The log's epoch when it was last saved. */
+  /** The log's epoch and lineage when it was last saved. */
   readonly epoch: string;
+  readonly lineage: string;
   /** How often it has been taken up: of two connections with one session, the higher is the living one. */
   readonly generation: number;
   /** Its client was cut off because it did not read. */
@@ -56,32 +58,46 @@ export function digestOf(pid: string): string {
   return createHash("sha256").update(pid).digest("base64url");
 }
 
-/** Saves many at once: a command for each has a timer and a promise for each, which cost more than the saving. */
+/**
+ * Saves many at once: a command for each has a timer and a promise for each, which cost more than the saving. Notes
+ * with it how many times the node has saved, so that the check can tell whether a Redis that was promoted or restored
+ * has the newest sessions.
+ */
 const SAVE = `
 local function generation(text)
   return tonumber(string.match(text or '', '^{"generation":(%d+),')) or 0
 end
-for i, key in ipairs(KEYS) do
-  local session = ARGV[i + 1]
-  if generation(redis.call('GET', key)) <= generation(session) then
-    redis.call('SET', key, session, 'EX', ARGV[1])
+for i = 2, #KEYS do
+  local session = ARGV[i + 2]
+  if generation(redis.call('GET', KEYS[i])) <= generation(session) then
+    redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
   end
-end`;
+end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])`;
+
+/** What {@linkcode RedisSessions} needs. */
+export interface RedisSessionsOptions {
+  /** Runs a command on Redis in bounded time. @throws {Fault} `log_…` */
+  readonly command: <T>(
+    command: (client: RedisClient) => Promise<T>,
+  ) => Promise<T>;
+  /** Resolves, in bounded time, when what is written is accounted for; rejects if it would not be. */
+  readonly writable: () => Promise<void>;
+  /** This node's name. */
+  readonly node: string;
+  /** Redis has acknowledged the `count`th saving. */
+  readonly saved: (count: number) => void;
+  readonly keys: Keys;
+}
 
 /** Sessions in Redis. */
 export class RedisSessions implements Sessions {
-  readonly #command: <T>(
-    command: (client: RedisClient) => Promise<T>,
-  ) => Promise<T>;
-  readonly #key: (digest: string) => string;
+  readonly #options: RedisSessionsOptions;
+  #count = 0;
 
-  /** Uses `command` to reach Redis in bounded time, and `key` to name keys. */
-  constructor(
-    command: <T>(command: (client: RedisClient) => Promise<T>) => Promise<T>,
-    key: (digest: string) => string,
-  ) {
-    this.#command = command;
-    this.#key = key;
+  /** Saves and loads nothing yet. */
+  constructor(options: RedisSessionsOptions) {
+    this.#options = options;
   }
 
   async save(
@@ -89,31 +105,41 @@ export class RedisSessions implements Sessions {
     seconds: number,
   ): Promise<void> {
     if (sessions.length === 0) return;
-    await this.#command((client) =>
-      client.sendCommand([
+    const { command, writable, node, saved, keys } = this.#options;
+    let count = 0;
+    await command(async (client) => {
+      await writable();
+      count = ++this.#count;
+      return await client.sendCommand([
         "EVAL",
         SAVE,
-        String(sessions.length),
-        ...sessions.map(([digest]) => this.#key(digest)),
+        String(sessions.length + 1),
+        keys.saves,
+        ...sessions.map(([digest]) => keys.session(digest)),
         String(seconds),
+        node,
+        String(count),
         // The generation first, where the script looks for it.
         ...sessions.map(([, { generation, ...rest }]) =>
           JSON.stringify({ generation, ...rest })
         ),
-      ])
-    );
+      ]);
+    });
+    saved(count);
   }
 
   async load(digest: string): Promise<Session | undefined> {
-    const text = await this.#command((client) =>
-      client.sendCommand(["GET", this.#key(digest)])
+    const { command, keys } = this.#options;
+    const text = await command((client) =>
+      client.sendCommand(["GET", keys.session(digest)])
     );
     return typeof text === "string" ? parseSession(text) : undefined;
   }
 
   async forget(digest: string): Promise<void> {
-    await this.#command((client) =>
-      client.sendCommand(["DEL", this.#key(digest)])
+    const { command, keys } = this.#options;
+    await command((client) =>
+      client.sendCommand(["DEL", keys.session(digest)])
     );
   }
 }
@@ -161,12 +187,13 @@ export class MemorySessions implements Sessions {
 /** Reads what Redis holds; what is none of ours is no session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, generation, overloaded } = JSON.parse(text);
+    const { rooms, epoch, lineage, generation, overloaded } = JSON.parse(text);
     const sound = Array.isArray(rooms) && rooms.every(isPlace) &&
       typeof epoch === "string" &&
+      typeof lineage === "string" &&
       typeof generation === "number";
     return sound
-      ? { rooms, epoch, generation, overloaded: overloaded === true }
+      ? { rooms, epoch, lineage, generation, overloaded: overloaded === true }
       : undefined;
   } catch {
     return undefined;

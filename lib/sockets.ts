@@ -182,6 +182,11 @@ export class Sockets {
     this.#clients.gap(reason, id, since);
   }
 
+  /** Saves all sessions again: Redis may have lost what was saved. */
+  saveSessions(): void {
+    this.#clients.saveAll();
+  }
+
   /** Ends what is left. */
   close(): void {
     this.#clients.close();

@@ -27,8 +27,15 @@ for (
       historySize: 1,
       historySeconds: 60,
       idempotencySeconds: 60,
+      ackReplicas: 0,
       recoverySeconds: 120,
-      reader: { started() {}, entries() {}, gap() {}, ingressGap() {} },
+      reader: {
+        started() {},
+        entries() {},
+        gap() {},
+        lineageChanged() {},
+        ingressGap() {},
+      },
       observe: () => {},
     });
     stack.defer(() => log.close());

@@ -42,11 +42,13 @@ class Node {
       historySize: 100,
       historySeconds: 3600,
       idempotencySeconds: 600,
+      ackReplicas: 0,
       recoverySeconds: 120,
       reader: {
         started() {},
         entries() {},
         gap: (reason) => this.gaps.push(reason),
+        lineageChanged() {},
         ingressGap() {},
       },
       cluster: (fields, id) => this.cluster.take(fields, id),

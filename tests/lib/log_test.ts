@@ -45,6 +45,7 @@ function inboxes(): Pick<Opened, "entries" | "gaps"> & {
       started: () => {},
       entries: (list) => list.forEach((entry) => entries.push(entry)),
       gap: (reason) => gaps.push(reason),
+      lineageChanged: () => {},
       ingressGap: () => gaps.push("ingress"),
     },
   };
@@ -67,6 +68,7 @@ async function openRedis(limits: Limits): Promise<Opened> {
     ...limits,
     url: redis.url,
     keyPrefix: "test",
+    ackReplicas: 0,
     recoverySeconds: 120,
     reader,
     observe: () => {},
@@ -688,6 +690,7 @@ function logSuite(
       const old: Session = {
         rooms: [['{"generation":9,"', "1-1"]],
         epoch: "e",
+        lineage: "l",
         generation: 2,
         overloaded: false,
       };

@@ -1,0 +1,292 @@
+/**
+ * The check: one node's look at the log, and its word that the log still holds what the node knows.
+ *
+ * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack what was
+ * acknowledged or delivered. An epoch therefore goes on under another server, or another replication history of the
+ * same server, only if every registered node confirms that the log there holds what it knows. The argument is in
+ * `docs/decisions/0014-epochs-and-fail-over.md`.
+ *
+ * @module
+ */
+import type { Keys } from "./keys.ts";
+import type { RedisClient } from "./redis.ts";
+import { BEGIN, run, type Script, script } from "./redis_scripts.ts";
+
+/**
+ * How long registered nodes may take to confirm an epoch under another server, in ms of Redis' clock. A node notices
+ * a silent connection after 4.2 s (`lib/redis.ts`).
+ */
+export const CONFIRM_TIMEOUT_MS = 6000;
+
+/** What a node tells the check. */
+export interface Question {
+  /** The name of an epoch that may begin. */
+  readonly candidate: string;
+  readonly node: string;
+  /** The epoch this node reads; empty before it has begun to read. */
+  readonly epoch: string;
+  /** The id up to which it has read, and whether that is the id of an entry. */
+  readonly offset: string;
+  readonly offsetIsEntry: boolean;
+  /** Further ids of entries that have to be in the log: this node has acknowledged them. */
+  readonly acknowledged: readonly string[];
+  /** How many times Redis has acknowledged that this node saved sessions. */
+  readonly saves: number;
+  /** The server for which this node last saw the epoch confirmed. */
+  readonly server: string;
+  /** Time since this node last learned of a message, in ms. */
+  readonly knowledgeAgeMs: number;
+  /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
+  readonly known: readonly string[];
+  readonly silent: readonly string[];
+  /** `join` announces the node in the log; `leave` ends its registration. */
+  readonly intent: "join" | "stay" | "leave";
+}
+
+/** What the check found. */
+export interface Finding {
+  /** Redis' clock, in ms since 1970. */
+  readonly now: number;
+  readonly epoch: string;
+  /** The id of the epoch's entry. */
+  readonly began: string;
+  /** The log's last id, and whether an entry with it exists. */
+  readonly last: string;
+  readonly lastIsEntry: boolean;
+  /** How many messages and other entries the log has had so far. */
+  readonly total: number;
+  /**
+   * `lost`: the log lacks what the node knows, and `epoch` is one that tells of it. `cut`: entries after the node's
+   * offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks what the node
+   * knows.
+   */
+  readonly wrong: "" | "lost" | "cut" | "back";
+  /** Whether the epoch is confirmed for this server, still has to be, or cannot be because this is a replica. */
+  readonly state: "confirmed" | "unconfirmed" | "replica";
+  /** The server and its replication history, `<run id>:<replication id>`. */
+  readonly server: string;
+  /** Sessions that were saved under another lineage are not to be trusted. */
+  readonly lineage: string;
+  /** The id of the entry that announces this node; empty unless it has just been added. */
+  readonly joinedAt: string;
+  /** All registered nodes, with the id up to which each has read and what changes at each of its checks. */
+  readonly nodes: ReadonlyMap<string, { offset: string; beat: string }>;
+}
+
+/**
+ * KEYS: log, epoch, server, nodes, saves. ARGV: as {@linkcode check} sends them.
+ *
+ * The hash `server` has the epoch, the server `id` for which it is confirmed, when it has `begun`, and the `lineage` of
+ * sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether a node has
+ * `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and the server
+ * of its last check.
+ */
+export const CHECK: Script = script(`${BEGIN}
+local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
+local KNOWN, SILENT, ACKNOWLEDGED = ARGV[11], ARGV[12], ARGV[13]
+local HERE, ROLE = here()
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function below(a, b)
+  local ams, aseq = parts(a)
+  local bms, bseq = parts(b)
+  return ams < bms or (ams == bms and aseq < bseq)
+end
+local function exists(id)
+  return #redis.call('XRANGE', KEYS[1], id, id) > 0
+end
+local last, first, total
+local function look(log)
+  last, first = log and log['last-generated-id'] or '0-0', log and log['first-entry'] and log['first-entry'][1]
+  total = log and log['entries-added'] or 0
+end
+-- An id below the first entry may have been trimmed; any other that is not there was lost.
+local function missing(id, trimmable)
+  return below(last, id) or (not exists(id) and not (trimmable and first and below(id, first)))
+end
+local function lost(trimmable)
+  for id in string.gmatch(ACKNOWLEDGED, '%S+') do
+    if missing(id, trimmable) then return true end
+  end
+  if not IS_ENTRY then return below(last, OFFSET) or not trimmable end
+  return missing(OFFSET, trimmable)
+end
+local name, began
+local function named()
+  local value = redis.pcall('GET', KEYS[2])
+  name, began = string.match(type(value) == 'string' and value or '', '^([0-9a-z]+)@(%d+%-%d+)$')
+end
+local function answer(wrong, state, lineage, joinedAt, nodes)
+  return {now, name or '', began or '0-0', last, exists(last) and 1 or 0, wrong, state, HERE, lineage, joinedAt, nodes, total}
+end
+
+if ROLE ~= 'master' then
+  look(inspect())
+  named()
+  return answer(EPOCH ~= '' and (not name or (name == EPOCH and lost(true))) and 'back' or '', 'replica', '', '', {})
+end
+
+for i = 3, 5 do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[i]) end
+end
+look(ensure(CANDIDATE))
+named()
+local fields = {'epoch', 'id', 'begun', 'lineage', 'asked', 'since', 'vouched', 'unsaved'}
+local server
+local function state()
+  server = {}
+  for i, value in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do server[fields[i]] = value end
+end
+local function renew()
+  begin(CANDIDATE)
+  look(inspect())
+  named()
+  state()
+end
+local function settle()
+  redis.call('HDEL', KEYS[3], 'asked', 'since', 'vouched', 'unsaved')
+end
+state()
+
+-- 1. An epoch that nobody has confirmed for anything was begun by a foreign hand, or its confirmation was deleted.
+if server.epoch ~= name then
+  if name == EPOCH and SERVER == HERE then
+    redis.call('HSET', KEYS[3], 'epoch', name, 'id', HERE, 'begun', now, 'lineage', CANDIDATE)
+    state()
+  else renew() end
+end
+
+-- 2. The server is another than the one for which the epoch is confirmed, or than the one this node comes from.
+local age = now - tonumber(server.begun)
+local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
+if server.asked ~= HERE and (server.id ~= HERE or comes) then
+  settle()
+  redis.call('HSET', KEYS[3], 'asked', HERE, 'since', now)
+  state()
+end
+
+-- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
+local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
+local wrong = ''
+if EPOCH ~= '' and lost(not vouches) then
+  wrong = 'lost'
+  if name == EPOCH or age < 0 or AGE < age then renew() end
+elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
+
+-- 4. This node is here. A Redis that takes no writes now is still one to read from.
+local joinedAt = ''
+if INTENT == 'join' then
+  local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
+  joinedAt = ok and id or ''
+end
+redis.pcall('HSET', KEYS[4], NODE, now .. ' ' .. OFFSET .. ' ' .. HERE)
+
+-- 5. Whether all are, if the server is another.
+if server.asked == HERE then
+  for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[4], other, '0 0-0 -') end
+  if vouches and server.id ~= HERE then
+    redis.call('HSET', KEYS[3], 'vouched', '1')
+    if tonumber(redis.call('HGET', KEYS[5], NODE) or '0') < SAVES then redis.call('HSET', KEYS[3], 'unsaved', '1') end
+    state()
+  end
+  local absent, all = {}, redis.call('HGETALL', KEYS[4])
+  for i = 1, #all, 2 do
+    if string.match(all[i + 1], '%S+$') ~= HERE then absent[#absent + 1] = all[i] end
+  end
+  local waited = now - tonumber(server.since)
+  if #absent == 0 then
+    if server.id ~= HERE and not server.vouched then renew()
+    elseif server.id ~= HERE then
+      redis.call('HSET', KEYS[3], 'id', HERE, 'lineage', server.unsaved and CANDIDATE or server.lineage)
+    end
+    settle()
+  elseif waited < 0 or waited > ${CONFIRM_TIMEOUT_MS} then
+    redis.call('HDEL', KEYS[4], unpack(absent))
+    redis.call('HDEL', KEYS[5], unpack(absent))
+    renew()
+    settle()
+  end
+  state()
+end
+
+-- 6. Nodes that have gone.
+if server.id == HERE and not server.asked then
+  for other in string.gmatch(SILENT, '%S+') do
+    redis.call('HDEL', KEYS[4], other)
+    redis.call('HDEL', KEYS[5], other)
+  end
+end
+if INTENT == 'leave' then
+  redis.call('HDEL', KEYS[4], NODE)
+  redis.call('HDEL', KEYS[5], NODE)
+end
+look(inspect())
+return answer(wrong, server.id == HERE and 'confirmed' or 'unconfirmed', server.lineage or '', joinedAt,
+  redis.call('HGETALL', KEYS[4]))
+`);
+
+/** Runs the check. */
+export async function check(
+  client: RedisClient,
+  keys: Keys,
+  logLength: number,
+  question: Question,
+): Promise<Finding> {
+  const reply = await run(client, CHECK, [
+    keys.log,
+    keys.epoch,
+    keys.server,
+    keys.nodes,
+    keys.saves,
+  ], [
+    question.candidate,
+    question.node,
+    question.epoch,
+    question.offset,
+    question.offsetIsEntry ? "1" : "",
+    String(question.saves),
+    question.server,
+    String(Math.round(question.knowledgeAgeMs)),
+    question.intent,
+    String(logLength),
+    question.known.join(" "),
+    question.silent.join(" "),
+    question.acknowledged.join(" "),
+  ]) as [
+    now: number,
+    epoch: string,
+    began: string,
+    last: string,
+    lastIsEntry: number,
+    wrong: Finding["wrong"],
+    state: Finding["state"],
+    server: string,
+    lineage: string,
+    joinedAt: string,
+    nodes: string[],
+    total: number,
+  ];
+  const nodes = new Map<string, { offset: string; beat: string }>();
+  for (let i = 0; i + 1 < reply[10].length; i += 2) {
+    const beat = reply[10][i + 1] ?? "";
+    nodes.set(reply[10][i] ?? "", { offset: beat.split(" ")[1] ?? "", beat });
+  }
+  return {
+    now: Number(reply[0]),
+    epoch: reply[1],
+    began: reply[2],
+    last: reply[3],
+    lastIsEntry: reply[4] === 1,
+    wrong: reply[5],
+    state: reply[6],
+    server: reply[7],
+    lineage: reply[8],
+    joinedAt: reply[9],
+    total: reply[11],
+    nodes,
+  };
+}

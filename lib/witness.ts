@@ -1,0 +1,300 @@
+/**
+ * What one node knows of the log, and its word that the log still holds it.
+ *
+ * The node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not yet
+ * met as a reader. Both have to be in the log, whatever server the log is on: otherwise the epoch has ended, and every
+ * client is told. See `docs/decisions/0014-epochs-and-fail-over.md`.
+ *
+ * No I/O and no clock of its own: callers pass the time, in ms of one monotonic clock.
+ *
+ * @module
+ */
+import type { Finding, Question } from "./check_script.ts";
+import { Deque } from "./deque.ts";
+import { Peers } from "./peers.ts";
+import { compareIds, formatPosition, ID_ZERO } from "./position.ts";
+
+/** Ids of entries that are remembered after they were read: an acknowledgement may arrive after the entry. */
+const READ_IDS_MAX = 8192;
+/**
+ * Entries that may be acknowledged and not yet read, and of those the ones that the next check asks for by name; at
+ * either bound nothing more is acknowledged.
+ */
+const UNREAD_MAX = 65_536;
+const DOUBTFUL_MAX = 1000;
+/**
+ * How long after a check the next one is due, in ms: usually; while other nodes have yet to confirm the epoch or to
+ * read that this node has joined; and on a replica, which has to become a master first.
+ */
+const CHECK_MS = 1000;
+const CHECK_PENDING_MS = 50;
+const CHECK_REPLICA_MS = 500;
+/** Nothing is acknowledged by a node whose last check is older than this, in ms: other nodes may count it as gone. */
+const LEASE_MS = 3000;
+
+/** What a finding means for this node. */
+export type Verdict =
+  | { readonly kind: "started" | "same" }
+  | { readonly kind: "cut"; readonly after: string }
+  /** The log goes on after `offset` in another epoch; `since` is the position of the last entry before. */
+  | {
+    readonly kind: "epoch";
+    readonly offset: string;
+    readonly since: string;
+  };
+
+/** One node's knowledge of the log. */
+export class Witness {
+  /** This node's name among the nodes. */
+  readonly node = crypto.randomUUID();
+  readonly #peers = new Peers(this.node);
+  #epoch = "";
+  #began = ID_ZERO;
+  #offset = ID_ZERO;
+  #offsetIsEntry = false;
+  /** The server of the last finding, and the one for which this node last saw its epoch confirmed. */
+  #here = "";
+  #confirmedFor = "";
+  #lineage = "";
+  /** Whether the epoch is confirmed, as far as this node knows since its last check. */
+  #confirmed = false;
+  #checkedAt = -Infinity;
+  #checkDue = -Infinity;
+  #writable = false;
+  #joinedAt = "";
+  #admitted = false;
+  #learnedAt = -Infinity;
+  /** Ids of entries that were read lately, oldest first. */
+  readonly #readIds = new Set<string>();
+  /** Acknowledged and not yet read, oldest first. */
+  #unread = new Deque<string>();
+  /** Acknowledged entries that the next check has to find. */
+  #doubtful: string[] = [];
+  #saves = 0;
+
+  /** The log's epoch; empty before the first check. */
+  get epoch(): string {
+    return this.#epoch;
+  }
+
+  /** The id at which the epoch began. */
+  get began(): string {
+    return this.#began;
+  }
+
+  /** The id up to which this node has read. */
+  get offset(): string {
+    return this.#offset;
+  }
+
+  /** Sessions that were saved under another lineage are not to be trusted. */
+  get lineage(): string {
+    return this.#lineage;
+  }
+
+  /** Whether it is proven that the log here is the one that clients know, as of the last check. */
+  get confirmed(): boolean {
+    return this.#confirmed;
+  }
+
+  /** Time until the next check is due, in ms; not positive if it is due. */
+  checkDueMs(now: number): number {
+    return this.#checkDue - now;
+  }
+
+  /** Whether every other node knows of this one, so that it may acknowledge. */
+  get admitted(): boolean {
+    return this.#admitted;
+  }
+
+  /** Whether an entry with this id was read lately. */
+  hasRead(id: string): boolean {
+    return this.#readIds.has(id) || id === this.#offset;
+  }
+
+  /** Whether what a Redis with the run id `runId` has appended may be acknowledged. */
+  mayAcknowledge(runId: string, now: number): boolean {
+    return this.#admitted && this.#writable &&
+      this.#here.startsWith(`${runId}:`) && this.#unread.size < UNREAD_MAX &&
+      this.#doubtful.length < DOUBTFUL_MAX && now - this.#checkedAt < LEASE_MS;
+  }
+
+  /** An entry was read; the next ones come after it. `message`: it holds messages. */
+  read(id: string, message: boolean, now: number): void {
+    this.#offset = id;
+    this.#offsetIsEntry = true;
+    if (message) this.#learnedAt = now;
+    this.#readIds.add(id);
+    if (this.#readIds.size > READ_IDS_MAX) {
+      for (const oldest of this.#readIds) {
+        this.#readIds.delete(oldest);
+        break;
+      }
+    }
+    let first = this.#unread.first;
+    while (first !== undefined && compareIds(first, id) <= 0) {
+      // Reading has passed an entry that was acknowledged, and has not met it.
+      if (first !== id) this.#doubt(first);
+      this.#unread.shift();
+      first = this.#unread.first;
+    }
+  }
+
+  /** A publish is about to be acknowledged, with the entry that holds it. */
+  acknowledged(id: string, now: number): void {
+    this.#learnedAt = now;
+    if (this.#readIds.has(id)) return;
+    if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
+    else this.#doubt(id);
+  }
+
+  /** Redis has acknowledged that sessions were saved for the `count`th time. */
+  saved(count: number): void {
+    this.#saves = Math.max(this.#saves, count);
+  }
+
+  /**
+   * Reading was interrupted. What was acknowledged until now is asked for by itself in the next check: what is
+   * acknowledged from now on may be on another server.
+   */
+  interrupted(): void {
+    this.#confirmed = false;
+    this.#checkDue = -Infinity;
+    const newest = this.#unread.last;
+    if (newest !== undefined && this.#doubtful.at(-1) !== newest) {
+      this.#doubt(newest);
+    }
+  }
+
+  /** An entry of the log says that another node has joined, and waits until this one confirms that it knows. */
+  announced(node: string): void {
+    if (node === this.node) return;
+    this.#peers.announced(node);
+    this.#checkDue = -Infinity;
+  }
+
+  /** An entry of the log says that an epoch began with it. */
+  epochBegan(epoch: string, id: string): string {
+    return this.#begin(epoch, id, id, true);
+  }
+
+  /** Reading goes on after `offset`, which is no entry: what lies before it was trimmed. */
+  skippedTo(offset: string): void {
+    this.#offset = offset;
+    this.#offsetIsEntry = false;
+  }
+
+  /** What to ask Redis. */
+  question(
+    candidate: string,
+    now: number,
+    intent: Question["intent"] = this.#joinedAt === "" ? "join" : "stay",
+  ): Question {
+    const newest = this.#unread.last;
+    return {
+      candidate,
+      node: this.node,
+      epoch: this.#epoch,
+      offset: this.#offset,
+      offsetIsEntry: this.#offsetIsEntry,
+      acknowledged: newest === undefined
+        ? [...this.#doubtful]
+        : [...this.#doubtful, newest],
+      saves: this.#saves,
+      server: this.#confirmedFor,
+      knowledgeAgeMs: Math.min(now - this.#learnedAt, 1e12),
+      known: this.#peers.known,
+      silent: this.#peers.silent(this.#offset, now),
+      intent,
+    };
+  }
+
+  /** Takes what Redis answered to `question`, which was asked at `askedAt`. */
+  take(
+    { acknowledged }: Question,
+    finding: Finding,
+    askedAt: number,
+  ): Verdict {
+    this.#checkedAt = askedAt;
+    this.#here = finding.server;
+    this.#confirmed = finding.state === "confirmed";
+    this.#writable = finding.state !== "replica";
+    if (this.#confirmed) this.#confirmedFor = finding.server;
+    if (finding.lineage !== "") this.#lineage = finding.lineage;
+    if (finding.joinedAt !== "") this.#joinedAt = finding.joinedAt;
+    if (this.#writable) {
+      this.#peers.update(finding.nodes, finding.last, askedAt);
+      this.#admitted ||= this.#joinedAt !== "" &&
+        this.#peers.haveRead(this.#joinedAt, finding.now, askedAt);
+    }
+    this.#checkDue = askedAt + (
+      !this.#writable
+        ? CHECK_REPLICA_MS
+        : this.#confirmed && this.#admitted
+        ? CHECK_MS
+        : CHECK_PENDING_MS
+    );
+    const asked = new Set(acknowledged);
+    this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
+    const verdict = this.#judge(finding);
+    if (verdict.kind === "epoch") this.#giveUp(acknowledged.at(-1));
+    return verdict;
+  }
+
+  /** Forgets what was acknowledged up to an entry: the gap tells of it. */
+  #giveUp(newest: string | undefined): void {
+    const unread = this.#unread.slice();
+    const kept = newest === undefined ? 0 : unread.indexOf(newest) + 1;
+    this.#unread = new Deque();
+    for (const id of unread.slice(kept)) this.#unread.push(id);
+  }
+
+  #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
+    if (this.#epoch === "") {
+      this.#epoch = epoch;
+      this.#began = began;
+      this.#offset = last;
+      this.#offsetIsEntry = lastIsEntry;
+      return { kind: "started" };
+    }
+    const after = this.#offset;
+    if (wrong === "cut") return { kind: "cut", after };
+    const another = epoch !== this.#epoch;
+    let since: string;
+    if (wrong === "lost" && another) {
+      // What lies before it on this server may hold again what was delivered already.
+      since = this.#begin(epoch, began, began, true);
+    } else if (wrong === "back") {
+      // The epoch goes on without what this node knew: it cannot confirm it any more.
+      this.#confirmedFor = "";
+      since = this.#begin(epoch, last, last, lastIsEntry);
+    } else if (another && compareIds(began, after) <= 0) {
+      // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
+      since = this.#begin(epoch, began, last, lastIsEntry);
+    } else {
+      // A new epoch further on is met there, in order with the messages around it.
+      return { kind: "same" };
+    }
+    return { kind: "epoch", offset: this.#offset, since };
+  }
+
+  #begin(
+    epoch: string,
+    began: string,
+    offset: string,
+    isEntry: boolean,
+  ): string {
+    const since = formatPosition(this.#epoch, this.#offset);
+    this.#epoch = epoch;
+    this.#began = began;
+    this.#offset = offset;
+    this.#offsetIsEntry = isEntry;
+    return since;
+  }
+
+  #doubt(id: string): void {
+    this.#checkDue = -Infinity;
+    // Entries that reading has passed are all missing or none is: the first of them decide.
+    if (this.#doubtful.length < DOUBTFUL_MAX) this.#doubtful.push(id);
+  }
+}
