@@ -15,6 +15,8 @@ import { APPEND, run } from "./redis_scripts.ts";
 
 /** How long a publish may take, queueing included (contract §1.2: bounded time). */
 export const APPEND_TIMEOUT_MS = 2000;
+/** How much of that is left when Redis says that replicas are missing: the publisher is told that, and not less. */
+const REPLICAS_GRACE_MS = 250;
 /** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
 const SCRIPTS_MAX = 2;
 /** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
@@ -182,7 +184,8 @@ export class Appender {
       // Redis waits for what this connection has written, and a message that is known by its key may be another's.
       await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);
     }
-    const timeoutMs = Math.max(1, Math.floor(expires - performance.now()));
+    const left = expires - performance.now() - REPLICAS_GRACE_MS;
+    const timeoutMs = Math.max(1, Math.floor(left));
     const count = await client.sendCommand(
       ["WAIT", String(ackReplicas), String(timeoutMs)],
     );

@@ -245,14 +245,16 @@ Deno.test("a run that nobody can read keeps no node from starting, and no histor
 
 Deno.test("a log of nothing but probes is not taken for one that is too long", async () => {
   await using redis = await Redis.start();
-  await using node = await TestNode.start({ REDIS_URL: redis.url });
-  await using client = await Subscriber.connect(node.url);
+  const env = { REDIS_URL: redis.url };
+  await (await TestNode.start(env))[Symbol.asyncDispose]();
   for (let i = 0; i < 40; i++) {
     await redis.command("XADD", LOG, "*", "probe", String(i));
   }
   const last = await redis.command("XADD", LOG, "*", "probe", "last");
   // As if there had been many more, long ago.
   await redis.command("XSETID", LOG, String(last), "ENTRIESADDED", "200000");
+  await using node = await TestNode.start(env);
+  await using client = await Subscriber.connect(node.url);
   const messages = [1, 2].map((message) => ({ room: "chat", message }));
   await node.post("/publish/batch", { messages });
   await client.messages.have(2);

@@ -31,6 +31,7 @@ const DEFAULTS = {
   historySize: 1000,
   historySeconds: 86_400,
   recoverySeconds: 120,
+  ackReplicas: 0,
   idempotencySeconds: 600,
   messageBytesMax: 65_536,
   clientBufferBytesMax: 1_048_576,
@@ -103,6 +104,7 @@ Deno.test("readConfig() reads every setting", () => {
       HISTORY_SECONDS: "31536000",
       RECOVERY_SECONDS: "1",
       IDEMPOTENCY_SECONDS: "604800",
+      ACK_REPLICAS: "2",
       MESSAGE_BYTES_MAX: "16",
       CLIENT_BUFFER_BYTES_MAX: "16384",
       LATEST_ROOMS: "prices, ticker.*",
@@ -124,6 +126,7 @@ Deno.test("readConfig() reads every setting", () => {
       historySeconds: 31_536_000,
       recoverySeconds: 1,
       idempotencySeconds: 604_800,
+      ackReplicas: 2,
       messageBytesMax: 16,
       clientBufferBytesMax: 16_384,
       latestRooms: ["prices", "ticker.*"],
@@ -305,4 +308,10 @@ Deno.test("readConfig() refuses one publisher with two secrets", () => {
 
 Deno.test("readConfig() takes * as an allowed origin", () => {
   assert.deepEqual(readConfig({ ALLOWED_ORIGINS: "*" }).allowedOrigins, ["*"]);
+});
+
+Deno.test("readConfig() refuses ACK_REPLICAS for an embedded log, which has none", () => {
+  assert.deepEqual(complaints({ ACK_REPLICAS: "1" }), [
+    "ACK_REPLICAS needs REDIS_URL: an embedded log has no replicas",
+  ]);
 });
