@@ -153,7 +153,9 @@ export class Appender {
       if (answer.some((item) => String(item).startsWith("!READONLY"))) {
         this.#options.connection.reset();
       }
-      await this.#replicated(client, answer, expires);
+      if (this.#options.ackReplicas > 0) {
+        await this.#replicated(client, answer, expires);
+      }
       // Another server may not have what this one has taken.
       if (this.#options.client() !== client) throw failedOver();
       const entry = group.entryOf(answer);
@@ -169,7 +171,7 @@ export class Appender {
   }
 
   /**
-   * Waits until enough replicas have what a script has appended, if that is asked for.
+   * Waits until enough replicas have what a script has appended.
    *
    * @throws {Fault} `log_not_replicated` if they have not by then
    */
@@ -179,7 +181,6 @@ export class Appender {
     expires: number,
   ): Promise<void> {
     const { ackReplicas, keys } = this.#options;
-    if (ackReplicas === 0) return;
     if (answer.some((outcome) => String(outcome).startsWith("="))) {
       // Redis waits for what this connection has written, and a message that is known by its key may be another's.
       await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);

@@ -52,8 +52,8 @@ export class Witness {
   #began = ID_ZERO;
   #offset = ID_ZERO;
   #offsetIsEntry = false;
-  /** The server of the last finding, and the one for which this node last saw its epoch confirmed. */
-  #here = "";
+  /** The run of the server of the last finding, and the server for which this node last saw its epoch confirmed. */
+  #runId = "";
   #confirmedFor = "";
   #lineage = "";
   /** Whether the epoch is confirmed, as far as this node knows since its last check. */
@@ -64,8 +64,10 @@ export class Witness {
   #joinedAt = "";
   #admitted = false;
   #learnedAt = -Infinity;
-  /** Ids of entries that were read lately, oldest first. */
+  /** Ids of entries that were read lately; the list says which of them goes next. */
   readonly #readIds = new Set<string>();
+  readonly #readList: string[] = [];
+  #readNext = 0;
   /** Acknowledged and not yet read, oldest first. */
   #unread = new Deque<string>();
   /** Acknowledged entries that the next check has to find. */
@@ -115,7 +117,7 @@ export class Witness {
   /** Whether what a Redis with the run id `runId` has appended may be acknowledged. */
   mayAcknowledge(runId: string, now: number): boolean {
     return this.#admitted && this.#writable &&
-      this.#here.startsWith(`${runId}:`) && this.#unread.size < UNREAD_MAX &&
+      this.#runId === runId && this.#unread.size < UNREAD_MAX &&
       this.#doubtful.length < DOUBTFUL_MAX && now - this.#checkedAt < LEASE_MS;
   }
 
@@ -124,13 +126,7 @@ export class Witness {
     this.#offset = id;
     this.#offsetIsEntry = true;
     if (message) this.#learnedAt = now;
-    this.#readIds.add(id);
-    if (this.#readIds.size > READ_IDS_MAX) {
-      for (const oldest of this.#readIds) {
-        this.#readIds.delete(oldest);
-        break;
-      }
-    }
+    this.#remember(id);
     let first = this.#unread.first;
     while (first !== undefined && compareIds(first, id) <= 0) {
       // Reading has passed an entry that was acknowledged, and has not met it.
@@ -138,6 +134,14 @@ export class Witness {
       this.#unread.shift();
       first = this.#unread.first;
     }
+  }
+
+  #remember(id: string): void {
+    const oldest = this.#readList[this.#readNext];
+    if (oldest !== undefined) this.#readIds.delete(oldest);
+    this.#readList[this.#readNext] = id;
+    this.#readNext = (this.#readNext + 1) % READ_IDS_MAX;
+    this.#readIds.add(id);
   }
 
   /** A publish is about to be acknowledged, with the entry that holds it. */
@@ -216,7 +220,7 @@ export class Witness {
     askedAt: number,
   ): Verdict {
     this.#checkedAt = askedAt;
-    this.#here = finding.server;
+    this.#runId = finding.server.slice(0, finding.server.indexOf(":"));
     this.#confirmed = finding.state === "confirmed";
     this.#writable = finding.state !== "replica";
     if (this.#confirmed) this.#confirmedFor = finding.server;
