@@ -83,8 +83,6 @@ export class Bridge {
   #signed = 0;
   #heardSign = 0;
   #signedAt = -Infinity;
-  /** Which run of which server the subscription is with, where that is known. */
-  #run = "";
   #inStepUntil = -Infinity;
   #wasInStep = false;
   /** What was refused and not told yet, by reason. */
@@ -173,16 +171,11 @@ export class Bridge {
     const sign = this.#signed + 1;
     try {
       this.#signedAt = performance.now();
-      const { seated, inStep, run } = await this.#commands.sign(
+      const { seated, inStep } = await this.#commands.sign(
         sign,
         this.inStep,
       );
       if (this.#closing) return;
-      // Commands go to another server than the subscription: what that one's publishers say is not heard whole.
-      if (run !== "" && this.#run !== "" && run !== this.#run) {
-        this.#options.observe({ kind: "bridge_deaf" });
-        this.#connection?.reset();
-      }
       this.#signed = sign;
       // One that nobody was there to hear is not missed.
       if (!listening) this.#heardSign = sign;
@@ -220,9 +213,6 @@ export class Bridge {
   }
 
   async #subscribe(client: RedisClient): Promise<void> {
-    // Unknown where it is not permitted to ask.
-    const server = await client.info("server").catch(() => "");
-    this.#run = /^run_id:(\w+)/m.exec(String(server))?.[1] ?? "";
     // What comes before a connection is ready, or after it was lost, is not part of what it hears without a hole.
     const live = (): boolean => this.#connection?.client === client;
     await client.subscribe(this.#control, (payload) => {

@@ -152,24 +152,17 @@ export class BridgeCommands {
     return { done: done === 1, gap: gap === 1 };
   }
 
-  /**
-   * Gives a sign of life; answers whether this node is one of those who listen, how many are in step, and which run of
-   * which server took it, where Redis says.
-   */
+  /** Gives a sign of life; answers whether this node is one of those who listen, and how many are in step. */
   async sign(
     sign: number,
     inStep: boolean,
-  ): Promise<{ seated: boolean; inStep: number; run: string }> {
+  ): Promise<{ seated: boolean; inStep: number }> {
     const { keys, control, node } = this.#options;
-    const [seated, count, run] = await this.#run(SIGN, [
+    const [seated, count] = await this.#run(SIGN, [
       keys.bridgeSeats,
       keys.bridgeInStep,
-    ], [control, node, String(sign), inStep ? "1" : "0"]) as [
-      number,
-      number,
-      string,
-    ];
-    return { seated: seated === 1, inStep: count, run };
+    ], [control, node, String(sign), inStep ? "1" : "0"]) as [number, number];
+    return { seated: seated === 1, inStep: count };
   }
 
   /** Gives up this node's seat. */

@@ -145,8 +145,8 @@ return {1, gap and 1 or 0}
  * one of the seats of those who listen.
  *
  * KEYS: the seats, the nodes in step. ARGV: control channel, node, the sign, '1' where the node is in step.
- * Answers `{1 if the node has a seat, how many are in step, which run of which server this is, or ''}`. What Redis
- * refuses to note is no reason to stop listening.
+ * Answers `{1 if the node has a seat, how many are in step}`. What Redis refuses to note is no reason to stop
+ * listening.
  */
 export const SIGN = script(`${NOW}${SWEEP}
 local NODE = ARGV[2]
@@ -177,9 +177,7 @@ elseif ARGV[4] ~= '1' then
     has = true
   end
 end
-local server = redis.pcall('INFO', 'server')
-local run = type(server) == 'string' and string.match(server, 'run_id:(%w+)') or ''
-return {has and 1 or 0, redis.call('ZCARD', KEYS[2]), run}
+return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
 `);
 
 /** Gives up a node's seat and its place among those in step. KEYS: the seats, the nodes in step. ARGV: node. */
