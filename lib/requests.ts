@@ -1,8 +1,8 @@
 /**
  * Requests of connected clients: to join a room, to leave one.
  *
- * What a client is told holds, also where its node is killed in that moment: its session is saved before it is
- * answered. Requests about one room are answered in turn.
+ * What a client is told holds, also if its node is killed in that moment: its session is saved before it is answered,
+ * and what cannot be saved is refused. Requests about one room are answered in turn.
  *
  * @module
  */
@@ -176,7 +176,9 @@ export class Requests {
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const prepared = await recovery.prepare(wish);
       const number = ++client.joins;
-      if (isNew) await this.#saveAhead(client, prepared, number);
+      if (isNew && !await this.#saveAhead(client, prepared, number)) {
+        throw notSaved("join");
+      }
       const [found] = recovery.collect([prepared]) ?? [];
       if (found === undefined) continue;
       const { id } = log.head;
@@ -208,13 +210,13 @@ export class Requests {
   /**
    * Saves the session with a room that is about to be joined: once the join is answered it holds, also where this node
    * is killed then. Whether an answer with messages, or a gap, arrived will only be known by its number, until it is
-   * saved at which id it was given.
+   * saved at which id it was given. Returns whether it was saved.
    */
   async #saveAhead(
     client: Client,
     prepared: Prepared,
     number: number,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { room, since, last = 0 } = prepared.wish;
     const { recovery, saver, log: { head: { id } } } = this.#options;
     const [found] = recovery.collect([prepared]) ?? [];
@@ -226,7 +228,7 @@ export class Requests {
         ? [id]
         : [found?.from ?? id, ID_MAX, number],
     );
-    await saver.saved(client);
+    return await saver.saved(client);
   }
 
   /** In the same step as the joining: the next message must not come before these. */
@@ -270,8 +272,16 @@ export class Requests {
     answer: unknown,
   ): Promise<void> {
     const { fanOut, saver } = this.#options;
+    const place = client.rooms.get(room);
+    if (place !== undefined) {
+      client.rooms.delete(room);
+      if (!await saver.saved(client)) {
+        client.rooms.set(room, place);
+        saver.save(client);
+        throw notSaved("leave");
+      }
+    }
     fanOut.leave(socket, room);
-    if (client.rooms.delete(room)) await saver.saved(client);
     reply(answer, { ok: true });
     fanOut.bound(socket);
   }
@@ -295,6 +305,14 @@ export function tooManyRooms(roomsMax: number): Fault {
   return new Fault(
     "too_many_rooms",
     `Cannot join: a client may be in at most ${roomsMax} rooms; name fewer`,
+  );
+}
+
+/** Refuses what would not hold on another node. */
+function notSaved(verb: "join" | "leave"): Fault {
+  return new Fault(
+    "log_unreachable",
+    `Cannot ${verb}: Redis has not confirmed the client's session; ${verb} again later`,
   );
 }
 
