@@ -34,7 +34,11 @@ export interface Question {
   readonly saves: number;
   /** The server for which this node last saw the epoch confirmed. */
   readonly server: string;
-  /** Time since this node last learned of a message, in ms. */
+  /**
+   * Whether this node has found that a replica lacks what it knew, and time since it last learned of a message, in ms;
+   * in the first case, of one that was lost.
+   */
+  readonly owes: boolean;
   readonly knowledgeAgeMs: number;
   /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
   readonly known: readonly string[];
@@ -84,7 +88,7 @@ export interface Finding {
 export const CHECK: Script = script(`${BEGIN}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
-local KNOWN, SILENT, ACKNOWLEDGED = ARGV[11], ARGV[12], ARGV[13]
+local KNOWN, SILENT, ACKNOWLEDGED, OWES = ARGV[11], ARGV[12], ARGV[13], ARGV[14] == '1'
 local HERE, ROLE = here()
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -172,9 +176,11 @@ end
 -- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
 local wrong = ''
-if EPOCH ~= '' and lost(not vouches) then
-  wrong = 'lost'
-  if name == EPOCH or age < 0 or AGE < age then renew() end
+local gone = EPOCH ~= '' and lost(not vouches)
+if gone or OWES then
+  local told = age >= 0 and AGE >= age
+  if not told or (gone and name == EPOCH) then renew() end
+  wrong = gone and 'lost' or ''
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
 
 -- 4. This node is here. A Redis that takes no writes now is still one to read from.
@@ -256,6 +262,7 @@ export async function check(
     question.known.join(" "),
     question.silent.join(" "),
     question.acknowledged.join(" "),
+    question.owes ? "1" : "",
   ]) as [
     now: number,
     epoch: string,

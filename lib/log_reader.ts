@@ -299,6 +299,8 @@ export class LogReader {
     );
     clock(finding.now);
     this.#why = finding.state === "replica" ? new Error("READONLY") : undefined;
+    // A replica without a log has nothing to begin with.
+    if (!this.#started && finding.epoch === "") throw new Error("READONLY");
     const verdict = witness.take(question, finding, askedAt);
     if (verdict.kind === "started") this.#total = finding.total;
     if (verdict.kind === "epoch") {

@@ -64,6 +64,8 @@ export class Witness {
   #joinedAt = "";
   #admitted = false;
   #learnedAt = -Infinity;
+  /** When it learned of the last message that a replica was found to lack, until a master knows of the loss. */
+  #owedSince: number | undefined;
   /** Ids of entries that were read lately; the list says which of them goes next. */
   readonly #readIds = new Set<string>();
   readonly #readList: string[] = [];
@@ -206,7 +208,11 @@ export class Witness {
         : [...this.#doubtful, newest],
       saves: this.#saves,
       server: this.#confirmedFor,
-      knowledgeAgeMs: Math.min(now - this.#learnedAt, 1e12),
+      owes: this.#owedSince !== undefined,
+      knowledgeAgeMs: Math.min(
+        now - (this.#owedSince ?? this.#learnedAt),
+        1e12,
+      ),
       known: this.#peers.known,
       silent: this.#peers.silent(this.#offset, now),
       intent,
@@ -227,6 +233,7 @@ export class Witness {
     if (finding.lineage !== "") this.#lineage = finding.lineage;
     if (finding.joinedAt !== "") this.#joinedAt = finding.joinedAt;
     if (this.#writable) {
+      this.#owedSince = undefined;
       this.#peers.update(finding.nodes, finding.last, askedAt);
       this.#admitted ||= this.#joinedAt !== "" &&
         this.#peers.haveRead(this.#joinedAt, finding.now, askedAt);
@@ -269,9 +276,10 @@ export class Witness {
       // What lies before it on this server may hold again what was delivered already.
       since = this.#begin(epoch, began, began, true);
     } else if (wrong === "back") {
-      // The epoch goes on without what this node knew: it cannot confirm it any more.
+      // The epoch goes on without what this node knew, until a master takes note of that.
       this.#confirmedFor = "";
-      since = this.#begin(epoch, last, last, lastIsEntry);
+      this.#owedSince ??= this.#learnedAt;
+      since = this.#begin(epoch || this.#epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
       // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
       since = this.#begin(epoch, began, last, lastIsEntry);
