@@ -66,7 +66,18 @@ export async function readRoom(
   node: TestNode,
   room = "chat",
 ): Promise<{ messages: unknown[]; complete: boolean }> {
-  const messages: unknown[] = [];
+  const { entries, complete } = await readEntries(node, room);
+  return { messages: entries.map(({ message }) => message), complete };
+}
+
+/** The same, with their ids. */
+export async function readEntries(
+  node: TestNode,
+  room: string,
+): Promise<
+  { entries: { id: string; message: unknown }[]; complete: boolean }
+> {
+  const entries: { id: string; message: unknown }[] = [];
   let complete = true, since = "";
   for (;;) {
     const body = await readPage(
@@ -74,10 +85,8 @@ export async function readRoom(
       `/rooms/${room}/history?limit=1000${since && `&since=${since}`}`,
     );
     complete &&= body.complete;
-    messages.push(
-      ...body.messages.map(({ message }: { message: unknown }) => message),
-    );
-    if (body.messages.length < 1000) return { messages, complete };
+    entries.push(...body.messages);
+    if (body.messages.length < 1000) return { entries, complete };
     since = body.messages.at(-1).id;
   }
 }

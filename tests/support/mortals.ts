@@ -3,7 +3,10 @@ import type { Manager, ManagerOptions, SocketOptions } from "socket.io-client";
 import { Subscriber } from "./client.ts";
 import { freePort } from "./net.ts";
 import { TestNode } from "./node.ts";
-import { pauseFor, until } from "./wait.ts";
+import { pauseFor, soon, until } from "./wait.ts";
+
+/** Settings of a node. */
+type Settings = Readonly<Record<string, string>>;
 
 /** A message for a room, under a key that makes it one however often it is posted. */
 export interface Keyed {
@@ -18,47 +21,65 @@ export class Mortals {
   readonly done: Record<string, number> = {};
   readonly #ports: readonly number[];
   readonly #nodes: TestNode[];
-  readonly #env: Readonly<Record<string, string>>;
+  readonly #env: (index: number) => Settings;
 
   private constructor(
     ports: readonly number[],
     nodes: TestNode[],
-    env: Readonly<Record<string, string>>,
+    env: (index: number) => Settings,
   ) {
     this.#ports = ports;
     this.#nodes = nodes;
     this.#env = env;
   }
 
-  /** Starts `count` nodes with the same settings. */
+  /** Starts `count` nodes with the same settings, or with those of `env` for each. */
   static async start(
     count: number,
-    env: Readonly<Record<string, string>>,
+    env: Settings | ((index: number) => Settings),
   ): Promise<Mortals> {
     const ports = await Promise.all(Array.from({ length: count }, freePort));
-    const nodes = ports.map((port) =>
-      TestNode.start({ ...env, PORT: String(port) })
+    const envOf = typeof env === "function" ? env : () => env;
+    const nodes = ports.map((port, index) =>
+      TestNode.start({ ...envOf(index), PORT: String(port) })
     );
-    return new Mortals(ports, await Promise.all(nodes), env);
+    return new Mortals(ports, await Promise.all(nodes), envOf);
   }
 
   /** A stock client that comes back to whichever of them, and is connected now. */
   async connect(
     options: Partial<ManagerOptions & SocketOptions>,
   ): Promise<Subscriber> {
-    const client = await Subscriber.connect(this.#anyUrl, {
-      reconnectionDelay: 10,
-      reconnectionDelayMax: 100,
-      ...options,
-    });
-    const { io } = client.socket as unknown as { io: Manager };
-    io.on("reconnect_attempt", () => Object.assign(io, { uri: this.#anyUrl }));
+    const client = wanderer(options, () => this.#anyUrl);
+    await soon(client.connects.have(1), "the client connects");
     return client;
+  }
+
+  /** The nodes as they are now; one that was killed stays until it is started again. */
+  get nodes(): readonly TestNode[] {
+    return this.#nodes;
+  }
+
+  /** Where a node answers while it lives. */
+  url(index: number): string {
+    return `http://127.0.0.1:${this.#ports[index]}`;
   }
 
   /** Where any of them answers, if it lives. */
   get #anyUrl(): string {
-    return `http://127.0.0.1:${oneOf(this.#ports)}`;
+    return this.url(Math.floor(Math.random() * this.#ports.length));
+  }
+
+  /** Kills a node with `kill -9`. */
+  async kill(index: number): Promise<void> {
+    this.#nodes[index]?.signal("SIGKILL");
+    await this.#nodes[index]?.exited();
+  }
+
+  /** Starts a killed node again; resolves once it listens, and is ready unless `ready` is false. */
+  async revive(index: number, { ready = true } = {}): Promise<void> {
+    const env = { ...this.#env(index), PORT: String(this.#ports[index]) };
+    this.#nodes[index] = await TestNode.start(env, { ready });
   }
 
   /** Notes that something was done. */
@@ -75,10 +96,7 @@ export class Mortals {
       this.count(signal);
       this.#nodes[index]?.signal(signal);
       await this.#nodes[index]?.exited();
-      this.#nodes[index] = await TestNode.start({
-        ...this.#env,
-        PORT: String(this.#ports[index]),
-      });
+      await this.revive(index);
     }
   }
 
@@ -109,6 +127,21 @@ export class Mortals {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const node of this.#nodes) await node[Symbol.asyncDispose]();
   }
+}
+
+/** A stock client that starts connecting, and asks `urlOf` at each try where to go. */
+export function wanderer(
+  options: Partial<ManagerOptions & SocketOptions>,
+  urlOf: () => string,
+): Subscriber {
+  const client = new Subscriber(urlOf(), {
+    reconnectionDelay: 10,
+    reconnectionDelayMax: 100,
+    ...options,
+  });
+  const { io } = client.socket as unknown as { io: Manager };
+  io.on("reconnect_attempt", () => Object.assign(io, { uri: urlOf() }));
+  return client;
 }
 
 /** One of them, by chance. */

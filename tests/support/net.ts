@@ -40,14 +40,37 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** How much of what a client sends first is searched for its name. */
+const NAME_BYTES_MAX = 4096;
+/** How often, at least, held bytes are looked at: the delay may change meanwhile. */
+const HELD_CHECK_MS = 10;
+
+/** A connection through a {@linkcode Proxy}. */
+interface Session {
+  readonly client: Socket;
+  readonly upstream: Socket;
+  /** What the client calls itself; see {@linkcode nameIn}. */
+  name: string;
+  /** The first bytes of the client, until they contain its name. */
+  first: string;
+  /** What came from the target and is not passed on yet, with the time at which it came. */
+  readonly held: { readonly at: number; readonly chunk: Uint8Array }[];
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
 /** A TCP proxy in front of one or more ports; `await using` ends it. */
 export class Proxy {
   /** Where new connections go: in turn, and to the next where one is refused. */
   targets: readonly number[];
   /** Looks at what comes from the target; answers what to pass on, or undefined to cut the connection. */
   answer: (chunk: Uint8Array) => Uint8Array | undefined = (chunk) => chunk;
+  /**
+   * How long what comes from the target is held back, in ms, by the name of the connection's client. Infinity holds it
+   * for good. It applies at once, also to what is held already. What is held when a connection ends is discarded.
+   */
+  delayMs: (name: string) => number = () => 0;
   readonly #server: Server;
-  readonly #pairs = new Set<readonly [Socket, Socket]>();
+  readonly #sessions = new Set<Session>();
   #turn = 0;
   #frozen = false;
 
@@ -72,7 +95,7 @@ export class Proxy {
 
   /** Connections that are open. */
   get connections(): number {
-    return this.#pairs.size;
+    return this.#sessions.size;
   }
 
   /** For clients of an HTTP target. */
@@ -80,14 +103,21 @@ export class Proxy {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Cuts every connection. */
-  cut(): void {
-    for (const pair of this.#pairs) for (const socket of pair) socket.destroy();
+  /** Cuts every connection, or those whose client has one of these names. */
+  cut(...names: string[]): void {
+    for (const { client, upstream, name } of this.#sessions) {
+      if (names.length > 0 && !names.includes(name)) continue;
+      client.destroy();
+      upstream.destroy();
+    }
   }
 
   /** Lets nothing through any more on connections there are, without closing them: half-open. */
   freeze(): void {
-    for (const pair of this.#pairs) for (const socket of pair) socket.pause();
+    for (const { client, upstream } of this.#sessions) {
+      client.pause();
+      upstream.pause();
+    }
     this.#frozen = true;
   }
 
@@ -108,25 +138,70 @@ export class Proxy {
     if (target === undefined || tries === 0) return void client.destroy();
     const upstream = connect(target, "127.0.0.1");
     let open = false;
-    const pair = [client, upstream] as const;
     upstream.on("error", () => open || this.#connect(client, tries - 1));
     upstream.on("connect", () => {
       open = true;
-      this.#pairs.add(pair);
-      client.on("data", (chunk) => this.#frozen || upstream.write(chunk));
-      upstream.on("data", (chunk: Uint8Array) => {
-        const passed = this.#frozen ? new Uint8Array() : this.answer(chunk);
-        if (passed === undefined) client.destroy();
-        else client.write(passed);
+      this.#join({
+        client,
+        upstream,
+        name: "",
+        first: "",
+        held: [],
+        timer: undefined,
       });
-      for (
-        const [from, to] of [[client, upstream], [upstream, client]] as const
-      ) {
-        from.on("close", () => {
-          this.#pairs.delete(pair);
-          to.destroy();
-        });
-      }
     });
   }
+
+  #join(session: Session): void {
+    const { client, upstream } = session;
+    this.#sessions.add(session);
+    client.on("data", (chunk: Uint8Array) => {
+      if (this.#frozen) return;
+      if (session.name === "" && session.first.length < NAME_BYTES_MAX) {
+        session.first += new TextDecoder("latin1").decode(chunk);
+        session.name = nameIn(session.first);
+      }
+      upstream.write(chunk);
+    });
+    upstream.on("data", (chunk: Uint8Array) => {
+      const passed = this.#frozen ? new Uint8Array() : this.answer(chunk);
+      if (passed === undefined) return void client.destroy();
+      session.held.push({ at: performance.now(), chunk: passed });
+      this.#pass(session);
+    });
+    for (
+      const [from, to] of [[client, upstream], [upstream, client]] as const
+    ) {
+      from.on("close", () => {
+        this.#sessions.delete(session);
+        clearTimeout(session.timer);
+        session.held.length = 0;
+        to.destroy();
+      });
+    }
+  }
+
+  /** Passes on what has been held for long enough, in order, and looks again as long as something is held. */
+  #pass(session: Session): void {
+    clearTimeout(session.timer);
+    const { client, held, name } = session;
+    const now = performance.now();
+    const delayMs = this.delayMs(name);
+    while (held[0] !== undefined && now - held[0].at >= delayMs) {
+      client.write(held.shift()?.chunk ?? "");
+    }
+    const [next] = held;
+    if (next === undefined) return;
+    const waitMs = Math.min(next.at + delayMs - now, HELD_CHECK_MS);
+    session.timer = setTimeout(() => this.#pass(session), Math.ceil(waitMs));
+  }
+}
+
+/**
+ * What a client of Redis calls itself in the first bytes it sends: a node's connections give their name
+ * (`roomcast-reader` is "reader"), a replica speaks of its port (`REPLCONF`) and is "replica"; others have no name.
+ */
+function nameIn(first: string): string {
+  return /roomcast-(\w+)/.exec(first)?.[1] ??
+    (first.includes("REPLCONF") ? "replica" : "");
 }

@@ -13,6 +13,12 @@ export interface RedisOptions {
   readonly args?: readonly string[];
 }
 
+/** A place in a server's append-only file. */
+export interface AofMark {
+  readonly file: string;
+  readonly bytes: number;
+}
+
 /** A running Redis; `await using` ends it. */
 export class Redis {
   readonly port: number;
@@ -40,19 +46,14 @@ export class Redis {
   }
 
   /** Runs a command on a connection of its own. */
-  async command(...args: string[]): Promise<unknown> {
-    const client = createClient({
-      url: this.url,
-      RESP: 2,
-      socket: { reconnectStrategy: false },
-    });
-    client.on("error", () => {});
-    try {
-      await soon(client.connect(), "Redis answers");
-      return await soon(client.sendCommand(args), `Redis answers ${args[0]}`);
-    } finally {
-      client.destroy();
-    }
+  command(...args: string[]): Promise<unknown> {
+    return command(this.url, ...args);
+  }
+
+  /** A field of `INFO`, as text; undefined if there is none. */
+  async info(section: string, field: string): Promise<string | undefined> {
+    const info = String(await this.command("INFO", section));
+    return new RegExp(`^${field}:(.*?)\\r?$`, "m").exec(info)?.[1];
   }
 
   /** How often a command was called since the start. */
@@ -80,8 +81,68 @@ export class Redis {
 
   /** Starts it again on the same port and folder, and waits until it answers. */
   async restart(): Promise<void> {
-    const { aof = true, program = await serverProgram(), args = [] } =
-      this.#options;
+    await this.#start(this.#options.aof ?? true);
+  }
+
+  /** The end of the append-only file. Redis has written everything to it that it has answered. */
+  async aofMark(): Promise<AofMark> {
+    const folder = `${this.#folder}/appendonlydir`;
+    const numbers = (await Array.fromAsync(Deno.readDir(folder)))
+      .map(({ name }) => /\.(\d+)\.incr\.aof$/.exec(name)?.[1])
+      .filter((number) => number !== undefined).map(Number);
+    const file = `${folder}/appendonly.aof.${Math.max(...numbers)}.incr.aof`;
+    return { file, bytes: (await Deno.stat(file)).size };
+  }
+
+  /**
+   * Kills it and starts it again without what it wrote to its append-only file since `mark`: what a power failure
+   * leaves if that had not reached the disk.
+   */
+  async losePower({ file, bytes }: AofMark): Promise<void> {
+    if ((await this.aofMark()).file !== file) {
+      throw new Error("Cannot cut the append-only file: Redis rewrote it");
+    }
+    await this.kill();
+    await Deno.truncate(file, bytes);
+    await this.restart();
+  }
+
+  /** Writes a snapshot (RDB) and keeps it for {@linkcode Redis.restore}. */
+  async snapshot(): Promise<void> {
+    await this.command("SAVE");
+    await Deno.copyFile(
+      `${this.#folder}/dump.rdb`,
+      `${this.#folder}/kept.rdb`,
+    );
+  }
+
+  /** Kills it and starts it again from the last {@linkcode Redis.snapshot} alone. */
+  async restore(): Promise<void> {
+    await this.kill();
+    await Deno.remove(`${this.#folder}/appendonlydir`, { recursive: true })
+      .catch(() => {});
+    await Deno.copyFile(
+      `${this.#folder}/kept.rdb`,
+      `${this.#folder}/dump.rdb`,
+    );
+    // With an append-only file switched on at start, Redis would not read the snapshot.
+    await this.#start(false);
+    if (!(this.#options.aof ?? true)) return;
+    await this.command("CONFIG", "SET", "appendonly", "yes");
+    await this.rewritten();
+  }
+
+  /** Waits until the append-only file is whole: while Redis rewrites it, a kill would lose more than it should. */
+  async rewritten(): Promise<void> {
+    await until("the append-only file is whole", async () => {
+      const info = String(await this.command("INFO", "persistence"));
+      return /^aof_rewrite_in_progress:0\r?$/m.test(info) &&
+        /^aof_rewrite_scheduled:0\r?$/m.test(info);
+    });
+  }
+
+  async #start(aof: boolean): Promise<void> {
+    const { program = await serverProgram(), args = [] } = this.#options;
     this.#process = new Deno.Command(program, {
       args: [
         ...[
@@ -117,7 +178,27 @@ export class Redis {
   }
 }
 
-async function serverProgram(): Promise<string> {
+/** Runs a command on a connection of its own to the Redis at `url`. */
+export async function command(
+  url: string,
+  ...args: string[]
+): Promise<unknown> {
+  const client = createClient({
+    url,
+    RESP: 2,
+    socket: { reconnectStrategy: false },
+  });
+  client.on("error", () => {});
+  try {
+    await soon(client.connect(), "Redis answers");
+    return await soon(client.sendCommand(args), `Redis answers ${args[0]}`);
+  } finally {
+    client.destroy();
+  }
+}
+
+/** The server program that is installed. */
+export async function serverProgram(): Promise<string> {
   for (const program of ["redis-server", "valkey-server"]) {
     const found = await new Deno.Command(program, {
       args: ["--version"],
