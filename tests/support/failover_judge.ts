@@ -1,0 +1,305 @@
+/**
+ * Judges whether clients were told of every message that Redis lost, from what publishers and clients noted.
+ *
+ * It is a pure function over timelines. What it demands, of each client and each room that the client is in at the end:
+ *
+ * - **lost**: a message that was acknowledged or is in the log at the end, and whose publish began after the client
+ *   was told that it is in the room, has come; or the client has been told of a loss since. A client is told by a `gap`
+ *   of the room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`.
+ * - **undone**: a message that came, and is not in the log at the end, is followed by such a telling. Its branch of the
+ *   log is gone, and what others have in its place never comes.
+ * - **twice**, **order**: no message comes twice and no id is at or below the one before, unless the client is told in
+ *   between.
+ *
+ * And of the log at the end: no message is in it twice, and with {@linkcode Case.nothingLost} every acknowledged one is
+ * in it.
+ *
+ * A telling counts if it came after the publish began, and not only after its acknowledgement: a publish that is on its
+ * way may have been written before the loss was told. {@linkcode Verdict.toldEarly} counts how often only this helped.
+ */
+import { compareIds, ID_ZERO } from "../../lib/position.ts";
+
+/** A publish. Times are in ms, of one clock. */
+export interface Published {
+  /** The message's text, which no other message has. */
+  readonly key: string;
+  readonly room: string;
+  /**
+   * When the try began that was acknowledged; the first try if that is not known, because the answer was `duplicate`
+   * or there was none.
+   */
+  readonly sentAt: number;
+  /** Its acknowledgement, if one came: when, and with which id. */
+  readonly acknowledged?: { readonly at: number; readonly id: string };
+}
+
+/** Something that happened at a client, in the order in which it noticed. */
+export type Happening =
+  & { readonly at: number }
+  & (
+    | { readonly kind: "connected"; readonly recovered: boolean }
+    | { readonly kind: "disconnected" }
+    /** The event `joined`: the client is in the room. */
+    | { readonly kind: "joined"; readonly room: string }
+    /** The answer to a `join`; `since` says that the client named a position. */
+    | {
+      readonly kind: "answered";
+      readonly room: string;
+      readonly since: boolean;
+      readonly recovered: boolean;
+      readonly messages: readonly Message[];
+    }
+    /** The client asks to leave: from now on it relies on nothing. */
+    | { readonly kind: "leaving"; readonly room: string }
+    | { readonly kind: "gap"; readonly room: string; readonly reason: string }
+    | { readonly kind: "message"; readonly room: string } & Message
+  );
+
+/** A message as a client, or the log, has it. */
+export interface Message {
+  readonly id: string;
+  readonly key: string;
+}
+
+/** What a client noted. */
+export interface Timeline {
+  readonly client: string;
+  readonly happenings: readonly Happening[];
+}
+
+/** All that is known of a run. */
+export interface Case {
+  readonly published: readonly Published[];
+  readonly timelines: readonly Timeline[];
+  /** The log at the end, of each room of which it is known in full. */
+  readonly log?: ReadonlyMap<string, readonly Message[]>;
+  /** Whether the log has to have every acknowledged message, as `ACK_REPLICAS` promises. */
+  readonly nothingLost?: boolean;
+}
+
+/** What the judge found. */
+export interface Verdict {
+  /** What is wrong, a sentence for each client, room and kind; empty if nothing is. */
+  readonly wrong: readonly string[];
+  /** Messages that did not come, or are in the log no longer, with the client told. */
+  readonly told: number;
+  /** Those of them of which the client was told while the publish was on its way, and not after that. */
+  readonly toldEarly: number;
+  /** Messages of an answer that came again because the connection broke at once (`docs/decisions/0007-recovery.md`). */
+  readonly again: number;
+}
+
+/** A connection that breaks this soon after the answer to a join may bring the answer's messages again, in ms. */
+const UNSAVED_MS = 250;
+
+/** Judges a run. */
+export function judgeFailover(run: Case): Verdict {
+  const rooms = run.timelines.flatMap(({ client, happenings }) =>
+    readTimeline(happenings).map((stay) => ({ client, stay }))
+  );
+  const found = rooms.map(({ client, stay }) => judgeStay(client, stay, run));
+  const sum = (count: (verdict: Verdict) => number): number =>
+    found.reduce((all, one) => all + count(one), 0);
+  return {
+    wrong: [...found.flatMap(({ wrong }) => wrong), ...judgeLog(run)],
+    told: sum(({ told }) => told),
+    toldEarly: sum(({ toldEarly }) => toldEarly),
+    again: sum(({ again }) => again),
+  };
+}
+
+/** A client in a room. */
+class Stay {
+  readonly room: string;
+  /** When it was told that it is in the room, if it still is. */
+  since: number | undefined;
+  /** When it was told of a loss. */
+  readonly told: number[] = [];
+  readonly got: (Message & { readonly at: number })[] = [];
+  /** Messages that came twice, or out of order, without a telling in between. */
+  readonly twice: string[] = [];
+  readonly disorder: string[] = [];
+  again = 0;
+  /** What it connected as last. */
+  recovered: boolean | undefined;
+  /** When it was told for the first time that it is in the room, and did not leave for good. */
+  #former: number | undefined;
+  #seen = new Set<string>();
+  #last = ID_ZERO;
+  #answered = new Set<string>();
+  #answeredAt = Infinity;
+
+  constructor(room: string) {
+    this.room = room;
+  }
+
+  enter(at: number): void {
+    this.since ??= at;
+  }
+
+  /** A join goes on where the client left: what came meanwhile is its own too. */
+  resume(at: number): void {
+    this.since ??= this.#former ?? at;
+  }
+
+  leave(): void {
+    this.#former = this.since ?? this.#former;
+    this.since = undefined;
+  }
+
+  tell(at: number): void {
+    this.told.push(at);
+    this.#seen = new Set();
+    this.#last = ID_ZERO;
+  }
+
+  take({ id, key }: Message, at: number, lostAt: number): void {
+    const broke = lostAt - this.#answeredAt;
+    if (this.#answered.has(id) && broke >= 0 && broke < UNSAVED_MS) {
+      this.again++;
+      return;
+    }
+    if (this.#seen.has(key)) this.twice.push(key);
+    else if (compareIds(id, this.#last) <= 0) this.disorder.push(key);
+    this.#seen.add(key);
+    this.#last = id;
+    this.got.push({ id, key, at });
+  }
+
+  answer(messages: readonly Message[], at: number): void {
+    for (const message of messages) this.take(message, at, -Infinity);
+    this.#answered = new Set(messages.map(({ id }) => id));
+    this.#answeredAt = at;
+  }
+}
+
+function readTimeline(happenings: readonly Happening[]): Stay[] {
+  const stays = new Map<string, Stay>();
+  let recovered: boolean | undefined, lostAt = -Infinity;
+  const stayIn = (room: string): Stay => {
+    let stay = stays.get(room);
+    if (stay === undefined) stays.set(room, stay = new Stay(room));
+    return stay;
+  };
+  for (const happening of happenings) {
+    const { kind, at } = happening;
+    if (kind === "disconnected") lostAt = at;
+    else if (kind === "connected") {
+      recovered = happening.recovered;
+      for (const stay of stays.values()) {
+        stay.recovered = recovered;
+        if (recovered) continue;
+        stay.tell(at);
+        stay.leave();
+      }
+    } else {
+      const stay = stayIn(happening.room);
+      if (kind === "joined") stay.enter(at);
+      else if (kind === "leaving") stay.leave();
+      else if (kind === "gap") stay.tell(at);
+      else if (kind === "message") stay.take(happening, at, lostAt);
+      else {
+        const { since, recovered, messages } = happening;
+        if (since && recovered) stay.resume(at);
+        else stay.enter(at);
+        if (since && !recovered) stay.tell(at);
+        stay.answer(messages, at);
+      }
+    }
+  }
+  return [...stays.values()];
+}
+
+function judgeStay(client: string, stay: Stay, run: Case): Verdict {
+  const { room, twice, disorder, again, recovered } = stay;
+  const where = `${client} in ${room}`;
+  const lost = findLost(stay, run);
+  const undone = findUndone(stay, run);
+  const as = recovered ? ", after recovered: true" : "";
+  const wrong = [
+    say(lost.untold.map(describe), (all) => `${where} lost ${all}${as}`),
+    say(undone.untold, (all) => `${where} was not told of undone ${all}${as}`),
+    say(twice, (all) => `${where} got twice ${all}`),
+    say(disorder, (all) => `${where} got out of order ${all}`),
+  ].flat();
+  return {
+    wrong,
+    told: lost.told + undone.told,
+    toldEarly: lost.toldEarly,
+    again,
+  };
+}
+
+function findLost(
+  { room, since = Infinity, told, got }: Stay,
+  { published, log }: Case,
+): { untold: Published[]; told: number; toldEarly: number } {
+  const has = new Set(got.map(({ key }) => key));
+  const kept = new Set(log?.get(room)?.map(({ key }) => key));
+  const untold: Published[] = [];
+  let late = 0, early = 0;
+  for (const publish of published) {
+    const { key, sentAt, acknowledged } = publish;
+    if (publish.room !== room || sentAt < since || has.has(key)) continue;
+    if (acknowledged === undefined && !kept.has(key)) continue;
+    if (told.some((at) => at >= (acknowledged?.at ?? sentAt))) late++;
+    else if (told.some((at) => at > sentAt)) early++;
+    else untold.push(publish);
+  }
+  return { untold, told: late + early, toldEarly: early };
+}
+
+function findUndone(
+  { room, since = Infinity, told, got }: Stay,
+  { log }: Case,
+): { untold: string[]; told: number } {
+  const known = log?.get(room);
+  if (known === undefined) return { untold: [], told: 0 };
+  const ids = new Set(known.map(({ id }) => id));
+  const undone = got.filter(({ id, at }) => at >= since && !ids.has(id));
+  const untold = undone.filter(({ at }) => !told.some((then) => then >= at));
+  return {
+    untold: untold.map(({ id, key, at }) =>
+      `${key} (${id}, got at ${Math.round(at)})`
+    ),
+    told: undone.length - untold.length,
+  };
+}
+
+function judgeLog({ published, log, nothingLost }: Case): string[] {
+  return [...log ?? []].flatMap(([room, messages]) => {
+    const seen = new Set<string>();
+    const twice = messages.map(({ key }) => key).filter((key) =>
+      seen.has(key) || !seen.add(key)
+    );
+    const missing = nothingLost
+      ? published.filter((one) =>
+        one.room === room && one.acknowledged && !seen.has(one.key)
+      )
+      : [];
+    return [
+      ...say(twice, (all) => `the log of ${room} has twice ${all}`),
+      ...say(missing.map(describe), (all) => `the log of ${room} lacks ${all}`),
+    ];
+  });
+}
+
+function describe({ key, sentAt, acknowledged }: Published): string {
+  const sent = `${key} (sent at ${Math.round(sentAt)}`;
+  if (acknowledged === undefined) return `${sent}, in the log)`;
+  const { id, at } = acknowledged;
+  return `${sent}, acknowledged as ${id} at ${Math.round(at)})`;
+}
+
+/** A sentence about all of these, of which it names the first; none if there are none. */
+function say(
+  items: readonly string[],
+  sentence: (all: string) => string,
+): string[] {
+  const [first] = items;
+  if (first === undefined) return [];
+  const others = items.length - 1;
+  return [
+    sentence(others === 0 ? first : `${first} and ${others} more`),
+  ];
+}

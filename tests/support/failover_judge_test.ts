@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import {
+  type Case,
+  type Happening,
+  judgeFailover,
+  type Published,
+} from "./failover_judge.ts";
+
+/** A publish of `key` that began at `sentAt` and was acknowledged 2 ms later; its id is its number and its time. */
+function publish(key: string, sentAt: number, room = "a"): Published {
+  return { key, room, sentAt, acknowledged: { at: sentAt + 2, id: idOf(key) } };
+}
+
+/** The keys are `m1`, `m2`, …, in the order of the log. */
+function idOf(key: string): string {
+  return `${key.slice(1)}-0`;
+}
+
+function got(key: string, at: number, room = "a"): Happening {
+  return { kind: "message", at, room, key, id: idOf(key) };
+}
+
+function connected(at: number, recovered = false): Happening {
+  return { kind: "connected", at, recovered };
+}
+
+function joined(at: number, room = "a"): Happening {
+  return { kind: "joined", at, room };
+}
+
+function gap(at: number, room = "a"): Happening {
+  return { kind: "gap", at, room, reason: "epoch" };
+}
+
+function leaving(at: number, room = "a"): Happening {
+  return { kind: "leaving", at, room };
+}
+
+function answered(
+  at: number,
+  keys: readonly string[] = [],
+  { since = true, recovered = true, room = "a" } = {},
+): Happening {
+  const messages = keys.map((key) => ({ key, id: idOf(key) }));
+  return { kind: "answered", at, room, since, recovered, messages };
+}
+
+/** What is wrong with one client that noted this, of these publishes. */
+function judge(
+  published: readonly Published[],
+  happenings: readonly Happening[],
+  rest: Partial<Case> = {},
+): readonly string[] {
+  const timelines = [{ client: "c", happenings }];
+  return judgeFailover({ published, timelines, ...rest }).wrong;
+}
+
+const START = [connected(0), joined(1)];
+const THREE = [publish("m1", 10), publish("m2", 20), publish("m3", 30)];
+
+Deno.test("failover_judge passes a client that got everything once and in order", () => {
+  const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
+  assert.deepEqual(judge(THREE, [...START, ...all]), []);
+});
+
+Deno.test("failover_judge notices the loss of any one message", () => {
+  const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
+  for (const missing of all) {
+    const rest = all.filter((one) => one !== missing);
+    const [first = "", ...others] = judge(THREE, [...START, ...rest]);
+    assert.match(first, /^c in a lost m\d \(sent at \d0, acknowledged as/);
+    assert.deepEqual(others, []);
+  }
+});
+
+Deno.test("failover_judge notices a wrong recovered: true", () => {
+  const away: Happening = { kind: "disconnected", at: 15 };
+  const some = [...START, got("m1", 12), away, connected(25, true)];
+  assert.match(
+    judge(THREE, [...some, got("m3", 32)]).join(),
+    /^c in a lost m2 .*, after recovered: true$/,
+  );
+  assert.deepEqual(judge(THREE, [...some, got("m2", 26), got("m3", 32)]), []);
+});
+
+Deno.test("failover_judge demands nothing from before recovered: false and everything from after it", () => {
+  const some = [...START, got("m1", 12), connected(25, false), joined(26)];
+  assert.deepEqual(judge(THREE, [...some, got("m3", 32)]), []);
+  assert.match(judge(THREE, some).join(), /^c in a lost m3/);
+  // Rooms that it is not told of any more are none of its own.
+  const other = [...START, joined(2, "b"), connected(25), joined(26)];
+  assert.deepEqual(judge([publish("m4", 40, "b")], other), []);
+});
+
+Deno.test("failover_judge demands of a room only what was published in it", () => {
+  const two = [publish("m1", 10), publish("m2", 20, "b")];
+  assert.deepEqual(judge(two, [...START, got("m1", 12)]), []);
+});
+
+Deno.test("failover_judge passes a loss of which the client is told later", () => {
+  const rest = [got("m1", 12), got("m3", 32)];
+  const verdict = judgeFailover({
+    published: THREE,
+    timelines: [{ client: "c", happenings: [...START, ...rest, gap(99)] }],
+  });
+  assert.deepEqual(verdict, { wrong: [], told: 1, toldEarly: 0, again: 0 });
+});
+
+Deno.test("failover_judge does not take the gap of another room for one of this", () => {
+  const some = [...START, joined(2, "b"), got("m1", 12), got("m3", 32)];
+  assert.match(judge(THREE, [...some, gap(99, "b")]).join(), /lost m2/);
+});
+
+Deno.test("failover_judge passes a gap before the acknowledgement if the publish had begun before it", () => {
+  const late = [{ ...publish("m2", 20), acknowledged: { at: 90, id: "2-0" } }];
+  const verdict = judgeFailover({
+    published: late,
+    timelines: [{ client: "c", happenings: [...START, gap(30)] }],
+  });
+  assert.deepEqual(verdict, { wrong: [], told: 1, toldEarly: 1, again: 0 });
+  assert.match(judge(late, [...START, gap(10)]).join(), /lost m2/);
+});
+
+Deno.test("failover_judge notices a message that comes twice, except after a gap or recovered: false", () => {
+  const twice = (...between: Happening[]) =>
+    judge(THREE.slice(0, 1), [
+      ...START,
+      got("m1", 12),
+      ...between,
+      got("m1", 40),
+    ]);
+  assert.deepEqual(twice(), ["c in a got twice m1"]);
+  assert.deepEqual(twice(connected(30, true)), ["c in a got twice m1"]);
+  assert.deepEqual(twice(leaving(30), answered(31)), ["c in a got twice m1"]);
+  const refused = answered(31, [], { recovered: false });
+  assert.deepEqual(twice(leaving(30), refused), []);
+  assert.deepEqual(twice(gap(30)), []);
+  assert.deepEqual(twice(connected(30, false), joined(31)), []);
+});
+
+Deno.test("failover_judge notices one message with two ids", () => {
+  const again: Happening = { ...got("m1", 40), id: "9-0" } as Happening;
+  assert.deepEqual(
+    judge(THREE.slice(0, 1), [...START, got("m1", 12), again]),
+    ["c in a got twice m1"],
+  );
+});
+
+Deno.test("failover_judge notices an id below the one before", () => {
+  const all = [got("m2", 22), got("m1", 23), got("m3", 32)];
+  assert.deepEqual(judge(THREE, [...START, ...all]), [
+    "c in a got out of order m1",
+  ]);
+  const told = [got("m2", 22), gap(23), got("m1", 24), got("m3", 32)];
+  assert.deepEqual(judge(THREE, [...START, ...told]), []);
+});
+
+Deno.test("failover_judge demands nothing from before a join or after a leave", () => {
+  assert.deepEqual(
+    judge(THREE, [connected(0), joined(15), got("m2", 22), leaving(25)]),
+    [],
+  );
+  const plain = answered(26, [], { since: false, recovered: false });
+  const rejoined = [...START, leaving(5), plain, got("m3", 32)];
+  assert.deepEqual(judge(THREE, rejoined), []);
+  assert.match(judge(THREE, rejoined.slice(0, -1)).join(), /lost m3/);
+});
+
+Deno.test("failover_judge takes a join with since at its word", () => {
+  const left = [...START, got("m1", 12), leaving(15)];
+  const whole = [...left, answered(25, ["m2"]), got("m3", 32)];
+  assert.deepEqual(judge(THREE, whole), []);
+  const hole = [...left, answered(25), got("m3", 32)];
+  assert.match(judge(THREE, hole).join(), /lost m2/);
+  const told = [...left, answered(25, [], { recovered: false })];
+  assert.deepEqual(judge(THREE, [...told, got("m3", 32)]), []);
+});
+
+Deno.test("failover_judge counts an answer's messages that come again at once, and only at once", () => {
+  const start = [...START, leaving(5), answered(40, ["m1", "m2", "m3"])];
+  const back = (at: number): Happening[] => [
+    { kind: "disconnected", at },
+    connected(at + 10, true),
+    got("m3", at + 11),
+  ];
+  const verdict = judgeFailover({
+    published: THREE,
+    timelines: [{ client: "c", happenings: [...start, ...back(45)] }],
+  });
+  assert.deepEqual([verdict.wrong, verdict.again], [[], 1]);
+  assert.deepEqual(judge(THREE, [...start, ...back(400)]), [
+    "c in a got twice m3",
+  ]);
+});
+
+Deno.test("failover_judge notices a message that came and is undone, unless the client is told afterwards", () => {
+  const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
+  const some = [...START, got("m1", 12), got("m2", 22)];
+  const two = THREE.slice(0, 2);
+  assert.deepEqual(judge(two, some, { log }), [
+    "c in a was not told of undone m2 (2-0, got at 22)",
+  ]);
+  assert.deepEqual(judge(two, [...some, gap(30)], { log }), []);
+  assert.deepEqual(judge(two, [...some, connected(30), joined(31)]), []);
+});
+
+Deno.test("failover_judge demands what is in the log also if it was not acknowledged", () => {
+  const one = [{ key: "m1", room: "a", sentAt: 10 }];
+  assert.deepEqual(judge(one, START), []);
+  const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
+  assert.deepEqual(judge(one, START, { log }), [
+    "c in a lost m1 (sent at 10, in the log)",
+  ]);
+});
+
+Deno.test("failover_judge notices a message that is in the log twice, and one that is missing if nothing may be lost", () => {
+  const log = new Map([["a", [
+    { key: "m1", id: "1-0" },
+    { key: "m1", id: "2-0" },
+  ]]]);
+  const two = [...THREE.slice(0, 2), { key: "m3", room: "a", sentAt: 30 }];
+  assert.deepEqual(judge(two, [], { log }), ["the log of a has twice m1"]);
+  assert.deepEqual(judge(two, [], { log, nothingLost: true }), [
+    "the log of a has twice m1",
+    "the log of a lacks m2 (sent at 20, acknowledged as 2-0 at 22)",
+  ]);
+});
