@@ -1,0 +1,164 @@
+/**
+ * Clients are told what a fail-over, or a Redis without its newest data, has lost. What counts is what clients,
+ * publishers and the log at the end show; `tests/support/failover_judge.ts` says what is demanded of it.
+ *
+ * Each scene is repeated, see `repeat`: `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts`.
+ */
+import assert from "node:assert/strict";
+import {
+  type Home,
+  NOWHERE,
+  repeat,
+  Stage,
+} from "../support/failover_stage.ts";
+import { pauseFor, until } from "../support/wait.ts";
+
+const BOTH = [0, 1];
+
+Deno.test("a room that was joined by an acknowledged join stays joined after a fail-over that lost the session, or the client is told", async () => {
+  await using stage = await Stage.start(2);
+  const { servers } = stage;
+  await repeat(async (random, index) => {
+    const rooms = [`main-${index}`, `extra-${index}`] as const;
+    const [main, extra] = rooms;
+    const client = await stage.client([main], { node: 0 });
+    await stage.publish(main, 4, BOTH);
+    await servers.level();
+    servers.lag(random?.between(100, 500) ?? Infinity);
+    assert.ok(await client.join(extra));
+    await pauseFor(random?.between(0, 200) ?? 0);
+    const old = await servers.promote();
+    await old.kill();
+    servers.move();
+    // Both nodes use the new master.
+    await stage.publish(main, 4, BOTH);
+    await pauseFor(random?.between(0, 500) ?? 0);
+    client.drop();
+    await client.subscriber.connects.have(2);
+    const { wrong } = await stage.judge(rooms, BOTH);
+    await stage.forget();
+    await old.restart();
+    await servers.follow(old);
+    return wrong;
+  });
+});
+
+Deno.test("two masters acknowledge publishes, and one dies with its node: its clients, and those who waited for its messages, are told", async () => {
+  await using stage = await Stage.start(2);
+  const { servers, nodes } = stage;
+  await repeat(async (random, index) => {
+    const room = `room-${index}`;
+    const home: Home = { node: 0 };
+    const reader = await stage.client([room], home);
+    await stage.client([room], { node: 1 });
+    await stage.publish(room, 4, BOTH);
+    await servers.level();
+    const old = await servers.promote();
+    servers.move(...servers.addresses.slice(1));
+    const count = random?.between(1, 10) ?? 5;
+    const paceMs = random?.between(0, 20) ?? 1;
+    await stage.publish(room, count, [1], paceMs);
+    const [dead = ""] = (await stage.publish(room, count, [0], paceMs))
+      .slice(-1);
+    await until("the reader has what will be undone", () => reader.has(dead));
+    await Promise.all([nodes.kill(0), old.kill()]);
+    servers.move();
+    // With ids above those that the reader has seen.
+    await stage.publish(room, count, [1], paceMs);
+    await pauseFor(random?.between(0, 500) ?? 0);
+    home.node = 1;
+    await reader.subscriber.connects.have(2);
+    const { wrong } = await stage.judge([room], [1]);
+    await stage.forget();
+    await Promise.all([nodes.revive(0), old.restart()]);
+    await servers.follow(old);
+    return wrong;
+  });
+});
+
+Deno.test("all nodes die with the master, and the replica lacks what was acknowledged: clients are told when they come back", async () => {
+  await using stage = await Stage.start(2);
+  const { servers } = stage;
+  await repeat(async (random, index) => {
+    const room = `room-${index}`;
+    const { wrong, result: old } = await allDie(
+      stage,
+      room,
+      random?.between(0, 300) ?? 0,
+      {
+        before: async () => {
+          await servers.level();
+          servers.lag(random?.between(200, 400) ?? Infinity);
+        },
+        fault: async () => {
+          const old = await servers.promote();
+          servers.move();
+          await old.kill();
+          return old;
+        },
+      },
+    );
+    await old.restart();
+    await servers.follow(old);
+    return wrong;
+  });
+});
+
+Deno.test("all nodes die as Redis loses power and the last second of its append-only file: clients are told when they come back", async () => {
+  await using stage = await Stage.start(2, { replica: false });
+  const { servers: { master } } = stage;
+  await repeat(async (random, index) => {
+    const room = `room-${index}`;
+    let mark = await master.aofMark();
+    const { wrong } = await allDie(stage, room, random?.between(0, 300) ?? 0, {
+      before: async () => {
+        mark = await master.aofMark();
+      },
+      fault: () => master.losePower(mark),
+    });
+    return wrong;
+  });
+});
+
+/**
+ * A client reads everything, another one is away and comes back in the end, while `before` begins to make messages
+ * mortal and `fault` loses them. All nodes die together with Redis.
+ */
+async function allDie<T>(
+  stage: Stage,
+  room: string,
+  pauseMs: number,
+  { before, fault }: {
+    before: () => Promise<void>;
+    fault: () => Promise<T>;
+  },
+): Promise<{ wrong: readonly string[]; result: T }> {
+  const { nodes } = stage;
+  const readerHome: Home = { node: 0 }, awayHome: Home = { node: 1 };
+  const reader = await stage.client([room], readerHome);
+  const away = await stage.client([room], awayHome);
+  const [kept = ""] = (await stage.publish(room, 4, BOTH)).slice(-1);
+  await until("both have it", () => reader.has(kept) && away.has(kept));
+  await before();
+  awayHome.node = NOWHERE;
+  away.drop();
+  const [lost = ""] = (await stage.publish(room, 20, BOTH, 20)).slice(-1);
+  await until("the reader has what will be undone", () => reader.has(lost));
+  await pauseFor(pauseMs);
+  readerHome.node = NOWHERE;
+  const [result] = await Promise.all([
+    fault(),
+    nodes.kill(0),
+    nodes.kill(1),
+  ]);
+  await Promise.all(BOTH.map((node) => nodes.revive(node)));
+  // With ids above those that the reader has seen.
+  await stage.publish(room, 4, BOTH);
+  readerHome.node = awayHome.node = 1;
+  await Promise.all(
+    [reader, away].map(({ subscriber }) => subscriber.connects.have(2)),
+  );
+  const { wrong } = await stage.judge([room], BOTH);
+  await stage.forget();
+  return { wrong, result };
+}

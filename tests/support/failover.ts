@@ -1,0 +1,234 @@
+/**
+ * A master and its replica, the addresses by which nodes reach a master, and a sentinel.
+ *
+ * Everything between two processes is a {@linkcode Proxy}, so that a test can delay it, cut it, or lead it elsewhere:
+ *
+ *     node ── address ──▶ master ── link ──▶ replica
+ */
+import { freePort, Proxy } from "./net.ts";
+import { command, Redis, serverProgram } from "./redis.ts";
+import { until } from "./wait.ts";
+
+/**
+ * Arguments of a server that replicates at once: by default a young replica stays empty for 5 s, because the master
+ * waits that long for others that want the same copy.
+ */
+const REPLICATION = [
+  ...["--repl-diskless-sync", "yes"],
+  ...["--repl-diskless-sync-delay", "0"],
+  ...["--repl-ping-replica-period", "1"],
+];
+
+/** A real master and its replica; `await using` ends them. */
+export class Servers {
+  /** The master, as far as the addresses know. */
+  master: Redis;
+  /** A server that follows the master; undefined after it was promoted. */
+  replica: Redis | undefined;
+  /** Between the master and whatever follows it. Connections of replicas have the name "replica". */
+  readonly link: Proxy;
+  /** Where nodes find a master. Connections of nodes have the names "commands", "reader", "bridge", "cluster". */
+  readonly addresses: readonly Proxy[];
+  readonly #args: readonly string[];
+  readonly #all: Redis[];
+
+  private constructor(
+    master: Redis,
+    link: Proxy,
+    addresses: readonly Proxy[],
+    args: readonly string[],
+  ) {
+    this.master = master;
+    this.link = link;
+    this.addresses = addresses;
+    this.#args = args;
+    this.#all = [master];
+  }
+
+  /**
+   * Starts a master, and a replica unless `replica` is false, and `addresses` addresses that lead to the master. All
+   * servers get `args` too.
+   */
+  static async start(
+    { addresses, replica = true, args = [] }: {
+      addresses: number;
+      replica?: boolean;
+      args?: readonly string[];
+    },
+  ): Promise<Servers> {
+    const all = [...REPLICATION, ...args];
+    const master = await Redis.start({ args: all });
+    const starting = Array.from(
+      { length: addresses },
+      () => Proxy.start(master.port),
+    );
+    const servers = new Servers(
+      master,
+      await Proxy.start(master.port),
+      await Promise.all(starting),
+      all,
+    );
+    if (replica) await servers.follow();
+    return servers;
+  }
+
+  /** The `REDIS_URL` of the node that uses the address with this index. */
+  url(index: number): string {
+    return `redis://127.0.0.1:${this.addresses[index]?.port}`;
+  }
+
+  /** Makes `server`, or a new one, a replica of the master, with no lag; resolves when it has the master's data. */
+  async follow(server?: Redis): Promise<void> {
+    const follower = server ?? await Redis.start({ args: this.#args });
+    if (server === undefined) this.#all.push(follower);
+    this.lag(0);
+    this.link.targets = [this.master.port];
+    await follower.command("REPLICAOF", "127.0.0.1", `${this.link.port}`);
+    this.replica = follower;
+    await this.linked();
+  }
+
+  /** Waits until the replica is in replication, and has the data that its master had when that began. */
+  async linked(): Promise<void> {
+    const { replica } = this;
+    await until(
+      "the replica follows",
+      () =>
+        replica?.info("replication", "master_link_status").then(
+          (status) => status === "up",
+          () => false,
+        ) ?? false,
+    );
+    await replica?.rewritten();
+  }
+
+  /** Keeps the replica `ms` behind from now on; Infinity stops the replication without ending the connection. */
+  lag(ms: number): void {
+    this.link.delayMs = (name) => name === "replica" ? ms : 0;
+  }
+
+  /** Waits until the replica has everything that the master has at this moment or later. */
+  async level(): Promise<void> {
+    await until("the replica has everything", async () => {
+      const has = await this.replica?.info("replication", "slave_repl_offset");
+      const wants = await this.master.info("replication", "master_repl_offset");
+      return has !== undefined && has === wants;
+    });
+  }
+
+  /**
+   * Makes the replica a master, without what is on its way to it, and answers the old master, which lives on and
+   * knows nothing of it. The addresses still lead to the old one.
+   */
+  async promote(): Promise<Redis> {
+    this.link.targets = [];
+    this.link.cut("replica");
+    await this.replica?.command("REPLICAOF", "NO", "ONE");
+    return this.promoted();
+  }
+
+  /** Notes that the replica is the master now, and answers the old master. */
+  promoted(): Redis {
+    const { master, replica } = this;
+    if (replica === undefined) {
+      throw new Error("Cannot promote: there is no replica; call follow()");
+    }
+    this.master = replica;
+    this.replica = undefined;
+    return master;
+  }
+
+  /**
+   * Leads new connections of an address, or of all, to the master. Connections there are stay where they are, until
+   * {@linkcode Proxy.cut}.
+   */
+  lead(...addresses: readonly Proxy[]): void {
+    for (const address of addresses.length > 0 ? addresses : this.addresses) {
+      address.targets = [this.master.port];
+    }
+  }
+
+  /** Leads all addresses to the master, also the connections there are. */
+  move(...addresses: readonly Proxy[]): void {
+    this.lead(...addresses);
+    for (const address of addresses.length > 0 ? addresses : this.addresses) {
+      address.cut();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const address of this.addresses) await address[Symbol.asyncDispose]();
+    await this.link[Symbol.asyncDispose]();
+    for (const server of this.#all) await server[Symbol.asyncDispose]();
+  }
+}
+
+/** A real sentinel that watches one master; `await using` ends it. */
+export class Sentinel {
+  readonly #process: Deno.ChildProcess;
+  readonly #folder: string;
+  readonly #port: number;
+
+  private constructor(
+    process: Deno.ChildProcess,
+    folder: string,
+    port: number,
+  ) {
+    this.#process = process;
+    this.#folder = folder;
+    this.#port = port;
+  }
+
+  /** Starts one that finds the master at `port`, and alone decides that it is down after `downAfterMs`. */
+  static async start(port: number, downAfterMs: number): Promise<Sentinel> {
+    const folder = await Deno.makeTempDir({ prefix: "roomcast-sentinel-" });
+    const own = await freePort();
+    await Deno.writeTextFile(
+      `${folder}/sentinel.conf`,
+      [
+        `port ${own}`,
+        "bind 127.0.0.1",
+        `dir ${folder}`,
+        `sentinel monitor roomcast 127.0.0.1 ${port} 1`,
+        `sentinel down-after-milliseconds roomcast ${downAfterMs}`,
+        "sentinel failover-timeout roomcast 10000",
+        "",
+      ].join("\n"),
+    );
+    const process = new Deno.Command(await serverProgram(), {
+      args: [`${folder}/sentinel.conf`, "--sentinel"],
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    const sentinel = new Sentinel(process, folder, own);
+    await until(
+      "the sentinel knows master and replica",
+      () =>
+        sentinel.#command("SENTINEL", "MASTER", "roomcast").then(
+          (facts) => String(facts).includes("num-slaves,1"),
+          () => false,
+        ),
+    );
+    return sentinel;
+  }
+
+  /** The port of the master that it names. */
+  async master(): Promise<number> {
+    const [, port] = await this.#command(
+      "SENTINEL",
+      "GET-MASTER-ADDR-BY-NAME",
+      "roomcast",
+    ) as [string, string];
+    return Number(port);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#process.kill("SIGKILL");
+    await this.#process.status;
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  #command(...args: string[]): Promise<unknown> {
+    return command(`redis://127.0.0.1:${this.#port}`, ...args);
+  }
+}

@@ -1,0 +1,209 @@
+/** Nodes, each with an address of its own to a master, and clients and publishers that note what happens to them. */
+import assert from "node:assert/strict";
+import { readEntries } from "./bridge_chaos.ts";
+import { Servers } from "./failover.ts";
+import {
+  judgeFailover,
+  type Message,
+  type Published,
+  type Verdict,
+} from "./failover_judge.ts";
+import { Mortals, wanderer } from "./mortals.ts";
+import { Random } from "./random.ts";
+import { pauseFor, until } from "./wait.ts";
+import { publishKeyed, Witness } from "./witness.ts";
+
+/**
+ * How long after the last fault a client may learn that something was lost, in ms: a node may need 8 s to decide that
+ * another one is silent for good, and the machine that runs the tests is busy.
+ */
+const TOLD_TIMEOUT_MS = 12_000;
+
+/** Where a client goes that is to stay away: nothing listens there. */
+export const NOWHERE = -1;
+
+/** A client's node, by its index, or {@linkcode NOWHERE}; it goes there when its connection breaks. */
+export interface Home {
+  node: number;
+}
+
+/** What is on the stage; `await using` ends it all. */
+export class Stage {
+  readonly servers: Servers;
+  readonly nodes: Mortals;
+  readonly published: Published[] = [];
+  readonly witnesses: Witness[] = [];
+  readonly #stack: AsyncDisposableStack;
+  #keys = 0;
+
+  private constructor(
+    servers: Servers,
+    nodes: Mortals,
+    stack: AsyncDisposableStack,
+  ) {
+    this.servers = servers;
+    this.nodes = nodes;
+    this.#stack = stack;
+  }
+
+  /** Starts a master, its replica unless `replica` is false, and `count` nodes with the settings `env`. */
+  static async start(
+    count: number,
+    { replica = true, args = [], env = {} }: {
+      replica?: boolean;
+      args?: readonly string[];
+      env?: Readonly<Record<string, string>>;
+    } = {},
+  ): Promise<Stage> {
+    await using stack = new AsyncDisposableStack();
+    const servers = stack.use(
+      await Servers.start({ addresses: count, replica, args }),
+    );
+    const nodes = stack.use(
+      await Mortals.start(count, (index) => ({
+        REDIS_URL: servers.url(index),
+        // When Redis restarts, rooms of channels are told `ingress`, whether the log lacks anything or not.
+        CHANNELS: "bridged",
+        HISTORY_SIZE: "100000",
+        DRAIN_SECONDS: "1",
+        ...env,
+      })),
+    );
+    return new Stage(servers, nodes, stack.move());
+  }
+
+  /** A client that is in `rooms`, and at home on `home`'s node whenever it connects. */
+  async client(
+    rooms: readonly string[],
+    home: Home,
+    transports: string[] = ["websocket"],
+  ): Promise<Witness> {
+    const witness = new Witness(
+      `client ${this.witnesses.length}`,
+      wanderer({ transports, auth: { rooms } }, () => this.#urlOf(home)),
+    );
+    this.witnesses.push(witness);
+    await witness.subscriber.joined.have(rooms.length);
+    return witness;
+  }
+
+  /**
+   * Publishes `count` messages into `room` by these nodes in turn, `paceMs` apart, each again until it is acknowledged.
+   * Answers their keys.
+   */
+  async publish(
+    room: string,
+    count: number,
+    nodes: readonly number[],
+    paceMs = 0,
+  ): Promise<string[]> {
+    const publishing: Promise<Published>[] = [];
+    for (let i = 0; i < count; i++) {
+      const node = nodes[i % nodes.length] ?? 0;
+      const url = this.nodes.url(node);
+      const key = `${room} #${this.#keys++} by ${node}`;
+      const end = performance.now() + TOLD_TIMEOUT_MS;
+      const giveUp = (): boolean => performance.now() > end;
+      publishing.push(publishKeyed(() => url, room, key, giveUp));
+      if (paceMs > 0) await pauseFor(paceMs);
+    }
+    const published = await Promise.all(publishing);
+    this.published.push(...published);
+    const refused = published.find(({ acknowledged }) => !acknowledged);
+    if (refused !== undefined) {
+      throw new Error(`Cannot publish ${refused.key}: it is refused for good`);
+    }
+    return published.map(({ key }) => key);
+  }
+
+  /**
+   * Publishes once more in each of these rooms on each of these nodes, waits until clients have everything or are told
+   * of a loss, as long as that may take, and judges. The log is read from the first of the nodes, but not of the rooms
+   * in `unknown`, whose histories are not whole.
+   */
+  async judge(
+    rooms: readonly string[],
+    nodes: readonly number[],
+    { unknown = new Set(), nothingLost = false }: {
+      unknown?: ReadonlySet<string>;
+      nothingLost?: boolean;
+    } = {},
+  ): Promise<Verdict> {
+    const end = performance.now() + TOLD_TIMEOUT_MS;
+    const known = rooms.filter((room) => !unknown.has(room));
+    await until(
+      "all clients are connected",
+      () => this.witnesses.every(({ connected }) => connected),
+    );
+    for (const room of rooms) await this.publish(room, nodes.length, nodes);
+    for (;;) {
+      const verdict = judgeFailover({
+        published: this.published,
+        timelines: this.witnesses,
+        // Read each time: a node may still have to notice that it reads another log than the others.
+        log: await this.#readLogs(known, nodes[0] ?? 0),
+        nothingLost,
+      });
+      if (verdict.wrong.length === 0 || performance.now() > end) {
+        return verdict;
+      }
+      await pauseFor(200);
+    }
+  }
+
+  /** Ends the clients, and forgets what was published: another repetition begins. */
+  async forget(): Promise<void> {
+    for (const witness of this.witnesses.splice(0)) {
+      await witness[Symbol.asyncDispose]();
+    }
+    this.published.length = 0;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const witness of this.witnesses) {
+      await witness[Symbol.asyncDispose]();
+    }
+    await this.#stack.disposeAsync();
+  }
+
+  #urlOf({ node }: Home): string {
+    return node === NOWHERE ? "http://127.0.0.1:1" : this.nodes.url(node);
+  }
+
+  async #readLogs(
+    rooms: readonly string[],
+    node: number,
+  ): Promise<Map<string, Message[]>> {
+    const log = new Map<string, Message[]>();
+    for (const room of rooms) {
+      const running = this.nodes.nodes[node];
+      if (running === undefined) continue;
+      const { entries } = await readEntries(running, room);
+      log.set(
+        room,
+        entries.map(({ id, message }) => ({ id, key: String(message) })),
+      );
+    }
+    return log;
+  }
+}
+
+/**
+ * Repeats a scene: once with causes that leave nothing to chance (`random` is undefined), then with random delays. In
+ * all 2 times, or as often as the environment variable `FAILOVER_REPEATS` says. A scene answers what was wrong, and
+ * leaves the stage as it found it; this fails if anything was.
+ */
+export async function repeat(
+  scene: (
+    random: Random | undefined,
+    index: number,
+  ) => Promise<readonly string[]>,
+): Promise<void> {
+  const times = Number(Deno.env.get("FAILOVER_REPEATS") ?? 2);
+  const wrong: string[] = [];
+  for (let i = 0; i < times; i++) {
+    const found = await scene(i === 0 ? undefined : new Random(i), i);
+    wrong.push(...found.map((what) => `repetition ${i}: ${what}`));
+  }
+  assert.deepEqual(wrong, []);
+}

@@ -1,0 +1,224 @@
+/** Stock clients and publishers that note what happened to them, for {@linkcode judgeFailover}. */
+import type { Subscriber } from "./client.ts";
+import type {
+  Happening,
+  Message,
+  Published,
+  Timeline,
+} from "./failover_judge.ts";
+import { pauseFor } from "./wait.ts";
+
+/** How long a client or publisher waits for an answer, in ms: longer than a node takes to refuse. */
+const ANSWER_TIMEOUT_MS = 5000;
+/** The pause of a publisher after a refusal, in ms. */
+const RETRY_MS = 25;
+
+/** Notes what happens to a stock client; `await using` ends the client. */
+export class Witness implements Timeline {
+  readonly client: string;
+  readonly happenings: Happening[] = [];
+  readonly subscriber: Subscriber;
+  /** The rooms that it was told it is in, and did not ask to leave. */
+  readonly rooms: Set<string> = new Set();
+  /** The rooms that it asked to leave on this connection: `joined` may be on its way already. */
+  readonly #left = new Set<string>();
+  /** The newest position or id of each room that the client knows. */
+  readonly #places = new Map<string, string>();
+
+  /** Begins to watch a client that was made just now and is not connected yet. */
+  constructor(name: string, subscriber: Subscriber) {
+    this.client = name;
+    this.subscriber = subscriber;
+    const { socket } = subscriber;
+    socket.on("connect", () => {
+      if (!socket.recovered) this.rooms.clear();
+      this.#left.clear();
+      this.#note({ kind: "connected", recovered: socket.recovered });
+    });
+    socket.on("disconnect", () => this.#note({ kind: "disconnected" }));
+    socket.on("joined", ({ room, position }) => {
+      if (this.#left.has(room)) return;
+      this.rooms.add(room);
+      this.#places.set(room, position);
+      this.#note({ kind: "joined", room });
+    });
+    socket.on("gap", ({ room, reason }, id) => {
+      this.#places.set(room, id);
+      this.#note({ kind: "gap", room, reason });
+    });
+    socket.on("msgReceived", (message, { room }, id) => {
+      this.#places.set(room, id);
+      this.#note({ kind: "message", room, id, key: String(message) });
+    });
+  }
+
+  /** Whether it is connected now. */
+  get connected(): boolean {
+    return this.subscriber.socket.connected;
+  }
+
+  /** How often it has connected, and as what the last time. */
+  get connects(): readonly boolean[] {
+    return this.subscriber.connects.items;
+  }
+
+  /** Whether it has got this message. */
+  has(key: string): boolean {
+    return this.happenings.some((one) =>
+      one.kind === "message" ? one.key === key : one.kind === "answered" &&
+        one.messages.some((message) => message.key === key)
+    );
+  }
+
+  /** Joins a room; with `since`, from where it was in it last. False if no answer came or it was refused. */
+  async join(room: string, { since = false } = {}): Promise<boolean> {
+    const place = since ? this.#places.get(room) : undefined;
+    const answer = await this.#ask("join", {
+      room,
+      ...(place !== undefined && { since: place }),
+    }, (answer) => {
+      if (!answer.ok) return;
+      const messages: Message[] = answer.messages.map(
+        ({ id, message }: { id: string; message: unknown }) => ({
+          id,
+          key: String(message),
+        }),
+      );
+      this.rooms.add(room);
+      this.#places.set(room, answer.position);
+      this.#note({
+        kind: "answered",
+        room,
+        since: place !== undefined,
+        recovered: answer.recovered,
+        messages,
+      });
+    });
+    return answer?.ok === true;
+  }
+
+  /** Leaves a room. False if it is not connected, or no answer came. */
+  async leave(room: string): Promise<boolean> {
+    if (!this.connected) return false;
+    this.#left.add(room);
+    this.rooms.delete(room);
+    this.#note({ kind: "leaving", room });
+    return (await this.#ask("leave", { room }))?.ok === true;
+  }
+
+  /**
+   * Breaks its connection, if it has one; it comes back by itself. Closed while it is being opened, a connection is
+   * noticed by the client only after 20 s (socket.io-client 4.8.4, `timeout`).
+   */
+  drop(): void {
+    if (this.connected) this.subscriber.socket.io.engine.close();
+  }
+
+  /** All that happened to it in one line, with only the number of messages that came one after the other. */
+  retell(): string {
+    const told: string[] = [];
+    let messages = 0;
+    for (const { at, kind, ...rest } of this.happenings) {
+      if (kind === "message") messages++;
+      else {
+        if (messages > 0) told.push(`${messages} messages`);
+        messages = 0;
+        const facts = Object.values(rest).map((value) =>
+          Array.isArray(value) ? `${value.length} messages` : String(value)
+        );
+        told.push(`${Math.round(at)} ${[kind, ...facts].join(" ")}`);
+      }
+    }
+    return `${this.client}: ${[...told, `${messages} messages`].join("; ")}`;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.subscriber[Symbol.asyncDispose]();
+  }
+
+  #note(happening: DistributiveOmit<Happening, "at">): void {
+    this.happenings.push({ at: performance.now(), ...happening } as Happening);
+  }
+
+  /**
+   * Undefined if the connection ends, or time is up, before the answer. `noted` runs in the same step in which the
+   * answer comes: what comes after it must be noted after it.
+   */
+  // deno-lint-ignore no-explicit-any -- answers of every shape
+  #ask(event: string, request: unknown, noted?: (answer: any) => void) {
+    const { socket } = this.subscriber;
+    if (!socket.connected) return Promise.resolve(undefined);
+    // deno-lint-ignore no-explicit-any -- answers of every shape
+    return new Promise<any>((resolve) => {
+      const end = (answer?: unknown): void => {
+        clearTimeout(timer);
+        socket.off("disconnect", lost);
+        resolve(answer);
+      };
+      const lost = (): void => end();
+      const timer = setTimeout(end, ANSWER_TIMEOUT_MS);
+      socket.once("disconnect", lost);
+      socket.emit(event, request, (answer: unknown) => {
+        noted?.(answer);
+        end(answer);
+      });
+    });
+  }
+}
+
+type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
+  : never;
+
+/**
+ * Publishes `key` into `room`, with itself as the idempotency key, again after 503 and after broken connections, until
+ * it is acknowledged, or `giveUp` says so between two tries. Asks `urlOf` at each try where to go.
+ *
+ * @throws {Error} on any other answer
+ */
+export async function publishKeyed(
+  urlOf: () => string,
+  room: string,
+  key: string,
+  giveUp: () => boolean = () => false,
+): Promise<Published> {
+  const firstAt = performance.now();
+  for (;;) {
+    const sentAt = performance.now();
+    const answer = await tryPublish(urlOf(), room, key);
+    const at = performance.now();
+    if (answer?.status === 200) {
+      const { id, duplicate } = answer.body;
+      const began = duplicate ? firstAt : sentAt;
+      return { key, room, sentAt: began, acknowledged: { at, id } };
+    }
+    if (answer !== undefined && answer.status !== 503) {
+      throw new Error(
+        `Cannot publish ${key}: ${answer.status} ${
+          JSON.stringify(answer.body)
+        }`,
+      );
+    }
+    if (giveUp()) return { key, room, sentAt: firstAt };
+    await pauseFor(RETRY_MS);
+  }
+}
+
+/** Undefined if there is no whole answer. */
+async function tryPublish(
+  url: string,
+  room: string,
+  key: string,
+  // deno-lint-ignore no-explicit-any -- answers of every shape
+): Promise<{ status: number; body: any } | undefined> {
+  try {
+    const response = await fetch(`${url}/publish`, {
+      method: "POST",
+      headers: { "content-type": "application/json", "idempotency-key": key },
+      body: JSON.stringify({ room, message: key }),
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+    });
+    return { status: response.status, body: await response.json() };
+  } catch {
+    return undefined;
+  }
+}
