@@ -1,0 +1,332 @@
+/**
+ * Random runs: nodes, servers and clients fail while messages flow, and in the end every client has every message or
+ * was told that it lacks some (`failover_judge.ts`). What happens follows from a seed (`failover_plan.ts`); when
+ * exactly it happens, and so what comes of it, depends on the machine too.
+ */
+import {
+  describePlan,
+  type Fault,
+  NODES,
+  type Plan,
+  planOf,
+  ROOMS,
+} from "./failover_plan.ts";
+import type { Published } from "./failover_judge.ts";
+import { Stage } from "./failover_stage.ts";
+import type { Random } from "./random.ts";
+import { pauseFor, until } from "./wait.ts";
+import { publishKeyed, type Witness } from "./witness.ts";
+
+const BRIDGED = ROOMS[3];
+const CLIENTS = 8;
+/** Runs at a time: each waits most of the time. */
+const AT_ONCE = 3;
+/** Publishers by HTTP; each publishes one message at a time, and pauses at most `PACE_MS`. */
+const PUBLISHERS = 4;
+const PACE_MS = 60;
+/** How long messages flow before the first fault, and after the last. */
+const CALM_MS = 800;
+/** How long after the end of the faults a publisher tries to have its last message acknowledged. */
+const GIVE_UP_MS = 8000;
+/** How soon a `PUBLISH` has to reach every client in the end. */
+const BRIDGE_TIMEOUT_MS = 12_000;
+
+/** What a run came to. */
+export interface FailoverOutcome {
+  readonly seed: number;
+  /** The seed's plan, to be read by people. */
+  readonly plan: string;
+  /** What any client, or the log, got wrong, as sentences. */
+  readonly wrong: readonly string[];
+  /** What was done when, and what happened to those clients that got anything wrong, in ms of one clock. */
+  readonly evidence: readonly string[];
+  /** How many messages were acknowledged, and how often a client did not get one and was told. */
+  readonly acknowledged: number;
+  readonly told: number;
+  readonly toldEarly: number;
+  readonly again: number;
+  /** How often a client came back, and how often it was told then that nothing is missing. */
+  readonly returns: number;
+  readonly recovered: number;
+}
+
+/** Seeds that nobody has used, most likely; one in four runs with `ACK_REPLICAS=1`. */
+export function newSeeds(count: number): number[] {
+  const first = Math.floor(Math.random() * 1e6);
+  return Array.from({ length: count }, (_, i) => first + i);
+}
+
+/** Runs the plans of these seeds, a few at a time; `ended` gets each outcome as it comes. */
+export async function failOverAll(
+  seeds: readonly number[],
+  ended: (outcome: FailoverOutcome) => void = () => {},
+): Promise<FailoverOutcome[]> {
+  const left = [...seeds];
+  const outcomes: FailoverOutcome[] = [];
+  const lane = async (): Promise<void> => {
+    for (let seed = left.shift(); seed !== undefined; seed = left.shift()) {
+      const outcome = await failOver(seed);
+      outcomes.push(outcome);
+      ended(outcome);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, lane));
+  return outcomes;
+}
+
+/** Runs the plan of a seed. A run that cannot go on is wrong, too. */
+async function failOver(seed: number): Promise<FailoverOutcome> {
+  const plan = planOf(seed);
+  await using stage = await Stage.start(NODES.length, {
+    env: plan.ackReplicas ? { ACK_REPLICAS: "1" } : {},
+  });
+  const run = new Run(stage, plan);
+  const wrong = await run.play().catch((error) => [String(error)]);
+  const returns = stage.witnesses.flatMap(({ connects }) => connects.slice(1));
+  return {
+    ...run.counts,
+    seed,
+    plan: describePlan(plan),
+    wrong,
+    evidence: [
+      ...run.done,
+      ...stage.witnesses.filter(({ client }) =>
+        wrong.some((what) => what.startsWith(`${client} `))
+      ).map((witness) => witness.retell()),
+    ],
+    returns: returns.length,
+    recovered: returns.filter((recovered) => recovered).length,
+  };
+}
+
+class Run {
+  readonly #stage: Stage;
+  readonly #plan: Plan;
+  /** Clients wander and publishers publish until then. */
+  #over = false;
+  #overAt = Infinity;
+  #keys = 0;
+  /** Faults of Redis wait for each other. */
+  #turn: Promise<void> = Promise.resolve();
+  readonly #deleted = new Set<string>();
+  readonly #wrong: string[] = [];
+  /** What was done, and when. */
+  readonly done: string[] = [];
+  counts = { acknowledged: 0, told: 0, toldEarly: 0, again: 0 };
+
+  constructor(stage: Stage, plan: Plan) {
+    this.#stage = stage;
+    this.#plan = plan;
+  }
+
+  /** Plays the plan; answers what was wrong. */
+  async play(): Promise<string[]> {
+    const { servers, nodes, published } = this.#stage;
+    const { random, readerMs, ackReplicas } = this.#plan;
+    const clients = await this.#connect(random.fork());
+    this.#lag();
+    for (const address of servers.addresses) {
+      address.delayMs = (name) => name === "reader" ? readerMs : 0;
+    }
+    const flowing = [
+      ...clients.map((client) => this.#wander(client, random.fork())),
+      ...Array.from(
+        { length: PUBLISHERS },
+        () => this.#publish(random.fork()),
+      ),
+      this.#bridge(),
+    ];
+    await pauseFor(CALM_MS);
+    try {
+      await this.#hurt();
+      await pauseFor(CALM_MS);
+    } finally {
+      this.#over = true;
+      this.#overAt = performance.now();
+      await Promise.all(flowing);
+    }
+    servers.lag(0);
+    for (const address of servers.addresses) address.delayMs = () => 0;
+    await until(
+      "all nodes are ready",
+      async () =>
+        (await Promise.all(
+          nodes.nodes.map((node) =>
+            node.get("/readyz").then(({ status }) => status, () => 0)
+          ),
+        )).every((status) => status === 200),
+    );
+    await this.#bridgeWorks();
+    const { wrong, ...counts } = await this.#stage.judge(ROOMS, NODES, {
+      unknown: this.#deleted,
+      nothingLost: ackReplicas,
+    });
+    const acknowledged = published.filter((one) => one.acknowledged).length;
+    this.counts = { ...counts, acknowledged };
+    return [...wrong, ...this.#wrong];
+  }
+
+  async #connect(random: Random): Promise<Witness[]> {
+    const clients: Witness[] = [];
+    for (let i = 0; i < CLIENTS; i++) {
+      const home = {
+        get node() {
+          return random.oneOf(NODES);
+        },
+      };
+      const transports = [i % 4 === 3 ? "polling" : "websocket"];
+      clients.push(await this.#stage.client(["a", BRIDGED], home, transports));
+    }
+    return clients;
+  }
+
+  /** Breaks a client's connection, and joins and leaves rooms, by chance. */
+  async #wander(client: Witness, random: Random): Promise<void> {
+    while (!this.#over) {
+      await pauseFor(random.between(30, 400));
+      if (!client.connected) continue;
+      const room = random.oneOf(ROOMS);
+      const what = random.next();
+      const since = random.chance(0.7);
+      if (what < 0.2) client.drop();
+      else if (!client.rooms.has(room)) await client.join(room, { since });
+      else if (what < 0.35) await client.leave(room);
+    }
+  }
+
+  async #publish(random: Random): Promise<void> {
+    const { nodes, published } = this.#stage;
+    while (!this.#over) {
+      const room = random.oneOf(ROOMS);
+      await publishKeyed(
+        () => nodes.url(random.oneOf(NODES)),
+        room,
+        `${room} ${this.#keys++}`,
+        () => performance.now() > this.#overAt + GIVE_UP_MS,
+      ).then(
+        (one) => void published.push(one),
+        (error) => void this.#wrong.push(String(error)),
+      );
+      await pauseFor(random.between(0, PACE_MS));
+    }
+  }
+
+  /** Publishes on the channel, on whatever server the addresses lead to; nobody acknowledges that. */
+  async #bridge(): Promise<void> {
+    while (!this.#over) {
+      await this.#publishOnChannel();
+      await pauseFor(PACE_MS);
+    }
+  }
+
+  async #publishOnChannel(): Promise<Published> {
+    const { servers, published } = this.#stage;
+    const sentAt = performance.now();
+    const one = { key: `PUBLISH ${this.#keys++}`, room: BRIDGED, sentAt };
+    published.push(one);
+    await servers.master.command("PUBLISH", BRIDGED, one.key).catch(() => {});
+    return one;
+  }
+
+  /** Waits until what is published on the channel is in its room; that it reaches everybody there is for the judge. */
+  async #bridgeWorks(): Promise<void> {
+    const sent: Published[] = [];
+    const here = this.#stage.witnesses.filter(({ rooms }) =>
+      rooms.has(BRIDGED)
+    );
+    if (here.length === 0) return;
+    await until("the bridge works", async () => {
+      sent.push(await this.#publishOnChannel());
+      await pauseFor(100);
+      return here.some((client) => sent.some(({ key }) => client.has(key)));
+    }, BRIDGE_TIMEOUT_MS).catch((error) => this.#wrong.push(String(error)));
+  }
+
+  /** Does all that is bad, and makes it good: in the end all nodes and two servers live, and belong together. */
+  async #hurt(): Promise<void> {
+    const hurting: Promise<void>[] = [];
+    for (const fault of this.#plan.faults) {
+      await pauseFor(fault.afterMs);
+      this.#note(`${JSON.stringify(fault)} begins`);
+      if (fault.kind === "nodes") hurting.push(this.#killNodes(fault));
+      else {
+        this.#turn = this.#turn.then(() => this.#hurtRedis(fault));
+        hurting.push(this.#turn);
+      }
+    }
+    await Promise.all(hurting);
+    this.#note("all is well");
+  }
+
+  async #killNodes(
+    { nodes, ms }: Extract<Fault, { kind: "nodes" }>,
+  ): Promise<void> {
+    const all = this.#stage.nodes;
+    await Promise.all(nodes.map((node) => all.kill(node)));
+    await pauseFor(ms);
+    await Promise.all(nodes.map((node) => all.revive(node, { ready: false })));
+  }
+
+  async #hurtRedis(fault: Fault): Promise<void> {
+    const { servers } = this.#stage;
+    const { master } = servers;
+    if (fault.kind === "promote") {
+      await servers.linked();
+      const old = await servers.promote();
+      servers.move();
+      await old.kill();
+      await servers.follow();
+      this.#lag();
+    } else if (fault.kind === "split") await this.#split(fault);
+    else if (fault.kind === "aof") {
+      await master.kill();
+      await pauseFor(fault.ms);
+      await master.restart();
+    } else if (fault.kind === "rdb") {
+      await master.snapshot();
+      await pauseFor(fault.ms);
+      await master.restore();
+    } else if (fault.kind === "del") {
+      this.#deleted.add(fault.room);
+      const key = `roomcast:{roomcast}:history:${fault.room}`;
+      await master.command("DEL", key);
+    }
+  }
+
+  async #split(
+    { ms, stay, half, end }: Extract<Fault, { kind: "split" }>,
+  ): Promise<void> {
+    const { servers } = this.#stage;
+    const { addresses } = servers;
+    await servers.linked();
+    const old = await servers.promote();
+    const moving = addresses.filter((_, node) => !stay.includes(node));
+    if (moving.length > 0) servers.move(...moving);
+    const [halved] = addresses.filter((_, node) => stay.includes(node));
+    if (half !== undefined && halved !== undefined) {
+      servers.lead(halved);
+      halved.cut(half);
+    }
+    if (this.#plan.ackReplicas) await servers.follow();
+    this.#lag();
+    await pauseFor(ms);
+    if (end === "dies") {
+      servers.lead();
+      await old.kill();
+    } else if (servers.replica === undefined) await servers.follow(old);
+    else await old.command("REPLICAOF", "127.0.0.1", `${servers.link.port}`);
+    // Whoever demotes a master cuts its clients off soon after that.
+    await pauseFor(CALM_MS / 4);
+    servers.move();
+    if (servers.replica === undefined) await servers.follow();
+    this.#lag();
+  }
+
+  #note(what: string): void {
+    this.done.push(`${Math.round(performance.now())} ${what}`);
+  }
+
+  #lag(): void {
+    this.#stage.servers.lag(this.#plan.lagMs);
+  }
+}

@@ -1,0 +1,116 @@
+/** What a random run of `failover_chaos.ts` does to nodes and servers: all of it follows from the seed. */
+import { Random } from "./random.ts";
+
+/** Nodes of a run. */
+export const NODES = [0, 1, 2] as const;
+
+/** Rooms of a run; the last is that of a Redis channel. */
+export const ROOMS = ["a", "b", "c", "bridged"] as const;
+
+/** Something bad, `afterMs` after the fault before began. Faults of Redis wait for each other. */
+export type Fault =
+  & { readonly afterMs: number }
+  & (
+    /** The master dies and its replica, which is behind, is promoted. */
+    | { readonly kind: "promote" }
+    /**
+     * The replica is promoted and the master lives on for `ms`. The nodes in `stay` keep their connections to it; of
+     * one of them, `half` moves. In the end the old master dies, or becomes a replica of the new one.
+     */
+    | {
+      readonly kind: "split";
+      readonly ms: number;
+      readonly stay: readonly number[];
+      readonly half?: "reader" | "commands";
+      readonly end: "dies" | "demoted";
+    }
+    /** Nodes are killed, and started again after `ms`. */
+    | {
+      readonly kind: "nodes";
+      readonly nodes: readonly number[];
+      readonly ms: number;
+    }
+    /** The master dies, and starts with its append-only file after `ms`. */
+    | { readonly kind: "aof"; readonly ms: number }
+    /** The master dies, and starts with a snapshot that is `ms` old. */
+    | { readonly kind: "rdb"; readonly ms: number }
+    /** Somebody deletes the history of a room. */
+    | { readonly kind: "del"; readonly room: string }
+  );
+
+/** What happens in a run. */
+export interface Plan {
+  readonly seed: number;
+  /** Whether publishes are acknowledged only when a replica has them, so that nothing may be lost. */
+  readonly ackReplicas: boolean;
+  /** How far the replica is behind the master, in ms, and the nodes' reading behind their writing. */
+  readonly lagMs: number;
+  readonly readerMs: number;
+  readonly faults: readonly Fault[];
+  /** For what clients and publishers do. */
+  readonly random: Random;
+}
+
+/** Makes the plan of a seed. Every fourth seed runs with `ACK_REPLICAS=1`. */
+export function planOf(seed: number): Plan {
+  const random = new Random(seed);
+  const ackReplicas = seed % 4 === 3;
+  const kinds: Fault["kind"][] = ["promote", "split", "nodes", "aof"];
+  // These lose what replicas have, too.
+  if (!ackReplicas) kinds.push("rdb", "del");
+  const first = random.oneOf(kinds);
+  const faults = [faultOf(first, 0, random)];
+  if (random.chance(0.7)) {
+    // Most often at once, as where nodes and a server share a machine.
+    const afterMs = random.between(0, random.chance(0.5) ? 50 : 1500);
+    const others = kinds.filter((kind) => kind !== first);
+    const second = random.oneOf(
+      first === "nodes" ? others : [
+        ...others,
+        "nodes" as const,
+      ],
+    );
+    faults.push(faultOf(second, afterMs, random));
+  }
+  return {
+    seed,
+    ackReplicas,
+    lagMs: random.between(0, 500),
+    readerMs: random.chance(0.3) ? random.between(50, 400) : 0,
+    faults,
+    random: random.fork(),
+  };
+}
+
+/** A plan, to be read by people. */
+export function describePlan({ random: _, seed, ...rest }: Plan): string {
+  return `seed ${seed}: ${JSON.stringify(rest)}`;
+}
+
+function faultOf(kind: Fault["kind"], afterMs: number, random: Random): Fault {
+  switch (kind) {
+    case "promote":
+      return { kind, afterMs };
+    case "split":
+      return {
+        kind,
+        afterMs,
+        ms: random.between(1000, 3000),
+        stay: random.someOf(NODES),
+        ...(random.chance(0.3) && {
+          half: random.oneOf(["reader", "commands"] as const),
+        }),
+        end: random.oneOf(["dies", "demoted"] as const),
+      };
+    case "nodes": {
+      const nodes = random.chance(0.4) ? NODES : random.someOf(NODES);
+      return { kind, afterMs, nodes, ms: random.between(0, 1000) };
+    }
+    case "aof":
+      return { kind, afterMs, ms: random.between(0, 500) };
+    case "rdb":
+      return { kind, afterMs, ms: random.between(200, 1500) };
+    case "del":
+      return { kind, afterMs, room: random.oneOf(ROOMS) };
+  }
+}
