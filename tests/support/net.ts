@@ -32,12 +32,23 @@ export async function pair(
   return [ours, peer];
 }
 
-/** A port that was free a moment ago. */
+/** Ports below those that the kernel gives to connections (`ip_local_port_range`): nobody takes one by chance. */
+const PORTS_FROM = 10_240, PORTS_TO = 32_000;
+
+/** A port that was free a moment ago, and that the kernel gives to nobody by itself. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  const port = await listen(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = PORTS_FROM +
+      Math.floor(Math.random() * (PORTS_TO - PORTS_FROM));
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** How much of what a client sends first is searched for its name. */
