@@ -130,7 +130,7 @@ end
 if ROLE ~= 'master' then
   look(inspect())
   named()
-  return answer(EPOCH ~= '' and (not name or (name == EPOCH and lost(true))) and 'back' or '', 'replica', '', '', {})
+  return answer(EPOCH ~= '' and (not name or lost(true)) and 'back' or '', 'replica', '', '', {})
 end
 
 for i = 3, 5 do
