@@ -34,12 +34,10 @@ export interface Question {
   readonly saves: number;
   /** The server for which this node last saw the epoch confirmed. */
   readonly server: string;
-  /**
-   * Whether this node has found that a replica lacks what it knew, and time since it last learned of a message, in ms;
-   * in the first case, of one that was lost.
-   */
-  readonly owes: boolean;
+  /** Time since this node last learned of a message, in ms. */
   readonly knowledgeAgeMs: number;
+  /** Time since it last learned of a message that a replica was found to lack; undefined if all nodes know of that. */
+  readonly owedAgeMs: number | undefined;
   /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
   readonly known: readonly string[];
   readonly silent: readonly string[];
@@ -88,7 +86,7 @@ export interface Finding {
 export const CHECK: Script = script(`${BEGIN}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
-local KNOWN, SILENT, ACKNOWLEDGED, OWES = ARGV[11], ARGV[12], ARGV[13], ARGV[14] == '1'
+local KNOWN, SILENT, ACKNOWLEDGED, OWED = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
 local HERE, ROLE = here()
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -177,9 +175,11 @@ end
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
 local wrong = ''
 local gone = EPOCH ~= '' and lost(not vouches)
-if gone or OWES then
-  local told = age >= 0 and AGE >= age
-  if not told or (gone and name == EPOCH) then renew() end
+local function told(since)
+  return age >= 0 and since >= age
+end
+if gone or OWED then
+  if (gone and (name == EPOCH or not told(AGE))) or (OWED and not told(OWED)) then renew() end
   wrong = gone and 'lost' or ''
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
 
@@ -262,7 +262,9 @@ export async function check(
     question.known.join(" "),
     question.silent.join(" "),
     question.acknowledged.join(" "),
-    question.owes ? "1" : "",
+    question.owedAgeMs === undefined
+      ? ""
+      : String(Math.round(question.owedAgeMs)),
   ]) as [
     now: number,
     epoch: string,

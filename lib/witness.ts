@@ -64,7 +64,7 @@ export class Witness {
   #joinedAt = "";
   #admitted = false;
   #learnedAt = -Infinity;
-  /** When it learned of the last message that a replica was found to lack, until a master knows of the loss. */
+  /** When it learned of the last message that a replica was found to lack, until an epoch tells all nodes of that. */
   #owedSince: number | undefined;
   /** Ids of entries that were read lately; the list says which of them goes next. */
   readonly #readIds = new Set<string>();
@@ -181,6 +181,7 @@ export class Witness {
 
   /** An entry of the log says that an epoch began with it. */
   epochBegan(epoch: string, id: string): string {
+    this.#owedSince = undefined;
     return this.#begin(epoch, id, id, true);
   }
 
@@ -208,11 +209,8 @@ export class Witness {
         : [...this.#doubtful, newest],
       saves: this.#saves,
       server: this.#confirmedFor,
-      owes: this.#owedSince !== undefined,
-      knowledgeAgeMs: Math.min(
-        now - (this.#owedSince ?? this.#learnedAt),
-        1e12,
-      ),
+      knowledgeAgeMs: ageOf(this.#learnedAt, now),
+      owedAgeMs: this.#owedSince && ageOf(this.#owedSince, now),
       known: this.#peers.known,
       silent: this.#peers.silent(this.#offset, now),
       intent,
@@ -233,7 +231,6 @@ export class Witness {
     if (finding.lineage !== "") this.#lineage = finding.lineage;
     if (finding.joinedAt !== "") this.#joinedAt = finding.joinedAt;
     if (this.#writable) {
-      this.#owedSince = undefined;
       this.#peers.update(finding.nodes, finding.last, askedAt);
       this.#admitted ||= this.#joinedAt !== "" &&
         this.#peers.haveRead(this.#joinedAt, finding.now, askedAt);
@@ -249,6 +246,10 @@ export class Witness {
     this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
     const verdict = this.#judge(finding);
     if (verdict.kind === "epoch") this.#giveUp(acknowledged.at(-1));
+    // A new epoch further on tells of it only once it has been read: until then Redis may lose it again.
+    if (this.#writable && finding.epoch === this.#epoch) {
+      this.#owedSince = undefined;
+    }
     return verdict;
   }
 
@@ -309,4 +310,9 @@ export class Witness {
     // Entries that reading has passed are all missing or none is: the first of them decide.
     if (this.#doubtful.length < DOUBTFUL_MAX) this.#doubtful.push(id);
   }
+}
+
+/** A time before the first message counts as long ago. */
+function ageOf(time: number, now: number): number {
+  return Math.min(now - time, 1e12);
 }
