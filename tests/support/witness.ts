@@ -78,12 +78,16 @@ export class Witness implements Timeline {
       ...(place !== undefined && { since: place }),
     }, (answer) => {
       if (!answer.ok) return;
-      const messages: Message[] = answer.messages.map(
+      const asked: Message[] = answer.messages.map(
         ({ id, message }: { id: string; message: unknown }) => ({
           id,
           key: String(message),
         }),
       );
+      // If `joined` came after the request, what it asked for may have come already.
+      const messages = this.rooms.has(room)
+        ? asked.filter(({ id }) => !this.#hasId(id))
+        : asked;
       this.rooms.add(room);
       this.#places.set(room, answer.position);
       this.#note({
@@ -97,13 +101,19 @@ export class Witness implements Timeline {
     return answer?.ok === true;
   }
 
-  /** Leaves a room. False if it is not connected, or no answer came. */
+  /** Leaves a room; asks again if that is refused. False if the connection ends, or no answer comes. */
   async leave(room: string): Promise<boolean> {
     if (!this.connected) return false;
     this.#left.add(room);
     this.rooms.delete(room);
     this.#note({ kind: "leaving", room });
-    return (await this.#ask("leave", { room }))?.ok === true;
+    const { id } = this.subscriber.socket;
+    for (;;) {
+      const answer = await this.#ask("leave", { room });
+      if (answer === undefined || answer.ok) return answer !== undefined;
+      await pauseFor(RETRY_MS);
+      if (this.subscriber.socket.id !== id) return false;
+    }
   }
 
   /**
@@ -134,6 +144,12 @@ export class Witness implements Timeline {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.subscriber[Symbol.asyncDispose]();
+  }
+
+  #hasId(id: string): boolean {
+    return this.happenings.some((one) =>
+      one.kind === "message" && one.id === id
+    );
   }
 
   #note(happening: DistributiveOmit<Happening, "at">): void {
