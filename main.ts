@@ -7,47 +7,18 @@
  * @module
  */
 import { getRequestListener } from "@hono/node-server";
-import {
-  createServer,
-  type IncomingMessage,
-  type Server,
-  type ServerOptions,
-  STATUS_CODES,
-} from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Duplex } from "node:stream";
-import { Answer } from "./lib/answer.ts";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
-import { Fault } from "./lib/errors.ts";
-import { closeIdle } from "./lib/keep_alive.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
-import { forgetAnswered } from "./lib/under_way.ts";
 import { readAssets } from "./routes/assets.ts";
 import { createApp } from "./routes/mod.ts";
+import { createHttpServer, stopListening } from "./routes/server.ts";
 
 /** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
 const FINISH_TIMEOUT_MS = 700;
-/** How long a connection may wait for its next request. */
-const KEEP_ALIVE_MS = 65_000;
-const HEADER_BYTES_MAX = 16_384;
-/** What node:http calls requests that it cannot read. */
-const CLIENT_ERRORS: Readonly<Record<string, Fault>> = {
-  HPE_HEADER_OVERFLOW: new Fault(
-    "header_too_large",
-    `Cannot read the request: its headers are over ${HEADER_BYTES_MAX} bytes; send less, cookies above all`,
-  ),
-  ERR_HTTP_REQUEST_TIMEOUT: new Fault(
-    "request_too_slow",
-    "Cannot read the request: it took too long; send it at once",
-  ),
-};
-const MALFORMED = new Fault(
-  "malformed_request",
-  "Cannot read the request: it is no HTTP/1.1 that is served here; look at its first line and its headers",
-);
 /** A terminal's Ctrl-C reaches us twice, directly and through `deno task`: that is one signal, not two. */
 const SAME_SIGNAL_MS = 50;
 
@@ -137,29 +108,12 @@ function serve(config: Config): void {
     observe,
   });
   const answer = getRequestListener(app.fetch);
-  const server = createServer({
-    headersTimeout: 10_000,
-    requestTimeout: 30_000,
-    keepAliveTimeout: 0,
-    connectionsCheckingInterval: 5000,
-    maxHeaderSize: HEADER_BYTES_MAX,
-    ServerResponse: Answer,
-    // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
-    shouldUpgradeCallback: (request: IncomingMessage) =>
-      request.url?.startsWith("/socket.io/") ?? false,
-  } as ServerOptions, (request, response) => {
+  const server = createHttpServer((request, response) => {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
     response.on("close", requests.begin());
     void answer(request, response);
-  });
-  server.on(
-    "upgrade",
-    (request, socket, head) => node.sockets.upgrade(request, socket, head),
-  );
-  server.on("clientError", refuse);
-  closeIdle(server, KEEP_ALIVE_MS);
-  forgetAnswered(server);
+  }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
   server.on("error", (error) => {
     console.error(
       `Cannot start: ${error.message}; choose another HOST or PORT`,
@@ -193,26 +147,6 @@ function serve(config: Config): void {
     exit(start);
   };
   onSignals((signal) => void leave(signal));
-}
-
-/** Answers what is no HTTP, or too much or too slow of it, in the form all our errors have. */
-function refuse(error: Error & { code?: string }, socket: Duplex): void {
-  const fault = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-  const body = JSON.stringify({ error: fault.toJSON() });
-  const head =
-    `HTTP/1.1 ${fault.status} ${
-      STATUS_CODES[fault.status]
-    }\r\nconnection: close\r\n` +
-    `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
-  if (socket.writable) socket.end(head + body);
-  else socket.destroy();
-}
-
-/** Resolves when the last connection is closed; those that idle are closed now. */
-function stopListening(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  return closed;
 }
 
 function exit(start: number): never {
