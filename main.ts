@@ -7,9 +7,12 @@
  * @module
  */
 import { getRequestListener } from "@hono/node-server";
+import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { type Config, readConfig } from "./lib/config.ts";
 import { UnderWay } from "./lib/drain.ts";
+import { watchNode } from "./lib/gauges.ts";
+import { ListenerWatch } from "./lib/listener.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
@@ -54,34 +57,7 @@ function serve(config: Config): void {
   const node = createNode(config, observe);
   const publishes = new UnderWay();
   const requests = new UnderWay();
-  metrics.watch(
-    "roomcast_publishes_under_way",
-    "Publishes that wait for the log",
-    () => publishes.count,
-  );
-  metrics.watch(
-    "roomcast_ring_bytes",
-    "What the ring holds",
-    () => node.ring.bytes,
-  );
-  metrics.watch(
-    "roomcast_ring_seconds",
-    "How far back the ring goes",
-    () => node.ring.spanMs / 1000,
-  );
   const { bridge } = node;
-  if (bridge !== undefined) {
-    metrics.watch(
-      "roomcast_bridge_in_step",
-      "1 where this node can append what it hears on Redis channels",
-      () => Number(bridge.inStep),
-    );
-    metrics.watch(
-      "roomcast_bridge_pending",
-      "Heard on Redis channels and not yet seen in the log",
-      () => bridge.pending,
-    );
-  }
   let draining = false;
   const app = createApp({
     ...config,
@@ -96,6 +72,7 @@ function serve(config: Config): void {
       head: () => node.log.head,
     },
     draining: () => draining,
+    accepting: () => listener.accepting,
     warnings: () => [
       ...node.log.warnings(),
       ...bridge?.warnings() ?? [],
@@ -114,14 +91,24 @@ function serve(config: Config): void {
     response.on("close", requests.begin());
     void answer(request, response);
   }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
-  server.on("error", (error) => {
-    console.error(
-      `Cannot start: ${error.message}; choose another HOST or PORT`,
-    );
-    Deno.exit(1);
+  const listener = new ListenerWatch({
+    server,
+    listen: async (port) => {
+      server.listen(port, config.host);
+      await once(server, "listening");
+      return server.address() as AddressInfo;
+    },
+    file: new URL("./static/index.html", import.meta.url),
+    onLost: () => void leave("listener_lost", 1),
+    observe,
   });
-  server.listen(config.port, config.host, () => {
-    const { address, port, family } = server.address() as AddressInfo;
+  watchNode(
+    (name, help, read) => metrics.watch(name, help, read),
+    node,
+    publishes,
+    listener,
+  );
+  listener.open(config.port).then(({ address, port, family }) => {
     const url = `http://${
       family === "IPv6" ? `[${address}]` : address
     }:${port}`;
@@ -131,30 +118,38 @@ function serve(config: Config): void {
       log: config.redisUrl === undefined ? "embedded" : "redis",
       rooms: config.rooms,
       channels: bridge === undefined ? [] : config.channels,
+      connectionsMax: listener.connections.max,
     });
+  }, (error) => {
+    console.error(
+      `Cannot start: ${error.message}; choose another HOST or PORT`,
+    );
+    Deno.exit(1);
   });
 
-  const leave = async (signal: string): Promise<void> => {
+  const leave = async (signal: string, code = 0): Promise<void> => {
+    if (draining) return;
     const start = performance.now();
     draining = true;
+    listener.close();
     observe({ kind: "stopping", signal, clients: node.sockets.count });
     await node.sockets.drain(config.drainSeconds * 1000);
     // Whatever hangs now, Redis above all, does not hold the process.
-    setTimeout(() => exit(start), FINISH_TIMEOUT_MS);
+    setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
     await requests.settled(FINISH_TIMEOUT_MS);
     await stopListening(server);
     await node.close();
-    exit(start);
+    exit(start, code);
   };
   onSignals((signal) => void leave(signal));
 }
 
-function exit(start: number): never {
+function exit(start: number, code: number): never {
   observe({
     kind: "stopped",
     durationMs: Math.round(performance.now() - start),
   });
-  Deno.exit(0);
+  Deno.exit(code);
 }
 
 /** Calls `leave` at the first signal; the second ends the process at once. */

@@ -39,6 +39,7 @@ export const FAULTS = {
   log_not_replicated: 503,
   log_failed: 503,
   overloaded: 503,
+  not_accepting: 503,
   draining: 503,
 } as const;
 

@@ -13,7 +13,25 @@ export type Happening =
     log: "redis" | "embedded";
     rooms: readonly string[];
     channels: readonly string[];
+    /** How many connections the limit of file descriptors allows; Infinity if it is far away. */
+    connectionsMax: number;
   }
+  /** Connections closed as soon as they were accepted, because the limit of file descriptors allows no more. */
+  | { kind: "connections_refused"; count: number; connectionsMax: number }
+  /** This process no longer accepts connections. */
+  | { kind: "listener_failed" }
+  /** It cannot accept any, because no file descriptor is free. */
+  | { kind: "listener_full" }
+  /** It accepts connections again: because of what was done, or because descriptors are free again. */
+  | {
+    kind: "listener_recovered";
+    how: "nothing" | "rearmed" | "reopened";
+    durationMs: number;
+  }
+  /** Nothing has helped: the process ends. */
+  | { kind: "listener_lost" }
+  /** The process cannot connect to itself, so it would not notice. */
+  | { kind: "listener_unwatched"; why: string }
   | { kind: "stopping"; signal: string; clients: number }
   | { kind: "stopped"; durationMs: number }
   | { kind: "published"; count: number }

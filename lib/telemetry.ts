@@ -11,6 +11,12 @@ import type { Happening, Observe } from "./observer.ts";
 /** How loud each happening is; `undefined` is only counted. */
 const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
   started: "info",
+  connections_refused: "warn",
+  listener_failed: "error",
+  listener_full: "error",
+  listener_recovered: "warn",
+  listener_lost: "error",
+  listener_unwatched: "warn",
   stopping: "info",
   stopped: "info",
   published: undefined,
@@ -153,6 +159,14 @@ export class Metrics {
     "Connections to Redis lost",
     ["connection"],
   );
+  readonly #turnedAway = this.#counter(
+    "roomcast_connections_refused_total",
+    "Connections closed at once because the limit of file descriptors allowed no more",
+  );
+  readonly #deaf = this.#counter(
+    "roomcast_listener_failures_total",
+    "Times this node accepted no connections: it failed to, or no file descriptor was free",
+  );
   readonly #errors = this.#counter(
     "roomcast_errors_total",
     "Errors of Roomcast itself",
@@ -199,6 +213,11 @@ export class Metrics {
         return this.#cuts.inc();
       case "redis_lost":
         return this.#lost.inc({ connection: happening.connection });
+      case "connections_refused":
+        return this.#turnedAway.inc(happening.count);
+      case "listener_failed":
+      case "listener_full":
+        return this.#deaf.inc();
       case "error":
         return this.#errors.inc();
     }

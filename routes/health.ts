@@ -9,6 +9,8 @@ import { answerFault, type Env } from "./http.ts";
 
 /** What is asked of a node. */
 export interface HealthOptions {
+  /** Whether connections are accepted, as far as is known. */
+  readonly accepting: () => boolean;
   /** Whether it is on its way out. */
   readonly draining: () => boolean;
   /** Rejects where a publish would not reach the log and come back; in under 300 ms, whatever is broken. */
@@ -18,14 +20,20 @@ export interface HealthOptions {
   readonly expose: () => Promise<{ type: string; body: string }>;
 }
 
-/** The process lives: always 200. */
-export function livez(c: Context<Env>): Response {
-  return c.json({ live: true });
+/** The process lives, and others can connect to it: 200, otherwise 503. */
+export function livez(
+  { accepting }: HealthOptions,
+): (c: Context<Env>) => Response {
+  return function livez(c) {
+    return accepting()
+      ? c.json({ live: true })
+      : answerFault(c, notAccepting());
+  };
 }
 
-/** A publish would now reach the log and come back to this node: 200, otherwise 503. */
+/** A publish would now reach the log and come back to this node, and others can connect: 200, otherwise 503. */
 export function readyz(
-  { draining, probe, warnings }: HealthOptions,
+  { accepting, draining, probe, warnings }: HealthOptions,
 ): (c: Context<Env>) => Promise<Response> {
   return async function readyz(c) {
     if (draining()) {
@@ -37,6 +45,7 @@ export function readyz(
         ),
       );
     }
+    if (!accepting()) return answerFault(c, notAccepting());
     try {
       await probe();
     } catch (error) {
@@ -44,6 +53,13 @@ export function readyz(
     }
     return c.json({ ready: true, warnings: warnings() });
   };
+}
+
+function notAccepting(): Fault {
+  return new Fault(
+    "not_accepting",
+    "Cannot serve: this node accepts no connections; use another, and restart this one if it does not recover",
+  );
 }
 
 /** Numbers for Prometheus. */

@@ -73,7 +73,7 @@ export function createApp(options: AppOptions): Hono<Env> {
     "/socket.io/:name": {
       GET: [serveAsset(bundle, (c) => c.req.param("name") ?? "")],
     },
-    "/livez": { GET: [livez] },
+    "/livez": { GET: [livez(options)] },
     "/readyz": { GET: [readyz(options)] },
     "/metrics": { GET: [metrics(options)] },
     "/publish": { POST: [key as never, publishOne(options)] },

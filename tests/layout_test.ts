@@ -102,7 +102,7 @@ Deno.test("the check of imports sees real ones", async () => {
   const imports = importsOf((await sources()).get("main.ts") ?? "");
   for (
     const specifier of [
-      "node:net",
+      "node:events",
       "./lib/config.ts",
       "./lib/telemetry.ts",
       "./routes/mod.ts",

@@ -25,7 +25,14 @@ const ALL: readonly Happening[] = [
     log: "embedded",
     rooms: ["chat"],
     channels: [],
+    connectionsMax: Infinity,
   },
+  { kind: "connections_refused", count: 4, connectionsMax: 60 },
+  { kind: "listener_failed" },
+  { kind: "listener_full" },
+  { kind: "listener_recovered", how: "rearmed", durationMs: 900 },
+  { kind: "listener_lost" },
+  { kind: "listener_unwatched", why: "ETIMEDOUT" },
   { kind: "stopping", signal: "SIGTERM", clients: 3 },
   { kind: "stopped", durationMs: 5 },
   { kind: "published", count: 2 },
@@ -57,6 +64,12 @@ const ALL: readonly Happening[] = [
 const LOUD = {
   info: [
     "started",
+    "connections_refused",
+    "listener_failed",
+    "listener_full",
+    "listener_recovered",
+    "listener_lost",
+    "listener_unwatched",
     "stopping",
     "stopped",
     "client_cut",
@@ -75,6 +88,12 @@ const LOUD = {
     "error",
   ],
   warn: [
+    "connections_refused",
+    "listener_failed",
+    "listener_full",
+    "listener_recovered",
+    "listener_lost",
+    "listener_unwatched",
     "bridge_refused",
     "bridge_gap",
     "bridge_overflow",
@@ -87,7 +106,14 @@ const LOUD = {
     "redis_unsafe",
     "error",
   ],
-  error: ["bridge_overflow", "redis_unsafe", "error"],
+  error: [
+    "listener_failed",
+    "listener_full",
+    "listener_lost",
+    "bridge_overflow",
+    "redis_unsafe",
+    "error",
+  ],
 };
 
 Deno.test("the logger writes what is as loud as its level or louder, with all facts", () => {
@@ -186,6 +212,8 @@ Deno.test("Metrics counts what happens and shows it to Prometheus", async () => 
       "roomcast_epoch_changes_total 2",
       "roomcast_log_cuts_total 2",
       'roomcast_redis_losses_total{connection="reader"} 2',
+      "roomcast_connections_refused_total 8",
+      "roomcast_listener_failures_total 4",
       "roomcast_errors_total 2",
     ]
   ) assert.ok(body.split("\n").includes(line), `${line} is not in\n${body}`);

@@ -37,13 +37,15 @@ export class TestNode {
   /**
    * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
    * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's arguments.
+   * `descriptorsMax` is its limit of file descriptors, the hard one: Deno raises the soft one to it.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    { ready = true, script, program }: {
+    { ready = true, script, program, descriptorsMax }: {
       ready?: boolean;
       script?: string;
       program?: string;
+      descriptorsMax?: number;
     } = {},
   ): Promise<TestNode> {
     const args = script === undefined
@@ -51,7 +53,14 @@ export class TestNode {
       : program === undefined
       ? ["run", "-A", "--cached-only", script]
       : [script];
-    const node = TestNode.spawn(args, { PORT: "0", ...env }, program);
+    const limited = ["-c", `ulimit -n ${descriptorsMax}; exec "$0" "$@"`];
+    const node = descriptorsMax === undefined
+      ? TestNode.spawn(args, { PORT: "0", ...env }, program)
+      : TestNode.spawn(
+        [...limited, program ?? Deno.execPath(), ...args],
+        { PORT: "0", ...env },
+        "sh",
+      );
     const exited = node.#process.status.then(() => {
       throw new Error(`Cannot start a node: it exited\n${node.output}`);
     });
@@ -190,6 +199,14 @@ export class TestNode {
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     // Fields 14 and 15 of proc(5), in ticks of 10 ms.
     return (Number(fields[11]) + Number(fields[12])) / 100;
+  }
+
+  /** Changes its limit of file descriptors, the soft one, which also holds for those it has open already. */
+  async limitDescriptors(count: number): Promise<void> {
+    const { success, stderr } = await new Deno.Command("prlimit", {
+      args: ["--pid", String(this.#process.pid), `--nofile=${count}:`],
+    }).output();
+    if (!success) throw new Error(new TextDecoder().decode(stderr));
   }
 
   /** Sends the process a signal. */

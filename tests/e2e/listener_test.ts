@@ -1,0 +1,199 @@
+import assert from "node:assert/strict";
+import { connect, type Socket } from "node:net";
+import { Subscriber } from "../support/client.ts";
+import { Idlers } from "../support/idlers.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { pauseFor, until } from "../support/wait.ts";
+
+/** How long idle connections are held. */
+const HELD_MS = 1500;
+/** By then a node has to accept connections again: 5 s are promised, the rest is this machine's. */
+const RECOVERED_MS = 6500;
+
+const DEAD_LISTENER = new URL("../support/dead_listener.ts", import.meta.url)
+  .pathname;
+const REFUSED = "roomcast_connections_refused_total";
+
+/** A connection that stays open, for one request after the other. */
+class Asker {
+  readonly #socket: Socket;
+  #text = "";
+
+  constructor(port: number) {
+    this.#socket = connect(port, "127.0.0.1");
+    this.#socket.on("data", (chunk) => this.#text += chunk.toString("latin1"));
+    this.#socket.on("error", () => {});
+  }
+
+  /** Resolves with the whole answer, head and body. */
+  async ask(path: string): Promise<string> {
+    this.#text = "";
+    this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: test\r\n\r\n`);
+    await until(`${path} is answered`, () => {
+      const [head = "", body = ""] = this.#text.split("\r\n\r\n");
+      const length = /content-length: (\d+)/i.exec(head)?.[1];
+      return length !== undefined && body.length >= Number(length);
+    });
+    return this.#text;
+  }
+
+  [Symbol.dispose](): void {
+    this.#socket.destroy();
+  }
+}
+
+function kindsOf(node: TestNode): string[] {
+  return node.log.items.map(({ kind }) => kind);
+}
+
+/** A number of what `/metrics` has answered. */
+function numberOf(metrics: string, name: string): number {
+  return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1]);
+}
+
+for (
+  const { limit, count, apartMs, onRedis } of [
+    { limit: 100, count: 150, apartMs: 0, onRedis: false },
+    { limit: 100, count: 150, apartMs: 5, onRedis: true },
+    { limit: 1024, count: 1500, apartMs: 0, onRedis: true },
+    { limit: 1024, count: 1100, apartMs: 5, onRedis: false },
+    // Farther away than is looked for at start.
+    { limit: 2048, count: 2500, apartMs: 0, onRedis: false },
+  ]
+) {
+  const pace = apartMs === 0 ? "at once" : `${apartMs} ms apart`;
+  const log = onRedis ? "on Redis" : "embedded";
+  Deno.test(`${count} idle connections ${pace} at a limit of ${limit} descriptors, ${log}: others can connect afterwards, and clients stay connected`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const env: Record<string, string> = onRedis
+      ? { REDIS_URL: stack.use(await Redis.start()).url }
+      : {};
+    const node = stack.use(
+      await TestNode.start(env, { descriptorsMax: limit }),
+    );
+    const options = { transports: ["websocket"] };
+    const before = stack.use(await Subscriber.connect(node.url, options));
+
+    const idlers = await Idlers.connect(node.port, count, apartMs);
+    stack.defer(() => idlers.end());
+    await pauseFor(HELD_MS);
+    idlers.end();
+
+    const start = performance.now();
+    const after = stack.use(await Subscriber.connect(node.url, options));
+    await node.publish("after the flood");
+    await Promise.all([before.messages.have(1), after.messages.have(1)]);
+    const tookMs = Math.round(performance.now() - start);
+    assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+    assert.deepEqual(before.disconnects.items, []);
+    assert.equal((await node.get("/livez")).status, 200);
+    await node.log.where(() =>
+      node.log.items.some(({ kind }) => kind === "connections_refused")
+    );
+    assert.ok(await node.metric("roomcast_connections_refused_total") > 0);
+    assert.equal(await node.metric("roomcast_errors_total"), 0);
+    // All was survived without the watch, which takes seconds to notice.
+    assert.ok(!kindsOf(node).includes("listener_failed"), node.output);
+    await until(
+      "all idle connections are forgotten",
+      async () => await node.metric("roomcast_connections") < 10,
+    );
+  });
+}
+
+Deno.test("a node says at start how many connections its limit of descriptors allows", async () => {
+  for (
+    const [limit, least, most] of [[100, 30, 75], [1024, 800, 1000]] as const
+  ) {
+    await using node = await TestNode.start({}, { descriptorsMax: limit });
+    const [started] = node.log.items;
+    const max = Number(started?.connectionsMax);
+    assert.ok(max >= least && max <= most, `${max} of ${limit}`);
+    assert.equal(await node.metric("roomcast_connections_max"), max);
+  }
+  await using far = await TestNode.start({}, { descriptorsMax: 4096 });
+  assert.equal(far.log.items[0]?.connectionsMax, null);
+  const { text } = await far.get("/metrics");
+  assert.match(text, /^roomcast_connections_max \+Inf$/m);
+});
+
+Deno.test("a full node refuses connections and serves those it has; its checks of itself are no refusals", async () => {
+  await using node = await TestNode.start({}, { descriptorsMax: 100 });
+  await using client = await Subscriber.connect(node.url);
+  using asker = new Asker(node.port);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+  using _idlers = await Idlers.connect(node.port, 150, 0);
+  await node.log.where(() => kindsOf(node).includes("connections_refused"));
+  const refused = numberOf(await asker.ask("/metrics"), REFUSED);
+  // Longer than the pause between two checks, and shorter than idle connections are left alone.
+  await pauseFor(4500);
+  assert.equal(numberOf(await asker.ask("/metrics"), REFUSED), refused);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+  assert.deepEqual(client.disconnects.items, []);
+  assert.deepEqual(kindsOf(node), ["started", "connections_refused"]);
+});
+
+Deno.test("a node whose descriptors are all in use says so, and accepts again by itself when they are not", async () => {
+  await using node = await TestNode.start({}, { descriptorsMax: 1024 });
+  await using client = await Subscriber.connect(node.url, {
+    transports: ["websocket"],
+  });
+  using asker = new Asker(node.port);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+  await node.limitDescriptors(3);
+  // It waits in the kernel's queue, and accepting it fails.
+  using waiting = new Asker(node.port);
+  const answer = waiting.ask("/");
+  answer.catch(() => {});
+  await node.log.where(() => kindsOf(node).includes("listener_full"));
+  for (const path of ["/livez", "/readyz"]) {
+    assert.match(await asker.ask(path), /503 Service.*not_accepting/s);
+  }
+  await node.limitDescriptors(1024);
+  const start = performance.now();
+  assert.match(await answer, /200 OK/);
+  const tookMs = Math.round(performance.now() - start);
+  assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+  await node.log.where(() => kindsOf(node).includes("listener_recovered"));
+  assert.deepEqual(kindsOf(node), [
+    "started",
+    "listener_full",
+    "listener_failed",
+    "listener_recovered",
+  ]);
+  assert.equal(node.log.items.at(-1)?.how, "rearmed");
+  assert.equal((await node.get("/livez")).status, 200);
+  assert.equal(await node.metric("roomcast_listener_failures_total"), 2);
+  assert.deepEqual(client.disconnects.items, []);
+  await node.publish("after it");
+  await client.messages.have(1);
+});
+
+Deno.test("a node that can neither accept nor listen again says so, moves its clients away and exits with 1", async () => {
+  await using node = await TestNode.start({ DRAIN_SECONDS: "1" }, {
+    script: DEAD_LISTENER,
+  });
+  await using client = await Subscriber.connect(node.url, {
+    transports: ["websocket"],
+    reconnection: false,
+  });
+  using asker = new Asker(node.port);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+  node.signal("SIGUSR2");
+  const start = performance.now();
+  await node.log.where(() => kindsOf(node).includes("listener_failed"));
+  const tookMs = Math.round(performance.now() - start);
+  assert.ok(tookMs < 5500, `it was noticed after ${tookMs} ms`);
+  assert.match(await asker.ask("/livez"), /503 Service.*not_accepting/s);
+  assert.equal(await node.exited(), 1);
+  const kinds = kindsOf(node).filter((kind) => kind !== "error");
+  assert.deepEqual(kinds, [
+    "started",
+    "listener_failed",
+    "listener_lost",
+    "stopping",
+    "stopped",
+  ]);
+  await client.disconnects.have(1);
+});
