@@ -170,10 +170,30 @@ Deno.test("a node whose descriptors are all in use says so, and accepts again by
   await client.messages.have(1);
 });
 
-Deno.test("a node that can neither accept nor listen again says so, moves its clients away and exits with 1", async () => {
-  await using node = await TestNode.start({ DRAIN_SECONDS: "1" }, {
-    script: DEAD_LISTENER,
+Deno.test("a node that no longer accepts reopens its listener within 5 s, and its clients stay connected", async () => {
+  const env = { LISTENS_MAX: "2" };
+  await using node = await TestNode.start(env, { script: DEAD_LISTENER });
+  await using before = await Subscriber.connect(node.url, {
+    transports: ["websocket"],
   });
+  using asker = new Asker(node.port);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+  node.signal("SIGUSR2");
+  const start = performance.now();
+  await node.log.where(() => kindsOf(node).includes("listener_recovered"));
+  const tookMs = Math.round(performance.now() - start);
+  assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+  assert.equal(node.log.items.at(-1)?.how, "reopened");
+  await using after = await Subscriber.connect(node.url);
+  await node.publish("after it");
+  await Promise.all([before.messages.have(1), after.messages.have(1)]);
+  assert.deepEqual(before.disconnects.items, []);
+  assert.match(await asker.ask("/livez"), /200 OK/);
+});
+
+Deno.test("a node that can neither accept nor listen again says so, moves its clients away and exits with 1", async () => {
+  const env = { DRAIN_SECONDS: "1", LISTENS_MAX: "1" };
+  await using node = await TestNode.start(env, { script: DEAD_LISTENER });
   await using client = await Subscriber.connect(node.url, {
     transports: ["websocket"],
     reconnection: false,

@@ -1,16 +1,24 @@
-/** A node of ours that on SIGUSR2 no longer accepts connections, and cannot listen again. */
+/**
+ * A node of ours that on SIGUSR2 no longer accepts connections, and cannot be made to by anything but listening again.
+ * It can listen as often as `LISTENS_MAX` says.
+ */
 import { Server } from "node:net";
 
+let left = Number(Deno.env.get("LISTENS_MAX"));
 const { listen } = Server.prototype;
 Server.prototype.listen = function (...args: unknown[]) {
-  Server.prototype.listen = function () {
-    queueMicrotask(() => this.emit("error", new Error("the port is taken")));
-    return this;
-  };
-  Deno.addSignalListener("SIGUSR2", () => {
-    (this as unknown as { _handle: { onconnection(): void } })._handle
-      .onconnection = () => {};
-  });
-  return listen.apply(this, args as never);
+  if (left-- > 0) return listen.apply(this, args as never);
+  queueMicrotask(() => this.emit("error", new Error("the port is taken")));
+  return this;
 };
+const { emit } = Server.prototype;
+Server.prototype.emit = function (this: Server, ...args: unknown[]) {
+  if (args[0] === "listening") {
+    const { _handle: handle } = this as unknown as {
+      _handle: { onconnection(): void };
+    };
+    Deno.addSignalListener("SIGUSR2", () => handle.onconnection = () => {});
+  }
+  return emit.apply(this, args as never);
+} as typeof emit;
 await import("../../main.ts");
