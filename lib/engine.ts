@@ -20,9 +20,24 @@ import { JoiningTransport } from "./transport.ts";
 import { acceptance, type Refusal, refusalOf } from "./websocket.ts";
 
 /** A request as Engine.IO wants it: it takes `_query` as it finds it. */
-type EngineRequest = IncomingMessage & { _query: Record<string, string> };
+type EngineRequest = IncomingMessage & {
+  _query: Record<string, string>;
+  /** Only of a request that is no upgrade. */
+  res?: ServerResponse;
+};
 
-const { BAD_REQUEST, UNSUPPORTED_PROTOCOL_VERSION } = Server.errors;
+const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
+  Server.errors;
+
+/**
+ * A node that is stopping answers 503, and not 403 as Engine.IO would: a balancer then passes the request on to the
+ * next node (nginx: `proxy_next_upstream http_503`). A stock client tries again after either.
+ */
+const STOPPING: Refusal = {
+  status: "503 Service Unavailable",
+  headers: "Retry-After: 1\r\n",
+  message: "Cannot connect: this node is stopping; connect again",
+};
 
 /** What every client asks that connects by WebSocket from the start, as it is shared by all of them. */
 const PLAIN = "/socket.io/?EIO=4&transport=websocket";
@@ -41,6 +56,8 @@ type Counted = Connection & { [UNSENT]?: number };
 export class LeanServer extends Server {
   /** The pings of all connections; Engine.IO's sockets find it here. */
   readonly heartbeats = new Heartbeats();
+  /** Whether only the clients that are connected already are served; all others are refused with 503. */
+  stopping = false;
   readonly #forget = this.#makeForget();
 
   /** As Engine.IO's own. `onCut` is told when a client is cut off that asks without end and does not read. */
@@ -52,6 +69,28 @@ export class LeanServer extends Server {
     });
     this.on("flush", (connection: Counted) => {
       connection[UNSENT] = 0;
+    });
+  }
+
+  /**
+   * Verifies a request as Engine.IO does, and while it is stopping refuses all that concerns no client of this node.
+   * Among that are requests of a client that polls and that a balancer has let connect to another node.
+   */
+  override verify(
+    request: EngineRequest,
+    upgrade: boolean,
+    answer: (code?: ErrorCode, context?: RefusalContext) => void,
+  ): void {
+    super.verify(request as never, upgrade, (code, context) => {
+      const { sid } = request._query;
+      const connects = code === undefined && sid === undefined;
+      if (this.stopping && (connects || code === UNKNOWN_SID)) {
+        if (request.res === undefined) {
+          return answer(FORBIDDEN, { refusal: STOPPING });
+        }
+        return refuseStopping(request.res);
+      }
+      answer(code, context as RefusalContext);
     });
   }
 
@@ -202,11 +241,26 @@ function makeBoundUnsent(
 
 type ErrorCode = keyof typeof Server.errorMessages;
 
-function refusalFor(
-  code: ErrorCode,
-  { message = Server.errorMessages[code] }: { message?: string } = {},
-): Refusal {
-  return { status: "400 Bad Request", headers: "", message };
+/** What is said of a refusal besides Engine.IO's code for it. */
+type RefusalContext = Record<string, unknown> & {
+  readonly message?: string;
+  /** The whole answer to an upgrade. */
+  readonly refusal?: Refusal;
+};
+
+function refusalFor(code: ErrorCode, context: RefusalContext = {}): Refusal {
+  const { message = Server.errorMessages[code], refusal } = context;
+  return refusal ?? { status: "400 Bad Request", headers: "", message };
+}
+
+/** Answers a request that is no upgrade, in the form of Engine.IO's refusals. */
+function refuseStopping(response: ServerResponse): void {
+  const { message } = STOPPING;
+  response.writeHead(503, {
+    "Content-Type": "application/json",
+    "Retry-After": "1",
+  });
+  response.end(JSON.stringify({ code: FORBIDDEN, message }));
 }
 
 /** As Engine.IO's own `abortUpgrade`. */

@@ -51,7 +51,6 @@ export class Sockets {
   readonly #clients: Clients;
   /** What was held back of a socket that is being let in. */
   readonly #held = new WeakMap<Socket, () => void>();
-  #draining = false;
 
   /** Sets Socket.IO up; requests reach it by {@linkcode Sockets.request} and {@linkcode Sockets.upgrade}. */
   constructor(options: SocketsOptions) {
@@ -73,12 +72,7 @@ export class Sockets {
           });
         }) as never,
         allowRequest: ({ headers }, answer) => {
-          if (this.#draining) {
-            answer(
-              "Cannot connect: this node is stopping; connect again",
-              false,
-            );
-          } else if (originAllowed(headers.origin, headers.host)) {
+          if (originAllowed(headers.origin, headers.host)) {
             answer(null, true);
           } else {answer(
               "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
@@ -164,7 +158,7 @@ export class Sockets {
    * "disconnected": after that word a stock client stays away (notes L15), after a mere close it comes back at once.
    */
   async drain(durationMs: number): Promise<void> {
-    this.#draining = true;
+    this.#engine.stopping = true;
     const connections = [...this.#io.of("/").sockets.values()].map((socket) =>
       socket.conn
     );

@@ -33,7 +33,10 @@ const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
 
 /** Why an upgrade is refused. */
 export interface Refusal {
-  readonly status: "400 Bad Request" | "426 Upgrade Required";
+  readonly status:
+    | "400 Bad Request"
+    | "426 Upgrade Required"
+    | "503 Service Unavailable";
   readonly headers: string;
   readonly message: string;
 }

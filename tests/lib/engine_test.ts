@@ -6,6 +6,7 @@ import type { Socket } from "socket.io";
 import { forgetRequest, hold, LeanServer } from "../../lib/engine.ts";
 import { Subscriber } from "../support/client.ts";
 import { EngineServer, RawConnection } from "../support/engine.ts";
+import { PollingClient } from "../support/polling.ts";
 import { soon, until } from "../support/wait.ts";
 
 Deno.test("the parts of Engine.IO that are used are there", () => {
@@ -120,6 +121,41 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
     assert.match(client.text, answer, path);
   }
   assert.equal(server.engine.clientsCount, 0);
+});
+
+Deno.test("a server that is stopping serves the clients it has, and refuses all others with 503", async () => {
+  await using server = await EngineServer.start();
+  const client = await PollingClient.connect(
+    `http://127.0.0.1:${server.port}`,
+    [],
+  );
+  assert.deepEqual(await client.poll(), []);
+  server.engine.stopping = true;
+  for (const sid of ["", "&sid=of-another-node"]) {
+    await using upgrade = new RawConnection(
+      server.port,
+      `/socket.io/?EIO=4&transport=websocket${sid}`,
+    );
+    await until("the upgrade is refused", () => upgrade.closed);
+    assert.match(
+      upgrade.text,
+      /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 1\r\n[^]*: this node is stopping; connect again$/,
+    );
+    for (const method of sid === "" ? ["GET"] : ["GET", "POST"]) {
+      const response = await fetch(
+        `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling${sid}`,
+        { method },
+      );
+      assert.equal(response.status, 503);
+      assert.equal(response.headers.get("retry-after"), "1");
+      assert.deepEqual(await response.json(), {
+        code: 4,
+        message: "Cannot connect: this node is stopping; connect again",
+      });
+    }
+  }
+  server.io.emit("msgReceived", "hello");
+  assert.deepEqual(await client.poll(), [["msgReceived", "hello"]]);
 });
 
 Deno.test("a connection that is a WebSocket already has nothing to become", async () => {
