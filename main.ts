@@ -15,10 +15,11 @@ import { watchNode } from "./lib/gauges.ts";
 import { ListenerWatch } from "./lib/listener.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
+import { stopListening } from "./lib/stop_listening.ts";
 import { createLogger, Metrics } from "./lib/telemetry.ts";
 import { readAssets } from "./routes/assets.ts";
 import { createApp } from "./routes/mod.ts";
-import { createHttpServer, stopListening } from "./routes/server.ts";
+import { createHttpServer } from "./routes/server.ts";
 
 /** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
 const FINISH_TIMEOUT_MS = 700;
@@ -136,8 +137,13 @@ function serve(config: Config): void {
     await node.sockets.drain(config.drainSeconds * 1000);
     // Whatever hangs now, Redis above all, does not hold the process.
     setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
-    await requests.settled(FINISH_TIMEOUT_MS);
+    const closed = new Promise<void>((resolve) =>
+      server.once("close", () => resolve())
+    );
+    // First, because requests come for as long as it listens.
     await stopListening(server);
+    await requests.settled(FINISH_TIMEOUT_MS);
+    await closed;
     await node.close();
     exit(start, code);
   };

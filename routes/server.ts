@@ -1,5 +1,5 @@
 /**
- * The HTTP server that everything is served on: its limits, its answers to unreadable requests, and its end.
+ * The HTTP server that everything is served on: its limits, and its answers to unreadable requests.
  *
  * @module
  */
@@ -58,13 +58,6 @@ export function createHttpServer(
   closeIdle(server, KEEP_ALIVE_MS);
   forgetAnswered(server);
   return server;
-}
-
-/** Stops listening. Resolves when the last connection is closed; idle connections are closed now. */
-export function stopListening(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  return closed;
 }
 
 /** Answers what is no HTTP, or too much or too slow of it, in the form all our errors have. */
