@@ -90,6 +90,8 @@ function serve(config: Config): void {
     if (node.sockets.request(request, response)) return;
     // Until the answer has left, not only until it is known.
     response.on("close", requests.begin());
+    // Otherwise the connection would be closed later, perhaps under a request that is on its way.
+    if (draining) response.shouldKeepAlive = false;
     void answer(request, response);
   }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
   const listener = new ListenerWatch({

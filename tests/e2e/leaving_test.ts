@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { Agent, request } from "node:http";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
-import { until } from "../support/wait.ts";
+import { soon, until } from "../support/wait.ts";
 
 const CLIENTS = 50;
 
@@ -100,6 +102,35 @@ Deno.test("without clients SIGTERM ends the node without waiting, and publishes 
   const replies = await Promise.all(under);
   assert.deepEqual(replies.map(({ status }) => status), Array(20).fill(200));
   assert.equal(await node.exited(), 0);
+});
+
+Deno.test("a node that is stopping answers requests and closes their connections", async () => {
+  await using node = await TestNode.start({ DRAIN_SECONDS: "60" });
+  await using _client = await Subscriber.connect(node.url, {
+    reconnection: false,
+  });
+  const connection = async (): Promise<string | undefined> => {
+    const agent = new Agent({ keepAlive: true });
+    const asked = request(`${node.url}/publish`, {
+      agent,
+      method: "POST",
+      headers: { "content-type": "text/plain" },
+    });
+    asked.end("hello");
+    const [response] = await soon(once(asked, "response"), "it is answered");
+    response.resume();
+    await once(response, "end");
+    agent.destroy();
+    assert.equal(response.statusCode, 200);
+    return response.headers.connection;
+  };
+  assert.equal(await connection(), "keep-alive");
+  node.signal("SIGTERM");
+  await until(
+    "it is stopping",
+    async () => (await node.get("/readyz")).status === 503,
+  );
+  assert.equal(await connection(), "close");
 });
 
 Deno.test("a second signal ends the node at once", async () => {
