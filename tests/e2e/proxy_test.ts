@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { find } from "../support/install.ts";
-import { freePort } from "../support/net.ts";
+import { Nginx } from "../support/nginx.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
@@ -78,80 +78,3 @@ Deno.test({
     }
   },
 });
-
-/** An nginx with the configuration of `docs/operating.md`, but for its ports; `await using` ends it. */
-class Nginx {
-  readonly url: string;
-  readonly #process: Deno.ChildProcess;
-  readonly #folder: string;
-
-  private constructor(url: string, process: Deno.ChildProcess, folder: string) {
-    this.url = url;
-    this.#process = process;
-    this.#folder = folder;
-  }
-
-  static async start(
-    program: string,
-    [first, second]: readonly number[],
-  ): Promise<Nginx> {
-    const document = await Deno.readTextFile(
-      new URL("../../docs/operating.md", import.meta.url),
-    );
-    const port = await freePort();
-    const [, block = ""] = /^```nginx\n([^]*?)^```$/m.exec(document) ?? [];
-    const site = block.replace("listen 80;", `listen 127.0.0.1:${port};`)
-      .replace("127.0.0.1:4000", `127.0.0.1:${first}`)
-      .replace("127.0.0.1:4001", `127.0.0.1:${second}`);
-    const folder = await Deno.makeTempDir({ prefix: "roomcast-nginx-" });
-    // As root its workers would be somebody else, who may not write here.
-    const user = Deno.uid() === 0 ? "user root;" : "";
-    const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
-      (name) => `${name}_temp_path ${folder}/${name};`,
-    );
-    await Deno.writeTextFile(
-      `${folder}/nginx.conf`,
-      `${user} daemon off; pid ${folder}/pid; error_log stderr crit; events {}
-      http { access_log off; ${temporary.join(" ")} ${site} }`,
-    );
-    const process = new Deno.Command(program, {
-      args: ["-p", folder, "-c", `${folder}/nginx.conf`],
-      stdout: "null",
-    }).spawn();
-    const proxy = new Nginx(`http://127.0.0.1:${port}`, process, folder);
-    try {
-      await until(
-        "nginx answers",
-        () =>
-          fetch(new URL("/livez", proxy.url)).then(async (response) => {
-            await response.body?.cancel();
-            return response.status === 200;
-          }, () => false),
-      );
-    } catch (error) {
-      await proxy[Symbol.asyncDispose]();
-      throw error;
-    }
-    return proxy;
-  }
-
-  async post(path: string, body: unknown): Promise<Response> {
-    const response = await fetch(new URL(path, this.url), {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify(body),
-    });
-    await response.body?.cancel();
-    return response;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    try {
-      this.#process.kill("SIGTERM");
-    } catch {
-      // It has ended already.
-    }
-    await this.#process.status;
-    await Deno.remove(this.#folder, { recursive: true });
-  }
-}

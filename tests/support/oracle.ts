@@ -86,7 +86,7 @@ export async function settle(
  * (a refusal whose cause left it open), and nothing came that nobody sent.
  */
 export function judge(
-  publishers: readonly Publisher[],
+  publishers: readonly Pick<Publisher, "acknowledged">[],
   subscribers: readonly Subscriber[],
 ): void {
   for (const subscriber of subscribers) {

@@ -1,0 +1,125 @@
+/** A rolling deploy behind a balancer: publishers that retry as the documents tell them, and the deploy itself. */
+import { ADDRESS_HEADER } from "./nginx.ts";
+import { TestNode } from "./node.ts";
+import { pauseFor, soon } from "./wait.ts";
+
+/** Statuses of a balancer that could not pass a request to a node, or got no answer from it. */
+const UNSERVED: ReadonlySet<number> = new Set([502, 504]);
+/** For how long one message is repeated before the publisher gives up. */
+const REPEAT_MS_MAX = 30_000;
+
+/** What a publisher is told at its start. */
+export interface KeyedPublisherOptions {
+  readonly name: string;
+  /** The address that nginx takes it to come from. */
+  readonly address: string;
+  /** Pause between two messages. */
+  readonly everyMs: number;
+  /** Where a message has its key: nginx sees that of the header only. */
+  readonly keyIn: "header" | "body";
+}
+
+/** Publishes one message after the other, each with a key, and repeats a message until it is acknowledged. */
+export class KeyedPublisher {
+  /** Ids by the message that they were answered for. */
+  readonly acknowledged = new Map<string, string>();
+  /** How often each status was answered; `closed` counts connections that were refused or closed. */
+  readonly answers: Record<string, number> = {};
+  readonly #options: KeyedPublisherOptions;
+  readonly #url: URL;
+  readonly #running: Promise<void>;
+  #stopped = false;
+
+  /** Starts publishing to the balancer at `url`. */
+  constructor(url: string, options: KeyedPublisherOptions) {
+    this.#options = options;
+    this.#url = new URL("/publish", url);
+    this.#running = this.#run();
+    // `stop()` reports the failure.
+    this.#running.catch(() => {});
+  }
+
+  /** How many answers came from the balancer instead of a node. */
+  get unserved(): number {
+    return [...UNSERVED].reduce(
+      (sum, status) => sum + (this.answers[status] ?? 0),
+      0,
+    );
+  }
+
+  /** Stops as soon as the last message is acknowledged. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await soon(
+      this.#running,
+      "the last message is acknowledged",
+      2 * REPEAT_MS_MAX,
+    );
+  }
+
+  async #run(): Promise<void> {
+    for (let i = 0; !this.#stopped; i++) {
+      const message = `${this.#options.name}-${i}`;
+      this.acknowledged.set(message, await this.#publish(message));
+      await pauseFor(this.#options.everyMs);
+    }
+  }
+
+  /** Sends a message until it is acknowledged; returns its id. */
+  async #publish(message: string): Promise<string> {
+    const end = performance.now() + REPEAT_MS_MAX;
+    while (performance.now() < end) {
+      const response = await this.#send(message);
+      this.#count(response?.status ?? "closed");
+      const text = await response?.text();
+      if (response?.status === 200) return JSON.parse(text ?? "").id;
+      const again = response === undefined || response.status === 503 ||
+        UNSERVED.has(response.status);
+      if (!again) throw new Error(`Cannot publish: ${response.status} ${text}`);
+      const waitSeconds = Number(response?.headers.get("retry-after") ?? 0.1);
+      await pauseFor(waitSeconds * 1000);
+    }
+    throw new Error(
+      `Cannot publish: ${message} is not acknowledged after ${REPEAT_MS_MAX} ms`,
+    );
+  }
+
+  /** Returns undefined if the connection is refused or closed. */
+  #send(message: string): Promise<Response | undefined> {
+    const { address, keyIn } = this.#options;
+    const headers = {
+      "content-type": "application/json",
+      [ADDRESS_HEADER]: address,
+    };
+    const body = { room: "chat", message };
+    return fetch(this.#url, {
+      method: "POST",
+      ...(keyIn === "header"
+        ? {
+          headers: { ...headers, "idempotency-key": message },
+          body: JSON.stringify(body),
+        }
+        : { headers, body: JSON.stringify({ ...body, key: message }) }),
+    }).catch(() => undefined);
+  }
+
+  #count(what: number | string): void {
+    this.answers[what] = (this.answers[what] ?? 0) + 1;
+  }
+}
+
+/** Replaces each node by a new one on the same port, one after the other; returns the new ones. */
+export async function deploy(
+  nodes: readonly TestNode[],
+  env: Readonly<Record<string, string>>,
+  signals: readonly Deno.Signal[],
+): Promise<TestNode[]> {
+  const replacements: TestNode[] = [];
+  for (const [index, node] of nodes.entries()) {
+    const PORT = String(node.port);
+    node.signal(signals[index] ?? "SIGTERM");
+    await node.exited();
+    replacements.push(await TestNode.start({ ...env, PORT }));
+  }
+  return replacements;
+}

@@ -1,0 +1,107 @@
+/** nginx in front of nodes, with the configuration of the documents. */
+import { freePort } from "./net.ts";
+import { until } from "./wait.ts";
+
+/** The header that tells {@linkcode Nginx} which address a request comes from. */
+export const ADDRESS_HEADER = "x-test-address";
+
+/** nginx with the configuration of `docs/operating.md`, but for its ports and the number of nodes; `await using` ends it. */
+export class Nginx {
+  /** Where it answers. */
+  readonly url: string;
+  readonly #process: Deno.ChildProcess;
+  readonly #folder: string;
+
+  private constructor(url: string, process: Deno.ChildProcess, folder: string) {
+    this.url = url;
+    this.#process = process;
+    this.#folder = folder;
+  }
+
+  /**
+   * Starts nginx in front of the nodes on `ports`, and waits until one of them answers through it. `ip_hash` takes a
+   * request's address from {@linkcode ADDRESS_HEADER}: from the one address of a test all requests would reach one node.
+   */
+  static async start(
+    program: string,
+    ports: readonly number[],
+  ): Promise<Nginx> {
+    const port = await freePort();
+    const folder = await Deno.makeTempDir({ prefix: "roomcast-nginx-" });
+    // If nginx were started as root, its workers would be another user, who may not write to the folder.
+    const user = Deno.uid() === 0 ? "user root;" : "";
+    const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
+      (name) => `${name}_temp_path ${folder}/${name};`,
+    );
+    await Deno.writeTextFile(
+      `${folder}/nginx.conf`,
+      `${user} daemon off; pid ${folder}/pid; error_log stderr crit; events {}
+      http {
+        access_log off; ${temporary.join(" ")}
+        set_real_ip_from 127.0.0.1; real_ip_header ${ADDRESS_HEADER};
+        ${await documented(port, ports)}
+      }`,
+    );
+    const process = new Deno.Command(program, {
+      args: ["-p", folder, "-c", `${folder}/nginx.conf`],
+      stdout: "null",
+    }).spawn();
+    const proxy = new Nginx(`http://127.0.0.1:${port}`, process, folder);
+    try {
+      await until(
+        "nginx answers",
+        () =>
+          fetch(new URL("/livez", proxy.url)).then(async (response) => {
+            await response.body?.cancel();
+            return response.status === 200;
+          }, () => false),
+      );
+    } catch (error) {
+      await proxy[Symbol.asyncDispose]();
+      throw error;
+    }
+    return proxy;
+  }
+
+  /** Posts JSON. */
+  async post(path: string, body: unknown): Promise<Response> {
+    const response = await fetch(new URL(path, this.url), {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    await response.body?.cancel();
+    return response;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    try {
+      this.#process.kill("SIGTERM");
+    } catch {
+      // It has ended already.
+    }
+    await this.#process.status;
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+}
+
+/** Returns the document's configuration with these ports instead of its own. */
+async function documented(
+  port: number,
+  ports: readonly number[],
+): Promise<string> {
+  const document = await Deno.readTextFile(
+    new URL("../../docs/operating.md", import.meta.url),
+  );
+  const [, block = ""] = /^```nginx\n([^]*?)^```$/m.exec(document) ?? [];
+  const servers = /^ *server 127\.0\.0\.1:\d+([^;]*);\n/gm;
+  const [, parameters = ""] = servers.exec(block) ?? [];
+  let rest = ports.map((port) => `server 127.0.0.1:${port}${parameters};\n`)
+    .join("");
+  return block.replace("listen 80;", `listen 127.0.0.1:${port};`)
+    .replaceAll(servers, () => {
+      const all = rest;
+      rest = "";
+      return all;
+    });
+}
