@@ -29,6 +29,9 @@ type EngineRequest = IncomingMessage & {
 const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
   Server.errors;
 
+/** Engine.IO names an unsupported protocol by its code alone; this says which client is needed. */
+const PROTOCOL_ADVICE =
+  "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
 /**
  * A node that is stopping answers 503, and not 403 as Engine.IO would: a balancer then passes the request on to the
  * next node (nginx: `proxy_next_upstream http_503`). A stock client tries again after either.
@@ -73,8 +76,9 @@ export class LeanServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and while it is stopping refuses all that concerns no client of this node.
-   * Among that are requests of a client that polls and that a balancer has let connect to another node.
+   * Verifies a request as Engine.IO does, and refuses two more kinds: an unsupported protocol, with a message that says
+   * which client is needed, and all that concerns no client of this node while it is stopping. Among the latter are
+   * requests of a client that polls and that a balancer has let connect to another node.
    */
   override verify(
     request: EngineRequest,
@@ -82,13 +86,18 @@ export class LeanServer extends Server {
     answer: (code?: ErrorCode, context?: RefusalContext) => void,
   ): void {
     super.verify(request as never, upgrade, (code, context) => {
-      const { sid } = request._query;
+      const { sid, EIO } = request._query;
       const connects = code === undefined && sid === undefined;
       if (this.stopping && (connects || code === UNKNOWN_SID)) {
         if (request.res === undefined) {
           return answer(FORBIDDEN, { refusal: STOPPING });
         }
         return refuseStopping(request.res);
+      }
+      if (connects && EIO !== "4") {
+        return answer(UNSUPPORTED_PROTOCOL_VERSION, {
+          message: PROTOCOL_ADVICE,
+        });
       }
       answer(code, context as RefusalContext);
     });
@@ -117,7 +126,7 @@ export class LeanServer extends Server {
     // A peer that is gone already must not end the process with an error nobody listens to.
     connection.on("error", ignore);
     const request = incoming as EngineRequest;
-    const { sid, transport, EIO } = request._query = queryOf(request.url ?? "");
+    const { sid, transport } = request._query = queryOf(request.url ?? "");
     this.verify(request, true, (code, context) => {
       if (code !== undefined) {
         return refuse(connection, refusalFor(code, context));
@@ -130,9 +139,6 @@ export class LeanServer extends Server {
         (known.transport.name === "polling" && !known.upgrading);
       if (transport !== "websocket" || !upgradable) {
         return refuse(connection, refusalFor(BAD_REQUEST));
-      }
-      if (EIO !== "4") {
-        return refuse(connection, refusalFor(UNSUPPORTED_PROTOCOL_VERSION));
       }
       if (!connection.readable || !connection.writable) {
         return void connection.destroy();

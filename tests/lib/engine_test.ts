@@ -111,7 +111,11 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
     ],
     ["/socket.io/?EIO=4&transport=pigeon", key, /Transport unknown$/],
     ["/socket.io/?EIO=4&transport=websocket&sid=x", key, /ID unknown$/],
-    ["/socket.io/?EIO=3&transport=websocket", key, /Unsupported protocol/],
+    [
+      "/socket.io/?EIO=3&transport=websocket",
+      key,
+      /^HTTP\/1\.1 400 [^]*; use socket\.io-client 4\.6 or newer$/,
+    ],
     ["/socket.io/", key, /Transport unknown$/],
     ["/socket.io/?EIO=4&transport=polling", key, /Bad request$/],
   ];
@@ -121,6 +125,25 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
     assert.match(client.text, answer, path);
   }
   assert.equal(server.engine.clientsCount, 0);
+});
+
+Deno.test("a client of an older protocol is told which client it needs, in Engine.IO's form", async () => {
+  await using server = await EngineServer.start();
+  for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
+    const response = await fetch(
+      `http://127.0.0.1:${server.port}/socket.io/?${query}`,
+    );
+    assert.equal(response.status, 400);
+    assert.match(
+      response.headers.get("content-type") ?? "",
+      /^application\/json/,
+    );
+    assert.deepEqual(await response.json(), {
+      code: 5,
+      message:
+        "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer",
+    });
+  }
 });
 
 Deno.test("a server that is stopping serves the clients it has, and refuses all others with 503", async () => {
