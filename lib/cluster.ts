@@ -3,7 +3,8 @@
  *
  * It carries what concerns sockets on all nodes (`socketsJoin`, `disconnectSockets`, `fetchSockets`,
  * `serverSideEmit`), in its own format, through the same log. Its place in the log, its pauses and its errors are
- * not its own any more: see `docs/decisions/0003-guarded-adapter.md`.
+ * not its own any more: see `docs/decisions/0003-guarded-adapter.md`. Of all that, a node takes only what
+ * {@linkcode ClusterOptions.events} names.
  *
  * @module
  */
@@ -21,8 +22,29 @@ const WAITING_MAX = 10_000;
 type Fields = Readonly<Record<string, string>>;
 type Listener = (payload: Uint8Array) => void;
 
+/** The one kind of the adapter's messages that Roomcast uses (socket.io-adapter 2.5.8, `MessageType`). */
+const SERVER_SIDE_EMIT = 9;
+const WHO_ELSE = "check who else may write to Roomcast's keys and channels";
+
+/** A message of the adapter, as far as it is looked at here. */
+interface AdapterMessage {
+  readonly type: number;
+  readonly data?: { readonly packet?: readonly unknown[] };
+}
+
+/** A protected part of the adapter (socket.io-adapter 2.5.8, `ClusterAdapter`). */
+interface Receiver {
+  onMessage(message: AdapterMessage, id?: string): void;
+}
+
 /** What the cluster adapter is made of. */
 export interface ClusterOptions {
+  /**
+   * The events of `serverSideEmit` that other nodes may send. Everything else that somebody writes for the adapter,
+   * such as a broadcast past the log or an order to disconnect clients, is then skipped and reported. Undefined: the
+   * adapter takes whatever comes.
+   */
+  readonly events?: readonly string[];
   /** For what it writes. */
   readonly commands: Connection;
   /** Name of the log's stream. */
@@ -192,6 +214,14 @@ export function createCluster(options: ClusterOptions): Cluster {
           options.observe({ kind: "entry_skipped", id, why: String(error) });
         }
       };
+      // Both ways in, the log and the channels, lead here.
+      const receiver = adapter as unknown as Receiver;
+      const receive = receiver.onMessage.bind(adapter);
+      receiver.onMessage = (message, id): void => {
+        const why = reasonToSkip(message, options.events);
+        if (why === undefined) return receive(message, id);
+        options.observe({ kind: "entry_skipped", id: id ?? "", why });
+      };
       return Object.assign(adapter, {
         persistSession: () => {},
         restoreSession: () => Promise.reject(),
@@ -200,4 +230,20 @@ export function createCluster(options: ClusterOptions): Cluster {
     take: (fields, id) => feed.take(fields, id),
     close: () => feed.close(),
   };
+}
+
+/** Says why a message for the adapter is not taken; undefined if it is. */
+function reasonToSkip(
+  { type, data }: AdapterMessage,
+  events: ClusterOptions["events"],
+): string | undefined {
+  if (events === undefined) return undefined;
+  if (type !== SERVER_SIDE_EMIT) {
+    return `Cannot use the adapter's message: no node of Roomcast sends its type ${
+      Number(type)
+    }; ${WHO_ELSE}`;
+  }
+  if (!events.includes(String(data?.packet?.[0]))) {
+    return `Cannot use the adapter's message: no node of Roomcast sends its event; ${WHO_ELSE}`;
+  }
 }

@@ -17,7 +17,7 @@ import { allowOrigins, type OriginAllowed } from "./origins.ts";
 import { idOf } from "./position.ts";
 import { Connection } from "./redis.ts";
 import { Ring } from "./ring.ts";
-import { Sockets } from "./sockets.ts";
+import { CLUSTER_EVENTS, Sockets } from "./sockets.ts";
 
 /** How much of what was delivered a node keeps for those who come back. */
 const RING_BYTES_MAX = 64 << 20;
@@ -121,6 +121,7 @@ function connectRedis(
     commands: log.commands,
     stream: log.keys.log,
     channelPrefix: keyPrefix,
+    events: CLUSTER_EVENTS,
     observe,
     connect: (options) =>
       new Connection({ url, name: "cluster", observe, group, ...options }),

@@ -22,6 +22,11 @@ const PACKET_OVERHEAD_BYTES = 64 << 10;
 /** How long a connection may take to say which namespace it wants. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
+/** Tells the other nodes that a session goes on here. */
+const TAKEN_OVER = "taken_over";
+/** The events that nodes send each other by `serverSideEmit`. */
+export const CLUSTER_EVENTS: readonly string[] = [TAKEN_OVER];
+
 /** What {@linkcode Sockets} is made of. */
 export interface SocketsOptions {
   readonly fanOut: FanOut;
@@ -93,10 +98,10 @@ export class Sockets {
       ...options,
       // Only where there are others: the adapter of a single node complains.
       announce: (digest, generation) =>
-        adapter && this.#io.serverSideEmit("taken_over", digest, generation),
+        adapter && this.#io.serverSideEmit(TAKEN_OVER, digest, generation),
     });
     this.#io.on(
-      "taken_over",
+      TAKEN_OVER,
       (digest: unknown, generation: unknown) =>
         this.#clients.takenOver(digest, generation),
     );

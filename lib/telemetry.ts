@@ -144,7 +144,7 @@ export class Metrics {
   );
   readonly #skipped = this.#counter(
     "roomcast_entries_skipped_total",
-    "Entries of the log nobody could read",
+    "Entries of the log that could not be read, or that no node writes",
   );
   readonly #epochs = this.#counter(
     "roomcast_epoch_changes_total",

@@ -33,7 +33,7 @@ class Node {
   readonly #log: RedisLog;
   readonly #http = createServer();
 
-  private constructor(url: string) {
+  private constructor(url: string, events?: readonly string[]) {
     const observe = (happening: Happening): void =>
       this.happenings.push(happening);
     this.#log = new RedisLog({
@@ -58,6 +58,7 @@ class Node {
       commands: this.#log.commands,
       stream: this.#log.keys.log,
       channelPrefix: PREFIX,
+      ...(events === undefined ? {} : { events }),
       observe,
       connect: (options) =>
         new Connection({ url, name: "cluster", observe, ...options }),
@@ -75,8 +76,11 @@ class Node {
   }
 
   /** Starts one, and waits until it is connected in every way. */
-  static async start(redis: Redis): Promise<Node> {
-    const node = new Node(redis.url);
+  static async start(
+    redis: Redis,
+    events?: readonly string[],
+  ): Promise<Node> {
+    const node = new Node(redis.url, events);
     try {
       await listen(node.#http);
       await node.connected();
@@ -460,6 +464,37 @@ Deno.test("more entries than may wait for the adapter: the oldest are dropped, e
   assert.deepEqual(a.skipped, ["0-0", "1-0", "2-0"]);
   const said = await client.said.have(10_000);
   assert.deepEqual(said, Array.from({ length: 10_000 }, (_, i) => `${i + 3}`));
+});
+
+Deno.test("a node that takes one event alone skips whatever else somebody writes for the adapter", async () => {
+  await using redis = await Redis.start();
+  await using foreign = await Node.start(redis);
+  await using node = await Node.start(redis, ["hello"]);
+  await using client = await Client.join(node, "/");
+  const socket = node.io.of("/").sockets.get(client.id);
+  const others = new Inbox<unknown>();
+  node.io.on("bye", (what) => others.push(what));
+
+  foreign.io.emit("said", "past the log");
+  foreign.io.socketsJoin("vip");
+  foreign.io.socketsLeave(client.id);
+  foreign.io.disconnectSockets(true);
+  foreign.io.timeout(100).emit("said", "with an acknowledgement", () => {});
+  await assert.rejects(
+    foreign.io.timeout(100).fetchSockets(),
+    /timeout reached/,
+  );
+  foreign.io.serverSideEmit("bye", "you");
+  foreign.io.serverSideEmit("hello", "you");
+
+  assert.deepEqual(await node.heard.have(1), ["/ you"]);
+  await until("all others are skipped", () => node.skipped.length >= 7);
+  assert.equal(node.skipped.length, 7);
+  assert.equal(node.skipped.filter((id) => id !== "").length, 4, "of the log");
+  assert.deepEqual(client.said.items, []);
+  assert.ok(client.socket.connected);
+  assert.deepEqual([...socket?.rooms ?? []], [client.id]);
+  assert.deepEqual(others.items, []);
 });
 
 Deno.test("closing ends everything, whatever is under way", async (t) => {
