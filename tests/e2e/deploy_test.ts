@@ -11,7 +11,7 @@ import { soon, until } from "../support/wait.ts";
 
 const nginx = await find("nginx");
 const ignore = nginx === undefined;
-/** What the transports of client number `i` are: one in five polls, one begins with polling, the rest never polls. */
+/** Transports of clients by turns: one in five polls only, one upgrades from polling, the rest never poll. */
 const TRANSPORTS = [
   ["polling"],
   ["polling", "websocket"],
@@ -56,6 +56,33 @@ function watchAbsence(client: Subscriber): () => number {
   return look;
 }
 
+/** Starts publishers, each from an address of its own; half of them name their keys where nginx sees them. */
+function startPublishers(
+  stack: AsyncDisposableStack,
+  url: string,
+): KeyedPublisher[] {
+  return Array.from({ length: PUBLISHERS }, (_, i) =>
+    stack.use(
+      new KeyedPublisher(url, {
+        name: `p${i}`,
+        address: `10.1.${i}.1`,
+        everyMs: 20,
+        keyIn: i < PUBLISHERS / 2 ? "header" : "body",
+      }),
+    ));
+}
+
+/** Checks that nginx has passed every publish to a node that answered it. */
+function checkAnswers(publishers: readonly KeyedPublisher[]): void {
+  for (const [i, { answers, unserved }] of publishers.entries()) {
+    // nginx answers 502 for a request that a killed node had taken, unless it has the key in its header.
+    assert.ok(
+      unserved <= (i < PUBLISHERS / 2 ? 0 : 1),
+      `publisher ${i} was answered ${JSON.stringify(answers)}`,
+    );
+  }
+}
+
 for (
   const [how, signals] of [
     ["every node is stopped by SIGTERM", ["SIGTERM", "SIGTERM", "SIGTERM"]],
@@ -73,37 +100,21 @@ for (
       const nodes = await Promise.all([1, 2, 3].map(() => TestNode.start(env)));
       for (const node of nodes) stack.use(node);
       const ports = nodes.map(({ port }) => port);
-      const proxy = stack.use(await Nginx.start(nginx ?? "", ports));
-      const clients = await connect(
-        stack,
-        proxy.url,
-        CLIENTS,
-        (i) => `10.0.${i}.1`,
-      );
+      const { url } = stack.use(await Nginx.start(nginx ?? "", ports));
+      const clients = await connect(stack, url, CLIENTS, (i) => `10.0.${i}.1`);
       for (const node of nodes) {
         assert.notEqual(await node.metric("roomcast_clients"), 0);
       }
       const absences = clients.map(watchAbsence);
-      const publishers = Array.from(
-        { length: PUBLISHERS },
-        (_, i) =>
-          new KeyedPublisher(proxy.url, {
-            name: `p${i}`,
-            address: `10.1.${i}.1`,
-            everyMs: 20,
-            keyIn: i < PUBLISHERS / 2 ? "header" : "body",
-          }),
-      );
+      const publishers = startPublishers(stack, url);
       await clients[0]?.messages.have(50);
-      const replacements = await deploy(nodes, env, signals);
-      for (const node of replacements) stack.use(node);
+      const [replacement] = await deploy(stack, nodes, env, signals);
       await Promise.all(publishers.map((publisher) => publisher.stop()));
-      await Promise.all(
-        clients.map(({ socket }) =>
-          until("the client is connected", () => socket.connected)
-        ),
+      await until(
+        "all clients are connected",
+        () => clients.every(({ socket }) => socket.connected),
       );
-      await settle(replacements[0] as TestNode, clients);
+      await settle(replacement as TestNode, clients);
 
       judge(publishers, clients);
       const acknowledged = publishers.reduce(
@@ -117,13 +128,7 @@ for (
         const awayMs = absences[index]?.() ?? Infinity;
         assert.ok(awayMs < AWAY_MS_MAX, `a client was away for ${awayMs} ms`);
       }
-      for (const [i, { answers, unserved }] of publishers.entries()) {
-        // nginx knows of a key in the header only. Without it a request that a killed node had taken is answered 502.
-        assert.ok(
-          unserved <= (i < PUBLISHERS / 2 ? 0 : 1),
-          `publisher ${i} was answered ${JSON.stringify(answers)}`,
-        );
-      }
+      checkAnswers(publishers);
     },
   });
 }

@@ -19,7 +19,10 @@ export interface KeyedPublisherOptions {
   readonly keyIn: "header" | "body";
 }
 
-/** Publishes one message after the other, each with a key, and repeats a message until it is acknowledged. */
+/**
+ * Publishes one message after the other, each with a key, and repeats a message until it is acknowledged; `await using`
+ * ends it.
+ */
 export class KeyedPublisher {
   /** Ids by the message that they were answered for. */
   readonly acknowledged = new Map<string, string>();
@@ -55,6 +58,11 @@ export class KeyedPublisher {
       "the last message is acknowledged",
       2 * REPEAT_MS_MAX,
     );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopped = true;
+    await this.#running.catch(() => {});
   }
 
   async #run(): Promise<void> {
@@ -108,8 +116,9 @@ export class KeyedPublisher {
   }
 }
 
-/** Replaces each node by a new one on the same port, one after the other; returns the new ones. */
+/** Replaces each node by a new one on the same port, one after the other; returns the new ones, which `stack` ends. */
 export async function deploy(
+  stack: AsyncDisposableStack,
   nodes: readonly TestNode[],
   env: Readonly<Record<string, string>>,
   signals: readonly Deno.Signal[],
@@ -119,7 +128,8 @@ export async function deploy(
     const PORT = String(node.port);
     node.signal(signals[index] ?? "SIGTERM");
     await node.exited();
-    replacements.push(await TestNode.start({ ...env, PORT }));
+    const replacement = await TestNode.start({ ...env, PORT });
+    replacements.push(stack.use(replacement));
   }
   return replacements;
 }
