@@ -14,7 +14,8 @@ import {
   laterId,
 } from "./position.ts";
 import type { RedisClient } from "./redis.ts";
-import { HISTORY, run } from "./redis_scripts.ts";
+import { HISTORY } from "./history_scripts.ts";
+import { run } from "./redis_scripts.ts";
 import { isJson, type RawRun, readRun } from "./runs.ts";
 
 /** How much of a room is shown. */

@@ -10,6 +10,7 @@ import { deadline, pause } from "./deadline.ts";
 import { Fault } from "./errors.ts";
 import type { Gaps } from "./gaps.ts";
 import { containsId } from "./log_lookup.ts";
+import { CLEAR, HISTORY_SCRIPTS } from "./history_scripts.ts";
 import { readHistory } from "./history_redis.ts";
 import { type Keys, keysOf } from "./keys.ts";
 import type { Appended, Head, HistoryRange, Log, Page, Reader } from "./log.ts";
@@ -18,7 +19,7 @@ import type { Publish } from "./message.ts";
 import type { Observe } from "./observer.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { toLogFault } from "./redis_faults.ts";
-import { CLEAR, load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
+import { load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
 import { RedisSessions, type Sessions } from "./sessions.ts";
 import { Witness } from "./witness.ts";
 
@@ -284,7 +285,12 @@ export class RedisLog implements Log {
   }
 
   async #prepare(client: RedisClient): Promise<void> {
-    await load(client, [...LOG_SCRIPTS, CHECK, ...BRIDGE_SCRIPTS]);
+    await load(client, [
+      ...LOG_SCRIPTS,
+      ...HISTORY_SCRIPTS,
+      CHECK,
+      ...BRIDGE_SCRIPTS,
+    ]);
     await this.#inspect(client);
   }
 
