@@ -47,7 +47,12 @@ export interface MemoryLogOptions {
 /** A room's history, and the newest id that is no longer kept. */
 class History {
   readonly entries = new Deque<Entry>();
-  cut = ID_ZERO;
+  cut: string;
+
+  /** Starts empty; what was up to the id `cut` is not kept. */
+  constructor(cut: string) {
+    this.cut = cut;
+  }
 
   /** Takes the oldest away; answers how many bytes that frees. */
   shift(): number {
@@ -137,6 +142,8 @@ export class MemoryLog implements Log {
       : this.#last;
     const known = since === undefined ||
       ((since.epoch === undefined || since.epoch === this.#epoch) &&
+        // An id from before the log began is one of another log.
+        compareIds(from, this.#began) >= 0 &&
         compareIds(from, this.#last) <= 0);
     return Promise.resolve({
       messages,
@@ -199,7 +206,8 @@ export class MemoryLog implements Log {
   }
 
   #add(entry: Entry): Entry {
-    const room = this.#rooms.get(entry.room) ?? new History();
+    const room = this.#rooms.get(entry.room) ??
+      new History(this.#isOld(this.#forgotten) ? ID_ZERO : this.#forgotten);
     this.#rooms.delete(entry.room);
     this.#rooms.set(entry.room, room);
     room.entries.push(entry);
@@ -219,8 +227,7 @@ export class MemoryLog implements Log {
         this.#bytes -= idlest.shift();
       }
       const forgettable = idlest.entries.size === 0 &&
-        (this.#bytes > BYTES_MAX ||
-          atOf(idlest.cut) < Date.now() - this.#options.historySeconds * 1000);
+        (this.#bytes > BYTES_MAX || this.#isOld(idlest.cut));
       if (!forgettable) break;
       if (compareIds(idlest.cut, this.#forgotten) > 0) {
         this.#forgotten = idlest.cut;
@@ -231,10 +238,14 @@ export class MemoryLog implements Log {
 
   /** Takes away what is older than a history may be. */
   #age(room: History): void {
-    const oldest = Date.now() - this.#options.historySeconds * 1000;
-    while (atOf(room.entries.first?.id ?? NEVER) < oldest) {
+    while (this.#isOld(room.entries.first?.id ?? NEVER)) {
       this.#bytes -= room.shift();
     }
+  }
+
+  /** Whether a message with this id is older than a history may be. */
+  #isOld(id: string): boolean {
+    return atOf(id) < Date.now() - this.#options.historySeconds * 1000;
   }
 
   /** Rising whatever the clock does, as Redis' ids are. */
