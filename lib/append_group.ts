@@ -90,6 +90,7 @@ export class Group {
     return [[
       keys.log,
       keys.epoch,
+      keys.rooms,
       keys.server,
       ...rooms.map(keys.history),
       ...[...this.#keys].map(keys.idempotency),

@@ -84,6 +84,7 @@ export class BridgeCommands {
     const answer = await this.#run(COMPARE_AND_APPEND, [
       keys.log,
       keys.epoch,
+      keys.rooms,
       keys.server,
       keys.bridge,
       keys.bridgeInStep,
@@ -134,6 +135,7 @@ export class BridgeCommands {
     const [done, gap] = await this.#run(RESUME, [
       keys.log,
       keys.epoch,
+      keys.rooms,
       keys.server,
       keys.bridge,
       keys.bridgeInStep,

@@ -39,7 +39,7 @@ end
 /**
  * Compares and appends: takes those items the log has not got, if it is at the marker named and has all before them.
  *
- * KEYS: log, epoch, server, the bridge's state, the nodes in step, the histories of all rooms.
+ * KEYS: log, epoch, known rooms, server, the bridge's state, the nodes in step, the histories of all rooms.
  * ARGV: candidate epoch; messages of the log; messages and seconds of a history; control channel; node; group; marker;
  * number of the first item; number of rooms; their names; then for each item two: the room's place in the list and
  * the message, or `marker` and its name, or `refused` and ''.
@@ -49,10 +49,10 @@ end
 export const COMPARE_AND_APPEND = script(`${RUN}${STATE}
 local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local FIRST, ROOMS = tonumber(ARGV[9]), tonumber(ARGV[10])
-local marker, number, group = look(KEYS[4])
-local before = redis.call('HGET', KEYS[4], 'writer') or ''
+local marker, number, group = look(KEYS[5])
+local before = redis.call('HGET', KEYS[5], 'writer') or ''
 local function answer(outcome, known, taken, why, refused)
-  local marker, number, group = look(KEYS[4])
+  local marker, number, group = look(KEYS[5])
   return {outcome, marker, number, group, before, known, taken, why, refused}
 end
 if marker ~= MARKER or group ~= GROUP then return answer('elsewhere', 0, 0, '', {}) end
@@ -68,7 +68,7 @@ for i = first, #ARGV, 2 do
   else
     number = number + 1
     if kind ~= 'refused' then
-      put(ARGV[10 + kind], KEYS[5 + kind], 1, place, place .. ' ' .. value)
+      put(ARGV[10 + kind], KEYS[6 + kind], 1, place, place .. ' ' .. value)
       place = place + 1
     end
   end
@@ -89,9 +89,9 @@ for i = first, #ARGV, 2 do
 end
 for _, value in ipairs(passed) do
   -- Whose marker it is has heard all that comes after it.
-  redis.pcall('ZADD', KEYS[5], now, string.match(value, '^[^.]*'))
+  redis.pcall('ZADD', KEYS[6], now, string.match(value, '^[^.]*'))
 end
-move(KEYS[4], CHANNEL, marker, number, group, NODE)
+move(KEYS[5], CHANNEL, marker, number, group, NODE)
 return answer('appended', known, taken, '', refused)
 `);
 
@@ -112,16 +112,16 @@ return {look(KEYS[1])}
  * still at the marker where it was seen, and nobody who is in step could still bring what is missing. Where there is no
  * state and no message there is nothing to miss: a new log.
  *
- * KEYS: log, epoch, server, the bridge's state, the nodes in step, the gaps.
+ * KEYS: log, epoch, known rooms, server, the bridge's state, the nodes in step, the gaps.
  * ARGV: candidate epoch; entries of the log; control channel; node; group; marker where it is; marker and number where
  * it is to go on; the channels, as JSON. Answers `{1 if it was done, 1 if that made a gap}`.
  */
 export const RESUME = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
-local marker, number = look(KEYS[4])
+local marker, number = look(KEYS[5])
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
-sweep(KEYS[5], ${FRESH_MS})
-if redis.call('ZCARD', KEYS[5]) > 0 then return {0, 0} end
+sweep(KEYS[6], ${FRESH_MS})
+if redis.call('ZCARD', KEYS[6]) > 0 then return {0, 0} end
 ensure(ARGV[1])
 local gap = marker ~= ''
 for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 32)) do
@@ -129,14 +129,14 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 32)) do
 end
 if gap then
   local id = add(ARGV[1], ARGV[2], 'ingress', ARGV[9])
-  local function remember() return redis.pcall('XADD', KEYS[6], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9]) end
+  local function remember() return redis.pcall('XADD', KEYS[7], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9]) end
   if type(remember()) == 'table' then
-    redis.call('DEL', KEYS[6])
+    redis.call('DEL', KEYS[7])
     remember()
   end
 end
-redis.call('ZADD', KEYS[5], now, NODE)
-move(KEYS[4], CHANNEL, TO, NUMBER, GROUP, NODE)
+redis.call('ZADD', KEYS[6], now, NODE)
+move(KEYS[5], CHANNEL, TO, NUMBER, GROUP, NODE)
 return {1, gap and 1 or 0}
 `);
 

@@ -9,6 +9,7 @@
  * @module
  */
 import type { Keys } from "./keys.ts";
+import { PRUNE_ROOMS } from "./known_rooms.ts";
 import type { RedisClient } from "./redis.ts";
 import { BEGIN, run, type Script, script } from "./redis_scripts.ts";
 
@@ -76,14 +77,14 @@ export interface Finding {
 }
 
 /**
- * KEYS: log, epoch, server, nodes, saves. ARGV: as {@linkcode check} sends them.
+ * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: as {@linkcode check} sends them.
  *
  * The hash `server` has the epoch, the server `id` for which it is confirmed, when it has `begun`, and the `lineage` of
  * sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether a node has
  * `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and the server
  * of its last check.
  */
-export const CHECK: Script = script(`${BEGIN}
+export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local KNOWN, SILENT, ACKNOWLEDGED, OWED = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
@@ -126,12 +127,12 @@ local function answer(wrong, state, lineage, joinedAt, nodes)
 end
 
 if ROLE ~= 'master' then
-  look(inspect())
+  look(inspectLog())
   named()
   return answer(EPOCH ~= '' and (not name or lost(true)) and 'back' or '', 'replica', '', '', {})
 end
 
-for i = 3, 5 do
+for i = 4, 6 do
   local kind = redis.call('TYPE', KEYS[i]).ok
   if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[i]) end
 end
@@ -141,23 +142,23 @@ local fields = {'epoch', 'id', 'begun', 'lineage', 'asked', 'since', 'vouched', 
 local server
 local function state()
   server = {}
-  for i, value in ipairs(redis.call('HMGET', KEYS[3], unpack(fields))) do server[fields[i]] = value end
+  for i, value in ipairs(redis.call('HMGET', KEYS[4], unpack(fields))) do server[fields[i]] = value end
 end
 local function renew()
   begin(CANDIDATE)
-  look(inspect())
+  look(inspectLog())
   named()
   state()
 end
 local function settle()
-  redis.call('HDEL', KEYS[3], 'asked', 'since', 'vouched', 'unsaved')
+  redis.call('HDEL', KEYS[4], 'asked', 'since', 'vouched', 'unsaved')
 end
 state()
 
 -- 1. An epoch that nobody has confirmed for anything was begun by a foreign hand, or its confirmation was deleted.
 if server.epoch ~= name then
   if name == EPOCH and SERVER == HERE then
-    redis.call('HSET', KEYS[3], 'epoch', name, 'id', HERE, 'begun', now, 'lineage', CANDIDATE)
+    redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'begun', now, 'lineage', CANDIDATE)
     state()
   else renew() end
 end
@@ -167,7 +168,7 @@ local age = now - tonumber(server.begun)
 local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
 if server.asked ~= HERE and (server.id ~= HERE or comes) then
   settle()
-  redis.call('HSET', KEYS[3], 'asked', HERE, 'since', now)
+  redis.call('HSET', KEYS[4], 'asked', HERE, 'since', now)
   state()
 end
 
@@ -189,17 +190,17 @@ if INTENT == 'join' then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end
-redis.pcall('HSET', KEYS[4], NODE, now .. ' ' .. OFFSET .. ' ' .. HERE)
+redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. HERE)
 
 -- 5. Whether all are, if the server is another.
 if server.asked == HERE then
-  for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[4], other, '0 0-0 -') end
+  for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
   if vouches and server.id ~= HERE then
-    redis.call('HSET', KEYS[3], 'vouched', '1')
-    if tonumber(redis.call('HGET', KEYS[5], NODE) or '0') < SAVES then redis.call('HSET', KEYS[3], 'unsaved', '1') end
+    redis.call('HSET', KEYS[4], 'vouched', '1')
+    if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then redis.call('HSET', KEYS[4], 'unsaved', '1') end
     state()
   end
-  local absent, all = {}, redis.call('HGETALL', KEYS[4])
+  local absent, all = {}, redis.call('HGETALL', KEYS[5])
   for i = 1, #all, 2 do
     if string.match(all[i + 1], '%S+$') ~= HERE then absent[#absent + 1] = all[i] end
   end
@@ -207,12 +208,12 @@ if server.asked == HERE then
   if #absent == 0 then
     if server.id ~= HERE and not server.vouched then renew()
     elseif server.id ~= HERE then
-      redis.call('HSET', KEYS[3], 'id', HERE, 'lineage', server.unsaved and CANDIDATE or server.lineage)
+      redis.call('HSET', KEYS[4], 'id', HERE, 'lineage', server.unsaved and CANDIDATE or server.lineage)
     end
     settle()
   elseif waited < 0 or waited > ${CONFIRM_TIMEOUT_MS} then
-    redis.call('HDEL', KEYS[4], unpack(absent))
     redis.call('HDEL', KEYS[5], unpack(absent))
+    redis.call('HDEL', KEYS[6], unpack(absent))
     renew()
     settle()
   end
@@ -222,29 +223,31 @@ end
 -- 6. Nodes that have gone.
 if server.id == HERE and not server.asked then
   for other in string.gmatch(SILENT, '%S+') do
-    redis.call('HDEL', KEYS[4], other)
     redis.call('HDEL', KEYS[5], other)
+    redis.call('HDEL', KEYS[6], other)
   end
 end
 if INTENT == 'leave' then
-  redis.call('HDEL', KEYS[4], NODE)
   redis.call('HDEL', KEYS[5], NODE)
+  redis.call('HDEL', KEYS[6], NODE)
 end
-look(inspect())
+prune(last, ARGV[15])
+look(inspectLog())
 return answer(wrong, server.id == HERE and 'confirmed' or 'unconfirmed', server.lineage or '', joinedAt,
-  redis.call('HGETALL', KEYS[4]))
+  redis.call('HGETALL', KEYS[5]))
 `);
 
 /** Runs the check. */
 export async function check(
   client: RedisClient,
   keys: Keys,
-  logLength: number,
+  { logLength, historySeconds }: { logLength: number; historySeconds: number },
   question: Question,
 ): Promise<Finding> {
   const reply = await run(client, CHECK, [
     keys.log,
     keys.epoch,
+    keys.rooms,
     keys.server,
     keys.nodes,
     keys.saves,
@@ -265,6 +268,7 @@ export async function check(
     question.owedAgeMs === undefined
       ? ""
       : String(Math.round(question.owedAgeMs)),
+    String(historySeconds),
   ]) as [
     now: number,
     epoch: string,

@@ -8,6 +8,7 @@ import type { Entry, HistoryRange, Page } from "./log.ts";
 import { PAGE_BYTES_MAX } from "./log.ts";
 import {
   compareIds,
+  earlierId,
   formatPosition,
   ID_ZERO,
   idBefore,
@@ -34,6 +35,8 @@ type Answer = [
   oldest: RawRun[],
   cleared: string,
   enough: number,
+  lost: string,
+  last: string,
 ];
 
 /** A message, and how many of its room there were with it since the history began. */
@@ -54,6 +57,7 @@ export async function readHistory(
   const reply = await run(client, HISTORY, [
     keys.log,
     keys.epoch,
+    keys.rooms,
     keys.history(room),
   ], [
     order,
@@ -63,19 +67,11 @@ export async function readHistory(
     String(historySize + 1),
     String(historySeconds * 1000),
     String(PAGE_BYTES_MAX),
+    room,
   ]) as Answer;
-  const [now, epoch, began, logLast, runs, total, [first], cleared, enough] =
-    reply;
+  const [now, epoch, , logLast, runs, total, , , enough] = reply;
   const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
-  const oldest = first === undefined ? [] : number(room, first);
-  const oldestId = oldest[0]?.id ?? ID_ZERO;
-  const trimmed =
-    oldest.find(({ number }) => number === total - historySize)?.id ??
-      ((oldest[0]?.number ?? 1) > 1 ? idBefore(oldestId) : ID_ZERO);
-  const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
-    ? aged
-    : ID_ZERO;
-  const cut = laterId(laterId(cleared, trimmed), hidden);
+  const { cut, provenSince, whole } = judge(room, reply, aged, historySize);
 
   const side = order === "asc" ? 1 : -1;
   const inOrder = runs.flatMap((run) => {
@@ -98,17 +94,11 @@ export async function readHistory(
       ? page.at(-1)?.id ?? runs.at(-1)?.[0] ?? logLast
       : logLast,
   );
-  const known = since === undefined || isWithin(since, { epoch, logLast });
-  // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
-  const young = compareIds(began, aged) > 0;
-  const provenSince = young
-    ? ID_ZERO
-    : oldest.length > 0 && compareIds(oldestId, aged) < 0
-    ? oldestId
-    : aged;
+  const known = logLast !== ID_ZERO &&
+    (since === undefined || isWithin(since, { epoch, logLast }));
   const keptSince = laterId(cut, provenSince);
   const provable = since === undefined
-    ? young || oldest.length > 0
+    ? whole
     : compareIds(since.id, provenSince) >= 0;
   return {
     messages,
@@ -117,8 +107,50 @@ export async function readHistory(
     complete: known &&
       (order === "asc" && since !== undefined
         ? compareIds(since.id, keptSince) >= 0
-        : (order === "desc" && more) || (provable && cut === ID_ZERO)),
+        : order === "desc" && more
+        ? compareIds(cut, page.at(-1)?.id ?? ID_ZERO) < 0
+        : provable && cut === ID_ZERO),
     keptSince: known ? keptSince : undefined,
+  };
+}
+
+/** What a history proves. */
+interface Judgement {
+  /** The newest id up to which messages are missing, or {@linkcode ID_ZERO}. */
+  readonly cut: string;
+  /** Nothing else can be missing after this id. */
+  readonly provenSince: string;
+  /** Whether nothing else can be missing from the room's beginning on. */
+  readonly whole: boolean;
+}
+
+/** Judges what is missing from a room's history. Messages up to the id `aged` are too old to be shown. */
+function judge(
+  room: string,
+  [, , began, logLast, , total, [first], cleared, , lost, last]: Answer,
+  aged: string,
+  historySize: number,
+): Judgement {
+  const oldest = first === undefined ? [] : number(room, first);
+  const oldestId = oldest[0]?.id ?? ID_ZERO;
+  const trimmed =
+    oldest.find(({ number }) => number === total - historySize)?.id ??
+      ((oldest[0]?.number ?? 1) > 1 ? idBefore(oldestId) : ID_ZERO);
+  const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
+    ? aged
+    : ID_ZERO;
+  const cut = [cleared, trimmed, hidden, lost].reduce(laterId);
+  // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
+  const young = compareIds(began, aged) > 0;
+  const proven = oldest.length > 0 && compareIds(oldestId, aged) < 0
+    ? oldestId
+    : aged;
+  return {
+    // Nothing is missing after the log's last id, whatever ids another program has written into the history.
+    cut: earlierId(cut, logLast),
+    // What was before the epoch began is of another log.
+    provenSince: young ? began : proven,
+    whole: (young || oldest.length > 0) && compareIds(last, logLast) <= 0,
   };
 }
 

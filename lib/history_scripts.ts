@@ -11,26 +11,43 @@ import { RUN, type Script, script } from "./redis_scripts.ts";
  *
  * A history keeps at least one message more than is shown: the newest hidden one tells where trimming has cut.
  *
- * KEYS: log, epoch, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many messages at least;
- * messages of a history; ms of a history; how many bytes may come before the last run.
- * Answers `{now, epoch, id of the epoch's entry, last id of the log, runs, messages so far, its oldest run, the id up
- * to which it was cleared, 1 where it stopped because that is enough}`.
+ * Entries with a later id than the log's last are not read: another program wrote them, or they are of an epoch before.
+ *
+ * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many
+ * messages at least; messages of a history; ms of a history; how many bytes may come before the last run; the room.
+ * Returns `{now, epoch, id of the epoch's entry, last id of the log, runs, messages so far, its oldest run, the id up
+ * to which it was cleared, 1 if it stopped because that is enough, the id of lost in lib/known_rooms.ts, the
+ * history's last id}`.
  */
 export const HISTORY = script(`${RUN}
-local value = redis.call('GET', KEYS[2]) or '@0-0'
-local epoch, began = string.match(value, '^(.-)@(.*)$')
-local function look(key)
-  local info, stream = redis.pcall('XINFO', 'STREAM', key), {}
-  if info.err and string.find(info.err, 'no such key') then return stream end
-  if info.err then error(info.err) end
-  for i = 1, #info, 2 do stream[info[i]] = info[i + 1] end
-  return stream
+local value = redis.pcall('GET', KEYS[2])
+local epoch, began = string.match(type(value) == 'string' and value or '', '^([0-9a-z]+)@(%d+%-%d+)$')
+epoch, began = epoch or '', began or '0-0'
+local log, history = inspect(KEYS[1]), inspect(KEYS[4])
+local upper = log['last-generated-id'] or '+'
+-- Returns the entry, unless its id is later than the log's last.
+local function within(entry)
+  if not entry or upper == '+' then return entry end
+  local ms, seq = string.match(entry[1], '^(%d+)-(%d+)$')
+  local lastMs, lastSeq = string.match(upper, '^(%d+)-(%d+)$')
+  if ms == lastMs then return tonumber(seq) <= tonumber(lastSeq) and entry end
+  return tonumber(ms) < tonumber(lastMs) and entry
 end
-local log, history = look(KEYS[1]), look(KEYS[3])
-local total, head = upTo(history['last-entry']), history['first-entry']
+-- Returns the number of the newest run. Unreadable entries of another program may come after it.
+local function upToNewest()
+  local entry, last = within(history['last-entry']), upper
+  for _ = 1, 64 do
+    if entry and upTo(entry) > 0 then return upTo(entry) end
+    entry = redis.call('XREVRANGE', KEYS[4], last, '-', 'COUNT', 1)[1]
+    if not entry then return 0 end
+    last = '(' .. entry[1]
+  end
+  return 0
+end
+local total, head = history['last-entry'] and upToNewest() or 0, within(history['first-entry'])
 if head and total - upTo(head) >= tonumber(ARGV[4]) then
-  trim(KEYS[3], tonumber(ARGV[4]), total, math.huge, 0, math.huge)
-  head = look(KEYS[3])['first-entry']
+  trim(KEYS[4], tonumber(ARGV[4]), total, math.huge, 0, math.huge)
+  head = within(inspect(KEYS[4])['first-entry'])
 end
 local from, limit, bytesMax = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[6])
 local oldest = string.format('%.0f-0', math.max(0, now - ARGV[5]))
@@ -39,12 +56,12 @@ local function take(entry)
   entries[#entries + 1] = entry
   bytes = bytes + #(entry[2][4] or '')
 end
-local command, first, last = 'XRANGE', nil, '+'
+local command, first, last = 'XRANGE', nil, upper
 if ARGV[1] == 'desc' then
-  command, last, first = 'XREVRANGE', oldest, '+'
+  command, last, first = 'XREVRANGE', oldest, upper
   if from ~= '' then
     -- The run that ends at the id or after it may begin before it.
-    local around = redis.call('XRANGE', KEYS[3], from, '+', 'COUNT', 1)[1]
+    local around = redis.call('XRANGE', KEYS[4], from, upper, 'COUNT', 1)[1]
     if around then take(around) end
     first = from == '0-0' and from or '(' .. from
   end
@@ -52,7 +69,7 @@ elseif from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then f
 else first = '(' .. from end
 local start, enough = #entries + 1, false
 repeat
-  local some = redis.call(command, KEYS[3], first, last, 'COUNT', 64)
+  local some = redis.call(command, KEYS[4], first, last, 'COUNT', 64)
   for _, entry in ipairs(some) do
     take(entry)
     first = '(' .. entry[1]
@@ -61,7 +78,8 @@ repeat
   end
 until #some < 64 or enough
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
-  {head or nil}, history['max-deleted-entry-id'] or '0-0', enough and 1 or 0}
+  {head or nil}, history['max-deleted-entry-id'] or '0-0', enough and 1 or 0,
+  lost(ARGV[7], KEYS[4], history, upTo(head) > 0, now - ARGV[5]) or '0-0', history['last-generated-id'] or '0-0'}
 `);
 
 /**

@@ -8,6 +8,8 @@
 export interface Keys {
   readonly log: string;
   readonly epoch: string;
+  /** Which rooms have had messages, see `known_rooms.ts`. */
+  readonly rooms: string;
   /** For which server, and which replication history of it, the epoch is confirmed. */
   readonly server: string;
   /** The nodes that take part, and how many times each has saved sessions. */
@@ -32,6 +34,7 @@ export function keysOf(prefix: string): Keys {
   return {
     log: `${base}log`,
     epoch: `${base}epoch`,
+    rooms: `${base}rooms`,
     server: `${base}server`,
     nodes: `${base}nodes`,
     saves: `${base}saves`,

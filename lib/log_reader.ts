@@ -38,6 +38,7 @@ export interface LogReaderOptions {
   readonly keys: Keys;
   readonly witness: Witness;
   readonly logLength: number;
+  readonly historySeconds: number;
   /** How far back reading begins. */
   readonly recoverySeconds: number;
   readonly reader: Reader;
@@ -96,9 +97,8 @@ export class LogReader {
 
   /** Tells Redis that this node leaves, if all that it knows is in the log. Bounded by the caller. */
   async leave(client: RedisClient): Promise<void> {
-    const { keys, logLength } = this.#options;
     const question = this.#question("leave");
-    await check(client, keys, logLength, question);
+    await check(client, this.#options.keys, this.#options, question);
   }
 
   /** Stops reading; its connection has to be closed as well. */
@@ -287,13 +287,13 @@ export class LogReader {
     next?: LogEntry,
     whole = true,
   ): Promise<boolean> {
-    const { keys, logLength, clock, observe, reader } = this.#options;
+    const { keys, clock, observe, reader } = this.#options;
     const witness = this.#witness;
     const { lineage } = witness;
     const askedAt = performance.now();
     const question = this.#question();
     const finding = await deadline(
-      check(client, keys, logLength, question),
+      check(client, keys, this.#options, question),
       READ_GRACE_MS,
       "checking the log",
     );

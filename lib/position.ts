@@ -27,6 +27,11 @@ export function laterId(a: string, b: string): string {
   return compareIds(a, b) < 0 ? b : a;
 }
 
+/** The earlier of two ids. */
+export function earlierId(a: string, b: string): string {
+  return compareIds(a, b) < 0 ? a : b;
+}
+
 /** The last id there can be before `id`, which is not {@linkcode ID_ZERO}. */
 export function idBefore(id: string): string {
   const [ms = 0, seq = 0] = id.split("-").map(Number);

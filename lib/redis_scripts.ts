@@ -7,6 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { KNOWN_ROOMS, LOST_MESSAGES, PRUNE_ROOMS } from "./known_rooms.ts";
 import type { RedisClient } from "./redis.ts";
 
 /** A script and the name Redis knows it by. */
@@ -65,22 +66,23 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * log, in order with the rest. The epoch's key says its name and where that entry is; the hash `server` says for which
  * server and which replication history of it the epoch is confirmed (`docs/decisions/0014-epochs-and-fail-over.md`).
  *
- * A script that embeds this declares the log, the epoch and the server as its first three keys. It gets:
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms is
+ * whole from the beginning of an epoch on: see `lib/known_rooms.ts`. It gets:
  *
- * - `inspect()`: what `XINFO STREAM` says of the log, as a table, or nil if there is no log.
+ * - `inspectLog()`: what `XINFO STREAM` says of the log, as a table, or nil if there is no log.
  * - `free(log, candidate)`: the next free id, as milliseconds and sequence. Every id has a random part, so that a
  *   server and a replica that was promoted beside it never give one id to two entries.
  * - `add(candidate, length, ...)`: adds an entry that is no run, and returns its id.
- * - `ensure(candidate)`: what `inspect()` returns, after a new epoch was begun if the log or the epoch is missing or
+ * - `ensure(candidate)`: what `inspectLog()` returns, after a new epoch was begun if the log or the epoch is missing or
  *   cannot be used.
  */
-export const BEGIN = `${NOW}
+export const BEGIN = `${NOW}${KNOWN_ROOMS}
 local function here()
   local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
   return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
     string.match(info, 'role:(%w+)')
 end
-local function inspect()
+local function inspectLog()
   local info, log = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
   if info.err and string.find(info.err, 'no such key') then return nil end
   if info.err then error(info.err) end
@@ -96,7 +98,7 @@ local function free(log, candidate)
   return ms, seq
 end
 local function add(candidate, length, ...)
-  local ms, seq = free(inspect(), candidate)
+  local ms, seq = free(inspectLog(), candidate)
   return redis.call('XADD', KEYS[1], 'MAXLEN', '~', length, string.format('%.0f-%.0f', ms, seq), ...)
 end
 local function begin(candidate)
@@ -104,15 +106,18 @@ local function begin(candidate)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
   local server = here()
   local function confirm()
-    return redis.pcall('HSET', KEYS[3], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server)
+    return redis.pcall('HSET', KEYS[4], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server)
   end
   if type(confirm()) == 'table' then
-    redis.call('DEL', KEYS[3])
+    redis.call('DEL', KEYS[4])
     confirm()
   end
+  note(0, '')
+  -- The epoch before may have had later ids, which would be of no message of this one.
+  redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.match(id, '^%d+'), '+inf')
 end
 local function ensure(candidate)
-  local log, epoch = inspect(), redis.pcall('GET', KEYS[2])
+  local log, epoch = inspectLog(), redis.pcall('GET', KEYS[2])
   if log then
     local ms, seq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
     -- Somebody added an entry with an id after which there is no room for others.
@@ -123,7 +128,7 @@ local function ensure(candidate)
   end
   if not log or type(epoch) ~= 'string' or not string.match(epoch, '^[0-9a-z]+@%d+%-%d+$') then
     begin(candidate)
-    log = inspect()
+    log = inspectLog()
   end
   return log
 end
@@ -142,21 +147,24 @@ end
  * with the highest place, which tells the base. "Messages so far" counts those of the stream since it began or was
  * cleared: streams count entries, but what is kept and shown is a number of messages.
  *
- * A script that embeds this declares the log, the epoch and the server as its first three keys, and histories anywhere
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories anywhere
  * after. It has `now`, and calls, in this order:
  *
  * - `open(candidate epoch)`, once: settles the ids.
  * - `put(room, history's key, number of lines, place of the last, lines)`: adds lines to the run, after those that
  *   were put for the room before. Nothing is written yet.
  * - `commit(messages of the log, messages of a history, seconds of a history)`, once: writes. A room whose history
- *   cannot be written is left out of the log.
+ *   cannot be written is left out of the log. Rooms are noted in the set of known rooms, all by one command.
  * - `failed(room)`: why what was put for the room is not in the log, or nil.
  * - `id(place)`: a message's id, any time after `open`.
+ *
+ * If a history was deleted, evicted or emptied, and its room is known to have had messages, the next run records that:
+ * `max-deleted-entry-id` of the new history is the id up to which messages are missing.
  *
  * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
  * block each time, which made an append three times as dear.
  */
-export const RUN = `${BEGIN}
+export const RUN = `${BEGIN}${LOST_MESSAGES}
 local ms, prefix, base, total, oldest
 local runs = {}
 local function upTo(entry)
@@ -196,18 +204,30 @@ local function put(room, history, count, place, lines)
   run.count, run.last = run.count + count, place
   run.lines[#run.lines + 1] = lines
 end
+-- Returns the id up to which messages are missing from a history that has no entries, or whose newest one is unusable:
+-- no run can be counted on from it, or none can have a later id. Then the history is deleted.
+local function restart(run, unusable, seconds)
+  if unusable then redis.call('DEL', run.history) end
+  local before = base > 0 and id(-1) or string.format('%.0f-999999999999999', ms - 1)
+  local missing = lost(run.room, run.history, nil, false, now - seconds * 1000)
+  if not missing then return unusable and before end
+  return tonumber(string.match(missing, '^%d+')) < ms and missing or before
+end
 local function keep(run, messages, seconds)
   local key, last = run.history, id(run.last)
   local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
   if newest.err then return newest.err end
-  local total = upTo(newest[1]) + run.count
+  local total, missing = upTo(newest[1]) + run.count, nil
+  if total == run.count then missing = restart(run, newest[1], seconds) end
   local added = redis.pcall('XADD', key, 'MAXLEN', '~', messages, last, 'run', total .. '', 'lines', run.lines)
   if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
-    redis.call('DEL', key)
-    total = run.count
+    total, missing = run.count, restart(run, true, seconds)
     added = redis.pcall('XADD', key, last, 'run', total, 'lines', run.lines)
   end
   if type(added) == 'table' then return added.err end
+  if missing then
+    redis.call('XSETID', key, last, 'ENTRIESADDED', redis.call('XLEN', key), 'MAXDELETEDID', missing)
+  end
   if run.count > 1 then
     local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
     if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total, math.huge, 0, math.huge) end
@@ -215,17 +235,26 @@ local function keep(run, messages, seconds)
   redis.call('EXPIRE', key, seconds)
 end
 local function commit(length, messages, seconds)
-  local fields, count, last = {}, 0, 0
+  local fields, scores, count, last = {}, {}, 0, 0
+  local score = string.format('%.0f', ms)
   for _, run in ipairs(runs) do
     run.lines = table.concat(run.lines, '\\n')
     run.err = keep(run, messages, seconds)
     if not run.err then
       fields[#fields + 1], fields[#fields + 2] = run.room, run.lines
+      scores[#scores + 1], scores[#scores + 2] = score, run.room
       count, last = count + run.count, math.max(last, run.last)
     end
   end
   if count == 0 then return end
-  local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
+  -- Before the log, because a message that was acknowledged must not be lost without a trace.
+  local known = note(unpack(scores))
+  local added = known
+  if type(known) == 'number' then
+    added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
+    -- More aged rooms go than new ones come; otherwise the set could grow faster than it is pruned.
+    if known > 0 then forget(seconds, 2 * known) end
+  end
   if type(added) == 'table' then
     for _, run in ipairs(runs) do
       if not run.err then redis.call('XDEL', run.history, id(run.last)) end
@@ -250,7 +279,8 @@ end
  * for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
  * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
  *
- * KEYS: log, epoch, server, the histories of all rooms, the keys of all publishes that have one, each only once.
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
+ * once.
  * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
  * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
  * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
@@ -285,12 +315,12 @@ for a = 8 + rooms, #ARGV, 5 do
   local slot = #answer + 1
   answer[slot] = ''
   if mark ~= '' and mark ~= '+' then
-    publishes[#publishes + 1] = recall(KEYS[4 + rooms + #publishes], mark)
+    publishes[#publishes + 1] = recall(KEYS[5 + rooms + #publishes], mark)
   end
   local publish = mark ~= '' and publishes[#publishes] or nil
   if room == 0 then probes[#probes + 1] = json
   elseif not publish or once(publish, slot) then
-    put(ARGV[7 + room], KEYS[3 + room], count, place, count == 1 and place .. ' ' .. json or json)
+    put(ARGV[7 + room], KEYS[4 + room], count, place, count == 1 and place .. ' ' .. json or json)
     waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
   end
 end
@@ -318,7 +348,7 @@ return answer
  * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
  */
 export const ADD = script(`${BEGIN}
-if not inspect() then return '' end
+if not inspectLog() then return '' end
 return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
 `);
 

@@ -8,7 +8,7 @@ import { readRun } from "../../lib/runs.ts";
 import type { Item, Place } from "../../lib/slice.ts";
 import { ModelRedis } from "../support/bridge_model.ts";
 import { Redis } from "../support/redis.ts";
-import { Inbox } from "../support/wait.ts";
+import { Inbox, until } from "../support/wait.ts";
 
 const KEYS = keysOf("roomcast");
 const NODES = ["n0", "n1", "n2", "n3"];
@@ -259,6 +259,34 @@ Deno.test("a room whose key holds something else loses its own messages only", a
   assert.deepEqual([...refused], [1]);
   assert.equal(error, undefined);
   assert.deepEqual(await fixture.log(), ['"a"', '"b"']);
+});
+
+Deno.test("a history that is begun anew after it was deleted says up to where messages are missing", async () => {
+  await using fixture = await Fixture.open();
+  const commands = fixture.commands("n0");
+  const at = { marker: "n0.1", number: 0, group: "a" };
+  await commands.resume({ marker: "", number: 0, group: "" }, at);
+  const append = async (number: number): Promise<string> => {
+    const items = ["a", "b"].map((room) => ({
+      kind: "message" as const,
+      room,
+      json: "1",
+      heardAt: 0,
+    }));
+    await commands.append({ ...at, number }, items);
+    return String(await fixture.send("ZSCORE", KEYS.rooms, "a"));
+  };
+  const missing = async (room: string): Promise<unknown> => {
+    const info = await fixture.send("XINFO", "STREAM", KEYS.history(room));
+    const [, id] = /max-deleted-entry-id,([^,]+)/.exec(String(info)) ?? [];
+    return id;
+  };
+  const first = await append(0);
+  await until("a millisecond passes", () => Date.now() > Number(first) + 1);
+  await fixture.send("DEL", KEYS.history("a"));
+  assert.ok(Number(await append(2)) > Number(first));
+  assert.equal(await missing("a"), `${first}-999999999999999`);
+  assert.equal(await missing("b"), "0-0");
 });
 
 Deno.test("a Redis that is full takes nothing, says so, and takes all of it later", async () => {

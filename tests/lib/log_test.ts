@@ -639,6 +639,17 @@ function logSuite(
     assert.equal((await history(log, "a", { since: id })).complete, true);
   });
 
+  test("proves nothing since an id from before it began", async ({ log }) => {
+    await publishMany(log, "a", 3);
+    for (const room of ["a", "unknown"]) {
+      for (const order of ["asc", "desc"] as const) {
+        const page = await history(log, room, { since: "1-1", order });
+        assert.equal(page.complete, false, `${room} ${order}`);
+      }
+      assert.equal((await history(log, room)).complete, true);
+    }
+  });
+
   test(
     "lets messages go when they are too old, and owns up to it",
     async ({ log }) => {

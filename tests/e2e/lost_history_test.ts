@@ -1,0 +1,214 @@
+/** Histories that were lost, as clients meet them on a node that starts then and whose ring does not reach back. */
+import assert from "node:assert/strict";
+import { keysOf } from "../../lib/keys.ts";
+import { Subscriber } from "../support/client.ts";
+import { Proxy } from "../support/net.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
+
+const KEYS = keysOf("roomcast");
+const FAST = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
+
+/** Publishes numbers into a room, each by a request of its own; returns their ids. */
+async function publish(
+  node: TestNode,
+  room: string,
+  count: number,
+): Promise<string[]> {
+  const ids: string[] = [];
+  for (let i = 0; i < count; i++) ids.push(await node.publish(i, room));
+  return ids;
+}
+
+/** Starts a node whose ring begins with a message in another room that is published now. */
+async function startFresh(redis: Redis, node: TestNode): Promise<TestNode> {
+  await node.publish("later", "elsewhere");
+  await redis.command("XTRIM", KEYS.log, "MAXLEN", "1");
+  return await TestNode.start({ REDIS_URL: redis.url });
+}
+
+/** Asks a node in every way what came after `since`, and asserts that it says that this is not all. */
+async function assertGap(
+  node: TestNode,
+  room: string,
+  since: string,
+): Promise<void> {
+  const path = `/rooms/${encodeURIComponent(room)}/history`;
+  const { body } = await node.get(`${path}?since=${since}`);
+  assert.equal(body.complete, false, room);
+  await using client = await Subscriber.connect(node.url, {
+    auth: { rooms: [{ room, since }] },
+  });
+  const [joined] = await client.joined.have(1);
+  assert.deepEqual(
+    [joined?.recovered, joined?.reason],
+    [false, "trimmed"],
+    room,
+  );
+  const [gap] = await client.gaps.have(1);
+  assert.deepEqual([gap?.room, gap?.reason], [room, "trimmed"]);
+  await client.ask("leave", { room });
+  const [answer] = await client.ask("join", { room, since });
+  assert.deepEqual(
+    [answer.ok, answer.recovered, answer.reason],
+    [true, false, "trimmed"],
+    room,
+  );
+}
+
+/** Asserts that a node gives `count` messages after `since` and says that this is all. */
+async function assertWhole(
+  node: TestNode,
+  room: string,
+  since: string,
+  count: number,
+): Promise<void> {
+  const { body } = await node.get(`/rooms/${room}/history?since=${since}`);
+  assert.deepEqual([body.complete, body.messages.length], [true, count], room);
+  await using client = await Subscriber.connect(node.url, {
+    auth: { rooms: [] },
+  });
+  const [answer] = await client.ask("join", { room, since });
+  assert.deepEqual(
+    [answer.recovered, answer.messages.length],
+    [true, count],
+    room,
+  );
+}
+
+const FUTURE = "9999999999999-*";
+/** Ways to lose a history of twenty messages. */
+const LOSSES: Readonly<
+  Record<string, (key: string, ids: string[]) => string[][]>
+> = {
+  deleted: (key) => [["DEL", key]],
+  expired: (key) => [["EXPIRE", key, "-1"]],
+  emptied: (key) => [["XTRIM", key, "MAXLEN", "0"]],
+  trimmed: (key) => [["XTRIM", key, "MAXLEN", "5"]],
+  holed: (key, ids) => [["XDEL", key, ids[10] ?? ""]],
+  tailless: (key, ids) => [["XDEL", key, ids[19] ?? ""]],
+  replaced: (key) => [["DEL", key], ["XADD", key, FUTURE, "a", "b"]],
+};
+
+for (const more of [0, 2]) {
+  Deno.test(
+    `a fresh node tells a gap of each room whose history was lost${
+      more > 0 ? " although messages came since" : ""
+    }, and of no other`,
+    async () => {
+      await using redis = await Redis.start();
+      await using node = await TestNode.start({ REDIS_URL: redis.url });
+      const since = new Map<string, string>();
+      for (const [room, damage] of Object.entries(LOSSES)) {
+        const ids = await publish(node, room, 20);
+        since.set(room, ids[0] ?? "");
+        for (const command of damage(KEYS.history(room), ids)) {
+          await redis.command(...command);
+        }
+        await publish(node, room, more);
+      }
+      const [first = ""] = await publish(node, "whole", 20);
+      await using fresh = await startFresh(redis, node);
+      for (const [room, id] of since) await assertGap(fresh, room, id);
+      await assertWhole(fresh, "whole", first, 19);
+      await assertWhole(fresh, "quiet", first, 0);
+    },
+  );
+}
+
+Deno.test("an entry with a late id in a history hides nothing, until a message replaces the history: then a gap is told", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  const since: string[] = [];
+  for (const room of ["before", "after"]) {
+    const [first = ""] = await publish(node, room, 20);
+    since.push(first);
+    await redis.command("XADD", KEYS.history(room), FUTURE, "a", "b");
+  }
+  await publish(node, "after", 2);
+  await using fresh = await startFresh(redis, node);
+  await assertWhole(fresh, "before", since[0] ?? "", 19);
+  await assertGap(fresh, "after", since[1] ?? "");
+});
+
+Deno.test("histories that Redis evicts are told as gaps, also those that have begun anew", async () => {
+  await using redis = await Redis.start({
+    args: ["--maxmemory-policy", "volatile-lru"],
+  });
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  const since: string[] = [];
+  for (const room of ["evicted", "anew"]) {
+    const [first = ""] = await publish(node, room, 20);
+    since.push(first);
+  }
+  // Redis has to evict all that it may, and it may not evict what has no expiry.
+  await redis.command("CONFIG", "SET", "maxmemory", "1mb");
+  await until("the histories are evicted", async () => {
+    await redis.command("SET", "filler", "1").catch(() => {});
+    const keys = ["evicted", "anew"].map(KEYS.history);
+    return await redis.command("EXISTS", ...keys) === 0;
+  });
+  await redis.command("CONFIG", "SET", "maxmemory", "0");
+  const evicted = String(await redis.command("INFO", "stats"));
+  assert.match(evicted, /^evicted_keys:[1-9]/m);
+  await publish(node, "anew", 2);
+  await using fresh = await startFresh(redis, node);
+  await assertGap(fresh, "evicted", since[0] ?? "");
+  await assertGap(fresh, "anew", since[1] ?? "");
+  await assertWhole(fresh, "quiet", since[1] ?? "", 0);
+  assert.notEqual(await redis.command("ZSCORE", KEYS.rooms, "evicted"), null);
+});
+
+Deno.test("without the set of known rooms a room without a history is told as a gap, and recovers from then on", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  const [first = ""] = await publish(node, "deleted", 20);
+  await publish(node, "whole", 20);
+  await redis.command("DEL", KEYS.history("deleted"), KEYS.rooms);
+  await until(
+    "the set is there again",
+    async () => await redis.command("ZSCORE", KEYS.rooms, "") !== null,
+  );
+  const [later = ""] = await publish(node, "elsewhere", 1);
+  await using fresh = await startFresh(redis, node);
+  await assertGap(fresh, "deleted", first);
+  await assertGap(fresh, "quiet", first);
+  await assertWhole(fresh, "deleted", later, 0);
+  await assertWhole(fresh, "quiet", later, 0);
+  await assertWhole(fresh, "whole", first, 20);
+});
+
+Deno.test("a client whose node was killed and whose room's history was deleted is told so by the next node", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using a = await TestNode.start(env);
+  await using publisher = await TestNode.start(env);
+  await using proxy = await Proxy.start(a.port);
+  await using client = await Subscriber.connect(proxy.url, {
+    ...FAST,
+    auth: { rooms: ["deleted", "quiet"] },
+  });
+  await client.joined.have(2);
+  await publisher.publish(0, "deleted");
+  await client.messages.have(1);
+  proxy.targets = [];
+  a.signal("SIGKILL");
+  await client.disconnects.have(1);
+  for (let i = 1; i < 20; i++) await publisher.publish(i, "deleted");
+  await redis.command("DEL", KEYS.history("deleted"));
+  await using fresh = await startFresh(redis, publisher);
+  proxy.targets = [fresh.port];
+  await client.joined.have(4);
+  assert.deepEqual(
+    client.joined.items.slice(2).map((
+      { room, recovered, reason },
+    ) => [room, recovered, reason]),
+    [["deleted", false, "trimmed"], ["quiet", true, undefined]],
+  );
+  assert.equal(client.connects.items.at(-1), false);
+  assert.deepEqual(
+    client.gaps.items.map(({ room, reason }) => [room, reason]),
+    [["deleted", "trimmed"]],
+  );
+});

@@ -1,0 +1,137 @@
+/** A log on a Redis of its own, in which histories are read after somebody else has changed them. */
+import assert from "node:assert/strict";
+import { keysOf } from "../../lib/keys.ts";
+import type { Page } from "../../lib/log.ts";
+import { RedisLog } from "../../lib/log_redis.ts";
+import { parsePosition } from "../../lib/position.ts";
+import { Redis } from "./redis.ts";
+import { soon, until } from "./wait.ts";
+
+/** The keys of its log. */
+export const KEYS = keysOf("test");
+/** What XADD gives a later id than any message's. */
+export const FUTURE = "9999999999999-*";
+
+/** A log on a Redis of its own, and commands of somebody else. */
+export class Fixture {
+  readonly log: RedisLog;
+  readonly #redis: Redis;
+
+  private constructor(redis: Redis, log: RedisLog) {
+    this.#redis = redis;
+    this.log = log;
+  }
+
+  /** Starts both, and waits until the log can be reached. */
+  static async open(
+    { historySize = 100, historySeconds = 3600 }: {
+      historySize?: number;
+      historySeconds?: number;
+    } = {},
+  ): Promise<Fixture> {
+    const redis = await Redis.start({ aof: false });
+    const log = new RedisLog({
+      idempotencySeconds: 600,
+      historySize,
+      historySeconds,
+      url: redis.url,
+      keyPrefix: "test",
+      recoverySeconds: 120,
+      reader: {
+        started: () => {},
+        entries: () => {},
+        gap: () => {},
+        ingressGap: () => {},
+      },
+      observe: () => {},
+    });
+    const fixture = new Fixture(redis, log);
+    await until(
+      "the log can be reached",
+      () => log.probe().then(() => true, () => false),
+    );
+    return fixture;
+  }
+
+  /** Runs a command as another program would. */
+  async send(...args: string[]): Promise<unknown> {
+    const { client } = this.log.commands;
+    assert.ok(client !== undefined);
+    return await soon(client.sendCommand(args), `${args[0]} is answered`);
+  }
+
+  /** Publishes numbers from `first` to `last` into a room, each by a script of its own; returns their ids. */
+  async publish(room: string, first: number, last: number): Promise<string[]> {
+    const ids: string[] = [];
+    for (let value = first; value <= last; value++) {
+      ids.push(...await this.batch([room], [value]));
+    }
+    return ids;
+  }
+
+  /** Publishes each value into each room, all by one script; returns the ids. */
+  async batch(rooms: string[], values: number[]): Promise<string[]> {
+    const publishes = values.map((value) => ({ rooms, json: `${value}` }));
+    const outcomes = await soon(this.log.append(publishes), "it is published");
+    return outcomes.flat().map((outcome) => {
+      if ("error" in outcome) throw outcome.error;
+      return outcome.id;
+    });
+  }
+
+  /** A position after all that was published, in a later millisecond. */
+  async later(): Promise<string> {
+    const before = Date.now();
+    await until("a millisecond passes", () => Date.now() > before + 1);
+    const [id = ""] = await this.batch(["elsewhere"], [0]);
+    return id;
+  }
+
+  /** Reads a page of a history. */
+  history(
+    room: string,
+    since?: string,
+    order: "asc" | "desc" = "asc",
+    limit = 1000,
+  ): Promise<Page> {
+    const from = since === undefined ? undefined : parsePosition(since);
+    return soon(
+      this.log.history(room, { since: from, order, limit }),
+      "the history is read",
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.log.close();
+    await this.#redis[Symbol.asyncDispose]();
+  }
+}
+
+/** The messages of a page, which are numbers. */
+export function numbers({ messages }: Page): number[] {
+  return messages.map(({ json }) => Number(json));
+}
+
+/** Whole numbers. */
+export function range(first: number, last: number): number[] {
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+/** Asserts that a history of the messages 1 to `ids.length` says nothing that is not so, wherever it is read from. */
+export async function assertHonest(
+  fixture: Fixture,
+  room: string,
+  ids: readonly string[],
+): Promise<void> {
+  for (const [index, since] of [undefined, ...ids].entries()) {
+    const up = await fixture.history(room, since);
+    if (up.complete) {
+      assert.deepEqual(numbers(up), range(index + 1, ids.length), `${since}`);
+    }
+    const down = await fixture.history(room, since, "desc");
+    if (down.complete) {
+      const last = since === undefined ? ids.length : index - 1;
+      assert.deepEqual(numbers(down), range(1, last).reverse(), `${since}`);
+    }
+  }
+}
