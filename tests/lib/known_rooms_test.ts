@@ -4,7 +4,9 @@ import fc from "fast-check";
 import { Group } from "../../lib/append_group.ts";
 import { readHistory } from "../../lib/history_redis.ts";
 import type { RedisClient } from "../../lib/redis.ts";
-import { APPEND, CHECK, run } from "../../lib/redis_scripts.ts";
+import { check as checkLog } from "../../lib/check_script.ts";
+import { APPEND, run } from "../../lib/redis_scripts.ts";
+import { Witness } from "../../lib/witness.ts";
 import { Fixture, FUTURE, KEYS, numbers, range } from "../support/history.ts";
 import { Redis } from "../support/redis.ts";
 import { createClient } from "redis";
@@ -162,14 +164,13 @@ async function connect(): Promise<AsyncDisposable & { client: RedisClient }> {
   };
 }
 
-async function check(client: RedisClient, seconds: number): Promise<void> {
-  await run(client, CHECK, [KEYS.log, KEYS.epoch, KEYS.rooms], [
-    "0123456789abcdef",
-    "",
-    "0-0",
-    "",
-    `${seconds}`,
-  ]);
+async function check(
+  client: RedisClient,
+  historySeconds: number,
+): Promise<void> {
+  const question = new Witness().question("0123456789abcdef", 0);
+  const limits = { logLength: 1000, historySeconds };
+  await checkLog(client, KEYS, limits, question);
 }
 
 async function publish(client: RedisClient, rooms: string[]): Promise<void> {

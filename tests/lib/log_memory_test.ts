@@ -11,6 +11,7 @@ Deno.test("a room that was forgotten for its bytes misses what it had, also afte
       started: () => {},
       entries: () => {},
       gap: () => {},
+      lineageChanged: () => {},
       ingressGap: () => {},
     },
   });

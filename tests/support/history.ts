@@ -32,6 +32,7 @@ export class Fixture {
     const redis = await Redis.start({ aof: false });
     const log = new RedisLog({
       idempotencySeconds: 600,
+      ackReplicas: 0,
       historySize,
       historySeconds,
       url: redis.url,
@@ -41,6 +42,7 @@ export class Fixture {
         started: () => {},
         entries: () => {},
         gap: () => {},
+        lineageChanged: () => {},
         ingressGap: () => {},
       },
       observe: () => {},
