@@ -35,8 +35,9 @@ export interface Question {
   readonly saves: number;
   /** The server for which this node last saw the epoch confirmed. */
   readonly server: string;
-  /** Time since this node last learned of a message, in ms. */
+  /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
   readonly knowledgeAgeMs: number;
+  readonly acknowledgedAgeMs: number;
   /** Time since it last learned of a message that a replica was found to lack; undefined if all nodes know of that. */
   readonly owedAgeMs: number | undefined;
   /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
@@ -88,6 +89,7 @@ export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local KNOWN, SILENT, ACKNOWLEDGED, OWED = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
+local ACKNOWLEDGED_AGE = tonumber(ARGV[16])
 local HERE, ROLE = here()
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -110,12 +112,13 @@ end
 local function missing(id, trimmable)
   return below(last, id) or (not exists(id) and not (trimmable and first and below(id, first)))
 end
+-- How long this node has known of something that is missing, in ms; nil if nothing is.
 local function lost(trimmable)
   for id in string.gmatch(ACKNOWLEDGED, '%S+') do
-    if missing(id, trimmable) then return true end
+    if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
   end
-  if not IS_ENTRY then return below(last, OFFSET) or not trimmable end
-  return missing(OFFSET, trimmable)
+  if IS_ENTRY and missing(OFFSET, trimmable) then return AGE end
+  if not IS_ENTRY and (below(last, OFFSET) or not trimmable) then return AGE end
 end
 local name, began
 local function named()
@@ -175,12 +178,12 @@ end
 -- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
 local wrong = ''
-local gone = EPOCH ~= '' and lost(not vouches)
+local gone = EPOCH ~= '' and lost(not vouches) or nil
 local function told(since)
   return age >= 0 and since >= age
 end
 if gone or OWED then
-  if (gone and (name == EPOCH or not told(AGE))) or (OWED and not told(OWED)) then renew() end
+  if (gone and (name == EPOCH or not told(gone))) or (OWED and not told(OWED)) then renew() end
   wrong = gone and 'lost' or ''
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
 
@@ -269,6 +272,7 @@ export async function check(
       ? ""
       : String(Math.round(question.owedAgeMs)),
     String(historySeconds),
+    String(Math.round(question.acknowledgedAgeMs)),
   ]) as [
     now: number,
     epoch: string,

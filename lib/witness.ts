@@ -63,7 +63,9 @@ export class Witness {
   #writable = false;
   #joinedAt = "";
   #admitted = false;
+  /** When it last learned of a message that it has read, and when it last acknowledged another. */
   #learnedAt = -Infinity;
+  #acknowledgedAt = -Infinity;
   /** When it learned of the last message that a replica was found to lack, until an epoch tells all nodes of that. */
   #owedSince: number | undefined;
   /** Ids of entries that were read lately; the list says which of them goes next. */
@@ -148,8 +150,11 @@ export class Witness {
 
   /** A publish is about to be acknowledged, with the entry that holds it. */
   acknowledged(id: string, now: number): void {
-    this.#learnedAt = now;
-    if (this.#readIds.has(id)) return;
+    if (this.#readIds.has(id)) {
+      this.#learnedAt = now;
+      return;
+    }
+    this.#acknowledgedAt = now;
     if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
     else this.#doubt(id);
   }
@@ -210,6 +215,7 @@ export class Witness {
       saves: this.#saves,
       server: this.#confirmedFor,
       knowledgeAgeMs: ageOf(this.#learnedAt, now),
+      acknowledgedAgeMs: ageOf(this.#acknowledgedAt, now),
       owedAgeMs: this.#owedSince && ageOf(this.#owedSince, now),
       known: this.#peers.known,
       silent: this.#peers.silent(this.#offset, now),
@@ -279,7 +285,7 @@ export class Witness {
     } else if (wrong === "back") {
       // The epoch goes on without what this node knew, until a master takes note of that.
       this.#confirmedFor = "";
-      this.#owedSince ??= this.#learnedAt;
+      this.#owedSince ??= Math.max(this.#learnedAt, this.#acknowledgedAt);
       since = this.#begin(epoch || this.#epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
       // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
