@@ -43,6 +43,59 @@ Deno.test("a room that was joined by an acknowledged join stays joined after a f
   });
 });
 
+Deno.test("a room that was joined on a node with the old master stays joined on a node with the new one, or the client is told", async () => {
+  await using stage = await Stage.start(2);
+  const { servers } = stage;
+  await repeat(async (random, index) => {
+    const rooms = [`main-${index}`, `extra-${index}`] as const;
+    const [main, extra] = rooms;
+    const home: Home = { node: 0 };
+    const client = await stage.client([main], home);
+    await stage.publish(main, 4, BOTH);
+    await servers.level();
+    const old = await servers.promote();
+    servers.move(...servers.addresses.slice(1));
+    await stage.publish(main, 1, [1]);
+    assert.ok(await client.join(extra));
+    await pauseFor(random?.between(0, 500) ?? 0);
+    home.node = 1;
+    client.drop();
+    await client.subscriber.connects.have(2);
+    await pauseFor(random?.between(0, 500) ?? 0);
+    await old.kill();
+    servers.move();
+    const { wrong } = await stage.judge(rooms, BOTH);
+    await stage.forget();
+    await old.restart();
+    await servers.follow(old);
+    return wrong;
+  });
+});
+
+Deno.test("a room that was joined while Redis was away stays joined if the node dies too, or the client is told", async () => {
+  await using stage = await Stage.start(2, { replica: false });
+  const { servers: { master }, nodes } = stage;
+  await repeat(async (random, index) => {
+    const rooms = [`main-${index}`, `extra-${index}`] as const;
+    const [main, extra] = rooms;
+    const home: Home = { node: 0 };
+    const client = await stage.client([main], home);
+    await stage.publish(main, 4, BOTH);
+    await master.kill();
+    await pauseFor(random?.between(0, 500) ?? 0);
+    // A node may also refuse it: then the client knows.
+    await client.join(extra);
+    home.node = 1;
+    await nodes.kill(0);
+    await master.restart();
+    await client.subscriber.connects.have(2);
+    const { wrong } = await stage.judge(rooms, [1]);
+    await stage.forget();
+    await nodes.revive(0);
+    return wrong;
+  });
+});
+
 Deno.test("two masters acknowledge publishes, and one dies with its node: its clients, and those who waited for its messages, are told", async () => {
   await using stage = await Stage.start(2);
   const { servers, nodes } = stage;

@@ -184,7 +184,7 @@ class Run {
   async #wander(client: Witness, random: Random): Promise<void> {
     while (!this.#over) {
       await pauseFor(random.between(30, 400));
-      if (!client.connected) continue;
+      if (!await client.settle()) continue;
       const room = random.oneOf(ROOMS);
       const what = random.next();
       const since = random.chance(0.7);

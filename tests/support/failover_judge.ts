@@ -124,7 +124,8 @@ class Stay {
   recovered: boolean | undefined;
   /** When it was told for the first time that it is in the room, and did not leave for good. */
   #former: number | undefined;
-  #seen = new Set<string>();
+  /** Since it was told of a loss: what came by its key, with id and time, and the last id. */
+  #seen = new Map<string, string>();
   #last = ID_ZERO;
   #answered = new Set<string>();
   #answeredAt = Infinity;
@@ -149,7 +150,7 @@ class Stay {
 
   tell(at: number): void {
     this.told.push(at);
-    this.#seen = new Set();
+    this.#seen = new Map();
     this.#last = ID_ZERO;
   }
 
@@ -159,9 +160,13 @@ class Stay {
       this.again++;
       return;
     }
-    if (this.#seen.has(key)) this.twice.push(key);
-    else if (compareIds(id, this.#last) <= 0) this.disorder.push(key);
-    this.#seen.add(key);
+    const before = this.#seen.get(key);
+    const what = `${key} (${id} at ${Math.round(at)})`;
+    if (before !== undefined) this.twice.push(`${what}, before as ${before}`);
+    else if (compareIds(id, this.#last) <= 0) {
+      this.disorder.push(`${what} after ${this.#last}`);
+    }
+    this.#seen.set(key, `${id} at ${Math.round(at)}`);
     this.#last = id;
     this.got.push({ id, key, at });
   }

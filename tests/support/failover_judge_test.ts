@@ -129,9 +129,15 @@ Deno.test("failover_judge notices a message that comes twice, except after a gap
       ...between,
       got("m1", 40),
     ]);
-  assert.deepEqual(twice(), ["c in a got twice m1"]);
-  assert.deepEqual(twice(connected(30, true)), ["c in a got twice m1"]);
-  assert.deepEqual(twice(leaving(30), answered(31)), ["c in a got twice m1"]);
+  assert.deepEqual(twice(), [
+    "c in a got twice m1 (1-0 at 40), before as 1-0 at 12",
+  ]);
+  assert.deepEqual(twice(connected(30, true)), [
+    "c in a got twice m1 (1-0 at 40), before as 1-0 at 12",
+  ]);
+  assert.deepEqual(twice(leaving(30), answered(31)), [
+    "c in a got twice m1 (1-0 at 40), before as 1-0 at 12",
+  ]);
   const refused = answered(31, [], { recovered: false });
   assert.deepEqual(twice(leaving(30), refused), []);
   assert.deepEqual(twice(gap(30)), []);
@@ -142,14 +148,14 @@ Deno.test("failover_judge notices one message with two ids", () => {
   const again: Happening = { ...got("m1", 40), id: "9-0" } as Happening;
   assert.deepEqual(
     judge(THREE.slice(0, 1), [...START, got("m1", 12), again]),
-    ["c in a got twice m1"],
+    ["c in a got twice m1 (9-0 at 40), before as 1-0 at 12"],
   );
 });
 
 Deno.test("failover_judge notices an id below the one before", () => {
   const all = [got("m2", 22), got("m1", 23), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...all]), [
-    "c in a got out of order m1",
+    "c in a got out of order m1 (1-0 at 23) after 2-0",
   ]);
   const told = [got("m2", 22), gap(23), got("m1", 24), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...told]), []);
@@ -189,7 +195,7 @@ Deno.test("failover_judge counts an answer's messages that come again at once, a
   });
   assert.deepEqual([verdict.wrong, verdict.again], [[], 1]);
   assert.deepEqual(judge(THREE, [...start, ...back(400)]), [
-    "c in a got twice m3",
+    "c in a got twice m3 (3-0 at 411), before as 3-0 at 40",
   ]);
 });
 

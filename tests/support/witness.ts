@@ -22,6 +22,8 @@ export class Witness implements Timeline {
   readonly rooms: Set<string> = new Set();
   /** The rooms that it asked to leave on this connection: `joined` may be on its way already. */
   readonly #left = new Set<string>();
+  /** Whether it has everything that it is told at connect. */
+  #settled = false;
   /** The newest position or id of each room that the client knows. */
   readonly #places = new Map<string, string>();
 
@@ -33,6 +35,7 @@ export class Witness implements Timeline {
     socket.on("connect", () => {
       if (!socket.recovered) this.rooms.clear();
       this.#left.clear();
+      this.#settled = false;
       this.#note({ kind: "connected", recovered: socket.recovered });
     });
     socket.on("disconnect", () => this.#note({ kind: "disconnected" }));
@@ -68,6 +71,17 @@ export class Witness implements Timeline {
       one.kind === "message" ? one.key === key : one.kind === "answered" &&
         one.messages.some((message) => message.key === key)
     );
+  }
+
+  /**
+   * Whether it knows its rooms: what it is told at connect comes before the answer to its first request. A client that
+   * joins with `since` before it knows that it is in the room asks for messages that it gets anyway.
+   */
+  async settle(): Promise<boolean> {
+    const { length } = this.connects;
+    this.#settled ||= await this.#ask("leave", { room: "nowhere" }) !==
+        undefined && this.connected && length === this.connects.length;
+    return this.#settled;
   }
 
   /** Joins a room; with `since`, from where it was in it last. False if no answer came or it was refused. */
