@@ -313,8 +313,13 @@ class Run {
     if (end === "dies") {
       servers.lead();
       await old.kill();
-    } else if (servers.replica === undefined) await servers.follow(old);
-    else await old.command("REPLICAOF", "127.0.0.1", `${servers.link.port}`);
+    } else {
+      const spare = servers.replica;
+      await servers.follow(old);
+      // Of two replicas one would acknowledge, and the other might be promoted.
+      if (spare !== undefined) await servers.level();
+      await spare?.kill();
+    }
     // Whoever demotes a master cuts its clients off soon after that.
     await pauseFor(CALM_MS / 4);
     servers.move();
