@@ -1,6 +1,6 @@
 /**
- * No false alarms: a Redis that restarts or fails over without having lost anything costs no client its recovery. And a
- * fail-over that a real sentinel decides on. `FAILOVER_REPEATS=20` repeats the first two 20 times, otherwise it is 3.
+ * No false alarms: if Redis restarts or fails over without a loss, all clients are recovered. The last test is a
+ * fail-over by a real sentinel. `FAILOVER_REPEATS=20` repeats the first two tests 20 times instead of 3.
  */
 import assert from "node:assert/strict";
 import { Sentinel } from "../support/failover.ts";
@@ -12,23 +12,23 @@ import type { Witness } from "../support/witness.ts";
 const BOTH = [0, 1];
 const TIMES = Number(Deno.env.get("FAILOVER_REPEATS") ?? 3);
 const ROOM = "room";
-/** How late an alarm may come, in ms: a node may take 8 s to decide that something was lost. */
+/** How late a false alarm may come, in ms: a node may need 8 s to decide that something was lost. */
 const ALARM_MS = 9000;
 
-/** Clients on both nodes that have seen messages. */
+/** Connects clients to both nodes and publishes messages. */
 async function audience(stage: Stage, count: number): Promise<Witness[]> {
   const clients: Witness[] = [];
   for (let i = 0; i < count; i++) {
     const transports = [i % 4 === 3 ? "polling" : "websocket"];
     clients.push(await stage.client([ROOM], { node: i % 2 }, transports));
-    // Rooms that only the session knows.
+    // Only the session contains this room.
     assert.ok(await clients.at(-1)?.join(`${ROOM}-${i % 2}`));
   }
   await stage.publish(ROOM, 4, BOTH);
   return clients;
 }
 
-/** Does something harmless to Redis while some clients drop; all are recovered, get everything, and are told nothing. */
+/** Runs `what`, which loses nothing, while some clients reconnect; checks that all get everything and no alarm. */
 async function harmless(
   stage: Stage,
   clients: readonly Witness[],
@@ -49,7 +49,7 @@ async function harmless(
   noAlarm(clients);
 }
 
-/** Nobody was told of a loss. */
+/** Checks that no client was told of a loss. */
 function noAlarm(clients: readonly Witness[]): void {
   for (const { connects, subscriber: { gaps } } of clients) {
     assert.deepEqual(gaps.items, []);
@@ -59,7 +59,7 @@ function noAlarm(clients: readonly Witness[]): void {
   }
 }
 
-Deno.test("Redis restarts with all that it acknowledged: every client is recovered, and nobody is told a gap", async () => {
+Deno.test("clients are recovered without a gap if Redis restarts with all that it acknowledged", async () => {
   await using stage = await Stage.start(2, {
     replica: false,
     args: ["--appendfsync", "always"],
@@ -77,7 +77,7 @@ Deno.test("Redis restarts with all that it acknowledged: every client is recover
   noAlarm(clients);
 });
 
-Deno.test("Redis fails over to a replica that has everything: every client is recovered, and nobody is told a gap", async () => {
+Deno.test("clients are recovered without a gap if Redis fails over to a replica that has everything", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   const clients = await audience(stage, 8);
@@ -97,15 +97,15 @@ Deno.test("Redis fails over to a replica that has everything: every client is re
   noAlarm(clients);
 });
 
-Deno.test("a sentinel promotes a replica that lacks 300 ms of what was acknowledged: clients are told", async () => {
+Deno.test("clients are told of a loss if a sentinel promotes a replica that is 300 ms behind", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
-  // The sentinel, and through it everybody, knows the master by the link, which delays nothing but the replica.
+  // The sentinel knows the master by the address of the link, which delays the replica's connection only.
   await using sentinel = await Sentinel.start(servers.link.port, 1000);
   const clients = await audience(stage, 4);
   await servers.level();
   servers.lag(300);
-  // Nodes have not read what is lost, and cannot know of it by that.
+  // The nodes have not read the messages that are lost.
   for (const address of servers.addresses) {
     address.delayMs = (name) => name === "reader" ? 400 : 0;
   }

@@ -1,13 +1,13 @@
 /**
- * Messages that Redis acknowledged to a node and lost before that node had read them: clients are told. Repeated and
- * judged as in `failover_test.ts`.
+ * Clients are told of messages that Redis acknowledged to a node and lost before that node had read them. The tests are
+ * repeated and judged as in `failover_test.ts`.
  */
 import { repeat, Stage } from "../support/failover_stage.ts";
 import { until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("nodes have not read what they acknowledged when the master dies and its replica lacks it: clients are told", async () => {
+Deno.test("clients are told of a loss if the nodes had not read what they acknowledged and the promoted replica lacks it", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   await repeat(async (random, index) => {
@@ -36,41 +36,48 @@ Deno.test("nodes have not read what they acknowledged when the master dies and i
 for (const moved of ["reader", "commands"]) {
   for (const dies of [false, true]) {
     const other = moved === "reader" ? "commands" : "reader";
-    Deno.test(`the ${moved} connection of nodes goes to the new master and ${other} stays with the old one, which ${dies ? "dies later" : "lives on"}: clients get everything or are told`, async () => {
-      await using stage = await Stage.start(2);
-      const { servers } = stage;
-      await repeat(async (random, index) => {
-        const room = `room-${index}`;
-        for (const node of BOTH) await stage.client([room], { node });
-        await stage.publish(room, 4, BOTH);
-        await servers.level();
-        const old = await servers.promote();
-        servers.lead();
-        const split = random?.someOf(servers.addresses) ?? servers.addresses;
-        for (const address of servers.addresses) {
-          if (split.includes(address)) address.cut(moved);
-          else address.cut();
-        }
-        const nodes = random?.someOf(BOTH) ?? BOTH;
-        await stage.publish(room, 10, nodes, random?.between(0, 100) ?? 10);
-        if (dies) await old.kill();
-        const { wrong } = await stage.judge([room], BOTH);
-        await stage.forget();
-        servers.move();
-        await old.kill();
-        await old.restart();
-        await servers.follow(old);
-        await until(
-          "both nodes are ready",
-          async () => {
-            const ready = stage.nodes.nodes.map((node) => node.get("/readyz"));
-            return (await Promise.all(ready)).every(({ status }) =>
-              status === 200
-            );
-          },
-        );
-        return wrong;
-      });
-    });
+    Deno.test(
+      `clients get everything or are told of a loss if nodes use the new master for ${moved} and the old one for ${other}, and the old one ${
+        dies ? "dies" : "stays alive"
+      }`,
+      async () => {
+        await using stage = await Stage.start(2);
+        const { servers } = stage;
+        await repeat(async (random, index) => {
+          const room = `room-${index}`;
+          for (const node of BOTH) await stage.client([room], { node });
+          await stage.publish(room, 4, BOTH);
+          await servers.level();
+          const old = await servers.promote();
+          servers.lead();
+          const split = random?.someOf(servers.addresses) ?? servers.addresses;
+          for (const address of servers.addresses) {
+            if (split.includes(address)) address.cut(moved);
+            else address.cut();
+          }
+          const nodes = random?.someOf(BOTH) ?? BOTH;
+          await stage.publish(room, 10, nodes, random?.between(0, 100) ?? 10);
+          if (dies) await old.kill();
+          const { wrong } = await stage.judge([room], BOTH);
+          await stage.forget();
+          servers.move();
+          await old.kill();
+          await old.restart();
+          await servers.follow(old);
+          await until(
+            "both nodes are ready",
+            async () => {
+              const ready = stage.nodes.nodes.map((node) =>
+                node.get("/readyz")
+              );
+              return (await Promise.all(ready)).every(({ status }) =>
+                status === 200
+              );
+            },
+          );
+          return wrong;
+        });
+      },
+    );
   }
 }

@@ -1,8 +1,8 @@
 /**
- * Clients are told what a fail-over, or a Redis without its newest data, has lost. What counts is what clients,
- * publishers and the log at the end show; `tests/support/failover_judge.ts` says what is demanded of it.
+ * Clients are told of a loss after a fail-over, or after a restart of Redis without its newest data. The tests look only
+ * at clients, publishers and the log at the end; `tests/support/failover_judge.ts` defines what has to hold.
  *
- * Each scene is repeated, see `repeat`: `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts`.
+ * Each test runs its scene twice; `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts` runs it 20 times.
  */
 import assert from "node:assert/strict";
 import {
@@ -15,7 +15,7 @@ import { pauseFor, until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("a room that was joined by an acknowledged join stays joined after a fail-over that lost the session, or the client is told", async () => {
+Deno.test("a client stays in a room or is told of a loss if a fail-over loses the session with the join", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   await repeat(async (random, index) => {
@@ -43,7 +43,7 @@ Deno.test("a room that was joined by an acknowledged join stays joined after a f
   });
 });
 
-Deno.test("a room that was joined on a node with the old master stays joined on a node with the new one, or the client is told", async () => {
+Deno.test("a client stays in a room or is told of a loss if it joined with the old master and reconnects with the new one", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   await repeat(async (random, index) => {
@@ -72,7 +72,7 @@ Deno.test("a room that was joined on a node with the old master stays joined on 
   });
 });
 
-Deno.test("a room that was joined while Redis was away stays joined if the node dies too, or the client is told", async () => {
+Deno.test("a client stays in a room or is told of a loss if it joined while Redis was down and its node dies", async () => {
   await using stage = await Stage.start(2, { replica: false });
   const { servers: { master }, nodes } = stage;
   await repeat(async (random, index) => {
@@ -83,7 +83,7 @@ Deno.test("a room that was joined while Redis was away stays joined if the node 
     await stage.publish(main, 4, BOTH);
     await master.kill();
     await pauseFor(random?.between(0, 500) ?? 0);
-    // A node may also refuse it: then the client knows.
+    // A node may also refuse the join: then the client knows.
     await client.join(extra);
     home.node = 1;
     await nodes.kill(0);
@@ -96,7 +96,7 @@ Deno.test("a room that was joined while Redis was away stays joined if the node 
   });
 });
 
-Deno.test("two masters acknowledge publishes, and one dies with its node: its clients, and those who waited for its messages, are told", async () => {
+Deno.test("clients of both nodes are told of a loss if two masters acknowledge publishes and one dies with its node", async () => {
   await using stage = await Stage.start(2);
   const { servers, nodes } = stage;
   await repeat(async (random, index) => {
@@ -129,7 +129,7 @@ Deno.test("two masters acknowledge publishes, and one dies with its node: its cl
   });
 });
 
-Deno.test("all nodes die with the master, and the replica lacks what was acknowledged: clients are told when they come back", async () => {
+Deno.test("returning clients are told of a loss if all nodes die with the master and the replica is behind", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   await repeat(async (random, index) => {
@@ -157,7 +157,7 @@ Deno.test("all nodes die with the master, and the replica lacks what was acknowl
   });
 });
 
-Deno.test("all nodes die as Redis loses power and the last second of its append-only file: clients are told when they come back", async () => {
+Deno.test("returning clients are told of a loss if all nodes die with Redis, which loses the end of its append-only file", async () => {
   await using stage = await Stage.start(2, { replica: false });
   const { servers: { master } } = stage;
   await repeat(async (random, index) => {
@@ -174,8 +174,8 @@ Deno.test("all nodes die as Redis loses power and the last second of its append-
 });
 
 /**
- * A client reads everything, another one is away and comes back in the end, while `before` begins to make messages
- * mortal and `fault` loses them. All nodes die together with Redis.
+ * One client reads everything; another one is disconnected from `before` until the end. `fault` loses what was published
+ * after `before`, while all nodes die.
  */
 async function allDie<T>(
   stage: Stage,

@@ -1,7 +1,7 @@
 /**
  * A master and its replica, the addresses by which nodes reach a master, and a sentinel.
  *
- * Everything between two processes is a {@linkcode Proxy}, so that a test can delay it, cut it, or lead it elsewhere:
+ * Every connection runs through a {@linkcode Proxy}, so that a test can delay it, cut it, or lead it to another server:
  *
  *     node ── address ──▶ master ── link ──▶ replica
  */
@@ -10,8 +10,8 @@ import { command, Redis, serverProgram } from "./redis.ts";
 import { until } from "./wait.ts";
 
 /**
- * Arguments of a server that replicates at once: by default a young replica stays empty for 5 s, because the master
- * waits that long for others that want the same copy.
+ * Arguments of a server that replicates at once. By default a new replica stays empty for 5 s, because the master
+ * waits that long for other replicas that need the same copy.
  */
 const REPLICATION = [
   ...["--repl-diskless-sync", "yes"],
@@ -21,13 +21,13 @@ const REPLICATION = [
 
 /** A real master and its replica; `await using` ends them. */
 export class Servers {
-  /** The master, as far as the addresses know. */
+  /** The newest master; an older one may still live. */
   master: Redis;
-  /** A server that follows the master; undefined after it was promoted. */
+  /** The server that replicates the master; undefined after its promotion. */
   replica: Redis | undefined;
-  /** Between the master and whatever follows it. Connections of replicas have the name "replica". */
+  /** The proxy between the master and its replica. Connections of replicas have the name "replica". */
   readonly link: Proxy;
-  /** Where nodes find a master. Connections of nodes have the names "commands", "reader", "bridge", "cluster". */
+  /** The addresses of the nodes. Their connections have the names "commands", "reader", "bridge" and "cluster". */
   readonly addresses: readonly Proxy[];
   readonly #args: readonly string[];
   readonly #all: Redis[];
@@ -88,7 +88,7 @@ export class Servers {
     await this.linked();
   }
 
-  /** Waits until the replica is in replication, and has the data that its master had when that began. */
+  /** Waits until the replica has loaded its master's data and receives the changes. */
   async linked(): Promise<void> {
     const { replica } = this;
     await until(
@@ -117,8 +117,8 @@ export class Servers {
   }
 
   /**
-   * Makes the replica a master, without what is on its way to it, and answers the old master, which lives on and
-   * knows nothing of it. The addresses still lead to the old one.
+   * Makes the replica a master and discards what is in flight to it. Returns the old master, which continues to run
+   * as a master. The addresses still lead to the old one.
    */
   async promote(): Promise<Redis> {
     this.link.targets = [];
@@ -127,7 +127,7 @@ export class Servers {
     return this.promoted();
   }
 
-  /** Notes that the replica is the master now, and answers the old master. */
+  /** Records that the replica is the master now, and returns the old master. */
   promoted(): Redis {
     const { master, replica } = this;
     if (replica === undefined) {
@@ -139,8 +139,8 @@ export class Servers {
   }
 
   /**
-   * Leads new connections of an address, or of all, to the master. Connections there are stay where they are, until
-   * {@linkcode Proxy.cut}.
+   * Leads new connections of these addresses, or of all, to the master. Existing connections stay with their server
+   * until {@linkcode Proxy.cut}.
    */
   lead(...addresses: readonly Proxy[]): void {
     for (const address of addresses.length > 0 ? addresses : this.addresses) {
@@ -148,7 +148,7 @@ export class Servers {
     }
   }
 
-  /** Leads all addresses to the master, also the connections there are. */
+  /** Leads these addresses, or all, to the master, and cuts their existing connections. */
   move(...addresses: readonly Proxy[]): void {
     this.lead(...addresses);
     for (const address of addresses.length > 0 ? addresses : this.addresses) {
@@ -179,7 +179,7 @@ export class Sentinel {
     this.#port = port;
   }
 
-  /** Starts one that finds the master at `port`, and alone decides that it is down after `downAfterMs`. */
+  /** Starts a sentinel for the master at `port`. It decides alone, after `downAfterMs`, that the master is down. */
   static async start(port: number, downAfterMs: number): Promise<Sentinel> {
     const folder = await Deno.makeTempDir({ prefix: "roomcast-sentinel-" });
     const own = await freePort();
@@ -212,7 +212,7 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** The port of the master that it names. */
+  /** Returns the port of the master that the sentinel names. */
   async master(): Promise<number> {
     const [, port] = await this.#command(
       "SENTINEL",

@@ -19,7 +19,7 @@ import { publishKeyed, type Witness } from "./witness.ts";
 
 const BRIDGED = ROOMS[3];
 const CLIENTS = 8;
-/** Runs at a time: each waits most of the time. */
+/** Runs at a time; most of a run is waiting. */
 const AT_ONCE = 3;
 /** Publishers by HTTP; each publishes one message at a time, and pauses at most `PACE_MS`. */
 const PUBLISHERS = 4;
@@ -28,17 +28,17 @@ const PACE_MS = 60;
 const CALM_MS = 800;
 /** How long after the end of the faults a publisher tries to have its last message acknowledged. */
 const GIVE_UP_MS = 8000;
-/** How soon a `PUBLISH` has to reach every client in the end. */
+/** How soon a `PUBLISH` has to reach a client after the faults, in ms. */
 const BRIDGE_TIMEOUT_MS = 12_000;
 
 /** What a run came to. */
 export interface FailoverOutcome {
   readonly seed: number;
-  /** The seed's plan, to be read by people. */
+  /** A description of the seed's plan. */
   readonly plan: string;
   /** What any client, or the log, got wrong, as sentences. */
   readonly wrong: readonly string[];
-  /** What was done when, and what happened to those clients that got anything wrong, in ms of one clock. */
+  /** When each fault began, and the timelines of the clients that `wrong` names; all times are in ms of one clock. */
   readonly evidence: readonly string[];
   /** How many messages were acknowledged, and how often a client did not get one and was told. */
   readonly acknowledged: number;
@@ -50,13 +50,13 @@ export interface FailoverOutcome {
   readonly recovered: number;
 }
 
-/** Seeds that nobody has used, most likely; one in four runs with `ACK_REPLICAS=1`. */
+/** Makes new seeds; one in four runs with `ACK_REPLICAS=1`. */
 export function newSeeds(count: number): number[] {
   const first = Math.floor(Math.random() * 1e6);
   return Array.from({ length: count }, (_, i) => first + i);
 }
 
-/** Runs the plans of these seeds, a few at a time; `ended` gets each outcome as it comes. */
+/** Runs the plans of these seeds, `AT_ONCE` at a time, and calls `ended` with each outcome. */
 export async function failOverAll(
   seeds: readonly number[],
   ended: (outcome: FailoverOutcome) => void = () => {},
@@ -74,7 +74,7 @@ export async function failOverAll(
   return outcomes;
 }
 
-/** Runs the plan of a seed. A run that cannot go on is wrong, too. */
+/** Runs the plan of a seed. If the run cannot continue, the error becomes part of `wrong`. */
 async function failOver(seed: number): Promise<FailoverOutcome> {
   const plan = planOf(seed);
   await using stage = await Stage.start(NODES.length, {
@@ -119,7 +119,7 @@ class Run {
     this.#plan = plan;
   }
 
-  /** Plays the plan; answers what was wrong. */
+  /** Runs the plan, and returns what was wrong. */
   async play(): Promise<string[]> {
     const { servers, nodes, published } = this.#stage;
     const { random, readerMs, ackReplicas } = this.#plan;
@@ -211,7 +211,7 @@ class Run {
     }
   }
 
-  /** Publishes on the channel, on whatever server the addresses lead to; nobody acknowledges that. */
+  /** Publishes on the channel through the newest master. No node acknowledges it. */
   async #bridge(): Promise<void> {
     while (!this.#over) {
       await this.#publishOnChannel();
@@ -228,7 +228,7 @@ class Run {
     return one;
   }
 
-  /** Waits until what is published on the channel is in its room; that it reaches everybody there is for the judge. */
+  /** Waits until a client gets what is published on the channel. The judge checks the other clients. */
   async #bridgeWorks(): Promise<void> {
     const sent: Published[] = [];
     const here = this.#stage.witnesses.filter(({ rooms }) =>
@@ -242,7 +242,7 @@ class Run {
     }, BRIDGE_TIMEOUT_MS).catch((error) => this.#wrong.push(String(error)));
   }
 
-  /** Does all that is bad, and makes it good: in the end all nodes and two servers live, and belong together. */
+  /** Causes the faults and repairs everything: in the end all nodes, a master and a replica run. */
   async #hurt(): Promise<void> {
     const hurting: Promise<void>[] = [];
     for (const fault of this.#plan.faults) {
@@ -316,11 +316,11 @@ class Run {
     } else {
       const spare = servers.replica;
       await servers.follow(old);
-      // Of two replicas one would acknowledge, and the other might be promoted.
+      // With two replicas, one could acknowledge a message and the other be promoted without it.
       if (spare !== undefined) await servers.level();
       await spare?.kill();
     }
-    // Whoever demotes a master cuts its clients off soon after that.
+    // A sentinel that demotes a master also disconnects its clients shortly afterwards.
     await pauseFor(CALM_MS / 4);
     servers.move();
     if (servers.replica === undefined) await servers.follow();

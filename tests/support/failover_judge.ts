@@ -1,21 +1,22 @@
 /**
- * Judges whether clients were told of every message that Redis lost, from what publishers and clients noted.
+ * Judges whether clients were told of every message that Redis lost.
  *
- * It is a pure function over timelines. What it demands, of each client and each room that the client is in at the end:
+ * The judge is a pure function over what publishers and clients recorded. It checks each client in each room that the
+ * client is in at the end:
  *
  * - **lost**: a message that was acknowledged or is in the log at the end, and whose publish began after the client
  *   was told that it is in the room, has come; or the client has been told of a loss since. A client is told by a `gap`
  *   of the room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`.
- * - **undone**: a message that came, and is not in the log at the end, is followed by such a telling. Its branch of the
- *   log is gone, and what others have in its place never comes.
+ * - **undone**: if a message came and is not in the log at the end, the client has been told of a loss afterwards. The
+ *   message's branch of the log is gone, and the client lacks the messages of the other branch.
  * - **twice**, **order**: no message comes twice and no id is at or below the one before, unless the client is told in
  *   between.
  *
- * And of the log at the end: no message is in it twice, and with {@linkcode Case.nothingLost} every acknowledged one is
- * in it.
+ * It also checks the log at the end: no message is in it twice and, with {@linkcode Case.nothingLost}, every
+ * acknowledged message is in it.
  *
- * A telling counts if it came after the publish began, and not only after its acknowledgement: a publish that is on its
- * way may have been written before the loss was told. {@linkcode Verdict.toldEarly} counts how often only this helped.
+ * The client may be told before the acknowledgement, but not before the publish began: a publish in flight may have been
+ * written before the loss was noticed. {@linkcode Verdict.toldEarly} counts the messages that pass only because of this.
  */
 import { compareIds, ID_ZERO } from "../../lib/position.ts";
 
@@ -33,7 +34,7 @@ export interface Published {
   readonly acknowledged?: { readonly at: number; readonly id: string };
 }
 
-/** Something that happened at a client, in the order in which it noticed. */
+/** Something that happened to a client; a timeline has them in the order in which the client noticed. */
 export type Happening =
   & { readonly at: number }
   & (
@@ -49,7 +50,7 @@ export type Happening =
       readonly recovered: boolean;
       readonly messages: readonly Message[];
     }
-    /** The client asks to leave: from now on it relies on nothing. */
+    /** The client asks to leave. From now on nothing of the room has to come. */
     | { readonly kind: "leaving"; readonly room: string }
     | { readonly kind: "gap"; readonly room: string; readonly reason: string }
     | { readonly kind: "message"; readonly room: string } & Message
@@ -61,7 +62,7 @@ export interface Message {
   readonly key: string;
 }
 
-/** What a client noted. */
+/** What a client recorded. */
 export interface Timeline {
   readonly client: string;
   readonly happenings: readonly Happening[];
@@ -71,7 +72,7 @@ export interface Timeline {
 export interface Case {
   readonly published: readonly Published[];
   readonly timelines: readonly Timeline[];
-  /** The log at the end, of each room of which it is known in full. */
+  /** The messages of each room in the log at the end; a room whose history is incomplete is left out. */
   readonly log?: ReadonlyMap<string, readonly Message[]>;
   /** Whether the log has to have every acknowledged message, as `ACK_REPLICAS` promises. */
   readonly nothingLost?: boolean;
@@ -81,11 +82,14 @@ export interface Case {
 export interface Verdict {
   /** What is wrong, a sentence for each client, room and kind; empty if nothing is. */
   readonly wrong: readonly string[];
-  /** Messages that did not come, or are in the log no longer, with the client told. */
+  /** How many messages did not come, or are no longer in the log, with the client told. */
   readonly told: number;
-  /** Those of them of which the client was told while the publish was on its way, and not after that. */
+  /** How many of them passed although the client was told while the publish was in flight, and not after it. */
   readonly toldEarly: number;
-  /** Messages of an answer that came again because the connection broke at once (`docs/decisions/0007-recovery.md`). */
+  /**
+   * How many messages of an answer to a join came again because the connection broke at once: a documented price, see
+   * `docs/decisions/0007-recovery.md`.
+   */
   readonly again: number;
 }
 
@@ -120,11 +124,11 @@ class Stay {
   readonly twice: string[] = [];
   readonly disorder: string[] = [];
   again = 0;
-  /** What it connected as last. */
+  /** What `recovered` was at the last connect. */
   recovered: boolean | undefined;
-  /** When it was told for the first time that it is in the room, and did not leave for good. */
+  /** What `since` was before the client left; a join with a position continues there. */
   #former: number | undefined;
-  /** Since it was told of a loss: what came by its key, with id and time, and the last id. */
+  /** Id and time of each message by its key, and the last id, since the client was last told of a loss. */
   #seen = new Map<string, string>();
   #last = ID_ZERO;
   #answered = new Set<string>();
@@ -138,7 +142,7 @@ class Stay {
     this.since ??= at;
   }
 
-  /** A join goes on where the client left: what came meanwhile is its own too. */
+  /** Continues after a join with a position: messages that were published in between have to come, too. */
   resume(at: number): void {
     this.since ??= this.#former ?? at;
   }
@@ -296,7 +300,7 @@ function describe({ key, sentAt, acknowledged }: Published): string {
   return `${sent}, acknowledged as ${id} at ${Math.round(at)})`;
 }
 
-/** A sentence about all of these, of which it names the first; none if there are none. */
+/** Returns a sentence about these items that names the first; no sentence if there are none. */
 function say(
   items: readonly string[],
   sentence: (all: string) => string,

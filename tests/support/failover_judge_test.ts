@@ -87,7 +87,7 @@ Deno.test("failover_judge demands nothing from before recovered: false and every
   const some = [...START, got("m1", 12), connected(25, false), joined(26)];
   assert.deepEqual(judge(THREE, [...some, got("m3", 32)]), []);
   assert.match(judge(THREE, some).join(), /^c in a lost m3/);
-  // Rooms that it is not told of any more are none of its own.
+  // The client is no longer in a room that it was in before.
   const other = [...START, joined(2, "b"), connected(25), joined(26)];
   assert.deepEqual(judge([publish("m4", 40, "b")], other), []);
 });

@@ -1,4 +1,4 @@
-/** What a random run of `failover_chaos.ts` does to nodes and servers: all of it follows from the seed. */
+/** Plans of random runs (`failover_chaos.ts`): the seed decides what happens to nodes and servers. */
 import { Random } from "./random.ts";
 
 /** Nodes of a run. */
@@ -7,15 +7,15 @@ export const NODES = [0, 1, 2] as const;
 /** Rooms of a run; the last is that of a Redis channel. */
 export const ROOMS = ["a", "b", "c", "bridged"] as const;
 
-/** Something bad, `afterMs` after the fault before began. Faults of Redis wait for each other. */
+/** A fault, which begins `afterMs` after the start of the one before. Faults of Redis run one at a time. */
 export type Fault =
   & { readonly afterMs: number }
   & (
     /** The master dies and its replica, which is behind, is promoted. */
     | { readonly kind: "promote" }
     /**
-     * The replica is promoted and the master lives on for `ms`. The nodes in `stay` keep their connections to it; of
-     * one of them, `half` moves. In the end the old master dies, or becomes a replica of the new one.
+     * The replica is promoted, and the old master continues to run for `ms`. The nodes in `stay` keep their connections
+     * to it; the first of them moves its `half` connection. Then the old master dies, or becomes a replica.
      */
     | {
       readonly kind: "split";
@@ -56,12 +56,12 @@ export function planOf(seed: number): Plan {
   const random = new Random(seed);
   const ackReplicas = seed % 4 === 3;
   const kinds: Fault["kind"][] = ["promote", "split", "nodes", "aof"];
-  // These lose what replicas have, too.
+  // These faults also lose messages that a replica has.
   if (!ackReplicas) kinds.push("rdb", "del");
   const first = random.oneOf(kinds);
   const faults = [faultOf(first, 0, random)];
   if (random.chance(0.7)) {
-    // Most often at once, as where nodes and a server share a machine.
+    // Often at once: nodes and a server may share a machine.
     const afterMs = random.between(0, random.chance(0.5) ? 50 : 1500);
     const others = kinds.filter((kind) => kind !== first);
     const second = random.oneOf(

@@ -19,15 +19,15 @@ import { publishKeyed, Witness } from "./witness.ts";
  */
 const TOLD_TIMEOUT_MS = 12_000;
 
-/** Where a client goes that is to stay away: nothing listens there. */
+/** The home of a client that is to stay disconnected: nothing listens there. */
 export const NOWHERE = -1;
 
-/** A client's node, by its index, or {@linkcode NOWHERE}; it goes there when its connection breaks. */
+/** The node to which a client reconnects: its index, or {@linkcode NOWHERE}. */
 export interface Home {
   node: number;
 }
 
-/** What is on the stage; `await using` ends it all. */
+/** Servers, nodes and clients of a test; `await using` ends them. */
 export class Stage {
   readonly servers: Servers;
   readonly nodes: Mortals;
@@ -62,7 +62,7 @@ export class Stage {
     const nodes = stack.use(
       await Mortals.start(count, (index) => ({
         REDIS_URL: servers.url(index),
-        // When Redis restarts, rooms of channels are told `ingress`, whether the log lacks anything or not.
+        // When Redis restarts, rooms of channels always get a gap with the reason `ingress`.
         CHANNELS: "bridged",
         HISTORY_SIZE: "100000",
         DRAIN_SECONDS: "1",
@@ -89,7 +89,7 @@ export class Stage {
 
   /**
    * Publishes `count` messages into `room` by these nodes in turn, `paceMs` apart, each again until it is acknowledged.
-   * Answers their keys.
+   * Resolves with their keys.
    */
   async publish(
     room: string,
@@ -117,9 +117,9 @@ export class Stage {
   }
 
   /**
-   * Publishes once more in each of these rooms on each of these nodes, waits until clients have everything or are told
-   * of a loss, as long as that may take, and judges. The log is read from the first of the nodes, but not of the rooms
-   * in `unknown`, whose histories are not whole.
+   * Publishes once more in each of these rooms on each of these nodes, and judges. If something is wrong, it judges
+   * again until `TOLD_TIMEOUT_MS` is over. It reads the log from the first of these nodes, except for the rooms in
+   * `unknown`, whose histories are incomplete.
    */
   async judge(
     rooms: readonly string[],
@@ -140,7 +140,7 @@ export class Stage {
       const verdict = judgeFailover({
         published: this.published,
         timelines: this.witnesses,
-        // Read each time: a node may still have to notice that it reads another log than the others.
+        // The log is read each time, because the node may still be connected to another server.
         log: await this.#readLogs(known, nodes[0] ?? 0),
         nothingLost,
       });
@@ -151,7 +151,7 @@ export class Stage {
     }
   }
 
-  /** Ends the clients, and forgets what was published: another repetition begins. */
+  /** Ends the clients and forgets what was published, before another repetition. */
   async forget(): Promise<void> {
     for (const witness of this.witnesses.splice(0)) {
       await witness[Symbol.asyncDispose]();
@@ -189,9 +189,9 @@ export class Stage {
 }
 
 /**
- * Repeats a scene: once with causes that leave nothing to chance (`random` is undefined), then with random delays. In
- * all 2 times, or as often as the environment variable `FAILOVER_REPEATS` says. A scene answers what was wrong, and
- * leaves the stage as it found it; this fails if anything was.
+ * Repeats a scene: once with a deterministic cause (`random` is undefined), then with random delays. It runs the scene
+ * twice in all, or `FAILOVER_REPEATS` times (an environment variable). The scene resolves with what was wrong, and
+ * restores the stage; `repeat` fails if anything was wrong in any repetition.
  */
 export async function repeat(
   scene: (

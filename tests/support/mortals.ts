@@ -55,12 +55,12 @@ export class Mortals {
     return client;
   }
 
-  /** The nodes as they are now; one that was killed stays until it is started again. */
+  /** The nodes. A killed node stays in the list until it is started again. */
   get nodes(): readonly TestNode[] {
     return this.#nodes;
   }
 
-  /** Where a node answers while it lives. */
+  /** The address of a node. */
   url(index: number): string {
     return `http://127.0.0.1:${this.#ports[index]}`;
   }
@@ -129,7 +129,7 @@ export class Mortals {
   }
 }
 
-/** A stock client that starts connecting, and asks `urlOf` at each try where to go. */
+/** Makes a stock client that starts connecting, and calls `urlOf` for the address of each try. */
 export function wanderer(
   options: Partial<ManagerOptions & SocketOptions>,
   urlOf: () => string,

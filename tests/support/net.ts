@@ -51,9 +51,9 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** How much of what a client sends first is searched for its name. */
+/** The name of a client is searched for in this many bytes from its start. */
 const NAME_BYTES_MAX = 4096;
-/** How often, at least, held bytes are looked at: the delay may change meanwhile. */
+/** Longest time until held bytes are checked again, in ms, because the delay may have changed. */
 const HELD_CHECK_MS = 10;
 
 /** A connection through a {@linkcode Proxy}. */
@@ -64,7 +64,7 @@ interface Session {
   name: string;
   /** The first bytes of the client, until they contain its name. */
   first: string;
-  /** What came from the target and is not passed on yet, with the time at which it came. */
+  /** Bytes from the target that are not passed on yet, and when they came. */
   readonly held: { readonly at: number; readonly chunk: Uint8Array }[];
   timer: ReturnType<typeof setTimeout> | undefined;
 }
@@ -76,8 +76,8 @@ export class Proxy {
   /** Looks at what comes from the target; answers what to pass on, or undefined to cut the connection. */
   answer: (chunk: Uint8Array) => Uint8Array | undefined = (chunk) => chunk;
   /**
-   * How long what comes from the target is held back, in ms, by the name of the connection's client. Infinity holds it
-   * for good. It applies at once, also to what is held already. What is held when a connection ends is discarded.
+   * Returns how long bytes from the target are held back, in ms, for a client with this name. Infinity holds them for
+   * good. A new delay also applies to bytes that are held already. Held bytes are discarded when the connection ends.
    */
   delayMs: (name: string) => number = () => 0;
   readonly #server: Server;
@@ -192,7 +192,7 @@ export class Proxy {
     }
   }
 
-  /** Passes on what has been held for long enough, in order, and looks again as long as something is held. */
+  /** Passes on, in order, the bytes that have been held for long enough, and checks again while others are held. */
   #pass(session: Session): void {
     clearTimeout(session.timer);
     const { client, held, name } = session;
@@ -209,8 +209,8 @@ export class Proxy {
 }
 
 /**
- * What a client of Redis calls itself in the first bytes it sends: a node's connections give their name
- * (`roomcast-reader` is "reader"), a replica speaks of its port (`REPLCONF`) and is "replica"; others have no name.
+ * Returns the name of a client of Redis, found in the first bytes that it sends. A node's connections set a name
+ * (`roomcast-reader` becomes "reader"). A replica sends `REPLCONF` and becomes "replica". Others have no name.
  */
 function nameIn(first: string): string {
   return /roomcast-(\w+)/.exec(first)?.[1] ??

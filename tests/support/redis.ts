@@ -84,7 +84,7 @@ export class Redis {
     await this.#start(this.#options.aof ?? true);
   }
 
-  /** The end of the append-only file. Redis has written everything to it that it has answered. */
+  /** Returns the end of the append-only file. Redis writes a command to the file before it sends the reply. */
   async aofMark(): Promise<AofMark> {
     const folder = `${this.#folder}/appendonlydir`;
     const numbers = (await Array.fromAsync(Deno.readDir(folder)))
@@ -95,8 +95,8 @@ export class Redis {
   }
 
   /**
-   * Kills it and starts it again without what it wrote to its append-only file since `mark`: what a power failure
-   * leaves if that had not reached the disk.
+   * Kills it, cuts its append-only file at `mark`, and starts it again. A power failure leaves the same if the newer
+   * part had not reached the disk.
    */
   async losePower({ file, bytes }: AofMark): Promise<void> {
     if ((await this.aofMark()).file !== file) {
@@ -132,7 +132,7 @@ export class Redis {
     await this.rewritten();
   }
 
-  /** Waits until the append-only file is whole: while Redis rewrites it, a kill would lose more than it should. */
+  /** Waits until the append-only file is complete. While Redis rewrites it, a kill would lose too much. */
   async rewritten(): Promise<void> {
     await until("the append-only file is whole", async () => {
       const info = String(await this.command("INFO", "persistence"));

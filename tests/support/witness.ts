@@ -13,21 +13,21 @@ const ANSWER_TIMEOUT_MS = 5000;
 /** The pause of a publisher after a refusal, in ms. */
 const RETRY_MS = 25;
 
-/** Notes what happens to a stock client; `await using` ends the client. */
+/** Records what happens to a stock client; `await using` ends the client. */
 export class Witness implements Timeline {
   readonly client: string;
   readonly happenings: Happening[] = [];
   readonly subscriber: Subscriber;
   /** The rooms that it was told it is in, and did not ask to leave. */
   readonly rooms: Set<string> = new Set();
-  /** The rooms that it asked to leave on this connection: `joined` may be on its way already. */
+  /** The rooms that it asked to leave on this connection. A `joined` event for them may still be in flight. */
   readonly #left = new Set<string>();
-  /** Whether it has everything that it is told at connect. */
+  /** Whether it has received everything that a node sends at connect. */
   #settled = false;
   /** The newest position or id of each room that the client knows. */
   readonly #places = new Map<string, string>();
 
-  /** Begins to watch a client that was made just now and is not connected yet. */
+  /** Starts recording. The client must not be connected yet. */
   constructor(name: string, subscriber: Subscriber) {
     this.client = name;
     this.subscriber = subscriber;
@@ -74,8 +74,8 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Whether it knows its rooms: what it is told at connect comes before the answer to its first request. A client that
-   * joins with `since` before it knows that it is in the room asks for messages that it gets anyway.
+   * Resolves with whether the client knows its rooms: a node sends `joined` events before the answer to the first
+   * request. Without that knowledge, a join with `since` may ask for messages that the client gets anyway.
    */
   async settle(): Promise<boolean> {
     const { length } = this.connects;
@@ -84,7 +84,7 @@ export class Witness implements Timeline {
     return this.#settled;
   }
 
-  /** Joins a room; with `since`, from where it was in it last. False if no answer came or it was refused. */
+  /** Joins a room, with `since` from its last position there. Resolves with `false` if no positive answer came. */
   async join(room: string, { since = false } = {}): Promise<boolean> {
     const place = since ? this.#places.get(room) : undefined;
     const answer = await this.#ask("join", {
@@ -131,14 +131,14 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Breaks its connection, if it has one; it comes back by itself. Closed while it is being opened, a connection is
-   * noticed by the client only after 20 s (socket.io-client 4.8.4, `timeout`).
+   * Breaks the connection, if there is one; the client reconnects by itself. A connection that is closed while it is
+   * being opened would be noticed by the client only after 20 s (socket.io-client 4.8.4, option `timeout`).
    */
   drop(): void {
     if (this.connected) this.subscriber.socket.io.engine.close();
   }
 
-  /** All that happened to it in one line, with only the number of messages that came one after the other. */
+  /** Returns all that happened to it in one line; consecutive messages are only counted. */
   retell(): string {
     const told: string[] = [];
     let messages = 0;
@@ -171,8 +171,8 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Undefined if the connection ends, or time is up, before the answer. `noted` runs in the same step in which the
-   * answer comes: what comes after it must be noted after it.
+   * Resolves with the answer, or with undefined if the connection ends or the time is over. `noted` runs synchronously
+   * with the answer, because later events must be recorded after it.
    */
   // deno-lint-ignore no-explicit-any -- answers of every shape
   #ask(event: string, request: unknown, noted?: (answer: any) => void) {
@@ -201,7 +201,7 @@ type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
 
 /**
  * Publishes `key` into `room`, with itself as the idempotency key, again after 503 and after broken connections, until
- * it is acknowledged, or `giveUp` says so between two tries. Asks `urlOf` at each try where to go.
+ * it is acknowledged, or `giveUp` returns true between two tries. Calls `urlOf` for the address of each try.
  *
  * @throws {Error} on any other answer
  */
@@ -233,7 +233,7 @@ export async function publishKeyed(
   }
 }
 
-/** Undefined if there is no whole answer. */
+/** Resolves with undefined if no complete answer came. */
 async function tryPublish(
   url: string,
   room: string,
