@@ -19,6 +19,12 @@ import { BEGIN, run, type Script, script } from "./redis_scripts.ts";
  */
 export const CONFIRM_TIMEOUT_MS = 6000;
 
+/**
+ * By how much the clocks of servers may differ, in ms: what a node learned so shortly before an epoch began counts as
+ * learned after it.
+ */
+const CLOCKS_MS = 100;
+
 /** What a node tells the check. */
 export interface Question {
   /** The name of an epoch that may begin. */
@@ -38,8 +44,6 @@ export interface Question {
   /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
   readonly knowledgeAgeMs: number;
   readonly acknowledgedAgeMs: number;
-  /** Time since it last learned of a message that a replica was found to lack; undefined if all nodes know of that. */
-  readonly owedAgeMs: number | undefined;
   /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
   readonly known: readonly string[];
   readonly silent: readonly string[];
@@ -62,7 +66,7 @@ export interface Finding {
   /**
    * `lost`: the log lacks what the node knows, and `epoch` is one that tells of it. `cut`: entries after the node's
    * offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks what the node
-   * knows.
+   * has read.
    */
   readonly wrong: "" | "lost" | "cut" | "back";
   /** Whether the epoch is confirmed for this server, still has to be, or cannot be because this is a replica. */
@@ -88,8 +92,8 @@ export interface Finding {
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
-local KNOWN, SILENT, ACKNOWLEDGED, OWED = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
-local ACKNOWLEDGED_AGE = tonumber(ARGV[16])
+local KNOWN, SILENT, ACKNOWLEDGED = ARGV[11], ARGV[12], ARGV[13]
+local ACKNOWLEDGED_AGE, HISTORY_SECONDS = tonumber(ARGV[14]), ARGV[15]
 local HERE, ROLE = here()
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -112,13 +116,16 @@ end
 local function missing(id, trimmable)
   return below(last, id) or (not exists(id) and not (trimmable and first and below(id, first)))
 end
+local function behind(trimmable)
+  if IS_ENTRY then return missing(OFFSET, trimmable) end
+  return below(last, OFFSET) or not trimmable
+end
 -- How long this node has known of something that is missing, in ms; nil if nothing is.
 local function lost(trimmable)
   for id in string.gmatch(ACKNOWLEDGED, '%S+') do
     if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
   end
-  if IS_ENTRY and missing(OFFSET, trimmable) then return AGE end
-  if not IS_ENTRY and (below(last, OFFSET) or not trimmable) then return AGE end
+  if behind(trimmable) then return AGE end
 end
 local name, began
 local function named()
@@ -132,7 +139,8 @@ end
 if ROLE ~= 'master' then
   look(inspectLog())
   named()
-  return answer(EPOCH ~= '' and (not name or lost(true)) and 'back' or '', 'replica', '', '', {})
+  local lacks = EPOCH ~= '' and name and behind(name == EPOCH)
+  return answer(lacks and 'back' or '', 'replica', '', '', {})
 end
 
 for i = 4, 6 do
@@ -178,13 +186,11 @@ end
 -- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
 local wrong = ''
-local gone = EPOCH ~= '' and lost(not vouches) or nil
-local function told(since)
-  return age >= 0 and since >= age
-end
-if gone or OWED then
-  if (gone and (name == EPOCH or not told(gone))) or (OWED and not told(OWED)) then renew() end
-  wrong = gone and 'lost' or ''
+-- An id of another epoch is not one that was trimmed here.
+local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
+if known then
+  wrong = 'lost'
+  if name == EPOCH or age < 0 or known <= age + ${CLOCKS_MS} then renew() end
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
 
 -- 4. This node is here. A Redis that takes no writes now is still one to read from.
@@ -234,7 +240,7 @@ if INTENT == 'leave' then
   redis.call('HDEL', KEYS[5], NODE)
   redis.call('HDEL', KEYS[6], NODE)
 end
-prune(last, ARGV[15])
+prune(last, HISTORY_SECONDS)
 look(inspectLog())
 return answer(wrong, server.id == HERE and 'confirmed' or 'unconfirmed', server.lineage or '', joinedAt,
   redis.call('HGETALL', KEYS[5]))
@@ -268,11 +274,8 @@ export async function check(
     question.known.join(" "),
     question.silent.join(" "),
     question.acknowledged.join(" "),
-    question.owedAgeMs === undefined
-      ? ""
-      : String(Math.round(question.owedAgeMs)),
-    String(historySeconds),
     String(Math.round(question.acknowledgedAgeMs)),
+    String(historySeconds),
   ]) as [
     now: number,
     epoch: string,

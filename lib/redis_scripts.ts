@@ -7,7 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { KNOWN_ROOMS, LOST_MESSAGES, PRUNE_ROOMS } from "./known_rooms.ts";
+import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
 import type { RedisClient } from "./redis.ts";
 
 /** A script and the name Redis knows it by. */

@@ -66,8 +66,6 @@ export class Witness {
   /** When it last learned of a message that it has read, and when it last acknowledged another. */
   #learnedAt = -Infinity;
   #acknowledgedAt = -Infinity;
-  /** When it learned of the last message that a replica was found to lack, until an epoch tells all nodes of that. */
-  #owedSince: number | undefined;
   /** Ids of entries that were read lately; the list says which of them goes next. */
   readonly #readIds = new Set<string>();
   readonly #readList: string[] = [];
@@ -186,7 +184,6 @@ export class Witness {
 
   /** An entry of the log says that an epoch began with it. */
   epochBegan(epoch: string, id: string): string {
-    this.#owedSince = undefined;
     return this.#begin(epoch, id, id, true);
   }
 
@@ -216,7 +213,6 @@ export class Witness {
       server: this.#confirmedFor,
       knowledgeAgeMs: ageOf(this.#learnedAt, now),
       acknowledgedAgeMs: ageOf(this.#acknowledgedAt, now),
-      owedAgeMs: this.#owedSince && ageOf(this.#owedSince, now),
       known: this.#peers.known,
       silent: this.#peers.silent(this.#offset, now),
       intent,
@@ -225,7 +221,7 @@ export class Witness {
 
   /** Takes what Redis answered to `question`, which was asked at `askedAt`. */
   take(
-    { acknowledged }: Question,
+    { acknowledged, offset }: Question,
     finding: Finding,
     askedAt: number,
   ): Verdict {
@@ -248,13 +244,16 @@ export class Witness {
         ? CHECK_MS
         : CHECK_PENDING_MS
     );
-    const asked = new Set(acknowledged);
-    this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
+    // A replica can begin no epoch, so what it lacks has to be asked for again when there is a master.
+    if (this.#writable) {
+      const asked = new Set(acknowledged);
+      this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
+    }
     const verdict = this.#judge(finding);
-    if (verdict.kind === "epoch") this.#giveUp(acknowledged.at(-1));
-    // A new epoch further on tells of it only once it has been read: until then Redis may lose it again.
-    if (this.#writable && finding.epoch === this.#epoch) {
-      this.#owedSince = undefined;
+    if (verdict.kind === "epoch") {
+      if (this.#writable) this.#giveUp(acknowledged.at(-1));
+      // Only this node's clients are told here. If a master lacks this entry, too, all have to be told.
+      else this.#doubt(offset);
     }
     return verdict;
   }
@@ -268,6 +267,8 @@ export class Witness {
   }
 
   #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
+    // A replica that has received nothing from its master yet says nothing about the log.
+    if (epoch === "") return { kind: "same" };
     if (this.#epoch === "") {
       this.#epoch = epoch;
       this.#began = began;
@@ -283,10 +284,9 @@ export class Witness {
       // What lies before it on this server may hold again what was delivered already.
       since = this.#begin(epoch, began, began, true);
     } else if (wrong === "back") {
-      // The epoch goes on without what this node knew, until a master takes note of that.
+      // The epoch goes on without what this node knew: it cannot confirm it any more.
       this.#confirmedFor = "";
-      this.#owedSince ??= Math.max(this.#learnedAt, this.#acknowledgedAt);
-      since = this.#begin(epoch || this.#epoch, last, last, lastIsEntry);
+      since = this.#begin(epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
       // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
       since = this.#begin(epoch, began, last, lastIsEntry);
