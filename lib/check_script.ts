@@ -19,12 +19,6 @@ import { BEGIN, run, type Script, script } from "./redis_scripts.ts";
  */
 export const CONFIRM_TIMEOUT_MS = 6000;
 
-/**
- * By how much the clocks of servers may differ, in ms: what a node learned so shortly before an epoch began counts as
- * learned after it.
- */
-const CLOCKS_MS = 100;
-
 /** What a node tells the check. */
 export interface Question {
   /** The name of an epoch that may begin. */
@@ -84,7 +78,7 @@ export interface Finding {
 /**
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: as {@linkcode check} sends them.
  *
- * The hash `server` has the epoch, the server `id` for which it is confirmed, when it has `begun`, and the `lineage` of
+ * The hash `server` has the epoch, the server `id` for which it is confirmed, where (`home`) and when it has `begun`, and the `lineage` of
  * sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether a node has
  * `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and the server
  * of its last check.
@@ -149,7 +143,7 @@ for i = 4, 6 do
 end
 look(ensure(CANDIDATE))
 named()
-local fields = {'epoch', 'id', 'begun', 'lineage', 'asked', 'since', 'vouched', 'unsaved'}
+local fields = {'epoch', 'id', 'home', 'begun', 'lineage', 'asked', 'since', 'vouched', 'unsaved'}
 local server
 local function state()
   server = {}
@@ -169,7 +163,7 @@ state()
 -- 1. An epoch that nobody has confirmed for anything was begun by a foreign hand, or its confirmation was deleted.
 if server.epoch ~= name then
   if name == EPOCH and SERVER == HERE then
-    redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'begun', now, 'lineage', CANDIDATE)
+    redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'home', HERE, 'begun', now, 'lineage', CANDIDATE)
     state()
   else renew() end
 end
@@ -190,7 +184,8 @@ local wrong = ''
 local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
 if known then
   wrong = 'lost'
-  if name == EPOCH or age < 0 or known <= age + ${CLOCKS_MS} then renew() end
+  -- Another server's clock says nothing of what came first.
+  if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then renew() end
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
 
 -- 4. This node is here. A Redis that takes no writes now is still one to read from.

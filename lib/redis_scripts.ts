@@ -106,7 +106,7 @@ local function begin(candidate)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
   local server = here()
   local function confirm()
-    return redis.pcall('HSET', KEYS[4], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server)
+    return redis.pcall('HSET', KEYS[4], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server, 'home', server)
   end
   if type(confirm()) == 'table' then
     redis.call('DEL', KEYS[4])
