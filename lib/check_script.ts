@@ -78,10 +78,10 @@ export interface Finding {
 /**
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: as {@linkcode check} sends them.
  *
- * The hash `server` has the epoch, the server `id` for which it is confirmed, where (`home`) and when it has `begun`, and the `lineage` of
- * sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether a node has
- * `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and the server
- * of its last check.
+ * The hash `server` has the epoch, the server `id` for which it is confirmed, where (`home`) and when it has `begun`, and
+ * the `lineage` of sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether
+ * a node has `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and
+ * the server of its last check.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
