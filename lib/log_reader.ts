@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { check, type Question } from "./check_script.ts";
+import { check, type Finding, type Question } from "./check_script.ts";
 import { deadline, DeadlineError, pause } from "./deadline.ts";
 import { Gaps, parseChannels } from "./gaps.ts";
 import type { Keys } from "./keys.ts";
@@ -65,6 +65,9 @@ export class LogReader {
   readonly gaps: Gaps = new Gaps();
   #started = false;
   #why: unknown;
+  /** What the last check found, and since when the epoch has not been confirmed. */
+  #state: Finding["state"] | undefined;
+  #unconfirmedAt = 0;
   /** How many messages and other entries the stream has had up to what was read; undefined until a run says it. */
   #total: number | undefined;
   /** The connection last read from; what a new one leads to may not be the same Redis. */
@@ -298,19 +301,39 @@ export class LogReader {
       "checking the log",
     );
     clock(finding.now);
-    this.#why = finding.state === "replica" ? new Error("READONLY") : undefined;
+    this.#report(finding);
     // A replica without a log has nothing to begin with.
     if (!this.#started && finding.epoch === "") throw new Error("READONLY");
     const verdict = witness.take(question, finding, askedAt);
     if (verdict.kind === "started") this.#total = finding.total;
     if (verdict.kind === "epoch") {
-      observe({ kind: "epoch_changed", epoch: witness.epoch });
+      const why = "Redis lacks messages that this node knew";
+      observe({ kind: "epoch_changed", epoch: witness.epoch, why });
       await this.#restart(client, verdict.offset, verdict.since);
     } else if (verdict.kind === "cut" || !whole) {
       await this.#skipHole(client, next, finding.last);
     }
     if (lineage !== "" && witness.lineage !== lineage) reader.lineageChanged();
     return verdict.kind !== "epoch";
+  }
+
+  /** Says once each time that the epoch has to be confirmed, and that it has been. */
+  #report({ state, nodes }: Finding): void {
+    const { observe } = this.#options;
+    this.#why = state === "replica" ? new Error("READONLY") : undefined;
+    if (state === this.#state) return;
+    const now = performance.now();
+    if (state === "confirmed") {
+      const durationMs = Math.round(now - this.#unconfirmedAt);
+      if (this.#state !== undefined) {
+        observe({ kind: "epoch_confirmed", durationMs });
+      }
+    } else if (state === "replica") observe({ kind: "redis_is_replica" });
+    else observe({ kind: "epoch_unconfirmed", nodes: nodes.size });
+    if (this.#state === "confirmed" || this.#state === undefined) {
+      this.#unconfirmedAt = now;
+    }
+    this.#state = state;
   }
 
   /** Goes on in another epoch. */
@@ -378,7 +401,8 @@ export class LogReader {
         const since = witness.epochBegan(fields.epoch, id);
         this.#total = undefined;
         this.gaps.clear();
-        observe({ kind: "epoch_changed", epoch: fields.epoch });
+        const why = "another node, or a publish, has begun it";
+        observe({ kind: "epoch_changed", epoch: fields.epoch, why });
         reader.gap("epoch", id, since);
       } else if (fields.ingress !== undefined) {
         reader.ingressGap(

@@ -275,6 +275,8 @@ export class RedisLog implements Log {
         "a probe",
       );
     } catch {
+      const { why } = this.#reader;
+      if (why !== undefined) throw toLogFault(why, "reach the log");
       throw new Fault(
         "log_timeout",
         "Cannot reach the log: what was written has not come back; look at Redis",

@@ -57,7 +57,12 @@ export type Happening =
   | { kind: "bridge_deaf" }
   | { kind: "bridge_stuck"; why: string }
   | { kind: "entry_skipped"; id: string; why: string }
-  | { kind: "epoch_changed"; epoch: string }
+  | { kind: "epoch_changed"; epoch: string; why: string }
+  /** Redis is another server, or has another history: nodes have to confirm that it lacks nothing. */
+  | { kind: "epoch_unconfirmed"; nodes: number }
+  | { kind: "epoch_confirmed"; durationMs: number }
+  /** The server that this node is connected to takes no writes. */
+  | { kind: "redis_is_replica" }
   | { kind: "log_cut"; after: string }
   | { kind: "redis_connected"; connection: string }
   | { kind: "redis_lost"; connection: string; why: string }

@@ -534,6 +534,7 @@ Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read"
   assert.equal(stored.length, 1);
   const digest = stored[0]?.split("session:")[1] ?? "";
   const before = await redis.calls("xrange");
+  const start = performance.now();
   const attacks: Record<string, unknown>[] = [
     { pid: digest, offset: joined?.id },
     { pid: victim.socket.id, offset: joined?.id },
@@ -565,7 +566,10 @@ Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read"
   await huge.disconnects.where(() =>
     huge.disconnects.items.length + huge.errors.items.length > 0
   );
-  assert.equal(await redis.calls("xrange"), before);
+  // What the node itself looks for in the log, a few entries a second.
+  const own = 5 * (1 + (performance.now() - start) / 1000);
+  const read = await redis.calls("xrange") - before;
+  assert.ok(read <= own, `${read} reads of ranges`);
   await node.publish("still here", "secret");
   await victim.messages.have(101);
 });
