@@ -20,7 +20,7 @@ import type { Observe } from "./observer.ts";
 import { Connection, type RedisClient } from "./redis.ts";
 import { toLogFault } from "./redis_faults.ts";
 import { load, LOG_SCRIPTS, run } from "./redis_scripts.ts";
-import { RedisSessions, type Sessions } from "./sessions.ts";
+import { RedisSessions, SESSION_SCRIPTS, type Sessions } from "./sessions.ts";
 import { Witness } from "./witness.ts";
 
 /** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
@@ -115,6 +115,7 @@ export class RedisLog implements Log {
       command: (command) => this.command(command, "reach the log"),
       writable: () => this.#whenWritable(),
       node: witness.node,
+      server: () => witness.server,
       saved: (count) => witness.saved(count),
       keys,
     });
@@ -290,6 +291,7 @@ export class RedisLog implements Log {
     await load(client, [
       ...LOG_SCRIPTS,
       ...HISTORY_SCRIPTS,
+      ...SESSION_SCRIPTS,
       CHECK,
       ...BRIDGE_SCRIPTS,
     ]);

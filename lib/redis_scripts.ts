@@ -61,6 +61,15 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
+/** `here()` returns the name of a server, `<run id>:<replication id>`, and whether it is a `master` or a `slave`. */
+export const HERE = `
+local function here()
+  local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
+    string.match(info, 'role:(%w+)')
+end
+`;
+
 /**
  * Begins epochs. Neither log nor epoch may go missing without readers hearing of it, so a new epoch is an entry of the
  * log, in order with the rest. The epoch's key says its name and where that entry is; the hash `server` says for which
@@ -76,12 +85,7 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
  * - `ensure(candidate)`: what `inspectLog()` returns, after a new epoch was begun if the log or the epoch is missing or
  *   cannot be used.
  */
-export const BEGIN = `${NOW}${KNOWN_ROOMS}
-local function here()
-  local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
-  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
-    string.match(info, 'role:(%w+)')
-end
+export const BEGIN = `${NOW}${KNOWN_ROOMS}${HERE}
 local function inspectLog()
   local info, log = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
   if info.err and string.find(info.err, 'no such key') then return nil end

@@ -4,10 +4,12 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { Fault } from "./errors.ts";
 import type { Keys } from "./keys.ts";
 import { randomText } from "./random.ts";
 import { GAP_REASONS, type GapReason } from "./recovery.ts";
 import type { RedisClient } from "./redis.ts";
+import { HERE, run, type Script, script } from "./redis_scripts.ts";
 
 /**
  * How a client is in a room: the id after which what comes is its own. Where it was told something that it may never
@@ -63,17 +65,33 @@ export function digestOf(pid: string): string {
  * with it how many times the node has saved, so that the check can tell whether a Redis that was promoted or restored
  * has the newest sessions.
  */
-const SAVE = `
+const SAVE = script(`${HERE}
+if here() ~= ARGV[4] then return 0 end
 local function generation(text)
   return tonumber(string.match(text or '', '^{"generation":(%d+),')) or 0
 end
 for i = 2, #KEYS do
-  local session = ARGV[i + 2]
+  local session = ARGV[i + 3]
   if generation(redis.call('GET', KEYS[i])) <= generation(session) then
     redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
   end
 end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])`;
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return 1
+`);
+
+/**
+ * Loads a session, if the server is still the one that the node has checked. The node's reader may notice later than
+ * this that a master has become the replica of another one, and has that one's sessions.
+ */
+const LOAD = script(`${HERE}
+local server, role = here()
+if server ~= ARGV[1] or role ~= 'master' then return 0 end
+return redis.call('GET', KEYS[1])
+`);
+
+/** The scripts of sessions. */
+export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD];
 
 /** What {@linkcode RedisSessions} needs. */
 export interface RedisSessionsOptions {
@@ -85,6 +103,8 @@ export interface RedisSessionsOptions {
   readonly writable: () => Promise<void>;
   /** This node's name. */
   readonly node: string;
+  /** The server that this node has checked last. */
+  readonly server: () => string;
   /** Redis has acknowledged the `count`th saving. */
   readonly saved: (count: number) => void;
   readonly keys: Keys;
@@ -105,34 +125,41 @@ export class RedisSessions implements Sessions {
     seconds: number,
   ): Promise<void> {
     if (sessions.length === 0) return;
-    const { command, writable, node, saved, keys } = this.#options;
+    const { command, writable, node, server, saved, keys } = this.#options;
     let count = 0;
     await command(async (client) => {
       await writable();
       count = ++this.#count;
-      return await client.sendCommand([
-        "EVAL",
-        SAVE,
-        String(sessions.length + 1),
+      const reply = await run(client, SAVE, [
         keys.saves,
         ...sessions.map(([digest]) => keys.session(digest)),
+      ], [
         String(seconds),
         node,
         String(count),
+        server(),
         // The generation first, where the script looks for it.
         ...sessions.map(([, { generation, ...rest }]) =>
           JSON.stringify({ generation, ...rest })
         ),
       ]);
+      if (reply !== 1) throw moved();
     });
     saved(count);
   }
 
   async load(digest: string): Promise<Session | undefined> {
-    const { command, keys } = this.#options;
-    const text = await command((client) =>
-      client.sendCommand(["GET", keys.session(digest)])
-    );
+    const { command, server, keys } = this.#options;
+    const text = await command(async (client) => {
+      const reply = await run(
+        client,
+        LOAD,
+        [keys.session(digest)],
+        [server()],
+      );
+      if (reply === 0) throw moved();
+      return reply;
+    });
     return typeof text === "string" ? parseSession(text) : undefined;
   }
 
@@ -142,6 +169,13 @@ export class RedisSessions implements Sessions {
       client.sendCommand(["DEL", keys.session(digest)])
     );
   }
+}
+
+function moved(): Fault {
+  return new Fault(
+    "log_unreachable",
+    "Cannot reach the session: Redis has failed over since this node last looked; try again later",
+  );
 }
 
 /** Most sessions of an embedded node that may outlive their clients; at the bound the oldest is forgotten. */

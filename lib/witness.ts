@@ -52,7 +52,8 @@ export class Witness {
   #began = ID_ZERO;
   #offset = ID_ZERO;
   #offsetIsEntry = false;
-  /** The run of the server of the last finding, and the server for which this node last saw its epoch confirmed. */
+  /** The server of the last finding, its run, and the server for which this node last saw its epoch confirmed. */
+  #server = "";
   #runId = "";
   #confirmedFor = "";
   #lineage = "";
@@ -94,6 +95,11 @@ export class Witness {
   /** Sessions that were saved under another lineage are not to be trusted. */
   get lineage(): string {
     return this.#lineage;
+  }
+
+  /** The server of the last check; empty before the first. */
+  get server(): string {
+    return this.#server;
   }
 
   /** Whether it is proven that the log here is the one that clients know, as of the last check. */
@@ -226,6 +232,7 @@ export class Witness {
     askedAt: number,
   ): Verdict {
     this.#checkedAt = askedAt;
+    this.#server = finding.server;
     this.#runId = finding.server.slice(0, finding.server.indexOf(":"));
     this.#confirmed = finding.state === "confirmed";
     this.#writable = finding.state !== "replica";
