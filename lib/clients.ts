@@ -108,7 +108,7 @@ export class Clients {
     const session = known === undefined ? undefined : await this.#load(known);
     const wishes = session === undefined || session === "unreachable"
       ? this.#wishesOf(auth.rooms, session && offset)
-      : missedBy(this.#trusted(session), auth.offset);
+      : missedBy(await this.#trusted(session, offset), auth.offset);
     const gone = auth.pid === undefined || session !== undefined
       ? undefined
       : this.#whyGone(offset);
@@ -223,11 +223,17 @@ export class Clients {
     this.#saver.close();
   }
 
-  /** A session that was saved under another lineage may lack rooms: it counts as one of another epoch. */
-  #trusted(session: Session): Session {
-    return session.lineage === this.#options.log.head.lineage
-      ? session
-      : { ...session, epoch: "" };
+  /**
+   * A session that was saved under another lineage may lack rooms, and so may one whose client shows an id that another
+   * master has given it: it counts as one of another epoch.
+   */
+  async #trusted(
+    session: Session,
+    offset: string | undefined,
+  ): Promise<Session> {
+    const trusted = session.lineage === this.#options.log.head.lineage &&
+      (offset === undefined || await this.#recovery.isOfThisLog(offset));
+    return trusted ? session : { ...session, epoch: "" };
   }
 
   /** Sessions go with their time, or with the log beside which they are kept. */

@@ -117,6 +117,8 @@ export class Recovery {
   readonly #log: Log;
   readonly #ring: Ring;
   readonly #tapes = new Map<string, Tape>();
+  /** What was looked for in the log lately; bounded by the clients that are on their way in. */
+  readonly #looked = new Map<string, Promise<boolean>>();
   readonly #turns: (() => void)[] = [];
   #reading = 0;
 
@@ -218,7 +220,10 @@ export class Recovery {
       return refused("epoch");
     }
     if (!await this.#caughtUp(since.id)) return refused("position");
-    if (!await this.#isOfThisLog(since)) return refused("position");
+    // An epoch is confirmed as a whole; an id without one is looked for.
+    if (since.epoch !== undefined) {
+      if (!this.#hasDelivered(since.id)) await this.#confirmed();
+    } else if (!await this.isOfThisLog(since.id)) return refused("position");
     if (this.#log.head.epoch !== epoch) return refused("epoch");
     const hole = this.#hasHole(wish) ? { reason: "ingress" as const } : {};
     if (this.#ring.covers(since.id)) {
@@ -275,13 +280,32 @@ export class Recovery {
   }
 
   /**
-   * Whether a position is one of this log, and not of one that a Redis that has failed over has lost: whoever goes on
-   * from a place that this node has delivered itself shares what its other clients have.
+   * Whether an id is one of this log, and not of a branch of it that another master has, or had before Redis failed
+   * over. An id that this node has delivered itself needs no look at Redis.
    *
    * @throws {Fault} if that cannot be said at the moment
    */
-  async #isOfThisLog({ epoch, id }: Position): Promise<boolean> {
-    if (this.#ring.has(id) || this.#log.knows(id)) return true;
+  async isOfThisLog(id: string): Promise<boolean> {
+    if (this.#hasDelivered(id)) return true;
+    await this.#confirmed();
+    let looked = this.#looked.get(id);
+    if (looked === undefined) {
+      looked = this.#inTurn(() => this.#log.contains(id));
+      this.#looked.set(id, looked);
+      const forget = (): void => void this.#looked.delete(id);
+      // Those who come back together mostly come from the same place.
+      looked.then(() => void setTimeout(forget, KEEP_MS), forget);
+    }
+    return await looked;
+  }
+
+  /** Whether this node has delivered what has this id: then a client that has it shares what the others here have. */
+  #hasDelivered(id: string): boolean {
+    return this.#ring.has(id) || this.#log.knows(id);
+  }
+
+  /** Waits until it is known that the log is the one that clients know. @throws {Fault} if it takes too long */
+  async #confirmed(): Promise<void> {
     const end = performance.now() + CONFIRM_TIMEOUT_MS;
     while (!this.#log.head.confirmed) {
       if (performance.now() > end) {
@@ -292,8 +316,6 @@ export class Recovery {
       }
       await pause(20, NEVER);
     }
-    // An epoch is confirmed as a whole; an id without one is looked for.
-    return epoch !== undefined || await this.#log.contains(id);
   }
 
   /**
