@@ -47,7 +47,7 @@ export interface BridgeOptions
   readonly messageBytesMax: number;
   readonly observe: Observe;
   /** The connection that commands run on. */
-  readonly commands: Pick<Connection, "connected">;
+  readonly commands: Pick<Connection, "connected" | "runId">;
   /** Makes the connection that subscribes. */
   readonly connect: (
     options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
@@ -83,6 +83,8 @@ export class Bridge {
   #signed = 0;
   #heardSign = 0;
   #signedAt = -Infinity;
+  /** The run of the server that the last subscription was with. */
+  #runId = "";
   #inStepUntil = -Infinity;
   #wasInStep = false;
   /** What was refused and not told yet, by reason. */
@@ -193,6 +195,8 @@ export class Bridge {
       prepare: (client) => this.#subscribe(client),
       ready: () => {
         this.#heardSign = this.#signed;
+        if (connection.runId !== this.#runId) this.#ingress.discard();
+        this.#runId = connection.runId;
         this.#ingress.listening();
         this.#wake();
       },
@@ -329,6 +333,10 @@ export class Bridge {
         await this.#do(step);
       } catch (error) {
         this.#ingress.failed(performance.now());
+        // A replica also passes on what its new master's publishers say, which is counted there in another order.
+        if (error instanceof Fault && error.code === "log_read_only") {
+          this.#ingress.discard();
+        }
         this.#complain(error);
       }
     }
@@ -341,6 +349,10 @@ export class Bridge {
       this.#ingress.asked(marker, place);
       this.#foreign = place.marker !== "" && place.group !== this.#group;
       if (this.#foreign) this.#complain(OTHER_CHANNELS);
+    } else if (
+      step.kind === "append" && this.#options.commands.runId !== this.#runId
+    ) {
+      this.#ingress.discard();
     } else if (step.kind === "append") {
       const { after, items, slice } = step;
       const appending = await this.#commands.append(after, items);

@@ -133,6 +133,15 @@ export class Ingress {
     this.#begin();
   }
 
+  /**
+   * What was heard belongs to another server than the log, as when Redis has failed over: it has no place in this
+   * server's order. What it held is told as a gap.
+   */
+  discard(): void {
+    this.#former = undefined;
+    this.#begin();
+  }
+
   /** A message was heard, or something that takes a message's place. Answers false at the bound: all is given up. */
   heard(item: Item): boolean {
     // Before the first marker of our own nothing has a place.
