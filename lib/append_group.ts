@@ -16,11 +16,12 @@ const MESSAGES_MAX = 1024;
 const ROOMS_MAX = 512;
 const LENGTH_MAX = 128 << 10;
 
-/** The answer of a script: its clock, the ids, and an outcome for each piece. */
+/** The answer of a script: its clock, the ids, the log's newest entry, and an outcome for each piece. */
 export type GroupAnswer = [
   now: number,
   ms: number,
   base: number,
+  newest: string,
   ...outcomes: string[],
 ];
 
@@ -97,17 +98,22 @@ export class Group {
     ], args];
   }
 
-  /** The id of the entry that the script has added to the log; undefined if it has added none. */
-  entryOf([, ms, base, ...answers]: GroupAnswer): string | undefined {
-    let last = -1;
-    for (const { index, room, place } of this.#pieces) {
-      if (room > 0 && answers[index] === "") last = Math.max(last, place);
-    }
-    return last < 0 ? undefined : `${ms}-${Number(base) + last}`;
+  /**
+   * The id of an entry that is in no log without the messages that this answer acknowledges; undefined if there are
+   * none. A message that is known by its key may have been added by another node, which is gone: it is in some entry up
+   * to the newest, and the node that acknowledges it again has to account for it.
+   */
+  entryOf([, , , newest, ...answers]: GroupAnswer): string | undefined {
+    const some = this.#pieces.some(({ index, room }) =>
+      room > 0 && (answers[index] === "" || answers[index]?.[0] === "=")
+    );
+    return some ? newest : undefined;
   }
 
   /** Makes outcomes of the script's answer: hands them out one by one, in the order of the publishes and their rooms. */
-  outcomes([, ms, base, ...answers]: GroupAnswer): (room: string) => Appended {
+  outcomes(
+    [, ms, base, , ...answers]: GroupAnswer,
+  ): (room: string) => Appended {
     let place = 0;
     return (room) => {
       const answer = answers[this.#pieceOf[place]?.index ?? -1];

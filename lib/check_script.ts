@@ -41,7 +41,7 @@ export interface Question {
   /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
   readonly known: readonly string[];
   readonly silent: readonly string[];
-  /** `join` announces the node in the log; `leave` ends its registration. */
+  /** `join` announces the node in the log, as `stay` does if others have dropped it; `leave` ends its registration. */
   readonly intent: "join" | "stay" | "leave";
 }
 
@@ -190,7 +190,7 @@ elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then
 
 -- 4. This node is here. A Redis that takes no writes now is still one to read from.
 local joinedAt = ''
-if INTENT == 'join' then
+if INTENT == 'join' or (INTENT == 'stay' and redis.call('HEXISTS', KEYS[5], NODE) == 0) then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end

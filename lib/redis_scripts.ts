@@ -169,7 +169,7 @@ end
  * block each time, which made an append three times as dear.
  */
 export const RUN = `${BEGIN}${LOST_MESSAGES}
-local ms, prefix, base, total, oldest
+local ms, prefix, base, total, oldest, latest
 local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
@@ -197,7 +197,7 @@ local function open(candidate)
   local log = ensure(candidate)
   ms, base = free(log, candidate)
   prefix = string.format('%.0f-', ms)
-  total, oldest = log['entries-added'], log['first-entry']
+  total, oldest, latest = log['entries-added'], log['first-entry'], log['last-generated-id']
 end
 local function put(room, history, count, place, lines)
   local run = runs[room]
@@ -264,7 +264,10 @@ local function commit(length, messages, seconds)
       if not run.err then redis.call('XDEL', run.history, id(run.last)) end
       run.err = run.err or added.err
     end
-  elseif count > 1 then
+    return
+  end
+  latest = added
+  if count > 1 then
     redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
     if total + count - upTo(oldest) > length * 1.125 then 
       -- A reader may stand at the entry before the run that was just added, and on any that is young.
@@ -279,8 +282,8 @@ end
 
 /**
  * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
- * message with a key. Answers `{now, ms, base, outcome, …}`, where `ms` and `base` are those of the ids, with an outcome
- * for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
+ * message with a key. Answers `{now, ms, base, newest, outcome, …}`, where `ms` and `base` are those of the ids and
+ * `newest` is the id of the log's newest entry, probes aside, with an outcome for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
  * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
  *
  * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
@@ -295,7 +298,7 @@ end
 export const APPEND = script(`${RUN}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
 open(ARGV[1])
-local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base}, {}, {}, {}
+local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base, ''}, {}, {}, {}
 local function recall(key, fingerprint)
   local ids, value = {}, redis.pcall('GET', key)
   if type(value) == 'string' then
@@ -343,6 +346,7 @@ end
 for _, nonce in ipairs(probes) do
   add(ARGV[1], ARGV[3], 'probe', nonce)
 end
+answer[4] = latest
 return answer
 `);
 

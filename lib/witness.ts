@@ -154,7 +154,7 @@ export class Witness {
 
   /** A publish is about to be acknowledged, with the entry that holds it. */
   acknowledged(id: string, now: number): void {
-    if (this.#readIds.has(id)) {
+    if (this.hasRead(id)) {
       this.#learnedAt = now;
       return;
     }
@@ -238,7 +238,13 @@ export class Witness {
     this.#writable = finding.state !== "replica";
     if (this.#confirmed) this.#confirmedFor = finding.server;
     if (finding.lineage !== "") this.#lineage = finding.lineage;
-    if (finding.joinedAt !== "") this.#joinedAt = finding.joinedAt;
+    const verdict = this.#judge(finding);
+    // The entry by which this node announced itself may be lost before the others have read it.
+    if (verdict.kind === "epoch" && !this.#admitted) this.#joinedAt = "";
+    if (finding.joinedAt !== "") {
+      this.#joinedAt = finding.joinedAt;
+      this.#admitted = false;
+    }
     if (this.#writable) {
       this.#peers.update(finding.nodes, finding.last, askedAt);
       this.#admitted ||= this.#joinedAt !== "" &&
@@ -256,7 +262,6 @@ export class Witness {
       const asked = new Set(acknowledged);
       this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
     }
-    const verdict = this.#judge(finding);
     if (verdict.kind === "epoch") {
       if (this.#writable) this.#giveUp(acknowledged.at(-1));
       // Only this node's clients are told here. If a master lacks this entry, too, all have to be told.
