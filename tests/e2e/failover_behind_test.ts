@@ -8,9 +8,8 @@ import { until } from "../support/wait.ts";
 const BOTH = [0, 1];
 
 Deno.test("clients are told of a loss if the nodes had not read what they acknowledged and the promoted replica lacks it", async () => {
-  await using stage = await Stage.start(2);
-  const { servers } = stage;
-  await repeat(async (random, index) => {
+  await repeat(() => Stage.start(2), async (stage, random, index) => {
+    const { servers } = stage;
     const room = `room-${index}`;
     for (const node of BOTH) await stage.client([room], { node });
     await stage.publish(room, 4, BOTH);
@@ -41,9 +40,8 @@ for (const moved of ["reader", "commands"]) {
         dies ? "dies" : "stays alive"
       }`,
       async () => {
-        await using stage = await Stage.start(2);
-        const { servers } = stage;
-        await repeat(async (random, index) => {
+        await repeat(() => Stage.start(2), async (stage, random, index) => {
+          const { servers } = stage;
           const room = `room-${index}`;
           for (const node of BOTH) await stage.client([room], { node });
           await stage.publish(room, 4, BOTH);

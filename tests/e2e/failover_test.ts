@@ -16,9 +16,8 @@ import { pauseFor, until } from "../support/wait.ts";
 const BOTH = [0, 1];
 
 Deno.test("a client stays in a room or is told of a loss if a fail-over loses the session with the join", async () => {
-  await using stage = await Stage.start(2);
-  const { servers } = stage;
-  await repeat(async (random, index) => {
+  await repeat(() => Stage.start(2), async (stage, random, index) => {
+    const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
     const [main, extra] = rooms;
     const client = await stage.client([main], { node: 0 });
@@ -44,9 +43,8 @@ Deno.test("a client stays in a room or is told of a loss if a fail-over loses th
 });
 
 Deno.test("a client stays in a room or is told of a loss if it joined with the old master and reconnects with the new one", async () => {
-  await using stage = await Stage.start(2);
-  const { servers } = stage;
-  await repeat(async (random, index) => {
+  await repeat(() => Stage.start(2), async (stage, random, index) => {
+    const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
     const [main, extra] = rooms;
     const home: Home = { node: 0 };
@@ -73,33 +71,34 @@ Deno.test("a client stays in a room or is told of a loss if it joined with the o
 });
 
 Deno.test("a client stays in a room or is told of a loss if it joined while Redis was down and its node dies", async () => {
-  await using stage = await Stage.start(2, { replica: false });
-  const { servers: { master }, nodes } = stage;
-  await repeat(async (random, index) => {
-    const rooms = [`main-${index}`, `extra-${index}`] as const;
-    const [main, extra] = rooms;
-    const home: Home = { node: 0 };
-    const client = await stage.client([main], home);
-    await stage.publish(main, 4, BOTH);
-    await master.kill();
-    await pauseFor(random?.between(0, 500) ?? 0);
-    // A node may also refuse the join: then the client knows.
-    await client.join(extra);
-    home.node = 1;
-    await nodes.kill(0);
-    await master.restart();
-    await client.subscriber.connects.have(2);
-    const { wrong } = await stage.judge(rooms, [1]);
-    await stage.forget();
-    await nodes.revive(0);
-    return wrong;
-  });
+  await repeat(
+    () => Stage.start(2, { replica: false }),
+    async (stage, random, index) => {
+      const { servers: { master }, nodes } = stage;
+      const rooms = [`main-${index}`, `extra-${index}`] as const;
+      const [main, extra] = rooms;
+      const home: Home = { node: 0 };
+      const client = await stage.client([main], home);
+      await stage.publish(main, 4, BOTH);
+      await master.kill();
+      await pauseFor(random?.between(0, 500) ?? 0);
+      // A node may also refuse the join: then the client knows.
+      await client.join(extra);
+      home.node = 1;
+      await nodes.kill(0);
+      await master.restart();
+      await client.subscriber.connects.have(2);
+      const { wrong } = await stage.judge(rooms, [1]);
+      await stage.forget();
+      await nodes.revive(0);
+      return wrong;
+    },
+  );
 });
 
 Deno.test("clients of both nodes are told of a loss if two masters acknowledge publishes and one dies with its node", async () => {
-  await using stage = await Stage.start(2);
-  const { servers, nodes } = stage;
-  await repeat(async (random, index) => {
+  await repeat(() => Stage.start(2), async (stage, random, index) => {
+    const { servers, nodes } = stage;
     const room = `room-${index}`;
     const home: Home = { node: 0 };
     const reader = await stage.client([room], home);
@@ -130,9 +129,8 @@ Deno.test("clients of both nodes are told of a loss if two masters acknowledge p
 });
 
 Deno.test("returning clients are told of a loss if all nodes die with the master and the replica is behind", async () => {
-  await using stage = await Stage.start(2);
-  const { servers } = stage;
-  await repeat(async (random, index) => {
+  await repeat(() => Stage.start(2), async (stage, random, index) => {
+    const { servers } = stage;
     const room = `room-${index}`;
     const { wrong, result: old } = await allDie(
       stage,
@@ -158,19 +156,26 @@ Deno.test("returning clients are told of a loss if all nodes die with the master
 });
 
 Deno.test("returning clients are told of a loss if all nodes die with Redis, which loses the end of its append-only file", async () => {
-  await using stage = await Stage.start(2, { replica: false });
-  const { servers: { master } } = stage;
-  await repeat(async (random, index) => {
-    const room = `room-${index}`;
-    let mark = await master.aofMark();
-    const { wrong } = await allDie(stage, room, random?.between(0, 300) ?? 0, {
-      before: async () => {
-        mark = await master.aofMark();
-      },
-      fault: () => master.losePower(mark),
-    });
-    return wrong;
-  });
+  await repeat(
+    () => Stage.start(2, { replica: false }),
+    async (stage, random, index) => {
+      const { servers: { master } } = stage;
+      const room = `room-${index}`;
+      let mark = await master.aofMark();
+      const { wrong } = await allDie(
+        stage,
+        room,
+        random?.between(0, 300) ?? 0,
+        {
+          before: async () => {
+            mark = await master.aofMark();
+          },
+          fault: () => master.losePower(mark),
+        },
+      );
+      return wrong;
+    },
+  );
 });
 
 /**

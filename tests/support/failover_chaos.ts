@@ -12,7 +12,7 @@ import {
   ROOMS,
 } from "./failover_plan.ts";
 import type { Published } from "./failover_judge.ts";
-import { Stage } from "./failover_stage.ts";
+import { end, Stage } from "./failover_stage.ts";
 import type { Random } from "./random.ts";
 import { pauseFor, until } from "./wait.ts";
 import { publishKeyed, type Witness } from "./witness.ts";
@@ -77,11 +77,12 @@ export async function failOverAll(
 /** Runs the plan of a seed. If the run cannot continue, the error becomes part of `wrong`. */
 async function failOver(seed: number): Promise<FailoverOutcome> {
   const plan = planOf(seed);
-  await using stage = await Stage.start(NODES.length, {
+  const stage = await Stage.start(NODES.length, {
     env: plan.ackReplicas ? { ACK_REPLICAS: "1" } : {},
   });
   const run = new Run(stage, plan);
-  const wrong = await run.play().catch((error) => [String(error)]);
+  const found = await run.play().catch((error) => [String(error.stack)]);
+  const wrong = [...found, ...await end(stage)];
   const returns = stage.witnesses.flatMap(({ connects }) => connects.slice(1));
   return {
     ...run.counts,

@@ -189,21 +189,46 @@ export class Stage {
 }
 
 /**
- * Repeats a scene: once with a deterministic cause (`random` is undefined), then with random delays. It runs the scene
- * twice in all, or `FAILOVER_REPEATS` times (an environment variable). The scene resolves with what was wrong, and
- * restores the stage; `repeat` fails if anything was wrong in any repetition.
+ * Repeats a scene on one stage: once with a deterministic cause (`random` is undefined), then with random delays. It
+ * runs the scene twice in all, or `FAILOVER_REPEATS` times (an environment variable). The scene resolves with what was
+ * wrong, and restores the stage. `repeat` fails if anything was wrong in any repetition.
  */
 export async function repeat(
+  start: () => Promise<Stage>,
   scene: (
+    stage: Stage,
     random: Random | undefined,
     index: number,
   ) => Promise<readonly string[]>,
 ): Promise<void> {
   const times = Number(Deno.env.get("FAILOVER_REPEATS") ?? 2);
   const wrong: string[] = [];
-  for (let i = 0; i < times; i++) {
-    const found = await scene(i === 0 ? undefined : new Random(i), i);
-    wrong.push(...found.map((what) => `repetition ${i}: ${what}`));
+  const stage = await start();
+  try {
+    for (let i = 0; i < times; i++) {
+      const found = await scene(stage, i === 0 ? undefined : new Random(i), i);
+      wrong.push(...found.map((what) => `repetition ${i}: ${what}`));
+    }
+  } catch (error) {
+    wrong.push(`a repetition failed: ${stackOf(error)}`);
   }
+  wrong.push(...await end(stage));
   assert.deepEqual(wrong, []);
+}
+
+/**
+ * Ends a stage, and resolves with what went wrong thereby. Thrown by `await using`, such an error would hide the one
+ * that ended the test.
+ */
+export async function end(stage: Stage): Promise<string[]> {
+  try {
+    await stage[Symbol.asyncDispose]();
+    return [];
+  } catch (error) {
+    return [`the stage did not end: ${stackOf(error)}`];
+  }
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? String(error.stack) : String(error);
 }

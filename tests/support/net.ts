@@ -32,14 +32,19 @@ export async function pair(
   return [ours, peer];
 }
 
-/** Ports below those that the kernel gives to connections (`ip_local_port_range`): nobody takes one by chance. */
-const PORTS_FROM = 10_240, PORTS_TO = 32_000;
+/** Ports below those that Linux gives to outgoing connections and to servers that ask for any port. */
+const FIXED_PORTS = { min: 10_000, max: 32_000 };
+/** How many ports are tried until one is free. */
+const PORTS_TRIED_MAX = 100;
 
-/** A port that was free a moment ago, and that the kernel gives to nobody by itself. */
+/**
+ * A port that was free a moment ago. Nothing takes it by chance while a server that had it is down: a client that
+ * connects to it in vain could otherwise be given the same port for itself, and reach itself.
+ */
 export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = PORTS_FROM +
-      Math.floor(Math.random() * (PORTS_TO - PORTS_FROM));
+  for (let i = 0; i < PORTS_TRIED_MAX; i++) {
+    const { min, max } = FIXED_PORTS;
+    const port = min + Math.floor(Math.random() * (max - min));
     const server = createServer();
     const free = await new Promise<boolean>((resolve) => {
       server.once("error", () => resolve(false));
@@ -49,6 +54,7 @@ export async function freePort(): Promise<number> {
     await new Promise((resolve) => server.close(resolve));
     return port;
   }
+  throw new Error(`Cannot find a free port in ${PORTS_TRIED_MAX} tries`);
 }
 
 /** The name of a client is searched for in this many bytes from its start. */
