@@ -67,6 +67,8 @@ export interface Finding {
   readonly state: "confirmed" | "unconfirmed" | "replica";
   /** The server and its replication history, `<run id>:<replication id>`. */
   readonly server: string;
+  /** Why this check has begun an epoch, as a sentence; empty if it has not. */
+  readonly why: string;
   /** Sessions that were saved under another lineage are not to be trusted. */
   readonly lineage: string;
   /** The id of the entry that announces this node; empty unless it has just been added. */
@@ -108,7 +110,7 @@ local function look(log)
 end
 -- An id below the first entry may have been trimmed; any other that is not there was lost.
 local function missing(id, trimmable)
-  return below(last, id) or (not exists(id) and not (trimmable and first and below(id, first)))
+  return below(last, id) or (not exists(id) and not (trimmable and (not first or below(id, first))))
 end
 local function behind(trimmable)
   if IS_ENTRY then return missing(OFFSET, trimmable) end
@@ -122,12 +124,14 @@ local function lost(trimmable)
   if behind(trimmable) then return AGE end
 end
 local name, began
+local why = ''
 local function named()
   local value = redis.pcall('GET', KEYS[2])
   name, began = string.match(type(value) == 'string' and value or '', '^([0-9a-z]+)@(%d+%-%d+)$')
 end
 local function answer(wrong, state, lineage, joinedAt, nodes)
-  return {now, name or '', began or '0-0', last, exists(last) and 1 or 0, wrong, state, HERE, lineage, joinedAt, nodes, total}
+  return {now, name or '', began or '0-0', last, exists(last) and 1 or 0, wrong, state, HERE, lineage, joinedAt, nodes,
+    total, why}
 end
 
 if ROLE ~= 'master' then
@@ -149,8 +153,9 @@ local function state()
   server = {}
   for i, value in ipairs(redis.call('HMGET', KEYS[4], unpack(fields))) do server[fields[i]] = value end
 end
-local function renew()
-  begin(CANDIDATE)
+local function renew(reason)
+  why = reason
+  begin(CANDIDATE, reason)
   look(inspectLog())
   named()
   state()
@@ -165,7 +170,7 @@ if server.epoch ~= name then
   if name == EPOCH and SERVER == HERE then
     redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'home', HERE, 'begun', now, 'lineage', CANDIDATE)
     state()
-  else renew() end
+  else renew('nothing says for which server the epoch was confirmed') end
 end
 
 -- 2. The server is another than the one for which the epoch is confirmed, or than the one this node comes from.
@@ -185,32 +190,41 @@ local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
 if known then
   wrong = 'lost'
   -- Another server's clock says nothing of what came first.
-  if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then renew() end
-elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) and last ~= OFFSET then wrong = 'cut' end
+  if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then
+    renew('Redis lacks messages that a node knew')
+  end
+elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) then wrong = 'cut' end
 
 -- 4. This node is here. A Redis that takes no writes now is still one to read from.
 local joinedAt = ''
-if INTENT == 'join' or (INTENT == 'stay' and redis.call('HEXISTS', KEYS[5], NODE) == 0) then
+local unknown = redis.call('HEXISTS', KEYS[5], NODE) == 0
+if unknown and INTENT == 'stay' and server.id == HERE and server.asked ~= HERE then
+  redis.pcall('HSET', KEYS[6], NODE, SAVES)
+end
+if INTENT == 'join' or (INTENT == 'stay' and unknown) then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end
-redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. HERE)
+-- One that leaves stays known for a while: others may not have heard of it yet, and would wait for it.
+redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
 
 -- 5. Whether all are, if the server is another.
 if server.asked == HERE then
   for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
-  if vouches and server.id ~= HERE then
-    redis.call('HSET', KEYS[4], 'vouched', '1')
+  if EPOCH == name and server.id ~= HERE then
+    if vouches then redis.call('HSET', KEYS[4], 'vouched', '1') end
     if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then redis.call('HSET', KEYS[4], 'unsaved', '1') end
     state()
   end
   local absent, all = {}, redis.call('HGETALL', KEYS[5])
   for i = 1, #all, 2 do
-    if string.match(all[i + 1], '%S+$') ~= HERE then absent[#absent + 1] = all[i] end
+    local where = string.match(all[i + 1], '%S+$')
+    if where ~= HERE and where ~= 'left' then absent[#absent + 1] = all[i] end
   end
   local waited = now - tonumber(server.since)
   if #absent == 0 then
-    if server.id ~= HERE and not server.vouched then renew()
+    if server.id ~= HERE and not server.vouched then
+      renew('no node that knew the epoch is left to confirm that Redis lacks nothing')
     elseif server.id ~= HERE then
       redis.call('HSET', KEYS[4], 'id', HERE, 'lineage', server.unsaved and CANDIDATE or server.lineage)
     end
@@ -218,7 +232,7 @@ if server.asked == HERE then
   elseif waited < 0 or waited > ${CONFIRM_TIMEOUT_MS} then
     redis.call('HDEL', KEYS[5], unpack(absent))
     redis.call('HDEL', KEYS[6], unpack(absent))
-    renew()
+    renew(#absent .. ' of ' .. #all / 2 .. ' nodes did not confirm in time that Redis lacks nothing')
     settle()
   end
   state()
@@ -227,13 +241,9 @@ end
 -- 6. Nodes that have gone.
 if server.id == HERE and not server.asked then
   for other in string.gmatch(SILENT, '%S+') do
-    redis.call('HDEL', KEYS[5], other)
-    redis.call('HDEL', KEYS[6], other)
+    redis.pcall('HDEL', KEYS[5], other)
+    redis.pcall('HDEL', KEYS[6], other)
   end
-end
-if INTENT == 'leave' then
-  redis.call('HDEL', KEYS[5], NODE)
-  redis.call('HDEL', KEYS[6], NODE)
 end
 prune(last, HISTORY_SECONDS)
 look(inspectLog())
@@ -284,6 +294,7 @@ export async function check(
     joinedAt: string,
     nodes: string[],
     total: number,
+    why: string,
   ];
   const nodes = new Map<string, { offset: string; beat: string }>();
   for (let i = 0; i + 1 < reply[10].length; i += 2) {
@@ -302,6 +313,7 @@ export async function check(
     lineage: reply[8],
     joinedAt: reply[9],
     total: reply[11],
+    why: reply[12],
     nodes,
   };
 }

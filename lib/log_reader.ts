@@ -32,6 +32,11 @@ const BACKOFF_MS_MAX = 1000;
 const RECENT_BYTES_MAX = 16 << 20;
 const COMMAND_TIMEOUT_MS = 2000;
 
+const MOVED =
+  "Redis is another server, or was promoted: all nodes have to confirm within 6 s that it lacks nothing";
+const REPLICA =
+  "Redis is a replica and takes no writes; let REDIS_URL lead to its master";
+
 /** What a {@linkcode LogReader} is made of. */
 export interface LogReaderOptions {
   readonly connection: Connection;
@@ -301,13 +306,13 @@ export class LogReader {
       "checking the log",
     );
     clock(finding.now);
-    this.#report(finding);
     // A replica without a log has nothing to begin with.
     if (!this.#started && finding.epoch === "") throw new Error("READONLY");
     const verdict = witness.take(question, finding, askedAt);
     if (verdict.kind === "started") this.#total = finding.total;
+    this.#report(finding, question.epoch);
     if (verdict.kind === "epoch") {
-      const why = "Redis lacks messages that this node knew";
+      const why = finding.why || "Redis lacks messages that this node knew";
       observe({ kind: "epoch_changed", epoch: witness.epoch, why });
       await this.#restart(client, verdict.offset, verdict.since);
     } else if (verdict.kind === "cut" || !whole) {
@@ -317,19 +322,23 @@ export class LogReader {
     return verdict.kind !== "epoch";
   }
 
-  /** Says once each time that the epoch has to be confirmed, and that it has been. */
-  #report({ state, nodes }: Finding): void {
+  /** Says once each time that the epoch has to be confirmed, and what came of it. */
+  #report({ state, nodes, epoch, why }: Finding, before: string): void {
     const { observe } = this.#options;
     this.#why = state === "replica" ? new Error("READONLY") : undefined;
+    if (before === "" && why !== "") {
+      observe({ kind: "epoch_changed", epoch, why });
+    }
     if (state === this.#state) return;
     const now = performance.now();
-    if (state === "confirmed") {
+    if (state === "unconfirmed") {
+      observe({ kind: "epoch_unconfirmed", nodes: nodes.size, why: MOVED });
+    } else if (state === "replica") {
+      observe({ kind: "redis_is_replica", why: REPLICA });
+    } else if (this.#state !== undefined && epoch === before) {
       const durationMs = Math.round(now - this.#unconfirmedAt);
-      if (this.#state !== undefined) {
-        observe({ kind: "epoch_confirmed", durationMs });
-      }
-    } else if (state === "replica") observe({ kind: "redis_is_replica" });
-    else observe({ kind: "epoch_unconfirmed", nodes: nodes.size });
+      observe({ kind: "epoch_confirmed", durationMs });
+    }
     if (this.#state === "confirmed" || this.#state === undefined) {
       this.#unconfirmedAt = now;
     }
@@ -401,7 +410,7 @@ export class LogReader {
         const since = witness.epochBegan(fields.epoch, id);
         this.#total = undefined;
         this.gaps.clear();
-        const why = "another node, or a publish, has begun it";
+        const why = fields.why ?? "another node has begun it";
         observe({ kind: "epoch_changed", epoch: fields.epoch, why });
         reader.gap("epoch", id, since);
       } else if (fields.ingress !== undefined) {

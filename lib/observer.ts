@@ -59,10 +59,10 @@ export type Happening =
   | { kind: "entry_skipped"; id: string; why: string }
   | { kind: "epoch_changed"; epoch: string; why: string }
   /** Redis is another server, or has another history: nodes have to confirm that it lacks nothing. */
-  | { kind: "epoch_unconfirmed"; nodes: number }
+  | { kind: "epoch_unconfirmed"; nodes: number; why: string }
   | { kind: "epoch_confirmed"; durationMs: number }
   /** The server that this node is connected to takes no writes. */
-  | { kind: "redis_is_replica" }
+  | { kind: "redis_is_replica"; why: string }
   | { kind: "log_cut"; after: string }
   | { kind: "redis_connected"; connection: string }
   | { kind: "redis_lost"; connection: string; why: string }

@@ -10,6 +10,8 @@ const ABSENT_MS = 1500;
 /** After this long without a change, in ms, the log's end is noted; after the second, the node is dropped. */
 const SILENT_MS = 5000;
 const DROP_MS = 10_000;
+/** Nodes that may announce themselves between two checks; more are known from the next check. */
+const ANNOUNCED_MAX = 1000;
 
 /** What the check says of one node. */
 export interface Registration {
@@ -30,6 +32,7 @@ interface Peer extends Registration {
 export class Peers {
   readonly #self: string;
   #peers = new Map<string, Peer>();
+  #ownBeat: string | undefined;
   /** Nodes that were met in the log since the last check. */
   readonly #announced = new Set<string>();
 
@@ -45,20 +48,26 @@ export class Peers {
 
   /** Another node has announced itself in the log. */
   announced(node: string): void {
-    this.#announced.add(node);
+    if (this.#announced.size < ANNOUNCED_MAX) this.#announced.add(node);
   }
 
-  /** Takes what a check found, at the time `now`; `last` is the log's last id. */
+  /**
+   * Takes what a check found, at the time `now`; `last` is the log's last id. If not even this node's own registration
+   * has changed, Redis takes no writes, and the silence of others says nothing.
+   */
   update(
     nodes: ReadonlyMap<string, Registration>,
     last: string,
     now: number,
   ): void {
+    const own = nodes.get(this.#self)?.beat;
+    const written = own !== undefined && own !== this.#ownBeat;
+    this.#ownBeat = own;
     const peers = new Map<string, Peer>();
     for (const [node, registration] of nodes) {
       if (node === this.#self) continue;
       const before = this.#peers.get(node);
-      const { seenAt, mark } = before?.beat === registration.beat
+      const { seenAt, mark } = before?.beat === registration.beat && written
         ? before
         : { seenAt: now, mark: undefined };
       const silent = now - seenAt >= SILENT_MS;
@@ -91,7 +100,8 @@ export class Peers {
    */
   haveRead(joinedAt: string, redisNow: number, now: number): boolean {
     return [...this.#peers.values()].every(({ offset, beat, seenAt }) =>
-      compareIds(offset, joinedAt) >= 0 || now - seenAt >= ABSENT_MS ||
+      beat.endsWith(" left") || compareIds(offset, joinedAt) >= 0 ||
+      now - seenAt >= ABSENT_MS ||
       redisNow - Number(beat.slice(0, beat.indexOf(" "))) >= ABSENT_MS
     );
   }

@@ -105,8 +105,8 @@ local function add(candidate, length, ...)
   local ms, seq = free(inspectLog(), candidate)
   return redis.call('XADD', KEYS[1], 'MAXLEN', '~', length, string.format('%.0f-%.0f', ms, seq), ...)
 end
-local function begin(candidate)
-  local id = add(candidate, 1000000000, 'epoch', candidate)
+local function begin(candidate, why)
+  local id = add(candidate, 1000000000, 'epoch', candidate, 'why', why)
   redis.call('SET', KEYS[2], candidate .. '@' .. id)
   local server = here()
   local function confirm()
@@ -131,7 +131,7 @@ local function ensure(candidate)
     end
   end
   if not log or type(epoch) ~= 'string' or not string.match(epoch, '^[0-9a-z]+@%d+%-%d+$') then
-    begin(candidate)
+    begin(candidate, 'the log or the key of its epoch was missing, or could not be used')
     log = inspectLog()
   end
   return log

@@ -24,11 +24,11 @@ const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
  * How long after a check the next one is due, in ms: usually; while other nodes have yet to confirm the epoch or to
- * read that this node has joined; and on a replica, which has to become a master first.
+ * read that this node has joined; and while Redis takes no writes, as a replica.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
-const CHECK_REPLICA_MS = 500;
+const CHECK_REFUSED_MS = 500;
 /** Nothing is acknowledged by a node whose last check is older than this, in ms: other nodes may count it as gone. */
 const LEASE_MS = 3000;
 
@@ -110,11 +110,6 @@ export class Witness {
   /** Time until the next check is due, in ms; not positive if it is due. */
   checkDueMs(now: number): number {
     return this.#checkDue - now;
-  }
-
-  /** Whether every other node knows of this one, so that it may acknowledge. */
-  get admitted(): boolean {
-    return this.#admitted;
   }
 
   /** Whether an entry with this id was read lately. */
@@ -246,13 +241,14 @@ export class Witness {
       this.#admitted = false;
     }
     if (this.#writable) {
+      if (!finding.nodes.has(this.node)) this.#admitted = false;
       this.#peers.update(finding.nodes, finding.last, askedAt);
       this.#admitted ||= this.#joinedAt !== "" &&
         this.#peers.haveRead(this.#joinedAt, finding.now, askedAt);
     }
     this.#checkDue = askedAt + (
-      !this.#writable
-        ? CHECK_REPLICA_MS
+      !this.#writable || this.#joinedAt === ""
+        ? CHECK_REFUSED_MS
         : this.#confirmed && this.#admitted
         ? CHECK_MS
         : CHECK_PENDING_MS
