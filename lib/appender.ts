@@ -59,6 +59,8 @@ export class Appender {
   #closed = false;
   #scripts = 0;
   #bytes = 0;
+  /** Whether too few replicas had what the last script has appended. */
+  #replicasMissing = false;
   /** Redis' clock less ours, in ms; undefined until Redis has said. */
   #clockSkewMs: number | undefined;
 
@@ -76,6 +78,14 @@ export class Appender {
   /** Learns what time it is on Redis. */
   set redisNow(now: number) {
     this.#clockSkewMs = now - performance.now();
+  }
+
+  /** What keeps publishes from being acknowledged, as a sentence; undefined if nothing is known. */
+  get warning(): string | undefined {
+    return this.#replicasMissing
+      ? `Redis has fewer replicas in step than the ${this.#options.ackReplicas} of ACK_REPLICAS: publishes are refused; ` +
+        "attach a replica"
+      : undefined;
   }
 
   /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
@@ -190,7 +200,8 @@ export class Appender {
     const count = await client.sendCommand(
       ["WAIT", String(ackReplicas), String(timeoutMs)],
     );
-    if (Number(count) < ackReplicas) throw notReplicated(ackReplicas);
+    this.#replicasMissing = Number(count) < ackReplicas;
+    if (this.#replicasMissing) throw notReplicated(Number(count), ackReplicas);
   }
 
   /** Redis says it is too late although it is not: its clock has moved. Now we know by how much. */
@@ -237,10 +248,10 @@ export class Appender {
       toLogFault(why, "publish").code === "log_read_only";
     for (const waiting of this.#pending) {
       if (waiting.expires > now && !hopeless) continue;
-      const fault = toLogFault(
-        why ?? new Fault("log_timeout", TOO_LATE),
-        "publish",
-      );
+      const late = this.#replicasMissing
+        ? notReplicated(0, this.#options.ackReplicas)
+        : new Fault("log_timeout", TOO_LATE);
+      const fault = toLogFault(why ?? late, "publish");
       settleWith(waiting, fault);
       const index = this.#queue.indexOf(waiting);
       if (index >= 0) {
@@ -274,11 +285,11 @@ function failedOver(): Fault {
   );
 }
 
-function notReplicated(replicas: number): Fault {
+function notReplicated(count: number, wanted: number): Fault {
   return new Fault(
     "log_not_replicated",
-    `Cannot publish: fewer than ${replicas} replicas of Redis have confirmed the message in ${APPEND_TIMEOUT_MS} ms; ` +
-      "publish again with the same idempotency key",
+    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it; ` +
+      "it may be delivered all the same, so publish it again with the same idempotency key",
   );
 }
 

@@ -199,7 +199,10 @@ export class RedisLog implements Log {
   }
 
   warnings(): readonly string[] {
-    return this.#warnings;
+    const { warning } = this.#appender;
+    return warning === undefined
+      ? this.#warnings
+      : [...this.#warnings, warning];
   }
 
   async close(): Promise<void> {
@@ -268,6 +271,8 @@ export class RedisLog implements Log {
     }
     const nonce = crypto.randomUUID();
     const [back, giveUp] = this.#reader.probe(nonce);
+    let isBack = false;
+    void back.then(() => isBack = true);
     try {
       // An append that fails shows in that nothing comes back.
       await deadline(
@@ -278,6 +283,12 @@ export class RedisLog implements Log {
     } catch {
       const { why } = this.#reader;
       if (why !== undefined) throw toLogFault(why, "reach the log");
+      if (isBack && this.#options.ackReplicas > 0) {
+        throw new Fault(
+          "log_not_replicated",
+          "Cannot acknowledge publishes: Redis has fewer replicas in step than ACK_REPLICAS; attach a replica",
+        );
+      }
       throw new Fault(
         "log_timeout",
         "Cannot reach the log: what was written has not come back; look at Redis",

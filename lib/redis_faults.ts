@@ -9,9 +9,11 @@ import { Fault, type FaultCode } from "./errors.ts";
 /** What all are told to do, what publishers besides, and what helps where waiting does not. */
 const LATER = "try again later";
 const PUBLISHERS = `${LATER}; publish again with the same idempotency key`;
-const OWN_ADVICE: Partial<Record<FaultCode, string>> = {
-  log_denied: "look at the name and the password in REDIS_URL",
-  log_wrong_type: "delete it, or give Roomcast another KEY_PREFIX",
+const OWN_ADVICE: Readonly<Record<string, string>> = {
+  NOAUTH: "look at the name and the password in REDIS_URL",
+  WRONGPASS: "look at the name and the password in REDIS_URL",
+  NOPERM: "give its user the ACL of docs/operating.md",
+  WRONGTYPE: "delete it, or give Roomcast another KEY_PREFIX",
 };
 
 /** First words of Redis' errors, what we call them, and what the caller is told. */
@@ -27,7 +29,7 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
   ["NOREPLICAS", "log_read_only", "Redis has too few replicas to take writes"],
   ["NOAUTH", "log_denied", "Redis asks for a password"],
   ["WRONGPASS", "log_denied", "Redis refuses the password"],
-  ["NOPERM", "log_denied", "Redis does not permit it"],
+  ["NOPERM", "log_denied", "Redis does not permit a command"],
   ["WRONGTYPE", "log_wrong_type", "a Redis key of ours holds something else"],
 ];
 
@@ -45,7 +47,7 @@ export function toLogFault(error: unknown, verb: string): Fault {
   const text = error instanceof Error ? error.message : String(error);
   for (const [prefix, code, state] of REFUSALS) {
     if (new RegExp(`\\b${prefix}\\b`).test(text)) {
-      const own = OWN_ADVICE[code] ?? advice;
+      const own = OWN_ADVICE[prefix] ?? advice;
       return new Fault(code, `Cannot ${verb}: ${state}; ${own}`);
     }
   }

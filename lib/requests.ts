@@ -312,7 +312,7 @@ export function tooManyRooms(roomsMax: number): Fault {
 function notSaved(verb: "join" | "leave"): Fault {
   return new Fault(
     "log_unreachable",
-    `Cannot ${verb}: Redis has not confirmed the client's session; ${verb} again later`,
+    `Cannot ${verb}: Redis does not save the client's session at the moment; ${verb} again later`,
   );
 }
 
