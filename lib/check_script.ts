@@ -38,8 +38,12 @@ export interface Question {
   /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
   readonly knowledgeAgeMs: number;
   readonly acknowledgedAgeMs: number;
-  /** Other nodes that this node knows of, and those that have been silent for so long that they are dropped. */
+  /** Other nodes that this node knows of. */
   readonly known: readonly string[];
+  /**
+   * Those that have been silent for so long that they are dropped, each as `<node>@<time of its last check>`: one that
+   * has checked again since this node last looked stays.
+   */
   readonly silent: readonly string[];
   /** `join` announces the node in the log, as `stay` does if others have dropped it; `leave` ends its registration. */
   readonly intent: "join" | "stay" | "leave";
@@ -240,9 +244,11 @@ end
 
 -- 6. Nodes that have gone.
 if server.id == HERE and not server.asked then
-  for other in string.gmatch(SILENT, '%S+') do
-    redis.pcall('HDEL', KEYS[5], other)
-    redis.pcall('HDEL', KEYS[6], other)
+  for other, beat in string.gmatch(SILENT, '([^%s@]+)@(%d+)') do
+    if string.match(redis.call('HGET', KEYS[5], other) or '', '^%d+') == beat then
+      redis.pcall('HDEL', KEYS[5], other)
+      redis.pcall('HDEL', KEYS[6], other)
+    end
   end
 end
 prune(last, HISTORY_SECONDS)

@@ -83,13 +83,13 @@ export class Peers {
 
   /**
    * Nodes that have been silent for so long that they can be dropped: this node has read up to `offset`, which is past
-   * everything they can have acknowledged, and so answers for it.
+   * everything they can have acknowledged, and so answers for it. Each with the time of its last check.
    */
   silent(offset: string, now: number): string[] {
-    return [...this.#peers].flatMap(([node, { seenAt, mark }]) =>
+    return [...this.#peers].flatMap(([node, { beat, seenAt, mark }]) =>
       mark !== undefined && now - seenAt >= DROP_MS &&
         compareIds(offset, mark) >= 0
-        ? node
+        ? `${node}@${timeOf(beat)}`
         : []
     );
   }
@@ -102,7 +102,11 @@ export class Peers {
     return [...this.#peers.values()].every(({ offset, beat, seenAt }) =>
       beat.endsWith(" left") || compareIds(offset, joinedAt) >= 0 ||
       now - seenAt >= ABSENT_MS ||
-      redisNow - Number(beat.slice(0, beat.indexOf(" "))) >= ABSENT_MS
+      redisNow - Number(timeOf(beat)) >= ABSENT_MS
     );
   }
+}
+
+function timeOf(beat: string): string {
+  return beat.slice(0, beat.indexOf(" "));
 }

@@ -241,7 +241,10 @@ export class Witness {
       this.#admitted = false;
     }
     if (this.#writable) {
-      if (!finding.nodes.has(this.node)) this.#admitted = false;
+      if (!finding.nodes.has(this.node)) {
+        this.#joinedAt = "";
+        this.#admitted = false;
+      }
       this.#peers.update(finding.nodes, finding.last, askedAt);
       this.#admitted ||= this.#joinedAt !== "" &&
         this.#peers.haveRead(this.#joinedAt, finding.now, askedAt);
