@@ -2,7 +2,7 @@
  * Clients are told of a loss after a fail-over, or after a restart of Redis without its newest data. The tests look only
  * at clients, publishers and the log at the end; `tests/support/failover_judge.ts` defines what has to hold.
  *
- * Each test runs its scene twice; `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts` runs it 20 times.
+ * Each test runs its scene once; `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts` runs it 20 times.
  */
 import assert from "node:assert/strict";
 import {

@@ -20,7 +20,7 @@ import { publishKeyed, type Witness } from "./witness.ts";
 const BRIDGED = ROOMS[3];
 const CLIENTS = 8;
 /** Runs at a time; most of a run is waiting. */
-const AT_ONCE = 3;
+const AT_ONCE = 4;
 /** Publishers by HTTP; each publishes one message at a time, and pauses at most `PACE_MS`. */
 const PUBLISHERS = 4;
 const PACE_MS = 60;
