@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { DeadlineError } from "./deadline.ts";
 import type { Keys } from "./keys.ts";
 import { PRUNE_ROOMS } from "./known_rooms.ts";
 import type { RedisClient } from "./redis.ts";
@@ -88,8 +89,11 @@ export interface Finding {
  * the `lineage` of sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether
  * a node has `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and
  * the server of its last check.
+ *
+ * Not run when it is late: the word of a node that no longer waits for it does not count.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
+if now > tonumber(ARGV[16]) then return {now, 'late'} end
 local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
 local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
 local KNOWN, SILENT, ACKNOWLEDGED = ARGV[11], ARGV[12], ARGV[13]
@@ -181,7 +185,7 @@ end
 local age = now - tonumber(server.begun)
 local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
 if server.asked ~= HERE and (server.id ~= HERE or comes) then
-  settle()
+  redis.call('HDEL', KEYS[4], 'vouched')
   redis.call('HSET', KEYS[4], 'asked', HERE, 'since', now)
   state()
 end
@@ -212,12 +216,19 @@ end
 -- One that leaves stays known for a while: others may not have heard of it yet, and would wait for it.
 redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
 
--- 5. Whether all are, if the server is another.
+-- 5. Sessions that this node has saved are not here. A new epoch has a new lineage anyway.
+if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
+  redis.pcall('HSET', KEYS[6], NODE, SAVES)
+  if EPOCH == name and server.id == HERE then redis.pcall('HSET', KEYS[4], 'lineage', CANDIDATE)
+  elseif EPOCH == name then redis.pcall('HSET', KEYS[4], 'unsaved', '1') end
+  state()
+end
+
+-- 6. Whether all are, if the server is another.
 if server.asked == HERE then
   for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
-  if EPOCH == name and server.id ~= HERE then
-    if vouches then redis.call('HSET', KEYS[4], 'vouched', '1') end
-    if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then redis.call('HSET', KEYS[4], 'unsaved', '1') end
+  if vouches and server.id ~= HERE then
+    redis.call('HSET', KEYS[4], 'vouched', '1')
     state()
   end
   local absent, all = {}, redis.call('HGETALL', KEYS[5])
@@ -242,7 +253,7 @@ if server.asked == HERE then
   state()
 end
 
--- 6. Nodes that have gone.
+-- 7. Nodes that have gone.
 if server.id == HERE and not server.asked then
   for other, beat in string.gmatch(SILENT, '([^%s@]+)@(%d+)') do
     if string.match(redis.call('HGET', KEYS[5], other) or '', '^%d+') == beat then
@@ -257,12 +268,17 @@ return answer(wrong, server.id == HERE and 'confirmed' or 'unconfirmed', server.
   redis.call('HGETALL', KEYS[5]))
 `);
 
-/** Runs the check. */
+/**
+ * Runs the check, if that happens by `expires`, in ms of Redis' clock.
+ *
+ * @throws {DeadlineError} if it comes later than that
+ */
 export async function check(
   client: RedisClient,
   keys: Keys,
   { logLength, historySeconds }: { logLength: number; historySeconds: number },
   question: Question,
+  expires = Number.MAX_SAFE_INTEGER,
 ): Promise<Finding> {
   const reply = await run(client, CHECK, [
     keys.log,
@@ -287,7 +303,11 @@ export async function check(
     question.acknowledged.join(" "),
     String(Math.round(question.acknowledgedAgeMs)),
     String(historySeconds),
+    String(Math.ceil(expires)),
   ]) as [
+    now: number,
+    late: "late",
+  ] | [
     now: number,
     epoch: string,
     began: string,
@@ -302,6 +322,7 @@ export async function check(
     total: number,
     why: string,
   ];
+  if (reply.length === 2) throw new DeadlineError("the check came too late");
   const nodes = new Map<string, { offset: string; beat: string }>();
   for (let i = 0; i + 1 < reply[10].length; i += 2) {
     const beat = reply[10][i + 1] ?? "";

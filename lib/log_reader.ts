@@ -77,6 +77,8 @@ export class LogReader {
   #total: number | undefined;
   /** The connection last read from; what a new one leads to may not be the same Redis. */
   #readFrom: RedisClient | undefined;
+  /** The clock of the Redis that is read from, less that of this process, in ms. */
+  #clockSkewMs = 0;
 
   /** Starts reading, and goes on until {@linkcode LogReader.close}. */
   constructor(options: LogReaderOptions) {
@@ -147,7 +149,10 @@ export class LogReader {
   async #readOnce(client: RedisClient): Promise<void> {
     const { keys } = this.#options;
     const witness = this.#witness;
-    if (client !== this.#readFrom) witness.interrupted();
+    if (client !== this.#readFrom) {
+      witness.interrupted();
+      this.#clockSkewMs = await this.#time(client) - performance.now();
+    }
     this.#readFrom = client;
     if (!this.#started) await this.#start(client);
     // On another server nothing is read before it is known whether the log there goes on where this node is.
@@ -237,12 +242,12 @@ export class LogReader {
   }
 
   async #time(client: RedisClient): Promise<number> {
-    const [seconds] = await deadline(
+    const [seconds, microseconds] = await deadline(
       client.sendCommand(["TIME"]) as Promise<string[]>,
       COMMAND_TIMEOUT_MS,
       "asking for the time",
     );
-    return Number(seconds) * 1000;
+    return Number(seconds) * 1000 + Number(microseconds) / 1000;
   }
 
   #range(client: RedisClient, end: string): Promise<RawEntry[]> {
@@ -301,11 +306,18 @@ export class LogReader {
     const askedAt = performance.now();
     const question = this.#question();
     const finding = await deadline(
-      check(client, keys, this.#options, question),
+      check(
+        client,
+        keys,
+        this.#options,
+        question,
+        askedAt + READ_GRACE_MS + this.#clockSkewMs,
+      ),
       READ_GRACE_MS,
       "checking the log",
     );
     clock(finding.now);
+    this.#clockSkewMs = finding.now - performance.now();
     // A replica without a log has nothing to begin with.
     if (!this.#started && finding.epoch === "") throw new Error("READONLY");
     const verdict = witness.take(question, finding, askedAt);

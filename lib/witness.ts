@@ -117,6 +117,11 @@ export class Witness {
     return this.#readIds.has(id) || id === this.#offset;
   }
 
+  /** Whether every other living node knows of this one, so that it may acknowledge. */
+  get admitted(): boolean {
+    return this.#admitted;
+  }
+
   /** Whether what a Redis with the run id `runId` has appended may be acknowledged. */
   mayAcknowledge(runId: string, now: number): boolean {
     return this.#admitted && this.#writable &&

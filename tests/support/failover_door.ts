@@ -1,0 +1,404 @@
+/**
+ * The clients of one modelled node: what `lib/clients.ts`, `lib/requests.ts`, `lib/recovery.ts` and `lib/saver.ts` do,
+ * with the real {@linkcode Recovery.collect}, {@linkcode missedBy} and offsets.
+ */
+import type { Log } from "../../lib/log.ts";
+import { formatOffset, missedBy, readOffset } from "../../lib/offsets.ts";
+import {
+  compareIds,
+  ID_MAX,
+  idBefore,
+  idOf,
+  laterId,
+} from "../../lib/position.ts";
+import {
+  type Collected,
+  type GapReason,
+  isGap,
+  type Prepared,
+  Recovery,
+  type Wish,
+} from "../../lib/recovery.ts";
+import type { Joined, Session } from "../../lib/sessions.ts";
+import type { Shown, Socket } from "./failover_clients.ts";
+import type { World } from "./failover_model.ts";
+import { entriesAfter, type ModelNode, toEntry } from "./failover_node.ts";
+import type { ModelEntry } from "./failover_redis.ts";
+import type { Work } from "./failover_wire.ts";
+
+const START_TIMEOUT_MS = 5000;
+const LOAD_TIMEOUT_MS = 3000;
+const BEHIND_TIMEOUT_MS = 3000;
+const CONFIRM_TIMEOUT_MS = 3000;
+const SAVE_DELAY_MS = 5;
+const SAVE_AGAIN_MS = 1000;
+const TRIES_MAX = 3;
+const NEVER_ANSWERED = Number.MAX_SAFE_INTEGER;
+
+/** A client as its node knows it. */
+interface Guest {
+  readonly pid: string;
+  readonly socket: Socket;
+  readonly generation: number;
+  rooms: Map<string, Joined>;
+  joins: number;
+  answers: number;
+}
+
+/** A read of a room's history, up to `end`. */
+interface Read {
+  readonly entries: readonly ModelEntry[];
+  readonly keptSince: string | undefined;
+  readonly end: string;
+}
+
+/** Thrown where a client is sent away for a moment. */
+class Temporary extends Error {}
+
+/** Clients, sessions and recovery of one node. */
+export class Door {
+  readonly #world: World;
+  readonly #node: ModelNode;
+  readonly #recovery: Recovery;
+  readonly #sockets = new Set<Socket>();
+  readonly #guests = new Map<Socket, Guest>();
+  readonly #unsaved = new Map<Guest, ((saved: boolean) => void)[]>();
+  #saving = false;
+
+  constructor(world: World, node: ModelNode) {
+    this.#world = world;
+    this.#node = node;
+    const log = {
+      get head() {
+        return node.head;
+      },
+      gaps: node.gaps,
+    };
+    this.#recovery = new Recovery(log as Log, node.ring);
+  }
+
+  /** Everybody is gone with the process. */
+  close(): void {
+    for (const socket of this.#sockets) socket.close();
+  }
+
+  /** A client comes. */
+  admit(socket: Socket, shown: Shown): void {
+    this.#sockets.add(socket);
+    this.#node.spawn(this.#admit(socket, shown));
+  }
+
+  /** A client wants to be in a room. */
+  join(socket: Socket, room: string): void {
+    const guest = this.#guests.get(socket);
+    if (guest !== undefined) this.#node.spawn(this.#join(guest, room));
+  }
+
+  /** A client's connection is lost. */
+  left(socket: Socket): void {
+    this.#sockets.delete(socket);
+    this.#guests.delete(socket);
+  }
+
+  deliver({ id, name: room, value }: ModelEntry): void {
+    for (const [socket, { rooms }] of this.#guests) {
+      if (!socket.rooms.has(room) || !rooms.has(room)) continue;
+      socket.send({ kind: "message", room, value, offset: id });
+    }
+  }
+
+  /** As `FanOut.gap` and `Clients.gap`. */
+  gap(id: string, since: string, reason: GapReason): void {
+    const unheard = laterId(idBefore(id), idOf(since));
+    for (const [socket, guest] of this.#guests) {
+      for (const room of guest.rooms.keys()) {
+        if (socket.rooms.has(room)) {
+          socket.send({ kind: "gap", room, offset: id });
+        }
+        guest.rooms.set(room, [id, unheard, NEVER_ANSWERED, reason]);
+      }
+    }
+    this.saveAll();
+  }
+
+  saveAll(): void {
+    for (const guest of this.#guests.values()) this.#save(guest);
+  }
+
+  *#admit(socket: Socket, shown: Shown): Work {
+    try {
+      yield* this.#tryAdmit(socket, shown);
+    } catch {
+      socket.close();
+    }
+  }
+
+  /** As `Clients.admit` and `Clients.welcome`. */
+  *#tryAdmit(socket: Socket, { pid: known, offset: last, rooms }: Shown): Work {
+    const node = this.#node;
+    const late = node.after(START_TIMEOUT_MS);
+    yield () => node.head.epoch !== "" || late();
+    if (node.head.epoch === "") throw new Temporary("not started");
+    const offset = readOffset(last).id;
+    const session = known === undefined ? undefined : yield* this.#load(known);
+    const wishes: Wish[] = session === undefined || session === "unreachable"
+      ? rooms.map((room) =>
+        session === undefined || offset === undefined
+          ? { room }
+          : { room, since: { epoch: undefined, id: offset } }
+      )
+      : missedBy(this.#trusted(session), last);
+    const gone = known === undefined || session !== undefined
+      ? undefined
+      : offset !== undefined && compareIds(offset, node.head.began) < 0
+      ? "epoch"
+      : "expired";
+    const prepared: Prepared[] = [];
+    for (const wish of wishes) {
+      prepared.push(
+        gone === undefined ? yield* this.#prepare(wish) : {
+          wish,
+          reason: gone,
+          prefix: [],
+          epoch: node.head.epoch,
+        },
+      );
+    }
+    const recovered = session !== undefined && session !== "unreachable" &&
+      prepared.every(({ reason }) => reason === undefined);
+    const guest: Guest = {
+      pid: recovered && known !== undefined ? known : this.#world.name(),
+      socket,
+      generation: recovered ? session.generation + 1 : 1,
+      rooms: this.#placesOf(prepared, ID_MAX),
+      joins: 1,
+      answers: 1,
+    };
+    const { lineage } = node.head;
+    // Real nodes let a client in without, and save again later: a limit that `docs/decisions/0007-recovery.md` states.
+    if (!(yield* this.#saved(guest))) throw new Temporary("not saved");
+    const collected = this.#recovery.collect(prepared);
+    if (
+      !socket.open || collected === undefined ||
+      node.head.lineage !== lineage ||
+      prepared.some(({ epoch }) => epoch !== node.head.epoch) ||
+      (recovered && collected.some(({ reason }) => reason !== undefined))
+    ) throw new Temporary("changed meanwhile");
+    this.#welcome(guest, prepared, collected, recovered);
+  }
+
+  #welcome(
+    guest: Guest,
+    prepared: readonly Prepared[],
+    collected: readonly Collected[],
+    recovered: boolean,
+  ): void {
+    const { id } = this.#node.head;
+    const { pid, socket } = guest;
+    for (const [other, { pid }] of this.#guests) {
+      if (pid === guest.pid) other.close();
+    }
+    this.#guests.set(socket, guest);
+    const rooms = collected.map(({ room, recovered }) =>
+      [room, recovered] as const
+    );
+    socket.send({ kind: "connect", recovered, pid, rooms });
+    const messages = collected.flatMap(({ messages }) => messages)
+      .sort((a, b) => compareIds(a.id, b.id));
+    for (const { id, room, json } of messages) {
+      socket.send({ kind: "message", room, value: Number(json), offset: id });
+    }
+    for (const { room, reason } of collected) {
+      if (reason !== undefined) socket.send({ kind: "gap", room, offset: id });
+    }
+    for (const { room } of collected) {
+      socket.send({ kind: "joined", offset: id });
+      socket.rooms.add(room);
+    }
+    if (collected.some(isGap)) {
+      socket.send({ kind: "position", offset: formatOffset(id, guest) });
+      guest.rooms = this.#placesOf(prepared, id);
+      this.#save(guest);
+    }
+  }
+
+  #placesOf(prepared: readonly Prepared[], at: string): Map<string, Joined> {
+    const { id } = this.#node.head;
+    const collected = this.#recovery.collect(prepared);
+    if (collected === undefined) throw new Temporary("too fast");
+    return new Map(
+      collected.map((found) => [
+        found.room,
+        isGap(found) ? [id, at, 1, found.reason] : [found.from ?? id],
+      ]),
+    );
+  }
+
+  #trusted(session: Session): Session {
+    return session.lineage === this.#node.head.lineage
+      ? session
+      : { ...session, epoch: "" };
+  }
+
+  /** As `Clients.#load`. */
+  *#load(pid: string): Work<Session | "unreachable" | undefined> {
+    const late = this.#node.after(LOAD_TIMEOUT_MS);
+    for (;;) {
+      try {
+        const session = yield* this.#node.command(({ data }) =>
+          data.sessions.get(pid)
+        );
+        if (this.#node.head.confirmed) return session;
+      } catch {
+        // It is asked again.
+      }
+      if (late()) return "unreachable";
+      yield this.#node.after(50);
+    }
+  }
+
+  /** As `Recovery.prepare`. */
+  *#prepare(wish: Wish): Work<Prepared> {
+    const { head, ring } = this.#node;
+    const { epoch } = head;
+    const { since } = wish;
+    const refused = (reason: GapReason): Prepared => ({
+      wish,
+      reason,
+      prefix: [],
+      epoch,
+    });
+    if (wish.gap !== undefined) return refused(wish.gap);
+    if (since === null) return refused("position");
+    if (since === undefined) return { wish, prefix: [], epoch };
+    const ofAnother = compareIds(since.id, head.began) < 0;
+    if (ofAnother || (since.epoch !== undefined && since.epoch !== epoch)) {
+      return refused("epoch");
+    }
+    if (!(yield* this.#caughtUp(since.id))) return refused("position");
+    if (!(yield* this.#isOfThisLog(since))) return refused("position");
+    if (this.#node.head.epoch !== epoch) return refused("epoch");
+    if (ring.covers(since.id)) {
+      return { wish, prefix: [], from: since.id, epoch };
+    }
+    const { entries, keptSince, end } = yield* this.#read(wish.room, since.id);
+    if (this.#node.head.epoch !== epoch) return refused("epoch");
+    if (keptSince === undefined || compareIds(keptSince, since.id) > 0) {
+      return refused("trimmed");
+    }
+    return { wish, prefix: entries.map(toEntry), from: end, epoch };
+  }
+
+  /** As `Recovery.#shared`, for one that asks. */
+  *#read(room: string, from: string): Work<Read> {
+    const { epoch } = this.#node.head;
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const read = yield* this.#node.command(({ data }): Read => ({
+        entries: entriesAfter(data.log, from).filter(({ kind, name }) =>
+          kind === "run" && name === room
+        ),
+        keptSince: data.epoch?.name === epoch &&
+            compareIds(from, data.log.at(-1)?.id ?? "0-0") <= 0
+          ? "0-0"
+          : undefined,
+        end: data.log.at(-1)?.id ?? "0-0",
+      }));
+      if (
+        read.keptSince === undefined ||
+        ((yield* this.#caughtUp(read.end)) && this.#node.ring.covers(read.end))
+      ) return read;
+    }
+    throw new Temporary("too fast");
+  }
+
+  /** As `Recovery.#caughtUp`. */
+  *#caughtUp(id: string): Work<boolean> {
+    const late = this.#node.after(BEHIND_TIMEOUT_MS);
+    const there = (): boolean => compareIds(id, this.#node.head.id) <= 0;
+    yield () => there() || late();
+    if (!there()) yield* this.#node.probe();
+    return there();
+  }
+
+  /** As `Recovery.#isOfThisLog`. */
+  *#isOfThisLog(
+    { epoch, id }: { epoch: string | undefined; id: string },
+  ): Work<boolean> {
+    const node = this.#node;
+    if (node.ring.has(id) || node.witness.hasRead(id)) return true;
+    const late = node.after(CONFIRM_TIMEOUT_MS);
+    yield () => node.head.confirmed || late();
+    if (!node.head.confirmed) throw new Temporary("not confirmed");
+    return epoch !== undefined || (yield* node.command(({ data: { log } }) => {
+      const [oldest] = log;
+      return oldest === undefined || compareIds(id, oldest.id) < 0 ||
+        log.some((entry) => entry.id === id);
+    }));
+  }
+
+  /** As `Requests.#tryJoin`, for a join from now on. */
+  *#join(guest: Guest, room: string): Work {
+    const { socket } = guest;
+    if (guest.rooms.has(room)) return;
+    guest.rooms.set(room, [this.#node.head.id]);
+    // Real nodes answer all the same, and save again later.
+    if (!(yield* this.#saved(guest))) {
+      guest.rooms.delete(room);
+      if (this.#guests.has(socket)) this.#save(guest);
+      return;
+    }
+    if (!this.#guests.has(socket)) return;
+    guest.joins++;
+    const { id } = this.#node.head;
+    guest.rooms.set(room, [id]);
+    this.#save(guest);
+    socket.rooms.add(room);
+    socket.send({ kind: "answer", room });
+  }
+
+  /** As `Saver.saved`. */
+  *#saved(guest: Guest): Work<boolean> {
+    let saved: boolean | undefined;
+    this.#save(guest);
+    this.#unsaved.get(guest)?.push((done) => saved = done);
+    yield () => saved !== undefined;
+    return saved ?? false;
+  }
+
+  #save(guest: Guest): void {
+    if (!this.#unsaved.has(guest)) this.#unsaved.set(guest, []);
+    if (this.#saving) return;
+    this.#saving = true;
+    this.#node.spawn(this.#saveAll());
+  }
+
+  /** As `Saver.#saveAll`. */
+  *#saveAll(): Work {
+    yield this.#node.after(SAVE_DELAY_MS);
+    this.#saving = false;
+    const batch = [...this.#unsaved];
+    this.#unsaved.clear();
+    const { epoch, lineage } = this.#node.head;
+    const sessions = batch.map(([{ pid, rooms, generation }]) =>
+      [pid, {
+        rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
+        epoch,
+        lineage,
+        generation,
+      }] as const
+    );
+    const tell = (saved: boolean): void => {
+      for (const [, waiting] of batch) for (const told of waiting) told(saved);
+    };
+    try {
+      yield* this.#node.save(sessions);
+      tell(true);
+    } catch {
+      tell(false);
+      yield this.#node.after(SAVE_AGAIN_MS);
+      for (const [guest] of batch) {
+        if (this.#guests.has(guest.socket)) this.#save(guest);
+      }
+    }
+  }
+}

@@ -1,0 +1,285 @@
+/**
+ * A world in which an epoch of the log can be confirmed, or not, across any fail-overs of Redis: real
+ * {@linkcode Witness}es in modelled nodes, modelled servers, clients and publishers.
+ */
+import {
+  count,
+  type Message,
+  ModelClient,
+  wrongWith,
+} from "./failover_clients.ts";
+import { ModelNode } from "./failover_node.ts";
+import {
+  type ModelEntry,
+  type Mutant,
+  type Place,
+  Server,
+} from "./failover_redis.ts";
+
+/** How long everything may take to settle, and how long it is then left alone. */
+const SETTLE_MS_MAX = 60_000;
+const QUIET_MS = 11_000;
+const STEP_MS = 50;
+const QUIET_STEP_MS = 300;
+/** How many commands a node may run after one another. */
+const TURNS_MAX = 30;
+
+/** Everything that happens, at times of the scheduler's choice. */
+export class World {
+  now = 1_000_000;
+  readonly mutant: Mutant;
+  readonly nodes: ModelNode[];
+  readonly clients: ModelClient[];
+  readonly messages: Message[] = [];
+  /** Two places for servers; one of them is where the address leads. */
+  readonly servers: [Server, Server];
+  primary: 0 | 1 = 0;
+  #snapshot = 0;
+  #steps = 0;
+  #names = 0;
+  #random = 1;
+
+  constructor(mutant: Mutant = {}, nodes = 3, clients = 4) {
+    this.mutant = mutant;
+    this.servers = [this.#server(), this.#server()];
+    this.servers[1].follow(this.servers[0]);
+    this.nodes = Array.from({ length: nodes }, () => new ModelNode(this));
+    this.clients = Array.from(
+      { length: clients },
+      () => new ModelClient(this),
+    );
+  }
+
+  get master(): Server {
+    return this.servers[this.primary];
+  }
+
+  get other(): Server {
+    return this.servers[1 - this.primary] as Server;
+  }
+
+  /** Counts what happens. */
+  step(): number {
+    return ++this.#steps;
+  }
+
+  /** A new name, such as `newEpoch` makes: the first five characters are as good as random. */
+  name(): string {
+    this.#random = (this.#random * 48271) % 0x7fffffff;
+    const random = (this.#random & 0xfffff).toString(16).padStart(5, "0");
+    return `${random}x${(this.#names++).toString(36).padStart(6, "0")}`;
+  }
+
+  placeOf(server: Server): Place {
+    const { here, role } = server;
+    return { now: this.now, step: this.step(), here, role };
+  }
+
+  // What publishers do.
+
+  publish(node: ModelNode, room: string, keyed: boolean): void {
+    if (!node.alive) return;
+    const value = this.messages.length;
+    const message: Message = {
+      value,
+      room,
+      key: keyed ? `k${value}` : undefined,
+      sentStep: this.step(),
+      taken: new Map(),
+      counting: new Map(),
+      underWay: true,
+      acknowledged: undefined,
+    };
+    this.messages.push(message);
+    node.publish(message);
+  }
+
+  /** A publisher that got no answer, or a refusal, tries again. */
+  retry(node: ModelNode, amount: number): void {
+    const again = this.messages.filter(({ key, underWay, acknowledged }) =>
+      key !== undefined && !underWay && acknowledged === undefined
+    );
+    const message = again[amount % again.length];
+    if (message === undefined || !node.alive) return;
+    message.underWay = true;
+    node.publish(message);
+  }
+
+  appended(message: Message, { id, step }: ModelEntry): void {
+    message.taken.set(id, step);
+  }
+
+  refused(message: Message): void {
+    message.underWay = false;
+  }
+
+  acknowledged(message: Message, { id }: ModelEntry, node: ModelNode): void {
+    message.underWay = false;
+    message.acknowledged = { id, node };
+    count(message, id, node);
+  }
+
+  // What happens to nodes.
+
+  kill(index: number): void {
+    const node = this.nodes[index];
+    if (node?.alive) node.die();
+  }
+
+  start(index: number): void {
+    if (this.nodes[index]?.alive === false) {
+      this.nodes[index] = new ModelNode(this);
+    }
+  }
+
+  // What happens to servers.
+
+  /** The address leads to the other server from now on, which becomes a master. It lacks the newest `lost` changes. */
+  promote(lives: boolean, lost: number): void {
+    const [old, fresh] = [this.master, this.other];
+    if (fresh.dead || fresh.master === undefined) return;
+    fresh.replicate(old.states.length - lost - fresh.applied);
+    fresh.promote(this.name());
+    old.replacedAt = this.now;
+    this.primary = this.primary === 0 ? 1 : 0;
+    if (!lives) this.#end(old);
+  }
+
+  /** The server that is not the master follows it, with all its data; if it had died, it is started again. */
+  demote(): void {
+    if (this.master.dead) return;
+    if (this.other.dead) this.servers[1 - this.primary] = this.#server();
+    if (this.other.master === undefined) this.other.follow(this.master);
+  }
+
+  /** Redis writes to its disk. */
+  snapshot(): void {
+    this.#snapshot = this.master.states.length;
+  }
+
+  /** The master is started again, with all it had, without the last commands, or with its last snapshot. */
+  restart(lost: number | "snapshot"): void {
+    const old = this.master;
+    if (old.master !== undefined) return;
+    this.#end(old);
+    const fresh = this.#server();
+    const count = lost === "snapshot"
+      ? Math.min(this.#snapshot, old.states.length)
+      : old.states.length - lost;
+    fresh.states = [old.states[Math.max(0, count - 1)] ?? old.data];
+    this.servers[this.primary] = fresh;
+    this.#snapshot = 0;
+    if (this.other.master !== undefined) this.other.follow(fresh);
+  }
+
+  /** The master does not come back before it is promoted or started again. */
+  stop(): void {
+    this.#end(this.master);
+  }
+
+  #end(server: Server): void {
+    server.dead = true;
+    server.late.length = 0;
+    for (const node of this.nodes) {
+      for (const link of node.links) {
+        if (link.wire?.server === server) link.reset();
+      }
+    }
+  }
+
+  #server(): Server {
+    return new Server(this.name(), this.name());
+  }
+
+  // Time, and its end.
+
+  pass(ms: number): void {
+    this.now += ms;
+    for (const node of this.nodes) node.run();
+  }
+
+  /** Lets a node do whatever there is to do. */
+  turn(node: ModelNode): void {
+    if (!node.alive || node.paused) return;
+    for (const link of node.links) link.connect(this.master, node.group);
+    for (let i = 0, more = true; more && i < TURNS_MAX; i++) {
+      node.run();
+      more = false;
+      for (const { wire } of node.links) {
+        const executed = wire?.execute();
+        const answered = wire?.answer();
+        more ||= executed === true || answered === true;
+      }
+    }
+    node.run();
+  }
+
+  /** Ends all faults, waits until nothing is under way, and for as long as a node that is gone may be missed. */
+  heal(): void {
+    if (this.master.dead) this.restart(0);
+    if (this.other.master === undefined) {
+      for (const node of this.nodes) {
+        for (const link of node.links) {
+          if (link.wire?.server === this.other) link.reset();
+        }
+      }
+      this.demote();
+    }
+    for (const [index, node] of this.nodes.entries()) {
+      node.paused = false;
+      if (node.leaving) node.die();
+      this.start(index);
+    }
+    const end = this.now + SETTLE_MS_MAX;
+    let quietSince = this.now;
+    while (this.now - quietSince < QUIET_MS) {
+      if (this.now > end) throw new Error("It does not settle");
+      for (const node of this.nodes) {
+        // Those that are connected elsewhere find out, because their server closes the connection.
+        for (const link of node.links) {
+          if (link.wire && link.wire.server !== this.master) link.reset();
+        }
+        this.turn(node);
+      }
+      for (const [index, client] of this.clients.entries()) {
+        const node = this.nodes[index % this.nodes.length];
+        if (node !== undefined) client.connect(node);
+        client.socket?.read(Infinity);
+      }
+      const settled = this.#settled;
+      this.pass(settled ? QUIET_STEP_MS : STEP_MS);
+      if (!settled) quietSince = this.now;
+    }
+  }
+
+  get #settled(): boolean {
+    const { epoch, last } = headOf(this.master);
+    return this.nodes.every(({ witness, busy }) =>
+      !busy && witness.confirmed && witness.admitted &&
+      witness.epoch === epoch &&
+      witness.offset === last
+    ) && this.clients.every(({ connected, socket }) =>
+      connected && socket?.waiting === 0
+    );
+  }
+
+  /** What is wrong with what clients have seen; undefined if nothing is. */
+  wrong(): string | undefined {
+    for (const [index, { seen }] of this.clients.entries()) {
+      for (const [room, list] of seen) {
+        const messages = this.messages.filter((message) =>
+          message.room === room
+        );
+        const wrong = wrongWith(list, messages);
+        if (wrong !== undefined) return `client ${index}, ${room}: ${wrong}`;
+      }
+    }
+  }
+}
+
+function headOf({ data: { epoch, log } }: Server): {
+  epoch: string | undefined;
+  last: string | undefined;
+} {
+  return { epoch: epoch?.name, last: log.at(-1)?.id };
+}

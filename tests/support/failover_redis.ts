@@ -1,0 +1,502 @@
+/**
+ * A model of what Redis does for the log: its data, the scripts that change it, and servers that replicate it.
+ * `tests/lib/check_script_test.ts` shows that the real CHECK script answers as {@linkcode check} does.
+ *
+ * Data is immutable. Each command makes new data, so that a replica that lags, an append-only file that lost its tail
+ * and a snapshot are all an older element of a list.
+ */
+import {
+  CONFIRM_TIMEOUT_MS,
+  type Finding,
+  type Question,
+} from "../../lib/check_script.ts";
+import { compareIds, ID_ZERO } from "../../lib/position.ts";
+import type { Session } from "../../lib/sessions.ts";
+
+/** An entry of the log. */
+export interface ModelEntry {
+  readonly id: string;
+  readonly kind: "epoch" | "node" | "run" | "probe";
+  /** The name of the epoch, the node or the probe, or the room of the message. */
+  readonly name: string;
+  readonly value: number;
+  /** How many messages and other entries the log has had with this one. */
+  readonly total: number;
+  /** When the command ran, as a count of all that has happened in the world. */
+  readonly step: number;
+}
+
+/** The fields of the hash `server`. */
+export interface ServerHash {
+  readonly epoch?: string;
+  readonly id?: string;
+  readonly home?: string;
+  readonly begun?: number;
+  readonly lineage?: string;
+  readonly asked?: string;
+  readonly since?: number;
+  readonly vouched?: boolean;
+  readonly unsaved?: boolean;
+}
+
+/** Everything that Redis holds for the log. */
+export interface Data {
+  readonly log: readonly ModelEntry[];
+  readonly epoch: { readonly name: string; readonly began: string } | undefined;
+  readonly server: ServerHash;
+  readonly nodes: ReadonlyMap<string, string>;
+  readonly saves: ReadonlyMap<string, number>;
+  readonly sessions: ReadonlyMap<string, Session>;
+  readonly keys: ReadonlyMap<string, ModelEntry>;
+}
+
+/** What is wrong on purpose in a run that has to fail. */
+export interface Mutant {
+  /** A check confirms an epoch although registered nodes have not arrived. */
+  readonly confirmsAlone?: boolean;
+  /** A node that does not know the epoch counts as one that vouches for it. */
+  readonly anyoneVouches?: boolean;
+  /** Sessions stay trusted although the newest ones are missing. */
+  readonly sameLineage?: boolean;
+  /** Ids have no random part. */
+  readonly plainIds?: boolean;
+  /** A node does not ask for the entries it has acknowledged. */
+  readonly asksForNothing?: boolean;
+  /** A node acknowledges before the others know of it. */
+  readonly joinsAtOnce?: boolean;
+  /** A node acknowledges what a connection that is gone has appended. */
+  readonly acknowledgesLate?: boolean;
+}
+
+const EMPTY: Data = {
+  log: [],
+  epoch: undefined,
+  server: {},
+  nodes: new Map(),
+  saves: new Map(),
+  sessions: new Map(),
+  keys: new Map(),
+};
+
+/** Data while a command changes it. */
+class Draft {
+  readonly #mutant: Mutant;
+  log: readonly ModelEntry[];
+  epoch: Data["epoch"];
+  server: ServerHash;
+  readonly nodes: Map<string, string>;
+  readonly saves: Map<string, number>;
+
+  constructor(
+    data: Data,
+    readonly now: number,
+    readonly step: number,
+    readonly here: string,
+    mutant: Mutant,
+  ) {
+    this.#mutant = mutant;
+    this.log = data.log;
+    this.epoch = data.epoch;
+    this.server = data.server;
+    this.nodes = new Map(data.nodes);
+    this.saves = new Map(data.saves);
+  }
+
+  get last(): string {
+    return this.log.at(-1)?.id ?? ID_ZERO;
+  }
+
+  get total(): number {
+    return this.log.at(-1)?.total ?? 0;
+  }
+
+  exists(id: string): boolean {
+    return this.log.some((entry) => entry.id === id);
+  }
+
+  /** As `add` in `lib/redis_scripts.ts`. */
+  add(
+    candidate: string,
+    kind: ModelEntry["kind"],
+    name: string,
+    value = 0,
+  ): ModelEntry {
+    const random = this.#mutant.plainIds
+      ? 0
+      : Number.parseInt(candidate.slice(0, 5), 16);
+    let [ms, seq] = [this.now, random];
+    const [lastMs = 0, lastSeq = 0] = this.last.split("-").map(Number);
+    if (this.log.length > 0 && lastMs >= ms) {
+      [ms, seq] = [lastMs, lastSeq + 1 + random];
+    }
+    const id = `${ms}-${seq}`;
+    const { total, step } = this;
+    const entry = { id, kind, name, value, total: total + 1, step };
+    this.log = [...this.log, entry];
+    return entry;
+  }
+
+  /** As `begin` in `lib/redis_scripts.ts`. */
+  begin(candidate: string): void {
+    const { id } = this.add(candidate, "epoch", candidate);
+    this.epoch = { name: candidate, began: id };
+    this.server = {
+      ...this.server,
+      epoch: candidate,
+      home: this.here,
+      begun: this.now,
+      lineage: candidate,
+      id: this.here,
+    };
+  }
+
+  /** As `ensure` in `lib/redis_scripts.ts`. */
+  ensure(candidate: string): void {
+    if (this.log.length === 0 || this.epoch === undefined) {
+      this.begin(candidate);
+    }
+  }
+
+  settle(): void {
+    const { epoch, id, home, begun, lineage } = this.server;
+    this.server = {
+      ...(epoch !== undefined && { epoch }),
+      ...(id !== undefined && { id }),
+      ...(home !== undefined && { home }),
+      ...(begun !== undefined && { begun }),
+      ...(lineage !== undefined && { lineage }),
+    };
+  }
+}
+
+/** How long a node has known of something that is missing; see `lost` in `lib/check_script.ts`. */
+function lost(
+  draft: Draft,
+  {
+    acknowledged,
+    offset,
+    offsetIsEntry,
+    knowledgeAgeMs,
+    acknowledgedAgeMs,
+  }: Question,
+  trimmable: boolean,
+): number | undefined {
+  const { last } = draft;
+  const first = draft.log[0]?.id;
+  const missing = (id: string, mayBeTrimmed: boolean): boolean =>
+    compareIds(last, id) < 0 ||
+    (!draft.exists(id) &&
+      !(mayBeTrimmed && (first === undefined || compareIds(id, first) < 0)));
+  if (acknowledged.some((id) => missing(id, trimmable))) {
+    return Math.round(Math.min(knowledgeAgeMs, acknowledgedAgeMs));
+  }
+  const behind = offsetIsEntry
+    ? missing(offset, trimmable)
+    : compareIds(last, offset) < 0 || !trimmable;
+  return behind ? Math.round(knowledgeAgeMs) : undefined;
+}
+
+/** As the script CHECK on a master. The numbers are those of its steps. */
+function checkOnMaster(
+  draft: Draft,
+  question: Question,
+  mutant: Mutant,
+): Finding {
+  const { candidate, node, epoch, offset, saves, intent } = question;
+  const { now, here } = draft;
+  draft.ensure(candidate);
+  const name = (): string => draft.epoch?.name ?? "";
+  // 1. An epoch that is confirmed for nothing.
+  if (draft.server.epoch !== name()) {
+    if (name() === epoch && question.server === here) {
+      draft.server = {
+        ...draft.server,
+        epoch,
+        id: here,
+        home: here,
+        begun: now,
+        lineage: candidate,
+      };
+    } else draft.begin(candidate);
+  }
+  // 2. Another server.
+  const age = now - (draft.server.begun ?? 0);
+  const comes = question.server !== "" && question.server !== here &&
+    age >= 0 && age < CONFIRM_TIMEOUT_MS;
+  if (draft.server.asked !== here && (draft.server.id !== here || comes)) {
+    const { vouched: _, ...rest } = draft.server;
+    draft.server = { ...rest, asked: here, since: now };
+  }
+  // 3. What this node knows.
+  const vouches = draft.server.id !== here &&
+    (mutant.anyoneVouches === true ||
+      (epoch === name() && question.server === draft.server.id));
+  let wrong: Finding["wrong"] = "";
+  const knownMs = epoch === ""
+    ? undefined
+    : lost(draft, question, epoch === name() && !vouches);
+  if (knownMs !== undefined) {
+    wrong = "lost";
+    if (
+      name() === epoch || draft.server.home !== here || age < 0 ||
+      knownMs <= age
+    ) draft.begin(candidate);
+  } else if (
+    epoch === name() && question.offsetIsEntry && !draft.exists(offset)
+  ) wrong = "cut";
+  // 4. This node is here.
+  const unknown = intent === "stay" && !draft.nodes.has(node);
+  const announces = intent === "join" || unknown;
+  if (
+    unknown && draft.server.id === here && draft.server.asked !== here
+  ) draft.saves.set(node, saves);
+  const joinedAt = announces ? draft.add(candidate, "node", node).id : "";
+  const where = intent === "leave" ? "left" : here;
+  draft.nodes.set(node, `${now} ${offset} ${where}`);
+  // 5. Sessions that this node has saved are not here.
+  if ((draft.saves.get(node) ?? 0) < saves) {
+    draft.saves.set(node, saves);
+    const whole = mutant.sameLineage || epoch !== name();
+    if (!whole && draft.server.id === here) {
+      draft.server = { ...draft.server, lineage: candidate };
+    } else if (!whole) draft.server = { ...draft.server, unsaved: true };
+  }
+  // 6. Whether all are.
+  if (draft.server.asked === here) confirm(draft, question, vouches, mutant);
+  // 7. Nodes that have gone.
+  const gone = draft.server.id === here && draft.server.asked === undefined
+    ? question.silent.flatMap((silent) => {
+      const [other = "", time] = silent.split("@");
+      return draft.nodes.get(other)?.split(" ")[0] === time ? other : [];
+    })
+    : [];
+  for (const other of gone) {
+    draft.nodes.delete(other);
+    draft.saves.delete(other);
+  }
+  return {
+    ...findingOf(draft),
+    wrong,
+    state: draft.server.id === here ? "confirmed" : "unconfirmed",
+    lineage: draft.server.lineage ?? "",
+    joinedAt,
+    nodes: new Map(
+      [...draft.nodes].map((
+        [node, beat],
+      ) => [node, { offset: beat.split(" ")[1] ?? "", beat }]),
+    ),
+  };
+}
+
+/** Step 6: the epoch goes on under this server if every registered node is here and one of them vouches for it. */
+function confirm(
+  draft: Draft,
+  { candidate, known }: Question,
+  vouches: boolean,
+  mutant: Mutant,
+): void {
+  const { here, now } = draft;
+  for (const other of known) {
+    if (!draft.nodes.has(other)) draft.nodes.set(other, "0 0-0 -");
+  }
+  if (vouches && draft.server.id !== here) {
+    draft.server = { ...draft.server, vouched: true };
+  }
+  const absent = mutant.confirmsAlone ? [] : [...draft.nodes].flatMap((
+    [other, beat],
+  ) => ["left", here].includes(beat.split(" ")[2] ?? "") ? [] : other);
+  const waited = now - (draft.server.since ?? 0);
+  if (absent.length === 0) {
+    if (draft.server.id !== here) {
+      if (!draft.server.vouched) draft.begin(candidate);
+      else {
+        const { unsaved, lineage = "" } = draft.server;
+        draft.server = {
+          ...draft.server,
+          id: here,
+          lineage: unsaved ? candidate : lineage,
+        };
+      }
+    }
+    draft.settle();
+  } else if (waited < 0 || waited > CONFIRM_TIMEOUT_MS) {
+    for (const other of absent) {
+      draft.nodes.delete(other);
+      draft.saves.delete(other);
+    }
+    draft.begin(candidate);
+    draft.settle();
+  }
+}
+
+function findingOf(draft: Draft): Omit<Finding, "wrong" | "state"> {
+  const { now, last, total, epoch, here } = draft;
+  return {
+    now,
+    epoch: epoch?.name ?? "",
+    began: epoch?.began ?? ID_ZERO,
+    last,
+    lastIsEntry: draft.exists(last),
+    total,
+    server: here,
+    why: "",
+    lineage: "",
+    joinedAt: "",
+    nodes: new Map(),
+  };
+}
+
+/** What a server is at the moment. */
+export interface Place {
+  readonly now: number;
+  readonly step: number;
+  /** `<run id>:<replication id>` */
+  readonly here: string;
+  readonly role: "master" | "replica";
+}
+
+/** As the script CHECK: the data after it, and what it answers. */
+export function check(
+  data: Data,
+  { now, step, here, role }: Place,
+  question: Question,
+  mutant: Mutant = {},
+): [Data, Finding] {
+  const draft = new Draft(data, now, step, here, mutant);
+  if (role === "replica") {
+    const { epoch } = question;
+    const back = epoch !== "" && draft.epoch !== undefined &&
+      lost(
+          draft,
+          { ...question, acknowledged: [] },
+          draft.epoch.name === epoch,
+        ) !== undefined;
+    return [data, {
+      ...findingOf(draft),
+      wrong: back ? "back" : "",
+      state: "replica",
+    }];
+  }
+  const finding = checkOnMaster(draft, question, mutant);
+  const { log, epoch, server, nodes, saves } = draft;
+  return [{ ...data, log, epoch, server, nodes, saves }, finding];
+}
+
+/** What a publish is answered with. */
+export interface AppendAnswer {
+  readonly entry: ModelEntry;
+  /** The log's last id. */
+  readonly last: string;
+}
+
+/** As the script APPEND, for one publish to one room, or for a probe. */
+export function append(
+  data: Data,
+  { now, step, here }: Place,
+  { candidate, kind, name, value, key }: {
+    candidate: string;
+    kind: "run" | "probe";
+    name: string;
+    value: number;
+    key: string | undefined;
+  },
+  mutant: Mutant = {},
+): [Data, AppendAnswer] {
+  const draft = new Draft(data, now, step, here, mutant);
+  draft.ensure(candidate);
+  const known = key === undefined ? undefined : data.keys.get(key);
+  const entry = known ?? draft.add(candidate, kind, name, value);
+  const { log, epoch, server } = draft;
+  const keys = key === undefined || known
+    ? data.keys
+    : new Map([...data.keys, [key, entry]]);
+  return [
+    { ...data, log, epoch, server, keys },
+    { entry, last: draft.last },
+  ];
+}
+
+/** As the script SAVE. */
+export function save(
+  data: Data,
+  node: string,
+  count: number,
+  sessions: readonly (readonly [string, Session])[],
+): Data {
+  const all = new Map(data.sessions);
+  for (const [digest, session] of sessions) {
+    if ((all.get(digest)?.generation ?? 0) <= session.generation) {
+      all.set(digest, session);
+    }
+  }
+  const saves = new Map(data.saves).set(node, count);
+  return { ...data, sessions: all, saves };
+}
+
+/** A run of a Redis server. */
+export class Server {
+  /** All data it has had, oldest first; a replica has what its master had. */
+  states: Data[] = [EMPTY];
+  master: Server | undefined;
+  /** How many of its master's states a replica has. */
+  applied = 1;
+  dead = false;
+  /** Commands of connections that were closed before it had read them. */
+  readonly late: ((server: Server) => unknown)[] = [];
+  /** Connections that wait for entries are told when it becomes a replica. */
+  demotions = 0;
+  /** When another server was promoted in its place. */
+  replacedAt = Infinity;
+
+  constructor(readonly runId: string, public replicationId: string) {}
+
+  get here(): string {
+    return `${this.runId}:${
+      this.master?.here.split(":")[1] ?? this.replicationId
+    }`;
+  }
+
+  get role(): "master" | "replica" {
+    return this.master === undefined ? "master" : "replica";
+  }
+
+  get data(): Data {
+    return (this.master === undefined
+      ? this.states.at(-1)
+      : this.master.states[this.applied - 1]) ?? EMPTY;
+  }
+
+  set data(data: Data) {
+    if (data !== this.data) this.states.push(data);
+  }
+
+  /** Executes the oldest of the commands that nobody waits for any more. */
+  runLate(): void {
+    try {
+      this.late.shift()?.(this);
+    } catch {
+      // It is refused, and nobody hears of it.
+    }
+  }
+
+  /** Follows a master, with everything that the master has now or with less of it. */
+  follow(master: Server, behind = 0): void {
+    if (this.master === undefined) this.demotions++;
+    this.master = master;
+    this.applied = Math.max(1, master.states.length - behind);
+  }
+
+  /** Takes over some of what its master has done since. */
+  replicate(count: number): void {
+    const length = this.master?.states.length ?? 0;
+    this.applied = Math.min(length, this.applied + Math.max(0, count));
+  }
+
+  /** Becomes a master, with what it has. */
+  promote(replicationId: string): void {
+    this.states = [this.data];
+    this.master = undefined;
+    this.replicationId = replicationId;
+    this.replacedAt = Infinity;
+  }
+}
