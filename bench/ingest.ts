@@ -4,6 +4,7 @@
  *
  * - single posts on 64 connections, by second of the server's CPU, Roomcast beside the stock peer
  *   (`bench/peers/stock.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
+ * - the same with a replica and `ACK_REPLICAS=1`, where each script waits for the replica;
  * - batches of 100 on 8 connections, messages a second;
  * - how much longer a batch of 1,000 takes than one of 10: medians of requests sent in turn, with a pause before each,
  *   so that none pays for the delivery of the one before; nobody is subscribed.
@@ -218,6 +219,25 @@ for (const [name, start] of Object.entries(SERVERS)) {
   single.push(requests / cpuSeconds);
   console.log(
     `| single posts, ${name} | ${
+      format(requests / cpuSeconds)
+    } | a second of CPU (${format(requests / seconds)} a second) |`,
+  );
+}
+{
+  const args = ["--repl-diskless-sync-delay", "0"];
+  await using redis = await Redis.start({ args });
+  await using replica = await Redis.start({ args });
+  await replica.command("REPLICAOF", "127.0.0.1", `${redis.port}`);
+  const env = { REDIS_URL: redis.url, ACK_REPLICAS: "1" };
+  await using peer = await TestNode.start(env);
+  const { requests, seconds, cpuSeconds } = await loadWithSubscriber(
+    peer,
+    64,
+    SINGLE,
+    1,
+  );
+  console.log(
+    `| single posts, ours with ACK_REPLICAS=1 | ${
       format(requests / cpuSeconds)
     } | a second of CPU (${format(requests / seconds)} a second) |`,
   );
