@@ -677,6 +677,8 @@ Deno.test("all keys of a script share one slot, so that it also runs on a Redis 
 
 Deno.test("a master that becomes a replica of one that went on without it: told as epoch, then all of the other's, and its own again", async () => {
   const args = ["--repl-diskless-sync-delay", "0"];
+  // A gap of the room's channel may come at any time here.
+  const env = { CHANNELS: "other" };
   await using old = await Redis.start({ args });
   await using next = await Redis.start({ args });
   const follow = (one: Redis, master: Redis): Promise<unknown> =>
@@ -684,7 +686,7 @@ Deno.test("a master that becomes a replica of one that went on without it: told 
   const lead = (one: Redis): Promise<unknown> =>
     one.command("REPLICAOF", "NO", "ONE");
   await follow(next, old);
-  await using a = await TestNode.start({ REDIS_URL: old.url });
+  await using a = await TestNode.start({ REDIS_URL: old.url, ...env });
   await using client = await Subscriber.connect(a.url);
   await settle(a, [client]);
   await until(
@@ -693,15 +695,16 @@ Deno.test("a master that becomes a replica of one that went on without it: told 
       await next.command("XLEN", LOG) === await old.command("XLEN", LOG),
   );
   await lead(next);
-  await using b = await TestNode.start({ REDIS_URL: next.url });
+  await using b = await TestNode.start({ REDIS_URL: next.url, ...env });
   const lost = await a.publish("only on the old one");
   await client.messages.where(() => client.ids.includes(lost));
   await b.publish("only on the next one");
   await follow(old, next);
   const [gap] = await client.gaps.have(1);
   assert.equal(gap?.reason, "epoch");
-  const epoch = (await b.get("/rooms/chat/history")).body.position;
-  assert.equal((await a.get("/rooms/chat/history")).body.position, epoch);
+  const epochOf = async (node: TestNode): Promise<string> =>
+    (await node.get("/rooms/chat/history")).body.position.split(".")[0];
+  assert.equal(await epochOf(a), await epochOf(b));
   const { status, body } = await a.post("/publish", { message: "refused" });
   assert.deepEqual([status, body.error.code], [503, "log_read_only"]);
   const after = await b.publish("after");
