@@ -192,6 +192,9 @@ end
 
 -- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
+-- The nodes that this node names belong to its epoch, or to this server. Step 3 may begin another epoch, so this is
+-- decided before it.
+local names = EPOCH == name or server.id ~= HERE
 local wrong = ''
 -- An id of another epoch is not one that was trimmed here.
 local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
@@ -226,7 +229,9 @@ end
 
 -- 6. Whether all are, if the server is another.
 if server.asked == HERE then
-  for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
+  if names then
+    for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
+  end
   if vouches and server.id ~= HERE then
     redis.call('HSET', KEYS[4], 'vouched', '1')
     state()

@@ -30,12 +30,21 @@ import {
 import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "./ring.ts";
 import { Saver } from "./saver.ts";
-import { digestOf, type Joined, newPid, type Session } from "./sessions.ts";
+import {
+  digestOf,
+  type Joined,
+  newOwner,
+  newPid,
+  type Session,
+  type StoredSession,
+} from "./sessions.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
 /** The number of a telling that has none. */
 const NEVER_ANSWERED = Number.MAX_SAFE_INTEGER;
+/** How often a client is admitted anew because its session has changed meanwhile. */
+const ADMISSIONS_MAX = 3;
 /** How long a session is asked for while Redis does not answer. */
 const LOAD_TIMEOUT_MS = 3000;
 
@@ -83,7 +92,11 @@ export class Clients {
   constructor(options: ClientsOptions) {
     this.#options = options;
     this.#recovery = new Recovery(options.log, options.ring);
-    this.#saver = new Saver(options);
+    this.#saver = new Saver({
+      ...options,
+      displaced: ({ digest, generation }) =>
+        this.takenOver(digest, generation + 1),
+    });
     this.#requests = new Requests({
       ...options,
       recovery: this.#recovery,
@@ -99,13 +112,31 @@ export class Clients {
    * @throws {Fault} where it asked for what it cannot have, or, `temporary`, where it is to come again
    */
   async admit(socket: Socket): Promise<void> {
-    const { auth } = socket.handshake;
     await this.#started();
+    for (let tries = 0; tries < ADMISSIONS_MAX; tries++) {
+      const admission = await this.#tryAdmit(socket);
+      if (admission !== undefined) {
+        this.#admissions.set(socket, admission);
+        return;
+      }
+      // It has given up on this connection, and came by another.
+      if (socket.conn.readyState !== "open") break;
+    }
+    throw new Fault(
+      "overloaded",
+      "Cannot connect: another connection takes up the same session; connect again later",
+    );
+  }
+
+  /** Returns undefined if the session has changed since it was loaded. */
+  async #tryAdmit(socket: Socket): Promise<Admission | undefined> {
+    const { auth } = socket.handshake;
     const known = typeof auth.pid === "string" && auth.pid.length <= 64
       ? auth.pid
       : undefined;
     const { id: offset } = readOffset(auth.offset);
-    const session = known === undefined ? undefined : await this.#load(known);
+    const stored = known === undefined ? undefined : await this.#load(known);
+    const session = typeof stored === "object" ? stored.session : stored;
     const wishes = session === undefined || session === "unreachable"
       ? this.#wishesOf(auth.rooms, session && offset)
       : missedBy(await this.#trusted(session, offset), auth.offset);
@@ -123,6 +154,10 @@ export class Clients {
     const client: Client = {
       digest: digestOf(pid),
       generation: recovered ? session.generation + 1 : 1,
+      owner: newOwner(),
+      takesUp: recovered && typeof stored === "object"
+        ? stored.version
+        : undefined,
       rooms: this.#placesOf(prepared, ID_MAX),
       requests: 0,
       joins: 1,
@@ -130,14 +165,15 @@ export class Clients {
       overloaded: false,
     };
     const { lineage } = this.#options.log.head;
-    this.#admissions.set(socket, {
+    const outcome = await this.#saver.saved(client);
+    return outcome === "displaced" ? undefined : {
       lineage,
       prepared,
       client,
-      saved: await this.#saver.saved(client),
+      saved: outcome === "saved",
       recovered,
       since: offset ?? null,
-    });
+    };
   }
 
   /**
@@ -262,13 +298,15 @@ export class Clients {
    * same: it is not told `recovered`, for its session may have more rooms than it names now, but in those it names it
    * misses nothing.
    */
-  async #load(pid: string): Promise<Session | "unreachable" | undefined> {
+  async #load(
+    pid: string,
+  ): Promise<StoredSession | "unreachable" | undefined> {
     const { log } = this.#options;
     const end = performance.now() + LOAD_TIMEOUT_MS;
     for (;;) {
       try {
-        const session = await log.sessions.load(digestOf(pid));
-        if (log.head.confirmed) return session;
+        const stored = await log.sessions.load(digestOf(pid));
+        if (log.head.confirmed) return stored;
       } catch (error) {
         if (!toFault(error).temporary) throw error;
       }

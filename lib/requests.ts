@@ -228,7 +228,7 @@ export class Requests {
         ? [id]
         : [found?.from ?? id, ID_MAX, number],
     );
-    return await saver.saved(client);
+    return await saver.saved(client) === "saved";
   }
 
   /** In the same step as the joining: the next message must not come before these. */
@@ -275,7 +275,7 @@ export class Requests {
     const place = client.rooms.get(room);
     if (place !== undefined) {
       client.rooms.delete(room);
-      if (!await saver.saved(client)) {
+      if (await saver.saved(client) !== "saved") {
         client.rooms.set(room, place);
         saver.save(client);
         throw notSaved("leave");

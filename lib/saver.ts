@@ -21,12 +21,22 @@ export interface SaverOptions {
   /** How long a session outlives its client. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
+  /** Another connection has taken up the session of a client that is kept. */
+  readonly displaced: (client: Savable) => void;
 }
+
+/**
+ * Whether a session was saved: `displaced` means that another connection has taken it up, so that it never will be.
+ */
+export type SaveOutcome = "saved" | "failed" | "displaced";
 
 /** A client as its session has it. */
 export interface Savable {
   readonly digest: string;
   readonly generation: number;
+  readonly owner: string;
+  /** The version of the session that it takes up, until it is saved that it has. */
+  takesUp: string | undefined;
   readonly rooms: ReadonlyMap<string, Joined>;
   readonly overloaded: boolean;
 }
@@ -39,7 +49,7 @@ export class Saver {
   /** Clients that are connected. */
   readonly #kept = new Set<Savable>();
   /** Those whose sessions are to be saved, and who waits for each. */
-  readonly #unsaved = new Map<Savable, ((saved: boolean) => void)[]>();
+  readonly #unsaved = new Map<Savable, ((outcome: SaveOutcome) => void)[]>();
   #saving: ReturnType<typeof setTimeout> | undefined;
   /** Those whose sessions could not be saved. */
   readonly #failed = new Set<Savable>();
@@ -70,9 +80,9 @@ export class Saver {
 
   /**
    * Saves a session soon, as it is then, and answers whether that was done, once it is known; bounded as the log's
-   * commands are. Where it was not, it is tried again for as long as the client is kept.
+   * commands are. Where it failed, it is tried again for as long as the client is kept.
    */
-  saved(client: Savable): Promise<boolean> {
+  saved(client: Savable): Promise<SaveOutcome> {
     this.save(client);
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
@@ -86,7 +96,7 @@ export class Saver {
   forget(client: Savable): void {
     const waiting = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
-    for (const told of waiting) told(false);
+    for (const told of waiting) told("failed");
     this.#own(this.#options.log.sessions.forget(client.digest));
   }
 
@@ -107,24 +117,33 @@ export class Saver {
     const { log, recoverySeconds } = this.#options;
     const batch = [...this.#unsaved].slice(0, SAVES_MAX);
     for (const [client] of batch) this.#unsaved.delete(client);
-    const sessions = batch.map(([client]): [string, Session] => [
-      client.digest,
-      toSession(client, log.head),
-    ]);
+    const sessions = batch.map(([client]) => ({
+      digest: client.digest,
+      session: toSession(client, log.head),
+      takesUp: client.takesUp,
+    }));
     const seconds = recoverySeconds + this.#refreshSeconds;
-    const tell = (saved: boolean): void => {
-      for (const [, waiting] of batch) for (const told of waiting) told(saved);
-    };
     this.#own(
       log.sessions.save(sessions, seconds).then(
-        () => tell(true),
+        (displaced) => {
+          for (const [client, waiting] of batch) {
+            const outcome = displaced.has(client.digest)
+              ? "displaced"
+              : "saved";
+            if (outcome === "saved") client.takesUp = undefined;
+            else if (this.#kept.has(client)) this.#options.displaced(client);
+            for (const told of waiting) told(outcome);
+          }
+        },
         (error) => {
           for (const [client] of batch) this.#failed.add(client);
           this.#savingAgain ??= setTimeout(
             () => this.#saveAgain(),
             SAVE_AGAIN_MS,
           );
-          tell(false);
+          for (const [, waiting] of batch) {
+            for (const told of waiting) told("failed");
+          }
           throw error;
         },
       ),
@@ -159,7 +178,7 @@ export class Saver {
 }
 
 function toSession(
-  { generation, rooms, overloaded }: Savable,
+  { generation, owner, rooms, overloaded }: Savable,
   { epoch, lineage }: Head,
 ): Session {
   return {
@@ -167,6 +186,7 @@ function toSession(
     epoch,
     lineage,
     generation,
+    owner,
     overloaded,
   };
 }

@@ -30,24 +30,51 @@ export interface Session {
   readonly lineage: string;
   /** How often it has been taken up: of two connections with one session, the higher is the living one. */
   readonly generation: number;
+  /**
+   * A random name of the connection that has taken it up. Empty in a session that was saved by a node of before
+   * 2026-11-29.
+   */
+  readonly owner: string;
   /** Its client was cut off because it did not read. */
   readonly overloaded?: boolean;
+}
+
+/** A session to save. */
+export interface SessionToSave {
+  readonly digest: string;
+  readonly session: Session;
+  /**
+   * The version of the session that a connection takes up with this one. Saved only if it is still that version: a
+   * client may have given up on this connection, and joined rooms by another.
+   */
+  readonly takesUp: string | undefined;
+}
+
+/** A session as it was found, and a name of exactly this state of it. */
+export interface StoredSession {
+  readonly session: Session;
+  readonly version: string;
 }
 
 /** Where sessions are kept. Secrets go in, only their digests are stored. */
 export interface Sessions {
   /**
-   * Remembers sessions, each for `seconds` from now; one that has been taken up since, elsewhere, stays as it is: what
-   * its old node saves may come late.
+   * Remembers sessions, each for `seconds` from now. One that another connection has taken up stays as it is, because
+   * an older save may arrive late. Returns the digests of those.
    */
   save(
-    sessions: readonly (readonly [digest: string, session: Session])[],
+    sessions: readonly SessionToSave[],
     seconds: number,
-  ): Promise<void>;
+  ): Promise<ReadonlySet<string>>;
   /** A session, or undefined where none is remembered. */
-  load(digest: string): Promise<Session | undefined>;
+  load(digest: string): Promise<StoredSession | undefined>;
   /** Forgets a session: its client has left for good. */
   forget(digest: string): Promise<void>;
+}
+
+/** A new connection's name in its session. */
+export function newOwner(): string {
+  return randomText(9);
 }
 
 /** A new session's secret, 144 random bits: whoever shows it gets the session's rooms. */
@@ -67,17 +94,25 @@ export function digestOf(pid: string): string {
  */
 const SAVE = script(`${HERE}
 if here() ~= ARGV[4] then return 0 end
-local function generation(text)
-  return tonumber(string.match(text or '', '^{"generation":(%d+),')) or 0
+-- Without an owner: as it was saved before there were any.
+local function read(text)
+  local generation, owner = string.match(text, '^{"generation":(%d+),"owner":"([^"]*)"')
+  return tonumber(generation or string.match(text, '^{"generation":(%d+),')) or 0, owner or ''
 end
+local displaced = {}
 for i = 2, #KEYS do
-  local session = ARGV[i + 3]
-  if generation(redis.call('GET', KEYS[i])) <= generation(session) then
-    redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
-  end
+  local session, takesUp = ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local stored = redis.call('GET', KEYS[i]) or ''
+  local generation, owner = read(session)
+  local storedGeneration, storedOwner = read(stored)
+  local may = generation == storedGeneration and owner == storedOwner
+  if takesUp ~= '' then may = may or redis.sha1hex(stored) == takesUp
+  else may = may or storedGeneration < generation or (storedGeneration == generation and storedOwner == '') end
+  if may then redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
+  else displaced[#displaced + 1] = i - 2 end
 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
-return 1
+return displaced
 `);
 
 /**
@@ -121,34 +156,36 @@ export class RedisSessions implements Sessions {
   }
 
   async save(
-    sessions: readonly (readonly [string, Session])[],
+    sessions: readonly SessionToSave[],
     seconds: number,
-  ): Promise<void> {
-    if (sessions.length === 0) return;
+  ): Promise<ReadonlySet<string>> {
+    if (sessions.length === 0) return new Set();
     const { command, writable, node, server, saved, keys } = this.#options;
     let count = 0;
-    await command(async (client) => {
+    const displaced = await command(async (client) => {
       await writable();
       count = ++this.#count;
       const reply = await run(client, SAVE, [
         keys.saves,
-        ...sessions.map(([digest]) => keys.session(digest)),
+        ...sessions.map(({ digest }) => keys.session(digest)),
       ], [
         String(seconds),
         node,
         String(count),
         server(),
-        // The generation first, where the script looks for it.
-        ...sessions.map(([, { generation, ...rest }]) =>
-          JSON.stringify({ generation, ...rest })
-        ),
+        ...sessions.flatMap(({ session, takesUp = "" }) => [
+          formatSession(session),
+          takesUp,
+        ]),
       ]);
-      if (reply !== 1) throw moved();
+      if (!Array.isArray(reply)) throw moved();
+      return reply.map((index: number) => sessions[index]?.digest ?? "");
     });
     saved(count);
+    return new Set(displaced);
   }
 
-  async load(digest: string): Promise<Session | undefined> {
+  async load(digest: string): Promise<StoredSession | undefined> {
     const { command, server, keys } = this.#options;
     const text = await command(async (client) => {
       const reply = await run(
@@ -160,7 +197,9 @@ export class RedisSessions implements Sessions {
       if (reply === 0) throw moved();
       return reply;
     });
-    return typeof text === "string" ? parseSession(text) : undefined;
+    if (typeof text !== "string") return undefined;
+    const session = parseSession(text);
+    return session && { session, version: versionOf(text) };
   }
 
   async forget(digest: string): Promise<void> {
@@ -183,31 +222,39 @@ const SESSIONS_MAX = 100_000;
 
 /** Sessions in this process' memory. */
 export class MemorySessions implements Sessions {
-  readonly #sessions = new Map<string, { session: Session; expires: number }>();
+  readonly #sessions = new Map<string, StoredSession & { expires: number }>();
+  #versions = 0;
 
   save(
-    sessions: readonly (readonly [string, Session])[],
+    sessions: readonly SessionToSave[],
     seconds: number,
-  ): Promise<void> {
+  ): Promise<ReadonlySet<string>> {
     const now = performance.now();
-    for (const [digest, session] of sessions) {
-      const { generation = 0 } = this.#sessions.get(digest)?.session ?? {};
-      if (generation > session.generation) continue;
+    const displaced = new Set<string>();
+    for (const { digest, session, takesUp } of sessions) {
+      if (!mayReplace(this.#sessions.get(digest), session, takesUp)) {
+        displaced.add(digest);
+        continue;
+      }
       this.#sessions.delete(digest);
-      this.#sessions.set(digest, { session, expires: now + seconds * 1000 });
+      this.#sessions.set(digest, {
+        session,
+        version: String(++this.#versions),
+        expires: now + seconds * 1000,
+      });
     }
     for (const [oldest, { expires }] of this.#sessions) {
       if (expires > now && this.#sessions.size <= SESSIONS_MAX) break;
       this.#sessions.delete(oldest);
     }
-    return Promise.resolve();
+    return Promise.resolve(displaced);
   }
 
-  load(digest: string): Promise<Session | undefined> {
+  load(digest: string): Promise<StoredSession | undefined> {
     const found = this.#sessions.get(digest);
     return Promise.resolve(
       found !== undefined && found.expires > performance.now()
-        ? found.session
+        ? found
         : undefined,
     );
   }
@@ -218,16 +265,48 @@ export class MemorySessions implements Sessions {
   }
 }
 
+/** As the script SAVE decides it. */
+function mayReplace(
+  stored: StoredSession | undefined,
+  { generation, owner }: Session,
+  takesUp: string | undefined,
+): boolean {
+  const kept = stored?.session;
+  return (kept?.generation === generation && kept.owner === owner) ||
+    (takesUp === undefined
+      ? (kept?.generation ?? 0) < generation
+      : stored?.version === takesUp);
+}
+
+/** The generation and the owner come first, where the script looks for them. */
+function formatSession({ generation, owner, ...rest }: Session): string {
+  return JSON.stringify({ generation, owner, ...rest });
+}
+
+/** As `redis.sha1hex()` in a script. */
+function versionOf(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
+}
+
 /** Reads what Redis holds; what is none of ours is no session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, lineage, generation, overloaded } = JSON.parse(text);
+    const { rooms, epoch, lineage, generation, owner = "", overloaded } = JSON
+      .parse(text);
     const sound = Array.isArray(rooms) && rooms.every(isPlace) &&
       typeof epoch === "string" &&
       typeof lineage === "string" &&
-      typeof generation === "number";
+      typeof generation === "number" &&
+      typeof owner === "string";
     return sound
-      ? { rooms, epoch, lineage, generation, overloaded: overloaded === true }
+      ? {
+        rooms,
+        epoch,
+        lineage,
+        generation,
+        owner,
+        overloaded: overloaded === true,
+      }
       : undefined;
   } catch {
     return undefined;

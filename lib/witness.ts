@@ -159,6 +159,10 @@ export class Witness {
       return;
     }
     this.#acknowledgedAt = now;
+    const newest = this.#unread.last;
+    if (id === newest) return;
+    // Ids that go back mean that the log went back, and each branch of it has to be asked for.
+    if (newest !== undefined && compareIds(id, newest) < 0) this.#doubt(newest);
     if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
     else this.#doubt(id);
   }

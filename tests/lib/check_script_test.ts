@@ -160,6 +160,29 @@ Deno.test("check() waits for a node that is known and whose registration was los
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
+Deno.test("check() waits for a node that is known and whose registration was lost, also if the node that names it begins an epoch", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a", "b") as [Node, Node];
+  await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
+  await scene.promote();
+  const found = await a.check({ acknowledged: ["9999999999999-0"] });
+  assert.notEqual(found.why, "");
+  assert.ok(found.nodes.has("b"));
+});
+
+Deno.test("check() does not wait twice for a node that is gone", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
+  await scene.promote();
+  await a.check();
+  await scene.pass(CONFIRM_TIMEOUT_MS + 1000);
+  const { epoch, nodes } = await a.check();
+  assert.deepEqual([...nodes.keys()], [a.name]);
+  // It still names "c", and comes from the epoch before.
+  const found = await b.check();
+  assert.deepEqual([found.epoch, found.nodes.has("c")], [epoch, false]);
+});
+
 Deno.test("check() does not wait for a node that left", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];

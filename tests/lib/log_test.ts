@@ -11,7 +11,7 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../lib/position.ts";
-import type { Session } from "../../lib/sessions.ts";
+import type { Session, SessionToSave } from "../../lib/sessions.ts";
 import { Redis } from "../support/redis.ts";
 import { Inbox, soon, until } from "../support/wait.ts";
 
@@ -88,6 +88,15 @@ async function openRedis(limits: Limits): Promise<Opened> {
     throw error;
   }
   return { log, ...rest, [Symbol.asyncDispose]: dispose };
+}
+
+/** A session to save, which takes up the version `takesUp` of one that is stored. */
+function save(
+  digest: string,
+  session: Session,
+  takesUp?: string,
+): SessionToSave {
+  return { digest, session, takesUp };
 }
 
 /** Appends what must succeed. */
@@ -703,6 +712,7 @@ function logSuite(
         epoch: "e",
         lineage: "l",
         generation: 2,
+        owner: "one",
         overloaded: false,
       };
       const taken: Session = {
@@ -719,12 +729,58 @@ function logSuite(
           [next, next],
         ] as const
       ) {
-        await sessions.save([["x", saved], ["y", old]], 10);
-        assert.deepEqual(await sessions.load("x"), kept);
+        await sessions.save([save("x", saved), save("y", old)], 10);
+        assert.deepEqual((await sessions.load("x"))?.session, kept);
       }
-      assert.deepEqual(await sessions.load("y"), old);
+      assert.deepEqual((await sessions.load("y"))?.session, old);
       await sessions.forget("x");
       assert.equal(await sessions.load("x"), undefined);
+    },
+  );
+
+  test(
+    "lets a connection take a session up only as it has loaded it",
+    async ({ log: { sessions } }) => {
+      const first: Session = {
+        rooms: [["a", "1-1"]],
+        epoch: "e",
+        lineage: "l",
+        generation: 1,
+        owner: "one",
+        overloaded: false,
+      };
+      const of = (owner: string, ...rooms: string[]): Session => ({
+        ...first,
+        rooms: rooms.map((room) => [room, "1-1"]),
+        generation: 2,
+        owner,
+      });
+      const displaced = async (session: Session, takesUp?: string) => {
+        const other = save("other", first);
+        return [
+          ...await sessions.save([other, save("x", session, takesUp)], 10),
+        ];
+      };
+      assert.deepEqual(await displaced(first), []);
+      const { version = "" } = await sessions.load("x") ?? {};
+      // Two connections have loaded it.
+      assert.deepEqual(await displaced(of("two", "a"), version), []);
+      assert.deepEqual(await displaced(of("two", "a", "b")), []);
+      assert.deepEqual(await displaced(of("three", "a"), version), ["x"]);
+      assert.deepEqual(await displaced(of("three", "a")), ["x"]);
+      assert.deepEqual(await displaced(first), ["x"]);
+      // One has loaded it before the other joined a room.
+      const before = await sessions.load("x");
+      assert.deepEqual(await displaced(of("two", "a", "b", "c")), []);
+      const late = { ...of("four", "a", "b"), generation: 3 };
+      assert.deepEqual(await displaced(late, before?.version), ["x"]);
+      // A try whose answer was lost is made again.
+      const loaded = await sessions.load("x");
+      assert.deepEqual(await displaced(late, loaded?.version), []);
+      assert.deepEqual(await displaced(late, loaded?.version), []);
+      // It is gone.
+      await sessions.forget("x");
+      assert.deepEqual(await displaced(late, loaded?.version), ["x"]);
     },
   );
 

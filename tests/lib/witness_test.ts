@@ -88,6 +88,19 @@ Deno.test("Witness asks by name for what it acknowledged before reading was inte
   assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
 });
 
+Deno.test("Witness asks for both branches if it acknowledges an id below one that it has acknowledged", () => {
+  const scene = new Scene();
+  scene.witness.acknowledged("5-1", 0);
+  scene.witness.acknowledged("4-1", 0);
+  assert.deepEqual(scene.asked(), ["5-1", "4-1"]);
+});
+
+Deno.test("Witness keeps one copy of an id that it acknowledges several times", () => {
+  const { witness } = new Scene();
+  for (let i = 0; i < 70_000; i++) witness.acknowledged("5-1", 0);
+  assert.ok(witness.mayAcknowledge("run1", 0));
+});
+
 Deno.test("Witness acknowledges only on the server of a check that is younger than 3 s", () => {
   const scene = new Scene();
   const { witness } = scene;

@@ -40,6 +40,8 @@ interface Guest {
   readonly pid: string;
   readonly socket: Socket;
   readonly generation: number;
+  readonly owner: string;
+  takesUp: string | undefined;
   rooms: Map<string, Joined>;
   joins: number;
   answers: number;
@@ -170,6 +172,8 @@ export class Door {
       pid: recovered && known !== undefined ? known : this.#world.name(),
       socket,
       generation: recovered ? session.generation + 1 : 1,
+      owner: this.#world.name(),
+      takesUp: recovered ? JSON.stringify(session) : undefined,
       rooms: this.#placesOf(prepared, ID_MAX),
       joins: 1,
       answers: 1,
@@ -379,22 +383,29 @@ export class Door {
     const batch = [...this.#unsaved];
     this.#unsaved.clear();
     const { epoch, lineage } = this.#node.head;
-    const sessions = batch.map(([{ pid, rooms, generation }]) =>
-      [pid, {
-        rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
-        epoch,
-        lineage,
-        generation,
-      }] as const
-    );
-    const tell = (saved: boolean): void => {
-      for (const [, waiting] of batch) for (const told of waiting) told(saved);
+    const sessions = batch.map(([guest]) => {
+      const { pid, rooms, generation, owner, takesUp } = guest;
+      const places = [...rooms].map(([room, joined]) =>
+        [room, ...joined] as const
+      );
+      const session = { rooms: places, epoch, lineage, generation, owner };
+      return { digest: pid, session, takesUp };
+    });
+    const tell = (isSaved: (pid: string) => boolean): void => {
+      for (const [guest, waiting] of batch) {
+        const saved = isSaved(guest.pid);
+        if (saved) guest.takesUp = undefined;
+        for (const told of waiting) told(saved);
+      }
     };
     try {
-      yield* this.#node.save(sessions);
-      tell(true);
+      const displaced = yield* this.#node.save(sessions);
+      for (const [{ socket, pid }] of batch) {
+        if (displaced.has(pid) && this.#guests.has(socket)) socket.close();
+      }
+      tell((pid) => !displaced.has(pid));
     } catch {
-      tell(false);
+      tell(() => false);
       yield this.#node.after(SAVE_AGAIN_MS);
       for (const [guest] of batch) {
         if (this.#guests.has(guest.socket)) this.#save(guest);

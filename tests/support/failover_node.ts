@@ -8,7 +8,7 @@ import { Gaps as NoGaps } from "../../lib/gaps.ts";
 import type { Entry, Head } from "../../lib/log.ts";
 import { compareIds, ID_MAX, idBefore } from "../../lib/position.ts";
 import { Ring } from "../../lib/ring.ts";
-import type { Session } from "../../lib/sessions.ts";
+import type { SessionToSave } from "../../lib/sessions.ts";
 import { Witness } from "../../lib/witness.ts";
 import type { Message } from "./failover_clients.ts";
 import { Door } from "./failover_door.ts";
@@ -203,7 +203,7 @@ export class ModelNode {
   }
 
   /** As `RedisSessions.save`. */
-  *save(sessions: readonly (readonly [string, Session])[]): Work {
+  *save(sessions: readonly SessionToSave[]): Work<Set<string>> {
     const { wire } = this.commands;
     if (wire === undefined) throw new Error("not connected");
     const late = this.after(COMMAND_TIMEOUT_MS);
@@ -213,11 +213,19 @@ export class ModelNode {
       this.commands.wire === undefined;
     if (this.writable() === undefined) throw new Error("not confirmed");
     const count = ++this.#saves;
-    yield* ask(wire, (server) => {
+    const displaced = yield* ask(wire, (server) => {
       mustBeMaster(server);
-      server.data = save(server.data, this.witness.node, count, sessions);
+      const [data, displaced] = save(
+        server.data,
+        this.witness.node,
+        count,
+        sessions,
+      );
+      server.data = data;
+      return displaced;
     }, late);
     this.witness.saved(count);
+    return displaced;
   }
 
   /** As `RedisLog.#runProbe`. */

@@ -11,7 +11,7 @@ import {
   type Question,
 } from "../../lib/check_script.ts";
 import { compareIds, ID_ZERO } from "../../lib/position.ts";
-import type { Session } from "../../lib/sessions.ts";
+import type { Session, SessionToSave } from "../../lib/sessions.ts";
 
 /** An entry of the log. */
 export interface ModelEntry {
@@ -231,6 +231,7 @@ function checkOnMaster(
   const vouches = draft.server.id !== here &&
     (mutant.anyoneVouches === true ||
       (epoch === name() && question.server === draft.server.id));
+  const names = epoch === name() || draft.server.id !== here;
   let wrong: Finding["wrong"] = "";
   const knownMs = epoch === ""
     ? undefined
@@ -262,7 +263,11 @@ function checkOnMaster(
     } else if (!whole) draft.server = { ...draft.server, unsaved: true };
   }
   // 6. Whether all are.
-  if (draft.server.asked === here) confirm(draft, question, vouches, mutant);
+  if (draft.server.asked === here) {
+    const { known } = question;
+    const named = names ? known : [];
+    confirm(draft, { candidate, known: named }, vouches, mutant);
+  }
   // 7. Nodes that have gone.
   const gone = draft.server.id === here && draft.server.asked === undefined
     ? question.silent.flatMap((silent) => {
@@ -291,7 +296,7 @@ function checkOnMaster(
 /** Step 6: the epoch goes on under this server if every registered node is here and one of them vouches for it. */
 function confirm(
   draft: Draft,
-  { candidate, known }: Question,
+  { candidate, known }: Pick<Question, "candidate" | "known">,
   vouches: boolean,
   mutant: Mutant,
 ): void {
@@ -421,16 +426,23 @@ export function save(
   data: Data,
   node: string,
   count: number,
-  sessions: readonly (readonly [string, Session])[],
-): Data {
+  sessions: readonly SessionToSave[],
+): [Data, displaced: Set<string>] {
   const all = new Map(data.sessions);
-  for (const [digest, session] of sessions) {
-    if ((all.get(digest)?.generation ?? 0) <= session.generation) {
-      all.set(digest, session);
-    }
+  const displaced = new Set<string>();
+  for (const { digest, session, takesUp } of sessions) {
+    const stored = all.get(digest);
+    const { generation = 0, owner = "" } = stored ?? {};
+    const may = (generation === session.generation &&
+      owner === session.owner) ||
+      (takesUp === undefined
+        ? generation < session.generation
+        : JSON.stringify(stored) === takesUp);
+    if (may) all.set(digest, session);
+    else displaced.add(digest);
   }
   const saves = new Map(data.saves).set(node, count);
-  return { ...data, sessions: all, saves };
+  return [{ ...data, sessions: all, saves }, displaced];
 }
 
 /** A run of a Redis server. */

@@ -10,9 +10,9 @@ export type LogLine =
 const root = new URL("../../", import.meta.url);
 
 /** The arguments of `deno task start`, so that tests run what users run. */
-async function startArguments(): Promise<string[]> {
+async function startArguments(checkout = root): Promise<string[]> {
   const { tasks } = JSON.parse(
-    await Deno.readTextFile(new URL("deno.json", root)),
+    await Deno.readTextFile(new URL("deno.json", checkout)),
   );
   return tasks.start.command.split(" ").slice(1);
 }
@@ -37,25 +37,26 @@ export class TestNode {
   /**
    * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
    * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's arguments.
-   * `descriptorsMax` is its limit of file descriptors, the hard one: Deno raises the soft one to it.
+   * `checkout` is the directory of another version, to be compared with this one. `descriptorsMax` is its limit of file descriptors, the hard one: Deno raises the soft one to it.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    { ready = true, script, program, descriptorsMax }: {
+    { ready = true, script, program, checkout, descriptorsMax }: {
       ready?: boolean;
+      checkout?: URL;
       script?: string;
       program?: string;
       descriptorsMax?: number;
     } = {},
   ): Promise<TestNode> {
     const args = script === undefined
-      ? await startArguments()
+      ? await startArguments(checkout)
       : program === undefined
       ? ["run", "-A", "--cached-only", script]
       : [script];
     const limited = ["-c", `ulimit -n ${descriptorsMax}; exec "$0" "$@"`];
     const node = descriptorsMax === undefined
-      ? TestNode.spawn(args, { PORT: "0", ...env }, program)
+      ? TestNode.spawn(args, { PORT: "0", ...env }, program, checkout)
       : TestNode.spawn(
         [...limited, program ?? Deno.execPath(), ...args],
         { PORT: "0", ...env },
@@ -95,6 +96,7 @@ export class TestNode {
     args: string[],
     env: Readonly<Record<string, string>>,
     program = Deno.execPath(),
+    cwd = root,
   ): TestNode {
     const own = ["PATH", "HOME", "DENO_DIR", "DENO_CERT", "SSL_CERT_FILE"]
       .flatMap((name) => {
@@ -104,7 +106,7 @@ export class TestNode {
     return new TestNode(
       new Deno.Command(program, {
         args,
-        cwd: root,
+        cwd,
         clearEnv: true,
         env: { ...Object.fromEntries(own), NO_COLOR: "1", ...env },
         stdin: "null",
