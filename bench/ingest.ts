@@ -17,12 +17,12 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
-import { connect, type Socket } from "node:net";
+import type { Buffer } from "node:buffer";
 import { LightClient } from "../tests/support/light.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
+import { Asker, post } from "./asker.ts";
 
 const WARM_UP_MS = 3000;
 const LOAD_MS = 8000;
@@ -36,67 +36,8 @@ interface Load {
   readonly cpuSeconds: number;
 }
 
-/** A keep-alive connection that sends bytes and waits for the answer. */
-class Asker {
-  readonly #socket: Socket;
-  #text = "";
-  #answered = () => {};
-  #failed = (_error: Error) => {};
-
-  private constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.setNoDelay(true);
-    socket.on("data", (chunk) => this.#take(chunk.toString("latin1")));
-    socket.on("error", (error) => this.#failed(error));
-    socket.on("close", () => this.#failed(new Error("it was closed")));
-  }
-
-  static async connect(port: number): Promise<Asker> {
-    const socket = connect(port, "127.0.0.1");
-    await new Promise<void>((resolve, reject) => {
-      socket.once("connect", resolve);
-      socket.once("error", reject);
-    });
-    return new Asker(socket);
-  }
-
-  /** Resolves when the answer is there; rejects unless it is 200. */
-  ask(request: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#answered = resolve;
-      this.#failed = reject;
-      this.#socket.write(request);
-    });
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-
-  #take(text: string): void {
-    this.#text += text;
-    const head = this.#text.indexOf("\r\n\r\n") + 4;
-    if (head < 4) return;
-    const length = /content-length: (\d+)/i.exec(this.#text.slice(0, head));
-    if (this.#text.length < head + Number(length?.[1])) return;
-    const ok = this.#text.startsWith("HTTP/1.1 200");
-    const answer = this.#text;
-    this.#text = "";
-    if (ok) this.#answered();
-    else this.#failed(new Error(answer));
-  }
-}
-
 function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function post(path: string, body: unknown): Buffer {
-  const json = JSON.stringify(body);
-  return Buffer.from(
-    `POST ${path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n` +
-      `content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
-  );
 }
 
 function batch(size: number): Buffer {

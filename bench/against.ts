@@ -1,0 +1,207 @@
+/**
+ * Compares this checkout with another one: both serve at the same time, and short slices of load go to one and to the
+ * other in turn, so that whatever else the machine does meets both alike.
+ *
+ *     git worktree add ../before <commit>
+ *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"]
+ *
+ * Prints, for each load, the medians of what each does in a second of its own CPU, and the median and the quartiles of
+ * the ratio, this to the other, pair by pair. Throws where a message was lost, came twice or in another order.
+ *
+ * Needs redis-server (or valkey-server) on PATH; starts its own.
+ *
+ * @module
+ */
+// deno-lint-ignore-file no-console -- a program that prints its findings
+import { LightClient } from "../tests/support/light.ts";
+import { TestNode } from "../tests/support/node.ts";
+import { Redis } from "../tests/support/redis.ts";
+import { until } from "../tests/support/wait.ts";
+import { Asker, post } from "./asker.ts";
+
+const SLICE_MS = 1000;
+const WARM_UP_SLICES = 3;
+const CLIENTS = 1000;
+const POSTS_UNDER_WAY = 64;
+/** How many publishers, rooms and clients there are, and how long a message is; every publisher posts in turn. */
+const LOADS: Readonly<Record<string, LoadOptions>> = {
+  "fanout-1": { publishers: 1, rooms: 1, clients: CLIENTS, bytes: 20 },
+  "fanout-10": { publishers: 10, rooms: 1, clients: CLIENTS, bytes: 20 },
+  "fanout-50": { publishers: 50, rooms: 1, clients: CLIENTS, bytes: 20 },
+  "fanout-50-700-bytes": {
+    publishers: 50,
+    rooms: 1,
+    clients: CLIENTS,
+    bytes: 700,
+  },
+  "fanout-20-rooms": {
+    publishers: 50,
+    rooms: 20,
+    clients: CLIENTS,
+    bytes: 20,
+  },
+  ingest: { publishers: POSTS_UNDER_WAY, rooms: 1, clients: 1, bytes: 20 },
+};
+
+interface LoadOptions {
+  readonly publishers: number;
+  readonly rooms: number;
+  readonly clients: number;
+  readonly bytes: number;
+}
+
+/** One version under load, with its Redis, its clients and its publishers. */
+class Load implements AsyncDisposable {
+  readonly #stack: AsyncDisposableStack;
+  readonly #node: TestNode;
+  readonly #askers: Asker[] = [];
+  readonly #clients: LightClient[];
+  readonly #requests;
+  readonly #members: number;
+  /** Called when everything that was published has been received. */
+  #level = () => {};
+  #published = 0;
+  #received = 0;
+
+  private constructor(
+    stack: AsyncDisposableStack,
+    node: TestNode,
+    { rooms, clients, bytes }: LoadOptions,
+  ) {
+    this.#stack = stack;
+    this.#node = node;
+    this.#members = clients / rooms;
+    this.#requests = Array.from(
+      { length: rooms },
+      (_, i) =>
+        post("/publish", { room: `room-${i}`, message: "x".repeat(bytes) }),
+    );
+    this.#clients = Array.from(
+      { length: clients },
+      (_, i) => new LightClient([`room-${i % rooms}`]),
+    );
+  }
+
+  /** Starts a version and connects everybody to it. */
+  static async start(
+    checkout: URL | undefined,
+    options: LoadOptions,
+  ): Promise<Load> {
+    const stack = new AsyncDisposableStack();
+    const redis = stack.use(await Redis.start());
+    const node = stack.use(
+      await TestNode.start(
+        { REDIS_URL: redis.url },
+        checkout === undefined ? {} : { checkout },
+      ),
+    );
+    const load = new Load(stack, node, options);
+    await load.#connect(options.publishers);
+    return load;
+  }
+
+  async #connect(publishers: number): Promise<void> {
+    const { port } = this.#node;
+    for (let i = 0; i < this.#clients.length; i += 200) {
+      for (const client of this.#clients.slice(i, i + 200)) {
+        client.connect(port);
+      }
+      await until(
+        "they are in",
+        () => this.#clients.slice(0, i + 200).every(({ joined }) => joined > 0),
+      );
+    }
+    for (const client of this.#clients) {
+      client.got = () => {
+        this.#received++;
+        if (this.#received % this.#members === 0) this.#level();
+      };
+    }
+    for (let i = 0; i < publishers; i++) {
+      this.#askers.push(await Asker.connect(port));
+    }
+  }
+
+  /**
+   * Publishes for a slice, and waits until all has come. Returns how much was delivered for a second of the node's CPU.
+   * A publisher posts again when its post is answered and no more messages than publishers are still on their way.
+   */
+  async slice(): Promise<number> {
+    const cpu = await this.#node.cpuSeconds();
+    const before = this.#received, end = performance.now() + SLICE_MS;
+    const waiting: (() => void)[] = [];
+    const behind = (): boolean =>
+      this.#published * this.#members - this.#received >=
+        this.#askers.length * this.#members;
+    this.#level = () => {
+      while (waiting.length > 0 && !behind()) waiting.pop()?.();
+    };
+    await Promise.all(this.#askers.map(async (asker) => {
+      while (performance.now() < end) {
+        if (behind()) {
+          await new Promise<void>((resolve) => waiting.push(resolve));
+          continue;
+        }
+        const request = this.#requests[
+          this.#published++ % this.#requests.length
+        ];
+        if (request !== undefined) await asker.ask(request);
+      }
+    }));
+    await until(
+      "all have come",
+      () => this.#received >= this.#published * this.#members,
+    );
+    this.#check();
+    return (this.#received - before) / (await this.#node.cpuSeconds() - cpu);
+  }
+
+  #check(): void {
+    const wrong = this.#received - this.#published * this.#members +
+      this.#clients.reduce((sum, { disordered }) => sum + disordered, 0);
+    if (wrong !== 0) throw new Error(`Cannot measure: ${wrong} are wrong`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const asker of this.#askers) asker.close();
+    for (const client of this.#clients) client.cut();
+    await this.#stack.disposeAsync();
+  }
+}
+
+/** The value below which `share` of all values lie. */
+function quantile(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.floor(sorted.length * share)] ?? NaN;
+}
+
+const [path, pairs = "20", names = Object.keys(LOADS).join(",")] = Deno.args;
+if (path === undefined) throw new Error("Name the other checkout");
+const other = new URL(
+  `${path.replace(/\/*$/, "")}/`,
+  `file://${Deno.cwd()}/`,
+);
+const rows: Record<string, string | number>[] = [];
+for (const name of names.split(",")) {
+  const options = LOADS[name];
+  if (options === undefined) throw new Error(`There is no load ${name}`);
+  await using ours = await Load.start(undefined, options);
+  await using theirs = await Load.start(other, options);
+  const found: [number, number][] = [];
+  for (let i = -WARM_UP_SLICES; i < Number(pairs); i++) {
+    const first = i % 2 === 0 ? ours : theirs;
+    const second = first === ours ? theirs : ours;
+    const a = await first.slice(), b = await second.slice();
+    if (i >= 0) found.push(first === ours ? [a, b] : [b, a]);
+  }
+  const ratios = found.map(([a, b]) => a / b);
+  rows.push({
+    load: name,
+    "other per CPU s": Math.round(quantile(found.map(([, b]) => b), 0.5)),
+    "this per CPU s": Math.round(quantile(found.map(([a]) => a), 0.5)),
+    ratio: quantile(ratios, 0.5).toFixed(3),
+    quartiles: [0.25, 0.75].map((share) => quantile(ratios, share).toFixed(3))
+      .join(" to "),
+  });
+}
+console.table(rows);
