@@ -9,17 +9,17 @@
 import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
-import { type Config, readConfig } from "./lib/config.ts";
-import { UnderWay } from "./lib/drain.ts";
-import { watchNode } from "./lib/gauges.ts";
-import { ListenerWatch } from "./lib/listener.ts";
+import { type Config, readConfig } from "./lib/config/config.ts";
+import { UnderWay } from "./lib/util/in_flight.ts";
+import { watchNode } from "./lib/telemetry/gauges.ts";
+import { ListenerWatch } from "./lib/listener/watch.ts";
 import { createNode } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
-import { stopListening } from "./lib/stop_listening.ts";
-import { createLogger, Metrics } from "./lib/telemetry.ts";
+import { stopListening } from "./lib/listener/stop_listening.ts";
+import { createLogger, Metrics } from "./lib/telemetry/telemetry.ts";
 import { readAssets } from "./routes/assets.ts";
 import { createApp } from "./routes/mod.ts";
-import { createHttpServer } from "./routes/server.ts";
+import { createHttpServer } from "./lib/http/server.ts";
 
 /** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
 const FINISH_TIMEOUT_MS = 700;

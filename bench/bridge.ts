@@ -8,7 +8,7 @@
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
 import { createClient } from "redis";
-import type { RedisClient } from "../lib/redis.ts";
+import type { RedisClient } from "../lib/redis/connection.ts";
 import { inStep, Producer } from "../tests/support/bridge_chaos.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { lagOver } from "../tests/support/oracle.ts";

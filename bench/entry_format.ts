@@ -5,7 +5,7 @@
  * - the adapter's: `uid, nsp, type, data`, where `data` is the packet and its options as JSON. Decoded as
  *   `@socket.io/redis-streams-adapter` and the adapter below it do: `JSON.parse` of `data`, the id put behind the
  *   arguments, socket.io-parser's `Encoder`, ws' `Sender.frame`;
- * - ours: `room, message`. Decoded as `lib/log_redis.ts` and `lib/fanout.ts` do: `JSON.parse` to see that it is JSON,
+ * - ours: `room, message`. Decoded as `lib/redis_log/redis_log.ts` and `lib/delivery/fanout.ts` do: `JSON.parse` to see that it is JSON,
  *   the packet put together as text around it, `textFrame`.
  *
  * Both are done once a message and node, however many clients there are. Neither includes the writing to sockets.
@@ -20,8 +20,8 @@ import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { createClient } from "redis";
-import { textFrame } from "../lib/frames.ts";
-import { atOf } from "../lib/position.ts";
+import { textFrame } from "../lib/socketio/frame.ts";
+import { atOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
 /** Entries of a stream that is weighed. */

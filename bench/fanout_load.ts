@@ -9,7 +9,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/light.ts";
+import { LightClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 
 const [

@@ -18,7 +18,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { LightClient } from "../tests/support/light.ts";
+import { LightClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";

@@ -8,7 +8,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/light.ts";
+import { LightClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";

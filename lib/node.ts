@@ -3,21 +3,21 @@
  *
  * @module
  */
-import { Bridge } from "./bridge.ts";
-import { type Cluster, createCluster } from "./cluster.ts";
-import type { Config } from "./config.ts";
+import { Bridge } from "./bridge/bridge.ts";
+import { type Cluster, createCluster } from "./socketio/adapter.ts";
+import type { Config } from "./config/config.ts";
 import { Fault } from "./errors.ts";
-import { FanOut } from "./fanout.ts";
-import { compileGlob } from "./glob.ts";
-import type { Log, Reader } from "./log.ts";
-import { MemoryLog } from "./log_memory.ts";
-import { LOG_LENGTH, RedisLog } from "./log_redis.ts";
+import { FanOut } from "./delivery/fanout.ts";
+import { compileGlob } from "./util/glob.ts";
+import type { Log, Reader } from "./log/log.ts";
+import { MemoryLog } from "./log/memory_log.ts";
+import { LOG_LENGTH, RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
-import { allowOrigins, type OriginAllowed } from "./origins.ts";
-import { idOf } from "./position.ts";
-import { Connection } from "./redis.ts";
-import { Ring } from "./ring.ts";
-import { CLUSTER_EVENTS, Sockets } from "./sockets.ts";
+import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
+import { idOf } from "./log/position.ts";
+import { Connection } from "./redis/connection.ts";
+import { Ring } from "./delivery/ring.ts";
+import { CLUSTER_EVENTS, Sockets } from "./socketio/server.ts";
 
 /** How much of what was delivered a node keeps for those who come back. */
 const RING_BYTES_MAX = 64 << 20;

@@ -5,9 +5,9 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
-import type { PublishKey } from "../lib/config.ts";
+import type { PublishKey } from "../lib/config/config.ts";
 import { Fault } from "../lib/errors.ts";
-import type { OriginAllowed } from "../lib/origins.ts";
+import type { OriginAllowed } from "../lib/access/origins.ts";
 import type { Env } from "./http.ts";
 
 /**

@@ -5,15 +5,15 @@
  */
 import type { Context } from "hono";
 import { Fault } from "../lib/errors.ts";
-import type { Log, Page } from "../lib/log.ts";
-import { parseRoom } from "../lib/message.ts";
+import type { Log, Page } from "../lib/log/log.ts";
+import { parseRoom } from "../lib/log/message.ts";
 import {
   atOf,
   compareIds,
   ID_ZERO,
   idOf,
   parsePosition,
-} from "../lib/position.ts";
+} from "../lib/log/position.ts";
 import type { Env } from "./http.ts";
 
 /** Messages of a page that does not say how many, and most of any. */

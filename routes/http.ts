@@ -6,7 +6,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { IncomingMessage } from "node:http";
-import { Bound } from "../lib/deadline.ts";
+import { Bound } from "../lib/util/deadline.ts";
 import { Fault } from "../lib/errors.ts";
 
 /** Hono's environment: the node:http request and response behind a context. */

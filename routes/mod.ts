@@ -4,9 +4,9 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import type { PublishKey } from "../lib/config.ts";
+import type { PublishKey } from "../lib/config/config.ts";
 import { Fault, toFault } from "../lib/errors.ts";
-import type { OriginAllowed } from "../lib/origins.ts";
+import type { OriginAllowed } from "../lib/access/origins.ts";
 import { type Asset, serveAsset } from "./assets.ts";
 import { guardOrigin, requireKey } from "./auth.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";

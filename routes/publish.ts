@@ -5,14 +5,14 @@
  */
 import type { Context } from "hono";
 import { Fault, toFault } from "../lib/errors.ts";
-import type { Appended, Log } from "../lib/log.ts";
+import type { Appended, Log } from "../lib/log/log.ts";
 import {
   encodeMessage,
   parseKey,
   parseRoom,
   parseRooms,
   type Publish,
-} from "../lib/message.ts";
+} from "../lib/log/message.ts";
 import type { Observe } from "../lib/observer.ts";
 import { decodeJson, decodeText, type Env, withBody } from "./http.ts";
 

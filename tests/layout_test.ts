@@ -55,7 +55,7 @@ function check(path: string, source: string): string[] {
     if (!ARROWS[part]?.includes(partOf(target))) {
       wrong.push(`${path} imports ${target}: that arrow points back`);
     }
-    if (target === "lib/telemetry.ts" && !main) {
+    if (target === "lib/telemetry/telemetry.ts" && !main) {
       wrong.push(`${path} imports ${target}: only main.ts may`);
     }
     if (path === "lib/errors.ts" || path === "lib/observer.ts") {
@@ -112,25 +112,28 @@ Deno.test("the check of imports sees real ones", async () => {
 
 Deno.test("the check of imports notices each kind of wrong one", () => {
   const wrong: [path: string, source: string][] = [
-    ["lib/log.ts", 'import { createApp } from "../routes/mod.ts";'],
-    ["lib/log.ts", 'import type { Env }\n  from "../routes/http.ts";'],
-    ["lib/log.ts", 'export * from "../main.ts";'],
-    ["lib/log.ts", 'import "../main.ts";'],
-    ["lib/log.ts", 'const it = await import("../tests/support/redis.ts");'],
+    ["lib/log/log.ts", 'import { createApp } from "../routes/mod.ts";'],
+    ["lib/log/log.ts", 'import type { Env }\n  from "../routes/http.ts";'],
+    ["lib/log/log.ts", 'export * from "../main.ts";'],
+    ["lib/log/log.ts", 'import "../main.ts";'],
+    ["lib/log/log.ts", 'const it = await import("./support/redis.ts");'],
     ["lib/deep/log.ts", 'import { x } from "../../routes/mod.ts";'],
-    ["lib/log.ts", 'import { x } from "../../elsewhere.ts";'],
-    ["lib/log.ts", 'import { Hono } from "hono";'],
-    ["lib/log.ts", 'import { cors } from "hono/cors";'],
-    ["lib/log.ts", 'import { serve } from "@hono/node-server";'],
-    ["lib/log.ts", 'import { Hono } from "npm:hono@4";'],
-    ["lib/log.ts", 'import { Metrics } from "./telemetry.ts";'],
-    ["routes/mod.ts", 'import { Metrics } from "../lib/telemetry.ts";'],
+    ["lib/log/log.ts", 'import { x } from "../../elsewhere.ts";'],
+    ["lib/log/log.ts", 'import { Hono } from "hono";'],
+    ["lib/log/log.ts", 'import { cors } from "hono/cors";'],
+    ["lib/log/log.ts", 'import { serve } from "@hono/node-server";'],
+    ["lib/log/log.ts", 'import { Hono } from "npm:hono@4";'],
+    ["lib/log/log.ts", 'import { Metrics } from "./telemetry.ts";'],
+    [
+      "routes/mod.ts",
+      'import { Metrics } from "../lib/telemetry/telemetry.ts";',
+    ],
     ["routes/mod.ts", 'import { serve } from "../main.ts";'],
     ["main.ts", 'import { Redis } from "./tests/support/redis.ts";'],
     ["lib/errors.ts", 'import type { Log } from "./log.ts";'],
     ["lib/observer.ts", 'import { Fault } from "./errors.ts";'],
-    ["lib/log.ts", 'Deno.env.get("PORT");'],
-    ["lib/log.ts", "Deno.exit(1);"],
+    ["lib/log/log.ts", 'Deno.env.get("PORT");'],
+    ["lib/log/log.ts", "Deno.exit(1);"],
     ["routes/mod.ts", "server.listen(4000);"],
     ["routes/mod.ts", 'Deno.addSignalListener("SIGTERM", () => {});'],
   ];
@@ -142,8 +145,8 @@ Deno.test("the check of imports notices each kind of wrong one", () => {
     ["main.ts", 'import { createApp } from "./routes/mod.ts";'],
     ["routes/mod.ts", 'import { Hono } from "hono";'],
     ["routes/mod.ts", 'import { Fault } from "../lib/errors.ts";'],
-    ["lib/log.ts", 'import { createHash } from "node:crypto";'],
-    ["lib/log.ts", 'import { Fault } from "./errors.ts";'],
+    ["lib/log/log.ts", 'import { createHash } from "node:crypto";'],
+    ["lib/log/log.ts", 'import { Fault } from "./errors.ts";'],
     ["lib/errors.ts", '/** Not an import from "./log.ts". */'],
   ];
   for (const [path, source] of right) {

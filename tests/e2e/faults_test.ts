@@ -1,6 +1,6 @@
 /**
  * What Redis and the network do to a cluster, one fault a test. Guards that need a test of their own are in
- * `guards_test.ts`.
+ * `redis_edge_cases_test.ts`.
  */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";

@@ -1,6 +1,6 @@
 /** Histories that were lost, as clients meet them on a node that starts then and whose ring does not reach back. */
 import assert from "node:assert/strict";
-import { keysOf } from "../../lib/keys.ts";
+import { keysOf } from "../../lib/redis/keys.ts";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";

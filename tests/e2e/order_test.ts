@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compareIds } from "../../lib/position.ts";
+import { compareIds } from "../../lib/log/position.ts";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";

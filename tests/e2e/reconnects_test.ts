@@ -3,13 +3,14 @@ import { TestNode } from "../support/node.ts";
 import { forceReconnects } from "../support/reconnects.ts";
 import { Redis } from "../support/redis.ts";
 
-const SLOW_DOOR = new URL("../support/slow_door.ts", import.meta.url).pathname;
+const SLOW_MIDDLEWARE =
+  new URL("../support/slow_middleware.ts", import.meta.url).pathname;
 
 Deno.test("2,000 forced reconnects under 500 messages/s in 20 rooms, two nodes, a middleware of 20 ms: 0 missing, 0 twice, 0 out of order, recovered never wrong", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, MIDDLEWARE_MS: "20" };
-  await using a = await TestNode.start(env, { script: SLOW_DOOR });
-  await using b = await TestNode.start(env, { script: SLOW_DOOR });
+  await using a = await TestNode.start(env, { script: SLOW_MIDDLEWARE });
+  await using b = await TestNode.start(env, { script: SLOW_MIDDLEWARE });
   const result = await forceReconnects({
     urls: [a.url, b.url],
     clients: 25,

@@ -1,7 +1,7 @@
 /** Recovery when nodes and Redis die, under load. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
-import { LightClient } from "../support/light.ts";
+import { LightClient } from "../support/raw_client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, Publisher, settle } from "../support/oracle.ts";

@@ -26,7 +26,9 @@ Deno.test("a connection that its client has given up does not take back the sess
     args: ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"],
   });
   await using slowRedis = await Proxy.start(redis.port);
-  await using slow = await TestNode.start({ REDIS_URL: `redis://127.0.0.1:${slowRedis.port}` });
+  await using slow = await TestNode.start({
+    REDIS_URL: `redis://127.0.0.1:${slowRedis.port}`,
+  });
   await using fast = await TestNode.start({ REDIS_URL: redis.url });
   await using door = await Proxy.start(fast.port);
   await using client = await Subscriber.connect(door.url, {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { RawConnection } from "../support/engine.ts";
-import { LightClient } from "../support/light.ts";
+import { LightClient } from "../support/raw_client.ts";
 import { TestNode } from "../support/node.ts";
 import { PollingClient } from "../support/polling.ts";
 import { Redis } from "../support/redis.ts";

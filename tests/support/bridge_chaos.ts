@@ -1,6 +1,6 @@
 /** Numbered PUBLISHes, while connections are killed and nodes die, stand still and come back. */
 import { createClient } from "redis";
-import type { RedisClient } from "../../lib/redis.ts";
+import type { RedisClient } from "../../lib/redis/connection.ts";
 import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, soon, until } from "./wait.ts";

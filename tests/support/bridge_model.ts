@@ -1,13 +1,17 @@
 /**
  * A world in which bridges can be run through any order of events: real {@linkcode Ingress}es, and a model of what
- * Redis does for them. `tests/lib/bridge_scripts_test.ts` shows that the real scripts answer as the model does.
+ * Redis does for them. `tests/lib/bridge/scripts_test.ts` shows that the real scripts answer as the model does.
  */
-import { type Comparison, Ingress, type Step } from "../../lib/ingress.ts";
-import type { Item, Place } from "../../lib/slice.ts";
+import {
+  type Comparison,
+  Ingress,
+  type Step,
+} from "../../lib/bridge/sequencer.ts";
+import type { Item, Place } from "../../lib/bridge/received_window.ts";
 
 /** How many commands three nodes may need to come to rest: some tens, were it not for rare detours. */
 const COMMANDS_MAX = 150;
-/** As in `lib/bridge_scripts.ts`. */
+/** As in `lib/bridge/scripts.ts`. */
 export const FRESH_MS = 3000;
 
 type Action = Exclude<Step, { kind: "wait" }>;

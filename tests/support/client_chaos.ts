@@ -1,6 +1,6 @@
 /** Stock clients that stop reading, drop and move, while nodes are killed and drained and messages of all sizes flow. */
 import type { Received, Subscriber } from "./client.ts";
-import { Mortals, oneOf } from "./mortals.ts";
+import { Mortals, oneOf } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 

@@ -4,7 +4,7 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
-import { LeanServer } from "../../lib/engine.ts";
+import { LeanServer } from "../../lib/engineio/server.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 

@@ -1,16 +1,20 @@
 /**
- * The clients of one modelled node: what `lib/clients.ts`, `lib/requests.ts`, `lib/recovery.ts` and `lib/saver.ts` do,
+ * The clients of one modelled node: what `lib/clients/clients.ts`, `lib/clients/requests.ts`, `lib/recovery/recovery.ts` and `lib/sessions/writer.ts` do,
  * with the real {@linkcode Recovery.collect}, {@linkcode missedBy} and offsets.
  */
-import type { Log } from "../../lib/log.ts";
-import { formatOffset, missedBy, readOffset } from "../../lib/offsets.ts";
+import type { Log } from "../../lib/log/log.ts";
+import {
+  formatOffset,
+  missedBy,
+  readOffset,
+} from "../../lib/clients/offsets.ts";
 import {
   compareIds,
   ID_MAX,
   idBefore,
   idOf,
   laterId,
-} from "../../lib/position.ts";
+} from "../../lib/log/position.ts";
 import {
   type Collected,
   type GapReason,
@@ -18,8 +22,8 @@ import {
   type Prepared,
   Recovery,
   type Wish,
-} from "../../lib/recovery.ts";
-import type { Joined, Session } from "../../lib/sessions.ts";
+} from "../../lib/recovery/recovery.ts";
+import type { Joined, Session } from "../../lib/sessions/sessions.ts";
 import type { Shown, Socket } from "./failover_clients.ts";
 import type { World } from "./failover_model.ts";
 import { entriesAfter, type ModelNode, toEntry } from "./failover_node.ts";

@@ -18,7 +18,7 @@
  * The client may be told before the acknowledgement, but not before the publish began: a publish in flight may have been
  * written before the loss was noticed. {@linkcode Verdict.toldEarly} counts the messages that pass only because of this.
  */
-import { compareIds, ID_ZERO } from "../../lib/position.ts";
+import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
 
 /** A publish. Times are in ms, of one clock. */
 export interface Published {

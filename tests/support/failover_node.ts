@@ -1,15 +1,15 @@
 /**
- * A modelled node: a real {@linkcode Witness}, and around it what `lib/log_reader.ts`, `lib/appender.ts`,
- * `lib/log_redis.ts` and `lib/saver.ts` do, line by line, on modelled connections.
+ * A modelled node: a real {@linkcode Witness}, and around it what `lib/redis_log/reader.ts`, `lib/redis_log/appender.ts`,
+ * `lib/redis_log/redis_log.ts` and `lib/sessions/writer.ts` do, line by line, on modelled connections.
  */
-import type { Finding, Question } from "../../lib/check_script.ts";
-import type { Gaps } from "../../lib/gaps.ts";
-import { Gaps as NoGaps } from "../../lib/gaps.ts";
-import type { Entry, Head } from "../../lib/log.ts";
-import { compareIds, ID_MAX, idBefore } from "../../lib/position.ts";
-import { Ring } from "../../lib/ring.ts";
-import type { SessionToSave } from "../../lib/sessions.ts";
-import { Witness } from "../../lib/witness.ts";
+import type { Finding, Question } from "../../lib/redis_log/check_script.ts";
+import type { Gaps } from "../../lib/log/gaps.ts";
+import { Gaps as NoGaps } from "../../lib/log/gaps.ts";
+import type { Entry, Head } from "../../lib/log/log.ts";
+import { compareIds, ID_MAX, idBefore } from "../../lib/log/position.ts";
+import { Ring } from "../../lib/delivery/ring.ts";
+import type { SessionToSave } from "../../lib/sessions/sessions.ts";
+import { Witness } from "../../lib/redis_log/witness.ts";
 import type { Message } from "./failover_clients.ts";
 import { Door } from "./failover_door.ts";
 import type { World } from "./failover_model.ts";
@@ -41,7 +41,7 @@ const COMMAND_TIMEOUT_MS = 2000;
 const PROBE_TIMEOUT_MS = 250;
 /** More turns than a node has ever reason to take at once. */
 const TURNS_MAX = 2000;
-/** As in `lib/peers.ts`. */
+/** As in `lib/redis_log/peers.ts`. */
 export const ABSENT_MS = 1500;
 
 interface Task {

@@ -1,6 +1,6 @@
 /**
  * A model of what Redis does for the log: its data, the scripts that change it, and servers that replicate it.
- * `tests/lib/check_script_test.ts` shows that the real CHECK script answers as {@linkcode check} does.
+ * `tests/lib/redis_log/check_script_test.ts` shows that the real CHECK script answers as {@linkcode check} does.
  *
  * Data is immutable. Each command makes new data, so that a replica that lags, an append-only file that lost its tail
  * and a snapshot are all an older element of a list.
@@ -9,9 +9,9 @@ import {
   CONFIRM_TIMEOUT_MS,
   type Finding,
   type Question,
-} from "../../lib/check_script.ts";
-import { compareIds, ID_ZERO } from "../../lib/position.ts";
-import type { Session, SessionToSave } from "../../lib/sessions.ts";
+} from "../../lib/redis_log/check_script.ts";
+import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
+import type { Session, SessionToSave } from "../../lib/sessions/sessions.ts";
 
 /** An entry of the log. */
 export interface ModelEntry {
@@ -114,7 +114,7 @@ class Draft {
     return this.log.some((entry) => entry.id === id);
   }
 
-  /** As `add` in `lib/redis_scripts.ts`. */
+  /** As `add` in `lib/redis_log/scripts.ts`. */
   add(
     candidate: string,
     kind: ModelEntry["kind"],
@@ -136,7 +136,7 @@ class Draft {
     return entry;
   }
 
-  /** As `begin` in `lib/redis_scripts.ts`. */
+  /** As `begin` in `lib/redis_log/scripts.ts`. */
   begin(candidate: string): void {
     const { id } = this.add(candidate, "epoch", candidate);
     this.epoch = { name: candidate, began: id };
@@ -150,7 +150,7 @@ class Draft {
     };
   }
 
-  /** As `ensure` in `lib/redis_scripts.ts`. */
+  /** As `ensure` in `lib/redis_log/scripts.ts`. */
   ensure(candidate: string): void {
     if (this.log.length === 0 || this.epoch === undefined) {
       this.begin(candidate);
@@ -169,7 +169,7 @@ class Draft {
   }
 }
 
-/** How long a node has known of something that is missing; see `lost` in `lib/check_script.ts`. */
+/** How long a node has known of something that is missing; see `lost` in `lib/redis_log/check_script.ts`. */
 function lost(
   draft: Draft,
   {

@@ -8,7 +8,7 @@ import {
   type Published,
   type Verdict,
 } from "./failover_judge.ts";
-import { Mortals, wanderer } from "./mortals.ts";
+import { Mortals, wanderer } from "./restarting_nodes.ts";
 import { Random } from "./random.ts";
 import { pauseFor, until } from "./wait.ts";
 import { publishKeyed, Witness } from "./witness.ts";

@@ -95,7 +95,7 @@ function attempt(run: () => unknown): Outcome {
   }
 }
 
-/** One of a node's connections, as `lib/redis.ts` keeps it. */
+/** One of a node's connections, as `lib/redis/connection.ts` keeps it. */
 export class Link {
   #wire: Wire | undefined;
 

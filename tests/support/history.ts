@@ -1,9 +1,9 @@
 /** A log on a Redis of its own, in which histories are read after somebody else has changed them. */
 import assert from "node:assert/strict";
-import { keysOf } from "../../lib/keys.ts";
-import type { Page } from "../../lib/log.ts";
-import { RedisLog } from "../../lib/log_redis.ts";
-import { parsePosition } from "../../lib/position.ts";
+import { keysOf } from "../../lib/redis/keys.ts";
+import type { Page } from "../../lib/log/log.ts";
+import { RedisLog } from "../../lib/redis_log/redis_log.ts";
+import { parsePosition } from "../../lib/log/position.ts";
 import { Redis } from "./redis.ts";
 import { soon, until } from "./wait.ts";
 

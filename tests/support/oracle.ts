@@ -1,6 +1,6 @@
 /** What was asked for, what was promised, what came: the same judgement for every fault. */
 import assert from "node:assert/strict";
-import { compareIds } from "../../lib/position.ts";
+import { compareIds } from "../../lib/log/position.ts";
 import type { Subscriber } from "./client.ts";
 import type { TestNode } from "./node.ts";
 import { TIMEOUT_MS, until } from "./wait.ts";

@@ -1,7 +1,7 @@
 /** Stock clients that join and leave rooms while their nodes are killed and drained. */
-import { compareIds, ID_ZERO, idOf, laterId } from "../../lib/position.ts";
+import { compareIds, ID_ZERO, idOf, laterId } from "../../lib/log/position.ts";
 import type { Received, Subscriber } from "./client.ts";
-import { type Keyed, Mortals, oneOf } from "./mortals.ts";
+import { type Keyed, Mortals, oneOf } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 

@@ -1,5 +1,5 @@
 /** Waiting in tests: always for something, never longer than a deadline. */
-import { deadline } from "../../lib/deadline.ts";
+import { deadline } from "../../lib/util/deadline.ts";
 
 /** How long anything may take in a test before it counts as not happening. */
 export const TIMEOUT_MS = 20_000;

@@ -1,0 +1,341 @@
+/**
+ * Requests of connected clients: to join a room, to leave one.
+ *
+ * What a client is told holds, also if its node is killed in that moment: its session is saved before it is answered,
+ * and what cannot be saved is refused. Requests about one room are answered in turn.
+ *
+ * @module
+ */
+import type { Socket } from "socket.io";
+import { hold } from "../engineio/server.ts";
+import { Fault, toFault } from "../errors.ts";
+import type { FanOut } from "../delivery/fanout.ts";
+import { eventFrame } from "../socketio/frame.ts";
+import type { Entry, Log } from "../log/log.ts";
+import type { Observe } from "../observer.ts";
+import { formatOffset } from "./offsets.ts";
+import { atOf, ID_MAX } from "../log/position.ts";
+import {
+  type Collected,
+  isGap,
+  parseWish,
+  type Prepared,
+  type Recovery,
+  type Wish,
+} from "../recovery/recovery.ts";
+import type { Savable, Saver } from "../sessions/writer.ts";
+import type { Joined } from "../sessions/sessions.ts";
+
+/** How often a join is begun anew because what was found out no longer holds. */
+const TRIES_MAX = 3;
+/** Requests of one client that may be under way. */
+const REQUESTS_MAX = 1000;
+
+/** What {@linkcode Requests} need. */
+export interface RequestsOptions {
+  readonly log: Pick<Log, "head">;
+  readonly fanOut: FanOut;
+  readonly recovery: Recovery;
+  readonly saver: Saver;
+  readonly roomsPerClientMax: number;
+  readonly observe: Observe;
+  /** The client of a socket, while it is connected. */
+  readonly clientOf: (socket: Socket) => Client | undefined;
+}
+
+/** A client that is connected. */
+export interface Client extends Savable {
+  readonly rooms: Map<string, Joined>;
+  /** How many of its requests are under way. */
+  requests: number;
+  /** Joins are numbered, coming in is the first; and the highest number of those answered with messages or a gap. */
+  joins: number;
+  answers: number;
+  /** It was cut off because it did not read. */
+  overloaded: boolean;
+}
+
+/** Takes a client's event. */
+type Listener = (this: Socket, request: unknown, answer: unknown) => void;
+
+/** Does what a client asked for, and answers. */
+type Work = (
+  socket: Socket,
+  client: Client,
+  wish: Wish,
+  answer: unknown,
+) => Promise<void>;
+
+/** Answers what connected clients ask for. */
+export class Requests {
+  readonly #options: RequestsOptions;
+  /** The last request of each client and room that is under way. */
+  readonly #turns = new Map<string, Promise<void>>();
+  /** One for all sockets, of which each finds its client: a closure for each would be kept by each. */
+  readonly #onJoin = this.#listener(this.#join.bind(this));
+  readonly #onLeave = this.#listener(this.#leave.bind(this));
+
+  /** Answers nobody before {@linkcode Requests.serve}. */
+  constructor(options: RequestsOptions) {
+    this.#options = options;
+  }
+
+  /** Answers a socket's requests from now on. */
+  serve(socket: Socket): void {
+    socket.on("join", this.#onJoin);
+    socket.on("leave", this.#onLeave);
+  }
+
+  #listener(work: Work): Listener {
+    const answerTo = this.#answer.bind(this);
+    return function (request, answer) {
+      void answerTo(this, request, answer, work);
+    };
+  }
+
+  /** Does what a client asked for, in turn where it is about one room. */
+  async #answer(
+    socket: Socket,
+    request: unknown,
+    answer: unknown,
+    work: Work,
+  ): Promise<void> {
+    const { clientOf } = this.#options;
+    const client = clientOf(socket);
+    if (client === undefined) return;
+    client.requests++;
+    try {
+      if (client.requests > REQUESTS_MAX) {
+        throw new Fault(
+          "overloaded",
+          `Cannot answer: ${REQUESTS_MAX} requests of this client are under way; ask again later`,
+        );
+      }
+      const wish = parseWish(request);
+      await this.#inTurn(`${socket.id} ${wish.room}`, async () => {
+        // Gone meanwhile: nobody is left to join or to answer.
+        if (clientOf(socket) === client) {
+          await work(socket, client, wish, answer);
+        }
+      });
+    } catch (error) {
+      this.#refuse(socket, error, answer);
+    } finally {
+      client.requests--;
+    }
+  }
+
+  async #inTurn(key: string, work: () => Promise<void>): Promise<void> {
+    const before = this.#turns.get(key);
+    const turn = before === undefined ? work() : before.then(work);
+    const over = turn.catch(() => {});
+    this.#turns.set(key, over);
+    try {
+      await turn;
+    } finally {
+      if (this.#turns.get(key) === over) this.#turns.delete(key);
+    }
+  }
+
+  async #join(
+    socket: Socket,
+    client: Client,
+    wish: Wish,
+    answer: unknown,
+  ): Promise<void> {
+    const { room } = wish;
+    const { rooms } = client;
+    const isNew = !rooms.has(room);
+    if (isNew) {
+      if (rooms.size >= this.#options.roomsPerClientMax) {
+        throw tooManyRooms(this.#options.roomsPerClientMax);
+      }
+      // Its place among them is taken from now on.
+      rooms.set(room, [this.#options.log.head.id]);
+    }
+    let joined = false;
+    try {
+      joined = await this.#tryJoin(socket, client, wish, isNew, answer);
+    } finally {
+      if (isNew && !joined && this.#options.clientOf(socket)) {
+        rooms.delete(room);
+        this.#options.saver.save(client);
+      }
+    }
+  }
+
+  /** Answers whether the client is in the room. */
+  async #tryJoin(
+    socket: Socket,
+    client: Client,
+    wish: Wish,
+    isNew: boolean,
+    answer: unknown,
+  ): Promise<boolean> {
+    const { recovery, fanOut, saver, log, clientOf } = this.#options;
+    for (let tries = 0; tries < TRIES_MAX; tries++) {
+      const prepared = await recovery.prepare(wish);
+      const number = ++client.joins;
+      if (isNew && !await this.#saveAhead(client, prepared, number)) {
+        throw notSaved("join");
+      }
+      const [found] = recovery.collect([prepared]) ?? [];
+      if (found === undefined) continue;
+      const { id } = log.head;
+      // Who is in it already has what comes anyway.
+      const place: Joined = !isNew
+        ? client.rooms.get(wish.room) ?? [id]
+        : isGap(found)
+        ? [id, id, number, found.reason]
+        : found.from !== undefined && found.messages.length > 0
+        ? [found.from, id, number]
+        : [id];
+      const unsure = isNew && place.length > 1;
+      // Answers are numbered in their order.
+      if (unsure && number < client.answers) continue;
+      if (clientOf(socket) === undefined) return false;
+      if (!fanOut.mayAnswer(socket, sizeOf(found.messages))) return false;
+      if (unsure) client.answers = number;
+      if (isNew) {
+        client.rooms.set(wish.room, place);
+        saver.save(client);
+      }
+      fanOut.join(socket, wish.room);
+      this.#answerJoin(socket, client, wish, found, unsure, answer);
+      return true;
+    }
+    throw tooFast("join");
+  }
+
+  /**
+   * Saves the session with a room that is about to be joined: once the join is answered it holds, also where this node
+   * is killed then. Whether an answer with messages, or a gap, arrived will only be known by its number, until it is
+   * saved at which id it was given. Returns whether it was saved.
+   */
+  async #saveAhead(
+    client: Client,
+    prepared: Prepared,
+    number: number,
+  ): Promise<boolean> {
+    const { room, since, last = 0 } = prepared.wish;
+    const { recovery, saver, log: { head: { id } } } = this.#options;
+    const [found] = recovery.collect([prepared]) ?? [];
+    client.rooms.set(
+      room,
+      found !== undefined && isGap(found)
+        ? [id, ID_MAX, number, found.reason]
+        : since === undefined && last === 0
+        ? [id]
+        : [found?.from ?? id, ID_MAX, number],
+    );
+    return await saver.saved(client) === "saved";
+  }
+
+  /** In the same step as the joining: the next message must not come before these. */
+  #answerJoin(
+    socket: Socket,
+    client: Client,
+    wish: Wish,
+    { room, recovered, reason, messages }: Collected,
+    unsure: boolean,
+    answer: unknown,
+  ): void {
+    const { fanOut, recovery: { position }, log: { head: { id } } } =
+      this.#options;
+    if (reason !== undefined) {
+      const since = wish.since?.id ?? null;
+      fanOut.send(socket, eventFrame("gap", { room, reason, since }, id));
+    }
+    fanOut.answer(socket, () => {
+      // In one write: who has the answer has the offset.
+      const release = hold(socket);
+      reply(answer, {
+        ok: true,
+        room,
+        position,
+        recovered,
+        reason,
+        messages: messages.map(toMessage),
+      });
+      if (unsure) {
+        const offset = formatOffset(id, client);
+        socket.emit("position", { room, position }, offset);
+      }
+      release();
+    });
+  }
+
+  async #leave(
+    socket: Socket,
+    client: Client,
+    { room }: Wish,
+    answer: unknown,
+  ): Promise<void> {
+    const { fanOut, saver } = this.#options;
+    const place = client.rooms.get(room);
+    if (place !== undefined) {
+      client.rooms.delete(room);
+      if (await saver.saved(client) !== "saved") {
+        client.rooms.set(room, place);
+        saver.save(client);
+        throw notSaved("leave");
+      }
+    }
+    fanOut.leave(socket, room);
+    reply(answer, { ok: true });
+    fanOut.bound(socket);
+  }
+
+  #refuse(socket: Socket, error: unknown, answer: unknown): void {
+    const fault = toFault(error);
+    if (fault.code === "internal") {
+      this.#options.observe({
+        kind: "error",
+        where: "a client's request",
+        error,
+      });
+    }
+    reply(answer, { ok: false, error: fault.toJSON() });
+    this.#options.fanOut.bound(socket);
+  }
+}
+
+/** Refuses a client more rooms than `roomsMax`. */
+export function tooManyRooms(roomsMax: number): Fault {
+  return new Fault(
+    "too_many_rooms",
+    `Cannot join: a client may be in at most ${roomsMax} rooms; name fewer`,
+  );
+}
+
+/** Refuses what would not hold on another node. */
+function notSaved(verb: "join" | "leave"): Fault {
+  return new Fault(
+    "log_unreachable",
+    `Cannot ${verb}: Redis does not save the client's session at the moment; ${verb} again later`,
+  );
+}
+
+/** Sends a client away for a moment. */
+export function tooFast(verb: "connect" | "join"): Fault {
+  return new Fault(
+    "overloaded",
+    `Cannot ${verb}: messages come faster than they can be read; ${verb} again later`,
+  );
+}
+
+/** Answers by the client's acknowledgement, if it wants one. */
+function reply(
+  answer: unknown,
+  facts: Readonly<Record<string, unknown>>,
+): void {
+  if (typeof answer === "function") answer(facts);
+}
+
+function sizeOf(entries: readonly Entry[]): number {
+  return entries.reduce((sum, { json }) => sum + json.length, 0);
+}
+
+function toMessage({ id, json }: Entry): Record<string, unknown> {
+  return { id, message: JSON.parse(json), at: atOf(id) };
+}

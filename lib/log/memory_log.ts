@@ -1,0 +1,291 @@
+/**
+ * The embedded log: the same promises as on Redis, for one node, for as long as the process lives.
+ *
+ * @module
+ */
+import { Deque } from "../util/deque.ts";
+import { fingerprint, keyReused } from "../redis_log/append_batch.ts";
+import { Gaps } from "./gaps.ts";
+import {
+  type Appended,
+  type Entry,
+  type Head,
+  type HistoryRange,
+  type Log,
+  type Page,
+  PAGE_BYTES_MAX,
+  type Reader,
+} from "./log.ts";
+import type { Publish } from "./message.ts";
+import { MemorySessions } from "../sessions/sessions.ts";
+import {
+  atOf,
+  compareIds,
+  formatPosition,
+  ID_ZERO,
+  laterId,
+  newEpoch,
+} from "./position.ts";
+
+/** Most bytes of history, of all rooms together (2 bytes a UTF-16 unit); at the bound the oldest message goes. */
+const BYTES_MAX = 256 << 20;
+/** An id later than all. */
+const NEVER = "9e15-0";
+/** What a message costs besides its text, roughly. */
+const ENTRY_BYTES = 200;
+/** Most idempotency keys; at the bound the oldest is forgotten. */
+const KEYS_MAX = 1_000_000;
+
+/** What a {@linkcode MemoryLog} is made of. */
+export interface MemoryLogOptions {
+  readonly historySize: number;
+  readonly historySeconds: number;
+  readonly idempotencySeconds: number;
+  readonly reader: Reader;
+}
+
+/** A room's history, and the newest id that is no longer kept. */
+class History {
+  readonly entries = new Deque<Entry>();
+  cut: string;
+
+  /** Starts empty; what was up to the id `cut` is not kept. */
+  constructor(cut: string) {
+    this.cut = cut;
+  }
+
+  /** Takes the oldest away; answers how many bytes that frees. */
+  shift(): number {
+    const entry = this.entries.shift();
+    if (entry === undefined) return 0;
+    this.cut = entry.id;
+    return sizeOf(entry);
+  }
+}
+
+interface Remembered {
+  readonly fingerprint: string;
+  readonly ids: readonly string[];
+  readonly expires: number;
+}
+
+/** The log in this process' memory. */
+export class MemoryLog implements Log {
+  readonly #options: MemoryLogOptions;
+  readonly sessions = new MemorySessions();
+  /** Redis' channels are none of its. */
+  readonly gaps: Gaps = new Gaps();
+  readonly #epoch = newEpoch();
+  /** Rooms, the one published to longest ago first. */
+  readonly #rooms = new Map<string, History>();
+  /** Keys, the one first used longest ago first. */
+  readonly #keys = new Map<string, Remembered>();
+  #bytes = 0;
+  /** Where the log began; an id like any other, so that whoever joins an empty log has a position. */
+  readonly #began = `${Date.now()}-0`;
+  #last = this.#began;
+  /** The newest id cut from a room that is no longer in `#rooms`. */
+  #forgotten = ID_ZERO;
+
+  /** Makes an empty log. */
+  constructor(options: MemoryLogOptions) {
+    this.#options = options;
+    options.reader.started([], this.#began);
+  }
+
+  get head(): Head {
+    return {
+      epoch: this.#epoch,
+      id: this.#last,
+      began: this.#began,
+      confirmed: true,
+      lineage: this.#epoch,
+    };
+  }
+
+  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+    const entries: Entry[] = [];
+    const answer = publishes.map((publish) => this.#append(publish, entries));
+    this.#options.reader.entries(entries);
+    return Promise.resolve(answer);
+  }
+
+  probe(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  knows(): boolean {
+    return true;
+  }
+
+  contains(): Promise<boolean> {
+    return Promise.resolve(true);
+  }
+
+  history(name: string, { since, order, limit }: HistoryRange): Promise<Page> {
+    const room = this.#rooms.get(name);
+    if (room !== undefined) this.#age(room);
+    const cut = room?.cut ?? this.#forgotten;
+    const keptSince = laterId(cut, this.#provenSince(room));
+    const from = since?.id ?? ID_ZERO;
+    const side = order === "asc" ? 1 : -1;
+    const range = (room?.entries.slice() ?? []).filter(({ id }) =>
+      since === undefined || compareIds(id, from) * side > 0
+    );
+    const messages = firstOf(
+      order === "asc" ? range : range.toReversed(),
+      limit,
+    );
+    const more = range.length > messages.length;
+    const end = order === "asc" && more
+      ? messages.at(-1)?.id ?? this.#last
+      : this.#last;
+    const known = since === undefined ||
+      ((since.epoch === undefined || since.epoch === this.#epoch) &&
+        // An id from before the log began is one of another log.
+        compareIds(from, this.#began) >= 0 &&
+        compareIds(from, this.#last) <= 0);
+    return Promise.resolve({
+      messages,
+      more,
+      position: formatPosition(this.#epoch, end),
+      complete: known &&
+        (order === "asc" && since !== undefined
+          ? compareIds(from, keptSince) >= 0
+          : (order === "desc" && more) || cut === ID_ZERO),
+      keptSince: known ? keptSince : undefined,
+    });
+  }
+
+  /** After this the room cannot have had messages that went away with all the room. */
+  #provenSince(room: History | undefined): string {
+    const oldest = room?.entries.first?.id ?? this.#forgotten;
+    return compareIds(oldest, this.#forgotten) < 0 ? oldest : this.#forgotten;
+  }
+
+  clearHistory(name: string): Promise<void> {
+    const room = this.#rooms.get(name);
+    while (room !== undefined && room.entries.size > 0) {
+      this.#bytes -= room.shift();
+    }
+    return Promise.resolve();
+  }
+
+  warnings(): readonly string[] {
+    return [];
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /** Appends a publish; what is new is added to `appended`. */
+  #append(publish: Publish, appended: Entry[]): Appended[] {
+    const { key, rooms, json } = publish;
+    const print = key === undefined ? "" : fingerprint(publish);
+    const known = key === undefined ? undefined : this.#recall(key);
+    if (known !== undefined) {
+      return rooms.map((room, index) =>
+        known.fingerprint === print
+          ? { room, id: known.ids[index] ?? ID_ZERO, duplicate: true }
+          : { room, error: keyReused() }
+      );
+    }
+    const entries = rooms.map((room) =>
+      this.#add({ id: this.#nextId(), room, json })
+    );
+    if (key !== undefined) {
+      this.#remember(
+        key,
+        print,
+        entries.map(({ id }) => id),
+      );
+    }
+    appended.push(...entries);
+    return entries.map(({ room, id }) => ({ room, id, duplicate: false }));
+  }
+
+  #add(entry: Entry): Entry {
+    const room = this.#rooms.get(entry.room) ??
+      new History(this.#isOld(this.#forgotten) ? ID_ZERO : this.#forgotten);
+    this.#rooms.delete(entry.room);
+    this.#rooms.set(entry.room, room);
+    room.entries.push(entry);
+    this.#bytes += sizeOf(entry);
+    if (room.entries.size > this.#options.historySize) {
+      this.#bytes -= room.shift();
+    }
+    this.#tidy();
+    return entry;
+  }
+
+  /** Keeps the bound on bytes, and forgets rooms that have nothing left to say. */
+  #tidy(): void {
+    for (const [name, idlest] of this.#rooms) {
+      this.#age(idlest);
+      while (this.#bytes > BYTES_MAX && idlest.entries.size > 0) {
+        this.#bytes -= idlest.shift();
+      }
+      const forgettable = idlest.entries.size === 0 &&
+        (this.#bytes > BYTES_MAX || this.#isOld(idlest.cut));
+      if (!forgettable) break;
+      if (compareIds(idlest.cut, this.#forgotten) > 0) {
+        this.#forgotten = idlest.cut;
+      }
+      this.#rooms.delete(name);
+    }
+  }
+
+  /** Takes away what is older than a history may be. */
+  #age(room: History): void {
+    while (this.#isOld(room.entries.first?.id ?? NEVER)) {
+      this.#bytes -= room.shift();
+    }
+  }
+
+  /** Whether a message with this id is older than a history may be. */
+  #isOld(id: string): boolean {
+    return atOf(id) < Date.now() - this.#options.historySeconds * 1000;
+  }
+
+  /** Rising whatever the clock does, as Redis' ids are. */
+  #nextId(): string {
+    const now = Date.now();
+    const [ms = 0, seq = 0] = this.#last.split("-").map(Number);
+    return this.#last = now > ms ? `${now}-0` : `${ms}-${seq + 1}`;
+  }
+
+  #recall(key: string): Remembered | undefined {
+    const known = this.#keys.get(key);
+    return known !== undefined && known.expires > performance.now()
+      ? known
+      : undefined;
+  }
+
+  #remember(key: string, fingerprint: string, ids: string[]): void {
+    this.#keys.delete(key);
+    const now = performance.now();
+    this.#keys.set(key, {
+      fingerprint,
+      ids,
+      expires: now + this.#options.idempotencySeconds * 1000,
+    });
+    for (const [oldest, { expires }] of this.#keys) {
+      if (expires > now && this.#keys.size <= KEYS_MAX) break;
+      this.#keys.delete(oldest);
+    }
+  }
+}
+
+function sizeOf(entry: Entry): number {
+  return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
+}
+
+/** The first of `entries`: at most `limit`, and none after the one that fills a page. */
+function firstOf(entries: readonly Entry[], limit: number): Entry[] {
+  let bytes = 0, count = 0;
+  while (count < Math.min(limit, entries.length) && bytes < PAGE_BYTES_MAX) {
+    bytes += entries[count++]?.json.length ?? 0;
+  }
+  return entries.slice(0, count);
+}

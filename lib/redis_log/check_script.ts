@@ -1,0 +1,351 @@
+/**
+ * The check: one node's look at the log, and its word that the log still holds what the node knows.
+ *
+ * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack what was
+ * acknowledged or delivered. An epoch therefore goes on under another server, or another replication history of the
+ * same server, only if every registered node confirms that the log there holds what it knows. The argument is in
+ * `docs/decisions/0014-epochs-and-fail-over.md`.
+ *
+ * @module
+ */
+import { DeadlineError } from "../util/deadline.ts";
+import type { Keys } from "../redis/keys.ts";
+import { PRUNE_ROOMS } from "./known_rooms.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import { BEGIN, run, type Script, script } from "./scripts.ts";
+
+/**
+ * How long registered nodes may take to confirm an epoch under another server, in ms of Redis' clock. A node notices
+ * a silent connection after 4.2 s (`lib/redis/connection.ts`).
+ */
+export const CONFIRM_TIMEOUT_MS = 6000;
+
+/** What a node tells the check. */
+export interface Question {
+  /** The name of an epoch that may begin. */
+  readonly candidate: string;
+  readonly node: string;
+  /** The epoch this node reads; empty before it has begun to read. */
+  readonly epoch: string;
+  /** The id up to which it has read, and whether that is the id of an entry. */
+  readonly offset: string;
+  readonly offsetIsEntry: boolean;
+  /** Further ids of entries that have to be in the log: this node has acknowledged them. */
+  readonly acknowledged: readonly string[];
+  /** How many times Redis has acknowledged that this node saved sessions. */
+  readonly saves: number;
+  /** The server for which this node last saw the epoch confirmed. */
+  readonly server: string;
+  /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
+  readonly knowledgeAgeMs: number;
+  readonly acknowledgedAgeMs: number;
+  /** Other nodes that this node knows of. */
+  readonly known: readonly string[];
+  /**
+   * Those that have been silent for so long that they are dropped, each as `<node>@<time of its last check>`: one that
+   * has checked again since this node last looked stays.
+   */
+  readonly silent: readonly string[];
+  /** `join` announces the node in the log, as `stay` does if others have dropped it; `leave` ends its registration. */
+  readonly intent: "join" | "stay" | "leave";
+}
+
+/** What the check found. */
+export interface Finding {
+  /** Redis' clock, in ms since 1970. */
+  readonly now: number;
+  readonly epoch: string;
+  /** The id of the epoch's entry. */
+  readonly began: string;
+  /** The log's last id, and whether an entry with it exists. */
+  readonly last: string;
+  readonly lastIsEntry: boolean;
+  /** How many messages and other entries the log has had so far. */
+  readonly total: number;
+  /**
+   * `lost`: the log lacks what the node knows, and `epoch` is one that tells of it. `cut`: entries after the node's
+   * offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks what the node
+   * has read.
+   */
+  readonly wrong: "" | "lost" | "cut" | "back";
+  /** Whether the epoch is confirmed for this server, still has to be, or cannot be because this is a replica. */
+  readonly state: "confirmed" | "unconfirmed" | "replica";
+  /** The server and its replication history, `<run id>:<replication id>`. */
+  readonly server: string;
+  /** Why this check has begun an epoch, as a sentence; empty if it has not. */
+  readonly why: string;
+  /** Sessions that were saved under another lineage are not to be trusted. */
+  readonly lineage: string;
+  /** The id of the entry that announces this node; empty unless it has just been added. */
+  readonly joinedAt: string;
+  /** All registered nodes, with the id up to which each has read and what changes at each of its checks. */
+  readonly nodes: ReadonlyMap<string, { offset: string; beat: string }>;
+}
+
+/**
+ * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: as {@linkcode check} sends them.
+ *
+ * The hash `server` has the epoch, the server `id` for which it is confirmed, where (`home`) and when it has `begun`, and
+ * the `lineage` of sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether
+ * a node has `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and
+ * the server of its last check.
+ *
+ * Not run when it is late: the word of a node that no longer waits for it does not count.
+ */
+export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
+if now > tonumber(ARGV[16]) then return {now, 'late'} end
+local CANDIDATE, NODE, EPOCH, OFFSET, IS_ENTRY = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1'
+local SAVES, SERVER, AGE, INTENT, LENGTH = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), ARGV[9], ARGV[10]
+local KNOWN, SILENT, ACKNOWLEDGED = ARGV[11], ARGV[12], ARGV[13]
+local ACKNOWLEDGED_AGE, HISTORY_SECONDS = tonumber(ARGV[14]), ARGV[15]
+local HERE, ROLE = here()
+local function parts(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+local function below(a, b)
+  local ams, aseq = parts(a)
+  local bms, bseq = parts(b)
+  return ams < bms or (ams == bms and aseq < bseq)
+end
+local function exists(id)
+  return #redis.call('XRANGE', KEYS[1], id, id) > 0
+end
+local last, first, total
+local function look(log)
+  last, first = log and log['last-generated-id'] or '0-0', log and log['first-entry'] and log['first-entry'][1]
+  total = log and log['entries-added'] or 0
+end
+-- An id below the first entry may have been trimmed; any other that is not there was lost.
+local function missing(id, trimmable)
+  return below(last, id) or (not exists(id) and not (trimmable and (not first or below(id, first))))
+end
+local function behind(trimmable)
+  if IS_ENTRY then return missing(OFFSET, trimmable) end
+  return below(last, OFFSET) or not trimmable
+end
+-- How long this node has known of something that is missing, in ms; nil if nothing is.
+local function lost(trimmable)
+  for id in string.gmatch(ACKNOWLEDGED, '%S+') do
+    if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
+  end
+  if behind(trimmable) then return AGE end
+end
+local name, began
+local why = ''
+local function named()
+  local value = redis.pcall('GET', KEYS[2])
+  name, began = string.match(type(value) == 'string' and value or '', '^([0-9a-z]+)@(%d+%-%d+)$')
+end
+local function answer(wrong, state, lineage, joinedAt, nodes)
+  return {now, name or '', began or '0-0', last, exists(last) and 1 or 0, wrong, state, HERE, lineage, joinedAt, nodes,
+    total, why}
+end
+
+if ROLE ~= 'master' then
+  look(inspectLog())
+  named()
+  local lacks = EPOCH ~= '' and name and behind(name == EPOCH)
+  return answer(lacks and 'back' or '', 'replica', '', '', {})
+end
+
+for i = 4, 6 do
+  local kind = redis.call('TYPE', KEYS[i]).ok
+  if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', KEYS[i]) end
+end
+look(ensure(CANDIDATE))
+named()
+local fields = {'epoch', 'id', 'home', 'begun', 'lineage', 'asked', 'since', 'vouched', 'unsaved'}
+local server
+local function state()
+  server = {}
+  for i, value in ipairs(redis.call('HMGET', KEYS[4], unpack(fields))) do server[fields[i]] = value end
+end
+local function renew(reason)
+  why = reason
+  begin(CANDIDATE, reason)
+  look(inspectLog())
+  named()
+  state()
+end
+local function settle()
+  redis.call('HDEL', KEYS[4], 'asked', 'since', 'vouched', 'unsaved')
+end
+state()
+
+-- 1. An epoch that nobody has confirmed for anything was begun by a foreign hand, or its confirmation was deleted.
+if server.epoch ~= name then
+  if name == EPOCH and SERVER == HERE then
+    redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'home', HERE, 'begun', now, 'lineage', CANDIDATE)
+    state()
+  else renew('nothing says for which server the epoch was confirmed') end
+end
+
+-- 2. The server is another than the one for which the epoch is confirmed, or than the one this node comes from.
+local age = now - tonumber(server.begun)
+local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
+if server.asked ~= HERE and (server.id ~= HERE or comes) then
+  redis.call('HDEL', KEYS[4], 'vouched')
+  redis.call('HSET', KEYS[4], 'asked', HERE, 'since', now)
+  state()
+end
+
+-- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
+local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
+-- The nodes that this node names belong to its epoch, or to this server. Step 3 may begin another epoch, so this is
+-- decided before it.
+local names = EPOCH == name or server.id ~= HERE
+local wrong = ''
+-- An id of another epoch is not one that was trimmed here.
+local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
+if known then
+  wrong = 'lost'
+  -- Another server's clock says nothing of what came first.
+  if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then
+    renew('Redis lacks messages that a node knew')
+  end
+elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) then wrong = 'cut' end
+
+-- 4. This node is here. A Redis that takes no writes now is still one to read from.
+local joinedAt = ''
+local unknown = redis.call('HEXISTS', KEYS[5], NODE) == 0
+if unknown and INTENT == 'stay' and server.id == HERE and server.asked ~= HERE then
+  redis.pcall('HSET', KEYS[6], NODE, SAVES)
+end
+if INTENT == 'join' or (INTENT == 'stay' and unknown) then
+  local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
+  joinedAt = ok and id or ''
+end
+-- One that leaves stays known for a while: others may not have heard of it yet, and would wait for it.
+redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
+
+-- 5. Sessions that this node has saved are not here. A new epoch has a new lineage anyway.
+if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
+  redis.pcall('HSET', KEYS[6], NODE, SAVES)
+  if EPOCH == name and server.id == HERE then redis.pcall('HSET', KEYS[4], 'lineage', CANDIDATE)
+  elseif EPOCH == name then redis.pcall('HSET', KEYS[4], 'unsaved', '1') end
+  state()
+end
+
+-- 6. Whether all are, if the server is another.
+if server.asked == HERE then
+  if names then
+    for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
+  end
+  if vouches and server.id ~= HERE then
+    redis.call('HSET', KEYS[4], 'vouched', '1')
+    state()
+  end
+  local absent, all = {}, redis.call('HGETALL', KEYS[5])
+  for i = 1, #all, 2 do
+    local where = string.match(all[i + 1], '%S+$')
+    if where ~= HERE and where ~= 'left' then absent[#absent + 1] = all[i] end
+  end
+  local waited = now - tonumber(server.since)
+  if #absent == 0 then
+    if server.id ~= HERE and not server.vouched then
+      renew('no node that knew the epoch is left to confirm that Redis lacks nothing')
+    elseif server.id ~= HERE then
+      redis.call('HSET', KEYS[4], 'id', HERE, 'lineage', server.unsaved and CANDIDATE or server.lineage)
+    end
+    settle()
+  elseif waited < 0 or waited > ${CONFIRM_TIMEOUT_MS} then
+    redis.call('HDEL', KEYS[5], unpack(absent))
+    redis.call('HDEL', KEYS[6], unpack(absent))
+    renew(#absent .. ' of ' .. #all / 2 .. ' nodes did not confirm in time that Redis lacks nothing')
+    settle()
+  end
+  state()
+end
+
+-- 7. Nodes that have gone.
+if server.id == HERE and not server.asked then
+  for other, beat in string.gmatch(SILENT, '([^%s@]+)@(%d+)') do
+    if string.match(redis.call('HGET', KEYS[5], other) or '', '^%d+') == beat then
+      redis.pcall('HDEL', KEYS[5], other)
+      redis.pcall('HDEL', KEYS[6], other)
+    end
+  end
+end
+prune(last, HISTORY_SECONDS)
+look(inspectLog())
+return answer(wrong, server.id == HERE and 'confirmed' or 'unconfirmed', server.lineage or '', joinedAt,
+  redis.call('HGETALL', KEYS[5]))
+`);
+
+/**
+ * Runs the check, if that happens by `expires`, in ms of Redis' clock.
+ *
+ * @throws {DeadlineError} if it comes later than that
+ */
+export async function check(
+  client: RedisClient,
+  keys: Keys,
+  { logLength, historySeconds }: { logLength: number; historySeconds: number },
+  question: Question,
+  expires = Number.MAX_SAFE_INTEGER,
+): Promise<Finding> {
+  const reply = await run(client, CHECK, [
+    keys.log,
+    keys.epoch,
+    keys.rooms,
+    keys.server,
+    keys.nodes,
+    keys.saves,
+  ], [
+    question.candidate,
+    question.node,
+    question.epoch,
+    question.offset,
+    question.offsetIsEntry ? "1" : "",
+    String(question.saves),
+    question.server,
+    String(Math.round(question.knowledgeAgeMs)),
+    question.intent,
+    String(logLength),
+    question.known.join(" "),
+    question.silent.join(" "),
+    question.acknowledged.join(" "),
+    String(Math.round(question.acknowledgedAgeMs)),
+    String(historySeconds),
+    String(Math.ceil(expires)),
+  ]) as [
+    now: number,
+    late: "late",
+  ] | [
+    now: number,
+    epoch: string,
+    began: string,
+    last: string,
+    lastIsEntry: number,
+    wrong: Finding["wrong"],
+    state: Finding["state"],
+    server: string,
+    lineage: string,
+    joinedAt: string,
+    nodes: string[],
+    total: number,
+    why: string,
+  ];
+  if (reply.length === 2) throw new DeadlineError("the check came too late");
+  const nodes = new Map<string, { offset: string; beat: string }>();
+  for (let i = 0; i + 1 < reply[10].length; i += 2) {
+    const beat = reply[10][i + 1] ?? "";
+    nodes.set(reply[10][i] ?? "", { offset: beat.split(" ")[1] ?? "", beat });
+  }
+  return {
+    now: Number(reply[0]),
+    epoch: reply[1],
+    began: reply[2],
+    last: reply[3],
+    lastIsEntry: reply[4] === 1,
+    wrong: reply[5],
+    state: reply[6],
+    server: reply[7],
+    lineage: reply[8],
+    joinedAt: reply[9],
+    total: reply[11],
+    why: reply[12],
+    nodes,
+  };
+}

@@ -1,0 +1,40 @@
+/**
+ * Looking for one id in the log on Redis.
+ *
+ * @module
+ */
+import type { Keys } from "../redis/keys.ts";
+import { type RawEntry, readEntry } from "./entries.ts";
+import { compareIds } from "../log/position.ts";
+import type { RedisClient } from "../redis/connection.ts";
+
+/**
+ * Whether there is an entry or a message with this id in the log; if the log was trimmed past it, whether it may have
+ * been there.
+ */
+export async function containsId(
+  client: RedisClient,
+  keys: Keys,
+  id: string,
+): Promise<boolean> {
+  const [oldest, next] = await Promise.all([
+    first(client, keys.log, "-"),
+    first(client, keys.log, id),
+  ]);
+  if (oldest === undefined || compareIds(id, oldest[0]) < 0) return true;
+  return next !== undefined &&
+    (next[0] === id ||
+      readEntry(next).messages?.some((message) => message.id === id) === true);
+}
+
+/** The first entry of a stream from an id on. */
+async function first(
+  client: RedisClient,
+  stream: string,
+  from: string,
+): Promise<RawEntry | undefined> {
+  const [entry] = await client.sendCommand(
+    ["XRANGE", stream, from, "+", "COUNT", "1"],
+  ) as RawEntry[];
+  return entry;
+}

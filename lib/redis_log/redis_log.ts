@@ -1,0 +1,347 @@
+/**
+ * The log on Redis: one stream that every node reads, one a room for its history.
+ *
+ * @module
+ */
+import { Appender } from "./appender.ts";
+import { BRIDGE_SCRIPTS } from "../bridge/scripts.ts";
+import { CHECK } from "./check_script.ts";
+import { deadline, pause } from "../util/deadline.ts";
+import { Fault } from "../errors.ts";
+import type { Gaps } from "../log/gaps.ts";
+import { containsId } from "./lookup.ts";
+import { CLEAR, HISTORY_SCRIPTS } from "./history_scripts.ts";
+import { readHistory } from "./history.ts";
+import { type Keys, keysOf } from "../redis/keys.ts";
+import type {
+  Appended,
+  Head,
+  HistoryRange,
+  Log,
+  Page,
+  Reader,
+} from "../log/log.ts";
+import { LogReader } from "./reader.ts";
+import type { Publish } from "../log/message.ts";
+import type { Observe } from "../observer.ts";
+import { Connection, type RedisClient } from "../redis/connection.ts";
+import { toLogFault } from "../redis/errors.ts";
+import { load, LOG_SCRIPTS, run } from "./scripts.ts";
+import {
+  RedisSessions,
+  SESSION_SCRIPTS,
+  type Sessions,
+} from "../sessions/sessions.ts";
+import { Witness } from "./witness.ts";
+
+/** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
+export const LOG_LENGTH = 100_000;
+/** How long a probe may take: `/readyz` answers within 300 ms whatever is broken. */
+const PROBE_TIMEOUT_MS = 250;
+/** An answer of a probe is good for this long, however often it is asked for. */
+const PROBE_FRESH_MS = 200;
+/** How long any other command may take. */
+const COMMAND_TIMEOUT_MS = 2000;
+/** How much of that may pass until this node has checked the log. */
+const WRITABLE_TIMEOUT_MS = 1500;
+const NEVER = new AbortController().signal;
+
+/** What a {@linkcode RedisLog} is made of. */
+export interface RedisLogOptions {
+  readonly url: string;
+  /** Prefix of every key. */
+  readonly keyPrefix: string;
+  readonly historySize: number;
+  readonly historySeconds: number;
+  readonly idempotencySeconds: number;
+  /** How many replicas must have a publish before it is acknowledged. */
+  readonly ackReplicas: number;
+  /** How far back reading begins. */
+  readonly recoverySeconds: number;
+  readonly reader: Reader;
+  /** Takes entries of the Socket.IO adapter, one by one, in order with the messages. */
+  readonly cluster?: (
+    fields: Readonly<Record<string, string>>,
+    id: string,
+  ) => void;
+  /** The connections of this node, which have to be to one server. */
+  readonly group?: Set<Connection>;
+  readonly observe: Observe;
+}
+
+/**
+ * The log on Redis. Two connections: one for commands, one that waits for entries.
+ */
+export class RedisLog implements Log {
+  readonly #options: RedisLogOptions;
+  readonly #keys: Keys;
+  readonly #commands: Connection;
+  /** The one that publishes wait on: waiting for replicas holds up all that comes after it. */
+  readonly #appends: Connection;
+  readonly #reading: Connection;
+  readonly #appender: Appender;
+  readonly #witness = new Witness();
+  readonly #reader: LogReader;
+  readonly sessions: Sessions;
+  #probe: { at: number; outcome: Promise<void> } | undefined;
+  #warnings: readonly string[] = [];
+
+  /** Starts connecting and reading, and goes on until {@linkcode RedisLog.close}. */
+  constructor(options: RedisLogOptions) {
+    this.#options = options;
+    this.#keys = keysOf(options.keyPrefix);
+    const { url, observe, group = new Set() } = options;
+    this.#commands = new Connection({
+      url,
+      name: "commands",
+      observe,
+      group,
+      prepare: (client) => this.#prepare(client),
+    });
+    this.#reading = new Connection({ url, name: "reader", observe, group });
+    this.#appends = options.ackReplicas === 0
+      ? this.#commands
+      : new Connection({
+        url,
+        name: "appends",
+        observe,
+        group,
+        prepare: (client) => load(client, LOG_SCRIPTS),
+      });
+    const keys = this.#keys;
+    const witness = this.#witness;
+    this.#appender = new Appender({
+      ...options,
+      connection: this.#appends,
+      client: () => this.#writable(this.#appends),
+      why: () =>
+        this.#appends.client === undefined
+          ? this.#appends.why
+          : this.#reader.why,
+      acknowledged: (id) => witness.acknowledged(id, performance.now()),
+      keys,
+      logLength: LOG_LENGTH,
+    });
+    this.sessions = new RedisSessions({
+      command: (command) => this.command(command, "reach the log"),
+      writable: () => this.#whenWritable(),
+      node: witness.node,
+      server: () => witness.server,
+      saved: (count) => witness.saved(count),
+      keys,
+    });
+    this.#reader = new LogReader({
+      ...options,
+      connection: this.#reading,
+      keys,
+      witness,
+      logLength: LOG_LENGTH,
+      clock: (now) => this.#appender.redisNow = now,
+    });
+  }
+
+  get head(): Head {
+    const { epoch, offset, began, confirmed, lineage } = this.#witness;
+    return {
+      epoch: this.#reader.started ? epoch : "",
+      id: offset,
+      began,
+      confirmed,
+      lineage,
+    };
+  }
+
+  get gaps(): Gaps {
+    return this.#reader.gaps;
+  }
+
+  /** The connection for commands. */
+  get commands(): Connection {
+    return this.#commands;
+  }
+
+  /** The names of its keys. */
+  get keys(): Keys {
+    return this.#keys;
+  }
+
+  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+    return this.#appender.append(publishes);
+  }
+
+  probe(): Promise<void> {
+    const now = performance.now();
+    if (this.#probe === undefined || now - this.#probe.at > PROBE_FRESH_MS) {
+      // One that is still under way is shared: however many ask, one entry is written.
+      const probe = {
+        at: Infinity,
+        outcome: this.#runProbe().finally(() => probe.at = performance.now()),
+      };
+      this.#probe = probe;
+      probe.outcome.catch(() => {});
+    }
+    return this.#probe.outcome;
+  }
+
+  knows(id: string): boolean {
+    return this.#witness.hasRead(id);
+  }
+
+  async contains(id: string): Promise<boolean> {
+    return await this.command((client) => containsId(client, this.#keys, id));
+  }
+
+  async history(room: string, range: HistoryRange): Promise<Page> {
+    const { since, order } = range;
+    const page = await this.command((client) =>
+      readHistory(client, this.#keys, room, range, this.#options)
+    );
+    const named = since !== undefined && since.epoch === undefined &&
+      order === "asc" && page.complete && !this.knows(since.id);
+    return named && !await this.contains(since.id)
+      ? { ...page, complete: false, keptSince: undefined }
+      : page;
+  }
+
+  async clearHistory(room: string): Promise<void> {
+    await this.command((client) =>
+      run(client, CLEAR, [this.#keys.history(room)], [])
+    );
+  }
+
+  warnings(): readonly string[] {
+    const { warning } = this.#appender;
+    return warning === undefined
+      ? this.#warnings
+      : [...this.#warnings, warning];
+  }
+
+  async close(): Promise<void> {
+    this.#appender.close();
+    const client = this.#writable(this.#commands);
+    if (client !== undefined) {
+      // Where that fails, the others take it for a node that was killed.
+      await deadline(
+        this.#reader.leave(client),
+        COMMAND_TIMEOUT_MS / 4,
+        "leaving",
+      ).catch(() => {});
+    }
+    const closed = this.#reader.close();
+    const connections = [this.#commands, this.#appends, this.#reading];
+    await Promise.all(connections.map((connection) => connection.close()));
+    await closed;
+  }
+
+  /**
+   * The client for what changes the log, or what is kept beside it: only to the server whose log this node has checked,
+   * so that it can tell what has become of it.
+   */
+  #writable({ client, runId }: Connection): RedisClient | undefined {
+    return this.#witness.mayAcknowledge(runId, performance.now())
+      ? client
+      : undefined;
+  }
+
+  /** Makes sure, in bounded time, that what is written now is accounted for. @throws {Error} if it would not be */
+  async #whenWritable(): Promise<void> {
+    const end = performance.now() + WRITABLE_TIMEOUT_MS;
+    while (this.#writable(this.#commands) === undefined) {
+      if (performance.now() > end || this.#commands.client === undefined) {
+        throw this.#commands.why ?? this.#reader.why ??
+          new Error("not confirmed");
+      }
+      await pause(20, NEVER);
+    }
+  }
+
+  /** Runs a command of another's, in bounded time. @throws {Fault} `log_…` */
+  async command<T>(
+    command: (client: RedisClient) => Promise<T>,
+    verb = "read the log",
+  ): Promise<T> {
+    try {
+      const client = this.#commands.client;
+      if (client === undefined) {
+        throw this.#commands.why ?? new Error("not connected");
+      }
+      return await deadline(command(client), COMMAND_TIMEOUT_MS, "reading");
+    } catch (error) {
+      throw toLogFault(error, verb);
+    }
+  }
+
+  async #runProbe(): Promise<void> {
+    if (
+      this.#commands.client === undefined || this.#reading.client === undefined
+    ) {
+      throw toLogFault(
+        this.#commands.why ?? this.#reading.why ?? new Error("not connected"),
+        "reach the log",
+      );
+    }
+    const nonce = crypto.randomUUID();
+    const [back, giveUp] = this.#reader.probe(nonce);
+    let isBack = false;
+    void back.then(() => isBack = true);
+    try {
+      // An append that fails shows in that nothing comes back.
+      await deadline(
+        Promise.all([back, this.append([{ rooms: [], json: nonce }])]),
+        PROBE_TIMEOUT_MS,
+        "a probe",
+      );
+    } catch {
+      const { why } = this.#reader;
+      if (why !== undefined) throw toLogFault(why, "reach the log");
+      if (isBack && this.#options.ackReplicas > 0) {
+        throw new Fault(
+          "log_not_replicated",
+          "Cannot acknowledge publishes: Redis has fewer replicas in step than ACK_REPLICAS; attach a replica",
+        );
+      }
+      throw new Fault(
+        "log_timeout",
+        "Cannot reach the log: what was written has not come back; look at Redis",
+      );
+    } finally {
+      giveUp();
+    }
+  }
+
+  async #prepare(client: RedisClient): Promise<void> {
+    await load(client, [
+      ...LOG_SCRIPTS,
+      ...HISTORY_SCRIPTS,
+      ...SESSION_SCRIPTS,
+      CHECK,
+      ...BRIDGE_SCRIPTS,
+    ]);
+    await this.#inspect(client);
+  }
+
+  /** Says what can lose messages, each time it turns out, which is once a cause. */
+  async #inspect(client: RedisClient): Promise<void> {
+    const info = await client.sendCommand(["INFO"]).then(String, () => "");
+    const warnings = [];
+    if (/^aof_enabled:0/m.test(info)) {
+      warnings.push(
+        "Redis keeps no append-only file: what was acknowledged since its last snapshot is lost when it stops; " +
+          "set appendonly yes",
+      );
+    }
+    const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";
+    if (policy !== "noeviction") {
+      warnings.push(
+        `Redis may evict our keys when its memory is full (maxmemory-policy ${policy}): messages can vanish; ` +
+          "set maxmemory-policy noeviction",
+      );
+    }
+    for (const why of warnings) {
+      if (!this.#warnings.includes(why)) {
+        this.#options.observe({ kind: "redis_unsafe", why });
+      }
+    }
+    this.#warnings = warnings;
+  }
+}

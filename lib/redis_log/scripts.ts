@@ -1,0 +1,364 @@
+/**
+ * The Lua scripts: what has to happen in Redis in one piece.
+ *
+ * All keys share one hash tag, so that every script also runs on one slot of a Redis Cluster, and every key is
+ * declared.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
+import type { RedisClient } from "../redis/connection.ts";
+
+/** A script and the name Redis knows it by. */
+export interface Script {
+  readonly source: string;
+  readonly sha: string;
+}
+
+/** Makes a script of its text. */
+export function script(source: string): Script {
+  return { source, sha: createHash("sha1").update(source).digest("hex") };
+}
+
+/**
+ * Runs a script by its name, and by its text where Redis does not know the name: scripts are forgotten when Redis
+ * restarts (`NOSCRIPT`), and then nothing of it has run.
+ */
+export async function run(
+  client: RedisClient,
+  script: Script,
+  keys: string[],
+  args: string[],
+): Promise<unknown> {
+  const rest = [String(keys.length), ...keys, ...args];
+  try {
+    return await client.sendCommand(["EVALSHA", script.sha, ...rest]);
+  } catch (error) {
+    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) {
+      throw error;
+    }
+    return await client.sendCommand(["EVAL", script.source, ...rest]);
+  }
+}
+
+/**
+ * Makes a new connection's Redis know scripts. Not only for speed: two scripts sent one after the other stay in
+ * order only if neither has to be sent again.
+ */
+export async function load(
+  client: RedisClient,
+  scripts: readonly Script[],
+): Promise<void> {
+  for (const { source } of scripts) {
+    await client.sendCommand(["SCRIPT", "LOAD", source]);
+  }
+}
+
+/** `now`: Redis' clock, in ms since 1970. */
+export const NOW = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+`;
+
+/** `here()` returns the name of a server, `<run id>:<replication id>`, and whether it is a `master` or a `slave`. */
+export const HERE = `
+local function here()
+  local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
+  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
+    string.match(info, 'role:(%w+)')
+end
+`;
+
+/**
+ * Begins epochs. Neither log nor epoch may go missing without readers hearing of it, so a new epoch is an entry of the
+ * log, in order with the rest. The epoch's key says its name and where that entry is; the hash `server` says for which
+ * server and which replication history of it the epoch is confirmed (`docs/decisions/0014-epochs-and-fail-over.md`).
+ *
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms is
+ * whole from the beginning of an epoch on: see `lib/redis_log/known_rooms.ts`. It gets:
+ *
+ * - `inspectLog()`: what `XINFO STREAM` says of the log, as a table, or nil if there is no log.
+ * - `free(log, candidate)`: the next free id, as milliseconds and sequence. Every id has a random part, so that a
+ *   server and a replica that was promoted beside it never give one id to two entries.
+ * - `add(candidate, length, ...)`: adds an entry that is no run, and returns its id.
+ * - `ensure(candidate)`: what `inspectLog()` returns, after a new epoch was begun if the log or the epoch is missing or
+ *   cannot be used.
+ */
+export const BEGIN = `${NOW}${KNOWN_ROOMS}${HERE}
+local function inspectLog()
+  local info, log = redis.pcall('XINFO', 'STREAM', KEYS[1]), {}
+  if info.err and string.find(info.err, 'no such key') then return nil end
+  if info.err then error(info.err) end
+  for i = 1, #info, 2 do log[info[i]] = info[i + 1] end
+  return log
+end
+local function free(log, candidate)
+  local ms, seq = now, tonumber(string.sub(candidate, 1, 5), 16) or 0
+  if log then
+    local lastMs, lastSeq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
+    if tonumber(lastMs) >= now then ms, seq = tonumber(lastMs), lastSeq + 1 + seq end
+  end
+  return ms, seq
+end
+local function add(candidate, length, ...)
+  local ms, seq = free(inspectLog(), candidate)
+  return redis.call('XADD', KEYS[1], 'MAXLEN', '~', length, string.format('%.0f-%.0f', ms, seq), ...)
+end
+local function begin(candidate, why)
+  local id = add(candidate, 1000000000, 'epoch', candidate, 'why', why)
+  redis.call('SET', KEYS[2], candidate .. '@' .. id)
+  local server = here()
+  local function confirm()
+    return redis.pcall('HSET', KEYS[4], 'epoch', candidate, 'begun', now, 'lineage', candidate, 'id', server, 'home', server)
+  end
+  if type(confirm()) == 'table' then
+    redis.call('DEL', KEYS[4])
+    confirm()
+  end
+  note(0, '')
+  -- The epoch before may have had later ids, which would be of no message of this one.
+  redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.match(id, '^%d+'), '+inf')
+end
+local function ensure(candidate)
+  local log, epoch = inspectLog(), redis.pcall('GET', KEYS[2])
+  if log then
+    local ms, seq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
+    -- Somebody added an entry with an id after which there is no room for others.
+    if #ms > 15 or tonumber(seq) > 1e14 then
+      redis.call('DEL', KEYS[1])
+      log = nil
+    end
+  end
+  if not log or type(epoch) ~= 'string' or not string.match(epoch, '^[0-9a-z]+@%d+%-%d+$') then
+    begin(candidate, 'the log or the key of its epoch was missing, or could not be used')
+    log = inspectLog()
+  end
+  return log
+end
+`;
+
+/**
+ * The only way into the log, for scripts to begin with. All messages of a script are one entry of the log, a run: one
+ * `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message still has an id of its
+ * own. The script counts its messages, in the order in which they shall stand, from 0; that is a message's place, and
+ * its id is `<ms>-<base + place>`. Places that stay empty do no harm.
+ *
+ *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
+ *     history:  id of its last message   run <messages so far> lines <lines>
+ *
+ * A line is `<place> <JSON>`, in order of places; JSON has no line breaks of its own. An entry's id is that of the line
+ * with the highest place, which tells the base. "Messages so far" counts those of the stream since it began or was
+ * cleared: streams count entries, but what is kept and shown is a number of messages.
+ *
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories anywhere
+ * after. It has `now`, and calls, in this order:
+ *
+ * - `open(candidate epoch)`, once: settles the ids.
+ * - `put(room, history's key, number of lines, place of the last, lines)`: adds lines to the run, after those that
+ *   were put for the room before. Nothing is written yet.
+ * - `commit(messages of the log, messages of a history, seconds of a history)`, once: writes. A room whose history
+ *   cannot be written is left out of the log. Rooms are noted in the set of known rooms, all by one command.
+ * - `failed(room)`: why what was put for the room is not in the log, or nil.
+ * - `id(place)`: a message's id, any time after `open`.
+ *
+ * If a history was deleted, evicted or emptied, and its room is known to have had messages, the next run records that:
+ * `max-deleted-entry-id` of the new history is the id up to which messages are missing.
+ *
+ * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
+ * block each time, which made an append three times as dear.
+ */
+export const RUN = `${BEGIN}${LOST_MESSAGES}
+local ms, prefix, base, total, oldest, latest
+local runs = {}
+local function upTo(entry)
+  return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
+end
+-- Drops the oldest entries: runs with no message that is to be kept, and what is no run where it is older than 'young',
+-- in ms since 1970; but none of the newest 'spare', and no more than 16 a round.
+local function trim(key, messages, total, young, spare, rounds)
+  for _ = 1, rounds do
+    local over, length = 0, redis.call('XLEN', key)
+    for i, entry in ipairs(redis.call('XRANGE', key, '-', '+', 'COUNT', 16)) do
+      local number, kept = upTo(entry), nil
+      if number > 0 then kept = total - number < messages
+      else kept = tonumber(string.match(entry[1], '^%d+')) >= young end
+      if kept or i > length - spare then break end
+      over = i
+    end
+    if over > 0 then redis.call('XTRIM', key, 'MAXLEN', length - over) end
+    if over < 16 then break end
+  end
+end
+local function id(place)
+  return prefix .. string.format('%.0f', base + place)
+end
+local function open(candidate)
+  local log = ensure(candidate)
+  ms, base = free(log, candidate)
+  prefix = string.format('%.0f-', ms)
+  total, oldest, latest = log['entries-added'], log['first-entry'], log['last-generated-id']
+end
+local function put(room, history, count, place, lines)
+  local run = runs[room]
+  if not run then
+    run = {room = room, history = history, count = 0, lines = {}}
+    runs[room], runs[#runs + 1] = run, run
+  end
+  run.count, run.last = run.count + count, place
+  run.lines[#run.lines + 1] = lines
+end
+-- Returns the id up to which messages are missing from a history that has no entries, or whose newest one is unusable:
+-- no run can be counted on from it, or none can have a later id. Then the history is deleted.
+local function restart(run, unusable, seconds)
+  if unusable then redis.call('DEL', run.history) end
+  local before = base > 0 and id(-1) or string.format('%.0f-999999999999999', ms - 1)
+  local missing = lost(run.room, run.history, nil, false, now - seconds * 1000)
+  if not missing then return unusable and before end
+  return tonumber(string.match(missing, '^%d+')) < ms and missing or before
+end
+local function keep(run, messages, seconds)
+  local key, last = run.history, id(run.last)
+  local newest = redis.pcall('XREVRANGE', key, '+', '-', 'COUNT', 1)
+  if newest.err then return newest.err end
+  local total, missing = upTo(newest[1]) + run.count, nil
+  if total == run.count then missing = restart(run, newest[1], seconds) end
+  local added = redis.pcall('XADD', key, 'MAXLEN', '~', messages, last, 'run', total .. '', 'lines', run.lines)
+  if type(added) == 'table' and string.find(added.err, 'equal or smaller') then
+    total, missing = run.count, restart(run, true, seconds)
+    added = redis.pcall('XADD', key, last, 'run', total, 'lines', run.lines)
+  end
+  if type(added) == 'table' then return added.err end
+  if missing then
+    redis.call('XSETID', key, last, 'ENTRIESADDED', redis.call('XLEN', key), 'MAXDELETEDID', missing)
+  end
+  if run.count > 1 then
+    local first = redis.call('XRANGE', key, '-', '+', 'COUNT', 1)[1]
+    if total - upTo(first) > messages * 1.125 then trim(key, messages + 0, total, math.huge, 0, math.huge) end
+  end
+  redis.call('EXPIRE', key, seconds)
+end
+local function commit(length, messages, seconds)
+  local fields, scores, count, last = {}, {}, 0, 0
+  local score = string.format('%.0f', ms)
+  for _, run in ipairs(runs) do
+    run.lines = table.concat(run.lines, '\\n')
+    run.err = keep(run, messages, seconds)
+    if not run.err then
+      fields[#fields + 1], fields[#fields + 2] = run.room, run.lines
+      scores[#scores + 1], scores[#scores + 2] = score, run.room
+      count, last = count + run.count, math.max(last, run.last)
+    end
+  end
+  if count == 0 then return end
+  -- Before the log, because a message that was acknowledged must not be lost without a trace.
+  local known = note(unpack(scores))
+  local added = known
+  if type(known) == 'number' then
+    added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
+    -- More aged rooms go than new ones come; otherwise the set could grow faster than it is pruned.
+    if known > 0 then forget(seconds, 2 * known) end
+  end
+  if type(added) == 'table' then
+    for _, run in ipairs(runs) do
+      if not run.err then redis.call('XDEL', run.history, id(run.last)) end
+      run.err = run.err or added.err
+    end
+    return
+  end
+  latest = added
+  if count > 1 then
+    redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
+    if total + count - upTo(oldest) > length * 1.125 then 
+      -- A reader may stand at the entry before the run that was just added, and on any that is young.
+      trim(KEYS[1], length + 0, total + count, now - 600000, 2, 64)
+    end
+  end
+end
+local function failed(room)
+  return runs[room].err
+end
+`;
+
+/**
+ * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
+ * message with a key. Answers `{now, ms, base, newest, outcome, …}`, where `ms` and `base` are those of the ids and
+ * `newest` is the id of the log's newest entry, probes aside, with an outcome for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
+ * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
+ *
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
+ * once.
+ * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
+ * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
+ * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
+ * line's place; the lines, or for a single one the JSON alone, or '' for that of the piece before.
+ *
+ * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
+ */
+export const APPEND = script(`${RUN}
+if now > tonumber(ARGV[2]) then return {now, 'late'} end
+open(ARGV[1])
+local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base, ''}, {}, {}, {}
+local function recall(key, fingerprint)
+  local ids, value = {}, redis.pcall('GET', key)
+  if type(value) == 'string' then
+    for word in string.gmatch(value, '%S+') do ids[#ids + 1] = word end
+  end
+  local known = ids[1]
+  ids[1] = fingerprint
+  return {key = key, ids = ids, known = known, reused = known and known ~= fingerprint, next = 1}
+end
+local function once(publish, slot)
+  publish.next = publish.next + 1
+  local known = publish.ids[publish.next]
+  if publish.reused then answer[slot] = '~'
+  elseif known and known ~= '-' then answer[slot] = '=' .. known
+  else return true end
+end
+local json
+for a = 8 + rooms, #ARGV, 5 do
+  local mark, room, count, place = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  if ARGV[a + 4] ~= '' then json = ARGV[a + 4] end
+  local slot = #answer + 1
+  answer[slot] = ''
+  if mark ~= '' and mark ~= '+' then
+    publishes[#publishes + 1] = recall(KEYS[5 + rooms + #publishes], mark)
+  end
+  local publish = mark ~= '' and publishes[#publishes] or nil
+  if room == 0 then probes[#probes + 1] = json
+  elseif not publish or once(publish, slot) then
+    put(ARGV[7 + room], KEYS[4 + room], count, place, count == 1 and place .. ' ' .. json or json)
+    waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
+  end
+end
+commit(ARGV[3], ARGV[4], ARGV[5])
+for _, piece in ipairs(waiting) do
+  local slot, room, publish, word, place = unpack(piece, 1, 5)
+  local err = failed(room)
+  if err then answer[slot] = '!' .. err end
+  if publish then publish.ids[word], publish.changed = err and '-' or id(place), true end
+end
+for _, publish in ipairs(publishes) do
+  local value = table.concat(publish.ids, ' ')
+  if publish.changed and publish.known then redis.pcall('SET', publish.key, value, 'KEEPTTL')
+  elseif publish.changed then redis.pcall('SET', publish.key, value, 'EX', ARGV[6]) end
+end
+for _, nonce in ipairs(probes) do
+  add(ARGV[1], ARGV[3], 'probe', nonce)
+end
+answer[4] = latest
+return answer
+`);
+
+/**
+ * Adds an entry that is no message, with an id of its own like any other; nothing where there is no log.
+ *
+ * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
+ */
+export const ADD = script(`${BEGIN}
+if not inspectLog() then return '' end
+return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
+`);
+
+/** All of the log's that write. */
+export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];

@@ -1,0 +1,317 @@
+import assert from "node:assert/strict";
+import { isLoopback, readConfig } from "../../../lib/config/config.ts";
+
+type Env = Record<string, string>;
+
+/** What a wrong setting is told: the lines of the error. */
+function complaints(env: Env): string[] {
+  let message = "";
+  assert.throws(() => readConfig(env), (error) => {
+    assert.ok(error instanceof TypeError);
+    message = error.message;
+    return true;
+  });
+  const [title, ...lines] = message.split("\n");
+  assert.equal(title, "Cannot start: settings are wrong");
+  return lines.map((line) => line.trim());
+}
+
+/** The settings an error names, each as often as it is named. */
+function named(env: Env): string[] {
+  return complaints(env).map((line) => line.split(" ")[0] ?? "");
+}
+
+const DEFAULTS = {
+  port: 4000,
+  host: "127.0.0.1",
+  redisUrl: undefined,
+  keyPrefix: "roomcast",
+  rooms: ["chat"],
+  channels: ["chat"],
+  historySize: 1000,
+  historySeconds: 86_400,
+  recoverySeconds: 120,
+  ackReplicas: 0,
+  idempotencySeconds: 600,
+  messageBytesMax: 65_536,
+  clientBufferBytesMax: 1_048_576,
+  latestRooms: [],
+  publishKeys: [],
+  allowedOrigins: [],
+  roomsPerClientMax: 100,
+  open: false,
+  drainSeconds: 10,
+  logLevel: "info",
+};
+
+/** Settings of the contract that this version must refuse. */
+const NOT_ENFORCED: Env = {
+  TOKEN_SECRET: "a-secret-of-tokens",
+  TOKEN_JWKS_URL: "https://example.com/jwks.json",
+  TOKEN_ISSUER: "https://example.com",
+  TOKEN_AUDIENCE: "chat",
+  ADMIN_KEY: "an-admin-key",
+  CLIENTS_MAX: "10",
+  CLIENTS_PER_ADDRESS_MAX: "10",
+  EVENTS_PER_SECOND_MAX: "50",
+  PUBLISHES_PER_SECOND_MAX: "1",
+  TRUSTED_PROXIES: "10.0.0.1",
+};
+
+Deno.test("readConfig() has the defaults of the contract, and empty settings count as unset", () => {
+  assert.deepEqual(readConfig({}), DEFAULTS);
+  const asked = new Set<string>();
+  const env = new Proxy<Env>({}, {
+    get: (_, name) => {
+      asked.add(String(name));
+      return undefined;
+    },
+  });
+  readConfig(env);
+  for (const blank of ["", " ", "\t \n"]) {
+    const blanks = Object.fromEntries([...asked].map((name) => [name, blank]));
+    assert.deepEqual(readConfig(blanks), DEFAULTS);
+  }
+});
+
+Deno.test("readConfig() asks for exactly the settings that deno task start may read", async () => {
+  const { tasks } = JSON.parse(
+    await Deno.readTextFile(new URL("../../../deno.json", import.meta.url)),
+  );
+  const allowed = /--allow-env=(\S+)/.exec(tasks.start.command)?.[1] ?? "";
+  const asked = new Set<string>();
+  readConfig(
+    new Proxy<Env>({}, {
+      get: (_, name) => {
+        asked.add(String(name));
+        return undefined;
+      },
+    }),
+  );
+  assert.deepEqual([...asked].sort(), allowed.split(",").sort());
+});
+
+Deno.test("readConfig() reads every setting", () => {
+  assert.deepEqual(
+    readConfig({
+      PORT: " 0 ",
+      HOST: "::1",
+      REDIS_URL: "rediss://:p%40ss@redis.example:6380/2",
+      KEY_PREFIX: "my.app:1_x-y",
+      ROOMS: "a, b,a ,,__proto__",
+      CHANNELS: "chat,news.*,h?llo,[a-c]x,\\*",
+      HISTORY_SIZE: "1",
+      HISTORY_SECONDS: "31536000",
+      RECOVERY_SECONDS: "1",
+      IDEMPOTENCY_SECONDS: "604800",
+      ACK_REPLICAS: "2",
+      MESSAGE_BYTES_MAX: "16",
+      CLIENT_BUFFER_BYTES_MAX: "16384",
+      LATEST_ROOMS: "prices, ticker.*",
+      PUBLISH_KEYS: "ann:1, bob:with:colons=",
+      ALLOWED_ORIGINS: "https://a.example,http://b.example:8080",
+      ROOMS_PER_CLIENT_MAX: "10000",
+      OPEN: "true",
+      DRAIN_SECONDS: "0",
+      LOG_LEVEL: "debug",
+    }),
+    {
+      port: 0,
+      host: "::1",
+      redisUrl: "rediss://:p%40ss@redis.example:6380/2",
+      keyPrefix: "my.app:1_x-y",
+      rooms: ["a", "b", "__proto__"],
+      channels: ["chat", "news.*", "h?llo", "[a-c]x", "\\*"],
+      historySize: 1,
+      historySeconds: 31_536_000,
+      recoverySeconds: 1,
+      idempotencySeconds: 604_800,
+      ackReplicas: 2,
+      messageBytesMax: 16,
+      clientBufferBytesMax: 16_384,
+      latestRooms: ["prices", "ticker.*"],
+      publishKeys: [
+        { name: "ann", secret: "1" },
+        { name: "bob", secret: "with:colons=" },
+      ],
+      allowedOrigins: ["https://a.example", "http://b.example:8080"],
+      roomsPerClientMax: 10_000,
+      open: true,
+      drainSeconds: 0,
+      logLevel: "debug",
+    },
+  );
+});
+
+Deno.test("readConfig() refuses each wrong value and names its setting alone", () => {
+  const wrong: Record<string, string[]> = {
+    PORT: [
+      "-1",
+      "65536",
+      "4000.5",
+      "0x10",
+      "1e3",
+      "four",
+      "9".repeat(1000),
+      "٤",
+    ],
+    REDIS_URL: [
+      "localhost:6379",
+      "http://localhost",
+      "redis://",
+      "redis:x",
+      "redis://localhost?db=3",
+      "redis://localhost:99999",
+    ],
+    KEY_PREFIX: ["{x}", "a b", "x".repeat(65), "é", "a*"],
+    ROOMS: [",", " , ", "a\u0007b", "x".repeat(256), "ok,\ud800"],
+    CHANNELS: [",", "a\nb", "é".repeat(128)],
+    HISTORY_SIZE: ["0", "1000001", "-5", "NaN"],
+    HISTORY_SECONDS: ["0", "31536001", "Infinity"],
+    RECOVERY_SECONDS: ["0", "86401"],
+    IDEMPOTENCY_SECONDS: ["0", "604801"],
+    MESSAGE_BYTES_MAX: ["15", "16777217"],
+    PUBLISH_KEYS: [
+      "secret",
+      "a:",
+      "a",
+      "a:b c",
+      "a:é",
+      "a:b\u007f",
+      "a:b\nc",
+      ":12345678",
+      "a:12345678,b",
+      ",",
+    ],
+    ALLOWED_ORIGINS: [
+      "example.com",
+      "https://a.example/",
+      "https://a.example:443",
+      "HTTPS://A.example",
+      "https://*.example",
+      "null",
+      "file://",
+    ],
+    ROOMS_PER_CLIENT_MAX: ["0", "10001"],
+    OPEN: ["yes", "1", "TRUE"],
+    DRAIN_SECONDS: ["3601", "-1"],
+    LOG_LEVEL: ["verbose", "INFO", "constructor"],
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      assert.deepEqual(named({ [name]: value }), [name], `${name}=${value}`);
+    }
+  }
+});
+
+Deno.test("readConfig() names every wrong setting in one error", () => {
+  const env = {
+    PORT: "x",
+    HOST: "0.0.0.0",
+    REDIS_URL: "x",
+    KEY_PREFIX: "{}",
+    ROOMS: ",",
+    CHANNELS: ",",
+    HISTORY_SIZE: "x",
+    HISTORY_SECONDS: "x",
+    RECOVERY_SECONDS: "x",
+    IDEMPOTENCY_SECONDS: "x",
+    MESSAGE_BYTES_MAX: "x",
+    ALLOWED_ORIGINS: "x",
+    ROOMS_PER_CLIENT_MAX: "x",
+    OPEN: "x",
+    DRAIN_SECONDS: "x",
+    LOG_LEVEL: "x",
+    ...NOT_ENFORCED,
+  };
+  assert.deepEqual(named(env).sort(), Object.keys(env).sort());
+});
+
+Deno.test("readConfig() refuses every setting that guards something it cannot enforce", () => {
+  for (const [name, value] of Object.entries(NOT_ENFORCED)) {
+    assert.deepEqual(named({ [name]: value }), [name]);
+    for (const line of complaints({ [name]: value })) {
+      assert.ok(value.length < 5 || !line.includes(value), line);
+    }
+  }
+  // No limit is what there is.
+  readConfig({ CLIENTS_MAX: "0", PUBLISHES_PER_SECOND_MAX: "0" });
+});
+
+Deno.test("readConfig() refuses more ROOMS than a client may be in", () => {
+  const ROOMS_PER_CLIENT_MAX = "2";
+  assert.deepEqual(named({ ROOMS: "a,b,c", ROOMS_PER_CLIENT_MAX }), ["ROOMS"]);
+  assert.equal(
+    readConfig({ ROOMS: "a,b", ROOMS_PER_CLIENT_MAX }).rooms.length,
+    2,
+  );
+});
+
+Deno.test("readConfig() refuses a HOST that others can reach unless PUBLISH_KEYS or OPEN=true is set", () => {
+  for (const HOST of ["0.0.0.0", "::", "192.168.1.2", "example.com"]) {
+    assert.deepEqual(named({ HOST }), ["HOST"]);
+    assert.deepEqual(named({ HOST, OPEN: "false" }), ["HOST"]);
+    assert.equal(readConfig({ HOST, OPEN: "true" }).host, HOST);
+    assert.equal(readConfig({ HOST, PUBLISH_KEYS: "a:12345678" }).host, HOST);
+    // A list that names nobody guards nothing.
+    for (const PUBLISH_KEYS of [",", " , ,", "a:", "a"]) {
+      assert.ok(
+        named({ HOST, PUBLISH_KEYS }).includes("PUBLISH_KEYS"),
+        PUBLISH_KEYS,
+      );
+    }
+  }
+  for (const HOST of ["127.0.0.1", "127.8.8.8", "localhost", "::1"]) {
+    assert.equal(readConfig({ HOST }).host, HOST);
+  }
+  assert.equal(readConfig({ HOST: "[::1]" }).host, "::1");
+});
+
+Deno.test("isLoopback() is not taken in by names that only look like this machine", () => {
+  for (
+    const host of [
+      "127.0.0.1.evil.tld",
+      "localhost.evil.tld",
+      "127.0.0",
+      "x127.0.0.1",
+      "::",
+      "1127.0.0.1",
+      "",
+    ]
+  ) assert.equal(isLoopback(host), false, host);
+});
+
+Deno.test("readConfig() never shows a secret in its error", () => {
+  const secrets = ["hunter2hunter2", "pässwörd-123", "tok:en:tok", "two words"];
+  const env: Env = {
+    PUBLISH_KEYS: `${secrets[0]},a:${secrets[1]},a:${secrets[2]},b:${
+      secrets[3]
+    }`,
+    REDIS_URL: "http://user:hunter2hunter2@redis",
+    TOKEN_SECRET: "hunter2hunter2",
+    ADMIN_KEY: "hunter2hunter2",
+    PORT: "x",
+  };
+  const text = complaints(env).join("\n");
+  for (const secret of [...secrets, "user"]) {
+    assert.ok(!text.includes(secret), `${secret} is shown`);
+  }
+  assert.match(text, /PUBLISH_KEYS entry 1 /);
+  assert.match(text, /PUBLISH_KEYS entry 4 /);
+});
+
+Deno.test("readConfig() refuses one publisher with two secrets", () => {
+  assert.deepEqual(named({ PUBLISH_KEYS: "a:12345678,a:87654321" }), [
+    "PUBLISH_KEYS",
+  ]);
+});
+
+Deno.test("readConfig() takes * as an allowed origin", () => {
+  assert.deepEqual(readConfig({ ALLOWED_ORIGINS: "*" }).allowedOrigins, ["*"]);
+});
+
+Deno.test("readConfig() refuses ACK_REPLICAS for an embedded log, which has none", () => {
+  assert.deepEqual(complaints({ ACK_REPLICAS: "1" }), [
+    "ACK_REPLICAS needs REDIS_URL: an embedded log has no replicas",
+  ]);
+});

@@ -1,0 +1,90 @@
+/** Pings and their timeouts on real connections: as Engine.IO has them, without timers for each. */
+import type { Socket } from "engine.io";
+import assert from "node:assert/strict";
+import { EngineServer, RawConnection } from "../../support/engine.ts";
+import { Inbox, soon, until } from "../../support/wait.ts";
+
+const options = { pingInterval: 300, pingTimeout: 400 };
+
+function pings(connection: RawConnection): number {
+  return connection.text.split("\x012").length - 1;
+}
+
+/** Connects, and resolves with Engine.IO's side of it too. */
+async function enter(
+  server: EngineServer,
+): Promise<{ client: RawConnection; socket: Socket; closes: Inbox<string> }> {
+  const closes = new Inbox<string>();
+  const come = new Promise<Socket>((resolve) =>
+    server.engine.once("connection", resolve)
+  );
+  const client = new RawConnection(server.port);
+  const socket = await soon(come, "the client connects");
+  socket.on("close", (reason: string) => closes.push(reason));
+  return { client, socket, closes };
+}
+
+Deno.test("a client that answers is pinged again and again", async () => {
+  await using server = await EngineServer.start(options);
+  const { client, closes } = await enter(server);
+  await using _ = client;
+  for (let n = 1; n <= 4; n++) {
+    const start = performance.now();
+    await until(`ping ${n}`, () => pings(client) === n);
+    const took = performance.now() - start;
+    assert.ok(n === 1 || took > 200, `after ${took} ms`);
+    client.send("3");
+  }
+  assert.deepEqual(closes.items, []);
+});
+
+Deno.test("a client that does not answer is closed in time", async () => {
+  await using server = await EngineServer.start(options);
+  const { client, closes } = await enter(server);
+  await using _ = client;
+  await until("the ping", () => pings(client) === 1);
+  const start = performance.now();
+  await closes.have(1);
+  assert.deepEqual(closes.items, ["ping timeout"]);
+  const took = performance.now() - start;
+  assert.ok(took > 300 && took < 1500, `after ${took} ms`);
+  assert.equal(server.engine.clientsCount, 0);
+});
+
+Deno.test("a client that sends something else instead of a pong gets more time, once", async () => {
+  await using server = await EngineServer.start(options);
+  const { client, closes } = await enter(server);
+  await using _ = client;
+  client.send("40");
+  await until("the ping", () => pings(client) === 1);
+  const start = performance.now();
+  const sending = setInterval(() => client.send('42["still here"]'), 250);
+  try {
+    await closes.have(1);
+  } finally {
+    clearInterval(sending);
+  }
+  assert.deepEqual(closes.items, ["ping timeout"]);
+  const took = performance.now() - start;
+  assert.ok(took > 550 && took < 1500, `after ${took} ms`);
+});
+
+Deno.test("Engine.IO's timers are ours, and go with the connection", async () => {
+  await using server = await EngineServer.start(options);
+  const { client, socket, closes } = await enter(server);
+  const timers = socket as unknown as {
+    pingIntervalTimer: { slot: Set<unknown> };
+    pingTimeoutTimer: unknown;
+  };
+  const { pingIntervalTimer } = timers;
+  assert.equal(pingIntervalTimer.constructor.name, "Heartbeat");
+  assert.equal(timers.pingTimeoutTimer, null);
+  await until("the ping", () => pings(client) === 1);
+  assert.equal(timers.pingTimeoutTimer, pingIntervalTimer);
+  client.send("3");
+  await until("the pong", () => timers.pingTimeoutTimer === null);
+  assert.ok(pingIntervalTimer.slot.has(pingIntervalTimer));
+  await client[Symbol.asyncDispose]();
+  await closes.have(1);
+  assert.ok(!pingIntervalTimer.slot.has(pingIntervalTimer));
+});

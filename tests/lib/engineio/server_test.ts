@@ -1,0 +1,257 @@
+/** The leaner Engine.IO server on real connections: what is left out, and that nothing else is. */
+import { Socket as Connection } from "engine.io";
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import type { Socket } from "socket.io";
+import {
+  forgetRequest,
+  hold,
+  LeanServer,
+} from "../../../lib/engineio/server.ts";
+import { Subscriber } from "../../support/client.ts";
+import { EngineServer, RawConnection } from "../../support/engine.ts";
+import { PollingClient } from "../../support/polling.ts";
+import { soon, until } from "../../support/wait.ts";
+
+Deno.test("the parts of Engine.IO that are used are there", () => {
+  const engine = new LeanServer({}, () => {});
+  const parts = engine as unknown as Record<string, unknown>;
+  for (const name of ["verify", "init", "cleanup"]) {
+    assert.equal(typeof parts[name], "function", name);
+  }
+  assert.deepEqual(parts.clients, {});
+  assert.equal(parts.ws, undefined);
+  const connection = Connection.prototype as unknown as Record<string, unknown>;
+  for (const name of ["_maybeUpgrade", "flush"]) {
+    assert.equal(typeof connection[name], "function", name);
+  }
+  assert.equal(Connection.length, 5);
+  engine.close();
+});
+
+Deno.test("the answer to an upgrade and the first packet arrive together", async () => {
+  await using server = await EngineServer.start();
+  await using client = new RawConnection(server.port);
+  await client.pieces.have(1);
+  assert.match(client.text, /^HTTP\/1\.1 101 [^]*\r\n\r\n[^]*0\{"sid":"/);
+  assert.equal(client.pieces.items.length, 1);
+});
+
+Deno.test("what is held back arrives together with CONNECT", async () => {
+  await using server = await EngineServer.start();
+  const held = new WeakMap<Socket, () => void>();
+  server.io.use((socket, next) => {
+    held.set(socket, hold(socket));
+    next();
+  });
+  server.io.on("connection", (socket) => {
+    socket.emit("first", 1);
+    socket.emit("second", 2);
+    held.get(socket)?.();
+    socket.emit("third", 3);
+  });
+  await using client = new RawConnection(server.port);
+  await client.pieces.have(1);
+  client.send("40");
+  await until("all is there", () => client.text.includes('["third",3]'));
+  assert.match(
+    client.text.slice(client.text.indexOf("40{")),
+    /^40\{"sid":"[^"]+"\}[^]*42\["first",1\][^]*42\["second",2\][^]*42\["third",3\]$/,
+  );
+});
+
+Deno.test("bytes go both ways, small and large", async () => {
+  await using server = await EngineServer.start();
+  server.io.on(
+    "connection",
+    (socket) =>
+      socket.on("echo", (bytes: Buffer, answer: (bytes: Buffer) => void) => {
+        assert.ok(bytes instanceof Buffer);
+        answer(bytes);
+      }),
+  );
+  await using client = new Subscriber(`http://127.0.0.1:${server.port}`, {
+    transports: ["websocket"],
+  });
+  await client.connects.have(1);
+  for (const length of [0, 1, 126, 70_000, 500_000]) {
+    const bytes = Buffer.alloc(length, "\x00\xff\x80", "latin1");
+    const back = await soon(
+      client.socket.emitWithAck("echo", bytes),
+      `${length} bytes come back`,
+    );
+    assert.deepEqual(Buffer.from(back), bytes);
+  }
+});
+
+Deno.test("a client that goes away is counted no longer, however it goes", async () => {
+  await using server = await EngineServer.start();
+  for (const text of ["2", "nonsense", ""]) {
+    await using client = new RawConnection(server.port);
+    await client.pieces.have(1);
+    assert.equal(server.engine.clientsCount, 1);
+    if (text === "") await client[Symbol.asyncDispose]();
+    else client.send(text);
+    await until("it is gone", () => server.engine.clientsCount === 0);
+  }
+});
+
+Deno.test("who is refused is told why, whatever was asked", async () => {
+  await using server = await EngineServer.start({
+    allowRequest: (request, answer) =>
+      answer("Cannot connect: no", request.headers.origin === undefined),
+  });
+  const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+  const refusals: [path: string, headers: string, answer: RegExp][] = [
+    [
+      "/socket.io/?EIO=4&transport=websocket",
+      `${key}Origin: http://a.example\r\n`,
+      /^HTTP\/1\.1 400 [^]*Cannot connect: no$/,
+    ],
+    [
+      "/socket.io/?EIO=4&transport=websocket",
+      "Sec-WebSocket-Key: short\r\n",
+      /^HTTP\/1\.1 400 /,
+    ],
+    ["/socket.io/?EIO=4&transport=pigeon", key, /Transport unknown$/],
+    ["/socket.io/?EIO=4&transport=websocket&sid=x", key, /ID unknown$/],
+    [
+      "/socket.io/?EIO=3&transport=websocket",
+      key,
+      /^HTTP\/1\.1 400 [^]*; use socket\.io-client 4\.6 or newer$/,
+    ],
+    ["/socket.io/", key, /Transport unknown$/],
+    ["/socket.io/?EIO=4&transport=polling", key, /Bad request$/],
+  ];
+  for (const [path, headers, answer] of refusals) {
+    await using client = new RawConnection(server.port, path, headers);
+    await until(`${path} is closed`, () => client.closed);
+    assert.match(client.text, answer, path);
+  }
+  assert.equal(server.engine.clientsCount, 0);
+});
+
+Deno.test("a client of an older protocol is told which client it needs, in Engine.IO's form", async () => {
+  await using server = await EngineServer.start();
+  for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
+    const response = await fetch(
+      `http://127.0.0.1:${server.port}/socket.io/?${query}`,
+    );
+    assert.equal(response.status, 400);
+    assert.match(
+      response.headers.get("content-type") ?? "",
+      /^application\/json/,
+    );
+    assert.deepEqual(await response.json(), {
+      code: 5,
+      message:
+        "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer",
+    });
+  }
+});
+
+Deno.test("a server that is stopping serves the clients it has, and refuses all others with 503", async () => {
+  await using server = await EngineServer.start();
+  const client = await PollingClient.connect(
+    `http://127.0.0.1:${server.port}`,
+    [],
+  );
+  assert.deepEqual(await client.poll(), []);
+  server.engine.stopping = true;
+  for (const sid of ["", "&sid=of-another-node"]) {
+    await using upgrade = new RawConnection(
+      server.port,
+      `/socket.io/?EIO=4&transport=websocket${sid}`,
+    );
+    await until("the upgrade is refused", () => upgrade.closed);
+    assert.match(
+      upgrade.text,
+      /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 1\r\n[^]*: this node is stopping; connect again$/,
+    );
+    for (const method of sid === "" ? ["GET"] : ["GET", "POST"]) {
+      const response = await fetch(
+        `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling${sid}`,
+        { method },
+      );
+      assert.equal(response.status, 503);
+      assert.equal(response.headers.get("retry-after"), "1");
+      assert.deepEqual(await response.json(), {
+        code: 4,
+        message: "Cannot connect: this node is stopping; connect again",
+      });
+    }
+  }
+  server.io.emit("msgReceived", "hello");
+  assert.deepEqual(await client.poll(), [["msgReceived", "hello"]]);
+});
+
+Deno.test("a connection that is a WebSocket already has nothing to become", async () => {
+  await using server = await EngineServer.start();
+  await using first = new RawConnection(server.port);
+  await until("it is open", () => first.text.includes('"sid":"'));
+  const [, sid] = /"sid":"([^"]+)"/.exec(first.text) ?? [];
+  await using second = new RawConnection(
+    server.port,
+    `/socket.io/?EIO=4&transport=websocket&sid=${sid}`,
+  );
+  await until("it is refused", () => second.closed);
+  assert.match(second.text, /Bad request$/);
+  assert.equal(server.engine.clientsCount, 1);
+});
+
+// Clients that poll leave timers of their own behind for a moment. These tests come last: others would be blamed for it.
+const POLLING = { sanitizeOps: false, sanitizeResources: false };
+
+Deno.test(
+  "a connection that polls is held back for no longer than a step",
+  POLLING,
+  async () => {
+    await using server = await EngineServer.start();
+    server.io.use((socket, next) => {
+      const release = hold(socket);
+      next();
+      release();
+    });
+    await using client = new Subscriber(`http://127.0.0.1:${server.port}`, {
+      transports: ["polling"],
+    });
+    await client.connects.have(1);
+  },
+);
+
+Deno.test("an upgrade from polling goes on as before", POLLING, async () => {
+  await using server = await EngineServer.start();
+  await using client = await Subscriber.connect(
+    `http://127.0.0.1:${server.port}`,
+  );
+  const { engine } = client.socket.io;
+  await until("it is upgraded", () => engine.transport.name === "websocket");
+  const [socket] = server.io.of("/").sockets.values();
+  socket?.emit("msgReceived", "hello", { room: "chat", at: 1 }, "1-0");
+  await client.messages.have(1);
+});
+
+Deno.test(
+  "a request is forgotten, and the rest of the handshake is not",
+  POLLING,
+  async () => {
+    await using server = await EngineServer.start();
+    const come = new Promise<Socket>((resolve) =>
+      server.io.on("connection", (socket) => {
+        forgetRequest(socket);
+        resolve(socket);
+      })
+    );
+    await using _ = new Subscriber(`http://127.0.0.1:${server.port}`, {
+      auth: { token: "secret" },
+    });
+    const { request, handshake } = await soon(come, "the client connects");
+    assert.equal(request, undefined);
+    assert.deepEqual(handshake.auth, {});
+    assert.deepEqual(handshake.headers, {});
+    assert.equal(handshake.address, "127.0.0.1");
+    assert.equal(handshake.query.EIO, "4");
+    const [found] = await server.io.fetchSockets();
+    assert.deepEqual(found?.handshake.auth, {});
+  },
+);

@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { connect, type Socket } from "node:net";
+import { closeIdle } from "../../../lib/http/idle_connections.ts";
+import { listen } from "../../support/net.ts";
+import { until } from "../../support/wait.ts";
+
+const IDLE_MS = 200;
+
+/** A connection that notes what it got and when it was closed. */
+class Connection {
+  text = "";
+  closedAt: number | undefined;
+  readonly socket: Socket;
+
+  constructor(port: number) {
+    this.socket = connect(port, "127.0.0.1");
+    this.socket.on("data", (chunk) => this.text += chunk.toString());
+    this.socket.on("error", () => {});
+    this.socket.on("close", () => this.closedAt = performance.now());
+  }
+
+  ask(path: string, headers = ""): void {
+    this.socket.write(`GET ${path} HTTP/1.1\r\nhost: test\r\n${headers}\r\n`);
+  }
+
+  answers(count: number): Promise<void> {
+    return until(
+      `${count} answers`,
+      () => this.text.split("HTTP/1.1 200").length > count,
+    );
+  }
+}
+
+/** A server that answers `/slow` late, and takes upgrades and leaves them open. */
+async function serve(): Promise<{ port: number; close: () => Promise<void> }> {
+  const upgraded: Socket[] = [];
+  const server = createServer(
+    { keepAliveTimeout: 0 },
+    ({ url }, response) =>
+      void setTimeout(
+        () => response.end("ok"),
+        url === "/slow" ? IDLE_MS * 3 : 0,
+      ),
+  );
+  closeIdle(server, IDLE_MS);
+  server.on("upgrade", (_request, socket) => {
+    upgraded.push(socket as Socket);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n");
+  });
+  const port = await listen(server);
+  return {
+    port,
+    close: () => {
+      for (const socket of upgraded) socket.destroy();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+Deno.test("closeIdle() closes a connection some time after its last answer, and not before", async () => {
+  const { port, close } = await serve();
+  const connection = new Connection(port);
+  connection.ask("/slow");
+  await connection.answers(1);
+  const wait = Promise.withResolvers<void>();
+  setTimeout(wait.resolve, IDLE_MS / 2);
+  await wait.promise;
+  // Two at once, of which one keeps it busy for longer than it may idle.
+  connection.ask("/");
+  connection.ask("/slow");
+  await connection.answers(3);
+  const answered = performance.now();
+  await until("it is closed", () => connection.closedAt !== undefined);
+  const idledMs = (connection.closedAt ?? 0) - answered;
+  assert.ok(idledMs > IDLE_MS * 0.8, `closed after ${idledMs} ms`);
+  await close();
+});
+
+Deno.test("closeIdle() leaves a connection alone that has been upgraded", async () => {
+  const { port, close } = await serve();
+  const connection = new Connection(port);
+  connection.ask("/");
+  await connection.answers(1);
+  connection.ask("/", "connection: upgrade\r\nupgrade: other\r\n");
+  await until("it is upgraded", () => connection.text.includes(" 101 "));
+  const wait = Promise.withResolvers<void>();
+  setTimeout(wait.resolve, IDLE_MS * 3);
+  await wait.promise;
+  assert.equal(connection.closedAt, undefined);
+  await close();
+  connection.socket.destroy();
+});

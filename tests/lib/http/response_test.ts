@@ -1,0 +1,93 @@
+/** Answers, read as bytes: what leaves, and in how many writes. */
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer, type ServerResponse } from "node:http";
+import { connect } from "node:net";
+import { Answer } from "../../../lib/http/response.ts";
+import { listen } from "../../support/net.ts";
+
+/** What a server answers to one request, its `Date` left out, and how it was written. */
+async function ask(
+  answer: (response: ServerResponse) => void,
+  method = "GET",
+): Promise<{ text: string; writes: string[] }> {
+  const writes: string[] = [];
+  const server = createServer(
+    { ServerResponse: Answer },
+    (_request, response) => {
+      const handle = Reflect.get(response.socket ?? {}, "_handle");
+      for (const name of ["writeUtf8String", "writeLatin1String", "writev"]) {
+        const write = handle[name];
+        handle[name] = (...args: unknown[]) => {
+          writes.push(name);
+          return write.apply(handle, args);
+        };
+      }
+      answer(response);
+    },
+  );
+  const client = connect(await listen(server), "127.0.0.1");
+  let text = "";
+  client.on("data", (chunk) => text += chunk);
+  client.write(
+    `${method} / HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n`,
+  );
+  await once(client, "close");
+  server.close();
+  await once(server, "close");
+  return { text: text.replace(/Date: .*\r\n/, ""), writes };
+}
+
+Deno.test("a head and a text leave in one write", async () => {
+  const { text, writes } = await ask((response) => {
+    response.setHeader("vary", "Origin");
+    response.writeHead(429, { "Content-Type": "text/plain", "vary": "Accept" });
+    assert.equal(response.headersSent, false);
+    response.end("wait – please");
+    assert.equal(response.headersSent, true);
+  });
+  assert.equal(
+    text,
+    "HTTP/1.1 429 Too Many Requests\r\nvary: Accept\r\nContent-Type: text/plain\r\n" +
+      "Connection: close\r\nContent-Length: 15\r\n\r\nwait – please",
+  );
+  assert.deepEqual(writes, ["writeUtf8String"]);
+});
+
+Deno.test("what is no head and a text is answered as ever", async () => {
+  const own = await ask((response) => {
+    response.writeHead(200, "Fine", { "x-own": "1" });
+    response.end("body");
+  });
+  assert.match(
+    own.text,
+    /^HTTP\/1\.1 200 Fine\r\nx-own: 1\r\n[^]*chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n$/,
+  );
+  const pieces = await ask((response) => {
+    response.writeHead(200, {
+      "set-cookie": ["a=1", "b=2"],
+      "x-no": undefined,
+    });
+    response.write("one ");
+    response.end("two");
+  });
+  assert.match(
+    pieces.text,
+    /^HTTP\/1\.1 200 OK\r\nset-cookie: a=1\r\nset-cookie: b=2\r\n[^]*chunked\r\n\r\n4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n$/,
+  );
+  const bytes = await ask((response) => {
+    response.writeHead(200, { "content-length": 3 });
+    response.end(new Uint8Array([111, 110, 101]));
+  });
+  assert.match(bytes.text, /\r\ncontent-length: 3\r\n[^]*\r\n\r\none$/);
+  for (
+    const nothing of [
+      await ask((response) => void response.writeHead(204, {}).end()),
+      await ask((response) => void response.writeHead(304, {}).end()),
+      await ask((response) => {
+        response.writeHead(200, { "content-length": "5" });
+        response.end("never");
+      }, "HEAD"),
+    ]
+  ) assert.match(nothing.text, /^HTTP\/1\.1 (200|204|304) [^]*\r\n\r\n$/);
+});

@@ -1,0 +1,92 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { stopListening } from "../../../lib/listener/stop_listening.ts";
+import { listen } from "../../support/net.ts";
+import { soon } from "../../support/wait.ts";
+
+const CONNECTIONS = 20;
+
+/** Runs in a worker: connects, says so, sends a request on each connection, and reports the answers. */
+async function connectAndAsk(): Promise<void> {
+  const scope = self as unknown as Worker;
+  const { port, count, signal } = await new Promise<
+    { port: number; count: number; signal: SharedArrayBuffer }
+  >((resolve) => scope.onmessage = ({ data }) => resolve(data));
+  const connections = await Promise.all(
+    Array.from(
+      { length: count },
+      () => Deno.connect({ hostname: "127.0.0.1", port }),
+    ),
+  );
+  const flag = new Int32Array(signal);
+  Atomics.store(flag, 0, 1);
+  Atomics.notify(flag, 0);
+  const answers = await Promise.all(connections.map(async (connection) => {
+    try {
+      const request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+      await connection.write(new TextEncoder().encode(request));
+      const answer = new Uint8Array(1000);
+      const length = await connection.read(answer) ?? 0;
+      return new TextDecoder().decode(answer.subarray(0, length)).slice(0, 15);
+    } catch (error) {
+      return String(error);
+    } finally {
+      connection.close();
+    }
+  }));
+  scope.postMessage(answers);
+}
+
+/** Connects in a thread of its own while this one stands still, so that no connection is accepted. */
+async function whileBlocked(
+  port: number,
+  then: () => Promise<void>,
+): Promise<string[]> {
+  const source = `(${connectAndAsk})()`;
+  const url = URL.createObjectURL(
+    new Blob([source], { type: "text/javascript" }),
+  );
+  const worker = new Worker(url, { type: "module" });
+  try {
+    const answers = new Promise<string[]>((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = ({ message }) => reject(new Error(message));
+    });
+    const signal = new SharedArrayBuffer(4);
+    worker.postMessage({ port, count: CONNECTIONS, signal });
+    assert.notEqual(
+      Atomics.wait(new Int32Array(signal), 0, 0, 10_000),
+      "timed-out",
+    );
+    await then();
+    return await soon(answers, "the worker reports");
+  } finally {
+    worker.terminate();
+    URL.revokeObjectURL(url);
+  }
+}
+
+Deno.test("stopListening() serves the connections in the listener's queue, and then refuses", async () => {
+  const server = createServer((_request, response) => response.end("ok"));
+  const port = await listen(server);
+  const closed = new Promise<void>((resolve) =>
+    server.once("close", () => resolve())
+  );
+  const answers = await whileBlocked(port, () => stopListening(server));
+  assert.deepEqual(answers, Array(CONNECTIONS).fill("HTTP/1.1 200 OK"));
+  await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port }));
+  await soon(closed, "the server is closed");
+});
+
+Deno.test("stopListening() closes idle connections if no connection comes", async () => {
+  const server = createServer((_request, response) => response.end("ok"));
+  const port = await listen(server);
+  const response = await fetch(`http://127.0.0.1:${port}`);
+  await response.text();
+  const closed = new Promise<void>((resolve) =>
+    server.once("close", () => resolve())
+  );
+  await stopListening(server);
+  // Well before node:http itself looks for idle connections.
+  await soon(closed, "the server is closed", 2000);
+});

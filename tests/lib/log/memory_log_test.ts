@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import type { Page } from "../../../lib/log/log.ts";
+import { MemoryLog } from "../../../lib/log/memory_log.ts";
+
+Deno.test("a room that was forgotten for its bytes misses what it had, also after further messages", async () => {
+  const log = new MemoryLog({
+    historySize: 10_000,
+    historySeconds: 3600,
+    idempotencySeconds: 600,
+    reader: {
+      started: () => {},
+      entries: () => {},
+      gap: () => {},
+      lineageChanged: () => {},
+      ingressGap: () => {},
+    },
+  });
+  const history = (id?: string): Promise<Page> =>
+    log.history("a", {
+      since: id === undefined ? undefined : { epoch: undefined, id },
+      order: "asc",
+      limit: 10,
+    });
+  const start = log.head.id;
+  await log.append([{ rooms: ["a"], json: "1" }]);
+  // Messages that share their text: they count as more than 256 MiB and take little.
+  const json = JSON.stringify("x".repeat(1_000_000));
+  await log.append(Array.from({ length: 150 }, () => ({ rooms: ["b"], json })));
+  for (const messages of [0, 1]) {
+    const { id } = log.head;
+    if (messages > 0) await log.append([{ rooms: ["a"], json: "2" }]);
+    for (const since of [undefined, start]) {
+      const page = await history(since);
+      assert.equal(page.messages.length, messages);
+      assert.equal(page.complete, false, `since ${since}`);
+    }
+    assert.equal((await history(id)).complete, true);
+  }
+  await log.close();
+});

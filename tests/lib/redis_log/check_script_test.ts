@@ -1,0 +1,288 @@
+/** The check on a real Redis, whose replication history is changed by a debug command. */
+import assert from "node:assert/strict";
+import { createClient } from "redis";
+import {
+  check,
+  CONFIRM_TIMEOUT_MS,
+  type Finding,
+  type Question,
+} from "../../../lib/redis_log/check_script.ts";
+import { keysOf } from "../../../lib/redis/keys.ts";
+import { newEpoch } from "../../../lib/log/position.ts";
+import type { RedisClient } from "../../../lib/redis/connection.ts";
+import { Redis } from "../../support/redis.ts";
+
+const KEYS = keysOf("test");
+const LIMITS = { logLength: 1000, historySeconds: 3600 };
+
+/** A node as the check sees it: what it says of itself. */
+class Node {
+  readonly name: string;
+  readonly #send: (question: Question) => Promise<Finding>;
+  epoch = "";
+  offset = "0-0";
+  server = "";
+  saves = 0;
+  ageMs = 1e6;
+  known: string[] = [];
+
+  constructor(name: string, send: (question: Question) => Promise<Finding>) {
+    this.name = name;
+    this.#send = send;
+  }
+
+  /** Checks, and goes where the finding says. */
+  async check(more: Partial<Question> = {}): Promise<Finding> {
+    const finding = await this.#send({
+      candidate: newEpoch(),
+      node: this.name,
+      epoch: this.epoch,
+      offset: this.offset,
+      offsetIsEntry: this.offset !== "0-0",
+      acknowledged: [],
+      saves: this.saves,
+      server: this.server,
+      knowledgeAgeMs: this.ageMs,
+      acknowledgedAgeMs: 1e12,
+      known: this.known,
+      silent: [],
+      intent: "stay",
+      ...more,
+    });
+    if (this.epoch === "" || finding.wrong !== "") {
+      this.epoch = finding.epoch;
+      this.offset = finding.wrong === "lost" ? finding.began : finding.last;
+    }
+    if (finding.state === "confirmed") this.server = finding.server;
+    return finding;
+  }
+}
+
+/** Redis, and nodes that have confirmed the epoch for it. */
+class Scene implements AsyncDisposable {
+  readonly redis: Redis;
+  readonly client: RedisClient;
+
+  private constructor(redis: Redis, client: RedisClient) {
+    this.redis = redis;
+    this.client = client;
+  }
+
+  static async open(): Promise<Scene> {
+    const redis = await Redis.start({
+      args: ["--enable-debug-command", "yes"],
+    });
+    const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
+    await client.connect();
+    return new Scene(redis, client);
+  }
+
+  /** Nodes that run and know of each other. */
+  async nodes(...names: string[]): Promise<Node[]> {
+    const nodes = names.map((name) =>
+      new Node(name, (question) => check(this.client, KEYS, LIMITS, question))
+    );
+    for (const node of nodes) await node.check({ intent: "join" });
+    const last = await this.add("a message");
+    for (const node of nodes) {
+      node.offset = last;
+      node.known = names.filter((name) => name !== node.name);
+      await node.check();
+    }
+    return nodes;
+  }
+
+  /** Adds an entry, and returns its id. */
+  async add(text: string): Promise<string> {
+    return String(
+      await this.client.sendCommand(["XADD", KEYS.log, "*", "probe", text]),
+    );
+  }
+
+  /** Redis has another replication history, as after a promotion. */
+  async promote(): Promise<void> {
+    await this.client.sendCommand(["DEBUG", "CHANGE-REPL-ID"]);
+  }
+
+  /** As if the question of who confirms had been open for this much longer. */
+  async pass(ms: number): Promise<void> {
+    const since = Number(
+      await this.client.sendCommand(["HGET", KEYS.server, "since"]),
+    );
+    await this.client.sendCommand(
+      ["HSET", KEYS.server, "since", String(since - ms)],
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.client.destroy();
+    await this.redis[Symbol.asyncDispose]();
+  }
+}
+
+Deno.test("check() confirms an epoch on another server once every registered node has what it knows", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b") as [Node, Node];
+  const { epoch, lineage } = await a.check();
+  await scene.promote();
+  assert.equal((await a.check()).state, "unconfirmed");
+  assert.equal((await a.check()).state, "unconfirmed");
+  const found = await b.check();
+  assert.deepEqual(
+    [found.state, found.epoch, found.lineage, found.why],
+    ["confirmed", epoch, lineage, ""],
+  );
+  assert.equal((await a.check()).state, "confirmed");
+});
+
+Deno.test("check() begins an epoch if a registered node does not come in time", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b") as [Node, Node];
+  await scene.promote();
+  await a.check();
+  await scene.pass(CONFIRM_TIMEOUT_MS - 1000);
+  assert.equal((await a.check()).state, "unconfirmed");
+  await scene.pass(2000);
+  const found = await a.check();
+  assert.equal(found.state, "confirmed");
+  assert.notEqual(found.epoch, a.epoch);
+  assert.match(found.why, /^1 of 2 nodes did not confirm/);
+  assert.deepEqual([...found.nodes.keys()], [a.name]);
+  // It comes after all, and joins anew.
+  assert.notEqual((await b.check()).joinedAt, "");
+});
+
+Deno.test("check() waits for a node that is known and whose registration was lost", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a", "b") as [Node, Node];
+  await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
+  await scene.promote();
+  assert.equal((await a.check()).state, "unconfirmed");
+});
+
+Deno.test("check() waits for a node that is known and whose registration was lost, also if the node that names it begins an epoch", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a", "b") as [Node, Node];
+  await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
+  await scene.promote();
+  const found = await a.check({ acknowledged: ["9999999999999-0"] });
+  assert.notEqual(found.why, "");
+  assert.ok(found.nodes.has("b"));
+});
+
+Deno.test("check() does not wait twice for a node that is gone", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
+  await scene.promote();
+  await a.check();
+  await scene.pass(CONFIRM_TIMEOUT_MS + 1000);
+  const { epoch, nodes } = await a.check();
+  assert.deepEqual([...nodes.keys()], [a.name]);
+  // It still names "c", and comes from the epoch before.
+  const found = await b.check();
+  assert.deepEqual([found.epoch, found.nodes.has("c")], [epoch, false]);
+});
+
+Deno.test("check() does not wait for a node that left", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b") as [Node, Node];
+  await b.check({ intent: "leave" });
+  await scene.promote();
+  const found = await a.check();
+  assert.deepEqual([found.state, found.epoch], ["confirmed", a.epoch]);
+});
+
+Deno.test("check() begins an epoch if only nodes are left that did not know the one before", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a") as [Node];
+  await a.check({ intent: "leave" });
+  await scene.promote();
+  const [fresh] = await scene.nodes("fresh") as [Node];
+  assert.notEqual(fresh.epoch, a.epoch);
+});
+
+Deno.test("check() does not let a node vouch that has joined on the new server only", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a") as [Node];
+  await scene.promote();
+  const [fresh] = await scene.nodes("fresh") as [Node];
+  assert.equal((await fresh.check()).state, "unconfirmed");
+  await a.check();
+  const found = await fresh.check();
+  assert.deepEqual([found.state, found.epoch], ["confirmed", a.epoch]);
+});
+
+for (const what of ["read", "acknowledged"] as const) {
+  Deno.test(`check() begins an epoch at once if an entry that was ${what} is missing`, async () => {
+    await using scene = await Scene.open();
+    const [a, b] = await scene.nodes("a", "b") as [Node, Node];
+    const { epoch } = a;
+    const lost = await scene.add("lost");
+    if (what === "read") a.offset = lost;
+    await scene.client.sendCommand(["XDEL", KEYS.log, lost]);
+    await scene.promote();
+    const acknowledged = what === "read" ? [] : [lost];
+    const found = await a.check({ acknowledged });
+    assert.equal(found.wrong, "lost");
+    assert.notEqual(found.epoch, epoch);
+    assert.match(found.why, /lacks messages/);
+    // The other one has all that it knows, and meets the new epoch in the log.
+    const other = await b.check();
+    assert.deepEqual([other.wrong, other.epoch], ["", found.epoch]);
+  });
+}
+
+Deno.test("check() tells again of a loss if the node learned of the lost message after the epoch began, and else does not", async () => {
+  await using scene = await Scene.open();
+  const nodes = await scene.nodes("a", "b", "c");
+  const lost = await scene.add("lost");
+  for (const node of nodes) node.offset = lost;
+  await scene.client.sendCommand(["XDEL", KEYS.log, lost]);
+  const [a, b, c] = nodes as [Node, Node, Node];
+  const first = await a.check();
+  const before = await b.check({ knowledgeAgeMs: 60_000 });
+  assert.deepEqual([before.wrong, before.epoch], ["lost", first.epoch]);
+  const after = await c.check({ knowledgeAgeMs: 0 });
+  assert.equal(after.wrong, "lost");
+  assert.notEqual(after.epoch, first.epoch);
+});
+
+Deno.test("check() changes the lineage, and not the epoch, if only saved sessions are missing", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a") as [Node];
+  const { epoch, lineage } = await a.check();
+  a.saves = 7;
+  await scene.client.sendCommand(["HSET", KEYS.saves, a.name, "6"]);
+  await scene.promote();
+  const found = await a.check();
+  assert.deepEqual([found.state, found.epoch], ["confirmed", epoch]);
+  assert.notEqual(found.lineage, lineage);
+  await scene.client.sendCommand(["HSET", KEYS.saves, a.name, "7"]);
+  await scene.promote();
+  assert.equal((await a.check()).lineage, found.lineage);
+});
+
+Deno.test("check() drops a silent node, but not one that has checked again", async () => {
+  await using scene = await Scene.open();
+  const [a, b] = await scene.nodes("a", "b") as [Node, Node];
+  const beat = (await a.check()).nodes.get("b")?.beat.split(" ")[0];
+  const silent = [`b@${beat}`];
+  await new Promise((resolve) => setTimeout(resolve, 2));
+  await b.check();
+  assert.ok((await a.check({ silent })).nodes.has("b"));
+  const now = (await a.check()).nodes.get("b")?.beat.split(" ")[0];
+  assert.ok(!(await a.check({ silent: [`b@${now}`] })).nodes.has("b"));
+});
+
+Deno.test("check() says on a replica what it is, and what it lacks", async () => {
+  await using scene = await Scene.open();
+  const [a] = await scene.nodes("a") as [Node];
+  // Of nobody that can be reached, so that it keeps what it has.
+  await scene.redis.command("REPLICAOF", "127.0.0.1", "1");
+  assert.deepEqual(
+    [(await a.check()).state, (await a.check()).wrong],
+    ["replica", ""],
+  );
+  a.offset = "999999999999999-0";
+  assert.equal((await a.check()).wrong, "back");
+});

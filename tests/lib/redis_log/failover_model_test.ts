@@ -1,0 +1,87 @@
+/**
+ * Real {@linkcode Witness}es in a modelled world of servers, nodes, clients and publishers, under random schedules:
+ * every acknowledged message is delivered once to every client of its room, or the client is told.
+ *
+ * A schedule follows from its seed. More of them by hand: `MODEL_RUNS=100000 deno test -A tests/lib/redis_log/failover_model_test.ts`.
+ */
+import assert from "node:assert/strict";
+import { World } from "../../support/failover_model.ts";
+import type { Mutant } from "../../support/failover_redis.ts";
+import { happen, reduced, scheduleOf } from "../../support/failover_steps.ts";
+import type { Happening } from "../../support/failover_steps.ts";
+
+const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 1500);
+
+/** Three nodes that know of each other, clients on all of them, and a replica that has everything. */
+function begin(mutant: Mutant): World {
+  const world = new World(mutant);
+  const settle = (rounds: number): void => {
+    for (let i = 0; i < rounds; i++) {
+      world.pass(60);
+      for (const node of world.nodes) world.turn(node);
+    }
+  };
+  settle(9);
+  for (const [i, client] of world.clients.entries()) {
+    const node = world.nodes[i % world.nodes.length];
+    if (node !== undefined) client.connect(node);
+  }
+  settle(4);
+  for (const client of world.clients) client.socket?.read(Infinity);
+  world.other.replicate(Infinity);
+  return world;
+}
+
+/** What a schedule ends with that must not be, if anything. */
+function wrongWith(
+  schedule: readonly Happening[],
+  mutant: Mutant = {},
+): string | undefined {
+  try {
+    const world = begin(mutant);
+    for (const happening of schedule) happen(world, happening);
+    world.heal();
+    return world.wrong();
+  } catch (error) {
+    return String((error as Error).stack);
+  }
+}
+
+Deno.test("nodes, servers and connections fail in any order: clients get every acknowledged message once, or are told", () => {
+  for (let seed = 0; seed < RUNS; seed++) {
+    const schedule = scheduleOf(seed);
+    const wrong = wrongWith(schedule);
+    if (wrong === undefined) continue;
+    const kind = wrong.replace(/\d+/g, "").slice(0, 40);
+    const least = reduced(
+      schedule,
+      (some) => wrongWith(some)?.replace(/\d+/g, "").slice(0, 40) === kind,
+    );
+    const steps = least.map(({ kind, who, how }) => `${kind} ${who} ${how}`);
+    assert.fail(`seed ${seed}: ${wrong}\n${steps.join("\n")}`);
+  }
+});
+
+/** What may be left out of the protocol, and from which seed on a schedule soon shows it. */
+const MUTANTS: readonly (readonly [
+  left: string,
+  mutant: Mutant,
+  seed: number,
+])[] = [
+  ["asks for what it has acknowledged", { asksForNothing: true }, 540],
+  ["waits until others know of it", { joinsAtOnce: true }, 10],
+  ["vouches only if it knew the epoch", { anyoneVouches: true }, 110],
+  ["waits until all nodes confirm", { confirmsAlone: true }, 0],
+  ["distrusts older sessions", { sameLineage: true }, 670],
+  ["has all connections to one server", { acknowledgesLate: true }, 2050],
+  ["gives ids that no other server gives", { plainIds: true }, 130],
+];
+
+for (const [what, mutant, from] of MUTANTS) {
+  Deno.test(`the model notices a node that no longer ${what}`, () => {
+    const seeds = Array.from({ length: 400 }, (_, i) => from + i);
+    assert.ok(
+      seeds.some((seed) => wrongWith(scheduleOf(seed), mutant) !== undefined),
+    );
+  });
+}

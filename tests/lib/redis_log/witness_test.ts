@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import type { Finding } from "../../../lib/redis_log/check_script.ts";
+import { type Verdict, Witness } from "../../../lib/redis_log/witness.ts";
+
+const HERE = "run1:history1";
+
+/** A node that has joined and is alone, at the time 0, on an epoch that is confirmed. */
+class Scene {
+  readonly witness = new Witness();
+
+  constructor() {
+    this.check(0, { joinedAt: "1-1", last: "1-1" });
+  }
+
+  /** Has the check find what a healthy log with the epoch "a" has, except as named. */
+  check(now: number, found: Partial<Finding> = {}): Verdict {
+    const question = this.witness.question("candidate", now);
+    const server = found.server ?? HERE;
+    const nodes = new Map([[
+      this.witness.node,
+      { offset: "1-1", beat: `${now} 1-1 ${server}` },
+    ]]);
+    return this.witness.take(question, {
+      now,
+      epoch: "a",
+      began: "1-0",
+      last: "1-1",
+      lastIsEntry: true,
+      total: 1,
+      wrong: "",
+      state: "confirmed",
+      server,
+      why: "",
+      lineage: "l",
+      joinedAt: "",
+      nodes,
+      ...found,
+    }, now);
+  }
+
+  /** What the next check asks for by name. */
+  asked(now = 0): readonly string[] {
+    return this.witness.question("candidate", now).acknowledged;
+  }
+}
+
+Deno.test("Witness asks for what it acknowledged until it has read it", () => {
+  const { witness } = new Scene();
+  const asked = () => witness.question("candidate", 0).acknowledged;
+  witness.acknowledged("2-1", 0);
+  witness.acknowledged("3-1", 0);
+  // The newest stands for those before it: they are on one branch.
+  assert.deepEqual(asked(), ["3-1"]);
+  witness.read("2-1", true, 0);
+  assert.deepEqual(asked(), ["3-1"]);
+  witness.read("3-1", true, 0);
+  assert.deepEqual(asked(), []);
+});
+
+Deno.test("Witness asks at once for an acknowledged entry that reading has passed without meeting it", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  witness.acknowledged("2-1", 0);
+  assert.ok(witness.checkDueMs(0) > 0);
+  witness.read("2-2", true, 0);
+  assert.deepEqual(scene.asked(), ["2-1"]);
+  assert.ok(witness.checkDueMs(0) <= 0);
+});
+
+Deno.test("Witness takes an acknowledgement for known if the entry was read before", () => {
+  const scene = new Scene();
+  scene.witness.read("2-1", true, 0);
+  scene.witness.read("3-1", true, 0);
+  scene.witness.acknowledged("2-1", 0);
+  assert.deepEqual(scene.asked(), []);
+  scene.witness.acknowledged("2-5", 0);
+  assert.deepEqual(scene.asked(), ["2-5"]);
+});
+
+Deno.test("Witness asks by name for what it acknowledged before reading was interrupted", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  witness.acknowledged("2-1", 0);
+  witness.interrupted();
+  assert.equal(witness.confirmed, false);
+  // Acknowledged on whatever server came next.
+  witness.acknowledged("9-1", 0);
+  assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
+});
+
+Deno.test("Witness asks for both branches if it acknowledges an id below one that it has acknowledged", () => {
+  const scene = new Scene();
+  scene.witness.acknowledged("5-1", 0);
+  scene.witness.acknowledged("4-1", 0);
+  assert.deepEqual(scene.asked(), ["5-1", "4-1"]);
+});
+
+Deno.test("Witness keeps one copy of an id that it acknowledges several times", () => {
+  const { witness } = new Scene();
+  for (let i = 0; i < 70_000; i++) witness.acknowledged("5-1", 0);
+  assert.ok(witness.mayAcknowledge("run1", 0));
+});
+
+Deno.test("Witness acknowledges only on the server of a check that is younger than 3 s", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  assert.ok(witness.mayAcknowledge("run1", 2999));
+  assert.ok(!witness.mayAcknowledge("run1", 3000));
+  assert.ok(!witness.mayAcknowledge("run2", 0));
+  scene.check(4000, { server: "run2:history1", state: "unconfirmed" });
+  assert.ok(!witness.mayAcknowledge("run1", 4000));
+  assert.ok(witness.mayAcknowledge("run2", 4000));
+  scene.check(4100, { server: "run2:history2", state: "replica" });
+  assert.ok(!witness.mayAcknowledge("run2", 4100));
+});
+
+Deno.test("Witness acknowledges nothing before it is registered, and not while others have dropped it", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  scene.check(100, { nodes: new Map() });
+  assert.ok(!witness.mayAcknowledge("run1", 100));
+  // It has been announced again.
+  scene.check(200, { joinedAt: "4-1" });
+  assert.ok(witness.mayAcknowledge("run1", 200));
+});
+
+Deno.test("Witness goes on where the new epoch began if the log has lost what it knew, and gives up what it acknowledged", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  witness.read("8-1", true, 0);
+  witness.acknowledged("9-1", 0);
+  const verdict = scene.check(10, {
+    epoch: "b",
+    began: "5-0",
+    last: "5-7",
+    wrong: "lost",
+  });
+  assert.deepEqual(verdict, { kind: "epoch", offset: "5-0", since: "a.8-1" });
+  assert.equal(witness.epoch, "b");
+  assert.deepEqual(scene.asked(), []);
+});
+
+Deno.test("Witness asks a master again for what a replica was found to lack, and does not vouch for the epoch", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  witness.read("8-1", true, 0);
+  const verdict = scene.check(10, {
+    last: "5-0",
+    wrong: "back",
+    state: "replica",
+  });
+  assert.equal(verdict.kind, "epoch");
+  assert.equal(witness.offset, "5-0");
+  assert.deepEqual(scene.asked(), ["8-1"]);
+  assert.equal(witness.question("candidate", 10).server, "");
+  // A replica cannot take note of it, a master does.
+  scene.check(20, { last: "5-0", state: "replica" });
+  assert.deepEqual(scene.asked(), ["8-1"]);
+  scene.check(30, { epoch: "b", began: "6-0", last: "6-0", wrong: "lost" });
+  assert.deepEqual(scene.asked(), []);
+});
+
+Deno.test("Witness meets an epoch that began further on in the log when it reads it", () => {
+  const scene = new Scene();
+  const { witness } = scene;
+  assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");
+  assert.equal(witness.epoch, "a");
+  assert.equal(witness.epochBegan("b", "5-0"), "a.1-1");
+  assert.equal(witness.epoch, "b");
+  assert.equal(witness.began, "5-0");
+});
+
+Deno.test("Witness says how long ago it learned of messages, by reading and by acknowledging", () => {
+  const { witness } = new Scene();
+  witness.read("2-1", true, 1000);
+  witness.read("3-1", false, 1500);
+  witness.acknowledged("4-1", 1700);
+  const { knowledgeAgeMs, acknowledgedAgeMs } = witness.question("c", 2000);
+  assert.deepEqual([knowledgeAgeMs, acknowledgedAgeMs], [1000, 300]);
+});
+
+Deno.test("Witness acknowledges nothing more once 65,536 acknowledged entries are unread", () => {
+  const { witness } = new Scene();
+  for (let i = 0; i < 65_535; i++) witness.acknowledged(`2-${i}`, 0);
+  assert.ok(witness.mayAcknowledge("run1", 0));
+  witness.acknowledged("3-0", 0);
+  assert.ok(!witness.mayAcknowledge("run1", 0));
+});

@@ -1,0 +1,545 @@
+/** What one node asks of the sockets of all nodes, over a real Redis, with two Socket.IO servers in this process. */
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Server } from "socket.io";
+import { type Cluster, createCluster } from "../../../lib/socketio/adapter.ts";
+import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
+import type { Happening } from "../../../lib/observer.ts";
+import { Connection } from "../../../lib/redis/connection.ts";
+import { Subscriber } from "../../support/client.ts";
+import { listen } from "../../support/net.ts";
+import { Redis } from "../../support/redis.ts";
+import { Inbox, soon, until } from "../../support/wait.ts";
+
+const NAMESPACES = ["/", "/notifications", "/my-namespace", "/dashboard"];
+const PREFIX = "test";
+const LOG = `${PREFIX}:{${PREFIX}}:log`;
+/** What the stock adapter throws at, or would, for each entry. */
+const POISON = [
+  ["uid", "x", "nsp", "/", "type", "3"],
+  ["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
+];
+
+/** A Socket.IO server with our adapter, joined to a log as `lib/node.ts` does it. */
+class Node {
+  readonly io: Server;
+  readonly cluster: Cluster;
+  readonly happenings = new Inbox<Happening>();
+  /** What other nodes said by `serverSideEmit`, as `namespace what`. */
+  readonly heard = new Inbox<string>();
+  /** Why its reader found the log not to go on. */
+  readonly gaps = new Inbox<string>();
+  readonly #log: RedisLog;
+  readonly #http = createServer();
+
+  private constructor(url: string, events?: readonly string[]) {
+    const observe = (happening: Happening): void =>
+      this.happenings.push(happening);
+    this.#log = new RedisLog({
+      url,
+      keyPrefix: PREFIX,
+      historySize: 100,
+      historySeconds: 3600,
+      idempotencySeconds: 600,
+      ackReplicas: 0,
+      recoverySeconds: 120,
+      reader: {
+        started() {},
+        entries() {},
+        gap: (reason) => this.gaps.push(reason),
+        lineageChanged() {},
+        ingressGap() {},
+      },
+      cluster: (fields, id) => this.cluster.take(fields, id),
+      observe,
+    });
+    this.cluster = createCluster({
+      commands: this.#log.commands,
+      stream: this.#log.keys.log,
+      channelPrefix: PREFIX,
+      ...(events === undefined ? {} : { events }),
+      observe,
+      connect: (options) =>
+        new Connection({ url, name: "cluster", observe, ...options }),
+    });
+    this.io = new Server(
+      this.#http,
+      {
+        adapter: this.cluster.adapter,
+        serveClient: false,
+        // What makes Socket.IO ask the adapter to save and restore sessions.
+        connectionStateRecovery: {},
+      } as ConstructorParameters<typeof Server>[1],
+    );
+    for (const name of NAMESPACES) this.listen(name);
+  }
+
+  /** Starts one, and waits until it is connected in every way. */
+  static async start(
+    redis: Redis,
+    events?: readonly string[],
+  ): Promise<Node> {
+    const node = new Node(redis.url, events);
+    try {
+      await listen(node.#http);
+      await node.connected();
+    } catch (error) {
+      await node.close();
+      throw error;
+    }
+    return node;
+  }
+
+  /** Answers other nodes in a namespace, which is made where it is new. */
+  listen(namespace: string): void {
+    const io = this.io.of(namespace);
+    io.on("hello", (what: string, answer?: (what: string) => void) => {
+      this.heard.push(`${namespace} ${what}`);
+      answer?.(`${what} yourself`);
+    });
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+
+  /** Entries that were left out. */
+  get skipped(): string[] {
+    return this.happenings.items.flatMap((happening) =>
+      happening.kind === "entry_skipped" ? [happening.id] : []
+    );
+  }
+
+  /** What failed in the adapter's own commands. */
+  get errors(): string[] {
+    return this.happenings.items.flatMap((happening) =>
+      happening.kind === "error" &&
+        happening.where === "the Socket.IO adapter"
+        ? [String(happening.error)]
+        : []
+    );
+  }
+
+  /** Resolves once a message would be heard. */
+  async connected(): Promise<void> {
+    const up = (connection: string): boolean => {
+      const last = this.happenings.items.findLast((happening) =>
+        "connection" in happening && happening.connection === connection
+      );
+      return last?.kind === "redis_connected";
+    };
+    await until(
+      "all connections are up",
+      () => ["commands", "reader", "cluster"].every(up),
+    );
+    await until(
+      "the log is read",
+      () => this.#log.probe().then(() => true, () => false),
+    );
+  }
+
+  /** As `lib/node.ts`: sockets first, then what they are fed by. */
+  async close(): Promise<void> {
+    await this.io.close();
+    await this.cluster.close();
+    await this.#log.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await soon(this.close(), "the node is closed");
+  }
+}
+
+interface Two extends AsyncDisposable {
+  redis: Redis;
+  a: Node;
+  b: Node;
+}
+
+async function two(): Promise<Two> {
+  await using stack = new AsyncDisposableStack();
+  const redis = stack.use(await Redis.start());
+  const a = stack.use(await Node.start(redis));
+  const b = stack.use(await Node.start(redis));
+  const all = stack.move();
+  return { redis, a, b, [Symbol.asyncDispose]: () => all.disposeAsync() };
+}
+
+/** A client in a namespace, with what a broadcast brought it. */
+class Client extends Subscriber {
+  readonly said = new Inbox<unknown>();
+
+  constructor(node: Node, namespace: string) {
+    super(`${node.url}${namespace}`, { transports: ["websocket"] });
+    this.socket.on("said", (what) => this.said.push(what));
+  }
+
+  static async join(node: Node, namespace: string): Promise<Client> {
+    const client = new Client(node, namespace);
+    try {
+      await soon(client.connects.have(1), "the client connects");
+    } catch (error) {
+      await client[Symbol.asyncDispose]();
+      throw error;
+    }
+    return client;
+  }
+
+  get id(): string {
+    return this.socket.id ?? "";
+  }
+}
+
+/** Collects rejections that nobody owns: what the stock adapter's process dies of. */
+function watchRejections(): Disposable & { readonly unowned: unknown[] } {
+  const unowned: unknown[] = [];
+  const watch = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    unowned.push(event.reason);
+  };
+  globalThis.addEventListener("unhandledrejection", watch);
+  return {
+    unowned,
+    [Symbol.dispose]: () =>
+      globalThis.removeEventListener("unhandledrejection", watch),
+  };
+}
+
+function sorted(ids: Iterable<string>): string[] {
+  return [...ids].sort();
+}
+
+/** Everything there is to ask, from `a`, of a client on each node. */
+async function askAll(
+  { a, b }: Two,
+  namespace: string,
+  clients: readonly [Client, Client],
+): Promise<void> {
+  const io = a.io.of(namespace);
+  const far = b.io.of(namespace).sockets.get(clients[1].id);
+  const ids = clients.map(({ id }) => id);
+
+  const fetched = await soon(io.fetchSockets(), "sockets are fetched");
+  assert.deepEqual(sorted(fetched.map(({ id }) => id)), sorted(ids));
+
+  io.socketsJoin("vip");
+  await until("it has joined", () => far?.rooms.has("vip") === true);
+  const vips = await soon(io.in("vip").fetchSockets(), "sockets are fetched");
+  assert.deepEqual(sorted(vips.map(({ id }) => id)), sorted(ids));
+  io.in("vip").emit("said", namespace);
+  for (const client of clients) await client.said.have(1);
+  io.socketsLeave("vip");
+  await until("it has left", () => far?.rooms.has("vip") === false);
+
+  io.serverSideEmit("hello", "you");
+  await b.heard.where(() => b.heard.items.includes(`${namespace} you`));
+  const answers = await soon(
+    io.serverSideEmitWithAck("hello", "again"),
+    "the other node answers",
+  );
+  assert.deepEqual(answers, ["again yourself"]);
+  const own = [`${namespace} you`, `${namespace} again`];
+  assert.ok(!a.heard.items.some((what) => own.includes(what)), "not by itself");
+
+  io.disconnectSockets();
+  for (const { disconnects } of clients) {
+    await disconnects.where(() =>
+      disconnects.items.at(-1) === "io server disconnect"
+    );
+  }
+  assert.deepEqual(clients.map(({ said }) => said.items), [[namespace], [
+    namespace,
+  ]]);
+}
+
+Deno.test("every operation reaches the other node, in every namespace and in no other", async (t) => {
+  await using all = await two();
+  await using stack = new AsyncDisposableStack();
+  const { a, b } = all;
+  // Made when everything is connected already.
+  const names = [...NAMESPACES, "/late"];
+  for (const node of [a, b]) node.listen("/late");
+  await until("the late one is subscribed", async () => {
+    const channel = `${PREFIX}#/late#`;
+    const reply = await all.redis.command("PUBSUB", "NUMSUB", channel);
+    return (reply as [string, number])[1] === 2;
+  });
+  const clients = new Map<string, [Client, Client]>();
+  for (const name of names) {
+    clients.set(name, [
+      stack.use(await Client.join(a, name)),
+      stack.use(await Client.join(b, name)),
+    ]);
+  }
+  for (const [name, pair] of clients) {
+    await t.step(name, async () => {
+      await askAll(all, name, pair);
+      clients.delete(name);
+      for (const [client] of clients.values()) {
+        assert.ok(client.socket.connected, "others stay");
+      }
+    });
+  }
+  assert.deepEqual([...a.errors, ...b.errors], []);
+  assert.deepEqual([...a.skipped, ...b.skipped], []);
+});
+
+Deno.test("bytes reach the other node as bytes", async () => {
+  await using all = await two();
+  const { a, b } = all;
+  await using client = await Client.join(b, "/");
+  const bytes = Uint8Array.of(0, 128, 255, 123);
+  const heard = new Inbox<unknown>();
+  b.io.on("bytes", (what) => heard.push(what));
+  a.io.emit("said", { bytes });
+  a.io.serverSideEmit("bytes", { bytes });
+  for (const inbox of [client.said, heard]) {
+    const [what] = await inbox.have(1) as [{ bytes: Uint8Array }];
+    assert.deepEqual(Uint8Array.from(what.bytes), bytes);
+  }
+});
+
+Deno.test("an entry that the adapter cannot handle is reported, and spoils nothing before or after it", async () => {
+  using rejections = watchRejections();
+  await using all = await two();
+  const { redis, a, b } = all;
+  await using client = await Client.join(b, "/");
+  const bad: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    a.io.emit("said", `before ${i}`);
+    for (const fields of POISON) {
+      bad.push(String(await redis.command("XADD", LOG, "*", ...fields)));
+    }
+    a.io.emit("said", `after ${i}`);
+  }
+  // Many at once, so that good and bad come in one read.
+  const batch = [...POISON, goodEntry("together"), ...POISON];
+  const ids = await redis.command(
+    "EVAL",
+    `local ids, fields = {}, {}
+     for _, word in ipairs(ARGV) do
+       if word == '' then
+         ids[#ids + 1] = redis.call('XADD', KEYS[1], '*', unpack(fields))
+         fields = {}
+       else fields[#fields + 1] = word end
+     end
+     return ids`,
+    "1",
+    LOG,
+    ...batch.flatMap((fields) => [...fields, ""]),
+  ) as string[];
+  bad.push(...ids.filter((_, i) => i !== POISON.length));
+  a.io.emit("said", "the end");
+  await client.said.where(() => client.said.items.includes("the end"));
+  const rounds = [0, 1, 2].flatMap((i) => [`before ${i}`, `after ${i}`]);
+  assert.deepEqual(
+    new Set(client.said.items),
+    new Set([...rounds, "together", "the end"]),
+  );
+  assert.equal(client.said.items.length, 8, "none came twice");
+  for (const node of [a, b]) {
+    await until("all are reported", () => node.skipped.length >= bad.length);
+    assert.deepEqual(sorted(node.skipped), sorted(bad));
+  }
+  assert.deepEqual(rejections.unowned, []);
+});
+
+/** A broadcast to everybody in `/`, as the adapter writes it. */
+function goodEntry(what: string): string[] {
+  const data = JSON.stringify({
+    packet: { type: 2, data: ["said", what], nsp: "/" },
+    opts: { rooms: [], except: [], flags: {} },
+  });
+  return ["uid", "somebody else", "nsp", "/", "type", "3", "data", data];
+}
+
+Deno.test("Redis killed and restarted: nothing is rejected without an owner, and all is well again by itself", async () => {
+  using rejections = watchRejections();
+  await using all = await two();
+  const { redis, a, b } = all;
+  await using stack = new AsyncDisposableStack();
+  const client = stack.use(await Client.join(b, "/dashboard"));
+  await redis.kill();
+  await until(
+    "the loss is noticed",
+    () =>
+      [a, b].every(({ happenings }) =>
+        new Set(
+          happenings.items.flatMap((happening) =>
+            happening.kind === "redis_lost" ? [happening.connection] : []
+          ),
+        ).size === 3
+      ),
+  );
+  const io = a.io.of("/dashboard");
+  io.serverSideEmit("hello", "nobody");
+  io.socketsJoin("vip");
+  io.socketsLeave("vip");
+  io.emit("said", "to nobody");
+  assert.deepEqual(await soon(io.fetchSockets(), "the own are fetched"), []);
+  assert.deepEqual(
+    await soon(io.serverSideEmitWithAck("hello", "nobody"), "it is answered"),
+    [],
+  );
+  b.listen("/made meanwhile");
+  a.listen("/made meanwhile");
+  // A broken connection is when Socket.IO asks for a session to be saved, coming back when it asks for it.
+  client.socket.io.engine.close();
+  await client.connects.have(2);
+  await until("each is reported", () => a.errors.length >= 6);
+
+  await redis.restart();
+  await Promise.all([a.connected(), b.connected()]);
+  assert.deepEqual(b.heard.items, []);
+  for (const name of [...NAMESPACES, "/made meanwhile"]) {
+    a.io.of(name).serverSideEmit("hello", "from a");
+    b.io.of(name).serverSideEmit("hello", "from b");
+    await b.heard.where(() => b.heard.items.includes(`${name} from a`));
+    await a.heard.where(() => a.heard.items.includes(`${name} from b`));
+  }
+  const pair = [stack.use(await Client.join(a, "/dashboard")), client] as const;
+  await askAll(all, "/dashboard", [...pair]);
+  const names = new Set(a.heard.items);
+  assert.equal(names.size, a.heard.items.length, "nothing is heard twice");
+  assert.deepEqual(rejections.unowned, []);
+});
+
+Deno.test("a Redis that refuses what the adapter writes: reported, never rejected without an owner", async () => {
+  using rejections = watchRejections();
+  await using all = await two();
+  const { redis, a, b } = all;
+  await using client = await Client.join(b, "/");
+  await redis.command("CONFIG", "SET", "maxmemory", "1");
+  a.io.socketsJoin("vip");
+  a.io.emit("said", "refused");
+  await until("both are reported", () => a.errors.length >= 2);
+  assert.ok(a.errors.every((error) => error.includes("OOM")), `${a.errors}`);
+  await redis.command("CONFIG", "SET", "maxmemory", "0");
+  await redis.command("ACL", "SETUSER", "default", "-publish", "-pubsub");
+  a.io.serverSideEmit("hello", "refused");
+  assert.deepEqual(
+    await soon(a.io.fetchSockets(), "the own are fetched"),
+    [],
+  );
+  await until("these too", () => a.errors.length >= 4);
+  await redis.command("ACL", "SETUSER", "default", "+@all");
+  a.io.serverSideEmit("hello", "taken");
+  a.io.emit("said", "taken");
+  assert.deepEqual(await b.heard.have(1), ["/ taken"]);
+  assert.deepEqual(await client.said.have(1), ["taken"]);
+  assert.deepEqual(rejections.unowned, []);
+});
+
+Deno.test("sessions are not saved in Redis", async () => {
+  await using all = await two();
+  const { redis, a, b } = all;
+  await using client = await Client.join(b, "/");
+  a.io.emit("said", "with an offset");
+  await client.said.have(1);
+  client.socket.io.engine.close();
+  assert.deepEqual(await client.connects.have(2), [false, false]);
+  const keys = await redis.command("KEYS", "*") as string[];
+  assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
+});
+
+Deno.test("an operation does not begin a log: one that is gone stays gone until its epoch begins", async () => {
+  await using all = await two();
+  const { redis, a, b } = all;
+  await redis.command("DEL", LOG);
+  a.io.socketsJoin("vip");
+  for (const { gaps } of [a, b]) {
+    assert.deepEqual(await gaps.have(1), ["epoch"]);
+  }
+  assert.deepEqual(a.errors, []);
+});
+
+Deno.test("more entries than may wait for the adapter: the oldest are dropped, each is reported", async () => {
+  await using all = await two();
+  const { a } = all;
+  await using client = await Client.join(a, "/");
+  for (let i = 0; i < 10_003; i++) {
+    a.cluster.take(Object.fromEntries(pairs(goodEntry(`${i}`))), `${i}-0`);
+  }
+  assert.deepEqual(a.skipped, ["0-0", "1-0", "2-0"]);
+  const said = await client.said.have(10_000);
+  assert.deepEqual(said, Array.from({ length: 10_000 }, (_, i) => `${i + 3}`));
+});
+
+Deno.test("a node that takes one event alone skips whatever else somebody writes for the adapter", async () => {
+  await using redis = await Redis.start();
+  await using foreign = await Node.start(redis);
+  await using node = await Node.start(redis, ["hello"]);
+  await using client = await Client.join(node, "/");
+  const socket = node.io.of("/").sockets.get(client.id);
+  const others = new Inbox<unknown>();
+  node.io.on("bye", (what) => others.push(what));
+
+  foreign.io.emit("said", "past the log");
+  foreign.io.socketsJoin("vip");
+  foreign.io.socketsLeave(client.id);
+  foreign.io.disconnectSockets(true);
+  foreign.io.timeout(100).emit("said", "with an acknowledgement", () => {});
+  await assert.rejects(
+    foreign.io.timeout(100).fetchSockets(),
+    /timeout reached/,
+  );
+  foreign.io.serverSideEmit("bye", "you");
+  foreign.io.serverSideEmit("hello", "you");
+
+  assert.deepEqual(await node.heard.have(1), ["/ you"]);
+  await until("all others are skipped", () => node.skipped.length >= 7);
+  assert.equal(node.skipped.length, 7);
+  assert.equal(node.skipped.filter((id) => id !== "").length, 4, "of the log");
+  assert.deepEqual(client.said.items, []);
+  assert.ok(client.socket.connected);
+  assert.deepEqual([...socket?.rooms ?? []], [client.id]);
+  assert.deepEqual(others.items, []);
+});
+
+Deno.test("closing ends everything, whatever is under way", async (t) => {
+  const cases: [name: string, before: (all: Two) => unknown][] = [
+    ["idle", () => {}],
+    ["with entries that wait", ({ a }) => {
+      for (let i = 0; i < 1000; i++) {
+        a.cluster.take(Object.fromEntries(pairs(goodEntry("?"))), `${i}-0`);
+      }
+    }],
+    ["before its sockets are", ({ a }) => a.cluster.close()],
+    ["with Redis gone", ({ redis }) => redis.kill()],
+    ["with Redis silent and all kinds of commands under way", (all) => {
+      all.redis.signal("SIGSTOP");
+      const io = all.a.io.of("/dashboard");
+      io.serverSideEmit("hello", "nobody");
+      io.socketsJoin("vip");
+      io.emit("said", "nobody");
+      all.a.listen("/new");
+    }],
+  ];
+  for (const [name, before] of cases) {
+    await t.step(name, async () => {
+      using rejections = watchRejections();
+      await using stack = new AsyncDisposableStack();
+      const redis = stack.use(await Redis.start());
+      stack.defer(() => redis.signal("SIGCONT"));
+      const a = stack.use(await Node.start(redis));
+      const client = stack.use(await Client.join(a, "/"));
+      await before({ redis, a, b: a, [Symbol.asyncDispose]: async () => {} });
+      await client[Symbol.asyncDispose]();
+      await soon(a.close(), "the node is closed", 3000);
+      // Nobody takes these any more, and nothing spins on them.
+      a.cluster.take({ nsp: "/", type: "3" }, "1-1");
+      const count = a.happenings.items.length;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      assert.equal(a.happenings.items.length, count);
+      assert.deepEqual(rejections.unowned, []);
+    });
+  }
+});
+
+function pairs(list: readonly string[]): [string, string][] {
+  return Array.from(
+    { length: list.length / 2 },
+    (_, i) => [list[2 * i] ?? "", list[2 * i + 1] ?? ""],
+  );
+}

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { textFrame } from "../../../lib/socketio/frame.ts";
+
+/** Reads one frame as RFC 6455 §5.2 has it, and insists on what a server must send. */
+function decode(frame: Uint8Array): { text: string; headLength: number } {
+  const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+  const [first, second] = [view.getUint8(0), view.getUint8(1)];
+  assert.equal(first >> 7, 1, "FIN");
+  assert.equal((first >> 4) & 7, 0, "RSV");
+  assert.equal(first & 15, 1, "opcode text");
+  assert.equal(second >> 7, 0, "not masked");
+  const short = second & 127;
+  let length = BigInt(short), headLength = 2;
+  if (short === 126) [length, headLength] = [BigInt(view.getUint16(2)), 4];
+  if (short === 127) [length, headLength] = [view.getBigUint64(2), 10];
+  if (short >= 126) {
+    const least = short === 126 ? 126n : 65_536n;
+    assert.ok(length >= least, "the shortest form of the length");
+  }
+  assert.equal(BigInt(frame.length - headLength), length);
+  const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+    .decode(frame.subarray(headLength));
+  return { text, headLength };
+}
+
+Deno.test("textFrame() makes frames that decode to their text, at every form of the length", () => {
+  const heads = [
+    [0, 2],
+    [1, 2],
+    [125, 2],
+    [126, 4],
+    [127, 4],
+    [65_535, 4],
+    [65_536, 10],
+    [1_000_000, 10],
+  ] as const;
+  for (const [bytes, headLength] of heads) {
+    for (const unit of ["x", "é", "€", "😀"]) {
+      const width = new TextEncoder().encode(unit).length;
+      const text = unit.repeat(bytes / width) + "x".repeat(bytes % width);
+      const decoded = decode(textFrame(text));
+      assert.equal(decoded.text === text, true, `${bytes} bytes of ${unit}`);
+      assert.equal(decoded.headLength, headLength);
+    }
+  }
+});
+
+Deno.test("textFrame() is UTF-8 whatever text it is given", () => {
+  for (const text of ["\ufeffx", "\u0000", "\u2028", "👩‍👩‍👧‍👦", "\u202e"]) {
+    assert.equal(decode(textFrame(text)).text, text);
+  }
+  assert.equal(decode(textFrame("a\ud800b")).text, "a\ufffdb");
+});

@@ -1,0 +1,94 @@
+import assert from "node:assert/strict";
+import {
+  Bound,
+  deadline,
+  DeadlineError,
+  pause,
+} from "../../../lib/util/deadline.ts";
+
+Deno.test("deadline() resolves and rejects as its promise does", async () => {
+  assert.equal(await deadline(Promise.resolve(5), 10_000, "it"), 5);
+  const error = new Error("broken");
+  await assert.rejects(deadline(Promise.reject(error), 10_000, "it"), error);
+});
+
+Deno.test("deadline() rejects when the time is over, and says what was awaited", async () => {
+  const never = Promise.withResolvers<void>();
+  const start = performance.now();
+  await assert.rejects(deadline(never.promise, 30, "asking Redis"), (error) => {
+    assert.ok(error instanceof DeadlineError);
+    assert.equal(error.name, "DeadlineError");
+    assert.equal(error.message, "asking Redis: no answer in 30 ms");
+    return true;
+  });
+  assert.ok(performance.now() - start >= 29);
+});
+
+Deno.test("deadline() owns what its promise does later", async () => {
+  const late = Promise.withResolvers<void>();
+  await assert.rejects(deadline(late.promise, 1, "it"), DeadlineError);
+  const unhandled: unknown[] = [];
+  const note = (event: PromiseRejectionEvent): void => {
+    event.preventDefault();
+    unhandled.push(event.reason);
+  };
+  globalThis.addEventListener("unhandledrejection", note);
+  late.reject(new Error("too late"));
+  // Unhandled rejections are told between turns of the event loop.
+  for (let turn = 0; turn < 3; turn++) {
+    await new Promise((resolve) => setTimeout(resolve));
+  }
+  globalThis.removeEventListener("unhandledrejection", note);
+  assert.deepEqual(unhandled, []);
+});
+
+Deno.test("pause() ends after its time, and at once when it is aborted", async () => {
+  const start = performance.now();
+  await pause(20, new AbortController().signal);
+  assert.ok(performance.now() - start >= 19);
+
+  await pause(3_600_000, AbortSignal.abort());
+  const controller = new AbortController();
+  const paused = pause(3_600_000, controller.signal);
+  controller.abort();
+  await paused;
+});
+
+Deno.test("Bound tells, in order, what has waited for too long, and nothing that has ended or was begun anew", async () => {
+  const over: [string, number][] = [];
+  const start = performance.now();
+  const bound = new Bound<string>(
+    60,
+    (name) => over.push([name, performance.now() - start]),
+  );
+  const [, b, c] = ["a", "b", "c", "d"].map((name) => bound.begin(name));
+  assert.ok(b && c);
+  bound.end(b);
+  bound.end(b);
+  await pause(30, new AbortController().signal);
+  bound.end(c);
+  bound.begin("c");
+  await pause(120, new AbortController().signal);
+  assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
+  for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
+  // Once all is over it has no timer, and begins again.
+  bound.begin("e");
+  await pause(90, new AbortController().signal);
+  assert.equal(over.at(-1)?.[0], "e");
+});
+
+Deno.test("What has ended its wait refers to no other wait, from whatever place it ends", async () => {
+  const bound = new Bound<number>(1, () => {});
+  const waits = [0, 1, 2, 3].map((number) => bound.begin(number));
+  for (const place of [1, 0, 3, 2]) {
+    const wait = waits[place];
+    assert.ok(wait);
+    bound.end(wait);
+    assert.equal(wait.before ?? wait.after, undefined);
+    assert.ok(
+      !waits.some(({ before, after }) => before === wait || after === wait),
+    );
+  }
+  // Its timer runs out.
+  await pause(20, new AbortController().signal);
+});

@@ -1,0 +1,438 @@
+/** WebSockets as RFC 6455 has them: real clients and any bytes, cut up anywhere. */
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createServer, type IncomingMessage } from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
+import {
+  acceptance,
+  refusalOf,
+  WebSocket,
+} from "../../../lib/websocket/connection.ts";
+import { listen } from "../../support/net.ts";
+import { Inbox, until } from "../../support/wait.ts";
+
+const BYTES_MAX = 100_000;
+
+/** What one connection was told, and its other end. */
+class Peer {
+  readonly messages = new Inbox<string | Buffer>();
+  readonly faults: string[] = [];
+  gone = 0;
+  readonly websocket: WebSocket;
+
+  constructor(readonly connection: Socket, head: Buffer) {
+    this.websocket = new WebSocket(connection, head, BYTES_MAX, this);
+  }
+
+  onMessage(message: string | Buffer): void {
+    this.messages.push(message);
+  }
+
+  onFault(reason: string): void {
+    this.faults.push(reason);
+  }
+
+  onGone(): void {
+    this.gone++;
+  }
+}
+
+/** A server of WebSockets and nothing else; `await using` ends it. */
+class Server {
+  readonly peers = new Inbox<Peer>();
+  readonly #http = createServer();
+
+  static async start(): Promise<Server> {
+    const server = new Server();
+    server.#http.on("upgrade", (request, duplex, head) => {
+      const connection = duplex as Socket;
+      connection.on("error", () => {});
+      connection.write(acceptance(request));
+      server.peers.push(new Peer(connection, head));
+    });
+    await listen(server.#http);
+    return server;
+  }
+
+  get port(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { connection } of this.peers.items) connection.destroy();
+    await new Promise<void>((resolve) => this.#http.close(() => resolve()));
+  }
+}
+
+const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n" +
+  "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/** A client that writes what it likes. */
+class Raw {
+  #bytes: Buffer = Buffer.alloc(0);
+  readonly #chunks: Buffer[] = [];
+  ended = false;
+  closed = false;
+  readonly socket: Socket;
+
+  private constructor(port: number) {
+    this.socket = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    this.socket.on("data", (chunk: Buffer) => {
+      this.#chunks.push(chunk);
+    });
+    this.socket.on("error", () => {});
+    this.socket.on("end", () => this.ended = true);
+    this.socket.on("close", () => this.closed = true);
+  }
+
+  /** Connects; `more` goes out with the request. */
+  static async open(
+    server: Server,
+    more: Buffer = Buffer.alloc(0),
+  ): Promise<{ client: Raw; peer: Peer }> {
+    const count = server.peers.items.length;
+    const client = new Raw(server.port);
+    client.socket.setNoDelay();
+    client.socket.write(Buffer.concat([Buffer.from(REQUEST), more]));
+    await server.peers.have(count + 1);
+    const peer = server.peers.items[count];
+    assert.ok(peer);
+    return { client, peer };
+  }
+
+  /** The frames that have come: what follows the answer's head. */
+  get frames(): Buffer {
+    if (this.#chunks.length > 0) {
+      this.#bytes = Buffer.concat([this.#bytes, ...this.#chunks.splice(0)]);
+    }
+    const end = this.#bytes.indexOf("\r\n\r\n");
+    return end < 0 ? Buffer.alloc(0) : this.#bytes.subarray(end + 4);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.socket.destroy();
+    await until("the client is closed", () => this.closed);
+  }
+}
+
+interface Frame {
+  readonly opcode: number;
+  readonly payload: Uint8Array;
+  readonly fin?: boolean;
+  readonly reserved?: number;
+  readonly mask?: Uint8Array | null;
+  /** What the head says, where that is not so. */
+  readonly announced?: bigint;
+}
+
+/** A frame as clients send it, or as they should not. */
+function encode(
+  {
+    opcode,
+    payload,
+    fin = true,
+    reserved = 0,
+    mask = Buffer.from([1, 2, 3, 4]),
+    announced = BigInt(payload.length),
+  }: Frame,
+): Buffer {
+  const head = Buffer.alloc(
+    announced < 126n ? 2 : announced < 65_536n ? 4 : 10,
+  );
+  head[0] = (fin ? 0x80 : 0) | (reserved << 4) | opcode;
+  head[1] = (mask === null ? 0 : 0x80) |
+    (head.length === 2 ? Number(announced) : head.length === 4 ? 126 : 127);
+  if (head.length === 4) head.writeUInt16BE(Number(announced), 2);
+  if (head.length === 10) head.writeBigUInt64BE(announced, 2);
+  const masked = Buffer.from(payload).map((byte, at) =>
+    byte ^ (mask?.[at % 4] ?? 0)
+  );
+  return Buffer.concat([head, mask ?? Buffer.alloc(0), masked]);
+}
+
+const text = (payload: string | Uint8Array, more: Partial<Frame> = {}) =>
+  encode({ opcode: 1, payload: Buffer.from(payload as string), ...more });
+const closing = (...payload: number[]) =>
+  encode({ opcode: 8, payload: Uint8Array.from(payload) });
+
+const message = fc.oneof(
+  fc.string({ unit: "binary", maxLength: 200 }).map((data) => ({
+    opcode: 1,
+    data: Buffer.from(data.toWellFormed()),
+  })),
+  fc.uint8Array({ maxLength: 200 }).map((data) => ({
+    opcode: 2,
+    data: Buffer.from(data),
+  })),
+  fc.constantFrom(125, 126, 65_535, 65_536, BYTES_MAX).map((length) => ({
+    opcode: 2,
+    data: Buffer.alloc(length, "abc"),
+  })),
+);
+/** A message, where it is cut into frames, and what comes between those. */
+const sent = fc.record({
+  message,
+  cuts: fc.array(fc.nat(300), { maxLength: 4 }),
+  between: fc.constantFrom<number | undefined>(undefined, 9, 10),
+  mask: fc.uint8Array({ minLength: 4, maxLength: 4 }),
+});
+
+Deno.test("any messages in any frames, cut up anywhere, arrive whole and in order", async () => {
+  await using server = await Server.start();
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(sent, { minLength: 1, maxLength: 6 }),
+      fc.array(fc.nat(400), { maxLength: 8 }),
+      fc.boolean(),
+      async (list, pieces, withRequest) => {
+        const expected = list.map(({ message: { opcode, data } }) =>
+          opcode === 1 ? data.toString() : data
+        );
+        const bytes = Buffer.concat(list.flatMap(
+          ({ message: { opcode, data }, cuts, between, mask }) => {
+            const ends = [
+              ...cuts.map((cut) => Math.min(cut, data.length)).sort((a, b) =>
+                a - b
+              ),
+              data.length,
+            ];
+            return ends.flatMap((end, index) => {
+              const frame = encode({
+                opcode: index === 0 ? opcode : 0,
+                payload: data.subarray(ends[index - 1] ?? 0, end),
+                fin: index === ends.length - 1,
+                mask,
+              });
+              return between === undefined
+                ? [frame]
+                : [frame, encode({ opcode: between, payload: mask, mask })];
+            });
+          },
+        ));
+        const first = withRequest ? bytes.length >> 1 : 0;
+        const { client, peer } = await Raw.open(
+          server,
+          bytes.subarray(0, first),
+        );
+        await using _ = client;
+        let at = first;
+        for (const piece of pieces) {
+          client.socket.write(bytes.subarray(at, at + piece));
+          at += piece;
+          await new Promise((resolve) => setTimeout(resolve));
+        }
+        client.socket.write(bytes.subarray(at));
+        await peer.messages.have(expected.length);
+        assert.deepEqual(peer.messages.items, expected);
+        assert.deepEqual(peer.faults, []);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+const END = Buffer.from("end");
+const EURO = Buffer.from("€");
+const INVALID: readonly [what: string, code: number, frames: Buffer[]][] = [
+  ["a reserved bit", 1002, [text("a", { reserved: 4 })]],
+  ["another reserved bit", 1002, [text("a", { reserved: 1 })]],
+  ["no mask", 1002, [text("a", { mask: null })]],
+  ["an unknown opcode", 1002, [encode({ opcode: 3, payload: EURO })]],
+  ["an unknown control opcode", 1002, [encode({ opcode: 11, payload: EURO })]],
+  ["a continuation of nothing", 1002, [encode({ opcode: 0, payload: EURO })]],
+  ["a message within another", 1002, [text("a", { fin: false }), text("b")]],
+  ["a ping in pieces", 1002, [
+    encode({ opcode: 9, payload: EURO, fin: false }),
+  ]],
+  ["a long ping", 1002, [encode({ opcode: 9, payload: Buffer.alloc(126) })]],
+  ["half a code", 1002, [closing(3)]],
+  ["a code that is never sent", 1002, [closing(3, 0xed)]],
+  ["a code below all", 1002, [closing(0, 1)]],
+  ["a reason that is no text", 1007, [closing(3, 0xe8, 0xff)]],
+  ["a text that is no UTF-8", 1007, [text(EURO.subarray(0, 2))]],
+  ["one that is cut off over frames", 1007, [
+    text(EURO.subarray(0, 1), { fin: false }),
+    encode({ opcode: 0, payload: EURO.subarray(1, 2) }),
+  ]],
+  ["a surrogate", 1007, [text(Buffer.from([0xed, 0xa0, 0x80]))]],
+  ["a message too large", 1009, [
+    text("a", { announced: BigInt(BYTES_MAX + 1) }),
+  ]],
+  ["one of 2⁶³ bytes", 1009, [text("a", { announced: 1n << 63n })]],
+  ["one too large over frames", 1009, [
+    text(Buffer.alloc(BYTES_MAX), { fin: false }),
+    encode({ opcode: 0, payload: EURO }),
+  ]],
+];
+
+for (const [what, code, frames] of INVALID) {
+  Deno.test(`${what} is answered with ${code}, and what follows is not read`, async () => {
+    await using server = await Server.start();
+    const { client, peer } = await Raw.open(server);
+    await using _ = client;
+    client.socket.write(
+      Buffer.concat([text("before"), ...frames, text("after")]),
+    );
+    await until("the server ends", () => client.ended);
+    client.socket.write(text("later"));
+    assert.deepEqual(
+      client.frames,
+      Buffer.from([0x88, 2, code >> 8, code & 0xff]),
+    );
+    client.socket.end();
+    await until("it is gone", () => peer.gone === 1);
+    assert.deepEqual(peer.messages.items, ["before"]);
+    assert.equal(peer.faults.length, 1);
+  });
+}
+
+Deno.test("a text is good where a character is cut by a frame", async () => {
+  await using server = await Server.start();
+  const { client, peer } = await Raw.open(server);
+  await using _ = client;
+  client.socket.write(Buffer.concat([
+    text(EURO.subarray(0, 2), { fin: false }),
+    encode({ opcode: 9, payload: Buffer.from("?") }),
+    encode({ opcode: 0, payload: EURO.subarray(2) }),
+  ]));
+  await peer.messages.have(1);
+  assert.deepEqual(peer.messages.items, ["€"]);
+  await until("the pong", () => client.frames.length === 3);
+  assert.deepEqual(client.frames, Buffer.from("\x8a\x01?", "latin1"));
+});
+
+Deno.test("a close is answered with its code, and the server ends first", async () => {
+  await using server = await Server.start();
+  for (const body of [[], [3, 0xe8], [0x0f, 0xa0, 0x62, 0x79, 0x65]]) {
+    const { client, peer } = await Raw.open(server);
+    await using _ = client;
+    client.socket.write(Buffer.concat([closing(...body), text("after")]));
+    await until("the server ends", () => client.ended);
+    const code = body.slice(0, 2);
+    assert.deepEqual(client.frames, Buffer.from([0x88, code.length, ...code]));
+    client.socket.end();
+    await until("it is gone", () => peer.gone === 1);
+    assert.deepEqual([peer.messages.items, peer.faults], [[], []]);
+  }
+});
+
+Deno.test("a close of the server's waits for the client's", async () => {
+  await using server = await Server.start();
+  const { client, peer } = await Raw.open(server);
+  await using _ = client;
+  peer.websocket.close();
+  peer.websocket.close();
+  client.socket.write(Buffer.concat([
+    text("on its way"),
+    encode({ opcode: 9, payload: EURO }),
+    closing(),
+    text("after"),
+  ]));
+  assert.equal(peer.websocket.open, false);
+  await until("the server ends", () => client.ended);
+  assert.deepEqual(client.frames, Buffer.from([0x88, 0]));
+  assert.deepEqual(peer.messages.items, ["on its way"]);
+  client.socket.end();
+  await until("it is gone", () => peer.gone === 1);
+});
+
+Deno.test("a client that only ends its half is ended, one that breaks off is gone", async () => {
+  await using server = await Server.start();
+  for (const leave of ["end", "resetAndDestroy"] as const) {
+    const { client, peer } = await Raw.open(server);
+    await using _ = client;
+    client.socket.write(text("half", { fin: false }));
+    client.socket[leave]();
+    await until("it is gone", () => peer.gone === 1);
+    assert.equal(peer.websocket.open, false);
+    assert.deepEqual(peer.faults, []);
+    peer.websocket.close();
+    peer.websocket.terminate();
+  }
+});
+
+Deno.test("a client that does not answer a close is cut off in time", async () => {
+  await using server = await Server.start();
+  const { client, peer } = await Raw.open(server);
+  await using _ = client;
+  const { setTimeout } = globalThis;
+  let waitMs: number | undefined;
+  try {
+    globalThis.setTimeout = ((then: () => void, ms: number) => {
+      waitMs = ms;
+      return setTimeout(then, 10);
+    }) as typeof setTimeout;
+    peer.websocket.close();
+  } finally {
+    globalThis.setTimeout = setTimeout;
+  }
+  assert.equal(waitMs, 30_000);
+  await until("it is gone", () => peer.gone === 1);
+});
+
+Deno.test("of the pings of a client that does not read, not all are kept", async () => {
+  await using server = await Server.start();
+  const { client, peer } = await Raw.open(server);
+  await using _ = client;
+  client.socket.pause();
+  peer.connection.write(Buffer.alloc(64 << 20));
+  const waiting = peer.connection.writableLength;
+  assert.ok(waiting > 0);
+  for (let n = 0; n < 1000; n++) {
+    client.socket.write(encode({ opcode: 9, payload: Buffer.alloc(125, n) }));
+  }
+  client.socket.write(text("read"));
+  await peer.messages.have(1);
+  assert.ok(peer.connection.writableLength <= waiting);
+  client.socket.resume();
+  await until("all is read", () => client.frames.length >= 64 << 20);
+  peer.connection.write("end");
+  await until("the end", () => client.frames.subarray(-3).equals(END));
+  assert.ok(client.frames.length < (64 << 20) + 10 * 127);
+});
+
+Deno.test("who may become a WebSocket", () => {
+  const good = {
+    upgrade: "WebSocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+  };
+  const ask = (headers: Record<string, string | undefined>, method = "GET") =>
+    refusalOf({ method, headers: { ...good, ...headers } } as IncomingMessage);
+  assert.equal(ask({}), undefined);
+  assert.match(ask({}, "POST")?.status ?? "", /^400 /);
+  assert.match(ask({ upgrade: "h2c" })?.status ?? "", /^400 /);
+  for (const key of [undefined, "", "c2hvcnQ=", "dGhlIHNhbXBsZSBub25jZSE="]) {
+    assert.match(
+      ask({ "sec-websocket-key": key })?.status ?? "",
+      /^400 /,
+      `${key}`,
+    );
+  }
+  for (const version of [undefined, "8", "14", "13, 8"]) {
+    const refusal = ask({ "sec-websocket-version": version });
+    assert.match(refusal?.status ?? "", /^426 /);
+    assert.equal(refusal?.headers, "Sec-WebSocket-Version: 13\r\n");
+  }
+});
+
+Deno.test("the answer is RFC 6455's own example, and takes the first subprotocol", () => {
+  const answer = (protocol?: string) =>
+    acceptance({
+      headers: {
+        "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol": protocol,
+      },
+    } as unknown as IncomingMessage);
+  assert.match(
+    answer(),
+    /\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=\r\n\r\n$/,
+  );
+  assert.match(
+    answer("chat, other"),
+    /\r\nSec-WebSocket-Protocol: chat\r\n\r\n$/,
+  );
+  assert.doesNotMatch(answer("a b"), /Sec-WebSocket-Protocol/);
+});
