@@ -10,7 +10,7 @@ import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { AddressInfo } from "node:net";
 import { type Config, readConfig } from "./lib/config/config.ts";
-import { UnderWay } from "./lib/util/in_flight.ts";
+import { InFlight } from "./lib/util/in_flight.ts";
 import { watchNode } from "./lib/telemetry/gauges.ts";
 import { ListenerWatch } from "./lib/listener/watch.ts";
 import { createNode } from "./lib/node.ts";
@@ -56,8 +56,8 @@ function settings(): Config {
 
 function serve(config: Config): void {
   const node = createNode(config, observe);
-  const publishes = new UnderWay();
-  const requests = new UnderWay();
+  const publishes = new InFlight();
+  const requests = new InFlight();
   const { bridge } = node;
   let draining = false;
   const app = createApp({

@@ -13,7 +13,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/raw_client.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
@@ -55,7 +55,7 @@ class Load implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #node: TestNode;
   readonly #askers: Asker[] = [];
-  readonly #clients: LightClient[];
+  readonly #clients: RawClient[];
   readonly #requests;
   readonly #members: number;
   /** Called when everything that was published has been received. */
@@ -78,7 +78,7 @@ class Load implements AsyncDisposable {
     );
     this.#clients = Array.from(
       { length: clients },
-      (_, i) => new LightClient([`room-${i % rooms}`]),
+      (_, i) => new RawClient([`room-${i % rooms}`]),
     );
   }
 

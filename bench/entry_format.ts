@@ -21,7 +21,7 @@ import { createRequire } from "node:module";
 import process from "node:process";
 import { createClient } from "redis";
 import { textFrame } from "../lib/socketio/frame.ts";
-import { atOf } from "../lib/log/position.ts";
+import { timestampOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
 /** Entries of a stream that is weighed. */
@@ -77,7 +77,7 @@ const adapters: Format = {
   }),
   frame: ([id, { data = "" }]) => {
     const { packet } = JSON.parse(data);
-    packet.data[2].at = atOf(id);
+    packet.data[2].at = timestampOf(id);
     packet.data.push(id);
     packet.nsp = "/";
     const [text = ""] = encoder.encode(packet);
@@ -98,7 +98,7 @@ const ours: Format = {
     JSON.parse(message);
     const frame = textFrame(
       `42["msgReceived",${message},{"room":${JSON.stringify(room)},"at":${
-        atOf(id)
+        timestampOf(id)
       }},"${id}"]`,
     );
     return [frame];

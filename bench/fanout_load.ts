@@ -9,7 +9,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/raw_client.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 
 const [
@@ -26,7 +26,7 @@ let published = 0, received = 0, going = true;
 
 const all = Array.from(
   { length: clients },
-  (_, i) => new LightClient([`room-${i % rooms}`]),
+  (_, i) => new RawClient([`room-${i % rooms}`]),
 );
 for (let i = 0; i < clients; i += 200) {
   for (const client of all.slice(i, i + 200)) client.connect(port);

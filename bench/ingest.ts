@@ -18,7 +18,7 @@
  * @module
  */
 import type { Buffer } from "node:buffer";
-import { LightClient } from "../tests/support/raw_client.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
@@ -100,7 +100,7 @@ async function loadWithSubscriber(
   request: Buffer,
   messages: number,
 ): Promise<Load> {
-  const subscriber = new LightClient(["chat"]);
+  const subscriber = new RawClient(["chat"]);
   subscriber.connect(peer.port);
   await until("the subscriber is there", () => subscriber.pid !== undefined);
   await wait(300);

@@ -75,7 +75,7 @@ async function measure(slow: number): Promise<Findings> {
     return {
       slow,
       ...JSON.parse(value),
-      cut: await node.metric("roomcast_clients_cut_total"),
+      cut: await node.metric("roomcast_slow_clients_disconnected_total"),
       mbBefore: Math.round(before / 1e6),
       mbMost: Math.round(most / 1e6),
     };

@@ -9,7 +9,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/raw_client.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
@@ -142,7 +142,7 @@ await Promise.all(Array.from({ length: COMING_MAX }, async () => {
 }));
 const sleepers = Array.from(
   { length: slow },
-  () => new LightClient(["chat"]),
+  () => new RawClient(["chat"]),
 );
 for (const sleeper of sleepers) sleeper.connect(port);
 await until("the slow ones are in", () => sleepers.every((c) => c.joined > 0));

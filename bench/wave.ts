@@ -8,7 +8,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a program that prints its findings
-import { LightClient } from "../tests/support/raw_client.ts";
+import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
@@ -21,7 +21,7 @@ await using other = await TestNode.start(env);
 
 const all = Array.from(
   { length: clients },
-  (_, i) => new LightClient([`room-${i % rooms}`]),
+  (_, i) => new RawClient([`room-${i % rooms}`]),
 );
 for (let i = 0; i < all.length; i += 200) {
   for (const client of all.slice(i, i + 200)) client.connect(doomed.port);

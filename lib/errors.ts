@@ -5,7 +5,7 @@
  */
 
 /** Every code a caller can be told, and the HTTP status that goes with it. */
-export const FAULTS = {
+export const ERROR_STATUS = {
   malformed_request: 400,
   malformed_body: 400,
   message_missing: 400,
@@ -43,44 +43,44 @@ export const FAULTS = {
   draining: 503,
 } as const;
 
-/** One of the codes in {@linkcode FAULTS}. */
-export type FaultCode = keyof typeof FAULTS;
+/** One of the codes in {@linkcode ERROR_STATUS}. */
+export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /**
  * A refusal that its caller is told, word for word: as an HTTP error, as an item of a batch, or as
  * `connect_error` data. The message is a sentence of the form `Cannot <do>: <state>; <what to do>`.
  */
-export class Fault extends Error {
+export class ApiError extends Error {
   /** One of the closed list. */
-  readonly code: FaultCode;
+  readonly code: ErrorCode;
 
   /** Makes a refusal; `message` is shown to the caller, so it holds no secret and no stack. */
-  constructor(code: FaultCode, message: string) {
+  constructor(code: ErrorCode, message: string) {
     super(message);
     this.name = "Fault";
     this.code = code;
   }
 
   /** The HTTP status of the code. */
-  get status(): (typeof FAULTS)[FaultCode] {
-    return FAULTS[this.code];
+  get status(): (typeof ERROR_STATUS)[ErrorCode] {
+    return ERROR_STATUS[this.code];
   }
 
   /** Whether the same request may succeed a moment later. */
-  get temporary(): boolean {
+  get retryable(): boolean {
     return this.status === 503;
   }
 
   /** The body of an HTTP error, and an item's `error` in a list of results. */
-  toJSON(): { code: FaultCode; message: string } {
+  toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };
   }
 }
 
 /** Makes any thrown value a refusal; what is not one already becomes `internal`, without its text. */
-export function toFault(error: unknown): Fault {
-  if (error instanceof Fault) return error;
-  return new Fault(
+export function toApiError(error: unknown): ApiError {
+  if (error instanceof ApiError) return error;
+  return new ApiError(
     "internal",
     "Cannot answer: Roomcast met an error of its own; its log tells which",
   );

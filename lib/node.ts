@@ -3,21 +3,21 @@
  *
  * @module
  */
-import { Bridge } from "./bridge/bridge.ts";
+import { RedisBridge } from "./bridge/bridge.ts";
 import { type Cluster, createCluster } from "./socketio/adapter.ts";
 import type { Config } from "./config/config.ts";
-import { Fault } from "./errors.ts";
+import { ApiError } from "./errors.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
-import type { Log, Reader } from "./log/log.ts";
+import type { Log, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import { LOG_LENGTH, RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
 import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
-import { Connection } from "./redis/connection.ts";
+import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
-import { CLUSTER_EVENTS, Sockets } from "./socketio/server.ts";
+import { CLUSTER_EVENTS, SocketIoServer } from "./socketio/server.ts";
 
 /** How much of what was delivered a node keeps for those who come back. */
 const RING_BYTES_MAX = 64 << 20;
@@ -26,9 +26,9 @@ const RING_BYTES_MAX = 64 << 20;
 export interface Node {
   readonly log: Log;
   readonly ring: Ring;
-  readonly sockets: Sockets;
+  readonly sockets: SocketIoServer;
   /** Undefined where there is no Redis. */
-  readonly bridge: Bridge | undefined;
+  readonly bridge: RedisBridge | undefined;
   readonly originAllowed: OriginAllowed;
   /** Rejects where a publish, by HTTP or by Redis, would not reach the log and come back. */
   probe(): Promise<void>;
@@ -45,7 +45,7 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   const ring = new Ring(RING_BYTES_MAX);
-  const reader: Reader = {
+  const reader: LogReader = {
     started: (recent, floor) => {
       ring.reset(floor);
       for (const entry of recent) ring.push(entry);
@@ -68,7 +68,7 @@ export function createNode(config: Config, observe: Observe): Node {
     : connectRedis(config, config.redisUrl, reader, observe);
   const log = redis?.log ?? new MemoryLog({ ...config, reader });
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
-  const sockets = new Sockets({
+  const sockets = new SocketIoServer({
     ...config,
     log,
     ring,
@@ -86,7 +86,7 @@ export function createNode(config: Config, observe: Observe): Node {
     probe: async () => {
       await log.probe();
       if (redis !== undefined && !redis.bridge.working) {
-        throw new Fault(
+        throw new ApiError(
           "log_unreachable",
           "Cannot serve: nobody takes what is published on Redis channels; wait",
         );
@@ -104,11 +104,11 @@ export function createNode(config: Config, observe: Observe): Node {
 function connectRedis(
   config: Config,
   url: string,
-  reader: Reader,
+  reader: LogReader,
   observe: Observe,
-): { log: RedisLog; bridge: Bridge; cluster: Cluster } {
+): { log: RedisLog; bridge: RedisBridge; cluster: Cluster } {
   const { keyPrefix } = config;
-  const group = new Set<Connection>();
+  const group = new Set<RedisConnection>();
   const log = new RedisLog({
     ...config,
     url,
@@ -124,9 +124,9 @@ function connectRedis(
     events: CLUSTER_EVENTS,
     observe,
     connect: (options) =>
-      new Connection({ url, name: "cluster", observe, group, ...options }),
+      new RedisConnection({ url, name: "cluster", observe, group, ...options }),
   });
-  const bridge = new Bridge({
+  const bridge = new RedisBridge({
     ...config,
     logLength: LOG_LENGTH,
     keys: log.keys,
@@ -134,7 +134,7 @@ function connectRedis(
     command: (command) => log.command(command),
     observe,
     connect: (options) =>
-      new Connection({ url, name: "bridge", observe, group, ...options }),
+      new RedisConnection({ url, name: "bridge", observe, group, ...options }),
   });
   return { log, bridge, cluster };
 }

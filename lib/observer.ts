@@ -6,7 +6,7 @@
  */
 
 /** One thing that happened. Never holds a message's content, a secret, or a room as a label. */
-export type Happening =
+export type Observation =
   | {
     kind: "started";
     url: string;
@@ -38,12 +38,12 @@ export type Happening =
   | { kind: "publish_failed"; code: string }
   | { kind: "delivered"; count: number }
   | { kind: "skipped"; count: number }
-  | { kind: "client_cut"; waitingBytes: number }
-  | { kind: "client_cut"; waitingPackets: number }
+  | { kind: "slow_client_disconnected"; waitingBytes: number }
+  | { kind: "slow_client_disconnected"; waitingPackets: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
   | { kind: "recovered"; messages: number }
-  | { kind: "not_recovered"; reason: string }
+  | { kind: "recovery_incomplete"; reason: string }
   /** One append of this node: messages of Redis channels it took, each with its time from receipt to append. */
   | { kind: "bridged"; lagsMs: readonly number[] }
   | { kind: "bridge_refused"; reason: string; count: number }
@@ -54,7 +54,7 @@ export type Happening =
   /** Too much waited for Redis; it was given up. */
   | { kind: "bridge_overflow" }
   /** The subscription no longer brings what is published. */
-  | { kind: "bridge_deaf" }
+  | { kind: "bridge_subscription_stale" }
   | { kind: "bridge_stuck"; why: string }
   | { kind: "entry_skipped"; id: string; why: string }
   | { kind: "epoch_changed"; epoch: string; why: string }
@@ -63,11 +63,11 @@ export type Happening =
   | { kind: "epoch_confirmed"; durationMs: number }
   /** The server that this node is connected to takes no writes. */
   | { kind: "redis_is_replica"; why: string }
-  | { kind: "log_cut"; after: string }
+  | { kind: "log_trimmed_unread"; after: string }
   | { kind: "redis_connected"; connection: string }
-  | { kind: "redis_lost"; connection: string; why: string }
-  | { kind: "redis_unsafe"; why: string }
+  | { kind: "redis_disconnected"; connection: string; why: string }
+  | { kind: "redis_config_warning"; why: string }
   | { kind: "error"; where: string; error: unknown };
 
 /** Takes note of a happening; never throws, never waits. */
-export type Observe = (happening: Happening) => void;
+export type Observe = (happening: Observation) => void;

@@ -6,7 +6,7 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
 import type { PublishKey } from "../lib/config/config.ts";
-import { Fault } from "../lib/errors.ts";
+import { ApiError } from "../lib/errors.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import type { Env } from "./http.ts";
 
@@ -15,7 +15,7 @@ import type { Env } from "./http.ts";
  * keys. Digests are compared, every one of them, so that the time taken tells neither how much of a secret was right
  * nor which.
  *
- * @throws {Fault} `unauthorized`
+ * @throws {ApiError} `unauthorized`
  */
 export function requireKey(
   keys: readonly PublishKey[],
@@ -31,7 +31,7 @@ export function requireKey(
         found = timingSafeEqual(known, given) || found;
       }
       if (!found) {
-        throw new Fault(
+        throw new ApiError(
           "unauthorized",
           "Cannot serve this: no valid publish key was sent; send Authorization: Bearer <secret> of one of PUBLISH_KEYS",
         );
@@ -64,7 +64,7 @@ export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
     } else if (
       origin !== undefined && c.req.method !== "GET" && c.req.method !== "HEAD"
     ) {
-      throw new Fault(
+      throw new ApiError(
         "origin_not_allowed",
         "Cannot serve this page: its origin is not in ALLOWED_ORIGINS; add it there",
       );

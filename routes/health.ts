@@ -4,7 +4,7 @@
  * @module
  */
 import type { Context } from "hono";
-import { Fault, toFault } from "../lib/errors.ts";
+import { ApiError, toApiError } from "../lib/errors.ts";
 import { answerFault, type Env } from "./http.ts";
 
 /** What is asked of a node. */
@@ -39,7 +39,7 @@ export function readyz(
     if (draining()) {
       return answerFault(
         c,
-        new Fault(
+        new ApiError(
           "draining",
           "Cannot serve: this node is stopping; use another",
         ),
@@ -49,14 +49,14 @@ export function readyz(
     try {
       await probe();
     } catch (error) {
-      return answerFault(c, toFault(error));
+      return answerFault(c, toApiError(error));
     }
     return c.json({ ready: true, warnings: warnings() });
   };
 }
 
-function notAccepting(): Fault {
-  return new Fault(
+function notAccepting(): ApiError {
+  return new ApiError(
     "not_accepting",
     "Cannot serve: this node accepts no connections; use another, and restart this one if it does not recover",
   );

@@ -4,15 +4,15 @@
  * @module
  */
 import type { Context } from "hono";
-import { Fault } from "../lib/errors.ts";
+import { ApiError } from "../lib/errors.ts";
 import type { Log, Page } from "../lib/log/log.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import {
-  atOf,
   compareIds,
   ID_ZERO,
   idOf,
   parsePosition,
+  timestampOf,
 } from "../lib/log/position.ts";
 import type { Env } from "./http.ts";
 
@@ -41,7 +41,7 @@ export function readHistory(
     const since = c.req.query("since");
     const order = c.req.query("order") ?? "asc";
     if (order !== "asc" && order !== "desc") {
-      throw new Fault(
+      throw new ApiError(
         "invalid_parameter",
         'Cannot read the history: "order" is neither asc nor desc; send one of them',
       );
@@ -54,7 +54,7 @@ export function readHistory(
     });
     // Messages are JSON already; they are put together as text, not parsed and written again.
     const messages = page.messages.map(({ id, json }) =>
-      `{"id":"${id}","message":${json},"at":${atOf(id)}}`
+      `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
     );
     const position = JSON.stringify(page.position);
     const complete = page.complete && await caughtUp(log, page) &&
@@ -115,7 +115,7 @@ function parseLimit(limit: string | undefined): number {
   if (
     /^\d{1,4}$/.test(limit) && Number(limit) >= 1 && Number(limit) <= LIMIT_MAX
   ) return Number(limit);
-  throw new Fault(
+  throw new ApiError(
     "invalid_parameter",
     `Cannot read the history: "limit" is not a number from 1 to ${LIMIT_MAX}; send one`,
   );

@@ -6,8 +6,8 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import type { IncomingMessage } from "node:http";
-import { Bound } from "../lib/util/deadline.ts";
-import { Fault } from "../lib/errors.ts";
+import { TimeoutList } from "../lib/util/deadline.ts";
+import { ApiError } from "../lib/errors.ts";
 
 /** Hono's environment: the node:http request and response behind a context. */
 export interface Env {
@@ -15,7 +15,7 @@ export interface Env {
 }
 
 /** The bodies that arrive now, and how long each may take. */
-const arriving = new Bound<() => void>(10_000, (slow) => slow());
+const arriving = new TimeoutList<() => void>(10_000, (slow) => slow());
 
 /** Refusals that leave a body unread; the rest of it would be taken for the next request. */
 const UNREAD: ReadonlySet<string> = new Set([
@@ -26,8 +26,8 @@ const UNREAD: ReadonlySet<string> = new Set([
 ]);
 
 /** Answers with a refusal: its status and `{"error":{"code","message"}}`. */
-export function answerFault(c: Context, fault: Fault): Response {
-  if (fault.temporary) c.header("Retry-After", "1");
+export function answerFault(c: Context, fault: ApiError): Response {
+  if (fault.retryable) c.header("Retry-After", "1");
   if (fault.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
   if (UNREAD.has(fault.code)) c.header("Connection", "close");
   return c.json({ error: fault.toJSON() }, fault.status);
@@ -41,7 +41,7 @@ const BODY_BYTES_TOTAL_MAX = 64 << 20;
  * Reads a request's body and answers with what `use` makes of it. Read from node's own stream: bounded by bytes as
  * they come, whatever its headers say of its length, by time, and by what all requests together may hold.
  *
- * @throws {Fault} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, `malformed_body`
+ * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, `malformed_body`
  * where it is empty or was cut off
  */
 export async function withBody<T>(
@@ -51,7 +51,7 @@ export async function withBody<T>(
 ): Promise<T> {
   const encoding = c.env.incoming.headers["content-encoding"];
   if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
-    throw new Fault(
+    throw new ApiError(
       "unsupported_content_encoding",
       "Cannot read the body: it is compressed; send it plain",
     );
@@ -63,7 +63,7 @@ export async function withBody<T>(
       held += chunk.length;
       bodyBytes += chunk.length;
       if (held > bytesMax) {
-        throw new Fault(
+        throw new ApiError(
           "body_too_large",
           `Cannot read the body: it is over ${bytesMax} bytes; send less`,
         );
@@ -72,7 +72,7 @@ export async function withBody<T>(
         // Given back at once: chunks of the others that come in the same turn then find room.
         bodyBytes -= held;
         held = 0;
-        throw new Fault(
+        throw new ApiError(
           "overloaded",
           "Cannot read the body: too many large ones come at once; try again later",
         );
@@ -80,7 +80,7 @@ export async function withBody<T>(
       chunks.push(chunk);
     });
     if (held === 0) {
-      throw new Fault(
+      throw new ApiError(
         "malformed_body",
         'Cannot publish: there is no body; send {"room":"chat","message":"hello"}',
       );
@@ -95,7 +95,7 @@ export async function withBody<T>(
  * Hands on what comes until it is all there. What is refused half read is left unread: the answer closes the
  * connection.
  *
- * @throws {Fault} `body_too_slow`, `malformed_body`, or what `take` throws
+ * @throws {ApiError} `body_too_slow`, `malformed_body`, or what `take` throws
  */
 function readChunks(
   incoming: IncomingMessage,
@@ -104,7 +104,7 @@ function readChunks(
   return new Promise<void>((resolve, reject) => {
     const slow = (): void =>
       reject(
-        new Fault(
+        new ApiError(
           "body_too_slow",
           "Cannot read the body: it took too long; send it at once",
         ),
@@ -112,27 +112,27 @@ function readChunks(
     const cut = (): void => {
       // Every request closes in the end, when its answer has left.
       if (incoming.readableEnded) return;
-      arriving.end(wait);
+      arriving.remove(wait);
       reject(
-        new Fault(
+        new ApiError(
           "malformed_body",
           "Cannot read the body: it ended early; send it whole",
         ),
       );
     };
-    const wait = arriving.begin(slow);
+    const wait = arriving.add(slow);
     incoming.on("data", (chunk: Uint8Array) => {
       try {
         take(chunk);
       } catch (error) {
-        arriving.end(wait);
+        arriving.remove(wait);
         incoming.pause();
         incoming.removeAllListeners("data");
         reject(error);
       }
     });
     incoming.on("end", () => {
-      arriving.end(wait);
+      arriving.remove(wait);
       resolve();
     });
     incoming.on("error", cut);
@@ -157,12 +157,12 @@ function concat(
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Decodes UTF-8. @throws {Fault} `malformed_body` */
+/** Decodes UTF-8. @throws {ApiError} `malformed_body` */
 export function decodeText(body: Uint8Array): string {
   try {
     return decoder.decode(body);
   } catch {
-    throw new Fault(
+    throw new ApiError(
       "malformed_body",
       "Cannot read the body: it is not UTF-8; send UTF-8",
     );
@@ -171,7 +171,7 @@ export function decodeText(body: Uint8Array): string {
 
 function refuseInfinite(_key: string, value: unknown): unknown {
   if (value === Infinity || value === -Infinity) {
-    throw new Fault(
+    throw new ApiError(
       "malformed_body",
       "Cannot read the body: a number in it is larger than a double can be; send it as text",
     );
@@ -179,7 +179,7 @@ function refuseInfinite(_key: string, value: unknown): unknown {
   return value;
 }
 
-/** Decodes JSON. @throws {Fault} `malformed_body` */
+/** Decodes JSON. @throws {ApiError} `malformed_body` */
 export function decodeJson(text: string): unknown {
   try {
     // Text that may hold a number beyond what a double can: it would become null.
@@ -187,8 +187,8 @@ export function decodeJson(text: string): unknown {
       ? JSON.parse(text, refuseInfinite)
       : JSON.parse(text);
   } catch (error) {
-    if (error instanceof Fault) throw error;
-    throw new Fault(
+    if (error instanceof ApiError) throw error;
+    throw new ApiError(
       "malformed_body",
       "Cannot read the body: it is not JSON; send JSON, or text as text/plain",
     );

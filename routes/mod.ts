@@ -5,7 +5,7 @@
  */
 import { type Context, Hono } from "hono";
 import type { PublishKey } from "../lib/config/config.ts";
-import { Fault, toFault } from "../lib/errors.ts";
+import { ApiError, toApiError } from "../lib/errors.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import { type Asset, serveAsset } from "./assets.ts";
 import { guardOrigin, requireKey } from "./auth.ts";
@@ -33,7 +33,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   const app = new Hono<Env>();
 
   app.onError((error, c) => {
-    const fault = toFault(error);
+    const fault = toApiError(error);
     if (fault.code === "internal") {
       observe({ kind: "error", where: "a route", error });
     }
@@ -42,7 +42,10 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.notFound((c) =>
     answerFault(
       c,
-      new Fault("not_found", "Cannot find this: there is no such path; see /"),
+      new ApiError(
+        "not_found",
+        "Cannot find this: there is no such path; see /",
+      ),
     )
   );
 
@@ -55,7 +58,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.use(function decode(c, next) {
     const { url = "" } = c.env.incoming;
     if (url.includes("%") && !isEncoded(url)) {
-      throw new Fault(
+      throw new ApiError(
         "malformed_request",
         "Cannot read the address: what it holds after a % is not UTF-8 in hex; encode it so",
       );
@@ -92,7 +95,7 @@ export function createApp(options: AppOptions): Hono<Env> {
       c.header("Allow", allow);
       return answerFault(
         c,
-        new Fault(
+        new ApiError(
           "method_not_allowed",
           `Cannot ${c.req.method} this: only ${allow} is served here`,
         ),

@@ -4,14 +4,14 @@
  * @module
  */
 import type { Context } from "hono";
-import { Fault, toFault } from "../lib/errors.ts";
-import type { Appended, Log } from "../lib/log/log.ts";
+import { ApiError, toApiError } from "../lib/errors.ts";
+import type { Log, PublishResult } from "../lib/log/log.ts";
 import {
   encodeMessage,
   parseKey,
   parseRoom,
   parseRooms,
-  type Publish,
+  type PublishRequest,
 } from "../lib/log/message.ts";
 import type { Observe } from "../lib/observer.ts";
 import { decodeJson, decodeText, type Env, withBody } from "./http.ts";
@@ -71,7 +71,7 @@ export function publishBatch(options: PublishOptions): Handler {
     withBody(c, BATCH_BYTES_MAX, async (body) => {
       const { items, key: named } = readItems(mediaType(c), decodeText(body));
       if (items.length > BATCH_MAX) {
-        throw new Fault(
+        throw new ApiError(
           "too_many_messages",
           `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX}`,
         );
@@ -93,7 +93,7 @@ export function publishBatch(options: PublishOptions): Handler {
     });
 }
 
-/** The options for a request whose address may say `?room=`: it is that of a publish that names none. @throws {Fault} */
+/** The options for a request whose address may say `?room=`: it is that of a publish that names none. @throws {ApiError} */
 function addressed(
   c: Context<Env>,
   options: PublishOptions,
@@ -101,7 +101,7 @@ function addressed(
   if (!c.env.incoming.url?.includes("?")) return options;
   const { room, rooms } = c.req.query();
   if (rooms !== undefined) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_parameter",
       'Cannot publish: the address names "rooms"; name one by ?room=, or several in a body of JSON',
     );
@@ -114,10 +114,10 @@ function addressed(
 /** An item of a batch that cannot be published; its room, if it names one, and why. */
 interface Refused {
   readonly room: string | undefined;
-  readonly error: Fault;
+  readonly error: ApiError;
 }
 
-function isPublish(item: Publish | Refused): item is Publish {
+function isPublish(item: PublishRequest | Refused): item is PublishRequest {
   return "json" in item;
 }
 
@@ -131,12 +131,12 @@ function parseItem(
   item: () => unknown,
   options: PublishOptions,
   key: string | undefined,
-): Publish | Refused {
+): PublishRequest | Refused {
   let fields: Fields = {};
   try {
     fields = asFields(item());
     if (fields.rooms !== undefined) {
-      throw new Fault(
+      throw new ApiError(
         "invalid_room",
         'Cannot publish: an item of a batch has "rooms"; send an item a room',
       );
@@ -145,20 +145,20 @@ function parseItem(
     return { ...publish, key: publish.key ?? key };
   } catch (error) {
     const room = typeof fields.room === "string" ? fields.room : undefined;
-    return { room, error: toFault(error) };
+    return { room, error: toApiError(error) };
   }
 }
 
-function only([outcome]: readonly Appended[]): Appended {
+function only([outcome]: readonly PublishResult[]): PublishResult {
   if (outcome !== undefined) return outcome;
-  throw new Fault(
+  throw new ApiError(
     "log_failed",
     "Cannot publish: the log did not answer; try again later",
   );
 }
 
 function observeOutcomes(
-  outcomes: readonly { error?: Fault; duplicate?: boolean }[],
+  outcomes: readonly { error?: ApiError; duplicate?: boolean }[],
   observe: Observe,
 ): void {
   let published = 0;
@@ -170,14 +170,14 @@ function observeOutcomes(
   if (published > 0) observe({ kind: "published", count: published });
 }
 
-/** Checks what a publisher asked for. @throws {Fault} */
+/** Checks what a publisher asked for. @throws {ApiError} */
 function parsePublish(
   fields: Fields,
   { defaultRoom, messageBytesMax }: PublishOptions,
-): Publish {
+): PublishRequest {
   const { room, rooms, message, key } = fields;
   if (rooms !== undefined && room !== undefined) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_room",
       'Cannot publish: both "room" and "rooms" are given; send one of them',
     );
@@ -191,7 +191,7 @@ function parsePublish(
   };
 }
 
-/** The media type of the body, in lower case, without parameters. @throws {Fault} where its charset is not UTF-8 */
+/** The media type of the body, in lower case, without parameters. @throws {ApiError} where its charset is not UTF-8 */
 function mediaType(c: Context<Env>): string {
   const header = (c.req.header("content-type") ?? "").toLowerCase();
   if (!header.includes(";")) return header;
@@ -204,7 +204,7 @@ function mediaType(c: Context<Env>): string {
   if (charset === undefined || charset === "utf-8" || charset === "utf8") {
     return type;
   }
-  throw new Fault(
+  throw new ApiError(
     "unsupported_content_type",
     "Cannot read the body: its charset is not UTF-8; send UTF-8",
   );
@@ -214,14 +214,14 @@ function isJson(type: string): boolean {
   return type === "application/json" || type.endsWith("+json");
 }
 
-function unsupported(types: string): Fault {
-  return new Fault(
+function unsupported(types: string): ApiError {
+  return new ApiError(
     "unsupported_content_type",
     `Cannot read the body: its content type is not read here; send ${types}`,
   );
 }
 
-/** Reads the fields of a publish from any of the bodies it may have. @throws {Fault} */
+/** Reads the fields of a publish from any of the bodies it may have. @throws {ApiError} */
 async function readFields(
   c: Context<Env>,
   body: Uint8Array,
@@ -255,7 +255,7 @@ function readItems(
   }
   const { messages, key } = asFields(decodeJson(text), BATCH_FORM);
   if (!Array.isArray(messages)) {
-    throw new Fault(
+    throw new ApiError(
       "malformed_body",
       `Cannot publish: "messages" is not a list; send ${BATCH_FORM}`,
     );
@@ -271,7 +271,7 @@ function asFields(body: unknown, form = FORM): Fields {
   if (typeof body === "object" && body !== null && !Array.isArray(body)) {
     return body as Fields;
   }
-  throw new Fault(
+  throw new ApiError(
     "malformed_body",
     `Cannot publish: this is not an object; send ${form}`,
   );
@@ -280,7 +280,7 @@ function asFields(body: unknown, form = FORM): Fields {
 /** What curl sends unless it is told otherwise is called a form, whatever it is. */
 function asForm(fields: Fields): Fields {
   if (fields.message !== undefined) return fields;
-  throw new Fault(
+  throw new ApiError(
     "message_missing",
     'Cannot publish: the form has no field "message"; if it is no form, send content-type application/json or text/plain',
   );
@@ -296,7 +296,7 @@ function readForm(text: string): Fields {
       }),
     );
   } catch {
-    throw new Fault(
+    throw new ApiError(
       "malformed_body",
       "Cannot read the body: it is no form of UTF-8; encode it so",
     );
@@ -316,7 +316,7 @@ async function readMultipart(
       [...form].filter(([, value]) => typeof value === "string"),
     );
   } catch {
-    throw new Fault(
+    throw new ApiError(
       "malformed_body",
       "Cannot read the body: it is not the form it says it is; send a whole form",
     );

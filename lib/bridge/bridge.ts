@@ -5,32 +5,32 @@
  */
 import { createHash } from "node:crypto";
 import {
-  type Appending,
+  type BridgeAppendResult,
   BridgeCommands,
   type BridgeCommandsOptions,
 } from "./commands.ts";
 import { deadline } from "../util/deadline.ts";
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import { compileGlob, isPattern } from "../util/glob.ts";
-import { Ingress, type Step } from "./sequencer.ts";
+import { Sequencer, type Step } from "./sequencer.ts";
 import { encodeMessage, parseRoom } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import type {
-  Connection,
   ConnectionOptions,
   RedisClient,
+  RedisConnection,
 } from "../redis/connection.ts";
-import type { Item } from "./received_window.ts";
+import type { ReceivedItem } from "./received_window.ts";
 
 /** How long a node holds what it heard while another is at it; a take-over costs this and a little more. */
-const PATIENCE_MS = 60;
+const TAKEOVER_DELAY_MS = 60;
 /** Each node adds its own share of this, so that not all take over at once. */
 const PATIENCE_SPREAD_MS = 60;
 /** How often a node gives a sign of life, and how many may stay out before the subscription counts as dead. */
-const SIGN_INTERVAL_MS = 1000;
-const SIGNS_MISSING_MAX = 2;
+const HEARTBEAT_INTERVAL_MS = 1000;
+const MISSED_HEARTBEATS_MAX = 2;
 /** How long what others said of being in step is believed. */
-const HEARSAY_MS = 3500;
+const PEER_STATUS_TTL_MS = 3500;
 /** What the names of control channels end with: nobody's are bridged, or two that bridge all would feed each other. */
 const CONTROL = ":roomcast:bridge";
 /** Redis' own news of its keys, of which every append makes some more. */
@@ -43,7 +43,7 @@ const LEAVE_TIMEOUT_MS = 1000;
 const OTHER_CHANNELS =
   "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all the same, or another prefix";
 
-/** What a {@linkcode Bridge} is made of. */
+/** What a {@linkcode RedisBridge} is made of. */
 export interface BridgeOptions
   extends Omit<BridgeCommandsOptions, "node" | "group" | "control"> {
   /** Prefix of our own channels, which are never bridged. */
@@ -51,25 +51,25 @@ export interface BridgeOptions
   readonly messageBytesMax: number;
   readonly observe: Observe;
   /** The connection that commands run on. */
-  readonly commands: Pick<Connection, "connected" | "runId">;
+  readonly commands: Pick<RedisConnection, "connected" | "runId">;
   /** Makes the connection that subscribes. */
   readonly connect: (
     options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
-  ) => Connection;
+  ) => RedisConnection;
 }
 
 /**
  * Takes what others publish on Redis channels and brings it into the log once, in order, on however many nodes
- * (`docs/decisions/0008-bridge.md`). {@linkcode Ingress} decides what to do next; this does it, one command at a time,
+ * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next; this does it, one command at a time,
  * and tells it what came of it.
  */
-export class Bridge {
+export class RedisBridge {
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
   readonly #control: string;
   readonly #group: string;
   readonly #commands: BridgeCommands;
-  readonly #ingress: Ingress;
+  readonly #ingress: Sequencer;
   readonly #names: ReadonlySet<string>;
   readonly #patterns: readonly (readonly [
     pattern: string,
@@ -77,7 +77,7 @@ export class Bridge {
   ])[];
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   readonly #signing: ReturnType<typeof setInterval>;
-  #connection: Connection | undefined;
+  #connection: RedisConnection | undefined;
   #closing = false;
   #closed = false;
   #working: Promise<void> | undefined;
@@ -98,7 +98,7 @@ export class Bridge {
   /** Whether those who are in step take other channels. */
   #foreign = false;
 
-  /** Asks for a seat among those who listen, and listens while it has one, until {@linkcode Bridge.close}. */
+  /** Asks for a seat among those who listen, and listens while it has one, until {@linkcode RedisBridge.close}. */
   constructor(options: BridgeOptions) {
     this.#options = options;
     const { channels, keyPrefix } = options;
@@ -117,12 +117,12 @@ export class Bridge {
       group,
       control: this.#control,
     });
-    this.#ingress = new Ingress({
+    this.#ingress = new Sequencer({
       node: this.#node,
       group,
-      patienceMs: PATIENCE_MS + Math.random() * PATIENCE_SPREAD_MS,
+      patienceMs: TAKEOVER_DELAY_MS + Math.random() * PATIENCE_SPREAD_MS,
     });
-    this.#signing = setInterval(() => void this.#sign(), SIGN_INTERVAL_MS);
+    this.#signing = setInterval(() => void this.#sign(), HEARTBEAT_INTERVAL_MS);
     void options.commands.connected.then(() => this.#sign());
   }
 
@@ -170,8 +170,8 @@ export class Bridge {
   async #sign(): Promise<void> {
     this.#tellRefused();
     const listening = this.#connection?.client !== undefined;
-    if (listening && this.#signed - this.#heardSign >= SIGNS_MISSING_MAX) {
-      this.#options.observe({ kind: "bridge_deaf" });
+    if (listening && this.#signed - this.#heardSign >= MISSED_HEARTBEATS_MAX) {
+      this.#options.observe({ kind: "bridge_subscription_stale" });
       this.#connection?.reset();
     }
     const sign = this.#signed + 1;
@@ -185,7 +185,9 @@ export class Bridge {
       this.#signed = sign;
       // One that nobody was there to hear is not missed.
       if (!listening) this.#heardSign = sign;
-      if (inStep > 0) this.#inStepUntil = performance.now() + HEARSAY_MS;
+      if (inStep > 0) {
+        this.#inStepUntil = performance.now() + PEER_STATUS_TTL_MS;
+      }
       if (seated) this.#listen();
       else await this.#unlisten();
     } catch (error) {
@@ -262,9 +264,9 @@ export class Bridge {
   }
 
   /** What cannot be taken has a place all the same: others may take it, and all have to count alike. */
-  #toItem(channel: Uint8Array, payload: Uint8Array): Item {
+  #toItem(channel: Uint8Array, payload: Uint8Array): ReceivedItem {
     const heardAt = performance.now();
-    const refused = (reason: string): Item => ({
+    const refused = (reason: string): ReceivedItem => ({
       kind: "refused",
       heardAt,
       reason,
@@ -276,7 +278,7 @@ export class Bridge {
       const json = encodeMessage(message, this.#options.messageBytesMax);
       return { kind: "message", heardAt, room, json };
     } catch (error) {
-      return refused(error instanceof Fault ? error.code : "not_utf8");
+      return refused(error instanceof ApiError ? error.code : "not_utf8");
     }
   }
 
@@ -338,7 +340,7 @@ export class Bridge {
       } catch (error) {
         this.#ingress.failed(performance.now());
         // A replica also passes on what its new master's publishers say, which is counted there in another order.
-        if (error instanceof Fault && error.code === "log_read_only") {
+        if (error instanceof ApiError && error.code === "log_read_only") {
           this.#ingress.discard();
         }
         this.#complain(error);
@@ -372,8 +374,8 @@ export class Bridge {
 
   /** Says what became of items that this node has brought into the log, each node its own. */
   #tell(
-    items: readonly Item[],
-    { known, taken, refused, tookOver, error }: Appending,
+    items: readonly ReceivedItem[],
+    { known, taken, refused, tookOver, error }: BridgeAppendResult,
     now: number,
   ): void {
     const { observe } = this.#options;

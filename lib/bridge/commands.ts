@@ -4,12 +4,18 @@
  * @module
  */
 import type { Keys } from "../redis/keys.ts";
-import { ASK, COMPARE_AND_APPEND, LEAVE, RESUME, SIGN } from "./scripts.ts";
-import type { Comparison } from "./sequencer.ts";
+import {
+  COMPARE_AND_APPEND,
+  HEARTBEAT,
+  LEAVE,
+  PUBLISH_MARKER,
+  RESUME_AFTER_GAP,
+} from "./scripts.ts";
+import type { CompareResult } from "./sequencer.ts";
 import { newEpoch } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import { run, type Script } from "../redis_log/scripts.ts";
-import type { Item, Place } from "./received_window.ts";
+import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
 /** What {@linkcode BridgeCommands} are made of. */
 export interface BridgeCommandsOptions {
@@ -32,7 +38,7 @@ export interface BridgeCommandsOptions {
 }
 
 /** What comparing and appending came to, and what of it was this node's doing. */
-export interface Appending extends Comparison {
+export interface BridgeAppendResult extends CompareResult {
   /** Items, from the first on, that the log had already. */
   readonly known: number;
   /** Items after those that it took now. */
@@ -53,9 +59,9 @@ export class BridgeCommands {
   }
 
   /** Publishes a marker; answers where the log was at that moment. `anew`: this node is in step with nothing. */
-  async ask(marker: string, anew: boolean): Promise<Place> {
+  async ask(marker: string, anew: boolean): Promise<BridgePosition> {
     const { keys, control, node } = this.#options;
-    const [at, number, group] = await this.#run(ASK, [
+    const [at, number, group] = await this.#run(PUBLISH_MARKER, [
       keys.bridge,
       keys.bridgeInStep,
     ], [control, node, marker, anew ? "1" : "0"]) as [string, number, string];
@@ -63,7 +69,10 @@ export class BridgeCommands {
   }
 
   /** Appends those of `items`, the ones after a place, that the log has not got. */
-  async append(after: Place, items: readonly Item[]): Promise<Appending> {
+  async append(
+    after: BridgePosition,
+    items: readonly ReceivedItem[],
+  ): Promise<BridgeAppendResult> {
     const { keys, control, node, group } = this.#options;
     const { logLength, historySize, historySeconds } = this.#options;
     const rooms = new Map<string, number>();
@@ -97,7 +106,7 @@ export class BridgeCommands {
       ...rooms.keys(),
       ...args,
     ]) as [
-      Comparison["outcome"],
+      CompareResult["outcome"],
       marker: string,
       number: number,
       group: string,
@@ -122,11 +131,11 @@ export class BridgeCommands {
 
   /** Goes on from `to` where nobody can bring what lies between; `gap` where that may be something. */
   async resume(
-    from: Place,
-    to: Place,
+    from: BridgePosition,
+    to: BridgePosition,
   ): Promise<{ done: boolean; gap: boolean }> {
     const { keys, control, node, group, logLength, channels } = this.#options;
-    const [done, gap] = await this.#run(RESUME, [
+    const [done, gap] = await this.#run(RESUME_AFTER_GAP, [
       keys.log,
       keys.epoch,
       keys.rooms,
@@ -154,7 +163,7 @@ export class BridgeCommands {
     inStep: boolean,
   ): Promise<{ seated: boolean; inStep: number }> {
     const { keys, control, node } = this.#options;
-    const [seated, count] = await this.#run(SIGN, [
+    const [seated, count] = await this.#run(HEARTBEAT, [
       keys.bridgeSeats,
       keys.bridgeInStep,
     ], [control, node, String(sign), inStep ? "1" : "0"]) as [number, number];

@@ -10,7 +10,7 @@ import { Deque } from "../util/deque.ts";
  * markers in the same order, so that all who heard a marker mean the same by a place after it, although messages carry
  * no id.
  */
-export interface Place {
+export interface BridgePosition {
   /** The marker's name; empty: nowhere, nothing is known yet. */
   readonly marker: string;
   readonly number: number;
@@ -19,7 +19,7 @@ export interface Place {
 }
 
 /** Something heard that has a place: a message, one that cannot be taken, or a marker. */
-export type Item =
+export type ReceivedItem =
   & { readonly heardAt: number }
   & (
     | { readonly kind: "message"; readonly room: string; readonly json: string }
@@ -33,9 +33,9 @@ const ITEM_BYTES = 200;
 /**
  * What one subscription has heard since a marker, without a hole, as far as it is not known to be in the log.
  */
-export class Slice {
+export class ReceivedWindow {
   readonly #group: string;
-  readonly #pending = new Deque<Item>();
+  readonly #pending = new Deque<ReceivedItem>();
   readonly #markers = new Set<string>();
   #marker: string;
   #number = 0;
@@ -48,7 +48,7 @@ export class Slice {
   }
 
   /** The place after which what is not yet in the log begins. */
-  get place(): Place {
+  get place(): BridgePosition {
     return { marker: this.#marker, number: this.#number, group: this.#group };
   }
 
@@ -63,20 +63,20 @@ export class Slice {
   }
 
   /** The oldest of them. */
-  get first(): Item | undefined {
+  get first(): ReceivedItem | undefined {
     return this.#pending.first;
   }
 
   /** Adds what was heard next. */
-  push(item: Item): void {
+  push(item: ReceivedItem): void {
     this.#pending.push(item);
     this.#bytes += bytesOf(item);
     if (item.kind === "marker") this.#markers.add(item.marker);
   }
 
   /** The oldest items, at most `countMax`, and no more than fit into `bytesMax`, but one at least. */
-  batch(countMax: number, bytesMax: number): Item[] {
-    const items: Item[] = [];
+  batch(countMax: number, bytesMax: number): ReceivedItem[] {
+    const items: ReceivedItem[] = [];
     let bytes = 0;
     while (items.length < countMax) {
       const item = this.#pending.at(items.length);
@@ -92,7 +92,7 @@ export class Slice {
    * Learns that the log has everything up to `place`, and forgets it. Answers false, and forgets nothing, where the
    * place is not within this slice, or is counted by others than ours. A place already passed is old news.
    */
-  pass(place: Place): boolean {
+  advanceTo(place: BridgePosition): boolean {
     if (place.group !== this.#group) return false;
     if (place.marker !== this.#marker) {
       if (!this.#markers.has(place.marker)) return false;
@@ -118,7 +118,7 @@ export class Slice {
   }
 }
 
-function bytesOf(item: Item): number {
+function bytesOf(item: ReceivedItem): number {
   return ITEM_BYTES +
     (item.kind === "message" ? 2 * (item.json.length + item.room.length) : 0);
 }

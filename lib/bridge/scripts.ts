@@ -15,7 +15,7 @@ const FRESH_MS = 3000;
 /** How long a node that is not in step keeps its seat, in ms of Redis' clock. */
 const SEAT_MS = 5000;
 /** How many nodes listen: two may be lost at once. More would cost Redis a copy of each message, and bring nothing. */
-const SEATS_MAX = 3;
+const LISTENERS_MAX = 3;
 
 const STATE = `
 local function look(key)
@@ -101,7 +101,7 @@ return answer('appended', known, taken, '', refused)
  * KEYS: the bridge's state, the nodes in step. ARGV: control channel; node; marker; '1' where the node has just begun
  * to listen, and so is not in step, whatever it was. Answers `{marker, number, group}`.
  */
-export const ASK = script(`${STATE}
+export const PUBLISH_MARKER = script(`${STATE}
 if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[2]) end
 redis.call('PUBLISH', ARGV[1], 'marker ' .. ARGV[3])
 return {look(KEYS[1])}
@@ -116,7 +116,7 @@ return {look(KEYS[1])}
  * ARGV: candidate epoch; entries of the log; control channel; node; group; marker where it is; marker and number where
  * it is to go on; the channels, as JSON. Answers `{1 if it was done, 1 if that made a gap}`.
  */
-export const RESUME = script(`${BEGIN}${STATE}${SWEEP}
+export const RESUME_AFTER_GAP = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local marker, number = look(KEYS[5])
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
@@ -148,7 +148,7 @@ return {1, gap and 1 or 0}
  * Answers `{1 if the node has a seat, how many are in step}`. What Redis refuses to note is no reason to stop
  * listening.
  */
-export const SIGN = script(`${NOW}${SWEEP}
+export const HEARTBEAT = script(`${NOW}${SWEEP}
 local NODE = ARGV[2]
 redis.call('PUBLISH', ARGV[1], 'sign ' .. NODE .. ' ' .. ARGV[3])
 sweep(KEYS[2], ${FRESH_MS})
@@ -159,11 +159,11 @@ local function room()
   local seated = redis.call('ZRANGE', KEYS[1], 0, -1)
   for _, other in ipairs(seated) do
     -- Who is in step goes before who is not.
-    if #seated >= ${SEATS_MAX} and not redis.call('ZSCORE', KEYS[2], other) then
+    if #seated >= ${LISTENERS_MAX} and not redis.call('ZSCORE', KEYS[2], other) then
       return redis.call('ZREM', KEYS[1], other)
     end
   end
-  return #seated < ${SEATS_MAX}
+  return #seated < ${LISTENERS_MAX}
 end
 if ARGV[4] == '1' and (has or room()) then
   redis.pcall('ZADD', KEYS[1], now, NODE)
@@ -172,7 +172,7 @@ if ARGV[4] == '1' and (has or room()) then
 elseif ARGV[4] ~= '1' then
   redis.call('ZREM', KEYS[2], NODE)
   -- One that had its time and is not in step lets others try first.
-  if not had and redis.call('ZCARD', KEYS[1]) < ${SEATS_MAX} then
+  if not had and redis.call('ZCARD', KEYS[1]) < ${LISTENERS_MAX} then
     redis.pcall('ZADD', KEYS[1], now, NODE)
     has = true
   end
@@ -189,8 +189,8 @@ return redis.call('ZREM', KEYS[2], ARGV[1])
 /** All of them. */
 export const BRIDGE_SCRIPTS: readonly Script[] = [
   COMPARE_AND_APPEND,
-  ASK,
-  RESUME,
-  SIGN,
+  PUBLISH_MARKER,
+  RESUME_AFTER_GAP,
+  HEARTBEAT,
   LEAVE,
 ];

@@ -1,9 +1,13 @@
 /**
- * Ingress: who appends what all have heard, and from which place on. Decides only; {@linkcode Bridge} does.
+ * Ingress: who appends what all have heard, and from which place on. Decides only; {@linkcode RedisBridge} does.
  *
  * @module
  */
-import { type Item, type Place, Slice } from "./received_window.ts";
+import {
+  type BridgePosition,
+  type ReceivedItem,
+  ReceivedWindow,
+} from "./received_window.ts";
 
 /** What is to be done next. One thing at a time: the next is asked for when its outcome has been told. */
 export type Step =
@@ -17,32 +21,36 @@ export type Step =
   /** Append `items`, those the log has not got: compare and append. */
   | {
     readonly kind: "append";
-    readonly after: Place;
-    readonly items: readonly Item[];
-    readonly slice: Slice;
+    readonly after: BridgePosition;
+    readonly items: readonly ReceivedItem[];
+    readonly slice: ReceivedWindow;
   }
   /**
    * Go on from `to`, with a gap, if the log is still where it was at `from` and nobody is in step: what lies between
    * is known to nobody. Only where the log stood still between two questions: who is in step has heard of them, and
    * has said so.
    */
-  | { readonly kind: "resume"; readonly from: Place; readonly to: Place };
+  | {
+    readonly kind: "resume";
+    readonly from: BridgePosition;
+    readonly to: BridgePosition;
+  };
 
 /** What comparing and appending came to. */
-export interface Comparison {
+export interface CompareResult {
   /**
    * `appended`: the log goes on from `place`, whoever appended up to it. `elsewhere`: the log is at a marker other than
    * the one named. `back`: it is before the first item that was sent; it has lost what it had.
    */
   readonly outcome: "appended" | "elsewhere" | "back";
   /** Where the log is now. */
-  readonly place: Place;
+  readonly place: BridgePosition;
   /** Something kept it from taking all. */
   readonly error?: string | undefined;
 }
 
-/** What an {@linkcode Ingress} is made of. */
-export interface IngressOptions {
+/** What an {@linkcode Sequencer} is made of. */
+export interface SequencerOptions {
   /** This node's name among the nodes. */
   readonly node: string;
   /** Who counts alike: those with the same name here have the same channels. */
@@ -52,7 +60,7 @@ export interface IngressOptions {
 }
 
 /** Shortest time between two appends of one node, unless there is enough for a whole one: they batch. */
-export const PACE_MS = 5;
+export const APPEND_INTERVAL_MS = 5;
 /** Most items of one append, and most bytes: Redis serves nobody else while it runs. */
 const BATCH_MAX = 512;
 const BATCH_BYTES_MAX = 1 << 20;
@@ -67,11 +75,11 @@ const BACKOFF_MS = 25;
 const BACKOFF_MS_MAX = 500;
 
 /** A marker of our own on its way, and what the log said where it was sent. */
-interface Question {
+interface MarkerRequest {
   readonly marker: string;
   readonly askedAt: number;
   heard: boolean;
-  place: Place | undefined;
+  place: BridgePosition | undefined;
 }
 
 /**
@@ -81,20 +89,20 @@ interface Question {
  * heard after it, or, by `resume`, over a hole that it records. Whatever is decided here, and however late, costs at
  * most time. Liveness is here: someone who is in step appends what was heard.
  */
-export class Ingress {
-  readonly #options: IngressOptions;
+export class Sequencer {
+  readonly #options: SequencerOptions;
   #listening = false;
   /** What this subscription has heard. */
-  #slice: Slice | undefined;
+  #slice: ReceivedWindow | undefined;
   /** What the subscription before it had heard and not seen in the log: it may still be wanted. */
-  #former: Slice | undefined;
+  #former: ReceivedWindow | undefined;
   /** Whether the place the log has reached is in our slice. */
   #inStep = false;
   /** Whether it turned out that it may no longer be. */
   #doubt = false;
-  #question: Question | undefined;
+  #question: MarkerRequest | undefined;
   /** A place the log is at from which we cannot go on; since when, and whether it still was there when asked again. */
-  #stuckAt: Place | undefined;
+  #stuckAt: BridgePosition | undefined;
   #stuckSince = -Infinity;
   #stuckStill = false;
   #writer = "";
@@ -104,7 +112,7 @@ export class Ingress {
   #markers = 0;
 
   /** Hears nothing yet. */
-  constructor(options: IngressOptions) {
+  constructor(options: SequencerOptions) {
     this.#options = options;
   }
 
@@ -143,7 +151,7 @@ export class Ingress {
   }
 
   /** A message was heard, or something that takes a message's place. Answers false at the bound: all is given up. */
-  heard(item: Item): boolean {
+  heard(item: ReceivedItem): boolean {
     // Before the first marker of our own nothing has a place.
     if (this.#slice === undefined) return true;
     this.#slice.push(item);
@@ -160,7 +168,9 @@ export class Ingress {
     const ours = this.#question?.marker === marker;
     if (this.#slice !== undefined) {
       this.heard({ kind: "marker", marker, heardAt: now });
-    } else if (ours) this.#slice = new Slice(marker, this.#options.group);
+    } else if (ours) {
+      this.#slice = new ReceivedWindow(marker, this.#options.group);
+    }
     if (ours && this.#question !== undefined) {
       this.#question.heard = true;
       this.#conclude();
@@ -168,9 +178,9 @@ export class Ingress {
   }
 
   /** It was announced how far the log is, and who appended last. */
-  announced(place: Place, writer: string): void {
+  announced(place: BridgePosition, writer: string): void {
     this.#writer = writer;
-    if (this.#slice?.pass(place)) this.#arrive();
+    if (this.#slice?.advanceTo(place)) this.#arrive();
     // Old news, if answers were faster; or the log is no longer where we think.
     else this.#doubt = this.#inStep;
   }
@@ -194,7 +204,7 @@ export class Ingress {
   }
 
   /** An `ask` was answered: the log was at `place` when the marker was published. */
-  asked(marker: string, place: Place): void {
+  asked(marker: string, place: BridgePosition): void {
     this.#failures = 0;
     if (this.#question?.marker !== marker) return;
     this.#question.place = place;
@@ -203,14 +213,14 @@ export class Ingress {
 
   /** An `append` from `slice` was answered. */
   appended(
-    slice: Slice,
-    { outcome, place, error }: Comparison,
+    slice: ReceivedWindow,
+    { outcome, place, error }: CompareResult,
     now: number,
   ): void {
     this.#appendedAt = now;
     if (error === undefined) this.#failures = 0;
     else this.failed(now);
-    const known = slice.pass(place);
+    const known = slice.advanceTo(place);
     if (slice === this.#former) {
       if (!known || outcome === "back" || slice.size === 0) {
         this.#former = undefined;
@@ -226,12 +236,12 @@ export class Ingress {
   }
 
   /** A `resume` was answered: whether the log now goes on from `to`. */
-  resumed(done: boolean, to: Place, now: number): void {
+  resumed(done: boolean, to: BridgePosition, now: number): void {
     this.#failures = 0;
     this.#stuckStill = false;
     if (done) {
       this.#writer = this.#options.node;
-      if (this.#slice?.pass(to)) this.#arrive();
+      if (this.#slice?.advanceTo(to)) this.#arrive();
     } else this.#notBefore = now + ASK_MS;
   }
 
@@ -265,11 +275,11 @@ export class Ingress {
     const slice = this.#slice;
     const { heard, place, marker = "", askedAt = 0 } = this.#question ?? {};
     if (!heard || place === undefined || slice === undefined) return;
-    if (slice.pass(place)) return this.#arrive();
+    if (slice.advanceTo(place)) return this.#arrive();
     const { group } = this.#options;
     // Who counts otherwise may have appended what we heard before the marker.
     if (place.marker !== "" && place.group !== group) {
-      slice.pass({ marker, number: 0, group });
+      slice.advanceTo({ marker, number: 0, group });
     }
     this.#inStep = false;
     if (this.#stuckAt?.marker !== place.marker) this.#stuckSince = askedAt;
@@ -277,7 +287,7 @@ export class Ingress {
     this.#stuckStill = place.marker === "" || askedAt > this.#stuckSince;
   }
 
-  #append(slice: Slice | undefined, now: number): Step {
+  #append(slice: ReceivedWindow | undefined, now: number): Step {
     const first = slice?.first;
     if (slice === undefined || first === undefined) {
       return { kind: "wait", ms: Infinity };
@@ -287,7 +297,7 @@ export class Ingress {
     const due = slice === this.#former || slice.size >= BATCH_MAX
       ? now
       : this.#writer === node
-      ? this.#appendedAt + PACE_MS
+      ? this.#appendedAt + APPEND_INTERVAL_MS
       : first.heardAt + patienceMs;
     if (due > now) return { kind: "wait", ms: due - now };
     return {

@@ -11,7 +11,7 @@
  */
 import type { Socket } from "socket.io";
 import { pause } from "../util/deadline.ts";
-import { Fault, toFault } from "../errors.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { eventFrame } from "../socketio/frame.ts";
 import type { Entry, Log } from "../log/log.ts";
@@ -19,22 +19,22 @@ import type { Observe } from "../observer.ts";
 import { formatOffset, missedBy, readOffset } from "./offsets.ts";
 import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
 import {
-  type Collected,
   type GapReason,
   isGap,
-  parseWish,
-  type Prepared,
+  type JoinRequest,
+  type JoinResult,
+  parseJoinRequest,
+  type PreparedJoin,
   Recovery,
-  type Wish,
 } from "../recovery/recovery.ts";
 import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "../delivery/ring.ts";
-import { Saver } from "../sessions/writer.ts";
+import { SessionWriter } from "../sessions/writer.ts";
 import {
-  digestOf,
-  type Joined,
+  hashSessionSecret,
   newOwner,
-  newPid,
+  newSessionSecret,
+  type RoomPosition,
   type Session,
   type StoredSession,
 } from "../sessions/sessions.ts";
@@ -64,7 +64,7 @@ export interface ClientsOptions {
 
 /** A client on its way in: everything that has to be known before it is connected. */
 interface Admission {
-  readonly prepared: readonly Prepared[];
+  readonly prepared: readonly PreparedJoin[];
   readonly client: Client;
   /** Whether its session is saved as it will be told of it. */
   readonly saved: boolean;
@@ -85,14 +85,14 @@ export class Clients {
   readonly #admissions = new WeakMap<Socket, Admission>();
   readonly #clients = new Map<Socket, Client>();
   readonly #byDigest = new Map<string, Socket>();
-  readonly #saver: Saver;
+  readonly #saver: SessionWriter;
   readonly #requests: Requests;
 
   /** Starts keeping sessions alive. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     this.#recovery = new Recovery(options.log, options.ring);
-    this.#saver = new Saver({
+    this.#saver = new SessionWriter({
       ...options,
       displaced: ({ digest, generation }) =>
         this.takenOver(digest, generation + 1),
@@ -109,7 +109,7 @@ export class Clients {
    * Finds out what a client may be given when it is connected. Decides whether it is recovered, which it is told
    * before anything else. What it is told of its rooms is saved before: it holds, also where this node is killed then.
    *
-   * @throws {Fault} where it asked for what it cannot have, or, `temporary`, where it is to come again
+   * @throws {ApiError} where it asked for what it cannot have, or, `temporary`, where it is to come again
    */
   async admit(socket: Socket): Promise<void> {
     await this.#started();
@@ -122,7 +122,7 @@ export class Clients {
       // It has given up on this connection, and came by another.
       if (socket.conn.readyState !== "open") break;
     }
-    throw new Fault(
+    throw new ApiError(
       "overloaded",
       "Cannot connect: another connection takes up the same session; connect again later",
     );
@@ -149,10 +149,10 @@ export class Clients {
     )).map((wish) => overloaded ? asOverloaded(wish) : wish);
     const recovered = session !== undefined && session !== "unreachable" &&
       prepared.every(({ reason }) => reason === undefined);
-    const pid = recovered && known !== undefined ? known : newPid();
+    const pid = recovered && known !== undefined ? known : newSessionSecret();
     Object.assign(socket as unknown as Recoverable, { pid, recovered });
     const client: Client = {
-      digest: digestOf(pid),
+      digest: hashSessionSecret(pid),
       generation: recovered ? session.generation + 1 : 1,
       owner: newOwner(),
       takesUp: recovered && typeof stored === "object"
@@ -165,7 +165,7 @@ export class Clients {
       overloaded: false,
     };
     const { lineage } = this.#options.log.head;
-    const outcome = await this.#saver.saved(client);
+    const outcome = await this.#saver.saveAndWait(client);
     return outcome === "displaced" ? undefined : {
       lineage,
       prepared,
@@ -217,7 +217,7 @@ export class Clients {
     const client = this.#clients.get(socket);
     if (client === undefined) return;
     this.#forget(socket);
-    if (this.#options.fanOut.wasCut(socket)) {
+    if (this.#options.fanOut.wasDisconnectedAsSlow(socket)) {
       client.overloaded = true;
       this.#saver.save(client);
     }
@@ -284,7 +284,7 @@ export class Clients {
     const end = performance.now() + START_TIMEOUT_MS;
     while (this.#options.log.head.epoch === "") {
       if (performance.now() > end) {
-        throw new Fault(
+        throw new ApiError(
           "log_unreachable",
           "Cannot connect: this node has not reached its log yet; connect again later",
         );
@@ -305,10 +305,10 @@ export class Clients {
     const end = performance.now() + LOAD_TIMEOUT_MS;
     for (;;) {
       try {
-        const stored = await log.sessions.load(digestOf(pid));
+        const stored = await log.sessions.load(hashSessionSecret(pid));
         if (log.head.confirmed) return stored;
       } catch (error) {
-        if (!toFault(error).temporary) throw error;
+        if (!toApiError(error).retryable) throw error;
       }
       if (performance.now() > end) return "unreachable";
       await pause(50, new AbortController().signal);
@@ -318,9 +318,9 @@ export class Clients {
   /**
    * Reads `auth.rooms`; rooms without a position of their own go on from `offset`, if there is one.
    *
-   * @throws {Fault} `invalid_room`, `invalid_parameter`, `too_many_rooms`
+   * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`
    */
-  #wishesOf(rooms: unknown, offset: string | undefined): Wish[] {
+  #wishesOf(rooms: unknown, offset: string | undefined): JoinRequest[] {
     return this.#namedBy(rooms).map((wish) =>
       offset === undefined || wish.since !== undefined ||
         wish.last !== undefined
@@ -329,27 +329,27 @@ export class Clients {
     );
   }
 
-  #namedBy(rooms: unknown): Wish[] {
+  #namedBy(rooms: unknown): JoinRequest[] {
     const { rooms: defaults, roomsPerClientMax } = this.#options;
     if (rooms === undefined) return defaults.map((room) => ({ room }));
     if (!Array.isArray(rooms)) {
-      throw new Fault(
+      throw new ApiError(
         "invalid_parameter",
         'Cannot join: auth.rooms is not a list; send one, as ["chat"]',
       );
     }
     if (rooms.length > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
     return [
-      ...new Map(rooms.map(parseWish).map((wish) => [wish.room, wish]))
+      ...new Map(rooms.map(parseJoinRequest).map((wish) => [wish.room, wish]))
         .values(),
     ];
   }
 
   /** A client that had a session which is gone cannot know what it missed, except where it names a position itself. */
   async #prepare(
-    wish: Wish,
+    wish: JoinRequest,
     gone: "expired" | "epoch" | undefined,
-  ): Promise<Prepared> {
+  ): Promise<PreparedJoin> {
     if (
       gone === undefined || wish.since !== undefined || wish.last !== undefined
     ) {
@@ -379,7 +379,7 @@ export class Clients {
   /** Sends what was missed, in the log's order, then what could not be had, then where the client now is. */
   #give(
     socket: Socket,
-    collected: readonly Collected[],
+    collected: readonly JoinResult[],
     { prepared, recovered, since, client }: Admission,
     id: string,
   ): void {
@@ -409,7 +409,7 @@ export class Clients {
     const refused = collected.find(({ reason }) => reason !== undefined)
       ?.reason;
     if (refused !== undefined) {
-      observe({ kind: "not_recovered", reason: refused });
+      observe({ kind: "recovery_incomplete", reason: refused });
     }
   }
 
@@ -417,9 +417,12 @@ export class Clients {
    * Where in its rooms a client will be. Written is not received: until it says more, it has nothing of what it is
    * given, and has not been told of gaps, which happens at the id `at`.
    *
-   * @throws {Fault} `overloaded` where what was read does not reach any more
+   * @throws {ApiError} `overloaded` where what was read does not reach any more
    */
-  #placesOf(prepared: readonly Prepared[], at: string): Map<string, Joined> {
+  #placesOf(
+    prepared: readonly PreparedJoin[],
+    at: string,
+  ): Map<string, RoomPosition> {
     const { id } = this.#options.log.head;
     const collected = this.#recovery.collect(prepared);
     if (collected === undefined) throw tooFast("connect");
@@ -446,7 +449,7 @@ export class Clients {
 }
 
 /** What is kept no longer, because the client did not read when it was sent. */
-function asOverloaded(prepared: Prepared): Prepared {
+function asOverloaded(prepared: PreparedJoin): PreparedJoin {
   return prepared.reason === "trimmed"
     ? { ...prepared, reason: "overloaded" }
     : prepared;

@@ -8,7 +8,7 @@
  * @module
  */
 import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
-import { readPosition, type Wish } from "../recovery/recovery.ts";
+import { type JoinRequest, readPosition } from "../recovery/recovery.ts";
 import type { Session } from "../sessions/sessions.ts";
 
 /** Which of its answers a client has, gaps among them: those of one generation of its session are numbered. */
@@ -46,7 +46,7 @@ export function readOffset(
 export function missedBy(
   { rooms, epoch, generation }: Session,
   offset: unknown,
-): Wish[] {
+): JoinRequest[] {
   const { id: last, answered } = offset === undefined
     ? { id: ID_ZERO }
     : readOffset(offset);

@@ -7,27 +7,27 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import { hold } from "../engineio/server.ts";
-import { Fault, toFault } from "../errors.ts";
+import { cork } from "../engineio/server.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { eventFrame } from "../socketio/frame.ts";
 import type { Entry, Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { formatOffset } from "./offsets.ts";
-import { atOf, ID_MAX } from "../log/position.ts";
+import { ID_MAX, timestampOf } from "../log/position.ts";
 import {
-  type Collected,
   isGap,
-  parseWish,
-  type Prepared,
+  type JoinRequest,
+  type JoinResult,
+  parseJoinRequest,
+  type PreparedJoin,
   type Recovery,
-  type Wish,
 } from "../recovery/recovery.ts";
-import type { Savable, Saver } from "../sessions/writer.ts";
-import type { Joined } from "../sessions/sessions.ts";
+import type { SessionState, SessionWriter } from "../sessions/writer.ts";
+import type { RoomPosition } from "../sessions/sessions.ts";
 
 /** How often a join is begun anew because what was found out no longer holds. */
-const TRIES_MAX = 3;
+const ATTEMPTS_MAX = 3;
 /** Requests of one client that may be under way. */
 const REQUESTS_MAX = 1000;
 
@@ -36,7 +36,7 @@ export interface RequestsOptions {
   readonly log: Pick<Log, "head">;
   readonly fanOut: FanOut;
   readonly recovery: Recovery;
-  readonly saver: Saver;
+  readonly saver: SessionWriter;
   readonly roomsPerClientMax: number;
   readonly observe: Observe;
   /** The client of a socket, while it is connected. */
@@ -44,8 +44,8 @@ export interface RequestsOptions {
 }
 
 /** A client that is connected. */
-export interface Client extends Savable {
-  readonly rooms: Map<string, Joined>;
+export interface Client extends SessionState {
+  readonly rooms: Map<string, RoomPosition>;
   /** How many of its requests are under way. */
   requests: number;
   /** Joins are numbered, coming in is the first; and the highest number of those answered with messages or a gap. */
@@ -62,7 +62,7 @@ type Listener = (this: Socket, request: unknown, answer: unknown) => void;
 type Work = (
   socket: Socket,
   client: Client,
-  wish: Wish,
+  wish: JoinRequest,
   answer: unknown,
 ) => Promise<void>;
 
@@ -106,12 +106,12 @@ export class Requests {
     client.requests++;
     try {
       if (client.requests > REQUESTS_MAX) {
-        throw new Fault(
+        throw new ApiError(
           "overloaded",
           `Cannot answer: ${REQUESTS_MAX} requests of this client are under way; ask again later`,
         );
       }
-      const wish = parseWish(request);
+      const wish = parseJoinRequest(request);
       await this.#inTurn(`${socket.id} ${wish.room}`, async () => {
         // Gone meanwhile: nobody is left to join or to answer.
         if (clientOf(socket) === client) {
@@ -140,7 +140,7 @@ export class Requests {
   async #join(
     socket: Socket,
     client: Client,
-    wish: Wish,
+    wish: JoinRequest,
     answer: unknown,
   ): Promise<void> {
     const { room } = wish;
@@ -168,12 +168,12 @@ export class Requests {
   async #tryJoin(
     socket: Socket,
     client: Client,
-    wish: Wish,
+    wish: JoinRequest,
     isNew: boolean,
     answer: unknown,
   ): Promise<boolean> {
     const { recovery, fanOut, saver, log, clientOf } = this.#options;
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < ATTEMPTS_MAX; tries++) {
       const prepared = await recovery.prepare(wish);
       const number = ++client.joins;
       if (isNew && !await this.#saveAhead(client, prepared, number)) {
@@ -183,7 +183,7 @@ export class Requests {
       if (found === undefined) continue;
       const { id } = log.head;
       // Who is in it already has what comes anyway.
-      const place: Joined = !isNew
+      const place: RoomPosition = !isNew
         ? client.rooms.get(wish.room) ?? [id]
         : isGap(found)
         ? [id, id, number, found.reason]
@@ -194,7 +194,7 @@ export class Requests {
       // Answers are numbered in their order.
       if (unsure && number < client.answers) continue;
       if (clientOf(socket) === undefined) return false;
-      if (!fanOut.mayAnswer(socket, sizeOf(found.messages))) return false;
+      if (!fanOut.admitAnswer(socket, sizeOf(found.messages))) return false;
       if (unsure) client.answers = number;
       if (isNew) {
         client.rooms.set(wish.room, place);
@@ -214,7 +214,7 @@ export class Requests {
    */
   async #saveAhead(
     client: Client,
-    prepared: Prepared,
+    prepared: PreparedJoin,
     number: number,
   ): Promise<boolean> {
     const { room, since, last = 0 } = prepared.wish;
@@ -228,15 +228,15 @@ export class Requests {
         ? [id]
         : [found?.from ?? id, ID_MAX, number],
     );
-    return await saver.saved(client) === "saved";
+    return await saver.saveAndWait(client) === "saved";
   }
 
   /** In the same step as the joining: the next message must not come before these. */
   #answerJoin(
     socket: Socket,
     client: Client,
-    wish: Wish,
-    { room, recovered, reason, messages }: Collected,
+    wish: JoinRequest,
+    { room, recovered, reason, messages }: JoinResult,
     unsure: boolean,
     answer: unknown,
   ): void {
@@ -248,7 +248,7 @@ export class Requests {
     }
     fanOut.answer(socket, () => {
       // In one write: who has the answer has the offset.
-      const release = hold(socket);
+      const release = cork(socket);
       reply(answer, {
         ok: true,
         room,
@@ -268,14 +268,14 @@ export class Requests {
   async #leave(
     socket: Socket,
     client: Client,
-    { room }: Wish,
+    { room }: JoinRequest,
     answer: unknown,
   ): Promise<void> {
     const { fanOut, saver } = this.#options;
     const place = client.rooms.get(room);
     if (place !== undefined) {
       client.rooms.delete(room);
-      if (await saver.saved(client) !== "saved") {
+      if (await saver.saveAndWait(client) !== "saved") {
         client.rooms.set(room, place);
         saver.save(client);
         throw notSaved("leave");
@@ -283,11 +283,11 @@ export class Requests {
     }
     fanOut.leave(socket, room);
     reply(answer, { ok: true });
-    fanOut.bound(socket);
+    fanOut.enforceLimit(socket);
   }
 
   #refuse(socket: Socket, error: unknown, answer: unknown): void {
-    const fault = toFault(error);
+    const fault = toApiError(error);
     if (fault.code === "internal") {
       this.#options.observe({
         kind: "error",
@@ -296,29 +296,29 @@ export class Requests {
       });
     }
     reply(answer, { ok: false, error: fault.toJSON() });
-    this.#options.fanOut.bound(socket);
+    this.#options.fanOut.enforceLimit(socket);
   }
 }
 
 /** Refuses a client more rooms than `roomsMax`. */
-export function tooManyRooms(roomsMax: number): Fault {
-  return new Fault(
+export function tooManyRooms(roomsMax: number): ApiError {
+  return new ApiError(
     "too_many_rooms",
     `Cannot join: a client may be in at most ${roomsMax} rooms; name fewer`,
   );
 }
 
 /** Refuses what would not hold on another node. */
-function notSaved(verb: "join" | "leave"): Fault {
-  return new Fault(
+function notSaved(verb: "join" | "leave"): ApiError {
+  return new ApiError(
     "log_unreachable",
     `Cannot ${verb}: Redis does not save the client's session at the moment; ${verb} again later`,
   );
 }
 
 /** Sends a client away for a moment. */
-export function tooFast(verb: "connect" | "join"): Fault {
-  return new Fault(
+export function tooFast(verb: "connect" | "join"): ApiError {
+  return new ApiError(
     "overloaded",
     `Cannot ${verb}: messages come faster than they can be read; ${verb} again later`,
   );
@@ -337,5 +337,5 @@ function sizeOf(entries: readonly Entry[]): number {
 }
 
 function toMessage({ id, json }: Entry): Record<string, unknown> {
-  return { id, message: JSON.parse(json), at: atOf(id) };
+  return { id, message: JSON.parse(json), at: timestampOf(id) };
 }

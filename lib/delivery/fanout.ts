@@ -4,12 +4,12 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import { Fault } from "../errors.ts";
-import { eventFrame, Frame, messageFrame } from "../socketio/frame.ts";
+import { ApiError } from "../errors.ts";
+import { eventFrame, messageFrame, SocketIoFrame } from "../socketio/frame.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../recovery/recovery.ts";
 import type { Observe } from "../observer.ts";
-import { Outlet } from "../socketio/subscriber.ts";
+import { SocketIoSubscriber } from "../socketio/subscriber.ts";
 
 /** What fan-out is made of. */
 export interface FanOutOptions {
@@ -25,7 +25,7 @@ const ASKED_BYTES_MAX = 8 << 20, ASKED_BYTES_TOTAL_MAX = 64 << 20;
 
 /** A room with members on this node. */
 interface Room {
-  readonly members: Set<Outlet>;
+  readonly members: Set<SocketIoSubscriber>;
   readonly latestOnly: boolean;
 }
 
@@ -33,14 +33,14 @@ interface Room {
 class Batch {
   readonly entries: Entry[] = [];
   readonly latestOnly: boolean;
-  #frame: Frame | undefined;
+  #frame: SocketIoFrame | undefined;
 
   constructor(latestOnly: boolean) {
     this.latestOnly = latestOnly;
   }
 
-  get frame(): Frame {
-    return this.#frame ??= Frame.messages(this.entries);
+  get frame(): SocketIoFrame {
+    return this.#frame ??= SocketIoFrame.messages(this.entries);
   }
 }
 
@@ -55,10 +55,10 @@ class Batch {
 export class FanOut {
   readonly #options: FanOutOptions;
   readonly #rooms = new Map<string, Room>();
-  readonly #outlets = new WeakMap<Socket, Outlet>();
-  readonly #cut = new WeakSet<Outlet>();
+  readonly #outlets = new WeakMap<Socket, SocketIoSubscriber>();
+  readonly #cut = new WeakSet<SocketIoSubscriber>();
   /** Those for whom a large answer waits, or did lately. */
-  readonly #asking = new Set<Outlet>();
+  readonly #asking = new Set<SocketIoSubscriber>();
 
   /** Nobody is subscribed at first. */
   constructor(options: FanOutOptions) {
@@ -99,7 +99,7 @@ export class FanOut {
         count = batch.entries.length * members.size;
       }
     } else if (batches.size > 1) {
-      const several = new Map<Outlet, Room[]>();
+      const several = new Map<SocketIoSubscriber, Room[]>();
       for (const [room, batch] of batches) {
         for (const outlet of room.members) {
           if (outlet.rooms === 1) this.#give(outlet, batch);
@@ -133,12 +133,12 @@ export class FanOut {
   }
 
   /** Writes a frame to one socket. Never throws: one broken connection is its own affair. */
-  send(socket: Socket, frame: Frame): void {
+  send(socket: Socket, frame: SocketIoFrame): void {
     this.#write(this.#outlet(socket), frame);
   }
 
   /** Cuts a socket off if more waits for it than may: to be asked after anything has been sent to it by other ways. */
-  bound(socket: Socket): void {
+  enforceLimit(socket: Socket): void {
     this.#safely(() => void this.#mayWait(this.#outlet(socket)));
   }
 
@@ -146,23 +146,23 @@ export class FanOut {
    * Whether a socket may be given an answer of so many bytes, however large: it asked for it, and is not slow for that.
    * One that has not read what it asked for before is cut off.
    *
-   * @throws {Fault} `overloaded` where too many such answers wait
+   * @throws {ApiError} `overloaded` where too many such answers wait
    */
-  mayAnswer(socket: Socket, bytes: number): boolean {
+  admitAnswer(socket: Socket, bytes: number): boolean {
     const outlet = this.#outlet(socket);
     if (!this.#mayWait(outlet)) return false;
     if (bytes <= this.#options.clientBufferBytesMax) return true;
-    if (outlet.askedBytes > ASKED_BYTES_MAX) {
-      this.#cutOff(outlet, outlet.askedBytes);
+    if (outlet.requestedBytes > ASKED_BYTES_MAX) {
+      this.#cutOff(outlet, outlet.requestedBytes);
       return false;
     }
     let asked = bytes;
     for (const other of this.#asking) {
-      if (other.askedBytes === 0) this.#asking.delete(other);
-      else asked += other.askedBytes;
+      if (other.requestedBytes === 0) this.#asking.delete(other);
+      else asked += other.requestedBytes;
     }
     if (asked > Math.max(bytes, ASKED_BYTES_TOTAL_MAX)) {
-      throw new Fault(
+      throw new ApiError(
         "overloaded",
         "Cannot join: too much that others asked for still waits for them; join again later",
       );
@@ -177,14 +177,14 @@ export class FanOut {
   }
 
   /** Whether this is a socket that was cut off because it did not read. */
-  wasCut(socket: Socket): boolean {
+  wasDisconnectedAsSlow(socket: Socket): boolean {
     return this.#cut.has(this.#outlet(socket));
   }
 
-  #outlet(socket: Socket): Outlet {
+  #outlet(socket: Socket): SocketIoSubscriber {
     let outlet = this.#outlets.get(socket);
     if (outlet === undefined) {
-      this.#outlets.set(socket, outlet = new Outlet(socket));
+      this.#outlets.set(socket, outlet = new SocketIoSubscriber(socket));
     }
     return outlet;
   }
@@ -209,7 +209,7 @@ export class FanOut {
    * and counts on having had all before it. Those who are in the same rooms share what they get.
    */
   #merge(
-    several: ReadonlyMap<Outlet, readonly Room[]>,
+    several: ReadonlyMap<SocketIoSubscriber, readonly Room[]>,
     batches: ReadonlyMap<Room, Batch>,
     entries: readonly Entry[],
   ): void {
@@ -231,7 +231,7 @@ export class FanOut {
     }
   }
 
-  #give(outlet: Outlet, batch: Batch): void {
+  #give(outlet: SocketIoSubscriber, batch: Batch): void {
     if (!batch.latestOnly || outlet.idle) {
       return this.#write(outlet, batch.frame);
     }
@@ -247,7 +247,7 @@ export class FanOut {
     if (skipped > 0) this.#options.observe({ kind: "skipped", count: skipped });
   }
 
-  #write(outlet: Outlet, frame: Frame): void {
+  #write(outlet: SocketIoSubscriber, frame: SocketIoFrame): void {
     try {
       if (outlet.idle || this.#mayWait(outlet)) outlet.write(frame);
     } catch (error) {
@@ -259,17 +259,17 @@ export class FanOut {
    * Whether more may wait for a client; cuts it off where too much waits already. Asked before and not after, so that
    * one read of the log, however large, cuts nobody off who was level: all share its bytes.
    */
-  #mayWait(outlet: Outlet): boolean {
-    const { waitingBytes } = outlet;
-    if (waitingBytes <= this.#options.clientBufferBytesMax) return true;
-    this.#cutOff(outlet, waitingBytes);
+  #mayWait(outlet: SocketIoSubscriber): boolean {
+    const { bufferedBytes } = outlet;
+    if (bufferedBytes <= this.#options.clientBufferBytesMax) return true;
+    this.#cutOff(outlet, bufferedBytes);
     return false;
   }
 
-  #cutOff(outlet: Outlet, waitingBytes: number): void {
+  #cutOff(outlet: SocketIoSubscriber, waitingBytes: number): void {
     if (this.#cut.has(outlet)) return;
     this.#cut.add(outlet);
-    this.#options.observe({ kind: "client_cut", waitingBytes });
+    this.#options.observe({ kind: "slow_client_disconnected", waitingBytes });
     outlet.cut();
   }
 

@@ -5,13 +5,13 @@
  */
 import { Deque } from "../util/deque.ts";
 import type { Entry } from "../log/log.ts";
-import { atOf, compareIds, ID_ZERO } from "../log/position.ts";
+import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
 
 /** What a message costs besides its text: the entry, its places in two lists, its frame. */
 const ENTRY_BYTES = 400;
 
 /** One room's messages, and what was last asked of them. */
-class Lane extends Deque<Entry> {
+class RoomBuffer extends Deque<Entry> {
   asked:
     | { readonly id: string; readonly entries: readonly Entry[] }
     | undefined;
@@ -24,7 +24,7 @@ class Lane extends Deque<Entry> {
  */
 export class Ring {
   readonly #bytesMax: number;
-  readonly #rooms = new Map<string, Lane>();
+  readonly #rooms = new Map<string, RoomBuffer>();
   /** All entries, oldest first: the order in which they go. */
   #all = new Deque<Entry>();
   #bytes = 0;
@@ -50,7 +50,7 @@ export class Ring {
     const { first, last } = this.#all;
     return first === undefined || last === undefined
       ? 0
-      : atOf(last.id) - atOf(first.id);
+      : timestampOf(last.id) - timestampOf(first.id);
   }
 
   /** Forgets everything: continuity ended at `floor`, and goes on after it. */
@@ -64,7 +64,9 @@ export class Ring {
   /** Adds the newest message; at the bound the oldest go. */
   push(entry: Entry): void {
     let room = this.#rooms.get(entry.room);
-    if (room === undefined) this.#rooms.set(entry.room, room = new Lane());
+    if (room === undefined) {
+      this.#rooms.set(entry.room, room = new RoomBuffer());
+    }
     room.push(entry);
     this.#all.push(entry);
     this.#bytes += sizeOf(entry);

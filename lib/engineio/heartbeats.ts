@@ -19,7 +19,7 @@ const TICK_MS = 100;
 const SLOTS = 256;
 
 /** What we use of Engine.IO's connections, most of it private. */
-interface Connection {
+interface EngineConnection {
   readonly server: Server & { readonly heartbeats?: Heartbeats };
   pingIntervalTimer: Heartbeat | null;
   pingTimeoutTimer: Heartbeat | null;
@@ -28,18 +28,18 @@ interface Connection {
   resetPingTimeout(): void;
   sendPacket(type: "ping"): void;
   onClose(reason: string, error?: unknown): void;
-  on(event: "close", listener: (this: Connection) => void): void;
+  on(event: "close", listener: (this: EngineConnection) => void): void;
 }
 
 /** The next thing that is due for one connection; both of its timers at once. */
 class Heartbeat {
-  readonly connection: Connection;
+  readonly connection: EngineConnection;
   /** In ticks. */
   due = 0;
   /** The slot that holds it, which may come up before it is due. */
   slot: Set<Heartbeat> | undefined;
 
-  constructor(connection: Connection) {
+  constructor(connection: EngineConnection) {
     this.connection = connection;
     this.refresh();
   }
@@ -61,7 +61,7 @@ export class Heartbeats {
   #tickLast = Math.floor(performance.now() / TICK_MS);
 
   /** Keeps a connection's heartbeat until it closes. */
-  add(connection: Connection): void {
+  add(connection: EngineConnection): void {
     const heartbeat = new Heartbeat(connection);
     connection.pingIntervalTimer = heartbeat;
     this.#put(heartbeat);
@@ -111,12 +111,12 @@ export class Heartbeats {
   }
 }
 
-function forget(this: Connection): void {
+function forget(this: EngineConnection): void {
   const heartbeat = this.pingIntervalTimer;
   heartbeat?.slot?.delete(heartbeat);
 }
 
-const { prototype } = Socket as unknown as { prototype: Connection };
+const { prototype } = Socket as unknown as { prototype: EngineConnection };
 const { schedulePing, resetPingTimeout } = prototype;
 
 prototype.schedulePing = function (): void {

@@ -16,11 +16,11 @@ import type { Duplex } from "node:stream";
 import type { Socket } from "socket.io";
 import { Heartbeats } from "./heartbeats.ts";
 import { randomText } from "../util/random.ts";
-import { JoiningTransport } from "./transport.ts";
+import { WebSocketTransport } from "./transport.ts";
 import {
-  acceptance,
-  type Refusal,
-  refusalOf,
+  type HandshakeError,
+  handshakeResponse,
+  validateHandshake,
 } from "../websocket/connection.ts";
 
 /** A request as Engine.IO wants it: it takes `_query` as it finds it. */
@@ -40,7 +40,7 @@ const PROTOCOL_ADVICE =
  * A node that is stopping answers 503, and not 403 as Engine.IO would: a balancer then passes the request on to the
  * next node (nginx: `proxy_next_upstream http_503`). A stock client tries again after either.
  */
-const STOPPING: Refusal = {
+const STOPPING: HandshakeError = {
   status: "503 Service Unavailable",
   headers: "Retry-After: 1\r\n",
   message: "Cannot connect: this node is stopping; connect again",
@@ -60,7 +60,7 @@ const UNSENT = Symbol("unsent");
 type Counted = Connection & { [UNSENT]?: number };
 
 /** Engine.IO's server for many clients that mostly idle. */
-export class LeanServer extends Server {
+export class EngineServer extends Server {
   /** The pings of all connections; Engine.IO's sockets find it here. */
   readonly heartbeats = new Heartbeats();
   /** Whether only the clients that are connected already are served; all others are refused with 503. */
@@ -87,7 +87,7 @@ export class LeanServer extends Server {
   override verify(
     request: EngineRequest,
     upgrade: boolean,
-    answer: (code?: ErrorCode, context?: RefusalContext) => void,
+    answer: (code?: EngineErrorCode, context?: RefusalContext) => void,
   ): void {
     super.verify(request as never, upgrade, (code, context) => {
       const { sid, EIO } = request._query;
@@ -135,7 +135,7 @@ export class LeanServer extends Server {
       if (code !== undefined) {
         return refuse(connection, refusalFor(code, context));
       }
-      const refusal = refusalOf(request);
+      const refusal = validateHandshake(request);
       if (refusal !== undefined) return refuse(connection, refusal);
       const known = sid === undefined ? undefined : this.clients[sid];
       // One that is a WebSocket already has nothing to become.
@@ -148,9 +148,9 @@ export class LeanServer extends Server {
         return void connection.destroy();
       }
       const { maxHttpBufferSize = Infinity } = this.opts;
-      const answer = Buffer.from(acceptance(request));
+      const answer = Buffer.from(handshakeResponse(request));
       if (known !== undefined) connection.write(answer);
-      const websocket = new JoiningTransport(
+      const websocket = new WebSocketTransport(
         request,
         connection,
         head,
@@ -174,7 +174,7 @@ export class LeanServer extends Server {
   protected override cleanup(): void {}
 
   /** As Engine.IO's own `handshake`, without a promise. */
-  #open(request: EngineRequest, transport: JoiningTransport): void {
+  #open(request: EngineRequest, transport: WebSocketTransport): void {
     const id = this.generateId();
     const connection = new Connection(id, this, transport, request, 4);
     this.clients[id] = connection;
@@ -214,7 +214,7 @@ export function forgetRequest({ conn, handshake }: Socket): void {
  * Holds back what is written to a connection until the answer is called: then all of it goes out together. Where the
  * client polls, that has to be before it can ask again: in the same synchronous step.
  */
-export function hold({ conn }: Socket): () => void {
+export function cork({ conn }: Socket): () => void {
   const { transport, flush } = conn as unknown as {
     transport: { writable: boolean };
     flush: () => void;
@@ -244,21 +244,24 @@ function makeBoundUnsent(
     if (unsent <= UNSENT_MAX) return;
     const { transport } = this;
     this.close(true);
-    if (transport instanceof JoiningTransport) transport.terminate();
+    if (transport instanceof WebSocketTransport) transport.terminate();
     onCut(unsent);
   };
 }
 
-type ErrorCode = keyof typeof Server.errorMessages;
+type EngineErrorCode = keyof typeof Server.errorMessages;
 
 /** What is said of a refusal besides Engine.IO's code for it. */
 type RefusalContext = Record<string, unknown> & {
   readonly message?: string;
   /** The whole answer to an upgrade. */
-  readonly refusal?: Refusal;
+  readonly refusal?: HandshakeError;
 };
 
-function refusalFor(code: ErrorCode, context: RefusalContext = {}): Refusal {
+function refusalFor(
+  code: EngineErrorCode,
+  context: RefusalContext = {},
+): HandshakeError {
   const { message = Server.errorMessages[code], refusal } = context;
   return refusal ?? { status: "400 Bad Request", headers: "", message };
 }
@@ -276,7 +279,7 @@ function refuseStopping(response: ServerResponse): void {
 /** As Engine.IO's own `abortUpgrade`. */
 function refuse(
   connection: RawSocket,
-  { status, headers, message }: Refusal,
+  { status, headers, message }: HandshakeError,
 ): void {
   if (connection.writable) {
     connection.write(

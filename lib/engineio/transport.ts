@@ -9,10 +9,18 @@
 import { Buffer } from "node:buffer";
 import type { Socket as RawSocket } from "node:net";
 import { Transport } from "engine.io";
-import { frameOf, type Packet, pieces, textFrame } from "../socketio/frame.ts";
+import {
+  frameOf,
+  type Packet,
+  replayChunks,
+  textFrame,
+} from "../socketio/frame.ts";
 import type { Entry } from "../log/log.ts";
-import { writeNow, type WriteRequest } from "../wire/direct_write.ts";
-import { type Listener, WebSocket } from "../websocket/connection.ts";
+import { tryDirectWrite, type WriteRequest } from "../wire/direct_write.ts";
+import {
+  type MessageHandler,
+  WebSocketConnection,
+} from "../websocket/connection.ts";
 
 /** The opcode of bytes (RFC 6455 §5.2). */
 const BINARY = 2;
@@ -26,9 +34,9 @@ export interface ReplayPacket {
 }
 
 /** The transport of a connection that is answered as a WebSocket, with all that waits joined into one write. */
-export class JoiningTransport extends Transport
-  implements Listener, WriteRequest {
-  readonly #websocket: WebSocket;
+export class WebSocketTransport extends Transport
+  implements MessageHandler, WriteRequest {
+  readonly #websocket: WebSocketConnection;
   readonly #connection: RawSocket;
   #writes = NO_WRITES;
   #replaying = false;
@@ -51,7 +59,7 @@ export class JoiningTransport extends Transport
     super(request);
     this.#connection = connection;
     this.#acceptance = acceptance;
-    this.#websocket = new WebSocket(connection, head, bytesMax, this);
+    this.#websocket = new WebSocketConnection(connection, head, bytesMax, this);
     this.writable = true;
   }
 
@@ -75,12 +83,12 @@ export class JoiningTransport extends Transport
     return this.writable && this._readyState === "open";
   }
 
-  /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode JoiningTransport.idle}. */
+  /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode WebSocketTransport.idle}. */
   write(frames: Buffer): void {
     const connection = this.#connection;
     // Not after the closing handshake: the connection knows, and is at hand.
     if (!connection.writable) return;
-    switch (writeNow(connection, frames, this)) {
+    switch (tryDirectWrite(connection, frames, this)) {
       case "done":
         return;
       case "failed":
@@ -129,12 +137,12 @@ export class JoiningTransport extends Transport
   }
 
   /** The client has broken the protocol. */
-  onFault(reason: string): void {
+  onProtocolError(reason: string): void {
     this.onError(reason);
   }
 
   /** The connection is closed. */
-  onGone(): void {
+  onClosed(): void {
     this.onClose();
   }
 
@@ -179,7 +187,7 @@ export class JoiningTransport extends Transport
       if (frames.length > 0) yield join(frames);
       frames = [];
       this.#replaying = true;
-      for (const { bytes } of pieces(packet.entries)) yield bytes;
+      for (const { bytes } of replayChunks(packet.entries)) yield bytes;
       this.#replaying = false;
     }
     if (frames.length > 0) yield join(frames);

@@ -20,7 +20,7 @@ interface Noted {
 }
 
 /** The requests under way; a note that is deleted no longer refers to its request. */
-class Notes extends Map<Socket, Noted> {
+class ReleasingMap extends Map<Socket, Noted> {
   override delete(socket: Socket): boolean {
     const noted = this.get(socket);
     if (noted !== undefined) noted.req = null;
@@ -29,13 +29,13 @@ class Notes extends Map<Socket, Noted> {
 }
 
 /** Has a server, which does not listen yet, forget each request once it is answered. */
-export function forgetAnswered(server: Server): void {
+export function releaseAnsweredRequests(server: Server): void {
   // The list is made by the listener before this one.
   server.once("listening", () => {
     const key = Object.getOwnPropertySymbols(server).find(({ description }) =>
       description === "http.server.connections"
     );
     const list = key && Reflect.get(server, key);
-    if (list?._active?.size === 0) list._active = new Notes();
+    if (list?._active?.size === 0) list._active = new ReleasingMap();
   });
 }

@@ -8,21 +8,21 @@
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
-import { Bound, type Wait } from "../util/deadline.ts";
+import { type Timeout, TimeoutList } from "../util/deadline.ts";
 
 /** A connection: its requests that are not answered yet, several if they are sent ahead, and its idling if it does. */
-interface Use {
+interface ConnectionActivity {
   asked: number;
-  idling: Wait<Socket> | undefined;
+  idling: Timeout<Socket> | undefined;
 }
 
 /** Closes a server's connections on which nothing has been asked for `timeoutMs` since the last answer. */
-export function closeIdle(server: Server, timeoutMs: number): void {
-  const idle = new Bound<Socket>(timeoutMs, (socket) => socket.destroy());
-  const uses = new WeakMap<Socket, Use>();
-  function leave(socket: Socket): Use | undefined {
+export function closeIdleConnections(server: Server, timeoutMs: number): void {
+  const idle = new TimeoutList<Socket>(timeoutMs, (socket) => socket.destroy());
+  const uses = new WeakMap<Socket, ConnectionActivity>();
+  function leave(socket: Socket): ConnectionActivity | undefined {
     const use = uses.get(socket);
-    if (use?.idling !== undefined) idle.end(use.idling);
+    if (use?.idling !== undefined) idle.remove(use.idling);
     if (use !== undefined) use.idling = undefined;
     return use;
   }
@@ -33,7 +33,7 @@ export function closeIdle(server: Server, timeoutMs: number): void {
     const { socket } = this.req;
     const use = uses.get(socket);
     if (use === undefined || --use.asked > 0 || socket.destroyed) return;
-    use.idling = idle.begin(socket);
+    use.idling = idle.add(socket);
   }
   server.on("connection", (socket: Socket) => {
     uses.set(socket, { asked: 0, idling: undefined });

@@ -10,7 +10,7 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
  * writes head, body and end by a `writev` of three, a quarter of what a publish costs; a head that is still open when a
  * text ends the response goes out with it in one write (Deno's `ext/node/polyfills/_http_outgoing`, `tryDirectEnd`).
  */
-export class Answer extends ServerResponse {
+export class SingleWriteResponse extends ServerResponse {
   /** As `ServerResponse.writeHead`, except that the head leaves with what follows. */
   override writeHead(
     status: number,

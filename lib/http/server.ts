@@ -13,26 +13,26 @@ import {
   STATUS_CODES,
 } from "node:http";
 import type { Duplex } from "node:stream";
-import { Answer } from "./response.ts";
-import { Fault } from "../errors.ts";
-import { closeIdle } from "./idle_connections.ts";
-import { forgetAnswered } from "./answered_requests.ts";
+import { SingleWriteResponse } from "./response.ts";
+import { ApiError } from "../errors.ts";
+import { closeIdleConnections } from "./idle_connections.ts";
+import { releaseAnsweredRequests } from "./answered_requests.ts";
 
 /** How long a connection may wait for its next request. */
 const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
 /** What node:http calls requests that it cannot read. */
-const CLIENT_ERRORS: Readonly<Record<string, Fault>> = {
-  HPE_HEADER_OVERFLOW: new Fault(
+const CLIENT_ERRORS: Readonly<Record<string, ApiError>> = {
+  HPE_HEADER_OVERFLOW: new ApiError(
     "header_too_large",
     `Cannot read the request: its headers are over ${HEADER_BYTES_MAX} bytes; send less, cookies above all`,
   ),
-  ERR_HTTP_REQUEST_TIMEOUT: new Fault(
+  ERR_HTTP_REQUEST_TIMEOUT: new ApiError(
     "request_too_slow",
     "Cannot read the request: it took too long; send it at once",
   ),
 };
-const MALFORMED = new Fault(
+const MALFORMED = new ApiError(
   "malformed_request",
   "Cannot read the request: it is no HTTP/1.1 that is served here; look at its first line and its headers",
 );
@@ -48,15 +48,15 @@ export function createHttpServer(
     keepAliveTimeout: 0,
     connectionsCheckingInterval: 5000,
     maxHeaderSize: HEADER_BYTES_MAX,
-    ServerResponse: Answer,
+    ServerResponse: SingleWriteResponse,
     // Java's HttpClient asks every server for h2c: that is a request like any other (types lack the option).
     shouldUpgradeCallback: (request: IncomingMessage) =>
       request.url?.startsWith("/socket.io/") ?? false,
   } as ServerOptions, onRequest);
   server.on("upgrade", onUpgrade);
   server.on("clientError", refuse);
-  closeIdle(server, KEEP_ALIVE_MS);
-  forgetAnswered(server);
+  closeIdleConnections(server, KEEP_ALIVE_MS);
+  releaseAnsweredRequests(server);
   return server;
 }
 

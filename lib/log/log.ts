@@ -3,10 +3,10 @@
  *
  * @module
  */
-import type { Fault } from "../errors.ts";
+import type { ApiError } from "../errors.ts";
 import type { Gaps } from "./gaps.ts";
-import type { Publish } from "./message.ts";
-import type { Sessions } from "../sessions/sessions.ts";
+import type { PublishRequest } from "./message.ts";
+import type { SessionStore } from "../sessions/sessions.ts";
 
 /** A message in the log. */
 export interface Entry {
@@ -18,12 +18,12 @@ export interface Entry {
 }
 
 /** What became of a publish in one room: its id, or why it is not in the log. */
-export type Appended =
+export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
-  | { readonly room: string; readonly error: Fault };
+  | { readonly room: string; readonly error: ApiError };
 
 /** A place in the log: of what epoch, after which id. */
-export interface Head {
+export interface LogHead {
   readonly epoch: string;
   readonly id: string;
   /** The id after which the epoch began: what is older belongs to another. */
@@ -35,7 +35,7 @@ export interface Head {
 }
 
 /** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
-export interface Reader {
+export interface LogReader {
   /** Reading begins: `recent` are messages that were there before, all of those after `floor`. Called once, first. */
   started(recent: readonly Entry[], floor: string): void;
   /** Some messages, in order. */
@@ -69,7 +69,7 @@ export interface Page {
   /** Whether the page holds every message of the room in the range it covers. */
   readonly complete: boolean;
   /** Every message of the room after this id is kept. Undefined: the range begins where this log never was. */
-  readonly keptSince: string | undefined;
+  readonly completeSince: string | undefined;
 }
 
 /** What part of a room's history to read. */
@@ -83,17 +83,17 @@ export interface HistoryRange {
 /** The log, embedded or on Redis: the same promises, shown by the same tests. */
 export interface Log {
   /** Up to where the reader has been told; the epoch is empty until reading has begun. */
-  readonly head: Head;
+  readonly head: LogHead;
   /** Where messages of Redis channels may be missing. */
   readonly gaps: Gaps;
   /** Sessions of clients, kept beside the log. */
-  readonly sessions: Sessions;
+  readonly sessions: SessionStore;
   /**
    * Appends to each room of each of `publishes`, in order, and answers once all that is done, in bounded time. The
    * answer has a list a publish with one outcome a room, in the order named. Never rejects: what went wrong is an
    * outcome.
    */
-  append(publishes: readonly Publish[]): Promise<Appended[][]>;
+  append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]>;
   /** Whether a publish would now reach the log and come back to this node's reader. Rejects with why not. */
   probe(): Promise<void>;
   /** Whether an entry or a message with this id is known without asking: it was read lately. */
@@ -102,12 +102,12 @@ export interface Log {
    * Whether there is, or may have been, an entry or a message with this id. An id that a client names without an epoch
    * may be of a log that a failed-over Redis has lost.
    *
-   * @throws {Fault} `log_…`
+   * @throws {ApiError} `log_…`
    */
   contains(id: string): Promise<boolean>;
-  /** Reads a room's history. @throws {Fault} `log_…` */
+  /** Reads a room's history. @throws {ApiError} `log_…` */
   history(room: string, range: HistoryRange): Promise<Page>;
-  /** Forgets a room's history; connected clients are not concerned. @throws {Fault} `log_…` */
+  /** Forgets a room's history; connected clients are not concerned. @throws {ApiError} `log_…` */
   clearHistory(room: string): Promise<void>;
   /** Why messages may be lost with the log, each once; empty where nothing is known. */
   warnings(): readonly string[];

@@ -7,24 +7,24 @@ import { Deque } from "../util/deque.ts";
 import { fingerprint, keyReused } from "../redis_log/append_batch.ts";
 import { Gaps } from "./gaps.ts";
 import {
-  type Appended,
   type Entry,
-  type Head,
   type HistoryRange,
   type Log,
+  type LogHead,
+  type LogReader,
   type Page,
   PAGE_BYTES_MAX,
-  type Reader,
+  type PublishResult,
 } from "./log.ts";
-import type { Publish } from "./message.ts";
-import { MemorySessions } from "../sessions/sessions.ts";
+import type { PublishRequest } from "./message.ts";
+import { MemorySessionStore } from "../sessions/sessions.ts";
 import {
-  atOf,
   compareIds,
   formatPosition,
   ID_ZERO,
   laterId,
   newEpoch,
+  timestampOf,
 } from "./position.ts";
 
 /** Most bytes of history, of all rooms together (2 bytes a UTF-16 unit); at the bound the oldest message goes. */
@@ -41,7 +41,7 @@ export interface MemoryLogOptions {
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  readonly reader: Reader;
+  readonly reader: LogReader;
 }
 
 /** A room's history, and the newest id that is no longer kept. */
@@ -72,7 +72,7 @@ interface Remembered {
 /** The log in this process' memory. */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
-  readonly sessions = new MemorySessions();
+  readonly sessions = new MemorySessionStore();
   /** Redis' channels are none of its. */
   readonly gaps: Gaps = new Gaps();
   readonly #epoch = newEpoch();
@@ -93,7 +93,7 @@ export class MemoryLog implements Log {
     options.reader.started([], this.#began);
   }
 
-  get head(): Head {
+  get head(): LogHead {
     return {
       epoch: this.#epoch,
       id: this.#last,
@@ -103,7 +103,7 @@ export class MemoryLog implements Log {
     };
   }
 
-  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+  append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]> {
     const entries: Entry[] = [];
     const answer = publishes.map((publish) => this.#append(publish, entries));
     this.#options.reader.entries(entries);
@@ -126,7 +126,7 @@ export class MemoryLog implements Log {
     const room = this.#rooms.get(name);
     if (room !== undefined) this.#age(room);
     const cut = room?.cut ?? this.#forgotten;
-    const keptSince = laterId(cut, this.#provenSince(room));
+    const completeSince = laterId(cut, this.#provenSince(room));
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
     const range = (room?.entries.slice() ?? []).filter(({ id }) =>
@@ -151,9 +151,9 @@ export class MemoryLog implements Log {
       position: formatPosition(this.#epoch, end),
       complete: known &&
         (order === "asc" && since !== undefined
-          ? compareIds(from, keptSince) >= 0
+          ? compareIds(from, completeSince) >= 0
           : (order === "desc" && more) || cut === ID_ZERO),
-      keptSince: known ? keptSince : undefined,
+      completeSince: known ? completeSince : undefined,
     });
   }
 
@@ -180,7 +180,7 @@ export class MemoryLog implements Log {
   }
 
   /** Appends a publish; what is new is added to `appended`. */
-  #append(publish: Publish, appended: Entry[]): Appended[] {
+  #append(publish: PublishRequest, appended: Entry[]): PublishResult[] {
     const { key, rooms, json } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
     const known = key === undefined ? undefined : this.#recall(key);
@@ -245,7 +245,7 @@ export class MemoryLog implements Log {
 
   /** Whether a message with this id is older than a history may be. */
   #isOld(id: string): boolean {
-    return atOf(id) < Date.now() - this.#options.historySeconds * 1000;
+    return timestampOf(id) < Date.now() - this.#options.historySeconds * 1000;
   }
 
   /** Rising whatever the clock does, as Redis' ids are. */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 
 /** Longest room name, in bytes of UTF-8. */
 export const ROOM_BYTES_MAX = 255;
@@ -17,7 +17,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 /** One message for one or several rooms, checked, as the log takes it. */
-export interface Publish {
+export interface PublishRequest {
   /** The rooms, each once, in the order named. */
   readonly rooms: readonly string[];
   /** The message as JSON text: what subscribers receive, byte for byte. */
@@ -36,11 +36,11 @@ export function byteLength(text: string): number {
  * Everything else is a name like any other (`__proto__`, emoji, right-to-left marks): rooms are only ever keys
  * of a `Map` or parts of a Redis key.
  *
- * @throws {Fault} `invalid_room`
+ * @throws {ApiError} `invalid_room`
  */
 export function parseRoom(room: unknown): string {
   if (typeof room !== "string") {
-    throw new Fault(
+    throw new ApiError(
       "invalid_room",
       "Cannot use the room: its name is not a string; name it with text",
     );
@@ -50,7 +50,7 @@ export function parseRoom(room: unknown): string {
     room === "" ||
     (room.length * 3 > ROOM_BYTES_MAX && byteLength(room) > ROOM_BYTES_MAX)
   ) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_room",
       `Cannot use the room: its name has ${
         byteLength(room)
@@ -58,7 +58,7 @@ export function parseRoom(room: unknown): string {
     );
   }
   if (CONTROL.test(room) || !room.isWellFormed()) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_room",
       "Cannot use the room: its name has control characters or broken text; use printable text",
     );
@@ -69,17 +69,17 @@ export function parseRoom(room: unknown): string {
 /**
  * Checks a list of rooms: 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} names. A room named twice counts once.
  *
- * @throws {Fault} `invalid_room`, `too_many_rooms`
+ * @throws {ApiError} `invalid_room`, `too_many_rooms`
  */
 export function parseRooms(rooms: unknown): string[] {
   if (!Array.isArray(rooms) || rooms.length === 0) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_room",
       'Cannot use the rooms: "rooms" is not a list of names; send ["a","b"]',
     );
   }
   if (rooms.length > ROOMS_PER_PUBLISH_MAX) {
-    throw new Fault(
+    throw new ApiError(
       "too_many_rooms",
       `Cannot publish: ${rooms.length} rooms are named; name at most ${ROOMS_PER_PUBLISH_MAX}`,
     );
@@ -91,7 +91,7 @@ export function parseRooms(rooms: unknown): string[] {
  * Checks an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters, no control characters.
  * `undefined` means none was given.
  *
- * @throws {Fault} `invalid_key`
+ * @throws {ApiError} `invalid_key`
  */
 export function parseKey(key: unknown): string | undefined {
   if (key === undefined) return undefined;
@@ -99,7 +99,7 @@ export function parseKey(key: unknown): string | undefined {
     typeof key !== "string" || key === "" || key.length > KEY_LENGTH_MAX ||
     CONTROL.test(key) || !key.isWellFormed()
   ) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_key",
       `Cannot use the idempotency key: it is not text of 1 to ${KEY_LENGTH_MAX} printable characters; send such a key`,
     );
@@ -110,12 +110,12 @@ export function parseKey(key: unknown): string | undefined {
 /**
  * Turns a message into the JSON text that travels.
  *
- * @throws {Fault} `message_missing` for `undefined`, `invalid_message` where JSON cannot hold it,
+ * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` where JSON cannot hold it,
  * `message_too_large` over `bytesMax` bytes of UTF-8 JSON
  */
 export function encodeMessage(message: unknown, bytesMax: number): string {
   if (message === undefined) {
-    throw new Fault(
+    throw new ApiError(
       "message_missing",
       'Cannot publish: the message is missing; send {"room":"chat","message":"hello"}',
     );
@@ -126,7 +126,7 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
   } catch (error) {
     // V8 parses any depth but runs out of stack when it writes some ten thousand levels back.
     if (!(error instanceof RangeError)) throw error;
-    throw new Fault(
+    throw new ApiError(
       "invalid_message",
       "Cannot publish: the message is nested too deeply; flatten it",
     );
@@ -136,7 +136,7 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
     json.length > bytesMax ||
     (json.length * 3 > bytesMax && byteLength(json) > bytesMax)
   ) {
-    throw new Fault(
+    throw new ApiError(
       "message_too_large",
       `Cannot publish: the message is over ${bytesMax} bytes of JSON; send less, or raise MESSAGE_BYTES_MAX`,
     );

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 
 /** An id no entry can have: before all. */
 export const ID_ZERO = "0-0";
@@ -39,7 +39,7 @@ export function idBefore(id: string): string {
 }
 
 /** Milliseconds since 1970 by the log's clock: the first half of an id. */
-export function atOf(id: string): number {
+export function timestampOf(id: string): number {
   return Number(id.slice(0, id.indexOf("-")));
 }
 
@@ -57,7 +57,7 @@ export function idOf(position: string): string {
  * Reads what a client sent as `since`: a position, or an id, which is taken to be of the current epoch.
  * Nothing else ever reaches the log, so that `$`, `-`, `+` or megabytes of digits cannot be asked of it.
  *
- * @throws {Fault} `invalid_position`
+ * @throws {ApiError} `invalid_position`
  */
 export function parsePosition(
   since: unknown,
@@ -69,7 +69,7 @@ export function parsePosition(
     const [, epoch, id] = POSITION.exec(since) ?? [];
     if (epoch !== undefined && id !== undefined) return { epoch, id };
   }
-  throw new Fault(
+  throw new ApiError(
     "invalid_position",
     "Cannot read from there: it is neither a position nor an id; send one that Roomcast gave you",
   );

@@ -8,7 +8,7 @@
  * @module
  */
 import { pause } from "../util/deadline.ts";
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
 import { parseRoom } from "../log/message.ts";
 import {
@@ -35,7 +35,7 @@ export const GAP_REASONS = [
 export type GapReason = (typeof GAP_REASONS)[number];
 
 /** What a client wants of a room: what came after a position, the newest few, or just what is to come. */
-export interface Wish {
+export interface JoinRequest {
   readonly room: string;
   /** Null: something was sent that is no position. */
   readonly since?:
@@ -47,11 +47,11 @@ export interface Wish {
   readonly gap?: GapReason | undefined;
 }
 
-type Position = NonNullable<Wish["since"]>;
+type Position = NonNullable<JoinRequest["since"]>;
 
 /** A wish for which everything that has to be read has been read. */
-export interface Prepared {
-  readonly wish: Wish;
+export interface PreparedJoin {
+  readonly wish: JoinRequest;
   /** Why it cannot be had; with `ingress`, all but what nobody heard can. */
   readonly reason?: GapReason;
   /** Messages that came before the ring's. */
@@ -62,7 +62,7 @@ export interface Prepared {
 }
 
 /** What became of a wish, at the moment of joining. */
-export interface Collected {
+export interface JoinResult {
   readonly room: string;
   /** Whether nothing is missing since the position that was named. */
   readonly recovered: boolean;
@@ -74,8 +74,8 @@ export interface Collected {
 
 /** Whether nothing of a wish can be had. With `ingress` all is that was heard, and the hole is found again. */
 export function isGap(
-  found: Collected,
-): found is Collected & { readonly reason: GapReason } {
+  found: JoinResult,
+): found is JoinResult & { readonly reason: GapReason } {
   return found.reason !== undefined && found.from === undefined;
 }
 
@@ -84,10 +84,10 @@ const BEHIND_TIMEOUT_MS = 3000;
 /** How long a client waits until it is known that the log is the one it knows. */
 const CONFIRM_TIMEOUT_MS = 3000;
 /** How often a read is begun anew because the ring has moved on. */
-const TRIES_MAX = 3;
+const ATTEMPTS_MAX = 3;
 const NEVER = new AbortController().signal;
 /** How long first askers wait for others, so that one read serves them all. */
-const GATHER_MS = 10;
+const COALESCE_MS = 10;
 /** How long what was read stays good for those who come a little later. */
 const KEEP_MS = 2000;
 /** Reads of histories at a time; others wait their turn. */
@@ -105,7 +105,7 @@ interface Read {
 }
 
 /** A read that several share. */
-interface Tape {
+interface SharedRead {
   /** Where it begins; moves back while it is open. */
   from: string;
   open: boolean;
@@ -116,7 +116,7 @@ interface Tape {
 export class Recovery {
   readonly #log: Log;
   readonly #ring: Ring;
-  readonly #tapes = new Map<string, Tape>();
+  readonly #tapes = new Map<string, SharedRead>();
   /** What was looked for in the log lately; bounded by the clients that are on their way in. */
   readonly #looked = new Map<string, Promise<boolean>>();
   readonly #turns: (() => void)[] = [];
@@ -131,9 +131,9 @@ export class Recovery {
   /**
    * Makes sure that a wish can be answered from memory, or finds out why it cannot be.
    *
-   * @throws {Fault} `log_…` where the log cannot say at the moment: the client is to come again
+   * @throws {ApiError} `log_…` where the log cannot say at the moment: the client is to come again
    */
-  async prepare(wish: Wish): Promise<Prepared> {
+  async prepare(wish: JoinRequest): Promise<PreparedJoin> {
     const { epoch } = this.#log.head;
     if (wish.gap !== undefined) {
       return { wish, reason: wish.gap, prefix: [], epoch };
@@ -154,9 +154,9 @@ export class Recovery {
    * Answers wishes from memory. Undefined where the ring has moved on so far meanwhile that it has to be prepared
    * again. What it answers holds only for this very moment: deliver it and join before anything else.
    */
-  collect(prepared: readonly Prepared[]): Collected[] | undefined {
+  collect(prepared: readonly PreparedJoin[]): JoinResult[] | undefined {
     const { epoch } = this.#log.head;
-    const collected: Collected[] = [];
+    const collected: JoinResult[] = [];
     for (const { wish, reason, prefix, from, epoch: was } of prepared) {
       const { room, since } = wish;
       if (from === undefined) {
@@ -199,17 +199,17 @@ export class Recovery {
   }
 
   /** Whether something was published on Redis since that nobody heard: all that was heard can be given all the same. */
-  #hasHole({ room, since }: Wish): boolean {
+  #hasHole({ room, since }: JoinRequest): boolean {
     const { gaps, head } = this.#log;
     return since ? gaps.within(room, since.id, head.id) : false;
   }
 
   async #prepareSince(
-    wish: Wish,
+    wish: JoinRequest,
     since: Position,
     epoch: string,
-  ): Promise<Prepared> {
-    const refused = (reason: GapReason): Prepared => ({
+  ): Promise<PreparedJoin> {
+    const refused = (reason: GapReason): PreparedJoin => ({
       wish,
       reason,
       prefix: [],
@@ -246,10 +246,10 @@ export class Recovery {
   }
 
   async #prepareLast(
-    wish: Wish,
+    wish: JoinRequest,
     last: number,
     epoch: string,
-  ): Promise<Prepared> {
+  ): Promise<PreparedJoin> {
     const { floor } = this.#ring;
     if (this.#ring.after(wish.room, floor).length >= last) {
       return { wish, prefix: [], from: floor, epoch };
@@ -283,7 +283,7 @@ export class Recovery {
    * Whether an id is one of this log, and not of a branch of it that another master has, or had before Redis failed
    * over. An id that this node has delivered itself needs no look at Redis.
    *
-   * @throws {Fault} if that cannot be said at the moment
+   * @throws {ApiError} if that cannot be said at the moment
    */
   async isOfThisLog(id: string): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
@@ -304,12 +304,12 @@ export class Recovery {
     return this.#ring.has(id) || this.#log.knows(id);
   }
 
-  /** Waits until it is known that the log is the one that clients know. @throws {Fault} if it takes too long */
+  /** Waits until it is known that the log is the one that clients know. @throws {ApiError} if it takes too long */
   async #confirmed(): Promise<void> {
     const end = performance.now() + CONFIRM_TIMEOUT_MS;
     while (!this.#log.head.confirmed) {
       if (performance.now() > end) {
-        throw new Fault(
+        throw new ApiError(
           "log_unreachable",
           "Cannot recover: not all nodes have confirmed that Redis still has every message; connect again later",
         );
@@ -327,7 +327,7 @@ export class Recovery {
     from: string,
     read: (from: string) => Promise<Read>,
   ): Promise<Read> {
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let tries = 0; tries < ATTEMPTS_MAX; tries++) {
       let tape = this.#tapes.get(key);
       if (
         tape === undefined || (!tape.open && compareIds(from, tape.from) < 0)
@@ -344,7 +344,7 @@ export class Recovery {
       ) return result;
       if (this.#tapes.get(key) === tape) this.#tapes.delete(key);
     }
-    throw new Fault(
+    throw new ApiError(
       "overloaded",
       "Cannot recover: messages come faster than they can be read; connect again later",
     );
@@ -354,14 +354,14 @@ export class Recovery {
     key: string,
     from: string,
     read: (from: string) => Promise<Read>,
-  ): Tape {
-    const gathered = pause(GATHER_MS, NEVER).then(() =>
+  ): SharedRead {
+    const gathered = pause(COALESCE_MS, NEVER).then(() =>
       this.#inTurn(() => {
         tape.open = false;
         return read(tape.from);
       })
     );
-    const tape: Tape = { from, open: true, read: gathered };
+    const tape: SharedRead = { from, open: true, read: gathered };
     this.#tapes.set(key, tape);
     const forget = (): void => {
       if (this.#tapes.get(key) === tape) this.#tapes.delete(key);
@@ -403,10 +403,10 @@ export class Recovery {
         order: "asc",
         limit: PAGE_LIMIT,
       });
-      if (page.keptSince === undefined) break;
-      if (compareIds(end, page.keptSince) < 0) {
+      if (page.completeSince === undefined) break;
+      if (compareIds(end, page.completeSince) < 0) {
         entries.length = 0;
-        since = page.keptSince;
+        since = page.completeSince;
       }
       entries.push(...page.messages);
       end = idOf(page.position);
@@ -436,9 +436,9 @@ function reachesBack({ since }: Read, id: string): boolean {
 /**
  * Reads the rooms a client wishes for: names, or `{room, since?, last?}`; the last of those that name one room counts.
  *
- * @throws {Fault} `invalid_room`, `invalid_parameter`
+ * @throws {ApiError} `invalid_room`, `invalid_parameter`
  */
-export function parseWish(wish: unknown): Wish {
+export function parseJoinRequest(wish: unknown): JoinRequest {
   if (typeof wish !== "object" || wish === null) {
     return { room: parseRoom(wish) };
   }
@@ -447,7 +447,7 @@ export function parseWish(wish: unknown): Wish {
     last !== undefined &&
     !(Number.isInteger(last) && Number(last) >= 0 && Number(last) <= PAGE_LIMIT)
   ) {
-    throw new Fault(
+    throw new ApiError(
       "invalid_parameter",
       `Cannot join: "last" is not a number from 0 to ${PAGE_LIMIT}; send one`,
     );

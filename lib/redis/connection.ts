@@ -23,7 +23,7 @@ const BACKOFF_MS_MAX = 1000;
 const STEADY_MS = 1000;
 const BRIEF_FAILURES = 2;
 
-/** What a {@linkcode Connection} is made of. */
+/** What a {@linkcode RedisConnection} is made of. */
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`. */
   readonly url: string;
@@ -36,8 +36,8 @@ export interface ConnectionOptions {
   readonly ready?: () => void;
   /** Runs when a client that was handed out is lost. */
   readonly lost?: () => void;
-  /** Connections that have to be to one server; see {@linkcode Connection}. */
-  readonly group?: Set<Connection>;
+  /** Connections that have to be to one server; see {@linkcode RedisConnection}. */
+  readonly group?: Set<RedisConnection>;
 }
 
 /**
@@ -49,7 +49,7 @@ export interface ConnectionOptions {
  * address has moved, the older ones are closed and follow it. Otherwise a node would append to one server and read
  * from the other.
  */
-export class Connection {
+export class RedisConnection {
   readonly #options: ConnectionOptions;
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
@@ -58,7 +58,7 @@ export class Connection {
   #why: unknown;
   #connected = Promise.withResolvers<void>();
 
-  /** Starts connecting at once, and goes on until {@linkcode Connection.close}. */
+  /** Starts connecting at once, and goes on until {@linkcode RedisConnection.close}. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
     options.group?.add(this);
@@ -76,7 +76,7 @@ export class Connection {
   }
 
   /** Why there is no live client, as far as is known. */
-  get why(): unknown {
+  get lastError(): unknown {
     return this.#why;
   }
 
@@ -139,7 +139,7 @@ export class Connection {
         this.#why = error;
         if (failures === 0 && !signal.aborted) {
           observe({
-            kind: "redis_lost",
+            kind: "redis_disconnected",
             connection: name,
             why: reasonOf(error),
           });
@@ -159,7 +159,11 @@ export class Connection {
         this.#client = undefined;
         this.#connected = Promise.withResolvers();
         if (!signal.aborted) {
-          observe({ kind: "redis_lost", connection: name, why: reasonOf(why) });
+          observe({
+            kind: "redis_disconnected",
+            connection: name,
+            why: reasonOf(why),
+          });
           lost?.();
         }
         destroy(client);

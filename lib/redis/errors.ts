@@ -4,7 +4,7 @@
  * @module
  */
 import { DeadlineError } from "../util/deadline.ts";
-import { Fault, type FaultCode } from "../errors.ts";
+import { ApiError, type ErrorCode } from "../errors.ts";
 
 /** What all are told to do, what publishers besides, and what helps where waiting does not. */
 const LATER = "try again later";
@@ -17,7 +17,7 @@ const OWN_ADVICE: Readonly<Record<string, string>> = {
 };
 
 /** First words of Redis' errors, what we call them, and what the caller is told. */
-const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
+const REFUSALS: readonly [prefix: string, code: ErrorCode, state: string][] = [
   ["READONLY", "log_read_only", "Redis is a read-only replica"],
   ["OOM", "log_full", "Redis is out of memory"],
   ["MISCONF", "log_full", "Redis cannot write to its disk"],
@@ -34,37 +34,37 @@ const REFUSALS: readonly [prefix: string, code: FaultCode, state: string][] = [
 ];
 
 /** Whether Redis is just away, which is said where the connection is lost, and once. */
-export function isOutage({ code }: Fault): boolean {
+export function isOutage({ code }: ApiError): boolean {
   return code === "log_unreachable" || code === "log_loading";
 }
 
 /**
  * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".
  */
-export function toLogFault(error: unknown, verb: string): Fault {
-  if (error instanceof Fault) return error;
+export function toLogError(error: unknown, verb: string): ApiError {
+  if (error instanceof ApiError) return error;
   const advice = verb === "publish" ? PUBLISHERS : LATER;
   const text = error instanceof Error ? error.message : String(error);
   for (const [prefix, code, state] of REFUSALS) {
     if (new RegExp(`\\b${prefix}\\b`).test(text)) {
       const own = OWN_ADVICE[prefix] ?? advice;
-      return new Fault(code, `Cannot ${verb}: ${state}; ${own}`);
+      return new ApiError(code, `Cannot ${verb}: ${state}; ${own}`);
     }
   }
   if (error instanceof DeadlineError) {
-    return new Fault(
+    return new ApiError(
       "log_timeout",
       `Cannot ${verb}: Redis is silent; ${advice}`,
     );
   }
   // What Redis says of our commands begins with a word in capitals; anything else is the connection's end.
   if (/^[A-Z]{3,} /.test(text)) {
-    return new Fault(
+    return new ApiError(
       "log_failed",
       `Cannot ${verb}: Redis refused the command; ${advice}`,
     );
   }
-  return new Fault(
+  return new ApiError(
     "log_unreachable",
     `Cannot ${verb}: Redis is not reachable; ${advice}`,
   );

@@ -4,11 +4,11 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import type { Keys } from "../redis/keys.ts";
-import type { Appended } from "../log/log.ts";
-import type { Publish } from "../log/message.ts";
-import { toLogFault } from "../redis/errors.ts";
+import type { PublishResult } from "../log/log.ts";
+import type { PublishRequest } from "../log/message.ts";
+import { toLogError } from "../redis/errors.ts";
 import { formatLine } from "./runs.ts";
 
 /** Most messages that one script appends, most rooms and most characters: Redis serves nobody else while it runs. */
@@ -17,7 +17,7 @@ const ROOMS_MAX = 512;
 const LENGTH_MAX = 128 << 10;
 
 /** The answer of a script: its clock, the ids, the log's newest entry, and an outcome for each piece. */
-export type GroupAnswer = [
+export type AppendReply = [
   now: number,
   ms: number,
   base: number,
@@ -27,13 +27,13 @@ export type GroupAnswer = [
 
 /** Whether the script did nothing, because its last moment to run was over. */
 export function isLate(
-  answer: GroupAnswer | [now: number, late: "late"],
+  answer: AppendReply | [now: number, late: "late"],
 ): answer is [now: number, late: "late"] {
   return answer[1] === "late";
 }
 
 /** Consecutive messages for one room, or one with a key: see `APPEND`. */
-interface Piece {
+interface BatchPiece {
   readonly mark: string;
   /** The room's place in the list, from 1; 0 for a probe. */
   readonly room: number;
@@ -45,18 +45,18 @@ interface Piece {
 }
 
 /** The publishes of one script, put together so that it has little to do for each of them. */
-export class Group {
+export class AppendBatch {
   readonly #rooms = new Map<string, number>();
   readonly #keys = new Set<string>();
-  readonly #pieces: Piece[] = [];
+  readonly #pieces: BatchPiece[] = [];
   /** The piece that takes a room's next message without a key. */
-  readonly #open = new Map<string, Piece>();
+  readonly #open = new Map<string, BatchPiece>();
   /** The piece of each message, by the message's place. */
-  readonly #pieceOf: Piece[] = [];
+  readonly #pieceOf: BatchPiece[] = [];
   #length = 0;
 
   /** Adds a publish, or answers false: it has to wait for the next script. The first always fits. */
-  add(publish: Publish): boolean {
+  add(publish: PublishRequest): boolean {
     const { rooms, json, key } = publish;
     const length = json.length * rooms.length;
     const fits = this.#pieceOf.length + rooms.length <= MESSAGES_MAX &&
@@ -103,7 +103,7 @@ export class Group {
    * none. A message that is known by its key may have been added by another node, which is gone: it is in some entry up
    * to the newest, and the node that acknowledges it again has to account for it.
    */
-  entryOf([, , , newest, ...answers]: GroupAnswer): string | undefined {
+  entryOf([, , , newest, ...answers]: AppendReply): string | undefined {
     const some = this.#pieces.some(({ index, room }) =>
       room > 0 && (answers[index] === "" || answers[index]?.[0] === "=")
     );
@@ -112,8 +112,8 @@ export class Group {
 
   /** Makes outcomes of the script's answer: hands them out one by one, in the order of the publishes and their rooms. */
   outcomes(
-    [, ms, base, , ...answers]: GroupAnswer,
-  ): (room: string) => Appended {
+    [, ms, base, , ...answers]: AppendReply,
+  ): (room: string) => PublishResult {
     let place = 0;
     return (room) => {
       const answer = answers[this.#pieceOf[place]?.index ?? -1];
@@ -131,10 +131,10 @@ export class Group {
       piece.count++;
       piece.lines += `\n${formatLine(piece.place, json)}`;
     }
-    this.#pieceOf.push(this.#open.get(room) as Piece);
+    this.#pieceOf.push(this.#open.get(room) as BatchPiece);
   }
 
-  #addKeyed(publish: Publish, key: string): void {
+  #addKeyed(publish: PublishRequest, key: string): void {
     this.#keys.add(key);
     let mark = fingerprint(publish);
     for (const room of publish.rooms) {
@@ -152,7 +152,7 @@ export class Group {
     return place;
   }
 
-  #push(mark: string, room: number, json: string): Piece {
+  #push(mark: string, room: number, json: string): BatchPiece {
     const place = this.#pieceOf.length;
     const index = this.#pieces.length;
     const lines = formatLine(place, json);
@@ -163,26 +163,30 @@ export class Group {
 }
 
 /** What a publish with a key is recognised by: another body with the same key is a mistake of the publisher. */
-export function fingerprint({ rooms, json }: Publish): string {
+export function fingerprint({ rooms, json }: PublishRequest): string {
   return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
     "base64url",
   ).slice(0, 22);
 }
 
 /** The refusal of a key that came with another body before. */
-export function keyReused(): Fault {
-  return new Fault(
+export function keyReused(): ApiError {
+  return new ApiError(
     "key_reused",
     "Cannot publish: the idempotency key was used with another message or room; use a new key",
   );
 }
 
-function toOutcome(room: string, id: string, answer = "!no answer"): Appended {
+function toOutcome(
+  room: string,
+  id: string,
+  answer = "!no answer",
+): PublishResult {
   switch (answer[0]) {
     case undefined:
       return { room, id, duplicate: false };
     case "!":
-      return { room, error: toLogFault(answer.slice(1), "publish") };
+      return { room, error: toLogError(answer.slice(1), "publish") };
     case "~":
       return { room, error: keyReused() };
     default:

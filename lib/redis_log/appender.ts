@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { Group, type GroupAnswer, isLate } from "./append_batch.ts";
-import { Fault } from "../errors.ts";
+import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
+import { ApiError } from "../errors.ts";
 import type { Keys } from "../redis/keys.ts";
-import type { Appended } from "../log/log.ts";
-import type { Publish } from "../log/message.ts";
+import type { PublishResult } from "../log/log.ts";
+import type { PublishRequest } from "../log/message.ts";
 import { newEpoch } from "../log/position.ts";
-import type { Connection, RedisClient } from "../redis/connection.ts";
-import { toLogFault } from "../redis/errors.ts";
+import type { RedisClient, RedisConnection } from "../redis/connection.ts";
+import { toLogError } from "../redis/errors.ts";
 import { APPEND, run } from "./scripts.ts";
 
 /** How long a publish may take, queueing included (contract §1.2: bounded time). */
@@ -25,7 +25,7 @@ const WAITING_BYTES_MAX = 64 << 20;
 
 /** Where things are in Redis, and how long they are kept. */
 export interface AppenderOptions {
-  readonly connection: Connection;
+  readonly connection: RedisConnection;
   /** The connection's client, while what it appends may be acknowledged. */
   readonly client: () => RedisClient | undefined;
   /** Why there is none, as far as is known. */
@@ -42,19 +42,19 @@ export interface AppenderOptions {
   readonly logLength: number;
 }
 
-interface Waiting {
-  readonly publish: Publish;
+interface QueuedPublish {
+  readonly publish: PublishRequest;
   readonly bytes: number;
   readonly expires: number;
-  settle: ((outcomes: Appended[]) => void) | undefined;
+  settle: ((outcomes: PublishResult[]) => void) | undefined;
 }
 
 /** Appends publishes to the log on Redis, in the order they came, many to a script when many come at once. */
 export class Appender {
   readonly #options: AppenderOptions;
-  readonly #queue: Waiting[] = [];
+  readonly #queue: QueuedPublish[] = [];
   /** Everything not yet settled or still on its way to Redis, oldest first. */
-  readonly #pending = new Set<Waiting>();
+  readonly #pending = new Set<QueuedPublish>();
   readonly #sweep: ReturnType<typeof setInterval>;
   #closed = false;
   #scripts = 0;
@@ -89,9 +89,9 @@ export class Appender {
   }
 
   /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
-  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+  append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]> {
     const expires = performance.now() + APPEND_TIMEOUT_MS;
-    const answer: Appended[][] = [];
+    const answer: PublishResult[][] = [];
     let left = publishes.length;
     return new Promise((resolve) => {
       if (left === 0) resolve(answer);
@@ -104,9 +104,13 @@ export class Appender {
     });
   }
 
-  #add(publish: Publish, expires: number, settle: Waiting["settle"]): void {
+  #add(
+    publish: PublishRequest,
+    expires: number,
+    settle: QueuedPublish["settle"],
+  ): void {
     const bytes = publish.json.length;
-    const waiting: Waiting = { publish, bytes, expires, settle };
+    const waiting: QueuedPublish = { publish, bytes, expires, settle };
     if (this.#closed) return settleWith(waiting, stopping());
     if (
       this.#pending.size >= WAITING_MAX ||
@@ -135,7 +139,7 @@ export class Appender {
       client !== undefined && this.#queue.length > 0 &&
       this.#scripts < SCRIPTS_MAX
     ) {
-      const group = new Group();
+      const group = new AppendBatch();
       const next = this.#queue.findIndex(({ publish }) => !group.add(publish));
       const waiting = this.#queue.splice(0, next < 0 ? Infinity : next);
       this.#scripts++;
@@ -147,7 +151,7 @@ export class Appender {
   }
 
   /** Sends a group, and settles every publish of it, whatever comes. */
-  async #send(group: Group, waiting: Waiting[]): Promise<void> {
+  async #send(group: AppendBatch, waiting: QueuedPublish[]): Promise<void> {
     try {
       const client = this.#options.client();
       if (client === undefined) throw new Error("not connected");
@@ -156,7 +160,7 @@ export class Appender {
         Infinity,
       );
       const [keys, args] = this.#arguments(group, expires);
-      const answer = await run(client, APPEND, keys, args) as GroupAnswer;
+      const answer = await run(client, APPEND, keys, args) as AppendReply;
       this.redisNow = Number(answer[0]);
       if (isLate(answer)) return this.#again(waiting);
       // A demoted master stays reachable: only a new connection finds the new one.
@@ -173,7 +177,7 @@ export class Appender {
       const outcome = group.outcomes(answer);
       for (const one of waiting) settle(one, one.publish.rooms.map(outcome));
     } catch (error) {
-      const fault = toLogFault(error, "publish");
+      const fault = toLogError(error, "publish");
       for (const one of waiting) settleWith(one, fault);
     } finally {
       for (const one of waiting) this.#forget(one);
@@ -183,11 +187,11 @@ export class Appender {
   /**
    * Waits until enough replicas have what a script has appended.
    *
-   * @throws {Fault} `log_not_replicated` if they have not by then
+   * @throws {ApiError} `log_not_replicated` if they have not by then
    */
   async #replicated(
     client: RedisClient,
-    answer: GroupAnswer,
+    answer: AppendReply,
     expires: number,
   ): Promise<void> {
     const { ackReplicas, keys } = this.#options;
@@ -205,12 +209,12 @@ export class Appender {
   }
 
   /** Redis says it is too late although it is not: its clock has moved. Now we know by how much. */
-  #again(group: Waiting[]): void {
+  #again(group: QueuedPublish[]): void {
     const now = performance.now();
     for (const waiting of group.toReversed()) {
       if (waiting.settle === undefined) continue;
       if (waiting.expires <= now) {
-        settleWith(waiting, new Fault("log_timeout", TOO_LATE));
+        settleWith(waiting, new ApiError("log_timeout", TOO_LATE));
         continue;
       }
       const again = { ...waiting };
@@ -221,7 +225,10 @@ export class Appender {
     }
   }
 
-  #arguments(group: Group, expires: number): [keys: string[], args: string[]] {
+  #arguments(
+    group: AppendBatch,
+    expires: number,
+  ): [keys: string[], args: string[]] {
     const { keys, logLength, historySize, historySeconds, idempotencySeconds } =
       this.#options;
     const late = this.#clockSkewMs === undefined
@@ -245,13 +252,13 @@ export class Appender {
     const why = client() === undefined ? reason() : undefined;
     // No waiting helps until somebody makes it a master.
     const hopeless = why !== undefined &&
-      toLogFault(why, "publish").code === "log_read_only";
+      toLogError(why, "publish").code === "log_read_only";
     for (const waiting of this.#pending) {
       if (waiting.expires > now && !hopeless) continue;
       const late = this.#replicasMissing
         ? notReplicated(0, this.#options.ackReplicas)
-        : new Fault("log_timeout", TOO_LATE);
-      const fault = toLogFault(why ?? late, "publish");
+        : new ApiError("log_timeout", TOO_LATE);
+      const fault = toLogError(why ?? late, "publish");
       settleWith(waiting, fault);
       const index = this.#queue.indexOf(waiting);
       if (index >= 0) {
@@ -261,7 +268,7 @@ export class Appender {
     }
   }
 
-  #forget(waiting: Waiting): void {
+  #forget(waiting: QueuedPublish): void {
     if (this.#pending.delete(waiting)) this.#bytes -= waiting.bytes;
   }
 }
@@ -270,43 +277,43 @@ const TOO_LATE =
   `Cannot publish: Redis has not answered in ${APPEND_TIMEOUT_MS} ms; ` +
   "try again later, with the same idempotency key";
 
-function stopping(): Fault {
-  return new Fault(
+function stopping(): ApiError {
+  return new ApiError(
     "draining",
     "Cannot publish: this node is stopping; publish on another",
   );
 }
 
-function failedOver(): Fault {
-  return new Fault(
+function failedOver(): ApiError {
+  return new ApiError(
     "log_unreachable",
     "Cannot publish: the connection to Redis changed before the message was confirmed; " +
       "publish again with the same idempotency key",
   );
 }
 
-function notReplicated(count: number, wanted: number): Fault {
-  return new Fault(
+function notReplicated(count: number, wanted: number): ApiError {
+  return new ApiError(
     "log_not_replicated",
     `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it; ` +
       "it may be delivered all the same, so publish it again with the same idempotency key",
   );
 }
 
-function overloaded(): Fault {
-  return new Fault(
+function overloaded(): ApiError {
+  return new ApiError(
     "overloaded",
     "Cannot publish: too many publishes wait for Redis; try again later",
   );
 }
 
-function settle(waiting: Waiting, outcomes: Appended[]): void {
+function settle(waiting: QueuedPublish, outcomes: PublishResult[]): void {
   waiting.settle?.(outcomes);
   waiting.settle = undefined;
 }
 
 /** Answers every room of a publish with the same refusal. */
-function settleWith(waiting: Waiting, error: Fault): void {
+function settleWith(waiting: QueuedPublish, error: ApiError): void {
   const { rooms } = waiting.publish;
   settle(waiting, rooms.map((room) => ({ room, error })));
 }

@@ -96,7 +96,7 @@ export async function readHistory(
   );
   const known = logLast !== ID_ZERO &&
     (since === undefined || isWithin(since, { epoch, logLast }));
-  const keptSince = laterId(cut, provenSince);
+  const completeSince = laterId(cut, provenSince);
   const provable = since === undefined
     ? whole
     : compareIds(since.id, provenSince) >= 0;
@@ -106,11 +106,11 @@ export async function readHistory(
     position,
     complete: known &&
       (order === "asc" && since !== undefined
-        ? compareIds(since.id, keptSince) >= 0
+        ? compareIds(since.id, completeSince) >= 0
         : order === "desc" && more
         ? compareIds(cut, page.at(-1)?.id ?? ID_ZERO) < 0
         : provable && cut === ID_ZERO),
-    keptSince: known ? keptSince : undefined,
+    completeSince: known ? completeSince : undefined,
   };
 }
 

@@ -7,18 +7,18 @@ import { check, type Finding, type Question } from "./check_script.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import { Gaps, parseChannels } from "../log/gaps.ts";
 import type { Keys } from "../redis/keys.ts";
-import type { Entry, Reader } from "../log/log.ts";
+import type { Entry, LogReader } from "../log/log.ts";
 import { type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 import type { Observe } from "../observer.ts";
 import {
-  atOf,
   compareIds,
   formatPosition,
   idBefore,
   newEpoch,
+  timestampOf,
 } from "../log/position.ts";
-import type { Connection, RedisClient } from "../redis/connection.ts";
-import { isOutage, toLogFault } from "../redis/errors.ts";
+import type { RedisClient, RedisConnection } from "../redis/connection.ts";
+import { isOutage, toLogError } from "../redis/errors.ts";
 import { isJson } from "./runs.ts";
 import type { Witness } from "./witness.ts";
 
@@ -37,16 +37,16 @@ const MOVED =
 const REPLICA =
   "Redis is a replica and takes no writes; let REDIS_URL lead to its master";
 
-/** What a {@linkcode LogReader} is made of. */
-export interface LogReaderOptions {
-  readonly connection: Connection;
+/** What a {@linkcode RedisLogReader} is made of. */
+export interface RedisLogReaderOptions {
+  readonly connection: RedisConnection;
   readonly keys: Keys;
   readonly witness: Witness;
   readonly logLength: number;
   readonly historySeconds: number;
   /** How far back reading begins. */
   readonly recoverySeconds: number;
-  readonly reader: Reader;
+  readonly reader: LogReader;
   /** Takes entries of the Socket.IO adapter, one by one, in order with the messages. */
   readonly cluster?:
     | ((fields: Readonly<Record<string, string>>, id: string) => void)
@@ -60,8 +60,8 @@ export interface LogReaderOptions {
  * Reads the log. It owns its place in it, its deadline and its pauses; nothing that Redis does or says makes it spin,
  * stop or skip unnoticed.
  */
-export class LogReader {
-  readonly #options: LogReaderOptions;
+export class RedisLogReader {
+  readonly #options: RedisLogReaderOptions;
   readonly #witness: Witness;
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
@@ -80,8 +80,8 @@ export class LogReader {
   /** The clock of the Redis that is read from, less that of this process, in ms. */
   #clockSkewMs = 0;
 
-  /** Starts reading, and goes on until {@linkcode LogReader.close}. */
-  constructor(options: LogReaderOptions) {
+  /** Starts reading, and goes on until {@linkcode RedisLogReader.close}. */
+  constructor(options: RedisLogReaderOptions) {
     this.#options = options;
     this.#witness = options.witness;
     this.#finished = this.#read();
@@ -133,7 +133,7 @@ export class LogReader {
         this.#witness.interrupted();
         if (signal.aborted) return;
         if (error instanceof DeadlineError) connection.reset();
-        const known = isOutage(toLogFault(error, "read the log"));
+        const known = isOutage(toLogError(error, "read the log"));
         if (failures++ === 0 && !known) {
           observe({ kind: "error", where: "reading the log", error });
         }
@@ -235,7 +235,7 @@ export class LogReader {
           bytes += entry.json.length;
         }
       }
-      more &&= bytes < RECENT_BYTES_MAX && atOf(floor) > oldest;
+      more &&= bytes < RECENT_BYTES_MAX && timestampOf(floor) > oldest;
     }
     this.#options.reader.started(recent.reverse(), floor);
     this.#started = true;
@@ -377,7 +377,10 @@ export class LogReader {
   ): Promise<void> {
     const witness = this.#witness;
     const since = formatPosition(witness.epoch, witness.offset);
-    this.#options.observe({ kind: "log_cut", after: witness.offset });
+    this.#options.observe({
+      kind: "log_trimmed_unread",
+      after: witness.offset,
+    });
     const id = next?.messages?.[0]?.id ?? next?.id;
     witness.skippedTo(id === undefined ? last : idBefore(id));
     this.#total = undefined;

@@ -7,30 +7,30 @@ import { Appender } from "./appender.ts";
 import { BRIDGE_SCRIPTS } from "../bridge/scripts.ts";
 import { CHECK } from "./check_script.ts";
 import { deadline, pause } from "../util/deadline.ts";
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import type { Gaps } from "../log/gaps.ts";
 import { containsId } from "./lookup.ts";
 import { CLEAR, HISTORY_SCRIPTS } from "./history_scripts.ts";
 import { readHistory } from "./history.ts";
 import { type Keys, keysOf } from "../redis/keys.ts";
 import type {
-  Appended,
-  Head,
   HistoryRange,
   Log,
+  LogHead,
+  LogReader,
   Page,
-  Reader,
+  PublishResult,
 } from "../log/log.ts";
-import { LogReader } from "./reader.ts";
-import type { Publish } from "../log/message.ts";
+import { RedisLogReader } from "./reader.ts";
+import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
-import { Connection, type RedisClient } from "../redis/connection.ts";
-import { toLogFault } from "../redis/errors.ts";
+import { type RedisClient, RedisConnection } from "../redis/connection.ts";
+import { toLogError } from "../redis/errors.ts";
 import { load, LOG_SCRIPTS, run } from "./scripts.ts";
 import {
-  RedisSessions,
+  RedisSessionStore,
   SESSION_SCRIPTS,
-  type Sessions,
+  type SessionStore,
 } from "../sessions/sessions.ts";
 import { Witness } from "./witness.ts";
 
@@ -58,14 +58,14 @@ export interface RedisLogOptions {
   readonly ackReplicas: number;
   /** How far back reading begins. */
   readonly recoverySeconds: number;
-  readonly reader: Reader;
+  readonly reader: LogReader;
   /** Takes entries of the Socket.IO adapter, one by one, in order with the messages. */
   readonly cluster?: (
     fields: Readonly<Record<string, string>>,
     id: string,
   ) => void;
   /** The connections of this node, which have to be to one server. */
-  readonly group?: Set<Connection>;
+  readonly group?: Set<RedisConnection>;
   readonly observe: Observe;
 }
 
@@ -75,14 +75,14 @@ export interface RedisLogOptions {
 export class RedisLog implements Log {
   readonly #options: RedisLogOptions;
   readonly #keys: Keys;
-  readonly #commands: Connection;
+  readonly #commands: RedisConnection;
   /** The one that publishes wait on: waiting for replicas holds up all that comes after it. */
-  readonly #appends: Connection;
-  readonly #reading: Connection;
+  readonly #appends: RedisConnection;
+  readonly #reading: RedisConnection;
   readonly #appender: Appender;
   readonly #witness = new Witness();
-  readonly #reader: LogReader;
-  readonly sessions: Sessions;
+  readonly #reader: RedisLogReader;
+  readonly sessions: SessionStore;
   #probe: { at: number; outcome: Promise<void> } | undefined;
   #warnings: readonly string[] = [];
 
@@ -91,17 +91,22 @@ export class RedisLog implements Log {
     this.#options = options;
     this.#keys = keysOf(options.keyPrefix);
     const { url, observe, group = new Set() } = options;
-    this.#commands = new Connection({
+    this.#commands = new RedisConnection({
       url,
       name: "commands",
       observe,
       group,
       prepare: (client) => this.#prepare(client),
     });
-    this.#reading = new Connection({ url, name: "reader", observe, group });
+    this.#reading = new RedisConnection({
+      url,
+      name: "reader",
+      observe,
+      group,
+    });
     this.#appends = options.ackReplicas === 0
       ? this.#commands
-      : new Connection({
+      : new RedisConnection({
         url,
         name: "appends",
         observe,
@@ -116,13 +121,13 @@ export class RedisLog implements Log {
       client: () => this.#writable(this.#appends),
       why: () =>
         this.#appends.client === undefined
-          ? this.#appends.why
+          ? this.#appends.lastError
           : this.#reader.why,
       acknowledged: (id) => witness.acknowledged(id, performance.now()),
       keys,
       logLength: LOG_LENGTH,
     });
-    this.sessions = new RedisSessions({
+    this.sessions = new RedisSessionStore({
       command: (command) => this.command(command, "reach the log"),
       writable: () => this.#whenWritable(),
       node: witness.node,
@@ -130,7 +135,7 @@ export class RedisLog implements Log {
       saved: (count) => witness.saved(count),
       keys,
     });
-    this.#reader = new LogReader({
+    this.#reader = new RedisLogReader({
       ...options,
       connection: this.#reading,
       keys,
@@ -140,7 +145,7 @@ export class RedisLog implements Log {
     });
   }
 
-  get head(): Head {
+  get head(): LogHead {
     const { epoch, offset, began, confirmed, lineage } = this.#witness;
     return {
       epoch: this.#reader.started ? epoch : "",
@@ -156,7 +161,7 @@ export class RedisLog implements Log {
   }
 
   /** The connection for commands. */
-  get commands(): Connection {
+  get commands(): RedisConnection {
     return this.#commands;
   }
 
@@ -165,7 +170,7 @@ export class RedisLog implements Log {
     return this.#keys;
   }
 
-  append(publishes: readonly Publish[]): Promise<Appended[][]> {
+  append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]> {
     return this.#appender.append(publishes);
   }
 
@@ -199,7 +204,7 @@ export class RedisLog implements Log {
     const named = since !== undefined && since.epoch === undefined &&
       order === "asc" && page.complete && !this.knows(since.id);
     return named && !await this.contains(since.id)
-      ? { ...page, complete: false, keptSince: undefined }
+      ? { ...page, complete: false, completeSince: undefined }
       : page;
   }
 
@@ -237,7 +242,7 @@ export class RedisLog implements Log {
    * The client for what changes the log, or what is kept beside it: only to the server whose log this node has checked,
    * so that it can tell what has become of it.
    */
-  #writable({ client, runId }: Connection): RedisClient | undefined {
+  #writable({ client, runId }: RedisConnection): RedisClient | undefined {
     return this.#witness.mayAcknowledge(runId, performance.now())
       ? client
       : undefined;
@@ -248,14 +253,14 @@ export class RedisLog implements Log {
     const end = performance.now() + WRITABLE_TIMEOUT_MS;
     while (this.#writable(this.#commands) === undefined) {
       if (performance.now() > end || this.#commands.client === undefined) {
-        throw this.#commands.why ?? this.#reader.why ??
+        throw this.#commands.lastError ?? this.#reader.why ??
           new Error("not confirmed");
       }
       await pause(20, NEVER);
     }
   }
 
-  /** Runs a command of another's, in bounded time. @throws {Fault} `log_…` */
+  /** Runs a command of another's, in bounded time. @throws {ApiError} `log_…` */
   async command<T>(
     command: (client: RedisClient) => Promise<T>,
     verb = "read the log",
@@ -263,11 +268,11 @@ export class RedisLog implements Log {
     try {
       const client = this.#commands.client;
       if (client === undefined) {
-        throw this.#commands.why ?? new Error("not connected");
+        throw this.#commands.lastError ?? new Error("not connected");
       }
       return await deadline(command(client), COMMAND_TIMEOUT_MS, "reading");
     } catch (error) {
-      throw toLogFault(error, verb);
+      throw toLogError(error, verb);
     }
   }
 
@@ -275,8 +280,9 @@ export class RedisLog implements Log {
     if (
       this.#commands.client === undefined || this.#reading.client === undefined
     ) {
-      throw toLogFault(
-        this.#commands.why ?? this.#reading.why ?? new Error("not connected"),
+      throw toLogError(
+        this.#commands.lastError ?? this.#reading.lastError ??
+          new Error("not connected"),
         "reach the log",
       );
     }
@@ -293,14 +299,14 @@ export class RedisLog implements Log {
       );
     } catch {
       const { why } = this.#reader;
-      if (why !== undefined) throw toLogFault(why, "reach the log");
+      if (why !== undefined) throw toLogError(why, "reach the log");
       if (isBack && this.#options.ackReplicas > 0) {
-        throw new Fault(
+        throw new ApiError(
           "log_not_replicated",
           "Cannot acknowledge publishes: Redis has fewer replicas in step than ACK_REPLICAS; attach a replica",
         );
       }
-      throw new Fault(
+      throw new ApiError(
         "log_timeout",
         "Cannot reach the log: what was written has not come back; look at Redis",
       );
@@ -339,7 +345,7 @@ export class RedisLog implements Log {
     }
     for (const why of warnings) {
       if (!this.#warnings.includes(why)) {
-        this.#options.observe({ kind: "redis_unsafe", why });
+        this.#options.observe({ kind: "redis_config_warning", why });
       }
     }
     this.#warnings = warnings;

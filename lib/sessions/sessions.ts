@@ -4,7 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { Fault } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { randomText } from "../util/random.ts";
 import { GAP_REASONS, type GapReason } from "../recovery/recovery.ts";
@@ -16,7 +16,7 @@ import { HERE, run, type Script, script } from "../redis_log/scripts.ts";
  * have got, with it the id at which it was told, and the telling's number: of messages in the answer to its join, when
  * `since` is the id before the first of them; or of a gap, and then its reason.
  */
-export type Joined =
+export type RoomPosition =
   | readonly [since: string]
   | readonly [since: string, at: string, number: number]
   | readonly [since: string, at: string, number: number, gap: GapReason];
@@ -24,7 +24,7 @@ export type Joined =
 /** What is remembered of a client. Where it is in the log it says itself. */
 export interface Session {
   /** Its rooms. */
-  readonly rooms: readonly (readonly [room: string, ...joined: Joined])[];
+  readonly rooms: readonly (readonly [room: string, ...joined: RoomPosition])[];
   /** The log's epoch and lineage when it was last saved. */
   readonly epoch: string;
   readonly lineage: string;
@@ -57,7 +57,7 @@ export interface StoredSession {
 }
 
 /** Where sessions are kept. Secrets go in, only their digests are stored. */
-export interface Sessions {
+export interface SessionStore {
   /**
    * Remembers sessions, each for `seconds` from now. One that another connection has taken up stays as it is, because
    * an older save may arrive late. Returns the digests of those.
@@ -78,12 +78,12 @@ export function newOwner(): string {
 }
 
 /** A new session's secret, 144 random bits: whoever shows it gets the session's rooms. */
-export function newPid(): string {
+export function newSessionSecret(): string {
   return randomText(18);
 }
 
 /** What a secret is stored under, so that reading Redis is not enough to take a session over. */
-export function digestOf(pid: string): string {
+export function hashSessionSecret(pid: string): string {
   return createHash("sha256").update(pid).digest("base64url");
 }
 
@@ -128,9 +128,9 @@ return redis.call('GET', KEYS[1])
 /** The scripts of sessions. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD];
 
-/** What {@linkcode RedisSessions} needs. */
-export interface RedisSessionsOptions {
-  /** Runs a command on Redis in bounded time. @throws {Fault} `log_…` */
+/** What {@linkcode RedisSessionStore} needs. */
+export interface RedisSessionStoreOptions {
+  /** Runs a command on Redis in bounded time. @throws {ApiError} `log_…` */
   readonly command: <T>(
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
@@ -146,12 +146,12 @@ export interface RedisSessionsOptions {
 }
 
 /** Sessions in Redis. */
-export class RedisSessions implements Sessions {
-  readonly #options: RedisSessionsOptions;
+export class RedisSessionStore implements SessionStore {
+  readonly #options: RedisSessionStoreOptions;
   #count = 0;
 
   /** Saves and loads nothing yet. */
-  constructor(options: RedisSessionsOptions) {
+  constructor(options: RedisSessionStoreOptions) {
     this.#options = options;
   }
 
@@ -210,8 +210,8 @@ export class RedisSessions implements Sessions {
   }
 }
 
-function moved(): Fault {
-  return new Fault(
+function moved(): ApiError {
+  return new ApiError(
     "log_unreachable",
     "Cannot reach the session: Redis has failed over since this node last looked; try again later",
   );
@@ -221,7 +221,7 @@ function moved(): Fault {
 const SESSIONS_MAX = 100_000;
 
 /** Sessions in this process' memory. */
-export class MemorySessions implements Sessions {
+export class MemorySessionStore implements SessionStore {
   readonly #sessions = new Map<string, StoredSession & { expires: number }>();
   #versions = 0;
 

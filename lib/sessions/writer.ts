@@ -3,11 +3,11 @@
  *
  * @module
  */
-import { toFault } from "../errors.ts";
-import type { Head, Log } from "../log/log.ts";
+import { toApiError } from "../errors.ts";
+import type { Log, LogHead } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { isOutage } from "../redis/errors.ts";
-import type { Joined, Session } from "./sessions.ts";
+import type { RoomPosition, Session } from "./sessions.ts";
 
 /** How soon sessions that could not be saved are saved again. */
 const SAVE_AGAIN_MS = 1000;
@@ -15,14 +15,14 @@ const SAVE_AGAIN_MS = 1000;
 const SAVE_DELAY_MS = 5;
 const SAVES_MAX = 500;
 
-/** What {@linkcode Saver} needs. */
-export interface SaverOptions {
+/** What {@linkcode SessionWriter} needs. */
+export interface SessionWriterOptions {
   readonly log: Pick<Log, "head" | "sessions">;
   /** How long a session outlives its client. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
   /** Another connection has taken up the session of a client that is kept. */
-  readonly displaced: (client: Savable) => void;
+  readonly displaced: (client: SessionState) => void;
 }
 
 /**
@@ -31,34 +31,37 @@ export interface SaverOptions {
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
 /** A client as its session has it. */
-export interface Savable {
+export interface SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner: string;
   /** The version of the session that it takes up, until it is saved that it has. */
   takesUp: string | undefined;
-  readonly rooms: ReadonlyMap<string, Joined>;
+  readonly rooms: ReadonlyMap<string, RoomPosition>;
   readonly overloaded: boolean;
 }
 
 /** Keeps the sessions of this node's clients. */
-export class Saver {
-  readonly #options: SaverOptions;
+export class SessionWriter {
+  readonly #options: SessionWriterOptions;
   readonly #refreshSeconds: number;
   readonly #refreshing: ReturnType<typeof setInterval>;
   /** Clients that are connected. */
-  readonly #kept = new Set<Savable>();
+  readonly #kept = new Set<SessionState>();
   /** Those whose sessions are to be saved, and who waits for each. */
-  readonly #unsaved = new Map<Savable, ((outcome: SaveOutcome) => void)[]>();
+  readonly #unsaved = new Map<
+    SessionState,
+    ((outcome: SaveOutcome) => void)[]
+  >();
   #saving: ReturnType<typeof setTimeout> | undefined;
   /** Those whose sessions could not be saved. */
-  readonly #failed = new Set<Savable>();
+  readonly #failed = new Set<SessionState>();
   #savingAgain: ReturnType<typeof setTimeout> | undefined;
   /** Whether the last that was known is that it cannot be done. */
   #failing = false;
 
   /** Starts the clock by which sessions live on. */
-  constructor(options: SaverOptions) {
+  constructor(options: SessionWriterOptions) {
     this.#options = options;
     this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
     this.#refreshing = setInterval(
@@ -68,12 +71,12 @@ export class Saver {
   }
 
   /** A client has come: its session lives as long as the client is here. */
-  keep(client: Savable): void {
+  keep(client: SessionState): void {
     this.#kept.add(client);
   }
 
   /** Saves a session soon, as it is then. */
-  save(client: Savable): void {
+  save(client: SessionState): void {
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
@@ -82,18 +85,18 @@ export class Saver {
    * Saves a session soon, as it is then, and answers whether that was done, once it is known; bounded as the log's
    * commands are. Where it failed, it is tried again for as long as the client is kept.
    */
-  saved(client: Savable): Promise<SaveOutcome> {
+  saveAndWait(client: SessionState): Promise<SaveOutcome> {
     this.save(client);
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
 
   /** A client is here no longer: its session lasts for `recoverySeconds` more, as it was last saved. */
-  release(client: Savable): void {
+  release(client: SessionState): void {
     this.#kept.delete(client);
   }
 
   /** A client has left for good. */
-  forget(client: Savable): void {
+  forget(client: SessionState): void {
     const waiting = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
     for (const told of waiting) told("failed");
@@ -168,7 +171,7 @@ export class Saver {
     work.then(
       () => this.#failing = false,
       (error) => {
-        if (!this.#failing && !isOutage(toFault(error))) {
+        if (!this.#failing && !isOutage(toApiError(error))) {
           observe({ kind: "error", where: "saving sessions", error });
         }
         this.#failing = true;
@@ -178,8 +181,8 @@ export class Saver {
 }
 
 function toSession(
-  { generation, owner, rooms, overloaded }: Savable,
-  { epoch, lineage }: Head,
+  { generation, owner, rooms, overloaded }: SessionState,
+  { epoch, lineage }: LogHead,
 ): Session {
   return {
     rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),

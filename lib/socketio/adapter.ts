@@ -13,7 +13,7 @@ import type { ServerOptions } from "socket.io";
 import { LOG_LENGTH } from "../redis_log/redis_log.ts";
 import type { Observe } from "../observer.ts";
 import { newEpoch } from "../log/position.ts";
-import type { Connection, RedisClient } from "../redis/connection.ts";
+import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { ADD, run } from "../redis_log/scripts.ts";
 
 /** Most entries that may wait for the adapter, which takes them one per turn; beyond, the oldest is dropped. */
@@ -46,7 +46,7 @@ export interface ClusterOptions {
    */
   readonly events?: readonly string[];
   /** For what it writes. */
-  readonly commands: Connection;
+  readonly commands: RedisConnection;
   /** Name of the log's stream. */
   readonly stream: string;
   /** Prefix of the channels. */
@@ -55,7 +55,7 @@ export interface ClusterOptions {
   /** Makes the connection that subscribes. */
   readonly connect: (
     options: { prepare: (client: RedisClient) => Promise<void> },
-  ) => Connection;
+  ) => RedisConnection;
 }
 
 /** The adapter's side of the log, and the adapter. */
@@ -72,11 +72,11 @@ export interface Cluster {
  * Stands in for the node-redis client that the adapter wants: it offers just what the adapter calls, and no promise
  * of it ever rejects, for the adapter leaves most of them without an owner (notes L6).
  */
-class Feed {
+class AdapterClient {
   readonly #options: ClusterOptions;
   readonly #listeners = new Map<string, Listener>();
   readonly #waiting: { id: string; message: Fields }[] = [];
-  readonly #subscriber: Connection;
+  readonly #subscriber: RedisConnection;
   #wake: (() => void) | undefined;
   #closed = false;
 
@@ -195,7 +195,7 @@ class Feed {
 
 /** Makes the adapter. Sessions are not its business: saving and restoring them is switched off (notes L1, L5, L6). */
 export function createCluster(options: ClusterOptions): Cluster {
-  const feed = new Feed(options);
+  const feed = new AdapterClient(options);
   const make = createAdapter(feed as never, {
     streamName: options.stream,
     channelPrefix: options.channelPrefix,

@@ -6,7 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { Transport } from "engine.io";
 import type { Entry } from "../log/log.ts";
-import { atOf } from "../log/position.ts";
+import { timestampOf } from "../log/position.ts";
 
 /** The opcode of text (RFC 6455 §5.2). */
 const TEXT = 1;
@@ -29,17 +29,17 @@ export interface SharedPacket {
 }
 
 /** What is sent to clients, in both shapes that transports take; shared by all who get it. */
-export class Frame {
+export class SocketIoFrame {
   /** Whole WebSocket frames, one after the other: one for each packet. */
   readonly bytes: Buffer;
-  readonly #parts: (() => readonly Frame[]) | undefined;
+  readonly #parts: (() => readonly SocketIoFrame[]) | undefined;
   readonly #room: string | undefined;
   #packets: readonly SharedPacket[] | undefined;
   #joined: SharedPacket | undefined;
 
   private constructor(
     bytes: Buffer,
-    parts: (() => readonly Frame[]) | undefined,
+    parts: (() => readonly SocketIoFrame[]) | undefined,
     room: string | undefined,
   ) {
     this.bytes = bytes;
@@ -48,26 +48,26 @@ export class Frame {
   }
 
   /** Encodes an event of the main namespace: `args` is its JSON, a list that begins with the event's name. */
-  static event(args: string, room?: string): Frame {
-    return new Frame(textFrame(`42${args}`), undefined, room);
+  static event(args: string, room?: string): SocketIoFrame {
+    return new SocketIoFrame(textFrame(`42${args}`), undefined, room);
   }
 
   /** Joins frames into one piece to write. */
-  static join(parts: readonly Frame[]): Frame {
+  static join(parts: readonly SocketIoFrame[]): SocketIoFrame {
     const [only] = parts;
     if (only !== undefined && parts.length === 1) return only;
     const bytes = Buffer.concat(parts.map(({ bytes }) => bytes));
-    return new Frame(bytes, () => parts, undefined);
+    return new SocketIoFrame(bytes, () => parts, undefined);
   }
 
   /**
    * Encodes messages in one piece to write. None gets a frame of its own before a transport wants one: most are
    * delivered together and never again.
    */
-  static messages(entries: readonly Entry[]): Frame {
+  static messages(entries: readonly Entry[]): SocketIoFrame {
     const [only] = entries;
     if (only !== undefined && entries.length === 1) return messageFrame(only);
-    return new Frame(
+    return new SocketIoFrame(
       textFrames(entries.map((entry) => `42${argumentsOf(entry)}`)),
       () => entries.map(messageFrame),
       undefined,
@@ -101,13 +101,13 @@ function packet(
   return { type: "message", data, options, room };
 }
 
-const frames = new WeakMap<Entry, Frame>();
+const frames = new WeakMap<Entry, SocketIoFrame>();
 
 /** The `msgReceived` of a message: the same frame at every call, for as long as the entry lives. */
-export function messageFrame(entry: Entry): Frame {
+export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);
   if (frame === undefined) {
-    frame = Frame.event(argumentsOf(entry), entry.room);
+    frame = SocketIoFrame.event(argumentsOf(entry), entry.room);
     frames.set(entry, frame);
   }
   return frame;
@@ -115,19 +115,21 @@ export function messageFrame(entry: Entry): Frame {
 
 function argumentsOf({ id, room, json }: Entry): string {
   return `["msgReceived",${json},{"room":${JSON.stringify(room)},"at":${
-    atOf(id)
+    timestampOf(id)
   }},"${id}"]`;
 }
 
 /** What a replay is cut into, in bytes: so much of it waits for a slow client at a time. */
 const PIECE_BYTES = 256 << 10;
-const first = new WeakMap<readonly Entry[], Frame>();
+const first = new WeakMap<readonly Entry[], SocketIoFrame>();
 
 /**
  * Many messages in pieces, in order. Pieces are made when they are asked for; the first is the same at every call with
  * the same list, for those who come back together mostly missed the same, and no more than fits into it.
  */
-export function* pieces(entries: readonly Entry[]): Generator<Frame> {
+export function* replayChunks(
+  entries: readonly Entry[],
+): Generator<SocketIoFrame> {
   for (let start = 0; start < entries.length;) {
     let end = start, bytes = 0;
     const known = start === 0 ? first.get(entries) : undefined;
@@ -137,7 +139,7 @@ export function* pieces(entries: readonly Entry[]): Generator<Frame> {
       bytes += frame.bytes.length;
       parts.push(frame);
     }
-    const piece = known ?? Frame.join(parts);
+    const piece = known ?? SocketIoFrame.join(parts);
     if (start === 0) first.set(entries, piece);
     yield piece;
     start = end;
@@ -152,8 +154,8 @@ export function eventFrame(
   event: "joined" | "gap" | "position",
   facts: Readonly<Record<string, unknown>>,
   id: string,
-): Frame {
-  return Frame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
+): SocketIoFrame {
+  return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
 }
 
 /** A WebSocket text frame as servers send it: final, not masked (RFC 6455 §5.2). */

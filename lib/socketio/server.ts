@@ -8,8 +8,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import { Clients } from "../clients/clients.ts";
-import { forgetRequest, hold, LeanServer } from "../engineio/server.ts";
-import { type Fault, toFault } from "../errors.ts";
+import { cork, EngineServer, forgetRequest } from "../engineio/server.ts";
+import { type ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Log } from "../log/log.ts";
 import type { GapReason } from "../recovery/recovery.ts";
@@ -27,8 +27,8 @@ const TAKEN_OVER = "taken_over";
 /** The events that nodes send each other by `serverSideEmit`. */
 export const CLUSTER_EVENTS: readonly string[] = [TAKEN_OVER];
 
-/** What {@linkcode Sockets} is made of. */
-export interface SocketsOptions {
+/** What {@linkcode SocketIoServer} is made of. */
+export interface SocketIoServerOptions {
   readonly fanOut: FanOut;
   /** Rooms of a client that names none. */
   readonly rooms: readonly string[];
@@ -47,21 +47,21 @@ export interface SocketsOptions {
 const PATH = "/socket.io/";
 
 /** The clients of this node. */
-export class Sockets {
-  readonly #engine: LeanServer;
+export class SocketIoServer {
+  readonly #engine: EngineServer;
   readonly #io: Server;
-  readonly #options: SocketsOptions;
+  readonly #options: SocketIoServerOptions;
   /** Connections that have their one socket. */
   readonly #taken = new WeakSet<object>();
   readonly #clients: Clients;
   /** What was held back of a socket that is being let in. */
   readonly #held = new WeakMap<Socket, () => void>();
 
-  /** Sets Socket.IO up; requests reach it by {@linkcode Sockets.request} and {@linkcode Sockets.upgrade}. */
-  constructor(options: SocketsOptions) {
+  /** Sets Socket.IO up; requests reach it by {@linkcode SocketIoServer.request} and {@linkcode SocketIoServer.upgrade}. */
+  constructor(options: SocketIoServerOptions) {
     this.#options = options;
     const { adapter, originAllowed, messageBytesMax } = options;
-    this.#engine = new LeanServer(
+    this.#engine = new EngineServer(
       {
         maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
         // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
@@ -86,7 +86,7 @@ export class Sockets {
         },
       },
       (waitingPackets) =>
-        options.observe({ kind: "client_cut", waitingPackets }),
+        options.observe({ kind: "slow_client_disconnected", waitingPackets }),
     );
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),
@@ -113,11 +113,11 @@ export class Sockets {
         () => {
           // What it is told first, CONNECT and its rooms, goes out in one write; who polls asks for it later anyway.
           if (socket.conn.transport.name === "websocket") {
-            this.#held.set(socket, hold(socket));
+            this.#held.set(socket, cork(socket));
           }
           next();
         },
-        (error) => this.#turnAway(socket, toFault(error), next),
+        (error) => this.#turnAway(socket, toApiError(error), next),
       );
     });
     const disconnected = this.#disconnected();
@@ -213,7 +213,11 @@ export class Sockets {
    * Tells a client why it cannot come in. What passes by itself is not told but shown by closing: a stock client tries
    * again after a closed connection, and never after an error.
    */
-  #turnAway(socket: Socket, fault: Fault, next: (error: Error) => void): void {
+  #turnAway(
+    socket: Socket,
+    fault: ApiError,
+    next: (error: Error) => void,
+  ): void {
     if (fault.code === "internal") {
       this.#options.observe({
         kind: "error",
@@ -221,7 +225,7 @@ export class Sockets {
         error: fault,
       });
     }
-    if (fault.temporary || fault.code === "internal") {
+    if (fault.retryable || fault.code === "internal") {
       return void socket.conn.close();
     }
     this.#taken.delete(socket.conn);

@@ -5,12 +5,19 @@
  */
 import type { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
-import { type Frame, messageFrame, type SharedPacket } from "./frame.ts";
+import {
+  messageFrame,
+  type SharedPacket,
+  type SocketIoFrame,
+} from "./frame.ts";
 import type { Entry } from "../log/log.ts";
-import { JoiningTransport, type ReplayPacket } from "../engineio/transport.ts";
+import {
+  type ReplayPacket,
+  WebSocketTransport,
+} from "../engineio/transport.ts";
 
 /** What we use of Engine.IO's socket; it keeps some of it private. */
-interface Connection {
+interface EngineConnection {
   readonly _readyState: "opening" | "open" | "closing" | "closed";
   readonly transport: { readonly writable: boolean };
   /** Engine.IO puts a new list in its place whenever it hands the old one to the transport. */
@@ -26,10 +33,10 @@ type QueuedPacket = Partial<SharedPacket> | ReplayPacket;
  * What is written to a client goes straight to its connection where nothing waits there, and otherwise into
  * Engine.IO's queue, in order with Engine.IO's own packets; also for polling clients and while one upgrades.
  */
-export class Outlet {
-  readonly #connection: Connection;
+export class SocketIoSubscriber {
+  readonly #connection: EngineConnection;
   /** The transport, once it is a WebSocket: it stays one. At hand, for this is looked at in every delivery. */
-  #direct: JoiningTransport | undefined;
+  #direct: WebSocketTransport | undefined;
   /** How many rooms' members it is among. */
   rooms = 0;
   /** The queue as it was last counted: that list, so many of its packets, their bytes. */
@@ -41,7 +48,7 @@ export class Outlet {
 
   /** The way out to a connected socket. */
   constructor(socket: Socket) {
-    this.#connection = socket.conn as unknown as Connection;
+    this.#connection = socket.conn as unknown as EngineConnection;
   }
 
   /** Whether what is written now would go to the connection at once. */
@@ -53,7 +60,7 @@ export class Outlet {
   }
 
   /** Writes a frame, behind whatever waits. */
-  write(frame: Frame): void {
+  write(frame: SocketIoFrame): void {
     const direct = this.#websocket();
     if (direct?.idle) return direct.write(frame.bytes);
     const { writeBuffer, _readyState } = this.#connection;
@@ -102,18 +109,18 @@ export class Outlet {
 
   /** Writes what the client asked for: it does not count as waiting. */
   answer(write: () => void): void {
-    const { waitingBytes } = this;
+    const { bufferedBytes } = this;
     write();
-    this.#asked = this.#allBytes() - waitingBytes;
+    this.#asked = this.#allBytes() - bufferedBytes;
   }
 
   /** Bytes that wait for the client in this process: queued by Engine.IO, or written and not yet the kernel's. */
-  get waitingBytes(): number {
-    return this.#allBytes() - this.askedBytes;
+  get bufferedBytes(): number {
+    return this.#allBytes() - this.requestedBytes;
   }
 
   /** Bytes that wait besides because the client asked for them. */
-  get askedBytes(): number {
+  get requestedBytes(): number {
     return this.#asked = Math.min(this.#asked, this.#allBytes());
   }
 
@@ -123,10 +130,10 @@ export class Outlet {
     this.#websocket()?.terminate();
   }
 
-  #websocket(): JoiningTransport | undefined {
+  #websocket(): WebSocketTransport | undefined {
     if (this.#direct !== undefined) return this.#direct;
     const { transport } = this.#connection;
-    if (transport instanceof JoiningTransport) this.#direct = transport;
+    if (transport instanceof WebSocketTransport) this.#direct = transport;
     return this.#direct;
   }
 

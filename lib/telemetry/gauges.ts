@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { UnderWay } from "../util/in_flight.ts";
+import type { InFlight } from "../util/in_flight.ts";
 import type { ListenerWatch } from "../listener/watch.ts";
 import type { Node } from "../node.ts";
 
@@ -14,11 +14,11 @@ type Watch = (name: string, help: string, read: () => number) => void;
 export function watchNode(
   watch: Watch,
   { ring, bridge }: Node,
-  publishes: UnderWay,
+  publishes: InFlight,
   { connections }: ListenerWatch,
 ): void {
   watch(
-    "roomcast_publishes_under_way",
+    "roomcast_publishes_in_flight",
     "Publishes that wait for the log",
     () => publishes.count,
   );

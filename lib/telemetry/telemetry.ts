@@ -6,10 +6,10 @@
 import { inspect } from "node:util";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import { LOG_LEVELS, type LogLevel } from "../config/config.ts";
-import type { Happening, Observe } from "../observer.ts";
+import type { Observation, Observe } from "../observer.ts";
 
 /** How loud each happening is; `undefined` is only counted. */
-const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
+const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   started: "info",
   connections_refused: "warn",
   listener_failed: "error",
@@ -23,27 +23,27 @@ const LEVELS: Readonly<Record<Happening["kind"], LogLevel | undefined>> = {
   publish_failed: undefined,
   delivered: undefined,
   skipped: undefined,
-  client_cut: "info",
+  slow_client_disconnected: "info",
   client_connected: undefined,
   client_disconnected: undefined,
   recovered: undefined,
-  not_recovered: undefined,
+  recovery_incomplete: undefined,
   bridged: undefined,
   bridge_refused: "warn",
   bridge_taken_over: undefined,
   bridge_gap: "warn",
   bridge_overflow: "error",
-  bridge_deaf: "warn",
+  bridge_subscription_stale: "warn",
   bridge_stuck: "warn",
   entry_skipped: "warn",
   epoch_changed: "warn",
   epoch_unconfirmed: "warn",
   epoch_confirmed: "info",
   redis_is_replica: "warn",
-  log_cut: "warn",
+  log_trimmed_unread: "warn",
   redis_connected: "info",
-  redis_lost: "warn",
-  redis_unsafe: "error",
+  redis_disconnected: "warn",
+  redis_config_warning: "error",
   error: "error",
 };
 
@@ -108,7 +108,7 @@ export class Metrics {
     "Messages of LATEST_ROOMS that a newer one replaced while they waited",
   );
   readonly #cut = this.#counter(
-    "roomcast_clients_cut_total",
+    "roomcast_slow_clients_disconnected_total",
     "Clients cut off because too much waited for them",
   );
   readonly #recovered = this.#counter(
@@ -154,11 +154,11 @@ export class Metrics {
     "Times the log was emptied or went back",
   );
   readonly #cuts = this.#counter(
-    "roomcast_log_cuts_total",
+    "roomcast_log_trimmed_unread_total",
     "Times the log was trimmed before this node had read it",
   );
   readonly #lost = this.#counter(
-    "roomcast_redis_losses_total",
+    "roomcast_redis_disconnections_total",
     "Connections to Redis lost",
     ["connection"],
   );
@@ -186,14 +186,14 @@ export class Metrics {
         return this.#delivered.inc(happening.count);
       case "skipped":
         return this.#replaced.inc(happening.count);
-      case "client_cut":
+      case "slow_client_disconnected":
         return this.#cut.inc();
       case "client_connected":
       case "client_disconnected":
         return this.#connections.set(happening.clients);
       case "recovered":
         return this.#recovered.inc({ outcome: "recovered" });
-      case "not_recovered":
+      case "recovery_incomplete":
         return this.#recovered.inc({ outcome: happening.reason });
       case "bridged":
         this.#appends.inc();
@@ -212,9 +212,9 @@ export class Metrics {
         return this.#skipped.inc();
       case "epoch_changed":
         return this.#epochs.inc();
-      case "log_cut":
+      case "log_trimmed_unread":
         return this.#cuts.inc();
-      case "redis_lost":
+      case "redis_disconnected":
         return this.#lost.inc({ connection: happening.connection });
       case "connections_refused":
         return this.#turnedAway.inc(happening.count);

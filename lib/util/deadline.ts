@@ -41,12 +41,12 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Something that waits, in the list of a {@linkcode Bound}. */
-export interface Wait<T> {
+/** Something that waits, in the list of a {@linkcode TimeoutList}. */
+export interface Timeout<T> {
   readonly what: T;
   readonly due: number;
-  before: Wait<T> | undefined;
-  after: Wait<T> | undefined;
+  before: Timeout<T> | undefined;
+  after: Timeout<T> | undefined;
 }
 
 /**
@@ -55,12 +55,12 @@ export interface Wait<T> {
  * A list and not a `Map`: a `Map` that is added to and deleted from begins a new table again and again, and V8 keeps
  * each old one, with what was in it, until the next full collection. Nothing that has ended its wait refers to another.
  */
-export class Bound<T> {
+export class TimeoutList<T> {
   readonly #timeoutMs: number;
   readonly #over: (what: T) => void;
   /** The ends of the list; what waits longest comes first. */
-  #first: Wait<T> | undefined;
-  #last: Wait<T> | undefined;
+  #first: Timeout<T> | undefined;
+  #last: Timeout<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   /** Calls `over` with everything that waits for longer than `timeoutMs`. */
@@ -69,10 +69,15 @@ export class Bound<T> {
     this.#over = over;
   }
 
-  /** From now on it waits, until what is answered is given to {@linkcode Bound.end}. */
-  begin(what: T): Wait<T> {
+  /** From now on it waits, until what is answered is given to {@linkcode TimeoutList.remove}. */
+  add(what: T): Timeout<T> {
     const due = performance.now() + this.#timeoutMs;
-    const wait: Wait<T> = { what, due, before: this.#last, after: undefined };
+    const wait: Timeout<T> = {
+      what,
+      due,
+      before: this.#last,
+      after: undefined,
+    };
     if (this.#last === undefined) this.#first = wait;
     else this.#last.after = wait;
     this.#last = wait;
@@ -81,7 +86,7 @@ export class Bound<T> {
   }
 
   /** It waits no longer; nothing where it has ended already. */
-  end(wait: Wait<T>): void {
+  remove(wait: Timeout<T>): void {
     const { before, after } = wait;
     if (before !== undefined) before.after = after;
     else if (this.#first === wait) this.#first = after;
@@ -98,7 +103,7 @@ export class Bound<T> {
         this.#timer = setTimeout(() => this.#expire(), wait.due - now);
         return;
       }
-      this.end(wait);
+      this.remove(wait);
       this.#over(wait.what);
     }
   }

@@ -5,7 +5,7 @@
  */
 
 /** Work under way, with a bound on how long anybody waits for it. */
-export class UnderWay {
+export class InFlight {
   #count = 0;
   #idle: (() => void) | undefined;
   readonly #end = (): void => {

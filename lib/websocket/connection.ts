@@ -32,7 +32,7 @@ const CONTINUATION = 0, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10;
 const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
 
 /** Why an upgrade is refused. */
-export interface Refusal {
+export interface HandshakeError {
   readonly status:
     | "400 Bad Request"
     | "426 Upgrade Required"
@@ -42,11 +42,11 @@ export interface Refusal {
 }
 
 /** Looks at what a client has to say to become a WebSocket (RFC 6455 §4.2.1). Undefined: it may. */
-export function refusalOf(
+export function validateHandshake(
   { method, headers }: IncomingMessage,
-): Refusal | undefined {
+): HandshakeError | undefined {
   const { upgrade = "", "sec-websocket-key": key = "" } = headers;
-  const refuse = (message: string): Refusal => ({
+  const refuse = (message: string): HandshakeError => ({
     status: "400 Bad Request",
     headers: "",
     message,
@@ -71,7 +71,7 @@ export function refusalOf(
  * The answer that makes a connection a WebSocket (RFC 6455 §4.2.2). Of subprotocols the first is taken, for browsers
  * give up where none is.
  */
-export function acceptance({ headers }: IncomingMessage): string {
+export function handshakeResponse({ headers }: IncomingMessage): string {
   const key = `${headers["sec-websocket-key"]}${GUID}`;
   const accept = hash("sha1", key, "base64");
   const protocol = headers["sec-websocket-protocol"]?.split(",", 1)[0]?.trim();
@@ -83,17 +83,17 @@ export function acceptance({ headers }: IncomingMessage): string {
 }
 
 /** Who is told what arrives. */
-export interface Listener {
+export interface MessageHandler {
   /** A whole message: text as a string, anything else as bytes of its own. */
   onMessage(message: string | Buffer): void;
   /** The peer broke the protocol, and the connection is being closed. */
-  onFault(reason: string): void;
+  onProtocolError(reason: string): void;
   /** The connection is gone; the last thing that is told. */
-  onGone(): void;
+  onClosed(): void;
 }
 
 /** A message of which not all is here. */
-interface Partial {
+interface PartialMessage {
   readonly opcode: number;
   /** What is here, unmasked, and room for more. */
   bytes: Buffer;
@@ -107,16 +107,16 @@ interface Partial {
 
 /** How a connection's listeners, the same for all, find what it is to them: a closure for each would be kept by each. */
 const WEBSOCKET = Symbol("websocket");
-type Bound = Socket & { [WEBSOCKET]: WebSocket };
+type Bound = Socket & { [WEBSOCKET]: WebSocketConnection };
 
-/** A connection that is answered with {@linkcode acceptance}, from then on. */
-export class WebSocket {
+/** A connection that is answered with {@linkcode handshakeResponse}, from then on. */
+export class WebSocketConnection {
   readonly #connection: Socket;
   readonly #bytesMax: number;
-  readonly #listener: Listener;
+  readonly #listener: MessageHandler;
   /** The beginning of a head, or of a control frame. */
   #rest = NOTHING;
-  #partial: Partial | undefined;
+  #partial: PartialMessage | undefined;
   /** A close frame has been sent, or none can be: nothing may follow (RFC 6455 §5.5.1). */
   #closing = false;
   /** What still arrives is not looked at. */
@@ -130,7 +130,7 @@ export class WebSocket {
     connection: Socket,
     head: Buffer,
     bytesMax: number,
-    listener: Listener,
+    listener: MessageHandler,
   ) {
     this.#connection = connection;
     this.#bytesMax = bytesMax;
@@ -139,9 +139,9 @@ export class WebSocket {
     connection.setTimeout(0);
     connection.setNoDelay();
     if (head.length > 0) connection.unshift(head);
-    connection.on("data", WebSocket.#onData);
-    connection.on("end", WebSocket.#onEnd);
-    connection.on("close", WebSocket.#onClose);
+    connection.on("data", WebSocketConnection.#onData);
+    connection.on("end", WebSocketConnection.#onEnd);
+    connection.on("close", WebSocketConnection.#onClose);
   }
 
   /** Whether frames may be written to the connection. */
@@ -187,7 +187,7 @@ export class WebSocket {
     clearTimeout(websocket.#deadline);
     websocket.#closing = websocket.#deaf = true;
     websocket.#partial = undefined;
-    websocket.#listener.onGone();
+    websocket.#listener.onClosed();
   }
 
   #read(chunk: Buffer): void {
@@ -272,7 +272,7 @@ export class WebSocket {
       : "a message goes on that never began, or begins within another";
   }
 
-  #readPayload(partial: Partial, bytes: Buffer, at: number): number {
+  #readPayload(partial: PartialMessage, bytes: Buffer, at: number): number {
     const part = bytes.subarray(at, at + partial.left);
     unmask(part, partial.mask, partial.unmasked);
     this.#append(partial, part);
@@ -286,7 +286,7 @@ export class WebSocket {
   }
 
   /** Room is made as bytes come, twice as much each time: what a head announces may never come. */
-  #append(partial: Partial, part: Buffer): void {
+  #append(partial: PartialMessage, part: Buffer): void {
     const { bytes, length } = partial;
     const needed = length + part.length;
     if (needed > bytes.length) {
@@ -339,7 +339,7 @@ export class WebSocket {
     const body = Buffer.alloc(2);
     body.writeUInt16BE(code);
     this.close(body);
-    this.#listener.onFault(reason);
+    this.#listener.onProtocolError(reason);
   }
 }
 

@@ -14,7 +14,7 @@ import process from "node:process";
 /** A write that had to wait. */
 export interface WriteRequest {
   /**
-   * What waits, set by {@linkcode writeNow}: the handle keeps but a pointer to it, as the streams know that do the same
+   * What waits, set by {@linkcode tryDirectWrite}: the handle keeps but a pointer to it, as the streams know that do the same
    * (Deno's `ext/node/ops/stream_wrap.rs`, `write_buffer`). Whatever is collected before it is written leaves as whatever
    * lies there then.
    */
@@ -39,7 +39,7 @@ const { streamBaseState, kLastWriteWasAsync } = binding();
  * `request.oncomplete` will be called (`waits`), that it failed, or that the stream has to be used (`stream`), as
  * while the request still waits.
  */
-export function writeNow(
+export function tryDirectWrite(
   connection: Socket,
   bytes: Buffer,
   request: WriteRequest,

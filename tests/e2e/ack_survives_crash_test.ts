@@ -160,7 +160,7 @@ Deno.test("a Redis that is away while clients come and join is told as lost, not
   await all.redis.restart();
   await settle(all.node, [client]);
   const kinds = all.node.log.items.map(({ kind }) => kind);
-  assert.ok(kinds.includes("redis_lost"));
+  assert.ok(kinds.includes("redis_disconnected"));
   assert.ok(!kinds.includes("error"), all.node.output);
 });
 

@@ -345,8 +345,8 @@ Deno.test("a subscriber connection that is killed again and again costs nothing 
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env);
   const losses = async () =>
-    await a.metric("roomcast_redis_losses_total") +
-    await b.metric("roomcast_redis_losses_total");
+    await a.metric("roomcast_redis_disconnections_total") +
+    await b.metric("roomcast_redis_disconnections_total");
   const producer = await Producer.start(redis, 300);
   for (let i = 0; i < 15; i++) {
     await until("both are in step", async () => await inStep([a, b]) === 2);

@@ -505,7 +505,9 @@ Deno.test("a Redis that can lose messages is warned of once, loudly, at start an
     "it is ready again",
     async () => (await node.get("/readyz")).status === 200,
   );
-  const unsafe = node.log.items.filter(({ kind }) => kind === "redis_unsafe");
+  const unsafe = node.log.items.filter(({ kind }) =>
+    kind === "redis_config_warning"
+  );
   assert.equal(unsafe.length, 2);
   assert.ok(unsafe.every(({ level }) => level === "error"));
 });

@@ -1,7 +1,7 @@
 /** Recovery when nodes and Redis die, under load. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
-import { LightClient } from "../support/raw_client.ts";
+import { RawClient } from "../support/raw_client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, Publisher, settle } from "../support/oracle.ts";
@@ -126,7 +126,7 @@ Deno.test("a wave of 1,000 clients, older than the ring: Redis serves a range re
   const rooms = 10, behind = 100;
   const all = Array.from(
     { length: 1000 },
-    (_, i) => new LightClient([`room-${i % rooms}`]),
+    (_, i) => new RawClient([`room-${i % rooms}`]),
   );
   try {
     for (const client of all) client.connect(doomed.port);

@@ -204,5 +204,5 @@ Deno.test("livez and readyz answer within 300 ms whatever Redis does", async (t)
 });
 
 async function inFlight(node: TestNode): Promise<number> {
-  return await node.metric("roomcast_publishes_under_way");
+  return await node.metric("roomcast_publishes_in_flight");
 }

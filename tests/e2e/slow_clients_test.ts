@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { RawConnection } from "../support/engine.ts";
-import { LightClient } from "../support/raw_client.ts";
+import { RawClient } from "../support/raw_client.ts";
 import { TestNode } from "../support/node.ts";
 import { PollingClient } from "../support/polling.ts";
 import { Redis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 
-const CUT = "roomcast_clients_cut_total";
+const CUT = "roomcast_slow_clients_disconnected_total";
 const SKIPPED = "roomcast_messages_skipped_total";
 /** Large, so that the kernel's buffers, some MB for each connection, are full soon. */
 const LARGE = "x".repeat(32_000);
@@ -19,8 +19,8 @@ async function connectLight(
   count: number,
   rooms: readonly string[],
   stack: AsyncDisposableStack,
-): Promise<LightClient[]> {
-  const clients = Array.from({ length: count }, () => new LightClient(rooms));
+): Promise<RawClient[]> {
+  const clients = Array.from({ length: count }, () => new RawClient(rooms));
   stack.defer(() => clients.forEach((client) => client.cut()));
   for (const client of clients) client.connect(node.port);
   await until(
@@ -181,7 +181,10 @@ Deno.test("who asks without end and does not read is cut off, whatever it asks",
     "it is cut off",
     async () => await node.metric("roomcast_clients") === 0,
   );
-  assert.equal(await node.metric("roomcast_clients_cut_total"), 2);
+  assert.equal(
+    await node.metric("roomcast_slow_clients_disconnected_total"),
+    2,
+  );
 });
 
 Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {

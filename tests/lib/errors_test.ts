@@ -1,26 +1,34 @@
 import assert from "node:assert/strict";
-import { Fault, type FaultCode, FAULTS, toFault } from "../../lib/errors.ts";
+import {
+  ApiError,
+  ERROR_STATUS,
+  type ErrorCode,
+  toApiError,
+} from "../../lib/errors.ts";
 
-const CODES = Object.keys(FAULTS) as FaultCode[];
+const CODES = Object.keys(ERROR_STATUS) as ErrorCode[];
 
 Deno.test("every code is snake_case and has a status that says error", () => {
   for (const code of CODES) {
-    const fault = new Fault(code, "Cannot test: so it is; go on");
+    const fault = new ApiError(code, "Cannot test: so it is; go on");
     assert.match(code, /^[a-z]+(_[a-z]+)*$/);
     assert.ok(Number.isInteger(fault.status));
     assert.ok(fault.status >= 400 && fault.status <= 599, code);
-    assert.equal(fault.temporary, fault.status === 503);
+    assert.equal(fault.retryable, fault.status === 503);
   }
 });
 
 Deno.test("codes of the log are temporary, so that publishers try again", () => {
   const codes = CODES.filter((code) => code.startsWith("log_"));
   assert.ok(codes.length > 0);
-  for (const code of codes) assert.equal(FAULTS[code], 503);
+  for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
 });
 
 Deno.test("a refusal is shown as its code and its message, and nothing else", () => {
-  const fault = new Fault("invalid_room", "Cannot use the room: no; use one");
+  const fault = new ApiError(
+    "invalid_room",
+    "Cannot use the room: no; use one",
+  );
   const shown = {
     code: "invalid_room",
     message: "Cannot use the room: no; use one",
@@ -34,8 +42,8 @@ Deno.test("a refusal is shown as its code and its message, and nothing else", ()
 });
 
 Deno.test("toFault() leaves a refusal as it is", () => {
-  const fault = new Fault("overloaded", "Cannot publish: full; wait");
-  assert.equal(toFault(fault), fault);
+  const fault = new ApiError("overloaded", "Cannot publish: full; wait");
+  assert.equal(toApiError(fault), fault);
 });
 
 Deno.test("toFault() hides what a foreign error says", () => {
@@ -53,7 +61,7 @@ Deno.test("toFault() hides what a foreign error says", () => {
       Symbol(secret),
     ]
   ) {
-    const fault = toFault(error);
+    const fault = toApiError(error);
     assert.equal(fault.code, "internal");
     assert.equal(fault.status, 500);
     assert.ok(!JSON.stringify(fault).includes("hunter2"));

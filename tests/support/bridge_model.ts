@@ -1,13 +1,16 @@
 /**
- * A world in which bridges can be run through any order of events: real {@linkcode Ingress}es, and a model of what
+ * A world in which bridges can be run through any order of events: real {@linkcode Sequencer}es, and a model of what
  * Redis does for them. `tests/lib/bridge/scripts_test.ts` shows that the real scripts answer as the model does.
  */
 import {
-  type Comparison,
-  Ingress,
+  type CompareResult,
+  Sequencer,
   type Step,
 } from "../../lib/bridge/sequencer.ts";
-import type { Item, Place } from "../../lib/bridge/received_window.ts";
+import type {
+  BridgePosition,
+  ReceivedItem,
+} from "../../lib/bridge/received_window.ts";
 
 /** How many commands three nodes may need to come to rest: some tens, were it not for rare detours. */
 const COMMANDS_MAX = 150;
@@ -19,18 +22,18 @@ type Action = Exclude<Step, { kind: "wait" }>;
 type Heard =
   | { kind: "message"; value: number; channel: number }
   | { kind: "marker"; marker: string }
-  | { kind: "at"; place: Place; writer: string };
+  | { kind: "at"; place: BridgePosition; writer: string };
 
 /** What Redis keeps of a bridge. */
 export class ModelRedis {
-  place: Place = { marker: "", number: 0, group: "" };
+  place: BridgePosition = { marker: "", number: 0, group: "" };
   readonly log: (string | "gap")[] = [];
   readonly inStep = new Map<string, number>();
   /** Everything published on the control channel and told to the world. */
   announce: (heard: Heard) => void = () => {};
 
   /** As `ASK`. */
-  ask(node: string, marker: string, anew: boolean): Place {
+  ask(node: string, marker: string, anew: boolean): BridgePosition {
     if (anew) this.inStep.delete(node);
     this.announce({ kind: "marker", marker });
     return this.place;
@@ -39,10 +42,10 @@ export class ModelRedis {
   /** As `COMPARE_AND_APPEND`. */
   append(
     node: string,
-    after: Place,
-    items: readonly Item[],
+    after: BridgePosition,
+    items: readonly ReceivedItem[],
     now: number,
-  ): Comparison & { known: number; taken: number } {
+  ): CompareResult & { known: number; taken: number } {
     const nothing = { place: this.place, known: 0, taken: 0 };
     if (
       this.place.marker !== after.marker || this.place.group !== after.group
@@ -67,7 +70,12 @@ export class ModelRedis {
   }
 
   /** As `RESUME`. */
-  resume(node: string, from: Place, to: Place, now: number): boolean {
+  resume(
+    node: string,
+    from: BridgePosition,
+    to: BridgePosition,
+    now: number,
+  ): boolean {
     const { marker, number } = this.place;
     if (marker !== from.marker) return false;
     if (marker === to.marker && number > to.number) return false;
@@ -82,7 +90,7 @@ export class ModelRedis {
     return true;
   }
 
-  #move(place: Place, writer: string): void {
+  #move(place: BridgePosition, writer: string): void {
     this.place = place;
     this.announce({ kind: "at", place, writer });
   }
@@ -232,7 +240,7 @@ export class World {
 export class ModelNode {
   readonly #world: World;
   readonly #name: string;
-  ingress: Ingress;
+  ingress: Sequencer;
   group = "a";
   #starts = 0;
   /** How far it has heard; undefined: it does not listen. */
@@ -402,8 +410,8 @@ export class ModelNode {
     return `${this.#name}-${this.#starts}`;
   }
 
-  #create(): Ingress {
+  #create(): Sequencer {
     const { group } = this;
-    return new Ingress({ node: this.#id, group, patienceMs: 60 });
+    return new Sequencer({ node: this.#id, group, patienceMs: 60 });
   }
 }

@@ -1,6 +1,6 @@
 /** Stock clients that stop reading, drop and move, while nodes are killed and drained and messages of all sizes flow. */
 import type { Received, Subscriber } from "./client.ts";
-import { Mortals, oneOf } from "./restarting_nodes.ts";
+import { oneOf, RestartingNodes } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
@@ -33,7 +33,7 @@ export async function disturbClients(
   { seconds, bufferBytesMax }: { seconds: number; bufferBytesMax: number },
 ): Promise<ClientOutcome> {
   await using redis = await Redis.start();
-  await using nodes = await Mortals.start(2, {
+  await using nodes = await RestartingNodes.start(2, {
     REDIS_URL: redis.url,
     HISTORY_SIZE: "100000",
     DRAIN_SECONDS: "1",
@@ -110,7 +110,7 @@ export async function disturbClients(
 /** Stops a client's reading for a while, with pings that want an answer; or breaks its connection. */
 async function disturb(
   client: Subscriber,
-  nodes: Mortals,
+  nodes: RestartingNodes,
 ): Promise<void> {
   const { ws } = client.socket.io.engine.transport as unknown as { ws?: Raw };
   // Without a connection of its own, or between two.

@@ -4,20 +4,20 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
-import { LeanServer } from "../../lib/engineio/server.ts";
+import { EngineServer } from "../../lib/engineio/server.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 
 /** A server on a port of its own; `await using` ends it. */
-export class EngineServer {
-  readonly engine: LeanServer;
+export class TestEngineServer {
+  readonly engine: EngineServer;
   readonly io = new Server({ serveClient: false });
   readonly #http = createServer((request, response) =>
     this.engine.handleRequest(request, response)
   );
 
   private constructor(options: ServerOptions) {
-    this.engine = new LeanServer(options, () => {});
+    this.engine = new EngineServer(options, () => {});
     this.io.bind(this.engine as never);
     this.#http.on(
       "upgrade",
@@ -27,8 +27,8 @@ export class EngineServer {
   }
 
   /** Starts one. */
-  static async start(options: ServerOptions = {}): Promise<EngineServer> {
-    const server = new EngineServer(options);
+  static async start(options: ServerOptions = {}): Promise<TestEngineServer> {
+    const server = new TestEngineServer(options);
     await listen(server.#http);
     return server;
   }

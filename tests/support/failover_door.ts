@@ -16,14 +16,14 @@ import {
   laterId,
 } from "../../lib/log/position.ts";
 import {
-  type Collected,
   type GapReason,
   isGap,
-  type Prepared,
+  type JoinRequest,
+  type JoinResult,
+  type PreparedJoin,
   Recovery,
-  type Wish,
 } from "../../lib/recovery/recovery.ts";
-import type { Joined, Session } from "../../lib/sessions/sessions.ts";
+import type { RoomPosition, Session } from "../../lib/sessions/sessions.ts";
 import type { Shown, Socket } from "./failover_clients.ts";
 import type { World } from "./failover_model.ts";
 import { entriesAfter, type ModelNode, toEntry } from "./failover_node.ts";
@@ -46,7 +46,7 @@ interface Guest {
   readonly generation: number;
   readonly owner: string;
   takesUp: string | undefined;
-  rooms: Map<string, Joined>;
+  rooms: Map<string, RoomPosition>;
   joins: number;
   answers: number;
 }
@@ -54,7 +54,7 @@ interface Guest {
 /** A read of a room's history, up to `end`. */
 interface Read {
   readonly entries: readonly ModelEntry[];
-  readonly keptSince: string | undefined;
+  readonly completeSince: string | undefined;
   readonly end: string;
 }
 
@@ -147,19 +147,20 @@ export class Door {
     if (node.head.epoch === "") throw new Temporary("not started");
     const offset = readOffset(last).id;
     const session = known === undefined ? undefined : yield* this.#load(known);
-    const wishes: Wish[] = session === undefined || session === "unreachable"
-      ? rooms.map((room) =>
-        session === undefined || offset === undefined
-          ? { room }
-          : { room, since: { epoch: undefined, id: offset } }
-      )
-      : missedBy(this.#trusted(session), last);
+    const wishes: JoinRequest[] =
+      session === undefined || session === "unreachable"
+        ? rooms.map((room) =>
+          session === undefined || offset === undefined
+            ? { room }
+            : { room, since: { epoch: undefined, id: offset } }
+        )
+        : missedBy(this.#trusted(session), last);
     const gone = known === undefined || session !== undefined
       ? undefined
       : offset !== undefined && compareIds(offset, node.head.began) < 0
       ? "epoch"
       : "expired";
-    const prepared: Prepared[] = [];
+    const prepared: PreparedJoin[] = [];
     for (const wish of wishes) {
       prepared.push(
         gone === undefined ? yield* this.#prepare(wish) : {
@@ -197,8 +198,8 @@ export class Door {
 
   #welcome(
     guest: Guest,
-    prepared: readonly Prepared[],
-    collected: readonly Collected[],
+    prepared: readonly PreparedJoin[],
+    collected: readonly JoinResult[],
     recovered: boolean,
   ): void {
     const { id } = this.#node.head;
@@ -230,7 +231,10 @@ export class Door {
     }
   }
 
-  #placesOf(prepared: readonly Prepared[], at: string): Map<string, Joined> {
+  #placesOf(
+    prepared: readonly PreparedJoin[],
+    at: string,
+  ): Map<string, RoomPosition> {
     const { id } = this.#node.head;
     const collected = this.#recovery.collect(prepared);
     if (collected === undefined) throw new Temporary("too fast");
@@ -266,11 +270,11 @@ export class Door {
   }
 
   /** As `Recovery.prepare`. */
-  *#prepare(wish: Wish): Work<Prepared> {
+  *#prepare(wish: JoinRequest): Work<PreparedJoin> {
     const { head, ring } = this.#node;
     const { epoch } = head;
     const { since } = wish;
-    const refused = (reason: GapReason): Prepared => ({
+    const refused = (reason: GapReason): PreparedJoin => ({
       wish,
       reason,
       prefix: [],
@@ -289,9 +293,14 @@ export class Door {
     if (ring.covers(since.id)) {
       return { wish, prefix: [], from: since.id, epoch };
     }
-    const { entries, keptSince, end } = yield* this.#read(wish.room, since.id);
+    const { entries, completeSince, end } = yield* this.#read(
+      wish.room,
+      since.id,
+    );
     if (this.#node.head.epoch !== epoch) return refused("epoch");
-    if (keptSince === undefined || compareIds(keptSince, since.id) > 0) {
+    if (
+      completeSince === undefined || compareIds(completeSince, since.id) > 0
+    ) {
       return refused("trimmed");
     }
     return { wish, prefix: entries.map(toEntry), from: end, epoch };
@@ -305,14 +314,14 @@ export class Door {
         entries: entriesAfter(data.log, from).filter(({ kind, name }) =>
           kind === "run" && name === room
         ),
-        keptSince: data.epoch?.name === epoch &&
+        completeSince: data.epoch?.name === epoch &&
             compareIds(from, data.log.at(-1)?.id ?? "0-0") <= 0
           ? "0-0"
           : undefined,
         end: data.log.at(-1)?.id ?? "0-0",
       }));
       if (
-        read.keptSince === undefined ||
+        read.completeSince === undefined ||
         ((yield* this.#caughtUp(read.end)) && this.#node.ring.covers(read.end))
       ) return read;
     }

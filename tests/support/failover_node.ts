@@ -5,7 +5,7 @@
 import type { Finding, Question } from "../../lib/redis_log/check_script.ts";
 import type { Gaps } from "../../lib/log/gaps.ts";
 import { Gaps as NoGaps } from "../../lib/log/gaps.ts";
-import type { Entry, Head } from "../../lib/log/log.ts";
+import type { Entry, LogHead } from "../../lib/log/log.ts";
 import { compareIds, ID_MAX, idBefore } from "../../lib/log/position.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
 import type { SessionToSave } from "../../lib/sessions/sessions.ts";
@@ -91,7 +91,7 @@ export class ModelNode {
     this.spawn(this.#read());
   }
 
-  get head(): Head {
+  get head(): LogHead {
     const { epoch, offset, began, confirmed, lineage } = this.witness;
     return {
       epoch: this.started ? epoch : "",

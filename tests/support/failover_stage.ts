@@ -8,7 +8,7 @@ import {
   type Published,
   type Verdict,
 } from "./failover_judge.ts";
-import { Mortals, wanderer } from "./restarting_nodes.ts";
+import { RestartingNodes, wanderer } from "./restarting_nodes.ts";
 import { Random } from "./random.ts";
 import { pauseFor, until } from "./wait.ts";
 import { publishKeyed, Witness } from "./witness.ts";
@@ -30,7 +30,7 @@ export interface Home {
 /** Servers, nodes and clients of a test; `await using` ends them. */
 export class Stage {
   readonly servers: Servers;
-  readonly nodes: Mortals;
+  readonly nodes: RestartingNodes;
   readonly published: Published[] = [];
   readonly witnesses: Witness[] = [];
   readonly #stack: AsyncDisposableStack;
@@ -38,7 +38,7 @@ export class Stage {
 
   private constructor(
     servers: Servers,
-    nodes: Mortals,
+    nodes: RestartingNodes,
     stack: AsyncDisposableStack,
   ) {
     this.servers = servers;
@@ -60,7 +60,7 @@ export class Stage {
       await Servers.start({ addresses: count, replica, args }),
     );
     const nodes = stack.use(
-      await Mortals.start(count, (index) => ({
+      await RestartingNodes.start(count, (index) => ({
         REDIS_URL: servers.url(index),
         // When Redis restarts, rooms of channels always get a gap with the reason `ingress`.
         CHANNELS: "bridged",

@@ -4,7 +4,7 @@ import { connect, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 
 /** Speaks just enough of WebSocket, Engine.IO 4 and Socket.IO 5 to subscribe, count and recover. */
-export class LightClient {
+export class RawClient {
   /** Messages got, over all connections. */
   received = 0;
   /** Messages whose id was not above the one before. */

@@ -16,7 +16,7 @@ export interface Keyed {
 }
 
 /** Nodes on ports that stay while they are killed, told to leave, and started again; `await using` ends them. */
-export class Mortals {
+export class RestartingNodes {
   /** How often which thing was done to them, or to others by those who share it. */
   readonly done: Record<string, number> = {};
   readonly #ports: readonly number[];
@@ -37,13 +37,13 @@ export class Mortals {
   static async start(
     count: number,
     env: Settings | ((index: number) => Settings),
-  ): Promise<Mortals> {
+  ): Promise<RestartingNodes> {
     const ports = await Promise.all(Array.from({ length: count }, freePort));
     const envOf = typeof env === "function" ? env : () => env;
     const nodes = ports.map((port, index) =>
       TestNode.start({ ...envOf(index), PORT: String(port) })
     );
-    return new Mortals(ports, await Promise.all(nodes), envOf);
+    return new RestartingNodes(ports, await Promise.all(nodes), envOf);
   }
 
   /** A stock client that comes back to whichever of them, and is connected now. */

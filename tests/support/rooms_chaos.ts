@@ -1,7 +1,7 @@
 /** Stock clients that join and leave rooms while their nodes are killed and drained. */
 import { compareIds, ID_ZERO, idOf, laterId } from "../../lib/log/position.ts";
 import type { Received, Subscriber } from "./client.ts";
-import { type Keyed, Mortals, oneOf } from "./restarting_nodes.ts";
+import { type Keyed, oneOf, RestartingNodes } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
@@ -54,7 +54,7 @@ export async function disturbRooms(
   { seconds }: { seconds: number },
 ): Promise<RoomsOutcome> {
   await using redis = await Redis.start();
-  await using nodes = await Mortals.start(3, {
+  await using nodes = await RestartingNodes.start(3, {
     REDIS_URL: redis.url,
     HISTORY_SIZE: "100000",
     DRAIN_SECONDS: "1",

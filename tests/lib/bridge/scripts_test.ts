@@ -5,7 +5,10 @@ import { BridgeCommands } from "../../../lib/bridge/commands.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { readRun } from "../../../lib/redis_log/runs.ts";
-import type { Item, Place } from "../../../lib/bridge/received_window.ts";
+import type {
+  BridgePosition,
+  ReceivedItem,
+} from "../../../lib/bridge/received_window.ts";
 import { ModelRedis } from "../../support/bridge_model.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, until } from "../../support/wait.ts";
@@ -86,12 +89,12 @@ class Fixture {
   }
 }
 
-const place: fc.Arbitrary<Place> = fc.record({
+const place: fc.Arbitrary<BridgePosition> = fc.record({
   marker: fc.constantFrom("", "n0.1", "n1.1", "n2.1"),
   number: fc.nat({ max: 4 }),
   group: fc.constant("a"),
 });
-const item: fc.Arbitrary<Item> = fc.oneof(
+const item: fc.Arbitrary<ReceivedItem> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.nat({ max: 99 }).map((value) => ({

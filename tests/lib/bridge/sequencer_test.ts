@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Ingress, type Step } from "../../../lib/bridge/sequencer.ts";
-import type { Item } from "../../../lib/bridge/received_window.ts";
+import { Sequencer, type Step } from "../../../lib/bridge/sequencer.ts";
+import type { ReceivedItem } from "../../../lib/bridge/received_window.ts";
 import { FRESH_MS, ModelNode, World } from "../../support/bridge_model.ts";
 
 /** How often each thing happens. */
@@ -112,7 +112,7 @@ Deno.test("whatever happens nothing is appended twice or out of order, and what 
 });
 
 Deno.test("a node goes on at once after it has appended, and holds back while another is at it", () => {
-  const ingress = new Ingress({ node: "n", group: "a", patienceMs: 60 });
+  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
   const place = { marker: "n.1", number: 0, group: "a" };
   ingress.listening();
   assert.deepEqual(ingress.next(0), {
@@ -136,7 +136,7 @@ Deno.test("a node goes on at once after it has appended, and holds back while an
 });
 
 Deno.test("too much that waits is given up as a whole, and the node joins anew", () => {
-  const ingress = new Ingress({ node: "n", group: "a", patienceMs: 60 });
+  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
   ingress.listening();
   ingress.next(0);
   ingress.marker("n.1", 0);
@@ -162,8 +162,8 @@ Deno.test("the model believes a node as long as Redis does", async () => {
 });
 
 /** An Ingress in step at the first marker of its own. */
-function standing(): Ingress {
-  const ingress = new Ingress({ node: "n", group: "a", patienceMs: 60 });
+function standing(): Sequencer {
+  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
   ingress.listening();
   ingress.next(0);
   ingress.asked("n.1", { marker: "", number: 0, group: "" });
@@ -173,7 +173,7 @@ function standing(): Ingress {
   return ingress;
 }
 
-function message(value: number): Item {
+function message(value: number): ReceivedItem {
   return { kind: "message", room: "chat", json: String(value), heardAt: 0 };
 }
 

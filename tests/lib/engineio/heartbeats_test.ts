@@ -1,7 +1,7 @@
 /** Pings and their timeouts on real connections: as Engine.IO has them, without timers for each. */
 import type { Socket } from "engine.io";
 import assert from "node:assert/strict";
-import { EngineServer, RawConnection } from "../../support/engine.ts";
+import { RawConnection, TestEngineServer } from "../../support/engine.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
 const options = { pingInterval: 300, pingTimeout: 400 };
@@ -12,7 +12,7 @@ function pings(connection: RawConnection): number {
 
 /** Connects, and resolves with Engine.IO's side of it too. */
 async function enter(
-  server: EngineServer,
+  server: TestEngineServer,
 ): Promise<{ client: RawConnection; socket: Socket; closes: Inbox<string> }> {
   const closes = new Inbox<string>();
   const come = new Promise<Socket>((resolve) =>
@@ -25,7 +25,7 @@ async function enter(
 }
 
 Deno.test("a client that answers is pinged again and again", async () => {
-  await using server = await EngineServer.start(options);
+  await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
   for (let n = 1; n <= 4; n++) {
@@ -39,7 +39,7 @@ Deno.test("a client that answers is pinged again and again", async () => {
 });
 
 Deno.test("a client that does not answer is closed in time", async () => {
-  await using server = await EngineServer.start(options);
+  await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
   await until("the ping", () => pings(client) === 1);
@@ -52,7 +52,7 @@ Deno.test("a client that does not answer is closed in time", async () => {
 });
 
 Deno.test("a client that sends something else instead of a pong gets more time, once", async () => {
-  await using server = await EngineServer.start(options);
+  await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
   client.send("40");
@@ -70,7 +70,7 @@ Deno.test("a client that sends something else instead of a pong gets more time, 
 });
 
 Deno.test("Engine.IO's timers are ours, and go with the connection", async () => {
-  await using server = await EngineServer.start(options);
+  await using server = await TestEngineServer.start(options);
   const { client, socket, closes } = await enter(server);
   const timers = socket as unknown as {
     pingIntervalTimer: { slot: Set<unknown> };

@@ -4,17 +4,17 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
 import {
+  cork,
+  EngineServer,
   forgetRequest,
-  hold,
-  LeanServer,
 } from "../../../lib/engineio/server.ts";
 import { Subscriber } from "../../support/client.ts";
-import { EngineServer, RawConnection } from "../../support/engine.ts";
+import { RawConnection, TestEngineServer } from "../../support/engine.ts";
 import { PollingClient } from "../../support/polling.ts";
 import { soon, until } from "../../support/wait.ts";
 
 Deno.test("the parts of Engine.IO that are used are there", () => {
-  const engine = new LeanServer({}, () => {});
+  const engine = new EngineServer({}, () => {});
   const parts = engine as unknown as Record<string, unknown>;
   for (const name of ["verify", "init", "cleanup"]) {
     assert.equal(typeof parts[name], "function", name);
@@ -30,7 +30,7 @@ Deno.test("the parts of Engine.IO that are used are there", () => {
 });
 
 Deno.test("the answer to an upgrade and the first packet arrive together", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   await using client = new RawConnection(server.port);
   await client.pieces.have(1);
   assert.match(client.text, /^HTTP\/1\.1 101 [^]*\r\n\r\n[^]*0\{"sid":"/);
@@ -38,10 +38,10 @@ Deno.test("the answer to an upgrade and the first packet arrive together", async
 });
 
 Deno.test("what is held back arrives together with CONNECT", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   const held = new WeakMap<Socket, () => void>();
   server.io.use((socket, next) => {
-    held.set(socket, hold(socket));
+    held.set(socket, cork(socket));
     next();
   });
   server.io.on("connection", (socket) => {
@@ -61,7 +61,7 @@ Deno.test("what is held back arrives together with CONNECT", async () => {
 });
 
 Deno.test("bytes go both ways, small and large", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   server.io.on(
     "connection",
     (socket) =>
@@ -85,7 +85,7 @@ Deno.test("bytes go both ways, small and large", async () => {
 });
 
 Deno.test("a client that goes away is counted no longer, however it goes", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
     await client.pieces.have(1);
@@ -97,7 +97,7 @@ Deno.test("a client that goes away is counted no longer, however it goes", async
 });
 
 Deno.test("who is refused is told why, whatever was asked", async () => {
-  await using server = await EngineServer.start({
+  await using server = await TestEngineServer.start({
     allowRequest: (request, answer) =>
       answer("Cannot connect: no", request.headers.origin === undefined),
   });
@@ -132,7 +132,7 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
 });
 
 Deno.test("a client of an older protocol is told which client it needs, in Engine.IO's form", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
     const response = await fetch(
       `http://127.0.0.1:${server.port}/socket.io/?${query}`,
@@ -151,7 +151,7 @@ Deno.test("a client of an older protocol is told which client it needs, in Engin
 });
 
 Deno.test("a server that is stopping serves the clients it has, and refuses all others with 503", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
     `http://127.0.0.1:${server.port}`,
     [],
@@ -186,7 +186,7 @@ Deno.test("a server that is stopping serves the clients it has, and refuses all 
 });
 
 Deno.test("a connection that is a WebSocket already has nothing to become", async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   await using first = new RawConnection(server.port);
   await until("it is open", () => first.text.includes('"sid":"'));
   const [, sid] = /"sid":"([^"]+)"/.exec(first.text) ?? [];
@@ -206,9 +206,9 @@ Deno.test(
   "a connection that polls is held back for no longer than a step",
   POLLING,
   async () => {
-    await using server = await EngineServer.start();
+    await using server = await TestEngineServer.start();
     server.io.use((socket, next) => {
-      const release = hold(socket);
+      const release = cork(socket);
       next();
       release();
     });
@@ -220,7 +220,7 @@ Deno.test(
 );
 
 Deno.test("an upgrade from polling goes on as before", POLLING, async () => {
-  await using server = await EngineServer.start();
+  await using server = await TestEngineServer.start();
   await using client = await Subscriber.connect(
     `http://127.0.0.1:${server.port}`,
   );
@@ -235,7 +235,7 @@ Deno.test(
   "a request is forgotten, and the rest of the handshake is not",
   POLLING,
   async () => {
-    await using server = await EngineServer.start();
+    await using server = await TestEngineServer.start();
     const come = new Promise<Socket>((resolve) =>
       server.io.on("connection", (socket) => {
         forgetRequest(socket);

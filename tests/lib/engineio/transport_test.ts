@@ -1,14 +1,14 @@
 /** The transport, on real connections. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { JoiningTransport } from "../../../lib/engineio/transport.ts";
+import { WebSocketTransport } from "../../../lib/engineio/transport.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
 Deno.test("a flood of probes is answered as it is read: what waits is one answer", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
-  const transport = new JoiningTransport(
+  const transport = new WebSocketTransport(
     { _query: { EIO: "4" } } as never,
     ours,
     Buffer.alloc(0),

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createServer, type IncomingMessage } from "node:http";
-import { forgetAnswered } from "../../../lib/http/answered_requests.ts";
+import { releaseAnsweredRequests } from "../../../lib/http/answered_requests.ts";
 import { listen } from "../../support/net.ts";
 
 /** What node:http has noted of requests, as it deletes it. */
@@ -18,7 +18,7 @@ Deno.test("forgetAnswered() has node:http's note of a request refer to it until 
     noted.push(note);
     response.end("ok");
   });
-  forgetAnswered(server);
+  releaseAnsweredRequests(server);
   const port = await listen(server);
   for (let i = 0; i < 2; i++) {
     const response = await fetch(`http://127.0.0.1:${port}/`);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { connect, type Socket } from "node:net";
-import { closeIdle } from "../../../lib/http/idle_connections.ts";
+import { closeIdleConnections } from "../../../lib/http/idle_connections.ts";
 import { listen } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
@@ -43,7 +43,7 @@ async function serve(): Promise<{ port: number; close: () => Promise<void> }> {
         url === "/slow" ? IDLE_MS * 3 : 0,
       ),
   );
-  closeIdle(server, IDLE_MS);
+  closeIdleConnections(server, IDLE_MS);
   server.on("upgrade", (_request, socket) => {
     upgraded.push(socket as Socket);
     socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n");

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
 import { connect } from "node:net";
-import { Answer } from "../../../lib/http/response.ts";
+import { SingleWriteResponse } from "../../../lib/http/response.ts";
 import { listen } from "../../support/net.ts";
 
 /** What a server answers to one request, its `Date` left out, and how it was written. */
@@ -13,7 +13,7 @@ async function ask(
 ): Promise<{ text: string; writes: string[] }> {
   const writes: string[] = [];
   const server = createServer(
-    { ServerResponse: Answer },
+    { ServerResponse: SingleWriteResponse },
     (_request, response) => {
       const handle = Reflect.get(response.socket ?? {}, "_handle");
       for (const name of ["writeUtf8String", "writeLatin1String", "writev"]) {

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Server, Socket } from "node:net";
 import { ListenerWatch } from "../../../lib/listener/watch.ts";
-import type { Happening } from "../../../lib/observer.ts";
+import type { Observation } from "../../../lib/observer.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
 /** More than the pause between two checks. */
@@ -12,7 +12,7 @@ const ONE_CHECK_MS = 2500;
 /** A server that is watched, and all that was told of it. */
 class Watched {
   readonly server: Server = createServer((_, response) => response.end("ok"));
-  readonly told = new Inbox<Happening>();
+  readonly told = new Inbox<Observation>();
   /** Connections that the server has seen. */
   seen = 0;
   lost = 0;

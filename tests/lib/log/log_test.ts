@@ -2,15 +2,15 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type {
-  Appended,
   Entry,
   Log,
+  LogReader,
   Page,
-  Reader,
+  PublishResult,
 } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
-import type { Publish } from "../../../lib/log/message.ts";
+import type { PublishRequest } from "../../../lib/log/message.ts";
 import {
   compareIds,
   formatPosition,
@@ -41,7 +41,7 @@ const LIMITS: Limits = {
 };
 
 function inboxes(): Pick<Opened, "entries" | "gaps"> & {
-  reader: Reader;
+  reader: LogReader;
 } {
   const entries = new Inbox<Entry>(), gaps = new Inbox<string>();
   return {
@@ -108,7 +108,7 @@ function save(
 /** Appends what must succeed. */
 async function append(
   log: Log,
-  publish: Publish,
+  publish: PublishRequest,
 ): Promise<{ room: string; id: string; duplicate: boolean }[]> {
   const [outcomes = []] = await soon(
     log.append([publish]),
@@ -118,7 +118,7 @@ async function append(
 }
 
 function succeeded(
-  outcome: Appended,
+  outcome: PublishResult,
 ): { room: string; id: string; duplicate: boolean } {
   if ("error" in outcome) throw outcome.error;
   return outcome;
@@ -202,8 +202,8 @@ async function readsAs(
     // Whole where nothing after `since` was trimmed.
     assert.equal(up.complete, index >= all.length - kept.length);
     if (since !== undefined) {
-      const { keptSince = "" } = up;
-      assert.equal(up.complete, compareIds(keptSince, since) <= 0);
+      const { completeSince = "" } = up;
+      assert.equal(up.complete, compareIds(completeSince, since) <= 0);
     }
     const older = since === undefined
       ? kept
@@ -275,7 +275,7 @@ function logSuite(
                 const [i, outcomes] of (await log.append(publishes)).entries()
               ) {
                 const { room, id, duplicate } = succeeded(
-                  outcomes[0] as Appended,
+                  outcomes[0] as PublishResult,
                 );
                 if (duplicate) continue;
                 count++;

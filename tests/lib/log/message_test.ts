@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Fault, type FaultCode } from "../../../lib/errors.ts";
+import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 import {
   byteLength,
   encodeMessage,
@@ -9,9 +9,9 @@ import {
 } from "../../../lib/log/message.ts";
 
 /** What a refusal must look like. */
-function refused(code: FaultCode): (error: unknown) => boolean {
+function refused(code: ErrorCode): (error: unknown) => boolean {
   return (error) => {
-    assert.ok(error instanceof Fault, String(error));
+    assert.ok(error instanceof ApiError, String(error));
     assert.equal(error.code, code);
     assert.match(error.message, /^Cannot .+: .+; .+/);
     return true;
@@ -203,7 +203,7 @@ Deno.test("encodeMessage() carries deep nesting or refuses it, and nothing else 
         refused("invalid_message")(error);
         assert.ok(depth > 1000, `${depth} levels are refused`);
       }
-      assert.throws(() => encodeMessage(message, 64), Fault);
+      assert.throws(() => encodeMessage(message, 64), ApiError);
     }
   }
 });

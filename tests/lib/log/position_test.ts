@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { Fault } from "../../../lib/errors.ts";
+import { ApiError } from "../../../lib/errors.ts";
 import {
-  atOf,
   compareIds,
   formatPosition,
   ID_ZERO,
   newEpoch,
   parsePosition,
+  timestampOf,
 } from "../../../lib/log/position.ts";
 
 const EPOCH = "0123456789abcdef";
@@ -37,7 +37,7 @@ Deno.test("compareIds() orders ids as numbers, not as text", () => {
 });
 
 Deno.test("atOf() is the time of an id", () => {
-  assert.equal(atOf("1763831234567-12"), 1763831234567);
+  assert.equal(timestampOf("1763831234567-12"), 1763831234567);
 });
 
 Deno.test("parsePosition() gives back what formatPosition() was given", () => {
@@ -118,7 +118,7 @@ Deno.test("parsePosition() refuses everything else, and says how", () => {
   ];
   for (const since of bad) {
     assert.throws(() => parsePosition(since), (error) => {
-      assert.ok(error instanceof Fault);
+      assert.ok(error instanceof ApiError);
       assert.equal(error.code, "invalid_position");
       assert.ok(error.message.length < 200);
       return true;

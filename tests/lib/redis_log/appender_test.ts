@@ -1,11 +1,11 @@
 /** What bounds publishes that wait, whatever let them in. */
 import assert from "node:assert/strict";
-import type { Appended } from "../../../lib/log/log.ts";
+import type { PublishResult } from "../../../lib/log/log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import { Redis } from "../../support/redis.ts";
 import { soon, until } from "../../support/wait.ts";
 
-function codeOf([outcomes]: readonly Appended[][]): string {
+function codeOf([outcomes]: readonly PublishResult[][]): string {
   const [outcome] = outcomes ?? [];
   return outcome !== undefined && "error" in outcome
     ? outcome.error.code

@@ -1,7 +1,7 @@
 /** The set of known rooms: what it proves, and how it stays small. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Group } from "../../../lib/redis_log/append_batch.ts";
+import { AppendBatch } from "../../../lib/redis_log/append_batch.ts";
 import { readHistory } from "../../../lib/redis_log/history.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { check as checkLog } from "../../../lib/redis_log/check_script.ts";
@@ -192,7 +192,7 @@ async function confirm(client: RedisClient, epoch: string): Promise<void> {
 }
 
 async function publish(client: RedisClient, rooms: string[]): Promise<void> {
-  const group = new Group();
+  const group = new AppendBatch();
   for (const room of rooms) group.add({ rooms: [room], json: "1" });
   const [keys, args] = group.arguments(KEYS);
   const limits = [Number.MAX_SAFE_INTEGER, 1000, 100, 3600, 600].map(String);

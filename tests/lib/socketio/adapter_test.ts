@@ -5,8 +5,8 @@ import type { AddressInfo } from "node:net";
 import { Server } from "socket.io";
 import { type Cluster, createCluster } from "../../../lib/socketio/adapter.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
-import type { Happening } from "../../../lib/observer.ts";
-import { Connection } from "../../../lib/redis/connection.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { RedisConnection } from "../../../lib/redis/connection.ts";
 import { Subscriber } from "../../support/client.ts";
 import { listen } from "../../support/net.ts";
 import { Redis } from "../../support/redis.ts";
@@ -25,7 +25,7 @@ const POISON = [
 class Node {
   readonly io: Server;
   readonly cluster: Cluster;
-  readonly happenings = new Inbox<Happening>();
+  readonly happenings = new Inbox<Observation>();
   /** What other nodes said by `serverSideEmit`, as `namespace what`. */
   readonly heard = new Inbox<string>();
   /** Why its reader found the log not to go on. */
@@ -34,7 +34,7 @@ class Node {
   readonly #http = createServer();
 
   private constructor(url: string, events?: readonly string[]) {
-    const observe = (happening: Happening): void =>
+    const observe = (happening: Observation): void =>
       this.happenings.push(happening);
     this.#log = new RedisLog({
       url,
@@ -61,7 +61,7 @@ class Node {
       ...(events === undefined ? {} : { events }),
       observe,
       connect: (options) =>
-        new Connection({ url, name: "cluster", observe, ...options }),
+        new RedisConnection({ url, name: "cluster", observe, ...options }),
     });
     this.io = new Server(
       this.#http,
@@ -367,7 +367,9 @@ Deno.test("Redis killed and restarted: nothing is rejected without an owner, and
       [a, b].every(({ happenings }) =>
         new Set(
           happenings.items.flatMap((happening) =>
-            happening.kind === "redis_lost" ? [happening.connection] : []
+            happening.kind === "redis_disconnected"
+              ? [happening.connection]
+              : []
           ),
         ).size === 3
       ),

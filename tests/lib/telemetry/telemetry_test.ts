@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { LOG_LEVELS } from "../../../lib/config/config.ts";
-import type { Happening } from "../../../lib/observer.ts";
+import type { Observation } from "../../../lib/observer.ts";
 import { createLogger, Metrics } from "../../../lib/telemetry/telemetry.ts";
 
 type Line = Record<string, unknown>;
@@ -8,7 +8,7 @@ type Line = Record<string, unknown>;
 /** The lines a logger of `level` writes of `happenings`. */
 function logged(
   level: typeof LOG_LEVELS[number],
-  ...happenings: Happening[]
+  ...happenings: Observation[]
 ): Line[] {
   const lines: string[] = [];
   const log = createLogger(level, (line) => lines.push(line));
@@ -18,7 +18,7 @@ function logged(
 }
 
 /** One happening of each kind. */
-const ALL: readonly Happening[] = [
+const ALL: readonly Observation[] = [
   {
     kind: "started",
     url: "http://127.0.0.1:4000",
@@ -39,28 +39,28 @@ const ALL: readonly Happening[] = [
   { kind: "publish_failed", code: "log_full" },
   { kind: "delivered", count: 40 },
   { kind: "skipped", count: 9 },
-  { kind: "client_cut", waitingBytes: 1_048_577 },
-  { kind: "client_cut", waitingPackets: 1001 },
+  { kind: "slow_client_disconnected", waitingBytes: 1_048_577 },
+  { kind: "slow_client_disconnected", waitingPackets: 1001 },
   { kind: "client_connected", clients: 7 },
   { kind: "client_disconnected", clients: 6 },
   { kind: "recovered", messages: 5 },
-  { kind: "not_recovered", reason: "trimmed" },
+  { kind: "recovery_incomplete", reason: "trimmed" },
   { kind: "bridged", lagsMs: [1, 70] },
   { kind: "bridge_refused", reason: "invalid_room", count: 3 },
   { kind: "bridge_taken_over" },
   { kind: "bridge_gap" },
   { kind: "bridge_overflow" },
-  { kind: "bridge_deaf" },
+  { kind: "bridge_subscription_stale" },
   { kind: "bridge_stuck", why: "OOM" },
   { kind: "entry_skipped", id: "1-0", why: "broken" },
   { kind: "epoch_changed", epoch: "0123456789abcdef", why: "it is lost" },
   { kind: "epoch_unconfirmed", nodes: 3, why: "another server" },
   { kind: "epoch_confirmed", durationMs: 12 },
   { kind: "redis_is_replica", why: "no writes" },
-  { kind: "log_cut", after: "1-0" },
+  { kind: "log_trimmed_unread", after: "1-0" },
   { kind: "redis_connected", connection: "reader" },
-  { kind: "redis_lost", connection: "reader", why: "closed" },
-  { kind: "redis_unsafe", why: "no AOF" },
+  { kind: "redis_disconnected", connection: "reader", why: "closed" },
+  { kind: "redis_config_warning", why: "no AOF" },
   { kind: "error", where: "a test", error: new Error("broken") },
 ];
 
@@ -75,22 +75,22 @@ const LOUD = {
     "listener_unwatched",
     "stopping",
     "stopped",
-    "client_cut",
-    "client_cut",
+    "slow_client_disconnected",
+    "slow_client_disconnected",
     "bridge_refused",
     "bridge_gap",
     "bridge_overflow",
-    "bridge_deaf",
+    "bridge_subscription_stale",
     "bridge_stuck",
     "entry_skipped",
     "epoch_changed",
     "epoch_unconfirmed",
     "epoch_confirmed",
     "redis_is_replica",
-    "log_cut",
+    "log_trimmed_unread",
     "redis_connected",
-    "redis_lost",
-    "redis_unsafe",
+    "redis_disconnected",
+    "redis_config_warning",
     "error",
   ],
   warn: [
@@ -103,15 +103,15 @@ const LOUD = {
     "bridge_refused",
     "bridge_gap",
     "bridge_overflow",
-    "bridge_deaf",
+    "bridge_subscription_stale",
     "bridge_stuck",
     "entry_skipped",
     "epoch_changed",
     "epoch_unconfirmed",
     "redis_is_replica",
-    "log_cut",
-    "redis_lost",
-    "redis_unsafe",
+    "log_trimmed_unread",
+    "redis_disconnected",
+    "redis_config_warning",
     "error",
   ],
   error: [
@@ -119,7 +119,7 @@ const LOUD = {
     "listener_full",
     "listener_lost",
     "bridge_overflow",
-    "redis_unsafe",
+    "redis_config_warning",
     "error",
   ],
 };
@@ -218,8 +218,8 @@ Deno.test("Metrics counts what happens and shows it to Prometheus", async () => 
       'roomcast_bridge_lag_seconds_bucket{le="0.05"} 2',
       "roomcast_entries_skipped_total 2",
       "roomcast_epoch_changes_total 2",
-      "roomcast_log_cuts_total 2",
-      'roomcast_redis_losses_total{connection="reader"} 2',
+      "roomcast_log_trimmed_unread_total 2",
+      'roomcast_redis_disconnections_total{connection="reader"} 2',
       "roomcast_connections_refused_total 8",
       "roomcast_listener_failures_total 4",
       "roomcast_errors_total 2",

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import {
-  Bound,
   deadline,
   DeadlineError,
   pause,
+  TimeoutList,
 } from "../../../lib/util/deadline.ts";
 
 Deno.test("deadline() resolves and rejects as its promise does", async () => {
@@ -57,33 +57,33 @@ Deno.test("pause() ends after its time, and at once when it is aborted", async (
 Deno.test("Bound tells, in order, what has waited for too long, and nothing that has ended or was begun anew", async () => {
   const over: [string, number][] = [];
   const start = performance.now();
-  const bound = new Bound<string>(
+  const bound = new TimeoutList<string>(
     60,
     (name) => over.push([name, performance.now() - start]),
   );
-  const [, b, c] = ["a", "b", "c", "d"].map((name) => bound.begin(name));
+  const [, b, c] = ["a", "b", "c", "d"].map((name) => bound.add(name));
   assert.ok(b && c);
-  bound.end(b);
-  bound.end(b);
+  bound.remove(b);
+  bound.remove(b);
   await pause(30, new AbortController().signal);
-  bound.end(c);
-  bound.begin("c");
+  bound.remove(c);
+  bound.add("c");
   await pause(120, new AbortController().signal);
   assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
   for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
   // Once all is over it has no timer, and begins again.
-  bound.begin("e");
+  bound.add("e");
   await pause(90, new AbortController().signal);
   assert.equal(over.at(-1)?.[0], "e");
 });
 
 Deno.test("What has ended its wait refers to no other wait, from whatever place it ends", async () => {
-  const bound = new Bound<number>(1, () => {});
-  const waits = [0, 1, 2, 3].map((number) => bound.begin(number));
+  const bound = new TimeoutList<number>(1, () => {});
+  const waits = [0, 1, 2, 3].map((number) => bound.add(number));
   for (const place of [1, 0, 3, 2]) {
     const wait = waits[place];
     assert.ok(wait);
-    bound.end(wait);
+    bound.remove(wait);
     assert.equal(wait.before ?? wait.after, undefined);
     assert.ok(
       !waits.some(({ before, after }) => before === wait || after === wait),

@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
-import { UnderWay } from "../../../lib/util/in_flight.ts";
+import { InFlight } from "../../../lib/util/in_flight.ts";
 
 const HOUR_MS = 3_600_000;
 
 Deno.test("UnderWay is settled at once when nothing is under way", async () => {
-  await new UnderWay().settled(HOUR_MS);
+  await new InFlight().settled(HOUR_MS);
 });
 
 Deno.test("UnderWay.run() answers and throws as the work does", async () => {
-  const underWay = new UnderWay();
+  const underWay = new InFlight();
   assert.equal(await underWay.run(() => Promise.resolve(5)), 5);
   const error = new Error("broken");
   await assert.rejects(underWay.run(() => Promise.reject(error)), error);
@@ -22,7 +22,7 @@ Deno.test("UnderWay.run() answers and throws as the work does", async () => {
 });
 
 Deno.test("UnderWay.settled() waits for all work, also for what fails", async () => {
-  const underWay = new UnderWay();
+  const underWay = new InFlight();
   const works = [1, 2, 3].map(() => Promise.withResolvers<void>());
   const runs = works.map(({ promise }) => underWay.run(() => promise));
   let done = false;
@@ -37,7 +37,7 @@ Deno.test("UnderWay.settled() waits for all work, also for what fails", async ()
 });
 
 Deno.test("UnderWay.settled() waits no longer than it is told", async () => {
-  const underWay = new UnderWay();
+  const underWay = new InFlight();
   const work = Promise.withResolvers<void>();
   const run = underWay.run(() => work.promise);
   const start = performance.now();

@@ -5,9 +5,9 @@ import { Buffer } from "node:buffer";
 import { createServer, type IncomingMessage } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import {
-  acceptance,
-  refusalOf,
-  WebSocket,
+  handshakeResponse,
+  validateHandshake,
+  WebSocketConnection,
 } from "../../../lib/websocket/connection.ts";
 import { listen } from "../../support/net.ts";
 import { Inbox, until } from "../../support/wait.ts";
@@ -19,21 +19,21 @@ class Peer {
   readonly messages = new Inbox<string | Buffer>();
   readonly faults: string[] = [];
   gone = 0;
-  readonly websocket: WebSocket;
+  readonly websocket: WebSocketConnection;
 
   constructor(readonly connection: Socket, head: Buffer) {
-    this.websocket = new WebSocket(connection, head, BYTES_MAX, this);
+    this.websocket = new WebSocketConnection(connection, head, BYTES_MAX, this);
   }
 
   onMessage(message: string | Buffer): void {
     this.messages.push(message);
   }
 
-  onFault(reason: string): void {
+  onProtocolError(reason: string): void {
     this.faults.push(reason);
   }
 
-  onGone(): void {
+  onClosed(): void {
     this.gone++;
   }
 }
@@ -48,7 +48,7 @@ class Server {
     server.#http.on("upgrade", (request, duplex, head) => {
       const connection = duplex as Socket;
       connection.on("error", () => {});
-      connection.write(acceptance(request));
+      connection.write(handshakeResponse(request));
       server.peers.push(new Peer(connection, head));
     });
     await listen(server.#http);
@@ -400,7 +400,9 @@ Deno.test("who may become a WebSocket", () => {
     "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
   };
   const ask = (headers: Record<string, string | undefined>, method = "GET") =>
-    refusalOf({ method, headers: { ...good, ...headers } } as IncomingMessage);
+    validateHandshake(
+      { method, headers: { ...good, ...headers } } as IncomingMessage,
+    );
   assert.equal(ask({}), undefined);
   assert.match(ask({}, "POST")?.status ?? "", /^400 /);
   assert.match(ask({ upgrade: "h2c" })?.status ?? "", /^400 /);
@@ -420,7 +422,7 @@ Deno.test("who may become a WebSocket", () => {
 
 Deno.test("the answer is RFC 6455's own example, and takes the first subprotocol", () => {
   const answer = (protocol?: string) =>
-    acceptance({
+    handshakeResponse({
       headers: {
         "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
         "sec-websocket-protocol": protocol,

@@ -1,7 +1,10 @@
 /** Writes past the stream, on real connections: these fail when Deno's handles look different. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { writeNow, type WriteRequest } from "../../../lib/wire/direct_write.ts";
+import {
+  tryDirectWrite,
+  type WriteRequest,
+} from "../../../lib/wire/direct_write.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
@@ -18,8 +21,8 @@ Deno.test("writeNow hands to the kernel what it takes at once", async () => {
   // In its first turn a connection does not know yet that it can be written to.
   ours.write("zero ");
   await until("it is there", () => text === "zero ");
-  assert.equal(writeNow(ours, Buffer.from("one "), never), "done");
-  assert.equal(writeNow(ours, Buffer.from("two "), never), "done");
+  assert.equal(tryDirectWrite(ours, Buffer.from("one "), never), "done");
+  assert.equal(tryDirectWrite(ours, Buffer.from("two "), never), "done");
   ours.write("three");
   await until("all is there", () => text === "zero one two three");
 });
@@ -34,7 +37,7 @@ Deno.test("writeNow says when the rest has left, and what is written meanwhile c
     waiting: undefined,
     oncomplete: (result) => void (status = result),
   };
-  assert.equal(writeNow(ours, bytes, request), "waits");
+  assert.equal(tryDirectWrite(ours, bytes, request), "waits");
   ours.write("the end");
   let length = 0, last = "";
   peer.on("data", (chunk) => {
@@ -56,7 +59,10 @@ Deno.test("writeNow keeps what waits: memory that was collected, and is used ane
   const requests = connections.map(([ours, peer]) => {
     peer.pause();
     const request: WriteRequest = { waiting: undefined, oncomplete() {} };
-    assert.equal(writeNow(ours, Buffer.alloc(8 << 20, "x"), request), "waits");
+    assert.equal(
+      tryDirectWrite(ours, Buffer.alloc(8 << 20, "x"), request),
+      "waits",
+    );
     return request;
   });
   // So much that all is collected that nobody holds.
@@ -87,7 +93,7 @@ Deno.test("writeNow says when what waits will never leave", async () => {
     waiting: undefined,
     oncomplete: (result) => void (status = result),
   };
-  assert.equal(writeNow(ours, Buffer.alloc(32 << 20), request), "waits");
+  assert.equal(tryDirectWrite(ours, Buffer.alloc(32 << 20), request), "waits");
   peer.resetAndDestroy();
   await until("it is told", () => status !== undefined);
   assert.ok(status !== undefined && status < 0, `${status}`);
@@ -98,7 +104,7 @@ Deno.test("writeNow leaves it to the stream where something waits there, or the 
   const [ours, peer] = await pair(stack);
   peer.pause();
   ours.write(Buffer.alloc(32 << 20));
-  assert.equal(writeNow(ours, Buffer.from("more"), never), "stream");
+  assert.equal(tryDirectWrite(ours, Buffer.from("more"), never), "stream");
   ours.destroy();
-  assert.equal(writeNow(ours, Buffer.from("more"), never), "stream");
+  assert.equal(tryDirectWrite(ours, Buffer.from("more"), never), "stream");
 });
