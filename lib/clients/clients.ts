@@ -19,7 +19,6 @@ import type { Observe } from "../observer.ts";
 import { formatOffset, missedBy, readOffset } from "./offsets.ts";
 import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
 import {
-  type GapReason,
   isGap,
   type JoinRequest,
   type JoinResult,
@@ -27,6 +26,7 @@ import {
   type PreparedJoin,
   Recovery,
 } from "../recovery/recovery.ts";
+import type { GapReason } from "../log/gaps.ts";
 import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "../delivery/ring.ts";
 import { SessionWriter } from "../sessions/writer.ts";

@@ -7,7 +7,7 @@ import type { Socket } from "socket.io";
 import { ApiError } from "../errors.ts";
 import { eventFrame, messageFrame, SocketIoFrame } from "../socketio/frame.ts";
 import type { Entry } from "../log/log.ts";
-import type { GapReason } from "../recovery/recovery.ts";
+import type { GapReason } from "../log/gaps.ts";
 import type { Observe } from "../observer.ts";
 import { SocketIoSubscriber } from "../socketio/subscriber.ts";
 

@@ -6,6 +6,19 @@
 import { compileGlob } from "../util/glob.ts";
 import { compareIds, ID_ZERO } from "./position.ts";
 
+/** Why messages that a client missed cannot be given to it. Clients see these words. */
+export const GAP_REASONS = [
+  "trimmed",
+  "epoch",
+  "expired",
+  "overloaded",
+  "ingress",
+  "position",
+] as const;
+
+/** One of {@linkcode GAP_REASONS}. */
+export type GapReason = (typeof GAP_REASONS)[number];
+
 /** Most gaps that are remembered: at the bound the oldest are forgotten, and what is older than all counts as one. */
 export const GAPS_MAX = 1000;
 

@@ -9,6 +9,7 @@
  */
 import { pause } from "../util/deadline.ts";
 import { ApiError } from "../errors.ts";
+import type { GapReason } from "../log/gaps.ts";
 import type { Entry, Log } from "../log/log.ts";
 import { parseRoom } from "../log/message.ts";
 import {
@@ -20,19 +21,6 @@ import {
   parsePosition,
 } from "../log/position.ts";
 import type { Ring } from "../delivery/ring.ts";
-
-/** Why what was missed cannot be given back (contract §4). */
-export const GAP_REASONS = [
-  "trimmed",
-  "epoch",
-  "expired",
-  "overloaded",
-  "ingress",
-  "position",
-] as const;
-
-/** One of {@linkcode GAP_REASONS}. */
-export type GapReason = (typeof GAP_REASONS)[number];
 
 /** What a client wants of a room: what came after a position, the newest few, or just what is to come. */
 export interface JoinRequest {

@@ -7,7 +7,7 @@ import { createHash } from "node:crypto";
 import { ApiError } from "../errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { randomText } from "../util/random.ts";
-import { GAP_REASONS, type GapReason } from "../recovery/recovery.ts";
+import { GAP_REASONS, type GapReason } from "../log/gaps.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import { HERE, run, type Script, script } from "../redis_log/scripts.ts";
 

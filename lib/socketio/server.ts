@@ -12,7 +12,7 @@ import { cork, EngineServer, forgetRequest } from "../engineio/server.ts";
 import { type ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Log } from "../log/log.ts";
-import type { GapReason } from "../recovery/recovery.ts";
+import type { GapReason } from "../log/gaps.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Observe } from "../observer.ts";
 import type { OriginAllowed } from "../access/origins.ts";

@@ -16,13 +16,13 @@ import {
   laterId,
 } from "../../lib/log/position.ts";
 import {
-  type GapReason,
   isGap,
   type JoinRequest,
   type JoinResult,
   type PreparedJoin,
   Recovery,
 } from "../../lib/recovery/recovery.ts";
+import type { GapReason } from "../../lib/log/gaps.ts";
 import type { RoomPosition, Session } from "../../lib/sessions/sessions.ts";
 import type { Shown, Socket } from "./failover_clients.ts";
 import type { World } from "./failover_model.ts";
