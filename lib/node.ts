@@ -13,6 +13,8 @@ import type { Log, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import { LOG_LENGTH, RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
+import { type Access, openAccess } from "./access/access.ts";
+import { PublishKeys } from "./access/publish_keys.ts";
 import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import { RedisConnection } from "./redis/connection.ts";
@@ -30,6 +32,7 @@ export interface Node {
   /** Undefined where there is no Redis. */
   readonly bridge: RedisBridge | undefined;
   readonly originAllowed: OriginAllowed;
+  readonly access: Access;
   /** Rejects where a publish, by HTTP or by Redis, would not reach the log and come back. */
   probe(): Promise<void>;
   /** Ends every connection; nothing of it throws. */
@@ -83,6 +86,7 @@ export function createNode(config: Config, observe: Observe): Node {
     sockets,
     bridge: redis?.bridge,
     originAllowed,
+    access: openAccess(new PublishKeys(config.publishKeys)),
     probe: async () => {
       await log.probe();
       if (redis !== undefined && !redis.bridge.working) {

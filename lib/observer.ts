@@ -5,6 +5,11 @@
  * @module
  */
 
+/** How important a log line is, from least to most. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+/** One of {@linkcode LOG_LEVELS}. */
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
 /** One thing that happened. Never holds a message's content, a secret, or a room as a label. */
 export type Observation =
   | {

@@ -5,7 +5,7 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
-import type { PublishKey } from "../lib/config/config.ts";
+import type { PublishKey } from "../lib/access/publish_keys.ts";
 import { ApiError } from "../lib/errors.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import type { Env } from "./http.ts";

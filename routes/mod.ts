@@ -4,7 +4,7 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import type { PublishKey } from "../lib/config/config.ts";
+import type { PublishKey } from "../lib/access/publish_keys.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import { type Asset, serveAsset } from "./assets.ts";

@@ -1,22 +1,21 @@
 /**
- * Which pages may talk to this server from a browser.
+ * Origins: which pages may talk to this server from a browser.
  *
  * @module
  */
-import { isLoopback } from "../config/config.ts";
-
-/** Answers whether a request of `origin`, sent to `host` (the `Host` header), may be served. */
+/** Returns whether a request from a page of `origin`, sent to `host` (the `Host` header), may be served. */
 export type OriginAllowed = (
   origin: string | undefined,
   host: string | undefined,
 ) => boolean;
 
 /**
- * Makes the rule of `ALLOWED_ORIGINS`: exact origins, `*` for any, always the server's own; with a loopback `HOST`
- * any loopback origin too. No `Origin` header means no browser, or a page of the server's own.
+ * Makes the rule of `ALLOWED_ORIGINS`. It allows the exact origins listed, any if `*` is listed, and always the
+ * server's own; if `HOST` is loopback, any loopback origin too. A request without an `Origin` header is allowed: it
+ * does not come from a browser, or comes from a page of the server itself.
  *
- * It holds for WebSockets as well, which CORS does not guard (RFC 6455 §10.2), and for publishes: a page may send a
- * `text/plain` POST anywhere without asking, so a page on the web could publish into a server on localhost.
+ * The rule also covers WebSockets, which CORS does not protect (RFC 6455 §10.2), and publishes: a page may send a
+ * `text/plain` POST to any server without a preflight request, so any website could publish to a server on localhost.
  */
 export function allowOrigins(
   allowed: readonly string[],
@@ -31,4 +30,10 @@ export function allowOrigins(
     const url = new URL(origin);
     return url.host === host || (loopback && isLoopback(url.hostname));
   };
+}
+
+/** Returns whether a `HOST` can be reached from this machine only. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || host === "[::1]" ||
+    /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -3,13 +3,10 @@
  *
  * @module
  */
+import { isLoopback } from "../access/origins.ts";
+import type { PublishKey } from "../access/publish_keys.ts";
 import { parseRoom } from "../log/message.ts";
-
-/** A publisher's name and secret, from `PUBLISH_KEYS`. */
-export interface PublishKey {
-  readonly name: string;
-  readonly secret: string;
-}
+import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 
 /** All settings of contract §2 that this version has, with their units in their names. */
 export interface Config {
@@ -40,11 +37,6 @@ export interface Config {
   readonly logLevel: LogLevel;
 }
 
-/** From most to least talkative. */
-export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
-/** One of {@linkcode LOG_LEVELS}. */
-export type LogLevel = (typeof LOG_LEVELS)[number];
-
 /** Settings of the contract that guard something and that this version cannot enforce: refused, never ignored. */
 const NOT_ENFORCED = [
   "TOKEN_SECRET",
@@ -58,12 +50,6 @@ const NOT_ENFORCED = [
   "PUBLISHES_PER_SECOND_MAX",
   "TRUSTED_PROXIES",
 ];
-
-/** Whether a `HOST` can only be reached from this machine. */
-export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" ||
-    /^127(\.\d{1,3}){3}$/.test(host);
-}
 
 /**
  * Reads the settings from `env`; empty values count as unset.

@@ -5,8 +5,12 @@
  */
 import { inspect } from "node:util";
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import { LOG_LEVELS, type LogLevel } from "../config/config.ts";
-import type { Observation, Observe } from "../observer.ts";
+import {
+  LOG_LEVELS,
+  type LogLevel,
+  type Observation,
+  type Observe,
+} from "../observer.ts";
 
 /** How loud each happening is; `undefined` is only counted. */
 const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {

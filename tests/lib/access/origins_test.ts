@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { allowOrigins } from "../../../lib/access/origins.ts";
+import { allowOrigins, isLoopback } from "../../../lib/access/origins.ts";
 
 const APP = "https://app.example.com";
 const HOST = "chat.example.com:4000";
@@ -101,4 +101,18 @@ Deno.test("allowOrigins() lets in exact origins, the server's own and loopback's
       `allowed ${allowed}, HOST ${serverHost}, origin ${origin}, host ${host}`,
     );
   }
+});
+
+Deno.test("isLoopback() rejects names that only look like loopback", () => {
+  for (
+    const host of [
+      "127.0.0.1.evil.tld",
+      "localhost.evil.tld",
+      "127.0.0",
+      "x127.0.0.1",
+      "::",
+      "1127.0.0.1",
+      "",
+    ]
+  ) assert.equal(isLoopback(host), false, host);
 });

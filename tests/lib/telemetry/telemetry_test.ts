@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { LOG_LEVELS } from "../../../lib/config/config.ts";
-import type { Observation } from "../../../lib/observer.ts";
+import { LOG_LEVELS, type Observation } from "../../../lib/observer.ts";
 import { createLogger, Metrics } from "../../../lib/telemetry/telemetry.ts";
 
 type Line = Record<string, unknown>;

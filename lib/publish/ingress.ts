@@ -1,0 +1,17 @@
+/**
+ * Ingresses: ways into the log besides publishes by people.
+ *
+ * @module
+ */
+
+/** A source of messages that appends to the log by itself, such as the bridge from Redis channels. */
+export interface Ingress {
+  /** Names the source in logs and metrics. */
+  readonly name: string;
+  /** Whether a message that is sent to the source now reaches the log, through this node or another. */
+  readonly working: boolean;
+  /** Configuration problems that can lose messages, as sentences without duplicates. */
+  warnings(): readonly string[];
+  /** Stops appending. Never rejects. */
+  close(): Promise<void>;
+}
