@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import {
+  formatOffset,
+  missedBy,
+  readOffset,
+} from "../../../lib/clients/offsets.ts";
+import type { RoomPosition, Session } from "../../../lib/sessions/sessions.ts";
+import type { JoinRequest } from "../../../lib/recovery/recovery.ts";
+
+Deno.test("an offset is read as it was written", () => {
+  for (const id of ["1-0", "1763831234567-12"]) {
+    for (const [generation, answers] of [[1, 1], [12, 345]] as const) {
+      const offset = formatOffset(id, { generation, answers });
+      assert.deepEqual(readOffset(offset), {
+        id,
+        answered: { generation, answers },
+      });
+    }
+  }
+});
+
+Deno.test("readOffset() takes an id or a position, and nothing else", () => {
+  const cases: [offset: unknown, id: string | undefined][] = [
+    ["5-1", "5-1"],
+    ["0123456789abcdef.5-1", "5-1"],
+    ["0123456789abcdef.5-1;2.3", "5-1"],
+    ["", undefined],
+    ["foo", undefined],
+    ["$", undefined],
+    ["0-0", undefined],
+    ["5-1;2", undefined],
+    ["5-1;2.3;4.5", undefined],
+    ["5-1;2.3 ", undefined],
+    ["5-1;x.3", undefined],
+    [`${"9".repeat(100)}-1`, undefined],
+    [undefined, undefined],
+    [null, undefined],
+    [5, undefined],
+    [{}, undefined],
+  ];
+  for (const [offset, id] of cases) {
+    assert.equal(readOffset(offset).id, id, String(offset));
+  }
+  assert.equal(readOffset("5-1").answered, undefined);
+});
+
+const EPOCH = "0123456789abcdef";
+
+/** A session of generation 2 in one room. */
+function session(position: RoomPosition): Session {
+  return {
+    rooms: [["chat", ...position]],
+    epoch: EPOCH,
+    lineage: "l",
+    generation: 2,
+    owner: "o",
+  };
+}
+
+/** The request for messages after an id. */
+function after(id: string): JoinRequest {
+  return { room: "chat", since: { epoch: EPOCH, id } };
+}
+
+Deno.test("missedBy() asks for what came after the later of the offset and the join", () => {
+  const cases: [since: string, offset: unknown, JoinRequest][] = [
+    ["5-0", "7-0", after("7-0")],
+    ["5-0", "5-0", after("5-0")],
+    ["5-0", "3-0", after("5-0")],
+    ["5-0", "7-0;2.1", after("7-0")],
+    // The client never received an event.
+    ["5-0", undefined, after("5-0")],
+    // It shows something that no event of this server ends with.
+    ["5-0", "foo", { room: "chat", since: null }],
+    ["5-0", null, { room: "chat", since: null }],
+  ];
+  for (const [since, offset, request] of cases) {
+    assert.deepEqual(
+      missedBy(session([since]), offset),
+      [request],
+      `${since}, ${offset}`,
+    );
+  }
+});
+
+/** The reply to a join went out at id 9-0, as number 3 of generation 2, with messages after 4-0. */
+const REPLIED: RoomPosition = ["4-0", "9-0", 3];
+
+Deno.test("missedBy() asks again for the messages of a reply unless the offset confirms it", () => {
+  const cases: [offset: unknown, JoinRequest][] = [
+    // Without proof: all that the reply held.
+    [undefined, after("4-0")],
+    ["3-0", after("4-0")],
+    ["8-0", after("4-0")],
+    ["9-0", after("4-0")],
+    ["9-0;2.2", after("4-0")],
+    ["9-0;1.3", after("4-0")],
+    ["9-0;3.9", after("4-0")],
+    // Confirmed by the number, or by an event that was sent later.
+    ["9-0;2.3", after("9-0")],
+    ["9-0;2.4", after("9-0")],
+    ["9-1", after("9-1")],
+    ["12-0", after("12-0")],
+    ["foo", { room: "chat", since: null }],
+  ];
+  for (const [offset, request] of cases) {
+    assert.deepEqual(
+      missedBy(session(REPLIED), offset),
+      [request],
+      String(offset),
+    );
+  }
+});
+
+Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
+  const told: RoomPosition = ["9-0", "9-0", 3, "trimmed"];
+  const again: JoinRequest = { room: "chat", gap: "trimmed" };
+  const cases: [offset: unknown, JoinRequest][] = [
+    [undefined, again],
+    ["9-0", again],
+    ["9-0;2.2", again],
+    ["9-0;1.9", again],
+    ["9-0;2.3", after("9-0")],
+    ["9-1", after("9-1")],
+  ];
+  for (const [offset, request] of cases) {
+    assert.deepEqual(
+      missedBy(session(told), offset),
+      [request],
+      String(offset),
+    );
+  }
+});
+
+Deno.test("missedBy() keeps the rooms of a session in their order, each with its own position", () => {
+  const { rooms: [chat] } = session(["5-0"]);
+  assert.ok(chat !== undefined);
+  const many: Session = {
+    ...session(["5-0"]),
+    rooms: [chat, ["a", "9-0", "9-0", 3, "epoch"], ["b", "2-0"]],
+  };
+  assert.deepEqual(missedBy(many, "7-0"), [
+    after("7-0"),
+    { room: "a", gap: "epoch" },
+    { ...after("7-0"), room: "b" },
+  ]);
+});

@@ -1,0 +1,355 @@
+import assert from "node:assert/strict";
+import { Ring } from "../../../lib/delivery/ring.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import type { GapReason } from "../../../lib/log/gaps.ts";
+import { MemoryLog } from "../../../lib/log/memory_log.ts";
+import { formatPosition, idBefore } from "../../../lib/log/position.ts";
+import {
+  isGap,
+  type JoinRequest,
+  type JoinResult,
+  Recovery,
+} from "../../../lib/recovery/recovery.ts";
+import { soon } from "../../support/wait.ts";
+
+/** Bytes of a ring that holds everything these tests publish, and of one that holds about four messages. */
+const LARGE = 1 << 20, SMALL = 1700;
+
+/** An embedded log, a ring that it fills, and what recovers from both. */
+class Setup {
+  readonly ring: Ring;
+  readonly log: MemoryLog;
+  readonly recovery: Recovery;
+  /** The rooms of all pages that were read from the log, in order. */
+  readonly reads: string[] = [];
+  /** Runs before each page is read. */
+  beforeRead: () => void | Promise<void> = () => {};
+
+  constructor(ringBytes: number, historySize = 1000) {
+    const ring = this.ring = new Ring(ringBytes);
+    this.log = new MemoryLog({
+      historySize,
+      historySeconds: 3600,
+      idempotencySeconds: 600,
+      reader: {
+        started: (_, floor) => ring.reset(floor),
+        entries: (entries) => entries.forEach((entry) => ring.push(entry)),
+        gap: () => {},
+        lineageChanged: () => {},
+        ingressGap: () => {},
+      },
+    });
+    const read = this.log.history.bind(this.log);
+    this.log.history = async (room, range) => {
+      await this.beforeRead();
+      this.reads.push(room);
+      return await read(room, range);
+    };
+    this.recovery = new Recovery(this.log, ring);
+  }
+
+  /** Publishes messages from `from` to `to`. Returns their ids. */
+  async publish(room: string, from: number, to: number): Promise<string[]> {
+    const publishes = Array.from(
+      { length: to - from + 1 },
+      (_, i) => ({ rooms: [room], json: String(from + i) }),
+    );
+    const results = (await this.log.append(publishes)).flat();
+    return results.map((result) => "id" in result ? result.id : "");
+  }
+
+  /** Prepares one request and collects its result. */
+  async recover(request: JoinRequest): Promise<JoinResult> {
+    const prepared = await soon(this.recovery.prepare(request), "prepared");
+    const [result] = this.recovery.collect([prepared]) ?? [];
+    assert.ok(result !== undefined, "the ring has moved on");
+    return result;
+  }
+
+  /** A position of this log's epoch. */
+  at(id: string): { epoch: string; id: string } {
+    return { epoch: this.log.head.epoch, id };
+  }
+}
+
+/** A shared read is kept for two seconds, by a timer that outlives the test. */
+function test(name: string, fn: () => Promise<void>): void {
+  Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
+}
+
+function numbers({ messages }: JoinResult): number[] {
+  return messages.map(({ json }) => Number(json));
+}
+
+/** Asserts that nothing can be replayed, for this reason. */
+function assertGap(result: JoinResult, reason: GapReason): void {
+  assert.equal(result.reason, reason);
+  assert.equal(isGap(result), true);
+  assert.equal(result.recovered, false);
+  assert.deepEqual(result.messages, []);
+}
+
+test("recovery returns no messages for a join without a position", async () => {
+  const setup = new Setup(LARGE);
+  await setup.publish("chat", 1, 3);
+  for (const request of [{ room: "chat" }, { room: "chat", last: 0 }]) {
+    const result = await setup.recover(request);
+    assert.deepEqual(result, { room: "chat", recovered: false, messages: [] });
+    assert.equal(isGap(result), false);
+  }
+});
+
+test("recovery replays from the ring what came after an id or a position", async () => {
+  const setup = new Setup(LARGE);
+  const ids = await setup.publish("chat", 1, 5);
+  await setup.publish("other", 6, 7);
+  const since = ids[2] ?? "";
+  for (const epoch of [undefined, setup.log.head.epoch]) {
+    const result = await setup.recover({
+      room: "chat",
+      since: { epoch, id: since },
+    });
+    assert.deepEqual(numbers(result), [4, 5]);
+    assert.equal(result.recovered, true);
+    assert.equal(result.reason, undefined);
+    assert.equal(result.from, since);
+  }
+  assert.deepEqual(setup.reads, []);
+});
+
+test("recovery returns a client without missed messages as recovered", async () => {
+  const setup = new Setup(LARGE);
+  const [id = ""] = await setup.publish("chat", 1, 1);
+  const result = await setup.recover({ room: "chat", since: setup.at(id) });
+  assert.deepEqual(numbers(result), []);
+  assert.equal(result.recovered, true);
+});
+
+test("recovery includes messages that are delivered between prepare() and collect()", async () => {
+  const setup = new Setup(LARGE);
+  const [id = ""] = await setup.publish("chat", 1, 2);
+  const prepared = await setup.recovery.prepare({
+    room: "chat",
+    since: setup.at(id),
+  });
+  await setup.publish("chat", 3, 4);
+  const [result] = setup.recovery.collect([prepared]) ?? [];
+  assert.deepEqual(result && numbers(result), [2, 3, 4]);
+});
+
+test("recovery reads from the history what is older than the ring", async () => {
+  const setup = new Setup(SMALL);
+  const ids = await setup.publish("chat", 1, 20);
+  const since = ids[4] ?? "";
+  assert.equal(setup.ring.covers(since), false);
+  const result = await setup.recover({ room: "chat", since: setup.at(since) });
+  assert.deepEqual(
+    numbers(result),
+    Array.from({ length: 15 }, (_, i) => i + 6),
+  );
+  assert.equal(result.recovered, true);
+  assert.deepEqual(setup.reads, ["chat"]);
+});
+
+test("recovery reads as many pages as there are until the ring continues them", async () => {
+  const setup = new Setup(SMALL, 5000);
+  const [id = ""] = await setup.publish("chat", 1, 2500);
+  const result = await setup.recover({ room: "chat", since: setup.at(id) });
+  assert.deepEqual(
+    numbers(result),
+    Array.from({ length: 2499 }, (_, i) => i + 2),
+  );
+  assert.equal(setup.reads.length, 3);
+});
+
+test("recovery returns the gap `trimmed` if the history no longer reaches back to the position", async () => {
+  const setup = new Setup(SMALL, 10);
+  const ids = await setup.publish("chat", 1, 20);
+  const kept = ids[9] ?? "", gone = ids[8] ?? "";
+  assertGap(
+    await setup.recover({ room: "chat", since: setup.at(gone) }),
+    "trimmed",
+  );
+  const result = await setup.recover({ room: "chat", since: setup.at(kept) });
+  assert.deepEqual(
+    numbers(result),
+    Array.from({ length: 10 }, (_, i) => i + 11),
+  );
+});
+
+test("recovery returns the gap `epoch` for a position of another log", async () => {
+  const setup = new Setup(LARGE);
+  const [id = ""] = await setup.publish("chat", 1, 1);
+  for (
+    const since of [
+      { epoch: "another0", id },
+      // An id from before this log began can only be of another one.
+      { epoch: undefined, id: idBefore(setup.log.head.began) },
+      setup.at("1-1"),
+    ]
+  ) assertGap(await setup.recover({ room: "chat", since }), "epoch");
+});
+
+test("recovery returns the gap `position` for what is no position", async () => {
+  const setup = new Setup(LARGE);
+  assertGap(await setup.recover({ room: "chat", since: null }), "position");
+});
+
+test("recovery repeats a gap that a session still has to tell", async () => {
+  const setup = new Setup(LARGE);
+  const request = { room: "chat", gap: "expired" } as const;
+  assertGap(await setup.recover(request), "expired");
+});
+
+test("recovery waits for a node that has not delivered the position yet", async () => {
+  const setup = new Setup(LARGE);
+  const id = `${Date.now() + 300}-0`;
+  let done = false;
+  const prepared = setup.recovery.prepare({ room: "chat", since: setup.at(id) })
+    .finally(() => done = true);
+  await setup.publish("chat", 1, 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(done, false);
+  while (Date.now() < parseInt(id) + 1) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  await setup.publish("chat", 2, 2);
+  const [result] = setup.recovery.collect([await soon(prepared, "prepared")]) ??
+    [];
+  assert.deepEqual(result && numbers(result), [2]);
+  assert.equal(result?.recovered, true);
+});
+
+test("recovery returns the gap `position` if the log does not reach the position", async () => {
+  const setup = new Setup(LARGE);
+  const ahead = setup.at(`${Date.now() + 3_600_000}-0`);
+  assertGap(await setup.recover({ room: "chat", since: ahead }), "position");
+});
+
+test("recovery returns the newest messages of a room, from the ring or its history", async () => {
+  for (const bytes of [LARGE, SMALL]) {
+    const setup = new Setup(bytes);
+    const ids = await setup.publish("chat", 1, 10);
+    for (const [last, first] of [[3, 8], [8, 3], [50, 1]] as const) {
+      const result = await setup.recover({ room: "chat", last });
+      assert.deepEqual(
+        numbers(result),
+        Array.from({ length: 11 - first }, (_, i) => first + i),
+      );
+      assert.equal(result.recovered, false);
+      assert.equal(result.reason, undefined);
+      assert.equal(result.from, idBefore(ids[first - 1] ?? ""));
+    }
+  }
+});
+
+test("recovery keeps `last` at its number if messages arrive before collect()", async () => {
+  const setup = new Setup(SMALL);
+  await setup.publish("chat", 1, 10);
+  const prepared = await setup.recovery.prepare({ room: "chat", last: 5 });
+  await setup.publish("chat", 11, 12);
+  const [result] = setup.recovery.collect([prepared]) ?? [];
+  assert.deepEqual(result && numbers(result), [8, 9, 10, 11, 12]);
+});
+
+test("collect() returns undefined if the ring has moved past what was prepared", async () => {
+  const setup = new Setup(SMALL);
+  const [id = ""] = await setup.publish("chat", 1, 1);
+  const prepared = await setup.recovery.prepare({
+    room: "chat",
+    since: setup.at(id),
+  });
+  await setup.publish("chat", 2, 20);
+  assert.equal(setup.recovery.collect([prepared]), undefined);
+});
+
+test("recovery reads again if the ring moves on during a read, and gives up after three reads", async () => {
+  const setup = new Setup(SMALL);
+  const [id = ""] = await setup.publish("chat", 1, 20);
+  const request = { room: "chat", since: setup.at(id) };
+  // Each page is stale as soon as it is read.
+  const read = setup.log.history;
+  let stale = 1;
+  setup.log.history = async (room, range) => {
+    const page = await read(room, range);
+    if (stale-- > 0) await setup.publish("chat", 21, 30);
+    return page;
+  };
+  assert.deepEqual(
+    numbers(await setup.recover(request)),
+    Array.from({ length: 29 }, (_, i) => i + 2),
+  );
+  stale = Infinity;
+  const [older = ""] = await setup.publish("chat", 31, 50);
+  await assert.rejects(
+    setup.recovery.prepare({ room: "chat", since: setup.at(older) }),
+    (error) => error instanceof ApiError && error.code === "overloaded",
+  );
+});
+
+test("recovery reads once for all clients that ask at about the same time", async () => {
+  const setup = new Setup(SMALL);
+  const ids = await setup.publish("chat", 1, 20);
+  const results = await Promise.all(
+    [7, 3, 5, 3].map((index) =>
+      setup.recover({ room: "chat", since: setup.at(ids[index] ?? "") })
+    ),
+  );
+  assert.deepEqual(
+    results.map((result) => numbers(result).at(0)),
+    [9, 5, 7, 5],
+  );
+  for (const result of results) assert.equal(numbers(result).at(-1), 20);
+  assert.deepEqual(setup.reads, ["chat"]);
+  // A client that comes a little later shares the read if it reaches back far enough.
+  await setup.recover({ room: "chat", since: setup.at(ids[4] ?? "") });
+  assert.deepEqual(setup.reads, ["chat"]);
+  await setup.recover({ room: "chat", since: setup.at(ids[2] ?? "") });
+  assert.deepEqual(setup.reads, ["chat", "chat"]);
+});
+
+test("a client that needs more than the history keeps spoils no other client's shared read", async () => {
+  const setup = new Setup(SMALL, 10);
+  const ids = await setup.publish("chat", 1, 20);
+  const [gone, kept] = await Promise.all(
+    [0, 12].map((index) =>
+      setup.recover({ room: "chat", since: setup.at(ids[index] ?? "") })
+    ),
+  );
+  assert.ok(gone !== undefined && kept !== undefined);
+  assertGap(gone, "trimmed");
+  assert.equal(numbers(kept).at(0), 14);
+  assert.equal(kept.recovered, true);
+});
+
+test("recovery reads at most four histories at a time", async () => {
+  const setup = new Setup(SMALL);
+  const rooms = Array.from({ length: 9 }, (_, i) => `room${i}`);
+  const ids = new Map<string, string>();
+  for (const room of rooms) {
+    const [id = ""] = await setup.publish(room, 1, 5);
+    ids.set(room, id);
+  }
+  let reading = 0, most = 0;
+  setup.beforeRead = async () => {
+    most = Math.max(most, ++reading);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    reading--;
+  };
+  const older = rooms.filter((room) => !setup.ring.covers(ids.get(room) ?? ""));
+  assert.ok(older.length > 6);
+  const results = await Promise.all(
+    older.map((room) =>
+      setup.recover({ room, since: setup.at(ids.get(room) ?? "") })
+    ),
+  );
+  for (const result of results) assert.deepEqual(numbers(result), [2, 3, 4, 5]);
+  assert.equal(most, 4);
+});
+
+test("a position names the epoch and the id of what was delivered last", async () => {
+  const setup = new Setup(LARGE);
+  const [id = ""] = await setup.publish("chat", 1, 1);
+  const { epoch } = setup.log.head;
+  assert.equal(setup.recovery.position, formatPosition(epoch, id));
+});

@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { createClient } from "redis";
+import { ApiError } from "../../../lib/errors.ts";
+import type { RedisClient } from "../../../lib/redis/connection.ts";
+import { keysOf } from "../../../lib/redis/keys.ts";
+import {
+  RedisSessionStore,
+  type Session,
+} from "../../../lib/sessions/sessions.ts";
+import { Redis } from "../../support/redis.ts";
+import { soon } from "../../support/wait.ts";
+
+const keys = keysOf("test");
+
+/** A store on a Redis of its own. */
+class Setup implements AsyncDisposable {
+  readonly redis: Redis;
+  readonly store: RedisSessionStore;
+  /** The numbers of the saves that Redis has acknowledged. */
+  readonly saved: number[] = [];
+  /** The server that the store counts on. */
+  server = "";
+  readonly #client: RedisClient;
+
+  private constructor(redis: Redis, client: RedisClient) {
+    this.redis = redis;
+    this.#client = client;
+    this.store = new RedisSessionStore({
+      command: (command) => command(client),
+      writable: () => Promise.resolve(),
+      node: "node",
+      server: () => this.server,
+      saved: (count) => this.saved.push(count),
+      keys,
+    });
+  }
+
+  static async open(): Promise<Setup> {
+    const redis = await Redis.start();
+    const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
+    client.on("error", () => {});
+    await soon(client.connect(), "connected");
+    const setup = new Setup(redis, client);
+    const runId = await redis.info("server", "run_id");
+    const replId = await redis.info("replication", "master_replid");
+    setup.server = `${runId}:${replId}`;
+    return setup;
+  }
+
+  /** Writes what a node of another version would. */
+  async write(digest: string, text: string): Promise<void> {
+    await this.redis.command("SET", keys.session(digest), text);
+  }
+
+  async text(digest: string): Promise<unknown> {
+    return await this.redis.command("GET", keys.session(digest));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#client.destroy();
+    await this.redis[Symbol.asyncDispose]();
+  }
+}
+
+/**
+ * Sessions, and the text that Redis holds for each. The texts are what the commit 612eebc writes: nodes of both versions
+ * use the same Redis during an upgrade, so neither the order of the fields nor their form may change.
+ */
+const FORMS: readonly (readonly [text: string, Session])[] = [
+  [
+    '{"generation":1,"owner":"abc","rooms":[["chat","5-0"]],"epoch":"e","lineage":"l","overloaded":false}',
+    {
+      rooms: [["chat", "5-0"]],
+      epoch: "e",
+      lineage: "l",
+      generation: 1,
+      owner: "abc",
+      overloaded: false,
+    },
+  ],
+  [
+    '{"generation":12,"owner":"x-_y","rooms":[["{\\"generation\\":9,\\"","5-0"],["b","4-0","9-0",3],["c","9-0","999999999999999-999999999999999",9007199254740991,"trimmed"]],"epoch":"0123456789abcdef","lineage":"","overloaded":true}',
+    {
+      rooms: [
+        ['{"generation":9,"', "5-0"],
+        ["b", "4-0", "9-0", 3],
+        [
+          "c",
+          "9-0",
+          "999999999999999-999999999999999",
+          Number.MAX_SAFE_INTEGER,
+          "trimmed",
+        ],
+      ],
+      epoch: "0123456789abcdef",
+      lineage: "",
+      generation: 12,
+      owner: "x-_y",
+      overloaded: true,
+    },
+  ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false}',
+    {
+      rooms: [],
+      epoch: "",
+      lineage: "",
+      generation: 1,
+      owner: "abc",
+      overloaded: false,
+    },
+  ],
+];
+
+Deno.test("RedisSessionStore writes and reads the stored form of the previous version", async () => {
+  await using setup = await Setup.open();
+  const { store } = setup;
+  for (const [index, [text, session]] of FORMS.entries()) {
+    await store.save(
+      [{ digest: `${index}`, session, takesUp: undefined }],
+      60,
+    );
+    assert.equal(await setup.text(`${index}`), text);
+    await setup.write("other", text);
+    assert.deepEqual((await store.load("other"))?.session, session);
+  }
+  assert.deepEqual(setup.saved, [1, 2, 3]);
+});
+
+Deno.test("RedisSessionStore reads a session without an owner, as nodes wrote it before 2026-11-29", async () => {
+  await using setup = await Setup.open();
+  const old =
+    '{"generation":3,"rooms":[["chat","5-0"]],"epoch":"e","lineage":"l","overloaded":false}';
+  await setup.write("x", old);
+  const { session, version } = await setup.store.load("x") ?? {};
+  assert.equal(session?.owner, "");
+  assert.equal(session?.generation, 3);
+  assert.ok(session !== undefined);
+  // A node of this version takes it over, and a late save of the old one changes nothing.
+  const taken = { ...session, generation: 4, owner: "new" };
+  const save = async (session: Session, takesUp?: string) => [
+    ...await setup.store.save([{ digest: "x", session, takesUp }], 60),
+  ];
+  assert.deepEqual(await save(taken, version), []);
+  assert.deepEqual(await save(session), ["x"]);
+  assert.equal((await setup.store.load("x"))?.session.owner, "new");
+});
+
+Deno.test("RedisSessionStore loads nothing that is not a session", async () => {
+  await using setup = await Setup.open();
+  const [text = ""] = FORMS[0] ?? [];
+  const wrong = [
+    "",
+    "null",
+    "[]",
+    "{",
+    text.replace('"generation":1', '"generation":"1"'),
+    text.replace('"owner":"abc"', '"owner":1'),
+    text.replace('"epoch":"e"', '"epoch":null'),
+    text.replace('"lineage":"l",', ""),
+    text.replace('[["chat","5-0"]]', "{}"),
+    text.replace('["chat","5-0"]', '"chat"'),
+    text.replace('["chat","5-0"]', '["chat"]'),
+    text.replace('["chat","5-0"]', '["chat",5]'),
+    text.replace('["chat","5-0"]', '["chat","5-0","9-0"]'),
+    text.replace('["chat","5-0"]', '["chat","5-0","9-0","3"]'),
+    text.replace('["chat","5-0"]', '["chat","5-0","9-0",3,"bored"]'),
+    text.replace('["chat","5-0"]', '["chat","5-0","9-0",3,"epoch",1]'),
+  ];
+  for (const text of wrong) {
+    await setup.write("x", text);
+    assert.equal(await setup.store.load("x"), undefined, text);
+  }
+  await setup.write("x", text);
+  assert.notEqual(await setup.store.load("x"), undefined);
+  assert.equal(await setup.store.load("y"), undefined);
+});
+
+Deno.test("RedisSessionStore neither loads nor saves on a server that its node has not checked", async () => {
+  await using setup = await Setup.open();
+  const [[, session] = []] = FORMS;
+  assert.ok(session !== undefined);
+  setup.server = "another:server";
+  const refused = (error: unknown): boolean =>
+    error instanceof ApiError && error.code === "log_unreachable";
+  await assert.rejects(setup.store.load("x"), refused);
+  await assert.rejects(
+    setup.store.save([{ digest: "x", session, takesUp: undefined }], 60),
+    refused,
+  );
+  assert.equal(await setup.text("x"), null);
+  assert.deepEqual(setup.saved, []);
+});
+
+Deno.test("RedisSessionStore lets sessions expire", async () => {
+  await using setup = await Setup.open();
+  const [[, session] = []] = FORMS;
+  assert.ok(session !== undefined);
+  await setup.store.save([{ digest: "x", session, takesUp: undefined }], 60);
+  const ttl = Number(await setup.redis.command("TTL", keys.session("x")));
+  assert.ok(ttl > 50 && ttl <= 60, String(ttl));
+});

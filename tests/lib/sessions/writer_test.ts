@@ -1,0 +1,258 @@
+import assert from "node:assert/strict";
+import { ApiError } from "../../../lib/errors.ts";
+import type { LogHead } from "../../../lib/log/log.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import {
+  MemorySessionStore,
+  type RoomPosition,
+  type Session,
+  type SessionToSave,
+} from "../../../lib/sessions/sessions.ts";
+import {
+  type SessionState,
+  SessionWriter,
+} from "../../../lib/sessions/writer.ts";
+import { Inbox, soon, until } from "../../support/wait.ts";
+
+/** A store in memory that records what is saved and that can fail. */
+class RecordingStore extends MemorySessionStore {
+  readonly saves = new Inbox<readonly SessionToSave[]>();
+  readonly forgotten: string[] = [];
+  seconds = 0;
+  /** What saving fails with. */
+  error: Error | undefined;
+
+  override async save(
+    sessions: readonly SessionToSave[],
+    seconds: number,
+  ): Promise<ReadonlySet<string>> {
+    this.saves.push(sessions);
+    this.seconds = seconds;
+    if (this.error !== undefined) throw this.error;
+    return await super.save(sessions, seconds);
+  }
+
+  override async forget(digest: string): Promise<void> {
+    this.forgotten.push(digest);
+    if (this.error !== undefined) throw this.error;
+    await super.forget(digest);
+  }
+}
+
+/** A writer on a store, and what it reported. */
+class Setup implements Disposable {
+  readonly sessions = new RecordingStore();
+  readonly observed: Observation[] = [];
+  readonly displaced: SessionState[] = [];
+  readonly writer: SessionWriter;
+  head: LogHead = {
+    epoch: "e",
+    id: "1-0",
+    began: "0-1",
+    confirmed: true,
+    lineage: "l",
+  };
+
+  constructor(recoverySeconds = 120) {
+    const head = (): LogHead => this.head;
+    this.writer = new SessionWriter({
+      log: {
+        sessions: this.sessions,
+        get head() {
+          return head();
+        },
+      },
+      recoverySeconds,
+      observe: (happening) => this.observed.push(happening),
+      displaced: (client) => this.displaced.push(client),
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.writer.close();
+  }
+
+  /** What is stored under a digest. */
+  async stored(digest: string): Promise<Session | undefined> {
+    return (await this.sessions.load(digest))?.session;
+  }
+}
+
+function client(digest: string, changes: Partial<SessionState> = {}): {
+  -readonly [K in keyof SessionState]: SessionState[K];
+} {
+  return {
+    digest,
+    generation: 1,
+    owner: "owner",
+    takesUp: undefined,
+    rooms: new Map<string, RoomPosition>([["chat", ["1-0"]]]),
+    overloaded: false,
+    ...changes,
+  };
+}
+
+function outage(): ApiError {
+  return new ApiError("log_unreachable", "Cannot reach the log: it is down");
+}
+
+Deno.test("saveAndWait() stores a session as it is when it is written", async () => {
+  using setup = new Setup();
+  const ann = client("ann");
+  const outcome = setup.writer.saveAndWait(ann);
+  ann.rooms = new Map<string, RoomPosition>([
+    ["chat", ["1-0"]],
+    ["news", ["2-0", "3-0", 4, "trimmed"]],
+  ]);
+  setup.head = { ...setup.head, epoch: "e2", lineage: "l2" };
+  assert.equal(await soon(outcome, "saved"), "saved");
+  assert.deepEqual(await setup.stored("ann"), {
+    rooms: [["chat", "1-0"], ["news", "2-0", "3-0", 4, "trimmed"]],
+    epoch: "e2",
+    lineage: "l2",
+    generation: 1,
+    owner: "owner",
+    overloaded: false,
+  });
+});
+
+Deno.test("a session outlives its client by the recovery time, also if it was due for a refresh", async () => {
+  using setup = new Setup(120);
+  await soon(setup.writer.saveAndWait(client("ann")), "saved");
+  assert.equal(setup.sessions.seconds, 150);
+});
+
+Deno.test("the writer saves many sessions at once, each once, at most 500 in a batch", async () => {
+  using setup = new Setup();
+  const clients = Array.from({ length: 600 }, (_, i) => client(String(i)));
+  for (const one of clients) setup.writer.save(one);
+  const outcomes = await soon(
+    Promise.all(clients.map((one) => setup.writer.saveAndWait(one))),
+    "all are saved",
+  );
+  assert.deepEqual(new Set(outcomes), new Set(["saved"]));
+  assert.deepEqual(
+    setup.sessions.saves.items.map(({ length }) => length),
+    [500, 100],
+  );
+});
+
+Deno.test("a failed save is reported to the caller and repeated for clients that are still connected", async () => {
+  using setup = new Setup();
+  setup.sessions.error = outage();
+  const stays = client("stays"), leaves = client("leaves");
+  setup.writer.keep(stays);
+  setup.writer.keep(leaves);
+  const outcomes = await soon(
+    Promise.all([stays, leaves].map((one) => setup.writer.saveAndWait(one))),
+    "the save fails",
+  );
+  assert.deepEqual(outcomes, ["failed", "failed"]);
+  setup.writer.release(leaves);
+  setup.sessions.error = undefined;
+  await setup.sessions.saves.have(2);
+  await until(
+    "it is saved",
+    async () => await setup.stored("stays") !== undefined,
+  );
+  assert.equal(await setup.stored("leaves"), undefined);
+  assert.deepEqual(
+    setup.sessions.saves.items[1]?.map(({ digest }) => digest),
+    ["stays"],
+  );
+});
+
+Deno.test("the writer reports an unexpected error once, until a save succeeds", async () => {
+  using setup = new Setup();
+  const fail = async (error: Error): Promise<void> => {
+    setup.sessions.error = error;
+    await soon(setup.writer.saveAndWait(client("ann")), "the save fails");
+  };
+  // An outage is reported by the connection itself.
+  await fail(outage());
+  assert.deepEqual(setup.observed, []);
+  setup.sessions.error = undefined;
+  await soon(setup.writer.saveAndWait(client("ann")), "saved");
+  const error = new Error("unexpected");
+  await fail(error);
+  await fail(error);
+  assert.deepEqual(setup.observed, [
+    { kind: "error", where: "saving sessions", error },
+  ]);
+  setup.sessions.error = undefined;
+  await soon(setup.writer.saveAndWait(client("ann")), "saved");
+  await fail(error);
+  assert.equal(setup.observed.length, 2);
+});
+
+Deno.test("a late save of an older generation changes nothing and reports the client as displaced", async () => {
+  using setup = new Setup();
+  const older = client("ann", { owner: "older" });
+  setup.writer.keep(older);
+  await soon(setup.writer.saveAndWait(older), "saved");
+  const { version } = await setup.sessions.load("ann") ?? {};
+  const newer = client("ann", {
+    generation: 2,
+    owner: "newer",
+    takesUp: version,
+    rooms: new Map<string, RoomPosition>([["news", ["5-0"]]]),
+  });
+  assert.equal(await soon(setup.writer.saveAndWait(newer), "saved"), "saved");
+  assert.equal(newer.takesUp, undefined);
+  assert.equal(
+    await soon(setup.writer.saveAndWait(older), "displaced"),
+    "displaced",
+  );
+  assert.deepEqual(setup.displaced, [older]);
+  const stored = await setup.stored("ann");
+  assert.equal(stored?.owner, "newer");
+  assert.deepEqual(stored?.rooms.map(([room]) => room), ["news"]);
+});
+
+Deno.test("two connections that resume one session: the second is displaced", async () => {
+  using setup = new Setup();
+  await soon(setup.writer.saveAndWait(client("ann")), "saved");
+  const { version } = await setup.sessions.load("ann") ?? {};
+  const resume = (owner: string) =>
+    client("ann", { generation: 2, owner, takesUp: version });
+  const [first, second] = [resume("one"), resume("two")];
+  assert.equal(await soon(setup.writer.saveAndWait(first), "saved"), "saved");
+  assert.equal(
+    await soon(setup.writer.saveAndWait(second), "displaced"),
+    "displaced",
+  );
+  // It was never connected here, so there is nothing to disconnect.
+  assert.deepEqual(setup.displaced, []);
+  assert.equal(second.takesUp, version);
+});
+
+Deno.test("forget() deletes the session of a client that left, and drops a save that was queued", async () => {
+  using setup = new Setup();
+  const ann = client("ann");
+  setup.writer.keep(ann);
+  await soon(setup.writer.saveAndWait(ann), "saved");
+  const queued = setup.writer.saveAndWait(ann);
+  setup.writer.release(ann);
+  setup.writer.forget(ann);
+  assert.equal(await soon(queued, "dropped"), "failed");
+  await until(
+    "it is gone",
+    async () => await setup.stored("ann") === undefined,
+  );
+  assert.equal(setup.sessions.saves.items.length, 1);
+});
+
+Deno.test("connected clients are saved again before their sessions expire, others are not", async () => {
+  using setup = new Setup(4);
+  const stays = client("stays"), leaves = client("leaves");
+  for (const one of [stays, leaves]) {
+    setup.writer.keep(one);
+    await soon(setup.writer.saveAndWait(one), "saved");
+  }
+  setup.writer.release(leaves);
+  await setup.sessions.saves.have(3);
+  assert.deepEqual(
+    setup.sessions.saves.items[2]?.map(({ digest }) => digest),
+    ["stays"],
+  );
+});
