@@ -14,6 +14,7 @@ import { pause } from "../util/deadline.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { eventFrame } from "../socketio/frame.ts";
+import { subscriberOf } from "../socketio/subscriber.ts";
 import type { Entry, Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { formatOffset, missedBy, readOffset } from "./offsets.ts";
@@ -199,7 +200,10 @@ export class Clients {
     this.#clients.set(socket, client);
     this.#byDigest.set(client.digest, socket);
     this.#give(socket, collected, admission, id);
-    for (const { room } of collected) this.#options.fanOut.join(socket, room);
+    const subscriber = subscriberOf(socket);
+    for (const { room } of collected) {
+      this.#options.fanOut.join(subscriber, room);
+    }
     this.#saver.keep(client);
     const gap = collected.some(isGap);
     if (gap) {
@@ -217,7 +221,7 @@ export class Clients {
     const client = this.#clients.get(socket);
     if (client === undefined) return;
     this.#forget(socket);
-    if (this.#options.fanOut.wasDisconnectedAsSlow(socket)) {
+    if (subscriberOf(socket).disconnectedAsSlow) {
       client.overloaded = true;
       this.#saver.save(client);
     }
@@ -387,23 +391,25 @@ export class Clients {
     const { position } = this.#recovery;
     const gap = collected.find(isGap);
     const messages = inOrder(collected.map(({ messages }) => messages));
-    fanOut.replay(socket, messages);
+    const subscriber = subscriberOf(socket);
+    fanOut.replay(subscriber, messages);
     for (const [index, { room, reason }] of collected.entries()) {
       if (reason === undefined) continue;
       const named = prepared[index]?.wish.since?.id ?? since;
-      const facts = { room, reason, since: named };
-      fanOut.send(socket, eventFrame("gap", facts, id));
+      const notice = { room, reason, since: named, id };
+      fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }
     for (const { room, recovered, reason } of collected) {
       fanOut.send(
-        socket,
+        subscriber,
         eventFrame("joined", { room, position, recovered, reason }, id),
       );
     }
     if (gap !== undefined) {
       const offset = formatOffset(id, client);
       const { room } = gap;
-      fanOut.send(socket, eventFrame("position", { room, position }, offset));
+      const frame = eventFrame("position", { room, position }, offset);
+      fanOut.send(subscriber, frame);
     }
     if (recovered) observe({ kind: "recovered", messages: messages.length });
     const refused = collected.find(({ reason }) => reason !== undefined)
@@ -443,7 +449,7 @@ export class Clients {
       this.#byDigest.delete(client.digest);
     }
     for (const room of client.rooms.keys()) {
-      this.#options.fanOut.leave(socket, room);
+      this.#options.fanOut.leave(subscriberOf(socket), room);
     }
   }
 }

@@ -10,7 +10,7 @@ import type { Socket } from "socket.io";
 import { cork } from "../engineio/server.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import { eventFrame } from "../socketio/frame.ts";
+import { subscriberOf } from "../socketio/subscriber.ts";
 import type { Entry, Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { formatOffset } from "./offsets.ts";
@@ -194,13 +194,14 @@ export class Requests {
       // Answers are numbered in their order.
       if (unsure && number < client.answers) continue;
       if (clientOf(socket) === undefined) return false;
-      if (!fanOut.admitAnswer(socket, sizeOf(found.messages))) return false;
+      const subscriber = subscriberOf(socket);
+      if (!fanOut.admitAnswer(subscriber, sizeOf(found.messages))) return false;
       if (unsure) client.answers = number;
       if (isNew) {
         client.rooms.set(wish.room, place);
         saver.save(client);
       }
-      fanOut.join(socket, wish.room);
+      fanOut.join(subscriber, wish.room);
       this.#answerJoin(socket, client, wish, found, unsure, answer);
       return true;
     }
@@ -242,11 +243,12 @@ export class Requests {
   ): void {
     const { fanOut, recovery: { position }, log: { head: { id } } } =
       this.#options;
+    const subscriber = subscriberOf(socket);
     if (reason !== undefined) {
-      const since = wish.since?.id ?? null;
-      fanOut.send(socket, eventFrame("gap", { room, reason, since }, id));
+      const notice = { room, reason, since: wish.since?.id ?? null, id };
+      fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }
-    fanOut.answer(socket, () => {
+    subscriber.respond(() => {
       // In one write: who has the answer has the offset.
       const release = cork(socket);
       reply(answer, {
@@ -281,9 +283,9 @@ export class Requests {
         throw notSaved("leave");
       }
     }
-    fanOut.leave(socket, room);
+    fanOut.leave(subscriberOf(socket), room);
     reply(answer, { ok: true });
-    fanOut.enforceLimit(socket);
+    fanOut.enforceLimit(subscriberOf(socket));
   }
 
   #refuse(socket: Socket, error: unknown, answer: unknown): void {
@@ -296,7 +298,7 @@ export class Requests {
       });
     }
     reply(answer, { ok: false, error: fault.toJSON() });
-    this.#options.fanOut.enforceLimit(socket);
+    this.#options.fanOut.enforceLimit(subscriberOf(socket));
   }
 }
 

@@ -1,284 +1,298 @@
 /**
- * Fan-out: what a room gets is encoded once, and written once to each of its subscribers on this node.
+ * Fan-out: writes each message to the subscribers of its room on this node.
+ *
+ * A frame is made once for each batch and protocol, from JSON that was never parsed for it
+ * (`docs/decisions/0002-own-fan-out.md`), and a client gets all messages of a delivery in one write
+ * (`docs/decisions/0009-joined-frames.md`).
  *
  * @module
  */
-import type { Socket } from "socket.io";
-import { ApiError } from "../errors.ts";
-import { eventFrame, messageFrame, SocketIoFrame } from "../socketio/frame.ts";
-import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
+import type { Entry } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
-import { SocketIoSubscriber } from "../socketio/subscriber.ts";
+import { ResponseBacklog } from "./backlog.ts";
+import type { Encoder, Frame, Subscriber } from "./subscriber.ts";
 
-/** What fan-out is made of. */
+/** Settings of {@linkcode FanOut}. */
 export interface FanOutOptions {
-  /** Bytes that may wait for one client; when more comes for one that has more waiting, its connection is closed. */
+  /** Bytes that may be buffered for one client. A client with more is disconnected when the next frame is written. */
   readonly clientBufferBytesMax: number;
-  /** Whether only a room's newest message waits for a client that is busy. */
+  /** Returns whether only the newest message of a room is buffered for a client that is not idle. */
   readonly latestOnly: (room: string) => boolean;
   readonly observe: Observe;
 }
 
-/** Bytes of large answers that may wait for one client that asks for more, and for all. */
-const ASKED_BYTES_MAX = 8 << 20, ASKED_BYTES_TOTAL_MAX = 64 << 20;
-
-/** A room with members on this node. */
+/** A room with subscribers on this node. */
 interface Room {
-  readonly members: Set<SocketIoSubscriber>;
+  readonly name: string;
   readonly latestOnly: boolean;
+  /** One for each encoder. Replaced and never changed, because a subscriber may leave while a delivery iterates. */
+  groups: readonly Group[];
 }
 
-/** Messages that the same subscribers get, in order, and their one frame. */
-class Batch {
-  readonly entries: Entry[] = [];
-  readonly latestOnly: boolean;
-  #frame: SocketIoFrame | undefined;
+/** The subscribers of one room that share an encoder, and by it their frames. */
+interface Group {
+  readonly encoder: Encoder;
+  readonly members: Set<Subscriber>;
+}
 
-  constructor(latestOnly: boolean) {
+/** Messages that several subscribers get, in order, and the frame that they share. */
+class Batch {
+  readonly encoder: Encoder;
+  readonly entries: readonly Entry[];
+  readonly latestOnly: boolean;
+  #frame: Frame | undefined;
+
+  constructor(
+    encoder: Encoder,
+    entries: readonly Entry[],
+    latestOnly: boolean,
+  ) {
+    this.encoder = encoder;
+    this.entries = entries;
     this.latestOnly = latestOnly;
   }
 
-  get frame(): SocketIoFrame {
-    return this.#frame ??= SocketIoFrame.messages(this.entries);
+  get frame(): Frame {
+    return this.#frame ??= this.encoder.messages(this.entries);
+  }
+}
+
+/** Rooms of one delivery that the same subscribers are in, in the delivery's order. */
+class Combination {
+  readonly #encoder: Encoder;
+  readonly #rooms: readonly Room[];
+  readonly #next = new Map<Room, Combination>();
+  #batch: Batch | undefined;
+
+  constructor(encoder: Encoder, rooms: readonly Room[], batch?: Batch) {
+    this.#encoder = encoder;
+    this.#rooms = rooms;
+    this.#batch = batch;
+  }
+
+  /** Returns the combination with one more room: always the same object for the same room. */
+  with(room: Room): Combination {
+    let next = this.#next.get(room);
+    if (next === undefined) {
+      next = new Combination(this.#encoder, [...this.#rooms, room]);
+      this.#next.set(room, next);
+    }
+    return next;
+  }
+
+  /** Returns the messages of its rooms, out of all of the delivery. */
+  batch(entries: readonly Entry[]): Batch {
+    if (this.#batch === undefined) {
+      const names = new Set(this.#rooms.map(({ name }) => name));
+      this.#batch = new Batch(
+        this.#encoder,
+        entries.filter(({ room }) => names.has(room)),
+        this.#rooms.some(({ latestOnly }) => latestOnly),
+      );
+    }
+    return this.#batch;
   }
 }
 
 /**
- * Who is in which room on this node, and the way to them.
+ * Knows the subscribers of each room on this node and writes messages and gaps to them.
  *
- * Membership is our own and not Socket.IO's: its rooms also hold one room per socket, named by the socket's id, into
- * which anybody who may publish could write; and a set of outlets needs no look-up per delivery.
- * Messages are written from JSON that was never parsed for it: see `docs/decisions/0002-own-fan-out.md`; and together,
- * see `docs/decisions/0009-joined-frames.md`.
+ * Guarantees: a subscriber gets the messages of all its rooms in the log's order. An error of one subscriber does not
+ * affect the others. Limits: a subscriber with more than `clientBufferBytesMax` bytes buffered is disconnected when the
+ * next frame is written.
+ *
+ * It does not use Socket.IO's rooms: those include one room for each socket, named by the socket's id, and everybody
+ * who may publish could write into it.
  */
 export class FanOut {
   readonly #options: FanOutOptions;
   readonly #rooms = new Map<string, Room>();
-  readonly #outlets = new WeakMap<Socket, SocketIoSubscriber>();
-  readonly #cut = new WeakSet<SocketIoSubscriber>();
-  /** Those for whom a large answer waits, or did lately. */
-  readonly #asking = new Set<SocketIoSubscriber>();
+  readonly #backlog = new ResponseBacklog();
 
-  /** Nobody is subscribed at first. */
+  /** Creates a fan-out without subscribers. */
   constructor(options: FanOutOptions) {
     this.#options = options;
   }
 
-  /** Subscribes a socket to a room, from the next message on. */
-  join(socket: Socket, name: string): void {
+  /** Subscribes to a room, from the next message on. */
+  join(subscriber: Subscriber, name: string): void {
     let room = this.#rooms.get(name);
     if (room === undefined) {
       const latestOnly = this.#options.latestOnly(name);
-      this.#rooms.set(name, room = { members: new Set(), latestOnly });
+      this.#rooms.set(name, room = { name, latestOnly, groups: [] });
     }
-    const outlet = this.#outlet(socket);
-    if (!room.members.has(outlet)) outlet.rooms++;
-    room.members.add(outlet);
+    const { encoder } = subscriber;
+    let group = room.groups.find((group) => group.encoder === encoder);
+    if (group === undefined) {
+      group = { encoder, members: new Set() };
+      room.groups = [...room.groups, group];
+    }
+    if (!group.members.has(subscriber)) subscriber.roomCount++;
+    group.members.add(subscriber);
   }
 
-  /** Ends a socket's subscription to a room. */
-  leave(socket: Socket, name: string): void {
+  /** Ends a subscription to a room. Does nothing if there is none. */
+  leave(subscriber: Subscriber, name: string): void {
     const room = this.#rooms.get(name);
-    const outlet = this.#outlet(socket);
-    if (!room?.members.delete(outlet)) return;
-    outlet.rooms--;
-    if (room.members.size === 0) this.#rooms.delete(name);
+    const group = room?.groups.find(({ encoder }) =>
+      encoder === subscriber.encoder
+    );
+    if (room === undefined || !group?.members.delete(subscriber)) return;
+    subscriber.roomCount--;
+    if (group.members.size > 0) return;
+    room.groups = room.groups.filter((other) => other !== group);
+    if (room.groups.length === 0) this.#rooms.delete(name);
   }
 
-  /**
-   * Delivers messages, in the log's order, to all who are in their rooms here: each gets all of its rooms' in one
-   * write.
-   */
+  /** Writes messages, which are in the log's order, to the subscribers of their rooms. Each gets one write. */
   deliver(entries: readonly Entry[]): void {
-    const batches = this.#sort(entries);
+    const byRoom = this.#byRoom(entries);
+    // A subscriber of several rooms must wait until all of them are known.
+    const several = byRoom.size > 1
+      ? new Map<Subscriber, Combination>()
+      : undefined;
     let count = 0;
-    if (batches.size === 1) {
-      for (const [{ members }, batch] of batches) {
-        for (const outlet of members) this.#give(outlet, batch);
-        count = batch.entries.length * members.size;
-      }
-    } else if (batches.size > 1) {
-      const several = new Map<SocketIoSubscriber, Room[]>();
-      for (const [room, batch] of batches) {
-        for (const outlet of room.members) {
-          if (outlet.rooms === 1) this.#give(outlet, batch);
-          else collect(several, outlet, room);
+    for (const [room, ofRoom] of byRoom) {
+      for (const { encoder, members } of room.groups) {
+        count += ofRoom.length * members.size;
+        const batch = new Batch(encoder, ofRoom, room.latestOnly);
+        let alone: Combination | undefined;
+        for (const subscriber of members) {
+          if (several === undefined || subscriber.roomCount === 1) {
+            this.#give(subscriber, batch);
+            continue;
+          }
+          const combination = several.get(subscriber)?.with(room) ??
+            (alone ??= new Combination(encoder, [room], batch));
+          several.set(subscriber, combination);
         }
-        count += batch.entries.length * room.members.size;
       }
-      this.#merge(several, batches, entries);
+    }
+    // In the log's order and not room by room: a client that reconnects names one id, and has to have received
+    // everything before it.
+    for (const [subscriber, combination] of several ?? []) {
+      this.#give(subscriber, combination.batch(entries));
     }
     if (count > 0) this.#options.observe({ kind: "delivered", count });
   }
 
-  /** Tells everybody, in every room concerned, that something was missed. */
+  /** Writes a gap to all subscribers of each room for which `concerns` returns true. */
   gap(
     reason: GapReason,
     id: string,
     since: string,
     concerns: (room: string) => boolean = () => true,
   ): void {
-    for (const [room, { members }] of this.#rooms) {
+    for (const [room, { groups }] of this.#rooms) {
       if (!concerns(room)) continue;
-      const frame = eventFrame("gap", { room, reason, since }, id);
-      for (const outlet of members) this.#write(outlet, frame);
+      for (const { encoder, members } of groups) {
+        const frame = encoder.gap({ room, reason, since, id });
+        for (const subscriber of members) this.send(subscriber, frame);
+      }
     }
   }
 
-  /** Writes many messages to one socket, in order. */
-  replay(socket: Socket, entries: readonly Entry[]): void {
-    const outlet = this.#outlet(socket);
-    this.#safely(() => outlet.replay(entries));
+  /** Writes messages that a client missed, in order. Never throws. */
+  replay(subscriber: Subscriber, entries: readonly Entry[]): void {
+    try {
+      subscriber.replay(entries);
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
-  /** Writes a frame to one socket. Never throws: one broken connection is its own affair. */
-  send(socket: Socket, frame: SocketIoFrame): void {
-    this.#write(this.#outlet(socket), frame);
-  }
-
-  /** Cuts a socket off if more waits for it than may: to be asked after anything has been sent to it by other ways. */
-  enforceLimit(socket: Socket): void {
-    this.#safely(() => void this.#mayWait(this.#outlet(socket)));
+  /** Writes a frame of the subscriber's encoder. Never throws. */
+  send(subscriber: Subscriber, frame: Frame): void {
+    try {
+      if (subscriber.idle || this.#mayBuffer(subscriber)) {
+        subscriber.write(frame);
+      }
+    } catch (error) {
+      this.#failed(error);
+    }
   }
 
   /**
-   * Whether a socket may be given an answer of so many bytes, however large: it asked for it, and is not slow for that.
-   * One that has not read what it asked for before is cut off.
-   *
-   * @throws {ApiError} `overloaded` where too many such answers wait
+   * Disconnects a client if too many bytes are buffered for it. Call it after anything was written to the client by
+   * other means than this class.
    */
-  admitAnswer(socket: Socket, bytes: number): boolean {
-    const outlet = this.#outlet(socket);
-    if (!this.#mayWait(outlet)) return false;
+  enforceLimit(subscriber: Subscriber): void {
+    try {
+      this.#mayBuffer(subscriber);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /**
+   * Returns whether a client may get an answer of `bytes` bytes. It may be larger than `clientBufferBytesMax`, because
+   * the client asked for it. A client that has not read its earlier answers and asks for another large one is
+   * disconnected.
+   *
+   * @throws {ApiError} `overloaded` if too many large answers are buffered on this node
+   */
+  admitAnswer(subscriber: Subscriber, bytes: number): boolean {
+    if (!this.#mayBuffer(subscriber)) return false;
     if (bytes <= this.#options.clientBufferBytesMax) return true;
-    if (outlet.requestedBytes > ASKED_BYTES_MAX) {
-      this.#cutOff(outlet, outlet.requestedBytes);
+    if (this.#backlog.isFullFor(subscriber)) {
+      this.#disconnect(subscriber, subscriber.requestedBytes);
       return false;
     }
-    let asked = bytes;
-    for (const other of this.#asking) {
-      if (other.requestedBytes === 0) this.#asking.delete(other);
-      else asked += other.requestedBytes;
-    }
-    if (asked > Math.max(bytes, ASKED_BYTES_TOTAL_MAX)) {
-      throw new ApiError(
-        "overloaded",
-        "Cannot join: too much that others asked for still waits for them; join again later",
-      );
-    }
-    this.#asking.add(outlet);
+    this.#backlog.add(subscriber, bytes);
     return true;
   }
 
-  /** Has an answer written that may be given. */
-  answer(socket: Socket, write: () => void): void {
-    this.#outlet(socket).answer(write);
-  }
-
-  /** Whether this is a socket that was cut off because it did not read. */
-  wasDisconnectedAsSlow(socket: Socket): boolean {
-    return this.#cut.has(this.#outlet(socket));
-  }
-
-  #outlet(socket: Socket): SocketIoSubscriber {
-    let outlet = this.#outlets.get(socket);
-    if (outlet === undefined) {
-      this.#outlets.set(socket, outlet = new SocketIoSubscriber(socket));
-    }
-    return outlet;
-  }
-
-  /** Sorts messages by room; those of rooms without members here are nobody's. */
-  #sort(entries: readonly Entry[]): Map<Room, Batch> {
-    const batches = new Map<Room, Batch>();
+  /** Sorts messages by room. Leaves out those of rooms without subscribers. */
+  #byRoom(entries: readonly Entry[]): Map<Room, Entry[]> {
+    const byRoom = new Map<Room, Entry[]>();
     for (const entry of entries) {
       const room = this.#rooms.get(entry.room);
       if (room === undefined) continue;
-      let batch = batches.get(room);
-      if (batch === undefined) {
-        batches.set(room, batch = new Batch(room.latestOnly));
-      }
-      batch.entries.push(entry);
+      const ofRoom = byRoom.get(room);
+      if (ofRoom === undefined) byRoom.set(room, [entry]);
+      else ofRoom.push(entry);
     }
-    return batches;
+    return byRoom;
   }
 
-  /**
-   * Gives each the messages of its rooms in the log's order, not room by room: a client that comes back names one id,
-   * and counts on having had all before it. Those who are in the same rooms share what they get.
-   */
-  #merge(
-    several: ReadonlyMap<SocketIoSubscriber, readonly Room[]>,
-    batches: ReadonlyMap<Room, Batch>,
-    entries: readonly Entry[],
-  ): void {
-    const merged = new Map<string, Batch>();
-    const numbers = new Map([...batches.keys()].map((room, i) => [room, i]));
-    for (const [outlet, rooms] of several) {
-      const key = rooms.map((room) => numbers.get(room)).join();
-      let batch = merged.get(key);
-      if (batch === undefined) {
-        batch = new Batch(rooms.some(({ latestOnly }) => latestOnly));
-        const wanted = new Set(rooms);
-        for (const entry of entries) {
-          const room = this.#rooms.get(entry.room);
-          if (room !== undefined && wanted.has(room)) batch.entries.push(entry);
-        }
-        merged.set(key, batch);
-      }
-      this.#give(outlet, batch);
-    }
-  }
-
-  #give(outlet: SocketIoSubscriber, batch: Batch): void {
-    if (!batch.latestOnly || outlet.idle) {
-      return this.#write(outlet, batch.frame);
+  #give(subscriber: Subscriber, batch: Batch): void {
+    if (!batch.latestOnly || subscriber.idle) {
+      return this.send(subscriber, batch.frame);
     }
     let skipped = 0;
-    this.#safely(() => {
+    try {
       for (const entry of batch.entries) {
-        // Bounded by itself: one of each such room.
         if (this.#rooms.get(entry.room)?.latestOnly) {
-          skipped += outlet.writeLatest(entry);
-        } else if (this.#mayWait(outlet)) outlet.write(messageFrame(entry));
+          // No limit is needed: at most one message of each such room is buffered.
+          skipped += subscriber.writeLatest(entry);
+        } else if (this.#mayBuffer(subscriber)) {
+          subscriber.write(batch.encoder.messages([entry]));
+        }
       }
-    });
+    } catch (error) {
+      this.#failed(error);
+    }
     if (skipped > 0) this.#options.observe({ kind: "skipped", count: skipped });
   }
 
-  #write(outlet: SocketIoSubscriber, frame: SocketIoFrame): void {
-    try {
-      if (outlet.idle || this.#mayWait(outlet)) outlet.write(frame);
-    } catch (error) {
-      this.#failed(error);
-    }
-  }
-
   /**
-   * Whether more may wait for a client; cuts it off where too much waits already. Asked before and not after, so that
-   * one read of the log, however large, cuts nobody off who was level: all share its bytes.
+   * Returns whether more bytes may be buffered for a client, and disconnects it otherwise. This is checked before and
+   * not after a write: a client that has read everything is then never disconnected by one large read of the log, whose
+   * bytes all subscribers share.
    */
-  #mayWait(outlet: SocketIoSubscriber): boolean {
-    const { bufferedBytes } = outlet;
+  #mayBuffer(subscriber: Subscriber): boolean {
+    const { bufferedBytes } = subscriber;
     if (bufferedBytes <= this.#options.clientBufferBytesMax) return true;
-    this.#cutOff(outlet, bufferedBytes);
+    this.#disconnect(subscriber, bufferedBytes);
     return false;
   }
 
-  #cutOff(outlet: SocketIoSubscriber, waitingBytes: number): void {
-    if (this.#cut.has(outlet)) return;
-    this.#cut.add(outlet);
+  #disconnect(subscriber: Subscriber, waitingBytes: number): void {
+    if (subscriber.disconnectedAsSlow) return;
+    subscriber.disconnectedAsSlow = true;
     this.#options.observe({ kind: "slow_client_disconnected", waitingBytes });
-    outlet.cut();
-  }
-
-  #safely(work: () => void): void {
-    try {
-      work();
-    } catch (error) {
-      this.#failed(error);
-    }
+    subscriber.disconnect();
   }
 
   #failed(error: unknown): void {
@@ -288,10 +302,4 @@ export class FanOut {
       error,
     });
   }
-}
-
-function collect<K, V>(lists: Map<K, V[]>, key: K, value: V): void {
-  const list = lists.get(key);
-  if (list === undefined) lists.set(key, [value]);
-  else list.push(value);
 }

@@ -1,64 +1,67 @@
 /**
- * What fan-out writes to, whatever protocol the client speaks.
+ * The interface between fan-out and the protocols that clients speak.
  *
- * A transport implements {@linkcode Encoder} once and {@linkcode Subscriber} for each connection. Fan-out, recovery and
- * the clients know nothing else of it.
+ * A protocol implements {@linkcode Encoder} once and {@linkcode Subscriber} for each connection. Fan-out, recovery and
+ * the clients know nothing else about the protocol.
  *
  * @module
  */
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
 
-/** What a client is told of messages that are missing. */
+/** Tells a client that messages of a room are missing. */
 export interface GapNotice {
   readonly room: string;
   readonly reason: GapReason;
   /** The id or position after which messages may be missing; null if it is unknown. */
   readonly since: string | null;
-  /** The id of the event itself: a client that shows it later was told. */
+  /** The id of the `gap` event itself. A client that sends it back later has received the event. */
   readonly id: string;
 }
 
-/** What one protocol writes for an event: made once, and shared by all subscribers of the protocol. */
-export interface Frame {
-  /** Its size in bytes, as one connection gets it. */
-  readonly length: number;
-}
+/** Bytes that an encoder made, in any form. Only subscribers with the same encoder can write it. */
+export type Frame = object;
 
-/** Makes the frames of one protocol. There is one object for each protocol, not for each connection. */
+/** Makes the frames of one protocol. There is one object for each protocol, not one for each connection. */
 export interface Encoder {
-  /** Makes a frame of one or more messages, in order. */
+  /** Makes one frame of one or more messages, in order. */
   messages(entries: readonly Entry[]): Frame;
   /** Makes the frame of a gap. */
   gap(notice: GapNotice): Frame;
 }
 
 /**
- * A connection that messages are written to. It is a class because fan-out keeps two fields of its own on it, which
- * costs less than a look-up for each delivery.
+ * Writes to one client and counts the bytes that are still buffered for it.
+ *
+ * It is a class, because fan-out keeps two fields of its own on it: a look-up in a map would cost more for each
+ * delivery. Methods may throw; fan-out then reports an error and continues with the next subscriber.
  */
 export abstract class Subscriber {
-  /** In how many rooms it is. Written by fan-out alone. */
+  /** Number of rooms that it has joined. Written by fan-out alone. */
   roomCount = 0;
-  /** Whether it was disconnected because it did not read. Written by fan-out alone. */
+  /** Whether it was disconnected because too many bytes were buffered for it. Written by fan-out alone. */
   disconnectedAsSlow = false;
 
-  /** What makes the frames that it takes. */
-  abstract readonly encoder: Encoder;
+  /** Makes the frames that this subscriber can write. It never changes. */
+  abstract get encoder(): Encoder;
   /** Whether a frame that is written now goes to the connection at once. */
   abstract get idle(): boolean;
   /** Bytes that are buffered in this process, without those that the client asked for. */
   abstract get bufferedBytes(): number;
   /** Bytes that are buffered because the client asked for them. */
   abstract get requestedBytes(): number;
-  /** Writes a frame of its own encoder, behind what is buffered. */
+  /** Writes a frame of its own encoder, after everything that is buffered. */
   abstract write(frame: Frame): void;
-  /** Writes a message in place of an older one of its room that is still buffered. Returns how many it replaced. */
+  /**
+   * Writes a message, and discards an older message of the same room that is still buffered.
+   *
+   * @returns How many messages it discarded: 0 or 1.
+   */
   abstract writeLatest(entry: Entry): number;
   /** Writes messages that the client missed, in order. They do not count as buffered. */
   abstract replay(entries: readonly Entry[]): void;
-  /** Runs `write`; what it writes counts as requested, and not as buffered. */
+  /** Calls `write`. The bytes that it writes count as requested, and not as buffered. */
   abstract respond(write: () => void): void;
-  /** Closes the connection at once and discards what is buffered. */
+  /** Closes the connection at once and discards everything that is buffered. */
   abstract disconnect(): void;
 }

@@ -9,13 +9,7 @@
 import { Buffer } from "node:buffer";
 import type { Socket as RawSocket } from "node:net";
 import { Transport } from "engine.io";
-import {
-  frameOf,
-  type Packet,
-  replayChunks,
-  textFrame,
-} from "../socketio/frame.ts";
-import type { Entry } from "../log/log.ts";
+import { frameOf, type Packet, textFrame } from "../socketio/frame.ts";
 import { tryDirectWrite, type WriteRequest } from "../wire/direct_write.ts";
 import {
   type MessageHandler,
@@ -30,7 +24,8 @@ const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 /** A replay in Engine.IO's queue: it becomes bytes piece by piece, as the connection takes them. */
 export interface ReplayPacket {
   readonly type: "message";
-  readonly entries: readonly Entry[];
+  /** Returns whole WebSocket frames. */
+  readonly pieces: () => Iterable<Buffer>;
 }
 
 /** The transport of a connection that is answered as a WebSocket, with all that waits joined into one write. */
@@ -187,7 +182,7 @@ export class WebSocketTransport extends Transport
       if (frames.length > 0) yield join(frames);
       frames = [];
       this.#replaying = true;
-      for (const { bytes } of replayChunks(packet.entries)) yield bytes;
+      yield* packet.pieces();
       this.#replaying = false;
     }
     if (frames.length > 0) yield join(frames);
@@ -229,5 +224,5 @@ function join(frames: readonly Buffer[]): Buffer {
 }
 
 function isReplay(packet: unknown): packet is ReplayPacket {
-  return (packet as Partial<ReplayPacket>).entries !== undefined;
+  return (packet as Partial<ReplayPacket>).pieces !== undefined;
 }

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import type { Transport } from "engine.io";
+import type { Encoder } from "../delivery/subscriber.ts";
 import type { Entry } from "../log/log.ts";
 import { timestampOf } from "../log/position.ts";
 
@@ -129,7 +130,7 @@ const first = new WeakMap<readonly Entry[], SocketIoFrame>();
  */
 export function* replayChunks(
   entries: readonly Entry[],
-): Generator<SocketIoFrame> {
+): Generator<Buffer> {
   for (let start = 0; start < entries.length;) {
     let end = start, bytes = 0;
     const known = start === 0 ? first.get(entries) : undefined;
@@ -141,7 +142,7 @@ export function* replayChunks(
     }
     const piece = known ?? SocketIoFrame.join(parts);
     if (start === 0) first.set(entries, piece);
-    yield piece;
+    yield piece.bytes;
     start = end;
   }
 }
@@ -157,6 +158,13 @@ export function eventFrame(
 ): SocketIoFrame {
   return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
 }
+
+/** Makes the frames of Socket.IO. */
+export const socketIoEncoder: Encoder = {
+  messages: SocketIoFrame.messages,
+  gap: ({ room, reason, since, id }) =>
+    eventFrame("gap", { room, reason, since }, id),
+};
 
 /** A WebSocket text frame as servers send it: final, not masked (RFC 6455 §5.2). */
 export function textFrame(text: string): Buffer {

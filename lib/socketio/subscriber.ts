@@ -7,9 +7,12 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
 import {
   messageFrame,
+  replayChunks,
   type SharedPacket,
+  socketIoEncoder,
   type SocketIoFrame,
 } from "./frame.ts";
+import { type Encoder, Subscriber } from "../delivery/subscriber.ts";
 import type { Entry } from "../log/log.ts";
 import {
   type ReplayPacket,
@@ -33,12 +36,10 @@ type QueuedPacket = Partial<SharedPacket> | ReplayPacket;
  * What is written to a client goes straight to its connection where nothing waits there, and otherwise into
  * Engine.IO's queue, in order with Engine.IO's own packets; also for polling clients and while one upgrades.
  */
-export class SocketIoSubscriber {
+export class SocketIoSubscriber extends Subscriber {
   readonly #connection: EngineConnection;
   /** The transport, once it is a WebSocket: it stays one. At hand, for this is looked at in every delivery. */
   #direct: WebSocketTransport | undefined;
-  /** How many rooms' members it is among. */
-  rooms = 0;
   /** The queue as it was last counted: that list, so many of its packets, their bytes. */
   #queue: readonly QueuedPacket[] = [];
   #counted = 0;
@@ -48,11 +49,17 @@ export class SocketIoSubscriber {
 
   /** The way out to a connected socket. */
   constructor(socket: Socket) {
+    super();
     this.#connection = socket.conn as unknown as EngineConnection;
   }
 
+  /** Socket.IO's. */
+  override get encoder(): Encoder {
+    return socketIoEncoder;
+  }
+
   /** Whether what is written now would go to the connection at once. */
-  get idle(): boolean {
+  override get idle(): boolean {
     const direct = this.#websocket();
     if (direct !== undefined) return direct.idle;
     const { transport, writeBuffer } = this.#connection;
@@ -60,7 +67,7 @@ export class SocketIoSubscriber {
   }
 
   /** Writes a frame, behind whatever waits. */
-  write(frame: SocketIoFrame): void {
+  override write(frame: SocketIoFrame): void {
     const direct = this.#websocket();
     if (direct?.idle) return direct.write(frame.bytes);
     const { writeBuffer, _readyState } = this.#connection;
@@ -71,7 +78,7 @@ export class SocketIoSubscriber {
   }
 
   /** Writes a message in the place of an older one of its room that still waits. Answers how many it replaced. */
-  writeLatest(entry: Entry): number {
+  override writeLatest(entry: Entry): number {
     const { writeBuffer } = this.#connection;
     const older = writeBuffer.findLastIndex((packet) =>
       "room" in packet && packet.room === entry.room
@@ -92,12 +99,15 @@ export class SocketIoSubscriber {
    * Writes many messages, in order. They do not count as waiting: what a client missed is bounded by what is kept, and
    * is shared with others.
    */
-  replay(entries: readonly Entry[]): void {
+  override replay(entries: readonly Entry[]): void {
     const { writeBuffer, _readyState } = this.#connection;
     if (_readyState !== "open" || entries.length === 0) return;
     this.#count();
     if (this.#websocket() !== undefined) {
-      writeBuffer.push({ type: "message", entries });
+      writeBuffer.push({
+        type: "message",
+        pieces: () => replayChunks(entries),
+      });
     } else {
       for (const entry of entries) {
         writeBuffer.push(...messageFrame(entry).packets);
@@ -108,24 +118,24 @@ export class SocketIoSubscriber {
   }
 
   /** Writes what the client asked for: it does not count as waiting. */
-  answer(write: () => void): void {
+  override respond(write: () => void): void {
     const { bufferedBytes } = this;
     write();
     this.#asked = this.#allBytes() - bufferedBytes;
   }
 
   /** Bytes that wait for the client in this process: queued by Engine.IO, or written and not yet the kernel's. */
-  get bufferedBytes(): number {
+  override get bufferedBytes(): number {
     return this.#allBytes() - this.requestedBytes;
   }
 
   /** Bytes that wait besides because the client asked for them. */
-  get requestedBytes(): number {
+  override get requestedBytes(): number {
     return this.#asked = Math.min(this.#asked, this.#allBytes());
   }
 
   /** Closes the connection at once, with all that waits: a stock client comes back by itself. */
-  cut(): void {
+  override disconnect(): void {
     this.#connection.close(true);
     this.#websocket()?.terminate();
   }
@@ -153,6 +163,14 @@ export class SocketIoSubscriber {
       this.#bytes += sizeOf(queue[this.#counted]);
     }
   }
+}
+
+const SUBSCRIBER = Symbol("subscriber");
+type SubscribedSocket = Socket & { [SUBSCRIBER]?: SocketIoSubscriber };
+
+/** Returns the subscriber of a socket: always the same one. */
+export function subscriberOf(socket: SubscribedSocket): SocketIoSubscriber {
+  return socket[SUBSCRIBER] ??= new SocketIoSubscriber(socket);
 }
 
 /** What a packet that waits counts for, in bytes. */

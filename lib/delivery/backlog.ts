@@ -1,0 +1,45 @@
+/**
+ * Limits the large responses that are buffered for clients.
+ *
+ * @module
+ */
+import { ApiError } from "../errors.ts";
+import type { Subscriber } from "./subscriber.ts";
+
+/** Requested bytes that may be buffered for one client that asks for more. */
+const CLIENT_RESPONSE_BYTES_MAX = 8 << 20;
+/** Requested bytes that may be buffered for all clients together. */
+const RESPONSE_BYTES_MAX = 64 << 20;
+
+/** Knows which subscribers have large responses buffered. */
+export class ResponseBacklog {
+  /** Subscribers for which a large response is buffered, or was until recently. */
+  readonly #subscribers = new Set<Subscriber>();
+
+  /** Returns whether a client has read so little of its earlier responses that it may not have another large one. */
+  isFullFor(subscriber: Subscriber): boolean {
+    return subscriber.requestedBytes > CLIENT_RESPONSE_BYTES_MAX;
+  }
+
+  /**
+   * Counts a large response that is about to be written. The first one is accepted whatever its size.
+   *
+   * @throws {ApiError} `overloaded` if too many large responses are buffered on this node
+   */
+  add(subscriber: Subscriber, bytes: number): void {
+    let total = bytes;
+    for (const other of this.#subscribers) {
+      if (other.requestedBytes === 0) this.#subscribers.delete(other);
+      else total += other.requestedBytes;
+    }
+    if (total > Math.max(bytes, RESPONSE_BYTES_MAX)) {
+      throw new ApiError(
+        "overloaded",
+        `Cannot join: this node is still sending ${
+          RESPONSE_BYTES_MAX >> 20
+        } MiB of join answers to clients; try again later`,
+      );
+    }
+    this.#subscribers.add(subscriber);
+  }
+}
