@@ -67,10 +67,7 @@ function serve(config: Config): void {
     defaultRoom: config.rooms[0] ?? "chat",
     log: {
       append: (list) => publishes.run(() => node.log.append(list)),
-      history: (room, range) => node.log.history(room, range),
-      clearHistory: (room) => node.log.clearHistory(room),
-      gaps: node.log.gaps,
-      head: () => node.log.head,
+      head: node.log.head,
     },
     draining: () => draining,
     accepting: () => listener.accepting,

@@ -9,7 +9,7 @@ import type { Config } from "./config/config.ts";
 import { ApiError } from "./errors.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
-import type { Log, LogReader } from "./log/log.ts";
+import type { LogParts, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import { LOG_LENGTH, RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
@@ -19,14 +19,19 @@ import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
+import {
+  MemorySessionStore,
+  RedisSessionStore,
+  SESSION_SCRIPTS,
+} from "./sessions/sessions.ts";
+import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
 import { CLUSTER_EVENTS, SocketIoServer } from "./socketio/server.ts";
 
 /** How much of what was delivered a node keeps for those who come back. */
 const RING_BYTES_MAX = 64 << 20;
 
 /** The parts that HTTP is joined to. */
-export interface Node {
-  readonly log: Log;
+export interface Node extends LogParts {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
   /** Undefined where there is no Redis. */
@@ -70,10 +75,17 @@ export function createNode(config: Config, observe: Observe): Node {
     ? undefined
     : connectRedis(config, config.redisUrl, reader, observe);
   const log = redis?.log ?? new MemoryLog({ ...config, reader });
+  const { history, gaps } = log;
+  const sessions = redis === undefined
+    ? new MemorySessionStore()
+    : new RedisSessionStore(redis.log.server);
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const sockets = new SocketIoServer({
     ...config,
     log,
+    history,
+    gaps,
+    sessions,
     ring,
     fanOut,
     originAllowed,
@@ -82,6 +94,8 @@ export function createNode(config: Config, observe: Observe): Node {
   });
   return {
     log,
+    history,
+    gaps,
     ring,
     sockets,
     bridge: redis?.bridge,
@@ -118,6 +132,7 @@ function connectRedis(
     url,
     group,
     reader,
+    scripts: [...SESSION_SCRIPTS, ...BRIDGE_SCRIPTS],
     cluster: (fields, id) => cluster.take(fields, id),
     observe,
   });

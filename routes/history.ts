@@ -5,10 +5,9 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
-import type { Log, Page } from "../lib/log/log.ts";
+import type { Gaps, History, Log, Page } from "../lib/log/log.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import {
-  compareIds,
   ID_ZERO,
   idOf,
   parsePosition,
@@ -24,9 +23,9 @@ const BEHIND_TIMEOUT_MS = 1000;
 
 /** What reading histories needs. */
 export interface HistoryOptions {
-  readonly log: Pick<Log, "history" | "clearHistory" | "gaps"> & {
-    readonly head: () => Log["head"];
-  };
+  readonly log: Pick<Log, "head">;
+  readonly history: History;
+  readonly gaps: Gaps;
 }
 
 /**
@@ -34,7 +33,7 @@ export interface HistoryOptions {
  * oldest first; `desc` what came before it, newest first. `position` is where to go on towards newer messages.
  */
 export function readHistory(
-  { log }: HistoryOptions,
+  { log: { head }, history, gaps }: HistoryOptions,
 ): (c: Context<Env>) => Promise<Response> {
   return async function readHistory(c) {
     const room = parseRoom(c.req.param("room"));
@@ -47,7 +46,7 @@ export function readHistory(
       );
     }
     const from = since === undefined ? undefined : parsePosition(since);
-    const page = await log.history(room, {
+    const page = await history.read(room, {
       since: from,
       order,
       limit: parseLimit(c.req.query("limit")),
@@ -57,8 +56,10 @@ export function readHistory(
       `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
     );
     const position = JSON.stringify(page.position);
-    const complete = page.complete && await caughtUp(log, page) &&
-      !hasHole(log, room, order, page, from);
+    // Gaps are found while reading the log, so this node has to have read it as far as the page goes.
+    const complete = page.complete &&
+      await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
+      !hasHole(gaps, room, order, page, from);
     return c.body(
       `{"room":${
         JSON.stringify(room)
@@ -71,33 +72,17 @@ export function readHistory(
 
 /** Makes the handler of `DELETE /rooms/{room}/history`. */
 export function clearHistory(
-  { log }: HistoryOptions,
+  { history }: HistoryOptions,
 ): (c: Context<Env>) => Promise<Response> {
   return async function clearHistory(c) {
-    await log.clearHistory(parseRoom(c.req.param("room")));
+    await history.clear(parseRoom(c.req.param("room")));
     return c.body(null, 204);
   };
 }
 
-/**
- * Waits until this node has read the log as far as the page goes: gaps are met there, and the page is read past it.
- * Answers false where it does not get there in time.
- */
-async function caughtUp(
-  log: HistoryOptions["log"],
-  { position }: Page,
-): Promise<boolean> {
-  const behind = (): boolean => compareIds(log.head().id, idOf(position)) < 0;
-  const end = performance.now() + BEHIND_TIMEOUT_MS;
-  while (behind() && performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  return !behind();
-}
-
 /** Whether something was published on Redis, in the time that the page covers, that nobody heard. */
 function hasHole(
-  { gaps }: HistoryOptions["log"],
+  gaps: Gaps,
   room: string,
   order: "asc" | "desc",
   { messages, more, position }: Page,

@@ -15,7 +15,8 @@ import { clearHistory, type HistoryOptions, readHistory } from "./history.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 
 /** What the routes are made of. */
-export interface AppOptions extends PublishOptions, HealthOptions {
+export interface AppOptions
+  extends PublishOptions, HealthOptions, Omit<HistoryOptions, "log"> {
   readonly log: PublishOptions["log"] & HistoryOptions["log"];
   readonly publishKeys: readonly PublishKey[];
   readonly originAllowed: OriginAllowed;

@@ -15,7 +15,7 @@ import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { eventFrame } from "../socketio/frame.ts";
 import { subscriberOf } from "../socketio/subscriber.ts";
-import type { Entry, Log } from "../log/log.ts";
+import type { Entry, LogParts } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { formatOffset, missedBy, readOffset } from "./offsets.ts";
 import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
@@ -37,6 +37,7 @@ import {
   newSessionSecret,
   type RoomPosition,
   type Session,
+  type SessionStore,
   type StoredSession,
 } from "../sessions/sessions.ts";
 
@@ -50,8 +51,8 @@ const ADMISSIONS_MAX = 3;
 const LOAD_TIMEOUT_MS = 3000;
 
 /** What {@linkcode Clients} are made of. */
-export interface ClientsOptions {
-  readonly log: Log;
+export interface ClientsOptions extends LogParts {
+  readonly sessions: SessionStore;
   readonly ring: Ring;
   readonly fanOut: FanOut;
   /** Rooms of a client that names none. */
@@ -92,7 +93,7 @@ export class Clients {
   /** Starts keeping sessions alive. */
   constructor(options: ClientsOptions) {
     this.#options = options;
-    this.#recovery = new Recovery(options.log, options.ring);
+    this.#recovery = new Recovery(options, options.ring);
     this.#saver = new SessionWriter({
       ...options,
       displaced: ({ digest, generation }) =>
@@ -285,16 +286,11 @@ export class Clients {
   }
 
   async #started(): Promise<void> {
-    const end = performance.now() + START_TIMEOUT_MS;
-    while (this.#options.log.head.epoch === "") {
-      if (performance.now() > end) {
-        throw new ApiError(
-          "log_unreachable",
-          "Cannot connect: this node has not reached its log yet; connect again later",
-        );
-      }
-      await pause(50, new AbortController().signal);
-    }
+    if (await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) return;
+    throw new ApiError(
+      "log_unreachable",
+      "Cannot connect: this node has not reached its log yet; connect again later",
+    );
   }
 
   /**
@@ -305,11 +301,11 @@ export class Clients {
   async #load(
     pid: string,
   ): Promise<StoredSession | "unreachable" | undefined> {
-    const { log } = this.#options;
+    const { log, sessions } = this.#options;
     const end = performance.now() + LOAD_TIMEOUT_MS;
     for (;;) {
       try {
-        const stored = await log.sessions.load(hashSessionSecret(pid));
+        const stored = await sessions.load(hashSessionSecret(pid));
         if (log.head.confirmed) return stored;
       } catch (error) {
         if (!toApiError(error).retryable) throw error;

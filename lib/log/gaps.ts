@@ -4,6 +4,7 @@
  * @module
  */
 import { compileGlob } from "../util/glob.ts";
+import type { Gaps } from "./log.ts";
 import { compareIds, ID_ZERO } from "./position.ts";
 
 /** Why messages that a client missed cannot be given to it. Clients see these words. */
@@ -31,7 +32,7 @@ interface Gap {
  * The places of the log before which nobody listened to Redis channels for a while. They are kept by themselves and not
  * in the rooms' histories: a pattern concerns rooms that nobody can name.
  */
-export class Gaps {
+export class IngressGaps implements Gaps {
   #gaps: Gap[] = [];
   /** One for each list of channels there is: they are seldom changed. */
   #concerns = new Map<string, Gap["concerns"]>();

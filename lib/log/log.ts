@@ -4,9 +4,8 @@
  * @module
  */
 import type { ApiError } from "../errors.ts";
-import type { Gaps } from "./gaps.ts";
+import type { LogHead } from "./head.ts";
 import type { PublishRequest } from "./message.ts";
-import type { SessionStore } from "../sessions/sessions.ts";
 
 /** A message in the log. */
 export interface Entry {
@@ -21,18 +20,6 @@ export interface Entry {
 export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: ApiError };
-
-/** A place in the log: of what epoch, after which id. */
-export interface LogHead {
-  readonly epoch: string;
-  readonly id: string;
-  /** The id after which the epoch began: what is older belongs to another. */
-  readonly began: string;
-  /** Whether it is proven, as of a second ago at most, that this is the log that clients know. */
-  readonly confirmed: boolean;
-  /** Names what sessions are kept beside: one that was saved under another lineage may lack its newest rooms. */
-  readonly lineage: string;
-}
 
 /** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
 export interface LogReader {
@@ -80,37 +67,49 @@ export interface HistoryRange {
   readonly limit: number;
 }
 
-/** The log, embedded or on Redis: the same promises, shown by the same tests. */
+/** Appends messages to the log. The embedded log and the log on Redis pass the same tests. */
 export interface Log {
-  /** Up to where the reader has been told; the epoch is empty until reading has begun. */
+  /** Up to where this node has delivered. */
   readonly head: LogHead;
-  /** Where messages of Redis channels may be missing. */
-  readonly gaps: Gaps;
-  /** Sessions of clients, kept beside the log. */
-  readonly sessions: SessionStore;
   /**
-   * Appends to each room of each of `publishes`, in order, and answers once all that is done, in bounded time. The
-   * answer has a list a publish with one outcome a room, in the order named. Never rejects: what went wrong is an
-   * outcome.
+   * Appends every publish to each of its rooms, in order. Resolves in bounded time to one list per publish, with one
+   * result per room in the order in which the rooms are named. Never rejects: a failure is a result.
    */
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]>;
-  /** Whether a publish would now reach the log and come back to this node's reader. Rejects with why not. */
+  /** Resolves if a publish would now reach the log and come back to this node's reader. Rejects with the reason if not. */
   probe(): Promise<void>;
-  /** Whether an entry or a message with this id is known without asking: it was read lately. */
+  /** Returns whether this node has read an entry or a message with this id lately. Does not ask Redis. */
   knows(id: string): boolean;
   /**
-   * Whether there is, or may have been, an entry or a message with this id. An id that a client names without an epoch
-   * may be of a log that a failed-over Redis has lost.
+   * Resolves to whether there is, or may have been, an entry or a message with this id. An id that a client names
+   * without an epoch may be of a log that Redis has lost in a fail-over.
    *
    * @throws {ApiError} `log_…`
    */
   contains(id: string): Promise<boolean>;
-  /** Reads a room's history. @throws {ApiError} `log_…` */
-  history(room: string, range: HistoryRange): Promise<Page>;
-  /** Forgets a room's history; connected clients are not concerned. @throws {ApiError} `log_…` */
-  clearHistory(room: string): Promise<void>;
-  /** Why messages may be lost with the log, each once; empty where nothing is known. */
+  /** Configuration problems that can lose messages, as sentences without duplicates; empty if none are known. */
   warnings(): readonly string[];
-  /** Ends it; publishes under way are answered first, or refused. */
+  /** Closes the log. Publishes in flight are settled first. */
   close(): Promise<void>;
+}
+
+/** Reads and clears what the log keeps of each room. */
+export interface History {
+  /** Reads a page of a room's history. @throws {ApiError} `log_…` */
+  read(room: string, range: HistoryRange): Promise<Page>;
+  /** Deletes a room's history. Connected clients are not affected. @throws {ApiError} `log_…` */
+  clear(room: string): Promise<void>;
+}
+
+/** Where messages of Redis channels may be missing. Only the log's reader adds to it. */
+export interface Gaps {
+  /** Returns whether messages of a room may be missing after the id `after`, up to the id `upTo`. */
+  within(room: string, after: string, upTo: string): boolean;
+}
+
+/** A log and what belongs to it. Each part of Roomcast gets only what it needs. */
+export interface LogParts {
+  readonly log: Log;
+  readonly history: History;
+  readonly gaps: Gaps;
 }

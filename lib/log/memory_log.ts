@@ -4,20 +4,21 @@
  * @module
  */
 import { Deque } from "../util/deque.ts";
-import { fingerprint, keyReused } from "../redis_log/append_batch.ts";
-import { Gaps } from "./gaps.ts";
+import { IngressGaps } from "./gaps.ts";
+import { type HeadState, LogHead } from "./head.ts";
+import { fingerprint, keyReused } from "./idempotency.ts";
 import {
   type Entry,
+  type Gaps,
+  type History,
   type HistoryRange,
   type Log,
-  type LogHead,
   type LogReader,
   type Page,
   PAGE_BYTES_MAX,
   type PublishResult,
 } from "./log.ts";
 import type { PublishRequest } from "./message.ts";
-import { MemorySessionStore } from "../sessions/sessions.ts";
 import {
   compareIds,
   formatPosition,
@@ -45,7 +46,7 @@ export interface MemoryLogOptions {
 }
 
 /** A room's history, and the newest id that is no longer kept. */
-class History {
+class RoomHistory {
   readonly entries = new Deque<Entry>();
   cut: string;
 
@@ -72,12 +73,16 @@ interface Remembered {
 /** The log in this process' memory. */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
-  readonly sessions = new MemorySessionStore();
-  /** Redis' channels are none of its. */
-  readonly gaps: Gaps = new Gaps();
+  /** Always empty: the embedded log has no Redis channels. */
+  readonly gaps: Gaps = new IngressGaps();
+  readonly head: LogHead;
+  readonly history: History = {
+    read: (room, range) => Promise.resolve(this.#read(room, range)),
+    clear: (room) => Promise.resolve(this.#clear(room)),
+  };
   readonly #epoch = newEpoch();
   /** Rooms, the one published to longest ago first. */
-  readonly #rooms = new Map<string, History>();
+  readonly #rooms = new Map<string, RoomHistory>();
   /** Keys, the one first used longest ago first. */
   readonly #keys = new Map<string, Remembered>();
   #bytes = 0;
@@ -90,23 +95,15 @@ export class MemoryLog implements Log {
   /** Makes an empty log. */
   constructor(options: MemoryLogOptions) {
     this.#options = options;
+    this.head = new LogHead(this.#state());
     options.reader.started([], this.#began);
-  }
-
-  get head(): LogHead {
-    return {
-      epoch: this.#epoch,
-      id: this.#last,
-      began: this.#began,
-      confirmed: true,
-      lineage: this.#epoch,
-    };
   }
 
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]> {
     const entries: Entry[] = [];
     const answer = publishes.map((publish) => this.#append(publish, entries));
     this.#options.reader.entries(entries);
+    this.head.moved();
     return Promise.resolve(answer);
   }
 
@@ -122,7 +119,7 @@ export class MemoryLog implements Log {
     return Promise.resolve(true);
   }
 
-  history(name: string, { since, order, limit }: HistoryRange): Promise<Page> {
+  #read(name: string, { since, order, limit }: HistoryRange): Page {
     const room = this.#rooms.get(name);
     if (room !== undefined) this.#age(room);
     const cut = room?.cut ?? this.#forgotten;
@@ -145,7 +142,7 @@ export class MemoryLog implements Log {
         // An id from before the log began is one of another log.
         compareIds(from, this.#began) >= 0 &&
         compareIds(from, this.#last) <= 0);
-    return Promise.resolve({
+    return {
       messages,
       more,
       position: formatPosition(this.#epoch, end),
@@ -154,21 +151,20 @@ export class MemoryLog implements Log {
           ? compareIds(from, completeSince) >= 0
           : (order === "desc" && more) || cut === ID_ZERO),
       completeSince: known ? completeSince : undefined,
-    });
+    };
   }
 
   /** After this the room cannot have had messages that went away with all the room. */
-  #provenSince(room: History | undefined): string {
+  #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#forgotten;
     return compareIds(oldest, this.#forgotten) < 0 ? oldest : this.#forgotten;
   }
 
-  clearHistory(name: string): Promise<void> {
+  #clear(name: string): void {
     const room = this.#rooms.get(name);
     while (room !== undefined && room.entries.size > 0) {
       this.#bytes -= room.shift();
     }
-    return Promise.resolve();
   }
 
   warnings(): readonly string[] {
@@ -177,6 +173,20 @@ export class MemoryLog implements Log {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  #state(): HeadState {
+    const epoch = this.#epoch, began = this.#began;
+    const id = (): string => this.#last;
+    return {
+      epoch,
+      began,
+      confirmed: true,
+      lineage: epoch,
+      get id() {
+        return id();
+      },
+    };
   }
 
   /** Appends a publish; what is new is added to `appended`. */
@@ -207,7 +217,7 @@ export class MemoryLog implements Log {
 
   #add(entry: Entry): Entry {
     const room = this.#rooms.get(entry.room) ??
-      new History(this.#isOld(this.#forgotten) ? ID_ZERO : this.#forgotten);
+      new RoomHistory(this.#isOld(this.#forgotten) ? ID_ZERO : this.#forgotten);
     this.#rooms.delete(entry.room);
     this.#rooms.set(entry.room, room);
     room.entries.push(entry);
@@ -237,7 +247,7 @@ export class MemoryLog implements Log {
   }
 
   /** Takes away what is older than a history may be. */
-  #age(room: History): void {
+  #age(room: RoomHistory): void {
     while (this.#isOld(room.entries.first?.id ?? NEVER)) {
       this.#bytes -= room.shift();
     }

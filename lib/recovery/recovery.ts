@@ -10,7 +10,7 @@
 import { pause } from "../util/deadline.ts";
 import { ApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
-import type { Entry, Log } from "../log/log.ts";
+import type { Entry, History, Log, LogParts } from "../log/log.ts";
 import { parseRoom } from "../log/message.ts";
 import {
   compareIds,
@@ -103,6 +103,8 @@ interface SharedRead {
 /** Answers what clients missed, from the ring and, for what is older, from the rooms' histories. */
 export class Recovery {
   readonly #log: Log;
+  readonly #history: History;
+  readonly #gaps: LogParts["gaps"];
   readonly #ring: Ring;
   readonly #tapes = new Map<string, SharedRead>();
   /** What was looked for in the log lately; bounded by the clients that are on their way in. */
@@ -110,9 +112,11 @@ export class Recovery {
   readonly #turns: (() => void)[] = [];
   #reading = 0;
 
-  /** Reads `log` for what `ring` no longer holds. */
-  constructor(log: Log, ring: Ring) {
+  /** Reads histories for what `ring` no longer holds. */
+  constructor({ log, history, gaps }: LogParts, ring: Ring) {
     this.#log = log;
+    this.#history = history;
+    this.#gaps = gaps;
     this.#ring = ring;
   }
 
@@ -188,8 +192,7 @@ export class Recovery {
 
   /** Whether something was published on Redis since that nobody heard: all that was heard can be given all the same. */
   #hasHole({ room, since }: JoinRequest): boolean {
-    const { gaps, head } = this.#log;
-    return since ? gaps.within(room, since.id, head.id) : false;
+    return since ? this.#gaps.within(room, since.id, this.#log.head.id) : false;
   }
 
   async #prepareSince(
@@ -255,16 +258,11 @@ export class Recovery {
    * where the log itself is not that far.
    */
   async #caughtUp(id: string): Promise<boolean> {
-    const end = performance.now() + BEHIND_TIMEOUT_MS;
-    while (compareIds(id, this.#log.head.id) > 0) {
-      if (performance.now() > end) {
-        // A log that cannot be reached cannot say that the position is wrong.
-        await this.#log.probe();
-        return compareIds(id, this.#log.head.id) <= 0;
-      }
-      await pause(20, NEVER);
-    }
-    return true;
+    const { head } = this.#log;
+    if (await head.reached(id, BEHIND_TIMEOUT_MS)) return true;
+    // A log that cannot be reached cannot say that the position is wrong.
+    await this.#log.probe();
+    return compareIds(id, head.id) <= 0;
   }
 
   /**
@@ -294,16 +292,11 @@ export class Recovery {
 
   /** Waits until it is known that the log is the one that clients know. @throws {ApiError} if it takes too long */
   async #confirmed(): Promise<void> {
-    const end = performance.now() + CONFIRM_TIMEOUT_MS;
-    while (!this.#log.head.confirmed) {
-      if (performance.now() > end) {
-        throw new ApiError(
-          "log_unreachable",
-          "Cannot recover: not all nodes have confirmed that Redis still has every message; connect again later",
-        );
-      }
-      await pause(20, NEVER);
-    }
+    if (await this.#log.head.whenConfirmed(CONFIRM_TIMEOUT_MS)) return;
+    throw new ApiError(
+      "log_unreachable",
+      "Cannot recover: not all nodes have confirmed that Redis still has every message; connect again later",
+    );
   }
 
   /**
@@ -364,7 +357,7 @@ export class Recovery {
     let end: string | undefined, more = true;
     for (let pages = 0; more && pages < PAGES_MAX; pages++) {
       const oldest = entries.at(-1);
-      const page = await this.#log.history(room, {
+      const page = await this.#history.read(room, {
         since: oldest && { epoch: this.#log.head.epoch, id: oldest.id },
         order: "desc",
         limit: last - entries.length,
@@ -386,7 +379,7 @@ export class Recovery {
     const { epoch } = this.#log.head;
     let since = from, end = from;
     for (let pages = 0; pages < PAGES_MAX; pages++) {
-      const page = await this.#log.history(room, {
+      const page = await this.#history.read(room, {
         since: { epoch, id: end },
         order: "asc",
         limit: PAGE_LIMIT,

@@ -3,8 +3,7 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import { ApiError } from "../errors.ts";
+import { fingerprint, keyReused } from "../log/idempotency.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
@@ -160,21 +159,6 @@ export class AppendBatch {
     this.#pieces.push(piece);
     return piece;
   }
-}
-
-/** What a publish with a key is recognised by: another body with the same key is a mistake of the publisher. */
-export function fingerprint({ rooms, json }: PublishRequest): string {
-  return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
-    "base64url",
-  ).slice(0, 22);
-}
-
-/** The refusal of a key that came with another body before. */
-export function keyReused(): ApiError {
-  return new ApiError(
-    "key_reused",
-    "Cannot publish: the idempotency key was used with another message or room; use a new key",
-  );
 }
 
 function toOutcome(

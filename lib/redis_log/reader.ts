@@ -5,7 +5,7 @@
  */
 import { check, type Finding, type Question } from "./check_script.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
-import { Gaps, parseChannels } from "../log/gaps.ts";
+import { IngressGaps, parseChannels } from "../log/gaps.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { Entry, LogReader } from "../log/log.ts";
 import { type LogEntry, type RawEntry, readEntry } from "./entries.ts";
@@ -51,6 +51,8 @@ export interface RedisLogReaderOptions {
   readonly cluster?:
     | ((fields: Readonly<Record<string, string>>, id: string) => void)
     | undefined;
+  /** Called when a step of the reader is done: some entries were delivered, or the log was checked. */
+  readonly stepped: () => void;
   /** Learns what time it is on Redis, in ms since 1970. */
   readonly clock: (redisNow: number) => void;
   readonly observe: Observe;
@@ -67,7 +69,7 @@ export class RedisLogReader {
   readonly #finished: Promise<void>;
   readonly #probes = new Map<string, () => void>();
   /** Where messages of Redis channels may be missing. */
-  readonly gaps: Gaps = new Gaps();
+  readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
   #why: unknown;
   /** What the last check found, and since when the epoch has not been confirmed. */
@@ -154,9 +156,16 @@ export class RedisLogReader {
       this.#clockSkewMs = await this.#time(client) - performance.now();
     }
     this.#readFrom = client;
-    if (!this.#started) await this.#start(client);
+    if (!this.#started) {
+      await this.#start(client);
+      this.#options.stepped();
+    }
     // On another server nothing is read before it is known whether the log there goes on where this node is.
-    if (this.#checkDue && !await this.#check(client)) return;
+    if (this.#checkDue) {
+      const goesOn = await this.#check(client);
+      this.#options.stepped();
+      if (!goesOn) return;
+    }
     const before = witness.offset;
     // Redis takes 0 for "without an end".
     const blockMs = Math.max(
@@ -181,8 +190,10 @@ export class RedisLogReader {
     const whole = this.#joinsOn(entries);
     // Looked at after the read: an id that is still there now was there then, so nothing after it had been trimmed.
     const due = !whole || this.#total === undefined || this.#checkDue;
-    if (due && !await this.#check(client, entries[0], whole)) return;
-    this.#take(entries);
+    if (!due || await this.#check(client, entries[0], whole)) {
+      this.#take(entries);
+    }
+    this.#options.stepped();
   }
 
   get #checkDue(): boolean {

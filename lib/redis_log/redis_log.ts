@@ -4,19 +4,19 @@
  * @module
  */
 import { Appender } from "./appender.ts";
-import { BRIDGE_SCRIPTS } from "../bridge/scripts.ts";
 import { CHECK } from "./check_script.ts";
 import { deadline, pause } from "../util/deadline.ts";
 import { ApiError } from "../errors.ts";
-import type { Gaps } from "../log/gaps.ts";
 import { containsId } from "./lookup.ts";
 import { CLEAR, HISTORY_SCRIPTS } from "./history_scripts.ts";
 import { readHistory } from "./history.ts";
+import { type HeadState, LogHead } from "../log/head.ts";
 import { type Keys, keysOf } from "../redis/keys.ts";
 import type {
+  Gaps,
+  History,
   HistoryRange,
   Log,
-  LogHead,
   LogReader,
   Page,
   PublishResult,
@@ -26,12 +26,7 @@ import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { type RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
-import { load, LOG_SCRIPTS, run } from "./scripts.ts";
-import {
-  RedisSessionStore,
-  SESSION_SCRIPTS,
-  type SessionStore,
-} from "../sessions/sessions.ts";
+import { load, LOG_SCRIPTS, run, type Script } from "./scripts.ts";
 import { Witness } from "./witness.ts";
 
 /** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
@@ -64,9 +59,28 @@ export interface RedisLogOptions {
     fields: Readonly<Record<string, string>>,
     id: string,
   ) => void;
+  /** Scripts of other parts that use {@linkcode RedisLog.commands}; loaded on each new connection. */
+  readonly scripts?: readonly Script[];
   /** The connections of this node, which have to be to one server. */
   readonly group?: Set<RedisConnection>;
   readonly observe: Observe;
+}
+
+/** Access to the Redis server that holds the log, for parts that store their own data beside the log. */
+export interface LogServer {
+  readonly keys: Keys;
+  /** The name of this node. */
+  readonly node: string;
+  /** Returns the name of the server that this node has checked last. */
+  readonly server: () => string;
+  /** Runs a command in bounded time. @throws {ApiError} `log_…` */
+  readonly command: <T>(
+    command: (client: RedisClient) => Promise<T>,
+  ) => Promise<T>;
+  /** Resolves, in bounded time, when a write would not be lost unnoticed; rejects if it would be. */
+  readonly writable: () => Promise<void>;
+  /** Records that Redis has acknowledged this node's write number `count`. */
+  readonly saved: (count: number) => void;
 }
 
 /**
@@ -82,7 +96,12 @@ export class RedisLog implements Log {
   readonly #appender: Appender;
   readonly #witness = new Witness();
   readonly #reader: RedisLogReader;
-  readonly sessions: SessionStore;
+  readonly head: LogHead;
+  readonly history: History = {
+    read: (room, range) => this.#readHistory(room, range),
+    clear: (room) => this.#clearHistory(room),
+  };
+  readonly server: LogServer;
   #probe: { at: number; outcome: Promise<void> } | undefined;
   #warnings: readonly string[] = [];
 
@@ -127,33 +146,24 @@ export class RedisLog implements Log {
       keys,
       logLength: LOG_LENGTH,
     });
-    this.sessions = new RedisSessionStore({
+    this.server = {
       command: (command) => this.command(command, "reach the log"),
       writable: () => this.#whenWritable(),
       node: witness.node,
       server: () => witness.server,
       saved: (count) => witness.saved(count),
       keys,
-    });
+    };
+    this.head = new LogHead(this.#headState());
     this.#reader = new RedisLogReader({
       ...options,
       connection: this.#reading,
       keys,
       witness,
       logLength: LOG_LENGTH,
+      stepped: () => this.head.moved(),
       clock: (now) => this.#appender.redisNow = now,
     });
-  }
-
-  get head(): LogHead {
-    const { epoch, offset, began, confirmed, lineage } = this.#witness;
-    return {
-      epoch: this.#reader.started ? epoch : "",
-      id: offset,
-      began,
-      confirmed,
-      lineage,
-    };
   }
 
   get gaps(): Gaps {
@@ -196,7 +206,7 @@ export class RedisLog implements Log {
     return await this.command((client) => containsId(client, this.#keys, id));
   }
 
-  async history(room: string, range: HistoryRange): Promise<Page> {
+  async #readHistory(room: string, range: HistoryRange): Promise<Page> {
     const { since, order } = range;
     const page = await this.command((client) =>
       readHistory(client, this.#keys, room, range, this.#options)
@@ -208,7 +218,7 @@ export class RedisLog implements Log {
       : page;
   }
 
-  async clearHistory(room: string): Promise<void> {
+  async #clearHistory(room: string): Promise<void> {
     await this.command((client) =>
       run(client, CLEAR, [this.#keys.history(room)], [])
     );
@@ -236,6 +246,28 @@ export class RedisLog implements Log {
     const connections = [this.#commands, this.#appends, this.#reading];
     await Promise.all(connections.map((connection) => connection.close()));
     await closed;
+  }
+
+  #headState(): HeadState {
+    const witness = this.#witness;
+    const isStarted = (): boolean => this.#reader.started;
+    return {
+      get epoch() {
+        return isStarted() ? witness.epoch : "";
+      },
+      get id() {
+        return witness.offset;
+      },
+      get began() {
+        return witness.began;
+      },
+      get confirmed() {
+        return witness.confirmed;
+      },
+      get lineage() {
+        return witness.lineage;
+      },
+    };
   }
 
   /**
@@ -319,9 +351,8 @@ export class RedisLog implements Log {
     await load(client, [
       ...LOG_SCRIPTS,
       ...HISTORY_SCRIPTS,
-      ...SESSION_SCRIPTS,
       CHECK,
-      ...BRIDGE_SCRIPTS,
+      ...this.#options.scripts ?? [],
     ]);
     await this.#inspect(client);
   }

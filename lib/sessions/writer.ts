@@ -4,10 +4,10 @@
  * @module
  */
 import { toApiError } from "../errors.ts";
-import type { Log, LogHead } from "../log/log.ts";
+import type { HeadState } from "../log/head.ts";
 import type { Observe } from "../observer.ts";
 import { isOutage } from "../redis/errors.ts";
-import type { RoomPosition, Session } from "./sessions.ts";
+import type { RoomPosition, Session, SessionStore } from "./sessions.ts";
 
 /** How soon sessions that could not be saved are saved again. */
 const SAVE_AGAIN_MS = 1000;
@@ -17,7 +17,8 @@ const SAVES_MAX = 500;
 
 /** What {@linkcode SessionWriter} needs. */
 export interface SessionWriterOptions {
-  readonly log: Pick<Log, "head" | "sessions">;
+  readonly log: { readonly head: HeadState };
+  readonly sessions: SessionStore;
   /** How long a session outlives its client. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
@@ -100,7 +101,7 @@ export class SessionWriter {
     const waiting = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
     for (const told of waiting) told("failed");
-    this.#own(this.#options.log.sessions.forget(client.digest));
+    this.#own(this.#options.sessions.forget(client.digest));
   }
 
   /** Saves all sessions anew. */
@@ -117,7 +118,7 @@ export class SessionWriter {
 
   #saveAll(): void {
     this.#saving = undefined;
-    const { log, recoverySeconds } = this.#options;
+    const { log, sessions: store, recoverySeconds } = this.#options;
     const batch = [...this.#unsaved].slice(0, SAVES_MAX);
     for (const [client] of batch) this.#unsaved.delete(client);
     const sessions = batch.map(([client]) => ({
@@ -127,7 +128,7 @@ export class SessionWriter {
     }));
     const seconds = recoverySeconds + this.#refreshSeconds;
     this.#own(
-      log.sessions.save(sessions, seconds).then(
+      store.save(sessions, seconds).then(
         (displaced) => {
           for (const [client, waiting] of batch) {
             const outcome = displaced.has(client.digest)
@@ -182,7 +183,7 @@ export class SessionWriter {
 
 function toSession(
   { generation, owner, rooms, overloaded }: SessionState,
-  { epoch, lineage }: LogHead,
+  { epoch, lineage }: HeadState,
 ): Session {
   return {
     rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),

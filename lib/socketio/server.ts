@@ -11,7 +11,8 @@ import { Clients } from "../clients/clients.ts";
 import { cork, EngineServer, forgetRequest } from "../engineio/server.ts";
 import { type ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import type { Log } from "../log/log.ts";
+import type { LogParts } from "../log/log.ts";
+import type { SessionStore } from "../sessions/sessions.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Observe } from "../observer.ts";
@@ -28,13 +29,13 @@ const TAKEN_OVER = "taken_over";
 export const CLUSTER_EVENTS: readonly string[] = [TAKEN_OVER];
 
 /** What {@linkcode SocketIoServer} is made of. */
-export interface SocketIoServerOptions {
+export interface SocketIoServerOptions extends LogParts {
+  readonly sessions: SessionStore;
   readonly fanOut: FanOut;
   /** Rooms of a client that names none. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
   readonly recoverySeconds: number;
-  readonly log: Log;
   readonly ring: Ring;
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;

@@ -2,7 +2,7 @@
  * The clients of one modelled node: what `lib/clients/clients.ts`, `lib/clients/requests.ts`, `lib/recovery/recovery.ts` and `lib/sessions/writer.ts` do,
  * with the real {@linkcode Recovery.collect}, {@linkcode missedBy} and offsets.
  */
-import type { Log } from "../../lib/log/log.ts";
+import type { LogParts } from "../../lib/log/log.ts";
 import {
   formatOffset,
   missedBy,
@@ -78,9 +78,9 @@ export class Door {
       get head() {
         return node.head;
       },
-      gaps: node.gaps,
     };
-    this.#recovery = new Recovery(log as Log, node.ring);
+    const { gaps } = node;
+    this.#recovery = new Recovery({ log, gaps } as LogParts, node.ring);
   }
 
   /** Everybody is gone with the process. */

@@ -3,9 +3,9 @@
  * `lib/redis_log/redis_log.ts` and `lib/sessions/writer.ts` do, line by line, on modelled connections.
  */
 import type { Finding, Question } from "../../lib/redis_log/check_script.ts";
-import type { Gaps } from "../../lib/log/gaps.ts";
-import { Gaps as NoGaps } from "../../lib/log/gaps.ts";
-import type { Entry, LogHead } from "../../lib/log/log.ts";
+import { IngressGaps } from "../../lib/log/gaps.ts";
+import type { HeadState } from "../../lib/log/head.ts";
+import type { Entry, Gaps } from "../../lib/log/log.ts";
 import { compareIds, ID_MAX, idBefore } from "../../lib/log/position.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
 import type { SessionToSave } from "../../lib/sessions/sessions.ts";
@@ -61,7 +61,7 @@ interface Attempt {
 export class ModelNode {
   readonly witness = new Witness();
   readonly ring = new Ring(1 << 20);
-  readonly gaps: Gaps = new NoGaps();
+  readonly gaps: Gaps = new IngressGaps();
   readonly commands = new Link();
   readonly reading = new Link();
   readonly door: Door;
@@ -91,7 +91,7 @@ export class ModelNode {
     this.spawn(this.#read());
   }
 
-  get head(): LogHead {
+  get head(): HeadState {
     const { epoch, offset, began, confirmed, lineage } = this.witness;
     return {
       epoch: this.started ? epoch : "",

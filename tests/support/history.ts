@@ -98,7 +98,7 @@ export class Fixture {
   ): Promise<Page> {
     const from = since === undefined ? undefined : parsePosition(since);
     return soon(
-      this.log.history(room, { since: from, order, limit }),
+      this.log.history.read(room, { since: from, order, limit }),
       "the history is read",
     );
   }

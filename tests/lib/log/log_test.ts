@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type {
   Entry,
+  History,
   Log,
   LogReader,
   Page,
@@ -17,7 +18,13 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../../lib/log/position.ts";
-import type { Session, SessionToSave } from "../../../lib/sessions/sessions.ts";
+import {
+  MemorySessionStore,
+  RedisSessionStore,
+  type Session,
+  type SessionStore,
+  type SessionToSave,
+} from "../../../lib/sessions/sessions.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
@@ -27,9 +34,12 @@ interface Limits {
   readonly idempotencySeconds: number;
 }
 
-/** A log, what its reader got, and how to end it. */
+type LogAndHistory = Log & { readonly history: History };
+
+/** A log, its sessions, what its reader got, and how to end it. */
 interface Opened extends AsyncDisposable {
-  readonly log: Log;
+  readonly log: LogAndHistory;
+  readonly sessions: SessionStore;
   readonly entries: Inbox<Entry>;
   readonly gaps: Inbox<string>;
 }
@@ -62,6 +72,7 @@ function openMemory(limits: Limits): Promise<Opened> {
   const log = new MemoryLog({ ...limits, reader });
   return Promise.resolve({
     log,
+    sessions: new MemorySessionStore(),
     ...rest,
     [Symbol.asyncDispose]: () => log.close(),
   });
@@ -93,7 +104,12 @@ async function openRedis(limits: Limits): Promise<Opened> {
     await dispose();
     throw error;
   }
-  return { log, ...rest, [Symbol.asyncDispose]: dispose };
+  return {
+    log,
+    sessions: new RedisSessionStore(log.server),
+    ...rest,
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 /** A session to save, which takes up the version `takesUp` of one that is stored. */
@@ -142,7 +158,7 @@ async function publishMany(
 
 /** Reads a page, by default all of a room from its beginning. */
 async function history(
-  log: Log,
+  log: LogAndHistory,
   room: string,
   { since, order = "asc", limit = 1000 }: {
     since?: string | undefined;
@@ -151,7 +167,7 @@ async function history(
   } = {},
 ): Promise<Page> {
   return await soon(
-    log.history(room, {
+    log.history.read(room, {
       since: since === undefined ? undefined : parsePosition(since),
       order,
       limit,
@@ -182,7 +198,7 @@ function assertRising(ids: readonly string[]): void {
 
 /** Reads a room both ways from every id it ever had, and compares with what is kept of `all`. */
 async function readsAs(
-  log: Log,
+  log: LogAndHistory,
   room: string,
   all: readonly { id: string; json: string }[],
   limit: number,
@@ -356,7 +372,7 @@ function logSuite(
       await entries.where(() => entries.items.at(-1)?.id === ids.at(-1));
       assert.deepEqual(entries.items.slice(-values.length), expected);
     }
-    await log.clearHistory("__proto__");
+    await log.history.clear("__proto__");
     assert.deepEqual(jsons(await history(log, "__proto__")), []);
     assert.equal(
       jsons(await history(log, "constructor")).length,
@@ -571,7 +587,7 @@ function logSuite(
     const ids = await publishMany(log, "a", 5);
     await publishMany(log, "b", 5);
     const before = (await history(log, "a")).position;
-    await soon(log.clearHistory("a"), "the history is cleared");
+    await soon(log.history.clear("a"), "the history is cleared");
     for (const since of [undefined, ids[0], ids[3]]) {
       for (const order of ["asc", "desc"] as const) {
         const page = await history(log, "a", { since, order });
@@ -598,12 +614,12 @@ function logSuite(
   });
 
   test("clears rooms that are full, empty, cleared or unknown", async ({ log }) => {
-    await log.clearHistory("unknown");
+    await log.history.clear("unknown");
     assert.equal((await history(log, "unknown")).complete, true);
     for (let round = 0; round < 2; round++) {
       const ids = await publishMany(log, "a", 150);
-      await log.clearHistory("a");
-      await log.clearHistory("a");
+      await log.history.clear("a");
+      await log.history.clear("a");
       const { messages, position } = await history(log, "a", {
         since: ids[140],
       });
@@ -712,7 +728,7 @@ function logSuite(
 
   test(
     "remembers sessions: what an older connection saves late changes nothing, and what was forgotten is gone",
-    async ({ log: { sessions } }) => {
+    async ({ sessions }) => {
       const old: Session = {
         rooms: [['{"generation":9,"', "1-1"]],
         epoch: "e",
@@ -746,7 +762,7 @@ function logSuite(
 
   test(
     "lets a connection take a session up only as it has loaded it",
-    async ({ log: { sessions } }) => {
+    async ({ sessions }) => {
       const first: Session = {
         rooms: [["a", "1-1"]],
         epoch: "e",

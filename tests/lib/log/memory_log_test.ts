@@ -16,7 +16,7 @@ Deno.test("a room that was forgotten for its bytes misses what it had, also afte
     },
   });
   const history = (id?: string): Promise<Page> =>
-    log.history("a", {
+    log.history.read("a", {
       since: id === undefined ? undefined : { epoch: undefined, id },
       order: "asc",
       limit: 10,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { Ring } from "../../../lib/delivery/ring.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import type { GapReason } from "../../../lib/log/gaps.ts";
+import type { History } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { formatPosition, idBefore } from "../../../lib/log/position.ts";
 import {
@@ -19,6 +20,8 @@ const LARGE = 1 << 20, SMALL = 1700;
 class Setup {
   readonly ring: Ring;
   readonly log: MemoryLog;
+  /** How the log's histories are read; tests may replace it. */
+  read: History["read"];
   readonly recovery: Recovery;
   /** The rooms of all pages that were read from the log, in order. */
   readonly reads: string[] = [];
@@ -39,13 +42,17 @@ class Setup {
         ingressGap: () => {},
       },
     });
-    const read = this.log.history.bind(this.log);
-    this.log.history = async (room, range) => {
+    const { log } = this;
+    this.read = async (room, range) => {
       await this.beforeRead();
       this.reads.push(room);
-      return await read(room, range);
+      return await log.history.read(room, range);
     };
-    this.recovery = new Recovery(this.log, ring);
+    const history: History = {
+      read: (room, range) => this.read(room, range),
+      clear: (room) => log.history.clear(room),
+    };
+    this.recovery = new Recovery({ log, history, gaps: log.gaps }, ring);
   }
 
   /** Publishes messages from `from` to `to`. Returns their ids. */
@@ -268,9 +275,9 @@ test("recovery reads again if the ring moves on during a read, and gives up afte
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };
   // Each page is stale as soon as it is read.
-  const read = setup.log.history;
+  const read = setup.read;
   let stale = 1;
-  setup.log.history = async (room, range) => {
+  setup.read = async (room, range) => {
     const page = await read(room, range);
     if (stale-- > 0) await setup.publish("chat", 21, 30);
     return page;

@@ -77,7 +77,7 @@ async function apply(
   if (how === "delete entry" && id !== undefined) {
     await send("XDEL", history, id);
   }
-  if (how === "clear") await fixture.log.clearHistory(room);
+  if (how === "clear") await fixture.log.history.clear(room);
   if (how === "expire") await send("EXPIRE", history, "-1");
   if (how === "add entry") await send("XADD", history, "*", "a", "b");
   if (how === "trim") await send("XTRIM", history, "MAXLEN", `${entry}`);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
-import type { LogHead } from "../../../lib/log/log.ts";
+import type { HeadState } from "../../../lib/log/head.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import {
   MemorySessionStore,
@@ -45,7 +45,7 @@ class Setup implements Disposable {
   readonly observed: Observation[] = [];
   readonly displaced: SessionState[] = [];
   readonly writer: SessionWriter;
-  head: LogHead = {
+  head: HeadState = {
     epoch: "e",
     id: "1-0",
     began: "0-1",
@@ -54,10 +54,10 @@ class Setup implements Disposable {
   };
 
   constructor(recoverySeconds = 120) {
-    const head = (): LogHead => this.head;
+    const head = (): HeadState => this.head;
     this.writer = new SessionWriter({
+      sessions: this.sessions,
       log: {
-        sessions: this.sessions,
         get head() {
           return head();
         },

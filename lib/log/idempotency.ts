@@ -1,0 +1,23 @@
+/**
+ * Idempotency keys: how a log tells a repeated publish from a different one with the same key.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { ApiError } from "../errors.ts";
+import type { PublishRequest } from "./message.ts";
+
+/** Returns a short hash of a publish's rooms and message. A publish with the same key has to have the same one. */
+export function fingerprint({ rooms, json }: PublishRequest): string {
+  return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
+    "base64url",
+  ).slice(0, 22);
+}
+
+/** Makes the error for a key that was used before with another message or another room. */
+export function keyReused(): ApiError {
+  return new ApiError(
+    "key_reused",
+    "Cannot publish: the idempotency key was used with another message or room; use a new key",
+  );
+}
