@@ -19,11 +19,8 @@ import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
-import {
-  MemorySessionStore,
-  RedisSessionStore,
-  SESSION_SCRIPTS,
-} from "./sessions/sessions.ts";
+import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
+import { MemorySessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
 import { CLUSTER_EVENTS, SocketIoServer } from "./socketio/server.ts";
 

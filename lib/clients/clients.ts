@@ -37,9 +37,8 @@ import {
   newSessionSecret,
   type RoomPosition,
   type Session,
-  type SessionStore,
-  type StoredSession,
-} from "../sessions/sessions.ts";
+} from "../sessions/session.ts";
+import type { SessionStore, StoredSession } from "../sessions/store.ts";
 
 /** How long a client waits at the door for a node that has not reached its log yet. */
 const START_TIMEOUT_MS = 5000;
@@ -247,9 +246,12 @@ export class Clients {
   gap(reason: GapReason, id: string, since: string): void {
     // No message has that id: whoever shows it has been told, unless the log went back, and ids come again.
     const unheard = laterId(idBefore(id), since);
-    const told = [id, unheard, NEVER_ANSWERED, reason] as const;
+    const position: RoomPosition = {
+      since: id,
+      told: { at: unheard, number: NEVER_ANSWERED, gap: reason },
+    };
     for (const { rooms } of this.#clients.values()) {
-      for (const room of rooms.keys()) rooms.set(room, told);
+      for (const room of rooms.keys()) rooms.set(room, position);
     }
     this.#saver.refresh();
   }
@@ -431,7 +433,9 @@ export class Clients {
     return new Map(
       collected.map((found) => [
         found.room,
-        isGap(found) ? [id, at, 1, found.reason] : [found.from ?? id],
+        isGap(found)
+          ? { since: id, told: { at, number: 1, gap: found.reason } }
+          : { since: found.from ?? id },
       ]),
     );
   }

@@ -9,7 +9,7 @@
  */
 import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
 import { type JoinRequest, readPosition } from "../recovery/recovery.ts";
-import type { Session } from "../sessions/sessions.ts";
+import type { Session } from "../sessions/session.ts";
 
 /** Which of its answers a client has, gaps among them: those of one generation of its session are numbered. */
 interface Answers {
@@ -50,11 +50,12 @@ export function missedBy(
   const { id: last, answered } = offset === undefined
     ? { id: ID_ZERO }
     : readOffset(offset);
-  return rooms.map(([room, since, at, number = 0, gap]) => {
+  return rooms.map(([room, { since, told }]) => {
     if (last === undefined) return { room, since: null };
-    if (at === undefined) {
+    if (told === undefined) {
       return { room, since: { epoch, id: laterId(last, since) } };
     }
+    const { at, number, gap } = told;
     const had = compareIds(last, at) > 0 ||
       (answered?.generation === generation && answered.answers >= number);
     if (!had && gap !== undefined) return { room, gap };

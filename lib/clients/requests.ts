@@ -24,7 +24,7 @@ import {
   type Recovery,
 } from "../recovery/recovery.ts";
 import type { SessionState, SessionWriter } from "../sessions/writer.ts";
-import type { RoomPosition } from "../sessions/sessions.ts";
+import type { RoomPosition } from "../sessions/session.ts";
 
 /** How often a join is begun anew because what was found out no longer holds. */
 const ATTEMPTS_MAX = 3;
@@ -151,7 +151,7 @@ export class Requests {
         throw tooManyRooms(this.#options.roomsPerClientMax);
       }
       // Its place among them is taken from now on.
-      rooms.set(room, [this.#options.log.head.id]);
+      rooms.set(room, { since: this.#options.log.head.id });
     }
     let joined = false;
     try {
@@ -184,13 +184,13 @@ export class Requests {
       const { id } = log.head;
       // Who is in it already has what comes anyway.
       const place: RoomPosition = !isNew
-        ? client.rooms.get(wish.room) ?? [id]
+        ? client.rooms.get(wish.room) ?? { since: id }
         : isGap(found)
-        ? [id, id, number, found.reason]
+        ? { since: id, told: { at: id, number, gap: found.reason } }
         : found.from !== undefined && found.messages.length > 0
-        ? [found.from, id, number]
-        : [id];
-      const unsure = isNew && place.length > 1;
+        ? { since: found.from, told: { at: id, number } }
+        : { since: id };
+      const unsure = isNew && place.told !== undefined;
       // Answers are numbered in their order.
       if (unsure && number < client.answers) continue;
       if (clientOf(socket) === undefined) return false;
@@ -224,10 +224,10 @@ export class Requests {
     client.rooms.set(
       room,
       found !== undefined && isGap(found)
-        ? [id, ID_MAX, number, found.reason]
+        ? { since: id, told: { at: ID_MAX, number, gap: found.reason } }
         : since === undefined && last === 0
-        ? [id]
-        : [found?.from ?? id, ID_MAX, number],
+        ? { since: id }
+        : { since: found?.from ?? id, told: { at: ID_MAX, number } },
     );
     return await saver.saveAndWait(client) === "saved";
   }

@@ -1,5 +1,5 @@
 /**
- * Saving sessions: many at a time, again where it failed, and anew before they expire.
+ * Saves sessions: many at a time, again if saving failed, and again before they expire.
  *
  * @module
  */
@@ -7,61 +7,68 @@ import { toApiError } from "../errors.ts";
 import type { HeadState } from "../log/head.ts";
 import type { Observe } from "../observer.ts";
 import { isOutage } from "../redis/errors.ts";
-import type { RoomPosition, Session, SessionStore } from "./sessions.ts";
+import type { RoomPosition, Session } from "./session.ts";
+import type { SessionStore } from "./store.ts";
 
-/** How soon sessions that could not be saved are saved again. */
+/** Time until sessions that could not be saved are saved again, in ms. */
 const SAVE_AGAIN_MS = 1000;
-/** Saves that come within this time go together, and most of them at a time. */
+/** Time that a save waits for others, so that they go out together, in ms. */
 const SAVE_DELAY_MS = 5;
+/** Sessions that are saved together at most. */
 const SAVES_MAX = 500;
 
-/** What {@linkcode SessionWriter} needs. */
+/** What a {@linkcode SessionWriter} needs. */
 export interface SessionWriterOptions {
   readonly log: { readonly head: HeadState };
   readonly sessions: SessionStore;
-  /** How long a session outlives its client. */
+  /** How long a session outlives its client's connection. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
-  /** Another connection has taken up the session of a client that is kept. */
+  /** Called when another connection has resumed the session of a connected client. */
   readonly displaced: (client: SessionState) => void;
 }
 
-/**
- * Whether a session was saved: `displaced` means that another connection has taken it up, so that it never will be.
- */
+/** Whether a session was saved. `displaced`: another connection has resumed it, so it will never be. */
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
-/** A client as its session has it. */
+/** What a session stores of a client. */
 export interface SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner: string;
-  /** The version of the session that it takes up, until it is saved that it has. */
+  /** The version of the stored session that it resumes; undefined once that is saved. */
   takesUp: string | undefined;
+  /** Its rooms, in the order in which it joined them. */
   readonly rooms: ReadonlyMap<string, RoomPosition>;
+  /** Whether it was disconnected because it did not read. */
   readonly overloaded: boolean;
 }
 
-/** Keeps the sessions of this node's clients. */
+/**
+ * Saves the sessions of this node's clients.
+ *
+ * Lifetime: the constructor starts a timer that saves all sessions every quarter of the recovery time, so that they do
+ * not expire while their clients are connected. Call `close()` to stop it.
+ */
 export class SessionWriter {
   readonly #options: SessionWriterOptions;
   readonly #refreshSeconds: number;
   readonly #refreshing: ReturnType<typeof setInterval>;
   /** Clients that are connected. */
-  readonly #kept = new Set<SessionState>();
-  /** Those whose sessions are to be saved, and who waits for each. */
+  readonly #connected = new Set<SessionState>();
+  /** Clients whose sessions have to be saved, with the callers that wait for it. */
   readonly #unsaved = new Map<
     SessionState,
     ((outcome: SaveOutcome) => void)[]
   >();
   #saving: ReturnType<typeof setTimeout> | undefined;
-  /** Those whose sessions could not be saved. */
+  /** Clients whose sessions could not be saved. */
   readonly #failed = new Set<SessionState>();
   #savingAgain: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the last that was known is that it cannot be done. */
+  /** Whether the last save failed. */
   #failing = false;
 
-  /** Starts the clock by which sessions live on. */
+  /** Starts the timer that saves all sessions again. */
   constructor(options: SessionWriterOptions) {
     this.#options = options;
     this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
@@ -71,45 +78,45 @@ export class SessionWriter {
     );
   }
 
-  /** A client has come: its session lives as long as the client is here. */
+  /** Keeps a client's session alive from now on, because the client is connected. */
   keep(client: SessionState): void {
-    this.#kept.add(client);
+    this.#connected.add(client);
   }
 
-  /** Saves a session soon, as it is then. */
+  /** Saves a session within a few ms, as it is at that time. */
   save(client: SessionState): void {
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
 
   /**
-   * Saves a session soon, as it is then, and answers whether that was done, once it is known; bounded as the log's
-   * commands are. Where it failed, it is tried again for as long as the client is kept.
+   * Saves a session within a few ms, as it is at that time, and resolves to the outcome, in bounded time. If saving
+   * fails, it is tried again for as long as the client is connected.
    */
   saveAndWait(client: SessionState): Promise<SaveOutcome> {
     this.save(client);
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
 
-  /** A client is here no longer: its session lasts for `recoverySeconds` more, as it was last saved. */
+  /** Stops keeping a client's session alive. It lasts for `recoverySeconds` more, as it was saved last. */
   release(client: SessionState): void {
-    this.#kept.delete(client);
+    this.#connected.delete(client);
   }
 
-  /** A client has left for good. */
+  /** Deletes the session of a client that has left for good. */
   forget(client: SessionState): void {
-    const waiting = this.#unsaved.get(client) ?? [];
+    const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
-    for (const told of waiting) told("failed");
+    for (const settle of callers) settle("failed");
     this.#own(this.#options.sessions.forget(client.digest));
   }
 
-  /** Saves all sessions anew. */
+  /** Saves the sessions of all connected clients again. */
   refresh(): void {
-    for (const client of this.#kept) this.save(client);
+    for (const client of this.#connected) this.save(client);
   }
 
-  /** Ends the keeping. */
+  /** Stops all timers. Sessions that wait to be saved are not saved. */
   close(): void {
     clearInterval(this.#refreshing);
     clearTimeout(this.#saving);
@@ -130,13 +137,15 @@ export class SessionWriter {
     this.#own(
       store.save(sessions, seconds).then(
         (displaced) => {
-          for (const [client, waiting] of batch) {
+          for (const [client, callers] of batch) {
             const outcome = displaced.has(client.digest)
               ? "displaced"
               : "saved";
             if (outcome === "saved") client.takesUp = undefined;
-            else if (this.#kept.has(client)) this.#options.displaced(client);
-            for (const told of waiting) told(outcome);
+            else if (this.#connected.has(client)) {
+              this.#options.displaced(client);
+            }
+            for (const settle of callers) settle(outcome);
           }
         },
         (error) => {
@@ -145,8 +154,8 @@ export class SessionWriter {
             () => this.#saveAgain(),
             SAVE_AGAIN_MS,
           );
-          for (const [, waiting] of batch) {
-            for (const told of waiting) told("failed");
+          for (const [, callers] of batch) {
+            for (const settle of callers) settle("failed");
           }
           throw error;
         },
@@ -160,13 +169,13 @@ export class SessionWriter {
   #saveAgain(): void {
     this.#savingAgain = undefined;
     for (const client of this.#failed) {
-      // Not one that has left, or whose session has been taken up anew since.
-      if (this.#kept.has(client)) this.save(client);
+      // A client that is no longer connected may have resumed its session elsewhere.
+      if (this.#connected.has(client)) this.save(client);
     }
     this.#failed.clear();
   }
 
-  /** Says once that it cannot be done, until it can. */
+  /** Reports the first of several failures in a row. */
   #own(work: Promise<void>): void {
     const { observe } = this.#options;
     work.then(
@@ -186,7 +195,7 @@ function toSession(
   { epoch, lineage }: HeadState,
 ): Session {
   return {
-    rooms: [...rooms].map(([room, joined]) => [room, ...joined] as const),
+    rooms: [...rooms],
     epoch,
     lineage,
     generation,

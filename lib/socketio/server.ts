@@ -12,7 +12,7 @@ import { cork, EngineServer, forgetRequest } from "../engineio/server.ts";
 import { type ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { LogParts } from "../log/log.ts";
-import type { SessionStore } from "../sessions/sessions.ts";
+import type { SessionStore } from "../sessions/store.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Observe } from "../observer.ts";

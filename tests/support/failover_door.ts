@@ -23,7 +23,7 @@ import {
   Recovery,
 } from "../../lib/recovery/recovery.ts";
 import type { GapReason } from "../../lib/log/gaps.ts";
-import type { RoomPosition, Session } from "../../lib/sessions/sessions.ts";
+import type { RoomPosition, Session } from "../../lib/sessions/session.ts";
 import type { Shown, Socket } from "./failover_clients.ts";
 import type { World } from "./failover_model.ts";
 import { entriesAfter, type ModelNode, toEntry } from "./failover_node.ts";
@@ -121,7 +121,10 @@ export class Door {
         if (socket.rooms.has(room)) {
           socket.send({ kind: "gap", room, offset: id });
         }
-        guest.rooms.set(room, [id, unheard, NEVER_ANSWERED, reason]);
+        guest.rooms.set(room, {
+          since: id,
+          told: { at: unheard, number: NEVER_ANSWERED, gap: reason },
+        });
       }
     }
     this.saveAll();
@@ -241,7 +244,9 @@ export class Door {
     return new Map(
       collected.map((found) => [
         found.room,
-        isGap(found) ? [id, at, 1, found.reason] : [found.from ?? id],
+        isGap(found)
+          ? { since: id, told: { at, number: 1, gap: found.reason } }
+          : { since: found.from ?? id },
       ]),
     );
   }
@@ -357,7 +362,7 @@ export class Door {
   *#join(guest: Guest, room: string): Work {
     const { socket } = guest;
     if (guest.rooms.has(room)) return;
-    guest.rooms.set(room, [this.#node.head.id]);
+    guest.rooms.set(room, { since: this.#node.head.id });
     // Real nodes answer all the same, and save again later.
     if (!(yield* this.#saved(guest))) {
       guest.rooms.delete(room);
@@ -367,7 +372,7 @@ export class Door {
     if (!this.#guests.has(socket)) return;
     guest.joins++;
     const { id } = this.#node.head;
-    guest.rooms.set(room, [id]);
+    guest.rooms.set(room, { since: id });
     this.#save(guest);
     socket.rooms.add(room);
     socket.send({ kind: "answer", room });
@@ -398,10 +403,13 @@ export class Door {
     const { epoch, lineage } = this.#node.head;
     const sessions = batch.map(([guest]) => {
       const { pid, rooms, generation, owner, takesUp } = guest;
-      const places = [...rooms].map(([room, joined]) =>
-        [room, ...joined] as const
-      );
-      const session = { rooms: places, epoch, lineage, generation, owner };
+      const session = {
+        rooms: [...rooms],
+        epoch,
+        lineage,
+        generation,
+        owner,
+      };
       return { digest: pid, session, takesUp };
     });
     const tell = (isSaved: (pid: string) => boolean): void => {

@@ -8,7 +8,7 @@ import type { HeadState } from "../../lib/log/head.ts";
 import type { Entry, Gaps } from "../../lib/log/log.ts";
 import { compareIds, ID_MAX, idBefore } from "../../lib/log/position.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
-import type { SessionToSave } from "../../lib/sessions/sessions.ts";
+import type { SessionToSave } from "../../lib/sessions/store.ts";
 import { Witness } from "../../lib/redis_log/witness.ts";
 import type { Message } from "./failover_clients.ts";
 import { Door } from "./failover_door.ts";

@@ -11,7 +11,8 @@ import {
   type Question,
 } from "../../lib/redis_log/check_script.ts";
 import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
-import type { Session, SessionToSave } from "../../lib/sessions/sessions.ts";
+import type { Session } from "../../lib/sessions/session.ts";
+import type { SessionToSave } from "../../lib/sessions/store.ts";
 
 /** An entry of the log. */
 export interface ModelEntry {

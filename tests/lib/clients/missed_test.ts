@@ -4,7 +4,7 @@ import {
   missedBy,
   readOffset,
 } from "../../../lib/clients/offsets.ts";
-import type { RoomPosition, Session } from "../../../lib/sessions/sessions.ts";
+import type { RoomPosition, Session } from "../../../lib/sessions/session.ts";
 import type { JoinRequest } from "../../../lib/recovery/recovery.ts";
 
 Deno.test("an offset is read as it was written", () => {
@@ -49,7 +49,7 @@ const EPOCH = "0123456789abcdef";
 /** A session of generation 2 in one room. */
 function session(position: RoomPosition): Session {
   return {
-    rooms: [["chat", ...position]],
+    rooms: [["chat", position]],
     epoch: EPOCH,
     lineage: "l",
     generation: 2,
@@ -76,7 +76,7 @@ Deno.test("missedBy() asks for what came after the later of the offset and the j
   ];
   for (const [since, offset, request] of cases) {
     assert.deepEqual(
-      missedBy(session([since]), offset),
+      missedBy(session({ since }), offset),
       [request],
       `${since}, ${offset}`,
     );
@@ -84,7 +84,10 @@ Deno.test("missedBy() asks for what came after the later of the offset and the j
 });
 
 /** The reply to a join went out at id 9-0, as number 3 of generation 2, with messages after 4-0. */
-const REPLIED: RoomPosition = ["4-0", "9-0", 3];
+const REPLIED: RoomPosition = {
+  since: "4-0",
+  told: { at: "9-0", number: 3 },
+};
 
 Deno.test("missedBy() asks again for the messages of a reply unless the offset confirms it", () => {
   const cases: [offset: unknown, JoinRequest][] = [
@@ -113,7 +116,10 @@ Deno.test("missedBy() asks again for the messages of a reply unless the offset c
 });
 
 Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
-  const told: RoomPosition = ["9-0", "9-0", 3, "trimmed"];
+  const told: RoomPosition = {
+    since: "9-0",
+    told: { at: "9-0", number: 3, gap: "trimmed" },
+  };
   const again: JoinRequest = { room: "chat", gap: "trimmed" };
   const cases: [offset: unknown, JoinRequest][] = [
     [undefined, again],
@@ -133,11 +139,14 @@ Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
 });
 
 Deno.test("missedBy() keeps the rooms of a session in their order, each with its own position", () => {
-  const { rooms: [chat] } = session(["5-0"]);
-  assert.ok(chat !== undefined);
+  const told = { at: "9-0", number: 3, gap: "epoch" } as const;
   const many: Session = {
-    ...session(["5-0"]),
-    rooms: [chat, ["a", "9-0", "9-0", 3, "epoch"], ["b", "2-0"]],
+    ...session({ since: "5-0" }),
+    rooms: [
+      ["chat", { since: "5-0" }],
+      ["a", { since: "9-0", told }],
+      ["b", { since: "2-0" }],
+    ],
   };
   assert.deepEqual(missedBy(many, "7-0"), [
     after("7-0"),

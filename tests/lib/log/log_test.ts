@@ -18,13 +18,13 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../../lib/log/position.ts";
+import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
+import type { Session } from "../../../lib/sessions/session.ts";
 import {
   MemorySessionStore,
-  RedisSessionStore,
-  type Session,
   type SessionStore,
   type SessionToSave,
-} from "../../../lib/sessions/sessions.ts";
+} from "../../../lib/sessions/store.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
@@ -730,7 +730,7 @@ function logSuite(
     "remembers sessions: what an older connection saves late changes nothing, and what was forgotten is gone",
     async ({ sessions }) => {
       const old: Session = {
-        rooms: [['{"generation":9,"', "1-1"]],
+        rooms: [['{"generation":9,"', { since: "1-1" }]],
         epoch: "e",
         lineage: "l",
         generation: 2,
@@ -739,7 +739,10 @@ function logSuite(
       };
       const taken: Session = {
         ...old,
-        rooms: [["a", "1-1"], ["b", "1-2", "1-3", 4]],
+        rooms: [
+          ["a", { since: "1-1" }],
+          ["b", { since: "1-2", told: { at: "1-3", number: 4 } }],
+        ],
         generation: 3,
       };
       const next: Session = { ...taken, overloaded: true };
@@ -764,7 +767,7 @@ function logSuite(
     "lets a connection take a session up only as it has loaded it",
     async ({ sessions }) => {
       const first: Session = {
-        rooms: [["a", "1-1"]],
+        rooms: [["a", { since: "1-1" }]],
         epoch: "e",
         lineage: "l",
         generation: 1,
@@ -773,7 +776,7 @@ function logSuite(
       };
       const of = (owner: string, ...rooms: string[]): Session => ({
         ...first,
-        rooms: rooms.map((room) => [room, "1-1"]),
+        rooms: rooms.map((room) => [room, { since: "1-1" }]),
         generation: 2,
         owner,
       });

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import {
   hashSessionSecret,
-  MemorySessionStore,
   newOwner,
   newSessionSecret,
   type Session,
-} from "../../../lib/sessions/sessions.ts";
+} from "../../../lib/sessions/session.ts";
+import { MemorySessionStore } from "../../../lib/sessions/store.ts";
 import { until } from "../../support/wait.ts";
 
 const SESSION: Session = {
-  rooms: [["chat", "1-0"]],
+  rooms: [["chat", { since: "1-0" }]],
   epoch: "e",
   lineage: "l",
   generation: 1,

@@ -3,10 +3,8 @@ import { createClient } from "redis";
 import { ApiError } from "../../../lib/errors.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
-import {
-  RedisSessionStore,
-  type Session,
-} from "../../../lib/sessions/sessions.ts";
+import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
+import type { Session } from "../../../lib/sessions/session.ts";
 import { Redis } from "../../support/redis.ts";
 import { soon } from "../../support/wait.ts";
 
@@ -70,7 +68,7 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
   [
     '{"generation":1,"owner":"abc","rooms":[["chat","5-0"]],"epoch":"e","lineage":"l","overloaded":false}',
     {
-      rooms: [["chat", "5-0"]],
+      rooms: [["chat", { since: "5-0" }]],
       epoch: "e",
       lineage: "l",
       generation: 1,
@@ -82,15 +80,16 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
     '{"generation":12,"owner":"x-_y","rooms":[["{\\"generation\\":9,\\"","5-0"],["b","4-0","9-0",3],["c","9-0","999999999999999-999999999999999",9007199254740991,"trimmed"]],"epoch":"0123456789abcdef","lineage":"","overloaded":true}',
     {
       rooms: [
-        ['{"generation":9,"', "5-0"],
-        ["b", "4-0", "9-0", 3],
-        [
-          "c",
-          "9-0",
-          "999999999999999-999999999999999",
-          Number.MAX_SAFE_INTEGER,
-          "trimmed",
-        ],
+        ['{"generation":9,"', { since: "5-0" }],
+        ["b", { since: "4-0", told: { at: "9-0", number: 3 } }],
+        ["c", {
+          since: "9-0",
+          told: {
+            at: "999999999999999-999999999999999",
+            number: Number.MAX_SAFE_INTEGER,
+            gap: "trimmed",
+          },
+        }],
       ],
       epoch: "0123456789abcdef",
       lineage: "",

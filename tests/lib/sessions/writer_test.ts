@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
 import type { HeadState } from "../../../lib/log/head.ts";
 import type { Observation } from "../../../lib/observer.ts";
+import type { RoomPosition, Session } from "../../../lib/sessions/session.ts";
 import {
   MemorySessionStore,
-  type RoomPosition,
-  type Session,
   type SessionToSave,
-} from "../../../lib/sessions/sessions.ts";
+} from "../../../lib/sessions/store.ts";
 import {
   type SessionState,
   SessionWriter,
@@ -86,11 +85,16 @@ function client(digest: string, changes: Partial<SessionState> = {}): {
     generation: 1,
     owner: "owner",
     takesUp: undefined,
-    rooms: new Map<string, RoomPosition>([["chat", ["1-0"]]]),
+    rooms: new Map<string, RoomPosition>([["chat", { since: "1-0" }]]),
     overloaded: false,
     ...changes,
   };
 }
+
+const NEWS: RoomPosition = {
+  since: "2-0",
+  told: { at: "3-0", number: 4, gap: "trimmed" },
+};
 
 function outage(): ApiError {
   return new ApiError("log_unreachable", "Cannot reach the log: it is down");
@@ -101,13 +105,13 @@ Deno.test("saveAndWait() stores a session as it is when it is written", async ()
   const ann = client("ann");
   const outcome = setup.writer.saveAndWait(ann);
   ann.rooms = new Map<string, RoomPosition>([
-    ["chat", ["1-0"]],
-    ["news", ["2-0", "3-0", 4, "trimmed"]],
+    ["chat", { since: "1-0" }],
+    ["news", NEWS],
   ]);
   setup.head = { ...setup.head, epoch: "e2", lineage: "l2" };
   assert.equal(await soon(outcome, "saved"), "saved");
   assert.deepEqual(await setup.stored("ann"), {
-    rooms: [["chat", "1-0"], ["news", "2-0", "3-0", 4, "trimmed"]],
+    rooms: [["chat", { since: "1-0" }], ["news", NEWS]],
     epoch: "e2",
     lineage: "l2",
     generation: 1,
@@ -195,7 +199,7 @@ Deno.test("a late save of an older generation changes nothing and reports the cl
     generation: 2,
     owner: "newer",
     takesUp: version,
-    rooms: new Map<string, RoomPosition>([["news", ["5-0"]]]),
+    rooms: new Map<string, RoomPosition>([["news", { since: "5-0" }]]),
   });
   assert.equal(await soon(setup.writer.saveAndWait(newer), "saved"), "saved");
   assert.equal(newer.takesUp, undefined);

@@ -1,0 +1,230 @@
+/**
+ * Keeps sessions in Redis, beside the log.
+ *
+ * Nodes of this version and of the one before use the same Redis during an upgrade, so the stored form stays as it is:
+ * `tests/lib/sessions/redis_store_test.ts` holds examples of it.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { ApiError } from "../errors.ts";
+import { GAP_REASONS } from "../log/gaps.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import type { Keys } from "../redis/keys.ts";
+import { HERE, run, type Script, script } from "../redis_log/scripts.ts";
+import type { Notice, RoomPosition, Session } from "./session.ts";
+import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
+
+/**
+ * Saves many sessions at once, because a timer and a promise for each would cost more than saving it. The script also
+ * records how many times this node has saved, so that the check of the log can tell whether a Redis that was promoted
+ * or restored has the newest sessions.
+ *
+ * It finds generation and owner with a pattern that is anchored at the start of the text, so a room whose name looks
+ * like them does not match.
+ */
+const SAVE = script(`${HERE}
+if here() ~= ARGV[4] then return 0 end
+-- A session from before there were owners has none.
+local function read(text)
+  local generation, owner = string.match(text, '^{"generation":(%d+),"owner":"([^"]*)"')
+  return tonumber(generation or string.match(text, '^{"generation":(%d+),')) or 0, owner or ''
+end
+local displaced = {}
+for i = 2, #KEYS do
+  local session, takesUp = ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local stored = redis.call('GET', KEYS[i]) or ''
+  local generation, owner = read(session)
+  local storedGeneration, storedOwner = read(stored)
+  local may = generation == storedGeneration and owner == storedOwner
+  if takesUp ~= '' then may = may or redis.sha1hex(stored) == takesUp
+  else may = may or storedGeneration < generation or (storedGeneration == generation and storedOwner == '') end
+  if may then redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
+  else displaced[#displaced + 1] = i - 2 end
+end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
+return displaced
+`);
+
+/**
+ * Loads a session if the server is still the one that this node has checked. A master may have become the replica of
+ * another one, with that one's sessions, before the node's reader notices.
+ */
+const LOAD = script(`${HERE}
+local server, role = here()
+if server ~= ARGV[1] or role ~= 'master' then return 0 end
+return redis.call('GET', KEYS[1])
+`);
+
+/** The scripts that have to be loaded on a connection before sessions are saved. */
+export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD];
+
+/** What a {@linkcode RedisSessionStore} needs. */
+export interface RedisSessionStoreOptions {
+  /** Runs a command on Redis in bounded time. @throws {ApiError} `log_…` */
+  readonly command: <T>(
+    command: (client: RedisClient) => Promise<T>,
+  ) => Promise<T>;
+  /** Resolves, in bounded time, when a write would not be lost unnoticed; rejects if it would be. */
+  readonly writable: () => Promise<void>;
+  /** The name of this node. */
+  readonly node: string;
+  /** Returns the name of the server that this node has checked last. */
+  readonly server: () => string;
+  /** Records that Redis has acknowledged this node's save number `count`. */
+  readonly saved: (count: number) => void;
+  readonly keys: Keys;
+}
+
+/** Keeps sessions in Redis. */
+export class RedisSessionStore implements SessionStore {
+  readonly #options: RedisSessionStoreOptions;
+  #count = 0;
+
+  /** Creates a store. It sends nothing to Redis yet. */
+  constructor(options: RedisSessionStoreOptions) {
+    this.#options = options;
+  }
+
+  async save(
+    sessions: readonly SessionToSave[],
+    seconds: number,
+  ): Promise<ReadonlySet<string>> {
+    if (sessions.length === 0) return new Set();
+    const { command, writable, node, server, saved, keys } = this.#options;
+    let count = 0;
+    const displaced = await command(async (client) => {
+      await writable();
+      count = ++this.#count;
+      const reply = await run(client, SAVE, [
+        keys.saves,
+        ...sessions.map(({ digest }) => keys.session(digest)),
+      ], [
+        String(seconds),
+        node,
+        String(count),
+        server(),
+        ...sessions.flatMap(({ session, takesUp = "" }) => [
+          formatSession(session),
+          takesUp,
+        ]),
+      ]);
+      if (!Array.isArray(reply)) throw moved();
+      return reply.map((index: number) => sessions[index]?.digest ?? "");
+    });
+    saved(count);
+    return new Set(displaced);
+  }
+
+  async load(digest: string): Promise<StoredSession | undefined> {
+    const { command, server, keys } = this.#options;
+    const text = await command(async (client) => {
+      const reply = await run(
+        client,
+        LOAD,
+        [keys.session(digest)],
+        [server()],
+      );
+      if (reply === 0) throw moved();
+      return reply;
+    });
+    if (typeof text !== "string") return undefined;
+    const session = parseSession(text);
+    return session && { session, version: versionOf(text) };
+  }
+
+  async forget(digest: string): Promise<void> {
+    const { command, keys } = this.#options;
+    await command((client) =>
+      client.sendCommand(["DEL", keys.session(digest)])
+    );
+  }
+}
+
+function moved(): ApiError {
+  return new ApiError(
+    "log_unreachable",
+    "Cannot reach the session: Redis has failed over since this node last checked it; try again later",
+  );
+}
+
+/** A room as it is stored: its name, `since`, and of a notice `at`, the number and, if it is a gap, the reason. */
+type StoredRoom = readonly [
+  room: string,
+  since: string,
+  ...notice: readonly (string | number)[],
+];
+
+/** Returns the stored form of a session. The script SAVE expects generation and owner as its first two fields. */
+function formatSession(
+  { generation, owner, rooms, epoch, lineage, overloaded = false }: Session,
+): string {
+  return JSON.stringify({
+    generation,
+    owner,
+    rooms: rooms.map(formatRoom),
+    epoch,
+    lineage,
+    overloaded,
+  });
+}
+
+function formatRoom(
+  [room, { since, told }]: readonly [string, RoomPosition],
+): StoredRoom {
+  if (told === undefined) return [room, since];
+  const { at, number, gap } = told;
+  return gap === undefined
+    ? [room, since, at, number]
+    : [room, since, at, number, gap];
+}
+
+/** Returns what `redis.sha1hex()` returns in a script. */
+function versionOf(text: string): string {
+  return createHash("sha1").update(text).digest("hex");
+}
+
+/** Reads the stored form of a session. Returns undefined if the text is something else. */
+function parseSession(text: string): Session | undefined {
+  try {
+    const { rooms, epoch, lineage, generation, owner = "", overloaded } = JSON
+      .parse(text);
+    if (
+      typeof epoch !== "string" || typeof lineage !== "string" ||
+      typeof generation !== "number" || typeof owner !== "string"
+    ) return undefined;
+    return {
+      rooms: rooms.map(parseRoom),
+      epoch,
+      lineage,
+      generation,
+      owner,
+      overloaded: overloaded === true,
+    };
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws {TypeError} if it is not a {@linkcode StoredRoom} */
+function parseRoom(stored: unknown): readonly [string, RoomPosition] {
+  const [room, since, ...notice] = stored as readonly unknown[];
+  if (typeof room !== "string" || typeof since !== "string") {
+    throw notASession();
+  }
+  if (notice.length === 0) return [room, { since }];
+  return [room, { since, told: parseNotice(notice) }];
+}
+
+function parseNotice(notice: readonly unknown[]): Notice {
+  const [at, number, gap] = notice;
+  if (typeof at !== "string" || typeof number !== "number") throw notASession();
+  if (notice.length === 2) return { at, number };
+  const reason = GAP_REASONS.find((reason) => reason === gap);
+  if (notice.length > 3 || reason === undefined) throw notASession();
+  return { at, number, gap: reason };
+}
+
+function notASession(): TypeError {
+  return new TypeError("Cannot read the session: it has another form");
+}
