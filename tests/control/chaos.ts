@@ -6,13 +6,13 @@
  *     deno task chaos failover            fail-overs only, 40 runs with new seeds
  *     deno task chaos failover 17 4711    the runs of these seeds again
  */
-// deno-lint-ignore-file no-console -- a program that prints its finding
+// deno-lint-ignore-file no-console -- a program prints its result
 import { makeChaos } from "../support/bridge_chaos.ts";
 import { disturbClients } from "../support/client_chaos.ts";
 import { failOverAll, newSeeds } from "../support/failover_chaos.ts";
 import { disturbRooms } from "../support/rooms_chaos.ts";
 
-/** Prints whether something held. */
+/** Prints `held` if nothing is wrong, and otherwise what is; sets the exit code. */
 function conclude(wrong: readonly string[], held: string): void {
   if (wrong.length === 0) return console.log(`green: ${held}`);
   console.log(`red: ${wrong.join("; ")}`);
@@ -62,11 +62,11 @@ async function disturbMembers(seconds: number): Promise<void> {
   );
   conclude(
     recovered < returns ? [...wrong, "a return was not recovered"] : wrong,
-    "what clients were told of their rooms holds",
+    "what nodes confirmed to clients about their rooms holds",
   );
 }
 
-/** Runs these seeds, and tells at once of each that is red. */
+/** Runs these seeds, and prints each failed one at once. */
 async function failOver(seeds: readonly number[]): Promise<void> {
   const outcomes = await failOverAll(seeds, ({ plan, wrong, evidence }) => {
     if (wrong.length > 0) console.log([plan, ...wrong, ...evidence].join("\n"));
@@ -76,7 +76,7 @@ async function failOver(seeds: readonly number[]): Promise<void> {
   ): number => outcomes.reduce((all, outcome) => all + count(outcome), 0);
   console.log(
     `${outcomes.length} runs, ${sum(({ acknowledged }) => acknowledged)} ` +
-      `acknowledged, ${sum(({ told }) => told)} losses told ` +
+      `acknowledged, ${sum(({ told }) => told)} losses reported ` +
       `(${sum(({ toldEarly }) => toldEarly)} before the acknowledgement), ` +
       `${sum(({ returns }) => returns)} returns, ` +
       `${sum(({ recovered }) => recovered)} recovered, ` +
@@ -85,7 +85,7 @@ async function failOver(seeds: readonly number[]): Promise<void> {
   const red = outcomes.filter(({ wrong }) => wrong.length > 0);
   conclude(
     red.map(({ seed }) => `seed ${seed}`),
-    "every client has every message or was told of the loss",
+    "every client has every message or received a gap",
   );
 }
 
@@ -96,12 +96,12 @@ if (first === "failover") {
   const seconds = Number(first);
   if (!(seconds >= 1)) {
     throw new TypeError(
-      "Cannot make chaos: the seconds are no number from 1 on",
+      "Cannot make chaos: the number of seconds is not at least 1; pass a number such as 60",
     );
   }
   await disturbBridge(seconds);
   await disturbReaders(seconds);
   await disturbMembers(seconds);
-  // Three at a time, most of which take 10 s.
+  // Three run at a time, and most take 10 s.
   await failOver(newSeeds(Math.ceil(seconds * 3 / 10)));
 }

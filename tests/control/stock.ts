@@ -1,8 +1,8 @@
 /**
  * The control of `tests/e2e/reconnects_test.ts`: the same check against the stock adapter and its connection state
- * recovery. It has to go red, or the check cannot see loss. Run with `deno task control`.
+ * recovery. It has to fail; otherwise the check cannot detect a loss. Run it with `deno task control`.
  */
-// deno-lint-ignore-file no-console -- a program that prints its finding
+// deno-lint-ignore-file no-console -- a program prints its result
 import { TestNode } from "../support/node.ts";
 import { forceReconnects } from "../support/reconnects.ts";
 import { Redis } from "../support/redis.ts";
@@ -21,5 +21,5 @@ const result = await forceReconnects({
 });
 console.log("the stock adapter:", JSON.stringify(result));
 const red = result.missing > 0 || result.twice > 0 || result.disordered > 0;
-console.log(red ? "red, as it has to be" : "green: the check sees nothing");
+console.log(red ? "red, as it has to be" : "green: the check detects nothing");
 if (!red) Deno.exitCode = 1;

@@ -1,4 +1,4 @@
-/** What a client has been told of its rooms holds, also where its node is killed in that moment. */
+/** What a node has confirmed to a client about its rooms survives, even if the node is killed in that moment. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -13,18 +13,20 @@ const FAST = {
   transports: ["websocket"],
 };
 
-interface Doomed extends AsyncDisposable {
+interface Setup extends AsyncDisposable {
   redis: Redis;
   node: TestNode;
   other: TestNode;
   proxy: Proxy;
-  /** Has Redis take nothing for a while: what is told before it is saved is told before the kill. */
+  /**
+   * Lets Redis take no writes for 300 ms, so that a node which confirms before it saves is killed before it has saved.
+   */
   pause(): Promise<unknown>;
-  /** Kills the node that clients of the proxy are on; they go to the other. */
+  /** Kills the node that the proxy's clients use; they reconnect to the other node. */
   kill(): void;
 }
 
-async function doomed(): Promise<Doomed> {
+async function setUp(): Promise<Setup> {
   const stack = new AsyncDisposableStack();
   const redis = stack.use(await Redis.start());
   const env = { REDIS_URL: redis.url };
@@ -45,8 +47,8 @@ async function doomed(): Promise<Doomed> {
   };
 }
 
-Deno.test("killed as it tells a client that it has joined: the client has its session", async () => {
-  await using all = await doomed();
+Deno.test("a client keeps its session if its node is killed while it sends joined", async () => {
+  await using all = await setUp();
   await all.pause();
   await using client = new Subscriber(all.proxy.url, FAST);
   client.socket.once("joined", () => all.kill());
@@ -56,8 +58,8 @@ Deno.test("killed as it tells a client that it has joined: the client has its se
   assert.deepEqual(client.gaps.items, []);
 });
 
-Deno.test("killed as it answers a join: the client is in the room", async () => {
-  await using all = await doomed();
+Deno.test("a client stays in a room if its node is killed while it answers the join", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
   await all.pause();
@@ -72,8 +74,8 @@ Deno.test("killed as it answers a join: the client is in the room", async () => 
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("killed as it answers a leave: the client is not in the room", async () => {
-  await using all = await doomed();
+Deno.test("a client stays out of a room if its node is killed while it answers the leave", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.ask("join", { room: "b" });
   await all.pause();
@@ -88,8 +90,8 @@ Deno.test("killed as it answers a leave: the client is not in the room", async (
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("killed as it answers a join with messages: the client has them once", async () => {
-  await using all = await doomed();
+Deno.test("a client gets the messages of a join answer once if its node is killed while it answers", async () => {
+  await using all = await setUp();
   const { other } = all;
   const ids = [
     await other.publish("one", "b"),
@@ -114,8 +116,8 @@ Deno.test("killed as it answers a join with messages: the client has them once",
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("while Redis does not answer, clients are let in, and saved when it does; what cannot be saved is refused", async () => {
-  await using all = await doomed();
+Deno.test("clients connect while Redis does not reply, and their sessions are saved when it replies again", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   all.redis.signal("SIGSTOP");
   await using late = await Subscriber.connect(all.proxy.url, FAST);
@@ -125,10 +127,10 @@ Deno.test("while Redis does not answer, clients are let in, and saved when it do
     [false, "log_unreachable"],
     [false, "log_unreachable"],
   ]);
-  const said = all.node.log.items.filter(({ where }) =>
+  const failures = all.node.log.items.filter(({ where }) =>
     where === "saving sessions"
   );
-  assert.equal(said.length, 1, "said once");
+  assert.equal(failures.length, 1, "logged once");
   all.redis.signal("SIGCONT");
   await until(
     "the room can be joined",
@@ -151,8 +153,8 @@ Deno.test("while Redis does not answer, clients are let in, and saved when it do
   assert.deepEqual(late.connects.items, [false, true]);
 });
 
-Deno.test("a Redis that is away while clients come and join is told as lost, not as an error of ours", async () => {
-  await using all = await doomed();
+Deno.test("an unreachable Redis is logged as redis_disconnected and not as an error while clients connect and join", async () => {
+  await using all = await setUp();
   await all.redis.kill();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   const [answer] = await client.ask("join", { room: "b" });
@@ -164,7 +166,7 @@ Deno.test("a Redis that is away while clients come and join is told as lost, not
   assert.ok(!kinds.includes("error"), all.node.output);
 });
 
-Deno.test("join, leave and join of a room without waiting: what was asked last holds", async () => {
+Deno.test("the last of several joins and leaves of a room wins if they are sent without waiting", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url, FAST);
   const asked = [

@@ -35,7 +35,7 @@ const CASES: readonly Case[] = [
     code: "malformed_body",
   },
   {
-    name: "JSON that is no object",
+    name: "JSON that is not an object",
     headers: JSON_TYPE,
     body: '["hello"]',
     status: 400,
@@ -74,14 +74,14 @@ const CASES: readonly Case[] = [
     code: "malformed_body",
   },
   {
-    name: "a number beyond all numbers",
+    name: "a number that overflows a double",
     headers: JSON_TYPE,
     body: '{"message":[1e400]}',
     status: 400,
     code: "malformed_body",
   },
   {
-    name: "a message that is missing",
+    name: "JSON without a message",
     headers: JSON_TYPE,
     body: '{"room":"chat"}',
     status: 400,
@@ -102,7 +102,7 @@ const CASES: readonly Case[] = [
     code: "invalid_room",
   },
   {
-    name: "an empty room in the address",
+    name: "an empty ?room=",
     path: "/publish?room=",
     headers: JSON_TYPE,
     body: '{"message":1}',
@@ -110,7 +110,7 @@ const CASES: readonly Case[] = [
     code: "invalid_room",
   },
   {
-    name: "rooms in the address",
+    name: "?rooms=",
     path: "/publish?rooms=a,b",
     headers: TEXT_TYPE,
     body: "x",
@@ -132,7 +132,7 @@ const CASES: readonly Case[] = [
     code: "invalid_room",
   },
   {
-    name: "a room that is no string",
+    name: "a room that is not a string",
     headers: JSON_TYPE,
     body: '{"room":{"a":1},"message":1}',
     status: 400,
@@ -146,7 +146,7 @@ const CASES: readonly Case[] = [
     code: "message_too_large",
   },
   {
-    name: "a body beyond all reason",
+    name: "a body of 4 MB",
     headers: JSON_TYPE,
     body: JSON.stringify({ message: "x".repeat(4_000_000) }),
     status: 413,
@@ -160,7 +160,7 @@ const CASES: readonly Case[] = [
     code: "unsupported_content_encoding",
   },
   {
-    name: "a content type that is not read",
+    name: "an unsupported content type",
     headers: { "content-type": "image/png" },
     body: "x",
     status: 415,
@@ -181,7 +181,7 @@ const CASES: readonly Case[] = [
     code: "message_missing",
   },
   {
-    name: "a method that is not served",
+    name: "a method that the path does not support",
     method: "PUT",
     headers: JSON_TYPE,
     body: '{"message":1}',
@@ -195,7 +195,7 @@ const CASES: readonly Case[] = [
     code: "not_found",
   },
   {
-    name: "a room in the address that is no UTF-8",
+    name: "a ?room= that is not UTF-8",
     path: "/publish?room=%ff",
     headers: TEXT_TYPE,
     body: "x",
@@ -203,7 +203,7 @@ const CASES: readonly Case[] = [
     code: "malformed_request",
   },
   {
-    name: "a path that is no UTF-8",
+    name: "a path that is not UTF-8",
     method: "GET",
     path: "/rooms/%zz/history",
     status: 400,
@@ -226,7 +226,7 @@ const CASES: readonly Case[] = [
   },
 ];
 
-Deno.test("bad input: each a clear JSON error, and nothing in the log", async (t) => {
+Deno.test("bad input is rejected with a JSON error and does not reach the log", async (t) => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url);
   for (
@@ -245,13 +245,13 @@ Deno.test("bad input: each a clear JSON error, and nothing in the log", async (t
       refused(await raw(node, path, init), status, code);
     });
   }
-  // Whatever any of them had published would come before this.
+  // A message that one of the requests had published would arrive before this one.
   await node.publish("the end");
   const [first] = await client.messages.have(1);
   assert.equal(first?.message, "the end");
 });
 
-Deno.test("a message of exactly MESSAGE_BYTES_MAX is taken, as JSON, text and both kinds of form", async () => {
+Deno.test("a message of exactly MESSAGE_BYTES_MAX is accepted as JSON, text and both kinds of form", async () => {
   await using node = await TestNode.start({ MESSAGE_BYTES_MAX: "1000" });
   await using client = await Subscriber.connect(node.url);
   const text = "é".repeat(499);
@@ -280,7 +280,7 @@ Deno.test("a message of exactly MESSAGE_BYTES_MAX is taken, as JSON, text and bo
   );
 });
 
-Deno.test("with PUBLISH_KEYS a publish needs one of the secrets; the page of another origin is let in by ALLOWED_ORIGINS", async () => {
+Deno.test("PUBLISH_KEYS and ALLOWED_ORIGINS admit only publishers with a secret and pages of a listed origin", async () => {
   const origin = "https://app.example.com";
   await using node = await TestNode.start({
     PUBLISH_KEYS: "web:correct-horse,batch:battery-staple",
@@ -328,7 +328,7 @@ Deno.test("with PUBLISH_KEYS a publish needs one of the secrets; the page of ano
   assert.ok(friend.socket.connected);
 });
 
-Deno.test("a PUBLISH that is not UTF-8, empty or too large is counted and logged without its content, and the next one arrives", async () => {
+Deno.test("an invalid PUBLISH payload is counted and logged without its content", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -355,7 +355,7 @@ Deno.test("a PUBLISH that is not UTF-8, empty or too large is counted and logged
   assert.ok(!node.output.includes("secret"));
 });
 
-Deno.test("wrong settings are all named in one error before anything opens", async () => {
+Deno.test("one error lists all invalid settings before the port is opened", async () => {
   const { code, output } = await TestNode.fail({
     HOST: "0.0.0.0",
     PORT: "99999",
@@ -370,7 +370,7 @@ Deno.test("wrong settings are all named in one error before anything opens", asy
   assert.ok(!output.includes("a very secret secret"));
 });
 
-Deno.test("requests to upgrade that are broken off do not end the process; one that asks for h2c is answered", async () => {
+Deno.test("the process survives aborted upgrade requests and an h2c upgrade request", async () => {
   await using node = await TestNode.start();
   const request =
     "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
@@ -403,7 +403,7 @@ Deno.test("requests to upgrade that are broken off do not end the process; one t
   await soon(closed, "the connection is closed");
 });
 
-Deno.test("what is no HTTP, or has too much of a head, is told so as every error is", async () => {
+Deno.test("a malformed request or an oversized header gets a JSON error", async () => {
   await using node = await TestNode.start();
   const get = "GET /livez HTTP/1.1\r\nHost: x\r\n";
   const cases: [string, RegExp, RegExp][] = [
@@ -431,7 +431,7 @@ Deno.test("what is no HTTP, or has too much of a head, is told so as every error
   }
 });
 
-Deno.test("many CONNECT packets on one connection make one subscriber, not many", async () => {
+Deno.test("many CONNECT packets on one connection create at most one subscriber", async () => {
   await using node = await TestNode.start();
   const url = `${node.url}/socket.io/?EIO=4&transport=polling`;
   const opened = await (await fetch(url)).text();
@@ -441,15 +441,15 @@ Deno.test("many CONNECT packets on one connection make one subscriber, not many"
     body: Array(5000).fill("40").join("\x1e"),
   });
   await post.text();
-  await node.publish("to whoever is in");
+  await node.publish("to the subscribers");
   await until(
-    "it is told of",
+    "the delivery is counted",
     async () => await node.metric("roomcast_deliveries_total") <= 1,
   );
   assert.ok(await node.metric("roomcast_deliveries_total") <= 1);
 });
 
-Deno.test("clients that speak no Socket.IO, or break it off, do the node no harm", async () => {
+Deno.test("a node keeps delivering if connections send invalid or incomplete requests", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url);
   const lines = [

@@ -1,4 +1,4 @@
-/** Nodes that are replaced, stop or are gone, behind nginx with the configuration of `docs/operating.md`. */
+/** Nodes that are replaced, stopped or unreachable, behind nginx with the configuration of `docs/operating.md`. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { deploy, KeyedPublisher } from "../support/deploy.ts";
@@ -11,7 +11,7 @@ import { soon, until } from "../support/wait.ts";
 
 const nginx = await find("nginx");
 const ignore = nginx === undefined;
-/** Transports of clients by turns: one in five polls only, one upgrades from polling, the rest never poll. */
+/** Transports of clients in turn: one in five only polls, one upgrades from polling, the others never poll. */
 const TRANSPORTS = [
   ["polling"],
   ["polling", "websocket"],
@@ -21,10 +21,10 @@ const TRANSPORTS = [
 ] as const;
 const CLIENTS = 20;
 const PUBLISHERS = 6;
-/** A stock client tries again after 1.5 s at most; the rest is for a machine that starts nodes meanwhile. */
+/** A stock client retries after at most 1.5 s; the rest allows for a machine that starts nodes at the same time. */
 const AWAY_MS_MAX = 5000;
 
-/** Connects stock clients with the defaults of socket.io-client, each from the address that is named for it. */
+/** Connects stock clients with the defaults of socket.io-client, each from the address that `address` returns. */
 async function connect(
   stack: AsyncDisposableStack,
   url: string,
@@ -42,7 +42,7 @@ async function connect(
   return clients;
 }
 
-/** Measures how long a client was disconnected at most, in ms, up to when the returned function is called. */
+/** Returns a function that returns the longest time the client has been disconnected so far, in ms. */
 function watchAbsence(client: Subscriber): () => number {
   let since = Infinity;
   let longestMs = 0;
@@ -56,7 +56,7 @@ function watchAbsence(client: Subscriber): () => number {
   return look;
 }
 
-/** Starts publishers, each from an address of its own; half of them name their keys where nginx sees them. */
+/** Starts publishers, each from its own address; half of them send their keys in a header, which nginx sees. */
 function startPublishers(
   stack: AsyncDisposableStack,
   url: string,
@@ -72,10 +72,10 @@ function startPublishers(
     ));
 }
 
-/** Checks that nginx has passed every publish to a node that answered it. */
+/** Checks that nginx passed every publish to a node that answered it. */
 function checkAnswers(publishers: readonly KeyedPublisher[]): void {
   for (const [i, { answers, unserved }] of publishers.entries()) {
-    // nginx answers 502 for a request that a killed node had taken, unless it has the key in its header.
+    // nginx responds with 502 if a killed node had accepted the request, unless the request has the key in its header.
     assert.ok(
       unserved <= (i < PUBLISHERS / 2 ? 0 : 1),
       `publisher ${i} was answered ${JSON.stringify(answers)}`,
@@ -122,7 +122,7 @@ for (
         0,
       );
       for (const [index, client] of clients.entries()) {
-        // All that was acknowledged, and the last message of `settle`.
+        // All acknowledged messages, and the last message of `settle`.
         assert.equal(client.messages.items.length, acknowledged + 1);
         assert.deepEqual(client.gaps.items, []);
         const awayMs = absences[index]?.() ?? Infinity;
@@ -135,7 +135,7 @@ for (
 
 Deno.test({
   name:
-    "a client that a stopping node closes connects to another node at once, while the first still stops",
+    "a client reconnects to another node at once if a stopping node closes its connection",
   ignore,
   async fn() {
     await using redis = await Redis.start();
@@ -144,13 +144,13 @@ Deno.test({
     await using b = await TestNode.start(env);
     await using proxy = await Nginx.start(nginx ?? "", [a.port, b.port]);
     await using stack = new AsyncDisposableStack();
-    // From one address all reach one node, also when they come back.
+    // All connections from one address reach one node, also after a reconnect.
     const clients = await connect(stack, proxy.url, 20, () => "10.0.0.1");
     const [stops, stays] = await a.metric("roomcast_clients") > 0
       ? [a, b]
       : [b, a];
     stops.signal("SIGTERM");
-    // One a second is closed: these three are one of each kind.
+    // The node closes one connection a second. The first three clients cover all transports.
     const moved = clients.slice(0, 3);
     await Promise.all(moved.map(({ connects }) => connects.have(2)));
     assert.equal(await stays.metric("roomcast_clients"), moved.length);
@@ -166,12 +166,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a host that is gone delays a publish by one second",
+  name: "an unreachable host delays a publish by one second",
   ignore,
   async fn() {
     await using node = await TestNode.start();
-    // The kernel drops what comes once the backlog is full, as if nothing were there.
-    using gone = Deno.listen({
+    // Once the backlog is full the kernel drops packets, as if the host were unreachable.
+    using unreachable = Deno.listen({
       hostname: "127.0.0.1",
       port: 0,
       tcpBacklog: 1,
@@ -179,13 +179,13 @@ Deno.test({
     await using stack = new AsyncDisposableStack();
     for (let i = 0; i < 2; i++) {
       const connection = await soon(
-        Deno.connect({ hostname: "127.0.0.1", port: gone.addr.port }),
+        Deno.connect({ hostname: "127.0.0.1", port: unreachable.addr.port }),
         "the backlog is filled",
       );
       stack.defer(() => connection.close());
     }
     await using proxy = await Nginx.start(nginx ?? "", [
-      gone.addr.port,
+      unreachable.addr.port,
       node.port,
     ]);
     const tookMs = await Promise.all(

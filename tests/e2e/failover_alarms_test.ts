@@ -1,6 +1,6 @@
 /**
- * No false alarms: if Redis restarts or fails over without a loss, all clients are recovered. The last test is a
- * fail-over by a real sentinel. `FAILOVER_REPEATS=20` repeats the first two tests 20 times instead of 3.
+ * No false alarms: if Redis restarts or fails over without a loss, all clients recover without a gap. The last test is
+ * a fail-over by a real sentinel. `FAILOVER_REPEATS=20` repeats the first two tests 20 times instead of 3.
  */
 import assert from "node:assert/strict";
 import { Sentinel } from "../support/failover.ts";
@@ -12,11 +12,11 @@ import type { Witness } from "../support/witness.ts";
 const BOTH = [0, 1];
 const TIMES = Number(Deno.env.get("FAILOVER_REPEATS") ?? 3);
 const ROOM = "room";
-/** How late a false alarm may come, in ms: a node may need 8 s to decide that something was lost. */
+/** How late a false alarm may arrive, in ms: a node may need 8 s to decide that something was lost. */
 const ALARM_MS = 9000;
 
 /** Connects clients to both nodes and publishes messages. */
-async function audience(stage: Stage, count: number): Promise<Witness[]> {
+async function connectClients(stage: Stage, count: number): Promise<Witness[]> {
   const clients: Witness[] = [];
   for (let i = 0; i < count; i++) {
     const transports = [i % 4 === 3 ? "polling" : "websocket"];
@@ -28,12 +28,12 @@ async function audience(stage: Stage, count: number): Promise<Witness[]> {
   return clients;
 }
 
-/** Runs `what`, which loses nothing, while some clients reconnect; checks that all get everything and no alarm. */
-async function harmless(
+/** Runs `fault`, which loses nothing, while some clients reconnect; checks that all get every message and no gap. */
+async function assertNoLoss(
   stage: Stage,
   clients: readonly Witness[],
   random: Random,
-  what: () => Promise<void>,
+  fault: () => Promise<void>,
 ): Promise<void> {
   const rooms = [ROOM, `${ROOM}-0`, `${ROOM}-1`];
   for (const room of rooms) await stage.publish(room, 2, BOTH);
@@ -41,16 +41,16 @@ async function harmless(
     for (const client of clients) if (random.chance(0.3)) client.drop();
   };
   drop();
-  await what();
+  await fault();
   drop();
   for (const room of rooms) await stage.publish(room, 2, BOTH);
   const { wrong } = await stage.judge(rooms, BOTH);
   assert.deepEqual(wrong, []);
-  noAlarm(clients);
+  assertNoGap(clients);
 }
 
-/** Checks that no client was told of a loss. */
-function noAlarm(clients: readonly Witness[]): void {
+/** Checks that no client received a gap and that every reconnect was reported as recovered. */
+function assertNoGap(clients: readonly Witness[]): void {
   for (const { connects, subscriber: { gaps } } of clients) {
     assert.deepEqual(gaps.items, []);
     const [first, ...returns] = connects;
@@ -59,30 +59,30 @@ function noAlarm(clients: readonly Witness[]): void {
   }
 }
 
-Deno.test("clients are recovered without a gap if Redis restarts with all that it acknowledged", async () => {
+Deno.test("clients recover without a gap if Redis restarts with all acknowledged data", async () => {
   await using stage = await Stage.start(2, {
     replica: false,
     args: ["--appendfsync", "always"],
   });
   const { servers: { master } } = stage;
-  const clients = await audience(stage, 8);
+  const clients = await connectClients(stage, 8);
   for (let i = 0; i < TIMES; i++) {
-    await harmless(stage, clients, new Random(i), async () => {
+    await assertNoLoss(stage, clients, new Random(i), async () => {
       await master.kill();
       await pauseFor(new Random(i).between(0, 500));
       await master.restart();
     });
   }
   await pauseFor(ALARM_MS);
-  noAlarm(clients);
+  assertNoGap(clients);
 });
 
-Deno.test("clients are recovered without a gap if Redis fails over to a replica that has everything", async () => {
+Deno.test("clients recover without a gap if Redis fails over to a replica that has everything", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
-  const clients = await audience(stage, 8);
+  const clients = await connectClients(stage, 8);
   for (let i = 0; i < TIMES; i++) {
-    await harmless(stage, clients, new Random(i), async () => {
+    await assertNoLoss(stage, clients, new Random(i), async () => {
       // As in a planned fail-over: nothing is written until the replica is the master.
       await servers.master.command("CLIENT", "PAUSE", "10000", "WRITE");
       await servers.level();
@@ -94,15 +94,15 @@ Deno.test("clients are recovered without a gap if Redis fails over to a replica 
     });
   }
   await pauseFor(ALARM_MS);
-  noAlarm(clients);
+  assertNoGap(clients);
 });
 
-Deno.test("clients are told of a loss if a sentinel promotes a replica that is 300 ms behind", async () => {
+Deno.test("clients receive a gap if a sentinel promotes a replica that is 300 ms behind", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
-  // The sentinel knows the master by the address of the link, which delays the replica's connection only.
+  // The sentinel knows the master by the address of the link, which delays only the replica's connection.
   await using sentinel = await Sentinel.start(servers.link.port, 1000);
-  const clients = await audience(stage, 4);
+  const clients = await connectClients(stage, 4);
   await servers.level();
   servers.lag(300);
   // The nodes have not read the messages that are lost.

@@ -1,13 +1,13 @@
 /**
- * Clients are told of messages that Redis acknowledged to a node and lost before that node had read them. The tests are
- * repeated and judged as in `failover_test.ts`.
+ * Clients receive a gap for messages that Redis acknowledged to a node and lost before that node had read them. The
+ * tests are repeated and judged as in `failover_test.ts`.
  */
 import { repeat, Stage } from "../support/failover_stage.ts";
 import { until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("clients are told of a loss if the nodes had not read what they acknowledged and the promoted replica lacks it", async () => {
+Deno.test("clients receive a gap if the promoted replica lacks messages that the nodes acknowledged but had not read", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const room = `room-${index}`;
@@ -36,7 +36,7 @@ for (const moved of ["reader", "commands"]) {
   for (const dies of [false, true]) {
     const other = moved === "reader" ? "commands" : "reader";
     Deno.test(
-      `clients get everything or are told of a loss if nodes use the new master for ${moved} and the old one for ${other}, and the old one ${
+      `clients get every message or a gap if nodes use the new master for ${moved} and the old one for ${other}, which ${
         dies ? "dies" : "stays alive"
       }`,
       async () => {

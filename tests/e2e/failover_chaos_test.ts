@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { failOverAll, newSeeds } from "../support/failover_chaos.ts";
 
-Deno.test("clients get every message once and in order, or are told of the loss, while nodes and Redis fail at random", async () => {
+Deno.test("clients get every message once and in order, or a gap, while nodes and Redis fail at random", async () => {
   const outcomes = await failOverAll(newSeeds(10));
   // To repeat a run: `deno task chaos failover <seed>`.
   const red = outcomes.filter(({ wrong }) => wrong.length > 0)

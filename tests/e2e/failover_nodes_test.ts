@@ -1,4 +1,4 @@
-/** Nodes that leave, or come back after a standstill, around a fail-over. */
+/** Nodes that shut down, or continue after a standstill, around a fail-over. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Stage } from "../support/failover_stage.ts";
@@ -10,14 +10,14 @@ const NODES = "roomcast:{roomcast}:nodes";
 const SERVER = "roomcast:{roomcast}:server";
 const ROOM = "room";
 
-Deno.test("a node leaves and Redis restarts at once with all it had: nobody is told of a loss", async () => {
+Deno.test("clients receive no gap if a node shuts down and Redis restarts right afterwards with all data", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, CHANNELS: "other" };
   await using staying = await TestNode.start(env);
   await using client = await Subscriber.connect(staying.url);
   await using leaving = await TestNode.start({ ...env, DRAIN_SECONDS: "0" });
-  await leaving.publish("from the one that leaves");
-  await until("the other node knows of it", async () => {
+  await leaving.publish("from the leaving node");
+  await until("the other node knows the leaving node", async () => {
     const nodes = await redis.command("HVALS", NODES) as string[];
     return nodes.length === 2;
   });
@@ -25,7 +25,7 @@ Deno.test("a node leaves and Redis restarts at once with all it had: nobody is t
   assert.equal(await leaving.exited(), 0);
   await redis.kill("SIGTERM");
   await redis.restart();
-  await until("the epoch is settled for this run of Redis", async () => {
+  await until("the epoch is confirmed for this run of Redis", async () => {
     const run = await redis.info("server", "run_id");
     const [id, asked] = await redis.command(
       "HMGET",
@@ -40,14 +40,14 @@ Deno.test("a node leaves and Redis restarts at once with all it had: nobody is t
   assert.deepEqual(client.gaps.items, []);
 });
 
-Deno.test("a node that stood still and was dropped acknowledges nothing before the others know of it again", async () => {
+Deno.test("a node that was dropped during a standstill acknowledges nothing until the other nodes know it again", async () => {
   await using stage = await Stage.start(2);
   const { servers, nodes } = stage;
   const client = await stage.client([ROOM], { node: 0 });
   await stage.publish(ROOM, 4, [0, 1]);
   const [, second] = nodes.nodes;
   second?.signal("SIGSTOP");
-  await until("it is dropped", async () => {
+  await until("the node is dropped", async () => {
     const names = await servers.master.command("HKEYS", NODES) as string[];
     return names.length === 1;
   });
@@ -67,5 +67,8 @@ Deno.test("a node that stood still and was dropped acknowledges nothing before t
   await stage.publish(ROOM, 2, [0]);
   const { wrong, told } = await stage.judge([ROOM], [0]);
   assert.deepEqual(wrong, []);
-  assert.ok(told > 0 || client.has(lost ?? ""), "it was lost, and told");
+  assert.ok(
+    told > 0 || client.has(lost ?? ""),
+    "the message was lost, and the loss was reported",
+  );
 });

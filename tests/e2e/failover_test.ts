@@ -1,6 +1,6 @@
 /**
- * Clients are told of a loss after a fail-over, or after a restart of Redis without its newest data. The tests look only
- * at clients, publishers and the log at the end; `tests/support/failover_judge.ts` defines what has to hold.
+ * Clients receive a gap after a fail-over, or a restart of Redis, that lost data. The tests look only at clients,
+ * publishers and the log at the end; `tests/support/failover_judge.ts` defines what has to hold.
  *
  * Each test runs its scene once; `FAILOVER_REPEATS=20 deno test -A tests/e2e/failover_test.ts` runs it 20 times.
  */
@@ -15,7 +15,7 @@ import { pauseFor, until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("a client stays in a room or is told of a loss if a fail-over loses the session with the join", async () => {
+Deno.test("a client stays in a room or receives a gap if a fail-over loses the session with the join", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -42,7 +42,7 @@ Deno.test("a client stays in a room or is told of a loss if a fail-over loses th
   });
 });
 
-Deno.test("a client stays in a room or is told of a loss if it joined with the old master and reconnects with the new one", async () => {
+Deno.test("a client stays in a room or receives a gap if it joined on the old master and reconnects on the new one", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -70,7 +70,7 @@ Deno.test("a client stays in a room or is told of a loss if it joined with the o
   });
 });
 
-Deno.test("a client stays in a room or is told of a loss if it joined while Redis was down and its node dies", async () => {
+Deno.test("a client stays in a room or receives a gap if it joined while Redis was down and its node dies", async () => {
   await repeat(
     () => Stage.start(2, { replica: false }),
     async (stage, random, index) => {
@@ -82,7 +82,7 @@ Deno.test("a client stays in a room or is told of a loss if it joined while Redi
       await stage.publish(main, 4, BOTH);
       await master.kill();
       await pauseFor(random?.between(0, 500) ?? 0);
-      // A node may also refuse the join: then the client knows.
+      // The node may also reject the join, which tells the client that it is not in the room.
       await client.join(extra);
       home.node = 1;
       await nodes.kill(0);
@@ -96,7 +96,7 @@ Deno.test("a client stays in a room or is told of a loss if it joined while Redi
   );
 });
 
-Deno.test("clients of both nodes are told of a loss if two masters acknowledge publishes and one dies with its node", async () => {
+Deno.test("clients of both nodes receive a gap if two masters acknowledge publishes and one dies with its node", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers, nodes } = stage;
     const room = `room-${index}`;
@@ -112,10 +112,13 @@ Deno.test("clients of both nodes are told of a loss if two masters acknowledge p
     await stage.publish(room, count, [1], paceMs);
     const [dead = ""] = (await stage.publish(room, count, [0], paceMs))
       .slice(-1);
-    await until("the reader has what will be undone", () => reader.has(dead));
+    await until(
+      "the reader has the messages that will be lost",
+      () => reader.has(dead),
+    );
     await Promise.all([nodes.kill(0), old.kill()]);
     servers.move();
-    // With ids above those that the reader has seen.
+    // These get ids above those that the reader has received.
     await stage.publish(room, count, [1], paceMs);
     await pauseFor(random?.between(0, 500) ?? 0);
     home.node = 1;
@@ -128,7 +131,7 @@ Deno.test("clients of both nodes are told of a loss if two masters acknowledge p
   });
 });
 
-Deno.test("returning clients are told of a loss if all nodes die with the master and the replica is behind", async () => {
+Deno.test("reconnecting clients receive a gap if all nodes die with the master and the replica is behind", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const room = `room-${index}`;
@@ -155,7 +158,7 @@ Deno.test("returning clients are told of a loss if all nodes die with the master
   });
 });
 
-Deno.test("returning clients are told of a loss if all nodes die with Redis, which loses the end of its append-only file", async () => {
+Deno.test("reconnecting clients receive a gap if all nodes die with Redis, which loses the end of its append-only file", async () => {
   await repeat(
     () => Stage.start(2, { replica: false }),
     async (stage, random, index) => {
@@ -179,8 +182,8 @@ Deno.test("returning clients are told of a loss if all nodes die with Redis, whi
 });
 
 /**
- * One client reads everything; another one is disconnected from `before` until the end. `fault` loses what was published
- * after `before`, while all nodes die.
+ * One client receives everything; another one is disconnected from `before` until the end. `fault` loses the messages
+ * that were published after `before`, while all nodes die.
  */
 async function allDie<T>(
   stage: Stage,
@@ -196,12 +199,15 @@ async function allDie<T>(
   const reader = await stage.client([room], readerHome);
   const away = await stage.client([room], awayHome);
   const [kept = ""] = (await stage.publish(room, 4, BOTH)).slice(-1);
-  await until("both have it", () => reader.has(kept) && away.has(kept));
+  await until("both clients have it", () => reader.has(kept) && away.has(kept));
   await before();
   awayHome.node = NOWHERE;
   away.drop();
   const [lost = ""] = (await stage.publish(room, 20, BOTH, 20)).slice(-1);
-  await until("the reader has what will be undone", () => reader.has(lost));
+  await until(
+    "the reader has the messages that will be lost",
+    () => reader.has(lost),
+  );
   await pauseFor(pauseMs);
   readerHome.node = NOWHERE;
   const [result] = await Promise.all([
@@ -210,7 +216,7 @@ async function allDie<T>(
     nodes.kill(1),
   ]);
   await Promise.all(BOTH.map((node) => nodes.revive(node)));
-  // With ids above those that the reader has seen.
+  // These get ids above those that the reader has received.
   await stage.publish(room, 4, BOTH);
   readerHome.node = awayHome.node = 1;
   await Promise.all(

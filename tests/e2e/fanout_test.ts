@@ -1,16 +1,16 @@
-/** Joined frames: whatever is written together, each client gets its messages once and in order. */
+/** Joined frames: each client gets its messages once and in order, however they are combined into writes. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 
-/** What the tests use of a stock client's engine: the upgrade it does by itself, to be begun by hand. */
+/** Private parts of a stock client's engine, with which the test starts the upgrade itself. */
 interface Upgrading {
   _probe(transport: string): void;
   once(event: "upgrade", listener: () => void): void;
 }
 
-/** Posts batches of 50 numbered messages until told to stop; answers how many there were. */
+/** Posts batches of 50 numbered messages until `done` returns true; returns their number. */
 async function burst(
   node: TestNode,
   rooms: readonly string[],
@@ -28,7 +28,7 @@ async function burst(
   return count;
 }
 
-Deno.test("clients that upgrade from polling in the middle of a burst get all of it, once, in order", async () => {
+Deno.test("clients get every message once and in order if they upgrade from polling during a burst", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -48,7 +48,7 @@ Deno.test("clients that upgrade from polling in the middle of a burst get all of
       () => clients.every(({ messages }) => messages.items.length > stop),
     );
     for (const [i, client] of clients.entries()) {
-      // One after the other, at different places of the burst.
+      // One after the other, at different points of the burst.
       await client.messages.have(200 * (i + 1));
       const engine = client.socket.io.engine as unknown as Upgrading;
       const upgraded = new Promise<void>((resolve) =>
@@ -75,7 +75,7 @@ Deno.test("clients that upgrade from polling in the middle of a burst get all of
   }
 });
 
-Deno.test("a batch of many rooms: each client gets those of its rooms in the log's order, whichever rooms and transport", async () => {
+Deno.test("clients get the messages of all their rooms in the log's order if a batch covers many rooms", async () => {
   await using redis = await Redis.start();
   const rooms = ["a", "b", "c", "d"];
   const interests = [["a"], ["d"], ["a", "b"], ["a", "b"], ["b", "c", "d"], [
@@ -96,7 +96,7 @@ Deno.test("a batch of many rooms: each client gets those of its rooms in the log
       }
     }
     let rounds = 0;
-    // "nobody" is in none of them.
+    // No client is in the room "nobody".
     const all = [...rooms, "nobody"];
     const total = await burst(node, all, () => rounds++ === 20);
     for (const [client, interest] of clients) {

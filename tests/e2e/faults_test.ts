@@ -1,6 +1,6 @@
 /**
- * What Redis and the network do to a cluster, one fault a test. Guards that need a test of their own are in
- * `redis_edge_cases_test.ts`.
+ * Faults of Redis and of the network under load, one fault in each test. Rare states of Redis that need a set-up of
+ * their own are in `redis_edge_cases_test.ts`.
  */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
@@ -16,7 +16,7 @@ interface Cluster extends AsyncDisposable {
   redis: Redis;
   a: TestNode;
   b: TestNode;
-  /** One on each node. */
+  /** One client on each node. */
   clients: Subscriber[];
 }
 
@@ -45,8 +45,8 @@ function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Runs a fault under load, asks `/livez` all along, and judges. */
-async function under(
+/** Runs a fault under load, polls `/livez` meanwhile, and checks that no acknowledged message is lost. */
+async function runUnderLoad(
   { a, b, clients }: Cluster,
   fault: (publisher: Publisher) => Promise<void>,
 ): Promise<Publisher> {
@@ -88,9 +88,9 @@ async function under(
   return publisher;
 }
 
-Deno.test("Redis stopped for 10 s: publishes are refused in 2 s, nothing acknowledged is lost, nothing refused appears", async () => {
+Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if Redis is stopped for 10 s", async () => {
   await using all = await cluster();
-  const publisher = await under(all, async () => {
+  const publisher = await runUnderLoad(all, async () => {
     all.redis.signal("SIGSTOP");
     await wait(10_000);
     all.redis.signal("SIGCONT");
@@ -106,12 +106,12 @@ Deno.test("Redis stopped for 10 s: publishes are refused in 2 s, nothing acknowl
   const ghosts = [...publisher.failed.keys()].filter((message) =>
     got.has(message)
   );
-  assert.deepEqual(ghosts, [], "messages that were refused have appeared");
+  assert.deepEqual(ghosts, [], "rejected messages were delivered");
 });
 
-Deno.test("CLIENT PAUSE for 10 s: the same", async () => {
+Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if CLIENT PAUSE lasts 10 s", async () => {
   await using all = await cluster();
-  const publisher = await under(all, async () => {
+  const publisher = await runUnderLoad(all, async () => {
     await all.redis.command("CLIENT", "PAUSE", "10000", "ALL");
     await wait(10_000);
   });
@@ -125,12 +125,12 @@ Deno.test("CLIENT PAUSE for 10 s: the same", async () => {
   const ghosts = [...publisher.failed.keys()].filter((message) =>
     got.has(message)
   );
-  assert.deepEqual(ghosts, [], "messages that were refused have appeared");
+  assert.deepEqual(ghosts, [], "rejected messages were delivered");
 });
 
-Deno.test("kill -9 of Redis and a restart with AOF: nothing acknowledged is lost, scripts are known again", async () => {
+Deno.test("no acknowledged message is lost if Redis is killed and restarted with AOF", async () => {
   await using all = await cluster();
-  const publisher = await under(all, async () => {
+  const publisher = await runUnderLoad(all, async () => {
     await all.redis.kill();
     await wait(3000);
     await all.redis.restart();
@@ -141,25 +141,25 @@ Deno.test("kill -9 of Redis and a restart with AOF: nothing acknowledged is lost
     ),
   );
   assert.equal(await all.a.metric("roomcast_epoch_changes_total"), 0);
-  // Nothing of the log is lost; what was published on a channel meanwhile is.
+  // Nothing in the log is lost. The gap covers what may have been published on the channel meanwhile.
   assert.deepEqual(
     all.clients[0]?.gaps.items.map(({ reason }) => reason),
     ["ingress"],
   );
 });
 
-Deno.test("SCRIPT FLUSH in the middle: nobody notices", async () => {
+Deno.test("SCRIPT FLUSH under load causes no failed publish", async () => {
   await using all = await cluster();
-  const publisher = await under(
+  const publisher = await runUnderLoad(
     all,
     async () => void await all.redis.command("SCRIPT", "FLUSH"),
   );
   assert.deepEqual([...publisher.failed.values()], []);
 });
 
-Deno.test("connections of all kinds killed over and over: nothing acknowledged is lost", async () => {
+Deno.test("no acknowledged message is lost while the nodes' Redis connections are killed repeatedly", async () => {
   await using all = await cluster();
-  await under(all, async () => {
+  await runUnderLoad(all, async () => {
     for (let i = 0; i < 20; i++) {
       for (const type of ["normal", "pubsub"]) {
         await all.redis.command("CLIENT", "KILL", "TYPE", type);
@@ -169,9 +169,9 @@ Deno.test("connections of all kinds killed over and over: nothing acknowledged i
   });
 });
 
-Deno.test("a malformed entry on a busy log: skipped, counted, logged; nothing lost, no spin", async () => {
+Deno.test("malformed entries in a busy log are skipped, counted and logged without losing a message", async () => {
   await using all = await cluster();
-  const poison = [
+  const malformed = [
     ["uid", "x", "nsp", "/", "type", "3"],
     ["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
     ["uid", "x", "nsp", "/", "type", "99", "data", "{broken"],
@@ -180,16 +180,16 @@ Deno.test("a malformed entry on a busy log: skipped, counted, logged; nothing lo
     ["room", "chat"],
     ["nothing", "known"],
   ];
-  await under(all, async () => {
+  await runUnderLoad(all, async () => {
     for (let i = 0; i < 5; i++) {
-      for (const fields of poison) {
+      for (const fields of malformed) {
         await all.redis.command("XADD", LOG, "*", ...fields);
       }
     }
   });
   for (const node of [all.a, all.b]) {
     await until(
-      "they are counted",
+      "the entries are counted",
       async () => await node.metric("roomcast_entries_skipped_total") >= 20,
     );
     await node.log.where(() =>
@@ -202,7 +202,7 @@ Deno.test("a malformed entry on a busy log: skipped, counted, logged; nothing lo
   assert.ok(reads < 20, `${reads} XREADs a second on each node`);
 });
 
-Deno.test("Redis out of memory while a client drops: publish is 503 log_full, the process lives, and is well again when there is room", async () => {
+Deno.test("publishes get log_full while Redis is out of memory, and succeed again when it has room", async () => {
   await using all = await cluster();
   const { redis, a, clients } = all;
   const full = async (): Promise<boolean> => {
@@ -216,7 +216,8 @@ Deno.test("Redis out of memory while a client drops: publish is 503 log_full, th
   };
   await redis.command("CONFIG", "SET", "maxmemory", "1");
   await until("publishes are refused", full);
-  // What the stock adapter dies of: a session that cannot be saved when a client's connection breaks (notes L6).
+  // With the stock adapter this ends the process: it does not await the SET of a session when a connection breaks
+  // (docs/decisions/0003-guarded-adapter.md).
   for (const client of clients) client.socket.io.engine.close();
   await Promise.all(clients.map((client) => client.connects.have(2)));
   await until("publishes are still refused", full);
@@ -231,13 +232,13 @@ Deno.test("Redis out of memory while a client drops: publish is 503 log_full, th
   assert.ok(!a.output.includes("an unhandled rejection"), a.output);
 });
 
-Deno.test("every refusal of Redis has a code of its own, no client hears the message, and it heals by itself", async (t) => {
+Deno.test("each error of Redis gets its own code and delivers nothing until Redis has recovered", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const cases: [
     code: string,
-    hurt: () => Promise<unknown>,
-    heal: () => Promise<unknown>,
+    breakIt: () => Promise<unknown>,
+    repair: () => Promise<unknown>,
   ][] = [
     [
       "log_read_only",
@@ -258,16 +259,16 @@ Deno.test("every refusal of Redis has a code of its own, no client hears the mes
       () => redis.command("RENAME", "aside", LOG),
     ],
   ];
-  for (const [code, hurt, heal] of cases) {
+  for (const [code, breakIt, repair] of cases) {
     await t.step(code, async () => {
-      await hurt();
+      await breakIt();
       await until(code, async () => {
         const { status, body } = await a.post("/publish", {
           message: "refused",
         });
         return status === 503 && body.error.code === code;
       });
-      await heal();
+      await repair();
       await settle(b, clients);
     });
   }
@@ -278,7 +279,7 @@ Deno.test("every refusal of Redis has a code of its own, no client hears the mes
   }
 });
 
-Deno.test("a password that Redis no longer takes is log_denied, and Redis away at start is waited for", async () => {
+Deno.test("nodes become ready by themselves if Redis was unreachable or its password was changed for a time", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await redis.command("CONFIG", "SET", "requirepass", "new");
@@ -303,7 +304,7 @@ Deno.test("a password that Redis no longer takes is log_denied, and Redis away a
   await settle(node, [client]);
 });
 
-Deno.test("a log that is emptied is noticed within 5 s on every node: gap epoch, and messages flow again", async (t) => {
+Deno.test("clients of every node receive a gap with reason epoch within 5 s if the log is emptied", async (t) => {
   const ways: [name: string, empty: (redis: Redis) => Promise<unknown>][] = [
     ["FLUSHALL", (redis) => redis.command("FLUSHALL")],
     ["the log deleted", (redis) => redis.command("DEL", LOG)],
@@ -336,21 +337,21 @@ Deno.test("a log that is emptied is noticed within 5 s on every node: gap epoch,
       await settle(b, clients);
       assert.ok(
         clients.every((client) => client.gaps.items.length === index + 1),
-        "one gap, not several",
+        "one gap in each step",
       );
     });
   }
 });
 
-Deno.test("a log that went back in time, with ids lower than what was read, is noticed too", async (t) => {
+Deno.test("clients receive a gap with reason epoch if the log goes back to lower ids", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const future = Date.now() + 3_600_000;
   const steps: [name: string, back: () => Promise<unknown>][] = [
-    // A clock that was ahead, then the log is gone: new ids are lower than those read.
-    ["emptied, and the clock behind", () => redis.command("FLUSHALL")],
+    // Redis' clock was ahead, then the log was emptied: new ids are lower than those already read.
+    ["emptied after a clock that was ahead", () => redis.command("FLUSHALL")],
     // A fail-over to a replica that lacks the newest entries.
-    ["its tail cut off", async () => {
+    ["its newest entries removed", async () => {
       const entries = await redis.command(
         "XREVRANGE",
         LOG,
@@ -413,18 +414,21 @@ Deno.test("a log that went back in time, with ids lower than what was read, is n
         clients.every((client, i) =>
           client.messages.items.length === (count[i] ?? 0) + 2
         ),
-        "nothing came again",
+        "no message was delivered twice",
       );
     });
   }
 });
 
-Deno.test("a quiet log: what is added while a node stands still is not lost, its first entry least of all", async () => {
+Deno.test("a node loses no entry of a quiet log that is added while the node stands still", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env, { ready: false });
-  await until("it reads", async () => (await b.get("/readyz")).status === 200);
+  await until(
+    "the node is ready",
+    async () => (await b.get("/readyz")).status === 200,
+  );
   await using client = await Subscriber.connect(b.url);
   for (let round = 0; round < 3; round++) {
     b.signal("SIGSTOP");
@@ -439,7 +443,7 @@ Deno.test("a quiet log: what is added while a node stands still is not lost, its
   );
 });
 
-Deno.test("a node that stood still while the log was trimmed under it says gap trimmed, not nothing; one who was away misses nothing", async () => {
+Deno.test("a node sends its clients a gap with reason trimmed if the log was trimmed past its position", async () => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   await using proxy = await Proxy.start(b.port);
@@ -459,7 +463,7 @@ Deno.test("a node that stood still while the log was trimmed under it says gap t
   const [gap] = await clients[1]?.gaps.have(1) ?? [];
   assert.deepEqual([gap?.room, gap?.reason], ["chat", "trimmed"]);
   proxy.targets = [b.port];
-  // The hole is in the log of that node only; the room's own history has it all.
+  // Only that node's reading of the log has a gap; the room's history is complete.
   await away.messages.have(6);
   assert.deepEqual(away.messages.items.slice(1).map(({ message }) => message), [
     0,
@@ -474,7 +478,7 @@ Deno.test("a node that stood still while the log was trimmed under it says gap t
   assert.equal(clients[0]?.messages.items.length, 7);
 });
 
-Deno.test("Redis away for long: the node idles, it does not spin", async () => {
+Deno.test("a node stays idle while Redis is unreachable", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await redis.kill();
@@ -489,7 +493,7 @@ Deno.test("Redis away for long: the node idles, it does not spin", async () => {
   );
 });
 
-Deno.test("a Redis that can lose messages is warned of once, loudly, at start and on /readyz", async () => {
+Deno.test("Redis settings that can lose messages are logged once as errors and listed by /readyz", async () => {
   await using redis = await Redis.start({
     aof: false,
     args: ["--maxmemory-policy", "allkeys-lru"],
@@ -512,13 +516,14 @@ Deno.test("a Redis that can lose messages is warned of once, loudly, at start an
   assert.ok(unsafe.every(({ level }) => level === "error"));
 });
 
-Deno.test("more publishes than may wait are refused at once, and memory stays bounded", async () => {
+Deno.test("publishes beyond the queue's limit are rejected at once with overloaded", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   redis.signal("SIGSTOP");
   const message = "x".repeat(60_000);
   const batch = { messages: Array.from({ length: 125 }, () => ({ message })) };
-  // A body that is refused half sent may show as a broken connection: the answer closes it.
+  // A body that is rejected before it was sent completely may show as a broken connection, because the response closes
+  // it.
   const answers = await Promise.all(
     Array.from(
       { length: 24 },
@@ -527,7 +532,7 @@ Deno.test("more publishes than may wait are refused at once, and memory stays bo
   );
   redis.signal("SIGCONT");
   const taken = answers.filter((answer) => answer?.status === 200);
-  // Eight fit into 64 MiB: refused is who does not, not everybody at once.
+  // Eight batches fit into 64 MiB, so only the others are rejected.
   assert.ok(taken.length >= 8 && taken.length < 24, `${taken.length} of 24`);
   const others = answers.filter((answer) =>
     answer !== undefined && answer.status !== 200
@@ -542,7 +547,7 @@ Deno.test("more publishes than may wait are refused at once, and memory stays bo
     codes.length === taken.length * 125 &&
       codes.every((code) => /^(overloaded|log_\w+)$/.test(code)),
   );
-  // 64 MiB of bodies and 64 MiB of publishes may be held, some of it twice while it is parsed.
+  // 64 MiB of bodies and 64 MiB of publishes may be held, some of them twice while they are parsed.
   assert.ok(
     await node.memory() < 700e6,
     `${await node.memory() / 1e6} MB resident`,
@@ -553,7 +558,7 @@ Deno.test("more publishes than may wait are refused at once, and memory stays bo
   );
 });
 
-Deno.test("bad ids and cursors are refused and nothing is read", async () => {
+Deno.test("GET history rejects invalid positions and parameters without reading from Redis", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -606,7 +611,7 @@ Deno.test("bad ids and cursors are refused and nothing is read", async () => {
   }
 });
 
-Deno.test("rooms with odd names work like any other, from publish to history", async () => {
+Deno.test("rooms with unusual names can be published to, received, read and cleared", async () => {
   await using redis = await Redis.start();
   const rooms = [
     "__proto__",
@@ -649,7 +654,7 @@ Deno.test("rooms with odd names work like any other, from publish to history", a
   }
 });
 
-Deno.test("all keys of a script share one slot, so that it also runs on a Redis Cluster", async () => {
+Deno.test("scripts run on a Redis Cluster because all their keys share one slot", async () => {
   await using redis = await Redis.start({ args: ["--cluster-enabled", "yes"] });
   const slots = Array.from({ length: 16384 }, (_, slot) => String(slot));
   await redis.command("CLUSTER", "ADDSLOTS", ...slots);
@@ -677,9 +682,9 @@ Deno.test("all keys of a script share one slot, so that it also runs on a Redis 
   );
 });
 
-Deno.test("a master that becomes a replica of one that went on without it: told as epoch, then all of the other's, and its own again", async () => {
+Deno.test("clients receive a gap with reason epoch if their master becomes a replica of another branch", async () => {
   const args = ["--repl-diskless-sync-delay", "0"];
-  // A gap of the room's channel may come at any time here.
+  // Without this, a gap of the room's channel could arrive at any time.
   const env = { CHANNELS: "other" };
   await using old = await Redis.start({ args });
   await using next = await Redis.start({ args });
@@ -692,7 +697,7 @@ Deno.test("a master that becomes a replica of one that went on without it: told 
   await using client = await Subscriber.connect(a.url);
   await settle(a, [client]);
   await until(
-    "the replica has it",
+    "the replica has the message",
     async () =>
       await next.command("XLEN", LOG) === await old.command("XLEN", LOG),
   );
@@ -717,7 +722,7 @@ Deno.test("a master that becomes a replica of one that went on without it: told 
     client.messages.items.map(({ message }) => message),
     ["the end", "only on the old one", "after", "the end"],
   );
-  // Once by the node that was cut off, and once to all nodes, as soon as there is a master to note it.
+  // Once from the node that was connected to the replica, and once from all nodes as soon as a master can record it.
   assert.deepEqual(
     new Set(client.gaps.items.map(({ reason }) => reason)),
     new Set(["epoch"]),

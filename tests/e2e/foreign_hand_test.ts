@@ -7,8 +7,8 @@ import { until } from "../support/wait.ts";
 const LOG = "roomcast:{roomcast}:log";
 const EPOCH = "roomcast:{roomcast}:epoch";
 
-/** A Redis, a node and a client in a room that is not bridged. */
-async function scene(): Promise<
+/** Starts Redis, a node and a client in a room that is not bridged. */
+async function setUp(): Promise<
   { redis: Redis; node: TestNode; client: Subscriber } & AsyncDisposable
 > {
   const stack = new AsyncDisposableStack();
@@ -27,13 +27,13 @@ async function scene(): Promise<
 
 for (
   const [what, value] of [
-    ["rubbish", "rubbish"],
+    ["an invalid text", "rubbish"],
     ["an empty text", ""],
     ["an epoch that never began", "abcdefghabcdefgh@5-5"],
   ] as const
 ) {
-  Deno.test(`an epoch key that holds ${what} is told as a gap, and messages flow again`, async () => {
-    await using all = await scene();
+  Deno.test(`clients receive one gap and further messages if the epoch key holds ${what}`, async () => {
+    await using all = await setUp();
     const { redis, node, client } = all;
     await node.publish("before", "a");
     await client.messages.have(1);
@@ -46,8 +46,8 @@ for (
   });
 }
 
-Deno.test("an epoch key of another type is replaced, and a publish right after it is received", async () => {
-  await using all = await scene();
+Deno.test("an epoch key of another type is replaced before the next publish", async () => {
+  await using all = await setUp();
   const { redis, node, client } = all;
   await redis.command("DEL", EPOCH);
   await redis.command("RPUSH", EPOCH, "a", "list");
@@ -57,8 +57,8 @@ Deno.test("an epoch key of another type is replaced, and a publish right after i
 });
 
 for (const name of ["server", "nodes", "saves"]) {
-  Deno.test(`a key "${name}" of another type is replaced, and nobody is told of a loss`, async () => {
-    await using all = await scene();
+  Deno.test(`a key "${name}" of another type is replaced without a gap`, async () => {
+    await using all = await setUp();
     const { redis, node, client } = all;
     const key = `roomcast:{roomcast}:${name}`;
     await redis.command("SET", key, "something else");
@@ -72,14 +72,14 @@ for (const name of ["server", "nodes", "saves"]) {
   });
 }
 
-Deno.test("an entry with the greatest id there is does not end publishing: a new epoch begins", async () => {
-  await using all = await scene();
+Deno.test("publishing continues in a new epoch if another program adds an entry with the greatest possible id", async () => {
+  await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("before", "a");
   await client.messages.have(1);
   const greatest = "18446744073709551615-18446744073709551615";
   await redis.command("XADD", LOG, greatest, "probe", "foreign");
-  // The first may come before the gap that tells of what is lost, and be part of it.
+  // The first of these messages may precede the gap and be part of the loss.
   await until("messages flow again", async () => {
     await node.publish("after", "a");
     return client.messages.items.length > 1;
@@ -88,8 +88,8 @@ Deno.test("an entry with the greatest id there is does not end publishing: a new
   assert.equal((await node.get("/readyz")).status, 200);
 });
 
-Deno.test("a log that loses its tail and gets a new entry at once is noticed, though no connection broke", async () => {
-  await using all = await scene();
+Deno.test("clients receive a gap with reason epoch if the log loses its newest entries and gets a new one at once", async () => {
+  await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("kept", "a");
   await until("the log is saved", async () => {
@@ -97,7 +97,7 @@ Deno.test("a log that loses its tail and gets a new entry at once is noticed, th
   });
   for (let i = 0; i < 3; i++) await node.publish(`lost ${i}`, "a");
   await client.messages.have(4);
-  // Redis loads its older snapshot, and takes a message before any node can look.
+  // As if Redis had loaded an older snapshot and accepted a message before any node could check.
   const later = String(Date.now() + 1000);
   await redis.command(
     "EVAL",
@@ -116,8 +116,8 @@ Deno.test("a log that loses its tail and gets a new entry at once is noticed, th
   assert.equal(gap?.reason, "epoch");
 });
 
-Deno.test("an entry that is deleted before a node has read it is told as trimmed", async () => {
-  await using all = await scene();
+Deno.test("clients receive a gap with reason trimmed if an entry is deleted before their node has read it", async () => {
+  await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("read", "a");
   await client.messages.have(1);

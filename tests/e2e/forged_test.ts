@@ -1,4 +1,4 @@
-/** Entries of the log and messages of the channels that look as if Socket.IO's adapter had written them. */
+/** Entries of the log that another program wrote in the format of Socket.IO's adapter. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { TestNode } from "../support/node.ts";
@@ -9,7 +9,7 @@ const LOG = "roomcast:{roomcast}:log";
 const EVERYBODY = { rooms: [], except: [], flags: {} };
 const EVENT = ["msgReceived", "forged", { room: "chat", at: 1 }, "9-0"];
 
-/** What somebody may write for the adapter, by what it would do. */
+/** Forged entries, named by what the adapter would do with them. */
 const FORGED: readonly [what: string, type: number, data: unknown][] = [
   [
     "a broadcast",
@@ -23,7 +23,7 @@ const FORGED: readonly [what: string, type: number, data: unknown][] = [
   ["a connection", 9, { packet: ["connection", { id: "no socket" }] }],
 ];
 
-Deno.test("forged entries of the adapter reach no client and disconnect none, and are counted", async () => {
+Deno.test("forged adapter entries are counted and have no effect on clients", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);

@@ -1,4 +1,4 @@
-/** A gap is told again where what the client shows does not prove that it heard of it, and only there. */
+/** A gap is sent again after a reconnect if the client's offset does not prove that it arrived, and only then. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -12,13 +12,13 @@ const FAST = {
   transports: ["websocket"],
 };
 
-interface Scene extends AsyncDisposable {
+interface Setup extends AsyncDisposable {
   redis: Redis;
   node: TestNode;
   proxy: Proxy;
 }
 
-async function scene(): Promise<Scene> {
+async function setUp(): Promise<Setup> {
   const stack = new AsyncDisposableStack();
   const redis = stack.use(await Redis.start());
   const node = stack.use(await TestNode.start({ REDIS_URL: redis.url }));
@@ -31,7 +31,7 @@ async function scene(): Promise<Scene> {
   };
 }
 
-/** Cuts the connection, once, in place of passing on what holds a gap. */
+/** Drops the first chunk that contains a gap, and closes its connection. */
 function loseGap(proxy: Proxy): void {
   proxy.answer = (chunk) => {
     if (!new TextDecoder().decode(chunk).includes('["gap",')) return chunk;
@@ -40,15 +40,15 @@ function loseGap(proxy: Proxy): void {
   };
 }
 
-/** The client has been told once, and comes back from another cut as one that misses nothing. */
-async function toldOnce(
-  { node }: Scene,
+/** Checks that the client has received one gap, and that a further reconnect recovers without another one. */
+async function assertGapOnce(
+  { node }: Setup,
   client: Subscriber,
   reason: string,
 ): Promise<void> {
   const [gap] = await client.gaps.have(1);
   assert.equal(gap?.reason, reason);
-  // Answered behind all that was written with the gap.
+  // The answer is behind everything that was written with the gap.
   await client.ask("leave", { room: "nowhere" });
   const { length } = client.connects.items;
   client.socket.io.engine.close();
@@ -59,8 +59,8 @@ async function toldOnce(
 }
 
 for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
-  Deno.test(`a client that names ${since} hears why it cannot have it, also where it polls and the first answer is lost`, async () => {
-    await using all = await scene();
+  Deno.test(`a polling client that names ${since} gets the gap again if the first response is lost`, async () => {
+    await using all = await setUp();
     loseGap(all.proxy);
     await using client = new Subscriber(all.proxy.url, {
       ...FAST,
@@ -69,12 +69,12 @@ for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
     });
     await client.connects.have(2);
     assert.deepEqual(client.connects.items.slice(0, 2), [false, false]);
-    await toldOnce(all, client, reason ?? "");
+    await assertGapOnce(all, client, reason ?? "");
   });
 }
 
-Deno.test("a gap says since when, as the client named it at connect or in a join", async () => {
-  await using all = await scene();
+Deno.test("a gap carries the since that the client named at connect or in a join", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.node.url, {
     auth: { rooms: [{ room: "a", since: "1-1" }, { room: "b", since: "foo" }] },
   });
@@ -85,40 +85,40 @@ Deno.test("a gap says since when, as the client named it at connect or in a join
   );
 });
 
-Deno.test("a join that names what it cannot have: the gap is told, also where it is lost with the answer", async () => {
-  await using all = await scene();
+Deno.test("the gap of a join is sent again if it was lost together with the answer", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
   loseGap(all.proxy);
   client.socket.emit("join", { room: "b", since: "1-1" }, () => {});
   await client.connects.have(2);
   assert.deepEqual(client.connects.items, [false, false]);
-  await toldOnce(all, client, "epoch");
+  await assertGapOnce(all, client, "epoch");
   assert.equal(client.gaps.items[0]?.room, "b");
 });
 
-Deno.test("a join that names what it cannot have, and is answered: told once", async () => {
-  await using all = await scene();
+Deno.test("the gap of a join is sent once if its answer arrived", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
   const [answer] = await client.ask("join", { room: "b", since: "1-1" });
   assert.equal(answer.reason, "epoch");
-  await toldOnce(all, client, "epoch");
+  await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("a log that began anew is told, also to one whose connection breaks in that moment", async () => {
-  await using all = await scene();
+Deno.test("the gap of an emptied log is sent again if the connection broke while it was sent", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
   loseGap(all.proxy);
   await all.redis.command("FLUSHALL");
   await client.connects.have(2);
   assert.deepEqual(client.connects.items, [false, false]);
-  await toldOnce(all, client, "epoch");
+  await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("a log that went back to lower ids is told, also to one whose connection breaks in that moment", async () => {
-  await using all = await scene();
+Deno.test("the gap of a log that went back is sent again if the connection broke while it was sent", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
   const ahead = `${Date.now() + 3_600_000}-0`;
@@ -135,13 +135,13 @@ Deno.test("a log that went back to lower ids is told, also to one whose connecti
   loseGap(all.proxy);
   await all.redis.command("FLUSHALL");
   await client.connects.have(2);
-  await toldOnce(all, client, "epoch");
+  await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("a log that began anew is told once to one whose connection breaks later", async () => {
-  await using all = await scene();
+Deno.test("the gap of an emptied log is sent once if the connection breaks later", async () => {
+  await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
   await all.redis.command("FLUSHALL");
-  await toldOnce(all, client, "epoch");
+  await assertGapOnce(all, client, "epoch");
 });

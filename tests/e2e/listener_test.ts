@@ -6,17 +6,17 @@ import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 import { pauseFor, until } from "../support/wait.ts";
 
-/** How long idle connections are held. */
+/** How long idle connections are held, in ms. */
 const HELD_MS = 1500;
-/** By then a node has to accept connections again: 5 s are promised, the rest is this machine's. */
+/** When a node has to accept connections again, in ms: 5 s are promised, the rest allows for a slow machine. */
 const RECOVERED_MS = 6500;
 
 const DEAD_LISTENER = new URL("../support/dead_listener.ts", import.meta.url)
   .pathname;
 const REFUSED = "roomcast_connections_refused_total";
 
-/** A connection that stays open, for one request after the other. */
-class Asker {
+/** A connection that stays open for several requests, one after the other. */
+class KeepAliveConnection {
   readonly #socket: Socket;
   #text = "";
 
@@ -26,8 +26,8 @@ class Asker {
     this.#socket.on("error", () => {});
   }
 
-  /** Resolves with the whole answer, head and body. */
-  async ask(path: string): Promise<string> {
+  /** Sends a GET and resolves with the whole response, head and body. */
+  async get(path: string): Promise<string> {
     this.#text = "";
     this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: test\r\n\r\n`);
     await until(`${path} is answered`, () => {
@@ -47,7 +47,7 @@ function kindsOf(node: TestNode): string[] {
   return node.log.items.map(({ kind }) => kind);
 }
 
-/** A number of what `/metrics` has answered. */
+/** Returns the value of a metric in the text of `/metrics`. */
 function numberOf(metrics: string, name: string): number {
   return Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1]);
 }
@@ -58,13 +58,13 @@ for (
     { limit: 100, count: 150, apartMs: 5, onRedis: true },
     { limit: 1024, count: 1500, apartMs: 0, onRedis: true },
     { limit: 1024, count: 1100, apartMs: 5, onRedis: false },
-    // Farther away than is looked for at start.
+    // Beyond the 1,024 descriptors that a node checks for at start.
     { limit: 2048, count: 2500, apartMs: 0, onRedis: false },
   ]
 ) {
   const pace = apartMs === 0 ? "at once" : `${apartMs} ms apart`;
   const log = onRedis ? "on Redis" : "embedded";
-  Deno.test(`${count} idle connections ${pace} at a limit of ${limit} descriptors, ${log}: others can connect afterwards, and clients stay connected`, async () => {
+  Deno.test(`a node with ${limit} descriptors, ${log}, accepts connections again after ${count} idle ones ${pace}`, async () => {
     await using stack = new AsyncDisposableStack();
     const env: Record<string, string> = onRedis
       ? { REDIS_URL: stack.use(await Redis.start()).url }
@@ -85,7 +85,10 @@ for (
     await node.publish("after the flood");
     await Promise.all([before.messages.have(1), after.messages.have(1)]);
     const tookMs = Math.round(performance.now() - start);
-    assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+    assert.ok(
+      tookMs < RECOVERED_MS,
+      `no client could connect for ${tookMs} ms`,
+    );
     assert.deepEqual(before.disconnects.items, []);
     assert.equal((await node.get("/livez")).status, 200);
     await node.log.where(() =>
@@ -93,16 +96,16 @@ for (
     );
     assert.ok(await node.metric("roomcast_connections_refused_total") > 0);
     assert.equal(await node.metric("roomcast_errors_total"), 0);
-    // All was survived without the watch, which takes seconds to notice.
+    // Re-arming was enough: the watch, which needs seconds, did not have to step in.
     assert.ok(!kindsOf(node).includes("listener_failed"), node.output);
     await until(
-      "all idle connections are forgotten",
+      "all idle connections are closed",
       async () => await node.metric("roomcast_connections") < 10,
     );
   });
 }
 
-Deno.test("a node says at start how many connections its limit of descriptors allows", async () => {
+Deno.test("a node logs at start how many connections its descriptor limit allows", async () => {
   for (
     const [limit, least, most] of [[100, 30, 75], [1024, 800, 1000]] as const
   ) {
@@ -118,43 +121,43 @@ Deno.test("a node says at start how many connections its limit of descriptors al
   assert.match(text, /^roomcast_connections_max \+Inf$/m);
 });
 
-Deno.test("a full node refuses connections and serves those it has; its checks of itself are no refusals", async () => {
+Deno.test("a full node serves its open connections and does not count its own checks as refused", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 100 });
   await using client = await Subscriber.connect(node.url);
-  using asker = new Asker(node.port);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  using connection = new KeepAliveConnection(node.port);
+  assert.match(await connection.get("/livez"), /200 OK/);
   using _idlers = await Idlers.connect(node.port, 150, 0);
   await node.log.where(() => kindsOf(node).includes("connections_refused"));
-  const refused = numberOf(await asker.ask("/metrics"), REFUSED);
-  // Longer than the pause between two checks, and shorter than idle connections are left alone.
+  const refused = numberOf(await connection.get("/metrics"), REFUSED);
+  // Longer than the pause between two checks, and shorter than idle connections may stay open.
   await pauseFor(4500);
-  assert.equal(numberOf(await asker.ask("/metrics"), REFUSED), refused);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  assert.equal(numberOf(await connection.get("/metrics"), REFUSED), refused);
+  assert.match(await connection.get("/livez"), /200 OK/);
   assert.deepEqual(client.disconnects.items, []);
   assert.deepEqual(kindsOf(node), ["started", "connections_refused"]);
 });
 
-Deno.test("a node whose descriptors are all in use says so, and accepts again by itself when they are not", async () => {
+Deno.test("a node without free descriptors logs listener_full and accepts connections again when some are free", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 1024 });
   await using client = await Subscriber.connect(node.url, {
     transports: ["websocket"],
   });
-  using asker = new Asker(node.port);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  using connection = new KeepAliveConnection(node.port);
+  assert.match(await connection.get("/livez"), /200 OK/);
   await node.limitDescriptors(3);
-  // It waits in the kernel's queue, and accepting it fails.
-  using waiting = new Asker(node.port);
-  const answer = waiting.ask("/");
+  // This connection waits in the kernel's queue, and accepting it fails.
+  using waiting = new KeepAliveConnection(node.port);
+  const answer = waiting.get("/");
   answer.catch(() => {});
   await node.log.where(() => kindsOf(node).includes("listener_full"));
   for (const path of ["/livez", "/readyz"]) {
-    assert.match(await asker.ask(path), /503 Service.*not_accepting/s);
+    assert.match(await connection.get(path), /503 Service.*not_accepting/s);
   }
   await node.limitDescriptors(1024);
   const start = performance.now();
   assert.match(await answer, /200 OK/);
   const tookMs = Math.round(performance.now() - start);
-  assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+  assert.ok(tookMs < RECOVERED_MS, `no client could connect for ${tookMs} ms`);
   await node.log.where(() => kindsOf(node).includes("listener_recovered"));
   assert.deepEqual(kindsOf(node), [
     "started",
@@ -170,42 +173,42 @@ Deno.test("a node whose descriptors are all in use says so, and accepts again by
   await client.messages.have(1);
 });
 
-Deno.test("a node that no longer accepts reopens its listener within 5 s, and its clients stay connected", async () => {
+Deno.test("a node reopens its listener within 5 s if it no longer accepts connections", async () => {
   const env = { LISTENS_MAX: "2" };
   await using node = await TestNode.start(env, { script: DEAD_LISTENER });
   await using before = await Subscriber.connect(node.url, {
     transports: ["websocket"],
   });
-  using asker = new Asker(node.port);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  using connection = new KeepAliveConnection(node.port);
+  assert.match(await connection.get("/livez"), /200 OK/);
   node.signal("SIGUSR2");
   const start = performance.now();
   await node.log.where(() => kindsOf(node).includes("listener_recovered"));
   const tookMs = Math.round(performance.now() - start);
-  assert.ok(tookMs < RECOVERED_MS, `nobody could connect for ${tookMs} ms`);
+  assert.ok(tookMs < RECOVERED_MS, `no client could connect for ${tookMs} ms`);
   assert.equal(node.log.items.at(-1)?.how, "reopened");
   await using after = await Subscriber.connect(node.url);
   await node.publish("after it");
   await Promise.all([before.messages.have(1), after.messages.have(1)]);
   assert.deepEqual(before.disconnects.items, []);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  assert.match(await connection.get("/livez"), /200 OK/);
 });
 
-Deno.test("a node that can neither accept nor listen again says so, moves its clients away and exits with 1", async () => {
+Deno.test("a node drains and exits with 1 if it can neither accept connections nor listen again", async () => {
   const env = { DRAIN_SECONDS: "1", LISTENS_MAX: "1" };
   await using node = await TestNode.start(env, { script: DEAD_LISTENER });
   await using client = await Subscriber.connect(node.url, {
     transports: ["websocket"],
     reconnection: false,
   });
-  using asker = new Asker(node.port);
-  assert.match(await asker.ask("/livez"), /200 OK/);
+  using connection = new KeepAliveConnection(node.port);
+  assert.match(await connection.get("/livez"), /200 OK/);
   node.signal("SIGUSR2");
   const start = performance.now();
   await node.log.where(() => kindsOf(node).includes("listener_failed"));
   const tookMs = Math.round(performance.now() - start);
-  assert.ok(tookMs < 5500, `it was noticed after ${tookMs} ms`);
-  assert.match(await asker.ask("/livez"), /503 Service.*not_accepting/s);
+  assert.ok(tookMs < 5500, `it was detected after ${tookMs} ms`);
+  assert.match(await connection.get("/livez"), /503 Service.*not_accepting/s);
   assert.equal(await node.exited(), 1);
   const kinds = kindsOf(node).filter((kind) => kind !== "error");
   assert.deepEqual(kinds, [

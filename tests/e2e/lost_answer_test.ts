@@ -1,4 +1,4 @@
-/** What a publisher is told, and what becomes of its message, if Redis' answer is lost on its way to the node. */
+/** What a publisher and its message get if Redis' reply is lost on its way to the node. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -9,10 +9,10 @@ import { until } from "../support/wait.ts";
 for (
   const [code, how] of [
     ["log_timeout", "does not arrive"],
-    ["log_unreachable", "is cut off with the connection"],
+    ["log_unreachable", "is lost with the connection"],
   ] as const
 ) {
-  Deno.test(`a publish refused with ${code} because Redis' answer ${how} is delivered once, also if it is sent again with its key`, async () => {
+  Deno.test(`a publish that got ${code} because Redis' reply ${how} is delivered once, also after a retry with its key`, async () => {
     await using redis = await Redis.start();
     await using proxy = await Proxy.start(redis.port);
     await using node = await TestNode.start({
@@ -29,7 +29,7 @@ for (
 
     proxy.answer = () => new Uint8Array();
     const answered = publish();
-    // The script has run; only its answer is missing.
+    // The script has run; only its reply is missing.
     const [taken] = await client.messages.have(1);
     assert.equal(taken?.message, "taken");
     if (code === "log_unreachable") {
@@ -45,7 +45,7 @@ for (
     proxy.targets = [redis.port];
     proxy.cut();
     await until(
-      "it is sent again",
+      "the retry succeeds",
       async () => {
         const { status, body } = await publish();
         if (status !== 200) return false;

@@ -1,4 +1,4 @@
-/** Histories that were lost, as clients meet them on a node that starts then and whose ring does not reach back. */
+/** Lost histories, read from a node that was started later and whose ring does not reach back so far. */
 import assert from "node:assert/strict";
 import { keysOf } from "../../lib/redis/keys.ts";
 import { Subscriber } from "../support/client.ts";
@@ -10,7 +10,7 @@ import { until } from "../support/wait.ts";
 const KEYS = keysOf("roomcast");
 const FAST = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
-/** Publishes numbers into a room, each by a request of its own; returns their ids. */
+/** Publishes numbers into a room, each with its own request; returns their ids. */
 async function publish(
   node: TestNode,
   room: string,
@@ -21,14 +21,14 @@ async function publish(
   return ids;
 }
 
-/** Starts a node whose ring begins with a message in another room that is published now. */
+/** Starts a node whose ring begins with a message that is published into another room now. */
 async function startFresh(redis: Redis, node: TestNode): Promise<TestNode> {
   await node.publish("later", "elsewhere");
   await redis.command("XTRIM", KEYS.log, "MAXLEN", "1");
   return await TestNode.start({ REDIS_URL: redis.url });
 }
 
-/** Asks a node in every way what came after `since`, and asserts that it says that this is not all. */
+/** Reads what came after `since` in every way, and asserts that the node reports it as incomplete. */
 async function assertGap(
   node: TestNode,
   room: string,
@@ -57,8 +57,8 @@ async function assertGap(
   );
 }
 
-/** Asserts that a node gives `count` messages after `since` and says that this is all. */
-async function assertWhole(
+/** Asserts that a node returns `count` messages after `since` and reports them as complete. */
+async function assertComplete(
   node: TestNode,
   room: string,
   since: string,
@@ -93,9 +93,9 @@ const LOSSES: Readonly<
 
 for (const more of [0, 2]) {
   Deno.test(
-    `a fresh node tells a gap of each room whose history was lost${
-      more > 0 ? " although messages came since" : ""
-    }, and of no other`,
+    `a newly started node reports a gap for each room with a lost history${
+      more > 0 ? " that has messages again" : ""
+    }, and for no other room`,
     async () => {
       await using redis = await Redis.start();
       await using node = await TestNode.start({ REDIS_URL: redis.url });
@@ -111,13 +111,13 @@ for (const more of [0, 2]) {
       const [first = ""] = await publish(node, "whole", 20);
       await using fresh = await startFresh(redis, node);
       for (const [room, id] of since) await assertGap(fresh, room, id);
-      await assertWhole(fresh, "whole", first, 19);
-      await assertWhole(fresh, "quiet", first, 0);
+      await assertComplete(fresh, "whole", first, 19);
+      await assertComplete(fresh, "quiet", first, 0);
     },
   );
 }
 
-Deno.test("an entry with a late id in a history hides nothing, until a message replaces the history: then a gap is told", async () => {
+Deno.test("an entry with a future id causes a gap only if a message has replaced the history since", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const since: string[] = [];
@@ -128,58 +128,58 @@ Deno.test("an entry with a late id in a history hides nothing, until a message r
   }
   await publish(node, "after", 2);
   await using fresh = await startFresh(redis, node);
-  await assertWhole(fresh, "before", since[0] ?? "", 19);
+  await assertComplete(fresh, "before", since[0] ?? "", 19);
   await assertGap(fresh, "after", since[1] ?? "");
 });
 
-Deno.test("histories that Redis evicts are told as gaps, also those that have begun anew", async () => {
+Deno.test("histories that Redis evicts are reported as gaps, also if they have messages again", async () => {
   await using redis = await Redis.start({
     args: ["--maxmemory-policy", "volatile-lru"],
   });
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const since: string[] = [];
-  for (const room of ["evicted", "anew"]) {
+  for (const room of ["evicted", "refilled"]) {
     const [first = ""] = await publish(node, room, 20);
     since.push(first);
   }
-  // Redis has to evict all that it may, and it may not evict what has no expiry.
+  // Redis has to evict every key with an expiry, and must not evict the others.
   await redis.command("CONFIG", "SET", "maxmemory", "1mb");
   await until("the histories are evicted", async () => {
     await redis.command("SET", "filler", "1").catch(() => {});
-    const keys = ["evicted", "anew"].map(KEYS.history);
+    const keys = ["evicted", "refilled"].map(KEYS.history);
     return await redis.command("EXISTS", ...keys) === 0;
   });
   await redis.command("CONFIG", "SET", "maxmemory", "0");
   const evicted = String(await redis.command("INFO", "stats"));
   assert.match(evicted, /^evicted_keys:[1-9]/m);
-  await publish(node, "anew", 2);
+  await publish(node, "refilled", 2);
   await using fresh = await startFresh(redis, node);
   await assertGap(fresh, "evicted", since[0] ?? "");
-  await assertGap(fresh, "anew", since[1] ?? "");
-  await assertWhole(fresh, "quiet", since[1] ?? "", 0);
+  await assertGap(fresh, "refilled", since[1] ?? "");
+  await assertComplete(fresh, "quiet", since[1] ?? "", 0);
   assert.notEqual(await redis.command("ZSCORE", KEYS.rooms, "evicted"), null);
 });
 
-Deno.test("without the set of known rooms a room without a history is told as a gap, and recovers from then on", async () => {
+Deno.test("a room without a history gets a gap if the set of known rooms was deleted, and recovers from then on", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const [first = ""] = await publish(node, "deleted", 20);
   await publish(node, "whole", 20);
   await redis.command("DEL", KEYS.history("deleted"), KEYS.rooms);
   await until(
-    "the set is there again",
+    "the set exists again",
     async () => await redis.command("ZSCORE", KEYS.rooms, "") !== null,
   );
   const [later = ""] = await publish(node, "elsewhere", 1);
   await using fresh = await startFresh(redis, node);
   await assertGap(fresh, "deleted", first);
   await assertGap(fresh, "quiet", first);
-  await assertWhole(fresh, "deleted", later, 0);
-  await assertWhole(fresh, "quiet", later, 0);
-  await assertWhole(fresh, "whole", first, 20);
+  await assertComplete(fresh, "deleted", later, 0);
+  await assertComplete(fresh, "quiet", later, 0);
+  await assertComplete(fresh, "whole", first, 20);
 });
 
-Deno.test("a client whose node was killed and whose room's history was deleted is told so by the next node", async () => {
+Deno.test("a client receives a gap from the next node if its node was killed and its room's history deleted", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);

@@ -1,11 +1,13 @@
-/** Clients without Socket.IO's connection state recovery: socket.io-client 4.5 and older, and some of other languages. */
+/**
+ * Clients without Socket.IO's connection state recovery: socket.io-client 4.5 and older, and some for other languages.
+ */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { until } from "../support/wait.ts";
 
-/** Connects a client that speaks as socket.io-client 4.5 does: at a reconnect it names neither `pid` nor `offset`. */
+/** Connects a client that behaves like socket.io-client 4.5: it sends neither `pid` nor `offset` at a reconnect. */
 async function connectOld(
   url: string,
   auth: () => Record<string, unknown>,
@@ -22,7 +24,7 @@ async function connectOld(
   return client;
 }
 
-/** Cuts the client off, and publishes while it is away and after it is back; returns what it received. */
+/** Disconnects the client, publishes while it is away and after its return; returns what it received. */
 async function missOne(
   node: TestNode,
   proxy: Proxy,
@@ -43,7 +45,7 @@ async function missOne(
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("a client without recovery misses what was sent while it was away, and joined says so", async () => {
+Deno.test("joined says recovered false if a client without recovery has missed messages", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   await using client = await connectOld(proxy.url, () => ({}));
@@ -55,7 +57,7 @@ Deno.test("a client without recovery misses what was sent while it was away, and
   );
 });
 
-Deno.test("a client without recovery that names its last id as since gets what it missed", async () => {
+Deno.test("a client without recovery gets what it missed if it names its last id as since", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   let since: string | undefined;

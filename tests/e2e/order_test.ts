@@ -5,7 +5,7 @@ import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 
-Deno.test("order: three nodes publish 5,000 messages each at once; every client sees one order, ids rising, none twice, none missing", async () => {
+Deno.test("every client gets all messages once and in id order while three nodes publish at once", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -22,7 +22,7 @@ Deno.test("order: three nodes publish 5,000 messages each at once; every client 
     }
   }
   const each = 5000;
-  // Half by single posts, half by batches, as fast as answers come.
+  // Half as single posts, half in batches, each request as soon as the last one is answered.
   const publish = async (node: TestNode, name: number): Promise<string[]> => {
     const ids: string[] = [];
     const singles = Array.from({ length: 16 }, async (_, lane) => {
@@ -64,7 +64,7 @@ Deno.test("order: three nodes publish 5,000 messages each at once; every client 
   }
 });
 
-Deno.test("exactly once: 1,000 publishes through a proxy that drops every third answer, retried with their keys on the other node", async () => {
+Deno.test("a publish is delivered once if its response is lost and it is retried with its key on another node", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -108,7 +108,7 @@ Deno.test("exactly once: 1,000 publishes through a proxy that drops every third 
   assert.deepEqual(new Set(client.ids.slice(0, -1)), new Set(ids));
 });
 
-Deno.test("50 concurrent posts of one key on two nodes: one message, 50 equal ids; another body is refused", async () => {
+Deno.test("concurrent posts with one idempotency key on two nodes give one message and one id", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -146,7 +146,7 @@ Deno.test("50 concurrent posts of one key on two nodes: one message, 50 equal id
   ]);
 });
 
-Deno.test("rooms: one publish to many, each with its own id or error; a retry with the key completes it", async () => {
+Deno.test("a publish to several rooms gets an id or an error for each, and a retry with its key completes it", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url, {
@@ -189,7 +189,7 @@ Deno.test("rooms: one publish to many, each with its own id or error; a retry wi
   );
 });
 
-Deno.test("a batch keeps its order; a bad item in the middle spoils only itself; 1,000 take few round trips", async () => {
+Deno.test("a batch keeps its order and takes few scripts if some of its items are invalid", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -220,7 +220,7 @@ Deno.test("a batch keeps its order; a bad item in the middle spoils only itself;
     client.messages.items.map(({ message }) => message),
     Array.from({ length: 1000 }, (_, i) => i).filter((i) => i < 500 || i > 503),
   );
-  // Some are the reader's own checks.
+  // Some of these scripts are the reader's own checks.
   assert.ok(scripts <= 8, `${scripts} scripts ran for one batch`);
 
   const lines = [

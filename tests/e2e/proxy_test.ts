@@ -10,7 +10,7 @@ const nginx = await find("nginx");
 
 Deno.test({
   name:
-    "behind nginx, as operating.md has it: both transports, large batches, origins; clients of a killed node recover",
+    "clients behind nginx, configured as in docs/operating.md, recover if their node is killed",
   ignore: nginx === undefined,
   async fn() {
     await using redis = await Redis.start();
@@ -33,11 +33,11 @@ Deno.test({
     const clients = [websocket, polling, upgrading];
     const { engine } = upgrading.socket.io;
     await until(
-      "it is a WebSocket",
+      "the client has upgraded to WebSocket",
       () => engine.transport.name === "websocket",
     );
 
-    // Larger than nginx takes unless it is told.
+    // Larger than nginx accepts by default.
     const messages = Array.from({ length: 120 }, () => ({
       room: "nobody",
       message: "x".repeat(60_000),
@@ -47,7 +47,7 @@ Deno.test({
     await proxy.post("/publish", { message: "before" });
     for (const client of clients) await client.messages.have(1);
 
-    // One that knows nothing of loopback: its own origin may connect, and no other.
+    // A node that does not treat loopback origins specially: only its own origin may connect.
     await using open = await TestNode.start({
       HOST: "0.0.0.0",
       PUBLISH_KEYS: "a:b",

@@ -26,7 +26,7 @@ const VALUES: readonly unknown[] = [
   "x".repeat(60_000),
 ];
 
-Deno.test("a stock client that names no room gets what curl posts as text, with the id that was answered", async () => {
+Deno.test("a client that names no room gets a text post with the id of its response", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url);
   const reply = await node.request("/publish", {
@@ -52,7 +52,7 @@ Deno.test("a stock client that names no room gets what curl posts as text, with 
 });
 
 for (const transports of [["websocket"], ["polling"]]) {
-  Deno.test(`JSON of any kind arrives unchanged by ${transports}, with and without Redis`, async () => {
+  Deno.test(`any JSON message arrives unchanged by ${transports}, with and without Redis`, async () => {
     await using redis = await Redis.start();
     for (const env of [{}, { REDIS_URL: redis.url }]) {
       await using node = await TestNode.start(env);
@@ -65,7 +65,7 @@ for (const transports of [["websocket"], ["polling"]]) {
   });
 }
 
-Deno.test("?room= in the address is the room of whatever names none, of any body", async () => {
+Deno.test("?room= sets the room of every publish that names none, whatever the body's type", async () => {
   await using node = await TestNode.start();
   const address = `room=${encodeURIComponent("büro & co")}`;
   const bodies: [path: string, type: string, body: string, room?: string][] = [
@@ -85,7 +85,7 @@ Deno.test("?room= in the address is the room of whatever names none, of any body
   }
 });
 
-Deno.test("a batch with an idempotency key can be sent again, with keys of its own items too", async () => {
+Deno.test("a batch that is sent again with its idempotency key publishes nothing twice", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -115,7 +115,7 @@ Deno.test("a batch with an idempotency key can be sent again, with keys of its o
   }
 });
 
-Deno.test("redis-cli PUBLISH and Python's redis reach the room as the string they sent", async () => {
+Deno.test("a PUBLISH of redis-cli or Python reaches the room as the string that was sent", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -152,7 +152,7 @@ Deno.test("redis-cli PUBLISH and Python's redis reach the room as the string the
   );
 });
 
-Deno.test("a channel that matches a name and patterns is taken once", async () => {
+Deno.test("a channel that matches several entries of CHANNELS is bridged once", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -163,7 +163,7 @@ Deno.test("a channel that matches a name and patterns is taken once", async () =
   });
   await redis.command("PUBLISH", "news.a", "one");
   await redis.command("PUBLISH", "news.b", "two");
-  await redis.command("PUBLISH", "n", "to nobody here");
+  await redis.command("PUBLISH", "n", "to no room of the client");
   await redis.command("PUBLISH", "news.a", "last");
   const received = await client.messages.have(3);
   assert.deepEqual(received.map(({ message }) => message), [
@@ -173,7 +173,7 @@ Deno.test("a channel that matches a name and patterns is taken once", async () =
   ]);
 });
 
-Deno.test("two nodes: a message by HTTP on either reaches clients of both, once, same id, same order", async () => {
+Deno.test("a message posted to either of two nodes reaches clients of both once, with one id and in one order", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -185,7 +185,7 @@ Deno.test("two nodes: a message by HTTP on either reaches clients of both, once,
     Array.from({ length: count }, (_, i) => (i % 2 ? a : b).publish(i)),
   );
   await Promise.all([onA.messages.have(count), onB.messages.have(count)]);
-  // One more each way: whatever would come twice would have come before it.
+  // One more message in each direction: a duplicate would arrive before it.
   await a.publish("end of a");
   await b.publish("end of b");
   await Promise.all([
@@ -197,7 +197,7 @@ Deno.test("two nodes: a message by HTTP on either reaches clients of both, once,
   assert.deepEqual(new Set(onA.ids.slice(0, count)), new Set(ids));
 });
 
-Deno.test("three nodes hear a PUBLISH and the room gets it once; another goes on where the one that took it leaves or dies", async () => {
+Deno.test("a PUBLISH reaches the room once if the node that bridges shuts down or is killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "0" };
   await using stack = new AsyncDisposableStack();
@@ -213,7 +213,7 @@ Deno.test("three nodes hear a PUBLISH and the room gets it once; another goes on
     }
   };
   const taken = (): Promise<void> =>
-    until("somebody takes it", async () => {
+    until("a node bridges it", async () => {
       const before = client.messages.items.length;
       await redis.command("PUBLISH", "chat", "anybody?");
       return await client.messages.have(before + 1, 200).then(() => true, () =>
@@ -242,7 +242,7 @@ Deno.test("three nodes hear a PUBLISH and the room gets it once; another goes on
   assert.deepEqual(numbers(), Array.from({ length: sent }, (_, i) => i));
 });
 
-Deno.test("a client gets the rooms it names and no others; one that names bad rooms is told why", async () => {
+Deno.test("a client gets only messages of the rooms it names, and connect_error if it names invalid ones", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using client = await Subscriber.connect(node.url, {
     auth: { rooms: ["a", "b"] },
@@ -253,7 +253,7 @@ Deno.test("a client gets the rooms it names and no others; one that names bad ro
   await node.publish(1, "chat");
   await node.publish(2, "a");
   await node.publish(3, "b");
-  // A room that is named like a client's own id is a room like any other.
+  // A room with the name of a client's id is an ordinary room, which that client is not in.
   await node.publish(4, String(none.socket.id));
   await node.publish(5, "a");
   await client.messages.have(3);

@@ -16,7 +16,7 @@ function messagesOf(client: Subscriber): unknown[] {
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("a client that comes back gets what it missed, once, in order, and says recovered; without Redis too", async () => {
+Deno.test("a reconnecting client gets what it missed once and in order, with and without Redis", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     for (const transports of [["websocket"], ["polling"]]) {
@@ -58,7 +58,7 @@ Deno.test("a client that comes back gets what it missed, once, in order, and say
   }
 });
 
-Deno.test("a client that never got a message recovers; so does one that comes back to another node, twice, with new ids", async () => {
+Deno.test("a client that never received a message recovers on another node", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -82,7 +82,7 @@ Deno.test("a client that never got a message recovers; so does one that comes ba
   assert.equal(new Set(ids).size, 4);
 });
 
-Deno.test("kill -9 of a node: a client on it recovers on the other, though it started only now", async () => {
+Deno.test("a client of a killed node recovers on a node that was started later", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -102,7 +102,7 @@ Deno.test("kill -9 of a node: a client on it recovers on the other, though it st
   assert.equal(client.connects.items.at(-1), true);
 });
 
-Deno.test("half-open: a client whose network is cut without a close comes back on a new connection, 0 missing, one membership", async () => {
+Deno.test("a client recovers and is in its room once if its old connection is half-open", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -115,7 +115,7 @@ Deno.test("half-open: a client whose network is cut without a close comes back o
     });
     await client.joined.have(1);
     await until(
-      "it is alone",
+      "it is the only client",
       async () => await first.metric("roomcast_clients") === 1,
     );
     await a.publish("before");
@@ -124,7 +124,7 @@ Deno.test("half-open: a client whose network is cut without a close comes back o
     await a.publish("meanwhile");
     proxy.thaw();
     proxy.targets = [second.port];
-    // The client notices first, as a phone does that changes networks; the node hears nothing of it.
+    // Only the client detects it, like a phone that changes networks; the node receives nothing.
     client.socket.io.engine.close();
     await client.messages.have(2);
     await b.publish("after");
@@ -132,7 +132,7 @@ Deno.test("half-open: a client whose network is cut without a close comes back o
     assert.deepEqual(messagesOf(client), ["before", "meanwhile", "after"]);
     assert.equal(client.connects.items.at(-1), true);
     await until(
-      "one membership is left",
+      "only one connection is left",
       async () =>
         await a.metric("roomcast_clients") +
             await b.metric("roomcast_clients") === 1,
@@ -140,7 +140,7 @@ Deno.test("half-open: a client whose network is cut without a close comes back o
   }
 });
 
-Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet room recovers however much was trimmed", async () => {
+Deno.test("a client receives a gap with reason trimmed if its room's history does not reach back so far", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     const settings = { ...env, HISTORY_SIZE: "10" };
@@ -167,7 +167,7 @@ Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet ro
       );
       await node.post("/publish/batch", { messages });
       if ("REDIS_URL" in env) {
-        // The ring of a node that starts now reaches back only as far as the log does; a batch is one entry of it.
+        // The ring of a node that is started now reaches back only as far as the log, in which a batch is one entry.
         await node.publish("later", "elsewhere");
         await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
         await node[Symbol.asyncDispose]();
@@ -185,7 +185,7 @@ Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet ro
         assert.equal(busy.joined.items.at(-1)?.recovered, false);
         assert.equal(busy.messages.items.length, 0);
       } else {
-        // The ring of the node itself goes further back than the history.
+        // The node's ring goes further back than the history.
         await busy.messages.have(500);
       }
       await node.publish("live", "busy");
@@ -196,7 +196,7 @@ Deno.test("trimmed away: gap trimmed and recovered false; a client of a quiet ro
   }
 });
 
-Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who comes back at the same time and misses less recovers", async () => {
+Deno.test("a client that missed less recovers if another one gets a gap from the same pages of history", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];
@@ -205,7 +205,7 @@ Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who c
     ids.push(await first.publish(`${i} ${"x".repeat(30_000)}`));
   }
   await first.publish("later", "elsewhere");
-  // The ring of a node that starts now reaches back only as far as the log does.
+  // The ring of a node that is started now reaches back only as far as the log.
   await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "1");
   await using node = await TestNode.start(env);
   await using stack = new AsyncDisposableStack();
@@ -234,7 +234,7 @@ Deno.test("trimmed away, of more than fits into one page: gap trimmed, and who c
   }
 });
 
-Deno.test("more than 64 MiB missed: gap trimmed, and who missed less recovers, also at the same time", async () => {
+Deno.test("a client receives a gap with reason trimmed if it missed more than 64 MiB", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10000" };
   const text = "x".repeat(60_000);
@@ -274,7 +274,7 @@ Deno.test("more than 64 MiB missed: gap trimmed, and who missed less recovers, a
   assert.deepEqual([near.gaps.items.length, far.messages.items.length], [0, 0]);
 });
 
-Deno.test("a log that began anew while a client was away: gap epoch, never recovered", async () => {
+Deno.test("a client receives a gap with reason epoch if the log was emptied while it was away", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using proxy = await Proxy.start(node.port);
@@ -290,7 +290,7 @@ Deno.test("a log that began anew while a client was away: gap epoch, never recov
   await client.disconnects.have(1);
   await node.publish("lost");
   await redis.command("FLUSHALL");
-  // The session outlived the log, as after a fail-over.
+  // The session survives the log, as after a fail-over.
   await redis.command("SET", session, saved);
   await node.log.where(() =>
     node.log.items.some(({ kind }) => kind === "epoch_changed")
@@ -305,7 +305,7 @@ Deno.test("a log that began anew while a client was away: gap epoch, never recov
   await client.messages.where(() => messagesOf(client).at(-1) === "live");
 });
 
-Deno.test("auth.rooms with since and last: what was missed comes before joined, also after a page load", async () => {
+Deno.test("auth.rooms with since or last delivers earlier messages before joined", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -360,7 +360,7 @@ Deno.test("auth.rooms with since and last: what was missed comes before joined, 
   }
 });
 
-Deno.test("join answers with what was missed, joins in the same step, and survives a reconnect; leave ends it", async () => {
+Deno.test("join returns what was missed and keeps the client in the room until leave, also over a reconnect", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -423,7 +423,7 @@ Deno.test("join answers with what was missed, joins in the same step, and surviv
   }
 });
 
-Deno.test("what a join answered does not come again after a reconnect, nor what was before the join", async () => {
+Deno.test("a reconnect repeats neither the messages of a join answer nor those before the join", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -460,7 +460,7 @@ Deno.test("what a join answered does not come again after a reconnect, nor what 
   }
 });
 
-Deno.test("the answer to a join is lost: what it held comes after the reconnect, once", async () => {
+Deno.test("the messages of a lost join answer are delivered once after the reconnect", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -473,20 +473,20 @@ Deno.test("the answer to a join is lost: what it held comes after the reconnect,
     await client.joined.have(1);
     const ids: string[] = [];
     for (let i = 0; i < 5; i++) ids.push(await node.publish(i, "b"));
-    // Something later has come already: where the client is does not tell what it has of the other room.
+    // The client has already received a later message, so its offset says nothing about the other room.
     await node.publish("a's", "a");
     await client.messages.have(1);
     proxy.answer = (chunk) =>
       Buffer.from(chunk).includes('"messages":[') ? undefined : chunk;
     client.socket.emit("join", { room: "b", since: ids[0] }, () => {
-      throw new Error("The answer was to be lost");
+      throw new Error("The answer arrived although it was dropped");
     });
     await client.disconnects.have(1);
     proxy.answer = (chunk) => chunk;
     await client.messages.have(5);
     await client.joined.have(3);
     assert.equal(client.connects.items.at(-1), true);
-    // Nothing of it comes again, however often it comes back.
+    // A further reconnect delivers nothing twice.
     proxy.cut();
     await client.connects.have(3);
     await client.joined.have(5);
@@ -497,7 +497,7 @@ Deno.test("the answer to a join is lost: what it held comes after the reconnect,
   }
 });
 
-Deno.test("a large answer to a join cuts nobody off, whatever comes behind it", async () => {
+Deno.test("a large join answer disconnects no client, whatever follows it", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -522,7 +522,7 @@ Deno.test("a large answer to a join cuts nobody off, whatever comes behind it", 
   }
 });
 
-Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read", async () => {
+Deno.test("a forged session grants no rooms and causes no large reads", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using victim = await Subscriber.connect(node.url, {
@@ -549,7 +549,7 @@ Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read"
     { pid: null, offset: null },
   ];
   for (const auth of attacks) {
-    // Without an upgrade: a client that is closed in the middle of one leaves a timer behind (engine.io-client 6.6).
+    // Without an upgrade, because a client that is closed during one leaves a timer behind (engine.io-client 6.6).
     await using attacker = await Subscriber.connect(node.url, {
       auth,
       transports: ["websocket"],
@@ -571,7 +571,7 @@ Deno.test("sessions under attack: no crash, no foreign rooms, no unbounded read"
   await huge.disconnects.where(() =>
     huge.disconnects.items.length + huge.errors.items.length > 0
   );
-  // What the node itself looks for in the log, a few entries a second.
+  // The node itself reads a few entries of the log each second.
   const own = 5 * (1 + (performance.now() - start) / 1000);
   const read = await redis.calls("xrange") - before;
   assert.ok(read <= own, `${read} reads of ranges`);

@@ -1,4 +1,4 @@
-/** Guards that no other fault reaches. */
+/** Rare states of Redis and of the connections to it, each with the set-up that leads there. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -12,9 +12,9 @@ function wait(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Waits until `count` nodes wait for entries. Unlike `/readyz` it puts none into the log. */
-async function reading(redis: Redis, count: number): Promise<void> {
-  await until("they read", async () => {
+/** Waits until `count` nodes are reading the log. Unlike `/readyz` this adds no entry to it. */
+async function untilReading(redis: Redis, count: number): Promise<void> {
+  await until("the nodes read the log", async () => {
     const list = String(await redis.command("CLIENT", "LIST"));
     const lines = list.split("\n").filter((line) =>
       line.includes(" name=roomcast-reader ") && line.includes(" cmd=xread ")
@@ -23,7 +23,7 @@ async function reading(redis: Redis, count: number): Promise<void> {
   });
 }
 
-/** A node that reaches Redis through a proxy, another that does not, and a client of the first. */
+/** Starts a node that reaches Redis through a proxy, another one that does not, and a client of the first. */
 async function behindProxy(): Promise<
   AsyncDisposable & {
     redis: Redis;
@@ -51,7 +51,7 @@ async function behindProxy(): Promise<
   };
 }
 
-Deno.test("half-open connections: what others publish arrives within 6 s", async () => {
+Deno.test("messages of other nodes arrive within 6 s if a node's Redis connections are half-open", async () => {
   await using all = await behindProxy();
   const { proxy, other, client } = all;
   await other.publish("before");
@@ -62,7 +62,7 @@ Deno.test("half-open connections: what others publish arrives within 6 s", async
   await client.messages.have(2, 6000);
 });
 
-Deno.test("half-open connections: publishing works again within 8 s", async () => {
+Deno.test("publishing works again within 8 s if a node's Redis connections are half-open", async () => {
   await using all = await behindProxy();
   const { proxy, node, client } = all;
   await node.publish("before");
@@ -70,7 +70,7 @@ Deno.test("half-open connections: publishing works again within 8 s", async () =
   proxy.freeze();
   proxy.thaw();
   await until(
-    "it is taken",
+    "a publish succeeds",
     async () =>
       (await node.post("/publish", { message: "after" })).status === 200,
     8000,
@@ -80,7 +80,7 @@ Deno.test("half-open connections: publishing works again within 8 s", async () =
   );
 });
 
-Deno.test("half-open connections: Redis' PUBLISH arrives again within 10 s, and the gap is told", async () => {
+Deno.test("a PUBLISH arrives again within 10 s, with a gap, if a node's Redis connections are half-open", async () => {
   await using redis = await Redis.start();
   await using proxy = await Proxy.start(redis.port);
   await using node = await TestNode.start({
@@ -91,7 +91,7 @@ Deno.test("half-open connections: Redis' PUBLISH arrives again within 10 s, and 
   await client.messages.have(1);
   proxy.freeze();
   proxy.thaw();
-  await until("one arrives", async () => {
+  await until("a PUBLISH arrives", async () => {
     await redis.command("PUBLISH", "chat", "after");
     await wait(200);
     return client.messages.items.length > 1;
@@ -99,22 +99,22 @@ Deno.test("half-open connections: Redis' PUBLISH arrives again within 10 s, and 
   assert.ok(node.log.items.some(({ kind }) => kind === "bridge_gap"));
 });
 
-Deno.test("a quiet log: a node that has seen no entry yet misses none while it stands still between two reads", async () => {
+Deno.test("a node that has read no entry yet misses none if it stands still between two reads", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env, { ready: false });
-  await reading(redis, 2);
+  await untilReading(redis, 2);
   await using client = await Subscriber.connect(b.url);
   b.signal("SIGSTOP");
-  // Longer than a read may wait: when the node wakes up, no read of its is under way.
+  // Longer than a read may block, so that no read is in flight when the node continues.
   await wait(1500);
   await a.publish("while it stood still");
   b.signal("SIGCONT");
   await client.messages.have(1);
 });
 
-Deno.test("a log that lost its tail and grew again, past what was read: gap epoch", async () => {
+Deno.test("clients receive a gap with reason epoch if the log lost its newest entry and has grown since", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -131,7 +131,7 @@ Deno.test("a log that lost its tail and grew again, past what was read: gap epoc
   assert.equal(gap?.reason, "epoch");
 });
 
-Deno.test("a log that went back before a node had seen an entry of it is noticed", async () => {
+Deno.test("clients receive a gap with reason epoch if the log went back before their node had read an entry", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();
@@ -141,9 +141,9 @@ Deno.test("a log that went back before a node had seen an entry of it is noticed
     await redis.command("XADD", LOG, `${future}-${i}`, ...fields);
   }
   await using node = await TestNode.start(env, { ready: false });
-  await reading(redis, 1);
+  await untilReading(redis, 1);
   await using client = await Subscriber.connect(node.url);
-  // The three, and what the node has added after them.
+  // These three, and what the node has added after them.
   const ahead = await redis.command("XRANGE", LOG, `${future}-0`, "+") as [
     string,
   ][];
@@ -163,7 +163,7 @@ Deno.test("a log that went back before a node had seen an entry of it is noticed
   await client.messages.where(() => client.ids.includes(id), 5000);
 });
 
-Deno.test("a log that cannot be read is tried again with pauses", async () => {
+Deno.test("a node retries with pauses if it cannot read the log", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -182,7 +182,7 @@ Deno.test("a log that cannot be read is tried again with pauses", async () => {
   await client.messages.have(1);
 });
 
-Deno.test("the ACL that docs/operating.md gives suffices for all that is done", async () => {
+Deno.test("the ACL in docs/operating.md permits everything that a node does", async () => {
   const guide = await Deno.readTextFile(
     new URL("../../docs/operating.md", import.meta.url),
   );
@@ -198,7 +198,7 @@ Deno.test("the ACL that docs/operating.md gives suffices for all that is done", 
   await b.publish("by HTTP");
   await redis.command("PUBLISH", "chat", "by Redis");
   await client.messages.have(2);
-  // Across the restart: a new epoch of the bridge, sessions, histories, the adapter's channels.
+  // A restart adds a new epoch of the bridge, sessions, histories and the adapter's channels.
   await redis.kill();
   await redis.restart();
   await redis.command(...acl.trim().split(/\s+/));
@@ -210,7 +210,7 @@ Deno.test("the ACL that docs/operating.md gives suffices for all that is done", 
   assert.doesNotMatch(a.output + b.output, /NOPERM/);
 });
 
-Deno.test("a run that nobody can read keeps no node from starting, and no history from being read", async () => {
+Deno.test("nodes start and histories can be read if an entry is malformed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using first = await TestNode.start(env);
@@ -227,7 +227,7 @@ Deno.test("a run that nobody can read keeps no node from starting, and no histor
     body.messages.map(({ message }: { message: unknown }) => message),
     ["before", "after"],
   );
-  // Nor does it end a page too early, which would skip what comes behind it.
+  // A malformed entry must not end a page early either, which would skip the messages after it.
   for (let i = 0; i < 5; i++) await first.publish(i);
   const paged: unknown[] = [];
   let since = "";
@@ -243,7 +243,7 @@ Deno.test("a run that nobody can read keeps no node from starting, and no histor
   assert.deepEqual(paged, ["before", "after", 0, 1, 2, 3, 4]);
 });
 
-Deno.test("a log of nothing but probes is not taken for one that is too long", async () => {
+Deno.test("a log that consists of probes is not trimmed as too long", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();
@@ -251,7 +251,7 @@ Deno.test("a log of nothing but probes is not taken for one that is too long", a
     await redis.command("XADD", LOG, "*", "probe", String(i));
   }
   const last = await redis.command("XADD", LOG, "*", "probe", "last");
-  // As if there had been many more, long ago.
+  // As if there had been many more entries before.
   await redis.command("XSETID", LOG, String(last), "ENTRIESADDED", "200000");
   await using node = await TestNode.start(env);
   await using client = await Subscriber.connect(node.url);

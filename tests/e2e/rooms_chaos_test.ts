@@ -1,8 +1,8 @@
-/** A short form of what `deno task chaos` does to clients that join and leave. */
+/** A short form of the part of `deno task chaos` in which clients join and leave. */
 import assert from "node:assert/strict";
 import { disturbRooms } from "../support/rooms_chaos.ts";
 
-Deno.test("clients join and leave while nodes are killed and drained: what each was told of its rooms holds on the next node", async () => {
+Deno.test("confirmed joins and leaves hold on the next node while nodes are killed and drained", async () => {
   const { joins, returns, recovered, wrong } = await disturbRooms({
     seconds: 15,
   });

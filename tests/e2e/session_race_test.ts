@@ -1,4 +1,4 @@
-/** Two connections that take up one session at the same time. */
+/** Two connections that resume one session at the same time. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -8,7 +8,7 @@ import { until } from "../support/wait.ts";
 
 const SESSION = "roomcast:{roomcast}:session:";
 
-/** The scripts that Redis has run since the last reset and that name a session. */
+/** Returns the scripts with a session key that Redis has run since the last reset of its slow log. */
 async function sessionScripts(redis: Redis): Promise<string[][]> {
   const log = await redis.command("SLOWLOG", "GET", "1000") as [
     number,
@@ -21,7 +21,7 @@ async function sessionScripts(redis: Redis): Promise<string[][]> {
   );
 }
 
-Deno.test("a connection that its client has given up does not take back the session", async () => {
+Deno.test("a connection that its client has abandoned does not take the session back", async () => {
   await using redis = await Redis.start({
     args: ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"],
   });
@@ -30,8 +30,8 @@ Deno.test("a connection that its client has given up does not take back the sess
     REDIS_URL: `redis://127.0.0.1:${slowRedis.port}`,
   });
   await using fast = await TestNode.start({ REDIS_URL: redis.url });
-  await using door = await Proxy.start(fast.port);
-  await using client = await Subscriber.connect(door.url, {
+  await using entry = await Proxy.start(fast.port);
+  await using client = await Subscriber.connect(entry.url, {
     transports: ["websocket"],
     reconnectionDelay: 20,
     auth: { rooms: ["chat"] },
@@ -39,17 +39,17 @@ Deno.test("a connection that its client has given up does not take back the sess
   await fast.publish("first");
   await client.messages.have(1);
 
-  // The slow node has sent the question for the session, and its client does not wait for the answer.
+  // The slow node has requested the session, and its client does not wait for the reply.
   await redis.command("SLOWLOG", "RESET");
   slowRedis.delayMs = (name) => name === "commands" ? Infinity : 0;
-  door.targets = [slow.port];
-  door.cut();
+  entry.targets = [slow.port];
+  entry.cut();
   await until(
     "the session is loaded",
     async () => (await sessionScripts(redis)).length > 0,
   );
-  door.targets = [fast.port];
-  door.cut();
+  entry.targets = [fast.port];
+  entry.cut();
   await client.connects.have(2);
   assert.deepEqual(
     (await client.ask("join", { room: "side" }))[0]?.ok,
@@ -58,14 +58,14 @@ Deno.test("a connection that its client has given up does not take back the sess
   await redis.command("SLOWLOG", "RESET");
   slowRedis.delayMs = () => 0;
   await until(
-    "the slow node goes on",
+    "the slow node continues",
     async () => (await sessionScripts(redis)).length > 0,
   );
 
-  door.targets = [];
-  door.cut();
+  entry.targets = [];
+  entry.cut();
   const id = await fast.publish("second", "side");
-  door.targets = [fast.port];
+  entry.targets = [fast.port];
   await client.connects.have(3);
   assert.deepEqual(client.connects.items, [false, true, true]);
   await client.messages.where(() => client.ids.includes(id));

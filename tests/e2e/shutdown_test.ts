@@ -11,7 +11,7 @@ const CLIENTS = 50;
 
 for (const redisStops of [false, true]) {
   const how = redisStops ? "with Redis stopped" : "with Redis up";
-  Deno.test(`SIGTERM ${how}: readyz is red at once, 50 clients come back on the other node, exit 0 within 2 s`, async () => {
+  Deno.test(`SIGTERM moves all clients to another node and ends the process within 2 s, ${how}`, async () => {
     await using redis = await Redis.start();
     const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "1" };
     await using leaving = await TestNode.start(env);
@@ -34,7 +34,7 @@ for (const redisStops of [false, true]) {
     const start = performance.now();
     leaving.signal("SIGTERM");
     await until(
-      "readyz is red",
+      "readyz responds with 503",
       async () => (await leaving.get("/readyz")).status === 503,
       500,
     );
@@ -65,7 +65,7 @@ for (const redisStops of [false, true]) {
   });
 }
 
-Deno.test("clients are moved away evenly over DRAIN_SECONDS", async () => {
+Deno.test("a node closes its clients' connections evenly over DRAIN_SECONDS", async () => {
   await using node = await TestNode.start({ DRAIN_SECONDS: "2" });
   await using clients = new AsyncDisposableStack();
   const left: number[] = [];
@@ -78,7 +78,7 @@ Deno.test("clients are moved away evenly over DRAIN_SECONDS", async () => {
   const start = performance.now();
   node.signal("SIGINT");
   assert.equal(await node.exited(), 0);
-  await until("all have left", () => left.length === 20);
+  await until("all clients are disconnected", () => left.length === 20);
   const halfway = left.filter((at) => at - start < 1050).length;
   assert.ok(
     halfway >= 7 && halfway <= 13,
@@ -86,25 +86,28 @@ Deno.test("clients are moved away evenly over DRAIN_SECONDS", async () => {
   );
 });
 
-Deno.test("without clients SIGTERM ends the node without waiting, and publishes under way are answered", async () => {
+Deno.test("SIGTERM answers publishes in flight and does not wait for DRAIN_SECONDS if there are no clients", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
     DRAIN_SECONDS: "60",
   });
   await redis.command("CLIENT", "PAUSE", "500", "ALL");
-  const under = Array.from(
+  const inFlight = Array.from(
     { length: 20 },
     (_, i) => node.post("/publish", { message: i }),
   );
-  await until("they are under way", async () => await inFlight(node) === 20);
+  await until(
+    "they are in flight",
+    async () => await countInFlight(node) === 20,
+  );
   node.signal("SIGTERM");
-  const replies = await Promise.all(under);
+  const replies = await Promise.all(inFlight);
   assert.deepEqual(replies.map(({ status }) => status), Array(20).fill(200));
   assert.equal(await node.exited(), 0);
 });
 
-Deno.test("a node that is stopping answers requests and closes their connections", async () => {
+Deno.test("a stopping node answers requests and closes their connections", async () => {
   await using node = await TestNode.start({ DRAIN_SECONDS: "60" });
   await using _client = await Subscriber.connect(node.url, {
     reconnection: false,
@@ -127,25 +130,25 @@ Deno.test("a node that is stopping answers requests and closes their connections
   assert.equal(await connection(), "keep-alive");
   node.signal("SIGTERM");
   await until(
-    "it is stopping",
+    "the node is stopping",
     async () => (await node.get("/readyz")).status === 503,
   );
   assert.equal(await connection(), "close");
 });
 
-Deno.test("a second signal ends the node at once", async () => {
+Deno.test("a second signal ends the process at once", async () => {
   await using node = await TestNode.start({ DRAIN_SECONDS: "60" });
   await using _client = await Subscriber.connect(node.url, {
     reconnection: false,
   });
   node.signal("SIGTERM");
   await until(
-    "it is leaving",
+    "the node is stopping",
     async () => (await node.get("/readyz")).status === 503,
   );
   const start = performance.now();
-  // Two within the blink of an eye are one: a terminal's Ctrl-C arrives directly and through `deno task`.
-  await until("it is gone", async () => {
+  // Two signals within 50 ms count as one, because a terminal's Ctrl-C arrives directly and through `deno task`.
+  await until("the process has ended", async () => {
     try {
       node.signal("SIGTERM");
       await node.get("/livez");
@@ -158,7 +161,7 @@ Deno.test("a second signal ends the node at once", async () => {
   assert.ok(performance.now() - start < 5000);
 });
 
-Deno.test("livez and readyz answer within 300 ms whatever Redis does", async (t) => {
+Deno.test("/livez and /readyz respond within 300 ms whatever the state of Redis", async (t) => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const both = async (ready: number): Promise<void> => {
@@ -172,8 +175,11 @@ Deno.test("livez and readyz answer within 300 ms whatever Redis does", async (t)
       assert.ok(took < 300, `${path} took ${took} ms`);
     }
   };
-  const turnsRed = (): Promise<void> =>
-    until("it is red", async () => (await node.get("/readyz")).status === 503);
+  const turnsUnready = (): Promise<void> =>
+    until(
+      "readyz responds with 503",
+      async () => (await node.get("/readyz")).status === 503,
+    );
   const recovers = (): Promise<void> =>
     until(
       "it is ready again",
@@ -182,27 +188,27 @@ Deno.test("livez and readyz answer within 300 ms whatever Redis does", async (t)
   await t.step("up", () => both(200));
   await t.step("stopped", async () => {
     redis.signal("SIGSTOP");
-    await turnsRed();
+    await turnsUnready();
     for (let i = 0; i < 5; i++) await both(503);
     redis.signal("SIGCONT");
     await recovers();
   });
   await t.step("read-only", async () => {
     await redis.command("REPLICAOF", "127.0.0.1", "1");
-    await turnsRed();
+    await turnsUnready();
     for (let i = 0; i < 3; i++) await both(503);
     await redis.command("REPLICAOF", "NO", "ONE");
     await recovers();
   });
   await t.step("killed", async () => {
     await redis.kill();
-    await turnsRed();
+    await turnsUnready();
     for (let i = 0; i < 5; i++) await both(503);
     await redis.restart();
     await recovers();
   });
 });
 
-async function inFlight(node: TestNode): Promise<number> {
+async function countInFlight(node: TestNode): Promise<number> {
   return await node.metric("roomcast_publishes_in_flight");
 }

@@ -1,4 +1,4 @@
-/** Clients that do not read: what waits for them is bounded, and nobody else notices. */
+/** Clients that do not read: what is buffered for them is limited, and other clients are not affected. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { RawConnection } from "../support/engine.ts";
@@ -10,11 +10,11 @@ import { until } from "../support/wait.ts";
 
 const CUT = "roomcast_slow_clients_disconnected_total";
 const SKIPPED = "roomcast_messages_skipped_total";
-/** Large, so that the kernel's buffers, some MB for each connection, are full soon. */
+/** Large, so that the kernel's buffers, some MB for each connection, fill up soon. */
 const LARGE = "x".repeat(32_000);
 
-/** Connects clients, and ends them with the scope. */
-async function connectLight(
+/** Connects raw clients, and disconnects them at the end of the scope. */
+async function connectRaw(
   node: TestNode,
   count: number,
   rooms: readonly string[],
@@ -24,13 +24,13 @@ async function connectLight(
   stack.defer(() => clients.forEach((client) => client.cut()));
   for (const client of clients) client.connect(node.port);
   await until(
-    "they are in",
+    "all clients have joined",
     () => clients.every(({ joined }) => joined === rooms.length),
   );
   return clients;
 }
 
-Deno.test("2 of 50 do not read: they are cut off, the others get all, memory stays, and they recover when they read", async () => {
+Deno.test("clients that do not read are disconnected and recover when they read, while the others get every message", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -38,34 +38,34 @@ Deno.test("2 of 50 do not read: they are cut off, the others get all, memory sta
       CLIENT_BUFFER_BYTES_MAX: "262144",
     });
     await using stack = new AsyncDisposableStack();
-    const quick = await connectLight(node, 48, ["chat"], stack);
-    const slow = await connectLight(node, 2, ["chat"], stack);
+    const quick = await connectRaw(node, 48, ["chat"], stack);
+    const slow = await connectRaw(node, 2, ["chat"], stack);
     await node.publish("first");
     await until(
-      "all have it",
+      "all clients have the message",
       () => [...quick, ...slow].every(({ received }) => received === 1),
     );
     const memory = await node.memory();
     for (const client of slow) client.pause();
     let published = 1;
     while (await node.metric(CUT) < slow.length) {
-      assert.ok(published < 900, "nobody has been cut off");
+      assert.ok(published < 900, "no client has been disconnected");
       for (let i = 0; i < 10; i++, published++) await node.publish(LARGE);
     }
     await until(
-      "the others have all",
+      "the other clients have every message",
       () => quick.every(({ received }) => received === published),
     );
     assert.equal(await node.metric(CUT), slow.length);
-    // What is kept for those who come back is in it too: here no more than was published, some copies of it.
+    // This includes what is kept for reconnecting clients: here several copies of what was published.
     const grown = await node.memory() - memory;
     assert.ok(grown < 60e6 + 8 * published * LARGE.length, `${grown} bytes`);
     for (const client of slow) client.resume();
     await node.publish("last");
     published++;
-    // They are told that they are in again behind the replay, which comes in pieces.
+    // `joined` comes after the replay, which is sent in chunks.
     await until(
-      "the slow ones are level, and in again",
+      "the slow clients have caught up and joined again",
       () =>
         slow.every(({ received, joined }) =>
           received === published && joined === 2
@@ -73,7 +73,7 @@ Deno.test("2 of 50 do not read: they are cut off, the others get all, memory sta
     );
     for (const { recovered } of slow) assert.equal(recovered, true);
     await until(
-      "the quick ones are level",
+      "the quick clients have caught up",
       () => quick.every(({ received }) => received === published),
     );
     for (const client of [...quick, ...slow]) {
@@ -83,7 +83,7 @@ Deno.test("2 of 50 do not read: they are cut off, the others get all, memory sta
   }
 });
 
-Deno.test("a polling client that does not poll is cut off at the bound; one that asks in time is not", async () => {
+Deno.test("a polling client is disconnected at the limit only if it does not poll in time", async () => {
   await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
   const slow = await PollingClient.connect(node.url, ["chat"]);
   const quick = await PollingClient.connect(node.url, ["chat"]);
@@ -99,7 +99,7 @@ Deno.test("a polling client that does not poll is cut off at the bound; one that
   assert.equal(status, 400);
 });
 
-/** What the test below does to a stock client's own connection (engine.io-client's `ws`). */
+/** The parts of a stock client's connection that the next test uses (engine.io-client's `ws`). */
 interface Pausing {
   readonly ws: {
     readonly _socket: { pause(): void; resume(): void };
@@ -107,9 +107,9 @@ interface Pausing {
   };
 }
 
-Deno.test("stock clients that stop reading now and then, and ping meanwhile, get all in order, cut off or not", async () => {
+Deno.test("stock clients that stop reading now and then get every message in order, disconnected or not", async () => {
   for (const [bound, cut] of [["67108864", false], ["65536", true]] as const) {
-    // One of its own: on another's a node begins with a gap.
+    // A Redis for each round, because a node that starts on a used one begins with a gap.
     await using redis = await Redis.start();
     await using node = await TestNode.start({
       REDIS_URL: redis.url,
@@ -128,7 +128,7 @@ Deno.test("stock clients that stop reading now and then, and ping meanwhile, get
     const paused: Pausing["ws"][] = [];
     const resume = (): void => paused.shift()?._socket.resume();
     let count = 0;
-    // So many are more than the kernel takes for all connections, and enough for what nobody holds to be collected.
+    // This is more than the kernel buffers for all connections, and enough that unreferenced buffers are collected.
     for (let batch = 0; batch < 32; batch++) {
       const client = clients[batch % 8];
       if (client?.socket.connected && batch % 8 < 5) {
@@ -148,7 +148,7 @@ Deno.test("stock clients that stop reading now and then, and ping meanwhile, get
     while (paused.length > 0) resume();
     for (const client of clients) {
       await until(
-        "it has all",
+        "the client has every message",
         () => client.messages.items.length === count,
         30_000,
       );
@@ -166,7 +166,7 @@ Deno.test("stock clients that stop reading now and then, and ping meanwhile, get
   }
 });
 
-Deno.test("who asks without end and does not read is cut off, whatever it asks", async () => {
+Deno.test("a client that keeps sending requests without reading is disconnected", async () => {
   await using node = await TestNode.start();
   const polling = await PollingClient.connect(node.url, ["chat"]);
   await polling.send(...Array.from({ length: 1_100 }, () => "40/none,"));
@@ -174,11 +174,14 @@ Deno.test("who asks without end and does not read is cut off, whatever it asks",
   await using client = new RawConnection(node.port);
   await client.pieces.have(1);
   client.send('40{"rooms":[]}');
-  await until("it is in", () => client.text.includes('40{"sid"'));
-  // The answers are more than the kernel takes for one connection.
+  await until(
+    "the client is connected",
+    () => client.text.includes('40{"sid"'),
+  );
+  // The answers are more than the kernel buffers for one connection.
   client.flood("40/none,", 400_000);
   await until(
-    "it is cut off",
+    "the client is disconnected",
     async () => await node.metric("roomcast_clients") === 0,
   );
   assert.equal(
@@ -187,7 +190,7 @@ Deno.test("who asks without end and does not read is cut off, whatever it asks",
   );
 });
 
-Deno.test("one message larger than the bound cuts nobody off, but who has not read it at the next", async () => {
+Deno.test("an oversized message disconnects a client only if it is still unread when the next one arrives", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -196,21 +199,21 @@ Deno.test("one message larger than the bound cuts nobody off, but who has not re
       MESSAGE_BYTES_MAX: "16777216",
     });
     await using stack = new AsyncDisposableStack();
-    const [quick, slow] = await connectLight(node, 2, ["chat"], stack);
+    const [quick, slow] = await connectRaw(node, 2, ["chat"], stack);
     assert.ok(quick !== undefined && slow !== undefined);
     slow.pause();
-    // More than the kernel takes for one connection.
+    // More than the kernel buffers for one connection.
     await node.publish("x".repeat(12_000_000));
-    await until("the quick one has it", () => quick.received === 1);
+    await until("the quick client has it", () => quick.received === 1);
     assert.equal(await node.metric(CUT), 0);
     await node.publish("more");
     await until(
-      "the slow one is cut off",
+      "the slow client is disconnected",
       async () => await node.metric(CUT) === 1,
     );
     slow.resume();
     await until(
-      "both are level",
+      "both clients have caught up",
       () => quick.received === 2 && slow.received === 2 && slow.joined === 2,
     );
     assert.equal(quick.joined, 1);
@@ -218,40 +221,43 @@ Deno.test("one message larger than the bound cuts nobody off, but who has not re
   }
 });
 
-Deno.test("who comes back to be given much more than the bound is not cut off for it", async () => {
+Deno.test("a reconnecting client is not disconnected for a replay that exceeds the limit", async () => {
   await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
   await using stack = new AsyncDisposableStack();
-  const [client] = await connectLight(node, 1, ["chat"], stack);
+  const [client] = await connectRaw(node, 1, ["chat"], stack);
   assert.ok(client !== undefined);
   await node.publish("first");
-  await until("it has it", () => client.received === 1);
+  await until("the client has the message", () => client.received === 1);
   client.cut();
   for (let i = 0; i < 250; i++) await node.publish(LARGE);
   client.pausing = true;
   client.connect(node.port);
-  await until("it is back", () => client.recovered);
+  await until("the client has recovered", () => client.recovered);
   for (let i = 0; i < 5; i++) await node.publish("live");
   assert.equal(await node.metric(CUT), 0);
   client.resume();
   await until(
-    "it is level",
+    "the client has caught up",
     () => client.received === 256 && client.joined === 2,
   );
   assert.equal(client.disordered, 0);
 });
 
-Deno.test("a client that asks for much and reads nothing is cut off as well", async () => {
+Deno.test("a client that requests many large join answers without reading is disconnected", async () => {
   await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
   for (let i = 0; i < 30; i++) await node.publish(LARGE, "past");
   await using stack = new AsyncDisposableStack();
-  const [client] = await connectLight(node, 1, ["chat"], stack);
+  const [client] = await connectRaw(node, 1, ["chat"], stack);
   assert.ok(client !== undefined);
   client.pause();
   for (let i = 0; i < 40; i++) client.ask("join", { room: "past", last: 30 });
-  await until("it is cut off", async () => await node.metric(CUT) === 1);
+  await until(
+    "the client is disconnected",
+    async () => await node.metric(CUT) === 1,
+  );
 });
 
-Deno.test("what a slow client missed is gone when it comes back: gap overloaded, not recovered", async () => {
+Deno.test("a slow client receives a gap with reason overloaded if what it missed was trimmed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const first = await TestNode.start({
@@ -260,15 +266,15 @@ Deno.test("what a slow client missed is gone when it comes back: gap overloaded,
   });
   await using stack = new AsyncDisposableStack();
   stack.use(first);
-  const [client] = await connectLight(first, 1, ["chat"], stack);
+  const [client] = await connectRaw(first, 1, ["chat"], stack);
   assert.ok(client !== undefined);
   await first.publish("first");
-  await until("it has it", () => client.received === 1);
+  await until("the client has the message", () => client.received === 1);
   client.pause();
   while (await first.metric(CUT) < 1) {
     for (let i = 0; i < 10; i++) await first.publish(LARGE);
   }
-  await until("that is remembered", async () => {
+  await until("the session records why it was disconnected", async () => {
     const [session] = await redis.command("KEYS", "*session:*") as string[];
     return String(await redis.command("GET", session ?? "")).includes(
       '"overloaded":true',
@@ -278,11 +284,11 @@ Deno.test("what a slow client missed is gone when it comes back: gap overloaded,
   await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "3");
   await using second = await TestNode.start(env);
   client.connect(second.port);
-  await until("it is back", () => client.joined === 2);
+  await until("the client is back", () => client.joined === 2);
   assert.deepEqual([client.gaps, client.recovered], [["overloaded"], false]);
 });
 
-Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the newest of a room waits, in order with the rest", async () => {
+Deno.test("LATEST_ROOMS skips older messages only for a client that does not read", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -290,7 +296,7 @@ Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the
       LATEST_ROOMS: "ticker.*",
     });
     await using stack = new AsyncDisposableStack();
-    const [quick, slow] = await connectLight(
+    const [quick, slow] = await connectRaw(
       node,
       2,
       ["ticker.a", "ticker.b", "chat"],
@@ -305,13 +311,16 @@ Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the
       await node.publish(published, "chat");
       published += 3;
     }
-    await until("the quick one has all", () => quick.received === published);
+    await until(
+      "the quick client has every message",
+      () => quick.received === published,
+    );
     assert.equal(await node.metric(CUT), 0);
     const skipped = await node.metric(SKIPPED);
     assert.ok(skipped > 50, `${skipped} were skipped`);
     slow.resume();
     const id = await node.publish("the end", "ticker.a");
-    await until("the slow one is level", () => slow.offset === id);
+    await until("the slow client has caught up", () => slow.offset === id);
     assert.equal(
       slow.received,
       published + 1 - await node.metric(SKIPPED),
@@ -321,7 +330,7 @@ Deno.test("LATEST_ROOMS: who reads gets every message, for who does not only the
   }
 });
 
-Deno.test("LATEST_ROOMS: bursts cut nobody off, however large", async () => {
+Deno.test("LATEST_ROOMS disconnects no client if a burst exceeds its limit", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -330,31 +339,31 @@ Deno.test("LATEST_ROOMS: bursts cut nobody off, however large", async () => {
       CLIENT_BUFFER_BYTES_MAX: "65536",
     });
     await using stack = new AsyncDisposableStack();
-    const [slow] = await connectLight(node, 1, ["ticker.a"], stack);
+    const [slow] = await connectRaw(node, 1, ["ticker.a"], stack);
     assert.ok(slow !== undefined);
     slow.pause();
     const messages = Array.from(
       { length: 100 },
       () => ({ room: "ticker.a", message: LARGE }),
     );
-    // More than the kernel takes for one connection.
+    // More than the kernel buffers for one connection.
     for (let i = 0; i < 10; i++) {
       await node.post("/publish/batch", { messages });
     }
     const id = await node.publish("the end", "ticker.a");
     await until(
-      "it was given all",
+      "all messages were delivered to it",
       async () => await node.metric("roomcast_deliveries_total") === 1001,
     );
     assert.equal(await node.metric(CUT), 0);
     assert.ok(await node.metric(SKIPPED) > 100);
     slow.resume();
-    await until("it is level", () => slow.offset === id);
+    await until("the client has caught up", () => slow.offset === id);
     assert.deepEqual([slow.joined, slow.disordered], [1, 0]);
   }
 });
 
-Deno.test("LATEST_ROOMS: for a polling client only the newest of a room waits", async () => {
+Deno.test("LATEST_ROOMS keeps only the newest message of each room for a polling client", async () => {
   await using node = await TestNode.start({ LATEST_ROOMS: "ticker.*,prices" });
   const client = await PollingClient.connect(node.url, [
     "ticker.a",

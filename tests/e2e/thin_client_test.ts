@@ -8,7 +8,7 @@ import { Inbox, until } from "../support/wait.ts";
 
 const FAST = { reconnectionDelay: 20, reconnectionDelayMax: 100 };
 
-/** What outlives a page. */
+/** Storage that survives a page load, like `sessionStorage`. */
 class Tab {
   readonly kept = new Map<string, string>();
   broken = false;
@@ -24,7 +24,7 @@ class Tab {
   }
 }
 
-/** A page with the thin client on it; `await using` unloads it. */
+/** A page with the thin client; `await using` unloads it. */
 class Page {
   readonly messages = new Inbox<{ message: unknown; room: string }>();
   readonly gaps = new Inbox<{ room: string; reason: string }>();
@@ -77,7 +77,7 @@ function numbers(from: number, to: number): number[] {
   return Array.from({ length: to - from + 1 }, (_, i) => from + i);
 }
 
-Deno.test("page loads: two rooms, each message once and in order, whatever came between; a first visit gets the last few", async () => {
+Deno.test("the thin client delivers each message once and in order over several page loads", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -112,7 +112,7 @@ Deno.test("page loads: two rooms, each message once and in order, whatever came 
   }
 });
 
-Deno.test("messages flow while the page is loaded, cut off and moved to another node: each once, in order", async () => {
+Deno.test("the thin client delivers each message once and in order while the page reloads and changes nodes", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using one = await TestNode.start(env);
@@ -152,12 +152,12 @@ Deno.test("messages flow while the page is loaded, cut off and moved to another 
   }
 });
 
-Deno.test("what was moved is written at pagehide, in time otherwise, and a storage that fails is lived with", async () => {
+Deno.test("the thin client saves positions at pagehide and works without them if the storage fails", async () => {
   await using node = await TestNode.start();
   const tab = new Tab();
   await using page = new Page(node.url, ["a"], tab);
   await page.joined.have(1);
-  await until("it is written", () => tab.kept.size === 1);
+  await until("the position is written", () => tab.kept.size === 1);
   const [key = ""] = tab.kept.keys();
   assert.equal(key, `roomcast:${node.url}`);
   const id = await node.publish("x", "a");
@@ -185,11 +185,11 @@ Deno.test("what was moved is written at pagehide, in time otherwise, and a stora
   }
 });
 
-Deno.test("a gap is told once: trimmed while away; the log began anew, while away and while connected", async () => {
+Deno.test("the thin client reports each gap once, whether it arose while away or connected", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const tab = new Tab();
-  // Its own name, as the tab keeps positions by address.
+  // One address for all nodes, because the tab stores positions by address.
   await using proxy = await Proxy.start();
   const load = (): Page => new Page(proxy.url, ["a"], tab);
   {
@@ -203,7 +203,7 @@ Deno.test("a gap is told once: trimmed while away; the log began anew, while awa
     }
     const messages = numbers(1, 500).map((message) => ({ room: "a", message }));
     await node.post("/publish/batch", { messages });
-    // The batch is one entry of the log; these are one each.
+    // The batch is one entry of the log; each of these is an entry of its own.
     for (const message of numbers(501, 505)) await node.publish(message, "a");
     await redis.command("XTRIM", "roomcast:{roomcast}:log", "MAXLEN", "3");
   }
@@ -241,7 +241,7 @@ Deno.test("a gap is told once: trimmed while away; the log began anew, while awa
   assert.equal(page.gaps.items.length, 0);
 });
 
-Deno.test("join and leave, connected or not; a refusal is told; a node that goes is waited for", async () => {
+Deno.test("join and leave of the thin client take effect whether it is connected or not", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using proxy = await Proxy.start(node.port);
   await node.publish(1, "b");
@@ -255,11 +255,11 @@ Deno.test("join and leave, connected or not; a refusal is told; a node that goes
   await page.messages.have(2);
   proxy.targets = [];
   proxy.cut();
-  await until("it is away", () => !page.cast.socket.connected);
+  await until("the client is disconnected", () => !page.cast.socket.connected);
   page.cast.leave("a");
   page.cast.join("c");
   await node.publish(3, "b");
-  await node.publish("for nobody", "a");
+  await node.publish("for no room of the client", "a");
   await node.publish("history", "c");
   proxy.targets = [node.port];
   await page.messages.have(4);
@@ -280,7 +280,7 @@ Deno.test("join and leave, connected or not; a refusal is told; a node that goes
   assert.ok(page.states.includes("reconnecting"));
 });
 
-Deno.test("a room is joined once, also where it is asked for just after the connection", async () => {
+Deno.test("the thin client joins a room once if join is called just after connecting", async () => {
   await using node = await TestNode.start();
   await using page = new Page(node.url, ["a"], new Tab(), 5, {
     transports: ["websocket"],
@@ -289,17 +289,17 @@ Deno.test("a room is joined once, also where it is asked for just after the conn
   const connected = performance.now();
   page.cast.join("b");
   await page.joined.have(2);
-  // By then the module has looked for rooms it is not in (CHECK_MS).
+  // By then the module has checked for rooms it is not in (CHECK_MS).
   await until(
-    "it has looked",
+    "the check is over",
     () => performance.now() > connected + 2_500,
   );
   assert.equal(page.joined.items.length, 2);
 });
 
-Deno.test("a room that is refused at the door is told, and nothing is tried again", async () => {
+Deno.test("the thin client reports a room that is rejected at connect and does not retry", async () => {
   await using node = await TestNode.start();
-  // A poll that is under way when the page goes would outlive the test.
+  // A poll in flight when the page is unloaded would outlive the test.
   const options = { transports: ["websocket"] };
   await using page = new Page(node.url, ["a\nb"], new Tab(), 0, options);
   await page.refused.have(1);
@@ -307,7 +307,7 @@ Deno.test("a room that is refused at the door is told, and nothing is tried agai
   assert.equal(page.states.at(-1), "disconnected");
 });
 
-Deno.test("the module is under 3 KB gzipped", async () => {
+Deno.test("the thin client is smaller than 3,000 bytes gzipped", async () => {
   const file = await Deno.open(
     new URL("../../static/roomcast.js", import.meta.url),
   );
