@@ -20,7 +20,7 @@ import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { createClient } from "redis";
-import { textFrame } from "../lib/socketio/frame.ts";
+import { encodeTextFrame } from "../lib/websocket/frame.ts";
 import { timestampOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
@@ -96,7 +96,7 @@ const ours: Format = {
   fields: (json) => ({ room: ROOM, message: json }),
   frame: ([id, { room = "", message = "" }]) => {
     JSON.parse(message);
-    const frame = textFrame(
+    const frame = encodeTextFrame(
       `42["msgReceived",${message},{"room":${JSON.stringify(room)},"at":${
         timestampOf(id)
       }},"${id}"]`,

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import { cork } from "../engineio/server.ts";
+import { cork } from "../engineio/internals.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { subscriberOf } from "../socketio/subscriber.ts";
@@ -251,19 +251,22 @@ export class Requests {
     subscriber.respond(() => {
       // In one write: who has the answer has the offset.
       const release = cork(socket);
-      reply(answer, {
-        ok: true,
-        room,
-        position,
-        recovered,
-        reason,
-        messages: messages.map(toMessage),
-      });
-      if (unsure) {
-        const offset = formatOffset(id, client);
-        socket.emit("position", { room, position }, offset);
+      try {
+        reply(answer, {
+          ok: true,
+          room,
+          position,
+          recovered,
+          reason,
+          messages: messages.map(toMessage),
+        });
+        if (unsure) {
+          const offset = formatOffset(id, client);
+          socket.emit("position", { room, position }, offset);
+        }
+      } finally {
+        release();
       }
-      release();
     });
   }
 

@@ -1,42 +1,32 @@
 /**
- * Engine.IO's heartbeats, by one timer for all connections.
+ * Engine.IO's heartbeats, with one timer for all connections.
  *
- * Engine.IO gives each connection timers of its own, 0.8 KiB of them (`docs/decisions/0011-idle-clients.md`). Here a
- * wheel holds all connections by the time at which something is due: a ping, or the end of waiting for its pong. What
- * is sent and when is Engine.IO's.
+ * Engine.IO gives each connection two timers, which take 0.8 KiB (`docs/decisions/0011-idle-clients.md`). Here a timing
+ * wheel holds all connections by the time at which something is due: a ping, or the timeout of its pong. What is sent
+ * and when does not change.
  *
- * This reaches into engine.io 6.6.12, build/socket.js: `schedulePing` and `resetPingTimeout` are replaced, the latter's
- * and the former's timers are ours, of which Engine.IO uses nothing but `refresh()` and, by `clearTimeout`, which
- * ignores what it does not know, the end. `tests/lib/engineio/heartbeats_test.ts` fails when that changes.
+ * It replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and both of their timers.
+ * `clearTimeout` ignores the replaced timers. `tests/lib/engineio/heartbeats_test.ts` fails if Engine.IO changes.
  *
  * @module
  */
 import { type Server, Socket } from "engine.io";
+import type { EngineConnection } from "./internals.ts";
 
-/** How exactly heartbeats are kept. */
+/** Precision of heartbeats. */
 const TICK_MS = 100;
-/** Longer than Engine.IO's own 25 s until a ping; what is due later goes round again. */
+/** More ticks than Engine.IO's 25 s between pings. A heartbeat that is due later goes round the wheel again. */
 const SLOTS = 256;
 
-/** What we use of Engine.IO's connections, most of it private. */
-interface EngineConnection {
-  readonly server: Server & { readonly heartbeats?: Heartbeats };
-  pingIntervalTimer: Heartbeat | null;
-  pingTimeoutTimer: Heartbeat | null;
-  hasRefreshedPingTimeout: boolean;
-  schedulePing(): void;
-  resetPingTimeout(): void;
-  sendPacket(type: "ping"): void;
-  onClose(reason: string, error?: unknown): void;
-  on(event: "close", listener: (this: EngineConnection) => void): void;
-}
+/** A server with our heartbeats, or one of another part of the process, without. */
+type MaybeOurs = Server & { readonly heartbeats?: Heartbeats };
 
-/** The next thing that is due for one connection; both of its timers at once. */
+/** The next ping or timeout of one connection. It replaces both of the connection's timers. */
 class Heartbeat {
   readonly connection: EngineConnection;
   /** In ticks. */
   due = 0;
-  /** The slot that holds it, which may come up before it is due. */
+  /** The slot that holds it. The slot may come up before the heartbeat is due. */
   slot: Set<Heartbeat> | undefined;
 
   constructor(connection: EngineConnection) {
@@ -44,7 +34,7 @@ class Heartbeat {
     this.refresh();
   }
 
-  /** Begins anew to wait: for the pong where a ping is under way, otherwise until the next ping. */
+  /** Starts to wait again: for the pong if a ping is in flight, otherwise until the next ping. */
   refresh(): void {
     const { pingTimeoutTimer, server } = this.connection;
     const { pingInterval = 0, pingTimeout = 0 } = server.opts;
@@ -53,14 +43,18 @@ class Heartbeat {
   }
 }
 
-/** The heartbeats of all connections of one server, which has it as its `heartbeats`. */
+/**
+ * Pings all connections of one server, which stores it as its `heartbeats`, and closes those that do not answer.
+ *
+ * Lifetime: starts a timer in the constructor; call `close()` to stop it.
+ */
 export class Heartbeats {
   readonly #slots = Array.from({ length: SLOTS }, () => new Set<Heartbeat>());
   readonly #ticking = setInterval(() => this.#tick(), TICK_MS);
-  /** The last tick that has been seen to. */
+  /** The last tick whose slot was emptied. */
   #tickLast = Math.floor(performance.now() / TICK_MS);
 
-  /** Keeps a connection's heartbeat until it closes. */
+  /** Adds a connection, until it closes. */
   add(connection: EngineConnection): void {
     const heartbeat = new Heartbeat(connection);
     connection.pingIntervalTimer = heartbeat;
@@ -68,14 +62,14 @@ export class Heartbeats {
     connection.on("close", forget);
   }
 
-  /** Ends the keeping. */
+  /** Stops the timer. */
   close(): void {
     clearInterval(this.#ticking);
   }
 
   #tick(): void {
     const now = Math.floor(performance.now() / TICK_MS);
-    // After a standstill once round is all there is.
+    // After a long pause of the process, one round visits every slot.
     const first = Math.max(this.#tickLast + 1, now - SLOTS + 1);
     this.#tickLast = now;
     for (let tick = first; tick <= now; tick++) {
@@ -88,18 +82,17 @@ export class Heartbeats {
 
   #beat(heartbeat: Heartbeat, now: number): void {
     const { connection } = heartbeat;
-    if (heartbeat.due <= now) {
-      if (connection.pingTimeoutTimer !== null) {
-        return connection.onClose("ping timeout");
-      }
-      connection.hasRefreshedPingTimeout = false;
-      connection.resetPingTimeout();
-    } else return this.#put(heartbeat);
+    if (heartbeat.due > now) return this.#put(heartbeat);
+    if (connection.pingTimeoutTimer !== null) {
+      return connection.onClose("ping timeout");
+    }
+    connection.hasRefreshedPingTimeout = false;
+    connection.resetPingTimeout();
     this.#put(heartbeat);
     try {
       connection.sendPacket("ping");
     } catch (error) {
-      // One broken connection is its own affair.
+      // Otherwise one broken connection would stop the pings of all others in this slot.
       connection.onClose("transport error", error);
     }
   }
@@ -112,22 +105,32 @@ export class Heartbeats {
 }
 
 function forget(this: EngineConnection): void {
-  const heartbeat = this.pingIntervalTimer;
+  const heartbeat = this.pingIntervalTimer as Heartbeat | null;
   heartbeat?.slot?.delete(heartbeat);
 }
 
-const { prototype } = Socket as unknown as { prototype: EngineConnection };
-const { schedulePing, resetPingTimeout } = prototype;
+let installed = false;
 
-prototype.schedulePing = function (): void {
-  const { heartbeats } = this.server;
-  if (heartbeats === undefined) schedulePing.call(this);
-  else heartbeats.add(this);
-};
+/**
+ * Makes Engine.IO's connections use the `heartbeats` of their server, in the whole process. Connections of a server
+ * without `heartbeats` keep Engine.IO's own timers. Calls after the first do nothing.
+ */
+export function installHeartbeats(): void {
+  if (installed) return;
+  installed = true;
+  const { prototype } = Socket as unknown as { prototype: EngineConnection };
+  const { schedulePing, resetPingTimeout } = prototype;
 
-prototype.resetPingTimeout = function (): void {
-  const { heartbeats } = this.server;
-  if (heartbeats === undefined) return resetPingTimeout.call(this);
-  this.pingTimeoutTimer = this.pingIntervalTimer;
-  this.pingTimeoutTimer?.refresh();
-};
+  prototype.schedulePing = function (): void {
+    const { heartbeats } = this.server as MaybeOurs;
+    if (heartbeats === undefined) schedulePing.call(this);
+    else heartbeats.add(this);
+  };
+
+  prototype.resetPingTimeout = function (): void {
+    const { heartbeats } = this.server as MaybeOurs;
+    if (heartbeats === undefined) return resetPingTimeout.call(this);
+    this.pingTimeoutTimer = this.pingIntervalTimer;
+    this.pingTimeoutTimer?.refresh();
+  };
+}

@@ -1,10 +1,8 @@
 /**
- * Engine.IO's server, with less work and less memory for a client that connects by WebSocket and then idles.
+ * Engine.IO's server, changed to need less work and less memory for clients that connect by WebSocket and then idle.
  *
- * What is left out, and what it costs, is in `docs/decisions/0011-idle-clients.md`. This reaches into private parts of
- * engine.io 6.6.12 (build/server.js: `verify`, `init`, `cleanup`, `clients`; build/socket.js: its constructor,
- * `_maybeUpgrade`, `upgrading`, `id`, `flush`, `request`; build/transport.js: `writable`) and of socket.io
- * 4.8.4 (dist/socket.js: `handshake`). `tests/lib/engineio/server_test.ts` fails when they change.
+ * `docs/decisions/0011-idle-clients.md` lists what it leaves out and what that saves. The private parts of engine.io
+ * that it uses are in `internals.ts`.
  *
  * @module
  */
@@ -13,32 +11,25 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
-import type { Socket } from "socket.io";
-import { Heartbeats } from "./heartbeats.ts";
 import { randomText } from "../util/random.ts";
-import { WebSocketTransport } from "./transport.ts";
 import {
   type HandshakeError,
   handshakeResponse,
   validateHandshake,
-} from "../websocket/connection.ts";
-
-/** A request as Engine.IO wants it: it takes `_query` as it finds it. */
-type EngineRequest = IncomingMessage & {
-  _query: Record<string, string>;
-  /** Only of a request that is no upgrade. */
-  res?: ServerResponse;
-};
+} from "../websocket/handshake.ts";
+import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
+import { type EngineRequest, internalsOf } from "./internals.ts";
+import { WebSocketTransport } from "./transport.ts";
 
 const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
   Server.errors;
 
-/** Engine.IO names an unsupported protocol by its code alone; this says which client is needed. */
+/** Sent instead of Engine.IO's message, which does not say which client is needed. */
 const PROTOCOL_ADVICE =
   "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
 /**
- * A node that is stopping answers 503, and not 403 as Engine.IO would: a balancer then passes the request on to the
- * next node (nginx: `proxy_next_upstream http_503`). A stock client tries again after either.
+ * A stopping node responds with 503, and not with 403 as Engine.IO would: a load balancer then passes the request on to
+ * the next node (nginx: `proxy_next_upstream http_503`). A stock client retries after either.
  */
 const STOPPING: HandshakeError = {
   status: "503 Service Unavailable",
@@ -46,68 +37,87 @@ const STOPPING: HandshakeError = {
   message: "Cannot connect: this node is stopping; connect again",
 };
 
-/** What every client asks that connects by WebSocket from the start, as it is shared by all of them. */
+/** The URL of every client that connects by WebSocket from the start. All of them share one query object. */
 const PLAIN = "/socket.io/?EIO=4&transport=websocket";
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
-const NOTHING = Object.freeze({});
 
 /**
- * Packets that may wait for a client besides messages: answers and refusals, which it may ask for without end and never
- * read. Fan-out bounds what it writes itself, in bytes.
+ * Packets other than messages that may be queued for a client: answers and errors, which a client can request without
+ * ever reading them. Fan-out limits what it writes itself, in bytes.
  */
 const UNSENT_MAX = 1000;
 const UNSENT = Symbol("unsent");
-type Counted = Connection & { [UNSENT]?: number };
+type CountedConnection = Connection & { [UNSENT]?: number };
 
-/** Engine.IO's server for many clients that mostly idle. */
+type EngineErrorCode = keyof typeof Server.errorMessages;
+
+/** What a refusal says besides Engine.IO's error code. */
+type RefusalContext = Record<string, unknown> & {
+  readonly message?: string;
+  /** The whole response to an upgrade. */
+  readonly refusal?: HandshakeError;
+};
+
+/**
+ * Engine.IO's server for many clients that mostly idle.
+ *
+ * Lifetime: starts a timer in the constructor; call `close()` to stop it and to end all connections.
+ */
 export class EngineServer extends Server {
-  /** The pings of all connections; Engine.IO's sockets find it here. */
+  /** Pings all connections. The replaced methods of Engine.IO's connections find it here. */
   readonly heartbeats = new Heartbeats();
-  /** Whether only the clients that are connected already are served; all others are refused with 503. */
+  /** Whether the server refuses all clients with 503 except those that are connected already. */
   stopping = false;
   readonly #forget = this.#makeForget();
 
-  /** As Engine.IO's own. `onCut` is told when a client is cut off that asks without end and does not read. */
-  constructor(options: ServerOptions, onCut: (packets: number) => void) {
+  /**
+   * Creates a server with Engine.IO's options. `onSlowClient` is called when a client is disconnected because it sends
+   * requests and does not read the answers, with the number of unsent packets.
+   */
+  constructor(
+    options: ServerOptions,
+    onSlowClient: (packets: number) => void,
+  ) {
     super(options);
-    const boundUnsent = makeBoundUnsent(onCut);
+    installHeartbeats();
+    const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
-      connection.on("packetCreate", boundUnsent);
+      connection.on("packetCreate", limitUnsent);
     });
-    this.on("flush", (connection: Counted) => {
+    this.on("flush", (connection: CountedConnection) => {
       connection[UNSENT] = 0;
     });
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses two more kinds: an unsupported protocol, with a message that says
-   * which client is needed, and all that concerns no client of this node while it is stopping. Among the latter are
-   * requests of a client that polls and that a balancer has let connect to another node.
+   * Verifies a request as Engine.IO does, and refuses two more kinds. A client with an unsupported protocol gets a
+   * message that says which client is needed. A stopping node refuses every request except those of its own clients,
+   * also the requests of a polling client that a load balancer has connected to another node.
    */
   override verify(
     request: EngineRequest,
     upgrade: boolean,
-    answer: (code?: EngineErrorCode, context?: RefusalContext) => void,
+    respond: (code?: EngineErrorCode, context?: RefusalContext) => void,
   ): void {
     super.verify(request as never, upgrade, (code, context) => {
       const { sid, EIO } = request._query;
       const connects = code === undefined && sid === undefined;
       if (this.stopping && (connects || code === UNKNOWN_SID)) {
         if (request.res === undefined) {
-          return answer(FORBIDDEN, { refusal: STOPPING });
+          return respond(FORBIDDEN, { refusal: STOPPING });
         }
         return refuseStopping(request.res);
       }
       if (connects && EIO !== "4") {
-        return answer(UNSUPPORTED_PROTOCOL_VERSION, {
+        return respond(UNSUPPORTED_PROTOCOL_VERSION, {
           message: PROTOCOL_ADVICE,
         });
       }
-      answer(code, context as RefusalContext);
+      respond(code, context as RefusalContext);
     });
   }
 
-  /** Answers a request that is no upgrade. */
+  /** Handles a request that is not an upgrade. */
   override handleRequest(
     request: IncomingMessage,
     response: ServerResponse,
@@ -117,63 +127,65 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Answers an upgrade as Engine.IO does, except that middlewares are not asked: what they have to say, CORS, browsers
-   * do not look at in an upgrade. Engine.IO keeps a response for them, and by it the request, as long as the
-   * connection.
+   * Handles an upgrade as Engine.IO does, but without its middlewares. The only one is CORS, and browsers ignore CORS
+   * in an upgrade. Engine.IO would keep a response for them, and with it the request, as long as the connection.
    */
   override handleUpgrade(
     incoming: IncomingMessage,
     duplex: Duplex,
     head: Buffer,
   ): void {
-    const connection = duplex as RawSocket;
-    // A peer that is gone already must not end the process with an error nobody listens to.
-    connection.on("error", ignore);
+    const socket = duplex as RawSocket;
+    // A peer that is gone already would end the process with an `error` event without a listener.
+    socket.on("error", ignore);
     const request = incoming as EngineRequest;
-    const { sid, transport } = request._query = queryOf(request.url ?? "");
+    request._query = queryOf(request.url ?? "");
     this.verify(request, true, (code, context) => {
-      if (code !== undefined) {
-        return refuse(connection, refusalFor(code, context));
-      }
-      const refusal = validateHandshake(request);
-      if (refusal !== undefined) return refuse(connection, refusal);
-      const known = sid === undefined ? undefined : this.clients[sid];
-      // One that is a WebSocket already has nothing to become.
-      const upgradable = known === undefined ||
-        (known.transport.name === "polling" && !known.upgrading);
-      if (transport !== "websocket" || !upgradable) {
-        return refuse(connection, refusalFor(BAD_REQUEST));
-      }
-      if (!connection.readable || !connection.writable) {
-        return void connection.destroy();
-      }
-      const { maxHttpBufferSize = Infinity } = this.opts;
-      const answer = Buffer.from(handshakeResponse(request));
-      if (known !== undefined) connection.write(answer);
-      const websocket = new WebSocketTransport(
-        request,
-        connection,
-        head,
-        known === undefined ? answer : undefined,
-        maxHttpBufferSize,
-      );
-      if (known === undefined) this.#open(request, websocket);
-      else known._maybeUpgrade(websocket);
+      const error = code === undefined
+        ? validateHandshake(request)
+        : refusalFor(code, context);
+      if (error === undefined) this.#accept(request, socket, head);
+      else refuse(socket, error);
     });
   }
 
-  /** As random as Engine.IO's own, and cheaper. */
+  /** Generates an id that is as random as Engine.IO's, in less time. */
   override generateId(): string {
     return randomText(15);
   }
 
-  /** Makes no server of ws: WebSockets are ours. */
+  /** Does not create a server of the package ws, which Engine.IO would use for WebSockets. */
   protected override init(): void {}
 
-  /** There is nothing of ws to end. */
+  /** Does nothing: there is no server of ws to close. */
   protected override cleanup(): void {}
 
-  /** As Engine.IO's own `handshake`, without a promise. */
+  /** Opens a WebSocket for a new client, or for one that upgrades from polling. */
+  #accept(request: EngineRequest, socket: RawSocket, head: Buffer): void {
+    const { sid, transport } = request._query;
+    const known = sid === undefined ? undefined : this.clients[sid];
+    // A client that uses a WebSocket already has nothing to upgrade.
+    const mayUpgrade = known === undefined ||
+      (known.transport.name === "polling" && !known.upgrading);
+    if (transport !== "websocket" || !mayUpgrade) {
+      return refuse(socket, refusalFor(BAD_REQUEST));
+    }
+    if (!socket.readable || !socket.writable) return void socket.destroy();
+    const { maxHttpBufferSize = Infinity } = this.opts;
+    const response = Buffer.from(handshakeResponse(request));
+    if (known !== undefined) socket.write(response);
+    const websocket = new WebSocketTransport(
+      request,
+      socket,
+      head,
+      known === undefined ? response : undefined,
+      maxHttpBufferSize,
+    );
+    if (known === undefined) this.#open(request, websocket);
+    else known._maybeUpgrade(websocket);
+  }
+
+  /** Does what Engine.IO's `handshake` does, without a promise. */
   #open(request: EngineRequest, transport: WebSocketTransport): void {
     const id = this.generateId();
     const connection = new Connection(id, this, transport, request, 4);
@@ -183,48 +195,22 @@ export class EngineServer extends Server {
     this.emit("connection", connection);
   }
 
-  /** One listener for all connections: a closure for each would be kept by each. */
+  /** Makes one listener for all connections, because each would keep a closure of its own. */
   #makeForget(): (this: Connection) => void {
     const forget = (id: string): void => {
       delete this.clients[id];
       this.clientsCount--;
     };
     return function () {
-      forget((this as unknown as { readonly id: string }).id);
+      forget(internalsOf(this).id);
     };
   }
 
-  /** Ends all connections, and the heartbeats. */
+  /** Ends all connections and the heartbeats. */
   override close(): this {
     this.heartbeats.close();
     return super.close();
   }
-}
-
-/**
- * Drops what a connected client's request was: 3 KiB of headers and more. It has been admitted; what it said with its
- * credentials is nothing to keep, or to tell other nodes (Socket.IO's `fetchSockets` would).
- */
-export function forgetRequest({ conn, handshake }: Socket): void {
-  Object.assign(conn, { request: undefined });
-  Object.assign(handshake, { headers: NOTHING, auth: NOTHING });
-}
-
-/**
- * Holds back what is written to a connection until the answer is called: then all of it goes out together. Where the
- * client polls, that has to be before it can ask again: in the same synchronous step.
- */
-export function cork({ conn }: Socket): () => void {
-  const { transport, flush } = conn as unknown as {
-    transport: { writable: boolean };
-    flush: () => void;
-  };
-  if (!transport.writable) return ignore;
-  transport.writable = false;
-  return () => {
-    transport.writable = true;
-    flush.call(conn);
-  };
 }
 
 function queryOf(url: string): Readonly<Record<string, string>> {
@@ -234,10 +220,13 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   return Object.fromEntries(new URLSearchParams(query));
 }
 
-/** Cuts a client off that asks and does not read; one listener for all connections. */
-function makeBoundUnsent(
-  onCut: (packets: number) => void,
-): (this: Counted) => void {
+/**
+ * Makes the listener, shared by all connections, that disconnects a client after more than {@linkcode UNSENT_MAX}
+ * packets without a flush.
+ */
+function makeLimitUnsent(
+  onSlowClient: (packets: number) => void,
+): (this: CountedConnection) => void {
   return function () {
     const unsent = (this[UNSENT] ?? 0) + 1;
     this[UNSENT] = unsent;
@@ -245,18 +234,9 @@ function makeBoundUnsent(
     const { transport } = this;
     this.close(true);
     if (transport instanceof WebSocketTransport) transport.terminate();
-    onCut(unsent);
+    onSlowClient(unsent);
   };
 }
-
-type EngineErrorCode = keyof typeof Server.errorMessages;
-
-/** What is said of a refusal besides Engine.IO's code for it. */
-type RefusalContext = Record<string, unknown> & {
-  readonly message?: string;
-  /** The whole answer to an upgrade. */
-  readonly refusal?: HandshakeError;
-};
 
 function refusalFor(
   code: EngineErrorCode,
@@ -266,7 +246,7 @@ function refusalFor(
   return refusal ?? { status: "400 Bad Request", headers: "", message };
 }
 
-/** Answers a request that is no upgrade, in the form of Engine.IO's refusals. */
+/** Responds to a request that is not an upgrade, in the form of Engine.IO's errors. */
 function refuseStopping(response: ServerResponse): void {
   const { message } = STOPPING;
   response.writeHead(503, {
@@ -276,18 +256,18 @@ function refuseStopping(response: ServerResponse): void {
   response.end(JSON.stringify({ code: FORBIDDEN, message }));
 }
 
-/** As Engine.IO's own `abortUpgrade`. */
+/** Does what Engine.IO's `abortUpgrade` does. */
 function refuse(
-  connection: RawSocket,
+  socket: RawSocket,
   { status, headers, message }: HandshakeError,
 ): void {
-  if (connection.writable) {
-    connection.write(
+  if (socket.writable) {
+    socket.write(
       `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-type: text/html\r\n${headers}` +
         `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
     );
   }
-  connection.destroy();
+  socket.destroy();
 }
 
 function ignore(): void {}

@@ -1,87 +1,86 @@
 /**
- * The WebSocket transport: whatever waits for a client goes out in one write.
+ * Engine.IO's WebSocket transport, which sends everything that is queued for a client in one write.
  *
- * A write is what a delivery costs; the bytes in it cost little (`docs/decisions/0009-joined-frames.md`). Engine.IO's
- * own transport writes every packet by itself.
+ * The cost of a delivery is the write, and bytes in it cost little (`docs/decisions/0009-joined-frames.md`). Engine.IO's
+ * own transport writes each packet separately.
  *
  * @module
  */
+import { Transport } from "engine.io";
 import { Buffer } from "node:buffer";
 import type { Socket as RawSocket } from "node:net";
-import { Transport } from "engine.io";
-import { frameOf, type Packet, textFrame } from "../socketio/frame.ts";
-import { tryDirectWrite, type WriteRequest } from "../wire/direct_write.ts";
 import {
   type MessageHandler,
   WebSocketConnection,
 } from "../websocket/connection.ts";
+import { BINARY, encodeFrame, encodeTextFrame } from "../websocket/frame.ts";
+import { tryDirectWrite, type WriteRequest } from "../wire/direct_write.ts";
+import type { QueuedPacket } from "./internals.ts";
 
-/** The opcode of bytes (RFC 6455 §5.2). */
-const BINARY = 2;
 const NOTHING = Buffer.alloc(0);
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
-/** A replay in Engine.IO's queue: it becomes bytes piece by piece, as the connection takes them. */
+/** A replay in Engine.IO's queue. It becomes bytes chunk by chunk, as the connection takes them. */
 export interface ReplayPacket {
   readonly type: "message";
   /** Returns whole WebSocket frames. */
-  readonly pieces: () => Iterable<Buffer>;
+  readonly chunks: () => Iterable<Buffer>;
 }
 
-/** The transport of a connection that is answered as a WebSocket, with all that waits joined into one write. */
+/** The WebSocket of one client, as a transport of Engine.IO. */
 export class WebSocketTransport extends Transport
   implements MessageHandler, WriteRequest {
   readonly #websocket: WebSocketConnection;
   readonly #connection: RawSocket;
   #writes = NO_WRITES;
   #replaying = false;
-  /** What was written past the stream and the kernel has not taken. */
+  /** Bytes of a direct write that the kernel has not taken. */
   waiting: Buffer | undefined;
-  /** What makes it a WebSocket, until it is written. */
-  #acceptance: Buffer | undefined;
+  /** The response to the handshake, until it is written. */
+  #handshake: Buffer | undefined;
 
   /**
-   * Takes a connection over, with what came behind the request. `acceptance` goes out with the first packet. A message
-   * may have `bytesMax` bytes.
+   * Takes over a connection. `head` is what arrived after the request, `handshake` is the response that leaves together
+   * with the first packet. A message may have at most `bytesMax` bytes.
    */
   constructor(
     request: ConstructorParameters<typeof Transport>[0],
     connection: RawSocket,
     head: Buffer,
-    acceptance: Buffer | undefined,
+    handshake: Buffer | undefined,
     bytesMax: number,
   ) {
     super(request);
     this.#connection = connection;
-    this.#acceptance = acceptance;
+    this.#handshake = handshake;
     this.#websocket = new WebSocketConnection(connection, head, bytesMax, this);
     this.writable = true;
   }
 
-  /** As Engine.IO calls it. */
+  /** Engine.IO's name of this transport. */
   get name(): string {
     return "websocket";
   }
 
   /**
-   * Bytes written that the kernel has not taken. Those of a replay do not count: they are bounded by themselves, and
-   * whoever comes back to be given much is not slow for that.
+   * Bytes that are written and that the kernel has not taken. Those of a replay do not count: their number is limited
+   * by what is kept, and a client that returns to a long history is not slow.
    */
-  get waitingBytes(): number {
+  get bufferedBytes(): number {
     return this.#replaying
       ? 0
       : this.#connection.writableLength + (this.waiting?.length ?? 0);
   }
 
-  /** Whether what is written now overtakes nothing: Engine.IO hands all it has to a transport that is writable. */
+  /** Whether {@linkcode WebSocketTransport.write} may be called: Engine.IO has then given everything to the transport. */
   get idle(): boolean {
     return this.writable && this._readyState === "open";
   }
 
-  /** Writes whole WebSocket frames, past Engine.IO: only while {@linkcode WebSocketTransport.idle}. */
+  /** Writes whole WebSocket frames without Engine.IO's queue. Call it only while the transport is idle. */
   write(frames: Buffer): void {
     const connection = this.#connection;
-    // Not after the closing handshake: the connection knows, and is at hand.
+    // Not after a closing handshake. The socket knows that too, and is quicker to ask than the WebSocket.
     if (!connection.writable) return;
     switch (tryDirectWrite(connection, frames, this)) {
       case "done":
@@ -93,40 +92,41 @@ export class WebSocketTransport extends Transport
         return;
     }
     connection.write(frames);
-    // What the kernel took at once is done; otherwise what comes next waits, and is joined.
+    // If the kernel has not taken it at once, the next packets are queued and joined.
     if (connection.writableLength === 0) return;
     this.writable = false;
     this.#whenDrained();
   }
 
-  /** The kernel has taken what waited, or never will. */
+  /** The kernel has taken the bytes of a direct write, or will never take them. */
   oncomplete(status: number): void {
     this.waiting = undefined;
     if (status < 0) this.#connection.destroy();
     else this.#pump();
   }
 
-  /** Sends all packets in one write; replays in as many as they have pieces. */
+  /** Sends all packets in one write, and each chunk of a replay in one of its own. */
   send(packets: Packet[]): void {
-    // Unasked comes only the answer to a probe, as often as there are probes: who has not read the last needs no other.
+    // Engine.IO sends while the transport is busy only the pong to the probe of an upgrade. It is dropped then, because
+    // a client that has not read the last pong needs no second one.
     if (!this.writable) return;
     this.writable = false;
     this.#writes = this.#encode(packets);
     this.#pump();
   }
 
-  /** Closes as a WebSocket does, behind what is written; of a replay, what is left is not sent. */
+  /** Closes with a closing handshake, after everything that is written. The rest of a replay is not sent. */
   doClose(then?: () => void): void {
     this.#websocket.close();
     then?.();
   }
 
-  /** Ends the connection now, whatever waits. */
+  /** Ends the connection now and discards everything that is buffered. */
   terminate(): void {
     this.#websocket.terminate();
   }
 
-  /** A packet has come. */
+  /** A packet has arrived. */
   onMessage(message: string | Buffer): void {
     this.onData(message);
   }
@@ -146,7 +146,7 @@ export class WebSocketTransport extends Transport
       if (this.#connection.writableLength > 0) return this.#whenDrained();
       const { value, done } = this.#writes.next();
       if (done) {
-        // A generator keeps what it was made of, also when it is done.
+        // A generator that is done still keeps everything it was made of in memory.
         this.#writes = NO_WRITES;
         return this.#ready();
       }
@@ -154,14 +154,17 @@ export class WebSocketTransport extends Transport
     }
   }
 
-  /** In the order Engine.IO's own transport has it: what was sent is told first, then the next may come. */
+  /** Emits both events in the order of Engine.IO's own transport: `drain` before the transport is writable again. */
   #ready(): void {
     this.emit("drain");
     this.writable = true;
     this.emit("ready");
   }
 
-  /** Writes are done in order, also one of nothing. `drain` is no help: it is not emitted for less than 16 KiB. */
+  /**
+   * Continues when the stream has written everything. An empty write is used because writes end in order; the event
+   * `drain` is not emitted for less than 16 KiB.
+   */
   #whenDrained(): void {
     this.#connection.write(NOTHING, (error) => {
       if (!error) this.#pump();
@@ -170,9 +173,9 @@ export class WebSocketTransport extends Transport
 
   *#encode(packets: readonly Packet[]): Generator<Buffer> {
     let frames: Buffer[] = [];
-    if (this.#acceptance !== undefined) {
-      frames.push(this.#acceptance);
-      this.#acceptance = undefined;
+    if (this.#handshake !== undefined) {
+      frames.push(this.#handshake);
+      this.#handshake = undefined;
     }
     for (const packet of packets) {
       if (!isReplay(packet)) {
@@ -182,33 +185,36 @@ export class WebSocketTransport extends Transport
       if (frames.length > 0) yield join(frames);
       frames = [];
       this.#replaying = true;
-      yield* packet.pieces();
+      yield* packet.chunks();
       this.#replaying = false;
     }
     if (frames.length > 0) yield join(frames);
   }
 
   #frame(packet: Packet): Buffer {
-    const { wsPreEncodedFrame } = (packet.options ?? {}) as unknown as {
-      wsPreEncodedFrame?: readonly Buffer[];
-    };
-    if (wsPreEncodedFrame !== undefined) return join(wsPreEncodedFrame);
+    const { options } = packet as unknown as QueuedPacket;
+    if (options?.wsPreEncodedFrame !== undefined) {
+      return join(options.wsPreEncodedFrame);
+    }
     let frame: Buffer = NOTHING;
-    // Calls back at once (engine.io-parser, encodePacket).
+    // It calls back before it returns (engine.io-parser 5.2.3, `encodePacket`).
     this.parser.encodePacket(
       packet as never,
       this.supportsBinary,
       (encoded: string | Buffer) => {
         frame = typeof encoded === "string"
-          ? textFrame(encoded)
-          : frameOf(BINARY, encoded);
+          ? encodeTextFrame(encoded)
+          : encodeFrame(BINARY, encoded);
       },
     );
     return frame;
   }
 }
 
-/** Not by `Buffer.concat`, which gives little pieces memory of their own. */
+/** A packet as Engine.IO's types describe it. */
+type Packet = Parameters<Transport["send"]>[0][number];
+
+/** Joins frames. `Buffer.concat` is not used, because it does not take small buffers from the shared pool. */
 function join(frames: readonly Buffer[]): Buffer {
   const [only] = frames;
   if (only !== undefined && frames.length === 1) return only;
@@ -224,5 +230,5 @@ function join(frames: readonly Buffer[]): Buffer {
 }
 
 function isReplay(packet: unknown): packet is ReplayPacket {
-  return (packet as Partial<ReplayPacket>).pieces !== undefined;
+  return (packet as Partial<ReplayPacket>).chunks !== undefined;
 }

@@ -1,4 +1,4 @@
-/** Pings and their timeouts on real connections: as Engine.IO has them, without timers for each. */
+/** Pings and their timeouts on real connections. */
 import type { Socket } from "engine.io";
 import assert from "node:assert/strict";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
@@ -10,7 +10,7 @@ function pings(connection: RawConnection): number {
   return connection.text.split("\x012").length - 1;
 }
 
-/** Connects, and resolves with Engine.IO's side of it too. */
+/** Connects, and returns Engine.IO's connection too. */
 async function enter(
   server: TestEngineServer,
 ): Promise<{ client: RawConnection; socket: Socket; closes: Inbox<string> }> {
@@ -24,7 +24,7 @@ async function enter(
   return { client, socket, closes };
 }
 
-Deno.test("a client that answers is pinged again and again", async () => {
+Deno.test("Heartbeats pings a client that answers again and again", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
@@ -38,7 +38,7 @@ Deno.test("a client that answers is pinged again and again", async () => {
   assert.deepEqual(closes.items, []);
 });
 
-Deno.test("a client that does not answer is closed in time", async () => {
+Deno.test("Heartbeats closes a client that does not answer a ping", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
@@ -51,7 +51,7 @@ Deno.test("a client that does not answer is closed in time", async () => {
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("a client that sends something else instead of a pong gets more time, once", async () => {
+Deno.test("Heartbeats extends the timeout once if a client sends something other than a pong", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
@@ -69,7 +69,7 @@ Deno.test("a client that sends something else instead of a pong gets more time, 
   assert.ok(took > 550 && took < 1500, `after ${took} ms`);
 });
 
-Deno.test("Engine.IO's timers are ours, and go with the connection", async () => {
+Deno.test("Heartbeats replaces both timers of a connection and drops them when it closes", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, socket, closes } = await enter(server);
   const timers = socket as unknown as {

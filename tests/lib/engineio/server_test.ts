@@ -1,35 +1,14 @@
-/** The leaner Engine.IO server on real connections: what is left out, and that nothing else is. */
-import { Socket as Connection } from "engine.io";
+/** EngineServer on real connections: what it leaves out, and that everything else works. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
-import {
-  cork,
-  EngineServer,
-  forgetRequest,
-} from "../../../lib/engineio/server.ts";
+import { cork, forgetRequest } from "../../../lib/engineio/internals.ts";
 import { Subscriber } from "../../support/client.ts";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
 import { PollingClient } from "../../support/polling.ts";
 import { soon, until } from "../../support/wait.ts";
 
-Deno.test("the parts of Engine.IO that are used are there", () => {
-  const engine = new EngineServer({}, () => {});
-  const parts = engine as unknown as Record<string, unknown>;
-  for (const name of ["verify", "init", "cleanup"]) {
-    assert.equal(typeof parts[name], "function", name);
-  }
-  assert.deepEqual(parts.clients, {});
-  assert.equal(parts.ws, undefined);
-  const connection = Connection.prototype as unknown as Record<string, unknown>;
-  for (const name of ["_maybeUpgrade", "flush"]) {
-    assert.equal(typeof connection[name], "function", name);
-  }
-  assert.equal(Connection.length, 5);
-  engine.close();
-});
-
-Deno.test("the answer to an upgrade and the first packet arrive together", async () => {
+Deno.test("EngineServer sends the response to an upgrade and the first packet together", async () => {
   await using server = await TestEngineServer.start();
   await using client = new RawConnection(server.port);
   await client.pieces.have(1);
@@ -37,7 +16,7 @@ Deno.test("the answer to an upgrade and the first packet arrive together", async
   assert.equal(client.pieces.items.length, 1);
 });
 
-Deno.test("what is held back arrives together with CONNECT", async () => {
+Deno.test("cork() holds packets back and sends them together with CONNECT", async () => {
   await using server = await TestEngineServer.start();
   const held = new WeakMap<Socket, () => void>();
   server.io.use((socket, next) => {
@@ -60,7 +39,7 @@ Deno.test("what is held back arrives together with CONNECT", async () => {
   );
 });
 
-Deno.test("bytes go both ways, small and large", async () => {
+Deno.test("EngineServer carries binary data of any size both ways", async () => {
   await using server = await TestEngineServer.start();
   server.io.on(
     "connection",
@@ -84,7 +63,7 @@ Deno.test("bytes go both ways, small and large", async () => {
   }
 });
 
-Deno.test("a client that goes away is counted no longer, however it goes", async () => {
+Deno.test("EngineServer stops counting a client however it disconnects", async () => {
   await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
@@ -96,7 +75,7 @@ Deno.test("a client that goes away is counted no longer, however it goes", async
   }
 });
 
-Deno.test("who is refused is told why, whatever was asked", async () => {
+Deno.test("EngineServer says why it refuses an upgrade", async () => {
   await using server = await TestEngineServer.start({
     allowRequest: (request, answer) =>
       answer("Cannot connect: no", request.headers.origin === undefined),
@@ -131,7 +110,7 @@ Deno.test("who is refused is told why, whatever was asked", async () => {
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("a client of an older protocol is told which client it needs, in Engine.IO's form", async () => {
+Deno.test("EngineServer names the client that is needed if the protocol is too old", async () => {
   await using server = await TestEngineServer.start();
   for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
     const response = await fetch(
@@ -150,7 +129,7 @@ Deno.test("a client of an older protocol is told which client it needs, in Engin
   }
 });
 
-Deno.test("a server that is stopping serves the clients it has, and refuses all others with 503", async () => {
+Deno.test("EngineServer serves its own clients while it stops and refuses all others with 503", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
     `http://127.0.0.1:${server.port}`,
@@ -185,7 +164,7 @@ Deno.test("a server that is stopping serves the clients it has, and refuses all 
   assert.deepEqual(await client.poll(), [["msgReceived", "hello"]]);
 });
 
-Deno.test("a connection that is a WebSocket already has nothing to become", async () => {
+Deno.test("EngineServer refuses an upgrade for a session that already uses WebSocket", async () => {
   await using server = await TestEngineServer.start();
   await using first = new RawConnection(server.port);
   await until("it is open", () => first.text.includes('"sid":"'));
@@ -199,11 +178,11 @@ Deno.test("a connection that is a WebSocket already has nothing to become", asyn
   assert.equal(server.engine.clientsCount, 1);
 });
 
-// Clients that poll leave timers of their own behind for a moment. These tests come last: others would be blamed for it.
+// Polling clients leave timers behind for a moment. These tests come last, because Deno would blame the test after them.
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "a connection that polls is held back for no longer than a step",
+  "cork() works for a polling client within one synchronous step",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();
@@ -219,20 +198,24 @@ Deno.test(
   },
 );
 
-Deno.test("an upgrade from polling goes on as before", POLLING, async () => {
-  await using server = await TestEngineServer.start();
-  await using client = await Subscriber.connect(
-    `http://127.0.0.1:${server.port}`,
-  );
-  const { engine } = client.socket.io;
-  await until("it is upgraded", () => engine.transport.name === "websocket");
-  const [socket] = server.io.of("/").sockets.values();
-  socket?.emit("msgReceived", "hello", { room: "chat", at: 1 }, "1-0");
-  await client.messages.have(1);
-});
+Deno.test(
+  "EngineServer upgrades a client from polling to WebSocket",
+  POLLING,
+  async () => {
+    await using server = await TestEngineServer.start();
+    await using client = await Subscriber.connect(
+      `http://127.0.0.1:${server.port}`,
+    );
+    const { engine } = client.socket.io;
+    await until("it is upgraded", () => engine.transport.name === "websocket");
+    const [socket] = server.io.of("/").sockets.values();
+    socket?.emit("msgReceived", "hello", { room: "chat", at: 1 }, "1-0");
+    await client.messages.have(1);
+  },
+);
 
 Deno.test(
-  "a request is forgotten, and the rest of the handshake is not",
+  "forgetRequest() drops headers and credentials, and keeps the rest of the handshake",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();

@@ -1,11 +1,11 @@
-/** The transport, on real connections. */
+/** WebSocketTransport on real connections. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { WebSocketTransport } from "../../../lib/engineio/transport.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
-Deno.test("a flood of probes is answered as it is read: what waits is one answer", async () => {
+Deno.test("WebSocketTransport buffers one pong for a client that sends many probes and does not read", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
   const transport = new WebSocketTransport(
@@ -19,7 +19,7 @@ Deno.test("a flood of probes is answered as it is read: what waits is one answer
   const data = "x".repeat(32 << 20);
   transport.send([{ type: "message", data }]);
   assert.equal(transport.writable, false);
-  // A write waits in memory, also one of nothing.
+  // Every write to the stream is buffered in memory, even an empty one.
   let writes = 0;
   const write = ours.write.bind(ours) as (...args: unknown[]) => boolean;
   ours.write = (...args: unknown[]) => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { textFrame } from "../../../lib/socketio/frame.ts";
+import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
 
-/** Reads one frame as RFC 6455 §5.2 has it, and insists on what a server must send. */
+/** Decodes one frame (RFC 6455 §5.2), and checks what a server must send. */
 function decode(frame: Uint8Array): { text: string; headLength: number } {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const [first, second] = [view.getUint8(0), view.getUint8(1)];
@@ -15,7 +15,7 @@ function decode(frame: Uint8Array): { text: string; headLength: number } {
   if (short === 127) [length, headLength] = [view.getBigUint64(2), 10];
   if (short >= 126) {
     const least = short === 126 ? 126n : 65_536n;
-    assert.ok(length >= least, "the shortest form of the length");
+    assert.ok(length >= least, "the length has its shortest form");
   }
   assert.equal(BigInt(frame.length - headLength), length);
   const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
@@ -23,7 +23,7 @@ function decode(frame: Uint8Array): { text: string; headLength: number } {
   return { text, headLength };
 }
 
-Deno.test("textFrame() makes frames that decode to their text, at every form of the length", () => {
+Deno.test("encodeTextFrame() encodes a text with every form of the length", () => {
   const heads = [
     [0, 2],
     [1, 2],
@@ -38,16 +38,16 @@ Deno.test("textFrame() makes frames that decode to their text, at every form of 
     for (const unit of ["x", "é", "€", "😀"]) {
       const width = new TextEncoder().encode(unit).length;
       const text = unit.repeat(bytes / width) + "x".repeat(bytes % width);
-      const decoded = decode(textFrame(text));
+      const decoded = decode(encodeTextFrame(text));
       assert.equal(decoded.text === text, true, `${bytes} bytes of ${unit}`);
       assert.equal(decoded.headLength, headLength);
     }
   }
 });
 
-Deno.test("textFrame() is UTF-8 whatever text it is given", () => {
+Deno.test("encodeTextFrame() encodes any text as UTF-8", () => {
   for (const text of ["\ufeffx", "\u0000", "\u2028", "👩‍👩‍👧‍👦", "\u202e"]) {
-    assert.equal(decode(textFrame(text)).text, text);
+    assert.equal(decode(encodeTextFrame(text)).text, text);
   }
-  assert.equal(decode(textFrame("a\ud800b")).text, "a\ufffdb");
+  assert.equal(decode(encodeTextFrame("a\ud800b")).text, "a\ufffdb");
 });

@@ -1,0 +1,100 @@
+/**
+ * WebSocket frames (RFC 6455 §5.2): encodes those of a server, and decodes the head of those of a client.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+
+/** Opcodes of RFC 6455 §5.2. */
+export const CONTINUATION = 0,
+  TEXT = 1,
+  BINARY = 2,
+  CLOSE = 8,
+  PING = 9,
+  PONG = 10;
+
+/** Encodes a text as one final frame, without a mask, as servers send it. */
+export function encodeTextFrame(text: string): Buffer {
+  return encodeTextFrames([text]);
+}
+
+/** Encodes texts as one frame each, one after the other in one buffer. */
+export function encodeTextFrames(texts: readonly string[]): Buffer {
+  const lengths = texts.map((text) => Buffer.byteLength(text));
+  const frames = Buffer.allocUnsafe(
+    lengths.reduce((sum, length) => sum + headLength(length) + length, 0),
+  );
+  let at = 0;
+  for (const [index, text] of texts.entries()) {
+    at = writeHead(frames, at, TEXT, lengths[index] ?? 0);
+    at += frames.write(text, at);
+  }
+  return frames;
+}
+
+/** Encodes bytes as one final frame with any opcode, without a mask. */
+export function encodeFrame(opcode: number, payload: Buffer): Buffer {
+  const frame = Buffer.allocUnsafe(headLength(payload.length) + payload.length);
+  payload.copy(frame, writeHead(frame, 0, opcode, payload.length));
+  return frame;
+}
+
+/** Returns where the payload begins in a frame that a server encoded. */
+export function payloadStart(frame: Buffer): number {
+  const short = frame[1] ?? 0;
+  return short < 126 ? 2 : short === 126 ? 4 : 10;
+}
+
+/** The head of a frame that a client sent. */
+export interface FrameHead {
+  readonly fin: boolean;
+  readonly opcode: number;
+  /** Length of the payload in bytes. */
+  readonly length: number;
+  /** Where the mask of 4 bytes begins. The payload follows it. */
+  readonly mask: number;
+}
+
+/** Reads a frame's head that begins at `at`. Returns undefined if `bytes` does not contain all of it yet. */
+export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
+  if (bytes.length < at + 2) return undefined;
+  const first = bytes.readUInt8(at), short = bytes.readUInt8(at + 1) & 0x7f;
+  const mask = at + (short < 126 ? 2 : short === 126 ? 4 : 10);
+  if (bytes.length < mask + 4) return undefined;
+  return {
+    fin: first >= 0x80,
+    opcode: first & 0x0f,
+    length: short < 126
+      ? short
+      : short === 126
+      ? bytes.readUInt16BE(at + 2)
+      : Number(bytes.readBigUInt64BE(at + 2)),
+    mask,
+  };
+}
+
+/** Unmasks a payload in place (RFC 6455 §5.3). `past` bytes of the same frame came before it. */
+export function unmask(payload: Buffer, mask: Buffer, past: number): void {
+  for (let at = 0; at < payload.length; at++) {
+    payload[at] = (payload[at] ?? 0) ^ (mask[(past + at) & 3] ?? 0);
+  }
+}
+
+function headLength(length: number): number {
+  return length < 126 ? 2 : length < 65_536 ? 4 : 10;
+}
+
+/** Writes a head at `at`. Returns where the payload begins. */
+function writeHead(
+  frames: Buffer,
+  at: number,
+  opcode: number,
+  length: number,
+): number {
+  const head = headLength(length);
+  frames[at] = 0x80 | opcode;
+  frames[at + 1] = head === 2 ? length : head === 4 ? 126 : 127;
+  if (head === 4) frames.writeUInt16BE(length, at + 2);
+  if (head === 10) frames.writeBigUInt64BE(BigInt(length), at + 2);
+  return at + head;
+}

@@ -1,0 +1,81 @@
+/** Fails if engine.io or socket.io no longer has a private part that Roomcast uses. */
+import { Server, Socket as Connection, Transport } from "engine.io";
+import assert from "node:assert/strict";
+import { connectionOf, VERSIONS } from "../../../lib/engineio/internals.ts";
+import { RawConnection, TestEngineServer } from "../../support/engine.ts";
+import { soon, until } from "../../support/wait.ts";
+import type { Socket } from "socket.io";
+import settings from "../../../deno.json" with { type: "json" };
+
+Deno.test("deno.json names the versions of engine.io and socket.io whose private parts were read", () => {
+  for (const name of ["engine.io", "socket.io"] as const) {
+    assert.equal(settings.imports[name], `npm:${name}@${VERSIONS[name]}`);
+  }
+});
+
+Deno.test("engine.io has the methods that Roomcast replaces or calls", () => {
+  const parts: [{ prototype: unknown }, string[]][] = [
+    [Server, ["verify", "init", "cleanup"]],
+    [Connection, [
+      "_maybeUpgrade",
+      "flush",
+      "close",
+      "sendPacket",
+      "schedulePing",
+      "resetPingTimeout",
+      "onClose",
+    ]],
+    [Transport, ["onData", "onError", "onClose", "close"]],
+  ];
+  for (const [{ prototype }, names] of parts) {
+    for (const name of names) {
+      const part = (prototype as Record<string, unknown>)[name];
+      assert.equal(typeof part, "function", name);
+    }
+  }
+  assert.equal(Connection.length, 5);
+});
+
+Deno.test("a connection of engine.io has the fields that Roomcast uses", async () => {
+  await using server = await TestEngineServer.start();
+  const come = new Promise<Socket>((resolve) =>
+    server.io.on("connection", resolve)
+  );
+  await using client = new RawConnection(server.port);
+  await until("the connection is open", () => client.text.includes('"sid":"'));
+  client.send("40");
+  const socket = await soon(come, "the client connects");
+  const connection = connectionOf(socket);
+  const { engine } = server;
+  assert.equal((engine as unknown as { ws: unknown }).ws, undefined);
+  assert.equal(connection.server, engine);
+  assert.deepEqual(
+    Object.keys((engine as unknown as { clients: object }).clients),
+    [connection.id],
+  );
+  assert.equal(connection._readyState, "open");
+  assert.equal(connection.upgrading, false);
+  assert.equal(connection.hasRefreshedPingTimeout, false);
+  assert.equal(connection.pingTimeoutTimer, null);
+  assert.equal(typeof connection.pingIntervalTimer?.refresh, "function");
+  assert.ok(connection.request !== undefined);
+  assert.equal(connection.transport.writable, true);
+  for (const name of ["_readyState", "parser", "supportsBinary"]) {
+    assert.ok(name in connection.transport, name);
+  }
+  assert.ok("handshake" in socket);
+
+  // While the transport is busy, packets are queued with their frame; then the list is replaced.
+  connection.transport.writable = false;
+  const queue = connection.writeBuffer;
+  assert.equal(queue.length, 0);
+  server.io.emit("event", 1);
+  const [packet] = queue;
+  assert.equal(packet?.type, "message");
+  assert.equal(packet?.data, '2["event",1]');
+  assert.equal(connection.writeBuffer, queue);
+  connection.transport.writable = true;
+  connection.flush();
+  assert.notEqual(connection.writeBuffer, queue);
+  await until("the event arrives", () => client.text.endsWith('["event",1]'));
+});
