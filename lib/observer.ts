@@ -60,7 +60,10 @@ export type Observation =
   | { kind: "bridge_overflow" }
   /** The subscription no longer brings what is published. */
   | { kind: "bridge_subscription_stale" }
+  /** Messages of Redis channels cannot be appended at the moment; reported once until it recovers. */
   | { kind: "bridge_stuck"; why: string }
+  /** Whatever `bridge_stuck` reported works again. */
+  | { kind: "bridge_recovered" }
   | { kind: "entry_skipped"; id: string; why: string }
   | { kind: "epoch_changed"; epoch: string; why: string }
   /** Redis is another server, or has another history: nodes have to confirm that it lacks nothing. */

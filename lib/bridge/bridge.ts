@@ -1,414 +1,332 @@
 /**
- * The bridge: a plain `PUBLISH chat hello` becomes a message of the room `chat`.
+ * The Redis bridge: a plain `PUBLISH chat hello` becomes a message of the room `chat`.
  *
  * @module
  */
-import { createHash } from "node:crypto";
-import {
-  type BridgeAppendResult,
-  BridgeCommands,
-  type BridgeCommandsOptions,
-} from "./commands.ts";
-import { deadline } from "../util/deadline.ts";
 import { ApiError } from "../errors.ts";
-import { compileGlob, isPattern } from "../util/glob.ts";
-import { Sequencer, type Step } from "./sequencer.ts";
-import { encodeMessage, parseRoom } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import type {
   ConnectionOptions,
-  RedisClient,
   RedisConnection,
 } from "../redis/connection.ts";
-import type { ReceivedItem } from "./received_window.ts";
+import { deadline } from "../util/deadline.ts";
+import { AppendReport } from "./append_report.ts";
+import { BridgedChannels } from "./channels.ts";
+import { BridgeCommands, type BridgeCommandsOptions } from "./commands.ts";
+import { BridgeHealth } from "./health.ts";
+import { Heartbeats } from "./heartbeats.ts";
+import { Sequencer } from "./sequencer.ts";
+import type { Step } from "./step.ts";
 
-/** How long a node holds what it heard while another is at it; a take-over costs this and a little more. */
+/**
+ * How long a standby waits for the current writer before it appends a received message itself, in ms. Each node adds a
+ * random share of {@linkcode TAKEOVER_SPREAD_MS}, so that not all nodes take over at once.
+ */
 const TAKEOVER_DELAY_MS = 60;
-/** Each node adds its own share of this, so that not all take over at once. */
-const PATIENCE_SPREAD_MS = 60;
-/** How often a node gives a sign of life, and how many may stay out before the subscription counts as dead. */
-const HEARTBEAT_INTERVAL_MS = 1000;
-const MISSED_HEARTBEATS_MAX = 2;
-/** How long what others said of being in step is believed. */
-const PEER_STATUS_TTL_MS = 3500;
-/** What the names of control channels end with: nobody's are bridged, or two that bridge all would feed each other. */
-const CONTROL = ":roomcast:bridge";
-/** Redis' own news of its keys, of which every append makes some more. */
-const NOTIFICATIONS = /^__key(space|event)@/;
-/** How soon a sign may follow another, when somebody asks who is in step. */
-const SIGN_AGAIN_MS = 50;
-/** How long leaving may take. */
+const TAKEOVER_SPREAD_MS = 60;
+/** How long {@linkcode RedisBridge.close} may take for each of: appending what is pending, and leaving, in ms. */
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
-  "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all the same, or another prefix";
+  "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all nodes the same CHANNELS, or this one another KEY_PREFIX";
 
-/** What a {@linkcode RedisBridge} is made of. */
-export interface BridgeOptions
-  extends Omit<BridgeCommandsOptions, "node" | "group" | "control"> {
-  /** Prefix of our own channels, which are never bridged. */
+type Action = Exclude<Step, { kind: "wait" }>;
+
+/** Options of {@linkcode RedisBridge}. */
+export interface BridgeOptions extends
+  Omit<
+    BridgeCommandsOptions,
+    "node" | "channelGroup" | "controlChannel"
+  > {
+  /** Prefix of Roomcast's own channels, which are never bridged. */
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
   readonly observe: Observe;
-  /** The connection that commands run on. */
+  /** The connection that runs commands. */
   readonly commands: Pick<RedisConnection, "connected" | "runId">;
-  /** Makes the connection that subscribes. */
+  /** Opens the connection that subscribes. */
   readonly connect: (
     options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
   ) => RedisConnection;
 }
 
 /**
- * Takes what others publish on Redis channels and brings it into the log once, in order, on however many nodes
- * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next; this does it, one command at a time,
- * and tells it what came of it.
+ * Appends what other programs publish on Redis channels to the log, once and in order, on any number of nodes
+ * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next. This class runs it, one command at a
+ * time, and reports the outcome back.
+ *
+ * Lifetime: the constructor starts to send heartbeats and subscribes once it has a listener slot; call
+ * {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge {
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
-  readonly #control: string;
-  readonly #group: string;
+  readonly #channels: BridgedChannels;
   readonly #commands: BridgeCommands;
-  readonly #ingress: Sequencer;
-  readonly #names: ReadonlySet<string>;
-  readonly #patterns: readonly (readonly [
-    pattern: string,
-    matches: (channel: Uint8Array) => boolean,
-  ])[];
-  readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-  readonly #signing: ReturnType<typeof setInterval>;
+  readonly #sequencer: Sequencer;
+  readonly #heartbeats: Heartbeats;
+  readonly #health: BridgeHealth;
+  readonly #report: AppendReport;
+  /** The connection that subscribes; undefined while this node has no listener slot. */
   #connection: RedisConnection | undefined;
-  #closing = false;
+  /** Which run of which Redis server the last subscription was with. */
+  #serverRunId = "";
+  #wasSynchronized = false;
   #closed = false;
   #working: Promise<void> | undefined;
+  /** Whether something has happened since the sequencer was last asked for a step. */
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  /** Our last sign of life that Redis took, and the last that came back. */
-  #signed = 0;
-  #heardSign = 0;
-  #signedAt = -Infinity;
-  /** The run of the server that the last subscription was with. */
-  #runId = "";
-  #inStepUntil = -Infinity;
-  #wasInStep = false;
-  /** What was refused and not told yet, by reason. */
-  readonly #refused = new Map<string, number>();
-  /** Whether it was said that it cannot go on. */
-  #stuck = false;
-  /** Whether those who are in step take other channels. */
-  #foreign = false;
 
-  /** Asks for a seat among those who listen, and listens while it has one, until {@linkcode RedisBridge.close}. */
+  /** Starts the bridge. */
   constructor(options: BridgeOptions) {
     this.#options = options;
-    const { channels, keyPrefix } = options;
-    this.#names = new Set(channels.filter((channel) => !isPattern(channel)));
-    this.#patterns = channels.filter(isPattern).map((
-      pattern,
-    ) => [pattern, compileGlob(pattern)]);
-    this.#control = `${keyPrefix}${CONTROL}`;
-    // Those who take other channels count other messages: a place of theirs means something else.
-    const group = this.#group = createHash("sha256").update(
-      JSON.stringify([1, [...channels].sort()]),
-    ).digest("hex").slice(0, 16);
+    this.#channels = new BridgedChannels(options);
+    this.#health = new BridgeHealth(options.observe);
+    this.#report = new AppendReport(options.observe);
+    const { group: channelGroup, controlChannel } = this.#channels;
+    const node = this.#node;
     this.#commands = new BridgeCommands({
       ...options,
-      node: this.#node,
-      group,
-      control: this.#control,
+      node,
+      channelGroup,
+      controlChannel,
     });
-    this.#ingress = new Sequencer({
-      node: this.#node,
-      group,
-      patienceMs: TAKEOVER_DELAY_MS + Math.random() * PATIENCE_SPREAD_MS,
+    this.#sequencer = new Sequencer({
+      node,
+      channelGroup,
+      takeoverDelayMs: TAKEOVER_DELAY_MS + Math.random() * TAKEOVER_SPREAD_MS,
     });
-    this.#signing = setInterval(() => void this.#sign(), HEARTBEAT_INTERVAL_MS);
-    void options.commands.connected.then(() => this.#sign());
+    this.#heartbeats = this.#startHeartbeats();
+    void options.commands.connected.then(() => this.#heartbeats.send());
   }
 
-  /** Whether this node brings what it hears into the log, or would where another does not. */
-  get inStep(): boolean {
-    return this.#ingress.inStep;
+  /** Whether this node appends what it receives, or would if the current writer did not. */
+  get synchronized(): boolean {
+    return this.#sequencer.synchronized;
   }
 
-  /** How much this node has heard that it has not seen in the log. */
+  /** Number of received items that this node has not yet seen in the log. */
   get pending(): number {
-    return this.#ingress.pending;
+    return this.#sequencer.pending;
   }
 
-  /** Whether what is published on Redis now is taken, by this node or, as far as was heard lately, by another. */
+  /**
+   * Whether a message published on Redis now is appended, by this node or by another. A node that has lost its
+   * subscription stays `true` for some seconds, so that a short interruption does not take it out of service. A node
+   * whose appends fail does not count itself.
+   */
   get working(): boolean {
-    return (this.inStep && !this.#stuck) ||
-      performance.now() < this.#inStepUntil;
+    return this.#health.canAppend
+      ? this.synchronized || this.#heartbeats.anySynchronized
+      : this.#heartbeats.peersSynchronized;
   }
 
-  /** What keeps it from its channels although nothing is broken, as sentences. */
+  /** Configuration problems that keep this node from bridging, as sentences. */
   warnings(): readonly string[] {
-    return this.#foreign && !this.inStep ? [OTHER_CHANNELS] : [];
+    return this.#health.hasFailed("channels") && !this.synchronized
+      ? [OTHER_CHANNELS]
+      : [];
   }
 
-  /** Stops listening, brings what was heard into the log, and leaves the rest to the others. */
+  /** Unsubscribes, appends what was received, and leaves the rest to the other nodes. */
   async close(): Promise<void> {
-    this.#closing = true;
-    clearInterval(this.#signing);
-    await this.#unlisten();
-    const left = performance.now() + LEAVE_TIMEOUT_MS;
-    while (this.#ingress.pending > 0 && performance.now() < left) {
+    this.#heartbeats.stop();
+    await this.#unsubscribe();
+    const end = performance.now() + LEAVE_TIMEOUT_MS;
+    while (this.#sequencer.pending > 0 && performance.now() < end) {
       await this.#work();
       await new Promise((resolve) => setTimeout(resolve, 1));
     }
     this.#closed = true;
-    this.#tellRefused();
+    this.#report.flushRefused();
     clearTimeout(this.#timer);
-    // Where that fails, its seat and its place run out by themselves.
+    // If this fails, the listener slot expires by itself.
     await deadline(this.#commands.leave(), LEAVE_TIMEOUT_MS, "leaving").catch(
       () => {},
     );
   }
 
-  /** Gives a sign of life, sees whether the last ones came back, and listens where it has a seat. */
-  async #sign(): Promise<void> {
-    this.#tellRefused();
-    const listening = this.#connection?.client !== undefined;
-    if (listening && this.#signed - this.#heardSign >= MISSED_HEARTBEATS_MAX) {
-      this.#options.observe({ kind: "bridge_subscription_stale" });
-      this.#connection?.reset();
-    }
-    const sign = this.#signed + 1;
-    try {
-      this.#signedAt = performance.now();
-      const { seated, inStep } = await this.#commands.sign(
-        sign,
-        this.inStep,
-      );
-      if (this.#closing) return;
-      this.#signed = sign;
-      // One that nobody was there to hear is not missed.
-      if (!listening) this.#heardSign = sign;
-      if (inStep > 0) {
-        this.#inStepUntil = performance.now() + PEER_STATUS_TTL_MS;
-      }
-      if (seated) this.#listen();
-      else await this.#unlisten();
-    } catch (error) {
-      this.#complain(error);
-    }
+  #startHeartbeats(): Heartbeats {
+    return new Heartbeats({
+      commands: this.#commands,
+      synchronized: () => this.synchronized,
+      subscribed: () => this.#connection?.client !== undefined,
+      succeeded: (listener) => {
+        this.#health.succeeded("heartbeat");
+        this.#report.flushRefused();
+        if (!listener) return this.#unsubscribe();
+        this.#subscribe();
+      },
+      failed: (error) => {
+        this.#health.failed("heartbeat", error);
+        this.#report.flushRefused();
+      },
+      subscriptionStale: () => {
+        this.#options.observe({ kind: "bridge_subscription_stale" });
+        this.#connection?.reset();
+      },
+    });
   }
 
-  #listen(): void {
+  #subscribe(): void {
     if (this.#connection !== undefined) return;
     const connection = this.#connection = this.#options.connect({
-      prepare: (client) => this.#subscribe(client),
+      prepare: (client) =>
+        this.#channels.subscribe(client, {
+          // What a client receives before it is ready or after it is lost may have gaps.
+          live: (client) => this.#connection?.client === client,
+          control: (payload) => this.#receiveControl(payload),
+          message: (channel, payload) => this.#receive(channel, payload),
+        }),
       ready: () => {
-        this.#heardSign = this.#signed;
-        if (connection.runId !== this.#runId) this.#ingress.discard();
-        this.#runId = connection.runId;
-        this.#ingress.listening();
+        this.#heartbeats.subscribed();
+        if (connection.runId !== this.#serverRunId) this.#sequencer.discard();
+        this.#serverRunId = connection.runId;
+        this.#sequencer.subscribed();
         this.#wake();
       },
       lost: () => {
         if (this.#connection !== connection) return;
-        this.#ingress.lost();
+        this.#sequencer.subscriptionLost();
         this.#wake();
       },
     });
   }
 
-  async #unlisten(): Promise<void> {
+  async #unsubscribe(): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;
     this.#connection = undefined;
-    this.#ingress.lost();
+    this.#sequencer.subscriptionLost();
     await connection.close();
   }
 
-  async #subscribe(client: RedisClient): Promise<void> {
-    // What comes before a connection is ready, or after it was lost, is not part of what it hears without a hole.
-    const live = (): boolean => this.#connection?.client === client;
-    await client.subscribe(this.#control, (payload) => {
-      if (live()) this.#hearControl(String(payload));
-    }, true);
-    for (const name of this.#names) {
-      await client.subscribe(name, (payload, channel) => {
-        if (live()) this.#hear(channel, payload);
-      }, true);
-    }
-    for (const [pattern] of this.#patterns) {
-      await client.pSubscribe(pattern, (payload, channel) => {
-        if (live() && this.#owner(channel) === pattern) {
-          this.#hear(channel, payload);
-        }
-      }, true);
-    }
-  }
-
-  /** Redis sends a message once for each subscription it matches; only the first of ours counts. */
-  #owner(channel: Uint8Array): string | undefined {
-    const name = String(channel);
-    if (this.#names.has(name)) return name;
-    return this.#patterns.find(([, matches]) => matches(channel))?.[0];
-  }
-
-  #hear(channel: Uint8Array, payload: Uint8Array): void {
-    const { keyPrefix, observe } = this.#options;
-    const name = String(channel);
-    // Our own channels, and those of the Socket.IO adapter.
-    if (name.startsWith(`${keyPrefix}:`) || name.startsWith(`${keyPrefix}#`)) {
-      return;
-    }
-    if (name.endsWith(CONTROL) || NOTIFICATIONS.test(name)) return;
-    if (!this.#ingress.heard(this.#toItem(channel, payload))) {
-      observe({ kind: "bridge_overflow" });
+  #receive(channel: Uint8Array, payload: Uint8Array): void {
+    if (!this.#sequencer.received(this.#channels.toItem(channel, payload))) {
+      this.#options.observe({ kind: "bridge_overflow" });
     }
     this.#wake();
   }
 
-  /** What cannot be taken has a place all the same: others may take it, and all have to count alike. */
-  #toItem(channel: Uint8Array, payload: Uint8Array): ReceivedItem {
-    const heardAt = performance.now();
-    const refused = (reason: string): ReceivedItem => ({
-      kind: "refused",
-      heardAt,
-      reason,
-    });
-    if (payload.length === 0) return refused("empty");
-    try {
-      const room = parseRoom(this.#utf8.decode(channel));
-      const message = this.#utf8.decode(payload);
-      const json = encodeMessage(message, this.#options.messageBytesMax);
-      return { kind: "message", heardAt, room, json };
-    } catch (error) {
-      return refused(error instanceof ApiError ? error.code : "not_utf8");
-    }
-  }
-
-  #hearControl(payload: string): void {
+  /**
+   * Handles a message of the control channel: `sign <node> <number>` is a heartbeat, `marker <name>` a marker, and
+   * `at <marker> <number> <channel group> <writer>` announces the log's position.
+   */
+  #receiveControl(payload: string): void {
     const [kind, ...words] = payload.split(" ");
     const [first = "", second = "", third = "", fourth = ""] = words;
     const number = Number(second);
     if (kind === "sign") {
-      if (first === this.#node && number <= this.#signed + 1) {
-        this.#heardSign = number;
-      }
+      if (first === this.#node) this.#heartbeats.received(number);
       return;
     }
-    const now = performance.now();
     if (kind === "marker") {
-      this.#ingress.marker(first, now);
-      // Who asks goes on without us unless it is known that we are in step.
-      const ours = first.startsWith(`${this.#node}.`);
-      if (this.inStep && !ours && now - this.#signedAt > SIGN_AGAIN_MS) {
-        void this.#sign();
-      }
+      this.#sequencer.markerReceived(first, performance.now());
+      const own = first.startsWith(`${this.#node}.`);
+      if (this.synchronized && !own) this.#heartbeats.answerMarker();
     } else if (kind === "at" && Number.isSafeInteger(number)) {
-      this.#ingress.announced({ marker: first, number, group: third }, fourth);
+      const position = { marker: first, number, channelGroup: third };
+      this.#sequencer.positionAnnounced(position, fourth);
     }
     this.#wake();
   }
 
-  /** Has it decided anew what is to be done, once what has just arrived has been heard to its end. */
+  /** Asks the sequencer for a step, after everything that arrives in this turn of the event loop. */
   #wake(): void {
     this.#woken = true;
     queueMicrotask(() => void this.#work());
   }
 
   #work(): Promise<void> {
-    return this.#working ??= this.#workOff().finally(() => {
+    return this.#working ??= this.#runSteps().finally(() => {
       this.#working = undefined;
-      // Woken after it had decided to wait, and before it was over.
+      // Something happened after the sequencer had decided to wait.
       if (this.#woken && !this.#closed) void this.#work();
     });
   }
 
-  /** Does what is to be done, one command after the other, until it is to wait. */
-  async #workOff(): Promise<void> {
+  /** Runs steps, one after the other, until the sequencer decides to wait. Never rejects. */
+  async #runSteps(): Promise<void> {
     clearTimeout(this.#timer);
     while (!this.#closed) {
-      // Nobody goes on over a hole while somebody is known to be in step; the sooner that is known, the better.
-      if (this.inStep && !this.#wasInStep) void this.#sign();
-      this.#wasInStep = this.inStep;
+      // Report it at once, because no node records a gap while another is known to be synchronized.
+      if (this.synchronized && !this.#wasSynchronized) {
+        this.#health.succeeded("channels");
+        void this.#heartbeats.send();
+      }
+      this.#wasSynchronized = this.synchronized;
       this.#woken = false;
-      const step = this.#ingress.next(performance.now());
-      if (step.kind === "wait") {
-        if (step.ms < Infinity) {
-          this.#timer = setTimeout(() => void this.#work(), step.ms);
-        }
-        return;
-      }
+      const step = this.#sequencer.next(performance.now());
+      if (step.kind === "wait") return this.#waitFor(step.ms);
       try {
-        await this.#do(step);
+        await this.#run(step);
+        // Nothing is left of what could not be appended: another node has appended it, or it was discarded.
+        if (this.pending === 0) this.#health.succeeded("append");
       } catch (error) {
-        this.#ingress.failed(performance.now());
-        // A replica also passes on what its new master's publishers say, which is counted there in another order.
+        this.#sequencer.failed(performance.now());
+        // A replica relays what the new master's publishers say, which has another order there.
         if (error instanceof ApiError && error.code === "log_read_only") {
-          this.#ingress.discard();
+          this.#sequencer.discard();
         }
-        this.#complain(error);
+        this.#health.failed(step.kind, error);
       }
     }
   }
 
-  async #do(step: Exclude<Step, { kind: "wait" }>): Promise<void> {
-    if (step.kind === "ask") {
-      const { marker, anew } = step;
-      const place = await this.#commands.ask(marker, anew);
-      this.#ingress.asked(marker, place);
-      this.#foreign = place.marker !== "" && place.group !== this.#group;
-      if (this.#foreign) this.#complain(OTHER_CHANNELS);
-    } else if (
-      step.kind === "append" && this.#options.commands.runId !== this.#runId
-    ) {
-      this.#ingress.discard();
-    } else if (step.kind === "append") {
-      const { after, items, slice } = step;
-      const appending = await this.#commands.append(after, items);
-      const now = performance.now();
-      this.#ingress.appended(slice, appending, now);
-      this.#tell(items, appending, now);
+  #waitFor(ms: number): void {
+    if (ms < Infinity) {
+      this.#timer = setTimeout(() => void this.#work(), ms);
     } else {
-      const { done, gap } = await this.#commands.resume(step.from, step.to);
-      this.#ingress.resumed(done, step.to, performance.now());
-      if (gap) this.#options.observe({ kind: "bridge_gap" });
+      // Nothing is left to do, so what has failed before is no longer needed.
+      this.#health.succeeded("publish_marker", "append", "resume");
     }
   }
 
-  /** Says what became of items that this node has brought into the log, each node its own. */
-  #tell(
-    items: readonly ReceivedItem[],
-    { known, taken, refused, tookOver, error }: BridgeAppendResult,
-    now: number,
-  ): void {
-    const { observe } = this.#options;
-    const lagsMs: number[] = [];
-    for (let i = known; i < known + taken; i++) {
-      const item = items[i];
-      if (item === undefined || item.kind === "marker") continue;
-      if (item.kind === "message" && !refused.has(i)) {
-        lagsMs.push(now - item.heardAt);
-        continue;
-      }
-      const reason = item.kind === "refused" ? item.reason : "log_wrong_type";
-      this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+  async #run(step: Action): Promise<void> {
+    switch (step.kind) {
+      case "publish_marker":
+        return await this.#publishMarker(step);
+      case "append":
+        return await this.#append(step);
+      case "resume":
+        return await this.#resume(step);
     }
-    observe({ kind: "bridged", lagsMs });
-    if (tookOver) observe({ kind: "bridge_taken_over" });
-    if (error === undefined) this.#stuck = false;
-    else this.#complain(error);
   }
 
-  /** Says what was refused, together: whoever sends nonsense fast must not fill the logs. */
-  #tellRefused(): void {
-    for (const [reason, count] of this.#refused) {
-      this.#options.observe({ kind: "bridge_refused", reason, count });
-    }
-    this.#refused.clear();
+  async #publishMarker(
+    { marker, outOfSync }: Extract<Step, { kind: "publish_marker" }>,
+  ): Promise<void> {
+    const position = await this.#commands.publishMarker(marker, outOfSync);
+    this.#sequencer.markerPublished(marker, position);
+    this.#health.succeeded("publish_marker");
+    const { group } = this.#channels;
+    if (position.marker !== "" && position.channelGroup !== group) {
+      this.#health.failed("channels", OTHER_CHANNELS);
+    } else this.#health.succeeded("channels");
   }
 
-  /** Says once that it cannot go on, until it can. */
-  #complain(why: unknown): void {
-    if (!this.#stuck) {
-      this.#options.observe({ kind: "bridge_stuck", why: String(why) });
+  async #append(
+    { after, items, window }: Extract<Step, { kind: "append" }>,
+  ): Promise<void> {
+    // The subscription was with another server than the log is on now, so its items have no position there.
+    if (this.#options.commands.runId !== this.#serverRunId) {
+      return this.#sequencer.discard();
     }
-    this.#stuck = true;
+    const result = await this.#commands.append(after, items);
+    const now = performance.now();
+    this.#sequencer.appended(window, result, now);
+    this.#report.appended(items, result, now);
+    if (result.error === undefined) this.#health.succeeded("append");
+    else this.#health.failed("append", result.error);
+  }
+
+  async #resume(
+    { from, to }: Extract<Step, { kind: "resume" }>,
+  ): Promise<void> {
+    const { done, gap } = await this.#commands.resume(from, to);
+    this.#sequencer.resumed(done, to, performance.now());
+    if (done) this.#health.succeeded("resume");
+    if (gap) this.#options.observe({ kind: "bridge_gap" });
   }
 }

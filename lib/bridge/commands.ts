@@ -1,5 +1,5 @@
 /**
- * The bridge's commands on Redis, typed.
+ * The bridge's commands on Redis, with typed arguments and results.
  *
  * @module
  */
@@ -11,45 +11,53 @@ import {
   PUBLISH_MARKER,
   RESUME_AFTER_GAP,
 } from "./scripts.ts";
-import type { CompareResult } from "./sequencer.ts";
+import type { CompareResult } from "./step.ts";
 import { newEpoch } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import { run, type Script } from "../redis_log/scripts.ts";
 import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
-/** What {@linkcode BridgeCommands} are made of. */
+/** Options of {@linkcode BridgeCommands}. */
 export interface BridgeCommandsOptions {
-  /** Channel names and patterns: what a gap concerns. */
+  /** Channel names and patterns; a recorded gap names them. */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
   readonly logLength: number;
   readonly keys: Keys;
-  /** This node's name among the nodes. */
+  /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Who counts alike. */
-  readonly group: string;
-  /** The channel of markers, announcements and signs of life. */
-  readonly control: string;
-  /** Runs a command on Redis in bounded time. @throws {Fault} */
+  /** Identifies this node's list of channels; see {@linkcode BridgePosition.channelGroup}. */
+  readonly channelGroup: string;
+  /** The channel for markers, announcements and heartbeats. */
+  readonly controlChannel: string;
+  /**
+   * Runs a command on Redis with a time limit.
+   *
+   * @throws {ApiError} If Redis is unreachable or refuses the command.
+   */
   readonly command: <T>(
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
 }
 
-/** What comparing and appending came to, and what of it was this node's doing. */
+/** The result of compare-and-append, and what this node contributed to it. */
 export interface BridgeAppendResult extends CompareResult {
-  /** Items, from the first on, that the log had already. */
+  /** Number of leading items that the log already had. */
   readonly known: number;
-  /** Items after those that it took now. */
+  /** Number of items after those that this call added. */
   readonly taken: number;
-  /** Items, by their place in the list, that Redis refuses for good: their room's key holds something else. */
+  /** Indexes of the items that Redis refuses permanently, because their room's key holds another type of value. */
   readonly refused: ReadonlySet<number>;
-  /** Whether another node was the last to append before. */
+  /** Whether another node had appended before this one. */
   readonly tookOver: boolean;
 }
 
-/** The bridge's commands. Each is one script; all throw a `Fault` where Redis does not do it. */
+/**
+ * Runs the bridge's scripts. Each method is one script and so atomic.
+ *
+ * @throws {ApiError} Every method, if Redis is unreachable or refuses the script.
+ */
 export class BridgeCommands {
   readonly #options: BridgeCommandsOptions;
 
@@ -58,83 +66,80 @@ export class BridgeCommands {
     this.#options = options;
   }
 
-  /** Publishes a marker; answers where the log was at that moment. `anew`: this node is in step with nothing. */
-  async ask(marker: string, anew: boolean): Promise<BridgePosition> {
-    const { keys, control, node } = this.#options;
-    const [at, number, group] = await this.#run(PUBLISH_MARKER, [
+  /**
+   * Publishes a marker and returns the log's position at that moment. `outOfSync` removes this node from the list of
+   * synchronized nodes.
+   */
+  async publishMarker(
+    marker: string,
+    outOfSync: boolean,
+  ): Promise<BridgePosition> {
+    const { keys, controlChannel, node } = this.#options;
+    const [at, number, channelGroup] = await this.#run(PUBLISH_MARKER, [
       keys.bridge,
       keys.bridgeInStep,
-    ], [control, node, marker, anew ? "1" : "0"]) as [string, number, string];
-    return { marker: at, number, group };
+    ], [controlChannel, node, marker, outOfSync ? "1" : "0"]) as [
+      string,
+      number,
+      string,
+    ];
+    return { marker: at, number, channelGroup };
   }
 
-  /** Appends those of `items`, the ones after a place, that the log has not got. */
+  /** Appends those of `items` that the log does not have yet. The first item directly follows `after`. */
   async append(
     after: BridgePosition,
     items: readonly ReceivedItem[],
   ): Promise<BridgeAppendResult> {
-    const { keys, control, node, group } = this.#options;
-    const { logLength, historySize, historySeconds } = this.#options;
-    const rooms = new Map<string, number>();
-    const args: string[] = [];
-    for (const item of items) {
-      if (item.kind === "message") {
-        let place = rooms.get(item.room);
-        if (place === undefined) rooms.set(item.room, place = rooms.size + 1);
-        args.push(String(place), item.json);
-      } else args.push(item.kind, item.kind === "marker" ? item.marker : "");
-    }
-    const answer = await this.#run(COMPARE_AND_APPEND, [
+    const { rooms, args } = this.#appendArguments(after, items);
+    const { keys, node } = this.#options;
+    const reply = await this.#run(COMPARE_AND_APPEND, [
       keys.log,
       keys.epoch,
       keys.rooms,
       keys.server,
       keys.bridge,
       keys.bridgeInStep,
-      ...[...rooms.keys()].map(keys.history),
-    ], [
-      newEpoch(),
-      String(logLength),
-      String(historySize + 1),
-      String(historySeconds),
-      control,
-      node,
-      group,
-      after.marker,
-      String(after.number + 1),
-      String(rooms.size),
-      ...rooms.keys(),
-      ...args,
-    ]) as [
+      ...rooms.map(keys.history),
+    ], args) as [
       CompareResult["outcome"],
       marker: string,
       number: number,
-      group: string,
-      before: string,
+      channelGroup: string,
+      writerBefore: string,
       known: number,
       taken: number,
-      why: string,
+      error: string,
       refused: number[],
     ];
-    const [outcome, marker, number, counting, before, known, taken, why] =
-      answer;
+    const [outcome, marker, number, channelGroup, writerBefore] = reply;
+    const [known, taken, error, refused] = reply.slice(5) as [
+      number,
+      number,
+      string,
+      number[],
+    ];
     return {
       outcome,
-      place: { marker, number, group: counting },
-      error: why === "" ? undefined : why,
+      position: { marker, number, channelGroup },
+      error: error === "" ? undefined : error,
       known,
       taken,
-      refused: new Set(answer[8]),
-      tookOver: taken > 0 && before !== node,
+      refused: new Set(refused),
+      tookOver: taken > 0 && writerBefore !== node,
     };
   }
 
-  /** Goes on from `to` where nobody can bring what lies between; `gap` where that may be something. */
+  /**
+   * Continues at `to`, although no node has the messages between `from` and `to`. `gap` is `false` if none can be
+   * missing, as in a new log.
+   */
   async resume(
     from: BridgePosition,
     to: BridgePosition,
   ): Promise<{ done: boolean; gap: boolean }> {
-    const { keys, control, node, group, logLength, channels } = this.#options;
+    const { keys, controlChannel, node, channelGroup, logLength, channels } =
+      this.#options;
     const [done, gap] = await this.#run(RESUME_AFTER_GAP, [
       keys.log,
       keys.epoch,
@@ -146,9 +151,9 @@ export class BridgeCommands {
     ], [
       newEpoch(),
       String(logLength),
-      control,
+      controlChannel,
       node,
-      group,
+      channelGroup,
       from.marker,
       to.marker,
       String(to.number),
@@ -157,23 +162,71 @@ export class BridgeCommands {
     return { done: done === 1, gap: gap === 1 };
   }
 
-  /** Gives a sign of life; answers whether this node is one of those who listen, and how many are in step. */
-  async sign(
-    sign: number,
-    inStep: boolean,
-  ): Promise<{ seated: boolean; inStep: number }> {
-    const { keys, control, node } = this.#options;
-    const [seated, count] = await this.#run(HEARTBEAT, [
+  /**
+   * Publishes a heartbeat and renews this node's listener slot.
+   *
+   * @returns Whether this node has a slot, and how many nodes are synchronized, this one included.
+   */
+  async heartbeat(
+    number: number,
+    synchronized: boolean,
+  ): Promise<{ listener: boolean; synchronizedNodes: number }> {
+    const { keys, controlChannel, node } = this.#options;
+    const [listener, synchronizedNodes] = await this.#run(HEARTBEAT, [
       keys.bridgeSeats,
       keys.bridgeInStep,
-    ], [control, node, String(sign), inStep ? "1" : "0"]) as [number, number];
-    return { seated: seated === 1, inStep: count };
+    ], [controlChannel, node, String(number), synchronized ? "1" : "0"]) as [
+      number,
+      number,
+    ];
+    return { listener: listener === 1, synchronizedNodes };
   }
 
-  /** Gives up this node's seat. */
+  /** Gives up this node's listener slot and removes it from the synchronized nodes. */
   async leave(): Promise<void> {
     const { keys, node } = this.#options;
     await this.#run(LEAVE, [keys.bridgeSeats, keys.bridgeInStep], [node]);
+  }
+
+  /** Lists the rooms of `items`, so that an item names its room by its index, and all arguments of the script. */
+  #appendArguments(
+    after: BridgePosition,
+    items: readonly ReceivedItem[],
+  ): { rooms: string[]; args: string[] } {
+    const { logLength, historySize, historySeconds } = this.#options;
+    const { controlChannel, node, channelGroup } = this.#options;
+    const roomIndexes = new Map<string, number>();
+    const itemArgs: string[] = [];
+    for (const item of items) {
+      if (item.kind === "message") {
+        let index = roomIndexes.get(item.room);
+        if (index === undefined) {
+          index = roomIndexes.size + 1;
+          roomIndexes.set(item.room, index);
+        }
+        itemArgs.push(String(index), item.json);
+      } else {
+        itemArgs.push(item.kind, item.kind === "marker" ? item.marker : "");
+      }
+    }
+    const rooms = [...roomIndexes.keys()];
+    return {
+      rooms,
+      args: [
+        newEpoch(),
+        String(logLength),
+        String(historySize + 1),
+        String(historySeconds),
+        controlChannel,
+        node,
+        channelGroup,
+        after.marker,
+        String(after.number + 1),
+        String(rooms.length),
+        ...rooms,
+        ...itemArgs,
+      ],
+    };
   }
 
   #run(script: Script, keys: string[], args: string[]): Promise<unknown> {

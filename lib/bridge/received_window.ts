@@ -1,85 +1,90 @@
 /**
- * A slice of the order that all subscribers of one Redis share.
+ * The messages that one Redis subscription has received and that are not yet in the log.
  *
  * @module
  */
 import { Deque } from "../util/deque.ts";
 
 /**
- * A place in the common order: `number` messages after a marker. Redis hands every subscriber the same messages and
- * markers in the same order, so that all who heard a marker mean the same by a place after it, although messages carry
- * no id.
+ * A position in the common order of all subscribers: `number` messages after a marker. Redis sends every subscriber the
+ * same messages and markers in the same order. A position therefore means the same to all nodes that have received its
+ * marker, although messages carry no id.
  */
 export interface BridgePosition {
-  /** The marker's name; empty: nowhere, nothing is known yet. */
+  /** The marker's name; empty if the log has no position yet. */
   readonly marker: string;
   readonly number: number;
-  /** Who counts alike: nodes that take the same channels. */
-  readonly group: string;
+  /** Identifies the list of channels that was counted. Positions of different groups do not compare. */
+  readonly channelGroup: string;
 }
 
-/** Something heard that has a place: a message, one that cannot be taken, or a marker. */
+/** Something received that takes up a position: a message, a payload that was refused, or a marker. */
 export type ReceivedItem =
-  & { readonly heardAt: number }
+  & { readonly receivedAt: number }
   & (
     | { readonly kind: "message"; readonly room: string; readonly json: string }
     | { readonly kind: "refused"; readonly reason: string }
     | { readonly kind: "marker"; readonly marker: string }
   );
 
-/** What an item costs besides its text, roughly. */
+/** Estimated memory of an item without its text, in bytes. */
 const ITEM_BYTES = 200;
 
 /**
- * What one subscription has heard since a marker, without a hole, as far as it is not known to be in the log.
+ * Holds the items that one subscription has received since a marker, without a gap, and that are not yet known to be in
+ * the log.
  */
 export class ReceivedWindow {
-  readonly #group: string;
-  readonly #pending = new Deque<ReceivedItem>();
+  readonly #channelGroup: string;
+  readonly #items = new Deque<ReceivedItem>();
   readonly #markers = new Set<string>();
   #marker: string;
   #number = 0;
   #bytes = 0;
 
-  /** Begins after `marker`; `group` is that of its places. */
-  constructor(marker: string, group: string) {
+  /** Starts an empty window directly after `marker`. */
+  constructor(marker: string, channelGroup: string) {
     this.#marker = marker;
-    this.#group = group;
+    this.#channelGroup = channelGroup;
   }
 
-  /** The place after which what is not yet in the log begins. */
-  get place(): BridgePosition {
-    return { marker: this.#marker, number: this.#number, group: this.#group };
+  /** The position directly before the first item of this window. */
+  get start(): BridgePosition {
+    return {
+      marker: this.#marker,
+      number: this.#number,
+      channelGroup: this.#channelGroup,
+    };
   }
 
-  /** How many items are not yet known to be in the log. */
+  /** Number of items that are not yet known to be in the log. */
   get size(): number {
-    return this.#pending.size;
+    return this.#items.size;
   }
 
-  /** Roughly what they take, in bytes. */
+  /** Estimated memory of these items, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The oldest of them. */
+  /** The oldest item. */
   get first(): ReceivedItem | undefined {
-    return this.#pending.first;
+    return this.#items.first;
   }
 
-  /** Adds what was heard next. */
+  /** Adds the item that was received next. */
   push(item: ReceivedItem): void {
-    this.#pending.push(item);
+    this.#items.push(item);
     this.#bytes += bytesOf(item);
     if (item.kind === "marker") this.#markers.add(item.marker);
   }
 
-  /** The oldest items, at most `countMax`, and no more than fit into `bytesMax`, but one at least. */
+  /** Returns the oldest items: at most `countMax`, and at most `bytesMax` bytes unless the first alone exceeds them. */
   batch(countMax: number, bytesMax: number): ReceivedItem[] {
     const items: ReceivedItem[] = [];
     let bytes = 0;
     while (items.length < countMax) {
-      const item = this.#pending.at(items.length);
+      const item = this.#items.at(items.length);
       if (item === undefined) break;
       bytes += bytesOf(item);
       if (items.length > 0 && bytes > bytesMax) break;
@@ -89,24 +94,25 @@ export class ReceivedWindow {
   }
 
   /**
-   * Learns that the log has everything up to `place`, and forgets it. Answers false, and forgets nothing, where the
-   * place is not within this slice, or is counted by others than ours. A place already passed is old news.
+   * Drops the items up to `position`, which the log already has. A position before the window drops nothing, and one
+   * beyond its end drops everything up to the next marker, because the log may be ahead of this subscription.
+   *
+   * @returns `false`, with nothing dropped, if the position's marker is unknown here or belongs to another channel group.
    */
-  advanceTo(place: BridgePosition): boolean {
-    if (place.group !== this.#group) return false;
-    if (place.marker !== this.#marker) {
-      if (!this.#markers.has(place.marker)) return false;
-      while (this.#marker !== place.marker) this.#shift();
+  advanceTo(position: BridgePosition): boolean {
+    if (position.channelGroup !== this.#channelGroup) return false;
+    if (position.marker !== this.#marker) {
+      if (!this.#markers.has(position.marker)) return false;
+      while (this.#marker !== position.marker) this.#shift();
     }
-    // The log may be ahead of what this subscription has heard.
-    while (this.#number < place.number && this.first?.kind !== "marker") {
+    while (this.#number < position.number && this.first?.kind !== "marker") {
       if (!this.#shift()) break;
     }
     return true;
   }
 
   #shift(): boolean {
-    const item = this.#pending.shift();
+    const item = this.#items.shift();
     if (item === undefined) return false;
     this.#bytes -= bytesOf(item);
     if (item.kind === "marker") {

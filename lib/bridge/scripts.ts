@@ -1,20 +1,23 @@
 /**
- * The bridge's Lua scripts: comparing, appending and announcing in one piece.
+ * The bridge's Lua scripts.
  *
- * The bridge's state is a hash: the place the log has reached in the common order (`marker`, `number`, `group`) and the
- * `writer` who brought it there. It changes in the same script as the log, so that the two can never disagree, also
- * where Redis loses its newest writes.
+ * The bridge's state in Redis is a hash: the log's position in the common order (`marker`, `number`, `group`) and the
+ * `writer`, the node that moved it there. A script changes the state together with the log. The two therefore always
+ * agree, even if Redis loses its newest writes.
+ *
+ * Names in Redis (`group`, `bridge:seats`, `bridge:in-step`, the control messages `sign`, `marker` and `at`) are older
+ * than those in this code. They stay, because nodes of two versions work on the same keys during a rolling upgrade.
  *
  * @module
  */
 import { GAPS_MAX } from "../log/gaps.ts";
 import { BEGIN, NOW, RUN, type Script, script } from "../redis_log/scripts.ts";
 
-/** How long a node is believed to be in step, in ms of Redis' clock: three times what it says so every second. */
-const FRESH_MS = 3000;
-/** How long a node that is not in step keeps its seat, in ms of Redis' clock. */
-const SEAT_MS = 5000;
-/** How many nodes listen: two may be lost at once. More would cost Redis a copy of each message, and bring nothing. */
+/** How long a node counts as synchronized after its last heartbeat, in ms of Redis' clock: three heartbeats. */
+const SYNCHRONIZED_TTL_MS = 3000;
+/** How long a node that is not synchronized keeps its listener slot, in ms of Redis' clock. */
+const LISTENER_TTL_MS = 5000;
+/** Number of nodes that subscribe. Two may fail at once; each further one would cost Redis a copy of every message. */
 const LISTENERS_MAX = 3;
 
 const STATE = `
@@ -28,7 +31,7 @@ local function move(key, channel, marker, number, group, node)
 end
 `;
 
-/** Marks that have run out, or are of a clock that was ahead of this one, as after a fail-over. */
+/** Removes nodes whose time has expired, or lies in the future because the clock of another server was ahead. */
 const SWEEP = `
 local function sweep(key, ms)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now - ms)
@@ -37,29 +40,30 @@ end
 `;
 
 /**
- * Compares and appends: takes those items the log has not got, if it is at the marker named and has all before them.
+ * Compares and appends: adds the items that the log does not have yet, if the log is at the given marker and has all
+ * items before them.
  *
- * KEYS: log, epoch, known rooms, server, the bridge's state, the nodes in step, the histories of all rooms.
- * ARGV: candidate epoch; messages of the log; messages and seconds of a history; control channel; node; group; marker;
- * number of the first item; number of rooms; their names; then for each item two: the room's place in the list and
- * the message, or `marker` and its name, or `refused` and ''.
- * Answers `{outcome, marker, number, group, writer before, items known already, items taken, error or '', places among
- * the items of messages that Redis refuses for good}`.
+ * - KEYS: log, epoch, known rooms, server, the bridge's state, the synchronized nodes, then the history of each room.
+ * - ARGV: candidate epoch; messages of the log; messages and seconds of a history; control channel; node; group; marker;
+ *   number of the first item; number of rooms; their names; then two for each item: the room's index and the message,
+ *   or `marker` and its name, or `refused` and ''.
+ * - Returns `{outcome, marker, number, group, writer before, items already known, items added, error or '', indexes of
+ *   the messages that Redis refuses permanently}`.
  */
 export const COMPARE_AND_APPEND = script(`${RUN}${STATE}
 local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local FIRST, ROOMS = tonumber(ARGV[9]), tonumber(ARGV[10])
 local marker, number, group = look(KEYS[5])
 local before = redis.call('HGET', KEYS[5], 'writer') or ''
-local function answer(outcome, known, taken, why, refused)
+local function reply(outcome, known, taken, why, refused)
   local marker, number, group = look(KEYS[5])
   return {outcome, marker, number, group, before, known, taken, why, refused}
 end
-if marker ~= MARKER or group ~= GROUP then return answer('elsewhere', 0, 0, '', {}) end
+if marker ~= MARKER or group ~= GROUP then return reply('elsewhere', 0, 0, '', {}) end
 local known = number + 1 - FIRST
-if known < 0 then return answer('back', 0, 0, '', {}) end
+if known < 0 then return reply('back', 0, 0, '', {}) end
 open(ARGV[1])
-local first, taken, place, passed = 11 + ROOMS + 2 * known, 0, 0, {}
+local first, taken, index, passed = 11 + ROOMS + 2 * known, 0, 0, {}
 for i = first, #ARGV, 2 do
   local kind, value = ARGV[i], ARGV[i + 1]
   if kind == 'marker' then
@@ -68,8 +72,8 @@ for i = first, #ARGV, 2 do
   else
     number = number + 1
     if kind ~= 'refused' then
-      put(ARGV[10 + kind], KEYS[6 + kind], 1, place, place .. ' ' .. value)
-      place = place + 1
+      put(ARGV[10 + kind], KEYS[6 + kind], 1, index, index .. ' ' .. value)
+      index = index + 1
     end
   end
   taken = taken + 1
@@ -80,26 +84,27 @@ for _, run in ipairs(runs) do
   if not run.err then some = true
   elseif string.sub(run.err, 1, 9) ~= 'WRONGTYPE' then why = run.err end
 end
--- Nothing was taken, and all of it may be when this has passed.
-if why and not some then return answer('appended', known, 0, why, {}) end
-if taken == 0 then return answer('appended', known, 0, '', {}) end
+-- Nothing was added, but the same items may be added later: the position stays.
+if why and not some then return reply('appended', known, 0, why, {}) end
+if taken == 0 then return reply('appended', known, 0, '', {}) end
 for i = first, #ARGV, 2 do
   local kind = tonumber(ARGV[i])
   if kind and failed(ARGV[10 + kind]) then refused[#refused + 1] = known + (i - first) / 2 end
 end
 for _, value in ipairs(passed) do
-  -- Whose marker it is has heard all that comes after it.
+  -- The node that published this marker has received everything after it.
   redis.pcall('ZADD', KEYS[6], now, string.match(value, '^[^.]*'))
 end
 move(KEYS[5], CHANNEL, marker, number, group, NODE)
-return answer('appended', known, taken, '', refused)
+return reply('appended', known, taken, '', refused)
 `);
 
 /**
- * Publishes a marker and says where the log is at that moment: whatever was heard after the marker is not in the log.
+ * Publishes a marker and returns the log's position at that moment: nothing received after the marker is in the log.
  *
- * KEYS: the bridge's state, the nodes in step. ARGV: control channel; node; marker; '1' where the node has just begun
- * to listen, and so is not in step, whatever it was. Answers `{marker, number, group}`.
+ * - KEYS: the bridge's state, the synchronized nodes.
+ * - ARGV: control channel; node; marker; '1' if the node has just subscribed and so is not synchronized.
+ * - Returns `{marker, number, group}`.
  */
 export const PUBLISH_MARKER = script(`${STATE}
 if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[2]) end
@@ -108,19 +113,20 @@ return {look(KEYS[1])}
 `);
 
 /**
- * Goes on from a place although what lies before it may be missing, and records that as a gap: only where the log is
- * still at the marker where it was seen, and nobody who is in step could still bring what is missing. Where there is no
- * state and no message there is nothing to miss: a new log.
+ * Continues at a position although messages before it may be missing, and records that as a gap. It does so only if the
+ * log is still at the marker where it was seen, and if no synchronized node could still append what is missing. Without
+ * a state and without messages, as in a new log, nothing can be missing and no gap is recorded.
  *
- * KEYS: log, epoch, known rooms, server, the bridge's state, the nodes in step, the gaps.
- * ARGV: candidate epoch; entries of the log; control channel; node; group; marker where it is; marker and number where
- * it is to go on; the channels, as JSON. Answers `{1 if it was done, 1 if that made a gap}`.
+ * - KEYS: log, epoch, known rooms, server, the bridge's state, the synchronized nodes, the gaps.
+ * - ARGV: candidate epoch; entries of the log; control channel; node; group; marker where the log is; marker and number
+ *   where to continue; the channels, as JSON.
+ * - Returns `{1 if the position was moved, 1 if a gap was recorded}`.
  */
 export const RESUME_AFTER_GAP = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local marker, number = look(KEYS[5])
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
-sweep(KEYS[6], ${FRESH_MS})
+sweep(KEYS[6], ${SYNCHRONIZED_TTL_MS})
 if redis.call('ZCARD', KEYS[6]) > 0 then return {0, 0} end
 ensure(ARGV[1])
 local gap = marker ~= ''
@@ -141,29 +147,31 @@ return {1, gap and 1 or 0}
 `);
 
 /**
- * A node's sign of life, each second: it comes back to the node's own subscription, or that is dead. Gives and renews
- * one of the seats of those who listen.
+ * Publishes a node's heartbeat, which shows the node whether its own subscription still delivers. Assigns and renews
+ * the listener slots: only nodes with a slot subscribe.
  *
- * KEYS: the seats, the nodes in step. ARGV: control channel, node, the sign, '1' where the node is in step.
- * Answers `{1 if the node has a seat, how many are in step}`. What Redis refuses to note is no reason to stop
- * listening.
+ * An error when a node is added to a list, such as a full memory, is ignored, because it is no reason to unsubscribe.
+ *
+ * - KEYS: the listeners, the synchronized nodes.
+ * - ARGV: control channel; node; number of the heartbeat; '1' if the node is synchronized.
+ * - Returns `{1 if the node has a slot, number of synchronized nodes}`.
  */
 export const HEARTBEAT = script(`${NOW}${SWEEP}
 local NODE = ARGV[2]
 redis.call('PUBLISH', ARGV[1], 'sign ' .. NODE .. ' ' .. ARGV[3])
-sweep(KEYS[2], ${FRESH_MS})
+sweep(KEYS[2], ${SYNCHRONIZED_TTL_MS})
 local had = redis.call('ZSCORE', KEYS[1], NODE)
-sweep(KEYS[1], ${SEAT_MS})
+sweep(KEYS[1], ${LISTENER_TTL_MS})
 local has = redis.call('ZSCORE', KEYS[1], NODE)
 local function room()
-  local seated = redis.call('ZRANGE', KEYS[1], 0, -1)
-  for _, other in ipairs(seated) do
-    -- Who is in step goes before who is not.
-    if #seated >= ${LISTENERS_MAX} and not redis.call('ZSCORE', KEYS[2], other) then
+  local listeners = redis.call('ZRANGE', KEYS[1], 0, -1)
+  for _, other in ipairs(listeners) do
+    -- A synchronized node takes the slot of one that is not.
+    if #listeners >= ${LISTENERS_MAX} and not redis.call('ZSCORE', KEYS[2], other) then
       return redis.call('ZREM', KEYS[1], other)
     end
   end
-  return #seated < ${LISTENERS_MAX}
+  return #listeners < ${LISTENERS_MAX}
 end
 if ARGV[4] == '1' and (has or room()) then
   redis.pcall('ZADD', KEYS[1], now, NODE)
@@ -171,7 +179,7 @@ if ARGV[4] == '1' and (has or room()) then
   has = true
 elseif ARGV[4] ~= '1' then
   redis.call('ZREM', KEYS[2], NODE)
-  -- One that had its time and is not in step lets others try first.
+  -- A node whose slot has just expired because it was not synchronized lets other nodes try first.
   if not had and redis.call('ZCARD', KEYS[1]) < ${LISTENERS_MAX} then
     redis.pcall('ZADD', KEYS[1], now, NODE)
     has = true
@@ -180,13 +188,18 @@ end
 return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
 `);
 
-/** Gives up a node's seat and its place among those in step. KEYS: the seats, the nodes in step. ARGV: node. */
+/**
+ * Gives up a node's listener slot and removes it from the synchronized nodes.
+ *
+ * - KEYS: the listeners, the synchronized nodes.
+ * - ARGV: node.
+ */
 export const LEAVE = script(`
 redis.call('ZREM', KEYS[1], ARGV[1])
 return redis.call('ZREM', KEYS[2], ARGV[1])
 `);
 
-/** All of them. */
+/** All scripts of the bridge. */
 export const BRIDGE_SCRIPTS: readonly Script[] = [
   COMPARE_AND_APPEND,
   PUBLISH_MARKER,

@@ -1,5 +1,6 @@
 /**
- * Ingress: who appends what all have heard, and from which place on. Decides only; {@linkcode RedisBridge} does.
+ * Decides which node appends the messages that all nodes receive, and from which position on. It sends no command
+ * itself: `RedisBridge` runs the steps and reports what came of them.
  *
  * @module
  */
@@ -8,321 +9,308 @@ import {
   type ReceivedItem,
   ReceivedWindow,
 } from "./received_window.ts";
+import type { CompareResult, Step } from "./step.ts";
 
-/** What is to be done next. One thing at a time: the next is asked for when its outcome has been told. */
-export type Step =
-  /** Nothing, for so long, unless something is heard; Infinity: until then. */
-  | { readonly kind: "wait"; readonly ms: number }
-  /**
-   * Publish `marker`, and in the same piece find out which place the log has reached. `anew` where this node has heard
-   * nothing before: whatever it was in step with is lost.
-   */
-  | { readonly kind: "ask"; readonly marker: string; readonly anew: boolean }
-  /** Append `items`, those the log has not got: compare and append. */
-  | {
-    readonly kind: "append";
-    readonly after: BridgePosition;
-    readonly items: readonly ReceivedItem[];
-    readonly slice: ReceivedWindow;
-  }
-  /**
-   * Go on from `to`, with a gap, if the log is still where it was at `from` and nobody is in step: what lies between
-   * is known to nobody. Only where the log stood still between two questions: who is in step has heard of them, and
-   * has said so.
-   */
-  | {
-    readonly kind: "resume";
-    readonly from: BridgePosition;
-    readonly to: BridgePosition;
-  };
-
-/** What comparing and appending came to. */
-export interface CompareResult {
-  /**
-   * `appended`: the log goes on from `place`, whoever appended up to it. `elsewhere`: the log is at a marker other than
-   * the one named. `back`: it is before the first item that was sent; it has lost what it had.
-   */
-  readonly outcome: "appended" | "elsewhere" | "back";
-  /** Where the log is now. */
-  readonly place: BridgePosition;
-  /** Something kept it from taking all. */
-  readonly error?: string | undefined;
-}
-
-/** What an {@linkcode Sequencer} is made of. */
+/** Options of {@linkcode Sequencer}. */
 export interface SequencerOptions {
-  /** This node's name among the nodes. */
+  /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Who counts alike: those with the same name here have the same channels. */
-  readonly group: string;
-  /** How long a node holds what it heard while another is at it, in ms. */
-  readonly patienceMs: number;
+  /** Identifies this node's list of channels; see {@linkcode BridgePosition.channelGroup}. */
+  readonly channelGroup: string;
+  /** How long a standby waits for the current writer before it appends a received message itself, in ms. */
+  readonly takeoverDelayMs: number;
 }
 
-/** Shortest time between two appends of one node, unless there is enough for a whole one: they batch. */
+/** Minimum interval between two appends of one node, in ms, so that messages are batched. A full batch does not wait. */
 export const APPEND_INTERVAL_MS = 5;
-/** Most items of one append, and most bytes: Redis serves nobody else while it runs. */
+/** Limits of one append: Redis serves no other command while the script runs. */
 const BATCH_MAX = 512;
 const BATCH_BYTES_MAX = 1 << 20;
-/** Most items that may wait, and most bytes; at the bound all are given up, and a gap will say so. */
+/** Limits of what may wait for Redis. Beyond them the whole window is discarded, and a gap is recorded. */
 const PENDING_MAX = 100_000;
 const PENDING_BYTES_MAX = 64 << 20;
-/** How soon a node that is out of step asks again, and how long it waits for a marker of its own. */
-const ASK_MS = 250;
+/** How long a node that is out of sync waits before it publishes another marker, in ms. */
+const MARKER_INTERVAL_MS = 250;
+/** How long a node waits until it receives its own marker, in ms. */
 const MARKER_TIMEOUT_MS = 2000;
-/** Pauses after a command that failed: the first, and the longest. */
+/** Shortest and longest pause after a command that failed, in ms. */
 const BACKOFF_MS = 25;
 const BACKOFF_MS_MAX = 500;
 
-/** A marker of our own on its way, and what the log said where it was sent. */
+/** A marker that this node has published and now awaits. */
 interface MarkerRequest {
   readonly marker: string;
-  readonly askedAt: number;
-  heard: boolean;
-  place: BridgePosition | undefined;
+  readonly sentAt: number;
+  received: boolean;
+  /** The log's position when the marker was published; undefined until Redis has replied. */
+  position: BridgePosition | undefined;
 }
 
 /**
- * Numbers what one node hears and decides what it does about it (`docs/decisions/0008-bridge.md`).
+ * Numbers what one node receives and decides what to do about it (`docs/decisions/0008-bridge.md`).
  *
- * Safety, never twice and in order, is in the comparison alone: the log only ever goes from a place to the next one
- * heard after it, or, by `resume`, over a hole that it records. Whatever is decided here, and however late, costs at
- * most time. Liveness is here: someone who is in step appends what was heard.
+ * Guarantees: the comparison in Redis alone ensures that no message is appended twice or out of order, because the log
+ * only moves from a position to the next item received after it or, by `resume`, over a gap that it records. A wrong or
+ * late decision of this class can only cost time. This class ensures progress: some synchronized node appends each
+ * message that was received.
  */
 export class Sequencer {
   readonly #options: SequencerOptions;
-  #listening = false;
-  /** What this subscription has heard. */
-  #slice: ReceivedWindow | undefined;
-  /** What the subscription before it had heard and not seen in the log: it may still be wanted. */
-  #former: ReceivedWindow | undefined;
-  /** Whether the place the log has reached is in our slice. */
-  #inStep = false;
-  /** Whether it turned out that it may no longer be. */
-  #doubt = false;
-  #question: MarkerRequest | undefined;
-  /** A place the log is at from which we cannot go on; since when, and whether it still was there when asked again. */
-  #stuckAt: BridgePosition | undefined;
-  #stuckSince = -Infinity;
-  #stuckStill = false;
+  #subscribed = false;
+  /** What the current subscription has received; undefined until it has received a marker of this node. */
+  #window: ReceivedWindow | undefined;
+  /** What the previous subscription had received and not seen in the log; it may still be missing there. */
+  #previousWindow: ReceivedWindow | undefined;
+  /** Whether the log's position lies in the window. */
+  #synchronized = false;
+  /** Whether a reply or an announcement contradicts `#synchronized`, so that a new marker has to confirm it. */
+  #doubtful = false;
+  #request: MarkerRequest | undefined;
+  /** A position of the log that lies outside the window, so that this node cannot append after it. */
+  #unreachable: BridgePosition | undefined;
+  #unreachableSince = -Infinity;
+  /** Whether a second marker has found the log still there. */
+  #unreachableConfirmed = false;
+  /** The node that appended last. */
   #writer = "";
   #appendedAt = -Infinity;
   #failures = 0;
   #notBefore = -Infinity;
   #markers = 0;
 
-  /** Hears nothing yet. */
+  /** Creates a sequencer without a subscription. */
   constructor(options: SequencerOptions) {
     this.#options = options;
   }
 
-  /** Whether this node can append what it hears. */
-  get inStep(): boolean {
-    return this.#inStep;
+  /** Whether this node can append what it receives. */
+  get synchronized(): boolean {
+    return this.#synchronized;
   }
 
-  /** How many items this node holds that it has not seen in the log. */
+  /** Number of received items that this node has not yet seen in the log. */
   get pending(): number {
-    return (this.#slice?.size ?? 0) + (this.#former?.size ?? 0);
+    return (this.#window?.size ?? 0) + (this.#previousWindow?.size ?? 0);
   }
 
-  /** A subscription stands: what is published from now on is heard. */
-  listening(): void {
-    this.#listening = true;
+  /** Call when a subscription is established: from now on this node receives what is published. */
+  subscribed(): void {
+    this.#subscribed = true;
   }
 
-  /** The subscription is lost: whatever is published from now on is not heard. */
-  lost(): void {
-    // What was heard is still wanted, if it goes on from where the log is.
-    if (this.#inStep && this.#slice !== undefined && this.#slice.size > 0) {
-      this.#former = this.#slice;
+  /** Call when the subscription is lost. What it had received is still appended, if the log continues from there. */
+  subscriptionLost(): void {
+    if (
+      this.#synchronized && this.#window !== undefined && this.#window.size > 0
+    ) {
+      this.#previousWindow = this.#window;
     }
-    this.#listening = false;
-    this.#begin();
+    this.#subscribed = false;
+    this.#reset();
   }
 
   /**
-   * What was heard belongs to another server than the log, as when Redis has failed over: it has no place in this
-   * server's order. What it held is told as a gap.
+   * Discards everything received. Call if it came from another server than the log's, as after a failover: it has no
+   * position in the order of this server. The next `resume` records a gap for it.
    */
   discard(): void {
-    this.#former = undefined;
-    this.#begin();
+    this.#previousWindow = undefined;
+    this.#reset();
   }
 
-  /** A message was heard, or something that takes a message's place. Answers false at the bound: all is given up. */
-  heard(item: ReceivedItem): boolean {
-    // Before the first marker of our own nothing has a place.
-    if (this.#slice === undefined) return true;
-    this.#slice.push(item);
+  /**
+   * Adds a received item.
+   *
+   * @returns `false` if the limits of the window are exceeded; everything received has then been discarded.
+   */
+  received(item: ReceivedItem): boolean {
+    // Nothing has a position before the first marker of this node.
+    if (this.#window === undefined) return true;
+    this.#window.push(item);
     if (
-      this.#slice.size <= PENDING_MAX && this.#slice.bytes <= PENDING_BYTES_MAX
+      this.#window.size <= PENDING_MAX &&
+      this.#window.bytes <= PENDING_BYTES_MAX
     ) return true;
-    this.#former = undefined;
-    this.#begin();
+    this.discard();
     return false;
   }
 
-  /** A marker was heard, of this node or another. */
-  marker(marker: string, now: number): void {
-    const ours = this.#question?.marker === marker;
-    if (this.#slice !== undefined) {
-      this.heard({ kind: "marker", marker, heardAt: now });
-    } else if (ours) {
-      this.#slice = new ReceivedWindow(marker, this.#options.group);
+  /** Adds a received marker, of this node or of another. */
+  markerReceived(marker: string, now: number): void {
+    const own = this.#request?.marker === marker;
+    if (this.#window !== undefined) {
+      this.received({ kind: "marker", marker, receivedAt: now });
+    } else if (own) {
+      this.#window = new ReceivedWindow(marker, this.#options.channelGroup);
     }
-    if (ours && this.#question !== undefined) {
-      this.#question.heard = true;
-      this.#conclude();
+    if (own && this.#request !== undefined) {
+      this.#request.received = true;
+      this.#evaluateRequest();
     }
   }
 
-  /** It was announced how far the log is, and who appended last. */
-  announced(place: BridgePosition, writer: string): void {
+  /** Handles the announcement that `writer` has moved the log to `position`. */
+  positionAnnounced(position: BridgePosition, writer: string): void {
     this.#writer = writer;
-    if (this.#slice?.advanceTo(place)) this.#arrive();
-    // Old news, if answers were faster; or the log is no longer where we think.
-    else this.#doubt = this.#inStep;
+    if (this.#window?.advanceTo(position)) this.#synchronize();
+    // Either this is outdated, because a reply was faster, or the log is no longer where this node believes it is.
+    else this.#doubtful = this.#synchronized;
   }
 
-  /** What is to be done now. */
+  /** Returns what to do now. */
   next(now: number): Step {
     if (now < this.#notBefore) {
       return { kind: "wait", ms: this.#notBefore - now };
     }
-    // What is heard has no place before it has asked, whatever becomes of what was heard before.
+    // Publish a marker first: until it is received, no message gets a position, whatever happens to the old window.
     if (
-      this.#listening && this.#slice === undefined &&
-      this.#question === undefined
-    ) return this.#join(now);
-    const first = this.#append(this.#former, now);
-    if (first.kind !== "wait" || !this.#listening) return first;
-    const second = this.#inStep && !this.#doubt
-      ? this.#append(this.#slice, now)
-      : this.#join(now);
+      this.#subscribed && this.#window === undefined &&
+      this.#request === undefined
+    ) return this.#nextSyncStep(now);
+    const first = this.#nextAppend(this.#previousWindow, now);
+    if (first.kind !== "wait" || !this.#subscribed) return first;
+    const second = this.#synchronized && !this.#doubtful
+      ? this.#nextAppend(this.#window, now)
+      : this.#nextSyncStep(now);
     return second.kind === "wait" && first.ms < second.ms ? first : second;
   }
 
-  /** An `ask` was answered: the log was at `place` when the marker was published. */
-  asked(marker: string, place: BridgePosition): void {
+  /** Reports that `marker` was published while the log was at `position`. */
+  markerPublished(marker: string, position: BridgePosition): void {
     this.#failures = 0;
-    if (this.#question?.marker !== marker) return;
-    this.#question.place = place;
-    this.#conclude();
+    if (this.#request?.marker !== marker) return;
+    this.#request.position = position;
+    this.#evaluateRequest();
   }
 
-  /** An `append` from `slice` was answered. */
+  /** Reports the result of an `append` from `window`. */
   appended(
-    slice: ReceivedWindow,
-    { outcome, place, error }: CompareResult,
+    window: ReceivedWindow,
+    { outcome, position, error }: CompareResult,
     now: number,
   ): void {
     this.#appendedAt = now;
     if (error === undefined) this.#failures = 0;
     else this.failed(now);
-    const known = slice.advanceTo(place);
-    if (slice === this.#former) {
-      if (!known || outcome === "back" || slice.size === 0) {
-        this.#former = undefined;
+    const advanced = window.advanceTo(position);
+    if (window === this.#previousWindow) {
+      if (!advanced || outcome === "back" || window.size === 0) {
+        this.#previousWindow = undefined;
       }
-    } else if (slice !== this.#slice) return;
-    // The log has lost what it had: our slice is no part of its order any more.
-    else if (outcome === "back") this.#begin();
-    else if (!known) {
-      // Either we have not heard yet what others have, or the log has lost its place: in step until that is known.
-      this.#doubt = true;
+    } else if (window !== this.#window) return;
+    // The log has lost messages that it had, so this window no longer continues its order.
+    else if (outcome === "back") this.#reset();
+    else if (!advanced) {
+      // Either this node has not yet received what others have, or the log has lost its position.
+      // It stays synchronized until a new marker tells which.
+      this.#doubtful = true;
       this.#notBefore = now + BACKOFF_MS;
     }
   }
 
-  /** A `resume` was answered: whether the log now goes on from `to`. */
+  /** Reports the result of a `resume`: whether the log now continues at `to`. */
   resumed(done: boolean, to: BridgePosition, now: number): void {
     this.#failures = 0;
-    this.#stuckStill = false;
+    this.#unreachableConfirmed = false;
     if (done) {
       this.#writer = this.#options.node;
-      if (this.#slice?.advanceTo(to)) this.#arrive();
-    } else this.#notBefore = now + ASK_MS;
+      if (this.#window?.advanceTo(to)) this.#synchronize();
+    } else this.#notBefore = now + MARKER_INTERVAL_MS;
   }
 
-  /** A command came to nothing, as far as is known. */
+  /** Reports that a command failed or that its reply was lost; it may have been executed. */
   failed(now: number): void {
     const pause = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_MS_MAX);
     this.#notBefore = now + pause;
-    // Its marker may be on its way all the same; without its answer it says nothing.
-    if (this.#question?.place === undefined) this.#question = undefined;
+    // The marker may still be received, but without the reply it does not tell where the log was.
+    if (this.#request?.position === undefined) this.#request = undefined;
   }
 
-  #begin(): void {
-    this.#slice = undefined;
-    this.#inStep = false;
-    this.#doubt = false;
-    this.#question = undefined;
-    this.#stuckAt = undefined;
+  #reset(): void {
+    this.#window = undefined;
+    this.#synchronized = false;
+    this.#doubtful = false;
+    this.#request = undefined;
+    this.#unreachable = undefined;
   }
 
-  /** The place the log has reached is in our slice: what was heard before it has been taken, or told as a gap. */
-  #arrive(): void {
-    this.#inStep = true;
-    this.#doubt = false;
-    this.#question = undefined;
-    this.#stuckAt = undefined;
-    this.#former = undefined;
+  /** The log's position lies in the window: what came before it has been appended or recorded as a gap. */
+  #synchronize(): void {
+    this.#synchronized = true;
+    this.#doubtful = false;
+    this.#request = undefined;
+    this.#unreachable = undefined;
+    this.#previousWindow = undefined;
   }
 
-  /** The marker is back and the answer is in: the log's place is in our slice, or was before it. */
-  #conclude(): void {
-    const slice = this.#slice;
-    const { heard, place, marker = "", askedAt = 0 } = this.#question ?? {};
-    if (!heard || place === undefined || slice === undefined) return;
-    if (slice.advanceTo(place)) return this.#arrive();
-    const { group } = this.#options;
-    // Who counts otherwise may have appended what we heard before the marker.
-    if (place.marker !== "" && place.group !== group) {
-      slice.advanceTo({ marker, number: 0, group });
+  /** Once the marker and the reply have both arrived, finds out whether the log's position lies in the window. */
+  #evaluateRequest(): void {
+    const window = this.#window;
+    const { received, position, marker = "", sentAt = 0 } = this.#request ?? {};
+    if (!received || position === undefined || window === undefined) return;
+    if (window.advanceTo(position)) return this.#synchronize();
+    const { channelGroup } = this.#options;
+    // Nodes of another channel group may have appended what was received before the marker: drop it.
+    if (position.marker !== "" && position.channelGroup !== channelGroup) {
+      window.advanceTo({ marker, number: 0, channelGroup });
     }
-    this.#inStep = false;
-    if (this.#stuckAt?.marker !== place.marker) this.#stuckSince = askedAt;
-    this.#stuckAt = place;
-    this.#stuckStill = place.marker === "" || askedAt > this.#stuckSince;
+    this.#synchronized = false;
+    if (this.#unreachable?.marker !== position.marker) {
+      this.#unreachableSince = sentAt;
+    }
+    this.#unreachable = position;
+    this.#unreachableConfirmed = position.marker === "" ||
+      sentAt > this.#unreachableSince;
   }
 
-  #append(slice: ReceivedWindow | undefined, now: number): Step {
-    const first = slice?.first;
-    if (slice === undefined || first === undefined) {
+  #nextAppend(window: ReceivedWindow | undefined, now: number): Step {
+    const first = window?.first;
+    if (window === undefined || first === undefined) {
       return { kind: "wait", ms: Infinity };
     }
-    const { node, patienceMs } = this.#options;
-    // What a lost subscription had heard goes at once: what comes next may be a gap.
-    const due = slice === this.#former || slice.size >= BATCH_MAX
+    const { node, takeoverDelayMs } = this.#options;
+    // The window of a lost subscription does not wait, because the next step may record a gap in its place.
+    const due = window === this.#previousWindow || window.size >= BATCH_MAX
       ? now
       : this.#writer === node
       ? this.#appendedAt + APPEND_INTERVAL_MS
-      : first.heardAt + patienceMs;
+      : first.receivedAt + takeoverDelayMs;
     if (due > now) return { kind: "wait", ms: due - now };
     return {
       kind: "append",
-      after: slice.place,
-      items: slice.batch(BATCH_MAX, BATCH_BYTES_MAX),
-      slice,
+      after: window.start,
+      items: window.batch(BATCH_MAX, BATCH_BYTES_MAX),
+      window,
     };
   }
 
-  #join(now: number): Step {
+  #nextSyncStep(now: number): Step {
     if (
-      this.#stuckAt !== undefined && this.#stuckStill &&
-      this.#slice !== undefined
+      this.#unreachable !== undefined && this.#unreachableConfirmed &&
+      this.#window !== undefined
     ) {
-      return { kind: "resume", from: this.#stuckAt, to: this.#slice.place };
+      return {
+        kind: "resume",
+        from: this.#unreachable,
+        to: this.#window.start,
+      };
     }
-    const question = this.#question;
-    const due = question === undefined
-      ? now
-      : question.askedAt + (question.heard ? ASK_MS : MARKER_TIMEOUT_MS);
+    const request = this.#request;
+    const due = request === undefined ? now : request.sentAt +
+      (request.received ? MARKER_INTERVAL_MS : MARKER_TIMEOUT_MS);
     if (due > now) return { kind: "wait", ms: due - now };
-    // Whoever passes it knows by its name who is in step from then on.
+    // The name contains the node's, so that the script that appends this marker can list the node as synchronized.
     const marker = `${this.#options.node}.${++this.#markers}`;
-    this.#question = { marker, askedAt: now, heard: false, place: undefined };
-    return { kind: "ask", marker, anew: this.#slice === undefined };
+    this.#request = {
+      marker,
+      sentAt: now,
+      received: false,
+      position: undefined,
+    };
+    return {
+      kind: "publish_marker",
+      marker,
+      outOfSync: this.#window === undefined,
+    };
   }
 }

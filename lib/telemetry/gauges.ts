@@ -42,7 +42,7 @@ export function watchNode(
   watch(
     "roomcast_bridge_in_step",
     "1 where this node can append what it hears on Redis channels",
-    () => Number(bridge.inStep),
+    () => Number(bridge.synchronized),
   );
   watch(
     "roomcast_bridge_pending",

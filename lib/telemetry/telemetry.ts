@@ -39,6 +39,7 @@ const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   bridge_overflow: "error",
   bridge_subscription_stale: "warn",
   bridge_stuck: "warn",
+  bridge_recovered: "info",
   entry_skipped: "warn",
   epoch_changed: "warn",
   epoch_unconfirmed: "warn",

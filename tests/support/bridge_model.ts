@@ -1,217 +1,228 @@
 /**
- * A world in which bridges can be run through any order of events: real {@linkcode Sequencer}es, and a model of what
- * Redis does for them. `tests/lib/bridge/scripts_test.ts` shows that the real scripts answer as the model does.
+ * Runs bridges through any order of events: real {@linkcode Sequencer} objects, and a model of what Redis does for
+ * them. `tests/lib/bridge/scripts_test.ts` shows that the real scripts reply as the model does.
  */
-import {
-  type CompareResult,
-  Sequencer,
-  type Step,
-} from "../../lib/bridge/sequencer.ts";
+import { Sequencer } from "../../lib/bridge/sequencer.ts";
+import type { CompareResult, Step } from "../../lib/bridge/step.ts";
 import type {
   BridgePosition,
   ReceivedItem,
 } from "../../lib/bridge/received_window.ts";
 
-/** How many commands three nodes may need to come to rest: some tens, were it not for rare detours. */
+/** How many commands three nodes may need until nothing is left to do. Most schedules need some tens. */
 const COMMANDS_MAX = 150;
-/** As in `lib/bridge/scripts.ts`. */
-export const FRESH_MS = 3000;
+/** The same value as in `lib/bridge/scripts.ts`. */
+export const SYNCHRONIZED_TTL_MS = 3000;
 
 type Action = Exclude<Step, { kind: "wait" }>;
-/** What subscribers hear, in one order. */
-type Heard =
+/** What all subscribers receive, in one order. */
+type Published =
   | { kind: "message"; value: number; channel: number }
   | { kind: "marker"; marker: string }
-  | { kind: "at"; place: BridgePosition; writer: string };
+  | { kind: "position"; position: BridgePosition; writer: string };
 
-/** What Redis keeps of a bridge. */
+/** The state of the bridge in Redis, and what its scripts do. */
 export class ModelRedis {
-  place: BridgePosition = { marker: "", number: 0, group: "" };
+  position: BridgePosition = { marker: "", number: 0, channelGroup: "" };
   readonly log: (string | "gap")[] = [];
-  readonly inStep = new Map<string, number>();
-  /** Everything published on the control channel and told to the world. */
-  announce: (heard: Heard) => void = () => {};
+  /** The synchronized nodes, and when each was added. */
+  readonly synchronized = new Map<string, number>();
+  /** Called with everything that is published on the control channel. */
+  announce: (published: Published) => void = () => {};
 
-  /** As `ASK`. */
-  ask(node: string, marker: string, anew: boolean): BridgePosition {
-    if (anew) this.inStep.delete(node);
+  /** Does what the script `PUBLISH_MARKER` does. */
+  publishMarker(
+    node: string,
+    marker: string,
+    outOfSync: boolean,
+  ): BridgePosition {
+    if (outOfSync) this.synchronized.delete(node);
     this.announce({ kind: "marker", marker });
-    return this.place;
+    return this.position;
   }
 
-  /** As `COMPARE_AND_APPEND`. */
+  /** Does what the script `COMPARE_AND_APPEND` does. */
   append(
     node: string,
     after: BridgePosition,
     items: readonly ReceivedItem[],
     now: number,
   ): CompareResult & { known: number; taken: number } {
-    const nothing = { place: this.place, known: 0, taken: 0 };
+    const nothing = { position: this.position, known: 0, taken: 0 };
     if (
-      this.place.marker !== after.marker || this.place.group !== after.group
+      this.position.marker !== after.marker ||
+      this.position.channelGroup !== after.channelGroup
     ) return { outcome: "elsewhere", ...nothing };
-    if (after.number > this.place.number) {
+    if (after.number > this.position.number) {
       return { outcome: "back", ...nothing };
     }
-    const known = this.place.number - after.number;
-    let { marker, number } = this.place;
+    const known = this.position.number - after.number;
+    let { marker, number } = this.position;
     for (const item of items.slice(known)) {
       if (item.kind === "marker") {
         [marker, number] = [item.marker, 0];
-        this.inStep.set(marker.split(".")[0] ?? "", now);
+        this.synchronized.set(marker.split(".")[0] ?? "", now);
       } else {
         if (item.kind === "message") this.log.push(item.json);
         number++;
       }
     }
     const taken = Math.max(0, items.length - known);
-    if (taken > 0) this.#move({ marker, number, group: after.group }, node);
-    return { outcome: "appended", place: this.place, known, taken };
+    if (taken > 0) {
+      this.#move(
+        { marker, number, channelGroup: after.channelGroup },
+        node,
+      );
+    }
+    return { outcome: "appended", position: this.position, known, taken };
   }
 
-  /** As `RESUME`. */
+  /** Does what the script `RESUME_AFTER_GAP` does. */
   resume(
     node: string,
     from: BridgePosition,
     to: BridgePosition,
     now: number,
   ): boolean {
-    const { marker, number } = this.place;
+    const { marker, number } = this.position;
     if (marker !== from.marker) return false;
     if (marker === to.marker && number > to.number) return false;
-    for (const [other, at] of this.inStep) {
-      if (at < now - FRESH_MS) this.inStep.delete(other);
+    for (const [other, at] of this.synchronized) {
+      if (at < now - SYNCHRONIZED_TTL_MS) this.synchronized.delete(other);
     }
-    if (this.inStep.size > 0) return false;
+    if (this.synchronized.size > 0) return false;
     const gap = marker !== "" || this.log.some((entry) => entry !== "gap");
     if (gap) this.log.push("gap");
-    this.inStep.set(node, now);
+    this.synchronized.set(node, now);
     this.#move(to, node);
     return true;
   }
 
-  #move(place: BridgePosition, writer: string): void {
-    this.place = place;
-    this.announce({ kind: "at", place, writer });
+  #move(position: BridgePosition, writer: string): void {
+    this.position = position;
+    this.announce({ kind: "position", position, writer });
   }
 }
 
-/** All nodes, Redis, and everything that was ever published. */
+/** All nodes, Redis, and everything that was published since the start. */
 export class World {
   readonly nodes: ModelNode[] = [];
   redis = new ModelRedis();
-  readonly order: Heard[] = [];
+  readonly order: Published[] = [];
   now = 0;
   #values = 0;
   #commands = 0;
   #saved: (() => ModelRedis) | undefined;
 
-  /** Nobody has published yet. */
+  /** Starts with an empty Redis and without nodes. */
   constructor() {
-    this.redis.announce = (heard) => this.order.push(heard);
+    this.redis.announce = (published) => this.order.push(published);
   }
 
-  /** The log: values, and gaps. */
+  /** The values and gaps in the log. */
   get log(): (number | "gap")[] {
     return this.redis.log.map((json) => json === "gap" ? json : Number(json));
   }
 
-  /** How many gaps the log tells of. */
+  /** Number of gaps in the log. */
   get gaps(): number {
     return this.log.filter((value) => value === "gap").length;
   }
 
-  /** Somebody publishes the next value on one of two channels; nodes of group `a` take the first one only. */
+  /** Publishes the next value on one of two channels. Nodes of channel group `a` subscribe to the first one only. */
   publish(channel: number): void {
     this.order.push({ kind: "message", value: this.#values++, channel });
   }
 
-  /** Values of a channel, in order. */
+  /** Returns the values that were published on a channel, in order. */
   published(channel: number): number[] {
-    return this.order.flatMap((heard) =>
-      heard.kind === "message" && heard.channel === channel ? heard.value : []
+    return this.order.flatMap((one) =>
+      one.kind === "message" && one.channel === channel ? one.value : []
     );
   }
 
-  /** A command is sent. */
+  /** Counts a command that a node has sent. */
   count(): void {
     this.#commands++;
   }
 
-  /** Time goes on, and nodes that run give their sign of life. */
+  /** Advances the time by `ms`; running nodes send a heartbeat. */
   pass(ms: number): void {
     this.now += ms;
-    for (const node of this.nodes) node.sign();
+    for (const node of this.nodes) node.sendHeartbeat();
   }
 
-  /** Redis writes to its disk. */
+  /** Stores the present state of Redis for {@linkcode World.failOver}. */
   save(): void {
-    const { place, log, inStep } = this.redis;
-    const [entries, marks] = [[...log], [...inStep]];
+    const { position, log, synchronized } = this.redis;
+    const [entries, nodes] = [[...log], [...synchronized]];
     this.#saved = () => {
       const redis = new ModelRedis();
-      redis.place = place;
+      redis.position = position;
       redis.log.push(...entries);
-      for (const [node, at] of marks) redis.inStep.set(node, at);
+      for (const [node, at] of nodes) redis.synchronized.set(node, at);
       return redis;
     };
   }
 
   /**
-   * Another Redis goes on from what was saved; the log tells of that as a new epoch. Where subscriptions stay, it is
-   * the same Redis with older data: restored, or a master that has become a replica.
+   * Replaces Redis by one with the saved state; a gap in the log stands for the new epoch. If subscriptions stay
+   * (`broken` is `false`), it is the same Redis with older data, as after a restore.
    */
   failOver(broken: boolean): void {
     if (this.#saved !== undefined) this.#replace(this.#saved(), broken);
   }
 
-  /** Everything in Redis is gone, the log too; its new epoch tells of that. */
+  /** Empties Redis; a gap in the log stands for the new epoch. */
   flush(): void {
     this.#saved = undefined;
     this.#replace(new ModelRedis(), false);
   }
 
-  /** Whether some other node than this one runs, listens and is in step. */
-  standing(other: ModelNode): boolean {
-    return this.nodes.some((node) => node !== other && node.stands);
+  /** Whether a node other than `other` runs, is subscribed and synchronized, and has reported so lately. */
+  reliableWithout(other: ModelNode): boolean {
+    return this.nodes.some((node) => node !== other && node.reliable);
   }
 
-  /** Lets all nodes run, evenly, until `done`. */
+  /** Lets all nodes run in turn until `done`. */
   settle(done: () => boolean): void {
     const commands = this.#commands;
     for (let round = 0; round < 1000 && !done(); round++) {
       for (const node of this.nodes) node.turn();
       this.pass(20);
     }
-    if (!done()) throw new Error("It does not settle");
+    if (!done()) throw new Error("The nodes do not reach the expected state");
     if (this.#commands - commands > COMMANDS_MAX) {
-      throw new Error("It takes too many commands to settle");
+      throw new Error(
+        `The nodes need more than ${COMMANDS_MAX} commands to reach the expected state`,
+      );
     }
   }
 
-  /** Ends all faults, and waits until everything heard is in the log. */
+  /** Ends all faults and waits until everything that was received is in the log. */
   heal(): void {
     for (const node of this.nodes) {
       node.resume();
       node.start("a");
     }
-    for (const node of this.nodes) if (!node.listens) node.listen();
+    for (const node of this.nodes) if (!node.subscribed) node.subscribe();
     this.settle(() =>
-      this.nodes.some(({ ingress }) => ingress.inStep) &&
-      this.nodes.every(({ ingress, behind, group }) =>
-        group !== this.redis.place.group || (ingress.pending === 0 && !behind)
+      this.nodes.some(({ sequencer }) => sequencer.synchronized) &&
+      this.nodes.every(({ sequencer, behind, channelGroup }) =>
+        channelGroup !== this.redis.position.channelGroup ||
+        (sequencer.pending === 0 && !behind)
       )
     );
   }
 
-  /** Values of the first channel that are not in the log, with no gap where they should be. */
+  /** Returns the values of the first channel that are missing from the log without a gap in their place. */
   silentlyMissing(): number[] {
     const { log } = this;
     const present = new Set(log);
     const last = log.findLastIndex((value) => value === "gap");
     return this.published(0).filter((value) => {
       if (present.has(value)) return false;
-      // Told, if a gap lies between what came before it and what came after.
+      // A gap between the value before it and the value after it counts as recorded.
       const after = log.findIndex((other) =>
         typeof other === "number" && other > value
       );
@@ -226,184 +237,189 @@ export class World {
   #replace(redis: ModelRedis, broken: boolean): void {
     this.redis.announce = () => {};
     redis.log.push("gap");
-    redis.announce = (heard) => this.order.push(heard);
+    redis.announce = (published) => this.order.push(published);
     this.redis = redis;
     if (!broken) return;
     for (const node of this.nodes) {
-      if (node.listens) node.unlisten();
+      if (node.subscribed) node.unsubscribe();
       node.break();
     }
   }
 }
 
-/** A node: a real Ingress, its subscription and its one command under way. */
+/** A node: a real {@linkcode Sequencer}, its subscription, and its one command in flight. */
 export class ModelNode {
   readonly #world: World;
   readonly #name: string;
-  ingress: Sequencer;
-  group = "a";
+  sequencer: Sequencer;
+  channelGroup = "a";
   #starts = 0;
-  /** How far it has heard; undefined: it does not listen. */
-  #heard: number | undefined;
+  /** Number of published items it has received; undefined if it is not subscribed. */
+  #received: number | undefined;
   #command: Action | undefined;
-  #answer: (() => void) | undefined;
+  /** Hands the reply to the sequencer; undefined until Redis has executed the command. */
+  #reply: (() => void) | undefined;
   #paused = false;
-  #signedAt = -Infinity;
+  #heartbeatAt = -Infinity;
   #dead = false;
 
-  /** Runs, and does not listen yet. */
+  /** Starts a node that is not subscribed yet. */
   constructor(world: World, name: string) {
     this.#world = world;
     this.#name = name;
-    this.ingress = this.#create();
+    this.sequencer = this.#create();
   }
 
   /** Whether it has a subscription. */
-  get listens(): boolean {
-    return this.#heard !== undefined;
+  get subscribed(): boolean {
+    return this.#received !== undefined;
   }
 
-  /** Whether there is something it has not heard yet. */
+  /** Whether something was published that it has not received yet. */
   get behind(): boolean {
-    return this.#heard !== undefined &&
-      this.#heard < this.#world.order.length;
+    return this.#received !== undefined &&
+      this.#received < this.#world.order.length;
   }
 
-  /** Whether it can be relied on: it is in step, and has said so lately. */
-  get stands(): boolean {
-    return !this.#dead && !this.#paused && this.listens &&
-      this.ingress.inStep && this.#signedAt > this.#world.now - 1000;
+  /** Whether it runs, is subscribed and synchronized, and has reported so within the last second. */
+  get reliable(): boolean {
+    return !this.#dead && !this.#paused && this.subscribed &&
+      this.sequencer.synchronized &&
+      this.#heartbeatAt > this.#world.now - 1000;
   }
 
-  /** Says that it is in step, as long as it is, if it runs. */
-  sign(): void {
+  /** Reports to Redis whether it is synchronized, if it runs. */
+  sendHeartbeat(): void {
     if (this.#dead || this.#paused) return;
-    if (this.ingress.inStep) {
-      this.#world.redis.inStep.set(this.#id, this.#world.now);
-      this.#signedAt = this.#world.now;
-    } else this.#world.redis.inStep.delete(this.#id);
+    const { synchronized } = this.#world.redis;
+    if (this.sequencer.synchronized) {
+      synchronized.set(this.#id, this.#world.now);
+      this.#heartbeatAt = this.#world.now;
+    } else synchronized.delete(this.#id);
   }
 
-  /** Its subscription stands. */
-  listen(): void {
-    if (this.listens || this.#dead || this.#paused) return;
-    this.#heard = this.#world.order.length;
-    this.ingress.listening();
+  /** Establishes its subscription. */
+  subscribe(): void {
+    if (this.subscribed || this.#dead || this.#paused) return;
+    this.#received = this.#world.order.length;
+    this.sequencer.subscribed();
   }
 
-  /** Its subscription is lost. */
-  unlisten(): void {
-    if (!this.listens) return;
-    this.#heard = undefined;
-    this.ingress.lost();
+  /** Loses its subscription. */
+  unsubscribe(): void {
+    if (!this.subscribed) return;
+    this.#received = undefined;
+    this.sequencer.subscriptionLost();
   }
 
-  /** Hears some of what comes next. */
-  hear(count: number): void {
+  /** Receives the next `count` items, or as many as there are. */
+  receive(count: number): void {
     for (let i = 0; i < count && !this.#paused && this.behind; i++) {
-      const heard = this.#world.order[this.#heard ?? 0];
-      this.#heard = (this.#heard ?? 0) + 1;
-      const heardAt = this.#world.now;
-      if (heard?.kind === "marker") {
-        this.ingress.marker(heard.marker, heardAt);
-        if (!heard.marker.startsWith(`${this.#id}.`)) this.sign();
-      } else if (heard?.kind === "at") {
-        this.ingress.announced(heard.place, heard.writer);
+      const item = this.#world.order[this.#received ?? 0];
+      this.#received = (this.#received ?? 0) + 1;
+      const receivedAt = this.#world.now;
+      if (item?.kind === "marker") {
+        this.sequencer.markerReceived(item.marker, receivedAt);
+        if (!item.marker.startsWith(`${this.#id}.`)) this.sendHeartbeat();
+      } else if (item?.kind === "position") {
+        this.sequencer.positionAnnounced(item.position, item.writer);
       } else if (
-        heard?.kind === "message" && (heard.channel === 0 || this.group === "b")
+        item?.kind === "message" &&
+        (item.channel === 0 || this.channelGroup === "b")
       ) {
-        const json = String(heard.value);
-        this.ingress.heard(
-          { kind: "message", room: "chat", json, heardAt },
+        const json = String(item.value);
+        this.sequencer.received(
+          { kind: "message", room: "chat", json, receivedAt },
         );
       }
     }
   }
 
-  /** Sends the next command, if there is one to send. */
+  /** Sends the next command, if the sequencer has one. */
   decide(): void {
     if (this.#command !== undefined || this.#paused || this.#dead) return;
-    const step = this.ingress.next(this.#world.now);
+    const step = this.sequencer.next(this.#world.now);
     if (step.kind === "wait") return;
     this.#command = step;
     this.#world.count();
   }
 
-  /** Redis executes it. */
+  /** Lets Redis execute the command. */
   execute(): void {
     const step = this.#command;
-    if (step === undefined || this.#answer !== undefined) return;
+    if (step === undefined || this.#reply !== undefined) return;
     const { redis, now } = this.#world;
-    const { ingress } = this;
-    if (step.kind === "ask") {
-      const place = redis.ask(this.#id, step.marker, step.anew);
-      this.#answer = () => ingress.asked(step.marker, place);
+    const { sequencer } = this;
+    if (step.kind === "publish_marker") {
+      const { marker, outOfSync } = step;
+      const position = redis.publishMarker(this.#id, marker, outOfSync);
+      this.#reply = () => sequencer.markerPublished(marker, position);
     } else if (step.kind === "append") {
-      const { after, items, slice } = step;
-      const answer = redis.append(this.#id, after, items, now);
-      this.#answer = () => ingress.appended(slice, answer, this.#world.now);
+      const { after, items, window } = step;
+      const result = redis.append(this.#id, after, items, now);
+      this.#reply = () => sequencer.appended(window, result, this.#world.now);
     } else {
-      const standing = this.#world.nodes.some((node) => node.stands);
-      const had = redis.place.marker;
+      const reliable = this.#world.nodes.some((node) => node.reliable);
+      const markerBefore = redis.position.marker;
       const done = redis.resume(this.#id, step.from, step.to, now);
-      if (done && had !== "" && standing) {
-        throw new Error("A gap was made for nothing");
+      if (done && markerBefore !== "" && reliable) {
+        throw new Error("A gap was recorded although a node was synchronized");
       }
-      this.#answer = () => ingress.resumed(done, step.to, this.#world.now);
+      this.#reply = () => sequencer.resumed(done, step.to, this.#world.now);
     }
   }
 
-  /** Its answer arrives. */
-  answer(): void {
-    if (this.#answer === undefined || this.#paused) return;
-    const answer = this.#answer;
-    this.#command = this.#answer = undefined;
-    answer();
+  /** Delivers the reply to the command. */
+  receiveReply(): void {
+    if (this.#reply === undefined || this.#paused) return;
+    const reply = this.#reply;
+    this.#command = this.#reply = undefined;
+    reply();
   }
 
-  /** The connection for commands is lost, with whatever is under way, executed or not. */
+  /** Loses the connection for commands, with the command in flight, whether executed or not. */
   break(): void {
     if (this.#command === undefined || this.#paused) return;
-    this.#command = this.#answer = undefined;
-    this.ingress.failed(this.#world.now);
+    this.#command = this.#reply = undefined;
+    this.sequencer.failed(this.#world.now);
   }
 
-  /** The process is killed. */
+  /** Kills the process. */
   crash(): void {
     this.#dead = true;
     this.#paused = false;
-    this.#heard = this.#command = this.#answer = undefined;
-    this.ingress = this.#create();
+    this.#received = this.#command = this.#reply = undefined;
+    this.sequencer = this.#create();
   }
 
-  /** A new process is started in its place, if it is dead. */
-  start(group: string): void {
+  /** Starts a new process in its place, if it is dead. */
+  start(channelGroup: string): void {
     if (!this.#dead) return;
     this.#dead = false;
-    this.group = group;
+    this.channelGroup = channelGroup;
     this.#starts++;
-    this.ingress = this.#create();
+    this.sequencer = this.#create();
   }
 
-  /** The process stands still. */
+  /** Suspends the process. */
   pause(): void {
     this.#paused = !this.#dead;
-    this.#signedAt = -Infinity;
+    this.#heartbeatAt = -Infinity;
   }
 
-  /** It goes on. */
+  /** Continues the suspended process. */
   resume(): void {
     this.#paused = false;
   }
 
-  /** Does whatever there is to do. */
+  /** Does everything there is to do. */
   turn(): void {
-    if (!this.listens) this.listen();
-    this.hear(Infinity);
+    if (!this.subscribed) this.subscribe();
+    this.receive(Infinity);
     this.decide();
     this.execute();
-    this.answer();
-    this.hear(Infinity);
+    this.receiveReply();
+    this.receive(Infinity);
   }
 
   get #id(): string {
@@ -411,7 +427,11 @@ export class ModelNode {
   }
 
   #create(): Sequencer {
-    const { group } = this;
-    return new Sequencer({ node: this.#id, group, patienceMs: 60 });
+    const { channelGroup } = this;
+    return new Sequencer({
+      node: this.#id,
+      channelGroup,
+      takeoverDelayMs: 60,
+    });
   }
 }

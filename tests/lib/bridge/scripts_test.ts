@@ -16,7 +16,7 @@ import { Inbox, until } from "../../support/wait.ts";
 const KEYS = keysOf("roomcast");
 const NODES = ["n0", "n1", "n2", "n3"];
 
-/** A Redis with the bridge's commands for several nodes, and what they announce. */
+/** A Redis server, the bridge's commands for several nodes, and what they announce. */
 class Fixture {
   readonly announced = new Inbox<string>();
   readonly #redis: Redis;
@@ -48,8 +48,8 @@ class Fixture {
     return fixture;
   }
 
-  /** The commands of a node. */
-  commands(node: string, group = "a"): BridgeCommands {
+  /** Returns the commands of a node. */
+  commands(node: string): BridgeCommands {
     return new BridgeCommands({
       channels: ["chat"],
       historySize: 1000,
@@ -57,13 +57,13 @@ class Fixture {
       logLength: 1000,
       keys: KEYS,
       node,
-      group,
-      control: "control",
+      channelGroup: "a",
+      controlChannel: "control",
       command: (command) => command(this.#client),
     });
   }
 
-  /** The log: messages, and gaps. */
+  /** Returns the messages and gaps in the log. */
   async log(): Promise<string[]> {
     const entries = await this.send("XRANGE", KEYS.log, "-", "+") as [
       string,
@@ -89,10 +89,10 @@ class Fixture {
   }
 }
 
-const place: fc.Arbitrary<BridgePosition> = fc.record({
+const position: fc.Arbitrary<BridgePosition> = fc.record({
   marker: fc.constantFrom("", "n0.1", "n1.1", "n2.1"),
   number: fc.nat({ max: 4 }),
-  group: fc.constant("a"),
+  channelGroup: fc.constant("a"),
 });
 const item: fc.Arbitrary<ReceivedItem> = fc.oneof(
   {
@@ -101,78 +101,98 @@ const item: fc.Arbitrary<ReceivedItem> = fc.oneof(
       kind: "message",
       room: `r${value % 3}`,
       json: String(value),
-      heardAt: 0,
+      receivedAt: 0,
     } as const)),
   },
   {
     weight: 1,
     arbitrary: fc.constant(
-      { kind: "refused", reason: "empty", heardAt: 0 } as const,
+      { kind: "refused", reason: "empty", receivedAt: 0 } as const,
     ),
   },
   {
     weight: 1,
     arbitrary: fc.constantFrom("n0.1", "n1.1", "n2.1").map((marker) => (
-      { kind: "marker", marker, heardAt: 0 } as const
+      { kind: "marker", marker, receivedAt: 0 } as const
     )),
   },
 );
 const command = fc.record({
   node: fc.constantFrom("n0", "n1", "n2"),
-  kind: fc.constantFrom("ask", "append", "append", "resume", "out"),
+  kind: fc.constantFrom(
+    "publish_marker",
+    "append",
+    "append",
+    "resume",
+    "expire",
+  ),
   marker: fc.constantFrom("n0.1", "n1.1", "n2.1"),
-  anew: fc.boolean(),
-  place,
-  to: place,
+  outOfSync: fc.boolean(),
+  position,
+  to: position,
   items: fc.array(item, { minLength: 1, maxLength: 6 }),
-  /** Whether to name the place where the log is, which chance would seldom do. */
-  right: fc.integer({ min: 0, max: 3 }),
+  /** If greater than 0, the command names the log's real position, which random positions seldom hit. */
+  hit: fc.integer({ min: 0, max: 3 }),
 });
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
-/** Runs a command on both; answers both outcomes. */
-async function both(
+/** Returns the control message that announces a position. */
+function atMessage(
+  { marker, number, channelGroup }: BridgePosition,
+  writer: string,
+): string {
+  return `at ${marker} ${number} ${channelGroup} ${writer}`;
+}
+
+/** Runs a command on the scripts and on the model; returns both results. */
+async function runOnBoth(
   fixture: Fixture,
   model: ModelRedis,
-  { node, kind, marker, anew, place, to, items, right }: Command,
+  { node, kind, marker, outOfSync, position, to, items, hit }: Command,
 ): Promise<[real: unknown, model: unknown]> {
   const real = fixture.commands(node);
-  const from = right > 0 ? model.place : place;
+  const from = hit > 0 ? model.position : position;
   switch (kind) {
-    case "ask":
-      return [await real.ask(marker, anew), model.ask(node, marker, anew)];
+    case "publish_marker":
+      return [
+        await real.publishMarker(marker, outOfSync),
+        model.publishMarker(node, marker, outOfSync),
+      ];
     case "append": {
-      const after = { ...from, group: "a" };
-      // What the log knows of a slice is never more than what is in the slice up to its next marker.
-      const behind = right === 1 && after.number > 0 &&
+      const after = { ...from, channelGroup: "a" };
+      // The log never has more of a window than the items up to the window's next marker.
+      const behind = hit === 1 && after.number > 0 &&
         items.slice(0, 1).every(({ kind }) => kind !== "marker");
       if (behind) after.number--;
-      if (model.place.marker === after.marker) {
-        const known = model.place.number - after.number;
+      if (model.position.marker === after.marker) {
+        const known = model.position.number - after.number;
         if (items.slice(0, known).some(({ kind }) => kind === "marker")) {
           return [0, 0];
         }
       }
-      const { outcome, place, known, taken } = await real.append(after, items);
+      const { outcome, position, known, taken } = await real.append(
+        after,
+        items,
+      );
       return [
-        { outcome, place, known, taken },
+        { outcome, position, known, taken },
         model.append(node, after, items, 0),
       ];
     }
     case "resume":
       return [
         (await real.resume(from, to)).done,
-        model.resume(node, from, { ...to, group: "a" }, 0),
+        model.resume(node, from, { ...to, channelGroup: "a" }, 0),
       ];
     default:
       return [
         await fixture.send("ZREM", KEYS.bridgeInStep, node),
-        Number(model.inStep.delete(node)),
+        Number(model.synchronized.delete(node)),
       ];
   }
 }
 
-Deno.test("the scripts answer, append and announce as the model of the bridge does", async () => {
+Deno.test("the scripts reply, append and announce as the model of the bridge does", async () => {
   await using fixture = await Fixture.open();
   await fc.assert(
     fc.asyncProperty(
@@ -181,81 +201,87 @@ Deno.test("the scripts answer, append and announce as the model of the bridge do
         await fixture.send("FLUSHALL");
         const model = new ModelRedis();
         const announced: string[] = [];
-        model.announce = (heard) =>
+        model.announce = (published) =>
           announced.push(
-            heard.kind === "marker"
-              ? `marker ${heard.marker}`
-              : heard.kind === "at"
-              ? `at ${heard.place.marker} ${heard.place.number} ${heard.place.group} ${heard.writer}`
+            published.kind === "marker"
+              ? `marker ${published.marker}`
+              : published.kind === "position"
+              ? atMessage(published.position, published.writer)
               : "",
           );
         const start = fixture.announced.items.length;
         for (const one of commands) {
-          const [real, expected] = await both(fixture, model, one);
+          const [real, expected] = await runOnBoth(fixture, model, one);
           assert.deepEqual(real, expected);
         }
         assert.deepEqual(await fixture.log(), model.log);
         assert.deepEqual(
           (await fixture.send("ZRANGE", KEYS.bridgeInStep, "0", "-1") as [])
             .sort(),
-          [...model.inStep.keys()].sort(),
+          [...model.synchronized.keys()].sort(),
         );
-        const heard = await fixture.announced.have(start + announced.length);
-        assert.deepEqual(heard.slice(start), announced);
+        const received = await fixture.announced.have(start + announced.length);
+        assert.deepEqual(received.slice(start), announced);
       },
     ),
     { numRuns: 200 },
   );
 });
 
-Deno.test("three nodes have a seat; one that leaves or falls silent gives its own up", async () => {
+Deno.test("three nodes are listeners until one leaves or stops sending heartbeats", async () => {
   await using fixture = await Fixture.open();
-  const seated = async (node: string, inStep: boolean) =>
-    (await fixture.commands(node).sign(1, inStep)).seated;
+  const isListener = async (node: string, synchronized: boolean) =>
+    (await fixture.commands(node).heartbeat(1, synchronized)).listener;
   for (const node of NODES) {
-    assert.equal(await seated(node, true), node !== "n3");
+    assert.equal(await isListener(node, true), node !== "n3");
   }
-  assert.equal(await seated("n3", false), false);
-  assert.equal((await fixture.commands("n3").sign(2, false)).inStep, 3);
+  assert.equal(await isListener("n3", false), false);
+  assert.equal(
+    (await fixture.commands("n3").heartbeat(2, false)).synchronizedNodes,
+    3,
+  );
   await fixture.commands("n1").leave();
-  assert.equal(await seated("n3", true), true);
-  assert.equal(await seated("n1", true), false);
-  // As if the last sign was given six seconds ago.
+  assert.equal(await isListener("n3", true), true);
+  assert.equal(await isListener("n1", true), false);
+  // As if the last heartbeat was six seconds ago.
   const old = String(Date.now() - 6000);
   await fixture.send("ZADD", KEYS.bridgeSeats, old, "n0");
   await fixture.send("ZADD", KEYS.bridgeInStep, old, "n0");
-  assert.equal((await fixture.commands("n2").sign(2, true)).inStep, 2);
-  assert.equal(await seated("n1", true), true);
-  assert.equal(await seated("n0", true), false);
+  assert.equal(
+    (await fixture.commands("n2").heartbeat(2, true)).synchronizedNodes,
+    2,
+  );
+  assert.equal(await isListener("n1", true), true);
+  assert.equal(await isListener("n0", true), false);
 });
 
-Deno.test("a node that is not in step for long lets others try", async () => {
+Deno.test("a node that is not synchronized for 5 s gives its listener slot to another node", async () => {
   await using fixture = await Fixture.open();
-  const seated = async (node: string) =>
-    (await fixture.commands(node).sign(1, false)).seated;
-  for (const node of NODES) assert.equal(await seated(node), node !== "n3");
-  assert.equal(await seated("n0"), true);
+  const isListener = async (node: string) =>
+    (await fixture.commands(node).heartbeat(1, false)).listener;
+  for (const node of NODES) assert.equal(await isListener(node), node !== "n3");
+  assert.equal(await isListener("n0"), true);
   const old = String(Date.now() - 6000);
   for (const node of ["n0", "n1"]) {
     await fixture.send("ZADD", KEYS.bridgeSeats, old, node);
   }
-  assert.equal(await seated("n0"), false);
-  assert.equal(await seated("n3"), true);
-  assert.equal(await seated("n0"), true);
-  assert.equal(await seated("n1"), false);
+  assert.equal(await isListener("n0"), false);
+  assert.equal(await isListener("n3"), true);
+  assert.equal(await isListener("n0"), true);
+  assert.equal(await isListener("n1"), false);
 });
 
-Deno.test("a room whose key holds something else loses its own messages only", async () => {
+Deno.test("a wrong type of value in one room's key loses only the messages of that room", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
-  const at = { marker: "n0.1", number: 0, group: "a" };
-  await commands.resume({ marker: "", number: 0, group: "" }, at);
+  const at = { marker: "n0.1", number: 0, channelGroup: "a" };
+  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
   await fixture.send("SET", KEYS.history("bad"), "something else");
   const items = ["a", "bad", "b"].map((room) => ({
     kind: "message" as const,
     room,
     json: `"${room}"`,
-    heardAt: 0,
+    receivedAt: 0,
   }));
   const { taken, refused, error } = await commands.append(at, items);
   assert.equal(taken, 3);
@@ -264,17 +290,17 @@ Deno.test("a room whose key holds something else loses its own messages only", a
   assert.deepEqual(await fixture.log(), ['"a"', '"b"']);
 });
 
-Deno.test("a history that is begun anew after it was deleted says up to where messages are missing", async () => {
+Deno.test("a history that was deleted records up to where messages are missing when it is created again", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
-  const at = { marker: "n0.1", number: 0, group: "a" };
-  await commands.resume({ marker: "", number: 0, group: "" }, at);
+  const at = { marker: "n0.1", number: 0, channelGroup: "a" };
+  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
   const append = async (number: number): Promise<string> => {
     const items = ["a", "b"].map((room) => ({
       kind: "message" as const,
       room,
       json: "1",
-      heardAt: 0,
+      receivedAt: 0,
     }));
     await commands.append({ ...at, number }, items);
     return String(await fixture.send("ZSCORE", KEYS.rooms, "a"));
@@ -292,25 +318,25 @@ Deno.test("a history that is begun anew after it was deleted says up to where me
   assert.equal(await missing("b"), "0-0");
 });
 
-Deno.test("a Redis that is full takes nothing, says so, and takes all of it later", async () => {
+Deno.test("append() returns an error while Redis is full and appends everything later", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
-  const at = { marker: "n0.1", number: 0, group: "a" };
-  await commands.resume({ marker: "", number: 0, group: "" }, at);
+  const at = { marker: "n0.1", number: 0, channelGroup: "a" };
+  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
   const items = [1, 2].map((value) => ({
     kind: "message" as const,
     room: "chat",
     json: String(value),
-    heardAt: 0,
+    receivedAt: 0,
   }));
   await fixture.send("CONFIG", "SET", "maxmemory", "1mb");
   const refusal = await commands.append(at, items).then(
-    ({ error, place }) => `${place.number} ${error}`,
+    ({ error, position }) => `${position.number} ${error}`,
     (error) => `0 ${error}`,
   );
   assert.match(refusal, /^0 .*OOM/);
-  // Listening goes on all the same.
-  assert.equal((await commands.sign(1, true)).seated, true);
+  // The node stays a listener.
+  assert.equal((await commands.heartbeat(1, true)).listener, true);
   await fixture.send("CONFIG", "SET", "maxmemory", "0");
   assert.equal((await commands.append(at, items)).taken, 2);
   assert.deepEqual(await fixture.log(), ["1", "2"]);

@@ -1,34 +1,46 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { Sequencer, type Step } from "../../../lib/bridge/sequencer.ts";
+import { Sequencer } from "../../../lib/bridge/sequencer.ts";
 import type { ReceivedItem } from "../../../lib/bridge/received_window.ts";
-import { FRESH_MS, ModelNode, World } from "../../support/bridge_model.ts";
+import {
+  ModelNode,
+  SYNCHRONIZED_TTL_MS,
+  World,
+} from "../../support/bridge_model.ts";
 
-/** How often each thing happens. */
+/** How often each event happens. */
 const WEIGHTS = {
   publish: 6,
-  hear: 10,
+  receive: 10,
   decide: 8,
   execute: 8,
-  answer: 8,
+  receiveReply: 8,
   pass: 4,
-  listen: 3,
-  unlisten: 1,
+  subscribe: 3,
+  unsubscribe: 1,
   break: 1,
   crash: 1,
   start: 1,
   pause: 1,
   resume: 2,
 } as const;
-/** What only Redis does. */
-const WILD = { ...WEIGHTS, save: 1, failOver: 0.5, flush: 0.2 } as const;
+/** The same, and what happens to Redis itself. */
+const WITH_REDIS_FAULTS = {
+  ...WEIGHTS,
+  save: 1,
+  failOver: 0.5,
+  flush: 0.2,
+} as const;
 
-type Kind = keyof typeof WILD;
-type Happening = { kind: Kind; node: number; amount: number };
+/** The position of an empty log. */
+const NO_POSITION = { marker: "", number: 0, channelGroup: "" };
 
-function happenings(
+type Kind = keyof typeof WITH_REDIS_FAULTS;
+type ScheduledEvent = { kind: Kind; node: number; amount: number };
+
+function events(
   weights: Partial<Record<Kind, number>>,
-): fc.Arbitrary<Happening[]> {
+): fc.Arbitrary<ScheduledEvent[]> {
   const kind = fc.oneof(
     ...Object.entries(weights).map(([kind, weight]) => ({
       arbitrary: fc.constant(kind as Kind),
@@ -45,16 +57,17 @@ function happenings(
   );
 }
 
-/** Lets something happen; `guarded`: nothing that takes the last node in step away. */
-function happen(
+/** Applies an event. `guarded` skips events that would take away the last synchronized node. */
+function apply(
   world: World,
-  { kind, node: index, amount }: Happening,
+  { kind, node: index, amount }: ScheduledEvent,
   guarded: boolean,
 ): void {
   const node = world.nodes[index];
   if (node === undefined) return;
-  const harms = kind === "unlisten" || kind === "crash" || kind === "pause";
-  if (guarded && harms && !world.standing(node)) return;
+  const harms = kind === "unsubscribe" || kind === "crash" ||
+    kind === "pause";
+  if (guarded && harms && !world.reliableWithout(node)) return;
   switch (kind) {
     case "publish":
       return world.publish(amount % 3 === 0 ? 1 : 0);
@@ -66,8 +79,8 @@ function happen(
       return world.failOver(amount % 2 === 0);
     case "flush":
       return world.flush();
-    case "hear":
-      return node.hear(1 + amount % 7);
+    case "receive":
+      return node.receive(1 + amount % 7);
     case "start":
       return node.start(guarded || amount % 5 > 0 ? "a" : "b");
     default:
@@ -78,17 +91,17 @@ function happen(
 function begin(): World {
   const world = new World();
   for (let i = 0; i < 3; i++) world.nodes.push(new ModelNode(world, `n${i}`));
-  // One is in step at the start, so that there is something to lose.
-  world.nodes[0]?.listen();
-  world.settle(() => world.nodes[0]?.ingress.inStep === true);
+  // One node is synchronized at the start, so that messages can be lost.
+  world.nodes[0]?.subscribe();
+  world.settle(() => world.nodes[0]?.sequencer.synchronized === true);
   return world;
 }
 
-Deno.test("while one node in step lives, every message is appended once, in order, and no gap is made", () => {
+Deno.test("Sequencer appends every message once, in order and without a gap while one synchronized node lives", () => {
   fc.assert(
-    fc.property(happenings(WEIGHTS), (all) => {
+    fc.property(events(WEIGHTS), (all) => {
       const world = begin();
-      for (const one of all) happen(world, one, true);
+      for (const one of all) apply(world, one, true);
       world.heal();
       assert.equal(world.gaps, 0);
       assert.deepEqual(world.log, world.published(0));
@@ -97,11 +110,11 @@ Deno.test("while one node in step lives, every message is appended once, in orde
   );
 });
 
-Deno.test("whatever happens nothing is appended twice or out of order, and what is missing is told as a gap", () => {
+Deno.test("Sequencer appends nothing twice or out of order and records a gap for what is missing whatever happens", () => {
   fc.assert(
-    fc.property(happenings(WILD), (all) => {
+    fc.property(events(WITH_REDIS_FAULTS), (all) => {
       const world = begin();
-      for (const one of all) happen(world, one, false);
+      for (const one of all) apply(world, one, false);
       world.heal();
       const rising = world.log.filter((value) => typeof value === "number");
       assert.deepEqual(rising, [...new Set(rising)].sort((a, b) => a - b));
@@ -111,130 +124,165 @@ Deno.test("whatever happens nothing is appended twice or out of order, and what 
   );
 });
 
-Deno.test("a node goes on at once after it has appended, and holds back while another is at it", () => {
-  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
-  const place = { marker: "n.1", number: 0, group: "a" };
-  ingress.listening();
-  assert.deepEqual(ingress.next(0), {
-    kind: "ask",
-    marker: "n.1",
-    anew: true,
+Deno.test("Sequencer appends at once if it appended last, and after the takeover delay if another node did", () => {
+  const sequencer = new Sequencer({
+    node: "n",
+    channelGroup: "a",
+    takeoverDelayMs: 60,
   });
-  ingress.asked("n.1", { marker: "", number: 0, group: "" });
-  ingress.marker("n.1", 0);
-  assert.equal(ingress.next(0).kind, "resume");
-  ingress.resumed(true, place, 0);
-  assert.ok(ingress.inStep);
-  const heard = (heardAt: number) =>
-    ingress.heard({ kind: "message", room: "chat", json: "1", heardAt });
-  heard(100);
-  assert.equal(ingress.next(100).kind, "append");
-  ingress.announced({ ...place, number: 1 }, "another");
-  heard(200);
-  assert.deepEqual(ingress.next(200), { kind: "wait", ms: 60 });
-  assert.equal(ingress.next(260).kind, "append");
+  const position = { marker: "n.1", number: 0, channelGroup: "a" };
+  sequencer.subscribed();
+  assert.deepEqual(sequencer.next(0), {
+    kind: "publish_marker",
+    marker: "n.1",
+    outOfSync: true,
+  });
+  sequencer.markerPublished("n.1", NO_POSITION);
+  sequencer.markerReceived("n.1", 0);
+  assert.equal(sequencer.next(0).kind, "resume");
+  sequencer.resumed(true, position, 0);
+  assert.ok(sequencer.synchronized);
+  const receive = (receivedAt: number) =>
+    sequencer.received({
+      kind: "message",
+      room: "chat",
+      json: "1",
+      receivedAt,
+    });
+  receive(100);
+  assert.equal(sequencer.next(100).kind, "append");
+  sequencer.positionAnnounced({ ...position, number: 1 }, "another");
+  receive(200);
+  assert.deepEqual(sequencer.next(200), { kind: "wait", ms: 60 });
+  assert.equal(sequencer.next(260).kind, "append");
 });
 
-Deno.test("too much that waits is given up as a whole, and the node joins anew", () => {
-  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
-  ingress.listening();
-  ingress.next(0);
-  ingress.marker("n.1", 0);
+Deno.test("Sequencer discards everything and publishes a new marker if too many messages are pending", () => {
+  const sequencer = new Sequencer({
+    node: "n",
+    channelGroup: "a",
+    takeoverDelayMs: 60,
+  });
+  sequencer.subscribed();
+  sequencer.next(0);
+  sequencer.markerReceived("n.1", 0);
   const item = {
     kind: "message",
     room: "chat",
     json: "1",
-    heardAt: 0,
+    receivedAt: 0,
   } as const;
-  let taken = 0;
-  while (ingress.heard(item)) taken++;
-  assert.equal(taken, 100_000);
-  assert.equal(ingress.pending, 0);
-  const step: Step = ingress.next(0);
-  assert.deepEqual(step, { kind: "ask", marker: "n.2", anew: true });
-});
-
-Deno.test("the model believes a node as long as Redis does", async () => {
-  const source = await Deno.readTextFile(
-    new URL("../../../lib/bridge/scripts.ts", import.meta.url),
-  );
-  assert.match(source, new RegExp(`FRESH_MS = ${FRESH_MS};`));
-});
-
-/** An Ingress in step at the first marker of its own. */
-function standing(): Sequencer {
-  const ingress = new Sequencer({ node: "n", group: "a", patienceMs: 60 });
-  ingress.listening();
-  ingress.next(0);
-  ingress.asked("n.1", { marker: "", number: 0, group: "" });
-  ingress.marker("n.1", 0);
-  ingress.next(0);
-  ingress.resumed(true, { marker: "n.1", number: 0, group: "a" }, 0);
-  return ingress;
-}
-
-function message(value: number): ReceivedItem {
-  return { kind: "message", room: "chat", json: String(value), heardAt: 0 };
-}
-
-Deno.test("what a lost subscription had heard is appended, behind the question and before any gap", () => {
-  const ingress = standing();
-  ingress.heard(message(1));
-  ingress.lost();
-  const step = ingress.next(10);
-  assert.ok(step.kind === "append");
-  assert.deepEqual(step.items, [message(1)]);
-  ingress.failed(10);
-  ingress.listening();
-  const ask = ingress.next(100);
-  assert.ok(ask.kind === "ask" && ask.anew);
-  ingress.asked(ask.marker, { marker: "n.1", number: 0, group: "a" });
-  ingress.marker(ask.marker, 101);
-  assert.equal(ingress.next(102).kind, "append");
-});
-
-Deno.test("a gap is made only where the log stood still between two questions", () => {
-  const ingress = standing();
-  ingress.lost();
-  ingress.listening();
-  const place = { marker: "other.1", number: 3, group: "a" };
-  const first = ingress.next(0);
-  assert.ok(first.kind === "ask");
-  ingress.asked(first.marker, place);
-  ingress.marker(first.marker, 1);
-  assert.deepEqual(ingress.next(2), { kind: "wait", ms: 248 });
-  const second = ingress.next(250);
-  assert.ok(second.kind === "ask");
-  ingress.asked(second.marker, place);
-  ingress.marker(second.marker, 251);
-  assert.deepEqual(ingress.next(252), {
-    kind: "resume",
-    from: place,
-    to: { marker: first.marker, number: 0, group: "a" },
+  let accepted = 0;
+  while (sequencer.received(item)) accepted++;
+  assert.equal(accepted, 100_000);
+  assert.equal(sequencer.pending, 0);
+  assert.deepEqual(sequencer.next(0), {
+    kind: "publish_marker",
+    marker: "n.2",
+    outOfSync: true,
   });
 });
 
-Deno.test("a place that others count is none of ours, and what was heard before the question may be theirs", () => {
-  const ingress = standing();
-  ingress.announced({ marker: "n.1", number: 0, group: "b" }, "other");
-  ingress.heard(message(1));
-  const ask = ingress.next(1000);
-  assert.ok(ask.kind === "ask");
-  ingress.asked(ask.marker, { marker: "n.1", number: 7, group: "b" });
-  ingress.marker(ask.marker, 1001);
-  assert.equal(ingress.inStep, false);
-  assert.equal(ingress.pending, 0);
+Deno.test("the model keeps a node as synchronized as long as the scripts do", async () => {
+  const source = await Deno.readTextFile(
+    new URL("../../../lib/bridge/scripts.ts", import.meta.url),
+  );
+  assert.match(
+    source,
+    new RegExp(`SYNCHRONIZED_TTL_MS = ${SYNCHRONIZED_TTL_MS};`),
+  );
 });
 
-Deno.test("a log that has lost what it had is joined anew", () => {
-  const ingress = standing();
-  ingress.heard(message(1));
-  const step = ingress.next(100);
+/** Creates a sequencer that is synchronized at its own first marker. */
+function synchronizedSequencer(): Sequencer {
+  const sequencer = new Sequencer({
+    node: "n",
+    channelGroup: "a",
+    takeoverDelayMs: 60,
+  });
+  sequencer.subscribed();
+  sequencer.next(0);
+  sequencer.markerPublished("n.1", NO_POSITION);
+  sequencer.markerReceived("n.1", 0);
+  sequencer.next(0);
+  sequencer.resumed(true, { marker: "n.1", number: 0, channelGroup: "a" }, 0);
+  return sequencer;
+}
+
+/** Creates a received message. */
+function message(value: number): ReceivedItem {
+  return { kind: "message", room: "chat", json: String(value), receivedAt: 0 };
+}
+
+Deno.test("Sequencer appends what a lost subscription had received, after publishing a marker and before any gap", () => {
+  const sequencer = synchronizedSequencer();
+  sequencer.received(message(1));
+  sequencer.subscriptionLost();
+  const step = sequencer.next(10);
   assert.ok(step.kind === "append");
-  ingress.appended(step.slice, {
+  assert.deepEqual(step.items, [message(1)]);
+  sequencer.failed(10);
+  sequencer.subscribed();
+  const request = sequencer.next(100);
+  assert.ok(request.kind === "publish_marker" && request.outOfSync);
+  sequencer.markerPublished(request.marker, {
+    marker: "n.1",
+    number: 0,
+    channelGroup: "a",
+  });
+  sequencer.markerReceived(request.marker, 101);
+  assert.equal(sequencer.next(102).kind, "append");
+});
+
+Deno.test("Sequencer resumes with a gap only if the log stood still between two markers", () => {
+  const sequencer = synchronizedSequencer();
+  sequencer.subscriptionLost();
+  sequencer.subscribed();
+  const position = { marker: "other.1", number: 3, channelGroup: "a" };
+  const first = sequencer.next(0);
+  assert.ok(first.kind === "publish_marker");
+  sequencer.markerPublished(first.marker, position);
+  sequencer.markerReceived(first.marker, 1);
+  assert.deepEqual(sequencer.next(2), { kind: "wait", ms: 248 });
+  const second = sequencer.next(250);
+  assert.ok(second.kind === "publish_marker");
+  sequencer.markerPublished(second.marker, position);
+  sequencer.markerReceived(second.marker, 251);
+  assert.deepEqual(sequencer.next(252), {
+    kind: "resume",
+    from: position,
+    to: { marker: first.marker, number: 0, channelGroup: "a" },
+  });
+});
+
+Deno.test("a position of another channel group puts the node out of sync and drops items received before its marker", () => {
+  const sequencer = synchronizedSequencer();
+  sequencer.positionAnnounced(
+    { marker: "n.1", number: 0, channelGroup: "b" },
+    "other",
+  );
+  sequencer.received(message(1));
+  const request = sequencer.next(1000);
+  assert.ok(request.kind === "publish_marker");
+  sequencer.markerPublished(request.marker, {
+    marker: "n.1",
+    number: 7,
+    channelGroup: "b",
+  });
+  sequencer.markerReceived(request.marker, 1001);
+  assert.equal(sequencer.synchronized, false);
+  assert.equal(sequencer.pending, 0);
+});
+
+Deno.test("Sequencer publishes a new marker if the log has lost messages", () => {
+  const sequencer = synchronizedSequencer();
+  sequencer.received(message(1));
+  const step = sequencer.next(100);
+  assert.ok(step.kind === "append");
+  sequencer.appended(step.window, {
     outcome: "back",
-    place: { marker: "n.1", number: 0, group: "a" },
+    position: { marker: "n.1", number: 0, channelGroup: "a" },
   }, 101);
-  const ask = ingress.next(102);
-  assert.ok(ask.kind === "ask" && ask.anew);
+  const request = sequencer.next(102);
+  assert.ok(request.kind === "publish_marker" && request.outOfSync);
 });

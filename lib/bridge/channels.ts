@@ -1,0 +1,124 @@
+/**
+ * Which Redis channels are bridged, and how a payload becomes an item.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { ApiError } from "../errors.ts";
+import { encodeMessage, parseRoom } from "../log/message.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import { compileGlob, isPattern } from "../util/glob.ts";
+import type { ReceivedItem } from "./received_window.ts";
+
+/**
+ * Suffix of control channels. They are never bridged, whatever their prefix: two installations with `CHANNELS=*` would
+ * otherwise relay each other's control messages endlessly.
+ */
+const CONTROL_SUFFIX = ":roomcast:bridge";
+/** Redis' keyspace notifications. They are never bridged, because every append causes more of them. */
+const KEYSPACE_NOTIFICATION = /^__key(space|event)@/;
+
+/** Options of {@linkcode BridgedChannels}. */
+export interface BridgedChannelsOptions {
+  /** Channel names and patterns. */
+  readonly channels: readonly string[];
+  /** Prefix of Roomcast's own channels, which are never bridged. */
+  readonly keyPrefix: string;
+  readonly messageBytesMax: number;
+}
+
+/** Callbacks for what a subscription delivers, and whether it is still the current one. */
+export interface SubscriptionHandlers {
+  /** Whether to deliver what `client` receives: only while it is the live client of the connection. */
+  readonly live: (client: RedisClient) => boolean;
+  readonly control: (payload: string) => void;
+  readonly message: (channel: Uint8Array, payload: Uint8Array) => void;
+}
+
+/** The channels of this node's configuration. */
+export class BridgedChannels {
+  /** The channel on which the nodes of this installation exchange markers, announcements and heartbeats. */
+  readonly controlChannel: string;
+  /** Identifies the list of channels: nodes with another list count other messages, so positions do not compare. */
+  readonly group: string;
+  readonly #options: BridgedChannelsOptions;
+  readonly #names: ReadonlySet<string>;
+  readonly #patterns: readonly (readonly [
+    pattern: string,
+    matches: (channel: Uint8Array) => boolean,
+  ])[];
+  readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+  /** Compiles the patterns. */
+  constructor(options: BridgedChannelsOptions) {
+    const { channels, keyPrefix } = this.#options = options;
+    this.controlChannel = `${keyPrefix}${CONTROL_SUFFIX}`;
+    this.group = createHash("sha256").update(
+      JSON.stringify([1, [...channels].sort()]),
+    ).digest("hex").slice(0, 16);
+    this.#names = new Set(channels.filter((channel) => !isPattern(channel)));
+    this.#patterns = channels.filter(isPattern).map((
+      pattern,
+    ) => [pattern, compileGlob(pattern)]);
+  }
+
+  /** Subscribes `client` to the control channel and to all bridged channels. */
+  async subscribe(
+    client: RedisClient,
+    { live, control, message }: SubscriptionHandlers,
+  ): Promise<void> {
+    await client.subscribe(this.controlChannel, (payload) => {
+      if (live(client)) control(String(payload));
+    }, true);
+    for (const name of this.#names) {
+      await client.subscribe(name, (payload, channel) => {
+        if (live(client) && !this.#excluded(name)) message(channel, payload);
+      }, true);
+    }
+    for (const [pattern] of this.#patterns) {
+      await client.pSubscribe(pattern, (payload, channel) => {
+        const name = String(channel);
+        if (
+          live(client) && this.#subscriptionOf(name, channel) === pattern &&
+          !this.#excluded(name)
+        ) message(channel, payload);
+      }, true);
+    }
+  }
+
+  /**
+   * Turns a payload into an item. An invalid payload becomes an item too, because all nodes must count the same items;
+   * a node with a larger `MESSAGE_BYTES_MAX` may accept it.
+   */
+  toItem(channel: Uint8Array, payload: Uint8Array): ReceivedItem {
+    const receivedAt = performance.now();
+    const refused = (reason: string): ReceivedItem => ({
+      kind: "refused",
+      receivedAt,
+      reason,
+    });
+    if (payload.length === 0) return refused("empty");
+    try {
+      const room = parseRoom(this.#utf8.decode(channel));
+      const message = this.#utf8.decode(payload);
+      const json = encodeMessage(message, this.#options.messageBytesMax);
+      return { kind: "message", receivedAt, room, json };
+    } catch (error) {
+      return refused(error instanceof ApiError ? error.code : "not_utf8");
+    }
+  }
+
+  /** Redis delivers a message once for each matching subscription. Only the first of this list counts. */
+  #subscriptionOf(name: string, channel: Uint8Array): string | undefined {
+    if (this.#names.has(name)) return name;
+    return this.#patterns.find(([, matches]) => matches(channel))?.[0];
+  }
+
+  #excluded(name: string): boolean {
+    const { keyPrefix } = this.#options;
+    // `<prefix>:` is the prefix of Roomcast's channels, `<prefix>#` of those of the Socket.IO adapter.
+    return name.startsWith(`${keyPrefix}:`) ||
+      name.startsWith(`${keyPrefix}#`) ||
+      name.endsWith(CONTROL_SUFFIX) || KEYSPACE_NOTIFICATION.test(name);
+  }
+}

@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { RedisBridge } from "../../../lib/bridge/bridge.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { RedisConnection } from "../../../lib/redis/connection.ts";
+import { keysOf } from "../../../lib/redis/keys.ts";
+import { Redis } from "../../support/redis.ts";
+import { Inbox, until } from "../../support/wait.ts";
+
+/** A bridge of one node on a real Redis, whose commands can be made to fail. */
+class Fixture {
+  readonly observed = new Inbox<Observation["kind"]>();
+  readonly bridge: RedisBridge;
+  /** Whether commands fail from now on. */
+  broken = false;
+  readonly #commands: RedisConnection;
+
+  constructor(readonly redis: Redis) {
+    const observe = ({ kind }: Observation) => this.observed.push(kind);
+    const commands = this.#commands = new RedisConnection({
+      url: redis.url,
+      name: "commands",
+      observe,
+    });
+    this.bridge = new RedisBridge({
+      channels: ["chat"],
+      keyPrefix: "roomcast",
+      messageBytesMax: 1000,
+      historySize: 10,
+      historySeconds: 60,
+      logLength: 100,
+      keys: keysOf("roomcast"),
+      observe,
+      commands,
+      command: async (command) => {
+        const { client } = commands;
+        if (this.broken || client === undefined) {
+          throw new ApiError("log_unreachable", "Cannot reach Redis");
+        }
+        return await command(client);
+      },
+      connect: (options) =>
+        new RedisConnection({
+          url: redis.url,
+          name: "bridge",
+          observe,
+          ...options,
+        }),
+    });
+  }
+
+  /** Waits until the bridge can append what it receives. */
+  synchronized(): Promise<void> {
+    return until("the bridge is synchronized", () => this.bridge.synchronized);
+  }
+
+  /** Waits for the next report of the bridge's health after the first `seen`; returns all of them. */
+  async health(seen: number): Promise<string[]> {
+    const reports = () =>
+      this.observed.items.filter((kind) =>
+        kind === "bridge_stuck" || kind === "bridge_recovered"
+      );
+    await this.observed.where(() => reports().length > seen);
+    return reports();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.broken = false;
+    await this.bridge.close();
+    await this.#commands.close();
+  }
+}
+
+Deno.test("an idle RedisBridge recovers after a failed heartbeat and reports each outage once", async () => {
+  await using redis = await Redis.start({ aof: false });
+  await using fixture = new Fixture(redis);
+  await fixture.synchronized();
+  const expected: string[] = [];
+  for (let outage = 0; outage < 2; outage++) {
+    fixture.broken = true;
+    expected.push("bridge_stuck");
+    assert.deepEqual(await fixture.health(expected.length - 1), expected);
+    fixture.broken = false;
+    expected.push("bridge_recovered");
+    assert.deepEqual(await fixture.health(expected.length - 1), expected);
+    assert.equal(fixture.bridge.working, true);
+  }
+});
+
+Deno.test("RedisBridge does not work while its appends fail, although its own heartbeats succeed", async () => {
+  await using redis = await Redis.start({ aof: false });
+  await using fixture = new Fixture(redis);
+  await fixture.synchronized();
+  assert.equal(fixture.bridge.working, true);
+  // Heartbeats do not use the log's keys, so they still succeed.
+  await redis.command("ACL", "SETUSER", "default", "-xadd");
+  await redis.command("PUBLISH", "chat", "hello");
+  assert.deepEqual(await fixture.health(0), ["bridge_stuck"]);
+  assert.equal(fixture.bridge.working, false);
+  await redis.command("ACL", "SETUSER", "default", "+xadd");
+  assert.deepEqual(await fixture.health(1), [
+    "bridge_stuck",
+    "bridge_recovered",
+  ]);
+  assert.equal(fixture.bridge.working, true);
+  assert.equal(fixture.bridge.pending, 0);
+});

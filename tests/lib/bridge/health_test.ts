@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { BridgeHealth } from "../../../lib/bridge/health.ts";
+import type { Observation } from "../../../lib/observer.ts";
+
+function create(): { health: BridgeHealth; observed: Observation[] } {
+  const observed: Observation[] = [];
+  return { health: new BridgeHealth((one) => observed.push(one)), observed };
+}
+
+Deno.test("BridgeHealth reports the first failure and nothing until all parts have succeeded", () => {
+  const { health, observed } = create();
+  health.failed("append", new Error("full"));
+  health.failed("append", new Error("full"));
+  health.failed("heartbeat", "away");
+  health.succeeded("append");
+  assert.deepEqual(observed, [{ kind: "bridge_stuck", why: "Error: full" }]);
+  health.succeeded("heartbeat", "resume");
+  assert.deepEqual(observed.slice(1), [{ kind: "bridge_recovered" }]);
+});
+
+Deno.test("BridgeHealth reports nothing while every part succeeds", () => {
+  const { health, observed } = create();
+  health.succeeded("heartbeat");
+  health.succeeded("append");
+  assert.deepEqual(observed, []);
+});
+
+Deno.test("BridgeHealth can append unless a part other than the heartbeat has failed", () => {
+  const { health } = create();
+  assert.equal(health.canAppend, true);
+  health.failed("heartbeat", "away");
+  assert.equal(health.canAppend, true);
+  health.failed("resume", "away");
+  assert.equal(health.canAppend, false);
+  health.succeeded("resume");
+  assert.equal(health.canAppend, true);
+});
