@@ -14,7 +14,7 @@ import {
 import type { CompareResult } from "./step.ts";
 import { newEpoch } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
-import { run, type Script } from "../redis_log/scripts.ts";
+import { runScript, type Script } from "../redis/script.ts";
 import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
 /** Options of {@linkcode BridgeCommands}. */
@@ -230,6 +230,8 @@ export class BridgeCommands {
   }
 
   #run(script: Script, keys: string[], args: string[]): Promise<unknown> {
-    return this.#options.command((client) => run(client, script, keys, args));
+    return this.#options.command((client) =>
+      runScript(client, script, keys, args)
+    );
   }
 }

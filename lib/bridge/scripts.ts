@@ -11,7 +11,8 @@
  * @module
  */
 import { GAPS_MAX } from "../log/gaps.ts";
-import { BEGIN, NOW, RUN, type Script, script } from "../redis_log/scripts.ts";
+import { NOW, type Script, script } from "../redis/script.ts";
+import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 
 /** How long a node counts as synchronized after its last heartbeat, in ms of Redis' clock: three heartbeats. */
 const SYNCHRONIZED_TTL_MS = 3000;
@@ -50,7 +51,7 @@ end
  * - Returns `{outcome, marker, number, group, writer before, items already known, items added, error or '', indexes of
  *   the messages that Redis refuses permanently}`.
  */
-export const COMPARE_AND_APPEND = script(`${RUN}${STATE}
+export const COMPARE_AND_APPEND = script(`${BATCH}${STATE}
 local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local FIRST, ROOMS = tonumber(ARGV[9]), tonumber(ARGV[10])
 local marker, number, group = look(KEYS[5])

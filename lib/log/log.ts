@@ -7,13 +7,28 @@ import type { ApiError } from "../errors.ts";
 import type { LogHead } from "./head.ts";
 import type { PublishRequest } from "./message.ts";
 
+/**
+ * What belongs to a message besides its text. Every member is optional, and readers ignore members that they do not
+ * know, so that later versions can add some.
+ */
+export interface EntryMeta {
+  /** The name of the event that clients receive. */
+  readonly event?: string;
+  /** Who published the message, as far as Roomcast has verified it. */
+  readonly from?: string;
+  /** The trace that the publish belongs to, as a W3C `traceparent`. */
+  readonly trace?: string;
+}
+
 /** A message in the log. */
 export interface Entry {
-  /** `<milliseconds>-<sequence>`, rising along the log. */
+  /** `<milliseconds>-<sequence>`. Ids rise along the log. */
   readonly id: string;
   readonly room: string;
   /** The message as JSON text. */
   readonly json: string;
+  /** Absent from a message without any, not undefined. */
+  readonly meta?: EntryMeta;
 }
 
 /** What became of a publish in one room: its id, or why it is not in the log. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { createClient } from "redis";
+import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import type { Observe } from "../observer.ts";
 
@@ -173,8 +174,7 @@ export class RedisConnection {
       }
       destroy(client);
       await pause(
-        Math.min(50 * 2 ** failures, BACKOFF_MS_MAX) *
-          (0.5 + Math.random() / 2),
+        backoffMs(failures, BACKOFF_MS_MAX),
         signal,
       );
     }

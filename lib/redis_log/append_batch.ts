@@ -8,7 +8,7 @@ import type { Keys } from "../redis/keys.ts";
 import type { PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import { toLogError } from "../redis/errors.ts";
-import { formatLine } from "./runs.ts";
+import { formatLine } from "./entries.ts";
 
 /** Most messages that one script appends, most rooms and most characters: Redis serves nobody else while it runs. */
 const MESSAGES_MAX = 1024;

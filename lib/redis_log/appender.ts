@@ -11,7 +11,8 @@ import type { PublishRequest } from "../log/message.ts";
 import { newEpoch } from "../log/position.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
-import { APPEND, run } from "./scripts.ts";
+import { runScript } from "../redis/script.ts";
+import { APPEND } from "./append_scripts.ts";
 
 /** How long a publish may take, queueing included (contract §1.2: bounded time). */
 export const APPEND_TIMEOUT_MS = 2000;
@@ -160,7 +161,7 @@ export class Appender {
         Infinity,
       );
       const [keys, args] = this.#arguments(group, expires);
-      const answer = await run(client, APPEND, keys, args) as AppendReply;
+      const answer = await runScript(client, APPEND, keys, args) as AppendReply;
       this.redisNow = Number(answer[0]);
       if (isLate(answer)) return this.#again(waiting);
       // A demoted master stays reachable: only a new connection finds the new one.

@@ -1,35 +1,53 @@
 /**
- * Entries of the log's stream, as Redis gives them.
+ * Entries of the log's stream and of the rooms' histories, as `BATCH` in `batch_script.ts` writes them.
+ *
+ * A batch entry holds the messages of one script. In the log its fields are `run`, the number of messages so far, and
+ * then a room and its lines by turns; in a history they are `run`, the number of messages so far, `lines`, the lines.
+ * A line is `<index> <JSON>`, or `<index> <JSON><0x1F><meta>` for a message with {@linkcode EntryMeta}. The character
+ * 0x1F cannot occur in JSON. See `docs/decisions/0015-meta-behind-the-message.md`.
  *
  * @module
  */
-import type { Entry } from "../log/log.ts";
-import { readRun } from "./runs.ts";
+import type { Entry, EntryMeta } from "../log/log.ts";
 
-/** An entry: its id, and its fields and values by turns; null if it was deleted while it was read. */
+/** An entry as Redis returns it: its id, then fields and values by turns; null if it was deleted meanwhile. */
 export type RawEntry = [id: string, fields: string[] | null];
 
-/** An entry, read. */
+/** A batch entry as Redis returns it. */
+export type RawBatchEntry = [id: string, fields: string[]];
+
+/** An entry of the log. */
 export interface LogEntry {
   readonly id: string;
-  /** Its messages, if it is a run or a lone message, as other programs may write one. */
+  /** Its messages, if it is a batch entry, or a single message that another program has written. */
   readonly messages: readonly Entry[] | undefined;
-  /** What it holds otherwise. */
+  /** The fields of any other entry. */
   readonly fields: Readonly<Record<string, string>>;
-  /** The number of the stream's last message or other entry so far, if the entry says it. */
+  /** How many messages and other entries the stream has had up to this entry, if the entry says so. */
   readonly total: number | undefined;
-  /** How many of those it holds. */
+  /** How many of those this entry holds. */
   readonly count: number;
-  /** Why it cannot be read. */
+  /** Why the entry cannot be read. */
   readonly error?: string;
 }
 
-/** Reads an entry. Never throws: what cannot be read says why. */
+/** A line of a batch entry. `index` counts the messages of the script that wrote it, from 0. */
+interface Line {
+  readonly index: number;
+  readonly room: string;
+  readonly json: string;
+  readonly meta: EntryMeta | undefined;
+}
+
+/** Separates a message from its meta. */
+const META_SEPARATOR = "\x1f";
+
+/** Reads an entry. Never throws: an entry that cannot be read has an `error`. */
 export function readEntry([id, list]: RawEntry): LogEntry {
   const other = { id, messages: undefined, fields: {}, total: undefined };
   try {
     if (list?.[0] === "run") {
-      const { total, entries } = readRun(id, list);
+      const { total, entries } = readBatchEntry(id, list);
       const count = entries.length;
       return { id, messages: entries, fields: {}, total, count };
     }
@@ -39,6 +57,96 @@ export function readEntry([id, list]: RawEntry): LogEntry {
     return { ...other, messages: [{ id, room, json: message }], count: 1 };
   } catch (error) {
     return { ...other, count: 1, error: String(error) };
+  }
+}
+
+/** Returns a message as it stands in a line, behind its index. */
+export function formatMessage(
+  json: string,
+  meta: EntryMeta | undefined,
+): string {
+  return meta === undefined
+    ? json
+    : `${json}${META_SEPARATOR}${JSON.stringify(meta)}`;
+}
+
+/** Returns a line of a batch entry. */
+export function formatLine(index: number, message: string): string {
+  return `${index} ${message}`;
+}
+
+/**
+ * Reads the messages of a batch entry, in order. Their JSON is not checked.
+ *
+ * @throws {TypeError} If it is not a batch entry.
+ */
+export function readBatchEntry(
+  id: string,
+  fields: readonly string[],
+): { total: number; entries: Entry[] } {
+  const read: Line[] = [];
+  for (let i = 2; i + 1 < fields.length; i += 2) {
+    readLines(fields[i] ?? "", fields[i + 1] ?? "", read);
+  }
+  if (fields.length > 4) read.sort((a, b) => a.index - b.index);
+  const dash = id.indexOf("-") + 1;
+  const ms = id.slice(0, dash);
+  // The entry's id is that of its last message.
+  const base = Number(id.slice(dash)) - (read.at(-1)?.index ?? 0);
+  return {
+    total: Number(fields[1]),
+    entries: read.map(({ index, room, json, meta }) => {
+      const id = `${ms}${base + index}`;
+      return meta === undefined ? { id, room, json } : { id, room, json, meta };
+    }),
+  };
+}
+
+function readLines(room: string, lines: string, into: Line[]): void {
+  for (const line of lines.split("\n")) {
+    const space = line.indexOf(" ");
+    const index = Number(line.slice(0, space));
+    if (space < 1 || !Number.isSafeInteger(index)) {
+      throw new TypeError(
+        "Cannot read the entry: a line has no index; it was not written by Roomcast",
+      );
+    }
+    const end = line.indexOf(META_SEPARATOR, space);
+    const meta = end < 0 ? undefined : parseMeta(line.slice(end + 1));
+    // With meta that cannot be read the whole line stays, which is not JSON, so that the message is skipped.
+    const json = meta === undefined
+      ? line.slice(space + 1)
+      : line.slice(space + 1, end);
+    into.push({ index, room, json, meta });
+  }
+}
+
+/** Reads meta. Members that this version does not know are kept. Returns undefined if it is not meta. */
+function parseMeta(text: string): EntryMeta | undefined {
+  try {
+    const meta: unknown = JSON.parse(text);
+    const isMeta = typeof meta === "object" && meta !== null &&
+      ["event", "from", "trace"].every((name) =>
+        ["string", "undefined"].includes(
+          typeof (meta as Record<string, unknown>)[name],
+        )
+      );
+    return isMeta && !Array.isArray(meta) ? meta : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Returns whether a text is JSON. Any program that can write to Redis can write an entry, and broken JSON would break
+ * the connection of every client in the room, again at every recovery.
+ */
+export function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
   }
 }
 

@@ -16,8 +16,8 @@ import {
 } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import { HISTORY } from "./history_scripts.ts";
-import { run } from "./scripts.ts";
-import { isJson, type RawRun, readRun } from "./runs.ts";
+import { runScript } from "../redis/script.ts";
+import { isJson, type RawBatchEntry, readBatchEntry } from "./entries.ts";
 
 /** How much of a room is shown. */
 export interface HistoryLimits {
@@ -30,9 +30,9 @@ type Answer = [
   epoch: string,
   began: string,
   logLast: string,
-  runs: RawRun[],
+  runs: RawBatchEntry[],
   total: number,
-  oldest: RawRun[],
+  oldest: RawBatchEntry[],
   cleared: string,
   enough: number,
   lost: string,
@@ -54,7 +54,7 @@ export async function readHistory(
   { since, order, limit }: HistoryRange,
   { historySize, historySeconds }: HistoryLimits,
 ): Promise<Page> {
-  const reply = await run(client, HISTORY, [
+  const reply = await runScript(client, HISTORY, [
     keys.log,
     keys.epoch,
     keys.rooms,
@@ -163,11 +163,11 @@ function isWithin(
 }
 
 /** The messages of a run, counted; none of an entry that is none. */
-function number(room: string, [id, fields]: RawRun): Numbered[] {
+function number(room: string, [id, fields]: RawBatchEntry): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];
   try {
-    const { total, entries } = readRun(id, [kind, upTo, room, lines]);
+    const { total, entries } = readBatchEntry(id, [kind, upTo, room, lines]);
     return entries.map((entry, index) => ({
       ...entry,
       number: total - entries.length + 1 + index,

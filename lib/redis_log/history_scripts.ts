@@ -3,10 +3,11 @@
  *
  * @module
  */
-import { RUN, type Script, script } from "./scripts.ts";
+import { type Script, script } from "../redis/script.ts";
+import { BATCH } from "./batch_script.ts";
 
 /**
- * Reads a part of a room's history and what is needed to tell whether it is whole: runs, see {@linkcode RUN}. The first
+ * Reads a part of a room's history and what is needed to tell whether it is whole: runs, see {@linkcode BATCH}. The first
  * and the last of them may hold messages beyond what was asked for.
  *
  * A history keeps at least one message more than is shown: the newest hidden one tells where trimming has cut.
@@ -19,7 +20,7 @@ import { RUN, type Script, script } from "./scripts.ts";
  * to which it was cleared, 1 if it stopped because that is enough, the id of lost in lib/redis_log/known_rooms.ts, the
  * history's last id}`.
  */
-export const HISTORY = script(`${RUN}
+export const HISTORY = script(`${BATCH}
 local value = redis.pcall('GET', KEYS[2])
 local epoch, began = string.match(type(value) == 'string' and value or '', '^([0-9a-z]+)@(%d+%-%d+)$')
 epoch, began = epoch or '', began or '0-0'

@@ -3,12 +3,12 @@
  *
  * @module
  */
-import { check, type Finding, type Question } from "./check_script.ts";
+import { check, type Finding, type Question } from "./check.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import { IngressGaps, parseChannels } from "../log/gaps.ts";
 import type { Keys } from "../redis/keys.ts";
 import type { Entry, LogReader } from "../log/log.ts";
-import { type LogEntry, type RawEntry, readEntry } from "./entries.ts";
+import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 import type { Observe } from "../observer.ts";
 import {
   compareIds,
@@ -19,7 +19,6 @@ import {
 } from "../log/position.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { isOutage, toLogError } from "../redis/errors.ts";
-import { isJson } from "./runs.ts";
 import type { Witness } from "./witness.ts";
 
 /** Entries of one read. */

@@ -26,11 +26,10 @@ import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { type RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
-import { load, LOG_SCRIPTS, run, type Script } from "./scripts.ts";
+import { loadScripts, runScript, type Script } from "../redis/script.ts";
+import { LOG_LENGTH, LOG_SCRIPTS } from "./append_scripts.ts";
 import { Witness } from "./witness.ts";
 
-/** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
-export const LOG_LENGTH = 100_000;
 /** How long a probe may take: `/readyz` answers within 300 ms whatever is broken. */
 const PROBE_TIMEOUT_MS = 250;
 /** An answer of a probe is good for this long, however often it is asked for. */
@@ -130,7 +129,7 @@ export class RedisLog implements Log {
         name: "appends",
         observe,
         group,
-        prepare: (client) => load(client, LOG_SCRIPTS),
+        prepare: (client) => loadScripts(client, LOG_SCRIPTS),
       });
     const keys = this.#keys;
     const witness = this.#witness;
@@ -220,7 +219,7 @@ export class RedisLog implements Log {
 
   async #clearHistory(room: string): Promise<void> {
     await this.command((client) =>
-      run(client, CLEAR, [this.#keys.history(room)], [])
+      runScript(client, CLEAR, [this.#keys.history(room)], [])
     );
   }
 
@@ -348,7 +347,7 @@ export class RedisLog implements Log {
   }
 
   async #prepare(client: RedisClient): Promise<void> {
-    await load(client, [
+    await loadScripts(client, [
       ...LOG_SCRIPTS,
       ...HISTORY_SCRIPTS,
       CHECK,

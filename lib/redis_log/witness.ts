@@ -9,7 +9,7 @@
  *
  * @module
  */
-import type { Finding, Question } from "./check_script.ts";
+import type { Finding, Question } from "./check.ts";
 import { Deque } from "../util/deque.ts";
 import { Peers } from "./peers.ts";
 import { compareIds, formatPosition, ID_ZERO } from "../log/position.ts";

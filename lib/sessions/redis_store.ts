@@ -11,7 +11,7 @@ import { ApiError } from "../errors.ts";
 import { GAP_REASONS } from "../log/gaps.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import type { Keys } from "../redis/keys.ts";
-import { HERE, run, type Script, script } from "../redis_log/scripts.ts";
+import { HERE, runScript, type Script, script } from "../redis/script.ts";
 import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 
@@ -96,7 +96,7 @@ export class RedisSessionStore implements SessionStore {
     const displaced = await command(async (client) => {
       await writable();
       count = ++this.#count;
-      const reply = await run(client, SAVE, [
+      const reply = await runScript(client, SAVE, [
         keys.saves,
         ...sessions.map(({ digest }) => keys.session(digest)),
       ], [
@@ -119,7 +119,7 @@ export class RedisSessionStore implements SessionStore {
   async load(digest: string): Promise<StoredSession | undefined> {
     const { command, server, keys } = this.#options;
     const text = await command(async (client) => {
-      const reply = await run(
+      const reply = await runScript(
         client,
         LOAD,
         [keys.session(digest)],

@@ -10,11 +10,11 @@
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import type { ServerOptions } from "socket.io";
-import { LOG_LENGTH } from "../redis_log/redis_log.ts";
 import type { Observe } from "../observer.ts";
 import { newEpoch } from "../log/position.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
-import { ADD, run } from "../redis_log/scripts.ts";
+import { runScript } from "../redis/script.ts";
+import { ADD, LOG_LENGTH } from "../redis_log/append_scripts.ts";
 
 /** Most entries that may wait for the adapter, which takes them one per turn; beyond, the oldest is dropped. */
 const WAITING_MAX = 10_000;
@@ -149,7 +149,9 @@ class AdapterClient {
       String(LOG_LENGTH),
       ...Object.entries(fields).flat(),
     ];
-    return await this.#own((client) => run(client, ADD, [stream], args)) as
+    return await this.#own((client) =>
+      runScript(client, ADD, [stream], args)
+    ) as
       | string
       | undefined ?? "";
   }

@@ -5,11 +5,8 @@
  * Data is immutable. Each command makes new data, so that a replica that lags, an append-only file that lost its tail
  * and a snapshot are all an older element of a list.
  */
-import {
-  CONFIRM_TIMEOUT_MS,
-  type Finding,
-  type Question,
-} from "../../lib/redis_log/check_script.ts";
+import { CONFIRM_TIMEOUT_MS } from "../../lib/redis_log/check_script.ts";
+import { type Finding, type Question } from "../../lib/redis_log/check.ts";
 import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
 import type { Session } from "../../lib/sessions/session.ts";
 import type { SessionToSave } from "../../lib/sessions/store.ts";
@@ -115,7 +112,7 @@ class Draft {
     return this.log.some((entry) => entry.id === id);
   }
 
-  /** As `add` in `lib/redis_log/scripts.ts`. */
+  /** As `add` in `lib/redis_log/batch_script.ts`. */
   add(
     candidate: string,
     kind: ModelEntry["kind"],
@@ -137,7 +134,7 @@ class Draft {
     return entry;
   }
 
-  /** As `begin` in `lib/redis_log/scripts.ts`. */
+  /** As `begin` in `lib/redis_log/batch_script.ts`. */
   begin(candidate: string): void {
     const { id } = this.add(candidate, "epoch", candidate);
     this.epoch = { name: candidate, began: id };
@@ -151,7 +148,7 @@ class Draft {
     };
   }
 
-  /** As `ensure` in `lib/redis_log/scripts.ts`. */
+  /** As `ensure` in `lib/redis_log/batch_script.ts`. */
   ensure(candidate: string): void {
     if (this.log.length === 0 || this.epoch === undefined) {
       this.begin(candidate);
@@ -170,7 +167,7 @@ class Draft {
   }
 }
 
-/** How long a node has known of something that is missing; see `lost` in `lib/redis_log/check_script.ts`. */
+/** How long a node has known of something that is missing; see `lost` in `lib/redis_log/check.ts`. */
 function lost(
   draft: Draft,
   {

@@ -4,7 +4,7 @@ import { createClient } from "redis";
 import { BridgeCommands } from "../../../lib/bridge/commands.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { readRun } from "../../../lib/redis_log/runs.ts";
+import { readBatchEntry } from "../../../lib/redis_log/entries.ts";
 import type {
   BridgePosition,
   ReceivedItem,
@@ -73,7 +73,7 @@ class Fixture {
       fields[0] === "ingress"
         ? ["gap"]
         : fields[0] === "run"
-        ? readRun(id, fields).entries.map(({ json }) => json)
+        ? readBatchEntry(id, fields).entries.map(({ json }) => json)
         : []
     );
   }

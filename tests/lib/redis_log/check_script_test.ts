@@ -1,12 +1,12 @@
 /** The check on a real Redis, whose replication history is changed by a debug command. */
 import assert from "node:assert/strict";
 import { createClient } from "redis";
+import { CONFIRM_TIMEOUT_MS } from "../../../lib/redis_log/check_script.ts";
 import {
   check,
-  CONFIRM_TIMEOUT_MS,
   type Finding,
   type Question,
-} from "../../../lib/redis_log/check_script.ts";
+} from "../../../lib/redis_log/check.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
 import { newEpoch } from "../../../lib/log/position.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";

@@ -4,8 +4,9 @@ import fc from "fast-check";
 import { AppendBatch } from "../../../lib/redis_log/append_batch.ts";
 import { readHistory } from "../../../lib/redis_log/history.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { check as checkLog } from "../../../lib/redis_log/check_script.ts";
-import { APPEND, run } from "../../../lib/redis_log/scripts.ts";
+import { check as checkLog } from "../../../lib/redis_log/check.ts";
+import { runScript } from "../../../lib/redis/script.ts";
+import { APPEND } from "../../../lib/redis_log/append_scripts.ts";
 import { Witness } from "../../../lib/redis_log/witness.ts";
 import {
   Fixture,
@@ -196,7 +197,11 @@ async function publish(client: RedisClient, rooms: string[]): Promise<void> {
   for (const room of rooms) group.add({ rooms: [room], json: "1" });
   const [keys, args] = group.arguments(KEYS);
   const limits = [Number.MAX_SAFE_INTEGER, 1000, 100, 3600, 600].map(String);
-  await run(client, APPEND, keys, ["0123456789abcdef", ...limits, ...args]);
+  await runScript(client, APPEND, keys, [
+    "0123456789abcdef",
+    ...limits,
+    ...args,
+  ]);
 }
 
 /** Makes rooms known whose last message is older than an hour. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Finding } from "../../../lib/redis_log/check_script.ts";
+import type { Finding } from "../../../lib/redis_log/check.ts";
 import { type Verdict, Witness } from "../../../lib/redis_log/witness.ts";
 
 const HERE = "run1:history1";

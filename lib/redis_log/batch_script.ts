@@ -1,74 +1,13 @@
 /**
- * The Lua scripts: what has to happen in Redis in one piece.
+ * The Lua that writes entries into the log: begins epochs, and appends batches of messages.
  *
  * All keys share one hash tag, so that every script also runs on one slot of a Redis Cluster, and every key is
  * declared.
  *
  * @module
  */
-import { createHash } from "node:crypto";
+import { HERE, NOW } from "../redis/script.ts";
 import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
-import type { RedisClient } from "../redis/connection.ts";
-
-/** A script and the name Redis knows it by. */
-export interface Script {
-  readonly source: string;
-  readonly sha: string;
-}
-
-/** Makes a script of its text. */
-export function script(source: string): Script {
-  return { source, sha: createHash("sha1").update(source).digest("hex") };
-}
-
-/**
- * Runs a script by its name, and by its text where Redis does not know the name: scripts are forgotten when Redis
- * restarts (`NOSCRIPT`), and then nothing of it has run.
- */
-export async function run(
-  client: RedisClient,
-  script: Script,
-  keys: string[],
-  args: string[],
-): Promise<unknown> {
-  const rest = [String(keys.length), ...keys, ...args];
-  try {
-    return await client.sendCommand(["EVALSHA", script.sha, ...rest]);
-  } catch (error) {
-    if (!(error instanceof Error) || !error.message.startsWith("NOSCRIPT")) {
-      throw error;
-    }
-    return await client.sendCommand(["EVAL", script.source, ...rest]);
-  }
-}
-
-/**
- * Makes a new connection's Redis know scripts. Not only for speed: two scripts sent one after the other stay in
- * order only if neither has to be sent again.
- */
-export async function load(
-  client: RedisClient,
-  scripts: readonly Script[],
-): Promise<void> {
-  for (const { source } of scripts) {
-    await client.sendCommand(["SCRIPT", "LOAD", source]);
-  }
-}
-
-/** `now`: Redis' clock, in ms since 1970. */
-export const NOW = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-`;
-
-/** `here()` returns the name of a server, `<run id>:<replication id>`, and whether it is a `master` or a `slave`. */
-export const HERE = `
-local function here()
-  local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')
-  return string.match(info, 'run_id:(%w+)') .. ':' .. string.match(info, 'master_replid:(%w+)'),
-    string.match(info, 'role:(%w+)')
-end
-`;
 
 /**
  * Begins epochs. Neither log nor epoch may go missing without readers hearing of it, so a new epoch is an entry of the
@@ -168,7 +107,7 @@ end
  * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
  * block each time, which made an append three times as dear.
  */
-export const RUN = `${BEGIN}${LOST_MESSAGES}
+export const BATCH = `${BEGIN}${LOST_MESSAGES}
 local ms, prefix, base, total, oldest, latest
 local runs = {}
 local function upTo(entry)
@@ -279,86 +218,3 @@ local function failed(room)
   return runs[room].err
 end
 `;
-
-/**
- * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
- * message with a key. Answers `{now, ms, base, newest, outcome, …}`, where `ms` and `base` are those of the ids and
- * `newest` is the id of the log's newest entry, probes aside, with an outcome for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
- * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
- *
- * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
- * once.
- * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
- * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
- * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
- * line's place; the lines, or for a single one the JSON alone, or '' for that of the piece before.
- *
- * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
- */
-export const APPEND = script(`${RUN}
-if now > tonumber(ARGV[2]) then return {now, 'late'} end
-open(ARGV[1])
-local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base, ''}, {}, {}, {}
-local function recall(key, fingerprint)
-  local ids, value = {}, redis.pcall('GET', key)
-  if type(value) == 'string' then
-    for word in string.gmatch(value, '%S+') do ids[#ids + 1] = word end
-  end
-  local known = ids[1]
-  ids[1] = fingerprint
-  return {key = key, ids = ids, known = known, reused = known and known ~= fingerprint, next = 1}
-end
-local function once(publish, slot)
-  publish.next = publish.next + 1
-  local known = publish.ids[publish.next]
-  if publish.reused then answer[slot] = '~'
-  elseif known and known ~= '-' then answer[slot] = '=' .. known
-  else return true end
-end
-local json
-for a = 8 + rooms, #ARGV, 5 do
-  local mark, room, count, place = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
-  if ARGV[a + 4] ~= '' then json = ARGV[a + 4] end
-  local slot = #answer + 1
-  answer[slot] = ''
-  if mark ~= '' and mark ~= '+' then
-    publishes[#publishes + 1] = recall(KEYS[5 + rooms + #publishes], mark)
-  end
-  local publish = mark ~= '' and publishes[#publishes] or nil
-  if room == 0 then probes[#probes + 1] = json
-  elseif not publish or once(publish, slot) then
-    put(ARGV[7 + room], KEYS[4 + room], count, place, count == 1 and place .. ' ' .. json or json)
-    waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
-  end
-end
-commit(ARGV[3], ARGV[4], ARGV[5])
-for _, piece in ipairs(waiting) do
-  local slot, room, publish, word, place = unpack(piece, 1, 5)
-  local err = failed(room)
-  if err then answer[slot] = '!' .. err end
-  if publish then publish.ids[word], publish.changed = err and '-' or id(place), true end
-end
-for _, publish in ipairs(publishes) do
-  local value = table.concat(publish.ids, ' ')
-  if publish.changed and publish.known then redis.pcall('SET', publish.key, value, 'KEEPTTL')
-  elseif publish.changed then redis.pcall('SET', publish.key, value, 'EX', ARGV[6]) end
-end
-for _, nonce in ipairs(probes) do
-  add(ARGV[1], ARGV[3], 'probe', nonce)
-end
-answer[4] = latest
-return answer
-`);
-
-/**
- * Adds an entry that is no message, with an id of its own like any other; nothing where there is no log.
- *
- * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
- */
-export const ADD = script(`${BEGIN}
-if not inspectLog() then return '' end
-return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
-`);
-
-/** All of the log's that write. */
-export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];

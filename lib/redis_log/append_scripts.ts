@@ -1,0 +1,93 @@
+/**
+ * The Lua scripts that append: publishes, and other entries of the log.
+ *
+ * @module
+ */
+import { type Script, script } from "../redis/script.ts";
+import { BATCH, BEGIN } from "./batch_script.ts";
+
+/** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
+export const LOG_LENGTH = 100_000;
+
+/**
+ * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
+ * message with a key. Answers `{now, ms, base, newest, outcome, …}`, where `ms` and `base` are those of the ids and
+ * `newest` is the id of the log's newest entry, probes aside, with an outcome for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
+ * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
+ *
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
+ * once.
+ * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
+ * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
+ * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
+ * line's place; the lines, or for a single one the JSON alone, or '' for that of the piece before.
+ *
+ * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
+ */
+export const APPEND = script(`${BATCH}
+if now > tonumber(ARGV[2]) then return {now, 'late'} end
+open(ARGV[1])
+local rooms, answer, publishes, waiting, probes = tonumber(ARGV[7]), {now, ms, base, ''}, {}, {}, {}
+local function recall(key, fingerprint)
+  local ids, value = {}, redis.pcall('GET', key)
+  if type(value) == 'string' then
+    for word in string.gmatch(value, '%S+') do ids[#ids + 1] = word end
+  end
+  local known = ids[1]
+  ids[1] = fingerprint
+  return {key = key, ids = ids, known = known, reused = known and known ~= fingerprint, next = 1}
+end
+local function once(publish, slot)
+  publish.next = publish.next + 1
+  local known = publish.ids[publish.next]
+  if publish.reused then answer[slot] = '~'
+  elseif known and known ~= '-' then answer[slot] = '=' .. known
+  else return true end
+end
+local json
+for a = 8 + rooms, #ARGV, 5 do
+  local mark, room, count, place = ARGV[a], tonumber(ARGV[a + 1]), tonumber(ARGV[a + 2]), tonumber(ARGV[a + 3])
+  if ARGV[a + 4] ~= '' then json = ARGV[a + 4] end
+  local slot = #answer + 1
+  answer[slot] = ''
+  if mark ~= '' and mark ~= '+' then
+    publishes[#publishes + 1] = recall(KEYS[5 + rooms + #publishes], mark)
+  end
+  local publish = mark ~= '' and publishes[#publishes] or nil
+  if room == 0 then probes[#probes + 1] = json
+  elseif not publish or once(publish, slot) then
+    put(ARGV[7 + room], KEYS[4 + room], count, place, count == 1 and place .. ' ' .. json or json)
+    waiting[#waiting + 1] = {slot, ARGV[7 + room], publish, publish and publish.next, place}
+  end
+end
+commit(ARGV[3], ARGV[4], ARGV[5])
+for _, piece in ipairs(waiting) do
+  local slot, room, publish, word, place = unpack(piece, 1, 5)
+  local err = failed(room)
+  if err then answer[slot] = '!' .. err end
+  if publish then publish.ids[word], publish.changed = err and '-' or id(place), true end
+end
+for _, publish in ipairs(publishes) do
+  local value = table.concat(publish.ids, ' ')
+  if publish.changed and publish.known then redis.pcall('SET', publish.key, value, 'KEEPTTL')
+  elseif publish.changed then redis.pcall('SET', publish.key, value, 'EX', ARGV[6]) end
+end
+for _, nonce in ipairs(probes) do
+  add(ARGV[1], ARGV[3], 'probe', nonce)
+end
+answer[4] = latest
+return answer
+`);
+
+/**
+ * Adds an entry that is no message, with an id of its own like any other; nothing where there is no log.
+ *
+ * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
+ */
+export const ADD = script(`${BEGIN}
+if not inspectLog() then return '' end
+return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
+`);
+
+/** All of the log's that write. */
+export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];
