@@ -1,52 +1,62 @@
 /**
- * The numbers of a node that are read when they are asked for.
+ * The gauges of a node: values that are read whenever metrics are exposed.
  *
  * @module
  */
-import type { InFlight } from "../util/in_flight.ts";
-import type { ListenerWatch } from "../listener/watch.ts";
-import type { Node } from "../node.ts";
 
-/** Adds a number, which `read` returns. */
-type Watch = (name: string, help: string, read: () => number) => void;
+/** Adds a gauge, whose value is what `read` returns. */
+export type Watch = (name: string, help: string, read: () => number) => void;
 
-/** Adds the numbers of a node, of its publishes and of its listener. */
+/** The parts of a node that have gauges. */
+export interface Watched {
+  readonly publisher: { readonly inFlight: number };
+  readonly ring: { readonly bytes: number; readonly spanMs: number };
+  readonly connections: { readonly count: number; readonly max: number };
+  /** Undefined without Redis. */
+  readonly bridge:
+    | { readonly synchronized: boolean; readonly pending: number }
+    | undefined;
+}
+
+/** Adds the gauges of a node. */
 export function watchNode(
   watch: Watch,
-  { ring, bridge }: Node,
-  publishes: InFlight,
-  { connections }: ListenerWatch,
+  { publisher, ring, connections, bridge }: Watched,
 ): void {
   watch(
     "roomcast_publishes_in_flight",
     "Publishes that wait for the log",
-    () => publishes.count,
+    () => publisher.inFlight,
   );
-  watch("roomcast_ring_bytes", "What the ring holds", () => ring.bytes);
+  watch(
+    "roomcast_ring_bytes",
+    "Bytes of recent messages that this node keeps in memory",
+    () => ring.bytes,
+  );
   watch(
     "roomcast_ring_seconds",
-    "How far back the ring goes",
+    "Age of the oldest message that this node keeps in memory",
     () => ring.spanMs / 1000,
   );
   watch(
     "roomcast_connections",
-    "Connections that are open to this node, of clients and of all others",
+    "Open connections to this node, of clients and of all others",
     () => connections.count,
   );
   watch(
     "roomcast_connections_max",
-    "Connections that the limit of file descriptors allows; +Inf if it is far away",
+    "Connections that the limit of file descriptors allows; +Inf if that limit is far away",
     () => connections.max,
   );
   if (bridge === undefined) return;
   watch(
     "roomcast_bridge_in_step",
-    "1 where this node can append what it hears on Redis channels",
+    "1 if this node can append the messages that it receives on Redis channels",
     () => Number(bridge.synchronized),
   );
   watch(
     "roomcast_bridge_pending",
-    "Heard on Redis channels and not yet seen in the log",
+    "Messages received on Redis channels that this node has not yet read in the log",
     () => bridge.pending,
   );
 }

@@ -1,0 +1,195 @@
+/**
+ * The metrics: counts observations, for Prometheus.
+ *
+ * @module
+ */
+import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { Observe } from "../observer.ts";
+
+/** Counts observations. Rooms, users and keys are never labels, because their number has no limit. */
+export class Metrics {
+  readonly #registry = new Registry();
+  readonly #connections = this.#gauge(
+    "roomcast_clients",
+    "Clients connected to this node",
+  );
+  readonly #published = this.#counter(
+    "roomcast_published_total",
+    "Messages that this node appended to the log for publishers",
+  );
+  readonly #failures = this.#counter(
+    "roomcast_publish_failures_total",
+    "Publishes that failed, by error code",
+    ["code"],
+  );
+  readonly #delivered = this.#counter(
+    "roomcast_deliveries_total",
+    "Messages sent to clients of this node",
+  );
+  readonly #replaced = this.#counter(
+    "roomcast_messages_skipped_total",
+    "Messages of LATEST_ROOMS that a newer message replaced before they were sent",
+  );
+  readonly #cut = this.#counter(
+    "roomcast_slow_clients_disconnected_total",
+    "Clients disconnected because their send buffer exceeded its limit",
+  );
+  readonly #recovered = this.#counter(
+    "roomcast_recoveries_total",
+    "Clients that reconnected and asked for missed messages, by outcome",
+    ["outcome"],
+  );
+  readonly #bridged = this.#counter(
+    "roomcast_bridged_total",
+    "Messages of Redis channels that this node appended to the log",
+  );
+  readonly #appends = this.#counter(
+    "roomcast_bridge_appends_total",
+    "Scripts that this node ran to append messages of Redis channels, whatever their result",
+  );
+  readonly #refused = this.#counter(
+    "roomcast_bridge_refused_total",
+    "Payloads of Redis channels that were rejected, by reason",
+    ["reason"],
+  );
+  readonly #takeOvers = this.#counter(
+    "roomcast_bridge_takeovers_total",
+    "Times this node took over appending messages of Redis channels from another node",
+  );
+  readonly #gaps = this.#counter(
+    "roomcast_bridge_gaps_total",
+    "Times messages of Redis channels may have been lost, reported to clients as a gap",
+  );
+  readonly #overflows = this.#counter(
+    "roomcast_bridge_overflows_total",
+    "Times this node discarded its queue of messages of Redis channels because it was full",
+  );
+  readonly #lag = this.#histogram(
+    "roomcast_bridge_lag_seconds",
+    "Time from receiving a message on a Redis channel to appending it",
+  );
+  readonly #skipped = this.#counter(
+    "roomcast_entries_skipped_total",
+    "Log entries that were skipped because they were invalid",
+  );
+  readonly #epochs = this.#counter(
+    "roomcast_epoch_changes_total",
+    "Times the log was emptied or lost its newest entries",
+  );
+  readonly #cuts = this.#counter(
+    "roomcast_log_trimmed_unread_total",
+    "Times the log was trimmed before this node had read it",
+  );
+  readonly #lost = this.#counter(
+    "roomcast_redis_disconnections_total",
+    "Connections to Redis that were lost, by connection",
+    ["connection"],
+  );
+  readonly #turnedAway = this.#counter(
+    "roomcast_connections_refused_total",
+    "Connections that were closed at once because the limit of file descriptors was reached",
+  );
+  readonly #deaf = this.#counter(
+    "roomcast_listener_failures_total",
+    "Times this node stopped accepting connections, because its listener failed or no file descriptor was free",
+  );
+  readonly #errors = this.#counter(
+    "roomcast_errors_total",
+    "Internal errors of Roomcast",
+  );
+
+  /** Counts an observation. */
+  readonly observe: Observe = (observation) => {
+    switch (observation.kind) {
+      case "published":
+        return this.#published.inc(observation.count);
+      case "publish_failed":
+        return this.#failures.inc({ code: observation.code });
+      case "delivered":
+        return this.#delivered.inc(observation.count);
+      case "skipped":
+        return this.#replaced.inc(observation.count);
+      case "slow_client_disconnected":
+        return this.#cut.inc();
+      case "client_connected":
+      case "client_disconnected":
+        return this.#connections.set(observation.clients);
+      case "recovered":
+        return this.#recovered.inc({ outcome: "recovered" });
+      case "recovery_incomplete":
+        return this.#recovered.inc({ outcome: observation.reason });
+      case "bridged":
+        this.#appends.inc();
+        this.#bridged.inc(observation.lagsMs.length);
+        for (const lagMs of observation.lagsMs) this.#lag.observe(lagMs / 1000);
+        return;
+      case "bridge_refused":
+        return this.#refused.inc(
+          { reason: observation.reason },
+          observation.count,
+        );
+      case "bridge_taken_over":
+        return this.#takeOvers.inc();
+      case "bridge_gap":
+        return this.#gaps.inc();
+      case "bridge_overflow":
+        return this.#overflows.inc();
+      case "entry_skipped":
+        return this.#skipped.inc();
+      case "epoch_changed":
+        return this.#epochs.inc();
+      case "log_trimmed_unread":
+        return this.#cuts.inc();
+      case "redis_disconnected":
+        return this.#lost.inc({ connection: observation.connection });
+      case "connections_refused":
+        return this.#turnedAway.inc(observation.count);
+      case "listener_failed":
+      case "listener_full":
+        return this.#deaf.inc();
+      case "error":
+        return this.#errors.inc();
+    }
+  };
+
+  /** Measures how late timers run, which is how long any work waits for the event loop. Ends with the process. */
+  watchEventLoop(intervalMs = 20): void {
+    const lag = this.#histogram(
+      "roomcast_event_loop_lag_seconds",
+      "How late a timer of this node ran",
+    );
+    let due = performance.now() + intervalMs;
+    setInterval(() => {
+      const now = performance.now();
+      lag.observe(Math.max(0, now - due) / 1000);
+      due = now + intervalMs;
+    }, intervalMs);
+  }
+
+  /** Adds a gauge whose value is read whenever metrics are exposed. */
+  watch(name: string, help: string, read: () => number): void {
+    const gauge = this.#gauge(name, help, () => gauge.set(read()));
+  }
+
+  /** Returns all metrics in the text format of Prometheus. */
+  async expose(): Promise<{ type: string; body: string }> {
+    return {
+      type: this.#registry.contentType,
+      body: await this.#registry.metrics(),
+    };
+  }
+
+  #counter(name: string, help: string, labelNames: string[] = []): Counter {
+    return new Counter({ name, help, labelNames, registers: [this.#registry] });
+  }
+
+  #histogram(name: string, help: string): Histogram {
+    const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+    return new Histogram({ name, help, buckets, registers: [this.#registry] });
+  }
+
+  #gauge(name: string, help: string, collect?: () => void): Gauge {
+    const registers = [this.#registry];
+    return new Gauge({ name, help, registers, ...(collect && { collect }) });
+  }
+}

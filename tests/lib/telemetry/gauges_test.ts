@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { type Watched, watchNode } from "../../../lib/telemetry/gauges.ts";
+import { Metrics } from "../../../lib/telemetry/metrics.ts";
+
+async function exposed(watched: Watched): Promise<string[]> {
+  const metrics = new Metrics();
+  watchNode((name, help, read) => metrics.watch(name, help, read), watched);
+  return (await metrics.expose()).body.split("\n");
+}
+
+const PARTS = {
+  publisher: { inFlight: 3 },
+  ring: { bytes: 4096, spanMs: 1500 },
+  connections: { count: 7, max: Infinity },
+};
+
+Deno.test("watchNode() exposes the current values of a node", async () => {
+  const lines = await exposed({
+    ...PARTS,
+    bridge: { synchronized: true, pending: 2 },
+  });
+  for (
+    const line of [
+      "roomcast_publishes_in_flight 3",
+      "roomcast_ring_bytes 4096",
+      "roomcast_ring_seconds 1.5",
+      "roomcast_connections 7",
+      "roomcast_connections_max +Inf",
+      "roomcast_bridge_in_step 1",
+      "roomcast_bridge_pending 2",
+    ]
+  ) assert.ok(lines.includes(line), line);
+});
+
+Deno.test("watchNode() exposes no values of a bridge if the node has none", async () => {
+  const lines = await exposed({ ...PARTS, bridge: undefined });
+  assert.ok(lines.includes("roomcast_ring_bytes 4096"));
+  assert.ok(!lines.some((line) => line.includes("roomcast_bridge_in_step")));
+});

@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import { Metrics } from "../../../lib/telemetry/metrics.ts";
+import { ALL } from "./observations.ts";
+
+Deno.test("Metrics counts observations and exposes them to Prometheus", async () => {
+  const metrics = new Metrics();
+  for (const observation of [...ALL, ...ALL]) metrics.observe(observation);
+  const { type, body } = await metrics.expose();
+  assert.match(type, /^text\/plain/);
+  for (
+    const line of [
+      "roomcast_clients 6",
+      "roomcast_published_total 4",
+      'roomcast_publish_failures_total{code="log_full"} 2',
+      "roomcast_deliveries_total 80",
+      "roomcast_bridged_total 4",
+      "roomcast_bridge_appends_total 2",
+      'roomcast_bridge_refused_total{reason="invalid_room"} 6',
+      "roomcast_bridge_takeovers_total 2",
+      "roomcast_bridge_gaps_total 2",
+      "roomcast_bridge_overflows_total 2",
+      'roomcast_bridge_lag_seconds_bucket{le="0.05"} 2',
+      "roomcast_entries_skipped_total 2",
+      "roomcast_epoch_changes_total 2",
+      "roomcast_log_trimmed_unread_total 2",
+      'roomcast_redis_disconnections_total{connection="reader"} 2',
+      "roomcast_connections_refused_total 8",
+      "roomcast_listener_failures_total 4",
+      "roomcast_errors_total 2",
+    ]
+  ) assert.ok(body.split("\n").includes(line), `${line} is not in\n${body}`);
+});
+
+Deno.test("Metrics starts at zero and shares no values with another instance", async () => {
+  const [one, two] = [new Metrics(), new Metrics()];
+  one.observe({ kind: "published", count: 5 });
+  assert.match((await one.expose()).body, /^roomcast_published_total 5$/m);
+  assert.match((await two.expose()).body, /^roomcast_published_total 0$/m);
+});
