@@ -1,41 +1,44 @@
-// deno-lint-ignore-file no-console -- stdout and stderr are where a program speaks
+// deno-lint-ignore-file no-console -- stdout and stderr are where a program writes
 /**
- * Roomcast: reads the settings, builds the parts, joins them, listens, and leaves in order.
+ * Roomcast: reads the settings, makes the node and its HTTP server, listens, and stops in order.
  *
- * The only file that touches the environment, listens or exits.
+ * The only file that reads the environment, listens or exits.
  *
  * @module
  */
 import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Config, readConfig } from "./lib/config/config.ts";
-import { InFlight } from "./lib/util/in_flight.ts";
-import { watchNode } from "./lib/telemetry/gauges.ts";
-import { ListenerWatch } from "./lib/listener/watch.ts";
-import { createNode } from "./lib/node.ts";
-import type { Observe } from "./lib/observer.ts";
-import { stopListening } from "./lib/listener/stop_listening.ts";
-import { createLogger, Metrics } from "./lib/telemetry/telemetry.ts";
-import { readAssets } from "./routes/assets.ts";
-import { createApp } from "./routes/mod.ts";
 import { createHttpServer } from "./lib/http/server.ts";
+import { stopListening } from "./lib/listener/stop_listening.ts";
+import { ListenerWatch } from "./lib/listener/watch.ts";
+import { createNode, type Node } from "./lib/node.ts";
+import type { Observe } from "./lib/observer.ts";
+import { watchNode } from "./lib/telemetry/gauges.ts";
+import { createLogger } from "./lib/telemetry/logger.ts";
+import { Metrics } from "./lib/telemetry/metrics.ts";
+import { InFlight } from "./lib/util/in_flight.ts";
+import { readAssets } from "./routes/assets.ts";
+import { BodyBudget } from "./routes/body.ts";
+import { createApp } from "./routes/mod.ts";
 
-/** After the drain, this long for publishes under way and for closing; then the process ends all the same. */
+/** After the drain, the time for requests in flight and for closing, each; then the process ends anyway. */
 const FINISH_TIMEOUT_MS = 700;
-/** A terminal's Ctrl-C reaches us twice, directly and through `deno task`: that is one signal, not two. */
+/** Ctrl-C in a terminal sends two signals, one directly and one through `deno task`. Within this time they count as one. */
 const SAME_SIGNAL_MS = 50;
 
 const config = settings();
 const metrics = new Metrics();
 metrics.watchEventLoop();
 const log = createLogger(config.logLevel, (line) => console.log(line));
-const observe: Observe = (happening) => {
-  metrics.observe(happening);
-  log(happening);
+const observe: Observe = (observation) => {
+  metrics.observe(observation);
+  log(observation);
 };
 serve(config);
-// The last resort, not a way of working: every promise of ours has an owner.
+// The last resort. Every promise is awaited or has a `catch`; one that comes here is a bug.
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   observe({
@@ -54,42 +57,32 @@ function settings(): Config {
   }
 }
 
+/** A node that serves HTTP, and what has to be known to stop it. */
+interface Serving {
+  readonly node: Node;
+  readonly server: Server;
+  readonly listener: ListenerWatch;
+  /** Requests of routes, until their responses have been sent. */
+  readonly requests: InFlight;
+  draining: boolean;
+}
+
+/** Makes all parts, joins them and starts to listen. */
 function serve(config: Config): void {
   const node = createNode(config, observe);
-  const publishes = new InFlight();
   const requests = new InFlight();
-  const { bridge } = node;
-  let draining = false;
-  const app = createApp({
-    ...config,
-    ...node,
-    ...metrics,
-    defaultRoom: config.rooms[0] ?? "chat",
-    log: {
-      append: (list) => publishes.run(() => node.log.append(list)),
-      head: node.log.head,
-    },
-    draining: () => draining,
+  const app = makeApp(config, node, {
+    draining: () => serving.draining,
     accepting: () => listener.accepting,
-    warnings: () => [
-      ...node.log.warnings(),
-      ...bridge?.warnings() ?? [],
-    ],
-    expose: () => metrics.expose(),
-    page: readAssets(new URL("./static/", import.meta.url)),
-    bundle: readAssets(
-      new URL("./client-dist/", import.meta.resolve("socket.io")),
-    ),
-    observe,
   });
-  const answer = getRequestListener(app.fetch);
+  const respond = getRequestListener(app.fetch);
   const server = createHttpServer((request, response) => {
     if (node.sockets.request(request, response)) return;
-    // Until the answer has left, not only until it is known.
+    // Until the response has been sent, not only until it is known.
     response.on("close", requests.begin());
-    // Otherwise the connection would be closed later, perhaps under a request that is on its way.
-    if (draining) response.shouldKeepAlive = false;
-    void answer(request, response);
+    // Otherwise the connection would be closed later, perhaps while its next request is on its way.
+    if (serving.draining) response.shouldKeepAlive = false;
+    void respond(request, response);
   }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
   const listener = new ListenerWatch({
     server,
@@ -99,54 +92,103 @@ function serve(config: Config): void {
       return server.address() as AddressInfo;
     },
     file: new URL("./static/index.html", import.meta.url),
-    onLost: () => void leave("listener_lost", 1),
+    onLost: () => void leave(serving, "listener_lost", 1),
     observe,
   });
-  watchNode(
-    (name, help, read) => metrics.watch(name, help, read),
+  const serving: Serving = {
     node,
-    publishes,
+    server,
     listener,
-  );
-  listener.open(config.port).then(({ address, port, family }) => {
-    const url = `http://${
-      family === "IPv6" ? `[${address}]` : address
-    }:${port}`;
+    requests,
+    draining: false,
+  };
+  watchNode((name, help, read) => metrics.watch(name, help, read), {
+    publisher: node.publisher,
+    ring: node.ring,
+    connections: listener.connections,
+    bridge: node.bridge,
+  });
+  void start(config, serving);
+  onSignals((signal) => void leave(serving, signal));
+}
+
+/** Makes the routes of a node. */
+function makeApp(
+  config: Config,
+  node: Node,
+  state: { draining: () => boolean; accepting: () => boolean },
+): ReturnType<typeof createApp> {
+  return createApp({
+    access: node.access,
+    publisher: node.publisher,
+    head: node.log.head,
+    history: node.history,
+    gaps: node.gaps,
+    originAllowed: node.originAllowed,
+    bodies: new BodyBudget(),
+    defaultRoom: config.rooms[0] ?? "chat",
+    messageBytesMax: config.messageBytesMax,
+    draining: state.draining,
+    accepting: state.accepting,
+    probe: () => node.probe(),
+    warnings: () => node.warnings(),
+    expose: () => metrics.expose(),
+    page: readAssets(new URL("./static/", import.meta.url)),
+    bundle: readAssets(
+      new URL("./client-dist/", import.meta.resolve("socket.io")),
+    ),
+    observe,
+  });
+}
+
+/** Listens and reports it. Exits if the address cannot be used. */
+async function start(
+  config: Config,
+  { node, listener }: Serving,
+): Promise<void> {
+  try {
+    const { address, port, family } = await listener.open(config.port);
+    const host = family === "IPv6" ? `[${address}]` : address;
     observe({
       kind: "started",
-      url,
+      url: `http://${host}:${port}`,
       log: config.redisUrl === undefined ? "embedded" : "redis",
       rooms: config.rooms,
-      channels: bridge === undefined ? [] : config.channels,
+      channels: node.bridge === undefined ? [] : config.channels,
       connectionsMax: listener.connections.max,
     });
-  }, (error) => {
+  } catch (error) {
     console.error(
-      `Cannot start: ${error.message}; choose another HOST or PORT`,
+      `Cannot start: ${(error as Error).message}; choose another HOST or PORT`,
     );
     Deno.exit(1);
-  });
+  }
+}
 
-  const leave = async (signal: string, code = 0): Promise<void> => {
-    if (draining) return;
-    const start = performance.now();
-    draining = true;
-    listener.close();
-    observe({ kind: "stopping", signal, clients: node.sockets.count });
-    await node.sockets.drain(config.drainSeconds * 1000);
-    // Whatever hangs now, Redis above all, does not hold the process.
-    setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
-    const closed = new Promise<void>((resolve) =>
-      server.once("close", () => resolve())
-    );
-    // First, because requests come for as long as it listens.
-    await stopListening(server);
-    await requests.settled(FINISH_TIMEOUT_MS);
-    await closed;
-    await node.close();
-    exit(start, code);
-  };
-  onSignals((signal) => void leave(signal));
+/** Moves all clients away, completes the requests in flight, closes everything and exits with `code`. */
+async function leave(
+  serving: Serving,
+  signal: string,
+  code = 0,
+): Promise<void> {
+  if (serving.draining) return;
+  const { node, server, listener, requests } = serving;
+  const start = performance.now();
+  serving.draining = true;
+  listener.close();
+  observe({ kind: "stopping", signal, clients: node.sockets.count });
+  await node.sockets.drain(config.drainSeconds * 1000);
+  // Whatever hangs from here on, such as Redis, does not keep the process.
+  setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
+  const closed = new Promise<void>((resolve) =>
+    server.once("close", () => resolve())
+  );
+  // First, because requests arrive for as long as it listens.
+  await stopListening(server);
+  await requests.settled(FINISH_TIMEOUT_MS);
+  await closed;
+  await node.close();
+  exit(start, code);
 }
 
 function exit(start: number, code: number): never {
@@ -157,7 +199,7 @@ function exit(start: number, code: number): never {
   Deno.exit(code);
 }
 
-/** Calls `leave` at the first signal; the second ends the process at once. */
+/** Calls `leave` at the first signal. The second ends the process at once. */
 function onSignals(leave: (signal: string) => void): void {
   let first: number | undefined;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -1,10 +1,10 @@
 /**
- * Refusals: everything Roomcast tells a caller it will not do, in one closed list.
+ * Errors that callers see, in one closed list of codes.
  *
  * @module
  */
 
-/** Every code a caller can be told, and the HTTP status that goes with it. */
+/** The HTTP status of every error code. */
 export const ERROR_STATUS = {
   malformed_request: 400,
   malformed_body: 400,
@@ -47,17 +47,18 @@ export const ERROR_STATUS = {
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /**
- * A refusal that its caller is told, word for word: as an HTTP error, as an item of a batch, or as
- * `connect_error` data. The message is a sentence of the form `Cannot <do>: <state>; <what to do>`.
+ * An error that its caller sees word for word: as an HTTP error, as the result of an item of a batch, in the
+ * acknowledgement of an event, or as the data of `connect_error`. The message is a sentence of the form
+ * `Cannot <verb> <object>: <state>; <what to do>`.
  */
 export class ApiError extends Error {
-  /** One of the closed list. */
+  /** Identifies the kind of error; programs compare this, never the message. */
   readonly code: ErrorCode;
 
-  /** Makes a refusal; `message` is shown to the caller, so it holds no secret and no stack. */
+  /** Makes an error. The caller sees `message`, so it must not hold a secret or a stack. */
   constructor(code: ErrorCode, message: string) {
     super(message);
-    this.name = "Fault";
+    this.name = "ApiError";
     this.code = code;
   }
 
@@ -66,22 +67,25 @@ export class ApiError extends Error {
     return ERROR_STATUS[this.code];
   }
 
-  /** Whether the same request may succeed a moment later. */
+  /** Whether the same request may succeed later. */
   get retryable(): boolean {
     return this.status === 503;
   }
 
-  /** The body of an HTTP error, and an item's `error` in a list of results. */
+  /** Returns what callers see: the value of `error` in a response. */
   toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };
   }
 }
 
-/** Makes any thrown value a refusal; what is not one already becomes `internal`, without its text. */
+/**
+ * Returns a thrown value as an error for the caller. Any value that is not an {@linkcode ApiError} becomes `internal`,
+ * without its text; observe it first, because the caller sees nothing of it.
+ */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   return new ApiError(
     "internal",
-    "Cannot answer: Roomcast met an error of its own; its log tells which",
+    "Cannot handle the request: internal error; see the server log",
   );
 }

@@ -18,6 +18,8 @@ import { type Access, openAccess } from "./access/access.ts";
 import { PublishKeys } from "./access/publish_keys.ts";
 import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
+import type { Ingress } from "./publish/ingress.ts";
+import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
@@ -34,11 +36,16 @@ export interface Node extends LogParts {
   readonly sockets: SocketIoServer;
   /** Undefined where there is no Redis. */
   readonly bridge: RedisBridge | undefined;
+  /** Sources that append to the log by themselves. */
+  readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
   readonly access: Access;
-  /** Rejects where a publish, by HTTP or by Redis, would not reach the log and come back. */
+  readonly publisher: Publisher;
+  /** Resolves if a publish, by HTTP or by any ingress, would now reach the log and come back. Rejects if not. */
   probe(): Promise<void>;
-  /** Ends every connection; nothing of it throws. */
+  /** Configuration problems that can lose messages, as sentences without duplicates; empty if none are known. */
+  warnings(): readonly string[];
+  /** Ends every connection. Never rejects. */
   close(): Promise<void>;
 }
 
@@ -74,9 +81,13 @@ export function createNode(config: Config, observe: Observe): Node {
     : connectRedis(config, config.redisUrl, reader, observe);
   const log = redis?.log ?? new MemoryLog({ ...config, reader });
   const { history, gaps } = log;
+  const ingresses: readonly Ingress[] = redis === undefined
+    ? []
+    : [redis.bridge];
   const sessions = redis === undefined
     ? new MemorySessionStore()
     : new RedisSessionStore(redis.log.server);
+  const access = openAccess(new PublishKeys(config.publishKeys));
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const sockets = new SocketIoServer({
     ...config,
@@ -97,19 +108,21 @@ export function createNode(config: Config, observe: Observe): Node {
     ring,
     sockets,
     bridge: redis?.bridge,
+    ingresses,
     originAllowed,
-    access: openAccess(new PublishKeys(config.publishKeys)),
+    access,
+    publisher: new Publisher({ log, access, observe }),
     probe: async () => {
       await log.probe();
-      if (redis !== undefined && !redis.bridge.working) {
-        throw new ApiError(
-          "log_unreachable",
-          "Cannot serve: nobody takes what is published on Redis channels; wait",
-        );
-      }
+      const broken = ingresses.find(({ working }) => !working);
+      if (broken !== undefined) throw notWorking(broken);
     },
+    warnings: () => [
+      ...log.warnings(),
+      ...ingresses.flatMap((ingress) => ingress.warnings()),
+    ],
     close: async () => {
-      await redis?.bridge.close();
+      for (const ingress of ingresses) await ingress.close();
       sockets.close();
       await redis?.cluster.close();
       await log.close();
@@ -154,4 +167,11 @@ function connectRedis(
       new RedisConnection({ url, name: "bridge", observe, group, ...options }),
   });
   return { log, bridge, cluster };
+}
+
+function notWorking({ name }: Ingress): ApiError {
+  return new ApiError(
+    "log_unreachable",
+    `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see bridge_stuck in the log)`,
+  );
 }

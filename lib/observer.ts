@@ -1,6 +1,6 @@
 /**
- * What can happen, as a closed union of facts. The core says what happened; what is logged and counted is a table
- * in `telemetry.ts`.
+ * Observations: everything that can happen, as a closed union of facts. Each part of Roomcast reports what happened;
+ * `telemetry/` decides what is logged and counted.
  *
  * @module
  */
@@ -10,7 +10,7 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 /** One of {@linkcode LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** One thing that happened. Never holds a message's content, a secret, or a room as a label. */
+/** One thing that happened. It never holds the content of a message or a secret. */
 export type Observation =
   | {
     kind: "started";
@@ -77,5 +77,5 @@ export type Observation =
   | { kind: "redis_config_warning"; why: string }
   | { kind: "error"; where: string; error: unknown };
 
-/** Takes note of a happening; never throws, never waits. */
-export type Observe = (happening: Observation) => void;
+/** Records an observation. Never throws and never waits. */
+export type Observe = (observation: Observation) => void;

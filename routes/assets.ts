@@ -1,14 +1,14 @@
 /**
- * The page at `/`, what it is made of, and the client bundle of Socket.IO.
+ * Static files: the page at `/`, its parts, and the client bundle of Socket.IO.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 import type { Context } from "hono";
-import type { Env } from "./http.ts";
+import type { Env, Handler } from "./exchange.ts";
 
-/** A file served as it is. */
+/** A file, in the two encodings in which it is served. */
 export interface Asset {
   readonly type: string;
   readonly body: Uint8Array<ArrayBuffer>;
@@ -24,15 +24,15 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: "image/svg+xml",
 };
 
-/** Nothing but our own files and our own server; text can never become script. */
+/** Pages load files of this server alone and connect to it alone; text can never become script. */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
   "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'";
 
 /**
- * Reads all files of known types below `folder`, by name. They are few and small: reading and compressing them once
- * is all the work there will be. (Socket.IO's own serving compresses at every request.)
+ * Reads and compresses all files of known types in `folder`, once. Returns them by name. (Socket.IO's own serving
+ * compresses at every request.)
  */
 export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   const assets = new Map<string, Asset>();
@@ -54,16 +54,16 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   return assets;
 }
 
-/** Answers with an asset, or passes the request on where there is none of that name. */
+/** Makes the handler that responds with the asset that `nameOf` names, or with 404 `not_found`. */
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,
   nameOf: (c: Context<Env>) => string,
-): (c: Context<Env>) => Response | Promise<Response> {
-  return function serveAsset(c: Context<Env>): Response | Promise<Response> {
+): Handler {
+  return function serveAsset(c): Response | Promise<Response> {
     const asset = assets.get(nameOf(c));
     if (asset === undefined) return c.notFound();
     const gzip = /\bgzip\b/.test(c.req.header("accept-encoding") ?? "");
-    // One tag for each encoding (RFC 9110 §8.8.3.3).
+    // Each encoding has a tag of its own (RFC 9110 §8.8.3.3).
     const etag = `"${asset.etag}${gzip ? "-gz" : ""}"`;
     c.header("ETag", etag);
     c.header("Vary", "Origin, Accept-Encoding");

@@ -1,149 +1,132 @@
 /**
- * What all routes share: the shape of errors, the way to a body.
+ * Reads the bodies of requests, within limits of bytes and time.
  *
  * @module
  */
-import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import type { IncomingMessage } from "node:http";
-import { TimeoutList } from "../lib/util/deadline.ts";
 import { ApiError } from "../lib/errors.ts";
+import { TimeoutList } from "../lib/util/deadline.ts";
+import { type Env, readBody, requestHeader } from "./exchange.ts";
 
-/** Hono's environment: the node:http request and response behind a context. */
-export interface Env {
-  Bindings: HttpBindings;
+/** Limits of {@linkcode BodyBudget}. */
+export interface BodyLimits {
+  /** Bytes that the bodies of all requests may hold together. */
+  readonly totalBytesMax: number;
+  /** How long a body may take to arrive. */
+  readonly timeoutMs: number;
 }
 
-/** The bodies that arrive now, and how long each may take. */
-const arriving = new TimeoutList<() => void>(10_000, (slow) => slow());
-
-/** Refusals that leave a body unread; the rest of it would be taken for the next request. */
-const UNREAD: ReadonlySet<string> = new Set([
-  "body_too_large",
-  "body_too_slow",
-  "overloaded",
-  "unsupported_content_encoding",
-]);
-
-/** Answers with a refusal: its status and `{"error":{"code","message"}}`. */
-export function answerFault(c: Context, fault: ApiError): Response {
-  if (fault.retryable) c.header("Retry-After", "1");
-  if (fault.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
-  if (UNREAD.has(fault.code)) c.header("Connection", "close");
-  return c.json({ error: fault.toJSON() }, fault.status);
-}
-
-/** Bytes of bodies that requests hold now, and most of them: parsed, a body takes several times its size. */
-let bodyBytes = 0;
-const BODY_BYTES_TOTAL_MAX = 64 << 20;
+const LIMITS: BodyLimits = { totalBytesMax: 64 << 20, timeoutMs: 10_000 };
 
 /**
- * Reads a request's body and answers with what `use` makes of it. Read from node's own stream: bounded by bytes as
- * they come, whatever its headers say of its length, by time, and by what all requests together may hold.
- *
- * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, `malformed_body`
- * where it is empty or was cut off
+ * Reads the bodies of all requests and limits the memory that they take together. Their limit is lower than the
+ * memory available, because a parsed body takes several times its size.
  */
-export async function withBody<T>(
-  c: Context<Env>,
-  bytesMax: number,
-  use: (body: Uint8Array) => Promise<T>,
-): Promise<T> {
-  const encoding = c.env.incoming.headers["content-encoding"];
-  if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
-    throw new ApiError(
-      "unsupported_content_encoding",
-      "Cannot read the body: it is compressed; send it plain",
-    );
+export class BodyBudget {
+  readonly #totalBytesMax: number;
+  readonly #arriving: TimeoutList<() => void>;
+  #heldBytes = 0;
+
+  /** Makes a budget of 64 MiB and 10 s for each body, unless other limits are given. */
+  constructor({ totalBytesMax, timeoutMs }: BodyLimits = LIMITS) {
+    this.#totalBytesMax = totalBytesMax;
+    this.#arriving = new TimeoutList(timeoutMs, (onTimeout) => onTimeout());
   }
-  let held = 0;
-  try {
-    const chunks: Uint8Array[] = [];
-    await readChunks(c.env.incoming, (chunk) => {
-      held += chunk.length;
-      bodyBytes += chunk.length;
-      if (held > bytesMax) {
-        throw new ApiError(
-          "body_too_large",
-          `Cannot read the body: it is over ${bytesMax} bytes; send less`,
-        );
-      }
-      if (bodyBytes > BODY_BYTES_TOTAL_MAX) {
-        // Given back at once: chunks of the others that come in the same turn then find room.
-        bodyBytes -= held;
-        held = 0;
-        throw new ApiError(
-          "overloaded",
-          "Cannot read the body: too many large ones come at once; try again later",
-        );
-      }
-      chunks.push(chunk);
-    });
-    if (held === 0) {
+
+  /**
+   * Reads the body of a request and returns the result of `use`. The body counts until that is known.
+   *
+   * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
+   * `malformed_body` if the body is empty or ended early
+   */
+  async withBody<T>(
+    c: Context<Env>,
+    bytesMax: number,
+    use: (body: Uint8Array) => Promise<T>,
+  ): Promise<T> {
+    const encoding = requestHeader(c, "content-encoding");
+    if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
       throw new ApiError(
-        "malformed_body",
-        'Cannot publish: there is no body; send {"room":"chat","message":"hello"}',
+        "unsupported_content_encoding",
+        "Cannot read the body: it is compressed; send it without Content-Encoding",
       );
     }
-    return await use(concat(chunks, held));
-  } finally {
-    bodyBytes -= held;
+    let held = 0;
+    try {
+      const chunks: Uint8Array[] = [];
+      await this.#read(c, (chunk) => {
+        held += chunk.length;
+        this.#heldBytes += chunk.length;
+        if (held > bytesMax) throw tooLarge(bytesMax);
+        if (this.#heldBytes > this.#totalBytesMax) {
+          // Released now, so that other bodies with chunks in the same turn of the event loop have room.
+          this.#heldBytes -= held;
+          held = 0;
+          throw overloaded(this.#totalBytesMax);
+        }
+        chunks.push(chunk);
+      });
+      if (held === 0) {
+        throw new ApiError(
+          "malformed_body",
+          'Cannot publish: the body is empty; send {"room":"chat","message":"hello"}',
+        );
+      }
+      return await use(concat(chunks, held));
+    } finally {
+      this.#heldBytes -= held;
+    }
+  }
+
+  #read(c: Context<Env>, take: (chunk: Uint8Array) => void): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timeout = this.#arriving.add(() => {
+        // Otherwise later chunks would count, and nothing would release them.
+        stop();
+        reject(
+          new ApiError(
+            "body_too_slow",
+            "Cannot read the body: it did not arrive in time; send it without pauses",
+          ),
+        );
+      });
+      const stop = readBody(c, {
+        take,
+        end: () => {
+          this.#arriving.remove(timeout);
+          resolve();
+        },
+        fail: (error) => {
+          this.#arriving.remove(timeout);
+          reject(
+            error ?? new ApiError(
+              "malformed_body",
+              "Cannot read the body: the connection closed before all of it arrived; send it again",
+            ),
+          );
+        },
+      });
+    });
   }
 }
 
-/**
- * Hands on what comes until it is all there. What is refused half read is left unread: the answer closes the
- * connection.
- *
- * @throws {ApiError} `body_too_slow`, `malformed_body`, or what `take` throws
- */
-function readChunks(
-  incoming: IncomingMessage,
-  take: (chunk: Uint8Array) => void,
-): Promise<void> {
-  return new Promise<void>((resolve, reject) => {
-    const slow = (): void =>
-      reject(
-        new ApiError(
-          "body_too_slow",
-          "Cannot read the body: it took too long; send it at once",
-        ),
-      );
-    const cut = (): void => {
-      // Every request closes in the end, when its answer has left.
-      if (incoming.readableEnded) return;
-      arriving.remove(wait);
-      reject(
-        new ApiError(
-          "malformed_body",
-          "Cannot read the body: it ended early; send it whole",
-        ),
-      );
-    };
-    const wait = arriving.add(slow);
-    incoming.on("data", (chunk: Uint8Array) => {
-      try {
-        take(chunk);
-      } catch (error) {
-        arriving.remove(wait);
-        incoming.pause();
-        incoming.removeAllListeners("data");
-        reject(error);
-      }
-    });
-    incoming.on("end", () => {
-      arriving.remove(wait);
-      resolve();
-    });
-    incoming.on("error", cut);
-    incoming.on("close", cut);
-  });
+function tooLarge(bytesMax: number): ApiError {
+  return new ApiError(
+    "body_too_large",
+    `Cannot read the body: it exceeds ${bytesMax} bytes; send less`,
+  );
 }
 
-function concat(
-  chunks: readonly Uint8Array[],
-  length: number,
-): Uint8Array {
+function overloaded(totalBytesMax: number): ApiError {
+  return new ApiError(
+    "overloaded",
+    `Cannot read the body: this node already holds ${
+      totalBytesMax / (1 << 20)
+    } MiB of request bodies; try again later`,
+  );
+}
+
+function concat(chunks: readonly Uint8Array[], length: number): Uint8Array {
   const [only] = chunks;
   if (only !== undefined && chunks.length === 1) return only;
   const whole = new Uint8Array(length);
@@ -164,7 +147,7 @@ export function decodeText(body: Uint8Array): string {
   } catch {
     throw new ApiError(
       "malformed_body",
-      "Cannot read the body: it is not UTF-8; send UTF-8",
+      "Cannot read the body: it is not valid UTF-8; encode it as UTF-8",
     );
   }
 }
@@ -173,7 +156,7 @@ function refuseInfinite(_key: string, value: unknown): unknown {
   if (value === Infinity || value === -Infinity) {
     throw new ApiError(
       "malformed_body",
-      "Cannot read the body: a number in it is larger than a double can be; send it as text",
+      "Cannot read the body: it has a number beyond the range of a double; send that number as a string",
     );
   }
   return value;
@@ -182,7 +165,7 @@ function refuseInfinite(_key: string, value: unknown): unknown {
 /** Decodes JSON. @throws {ApiError} `malformed_body` */
 export function decodeJson(text: string): unknown {
   try {
-    // Text that may hold a number beyond what a double can: it would become null.
+    // Only if the text may hold a number beyond the range of a double, which would become null when written again.
     return /[eE]\+?\d{3}|\d{309}/.test(text)
       ? JSON.parse(text, refuseInfinite)
       : JSON.parse(text);
@@ -190,7 +173,7 @@ export function decodeJson(text: string): unknown {
     if (error instanceof ApiError) throw error;
     throw new ApiError(
       "malformed_body",
-      "Cannot read the body: it is not JSON; send JSON, or text as text/plain",
+      "Cannot read the body: it is not valid JSON; send JSON, or text with Content-Type text/plain",
     );
   }
 }

@@ -1,55 +1,57 @@
 /**
- * `/livez`, `/readyz`, `/metrics`: for those who watch over a node.
+ * `/livez`, `/readyz` and `/metrics`, for those who operate a node.
  *
  * @module
  */
-import type { Context } from "hono";
 import { ApiError, toApiError } from "../lib/errors.ts";
-import { answerFault, type Env } from "./http.ts";
+import { respondWithError } from "./errors.ts";
+import type { Handler } from "./exchange.ts";
 
-/** What is asked of a node. */
+/** What the health of a node is read from. */
 export interface HealthOptions {
-  /** Whether connections are accepted, as far as is known. */
+  /** Whether the node accepts connections, as far as it knows. */
   readonly accepting: () => boolean;
-  /** Whether it is on its way out. */
+  /** Whether the node is stopping. */
   readonly draining: () => boolean;
-  /** Rejects where a publish would not reach the log and come back; in under 300 ms, whatever is broken. */
+  /** Rejects if a publish would not reach the log and come back to this node. Settles within 300 ms. */
   readonly probe: () => Promise<void>;
-  /** What may lose messages although all works now. */
+  /** Configuration problems that can lose messages. */
   readonly warnings: () => readonly string[];
+  /** Returns all metrics. */
   readonly expose: () => Promise<{ type: string; body: string }>;
 }
 
-/** The process lives, and others can connect to it: 200, otherwise 503. */
-export function livez(
-  { accepting }: HealthOptions,
-): (c: Context<Env>) => Response {
+/** Makes the handler of `GET /livez`: 200 if the process runs and accepts connections, otherwise 503. */
+export function livez({ accepting }: HealthOptions): Handler {
   return function livez(c) {
     return accepting()
       ? c.json({ live: true })
-      : answerFault(c, notAccepting());
+      : respondWithError(c, notAccepting());
   };
 }
 
-/** A publish would now reach the log and come back to this node, and others can connect: 200, otherwise 503. */
+/**
+ * Makes the handler of `GET /readyz`: 200 if a publish would now reach the log and come back to this node, and if the
+ * node accepts connections; otherwise 503.
+ */
 export function readyz(
   { accepting, draining, probe, warnings }: HealthOptions,
-): (c: Context<Env>) => Promise<Response> {
+): Handler {
   return async function readyz(c) {
     if (draining()) {
-      return answerFault(
+      return respondWithError(
         c,
         new ApiError(
           "draining",
-          "Cannot serve: this node is stopping; use another",
+          "Cannot serve: this node is stopping; use another node",
         ),
       );
     }
-    if (!accepting()) return answerFault(c, notAccepting());
+    if (!accepting()) return respondWithError(c, notAccepting());
     try {
       await probe();
     } catch (error) {
-      return answerFault(c, toApiError(error));
+      return respondWithError(c, toApiError(error));
     }
     return c.json({ ready: true, warnings: warnings() });
   };
@@ -58,14 +60,12 @@ export function readyz(
 function notAccepting(): ApiError {
   return new ApiError(
     "not_accepting",
-    "Cannot serve: this node accepts no connections; use another, and restart this one if it does not recover",
+    "Cannot serve: this node accepts no connections; use another node, and restart this one if it does not recover",
   );
 }
 
-/** Numbers for Prometheus. */
-export function metrics(
-  { expose }: HealthOptions,
-): (c: Context<Env>) => Promise<Response> {
+/** Makes the handler of `GET /metrics`: all metrics, for Prometheus. */
+export function metrics({ expose }: HealthOptions): Handler {
   return async function metrics(c) {
     const { type, body } = await expose();
     return c.body(body, 200, { "content-type": type });

@@ -1,11 +1,11 @@
 /**
- * `/rooms/{room}/history`: what a room keeps.
+ * `/rooms/{room}/history`: reads and clears the messages that a room keeps.
  *
  * @module
  */
-import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
-import type { Gaps, History, Log, Page } from "../lib/log/log.ts";
+import type { LogHead } from "../lib/log/head.ts";
+import type { Gaps, History, Page } from "../lib/log/log.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import {
   ID_ZERO,
@@ -13,28 +13,28 @@ import {
   parsePosition,
   timestampOf,
 } from "../lib/log/position.ts";
-import type { Env } from "./http.ts";
+import type { Handler } from "./exchange.ts";
 
-/** Messages of a page that does not say how many, and most of any. */
+/** Messages of a page without `limit`, and most messages of any page. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
-/** How long a page waits for a node that is behind, before it says that it may not be complete. */
+/** How long a page waits until this node has read the log as far as the page goes; after that it is not complete. */
 const BEHIND_TIMEOUT_MS = 1000;
 
-/** What reading histories needs. */
+/** What the routes of histories need. */
 export interface HistoryOptions {
-  readonly log: Pick<Log, "head">;
+  readonly head: Pick<LogHead, "reached">;
   readonly history: History;
   readonly gaps: Gaps;
 }
 
 /**
- * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. `asc` gives what came after `since`,
- * oldest first; `desc` what came before it, newest first. `position` is where to go on towards newer messages.
+ * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. `asc` returns messages after `since`,
+ * oldest first; `desc` returns those before it, newest first. `position` is the `since` of the next newer page.
  */
 export function readHistory(
-  { log: { head }, history, gaps }: HistoryOptions,
-): (c: Context<Env>) => Promise<Response> {
+  { head, history, gaps }: HistoryOptions,
+): Handler {
   return async function readHistory(c) {
     const room = parseRoom(c.req.param("room"));
     const since = c.req.query("since");
@@ -42,7 +42,7 @@ export function readHistory(
     if (order !== "asc" && order !== "desc") {
       throw new ApiError(
         "invalid_parameter",
-        'Cannot read the history: "order" is neither asc nor desc; send one of them',
+        'Cannot read the history: "order" is neither asc nor desc; send one of these',
       );
     }
     const from = since === undefined ? undefined : parsePosition(since);
@@ -51,7 +51,7 @@ export function readHistory(
       order,
       limit: parseLimit(c.req.query("limit")),
     });
-    // Messages are JSON already; they are put together as text, not parsed and written again.
+    // Messages are JSON already, so the response is joined from texts and nothing is parsed.
     const messages = page.messages.map(({ id, json }) =>
       `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
     );
@@ -59,7 +59,7 @@ export function readHistory(
     // Gaps are found while reading the log, so this node has to have read it as far as the page goes.
     const complete = page.complete &&
       await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
-      !hasHole(gaps, room, order, page, from);
+      !hasGap(gaps, room, order, page, from);
     return c.body(
       `{"room":${
         JSON.stringify(room)
@@ -71,17 +71,15 @@ export function readHistory(
 }
 
 /** Makes the handler of `DELETE /rooms/{room}/history`. */
-export function clearHistory(
-  { history }: HistoryOptions,
-): (c: Context<Env>) => Promise<Response> {
+export function clearHistory({ history }: HistoryOptions): Handler {
   return async function clearHistory(c) {
     await history.clear(parseRoom(c.req.param("room")));
     return c.body(null, 204);
   };
 }
 
-/** Whether something was published on Redis, in the time that the page covers, that nobody heard. */
-function hasHole(
+/** Returns whether messages of a Redis channel may be missing in the range that a page covers. */
+function hasGap(
   gaps: Gaps,
   room: string,
   order: "asc" | "desc",
@@ -102,6 +100,6 @@ function parseLimit(limit: string | undefined): number {
   ) return Number(limit);
   throw new ApiError(
     "invalid_parameter",
-    `Cannot read the history: "limit" is not a number from 1 to ${LIMIT_MAX}; send one`,
+    `Cannot read the history: "limit" is not a whole number from 1 to ${LIMIT_MAX}; send such a number`,
   );
 }

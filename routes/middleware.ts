@@ -1,56 +1,71 @@
 /**
- * Who may publish over HTTP, and from which pages.
+ * What requests pass before they reach a route: headers, encoding, origins, and rights.
  *
  * @module
  */
-import { createHash, timingSafeEqual } from "node:crypto";
-import type { MiddlewareHandler } from "hono";
-import type { PublishKey } from "../lib/access/publish_keys.ts";
-import { ApiError } from "../lib/errors.ts";
+import type { Access } from "../lib/access/access.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
-import type { Env } from "./http.ts";
+import type { Action } from "../lib/access/principal.ts";
+import { ApiError } from "../lib/errors.ts";
+import {
+  type Middleware,
+  requestHeader,
+  requestTarget,
+  setDefaultHeader,
+} from "./exchange.ts";
+
+/** Sets the headers that every response has, unless its route sets others. */
+export function securityHeaders(): Middleware {
+  return function securityHeaders(c, next) {
+    setDefaultHeader(c, "x-content-type-options", "nosniff");
+    setDefaultHeader(c, "cache-control", "no-store");
+    return next();
+  };
+}
 
 /**
- * Lets requests pass that carry one of `keys` as `Authorization: Bearer <secret>`; all of them where there are no
- * keys. Digests are compared, every one of them, so that the time taken tells neither how much of a secret was right
- * nor which.
+ * Rejects a URL whose percent-encoding cannot be decoded, which Hono would use as it is.
  *
- * @throws {ApiError} `unauthorized`
+ * @throws {ApiError} `malformed_request`
  */
-export function requireKey(
-  keys: readonly PublishKey[],
-): MiddlewareHandler<Env> {
-  const digests = keys.map(({ secret }) => digest(secret));
-  return function requireKey(c, next) {
-    if (digests.length > 0) {
-      const given = digest(
-        /^Bearer +(.+)$/i.exec(c.req.header("authorization") ?? "")?.[1] ?? "",
+export function checkEncoding(): Middleware {
+  return function checkEncoding(c, next) {
+    const target = requestTarget(c);
+    if (target.includes("%") && !isDecodable(target)) {
+      throw new ApiError(
+        "malformed_request",
+        "Cannot read the URL: its percent-encoding is not valid UTF-8; encode each part with encodeURIComponent",
       );
-      let found = false;
-      for (const known of digests) {
-        found = timingSafeEqual(known, given) || found;
-      }
-      if (!found) {
-        throw new ApiError(
-          "unauthorized",
-          "Cannot serve this: no valid publish key was sent; send Authorization: Bearer <secret> of one of PUBLISH_KEYS",
-        );
-      }
     }
     return next();
   };
 }
 
-/** Answers browsers on other origins: those allowed may read and publish, the others may not publish. */
-export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
+function isDecodable(target: string): boolean {
+  try {
+    decodeURIComponent(target);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Lets pages of allowed origins read responses, and responds to their preflight requests. Pages of other origins may
+ * send `GET` and `HEAD` alone, and the browser does not show them the response.
+ *
+ * @throws {ApiError} `origin_not_allowed`
+ */
+export function guardOrigin(allowed: OriginAllowed): Middleware {
   return async function guardOrigin(c, next) {
-    const { incoming, outgoing } = c.env;
-    const { origin, host } = incoming.headers;
-    outgoing.setHeader("vary", "Origin");
-    if (origin !== undefined && allowed(origin, host)) {
+    setDefaultHeader(c, "vary", "Origin");
+    const origin = requestHeader(c, "origin");
+    if (origin === undefined) return await next();
+    const { method } = c.req;
+    if (allowed(origin, requestHeader(c, "host"))) {
       c.header("Access-Control-Allow-Origin", origin);
       if (
-        c.req.method === "OPTIONS" &&
+        method === "OPTIONS" &&
         c.req.header("access-control-request-method") !== undefined
       ) {
         c.header("Access-Control-Allow-Methods", "GET, POST, DELETE");
@@ -61,18 +76,40 @@ export function guardOrigin(allowed: OriginAllowed): MiddlewareHandler<Env> {
         c.header("Access-Control-Max-Age", "600");
         return c.body(null, 204);
       }
-    } else if (
-      origin !== undefined && c.req.method !== "GET" && c.req.method !== "HEAD"
-    ) {
+    } else if (method !== "GET" && method !== "HEAD") {
       throw new ApiError(
         "origin_not_allowed",
-        "Cannot serve this page: its origin is not in ALLOWED_ORIGINS; add it there",
+        "Cannot serve this page: its origin is not allowed; add it to ALLOWED_ORIGINS",
       );
     }
     await next();
   };
 }
 
-function digest(text: string): Uint8Array {
-  return createHash("sha256").update(text).digest();
+/**
+ * Finds out who sends a request and notes it as `principal`.
+ *
+ * @throws {ApiError} `unauthorized` if the credentials are not valid
+ */
+export function authenticate(access: Access): Middleware {
+  return async function authenticate(c, next) {
+    const header = requestHeader(c, "authorization") ?? "";
+    const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
+    c.set("principal", await access.authenticate({ bearer }));
+    await next();
+  };
+}
+
+/**
+ * Rejects a request whose principal may not do `action`, in the room that the path names, if it names one.
+ *
+ * @throws {ApiError} `unauthorized`
+ */
+export function authorize(access: Access, action: Action): Middleware {
+  return function authorize(c, next) {
+    const room = c.req.param("room");
+    const refusal = access.refusal(c.get("principal"), action, room);
+    if (refusal !== undefined) throw refusal;
+    return next();
+  };
 }

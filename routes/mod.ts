@@ -1,116 +1,118 @@
 /**
- * All that HTTP can ask, on one screen.
+ * The map of HTTP: every path, its methods and their handlers.
  *
  * @module
  */
-import { type Context, Hono } from "hono";
-import type { PublishKey } from "../lib/access/publish_keys.ts";
-import { ApiError, toApiError } from "../lib/errors.ts";
+import { Hono } from "hono";
+import type { Access } from "../lib/access/access.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
+import { ApiError, toApiError } from "../lib/errors.ts";
+import { SOCKET_IO_PATH } from "../lib/http/target.ts";
 import { type Asset, serveAsset } from "./assets.ts";
-import { guardOrigin, requireKey } from "./auth.ts";
+import { respondWithError } from "./errors.ts";
+import type { Env, Handler, Middleware } from "./exchange.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
-import { answerFault, type Env } from "./http.ts";
 import { clearHistory, type HistoryOptions, readHistory } from "./history.ts";
+import {
+  authenticate,
+  authorize,
+  checkEncoding,
+  guardOrigin,
+  securityHeaders,
+} from "./middleware.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 
 /** What the routes are made of. */
 export interface AppOptions
-  extends PublishOptions, HealthOptions, Omit<HistoryOptions, "log"> {
-  readonly log: PublishOptions["log"] & HistoryOptions["log"];
-  readonly publishKeys: readonly PublishKey[];
+  extends PublishOptions, HealthOptions, HistoryOptions {
+  readonly access: Access;
   readonly originAllowed: OriginAllowed;
-  /** Files of the page. */
+  /** Files of the page, by name. */
   readonly page: ReadonlyMap<string, Asset>;
-  /** Files of Socket.IO's client. */
+  /** Files of Socket.IO's client, by name. */
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
-type Handler = (c: Context<Env>) => Response | Promise<Response>;
+/** What a request passes on one path with one method: middlewares, then the handler. */
+type Chain = readonly (Middleware | Handler)[];
 
 /** Makes the HTTP side of Roomcast. */
 export function createApp(options: AppOptions): Hono<Env> {
-  const { observe, originAllowed, publishKeys, page, bundle } = options;
+  const { observe, originAllowed } = options;
   const app = new Hono<Env>();
-
   app.onError((error, c) => {
-    const fault = toApiError(error);
-    if (fault.code === "internal") {
+    const shown = toApiError(error);
+    if (shown.code === "internal") {
       observe({ kind: "error", where: "a route", error });
     }
-    return answerFault(c, fault);
+    return respondWithError(c, shown);
   });
   app.notFound((c) =>
-    answerFault(
+    respondWithError(
       c,
       new ApiError(
         "not_found",
-        "Cannot find this: there is no such path; see /",
+        'Cannot find this path: Roomcast has no such route; see the section "HTTP" of README.md for all routes',
       ),
     )
   );
-
-  app.use(function harden(c, next) {
-    const { outgoing } = c.env;
-    outgoing.setHeader("x-content-type-options", "nosniff");
-    outgoing.setHeader("cache-control", "no-store");
-    return next();
-  });
-  app.use(function decode(c, next) {
-    const { url = "" } = c.env.incoming;
-    if (url.includes("%") && !isEncoded(url)) {
-      throw new ApiError(
-        "malformed_request",
-        "Cannot read the address: what it holds after a % is not UTF-8 in hex; encode it so",
-      );
-    }
-    return next();
-  });
+  app.use(securityHeaders());
+  app.use(checkEncoding());
   app.use(guardOrigin(originAllowed));
+  for (const [path, methods] of Object.entries(routes(options))) {
+    addRoute(app, path, methods);
+  }
+  return app;
+}
 
-  const key = requireKey(publishKeys);
-  const map: Record<string, Record<string, [...Handler[]]>> = {
+/** Every path, with what its methods do. */
+function routes(
+  options: AppOptions,
+): Record<string, Readonly<Record<string, Chain>>> {
+  const { access, page, bundle } = options;
+  const known = authenticate(access);
+  const mayPublish = authorize(access, "publish");
+  const mayRead = authorize(access, "history");
+  const mayManage = authorize(access, "manage");
+  return {
     "/": { GET: [serveAsset(page, () => "index.html")] },
     "/static/:name": {
       GET: [serveAsset(page, (c) => c.req.param("name") ?? "")],
     },
-    "/socket.io/:name": {
+    // Without a name, the path is Engine.IO's.
+    [`${SOCKET_IO_PATH}:name`]: {
       GET: [serveAsset(bundle, (c) => c.req.param("name") ?? "")],
     },
     "/livez": { GET: [livez(options)] },
     "/readyz": { GET: [readyz(options)] },
     "/metrics": { GET: [metrics(options)] },
-    "/publish": { POST: [key as never, publishOne(options)] },
-    "/publish/batch": { POST: [key as never, publishBatch(options)] },
+    "/publish": { POST: [known, mayPublish, publishOne(options)] },
+    "/publish/batch": { POST: [known, mayPublish, publishBatch(options)] },
     "/rooms/:room/history": {
-      GET: [key as never, readHistory(options)],
-      DELETE: [key as never, clearHistory(options)],
+      GET: [known, mayRead, readHistory(options)],
+      DELETE: [known, mayManage, clearHistory(options)],
     },
   };
-  for (const [path, methods] of Object.entries(map)) {
-    for (const [method, handlers] of Object.entries(methods)) {
-      app.on(method, [path], ...handlers);
-    }
-    const allow = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
-    app.all(path, (c) => {
-      c.header("Allow", allow);
-      return answerFault(
-        c,
-        new ApiError(
-          "method_not_allowed",
-          `Cannot ${c.req.method} this: only ${allow} is served here`,
-        ),
-      );
-    });
-  }
-  return app;
 }
 
-/** Whether all of an address can be decoded: Hono takes what cannot be as it is. */
-function isEncoded(url: string): boolean {
-  try {
-    return decodeURIComponent(url) !== "";
-  } catch {
-    return false;
+/** Adds a path; every other method is answered with 405. */
+function addRoute(
+  app: Hono<Env>,
+  path: string,
+  methods: Readonly<Record<string, Chain>>,
+): void {
+  for (const [method, chain] of Object.entries(methods)) {
+    app.on(method, [path], ...chain);
   }
+  const allow = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
+  app.all(path, (c) => {
+    c.header("Allow", allow);
+    return respondWithError(
+      c,
+      new ApiError(
+        "method_not_allowed",
+        `Cannot use ${c.req.method} here: this path supports ${allow}; use one of these methods`,
+      ),
+    );
+  });
 }

@@ -5,6 +5,7 @@
  */
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import type { Ingress } from "../publish/ingress.ts";
 import type {
   ConnectionOptions,
   RedisConnection,
@@ -58,7 +59,8 @@ export interface BridgeOptions extends
  * Lifetime: the constructor starts to send heartbeats and subscribes once it has a listener slot; call
  * {@linkcode RedisBridge.close} to stop.
  */
-export class RedisBridge {
+export class RedisBridge implements Ingress {
+  readonly name = "Redis channels";
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
   readonly #channels: BridgedChannels;

@@ -6,7 +6,7 @@
 
 /** A source of messages that appends to the log by itself, such as the bridge from Redis channels. */
 export interface Ingress {
-  /** Names the source in logs and metrics. */
+  /** Names the source in error messages, in the plural: "Redis channels". */
   readonly name: string;
   /** Whether a message that is sent to the source now reaches the log, through this node or another. */
   readonly working: boolean;

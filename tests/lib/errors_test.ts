@@ -8,24 +8,24 @@ import {
 
 const CODES = Object.keys(ERROR_STATUS) as ErrorCode[];
 
-Deno.test("every code is snake_case and has a status that says error", () => {
+Deno.test("every error code is snake_case and has a status of 400 or higher", () => {
   for (const code of CODES) {
-    const fault = new ApiError(code, "Cannot test: so it is; go on");
+    const error = new ApiError(code, "Cannot test: so it is; go on");
     assert.match(code, /^[a-z]+(_[a-z]+)*$/);
-    assert.ok(Number.isInteger(fault.status));
-    assert.ok(fault.status >= 400 && fault.status <= 599, code);
-    assert.equal(fault.retryable, fault.status === 503);
+    assert.ok(Number.isInteger(error.status));
+    assert.ok(error.status >= 400 && error.status <= 599, code);
+    assert.equal(error.retryable, error.status === 503);
   }
 });
 
-Deno.test("codes of the log are temporary, so that publishers try again", () => {
+Deno.test("every error code of the log is retryable", () => {
   const codes = CODES.filter((code) => code.startsWith("log_"));
   assert.ok(codes.length > 0);
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
 });
 
-Deno.test("a refusal is shown as its code and its message, and nothing else", () => {
-  const fault = new ApiError(
+Deno.test("ApiError is serialized as its code and its message alone", () => {
+  const error = new ApiError(
     "invalid_room",
     "Cannot use the room: no; use one",
   );
@@ -33,20 +33,20 @@ Deno.test("a refusal is shown as its code and its message, and nothing else", ()
     code: "invalid_room",
     message: "Cannot use the room: no; use one",
   };
-  assert.deepEqual(fault.toJSON(), shown);
-  assert.deepEqual(JSON.parse(JSON.stringify({ error: fault })), {
+  assert.deepEqual(error.toJSON(), shown);
+  assert.deepEqual(JSON.parse(JSON.stringify({ error: error })), {
     error: shown,
   });
-  assert.ok(fault instanceof Error);
-  assert.equal(fault.name, "Fault");
+  assert.ok(error instanceof Error);
+  assert.equal(error.name, "ApiError");
 });
 
-Deno.test("toFault() leaves a refusal as it is", () => {
-  const fault = new ApiError("overloaded", "Cannot publish: full; wait");
-  assert.equal(toApiError(fault), fault);
+Deno.test("toApiError() returns an ApiError unchanged", () => {
+  const error = new ApiError("overloaded", "Cannot publish: full; wait");
+  assert.equal(toApiError(error), error);
 });
 
-Deno.test("toFault() hides what a foreign error says", () => {
+Deno.test("toApiError() hides the text of any other error", () => {
   const secret = "redis://user:hunter2@10.0.0.1";
   for (
     const error of [
@@ -61,10 +61,10 @@ Deno.test("toFault() hides what a foreign error says", () => {
       Symbol(secret),
     ]
   ) {
-    const fault = toApiError(error);
-    assert.equal(fault.code, "internal");
-    assert.equal(fault.status, 500);
-    assert.ok(!JSON.stringify(fault).includes("hunter2"));
-    assert.equal(fault.cause, undefined);
+    const shown = toApiError(error);
+    assert.equal(shown.code, "internal");
+    assert.equal(shown.status, 500);
+    assert.ok(!JSON.stringify(shown).includes("hunter2"));
+    assert.equal(shown.cause, undefined);
   }
 });

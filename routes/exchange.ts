@@ -1,0 +1,131 @@
+/**
+ * One request and its response, as routes see them.
+ *
+ * The only file that reads `c.env`. Behind node:http it uses node's own request and response, because making the
+ * standard objects from them costs more than a short request itself. Without node:http, as in
+ * `createApp(…).request("/publish")`, it uses Hono's.
+ *
+ * @module
+ */
+import type { HttpBindings } from "@hono/node-server";
+import type { Context, MiddlewareHandler } from "hono";
+import type { IncomingMessage } from "node:http";
+import type { Principal } from "../lib/access/principal.ts";
+
+/** Hono's environment of all routes. */
+export interface Env {
+  /** The request and response of node:http; absent if the app is called without a server. */
+  Bindings: Partial<HttpBindings>;
+  Variables: {
+    /** Who sent the request; set on the routes that call `authenticate()`. */
+    principal: Principal;
+  };
+}
+
+/** Responds to a request. */
+export type Handler = (c: Context<Env>) => Response | Promise<Response>;
+/** Runs before a handler, and may respond in its place. */
+export type Middleware = MiddlewareHandler<Env>;
+
+/** Returns the value of a request header whose name is given in lower case. */
+export function requestHeader(
+  c: Context<Env>,
+  name:
+    | "authorization"
+    | "content-encoding"
+    | "host"
+    | "idempotency-key"
+    | "origin",
+): string | undefined {
+  const incoming = c.env?.incoming;
+  if (incoming === undefined) return c.req.header(name);
+  const value = incoming.headers[name];
+  return typeof value === "object" ? value.join() : value;
+}
+
+/** Returns the target of the request, as it was sent: at least its path and its query. */
+export function requestTarget(c: Context<Env>): string {
+  return c.env?.incoming?.url ?? c.req.url;
+}
+
+/** Sets a response header, unless the route sets the same one. */
+export function setDefaultHeader(
+  c: Context<Env>,
+  name: string,
+  value: string,
+): void {
+  const outgoing = c.env?.outgoing;
+  if (outgoing === undefined) c.header(name, value);
+  else outgoing.setHeader(name, value);
+}
+
+/** Takes the body of a request. */
+export interface BodyReader {
+  /** Called for each chunk. If it throws, reading stops and the rest of the body stays unread. */
+  readonly take: (chunk: Uint8Array) => void;
+  /** Called once, when the body is complete. */
+  readonly end: () => void;
+  /** Called with what `take` has thrown, or with undefined if the body ended early. May be called again later. */
+  readonly fail: (error: unknown) => void;
+}
+
+/** Reads the body of a request as it arrives. Returns the function that stops reading and leaves the rest unread. */
+export function readBody(c: Context<Env>, reader: BodyReader): () => void {
+  const incoming = c.env?.incoming;
+  return incoming === undefined
+    ? readStream(c.req.raw.body, reader)
+    : readIncoming(incoming, reader);
+}
+
+function readIncoming(
+  incoming: IncomingMessage,
+  { take, end, fail }: BodyReader,
+): () => void {
+  const stop = (): void => {
+    incoming.pause();
+    incoming.removeAllListeners("data");
+  };
+  const cut = (): void => {
+    // Every request closes in the end, when its response has been sent.
+    if (!incoming.readableEnded) fail(undefined);
+  };
+  incoming.on("data", (chunk: Uint8Array) => {
+    try {
+      take(chunk);
+    } catch (error) {
+      stop();
+      fail(error);
+    }
+  });
+  incoming.on("end", end);
+  incoming.on("error", cut);
+  incoming.on("close", cut);
+  return stop;
+}
+
+function readStream(
+  stream: ReadableStream<Uint8Array> | null,
+  { take, end, fail }: BodyReader,
+): () => void {
+  if (stream === null) {
+    end();
+    return () => {};
+  }
+  const controller = new AbortController();
+  let thrown: unknown;
+  const writable = new WritableStream<Uint8Array>({
+    write: (chunk) => {
+      try {
+        take(chunk);
+      } catch (error) {
+        thrown = error;
+        throw error;
+      }
+    },
+  });
+  stream.pipeTo(writable, { signal: controller.signal }).then(
+    end,
+    () => fail(thrown),
+  );
+  return () => controller.abort();
+}
