@@ -11,6 +11,7 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
+import { SOCKET_IO_PATH } from "../http/target.ts";
 import { randomText } from "../util/random.ts";
 import {
   type HandshakeError,
@@ -38,7 +39,7 @@ const STOPPING: HandshakeError = {
 };
 
 /** The URL of every client that connects by WebSocket from the start. All of them share one query object. */
-const PLAIN = "/socket.io/?EIO=4&transport=websocket";
+const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
 
 /**

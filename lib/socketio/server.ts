@@ -10,7 +10,8 @@ import { Server, type ServerOptions, type Socket } from "socket.io";
 import { Clients } from "../clients/clients.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
 import { EngineServer } from "../engineio/server.ts";
-import { type ApiError, toApiError } from "../errors.ts";
+import { toApiError } from "../errors.ts";
+import { SOCKET_IO_PATH } from "../http/target.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { LogParts } from "../log/log.ts";
 import type { SessionStore } from "../sessions/store.ts";
@@ -44,9 +45,6 @@ export interface SocketIoServerOptions extends LogParts {
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
 }
-
-/** The path Engine.IO answers on. */
-const PATH = "/socket.io/";
 
 /** The clients of this node. */
 export class SocketIoServer {
@@ -119,7 +117,7 @@ export class SocketIoServer {
           }
           next();
         },
-        (error) => this.#turnAway(socket, toApiError(error), next),
+        (error) => this.#turnAway(socket, error, next),
       );
     });
     const disconnected = this.#disconnected();
@@ -217,15 +215,13 @@ export class SocketIoServer {
    */
   #turnAway(
     socket: Socket,
-    fault: ApiError,
+    error: unknown,
     next: (error: Error) => void,
   ): void {
+    const fault = toApiError(error);
     if (fault.code === "internal") {
-      this.#options.observe({
-        kind: "error",
-        where: "a handshake",
-        error: fault,
-      });
+      // The error itself: what the client sees does not say what happened.
+      this.#options.observe({ kind: "error", where: "a handshake", error });
     }
     if (fault.retryable || fault.code === "internal") {
       return void socket.conn.close();
@@ -236,5 +232,5 @@ export class SocketIoServer {
 }
 
 function isOurs({ url = "" }: IncomingMessage): boolean {
-  return url === PATH || url.startsWith(`${PATH}?`);
+  return url === SOCKET_IO_PATH || url.startsWith(`${SOCKET_IO_PATH}?`);
 }
