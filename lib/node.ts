@@ -7,6 +7,7 @@ import { RedisBridge } from "./bridge/bridge.ts";
 import { type Cluster, createCluster } from "./socketio/adapter.ts";
 import type { Config } from "./config/config.ts";
 import { ApiError } from "./errors.ts";
+import { Delivery } from "./delivery/delivery.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
 import type { LogParts, LogReader } from "./log/log.ts";
@@ -58,24 +59,12 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   const ring = new Ring(RING_BYTES_MAX);
-  const reader: LogReader = {
-    started: (recent, floor) => {
-      ring.reset(floor);
-      for (const entry of recent) ring.push(entry);
-    },
-    entries: (entries) => {
-      for (const entry of entries) ring.push(entry);
-      fanOut.deliver(entries);
-    },
-    gap: (reason, id, since) => {
-      ring.reset(id);
-      fanOut.gap(reason, id, since);
-      sockets.gap(reason, id, idOf(since));
-    },
-    lineageChanged: () => sockets.saveSessions(),
-    ingressGap: (concerns, id, since) =>
-      fanOut.gap("ingress", id, since, concerns),
-  };
+  const reader = new Delivery({
+    ring,
+    fanOut,
+    onGap: (reason, id, since) => sockets.gap(reason, id, idOf(since)),
+    onLineageChanged: () => sockets.saveSessions(),
+  });
   const redis = config.redisUrl === undefined
     ? undefined
     : connectRedis(config, config.redisUrl, reader, observe);

@@ -1,46 +1,54 @@
 /**
- * The ring: what this node has lately delivered.
+ * The ring: the messages that this node delivered most recently.
  *
  * @module
  */
-import { Deque } from "../util/deque.ts";
 import type { Entry } from "../log/log.ts";
 import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
+import { Deque } from "../util/deque.ts";
 
-/** What a message costs besides its text: the entry, its places in two lists, its frame. */
+/** What a message costs in addition to its text, in bytes: the entry, its slots in two lists, its frame. */
 const ENTRY_BYTES = 400;
 
-/** One room's messages, and what was last asked of them. */
+/** The messages of one room, and the last result of {@linkcode Ring.after}. */
 class RoomBuffer extends Deque<Entry> {
-  asked:
+  cachedSlice:
     | { readonly id: string; readonly entries: readonly Entry[] }
     | undefined;
 }
 
 /**
- * The recent part of the log as this node has delivered it, by room, bounded in bytes. A client that comes back is
- * replayed from here in one synchronous step with its joining, so that nothing falls between; and however many come
- * back at once, Redis is not asked.
+ * Holds the end of the log as this node has delivered it, by room.
+ *
+ * A client that reconnects is replayed messages from here in the same synchronous step in which it joins, so that no
+ * message falls in between; and however many clients reconnect at once, Redis is not read.
+ *
+ * Guarantees: every message after {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; the oldest
+ * messages are removed.
  */
 export class Ring {
   readonly #bytesMax: number;
   readonly #rooms = new Map<string, RoomBuffer>();
-  /** All entries, oldest first: the order in which they go. */
+  /** All entries, oldest first, which is the order in which they are removed. */
   #all = new Deque<Entry>();
   #bytes = 0;
   #floor = ID_ZERO;
 
-  /** Makes an empty ring of at most `bytesMax` bytes, counted as two a character and something for the rest. */
+  /**
+   * Creates an empty ring.
+   *
+   * @param bytesMax Limit in bytes. A message counts twice its characters, for its JSON and its frame, and a constant.
+   */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  /** Every message after this id is in the ring. */
+  /** The id after which every message is in the ring. */
   get floor(): string {
     return this.#floor;
   }
 
-  /** Bytes held, as counted for the bound. */
+  /** Bytes held, as counted for the limit. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -53,7 +61,7 @@ export class Ring {
       : timestampOf(last.id) - timestampOf(first.id);
   }
 
-  /** Forgets everything: continuity ended at `floor`, and goes on after it. */
+  /** Removes everything. The ring then holds every message after `floor`. */
   reset(floor: string): void {
     this.#rooms.clear();
     this.#all = new Deque();
@@ -61,7 +69,7 @@ export class Ring {
     this.#floor = floor;
   }
 
-  /** Adds the newest message; at the bound the oldest go. */
+  /** Adds the newest message, and removes the oldest ones if the limit is exceeded. */
   push(entry: Entry): void {
     let room = this.#rooms.get(entry.room);
     if (room === undefined) {
@@ -73,27 +81,31 @@ export class Ring {
     while (this.#bytes > this.#bytesMax) this.#drop();
   }
 
-  /** Whether every message after `id` is here. */
+  /** Returns whether the ring holds every message after `id`. */
   covers(id: string): boolean {
     return compareIds(id, this.#floor) >= 0;
   }
 
-  /** Whether the message with this id is here. */
+  /** Returns whether the ring holds the message with this id. */
   has(id: string): boolean {
     return this.#all.at(countUpTo(this.#all, id) - 1)?.id === id;
   }
 
   /**
-   * The messages of a room after `id`, oldest first. Whole only where {@linkcode Ring.covers} says so. Asked the same
-   * again, it answers with the same list: those who come back together mostly come from the same place.
+   * Returns the messages of a room after `id`, oldest first. The list is complete only if the ring covers `id`. Calls
+   * with the same arguments return the same list until the room changes, because clients that reconnect together mostly
+   * ask for the same.
    */
   after(name: string, id: string): readonly Entry[] {
     const room = this.#rooms.get(name);
     if (room === undefined) return [];
-    if (room.asked?.id !== id || room.asked.entries.at(-1) !== room.last) {
-      room.asked = { id, entries: room.slice(countUpTo(room, id)) };
+    const cached = room.cachedSlice;
+    if (cached?.id === id && cached.entries.at(-1) === room.last) {
+      return cached.entries;
     }
-    return room.asked.entries;
+    const entries = room.slice(countUpTo(room, id));
+    room.cachedSlice = { id, entries };
+    return entries;
   }
 
   #drop(): void {
@@ -103,12 +115,12 @@ export class Ring {
     this.#floor = entry.id;
     const room = this.#rooms.get(entry.room);
     room?.shift();
-    if (room !== undefined) room.asked = undefined;
+    if (room !== undefined) room.cachedSlice = undefined;
     if (room?.size === 0) this.#rooms.delete(entry.room);
   }
 }
 
-/** How many of the entries have ids up to `id`, found by halving. */
+/** Counts the entries with ids up to `id`, by binary search. */
 function countUpTo(entries: Deque<Entry>, id: string): number {
   let low = 0, high = entries.size;
   while (low < high) {

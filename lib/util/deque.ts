@@ -1,53 +1,55 @@
 /**
- * A list that grows at its end and is cut at its front.
+ * A list that grows at its end and shrinks at its front.
  *
  * @module
  */
 
-/** A list that grows at its end and is cut at its front, both in constant time on average. */
+/** A list that grows at its end and shrinks at its front, both in constant time on average. */
 export class Deque<T> {
-  #items: T[] = [];
+  /** The items from `#start` on. Slots before it are `undefined`, so that their items can be collected. */
+  #slots: (T | undefined)[] = [];
   #start = 0;
 
-  /** How many items there are. */
+  /** Number of items. */
   get size(): number {
-    return this.#items.length - this.#start;
+    return this.#slots.length - this.#start;
   }
 
-  /** The item at the front. */
+  /** The item at the front; undefined if there is none. */
   get first(): T | undefined {
-    return this.#items[this.#start];
+    return this.#slots[this.#start];
   }
 
-  /** The item at the end. */
+  /** The item at the end; undefined if there is none. */
   get last(): T | undefined {
-    return this.size > 0 ? this.#items.at(-1) : undefined;
+    return this.size > 0 ? this.#slots.at(-1) : undefined;
   }
 
-  /** The item `index` places behind the front. */
+  /** Returns the item at `index`, counted from the front; undefined if there is none. */
   at(index: number): T | undefined {
-    return this.#items[this.#start + index];
+    return index < 0 ? undefined : this.#slots[this.#start + index];
   }
 
   /** Adds an item at the end. */
   push(item: T): void {
-    this.#items.push(item);
+    this.#slots.push(item);
   }
 
-  /** Takes the item at the front away. */
+  /** Removes the item at the front and returns it; undefined if there is none. */
   shift(): T | undefined {
     if (this.size === 0) return undefined;
-    const item = this.#items[this.#start++];
-    // Moved in steps, so that a long list does not move all its items at every cut.
-    if (this.#start > 64 && this.#start * 2 > this.#items.length) {
-      this.#items = this.#items.slice(this.#start);
+    const item = this.#slots[this.#start];
+    this.#slots[this.#start++] = undefined;
+    // Items are moved only now and then, because moving them at every call would take as long as the list is.
+    if (this.#start > 64 && this.#start * 2 > this.#slots.length) {
+      this.#slots = this.#slots.slice(this.#start);
       this.#start = 0;
     }
     return item;
   }
 
-  /** All items from `index` on, as an array of their own. */
+  /** Returns all items from `index` on, as a new array. */
   slice(index = 0): T[] {
-    return this.#items.slice(this.#start + index);
+    return this.#slots.slice(this.#start + index) as T[];
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Random texts, from bytes that are asked of the system many at a time.
+ * Random texts, whose bytes are drawn from the system many at a time.
  *
  * @module
  */
@@ -9,7 +9,12 @@ import { randomFillSync } from "node:crypto";
 const pool = Buffer.allocUnsafe(4096);
 let used = pool.length;
 
-/** So many random bytes in base64url; a multiple of three has no odd end. */
+/**
+ * Returns random bytes in base64url. Every byte is used once, so that the texts are as hard to guess as the system's
+ * random numbers. A multiple of 3 bytes fills its characters completely.
+ *
+ * @param bytes Number of random bytes, at most 4096.
+ */
 export function randomText(bytes: number): string {
   if (used + bytes > pool.length) {
     randomFillSync(pool);

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import assert from "node:assert/strict";
+import { Ring } from "../../../lib/delivery/ring.ts";
+import type { Entry } from "../../../lib/log/log.ts";
+import { compareIds, idBefore } from "../../../lib/log/position.ts";
+
+const ROOMS = ["a", "b", "c"];
+
+/** A message, as its room, its time after the one before in ms, and the length of its JSON. */
+const message = fc.record({
+  room: fc.constantFrom(...ROOMS),
+  afterMs: fc.nat(3),
+  length: fc.nat(200),
+});
+
+function entriesOf(
+  messages: readonly { room: string; afterMs: number; length: number }[],
+): Entry[] {
+  let ms = 1_000, seq = 0;
+  return messages.map(({ room, afterMs, length }) => {
+    seq = afterMs === 0 ? seq + 1 : 0;
+    ms += afterMs;
+    return { id: `${ms}-${seq}`, room, json: `"${"x".repeat(length)}"` };
+  });
+}
+
+Deno.test("Ring returns what a plain array of the newest messages would, for every id", () => {
+  fc.assert(fc.property(
+    fc.array(message, { maxLength: 60 }),
+    fc.integer({ min: 500, max: 20_000 }),
+    (messages, bytesMax) => {
+      const ring = new Ring(bytesMax), floor = "999-5";
+      ring.reset(floor);
+      const entries = entriesOf(messages);
+      for (const entry of entries) ring.push(entry);
+
+      // Which messages it keeps is up to its limit. They are the newest, without a gap.
+      const kept = entries.filter(({ id }) => ring.has(id));
+      assert.deepEqual(kept, entries.slice(entries.length - kept.length));
+      const dropped = entries.length - kept.length;
+      assert.equal(ring.floor, entries[dropped - 1]?.id ?? floor);
+
+      const ids = ["0-0", floor, ...entries.map(({ id }) => id), "5000-0"];
+      for (const id of ids.flatMap((id) => [id, idBefore(`${id}1`)])) {
+        assert.equal(ring.covers(id), compareIds(id, ring.floor) >= 0, id);
+        assert.equal(ring.has(id), kept.some((entry) => entry.id === id), id);
+        for (const room of ROOMS) {
+          const expected = kept.filter((entry) =>
+            entry.room === room && compareIds(entry.id, id) > 0
+          );
+          assert.deepEqual(ring.after(room, id), expected, `${room} ${id}`);
+        }
+      }
+    },
+  ));
+});
+
+Deno.test("Ring never counts more bytes than its limit and counts none when it is empty", () => {
+  fc.assert(fc.property(
+    fc.array(message, { maxLength: 60 }),
+    fc.integer({ min: 0, max: 10_000 }),
+    (messages, bytesMax) => {
+      const ring = new Ring(bytesMax);
+      for (const entry of entriesOf(messages)) {
+        const before = ring.bytes;
+        ring.push(entry);
+        assert.ok(ring.bytes <= bytesMax);
+        const least = 2 * entry.json.length;
+        // Nothing was removed if it could stay.
+        if (ring.floor === "0-0") assert.ok(ring.bytes >= before + least);
+      }
+      ring.reset("1-0");
+      assert.equal(ring.bytes, 0);
+    },
+  ));
+});
+
+Deno.test("Ring keeps a message of its limit's size only as long as no other follows", () => {
+  const ring = new Ring(3000);
+  const large = { id: "1-0", room: "a", json: "x".repeat(600) };
+  ring.push(large);
+  assert.deepEqual(ring.after("a", "0-0"), [large]);
+  ring.push({ id: "2-0", room: "b", json: "1" });
+  assert.deepEqual(ring.after("a", "0-0"), []);
+  assert.equal(ring.floor, "1-0");
+  assert.equal(ring.has("1-0"), false);
+});
+
+Deno.test("Ring.after() returns the same list until the room changes", () => {
+  const ring = new Ring(3000);
+  const push = (id: string, room: string) => ring.push({ id, room, json: "1" });
+  push("1-0", "a");
+  push("2-0", "a");
+  const list = ring.after("a", "1-0");
+  push("3-0", "b");
+  assert.equal(ring.after("a", "1-0"), list);
+  assert.notEqual(ring.after("a", "0-0"), list);
+  push("4-0", "a");
+  assert.deepEqual(ring.after("a", "1-0").map(({ id }) => id), ["2-0", "4-0"]);
+  // A list that was returned before does not change, also when its messages are removed.
+  const all = ring.after("a", "0-0");
+  for (let n = 5; n < 20; n++) push(`${n}-0`, "b");
+  assert.deepEqual(ring.after("a", "0-0"), []);
+  assert.deepEqual(all.map(({ id }) => id), ["1-0", "2-0", "4-0"]);
+});
+
+Deno.test("Ring.reset() removes everything and begins at the given id", () => {
+  const ring = new Ring(3000);
+  ring.push({ id: "1-0", room: "a", json: "1" });
+  ring.push({ id: "5001-0", room: "a", json: "1" });
+  assert.equal(ring.spanMs, 5000);
+  ring.reset("9000-3");
+  assert.equal(ring.spanMs, 0);
+  assert.equal(ring.floor, "9000-3");
+  assert.equal(ring.has("5001-0"), false);
+  assert.equal(ring.covers("9000-2"), false);
+  assert.equal(ring.covers("9000-3"), true);
+  assert.deepEqual(ring.after("a", "0-0"), []);
+});
