@@ -1,0 +1,253 @@
+/** The documents stay true: paths, links, settings, log kinds and metrics that they mention exist. */
+import assert from "node:assert/strict";
+import { ERROR_STATUS } from "../lib/errors.ts";
+import type { Observation } from "../lib/observer.ts";
+import { createLogger } from "../lib/telemetry/telemetry.ts";
+
+const root = new URL("../", import.meta.url);
+
+/** Names with underscores that are not Roomcast's log kinds or error codes, and where they come from. */
+const OTHER_NAMES: Readonly<Record<string, string>> = {
+  client_max_body_size: "a setting of nginx",
+  connect_error: "an event of socket.io-client",
+  in_step: "the end of a metric's name",
+  ip_hash: "a setting of nginx",
+  master_replid: "a field of Redis' INFO",
+  max_fails: "a setting of nginx",
+  poll_tcp_handle: "a function of Deno",
+  proxy_connect_timeout: "a setting of nginx",
+  run_id: "a field of Redis' INFO",
+  taken_over: "the event between nodes, in lib/socketio/adapter.ts",
+  usec_per_call: "a field of Redis' INFO",
+};
+
+/** Top-level folders whose files documents name in backticks. */
+const FOLDERS = "lib|routes|tests|docs|bench|static|examples";
+
+function read(path: string): string {
+  return Deno.readTextFileSync(new URL(path, root));
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.statSync(new URL(path, root));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** All files below a folder with one of these endings, by their paths from the root. */
+function filesOf(folder: string, ending: RegExp): string[] {
+  return [...Deno.readDirSync(new URL(folder, root))].flatMap((
+    { name, isDirectory },
+  ) =>
+    isDirectory
+      ? filesOf(`${folder}${name}/`, ending)
+      : ending.test(name)
+      ? [folder + name]
+      : []
+  );
+}
+
+/** The documents that are checked, by path. Of the changelog, which tells of former names, only what is not released. */
+function documents(): Map<string, string> {
+  const paths = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    ...filesOf("docs/", /\.md$/),
+  ];
+  const [, unreleased = ""] = read("CHANGELOG.md").split(/^## /m);
+  return new Map(paths.map((path) => [
+    path,
+    path === "CHANGELOG.md" ? unreleased : read(path),
+  ]));
+}
+
+/** The anchors of a document's headings, as GitHub makes them. */
+function anchorsOf(text: string): Set<string> {
+  return new Set(
+    [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
+      heading.toLowerCase().replace(/[^\p{L}\p{N}_ -]/gu, "").replaceAll(
+        " ",
+        "-",
+      )
+    ),
+  );
+}
+
+/** Finds links and paths in a document that lead nowhere, as sentences. */
+function brokenPaths(path: string, text: string): string[] {
+  const broken: string[] = [];
+  for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+    if (/^[a-z]+:/.test(target)) continue;
+    const [file = "", anchor] = target.split("#");
+    const { href } = new URL(file, new URL(path, root));
+    const linked = file === "" ? path : href.slice(root.href.length);
+    if (!exists(linked)) broken.push(`${path} links to ${target}`);
+    else if (anchor !== undefined) {
+      const content = linked === path ? text : read(linked);
+      if (!anchorsOf(content).has(anchor)) {
+        broken.push(`${path} links to ${target}: no such heading`);
+      }
+    }
+  }
+  const paths = new RegExp(`\`((?:${FOLDERS})/[^\`\\s…<*]*)\``, "g");
+  for (const [, named = ""] of text.matchAll(paths)) {
+    if (!exists(named)) broken.push(`${path} names ${named}`);
+  }
+  return broken;
+}
+
+/** Finds log kinds, error codes and metrics in a document that do not exist, as sentences. */
+function unknownNames(path: string, text: string): string[] {
+  const known = new Set([
+    ...kinds(),
+    ...metrics(),
+    ...Object.keys(ERROR_STATUS),
+    ...Object.keys(OTHER_NAMES),
+  ]);
+  // The first column of the changelog's tables has the former names.
+  const current = path === "CHANGELOG.md"
+    ? text.replace(/^\s*\|[^|]*\|/gm, "|")
+    : text;
+  return [...current.matchAll(/`([a-z]+(?:_[a-z]+)+)`/g)].map(([, name = ""]) =>
+    name
+  ).filter((name) => !known.has(name)).map((name) => `${path} names ${name}`);
+}
+
+/** All log kinds, from the type that lists them. */
+function kinds(): string[] {
+  return [
+    ...new Set(
+      [...read("lib/observer.ts").matchAll(/\bkind: "(\w+)"/g)].map((
+        [, kind = ""],
+      ) => kind),
+    ),
+  ];
+}
+
+/** All metrics that lib/telemetry registers. */
+function metrics(): string[] {
+  return filesOf("lib/telemetry/", /\.ts$/).flatMap((path) =>
+    [...read(path).matchAll(/"(roomcast_[a-z_]+)"/g)].map(([, name = ""]) =>
+      name
+    )
+  );
+}
+
+/** The level of each kind that is logged, as the logger writes it. */
+function levels(): Map<string, string> {
+  const levels = new Map<string, string>();
+  const observe = createLogger("debug", (line) => {
+    const { kind, level } = JSON.parse(line);
+    levels.set(kind, level);
+  });
+  for (const kind of kinds()) observe({ kind } as Observation);
+  return levels;
+}
+
+/** Settings that the server may read, from the command that starts it. */
+function settings(): string[] {
+  const { tasks } = JSON.parse(read("deno.json"));
+  const [, names = ""] = /--allow-env=(\S+)/.exec(tasks.start.command) ?? [];
+  return names.split(",");
+}
+
+Deno.test("documents link to and name only files and headings that exist", () => {
+  assert.deepEqual(
+    [...documents()].flatMap(([path, text]) => brokenPaths(path, text)),
+    [],
+  );
+});
+
+Deno.test("documents name only log kinds, error codes and metrics that exist", () => {
+  assert.deepEqual(
+    [...documents()].flatMap(([path, text]) => unknownNames(path, text)),
+    [],
+  );
+});
+
+Deno.test("the source names only documents that exist", () => {
+  const sources = ["lib/", "routes/", "static/", "bench/", "tests/"].flatMap((
+    folder,
+  ) => filesOf(folder, /\.(ts|js)$/));
+  const missing = [...sources, "main.ts", "Dockerfile", "compose.yaml"].flatMap(
+    (path) =>
+      [...read(path).matchAll(/\bdocs\/[\w/-]+\.md\b/g)].filter(([named]) =>
+        !exists(named)
+      ).map(([named]) => `${path} names ${named}`),
+  );
+  assert.deepEqual(missing, []);
+});
+
+Deno.test("README.md or docs/operating.md documents every setting", () => {
+  const text = read("README.md") + read("docs/operating.md");
+  assert.ok(settings().length > 20);
+  assert.deepEqual(
+    settings().filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
+});
+
+Deno.test("README.md lists every error code under its status", () => {
+  const listed = new Map<string, number>();
+  for (
+    const [, status, row = ""] of read("README.md").matchAll(
+      /^\| (\d{3})\s*\|(.*)\|$/gm,
+    )
+  ) {
+    for (const [, code = ""] of row.matchAll(/`(\w+)`/g)) {
+      listed.set(code, Number(status));
+    }
+  }
+  assert.deepEqual(
+    Object.fromEntries(listed),
+    Object.fromEntries(Object.entries(ERROR_STATUS)),
+  );
+});
+
+Deno.test("docs/operating.md documents every metric", () => {
+  const text = read("docs/operating.md");
+  assert.ok(metrics().length > 20);
+  assert.deepEqual(
+    metrics().filter((name) => !text.includes(`\`${name}\``)),
+    [],
+  );
+});
+
+Deno.test("docs/operating.md lists every log kind under its level", () => {
+  const [, section = ""] = read("docs/operating.md").split(/^## Log$/m);
+  const listed = new Map<string, string>();
+  for (
+    const [, level = "", row = ""] of section.matchAll(
+      /^\| `(debug|info|warn|error)`\s*\|(.*)\|$/gm,
+    )
+  ) {
+    for (const [, kind = ""] of row.matchAll(/`(\w+)`/g)) {
+      listed.set(kind, level);
+    }
+  }
+  const sorted = (map: Map<string, string>) => [...map].sort();
+  assert.deepEqual(sorted(listed), sorted(levels()));
+});
+
+Deno.test("the checks of documents report made-up paths and names", () => {
+  const text = [
+    "[a](nowhere.md), [b](README.md#no-such-heading), [c](#neither),",
+    "`lib/nowhere.ts`, `roomcast_made_up_total`, `made_up`;",
+    "[d](docs/operating.md#log), [e](#f), `lib/log/`, `epoch_changed`",
+    "## F",
+  ].join("\n");
+  assert.deepEqual(brokenPaths("README.md", text), [
+    "README.md links to nowhere.md",
+    "README.md links to README.md#no-such-heading: no such heading",
+    "README.md links to #neither: no such heading",
+    "README.md names lib/nowhere.ts",
+  ]);
+  assert.deepEqual(unknownNames("README.md", text), [
+    "README.md names roomcast_made_up_total",
+    "README.md names made_up",
+  ]);
+});
