@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { ERROR_STATUS } from "../lib/errors.ts";
 import type { Observation } from "../lib/observer.ts";
-import { createLogger } from "../lib/telemetry/telemetry.ts";
+import { createLogger } from "../lib/telemetry/logger.ts";
 
 const root = new URL("../", import.meta.url);
 
