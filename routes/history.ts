@@ -4,37 +4,26 @@
  * @module
  */
 import { ApiError } from "../lib/errors.ts";
-import type { LogHead } from "../lib/log/head.ts";
-import type { Gaps, History, Page } from "../lib/log/log.ts";
 import { parseRoom } from "../lib/log/message.ts";
+import { parsePosition, timestampOf } from "../lib/log/position.ts";
 import {
-  ID_ZERO,
-  idOf,
-  parsePosition,
-  timestampOf,
-} from "../lib/log/position.ts";
+  readRoomHistory,
+  type RoomHistoryParts,
+} from "../lib/recovery/room_history.ts";
 import type { Handler } from "./exchange.ts";
 
 /** Messages of a page without `limit`, and most messages of any page. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
-/** How long a page waits until this node has read the log as far as the page goes; after that it is not complete. */
-const BEHIND_TIMEOUT_MS = 1000;
 
 /** What the routes of histories need. */
-export interface HistoryOptions {
-  readonly head: Pick<LogHead, "reached">;
-  readonly history: History;
-  readonly gaps: Gaps;
-}
+export type HistoryOptions = RoomHistoryParts;
 
 /**
  * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. `asc` returns messages after `since`,
  * oldest first; `desc` returns those before it, newest first. `position` is the `since` of the next newer page.
  */
-export function readHistory(
-  { head, history, gaps }: HistoryOptions,
-): Handler {
+export function readHistory(parts: HistoryOptions): Handler {
   return async function readHistory(c) {
     const room = parseRoom(c.req.param("room"));
     const since = c.req.query("since");
@@ -46,7 +35,7 @@ export function readHistory(
       );
     }
     const from = since === undefined ? undefined : parsePosition(since);
-    const page = await history.read(room, {
+    const page = await readRoomHistory(parts, room, {
       since: from,
       order,
       limit: parseLimit(c.req.query("limit")),
@@ -56,14 +45,10 @@ export function readHistory(
       `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
     );
     const position = JSON.stringify(page.position);
-    // Gaps are found while reading the log, so this node has to have read it as far as the page goes.
-    const complete = page.complete &&
-      await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
-      !hasGap(gaps, room, order, page, from);
     return c.body(
       `{"room":${
         JSON.stringify(room)
-      },"messages":[${messages.join()}],"position":${position},"complete":${complete}}`,
+      },"messages":[${messages.join()}],"position":${position},"complete":${page.complete}}`,
       200,
       { "content-type": "application/json" },
     );
@@ -76,21 +61,6 @@ export function clearHistory({ history }: HistoryOptions): Handler {
     await history.clear(parseRoom(c.req.param("room")));
     return c.body(null, 204);
   };
-}
-
-/** Returns whether messages of a Redis channel may be missing in the range that a page covers. */
-function hasGap(
-  gaps: Gaps,
-  room: string,
-  order: "asc" | "desc",
-  { messages, more, position }: Page,
-  since: { readonly id: string } | undefined,
-): boolean {
-  const end = idOf(position);
-  const [from, to] = order === "asc"
-    ? [since?.id ?? ID_ZERO, end]
-    : [more ? messages.at(-1)?.id ?? ID_ZERO : ID_ZERO, since?.id ?? end];
-  return gaps.within(room, from, to);
 }
 
 function parseLimit(limit: string | undefined): number {

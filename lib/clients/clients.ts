@@ -21,12 +21,14 @@ import { formatOffset, missedBy, readOffset } from "./offsets.ts";
 import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
 import {
   isGap,
-  type JoinRequest,
   type JoinResult,
-  parseJoinRequest,
   type PreparedJoin,
   Recovery,
 } from "../recovery/recovery.ts";
+import {
+  type JoinRequest,
+  parseJoinRequest,
+} from "../recovery/join_request.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "../delivery/ring.ts";
@@ -264,6 +266,7 @@ export class Clients {
   /** Ends the keeping. */
   close(): void {
     this.#saver.close();
+    this.#recovery.close();
   }
 
   /**
@@ -358,7 +361,7 @@ export class Clients {
       return await this.#recovery.prepare(wish);
     }
     return {
-      wish,
+      request: wish,
       reason: gone,
       prefix: [],
       epoch: this.#options.log.head.epoch,
@@ -393,7 +396,7 @@ export class Clients {
     fanOut.replay(subscriber, messages);
     for (const [index, { room, reason }] of collected.entries()) {
       if (reason === undefined) continue;
-      const named = prepared[index]?.wish.since?.id ?? since;
+      const named = prepared[index]?.request.since?.id ?? since;
       const notice = { room, reason, since: named, id };
       fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }

@@ -8,7 +8,7 @@
  * @module
  */
 import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
-import { type JoinRequest, readPosition } from "../recovery/recovery.ts";
+import { type JoinRequest, parseSince } from "../recovery/join_request.ts";
 import type { Session } from "../sessions/session.ts";
 
 /** Which of its answers a client has, gaps among them: those of one generation of its session are numbered. */
@@ -32,8 +32,8 @@ export function readOffset(
   if (typeof offset !== "string") return { id: undefined };
   const [, position, generation, answers] =
     /^([^;]*);(\d{1,15})\.(\d{1,15})$/.exec(offset) ?? [];
-  return position === undefined ? { id: readPosition(offset)?.id } : {
-    id: readPosition(position)?.id,
+  return position === undefined ? { id: parseSince(offset)?.id } : {
+    id: parseSince(position)?.id,
     answered: { generation: Number(generation), answers: Number(answers) },
   };
 }

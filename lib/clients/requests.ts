@@ -17,12 +17,14 @@ import { formatOffset } from "./offsets.ts";
 import { ID_MAX, timestampOf } from "../log/position.ts";
 import {
   isGap,
-  type JoinRequest,
   type JoinResult,
-  parseJoinRequest,
   type PreparedJoin,
   type Recovery,
 } from "../recovery/recovery.ts";
+import {
+  type JoinRequest,
+  parseJoinRequest,
+} from "../recovery/join_request.ts";
 import type { SessionState, SessionWriter } from "../sessions/writer.ts";
 import type { RoomPosition } from "../sessions/session.ts";
 
@@ -218,7 +220,7 @@ export class Requests {
     prepared: PreparedJoin,
     number: number,
   ): Promise<boolean> {
-    const { room, since, last = 0 } = prepared.wish;
+    const { room, since, last = 0 } = prepared.request;
     const { recovery, saver, log: { head: { id } } } = this.#options;
     const [found] = recovery.collect([prepared]) ?? [];
     client.rooms.set(

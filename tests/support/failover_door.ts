@@ -17,11 +17,11 @@ import {
 } from "../../lib/log/position.ts";
 import {
   isGap,
-  type JoinRequest,
   type JoinResult,
   type PreparedJoin,
   Recovery,
 } from "../../lib/recovery/recovery.ts";
+import type { JoinRequest } from "../../lib/recovery/join_request.ts";
 import type { GapReason } from "../../lib/log/gaps.ts";
 import type { RoomPosition, Session } from "../../lib/sessions/session.ts";
 import type { Shown, Socket } from "./failover_clients.ts";
@@ -150,7 +150,7 @@ export class Door {
     if (node.head.epoch === "") throw new Temporary("not started");
     const offset = readOffset(last).id;
     const session = known === undefined ? undefined : yield* this.#load(known);
-    const wishes: JoinRequest[] =
+    const requests: JoinRequest[] =
       session === undefined || session === "unreachable"
         ? rooms.map((room) =>
           session === undefined || offset === undefined
@@ -164,10 +164,10 @@ export class Door {
       ? "epoch"
       : "expired";
     const prepared: PreparedJoin[] = [];
-    for (const wish of wishes) {
+    for (const request of requests) {
       prepared.push(
-        gone === undefined ? yield* this.#prepare(wish) : {
-          wish,
+        gone === undefined ? yield* this.#prepare(request) : {
+          request,
           reason: gone,
           prefix: [],
           epoch: node.head.epoch,
@@ -275,19 +275,19 @@ export class Door {
   }
 
   /** As `Recovery.prepare`. */
-  *#prepare(wish: JoinRequest): Work<PreparedJoin> {
+  *#prepare(request: JoinRequest): Work<PreparedJoin> {
     const { head, ring } = this.#node;
     const { epoch } = head;
-    const { since } = wish;
+    const { since } = request;
     const refused = (reason: GapReason): PreparedJoin => ({
-      wish,
+      request,
       reason,
       prefix: [],
       epoch,
     });
-    if (wish.gap !== undefined) return refused(wish.gap);
+    if (request.gap !== undefined) return refused(request.gap);
     if (since === null) return refused("position");
-    if (since === undefined) return { wish, prefix: [], epoch };
+    if (since === undefined) return { request, prefix: [], epoch };
     const ofAnother = compareIds(since.id, head.began) < 0;
     if (ofAnother || (since.epoch !== undefined && since.epoch !== epoch)) {
       return refused("epoch");
@@ -296,10 +296,10 @@ export class Door {
     if (!(yield* this.#isOfThisLog(since))) return refused("position");
     if (this.#node.head.epoch !== epoch) return refused("epoch");
     if (ring.covers(since.id)) {
-      return { wish, prefix: [], from: since.id, epoch };
+      return { request, prefix: [], from: since.id, epoch };
     }
     const { entries, completeSince, end } = yield* this.#read(
-      wish.room,
+      request.room,
       since.id,
     );
     if (this.#node.head.epoch !== epoch) return refused("epoch");
@@ -308,7 +308,7 @@ export class Door {
     ) {
       return refused("trimmed");
     }
-    return { wish, prefix: entries.map(toEntry), from: end, epoch };
+    return { request, prefix: entries.map(toEntry), from: end, epoch };
   }
 
   /** As `Recovery.#shared`, for one that asks. */

@@ -5,7 +5,7 @@ import {
   readOffset,
 } from "../../../lib/clients/offsets.ts";
 import type { RoomPosition, Session } from "../../../lib/sessions/session.ts";
-import type { JoinRequest } from "../../../lib/recovery/recovery.ts";
+import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 
 Deno.test("an offset is read as it was written", () => {
   for (const id of ["1-0", "1763831234567-12"]) {

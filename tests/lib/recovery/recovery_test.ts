@@ -1,25 +1,26 @@
 import assert from "node:assert/strict";
 import { Ring } from "../../../lib/delivery/ring.ts";
 import { ApiError } from "../../../lib/errors.ts";
-import type { GapReason } from "../../../lib/log/gaps.ts";
+import { type GapReason, IngressGaps } from "../../../lib/log/gaps.ts";
 import type { History } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { formatPosition, idBefore } from "../../../lib/log/position.ts";
 import {
   isGap,
-  type JoinRequest,
   type JoinResult,
   Recovery,
 } from "../../../lib/recovery/recovery.ts";
+import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 import { soon } from "../../support/wait.ts";
 
 /** Bytes of a ring that holds everything these tests publish, and of one that holds about four messages. */
 const LARGE = 1 << 20, SMALL = 1700;
 
 /** An embedded log, a ring that it fills, and what recovers from both. */
-class Setup {
+class Setup implements Disposable {
   readonly ring: Ring;
   readonly log: MemoryLog;
+  readonly gaps = new IngressGaps();
   /** How the log's histories are read; tests may replace it. */
   read: History["read"];
   readonly recovery: Recovery;
@@ -52,7 +53,11 @@ class Setup {
       read: (room, range) => this.read(room, range),
       clear: (room) => log.history.clear(room),
     };
-    this.recovery = new Recovery({ log, history, gaps: log.gaps }, ring);
+    this.recovery = new Recovery({ log, history, gaps: this.gaps }, ring);
+  }
+
+  [Symbol.dispose](): void {
+    this.recovery.close();
   }
 
   /** Publishes messages from `from` to `to`. Returns their ids. */
@@ -79,11 +84,6 @@ class Setup {
   }
 }
 
-/** A shared read is kept for two seconds, by a timer that outlives the test. */
-function test(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name, fn, sanitizeOps: false, sanitizeResources: false });
-}
-
 function numbers({ messages }: JoinResult): number[] {
   return messages.map(({ json }) => Number(json));
 }
@@ -96,8 +96,8 @@ function assertGap(result: JoinResult, reason: GapReason): void {
   assert.deepEqual(result.messages, []);
 }
 
-test("recovery returns no messages for a join without a position", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery returns no messages for a join without a position", async () => {
+  using setup = new Setup(LARGE);
   await setup.publish("chat", 1, 3);
   for (const request of [{ room: "chat" }, { room: "chat", last: 0 }]) {
     const result = await setup.recover(request);
@@ -106,8 +106,8 @@ test("recovery returns no messages for a join without a position", async () => {
   }
 });
 
-test("recovery replays from the ring what came after an id or a position", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery replays from the ring what came after an id or a position", async () => {
+  using setup = new Setup(LARGE);
   const ids = await setup.publish("chat", 1, 5);
   await setup.publish("other", 6, 7);
   const since = ids[2] ?? "";
@@ -124,16 +124,16 @@ test("recovery replays from the ring what came after an id or a position", async
   assert.deepEqual(setup.reads, []);
 });
 
-test("recovery returns a client without missed messages as recovered", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery returns a client without missed messages as recovered", async () => {
+  using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const result = await setup.recover({ room: "chat", since: setup.at(id) });
   assert.deepEqual(numbers(result), []);
   assert.equal(result.recovered, true);
 });
 
-test("recovery includes messages that are delivered between prepare() and collect()", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery includes messages that are delivered between prepare() and collect()", async () => {
+  using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 2);
   const prepared = await setup.recovery.prepare({
     room: "chat",
@@ -144,8 +144,8 @@ test("recovery includes messages that are delivered between prepare() and collec
   assert.deepEqual(result && numbers(result), [2, 3, 4]);
 });
 
-test("recovery reads from the history what is older than the ring", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("recovery reads from the history what is older than the ring", async () => {
+  using setup = new Setup(SMALL);
   const ids = await setup.publish("chat", 1, 20);
   const since = ids[4] ?? "";
   assert.equal(setup.ring.covers(since), false);
@@ -158,8 +158,8 @@ test("recovery reads from the history what is older than the ring", async () => 
   assert.deepEqual(setup.reads, ["chat"]);
 });
 
-test("recovery reads as many pages as there are until the ring continues them", async () => {
-  const setup = new Setup(SMALL, 5000);
+Deno.test("recovery reads as many pages as there are until the ring continues them", async () => {
+  using setup = new Setup(SMALL, 5000);
   const [id = ""] = await setup.publish("chat", 1, 2500);
   const result = await setup.recover({ room: "chat", since: setup.at(id) });
   assert.deepEqual(
@@ -169,8 +169,8 @@ test("recovery reads as many pages as there are until the ring continues them", 
   assert.equal(setup.reads.length, 3);
 });
 
-test("recovery returns the gap `trimmed` if the history no longer reaches back to the position", async () => {
-  const setup = new Setup(SMALL, 10);
+Deno.test("recovery returns the gap `trimmed` if the history no longer reaches back to the position", async () => {
+  using setup = new Setup(SMALL, 10);
   const ids = await setup.publish("chat", 1, 20);
   const kept = ids[9] ?? "", gone = ids[8] ?? "";
   assertGap(
@@ -184,8 +184,8 @@ test("recovery returns the gap `trimmed` if the history no longer reaches back t
   );
 });
 
-test("recovery returns the gap `epoch` for a position of another log", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery returns the gap `epoch` for a position of another log", async () => {
+  using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   for (
     const since of [
@@ -197,19 +197,41 @@ test("recovery returns the gap `epoch` for a position of another log", async () 
   ) assertGap(await setup.recover({ room: "chat", since }), "epoch");
 });
 
-test("recovery returns the gap `position` for what is no position", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery returns the gap `position` for what is no position", async () => {
+  using setup = new Setup(LARGE);
   assertGap(await setup.recover({ room: "chat", since: null }), "position");
 });
 
-test("recovery repeats a gap that a session still has to tell", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery replays all messages around an ingress gap, and does not call it recovered", async () => {
+  for (const bytes of [LARGE, SMALL]) {
+    using setup = new Setup(bytes);
+    const ids = await setup.publish("chat", 1, 20);
+    setup.gaps.add(ids[9] ?? "", ["chat"]);
+    const before = await setup.recover({
+      room: "chat",
+      since: setup.at(ids[4] ?? ""),
+    });
+    assert.equal(numbers(before).at(0), 6);
+    assert.equal(before.reason, "ingress");
+    assert.equal(before.recovered, false);
+    assert.equal(isGap(before), false);
+    const after = await setup.recover({
+      room: "chat",
+      since: setup.at(ids[9] ?? ""),
+    });
+    assert.equal(after.reason, undefined);
+    assert.equal(after.recovered, true);
+  }
+});
+
+Deno.test("recovery repeats a gap that a session still has to tell", async () => {
+  using setup = new Setup(LARGE);
   const request = { room: "chat", gap: "expired" } as const;
   assertGap(await setup.recover(request), "expired");
 });
 
-test("recovery waits for a node that has not delivered the position yet", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery waits for a node that has not delivered the position yet", async () => {
+  using setup = new Setup(LARGE);
   const id = `${Date.now() + 300}-0`;
   let done = false;
   const prepared = setup.recovery.prepare({ room: "chat", since: setup.at(id) })
@@ -227,15 +249,15 @@ test("recovery waits for a node that has not delivered the position yet", async 
   assert.equal(result?.recovered, true);
 });
 
-test("recovery returns the gap `position` if the log does not reach the position", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("recovery returns the gap `position` if the log does not reach the position", async () => {
+  using setup = new Setup(LARGE);
   const ahead = setup.at(`${Date.now() + 3_600_000}-0`);
   assertGap(await setup.recover({ room: "chat", since: ahead }), "position");
 });
 
-test("recovery returns the newest messages of a room, from the ring or its history", async () => {
+Deno.test("recovery returns the newest messages of a room, from the ring or its history", async () => {
   for (const bytes of [LARGE, SMALL]) {
-    const setup = new Setup(bytes);
+    using setup = new Setup(bytes);
     const ids = await setup.publish("chat", 1, 10);
     for (const [last, first] of [[3, 8], [8, 3], [50, 1]] as const) {
       const result = await setup.recover({ room: "chat", last });
@@ -250,8 +272,8 @@ test("recovery returns the newest messages of a room, from the ring or its histo
   }
 });
 
-test("recovery keeps `last` at its number if messages arrive before collect()", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("recovery keeps `last` at its number if messages arrive before collect()", async () => {
+  using setup = new Setup(SMALL);
   await setup.publish("chat", 1, 10);
   const prepared = await setup.recovery.prepare({ room: "chat", last: 5 });
   await setup.publish("chat", 11, 12);
@@ -259,8 +281,8 @@ test("recovery keeps `last` at its number if messages arrive before collect()", 
   assert.deepEqual(result && numbers(result), [8, 9, 10, 11, 12]);
 });
 
-test("collect() returns undefined if the ring has moved past what was prepared", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("collect() returns undefined if the ring has moved past what was prepared", async () => {
+  using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const prepared = await setup.recovery.prepare({
     room: "chat",
@@ -270,8 +292,8 @@ test("collect() returns undefined if the ring has moved past what was prepared",
   assert.equal(setup.recovery.collect([prepared]), undefined);
 });
 
-test("recovery reads again if the ring moves on during a read, and gives up after three reads", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("recovery reads again if the ring moves on during a read, and gives up after three reads", async () => {
+  using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };
   // Each page is stale as soon as it is read.
@@ -294,8 +316,8 @@ test("recovery reads again if the ring moves on during a read, and gives up afte
   );
 });
 
-test("recovery reads once for all clients that ask at about the same time", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("recovery reads once for all clients that ask at about the same time", async () => {
+  using setup = new Setup(SMALL);
   const ids = await setup.publish("chat", 1, 20);
   const results = await Promise.all(
     [7, 3, 5, 3].map((index) =>
@@ -315,8 +337,8 @@ test("recovery reads once for all clients that ask at about the same time", asyn
   assert.deepEqual(setup.reads, ["chat", "chat"]);
 });
 
-test("a client that needs more than the history keeps spoils no other client's shared read", async () => {
-  const setup = new Setup(SMALL, 10);
+Deno.test("a client that needs more than the history keeps spoils no other client's shared read", async () => {
+  using setup = new Setup(SMALL, 10);
   const ids = await setup.publish("chat", 1, 20);
   const [gone, kept] = await Promise.all(
     [0, 12].map((index) =>
@@ -329,8 +351,8 @@ test("a client that needs more than the history keeps spoils no other client's s
   assert.equal(kept.recovered, true);
 });
 
-test("recovery reads at most four histories at a time", async () => {
-  const setup = new Setup(SMALL);
+Deno.test("recovery reads at most four histories at a time", async () => {
+  using setup = new Setup(SMALL);
   const rooms = Array.from({ length: 9 }, (_, i) => `room${i}`);
   const ids = new Map<string, string>();
   for (const room of rooms) {
@@ -354,8 +376,8 @@ test("recovery reads at most four histories at a time", async () => {
   assert.equal(most, 4);
 });
 
-test("a position names the epoch and the id of what was delivered last", async () => {
-  const setup = new Setup(LARGE);
+Deno.test("a position names the epoch and the id of what was delivered last", async () => {
+  using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const { epoch } = setup.log.head;
   assert.equal(setup.recovery.position, formatPosition(epoch, id));

@@ -1,0 +1,50 @@
+/**
+ * Reads a page of a room's history and says whether messages are missing from it.
+ *
+ * @module
+ */
+import type { LogHead } from "../log/head.ts";
+import type { Gaps, History, HistoryRange, Page } from "../log/log.ts";
+import { ID_ZERO, idOf } from "../log/position.ts";
+
+/** How long a page waits for a node that is behind before it is called incomplete, in ms. */
+const BEHIND_TIMEOUT_MS = 1000;
+
+/** What reading a page needs. */
+export interface RoomHistoryParts {
+  readonly head: Pick<LogHead, "reached">;
+  readonly history: History;
+  readonly gaps: Gaps;
+}
+
+/**
+ * Reads a page. It is complete only if it holds every message of its range, also of those that were published on Redis
+ * channels.
+ *
+ * @throws {ApiError} `log_…`
+ */
+export async function readRoomHistory(
+  { head, history, gaps }: RoomHistoryParts,
+  room: string,
+  range: HistoryRange,
+): Promise<Page> {
+  const page = await history.read(room, range);
+  // Gaps are found while reading the log, so this node has to have read it as far as the page goes.
+  const complete = page.complete &&
+    await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
+    !hasGap(gaps, room, range, page);
+  return { ...page, complete };
+}
+
+/** Returns whether messages of Redis channels may be missing in the range that a page covers. */
+function hasGap(
+  gaps: Gaps,
+  room: string,
+  { since, order }: HistoryRange,
+  { messages, more, position }: Page,
+): boolean {
+  const end = idOf(position);
+  if (order === "asc") return gaps.within(room, since?.id ?? ID_ZERO, end);
+  const oldest = more ? messages.at(-1)?.id ?? ID_ZERO : ID_ZERO;
+  return gaps.within(room, oldest, since?.id ?? end);
+}

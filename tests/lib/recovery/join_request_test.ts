@@ -1,0 +1,59 @@
+import assert from "node:assert/strict";
+import { ApiError } from "../../../lib/errors.ts";
+import { parseJoinRequest } from "../../../lib/recovery/join_request.ts";
+
+const EPOCH = "0123456789abcdef";
+
+Deno.test("parseJoinRequest() reads a name, or an object with since or last", () => {
+  const cases: [request: unknown, since: unknown, last: unknown][] = [
+    ["chat", undefined, undefined],
+    [{ room: "chat" }, undefined, undefined],
+    [{ room: "chat", since: null }, undefined, undefined],
+    [
+      { room: "chat", since: "5-1" },
+      { epoch: undefined, id: "5-1" },
+      undefined,
+    ],
+    [
+      { room: "chat", since: `${EPOCH}.5-1` },
+      { epoch: EPOCH, id: "5-1" },
+      undefined,
+    ],
+    // Something that is not a position becomes a gap and not an error.
+    [{ room: "chat", since: "foo" }, null, undefined],
+    [{ room: "chat", since: 5 }, null, undefined],
+    [{ room: "chat", last: 0 }, undefined, 0],
+    [{ room: "chat", last: 1000 }, undefined, 1000],
+    [{ room: "chat", gap: "expired" }, undefined, undefined],
+  ];
+  for (const [request, since, last] of cases) {
+    const parsed = parseJoinRequest(request);
+    const text = JSON.stringify(request);
+    assert.equal(parsed.room, "chat", text);
+    assert.deepEqual(parsed.since, since, text);
+    assert.equal(parsed.last, last, text);
+    assert.equal(parsed.gap, undefined, text);
+  }
+});
+
+Deno.test("parseJoinRequest() rejects rooms and numbers that are not valid", () => {
+  const cases: [request: unknown, code: string][] = [
+    [undefined, "invalid_room"],
+    [null, "invalid_room"],
+    [5, "invalid_room"],
+    ["", "invalid_room"],
+    [{}, "invalid_room"],
+    [{ room: ["chat"] }, "invalid_room"],
+    ...[-1, 1.5, 1001, "5", null, NaN].map((last): [unknown, string] => [
+      { room: "chat", last },
+      "invalid_parameter",
+    ]),
+  ];
+  for (const [request, code] of cases) {
+    assert.throws(
+      () => parseJoinRequest(request),
+      (error) => error instanceof ApiError && error.code === code,
+      JSON.stringify(request),
+    );
+  }
+});

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { ExpiringMap } from "../../../lib/util/expiring_map.ts";
+import { until } from "../../support/wait.ts";
+
+Deno.test("ExpiringMap keeps a value while its work runs and for a time after it", async () => {
+  const map = new ExpiringMap<string, number>(50);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  map.set("x", 1, promise);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assert.equal(map.get("x"), 1);
+  resolve();
+  await promise;
+  const done = performance.now();
+  await until("it is gone", () => map.get("x") === undefined);
+  assert.ok(performance.now() - done > 40);
+});
+
+Deno.test("ExpiringMap deletes a value as soon as its work fails", async () => {
+  const map = new ExpiringMap<string, number>(60_000);
+  map.set("x", 1, Promise.reject(new Error("failed")));
+  assert.equal(map.get("x"), 1);
+  await until("it is gone", () => map.get("x") === undefined);
+});
+
+Deno.test("ExpiringMap never deletes a value that has replaced another", async () => {
+  const map = new ExpiringMap<string, number>(20);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  map.set("x", 1, Promise.resolve());
+  map.set("x", 2, promise);
+  map.delete("x", 1);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.equal(map.get("x"), 2);
+  map.delete("x", 2);
+  assert.equal(map.get("x"), undefined);
+  resolve();
+  map.close();
+});
+
+Deno.test("ExpiringMap leaves no timer behind when it is closed, and takes nothing more", async () => {
+  const map = new ExpiringMap<string, number>(60_000);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  map.set("done", 1, Promise.resolve());
+  map.set("running", 2, promise);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  map.close();
+  resolve();
+  map.set("late", 3, Promise.resolve());
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  for (const key of ["done", "running", "late"]) {
+    assert.equal(map.get(key), undefined);
+  }
+});
