@@ -76,8 +76,10 @@ async function failOver(seeds: readonly number[]): Promise<void> {
   ): number => outcomes.reduce((all, outcome) => all + count(outcome), 0);
   console.log(
     `${outcomes.length} runs, ${sum(({ acknowledged }) => acknowledged)} ` +
-      `acknowledged, ${sum(({ told }) => told)} losses reported ` +
-      `(${sum(({ toldEarly }) => toldEarly)} before the acknowledgement), ` +
+      `acknowledged, ${sum(({ notified }) => notified)} losses reported ` +
+      `(${
+        sum(({ notifiedEarly }) => notifiedEarly)
+      } before the acknowledgement), ` +
       `${sum(({ returns }) => returns)} returns, ` +
       `${sum(({ recovered }) => recovered)} recovered, ` +
       `${sum(({ again }) => again)} messages of an answer to a join again`,

@@ -126,9 +126,9 @@ Deno.test("clients receive a gap if a sentinel promotes a replica that is 300 ms
     clients[0]?.drop();
     await until("there is a new master", () => servers.replica === undefined);
     await stage.publish(ROOM, 4, BOTH);
-    const { wrong, told } = await stage.judge([ROOM], BOTH);
+    const { wrong, notified } = await stage.judge([ROOM], BOTH);
     assert.deepEqual(wrong, []);
-    assert.ok(told > 0, "the fail-over lost something");
+    assert.ok(notified > 0, "the fail-over lost something");
   } finally {
     following = false;
     await follow;

@@ -65,10 +65,10 @@ Deno.test("a node that was dropped during a standstill acknowledges nothing unti
   if (address !== undefined) address.delayMs = () => 0;
   servers.move();
   await stage.publish(ROOM, 2, [0]);
-  const { wrong, told } = await stage.judge([ROOM], [0]);
+  const { wrong, notified } = await stage.judge([ROOM], [0]);
   assert.deepEqual(wrong, []);
   assert.ok(
-    told > 0 || client.has(lost ?? ""),
+    notified > 0 || client.has(lost ?? ""),
     "the message was lost, and the loss was reported",
   );
 });

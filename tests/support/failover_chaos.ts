@@ -1,7 +1,7 @@
 /**
- * Random runs: nodes, servers and clients fail while messages flow, and in the end every client has every message or
- * was told that it lacks some (`failover_judge.ts`). What happens follows from a seed (`failover_plan.ts`); when
- * exactly it happens, and so what comes of it, depends on the machine too.
+ * Random runs: nodes, servers and clients fail while messages flow. At the end every client has every message, or was
+ * notified that some are missing (`failover_judge.ts`). The seed decides what happens (`failover_plan.ts`); the exact
+ * times, and therefore the outcome, also depend on the machine.
  */
 import {
   describePlan,
@@ -19,33 +19,33 @@ import { publishKeyed, type Witness } from "./witness.ts";
 
 const BRIDGED = ROOMS[3];
 const CLIENTS = 8;
-/** Runs at a time; most of a run is waiting. */
+/** How many runs are executed at the same time; a run spends most of its time waiting. */
 const AT_ONCE = 4;
-/** Publishers by HTTP; each publishes one message at a time, and pauses at most `PACE_MS`. */
+/** HTTP publishers; each publishes one message at a time and pauses at most `PACE_MS` ms. */
 const PUBLISHERS = 4;
 const PACE_MS = 60;
-/** How long messages flow before the first fault, and after the last. */
+/** How long messages flow before the first fault and after the last one, in ms. */
 const CALM_MS = 800;
-/** How long after the end of the faults a publisher tries to have its last message acknowledged. */
+/** How long after the last fault a publisher retries its last message, in ms. */
 const GIVE_UP_MS = 8000;
-/** How soon a `PUBLISH` has to reach a client after the faults, in ms. */
+/** How long a `PUBLISH` may take to reach a client after the faults, in ms. */
 const BRIDGE_TIMEOUT_MS = 12_000;
 
-/** What a run came to. */
+/** The result of a run. */
 export interface FailoverOutcome {
   readonly seed: number;
   /** A description of the seed's plan. */
   readonly plan: string;
-  /** What any client, or the log, got wrong, as sentences. */
+  /** Errors of clients and of the log, as sentences. */
   readonly wrong: readonly string[];
-  /** When each fault began, and the timelines of the clients that `wrong` names; all times are in ms of one clock. */
+  /** The start of each fault, and the timelines of the clients that `wrong` names; all times in ms of one clock. */
   readonly evidence: readonly string[];
-  /** How many messages were acknowledged, and how often a client did not get one and was told. */
+  /** Number of acknowledged messages, and the counts of the judge's `Verdict`. */
   readonly acknowledged: number;
-  readonly told: number;
-  readonly toldEarly: number;
+  readonly notified: number;
+  readonly notifiedEarly: number;
   readonly again: number;
-  /** How often a client came back, and how often it was told then that nothing is missing. */
+  /** Number of reconnects, and how many of them were reported as recovered. */
   readonly returns: number;
   readonly recovered: number;
 }
@@ -103,7 +103,7 @@ async function failOver(seed: number): Promise<FailoverOutcome> {
 class Run {
   readonly #stage: Stage;
   readonly #plan: Plan;
-  /** Clients wander and publishers publish until then. */
+  /** Whether clients and publishers have to stop, and since when. */
   #over = false;
   #overAt = Infinity;
   #keys = 0;
@@ -111,9 +111,9 @@ class Run {
   #turn: Promise<void> = Promise.resolve();
   readonly #deleted = new Set<string>();
   readonly #wrong: string[] = [];
-  /** What was done, and when. */
+  /** The faults that were caused, with their times. */
   readonly done: string[] = [];
-  counts = { acknowledged: 0, told: 0, toldEarly: 0, again: 0 };
+  counts = { acknowledged: 0, notified: 0, notifiedEarly: 0, again: 0 };
 
   constructor(stage: Stage, plan: Plan) {
     this.#stage = stage;
@@ -130,7 +130,7 @@ class Run {
       address.delayMs = (name) => name === "reader" ? readerMs : 0;
     }
     const flowing = [
-      ...clients.map((client) => this.#wander(client, random.fork())),
+      ...clients.map((client) => this.#disturb(client, random.fork())),
       ...Array.from(
         { length: PUBLISHERS },
         () => this.#publish(random.fork()),
@@ -139,7 +139,7 @@ class Run {
     ];
     await pauseFor(CALM_MS);
     try {
-      await this.#hurt();
+      await this.#causeFaults();
       await pauseFor(CALM_MS);
     } finally {
       this.#over = true;
@@ -181,8 +181,8 @@ class Run {
     return clients;
   }
 
-  /** Breaks a client's connection, and joins and leaves rooms, by chance. */
-  async #wander(client: Witness, random: Random): Promise<void> {
+  /** Randomly breaks a client's connection, and lets it join and leave rooms. */
+  async #disturb(client: Witness, random: Random): Promise<void> {
     while (!this.#over) {
       await pauseFor(random.between(30, 400));
       if (!await client.settle()) continue;
@@ -212,7 +212,7 @@ class Run {
     }
   }
 
-  /** Publishes on the channel through the newest master. No node acknowledges it. */
+  /** Publishes on the channel through the newest master; no node acknowledges these messages. */
   async #bridge(): Promise<void> {
     while (!this.#over) {
       await this.#publishOnChannel();
@@ -229,7 +229,7 @@ class Run {
     return one;
   }
 
-  /** Waits until a client gets what is published on the channel. The judge checks the other clients. */
+  /** Waits until a client gets a message that was published on the channel. The judge checks the other clients. */
   async #bridgeWorks(): Promise<void> {
     const sent: Published[] = [];
     const here = this.#stage.witnesses.filter(({ rooms }) =>
@@ -243,20 +243,20 @@ class Run {
     }, BRIDGE_TIMEOUT_MS).catch((error) => this.#wrong.push(String(error)));
   }
 
-  /** Causes the faults and repairs everything: in the end all nodes, a master and a replica run. */
-  async #hurt(): Promise<void> {
-    const hurting: Promise<void>[] = [];
+  /** Causes the faults and repairs them: at the end all nodes, a master and a replica are running. */
+  async #causeFaults(): Promise<void> {
+    const running: Promise<void>[] = [];
     for (const fault of this.#plan.faults) {
       await pauseFor(fault.afterMs);
       this.#note(`${JSON.stringify(fault)} begins`);
-      if (fault.kind === "nodes") hurting.push(this.#killNodes(fault));
+      if (fault.kind === "nodes") running.push(this.#killNodes(fault));
       else {
-        this.#turn = this.#turn.then(() => this.#hurtRedis(fault));
-        hurting.push(this.#turn);
+        this.#turn = this.#turn.then(() => this.#breakRedis(fault));
+        running.push(this.#turn);
       }
     }
-    await Promise.all(hurting);
-    this.#note("all is well");
+    await Promise.all(running);
+    this.#note("everything is repaired");
   }
 
   async #killNodes(
@@ -268,7 +268,7 @@ class Run {
     await Promise.all(nodes.map((node) => all.revive(node, { ready: false })));
   }
 
-  async #hurtRedis(fault: Fault): Promise<void> {
+  async #breakRedis(fault: Fault): Promise<void> {
     const { servers } = this.#stage;
     const { master } = servers;
     if (fault.kind === "promote") {
@@ -317,7 +317,7 @@ class Run {
     } else {
       const spare = servers.replica;
       await servers.follow(old);
-      // With two replicas, one could acknowledge a message and the other be promoted without it.
+      // Otherwise one of two replicas could acknowledge a message and the other one be promoted without it.
       if (spare !== undefined) await servers.level();
       await spare?.kill();
     }

@@ -1,40 +1,38 @@
-/**
- * Judges whether clients were told of every message that Redis lost.
+/** Judges whether clients were notified of every message that Redis lost.
  *
- * The judge is a pure function over what publishers and clients recorded. It checks each client in each room that the
- * client is in at the end:
- *
- * - **lost**: a message that was acknowledged or is in the log at the end, and whose publish began after the client
- *   was told that it is in the room, has come; or the client has been told of a loss since. A client is told by a `gap`
- *   of the room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`.
- * - **undone**: if a message came and is not in the log at the end, the client has been told of a loss afterwards. The
- *   message's branch of the log is gone, and the client lacks the messages of the other branch.
- * - **twice**, **order**: no message comes twice and no id is at or below the one before, unless the client is told in
- *   between.
+ * The judge is a pure function of what publishers and clients recorded. A client is *notified* of a loss by a `gap` of the
+ * room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`. The judge checks
+ * each client in each room that the client is in at the end:
+ * - **lost**: a message counts if it was acknowledged or is in the log at the end, and if its publish began after the
+ *   server had confirmed that the client is in the room. The client has received it, or was notified later.
+ * - **undone**: if the client received a message that is not in the log at the end, it was notified afterwards. The
+ *   message's branch of the log no longer exists, and the client lacks the messages of the other branch.
+ * - **twice**, **order**: no message arrives twice and no id is at or below the one before, unless the client was
+ *   notified in between.
  *
  * It also checks the log at the end: no message is in it twice and, with {@linkcode Case.nothingLost}, every
  * acknowledged message is in it.
- *
- * The client may be told before the acknowledgement, but not before the publish began: a publish in flight may have been
- * written before the loss was noticed. {@linkcode Verdict.toldEarly} counts the messages that pass only because of this.
+ * The client may be notified before the acknowledgement, but not before the publish began, because a publish in flight may
+ * have been written before the loss was detected. {@linkcode Verdict.notifiedEarly} counts the messages that pass only
+ * because of this.
  */
 import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
 
 /** A publish. Times are in ms, of one clock. */
 export interface Published {
-  /** The message's text, which no other message has. */
+  /** The message's text, which is unique. */
   readonly key: string;
   readonly room: string;
   /**
-   * When the try began that was acknowledged; the first try if that is not known, because the answer was `duplicate`
+   * When the acknowledged attempt began. The first attempt if that is not known, because the response was `duplicate`
    * or there was none.
    */
   readonly sentAt: number;
-  /** Its acknowledgement, if one came: when, and with which id. */
+  /** Time and id of its acknowledgement, if it was acknowledged. */
   readonly acknowledged?: { readonly at: number; readonly id: string };
 }
 
-/** Something that happened to a client; a timeline has them in the order in which the client noticed. */
+/** Something that happened to a client. A timeline has them in the order in which the client observed them. */
 export type Happening =
   & { readonly at: number }
   & (
@@ -50,13 +48,13 @@ export type Happening =
       readonly recovered: boolean;
       readonly messages: readonly Message[];
     }
-    /** The client asks to leave. From now on nothing of the room has to come. */
+    /** The client asks to leave. From now on no message of the room is required. */
     | { readonly kind: "leaving"; readonly room: string }
     | { readonly kind: "gap"; readonly room: string; readonly reason: string }
     | { readonly kind: "message"; readonly room: string } & Message
   );
 
-/** A message as a client, or the log, has it. */
+/** A message as a client received it, or as it is in the log. */
 export interface Message {
   readonly id: string;
   readonly key: string;
@@ -68,13 +66,13 @@ export interface Timeline {
   readonly happenings: readonly Happening[];
 }
 
-/** All that is known of a run. */
+/** Everything that is known about a run. */
 export interface Case {
   readonly published: readonly Published[];
   readonly timelines: readonly Timeline[];
   /** The messages of each room in the log at the end; a room whose history is incomplete is left out. */
   readonly log?: ReadonlyMap<string, readonly Message[]>;
-  /** Whether the log has to have every acknowledged message, as `ACK_REPLICAS` promises. */
+  /** Whether the log must contain every acknowledged message, as `ACK_REPLICAS` promises. */
   readonly nothingLost?: boolean;
 }
 
@@ -82,18 +80,18 @@ export interface Case {
 export interface Verdict {
   /** What is wrong, a sentence for each client, room and kind; empty if nothing is. */
   readonly wrong: readonly string[];
-  /** How many messages did not come, or are no longer in the log, with the client told. */
-  readonly told: number;
-  /** How many of them passed although the client was told while the publish was in flight, and not after it. */
-  readonly toldEarly: number;
+  /** Number of messages that did not arrive, or are no longer in the log, of which the client was notified. */
+  readonly notified: number;
+  /** How many of them passed although the client was notified only while the publish was in flight. */
+  readonly notifiedEarly: number;
   /**
-   * How many messages of an answer to a join came again because the connection broke at once: a documented price, see
-   * `docs/decisions/0007-recovery.md`.
+   * Number of messages of join answers that arrived twice because the connection broke right after the answer. This is
+   * a documented cost, see `docs/decisions/0007-recovery.md`.
    */
   readonly again: number;
 }
 
-/** A connection that breaks this soon after the answer to a join may bring the answer's messages again, in ms. */
+/** If a connection breaks within this time after a join answer, the answer's messages may arrive twice, in ms. */
 const UNSAVED_MS = 250;
 
 /** Judges a run. */
@@ -106,29 +104,29 @@ export function judgeFailover(run: Case): Verdict {
     found.reduce((all, one) => all + count(one), 0);
   return {
     wrong: [...found.flatMap(({ wrong }) => wrong), ...judgeLog(run)],
-    told: sum(({ told }) => told),
-    toldEarly: sum(({ toldEarly }) => toldEarly),
+    notified: sum(({ notified }) => notified),
+    notifiedEarly: sum(({ notifiedEarly }) => notifiedEarly),
     again: sum(({ again }) => again),
   };
 }
 
-/** A client in a room. */
+/** The time of a client in a room. */
 class Stay {
   readonly room: string;
-  /** When it was told that it is in the room, if it still is. */
+  /** When the server confirmed that the client is in the room; undefined if it is no longer in it. */
   since: number | undefined;
-  /** When it was told of a loss. */
-  readonly told: number[] = [];
+  /** When the client was notified of a loss. */
+  readonly notifications: number[] = [];
   readonly got: (Message & { readonly at: number })[] = [];
-  /** Messages that came twice, or out of order, without a telling in between. */
+  /** Messages that arrived twice, or out of order, without a notification in between. */
   readonly twice: string[] = [];
   readonly disorder: string[] = [];
   again = 0;
   /** What `recovered` was at the last connect. */
   recovered: boolean | undefined;
-  /** What `since` was before the client left; a join with a position continues there. */
+  /** The value of `since` before the client left; a join with a position continues there. */
   #former: number | undefined;
-  /** Id and time of each message by its key, and the last id, since the client was last told of a loss. */
+  /** Id and time of each message by its key, and the last id, since the last notification. */
   #seen = new Map<string, string>();
   #last = ID_ZERO;
   #answered = new Set<string>();
@@ -142,7 +140,7 @@ class Stay {
     this.since ??= at;
   }
 
-  /** Continues after a join with a position: messages that were published in between have to come, too. */
+  /** Continues after a join with a position: messages that were published in between have to arrive, too. */
   resume(at: number): void {
     this.since ??= this.#former ?? at;
   }
@@ -152,8 +150,8 @@ class Stay {
     this.since = undefined;
   }
 
-  tell(at: number): void {
-    this.told.push(at);
+  notify(at: number): void {
+    this.notifications.push(at);
     this.#seen = new Map();
     this.#last = ID_ZERO;
   }
@@ -198,20 +196,20 @@ function readTimeline(happenings: readonly Happening[]): Stay[] {
       for (const stay of stays.values()) {
         stay.recovered = recovered;
         if (recovered) continue;
-        stay.tell(at);
+        stay.notify(at);
         stay.leave();
       }
     } else {
       const stay = stayIn(happening.room);
       if (kind === "joined") stay.enter(at);
       else if (kind === "leaving") stay.leave();
-      else if (kind === "gap") stay.tell(at);
+      else if (kind === "gap") stay.notify(at);
       else if (kind === "message") stay.take(happening, at, lostAt);
       else {
         const { since, recovered, messages } = happening;
         if (since && recovered) stay.resume(at);
         else stay.enter(at);
-        if (since && !recovered) stay.tell(at);
+        if (since && !recovered) stay.notify(at);
         stay.answer(messages, at);
       }
     }
@@ -226,52 +224,57 @@ function judgeStay(client: string, stay: Stay, run: Case): Verdict {
   const undone = findUndone(stay, run);
   const as = recovered ? ", after recovered: true" : "";
   const wrong = [
-    say(lost.untold.map(describe), (all) => `${where} lost ${all}${as}`),
-    say(undone.untold, (all) => `${where} was not told of undone ${all}${as}`),
+    say(lost.silent.map(describe), (all) => `${where} lost ${all}${as}`),
+    say(
+      undone.silent,
+      (all) => `${where} was not notified of undone ${all}${as}`,
+    ),
     say(twice, (all) => `${where} got twice ${all}`),
     say(disorder, (all) => `${where} got out of order ${all}`),
   ].flat();
   return {
     wrong,
-    told: lost.told + undone.told,
-    toldEarly: lost.toldEarly,
+    notified: lost.notified + undone.notified,
+    notifiedEarly: lost.notifiedEarly,
     again,
   };
 }
 
 function findLost(
-  { room, since = Infinity, told, got }: Stay,
+  { room, since = Infinity, notifications, got }: Stay,
   { published, log }: Case,
-): { untold: Published[]; told: number; toldEarly: number } {
+): { silent: Published[]; notified: number; notifiedEarly: number } {
   const has = new Set(got.map(({ key }) => key));
   const kept = new Set(log?.get(room)?.map(({ key }) => key));
-  const untold: Published[] = [];
+  const silent: Published[] = [];
   let late = 0, early = 0;
   for (const publish of published) {
     const { key, sentAt, acknowledged } = publish;
     if (publish.room !== room || sentAt < since || has.has(key)) continue;
     if (acknowledged === undefined && !kept.has(key)) continue;
-    if (told.some((at) => at >= (acknowledged?.at ?? sentAt))) late++;
-    else if (told.some((at) => at > sentAt)) early++;
-    else untold.push(publish);
+    if (notifications.some((at) => at >= (acknowledged?.at ?? sentAt))) late++;
+    else if (notifications.some((at) => at > sentAt)) early++;
+    else silent.push(publish);
   }
-  return { untold, told: late + early, toldEarly: early };
+  return { silent, notified: late + early, notifiedEarly: early };
 }
 
 function findUndone(
-  { room, since = Infinity, told, got }: Stay,
+  { room, since = Infinity, notifications, got }: Stay,
   { log }: Case,
-): { untold: string[]; told: number } {
+): { silent: string[]; notified: number } {
   const known = log?.get(room);
-  if (known === undefined) return { untold: [], told: 0 };
+  if (known === undefined) return { silent: [], notified: 0 };
   const ids = new Set(known.map(({ id }) => id));
   const undone = got.filter(({ id, at }) => at >= since && !ids.has(id));
-  const untold = undone.filter(({ at }) => !told.some((then) => then >= at));
+  const silent = undone.filter(({ at }) =>
+    !notifications.some((then) => then >= at)
+  );
   return {
-    untold: untold.map(({ id, key, at }) =>
+    silent: silent.map(({ id, key, at }) =>
       `${key} (${id}, got at ${Math.round(at)})`
     ),
-    told: undone.length - untold.length,
+    notified: undone.length - silent.length,
   };
 }
 

@@ -58,12 +58,12 @@ function judge(
 const START = [connected(0), joined(1)];
 const THREE = [publish("m1", 10), publish("m2", 20), publish("m3", 30)];
 
-Deno.test("failover_judge passes a client that got everything once and in order", () => {
+Deno.test("judgeFailover accepts a client that got everything once and in order", () => {
   const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...all]), []);
 });
 
-Deno.test("failover_judge notices the loss of any one message", () => {
+Deno.test("judgeFailover reports the loss of any single message", () => {
   const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
   for (const missing of all) {
     const rest = all.filter((one) => one !== missing);
@@ -73,7 +73,7 @@ Deno.test("failover_judge notices the loss of any one message", () => {
   }
 });
 
-Deno.test("failover_judge notices a wrong recovered: true", () => {
+Deno.test("judgeFailover reports a wrong recovered: true", () => {
   const away: Happening = { kind: "disconnected", at: 15 };
   const some = [...START, got("m1", 12), away, connected(25, true)];
   assert.match(
@@ -83,7 +83,7 @@ Deno.test("failover_judge notices a wrong recovered: true", () => {
   assert.deepEqual(judge(THREE, [...some, got("m2", 26), got("m3", 32)]), []);
 });
 
-Deno.test("failover_judge demands nothing from before recovered: false and everything from after it", () => {
+Deno.test("judgeFailover requires only messages after recovered: false", () => {
   const some = [...START, got("m1", 12), connected(25, false), joined(26)];
   assert.deepEqual(judge(THREE, [...some, got("m3", 32)]), []);
   assert.match(judge(THREE, some).join(), /^c in a lost m3/);
@@ -92,36 +92,46 @@ Deno.test("failover_judge demands nothing from before recovered: false and every
   assert.deepEqual(judge([publish("m4", 40, "b")], other), []);
 });
 
-Deno.test("failover_judge demands of a room only what was published in it", () => {
+Deno.test("judgeFailover requires only messages that were published into the room", () => {
   const two = [publish("m1", 10), publish("m2", 20, "b")];
   assert.deepEqual(judge(two, [...START, got("m1", 12)]), []);
 });
 
-Deno.test("failover_judge passes a loss of which the client is told later", () => {
+Deno.test("judgeFailover accepts a loss if the client is notified later", () => {
   const rest = [got("m1", 12), got("m3", 32)];
   const verdict = judgeFailover({
     published: THREE,
     timelines: [{ client: "c", happenings: [...START, ...rest, gap(99)] }],
   });
-  assert.deepEqual(verdict, { wrong: [], told: 1, toldEarly: 0, again: 0 });
+  assert.deepEqual(verdict, {
+    wrong: [],
+    notified: 1,
+    notifiedEarly: 0,
+    again: 0,
+  });
 });
 
-Deno.test("failover_judge does not take the gap of another room for one of this", () => {
+Deno.test("judgeFailover ignores the gap of another room", () => {
   const some = [...START, joined(2, "b"), got("m1", 12), got("m3", 32)];
   assert.match(judge(THREE, [...some, gap(99, "b")]).join(), /lost m2/);
 });
 
-Deno.test("failover_judge passes a gap before the acknowledgement if the publish had begun before it", () => {
+Deno.test("judgeFailover accepts a gap before the acknowledgement if the publish had begun before the gap", () => {
   const late = [{ ...publish("m2", 20), acknowledged: { at: 90, id: "2-0" } }];
   const verdict = judgeFailover({
     published: late,
     timelines: [{ client: "c", happenings: [...START, gap(30)] }],
   });
-  assert.deepEqual(verdict, { wrong: [], told: 1, toldEarly: 1, again: 0 });
+  assert.deepEqual(verdict, {
+    wrong: [],
+    notified: 1,
+    notifiedEarly: 1,
+    again: 0,
+  });
   assert.match(judge(late, [...START, gap(10)]).join(), /lost m2/);
 });
 
-Deno.test("failover_judge notices a message that comes twice, except after a gap or recovered: false", () => {
+Deno.test("judgeFailover reports a message that arrives twice unless the client was notified in between", () => {
   const twice = (...between: Happening[]) =>
     judge(THREE.slice(0, 1), [
       ...START,
@@ -144,7 +154,7 @@ Deno.test("failover_judge notices a message that comes twice, except after a gap
   assert.deepEqual(twice(connected(30, false), joined(31)), []);
 });
 
-Deno.test("failover_judge notices one message with two ids", () => {
+Deno.test("judgeFailover reports a message that arrives with two ids", () => {
   const again: Happening = { ...got("m1", 40), id: "9-0" } as Happening;
   assert.deepEqual(
     judge(THREE.slice(0, 1), [...START, got("m1", 12), again]),
@@ -152,16 +162,16 @@ Deno.test("failover_judge notices one message with two ids", () => {
   );
 });
 
-Deno.test("failover_judge notices an id below the one before", () => {
+Deno.test("judgeFailover reports an id below the one before", () => {
   const all = [got("m2", 22), got("m1", 23), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...all]), [
     "c in a got out of order m1 (1-0 at 23) after 2-0",
   ]);
-  const told = [got("m2", 22), gap(23), got("m1", 24), got("m3", 32)];
-  assert.deepEqual(judge(THREE, [...START, ...told]), []);
+  const notified = [got("m2", 22), gap(23), got("m1", 24), got("m3", 32)];
+  assert.deepEqual(judge(THREE, [...START, ...notified]), []);
 });
 
-Deno.test("failover_judge demands nothing from before a join or after a leave", () => {
+Deno.test("judgeFailover requires no message from before a join or after a leave", () => {
   assert.deepEqual(
     judge(THREE, [connected(0), joined(15), got("m2", 22), leaving(25)]),
     [],
@@ -172,17 +182,17 @@ Deno.test("failover_judge demands nothing from before a join or after a leave", 
   assert.match(judge(THREE, rejoined.slice(0, -1)).join(), /lost m3/);
 });
 
-Deno.test("failover_judge takes a join with since at its word", () => {
+Deno.test("judgeFailover requires the messages since the position of a join", () => {
   const left = [...START, got("m1", 12), leaving(15)];
   const whole = [...left, answered(25, ["m2"]), got("m3", 32)];
   assert.deepEqual(judge(THREE, whole), []);
   const hole = [...left, answered(25), got("m3", 32)];
   assert.match(judge(THREE, hole).join(), /lost m2/);
-  const told = [...left, answered(25, [], { recovered: false })];
-  assert.deepEqual(judge(THREE, [...told, got("m3", 32)]), []);
+  const notified = [...left, answered(25, [], { recovered: false })];
+  assert.deepEqual(judge(THREE, [...notified, got("m3", 32)]), []);
 });
 
-Deno.test("failover_judge counts an answer's messages that come again at once, and only at once", () => {
+Deno.test("judgeFailover counts repeated messages of a join answer only if the connection broke right after it", () => {
   const start = [...START, leaving(5), answered(40, ["m1", "m2", "m3"])];
   const back = (at: number): Happening[] => [
     { kind: "disconnected", at },
@@ -199,18 +209,18 @@ Deno.test("failover_judge counts an answer's messages that come again at once, a
   ]);
 });
 
-Deno.test("failover_judge notices a message that came and is undone, unless the client is told afterwards", () => {
+Deno.test("judgeFailover reports an undone message unless the client is notified afterwards", () => {
   const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
   const some = [...START, got("m1", 12), got("m2", 22)];
   const two = THREE.slice(0, 2);
   assert.deepEqual(judge(two, some, { log }), [
-    "c in a was not told of undone m2 (2-0, got at 22)",
+    "c in a was not notified of undone m2 (2-0, got at 22)",
   ]);
   assert.deepEqual(judge(two, [...some, gap(30)], { log }), []);
   assert.deepEqual(judge(two, [...some, connected(30), joined(31)]), []);
 });
 
-Deno.test("failover_judge demands what is in the log also if it was not acknowledged", () => {
+Deno.test("judgeFailover requires a message that is in the log although it was not acknowledged", () => {
   const one = [{ key: "m1", room: "a", sentAt: 10 }];
   assert.deepEqual(judge(one, START), []);
   const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
@@ -219,7 +229,7 @@ Deno.test("failover_judge demands what is in the log also if it was not acknowle
   ]);
 });
 
-Deno.test("failover_judge notices a message that is in the log twice, and one that is missing if nothing may be lost", () => {
+Deno.test("judgeFailover reports a message that is in the log twice or missing although nothing may be lost", () => {
   const log = new Map([["a", [
     { key: "m1", id: "1-0" },
     { key: "m1", id: "2-0" },

@@ -1,17 +1,17 @@
-/** Plans of random runs (`failover_chaos.ts`): the seed decides what happens to nodes and servers. */
+/** Plans of the random runs in `failover_chaos.ts`: the seed decides what happens to nodes and servers. */
 import { Random } from "./random.ts";
 
-/** Nodes of a run. */
+/** The nodes of a run, by index. */
 export const NODES = [0, 1, 2] as const;
 
-/** Rooms of a run; the last is that of a Redis channel. */
+/** The rooms of a run; the last one belongs to a Redis channel. */
 export const ROOMS = ["a", "b", "c", "bridged"] as const;
 
-/** A fault, which begins `afterMs` after the start of the one before. Faults of Redis run one at a time. */
+/** A fault. It begins `afterMs` ms after the start of the one before. Faults of Redis run one at a time. */
 export type Fault =
   & { readonly afterMs: number }
   & (
-    /** The master dies and its replica, which is behind, is promoted. */
+    /** The master dies, and its replica, which lags behind, is promoted. */
     | { readonly kind: "promote" }
     /**
      * The replica is promoted, and the old master continues to run for `ms`. The nodes in `stay` keep their connections
@@ -24,30 +24,30 @@ export type Fault =
       readonly half?: "reader" | "commands";
       readonly end: "dies" | "demoted";
     }
-    /** Nodes are killed, and started again after `ms`. */
+    /** Nodes are killed and restarted after `ms`. */
     | {
       readonly kind: "nodes";
       readonly nodes: readonly number[];
       readonly ms: number;
     }
-    /** The master dies, and starts with its append-only file after `ms`. */
+    /** The master dies and restarts with its append-only file after `ms`. */
     | { readonly kind: "aof"; readonly ms: number }
-    /** The master dies, and starts with a snapshot that is `ms` old. */
+    /** The master dies and restarts with a snapshot that is `ms` old. */
     | { readonly kind: "rdb"; readonly ms: number }
-    /** Somebody deletes the history of a room. */
+    /** The history of a room is deleted. */
     | { readonly kind: "del"; readonly room: string }
   );
 
 /** What happens in a run. */
 export interface Plan {
   readonly seed: number;
-  /** Whether publishes are acknowledged only when a replica has them, so that nothing may be lost. */
+  /** Whether publishes are acknowledged only after a replica has them, so that none may be lost. */
   readonly ackReplicas: boolean;
-  /** How far the replica is behind the master, in ms, and the nodes' reading behind their writing. */
+  /** How far the replica lags behind the master, and the nodes' reading behind their writing, in ms. */
   readonly lagMs: number;
   readonly readerMs: number;
   readonly faults: readonly Fault[];
-  /** For what clients and publishers do. */
+  /** Decides what clients and publishers do. */
   readonly random: Random;
 }
 
@@ -61,7 +61,7 @@ export function planOf(seed: number): Plan {
   const first = random.oneOf(kinds);
   const faults = [faultOf(first, 0, random)];
   if (random.chance(0.7)) {
-    // Often at once: nodes and a server may share a machine.
+    // Half of them nearly at once, because nodes and a server may share a machine.
     const afterMs = random.between(0, random.chance(0.5) ? 50 : 1500);
     const others = kinds.filter((kind) => kind !== first);
     const second = random.oneOf(
@@ -82,7 +82,7 @@ export function planOf(seed: number): Plan {
   };
 }
 
-/** A plan, to be read by people. */
+/** Returns a plan as text. */
 export function describePlan({ random: _, seed, ...rest }: Plan): string {
   return `seed ${seed}: ${JSON.stringify(rest)}`;
 }

@@ -1,4 +1,4 @@
-/** Nodes, each with an address of its own to a master, and clients and publishers that note what happens to them. */
+/** Nodes, each with an address of its own for the master, and clients and publishers that record what happens. */
 import assert from "node:assert/strict";
 import { readEntries } from "./bridge_chaos.ts";
 import { Servers } from "./failover.ts";
@@ -14,12 +14,12 @@ import { pauseFor, until } from "./wait.ts";
 import { publishKeyed, Witness } from "./witness.ts";
 
 /**
- * How long after the last fault a client may learn that something was lost, in ms: a node may need 8 s to decide that
- * another one is silent for good, and the machine that runs the tests is busy.
+ * How long after the last fault a client may be notified of a loss, in ms. A node may need 8 s to decide that another
+ * one will not return, and the machine that runs the tests may be busy.
  */
-const TOLD_TIMEOUT_MS = 12_000;
+const NOTIFIED_TIMEOUT_MS = 12_000;
 
-/** The home of a client that is to stay disconnected: nothing listens there. */
+/** The home of a client that has to stay disconnected: no server listens there. */
 export const NOWHERE = -1;
 
 /** The node to which a client reconnects: its index, or {@linkcode NOWHERE}. */
@@ -72,7 +72,7 @@ export class Stage {
     return new Stage(servers, nodes, stack.move());
   }
 
-  /** A client that is in `rooms`, and at home on `home`'s node whenever it connects. */
+  /** Connects a client to `rooms`. Whenever it connects, it uses the node that `home` names at that moment. */
   async client(
     rooms: readonly string[],
     home: Home,
@@ -88,8 +88,8 @@ export class Stage {
   }
 
   /**
-   * Publishes `count` messages into `room` by these nodes in turn, `paceMs` apart, each again until it is acknowledged.
-   * Resolves with their keys.
+   * Publishes `count` messages into `room` through these nodes in turn, `paceMs` apart, and retries each until it is
+   * acknowledged. Resolves with their keys.
    */
   async publish(
     room: string,
@@ -102,7 +102,7 @@ export class Stage {
       const node = nodes[i % nodes.length] ?? 0;
       const url = this.nodes.url(node);
       const key = `${room} #${this.#keys++} by ${node}`;
-      const end = performance.now() + TOLD_TIMEOUT_MS;
+      const end = performance.now() + NOTIFIED_TIMEOUT_MS;
       const giveUp = (): boolean => performance.now() > end;
       publishing.push(publishKeyed(() => url, room, key, giveUp));
       if (paceMs > 0) await pauseFor(paceMs);
@@ -111,15 +111,17 @@ export class Stage {
     this.published.push(...published);
     const refused = published.find(({ acknowledged }) => !acknowledged);
     if (refused !== undefined) {
-      throw new Error(`Cannot publish ${refused.key}: it is refused for good`);
+      throw new Error(
+        `Cannot publish ${refused.key}: it was never acknowledged; look at the nodes' logs`,
+      );
     }
     return published.map(({ key }) => key);
   }
 
   /**
-   * Publishes once more in each of these rooms on each of these nodes, and judges. If something is wrong, it judges
-   * again until `TOLD_TIMEOUT_MS` is over. It reads the log from the first of these nodes, except for the rooms in
-   * `unknown`, whose histories are incomplete.
+   * Publishes one more message into each of these rooms on each of these nodes, and judges. If something is wrong, it
+   * judges again until `NOTIFIED_TIMEOUT_MS` is over. It reads the log from the first of these nodes, except for the
+   * rooms in `unknown`, whose histories are incomplete.
    */
   async judge(
     rooms: readonly string[],
@@ -129,7 +131,7 @@ export class Stage {
       nothingLost?: boolean;
     } = {},
   ): Promise<Verdict> {
-    const end = performance.now() + TOLD_TIMEOUT_MS;
+    const end = performance.now() + NOTIFIED_TIMEOUT_MS;
     const known = rooms.filter((room) => !unknown.has(room));
     await until(
       "all clients are connected",
@@ -151,7 +153,7 @@ export class Stage {
     }
   }
 
-  /** Ends the clients and forgets what was published, before another repetition. */
+  /** Closes the clients and clears the list of published messages, before another repetition. */
   async forget(): Promise<void> {
     for (const witness of this.witnesses.splice(0)) {
       await witness[Symbol.asyncDispose]();
@@ -190,8 +192,8 @@ export class Stage {
 
 /**
  * Repeats a scene on one stage: once with a deterministic cause (`random` is undefined), then with random delays. It
- * runs the scene once in all, or `FAILOVER_REPEATS` times (an environment variable). The scene resolves with what was
- * wrong, and restores the stage. `repeat` fails if anything was wrong in any repetition.
+ * runs the scene as often as the environment variable `FAILOVER_REPEATS` says, by default once. The scene resolves with
+ * its errors and restores the stage. `repeat` fails if any repetition had an error.
  */
 export async function repeat(
   start: () => Promise<Stage>,
@@ -217,7 +219,7 @@ export async function repeat(
 }
 
 /**
- * Ends a stage, and resolves with what went wrong thereby. Thrown by `await using`, such an error would hide the one
+ * Ends a stage, and resolves with the errors of doing so. If `await using` threw such an error, it would hide the one
  * that ended the test.
  */
 export async function end(stage: Stage): Promise<string[]> {

@@ -1,7 +1,7 @@
-/** What may happen in the world of `failover_model.ts`, and how often. */
+/** The steps that can happen in the world of `failover_model.ts`, and how often. */
 import type { World } from "./failover_model.ts";
 
-/** How often each thing happens. */
+/** How often each kind of step happens, relative to the others. */
 export const WEIGHTS = {
   turn: 14,
   work: 14,
@@ -32,16 +32,16 @@ export const WEIGHTS = {
   join: 2,
 } as const;
 
-/** Something that happens. */
+/** A kind of step. */
 export type Kind = keyof typeof WEIGHTS;
-/** Something that happens, to one of a few, in one of many ways. */
+/** A step: its kind, a number that selects the node or client, and a number that selects one of its variants. */
 export interface Happening {
   readonly kind: Kind;
   readonly who: number;
   readonly how: number;
 }
 
-/** Random numbers below 1, the same for the same seed. */
+/** Returns a generator of random numbers below 1; the same seed gives the same numbers. */
 export function randomOf(seed: number): () => number {
   let state = (seed * 2654435761 + 97) >>> 0;
   return () => {
@@ -53,9 +53,10 @@ export function randomOf(seed: number): () => number {
 }
 
 /**
- * What may be the beginning of a loss. `a` and `b` are two nodes, a number is a certain one, and the rest is chance.
+ * Sequences that may lead to a loss. `a` and `b` are two random nodes, and a number is a certain node; the other values
+ * are random.
  */
-const STORIES: readonly (readonly [
+const SEQUENCES: readonly (readonly [
   kind: Kind,
   who?: "a" | "b" | number,
   how?: number,
@@ -73,7 +74,7 @@ const STORIES: readonly (readonly [
     ["kill", "a"],
     ["turn", "b"],
   ],
-  // Nodes that know nothing find a replica that does not know those that were there.
+  // Nodes without knowledge connect to a replica that does not know the earlier nodes.
   [
     ["leave", 0],
     ["work", 0, 0],
@@ -91,7 +92,7 @@ const STORIES: readonly (readonly [
     ["start", 1],
     ["turn", 1],
   ],
-  // An answer is lost, and another node gives it for its key.
+  // A reply is lost, and another node returns the result for the same key.
   [
     ["publish", "a", 2],
     ["loseAnswer", "a", 0],
@@ -101,7 +102,7 @@ const STORIES: readonly (readonly [
     ["promote"],
     ["turn", "b"],
   ],
-  // A client joins a room, and what is saved of that is lost.
+  // A client joins a room, and the saved session is lost.
   [
     ["join", "a", 0],
     ["work", "a", 0],
@@ -116,7 +117,7 @@ const STORIES: readonly (readonly [
     ["come", "a"],
     ["publish", "b", 0],
   ],
-  // An answer comes from a server that is replaced.
+  // A reply arrives from a server that was replaced.
   [
     ["publish", "a"],
     ["execute", "a", 0],
@@ -137,7 +138,7 @@ const STORIES: readonly (readonly [
     ["turn", "b"],
     ["passLong"],
   ],
-  // The address leads back.
+  // The address leads back to the old server.
   [
     ["promote", 0, 0],
     ["turn", "a"],
@@ -153,9 +154,9 @@ const STORIES: readonly (readonly [
 ];
 
 /**
- * What happens in the run of a seed. Each run consists of parts, in each of which some things happen often, some
- * seldom and some never, and mostly to the same node: a mean of everything would seldom be anything. Some parts tell a
- * story, with disturbances.
+ * Returns the steps of a seed's run. A run consists of parts. In each part some kinds of steps are frequent, some rare
+ * and some absent, and most concern the same node, because a uniform mixture would rarely reach unusual states. Some
+ * parts follow one of the sequences above, with random steps in between.
  */
 export function scheduleOf(
   seed: number,
@@ -174,8 +175,8 @@ export function scheduleOf(
       return kinds.find(([, weight]) => (at -= weight) < 0)?.[0] ?? "turn";
     };
     const a = below(12), b = below(12);
-    const story = STORIES[below(STORIES.length * 2)] ?? [];
-    for (const [kind, role, how = below(1000)] of story) {
+    const sequence = SEQUENCES[below(SEQUENCES.length * 2)] ?? [];
+    for (const [kind, role, how = below(1000)] of sequence) {
       if (!(kind in weights) || random() < 0.1) continue;
       const who = role === "a" ? a : role === "b" ? b : role ?? below(12);
       happenings.push({ kind, who, how });
@@ -191,7 +192,7 @@ export function scheduleOf(
   return happenings;
 }
 
-/** Leaves out whatever is not needed for a schedule to fail. */
+/** Removes the steps that are not needed for a schedule to fail. */
 export function reduced(
   happenings: readonly Happening[],
   fails: (some: readonly Happening[]) => boolean,
@@ -209,7 +210,7 @@ export function reduced(
   return kept;
 }
 
-/** Lets something happen. */
+/** Executes a step in a world. */
 export function happen(world: World, { kind, who, how }: Happening): void {
   const index = who % world.nodes.length;
   const node = world.nodes[index];
@@ -234,7 +235,7 @@ export function happen(world: World, { kind, who, how }: Happening): void {
       do node.run(); while (link.wire?.execute() && link.wire.answer());
       return;
     case "connectLink":
-      // The address may still lead to the old server, or lead to the new one before it is a master.
+      // The address may still lead to the old server, or already to the new one before that is a master.
       if (!node.alive || node.paused) return;
       link.connect(how % 7 < 2 ? world.other : world.master, node.group);
       return node.run();
