@@ -1,15 +1,15 @@
 /**
- * The bridge in figures: what a take-over costs, how many scripts a message takes, and what 5,000 PUBLISH/s on 100
- * channels of one pattern do to three nodes.
+ * Measures the bridge on three nodes: how long a takeover delays messages, how many append scripts a message costs, and
+ * lag and memory at 5,000 PUBLISH/s on 100 channels of one pattern.
  *
  *     deno run -A bench/bridge.ts [seconds of load]
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { createClient } from "redis";
 import type { RedisClient } from "../lib/redis/connection.ts";
-import { inStep, Producer } from "../tests/support/bridge_chaos.ts";
+import { Producer, synchronizedNodes } from "../tests/support/bridge_chaos.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { lagOver } from "../tests/support/oracle.ts";
 import { Redis } from "../tests/support/redis.ts";
@@ -24,11 +24,11 @@ const env = {
 };
 const nodes: TestNode[] = [];
 for (let i = 0; i < 3; i++) nodes.push(await TestNode.start(env));
-const allIn = () =>
+const allReady = () =>
   until(
-    "all are in step, and nothing waits",
+    "all nodes are synchronized and nothing is pending",
     async () =>
-      await inStep(nodes) === nodes.length &&
+      await synchronizedNodes(nodes) === nodes.length &&
       await sum("roomcast_bridge_pending") === 0,
   );
 const sum = async (metric: string): Promise<number> =>
@@ -37,13 +37,13 @@ const sum = async (metric: string): Promise<number> =>
     0,
   );
 
-await takeOvers();
-for (const perSecond of [10, 100, 1000]) await scripts(perSecond);
-await load(100, 5000);
+await measureTakeovers();
+for (const perSecond of [10, 100, 1000]) await measureScripts(perSecond);
+await measureLoad(100, 5000);
 for (const node of nodes) await node[Symbol.asyncDispose]();
 
-/** Kills, stops and deprives of its connections the node that appends; how late is the latest message then? */
-async function takeOvers(): Promise<void> {
+/** Kills, suspends or stops the node that appends, and prints how late messages reach the log meanwhile. */
+async function measureTakeovers(): Promise<void> {
   const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
   await client.connect();
   const publishing = setInterval(
@@ -59,15 +59,15 @@ async function takeOvers(): Promise<void> {
       "SIGKILL",
     ] as const
   ) {
-    await allIn();
+    await allReady();
     const since = `${Date.now()}-0`;
-    const index = await writer();
+    const index = await findWriter();
     const [node] = how === "nothing" ? [] : nodes.splice(index, 1);
     if (how !== "nothing") node?.signal(how);
     await new Promise((resolve) => setTimeout(resolve, 1000));
     const lags = await lagsSince(since);
     console.log(
-      `take-over, ${how}: ${lags.length} messages, median lag ${
+      `takeover, ${how}: ${lags.length} messages, median lag ${
         lags[lags.length >> 1]
       } ms, longest ${lags.at(-1)} ms`,
     );
@@ -79,13 +79,13 @@ async function takeOvers(): Promise<void> {
   client.destroy();
 }
 
-/** The node that appended most lately. */
-async function writer(): Promise<number> {
+/** Returns the index of the node that appends at present. */
+async function findWriter(): Promise<number> {
   const bridged = () =>
     Promise.all(nodes.map((node) => node.metric("roomcast_bridged_total")));
   const before = await bridged();
   let index = -1;
-  await until("somebody appends", async () => {
+  await until("a node appends", async () => {
     const after = await bridged();
     index = after.findIndex((count, i) => count > (before[i] ?? 0));
     return index >= 0;
@@ -93,7 +93,7 @@ async function writer(): Promise<number> {
   return index;
 }
 
-/** From PUBLISH to the log, by the clock of this machine, in ms, sorted. */
+/** Returns the times from PUBLISH to the log in ms, by the clock of this machine, sorted. */
 async function lagsSince(since: string): Promise<number[]> {
   const [node] = nodes;
   const { body } = await node?.get(
@@ -104,12 +104,13 @@ async function lagsSince(since: string): Promise<number[]> {
   ) => at - Number(message)).sort((a: number, b: number) => a - b);
 }
 
-async function scripts(perSecond: number): Promise<void> {
-  await allIn();
+/** Prints how many append scripts all nodes run per message at a given rate. */
+async function measureScripts(perSecond: number): Promise<void> {
+  await allReady();
   const before = await sum("roomcast_bridge_appends_total");
   const producer = await Producer.start(redis, perSecond);
   await until(
-    "enough are sent",
+    "enough messages are sent",
     () => producer.sent.length >= perSecond * 5,
   );
   await producer.stop();
@@ -117,12 +118,13 @@ async function scripts(perSecond: number): Promise<void> {
   console.log(
     `${perSecond}/s: ${
       (count / producer.sent.length).toFixed(3)
-    } append scripts a message`,
+    } append scripts per message`,
   );
 }
 
-async function load(channels: number, perSecond: number): Promise<void> {
-  await allIn();
+/** Publishes at a given rate on many channels; prints memory and lag of each node. */
+async function measureLoad(channels: number, perSecond: number): Promise<void> {
+  await allReady();
   const metrics = () =>
     Promise.all(nodes.map(async (node) => (await node.get("/metrics")).text));
   const memory = async () =>
@@ -138,7 +140,7 @@ async function load(channels: number, perSecond: number): Promise<void> {
   );
   for (let part = 1; part <= 4; part++) {
     await until(
-      "enough are sent",
+      "enough messages are sent",
       () => producer.sent.length >= perSecond * seconds * part / 4,
       seconds * 4000,
     );
@@ -150,14 +152,16 @@ async function load(channels: number, perSecond: number): Promise<void> {
   }
   await producer.stop();
   await until(
-    "nothing waits",
+    "nothing is pending",
     async () => await sum("roomcast_bridge_pending") === 0,
   );
   const after = await metrics();
   for (const [i, text] of after.entries()) {
     const share = lagOver(0.1, before[i] ?? "", text);
     console.log(
-      `node ${i}: ${(100 * share).toFixed(2)} % of waits over 100 ms`,
+      `node ${i}: ${
+        (100 * share).toFixed(2)
+      } % of messages appended after more than 100 ms`,
     );
   }
   console.log(

@@ -1,6 +1,6 @@
 /**
- * The box that publishes. Promises that messages go out in the order they were sent, and that a text which could not
- * be published comes back to the box, with the reason beside it.
+ * The box that publishes. Messages are published in the order in which they were sent. A text that could not be
+ * published is put back into the box, with the reason beside it.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { newIdempotencyKey, publish } from "./publish.js";
 const KEY_ITEM = "roomcast.publish-key";
 
 /**
- * Makes the form `#send` work.
+ * Handles the form `#send`.
  *
  * @param {{ form: HTMLFormElement, box: HTMLTextAreaElement, error: HTMLElement, keyRow: HTMLElement,
  *   key: HTMLInputElement }} parts
@@ -17,8 +17,8 @@ const KEY_ITEM = "roomcast.publish-key";
  * @returns {void}
  */
 export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
-  const waiting = [];
-  /** The send that may have been published though no answer said so. */
+  const queue = [];
+  /** A message that may have been published although no response has confirmed it. */
   let uncertain;
 
   key.value = readKey();
@@ -32,8 +32,8 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
 
   async function sendAll() {
     form.setAttribute("aria-busy", "true");
-    for (; waiting.length > 0; waiting.shift()) {
-      const { room, text, idempotencyKey } = waiting[0];
+    for (; queue.length > 0; queue.shift()) {
+      const { room, text, idempotencyKey } = queue[0];
       try {
         await publish(room, text, {
           idempotencyKey,
@@ -42,17 +42,17 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
         uncertain = undefined;
         key.removeAttribute("aria-invalid");
       } catch (failure) {
-        giveBack(failure);
+        putBack(failure);
         break;
       }
     }
     form.removeAttribute("aria-busy");
   }
 
-  function giveBack(failure) {
-    uncertain = failure.temporary ? waiting[0] : undefined;
-    // What was sent after the failed one comes back too: published alone, it would be out of order.
-    const texts = waiting.splice(0).map(({ text }) => text);
+  function putBack(failure) {
+    uncertain = failure.retryable ? queue[0] : undefined;
+    // Put back the messages behind the failed one too: publishing them alone would change the order.
+    const texts = queue.splice(0).map(({ text }) => text);
     box.value = [...texts, box.value].filter((text) => text !== "").join("\n");
     fit();
     error.textContent = failure.message;
@@ -68,9 +68,9 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
     const room = currentRoom();
     const text = box.value;
     if (text.trim() !== "") {
-      // The same text sent again after a lost answer is the same send: the server knows it by its key.
+      // The same text, sent again after a lost response, gets the same key, so that it is published only once.
       const again = uncertain?.room === room && uncertain.text === text;
-      waiting.push({
+      queue.push({
         room,
         text,
         idempotencyKey: again ? uncertain.idempotencyKey : newIdempotencyKey(),
@@ -78,14 +78,14 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
       box.value = "";
       fit();
       error.textContent = "";
-      if (waiting.length === 1) sendAll();
+      if (queue.length === 1) sendAll();
     }
     box.focus();
   });
 
   box.addEventListener("input", fit);
   box.addEventListener("keydown", (event) => {
-    // 229: Safari's Enter that ends a composition comes after the composition.
+    // 229: in Safari the Enter that ends a composition arrives after the composition has ended.
     if (
       event.key !== "Enter" || event.shiftKey || event.isComposing ||
       event.keyCode === 229
@@ -95,7 +95,7 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
   });
 }
 
-// Storage throws where the browser forbids it; the key then lives in its field alone.
+// The storage throws if the browser forbids it. The key is then kept in its field alone.
 function readKey() {
   try {
     return sessionStorage.getItem(KEY_ITEM) ?? "";
@@ -109,6 +109,6 @@ function writeKey(key) {
     if (key === "") sessionStorage.removeItem(KEY_ITEM);
     else sessionStorage.setItem(KEY_ITEM, key);
   } catch {
-    // Nothing is lost but convenience.
+    // Ignore it: the reader has to enter the key again after a page load.
   }
 }

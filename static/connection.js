@@ -1,50 +1,50 @@
 /**
- * The subscriber's connection. Promises that the room's messages come once and in order, those that this tab has
- * shown before among them, and that the state told is the true one.
+ * The page's connection to one room at a time. Each message of the room is passed on once and in order, starting with
+ * those that this tab has shown before.
  *
  * @module
  */
 import { io } from "/socket.io/socket.io.esm.min.js";
 import { roomcast } from "./roomcast.js";
-import { Shelf } from "./shelf.js";
+import { RoomStorage } from "./room_storage.js";
 
-/** How many messages a room begins with that this tab has not shown before. */
+/** Number of earlier messages to load for a room that this tab has not shown before. */
 const LAST = 50;
 
 /**
- * Keeps one subscriber in one room.
+ * Creates a connection without a room; call `switchRoom()` to enter one.
  *
  * @param {object} on
  * @param {(row: { message: unknown, at: number, id: string }, restored: boolean) => void} on.message
  * @param {(gap: { reason: string, id: string }) => void} on.gap
  * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected") => void} on.state
- * @param {(sentence: string, code: string | undefined) => void} on.refusal `""` once connected
- * @returns {{ tune: (room: string) => void, reconnect: () => void }}
+ * @param {(sentence: string, code: string | undefined) => void} on.refusal empty once connected
+ * @returns {{ switchRoom: (room: string) => void, reconnect: () => void }}
  */
 export function createConnection(on) {
   let cast;
 
   return {
-    /** Leaves the room there was and enters `room`. */
-    tune(room) {
+    /** Leaves the current room and enters `room`. */
+    switchRoom(room) {
       cast?.close();
-      const shelf = new Shelf(room);
-      for (const row of shelf.rows) {
+      const storage = new RoomStorage(room);
+      for (const row of storage.rows) {
         if (row.reason === undefined) on.message(row, true);
         else on.gap(row);
       }
       cast = roomcast(io, {
         rooms: [room],
         last: LAST,
-        storage: shelf,
+        storage,
         onMessage(message, { at, id }) {
           const row = { message, at, id };
-          shelf.add(row);
+          storage.add(row);
           on.message(row, false);
         },
         onGap({ reason, id }) {
           const row = { reason, id };
-          shelf.add(row);
+          storage.add(row);
           on.gap(row);
         },
         onState(state) {
@@ -54,7 +54,7 @@ export function createConnection(on) {
         onRefused: (error) => on.refusal(error.message, error.data?.code),
       });
     },
-    /** Tries again, for a reader who was refused. */
+    /** Connects again after the server has rejected the connection. */
     reconnect() {
       on.state("connecting");
       cast.socket.connect();

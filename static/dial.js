@@ -1,6 +1,6 @@
 /**
- * The dial under the header: decoration that means something. Promises each room the same place on every screen, and
- * a needle that lights up when a message comes in.
+ * The dial under the header, a decoration. Its needle points to a position that depends only on the room's name, and
+ * glows when a message arrives.
  *
  * @module
  */
@@ -8,7 +8,7 @@ const calm = matchMedia("(prefers-reduced-motion: reduce)");
 let lit;
 
 /**
- * Moves the needle to the place of `room`.
+ * Moves the needle to the position of `room`.
  *
  * @param {HTMLElement} dial
  * @param {string} room
@@ -19,11 +19,11 @@ export function pointTo(dial, room) {
   for (const unit of room) {
     hash = Math.imul(hash ^ unit.codePointAt(0), 16777619);
   }
-  dial.style.setProperty("--place", String((hash >>> 0) / 2 ** 32));
+  dial.style.setProperty("--position", String((hash >>> 0) / 2 ** 32));
 }
 
 /**
- * Lights the needle up for a moment.
+ * Makes the needle glow for a moment, unless the reader prefers reduced motion.
  *
  * @param {HTMLElement} glow
  * @returns {void}

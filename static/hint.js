@@ -1,18 +1,18 @@
 /**
- * The empty room's hint. Promises lines that can be pasted into a shell as they are, whatever the room is called.
+ * The hint in an empty room: commands that publish to it, quoted so that they can be pasted into a shell.
  *
  * @module
  */
 const COPIED_MS = 1600;
 
 /**
- * Writes the lines for `room`.
+ * Shows the commands that publish to `room`.
  *
  * @param {{ curl: HTMLElement, redis: HTMLElement }} parts
  * @param {string} room
  * @returns {void}
  */
-export function showLines({ curl, redis }, room) {
+export function showCommands({ curl, redis }, room) {
   const url = new URL("/publish", location.origin);
   url.searchParams.set("room", room);
   curl.textContent = `curl -d hello -H 'content-type: text/plain' ${
@@ -22,7 +22,7 @@ export function showLines({ curl, redis }, room) {
 }
 
 /**
- * Makes each button with `data-copies` copy the element of that id.
+ * Makes each button copy the text of the element whose id its `data-copies` attribute names.
  *
  * @param {Iterable<HTMLButtonElement>} buttons
  * @returns {void}
@@ -30,10 +30,10 @@ export function showLines({ curl, redis }, room) {
 export function setUpCopying(buttons) {
   for (const button of buttons) {
     button.addEventListener("click", async () => {
-      const line = document.getElementById(button.dataset.copies);
-      getSelection().selectAllChildren(line);
-      // Without a clipboard (plain HTTP) the line is left selected: one keystroke away.
-      const copied = await navigator.clipboard?.writeText(line.textContent)
+      const command = document.getElementById(button.dataset.copies);
+      getSelection().selectAllChildren(command);
+      // Over plain HTTP there is no clipboard; the command stays selected, so that the reader can copy it.
+      const copied = await navigator.clipboard?.writeText(command.textContent)
         .then(() => true, () => false);
       button.textContent = copied ? "Copied" : "Selected";
       setTimeout(() => button.textContent = "Copy", COPIED_MS);
@@ -41,7 +41,7 @@ export function setUpCopying(buttons) {
   }
 }
 
-/** Quotes for a POSIX shell, only where it is needed. */
+/** Quotes a word for a POSIX shell if it needs quotes. */
 function quote(word) {
   return /^[\w.:/@%+-]+$/.test(word)
     ? word

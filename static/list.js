@@ -1,20 +1,20 @@
 /**
- * The list of messages. Promises that no id is shown twice, that the page stays small however long it is open, and
- * that the reader's place never moves: the list follows the newest message only for a reader who is at the bottom.
+ * The list of messages. It shows no id twice and keeps a limited number of rows. It scrolls to the newest message only
+ * if the reader is at the bottom; otherwise the rows that the reader sees do not move.
  *
  * @module
  */
 import { gapRow, messageRow } from "./row.js";
 
 const ROWS_MAX = 500;
-/** How many ids are remembered: more than rows, as a server may give again what has already scrolled out. */
+/** Number of ids that are remembered. It exceeds the rows, because a removed message may be delivered again. */
 const IDS_MAX = 10_000;
-/** Near enough to the bottom to count as there, in pixels. */
+/** Distance from the bottom, in pixels, that still counts as the bottom. */
 const BOTTOM_PX = 48;
-/** Rows are added in batches: one layout per batch, not per message. */
+/** Rows are added in batches, so that the browser computes one layout per batch instead of one per message. */
 const BATCH_MS = 16;
 
-/** The rows of `#messages`, inside the scrolling `#log`. */
+/** Manages the rows of `#messages`, which scroll inside `#log`. */
 export class MessageList {
   #log;
   #list;
@@ -38,11 +38,11 @@ export class MessageList {
     );
     newest.addEventListener("click", () => {
       this.#scrollToNewest();
-      // The button goes away; the focus must not go with it.
+      // The button disappears, and the focus would be lost with it.
       log.focus({ preventScroll: true });
     });
     new ResizeObserver(() => {
-      // The hint of an empty room is read from its top.
+      // The hint of an empty room is shown from its top.
       if (this.#following && this.#empty.hidden) this.#scrollToNewest();
     }).observe(log);
   }
@@ -57,16 +57,16 @@ export class MessageList {
   }
 
   /**
-   * Adds a divider at the end: messages were missed here.
+   * Adds a divider at the end, which says that messages are missing.
    *
    * @param {{ reason: string, id: string }} gap
    */
   addGap({ reason, id }) {
-    // A gap may stand at the id of a message, and must not hide it.
+    // A gap may have the same id as a message, and must not hide it.
     this.#add(`gap ${id}`, () => gapRow(reason));
   }
 
-  /** Forgets all, for another room. */
+  /** Removes all rows, for another room. */
   clear() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -101,7 +101,7 @@ export class MessageList {
     if (following) {
       this.#scrollToNewest();
     } else {
-      // Not left to the browser's scroll anchoring, which not every browser has.
+      // Keep the visible rows in place; not every browser has scroll anchoring.
       this.#log.scrollTop -= height - this.#log.scrollHeight;
       this.#newest.hidden = false;
     }

@@ -1,13 +1,13 @@
 /**
- * Roomcast's page. Promises to show each message of one room once, as it comes, and to publish to that room; what
- * goes wrong is said in words where it went wrong.
+ * Roomcast's page: shows the messages of one room as they are published, and publishes to that room. Each error is
+ * shown as a sentence beside the control that caused it.
  *
  * @module
  */
 import { setUpComposer } from "./composer.js";
 import { createConnection } from "./connection.js";
 import { lightUp, pointTo } from "./dial.js";
-import { setUpCopying, showLines } from "./hint.js";
+import { setUpCopying, showCommands } from "./hint.js";
 import { MessageList } from "./list.js";
 
 const ROOM_DEFAULT = "chat";
@@ -44,7 +44,7 @@ const connection = createConnection({
   state(now) {
     document.documentElement.dataset.connection = now;
     reconnect.hidden = now !== "disconnected";
-    // Said once, not at every try: a screen reader speaks each change of a status.
+    // Set the text only if the state changes, because a screen reader speaks it each time it is set.
     if (state.dataset.state === now) return;
     state.dataset.state = now;
     state.textContent = STATES[now];
@@ -59,7 +59,7 @@ function showRoom() {
   roomBox.value = room;
   document.title = `${room} · Roomcast`;
   pointTo(find("dial"), room);
-  showLines({ curl: find("curl"), redis: find("redis") }, room);
+  showCommands({ curl: find("curl"), redis: find("redis") }, room);
 }
 
 function changeRoom() {
@@ -76,7 +76,7 @@ function changeRoom() {
   find("error").textContent = "";
   list.clear();
   showRoom();
-  connection.tune(room);
+  connection.switchRoom(room);
 }
 
 roomBox.addEventListener("change", changeRoom);
@@ -85,7 +85,7 @@ roomBox.addEventListener("keydown", (event) => {
   roomBox.value = room;
   roomBox.blur();
 });
-find("tune").addEventListener("submit", (event) => {
+find("room-form").addEventListener("submit", (event) => {
   event.preventDefault();
   changeRoom();
   find("message").focus();
@@ -104,4 +104,4 @@ setUpComposer(
   () => room,
 );
 showRoom();
-connection.tune(room);
+connection.switchRoom(room);

@@ -1,18 +1,18 @@
 /**
- * Publishing over HTTP. Promises that one send is published at most once however often it is tried, and that a send
- * that failed says why in a sentence.
+ * Publishes over HTTP. A message is published at most once, however often the request is retried, and a failure
+ * carries a sentence for the reader.
  *
  * @module
  */
-const TRIES_MAX = 3;
-const TRY_MS_MAX = 10_000;
+const ATTEMPTS_MAX = 3;
+const ATTEMPT_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = 400;
 
-/** A send that did not get through; its message is shown as it is. */
+/** A failed publish; the page shows its message unchanged. */
 export class PublishError extends Error {
   /**
    * @param {string} message
-   * @param {number} status 0 when no answer came
+   * @param {number} status the HTTP status, or 0 without a response
    */
   constructor(message, status) {
     super(message);
@@ -20,13 +20,13 @@ export class PublishError extends Error {
     this.status = status;
   }
 
-  /** Whether the same send may succeed a moment later, and may even have been published already. */
-  get temporary() {
+  /** Whether a retry may succeed; the message may already have been published. */
+  get retryable() {
     return this.status === 0 || this.status === 503;
   }
 }
 
-/** A new idempotency key. `randomUUID` is missing where the page came over plain HTTP from another machine. */
+/** Returns a new idempotency key. `randomUUID` is missing if the page was loaded over plain HTTP from another machine. */
 export function newIdempotencyKey() {
   if (crypto.randomUUID) return crypto.randomUUID();
   return Array.from(
@@ -36,7 +36,7 @@ export function newIdempotencyKey() {
 }
 
 /**
- * Publishes one message, with up to three tries under one idempotency key.
+ * Publishes a message, in up to three attempts with the same idempotency key.
  *
  * @param {string} room
  * @param {unknown} message
@@ -52,7 +52,7 @@ export async function publish(room, message, { idempotencyKey, publishKey }) {
   if (publishKey !== "") {
     if (!/^[\x21-\x7e]+$/.test(publishKey)) {
       throw new PublishError(
-        "Cannot use the publish key: it has spaces or letters beyond ASCII; check it",
+        "Cannot use the publish key: it contains spaces or non-ASCII characters; check it",
         401,
       );
     }
@@ -64,28 +64,28 @@ export async function publish(room, message, { idempotencyKey, publishKey }) {
     body: JSON.stringify({ room, message }),
   };
 
-  for (let tries = 1;; tries++) {
+  for (let attempt = 1;; attempt++) {
     try {
-      return await tryOnce(request);
+      return await attemptOnce(request);
     } catch (error) {
-      if (!error.temporary || tries === TRIES_MAX) throw error;
+      if (!error.retryable || attempt === ATTEMPTS_MAX) throw error;
     }
     await new Promise((done) =>
-      setTimeout(done, BACKOFF_MS * 2 ** (tries - 1))
+      setTimeout(done, BACKOFF_MS * 2 ** (attempt - 1))
     );
   }
 }
 
-async function tryOnce(request) {
+async function attemptOnce(request) {
   let response;
   try {
     response = await fetch("/publish", {
       ...request,
-      signal: AbortSignal.timeout(TRY_MS_MAX),
+      signal: AbortSignal.timeout(ATTEMPT_TIMEOUT_MS),
     });
   } catch {
     throw new PublishError(
-      "Cannot reach the server; check the connection and send again",
+      "Cannot reach the server: it did not respond; check the connection and send again",
       0,
     );
   }
@@ -96,7 +96,7 @@ async function tryOnce(request) {
   );
   throw new PublishError(
     sentence ??
-      `Cannot publish: the server answered ${response.status} and did not say why`,
+      `Cannot publish: the server responded with status ${response.status}; try again later`,
     response.status,
   );
 }

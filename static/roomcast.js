@@ -1,6 +1,6 @@
 /**
- * Roomcast's thin client. Promises that `onMessage` gets each message of a room once and in order, across lost
- * connections and page loads, and that `onGap` is told where that cannot be had.
+ * Roomcast's thin client. `onMessage` receives each message of a room once and in order, across lost connections and
+ * page loads; `onGap` is called if messages are missing.
  *
  * @module
  */
@@ -9,20 +9,20 @@ const CHECK_MS = 2000;
 const DELAY_MIN_MS = 1000;
 const DELAY_MAX_MS = 30_000;
 
-/** Refusals that the same request may outlive, by code. */
-const TEMPORARY = /^(log_\w+|overloaded|draining|internal)$/;
+/** Codes of errors after which the same request may succeed. */
+const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
 
 /**
- * Connects, and stays in `rooms` until closed.
+ * Connects and stays in `rooms` until closed.
  *
  * @param {Function} io of socket.io-client
  * @param {object} settings
- * @param {string} [settings.url] by default where the page came from
+ * @param {string} [settings.url] by default the origin of the page
  * @param {Iterable<string>} settings.rooms
- * @param {number} [settings.last] how many messages of before to get in a room without a position
- * @param {object} [settings.options] for `io`; an object as `auth` is sent along
+ * @param {number} [settings.last] how many earlier messages to receive in a room without a position
+ * @param {object} [settings.options] for `io`; an `auth` object is sent as well
  * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage]
- *   keeps the positions; by default `sessionStorage`
+ *   stores the positions; by default `sessionStorage`
  * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage
  * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap
  * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void} [settings.onJoined]
@@ -43,7 +43,7 @@ export function roomcast(io, {
 }) {
   const key = `roomcast:${url ?? ""}`;
   const positions = load();
-  /** The rooms to be in. A list holds what comes until a join is answered. */
+  /** The rooms to be in. While a join is pending, its value is the list of messages received meanwhile. */
   const wanted = new Map(Array.from(rooms, (room) => [room, undefined]));
   const joined = new Set();
   let saving, connecting, checking;
@@ -65,7 +65,7 @@ export function roomcast(io, {
     try {
       storage.setItem(key, JSON.stringify([...positions]));
     } catch {
-      // Full or forbidden: the next page load resumes from what was kept before.
+      // Full or forbidden: the next page load resumes from what was stored before.
     }
   }
 
@@ -75,114 +75,118 @@ export function roomcast(io, {
     saving ??= setTimeout(save, SAVE_MS);
   }
 
-  /** The epoch's part of a room's position, which every message after it shares, and the id's. */
+  /** Splits a room's position into the epoch, which later messages share, and the id. */
   function split(room) {
     const position = String(positions.get(room) ?? "");
     const dot = position.lastIndexOf(".") + 1;
     return [position.slice(0, dot), position.slice(dot)];
   }
 
-  function hand(room, message, info, id) {
+  function deliver(room, message, info, id) {
     const [epoch, had] = split(room);
     if (had && !isAfter(id, had)) return;
     move(room, epoch + id);
     try {
       onMessage(message, { ...info, room, id });
     } catch (error) {
-      // Told like any other, but the messages behind it are not its victims.
+      // Report the error without losing the messages behind this one.
       setTimeout(() => {
         throw error;
       });
     }
   }
 
-  function wish(room) {
+  function joinRequest(room) {
     return positions.has(room)
       ? { room, since: positions.get(room) }
       : { room, last };
   }
 
-  function ask(room) {
+  function sendJoin(room) {
     const queue = wanted.get(room) ?? [];
     wanted.set(room, queue);
-    socket.emit("join", wish(room), ({ ok, error, messages, ...answer }) => {
-      if (wanted.get(room) !== queue) return;
-      if (ok) {
-        wanted.set(room, undefined);
-        joined.add(room);
-        for (const { message, id, ...info } of messages) {
-          hand(room, message, info, id);
+    socket.emit(
+      "join",
+      joinRequest(room),
+      ({ ok, error, messages, ...result }) => {
+        if (wanted.get(room) !== queue) return;
+        if (ok) {
+          wanted.set(room, undefined);
+          joined.add(room);
+          for (const { message, id, ...info } of messages) {
+            deliver(room, message, info, id);
+          }
+          move(room, result.position);
+          for (const args of queue) deliver(...args);
+          onJoined?.(result);
+        } else if (RETRYABLE.test(error?.code)) {
+          setTimeout(() => {
+            if (socket.connected && wanted.get(room) === queue) sendJoin(room);
+          }, CHECK_MS);
+        } else if (error) {
+          wanted.delete(room);
+          onRefused?.(error, room);
         }
-        move(room, answer.position);
-        for (const args of queue) hand(...args);
-        onJoined?.(answer);
-      } else if (TEMPORARY.test(error?.code)) {
-        setTimeout(() => {
-          if (socket.connected && wanted.get(room) === queue) ask(room);
-        }, CHECK_MS);
-      } else if (error) {
-        wanted.delete(room);
-        onRefused?.(error, room);
-      }
-    });
+      },
+    );
   }
 
-  function tellTrying() {
+  function reportConnecting() {
     onState?.(wasConnected ? "reconnecting" : "connecting");
   }
 
   function connectLater() {
     const delay = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** failures++);
-    // Half of it at random: clients that were sent away together do not come back together.
+    // Half of the delay is random, so that disconnected clients do not reconnect all at once.
     connecting = setTimeout(
       () => socket.connect(),
       delay * (0.5 + Math.random() / 2),
     );
-    tellTrying();
+    reportConnecting();
   }
 
   const socket = io(url, {
     forceNew: true,
     ...options,
     auth: (send) =>
-      send({ ...options?.auth, rooms: [...wanted.keys()].map(wish) }),
+      send({ ...options?.auth, rooms: [...wanted.keys()].map(joinRequest) }),
   });
 
   socket.on("connect", () => {
     failures = 0;
     wasConnected = true;
     joined.clear();
-    for (const [room, queue] of wanted) if (queue) ask(room);
-    // A recovered session has the rooms that the server knew of, which may lack the newest.
+    for (const [room, queue] of wanted) if (queue) sendJoin(room);
+    // A recovered session may lack rooms that were joined just before the connection broke.
     checking = setTimeout(() => {
       for (const [room, queue] of wanted) {
-        if (!queue && !joined.has(room)) ask(room);
+        if (!queue && !joined.has(room)) sendJoin(room);
       }
     }, CHECK_MS);
     onState?.("connected");
   });
   socket.on("disconnect", (reason) => {
     clearTimeout(checking);
-    // The one case in which socket.io-client does not come back by itself.
+    // The only case in which socket.io-client does not reconnect by itself.
     if (reason === "io server disconnect") connectLater();
-    else tellTrying();
+    else reportConnecting();
   });
   socket.on("connect_error", (error) => {
-    // An active socket met a transport error and tries again by itself.
-    if (socket.active) return tellTrying();
+    // After a transport error an active socket retries by itself.
+    if (socket.active) return reportConnecting();
     onRefused?.(error);
-    if (TEMPORARY.test(error.data?.code)) connectLater();
+    if (RETRYABLE.test(error.data?.code)) connectLater();
     else onState?.("disconnected");
   });
   socket.on("msgReceived", (message, info, id) => {
     const { room } = info;
     const queue = wanted.get(room);
     if (queue) queue.push([room, message, info, id]);
-    else if (wanted.has(room)) hand(room, message, info, id);
+    else if (wanted.has(room)) deliver(room, message, info, id);
   });
   socket.on("gap", ({ room, reason }, id) => {
     if (!wanted.has(room)) return;
-    // An id without an epoch is one of the log there is now.
+    // An id without an epoch belongs to the current log.
     move(room, (reason === "epoch" ? "" : split(room)[0]) + id);
     onGap({ room, reason, id });
   });
@@ -199,24 +203,24 @@ export function roomcast(io, {
   for (const event of ["pagehide", "visibilitychange"]) {
     globalThis.addEventListener?.(event, save);
   }
-  tellTrying();
+  reportConnecting();
 
   return {
     socket,
-    /** Enters a room, from its position where it has one. */
+    /** Joins a room, from its position if it has one. */
     join(room) {
       if (wanted.has(room)) return;
       wanted.set(room, []);
-      if (socket.connected) ask(room);
+      if (socket.connected) sendJoin(room);
     },
     /** Leaves a room and forgets its position. */
     leave(room) {
       if (!wanted.delete(room)) return;
       move(room);
-      // Where it has to wait for the connection it goes before the joins.
+      // Without a connection it is buffered, and sent before the joins.
       socket.emit("leave", { room });
     },
-    /** Ends it; the positions stay in the storage. */
+    /** Disconnects; the positions stay in the storage. */
     close() {
       clearTimeout(connecting);
       clearTimeout(checking);
@@ -231,15 +235,15 @@ export function roomcast(io, {
   };
 }
 
-/** Compares as numbers: as text, 9 would come after 10. */
+/** Compares the parts as numbers: as text, 9 would come after 10. */
 function isAfter(id, other) {
   const [ms, seq] = id.split("-");
   const [otherMs, otherSeq] = other.split("-");
-  // What is no id hides nothing.
+  // NaN, from an invalid id, must not hide the message.
   return !((ms - otherMs || seq - otherSeq) <= 0);
 }
 
-/** Reading the property throws where the browser forbids storage. */
+/** Reading the property throws if the browser forbids storage. */
 function tabStorage() {
   try {
     return globalThis.sessionStorage;

@@ -1,5 +1,5 @@
 /**
- * Rows of the list. Promises that nothing a publisher wrote ever becomes markup: it is only ever set as text.
+ * The rows of the list. What a publisher has written is only ever set as text, so that it cannot become markup.
  *
  * @module
  */
@@ -14,8 +14,25 @@ const calendar = new Intl.DateTimeFormat(undefined, {
   timeStyle: "long",
 });
 
+/** One sentence for each reason of a gap, and one for a reason that this version does not know. */
+const GAP_SENTENCES = {
+  trimmed:
+    "Messages are missing here: the room's history does not go back to your last visit",
+  epoch:
+    "Messages may be missing here: the server's log was emptied or restored",
+  expired:
+    "Messages may be missing here: you were away longer than the server remembers",
+  overloaded:
+    "Messages are missing here: your connection was too slow to receive them",
+  ingress:
+    "Messages may be missing here: the server was not receiving from Redis for a while",
+  position:
+    "Messages may be missing here: the server does not know your last position",
+};
+const GAP_SENTENCE = "Messages may be missing here";
+
 /**
- * A message's row.
+ * Creates the row of a message.
  *
  * @param {{ message: unknown, at: number, id: string }} row
  * @returns {HTMLLIElement}
@@ -29,7 +46,7 @@ export function messageRow({ message, at, id }) {
   const body = typeof message === "string"
     ? element("p", "text", message)
     : element("code", "json", JSON.stringify(message));
-  // Right-to-left text reads its own way and cannot turn its neighbours around.
+  // Isolate the direction of the text, so that right-to-left text does not reorder what is beside it.
   body.dir = typeof message === "string" ? "auto" : "ltr";
 
   const li = element("li", "message");
@@ -40,13 +57,16 @@ export function messageRow({ message, at, id }) {
 }
 
 /**
- * A gap's row: a quiet divider. It has no `data-id`: its id may be that of a message.
+ * Creates the divider of a gap; the tooltip shows the reason's code. It has no `data-id`, because a gap may have the
+ * same id as a message.
  *
  * @param {string} reason
  * @returns {HTMLLIElement}
  */
 export function gapRow(reason) {
-  return element("li", "gap", `Some messages were missed (${reason})`);
+  const li = element("li", "gap", GAP_SENTENCES[reason] ?? GAP_SENTENCE);
+  li.title = reason;
+  return li;
 }
 
 function element(name, className, text = "") {

@@ -60,6 +60,7 @@ export interface BridgeOptions extends
  * {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge implements Ingress {
+  /** The name of this ingress, as messages to operators show it. */
   readonly name = "Redis channels";
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();

@@ -1,12 +1,12 @@
-/** A plain PUBLISH, once and in order, whatever happens to the nodes that listen. */
+/** The bridge with real nodes and Redis: each plain PUBLISH reaches its room once and in order, whatever fails. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import {
-  inStep,
   killClient,
   makeChaos,
   Producer,
   readRoom,
+  synchronizedNodes,
 } from "../support/bridge_chaos.ts";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
@@ -16,8 +16,8 @@ import { until } from "../support/wait.ts";
 
 const HISTORY = { HISTORY_SIZE: "100000" };
 
-/** Waits until a room's history has as many messages; answers them. */
-async function whole(
+/** Waits until a room's history has as many messages as were sent; returns them. */
+async function historyOf(
   node: TestNode,
   sent: readonly string[],
   room = "chat",
@@ -31,8 +31,8 @@ async function whole(
   return messages;
 }
 
-/** How many subscribers Redis counts on a channel. */
-async function listeners(redis: Redis, channel: string): Promise<number> {
+/** Returns the number of subscribers of a channel. */
+async function subscribersOf(redis: Redis, channel: string): Promise<number> {
   const [, count] = await redis.command(
     "PUBSUB",
     "NUMSUB",
@@ -41,17 +41,17 @@ async function listeners(redis: Redis, channel: string): Promise<number> {
   return Number(count);
 }
 
-Deno.test("500 PUBLISH/s for 15 s while connections and nodes are killed: once, in order, no gap", async () => {
+Deno.test("the bridge appends every PUBLISH once and in order while connections and nodes are killed", async () => {
   const { sent, messages, complete, done } = await makeChaos({
     seconds: 15,
     perSecond: 500,
   });
   assert.deepEqual(messages, sent);
-  assert.ok(complete, "no gap was told");
+  assert.ok(complete, "no gap was recorded");
   assert.ok(Number(done["killed roomcast-bridge"]) >= 10, JSON.stringify(done));
 });
 
-Deno.test("a node that is deployed ten times in a row under traffic: nothing lost, nothing twice", async () => {
+Deno.test("the bridge loses and repeats nothing while a node is deployed ten times under load", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using one = await TestNode.start(env);
@@ -59,18 +59,18 @@ Deno.test("a node that is deployed ten times in a row under traffic: nothing los
   for (let i = 0; i < 10; i++) {
     await using other = await TestNode.start(env);
     await until(
-      "both are in step",
-      async () => await inStep([one, other]) === 2,
+      "both nodes are synchronized",
+      async () => await synchronizedNodes([one, other]) === 2,
     );
     other.signal("SIGTERM");
     assert.equal(await other.exited(), 0);
   }
   await producer.stop();
-  assert.deepEqual(await whole(one, producer.sent), producer.sent);
+  assert.deepEqual(await historyOf(one, producer.sent), producer.sent);
   assert.equal((await readRoom(one)).complete, true);
 });
 
-Deno.test("the node that appends leaves or is killed: another goes on, and nothing is missing", async () => {
+Deno.test("another node continues without a gap if the node that appends stops or is killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
@@ -80,7 +80,10 @@ Deno.test("the node that appends leaves or is killed: another goes on, and nothi
   await start();
   const producer = await Producer.start(redis, 100);
   for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"] as const) {
-    await until("both are in step", async () => await inStep(nodes) === 2);
+    await until(
+      "both nodes are synchronized",
+      async () => await synchronizedNodes(nodes) === 2,
+    );
     const [writer] = nodes.splice(0, 1);
     writer?.signal(signal);
     await writer?.exited();
@@ -89,11 +92,11 @@ Deno.test("the node that appends leaves or is killed: another goes on, and nothi
   await producer.stop();
   const [node] = nodes;
   assert.ok(node);
-  assert.deepEqual(await whole(node, producer.sent), producer.sent);
+  assert.deepEqual(await historyOf(node, producer.sent), producer.sent);
   assert.equal((await readRoom(node)).complete, true);
 });
 
-Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those who are there and those who come back are told of one ingress gap", async () => {
+Deno.test("the bridge works again within 3 s after Redis restarts, and every client receives one ingress gap", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -115,7 +118,7 @@ Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those 
   await redis.kill();
   await redis.restart();
   const restarted = performance.now();
-  await until("PUBLISH flows", async () => {
+  await until("PUBLISH works", async () => {
     await redis.command("PUBLISH", "chat", "after");
     return there.messages.items.length > 1;
   });
@@ -149,11 +152,11 @@ Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those 
   assert.equal(await complete(`since=${before}`), false);
   const gap = there.gaps.items[0]?.id ?? "";
   assert.equal(await complete(`since=${gap}`), true);
-  // Told once: whoever has heard of it comes back whole.
+  // The gap is sent once: a client that has received it recovers completely.
   there.socket.io.engine.close();
   await there.connects.have(2);
   assert.equal(there.connects.items[1], true);
-  // A node that starts later knows of it as well.
+  // A node that starts later knows the gap as well.
   await using late = await TestNode.start(env);
   await using returning = await Subscriber.connect(late.url, {
     auth: { rooms: [{ room: "chat", since: before }] },
@@ -163,21 +166,21 @@ Deno.test("Redis killed and restarted with AOF: PUBLISH flows within 3 s; those 
   assert.equal(returning.messages.items[0]?.message, "after");
 });
 
-Deno.test("a subscription that no longer brings anything is noticed, and what it missed is told", async () => {
+Deno.test("the bridge replaces a stale subscription and records a gap for what it missed", async () => {
   await using redis = await Redis.start();
   await using way = await Proxy.start(redis.port);
   await using node = await TestNode.start({
     REDIS_URL: `redis://127.0.0.1:${way.port}`,
   });
   await using client = await Subscriber.connect(node.url);
-  // Redis forgets the subscription and says nothing of it: connected, answering pings, deaf.
+  // Redis drops the subscription without notice: the connection stands and answers pings, but delivers nothing.
   const gone = async () => {
     const list = String(await redis.command("CLIENT", "LIST"));
     return !/ name=roomcast-bridge .* sub=[1-9]/.test(list);
   };
   way.freeze();
   way.thaw();
-  await until("the frozen connections are given up", async () => {
+  await until("the frozen connections are replaced", async () => {
     await redis.command("PUBLISH", "chat", "again");
     return client.messages.items.length > 0;
   });
@@ -185,7 +188,7 @@ Deno.test("a subscription that no longer brings anything is noticed, and what it
   assert.deepEqual(client.gaps.items.map(({ reason }) => reason), ["ingress"]);
 });
 
-Deno.test("what is no message is refused, counted by reason, logged without its content, and keeps nothing up", async () => {
+Deno.test("the bridge refuses invalid payloads, counts them by reason and logs no content", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -203,7 +206,7 @@ Deno.test("what is no message is refused, counted by reason, logged without its 
   await publish("chat", "one");
   await client.messages.have(1);
   await until(
-    "the refusals are counted",
+    "the refused payloads are counted",
     async () => await node.metric("roomcast_bridge_refused_total") === 5,
   );
   const { text } = await node.get("/metrics");
@@ -220,36 +223,37 @@ Deno.test("what is no message is refused, counted by reason, logged without its 
   assert.doesNotMatch(node.output, /a-secret-that|secretx/);
 });
 
-Deno.test("of five nodes three listen; where some are gone, others take their seats", async () => {
+Deno.test("three of five nodes listen, and another takes the slot of a node that is gone", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
   const nodes: TestNode[] = [];
   for (let i = 0; i < 5; i++) nodes.push(stack.use(await TestNode.start(env)));
-  const three = () =>
+  const threeListen = () =>
     until(
-      "three listen, in step",
+      "three nodes listen and are synchronized",
       async () =>
-        await listeners(redis, "chat") === 3 && await inStep(nodes) === 3,
+        await subscribersOf(redis, "chat") === 3 &&
+        await synchronizedNodes(nodes) === 3,
     );
-  await three();
+  await threeListen();
   const producer = await Producer.start(redis, 100);
   for (const signal of ["SIGKILL", "SIGTERM"] as const) {
-    const said = await Promise.all(
+    const states = await Promise.all(
       nodes.map((node) => node.metric("roomcast_bridge_in_step")),
     );
-    const [gone] = nodes.splice(said.indexOf(1), 1);
+    const [gone] = nodes.splice(states.indexOf(1), 1);
     gone?.signal(signal);
     await gone?.exited();
-    await three();
+    await threeListen();
   }
   await producer.stop();
   const [node] = nodes;
   assert.ok(node);
-  assert.deepEqual(await whole(node, producer.sent), producer.sent);
+  assert.deepEqual(await historyOf(node, producer.sent), producer.sent);
 });
 
-Deno.test("what is published while Redis is full comes when there is room again, in order", async () => {
+Deno.test("messages published while Redis is full are delivered in order once it has memory", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -258,12 +262,12 @@ Deno.test("what is published while Redis is full comes when there is room again,
     await redis.command("PUBLISH", "chat", String(i));
   }
   await until(
-    "it says that it is stuck",
+    "bridge_stuck is logged",
     () => node.log.items.some(({ kind }) => kind === "bridge_stuck"),
   );
   assert.equal(client.messages.items.length, 0);
   await until(
-    "it says that it is not ready",
+    "the node is not ready",
     async () => (await node.get("/readyz")).status === 503,
   );
   await redis.command("CONFIG", "SET", "maxmemory", "0");
@@ -275,7 +279,7 @@ Deno.test("what is published while Redis is full comes when there is room again,
   assert.equal(client.gaps.items.length, 0);
 });
 
-Deno.test("nodes with other CHANNELS take over only when the last of the old has gone: nothing twice, and a gap told", async () => {
+Deno.test("nodes with other CHANNELS take over with a gap when the last node of the old list is gone", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using old = await TestNode.start(env);
@@ -285,17 +289,17 @@ Deno.test("nodes with other CHANNELS take over only when the last of the old has
   });
   for (let i = 0; i < 50; i++) {
     await redis.command("PUBLISH", "chat", `old ${i}`);
-    await redis.command("PUBLISH", "news", "nobody takes it yet");
+    await redis.command("PUBLISH", "news", "not bridged yet");
   }
   await client.messages.have(50);
-  assert.equal(await inStep([changed]), 0);
+  assert.equal(await synchronizedNodes([changed]), 0);
   const { body: ready } = await changed.get("/readyz");
   assert.match(String(ready.warnings), /other CHANNELS/);
   old.signal("SIGTERM");
   await old.exited();
   await until(
-    "the other is in step",
-    async () => await inStep([changed]) === 1,
+    "the other node is synchronized",
+    async () => await synchronizedNodes([changed]) === 1,
   );
   assert.deepEqual((await changed.get("/readyz")).body.warnings, []);
   await redis.command("PUBLISH", "chat", "new");
@@ -310,14 +314,17 @@ Deno.test("nodes with other CHANNELS take over only when the last of the old has
   );
 });
 
-Deno.test("three nodes append a message with little more than one script at 10/s, and with few at 1,000/s", async () => {
+Deno.test("three nodes need at most 1.2 append scripts per message at 10/s and 0.3 at 1,000/s", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
   await using b = await TestNode.start(env);
   await using c = await TestNode.start(env);
   const nodes = [a, b, c];
-  await until("all are in step", async () => await inStep(nodes) === 3);
+  await until(
+    "all nodes are synchronized",
+    async () => await synchronizedNodes(nodes) === 3,
+  );
   const scripts = async () =>
     (await Promise.all(
       nodes.map((node) => node.metric("roomcast_bridge_appends_total")),
@@ -326,7 +333,7 @@ Deno.test("three nodes append a message with little more than one script at 10/s
     const before = await scripts();
     const producer = await Producer.start(redis, perSecond ?? 0);
     await until(
-      "so many are sent",
+      "enough messages are sent",
       () => producer.sent.length >= (perSecond ?? 0) * (seconds ?? 0),
     );
     await producer.stop();
@@ -335,11 +342,14 @@ Deno.test("three nodes append a message with little more than one script at 10/s
       async () => (await a.metric("roomcast_bridge_pending")) === 0,
     );
     const share = (await scripts() - before) / producer.sent.length;
-    assert.ok(share <= (most ?? 0), `${share} a message at ${perSecond}/s`);
+    assert.ok(
+      share <= (most ?? 0),
+      `${share} scripts per message at ${perSecond}/s`,
+    );
   }
 });
 
-Deno.test("a subscriber connection that is killed again and again costs nothing while another node listens", async () => {
+Deno.test("the bridge loses nothing if subscriber connections are killed while another node listens", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -349,21 +359,24 @@ Deno.test("a subscriber connection that is killed again and again costs nothing 
     await b.metric("roomcast_redis_disconnections_total");
   const producer = await Producer.start(redis, 300);
   for (let i = 0; i < 15; i++) {
-    await until("both are in step", async () => await inStep([a, b]) === 2);
+    await until(
+      "both nodes are synchronized",
+      async () => await synchronizedNodes([a, b]) === 2,
+    );
     const before = await losses();
     await killClient(redis, "roomcast-bridge");
-    await until("one has noticed", async () => await losses() > before);
+    await until("a node has noticed", async () => await losses() > before);
   }
   await producer.stop();
-  assert.deepEqual(await whole(a, producer.sent), producer.sent);
+  assert.deepEqual(await historyOf(a, producer.sent), producer.sent);
   assert.equal((await readRoom(a)).complete, true);
 });
 
-Deno.test("a bridge whose place in Redis is gone, while the log is not, tells of a gap", async () => {
+Deno.test("the bridge records a gap if its position in Redis is lost while the log is kept", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using first = await TestNode.start(env);
-  await redis.command("PUBLISH", "chat", "heard");
+  await redis.command("PUBLISH", "chat", "received");
   await until(
     "it is in the log",
     async () => (await readRoom(first)).messages.length === 1,
@@ -372,17 +385,20 @@ Deno.test("a bridge whose place in Redis is gone, while the log is not, tells of
   first.signal("SIGTERM");
   await first.exited();
   await redis.command("DEL", "roomcast:{roomcast}:bridge");
-  // Neither may a broken list of gaps keep it from being told, or be told more than once.
+  // An unreadable list of gaps must neither prevent the gap nor repeat it.
   await redis.command("SET", "roomcast:{roomcast}:gaps", "something else");
-  await redis.command("PUBLISH", "chat", "heard by nobody");
+  await redis.command("PUBLISH", "chat", "received by no node");
   await using second = await TestNode.start(env);
-  await until("it is in step", async () => await inStep([second]) === 1);
+  await until(
+    "it is synchronized",
+    async () => await synchronizedNodes([second]) === 1,
+  );
   const { body } = await second.get(`/rooms/chat/history?since=${since}`);
   assert.equal(body.complete, false);
   assert.equal(await second.metric("roomcast_bridge_gaps_total"), 1);
 });
 
-Deno.test("a log that has lost its newest messages under nodes that go on listening: told, and PUBLISH flows again", async () => {
+Deno.test("the bridge records a gap and continues if the log has lost its newest messages", async () => {
   await using redis = await Redis.start();
   await using a = await TestNode.start({ REDIS_URL: redis.url });
   await using b = await TestNode.start({ REDIS_URL: redis.url });
@@ -392,7 +408,7 @@ Deno.test("a log that has lost its newest messages under nodes that go on listen
   }
   await client.messages.have(5);
   await redis.command("HSET", "roomcast:{roomcast}:bridge", "number", "2");
-  await until("PUBLISH flows", async () => {
+  await until("PUBLISH works", async () => {
     await redis.command("PUBLISH", "chat", "after");
     return client.messages.items.at(-1)?.message === "after";
   });
@@ -400,7 +416,7 @@ Deno.test("a log that has lost its newest messages under nodes that go on listen
   await a.publish("the end");
 });
 
-Deno.test("two Roomcasts that bridge every channel, and a Redis that publishes its own news, do not feed each other", async () => {
+Deno.test("two installations with CHANNELS=* do not relay each other's messages or keyspace notifications", async () => {
   await using redis = await Redis.start({
     args: ["--notify-keyspace-events", "KEA"],
   });
@@ -411,7 +427,7 @@ Deno.test("two Roomcasts that bridge every channel, and a Redis that publishes i
   await redis.command("PUBLISH", "chat", "hello");
   await client.messages.have(1);
   await until(
-    "both have it",
+    "both installations have it",
     async () => (await readRoom(two)).messages.length === 1,
   );
   await one.publish("by HTTP");

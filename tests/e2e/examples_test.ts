@@ -9,7 +9,7 @@ const cwd = new URL("../../examples/", import.meta.url);
 const python = await find("python"), curl = await find("curl");
 
 Deno.test({
-  name: "the examples do what they say, with Redis and a key",
+  name: "the examples publish and receive with Redis and a publish key",
   ignore: curl === undefined,
   async fn() {
     await using redis = await Redis.start();
@@ -36,7 +36,7 @@ Deno.test({
       ...python === undefined ? [] : ["1234567890"],
     ];
     const [, ...lines] = await subscriber.lines.have(1 + wanted.length);
-    // Time, room, id, message; Node quotes in its own way.
+    // A line is time, room, id and message; Node chooses the quotation marks.
     assert.deepEqual(
       lines.map((line) =>
         /^\S+Z chat \d+-\d+ (.*)$/.exec(line)?.[1]?.replaceAll("'", '"')
@@ -46,7 +46,7 @@ Deno.test({
   },
 });
 
-/** A program that runs for as long as it is needed, and what it prints. */
+/** A running program and the lines that it prints. */
 class Program {
   readonly lines = new Inbox<string>();
   readonly #process: Deno.ChildProcess;
@@ -80,6 +80,8 @@ async function run(
     cwd,
     env,
   }).output();
-  const said = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
-  assert.ok(success, said.join("\n"));
+  const output = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  assert.ok(success, output.join("\n"));
 }

@@ -7,7 +7,7 @@ import { until } from "../support/wait.ts";
 
 const ATTACK =
   `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
-/** Where screenshots go when somebody wants to look at them. */
+/** Folder for screenshots; unset to take none. */
 const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
 
 async function launch(): Promise<Browser & AsyncDisposable> {
@@ -29,24 +29,24 @@ async function open(
   browser: Browser,
   url: string,
   width: number,
-): Promise<{ page: Page; complaints: string[] }> {
+): Promise<{ page: Page; errors: string[] }> {
   const page = await browser.newPage({ viewport: { width, height: 844 } });
-  const complaints: string[] = [];
+  const errors: string[] = [];
   page.on(
     "console",
-    (message) => message.type() === "error" && complaints.push(message.text()),
+    (message) => message.type() === "error" && errors.push(message.text()),
   );
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("pageerror", (error) => errors.push(String(error)));
   await page.goto(url);
   await page.locator("#state[data-state=connected]").waitFor();
-  return { page, complaints };
+  return { page, errors };
 }
 
-// Playwright keeps handles of its own open for as long as the process lives.
+// Playwright keeps handles open until the process ends.
 const options = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "two pages: one sends from the box, both show it, text stays text, and both see the node go and come back",
+  "two pages show what one sends as plain text, and reconnect when the node restarts",
   options,
   async () => {
     await using redis = await Redis.start();
@@ -78,13 +78,13 @@ Deno.test(
       await shows('"temperature"');
       await redis.command("PUBLISH", "chat", "straight from redis-cli");
       await shows("straight from redis-cli");
-      for (const { page, complaints } of [phone, desk]) {
+      for (const { page, errors } of [phone, desk]) {
         assert.equal(
           await page.locator("#messages img, #messages script").count(),
           0,
         );
         assert.notEqual(await page.title(), "hacked");
-        assert.deepEqual(complaints, []);
+        assert.deepEqual(errors, []);
         const ids = await page.locator("#messages li[data-id]").evaluateAll((
           items,
         ) =>
@@ -120,7 +120,7 @@ Deno.test(
 );
 
 Deno.test(
-  "the page asks for a publish key where one is needed, and changes rooms",
+  "the page asks for a publish key if the server requires one, and switches rooms",
   options,
   async () => {
     await using node = await TestNode.start({
@@ -150,7 +150,7 @@ Deno.test(
   },
 );
 
-/** What the rows say, in order: numbers here, and the dividers' text. */
+/** Returns the text of each row, in order: the messages, which are numbers here, and the dividers. */
 function rows(page: Page): Promise<string[]> {
   return page.locator("#messages li").evaluateAll((items) =>
     items.map((item) => {
@@ -164,7 +164,7 @@ function rows(page: Page): Promise<string[]> {
 }
 
 Deno.test(
-  "reloaded, taken offline and cut off while messages flow, the page shows each once, in order",
+  "the page shows each message once and in order across reloads and lost connections",
   options,
   async () => {
     await using redis = await Redis.start();
@@ -195,7 +195,7 @@ Deno.test(
     };
     const offline = async (): Promise<void> => {
       await page.context().setOffline(true);
-      // Not every browser closes the connections that it has.
+      // Not every browser closes its open connections.
       await cut();
       await page.waitForTimeout(2000);
       await page.context().setOffline(false);
@@ -216,11 +216,11 @@ Deno.test(
       await flow;
     }
     await shown();
-    // Fewer than the rows a page keeps: all must be there.
+    // The page keeps more rows than that, so all messages must be shown.
     assert.equal(published, 460);
     const all = Array.from({ length: published }, (_, i) => `${i}`);
     assert.deepEqual(await rows(page), all);
-    // A load at rest changes nothing.
+    // A reload without new messages changes nothing.
     await page.reload();
     await connected();
     await shown();
@@ -229,7 +229,7 @@ Deno.test(
 );
 
 Deno.test(
-  "a first visit shows the newest 50; another room and back shows what came meanwhile; what is gone is a divider",
+  "the page shows the newest 50 messages at first, later ones after a return, and a divider for a gap",
   options,
   async () => {
     await using redis = await Redis.start();
@@ -237,7 +237,7 @@ Deno.test(
     for (let i = 0; i < 60; i++) await node.publish(i, "a");
     await using browser = await launch();
     const { page } = await open(browser, `${node.url}/?room=a`, 1280);
-    const tune = async (room: string): Promise<void> => {
+    const switchRoom = async (room: string): Promise<void> => {
       await page.fill("#room", room);
       await page.press("#room", "Enter");
       await page.locator("#state[data-state=connected]").waitFor();
@@ -251,10 +251,10 @@ Deno.test(
       );
     const shown: unknown[] = Array.from({ length: 50 }, (_, i) => i + 10);
     await show(shown);
-    await tune("b");
+    await switchRoom("b");
     await show([]);
     await node.publish(60, "a");
-    await tune("a");
+    await switchRoom("a");
     shown.push(60);
     await show(shown);
 
@@ -264,7 +264,9 @@ Deno.test(
       node.log.items.some(({ kind }) => kind === "epoch_changed")
     );
     await page.goto(`${node.url}/?room=a`);
-    shown.push("Some messages were missed (epoch)");
+    shown.push(
+      "Messages may be missing here: the server's log was emptied or restored",
+    );
     await show(shown);
     await node.publish(61, "a");
     shown.push(61);

@@ -1,17 +1,17 @@
-/** Numbered PUBLISHes, while connections are killed and nodes die, stand still and come back. */
+/** Publishes numbered messages on Redis while connections are killed and nodes are killed, suspended and restarted. */
 import { createClient } from "redis";
 import type { RedisClient } from "../../lib/redis/connection.ts";
 import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, soon, until } from "./wait.ts";
 
-/** A producer that knows nothing of Roomcast: it PUBLISHes, and goes on. */
+/** A producer without any knowledge of Roomcast: it runs PUBLISH at a fixed rate. */
 export class Producer {
-  /** What was published, in order. */
+  /** All published messages, in order. */
   readonly sent: string[] = [];
   readonly #client: RedisClient;
   readonly #timer: ReturnType<typeof setInterval>;
-  #unanswered = new Set<Promise<unknown>>();
+  #pending = new Set<Promise<unknown>>();
 
   private constructor(
     client: RedisClient,
@@ -28,7 +28,7 @@ export class Producer {
     }, 2);
   }
 
-  /** Starts publishing; every fiftieth number is followed by ten equal payloads. */
+  /** Starts publishing. Of each 60 messages the first ten are equal; the others are numbers. */
   static async start(
     redis: Redis,
     perSecond: number,
@@ -44,10 +44,10 @@ export class Producer {
     return new Producer(client, perSecond, channelOf);
   }
 
-  /** Stops; all that was sent has been executed. */
+  /** Stops, and waits until Redis has executed every PUBLISH. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    await Promise.all(this.#unanswered);
+    await Promise.all(this.#pending);
     this.#client.destroy();
   }
 
@@ -55,13 +55,13 @@ export class Producer {
     const index = this.sent.length;
     const payload = index % 60 < 10 ? "hello" : String(index);
     this.sent.push(payload);
-    const answered = this.#client.publish(channel, payload).catch(() => {})
-      .finally(() => this.#unanswered.delete(answered));
-    this.#unanswered.add(answered);
+    const replied = this.#client.publish(channel, payload).catch(() => {})
+      .finally(() => this.#pending.delete(replied));
+    this.#pending.add(replied);
   }
 }
 
-/** All messages of a room's history, oldest first. */
+/** Returns all messages of a room's history, oldest first. */
 export async function readRoom(
   node: TestNode,
   room = "chat",
@@ -70,7 +70,7 @@ export async function readRoom(
   return { messages: entries.map(({ message }) => message), complete };
 }
 
-/** The same, with their ids. */
+/** Returns all messages of a room's history with their ids, oldest first. */
 export async function readEntries(
   node: TestNode,
   room: string,
@@ -91,7 +91,7 @@ export async function readEntries(
   }
 }
 
-/** Reads a page, again while the node has just lost its connection to Redis. */
+/** Reads a page; retries while the node has no connection to Redis. */
 async function readPage(node: TestNode, path: string): Promise<Reply["body"]> {
   let reply: Reply | undefined;
   await until("the history can be read", async () => {
@@ -101,27 +101,29 @@ async function readPage(node: TestNode, path: string): Promise<Reply["body"]> {
   return reply?.body;
 }
 
-/** How many of these nodes say that they are in step. */
-export async function inStep(nodes: readonly TestNode[]): Promise<number> {
-  const said = await Promise.all(
+/** Returns how many of these nodes report that their bridge is synchronized. */
+export async function synchronizedNodes(
+  nodes: readonly TestNode[],
+): Promise<number> {
+  const states = await Promise.all(
     nodes.map((node) => node.metric("roomcast_bridge_in_step").catch(() => 0)),
   );
-  return said.reduce((sum, one) => sum + one, 0);
+  return states.reduce((sum, one) => sum + one, 0);
 }
 
-/** What chaos came to. */
+/** What was sent and what arrived. */
 export interface Outcome {
   readonly sent: readonly string[];
   readonly messages: readonly unknown[];
   readonly complete: boolean;
-  /** How often which thing was done. */
+  /** How often each disturbance was applied. */
   readonly done: Readonly<Record<string, number>>;
 }
 
 /**
- * Three nodes, `perSecond` PUBLISHes for `seconds`, while a subscriber or command connection is killed every few hundred
- * milliseconds and one node after the other is killed, stopped and started, or made to stand still. Nothing is done to
- * what listens before two nodes are in step, so that one always is: that is what the promise asks for.
+ * Runs PUBLISH `perSecond` times a second for `seconds` on three nodes. Meanwhile a subscriber or command connection is
+ * killed every few hundred milliseconds, and one node after the other is killed, suspended, or stopped and restarted.
+ * Before each disturbance two nodes are synchronized, so that one always remains, as the bridge's guarantee requires.
  */
 export async function makeChaos(
   { seconds, perSecond }: { seconds: number; perSecond: number },
@@ -129,15 +131,21 @@ export async function makeChaos(
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "1000000" };
   const nodes = await Promise.all([1, 2, 3].map(() => TestNode.start(env)));
-  await until("all are in step", async () => await inStep(nodes) === 3);
+  await until(
+    "all nodes are synchronized",
+    async () => await synchronizedNodes(nodes) === 3,
+  );
   const done: Record<string, number> = {};
   const count = (what: string) => done[what] = (done[what] ?? 0) + 1;
   const end = performance.now() + seconds * 1000;
   const producer = await Producer.start(redis, perSecond);
-  const twoInStep = (running: readonly TestNode[]) =>
-    until("two are in step", async () => await inStep(running) >= 2);
+  const twoSynchronized = (running: readonly TestNode[]) =>
+    until(
+      "two nodes are synchronized",
+      async () => await synchronizedNodes(running) >= 2,
+    );
   const killOne = async (name: string, running: readonly TestNode[]) => {
-    await twoInStep(running);
+    await twoSynchronized(running);
     await killClient(redis, name);
     count(`killed ${name}`);
   };
@@ -150,8 +158,8 @@ export async function makeChaos(
         (turn + Math.floor(turn / 3)) % 3
       ];
       await until(
-        "the others are in step",
-        async () => await inStep(nodes) === 2,
+        "the other nodes are synchronized",
+        async () => await synchronizedNodes(nodes) === 2,
       );
       node.signal(kind ?? "SIGKILL");
       count(String(kind));
@@ -170,13 +178,15 @@ export async function makeChaos(
       nodes.splice(index, 0, await replaced ?? node);
     }
     await producer.stop();
-    await until("everything heard is in the log", async () => {
+    await until("everything received is in the log", async () => {
       const [first] = nodes;
       return first !== undefined &&
         (await readRoom(first)).messages.length >= producer.sent.length;
     }).catch(() => {});
     const [first] = nodes;
-    if (first === undefined) throw new Error("No node is left");
+    if (first === undefined) {
+      throw new Error("Cannot read the history: no node is left");
+    }
     return { sent: producer.sent, done, ...await readRoom(first) };
   } finally {
     await producer.stop();
@@ -184,7 +194,7 @@ export async function makeChaos(
   }
 }
 
-/** Kills one connection of that name, chosen by chance. */
+/** Kills a random connection of that name. */
 export async function killClient(redis: Redis, name: string): Promise<void> {
   const list = String(await redis.command("CLIENT", "LIST"));
   const ids = list.split("\n").filter((line) => line.includes(` name=${name} `))

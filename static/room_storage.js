@@ -1,23 +1,27 @@
 /**
- * What a room showed, kept in this tab. Promises that the rows kept are those up to the position kept: both are
- * written as one item, so that a page load neither loses a message nor shows it twice.
+ * Stores the rows that a room has shown in the tab's `sessionStorage`. Rows and position are one item, so that a page
+ * load neither loses a message nor shows one twice.
  *
  * @module
  */
-/** As many as the list shows. */
+/** The same number of rows as the list shows. */
 const ROWS_MAX = 500;
-/** Of a browser's 5 MB or so, shared by the rooms of a tab. */
+/** A browser grants a tab about 5 MB, which its rooms share. */
 const CHARACTERS_MAX = 500_000;
 const PREFIX = "roomcast.room:";
 
-/** The rows of one room, and the storage of its `roomcast`. */
-export class Shelf {
+/** Keeps the rows of one room; also the `storage` setting of its `roomcast()`. */
+export class RoomStorage {
   #item;
   #position = null;
   #rows = [];
   #characters = 0;
 
-  /** @param {string} room */
+  /**
+   * Reads what was stored for `room`.
+   *
+   * @param {string} room
+   */
   constructor(room) {
     this.#item = PREFIX + room;
     try {
@@ -25,17 +29,17 @@ export class Shelf {
       for (const row of rows) this.add(row);
       this.#position = position;
     } catch {
-      // Nothing kept, or forbidden: the room begins empty.
+      // Nothing is stored, or the browser forbids storage: the room starts empty.
     }
   }
 
-  /** What was shown, the oldest first. */
+  /** The rows that were shown, oldest first. */
   get rows() {
     return this.#rows.map((row) => JSON.parse(row));
   }
 
   /**
-   * Remembers a row; the next position that is written includes it.
+   * Adds a row. It is written together with the next position.
    *
    * @param {object} row
    */
@@ -48,12 +52,12 @@ export class Shelf {
     ) this.#characters -= this.#rows.shift().length;
   }
 
-  /** The position, as `roomcast` wrote it. */
+  /** Returns the position that `roomcast()` has written last. */
   getItem() {
     return this.#position;
   }
 
-  /** Writes the position, and the rows with it. */
+  /** Writes the position together with the rows. */
   setItem(_key, position) {
     const item = `{"position":${JSON.stringify(position)},"rows":[${
       this.#rows.join(",")
@@ -61,7 +65,7 @@ export class Shelf {
     try {
       sessionStorage.setItem(this.#item, item);
     } catch {
-      // Full: the room that is read goes before those that were.
+      // The storage is full: remove the other rooms, which are not shown now.
       for (const key of Object.keys(sessionStorage)) {
         if (key.startsWith(PREFIX) && key !== this.#item) {
           sessionStorage.removeItem(key);
