@@ -7,11 +7,17 @@ import { createHash } from "node:crypto";
 import { ApiError } from "../errors.ts";
 import type { PublishRequest } from "./message.ts";
 
-/** Returns a short hash of a publish's rooms and message. A publish with the same key has to have the same one. */
-export function fingerprint({ rooms, json }: PublishRequest): string {
-  return createHash("sha256").update(JSON.stringify(rooms)).update(json).digest(
-    "base64url",
-  ).slice(0, 22);
+/**
+ * Returns a short hash of a publish's rooms, message, event and publisher. A publish with the same key has to have the
+ * same one. The trace is left out, because a repeated publish has a trace of its own.
+ */
+export function fingerprint({ rooms, json, meta }: PublishRequest): string {
+  const hash = createHash("sha256").update(JSON.stringify(rooms)).update(json);
+  const { event, from } = meta ?? {};
+  if (event !== undefined || from !== undefined) {
+    hash.update(JSON.stringify({ event, from }));
+  }
+  return hash.digest("base64url").slice(0, 22);
 }
 
 /** Makes the error for a key that was used before with another message or another room. */

@@ -5,20 +5,7 @@
  */
 import type { ApiError } from "../errors.ts";
 import type { LogHead } from "./head.ts";
-import type { PublishRequest } from "./message.ts";
-
-/**
- * What belongs to a message besides its text. Every member is optional, and readers ignore members that they do not
- * know, so that later versions can add some.
- */
-export interface EntryMeta {
-  /** The name of the event that clients receive. */
-  readonly event?: string;
-  /** Who published the message, as far as Roomcast has verified it. */
-  readonly from?: string;
-  /** The trace that the publish belongs to, as a W3C `traceparent`. */
-  readonly trace?: string;
-}
+import type { EntryMeta, PublishRequest } from "./message.ts";
 
 /** A message in the log. */
 export interface Entry {

@@ -191,7 +191,7 @@ export class MemoryLog implements Log {
 
   /** Appends a publish; what is new is added to `appended`. */
   #append(publish: PublishRequest, appended: Entry[]): PublishResult[] {
-    const { key, rooms, json } = publish;
+    const { key, rooms, json, meta } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
     const known = key === undefined ? undefined : this.#recall(key);
     if (known !== undefined) {
@@ -202,7 +202,7 @@ export class MemoryLog implements Log {
       );
     }
     const entries = rooms.map((room) =>
-      this.#add({ id: this.#nextId(), room, json })
+      this.#add({ id: this.#nextId(), room, json, ...(meta && { meta }) })
     );
     if (key !== undefined) {
       this.#remember(

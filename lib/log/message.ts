@@ -16,6 +16,19 @@ export const ROOMS_PER_PUBLISH_MAX = 100;
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
+/**
+ * What belongs to a message besides its text. Every member is optional, and readers ignore members that they do not
+ * know, so that later versions can add some.
+ */
+export interface EntryMeta {
+  /** The name of the event that clients receive. */
+  readonly event?: string;
+  /** Who published the message, as far as Roomcast has verified it. */
+  readonly from?: string;
+  /** The trace that the publish belongs to, as a W3C `traceparent`. */
+  readonly trace?: string;
+}
+
 /** One message for one or several rooms, checked, as the log takes it. */
 export interface PublishRequest {
   /** The rooms, each once, in the order named. */
@@ -24,6 +37,8 @@ export interface PublishRequest {
   readonly json: string;
   /** Idempotency key, when the publisher gave one. */
   readonly key?: string | undefined;
+  /** What belongs to the message besides its text. */
+  readonly meta?: EntryMeta | undefined;
 }
 
 /** How many bytes of UTF-8 a string takes. */

@@ -1,54 +1,58 @@
 /**
- * A connection to Redis that comes back by itself.
+ * A connection to Redis that reconnects by itself.
  *
  * @module
  */
 import { createClient } from "redis";
+import type { Observe } from "../observer.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
-import type { Observe } from "../observer.ts";
 
-/** A node-redis client, as far as we use it. */
+/** A client of node-redis, as far as Roomcast uses it. */
 export type RedisClient = ReturnType<typeof open>;
 
-/** How long connecting, greeting included, may take: a paused Redis accepts TCP and then says nothing. */
+/** Longest time for connecting and preparing a client, in ms: a paused Redis accepts TCP and then sends nothing. */
 const CONNECT_TIMEOUT_MS = 3000;
-/** How often a live client is asked whether its peer is still there, and how long the answer may take. */
+/** How often a client pings its server, and how long the reply may take, in ms. */
 const PING_INTERVAL_MS = 1000;
 const PING_TIMEOUT_MS = 3000;
-/** For a process that stood still itself: its timers run before it reads what has come meanwhile. */
+/** Extra time for a process that was itself suspended, because its timers run before it reads what has arrived. */
 const PING_GRACE_MS = 200;
-/** Longest pause between two tries; half of it is chance, so that nodes do not come back in step. */
+/** Longest pause between two attempts, in ms. */
 const BACKOFF_MS_MAX = 1000;
-/** A connection that lives for less than this long counts as one that failed, so often at most in a row. */
+/** A connection that ends within this time, in ms, counts as a failed attempt, at most so many times in a row. */
 const STEADY_MS = 1000;
-const BRIEF_FAILURES = 2;
+const BRIEF_FAILURES_MAX = 2;
 
-/** What a {@linkcode RedisConnection} is made of. */
+/** What a {@linkcode RedisConnection} needs. */
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`. */
   readonly url: string;
-  /** What it is for, in logs and in `CLIENT LIST`. */
+  /** The purpose of the connection, as shown in the log and in `CLIENT LIST`. */
   readonly name: string;
   readonly observe: Observe;
-  /** Runs on each new client, before anybody else gets it; a rejection closes the client and tries again. */
+  /** Called with each new client before others get it. If it rejects, the client is closed and another attempt made. */
   readonly prepare?: (client: RedisClient) => Promise<void>;
-  /** Runs when a new client is handed out. */
+  /** Called when a new client is available. */
   readonly ready?: () => void;
-  /** Runs when a client that was handed out is lost. */
+  /** Called when a client that was available is lost. */
   readonly lost?: () => void;
-  /** Connections that have to be to one server; see {@linkcode RedisConnection}. */
+  /** The connections that have to lead to one server; see {@linkcode RedisConnection}. */
   readonly group?: Set<RedisConnection>;
 }
 
 /**
- * Keeps one client connected for as long as it is open. node-redis' own reconnecting is switched off: it has no
- * deadline on the greeting, and commands would wait in its queue while it lasts (notes L8 and R3 are what that does).
- * Here a command either goes out on a live connection or fails at once, and every loss is seen in one place.
+ * Keeps one client connected until it is closed.
  *
- * The connections of a `group` are to one server: if a new one leads to another run of another server, because an
- * address has moved, the older ones are closed and follow it. Otherwise a node would append to one server and read
- * from the other.
+ * A command either is sent on a live connection or fails at once, and every loss is noticed in one place. The
+ * reconnecting of node-redis is switched off for that, because it has no deadline for the handshake and keeps commands
+ * in its queue while it lasts.
+ *
+ * The connections of a `group` lead to one server. If a new client finds another server, for example because an address
+ * has moved, the older clients are closed and follow it. Otherwise a node would append to one server and read from the
+ * other.
+ *
+ * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */
 export class RedisConnection {
   readonly #options: ConnectionOptions;
@@ -56,10 +60,10 @@ export class RedisConnection {
   readonly #finished: Promise<void>;
   #client: RedisClient | undefined;
   #runId = "";
-  #why: unknown;
+  #lastError: unknown;
   #connected = Promise.withResolvers<void>();
 
-  /** Starts connecting at once, and goes on until {@linkcode RedisConnection.close}. */
+  /** Starts to connect. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
     options.group?.add(this);
@@ -71,36 +75,27 @@ export class RedisConnection {
     return this.#client;
   }
 
-  /** Which run of which server the last live client was connected to. */
+  /** The run id of the server to which the last live client was connected. */
   get runId(): string {
     return this.#runId;
   }
 
   /** Why there is no live client, as far as is known. */
   get lastError(): unknown {
-    return this.#why;
+    return this.#lastError;
   }
 
-  /** Resolves once there is a live client, or the connection is closed. */
+  /** Resolves when there is a live client, or when the connection is closed. */
   get connected(): Promise<void> {
     return this.#connected.promise;
   }
 
-  /** Drops the live client, whose peer no longer answers; a new one follows. */
+  /** Closes the live client because its server no longer replies. A new one follows. */
   reset(): void {
     this.#client?.destroy();
   }
 
-  /** Has the others of the group follow to the server that this one has just found. */
-  #unite(): void {
-    for (const other of this.#options.group ?? []) {
-      if (other.client !== undefined && other.runId !== this.#runId) {
-        other.reset();
-      }
-    }
-  }
-
-  /** Ends it for good. Commands under way are rejected. */
+  /** Closes the connection for good. Commands in flight are rejected. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#options.group?.delete(this);
@@ -110,95 +105,119 @@ export class RedisConnection {
   }
 
   async #run(): Promise<void> {
-    const { name, observe, lost } = this.#options;
     const { signal } = this.#closing;
-    // Making a client attaches some hundred commands to a new class, which is 50 ms of work; a duplicate shares them.
+    // The first client of a kind compiles about a hundred commands, which takes 50 ms. Its duplicates share them.
     const template = open(this.#options);
     for (let failures = 0; !signal.aborted; failures++) {
       const client = template.duplicate();
-      const ended = new Promise<unknown>((resolve) => {
-        let why: unknown;
-        client.on("error", (error) => {
-          why = error;
-          // Without reconnecting, an error is the end, but node-redis says `end` only when its socket had been ready.
-          resolve(error);
-        });
-        client.on("end", () => resolve(why));
-      });
-      let prepared = false;
-      try {
-        await deadline(
-          client.connect().then(async () => {
-            this.#runId = await runIdOf(client);
-            await this.#options.prepare?.(client);
-          }),
-          CONNECT_TIMEOUT_MS,
-          "connecting",
-        );
-        prepared = !signal.aborted;
-      } catch (error) {
-        this.#why = error;
-        if (failures === 0 && !signal.aborted) {
-          observe({
-            kind: "redis_disconnected",
-            connection: name,
-            why: reasonOf(error),
-          });
-        }
-      }
-      if (prepared) {
-        const since = performance.now();
-        this.#client = client;
-        this.#unite();
-        this.#options.ready?.();
-        observe({ kind: "redis_connected", connection: name });
-        this.#connected.resolve();
-        const over = new AbortController();
-        const watched = watch(client, over.signal);
-        const why = this.#why = await ended ?? new Error("closed");
-        over.abort();
-        this.#client = undefined;
-        this.#connected = Promise.withResolvers();
-        if (!signal.aborted) {
-          observe({
-            kind: "redis_disconnected",
-            connection: name,
-            why: reasonOf(why),
-          });
-          lost?.();
-        }
-        destroy(client);
-        await watched;
-        const steady = performance.now() - since > STEADY_MS;
-        failures = Math.min(failures, steady ? 0 : BRIEF_FAILURES);
+      const ended = endOf(client);
+      if (await this.#prepare(client, failures)) {
+        const livedMs = await this.#serve(client, ended);
+        const isSteady = livedMs > STEADY_MS;
+        failures = Math.min(failures, isSteady ? 0 : BRIEF_FAILURES_MAX);
       }
       destroy(client);
-      await pause(
-        backoffMs(failures, BACKOFF_MS_MAX),
-        signal,
-      );
+      await pause(backoffMs(failures, BACKOFF_MS_MAX), signal);
     }
+  }
+
+  /** Connects a client and prepares it. Returns whether it can be used. Reports the first of several failures. */
+  async #prepare(client: RedisClient, failures: number): Promise<boolean> {
+    const { signal } = this.#closing;
+    try {
+      await deadline(
+        client.connect().then(async () => {
+          this.#runId = await runIdOf(client);
+          await this.#options.prepare?.(client);
+        }),
+        CONNECT_TIMEOUT_MS,
+        "connecting",
+      );
+      return !signal.aborted;
+    } catch (error) {
+      this.#lastError = error;
+      if (failures === 0 && !signal.aborted) this.#reportLoss(error);
+      return false;
+    }
+  }
+
+  /** Makes a client available until it ends. Returns for how long it was, in ms. */
+  async #serve(
+    client: RedisClient,
+    ended: Promise<unknown>,
+  ): Promise<number> {
+    const { name, observe, ready, lost } = this.#options;
+    const since = performance.now();
+    this.#client = client;
+    this.#unite();
+    ready?.();
+    observe({ kind: "redis_connected", connection: name });
+    this.#connected.resolve();
+    const over = new AbortController();
+    const watched = watch(client, over.signal);
+    const why = this.#lastError = await ended ?? new Error("closed");
+    over.abort();
+    this.#client = undefined;
+    this.#connected = Promise.withResolvers();
+    if (!this.#closing.signal.aborted) {
+      this.#reportLoss(why);
+      lost?.();
+    }
+    destroy(client);
+    await watched;
+    return performance.now() - since;
+  }
+
+  /** Closes the other clients of the group that lead to another server than the new one. */
+  #unite(): void {
+    for (const other of this.#options.group ?? []) {
+      if (other.client !== undefined && other.runId !== this.#runId) {
+        other.reset();
+      }
+    }
+  }
+
+  #reportLoss(error: unknown): void {
+    const { name, observe } = this.#options;
+    observe({
+      kind: "redis_disconnected",
+      connection: name,
+      why: reasonOf(error),
+    });
   }
 }
 
-/** @throws {Error} `NOPERM` if the ACL does not permit `INFO`: what the node needs to know is there only */
+/** Resolves with the reason, if there is one, when a client has ended. */
+function endOf(client: RedisClient): Promise<unknown> {
+  return new Promise((resolve) => {
+    let why: unknown;
+    client.on("error", (error) => {
+      why = error;
+      // Without reconnecting an error is the end, but node-redis emits `end` only if its socket had been ready.
+      resolve(error);
+    });
+    client.on("end", () => resolve(why));
+  });
+}
+
+/** @throws {Error} `NOPERM` If the ACL does not permit `INFO`, which alone names the server's run. */
 async function runIdOf(client: RedisClient): Promise<string> {
   const info = String(await client.info("server"));
   return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
 }
 
 /**
- * Drops a client whose peer has gone silent: a half-open connection reports nothing for up to a quarter of an hour, and
- * one that only subscribes reports nothing ever. Any answer will do, a refusal too.
+ * Closes a client whose server no longer replies. A half-open connection reports nothing for up to 15 minutes, and one
+ * that only subscribes never does. Any reply counts, even an error.
  */
 async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {
     await pause(PING_INTERVAL_MS, signal);
     if (signal.aborted) return;
-    const answered = client.ping();
+    const replied = client.ping();
     for (const timeoutMs of [PING_TIMEOUT_MS, PING_GRACE_MS]) {
       try {
-        await deadline(answered, timeoutMs, "a ping");
+        await deadline(replied, timeoutMs, "a ping");
         break;
       } catch (error) {
         if (!(error instanceof DeadlineError)) break;
@@ -214,9 +233,9 @@ function open({ url, name }: ConnectionOptions) {
     name: `roomcast-${name}`,
     RESP: 2,
     disableOfflineQueue: true,
-    // A hand-over announced by the server would move the socket without a word to us (notes, socketio.md §3.4).
+    // Otherwise a server that announces maintenance makes node-redis move the socket to another server, unnoticed.
     maintNotifications: "disabled",
-    // What waits here is bounded by us; a bound on each command is a timer and an error with its stack for each.
+    // Callers limit how long commands take. A timeout per command would cost a timer and an error object for each.
     commandOptions: { timeout: 0 },
     socket: {
       reconnectStrategy: false,
@@ -230,7 +249,7 @@ function destroy(client: RedisClient): void {
   try {
     client.destroy();
   } catch {
-    // It was closed already: what was wanted.
+    // It is closed already.
   }
 }
 

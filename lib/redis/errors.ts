@@ -1,71 +1,85 @@
 /**
- * What Redis' refusals are called to a publisher.
+ * Errors of Redis, translated into the closed list of error codes.
  *
  * @module
  */
-import { DeadlineError } from "../util/deadline.ts";
 import { ApiError, type ErrorCode } from "../errors.ts";
+import { DeadlineError } from "../util/deadline.ts";
 
-/** What all are told to do, what publishers besides, and what helps where waiting does not. */
-const LATER = "try again later";
-const PUBLISHERS = `${LATER}; publish again with the same idempotency key`;
-const OWN_ADVICE: Readonly<Record<string, string>> = {
-  NOAUTH: "look at the name and the password in REDIS_URL",
-  WRONGPASS: "look at the name and the password in REDIS_URL",
-  NOPERM: "give its user the ACL of docs/operating.md",
-  WRONGTYPE: "delete it, or give Roomcast another KEY_PREFIX",
-};
+/** What a caller should do if waiting helps, and what a publisher should do. */
+const RETRY = "try again later";
+const PUBLISH_AGAIN =
+  "try again later and publish with the same idempotency key";
 
-/** First words of Redis' errors, what we call them, and what the caller is told. */
-const REFUSALS: readonly [prefix: string, code: ErrorCode, state: string][] = [
+const CHECK_URL = "check the user name and the password in REDIS_URL";
+
+/** An error of Redis: its first word, our code, and the state. `advice` replaces the usual one if waiting does not help. */
+type KnownError = readonly [
+  prefix: string,
+  code: ErrorCode,
+  state: string,
+  advice?: string,
+];
+
+const KNOWN_ERRORS: readonly KnownError[] = [
   ["READONLY", "log_read_only", "Redis is a read-only replica"],
   ["OOM", "log_full", "Redis is out of memory"],
   ["MISCONF", "log_full", "Redis cannot write to its disk"],
   ["LOADING", "log_loading", "Redis is still loading its data"],
-  ["MASTERDOWN", "log_loading", "Redis has no master"],
+  ["MASTERDOWN", "log_loading", "Redis has lost its master"],
   ["UNBLOCKED", "log_loading", "Redis is becoming a replica"],
   ["BUSY", "log_loading", "Redis is busy with a script"],
   ["CLUSTERDOWN", "log_loading", "the Redis cluster is down"],
   ["NOREPLICAS", "log_read_only", "Redis has too few replicas to take writes"],
-  ["NOAUTH", "log_denied", "Redis asks for a password"],
-  ["WRONGPASS", "log_denied", "Redis refuses the password"],
-  ["NOPERM", "log_denied", "Redis does not permit a command"],
-  ["WRONGTYPE", "log_wrong_type", "a Redis key of ours holds something else"],
+  ["NOAUTH", "log_denied", "Redis requires a password", CHECK_URL],
+  ["WRONGPASS", "log_denied", "Redis rejects the password", CHECK_URL],
+  [
+    "NOPERM",
+    "log_denied",
+    "the Redis user lacks a permission",
+    "compare its ACL with docs/operating.md",
+  ],
+  [
+    "WRONGTYPE",
+    "log_wrong_type",
+    "another program has written to a key of Roomcast",
+    "delete that key, or set another KEY_PREFIX",
+  ],
 ];
 
-/** Whether Redis is just away, which is said where the connection is lost, and once. */
+/** Returns whether Redis is only unreachable or loading. The connection reports that, once, so that others need not. */
 export function isOutage({ code }: ApiError): boolean {
   return code === "log_unreachable" || code === "log_loading";
 }
 
 /**
- * Names an error of Redis, or of the way to it, in the closed list. `verb` begins the sentence: "Cannot publish: …".
+ * Translates an error of Redis, or of the connection to it. `verb` says what failed: "publish" makes the sentence
+ * "Cannot publish: …". An `ApiError` is returned as it is.
  */
 export function toLogError(error: unknown, verb: string): ApiError {
   if (error instanceof ApiError) return error;
-  const advice = verb === "publish" ? PUBLISHERS : LATER;
+  const retry = verb === "publish" ? PUBLISH_AGAIN : RETRY;
   const text = error instanceof Error ? error.message : String(error);
-  for (const [prefix, code, state] of REFUSALS) {
+  for (const [prefix, code, state, advice = retry] of KNOWN_ERRORS) {
     if (new RegExp(`\\b${prefix}\\b`).test(text)) {
-      const own = OWN_ADVICE[prefix] ?? advice;
-      return new ApiError(code, `Cannot ${verb}: ${state}; ${own}`);
+      return new ApiError(code, `Cannot ${verb}: ${state}; ${advice}`);
     }
   }
   if (error instanceof DeadlineError) {
     return new ApiError(
       "log_timeout",
-      `Cannot ${verb}: Redis is silent; ${advice}`,
+      `Cannot ${verb}: Redis does not reply in time; ${retry}`,
     );
   }
-  // What Redis says of our commands begins with a word in capitals; anything else is the connection's end.
+  // Redis' own errors begin with a word in capitals. Any other error means that the connection has ended.
   if (/^[A-Z]{3,} /.test(text)) {
     return new ApiError(
       "log_failed",
-      `Cannot ${verb}: Redis refused the command; ${advice}`,
+      `Cannot ${verb}: Redis rejected the command; ${retry}`,
     );
   }
   return new ApiError(
     "log_unreachable",
-    `Cannot ${verb}: Redis is not reachable; ${advice}`,
+    `Cannot ${verb}: Redis is not reachable; ${retry}`,
   );
 }

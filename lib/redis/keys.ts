@@ -1,34 +1,40 @@
 /**
- * What things are called in Redis.
+ * The names of Roomcast's keys in Redis.
  *
  * @module
  */
 
-/** The names of our Redis keys. */
+/** The names of all keys of one installation. */
 export interface Keys {
+  /** The log: the stream that every node reads. */
   readonly log: string;
+  /** The name of the current epoch, and the id of the entry with which it began. */
   readonly epoch: string;
-  /** Which rooms have had messages, see `known_rooms.ts`. */
+  /** The rooms that have had messages, see `lib/redis_log/known_rooms.ts`. */
   readonly rooms: string;
-  /** For which server, and which replication history of it, the epoch is confirmed. */
+  /** The server, and the replication history of that server, for which the epoch is confirmed. */
   readonly server: string;
-  /** The nodes that take part, and how many times each has saved sessions. */
+  /** The nodes that take part. */
   readonly nodes: string;
+  /** How many times each node has saved sessions. */
   readonly saves: string;
-  /** Written so that there is something for replicas to confirm. */
+  /** Written so that replicas have something to confirm. */
   readonly touched: string;
+  /** The history of a room. */
   history(room: string): string;
+  /** The ids of the messages that were published with an idempotency key. */
   idempotency(key: string): string;
+  /** A client's session, by the digest of its secret. */
   session(digest: string): string;
-  /** The gaps of Redis channels. */
+  /** Where messages of Redis channels may be missing. */
   readonly gaps: string;
-  /** How far the bridge is, who may listen, and who is in step. */
+  /** The bridge's position, the nodes that listen, and the nodes that are in sync. */
   readonly bridge: string;
   readonly bridgeSeats: string;
   readonly bridgeInStep: string;
 }
 
-/** The names of our keys: all with the prefix, all on one slot of a cluster. */
+/** Returns the names of the keys with a prefix. They share a hash tag, so that they are in one slot of a cluster. */
 export function keysOf(prefix: string): Keys {
   const base = `${prefix}:{${prefix}}:`;
   return {

@@ -1,25 +1,25 @@
 /**
- * Lua scripts in Redis: running them, and parts that many of them embed.
+ * Runs Lua scripts in Redis, and holds the parts that many scripts embed.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import type { RedisClient } from "./connection.ts";
 
-/** A script and the name Redis knows it by. */
+/** A Lua script, and the SHA-1 hash by which Redis knows it. */
 export interface Script {
   readonly source: string;
   readonly sha: string;
 }
 
-/** Makes a script of its text. */
+/** Makes a script from its source. */
 export function script(source: string): Script {
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
 /**
- * Runs a script by its name, and by its text where Redis does not know the name: scripts are forgotten when Redis
- * restarts (`NOSCRIPT`), and then nothing of it has run.
+ * Runs a script by its hash, or by its source if Redis does not know the hash. Redis forgets scripts when it restarts
+ * (`NOSCRIPT`); no part of the script has run then.
  */
 export async function runScript(
   client: RedisClient,
@@ -39,8 +39,8 @@ export async function runScript(
 }
 
 /**
- * Makes a new connection's Redis know scripts. Not only for speed: two scripts sent one after the other stay in
- * order only if neither has to be sent again.
+ * Loads scripts into the Redis of a new connection. This is not only faster: two scripts that are sent one after the
+ * other stay in order only if neither has to be sent again.
  */
 export async function loadScripts(
   client: RedisClient,
@@ -51,13 +51,13 @@ export async function loadScripts(
   }
 }
 
-/** `now`: Redis' clock, in ms since 1970. */
+/** Lua that sets `now` to the time on Redis, in ms since 1970. */
 export const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
-/** `here()` returns the name of a server, `<run id>:<replication id>`, and whether it is a `master` or a `slave`. */
+/** Lua that defines `here()`: it returns the server's name, `<run id>:<replication id>`, and `master` or `slave`. */
 export const HERE = `
 local function here()
   local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')

@@ -1,21 +1,21 @@
 /**
- * What one run of `APPEND` takes and answers.
+ * The publishes of one run of the script `APPEND`: its arguments, and its reply.
  *
  * @module
  */
 import { fingerprint, keyReused } from "../log/idempotency.ts";
-import type { Keys } from "../redis/keys.ts";
 import type { PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import { toLogError } from "../redis/errors.ts";
-import { formatLine } from "./entries.ts";
+import type { Keys } from "../redis/keys.ts";
+import { formatLine, formatMessage } from "./entries.ts";
 
-/** Most messages that one script appends, most rooms and most characters: Redis serves nobody else while it runs. */
+/** Most messages, rooms and characters of one script, because Redis serves nobody else while a script runs. */
 const MESSAGES_MAX = 1024;
 const ROOMS_MAX = 512;
 const LENGTH_MAX = 128 << 10;
 
-/** The answer of a script: its clock, the ids, the log's newest entry, and an outcome for each piece. */
+/** The script's reply: its clock, the base of the ids, the id of the log's newest entry, and one outcome per piece. */
 export type AppendReply = [
   now: number,
   ms: number,
@@ -24,65 +24,81 @@ export type AppendReply = [
   ...outcomes: string[],
 ];
 
-/** Whether the script did nothing, because its last moment to run was over. */
+/** Returns whether the script did nothing because its last moment to run had passed. */
 export function isLate(
-  answer: AppendReply | [now: number, late: "late"],
-): answer is [now: number, late: "late"] {
-  return answer[1] === "late";
+  reply: AppendReply | [now: number, late: "late"],
+): reply is [now: number, late: "late"] {
+  return reply[1] === "late";
 }
 
-/** Consecutive messages for one room, or one with a key: see `APPEND`. */
+/** One operation of the script: messages without a key for one room, or one message with a key, or a probe. */
 interface BatchPiece {
-  readonly mark: string;
-  /** The room's place in the list, from 1; 0 for a probe. */
-  readonly room: number;
-  readonly json: string;
-  readonly index: number;
+  /** Empty without a key; the fingerprint for the first room of a publish with one, and "+" for its other rooms. */
+  readonly keyFingerprint: string;
+  /** The room's index among the script's arguments, from 1; 0 for a probe. */
+  readonly roomIndex: number;
+  /** The piece's first message, or the text of a probe. */
+  readonly message: string;
+  /** The index of the piece's outcome in the reply. */
+  readonly outcomeIndex: number;
   count: number;
-  place: number;
+  /** The index of the piece's last message among the messages of the script. */
+  messageIndex: number;
   lines: string;
 }
 
-/** The publishes of one script, put together so that it has little to do for each of them. */
+/**
+ * Collects publishes for one script, prepared so that the script has little to do for each of them.
+ *
+ * Limits: {@linkcode AppendBatch.add} refuses a publish with which the script would run for too long.
+ */
 export class AppendBatch {
   readonly #rooms = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #pieces: BatchPiece[] = [];
   /** The piece that takes a room's next message without a key. */
   readonly #open = new Map<string, BatchPiece>();
-  /** The piece of each message, by the message's place. */
+  /** The piece of each message, by the message's index. */
   readonly #pieceOf: BatchPiece[] = [];
   #length = 0;
 
-  /** Adds a publish, or answers false: it has to wait for the next script. The first always fits. */
+  /**
+   * Adds a publish to this batch. Returns `false` if it does not fit and must go into the next script; the first
+   * publish always fits.
+   */
   add(publish: PublishRequest): boolean {
-    const { rooms, json, key } = publish;
-    const length = json.length * rooms.length;
+    const { rooms, json, key, meta } = publish;
+    const message = formatMessage(json, meta);
+    const length = message.length * rooms.length;
     const fits = this.#pieceOf.length + rooms.length <= MESSAGES_MAX &&
       this.#rooms.size + rooms.length <= ROOMS_MAX &&
       this.#length + length <= LENGTH_MAX &&
-      // What became of the one before with this key is known when its script has run.
+      // The outcome of an earlier publish with this key is known only after its script has run.
       (key === undefined || !this.#keys.has(key));
     if (!fits && this.#pieces.length > 0) return false;
     this.#length += length;
-    if (key !== undefined) this.#addKeyed(publish, key);
-    else if (rooms.length === 0) this.#push("", 0, json);
-    else for (const room of rooms) this.#addLine(room, json);
+    if (key !== undefined) this.#addKeyed(publish, key, message);
+    else for (const room of rooms) this.#addLine(room, message);
     return true;
   }
 
-  /** What the script is told: its keys, and its arguments from the number of rooms on. */
+  /** Adds a probe: an entry of the log that is no message, with a text by which the node recognizes it. */
+  addProbe(nonce: string): void {
+    this.#push("", 0, nonce);
+  }
+
+  /** Returns the script's keys, and its arguments from the number of rooms on. */
   arguments(keys: Keys): [keys: string[], args: string[]] {
     const rooms = [...this.#rooms.keys()];
     const args = [String(rooms.length), ...rooms];
     let before = "";
-    for (const { mark, room, json, count, place, lines } of this.#pieces) {
-      const text = count === 1 ? json : lines;
+    for (const piece of this.#pieces) {
+      const text = piece.count === 1 ? piece.message : piece.lines;
       args.push(
-        mark,
-        String(room),
-        String(count),
-        String(place),
+        piece.keyFingerprint,
+        String(piece.roomIndex),
+        String(piece.count),
+        String(piece.messageIndex),
         text === before ? "" : text,
       );
       before = text;
@@ -98,82 +114,96 @@ export class AppendBatch {
   }
 
   /**
-   * The id of an entry that is in no log without the messages that this answer acknowledges; undefined if there are
-   * none. A message that is known by its key may have been added by another node, which is gone: it is in some entry up
-   * to the newest, and the node that acknowledges it again has to account for it.
+   * Returns the id of an entry that is only in a log which also has the messages that this reply acknowledges, or
+   * undefined if the reply acknowledges none. A message that is known by its key may have been added by a node that is
+   * gone. It is in an entry up to the newest, and this node has to account for it because it acknowledges it again.
    */
-  entryOf([, , , newest, ...answers]: AppendReply): string | undefined {
-    const some = this.#pieces.some(({ index, room }) =>
-      room > 0 && (answers[index] === "" || answers[index]?.[0] === "=")
+  entryOf([, , , newest, ...outcomes]: AppendReply): string | undefined {
+    const isAny = this.#pieces.some(({ outcomeIndex, roomIndex }) =>
+      roomIndex > 0 &&
+      (outcomes[outcomeIndex] === "" || outcomes[outcomeIndex]?.[0] === "=")
     );
-    return some ? newest : undefined;
+    return isAny ? newest : undefined;
   }
 
-  /** Makes outcomes of the script's answer: hands them out one by one, in the order of the publishes and their rooms. */
+  /**
+   * Returns a function that returns one result per call, in the order of the publishes and of the rooms of each.
+   */
   outcomes(
-    [, ms, base, , ...answers]: AppendReply,
+    [, ms, base, , ...outcomes]: AppendReply,
   ): (room: string) => PublishResult {
-    let place = 0;
+    let index = 0;
     return (room) => {
-      const answer = answers[this.#pieceOf[place]?.index ?? -1];
-      const id = `${ms}-${Number(base) + place++}`;
-      return toOutcome(room, id, answer);
+      const outcome = outcomes[this.#pieceOf[index]?.outcomeIndex ?? -1];
+      const id = `${ms}-${Number(base) + index++}`;
+      return toResult(room, id, outcome);
     };
   }
 
-  #addLine(room: string, json: string): void {
-    const piece = this.#open.get(room);
+  #addLine(room: string, message: string): void {
+    let piece = this.#open.get(room);
     if (piece === undefined) {
-      this.#open.set(room, this.#push("", this.#placeOf(room), json));
+      piece = this.#push("", this.#indexOf(room), message);
+      this.#open.set(room, piece);
     } else {
-      piece.place = this.#pieceOf.length;
+      piece.messageIndex = this.#pieceOf.length;
       piece.count++;
-      piece.lines += `\n${formatLine(piece.place, json)}`;
+      piece.lines += `\n${formatLine(piece.messageIndex, message)}`;
     }
-    this.#pieceOf.push(this.#open.get(room) as BatchPiece);
+    this.#pieceOf.push(piece);
   }
 
-  #addKeyed(publish: PublishRequest, key: string): void {
+  #addKeyed(publish: PublishRequest, key: string, message: string): void {
     this.#keys.add(key);
-    let mark = fingerprint(publish);
+    let print = fingerprint(publish);
     for (const room of publish.rooms) {
       this.#open.delete(room);
-      this.#pieceOf.push(this.#push(mark, this.#placeOf(room), publish.json));
-      mark = "+";
+      this.#pieceOf.push(this.#push(print, this.#indexOf(room), message));
+      print = "+";
     }
   }
 
-  #placeOf(room: string): number {
-    let place = this.#rooms.get(room);
-    if (place === undefined) {
-      this.#rooms.set(room, place = this.#rooms.size + 1);
+  #indexOf(room: string): number {
+    let index = this.#rooms.get(room);
+    if (index === undefined) {
+      this.#rooms.set(room, index = this.#rooms.size + 1);
     }
-    return place;
+    return index;
   }
 
-  #push(mark: string, room: number, json: string): BatchPiece {
-    const place = this.#pieceOf.length;
-    const index = this.#pieces.length;
-    const lines = formatLine(place, json);
-    const piece = { mark, room, json, index, count: 1, place, lines };
+  #push(
+    keyFingerprint: string,
+    roomIndex: number,
+    message: string,
+  ): BatchPiece {
+    const messageIndex = this.#pieceOf.length;
+    const piece = {
+      keyFingerprint,
+      roomIndex,
+      message,
+      outcomeIndex: this.#pieces.length,
+      count: 1,
+      messageIndex,
+      lines: formatLine(messageIndex, message),
+    };
     this.#pieces.push(piece);
     return piece;
   }
 }
 
-function toOutcome(
+function toResult(
   room: string,
   id: string,
-  answer = "!no answer",
+  outcome = "!no answer",
 ): PublishResult {
-  switch (answer[0]) {
+  switch (outcome[0]) {
     case undefined:
       return { room, id, duplicate: false };
     case "!":
-      return { room, error: toLogError(answer.slice(1), "publish") };
+      return { room, error: toLogError(outcome.slice(1), "publish") };
     case "~":
       return { room, error: keyReused() };
     default:
-      return { room, id: answer.slice(1), duplicate: true };
+      return { room, id: outcome.slice(1), duplicate: true };
   }
 }

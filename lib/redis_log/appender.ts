@@ -3,134 +3,147 @@
  *
  * @module
  */
-import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
 import { ApiError } from "../errors.ts";
-import type { Keys } from "../redis/keys.ts";
 import type { PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import { newEpoch } from "../log/position.ts";
+import type { RedisClock } from "../redis/clock.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
+import type { Keys } from "../redis/keys.ts";
 import { runScript } from "../redis/script.ts";
+import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
 import { APPEND } from "./append_scripts.ts";
 
-/** How long a publish may take, queueing included (contract §1.2: bounded time). */
+/** How long a publish may take including its time in the queue, in ms: a publisher gets a result in bounded time. */
 export const APPEND_TIMEOUT_MS = 2000;
-/** How much of that is left when Redis says that replicas are missing: the publisher is told that, and not less. */
+/** How much of that is left when Redis reports missing replicas, so that the publisher receives that and no timeout. */
 const REPLICAS_GRACE_MS = 250;
-/** Scripts under way at a time: one runs while the next is on its way. What comes meanwhile joins the one after. */
+/**
+ * Scripts in flight: one executes in Redis while the next is on the wire. Publishes that arrive meanwhile are batched
+ * into the following script.
+ */
 const SCRIPTS_MAX = 2;
-/** Most publishes that may wait, and most bytes; beyond, a publish is refused as `overloaded`. */
-const WAITING_MAX = 10_000;
-const WAITING_BYTES_MAX = 64 << 20;
+/** Most publishes that may be pending, and most characters of messages. Further ones fail as `overloaded`. */
+const PENDING_MAX = 10_000;
+const PENDING_LENGTH_MAX = 64 << 20;
 
-/** Where things are in Redis, and how long they are kept. */
+/** What an {@linkcode Appender} needs. */
 export interface AppenderOptions {
   readonly connection: RedisConnection;
-  /** The connection's client, while what it appends may be acknowledged. */
+  /** Returns the connection's client, while what it appends may be acknowledged. */
   readonly client: () => RedisClient | undefined;
-  /** Why there is none, as far as is known. */
+  /** Returns why there is no such client, as far as is known. */
   readonly why: () => unknown;
-  /** An entry of the log is about to be acknowledged. */
+  /** Called when a message in the entry `id` of the log is about to be acknowledged. */
   readonly acknowledged: (id: string) => void;
   /** How many replicas must have a publish before it is acknowledged. */
   readonly ackReplicas: number;
+  readonly clock: RedisClock;
   readonly keys: Keys;
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  /** Roughly how many entries the log keeps: how far a reader may be behind. */
+  /** Roughly how many entries the log keeps, which is how far a reader may be behind. */
   readonly logLength: number;
 }
 
+/** A publish or a probe that is not settled. */
 interface QueuedPublish {
+  /** Without rooms for a probe. */
   readonly publish: PublishRequest;
-  readonly bytes: number;
+  /** The text of a probe; undefined for a publish. */
+  readonly nonce: string | undefined;
   readonly expires: number;
   settle: ((outcomes: PublishResult[]) => void) | undefined;
 }
 
-/** Appends publishes to the log on Redis, in the order they came, many to a script when many come at once. */
+/**
+ * Appends publishes to the log on Redis in the order of the calls, in batches if many come at once.
+ *
+ * Guarantees: every publish is settled within {@linkcode APPEND_TIMEOUT_MS}. Lifetime: starts a timer in the
+ * constructor; call {@linkcode Appender.close} to stop.
+ */
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #queue: QueuedPublish[] = [];
-  /** Everything not yet settled or still on its way to Redis, oldest first. */
+  /** Everything that is not settled or is still on its way to Redis, oldest first. */
   readonly #pending = new Set<QueuedPublish>();
   readonly #sweep: ReturnType<typeof setInterval>;
   #closed = false;
   #scripts = 0;
-  #bytes = 0;
-  /** Whether too few replicas had what the last script has appended. */
+  #pendingLength = 0;
+  /** Whether too few replicas have confirmed what the last script has appended. */
   #replicasMissing = false;
-  /** Redis' clock less ours, in ms; undefined until Redis has said. */
-  #clockSkewMs: number | undefined;
 
-  /** Starts the clock that answers publishes that take too long. */
+  /** Starts the timer that settles publishes that take too long. */
   constructor(options: AppenderOptions) {
     this.#options = options;
     this.#sweep = setInterval(() => this.#expire(), 100);
   }
 
-  /** What time it is on Redis, in ms since 1970; NaN until Redis has said. */
-  get redisNow(): number {
-    return performance.now() + (this.#clockSkewMs ?? NaN);
-  }
-
-  /** Learns what time it is on Redis. */
-  set redisNow(now: number) {
-    this.#clockSkewMs = now - performance.now();
-  }
-
-  /** What keeps publishes from being acknowledged, as a sentence; undefined if nothing is known. */
+  /** Why publishes are not acknowledged at the moment, as a sentence; undefined if no reason is known. */
   get warning(): string | undefined {
     return this.#replicasMissing
-      ? `Redis has fewer replicas in step than the ${this.#options.ackReplicas} of ACK_REPLICAS: publishes are refused; ` +
-        "attach a replica"
+      ? `Cannot acknowledge publishes: fewer than ${this.#options.ackReplicas} replicas of Redis are in sync ` +
+        "(ACK_REPLICAS); attach a replica"
       : undefined;
   }
 
-  /** As {@linkcode Log.append}. A publish without rooms is a probe, and is answered with no outcome. */
+  /** Appends publishes as described at {@linkcode Log.append}. */
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]> {
     const expires = performance.now() + APPEND_TIMEOUT_MS;
-    const answer: PublishResult[][] = [];
+    const results: PublishResult[][] = [];
     let left = publishes.length;
     return new Promise((resolve) => {
-      if (left === 0) resolve(answer);
+      if (left === 0) resolve(results);
       for (const [index, publish] of publishes.entries()) {
-        this.#add(publish, expires, (outcomes) => {
-          answer[index] = outcomes;
-          if (--left === 0) resolve(answer);
+        this.#add({
+          publish,
+          nonce: undefined,
+          expires,
+          settle: (outcomes) => {
+            results[index] = outcomes;
+            if (--left === 0) resolve(results);
+          },
         });
       }
     });
   }
 
-  #add(
-    publish: PublishRequest,
-    expires: number,
-    settle: QueuedPublish["settle"],
-  ): void {
-    const bytes = publish.json.length;
-    const waiting: QueuedPublish = { publish, bytes, expires, settle };
-    if (this.#closed) return settleWith(waiting, stopping());
-    if (
-      this.#pending.size >= WAITING_MAX ||
-      this.#bytes + bytes > WAITING_BYTES_MAX
-    ) return settleWith(waiting, overloaded());
-    this.#bytes += bytes;
-    this.#pending.add(waiting);
-    this.#queue.push(waiting);
-    // Those that come in the same turn of the event loop go together.
+  /**
+   * Appends a probe, in order with the publishes: an entry that readers recognize by `nonce` and that no client
+   * receives. Resolves when it is settled, even if it failed. Whether it succeeded is for the reader to see.
+   */
+  probe(nonce: string): Promise<void> {
+    return new Promise((resolve) =>
+      this.#add({
+        publish: { rooms: [], json: "" },
+        nonce,
+        expires: performance.now() + APPEND_TIMEOUT_MS,
+        settle: () => resolve(),
+      })
+    );
+  }
+
+  #add(queued: QueuedPublish): void {
+    if (this.#closed) return settleWith(queued, stopping());
+    const length = this.#pendingLength + queued.publish.json.length;
+    if (this.#pending.size >= PENDING_MAX || length > PENDING_LENGTH_MAX) {
+      return settleWith(queued, overloaded());
+    }
+    this.#pendingLength = length;
+    this.#pending.add(queued);
+    this.#queue.push(queued);
+    // Publishes of the same turn of the event loop go into one script.
     if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
   }
 
-  /** Refuses what waits. */
+  /** Stops accepting publishes and settles all pending ones, sent or not, as `draining`. */
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweep);
-    for (const waiting of this.#pending) {
-      settleWith(waiting, stopping());
-    }
+    for (const queued of this.#pending) settleWith(queued, stopping());
     this.#queue.length = 0;
   }
 
@@ -140,64 +153,65 @@ export class Appender {
       client !== undefined && this.#queue.length > 0 &&
       this.#scripts < SCRIPTS_MAX
     ) {
-      const group = new AppendBatch();
-      const next = this.#queue.findIndex(({ publish }) => !group.add(publish));
-      const waiting = this.#queue.splice(0, next < 0 ? Infinity : next);
+      const batch = new AppendBatch();
+      const next = this.#queue.findIndex((queued) => !addTo(batch, queued));
+      const sent = this.#queue.splice(0, next < 0 ? Infinity : next);
       this.#scripts++;
-      this.#send(group, waiting).finally(() => {
+      this.#send(batch, sent).finally(() => {
         this.#scripts--;
         this.#pump();
       });
     }
   }
 
-  /** Sends a group, and settles every publish of it, whatever comes. */
-  async #send(group: AppendBatch, waiting: QueuedPublish[]): Promise<void> {
+  /** Sends a batch and settles every publish of it, whatever happens. */
+  async #send(batch: AppendBatch, sent: QueuedPublish[]): Promise<void> {
+    const { client: clientNow, connection, clock, ackReplicas, acknowledged } =
+      this.#options;
     try {
-      const client = this.#options.client();
+      const client = clientNow();
       if (client === undefined) throw new Error("not connected");
-      const expires = waiting.reduce(
+      const expires = sent.reduce(
         (least, { expires }) => Math.min(least, expires),
         Infinity,
       );
-      const [keys, args] = this.#arguments(group, expires);
-      const answer = await runScript(client, APPEND, keys, args) as AppendReply;
-      this.redisNow = Number(answer[0]);
-      if (isLate(answer)) return this.#again(waiting);
-      // A demoted master stays reachable: only a new connection finds the new one.
-      if (answer.some((item) => String(item).startsWith("!READONLY"))) {
-        this.#options.connection.reset();
+      const [keys, args] = this.#arguments(batch, expires);
+      const reply = await runScript(client, APPEND, keys, args) as AppendReply;
+      clock.set(Number(reply[0]));
+      if (isLate(reply)) return this.#retry(sent);
+      // A demoted master stays reachable, so only a new connection finds the new master.
+      if (reply.some((item) => String(item).startsWith("!READONLY"))) {
+        connection.reset();
       }
-      if (this.#options.ackReplicas > 0) {
-        await this.#replicated(client, answer, expires);
-      }
-      // Another server may not have what this one has taken.
-      if (this.#options.client() !== client) throw failedOver();
-      const entry = group.entryOf(answer);
-      if (entry !== undefined) this.#options.acknowledged(entry);
-      const outcome = group.outcomes(answer);
-      for (const one of waiting) settle(one, one.publish.rooms.map(outcome));
+      if (ackReplicas > 0) await this.#replicated(client, reply, expires);
+      // After a reconnect, the other server may not have what this one has appended.
+      if (clientNow() !== client) throw failedOver();
+      const entry = batch.entryOf(reply);
+      if (entry !== undefined) acknowledged(entry);
+      const outcome = batch.outcomes(reply);
+      for (const one of sent) settle(one, one.publish.rooms.map(outcome));
     } catch (error) {
-      const fault = toLogError(error, "publish");
-      for (const one of waiting) settleWith(one, fault);
+      const failure = toLogError(error, "publish");
+      for (const one of sent) settleWith(one, failure);
     } finally {
-      for (const one of waiting) this.#forget(one);
+      for (const one of sent) this.#forget(one);
     }
   }
 
   /**
    * Waits until enough replicas have what a script has appended.
    *
-   * @throws {ApiError} `log_not_replicated` if they have not by then
+   * @throws {ApiError} `log_not_replicated` If they do not have it in time.
    */
   async #replicated(
     client: RedisClient,
-    answer: AppendReply,
+    reply: AppendReply,
     expires: number,
   ): Promise<void> {
     const { ackReplicas, keys } = this.#options;
-    if (answer.some((outcome) => String(outcome).startsWith("="))) {
-      // Redis waits for what this connection has written, and a message that is known by its key may be another's.
+    if (reply.some((outcome) => String(outcome).startsWith("="))) {
+      // WAIT covers only what this connection has written, and another one may have written a message that is known by
+      // its key. A write now comes after that message in the replication stream.
       await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);
     }
     const left = expires - performance.now() - REPLICAS_GRACE_MS;
@@ -209,79 +223,90 @@ export class Appender {
     if (this.#replicasMissing) throw notReplicated(Number(count), ackReplicas);
   }
 
-  /** Redis says it is too late although it is not: its clock has moved. Now we know by how much. */
-  #again(group: QueuedPublish[]): void {
+  /**
+   * Retries a batch that Redis rejected as late before its deadline, because its clock has moved. The reply carried
+   * the new time, so the retry uses the corrected clock. Publishes that expired meanwhile fail with `log_timeout`.
+   */
+  #retry(sent: QueuedPublish[]): void {
     const now = performance.now();
-    for (const waiting of group.toReversed()) {
-      if (waiting.settle === undefined) continue;
-      if (waiting.expires <= now) {
-        settleWith(waiting, new ApiError("log_timeout", TOO_LATE));
+    for (const queued of sent.toReversed()) {
+      if (queued.settle === undefined) continue;
+      if (queued.expires <= now) {
+        settleWith(queued, timedOut());
         continue;
       }
-      const again = { ...waiting };
-      waiting.settle = undefined;
-      this.#bytes += again.bytes;
+      const again = { ...queued };
+      queued.settle = undefined;
+      this.#pendingLength += again.publish.json.length;
       this.#pending.add(again);
       this.#queue.unshift(again);
     }
   }
 
   #arguments(
-    group: AppendBatch,
+    batch: AppendBatch,
     expires: number,
   ): [keys: string[], args: string[]] {
     const { keys, logLength, historySize, historySeconds, idempotencySeconds } =
       this.#options;
-    const late = this.#clockSkewMs === undefined
-      ? Number.MAX_SAFE_INTEGER
-      : Math.ceil(expires + this.#clockSkewMs);
     const limits = [
-      late,
+      Math.ceil(this.#options.clock.at(expires) ?? Number.MAX_SAFE_INTEGER),
       logLength,
       historySize + 1,
       historySeconds,
       idempotencySeconds,
     ];
-    const [names, args] = group.arguments(keys);
+    const [names, args] = batch.arguments(keys);
     return [names, [newEpoch(), ...limits.map(String), ...args]];
   }
 
   #expire(): void {
     this.#pump();
     const now = performance.now();
-    const { client, why: reason } = this.#options;
-    const why = client() === undefined ? reason() : undefined;
-    // No waiting helps until somebody makes it a master.
-    const hopeless = why !== undefined &&
+    const { client, why: whyNoClient, ackReplicas } = this.#options;
+    const why = client() === undefined ? whyNoClient() : undefined;
+    // A replica takes no writes until an operator makes it a master, so waiting does not help.
+    const isReadOnly = why !== undefined &&
       toLogError(why, "publish").code === "log_read_only";
-    for (const waiting of this.#pending) {
-      if (waiting.expires > now && !hopeless) continue;
+    for (const queued of this.#pending) {
+      if (queued.expires > now && !isReadOnly) continue;
       const late = this.#replicasMissing
-        ? notReplicated(0, this.#options.ackReplicas)
-        : new ApiError("log_timeout", TOO_LATE);
-      const fault = toLogError(why ?? late, "publish");
-      settleWith(waiting, fault);
-      const index = this.#queue.indexOf(waiting);
+        ? notReplicated(0, ackReplicas)
+        : timedOut();
+      settleWith(queued, toLogError(why ?? late, "publish"));
+      const index = this.#queue.indexOf(queued);
       if (index >= 0) {
         this.#queue.splice(index, 1);
-        this.#forget(waiting);
+        this.#forget(queued);
       }
     }
   }
 
-  #forget(waiting: QueuedPublish): void {
-    if (this.#pending.delete(waiting)) this.#bytes -= waiting.bytes;
+  #forget(queued: QueuedPublish): void {
+    if (this.#pending.delete(queued)) {
+      this.#pendingLength -= queued.publish.json.length;
+    }
   }
 }
 
-const TOO_LATE =
-  `Cannot publish: Redis has not answered in ${APPEND_TIMEOUT_MS} ms; ` +
-  "try again later, with the same idempotency key";
+function addTo(batch: AppendBatch, { publish, nonce }: QueuedPublish): boolean {
+  if (nonce === undefined) return batch.add(publish);
+  batch.addProbe(nonce);
+  return true;
+}
+
+function timedOut(): ApiError {
+  return new ApiError(
+    "log_timeout",
+    `Cannot publish: Redis has not replied within ${APPEND_TIMEOUT_MS} ms; ` +
+      "try again later with the same idempotency key",
+  );
+}
 
 function stopping(): ApiError {
   return new ApiError(
     "draining",
-    "Cannot publish: this node is stopping; publish on another",
+    "Cannot publish: this node is stopping; publish to another node",
   );
 }
 
@@ -296,25 +321,27 @@ function failedOver(): ApiError {
 function notReplicated(count: number, wanted: number): ApiError {
   return new ApiError(
     "log_not_replicated",
-    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it; ` +
-      "it may be delivered all the same, so publish it again with the same idempotency key",
+    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it, although it may be ` +
+      "delivered; publish it again with the same idempotency key",
   );
 }
 
 function overloaded(): ApiError {
   return new ApiError(
     "overloaded",
-    "Cannot publish: too many publishes wait for Redis; try again later",
+    `Cannot publish: ${PENDING_MAX} publishes, or ${
+      PENDING_LENGTH_MAX >> 20
+    } MiB of them, are waiting for Redis; try again later`,
   );
 }
 
-function settle(waiting: QueuedPublish, outcomes: PublishResult[]): void {
-  waiting.settle?.(outcomes);
-  waiting.settle = undefined;
+function settle(queued: QueuedPublish, results: PublishResult[]): void {
+  queued.settle?.(results);
+  queued.settle = undefined;
 }
 
-/** Answers every room of a publish with the same refusal. */
-function settleWith(waiting: QueuedPublish, error: ApiError): void {
-  const { rooms } = waiting.publish;
-  settle(waiting, rooms.map((room) => ({ room, error })));
+/** Settles every room of a publish with the same error. */
+function settleWith(queued: QueuedPublish, error: ApiError): void {
+  const { rooms } = queued.publish;
+  settle(queued, rooms.map((room) => ({ room, error })));
 }

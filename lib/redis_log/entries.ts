@@ -8,7 +8,8 @@
  *
  * @module
  */
-import type { Entry, EntryMeta } from "../log/log.ts";
+import type { Entry } from "../log/log.ts";
+import type { EntryMeta } from "../log/message.ts";
 
 /** An entry as Redis returns it: its id, then fields and values by turns; null if it was deleted meanwhile. */
 export type RawEntry = [id: string, fields: string[] | null];

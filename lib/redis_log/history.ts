@@ -3,7 +3,6 @@
  *
  * @module
  */
-import type { Keys } from "../redis/keys.ts";
 import type { Entry, HistoryRange, Page } from "../log/log.ts";
 import { PAGE_BYTES_MAX } from "../log/log.ts";
 import {
@@ -15,22 +14,24 @@ import {
   laterId,
 } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
-import { HISTORY } from "./history_scripts.ts";
+import type { Keys } from "../redis/keys.ts";
 import { runScript } from "../redis/script.ts";
 import { isJson, type RawBatchEntry, readBatchEntry } from "./entries.ts";
+import { HISTORY } from "./history_scripts.ts";
 
-/** How much of a room is shown. */
+/** How many messages of a room are shown, and for how long. */
 export interface HistoryLimits {
   readonly historySize: number;
   readonly historySeconds: number;
 }
 
-type Answer = [
+/** What the script `HISTORY` returns. */
+type Reply = [
   now: number,
   epoch: string,
   began: string,
   logLast: string,
-  runs: RawBatchEntry[],
+  batches: RawBatchEntry[],
   total: number,
   oldest: RawBatchEntry[],
   cleared: string,
@@ -39,21 +40,21 @@ type Answer = [
   last: string,
 ];
 
-/** A message, and how many of its room there were with it since the history began. */
-interface Numbered extends Entry {
+/** A message, and how many messages its room had up to it since the history began. */
+interface Numbered {
+  readonly entry: Entry;
   readonly number: number;
 }
 
-/**
- * Reads one page. What is shown of a room are its newest `historySize` messages of the last `historySeconds`.
- */
+/** Reads one page. A room shows its newest `historySize` messages of the last `historySeconds`. */
 export async function readHistory(
   client: RedisClient,
   keys: Keys,
   room: string,
-  { since, order, limit }: HistoryRange,
-  { historySize, historySeconds }: HistoryLimits,
+  range: HistoryRange,
+  limits: HistoryLimits,
 ): Promise<Page> {
+  const { since, order, limit } = range;
   const reply = await runScript(client, HISTORY, [
     keys.log,
     keys.epoch,
@@ -62,118 +63,146 @@ export async function readHistory(
   ], [
     order,
     since?.id ?? "",
-    // One more tells whether there is more.
+    // One more shows whether there is more.
     String(limit + 1),
-    String(historySize + 1),
-    String(historySeconds * 1000),
+    String(limits.historySize + 1),
+    String(limits.historySeconds * 1000),
     String(PAGE_BYTES_MAX),
     room,
-  ]) as Answer;
-  const [now, epoch, , logLast, runs, total, , , enough] = reply;
-  const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
-  const { cut, provenSince, whole } = judge(room, reply, aged, historySize);
+  ]);
+  return toPage(reply as Reply, room, range, limits);
+}
 
+/** Makes a page of the script's reply. */
+function toPage(
+  reply: Reply,
+  room: string,
+  { since, order, limit }: HistoryRange,
+  { historySize, historySeconds }: HistoryLimits,
+): Page {
+  const [now, epoch, , logLast, batches, total, , , enough] = reply;
+  const aged = idBefore(`${Math.max(1, now - historySeconds * 1000)}-0`);
   const side = order === "asc" ? 1 : -1;
-  const inOrder = runs.flatMap((run) => {
-    const messages = number(room, run);
+  const shown = batches.flatMap((batch) => {
+    const messages = numbered(room, batch);
     return order === "asc" ? messages : messages.reverse();
-  });
-  const shown = inOrder.filter(({ id, number }) =>
+  }).filter(({ entry: { id }, number }) =>
     number > total - historySize && compareIds(id, aged) > 0 &&
     (since === undefined || compareIds(id, since.id) * side > 0)
   );
-  const page = shown.slice(0, limit);
-  // Of what somebody else wrote, no more is left out than is no JSON: it counts for where the page ends.
-  const messages = page.filter(({ json }) => isJson(json)).map((
-    { id, room, json },
-  ) => ({ id, room, json }));
+  const page = shown.slice(0, limit).map(({ entry }) => entry);
   const more = shown.length > limit || enough === 1;
-  const position = formatPosition(
-    epoch,
-    order === "asc" && more
-      ? page.at(-1)?.id ?? runs.at(-1)?.[0] ?? logLast
-      : logLast,
-  );
-  const known = logLast !== ID_ZERO &&
-    (since === undefined || isWithin(since, { epoch, logLast }));
-  const completeSince = laterId(cut, provenSince);
-  const provable = since === undefined
-    ? whole
-    : compareIds(since.id, provenSince) >= 0;
+  const end = order === "asc" && more
+    ? page.at(-1)?.id ?? batches.at(-1)?.[0] ?? logLast
+    : logLast;
   return {
-    messages,
+    // A message that is not JSON was written by another program. It is left out, but the page may end with it.
+    messages: page.filter(({ json }) => isJson(json)),
     more,
-    position,
-    complete: known &&
-      (order === "asc" && since !== undefined
-        ? compareIds(since.id, completeSince) >= 0
-        : order === "desc" && more
-        ? compareIds(cut, page.at(-1)?.id ?? ID_ZERO) < 0
-        : provable && cut === ID_ZERO),
-    completeSince: known ? completeSince : undefined,
+    position: formatPosition(epoch, end),
+    ...completeness(reply, room, { aged, historySize }, {
+      since,
+      order,
+      // Towards older messages, a page is complete if nothing is missing after its last message.
+      oldest: order === "desc" && more ? page.at(-1)?.id ?? ID_ZERO : undefined,
+    }),
   };
 }
 
-/** What a history proves. */
-interface Judgement {
-  /** The newest id up to which messages are missing, or {@linkcode ID_ZERO}. */
-  readonly cut: string;
-  /** Nothing else can be missing after this id. */
-  readonly provenSince: string;
-  /** Whether nothing else can be missing from the room's beginning on. */
-  readonly whole: boolean;
+/** Finds out whether a page that begins after `since`, or that reaches back to `oldest`, misses no message. */
+function completeness(
+  reply: Reply,
+  room: string,
+  limits: { readonly aged: string; readonly historySize: number },
+  { since, order, oldest }: Pick<HistoryRange, "since" | "order"> & {
+    readonly oldest: string | undefined;
+  },
+): Pick<Page, "complete" | "completeSince"> {
+  const [, epoch, , logLast] = reply;
+  const isKnown = logLast !== ID_ZERO &&
+    (since === undefined || isWithin(since, epoch, logLast));
+  if (!isKnown) return { complete: false, completeSince: undefined };
+  const missing = findMissing(reply, room, limits);
+  const completeSince = laterId(missing.upTo, missing.provenSince);
+  if (order === "asc" && since !== undefined) {
+    return {
+      complete: compareIds(since.id, completeSince) >= 0,
+      completeSince,
+    };
+  }
+  if (oldest !== undefined) {
+    return { complete: compareIds(missing.upTo, oldest) < 0, completeSince };
+  }
+  const isProven = since === undefined
+    ? missing.beginningProven
+    : compareIds(since.id, missing.provenSince) >= 0;
+  return { complete: isProven && missing.upTo === ID_ZERO, completeSince };
 }
 
-/** Judges what is missing from a room's history. Messages up to the id `aged` are too old to be shown. */
-function judge(
+/** Which messages a history shows to be missing, and what it proves. */
+interface Missing {
+  /** Messages are missing up to this id; {@linkcode ID_ZERO} if none are. */
+  readonly upTo: string;
+  /** No other message can be missing after this id. */
+  readonly provenSince: string;
+  /** Whether no other message can be missing since the room's beginning. */
+  readonly beginningProven: boolean;
+}
+
+/** Finds out what is missing from a history. Messages up to the id `aged` are too old to be shown. */
+function findMissing(
+  [, , began, logLast, , total, [first], cleared, , lost, last]: Reply,
   room: string,
-  [, , began, logLast, , total, [first], cleared, , lost, last]: Answer,
-  aged: string,
-  historySize: number,
-): Judgement {
-  const oldest = first === undefined ? [] : number(room, first);
-  const oldestId = oldest[0]?.id ?? ID_ZERO;
+  { aged, historySize }: {
+    readonly aged: string;
+    readonly historySize: number;
+  },
+): Missing {
+  const oldest = first === undefined ? [] : numbered(room, first);
+  const oldestId = oldest[0]?.entry.id ?? ID_ZERO;
   const trimmed =
-    oldest.find(({ number }) => number === total - historySize)?.id ??
+    oldest.find(({ number }) => number === total - historySize)?.entry.id ??
       ((oldest[0]?.number ?? 1) > 1 ? idBefore(oldestId) : ID_ZERO);
   const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
     ? aged
     : ID_ZERO;
-  const cut = [cleared, trimmed, hidden, lost].reduce(laterId);
-  // A room all of whose messages have aged away leaves nothing behind: what is older than that cannot be proven.
-  const young = compareIds(began, aged) > 0;
+  // The key of a room whose messages have all expired is gone, so nothing proves what was before `aged`.
+  const isYoung = compareIds(began, aged) > 0;
   const proven = oldest.length > 0 && compareIds(oldestId, aged) < 0
     ? oldestId
     : aged;
   return {
     // Nothing is missing after the log's last id, whatever ids another program has written into the history.
-    cut: earlierId(cut, logLast),
-    // What was before the epoch began is of another log.
-    provenSince: young ? began : proven,
-    whole: (young || oldest.length > 0) && compareIds(last, logLast) <= 0,
+    upTo: earlierId(
+      [cleared, trimmed, hidden, lost].reduce(laterId),
+      logLast,
+    ),
+    // Messages before the beginning of the epoch belong to another log.
+    provenSince: isYoung ? began : proven,
+    beginningProven: (isYoung || oldest.length > 0) &&
+      compareIds(last, logLast) <= 0,
   };
 }
 
 function isWithin(
   since: { epoch: string | undefined; id: string },
-  log: { epoch: string; logLast: string },
+  epoch: string,
+  logLast: string,
 ): boolean {
-  return (since.epoch === undefined || since.epoch === log.epoch) &&
-    compareIds(since.id, log.logLast) <= 0;
+  return (since.epoch === undefined || since.epoch === epoch) &&
+    compareIds(since.id, logLast) <= 0;
 }
 
-/** The messages of a run, counted; none of an entry that is none. */
-function number(room: string, [id, fields]: RawBatchEntry): Numbered[] {
+/** Returns the messages of a batch entry with their numbers; none if it is not a batch entry. */
+function numbered(room: string, [id, fields]: RawBatchEntry): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];
   try {
     const { total, entries } = readBatchEntry(id, [kind, upTo, room, lines]);
-    return entries.map((entry, index) => ({
-      ...entry,
-      number: total - entries.length + 1 + index,
-    }));
+    const first = total - entries.length + 1;
+    return entries.map((entry, index) => ({ entry, number: first + index }));
   } catch {
-    // Somebody else wrote it: no message of ours.
+    // Another program wrote the entry.
     return [];
   }
 }

@@ -1,0 +1,121 @@
+/**
+ * Whether the log on Redis is still the one that this node knows.
+ *
+ * See `docs/decisions/0014-epochs-and-fail-over.md`.
+ *
+ * @module
+ */
+import { newEpoch } from "../log/position.ts";
+import type { Observe } from "../observer.ts";
+import type { RedisClock } from "../redis/clock.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import type { Keys } from "../redis/keys.ts";
+import { deadline } from "../util/deadline.ts";
+import { check, type Finding } from "./check.ts";
+import type { Verdict, Witness } from "./witness.ts";
+
+/** Longest time for a check, in ms. A check that Redis would run later than this does nothing. */
+const CHECK_TIMEOUT_MS = 1500;
+
+const UNCONFIRMED =
+  "Redis is another server or was promoted; all nodes have to confirm within 6 s that it lacks no message";
+const REPLICA =
+  "Redis is a replica and takes no writes; set REDIS_URL to the address of its master";
+
+/** What {@linkcode Continuity} needs. */
+export interface ContinuityOptions {
+  readonly witness: Witness;
+  readonly clock: RedisClock;
+  readonly keys: Keys;
+  readonly logLength: number;
+  readonly historySeconds: number;
+  readonly observe: Observe;
+}
+
+/** Runs the checks of this node, and reports what they find. */
+export class Continuity {
+  readonly #options: ContinuityOptions;
+  #why: unknown;
+  /** What the last check found, and since when the epoch has not been confirmed. */
+  #state: Finding["state"] | undefined;
+  #unconfirmedAt = 0;
+
+  /** Asks nothing yet. */
+  constructor(options: ContinuityOptions) {
+    this.#options = options;
+  }
+
+  /** Why it is not known whether the log is the same; undefined if it is known. */
+  get why(): unknown {
+    return this.#why;
+  }
+
+  /** Records that reading was interrupted: the log is unconfirmed until the next check. */
+  interrupted(why = this.#why): void {
+    this.#why = why;
+    this.#options.witness.interrupted();
+  }
+
+  /**
+   * Checks whether the log is the one that this node knows, and whether it holds what the node knows.
+   *
+   * @param isFirst Whether this node has not begun to read; a replica without a log then is an error.
+   */
+  async check(
+    client: RedisClient,
+    isFirst: boolean,
+  ): Promise<{ verdict: Verdict; finding: Finding }> {
+    const { witness, clock, keys, observe } = this.#options;
+    const askedAt = performance.now();
+    const question = witness.question(newEpoch(), askedAt);
+    const expires = clock.at(askedAt + CHECK_TIMEOUT_MS);
+    const finding = await deadline(
+      check(client, keys, this.#options, question, expires),
+      CHECK_TIMEOUT_MS,
+      "checking the log",
+    );
+    clock.set(finding.now);
+    if (isFirst && finding.epoch === "") throw new Error("READONLY");
+    const verdict = witness.take(question, finding, askedAt);
+    this.#report(finding, question.epoch);
+    if (verdict.kind === "epoch") {
+      const why = finding.why || "Redis lacks messages that this node knew";
+      observe({ kind: "epoch_changed", epoch: witness.epoch, why });
+    }
+    return { verdict, finding };
+  }
+
+  /** Tells Redis that this node stops, if all that it knows is in the log. The caller limits the time. */
+  async leave(client: RedisClient): Promise<void> {
+    const { witness, keys } = this.#options;
+    const question = witness.question(newEpoch(), performance.now(), "leave");
+    await check(client, keys, this.#options, question);
+  }
+
+  /** Reports once per change that the epoch has to be confirmed, and whether it was. */
+  #report({ state, nodes, epoch, why }: Finding, before: string): void {
+    const { observe } = this.#options;
+    this.#why = state === "replica" ? new Error("READONLY") : undefined;
+    if (before === "" && why !== "") {
+      observe({ kind: "epoch_changed", epoch, why });
+    }
+    if (state === this.#state) return;
+    const now = performance.now();
+    if (state === "unconfirmed") {
+      observe({
+        kind: "epoch_unconfirmed",
+        nodes: nodes.size,
+        why: UNCONFIRMED,
+      });
+    } else if (state === "replica") {
+      observe({ kind: "redis_is_replica", why: REPLICA });
+    } else if (this.#state !== undefined && epoch === before) {
+      const durationMs = Math.round(now - this.#unconfirmedAt);
+      observe({ kind: "epoch_confirmed", durationMs });
+    }
+    if (this.#state === "confirmed" || this.#state === undefined) {
+      this.#unconfirmedAt = now;
+    }
+    this.#state = state;
+  }
+}

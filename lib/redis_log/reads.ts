@@ -1,0 +1,107 @@
+/**
+ * What the reader reads besides new entries: recent ones when it starts, gaps, and the time.
+ *
+ * @module
+ */
+import type { Entry } from "../log/log.ts";
+import { timestampOf } from "../log/position.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import type { Keys } from "../redis/keys.ts";
+import { deadline } from "../util/deadline.ts";
+import { isJson, type RawEntry, readEntry } from "./entries.ts";
+
+/** Entries of one read. */
+export const READ_COUNT = 256;
+/** Most characters of recent messages. */
+const RECENT_LENGTH_MAX = 16 << 20;
+/** Longest time for one command, in ms. */
+const COMMAND_TIMEOUT_MS = 2000;
+
+/** Reports that an entry is skipped. */
+type Skip = (id: string, why: string) => void;
+
+/** Reads the time on Redis, in ms since 1970. */
+export async function readTime(client: RedisClient): Promise<number> {
+  const [seconds, microseconds] = await send<string[]>(
+    client,
+    ["TIME"],
+    "reading the time",
+  );
+  return Number(seconds) * 1000 + Number(microseconds) / 1000;
+}
+
+/**
+ * Reads the messages of the last `seconds` before the id `end`, back to the beginning of the epoch at most. A node that
+ * has just started then serves clients of one that has just stopped.
+ *
+ * @returns The messages in order, and the id `floor` after which they are complete.
+ */
+export async function readRecent(
+  client: RedisClient,
+  stream: string,
+  { end, epoch, seconds, skip }: {
+    readonly end: string;
+    readonly epoch: string;
+    readonly seconds: number;
+    readonly skip: Skip;
+  },
+): Promise<{ recent: Entry[]; floor: string }> {
+  const oldest = await readTime(client) - seconds * 1000;
+  const recent: Entry[] = [];
+  let floor = end, length = 0, isMore = true;
+  for (let from = end; isMore; from = `(${floor}`) {
+    const page = await send<RawEntry[]>(
+      client,
+      ["XREVRANGE", stream, from, "-", "COUNT", `${READ_COUNT}`],
+      "reading the log",
+    );
+    isMore = page.length === READ_COUNT;
+    for (const raw of page) {
+      const { id, messages = [], fields, error } = readEntry(raw);
+      // This entry exists, so everything after the entry before it exists, too.
+      floor = id;
+      if (error !== undefined) skip(id, error);
+      if (fields.epoch === epoch) return { recent: recent.reverse(), floor };
+      for (const message of messages.toReversed()) {
+        if (!isJson(message.json)) continue;
+        recent.push(message);
+        length += message.json.length;
+      }
+    }
+    isMore &&= length < RECENT_LENGTH_MAX && timestampOf(floor) > oldest;
+  }
+  return { recent: recent.reverse(), floor };
+}
+
+/** Reads all gaps of Redis channels, as ids and the channels in JSON. */
+export async function readGaps(
+  client: RedisClient,
+  keys: Keys,
+  skip: Skip,
+): Promise<[id: string, channels: string][]> {
+  try {
+    const entries = await send<RawEntry[]>(
+      client,
+      ["XRANGE", keys.gaps, "-", "+"],
+      "reading the gaps",
+    );
+    return entries.map(([id, fields]) => [id, fields?.[1] ?? ""]);
+  } catch (error) {
+    // Another program has replaced the key. The next gap deletes it.
+    if (!String(error).includes("WRONGTYPE")) throw error;
+    skip("0-0", String(error));
+    return [];
+  }
+}
+
+function send<T>(
+  client: RedisClient,
+  command: string[],
+  what: string,
+): Promise<T> {
+  return deadline(
+    client.sendCommand(command) as Promise<T>,
+    COMMAND_TIMEOUT_MS,
+    what,
+  );
+}

@@ -1,0 +1,25 @@
+/**
+ * Settings of the Redis server that can lose messages.
+ *
+ * @module
+ */
+import type { RedisClient } from "../redis/connection.ts";
+
+/** Returns a sentence for each setting that can lose messages. Returns none if the ACL does not permit `INFO`. */
+export async function configWarnings(client: RedisClient): Promise<string[]> {
+  const info = await client.sendCommand(["INFO"]).then(String, () => "");
+  const warnings: string[] = [];
+  if (/^aof_enabled:0/m.test(info)) {
+    warnings.push(
+      "Redis keeps no append-only file, so messages since its last snapshot are lost when it stops; set appendonly yes",
+    );
+  }
+  const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";
+  if (policy !== "noeviction") {
+    warnings.push(
+      `Redis may evict keys of Roomcast when its memory is full (maxmemory-policy ${policy}), so messages can be ` +
+        "lost; set maxmemory-policy noeviction",
+    );
+  }
+  return warnings;
+}
