@@ -1,4 +1,4 @@
-/** A stock socket.io client that remembers what it got. */
+/** A stock socket.io client that records what it receives. */
 import {
   io,
   type ManagerOptions,
@@ -7,7 +7,7 @@ import {
 } from "socket.io-client";
 import { Inbox, soon, until } from "./wait.ts";
 
-/** What a client got by one `msgReceived`. */
+/** What a client received with one `msgReceived` event. */
 export interface Received {
   readonly message: unknown;
   readonly room: string;
@@ -17,7 +17,7 @@ export interface Received {
   readonly length: number;
 }
 
-/** A subscriber; `await using` ends it. */
+/** A stock client that subscribes to rooms; `await using` closes it. */
 export class Subscriber {
   readonly messages = new Inbox<Received>();
   readonly gaps = new Inbox<
@@ -39,7 +39,7 @@ export class Subscriber {
   >();
   readonly socket: Socket;
 
-  /** Makes one and starts connecting. */
+  /** Makes a client that starts connecting. */
   constructor(
     url: string,
     options: Partial<ManagerOptions & SocketOptions> = {},
@@ -59,7 +59,7 @@ export class Subscriber {
     this.socket.on("disconnect", (reason) => this.disconnects.push(reason));
   }
 
-  /** Makes one and waits until it is connected. */
+  /** Makes a client and waits until it is connected. */
   static async connect(
     url: string,
     options: Partial<ManagerOptions & SocketOptions> = {},
@@ -69,7 +69,7 @@ export class Subscriber {
     return subscriber;
   }
 
-  /** The ids it got, in order. */
+  /** The ids of the received messages, in order. */
   get ids(): string[] {
     return this.messages.items.map(({ id }) => id);
   }

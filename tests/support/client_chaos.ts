@@ -1,33 +1,33 @@
-/** Stock clients that stop reading, drop and move, while nodes are killed and drained and messages of all sizes flow. */
+/** Stock clients that stop reading, disconnect and change nodes, while nodes are killed or drained under load. */
 import type { Received, Subscriber } from "./client.ts";
 import { oneOf, RestartingNodes } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
-/** A message: its number, and as many of its own letter as it says. */
+/** A message: its number, and a text of one letter whose length follows from the number. */
 type Lettered = readonly [number: number, length: number, text: string];
 
-/** What chaos came to. */
+/** The result of a run. */
 export interface ClientOutcome {
   readonly published: number;
   readonly disconnects: number;
-  /** What any client got wrong, as sentences. */
+  /** Errors of any client, as sentences. */
   readonly wrong: readonly string[];
-  /** How often which thing was done. */
+  /** How often each kind of disturbance was caused. */
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** The connection under a stock client, where it is a WebSocket. */
+/** The connection of a stock client, if it is a WebSocket. */
 interface Raw {
   readonly _socket: { pause(): void; resume(): void; destroy(): void };
   ping(data: string): void;
 }
 
 /**
- * Two nodes, 16 clients, a quarter of them polling, for `seconds`. Clients come back to whichever node, and have to have
- * all in the end, each once, in one order, whole, and without a gap: what is kept is more than anybody can miss. None of
- * them upgrades: who loses its connection in the middle of an upgrade notices by ping timeout only (engine.io-client
- * 6.6, `_probe`).
+ * Runs two nodes and 16 clients, a quarter of them polling, for `seconds`. Clients reconnect to any node. At the end
+ * each client must have every message once, in one order, complete and without a gap, because the histories hold more
+ * than a client can miss. No client upgrades, because a client that loses its connection during an upgrade detects this
+ * only by its ping timeout (engine.io-client 6.6, `_probe`).
  */
 export async function disturbClients(
   { seconds, bufferBytesMax }: { seconds: number; bufferBytesMax: number },
@@ -84,7 +84,7 @@ export async function disturbClients(
       ...publishing,
     ]);
     await until(
-      "all have all",
+      "all clients have every message",
       () => clients.every((client) => ledger.count(client) >= published),
       60_000,
     ).catch(() => {});
@@ -94,7 +94,7 @@ export async function disturbClients(
       wrong: [
         ...ledger.judge(clients, published),
         ...clients.flatMap(({ gaps }) =>
-          gaps.items.map(({ reason }) => `a client was told a gap: ${reason}`)
+          gaps.items.map(({ reason }) => `a client received a gap: ${reason}`)
         ),
       ],
       disconnects: clients.reduce(
@@ -107,13 +107,13 @@ export async function disturbClients(
   }
 }
 
-/** Stops a client's reading for a while, with pings that want an answer; or breaks its connection. */
+/** Pauses a client's reading while it sends pings that have to be answered, or breaks its connection. */
 async function disturb(
   client: Subscriber,
   nodes: RestartingNodes,
 ): Promise<void> {
   const { ws } = client.socket.io.engine.transport as unknown as { ws?: Raw };
-  // Without a connection of its own, or between two.
+  // The client is polling, or has no connection at the moment.
   if (!ws?._socket || !client.socket.connected) return;
   if (Math.random() < 0.1) {
     nodes.count("dropped");
@@ -135,15 +135,15 @@ function letterOf(number: number): string {
   return String.fromCharCode(97 + number % 26);
 }
 
-/** What clients got, noted as it comes and not kept: a few minutes of it are gigabytes. */
+/** Checks messages as clients receive them, without storing them: a few minutes would take gigabytes. */
 class Ledger {
-  /** The ids in the order in which any client got them first, and the numbers of their messages. */
+  /** The ids in the order in which any client received them first, and the numbers of their messages. */
   readonly #ids: string[] = [];
   readonly #numbers = new Set<number>();
   readonly #counts = new Map<Subscriber, number>();
   readonly #wrong: string[] = [];
 
-  /** How many messages a client got. */
+  /** Number of messages that a client received. */
   count(client: Subscriber): number {
     return this.#counts.get(client) ?? 0;
   }
@@ -164,7 +164,7 @@ class Ledger {
     }
   }
 
-  /** What was wrong, the first few. */
+  /** The first few errors. */
   judge(clients: readonly Subscriber[], published: number): string[] {
     const counts = clients.map((client) => this.count(client));
     return [

@@ -1,7 +1,4 @@
-/**
- * A node of ours that on SIGUSR2 no longer accepts connections, and cannot be made to by anything but listening again.
- * It can listen as often as `LISTENS_MAX` says.
- */
+/** A node that stops accepting connections on SIGUSR2, until it listens again. It can listen `LISTENS_MAX` times. */
 import { Server } from "node:net";
 
 let left = Number(Deno.env.get("LISTENS_MAX"));

@@ -1,21 +1,21 @@
-/** A rolling deploy behind a balancer: publishers that retry as the documents tell them, and the deploy itself. */
+/** A rolling deploy behind a balancer, with publishers that retry as the documents describe. */
 import { ADDRESS_HEADER } from "./nginx.ts";
 import { TestNode } from "./node.ts";
 import { pauseFor, soon } from "./wait.ts";
 
-/** Statuses of a balancer that could not pass a request to a node, or got no answer from it. */
+/** Statuses of a balancer that could not pass a request to a node, or got no response from it. */
 const UNSERVED: ReadonlySet<number> = new Set([502, 504]);
-/** For how long one message is repeated before the publisher gives up. */
+/** How long a publisher retries one message, in ms. */
 const REPEAT_MS_MAX = 30_000;
 
-/** What a publisher is told at its start. */
+/** Options of a publisher. */
 export interface KeyedPublisherOptions {
   readonly name: string;
-  /** The address that nginx takes it to come from. */
+  /** The client address that nginx sees. */
   readonly address: string;
-  /** Pause between two messages. */
+  /** Pause between two messages, in ms. */
   readonly everyMs: number;
-  /** Where a message has its key: nginx sees that of the header only. */
+  /** Where a message has its key; nginx sees only the header. */
   readonly keyIn: "header" | "body";
 }
 
@@ -24,9 +24,9 @@ export interface KeyedPublisherOptions {
  * ends it.
  */
 export class KeyedPublisher {
-  /** Ids by the message that they were answered for. */
+  /** The acknowledged id of each message. */
   readonly acknowledged = new Map<string, string>();
-  /** How often each status was answered; `closed` counts connections that were refused or closed. */
+  /** How often each status was received; `closed` counts connections that were refused or closed. */
   readonly answers: Record<string, number> = {};
   readonly #options: KeyedPublisherOptions;
   readonly #url: URL;
@@ -42,7 +42,7 @@ export class KeyedPublisher {
     this.#running.catch(() => {});
   }
 
-  /** How many answers came from the balancer instead of a node. */
+  /** Number of responses that came from the balancer instead of a node. */
   get unserved(): number {
     return [...UNSERVED].reduce(
       (sum, status) => sum + (this.answers[status] ?? 0),
@@ -73,7 +73,7 @@ export class KeyedPublisher {
     }
   }
 
-  /** Sends a message until it is acknowledged; returns its id. */
+  /** Sends a message repeatedly until it is acknowledged; returns its id. */
   async #publish(message: string): Promise<string> {
     const end = performance.now() + REPEAT_MS_MAX;
     while (performance.now() < end) {

@@ -1,4 +1,4 @@
-/** An Engine.IO server of ours with Socket.IO on it, without anything else of Roomcast. */
+/** Roomcast's Engine.IO server with Socket.IO, without any other part of Roomcast. */
 import type { ServerOptions } from "engine.io";
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
@@ -8,7 +8,7 @@ import { EngineServer } from "../../lib/engineio/server.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 
-/** A server on a port of its own; `await using` ends it. */
+/** A server on a port of its own; `await using` closes it. */
 export class TestEngineServer {
   readonly engine: EngineServer;
   readonly io = new Server({ serveClient: false });
@@ -26,14 +26,14 @@ export class TestEngineServer {
     );
   }
 
-  /** Starts one. */
+  /** Starts a server. */
   static async start(options: ServerOptions = {}): Promise<TestEngineServer> {
     const server = new TestEngineServer(options);
     await listen(server.#http);
     return server;
   }
 
-  /** Where it listens. */
+  /** The server's address. */
   get port(): number {
     return (this.#http.address() as AddressInfo).port;
   }
@@ -49,14 +49,14 @@ export class TestEngineServer {
   }
 }
 
-/** A connection whose pieces can be looked at as they arrive; `await using` ends it. */
+/** A raw connection that records each read separately; `await using` closes it. */
 export class RawConnection {
-  /** What arrived, a piece for each read. */
+  /** The received bytes, one item for each read. */
   readonly pieces = new Inbox<string>();
   closed = false;
   readonly #socket: Socket;
 
-  /** Connects, and asks for a WebSocket at `path`. */
+  /** Connects and requests a WebSocket at `path`. */
   constructor(
     port: number,
     path = "/socket.io/?EIO=4&transport=websocket",
@@ -75,7 +75,7 @@ export class RawConnection {
     this.#socket.on("close", () => this.closed = true);
   }
 
-  /** Sends a short text frame, masked by zeros. */
+  /** Sends a short text frame, masked with zeros. */
   send(text: string): void {
     this.#socket.write(
       Buffer.concat([
@@ -85,7 +85,7 @@ export class RawConnection {
     );
   }
 
-  /** Sends the same short text frame many times, and reads nothing meanwhile. */
+  /** Sends the same short text frame many times without reading. */
   flood(text: string, times: number): void {
     this.#socket.pause();
     const head = Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]);
@@ -95,7 +95,7 @@ export class RawConnection {
     );
   }
 
-  /** All that has arrived. */
+  /** Everything that was received, as text. */
   get text(): string {
     return this.pieces.items.join("");
   }

@@ -1,6 +1,7 @@
 /**
- * The clients of one modelled node: what `lib/clients/clients.ts`, `lib/clients/requests.ts`, `lib/recovery/recovery.ts` and `lib/sessions/writer.ts` do,
- * with the real {@linkcode Recovery.collect}, {@linkcode missedBy} and offsets.
+ * The clients of one modelled node: what `lib/clients/clients.ts`, `lib/clients/requests.ts`,
+ * `lib/recovery/recovery.ts` and `lib/sessions/writer.ts` do, with the real {@linkcode Recovery.collect}, {@linkcode
+ * missedBy} and offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
 import {

@@ -1,8 +1,10 @@
-/** Judges whether clients were notified of every message that Redis lost.
+/**
+ * Judges whether clients were notified of every message that Redis lost.
  *
  * The judge is a pure function of what publishers and clients recorded. A client is *notified* of a loss by a `gap` of the
  * room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`. The judge checks
  * each client in each room that the client is in at the end:
+ *
  * - **lost**: a message counts if it was acknowledged or is in the log at the end, and if its publish began after the
  *   server had confirmed that the client is in the room. The client has received it, or was notified later.
  * - **undone**: if the client received a message that is not in the log at the end, it was notified afterwards. The
@@ -12,6 +14,7 @@
  *
  * It also checks the log at the end: no message is in it twice and, with {@linkcode Case.nothingLost}, every
  * acknowledged message is in it.
+ *
  * The client may be notified before the acknowledgement, but not before the publish began, because a publish in flight may
  * have been written before the loss was detected. {@linkcode Verdict.notifiedEarly} counts the messages that pass only
  * because of this.

@@ -1,6 +1,7 @@
 /**
- * A modelled node: a real {@linkcode Witness}, and around it what `lib/redis_log/reader.ts`, `lib/redis_log/appender.ts`,
- * `lib/redis_log/redis_log.ts` and `lib/sessions/writer.ts` do, line by line, on modelled connections.
+ * A modelled node: a real {@linkcode Witness}, and around it what `lib/redis_log/reader.ts`,
+ * `lib/redis_log/appender.ts`, `lib/redis_log/redis_log.ts` and `lib/sessions/writer.ts` do, line by line, on modelled
+ * connections.
  */
 import type { Finding, Question } from "../../lib/redis_log/check.ts";
 import { IngressGaps } from "../../lib/log/gaps.ts";

@@ -1,4 +1,4 @@
-/** A log on a Redis of its own, in which histories are read after somebody else has changed them. */
+/** A log on a Redis of its own, for reading histories that another program has changed. */
 import assert from "node:assert/strict";
 import { keysOf } from "../../lib/redis/keys.ts";
 import type { Page } from "../../lib/log/log.ts";
@@ -9,10 +9,10 @@ import { soon, until } from "./wait.ts";
 
 /** The keys of its log. */
 export const KEYS = keysOf("test");
-/** What XADD gives a later id than any message's. */
+/** An id for XADD that is later than that of any message. */
 export const FUTURE = "9999999999999-*";
 
-/** A log on a Redis of its own, and commands of somebody else. */
+/** A log on a Redis of its own, and commands of another program. */
 export class Fixture {
   readonly log: RedisLog;
   readonly #redis: Redis;
@@ -62,7 +62,7 @@ export class Fixture {
     return await soon(client.sendCommand(args), `${args[0]} is answered`);
   }
 
-  /** Publishes numbers from `first` to `last` into a room, each by a script of its own; returns their ids. */
+  /** Publishes the numbers from `first` to `last` into a room, each with a script of its own; returns their ids. */
   async publish(room: string, first: number, last: number): Promise<string[]> {
     const ids: string[] = [];
     for (let value = first; value <= last; value++) {
@@ -71,7 +71,7 @@ export class Fixture {
     return ids;
   }
 
-  /** Publishes each value into each room, all by one script; returns the ids. */
+  /** Publishes each value into each room with one script; returns the ids. */
   async batch(rooms: string[], values: number[]): Promise<string[]> {
     const publishes = values.map((value) => ({ rooms, json: `${value}` }));
     const outcomes = await soon(this.log.append(publishes), "it is published");
@@ -81,7 +81,7 @@ export class Fixture {
     });
   }
 
-  /** A position after all that was published, in a later millisecond. */
+  /** Returns a position after everything that was published, in a later millisecond. */
   async later(): Promise<string> {
     const before = Date.now();
     await until("a millisecond passes", () => Date.now() > before + 1);
@@ -109,17 +109,17 @@ export class Fixture {
   }
 }
 
-/** The messages of a page, which are numbers. */
+/** Returns the messages of a page, which are numbers. */
 export function numbers({ messages }: Page): number[] {
   return messages.map(({ json }) => Number(json));
 }
 
-/** Whole numbers. */
+/** Returns the integers of a range. */
 export function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
-/** Asserts that a history of the messages 1 to `ids.length` says nothing that is not so, wherever it is read from. */
+/** Asserts that a history of the messages 1 to `ids.length` is truthful, from whichever position it is read. */
 export async function assertHonest(
   fixture: Fixture,
   room: string,

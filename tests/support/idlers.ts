@@ -1,14 +1,14 @@
-/** Connections that ask nothing. */
+/** Connections that send no request. */
 import { connect, type Socket } from "node:net";
 import { pauseFor } from "./wait.ts";
 
-/** Idle TCP connections to one port; `using` ends them. */
+/** Idle TCP connections to one port; `using` closes them. */
 export class Idlers {
   readonly #sockets: Socket[] = [];
 
   private constructor() {}
 
-  /** Begins to open `count` connections, `apartMs` between two of them, or all in one turn of the event loop. */
+  /** Starts opening `count` connections, `apartMs` apart, or all in one turn of the event loop if that is 0. */
   static async connect(
     port: number,
     count: number,
@@ -17,7 +17,7 @@ export class Idlers {
     const idlers = new Idlers();
     for (let i = 0; i < count; i++) {
       const socket = connect(port, "127.0.0.1");
-      // The server may refuse it, or not get round to it.
+      // The server may refuse the connection or not accept it in time.
       socket.on("error", () => {});
       idlers.#sockets.push(socket);
       if (apartMs > 0) await pauseFor(apartMs);
@@ -25,7 +25,7 @@ export class Idlers {
     return idlers;
   }
 
-  /** Closes all of them. */
+  /** Closes all connections. */
   end(): void {
     for (const socket of this.#sockets) socket.destroy();
   }

@@ -1,17 +1,15 @@
 /**
- * Puts in place what the tests need beside Deno, so that a bare machine can run
- * them:
+ * Installs the programs that the tests need beside Deno, so that a bare machine can run them:
  *
  *     deno run -A tests/support/install.ts [tool …] [--optional tool …]
  *
- * Without arguments: all of them, as in `usual`. What is missing is installed
- * with apt-get where that is allowed. Otherwise one sentence says what to
- * install, and the exit code is 1; an optional tool is only spoken of.
+ * Without arguments it installs all of them, as listed in `usual`. It uses apt-get if that is permitted. Otherwise one
+ * sentence says what to install, and the exit code is 1; a missing optional tool is only mentioned.
  */
 
 interface Tool {
   name: string;
-  /** Any of these programs will do. */
+  /** One of these programs is sufficient. */
   programs: readonly string[];
   /** A program that is found must also succeed with these arguments. */
   proof?: readonly string[];
@@ -52,11 +50,11 @@ export type ToolName = keyof typeof tools;
 
 const usual = ["redis", "chromium", "--optional", "nginx", "python", "curl"];
 
-/** The path of the first program that will do, or undefined. */
+/** Returns the path of the first suitable program, or undefined. */
 export async function find(name: ToolName): Promise<string | undefined> {
   const { programs, proof }: Tool = tools[name];
-  // Servers live in sbin, which is not on everybody's PATH; the system's python3
-  // may stand behind another one.
+  // Servers are in sbin, which may be missing from PATH; the system's python3 may
+  // come after another one.
   const folders = (Deno.env.get("PATH") ?? "").split(":").concat(
     "/usr/bin",
     "/usr/sbin",
@@ -111,7 +109,7 @@ async function mayInstall(): Promise<boolean> {
     await isProgram("/usr/bin/apt-get");
 }
 
-/** Installs them, and returns apt-get's last word when it failed. */
+/** Installs packages; returns the last line of apt-get if it failed. */
 async function install(
   names: readonly ToolName[],
 ): Promise<string | undefined> {
@@ -122,8 +120,8 @@ async function install(
     }`,
   );
   const wait = ["-qq", "-o", "DPkg::Lock::Timeout=300"];
-  // In runlevel 1 a package starts no service of its own. One that is started
-  // all the same is in nobody's way: the tests use ports of their own.
+  // In runlevel 1 a package starts no service. A service that is started anyway does
+  // no harm, because the tests use ports of their own.
   const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const args = [
     ...wait,
@@ -156,13 +154,13 @@ function sentence(
   return `${what} ${are} not on PATH; install ${them} with \`${command}\``;
 }
 
-/** What is still missing afterwards, as a sentence. */
+/** Returns a sentence about the programs that are still missing. */
 async function ensure(names: readonly ToolName[]): Promise<string | undefined> {
   const wanted = await missing(names);
   if (wanted.length === 0) return undefined;
   const aptError = await mayInstall() ? await install(wanted) : undefined;
-  // Not apt-get's word counts but whether the program is there: a service that
-  // would not start fails an install.
+  // The program counts, not the exit code of apt-get, which also fails if a service
+  // does not start.
   const left = await missing(wanted);
   return left.length === 0 ? undefined : sentence(left, aptError);
 }

@@ -1,4 +1,4 @@
-/** Splits text into lines as it comes. */
+/** Splits a stream of text into lines. */
 export class TextLineStream extends TransformStream<string, string> {
   constructor() {
     let rest = "";

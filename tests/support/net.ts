@@ -8,13 +8,13 @@ import {
   type Socket,
 } from "node:net";
 
-/** Makes a server listen on a free port of 127.0.0.1; answers which. */
+/** Makes a server listen on a free port of 127.0.0.1; returns the port. */
 export async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
 
-/** Our end of a connection and the peer's, which does not read until it is told to. */
+/** Both ends of a connection; the peer does not read until `resume()` is called. */
 export async function pair(
   stack: AsyncDisposableStack,
 ): Promise<[Socket, Socket]> {
@@ -32,14 +32,14 @@ export async function pair(
   return [ours, peer];
 }
 
-/** Ports below those that Linux gives to outgoing connections and to servers that ask for any port. */
+/** Ports below those that Linux assigns to outgoing connections and to servers that ask for any port. */
 const FIXED_PORTS = { min: 10_000, max: 32_000 };
 /** How many ports are tried until one is free. */
 const PORTS_TRIED_MAX = 100;
 
 /**
- * A port that was free a moment ago. Nothing takes it by chance while a server that had it is down: a client that
- * connects to it in vain could otherwise be given the same port for itself, and reach itself.
+ * Returns a port that was free a moment ago. It is outside the range that Linux assigns by itself; otherwise a client
+ * that connects to the port of a stopped server could be assigned this port and connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < PORTS_TRIED_MAX; i++) {
@@ -66,24 +66,25 @@ const HELD_CHECK_MS = 10;
 interface Session {
   readonly client: Socket;
   readonly upstream: Socket;
-  /** What the client calls itself; see {@linkcode nameIn}. */
+  /** The name that the client has set; see {@linkcode nameIn}. */
   name: string;
   /** The first bytes of the client, until they contain its name. */
   first: string;
-  /** Bytes from the target that are not passed on yet, and when they came. */
+  /** Bytes from the target that are not passed on yet, and when they arrived. */
   readonly held: { readonly at: number; readonly chunk: Uint8Array }[];
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** A TCP proxy in front of one or more ports; `await using` ends it. */
+/** A TCP proxy in front of one or more ports; `await using` closes it. */
 export class Proxy {
-  /** Where new connections go: in turn, and to the next where one is refused. */
+  /** Ports for new connections: used in turn, and the next one if a connection is refused. */
   targets: readonly number[];
-  /** Looks at what comes from the target; answers what to pass on, or undefined to cut the connection. */
+  /** Called with bytes from the target; returns the bytes to pass on, or undefined to close the connection. */
   answer: (chunk: Uint8Array) => Uint8Array | undefined = (chunk) => chunk;
   /**
-   * Returns how long bytes from the target are held back, in ms, for a client with this name. Infinity holds them for
-   * good. A new delay also applies to bytes that are held already. Held bytes are discarded when the connection ends.
+   * Returns how long bytes from the target are held back, in ms, for a client with this name. Infinity holds them
+   * forever. A new delay also applies to bytes that are already held. Held bytes are discarded when the connection
+   * ends.
    */
   delayMs: (name: string) => number = () => 0;
   readonly #server: Server;
@@ -98,29 +99,29 @@ export class Proxy {
     );
   }
 
-  /** Starts one on a free port. */
+  /** Starts a proxy on a free port. */
   static async start(...targets: number[]): Promise<Proxy> {
     const proxy = new Proxy(targets);
     await listen(proxy.#server);
     return proxy;
   }
 
-  /** Where it listens. */
+  /** The port on which it listens. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Connections that are open. */
+  /** Number of open connections. */
   get connections(): number {
     return this.#sessions.size;
   }
 
-  /** For clients of an HTTP target. */
+  /** The address for clients of an HTTP target. */
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Cuts every connection, or those whose client has one of these names. */
+  /** Closes every connection, or those whose client has one of these names. */
   cut(...names: string[]): void {
     for (const { client, upstream, name } of this.#sessions) {
       if (names.length > 0 && !names.includes(name)) continue;
@@ -129,7 +130,7 @@ export class Proxy {
     }
   }
 
-  /** Lets nothing through any more on connections there are, without closing them: half-open. */
+  /** Makes the open connections half-open: passes nothing on any more, without closing them. */
   freeze(): void {
     for (const { client, upstream } of this.#sessions) {
       client.pause();
@@ -138,7 +139,7 @@ export class Proxy {
     this.#frozen = true;
   }
 
-  /** New connections work again; frozen ones stay so until {@linkcode Proxy.cut}. */
+  /** Lets new connections work again; frozen ones stay frozen until {@linkcode Proxy.cut}. */
   thaw(): void {
     this.#frozen = false;
   }

@@ -1,13 +1,13 @@
-/** nginx in front of nodes, with the configuration of the documents. */
+/** nginx in front of nodes, with the configuration of `docs/operating.md`. */
 import { freePort } from "./net.ts";
 import { until } from "./wait.ts";
 
-/** The header that tells {@linkcode Nginx} which address a request comes from. */
+/** The header with the client address that {@linkcode Nginx} uses for a request. */
 export const ADDRESS_HEADER = "x-test-address";
 
-/** nginx with the configuration of `docs/operating.md`, but for its ports and the number of nodes; `await using` ends it. */
+/** nginx with the configuration of `docs/operating.md`, except for ports and number of nodes; `await using` ends it. */
 export class Nginx {
-  /** Where it answers. */
+  /** The address of nginx. */
   readonly url: string;
   readonly #process: Deno.ChildProcess;
   readonly #folder: string;
@@ -20,7 +20,8 @@ export class Nginx {
 
   /**
    * Starts nginx in front of the nodes on `ports`, and waits until one of them answers through it. `ip_hash` takes a
-   * request's address from {@linkcode ADDRESS_HEADER}: from the one address of a test all requests would reach one node.
+   * request's address from {@linkcode ADDRESS_HEADER}: from the one address of a test all requests would reach one
+   * node.
    */
   static async start(
     program: string,
@@ -28,7 +29,7 @@ export class Nginx {
   ): Promise<Nginx> {
     const port = await freePort();
     const folder = await Deno.makeTempDir({ prefix: "roomcast-nginx-" });
-    // If nginx were started as root, its workers would be another user, who may not write to the folder.
+    // If nginx is started as root, its workers run as another user, which may not write to the folder.
     const user = Deno.uid() === 0 ? "user root;" : "";
     const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
       (name) => `${name}_temp_path ${folder}/${name};`,
@@ -49,7 +50,7 @@ export class Nginx {
     const proxy = new Nginx(`http://127.0.0.1:${port}`, process, folder);
     try {
       await until(
-        "nginx answers",
+        "nginx responds",
         () =>
           fetch(new URL("/livez", proxy.url)).then(async (response) => {
             await response.body?.cancel();
@@ -78,14 +79,14 @@ export class Nginx {
     try {
       this.#process.kill("SIGTERM");
     } catch {
-      // It has ended already.
+      // nginx has already exited.
     }
     await this.#process.status;
     await Deno.remove(this.#folder, { recursive: true });
   }
 }
 
-/** Returns the document's configuration with these ports instead of its own. */
+/** Returns the configuration of the document with these ports instead of its own. */
 async function documented(
   port: number,
   ports: readonly number[],

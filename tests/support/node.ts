@@ -1,4 +1,4 @@
-/** A real node: the project's own start command, as a process of its own. */
+/** A real node: a process that is started with the command of `deno task start`. */
 import { TextLineStream } from "./lines.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
@@ -17,10 +17,10 @@ async function startArguments(checkout = root): Promise<string[]> {
   return tasks.start.command.split(" ").slice(1);
 }
 
-/** A node of Roomcast; `await using` ends it. */
+/** A node of Roomcast; `await using` stops it. */
 export class TestNode {
   readonly log = new Inbox<LogLine>();
-  /** Everything it printed, stderr included. */
+  /** Everything it printed, including stderr. */
   output = "";
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
@@ -36,8 +36,9 @@ export class TestNode {
 
   /**
    * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
-   * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's arguments.
-   * `checkout` is the directory of another version, to be compared with this one. `descriptorsMax` is its limit of file descriptors, the hard one: Deno raises the soft one to it.
+   * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's
+   * arguments. `checkout` is the directory of another version, to be compared with this one. `descriptorsMax` is its
+   * limit of file descriptors, the hard one: Deno raises the soft one to it.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
@@ -91,7 +92,7 @@ export class TestNode {
     return { code, output: node.output };
   }
 
-  /** Spawns the process, with nothing of our environment but what Deno itself needs. */
+  /** Spawns the process with only those variables of the environment that Deno itself needs. */
   static spawn(
     args: string[],
     env: Readonly<Record<string, string>>,
@@ -116,7 +117,7 @@ export class TestNode {
     );
   }
 
-  /** Where it answers. */
+  /** The node's address. */
   get url(): string {
     return this.#url;
   }
@@ -126,7 +127,7 @@ export class TestNode {
     return Number(new URL(this.#url).port);
   }
 
-  /** Asks it something. */
+  /** Sends a GET request. */
   get(path: string): Promise<Reply> {
     return this.request(path, {});
   }
@@ -144,7 +145,7 @@ export class TestNode {
     });
   }
 
-  /** Publishes and insists on success; answers the id. */
+  /** Publishes a message and returns its id; throws if it was not acknowledged. */
   async publish(
     message: unknown,
     room = "chat",
@@ -161,7 +162,7 @@ export class TestNode {
     return String(body.id);
   }
 
-  /** Sends a request and reads the whole answer. */
+  /** Sends a request and reads the whole response. */
   async request(path: string, init: RequestInit): Promise<Reply> {
     const response = await soon(
       fetch(new URL(path, this.#url), init),
@@ -172,12 +173,12 @@ export class TestNode {
     try {
       body = JSON.parse(text);
     } catch {
-      // Not JSON: `text` has it.
+      // The body is not JSON; it is in `text`.
     }
     return { status: response.status, headers: response.headers, text, body };
   }
 
-  /** A number of `/metrics`, summed over labels. */
+  /** Returns the value of a metric, summed over its labels. */
   async metric(name: string): Promise<number> {
     const { text } = await this.get("/metrics");
     const lines = text.split("\n").filter((line) =>
@@ -189,13 +190,13 @@ export class TestNode {
     );
   }
 
-  /** Resident memory, in bytes. */
+  /** Returns the resident memory, in bytes. */
   async memory(): Promise<number> {
     const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
   }
 
-  /** CPU time used so far, user and system. */
+  /** Returns the CPU time used so far, user and system, in seconds. */
   async cpuSeconds(): Promise<number> {
     const stat = await Deno.readTextFile(`/proc/${this.#process.pid}/stat`);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -203,7 +204,7 @@ export class TestNode {
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
-  /** Changes its limit of file descriptors, the soft one, which also holds for those it has open already. */
+  /** Changes its soft limit of file descriptors, which also counts those that are already open. */
   async limitDescriptors(count: number): Promise<void> {
     const { success, stderr } = await new Deno.Command("prlimit", {
       args: ["--pid", String(this.#process.pid), `--nofile=${count}:`],
@@ -216,7 +217,7 @@ export class TestNode {
     this.#process.kill(signal);
   }
 
-  /** Resolves with the exit code, or -1 where a signal ended it. */
+  /** Resolves with the exit code, or -1 if a signal ended the process. */
   async exited(): Promise<number> {
     const { code, signal } = await soon(this.#process.status, "the node exits");
     await this.#reading;
@@ -228,7 +229,7 @@ export class TestNode {
       this.#process.kill("SIGCONT");
       this.#process.kill("SIGKILL");
     } catch {
-      // Gone already.
+      // The process has already exited.
     }
     await this.exited();
   }
@@ -247,7 +248,7 @@ export class TestNode {
   }
 }
 
-/** An answer, read. */
+/** A response whose body has been read. */
 export interface Reply {
   readonly status: number;
   readonly headers: Headers;

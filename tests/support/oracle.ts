@@ -1,24 +1,24 @@
-/** What was asked for, what was promised, what came: the same judgement for every fault. */
+/** Compares what was published, what was acknowledged and what arrived, in the same way for every fault. */
 import assert from "node:assert/strict";
 import { compareIds } from "../../lib/log/position.ts";
 import type { Subscriber } from "./client.ts";
 import type { TestNode } from "./node.ts";
 import { TIMEOUT_MS, until } from "./wait.ts";
 
-/** A publisher that goes on whatever it is told, and remembers every answer. */
+/** A publisher that continues after errors and records every response. */
 export class Publisher {
-  /** Ids that were answered, by the message they were answered for. */
+  /** The acknowledged id of each message. */
   readonly acknowledged = new Map<string, string>();
-  /** Messages that got an answer other than 200, by its code; or `unanswered`. */
+  /** The error code of each message that was not acknowledged, or `unanswered`. */
   readonly failed = new Map<string, string>();
-  /** Longest time an answer took, in ms. */
+  /** Longest response time, in ms. */
   slowestMs = 0;
   readonly #nodes: readonly TestNode[];
   readonly #name: string;
   #stopped = false;
   #running: Promise<void>[] = [];
 
-  /** Publishes to the nodes in turn, `perSecond` messages, into `room`. */
+  /** Starts publishing `perSecond` messages into `room`, through the nodes in turn. */
   constructor(
     nodes: readonly TestNode[],
     { name = "p", perSecond = 200, room = "chat" } = {},
@@ -31,7 +31,7 @@ export class Publisher {
     }
   }
 
-  /** Stops, and waits for the last answers. */
+  /** Stops, and waits for the last responses. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
@@ -59,7 +59,7 @@ export class Publisher {
   }
 }
 
-/** Publishes a last message until one is taken, and waits until every subscriber has it: nothing comes after it. */
+/** Publishes a last message, retries until it is acknowledged, and waits until every subscriber has it. */
 export async function settle(
   node: TestNode,
   subscribers: readonly Subscriber[],
@@ -82,8 +82,9 @@ export async function settle(
 }
 
 /**
- * Judges: every acknowledged message came to every subscriber once; ids only rose; what was refused came at most once
- * (a refusal whose cause left it open), and nothing came that nobody sent.
+ * Asserts that every subscriber received every acknowledged message once and with rising ids, that it received a
+ * rejected message at most once and only if the error left this open, and that it received nothing that was not
+ * published.
  */
 export function judge(
   publishers: readonly Pick<Publisher, "acknowledged">[],
@@ -113,7 +114,7 @@ export function judge(
   }
 }
 
-/** The share of the event loop's waits that were over `seconds`, since `before` (an earlier `/metrics`). */
+/** Returns the share of event loop delays above `seconds` since `before`, an earlier text of `/metrics`. */
 export function lagOver(
   seconds: number,
   before: string,

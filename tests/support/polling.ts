@@ -1,10 +1,10 @@
-/** A socket.io client over long polling that asks only when it is told to. */
+/** A socket.io client over long polling that polls only when the test calls it. */
 import { soon } from "./wait.ts";
 
-/** What separates packets in an answer (Engine.IO protocol, version 4). */
+/** Separates packets in a response (Engine.IO protocol, version 4). */
 const SEPARATOR = "\x1e";
 
-/** Subscribes by polling, and polls by hand. */
+/** A client that subscribes by polling and polls only on request. */
 export class PollingClient {
   readonly #url: string;
 
@@ -12,7 +12,7 @@ export class PollingClient {
     this.#url = url;
   }
 
-  /** Connects to the rooms, and takes what is sent at once. */
+  /** Connects, joins the rooms, and discards what is sent at connect. */
   static async connect(
     url: string,
     rooms: readonly string[],
@@ -31,7 +31,7 @@ export class PollingClient {
     return client;
   }
 
-  /** Asks once; answers the events that come, each with its arguments. */
+  /** Polls once; returns the received events, each with its arguments. */
   async poll(): Promise<unknown[][]> {
     const { status, text } = await this.ask();
     if (status !== 200) throw new Error(`Cannot poll: ${status} ${text}`);
@@ -39,13 +39,13 @@ export class PollingClient {
       .map((packet) => JSON.parse(packet.slice(2)));
   }
 
-  /** Asks once; answers what comes, as it is. */
+  /** Polls once; returns the response unchanged. */
   async ask(): Promise<{ status: number; text: string }> {
     const response = await soon(fetch(this.#url), "a poll");
     return { status: response.status, text: await response.text() };
   }
 
-  /** Sends packets, as they are. */
+  /** Sends packets unchanged. */
   async send(...packets: string[]): Promise<void> {
     await this.#post(packets.join(SEPARATOR));
   }
@@ -53,7 +53,7 @@ export class PollingClient {
   async #post(packet: string): Promise<void> {
     const response = await soon(
       fetch(this.#url, { method: "POST", body: packet }),
-      "a packet is taken",
+      "a packet is accepted",
     );
     await response.text();
   }

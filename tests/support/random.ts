@@ -1,6 +1,6 @@
-/** Chance that can be repeated. */
+/** Random numbers that can be repeated. */
 
-/** Random numbers that depend on the seed alone (mulberry32). */
+/** Random numbers that depend only on the seed (mulberry32). */
 export class Random {
   #state: number;
 
@@ -9,7 +9,7 @@ export class Random {
     this.#state = seed >>> 0;
   }
 
-  /** A number from 0 up to, but not including, 1. */
+  /** Returns a number of at least 0 and less than 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -18,22 +18,22 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number from `min` to `max`. */
+  /** Returns an integer from `min` to `max`. */
   between(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  /** True with this probability. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability;
   }
 
-  /** One of these. */
+  /** Returns one of these items. */
   oneOf<T>(things: readonly T[]): T {
     return things[this.between(0, things.length - 1)] as T;
   }
 
-  /** Some of these, in their order: at least one, and at most `max`. */
+  /** Returns some of these items, in their order: at least one and at most `max`. */
   someOf<T>(things: readonly T[], max: number = things.length): T[] {
     const rest = [...things.keys()];
     const count = this.between(1, max);
@@ -44,7 +44,7 @@ export class Random {
     return things.filter((_, index) => taken.includes(index));
   }
 
-  /** Another sequence, which depends on this seed and on how many numbers were taken before. */
+  /** Returns another sequence, which depends on this seed and on how many numbers were drawn before. */
   fork(): Random {
     return new Random(this.between(0, 2 ** 32 - 1));
   }

@@ -1,23 +1,23 @@
-/** A light socket.io client over a bare TCP connection: thousands of them fit into one process. */
+/** A minimal socket.io client over a TCP connection, of which thousands fit into one process. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 
-/** Speaks just enough of WebSocket, Engine.IO 4 and Socket.IO 5 to subscribe, count and recover. */
+/** Implements just enough of WebSocket, Engine.IO 4 and Socket.IO 5 to subscribe, count and recover. */
 export class RawClient {
-  /** Messages got, over all connections. */
+  /** Number of messages received, over all connections. */
   received = 0;
-  /** Messages whose id was not above the one before. */
+  /** Number of messages whose id was not above the one before. */
   disordered = 0;
-  /** The last id got, of any event. */
+  /** The id of the last event received. */
   offset: string | undefined;
-  /** The session's secret, as CONNECT told it. */
+  /** The session's secret, from the CONNECT packet. */
   pid: string | undefined;
-  /** Whether the last connection was told that nothing is missing. */
+  /** Whether the last connection was reported as recovered. */
   recovered = false;
-  /** `joined` events got, over all connections. */
+  /** Number of `joined` events received, over all connections. */
   joined = 0;
-  /** Reasons of `gap` events got. */
+  /** Reasons of the `gap` events received. */
   readonly gaps: string[] = [];
   /** Called at each message. */
   got: () => void = () => {};
@@ -31,12 +31,12 @@ export class RawClient {
   #lastMs = 0;
   #lastSeq = 0;
 
-  /** A client that will ask for `rooms`. */
+  /** Makes a client that joins `rooms` when it connects. */
   constructor(rooms: readonly string[]) {
     this.#rooms = rooms;
   }
 
-  /** Connects, or comes back. */
+  /** Connects or reconnects. */
   connect(port: number): void {
     this.#rest = Buffer.alloc(0);
     this.#upgraded = false;
@@ -48,7 +48,7 @@ export class RawClient {
       );
     });
     socket.on("error", () => {});
-    // As a stock client does: told to come again by a closed connection, it comes again.
+    // Like a stock client it reconnects after the server has closed the connection.
     socket.on("close", () => {
       if (socket !== this.#socket) return;
       this.#again = setTimeout(
@@ -59,27 +59,27 @@ export class RawClient {
     socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
   }
 
-  /** Sends an event that wants an answer. */
+  /** Sends an event that requests an acknowledgement. */
   ask(event: string, request: unknown): void {
     this.#send(`420${JSON.stringify([event, request])}`);
   }
 
-  /** Answers a ping, also one it has not read. */
+  /** Sends a pong, even if no ping was read. */
   pong(): void {
     this.#send("3");
   }
 
-  /** Stops reading, as a client does whose network or machine cannot keep up. */
+  /** Stops reading, like a client whose network or machine cannot keep up. */
   pause(): void {
     this.#socket?.pause();
   }
 
-  /** Reads again. */
+  /** Continues reading. */
   resume(): void {
     this.#socket?.resume();
   }
 
-  /** Breaks the connection off, and stays away. */
+  /** Closes the connection and does not reconnect. */
   cut(): void {
     clearTimeout(this.#again);
     const socket = this.#socket;

@@ -1,37 +1,37 @@
-/** Forced reconnects under load, and the judgement: the same for our nodes and for the stock adapter. */
+/** Forced reconnects under load, and their check, for Roomcast's nodes and for the stock adapter. */
 import { Subscriber } from "./client.ts";
 import { Proxy } from "./net.ts";
 import { soon } from "./wait.ts";
 
-/** How much of it. */
+/** The size of a run. */
 export interface ReconnectsOptions {
-  /** Where the nodes answer; publishers post to all of them in turn. */
+  /** Addresses of the nodes; publishers post to all of them in turn. */
   readonly urls: readonly string[];
   readonly clients: number;
-  /** How often each client is cut off. */
+  /** How often each client is disconnected. */
   readonly cuts: number;
   readonly rooms: number;
   readonly perSecond: number;
 }
 
-/** What came of it, over all clients. */
+/** The result of a run, over all clients. */
 export interface ReconnectsResult {
   readonly published: number;
   readonly deliveries: number;
   readonly reconnects: number;
-  /** Of those, how many were told that nothing is missing. */
+  /** How many of them were reported as recovered. */
   readonly recovered: number;
   readonly missing: number;
   readonly twice: number;
   readonly disordered: number;
-  /** Clients that were told every time that nothing was missing, and miss something. */
+  /** Number of clients that miss messages although every reconnect was reported as recovered. */
   readonly deceived: number;
 }
 
-/** A message as publishers number them: by publisher, so that each room has an order of its own. */
+/** A message, numbered by its publisher, so that each room has an order of its own. */
 type Numbered = readonly [room: string, n: number];
 
-/** Cuts clients off at random moments while messages flow, and judges what they got. */
+/** Disconnects clients at random moments while messages flow, and checks what they received. */
 export async function forceReconnects(
   options: ReconnectsOptions,
 ): Promise<ReconnectsResult> {
@@ -43,13 +43,13 @@ export async function forceReconnects(
   for (let i = 0; i < clients; i++) {
     const proxy = stack.use(await Proxy.start(ports[i % ports.length] ?? 0));
     const mine = names.filter((_, index) => (index + i) % 4 === 0);
-    // Every third begins with polling, so that some are cut in the middle of an upgrade.
+    // Every third client begins with polling, so that some are disconnected during an upgrade.
     const transports = i % 3 === 0 ? ["polling", "websocket"] : ["websocket"];
     const client = new Subscriber(proxy.url, {
       transports,
       reconnectionDelay: 10,
       reconnectionDelayMax: 60,
-      // Under Deno a client does not hear of a connection that is cut in the middle of its WebSocket handshake.
+      // Under Deno a client is not notified of a connection that breaks during its WebSocket handshake.
       timeout: 1000,
       auth: { rooms: mine },
     });
@@ -63,11 +63,11 @@ export async function forceReconnects(
       await new Promise((resolve) =>
         setTimeout(resolve, Math.random() ** 2 * 150)
       );
-      // On to the next node; all requests of one polling client have to reach the same.
+      // Continue with the next node, because all requests of one polling client have to reach the same one.
       proxy.targets = [ports[(index + cut) % ports.length] ?? 0];
       const connects = client.connects.items.length;
       proxy.cut();
-      // Every fifth time it is cut again before it is well connected.
+      // Every fifth time the client is disconnected again before it is fully connected.
       if (cut % 5 !== 0) await back(client, connects);
     }
     if (!client.socket.connected || proxy.connections === 0) {
@@ -84,15 +84,15 @@ export async function forceReconnects(
 }
 
 /**
- * Waits until a client has come back. Under Deno a client does not hear of every connection that is cut in the middle
- * of a WebSocket handshake: it is told, as a ping would tell it later.
+ * Waits until a client has reconnected. Under Deno a client is not notified of every connection that breaks during a
+ * WebSocket handshake; this closes it, as a ping timeout would do later.
  */
 async function back(
   { connects, socket }: Subscriber,
   count: number,
 ): Promise<void> {
   const nudge = setInterval(() => {
-    // `close()` would wait for the upgrade whose end is not heard of.
+    // `close()` would wait for an upgrade that never ends.
     (socket.io.engine as unknown as { _onClose(reason: string): void })
       ._onClose("transport close");
   }, 1000);
@@ -115,13 +115,13 @@ class NumberedPublisher {
     rooms: readonly string[],
     perSecond: number,
   ) {
-    // One lane a room, so that a room's numbers are published one after the other.
+    // One loop for each room, so that a room's numbers are published one after the other.
     this.#running = rooms.map((room, lane) =>
       this.#run(urls, room, lane, rooms.length * 1000 / perSecond)
     );
   }
 
-  /** Stops; answers how many messages each room got. */
+  /** Stops; returns how many messages each room got. */
   async stop(): Promise<ReadonlyMap<string, number>> {
     this.#stopped = true;
     await Promise.all(this.#running);
@@ -168,7 +168,7 @@ async function judgeAll(
     deceived = 0;
   for (const { client, rooms } of all) {
     const wanted = rooms.reduce((sum, room) => sum + (sent.get(room) ?? 0), 0);
-    // Late ones get their time; what is missing then is missing.
+    // Late messages get some time; those still missing afterwards count as missing.
     await client.messages.have(wanted, 5000).catch(() => {});
     const seen = new Map(
       names.map((room) => [room, { last: -1, got: new Set<number>() }]),

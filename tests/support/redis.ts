@@ -1,25 +1,25 @@
-/** A real Redis (or Valkey) of a test's own. */
+/** A real Redis (or Valkey) for one test. */
 import { createClient } from "redis";
 import { freePort } from "./net.ts";
 import { soon, until } from "./wait.ts";
 
-/** How a test wants its Redis. */
+/** Options of a test's Redis. */
 export interface RedisOptions {
-  /** Keeps an append-only file, as a production Redis does. Default true. */
+  /** Whether it keeps an append-only file, like a production Redis; true by default. */
   readonly aof?: boolean;
-  /** Program to run; `redis-server`, or `valkey-server` where only that is installed. */
+  /** Program to run; by default `redis-server`, or `valkey-server` if only that is installed. */
   readonly program?: string;
   /** Further command-line arguments. */
   readonly args?: readonly string[];
 }
 
-/** A place in a server's append-only file. */
+/** A position in a server's append-only file. */
 export interface AofMark {
   readonly file: string;
   readonly bytes: number;
 }
 
-/** A running Redis; `await using` ends it. */
+/** A running Redis; `await using` stops it. */
 export class Redis {
   readonly port: number;
   readonly #options: RedisOptions;
@@ -32,7 +32,7 @@ export class Redis {
     this.#options = options;
   }
 
-  /** Starts one on a free port, in a folder of its own. */
+  /** Starts a server on a free port, in a folder of its own. */
   static async start(options: RedisOptions = {}): Promise<Redis> {
     const folder = await Deno.makeTempDir({ prefix: "roomcast-redis-" });
     const redis = new Redis(await freePort(), folder, options);
@@ -40,7 +40,7 @@ export class Redis {
     return redis;
   }
 
-  /** For `REDIS_URL`. */
+  /** The address, for `REDIS_URL`. */
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
@@ -50,13 +50,13 @@ export class Redis {
     return command(this.url, ...args);
   }
 
-  /** A field of `INFO`, as text; undefined if there is none. */
+  /** Returns a field of `INFO` as text, or undefined if there is none. */
   async info(section: string, field: string): Promise<string | undefined> {
     const info = String(await this.command("INFO", section));
     return new RegExp(`^${field}:(.*?)\\r?$`, "m").exec(info)?.[1];
   }
 
-  /** How often a command was called since the start. */
+  /** Returns how often a command was called since the start. */
   async calls(command: string): Promise<number> {
     const stats = String(await this.command("INFO", "commandstats"));
     return Number(
@@ -64,12 +64,12 @@ export class Redis {
     );
   }
 
-  /** Sends the process a signal, `SIGSTOP` and `SIGCONT` among them. */
+  /** Sends the process a signal, for example `SIGSTOP` or `SIGCONT`. */
   signal(signal: Deno.Signal): void {
     this.#process?.kill(signal);
   }
 
-  /** Kills it, `kill -9` by default, and waits until it is gone. */
+  /** Kills the process, by default with SIGKILL, and waits until it has exited. */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     const process = this.#process;
     if (process === undefined) return;
@@ -79,7 +79,7 @@ export class Redis {
     await process.status;
   }
 
-  /** Starts it again on the same port and folder, and waits until it answers. */
+  /** Starts it again with the same port and folder, and waits until it responds. */
   async restart(): Promise<void> {
     await this.#start(this.#options.aof ?? true);
   }
@@ -95,12 +95,12 @@ export class Redis {
   }
 
   /**
-   * Kills it, cuts its append-only file at `mark`, and starts it again. A power failure leaves the same if the newer
-   * part had not reached the disk.
+   * Kills it, truncates its append-only file at `mark`, and starts it again. A power failure has the same result if the
+   * newer part had not reached the disk.
    */
   async losePower({ file, bytes }: AofMark): Promise<void> {
     if ((await this.aofMark()).file !== file) {
-      throw new Error("Cannot cut the append-only file: Redis rewrote it");
+      throw new Error("Cannot truncate the append-only file: Redis rewrote it");
     }
     await this.kill();
     await Deno.truncate(file, bytes);
@@ -116,7 +116,7 @@ export class Redis {
     );
   }
 
-  /** Kills it and starts it again from the last {@linkcode Redis.snapshot} alone. */
+  /** Kills it and starts it again with only the last {@linkcode Redis.snapshot}. */
   async restore(): Promise<void> {
     await this.kill();
     await Deno.remove(`${this.#folder}/appendonlydir`, { recursive: true })
@@ -125,7 +125,7 @@ export class Redis {
       `${this.#folder}/kept.rdb`,
       `${this.#folder}/dump.rdb`,
     );
-    // With an append-only file switched on at start, Redis would not read the snapshot.
+    // Redis would not read the snapshot if the append-only file were enabled at start.
     await this.#start(false);
     if (!(this.#options.aof ?? true)) return;
     await this.command("CONFIG", "SET", "appendonly", "yes");
@@ -197,7 +197,7 @@ export async function command(
   }
 }
 
-/** The server program that is installed. */
+/** Returns the installed server program. */
 export async function serverProgram(): Promise<string> {
   for (const program of ["redis-server", "valkey-server"]) {
     const found = await new Deno.Command(program, {

@@ -1,23 +1,23 @@
-/** Nodes that die and come back. */
+/** Nodes that are killed and restarted. */
 import type { Manager, ManagerOptions, SocketOptions } from "socket.io-client";
 import { Subscriber } from "./client.ts";
 import { freePort } from "./net.ts";
 import { TestNode } from "./node.ts";
 import { pauseFor, soon, until } from "./wait.ts";
 
-/** Settings of a node. */
+/** The settings of a node. */
 type Settings = Readonly<Record<string, string>>;
 
-/** A message for a room, under a key that makes it one however often it is posted. */
+/** A message for a room, with an idempotency key. */
 export interface Keyed {
   readonly room: string;
   readonly message: unknown;
   readonly key: string;
 }
 
-/** Nodes on ports that stay while they are killed, told to leave, and started again; `await using` ends them. */
+/** Nodes that keep their ports while they are killed, drained and restarted; `await using` stops them. */
 export class RestartingNodes {
-  /** How often which thing was done to them, or to others by those who share it. */
+  /** How often each kind of disturbance was caused, also by other parts of the test that share this record. */
   readonly done: Record<string, number> = {};
   readonly #ports: readonly number[];
   readonly #nodes: TestNode[];
@@ -33,7 +33,7 @@ export class RestartingNodes {
     this.#env = env;
   }
 
-  /** Starts `count` nodes with the same settings, or with those of `env` for each. */
+  /** Starts `count` nodes, all with the settings `env`, or each with those that `env` returns for it. */
   static async start(
     count: number,
     env: Settings | ((index: number) => Settings),
@@ -46,7 +46,7 @@ export class RestartingNodes {
     return new RestartingNodes(ports, await Promise.all(nodes), envOf);
   }
 
-  /** A stock client that comes back to whichever of them, and is connected now. */
+  /** Connects a stock client that reconnects to any of the nodes. */
   async connect(
     options: Partial<ManagerOptions & SocketOptions>,
   ): Promise<Subscriber> {
@@ -60,12 +60,12 @@ export class RestartingNodes {
     return this.#nodes;
   }
 
-  /** The address of a node. */
+  /** Returns the address of a node. */
   url(index: number): string {
     return `http://127.0.0.1:${this.#ports[index]}`;
   }
 
-  /** Where any of them answers, if it lives. */
+  /** Returns the address of a random node, which may be down. */
   get #anyUrl(): string {
     return this.url(Math.floor(Math.random() * this.#ports.length));
   }
@@ -82,12 +82,12 @@ export class RestartingNodes {
     this.#nodes[index] = await TestNode.start(env, { ready });
   }
 
-  /** Notes that something was done. */
+  /** Counts a disturbance. */
   count(what: string): void {
     this.done[what] = (this.done[what] ?? 0) + 1;
   }
 
-  /** Kills one of them, or tells it to leave, about every `everyMs`, and starts it again. */
+  /** Kills or drains a random node about every `everyMs` ms, and starts it again. */
   async disturb(end: number, everyMs: number): Promise<void> {
     while (performance.now() < end) {
       await pauseFor(everyMs * (0.5 + Math.random()));
@@ -100,7 +100,7 @@ export class RestartingNodes {
     }
   }
 
-  /** Publishes until every message is answered with an id; answers the ids. */
+  /** Publishes messages, retries until each is acknowledged, and returns their ids. */
   async publish(messages: readonly Keyed[]): Promise<string[]> {
     const ids = new Map<Keyed, string>();
     await until("all are published", async () => {
@@ -117,7 +117,7 @@ export class RestartingNodes {
           if (id !== undefined) ids.set(message, id);
         }
       } catch {
-        // The node is gone: another is asked.
+        // The node is down; retry with another one.
       }
       return ids.size === messages.length;
     });
@@ -129,7 +129,7 @@ export class RestartingNodes {
   }
 }
 
-/** Makes a stock client that starts connecting, and calls `urlOf` for the address of each try. */
+/** Makes a stock client that starts connecting and calls `urlOf` for the address of each attempt. */
 export function wanderer(
   options: Partial<ManagerOptions & SocketOptions>,
   urlOf: () => string,
@@ -144,7 +144,7 @@ export function wanderer(
   return client;
 }
 
-/** One of them, by chance. */
+/** Returns a random item. */
 export function oneOf<T>(things: readonly T[]): T {
   return things[Math.floor(Math.random() * things.length)] as T;
 }

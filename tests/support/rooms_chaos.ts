@@ -1,4 +1,4 @@
-/** Stock clients that join and leave rooms while their nodes are killed and drained. */
+/** Stock clients that join and leave rooms while nodes are killed and drained. */
 import { compareIds, ID_ZERO, idOf, laterId } from "../../lib/log/position.ts";
 import type { Received, Subscriber } from "./client.ts";
 import { type Keyed, oneOf, RestartingNodes } from "./restarting_nodes.ts";
@@ -6,49 +6,49 @@ import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
 const ROOMS = Array.from({ length: 12 }, (_, i) => `room-${i}`);
-/** Those that are left again; in the others whoever has joined stays. */
+/** Rooms that clients also leave; in the other rooms clients stay once they have joined. */
 const LEFT_AGAIN = new Set(ROOMS.filter((_, i) => i % 2 === 0));
 
 /**
- * For so long after the answer to a join that its node was killed, messages of the answer may come again
- * (`docs/decisions/0007-recovery.md`, Price): some 6 ms on a machine that has nothing else to do.
+ * If a node is killed within this time after it answered a join, the messages of the answer may arrive twice, in ms
+ * (`docs/decisions/0007-recovery.md`, Consequences). On an idle machine it is about 6 ms.
  */
 const UNSAVED_MS = 250;
 
-/** What chaos came to. */
+/** The result of a run. */
 export interface RoomsOutcome {
   readonly published: number;
   readonly joins: number;
-  /** How often a client came back, and how often it was told then that nothing is missing. */
+  /** Number of reconnects, and how many of them were reported as recovered. */
   readonly returns: number;
   readonly recovered: number;
-  /** Messages that came again because a node was killed as it had answered. */
+  /** Number of messages that arrived twice because a node was killed right after it had answered. */
   readonly again: number;
-  /** What any client got wrong, as sentences. */
+  /** Errors of any client, as sentences. */
   readonly wrong: readonly string[];
-  /** How often which thing was done. */
+  /** How often each kind of disturbance was caused. */
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** A client's stay in a room, from one join until the next. */
+/** The time of a client in a room, from one join until the next. */
 interface Stay {
-  /** As the last answer said it; unsure while one is awaited, and for good where it was lost. */
+  /** The state according to the last answer; unsure while an answer is pending or if it was lost. */
   state: "in" | "out" | "unsure";
-  /** Where it was joined; once it was left, the newest message there was. */
+  /** The position of the join; after a leave, that of the newest message at that moment. */
   at: string;
-  /** Messages in the answer to the join, and those that came. */
+  /** Messages in the answer to the join, and those that were received afterwards. */
   readonly answered: Set<string>;
   answeredAt: number;
   readonly got: string[];
 }
 
-/** What has been published, by room: the ids, in order. */
+/** The ids of the published messages of each room, in order. */
 type Published = ReadonlyMap<string, string[]>;
 
 /**
- * Three nodes, 40 clients, a fifth of them polling, for `seconds`. What a client was told of its rooms has to hold on
- * whatever node it comes back to: of those it is in it gets every message, once and in order, and of those it has left
- * none.
+ * Runs three nodes and 40 clients, a fifth of them polling, for `seconds`. What a node has confirmed to a client about
+ * its rooms must hold on every node to which the client reconnects: it receives every message of the rooms it is in,
+ * once and in order, and none of the rooms it has left.
  */
 export async function disturbRooms(
   { seconds }: { seconds: number },
@@ -78,7 +78,7 @@ export async function disturbRooms(
     await Promise.all([
       nodes.disturb(end, 700),
       ...members.map((member) => member.wander(end)),
-      // One after the other in each room, so that their ids are noted in order.
+      // One after the other in each room, so that their ids are recorded in order.
       ...ROOMS.map(async (room) => {
         while (performance.now() < end) {
           await publish(room, number++);
@@ -106,7 +106,7 @@ export async function disturbRooms(
   }
 }
 
-/** A client that joins and leaves, and what it was told. */
+/** A client that joins and leaves, and what it has received. */
 class Member {
   readonly client: Subscriber;
   joins = 0;
@@ -127,7 +127,7 @@ class Member {
     });
   }
 
-  /** Joins rooms and leaves them, until `end`. */
+  /** Joins and leaves rooms until `end`. */
   async wander(end: number): Promise<void> {
     while (performance.now() < end) {
       await pauseFor(Math.random() * 60);
@@ -141,7 +141,7 @@ class Member {
     }
   }
 
-  /** Whether it has the newest message of all rooms it is in. */
+  /** Whether the client has the newest message of all its rooms. */
   get level(): boolean {
     return [...this.#stays].every(([room, { state, got }]) =>
       state !== "in" || got.at(-1) === this.#published.get(room)?.at(-1)
@@ -161,7 +161,7 @@ class Member {
       }
     }
     for (const { reason } of this.client.gaps.items) {
-      this.#wrong.push(`a client was told a gap: ${reason}`);
+      this.#wrong.push(`a client received a gap: ${reason}`);
     }
     return this.#wrong.slice(0, 5);
   }
@@ -213,7 +213,7 @@ class Member {
     got.push(id);
   }
 
-  /** Undefined where the answer was lost with the connection. */
+  /** Resolves with the answer, or with undefined if it was lost with the connection. */
   // deno-lint-ignore no-explicit-any -- answers of every shape
   #ask(event: string, request: unknown): Promise<any> {
     const { socket } = this.client;

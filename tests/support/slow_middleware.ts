@@ -1,11 +1,11 @@
-/** A node of ours, with a middleware that takes its time, as one that checks tokens elsewhere does. */
+/** A node with a slow Socket.IO middleware, like one that checks tokens on another server. */
 import { Namespace } from "socket.io";
 
 const delayMs = Number(Deno.env.get("MIDDLEWARE_MS"));
 const constructed = Namespace.prototype._initAdapter;
 Namespace.prototype._initAdapter = function (): void {
   constructed.call(this);
-  // After our own middleware, which is added later in the same turn.
+  // After Roomcast's own middleware, which is added later in the same turn.
   setTimeout(
     () => this.use((_socket, next) => void setTimeout(next, delayMs)),
     0,

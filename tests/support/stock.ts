@@ -1,6 +1,6 @@
 /**
- * The control: a node as Socket.IO's documentation has it, with the stock adapter and its connection state recovery.
- * Run as a process of its own; prints where it listens, in the form our nodes do.
+ * The control: a node as in Socket.IO's documentation, with the stock adapter and its connection state recovery. It
+ * runs as a separate process and prints its address in the same form as Roomcast's nodes.
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { createServer } from "node:http";
@@ -33,12 +33,12 @@ io.on("connection", (socket) => {
   if (!socket.recovered) {
     void socket.join(socket.handshake.auth.rooms ?? ["chat"]);
   }
-  // As the documentation advises: without any event a client has no offset to recover from.
+  // As the documentation advises, because a client that received no event has no offset to recover from.
   socket.emit("joined", {});
 });
 http.listen(0, "127.0.0.1", () => {
   const { port } = http.address() as AddressInfo;
-  // deno-lint-ignore no-console -- how it tells its parent
+  // deno-lint-ignore no-console -- the parent process reads this line
   console.log(
     JSON.stringify({ kind: "started", url: `http://127.0.0.1:${port}` }),
   );

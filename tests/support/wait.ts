@@ -1,10 +1,10 @@
-/** Waiting in tests: always for something, never longer than a deadline. */
+/** Waiting in tests: always for a condition, and never longer than a deadline. */
 import { deadline } from "../../lib/util/deadline.ts";
 
-/** How long anything may take in a test before it counts as not happening. */
+/** How long a test waits for something before it fails, in ms. */
 export const TIMEOUT_MS = 20_000;
 
-/** Resolves as soon as `condition` answers true, asked every few milliseconds. */
+/** Resolves as soon as `condition` returns true; it is called every 5 ms. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
@@ -19,12 +19,12 @@ export async function until(
   }
 }
 
-/** A pause that is part of what is done, not a wait for something. */
+/** Pauses. Only for a pause that belongs to the scenario, not for waiting until something has happened. */
 export function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** As `deadline`, with the tests' own limit. */
+/** Like `deadline()`, with the time limit of tests. */
 export function soon<T>(
   promise: Promise<T>,
   what: string,
@@ -33,7 +33,7 @@ export function soon<T>(
   return deadline(promise, timeoutMs, what);
 }
 
-/** Collects what comes and lets a test wait for it. */
+/** Collects items and lets a test wait for them. */
 export class Inbox<T> {
   readonly items: T[] = [];
   readonly #waiting = new Set<() => void>();
@@ -50,7 +50,7 @@ export class Inbox<T> {
     return this.items;
   }
 
-  /** Resolves once `condition` is true, which is asked whenever an item comes. */
+  /** Resolves once `condition` is true; it is checked whenever an item is added. */
   async where(condition: () => boolean, timeoutMs = TIMEOUT_MS): Promise<void> {
     if (condition()) return;
     let wake = (): void => {};

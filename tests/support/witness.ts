@@ -1,4 +1,4 @@
-/** Stock clients and publishers that note what happened to them, for {@linkcode judgeFailover}. */
+/** Stock clients and publishers that record what happens to them, for {@linkcode judgeFailover}. */
 import type { Subscriber } from "./client.ts";
 import type {
   Happening,
@@ -8,9 +8,9 @@ import type {
 } from "./failover_judge.ts";
 import { pauseFor } from "./wait.ts";
 
-/** How long a client or publisher waits for an answer, in ms: longer than a node takes to refuse. */
+/** How long a client or publisher waits for an answer, in ms: longer than a node takes to reject a request. */
 const ANSWER_TIMEOUT_MS = 5000;
-/** The pause of a publisher after a refusal, in ms. */
+/** The pause of a publisher after an error, in ms. */
 const RETRY_MS = 25;
 
 /** Records what happens to a stock client; `await using` ends the client. */
@@ -18,7 +18,7 @@ export class Witness implements Timeline {
   readonly client: string;
   readonly happenings: Happening[] = [];
   readonly subscriber: Subscriber;
-  /** The rooms that it was told it is in, and did not ask to leave. */
+  /** The rooms that the server has confirmed and that the client has not asked to leave. */
   readonly rooms: Set<string> = new Set();
   /** The rooms that it asked to leave on this connection. A `joined` event for them may still be in flight. */
   readonly #left = new Set<string>();
@@ -115,7 +115,7 @@ export class Witness implements Timeline {
     return answer?.ok === true;
   }
 
-  /** Leaves a room; asks again if that is refused. False if the connection ends, or no answer comes. */
+  /** Leaves a room, and retries if that is rejected. Resolves with `false` if no answer arrives. */
   async leave(room: string): Promise<boolean> {
     if (!this.connected) return false;
     this.#left.add(room);
