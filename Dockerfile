@@ -1,8 +1,9 @@
 ARG DENO_VERSION=2.9.6
 
-# The packages, in a stage of their own: it is built anew only when deno.json or
-# deno.lock change, and its caches stay behind. First all of them, exactly as
-# locked; then what only the tests use goes, and nothing else may have come.
+# This stage installs the packages. It is rebuilt only if deno.json or deno.lock
+# change, and its caches do not reach the image. It installs all packages exactly
+# as locked, removes those that only the tests use, and checks that nothing else
+# was installed.
 FROM denoland/deno:${DENO_VERSION} AS packages
 WORKDIR /app
 COPY deno.json deno.lock ./
@@ -18,24 +19,24 @@ COPY lib lib
 COPY routes routes
 COPY static static
 
-# Everything in /app belongs to root: the server cannot change itself.
+# Everything in /app belongs to root, so that the server cannot change itself.
 USER deno
-# A module that the image lacks stops the build, not the deployment.
+# If a module is missing, the build fails instead of the deployment.
 RUN ["deno", "cache", "--frozen", "main.ts"]
 
-# A container has to listen beyond loopback, and there Roomcast refuses to start
-# unless PUBLISH_KEYS or OPEN=true is set.
+# A container has to listen beyond loopback. Roomcast therefore refuses to start
+# in it unless PUBLISH_KEYS or OPEN=true is set.
 ENV HOST=0.0.0.0 DENO_NO_UPDATE_CHECK=1
 EXPOSE 4000
 
-# /livez and not /readyz: while Redis is away no node is ready, and restarting
-# them all would not bring it back, only cut every client off. Anything but a 2xx
-# fails, a 503 as well.
+# /livez and not /readyz: while Redis is unreachable no node is ready, and
+# restarting all nodes would only disconnect every client. The check fails for
+# every status other than 2xx.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
   CMD ["deno", "eval", "--no-config", "--no-lock", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('PORT') || 4000}/livez`, { signal: AbortSignal.timeout(4000) }); Deno.exit(r.ok ? 0 : 1)"]
 
-# The line of `deno task start`, kept the same by .ci/container: the server may use
-# the network, read these two folders and see these settings, and no more.
+# The command of `deno task start`; .ci/container checks that both are the same. The
+# server may use the network, read these two folders and read these settings.
 CMD ["run", "--v8-flags=--no-allocation-site-pretenuring", "--cached-only", "--frozen", "--no-prompt", "--allow-net", "--allow-read=./static,./node_modules", \
   "--allow-env=PORT,HOST,REDIS_URL,KEY_PREFIX,ROOMS,CHANNELS,HISTORY_SIZE,HISTORY_SECONDS,RECOVERY_SECONDS,IDEMPOTENCY_SECONDS,ACK_REPLICAS,MESSAGE_BYTES_MAX,CLIENT_BUFFER_BYTES_MAX,LATEST_ROOMS,PUBLISH_KEYS,TOKEN_SECRET,TOKEN_JWKS_URL,TOKEN_ISSUER,TOKEN_AUDIENCE,ALLOWED_ORIGINS,ADMIN_KEY,CLIENTS_MAX,CLIENTS_PER_ADDRESS_MAX,ROOMS_PER_CLIENT_MAX,EVENTS_PER_SECOND_MAX,PUBLISHES_PER_SECOND_MAX,TRUSTED_PROXIES,OPEN,DRAIN_SECONDS,LOG_LEVEL", \
   "--ignore-env", "main.ts"]
