@@ -9,7 +9,7 @@
 import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Server as Listening } from "node:net";
 import { type Config, readConfig } from "./lib/config/config.ts";
 import { createHttpServer } from "./lib/http/server.ts";
 import { stopListening } from "./lib/listener/stop_listening.ts";
@@ -20,6 +20,7 @@ import { watchNode } from "./lib/telemetry/gauges.ts";
 import { createLogger } from "./lib/telemetry/logger.ts";
 import { Metrics } from "./lib/telemetry/metrics.ts";
 import { InFlight } from "./lib/util/in_flight.ts";
+import { enableDirectWrites } from "./lib/wire/direct_write_check.ts";
 import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
 import { createApp } from "./routes/mod.ts";
@@ -146,6 +147,9 @@ async function start(
   config: Config,
   { node, listener }: Serving,
 ): Promise<void> {
+  if (config.directWrite) {
+    await enableDirectWrites(node.directWriter, listenOnLoopback);
+  }
   try {
     const { address, port, family } = await listener.open(config.port);
     const host = family === "IPv6" ? `[${address}]` : address;
@@ -163,6 +167,13 @@ async function start(
     );
     Deno.exit(1);
   }
+}
+
+/** Listens on a free port that only this machine can reach. */
+async function listenOnLoopback(server: Listening): Promise<AddressInfo> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server.address() as AddressInfo;
 }
 
 /** Moves all clients away, completes the requests in flight, closes everything and exits with `code`. */

@@ -23,6 +23,7 @@ import type { Ingress } from "./publish/ingress.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
+import { DirectWriter } from "./wire/direct_write.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
 import { MemorySessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
@@ -40,6 +41,8 @@ export interface Node extends LogParts {
   /** Sources that append to the log by themselves. */
   readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
+  /** Writes to clients. It is not enabled yet; see `wire/direct_write_check.ts`. */
+  readonly directWriter: DirectWriter;
   readonly access: Access;
   readonly publisher: Publisher;
   /** Resolves if a publish, by HTTP or by any ingress, would now reach the log and come back. Rejects if not. */
@@ -78,8 +81,12 @@ export function createNode(config: Config, observe: Observe): Node {
     : new RedisSessionStore(redis.log.server);
   const access = openAccess(new PublishKeys(config.publishKeys));
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
+  const directWriter = new DirectWriter((why) =>
+    observe({ kind: "direct_write_disabled", why })
+  );
   const sockets = new SocketIoServer({
     ...config,
+    directWriter,
     log,
     history,
     gaps,
@@ -99,6 +106,7 @@ export function createNode(config: Config, observe: Observe): Node {
     bridge: redis?.bridge,
     ingresses,
     originAllowed,
+    directWriter,
     access,
     publisher: new Publisher({ log, access, observe }),
     probe: async () => {

@@ -75,6 +75,8 @@ export type Observation =
   | { kind: "redis_connected"; connection: string }
   | { kind: "redis_disconnected"; connection: string; why: string }
   | { kind: "redis_config_warning"; why: string }
+  /** Writes to clients use Deno's streams from now on, which is slower. */
+  | { kind: "direct_write_disabled"; why: string }
   | { kind: "error"; where: string; error: unknown };
 
 /** Records an observation. Never throws and never waits. */

@@ -33,6 +33,8 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;
+  /** Whether messages are written to clients without the stream of their socket, if the check at start succeeds. */
+  readonly directWrite: boolean;
   readonly drainSeconds: number;
   readonly logLevel: LogLevel;
 }
@@ -169,6 +171,7 @@ export function readConfig(
       return origin;
     }),
     roomsPerClientMax: integer("ROOMS_PER_CLIENT_MAX", 100, 1, 10_000),
+    directWrite: choice("DIRECT_WRITE", "true", ["true", "false"]) === "true",
     open: choice("OPEN", "false", ["true", "false"]) === "true",
     drainSeconds: integer("DRAIN_SECONDS", 10, 0, 3600),
     logLevel: choice("LOG_LEVEL", "info", LOG_LEVELS),

@@ -18,6 +18,7 @@ import {
   handshakeResponse,
   validateHandshake,
 } from "../websocket/handshake.ts";
+import { DirectWriter } from "../wire/direct_write.ts";
 import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
 import { type EngineRequest, internalsOf } from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
@@ -70,16 +71,20 @@ export class EngineServer extends Server {
   /** Whether the server refuses all clients with 503 except those that are connected already. */
   stopping = false;
   readonly #forget = this.#makeForget();
+  readonly #directWriter: DirectWriter;
 
   /**
    * Creates a server with Engine.IO's options. `onSlowClient` is called when a client is disconnected because it sends
-   * requests and does not read the answers, with the number of unsent packets.
+   * requests and does not read the answers, with the number of unsent packets. Without a `directWriter`, all writes
+   * use streams.
    */
   constructor(
     options: ServerOptions,
     onSlowClient: (packets: number) => void,
+    directWriter: DirectWriter = new DirectWriter(() => {}),
   ) {
     super(options);
+    this.#directWriter = directWriter;
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
@@ -181,6 +186,7 @@ export class EngineServer extends Server {
       head,
       known === undefined ? response : undefined,
       maxHttpBufferSize,
+      this.#directWriter,
     );
     if (known === undefined) this.#open(request, websocket);
     else known._maybeUpgrade(websocket);

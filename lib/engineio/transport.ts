@@ -14,7 +14,7 @@ import {
   WebSocketConnection,
 } from "../websocket/connection.ts";
 import { BINARY, encodeFrame, encodeTextFrame } from "../websocket/frame.ts";
-import { tryDirectWrite, type WriteRequest } from "../wire/direct_write.ts";
+import type { DirectWriter, WriteRequest } from "../wire/direct_write.ts";
 import type { QueuedPacket } from "./internals.ts";
 
 const NOTHING = Buffer.alloc(0);
@@ -32,6 +32,7 @@ export class WebSocketTransport extends Transport
   implements MessageHandler, WriteRequest {
   readonly #websocket: WebSocketConnection;
   readonly #connection: RawSocket;
+  readonly #directWriter: DirectWriter;
   #writes = NO_WRITES;
   #replaying = false;
   /** Bytes of a direct write that the kernel has not taken. */
@@ -49,10 +50,12 @@ export class WebSocketTransport extends Transport
     head: Buffer,
     handshake: Buffer | undefined,
     bytesMax: number,
+    directWriter: DirectWriter,
   ) {
     super(request);
     this.#connection = connection;
     this.#handshake = handshake;
+    this.#directWriter = directWriter;
     this.#websocket = new WebSocketConnection(connection, head, bytesMax, this);
     this.writable = true;
   }
@@ -82,7 +85,7 @@ export class WebSocketTransport extends Transport
     const connection = this.#connection;
     // Not after a closing handshake. The socket knows that too, and is quicker to ask than the WebSocket.
     if (!connection.writable) return;
-    switch (tryDirectWrite(connection, frames, this)) {
+    switch (this.#directWriter.tryWrite(connection, frames, this)) {
       case "done":
         return;
       case "failed":
@@ -100,8 +103,8 @@ export class WebSocketTransport extends Transport
 
   /** The kernel has taken the bytes of a direct write, or will never take them. */
   oncomplete(status: number): void {
-    this.waiting = undefined;
-    if (status < 0) this.#connection.destroy();
+    const expected = this.#directWriter.complete(this);
+    if (!expected || status < 0) this.#connection.destroy();
     else this.#pump();
   }
 

@@ -18,6 +18,7 @@ import type { SessionStore } from "../sessions/store.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Observe } from "../observer.ts";
+import type { DirectWriter } from "../wire/direct_write.ts";
 import type { OriginAllowed } from "../access/origins.ts";
 
 /** Largest thing a client may send in one go: a handshake with its rooms, later a message. */
@@ -41,6 +42,7 @@ export interface SocketIoServerOptions extends LogParts {
   readonly ring: Ring;
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
+  readonly directWriter: DirectWriter;
   /** Makes the Socket.IO adapter; undefined: its own, for one node. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
@@ -87,6 +89,7 @@ export class SocketIoServer {
       },
       (waitingPackets) =>
         options.observe({ kind: "slow_client_disconnected", waitingPackets }),
+      options.directWriter,
     );
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),

@@ -20,6 +20,7 @@ const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   listener_recovered: "warn",
   listener_lost: "error",
   listener_unwatched: "warn",
+  direct_write_disabled: "warn",
   stopping: "info",
   stopped: "info",
   published: undefined,

@@ -5,6 +5,7 @@ import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
 import { EngineServer } from "../../lib/engineio/server.ts";
+import { DirectWriter } from "../../lib/wire/direct_write.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 
@@ -16,8 +17,12 @@ export class TestEngineServer {
     this.engine.handleRequest(request, response)
   );
 
-  private constructor(options: ServerOptions) {
-    this.engine = new EngineServer(options, () => {});
+  private constructor(options: ServerOptions, directWrite: boolean) {
+    const writer = new DirectWriter((why) => {
+      throw new Error(`Cannot write directly: ${why}`);
+    });
+    if (directWrite) writer.enable();
+    this.engine = new EngineServer(options, () => {}, writer);
     this.io.bind(this.engine as never);
     this.#http.on(
       "upgrade",
@@ -26,9 +31,12 @@ export class TestEngineServer {
     );
   }
 
-  /** Starts a server. */
-  static async start(options: ServerOptions = {}): Promise<TestEngineServer> {
-    const server = new TestEngineServer(options);
+  /** Starts a server, with direct writes or without. */
+  static async start(
+    options: ServerOptions = {},
+    directWrite = true,
+  ): Promise<TestEngineServer> {
+    const server = new TestEngineServer(options, directWrite);
     await listen(server.#http);
     return server;
   }

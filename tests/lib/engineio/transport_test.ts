@@ -1,20 +1,116 @@
-/** WebSocketTransport on real connections. */
+/** WebSocketTransport on real connections, with direct writes and without. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
 import { WebSocketTransport } from "../../../lib/engineio/transport.ts";
+import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
+import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
+
+/** Makes the transport of a connection. */
+function transportOf(
+  connection: Socket,
+  writer: DirectWriter,
+): WebSocketTransport {
+  const request = { _query: { EIO: "4" } } as never;
+  const head = Buffer.alloc(0);
+  return new WebSocketTransport(
+    request,
+    connection,
+    head,
+    undefined,
+    1000,
+    writer,
+  );
+}
+
+for (const direct of [true, false]) {
+  const how = direct ? "direct writes" : "streams";
+
+  Deno.test(`WebSocketTransport sends everything in order by ${how}, also to a client that reads late`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [ours, peer] = await pair(stack);
+    const writer = new DirectWriter((why) => assert.fail(why));
+    if (direct) writer.enable();
+    const transport = transportOf(ours, writer);
+    let streamed = 0;
+    const write = ours.write.bind(ours) as (...args: unknown[]) => boolean;
+    ours.write = (...args: unknown[]) => {
+      streamed++;
+      return write(...args);
+    };
+    const received: Buffer[] = [], sent: Buffer[] = [];
+    let length = 0;
+    peer.on("data", (chunk: Uint8Array) => {
+      received.push(Buffer.from(chunk));
+      length += chunk.length;
+    });
+    const send = (text: string): void => {
+      const frame = encodeTextFrame(text);
+      sent.push(frame);
+      transport.write(frame);
+    };
+    const arrived = () =>
+      until(
+        "everything arrives and the transport is idle",
+        () =>
+          transport.idle &&
+          length === sent.reduce((sum, { length }) => sum + length, 0),
+      );
+    for (let i = 0; i < 10; i++) {
+      send(`small ${i}`);
+      await arrived();
+    }
+    assert.equal(streamed > 0, !direct);
+    peer.pause();
+    for (let i = 0; i < 64 && transport.idle; i++) send("x".repeat(1 << 20));
+    assert.equal(transport.idle, false);
+    assert.ok(transport.bufferedBytes > 0);
+    peer.resume();
+    await arrived();
+    assert.equal(transport.bufferedBytes, 0);
+    send("the last");
+    await arrived();
+    assert.ok(Buffer.concat(received).equals(Buffer.concat(sent)));
+  });
+}
+
+Deno.test("WebSocketTransport closes its connection and uses streams for all others after an unexpected completion", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  const [other, otherPeer] = await pair(stack);
+  const reasons: string[] = [];
+  // As if Deno no longer updated the state: every write looks done.
+  const writer = new DirectWriter((why) => reasons.push(why), {
+    streamBaseState: new Int32Array(8),
+    kLastWriteWasAsync: 5,
+  });
+  writer.enable();
+  const transport = transportOf(ours, writer);
+  const otherTransport = transportOf(other, writer);
+  const bytes = Buffer.alloc(32 << 20);
+  transport.write(bytes);
+  assert.equal(transport.bufferedBytes, 0);
+  peer.resume();
+  await until("the connection is closed", () => ours.destroyed);
+  assert.equal(reasons.length, 1);
+  let received = "";
+  otherPeer.on("data", (chunk) => received += chunk);
+  for (const text of ["first ", "second"]) {
+    otherTransport.write(Buffer.from(text));
+    await until("it arrives", () => received.endsWith(text));
+    await until("the transport is idle", () => otherTransport.idle);
+  }
+  assert.equal(received, "first second");
+  // Keeps the bytes, whose pointer the handle had.
+  assert.equal(bytes.length, 32 << 20);
+});
 
 Deno.test("WebSocketTransport buffers one pong for a client that sends many probes and does not read", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
-  const transport = new WebSocketTransport(
-    { _query: { EIO: "4" } } as never,
-    ours,
-    Buffer.alloc(0),
-    undefined,
-    1_000,
-  );
+  const transport = transportOf(ours, new DirectWriter(() => {}));
   peer.pause();
   const data = "x".repeat(32 << 20);
   transport.send([{ type: "message", data }]);

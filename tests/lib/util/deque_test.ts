@@ -1,8 +1,7 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import v8 from "node:v8";
-import vm from "node:vm";
 import { Deque } from "../../../lib/util/deque.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 
 Deno.test("Deque behaves like an array that is pushed and shifted", () => {
   const operation = fc.oneof(
@@ -32,8 +31,6 @@ Deno.test("Deque behaves like an array that is pushed and shifted", () => {
 });
 
 Deno.test("Deque lets shifted items be collected", async () => {
-  v8.setFlagsFromString("--expose-gc");
-  const collect = vm.runInNewContext("gc") as () => void;
   const deque = new Deque<object>();
   const items = Array.from({ length: 1000 }, () => {
     const item = {};
@@ -41,9 +38,7 @@ Deno.test("Deque lets shifted items be collected", async () => {
     return new WeakRef(item);
   });
   for (let i = 0; i < 490; i++) deque.shift();
-  // A WeakRef keeps its target until the current job has ended.
-  await new Promise((resolve) => setTimeout(resolve));
-  collect();
+  await collectGarbage();
   const alive = items.map((item) => item.deref() !== undefined);
   assert.equal(alive.slice(0, 490).filter(Boolean).length, 0);
   assert.equal(alive.slice(490).filter(Boolean).length, 510);

@@ -1,74 +1,101 @@
-/** Writes past the stream, on real connections: these fail when Deno's handles look different. */
+/** DirectWriter on real connections. These tests fail if Deno's socket handles change. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import type { AddressInfo, Server } from "node:net";
+import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import {
-  tryDirectWrite,
-  type WriteRequest,
-} from "../../../lib/wire/direct_write.ts";
+  enableDirectWrites,
+  TESTED_DENO_VERSIONS,
+} from "../../../lib/wire/direct_write_check.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
-const never = {
-  waiting: undefined,
-  oncomplete: (): void => assert.fail("nothing was to wait"),
-};
+const { writer } = writerWithReasons();
+writer.enable();
 
-Deno.test("writeNow hands to the kernel what it takes at once", async () => {
+/** A writer, and the reasons why it was disabled. */
+function writerWithReasons(
+  wrap?: ConstructorParameters<typeof DirectWriter>[1],
+) {
+  const reasons: string[] = [];
+  const writer = new DirectWriter((why) => reasons.push(why), wrap);
+  return { writer, reasons };
+}
+
+/** A request of `writer`, with the statuses that it completed with. */
+class Request {
+  waiting: Buffer | undefined;
+  readonly statuses: number[] = [];
+  readonly expected: boolean[] = [];
+
+  constructor(readonly owner: DirectWriter = writer) {}
+
+  oncomplete(status: number): void {
+    this.statuses.push(status);
+    this.expected.push(this.owner.complete(this));
+  }
+}
+
+/** Makes a server listen on a free loopback port. */
+async function listen(server: Server): Promise<AddressInfo> {
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return server.address() as AddressInfo;
+}
+
+Deno.test("DirectWriter.tryWrite() returns done if the kernel takes all bytes at once", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
+  const request = new Request();
   let text = "";
   peer.on("data", (chunk) => text += chunk);
-  // In its first turn a connection does not know yet that it can be written to.
+  // A new connection may not know yet that the kernel can take bytes.
   ours.write("zero ");
-  await until("it is there", () => text === "zero ");
-  assert.equal(tryDirectWrite(ours, Buffer.from("one "), never), "done");
-  assert.equal(tryDirectWrite(ours, Buffer.from("two "), never), "done");
+  await until("the first bytes arrive", () => text === "zero ");
+  assert.equal(writer.tryWrite(ours, Buffer.from("one "), request), "done");
+  assert.equal(writer.tryWrite(ours, Buffer.from("two "), request), "done");
   ours.write("three");
-  await until("all is there", () => text === "zero one two three");
+  await until("all bytes arrive", () => text === "zero one two three");
+  assert.deepEqual(request.statuses, []);
 });
 
-Deno.test("writeNow says when the rest has left, and what is written meanwhile comes behind it", async () => {
+Deno.test("DirectWriter.tryWrite() returns waits if bytes are left, and later writes follow them", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
   peer.pause();
-  const bytes = Buffer.alloc(32 << 20, "x");
-  let status: number | undefined;
-  const request: WriteRequest = {
-    waiting: undefined,
-    oncomplete: (result) => void (status = result),
-  };
-  assert.equal(tryDirectWrite(ours, bytes, request), "waits");
+  const bytes = Buffer.alloc(32 << 20, "x"), request = new Request();
+  assert.equal(writer.tryWrite(ours, bytes, request), "waits");
   ours.write("the end");
   let length = 0, last = "";
   peer.on("data", (chunk) => {
     length += chunk.length;
     last = (last + chunk.toString("latin1").slice(-7)).slice(-7);
   });
-  assert.equal(status, undefined);
+  assert.deepEqual(request.statuses, []);
+  assert.equal(request.waiting, bytes);
   peer.resume();
-  await until("all is there", () => length === bytes.length + 7);
+  await until("all bytes arrive", () => length === bytes.length + 7);
   assert.equal(last, "the end");
-  assert.equal(status, 0);
+  assert.deepEqual(request.statuses, [0]);
+  assert.deepEqual(request.expected, [true]);
+  assert.equal(request.waiting, undefined);
 });
 
-Deno.test("writeNow keeps what waits: memory that was collected, and is used anew, would leave in its place", async () => {
+Deno.test("DirectWriter.tryWrite() keeps bytes that wait, whose memory would be reused otherwise", async () => {
   await using stack = new AsyncDisposableStack();
   const connections = await Promise.all(
     Array.from({ length: 4 }, () => pair(stack)),
   );
-  const requests = connections.map(([ours, peer]) => {
+  for (const [ours, peer] of connections) {
     peer.pause();
-    const request: WriteRequest = { waiting: undefined, oncomplete() {} };
-    assert.equal(
-      tryDirectWrite(ours, Buffer.alloc(8 << 20, "x"), request),
-      "waits",
-    );
-    return request;
-  });
-  // So much that all is collected that nobody holds.
-  for (let i = 0; i < 100; i++) {
-    Buffer.alloc(8 << 20, "y");
-    if (i % 10 === 0) await new Promise((resolve) => setTimeout(resolve));
+    const bytes = Buffer.alloc(8 << 20, "x");
+    assert.equal(writer.tryWrite(ours, bytes, new Request()), "waits");
+  }
+  for (let i = 0; i < 3; i++) {
+    await collectGarbage();
+    for (let j = 0; j < 4; j++) Buffer.alloc(8 << 20, "y");
   }
   const expected = Buffer.alloc(1 << 20, "x");
   for (const [, peer] of connections) {
@@ -78,33 +105,116 @@ Deno.test("writeNow keeps what waits: memory that was collected, and is used ane
       if (!expected.subarray(0, chunk.length).equals(chunk)) others++;
     });
     peer.resume();
-    await until("all is there", () => length === 8 << 20);
+    await until("all bytes arrive", () => length === 8 << 20);
     assert.equal(others, 0);
   }
-  assert.ok(requests.every(({ waiting }) => waiting?.length === 8 << 20));
 });
 
-Deno.test("writeNow says when what waits will never leave", async () => {
+Deno.test("DirectWriter.tryWrite() completes with an error if the connection breaks", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
   peer.pause();
-  let status: number | undefined;
-  const request: WriteRequest = {
-    waiting: undefined,
-    oncomplete: (result) => void (status = result),
-  };
-  assert.equal(tryDirectWrite(ours, Buffer.alloc(32 << 20), request), "waits");
+  const request = new Request();
+  assert.equal(writer.tryWrite(ours, Buffer.alloc(32 << 20), request), "waits");
   peer.resetAndDestroy();
-  await until("it is told", () => status !== undefined);
-  assert.ok(status !== undefined && status < 0, `${status}`);
+  await until("the write completes", () => request.statuses.length === 1);
+  const [status = 0] = request.statuses;
+  assert.ok(status < 0, `${status}`);
 });
 
-Deno.test("writeNow leaves it to the stream where something waits there, or the connection is gone", async () => {
+Deno.test("DirectWriter.tryWrite() returns stream while the stream is busy, or if the connection is destroyed", async () => {
   await using stack = new AsyncDisposableStack();
   const [ours, peer] = await pair(stack);
+  const bytes = Buffer.from("more"), request = new Request();
   peer.pause();
   ours.write(Buffer.alloc(32 << 20));
-  assert.equal(tryDirectWrite(ours, Buffer.from("more"), never), "stream");
+  assert.equal(writer.tryWrite(ours, bytes, request), "stream");
   ours.destroy();
-  assert.equal(tryDirectWrite(ours, Buffer.from("more"), never), "stream");
+  assert.equal(writer.tryWrite(ours, bytes, request), "stream");
+});
+
+Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disable()", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours] = await pair(stack);
+  const { writer, reasons } = writerWithReasons();
+  const write = () => writer.tryWrite(ours, Buffer.from("x"), new Request());
+  assert.equal(write(), "stream");
+  writer.enable();
+  assert.notEqual(write(), "stream");
+  writer.disable("a reason");
+  writer.disable("another reason");
+  writer.enable();
+  assert.equal(write(), "stream");
+  assert.deepEqual(reasons, ["a reason"]);
+});
+
+Deno.test("DirectWriter is disabled for good if a write completes that was reported as done", async () => {
+  await using stack = new AsyncDisposableStack();
+  const [ours, peer] = await pair(stack);
+  // As if Deno no longer updated the state: every write looks done.
+  const { writer, reasons } = writerWithReasons({
+    streamBaseState: new Int32Array(8),
+    kLastWriteWasAsync: 5,
+  });
+  writer.enable();
+  const request = new Request(writer), bytes = Buffer.alloc(32 << 20, "x");
+  assert.equal(writer.tryWrite(ours, bytes, request), "done");
+  peer.resume();
+  await until("the write completes", () => request.statuses.length === 1);
+  assert.deepEqual(request.expected, [false]);
+  assert.equal(writer.enabled, false);
+  assert.deepEqual(reasons, [
+    "a write that was reported as done completed later",
+  ]);
+  assert.equal(bytes.length, 32 << 20);
+});
+
+Deno.test("enableDirectWrites() enables direct writes on the Deno version that CI uses", async () => {
+  const { writer, reasons } = writerWithReasons();
+  await enableDirectWrites(writer, listen);
+  assert.deepEqual(reasons, []);
+  assert.equal(writer.enabled, true);
+  const dockerfile = await Deno.readTextFile(
+    new URL("../../../Dockerfile", import.meta.url),
+  );
+  const [, version = ""] = /^ARG DENO_VERSION=(.+)$/m.exec(dockerfile) ?? [];
+  assert.ok(TESTED_DENO_VERSIONS.includes(version), version);
+});
+
+Deno.test("enableDirectWrites() disables direct writes on any other version of Deno", async () => {
+  const { writer, reasons } = writerWithReasons();
+  await enableDirectWrites(writer, listen, "3.0.0");
+  assert.equal(writer.enabled, false);
+  assert.match(reasons.join(), /^they are tested on .+ is Deno 3\.0\.0$/);
+});
+
+for (
+  const [what, wrap] of [
+    ["says that every write is done", {
+      streamBaseState: new Int32Array(8),
+      kLastWriteWasAsync: 5,
+    }],
+    ["says that every write waits", {
+      streamBaseState: new Int32Array(8).fill(1),
+      kLastWriteWasAsync: 5,
+    }],
+    ["is missing", {}],
+  ] as const
+) {
+  Deno.test(`enableDirectWrites() disables direct writes if Deno's state ${what}`, async () => {
+    const { writer, reasons } = writerWithReasons(wrap);
+    await enableDirectWrites(writer, listen);
+    assert.equal(writer.enabled, false);
+    assert.equal(reasons.length, 1, reasons.join());
+  });
+}
+
+Deno.test("enableDirectWrites() disables direct writes if it cannot listen", async () => {
+  const { writer, reasons } = writerWithReasons();
+  await enableDirectWrites(
+    writer,
+    () => Promise.reject(new Error("no free port")),
+  );
+  assert.equal(writer.enabled, false);
+  assert.deepEqual(reasons, ["the check at start failed: no free port"]);
 });

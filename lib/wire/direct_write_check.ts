@@ -1,0 +1,149 @@
+/**
+ * Tries direct writes on a pair of loopback sockets before they are used for clients.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import {
+  type AddressInfo,
+  connect,
+  createServer,
+  type Server,
+  type Socket,
+} from "node:net";
+import { deadline } from "../util/deadline.ts";
+import type { DirectWriter, WriteRequest } from "./direct_write.ts";
+
+/** The Deno versions that the tests run on. `tests/lib/wire/direct_write_test.ts` compares them with the Dockerfile. */
+export const TESTED_DENO_VERSIONS: readonly string[] = ["2.9.6"];
+/** Longest time for the check, in ms. */
+const CHECK_TIMEOUT_MS = 2000;
+/** Attempts of a small write. A new connection may not know yet that the kernel can take bytes. */
+const SMALL_WRITES_MAX = 10;
+/** Bytes of a large write, and how many of them exceed the buffers of any kernel. */
+const LARGE_BYTES = 1 << 20, LARGE_WRITES_MAX = 64;
+
+/** Makes a server listen on a free port of 127.0.0.1. */
+export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
+
+/**
+ * Enables direct writes if they work on this version of Deno, and disables them for good otherwise. Never throws.
+ *
+ * It checks that a write which the kernel takes at once is reported as done, that a write which has to wait is reported
+ * as waiting and completes once, and that all bytes arrive unchanged.
+ */
+export async function enableDirectWrites(
+  writer: DirectWriter,
+  listen: ListenOnLoopback,
+  denoVersion: string = Deno.version.deno,
+): Promise<void> {
+  if (!TESTED_DENO_VERSIONS.includes(denoVersion)) {
+    const tested = TESTED_DENO_VERSIONS.join(" and ");
+    return writer.disable(
+      `they are tested on Deno ${tested} only, and this is Deno ${denoVersion}`,
+    );
+  }
+  writer.enable();
+  const server = createServer();
+  const sockets: Socket[] = [];
+  try {
+    const run = async (): Promise<void> => {
+      const { port } = await listen(server);
+      const peer = connect(port, "127.0.0.1");
+      sockets.push(peer.on("error", ignore));
+      const [socket] = await once(server, "connection") as [Socket];
+      sockets.push(socket.on("error", ignore));
+      await new Check(writer, socket, peer).run();
+    };
+    await deadline(run(), CHECK_TIMEOUT_MS, "a pair of loopback sockets");
+  } catch (error) {
+    writer.disable(`the check at start failed: ${(error as Error).message}`);
+  } finally {
+    for (const socket of sockets) socket.destroy();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+}
+
+/** One pair of sockets, and the bytes that were written to one and that arrived at the other. */
+class Check implements WriteRequest {
+  waiting: Buffer | undefined;
+  readonly #writer: DirectWriter;
+  readonly #socket: Socket;
+  readonly #peer: Socket;
+  /** All bytes that are written are the same, so that any chunk can be compared with this. */
+  readonly #bytes = Buffer.alloc(LARGE_BYTES, "x");
+  #written = 0;
+  #received = 0;
+  /** Writes that were reported as waiting, and those that completed. */
+  #waits = 0;
+  #completions = 0;
+  #error: Error | undefined;
+  #wake = (): void => {};
+
+  constructor(writer: DirectWriter, socket: Socket, peer: Socket) {
+    this.#writer = writer;
+    this.#socket = socket;
+    this.#peer = peer;
+    peer.on("data", (chunk: Uint8Array) => {
+      this.#received += chunk.length;
+      if (Buffer.compare(chunk, this.#bytes.subarray(0, chunk.length)) !== 0) {
+        this.#error = new Error("other bytes arrived than were written");
+      }
+      this.#wake();
+    });
+  }
+
+  /** @throws {Error} if direct writes do not behave as expected */
+  async run(): Promise<void> {
+    let result = "";
+    for (let i = 0; i < SMALL_WRITES_MAX && result !== "done"; i++) {
+      result = this.#write(5);
+      await this.#settled();
+    }
+    if (result !== "done") throw new Error(`a small write was "${result}"`);
+    // The peer does not read, so that the kernel's buffers become full.
+    this.#peer.pause();
+    for (let i = 0; i < LARGE_WRITES_MAX && result === "done"; i++) {
+      result = this.#write(LARGE_BYTES);
+    }
+    if (result !== "waits") throw new Error(`a large write was "${result}"`);
+    this.#peer.resume();
+    await this.#settled();
+    // After a write that had to wait, the next one must be possible.
+    result = this.#write(5);
+    if (result !== "done" && result !== "waits") {
+      throw new Error(`a write after a large one was "${result}"`);
+    }
+    await this.#settled();
+  }
+
+  oncomplete(status: number): void {
+    this.#completions++;
+    if (!this.#writer.complete(this) || status !== 0) {
+      this.#error = new Error("a write completed unexpectedly");
+    }
+    this.#wake();
+  }
+
+  #write(bytes: number): ReturnType<DirectWriter["tryWrite"]> {
+    const part = this.#bytes.subarray(0, bytes);
+    const result = this.#writer.tryWrite(this.#socket, part, this);
+    if (result === "waits") this.#waits++;
+    if (result === "done" || result === "waits") this.#written += bytes;
+    return result;
+  }
+
+  /** Resolves when everything that was written has arrived and every write that waited is complete. */
+  async #settled(): Promise<void> {
+    while (
+      this.#received < this.#written || this.#completions < this.#waits
+    ) {
+      if (this.#error !== undefined) throw this.#error;
+      await new Promise<void>((resolve) => this.#wake = resolve);
+    }
+    if (this.#error !== undefined) throw this.#error;
+  }
+}
+
+function ignore(): void {}
