@@ -1,29 +1,30 @@
 /**
- * Compares this checkout with another one: both serve at the same time, and short slices of load go to one and to the
- * other in turn, so that whatever else the machine does meets both alike.
+ * Compares this checkout with another one. Both serve at the same time, and short slices of load go to each in turn, so
+ * that other work on the machine affects both alike.
  *
  *     git worktree add ../before <commit>
  *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"]
  *
- * Prints, for each load, the medians of what each does in a second of its own CPU, and the median and the quartiles of
- * the ratio, this to the other, pair by pair. Throws where a message was lost, came twice or in another order.
+ * Prints for each load the median number of deliveries per second of CPU time of each version, and the median and the
+ * quartiles of the ratio of this version to the other, pair by pair. Throws if a message is lost, repeated or out of
+ * order.
  *
- * Needs redis-server (or valkey-server) on PATH; starts its own.
+ * Needs redis-server (or valkey-server) on PATH and starts its own.
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
-import { Asker, post } from "./asker.ts";
+import { HttpConnection, post } from "./http_connection.ts";
 
 const SLICE_MS = 1000;
 const WARM_UP_SLICES = 3;
 const CLIENTS = 1000;
-const POSTS_UNDER_WAY = 64;
-/** How many publishers, rooms and clients there are, and how long a message is; every publisher posts in turn. */
+const POSTS_IN_FLIGHT = 64;
+/** The loads by name. Each publisher posts one message after the other; `bytes` is the length of a message. */
 const LOADS: Readonly<Record<string, LoadOptions>> = {
   "fanout-1": { publishers: 1, rooms: 1, clients: CLIENTS, bytes: 20 },
   "fanout-10": { publishers: 10, rooms: 1, clients: CLIENTS, bytes: 20 },
@@ -40,7 +41,7 @@ const LOADS: Readonly<Record<string, LoadOptions>> = {
     clients: CLIENTS,
     bytes: 20,
   },
-  ingest: { publishers: POSTS_UNDER_WAY, rooms: 1, clients: 1, bytes: 20 },
+  ingest: { publishers: POSTS_IN_FLIGHT, rooms: 1, clients: 1, bytes: 20 },
 };
 
 interface LoadOptions {
@@ -50,16 +51,16 @@ interface LoadOptions {
   readonly bytes: number;
 }
 
-/** One version under load, with its Redis, its clients and its publishers. */
+/** One version under load, with its own Redis, clients and publishers. */
 class Load implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #node: TestNode;
-  readonly #askers: Asker[] = [];
+  readonly #publishers: HttpConnection[] = [];
   readonly #clients: RawClient[];
   readonly #requests;
   readonly #members: number;
-  /** Called when everything that was published has been received. */
-  #level = () => {};
+  /** Called when all clients of a room have received a message. */
+  #delivered = () => {};
   #published = 0;
   #received = 0;
 
@@ -82,7 +83,7 @@ class Load implements AsyncDisposable {
     );
   }
 
-  /** Starts a version and connects everybody to it. */
+  /** Starts a version and connects all clients and publishers to it. */
   static async start(
     checkout: URL | undefined,
     options: LoadOptions,
@@ -107,24 +108,25 @@ class Load implements AsyncDisposable {
         client.connect(port);
       }
       await until(
-        "they are in",
+        "the clients have joined",
         () => this.#clients.slice(0, i + 200).every(({ joined }) => joined > 0),
       );
     }
     for (const client of this.#clients) {
       client.got = () => {
         this.#received++;
-        if (this.#received % this.#members === 0) this.#level();
+        if (this.#received % this.#members === 0) this.#delivered();
       };
     }
     for (let i = 0; i < publishers; i++) {
-      this.#askers.push(await Asker.connect(port));
+      this.#publishers.push(await HttpConnection.connect(port));
     }
   }
 
   /**
-   * Publishes for a slice, and waits until all has come. Returns how much was delivered for a second of the node's CPU.
-   * A publisher posts again when its post is answered and no more messages than publishers are still on their way.
+   * Publishes for one slice and waits until everything is delivered. Returns the deliveries per second of the node's
+   * CPU time. A publisher posts again when its last request has succeeded, and while fewer messages than there are
+   * publishers are undelivered.
    */
   async slice(): Promise<number> {
     const cpu = await this.#node.cpuSeconds();
@@ -132,11 +134,11 @@ class Load implements AsyncDisposable {
     const waiting: (() => void)[] = [];
     const behind = (): boolean =>
       this.#published * this.#members - this.#received >=
-        this.#askers.length * this.#members;
-    this.#level = () => {
+        this.#publishers.length * this.#members;
+    this.#delivered = () => {
       while (waiting.length > 0 && !behind()) waiting.pop()?.();
     };
-    await Promise.all(this.#askers.map(async (asker) => {
+    await Promise.all(this.#publishers.map(async (publisher) => {
       while (performance.now() < end) {
         if (behind()) {
           await new Promise<void>((resolve) => waiting.push(resolve));
@@ -145,11 +147,11 @@ class Load implements AsyncDisposable {
         const request = this.#requests[
           this.#published++ % this.#requests.length
         ];
-        if (request !== undefined) await asker.ask(request);
+        if (request !== undefined) await publisher.request(request);
       }
     }));
     await until(
-      "all have come",
+      "all messages are delivered",
       () => this.#received >= this.#published * this.#members,
     );
     this.#check();
@@ -159,24 +161,30 @@ class Load implements AsyncDisposable {
   #check(): void {
     const wrong = this.#received - this.#published * this.#members +
       this.#clients.reduce((sum, { disordered }) => sum + disordered, 0);
-    if (wrong !== 0) throw new Error(`Cannot measure: ${wrong} are wrong`);
+    if (wrong !== 0) {
+      throw new Error(
+        `Cannot measure: ${wrong} messages were lost, repeated or out of order`,
+      );
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const asker of this.#askers) asker.close();
+    for (const publisher of this.#publishers) publisher.close();
     for (const client of this.#clients) client.cut();
     await this.#stack.disposeAsync();
   }
 }
 
-/** The value below which `share` of all values lie. */
+/** Returns the value below which `share` of all values lie. */
 function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length * share)] ?? NaN;
 }
 
 const [path, pairs = "20", names = Object.keys(LOADS).join(",")] = Deno.args;
-if (path === undefined) throw new Error("Name the other checkout");
+if (path === undefined) {
+  throw new Error("Cannot compare: no other checkout is given; pass its path");
+}
 const other = new URL(
   `${path.replace(/\/*$/, "")}/`,
   `file://${Deno.cwd()}/`,
@@ -184,7 +192,13 @@ const other = new URL(
 const rows: Record<string, string | number>[] = [];
 for (const name of names.split(",")) {
   const options = LOADS[name];
-  if (options === undefined) throw new Error(`There is no load ${name}`);
+  if (options === undefined) {
+    throw new Error(
+      `Cannot measure ${name}: there is no such load; use ${
+        Object.keys(LOADS).join(", ")
+      }`,
+    );
+  }
   await using ours = await Load.start(undefined, options);
   await using theirs = await Load.start(other, options);
   const found: [number, number][] = [];

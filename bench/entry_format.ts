@@ -1,18 +1,18 @@
-// deno-lint-ignore-file no-console -- a table on stdout is what a benchmark is for
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 /**
- * What a message costs in the log and on its way out, in two formats of entry:
+ * Measures the memory of a log entry in Redis and the CPU time to turn it into a WebSocket frame, in two formats:
  *
- * - the adapter's: `uid, nsp, type, data`, where `data` is the packet and its options as JSON. Decoded as
- *   `@socket.io/redis-streams-adapter` and the adapter below it do: `JSON.parse` of `data`, the id put behind the
- *   arguments, socket.io-parser's `Encoder`, ws' `Sender.frame`;
- * - ours: `room, message`. Decoded as `lib/redis_log/redis_log.ts` and `lib/delivery/fanout.ts` do: `JSON.parse` to see that it is JSON,
- *   the packet put together as text around it, `textFrame`.
+ * - the format of `@socket.io/redis-streams-adapter`: `uid, nsp, type, data`, where `data` is the packet and its options
+ *   as JSON. A frame is made as the adapter makes it: `JSON.parse` of `data`, the id appended to the arguments,
+ *   socket.io-parser's `Encoder`, ws' `Sender.frame`;
+ * - Roomcast's format: `room, message`. A frame is made as Roomcast makes it: `JSON.parse` to check the message, the
+ *   packet built as text around it, `textFrame`.
  *
- * Both are done once a message and node, however many clients there are. Neither includes the writing to sockets.
+ * A node makes the frame once per message, however many clients it has. Writing to sockets is not included.
  *
  *     deno run -A bench/entry_format.ts
  *
- * Needs redis-server (or valkey-server) on PATH; starts one of its own.
+ * Needs redis-server (or valkey-server) on PATH and starts its own.
  *
  * @module
  */
@@ -24,23 +24,23 @@ import { encodeTextFrame } from "../lib/websocket/frame.ts";
 import { timestampOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
-/** Entries of a stream that is weighed. */
+/** Number of entries in the stream whose memory is measured. */
 const ENTRIES = 10_000;
-/** Messages of one round of decoding, rounds that count, and rounds before them. */
+/** Messages per round, rounds that count, and rounds before them to warm up. */
 const MESSAGES = 20_000;
 const ROUNDS = 15;
 const WARM_UP_ROUNDS = 3;
 
 const ROOM = "chat";
-/** An entry's id and fields as Redis gives them. */
+/** An entry's id and fields as Redis returns them. */
 type Entry = readonly [id: string, fields: Readonly<Record<string, string>>];
 
-/** A way to write an entry and to read it. */
+/** How an entry is written and read. */
 interface Format {
   readonly name: string;
-  /** The fields of a message's entry. `json` is the message. */
+  /** Returns the fields of an entry for the message `json`. */
   readonly fields: (json: string) => Readonly<Record<string, string>>;
-  /** What goes out on a WebSocket for an entry, in one or more pieces. */
+  /** Returns the WebSocket frame for an entry, in one or more pieces. */
   readonly frame: (entry: Entry) => readonly Buffer[];
 }
 
@@ -57,7 +57,7 @@ interface WebSocketLibrary {
   };
 }
 
-// The very versions that Socket.IO uses, found from its own place.
+// Resolve the packages from Socket.IO's own location, so that their versions are the ones it uses.
 const fromSocketIo = createRequire(import.meta.resolve("socket.io"));
 const { Encoder } = fromSocketIo("socket.io-parser") as Parser;
 const { Sender } = createRequire(fromSocketIo.resolve("socket.io-adapter"))(
@@ -65,7 +65,7 @@ const { Sender } = createRequire(fromSocketIo.resolve("socket.io-adapter"))(
 ) as WebSocketLibrary;
 const encoder = new Encoder();
 
-const adapters: Format = {
+const adapterFormat: Format = {
   name: "adapter",
   fields: (json) => ({
     uid: "0123456789abcdef",
@@ -91,8 +91,8 @@ const adapters: Format = {
   },
 };
 
-const ours: Format = {
-  name: "ours",
+const roomcastFormat: Format = {
+  name: "roomcast",
   fields: (json) => ({ room: ROOM, message: json }),
   frame: ([id, { room = "", message = "" }]) => {
     JSON.parse(message);
@@ -105,7 +105,7 @@ const ours: Format = {
   },
 };
 
-/** A message of about `bytes` bytes of JSON, as a backend would send one: an object with a few kinds of fields. */
+/** Returns a message of about `bytes` bytes of JSON: an object with several kinds of fields, as a backend would send it. */
 function message(bytes: number, index: number): string {
   const record: Record<string, unknown> = { n: index };
   const values = ["some words of text", 21.5, true, null, "2025-11-22", 1234];
@@ -117,8 +117,8 @@ function message(bytes: number, index: number): string {
   return JSON.stringify(record);
 }
 
-/** Bytes an entry takes in Redis: those of a stream of {@linkcode ENTRIES}, evenly shared. */
-async function weigh(
+/** Returns the memory per entry in Redis, in bytes: that of a stream of {@linkcode ENTRIES} entries, divided by their number. */
+async function measureMemory(
   redis: Redis,
   format: Format,
   bytes: number,
@@ -152,8 +152,8 @@ async function weigh(
 }
 
 /**
- * Microseconds of CPU that making the frame of one entry takes, for each format: the median of some rounds. The
- * formats take turns, so that whatever else the machine does meets both.
+ * Returns the CPU time to make the frame of one entry, in microseconds, for each format: the median of several rounds.
+ * The formats take turns, so that other work on the machine affects both alike.
  */
 function time(formats: readonly Format[], bytes: number): number[] {
   const runs = formats.map(({ fields, frame }) => ({
@@ -173,24 +173,26 @@ function time(formats: readonly Format[], bytes: number): number[] {
       if (round >= WARM_UP_ROUNDS) rounds.push((user + system) / MESSAGES);
     }
   }
-  if (pieces === 0) throw new Error("Cannot measure: nothing was made");
+  if (pieces === 0) throw new Error("Cannot measure: no frame was made");
   return runs.map(({ rounds }) =>
     rounds.sort((a, b) => a - b)[ROUNDS >> 1] ?? NaN
   );
 }
 
-/** Bytes of an entry's fields: what every node reads for it, lengths and id aside. */
+/** Returns the bytes of an entry's fields, which every node reads, without lengths and id. */
 function bytesOf(fields: Readonly<Record<string, string>>): number {
   return Buffer.byteLength(Object.entries(fields).flat().join(""));
 }
 
-/** Both formats have to put the same event on the wire, or there is nothing to compare. */
+/** Checks that both formats result in the same bytes on the wire. */
 function compare(bytes: number): void {
-  const [a, b] = [adapters, ours].map(({ fields, frame }) =>
+  const [a, b] = [adapterFormat, roomcastFormat].map(({ fields, frame }) =>
     Buffer.concat(frame(["1763831234567-0", fields(message(bytes, 1))]))
   );
   if (a === undefined || b === undefined || !a.equals(b)) {
-    throw new Error("Cannot compare: the two formats give different frames");
+    throw new Error(
+      "Cannot compare: the two formats result in different frames",
+    );
   }
 }
 
@@ -202,7 +204,7 @@ const rows: string[][] = [[
   "in Redis, bytes/entry",
   "CPU, µs/message",
 ]];
-const formats = [adapters, ours];
+const formats = [adapterFormat, roomcastFormat];
 for (const bytes of [50, 300, 1000]) {
   compare(bytes);
   const times = time(formats, bytes);
@@ -212,7 +214,7 @@ for (const bytes of [50, 300, 1000]) {
       String(json.length),
       format.name,
       String(bytesOf(format.fields(json))),
-      (await weigh(redis, format, bytes)).toFixed(0),
+      (await measureMemory(redis, format, bytes)).toFixed(0),
       (times[index] ?? NaN).toFixed(1),
     ]);
   }

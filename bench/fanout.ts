@@ -1,6 +1,6 @@
 /**
- * Fan-out: deliveries per second of the server's own CPU, beside the stock adapter on Node in the same run, both through
- * a Redis of their own. Prints a table.
+ * Measures fan-out: deliveries per second of the server's CPU time, and the same for Socket.IO's stock adapter on Node
+ * in the same run. Each server has its own Redis. Prints a table.
  *
  *     deno run -A bench/fanout.ts
  *
@@ -8,7 +8,7 @@
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { TextLineStream } from "../tests/support/lines.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
@@ -16,14 +16,14 @@ import { soon } from "../tests/support/wait.ts";
 
 const SECONDS = 4;
 const LINE_TIMEOUT_MS = 60_000;
-/** Clients, rooms, messages under way, bytes more a message. */
+/** Clients, rooms, messages in flight, and additional bytes per message. */
 const LOADS: readonly (readonly [number, number, number, number])[] = [
   [1000, 1, 1, 0],
   [1000, 1, 10, 0],
   [1000, 1, 50, 0],
   [1000, 1, 50, 1000],
   [1000, 20, 50, 0],
-  // As many in each room as in the single room above.
+  // As many messages in flight in each room as in the single room above.
   [1000, 20, 1000, 0],
 ];
 const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
@@ -37,19 +37,19 @@ const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
 };
 
 const rows: Record<string, number | string>[] = [];
-for (const [clients, rooms, underWay, bytes] of LOADS) {
+for (const [clients, rooms, inFlight, bytes] of LOADS) {
   const perCpu: Record<string, number> = {};
   for (const [name, start] of Object.entries(SERVERS)) {
     await using redis = await Redis.start();
     await using node = await start(redis.url);
-    perCpu[name] = await measure(node, [clients, rooms, underWay, bytes]);
+    perCpu[name] = await measure(node, [clients, rooms, inFlight, bytes]);
   }
   const { stock = NaN, roomcast = NaN } = perCpu;
   rows.push({
     rooms,
     "clients each": clients / rooms,
-    "under way": underWay,
-    "bytes more": bytes,
+    "in flight": inFlight,
+    "additional bytes": bytes,
     "stock per CPU s": Math.round(stock),
     "roomcast per CPU s": Math.round(roomcast),
     ratio: (roomcast / stock).toFixed(2),
@@ -57,7 +57,7 @@ for (const [clients, rooms, underWay, bytes] of LOADS) {
 }
 console.table(rows);
 
-/** Deliveries a second of CPU; throws where something was lost, came twice or in another order. */
+/** Returns the deliveries per second of CPU time. Throws if a message was lost, repeated or out of order. */
 async function measure(
   node: TestNode,
   load: readonly number[],
@@ -84,7 +84,11 @@ async function measure(
     const { deliveries } = await line();
     const cpuSeconds = await node.cpuSeconds() - before;
     const { wrong } = await line();
-    if (wrong !== 0) throw new Error(`Cannot measure: ${wrong} are wrong`);
+    if (wrong !== 0) {
+      throw new Error(
+        `Cannot measure: ${wrong} messages were lost, repeated or out of order`,
+      );
+    }
     return deliveries / cpuSeconds;
   } finally {
     await lines.cancel();

@@ -1,14 +1,16 @@
 /**
- * Subscribers and a publisher in one process of their own, so that none of what they cost is counted as the server's:
+ * The load of `bench/fanout.ts`: subscribers and a publisher in a process of their own, so that their CPU time is not
+ * counted as the server's.
  *
- *     deno run -A bench/fanout_load.ts <port> <clients> <rooms> <under way> <bytes> <seconds>
+ *     deno run -A bench/fanout_load.ts <port> <clients> <rooms> <in flight> <bytes> <seconds>
  *
- * As many messages as are named are under way at a time: published, and not yet with all of their room's subscribers.
- * Prints `{"kind":"ready"}` when all are in, and `{"kind":"done","deliveries":…}` at the end.
+ * Keeps `in flight` messages published but not yet received by all subscribers of their room. Prints `{"kind":"ready"}`
+ * after a warm-up, `{"kind":"done","deliveries":…}` after the measurement, and `{"kind":"whole","wrong":…}` when
+ * everything is delivered.
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { RawClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 
@@ -16,7 +18,7 @@ const [
   port = 0,
   clients = 1000,
   rooms = 1,
-  underWay = 1,
+  inFlight = 1,
   bytes = 0,
   seconds = 4,
 ] = Deno.args.map(Number);
@@ -31,7 +33,7 @@ const all = Array.from(
 for (let i = 0; i < clients; i += 200) {
   for (const client of all.slice(i, i + 200)) client.connect(port);
   await until(
-    "they are in",
+    "the clients have joined",
     () => all.slice(0, i + 200).every(({ joined, pid }) => joined > 0 && pid),
   );
 }
@@ -42,7 +44,7 @@ for (const client of all) {
 }
 
 function publish(): void {
-  while (going && published * members - received < underWay * members) {
+  while (going && published * members - received < inFlight * members) {
     const room = `room-${published++ % rooms}`;
     void send(room, `T${performance.now()}${"x".repeat(bytes)}`);
   }
@@ -70,7 +72,10 @@ console.log(JSON.stringify({
   perSecond: deliveries / (performance.now() - start) * 1000,
 }));
 going = false;
-await until("all have come", () => received >= published * members);
+await until(
+  "all messages are delivered",
+  () => received >= published * members,
+);
 console.log(JSON.stringify({
   kind: "whole",
   wrong: received - published * members +

@@ -1,32 +1,31 @@
 /**
- * What idle clients cost: how many come in per second, what they take of the
- * processor meanwhile, and how much memory each keeps, beside stock Socket.IO
- * on Node. Prints a table.
+ * Measures what idle clients cost: how many connect per second, the CPU time per connect, and the memory per client,
+ * compared with stock Socket.IO on Node. Prints a table.
  *
  *     deno run -A bench/idle.ts [clients] [rounds]
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { TextLineStream } from "../tests/support/lines.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { soon } from "../tests/support/wait.ts";
 
-/** How long they idle: each has been sent a ping and has answered it. */
+/** How long the clients stay idle, in ms. Each receives a ping within this time and replies to it. */
 const IDLE_MS = 35_000;
 const CONNECT_TIMEOUT_MS = 60_000;
 const [clients = 10_000, rounds = 1] = Deno.args.map(Number);
 
-/** What one round finds out about one server. */
+/** The results of one round for one server. */
 interface Findings {
   readonly server: string;
   readonly connectsPerSecond: number;
-  /** The server's CPU time for one client to come in. */
+  /** CPU time of the server for one client to connect, in microseconds. */
   readonly connectCpuMicros: number;
-  /** Resident memory of the server without clients. */
+  /** Resident memory of the server without clients, in MB. */
   readonly emptyMb: number;
-  /** What each client adds to that as soon as all are in, and later. */
+  /** Additional memory per client directly after all have connected, and after the idle time, in KiB. */
   readonly atOnceKib: number;
   readonly idleKib: number;
 }
@@ -67,7 +66,7 @@ async function measure(node: TestNode): Promise<Omit<Findings, "server">> {
       .pipeThrough(new TextLineStream()).getReader();
     const { value } = await soon(
       lines.read(),
-      "all clients are in",
+      "all clients are connected",
       CONNECT_TIMEOUT_MS,
     );
     const { seconds } = JSON.parse(value ?? "");

@@ -1,31 +1,34 @@
 /**
- * Many idle clients in one process of their own, so that none of what they
- * cost is counted as the server's:
+ * The clients of `bench/idle.ts` in a process of their own, so that their CPU time and memory are not counted as the
+ * server's:
  *
  *     deno run -A bench/idle_clients.ts <port> <clients>
  *
- * Each is a bare TCP connection that speaks just enough of WebSocket, Engine.IO
- * and Socket.IO to get in and to answer pings. Prints `{"seconds": …}` when all
- * are in, and ends when its stdin does.
+ * Each client is a bare TCP connection that implements only the parts of WebSocket, Engine.IO and Socket.IO that are
+ * needed to connect and to reply to pings. Prints `{"seconds": …}` when all are connected, and exits when stdin closes.
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
 const [port = 0, clients = 0] = Deno.args.map(Number);
-/** How many are on their way in at a time. */
-const COMING_MAX = 64;
+/** Number of clients that connect at the same time. */
+const CONNECTING_MAX = 64;
 const latin1 = new TextDecoder("latin1");
-/** More than the server has to say at a time. */
+/** Larger than anything the server sends at once. */
 const READ_BYTES = 1024;
 
-/** Connects one client; resolves when it is told that it is in. */
-async function enter(): Promise<void> {
+/** Connects one client; resolves when it has joined its room. */
+async function connectClient(): Promise<void> {
   const connection = await Deno.connect({ port });
   const read = async (): Promise<string> => {
     const length = await connection.read(buffer);
-    if (length === null) throw new Error("Cannot stay: the server has closed");
+    if (length === null) {
+      throw new Error(
+        "Cannot stay connected: the server closed the connection",
+      );
+    }
     return latin1.decode(buffer.subarray(0, length));
   };
   const buffer = new Uint8Array(READ_BYTES);
@@ -34,11 +37,11 @@ async function enter(): Promise<void> {
   while (!text.includes('0{"sid"')) text += await read();
   await connection.write(CONNECT);
   while (!text.includes('42["joined"')) text += await read();
-  void idle(connection, read);
+  void replyToPings(connection, read);
 }
 
-/** Answers pings, whose frame is two bytes and the text `2`, for ever. */
-async function idle(
+/** Replies to pings, whose frame is two bytes and the text `2`, until the process ends. */
+async function replyToPings(
   connection: Deno.Conn,
   read: () => Promise<string>,
 ): Promise<void> {
@@ -47,10 +50,10 @@ async function idle(
   }
 }
 
-let coming = clients;
+let remaining = clients;
 const start = performance.now();
-await Promise.all(Array.from({ length: COMING_MAX }, async () => {
-  while (coming-- > 0) await enter();
+await Promise.all(Array.from({ length: CONNECTING_MAX }, async () => {
+  while (remaining-- > 0) await connectClient();
 }));
 console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000 }));
 for await (const _ of Deno.stdin.readable);

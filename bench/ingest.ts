@@ -1,19 +1,19 @@
-// deno-lint-ignore-file no-console -- a table on stdout is what a benchmark is for
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 /**
- * What a publish costs, from HTTP to one subscriber:
+ * Measures what a publish costs, from HTTP to one subscriber:
  *
- * - single posts on 64 connections, by second of the server's CPU, Roomcast beside the stock peer
- *   (`bench/peers/stock.mjs`, on Node). Roomcast answers once Redis has the message, the peer before;
- * - the same with a replica and `ACK_REPLICAS=1`, where each script waits for the replica;
- * - batches of 100 on 8 connections, messages a second;
- * - how much longer a batch of 1,000 takes than one of 10: medians of requests sent in turn, with a pause before each,
- *   so that none pays for the delivery of the one before; nobody is subscribed.
+ * - single posts on 64 connections, per second of the server's CPU time, for Roomcast and for the stock peer
+ *   (`bench/peers/stock.mjs`, on Node). Roomcast responds once Redis has the message, the peer earlier;
+ * - the same with a replica and `ACK_REPLICAS=1`, so that each script waits for the replica;
+ * - batches of 100 on 8 connections, in messages per second;
+ * - how much longer a batch of 1,000 takes than a batch of 10: medians of requests sent in turn, without a subscriber.
+ *   A pause before each request keeps the delivery of the one before out of the measurement.
  *
- * The subscriber of the first two has to get everything, in order.
+ * Throws if a subscriber does not receive everything in order.
  *
  *     deno run -A bench/ingest.ts
  *
- * Needs redis-server (or valkey-server) and node on PATH; starts its own.
+ * Needs redis-server (or valkey-server) and node on PATH and starts its own servers.
  *
  * @module
  */
@@ -22,14 +22,14 @@ import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
-import { Asker, post } from "./asker.ts";
+import { HttpConnection, post } from "./http_connection.ts";
 
 const WARM_UP_MS = 3000;
 const LOAD_MS = 8000;
 const RATIO_ROUNDS = 200;
 const RATIO_PAUSE_MS = 15;
 
-/** What came of a load. */
+/** The result of a load. */
 interface Load {
   readonly requests: number;
   readonly seconds: number;
@@ -56,7 +56,7 @@ const SINGLE = post("/publish", {
 
 /** The servers under test, each with its own Redis. */
 const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
-  ours: (url) => TestNode.start({ REDIS_URL: url, LOG_LEVEL: "info" }),
+  roomcast: (url) => TestNode.start({ REDIS_URL: url, LOG_LEVEL: "info" }),
   stock: (url) =>
     TestNode.start({ REDIS_URL: url, NODE_ENV: "production" }, {
       ready: false,
@@ -65,22 +65,25 @@ const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
     }),
 };
 
-/** Sends a request again and again on each of some connections; the first seconds do not count. */
+/** Sends a request repeatedly on each of `connections`; the first seconds do not count. */
 async function load(
   peer: TestNode,
   connections: number,
   request: Buffer,
 ): Promise<Load & { all: number }> {
-  const askers = await Promise.all(
-    Array.from({ length: connections }, () => Asker.connect(peer.port)),
+  const senders = await Promise.all(
+    Array.from(
+      { length: connections },
+      () => HttpConnection.connect(peer.port),
+    ),
   );
   let all = 0, going = true;
-  const lanes = askers.map(async (asker) => {
+  const running = senders.map(async (sender) => {
     while (going) {
-      await asker.ask(request);
+      await sender.request(request);
       all++;
     }
-    asker.close();
+    sender.close();
   });
   await wait(WARM_UP_MS);
   const cpu = await peer.cpuSeconds(), start = performance.now(), before = all;
@@ -89,11 +92,11 @@ async function load(
   const seconds = (performance.now() - start) / 1000;
   const cpuSeconds = await peer.cpuSeconds() - cpu;
   going = false;
-  await Promise.all(lanes);
+  await Promise.all(running);
   return { requests, seconds, cpuSeconds, all };
 }
 
-/** Runs a load with one subscriber, and insists that it gets everything. */
+/** Runs a load with one subscriber. Throws unless it receives everything in order. */
 async function loadWithSubscriber(
   peer: TestNode,
   connections: number,
@@ -102,35 +105,42 @@ async function loadWithSubscriber(
 ): Promise<Load> {
   const subscriber = new RawClient(["chat"]);
   subscriber.connect(peer.port);
-  await until("the subscriber is there", () => subscriber.pid !== undefined);
+  await until(
+    "the subscriber is connected",
+    () => subscriber.pid !== undefined,
+  );
   await wait(300);
   const result = await load(peer, connections, request);
   await until(
-    "the subscriber has everything",
+    "the subscriber has received everything",
     () => subscriber.received >= result.all * messages,
     60_000,
   );
   subscriber.cut();
   if (
     subscriber.received !== result.all * messages || subscriber.disordered > 0
-  ) throw new Error("Cannot measure: the subscriber got something else");
+  ) {
+    throw new Error(
+      "Cannot measure: the subscriber received messages twice or out of order",
+    );
+  }
   return result;
 }
 
-/** Median ms of a batch of 10 and of one of 1,000. */
+/** Returns the median times of a batch of 10 and of a batch of 1,000, in ms. */
 async function measureBatches(peer: TestNode): Promise<[number, number]> {
-  const asker = await Asker.connect(peer.port);
+  const sender = await HttpConnection.connect(peer.port);
   const requests = [batch(10), batch(1000)] as const;
   const times: [number[], number[]] = [[], []];
   for (let round = -RATIO_ROUNDS / 4; round < RATIO_ROUNDS; round++) {
     for (const [index, request] of requests.entries()) {
       await wait(RATIO_PAUSE_MS);
       const start = performance.now();
-      await asker.ask(request);
+      await sender.request(request);
       if (round >= 0) times[index]?.push(performance.now() - start);
     }
   }
-  asker.close();
+  sender.close();
   return [median(times[0]), median(times[1])];
 }
 
@@ -161,7 +171,7 @@ for (const [name, start] of Object.entries(SERVERS)) {
   console.log(
     `| single posts, ${name} | ${
       format(requests / cpuSeconds)
-    } | a second of CPU (${format(requests / seconds)} a second) |`,
+    } | per second of CPU (${format(requests / seconds)} per second) |`,
   );
 }
 {
@@ -178,13 +188,13 @@ for (const [name, start] of Object.entries(SERVERS)) {
     1,
   );
   console.log(
-    `| single posts, ours with ACK_REPLICAS=1 | ${
+    `| single posts, roomcast with ACK_REPLICAS=1 | ${
       format(requests / cpuSeconds)
-    } | a second of CPU (${format(requests / seconds)} a second) |`,
+    } | per second of CPU (${format(requests / seconds)} per second) |`,
   );
 }
 console.log(
-  `| ours ÷ stock | ${format((single[0] ?? 0) / (single[1] ?? 0), 2)} | |`,
+  `| roomcast ÷ stock | ${format((single[0] ?? 0) / (single[1] ?? 0), 2)} | |`,
 );
 {
   await using redis = await Redis.start();
@@ -198,7 +208,7 @@ console.log(
   console.log(
     `| batches of 100 | ${
       format(requests * 100 / seconds)
-    } | messages a second |`,
+    } | messages per second |`,
   );
 }
 {

@@ -1,15 +1,15 @@
 /**
- * What clients that never read do to the others: latencies with and without 1 % of them by turns, the node's memory
- * meanwhile, and whether they recover when they read again. Prints a table.
+ * Measures how clients that never read affect the others: latencies with 1 % of such clients and without, in turn, the
+ * node's memory meanwhile, and whether they recover when they read again. Prints a table.
  *
- *     deno run -A bench/slow.ts [rounds] [seconds] [messages a second] [clients] [bytes]
+ *     deno run -A bench/slow.ts [rounds] [seconds] [messages per second] [clients] [bytes]
  *
- * With 0 rounds it runs once, with slow clients: `deno run -A bench/slow.ts 0 600 100` is ten minutes of 100 messages a
- * second. Needs redis-server (or valkey-server) on PATH.
+ * With 0 rounds it runs once, with slow clients: `deno run -A bench/slow.ts 0 600 100` runs ten minutes of 100 messages
+ * per second. Needs redis-server (or valkey-server) on PATH.
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { TextLineStream } from "../tests/support/lines.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
@@ -21,25 +21,25 @@ const SAMPLE_MS = 1000;
 
 interface Findings extends Outcome {
   readonly slow: number;
-  readonly cut: number;
-  /** The node's resident memory with all clients in and nothing published, and the most of all. */
+  readonly disconnected: number;
+  /** Resident memory of the node with all clients connected before the first publish, and its maximum, in MB. */
   readonly mbBefore: number;
   readonly mbMost: number;
 }
 
-const some = Math.ceil(clients / 100);
+const slowClients = Math.ceil(clients / 100);
 const findings: Findings[] = [];
-if (rounds === 0) findings.push(await measure(some));
+if (rounds === 0) findings.push(await measure(slowClients));
 for (let round = 0; round < rounds; round++) {
-  const pair = [0, some];
-  // Who is first has a machine in another state: they take turns.
+  const pair = [0, slowClients];
+  // The first of a pair may find the machine in another state, so the order alternates.
   for (const slow of round % 2 === 0 ? pair : pair.reverse()) {
     findings.push(await measure(slow));
   }
 }
 console.table(findings);
 if (rounds > 0) {
-  const ratio = median(p99s(some)) / median(p99s(0));
+  const ratio = median(p99s(slowClients)) / median(p99s(0));
   console.log(`p99 with slow clients ÷ without: ${ratio.toFixed(2)} (medians)`);
 }
 
@@ -75,7 +75,9 @@ async function measure(slow: number): Promise<Findings> {
     return {
       slow,
       ...JSON.parse(value),
-      cut: await node.metric("roomcast_slow_clients_disconnected_total"),
+      disconnected: await node.metric(
+        "roomcast_slow_clients_disconnected_total",
+      ),
       mbBefore: Math.round(before / 1e6),
       mbMost: Math.round(most / 1e6),
     };

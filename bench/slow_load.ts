@@ -1,28 +1,30 @@
 /**
- * Subscribers of one room, some of which never read, and their publisher, in one process of their own:
+ * The load of `bench/slow.ts` in a process of its own: subscribers of one room, some of which never read, and their
+ * publisher.
  *
- *     deno run -A bench/slow_load.ts <port> <clients> <slow> <messages a second> <bytes> <seconds>
+ *     deno run -A bench/slow_load.ts <port> <clients> <slow> <messages per second> <bytes> <seconds>
  *
- * The slow ones answer pings, unasked, and read nothing until the end; then they come back with what they got last, as
- * a stock client does. Prints `{}` when all are in, and at the end a line of JSON, {@linkcode Outcome}.
+ * Slow clients send pongs without waiting for pings and read nothing until the end. Then they reconnect with the last id
+ * they have received, as a stock client does. Prints `{}` when all are connected, and {@linkcode Outcome} as a line of
+ * JSON at the end.
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { RawClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
-/** What came of a load. */
+/** The result of a load. */
 export interface Outcome {
-  /** Latencies of deliveries to those who read, from the moment before the publish, in ms. */
+  /** Latencies of deliveries to clients that read, from just before the publish, in ms. */
   readonly p50: number;
   readonly p99: number;
-  /** Deliveries to those who read, how many there had to be, and how many of them were not cut off. */
+  /** Deliveries to clients that read, how many are expected, and how many of these clients stayed connected. */
   readonly deliveries: number;
   readonly expected: number;
   readonly whole: number;
-  /** Slow ones that came back at the end: with all they had missed, and with a gap. */
+  /** Slow clients that recovered everything at the end, and those that received a gap. */
   readonly recovered: number;
   readonly gaps: number;
 }
@@ -30,11 +32,11 @@ export interface Outcome {
 const [port = 0, clients = 0, slow = 0, rate = 0, bytes = 0, seconds = 0] = Deno
   .args.map(Number);
 const PONG_MS = 10_000;
-const COMING_MAX = 50;
-const UNDER_WAY_MAX = 32;
-/** A connection's share of the process' memory. */
+const CONNECTING_MAX = 50;
+const IN_FLIGHT_MAX = 32;
+/** Read buffer of one connection, in bytes. */
 const READ_BYTES = 16 << 10;
-/** Latencies kept at most, evenly spread over all deliveries. */
+/** Maximum number of latencies that are kept, evenly spread over all deliveries. */
 const SAMPLES_MAX = 1 << 20;
 const latin1 = new TextDecoder("latin1");
 
@@ -45,17 +47,17 @@ const every = Math.max(1, Math.ceil(clients * rate * seconds / SAMPLES_MAX));
 let deliveries = 0;
 
 /**
- * A subscriber that reads and keeps nothing: it steps from frame to frame, and takes those of a message's size for the
- * messages, in order. What it is and not how it is decoded costs time at a hundred thousand deliveries a second.
+ * A subscriber that reads and stores nothing. It skips from frame to frame and counts each frame of at least a message's
+ * size as a message, because decoding would be too slow at 100,000 deliveries per second.
  */
 class Reader {
   received = 0;
   closed = false;
-  /** Bytes of the frame under way that are to come. */
+  /** Remaining bytes of the current frame. */
   #left = 0;
   #head: number[] = [];
 
-  async enter(): Promise<void> {
+  async connect(): Promise<void> {
     const connection = await Deno.connect({ port });
     const buffer = new Uint8Array(READ_BYTES);
     const text = async (end: string): Promise<void> => {
@@ -79,12 +81,12 @@ class Reader {
         if (this.#take(buffer, length)) await connection.write(PONG);
       }
     } catch {
-      // Cut off: it is counted.
+      // The server disconnected this client, which `closed` records.
     }
     this.closed = true;
   }
 
-  /** Answers whether there was a ping. */
+  /** Processes received bytes; returns whether they contain a ping. */
   #take(buffer: Uint8Array, length: number): boolean {
     let ping = false;
     for (let at = 0; at < length;) {
@@ -113,7 +115,7 @@ class Reader {
   }
 }
 
-/** The size that a frame's head tells, once there is enough of it. */
+/** Returns the payload length that a frame's head states, or undefined while the head is incomplete. */
 function sizeOf(head: readonly number[]): number | undefined {
   const [, short = NaN, high = 0, low = NaN] = head;
   if (short < 126) return short;
@@ -136,43 +138,46 @@ async function publish(message: string): Promise<void> {
 }
 
 const readers = Array.from({ length: clients - slow }, () => new Reader());
-let coming = 0;
-await Promise.all(Array.from({ length: COMING_MAX }, async () => {
-  for (let reader; (reader = readers[coming++]);) await reader.enter();
+let next = 0;
+await Promise.all(Array.from({ length: CONNECTING_MAX }, async () => {
+  for (let reader; (reader = readers[next++]);) await reader.connect();
 }));
 const sleepers = Array.from(
   { length: slow },
   () => new RawClient(["chat"]),
 );
 for (const sleeper of sleepers) sleeper.connect(port);
-await until("the slow ones are in", () => sleepers.every((c) => c.joined > 0));
+await until(
+  "the slow clients have joined",
+  () => sleepers.every((c) => c.joined > 0),
+);
 for (const sleeper of sleepers) sleeper.pause();
 console.log("{}");
 const pongs = setInterval(() => {
   for (const sleeper of sleepers) sleeper.pong();
 }, PONG_MS);
 
-/** Posts that have no answer yet: the rate is kept also where each takes longer than until the next. */
-const underWay = new Set<Promise<void>>();
+/** Posts without a response yet. The rate is kept even if a post takes longer than the interval. */
+const inFlight = new Set<Promise<void>>();
 const padding = "x".repeat(bytes);
 const start = performance.now();
 for (let n = 0; n < rate * seconds; n++) {
   const wait = start + n * 1000 / rate - performance.now();
   if (wait > 0) await new Promise((resolve) => setTimeout(resolve, wait));
-  while (underWay.size >= UNDER_WAY_MAX) await Promise.race(underWay);
+  while (inFlight.size >= IN_FLIGHT_MAX) await Promise.race(inFlight);
   published.push(performance.now());
-  const done = publish(padding).finally(() => underWay.delete(done));
-  underWay.add(done);
+  const done = publish(padding).finally(() => inFlight.delete(done));
+  inFlight.add(done);
 }
-await Promise.all(underWay);
+await Promise.all(inFlight);
 await until(
-  "those who read have all, or were cut off",
+  "the clients that read have everything or are disconnected",
   () => readers.every((r) => r.closed || r.received === published.length),
 );
 clearInterval(pongs);
 for (const sleeper of sleepers) sleeper.resume();
 await until(
-  "the slow ones are back",
+  "the slow clients have recovered",
   () => sleepers.every((c) => c.joined > 1 || c.received === published.length),
 );
 samples.sort((a, b) => a - b);

@@ -1,13 +1,13 @@
 /**
- * A wave of reconnects: all clients of one node come back at once on another, each some messages behind, while
- * messages go on. Prints how long it takes until all are level, how many range reads Redis served for it, and how long
- * publishes took meanwhile.
+ * Measures a wave of reconnects: all clients of a killed node reconnect to another node at once, each some messages
+ * behind, while publishing continues. Prints how long it takes until all have caught up, how many range reads Redis
+ * served, and how long publishes took meanwhile.
  *
  *     deno run -A bench/wave.ts [clients] [messages behind] [rooms]
  *
  * @module
  */
-// deno-lint-ignore-file no-console -- a program that prints its findings
+// deno-lint-ignore-file no-console -- a benchmark prints its results
 import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
@@ -26,12 +26,12 @@ const all = Array.from(
 for (let i = 0; i < all.length; i += 200) {
   for (const client of all.slice(i, i + 200)) client.connect(doomed.port);
   await until(
-    "they are in",
+    "the clients have joined",
     () => all.slice(0, i + 200).every((client) => client.joined === 1),
     30_000,
   );
 }
-console.log(`${clients} clients are in ${rooms} rooms`);
+console.log(`${clients} clients have joined ${rooms} rooms`);
 const messages = Array.from(
   { length: rooms },
   (_, room) => ({ room: `room-${room}`, message: "x".repeat(50) }),
@@ -44,7 +44,7 @@ const round = async (): Promise<number> => {
 };
 await round();
 await until(
-  "all have the first",
+  "all clients have the first message",
   () => all.every((client) => client.received === 1),
   30_000,
 );
@@ -56,10 +56,10 @@ const reads = async (): Promise<number> =>
   await redis.calls("xrange") + await redis.calls("xrevrange");
 const before = await reads();
 const start = performance.now();
-let published = behind + 1, level = false;
+let published = behind + 1, caughtUp = false;
 const latencies: number[] = [];
 const publishing = (async () => {
-  while (!level) {
+  while (!caughtUp) {
     latencies.push(await round());
     published++;
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -67,15 +67,15 @@ const publishing = (async () => {
 })();
 for (const client of all) client.connect(other.port);
 await until(
-  "all are back",
+  "all clients have reconnected",
   () => all.every((client) => client.joined === 2),
   60_000,
 );
-const back = performance.now() - start;
-level = true;
+const reconnected = performance.now() - start;
+caughtUp = true;
 await publishing;
 await until(
-  "all are level",
+  "all clients have caught up",
   () => all.every((client) => client.received >= published),
   60_000,
 );
@@ -85,8 +85,8 @@ console.log(JSON.stringify({
   clients,
   behind,
   rooms,
-  backMs: Math.round(back),
-  levelMs: Math.round(took),
+  reconnectedMs: Math.round(reconnected),
+  caughtUpMs: Math.round(took),
   rangeReads: await reads() - before,
   publishP50Ms: Math.round(latencies[latencies.length >> 1] ?? 0),
   publishP99Ms: Math.round(latencies[Math.floor(latencies.length * 0.99)] ?? 0),

@@ -1,10 +1,10 @@
 /**
- * What a load tool's client says: no more than it takes to come in by WebSocket, and to stay.
+ * The bytes that a load tool's client sends: only those needed to connect by WebSocket and to stay connected.
  *
  * @module
  */
 
-/** The request to become a WebSocket. */
+/** The WebSocket handshake request. */
 export const REQUEST: Uint8Array = new TextEncoder().encode(
   "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" +
     "Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
@@ -24,5 +24,5 @@ export const CONNECT: Uint8Array = Uint8Array.of(
   0x30,
 );
 
-/** Engine.IO's pong, `3`, likewise. */
+/** Engine.IO's pong packet, `3`, in a text frame with a mask of zeros. */
 export const PONG: Uint8Array = Uint8Array.of(0x81, 0x81, 0, 0, 0, 0, 0x33);

@@ -8,10 +8,12 @@ socket.on("msgReceived", (message, { room, at }, id) => {
   console.log(new Date(at).toISOString(), room, id, message);
 });
 socket.on("gap", ({ room, reason }) => {
-  console.log(`some messages of ${room} cannot be given back: ${reason}`);
+  console.log(`messages of ${room} are missing: ${reason}`);
 });
 socket.on("connect", () => {
-  console.log(socket.recovered ? "back, nothing was missed" : "connected");
+  console.log(
+    socket.recovered ? "reconnected, no message is missing" : "connected",
+  );
 });
 socket.on("connect_error", (error) => {
   console.error(`cannot connect: ${error.message}`);

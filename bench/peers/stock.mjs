@@ -1,7 +1,7 @@
 /**
- * What Roomcast is compared with: Socket.IO and its Redis Streams adapter on Node, as their documents have them, and a
- * publish over HTTP, which is answered before Redis has taken the message. `node bench/peers/stock.mjs`, with
- * REDIS_URL; prints where it listens, in the form our nodes do.
+ * The peer that Roomcast is compared with: Socket.IO with its Redis Streams adapter on Node, set up as their
+ * documentation says, and a publish over HTTP that responds before Redis has the message. Run `node
+ * bench/peers/stock.mjs` with REDIS_URL set; it prints its URL in the same form as a Roomcast node.
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { Buffer } from "node:buffer";
@@ -28,14 +28,14 @@ const io = new Server(http, {
   connectionStateRecovery: {},
 });
 io.on("connection", (socket) => {
-  // As Roomcast's clients do: the rooms it names, or the one.
+  // As with Roomcast: the rooms that the client names, or the default room.
   socket.join(socket.handshake.auth.rooms ?? "chat");
-  // As the documents advise: without an event a client has no offset.
+  // As the documentation advises: without an event a client has no offset.
   socket.emit("joined", {});
 });
 http.listen(0, "127.0.0.1", () => {
   const { port } = http.address();
-  // deno-lint-ignore no-console -- how it tells its parent
+  // deno-lint-ignore no-console -- the parent process reads the URL from stdout
   console.log(
     JSON.stringify({ kind: "started", url: `http://127.0.0.1:${port}` }),
   );

@@ -1,16 +1,16 @@
 /**
- * HTTP requests over a connection of their own, at little cost to the process that sends them.
+ * Sends HTTP requests over a bare TCP connection, at little cost to the benchmark process.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 
-/** A keep-alive connection that sends bytes and waits for the answer. */
-export class Asker {
+/** A keep-alive connection that sends one request at a time and waits for the response. */
+export class HttpConnection {
   readonly #socket: Socket;
   #text = "";
-  #answered = () => {};
+  #succeeded = () => {};
   #failed = (_error: Error) => {};
 
   private constructor(socket: Socket) {
@@ -18,29 +18,35 @@ export class Asker {
     socket.setNoDelay(true);
     socket.on("data", (chunk) => this.#take(chunk.toString("latin1")));
     socket.on("error", (error) => this.#failed(error));
-    socket.on("close", () => this.#failed(new Error("it was closed")));
+    socket.on(
+      "close",
+      () =>
+        this.#failed(
+          new Error("Cannot read the response: the connection was closed"),
+        ),
+    );
   }
 
   /** Connects to a port of this machine. */
-  static async connect(port: number): Promise<Asker> {
+  static async connect(port: number): Promise<HttpConnection> {
     const socket = connect(port, "127.0.0.1");
     await new Promise<void>((resolve, reject) => {
       socket.once("connect", resolve);
       socket.once("error", reject);
     });
-    return new Asker(socket);
+    return new HttpConnection(socket);
   }
 
-  /** Resolves when the answer is there; rejects unless it is 200. */
-  ask(request: Buffer): Promise<void> {
+  /** Sends a request. Resolves when the response is complete; rejects unless its status is 200. */
+  request(request: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
-      this.#answered = resolve;
+      this.#succeeded = resolve;
       this.#failed = reject;
       this.#socket.write(request);
     });
   }
 
-  /** Ends the connection. */
+  /** Closes the connection. */
   close(): void {
     this.#socket.destroy();
   }
@@ -52,14 +58,14 @@ export class Asker {
     const length = /content-length: (\d+)/i.exec(this.#text.slice(0, head));
     if (this.#text.length < head + Number(length?.[1])) return;
     const ok = this.#text.startsWith("HTTP/1.1 200");
-    const answer = this.#text;
+    const response = this.#text;
     this.#text = "";
-    if (ok) this.#answered();
-    else this.#failed(new Error(answer));
+    if (ok) this.#succeeded();
+    else this.#failed(new Error(`Cannot measure: ${response}`));
   }
 }
 
-/** The bytes of a POST request with a JSON body. */
+/** Returns the bytes of a POST request with a JSON body. */
 export function post(path: string, body: unknown): Buffer {
   const json = JSON.stringify(body);
   return Buffer.from(
