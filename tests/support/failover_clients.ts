@@ -1,17 +1,17 @@
 /**
- * Modelled clients and publishers, and what they were promised: every message that was acknowledged or delivered
- * reaches each client of its room once, or the client is told that something is missing.
+ * Modelled clients and publishers, and the promise to them: every message that was acknowledged or delivered reaches
+ * each client of its room once, or the client is notified that messages are missing.
  */
 import type { World } from "./failover_model.ts";
 import type { ModelNode } from "./failover_node.ts";
 
-/** What a client is sent. The `offset` is what a stock client remembers as the last it got. */
+/** A packet to a client. A stock client stores the `offset` of the last one. */
 export type Sent =
   | {
     kind: "connect";
     recovered: boolean;
     pid: string;
-    /** Its rooms, and whether nothing is missing in each. In real nodes these are events of their own. */
+    /** Its rooms, and whether each was recovered. Real nodes send these as separate events. */
     rooms: readonly (readonly [room: string, recovered: boolean])[];
   }
   | { kind: "message"; room: string; value: number; offset: string }
@@ -19,23 +19,23 @@ export type Sent =
   | { kind: "joined" | "position"; offset: string }
   | { kind: "answer"; room: string };
 
-/** What a client shows when it comes. */
+/** What a client sends when it connects. */
 export interface Shown {
   readonly pid: string | undefined;
   readonly offset: string | undefined;
   readonly rooms: readonly string[];
 }
 
-/** A publish, and what became of it. */
+/** A publish and its results. */
 export interface Message {
   readonly value: number;
   readonly room: string;
   readonly key: string | undefined;
   /** When it was first sent. */
   readonly sentStep: number;
-  /** When Redis took it under each of the ids that it had. */
+  /** When Redis accepted it, for each id that it got. */
   readonly taken: Map<string, number>;
-  /** Of these ids those that were acknowledged, or that some client got, and the nodes that did so. */
+  /** The ids that were acknowledged or delivered, with the nodes that did so. */
   readonly counting: Map<string, Set<ModelNode>>;
   underWay: boolean;
   acknowledged: { readonly id: string; readonly node: ModelNode } | undefined;
@@ -68,14 +68,14 @@ export class Socket {
     if (this.open) this.#waiting.push({ sent, step: this.#world.step() });
   }
 
-  /** The client gets some of what was sent. */
+  /** The client receives some of the packets in flight. */
   read(count: number): void {
     for (const { sent, step } of this.#waiting.splice(0, count)) {
       this.#client.take(sent, step);
     }
   }
 
-  /** The connection is lost, with everything that is on its way. */
+  /** Breaks the connection and discards the packets in flight. */
   close(): void {
     if (!this.open) return;
     this.open = false;
@@ -84,7 +84,7 @@ export class Socket {
   }
 }
 
-/** What a client has seen of a room, in order. */
+/** What a client has observed of a room, in order. */
 type Seen =
   | { kind: "joined" | "left"; step: number }
   | { kind: "told"; step: number }
@@ -182,7 +182,7 @@ export class ModelClient {
   }
 }
 
-/** What is wrong with what a client has seen of a room; undefined if nothing is. */
+/** Returns the error in what a client has observed of a room, or undefined if there is none. */
 export function wrongWith(
   seen: readonly Seen[],
   messages: readonly Message[],
@@ -219,7 +219,7 @@ export function wrongWith(
   }
 }
 
-/** Notes that a node has acknowledged or delivered a message under an id. */
+/** Records that a node has acknowledged or delivered a message under an id. */
 export function count(
   message: Message | undefined,
   id: string,
@@ -230,8 +230,8 @@ export function count(
 }
 
 /**
- * When Redis took a message for the last time that counts: it was acknowledged, or somebody got it, and not all nodes
- * that did so are gone in a way for which nobody can answer.
+ * Returns when Redis last accepted a message in a way that counts: it was acknowledged or delivered, and at least one
+ * of the nodes that did so did not die unnoticed, which no protocol could detect.
  */
 function takenAt({ taken, counting }: Message): number | undefined {
   const steps = [...counting].flatMap(([id, nodes]) =>

@@ -59,7 +59,7 @@ interface Read {
   readonly end: string;
 }
 
-/** Thrown where a client is sent away for a moment. */
+/** Thrown if a client's connection is closed so that it retries. */
 class Temporary extends Error {}
 
 /** Clients, sessions and recovery of one node. */
@@ -84,24 +84,24 @@ export class Door {
     this.#recovery = new Recovery({ log, gaps } as LogParts, node.ring);
   }
 
-  /** Everybody is gone with the process. */
+  /** The process ended, and all connections with it. */
   close(): void {
     for (const socket of this.#sockets) socket.close();
   }
 
-  /** A client comes. */
+  /** A client connects. */
   admit(socket: Socket, shown: Shown): void {
     this.#sockets.add(socket);
     this.#node.spawn(this.#admit(socket, shown));
   }
 
-  /** A client wants to be in a room. */
+  /** A client asks to join a room. */
   join(socket: Socket, room: string): void {
     const guest = this.#guests.get(socket);
     if (guest !== undefined) this.#node.spawn(this.#join(guest, room));
   }
 
-  /** A client's connection is lost. */
+  /** A client's connection breaks. */
   left(socket: Socket): void {
     this.#sockets.delete(socket);
     this.#guests.delete(socket);
@@ -114,7 +114,7 @@ export class Door {
     }
   }
 
-  /** As `FanOut.gap` and `Clients.gap`. */
+  /** Models `FanOut.gap` and `Clients.gap`. */
   gap(id: string, since: string, reason: GapReason): void {
     const unheard = laterId(idBefore(id), idOf(since));
     for (const [socket, guest] of this.#guests) {
@@ -188,7 +188,8 @@ export class Door {
       answers: 1,
     };
     const { lineage } = node.head;
-    // Real nodes let a client in without, and save again later: a limit that `docs/decisions/0007-recovery.md` states.
+    // Real nodes let the client connect without a saved session and save it later, a limit stated in
+    // `docs/decisions/0007-recovery.md`.
     if (!(yield* this.#saved(guest))) throw new Temporary("not saved");
     const collected = this.#recovery.collect(prepared);
     if (
@@ -268,14 +269,14 @@ export class Door {
         );
         if (this.#node.head.confirmed) return session;
       } catch {
-        // It is asked again.
+        // The node asks again.
       }
       if (late()) return "unreachable";
       yield this.#node.after(50);
     }
   }
 
-  /** As `Recovery.prepare`. */
+  /** Models `Recovery.prepare`. */
   *#prepare(request: JoinRequest): Work<PreparedJoin> {
     const { head, ring } = this.#node;
     const { epoch } = head;
@@ -334,7 +335,7 @@ export class Door {
     throw new Temporary("too fast");
   }
 
-  /** As `Recovery.#caughtUp`. */
+  /** Models `Recovery.#caughtUp`. */
   *#caughtUp(id: string): Work<boolean> {
     const late = this.#node.after(BEHIND_TIMEOUT_MS);
     const there = (): boolean => compareIds(id, this.#node.head.id) <= 0;
@@ -364,7 +365,7 @@ export class Door {
     const { socket } = guest;
     if (guest.rooms.has(room)) return;
     guest.rooms.set(room, { since: this.#node.head.id });
-    // Real nodes answer all the same, and save again later.
+    // Real nodes answer nevertheless and save later.
     if (!(yield* this.#saved(guest))) {
       guest.rooms.delete(room);
       if (this.#guests.has(socket)) this.#save(guest);
@@ -379,7 +380,7 @@ export class Door {
     socket.send({ kind: "answer", room });
   }
 
-  /** As `Saver.saved`. */
+  /** Models `SessionWriter.saveAndWait`. */
   *#saved(guest: Guest): Work<boolean> {
     let saved: boolean | undefined;
     this.#save(guest);
@@ -395,7 +396,7 @@ export class Door {
     this.#node.spawn(this.#saveAll());
   }
 
-  /** As `Saver.#saveAll`. */
+  /** Models `SessionWriter.#saveAll`. */
   *#saveAll(): Work {
     yield this.#node.after(SAVE_DELAY_MS);
     this.#saving = false;

@@ -1,6 +1,6 @@
 /**
- * A world in which an epoch of the log can be confirmed, or not, across any fail-overs of Redis: real
- * {@linkcode Witness}es in modelled nodes, modelled servers, clients and publishers.
+ * A world for checking how epochs are confirmed across fail-overs of Redis: real {@linkcode Witness}es in modelled
+ * nodes, with modelled servers, clients and publishers.
  */
 import {
   count,
@@ -16,22 +16,22 @@ import {
   Server,
 } from "./failover_redis.ts";
 
-/** How long everything may take to settle, and how long it is then left alone. */
+/** How long the world may take to settle at the end, and how long it then continues without faults, in ms. */
 const SETTLE_MS_MAX = 60_000;
 const QUIET_MS = 11_000;
 const STEP_MS = 50;
 const QUIET_STEP_MS = 300;
-/** How many commands a node may run after one another. */
+/** How many commands a node may run in a row. */
 const TURNS_MAX = 30;
 
-/** Everything that happens, at times of the scheduler's choice. */
+/** The world. The scheduler decides when each step happens. */
 export class World {
   now = 1_000_000;
   readonly mutant: Mutant;
   readonly nodes: ModelNode[];
   readonly clients: ModelClient[];
   readonly messages: Message[] = [];
-  /** Two places for servers; one of them is where the address leads. */
+  /** Two servers; the address leads to one of them. */
   readonly servers: [Server, Server];
   primary: 0 | 1 = 0;
   #snapshot = 0;
@@ -58,12 +58,12 @@ export class World {
     return this.servers[1 - this.primary] as Server;
   }
 
-  /** Counts what happens. */
+  /** The number of steps so far. */
   step(): number {
     return ++this.#steps;
   }
 
-  /** A new name, such as `newEpoch` makes: the first five characters are as good as random. */
+  /** Returns a new name, like `newEpoch()`: its first five characters are practically random. */
   name(): string {
     this.#random = (this.#random * 48271) % 0x7fffffff;
     const random = (this.#random & 0xfffff).toString(16).padStart(5, "0");
@@ -75,7 +75,7 @@ export class World {
     return { now: this.now, step: this.step(), here, role };
   }
 
-  // What publishers do.
+  // Publishers.
 
   publish(node: ModelNode, room: string, keyed: boolean): void {
     if (!node.alive) return;
@@ -94,7 +94,7 @@ export class World {
     node.publish(message);
   }
 
-  /** A publisher that got no answer, or a refusal, tries again. */
+  /** A publisher without a response, or with an error, retries. */
   retry(node: ModelNode, amount: number): void {
     const again = this.messages.filter(({ key, underWay, acknowledged }) =>
       key !== undefined && !underWay && acknowledged === undefined
@@ -119,7 +119,7 @@ export class World {
     count(message, id, node);
   }
 
-  // What happens to nodes.
+  // Steps of nodes.
 
   kill(index: number): void {
     const node = this.nodes[index];
@@ -132,9 +132,9 @@ export class World {
     }
   }
 
-  // What happens to servers.
+  // Steps of servers.
 
-  /** The address leads to the other server from now on, which becomes a master. It lacks the newest `lost` changes. */
+  /** Leads the address to the other server, which becomes a master and lacks the newest `lost` changes. */
   promote(lives: boolean, lost: number): void {
     const [old, fresh] = [this.master, this.other];
     if (fresh.dead || fresh.master === undefined) return;
@@ -145,19 +145,19 @@ export class World {
     if (!lives) this.#end(old);
   }
 
-  /** The server that is not the master follows it, with all its data; if it had died, it is started again. */
+  /** Makes the other server a replica with all data of the master; starts it again if it had died. */
   demote(): void {
     if (this.master.dead) return;
     if (this.other.dead) this.servers[1 - this.primary] = this.#server();
     if (this.other.master === undefined) this.other.follow(this.master);
   }
 
-  /** Redis writes to its disk. */
+  /** Redis writes its data to disk. */
   snapshot(): void {
     this.#snapshot = this.master.states.length;
   }
 
-  /** The master is started again, with all it had, without the last commands, or with its last snapshot. */
+  /** Restarts the master with all its data, without the last commands, or with its last snapshot. */
   restart(lost: number | "snapshot"): void {
     const old = this.master;
     if (old.master !== undefined) return;
@@ -172,7 +172,7 @@ export class World {
     if (this.other.master !== undefined) this.other.follow(fresh);
   }
 
-  /** The master does not come back before it is promoted or started again. */
+  /** Stops the master until another server is promoted or it is started again. */
   stop(): void {
     this.#end(this.master);
   }
@@ -191,14 +191,14 @@ export class World {
     return new Server(this.name(), this.name());
   }
 
-  // Time, and its end.
+  // Time, and the end of a run.
 
   pass(ms: number): void {
     this.now += ms;
     for (const node of this.nodes) node.run();
   }
 
-  /** Lets a node do whatever there is to do. */
+  /** Lets a node run all its pending work. */
   turn(node: ModelNode): void {
     if (!node.alive || node.paused) return;
     for (const link of node.links) link.connect(this.master, node.group);
@@ -214,7 +214,7 @@ export class World {
     node.run();
   }
 
-  /** Ends all faults, waits until nothing is under way, and for as long as a node that is gone may be missed. */
+  /** Ends all faults, and waits until nothing is in flight and until nodes that died must have been detected. */
   heal(): void {
     if (this.master.dead) this.restart(0);
     if (this.other.master === undefined) {
@@ -233,9 +233,13 @@ export class World {
     const end = this.now + SETTLE_MS_MAX;
     let quietSince = this.now;
     while (this.now - quietSince < QUIET_MS) {
-      if (this.now > end) throw new Error("It does not settle");
+      if (this.now > end) {
+        throw new Error(
+          "The world does not settle: work is still in flight after the time limit",
+        );
+      }
       for (const node of this.nodes) {
-        // Those that are connected elsewhere find out, because their server closes the connection.
+        // Nodes that are connected to the other server detect this, because it closes their connections.
         for (const link of node.links) {
           if (link.wire && link.wire.server !== this.master) link.reset();
         }
@@ -263,7 +267,7 @@ export class World {
     );
   }
 
-  /** What is wrong with what clients have seen; undefined if nothing is. */
+  /** Returns the error in what clients have observed, or undefined if there is none. */
   wrong(): string | undefined {
     for (const [index, { seen }] of this.clients.entries()) {
       for (const [room, list] of seen) {

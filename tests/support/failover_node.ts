@@ -40,9 +40,9 @@ const SCRIPTS_MAX = 2;
 const WRITABLE_TIMEOUT_MS = 1500;
 const COMMAND_TIMEOUT_MS = 2000;
 const PROBE_TIMEOUT_MS = 250;
-/** More turns than a node has ever reason to take at once. */
+/** More turns than a node ever needs in a row. */
 const TURNS_MAX = 2000;
-/** As in `lib/redis_log/peers.ts`. */
+/** The same as in `lib/redis_log/peers.ts`. */
 export const ABSENT_MS = 1500;
 
 interface Task {
@@ -50,7 +50,7 @@ interface Task {
   wait: Wait;
 }
 
-/** A publish on its way through one node. */
+/** A publish in flight in one node. */
 interface Attempt {
   readonly message: Message | undefined;
   readonly nonce: string;
@@ -58,7 +58,7 @@ interface Attempt {
   settled: boolean;
 }
 
-/** A process. It is replaced by another one when it is killed. */
+/** A process of a node. When it is killed, another one replaces it. */
 export class ModelNode {
   readonly witness = new Witness();
   readonly ring = new Ring(1 << 20);
@@ -71,8 +71,8 @@ export class ModelNode {
   started = false;
   leaving = false;
   /**
-   * It was killed before some node knew of it, because that node had not checked for {@linkcode ABSENT_MS} when this
-   * one was admitted: what it alone knew is known to nobody.
+   * Whether it was killed before every node knew it, because a node had not checked for {@linkcode ABSENT_MS} when this
+   * one was admitted. No other node then knows what only this node knew.
    */
   unknown = false;
   readonly #strangers = new Set<ModelNode>();
@@ -107,12 +107,12 @@ export class ModelNode {
     return [this.commands, this.reading];
   }
 
-  /** The connections that have to be to one server. */
+  /** The connections that have to lead to one server. */
   get group(): readonly Link[] {
     return this.#world.mutant.acknowledgesLate ? [] : this.links;
   }
 
-  /** Whether publishes, tasks besides reading, or sessions are under way. */
+  /** Whether publishes, tasks other than reading, or sessions are in flight. */
   get busy(): boolean {
     return this.#tasks.size > 1 || this.#pending.size > 0;
   }
@@ -122,16 +122,20 @@ export class ModelNode {
     return () => this.#world.now >= end;
   }
 
-  /** Begins a task. */
+  /** Starts a task. */
   spawn(work: Work): void {
     this.#tasks.add({ work, wait: () => true });
   }
 
-  /** Goes on with everything that can go on. */
+  /** Continues every task that can continue. */
   run(): void {
     if (!this.alive || this.paused) return;
     for (let turns = 0, more = true; more; turns++) {
-      if (turns > TURNS_MAX) throw new Error("A node spins");
+      if (turns > TURNS_MAX) {
+        throw new Error(
+          "A node does not stop working: a task repeats without waiting",
+        );
+      }
       more = this.#pump();
       for (const task of this.#tasks) {
         if (!task.wait()) continue;
@@ -144,7 +148,7 @@ export class ModelNode {
     }
   }
 
-  /** The process is killed. */
+  /** Kills the process. */
   die(): void {
     this.alive = false;
     this.unknown = [...this.#strangers].some(({ alive, witness }) =>
@@ -156,7 +160,7 @@ export class ModelNode {
     this.door.close();
   }
 
-  /** The process is asked to end; as `RedisLog.close`. */
+  /** Asks the process to stop; models `RedisLog.close`. */
   leave(): void {
     if (!this.alive || this.leaving) return;
     this.leaving = true;
@@ -173,12 +177,12 @@ export class ModelNode {
         yield* this.#ask(wire, "leave", this.after(COMMAND_TIMEOUT_MS / 4));
       }
     } catch {
-      // The others take it for a node that was killed.
+      // The other nodes treat it like a node that was killed.
     }
     this.die();
   }
 
-  /** Takes a publish, or a probe. */
+  /** Accepts a publish or a probe. */
   publish(message: Message | undefined, nonce = ""): void {
     if (this.leaving && message !== undefined) this.#world.refused(message);
     if (this.leaving) return;
@@ -188,7 +192,7 @@ export class ModelNode {
     this.#pending.add(attempt);
   }
 
-  /** As `RedisLog.#writable`. */
+  /** Models `RedisLog.#writable`. */
   writable(): Wire | undefined {
     const { wire, runId } = this.commands;
     return this.witness.mayAcknowledge(runId, this.#world.now)
@@ -203,7 +207,7 @@ export class ModelNode {
     return yield* ask(wire, run, this.after(COMMAND_TIMEOUT_MS));
   }
 
-  /** As `RedisSessions.save`. */
+  /** Models `RedisSessionStore.save`. */
   *save(sessions: readonly SessionToSave[]): Work<Set<string>> {
     const { wire } = this.commands;
     if (wire === undefined) throw new Error("not connected");
@@ -229,7 +233,7 @@ export class ModelNode {
     return displaced;
   }
 
-  /** As `RedisLog.#runProbe`. */
+  /** Models `Probe` in `lib/redis_log/probe.ts`. */
   *probe(): Work {
     if (!this.commands.wire || !this.reading.wire) {
       throw new Error("not connected");
@@ -265,7 +269,7 @@ export class ModelNode {
     return sent;
   }
 
-  /** As `Appender.#send`. */
+  /** Models `Appender.#send`. */
   *#send(attempt: Attempt): Work {
     try {
       const wire = this.writable();
@@ -321,7 +325,7 @@ export class ModelNode {
     else this.#world.acknowledged(attempt.message, entry, this);
   }
 
-  /** As `LogReader.#read`. */
+  /** Models `RedisLogReader.#read`. */
   *#read(): Work {
     for (;;) {
       const { wire } = this.reading;
@@ -383,7 +387,7 @@ export class ModelNode {
     return true;
   }
 
-  /** As `LogReader.#start`: the ring reaches back to where the epoch began. */
+  /** Models `RedisLogReader.#start`: the ring reaches back to the beginning of the epoch. */
   *#start(wire: Wire): Work {
     const { witness } = this;
     yield* this.#check(wire);
@@ -403,7 +407,7 @@ export class ModelNode {
     this.started = true;
   }
 
-  /** As `LogReader.#check`. */
+  /** Models `Continuity` in `lib/redis_log/continuity.ts`. */
   *#check(wire: Wire, next?: ModelEntry, whole = true): Work<boolean> {
     const { witness } = this;
     const { mutant, now: askedAt } = this.#world;
@@ -467,7 +471,7 @@ export class ModelNode {
     ];
   }
 
-  /** As the reader in `lib/node.ts`. */
+  /** Models `Delivery` in `lib/delivery/delivery.ts`. */
   gap(id: string, since: string, reason: "epoch" | "trimmed" = "epoch"): void {
     this.ring.reset(id);
     this.door.gap(id, since, reason);
@@ -496,7 +500,7 @@ export class ModelNode {
   }
 }
 
-/** The entries that come after an id. */
+/** Returns the entries after an id. */
 export function entriesAfter(
   log: readonly ModelEntry[],
   id: string,
@@ -504,7 +508,7 @@ export function entriesAfter(
   return log.filter((entry) => compareIds(entry.id, id) > 0);
 }
 
-/** An entry that holds a message, as readers see it. */
+/** Returns an entry with a message in the form that readers get. */
 export function toEntry({ id, name, value }: ModelEntry): Entry {
   return { id, room: name, json: String(value) };
 }

@@ -1,6 +1,6 @@
 /**
- * A model of what Redis does for the log: its data, the scripts that change it, and servers that replicate it.
- * `tests/lib/redis_log/check_script_test.ts` shows that the real CHECK script answers as {@linkcode check} does.
+ * A model of Redis as the log uses it: its data, the scripts that change it, and servers that replicate it.
+ * `tests/lib/redis_log/check_script_test.ts` shows that the real CHECK script returns what {@linkcode check} returns.
  *
  * Data is immutable. Each command makes new data, so that a replica that lags, an append-only file that lost its tail
  * and a snapshot are all an older element of a list.
@@ -18,9 +18,9 @@ export interface ModelEntry {
   /** The name of the epoch, the node or the probe, or the room of the message. */
   readonly name: string;
   readonly value: number;
-  /** How many messages and other entries the log has had with this one. */
+  /** Number of messages and other entries that the log has had, including this one. */
   readonly total: number;
-  /** When the command ran, as a count of all that has happened in the world. */
+  /** When the command ran, as the number of steps of the world so far. */
   readonly step: number;
 }
 
@@ -48,21 +48,21 @@ export interface Data {
   readonly keys: ReadonlyMap<string, ModelEntry>;
 }
 
-/** What is wrong on purpose in a run that has to fail. */
+/** The part of the protocol that is left out in a run that has to fail. */
 export interface Mutant {
   /** A check confirms an epoch although registered nodes have not arrived. */
   readonly confirmsAlone?: boolean;
-  /** A node that does not know the epoch counts as one that vouches for it. */
+  /** A node that does not know the epoch counts as a node that confirms it. */
   readonly anyoneVouches?: boolean;
   /** Sessions stay trusted although the newest ones are missing. */
   readonly sameLineage?: boolean;
   /** Ids have no random part. */
   readonly plainIds?: boolean;
-  /** A node does not ask for the entries it has acknowledged. */
+  /** A node does not check for the entries that it has acknowledged. */
   readonly asksForNothing?: boolean;
-  /** A node acknowledges before the others know of it. */
+  /** A node acknowledges before the other nodes know it. */
   readonly joinsAtOnce?: boolean;
-  /** A node acknowledges what a connection that is gone has appended. */
+  /** A node acknowledges what was appended on a connection that is already closed. */
   readonly acknowledgesLate?: boolean;
 }
 
@@ -112,7 +112,7 @@ class Draft {
     return this.log.some((entry) => entry.id === id);
   }
 
-  /** As `add` in `lib/redis_log/batch_script.ts`. */
+  /** Models `add` in `lib/redis_log/batch_script.ts`. */
   add(
     candidate: string,
     kind: ModelEntry["kind"],
@@ -134,7 +134,7 @@ class Draft {
     return entry;
   }
 
-  /** As `begin` in `lib/redis_log/batch_script.ts`. */
+  /** Models `begin` in `lib/redis_log/batch_script.ts`. */
   begin(candidate: string): void {
     const { id } = this.add(candidate, "epoch", candidate);
     this.epoch = { name: candidate, began: id };
@@ -148,7 +148,7 @@ class Draft {
     };
   }
 
-  /** As `ensure` in `lib/redis_log/batch_script.ts`. */
+  /** Models `ensure` in `lib/redis_log/batch_script.ts`. */
   ensure(candidate: string): void {
     if (this.log.length === 0 || this.epoch === undefined) {
       this.begin(candidate);
@@ -167,7 +167,7 @@ class Draft {
   }
 }
 
-/** How long a node has known of something that is missing; see `lost` in `lib/redis_log/check.ts`. */
+/** Returns how long a node has known of a missing entry; see `lost` in `lib/redis_log/check.ts`. */
 function lost(
   draft: Draft,
   {
@@ -194,7 +194,7 @@ function lost(
   return behind ? Math.round(knowledgeAgeMs) : undefined;
 }
 
-/** As the script CHECK on a master. The numbers are those of its steps. */
+/** Models the script CHECK on a master. The numbers are those of its steps. */
 function checkOnMaster(
   draft: Draft,
   question: Question,
@@ -204,7 +204,7 @@ function checkOnMaster(
   const { now, here } = draft;
   draft.ensure(candidate);
   const name = (): string => draft.epoch?.name ?? "";
-  // 1. An epoch that is confirmed for nothing.
+  // 1. The epoch is not confirmed for any server.
   if (draft.server.epoch !== name()) {
     if (name() === epoch && question.server === here) {
       draft.server = {
@@ -217,7 +217,7 @@ function checkOnMaster(
       };
     } else draft.begin(candidate);
   }
-  // 2. Another server.
+  // 2. This is another server.
   const age = now - (draft.server.begun ?? 0);
   const comes = question.server !== "" && question.server !== here &&
     age >= 0 && age < CONFIRM_TIMEOUT_MS;
@@ -225,7 +225,7 @@ function checkOnMaster(
     const { vouched: _, ...rest } = draft.server;
     draft.server = { ...rest, asked: here, since: now };
   }
-  // 3. What this node knows.
+  // 3. Compare what this node knows.
   const vouches = draft.server.id !== here &&
     (mutant.anyoneVouches === true ||
       (epoch === name() && question.server === draft.server.id));
@@ -243,7 +243,7 @@ function checkOnMaster(
   } else if (
     epoch === name() && question.offsetIsEntry && !draft.exists(offset)
   ) wrong = "cut";
-  // 4. This node is here.
+  // 4. Register this node.
   const unknown = intent === "stay" && !draft.nodes.has(node);
   const announces = intent === "join" || unknown;
   if (
@@ -252,7 +252,7 @@ function checkOnMaster(
   const joinedAt = announces ? draft.add(candidate, "node", node).id : "";
   const where = intent === "leave" ? "left" : here;
   draft.nodes.set(node, `${now} ${offset} ${where}`);
-  // 5. Sessions that this node has saved are not here.
+  // 5. Detect saved sessions of this node that are missing.
   if ((draft.saves.get(node) ?? 0) < saves) {
     draft.saves.set(node, saves);
     const whole = mutant.sameLineage || epoch !== name();
@@ -260,13 +260,13 @@ function checkOnMaster(
       draft.server = { ...draft.server, lineage: candidate };
     } else if (!whole) draft.server = { ...draft.server, unsaved: true };
   }
-  // 6. Whether all are.
+  // 6. Check whether all nodes have confirmed.
   if (draft.server.asked === here) {
     const { known } = question;
     const named = names ? known : [];
     confirm(draft, { candidate, known: named }, vouches, mutant);
   }
-  // 7. Nodes that have gone.
+  // 7. Remove nodes that no longer check.
   const gone = draft.server.id === here && draft.server.asked === undefined
     ? question.silent.flatMap((silent) => {
       const [other = "", time] = silent.split("@");
@@ -291,7 +291,7 @@ function checkOnMaster(
   };
 }
 
-/** Step 6: the epoch goes on under this server if every registered node is here and one of them vouches for it. */
+/** Step 6: the epoch continues on this server if every registered node has checked here and one of them confirms it. */
 function confirm(
   draft: Draft,
   { candidate, known }: Pick<Question, "candidate" | "known">,
@@ -349,7 +349,7 @@ function findingOf(draft: Draft): Omit<Finding, "wrong" | "state"> {
   };
 }
 
-/** What a server is at the moment. */
+/** The role of a server. */
 export interface Place {
   readonly now: number;
   readonly step: number;
@@ -358,7 +358,7 @@ export interface Place {
   readonly role: "master" | "replica";
 }
 
-/** As the script CHECK: the data after it, and what it answers. */
+/** Models the script CHECK: returns the data after it, and its result. */
 export function check(
   data: Data,
   { now, step, here, role }: Place,
@@ -385,14 +385,14 @@ export function check(
   return [{ ...data, log, epoch, server, nodes, saves }, finding];
 }
 
-/** What a publish is answered with. */
+/** The result of a publish. */
 export interface AppendAnswer {
   readonly entry: ModelEntry;
   /** The log's last id. */
   readonly last: string;
 }
 
-/** As the script APPEND, for one publish to one room, or for a probe. */
+/** Models the script APPEND, for one publish to one room or for a probe. */
 export function append(
   data: Data,
   { now, step, here }: Place,
@@ -419,7 +419,7 @@ export function append(
   ];
 }
 
-/** As the script SAVE. */
+/** Models the script SAVE. */
 export function save(
   data: Data,
   node: string,
@@ -443,17 +443,17 @@ export function save(
   return [{ ...data, sessions: all, saves }, displaced];
 }
 
-/** A run of a Redis server. */
+/** One run of a Redis server, from its start to its end. */
 export class Server {
-  /** All data it has had, oldest first; a replica has what its master had. */
+  /** All states of its data, oldest first; a replica has the states of its master. */
   states: Data[] = [EMPTY];
   master: Server | undefined;
-  /** How many of its master's states a replica has. */
+  /** Number of its master's states that a replica has. */
   applied = 1;
   dead = false;
-  /** Commands of connections that were closed before it had read them. */
+  /** Commands of closed connections that it has not read yet. */
   readonly late: ((server: Server) => unknown)[] = [];
-  /** Connections that wait for entries are told when it becomes a replica. */
+  /** How often it became a replica; connections that wait for entries then get an error. */
   demotions = 0;
   /** When another server was promoted in its place. */
   replacedAt = Infinity;
@@ -480,29 +480,29 @@ export class Server {
     if (data !== this.data) this.states.push(data);
   }
 
-  /** Executes the oldest of the commands that nobody waits for any more. */
+  /** Executes the oldest command of a connection that is already closed. */
   runLate(): void {
     try {
       this.late.shift()?.(this);
     } catch {
-      // It is refused, and nobody hears of it.
+      // The error reaches no client, because the connection is closed.
     }
   }
 
-  /** Follows a master, with everything that the master has now or with less of it. */
+  /** Becomes a replica of a master, with all or some of the master's current states. */
   follow(master: Server, behind = 0): void {
     if (this.master === undefined) this.demotions++;
     this.master = master;
     this.applied = Math.max(1, master.states.length - behind);
   }
 
-  /** Takes over some of what its master has done since. */
+  /** Receives some of the master's further states. */
   replicate(count: number): void {
     const length = this.master?.states.length ?? 0;
     this.applied = Math.min(length, this.applied + Math.max(0, count));
   }
 
-  /** Becomes a master, with what it has. */
+  /** Becomes a master with the data it has. */
   promote(replicationId: string): void {
     this.states = [this.data];
     this.master = undefined;

@@ -1,15 +1,15 @@
 /**
- * Connections and tasks of modelled nodes: a command is sent, is executed and is answered at times of the scheduler's
- * choice, and a task is a generator that yields what it waits for.
+ * Connections and tasks of modelled nodes. The scheduler decides when a command is executed and when its reply arrives.
+ * A task is a generator that yields what it waits for.
  */
 import type { Server } from "./failover_redis.ts";
 
 /** Something that a task waits for. */
 export type Wait = () => boolean;
-/** A part of a node's work; between two yields nothing else of the node runs. */
+/** A task of a node. Between two yields no other task of the node runs. */
 export type Work<T = void> = Generator<Wait, T, void>;
 
-/** What a command that waits for entries returns while there are none. */
+/** The result of a command that waits for entries while there are none. */
 export const BLOCKED = Symbol("blocked");
 
 interface Outcome {
@@ -20,9 +20,9 @@ interface Outcome {
 interface Command {
   readonly run: (server: Server) => unknown;
   /**
-   * How often the server had been demoted when a command was sent that waits for entries. Such a command is refused
-   * after that. It counts as received at once: a server that becomes a replica and a master again within the
-   * milliseconds between two commands of a reader is not modelled.
+   * For a command that waits for entries: how often the server had been demoted when it was sent. After a further
+   * demotion the command fails. It counts as received at once: a server that becomes a replica and a master again
+   * within the milliseconds between two commands of a reader is not modelled.
    */
   readonly demotions: number | undefined;
   executed: Outcome | undefined;
@@ -36,12 +36,12 @@ export class Wire {
 
   constructor(readonly server: Server) {}
 
-  /** Whether something is under way. */
+  /** Whether a command is in flight. */
   get busy(): boolean {
     return this.#commands.length > 0;
   }
 
-  /** Sends a command; it may be executed although its answer never comes. */
+  /** Sends a command. It may be executed although its reply never arrives. */
   send(run: Command["run"], blocks: boolean): Command {
     const demotions = blocks ? this.server.demotions : undefined;
     const command = { run, demotions, executed: undefined, outcome: undefined };
@@ -52,7 +52,7 @@ export class Wire {
     return command;
   }
 
-  /** The server executes the oldest command that it has not executed. Returns whether there was one that is done. */
+  /** Lets the server execute the oldest pending command. Returns whether it executed one. */
   execute(): boolean {
     const command = this.#commands.find(({ executed }) =>
       executed === undefined
@@ -66,7 +66,7 @@ export class Wire {
     return command.executed !== undefined;
   }
 
-  /** The oldest answer arrives. Returns whether there was one. */
+  /** Delivers the oldest reply. Returns whether there was one. */
   answer(): boolean {
     const [command] = this.#commands;
     if (command?.executed === undefined) return false;
@@ -75,7 +75,7 @@ export class Wire {
     return true;
   }
 
-  /** The connection is lost, with all answers; what the server has received it may still execute. */
+  /** Breaks the connection and discards all replies. The server may still execute what it has received. */
   close(): void {
     if (!this.alive) return;
     this.alive = false;
@@ -95,21 +95,21 @@ function attempt(run: () => unknown): Outcome {
   }
 }
 
-/** One of a node's connections, as `lib/redis/connection.ts` keeps it. */
+/** One of a node's connections; models `lib/redis/connection.ts`. */
 export class Link {
   #wire: Wire | undefined;
 
-  /** The live client. */
+  /** The current client, if it is connected. */
   get wire(): Wire | undefined {
     return this.#wire?.alive === true ? this.#wire : undefined;
   }
 
-  /** Which run of which server the last client was connected to. */
+  /** The run of the server to which the last client was connected. */
   get runId(): string {
     return this.#wire?.server.runId ?? "";
   }
 
-  /** A new client is handed out. The others of the group follow if it leads to another run. */
+  /** Connects a new client. The other connections of the group are dropped if it leads to another run. */
   connect(server: Server, group: readonly Link[]): void {
     if (this.wire !== undefined || server.dead) return;
     this.#wire = new Wire(server);
@@ -118,16 +118,16 @@ export class Link {
     }
   }
 
-  /** Drops the live client. */
+  /** Drops the current client. */
   reset(): void {
     this.#wire?.close();
   }
 }
 
-/** Thrown when an answer takes too long. */
+/** Thrown if a reply takes too long. */
 export class Late extends Error {}
 
-/** Sends a command and waits for its answer. */
+/** Sends a command and waits for its reply. */
 export function* ask<T>(
   wire: Wire,
   run: (server: Server) => T | typeof BLOCKED,
