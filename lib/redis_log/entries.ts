@@ -104,6 +104,8 @@ export function readBatchEntry(
 }
 
 function readLines(room: string, lines: string, into: Line[]): void {
+  // One search for all lines: most entries have no meta.
+  const hasMeta = lines.includes(META_SEPARATOR);
   for (const line of lines.split("\n")) {
     const space = line.indexOf(" ");
     const index = Number(line.slice(0, space));
@@ -112,14 +114,20 @@ function readLines(room: string, lines: string, into: Line[]): void {
         "Cannot read the entry: a line has no index; it was not written by Roomcast",
       );
     }
-    const end = line.indexOf(META_SEPARATOR, space);
-    const meta = end < 0 ? undefined : parseMeta(line.slice(end + 1));
-    // With meta that cannot be read the whole line stays, which is not JSON, so that the message is skipped.
-    const json = meta === undefined
-      ? line.slice(space + 1)
-      : line.slice(space + 1, end);
-    into.push({ index, room, json, meta });
+    const message = line.slice(space + 1);
+    into.push(
+      hasMeta
+        ? { index, room, ...parseMessage(message) }
+        : { index, room, json: message, meta: undefined },
+    );
   }
+}
+
+/** Splits a message as {@linkcode formatMessage} joins it. Broken meta is left in `json`, which then is not JSON. */
+function parseMessage(message: string): Pick<Line, "json" | "meta"> {
+  const end = message.indexOf(META_SEPARATOR);
+  const meta = end < 0 ? undefined : parseMeta(message.slice(end + 1));
+  return { json: meta === undefined ? message : message.slice(0, end), meta };
 }
 
 /** Reads meta. Members that this version does not know are kept. Returns undefined if it is not meta. */
