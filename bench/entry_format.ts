@@ -105,7 +105,7 @@ const roomcastFormat: Format = {
   },
 };
 
-/** Returns a message of about `bytes` bytes of JSON: an object with several kinds of fields, as a backend would send it. */
+/** Returns a message of about `bytes` bytes of JSON: an object with several kinds of fields. */
 function message(bytes: number, index: number): string {
   const record: Record<string, unknown> = { n: index };
   const values = ["some words of text", 21.5, true, null, "2025-11-22", 1234];
@@ -117,7 +117,7 @@ function message(bytes: number, index: number): string {
   return JSON.stringify(record);
 }
 
-/** Returns the memory per entry in Redis, in bytes: that of a stream of {@linkcode ENTRIES} entries, divided by their number. */
+/** Returns the memory per entry in Redis, in bytes, as the mean over a stream of {@linkcode ENTRIES} entries. */
 async function measureMemory(
   redis: Redis,
   format: Format,

@@ -13,7 +13,7 @@ export interface Received {
   readonly room: string;
   readonly at: number;
   readonly id: string;
-  /** How many arguments the event had. */
+  /** Number of arguments of the event. */
   readonly length: number;
 }
 
@@ -75,12 +75,12 @@ export class Subscriber {
   }
 
   /** Sends an event and waits for the acknowledgement's arguments. */
-  // deno-lint-ignore no-explicit-any -- tests look into answers of every shape
+  // deno-lint-ignore no-explicit-any -- tests read acknowledgements of every shape
   ask(event: string, request: unknown): Promise<any[]> {
     const answered = new Promise<unknown[]>((resolve) =>
       this.socket.emit(event, request, (...args: unknown[]) => resolve(args))
     );
-    return soon(answered, `${event} is answered`);
+    return soon(answered, `${event} is acknowledged`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

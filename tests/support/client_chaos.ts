@@ -149,18 +149,22 @@ class Ledger {
   }
 
   note(client: Subscriber, { message, id }: Received): void {
-    const place = this.count(client);
-    this.#counts.set(client, place + 1);
+    const index = this.count(client);
+    this.#counts.set(client, index + 1);
     const [number, length, text] = message as Lettered;
-    if (place === this.#ids.length) {
+    if (index === this.#ids.length) {
       this.#ids.push(id);
-      if (this.#numbers.has(number)) this.#wrong.push(`${number} came twice`);
+      if (this.#numbers.has(number)) {
+        this.#wrong.push(`message ${number} was received twice`);
+      }
       this.#numbers.add(number);
-    } else if (this.#ids[place] !== id) {
-      this.#wrong.push(`a client got ${id} where ${this.#ids[place]} comes`);
+    } else if (this.#ids[index] !== id) {
+      this.#wrong.push(
+        `a client received ${id} instead of ${this.#ids[index]}`,
+      );
     }
     if (text !== letterOf(number).repeat(length)) {
-      this.#wrong.push(`a client got ${id} not whole`);
+      this.#wrong.push(`a client received ${id} with a damaged text`);
     }
   }
 
@@ -169,7 +173,7 @@ class Ledger {
     const counts = clients.map((client) => this.count(client));
     return [
       ...counts.filter((count) => count !== published).map((count) =>
-        `a client got ${count} of ${published}`
+        `a client received ${count} of ${published} messages`
       ),
       ...this.#wrong,
     ].slice(0, 20);

@@ -20,8 +20,8 @@ export interface KeyedPublisherOptions {
 }
 
 /**
- * Publishes one message after the other, each with a key, and repeats a message until it is acknowledged; `await using`
- * ends it.
+ * Publishes one message after the other, each with an idempotency key, and repeats a message until it is acknowledged;
+ * `await using` stops it.
  */
 export class KeyedPublisher {
   /** The acknowledged id of each message. */
@@ -33,12 +33,12 @@ export class KeyedPublisher {
   readonly #running: Promise<void>;
   #stopped = false;
 
-  /** Starts publishing to the balancer at `url`. */
+  /** Starts publishing to the load balancer at `url`. */
   constructor(url: string, options: KeyedPublisherOptions) {
     this.#options = options;
     this.#url = new URL("/publish", url);
     this.#running = this.#run();
-    // `stop()` reports the failure.
+    // `stop()` reports a rejection.
     this.#running.catch(() => {});
   }
 
@@ -50,7 +50,7 @@ export class KeyedPublisher {
     );
   }
 
-  /** Stops as soon as the last message is acknowledged. */
+  /** Stops once the last message is acknowledged. Rejects if publishing has failed. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await soon(
@@ -116,7 +116,7 @@ export class KeyedPublisher {
   }
 }
 
-/** Replaces each node by a new one on the same port, one after the other; returns the new ones, which `stack` ends. */
+/** Replaces the nodes one after the other by new ones on the same ports. Returns the new nodes, which `stack` ends. */
 export async function deploy(
   stack: AsyncDisposableStack,
   nodes: readonly TestNode[],

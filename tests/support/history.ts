@@ -7,7 +7,7 @@ import { parsePosition } from "../../lib/log/position.ts";
 import { Redis } from "./redis.ts";
 import { soon, until } from "./wait.ts";
 
-/** The keys of its log. */
+/** The keys of the fixture's log. */
 export const KEYS = keysOf("test");
 /** An id for XADD that is later than that of any message. */
 export const FUTURE = "9999999999999-*";
@@ -22,7 +22,7 @@ export class Fixture {
     this.log = log;
   }
 
-  /** Starts both, and waits until the log can be reached. */
+  /** Starts Redis and the log, and waits until the log can be reached. */
   static async open(
     { historySize = 100, historySeconds = 3600 }: {
       historySize?: number;
@@ -59,7 +59,7 @@ export class Fixture {
   async send(...args: string[]): Promise<unknown> {
     const { client } = this.log.commands;
     assert.ok(client !== undefined);
-    return await soon(client.sendCommand(args), `${args[0]} is answered`);
+    return await soon(client.sendCommand(args), `Redis replies to ${args[0]}`);
   }
 
   /** Publishes the numbers from `first` to `last` into a room, each with a script of its own; returns their ids. */
@@ -74,7 +74,10 @@ export class Fixture {
   /** Publishes each value into each room with one script; returns the ids. */
   async batch(rooms: string[], values: number[]): Promise<string[]> {
     const publishes = values.map((value) => ({ rooms, json: `${value}` }));
-    const outcomes = await soon(this.log.append(publishes), "it is published");
+    const outcomes = await soon(
+      this.log.append(publishes),
+      "the values are published",
+    );
     return outcomes.flat().map((outcome) => {
       if ("error" in outcome) throw outcome.error;
       return outcome.id;

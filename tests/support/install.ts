@@ -11,7 +11,7 @@ interface Tool {
   name: string;
   /** One of these programs is sufficient. */
   programs: readonly string[];
-  /** A program that is found must also succeed with these arguments. */
+  /** The program must also succeed with these arguments. */
   proof?: readonly string[];
   apt: readonly string[];
   brew: string;
@@ -131,7 +131,7 @@ async function install(
     ...packages,
   ];
   if ((await run("apt-get", args, env)).success) return undefined;
-  // The package lists are missing or too old.
+  // The package lists may be missing or outdated.
   await run("apt-get", [...wait, "update"], env);
   const { success, lastLine } = await run("apt-get", args, env);
   return success ? undefined : lastLine;

@@ -1,4 +1,4 @@
-/** Ports, and a TCP proxy that can misbehave. */
+/** Free ports, and a TCP proxy that can delay, cut and freeze connections. */
 import { once } from "node:events";
 import {
   type AddressInfo,
@@ -20,21 +20,21 @@ export async function pair(
 ): Promise<[Socket, Socket]> {
   const server = createServer();
   const peer = connect(await listen(server), "127.0.0.1");
-  const [ours] = await once(server, "connection") as [Socket];
-  ours.on("error", () => {});
+  const [local] = await once(server, "connection") as [Socket];
+  local.on("error", () => {});
   peer.on("error", () => {});
   stack.defer(async () => {
-    ours.destroy();
+    local.destroy();
     peer.destroy();
     server.close();
     await once(server, "close");
   });
-  return [ours, peer];
+  return [local, peer];
 }
 
 /** Ports below those that Linux assigns to outgoing connections and to servers that ask for any port. */
 const FIXED_PORTS = { min: 10_000, max: 32_000 };
-/** How many ports are tried until one is free. */
+/** Maximum number of ports to try. */
 const PORTS_TRIED_MAX = 100;
 
 /**
@@ -57,9 +57,9 @@ export async function freePort(): Promise<number> {
   throw new Error(`Cannot find a free port in ${PORTS_TRIED_MAX} tries`);
 }
 
-/** The name of a client is searched for in this many bytes from its start. */
+/** Number of first bytes in which the name of a client is searched for. */
 const NAME_BYTES_MAX = 4096;
-/** Longest time until held bytes are checked again, in ms, because the delay may have changed. */
+/** Maximum interval between two checks of held bytes, in ms, because the delay may have changed. */
 const HELD_CHECK_MS = 10;
 
 /** A connection through a {@linkcode Proxy}. */

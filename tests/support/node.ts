@@ -9,7 +9,7 @@ export type LogLine =
 
 const root = new URL("../../", import.meta.url);
 
-/** The arguments of `deno task start`, so that tests run what users run. */
+/** Returns the arguments of `deno task start`, so that tests run what users run. */
 async function startArguments(checkout = root): Promise<string[]> {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(new URL("deno.json", checkout)),
@@ -83,7 +83,7 @@ export class TestNode {
     return node;
   }
 
-  /** Runs a node that is expected not to start; resolves with its exit code and what it printed. */
+  /** Runs a node that is expected to exit at start; resolves with its exit code and output. */
   static async fail(
     env: Readonly<Record<string, string>>,
   ): Promise<{ code: number; output: string }> {
@@ -132,7 +132,7 @@ export class TestNode {
     return this.request(path, {});
   }
 
-  /** Posts JSON. */
+  /** Sends a POST request with a JSON body. */
   post(
     path: string,
     body: unknown,
@@ -166,7 +166,7 @@ export class TestNode {
   async request(path: string, init: RequestInit): Promise<Reply> {
     const response = await soon(
       fetch(new URL(path, this.#url), init),
-      `${path} is answered`,
+      `the response to ${path}`,
     );
     const text = await response.text();
     let body: Record<string, unknown> = {};
@@ -212,7 +212,7 @@ export class TestNode {
     if (!success) throw new Error(new TextDecoder().decode(stderr));
   }
 
-  /** Sends the process a signal. */
+  /** Sends a signal to the process. */
   signal(signal: Deno.Signal): void {
     this.#process.kill(signal);
   }
@@ -253,6 +253,6 @@ export interface Reply {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  // deno-lint-ignore no-explicit-any -- tests look into answers of every shape
+  // deno-lint-ignore no-explicit-any -- tests read bodies of every shape
   readonly body: any;
 }

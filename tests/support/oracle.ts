@@ -66,7 +66,7 @@ export async function settle(
   room = "chat",
 ): Promise<void> {
   let end = "";
-  await until("a last message is taken", async () => {
+  await until("a last message is accepted", async () => {
     const { status, body } = await node.post("/publish", {
       room,
       message: "the end",
@@ -95,10 +95,10 @@ export function judge(
     const seen = new Map<unknown, string>();
     let last = "0-0";
     for (const { message, id } of items) {
-      assert.ok(compareIds(id, last) > 0, `${id} came after ${last}`);
+      assert.ok(compareIds(id, last) > 0, `${id} was received after ${last}`);
       last = id;
       if (message === "the end") continue;
-      assert.ok(!seen.has(message), `${message} came twice`);
+      assert.ok(!seen.has(message), `${message} was received twice`);
       seen.set(message, id);
     }
     for (const publisher of publishers) {
@@ -128,7 +128,7 @@ export function lagOver(
       ).exec(text)?.[1],
     );
   const all = read(after, "\\+Inf") - read(before, "\\+Inf");
-  assert.ok(all > 0, "the event loop was watched");
+  assert.ok(all > 0, "no event loop lag was measured");
   return 1 -
     (read(after, String(seconds)) - read(before, String(seconds))) / all;
 }

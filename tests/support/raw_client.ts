@@ -19,7 +19,7 @@ export class RawClient {
   joined = 0;
   /** Reasons of the `gap` events received. */
   readonly gaps: string[] = [];
-  /** Called at each message. */
+  /** Called for each message. */
   got: () => void = () => {};
   /** Whether it stops reading as soon as it is connected. */
   pausing = false;
@@ -27,7 +27,7 @@ export class RawClient {
   #socket: Socket | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #upgraded = false;
-  #again: ReturnType<typeof setTimeout> | undefined;
+  #reconnecting: ReturnType<typeof setTimeout> | undefined;
   #lastMs = 0;
   #lastSeq = 0;
 
@@ -51,7 +51,7 @@ export class RawClient {
     // Like a stock client it reconnects after the server has closed the connection.
     socket.on("close", () => {
       if (socket !== this.#socket) return;
-      this.#again = setTimeout(
+      this.#reconnecting = setTimeout(
         () => this.connect(port),
         500 + Math.random() * 500,
       );
@@ -81,7 +81,7 @@ export class RawClient {
 
   /** Closes the connection and does not reconnect. */
   cut(): void {
-    clearTimeout(this.#again);
+    clearTimeout(this.#reconnecting);
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.destroy();

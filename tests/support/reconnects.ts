@@ -68,10 +68,10 @@ export async function forceReconnects(
       const connects = client.connects.items.length;
       proxy.cut();
       // Every fifth time the client is disconnected again before it is fully connected.
-      if (cut % 5 !== 0) await back(client, connects);
+      if (cut % 5 !== 0) await reconnected(client, connects);
     }
     if (!client.socket.connected || proxy.connections === 0) {
-      await back(client, client.connects.items.length);
+      await reconnected(client, client.connects.items.length);
     }
   }));
   const sent = await publisher.stop();
@@ -87,7 +87,7 @@ export async function forceReconnects(
  * Waits until a client has reconnected. Under Deno a client is not notified of every connection that breaks during a
  * WebSocket handshake; this closes it, as a ping timeout would do later.
  */
-async function back(
+async function reconnected(
   { connects, socket }: Subscriber,
   count: number,
 ): Promise<void> {
@@ -143,7 +143,7 @@ class NumberedPublisher {
           headers: { "content-type": "application/json" },
           body: JSON.stringify({ room, message }),
         }),
-        "a publish is answered",
+        "the response to a publish",
       );
       const text = await response.text();
       if (response.status !== 200) throw new Error(`Cannot publish: ${text}`);
@@ -187,12 +187,12 @@ async function judgeAll(
         sum + (sent.get(room) ?? 0) - (seen.get(room)?.got.size ?? 0),
       0,
     );
-    const came = client.connects.items.slice(1);
+    const recoveries = client.connects.items.slice(1);
     deliveries += client.messages.items.length;
-    reconnects += came.length;
-    recovered += came.filter(Boolean).length;
+    reconnects += recoveries.length;
+    recovered += recoveries.filter(Boolean).length;
     missing += lost;
-    if (lost > 0 && came.every(Boolean)) deceived++;
+    if (lost > 0 && recoveries.every(Boolean)) deceived++;
   }
   const published = [...sent.values()].reduce((sum, count) => sum + count, 0);
   return {

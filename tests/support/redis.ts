@@ -45,7 +45,7 @@ export class Redis {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Runs a command on a connection of its own. */
+  /** Runs a command on a new connection. */
   command(...args: string[]): Promise<unknown> {
     return command(this.url, ...args);
   }
@@ -134,7 +134,7 @@ export class Redis {
 
   /** Waits until the append-only file is complete. While Redis rewrites it, a kill would lose too much. */
   async rewritten(): Promise<void> {
-    await until("the append-only file is whole", async () => {
+    await until("the append-only file is complete", async () => {
       const info = String(await this.command("INFO", "persistence"));
       return /^aof_rewrite_in_progress:0\r?$/m.test(info) &&
         /^aof_rewrite_scheduled:0\r?$/m.test(info);
@@ -167,7 +167,7 @@ export class Redis {
       stderr: "null",
     }).spawn();
     await until(
-      "Redis answers",
+      "Redis responds",
       () => this.command("PING").then((pong) => pong === "PONG", () => false),
     );
   }
@@ -178,7 +178,7 @@ export class Redis {
   }
 }
 
-/** Runs a command on a connection of its own to the Redis at `url`. */
+/** Runs a command on a new connection to the Redis at `url`. */
 export async function command(
   url: string,
   ...args: string[]
@@ -190,8 +190,8 @@ export async function command(
   });
   client.on("error", () => {});
   try {
-    await soon(client.connect(), "Redis answers");
-    return await soon(client.sendCommand(args), `Redis answers ${args[0]}`);
+    await soon(client.connect(), "Redis responds");
+    return await soon(client.sendCommand(args), `Redis replies to ${args[0]}`);
   } finally {
     client.destroy();
   }

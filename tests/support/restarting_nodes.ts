@@ -70,13 +70,13 @@ export class RestartingNodes {
     return this.url(Math.floor(Math.random() * this.#ports.length));
   }
 
-  /** Kills a node with `kill -9`. */
+  /** Kills a node with `SIGKILL`. */
   async kill(index: number): Promise<void> {
     this.#nodes[index]?.signal("SIGKILL");
     await this.#nodes[index]?.exited();
   }
 
-  /** Starts a killed node again; resolves once it listens, and is ready unless `ready` is false. */
+  /** Starts a killed node again; resolves once it listens, and once it is ready unless `ready` is `false`. */
   async revive(index: number, { ready = true } = {}): Promise<void> {
     const env = { ...this.#env(index), PORT: String(this.#ports[index]) };
     this.#nodes[index] = await TestNode.start(env, { ready });
@@ -103,7 +103,7 @@ export class RestartingNodes {
   /** Publishes messages, retries until each is acknowledged, and returns their ids. */
   async publish(messages: readonly Keyed[]): Promise<string[]> {
     const ids = new Map<Keyed, string>();
-    await until("all are published", async () => {
+    await until("all messages are published", async () => {
       const left = messages.filter((message) => !ids.has(message));
       try {
         const response = await fetch(`${this.#anyUrl}/publish/batch`, {

@@ -87,7 +87,10 @@ export async function disturbRooms(
       }),
     ]);
     await Promise.all(ROOMS.map((room) => publish(room, number++)));
-    await until("all have all", () => members.every((member) => member.level))
+    await until(
+      "all clients have received everything",
+      () => members.every((member) => member.caughtUp),
+    )
       .catch(() => {});
     const connects = members.flatMap(({ client }) =>
       client.connects.items.slice(1)
@@ -142,7 +145,7 @@ class Member {
   }
 
   /** Whether the client has the newest message of all its rooms. */
-  get level(): boolean {
+  get caughtUp(): boolean {
     return [...this.#stays].every(([room, { state, got }]) =>
       state !== "in" || got.at(-1) === this.#published.get(room)?.at(-1)
     );
@@ -198,17 +201,21 @@ class Member {
   #note({ room, id }: Received): void {
     const stay = this.#stays.get(room);
     if (stay === undefined) {
-      this.#wrong.push(`a client got ${id} of ${room}, which it never joined`);
+      this.#wrong.push(
+        `a client received ${id} of ${room}, which it never joined`,
+      );
       return;
     }
     const { state, at, answered, answeredAt, got } = stay;
     if (state === "out" && compareIds(id, at) > 0) {
-      this.#wrong.push(`a client got ${id} of ${room} after it had left it`);
+      this.#wrong.push(`a client received ${id} of ${room} after leaving it`);
     }
     if (answered.has(id) || compareIds(id, got.at(-1) ?? ID_ZERO) <= 0) {
       const told = this.#lostAt - answeredAt;
       if (told >= 0 && told < UNSAVED_MS) return void this.again++;
-      this.#wrong.push(`a client got ${id} of ${room} again or too late`);
+      this.#wrong.push(
+        `a client received ${id} of ${room} twice or out of order`,
+      );
     }
     got.push(id);
   }

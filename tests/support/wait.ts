@@ -13,7 +13,7 @@ export async function until(
   const end = performance.now() + timeoutMs;
   while (!await condition()) {
     if (performance.now() > end) {
-      throw new Error(`Cannot wait longer: ${what}, after ${timeoutMs} ms`);
+      throw new Error(`Cannot wait longer than ${timeoutMs} ms until ${what}`);
     }
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
@@ -44,7 +44,7 @@ export class Inbox<T> {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves with all items once there are `count` of them. */
+  /** Resolves with all items once there are at least `count`. */
   async have(count: number, timeoutMs = TIMEOUT_MS): Promise<T[]> {
     await this.where(() => this.items.length >= count, timeoutMs);
     return this.items;
@@ -54,14 +54,14 @@ export class Inbox<T> {
   async where(condition: () => boolean, timeoutMs = TIMEOUT_MS): Promise<void> {
     if (condition()) return;
     let wake = (): void => {};
-    const come = new Promise<void>((resolve) => {
+    const fulfilled = new Promise<void>((resolve) => {
       wake = () => {
         if (condition()) resolve();
       };
       this.#waiting.add(wake);
     });
     try {
-      await soon(come, `${this.items.length} items have come`, timeoutMs);
+      await soon(fulfilled, `more than ${this.items.length} items`, timeoutMs);
     } finally {
       this.#waiting.delete(wake);
     }

@@ -13,7 +13,7 @@ const ANSWER_TIMEOUT_MS = 5000;
 /** The pause of a publisher after an error, in ms. */
 const RETRY_MS = 25;
 
-/** Records what happens to a stock client; `await using` ends the client. */
+/** Records what happens to a stock client; `await using` disconnects the client. */
 export class Witness implements Timeline {
   readonly client: string;
   readonly happenings: Happening[] = [];
@@ -25,7 +25,7 @@ export class Witness implements Timeline {
   /** Whether it has received everything that a node sends at connect. */
   #settled = false;
   /** The newest position or id of each room that the client knows. */
-  readonly #places = new Map<string, string>();
+  readonly #positions = new Map<string, string>();
 
   /** Starts recording. The client must not be connected yet. */
   constructor(name: string, subscriber: Subscriber) {
@@ -42,15 +42,15 @@ export class Witness implements Timeline {
     socket.on("joined", ({ room, position }) => {
       if (this.#left.has(room)) return;
       this.rooms.add(room);
-      this.#places.set(room, position);
+      this.#positions.set(room, position);
       this.#note({ kind: "joined", room });
     });
     socket.on("gap", ({ room, reason }, id) => {
-      this.#places.set(room, id);
+      this.#positions.set(room, id);
       this.#note({ kind: "gap", room, reason });
     });
     socket.on("msgReceived", (message, { room }, id) => {
-      this.#places.set(room, id);
+      this.#positions.set(room, id);
       this.#note({ kind: "message", room, id, key: String(message) });
     });
   }
@@ -60,12 +60,12 @@ export class Witness implements Timeline {
     return this.subscriber.socket.connected;
   }
 
-  /** How often it has connected, and as what the last time. */
+  /** The value of `recovered` at each connect. */
   get connects(): readonly boolean[] {
     return this.subscriber.connects.items;
   }
 
-  /** Whether it has got this message. */
+  /** Returns whether it has received this message. */
   has(key: string): boolean {
     return this.happenings.some((one) =>
       one.kind === "message" ? one.key === key : one.kind === "answered" &&
@@ -74,8 +74,8 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Resolves with whether the client knows its rooms: a node sends `joined` events before the answer to the first
-   * request. Without that knowledge, a join with `since` may ask for messages that the client gets anyway.
+   * Resolves with whether the client knows its rooms, because a node sends `joined` events before the answer to the first
+   * request. Without that knowledge, a join with `since` may request messages that the client receives anyway.
    */
   async settle(): Promise<boolean> {
     const { length } = this.connects;
@@ -86,10 +86,10 @@ export class Witness implements Timeline {
 
   /** Joins a room, with `since` from its last position there. Resolves with `false` if no positive answer came. */
   async join(room: string, { since = false } = {}): Promise<boolean> {
-    const place = since ? this.#places.get(room) : undefined;
+    const position = since ? this.#positions.get(room) : undefined;
     const answer = await this.#ask("join", {
       room,
-      ...(place !== undefined && { since: place }),
+      ...(position !== undefined && { since: position }),
     }, (answer) => {
       if (!answer.ok) return;
       const asked: Message[] = answer.messages.map(
@@ -98,16 +98,16 @@ export class Witness implements Timeline {
           key: String(message),
         }),
       );
-      // If `joined` came after the request, what it asked for may have come already.
+      // If `joined` arrived after the request, the requested messages may already have been delivered.
       const messages = this.rooms.has(room)
         ? asked.filter(({ id }) => !this.#hasId(id))
         : asked;
       this.rooms.add(room);
-      this.#places.set(room, answer.position);
+      this.#positions.set(room, answer.position);
       this.#note({
         kind: "answered",
         room,
-        since: place !== undefined,
+        since: position !== undefined,
         recovered: answer.recovered,
         messages,
       });
@@ -138,22 +138,22 @@ export class Witness implements Timeline {
     if (this.connected) this.subscriber.socket.io.engine.close();
   }
 
-  /** Returns all that happened to it in one line; consecutive messages are only counted. */
+  /** Returns everything that happened to it in one line; consecutive messages are only counted. */
   retell(): string {
-    const told: string[] = [];
+    const parts: string[] = [];
     let messages = 0;
     for (const { at, kind, ...rest } of this.happenings) {
       if (kind === "message") messages++;
       else {
-        if (messages > 0) told.push(`${messages} messages`);
+        if (messages > 0) parts.push(`${messages} messages`);
         messages = 0;
         const facts = Object.values(rest).map((value) =>
           Array.isArray(value) ? `${value.length} messages` : String(value)
         );
-        told.push(`${Math.round(at)} ${[kind, ...facts].join(" ")}`);
+        parts.push(`${Math.round(at)} ${[kind, ...facts].join(" ")}`);
       }
     }
-    return `${this.client}: ${[...told, `${messages} messages`].join("; ")}`;
+    return `${this.client}: ${[...parts, `${messages} messages`].join("; ")}`;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -171,7 +171,7 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Resolves with the answer, or with undefined if the connection ends or the time is over. `noted` runs synchronously
+   * Resolves with the answer, or with undefined if the connection ends or the time expires. `noted` runs synchronously
    * with the answer, because later events must be recorded after it.
    */
   // deno-lint-ignore no-explicit-any -- answers of every shape
@@ -200,10 +200,10 @@ type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
   : never;
 
 /**
- * Publishes `key` into `room`, with itself as the idempotency key, again after 503 and after broken connections, until
- * it is acknowledged, or `giveUp` returns true between two tries. Calls `urlOf` for the address of each try.
+ * Publishes `key` to `room` with itself as the idempotency key. Retries after 503 and after broken connections, until it
+ * is acknowledged or `giveUp` returns true between two attempts. Calls `urlOf` for the URL of each attempt.
  *
- * @throws {Error} on any other answer
+ * @throws {Error} If the response has another status.
  */
 export async function publishKeyed(
   urlOf: () => string,
@@ -233,7 +233,7 @@ export async function publishKeyed(
   }
 }
 
-/** Resolves with undefined if no complete answer came. */
+/** Resolves with the response, or with undefined if none arrived completely. */
 async function tryPublish(
   url: string,
   room: string,
