@@ -1,5 +1,5 @@
 /**
- * The settings: read once from a plain object, checked together, passed on as values.
+ * The settings: read once from environment variables, checked together, and passed on as values.
  *
  * @module
  */
@@ -7,12 +7,13 @@ import { isLoopback } from "../access/origins.ts";
 import type { PublishKey } from "../access/publish_keys.ts";
 import { parseRoom } from "../log/message.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
+import { type Env, EnvReader } from "./env_reader.ts";
 
-/** All settings of contract §2 that this version has, with their units in their names. */
+/** All settings that this version supports. Names end in the unit. */
 export interface Config {
   readonly port: number;
   readonly host: string;
-  /** Undefined: embedded, messages live in this process. */
+  /** Undefined: the log is embedded, so messages live in this process alone. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string;
   readonly rooms: readonly string[];
@@ -24,12 +25,12 @@ export interface Config {
   readonly ackReplicas: number;
   readonly idempotencySeconds: number;
   readonly messageBytesMax: number;
-  /** What may wait for one client before its connection is closed. */
+  /** Bytes that may be queued for one client before it is disconnected. */
   readonly clientBufferBytesMax: number;
-  /** Rooms, and patterns of rooms, of which only the newest message waits for a client that is busy. */
+  /** Rooms, and patterns of rooms, of which only the newest message is queued for a slow client. */
   readonly latestRooms: readonly string[];
   readonly publishKeys: readonly PublishKey[];
-  /** Exact origins; `*` alone for any; empty for the server's own only. */
+  /** Exact origins, or `*` for any. If empty, only the server's own origin is allowed. */
   readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;
@@ -39,8 +40,8 @@ export interface Config {
   readonly logLevel: LogLevel;
 }
 
-/** Settings of the contract that guard something and that this version cannot enforce: refused, never ignored. */
-const NOT_ENFORCED = [
+/** Settings that protect something and that this version does not support. They are rejected, never ignored. */
+const UNSUPPORTED = [
   "TOKEN_SECRET",
   "TOKEN_JWKS_URL",
   "TOKEN_ISSUER",
@@ -54,189 +55,178 @@ const NOT_ENFORCED = [
 ];
 
 /**
- * Reads the settings from `env`; empty values count as unset.
+ * Reads the settings from environment variables; empty values count as unset.
  *
- * @throws {TypeError} one, whose message names every wrong setting, a line each
+ * @throws {TypeError} if any setting is invalid; its message names every invalid one, one per line
  */
-export function readConfig(
-  env: Readonly<Record<string, string | undefined>>,
-): Config {
-  const wrong: string[] = [];
-  const text = (name: string, fallback: string): string =>
-    env[name]?.trim() || fallback;
-  const fail = (name: string, why: string): void =>
-    void wrong.push(`${name} ${why}`);
-
-  function integer(
-    name: string,
-    fallback: number,
-    min: number,
-    max: number,
-  ): number {
-    const value = text(name, String(fallback));
-    if (
-      /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max
-    ) return Number(value);
-    fail(name, `is not a whole number from ${min} to ${max}`);
-    return fallback;
-  }
-  function list(name: string, fallback: string): string[] {
-    return [
-      ...new Set(
-        text(name, fallback).split(",").map((item) => item.trim()).filter((
-          item,
-        ) => item !== ""),
-      ),
-    ];
-  }
-  function rooms(name: string, fallback: string): string[] {
-    const names = list(name, fallback);
-    if (names.length === 0) {
-      fail(name, "names nothing; name at least one, separated by commas");
-    }
-    return checked(name, names);
-  }
-  function checked(name: string, names: string[]): string[] {
-    for (const room of names) {
-      try {
-        parseRoom(room);
-      } catch (error) {
-        fail(
-          name,
-          `has a name that cannot be a room (${(error as Error).message})`,
-        );
-      }
-    }
-    return names;
-  }
-  function choice<T extends string>(
-    name: string,
-    fallback: T,
-    choices: readonly T[],
-  ): T {
-    const value = text(name, fallback) as T;
-    if (choices.includes(value)) return value;
-    fail(name, `is not one of ${choices.join(", ")}`);
-    return fallback;
-  }
-
-  // As in an address: [::1].
-  const host = text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1");
+export function readConfig(env: Env): Config {
+  const reader = new EnvReader(env);
   const config: Config = {
-    port: integer("PORT", 4000, 0, 65535),
-    host,
-    redisUrl: text("REDIS_URL", "") || undefined,
-    keyPrefix: text("KEY_PREFIX", "roomcast"),
-    rooms: rooms("ROOMS", "chat"),
-    channels: rooms("CHANNELS", "chat"),
-    historySize: integer("HISTORY_SIZE", 1000, 1, 1_000_000),
-    historySeconds: integer("HISTORY_SECONDS", 86_400, 1, 31_536_000),
-    recoverySeconds: integer("RECOVERY_SECONDS", 120, 1, 86_400),
-    ackReplicas: integer("ACK_REPLICAS", 0, 0, 16),
-    idempotencySeconds: integer("IDEMPOTENCY_SECONDS", 600, 1, 604_800),
-    messageBytesMax: integer("MESSAGE_BYTES_MAX", 65_536, 16, 16_777_216),
-    clientBufferBytesMax: integer(
+    port: reader.integer("PORT", 4000, 0, 65535),
+    // A URL writes an IPv6 address in brackets: [::1].
+    host: reader.text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1"),
+    redisUrl: reader.text("REDIS_URL") || undefined,
+    keyPrefix: reader.text("KEY_PREFIX", "roomcast"),
+    rooms: readRooms(reader, "ROOMS", "chat"),
+    channels: readRooms(reader, "CHANNELS", "chat"),
+    latestRooms: checkRooms(reader, "LATEST_ROOMS"),
+    publishKeys: readPublishKeys(reader),
+    allowedOrigins: readOrigins(reader),
+    open: reader.flag("OPEN", false),
+    directWrite: reader.flag("DIRECT_WRITE", true),
+    logLevel: reader.choice("LOG_LEVEL", "info", LOG_LEVELS),
+    ...readLimits(reader),
+  };
+  checkRedis(reader, config);
+  checkTogether(reader, config);
+  checkUnsupported(reader);
+  reader.throwProblems();
+  return config;
+}
+
+/** Settings that are numbers between two limits. */
+type Limits = Pick<
+  Config,
+  | "historySize"
+  | "historySeconds"
+  | "recoverySeconds"
+  | "ackReplicas"
+  | "idempotencySeconds"
+  | "messageBytesMax"
+  | "clientBufferBytesMax"
+  | "roomsPerClientMax"
+  | "drainSeconds"
+>;
+
+function readLimits(reader: EnvReader): Limits {
+  return {
+    historySize: reader.integer("HISTORY_SIZE", 1000, 1, 1_000_000),
+    historySeconds: reader.integer("HISTORY_SECONDS", 86_400, 1, 31_536_000),
+    recoverySeconds: reader.integer("RECOVERY_SECONDS", 120, 1, 86_400),
+    ackReplicas: reader.integer("ACK_REPLICAS", 0, 0, 16),
+    idempotencySeconds: reader.integer("IDEMPOTENCY_SECONDS", 600, 1, 604_800),
+    messageBytesMax: reader.integer(
+      "MESSAGE_BYTES_MAX",
+      65_536,
+      16,
+      16_777_216,
+    ),
+    clientBufferBytesMax: reader.integer(
       "CLIENT_BUFFER_BYTES_MAX",
       1_048_576,
       16_384,
       1_073_741_824,
     ),
-    latestRooms: checked("LATEST_ROOMS", list("LATEST_ROOMS", "")),
-    publishKeys: list("PUBLISH_KEYS", "").flatMap((item, index) => {
-      // A secret travels in a header, after one space (RFC 6750 §2.1).
-      const [, name, secret] = /^([^:]+):([\x21-\x7e]+)$/.exec(item) ?? [];
-      if (name !== undefined && secret !== undefined) return [{ name, secret }];
-      // The item itself is never shown: it may be the secret.
-      fail(
-        "PUBLISH_KEYS",
-        `entry ${
-          index + 1
-        } is not name:secret with a secret of printable ASCII without spaces`,
-      );
-      return [];
-    }),
-    allowedOrigins: list("ALLOWED_ORIGINS", "").map((origin) => {
-      if (
-        origin !== "*" &&
-        (origin.includes("*") || !URL.canParse(origin) ||
-          new URL(origin).origin !== origin)
-      ) {
-        fail(
-          "ALLOWED_ORIGINS",
-          `has ${
-            JSON.stringify(origin)
-          }, which is not an origin such as https://example.com`,
-        );
-      }
-      return origin;
-    }),
-    roomsPerClientMax: integer("ROOMS_PER_CLIENT_MAX", 100, 1, 10_000),
-    directWrite: choice("DIRECT_WRITE", "true", ["true", "false"]) === "true",
-    open: choice("OPEN", "false", ["true", "false"]) === "true",
-    drainSeconds: integer("DRAIN_SECONDS", 10, 0, 3600),
-    logLevel: choice("LOG_LEVEL", "info", LOG_LEVELS),
+    roomsPerClientMax: reader.integer("ROOMS_PER_CLIENT_MAX", 100, 1, 10_000),
+    drainSeconds: reader.integer("DRAIN_SECONDS", 10, 0, 3600),
   };
+}
 
-  if (config.redisUrl !== undefined && !isRedisUrl(config.redisUrl)) {
-    fail(
-      "REDIS_URL",
-      "is not redis:// or rediss://, a host, and at most a port and a database's number",
+/** Reads a list of names that needs at least one. */
+function readRooms(
+  reader: EnvReader,
+  name: string,
+  fallback: string,
+): string[] {
+  const rooms = checkRooms(reader, name, fallback);
+  if (rooms.length === 0) {
+    reader.fail(name, "is a list without names; set at least one name");
+  }
+  return rooms;
+}
+
+/** Reads a list of names, each of which has to be valid as a room. */
+function checkRooms(
+  reader: EnvReader,
+  name: string,
+  fallback?: string,
+): string[] {
+  const rooms = reader.list(name, fallback);
+  for (const room of rooms) {
+    try {
+      parseRoom(room);
+    } catch (error) {
+      reader.fail(
+        name,
+        `has a name that is not valid for a room (${(error as Error).message})`,
+      );
+    }
+  }
+  return rooms;
+}
+
+function readPublishKeys(reader: EnvReader): PublishKey[] {
+  const items = reader.list("PUBLISH_KEYS");
+  const keys = items.flatMap((item, index) => {
+    // A secret is sent in a header, after one space (RFC 6750 §2.1).
+    const [, name, secret] = /^([^:]+):([\x21-\x7e]+)$/.exec(item) ?? [];
+    if (name !== undefined && secret !== undefined) return [{ name, secret }];
+    // The item itself is never shown, because it may be the secret.
+    reader.fail(
+      "PUBLISH_KEYS",
+      `entry ${
+        index + 1
+      } is not name:secret with a secret of printable ASCII without spaces`,
+    );
+    return [];
+  });
+  if (reader.text("PUBLISH_KEYS") !== "" && items.length === 0) {
+    reader.fail(
+      "PUBLISH_KEYS",
+      "is a list without keys; unset it or set a key",
     );
   }
-  if (config.ackReplicas > 0 && config.redisUrl === undefined) {
-    fail("ACK_REPLICAS", "needs REDIS_URL: an embedded log has no replicas");
+  const names = keys.map((key) => key.name);
+  if (new Set(names).size < names.length) {
+    reader.fail(
+      "PUBLISH_KEYS",
+      "has two keys with the same name; give each key a name of its own",
+    );
   }
-  if (!/^[\w.:-]{1,64}$/.test(config.keyPrefix)) {
-    fail(
+  return keys;
+}
+
+function readOrigins(reader: EnvReader): string[] {
+  const origins = reader.list("ALLOWED_ORIGINS");
+  for (const origin of origins) {
+    if (origin === "*" || isOrigin(origin)) continue;
+    reader.fail(
+      "ALLOWED_ORIGINS",
+      `has ${
+        JSON.stringify(origin)
+      }, which is not an origin such as https://example.com`,
+    );
+  }
+  return origins;
+}
+
+function isOrigin(text: string): boolean {
+  return !text.includes("*") && URL.canParse(text) &&
+    new URL(text).origin === text;
+}
+
+function checkRedis(
+  reader: EnvReader,
+  { redisUrl, keyPrefix, ackReplicas }: Config,
+): void {
+  if (redisUrl !== undefined && !isRedisUrl(redisUrl)) {
+    reader.fail(
+      "REDIS_URL",
+      "is not redis:// or rediss:// with a host and at most a port and the number of a database",
+    );
+  }
+  if (!/^[\w.:-]{1,64}$/.test(keyPrefix)) {
+    reader.fail(
       "KEY_PREFIX",
       "is not 1 to 64 letters, digits, dots, colons, dashes or underscores",
     );
   }
-  if (
-    text("PUBLISH_KEYS", "") !== "" && list("PUBLISH_KEYS", "").length === 0
-  ) {
-    fail("PUBLISH_KEYS", "names nobody; name at least one as name:secret");
-  }
-  if (
-    config.publishKeys.some((key, index) =>
-      config.publishKeys.findIndex((k) => k.name === key.name) !== index
-    )
-  ) {
-    fail("PUBLISH_KEYS", "names one publisher twice");
-  }
-  if (
-    !isLoopback(host) && config.publishKeys.length === 0 && !config.open &&
-    !env.PUBLISH_KEYS?.trim()
-  ) {
-    fail(
-      "HOST",
-      `is ${host}, which others can reach, and anyone could publish: set PUBLISH_KEYS, or OPEN=true to allow it`,
+  if (ackReplicas > 0 && redisUrl === undefined) {
+    reader.fail(
+      "ACK_REPLICAS",
+      "needs REDIS_URL, because an embedded log has no replicas",
     );
   }
-  if (config.rooms.length > config.roomsPerClientMax) {
-    fail(
-      "ROOMS",
-      `names ${config.rooms.length} rooms, and a client may be in ${config.roomsPerClientMax}: name fewer, or raise ROOMS_PER_CLIENT_MAX`,
-    );
-  }
-  for (const name of NOT_ENFORCED) {
-    const value = text(name, "");
-    // No limit is what there is.
-    if (value !== "" && !(value === "0" && name.endsWith("_MAX"))) {
-      fail(
-        name,
-        "guards something that this version cannot enforce yet; unset it",
-      );
-    }
-  }
-  if (wrong.length > 0) {
-    throw new TypeError(
-      `Cannot start: settings are wrong\n${
-        wrong.map((w) => `  ${w}`).join("\n")
-      }`,
-    );
-  }
-  return config;
 }
 
 function isRedisUrl(value: string): boolean {
@@ -248,5 +238,36 @@ function isRedisUrl(value: string): boolean {
       /^\/?\d*$/.test(pathname) && url.search + url.hash === "";
   } catch {
     return false;
+  }
+}
+
+/** Checks settings that are valid alone but not with each other. */
+function checkTogether(reader: EnvReader, config: Config): void {
+  const { host, open, rooms, roomsPerClientMax } = config;
+  // Invalid keys are reported by themselves.
+  const guarded = reader.text("PUBLISH_KEYS") !== "";
+  if (!isLoopback(host) && !guarded && !open) {
+    reader.fail(
+      "HOST",
+      `is ${host}, which other machines can reach, and anyone could publish; set PUBLISH_KEYS, or OPEN=true to allow it`,
+    );
+  }
+  if (rooms.length > roomsPerClientMax) {
+    reader.fail(
+      "ROOMS",
+      `has ${rooms.length} rooms, but a client may join ${roomsPerClientMax}; list fewer rooms or raise ROOMS_PER_CLIENT_MAX`,
+    );
+  }
+}
+
+function checkUnsupported(reader: EnvReader): void {
+  for (const name of UNSUPPORTED) {
+    const value = reader.text(name);
+    // A limit of 0 means no limit, which is the case anyway.
+    if (value === "" || (value === "0" && name.endsWith("_MAX"))) continue;
+    reader.fail(
+      name,
+      "is not supported by this version and would not be enforced; unset it",
+    );
   }
 }

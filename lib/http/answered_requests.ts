@@ -1,36 +1,37 @@
 /**
- * Lets go of requests that are answered: Deno's node:http does not, for a while.
+ * Releases requests whose responses have been sent. Deno's node:http keeps them in memory for longer.
  *
- * It notes the requests under way in a `Map` that is added to and deleted from at each request. Such a `Map` begins a
- * new table every few dozen requests, and V8 has each old table refer to the next. So once a full collection has made
- * one of them old, they all stay until the next full collection, and with each the requests that were under way when
- * its table ended: every collection of young objects moves them. See `docs/decisions/0004-node-http-and-engine.md`.
+ * node:http keeps the requests in flight in a `Map`, to which it adds an entry for each request and deletes it later.
+ * Such a `Map` starts a new table every few dozen requests, and in V8 each old table refers to the next. Once a full
+ * collection has promoted one table, all later ones stay until the next full collection, each with the requests that
+ * were in flight when its table ended, and every collection of young objects copies them. The effect is measured in
+ * `docs/decisions/0004-node-http-and-engine.md`.
  *
- * This reaches into private parts of Deno 2.9.6 (`ext/node/polyfills/_http_server.ts`: `ConnectionsList`).
- * `tests/lib/http/answered_requests_test.ts` fails when they change; all works without it.
+ * Depends on private parts of Deno 2.9.6 (`ext/node/polyfills/_http_server.ts`: `ConnectionsList`);
+ * `tests/lib/http/answered_requests_test.ts` fails if they change. Without them, everything works but uses more memory.
  *
  * @module
  */
 import type { IncomingMessage, Server } from "node:http";
 import type { Socket } from "node:net";
 
-/** What node:http notes of a request under way, and reads again only for one that takes too long. */
-interface Noted {
+/** The entry of node:http for a request in flight. It reads the request only to close one that takes too long. */
+interface InFlightEntry {
   req: IncomingMessage | null;
 }
 
-/** The requests under way; a note that is deleted no longer refers to its request. */
-class ReleasingMap extends Map<Socket, Noted> {
+/** The requests in flight. An entry that is deleted no longer refers to its request. */
+class ReleasingMap extends Map<Socket, InFlightEntry> {
   override delete(socket: Socket): boolean {
-    const noted = this.get(socket);
-    if (noted !== undefined) noted.req = null;
+    const entry = this.get(socket);
+    if (entry !== undefined) entry.req = null;
     return super.delete(socket);
   }
 }
 
-/** Has a server, which does not listen yet, forget each request once it is answered. */
+/** Makes a server, which does not listen yet, release each request once its response has been sent. */
 export function releaseAnsweredRequests(server: Server): void {
-  // The list is made by the listener before this one.
+  // An earlier listener of the same event makes the list.
   server.once("listening", () => {
     const key = Object.getOwnPropertySymbols(server).find(({ description }) =>
       description === "http.server.connections"

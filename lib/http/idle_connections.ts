@@ -1,8 +1,8 @@
 /**
- * Connections on which nobody asks, closed after a while, by one timer for all.
+ * Closes connections that have been idle for some time, with one timer for all of them.
  *
- * node:http gives each connection a timer and sets it anew for each request, which costs a third of a short one. Its
- * own has to be switched off: `keepAliveTimeout: 0`.
+ * node:http has a timer for each connection and resets it at each request, which takes a third of the time of a short
+ * request. Therefore its own timers have to be switched off with `keepAliveTimeout: 0`.
  *
  * @module
  */
@@ -10,44 +10,48 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Timeout, TimeoutList } from "../util/deadline.ts";
 
-/** A connection: its requests that are not answered yet, several if they are sent ahead, and its idling if it does. */
+/** What a connection does: the number of its requests in flight (several with pipelining), or its timeout while idle. */
 interface ConnectionActivity {
-  asked: number;
-  idling: Timeout<Socket> | undefined;
+  inFlight: number;
+  idle: Timeout<Socket> | undefined;
 }
 
-/** Closes a server's connections on which nothing has been asked for `timeoutMs` since the last answer. */
+/** Closes the connections of a server that have had no request for `timeoutMs` after their last response. */
 export function closeIdleConnections(server: Server, timeoutMs: number): void {
-  const idle = new TimeoutList<Socket>(timeoutMs, (socket) => socket.destroy());
-  const uses = new WeakMap<Socket, ConnectionActivity>();
-  function leave(socket: Socket): ConnectionActivity | undefined {
-    const use = uses.get(socket);
-    if (use?.idling !== undefined) idle.remove(use.idling);
-    if (use !== undefined) use.idling = undefined;
-    return use;
+  const timeouts = new TimeoutList<Socket>(
+    timeoutMs,
+    (socket) => socket.destroy(),
+  );
+  const activities = new WeakMap<Socket, ConnectionActivity>();
+  function endIdle(socket: Socket): ConnectionActivity | undefined {
+    const activity = activities.get(socket);
+    if (activity?.idle !== undefined) timeouts.remove(activity.idle);
+    if (activity !== undefined) activity.idle = undefined;
+    return activity;
   }
-  function closed(this: Socket): void {
-    leave(this);
+  function onClose(this: Socket): void {
+    endIdle(this);
   }
-  function answered(this: ServerResponse): void {
+  function onResponseSent(this: ServerResponse): void {
     const { socket } = this.req;
-    const use = uses.get(socket);
-    if (use === undefined || --use.asked > 0 || socket.destroyed) return;
-    use.idling = idle.add(socket);
+    const activity = activities.get(socket);
+    if (activity === undefined) return;
+    if (--activity.inFlight > 0 || socket.destroyed) return;
+    activity.idle = timeouts.add(socket);
   }
   server.on("connection", (socket: Socket) => {
-    uses.set(socket, { asked: 0, idling: undefined });
-    socket.on("close", closed);
+    activities.set(socket, { inFlight: 0, idle: undefined });
+    socket.on("close", onClose);
   });
-  // Also where an answer is still under way: what it has become is no longer ours to close.
+  // Also while an earlier response is still being sent: the timeout must not close what the connection has become.
   server.on("upgrade", ({ socket }: IncomingMessage) => {
-    leave(socket);
-    uses.delete(socket);
+    endIdle(socket);
+    activities.delete(socket);
   });
   server.on("request", ({ socket }, response: ServerResponse) => {
-    const use = leave(socket);
-    if (use === undefined) return;
-    use.asked++;
-    response.on("close", answered);
+    const activity = endIdle(socket);
+    if (activity === undefined) return;
+    activity.inFlight++;
+    response.on("close", onResponseSent);
   });
 }

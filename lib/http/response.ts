@@ -1,23 +1,26 @@
 /**
- * Answers that leave in one write.
+ * Responses that leave in one write.
  *
  * @module
  */
 import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
 
 /**
- * A response that writes no head before it knows the body. Hono and Engine.IO write the head first, and then Deno
- * writes head, body and end by a `writev` of three, a quarter of what a publish costs; a head that is still open when a
- * text ends the response goes out with it in one write (Deno's `ext/node/polyfills/_http_outgoing`, `tryDirectEnd`).
+ * Delays the head of a response until the body is known, so that both leave in one write.
+ *
+ * Hono and Engine.IO write the head first. Deno then sends head, body and end with a three-part `writev`, which takes
+ * about a quarter of the time of a publish. If the head is not yet written when `end()` is called with a text, Deno
+ * 2.9.6 sends both in one write (`ext/node/polyfills/_http_outgoing`: `tryDirectEnd`). `tests/lib/http/response_test.ts`
+ * fails if that changes; responses are then correct but slower.
  */
 export class SingleWriteResponse extends ServerResponse {
-  /** As `ServerResponse.writeHead`, except that the head leaves with what follows. */
+  /** Sets status and headers like `ServerResponse.writeHead()`, but lets the head leave with what follows. */
   override writeHead(
     status: number,
     reason?: unknown,
     headers?: unknown,
   ): this {
-    // Also how node:http writes a head of its own: with a status, and nothing else.
+    // node:http itself calls this with a status alone to write the head that has been set here.
     if (!isRecord(reason)) {
       return super.writeHead(status, reason as string, headers as never);
     }

@@ -1,10 +1,10 @@
 /**
- * Counts what is under way, so that leaving can wait for it.
+ * Counts work in flight, so that a node that stops can wait for it.
  *
  * @module
  */
 
-/** Work under way, with a bound on how long anybody waits for it. */
+/** Counts work in flight and waits for it, for a limited time. */
 export class InFlight {
   #count = 0;
   #idle: (() => void) | undefined;
@@ -12,18 +12,18 @@ export class InFlight {
     if (--this.#count === 0) this.#idle?.();
   };
 
-  /** How much is under way. */
+  /** The amount of work in flight. */
   get count(): number {
     return this.#count;
   }
 
-  /** Counts one more, until what it answers is called, which has to be once. */
+  /** Increments the count. Returns the function that decrements it, to be called exactly once. */
   begin(): () => void {
     this.#count++;
     return this.#end;
   }
 
-  /** Runs `work` and counts it until it is over. */
+  /** Runs `work` and counts it until it settles. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const end = this.begin();
     try {
@@ -33,7 +33,7 @@ export class InFlight {
     }
   }
 
-  /** Resolves when nothing is under way, or after `timeoutMs`. */
+  /** Resolves when no work is in flight, or after `timeoutMs`. */
   async settled(timeoutMs: number): Promise<void> {
     if (this.#count === 0) return;
     await new Promise<void>((resolve) => {

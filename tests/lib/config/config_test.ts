@@ -3,7 +3,7 @@ import { readConfig } from "../../../lib/config/config.ts";
 
 type Env = Record<string, string>;
 
-/** What a wrong setting is told: the lines of the error. */
+/** Returns the lines of the error, one for each problem. */
 function complaints(env: Env): string[] {
   let message = "";
   assert.throws(() => readConfig(env), (error) => {
@@ -16,7 +16,7 @@ function complaints(env: Env): string[] {
   return lines.map((line) => line.trim());
 }
 
-/** The settings an error names, each as often as it is named. */
+/** Returns the settings that an error names, each as often as it is named. */
 function named(env: Env): string[] {
   return complaints(env).map((line) => line.split(" ")[0] ?? "");
 }
@@ -45,8 +45,8 @@ const DEFAULTS = {
   logLevel: "info",
 };
 
-/** Settings of the contract that this version must refuse. */
-const NOT_ENFORCED: Env = {
+/** Settings that this version does not support and must reject. */
+const UNSUPPORTED: Env = {
   TOKEN_SECRET: "a-secret-of-tokens",
   TOKEN_JWKS_URL: "https://example.com/jwks.json",
   TOKEN_ISSUER: "https://example.com",
@@ -59,7 +59,7 @@ const NOT_ENFORCED: Env = {
   TRUSTED_PROXIES: "10.0.0.1",
 };
 
-Deno.test("readConfig() has the defaults of the contract, and empty settings count as unset", () => {
+Deno.test("readConfig() returns the defaults for unset and for empty settings", () => {
   assert.deepEqual(readConfig({}), DEFAULTS);
   const asked = new Set<string>();
   const env = new Proxy<Env>({}, {
@@ -75,7 +75,7 @@ Deno.test("readConfig() has the defaults of the contract, and empty settings cou
   }
 });
 
-Deno.test("readConfig() asks for exactly the settings that deno task start may read", async () => {
+Deno.test("readConfig() reads exactly the settings that deno task start may read", async () => {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(new URL("../../../deno.json", import.meta.url)),
   );
@@ -146,7 +146,7 @@ Deno.test("readConfig() reads every setting", () => {
   );
 });
 
-Deno.test("readConfig() refuses each wrong value and names its setting alone", () => {
+Deno.test("readConfig() rejects each invalid value and names its setting alone", () => {
   const wrong: Record<string, string[]> = {
     PORT: [
       "-1",
@@ -208,7 +208,7 @@ Deno.test("readConfig() refuses each wrong value and names its setting alone", (
   }
 });
 
-Deno.test("readConfig() names every wrong setting in one error", () => {
+Deno.test("readConfig() names every invalid setting in one error", () => {
   const env = {
     PORT: "x",
     HOST: "0.0.0.0",
@@ -227,23 +227,23 @@ Deno.test("readConfig() names every wrong setting in one error", () => {
     DIRECT_WRITE: "x",
     DRAIN_SECONDS: "x",
     LOG_LEVEL: "x",
-    ...NOT_ENFORCED,
+    ...UNSUPPORTED,
   };
   assert.deepEqual(named(env).sort(), Object.keys(env).sort());
 });
 
-Deno.test("readConfig() refuses every setting that guards something it cannot enforce", () => {
-  for (const [name, value] of Object.entries(NOT_ENFORCED)) {
+Deno.test("readConfig() rejects every setting that this version does not support", () => {
+  for (const [name, value] of Object.entries(UNSUPPORTED)) {
     assert.deepEqual(named({ [name]: value }), [name]);
     for (const line of complaints({ [name]: value })) {
       assert.ok(value.length < 5 || !line.includes(value), line);
     }
   }
-  // No limit is what there is.
+  // A limit of 0 means no limit.
   readConfig({ CLIENTS_MAX: "0", PUBLISHES_PER_SECOND_MAX: "0" });
 });
 
-Deno.test("readConfig() refuses more ROOMS than a client may be in", () => {
+Deno.test("readConfig() rejects more ROOMS than ROOMS_PER_CLIENT_MAX", () => {
   const ROOMS_PER_CLIENT_MAX = "2";
   assert.deepEqual(named({ ROOMS: "a,b,c", ROOMS_PER_CLIENT_MAX }), ["ROOMS"]);
   assert.equal(
@@ -252,13 +252,13 @@ Deno.test("readConfig() refuses more ROOMS than a client may be in", () => {
   );
 });
 
-Deno.test("readConfig() refuses a HOST that others can reach unless PUBLISH_KEYS or OPEN=true is set", () => {
+Deno.test("readConfig() rejects a HOST that other machines can reach unless PUBLISH_KEYS or OPEN=true is set", () => {
   for (const HOST of ["0.0.0.0", "::", "192.168.1.2", "example.com"]) {
     assert.deepEqual(named({ HOST }), ["HOST"]);
     assert.deepEqual(named({ HOST, OPEN: "false" }), ["HOST"]);
     assert.equal(readConfig({ HOST, OPEN: "true" }).host, HOST);
     assert.equal(readConfig({ HOST, PUBLISH_KEYS: "a:12345678" }).host, HOST);
-    // A list that names nobody guards nothing.
+    // A list without a valid key protects nothing.
     for (const PUBLISH_KEYS of [",", " , ,", "a:", "a"]) {
       assert.ok(
         named({ HOST, PUBLISH_KEYS }).includes("PUBLISH_KEYS"),
@@ -291,18 +291,18 @@ Deno.test("readConfig() never shows a secret in its error", () => {
   assert.match(text, /PUBLISH_KEYS entry 4 /);
 });
 
-Deno.test("readConfig() refuses one publisher with two secrets", () => {
+Deno.test("readConfig() rejects two publish keys with the same name", () => {
   assert.deepEqual(named({ PUBLISH_KEYS: "a:12345678,a:87654321" }), [
     "PUBLISH_KEYS",
   ]);
 });
 
-Deno.test("readConfig() takes * as an allowed origin", () => {
+Deno.test("readConfig() accepts * as an allowed origin", () => {
   assert.deepEqual(readConfig({ ALLOWED_ORIGINS: "*" }).allowedOrigins, ["*"]);
 });
 
-Deno.test("readConfig() refuses ACK_REPLICAS for an embedded log, which has none", () => {
+Deno.test("readConfig() rejects ACK_REPLICAS without REDIS_URL", () => {
   assert.deepEqual(complaints({ ACK_REPLICAS: "1" }), [
-    "ACK_REPLICAS needs REDIS_URL: an embedded log has no replicas",
+    "ACK_REPLICAS needs REDIS_URL, because an embedded log has no replicas",
   ]);
 });

@@ -3,19 +3,19 @@ import { createServer, type IncomingMessage } from "node:http";
 import { releaseAnsweredRequests } from "../../../lib/http/answered_requests.ts";
 import { listen } from "../../support/net.ts";
 
-/** What node:http has noted of requests, as it deletes it. */
-interface Notes extends Map<unknown, { req: IncomingMessage | null }> {}
+/** The entries of node:http for requests in flight. */
+interface Entries extends Map<unknown, { req: IncomingMessage | null }> {}
 
-Deno.test("forgetAnswered() has node:http's note of a request refer to it until it is answered, and no longer", async () => {
-  const noted: { req: IncomingMessage | null }[] = [];
+Deno.test("releaseAnsweredRequests() removes the request from the entry of node:http once the response has been sent", async () => {
+  const kept: { req: IncomingMessage | null }[] = [];
   const server = createServer((request, response) => {
     const key = Object.getOwnPropertySymbols(server).find(({ description }) =>
       description === "http.server.connections"
     );
-    const notes = Reflect.get(server, key ?? "")?._active as Notes;
-    const [note] = notes.values();
-    assert.equal(note?.req, request);
-    noted.push(note);
+    const entries = Reflect.get(server, key ?? "")?._active as Entries;
+    const [entry] = entries.values();
+    assert.equal(entry?.req, request);
+    kept.push(entry);
     response.end("ok");
   });
   releaseAnsweredRequests(server);
@@ -26,5 +26,5 @@ Deno.test("forgetAnswered() has node:http's note of a request refer to it until 
   }
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
-  assert.deepEqual(noted.map(({ req }) => req), [null, null]);
+  assert.deepEqual(kept.map(({ req }) => req), [null, null]);
 });

@@ -58,7 +58,7 @@ async function serve(): Promise<{ port: number; close: () => Promise<void> }> {
   };
 }
 
-Deno.test("closeIdle() closes a connection some time after its last answer, and not before", async () => {
+Deno.test("closeIdleConnections() closes a connection after the timeout since its last response", async () => {
   const { port, close } = await serve();
   const connection = new Connection(port);
   connection.ask("/slow");
@@ -77,7 +77,7 @@ Deno.test("closeIdle() closes a connection some time after its last answer, and 
   await close();
 });
 
-Deno.test("closeIdle() leaves a connection alone that has been upgraded", async () => {
+Deno.test("closeIdleConnections() keeps a connection that has been upgraded", async () => {
   const { port, close } = await serve();
   const connection = new Connection(port);
   connection.ask("/");

@@ -1,4 +1,4 @@
-/** Answers, read as bytes: what leaves, and in how many writes. */
+/** Reads responses as bytes: what is sent, and in how many writes. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
@@ -6,7 +6,7 @@ import { connect } from "node:net";
 import { SingleWriteResponse } from "../../../lib/http/response.ts";
 import { listen } from "../../support/net.ts";
 
-/** What a server answers to one request, its `Date` left out, and how it was written. */
+/** Returns the response of a server to one request, without its `Date`, and the writes that sent it. */
 async function ask(
   answer: (response: ServerResponse) => void,
   method = "GET",
@@ -38,7 +38,7 @@ async function ask(
   return { text: text.replace(/Date: .*\r\n/, ""), writes };
 }
 
-Deno.test("a head and a text leave in one write", async () => {
+Deno.test("SingleWriteResponse sends the head and a text in one write", async () => {
   const { text, writes } = await ask((response) => {
     response.setHeader("vary", "Origin");
     response.writeHead(429, { "Content-Type": "text/plain", "vary": "Accept" });
@@ -54,7 +54,7 @@ Deno.test("a head and a text leave in one write", async () => {
   assert.deepEqual(writes, ["writeUtf8String"]);
 });
 
-Deno.test("what is no head and a text is answered as ever", async () => {
+Deno.test("SingleWriteResponse passes other responses through unchanged", async () => {
   const own = await ask((response) => {
     response.writeHead(200, "Fine", { "x-own": "1" });
     response.end("body");
