@@ -78,6 +78,11 @@ export class BodyBudget {
     }
   }
 
+  /** Discards the timeouts of bodies that arrive now. */
+  close(): void {
+    this.#arriving.close();
+  }
+
   #read(c: Context<Env>, take: (chunk: Uint8Array) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       const timeout = this.#arriving.add(() => {

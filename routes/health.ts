@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ApiError, toApiError } from "../lib/errors.ts";
+import { ApiError } from "../lib/errors.ts";
 import { respondWithError } from "./errors.ts";
 import type { Handler } from "./exchange.ts";
 
@@ -48,11 +48,7 @@ export function readyz(
       );
     }
     if (!accepting()) return respondWithError(c, notAccepting());
-    try {
-      await probe();
-    } catch (error) {
-      return respondWithError(c, toApiError(error));
-    }
+    await probe();
     return c.json({ ready: true, warnings: warnings() });
   };
 }

@@ -39,6 +39,7 @@ export function closeIdleConnections(server: Server, timeoutMs: number): void {
     if (--activity.inFlight > 0 || socket.destroyed) return;
     activity.idle = timeouts.add(socket);
   }
+  server.on("close", () => timeouts.close());
   server.on("connection", (socket: Socket) => {
     activities.set(socket, { inFlight: 0, idle: undefined });
     socket.on("close", onClose);

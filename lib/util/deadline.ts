@@ -95,6 +95,12 @@ export class TimeoutList<T> {
     wait.before = wait.after = undefined;
   }
 
+  /** Discards all timeouts. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#timer = this.#first = this.#last = undefined;
+  }
+
   #expire(): void {
     const now = performance.now();
     this.#timer = undefined;

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { connect } from "node:net";
+import { createHttpServer } from "../../../lib/http/server.ts";
+import { listen } from "../../support/net.ts";
+import { soon } from "../../support/wait.ts";
+
+/** Sends one request as bytes. Returns what reached the server, and the response. */
+async function send(
+  head: string,
+): Promise<{ reached: string[]; response: string }> {
+  const reached: string[] = [];
+  const server = createHttpServer((request, response) => {
+    reached.push("request", request.url ?? "", request.headers.host ?? "");
+    response.end("ok");
+  }, (request, socket) => {
+    reached.push("upgrade", request.url ?? "", request.headers.host ?? "");
+    socket.end("HTTP/1.1 101 Switching Protocols\r\n\r\n");
+  });
+  const client = connect(await listen(server), "127.0.0.1");
+  let response = "";
+  client.on("data", (chunk) => response += chunk);
+  client.on("error", () => {});
+  client.write(head.replaceAll("\n", "\r\n") + "\r\n\r\n");
+  await soon(once(client, "close"), "the connection is closed");
+  server.close();
+  server.closeAllConnections();
+  await once(server, "close");
+  return { reached, response };
+}
+
+const CLOSE = "Host: here\nConnection: close";
+const WEBSOCKET = "Host: here\nConnection: Upgrade\nUpgrade: WebSocket";
+const H2C =
+  "Host: here\nConnection: Upgrade, HTTP2-Settings, close\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__";
+
+Deno.test("createHttpServer() passes WebSocket upgrades of /socket.io/ on, and serves all else as requests", async () => {
+  const cases: [head: string, reached: string[]][] = [
+    [`GET /socket.io/?a=1 HTTP/1.1\n${WEBSOCKET}`, [
+      "upgrade",
+      "/socket.io/?a=1",
+    ]],
+    [`GET /socket.io/x HTTP/1.1\n${WEBSOCKET}`, ["upgrade", "/socket.io/x"]],
+    [`GET /socket.io/?a=1 HTTP/1.1\n${H2C}`, ["request", "/socket.io/?a=1"]],
+    [`GET /socket.io/socket.io.js HTTP/1.1\n${H2C}`, [
+      "request",
+      "/socket.io/socket.io.js",
+    ]],
+    [`GET /livez HTTP/1.1\n${H2C}`, ["request", "/livez"]],
+    [`GET /livez HTTP/1.1\n${WEBSOCKET}, close`, ["request", "/livez"]],
+    [`GET /livez HTTP/1.1\n${CLOSE}`, ["request", "/livez"]],
+  ];
+  for (const [head, expected] of cases) {
+    const text = head.replace("Upgrade: WebSocket, close", "Upgrade: websocket")
+      .replace("Connection: Upgrade\n", "Connection: Upgrade, close\n");
+    const { reached } = await send(text);
+    assert.deepEqual(reached, [...expected, "here"], head);
+  }
+});
+
+Deno.test("createHttpServer() accepts absolute request targets and takes the host from them", async () => {
+  const cases: [target: string, url: string, host: string][] = [
+    ["http://example.com/livez?a=1", "/livez?a=1", "example.com"],
+    ["HTTP://example.com:4000/a%20b", "/a%20b", "example.com:4000"],
+    ["https://example.com", "/", "example.com"],
+    ["http://example.com?a=/b", "/?a=/b", "example.com"],
+  ];
+  for (const [target, url, host] of cases) {
+    const { reached } = await send(`GET ${target} HTTP/1.1\n${CLOSE}`);
+    assert.deepEqual(reached, ["request", url, host], target);
+  }
+  const { reached } = await send(
+    `GET http://example.com/socket.io/?a=1 HTTP/1.1\n${WEBSOCKET}`,
+  );
+  assert.deepEqual(reached, ["upgrade", "/socket.io/?a=1", "example.com"]);
+});
+
+Deno.test("createHttpServer() responds to unreadable requests with an error as JSON", async () => {
+  const cases: [head: string, status: number, code: string][] = [
+    ["hello", 400, "malformed_request"],
+    ["GET / HTTP/9.9", 400, "malformed_request"],
+    [
+      `GET / HTTP/1.1\n${CLOSE}\nCookie: ${"x".repeat(17_000)}`,
+      431,
+      "header_too_large",
+    ],
+  ];
+  for (const [head, status, code] of cases) {
+    const { reached, response } = await send(head);
+    assert.deepEqual(reached, []);
+    const [start = "", body = ""] = response.split("\r\n\r\n");
+    assert.match(start, new RegExp(`^HTTP/1\\.1 ${status} `));
+    assert.match(start, /\r\nconnection: close\r\n/);
+    const { error } = JSON.parse(body);
+    assert.equal(error.code, code);
+    assert.match(error.message, /^Cannot read the request: [^;]+; .+[^.]$/);
+  }
+});

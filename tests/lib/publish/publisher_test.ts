@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import type { Access } from "../../../lib/access/access.ts";
+import { makePrincipal } from "../../../lib/access/principal.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import { MemoryLog } from "../../../lib/log/memory_log.ts";
+import type { PublishRequest } from "../../../lib/log/message.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { Publisher } from "../../../lib/publish/publisher.ts";
+
+const ANN = makePrincipal("key", "ann", ["publish"]);
+const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
+
+/** A publisher on an embedded log, where nobody may publish to rooms that begin with "no". */
+class Stage {
+  readonly observations: Observation[] = [];
+  /** Every publish that has reached the log. */
+  readonly appended: PublishRequest[] = [];
+  readonly log = new MemoryLog({
+    historySize: 100,
+    historySeconds: 3600,
+    idempotencySeconds: 600,
+    reader: {
+      started: () => {},
+      entries: () => {},
+      gap: () => {},
+      lineageChanged: () => {},
+      ingressGap: () => {},
+    },
+  });
+  readonly publisher: Publisher;
+
+  constructor() {
+    const access: Access = {
+      authenticate: () => Promise.resolve(ANN),
+      refusal: (principal, action, room) => {
+        assert.equal(principal, ANN);
+        assert.equal(action, "publish");
+        return room?.startsWith("no") ? FORBIDDEN : undefined;
+      },
+    };
+    this.publisher = new Publisher({
+      log: {
+        append: (publishes) => {
+          this.appended.push(...publishes);
+          return this.log.append(publishes);
+        },
+      },
+      access,
+      observe: (observation) => this.observations.push(observation),
+    });
+  }
+
+  /** Publishes, and returns for each publish its rooms with the code of the error, if there is one. */
+  async publish(...publishes: PublishRequest[]): Promise<string[][]> {
+    const results = await this.publisher.publish(ANN, publishes);
+    return results.map((list) =>
+      list.map((result) =>
+        "error" in result ? `${result.room}: ${result.error.code}` : result.room
+      )
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.log.close();
+  }
+}
+
+Deno.test("Publisher.publish() returns a list of results for each publish, in order", async () => {
+  await using stage = new Stage();
+  assert.deepEqual(
+    await stage.publish({ rooms: ["b", "a"], json: "1" }, {
+      rooms: ["c"],
+      json: "2",
+    }),
+    [["b", "a"], ["c"]],
+  );
+  assert.deepEqual(await stage.publish(), []);
+});
+
+Deno.test("Publisher.publish() appends nothing to rooms in which the principal may not publish", async () => {
+  await using stage = new Stage();
+  assert.deepEqual(
+    await stage.publish(
+      { rooms: ["a", "no-1", "b", "no-2"], json: "1" },
+      { rooms: ["no-3"], json: "2" },
+      { rooms: ["c"], json: "3" },
+    ),
+    [
+      ["a", "no-1: unauthorized", "b", "no-2: unauthorized"],
+      ["no-3: unauthorized"],
+      ["c"],
+    ],
+  );
+  assert.deepEqual(stage.appended, [
+    { rooms: ["a", "b"], json: "1" },
+    { rooms: ["c"], json: "3" },
+  ]);
+});
+
+Deno.test("Publisher.publish() observes how many messages were published and each that failed", async () => {
+  await using stage = new Stage();
+  await stage.publish(
+    { rooms: ["a", "no"], json: "1", key: "k" },
+    { rooms: ["b"], json: "2", key: "k" },
+  );
+  await stage.publish({ rooms: ["c"], json: "3", key: "l" });
+  // A duplicate is neither published nor failed.
+  await stage.publish({ rooms: ["c"], json: "3", key: "l" });
+  assert.deepEqual(stage.observations, [
+    { kind: "publish_failed", code: "unauthorized" },
+    { kind: "publish_failed", code: "key_reused" },
+    { kind: "published", count: 1 },
+    { kind: "published", count: 1 },
+  ]);
+});
+
+Deno.test("Publisher.inFlight counts the calls that wait for the log", async () => {
+  const appended = Promise.withResolvers<[]>();
+  const publisher = new Publisher({
+    log: { append: () => appended.promise },
+    access: {
+      authenticate: () => Promise.resolve(ANN),
+      refusal: () => undefined,
+    },
+    observe: () => {},
+  });
+  const calls = [publisher.publish(ANN, []), publisher.publish(ANN, [])];
+  assert.equal(publisher.inFlight, 2);
+  appended.resolve([]);
+  await Promise.all(calls);
+  assert.equal(publisher.inFlight, 0);
+});

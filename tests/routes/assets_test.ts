@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { gunzipSync } from "node:zlib";
+import { TestApp } from "../support/app.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+Deno.test("GET / returns the page with a policy that allows no foreign scripts", async () => {
+  await using app = new TestApp();
+  const { status, headers, text } = await app.request("/");
+  assert.equal(status, 200);
+  assert.equal(headers.get("content-type"), "text/html; charset=utf-8");
+  assert.equal(
+    text,
+    await Deno.readTextFile(new URL("static/index.html", ROOT)),
+  );
+  const policy = headers.get("content-security-policy") ?? "";
+  assert.match(policy, /default-src 'none'/);
+  assert.match(policy, /script-src 'self'/);
+  assert.equal(headers.get("x-content-type-options"), "nosniff");
+  assert.equal(headers.get("referrer-policy"), "no-referrer");
+});
+
+Deno.test("an asset is compressed for clients that accept gzip, and has a tag for each encoding", async () => {
+  await using app = new TestApp();
+  const plain = await app.app.request("/socket.io/socket.io.js");
+  const gzip = await app.app.request("/socket.io/socket.io.js", {
+    headers: { "accept-encoding": "br, gzip" },
+  });
+  assert.equal(plain.headers.get("content-encoding"), null);
+  assert.equal(gzip.headers.get("content-encoding"), "gzip");
+  assert.deepEqual(
+    new Uint8Array(gunzipSync(new Uint8Array(await gzip.arrayBuffer()))),
+    new Uint8Array(await plain.arrayBuffer()),
+  );
+  const tags = [plain, gzip].map(({ headers }) => headers.get("etag") ?? "");
+  assert.match(tags[0] ?? "", /^"[\w-]+"$/);
+  assert.notEqual(tags[0], tags[1]);
+  for (const { headers } of [plain, gzip]) {
+    assert.equal(headers.get("vary"), "Origin, Accept-Encoding");
+    assert.equal(headers.get("cache-control"), "no-cache");
+  }
+});
+
+Deno.test("an asset that the client has is not sent again", async () => {
+  await using app = new TestApp();
+  const first = await app.request("/");
+  const { status, text } = await app.request("/", {
+    headers: { "if-none-match": `"other", ${first.headers.get("etag")}` },
+  });
+  assert.equal(status, 304);
+  assert.equal(text, "");
+});
+
+Deno.test("HEAD returns the headers of an asset without its body", async () => {
+  await using app = new TestApp();
+  const { status, headers, text } = await app.request("/", { method: "HEAD" });
+  assert.equal(status, 200);
+  assert.ok(headers.has("etag"));
+  assert.equal(text, "");
+});
+
+Deno.test("an asset that does not exist is 404 not_found", async () => {
+  await using app = new TestApp();
+  for (
+    const path of [
+      "/static/none.js",
+      "/static/..%2fmain.ts",
+      "/static/",
+      "/socket.io/none.js",
+      "/static/sub/index.html",
+    ]
+  ) {
+    const { status, body } = await app.request(path);
+    assert.equal(status, 404, path);
+    assert.equal(body.error.code, "not_found");
+  }
+});

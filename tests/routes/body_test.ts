@@ -1,0 +1,100 @@
+import assert from "node:assert/strict";
+import { BodyBudget } from "../../routes/body.ts";
+import { TestApp } from "../support/app.ts";
+import { until } from "../support/wait.ts";
+
+const TEXT_TYPE = { "content-type": "text/plain" };
+
+/** A body whose chunks are sent one by one. */
+class SlowBody {
+  #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  canceled = false;
+  readonly stream = new ReadableStream<Uint8Array>({
+    start: (controller) => void (this.#controller = controller),
+    cancel: () => void (this.canceled = true),
+  });
+
+  send(bytes: number): void {
+    this.#controller?.enqueue(new Uint8Array(bytes).fill(0x61));
+  }
+
+  end(): void {
+    this.#controller?.close();
+  }
+
+  breakOff(): void {
+    this.#controller?.error(new Error("the connection is gone"));
+  }
+}
+
+function post(app: TestApp, body: string | ReadableStream): Promise<[
+  number,
+  string | undefined,
+  string | null,
+]> {
+  return app.request("/publish", { method: "POST", headers: TEXT_TYPE, body })
+    .then(({ status, body, headers }) => [
+      status,
+      body.error?.code,
+      headers.get("connection"),
+    ]);
+}
+
+Deno.test("a body in several chunks is read whole", async () => {
+  await using app = new TestApp();
+  const body = new SlowBody();
+  const reply = post(app, body.stream);
+  body.send(10);
+  body.send(5);
+  body.end();
+  assert.deepEqual(await reply, [200, undefined, null]);
+  assert.deepEqual(await app.messages("chat"), ["a".repeat(15)]);
+});
+
+Deno.test("a body that does not arrive in time is rejected with body_too_slow and releases its bytes", async () => {
+  const bodies = new BodyBudget({ totalBytesMax: 100, timeoutMs: 50 });
+  await using app = new TestApp({}, { bodies });
+  const body = new SlowBody();
+  const reply = post(app, body.stream);
+  body.send(60);
+  assert.deepEqual(await reply, [408, "body_too_slow", "close"]);
+  // What arrives later must not count either.
+  await until("reading has stopped", () => body.canceled);
+  assert.deepEqual(await post(app, "b".repeat(100)), [200, undefined, null]);
+});
+
+Deno.test("a body that ends early is rejected with malformed_body", async () => {
+  await using app = new TestApp();
+  const body = new SlowBody();
+  const reply = post(app, body.stream);
+  body.send(10);
+  body.breakOff();
+  assert.deepEqual(await reply, [400, "malformed_body", null]);
+  assert.deepEqual(await app.messages("chat"), []);
+});
+
+Deno.test("bodies that exceed the total together are rejected with overloaded until others are done", async () => {
+  const bodies = new BodyBudget({ totalBytesMax: 100, timeoutMs: 10_000 });
+  await using app = new TestApp({}, { bodies });
+  const slow = new SlowBody();
+  const reply = post(app, slow.stream);
+  slow.send(60);
+  await until("the budget is used", async () => {
+    const [status, code, connection] = await post(app, "b".repeat(41));
+    if (status === 200) return false;
+    assert.deepEqual([status, code, connection], [503, "overloaded", "close"]);
+    return true;
+  });
+  assert.deepEqual(await post(app, "c".repeat(40)), [200, undefined, null]);
+  slow.end();
+  assert.deepEqual(await reply, [200, undefined, null]);
+  assert.deepEqual(await post(app, "d".repeat(100)), [200, undefined, null]);
+});
+
+Deno.test("a body that is too large is rejected before it has arrived whole", async () => {
+  await using app = new TestApp({ MESSAGE_BYTES_MAX: "16" });
+  const body = new SlowBody();
+  const reply = post(app, body.stream);
+  for (let i = 0; i < 5; i++) body.send(20_000);
+  assert.deepEqual(await reply, [413, "body_too_large", "close"]);
+});

@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { ApiError } from "../../lib/errors.ts";
+import { TestApp } from "../support/app.ts";
+
+const UNREACHABLE = new ApiError(
+  "log_unreachable",
+  "Cannot reach the log: it is away; try again",
+);
+
+Deno.test("livez and readyz return 200 for a healthy node", async () => {
+  await using app = new TestApp({}, { warnings: () => ["no AOF"] });
+  const live = await app.request("/livez");
+  assert.equal(live.status, 200);
+  assert.deepEqual(live.body, { live: true });
+  const ready = await app.request("/readyz");
+  assert.equal(ready.status, 200);
+  assert.deepEqual(ready.body, { ready: true, warnings: ["no AOF"] });
+});
+
+Deno.test("livez and readyz return 503 not_accepting if no connections are accepted", async () => {
+  await using app = new TestApp({}, { accepting: () => false });
+  for (const path of ["/livez", "/readyz"]) {
+    const { status, body, headers } = await app.request(path);
+    assert.equal(status, 503);
+    assert.equal(body.error.code, "not_accepting");
+    assert.equal(headers.get("retry-after"), "1");
+  }
+});
+
+Deno.test("readyz returns 503 draining while the node stops, and livez returns 200", async () => {
+  await using app = new TestApp({}, {
+    draining: () => true,
+    // A node that stops no longer asks its log.
+    probe: () => Promise.reject(UNREACHABLE),
+  });
+  const { status, body } = await app.request("/readyz");
+  assert.equal(status, 503);
+  assert.equal(body.error.code, "draining");
+  assert.equal((await app.request("/livez")).status, 200);
+});
+
+Deno.test("readyz returns the error of the probe", async () => {
+  await using app = new TestApp({}, {
+    probe: () => Promise.reject(UNREACHABLE),
+  });
+  const { status, body } = await app.request("/readyz");
+  assert.equal(status, 503);
+  assert.deepEqual(body, { error: UNREACHABLE.toJSON() });
+  assert.equal((await app.request("/livez")).status, 200);
+});
+
+Deno.test("an unexpected error of the probe is observed, and its text is not shown", async () => {
+  const error = new Error("the secret reason");
+  await using app = new TestApp({}, { probe: () => Promise.reject(error) });
+  const { status, body, text } = await app.request("/readyz");
+  assert.equal(status, 500);
+  assert.equal(body.error.code, "internal");
+  assert.ok(!text.includes("secret"));
+  assert.deepEqual(app.observations, [
+    { kind: "error", where: "a route", error },
+  ]);
+});
+
+Deno.test("health needs no publish key", async () => {
+  await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
+  for (const path of ["/livez", "/readyz", "/metrics"]) {
+    const headers = { authorization: "Bearer wrong" };
+    assert.equal((await app.request(path, { headers })).status, 200, path);
+  }
+});
+
+Deno.test("metrics returns what is exposed, or 500 internal if that fails", async () => {
+  const type = "text/plain; version=0.0.4; charset=utf-8";
+  const body = "roomcast_clients 0\n";
+  await using app = new TestApp({}, {
+    expose: () => Promise.resolve({ type, body }),
+  });
+  const { status, headers, text } = await app.request("/metrics");
+  assert.equal(status, 200);
+  assert.equal(headers.get("content-type"), type);
+  assert.equal(text, body);
+  await using broken = new TestApp({}, {
+    expose: () => Promise.reject(new Error("broken")),
+  });
+  assert.equal((await broken.request("/metrics")).body.error.code, "internal");
+});

@@ -1,0 +1,632 @@
+import assert from "node:assert/strict";
+import { Hono } from "hono";
+import { makePrincipal } from "../../lib/access/principal.ts";
+import { ApiError, type ErrorCode } from "../../lib/errors.ts";
+import type { Observation } from "../../lib/observer.ts";
+import { BodyBudget } from "../../routes/body.ts";
+import type { Env } from "../../routes/exchange.ts";
+import { publishBatch } from "../../routes/publish.ts";
+import { type AppReply, TestApp } from "../support/app.ts";
+
+type Headers = Record<string, string>;
+type Body = NonNullable<RequestInit["body"]> | undefined;
+
+const JSON_TYPE = { "content-type": "application/json" };
+const TEXT_TYPE = { "content-type": "text/plain" };
+const FORM_TYPE = { "content-type": "application/x-www-form-urlencoded" };
+const MULTIPART_TYPE = { "content-type": "multipart/form-data; boundary=x" };
+const NDJSON_TYPE = { "content-type": "application/x-ndjson" };
+
+function send(
+  app: TestApp,
+  path: string,
+  headers: Headers,
+  body: Body,
+): Promise<AppReply> {
+  return app.request(path, { method: "POST", headers, body: body ?? null });
+}
+
+function assertError(
+  { status, body, text }: AppReply,
+  expected: number,
+  code: ErrorCode,
+): void {
+  assert.equal(status, expected, text);
+  assert.deepEqual(Object.keys(body), ["error"]);
+  assert.equal(body.error.code, code);
+  assert.match(body.error.message, /^Cannot [^:]+: [^;]+; .+[^.]$/);
+}
+
+function bytes(...parts: (string | number)[]): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(
+    parts.flatMap((part) =>
+      typeof part === "number" ? part : [...new TextEncoder().encode(part)]
+    ),
+  );
+}
+
+/** Requests that either route rejects. */
+const REJECTED: readonly [
+  name: string,
+  path: string,
+  headers: Headers,
+  body: Body,
+  status: number,
+  code: ErrorCode,
+][] = [
+  ["no body", "/publish", JSON_TYPE, undefined, 400, "malformed_body"],
+  ["no JSON", "/publish", JSON_TYPE, '{"message":', 400, "malformed_body"],
+  ["a list", "/publish", JSON_TYPE, "[1]", 400, "malformed_body"],
+  [
+    "JSON that is not UTF-8",
+    "/publish",
+    JSON_TYPE,
+    bytes('{"message":"', 0xff, '"}'),
+    400,
+    "malformed_body",
+  ],
+  [
+    "text that is not UTF-8",
+    "/publish",
+    TEXT_TYPE,
+    bytes(0xc3, 0x28),
+    400,
+    "malformed_body",
+  ],
+  [
+    "a form that is not UTF-8",
+    "/publish",
+    FORM_TYPE,
+    "message=a%FFb",
+    400,
+    "malformed_body",
+  ],
+  [
+    "a multipart form that is not UTF-8",
+    "/publish",
+    MULTIPART_TYPE,
+    bytes(
+      '--x\r\ncontent-disposition: form-data; name="message"\r\n\r\na',
+      0xff,
+      "\r\n--x--\r\n",
+    ),
+    400,
+    "malformed_body",
+  ],
+  [
+    "a multipart form without a boundary",
+    "/publish",
+    { "content-type": "multipart/form-data" },
+    "x",
+    400,
+    "malformed_body",
+  ],
+  [
+    "a number beyond the range of a double",
+    "/publish",
+    JSON_TYPE,
+    '{"message":[1e400]}',
+    400,
+    "malformed_body",
+  ],
+  [
+    "JSON without a message",
+    "/publish",
+    JSON_TYPE,
+    '{"room":"chat"}',
+    400,
+    "message_missing",
+  ],
+  [
+    "a form without a message",
+    "/publish",
+    FORM_TYPE,
+    "room=chat",
+    400,
+    "message_missing",
+  ],
+  [
+    "an empty room",
+    "/publish",
+    JSON_TYPE,
+    '{"room":"","message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "an empty room in the query",
+    "/publish?room=",
+    TEXT_TYPE,
+    "x",
+    400,
+    "invalid_room",
+  ],
+  [
+    "a room that is not text",
+    "/publish",
+    JSON_TYPE,
+    '{"room":1,"message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "room and rooms",
+    "/publish",
+    JSON_TYPE,
+    '{"room":"a","rooms":["b"],"message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "rooms that are not a list",
+    "/publish",
+    JSON_TYPE,
+    '{"rooms":"a","message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "101 rooms",
+    "/publish",
+    JSON_TYPE,
+    JSON.stringify({ rooms: Array(101).fill("a"), message: 1 }),
+    400,
+    "too_many_rooms",
+  ],
+  [
+    "an empty key",
+    "/publish",
+    JSON_TYPE,
+    '{"message":1,"key":""}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "a key of 129 characters in the header",
+    "/publish",
+    { ...JSON_TYPE, "idempotency-key": "k".repeat(129) },
+    '{"message":1}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "rooms in the query",
+    "/publish?rooms=a,b",
+    TEXT_TYPE,
+    "x",
+    400,
+    "invalid_parameter",
+  ],
+  [
+    "a message that is too large",
+    "/publish",
+    JSON_TYPE,
+    JSON.stringify({ message: "x".repeat(65_535) }),
+    413,
+    "message_too_large",
+  ],
+  [
+    "a body that is too large",
+    "/publish",
+    JSON_TYPE,
+    JSON.stringify({ message: "x".repeat(500_000) }),
+    413,
+    "body_too_large",
+  ],
+  [
+    "no content type",
+    "/publish",
+    { "content-type": "" },
+    "x",
+    415,
+    "unsupported_content_type",
+  ],
+  [
+    "an image",
+    "/publish",
+    { "content-type": "image/png" },
+    "x",
+    415,
+    "unsupported_content_type",
+  ],
+  [
+    "a charset other than UTF-8",
+    "/publish",
+    { "content-type": "text/plain; charset=iso-8859-1" },
+    "x",
+    415,
+    "unsupported_content_type",
+  ],
+  [
+    "a compressed body",
+    "/publish",
+    { ...JSON_TYPE, "content-encoding": "gzip" },
+    "x",
+    415,
+    "unsupported_content_encoding",
+  ],
+  ["no body", "/publish/batch", JSON_TYPE, undefined, 400, "malformed_body"],
+  ["a list", "/publish/batch", JSON_TYPE, "[]", 400, "malformed_body"],
+  [
+    "messages that are not a list",
+    "/publish/batch",
+    JSON_TYPE,
+    '{"messages":{}}',
+    400,
+    "malformed_body",
+  ],
+  [
+    "NDJSON that is not UTF-8",
+    "/publish/batch",
+    NDJSON_TYPE,
+    bytes(0xff),
+    400,
+    "malformed_body",
+  ],
+  [
+    "1001 messages",
+    "/publish/batch",
+    NDJSON_TYPE,
+    '{"message":1}\n'.repeat(1001),
+    400,
+    "too_many_messages",
+  ],
+  [
+    "an empty key",
+    "/publish/batch",
+    JSON_TYPE,
+    '{"messages":[],"key":""}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "rooms in the query",
+    "/publish/batch?rooms=a",
+    NDJSON_TYPE,
+    "{}",
+    400,
+    "invalid_parameter",
+  ],
+  [
+    "an invalid room in the query",
+    "/publish/batch?room=",
+    NDJSON_TYPE,
+    "{}",
+    400,
+    "invalid_room",
+  ],
+  [
+    "a body that is too large",
+    "/publish/batch",
+    NDJSON_TYPE,
+    "x".repeat((8 << 20) + 1),
+    413,
+    "body_too_large",
+  ],
+  [
+    "text",
+    "/publish/batch",
+    TEXT_TYPE,
+    "x",
+    415,
+    "unsupported_content_type",
+  ],
+  [
+    "a compressed body",
+    "/publish/batch",
+    { ...JSON_TYPE, "content-encoding": "br" },
+    "x",
+    415,
+    "unsupported_content_encoding",
+  ],
+];
+
+Deno.test("a publish that is not valid is rejected and nothing is stored", async (t) => {
+  await using app = new TestApp();
+  for (const [name, path, headers, body, status, code] of REJECTED) {
+    await t.step(`${path}: ${name}`, async () => {
+      assertError(await send(app, path, headers, body), status, code);
+    });
+  }
+  assert.deepEqual(await app.messages("chat"), []);
+  assert.ok(!app.observations.some(({ kind }) => kind === "error"));
+});
+
+Deno.test("POST /publish stores a message of any depth, or rejects it as invalid_message", async () => {
+  await using app = new TestApp({ MESSAGE_BYTES_MAX: "16777216" });
+  const message = "[".repeat(500_000) + "]".repeat(500_000);
+  const body = `{"message":${message}}`;
+  const reply = await send(app, "/publish", JSON_TYPE, body);
+  // It depends on the version of V8 whether it can write again what it has parsed.
+  if (reply.status !== 200) assertError(reply, 400, "invalid_message");
+});
+
+Deno.test("POST /publish takes JSON, text and forms, and returns id and room", async () => {
+  await using app = new TestApp();
+  const multipart = new FormData();
+  multipart.set("message", "five");
+  const replies = [
+    await app.post("/publish", { message: { one: [1, null] } }),
+    await send(app, "/publish", TEXT_TYPE, "two"),
+    await send(
+      app,
+      "/publish",
+      { "content-type": 'text/plain; charset="UTF-8"' },
+      "three",
+    ),
+    await send(app, "/publish", FORM_TYPE, "message=fo%75r+&x=1"),
+    await send(app, "/publish", {}, multipart),
+    await send(
+      app,
+      "/publish",
+      { "content-type": "application/vnd.api+json" },
+      '{"message":6,"room":"chat"}',
+    ),
+  ];
+  for (const { status, body, text } of replies) {
+    assert.equal(status, 200, text);
+    assert.match(body.id, /^\d+-\d+$/);
+    assert.equal(body.room, "chat");
+    assert.equal(body.duplicate, false);
+  }
+  assert.deepEqual(await app.messages("chat"), [
+    { one: [1, null] },
+    "two",
+    "three",
+    "four ",
+    "five",
+    6,
+  ]);
+  assert.deepEqual(
+    app.observations.filter(({ kind }) => kind === "published"),
+    Array(6).fill({ kind: "published", count: 1 }),
+  );
+});
+
+Deno.test("POST /publish?room= publishes to that room unless the body names one", async () => {
+  await using app = new TestApp();
+  await send(app, "/publish?room=caf%C3%A9", TEXT_TYPE, "text");
+  await app.post("/publish?room=caf%C3%A9", { message: "json" });
+  await app.post("/publish?room=caf%C3%A9", { message: "b", room: "b" });
+  assert.deepEqual(await app.messages("café"), ["text", "json"]);
+  assert.deepEqual(await app.messages("b"), ["b"]);
+});
+
+Deno.test("POST /publish with rooms returns one result for each room", async () => {
+  await using app = new TestApp();
+  const { status, body } = await app.post("/publish", {
+    rooms: ["a", "b", "a"],
+    message: 1,
+  });
+  assert.equal(status, 200);
+  assert.deepEqual(
+    body.results.map(({ room }: { room: string }) => room),
+    ["a", "b"],
+  );
+});
+
+Deno.test("POST /publish stores one message for each idempotency key and rejects another message", async () => {
+  await using app = new TestApp();
+  const first = await app.post("/publish", { message: 1, key: "k" });
+  const second = await app.post("/publish", { message: 1, key: "ignored" }, {
+    "idempotency-key": "k",
+  });
+  assert.deepEqual(second.body, { ...first.body, duplicate: true });
+  assertError(
+    await app.post("/publish", { message: 2, key: "k" }),
+    422,
+    "key_reused",
+  );
+  assert.deepEqual(await app.messages("chat"), [1]);
+  assert.deepEqual(
+    app.observations.filter(({ kind }) => kind.startsWith("publish")),
+    [
+      { kind: "published", count: 1 },
+      { kind: "publish_failed", code: "key_reused" },
+    ],
+  );
+});
+
+Deno.test("both publish routes need a publish key if keys are set", async () => {
+  await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
+  for (const path of ["/publish", "/publish/batch"]) {
+    for (
+      const authorization of [
+        undefined,
+        "Bearer",
+        "Bearer wrong",
+        "Basic correct-horse",
+        "Bearer correct-hors",
+      ]
+    ) {
+      // Rights come before the body: this one would be rejected as well.
+      const reply = await send(
+        app,
+        path,
+        authorization === undefined ? {} : { authorization },
+        undefined,
+      );
+      assertError(reply, 401, "unauthorized");
+      assert.equal(reply.headers.get("www-authenticate"), "Bearer");
+    }
+    const authorization = "bearer  correct-horse";
+    const reply = await app.post(path, { message: 1, messages: [] }, {
+      authorization,
+    });
+    assert.equal(reply.status, 200, reply.text);
+  }
+});
+
+Deno.test("POST /publish/batch publishes in order, and an invalid item fails alone", async () => {
+  await using app = new TestApp();
+  const { status, body } = await app.post("/publish/batch", {
+    messages: [
+      { message: 1 },
+      { message: 2, room: "" },
+      { room: "b" },
+      3,
+      { message: 4, rooms: ["a"] },
+      { message: "x".repeat(65_535) },
+      { message: 5, key: "\n" },
+      { message: 6 },
+    ],
+  });
+  assert.equal(status, 200);
+  assert.deepEqual(
+    body.results.map((
+      { room, error }: { room?: string; error?: { code: string } },
+    ) => [room, error?.code]),
+    [
+      ["chat", undefined],
+      ["", "invalid_room"],
+      ["b", "message_missing"],
+      [undefined, "malformed_body"],
+      [undefined, "invalid_room"],
+      [undefined, "message_too_large"],
+      [undefined, "invalid_key"],
+      ["chat", undefined],
+    ],
+  );
+  assert.deepEqual(await app.messages("chat"), [1, 6]);
+  const failed = app.observations.filter(({ kind }) =>
+    kind === "publish_failed"
+  );
+  assert.equal(failed.length, 6);
+});
+
+Deno.test("POST /publish/batch reads NDJSON, and a broken line fails alone", async () => {
+  await using app = new TestApp();
+  const { body } = await send(
+    app,
+    "/publish/batch?room=lines",
+    NDJSON_TYPE,
+    '{"message":1}\r\n\n{broken\n{"message":2}',
+  );
+  assert.deepEqual(
+    body.results.map(({ error }: { error?: { code: string } }) => error?.code),
+    [undefined, "malformed_body", undefined],
+  );
+  assert.deepEqual(await app.messages("lines"), [1, 2]);
+});
+
+Deno.test("POST /publish/batch with a key stores the batch once", async () => {
+  await using app = new TestApp();
+  const messages = [{ message: 1 }, { message: 2, key: "own" }];
+  const first = await app.post("/publish/batch", { messages, key: "k" });
+  const second = await app.post("/publish/batch", { messages }, {
+    "idempotency-key": "k",
+  });
+  for (const [index, result] of second.body.results.entries()) {
+    assert.deepEqual(result, { ...first.body.results[index], duplicate: true });
+  }
+  assert.deepEqual(await app.messages("chat"), [1, 2]);
+});
+
+Deno.test("an error of the log becomes the status of a publish and the result of an item", async () => {
+  const error = new ApiError("log_full", "Cannot publish: it is full; wait");
+  await using app = new TestApp({}, {
+    publisher: {
+      publish: (_, publishes) =>
+        Promise.resolve(
+          publishes.map(({ rooms }) => rooms.map((room) => ({ room, error }))),
+        ),
+    },
+  });
+  for (const fields of [{ message: 1 }, { message: 1, rooms: ["a", "b"] }]) {
+    const reply = await app.post("/publish", fields);
+    assertError(reply, 503, "log_full");
+    assert.equal(reply.headers.get("retry-after"), "1");
+  }
+  const { status, body } = await app.post("/publish/batch", {
+    messages: [{ message: 1 }],
+  });
+  assert.equal(status, 200);
+  assert.deepEqual(body.results, [{ room: "chat", error: error.toJSON() }]);
+});
+
+Deno.test("POST /publish with rooms succeeds if one of them has the message", async () => {
+  const error = new ApiError("log_full", "Cannot publish: it is full; wait");
+  await using app = new TestApp({}, {
+    publisher: {
+      publish: () =>
+        Promise.resolve([[
+          { room: "a", error },
+          { room: "b", id: "1-0", duplicate: false },
+        ]]),
+    },
+  });
+  const { status, body } = await app.post("/publish", {
+    rooms: ["a", "b"],
+    message: 1,
+  });
+  assert.equal(status, 200);
+  assert.deepEqual(body.results, [
+    { room: "a", error: error.toJSON() },
+    { room: "b", id: "1-0", duplicate: false },
+  ]);
+});
+
+Deno.test("a log that returns no result is reported as log_failed", async () => {
+  await using app = new TestApp({}, {
+    publisher: { publish: () => Promise.resolve([]) },
+  });
+  assertError(
+    await app.post("/publish", { message: 1 }),
+    503,
+    "log_failed",
+  );
+  assertError(
+    await app.post("/publish/batch", { messages: [{ message: 1 }] }),
+    503,
+    "log_failed",
+  );
+});
+
+Deno.test("an unexpected error of a publish is observed, and its text is not shown", async () => {
+  const error = new Error("the secret reason");
+  await using app = new TestApp({}, {
+    publisher: { publish: () => Promise.reject(error) },
+  });
+  const reply = await app.post("/publish", { message: 1 });
+  assertError(reply, 500, "internal");
+  assert.ok(!reply.text.includes("secret"));
+  assert.deepEqual(app.observations, [
+    { kind: "error", where: "a route", error },
+  ]);
+});
+
+Deno.test("an unexpected error in an item of a batch is observed", async () => {
+  const error = new Error("the secret reason");
+  const observations: Observation[] = [];
+  const bodies = new BodyBudget();
+  const app = new Hono<Env>();
+  app.use((c, next) => {
+    c.set("principal", makePrincipal("anonymous", undefined, ["publish"]));
+    return next();
+  });
+  app.post(
+    "/",
+    publishBatch({
+      publisher: { publish: () => Promise.resolve([]) },
+      bodies,
+      defaultRoom: "chat",
+      get messageBytesMax(): number {
+        throw error;
+      },
+      observe: (observation) => observations.push(observation),
+    }),
+  );
+  const response = await app.request("/", {
+    method: "POST",
+    headers: JSON_TYPE,
+    body: '{"messages":[{"message":1}]}',
+  });
+  const text = await response.text();
+  assert.equal(JSON.parse(text).results[0].error.code, "internal");
+  assert.ok(!text.includes("secret"));
+  assert.deepEqual(observations, [
+    { kind: "error", where: "an item of a batch", error },
+    { kind: "publish_failed", code: "internal" },
+  ]);
+  bodies.close();
+});

@@ -1,0 +1,123 @@
+/** The HTTP side of an embedded node, called without a port, or served on one. */
+import { getRequestListener } from "@hono/node-server";
+import { once } from "node:events";
+import type { Server } from "node:http";
+import { readConfig } from "../../lib/config/config.ts";
+import { createHttpServer } from "../../lib/http/server.ts";
+import { createNode, type Node } from "../../lib/node.ts";
+import type { Observation } from "../../lib/observer.ts";
+import { readAssets } from "../../routes/assets.ts";
+import { BodyBudget } from "../../routes/body.ts";
+import { type AppOptions, createApp } from "../../routes/mod.ts";
+import { listen } from "./net.ts";
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** A response that has been read. */
+export interface AppReply {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // deno-lint-ignore no-explicit-any -- tests look into it by the shape that they expect
+  readonly body: any;
+}
+
+/** All routes of an embedded node; `await using` closes it. */
+export class TestApp {
+  readonly node: Node;
+  readonly app: ReturnType<typeof createApp>;
+  readonly observations: Observation[] = [];
+  readonly #bodies: BodyBudget;
+  readonly #servers: Server[] = [];
+
+  /** Makes a node with these settings; `parts` replace parts of its routes. */
+  constructor(
+    settings: Record<string, string> = {},
+    parts: Partial<AppOptions> = {},
+  ) {
+    const config = readConfig(settings);
+    const observe = (observation: Observation): void =>
+      void this.observations.push(observation);
+    const node = createNode(config, observe);
+    this.node = node;
+    this.#bodies = parts.bodies ?? new BodyBudget();
+    this.app = createApp({
+      access: node.access,
+      publisher: node.publisher,
+      head: node.log.head,
+      history: node.history,
+      gaps: node.gaps,
+      originAllowed: node.originAllowed,
+      bodies: this.#bodies,
+      defaultRoom: config.rooms[0] ?? "",
+      messageBytesMax: config.messageBytesMax,
+      draining: () => false,
+      accepting: () => true,
+      probe: () => node.probe(),
+      warnings: () => node.warnings(),
+      expose: () => Promise.resolve({ type: "text/plain", body: "" }),
+      page: readAssets(new URL("static/", ROOT)),
+      bundle: readAssets(
+        new URL("./client-dist/", import.meta.resolve("socket.io")),
+      ),
+      observe,
+      ...parts,
+    });
+  }
+
+  /** Sends a request, without a port. */
+  async request(path: string, init: RequestInit = {}): Promise<AppReply> {
+    const response = await this.app.request(path, init);
+    const { status, headers } = response;
+    const text = await response.text();
+    const json = headers.get("content-type")?.startsWith("application/json");
+    return {
+      status,
+      headers,
+      text,
+      body: json && text !== "" ? JSON.parse(text) : undefined,
+    };
+  }
+
+  /** Sends a POST with a body of JSON. */
+  post(
+    path: string,
+    body: unknown,
+    headers: Record<string, string> = {},
+  ): Promise<AppReply> {
+    return this.request(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: JSON.stringify(body),
+    });
+  }
+
+  /** Returns the messages of a room that the log has kept, as they were published. */
+  async messages(room: string): Promise<unknown[]> {
+    const range = { since: undefined, order: "asc", limit: 1000 } as const;
+    const { messages } = await this.node.history.read(room, range);
+    return messages.map(({ json }) => JSON.parse(json));
+  }
+
+  /** Serves routes and Socket.IO on a port of 127.0.0.1, and returns the port. */
+  async serve(): Promise<number> {
+    const { sockets } = this.node;
+    const respond = getRequestListener(this.app.fetch);
+    const server = createHttpServer((request, response) => {
+      if (!sockets.request(request, response)) void respond(request, response);
+    }, (request, socket, head) => sockets.upgrade(request, socket, head));
+    this.#servers.push(server);
+    return await listen(server);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.node.close();
+    this.#bodies.close();
+    for (const server of this.#servers) {
+      const closed = once(server, "close");
+      server.close();
+      server.closeAllConnections();
+      await closed;
+    }
+  }
+}
