@@ -1,8 +1,9 @@
 /**
  * Closes connections that have been idle for some time, with one timer for all of them.
  *
- * node:http has a timer for each connection and resets it at each request, which takes a third of the time of a short
- * request. Therefore its own timers have to be switched off with `keepAliveTimeout: 0`.
+ * node:http has a timer for each connection and resets it at each request. In Deno 2.9.6 that takes a third of the time
+ * of a short request (`docs/decisions/0004-node-http-and-engine.md`). Therefore its own timers have to be switched off
+ * with `keepAliveTimeout: 0`.
  *
  * @module
  */

@@ -1,8 +1,8 @@
 /**
  * Refuses connections before they use up the file descriptors of the process.
  *
- * Without a free descriptor nothing else works: no connection to Redis, no file, no look-up of a name, and in Deno
- * 2.9.6 the listener itself ends (`docs/decisions/0012-watched-listener.md`).
+ * Without a free descriptor nothing else works: the process can neither connect to Redis, nor open a file, nor look up
+ * a name, and in Deno 2.9.6 the listener itself ends (`docs/decisions/0012-watched-listener.md`).
  *
  * @module
  */
@@ -10,21 +10,21 @@ import type { Server, Socket } from "node:net";
 import { freeDescriptors } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** How many free descriptors are looked for at a time; that takes 4 ms, and 25 ms at start. */
+/** Most free descriptors that are counted at a time. Counting as many takes 4 ms, and 25 ms at start. */
 const MEASURED_MAX = 1024;
-/** Of the descriptors that are free at start, this part stays free for all that is not a client's connection. */
+/** The part of the descriptors free at start that stays reserved for everything but connections of clients. */
 const RESERVE_PART = 1 / 8;
 /**
- * Four connections to Redis that are made again, a connection to itself (two), files, look-ups of names; or half of
- * what is free, if that is less.
+ * Least number of reserved descriptors: enough to reconnect to Redis (four), for a connection of the process to itself
+ * (two), for files and for look-ups of names. If fewer than twice as many are free, half of them are reserved.
  */
 const RESERVE_MIN = 24;
-/** Refusals are reported together, this long after the first. */
+/** How long refusals are collected until they are reported together, in ms. */
 const REPORT_MS = 1000;
 
 /**
- * Counts the connections of a server and refuses those beyond what the process can hold: they are accepted and closed
- * at once. If the limit of descriptors is far away, or cannot be found out, none is refused.
+ * Counts the connections of a server and refuses those that the process has no descriptors for: it accepts them and
+ * closes them at once. It refuses none if the limit of descriptors is far away or cannot be determined.
  *
  * Lifetime: as long as its server. Call `close()` to stop reporting.
  */
@@ -33,7 +33,7 @@ export class ConnectionLimit {
   readonly #observe: Observe;
   readonly #onRefused: () => void;
   #count = 0;
-  /** Allowed as far as is known: if `#found`, no more are, otherwise the limit has to be looked for again. */
+  /** Connections that are allowed. If not `#found`, more may be: the limit is measured again when it is reached. */
   #max = 0;
   #found = false;
   #reserve = 0;
@@ -42,8 +42,8 @@ export class ConnectionLimit {
   #expectsOwn = false;
 
   /**
-   * Begins to count the connections of `server`, which does not listen yet. `file` is opened to count descriptors.
-   * `onRefused` is called for each connection that was refused, once its descriptor is free again.
+   * Starts counting the connections of `server`, which does not listen yet. Opens `file` to count descriptors. Calls
+   * `onRefused` for each refused connection once its descriptor is free again.
    */
   constructor(
     server: Server,
@@ -55,7 +55,7 @@ export class ConnectionLimit {
     this.#observe = observe;
     this.#onRefused = onRefused;
     const closed = (): void => void this.#count--;
-    // Before node:http's own listener, which would begin to read from a connection that is refused.
+    // Before the listener of node:http, which would start reading from a refused connection.
     server.prependListener("connection", (socket: Socket) => {
       this.#count++;
       socket.on("close", closed);
@@ -65,27 +65,27 @@ export class ConnectionLimit {
     this.measure();
   }
 
-  /** Connections that are open. */
+  /** The number of open connections. */
   get count(): number {
     return this.#count;
   }
 
-  /** How many may be open, or Infinity if the limit of descriptors is far away or cannot be found out. */
+  /** The number of connections that may be open; Infinity if the limit is far away or cannot be determined. */
   get max(): number {
     return this.#found ? this.#max : Infinity;
   }
 
-  /** Whether not even one descriptor is free. */
+  /** Whether no descriptor is free. */
   get exhausted(): boolean {
     return freeDescriptors(this.#file, 1) === 0;
   }
 
-  /** Looks again for the limit, if it is reached: descriptors may be free that were not, or the other way round. */
+  /** Measures the limit again if it is reached, because other parts of the process may have opened or closed files. */
   refresh(): void {
     if (this.#found && this.#count >= this.#max) this.measure();
   }
 
-  /** Looks for the limit of descriptors, not farther than `MEASURED_MAX` from where the process is now. */
+  /** Measures the limit of descriptors, if it is at most `MEASURED_MAX` descriptors away. */
   measure(): void {
     const free = freeDescriptors(this.#file, MEASURED_MAX);
     if (free === undefined) {
@@ -99,12 +99,12 @@ export class ConnectionLimit {
     this.#max = Math.max(this.#count + free - this.#reserve, 0);
   }
 
-  /** Says whether a connection of the process to itself may come, whose refusal is nothing to report. */
+  /** Sets whether the process is connecting to itself. The refusal of that connection is not reported. */
   expectOwn(expected: boolean): void {
     this.#expectsOwn = expected;
   }
 
-  /** Reports no more refusals. */
+  /** Stops reporting. */
   close(): void {
     clearTimeout(this.#report);
   }

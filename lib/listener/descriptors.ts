@@ -1,14 +1,14 @@
 /**
  * Counts the file descriptors that this process can still open.
  *
- * Deno has no call for the limit, and lets nobody read `/proc/self/limits` without `--allow-all`. So descriptors are
- * opened until that fails, and closed again: 4 µs for each. It needs no permission beyond reading one file, sees
- * whatever else has descriptors open, and is the same on Linux and macOS.
+ * Deno has no call that returns the limit, and reading `/proc/self/limits` needs `--allow-all`. Therefore this module
+ * opens descriptors until that fails and closes them again, which takes 4 µs for each. It needs permission to read one
+ * file only, takes every other open descriptor into account, and works the same on Linux and macOS.
  *
  * @module
  */
 
-/** No descriptor is free: in this process, or in the whole system. */
+/** Codes of errors that mean that no descriptor is free, in this process or in the whole system. */
 const NONE_FREE: ReadonlySet<unknown> = new Set(["EMFILE", "ENFILE"]);
 
 /** Returns whether an error says that no file descriptor is free. */
@@ -17,8 +17,8 @@ export function isExhausted(error: unknown): boolean {
 }
 
 /**
- * Returns how many descriptors can be opened, at most `countMax`; all are closed again when it returns. Returns
- * undefined if `file` cannot be opened for any other reason than that none is free.
+ * Returns how many descriptors can be opened, at most `countMax`. Closes all of them again before it returns. Returns
+ * undefined if `file` cannot be opened although descriptors are free.
  */
 export function freeDescriptors(
   file: URL,

@@ -1,33 +1,33 @@
 /**
- * The end of listening, with as few lost connections as possible.
+ * Stops listening with as few lost connections as possible.
  *
  * The kernel completes a connection before the process accepts it. When the listener is closed, the kernel resets the
- * connections that are complete and not accepted. A balancer has sent its request by then, and cannot tell whether a
- * node has taken it: nginx answers a POST with 502. No system call closes a listener and keeps its queue. Therefore the
- * listener is closed when its queue has just been emptied.
+ * connections in its queue, which are complete but not accepted. By then a balancer may have sent a request and cannot
+ * know whether the node has taken it; nginx responds to such a POST with 502. No system call closes a listener and
+ * keeps its queue. Therefore the listener is closed right after its queue has been emptied.
  *
  * @module
  */
 import type { Server as HttpServer } from "node:http";
 import { Server } from "node:net";
 
-/** For how long a connection is waited for. If none comes, the queue is most likely empty. */
+/** How long to wait for a connection, in ms. If none arrives, the queue is most likely empty. */
 const QUIET_MS = 50;
 
 /**
- * Closes a server's listener, after {@linkcode QUIET_MS} at most. Connections that are accepted by then are still
- * served, except those that are idle; the server emits `close` when the last of them has ended.
+ * Closes the listener of a server within {@linkcode QUIET_MS}, and then its idle connections. Connections accepted by
+ * then are still served; the server emits `close` when the last of them has ended.
  */
 export async function stopListening(server: HttpServer): Promise<void> {
   await new Promise<void>((resolve) => {
     const timer = setTimeout(resolve, QUIET_MS);
-    // Whenever a connection is accepted, all others in the queue are accepted before this promise's continuation runs.
+    // When one connection is accepted, all others in the queue are accepted before the code after this `await` runs.
     server.once("connection", () => {
       clearTimeout(timer);
       resolve();
     });
   });
-  // Not the `close` of node:http: it looks at each connection first, and the queue fills meanwhile.
+  // Not `close()` of node:http, because that goes through all connections first, while the queue fills again.
   Server.prototype.close.call(server);
   server.closeIdleConnections();
 }

@@ -1,11 +1,13 @@
 /**
- * Watches whether this process still accepts connections, and opens its listener again if it does not.
+ * Watches whether this process still accepts connections, and repairs its listener if it does not.
  *
- * In Deno 2.9.6 one `accept()` that fails, as it does when no file descriptor is free, ends the accepting for good:
- * nothing is logged, the kernel goes on completing handshakes, and clients that are connected notice nothing. So the
- * process connects to itself, and expects to see a connection accepted. See `docs/decisions/0012-watched-listener.md`.
+ * In Deno 2.9.6 a single failure of `accept()`, for example because no file descriptor is free, stops the process from
+ * accepting connections permanently. Nothing is logged, the kernel still completes handshakes, and connected clients
+ * are not affected. Therefore the process regularly connects to itself and checks that a connection is accepted. See
+ * `docs/decisions/0012-watched-listener.md`.
  *
- * Depends on one private part of Deno 2.9.6, `server._handle.listen`; without it the listener is reopened.
+ * Depends on one private part of Deno 2.9.6, `server._handle.listen`. Without it, the listener is closed and opened
+ * again instead. `tests/e2e/listener_test.ts` fails if it changes.
  *
  * @module
  */
@@ -15,46 +17,46 @@ import { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Pause between checks. With the time a check may take, a dead listener is found within 3.1 s. */
+/** Pause between checks, in ms. Together with the duration of a check, a dead listener is found within 3.1 s. */
 const INTERVAL_MS = 2000;
-/** How long a connection to itself may wait to be accepted. */
+/** How long a connection of the process to itself may take to be accepted, in ms. */
 const ACCEPT_TIMEOUT_MS = 1000;
-/** One more turn of the event loop: after a standstill timers are due before anything is accepted. */
+/** Extra time for one more turn of the event loop. After a long block, due timers run before connections are accepted. */
 const GRACE_MS = 50;
-/** Attempts to listen again on the same port, and the pause between them. */
+/** Attempts to listen again on the same port, and the pause between them in ms. */
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 200;
-/** As node:net sets it by default. */
+/** The default of node:net. */
 const BACKLOG = 511;
-/** Addresses that mean all of a machine's, and how the machine reaches itself. */
+/** Addresses that stand for all interfaces of a machine, and the address at which the machine reaches itself. */
 const LOOPBACK: Readonly<Record<string, string>> = {
   "0.0.0.0": "127.0.0.1",
   "::": "::1",
 };
 
-/** What a check came to: `dead` if nothing was accepted, `full` if no descriptor is free, otherwise why none is known. */
+/** Result of a check: `dead` if nothing was accepted, `full` if no descriptor is free, or why it is unknown. */
 type Verdict = "accepting" | "dead" | "full" | { readonly why: string };
 
 /** What {@linkcode ListenerWatch} is made of. */
 export interface ListenerOptions {
-  /** Does not listen yet. */
+  /** A server that does not listen yet. */
   readonly server: Server;
-  /** Makes the server listen on a port; rejects if it cannot. Called again if the listener has to be reopened. */
+  /** Makes the server listen on a port; rejects if it cannot. Called again to reopen the listener. */
   readonly listen: (port: number) => Promise<AddressInfo>;
-  /** A file that can be read: it is opened to count descriptors. */
+  /** A readable file, which is opened to count descriptors. */
   readonly file: URL;
-  /** Called once if the listener is dead and cannot be reopened: the process is to end, and to be started again. */
+  /** Called once if the listener is dead and cannot be reopened. The process should then exit and be restarted. */
   readonly onLost: () => void;
   readonly observe: Observe;
 }
 
 /**
- * Opens a server's listener, limits its connections and watches over it.
+ * Opens the listener of a server, limits its connections, and repairs it when it fails.
  *
- * Lifetime: checks begin at {@linkcode ListenerWatch.open} and end at {@linkcode ListenerWatch.close}.
+ * Lifetime: checks start in {@linkcode ListenerWatch.open} and end in {@linkcode ListenerWatch.close}.
  */
 export class ListenerWatch {
-  /** Counts the connections. */
+  /** Counts and limits the connections. */
   readonly connections: ConnectionLimit;
   readonly #options: ListenerOptions;
   #address: AddressInfo | undefined;
@@ -63,15 +65,15 @@ export class ListenerWatch {
   #closed = false;
   /** Called when a connection is accepted, while a check waits for one. */
   #onAccepted: (() => void) | undefined;
-  /** Ends a check that waits. */
+  /** Ends a check that is waiting. */
   #endCheck: (() => void) | undefined;
-  /** Whether a check has ever succeeded: before that, silence may be a firewall's. */
+  /** Whether a check has ever succeeded. Until then, a firewall may be what keeps connections from arriving. */
   #proven = false;
-  /** Whether it has been reported that checks tell nothing. */
+  /** Whether it has been reported that checks do not work. */
   #blind = false;
   #failing: { readonly since: number } | undefined;
 
-  /** Begins to count connections; opens nothing yet. */
+  /** Starts counting connections. Opens nothing yet. */
   constructor(options: ListenerOptions) {
     const { server, file, observe } = options;
     this.#options = options;
@@ -84,12 +86,12 @@ export class ListenerWatch {
     server.on("connection", () => this.#onAccepted?.());
   }
 
-  /** Whether connections are accepted, as far as is known. */
+  /** Whether connections are accepted, as of the last check. */
   get accepting(): boolean {
     return this.#failing === undefined;
   }
 
-  /** Begins to listen and to watch. Rejects if the address cannot be had. */
+  /** Listens and starts checking. Rejects if the address cannot be used. */
   async open(port: number): Promise<AddressInfo> {
     const { server, listen, observe } = this.#options;
     const address = await listen(port);
@@ -102,7 +104,7 @@ export class ListenerWatch {
     return address;
   }
 
-  /** Stops watching; the listener stays as it is. */
+  /** Stops checking. The listener stays open. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -111,8 +113,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Connections were refused: if so many came in one turn of the event loop that all descriptors were in use, that has
-   * ended the accepting, and this revives it. Otherwise it does nothing.
+   * Rearms the listener after connections were refused. If so many arrived in one turn of the event loop that they used
+   * all descriptors, `accept()` has failed and nothing more is accepted. Otherwise, rearming changes nothing.
    */
   #rearmSoon(): void {
     this.#rearming ??= setImmediate(() => {
@@ -128,7 +130,7 @@ export class ListenerWatch {
   async #tick(): Promise<void> {
     try {
       this.connections.refresh();
-      // It throws if the process lacks the permission to connect to itself.
+      // The check throws if the process lacks the permission to connect to itself.
       const verdict = await this.#check().catch((error) => ({
         why: codeOf(error),
       }));
@@ -157,7 +159,7 @@ export class ListenerWatch {
     observe({ kind: "listener_unwatched", why });
   }
 
-  /** Revives a dead listener, by the gentler means first. */
+  /** Repairs a dead listener. Tries first what keeps the connections in its queue. */
   async #mend(): Promise<void> {
     const { server, observe, onLost } = this.#options;
     observe({ kind: "listener_failed" });
@@ -172,7 +174,7 @@ export class ListenerWatch {
       const verdict = await this.#check();
       if (this.#closed) return;
       if (verdict === "accepting") return this.#recovered(how);
-      // Not to be known now: the next check tells.
+      // The result is unknown; the next check decides.
       if (verdict !== "dead") return;
     }
     observe({ kind: "listener_lost" });
@@ -188,20 +190,20 @@ export class ListenerWatch {
   }
 
   /**
-   * Closes the listener and opens it on the same port; connections stay. Those that the kernel has queued are reset,
-   * and their clients connect again.
+   * Closes the listener and opens it again on the same port. Accepted connections stay open. Those in the queue of the
+   * kernel are reset, and their clients connect again. Returns whether it listens.
    */
   async #reopen(): Promise<boolean> {
     const { server, listen } = this.#options;
     const { port = 0 } = this.#address ?? {};
-    // Not as node:http closes it: that would end idle connections as well.
+    // Not `close()` of node:http, because that would close idle connections as well.
     Server.prototype.close.call(server);
     for (let tries = 1; !this.#closed; tries++) {
       try {
         await listen(port);
         return true;
       } catch {
-        // The server's listener for errors has reported it.
+        // The listener for errors of the server has already reported it.
         if (tries === REOPEN_TRIES) return false;
       }
       await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS));
@@ -210,8 +212,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Connects to itself. That the connection opens proves nothing, because the kernel completes the handshake by itself:
-   * what counts is that the server sees a connection, whosever it is.
+   * Connects to this process. An open connection alone proves nothing, because the kernel completes the handshake
+   * without the process. What counts is that the server accepts a connection, from whichever client.
    */
   async #check(): Promise<Verdict> {
     const { address = "", port = 0 } = this.#address ?? {};
@@ -247,7 +249,7 @@ export class ListenerWatch {
       if (error !== undefined && error !== "ECONNREFUSED") {
         return { why: error };
       }
-      // Not earlier: the descriptor of this connection is one that accepting it would not have either.
+      // Counted while this connection is open, because accepting it would need one more descriptor.
       return this.connections.exhausted ? "full" : "dead";
     } finally {
       socket.destroy();
@@ -260,8 +262,8 @@ function codeOf(error: Error & { code?: string }): string {
 }
 
 /**
- * Has Deno look at the listening socket again: to listen anew on one that listens already changes nothing but that.
- * Unlike reopening it keeps the connections that the kernel has queued. Returns false if that cannot be done.
+ * Makes Deno accept connections again, by calling `listen()` on a socket that already listens, which changes nothing
+ * else. Unlike reopening, it keeps the connections in the queue of the kernel. Returns false if it is not possible.
  */
 function rearm(server: Server): boolean {
   const { _handle: handle } = server as unknown as {

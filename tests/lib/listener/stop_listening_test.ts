@@ -66,7 +66,7 @@ async function whileBlocked(
   }
 }
 
-Deno.test("stopListening() serves the connections in the listener's queue, and then refuses", async () => {
+Deno.test("stopListening() serves the connections in the queue of the listener and refuses later ones", async () => {
   const server = createServer((_request, response) => response.end("ok"));
   const port = await listen(server);
   const closed = new Promise<void>((resolve) =>
@@ -78,7 +78,7 @@ Deno.test("stopListening() serves the connections in the listener's queue, and t
   await soon(closed, "the server is closed");
 });
 
-Deno.test("stopListening() closes idle connections if no connection comes", async () => {
+Deno.test("stopListening() closes idle connections if no connection arrives", async () => {
   const server = createServer((_request, response) => response.end("ok"));
   const port = await listen(server);
   const response = await fetch(`http://127.0.0.1:${port}`);

@@ -6,17 +6,17 @@ import { ListenerWatch } from "../../../lib/listener/watch.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
-/** More than the pause between two checks. */
+/** Longer than the pause between two checks. */
 const ONE_CHECK_MS = 2500;
 
-/** A server that is watched, and all that was told of it. */
+/** A server that is watched, and what was observed. */
 class Watched {
   readonly server: Server = createServer((_, response) => response.end("ok"));
-  readonly told = new Inbox<Observation>();
+  readonly observed = new Inbox<Observation>();
   /** Connections that the server has seen. */
   seen = 0;
   lost = 0;
-  /** What opening the listener is answered with, if it cannot be opened. */
+  /** If set, the listener cannot be opened and fails with this. */
   failure: Error | undefined;
   readonly watch: ListenerWatch;
 
@@ -32,15 +32,15 @@ class Watched {
       },
       file,
       onLost: () => this.lost++,
-      observe: (happening) => this.told.push(happening),
+      observe: (observation) => this.observed.push(observation),
     });
   }
 
   get kinds(): string[] {
-    return this.told.items.map(({ kind }) => kind);
+    return this.observed.items.map(({ kind }) => kind);
   }
 
-  /** From now on nothing is accepted, as after a failed `accept()`, but for good. */
+  /** Stops accepting connections, as after a failed `accept()`, and permanently. */
   die(): void {
     const { _handle } = this.server as unknown as {
       _handle: { onconnection(): void };
@@ -51,7 +51,7 @@ class Watched {
   async [Symbol.asyncDispose](): Promise<void> {
     this.watch.close();
     await new Promise((resolve) => this.server.close(resolve));
-    // What the check that was ended has connected.
+    // The connection of the check that `close()` ended.
     await until(
       "no connection is left",
       () => this.watch.connections.count === 0,
@@ -59,14 +59,14 @@ class Watched {
   }
 }
 
-/** Asks over a connection that stays open; resolves with all it has got. */
+/** Sends a request on a connection that stays open, and returns what arrives first. */
 async function ask(socket: Socket): Promise<string> {
   socket.write("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
   const [chunk] = await soon(once(socket, "data"), "an answer");
   return String(chunk);
 }
 
-Deno.test("a listener that accepts is checked, and nothing is told", async () => {
+Deno.test("ListenerWatch reports nothing while the listener accepts connections", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("two checks were made", () => watched.seen >= 2);
@@ -78,18 +78,18 @@ Deno.test("a listener that accepts is checked, and nothing is told", async () =>
   );
 });
 
-Deno.test("a listener that no longer accepts is reopened on its port, and its connections stay", async () => {
+Deno.test("ListenerWatch reopens a dead listener on its port and keeps its connections", async () => {
   await using watched = new Watched();
   const { port } = await watched.watch.open(0);
   const socket = connect(port, "127.0.0.1");
   assert.match(await ask(socket), /200 OK/);
   await until("the first check was made", () => watched.seen >= 2);
   watched.die();
-  await watched.told.where(() => watched.kinds.includes("listener_failed"));
+  await watched.observed.where(() => watched.kinds.includes("listener_failed"));
   assert.equal(watched.watch.accepting, false);
-  await watched.told.have(2);
+  await watched.observed.have(2);
   assert.deepEqual(
-    watched.told.items.map((one) => ({ ...one, durationMs: 0 })),
+    watched.observed.items.map((one) => ({ ...one, durationMs: 0 })),
     [
       { kind: "listener_failed", durationMs: 0 },
       { kind: "listener_recovered", how: "reopened", durationMs: 0 },
@@ -103,7 +103,7 @@ Deno.test("a listener that no longer accepts is reopened on its port, and its co
   for (const one of [socket, next]) one.destroy();
 });
 
-Deno.test("a listener that cannot be reopened is told as lost, once", async () => {
+Deno.test("ListenerWatch reports a listener that cannot be reopened as lost, once", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("the first check was made", () => watched.seen === 1);
@@ -116,20 +116,20 @@ Deno.test("a listener that cannot be reopened is told as lost, once", async () =
   assert.deepEqual(watched.kinds, ["listener_failed", "listener_lost"]);
 });
 
-Deno.test("a listener that has never been seen to accept is left alone: a firewall may be in between", async () => {
+Deno.test("ListenerWatch does not reopen a listener that has never accepted a connection", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   watched.die();
-  await watched.told.have(1);
+  await watched.observed.have(1);
   await pauseFor(2 * ONE_CHECK_MS);
-  assert.deepEqual(watched.told.items, [
+  assert.deepEqual(watched.observed.items, [
     { kind: "listener_unwatched", why: "nothing is accepted" },
   ]);
   assert.equal(watched.watch.accepting, true);
   assert.equal(watched.lost, 0);
 });
 
-Deno.test("checks end with close()", async () => {
+Deno.test("ListenerWatch.close() ends the checks", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("the first check was made", () => watched.seen === 1);
@@ -138,7 +138,7 @@ Deno.test("checks end with close()", async () => {
   assert.equal(watched.seen, 1);
 });
 
-Deno.test("without a file to count descriptors with, no connection is refused", async () => {
+Deno.test("ListenerWatch refuses no connection if it cannot count descriptors", async () => {
   await using watched = new Watched(new URL("file:///nowhere/at/all"));
   const { port } = await watched.watch.open(0);
   assert.equal(watched.watch.connections.max, Infinity);
