@@ -1,5 +1,5 @@
 /**
- * One node: the log, the bridge, the clients, joined.
+ * The node: makes all parts and joins them. The only file of `lib/` that knows all of them.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { ApiError } from "./errors.ts";
 import { Delivery } from "./delivery/delivery.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
-import type { LogParts, LogReader } from "./log/log.ts";
+import type { Log, LogParts, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import { LOG_LENGTH } from "./redis_log/append_scripts.ts";
 import { RedisLog } from "./redis_log/redis_log.ts";
@@ -29,14 +29,14 @@ import { MemorySessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
 import { CLUSTER_EVENTS, SocketIoServer } from "./socketio/server.ts";
 
-/** How much of what was delivered a node keeps for those who come back. */
+/** Bytes of recent messages that a node keeps in memory for clients that reconnect. */
 const RING_BYTES_MAX = 64 << 20;
 
-/** The parts that HTTP is joined to. */
+/** The parts of a node that its HTTP server uses. */
 export interface Node extends LogParts {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
-  /** Undefined where there is no Redis. */
+  /** Undefined without Redis. */
   readonly bridge: RedisBridge | undefined;
   /** Sources that append to the log by themselves. */
   readonly ingresses: readonly Ingress[];
@@ -53,14 +53,10 @@ export interface Node extends LogParts {
   close(): Promise<void>;
 }
 
-/** Builds the parts and joins them. Connections to Redis begin at once and come up when they can. */
+/** Makes the parts of a node and joins them. Starts to connect to Redis, and does not wait for it. */
 export function createNode(config: Config, observe: Observe): Node {
-  const latest = config.latestRooms.map(compileGlob);
-  const fanOut = new FanOut({
-    ...config,
-    latestOnly: (room) => latest.some((matches) => matches(room)),
-    observe,
-  });
+  const { redisUrl } = config;
+  const fanOut = makeFanOut(config, observe);
   const ring = new Ring(RING_BYTES_MAX);
   const reader = new Delivery({
     ring,
@@ -68,14 +64,12 @@ export function createNode(config: Config, observe: Observe): Node {
     onGap: (reason, id, since) => sockets.gap(reason, id, idOf(since)),
     onLineageChanged: () => sockets.saveSessions(),
   });
-  const redis = config.redisUrl === undefined
+  const redis = redisUrl === undefined
     ? undefined
-    : connectRedis(config, config.redisUrl, reader, observe);
-  const log = redis?.log ?? new MemoryLog({ ...config, reader });
+    : connectRedis(config, redisUrl, reader, observe);
+  const log = redis?.log ?? makeMemoryLog(config, reader);
   const { history, gaps } = log;
-  const ingresses: readonly Ingress[] = redis === undefined
-    ? []
-    : [redis.bridge];
+  const ingresses = redis === undefined ? [] : [redis.bridge];
   const sessions = redis === undefined
     ? new MemorySessionStore()
     : new RedisSessionStore(redis.log.server);
@@ -85,7 +79,10 @@ export function createNode(config: Config, observe: Observe): Node {
     observe({ kind: "direct_write_disabled", why })
   );
   const sockets = new SocketIoServer({
-    ...config,
+    rooms: config.rooms,
+    roomsPerClientMax: config.roomsPerClientMax,
+    recoverySeconds: config.recoverySeconds,
+    messageBytesMax: config.messageBytesMax,
     directWriter,
     log,
     history,
@@ -109,11 +106,7 @@ export function createNode(config: Config, observe: Observe): Node {
     directWriter,
     access,
     publisher: new Publisher({ log, access, observe }),
-    probe: async () => {
-      await log.probe();
-      const broken = ingresses.find(({ working }) => !working);
-      if (broken !== undefined) throw notWorking(broken);
-    },
+    probe: () => probe(log, ingresses),
     warnings: () => [
       ...log.warnings(),
       ...ingresses.flatMap((ingress) => ingress.warnings()),
@@ -127,17 +120,41 @@ export function createNode(config: Config, observe: Observe): Node {
   };
 }
 
+function makeFanOut(config: Config, observe: Observe): FanOut {
+  const latest = config.latestRooms.map(compileGlob);
+  return new FanOut({
+    clientBufferBytesMax: config.clientBufferBytesMax,
+    latestOnly: (room) => latest.some((matches) => matches(room)),
+    observe,
+  });
+}
+
+function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
+  return new MemoryLog({
+    historySize: config.historySize,
+    historySeconds: config.historySeconds,
+    idempotencySeconds: config.idempotencySeconds,
+    reader,
+  });
+}
+
+/** Makes everything that needs Redis. All connections lead to one server, so they are one group. */
 function connectRedis(
   config: Config,
   url: string,
   reader: LogReader,
   observe: Observe,
 ): { log: RedisLog; bridge: RedisBridge; cluster: Cluster } {
-  const { keyPrefix } = config;
+  const { keyPrefix, historySize, historySeconds } = config;
   const group = new Set<RedisConnection>();
   const log = new RedisLog({
-    ...config,
     url,
+    keyPrefix,
+    historySize,
+    historySeconds,
+    idempotencySeconds: config.idempotencySeconds,
+    ackReplicas: config.ackReplicas,
+    recoverySeconds: config.recoverySeconds,
     group,
     reader,
     scripts: [...SESSION_SCRIPTS, ...BRIDGE_SCRIPTS],
@@ -154,7 +171,11 @@ function connectRedis(
       new RedisConnection({ url, name: "cluster", observe, group, ...options }),
   });
   const bridge = new RedisBridge({
-    ...config,
+    keyPrefix,
+    channels: config.channels,
+    historySize,
+    historySeconds,
+    messageBytesMax: config.messageBytesMax,
     logLength: LOG_LENGTH,
     keys: log.keys,
     commands: log.commands,
@@ -166,9 +187,17 @@ function connectRedis(
   return { log, bridge, cluster };
 }
 
-function notWorking({ name }: Ingress): ApiError {
-  return new ApiError(
-    "log_unreachable",
-    `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see bridge_stuck in the log)`,
-  );
+/** Resolves if publishes by people and through every ingress would now reach the log and come back. */
+async function probe(
+  log: Pick<Log, "probe">,
+  ingresses: readonly Ingress[],
+): Promise<void> {
+  await log.probe();
+  for (const { name, working } of ingresses) {
+    if (working) continue;
+    throw new ApiError(
+      "log_unreachable",
+      `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see bridge_stuck in the log)`,
+    );
+  }
 }
