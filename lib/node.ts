@@ -111,12 +111,7 @@ export function createNode(config: Config, observe: Observe): Node {
       ...log.warnings(),
       ...ingresses.flatMap((ingress) => ingress.warnings()),
     ],
-    close: async () => {
-      for (const ingress of ingresses) await ingress.close();
-      sockets.close();
-      await redis?.cluster.close();
-      await log.close();
-    },
+    close: () => close([...ingresses, sockets, redis?.cluster, log]),
   };
 }
 
@@ -185,6 +180,13 @@ function connectRedis(
       new RedisConnection({ url, name: "bridge", observe, group, ...options }),
   });
   return { log, bridge, cluster };
+}
+
+/** Closes parts one after another, in this order. */
+async function close(
+  parts: readonly ({ close(): Promise<void> | void } | undefined)[],
+): Promise<void> {
+  for (const part of parts) await part?.close();
 }
 
 /** Resolves if publishes by people and through every ingress would now reach the log and come back. */

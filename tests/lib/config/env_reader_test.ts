@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { EnvReader } from "../../../lib/config/env_reader.ts";
+
+Deno.test("EnvReader returns the default for unset and blank values", () => {
+  for (const env of [{}, { A: undefined }, { A: "" }, { A: " \t\n" }]) {
+    const reader = new EnvReader(env);
+    assert.equal(reader.text("A"), "");
+    assert.equal(reader.text("A", "x"), "x");
+    assert.equal(reader.integer("A", 3, 1, 5), 3);
+    assert.deepEqual(reader.list("A", "x,y"), ["x", "y"]);
+    assert.equal(reader.choice("A", "b", ["a", "b"]), "b");
+    assert.equal(reader.flag("A", true), true);
+    reader.throwProblems();
+  }
+});
+
+Deno.test("EnvReader returns trimmed values and lists without empty or repeated items", () => {
+  const reader = new EnvReader({ A: " 5 ", L: " a, b,,a , ", F: " true" });
+  assert.equal(reader.text("A"), "5");
+  assert.equal(reader.integer("A", 3, 1, 5), 5);
+  assert.deepEqual(reader.list("L"), ["a", "b"]);
+  assert.equal(reader.flag("F", false), true);
+  reader.throwProblems();
+});
+
+Deno.test("EnvReader returns the default for an invalid value and reports every problem in order", () => {
+  const reader = new EnvReader({ A: "6", B: "c", C: "yes" });
+  assert.equal(reader.integer("A", 3, 1, 5), 3);
+  assert.equal(reader.choice("B", "b", ["a", "b"]), "b");
+  assert.equal(reader.flag("C", false), false);
+  reader.fail("D", "is not set");
+  assert.throws(() => reader.throwProblems(), {
+    name: "TypeError",
+    message: "Cannot start: settings are wrong\n" +
+      "  A is not a whole number from 1 to 5\n" +
+      "  B is not one of a, b\n" +
+      "  C is not one of true, false\n" +
+      "  D is not set",
+  });
+});
