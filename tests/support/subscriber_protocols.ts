@@ -1,0 +1,218 @@
+/** Servers and raw clients of each protocol that implements Subscriber, for tests that run for all of them. */
+import { Buffer } from "node:buffer";
+import { createServer, type ServerResponse } from "node:http";
+import { connect, type Socket } from "node:net";
+import type { Subscriber } from "../../lib/delivery/subscriber.ts";
+import { subscriberOf } from "../../lib/socketio/subscriber.ts";
+import { TestEngineServer } from "./engine.ts";
+import { listen } from "./net.ts";
+import { SseSubscriber } from "./sse_subscriber.ts";
+import { soon, until } from "./wait.ts";
+
+/** An event that a client received. */
+export interface Received {
+  readonly event: string;
+  readonly id: string;
+  readonly room: string;
+  /** Of a message. */
+  readonly message?: unknown;
+  /** Of a gap. */
+  readonly reason?: string;
+  readonly since?: string | null;
+}
+
+/** A protocol: how its server is started, and how a client speaks it. */
+export interface Protocol {
+  readonly name: string;
+  start(): Promise<ProtocolServer>;
+}
+
+/** A server of one protocol; `await using` ends it. */
+export interface ProtocolServer extends AsyncDisposable {
+  /** Connects a raw client. */
+  connect(): Promise<TestClient>;
+}
+
+/** A raw client, and the subscriber of its connection at the server. */
+export class TestClient {
+  readonly received: Received[] = [];
+  /** Reads that contained at least one event: a small write arrives in one read. */
+  reads = 0;
+  closed = false;
+  readonly #socket: Socket;
+  #rest: Buffer = Buffer.alloc(0);
+  #subscriber: Subscriber | undefined;
+
+  /** Wraps a connection. `parse` takes whole events and returns how many bytes it used. */
+  constructor(
+    socket: Socket,
+    parse: (bytes: Buffer, onEvent: (event: Received) => void) => number,
+  ) {
+    this.#socket = socket;
+    socket.on("error", () => {});
+    socket.on("close", () => this.closed = true);
+    socket.on("data", (chunk: Uint8Array) => {
+      const bytes = Buffer.concat([this.#rest, chunk]);
+      const before = this.received.length;
+      const used = parse(bytes, (event) => this.received.push(event));
+      this.#rest = bytes.subarray(used);
+      if (this.received.length > before) this.reads++;
+    });
+  }
+
+  /** The subscriber of this client. */
+  get subscriber(): Subscriber {
+    if (this.#subscriber === undefined) throw new Error("It is not connected");
+    return this.#subscriber;
+  }
+
+  set subscriber(subscriber: Subscriber) {
+    this.#subscriber = subscriber;
+  }
+
+  /** The ids of everything received, in order. */
+  get ids(): string[] {
+    return this.received.map(({ id }) => id);
+  }
+
+  /** Stops reading. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Reads again. */
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#socket.destroy();
+    await until("the client is closed", () => this.closed);
+  }
+}
+
+/** Socket.IO over WebSocket. */
+function socketIo(name: string, directWrite: boolean): Protocol {
+  return {
+    name,
+    async start() {
+      const server = await TestEngineServer.start({}, directWrite);
+      return {
+        connect: () => connectSocketIo(server),
+        [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+      };
+    },
+  };
+}
+
+async function connectSocketIo(server: TestEngineServer): Promise<TestClient> {
+  const come = new Promise<Subscriber>((resolve) =>
+    server.io.once("connection", (socket) => resolve(subscriberOf(socket)))
+  );
+  let upgraded = false;
+  const socket = connect(server.port, "127.0.0.1");
+  const client = new TestClient(socket, (bytes, onEvent) => {
+    let at = 0;
+    if (!upgraded) {
+      const end = bytes.indexOf("\r\n\r\n");
+      if (end < 0) return 0;
+      upgraded = true;
+      at = end + 4;
+      // CONNECT, in a short frame masked by zeros.
+      socket.write(Buffer.from("\x81\x82\0\0\0\x0040", "latin1"));
+    }
+    return at + parseWebSocket(bytes.subarray(at), onEvent);
+  });
+  socket.write(
+    "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n" +
+      "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+  );
+  client.subscriber = await soon(come, "the client connects");
+  return client;
+}
+
+function parseWebSocket(
+  bytes: Buffer,
+  onEvent: (event: Received) => void,
+): number {
+  let at = 0;
+  while (bytes.length >= at + 2) {
+    const short = (bytes[at + 1] ?? 0) & 0x7f;
+    const start = at + (short < 126 ? 2 : short === 126 ? 4 : 10);
+    if (bytes.length < start) break;
+    const length = short < 126
+      ? short
+      : short === 126
+      ? bytes.readUInt16BE(at + 2)
+      : Number(bytes.readBigUInt64BE(at + 2));
+    if (bytes.length < start + length) break;
+    const text = bytes.toString("utf8", start, start + length);
+    if (text.startsWith("42[")) {
+      const args = JSON.parse(text.slice(2));
+      const [event, id] = [args[0], args.at(-1)];
+      onEvent(
+        event === "msgReceived"
+          ? { event, id, message: args[1], room: args[2].room }
+          : { event, id, ...args[1] },
+      );
+    }
+    at = start + length;
+  }
+  return at;
+}
+
+/** Server-Sent Events over a plain response. */
+const sse: Protocol = {
+  name: "Server-Sent Events",
+  async start() {
+    const responses: ServerResponse[] = [];
+    const server = createServer((_, response) => {
+      // Without chunks, so that the client only has to parse events.
+      response.useChunkedEncodingByDefault = false;
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.flushHeaders();
+      responses.push(response);
+    });
+    const port = await listen(server);
+    return {
+      async connect() {
+        const count = responses.length;
+        const socket = connect(port, "127.0.0.1");
+        const client = new TestClient(socket, parseSse);
+        socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        await until("the request arrives", () => responses.length > count);
+        const response = responses[count] as ServerResponse;
+        response.on("error", () => {});
+        client.subscriber = new SseSubscriber(response);
+        return client;
+      },
+      async [Symbol.asyncDispose]() {
+        const closed = new Promise<void>((resolve) =>
+          server.close(() => resolve())
+        );
+        server.closeAllConnections();
+        await closed;
+      },
+    };
+  },
+};
+
+function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
+  let at = 0;
+  for (;;) {
+    const end = bytes.indexOf("\n\n", at);
+    if (end < 0) return at;
+    const text = bytes.toString("utf8", at, end);
+    at = end + 2;
+    const [, id = "", event = "", data = ""] =
+      /id: (.*)\nevent: (.*)\ndata: ([^\n]*)$/.exec(text) ?? [];
+    if (event !== "") onEvent({ event, id, ...JSON.parse(data) });
+  }
+}
+
+/** All protocols that tests of subscribers run for. */
+export const PROTOCOLS: readonly Protocol[] = [
+  socketIo("Socket.IO with direct writes", true),
+  socketIo("Socket.IO with streams", false),
+  sse,
+];
