@@ -41,12 +41,21 @@ const LOADS: Readonly<Record<string, LoadOptions>> = {
     clients: CLIENTS,
     bytes: 20,
   },
+  "fanout-5-rooms-each": {
+    publishers: 50,
+    rooms: 20,
+    roomsEach: 5,
+    clients: CLIENTS,
+    bytes: 20,
+  },
   ingest: { publishers: POSTS_IN_FLIGHT, rooms: 1, clients: 1, bytes: 20 },
 };
 
 interface LoadOptions {
   readonly publishers: number;
   readonly rooms: number;
+  /** Rooms that each client is in, next to each other: 1 if not given. */
+  readonly roomsEach?: number;
   readonly clients: number;
   readonly bytes: number;
 }
@@ -67,11 +76,11 @@ class Load implements AsyncDisposable {
   private constructor(
     stack: AsyncDisposableStack,
     node: TestNode,
-    { rooms, clients, bytes }: LoadOptions,
+    { rooms, roomsEach = 1, clients, bytes }: LoadOptions,
   ) {
     this.#stack = stack;
     this.#node = node;
-    this.#members = clients / rooms;
+    this.#members = clients * roomsEach / rooms;
     this.#requests = Array.from(
       { length: rooms },
       (_, i) =>
@@ -79,7 +88,13 @@ class Load implements AsyncDisposable {
     );
     this.#clients = Array.from(
       { length: clients },
-      (_, i) => new RawClient([`room-${i % rooms}`]),
+      (_, i) =>
+        new RawClient(
+          Array.from(
+            { length: roomsEach },
+            (_, j) => `room-${(i + j) % rooms}`,
+          ),
+        ),
     );
   }
 
@@ -97,11 +112,11 @@ class Load implements AsyncDisposable {
       ),
     );
     const load = new Load(stack, node, options);
-    await load.#connect(options.publishers);
+    await load.#connect(options);
     return load;
   }
 
-  async #connect(publishers: number): Promise<void> {
+  async #connect({ publishers, roomsEach }: LoadOptions): Promise<void> {
     const { port } = this.#node;
     for (let i = 0; i < this.#clients.length; i += 200) {
       for (const client of this.#clients.slice(i, i + 200)) {
@@ -109,7 +124,10 @@ class Load implements AsyncDisposable {
       }
       await until(
         "the clients have joined",
-        () => this.#clients.slice(0, i + 200).every(({ joined }) => joined > 0),
+        () =>
+          this.#clients.slice(0, i + 200).every(({ joined }) =>
+            joined >= (roomsEach ?? 1)
+          ),
       );
     }
     for (const client of this.#clients) {

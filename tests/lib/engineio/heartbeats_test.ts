@@ -1,10 +1,53 @@
 /** Pings and their timeouts on real connections. */
-import type { Socket } from "engine.io";
+import { Server, Socket } from "engine.io";
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { installHeartbeats } from "../../../lib/engineio/heartbeats.ts";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
+import { listen } from "../../support/net.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
 const options = { pingInterval: 300, pingTimeout: 400 };
+const { schedulePing } = Socket.prototype as unknown as {
+  schedulePing: unknown;
+};
+
+// This test comes first, because the others change Engine.IO for the whole process.
+Deno.test("installHeartbeats() changes Engine.IO once, and not on import", () => {
+  const prototype = Socket.prototype as unknown as { schedulePing: unknown };
+  assert.equal(prototype.schedulePing, schedulePing);
+  assert.doesNotMatch(String(schedulePing), /heartbeats/);
+  installHeartbeats();
+  const installed = prototype.schedulePing;
+  assert.notEqual(installed, schedulePing);
+  installHeartbeats();
+  assert.equal(prototype.schedulePing, installed);
+});
+
+Deno.test("installHeartbeats() leaves servers of other parts of the process their own timers", async () => {
+  installHeartbeats();
+  const engine = new Server(options);
+  const http = createServer();
+  engine.attach(http);
+  const come = new Promise<Socket>((resolve) =>
+    engine.once("connection", resolve)
+  );
+  const port = await listen(http);
+  await using client = new RawConnection(
+    port,
+    "/engine.io/?EIO=4&transport=websocket",
+  );
+  const socket = await soon(come, "the client connects");
+  const { pingIntervalTimer } = socket as unknown as {
+    pingIntervalTimer: object;
+  };
+  assert.notEqual(pingIntervalTimer.constructor.name, "Heartbeat");
+  await until("the ping", () => pings(client) === 1);
+  await client[Symbol.asyncDispose]();
+  engine.close();
+  http.closeAllConnections();
+  await new Promise<void>((resolve) => http.close(() => resolve()));
+});
 
 function pings(connection: RawConnection): number {
   return connection.text.split("\x012").length - 1;
