@@ -1,5 +1,5 @@
 /**
- * Gaps: where messages of Redis channels may be missing from the log.
+ * Where messages of Redis channels may be missing from the log.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { compileGlob } from "../util/glob.ts";
 import type { Gaps } from "./log.ts";
 import { compareIds, ID_ZERO } from "./position.ts";
 
-/** Why messages that a client missed cannot be given to it. Clients see these words. */
+/** Why a client cannot receive messages that it missed. Clients receive these words. */
 export const GAP_REASONS = [
   "trimmed",
   "epoch",
@@ -20,7 +20,9 @@ export const GAP_REASONS = [
 /** One of {@linkcode GAP_REASONS}. */
 export type GapReason = (typeof GAP_REASONS)[number];
 
-/** Most gaps that are remembered: at the bound the oldest are forgotten, and what is older than all counts as one. */
+/**
+ * Most gaps that are kept. Beyond, the oldest is dropped, and everything before the oldest kept one counts as a gap.
+ */
 export const GAPS_MAX = 1000;
 
 interface Gap {
@@ -29,15 +31,17 @@ interface Gap {
 }
 
 /**
- * The places of the log before which nobody listened to Redis channels for a while. They are kept by themselves and not
- * in the rooms' histories: a pattern concerns rooms that nobody can name.
+ * Holds the ids before which no node listened to Redis channels for a while.
+ *
+ * Gaps are not stored in the rooms' histories, because a gap of a channel pattern concerns rooms without a known name.
+ * Limit: {@linkcode GAPS_MAX}.
  */
 export class IngressGaps implements Gaps {
   #gaps: Gap[] = [];
-  /** One for each list of channels there is: they are seldom changed. */
+  /** One function for each list of channels. There are few lists, because they are settings of the nodes. */
   #concerns = new Map<string, Gap["concerns"]>();
 
-  /** Adds a gap, in the order of ids; one that is known already counts once. Answers which rooms it concerns. */
+  /** Adds a gap, in order of ids. A known gap is not added again. Returns which rooms the gap concerns. */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);
     if (compareIds(id, this.#gaps.at(-1)?.id ?? ID_ZERO) > 0) {
@@ -47,22 +51,21 @@ export class IngressGaps implements Gaps {
     return concerns;
   }
 
-  /** Forgets all: what they were in is no more. */
+  /** Removes all gaps. Called when a new epoch begins, because the gaps belong to the old log. */
   clear(): void {
     this.#gaps = [];
     this.#concerns.clear();
   }
 
-  /** Whether messages of a room may be missing after `from`, up to `to`. */
-  within(room: string, from: string, to: string): boolean {
+  within(room: string, after: string, upTo: string): boolean {
     const [oldest] = this.#gaps;
-    if (oldest === undefined || compareIds(to, oldest.id) < 0) return false;
-    if (this.#gaps.length >= GAPS_MAX && compareIds(from, oldest.id) < 0) {
+    if (oldest === undefined || compareIds(upTo, oldest.id) < 0) return false;
+    if (this.#gaps.length >= GAPS_MAX && compareIds(after, oldest.id) < 0) {
       return true;
     }
     const lists = new Set(
       this.#gaps.filter(({ id }) =>
-        compareIds(id, from) > 0 && compareIds(id, to) <= 0
+        compareIds(id, after) > 0 && compareIds(id, upTo) <= 0
       ).map(({ concerns }) => concerns),
     );
     return [...lists].some((concerns) => concerns(room));
@@ -80,12 +83,14 @@ export class IngressGaps implements Gaps {
   }
 }
 
-/** Reads the channels of a gap as they are stored: a list of names and patterns, as JSON. */
+/** Reads the channels of a gap: a list of names and patterns in JSON. @throws {TypeError} If it is anything else. */
 export function parseChannels(json: string): string[] {
   const channels: unknown = JSON.parse(json);
   if (
     Array.isArray(channels) &&
     channels.every((channel) => typeof channel === "string")
   ) return channels;
-  throw new TypeError("Cannot read the gap: it names no channels");
+  throw new TypeError(
+    "Cannot read the gap: its channels are not a list of names",
+  );
 }

@@ -84,7 +84,9 @@ export class LogHead implements HeadState {
     return this.#until(() => this.confirmed, timeoutMs);
   }
 
-  /** Wakes callers whose condition is met now. The log calls this after each step of its reader, and nobody else does. */
+  /**
+   * Wakes callers whose condition is met now. The log calls this after each step of its reader, and nobody else does.
+   */
   moved(): void {
     if (this.#waiting.size === 0) return;
     if (

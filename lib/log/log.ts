@@ -1,5 +1,5 @@
 /**
- * The log: everything enters by one append, everything leaves by reading it in order.
+ * The interfaces of the log: all messages enter it by one append, and leave it by being read in order.
  *
  * @module
  */
@@ -18,26 +18,26 @@ export interface Entry {
   readonly meta?: EntryMeta;
 }
 
-/** What became of a publish in one room: its id, or why it is not in the log. */
+/** The result of a publish in one room: the message's id, or why it is not in the log. */
 export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: ApiError };
 
-/** One who reads the log. Calls come one at a time, in the log's order, and never throw. */
+/** Receives what is read from the log. Methods are called one at a time, in the log's order, and must not throw. */
 export interface LogReader {
-  /** Reading begins: `recent` are messages that were there before, all of those after `floor`. Called once, first. */
+  /** Called once, before all others. `recent` are all messages that are already in the log after the id `floor`. */
   started(recent: readonly Entry[], floor: string): void;
-  /** Some messages, in order. */
+  /** Called with new messages, in order. */
   entries(entries: readonly Entry[]): void;
   /**
-   * Continuity ended here, in every room: the log was emptied or went back in time (`epoch`), or was trimmed
-   * before this node had read it (`trimmed`). `id` is where it goes on; `since` the position of the last message
-   * before.
+   * Called if messages of any room may be missing: the log was emptied or went back in time (`epoch`), or was trimmed
+   * before this node had read it (`trimmed`). `id` is where reading continues; `since` is the position of the last
+   * message before.
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
-  /** What was kept beside the log may have gone back in time: sessions have to be saved again. */
+  /** Called if data beside the log may have gone back in time, so that sessions have to be saved again. */
   lineageChanged(): void;
-  /** Messages of Redis channels may be missing just before `id`, in the rooms that `concerns` says. */
+  /** Called if messages of Redis channels may be missing just before `id`, in rooms for which `concerns` is true. */
   ingressGap(
     concerns: (room: string) => boolean,
     id: string,
@@ -45,25 +45,25 @@ export interface LogReader {
   ): void;
 }
 
-/** A page ends with the message that reaches this many bytes, however many were asked for. */
+/** A page ends with the message that reaches this many characters of JSON, whatever its limit of messages. */
 export const PAGE_BYTES_MAX = 1 << 20;
 
 /** A page of a room's history. */
 export interface Page {
   readonly messages: readonly Entry[];
-  /** Whether the room keeps more of the range than the page holds. */
+  /** Whether the room has more messages in the range than the page holds. */
   readonly more: boolean;
-  /** From where to go on towards newer messages. */
+  /** The position from which to continue towards newer messages. */
   readonly position: string;
   /** Whether the page holds every message of the room in the range it covers. */
   readonly complete: boolean;
-  /** Every message of the room after this id is kept. Undefined: the range begins where this log never was. */
+  /** Every message of the room after this id is kept. Undefined if the range begins outside of this log. */
   readonly completeSince: string | undefined;
 }
 
-/** What part of a room's history to read. */
+/** Which part of a room's history to read. */
 export interface HistoryRange {
-  /** Exclusive end to start from; undefined: the oldest that is kept (`asc`) or the newest (`desc`). */
+  /** The exclusive start; undefined for the oldest message that is kept (`asc`) or the newest (`desc`). */
   readonly since: { epoch: string | undefined; id: string } | undefined;
   readonly order: "asc" | "desc";
   readonly limit: number;
@@ -78,7 +78,9 @@ export interface Log {
    * result per room in the order in which the rooms are named. Never rejects: a failure is a result.
    */
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]>;
-  /** Resolves if a publish would now reach the log and come back to this node's reader. Rejects with the reason if not. */
+  /**
+   * Resolves if a publish would now reach the log and come back to this node's reader. Rejects with the reason if not.
+   */
   probe(): Promise<void>;
   /** Returns whether this node has read an entry or a message with this id lately. Does not ask Redis. */
   knows(id: string): boolean;

@@ -1,5 +1,5 @@
 /**
- * The embedded log: the same promises as on Redis, for one node, for as long as the process lives.
+ * The embedded log: for one node, and for as long as its process runs.
  *
  * @module
  */
@@ -28,16 +28,16 @@ import {
   timestampOf,
 } from "./position.ts";
 
-/** Most bytes of history, of all rooms together (2 bytes a UTF-16 unit); at the bound the oldest message goes. */
+/** Most bytes of all histories, at 2 bytes per UTF-16 unit. Beyond, the oldest messages are dropped. */
 const BYTES_MAX = 256 << 20;
-/** An id later than all. */
+/** An id after all others. */
 const NEVER = "9e15-0";
-/** What a message costs besides its text, roughly. */
+/** What a message takes besides its text, in bytes, roughly. */
 const ENTRY_BYTES = 200;
-/** Most idempotency keys; at the bound the oldest is forgotten. */
+/** Most idempotency keys. Beyond, the oldest is dropped. */
 const KEYS_MAX = 1_000_000;
 
-/** What a {@linkcode MemoryLog} is made of. */
+/** What a {@linkcode MemoryLog} needs. */
 export interface MemoryLogOptions {
   readonly historySize: number;
   readonly historySeconds: number;
@@ -45,17 +45,17 @@ export interface MemoryLogOptions {
   readonly reader: LogReader;
 }
 
-/** A room's history, and the newest id that is no longer kept. */
+/** A room's history. `cut` is the newest id that is no longer kept. */
 class RoomHistory {
   readonly entries = new Deque<Entry>();
   cut: string;
 
-  /** Starts empty; what was up to the id `cut` is not kept. */
+  /** Starts empty; messages up to the id `cut` are not kept. */
   constructor(cut: string) {
     this.cut = cut;
   }
 
-  /** Takes the oldest away; answers how many bytes that frees. */
+  /** Drops the oldest message. Returns how many bytes that frees. */
   shift(): number {
     const entry = this.entries.shift();
     if (entry === undefined) return 0;
@@ -64,13 +64,18 @@ class RoomHistory {
   }
 }
 
-interface Remembered {
+/** What is kept of a publish with an idempotency key. */
+interface KeyedPublish {
   readonly fingerprint: string;
   readonly ids: readonly string[];
   readonly expires: number;
 }
 
-/** The log in this process' memory. */
+/**
+ * The log in the memory of this process.
+ *
+ * Limits: histories are bounded by {@linkcode BYTES_MAX} and by the settings of the history.
+ */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
   /** Always empty: the embedded log has no Redis channels. */
@@ -81,16 +86,16 @@ export class MemoryLog implements Log {
     clear: (room) => Promise.resolve(this.#clear(room)),
   };
   readonly #epoch = newEpoch();
-  /** Rooms, the one published to longest ago first. */
+  /** The rooms, in order of their newest messages. */
   readonly #rooms = new Map<string, RoomHistory>();
-  /** Keys, the one first used longest ago first. */
-  readonly #keys = new Map<string, Remembered>();
+  /** The idempotency keys, in order of their first use. */
+  readonly #keys = new Map<string, KeyedPublish>();
   #bytes = 0;
-  /** Where the log began; an id like any other, so that whoever joins an empty log has a position. */
+  /** The id at which the log begins, so that a client that joins while the log is empty has a position, too. */
   readonly #began = `${Date.now()}-0`;
   #last = this.#began;
-  /** The newest id cut from a room that is no longer in `#rooms`. */
-  #forgotten = ID_ZERO;
+  /** The newest id that was dropped from a room that is no longer in `#rooms`. */
+  #droppedUpTo = ID_ZERO;
 
   /** Makes an empty log. */
   constructor(options: MemoryLogOptions) {
@@ -121,8 +126,8 @@ export class MemoryLog implements Log {
 
   #read(name: string, { since, order, limit }: HistoryRange): Page {
     const room = this.#rooms.get(name);
-    if (room !== undefined) this.#age(room);
-    const cut = room?.cut ?? this.#forgotten;
+    if (room !== undefined) this.#dropOld(room);
+    const cut = room?.cut ?? this.#droppedUpTo;
     const completeSince = laterId(cut, this.#provenSince(room));
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
@@ -139,7 +144,7 @@ export class MemoryLog implements Log {
       : this.#last;
     const known = since === undefined ||
       ((since.epoch === undefined || since.epoch === this.#epoch) &&
-        // An id from before the log began is one of another log.
+        // An id from before the log began belongs to another log.
         compareIds(from, this.#began) >= 0 &&
         compareIds(from, this.#last) <= 0);
     return {
@@ -154,10 +159,12 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** After this the room cannot have had messages that went away with all the room. */
+  /** Returns the id after which no message of this room can have been lost by dropping the whole room. */
   #provenSince(room: RoomHistory | undefined): string {
-    const oldest = room?.entries.first?.id ?? this.#forgotten;
-    return compareIds(oldest, this.#forgotten) < 0 ? oldest : this.#forgotten;
+    const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
+    return compareIds(oldest, this.#droppedUpTo) < 0
+      ? oldest
+      : this.#droppedUpTo;
   }
 
   #clear(name: string): void {
@@ -189,11 +196,11 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Appends a publish; what is new is added to `appended`. */
+  /** Appends a publish, and adds its new messages to `appended`. */
   #append(publish: PublishRequest, appended: Entry[]): PublishResult[] {
     const { key, rooms, json, meta } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
-    const known = key === undefined ? undefined : this.#recall(key);
+    const known = key === undefined ? undefined : this.#find(key);
     if (known !== undefined) {
       return rooms.map((room, index) =>
         known.fingerprint === print
@@ -205,7 +212,7 @@ export class MemoryLog implements Log {
       this.#add({ id: this.#nextId(), room, json, ...(meta && { meta }) })
     );
     if (key !== undefined) {
-      this.#remember(
+      this.#keep(
         key,
         print,
         entries.map(({ id }) => id),
@@ -217,7 +224,9 @@ export class MemoryLog implements Log {
 
   #add(entry: Entry): Entry {
     const room = this.#rooms.get(entry.room) ??
-      new RoomHistory(this.#isOld(this.#forgotten) ? ID_ZERO : this.#forgotten);
+      new RoomHistory(
+        this.#isOld(this.#droppedUpTo) ? ID_ZERO : this.#droppedUpTo,
+      );
     this.#rooms.delete(entry.room);
     this.#rooms.set(entry.room, room);
     room.entries.push(entry);
@@ -225,54 +234,54 @@ export class MemoryLog implements Log {
     if (room.entries.size > this.#options.historySize) {
       this.#bytes -= room.shift();
     }
-    this.#tidy();
+    this.#enforceLimits();
     return entry;
   }
 
-  /** Keeps the bound on bytes, and forgets rooms that have nothing left to say. */
-  #tidy(): void {
+  /** Enforces {@linkcode BYTES_MAX}, and drops rooms whose histories are empty and whose `cut` is too old to matter. */
+  #enforceLimits(): void {
     for (const [name, idlest] of this.#rooms) {
-      this.#age(idlest);
+      this.#dropOld(idlest);
       while (this.#bytes > BYTES_MAX && idlest.entries.size > 0) {
         this.#bytes -= idlest.shift();
       }
       const forgettable = idlest.entries.size === 0 &&
         (this.#bytes > BYTES_MAX || this.#isOld(idlest.cut));
       if (!forgettable) break;
-      if (compareIds(idlest.cut, this.#forgotten) > 0) {
-        this.#forgotten = idlest.cut;
+      if (compareIds(idlest.cut, this.#droppedUpTo) > 0) {
+        this.#droppedUpTo = idlest.cut;
       }
       this.#rooms.delete(name);
     }
   }
 
-  /** Takes away what is older than a history may be. */
-  #age(room: RoomHistory): void {
+  /** Drops messages that are older than `historySeconds`. */
+  #dropOld(room: RoomHistory): void {
     while (this.#isOld(room.entries.first?.id ?? NEVER)) {
       this.#bytes -= room.shift();
     }
   }
 
-  /** Whether a message with this id is older than a history may be. */
+  /** Returns whether a message with this id is older than `historySeconds`. */
   #isOld(id: string): boolean {
     return timestampOf(id) < Date.now() - this.#options.historySeconds * 1000;
   }
 
-  /** Rising whatever the clock does, as Redis' ids are. */
+  /** Returns the next id. Ids rise even if the clock is set back. */
   #nextId(): string {
     const now = Date.now();
     const [ms = 0, seq = 0] = this.#last.split("-").map(Number);
     return this.#last = now > ms ? `${now}-0` : `${ms}-${seq + 1}`;
   }
 
-  #recall(key: string): Remembered | undefined {
+  #find(key: string): KeyedPublish | undefined {
     const known = this.#keys.get(key);
     return known !== undefined && known.expires > performance.now()
       ? known
       : undefined;
   }
 
-  #remember(key: string, fingerprint: string, ids: string[]): void {
+  #keep(key: string, fingerprint: string, ids: string[]): void {
     this.#keys.delete(key);
     const now = performance.now();
     this.#keys.set(key, {
@@ -291,7 +300,7 @@ function sizeOf(entry: Entry): number {
   return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
 }
 
-/** The first of `entries`: at most `limit`, and none after the one that fills a page. */
+/** Returns the first of `entries`: at most `limit`, and none after the one that reaches {@linkcode PAGE_BYTES_MAX}. */
 function firstOf(entries: readonly Entry[], limit: number): Entry[] {
   let bytes = 0, count = 0;
   while (count < Math.min(limit, entries.length) && bytes < PAGE_BYTES_MAX) {

@@ -1,5 +1,5 @@
 /**
- * The one validator at the border: what may be a room, a message, an idempotency key.
+ * Validates what comes from outside: rooms, messages and idempotency keys.
  *
  * @module
  */
@@ -9,10 +9,10 @@ import { ApiError } from "../errors.ts";
 export const ROOM_BYTES_MAX = 255;
 /** Longest idempotency key, in characters. */
 export const KEY_LENGTH_MAX = 128;
-/** Most rooms one publish may name. */
+/** Most rooms of one publish. */
 export const ROOMS_PER_PUBLISH_MAX = 100;
 
-// deno-lint-ignore no-control-regex -- these are the very characters that are refused
+// deno-lint-ignore no-control-regex -- these characters are rejected
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
@@ -29,27 +29,27 @@ export interface EntryMeta {
   readonly trace?: string;
 }
 
-/** One message for one or several rooms, checked, as the log takes it. */
+/** One message for one or several rooms, validated. */
 export interface PublishRequest {
-  /** The rooms, each once, in the order named. */
+  /** The rooms, each once, in the order in which the publisher named them. */
   readonly rooms: readonly string[];
-  /** The message as JSON text: what subscribers receive, byte for byte. */
+  /** The message as JSON text. Subscribers receive it byte for byte. */
   readonly json: string;
-  /** Idempotency key, when the publisher gave one. */
+  /** The idempotency key, if the publisher sent one. */
   readonly key?: string | undefined;
   /** What belongs to the message besides its text. */
   readonly meta?: EntryMeta | undefined;
 }
 
-/** How many bytes of UTF-8 a string takes. */
+/** Returns the length of a string in bytes of UTF-8. */
 export function byteLength(text: string): number {
   return encoder.encode(text).length;
 }
 
 /**
- * Checks a room's name: 1 to {@linkcode ROOM_BYTES_MAX} bytes of well-formed text without control characters.
- * Everything else is a name like any other (`__proto__`, emoji, right-to-left marks): rooms are only ever keys
- * of a `Map` or parts of a Redis key.
+ * Validates a room's name: 1 to {@linkcode ROOM_BYTES_MAX} bytes of well-formed text without control characters. Names
+ * such as `__proto__`, emoji or right-to-left marks are valid, because a room is only used as a key of a `Map` and as
+ * part of a Redis key.
  *
  * @throws {ApiError} `invalid_room`
  */
@@ -57,10 +57,10 @@ export function parseRoom(room: unknown): string {
   if (typeof room !== "string") {
     throw new ApiError(
       "invalid_room",
-      "Cannot use the room: its name is not a string; name it with text",
+      "Cannot use the room: its name is not a string; send a string",
     );
   }
-  // A string of n UTF-16 units is n to 3n bytes long: most need no second look.
+  // A string of n UTF-16 units has n to 3n bytes, so the bytes of short names need not be counted.
   if (
     room === "" ||
     (room.length * 3 > ROOM_BYTES_MAX && byteLength(room) > ROOM_BYTES_MAX)
@@ -75,14 +75,14 @@ export function parseRoom(room: unknown): string {
   if (CONTROL.test(room) || !room.isWellFormed()) {
     throw new ApiError(
       "invalid_room",
-      "Cannot use the room: its name has control characters or broken text; use printable text",
+      "Cannot use the room: its name has control characters or unpaired surrogates; use printable text",
     );
   }
   return room;
 }
 
 /**
- * Checks a list of rooms: 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} names. A room named twice counts once.
+ * Validates a list of 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} rooms. A room that is named twice counts once.
  *
  * @throws {ApiError} `invalid_room`, `too_many_rooms`
  */
@@ -90,21 +90,21 @@ export function parseRooms(rooms: unknown): string[] {
   if (!Array.isArray(rooms) || rooms.length === 0) {
     throw new ApiError(
       "invalid_room",
-      'Cannot use the rooms: "rooms" is not a list of names; send ["a","b"]',
+      'Cannot publish: "rooms" is not a list of names; send a list such as ["a","b"]',
     );
   }
   if (rooms.length > ROOMS_PER_PUBLISH_MAX) {
     throw new ApiError(
       "too_many_rooms",
-      `Cannot publish: ${rooms.length} rooms are named; name at most ${ROOMS_PER_PUBLISH_MAX}`,
+      `Cannot publish: "rooms" lists ${rooms.length} rooms; send at most ${ROOMS_PER_PUBLISH_MAX}`,
     );
   }
   return [...new Set(rooms.map(parseRoom))];
 }
 
 /**
- * Checks an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters, no control characters.
- * `undefined` means none was given.
+ * Validates an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters, no control characters. Returns `undefined`
+ * for `undefined`: the publisher sent none.
  *
  * @throws {ApiError} `invalid_key`
  */
@@ -116,17 +116,17 @@ export function parseKey(key: unknown): string | undefined {
   ) {
     throw new ApiError(
       "invalid_key",
-      `Cannot use the idempotency key: it is not text of 1 to ${KEY_LENGTH_MAX} printable characters; send such a key`,
+      `Cannot publish: the idempotency key is not a string of 1 to ${KEY_LENGTH_MAX} printable characters; send another key`,
     );
   }
   return key;
 }
 
 /**
- * Turns a message into the JSON text that travels.
+ * Returns a message as JSON text.
  *
- * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` where JSON cannot hold it,
- * `message_too_large` over `bytesMax` bytes of UTF-8 JSON
+ * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if it is nested too deeply, and
+ * `message_too_large` if it exceeds `bytesMax` bytes of JSON in UTF-8.
  */
 export function encodeMessage(message: unknown, bytesMax: number): string {
   if (message === undefined) {
@@ -139,21 +139,21 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
   try {
     json = JSON.stringify(message);
   } catch (error) {
-    // V8 parses any depth but runs out of stack when it writes some ten thousand levels back.
+    // V8 parses any depth, but JSON.stringify runs out of stack at about ten thousand levels.
     if (!(error instanceof RangeError)) throw error;
     throw new ApiError(
       "invalid_message",
       "Cannot publish: the message is nested too deeply; flatten it",
     );
   }
-  // A string of n UTF-16 units is n to 3n bytes long: most need no second look.
+  // A string of n UTF-16 units has n to 3n bytes, so the bytes of short messages need not be counted.
   if (
     json.length > bytesMax ||
     (json.length * 3 > bytesMax && byteLength(json) > bytesMax)
   ) {
     throw new ApiError(
       "message_too_large",
-      `Cannot publish: the message is over ${bytesMax} bytes of JSON; send less, or raise MESSAGE_BYTES_MAX`,
+      `Cannot publish: the message exceeds ${bytesMax} bytes of JSON; send a smaller one, or raise MESSAGE_BYTES_MAX`,
     );
   }
   return json;

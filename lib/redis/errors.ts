@@ -13,7 +13,9 @@ const PUBLISH_AGAIN =
 
 const CHECK_URL = "check the user name and the password in REDIS_URL";
 
-/** An error of Redis: its first word, our code, and the state. `advice` replaces the usual one if waiting does not help. */
+/**
+ * An error of Redis: its first word, our code, and the state. `advice` replaces the usual one if waiting does not help.
+ */
 type KnownError = readonly [
   prefix: string,
   code: ErrorCode,

@@ -6,23 +6,24 @@
 import { type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "./batch_script.ts";
 
-/** Messages the log keeps, roughly: a node that stood still for longer tells its clients `trimmed`. */
+/** Messages that the log keeps, roughly. The clients of a node that is further behind receive a `trimmed` gap. */
 export const LOG_LENGTH = 100_000;
 
 /**
- * The only writer of publishes. Takes pieces, which are either consecutive messages without a key for one room, or one
- * message with a key. Answers `{now, ms, base, newest, outcome, …}`, where `ms` and `base` are those of the ids and
- * `newest` is the id of the log's newest entry, probes aside, with an outcome for each piece: `` (appended), `=id` (known by its key), `~` (key known with another message), `!error` (not in the
- * log). A piece without a room is a probe: an entry that readers recognise and nobody receives.
+ * Appends publishes. They come as pieces: consecutive messages without a key for one room, or one message with a key. A
+ * piece without a room is a probe: an entry that readers recognize and no client receives.
  *
- * KEYS: log, epoch, known rooms, server, the histories of all rooms, the keys of all publishes that have one, each only
- * once.
- * ARGV: candidate epoch; last moment to run, in ms of this Redis' clock; messages of the log; messages and seconds of a
+ * Returns `{now, ms, base, newest, outcome, …}`: `ms` and `base` are those of the ids, `newest` is the id of the log's
+ * newest entry except probes. The outcome of a piece is '' (appended), '=id' (its key is known), '~' (its key is known
+ * with another message) or '!error' (not in the log).
+ *
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the idempotency keys, each once.
+ * ARGV: candidate epoch; last moment to run, in ms of Redis' clock; messages of the log; messages and seconds of a
  * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
- * '+' for one more room of the publish before; the room's place in the list, 0 for a probe; number of lines; the last
- * line's place; the lines, or for a single one the JSON alone, or '' for that of the piece before.
+ * '+' for another room of the same publish; the room's index in the list, 0 for a probe; number of lines; the index of
+ * the last message; the lines, or the message alone if it is one, or '' if it is the same as in the piece before.
  *
- * Not run when it is late: a publish that was answered with 503 while Redis was paused must not appear afterwards.
+ * The script does nothing if it runs late: a publish that got a 503 while Redis was paused must not appear afterwards.
  */
 export const APPEND = script(`${BATCH}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
@@ -80,7 +81,7 @@ return answer
 `);
 
 /**
- * Adds an entry that is no message, with an id of its own like any other; nothing where there is no log.
+ * Adds an entry that holds no messages, and returns its id. Does nothing if there is no log.
  *
  * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
  */
@@ -89,5 +90,5 @@ if not inspectLog() then return '' end
 return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
 `);
 
-/** All of the log's that write. */
+/** The scripts that append. */
 export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];

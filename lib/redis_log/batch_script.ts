@@ -10,19 +10,20 @@ import { HERE, NOW } from "../redis/script.ts";
 import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
 
 /**
- * Begins epochs. Neither log nor epoch may go missing without readers hearing of it, so a new epoch is an entry of the
- * log, in order with the rest. The epoch's key says its name and where that entry is; the hash `server` says for which
- * server and which replication history of it the epoch is confirmed (`docs/decisions/0014-epochs-and-fail-over.md`).
+ * Lua that begins epochs. If the log or the epoch's key is missing, readers have to know, so a new epoch is an entry of
+ * the log, in order with the others. The epoch's key holds its name and the id of that entry. The hash `server` holds
+ * the server, and the replication history, for which the epoch is confirmed
+ * (`docs/decisions/0014-epochs-and-fail-over.md`).
  *
- * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms is
- * whole from the beginning of an epoch on: see `lib/redis_log/known_rooms.ts`. It gets:
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms
+ * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script gets:
  *
- * - `inspectLog()`: what `XINFO STREAM` says of the log, as a table, or nil if there is no log.
- * - `free(log, candidate)`: the next free id, as milliseconds and sequence. Every id has a random part, so that a
- *   server and a replica that was promoted beside it never give one id to two entries.
- * - `add(candidate, length, ...)`: adds an entry that is no run, and returns its id.
- * - `ensure(candidate)`: what `inspectLog()` returns, after a new epoch was begun if the log or the epoch is missing or
- *   cannot be used.
+ * - `inspectLog()`: returns `XINFO STREAM` of the log as a table, or nil if there is no log.
+ * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. Every id has a random part, so that
+ *   a server and a replica that was promoted beside it never give one id to two entries.
+ * - `add(candidate, length, ...)`: adds an entry that holds no messages, and returns its id.
+ * - `ensure(candidate)`: returns what `inspectLog()` returns. It begins a new epoch before if the log or the epoch is
+ *   missing or cannot be used.
  */
 export const BEGIN = `${NOW}${KNOWN_ROOMS}${HERE}
 local function inspectLog()
@@ -56,14 +57,14 @@ local function begin(candidate, why)
     confirm()
   end
   note(0, '')
-  -- The epoch before may have had later ids, which would be of no message of this one.
+  -- The epoch before may have had later ids, which belong to no message of this epoch.
   redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.match(id, '^%d+'), '+inf')
 end
 local function ensure(candidate)
   local log, epoch = inspectLog(), redis.pcall('GET', KEYS[2])
   if log then
     local ms, seq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
-    -- Somebody added an entry with an id after which there is no room for others.
+    -- Another program has added an entry with an id after which few or no others fit.
     if #ms > 15 or tonumber(seq) > 1e14 then
       redis.call('DEL', KEYS[1])
       log = nil
@@ -78,34 +79,35 @@ end
 `;
 
 /**
- * The only way into the log, for scripts to begin with. All messages of a script are one entry of the log, a run: one
- * `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message still has an id of its
- * own. The script counts its messages, in the order in which they shall stand, from 0; that is a message's place, and
- * its id is `<ms>-<base + place>`. Places that stay empty do no harm.
+ * Lua that appends messages; every script that appends some embeds it. All messages of a script become one batch entry
+ * of the log, because one `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message
+ * has an id of its own. The script counts its messages from 0 in their order; that is a message's index, and its id is
+ * `<ms>-<base + index>`. An index may stay unused.
  *
  *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
  *     history:  id of its last message   run <messages so far> lines <lines>
  *
- * A line is `<place> <JSON>`, in order of places; JSON has no line breaks of its own. An entry's id is that of the line
- * with the highest place, which tells the base. "Messages so far" counts those of the stream since it began or was
- * cleared: streams count entries, but what is kept and shown is a number of messages.
+ * A line is `<index> <JSON>`, in order of indexes. JSON text has no line breaks here, and may be followed by meta, see
+ * `entries.ts`. An entry has the id of the message with the highest index, from which readers know the base. "Messages
+ * so far" counts the messages of the stream since it began or was cleared: a stream itself counts entries only, but the
+ * limits of log and histories are numbers of messages.
  *
- * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories anywhere
- * after. It has `now`, and calls, in this order:
+ * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories after
+ * them. It has `now`, and calls, in this order:
  *
- * - `open(candidate epoch)`, once: settles the ids.
- * - `put(room, history's key, number of lines, place of the last, lines)`: adds lines to the run, after those that
- *   were put for the room before. Nothing is written yet.
+ * - `open(candidate epoch)`, once: determines the ids.
+ * - `put(room, history's key, number of lines, index of the last, lines)`: adds lines to the entry, after those of the
+ *   room that were put before. Nothing is written yet.
  * - `commit(messages of the log, messages of a history, seconds of a history)`, once: writes. A room whose history
- *   cannot be written is left out of the log. Rooms are noted in the set of known rooms, all by one command.
- * - `failed(room)`: why what was put for the room is not in the log, or nil.
- * - `id(place)`: a message's id, any time after `open`.
+ *   cannot be written is left out of the log. All rooms are added to the set of known rooms by one command.
+ * - `failed(room)`: returns why the messages of the room are not in the log, or nil.
+ * - `id(index)`: returns a message's id, at any time after `open`.
  *
- * If a history was deleted, evicted or emptied, and its room is known to have had messages, the next run records that:
- * `max-deleted-entry-id` of the new history is the id up to which messages are missing.
+ * If a history was deleted, evicted or emptied, and its room is known to have had messages, the next entry records
+ * that: `max-deleted-entry-id` of the new history is the id up to which messages are missing.
  *
- * A history is trimmed roughly here and exactly where it is read: exact trimming walks over the deleted entries of a
- * block each time, which made an append three times as dear.
+ * A history is trimmed roughly here and exactly when it is read, because exact trimming walks over the deleted entries
+ * of a block each time, which makes an append three times as slow.
  */
 export const BATCH = `${BEGIN}${LOST_MESSAGES}
 local ms, prefix, base, total, oldest, latest
@@ -113,8 +115,8 @@ local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
 end
--- Drops the oldest entries: runs with no message that is to be kept, and what is no run where it is older than 'young',
--- in ms since 1970; but none of the newest 'spare', and no more than 16 a round.
+-- Drops the oldest entries: batch entries without a message that is to be kept, and other entries that are older than
+-- 'young', in ms since 1970; but none of the newest 'spare', and no more than 16 per round.
 local function trim(key, messages, total, young, spare, rounds)
   for _ = 1, rounds do
     local over, length = 0, redis.call('XLEN', key)
@@ -147,8 +149,8 @@ local function put(room, history, count, place, lines)
   run.count, run.last = run.count + count, place
   run.lines[#run.lines + 1] = lines
 end
--- Returns the id up to which messages are missing from a history that has no entries, or whose newest one is unusable:
--- no run can be counted on from it, or none can have a later id. Then the history is deleted.
+-- Returns the id up to which messages are missing from a history that has no entries, or whose newest entry is unusable
+-- because it has no number of messages or leaves no room for a later id. An unusable history is deleted.
 local function restart(run, unusable, seconds)
   if unusable then redis.call('DEL', run.history) end
   local before = base > 0 and id(-1) or string.format('%.0f-999999999999999', ms - 1)
@@ -190,12 +192,12 @@ local function commit(length, messages, seconds)
     end
   end
   if count == 0 then return end
-  -- Before the log, because a message that was acknowledged must not be lost without a trace.
+  -- Before the log, so that the loss of the history of an acknowledged message can always be detected.
   local known = note(unpack(scores))
   local added = known
   if type(known) == 'number' then
     added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
-    -- More aged rooms go than new ones come; otherwise the set could grow faster than it is pruned.
+    -- Removes up to twice as many expired rooms as were added; otherwise the set could grow faster than it is pruned.
     if known > 0 then forget(seconds, 2 * known) end
   end
   if type(added) == 'table' then
@@ -208,8 +210,8 @@ local function commit(length, messages, seconds)
   latest = added
   if count > 1 then
     redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
-    if total + count - upTo(oldest) > length * 1.125 then 
-      -- A reader may stand at the entry before the run that was just added, and on any that is young.
+    if total + count - upTo(oldest) > length * 1.125 then
+      -- A reader may be at the entry before the one that was just added, or at any young entry.
       trim(KEYS[1], length + 0, total + count, now - 600000, 2, 64)
     end
   end

@@ -1,9 +1,9 @@
 /**
- * The check: one node's look at the log, and its word that the log still holds what the node knows.
+ * The check: a node asks Redis whether the log still holds what the node knows, and confirms it to the other nodes.
  *
- * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack what was
- * acknowledged or delivered. An epoch therefore goes on under another server, or another replication history of the
- * same server, only if every registered node confirms that the log there holds what it knows. The argument is in
+ * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack messages
+ * that were acknowledged or delivered. An epoch therefore continues on another server, or with another replication
+ * history of the same server, only if every registered node confirms that the log there holds what it knows. See
  * `docs/decisions/0014-epochs-and-fail-over.md`.
  *
  * @module
@@ -14,39 +14,39 @@ import { runScript } from "../redis/script.ts";
 import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
-/** What a node tells the check. */
+/** What a node tells Redis in a check. */
 export interface Question {
-  /** The name of an epoch that may begin. */
+  /** The name for a new epoch, should one begin. */
   readonly candidate: string;
   readonly node: string;
-  /** The epoch this node reads; empty before it has begun to read. */
+  /** The epoch that this node reads; empty before it has begun to read. */
   readonly epoch: string;
   /** The id up to which it has read, and whether that is the id of an entry. */
   readonly offset: string;
   readonly offsetIsEntry: boolean;
-  /** Further ids of entries that have to be in the log: this node has acknowledged them. */
+  /** Ids of other entries that have to be in the log, because this node has acknowledged their messages. */
   readonly acknowledged: readonly string[];
-  /** How many times Redis has acknowledged that this node saved sessions. */
+  /** How many saves of sessions by this node Redis has acknowledged. */
   readonly saves: number;
   /** The server for which this node last saw the epoch confirmed. */
   readonly server: string;
   /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
   readonly knowledgeAgeMs: number;
   readonly acknowledgedAgeMs: number;
-  /** Other nodes that this node knows of. */
+  /** The other nodes that this node knows. */
   readonly known: readonly string[];
   /**
-   * Those that have been silent for so long that they are dropped, each as `<node>@<time of its last check>`: one that
-   * has checked again since this node last looked stays.
+   * Those that have been silent for so long that they are to be dropped, as `<node>@<time of its last check>`. A node
+   * that has checked since then stays.
    */
   readonly silent: readonly string[];
-  /** `join` announces the node in the log, as `stay` does if others have dropped it; `leave` ends its registration. */
+  /** `join` announces the node in the log. `stay` does so if other nodes have dropped it. `leave` unregisters it. */
   readonly intent: "join" | "stay" | "leave";
 }
 
-/** What the check found. */
+/** What a check has found. */
 export interface Finding {
-  /** Redis' clock, in ms since 1970. */
+  /** The time on Redis, in ms since 1970. */
   readonly now: number;
   readonly epoch: string;
   /** The id of the epoch's entry. */
@@ -57,29 +57,46 @@ export interface Finding {
   /** How many messages and other entries the log has had so far. */
   readonly total: number;
   /**
-   * `lost`: the log lacks what the node knows, and `epoch` is one that tells of it. `cut`: entries after the node's
-   * offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks what the node
-   * has read.
+   * `lost`: the log lacks entries that the node knows, and `epoch` has begun after they were lost. `cut`: entries after
+   * the node's offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks
+   * entries that the node has read.
    */
   readonly wrong: "" | "lost" | "cut" | "back";
-  /** Whether the epoch is confirmed for this server, still has to be, or cannot be because this is a replica. */
+  /** Whether the epoch is confirmed for this server, is not confirmed yet, or cannot be because this is a replica. */
   readonly state: "confirmed" | "unconfirmed" | "replica";
   /** The server and its replication history, `<run id>:<replication id>`. */
   readonly server: string;
-  /** Why this check has begun an epoch, as a sentence; empty if it has not. */
+  /** Why this check has begun an epoch, as a sentence; empty if it has not begun one. */
   readonly why: string;
-  /** Sessions that were saved under another lineage are not to be trusted. */
+  /** Changes when saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
   readonly lineage: string;
   /** The id of the entry that announces this node; empty unless it has just been added. */
   readonly joinedAt: string;
-  /** All registered nodes, with the id up to which each has read and what changes at each of its checks. */
+  /** All registered nodes, each with the id up to which it has read and a text that changes at each of its checks. */
   readonly nodes: ReadonlyMap<string, { offset: string; beat: string }>;
 }
 
+/** What the script returns. */
+type Reply = [
+  now: number,
+  epoch: string,
+  began: string,
+  last: string,
+  lastIsEntry: number,
+  wrong: Finding["wrong"],
+  state: Finding["state"],
+  server: string,
+  lineage: string,
+  joinedAt: string,
+  nodes: string[],
+  total: number,
+  why: string,
+];
+
 /**
- * Runs the check, if that happens by `expires`, in ms of Redis' clock.
+ * Runs the check if Redis gets to it by `expires`, in ms of Redis' clock.
  *
- * @throws {DeadlineError} if it comes later than that
+ * @throws {DeadlineError} If Redis gets to it later.
  */
 export async function check(
   client: RedisClient,
@@ -112,43 +129,41 @@ export async function check(
     String(Math.round(question.acknowledgedAgeMs)),
     String(historySeconds),
     String(Math.ceil(expires)),
-  ]) as [
-    now: number,
-    late: "late",
-  ] | [
-    now: number,
-    epoch: string,
-    began: string,
-    last: string,
-    lastIsEntry: number,
-    wrong: Finding["wrong"],
-    state: Finding["state"],
-    server: string,
-    lineage: string,
-    joinedAt: string,
-    nodes: string[],
-    total: number,
-    why: string,
-  ];
+  ]) as Reply | [now: number, late: "late"];
   if (reply.length === 2) throw new DeadlineError("the check came too late");
+  return toFinding(reply);
+}
+
+function toFinding(reply: Reply): Finding {
+  const [now, epoch, began, last, lastIsEntry, wrong, state, server] = reply;
+  const [lineage, joinedAt, registrations, total, why] = reply.slice(8) as [
+    string,
+    string,
+    string[],
+    number,
+    string,
+  ];
   const nodes = new Map<string, { offset: string; beat: string }>();
-  for (let i = 0; i + 1 < reply[10].length; i += 2) {
-    const beat = reply[10][i + 1] ?? "";
-    nodes.set(reply[10][i] ?? "", { offset: beat.split(" ")[1] ?? "", beat });
+  for (let i = 0; i + 1 < registrations.length; i += 2) {
+    const beat = registrations[i + 1] ?? "";
+    nodes.set(registrations[i] ?? "", {
+      offset: beat.split(" ")[1] ?? "",
+      beat,
+    });
   }
   return {
-    now: Number(reply[0]),
-    epoch: reply[1],
-    began: reply[2],
-    last: reply[3],
-    lastIsEntry: reply[4] === 1,
-    wrong: reply[5],
-    state: reply[6],
-    server: reply[7],
-    lineage: reply[8],
-    joinedAt: reply[9],
-    total: reply[11],
-    why: reply[12],
+    now: Number(now),
+    epoch,
+    began,
+    last,
+    lastIsEntry: lastIsEntry === 1,
+    wrong,
+    state,
+    server,
+    lineage,
+    joinedAt,
+    total,
+    why,
     nodes,
   };
 }

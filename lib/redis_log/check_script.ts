@@ -8,20 +8,20 @@ import { BEGIN } from "./batch_script.ts";
 import { PRUNE_ROOMS } from "./known_rooms.ts";
 
 /**
- * How long registered nodes may take to confirm an epoch under another server, in ms of Redis' clock. A node notices
- * a silent connection after 4.2 s (`lib/redis/connection.ts`).
+ * How long registered nodes may take to confirm an epoch on another server, in ms of Redis' clock. A node notices a
+ * silent connection after 4.2 s (`lib/redis/connection.ts`).
  */
 export const CONFIRM_TIMEOUT_MS = 6000;
 
 /**
- * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: as {@linkcode check} sends them.
+ * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: in the order in which `check()` in `check.ts` sends them.
  *
- * The hash `server` has the epoch, the server `id` for which it is confirmed, where (`home`) and when it has `begun`, and
- * the `lineage` of sessions; while another server has to be confirmed also that server as `asked`, `since` when, whether
- * a node has `vouched`, and whether sessions are `unsaved`. The hash `nodes` has for each node the time, the offset and
- * the server of its last check.
+ * The hash `server` holds the epoch, the server `id` for which it is confirmed, on which server (`home`) and when it
+ * has `begun`, and the `lineage` of sessions. While another server has to be confirmed, it also holds that server as
+ * `asked`, the time (`since`), whether a node has `vouched` for the epoch, and whether sessions are `unsaved` there.
+ * The hash `nodes` holds for each node the time, the offset and the server of its last check.
  *
- * Not run when it is late: the word of a node that no longer waits for it does not count.
+ * The script does nothing if it runs late, because a node that no longer waits for the reply may know more by then.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 if now > tonumber(ARGV[16]) then return {now, 'late'} end
@@ -47,7 +47,7 @@ local function look(log)
   last, first = log and log['last-generated-id'] or '0-0', log and log['first-entry'] and log['first-entry'][1]
   total = log and log['entries-added'] or 0
 end
--- An id below the first entry may have been trimmed; any other that is not there was lost.
+-- An id below the first entry may have been trimmed. Any other id without an entry was lost.
 local function missing(id, trimmable)
   return below(last, id) or (not exists(id) and not (trimmable and (not first or below(id, first))))
 end
@@ -55,7 +55,7 @@ local function behind(trimmable)
   if IS_ENTRY then return missing(OFFSET, trimmable) end
   return below(last, OFFSET) or not trimmable
 end
--- How long this node has known of something that is missing, in ms; nil if nothing is.
+-- Returns for how long this node has known an entry that is missing, in ms; nil if none is missing.
 local function lost(trimmable)
   for id in string.gmatch(ACKNOWLEDGED, '%S+') do
     if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
@@ -104,15 +104,16 @@ local function settle()
 end
 state()
 
--- 1. An epoch that nobody has confirmed for anything was begun by a foreign hand, or its confirmation was deleted.
+-- 1. If no server is recorded for the epoch, another program has set the epoch or has deleted the record.
 if server.epoch ~= name then
   if name == EPOCH and SERVER == HERE then
     redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'home', HERE, 'begun', now, 'lineage', CANDIDATE)
     state()
-  else renew('nothing says for which server the epoch was confirmed') end
+  else renew('the server for which the epoch was confirmed is not recorded') end
 end
 
--- 2. The server is another than the one for which the epoch is confirmed, or than the one this node comes from.
+-- 2. If this is not the server for which the epoch is confirmed, or not the one that this node knows, all nodes are
+-- asked.
 local age = now - tonumber(server.begun)
 local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
 if server.asked ~= HERE and (server.id ~= HERE or comes) then
@@ -121,23 +122,22 @@ if server.asked ~= HERE and (server.id ~= HERE or comes) then
   state()
 end
 
--- 3. What this node knows is here, or an epoch that is younger than that tells of the loss.
+-- 3. If an entry that this node knows is missing, an epoch begins, unless one has begun since the node learned of it.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
--- The nodes that this node names belong to its epoch, or to this server. Step 3 may begin another epoch, so this is
--- decided before it.
+-- Whether the nodes that this node names count in step 6. Decided here, because step 3 may begin another epoch.
 local names = EPOCH == name or server.id ~= HERE
 local wrong = ''
--- An id of another epoch is not one that was trimmed here.
+-- Only an id of this epoch can have been trimmed here.
 local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
 if known then
   wrong = 'lost'
-  -- Another server's clock says nothing of what came first.
+  -- The times of two servers do not show what came first.
   if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then
     renew('Redis lacks messages that a node knew')
   end
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) then wrong = 'cut' end
 
--- 4. This node is here. A Redis that takes no writes now is still one to read from.
+-- 4. This node registers. If Redis takes no writes at the moment, the node can still read.
 local joinedAt = ''
 local unknown = redis.call('HEXISTS', KEYS[5], NODE) == 0
 if unknown and INTENT == 'stay' and server.id == HERE and server.asked ~= HERE then
@@ -147,10 +147,10 @@ if INTENT == 'join' or (INTENT == 'stay' and unknown) then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end
--- One that leaves stays known for a while: others may not have heard of it yet, and would wait for it.
+-- A node that leaves stays registered for a while, because a node that has not read of it yet would wait for it.
 redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
 
--- 5. Sessions that this node has saved are not here. A new epoch has a new lineage anyway.
+-- 5. If sessions that this node has saved are missing, the lineage changes. A new epoch has a new lineage anyway.
 if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
   redis.pcall('HSET', KEYS[6], NODE, SAVES)
   if EPOCH == name and server.id == HERE then redis.pcall('HSET', KEYS[4], 'lineage', CANDIDATE)
@@ -158,7 +158,7 @@ if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
   state()
 end
 
--- 6. Whether all are, if the server is another.
+-- 6. On another server the epoch is confirmed when all nodes have checked there; without some of them a new one begins.
 if server.asked == HERE then
   if names then
     for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
@@ -189,7 +189,7 @@ if server.asked == HERE then
   state()
 end
 
--- 7. Nodes that have gone.
+-- 7. Nodes that have been silent for too long are dropped.
 if server.id == HERE and not server.asked then
   for other, beat in string.gmatch(SILENT, '([^%s@]+)@(%d+)') do
     if string.match(redis.call('HGET', KEYS[5], other) or '', '^%d+') == beat then

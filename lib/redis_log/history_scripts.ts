@@ -7,18 +7,20 @@ import { type Script, script } from "../redis/script.ts";
 import { BATCH } from "./batch_script.ts";
 
 /**
- * Reads a part of a room's history and what is needed to tell whether it is whole: runs, see {@linkcode BATCH}. The first
- * and the last of them may hold messages beyond what was asked for.
+ * Reads batch entries of a room's history (see {@linkcode BATCH}), and what shows whether messages are missing. The
+ * first and the last entry may hold messages beyond the range.
  *
- * A history keeps at least one message more than is shown: the newest hidden one tells where trimming has cut.
+ * A history keeps at least one message more than is shown, because the newest hidden message shows where it was
+ * trimmed.
  *
- * Entries with a later id than the log's last are not read: another program wrote them, or they are of an epoch before.
+ * Entries with a later id than the log's last are not read: another program wrote them, or they belong to an earlier
+ * epoch.
  *
- * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; how many
- * messages at least; messages of a history; ms of a history; how many bytes may come before the last run; the room.
- * Returns `{now, epoch, id of the epoch's entry, last id of the log, runs, messages so far, its oldest run, the id up
- * to which it was cleared, 1 if it stopped because that is enough, the id of lost in lib/redis_log/known_rooms.ts, the
- * history's last id}`.
+ * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; the least number
+ * of messages; messages of a history; ms of a history; how many bytes may come before the last entry; the room. Returns
+ * `{now, epoch, id of the epoch's entry, last id of the log, entries, messages so far, the oldest entry, the id up to
+ * which it was cleared, 1 if it stopped because that is enough, the result of lost() in known_rooms.ts, the history's
+ * last id}`.
  */
 export const HISTORY = script(`${BATCH}
 local value = redis.pcall('GET', KEYS[2])
@@ -34,7 +36,7 @@ local function within(entry)
   if ms == lastMs then return tonumber(seq) <= tonumber(lastSeq) and entry end
   return tonumber(ms) < tonumber(lastMs) and entry
 end
--- Returns the number of the newest run. Unreadable entries of another program may come after it.
+-- Returns the number of messages up to the newest batch entry. Entries of another program may come after it.
 local function upToNewest()
   local entry, last = within(history['last-entry']), upper
   for _ = 1, 64 do
@@ -61,7 +63,7 @@ local command, first, last = 'XRANGE', nil, upper
 if ARGV[1] == 'desc' then
   command, last, first = 'XREVRANGE', oldest, upper
   if from ~= '' then
-    -- The run that ends at the id or after it may begin before it.
+    -- The entry that ends at the id or after it may begin before it.
     local around = redis.call('XRANGE', KEYS[4], from, upper, 'COUNT', 1)[1]
     if around then take(around) end
     first = from == '0-0' and from or '(' .. from
@@ -83,9 +85,7 @@ return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
   lost(ARGV[7], KEYS[4], history, upTo(head) > 0, now - ARGV[5]) or '0-0', history['last-generated-id'] or '0-0'}
 `);
 
-/**
- * Empties a room's history and leaves up to where: KEYS: history. A room without one stays without.
- */
+/** Empties a room's history and records up to which id, if there is a history. KEYS: history. */
 export const CLEAR = script(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
@@ -96,5 +96,5 @@ redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
 return 1
 `);
 
-/** All of them. */
+/** The scripts of histories. */
 export const HISTORY_SCRIPTS: readonly Script[] = [HISTORY, CLEAR];

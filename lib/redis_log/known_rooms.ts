@@ -1,33 +1,33 @@
 /**
- * Parts of scripts that keep the set of known rooms: the rooms that had messages within the retention, and when last.
+ * Lua that maintains the set of known rooms: the rooms that had messages within the retention, with their newest time.
  *
- * A room's history is a stream with an expiry: Redis may evict it, and any program can delete it. A history that is
- * gone looks like that of a room that never had a message. This sorted set has no expiry and tells the two apart:
+ * A room's history is a stream with an expiry. Redis may evict it, and any program can delete it. A missing history
+ * looks like that of a room that never had a message. This sorted set has no expiry and distinguishes the two:
  *
  *     member   score
- *     <room>   the ms since 1970 of the id of the room's newest message
- *     ''       the mark: the set knows every room that had a message since then. The score is the ms since 1970,
- *              negative, or 0 for the beginning of the epoch. No room has an empty name.
+ *     <room>   the time of the room's newest message, in ms since 1970
+ *     ''       the mark: since when the set knows every room with a message. The score is the negative time in ms
+ *              since 1970, or 0 for the beginning of the epoch. No room has an empty name.
  *
- * If the mark is missing, the set was deleted or evicted, and proves nothing. See `docs/decisions/0013-rooms-known.md`.
+ * If the mark is missing, the set was deleted or evicted and proves nothing. See `docs/decisions/0013-rooms-known.md`.
  *
  * A script that embeds one of these parts declares log, epoch and the set as its first three keys, and has `now`.
  *
  * @module
  */
 
-/** Most rooms that one call of `prune` forgets: of a set of 1,000,000 rooms, 1,000 took Redis 6 ms. */
+/** Most rooms that one call of `prune` removes. Of a set of 1,000,000 rooms, removing 1,000 took Redis 6 ms. */
 const PRUNED_MAX = 1000;
-/** How much longer than the retention a room is known, in ms, so that a clock that is set back does no harm. */
+/** How much longer than the retention a room is kept, in ms, in case the clock is set back. */
 const MARGIN_MS = 60_000;
-/** The sequence number of an id that is later than all of its ms. */
+/** The greatest sequence number of an id. */
 const SEQUENCE_MAX = "999999999999999";
 
 /**
  * `note(…)` is `ZADD` on the set. It replaces a key of another type, and returns an error instead of raising it.
  *
- * `forget(seconds of a history, most)` removes rooms whose messages have all aged away, at most `most`, and moves the
- * mark: otherwise a node with a longer retention would take the room's absence for a proof that it was quiet.
+ * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the
+ * mark. Otherwise a node with a longer retention would conclude from the room's absence that it had no messages.
  */
 export const KNOWN_ROOMS = `
 local function note(...)
@@ -43,15 +43,15 @@ local function forget(seconds, most)
   local over = redis.pcall('ZCOUNT', KEYS[3], '(0', old)
   if type(over) ~= 'number' or over == 0 then return end
   local first = redis.pcall('ZCOUNT', KEYS[3], '-inf', 0)
-  -- Removed first: a Redis whose memory is full takes no other command before.
+  -- Removed first, because a Redis without free memory accepts no other command before.
   redis.pcall('ZREMRANGEBYRANK', KEYS[3], first, first + math.min(over, most) - 1)
   redis.pcall('ZADD', KEYS[3], 'XX', 'LT', -old - 1, '')
 end
 `;
 
 /**
- * `prune(last id of the log, seconds of a history)`, about once a second and node: sets the mark anew if it is missing,
- * so that the set proves again what comes from now on, and forgets at most `PRUNED_MAX` rooms. Raises no error.
+ * `prune(last id of the log, seconds of a history)` is called about once a second by each node. It sets the mark again
+ * if it is missing, so that the set is a proof from now on, and removes at most `PRUNED_MAX` rooms. It raises no error.
  */
 export const PRUNE_ROOMS = `
 local function prune(last, seconds)
@@ -64,8 +64,8 @@ end
  * `inspect(key)` returns `XINFO STREAM` as a table, which is empty if there is no such key.
  *
  * `lost(room, history's key, inspect(key) or nil, whether it has messages, oldest)` returns the id up to which messages
- * of the room may be missing although the history itself does not show it, or nil. It does not report messages that are
- * older than `oldest`, in ms since 1970.
+ * of the room may be missing although the history itself does not show it, or nil. It does not report messages from
+ * before `oldest`, in ms since 1970.
  */
 export const LOST_MESSAGES = `
 local function inspect(key)
@@ -80,7 +80,7 @@ local function lost(room, history, stream, filled, oldest)
   if score then
     if score < oldest then return nil end
     local at = string.format('%.0f', math.min(score, 9e14))
-    -- If the newest message is there, this is the stream that it was written to.
+    -- If the newest message exists, this is the stream to which it was written.
     stream = stream or inspect(history)
     local last, entry = stream['last-generated-id'], stream['last-entry']
     if entry and string.match(entry[1], '^%d+') == at then return nil end

@@ -1,5 +1,5 @@
 /**
- * Looking for one id in the log on Redis.
+ * Looks for one id in the log on Redis.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import { compareIds } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 
 /**
- * Whether there is an entry or a message with this id in the log; if the log was trimmed past it, whether it may have
- * been there.
+ * Returns whether the log has an entry or a message with this id. Returns `true`, too, if the id is older than the
+ * log's first entry, because it may have been trimmed.
  */
 export async function containsId(
   client: RedisClient,
@@ -27,7 +27,7 @@ export async function containsId(
       readEntry(next).messages?.some((message) => message.id === id) === true);
 }
 
-/** The first entry of a stream from an id on. */
+/** Returns the first entry of a stream from an id on. */
 async function first(
   client: RedisClient,
   stream: string,

@@ -1,59 +1,61 @@
 /**
- * The other nodes on the same log, as one node knows them from its checks.
+ * The other nodes that use the same log, as one node knows them from its checks.
  *
  * @module
  */
 import { compareIds } from "../log/position.ts";
 
-/** A node whose registration does not change for this long is taken for dead when another node joins, in ms. */
+/** A node whose registration does not change for this long, in ms, is not waited for when another node joins. */
 const ABSENT_MS = 1500;
-/** After this long without a change, in ms, the log's end is noted; after the second, the node is dropped. */
+/**
+ * After the first time without a change, in ms, the log's last id is recorded; after the second the node is dropped.
+ */
 const SILENT_MS = 5000;
 const DROP_MS = 10_000;
-/** Nodes that may announce themselves between two checks; more are known from the next check. */
+/** Most nodes that are remembered between two checks because they announced themselves. The next check lists all. */
 const ANNOUNCED_MAX = 1000;
 
-/** What the check says of one node. */
+/** What a check returns about one node. */
 export interface Registration {
   /** The id up to which it has read. */
   readonly offset: string;
-  /** Begins with the time of its last check, in ms of Redis' clock; another text at each of its checks. */
+  /** A text that changes at each of its checks. Begins with the time of its last check, in ms of Redis' clock. */
   readonly beat: string;
 }
 
 interface Peer extends Registration {
-  /** When this beat was first seen, in ms of this process' clock. */
+  /** When this node has first seen this `beat`, in ms of its own clock. */
   readonly seenAt: number;
   /** The log's last id when the node had been silent for `SILENT_MS`. */
   readonly mark: string | undefined;
 }
 
-/** Knows who else takes part, who is silent, and who knows of this node. */
+/** Knows which other nodes there are, which are silent, and whether they know this node. */
 export class Peers {
   readonly #self: string;
   #peers = new Map<string, Peer>();
   #ownBeat: string | undefined;
-  /** Nodes that were met in the log since the last check. */
+  /** Nodes that have announced themselves in the log since the last check. */
   readonly #announced = new Set<string>();
 
-  /** Nobody is known at first but this node, `self`. */
+  /** Knows only this node, `self`, at first. */
   constructor(self: string) {
     this.#self = self;
   }
 
-  /** The names of all others. */
+  /** The names of all other nodes. */
   get known(): string[] {
     return [...new Set([...this.#peers.keys(), ...this.#announced])];
   }
 
-  /** Another node has announced itself in the log. */
+  /** Records that another node has announced itself in the log. */
   announced(node: string): void {
     if (this.#announced.size < ANNOUNCED_MAX) this.#announced.add(node);
   }
 
   /**
-   * Takes what a check found, at the time `now`; `last` is the log's last id. If not even this node's own registration
-   * has changed, Redis takes no writes, and the silence of others says nothing.
+   * Takes the result of a check at the time `now`; `last` is the log's last id. If even this node's own registration
+   * has not changed, Redis takes no writes, so other nodes do not count as silent.
    */
   update(
     nodes: ReadonlyMap<string, Registration>,
@@ -82,8 +84,8 @@ export class Peers {
   }
 
   /**
-   * Nodes that have been silent for so long that they can be dropped: this node has read up to `offset`, which is past
-   * everything they can have acknowledged, and so answers for it. Each with the time of its last check.
+   * Returns the nodes that can be dropped, each with the time of its last check: they have been silent for so long that
+   * this node has read everything that they can have acknowledged, up to `offset`, and can confirm it in their place.
    */
   silent(offset: string, now: number): string[] {
     return [...this.#peers].flatMap(([node, { beat, seenAt, mark }]) =>
@@ -95,8 +97,8 @@ export class Peers {
   }
 
   /**
-   * Whether every other living node has read the entry `joinedAt`, by which this node announced itself: each of them
-   * then asks for this node's word, should Redis fail over. `redisNow` is the time of the last check by Redis' clock.
+   * Returns whether every other live node has read the entry `joinedAt`, by which this node announced itself. All of
+   * them then wait for this node's confirmation if Redis fails over. `redisNow` is the time of the last check on Redis.
    */
   haveRead(joinedAt: string, redisNow: number, now: number): boolean {
     return [...this.#peers.values()].every(({ offset, beat, seenAt }) =>

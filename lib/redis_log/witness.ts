@@ -1,11 +1,11 @@
 /**
- * What one node knows of the log, and its word that the log still holds it.
+ * What one node knows about the log, so that it can confirm that the log still holds it.
  *
- * The node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not yet
- * met as a reader. Both have to be in the log, whatever server the log is on: otherwise the epoch has ended, and every
- * client is told. See `docs/decisions/0014-epochs-and-fail-over.md`.
+ * A node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not read
+ * yet. All of them have to be in the log, whichever server holds the log. Otherwise the epoch has ended, and every
+ * client receives a gap. See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
- * No I/O and no clock of its own: callers pass the time, in ms of one monotonic clock.
+ * There is no I/O and no clock here: callers pass the time, in ms of one monotonic clock.
  *
  * @module
  */
@@ -14,66 +14,66 @@ import { Deque } from "../util/deque.ts";
 import { Peers } from "./peers.ts";
 import { compareIds, formatPosition, ID_ZERO } from "../log/position.ts";
 
-/** Ids of entries that are remembered after they were read: an acknowledgement may arrive after the entry. */
+/** Ids of read entries that are kept, because the reply to a publish may arrive after its entry was read. */
 const READ_IDS_MAX = 8192;
 /**
- * Entries that may be acknowledged and not yet read, and of those the ones that the next check asks for by name; at
- * either bound nothing more is acknowledged.
+ * Most entries that are acknowledged and not read yet, and most of those that the next check asks for by id. At either
+ * limit this node acknowledges nothing more.
  */
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * How long after a check the next one is due, in ms: usually; while other nodes have yet to confirm the epoch or to
- * read that this node has joined; and while Redis takes no writes, as a replica.
+ * How long after a check the next one is due, in ms: usually; while other nodes have not confirmed the epoch or not
+ * read that this node has joined; and while Redis takes no writes because it is a replica.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 const CHECK_REFUSED_MS = 500;
-/** Nothing is acknowledged by a node whose last check is older than this, in ms: other nodes may count it as gone. */
+/** A node whose last check is older than this, in ms, acknowledges nothing: other nodes may have dropped it. */
 const LEASE_MS = 3000;
 
-/** What a finding means for this node. */
+/** What the result of a check means for this node. */
 export type Verdict =
   | { readonly kind: "started" | "same" }
   | { readonly kind: "cut"; readonly after: string }
-  /** The log goes on after `offset` in another epoch; `since` is the position of the last entry before. */
+  /** The log continues after `offset` in another epoch. `since` is the position of the last entry before. */
   | {
     readonly kind: "epoch";
     readonly offset: string;
     readonly since: string;
   };
 
-/** One node's knowledge of the log. */
+/** Keeps what one node knows about the log, and decides what it may acknowledge. */
 export class Witness {
-  /** This node's name among the nodes. */
+  /** The name of this node. */
   readonly node = crypto.randomUUID();
   readonly #peers = new Peers(this.node);
   #epoch = "";
   #began = ID_ZERO;
   #offset = ID_ZERO;
   #offsetIsEntry = false;
-  /** The server of the last finding, its run, and the server for which this node last saw its epoch confirmed. */
+  /** The server of the last check, its run id, and the server for which this node last saw the epoch confirmed. */
   #server = "";
   #runId = "";
   #confirmedFor = "";
   #lineage = "";
-  /** Whether the epoch is confirmed, as far as this node knows since its last check. */
+  /** Whether the epoch was confirmed at the last check, and reading was not interrupted since. */
   #confirmed = false;
   #checkedAt = -Infinity;
   #checkDue = -Infinity;
   #writable = false;
   #joinedAt = "";
   #admitted = false;
-  /** When it last learned of a message that it has read, and when it last acknowledged another. */
+  /** When this node last read a message, and when it last acknowledged one that it had not read. */
   #learnedAt = -Infinity;
   #acknowledgedAt = -Infinity;
-  /** Ids of entries that were read lately; the list says which of them goes next. */
+  /** Ids of entries that were read lately. The list is a ring that shows which of them is dropped next. */
   readonly #readIds = new Set<string>();
   readonly #readList: string[] = [];
   #readNext = 0;
-  /** Acknowledged and not yet read, oldest first. */
+  /** Entries that are acknowledged and not read yet, oldest first. */
   #unread = new Deque<string>();
-  /** Acknowledged entries that the next check has to find. */
+  /** Acknowledged entries that the next check asks for by id. */
   #doubtful: string[] = [];
   #saves = 0;
 
@@ -92,7 +92,7 @@ export class Witness {
     return this.#offset;
   }
 
-  /** Sessions that were saved under another lineage are not to be trusted. */
+  /** Changes when saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
   get lineage(): string {
     return this.#lineage;
   }
@@ -102,34 +102,34 @@ export class Witness {
     return this.#server;
   }
 
-  /** Whether it is proven that the log here is the one that clients know, as of the last check. */
+  /** Whether the last check has confirmed that the log here is the one that clients know. */
   get confirmed(): boolean {
     return this.#confirmed;
   }
 
-  /** Time until the next check is due, in ms; not positive if it is due. */
+  /** Returns the time until the next check is due, in ms; zero or less if it is due. */
   checkDueMs(now: number): number {
     return this.#checkDue - now;
   }
 
-  /** Whether an entry with this id was read lately. */
+  /** Returns whether an entry with this id was read lately. */
   hasRead(id: string): boolean {
     return this.#readIds.has(id) || id === this.#offset;
   }
 
-  /** Whether every other living node knows of this one, so that it may acknowledge. */
+  /** Whether every other live node knows this one, so that it may acknowledge. */
   get admitted(): boolean {
     return this.#admitted;
   }
 
-  /** Whether what a Redis with the run id `runId` has appended may be acknowledged. */
+  /** Returns whether messages that the Redis with the run id `runId` has appended may be acknowledged. */
   mayAcknowledge(runId: string, now: number): boolean {
     return this.#admitted && this.#writable &&
       this.#runId === runId && this.#unread.size < UNREAD_MAX &&
       this.#doubtful.length < DOUBTFUL_MAX && now - this.#checkedAt < LEASE_MS;
   }
 
-  /** An entry was read; the next ones come after it. `message`: it holds messages. */
+  /** Records that an entry was read. `message` says whether it holds messages. */
   read(id: string, message: boolean, now: number): void {
     this.#offset = id;
     this.#offsetIsEntry = true;
@@ -137,7 +137,7 @@ export class Witness {
     this.#remember(id);
     let first = this.#unread.first;
     while (first !== undefined && compareIds(first, id) <= 0) {
-      // Reading has passed an entry that was acknowledged, and has not met it.
+      // An acknowledged entry should have come before this one, but was not read.
       if (first !== id) this.#doubt(first);
       this.#unread.shift();
       first = this.#unread.first;
@@ -152,7 +152,7 @@ export class Witness {
     this.#readIds.add(id);
   }
 
-  /** A publish is about to be acknowledged, with the entry that holds it. */
+  /** Records that a publish is about to be acknowledged, with the id of the entry that holds it. */
   acknowledged(id: string, now: number): void {
     if (this.hasRead(id)) {
       this.#learnedAt = now;
@@ -161,20 +161,20 @@ export class Witness {
     this.#acknowledgedAt = now;
     const newest = this.#unread.last;
     if (id === newest) return;
-    // Ids that go back mean that the log went back, and each branch of it has to be asked for.
+    // If ids go back, the log went back, and the next check has to ask for both branches.
     if (newest !== undefined && compareIds(id, newest) < 0) this.#doubt(newest);
     if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
     else this.#doubt(id);
   }
 
-  /** Redis has acknowledged that sessions were saved for the `count`th time. */
+  /** Records that Redis has acknowledged save number `count` of sessions. */
   saved(count: number): void {
     this.#saves = Math.max(this.#saves, count);
   }
 
   /**
-   * Reading was interrupted. What was acknowledged until now is asked for by itself in the next check: what is
-   * acknowledged from now on may be on another server.
+   * Records that reading was interrupted. The next check asks for the newest acknowledged entry by id, because entries
+   * that are acknowledged from now on may be on another server.
    */
   interrupted(): void {
     this.#confirmed = false;
@@ -185,25 +185,25 @@ export class Witness {
     }
   }
 
-  /** An entry of the log says that another node has joined, and waits until this one confirms that it knows. */
+  /** Records that another node has joined, as an entry of the log says. It waits until this node has read that. */
   announced(node: string): void {
     if (node === this.node) return;
     this.#peers.announced(node);
     this.#checkDue = -Infinity;
   }
 
-  /** An entry of the log says that an epoch began with it. */
+  /** Records that an epoch begins with this entry of the log. Returns the position of the last entry before. */
   epochBegan(epoch: string, id: string): string {
     return this.#begin(epoch, id, id, true);
   }
 
-  /** Reading goes on after `offset`, which is no entry: what lies before it was trimmed. */
+  /** Records that reading continues after `offset`, which is not an entry, because entries before it were trimmed. */
   skippedTo(offset: string): void {
     this.#offset = offset;
     this.#offsetIsEntry = false;
   }
 
-  /** What to ask Redis. */
+  /** Returns what to tell Redis in a check. */
   question(
     candidate: string,
     now: number,
@@ -229,7 +229,7 @@ export class Witness {
     };
   }
 
-  /** Takes what Redis answered to `question`, which was asked at `askedAt`. */
+  /** Takes the result of a check that began at `askedAt`. Returns what it means. */
   take(
     { acknowledged, offset }: Question,
     finding: Finding,
@@ -243,7 +243,7 @@ export class Witness {
     if (this.#confirmed) this.#confirmedFor = finding.server;
     if (finding.lineage !== "") this.#lineage = finding.lineage;
     const verdict = this.#judge(finding);
-    // The entry by which this node announced itself may be lost before the others have read it.
+    // The entry that announced this node may be lost before the other nodes have read it.
     if (verdict.kind === "epoch" && !this.#admitted) this.#joinedAt = "";
     if (finding.joinedAt !== "") {
       this.#joinedAt = finding.joinedAt;
@@ -265,21 +265,22 @@ export class Witness {
         ? CHECK_MS
         : CHECK_PENDING_MS
     );
-    // A replica can begin no epoch, so what it lacks has to be asked for again when there is a master.
+    // A replica cannot begin an epoch, so a master has to be asked again for the entries that it lacks.
     if (this.#writable) {
       const asked = new Set(acknowledged);
       this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
     }
     if (verdict.kind === "epoch") {
-      if (this.#writable) this.#giveUp(acknowledged.at(-1));
-      // Only this node's clients are told here. If a master lacks this entry, too, all have to be told.
+      if (this.#writable) this.#dropAcknowledged(acknowledged.at(-1));
+      // A replica's loss is reported to the clients of this node only. If a master lacks the entry, too, all receive a
+      // gap.
       else this.#doubt(offset);
     }
     return verdict;
   }
 
-  /** Forgets what was acknowledged up to an entry: the gap tells of it. */
-  #giveUp(newest: string | undefined): void {
+  /** Drops the entries that were acknowledged up to this one, because the gap reports their loss. */
+  #dropAcknowledged(newest: string | undefined): void {
     const unread = this.#unread.slice();
     const kept = newest === undefined ? 0 : unread.indexOf(newest) + 1;
     this.#unread = new Deque();
@@ -287,7 +288,7 @@ export class Witness {
   }
 
   #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
-    // A replica that has received nothing from its master yet says nothing about the log.
+    // A replica that has not received data from its master yet shows nothing about the log.
     if (epoch === "") return { kind: "same" };
     if (this.#epoch === "") {
       this.#epoch = epoch;
@@ -301,17 +302,17 @@ export class Witness {
     const another = epoch !== this.#epoch;
     let since: string;
     if (wrong === "lost" && another) {
-      // What lies before it on this server may hold again what was delivered already.
+      // Entries before it on this server may have been delivered already.
       since = this.#begin(epoch, began, began, true);
     } else if (wrong === "back") {
-      // The epoch goes on without what this node knew: it cannot confirm it any more.
+      // The log lacks entries that this node knew, so the node cannot confirm this epoch any more.
       this.#confirmedFor = "";
       since = this.#begin(epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
-      // Not from where it began: a log that was restored is an old one, and its messages have been delivered.
+      // Continue at the end and not where the epoch began: messages of a restored log were delivered before.
       since = this.#begin(epoch, began, last, lastIsEntry);
     } else {
-      // A new epoch further on is met there, in order with the messages around it.
+      // The beginning of an epoch that lies ahead is read in order with the messages around it.
       return { kind: "same" };
     }
     return { kind: "epoch", offset: this.#offset, since };
@@ -333,12 +334,12 @@ export class Witness {
 
   #doubt(id: string): void {
     this.#checkDue = -Infinity;
-    // Entries that reading has passed are all missing or none is: the first of them decide.
+    // Either all entries that reading has passed are missing or none is, so the first of them suffice.
     if (this.#doubtful.length < DOUBTFUL_MAX) this.#doubtful.push(id);
   }
 }
 
-/** A time before the first message counts as long ago. */
+/** Returns the age of a time that may be -Infinity. */
 function ageOf(time: number, now: number): number {
   return Math.min(now - time, 1e12);
 }

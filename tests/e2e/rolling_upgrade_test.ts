@@ -33,7 +33,7 @@ function test(name: string, run: (setup: Setup) => Promise<void>): void {
     async fn() {
       await using checkout = await checkOut(PREVIOUS);
       await using redis = await Redis.start();
-      const env = { REDIS_URL: redis.url, ROOMS: ROOMS.join() };
+      const env = { REDIS_URL: redis.url, ROOMS: "a,b", CHANNELS: "a" };
       await using before = await TestNode.start(env, {
         checkout: checkout.url,
       });

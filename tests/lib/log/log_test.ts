@@ -1,4 +1,4 @@
-/** One suite for both logs: whatever holds of one holds of the other. */
+/** One suite for the embedded log and the log on Redis. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type {
@@ -261,7 +261,7 @@ function logSuite(
   }
 
   test(
-    "shows, of any batches and in pages of any size, either way and from any id, just the newest messages of a room",
+    "returns the newest messages of a room for all batches, page sizes, orders and starts",
     async ({ log, entries }) => {
       let round = 0;
       await fc.assert(
@@ -316,7 +316,7 @@ function logSuite(
     { historySize: 7 },
   );
 
-  test("answers rising ids, and hands its reader the same in the same order", async ({ log, entries, gaps }) => {
+  test("returns rising ids, and its reader receives the messages in the same order", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 300);
     assertRising(ids);
     for (const room of ["b", "a", "b"]) {
@@ -335,7 +335,7 @@ function logSuite(
     assert.deepEqual(gaps.items, []);
   });
 
-  test("appends to many rooms at once, with an outcome each in the order named", async ({ log, entries }) => {
+  test("appends to many rooms at once and returns one result per room, in order", async ({ log, entries }) => {
     const rooms = Array.from({ length: 100 }, (_, i) => `room ${99 - i}`);
     const outcomes = await append(log, { rooms, json: '"to all"' });
     assert.deepEqual(outcomes.map(({ room }) => room), rooms);
@@ -352,7 +352,7 @@ function logSuite(
     );
   });
 
-  test("carries JSON of any kind unchanged, into rooms of any name", async ({ log, entries }) => {
+  test("does not change JSON of any kind, in rooms of any name", async ({ log, entries }) => {
     const values = [
       "null",
       '""',
@@ -380,7 +380,7 @@ function logSuite(
     );
   });
 
-  test("appends once under one key, and answers the same ids again", async ({ log, entries }) => {
+  test("appends a repeated publish with the same key once, and returns the same ids", async ({ log, entries }) => {
     const rooms = ["a", "b"];
     for (const key of ["k", "__proto__", "constructor", "é".repeat(128)]) {
       const json = JSON.stringify(key);
@@ -401,7 +401,7 @@ function logSuite(
     assert.equal(entries.items.length, 4 * rooms.length + 1);
   });
 
-  test("appends once when one key comes many times at once", async ({ log, entries }) => {
+  test("appends once if publishes with the same key arrive at the same time", async ({ log, entries }) => {
     const outcomes = (await Promise.all(
       range(1, 50).map(() =>
         append(log, { rooms: ["a"], json: "1", key: "k" })
@@ -414,7 +414,7 @@ function logSuite(
     assert.deepEqual(entries.items.map(({ json }) => json), ["1", "2"]);
   });
 
-  test("refuses a key that comes with another message or other rooms", async ({ log }) => {
+  test("rejects a known key with another message or other rooms", async ({ log }) => {
     const original = { rooms: ["a", "b"], json: "1", key: "k" };
     const first = await append(log, original);
     for (
@@ -449,7 +449,7 @@ function logSuite(
   });
 
   test(
-    "forgets a key when its time is over, and not because it was used again",
+    "drops a key after its time, which a repeated publish does not extend",
     async ({ log }) => {
       const start = performance.now();
       const publish = { rooms: ["a"], json: "1", key: "k" };
@@ -472,7 +472,7 @@ function logSuite(
     { idempotencySeconds: 1 },
   );
 
-  test("shows exactly the newest messages of a room, both ways, in pages that fit together", async ({ log }) => {
+  test("returns the newest messages of a room in both orders, in pages without overlap", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     await publishMany(log, "quiet", 3);
     const whole = await history(log, "a");
@@ -514,7 +514,7 @@ function logSuite(
     );
   });
 
-  test("says truly whether everything since a message is there", async ({ log }) => {
+  test("complete is true only if no message since the start is missing", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     const epoch = (await history(log, "a")).position.split(".")[0] ?? "";
     // The newest that is gone is number 150: since then, nothing is missing.
@@ -546,7 +546,7 @@ function logSuite(
     }
   });
 
-  test("shows all of a room that is exactly full as complete", async ({ log }) => {
+  test("complete is true for a room with exactly as many messages as are kept", async ({ log }) => {
     await publishMany(log, "a", 100);
     for (const order of ["asc", "desc"] as const) {
       const page = await history(log, "a", { order });
@@ -561,7 +561,7 @@ function logSuite(
     }
   });
 
-  test("gives positions from which a reader goes on without a hole or a repetition", async ({ log }) => {
+  test("returns positions from which the next page continues without a gap or a repetition", async ({ log }) => {
     const empty = await history(log, "a");
     assert.deepEqual(empty.messages, []);
     const got: string[] = [];
@@ -583,7 +583,7 @@ function logSuite(
     assert.deepEqual(jsons(await history(log, "a", { since: newest })), []);
   });
 
-  test("clears a room's history, and owns up to it", async ({ log, entries, gaps }) => {
+  test("clear() empties a room's history, and pages that reach back before it are not complete", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 5);
     await publishMany(log, "b", 5);
     const before = (await history(log, "a")).position;
@@ -613,7 +613,7 @@ function logSuite(
     assert.deepEqual(gaps.items, [], "connected clients are not concerned");
   });
 
-  test("clears rooms that are full, empty, cleared or unknown", async ({ log }) => {
+  test("clear() succeeds for rooms that are full, empty, cleared or unknown", async ({ log }) => {
     await log.history.clear("unknown");
     assert.equal((await history(log, "unknown")).complete, true);
     for (let round = 0; round < 2; round++) {
@@ -631,7 +631,7 @@ function logSuite(
     }
   });
 
-  test("has nothing of an unknown room, and says that this is all", async ({ log }) => {
+  test("the history of an unknown room is empty and complete", async ({ log }) => {
     const id = await publish(log, "a", "1");
     for (const room of ["unknown", "__proto__", "constructor", "toString"]) {
       for (const since of [undefined, id]) {
@@ -645,7 +645,7 @@ function logSuite(
     }
   });
 
-  test("proves nothing since another epoch, or since what has not happened yet", async ({ log }) => {
+  test("complete is false for a position of another epoch or in the future", async ({ log }) => {
     const [id = ""] = await publishMany(log, "a", 3);
     const { position } = await history(log, "a");
     const epoch = position.split(".")[0] ?? "";
@@ -670,7 +670,7 @@ function logSuite(
     assert.equal((await history(log, "a", { since: id })).complete, true);
   });
 
-  test("proves nothing since an id from before it began", async ({ log }) => {
+  test("complete is false for an id from before the log began", async ({ log }) => {
     await publishMany(log, "a", 3);
     for (const room of ["a", "unknown"]) {
       for (const order of ["asc", "desc"] as const) {
@@ -682,7 +682,7 @@ function logSuite(
   });
 
   test(
-    "lets messages go when they are too old, and owns up to it",
+    "drops messages that are too old, and pages that would have them are not complete",
     async ({ log }) => {
       const { position: start } = await history(log, "a");
       const ids = await publishMany(log, "a", 3);
@@ -708,7 +708,7 @@ function logSuite(
   );
 
   test(
-    "says of a page from the beginning whether what was there before has grown too old",
+    "a page from the beginning is complete only if no message before it has expired",
     async ({ log }) => {
       await publishMany(log, "a", 3);
       await until(
@@ -727,7 +727,7 @@ function logSuite(
   );
 
   test(
-    "remembers sessions: what an older connection saves late changes nothing, and what was forgotten is gone",
+    "the session store ignores a late save of an older connection, and removes a session on request",
     async ({ sessions }) => {
       const old: Session = {
         rooms: [['{"generation":9,"', { since: "1-1" }]],
@@ -764,7 +764,7 @@ function logSuite(
   );
 
   test(
-    "lets a connection take a session up only as it has loaded it",
+    "the session store lets a connection resume a session only in the state that it has loaded",
     async ({ sessions }) => {
       const first: Session = {
         rooms: [["a", { since: "1-1" }]],
@@ -809,7 +809,7 @@ function logSuite(
     },
   );
 
-  test("can be reached, and knows of no danger", async ({ log, entries }) => {
+  test("probe() resolves and there are no warnings", async ({ log, entries }) => {
     await until(
       "it can be reached",
       () => log.probe().then(() => true, () => false),

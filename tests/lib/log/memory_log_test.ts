@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Page } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 
-Deno.test("a room that was forgotten for its bytes misses what it had, also after further messages", async () => {
+Deno.test("pages of a room that was dropped at the memory limit are not complete, even after further messages", async () => {
   const log = new MemoryLog({
     historySize: 10_000,
     historySeconds: 3600,
@@ -23,7 +23,7 @@ Deno.test("a room that was forgotten for its bytes misses what it had, also afte
     });
   const start = log.head.id;
   await log.append([{ rooms: ["a"], json: "1" }]);
-  // Messages that share their text: they count as more than 256 MiB and take little.
+  // The messages share their text, so they count as more than 256 MiB but take little memory.
   const json = JSON.stringify("x".repeat(1_000_000));
   await log.append(Array.from({ length: 150 }, () => ({ rooms: ["b"], json })));
   for (const messages of [0, 1]) {

@@ -65,11 +65,11 @@ const BROKEN_ROOMS = [
   new String("chat"),
 ];
 
-Deno.test("parseRoom() takes 1 to 255 bytes of any printable text, unchanged", () => {
+Deno.test("parseRoom() returns 1 to 255 bytes of any printable text unchanged", () => {
   for (const room of GOOD_ROOMS) assert.equal(parseRoom(room), room);
 });
 
-Deno.test("parseRoom() refuses every control character", () => {
+Deno.test("parseRoom() throws for every control character", () => {
   for (let code = 0; code < 0x100; code++) {
     const room = `a${String.fromCharCode(code)}b`;
     const control = code < 0x20 || (code >= 0x7f && code < 0xa0);
@@ -79,13 +79,13 @@ Deno.test("parseRoom() refuses every control character", () => {
   }
 });
 
-Deno.test("parseRoom() refuses 0 and 256 bytes, broken text and what is no text", () => {
+Deno.test("parseRoom() throws for 0 and 256 bytes, unpaired surrogates and other types", () => {
   for (const room of BROKEN_ROOMS) {
     assert.throws(() => parseRoom(room), refused("invalid_room"));
   }
 });
 
-Deno.test("parseRooms() takes 1 to 100 names, each once, in the order named", () => {
+Deno.test("parseRooms() returns 1 to 100 names, each once, in order", () => {
   assert.deepEqual(parseRooms(["b", "a", "b", "__proto__", "a"]), [
     "b",
     "a",
@@ -115,7 +115,7 @@ Deno.test("parseRooms() takes 1 to 100 names, each once, in the order named", ()
   );
 });
 
-Deno.test("parseKey() takes 1 to 128 printable characters, or nothing at all", () => {
+Deno.test("parseKey() returns 1 to 128 printable characters, or undefined", () => {
   assert.equal(parseKey(undefined), undefined);
   for (
     const key of ["k", "x".repeat(128), "é".repeat(128), "__proto__", "😀"]
@@ -149,7 +149,7 @@ Deno.test("byteLength() counts bytes of UTF-8", () => {
   }
 });
 
-Deno.test("encodeMessage() takes messages up to the limit in bytes, and not one more", () => {
+Deno.test("encodeMessage() throws if a message exceeds the limit by one byte", () => {
   for (const unit of ["x", "é", "€", "😀", "\\", "\u0000", "\ud800"]) {
     for (const filler of ["", "x", "xx", "xxx"]) {
       const message = unit.repeat(50) + filler;
@@ -165,7 +165,7 @@ Deno.test("encodeMessage() takes messages up to the limit in bytes, and not one 
   }
 });
 
-Deno.test("encodeMessage() carries JSON of every kind", () => {
+Deno.test("encodeMessage() returns JSON of every kind", () => {
   for (
     const message of [
       null,
@@ -184,14 +184,14 @@ Deno.test("encodeMessage() carries JSON of every kind", () => {
   ) assert.equal(encodeMessage(message, 1000), JSON.stringify(message));
 });
 
-Deno.test("encodeMessage() refuses a message that is missing", () => {
+Deno.test("encodeMessage() throws if the message is missing", () => {
   assert.throws(
     () => encodeMessage(undefined, 1000),
     refused("message_missing"),
   );
 });
 
-Deno.test("encodeMessage() carries deep nesting or refuses it, and nothing else happens", () => {
+Deno.test("encodeMessage() encodes deeply nested messages or throws invalid_message", () => {
   for (const depth of [100, 1000, 10_000, 100_000, 1_000_000]) {
     for (const [open, close] of [["[", "]"], ['{"a":', "}"]] as const) {
       const json = open.repeat(depth) + (close === "}" ? "1" : "") +

@@ -36,11 +36,11 @@ Deno.test("compareIds() orders ids as numbers, not as text", () => {
   assert.deepEqual([...rising].reverse().sort(compareIds), rising);
 });
 
-Deno.test("atOf() is the time of an id", () => {
+Deno.test("timestampOf() returns the time of an id", () => {
   assert.equal(timestampOf("1763831234567-12"), 1763831234567);
 });
 
-Deno.test("parsePosition() gives back what formatPosition() was given", () => {
+Deno.test("parsePosition() returns what was given to formatPosition()", () => {
   for (const epoch of [EPOCH, newEpoch(), newEpoch()]) {
     for (const id of [ID_ZERO, "1-0", "1763831234567-12", "0-1"]) {
       assert.deepEqual(parsePosition(formatPosition(epoch, id)), { epoch, id });
@@ -48,13 +48,13 @@ Deno.test("parsePosition() gives back what formatPosition() was given", () => {
   }
 });
 
-Deno.test("parsePosition() takes an id alone as one of the current epoch", () => {
+Deno.test("parsePosition() returns no epoch for an id", () => {
   for (const id of ["1-0", "0-1", "1763831234567-12"]) {
     assert.deepEqual(parsePosition(id), { epoch: undefined, id });
   }
 });
 
-Deno.test("parsePosition() refuses everything else, and says how", () => {
+Deno.test("parsePosition() throws for everything else, with advice", () => {
   const bad: unknown[] = [
     "$",
     "-",
@@ -126,7 +126,7 @@ Deno.test("parsePosition() refuses everything else, and says how", () => {
   }
 });
 
-Deno.test("newEpoch() makes names that positions can carry, each another", () => {
+Deno.test("newEpoch() returns different names, which positions can hold", () => {
   const epochs = new Set(Array.from({ length: 1000 }, newEpoch));
   assert.equal(epochs.size, 1000);
   for (const epoch of epochs) assert.match(epoch, /^[0-9a-f]{16}$/);

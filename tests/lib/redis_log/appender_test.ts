@@ -1,4 +1,4 @@
-/** What bounds publishes that wait, whatever let them in. */
+/** The limits of pending publishes, whichever route they came by. */
 import assert from "node:assert/strict";
 import type { PublishResult } from "../../../lib/log/log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
@@ -18,7 +18,7 @@ for (
     ["64 MiB", `"${"x".repeat((1 << 20) - 2)}"`, 64],
   ] as const
 ) {
-  Deno.test(`while Redis is silent ${what} may wait; more are refused at once, and again there is room`, async () => {
+  Deno.test(`while Redis does not reply, ${what} are queued and further ones rejected at once, until Redis replies again`, async () => {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const log = new RedisLog({
@@ -47,10 +47,10 @@ for (
     const publish = { rooms: ["chat"], json };
     const waiting = Array.from({ length: fit }, () => log.append([publish]));
     const start = performance.now();
-    const over = await soon(log.append([publish]), "it is refused");
+    const over = await soon(log.append([publish]), "it is rejected");
     assert.equal(codeOf(over), "overloaded");
     assert.ok(performance.now() - start < 500, "at once");
-    const outcomes = await soon(Promise.all(waiting), "all are answered");
+    const outcomes = await soon(Promise.all(waiting), "all are settled");
     assert.deepEqual(new Set(outcomes.map(codeOf)), new Set(["log_timeout"]));
     redis.signal("SIGCONT");
     await until(

@@ -120,7 +120,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-Deno.test("check() confirms an epoch on another server once every registered node has what it knows", async () => {
+Deno.test("check() confirms an epoch on another server when every registered node finds there what it knows", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   const { epoch, lineage } = await a.check();
@@ -135,7 +135,7 @@ Deno.test("check() confirms an epoch on another server once every registered nod
   assert.equal((await a.check()).state, "confirmed");
 });
 
-Deno.test("check() begins an epoch if a registered node does not come in time", async () => {
+Deno.test("check() begins an epoch if a registered node does not check in time", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   await scene.promote();
@@ -152,7 +152,7 @@ Deno.test("check() begins an epoch if a registered node does not come in time", 
   assert.notEqual((await b.check()).joinedAt, "");
 });
 
-Deno.test("check() waits for a node that is known and whose registration was lost", async () => {
+Deno.test("check() waits for a known node whose registration was lost", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -160,7 +160,7 @@ Deno.test("check() waits for a node that is known and whose registration was los
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() waits for a node that is known and whose registration was lost, also if the node that names it begins an epoch", async () => {
+Deno.test("check() waits for a known node whose registration was lost, even if the node that names it begins an epoch", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -201,7 +201,7 @@ Deno.test("check() begins an epoch if only nodes are left that did not know the 
   assert.notEqual(fresh.epoch, a.epoch);
 });
 
-Deno.test("check() does not let a node vouch that has joined on the new server only", async () => {
+Deno.test("check() does not let a node confirm the epoch if it has joined on the new server only", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await scene.promote();
@@ -232,7 +232,7 @@ for (const what of ["read", "acknowledged"] as const) {
   });
 }
 
-Deno.test("check() tells again of a loss if the node learned of the lost message after the epoch began, and else does not", async () => {
+Deno.test("check() begins another epoch only if the node learned of the lost message after the last one began", async () => {
   await using scene = await Scene.open();
   const nodes = await scene.nodes("a", "b", "c");
   const lost = await scene.add("lost");
@@ -274,7 +274,7 @@ Deno.test("check() drops a silent node, but not one that has checked again", asy
   assert.ok(!(await a.check({ silent: [`b@${now}`] })).nodes.has("b"));
 });
 
-Deno.test("check() says on a replica what it is, and what it lacks", async () => {
+Deno.test("check() reports on a replica that it is one, and which entries it lacks", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   // Of nobody that can be reached, so that it keeps what it has.

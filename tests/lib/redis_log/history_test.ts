@@ -1,4 +1,4 @@
-/** What a history on Redis says after somebody else than Roomcast has changed it. */
+/** Histories on Redis that another program has changed. */
 import assert from "node:assert/strict";
 import {
   assertHonest,
@@ -41,7 +41,7 @@ const LOSSES: Readonly<Record<string, Damage>> = {
 };
 
 for (const [what, damage] of Object.entries(LOSSES)) {
-  Deno.test(`a history that ${what} says that messages are missing, also after further ones`, async () => {
+  Deno.test(`a history that ${what} is not complete, even after further messages`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -69,7 +69,7 @@ for (
     ["looks like a message", ["run", "1", "lines", "0 99"]],
   ] as const
 ) {
-  Deno.test(`an entry with a late id that ${what} hides no message, until the next one replaces the history and says so`, async () => {
+  Deno.test(`an entry with a future id that ${what} hides no message; the next message replaces the history, which then is not complete`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -88,7 +88,7 @@ for (
   });
 }
 
-Deno.test("a history that was replaced by another room's says that messages are missing", async () => {
+Deno.test("a history that was replaced by that of another room is not complete", async () => {
   await using fixture = await Fixture.open();
   await fixture.publish("b", 1, 5);
   await fixture.later();
@@ -98,7 +98,7 @@ Deno.test("a history that was replaced by another room's says that messages are 
   assert.equal((await fixture.history("b")).complete, false);
 });
 
-Deno.test("a room without messages misses none, whatever was trimmed from the log and lost by others", async () => {
+Deno.test("a room without messages is complete, even if the log was trimmed and other rooms lost messages", async () => {
   await using fixture = await Fixture.open();
   const [start = ""] = await fixture.publish("a", 1, 20);
   await fixture.send("DEL", KEYS.history("a"));
@@ -113,7 +113,7 @@ Deno.test("a room without messages misses none, whatever was trimmed from the lo
   assert.equal((await fixture.history("quiet", first)).complete, true);
 });
 
-Deno.test("a room whose messages have all aged away misses them, and nothing since", async () => {
+Deno.test("a room whose messages have all expired is complete since then, and not before", async () => {
   await using fixture = await Fixture.open({ historySeconds: 1 });
   const ids = await fixture.publish("a", 1, 3);
   const key = KEYS.history("a");
@@ -131,7 +131,7 @@ Deno.test("a room whose messages have all aged away misses them, and nothing sin
   assert.equal((await fixture.history("a", ids[2])).complete, false);
 });
 
-Deno.test("without the set of known rooms a history that is gone proves nothing, until the set proves what comes since", async () => {
+Deno.test("a deleted history is not complete without the set of known rooms, until the set exists again", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("whole", 1, 3);
   await fixture.publish("gone", 1, 3);
@@ -170,7 +170,7 @@ Deno.test("without the set of known rooms a history that is gone proves nothing,
   }
 });
 
-Deno.test("a history that went with the log is missed in the new epoch, and an id of the old one proves nothing", async () => {
+Deno.test("a history that was lost with the log is not complete in the new epoch, and neither are pages since an old id", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 3);
   const epoch = await fixture.send("GET", KEYS.epoch);
@@ -192,7 +192,7 @@ Deno.test("a history that went with the log is missed in the new epoch, and an i
   }
 });
 
-Deno.test("a page towards older messages is complete if it ends before a hole, and only then", async () => {
+Deno.test("a page towards older messages is complete only if it ends before a gap", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 20);
   await fixture.send("XDEL", KEYS.history("a"), ids[9] ?? "");
@@ -203,7 +203,7 @@ Deno.test("a page towards older messages is complete if it ends before a hole, a
   }
 });
 
-Deno.test("an epoch with lower ids than the one before misses nothing of that one", async () => {
+Deno.test("an epoch with smaller ids than the one before is complete", async () => {
   await using fixture = await Fixture.open();
   // The log goes on after an id of another program, with ids as late.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
@@ -225,7 +225,7 @@ Deno.test("an epoch with lower ids than the one before misses nothing of that on
   assert.deepEqual([numbers(page), page.complete], [[], false]);
 });
 
-Deno.test("nothing is missing after the log's last id, whatever id was deleted from a history", async () => {
+Deno.test("no message is missing after the log's last id, whatever id was deleted from a history", async () => {
   await using fixture = await Fixture.open();
   const [first = ""] = await fixture.publish("a", 1, 3);
   const history = KEYS.history("a");
@@ -236,7 +236,7 @@ Deno.test("nothing is missing after the log's last id, whatever id was deleted f
   assert.equal((await fixture.history("a", last)).complete, true);
 });
 
-Deno.test("a message whose room cannot be made known is refused, and is in no history", async () => {
+Deno.test("a message is rejected and in no history if its room cannot be added to the known rooms", async () => {
   await using fixture = await Fixture.open();
   const [id] = await fixture.publish("a", 1, 1);
   await fixture.send("ACL", "SETUSER", "default", "-zadd");

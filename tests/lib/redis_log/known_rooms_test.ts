@@ -110,7 +110,7 @@ async function assertTrue(
   }
 }
 
-Deno.test("histories never say that they are complete when they are not, and say so when they are, whatever becomes of them", async () => {
+Deno.test("histories are complete exactly if no message is missing, in any order of publishes and losses", async () => {
   await using fixture = await Fixture.open({ historySize: SIZE });
   const send = fixture.send.bind(fixture);
   let round = 0;
@@ -215,7 +215,7 @@ async function addOld(client: RedisClient, count: number): Promise<void> {
   }
 }
 
-Deno.test("rooms whose messages have aged away are forgotten, at most a thousand at a time, and no others", async () => {
+Deno.test("a check removes rooms whose messages have expired, at most 1,000 at a time, and no others", async () => {
   await using redis = await connect();
   const { client } = redis;
   const size = () => client.sendCommand(["ZCARD", KEYS.rooms]).then(Number);
@@ -229,7 +229,7 @@ Deno.test("rooms whose messages have aged away are forgotten, at most a thousand
   assert.deepEqual(members, ["", "a", "b"]);
 });
 
-Deno.test("as fast as rooms come, those that have aged away go", async () => {
+Deno.test("expired rooms are removed at least as fast as new ones are added", async () => {
   await using redis = await connect();
   const { client } = redis;
   await publish(client, ["a"]);
@@ -243,7 +243,7 @@ Deno.test("as fast as rooms come, those that have aged away go", async () => {
   }
 });
 
-Deno.test("what a node with shorter retention has forgotten is no proof for one with longer", async () => {
+Deno.test("a room that a node with shorter retention has removed proves nothing for a node with longer retention", async () => {
   await using redis = await connect();
   const { client } = redis;
   const now = Date.now();
@@ -290,7 +290,7 @@ Deno.test("what a node with shorter retention has forgotten is no proof for one 
   assert.deepEqual(await ask("a"), [false, false, true]);
 });
 
-Deno.test("without a log no history is complete", async () => {
+Deno.test("no history is complete if there is no log", async () => {
   await using redis = await connect();
   await redis.client.sendCommand(["SET", KEYS.epoch, `e@${Date.now()}-0`]);
   await redis.client.sendCommand(["ZADD", KEYS.rooms, "0", ""]);

@@ -45,7 +45,7 @@ Deno.test("Peers drops a node after 10 s of silence, once everything it can have
   assert.deepEqual(silent(10_000, "9-0"), [[], ["a@5"]]);
 });
 
-Deno.test("Peers drops nobody while Redis does not even note this node's own checks", () => {
+Deno.test("Peers drops no node while Redis does not even record this node's own checks", () => {
   const peers = new Peers("me");
   for (let now = 0; now <= 60_000; now += 1000) {
     peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", now);

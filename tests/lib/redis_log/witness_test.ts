@@ -67,7 +67,7 @@ Deno.test("Witness asks at once for an acknowledged entry that reading has passe
   assert.ok(witness.checkDueMs(0) <= 0);
 });
 
-Deno.test("Witness takes an acknowledgement for known if the entry was read before", () => {
+Deno.test("Witness does not ask for an acknowledged entry that was read before", () => {
   const scene = new Scene();
   scene.witness.read("2-1", true, 0);
   scene.witness.read("3-1", true, 0);
@@ -77,7 +77,7 @@ Deno.test("Witness takes an acknowledgement for known if the entry was read befo
   assert.deepEqual(scene.asked(), ["2-5"]);
 });
 
-Deno.test("Witness asks by name for what it acknowledged before reading was interrupted", () => {
+Deno.test("Witness asks by id for what it acknowledged before reading was interrupted", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
@@ -124,7 +124,7 @@ Deno.test("Witness acknowledges nothing before it is registered, and not while o
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
 
-Deno.test("Witness goes on where the new epoch began if the log has lost what it knew, and gives up what it acknowledged", () => {
+Deno.test("Witness continues where the new epoch began if the log lacks what it knew, and drops what it acknowledged", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -140,7 +140,7 @@ Deno.test("Witness goes on where the new epoch began if the log has lost what it
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness asks a master again for what a replica was found to lack, and does not vouch for the epoch", () => {
+Deno.test("Witness asks a master again for an entry that a replica lacked, and does not confirm the epoch", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -160,7 +160,7 @@ Deno.test("Witness asks a master again for what a replica was found to lack, and
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness meets an epoch that began further on in the log when it reads it", () => {
+Deno.test("Witness enters an epoch that began further on in the log when it reads its entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");
@@ -170,7 +170,7 @@ Deno.test("Witness meets an epoch that began further on in the log when it reads
   assert.equal(witness.began, "5-0");
 });
 
-Deno.test("Witness says how long ago it learned of messages, by reading and by acknowledging", () => {
+Deno.test("Witness reports how long ago it has read and acknowledged messages", () => {
   const { witness } = new Scene();
   witness.read("2-1", true, 1000);
   witness.read("3-1", false, 1500);
