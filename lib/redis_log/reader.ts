@@ -12,14 +12,12 @@ import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { isOutage, toLogError } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { backoffMs } from "../util/backoff.ts";
-import { deadline, DeadlineError, pause } from "../util/deadline.ts";
+import { DeadlineError, pause } from "../util/deadline.ts";
 import { Continuity } from "./continuity.ts";
-import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
-import { READ_COUNT, readGaps, readRecent, readTime } from "./reads.ts";
+import { isJson, type LogEntry } from "./entries.ts";
+import { readGaps, readNew, readRecent, readTime } from "./reads.ts";
 import type { Witness } from "./witness.ts";
 
-/** How long the reply to a read may take, in ms, in addition to the time for which Redis may block the read. */
-const READ_GRACE_MS = 1500;
 /** Longest pause after a failed read, in ms. */
 const BACKOFF_MS_MAX = 1000;
 
@@ -127,7 +125,7 @@ export class RedisLogReader {
   }
 
   async #readOnce(client: RedisClient): Promise<void> {
-    const { clock, stepped } = this.#options;
+    const { clock, keys, stepped } = this.#options;
     if (client !== this.#readFrom) {
       this.#continuity.interrupted();
       clock.set(await readTime(client));
@@ -143,7 +141,10 @@ export class RedisLogReader {
       stepped();
       if (!continues) return;
     }
-    const entries = await this.#readNew(client);
+    const entries = await readNew(client, keys.log, {
+      after: this.#witness.offset,
+      waitMs: this.#checkDueMs(),
+    });
     const joins = this.#joinsOn(entries);
     // Check after the read: if this node's last entry exists now, it also existed during the read, so nothing between
     // it and the new entries was trimmed.
@@ -157,27 +158,6 @@ export class RedisLogReader {
 
   #checkDueMs(): number {
     return this.#witness.checkDueMs(performance.now());
-  }
-
-  /** Reads the entries after the last one, and waits for some until the next check is due. */
-  async #readNew(client: RedisClient): Promise<LogEntry[]> {
-    // 0 would block without a limit.
-    const blockMs = Math.max(1, Math.ceil(this.#checkDueMs()));
-    const reply = await deadline(
-      client.sendCommand([
-        "XREAD",
-        "COUNT",
-        `${READ_COUNT}`,
-        "BLOCK",
-        `${blockMs}`,
-        "STREAMS",
-        this.#options.keys.log,
-        this.#witness.offset,
-      ]) as Promise<[[string, RawEntry[]]] | null>,
-      blockMs + READ_GRACE_MS,
-      "reading the log",
-    );
-    return (reply?.[0][1] ?? []).map(readEntry);
   }
 
   /** Returns whether no entry is missing before these, as far as the totals in batch entries show it. */

@@ -1,5 +1,5 @@
 /**
- * What the reader reads besides new entries: recent ones when it starts, gaps, and the time.
+ * The commands by which the reader reads: new entries, recent ones when it starts, gaps, and the time.
  *
  * @module
  */
@@ -8,10 +8,12 @@ import { timestampOf } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import type { Keys } from "../redis/keys.ts";
 import { deadline } from "../util/deadline.ts";
-import { isJson, type RawEntry, readEntry } from "./entries.ts";
+import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 
 /** Entries of one read. */
-export const READ_COUNT = 256;
+const READ_COUNT = 256;
+/** How long the reply to a read may take, in ms, in addition to the time for which Redis may block the read. */
+const READ_GRACE_MS = 1500;
 /** Most characters of recent messages. */
 const RECENT_LENGTH_MAX = 16 << 20;
 /** Longest time for one command, in ms. */
@@ -19,6 +21,32 @@ const COMMAND_TIMEOUT_MS = 2000;
 
 /** Reports that an entry is skipped. */
 type Skip = (id: string, why: string) => void;
+
+/** Reads the entries after the id `after`. If there are none, waits for some for at most `waitMs`. */
+export async function readNew(
+  client: RedisClient,
+  stream: string,
+  { after, waitMs }: { readonly after: string; readonly waitMs: number },
+): Promise<LogEntry[]> {
+  // 0 would block without a limit.
+  const blockMs = Math.max(1, Math.ceil(waitMs));
+  const reply = await send<[[string, RawEntry[]]] | null>(
+    client,
+    [
+      "XREAD",
+      "COUNT",
+      `${READ_COUNT}`,
+      "BLOCK",
+      `${blockMs}`,
+      "STREAMS",
+      stream,
+      after,
+    ],
+    "reading the log",
+    blockMs + READ_GRACE_MS,
+  );
+  return (reply?.[0][1] ?? []).map(readEntry);
+}
 
 /** Reads the time on Redis, in ms since 1970. */
 export async function readTime(client: RedisClient): Promise<number> {
@@ -98,10 +126,7 @@ function send<T>(
   client: RedisClient,
   command: string[],
   what: string,
+  timeoutMs = COMMAND_TIMEOUT_MS,
 ): Promise<T> {
-  return deadline(
-    client.sendCommand(command) as Promise<T>,
-    COMMAND_TIMEOUT_MS,
-    what,
-  );
+  return deadline(client.sendCommand(command) as Promise<T>, timeoutMs, what);
 }

@@ -18,13 +18,6 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../../lib/log/position.ts";
-import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
-import type { Session } from "../../../lib/sessions/session.ts";
-import {
-  MemorySessionStore,
-  type SessionStore,
-  type SessionToSave,
-} from "../../../lib/sessions/store.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
@@ -36,10 +29,9 @@ interface Limits {
 
 type LogAndHistory = Log & { readonly history: History };
 
-/** A log, its sessions, what its reader got, and how to end it. */
+/** A log, and what its reader has received. */
 interface Opened extends AsyncDisposable {
   readonly log: LogAndHistory;
-  readonly sessions: SessionStore;
   readonly entries: Inbox<Entry>;
   readonly gaps: Inbox<string>;
 }
@@ -72,7 +64,6 @@ function openMemory(limits: Limits): Promise<Opened> {
   const log = new MemoryLog({ ...limits, reader });
   return Promise.resolve({
     log,
-    sessions: new MemorySessionStore(),
     ...rest,
     [Symbol.asyncDispose]: () => log.close(),
   });
@@ -106,19 +97,9 @@ async function openRedis(limits: Limits): Promise<Opened> {
   }
   return {
     log,
-    sessions: new RedisSessionStore(log.server),
     ...rest,
     [Symbol.asyncDispose]: dispose,
   };
-}
-
-/** A session to save, which takes up the version `takesUp` of one that is stored. */
-function save(
-  digest: string,
-  session: Session,
-  takesUp?: string,
-): SessionToSave {
-  return { digest, session, takesUp };
 }
 
 /** Appends what must succeed. */
@@ -724,89 +705,6 @@ function logSuite(
       }
     },
     { historySeconds: 1 },
-  );
-
-  test(
-    "the session store ignores a late save of an older connection, and removes a session on request",
-    async ({ sessions }) => {
-      const old: Session = {
-        rooms: [['{"generation":9,"', { since: "1-1" }]],
-        epoch: "e",
-        lineage: "l",
-        generation: 2,
-        owner: "one",
-        overloaded: false,
-      };
-      const taken: Session = {
-        ...old,
-        rooms: [
-          ["a", { since: "1-1" }],
-          ["b", { since: "1-2", told: { at: "1-3", number: 4 } }],
-        ],
-        generation: 3,
-      };
-      const next: Session = { ...taken, overloaded: true };
-      for (
-        const [saved, kept] of [
-          [old, old],
-          [taken, taken],
-          [old, taken],
-          [next, next],
-        ] as const
-      ) {
-        await sessions.save([save("x", saved), save("y", old)], 10);
-        assert.deepEqual((await sessions.load("x"))?.session, kept);
-      }
-      assert.deepEqual((await sessions.load("y"))?.session, old);
-      await sessions.forget("x");
-      assert.equal(await sessions.load("x"), undefined);
-    },
-  );
-
-  test(
-    "the session store lets a connection resume a session only in the state that it has loaded",
-    async ({ sessions }) => {
-      const first: Session = {
-        rooms: [["a", { since: "1-1" }]],
-        epoch: "e",
-        lineage: "l",
-        generation: 1,
-        owner: "one",
-        overloaded: false,
-      };
-      const of = (owner: string, ...rooms: string[]): Session => ({
-        ...first,
-        rooms: rooms.map((room) => [room, { since: "1-1" }]),
-        generation: 2,
-        owner,
-      });
-      const displaced = async (session: Session, takesUp?: string) => {
-        const other = save("other", first);
-        return [
-          ...await sessions.save([other, save("x", session, takesUp)], 10),
-        ];
-      };
-      assert.deepEqual(await displaced(first), []);
-      const { version = "" } = await sessions.load("x") ?? {};
-      // Two connections have loaded it.
-      assert.deepEqual(await displaced(of("two", "a"), version), []);
-      assert.deepEqual(await displaced(of("two", "a", "b")), []);
-      assert.deepEqual(await displaced(of("three", "a"), version), ["x"]);
-      assert.deepEqual(await displaced(of("three", "a")), ["x"]);
-      assert.deepEqual(await displaced(first), ["x"]);
-      // One has loaded it before the other joined a room.
-      const before = await sessions.load("x");
-      assert.deepEqual(await displaced(of("two", "a", "b", "c")), []);
-      const late = { ...of("four", "a", "b"), generation: 3 };
-      assert.deepEqual(await displaced(late, before?.version), ["x"]);
-      // A try whose answer was lost is made again.
-      const loaded = await sessions.load("x");
-      assert.deepEqual(await displaced(late, loaded?.version), []);
-      assert.deepEqual(await displaced(late, loaded?.version), []);
-      // It is gone.
-      await sessions.forget("x");
-      assert.deepEqual(await displaced(late, loaded?.version), ["x"]);
-    },
   );
 
   test("probe() resolves and there are no warnings", async ({ log, entries }) => {

@@ -1,0 +1,16 @@
+import assert from "node:assert/strict";
+import { RedisClock } from "../../../lib/redis/clock.ts";
+
+Deno.test("at() returns undefined until the time on Redis is known", () => {
+  assert.equal(new RedisClock().at(performance.now()), undefined);
+});
+
+Deno.test("at() translates a local time by the newest time that was set", () => {
+  const clock = new RedisClock();
+  for (const now of [1_700_000_000_000, 1_600_000_000_000]) {
+    const local = performance.now();
+    clock.set(now);
+    const difference = (clock.at(local + 5000) ?? 0) - (now + 5000);
+    assert.ok(Math.abs(difference) < 100, `${difference} ms`);
+  }
+});

@@ -1,0 +1,139 @@
+/** One suite for the session stores in memory and on Redis. */
+import assert from "node:assert/strict";
+import { createClient } from "redis";
+import type { RedisClient } from "../../../lib/redis/connection.ts";
+import { keysOf } from "../../../lib/redis/keys.ts";
+import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
+import type { Session } from "../../../lib/sessions/session.ts";
+import {
+  MemorySessionStore,
+  type SessionStore,
+  type SessionToSave,
+} from "../../../lib/sessions/store.ts";
+import { Redis } from "../../support/redis.ts";
+import { soon } from "../../support/wait.ts";
+
+async function openRedisStore(
+  stack: AsyncDisposableStack,
+): Promise<SessionStore> {
+  const redis = stack.use(await Redis.start());
+  const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
+  client.on("error", () => {});
+  await soon(client.connect(), "the client connects");
+  stack.defer(() => client.destroy());
+  const runId = await redis.info("server", "run_id");
+  const replicationId = await redis.info("replication", "master_replid");
+  return new RedisSessionStore({
+    command: (command) => command(client),
+    writable: () => Promise.resolve(),
+    node: "node",
+    server: () => `${runId}:${replicationId}`,
+    saved: () => {},
+    keys: keysOf("test"),
+  });
+}
+
+const STORES: Readonly<
+  Record<string, (stack: AsyncDisposableStack) => Promise<SessionStore>>
+> = {
+  MemorySessionStore: () => Promise.resolve(new MemorySessionStore()),
+  RedisSessionStore: openRedisStore,
+};
+
+/** A session to save, which takes up the version `takesUp` of one that is stored. */
+function save(
+  digest: string,
+  session: Session,
+  takesUp?: string,
+): SessionToSave {
+  return { digest, session, takesUp };
+}
+
+for (const [name, open] of Object.entries(STORES)) {
+  Deno.test(
+    `${name} ignores a late save of an older connection, and removes a session on request`,
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const sessions = await open(stack);
+      const old: Session = {
+        rooms: [['{"generation":9,"', { since: "1-1" }]],
+        epoch: "e",
+        lineage: "l",
+        generation: 2,
+        owner: "one",
+        overloaded: false,
+      };
+      const taken: Session = {
+        ...old,
+        rooms: [
+          ["a", { since: "1-1" }],
+          ["b", { since: "1-2", told: { at: "1-3", number: 4 } }],
+        ],
+        generation: 3,
+      };
+      const next: Session = { ...taken, overloaded: true };
+      for (
+        const [saved, kept] of [
+          [old, old],
+          [taken, taken],
+          [old, taken],
+          [next, next],
+        ] as const
+      ) {
+        await sessions.save([save("x", saved), save("y", old)], 10);
+        assert.deepEqual((await sessions.load("x"))?.session, kept);
+      }
+      assert.deepEqual((await sessions.load("y"))?.session, old);
+      await sessions.forget("x");
+      assert.equal(await sessions.load("x"), undefined);
+    },
+  );
+
+  Deno.test(
+    `${name} lets a connection resume a session only in the state that it has loaded`,
+    async () => {
+      await using stack = new AsyncDisposableStack();
+      const sessions = await open(stack);
+      const first: Session = {
+        rooms: [["a", { since: "1-1" }]],
+        epoch: "e",
+        lineage: "l",
+        generation: 1,
+        owner: "one",
+        overloaded: false,
+      };
+      const of = (owner: string, ...rooms: string[]): Session => ({
+        ...first,
+        rooms: rooms.map((room) => [room, { since: "1-1" }]),
+        generation: 2,
+        owner,
+      });
+      const displaced = async (session: Session, takesUp?: string) => {
+        const other = save("other", first);
+        return [
+          ...await sessions.save([other, save("x", session, takesUp)], 10),
+        ];
+      };
+      assert.deepEqual(await displaced(first), []);
+      const { version = "" } = await sessions.load("x") ?? {};
+      // Two connections have loaded it.
+      assert.deepEqual(await displaced(of("two", "a"), version), []);
+      assert.deepEqual(await displaced(of("two", "a", "b")), []);
+      assert.deepEqual(await displaced(of("three", "a"), version), ["x"]);
+      assert.deepEqual(await displaced(of("three", "a")), ["x"]);
+      assert.deepEqual(await displaced(first), ["x"]);
+      // One has loaded it before the other joined a room.
+      const before = await sessions.load("x");
+      assert.deepEqual(await displaced(of("two", "a", "b", "c")), []);
+      const late = { ...of("four", "a", "b"), generation: 3 };
+      assert.deepEqual(await displaced(late, before?.version), ["x"]);
+      // A try whose answer was lost is made again.
+      const loaded = await sessions.load("x");
+      assert.deepEqual(await displaced(late, loaded?.version), []);
+      assert.deepEqual(await displaced(late, loaded?.version), []);
+      // It is gone.
+      await sessions.forget("x");
+      assert.deepEqual(await displaced(late, loaded?.version), ["x"]);
+    },
+  );
+}
