@@ -4,7 +4,9 @@
  * @module
  */
 import { RedisBridge } from "./bridge/bridge.ts";
-import { type Cluster, createCluster } from "./socketio/adapter.ts";
+import { Clients } from "./clients/clients.ts";
+import { singleNode } from "./cluster/cluster.ts";
+import { AdapterCluster, CLUSTER_EVENTS } from "./socketio/adapter.ts";
 import type { Config } from "./config/config.ts";
 import { ApiError } from "./errors.ts";
 import { Delivery } from "./delivery/delivery.ts";
@@ -25,9 +27,9 @@ import { RedisConnection } from "./redis/connection.ts";
 import { Ring } from "./delivery/ring.ts";
 import { DirectWriter } from "./wire/direct_write.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
-import { MemorySessionStore } from "./sessions/store.ts";
+import { MemorySessionStore, type SessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
-import { CLUSTER_EVENTS, SocketIoServer } from "./socketio/server.ts";
+import { SocketIoServer } from "./socketio/server.ts";
 
 /** Bytes of recent messages that a node keeps in memory for clients that reconnect. */
 const RING_BYTES_MAX = 64 << 20;
@@ -61,8 +63,8 @@ export function createNode(config: Config, observe: Observe): Node {
   const reader = new Delivery({
     ring,
     fanOut,
-    onGap: (reason, id, since) => sockets.gap(reason, id, idOf(since)),
-    onLineageChanged: () => sockets.saveSessions(),
+    onGap: (reason, id, since) => clients.gap(reason, id, idOf(since)),
+    onLineageChanged: () => clients.saveAll(),
   });
   const redis = redisUrl === undefined
     ? undefined
@@ -70,26 +72,31 @@ export function createNode(config: Config, observe: Observe): Node {
   const log = redis?.log ?? makeMemoryLog(config, reader);
   const { history, gaps } = log;
   const ingresses = redis === undefined ? [] : [redis.bridge];
-  const sessions = redis === undefined
-    ? new MemorySessionStore()
-    : new RedisSessionStore(redis.log.server);
   const access = openAccess(new PublishKeys(config.publishKeys));
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const directWriter = new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
   );
-  const sockets = new SocketIoServer({
+  const clients = new Clients({
     rooms: config.rooms,
     roomsPerClientMax: config.roomsPerClientMax,
     recoverySeconds: config.recoverySeconds,
-    messageBytesMax: config.messageBytesMax,
-    directWriter,
     log,
     history,
     gaps,
-    sessions,
+    sessions: redis?.sessions ?? new MemorySessionStore(),
     ring,
     fanOut,
+    access,
+    cluster: redis?.cluster ?? singleNode,
+    observe,
+  });
+  const sockets = new SocketIoServer({
+    clients,
+    access,
+    fanOut,
+    messageBytesMax: config.messageBytesMax,
+    directWriter,
     originAllowed,
     adapter: redis?.cluster.adapter,
     observe,
@@ -111,7 +118,7 @@ export function createNode(config: Config, observe: Observe): Node {
       ...log.warnings(),
       ...ingresses.flatMap((ingress) => ingress.warnings()),
     ],
-    close: () => close([...ingresses, sockets, redis?.cluster, log]),
+    close: () => close([...ingresses, clients, sockets, redis?.cluster, log]),
   };
 }
 
@@ -133,13 +140,21 @@ function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
   });
 }
 
+/** The parts of a node that need Redis. */
+interface RedisParts {
+  readonly log: RedisLog;
+  readonly bridge: RedisBridge;
+  readonly cluster: AdapterCluster;
+  readonly sessions: SessionStore;
+}
+
 /** Makes everything that needs Redis. All connections lead to one server, so they are one group. */
 function connectRedis(
   config: Config,
   url: string,
   reader: LogReader,
   observe: Observe,
-): { log: RedisLog; bridge: RedisBridge; cluster: Cluster } {
+): RedisParts {
   const { keyPrefix, historySize, historySeconds } = config;
   const group = new Set<RedisConnection>();
   const log = new RedisLog({
@@ -153,10 +168,10 @@ function connectRedis(
     group,
     reader,
     scripts: [...SESSION_SCRIPTS, ...BRIDGE_SCRIPTS],
-    cluster: (fields, id) => cluster.take(fields, id),
+    cluster: (fields, id) => cluster.onLogEntry(fields, id),
     observe,
   });
-  const cluster = createCluster({
+  const cluster = new AdapterCluster({
     commands: log.commands,
     stream: log.keys.log,
     channelPrefix: keyPrefix,
@@ -179,7 +194,8 @@ function connectRedis(
     connect: (options) =>
       new RedisConnection({ url, name: "bridge", observe, group, ...options }),
   });
-  return { log, bridge, cluster };
+  const sessions = new RedisSessionStore(log.server);
+  return { log, bridge, cluster, sessions };
 }
 
 /** Closes parts one after another, in this order. */

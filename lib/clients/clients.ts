@@ -1,467 +1,291 @@
 /**
- * Clients: what each is subscribed to, how it comes in, comes back and goes.
+ * The connected clients of this node, whatever transport they use.
  *
- * Stock Socket.IO clients recover by Socket.IO's own words: they are given a `pid` when they connect, keep the last
- * argument of every event if it is a string, and show both when they come again; told the same `pid`, they say
- * `recovered`. We speak these words ourselves. Socket.IO's own recovery stays switched off: it reads the log before the
- * rooms are joined (6 to 25 of 6,000 messages lost with `recovered: true`), forgets everyone when a node is killed,
- * and sends every single emit through the log.
+ * A transport calls {@linkcode Clients.admit} and then, when the client can be written to, {@linkcode Clients.welcome}.
+ * It passes requests on to `join()` and `leave()`, and reports with `dropped()` that a connection is closed.
+ *
+ * Roomcast recovers clients itself. The recovery of Socket.IO's Redis Streams adapter reads the log before rooms are
+ * joined, loses the sessions of a node that is killed, and sends every emit through the log
+ * (`docs/decisions/0007-recovery.md`).
  *
  * @module
  */
-import type { Socket } from "socket.io";
-import { pause } from "../util/deadline.ts";
-import { ApiError, toApiError } from "../errors.ts";
+import type { Access } from "../access/access.ts";
+import type { Cluster } from "../cluster/cluster.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import { eventFrame } from "../socketio/frame.ts";
-import { subscriberOf } from "../socketio/subscriber.ts";
-import type { Entry, LogParts } from "../log/log.ts";
-import type { Observe } from "../observer.ts";
-import { formatOffset, missedBy, readOffset } from "./offsets.ts";
-import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
-import {
-  isGap,
-  type JoinResult,
-  type PreparedJoin,
-  Recovery,
-} from "../recovery/recovery.ts";
-import {
-  type JoinRequest,
-  parseJoinRequest,
-} from "../recovery/join_request.ts";
-import type { GapReason } from "../log/gaps.ts";
-import { type Client, Requests, tooFast, tooManyRooms } from "./requests.ts";
 import type { Ring } from "../delivery/ring.ts";
+import type { Subscriber } from "../delivery/subscriber.ts";
+import type { GapReason } from "../log/gaps.ts";
+import type { Entry, LogParts } from "../log/log.ts";
+import { compareIds, idBefore, laterId } from "../log/position.ts";
+import type { Observe } from "../observer.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
+import { isGap, type JoinResult, Recovery } from "../recovery/recovery.ts";
+import type { RoomPosition } from "../sessions/session.ts";
+import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
-import {
-  hashSessionSecret,
-  newOwner,
-  newSessionSecret,
-  type RoomPosition,
-  type Session,
-} from "../sessions/session.ts";
-import type { SessionStore, StoredSession } from "../sessions/store.ts";
+import { type Admission, Admissions, type Hello } from "./admission.ts";
+import { type Client, positionAtConnect, type Tell } from "./client.ts";
+import { Subscriptions } from "./subscriptions.ts";
 
-/** How long a client waits at the door for a node that has not reached its log yet. */
-const START_TIMEOUT_MS = 5000;
-/** The number of a telling that has none. */
-const NEVER_ANSWERED = Number.MAX_SAFE_INTEGER;
-/** How often a client is admitted anew because its session has changed meanwhile. */
-const ADMISSIONS_MAX = 3;
-/** How long a session is asked for while Redis does not answer. */
-const LOAD_TIMEOUT_MS = 3000;
+/** The number of a notice that only a later id confirms. */
+const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
-/** What {@linkcode Clients} are made of. */
+/** What {@linkcode Clients} need. */
 export interface ClientsOptions extends LogParts {
   readonly sessions: SessionStore;
   readonly ring: Ring;
   readonly fanOut: FanOut;
+  readonly access: Access;
+  readonly cluster: Cluster;
   /** Rooms of a client that names none. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
+  /** How long a session outlives its client's connection. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
-  /** Tells other nodes that a session goes on here. */
-  readonly announce: (digest: string, generation: number) => void;
 }
 
-/** A client on its way in: everything that has to be known before it is connected. */
-interface Admission {
-  readonly prepared: readonly PreparedJoin[];
-  readonly client: Client;
-  /** Whether its session is saved as it will be told of it. */
-  readonly saved: boolean;
-  readonly recovered: boolean;
-  /** The client's own account of where it was, for those it is told about. */
-  readonly since: string | null;
-  /** The log's when its session was saved. */
-  readonly lineage: string;
-}
-
-/** What Socket.IO sends in CONNECT, which its types keep private. */
-type Recoverable = { pid: string; recovered: boolean };
-
-/** The clients of this node, and their sessions. */
+/**
+ * Connects clients, recovers them, and keeps their sessions alive.
+ *
+ * Lifetime: the constructor starts a timer that saves sessions. Call `close()` to stop it.
+ */
 export class Clients {
   readonly #options: ClientsOptions;
   readonly #recovery: Recovery;
-  readonly #admissions = new WeakMap<Socket, Admission>();
-  readonly #clients = new Map<Socket, Client>();
-  readonly #byDigest = new Map<string, Socket>();
-  readonly #saver: SessionWriter;
-  readonly #requests: Requests;
+  readonly #writer: SessionWriter;
+  readonly #admissions: Admissions;
+  readonly #subscriptions: Subscriptions;
+  /** The connected clients, by the hashes of their sessions' secrets. */
+  readonly #clients = new Map<string, Client>();
 
-  /** Starts keeping sessions alive. */
+  /** Creates the clients of one node and listens to its cluster. */
   constructor(options: ClientsOptions) {
     this.#options = options;
-    this.#recovery = new Recovery(options, options.ring);
-    this.#saver = new SessionWriter({
-      ...options,
+    const { log, sessions, access, fanOut, roomsPerClientMax } = options;
+    const recovery = this.#recovery = new Recovery(options, options.ring);
+    const writer = this.#writer = new SessionWriter({
+      log,
+      sessions,
+      recoverySeconds: options.recoverySeconds,
+      observe: options.observe,
       displaced: ({ digest, generation }) =>
-        this.takenOver(digest, generation + 1),
+        this.#resumedElsewhere(digest, generation + 1),
     });
-    this.#requests = new Requests({
-      ...options,
-      recovery: this.#recovery,
-      saver: this.#saver,
-      clientOf: (socket) => this.#clients.get(socket),
+    this.#admissions = new Admissions({
+      log,
+      recovery,
+      sessions,
+      writer,
+      access,
+      rooms: options.rooms,
+      roomsPerClientMax,
     });
-  }
-
-  /**
-   * Finds out what a client may be given when it is connected. Decides whether it is recovered, which it is told
-   * before anything else. What it is told of its rooms is saved before: it holds, also where this node is killed then.
-   *
-   * @throws {ApiError} where it asked for what it cannot have, or, `temporary`, where it is to come again
-   */
-  async admit(socket: Socket): Promise<void> {
-    await this.#started();
-    for (let tries = 0; tries < ADMISSIONS_MAX; tries++) {
-      const admission = await this.#tryAdmit(socket);
-      if (admission !== undefined) {
-        this.#admissions.set(socket, admission);
-        return;
-      }
-      // It has given up on this connection, and came by another.
-      if (socket.conn.readyState !== "open") break;
-    }
-    throw new ApiError(
-      "overloaded",
-      "Cannot connect: another connection takes up the same session; connect again later",
+    this.#subscriptions = new Subscriptions({
+      log,
+      fanOut,
+      recovery,
+      writer,
+      access,
+      roomsPerClientMax,
+    });
+    options.cluster.onCommand(({ digest, generation }) =>
+      this.#resumedElsewhere(digest, generation)
     );
   }
 
-  /** Returns undefined if the session has changed since it was loaded. */
-  async #tryAdmit(socket: Socket): Promise<Admission | undefined> {
-    const { auth } = socket.handshake;
-    const known = typeof auth.pid === "string" && auth.pid.length <= 64
-      ? auth.pid
-      : undefined;
-    const { id: offset } = readOffset(auth.offset);
-    const stored = known === undefined ? undefined : await this.#load(known);
-    const session = typeof stored === "object" ? stored.session : stored;
-    const wishes = session === undefined || session === "unreachable"
-      ? this.#wishesOf(auth.rooms, session && offset)
-      : missedBy(await this.#trusted(session, offset), auth.offset);
-    const gone = auth.pid === undefined || session !== undefined
-      ? undefined
-      : this.#whyGone(offset);
-    const overloaded = typeof session === "object" && session.overloaded;
-    const prepared = (await Promise.all(
-      wishes.map((wish) => this.#prepare(wish, gone)),
-    )).map((wish) => overloaded ? asOverloaded(wish) : wish);
-    const recovered = session !== undefined && session !== "unreachable" &&
-      prepared.every(({ reason }) => reason === undefined);
-    const pid = recovered && known !== undefined ? known : newSessionSecret();
-    Object.assign(socket as unknown as Recoverable, { pid, recovered });
-    const client: Client = {
-      digest: hashSessionSecret(pid),
-      generation: recovered ? session.generation + 1 : 1,
-      owner: newOwner(),
-      takesUp: recovered && typeof stored === "object"
-        ? stored.version
-        : undefined,
-      rooms: this.#placesOf(prepared, ID_MAX),
-      requests: 0,
-      joins: 1,
-      answers: 1,
-      overloaded: false,
-    };
-    const { lineage } = this.#options.log.head;
-    const outcome = await this.#saver.saveAndWait(client);
-    return outcome === "displaced" ? undefined : {
-      lineage,
-      prepared,
-      client,
-      saved: outcome === "saved",
-      recovered,
-      since: offset ?? null,
-    };
+  /** How many clients are connected. */
+  get count(): number {
+    return this.#clients.size;
   }
 
   /**
-   * Gives a client that has just been told it is connected what it missed, and joins it, in one step. Answers false
-   * where what was found out before no longer holds: it is to come again.
+   * Finds out what a client gets when it connects, and saves its session. Call {@linkcode Clients.welcome} or
+   * {@linkcode Clients.abandon} with the result.
+   *
+   * @throws {ApiError} A retryable error if the client has to connect again later, another one if it asked for something
+   * that it cannot have.
    */
-  welcome(socket: Socket): boolean {
-    const admission = this.#admissions.get(socket);
-    const collected = admission && this.#recovery.collect(admission.prepared);
-    if (admission === undefined || collected === undefined) return false;
-    const { epoch, id, lineage } = this.#options.log.head;
-    if (
-      admission.lineage !== lineage ||
-      admission.prepared.some((prepared) => prepared.epoch !== epoch)
-    ) return false;
-    if (
-      admission.recovered &&
-      collected.some(({ reason }) => reason !== undefined)
-    ) return false;
-    this.#admissions.delete(socket);
-    this.#replace(admission);
-    const { client } = admission;
-    this.#clients.set(socket, client);
-    this.#byDigest.set(client.digest, socket);
-    this.#give(socket, collected, admission, id);
-    const subscriber = subscriberOf(socket);
-    for (const { room } of collected) {
-      this.#options.fanOut.join(subscriber, room);
+  async admit(hello: Hello): Promise<Admission> {
+    return await this.#admissions.admit(hello);
+  }
+
+  /**
+   * Connects a client: sends it what it missed and the gaps, calls `tell`, and joins its rooms, all in one synchronous
+   * step, so that no delivery falls between. Whatever `tell` writes comes before the next message.
+   *
+   * @returns `false` if the admission is outdated. The transport then closes the connection, and the client connects
+   * again.
+   */
+  welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
+    const results = this.#recovery.collect(admission.prepared);
+    if (results === undefined || !this.#isCurrent(admission, results)) {
+      this.abandon(admission);
+      return false;
     }
-    this.#saver.keep(client);
-    const gap = collected.some(isGap);
-    if (gap) {
-      for (const [room, place] of this.#placesOf(admission.prepared, id)) {
-        client.rooms.set(room, place);
-      }
-    }
-    if (gap || !admission.saved) this.#saver.save(client);
-    this.#requests.serve(socket);
+    const { client, isSaved } = admission;
+    if (admission.recovered) this.#replaceOlder(client);
+    client.subscriber = subscriber;
+    this.#clients.set(client.digest, client);
+    this.#send(admission, results, subscriber, tell);
+    for (const { room } of results) this.#options.fanOut.join(subscriber, room);
+    this.#writer.keep(client);
+    const hasGap = results.some(isGap);
+    if (hasGap) this.#noteGaps(client, results);
+    if (hasGap || !isSaved) this.#writer.save(client);
     return true;
   }
 
-  /** A socket is no longer connected, for the reason that Socket.IO gives. */
-  disconnected(socket: Socket, reason: string): void {
-    const client = this.#clients.get(socket);
-    if (client === undefined) return;
-    this.#forget(socket);
-    if (subscriberOf(socket).disconnectedAsSlow) {
-      client.overloaded = true;
-      this.#saver.save(client);
-    }
-    // Said by the client, or to it: it has left for good.
-    if (reason.endsWith("namespace disconnect")) this.#saver.forget(client);
-  }
-
-  /** A session goes on elsewhere: what is left of it here is a connection nobody reads any more. */
-  takenOver(digest: unknown, generation: unknown): void {
-    const socket = this.#byDigest.get(String(digest));
-    const client = socket && this.#clients.get(socket);
-    if (
-      socket !== undefined && client !== undefined &&
-      client.generation < Number(generation)
-    ) this.#drop(socket);
+  /** Forgets an admission that did not lead to a connection. Nobody knows the secret of a new session. */
+  abandon({ client, recovered }: Admission): void {
+    if (!recovered) this.#writer.forget(client);
   }
 
   /**
-   * All have been told that something is missing since the id `since`, by an event with `id`: places before it mean
-   * nothing any more.
+   * Joins a connected client to a room, and calls `tell` in the same synchronous step. Does not call it if the client
+   * disconnects meanwhile.
+   *
+   * @throws {ApiError} if the client did not join
+   */
+  async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
+    await this.#subscriptions.join(client, request, tell);
+  }
+
+  /** Ends a client's subscription to a room. @throws {ApiError} if the client is still in the room */
+  async leave(client: Client, room: string): Promise<void> {
+    await this.#subscriptions.leave(client, room);
+  }
+
+  /**
+   * Reports that a client's connection is closed.
+   *
+   * @param hasLeft Whether the client, or this node, ended it for good, so that the session is deleted.
+   */
+  dropped(client: Client, hasLeft: boolean): void {
+    const { subscriber } = client;
+    if (subscriber === undefined) return;
+    this.#forget(client);
+    if (subscriber.disconnectedAsSlow) {
+      client.overloaded = true;
+      this.#writer.save(client);
+    }
+    if (hasLeft) this.#writer.forget(client);
+  }
+
+  /**
+   * Records that all clients were sent a `gap` event with `id`. The gap replaces their saved positions, and it is sent
+   * again at the next connect unless the client's offset proves that it arrived.
+   *
+   * @param since The id after which messages may be missing.
    */
   gap(reason: GapReason, id: string, since: string): void {
-    // No message has that id: whoever shows it has been told, unless the log went back, and ids come again.
-    const unheard = laterId(idBefore(id), since);
+    // No message has the id `id`, so a client that shows it has received the event; unless the log went back in time and
+    // gives the same ids again.
+    const unconfirmed = laterId(idBefore(id), since);
     const position: RoomPosition = {
       since: id,
-      told: { at: unheard, number: NEVER_ANSWERED, gap: reason },
+      told: { at: unconfirmed, number: UNNUMBERED, gap: reason },
     };
     for (const { rooms } of this.#clients.values()) {
       for (const room of rooms.keys()) rooms.set(room, position);
     }
-    this.#saver.refresh();
+    this.#writer.refresh();
   }
 
-  /** Saves all sessions again: Redis may have lost what was saved. */
+  /** Saves all sessions again, because Redis may have lost what was saved. */
   saveAll(): void {
-    this.#saver.refresh();
+    this.#writer.refresh();
   }
 
-  /** Ends the keeping. */
+  /** Stops all timers. */
   close(): void {
-    this.#saver.close();
+    this.#writer.close();
     this.#recovery.close();
   }
 
-  /**
-   * A session that was saved under another lineage may lack rooms, and so may one whose client shows an id that another
-   * master has given it: it counts as one of another epoch.
-   */
-  async #trusted(
-    session: Session,
-    offset: string | undefined,
-  ): Promise<Session> {
-    const trusted = session.lineage === this.#options.log.head.lineage &&
-      (offset === undefined || await this.#recovery.isOfThisLog(offset));
-    return trusted ? session : { ...session, epoch: "" };
+  /** Returns whether nothing has changed in the log since a client was admitted. */
+  #isCurrent(
+    { prepared, recovered, lineage }: Admission,
+    results: readonly JoinResult[],
+  ): boolean {
+    const { head } = this.#options.log;
+    return lineage === head.lineage &&
+      prepared.every(({ epoch }) => epoch === head.epoch) &&
+      !(recovered && results.some(({ reason }) => reason !== undefined));
   }
 
-  /** Sessions go with their time, or with the log beside which they are kept. */
-  #whyGone(offset: string | undefined): "expired" | "epoch" {
-    const { began } = this.#options.log.head;
-    return offset !== undefined && compareIds(offset, began) < 0
-      ? "epoch"
-      : "expired";
-  }
-
-  async #started(): Promise<void> {
-    if (await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) return;
-    throw new ApiError(
-      "log_unreachable",
-      "Cannot connect: this node has not reached its log yet; connect again later",
-    );
-  }
-
-  /**
-   * Loads a session. If Redis cannot say, or may be one that lacks the newest sessions, the client is let in all the
-   * same: it is not told `recovered`, for its session may have more rooms than it names now, but in those it names it
-   * misses nothing.
-   */
-  async #load(
-    pid: string,
-  ): Promise<StoredSession | "unreachable" | undefined> {
-    const { log, sessions } = this.#options;
-    const end = performance.now() + LOAD_TIMEOUT_MS;
-    for (;;) {
-      try {
-        const stored = await sessions.load(hashSessionSecret(pid));
-        if (log.head.confirmed) return stored;
-      } catch (error) {
-        if (!toApiError(error).retryable) throw error;
-      }
-      if (performance.now() > end) return "unreachable";
-      await pause(50, new AbortController().signal);
-    }
-  }
-
-  /**
-   * Reads `auth.rooms`; rooms without a position of their own go on from `offset`, if there is one.
-   *
-   * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`
-   */
-  #wishesOf(rooms: unknown, offset: string | undefined): JoinRequest[] {
-    return this.#namedBy(rooms).map((wish) =>
-      offset === undefined || wish.since !== undefined ||
-        wish.last !== undefined
-        ? wish
-        : { ...wish, since: { epoch: undefined, id: offset } }
-    );
-  }
-
-  #namedBy(rooms: unknown): JoinRequest[] {
-    const { rooms: defaults, roomsPerClientMax } = this.#options;
-    if (rooms === undefined) return defaults.map((room) => ({ room }));
-    if (!Array.isArray(rooms)) {
-      throw new ApiError(
-        "invalid_parameter",
-        'Cannot join: auth.rooms is not a list; send one, as ["chat"]',
-      );
-    }
-    if (rooms.length > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-    return [
-      ...new Map(rooms.map(parseJoinRequest).map((wish) => [wish.room, wish]))
-        .values(),
-    ];
-  }
-
-  /** A client that had a session which is gone cannot know what it missed, except where it names a position itself. */
-  async #prepare(
-    wish: JoinRequest,
-    gone: "expired" | "epoch" | undefined,
-  ): Promise<PreparedJoin> {
-    if (
-      gone === undefined || wish.since !== undefined || wish.last !== undefined
-    ) {
-      return await this.#recovery.prepare(wish);
-    }
-    return {
-      request: wish,
-      reason: gone,
-      prefix: [],
-      epoch: this.#options.log.head.epoch,
-    };
-  }
-
-  /** Takes the place of an older connection with the same session, wherever it is: half-open ones look alive. */
-  #replace({ recovered, client: { digest, generation } }: Admission): void {
-    if (!recovered) return;
-    const older = this.#byDigest.get(digest);
-    if (older !== undefined) this.#drop(older);
-    this.#options.announce(digest, generation);
-  }
-
-  #drop(socket: Socket): void {
-    this.#forget(socket);
-    socket.conn.close();
-  }
-
-  /** Sends what was missed, in the log's order, then what could not be had, then where the client now is. */
-  #give(
-    socket: Socket,
-    collected: readonly JoinResult[],
-    { prepared, recovered, since, client }: Admission,
-    id: string,
+  /** Sends messages in the log's order, then the gaps, then what `tell` writes. */
+  #send(
+    { client, prepared, recovered, since }: Admission,
+    results: readonly JoinResult[],
+    subscriber: Subscriber,
+    tell: Tell,
   ): void {
-    const { fanOut, observe } = this.#options;
-    const { position } = this.#recovery;
-    const gap = collected.find(isGap);
-    const messages = inOrder(collected.map(({ messages }) => messages));
-    const subscriber = subscriberOf(socket);
+    const { fanOut, observe, log: { head: { id } } } = this.#options;
+    const messages = inOrder(results.map(({ messages }) => messages));
     fanOut.replay(subscriber, messages);
-    for (const [index, { room, reason }] of collected.entries()) {
+    for (const [index, { room, reason }] of results.entries()) {
       if (reason === undefined) continue;
       const named = prepared[index]?.request.since?.id ?? since;
       const notice = { room, reason, since: named, id };
       fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }
-    for (const { room, recovered, reason } of collected) {
-      fanOut.send(
-        subscriber,
-        eventFrame("joined", { room, position, recovered, reason }, id),
-      );
-    }
-    if (gap !== undefined) {
-      const offset = formatOffset(id, client);
-      const { room } = gap;
-      const frame = eventFrame("position", { room, position }, offset);
-      fanOut.send(subscriber, frame);
-    }
+    const { position } = this.#recovery;
+    const { generation, toldNumber: number } = client;
+    const gap = results.find(isGap);
+    tell({
+      position,
+      id,
+      rooms: results,
+      ...(gap && { notice: { room: gap.room, generation, number } }),
+    });
     if (recovered) observe({ kind: "recovered", messages: messages.length });
-    const refused = collected.find(({ reason }) => reason !== undefined)
-      ?.reason;
-    if (refused !== undefined) {
-      observe({ kind: "recovery_incomplete", reason: refused });
+    const missing = results.find(({ reason }) => reason !== undefined);
+    if (missing?.reason !== undefined) {
+      observe({ kind: "recovery_incomplete", reason: missing.reason });
     }
   }
 
-  /**
-   * Where in its rooms a client will be. Written is not received: until it says more, it has nothing of what it is
-   * given, and has not been told of gaps, which happens at the id `at`.
-   *
-   * @throws {ApiError} `overloaded` where what was read does not reach any more
-   */
-  #placesOf(
-    prepared: readonly PreparedJoin[],
-    at: string,
-  ): Map<string, RoomPosition> {
+  /** Records at which id a client was told of gaps. */
+  #noteGaps({ rooms }: Client, results: readonly JoinResult[]): void {
     const { id } = this.#options.log.head;
-    const collected = this.#recovery.collect(prepared);
-    if (collected === undefined) throw tooFast("connect");
-    return new Map(
-      collected.map((found) => [
-        found.room,
-        isGap(found)
-          ? { since: id, told: { at, number: 1, gap: found.reason } }
-          : { since: found.from ?? id },
-      ]),
-    );
-  }
-
-  #forget(socket: Socket): void {
-    const client = this.#clients.get(socket);
-    if (client === undefined) return;
-    this.#clients.delete(socket);
-    this.#saver.release(client);
-    if (this.#byDigest.get(client.digest) === socket) {
-      this.#byDigest.delete(client.digest);
-    }
-    for (const room of client.rooms.keys()) {
-      this.#options.fanOut.leave(subscriberOf(socket), room);
+    for (const result of results) {
+      rooms.set(result.room, positionAtConnect(result, id, id));
     }
   }
-}
 
-/** What is kept no longer, because the client did not read when it was sent. */
-function asOverloaded(prepared: PreparedJoin): PreparedJoin {
-  return prepared.reason === "trimmed"
-    ? { ...prepared, reason: "overloaded" }
-    : prepared;
+  /** Disconnects older connections of a session, here and on other nodes: a half-open one looks alive. */
+  #replaceOlder({ digest, generation }: Client): void {
+    const older = this.#clients.get(digest);
+    if (older !== undefined) this.#disconnect(older);
+    this.#options.cluster.send({ kind: "session_resumed", digest, generation });
+  }
+
+  /** Drops this node's connection of a session that another connection has resumed with a higher generation. */
+  #resumedElsewhere(digest: string, generation: number): void {
+    const client = this.#clients.get(digest);
+    if (client !== undefined && client.generation < generation) {
+      this.#disconnect(client);
+    }
+  }
+
+  #disconnect(client: Client): void {
+    const { subscriber } = client;
+    this.#forget(client);
+    subscriber?.disconnect();
+  }
+
+  #forget(client: Client): void {
+    const { subscriber, digest, rooms } = client;
+    client.subscriber = undefined;
+    this.#writer.release(client);
+    if (this.#clients.get(digest) === client) this.#clients.delete(digest);
+    if (subscriber === undefined) return;
+    for (const room of rooms.keys()) {
+      this.#options.fanOut.leave(subscriber, room);
+    }
+  }
 }
 
 /** Merges the messages of several rooms into the log's order. */

@@ -1,5 +1,9 @@
 /**
- * Socket.IO: who may connect, and how all are moved away.
+ * Serves clients that speak Socket.IO.
+ *
+ * Stock clients recover by Socket.IO's own protocol: the server gives them a `pid` at connect, they remember the last
+ * argument of every event if it is a string, and they send both when they reconnect. If they are given the same `pid`
+ * again, they report `recovered`. Roomcast uses this protocol with its own sessions and its own recovery.
  *
  * @module
  */
@@ -7,163 +11,116 @@ import type { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
-import { Clients } from "../clients/clients.ts";
+import type { Access } from "../access/access.ts";
+import type { OriginAllowed } from "../access/origins.ts";
+import type { Admission, Hello } from "../clients/admission.ts";
+import type { Client, Joined } from "../clients/client.ts";
+import type { Clients } from "../clients/clients.ts";
+import type { FanOut } from "../delivery/fanout.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
 import { EngineServer } from "../engineio/server.ts";
-import { toApiError } from "../errors.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import { SOCKET_IO_PATH } from "../http/target.ts";
-import type { FanOut } from "../delivery/fanout.ts";
-import type { LogParts } from "../log/log.ts";
-import type { SessionStore } from "../sessions/store.ts";
-import type { GapReason } from "../log/gaps.ts";
-import type { Ring } from "../delivery/ring.ts";
 import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
-import type { OriginAllowed } from "../access/origins.ts";
+import { eventFrame } from "./frame.ts";
+import { formatOffset, readOffset } from "./offset.ts";
+import { Requests } from "./requests.ts";
+import { subscriberOf } from "./subscriber.ts";
 
-/** Largest thing a client may send in one go: a handshake with its rooms, later a message. */
+/** Bytes that a client's packet may have besides a message, for example a handshake with its rooms. */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
-/** How long a connection may take to say which namespace it wants. */
+/** How long a connection may take to name its namespace, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** Characters that a session's secret has at most. */
+const SECRET_LENGTH_MAX = 64;
 
-/** Tells the other nodes that a session goes on here. */
-const TAKEN_OVER = "taken_over";
-/** The events that nodes send each other by `serverSideEmit`. */
-export const CLUSTER_EVENTS: readonly string[] = [TAKEN_OVER];
-
-/** What {@linkcode SocketIoServer} is made of. */
-export interface SocketIoServerOptions extends LogParts {
-  readonly sessions: SessionStore;
+/** What a {@linkcode SocketIoServer} needs. */
+export interface SocketIoServerOptions {
+  readonly clients: Clients;
+  readonly access: Access;
   readonly fanOut: FanOut;
-  /** Rooms of a client that names none. */
-  readonly rooms: readonly string[];
-  readonly roomsPerClientMax: number;
-  readonly recoverySeconds: number;
-  readonly ring: Ring;
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
   readonly directWriter: DirectWriter;
-  /** Makes the Socket.IO adapter; undefined: its own, for one node. */
+  /** Makes the Socket.IO adapter of a node that has others beside it. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
 }
 
-/** The clients of this node. */
+/** A socket on its way in. */
+interface Entering {
+  readonly admission: Admission;
+  /** Sends what was written meanwhile. */
+  readonly uncork: () => void;
+}
+
+/** The clients of this node that speak Socket.IO. */
 export class SocketIoServer {
+  readonly #options: SocketIoServerOptions;
   readonly #engine: EngineServer;
   readonly #io: Server;
-  readonly #options: SocketIoServerOptions;
-  /** Connections that have their one socket. */
+  readonly #requests: Requests;
+  /** Connections that have a socket already. */
   readonly #taken = new WeakSet<object>();
-  readonly #clients: Clients;
-  /** What was held back of a socket that is being let in. */
-  readonly #held = new WeakMap<Socket, () => void>();
+  readonly #entering = new WeakMap<Socket, Entering>();
+  readonly #clients = new Map<Socket, Client>();
+  // All sockets share one listener, because each would keep a closure of its own in memory.
+  readonly #onDisconnect = this.#makeOnDisconnect();
 
-  /** Sets Socket.IO up; requests reach it by {@linkcode SocketIoServer.request} and {@linkcode SocketIoServer.upgrade}. */
+  /** Sets up Socket.IO. HTTP requests reach it by `request()` and `upgrade()`. */
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
-    const { adapter, originAllowed, messageBytesMax } = options;
+    const { adapter, clients, fanOut, observe } = options;
     this.#engine = new EngineServer(
-      {
-        maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
-        // Only tells browsers whether a page may read an answer; who may connect is decided below, for all transports.
-        cors: ((
-          request: IncomingMessage,
-          answer: (error: null, options: { origin: string | false }) => void,
-        ) => {
-          const { origin, host } = request.headers;
-          answer(null, {
-            origin: originAllowed(origin, host) && origin !== undefined
-              ? origin
-              : false,
-          });
-        }) as never,
-        allowRequest: ({ headers }, answer) => {
-          if (originAllowed(headers.origin, headers.host)) {
-            answer(null, true);
-          } else {answer(
-              "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
-              false,
-            );}
-        },
-      },
+      engineOptions(options),
       (waitingPackets) =>
-        options.observe({ kind: "slow_client_disconnected", waitingPackets }),
+        observe({ kind: "slow_client_disconnected", waitingPackets }),
       options.directWriter,
     );
+    this.#requests = new Requests({
+      clients,
+      fanOut,
+      clientOf: (socket) => this.#clients.get(socket),
+      observe,
+    });
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),
       serveClient: false,
       connectTimeout: CONNECT_TIMEOUT_MS,
     });
     this.#io.bind(this.#engine as never);
-    this.#clients = new Clients({
-      ...options,
-      // Only where there are others: the adapter of a single node complains.
-      announce: (digest, generation) =>
-        adapter && this.#io.serverSideEmit(TAKEN_OVER, digest, generation),
-    });
-    this.#io.on(
-      TAKEN_OVER,
-      (digest: unknown, generation: unknown) =>
-        this.#clients.takenOver(digest, generation),
-    );
-    this.#io.use((socket, next) => {
-      // Socket.IO takes any number of CONNECT packets while the first is still at the door.
-      if (this.#taken.has(socket.conn)) return void socket.conn.close();
-      this.#taken.add(socket.conn);
-      this.#clients.admit(socket).then(
-        () => {
-          // What it is told first, CONNECT and its rooms, goes out in one write; who polls asks for it later anyway.
-          if (socket.conn.transport.name === "websocket") {
-            this.#held.set(socket, cork(socket));
-          }
-          next();
-        },
-        (error) => this.#turnAway(socket, error, next),
-      );
-    });
-    const disconnected = this.#disconnected();
-    this.#io.on("connection", (socket) => {
-      try {
-        if (!this.#clients.welcome(socket)) return void socket.conn.close();
-      } finally {
-        this.#held.get(socket)?.();
-        this.#held.delete(socket);
-      }
-      forgetRequest(socket);
-      options.observe({ kind: "client_connected", clients: this.count });
-      socket.on("disconnect", disconnected);
-    });
+    this.#io.use((socket, next) => void this.#admit(socket, next));
+    this.#io.on("connection", (socket) => this.#connected(socket));
   }
 
-  /** Answers a request, if it is one of Engine.IO's; says whether it was. */
+  /** Handles an HTTP request if it is for Engine.IO. Returns whether it was. */
   request(request: IncomingMessage, response: ServerResponse): boolean {
-    if (!isOurs(request)) return false;
+    if (!isForEngine(request)) return false;
     this.#engine.handleRequest(request as never, response as never);
     return true;
   }
 
-  /** Answers a request to become a WebSocket; one of nobody's is refused. */
+  /** Handles an upgrade request. Rejects it with 404 if it is not for Engine.IO. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    if (isOurs(request)) {
+    if (isForEngine(request)) {
       return this.#engine.handleUpgrade(request, socket, head);
     }
-    // A peer that is gone already must not end the process with an error nobody listens to.
+    // Without a listener, an error of a peer that is already gone would end the process.
     socket.on("error", () => {});
     socket.end(
       "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     );
   }
 
-  /** Connections now, also those that have not said yet what they want. */
+  /** Connections, including those that have not named a namespace yet. */
   get count(): number {
     return this.#engine.clientsCount;
   }
 
   /**
-   * Moves all clients away, evenly over `durationMs`, and lets no new one in. Connections are closed, not
-   * "disconnected": after that word a stock client stays away (notes L15), after a mere close it comes back at once.
+   * Closes all connections, evenly over `durationMs`, and accepts no new ones. It closes them without Socket.IO's
+   * DISCONNECT packet: a stock client reconnects at once after a mere close, but never after that packet.
    */
   async drain(durationMs: number): Promise<void> {
     this.#engine.stopping = true;
@@ -179,61 +136,185 @@ export class SocketIoServer {
     }
   }
 
-  /** All have been told of a gap since `since`, by an event with `id`: what is remembered of them has to say so. */
-  gap(reason: GapReason, id: string, since: string): void {
-    this.#clients.gap(reason, id, since);
-  }
-
-  /** Saves all sessions again: Redis may have lost what was saved. */
-  saveSessions(): void {
-    this.#clients.saveAll();
-  }
-
-  /** Ends what is left. */
+  /** Closes all connections at once. */
   close(): void {
-    this.#clients.close();
     this.#engine.close();
     this.#io.of("/").adapter.close();
   }
 
-  /** One listener for all sockets: a closure for each would be kept by each. */
-  #disconnected(): (this: Socket, reason: string) => void {
-    const taken = this.#taken;
-    const clients = this.#clients;
-    const observe = (): void =>
-      this.#options.observe({
-        kind: "client_disconnected",
-        clients: this.count,
-      });
-    return function (reason) {
-      taken.delete(this.conn);
-      clients.disconnected(this, reason);
-      observe();
-    };
+  /** Runs before a socket is connected; `next` continues. Never rejects. */
+  async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
+    const { conn } = socket;
+    // Socket.IO accepts any number of CONNECT packets before the first one is answered.
+    if (this.#taken.has(conn)) {
+      conn.close();
+      return next();
+    }
+    this.#taken.add(conn);
+    try {
+      const { clients, access } = this.#options;
+      const principal = await access.authenticate({});
+      const hello = helloOf(socket);
+      const admission = await clients.admit({ ...hello, principal });
+      if (conn.readyState !== "open") {
+        clients.abandon(admission);
+        return next();
+      }
+      const { secret, recovered } = admission;
+      // Socket.IO sends the `pid` in CONNECT, and its types keep both fields private.
+      Object.assign(socket, { pid: secret, recovered });
+      // CONNECT and the rooms go out in one write. A polling client asks for them later anyway.
+      const uncork = conn.transport.name === "websocket"
+        ? cork(socket)
+        : () => {};
+      this.#entering.set(socket, { admission, uncork });
+      next();
+    } catch (error) {
+      this.#reject(socket, error, next);
+    }
   }
 
   /**
-   * Tells a client why it cannot come in. What passes by itself is not told but shown by closing: a stock client tries
-   * again after a closed connection, and never after an error.
+   * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal one the connection is
+   * closed instead, because stock clients retry after a close but not after `connect_error`.
    */
-  #turnAway(
+  #reject(
     socket: Socket,
     error: unknown,
-    next: (error: Error) => void,
+    next: (error?: Error) => void,
   ): void {
-    const fault = toApiError(error);
-    if (fault.code === "internal") {
-      // The error itself: what the client sees does not say what happened.
-      this.#options.observe({ kind: "error", where: "a handshake", error });
+    const { conn } = socket;
+    const refusal = toApiError(error);
+    if (refusal.code === "internal") this.#failed("a handshake", error);
+    if (refusal.retryable || refusal.code === "internal") {
+      conn.close();
+      // Socket.IO keeps a socket in memory until its middleware continues.
+      return next();
     }
-    if (fault.retryable || fault.code === "internal") {
-      return void socket.conn.close();
+    this.#taken.delete(conn);
+    next(Object.assign(new Error(refusal.message), { data: refusal.toJSON() }));
+  }
+
+  /** Runs right after CONNECT was written. Never throws: Socket.IO calls it where a throw would end the process. */
+  #connected(socket: Socket): void {
+    const entering = this.#entering.get(socket);
+    if (entering === undefined) return;
+    const { admission: { client }, uncork } = entering;
+    try {
+      if (!this.#welcome(socket, entering.admission)) socket.conn.close();
+    } catch (error) {
+      this.#failed("connecting a client", error);
+      this.#clients.delete(socket);
+      this.#options.clients.dropped(client, false);
+      socket.conn.close();
+    } finally {
+      this.#entering.delete(socket);
+      uncork();
     }
+  }
+
+  #welcome(socket: Socket, admission: Admission): boolean {
+    const { clients, fanOut, observe } = this.#options;
+    const subscriber = subscriberOf(socket);
+    const isWelcome = clients.welcome(admission, subscriber, (joined) => {
+      for (const frame of framesOf(joined)) fanOut.send(subscriber, frame);
+    });
+    if (!isWelcome) return false;
+    this.#clients.set(socket, admission.client);
+    this.#requests.serve(socket);
+    forgetRequest(socket);
+    observe({ kind: "client_connected", clients: this.count });
+    socket.on("disconnect", this.#onDisconnect);
+    return true;
+  }
+
+  #makeOnDisconnect(): (this: Socket, reason: string) => void {
+    const disconnected = this.#disconnected.bind(this);
+    return function (reason) {
+      disconnected(this, reason);
+    };
+  }
+
+  /** Never throws: Socket.IO calls it where a throw would end the process. */
+  #disconnected(socket: Socket, reason: string): void {
+    const { clients, observe } = this.#options;
     this.#taken.delete(socket.conn);
-    next(Object.assign(new Error(fault.message), { data: fault.toJSON() }));
+    const client = this.#clients.get(socket);
+    this.#clients.delete(socket);
+    try {
+      // A client that sends DISCONNECT, or is sent it, does not reconnect.
+      const hasLeft = reason.endsWith("namespace disconnect");
+      if (client !== undefined) clients.dropped(client, hasLeft);
+    } catch (error) {
+      this.#failed("disconnecting a client", error);
+    }
+    observe({ kind: "client_disconnected", clients: this.count });
+  }
+
+  #failed(where: string, error: unknown): void {
+    this.#options.observe({ kind: "error", where, error });
   }
 }
 
-function isOurs({ url = "" }: IncomingMessage): boolean {
+/** Returns what a client sends in its handshake. @throws {ApiError} `invalid_parameter` */
+function helloOf(socket: Socket): Omit<Hello, "principal"> {
+  const { auth: { pid, offset, rooms } } = socket.handshake;
+  if (rooms !== undefined && !Array.isArray(rooms)) {
+    throw new ApiError(
+      "invalid_parameter",
+      'Cannot join: auth.rooms is not a list; send a list such as ["chat"]',
+    );
+  }
+  const isSecret = typeof pid === "string" && pid.length <= SECRET_LENGTH_MAX;
+  return {
+    secret: pid === undefined || isSecret ? pid : null,
+    shown: readOffset(offset),
+    rooms,
+    isOpen: () => socket.conn.readyState === "open",
+  };
+}
+
+/** Makes the events that a client gets at connect after its messages and gaps. */
+function* framesOf(
+  { rooms, position, id, notice }: Joined,
+): Generator<ReturnType<typeof eventFrame>> {
+  for (const { room, recovered, reason } of rooms) {
+    yield eventFrame("joined", { room, position, recovered, reason }, id);
+  }
+  if (notice !== undefined) {
+    const { room } = notice;
+    yield eventFrame(
+      "position",
+      { room, position },
+      formatOffset(id, notice),
+    );
+  }
+}
+
+function engineOptions(
+  { originAllowed, messageBytesMax }: SocketIoServerOptions,
+): ConstructorParameters<typeof EngineServer>[0] {
+  const cors = (
+    { headers: { origin, host } }: IncomingMessage,
+    callback: (error: null, options: { origin: string | false }) => void,
+  ): void => {
+    const isAllowed = origin !== undefined && originAllowed(origin, host);
+    callback(null, { origin: isAllowed ? origin : false });
+  };
+  return {
+    maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
+    // CORS only tells browsers whether a page may read a response. `allowRequest` decides who may connect.
+    cors: cors as never,
+    allowRequest: ({ headers: { origin, host } }, callback) => {
+      if (originAllowed(origin, host)) return callback(null, true);
+      callback(
+        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
+        false,
+      );
+    },
+  };
+}
+
+function isForEngine({ url = "" }: IncomingMessage): boolean {
   return url === SOCKET_IO_PATH || url.startsWith(`${SOCKET_IO_PATH}?`);
 }

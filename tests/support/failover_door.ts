@@ -4,11 +4,8 @@
  * missedBy} and offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
-import {
-  formatOffset,
-  missedBy,
-  readOffset,
-} from "../../lib/clients/offsets.ts";
+import { missedBy } from "../../lib/clients/missed.ts";
+import { formatOffset, readOffset } from "../../lib/socketio/offset.ts";
 import {
   compareIds,
   ID_MAX,
@@ -149,7 +146,8 @@ export class Door {
     const late = node.after(START_TIMEOUT_MS);
     yield () => node.head.epoch !== "" || late();
     if (node.head.epoch === "") throw new Temporary("not started");
-    const offset = readOffset(last).id;
+    const shown = readOffset(last);
+    const offset = shown?.id;
     const session = known === undefined ? undefined : yield* this.#load(known);
     const requests: JoinRequest[] =
       session === undefined || session === "unreachable"
@@ -158,7 +156,7 @@ export class Door {
             ? { room }
             : { room, since: { epoch: undefined, id: offset } }
         )
-        : missedBy(this.#trusted(session), last);
+        : missedBy(this.#trusted(session), shown);
     const gone = known === undefined || session !== undefined
       ? undefined
       : offset !== undefined && compareIds(offset, node.head.began) < 0

@@ -1,48 +1,8 @@
 import assert from "node:assert/strict";
-import {
-  formatOffset,
-  missedBy,
-  readOffset,
-} from "../../../lib/clients/offsets.ts";
+import { missedBy } from "../../../lib/clients/missed.ts";
+import { readOffset } from "../../../lib/socketio/offset.ts";
 import type { RoomPosition, Session } from "../../../lib/sessions/session.ts";
 import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
-
-Deno.test("an offset is read as it was written", () => {
-  for (const id of ["1-0", "1763831234567-12"]) {
-    for (const [generation, answers] of [[1, 1], [12, 345]] as const) {
-      const offset = formatOffset(id, { generation, answers });
-      assert.deepEqual(readOffset(offset), {
-        id,
-        answered: { generation, answers },
-      });
-    }
-  }
-});
-
-Deno.test("readOffset() takes an id or a position, and nothing else", () => {
-  const cases: [offset: unknown, id: string | undefined][] = [
-    ["5-1", "5-1"],
-    ["0123456789abcdef.5-1", "5-1"],
-    ["0123456789abcdef.5-1;2.3", "5-1"],
-    ["", undefined],
-    ["foo", undefined],
-    ["$", undefined],
-    ["0-0", undefined],
-    ["5-1;2", undefined],
-    ["5-1;2.3;4.5", undefined],
-    ["5-1;2.3 ", undefined],
-    ["5-1;x.3", undefined],
-    [`${"9".repeat(100)}-1`, undefined],
-    [undefined, undefined],
-    [null, undefined],
-    [5, undefined],
-    [{}, undefined],
-  ];
-  for (const [offset, id] of cases) {
-    assert.equal(readOffset(offset).id, id, String(offset));
-  }
-  assert.equal(readOffset("5-1").answered, undefined);
-});
 
 const EPOCH = "0123456789abcdef";
 
@@ -76,7 +36,7 @@ Deno.test("missedBy() asks for what came after the later of the offset and the j
   ];
   for (const [since, offset, request] of cases) {
     assert.deepEqual(
-      missedBy(session({ since }), offset),
+      missedBy(session({ since }), readOffset(offset)),
       [request],
       `${since}, ${offset}`,
     );
@@ -108,7 +68,7 @@ Deno.test("missedBy() asks again for the messages of a reply unless the offset c
   ];
   for (const [offset, request] of cases) {
     assert.deepEqual(
-      missedBy(session(REPLIED), offset),
+      missedBy(session(REPLIED), readOffset(offset)),
       [request],
       String(offset),
     );
@@ -131,7 +91,7 @@ Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
   ];
   for (const [offset, request] of cases) {
     assert.deepEqual(
-      missedBy(session(told), offset),
+      missedBy(session(told), readOffset(offset)),
       [request],
       String(offset),
     );
@@ -148,7 +108,7 @@ Deno.test("missedBy() keeps the rooms of a session in their order, each with its
       ["b", { since: "2-0" }],
     ],
   };
-  assert.deepEqual(missedBy(many, "7-0"), [
+  assert.deepEqual(missedBy(many, { id: "7-0" }), [
     after("7-0"),
     { room: "a", gap: "epoch" },
     { ...after("7-0"), room: "b" },

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Server } from "socket.io";
-import { type Cluster, createCluster } from "../../../lib/socketio/adapter.ts";
+import { AdapterCluster } from "../../../lib/socketio/adapter.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { RedisConnection } from "../../../lib/redis/connection.ts";
@@ -24,7 +24,7 @@ const POISON = [
 /** A Socket.IO server with our adapter, joined to a log as `lib/node.ts` does it. */
 class Node {
   readonly io: Server;
-  readonly cluster: Cluster;
+  readonly cluster: AdapterCluster;
   readonly happenings = new Inbox<Observation>();
   /** What other nodes said by `serverSideEmit`, as `namespace what`. */
   readonly heard = new Inbox<string>();
@@ -51,10 +51,10 @@ class Node {
         lineageChanged() {},
         ingressGap() {},
       },
-      cluster: (fields, id) => this.cluster.take(fields, id),
+      cluster: (fields, id) => this.cluster.onLogEntry(fields, id),
       observe,
     });
-    this.cluster = createCluster({
+    this.cluster = new AdapterCluster({
       commands: this.#log.commands,
       stream: this.#log.keys.log,
       channelPrefix: PREFIX,
@@ -461,7 +461,10 @@ Deno.test("more entries than may wait for the adapter: the oldest are dropped, e
   const { a } = all;
   await using client = await Client.join(a, "/");
   for (let i = 0; i < 10_003; i++) {
-    a.cluster.take(Object.fromEntries(pairs(goodEntry(`${i}`))), `${i}-0`);
+    a.cluster.onLogEntry(
+      Object.fromEntries(pairs(goodEntry(`${i}`))),
+      `${i}-0`,
+    );
   }
   assert.deepEqual(a.skipped, ["0-0", "1-0", "2-0"]);
   const said = await client.said.have(10_000);
@@ -504,7 +507,10 @@ Deno.test("closing ends everything, whatever is under way", async (t) => {
     ["idle", () => {}],
     ["with entries that wait", ({ a }) => {
       for (let i = 0; i < 1000; i++) {
-        a.cluster.take(Object.fromEntries(pairs(goodEntry("?"))), `${i}-0`);
+        a.cluster.onLogEntry(
+          Object.fromEntries(pairs(goodEntry("?"))),
+          `${i}-0`,
+        );
       }
     }],
     ["before its sockets are", ({ a }) => a.cluster.close()],
@@ -530,7 +536,7 @@ Deno.test("closing ends everything, whatever is under way", async (t) => {
       await client[Symbol.asyncDispose]();
       await soon(a.close(), "the node is closed", 3000);
       // Nobody takes these any more, and nothing spins on them.
-      a.cluster.take({ nsp: "/", type: "3" }, "1-1");
+      a.cluster.onLogEntry({ nsp: "/", type: "3" }, "1-1");
       const count = a.happenings.items.length;
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.equal(a.happenings.items.length, count);

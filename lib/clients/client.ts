@@ -1,0 +1,136 @@
+/**
+ * A client: who it is, its rooms, and where to write to it, whatever transport it uses.
+ *
+ * @module
+ */
+import type { Principal } from "../access/principal.ts";
+import type { Subscriber } from "../delivery/subscriber.ts";
+import { ApiError } from "../errors.ts";
+import { ID_MAX } from "../log/position.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
+import { isGap, type JoinResult } from "../recovery/recovery.ts";
+import { newOwner, type RoomPosition } from "../sessions/session.ts";
+import type { SessionState } from "../sessions/writer.ts";
+import type { NoticeNumber } from "./missed.ts";
+
+/** The id at which a notice is sent that has not been sent yet. No id in an offset is later. */
+const NOT_SENT = ID_MAX;
+
+/** What a new {@linkcode Client} is made of. */
+export interface ClientOptions {
+  readonly principal: Principal;
+  /** The hash of its session's secret. */
+  readonly digest: string;
+  readonly generation: number;
+  /** The version of the stored session that it resumes, if it does. */
+  readonly takesUp: string | undefined;
+  readonly rooms: Map<string, RoomPosition>;
+}
+
+/** One connection of a client. A client that reconnects is a new object, with the next generation of its session. */
+export class Client implements SessionState {
+  readonly principal: Principal;
+  readonly digest: string;
+  readonly generation: number;
+  readonly owner = newOwner();
+  takesUp: string | undefined;
+  readonly rooms: Map<string, RoomPosition>;
+  /** Where to write to it; undefined while it is not connected. */
+  subscriber: Subscriber | undefined;
+  /** How many of its requests are in flight. */
+  requests = 0;
+  /** Number of its latest join. Connecting is number 1. */
+  joinNumber = 1;
+  /** The highest number of a join that was answered with a notice: with messages or with a gap. */
+  toldNumber = 1;
+  overloaded = false;
+
+  /** Creates a client that is not connected yet. */
+  constructor(
+    { principal, digest, generation, takesUp, rooms }: ClientOptions,
+  ) {
+    this.principal = principal;
+    this.digest = digest;
+    this.generation = generation;
+    this.takesUp = takesUp;
+    this.rooms = rooms;
+  }
+}
+
+/** What a client is told in the synchronous step in which it joins rooms. */
+export interface Joined {
+  /** The log's position at this moment: messages that are delivered later come after it. */
+  readonly position: string;
+  /** The id in `position`. */
+  readonly id: string;
+  /** One result for each room. Gaps have been sent already; messages have been sent only at connect. */
+  readonly rooms: readonly JoinResult[];
+  /** The last notice that the client has to confirm. Its transport sends an offset with this number after all else. */
+  readonly notice?: NoticeNumber & { readonly room: string };
+}
+
+/** Writes {@linkcode Joined} to a client, in the same step and before any later message. */
+export type Tell = (joined: Joined) => void;
+
+/**
+ * Returns a client's position in a room that it joins by connecting. Written is not received: until its offset says
+ * more, it has none of the messages that are replayed, and does not know of a gap, which is sent at the id `at`.
+ */
+export function positionAtConnect(
+  result: JoinResult,
+  id: string,
+  at: string = NOT_SENT,
+): RoomPosition {
+  return isGap(result)
+    ? { since: id, told: { at, number: 1, gap: result.reason } }
+    : { since: result.from ?? id };
+}
+
+/** Returns a client's position in a room that it joins at the id `id`, by its join number `number`. */
+export function positionAtJoin(
+  result: JoinResult,
+  id: string,
+  number: number,
+): RoomPosition {
+  if (isGap(result)) {
+    return { since: id, told: { at: id, number, gap: result.reason } };
+  }
+  return result.from !== undefined && result.messages.length > 0
+    ? { since: result.from, told: { at: id, number } }
+    : { since: id };
+}
+
+/**
+ * Returns the position to save before a join is answered. It assumes that the answer has messages if the client asked
+ * for some, because they may arrive until then.
+ *
+ * @param result The result as it is now; undefined if it is not known.
+ */
+export function positionBeforeJoin(
+  { since, last = 0 }: JoinRequest,
+  result: JoinResult | undefined,
+  id: string,
+  number: number,
+): RoomPosition {
+  if (result !== undefined && isGap(result)) {
+    return { since: id, told: { at: NOT_SENT, number, gap: result.reason } };
+  }
+  if (since === undefined && last === 0) return { since: id };
+  return { since: result?.from ?? id, told: { at: NOT_SENT, number } };
+}
+
+/** The error of a client that asks for more rooms than `roomsMax`. */
+export function tooManyRooms(roomsMax: number): ApiError {
+  return new ApiError(
+    "too_many_rooms",
+    `Cannot join: a client may be in at most ${roomsMax} rooms; name fewer rooms or leave some`,
+  );
+}
+
+/** The error of a client that cannot get what it missed before that is no longer in memory. */
+export function tooFast(verb: "connect" | "join"): ApiError {
+  return new ApiError(
+    "overloaded",
+    `Cannot ${verb}: messages arrive faster than they can be read; ${verb} again later`,
+  );
+}

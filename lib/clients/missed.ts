@@ -1,0 +1,46 @@
+/**
+ * Finds out what a returning client missed, from its session and from what it shows of where it was.
+ *
+ * @module
+ */
+import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
+import type { Session } from "../sessions/session.ts";
+
+/** Names a notice of a session: each one has a number within a generation. */
+export interface NoticeNumber {
+  readonly generation: number;
+  readonly number: number;
+}
+
+/** What a client shows of the last event that it received. */
+export interface Shown {
+  /** The id in it; undefined if it shows something else. */
+  readonly id: string | undefined;
+  /** Proves that this notice, and all of its generation with lower numbers, arrived. */
+  readonly confirms?: NoticeNumber;
+}
+
+/**
+ * Returns what the client of a session missed: in each room, everything after the later of its join and the id that it
+ * shows. A notice that it does not confirm is sent again: the messages of a reply to a join, or a gap.
+ *
+ * @param shown Undefined if the client has never received an event.
+ */
+export function missedBy(
+  { rooms, epoch, generation }: Session,
+  shown: Shown | undefined,
+): JoinRequest[] {
+  const { id: last, confirms } = shown ?? { id: ID_ZERO };
+  return rooms.map(([room, { since, told }]) => {
+    if (last === undefined) return { room, since: null };
+    if (told === undefined) {
+      return { room, since: { epoch, id: laterId(last, since) } };
+    }
+    const isConfirmed = compareIds(last, told.at) > 0 ||
+      (confirms?.generation === generation && confirms.number >= told.number);
+    if (isConfirmed) return { room, since: { epoch, id: last } };
+    if (told.gap !== undefined) return { room, gap: told.gap };
+    return { room, since: { epoch, id: since } };
+  });
+}
