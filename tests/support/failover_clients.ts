@@ -80,7 +80,7 @@ export class Socket {
     if (!this.open) return;
     this.open = false;
     this.#waiting = [];
-    this.#node.door.left(this);
+    this.#node.clients.left(this);
   }
 }
 
@@ -112,7 +112,7 @@ export class ModelClient {
   connect(node: ModelNode): void {
     if (this.socket?.open || !node.alive) return;
     this.socket = new Socket(this.#world, this, node);
-    node.door.admit(this.socket, {
+    node.clients.admit(this.socket, {
       pid: this.#pid,
       offset: this.#offset,
       rooms: ["chat"],
@@ -121,7 +121,7 @@ export class ModelClient {
 
   join(room: string): void {
     if (this.socket?.open && !this.#rooms.has(room)) {
-      this.socket.node.door.join(this.socket, room);
+      this.socket.node.clients.join(this.socket, room);
     }
   }
 

@@ -12,7 +12,7 @@ import { Ring } from "../../lib/delivery/ring.ts";
 import type { SessionToSave } from "../../lib/sessions/store.ts";
 import { Witness } from "../../lib/redis_log/witness.ts";
 import type { Message } from "./failover_clients.ts";
-import { Door } from "./failover_door.ts";
+import { NodeClients } from "./failover_node_clients.ts";
 import type { World } from "./failover_model.ts";
 import {
   append,
@@ -65,7 +65,7 @@ export class ModelNode {
   readonly gaps: Gaps = new IngressGaps();
   readonly commands = new Link();
   readonly reading = new Link();
-  readonly door: Door;
+  readonly clients: NodeClients;
   alive = true;
   paused = false;
   started = false;
@@ -88,7 +88,7 @@ export class ModelNode {
 
   constructor(world: World) {
     this.#world = world;
-    this.door = new Door(world, this);
+    this.clients = new NodeClients(world, this);
     this.spawn(this.#read());
   }
 
@@ -157,14 +157,14 @@ export class ModelNode {
     this.#tasks.clear();
     for (const attempt of this.#pending) this.#settle(attempt, undefined);
     for (const link of this.links) link.reset();
-    this.door.close();
+    this.clients.close();
   }
 
   /** Asks the process to stop; models `RedisLog.close`. */
   leave(): void {
     if (!this.alive || this.leaving) return;
     this.leaving = true;
-    this.door.close();
+    this.clients.close();
     for (const attempt of this.#pending) this.#settle(attempt, undefined);
     this.#queue.length = 0;
     this.spawn(this.#leave());
@@ -434,7 +434,7 @@ export class ModelNode {
       this.#total = undefined;
       this.gap(witness.offset, since, "trimmed");
     }
-    if (lineage !== "" && witness.lineage !== lineage) this.door.saveAll();
+    if (lineage !== "" && witness.lineage !== lineage) this.clients.saveAll();
     return verdict.kind !== "epoch";
   }
 
@@ -474,7 +474,7 @@ export class ModelNode {
   /** Models `Delivery` in `lib/delivery/delivery.ts`. */
   gap(id: string, since: string, reason: "epoch" | "trimmed" = "epoch"): void {
     this.ring.reset(id);
-    this.door.gap(id, since, reason);
+    this.clients.gap(id, since, reason);
   }
 
   #take(entries: readonly ModelEntry[]): void {
@@ -493,7 +493,7 @@ export class ModelNode {
         this.gap(id, since);
       } else if (kind === "run") {
         this.ring.push(toEntry(entry));
-        this.door.deliver(entry);
+        this.clients.deliver(entry);
       }
       this.witness.read(id, kind === "run", this.#world.now);
     }

@@ -1,7 +1,339 @@
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type Namespace, Server } from "socket.io";
+import type { OriginAllowed } from "../../../lib/access/origins.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { SocketIoServer } from "../../../lib/socketio/server.ts";
+import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
-import { until } from "../../support/wait.ts";
+import { ClientsSetup } from "../../support/clients_setup.ts";
+import { listen } from "../../support/net.ts";
+import { soon, until } from "../../support/wait.ts";
+
+const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
+const TRANSPORTS = ["websocket", "polling"];
+
+/** A Socket.IO server of an embedded node, on a port of its own. */
+class Setup extends ClientsSetup implements AsyncDisposable {
+  readonly server: SocketIoServer;
+  originAllowed: OriginAllowed = () => true;
+  readonly #http = createServer((request, response) => {
+    if (!this.server.request(request, response)) response.end("not Socket.IO");
+  });
+  #namespace: Namespace | undefined;
+
+  private constructor() {
+    super();
+    // The namespace is private to the server, but an adapter is given it.
+    const Adapter = new Server().of("/").adapter.constructor as unknown as {
+      new (namespace: Namespace): object;
+    };
+    const keep = (namespace: Namespace): void => {
+      this.#namespace ??= namespace;
+    };
+    this.server = new SocketIoServer({
+      clients: this.clients,
+      access: {
+        authenticate: () => Promise.resolve(this.principal),
+        refusal: () => undefined,
+      },
+      fanOut: this.fanOut,
+      messageBytesMax: 65_536,
+      originAllowed: (origin, host) => this.originAllowed(origin, host),
+      directWriter: new DirectWriter(() => {}),
+      adapter: class extends Adapter {
+        constructor(namespace: Namespace) {
+          super(namespace);
+          keep(namespace);
+        }
+      } as never,
+      observe: (observation) => void this.observed.push(observation),
+    });
+    this.#http.on(
+      "upgrade",
+      (request, socket, head) => this.server.upgrade(request, socket, head),
+    );
+  }
+
+  static async start(): Promise<Setup> {
+    const setup = new Setup();
+    await listen(setup.#http);
+    return setup;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+  }
+
+  /** Sockets that Socket.IO keeps because their middleware has not continued. */
+  get entering(): number {
+    const { _preConnectSockets } = this.#namespace as unknown as {
+      _preConnectSockets: Map<string, unknown>;
+    };
+    return _preConnectSockets.size;
+  }
+
+  /** Errors that were observed, as `where: error`. */
+  get errors(): string[] {
+    return this.observed.flatMap((observation: Observation) =>
+      observation.kind === "error"
+        ? [`${observation.where}: ${observation.error}`]
+        : []
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.clients.close();
+    this.server.close();
+    const closed = new Promise<void>((resolve) =>
+      this.#http.close(() => resolve())
+    );
+    this.#http.closeAllConnections();
+    await closed;
+  }
+}
+
+for (const transport of TRANSPORTS) {
+  Deno.test(`a stock client connects by ${transport}, receives messages, joins, leaves and recovers`, async () => {
+    await using setup = await Setup.start();
+    await using client = await Subscriber.connect(setup.url, {
+      ...FAST,
+      transports: [transport],
+      auth: { rooms: ["chat"] },
+    });
+    await client.joined.have(1);
+    await setup.publish("chat", '"one"');
+    await client.messages.have(1);
+    const [answer] = await client.ask("join", { room: "news" });
+    assert.equal(answer.ok, true);
+    await setup.publish("news", '"two"');
+    await client.messages.have(2);
+    client.socket.io.engine.close();
+    await client.connects.have(2);
+    await setup.publish("news", '"three"');
+    await client.messages.have(3);
+    assert.deepEqual(client.connects.items, [false, true]);
+    assert.deepEqual(await client.ask("leave", { room: "news" }), [{
+      ok: true,
+    }]);
+    await setup.publish("news", '"four"');
+    await setup.publish("chat", '"five"');
+    await client.messages.have(4);
+    assert.deepEqual(
+      client.messages.items.map(({ message }) => message),
+      ["one", "two", "three", "five"],
+    );
+  });
+}
+
+Deno.test("a refused client gets connect_error with the code and does not try again", async () => {
+  await using setup = await Setup.start();
+  for (
+    const [rooms, code] of [
+      ["chat", "invalid_parameter"],
+      [[""], "invalid_room"],
+      [Array(101).fill("a"), "too_many_rooms"],
+    ] as const
+  ) {
+    await using client = new Subscriber(setup.url, {
+      ...FAST,
+      auth: { rooms },
+    });
+    await client.errors.have(1);
+    assert.equal(client.errors.items[0]?.data?.code, code);
+    assert.equal(client.socket.active, false);
+  }
+  assert.equal(setup.entering, 0);
+});
+
+Deno.test("a client that is refused for a moment is disconnected, tries again, and leaves nothing in memory", async () => {
+  await using setup = await Setup.start();
+  const { clients } = setup;
+  const admit = clients.admit.bind(clients);
+  let refusals = 0;
+  clients.admit = (hello) => {
+    if (refusals >= 5) return admit(hello);
+    return Promise.reject(
+      refusals++ % 2 === 0
+        ? new ApiError("overloaded", "Cannot connect: later")
+        : new Error("unexpected"),
+    );
+  };
+  await using client = new Subscriber(setup.url, {
+    ...FAST,
+    transports: ["websocket"],
+  });
+  await client.connects.have(1);
+  assert.equal(refusals, 5);
+  assert.deepEqual(setup.errors, [
+    "a handshake: Error: unexpected",
+    "a handshake: Error: unexpected",
+  ]);
+  assert.equal(setup.entering, 0);
+});
+
+for (const transport of TRANSPORTS) {
+  Deno.test(`an error while a client is connected by ${transport} closes its connection and not the process`, async () => {
+    await using setup = await Setup.start();
+    const { clients } = setup;
+    const welcome = clients.welcome.bind(clients);
+    let throws = 0;
+    clients.welcome = (admission, subscriber, tell) =>
+      welcome(admission, subscriber, (joined) => {
+        tell(joined);
+        if (throws++ < 3) throw new Error("it failed");
+      });
+    await using client = new Subscriber(setup.url, {
+      ...FAST,
+      transports: [transport],
+    });
+    await client.joined.where(() => throws === 4);
+    await until("one is left", () => setup.server.count === 1);
+    assert.equal(clients.count, 1);
+    assert.deepEqual(
+      setup.errors,
+      Array(3).fill("connecting a client: Error: it failed"),
+    );
+    const { length } = client.messages.items;
+    await setup.publish("chat", "1");
+    await client.messages.have(length + 1);
+  });
+}
+
+Deno.test("an outdated admission closes the connection, and the client connects again", async () => {
+  await using setup = await Setup.start();
+  const { clients } = setup;
+  const welcome = clients.welcome.bind(clients);
+  let outdated = true;
+  clients.welcome = (...args) => {
+    if (!outdated) return welcome(...args);
+    outdated = false;
+    return false;
+  };
+  await using client = new Subscriber(setup.url, {
+    ...FAST,
+    transports: ["websocket"],
+  });
+  await client.joined.have(1);
+  assert.equal(client.connects.items.length, 2);
+  assert.equal(setup.server.count, 1);
+});
+
+Deno.test("an error while a client is disconnected does not end the process", async () => {
+  await using setup = await Setup.start();
+  const { clients } = setup;
+  const dropped = clients.dropped.bind(clients);
+  clients.dropped = (client, hasLeft) => {
+    dropped(client, hasLeft);
+    throw new Error("it failed");
+  };
+  await using client = await Subscriber.connect(setup.url);
+  client.socket.disconnect();
+  await until("it is observed", () => setup.errors.length === 1);
+  assert.deepEqual(setup.errors, [
+    "disconnecting a client: Error: it failed",
+  ]);
+  await using other = await Subscriber.connect(setup.url);
+  await other.joined.have(1);
+});
+
+Deno.test("an error while a join is answered is reported, and the connection goes on", async () => {
+  await using setup = await Setup.start();
+  await setup.publish("news", "1");
+  const { clients } = setup;
+  const join = clients.join.bind(clients);
+  let throws = 1;
+  clients.join = (client, request, tell) =>
+    join(client, request, (joined) => {
+      if (throws-- > 0) {
+        // A message that cannot be read: it fails when the connection is corked.
+        const rooms = joined.rooms.map((room) => ({
+          ...room,
+          messages: [{ id: "1-1", room: room.room, json: "{" }],
+        }));
+        return tell({ ...joined, rooms });
+      }
+      tell(joined);
+    });
+  await using client = await Subscriber.connect(setup.url, {
+    transports: ["websocket"],
+  });
+  const [failed] = await client.ask("join", { room: "news", last: 1 });
+  assert.equal(failed.error.code, "internal");
+  const [answer] = await client.ask("join", { room: "news", last: 1 });
+  assert.equal(answer.messages.length, 1);
+  await setup.publish("chat", "2");
+  await client.messages.have(1);
+});
+
+Deno.test("requests that are not valid are answered with an error, or ignored without an acknowledgement", async () => {
+  await using setup = await Setup.start();
+  await using client = await Subscriber.connect(setup.url);
+  for (const event of ["join", "leave"]) {
+    for (const request of [undefined, null, 5, {}, { room: "" }]) {
+      const [answer] = await client.ask(event, request);
+      assert.equal(answer.ok, false, JSON.stringify(request));
+      assert.equal(answer.error.code, "invalid_room");
+      client.socket.emit(event, request);
+      client.socket.emit(event, request, "no function");
+    }
+  }
+  const [answer] = await client.ask("join", "news");
+  assert.equal(answer.ok, true);
+  assert.deepEqual(setup.errors, []);
+});
+
+Deno.test("a second CONNECT packet on a connection closes it", async () => {
+  await using setup = await Setup.start();
+  await using client = new Subscriber(setup.url, {
+    ...FAST,
+    transports: ["websocket"],
+  });
+  await client.connects.have(1);
+  client.socket.io.engine.write("0{}");
+  await client.disconnects.have(1);
+  await client.connects.have(2);
+  assert.equal(setup.entering, 0);
+});
+
+Deno.test("only requests of Engine.IO are handled, and a page of another origin may not connect", async () => {
+  await using setup = await Setup.start();
+  const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
+  assert.equal(await elsewhere.text(), "not Socket.IO");
+  setup.originAllowed = (origin) => origin === "http://good.example";
+  const poll = (origin: string): Promise<Response> =>
+    fetch(`${setup.url}/socket.io/?EIO=4&transport=polling`, {
+      headers: { origin },
+    });
+  const good = await poll("http://good.example");
+  assert.equal(good.status, 200);
+  assert.equal(
+    good.headers.get("access-control-allow-origin"),
+    "http://good.example",
+  );
+  await good.body?.cancel();
+  const bad = await poll("http://bad.example");
+  assert.equal(bad.status, 403);
+  assert.equal(bad.headers.get("access-control-allow-origin"), null);
+  assert.match(await bad.text(), /origin is not in ALLOWED_ORIGINS/);
+});
+
+Deno.test("drain() closes all connections over the time, and accepts no new ones", async () => {
+  await using setup = await Setup.start();
+  await using a = await Subscriber.connect(setup.url, { reconnection: false });
+  await using b = await Subscriber.connect(setup.url, { reconnection: false });
+  await Promise.all([a.joined.have(1), b.joined.have(1)]);
+  await soon(setup.server.drain(100), "drained");
+  await Promise.all([a.disconnects.have(1), b.disconnects.have(1)]);
+  const response = await fetch(
+    `${setup.url}/socket.io/?EIO=4&transport=polling`,
+  );
+  assert.equal(response.status, 503);
+  await response.body?.cancel();
+});
 
 Deno.test("an unexpected error of a handshake is observed as it is, and the client is not told why", async () => {
   const error = new TypeError("the reason that only the log may show");

@@ -1,18 +1,13 @@
 /**
- * The clients of one modelled node: what `lib/clients/clients.ts`, `lib/clients/requests.ts`,
- * `lib/recovery/recovery.ts` and `lib/sessions/writer.ts` do, with the real {@linkcode Recovery.collect}, {@linkcode
- * missedBy} and offsets.
+ * The clients of one modelled node. It does what `lib/clients/`, `lib/recovery/recovery.ts` and
+ * `lib/sessions/writer.ts` do, as tasks of the model, with their real functions where these do not wait:
+ * {@linkcode Recovery.collect}, {@linkcode missedBy}, {@linkcode positionAtConnect} and offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
+import { positionAtConnect } from "../../lib/clients/client.ts";
 import { missedBy } from "../../lib/clients/missed.ts";
 import { formatOffset, readOffset } from "../../lib/socketio/offset.ts";
-import {
-  compareIds,
-  ID_MAX,
-  idBefore,
-  idOf,
-  laterId,
-} from "../../lib/log/position.ts";
+import { compareIds, idBefore, idOf, laterId } from "../../lib/log/position.ts";
 import {
   isGap,
   type JoinResult,
@@ -34,19 +29,17 @@ const BEHIND_TIMEOUT_MS = 3000;
 const CONFIRM_TIMEOUT_MS = 3000;
 const SAVE_DELAY_MS = 5;
 const SAVE_AGAIN_MS = 1000;
-const TRIES_MAX = 3;
-const NEVER_ANSWERED = Number.MAX_SAFE_INTEGER;
+const ATTEMPTS_MAX = 3;
+const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
-/** A client as its node knows it. */
-interface Guest {
+/** A connected client, as its node knows it. */
+interface NodeClient {
   readonly pid: string;
   readonly socket: Socket;
   readonly generation: number;
   readonly owner: string;
   takesUp: string | undefined;
   rooms: Map<string, RoomPosition>;
-  joins: number;
-  answers: number;
 }
 
 /** A read of a room's history, up to `end`. */
@@ -56,17 +49,17 @@ interface Read {
   readonly end: string;
 }
 
-/** Thrown if a client's connection is closed so that it retries. */
+/** Thrown if a client has to connect again later. */
 class Temporary extends Error {}
 
 /** Clients, sessions and recovery of one node. */
-export class Door {
+export class NodeClients {
   readonly #world: World;
   readonly #node: ModelNode;
   readonly #recovery: Recovery;
   readonly #sockets = new Set<Socket>();
-  readonly #guests = new Map<Socket, Guest>();
-  readonly #unsaved = new Map<Guest, ((saved: boolean) => void)[]>();
+  readonly #clients = new Map<Socket, NodeClient>();
+  readonly #unsaved = new Map<NodeClient, ((saved: boolean) => void)[]>();
   #saving = false;
 
   constructor(world: World, node: ModelNode) {
@@ -81,7 +74,7 @@ export class Door {
     this.#recovery = new Recovery({ log, gaps } as LogParts, node.ring);
   }
 
-  /** The process ended, and all connections with it. */
+  /** Closes all connections, as the end of the process does. */
   close(): void {
     for (const socket of this.#sockets) socket.close();
   }
@@ -94,18 +87,18 @@ export class Door {
 
   /** A client asks to join a room. */
   join(socket: Socket, room: string): void {
-    const guest = this.#guests.get(socket);
-    if (guest !== undefined) this.#node.spawn(this.#join(guest, room));
+    const client = this.#clients.get(socket);
+    if (client !== undefined) this.#node.spawn(this.#join(client, room));
   }
 
   /** A client's connection breaks. */
   left(socket: Socket): void {
     this.#sockets.delete(socket);
-    this.#guests.delete(socket);
+    this.#clients.delete(socket);
   }
 
   deliver({ id, name: room, value }: ModelEntry): void {
-    for (const [socket, { rooms }] of this.#guests) {
+    for (const [socket, { rooms }] of this.#clients) {
       if (!socket.rooms.has(room) || !rooms.has(room)) continue;
       socket.send({ kind: "message", room, value, offset: id });
     }
@@ -113,15 +106,15 @@ export class Door {
 
   /** Models `FanOut.gap` and `Clients.gap`. */
   gap(id: string, since: string, reason: GapReason): void {
-    const unheard = laterId(idBefore(id), idOf(since));
-    for (const [socket, guest] of this.#guests) {
-      for (const room of guest.rooms.keys()) {
+    const unconfirmed = laterId(idBefore(id), idOf(since));
+    for (const [socket, client] of this.#clients) {
+      for (const room of client.rooms.keys()) {
         if (socket.rooms.has(room)) {
           socket.send({ kind: "gap", room, offset: id });
         }
-        guest.rooms.set(room, {
+        client.rooms.set(room, {
           since: id,
-          told: { at: unheard, number: NEVER_ANSWERED, gap: reason },
+          told: { at: unconfirmed, number: UNNUMBERED, gap: reason },
         });
       }
     }
@@ -129,7 +122,7 @@ export class Door {
   }
 
   saveAll(): void {
-    for (const guest of this.#guests.values()) this.#save(guest);
+    for (const client of this.#clients.values()) this.#save(client);
   }
 
   *#admit(socket: Socket, shown: Shown): Work {
@@ -140,7 +133,7 @@ export class Door {
     }
   }
 
-  /** As `Clients.admit` and `Clients.welcome`. */
+  /** Models `Admissions.#tryAdmit` and `Clients.welcome`. */
   *#tryAdmit(socket: Socket, { pid: known, offset: last, rooms }: Shown): Work {
     const node = this.#node;
     const late = node.after(START_TIMEOUT_MS);
@@ -175,20 +168,18 @@ export class Door {
     }
     const recovered = session !== undefined && session !== "unreachable" &&
       prepared.every(({ reason }) => reason === undefined);
-    const guest: Guest = {
+    const client: NodeClient = {
       pid: recovered && known !== undefined ? known : this.#world.name(),
       socket,
       generation: recovered ? session.generation + 1 : 1,
       owner: this.#world.name(),
       takesUp: recovered ? JSON.stringify(session) : undefined,
-      rooms: this.#placesOf(prepared, ID_MAX),
-      joins: 1,
-      answers: 1,
+      rooms: this.#positionsOf(prepared),
     };
     const { lineage } = node.head;
-    // Real nodes let the client connect without a saved session and save it later, a limit stated in
+    // A real node admits the client without a saved session and saves it again later. The limit is stated in
     // `docs/decisions/0007-recovery.md`.
-    if (!(yield* this.#saved(guest))) throw new Temporary("not saved");
+    if (!(yield* this.#saved(client))) throw new Temporary("not saved");
     const collected = this.#recovery.collect(prepared);
     if (
       !socket.open || collected === undefined ||
@@ -196,21 +187,21 @@ export class Door {
       prepared.some(({ epoch }) => epoch !== node.head.epoch) ||
       (recovered && collected.some(({ reason }) => reason !== undefined))
     ) throw new Temporary("changed meanwhile");
-    this.#welcome(guest, prepared, collected, recovered);
+    this.#welcome(client, prepared, collected, recovered);
   }
 
   #welcome(
-    guest: Guest,
+    client: NodeClient,
     prepared: readonly PreparedJoin[],
     collected: readonly JoinResult[],
     recovered: boolean,
   ): void {
     const { id } = this.#node.head;
-    const { pid, socket } = guest;
-    for (const [other, { pid }] of this.#guests) {
-      if (pid === guest.pid) other.close();
+    const { pid, socket, generation } = client;
+    for (const [other, { pid }] of this.#clients) {
+      if (pid === client.pid) other.close();
     }
-    this.#guests.set(socket, guest);
+    this.#clients.set(socket, client);
     const rooms = collected.map(({ room, recovered }) =>
       [room, recovered] as const
     );
@@ -228,25 +219,26 @@ export class Door {
       socket.rooms.add(room);
     }
     if (collected.some(isGap)) {
-      socket.send({ kind: "position", offset: formatOffset(id, guest) });
-      guest.rooms = this.#placesOf(prepared, id);
-      this.#save(guest);
+      socket.send({
+        kind: "position",
+        offset: formatOffset(id, { generation, number: 1 }),
+      });
+      client.rooms = this.#positionsOf(prepared, id);
+      this.#save(client);
     }
   }
 
-  #placesOf(
+  #positionsOf(
     prepared: readonly PreparedJoin[],
-    at: string,
+    at?: string,
   ): Map<string, RoomPosition> {
     const { id } = this.#node.head;
-    const collected = this.#recovery.collect(prepared);
-    if (collected === undefined) throw new Temporary("too fast");
+    const results = this.#recovery.collect(prepared);
+    if (results === undefined) throw new Temporary("too fast");
     return new Map(
-      collected.map((found) => [
-        found.room,
-        isGap(found)
-          ? { since: id, told: { at, number: 1, gap: found.reason } }
-          : { since: found.from ?? id },
+      results.map((result) => [
+        result.room,
+        positionAtConnect(result, id, at),
       ]),
     );
   }
@@ -257,7 +249,7 @@ export class Door {
       : { ...session, epoch: "" };
   }
 
-  /** As `Clients.#load`. */
+  /** Models `Admissions.#load`. */
   *#load(pid: string): Work<Session | "unreachable" | undefined> {
     const late = this.#node.after(LOAD_TIMEOUT_MS);
     for (;;) {
@@ -311,10 +303,10 @@ export class Door {
     return { request, prefix: entries.map(toEntry), from: end, epoch };
   }
 
-  /** As `Recovery.#shared`, for one that asks. */
+  /** Models `SharedReads.read` for a single client. */
   *#read(room: string, from: string): Work<Read> {
     const { epoch } = this.#node.head;
-    for (let tries = 0; tries < TRIES_MAX; tries++) {
+    for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const read = yield* this.#node.command(({ data }): Read => ({
         entries: entriesAfter(data.log, from).filter(({ kind, name }) =>
           kind === "run" && name === room
@@ -342,7 +334,7 @@ export class Door {
     return there();
   }
 
-  /** As `Recovery.#isOfThisLog`. */
+  /** Models `Recovery.isOfThisLog`. */
   *#isOfThisLog(
     { epoch, id }: { epoch: string | undefined; id: string },
   ): Work<boolean> {
@@ -358,37 +350,35 @@ export class Door {
     }));
   }
 
-  /** As `Requests.#tryJoin`, for a join from now on. */
-  *#join(guest: Guest, room: string): Work {
-    const { socket } = guest;
-    if (guest.rooms.has(room)) return;
-    guest.rooms.set(room, { since: this.#node.head.id });
-    // Real nodes answer nevertheless and save later.
-    if (!(yield* this.#saved(guest))) {
-      guest.rooms.delete(room);
-      if (this.#guests.has(socket)) this.#save(guest);
+  /** Models `Subscriptions.join` for a request without earlier messages. */
+  *#join(client: NodeClient, room: string): Work {
+    const { socket } = client;
+    if (client.rooms.has(room)) return;
+    client.rooms.set(room, { since: this.#node.head.id });
+    if (!(yield* this.#saved(client))) {
+      client.rooms.delete(room);
+      if (this.#clients.has(socket)) this.#save(client);
       return;
     }
-    if (!this.#guests.has(socket)) return;
-    guest.joins++;
+    if (!this.#clients.has(socket)) return;
     const { id } = this.#node.head;
-    guest.rooms.set(room, { since: id });
-    this.#save(guest);
+    client.rooms.set(room, { since: id });
+    this.#save(client);
     socket.rooms.add(room);
     socket.send({ kind: "answer", room });
   }
 
   /** Models `SessionWriter.saveAndWait`. */
-  *#saved(guest: Guest): Work<boolean> {
+  *#saved(client: NodeClient): Work<boolean> {
     let saved: boolean | undefined;
-    this.#save(guest);
-    this.#unsaved.get(guest)?.push((done) => saved = done);
+    this.#save(client);
+    this.#unsaved.get(client)?.push((done) => saved = done);
     yield () => saved !== undefined;
     return saved ?? false;
   }
 
-  #save(guest: Guest): void {
-    if (!this.#unsaved.has(guest)) this.#unsaved.set(guest, []);
+  #save(client: NodeClient): void {
+    if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     if (this.#saving) return;
     this.#saving = true;
     this.#node.spawn(this.#saveAll());
@@ -401,8 +391,8 @@ export class Door {
     const batch = [...this.#unsaved];
     this.#unsaved.clear();
     const { epoch, lineage } = this.#node.head;
-    const sessions = batch.map(([guest]) => {
-      const { pid, rooms, generation, owner, takesUp } = guest;
+    const sessions = batch.map(([client]) => {
+      const { pid, rooms, generation, owner, takesUp } = client;
       const session = {
         rooms: [...rooms],
         epoch,
@@ -413,23 +403,23 @@ export class Door {
       return { digest: pid, session, takesUp };
     });
     const tell = (isSaved: (pid: string) => boolean): void => {
-      for (const [guest, waiting] of batch) {
-        const saved = isSaved(guest.pid);
-        if (saved) guest.takesUp = undefined;
+      for (const [client, waiting] of batch) {
+        const saved = isSaved(client.pid);
+        if (saved) client.takesUp = undefined;
         for (const told of waiting) told(saved);
       }
     };
     try {
       const displaced = yield* this.#node.save(sessions);
       for (const [{ socket, pid }] of batch) {
-        if (displaced.has(pid) && this.#guests.has(socket)) socket.close();
+        if (displaced.has(pid) && this.#clients.has(socket)) socket.close();
       }
       tell((pid) => !displaced.has(pid));
     } catch {
       tell(() => false);
       yield this.#node.after(SAVE_AGAIN_MS);
-      for (const [guest] of batch) {
-        if (this.#guests.has(guest.socket)) this.#save(guest);
+      for (const [client] of batch) {
+        if (this.#clients.has(client.socket)) this.#save(client);
       }
     }
   }

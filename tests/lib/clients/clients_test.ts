@@ -1,0 +1,493 @@
+import assert from "node:assert/strict";
+import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
+import { hashSessionSecret } from "../../../lib/sessions/session.ts";
+import {
+  MemorySessionStore,
+  type SessionToSave,
+  type StoredSession,
+} from "../../../lib/sessions/store.ts";
+import {
+  ClientsSetup,
+  type Connected,
+  RecordingConnection,
+} from "../../support/clients_setup.ts";
+import { soon, until } from "../../support/wait.ts";
+
+/** A store that fails while it is told to. */
+class FailingStore extends MemorySessionStore {
+  isDown = false;
+
+  override async save(
+    sessions: readonly SessionToSave[],
+    seconds: number,
+  ): Promise<ReadonlySet<string>> {
+    this.#check();
+    return await super.save(sessions, seconds);
+  }
+
+  override async load(digest: string): Promise<StoredSession | undefined> {
+    this.#check();
+    return await super.load(digest);
+  }
+
+  #check(): void {
+    if (this.isDown) throw new ApiError("log_unreachable", "Cannot: down");
+  }
+}
+
+function failsWith(code: ErrorCode): (error: unknown) => boolean {
+  return (error) => error instanceof ApiError && error.code === code;
+}
+
+/** What was written to a client since it was connected. */
+function since({ connection }: Connected, count: number): string[] {
+  return connection.written.slice(count);
+}
+
+Deno.test("a new client joins the default rooms and gets what is published from then on", async () => {
+  using setup = new ClientsSetup({ rooms: ["chat", "news"] });
+  await setup.publish("chat", "1");
+  const { recovered, connection } = await setup.connect();
+  await setup.publish("chat", "2");
+  await setup.publish("other", "3");
+  await setup.publish("news", "4");
+  assert.equal(recovered, false);
+  assert.deepEqual(connection.written, ["told chat news", "chat 2", "news 4"]);
+  const [joined] = connection.told;
+  assert.equal(joined?.notice, undefined);
+  assert.equal(
+    joined?.position,
+    `${setup.log.head.epoch}.${joined?.id}`,
+  );
+});
+
+Deno.test("a client joins the rooms that it asks for, each once, and gets earlier messages before it is told", async () => {
+  using setup = new ClientsSetup();
+  for (const json of ["1", "2", "3"]) await setup.publish("a", json);
+  await setup.publish("b", "4");
+  const { connection } = await setup.connect({
+    rooms: ["a", { room: "b", last: 5 }, { room: "a", last: 2 }],
+  });
+  assert.deepEqual(connection.written, ["a 2", "a 3", "b 4", "told a b"]);
+});
+
+Deno.test("a client that resumes its session gets what it missed once, in order, in all its rooms", async () => {
+  using setup = new ClientsSetup({ rooms: ["a", "b"] });
+  const first = await setup.connect();
+  await setup.publish("a", "1");
+  setup.clients.dropped(first.client, false);
+  await setup.publish("b", "2");
+  await setup.publish("a", "3");
+  const second = await setup.connect({
+    secret: first.secret,
+    shown: { id: setup.ring.after("a", "0-0")[0]?.id },
+  });
+  await setup.publish("a", "4");
+  assert.equal(second.recovered, true);
+  assert.equal(second.secret, first.secret);
+  assert.equal(second.client.generation, 2);
+  assert.deepEqual(second.connection.written, [
+    "b 2",
+    "a 3",
+    "told a b",
+    "a 4",
+  ]);
+  assert.deepEqual(first.connection.written, ["told a b", "a 1"]);
+  assert.deepEqual(
+    setup.observed.filter(({ kind }) => kind === "recovered"),
+    [{ kind: "recovered", messages: 2 }],
+  );
+});
+
+Deno.test("a message between admit() and welcome() is neither lost nor sent twice", async () => {
+  using setup = new ClientsSetup();
+  const first = await setup.connect();
+  setup.clients.dropped(first.client, false);
+  await setup.publish("chat", "1");
+  const admission = await setup.clients.admit(setup.hello({
+    secret: first.secret,
+    shown: first.connection.shown,
+  }));
+  await setup.publish("chat", "2");
+  const connection = new RecordingConnection();
+  assert.ok(setup.clients.welcome(admission, connection, connection.tell));
+  await setup.publish("chat", "3");
+  assert.deepEqual(connection.written, [
+    "chat 1",
+    "chat 2",
+    "told chat",
+    "chat 3",
+  ]);
+});
+
+Deno.test("a resumed session takes the place of its older connection, here and on other nodes", async () => {
+  using setup = new ClientsSetup();
+  const first = await setup.connect();
+  const second = await setup.connect({
+    secret: first.secret,
+    shown: first.connection.shown,
+  });
+  assert.equal(first.connection.isOpen, false);
+  assert.equal(setup.clients.count, 1);
+  const digest = hashSessionSecret(first.secret);
+  assert.deepEqual(setup.sent, [
+    { kind: "session_resumed", digest, generation: 2 },
+  ]);
+  await setup.publish("chat", "1");
+  assert.deepEqual(since(first, 1), []);
+  assert.deepEqual(since(second, 1), ["chat 1"]);
+  // Commands of other nodes: an old one, one about another session, and a new one.
+  setup.receive({ kind: "session_resumed", digest, generation: 2 });
+  setup.receive({ kind: "session_resumed", digest: "x", generation: 9 });
+  assert.equal(second.connection.isOpen, true);
+  setup.receive({ kind: "session_resumed", digest, generation: 3 });
+  assert.equal(second.connection.isOpen, false);
+  assert.equal(setup.clients.count, 0);
+});
+
+Deno.test("a client whose session is gone is told so, except in rooms for which it names a position", async () => {
+  using setup = new ClientsSetup();
+  await setup.publish("b", "1");
+  const position = { epoch: setup.log.head.epoch, id: setup.log.head.id };
+  await setup.publish("b", "2");
+  for (const secret of ["unknown", null]) {
+    const { recovered, connection } = await setup.connect({
+      secret,
+      rooms: ["a", { room: "b", since: `${position.epoch}.${position.id}` }],
+    });
+    assert.equal(recovered, false);
+    assert.deepEqual(connection.written, [
+      "b 2",
+      "gap a expired null",
+      "told a b",
+    ]);
+    assert.deepEqual(connection.told[0]?.notice, {
+      room: "a",
+      generation: 1,
+      number: 1,
+    });
+  }
+  const { connection } = await setup.connect({
+    secret: "unknown",
+    shown: { id: "1-1" },
+  });
+  assert.deepEqual(connection.written, ["gap chat epoch 1-1", "told chat"]);
+});
+
+Deno.test("a gap that was told at connect is told again until the client confirms it", async () => {
+  using setup = new ClientsSetup();
+  const first = await setup.connect({ secret: "unknown" });
+  setup.clients.dropped(first.client, false);
+  const { secret } = first;
+  const id = first.connection.told[0]?.id;
+  const second = await setup.connect({ secret, shown: { id } });
+  assert.equal(second.recovered, false);
+  assert.deepEqual(second.connection.written, [
+    `gap chat expired ${id}`,
+    "told chat",
+  ]);
+  setup.clients.dropped(second.client, false);
+  const third = await setup.connect({
+    secret: second.secret,
+    shown: second.connection.shown,
+  });
+  assert.equal(third.recovered, true);
+  assert.deepEqual(third.connection.written, ["told chat"]);
+});
+
+Deno.test("join() tells the client what it missed in the step in which it joins", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  for (const json of ["1", "2", "3"]) await setup.publish("a", json);
+  await setup.join(ann, { room: "a", last: 2 });
+  await setup.publish("a", "4");
+  assert.deepEqual(since(ann, 1), ["told a", "a 4"]);
+  const [, joined] = ann.connection.told;
+  assert.deepEqual(
+    joined?.rooms[0]?.messages.map(({ json }) => json),
+    ["2", "3"],
+  );
+  assert.deepEqual(joined?.notice, { room: "a", generation: 1, number: 2 });
+  // The client is in the room already.
+  await setup.join(ann, { room: "a", last: 1 });
+  await setup.publish("a", "5");
+  assert.deepEqual(since(ann, 3), ["told a", "a 5"]);
+  assert.equal(ann.connection.told[2]?.notice, undefined);
+});
+
+Deno.test("join() sends a gap before it tells the client", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  await setup.join(ann, { room: "a", since: null });
+  assert.deepEqual(since(ann, 1), ["gap a position null", "told a"]);
+  assert.deepEqual(ann.connection.told[1]?.notice, {
+    room: "a",
+    generation: 1,
+    number: 2,
+  });
+});
+
+Deno.test("the messages of a join are replayed at the next connect unless the client confirms them", async () => {
+  for (const isConfirmed of [false, true]) {
+    using setup = new ClientsSetup();
+    const ann = await setup.connect();
+    await setup.publish("a", "1");
+    await setup.join(ann, { room: "a", last: 5 });
+    setup.clients.dropped(ann.client, false);
+    const shown = isConfirmed
+      ? ann.connection.shown
+      : { id: ann.connection.told[0]?.id };
+    const { recovered, connection } = await setup.connect({
+      secret: ann.secret,
+      shown,
+    });
+    assert.equal(recovered, true);
+    assert.deepEqual(connection.written, [
+      ...isConfirmed ? [] : ["a 1"],
+      "told chat a",
+    ]);
+  }
+});
+
+Deno.test("leave() ends the messages of a room, also after a reconnect", async () => {
+  using setup = new ClientsSetup({ rooms: ["a", "b"] });
+  const ann = await setup.connect();
+  await soon(setup.clients.leave(ann.client, "a"), "left");
+  await soon(setup.clients.leave(ann.client, "nowhere"), "left");
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  assert.deepEqual(since(ann, 1), ["b 2"]);
+  setup.clients.dropped(ann.client, false);
+  const again = await setup.connect({ secret: ann.secret });
+  assert.deepEqual(again.connection.written, ["b 2", "told b"]);
+});
+
+Deno.test("requests about one room are handled in order", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const { client, connection } = ann;
+  await Promise.all([
+    setup.join(ann, { room: "a" }),
+    setup.clients.leave(client, "a"),
+    setup.clients.join(client, { room: "b" }, connection.tell),
+  ]);
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  assert.deepEqual(since(ann, 1).toSorted(), ["b 2", "told a", "told b"]);
+  assert.deepEqual([...client.rooms.keys()], ["chat", "b"]);
+});
+
+Deno.test("a client has at most `roomsPerClientMax` rooms, also if it joins several at once", async () => {
+  using setup = new ClientsSetup({ roomsPerClientMax: 3 });
+  await assert.rejects(
+    setup.connect({ rooms: ["a", "b", "c", "d"] }),
+    failsWith("too_many_rooms"),
+  );
+  const ann = await setup.connect({ rooms: ["a", "b"] });
+  const outcomes = await Promise.allSettled(
+    ["c", "d", "e"].map((room) => setup.join(ann, { room })),
+  );
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ["fulfilled", "rejected", "rejected"],
+  );
+  assert.deepEqual([...ann.client.rooms.keys()], ["a", "b", "c"]);
+});
+
+Deno.test("rooms of a restored session beyond the limit are left out, and the client is not told `recovered`", async () => {
+  for (const roomsPerClientMax of [2, 3]) {
+    using setup = new ClientsSetup({ roomsPerClientMax });
+    const { id, epoch, lineage } = setup.log.head;
+    const rooms = ["a", "b", "c"].map((room) => [room, { since: id }] as const);
+    const session = { rooms, epoch, lineage, generation: 1, owner: "x" };
+    const digest = hashSessionSecret("secret");
+    await setup.sessions.save([{ digest, session, takesUp: undefined }], 60);
+    const { recovered, connection } = await setup.connect({ secret: "secret" });
+    assert.equal(recovered, roomsPerClientMax === 3);
+    assert.deepEqual(connection.written, [
+      recovered ? "told a b c" : "told a b",
+    ]);
+  }
+});
+
+Deno.test("access is asked for every room: at connect, in a join, and for a restored session", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect({ rooms: ["a", "b"] });
+  setup.forbidden.add("b");
+  await assert.rejects(
+    setup.connect({ rooms: ["b"] }),
+    failsWith("unauthorized"),
+  );
+  await assert.rejects(
+    setup.join(ann, { room: "b" }),
+    failsWith("unauthorized"),
+  );
+  setup.clients.dropped(ann.client, false);
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  const again = await setup.connect({ secret: ann.secret });
+  // Not recovered, because it was in a room that it may not be in any more.
+  assert.equal(again.recovered, false);
+  assert.notEqual(again.secret, ann.secret);
+  assert.deepEqual(again.connection.written, ["a 1", "told a"]);
+});
+
+Deno.test("a client that was disconnected because it did not read is told `overloaded` if too much is gone", async () => {
+  using setup = new ClientsSetup({ ringBytes: 2000 });
+  const ann = await setup.connect();
+  const { secret, connection: { shown } } = ann;
+  ann.connection.disconnectedAsSlow = true;
+  setup.clients.dropped(ann.client, false);
+  const digest = hashSessionSecret(secret);
+  await until(
+    "it is saved",
+    async () =>
+      (await setup.sessions.load(digest))?.session.overloaded === true,
+  );
+  await setup.log.append(
+    Array.from({ length: 1100 }, () => ({ rooms: ["chat"], json: "1" })),
+  );
+  const { recovered, connection } = await setup.connect({ secret, shown });
+  assert.equal(recovered, false);
+  assert.deepEqual(connection.written, [
+    `gap chat overloaded ${shown?.id}`,
+    "told chat",
+  ]);
+});
+
+Deno.test("gap() replaces all positions: clients are told again until a later id proves that they know", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const { secret, connection: { shown } } = ann;
+  await setup.publish("chat", "1");
+  const { id } = setup.log.head;
+  setup.clients.gap("trimmed", id, shown?.id ?? "");
+  const isSaved = async (): Promise<boolean> => {
+    const stored = await setup.sessions.load(hashSessionSecret(secret));
+    return stored?.session.rooms[0]?.[1].told?.gap === "trimmed";
+  };
+  await until("the gap is saved", isSaved);
+  setup.clients.dropped(ann.client, false);
+  const unaware = await setup.connect({ secret, shown });
+  assert.deepEqual(unaware.connection.written, [
+    `gap chat trimmed ${shown?.id}`,
+    "told chat",
+  ]);
+  const aware = await setup.connect({ secret, shown: { id } });
+  assert.equal(aware.recovered, true);
+});
+
+Deno.test("a client is connected without its session while the store is down, and keeps its position", async () => {
+  const sessions = new FailingStore();
+  using setup = new ClientsSetup({ sessions });
+  const ann = await setup.connect();
+  setup.clients.dropped(ann.client, false);
+  await setup.publish("chat", "1");
+  sessions.isDown = true;
+  const { secret, connection: { shown } } = ann;
+  const again = await setup.connect({ secret, shown });
+  assert.equal(again.recovered, false);
+  assert.deepEqual(again.connection.written, ["chat 1", "told chat"]);
+  // A join or leave that would not hold on another node fails.
+  await assert.rejects(
+    setup.join(again, { room: "a" }),
+    failsWith("log_unreachable"),
+  );
+  await assert.rejects(
+    setup.clients.leave(again.client, "chat"),
+    failsWith("log_unreachable"),
+  );
+  assert.deepEqual([...again.client.rooms.keys()], ["chat"]);
+  await setup.publish("a", "2");
+  await setup.publish("chat", "3");
+  assert.deepEqual(since(again, 2), ["chat 3"]);
+  // Its session is saved as soon as that is possible again.
+  sessions.isDown = false;
+  const digest = hashSessionSecret(again.secret);
+  await until(
+    "the session is saved",
+    async () => await sessions.load(digest) !== undefined,
+  );
+});
+
+Deno.test("a client that leaves for good has no session any more", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  setup.clients.dropped(ann.client, true);
+  const digest = hashSessionSecret(ann.secret);
+  await until(
+    "the session is gone",
+    async () => await setup.sessions.load(digest) === undefined,
+  );
+});
+
+Deno.test("welcome() refuses an admission if the log has changed, and forgets a new session", async () => {
+  for (const change of [{ lineage: "other" }, { epoch: "other" }]) {
+    using setup = new ClientsSetup();
+    const admission = await setup.clients.admit(setup.hello());
+    setup.head = change;
+    const connection = new RecordingConnection();
+    assert.equal(
+      setup.clients.welcome(admission, connection, connection.tell),
+      false,
+    );
+    assert.deepEqual(connection.written, []);
+    await setup.publish("chat", "1");
+    assert.deepEqual(connection.written, []);
+    assert.equal(setup.clients.count, 0);
+    const { digest } = admission.client;
+    await until(
+      "the session is gone",
+      async () => await setup.sessions.load(digest) === undefined,
+    );
+  }
+});
+
+Deno.test("a request that fails while it is answered leaves the client outside the room", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const fail = (): void => {
+    throw new Error("the connection is broken");
+  };
+  await assert.rejects(
+    soon(setup.clients.join(ann.client, { room: "a" }, fail), "answered"),
+    /broken/,
+  );
+  await setup.publish("a", "1");
+  assert.deepEqual(since(ann, 1), []);
+  assert.deepEqual([...ann.client.rooms.keys()], ["chat"]);
+  assert.equal(ann.connection.roomCount, 1);
+});
+
+Deno.test("a client that disconnects during a request is in no room and is told nothing", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const { client, connection } = ann;
+  const requests = [
+    setup.clients.join(client, { room: "a" }, connection.tell),
+    setup.clients.leave(client, "chat"),
+  ];
+  setup.clients.dropped(client, false);
+  await soon(Promise.all(requests), "the requests end");
+  await setup.publish("a", "1");
+  await setup.publish("chat", "2");
+  assert.deepEqual(since(ann, 1), []);
+  assert.equal(connection.roomCount, 0);
+  await assert.doesNotReject(setup.clients.leave(client, "chat"));
+});
+
+Deno.test("a client may have at most 1,000 requests in flight", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const outcomes = await Promise.allSettled(
+    Array.from({ length: 1002 }, () => setup.join(ann, { room: "a" })),
+  );
+  const refused = outcomes.filter(({ status }) => status === "rejected");
+  assert.equal(refused.length, 2);
+  for (const outcome of refused) {
+    assert.ok(
+      "reason" in outcome && failsWith("overloaded")(outcome.reason),
+    );
+  }
+  await setup.join(ann, { room: "b" });
+});

@@ -1,0 +1,244 @@
+/** An embedded node without a transport: clients, log, ring and fan-out, and connections that record. */
+import type { Access } from "../../lib/access/access.ts";
+import { makePrincipal } from "../../lib/access/principal.ts";
+import type { Hello } from "../../lib/clients/admission.ts";
+import type { Client, Joined } from "../../lib/clients/client.ts";
+import { Clients } from "../../lib/clients/clients.ts";
+import type { Shown } from "../../lib/clients/missed.ts";
+import type { ClusterCommand } from "../../lib/cluster/cluster.ts";
+import { Delivery } from "../../lib/delivery/delivery.ts";
+import { FanOut } from "../../lib/delivery/fanout.ts";
+import { Ring } from "../../lib/delivery/ring.ts";
+import { type GapNotice, Subscriber } from "../../lib/delivery/subscriber.ts";
+import { ApiError } from "../../lib/errors.ts";
+import { type HeadState, LogHead } from "../../lib/log/head.ts";
+import type { Entry, Log } from "../../lib/log/log.ts";
+import { MemoryLog } from "../../lib/log/memory_log.ts";
+import type { Observation } from "../../lib/observer.ts";
+import type { JoinRequest } from "../../lib/recovery/join_request.ts";
+import {
+  MemorySessionStore,
+  type SessionStore,
+} from "../../lib/sessions/store.ts";
+import { soon } from "./wait.ts";
+
+/** A protocol whose frames are texts. */
+const encoder = {
+  messages: (entries: readonly Entry[]) =>
+    entries.map(({ room, json }) => `${room} ${json}`),
+  gap: ({ room, reason, since }: GapNotice) => [
+    `gap ${room} ${reason} ${since}`,
+  ],
+};
+
+/** A connection that records what is written to it. */
+export class RecordingConnection extends Subscriber {
+  /** `room json`, `gap room reason since`, or `told room …`, in order. */
+  readonly written: string[] = [];
+  /** What the client was told, at connect first. */
+  readonly told: Joined[] = [];
+  isOpen = true;
+  override readonly encoder = encoder;
+  override readonly idle = true;
+  override bufferedBytes = 0;
+  override requestedBytes = 0;
+
+  override write(frame: readonly string[]): void {
+    this.written.push(...frame);
+  }
+
+  override writeLatest(entry: Entry): number {
+    this.write(encoder.messages([entry]));
+    return 0;
+  }
+
+  override replay(entries: readonly Entry[]): void {
+    this.write(encoder.messages(entries));
+  }
+
+  override respond(write: () => void): void {
+    write();
+  }
+
+  override disconnect(): void {
+    this.isOpen = false;
+  }
+
+  /** Records what the client is told. */
+  readonly tell = (joined: Joined): void => {
+    this.told.push(joined);
+    this.write([`told ${joined.rooms.map(({ room }) => room).join(" ")}`]);
+  };
+
+  /** What a stock client would show now: the notice that it was told last, or the id. */
+  get shown(): Shown | undefined {
+    const last = this.told.at(-1);
+    if (last === undefined) return undefined;
+    const { id, notice } = last;
+    return notice === undefined ? { id } : { id, confirms: notice };
+  }
+}
+
+/** A connected client. */
+export interface Connected {
+  readonly client: Client;
+  readonly secret: string;
+  readonly recovered: boolean;
+  readonly connection: RecordingConnection;
+}
+
+/** How a test wants its node. */
+export interface ClientsSetupOptions {
+  readonly rooms?: readonly string[];
+  readonly roomsPerClientMax?: number;
+  readonly ringBytes?: number;
+  readonly sessions?: SessionStore;
+}
+
+/** One embedded node. */
+export class ClientsSetup implements Disposable {
+  readonly ring: Ring;
+  readonly fanOut: FanOut;
+  readonly log: MemoryLog;
+  readonly sessions: SessionStore;
+  readonly clients: Clients;
+  readonly observed: Observation[] = [];
+  /** Commands that were sent to other nodes. */
+  readonly sent: ClusterCommand[] = [];
+  /** Receives a command of another node. */
+  receive: (command: ClusterCommand) => void = () => {};
+  /** Rooms that nobody may join. */
+  readonly forbidden = new Set<string>();
+  /** What the log says of its head instead of the truth. */
+  head: Partial<HeadState> = {};
+  readonly principal = makePrincipal("anonymous", undefined, ["subscribe"]);
+
+  constructor(options: ClientsSetupOptions = {}) {
+    const observe = (observation: Observation): void =>
+      void this.observed.push(observation);
+    this.ring = new Ring(options.ringBytes ?? 1 << 20);
+    this.fanOut = new FanOut({
+      clientBufferBytesMax: 1000,
+      latestOnly: () => false,
+      observe,
+    });
+    this.log = new MemoryLog({
+      historySize: 1000,
+      historySeconds: 3600,
+      idempotencySeconds: 600,
+      reader: new Delivery({
+        ring: this.ring,
+        fanOut: this.fanOut,
+        onGap: () => {},
+        onLineageChanged: () => {},
+      }),
+    });
+    this.sessions = options.sessions ?? new MemorySessionStore();
+    this.clients = new Clients({
+      log: this.#logWithHead(),
+      history: this.log.history,
+      gaps: this.log.gaps,
+      sessions: this.sessions,
+      ring: this.ring,
+      fanOut: this.fanOut,
+      access: this.#access(),
+      cluster: {
+        send: (command) => void this.sent.push(command),
+        onCommand: (handle) => this.receive = handle,
+      },
+      rooms: options.rooms ?? ["chat"],
+      roomsPerClientMax: options.roomsPerClientMax ?? 100,
+      recoverySeconds: 120,
+      observe,
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.clients.close();
+  }
+
+  /** Publishes one message to a room. */
+  async publish(room: string, json: string): Promise<void> {
+    await this.log.append([{ rooms: [room], json }]);
+  }
+
+  /** What a new client sends. */
+  hello(hello: Partial<Hello> = {}): Hello {
+    return {
+      principal: this.principal,
+      secret: undefined,
+      shown: undefined,
+      rooms: undefined,
+      isOpen: () => true,
+      ...hello,
+    };
+  }
+
+  /** Connects a client, as a transport does. */
+  async connect(hello: Partial<Hello> = {}): Promise<Connected> {
+    const admission = await soon(
+      this.clients.admit(this.hello(hello)),
+      "admitted",
+    );
+    const connection = new RecordingConnection();
+    const { client, secret, recovered } = admission;
+    if (!this.clients.welcome(admission, connection, connection.tell)) {
+      throw new Error("Cannot connect: the admission is outdated");
+    }
+    return { client, secret, recovered, connection };
+  }
+
+  /** Joins a client to a room. */
+  async join(
+    { client, connection }: Connected,
+    request: JoinRequest,
+  ): Promise<void> {
+    await soon(
+      this.clients.join(client, request, connection.tell),
+      "the client joins",
+    );
+  }
+
+  #access(): Access {
+    return {
+      authenticate: () => Promise.resolve(this.principal),
+      refusal: (_, __, room = "") =>
+        this.forbidden.has(room)
+          ? new ApiError("unauthorized", "Cannot join: it is forbidden")
+          : undefined,
+    };
+  }
+
+  /** The log, with a head that tests can change. */
+  #logWithHead(): Log {
+    const { log } = this;
+    const value = <K extends keyof HeadState>(key: K): HeadState[K] =>
+      this.head[key] ?? log.head[key];
+    const head = new LogHead({
+      get epoch() {
+        return value("epoch");
+      },
+      get id() {
+        return value("id");
+      },
+      get began() {
+        return value("began");
+      },
+      get confirmed() {
+        return value("confirmed");
+      },
+      get lineage() {
+        return value("lineage");
+      },
+    });
+    return {
+      head,
+      append: (publishes) => log.append(publishes),
+      probe: () => log.probe(),
+      knows: () => log.knows(),
+      contains: () => log.contains(),
+      warnings: () => log.warnings(),
+      close: () => log.close(),
+    };
+  }
+}
