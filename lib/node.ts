@@ -70,9 +70,9 @@ export function createNode(config: Config, observe: Observe): Node {
     ? undefined
     : connectRedis(config, redisUrl, reader, observe);
   const log = redis?.log ?? makeMemoryLog(config, reader);
-  const { history, gaps } = log;
-  const ingresses = redis === undefined ? [] : [redis.bridge];
   const access = openAccess(new PublishKeys(config.publishKeys));
+  const parts = { log, history: log.history, gaps: log.gaps, ring, access };
+  const ingresses = redis === undefined ? [] : [redis.bridge];
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const directWriter = new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
@@ -81,13 +81,9 @@ export function createNode(config: Config, observe: Observe): Node {
     rooms: config.rooms,
     roomsPerClientMax: config.roomsPerClientMax,
     recoverySeconds: config.recoverySeconds,
-    log,
-    history,
-    gaps,
+    ...parts,
     sessions: redis?.sessions ?? new MemorySessionStore(),
-    ring,
     fanOut,
-    access,
     cluster: redis?.cluster ?? singleNode,
     observe,
   });
@@ -102,16 +98,12 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   return {
-    log,
-    history,
-    gaps,
-    ring,
+    ...parts,
     sockets,
     bridge: redis?.bridge,
     ingresses,
     originAllowed,
     directWriter,
-    access,
     publisher: new Publisher({ log, access, observe }),
     probe: () => probe(log, ingresses),
     warnings: () => [
