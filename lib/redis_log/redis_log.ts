@@ -113,7 +113,7 @@ export class RedisLog implements Log {
   /** Starts to connect and to read. */
   constructor(options: RedisLogOptions) {
     this.#options = options;
-    const { ackReplicas } = options;
+    const { historySize, historySeconds, ackReplicas } = options;
     const witness = this.#witness;
     const clock = new RedisClock();
     const keys = this.keys = keysOf(options.keyPrefix);
@@ -126,20 +126,24 @@ export class RedisLog implements Log {
       ? this.commands
       : this.#connect("appends", (client) => loadScripts(client, LOG_SCRIPTS));
     this.#appender = new Appender({
-      ...options,
+      historySize,
+      historySeconds,
+      idempotencySeconds: options.idempotencySeconds,
+      ackReplicas,
       connection: this.#appends,
       client: () => this.#writable(this.#appends),
-      why: () =>
-        this.#appends.client === undefined
-          ? this.#appends.lastError
-          : this.#reader.why,
+      why: () => this.#whyNotWritable(),
       acknowledged: (id) => witness.acknowledged(id, performance.now()),
       clock,
       keys,
       logLength: LOG_LENGTH,
     });
     this.#reader = new RedisLogReader({
-      ...options,
+      historySeconds,
+      recoverySeconds: options.recoverySeconds,
+      reader: options.reader,
+      cluster: options.cluster,
+      observe: options.observe,
       connection: this.#reading,
       keys,
       witness,
@@ -246,6 +250,11 @@ export class RedisLog implements Log {
     return this.#witness.mayAcknowledge(runId, performance.now())
       ? client
       : undefined;
+  }
+
+  #whyNotWritable(): unknown {
+    const { client, lastError } = this.#appends;
+    return client === undefined ? lastError : this.#reader.why;
   }
 
   /** Waits until there is a client for writes. @throws {Error} If there is none in time. */
