@@ -56,6 +56,8 @@ export type Observation =
   | { kind: "recovered"; messages: number }
   /** A client was told that some of what it missed is not available. */
   | { kind: "recovery_incomplete"; reason: string }
+  /** Sessions of vanished clients were deleted before their time, because too many were left behind. */
+  | { kind: "sessions_evicted"; count: number }
   /** This node appended messages of Redis channels in one script; each has its time from receipt to append. */
   | { kind: "bridged"; lagsMs: readonly number[] }
   /** Payloads of Redis channels were not valid as messages. */

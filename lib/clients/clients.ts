@@ -265,9 +265,9 @@ export class Clients {
   /** Drops this node's connection of a session that another connection has resumed with a higher generation. */
   #resumedElsewhere(digest: string, generation: number): void {
     const client = this.#clients.get(digest);
-    if (client !== undefined && client.generation < generation) {
-      this.#disconnect(client);
-    }
+    if (client !== undefined && client.generation >= generation) return;
+    if (client !== undefined) this.#disconnect(client);
+    this.#writer.resumedElsewhere(digest);
   }
 
   #disconnect(client: Client): void {

@@ -16,20 +16,23 @@ import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 
 /**
- * Saves many sessions at once, because a timer and a promise for each would cost more than saving it. The script also
- * records how many times this node has saved, so that the check of the log can tell whether a Redis that was promoted
- * or restored has the newest sessions.
- *
- * It finds generation and owner with a pattern that is anchored at the start of the text, so a room whose name looks
- * like them does not match.
+ * `read(text)` returns the generation and the owner of a stored session. A session from before there were owners has an
+ * empty one. The pattern is anchored at the start of the text, so a room whose name looks like a field does not match.
  */
-const SAVE = script(`${HERE}
-if here() ~= ARGV[4] then return 0 end
--- A session from before there were owners has none.
+const READ = `
 local function read(text)
   local generation, owner = string.match(text, '^{"generation":(%d+),"owner":"([^"]*)"')
   return tonumber(generation or string.match(text, '^{"generation":(%d+),')) or 0, owner or ''
 end
+`;
+
+/**
+ * Saves many sessions at once, because a timer and a promise for each would cost more than saving it. The script also
+ * records how many times this node has saved, so that the check of the log can tell whether a Redis that was promoted
+ * or restored has the newest sessions.
+ */
+const SAVE = script(`${HERE}${READ}
+if here() ~= ARGV[4] then return 0 end
 local displaced = {}
 for i = 2, #KEYS do
   local session, takesUp = ARGV[2 * i + 1], ARGV[2 * i + 2]
@@ -56,8 +59,15 @@ if server ~= ARGV[1] or role ~= 'master' then return 0 end
 return redis.call('GET', KEYS[1])
 `);
 
+/** Deletes a session if its owner is still the one that is given. */
+const FORGET = script(`${READ}
+local _, owner = read(redis.call('GET', KEYS[1]) or '')
+if owner == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+`);
+
 /** The scripts that have to be loaded on a connection before sessions are saved. */
-export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD];
+export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
 /** What a {@linkcode RedisSessionStore} needs. */
 export interface RedisSessionStoreOptions {
@@ -133,10 +143,10 @@ export class RedisSessionStore implements SessionStore {
     return session && { session, version: versionOf(text) };
   }
 
-  async forget(digest: string): Promise<void> {
+  async forget(digest: string, owner: string): Promise<void> {
     const { command, keys } = this.#options;
     await command((client) =>
-      client.sendCommand(["DEL", keys.session(digest)])
+      runScript(client, FORGET, [keys.session(digest)], [owner])
     );
   }
 }

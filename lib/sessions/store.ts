@@ -38,8 +38,8 @@ export interface SessionStore {
   ): Promise<ReadonlySet<string>>;
   /** Resolves to a session, or to undefined if there is none under this digest. */
   load(digest: string): Promise<StoredSession | undefined>;
-  /** Deletes a session whose client has left for good. */
-  forget(digest: string): Promise<void>;
+  /** Deletes a session, unless another connection than `owner` has resumed it. */
+  forget(digest: string, owner: string): Promise<void>;
 }
 
 /** Sessions of an embedded node that are kept at most; beyond, the one that was saved longest ago is deleted. */
@@ -85,8 +85,9 @@ export class MemorySessionStore implements SessionStore {
     );
   }
 
-  forget(digest: string): Promise<void> {
-    this.#sessions.delete(digest);
+  forget(digest: string, owner: string): Promise<void> {
+    const stored = this.#sessions.get(digest)?.session;
+    if (stored?.owner === owner) this.#sessions.delete(digest);
     return Promise.resolve();
   }
 }

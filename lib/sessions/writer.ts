@@ -7,6 +7,7 @@ import { toApiError } from "../errors.ts";
 import type { HeadState } from "../log/head.ts";
 import type { Observe } from "../observer.ts";
 import { isOutage } from "../redis/errors.ts";
+import { LeftSessions } from "./left_sessions.ts";
 import type { RoomPosition, Session } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 
@@ -17,6 +18,12 @@ const SAVE_DELAY_MS = 5;
 /** Sessions that are saved together at most. */
 const SAVES_MAX = 500;
 
+/**
+ * Bytes that the sessions of vanished clients of one node may take in the store. That is more than all clients that a
+ * node can have would leave behind if they vanished at once.
+ */
+const LEFT_BYTES_MAX = 256 << 20;
+
 /** What a {@linkcode SessionWriter} needs. */
 export interface SessionWriterOptions {
   readonly log: { readonly head: HeadState };
@@ -26,6 +33,8 @@ export interface SessionWriterOptions {
   readonly observe: Observe;
   /** Called when another connection has resumed the session of a connected client. */
   readonly displaced: (client: SessionState) => void;
+  /** Bytes that the sessions of vanished clients may take; 256 MiB by default. */
+  readonly leftBytesMax?: number;
 }
 
 /** Whether a session was saved. `displaced`: another connection has resumed it, so it will never be. */
@@ -54,6 +63,7 @@ export class SessionWriter {
   readonly #options: SessionWriterOptions;
   readonly #refreshSeconds: number;
   readonly #refreshing: ReturnType<typeof setInterval>;
+  readonly #left: LeftSessions;
   /** Clients that are connected. */
   readonly #connected = new Set<SessionState>();
   /** Clients whose sessions have to be saved, with the callers that wait for it. */
@@ -72,6 +82,10 @@ export class SessionWriter {
   constructor(options: SessionWriterOptions) {
     this.#options = options;
     this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
+    this.#left = new LeftSessions(
+      options.leftBytesMax ?? LEFT_BYTES_MAX,
+      this.#lifetimeSeconds * 1000,
+    );
     this.#refreshing = setInterval(
       () => this.refresh(),
       this.#refreshSeconds * 1000,
@@ -81,6 +95,7 @@ export class SessionWriter {
   /** Keeps a client's session alive from now on, because the client is connected. */
   keep(client: SessionState): void {
     this.#connected.add(client);
+    this.#left.delete(client.digest);
   }
 
   /** Saves a session within a few ms, as it is at that time. */
@@ -98,9 +113,16 @@ export class SessionWriter {
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
 
-  /** Stops keeping a client's session alive. It lasts for `recoverySeconds` more, as it was saved last. */
+  /**
+   * Stops keeping a client's session alive. It lasts for `recoverySeconds` more, as it was saved last; or less, if too
+   * many clients leave sessions behind.
+   */
   release(client: SessionState): void {
     this.#connected.delete(client);
+    const evicted = this.#left.add(client);
+    if (evicted.length === 0) return;
+    for (const session of evicted) this.#delete(session);
+    this.#options.observe({ kind: "sessions_evicted", count: evicted.length });
   }
 
   /** Deletes the session of a client that has left for good. */
@@ -108,7 +130,13 @@ export class SessionWriter {
     const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
     for (const settle of callers) settle("failed");
-    this.#own(this.#options.sessions.forget(client.digest));
+    this.#left.delete(client.digest);
+    this.#delete(client);
+  }
+
+  /** Records that a session was resumed on another node. */
+  resumedElsewhere(digest: string): void {
+    this.#left.delete(digest);
   }
 
   /** Saves the sessions of all connected clients again. */
@@ -125,7 +153,7 @@ export class SessionWriter {
 
   #saveAll(): void {
     this.#saving = undefined;
-    const { log, sessions: store, recoverySeconds } = this.#options;
+    const { log, sessions: store } = this.#options;
     const batch = [...this.#unsaved].slice(0, SAVES_MAX);
     for (const [client] of batch) this.#unsaved.delete(client);
     const sessions = batch.map(([client]) => ({
@@ -133,9 +161,8 @@ export class SessionWriter {
       session: toSession(client, log.head),
       takesUp: client.takesUp,
     }));
-    const seconds = recoverySeconds + this.#refreshSeconds;
     this.#own(
-      store.save(sessions, seconds).then(
+      store.save(sessions, this.#lifetimeSeconds).then(
         (displaced) => {
           for (const [client, callers] of batch) {
             const outcome = displaced.has(client.digest)
@@ -173,6 +200,15 @@ export class SessionWriter {
       if (this.#connected.has(client)) this.save(client);
     }
     this.#failed.clear();
+  }
+
+  #delete({ digest, owner }: Pick<SessionState, "digest" | "owner">): void {
+    this.#own(this.#options.sessions.forget(digest, owner));
+  }
+
+  /** How long the store keeps a session after it was saved: it may be saved a refresh before its client vanishes. */
+  get #lifetimeSeconds(): number {
+    return this.#options.recoverySeconds + this.#refreshSeconds;
   }
 
   /** Reports the first of several failures in a row. */

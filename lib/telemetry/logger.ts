@@ -32,6 +32,7 @@ const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   client_disconnected: undefined,
   recovered: undefined,
   recovery_incomplete: undefined,
+  sessions_evicted: undefined,
   bridged: undefined,
   bridge_refused: "warn",
   bridge_taken_over: undefined,

@@ -39,6 +39,10 @@ export class Metrics {
     "Clients that reconnected and asked for missed messages, by outcome",
     ["outcome"],
   );
+  readonly #evicted = this.#counter(
+    "roomcast_sessions_evicted_total",
+    "Sessions of vanished clients that were deleted before their time, because too many were left behind",
+  );
   readonly #bridged = this.#counter(
     "roomcast_bridged_total",
     "Messages of Redis channels that this node appended to the log",
@@ -118,6 +122,8 @@ export class Metrics {
         return this.#recovered.inc({ outcome: "recovered" });
       case "recovery_incomplete":
         return this.#recovered.inc({ outcome: observation.reason });
+      case "sessions_evicted":
+        return this.#evicted.inc(observation.count);
       case "bridged":
         this.#appends.inc();
         this.#bridged.inc(observation.lagsMs.length);

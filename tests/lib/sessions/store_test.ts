@@ -84,8 +84,12 @@ for (const [name, open] of Object.entries(STORES)) {
         assert.deepEqual((await sessions.load("x"))?.session, kept);
       }
       assert.deepEqual((await sessions.load("y"))?.session, old);
-      await sessions.forget("x");
+      // Another connection has resumed it.
+      await sessions.forget("x", "two");
+      assert.deepEqual((await sessions.load("x"))?.session, next);
+      await sessions.forget("x", "one");
       assert.equal(await sessions.load("x"), undefined);
+      await sessions.forget("x", "one");
     },
   );
 
@@ -132,7 +136,7 @@ for (const [name, open] of Object.entries(STORES)) {
       assert.deepEqual(await displaced(late, loaded?.version), []);
       assert.deepEqual(await displaced(late, loaded?.version), []);
       // It is gone.
-      await sessions.forget("x");
+      await sessions.forget("x", "four");
       assert.deepEqual(await displaced(late, loaded?.version), ["x"]);
     },
   );

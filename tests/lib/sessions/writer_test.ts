@@ -31,10 +31,10 @@ class RecordingStore extends MemorySessionStore {
     return await super.save(sessions, seconds);
   }
 
-  override async forget(digest: string): Promise<void> {
+  override async forget(digest: string, owner: string): Promise<void> {
     this.forgotten.push(digest);
     if (this.error !== undefined) throw this.error;
-    await super.forget(digest);
+    await super.forget(digest, owner);
   }
 }
 
@@ -52,7 +52,7 @@ class Setup implements Disposable {
     lineage: "l",
   };
 
-  constructor(recoverySeconds = 120) {
+  constructor(recoverySeconds = 120, leftBytesMax?: number) {
     const head = (): HeadState => this.head;
     this.writer = new SessionWriter({
       sessions: this.sessions,
@@ -64,6 +64,7 @@ class Setup implements Disposable {
       recoverySeconds,
       observe: (happening) => this.observed.push(happening),
       displaced: (client) => this.displaced.push(client),
+      ...(leftBytesMax === undefined ? {} : { leftBytesMax }),
     });
   }
 
@@ -259,4 +260,72 @@ Deno.test("connected clients are saved again before their sessions expire, other
     setup.sessions.saves.items[2]?.map(({ digest }) => digest),
     ["stays"],
   );
+});
+
+Deno.test("the writer deletes the sessions that were left behind longest ago if they take too much", async () => {
+  // Room for two sessions of one room.
+  using setup = new Setup(120, 900);
+  const leave = async (digest: string): Promise<SessionState> => {
+    const one = client(digest);
+    await soon(setup.writer.saveAndWait(one), "saved");
+    setup.writer.keep(one);
+    setup.writer.release(one);
+    return one;
+  };
+  const ann = await leave("ann");
+  await leave("bob");
+  // Ann comes back, here, and goes again: now Bob has been away for longer.
+  setup.writer.keep(ann);
+  setup.writer.release(ann);
+  await leave("cho");
+  await until(
+    "it is gone",
+    async () => await setup.stored("bob") === undefined,
+  );
+  // Cho comes back on another node.
+  setup.writer.resumedElsewhere("cho");
+  await leave("dan");
+  assert.deepEqual(setup.sessions.forgotten, ["bob"]);
+  for (const digest of ["ann", "cho", "dan"]) {
+    assert.notEqual(await setup.stored(digest), undefined, digest);
+  }
+  assert.deepEqual(setup.observed, [{ kind: "sessions_evicted", count: 1 }]);
+});
+
+Deno.test("an evicted session stays if another connection has resumed it", async () => {
+  using setup = new Setup(120, 0);
+  const ann = client("ann");
+  await soon(setup.writer.saveAndWait(ann), "saved");
+  const { version } = await setup.sessions.load("ann") ?? {};
+  const session = {
+    rooms: [],
+    epoch: "e",
+    lineage: "l",
+    generation: 2,
+    owner: "another node",
+  };
+  const resumed = { digest: "ann", session, takesUp: version };
+  await setup.sessions.save([resumed], 60);
+  setup.writer.release(ann);
+  assert.deepEqual(setup.sessions.forgotten, ["ann"]);
+  assert.deepEqual((await setup.stored("ann"))?.owner, "another node");
+});
+
+Deno.test("a flood of clients that connect and vanish leaves a limited number of sessions", async () => {
+  using setup = new Setup(120, 400 * 100);
+  const clients = Array.from({ length: 1000 }, (_, i) => client(String(i)));
+  await soon(
+    Promise.all(clients.map((one) => setup.writer.saveAndWait(one))),
+    "all are saved",
+  );
+  for (const one of clients) {
+    setup.writer.keep(one);
+    setup.writer.release(one);
+  }
+  const stored = await Promise.all(
+    clients.map(({ digest }) => setup.stored(digest)),
+  );
+  const left = stored.filter((session) => session !== undefined);
+  assert.ok(left.length >= 50 && left.length <= 134, String(left.length));
+  assert.notEqual(stored.at(-1), undefined);
 });

@@ -28,6 +28,7 @@ export const ALL: readonly Observation[] = [
   { kind: "client_disconnected", clients: 6 },
   { kind: "recovered", messages: 5 },
   { kind: "recovery_incomplete", reason: "trimmed" },
+  { kind: "sessions_evicted", count: 8 },
   { kind: "bridged", lagsMs: [1, 70] },
   { kind: "bridge_refused", reason: "invalid_room", count: 3 },
   { kind: "bridge_taken_over" },

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { LeftSessions } from "../../../lib/sessions/left_sessions.ts";
+import type { RoomPosition } from "../../../lib/sessions/session.ts";
+import type { SessionState } from "../../../lib/sessions/writer.ts";
+
+function client(digest: string, ...rooms: string[]): SessionState {
+  return {
+    digest,
+    generation: 1,
+    owner: "owner",
+    takesUp: undefined,
+    rooms: new Map(
+      rooms.map((room): [string, RoomPosition] => [room, { since: "1-0" }]),
+    ),
+    overloaded: false,
+  };
+}
+
+function digests(left: LeftSessions, added: SessionState): string[] {
+  return left.add(added).map(({ digest }) => digest);
+}
+
+Deno.test("LeftSessions returns the oldest sessions as soon as the limit is exceeded", () => {
+  const left = new LeftSessions(1000, 60_000);
+  assert.deepEqual(digests(left, client("a")), []);
+  assert.deepEqual(digests(left, client("b")), []);
+  assert.deepEqual(digests(left, client("c")), []);
+  assert.equal(left.bytes, 900);
+  assert.deepEqual(digests(left, client("d")), ["a"]);
+  // One that is added again is the newest.
+  assert.deepEqual(digests(left, client("b")), []);
+  assert.deepEqual(digests(left, client("e")), ["c"]);
+});
+
+Deno.test("LeftSessions counts the rooms of a session and the lengths of their names", () => {
+  const left = new LeftSessions(100_000, 60_000);
+  left.add(client("a", "chat", "x".repeat(255)));
+  assert.equal(left.bytes, 300 + 2 * 60 + 2 * 4 + 2 * 255);
+  left.delete("a");
+  left.delete("a");
+  left.delete("unknown");
+  assert.equal(left.bytes, 0);
+});
+
+Deno.test("LeftSessions does not return sessions that the store has deleted by itself", async () => {
+  const left = new LeftSessions(700, 20);
+  left.add(client("a"));
+  left.add(client("b"));
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  assert.deepEqual(digests(left, client("c")), []);
+  assert.equal(left.bytes, 300);
+});
+
+Deno.test("LeftSessions returns even the session that is added if it is larger than the limit", () => {
+  const left = new LeftSessions(0, 60_000);
+  assert.deepEqual(digests(left, client("a")), ["a"]);
+  assert.equal(left.bytes, 0);
+});
