@@ -52,7 +52,7 @@ class Setup implements Disposable {
     lineage: "l",
   };
 
-  constructor(recoverySeconds = 120, leftBytesMax?: number) {
+  constructor(recoverySeconds = 120, leftBytesMax = Infinity) {
     const head = (): HeadState => this.head;
     this.writer = new SessionWriter({
       sessions: this.sessions,
@@ -64,7 +64,7 @@ class Setup implements Disposable {
       recoverySeconds,
       observe: (happening) => this.observed.push(happening),
       displaced: (client) => this.displaced.push(client),
-      ...(leftBytesMax === undefined ? {} : { leftBytesMax }),
+      leftBytesMax,
     });
   }
 
