@@ -1,9 +1,8 @@
 /**
  * Limits how many sessions vanished clients may leave behind.
  *
- * A session outlives its connection, so that its client can come back. Somebody who connects again and again, and never
- * comes back, would otherwise fill Redis: nothing limits how often a client may connect within the time that sessions
- * are kept.
+ * A session outlives its connection, so that its client can reconnect. A client that connects again and again as a new
+ * one would otherwise fill Redis, because nothing limits how often it may connect while its sessions are kept.
  *
  * @module
  */

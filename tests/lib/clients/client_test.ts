@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import {
+  positionAtConnect,
+  positionAtJoin,
+  positionBeforeJoin,
+} from "../../../lib/clients/client.ts";
+import { ID_MAX } from "../../../lib/log/position.ts";
+import type { JoinResult } from "../../../lib/recovery/recovery.ts";
+import type { RoomPosition } from "../../../lib/sessions/session.ts";
+
+const room = "chat", id = "9-0", number = 3;
+const MESSAGE = { id: "7-0", room, json: "1" };
+
+/** What a join may yield. */
+const NOTHING: JoinResult = { room, recovered: false, messages: [] };
+const GAP: JoinResult = { ...NOTHING, reason: "trimmed" };
+const CAUGHT_UP: JoinResult = { ...NOTHING, recovered: true, from: "6-0" };
+const MISSED: JoinResult = { ...CAUGHT_UP, messages: [MESSAGE] };
+const INGRESS: JoinResult = { ...MISSED, recovered: false, reason: "ingress" };
+
+Deno.test("positionAtConnect() starts before the replayed messages, or at a gap that is not confirmed", () => {
+  const cases: [JoinResult, RoomPosition][] = [
+    [NOTHING, { since: id }],
+    [CAUGHT_UP, { since: "6-0" }],
+    [MISSED, { since: "6-0" }],
+    [INGRESS, { since: "6-0" }],
+    [GAP, { since: id, told: { at: ID_MAX, number: 1, gap: "trimmed" } }],
+  ];
+  for (const [result, position] of cases) {
+    assert.deepEqual(positionAtConnect(result, id), position);
+  }
+  assert.deepEqual(positionAtConnect(GAP, id, id), {
+    since: id,
+    told: { at: id, number: 1, gap: "trimmed" },
+  });
+});
+
+Deno.test("positionAtJoin() has a notice if the answer holds messages or a gap", () => {
+  const cases: [JoinResult, RoomPosition][] = [
+    [NOTHING, { since: id }],
+    [CAUGHT_UP, { since: id }],
+    [MISSED, { since: "6-0", told: { at: id, number } }],
+    [INGRESS, { since: "6-0", told: { at: id, number } }],
+    [GAP, { since: id, told: { at: id, number, gap: "trimmed" } }],
+  ];
+  for (const [result, position] of cases) {
+    assert.deepEqual(positionAtJoin(result, id, number), position);
+  }
+});
+
+Deno.test("positionBeforeJoin() has a notice if the answer may hold messages, which no id confirms yet", () => {
+  const since = { epoch: undefined, id: "6-0" };
+  const told = { at: ID_MAX, number };
+  const cases: [JoinResult | undefined, object, RoomPosition][] = [
+    [NOTHING, {}, { since: id }],
+    [NOTHING, { last: 0 }, { since: id }],
+    [NOTHING, { last: 5 }, { since: id, told }],
+    [MISSED, { last: 5 }, { since: "6-0", told }],
+    [CAUGHT_UP, { since }, { since: "6-0", told }],
+    [MISSED, { since }, { since: "6-0", told }],
+    [GAP, { since }, { since: id, told: { ...told, gap: "trimmed" } }],
+    // The ring has moved on: nothing is known before the join is prepared again.
+    [undefined, { since }, { since: id, told }],
+    [undefined, {}, { since: id }],
+  ];
+  for (const [result, request, position] of cases) {
+    assert.deepEqual(
+      positionBeforeJoin({ room, ...request }, result, id, number),
+      position,
+    );
+  }
+});
