@@ -159,9 +159,7 @@ async function measureLoad(channels: number, perSecond: number): Promise<void> {
   for (const [i, text] of after.entries()) {
     const share = lagOver(0.1, before[i] ?? "", text);
     console.log(
-      `node ${i}: ${
-        (100 * share).toFixed(2)
-      } % of messages appended after more than 100 ms`,
+      `node ${i}: ${(100 * share).toFixed(2)} % of event loop lags over 100 ms`,
     );
   }
   console.log(

@@ -84,13 +84,22 @@ export class RedisBridge implements Ingress {
   /** Starts the bridge. */
   constructor(options: BridgeOptions) {
     this.#options = options;
-    this.#channels = new BridgedChannels(options);
+    this.#channels = new BridgedChannels({
+      channels: options.channels,
+      keyPrefix: options.keyPrefix,
+      messageBytesMax: options.messageBytesMax,
+    });
     this.#health = new BridgeHealth(options.observe);
     this.#report = new AppendReport(options.observe);
     const { group: channelGroup, controlChannel } = this.#channels;
     const node = this.#node;
     this.#commands = new BridgeCommands({
-      ...options,
+      channels: options.channels,
+      historySize: options.historySize,
+      historySeconds: options.historySeconds,
+      logLength: options.logLength,
+      keys: options.keys,
+      command: options.command,
       node,
       channelGroup,
       controlChannel,

@@ -77,7 +77,7 @@ export class BridgeCommands {
     const { keys, controlChannel, node } = this.#options;
     const [at, number, channelGroup] = await this.#run(PUBLISH_MARKER, [
       keys.bridge,
-      keys.bridgeInStep,
+      keys.bridgeSynchronized,
     ], [controlChannel, node, marker, outOfSync ? "1" : "0"]) as [
       string,
       number,
@@ -99,7 +99,7 @@ export class BridgeCommands {
       keys.rooms,
       keys.server,
       keys.bridge,
-      keys.bridgeInStep,
+      keys.bridgeSynchronized,
       ...rooms.map(keys.history),
     ], args) as [
       CompareResult["outcome"],
@@ -146,7 +146,7 @@ export class BridgeCommands {
       keys.rooms,
       keys.server,
       keys.bridge,
-      keys.bridgeInStep,
+      keys.bridgeSynchronized,
       keys.gaps,
     ], [
       newEpoch(),
@@ -173,8 +173,8 @@ export class BridgeCommands {
   ): Promise<{ listener: boolean; synchronizedNodes: number }> {
     const { keys, controlChannel, node } = this.#options;
     const [listener, synchronizedNodes] = await this.#run(HEARTBEAT, [
-      keys.bridgeSeats,
-      keys.bridgeInStep,
+      keys.bridgeListeners,
+      keys.bridgeSynchronized,
     ], [controlChannel, node, String(number), synchronized ? "1" : "0"]) as [
       number,
       number,
@@ -185,7 +185,9 @@ export class BridgeCommands {
   /** Gives up this node's listener slot and removes it from the synchronized nodes. */
   async leave(): Promise<void> {
     const { keys, node } = this.#options;
-    await this.#run(LEAVE, [keys.bridgeSeats, keys.bridgeInStep], [node]);
+    await this.#run(LEAVE, [keys.bridgeListeners, keys.bridgeSynchronized], [
+      node,
+    ]);
   }
 
   /** Lists the rooms of `items`, so that an item names its room by its index, and all arguments of the script. */

@@ -30,8 +30,8 @@ export interface Keys {
   readonly gaps: string;
   /** The bridge's position, the nodes that listen, and the nodes that are in sync. */
   readonly bridge: string;
-  readonly bridgeSeats: string;
-  readonly bridgeInStep: string;
+  readonly bridgeListeners: string;
+  readonly bridgeSynchronized: string;
 }
 
 /** Returns the names of the keys with a prefix. They share a hash tag, so that they are in one slot of a cluster. */
@@ -50,7 +50,7 @@ export function keysOf(prefix: string): Keys {
     session: (digest) => `${base}session:${digest}`,
     gaps: `${base}gaps`,
     bridge: `${base}bridge`,
-    bridgeSeats: `${base}bridge:seats`,
-    bridgeInStep: `${base}bridge:in-step`,
+    bridgeListeners: `${base}bridge:seats`,
+    bridgeSynchronized: `${base}bridge:in-step`,
   };
 }

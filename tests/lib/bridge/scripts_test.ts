@@ -186,7 +186,7 @@ async function runOnBoth(
       ];
     default:
       return [
-        await fixture.send("ZREM", KEYS.bridgeInStep, node),
+        await fixture.send("ZREM", KEYS.bridgeSynchronized, node),
         Number(model.synchronized.delete(node)),
       ];
   }
@@ -216,7 +216,12 @@ Deno.test("the scripts reply, append and announce as the model of the bridge doe
         }
         assert.deepEqual(await fixture.log(), model.log);
         assert.deepEqual(
-          (await fixture.send("ZRANGE", KEYS.bridgeInStep, "0", "-1") as [])
+          (await fixture.send(
+            "ZRANGE",
+            KEYS.bridgeSynchronized,
+            "0",
+            "-1",
+          ) as [])
             .sort(),
           [...model.synchronized.keys()].sort(),
         );
@@ -245,8 +250,8 @@ Deno.test("three nodes are listeners until one leaves or stops sending heartbeat
   assert.equal(await isListener("n1", true), false);
   // As if the last heartbeat was six seconds ago.
   const old = String(Date.now() - 6000);
-  await fixture.send("ZADD", KEYS.bridgeSeats, old, "n0");
-  await fixture.send("ZADD", KEYS.bridgeInStep, old, "n0");
+  await fixture.send("ZADD", KEYS.bridgeListeners, old, "n0");
+  await fixture.send("ZADD", KEYS.bridgeSynchronized, old, "n0");
   assert.equal(
     (await fixture.commands("n2").heartbeat(2, true)).synchronizedNodes,
     2,
@@ -263,7 +268,7 @@ Deno.test("a node that is not synchronized for 5 s gives its listener slot to an
   assert.equal(await isListener("n0"), true);
   const old = String(Date.now() - 6000);
   for (const node of ["n0", "n1"]) {
-    await fixture.send("ZADD", KEYS.bridgeSeats, old, node);
+    await fixture.send("ZADD", KEYS.bridgeListeners, old, node);
   }
   assert.equal(await isListener("n0"), false);
   assert.equal(await isListener("n3"), true);
