@@ -9,8 +9,11 @@ import { ApiError } from "../errors.ts";
 import { ID_MAX } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, type JoinResult } from "../recovery/recovery.ts";
-import { newOwner, type RoomPosition } from "../sessions/session.ts";
-import type { SessionState } from "../sessions/writer.ts";
+import {
+  newOwner,
+  type RoomPosition,
+  type SessionState,
+} from "../sessions/session.ts";
 import type { NoticeNumber } from "./missed.ts";
 
 /** The id at which a notice is sent that has not been sent yet. No id in an offset is later. */

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { SessionState } from "./writer.ts";
+import type { SessionState } from "./session.ts";
 
 /** What a session takes in Redis besides its rooms, and what a room takes besides its name, in bytes. Both are rough. */
 const SESSION_BYTES = 300, ROOM_BYTES = 60;

@@ -48,6 +48,19 @@ export interface Session {
   readonly overloaded?: boolean;
 }
 
+/** What a session stores of a client. */
+export interface SessionState {
+  readonly digest: string;
+  readonly generation: number;
+  readonly owner: string;
+  /** The version of the stored session that it resumes; undefined once that is saved. */
+  takesUp: string | undefined;
+  /** Its rooms, in the order in which it joined them. */
+  readonly rooms: ReadonlyMap<string, RoomPosition>;
+  /** Whether it was disconnected because it did not read. */
+  readonly overloaded: boolean;
+}
+
 /** Returns a random name for a new connection of a session. */
 export function newOwner(): string {
   return randomText(9);

@@ -8,7 +8,7 @@ import type { HeadState } from "../log/head.ts";
 import type { Observe } from "../observer.ts";
 import { isOutage } from "../redis/errors.ts";
 import { LeftSessions } from "./left_sessions.ts";
-import type { RoomPosition, Session } from "./session.ts";
+import type { Session, SessionState } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 
 /** Time until sessions that could not be saved are saved again, in ms. */
@@ -39,19 +39,6 @@ export interface SessionWriterOptions {
 
 /** Whether a session was saved. `displaced`: another connection has resumed it, so it will never be. */
 export type SaveOutcome = "saved" | "failed" | "displaced";
-
-/** What a session stores of a client. */
-export interface SessionState {
-  readonly digest: string;
-  readonly generation: number;
-  readonly owner: string;
-  /** The version of the stored session that it resumes; undefined once that is saved. */
-  takesUp: string | undefined;
-  /** Its rooms, in the order in which it joined them. */
-  readonly rooms: ReadonlyMap<string, RoomPosition>;
-  /** Whether it was disconnected because it did not read. */
-  readonly overloaded: boolean;
-}
 
 /**
  * Saves the sessions of this node's clients.

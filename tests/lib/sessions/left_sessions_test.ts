@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { LeftSessions } from "../../../lib/sessions/left_sessions.ts";
-import type { RoomPosition } from "../../../lib/sessions/session.ts";
-import type { SessionState } from "../../../lib/sessions/writer.ts";
+import type {
+  RoomPosition,
+  SessionState,
+} from "../../../lib/sessions/session.ts";
 
 function client(digest: string, ...rooms: string[]): SessionState {
   return {

@@ -2,15 +2,16 @@ import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
 import type { HeadState } from "../../../lib/log/head.ts";
 import type { Observation } from "../../../lib/observer.ts";
-import type { RoomPosition, Session } from "../../../lib/sessions/session.ts";
+import type {
+  RoomPosition,
+  Session,
+  SessionState,
+} from "../../../lib/sessions/session.ts";
 import {
   MemorySessionStore,
   type SessionToSave,
 } from "../../../lib/sessions/store.ts";
-import {
-  type SessionState,
-  SessionWriter,
-} from "../../../lib/sessions/writer.ts";
+import { SessionWriter } from "../../../lib/sessions/writer.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
 /** A store in memory that records what is saved and that can fail. */
