@@ -1,16 +1,22 @@
-/** A node that stops accepting connections on SIGUSR2, until it listens again. It can listen `LISTENS_MAX` times. */
+/**
+ * A node whose HTTP server stops accepting connections on SIGUSR2, until it listens again. It can listen `LISTENS_MAX`
+ * times. Other servers, such as that of the check of direct writes, are not affected.
+ */
+import { Server as HttpServer } from "node:http";
 import { Server } from "node:net";
 
 let left = Number(Deno.env.get("LISTENS_MAX"));
 const { listen } = Server.prototype;
 Server.prototype.listen = function (...args: unknown[]) {
-  if (left-- > 0) return listen.apply(this, args as never);
+  if (!(this instanceof HttpServer) || left-- > 0) {
+    return listen.apply(this, args as never);
+  }
   queueMicrotask(() => this.emit("error", new Error("the port is taken")));
   return this;
 };
 const { emit } = Server.prototype;
 Server.prototype.emit = function (this: Server, ...args: unknown[]) {
-  if (args[0] === "listening") {
+  if (args[0] === "listening" && this instanceof HttpServer) {
     const { _handle: handle } = this as unknown as {
       _handle: { onconnection(): void };
     };
