@@ -141,8 +141,7 @@ export class SessionWriter {
   #saveAll(): void {
     this.#saving = undefined;
     const { log, sessions: store } = this.#options;
-    const batch = [...this.#unsaved].slice(0, SAVES_MAX);
-    for (const [client] of batch) this.#unsaved.delete(client);
+    const batch = this.#takeBatch();
     const sessions = batch.map(([client]) => ({
       digest: client.digest,
       session: toSession(client, log.head),
@@ -178,6 +177,20 @@ export class SessionWriter {
     if (this.#unsaved.size > 0) {
       this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
     }
+  }
+
+  /** Takes clients to save together: at most one for each session, because the store names sessions by their digests. */
+  #takeBatch(): [SessionState, ((outcome: SaveOutcome) => void)[]][] {
+    const batch = new Map<string, SessionState>();
+    for (const client of this.#unsaved.keys()) {
+      if (batch.size === SAVES_MAX) break;
+      if (!batch.has(client.digest)) batch.set(client.digest, client);
+    }
+    return [...batch.values()].map((client) => {
+      const callers = this.#unsaved.get(client) ?? [];
+      this.#unsaved.delete(client);
+      return [client, callers];
+    });
   }
 
   #saveAgain(): void {

@@ -145,6 +145,37 @@ Deno.test("a resumed session takes the place of its older connection, here and o
   assert.equal(setup.clients.count, 0);
 });
 
+Deno.test("of several connections that resume one session at once, the last is left", async () => {
+  using setup = new ClientsSetup();
+  const first = await setup.connect();
+  const { secret, connection: { shown } } = first;
+  const several = await Promise.all([
+    setup.connect({ secret, shown }),
+    setup.connect({ secret, shown }),
+  ]);
+  assert.deepEqual(
+    several.map(({ recovered, client }) => [recovered, client.generation]),
+    [[true, 2], [true, 3]],
+  );
+  assert.deepEqual(
+    several.map(({ connection }) => connection.isOpen),
+    [false, true],
+  );
+  assert.equal(setup.clients.count, 1);
+});
+
+Deno.test("a connection that its client has given up is not admitted again after it was displaced", async () => {
+  using setup = new ClientsSetup();
+  const { secret } = await setup.connect();
+  const [kept, given] = await Promise.allSettled([
+    setup.connect({ secret }),
+    setup.connect({ secret, isOpen: () => false }),
+  ]);
+  assert.equal(kept?.status, "fulfilled");
+  assert.ok(given?.status === "rejected");
+  assert.ok(failsWith("overloaded")(given.reason));
+});
+
 Deno.test("a client whose session is gone is told so, except in rooms for which it names a position", async () => {
   using setup = new ClientsSetup();
   await setup.publish("b", "1");

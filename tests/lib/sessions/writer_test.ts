@@ -215,6 +215,21 @@ Deno.test("a late save of an older generation changes nothing and reports the cl
   assert.deepEqual(stored?.rooms.map(([room]) => room), ["news"]);
 });
 
+Deno.test("of two connections that resume one session at once, only the second is displaced", async () => {
+  using setup = new Setup();
+  await soon(setup.writer.saveAndWait(client("ann")), "saved");
+  const { version } = await setup.sessions.load("ann") ?? {};
+  const resume = (owner: string) =>
+    client("ann", { generation: 2, owner, takesUp: version });
+  const outcomes = ["one", "two"].map((owner) =>
+    setup.writer.saveAndWait(resume(owner))
+  );
+  assert.deepEqual(
+    await soon(Promise.all(outcomes), "both are known"),
+    ["saved", "displaced"],
+  );
+});
+
 Deno.test("two connections that resume one session: the second is displaced", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
