@@ -160,6 +160,7 @@ async function start(
       rooms: config.rooms,
       channels: node.bridge === undefined ? [] : config.channels,
       connectionsMax: listener.connections.max,
+      directWrite: node.directWriter.enabled,
     });
   } catch (error) {
     console.error(

@@ -20,6 +20,8 @@ export type Observation =
     channels: readonly string[];
     /** Connections that the limit of file descriptors allows; Infinity if the limit is far away. */
     connectionsMax: number;
+    /** Whether messages are written to clients without the stream of their socket. */
+    directWrite: boolean;
   }
   /** Connections were accepted and closed at once, because the limit of file descriptors allows no more. */
   | { kind: "connections_refused"; count: number; connectionsMax: number }

@@ -111,3 +111,29 @@ Deno.test("clients get the messages of all their rooms in the log's order if a b
     }
   }
 });
+
+Deno.test("a node uses direct writes unless DIRECT_WRITE is false, and delivers the same without them", async () => {
+  for (const directWrite of [true, false]) {
+    await using node = await TestNode.start(
+      directWrite ? {} : { DIRECT_WRITE: "false" },
+    );
+    const started = node.log.items.find(({ kind }) => kind === "started");
+    assert.equal(started?.directWrite, directWrite);
+    await using client = await Subscriber.connect(node.url, {
+      transports: ["websocket"],
+    });
+    await client.joined.have(1);
+    const total = await burst(
+      node,
+      ["chat"],
+      () => client.messages.items.length > 500,
+    );
+    await client.messages.have(total);
+    assert.deepEqual(
+      client.messages.items.map(({ message }) => message),
+      Array.from({ length: total }, (_, i) => i),
+    );
+    const kinds = node.log.items.map(({ kind }) => kind);
+    assert.ok(!kinds.includes("direct_write_disabled"), kinds.join());
+  }
+});

@@ -9,6 +9,7 @@ export const ALL: readonly Observation[] = [
     rooms: ["chat"],
     channels: [],
     connectionsMax: Infinity,
+    directWrite: true,
   },
   { kind: "connections_refused", count: 4, connectionsMax: 60 },
   { kind: "listener_failed" },
