@@ -7,7 +7,7 @@ import { until } from "../../support/wait.ts";
 
 const IDLE_MS = 200;
 
-/** A connection that notes what it got and when it was closed. */
+/** A connection that records what it received and when it was closed. */
 class Connection {
   text = "";
   closedAt: number | undefined;
@@ -24,15 +24,15 @@ class Connection {
     this.socket.write(`GET ${path} HTTP/1.1\r\nhost: test\r\n${headers}\r\n`);
   }
 
-  answers(count: number): Promise<void> {
+  responses(count: number): Promise<void> {
     return until(
-      `${count} answers`,
+      `${count} responses`,
       () => this.text.split("HTTP/1.1 200").length > count,
     );
   }
 }
 
-/** A server that answers `/slow` late, and takes upgrades and leaves them open. */
+/** A server that responds to `/slow` late, and accepts upgrades and keeps them open. */
 async function serve(): Promise<{ port: number; close: () => Promise<void> }> {
   const upgraded: Socket[] = [];
   const server = createServer(
@@ -62,14 +62,14 @@ Deno.test("closeIdleConnections() closes a connection after the timeout since it
   const { port, close } = await serve();
   const connection = new Connection(port);
   connection.ask("/slow");
-  await connection.answers(1);
+  await connection.responses(1);
   const wait = Promise.withResolvers<void>();
   setTimeout(wait.resolve, IDLE_MS / 2);
   await wait.promise;
-  // Two at once, of which one keeps it busy for longer than it may idle.
+  // Two requests at once. One takes longer than the idle timeout.
   connection.ask("/");
   connection.ask("/slow");
-  await connection.answers(3);
+  await connection.responses(3);
   const answered = performance.now();
   await until("it is closed", () => connection.closedAt !== undefined);
   const idledMs = (connection.closedAt ?? 0) - answered;
@@ -81,7 +81,7 @@ Deno.test("closeIdleConnections() keeps a connection that has been upgraded", as
   const { port, close } = await serve();
   const connection = new Connection(port);
   connection.ask("/");
-  await connection.answers(1);
+  await connection.responses(1);
   connection.ask("/", "connection: upgrade\r\nupgrade: other\r\n");
   await until("it is upgraded", () => connection.text.includes(" 101 "));
   const wait = Promise.withResolvers<void>();

@@ -6,7 +6,7 @@ import { soon } from "../../support/wait.ts";
 
 const CONNECTIONS = 20;
 
-/** Runs in a worker: connects, says so, sends a request on each connection, and reports the answers. */
+/** Runs in a worker: connects, reports it, sends a request on each connection, and reports the responses. */
 async function connectAndAsk(): Promise<void> {
   const scope = self as unknown as Worker;
   const { port, count, signal } = await new Promise<
@@ -21,7 +21,7 @@ async function connectAndAsk(): Promise<void> {
   const flag = new Int32Array(signal);
   Atomics.store(flag, 0, 1);
   Atomics.notify(flag, 0);
-  const answers = await Promise.all(connections.map(async (connection) => {
+  const responses = await Promise.all(connections.map(async (connection) => {
     try {
       const request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
       await connection.write(new TextEncoder().encode(request));
@@ -34,10 +34,10 @@ async function connectAndAsk(): Promise<void> {
       connection.close();
     }
   }));
-  scope.postMessage(answers);
+  scope.postMessage(responses);
 }
 
-/** Connects in a thread of its own while this one stands still, so that no connection is accepted. */
+/** Connects in a worker while this thread is blocked, so that no connection is accepted. */
 async function whileBlocked(
   port: number,
   then: () => Promise<void>,
@@ -48,7 +48,7 @@ async function whileBlocked(
   );
   const worker = new Worker(url, { type: "module" });
   try {
-    const answers = new Promise<string[]>((resolve, reject) => {
+    const responses = new Promise<string[]>((resolve, reject) => {
       worker.onmessage = ({ data }) => resolve(data);
       worker.onerror = ({ message }) => reject(new Error(message));
     });
@@ -59,7 +59,7 @@ async function whileBlocked(
       "timed-out",
     );
     await then();
-    return await soon(answers, "the worker reports");
+    return await soon(responses, "the worker reports");
   } finally {
     worker.terminate();
     URL.revokeObjectURL(url);
@@ -72,8 +72,8 @@ Deno.test("stopListening() serves the connections in the queue of the listener a
   const closed = new Promise<void>((resolve) =>
     server.once("close", () => resolve())
   );
-  const answers = await whileBlocked(port, () => stopListening(server));
-  assert.deepEqual(answers, Array(CONNECTIONS).fill("HTTP/1.1 200 OK"));
+  const responses = await whileBlocked(port, () => stopListening(server));
+  assert.deepEqual(responses, Array(CONNECTIONS).fill("HTTP/1.1 200 OK"));
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port }));
   await soon(closed, "the server is closed");
 });
