@@ -17,7 +17,7 @@ import { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Pause between checks, in ms. Together with the duration of a check, a dead listener is found within 3.1 s. */
+/** Default pause between checks, in ms. Together with the duration of a check, a dead listener is found within 3.1 s. */
 const INTERVAL_MS = 2000;
 /** How long a connection of the process to itself may take to be accepted, in ms. */
 const ACCEPT_TIMEOUT_MS = 1000;
@@ -48,6 +48,8 @@ export interface ListenerOptions {
   /** Called once if the listener is dead and cannot be reopened. The process should then exit and be restarted. */
   readonly onLost: () => void;
   readonly observe: Observe;
+  /** Pause between checks, in ms; 2,000 if not given. */
+  readonly intervalMs?: number;
 }
 
 /**
@@ -138,7 +140,7 @@ export class ListenerWatch {
     } catch (error) {
       this.#options.observe({ kind: "error", where: "the listener", error });
     }
-    this.#schedule(INTERVAL_MS);
+    this.#schedule(this.#options.intervalMs ?? INTERVAL_MS);
   }
 
   async #judge(verdict: Verdict): Promise<void> {

@@ -6,8 +6,10 @@ import { ListenerWatch } from "../../../lib/listener/watch.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
-/** Longer than the pause between two checks. */
-const ONE_CHECK_MS = 2500;
+/** The pause between two checks, in ms. */
+const INTERVAL_MS = 100;
+/** Longer than a check that fails and the pause after it, in ms. */
+const ONE_CHECK_MS = 1400;
 
 /** A server that is watched, and what was observed. */
 class Watched {
@@ -33,6 +35,7 @@ class Watched {
       file,
       onLost: () => this.lost++,
       observe: (observation) => this.observed.push(observation),
+      intervalMs: INTERVAL_MS,
     });
   }
 
