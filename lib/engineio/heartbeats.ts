@@ -18,8 +18,8 @@ const TICK_MS = 100;
 /** More ticks than Engine.IO's 25 s between pings. A heartbeat that is due later goes round the wheel again. */
 const SLOTS = 256;
 
-/** A server with our heartbeats, or one of another part of the process, without. */
-type MaybeOurs = Server & { readonly heartbeats?: Heartbeats };
+/** A server of this folder, or one of another part of the process, which has no `heartbeats`. */
+type MaybeWithHeartbeats = Server & { readonly heartbeats?: Heartbeats };
 
 /** The next ping or timeout of one connection. It replaces both of the connection's timers. */
 class Heartbeat {
@@ -122,13 +122,13 @@ export function installHeartbeats(): void {
   const { schedulePing, resetPingTimeout } = prototype;
 
   prototype.schedulePing = function (): void {
-    const { heartbeats } = this.server as MaybeOurs;
+    const { heartbeats } = this.server as MaybeWithHeartbeats;
     if (heartbeats === undefined) schedulePing.call(this);
     else heartbeats.add(this);
   };
 
   prototype.resetPingTimeout = function (): void {
-    const { heartbeats } = this.server as MaybeOurs;
+    const { heartbeats } = this.server as MaybeWithHeartbeats;
     if (heartbeats === undefined) return resetPingTimeout.call(this);
     this.pingTimeoutTimer = this.pingIntervalTimer;
     this.pingTimeoutTimer?.refresh();

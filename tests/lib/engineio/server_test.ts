@@ -32,7 +32,7 @@ Deno.test("cork() holds packets back and sends them together with CONNECT", asyn
   await using client = new RawConnection(server.port);
   await client.pieces.have(1);
   client.send("40");
-  await until("all is there", () => client.text.includes('["third",3]'));
+  await until("everything arrives", () => client.text.includes('["third",3]'));
   assert.match(
     client.text.slice(client.text.indexOf("40{")),
     /^40\{"sid":"[^"]+"\}[^]*42\["first",1\][^]*42\["second",2\][^]*42\["third",3\]$/,
@@ -71,14 +71,17 @@ Deno.test("EngineServer stops counting a client however it disconnects", async (
     assert.equal(server.engine.clientsCount, 1);
     if (text === "") await client[Symbol.asyncDispose]();
     else client.send(text);
-    await until("it is gone", () => server.engine.clientsCount === 0);
+    await until(
+      "the client is disconnected",
+      () => server.engine.clientsCount === 0,
+    );
   }
 });
 
 Deno.test("EngineServer says why it refuses an upgrade", async () => {
   await using server = await TestEngineServer.start({
-    allowRequest: (request, answer) =>
-      answer("Cannot connect: no", request.headers.origin === undefined),
+    allowRequest: (request, respond) =>
+      respond("Cannot connect: no", request.headers.origin === undefined),
   });
   const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
   const refusals: [path: string, headers: string, answer: RegExp][] = [

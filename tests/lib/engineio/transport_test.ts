@@ -30,13 +30,13 @@ for (const direct of [true, false]) {
 
   Deno.test(`WebSocketTransport sends everything in order by ${how}, also to a client that reads late`, async () => {
     await using stack = new AsyncDisposableStack();
-    const [ours, peer] = await pair(stack);
+    const [socket, peer] = await pair(stack);
     const writer = new DirectWriter((why) => assert.fail(why));
     if (direct) writer.enable();
-    const transport = transportOf(ours, writer);
+    const transport = transportOf(socket, writer);
     let streamed = 0;
-    const write = ours.write.bind(ours) as (...args: unknown[]) => boolean;
-    ours.write = (...args: unknown[]) => {
+    const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+    socket.write = (...args: unknown[]) => {
       streamed++;
       return write(...args);
     };
@@ -78,7 +78,7 @@ for (const direct of [true, false]) {
 
 Deno.test("WebSocketTransport closes its connection and uses streams for all others after an unexpected completion", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   const [other, otherPeer] = await pair(stack);
   const reasons: string[] = [];
   // As if Deno no longer updated the state: every write looks done.
@@ -87,13 +87,13 @@ Deno.test("WebSocketTransport closes its connection and uses streams for all oth
     kLastWriteWasAsync: 5,
   });
   writer.enable();
-  const transport = transportOf(ours, writer);
+  const transport = transportOf(socket, writer);
   const otherTransport = transportOf(other, writer);
   const bytes = Buffer.alloc(32 << 20);
   transport.write(bytes);
   assert.equal(transport.bufferedBytes, 0);
   peer.resume();
-  await until("the connection is closed", () => ours.destroyed);
+  await until("the connection is closed", () => socket.destroyed);
   assert.equal(reasons.length, 1);
   let received = "";
   otherPeer.on("data", (chunk) => received += chunk);
@@ -109,16 +109,16 @@ Deno.test("WebSocketTransport closes its connection and uses streams for all oth
 
 Deno.test("WebSocketTransport buffers one pong for a client that sends many probes and does not read", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
-  const transport = transportOf(ours, new DirectWriter(() => {}));
+  const [socket, peer] = await pair(stack);
+  const transport = transportOf(socket, new DirectWriter(() => {}));
   peer.pause();
   const data = "x".repeat(32 << 20);
   transport.send([{ type: "message", data }]);
   assert.equal(transport.writable, false);
   // Every write to the stream is buffered in memory, even an empty one.
   let writes = 0;
-  const write = ours.write.bind(ours) as (...args: unknown[]) => boolean;
-  ours.write = (...args: unknown[]) => {
+  const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  socket.write = (...args: unknown[]) => {
     writes++;
     return write(...args);
   };
@@ -135,6 +135,6 @@ Deno.test("WebSocketTransport buffers one pong for a client that sends many prob
   await until("it can be written to", () => transport.writable);
   transport.send([{ type: "pong", data: "probe" }]);
   // Heads of 10 and of 2 bytes, and a byte for the packet's type.
-  await until("all is there", () => length === data.length + 11 + 8);
+  await until("everything arrives", () => length === data.length + 11 + 8);
   assert.equal(end, "\x81\x063probe");
 });

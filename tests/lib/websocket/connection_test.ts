@@ -15,7 +15,7 @@ const BYTES_MAX = 100_000;
 class Peer {
   readonly messages = new Inbox<string | Buffer>();
   readonly errors: string[] = [];
-  gone = 0;
+  closes = 0;
   readonly websocket: WebSocketConnection;
 
   constructor(readonly connection: Socket, head: Buffer) {
@@ -31,7 +31,7 @@ class Peer {
   }
 
   onClosed(): void {
-    this.gone++;
+    this.closes++;
   }
 }
 
@@ -281,7 +281,7 @@ for (const [what, code, frames] of INVALID) {
       Buffer.from([0x88, 2, code >> 8, code & 0xff]),
     );
     client.socket.end();
-    await until("the connection is closed", () => peer.gone === 1);
+    await until("the connection is closed", () => peer.closes === 1);
     assert.deepEqual(peer.messages.items, ["before"]);
     assert.equal(peer.errors.length, 1);
   });
@@ -312,7 +312,7 @@ Deno.test("WebSocketConnection answers a close frame with its code and ends the 
     const code = body.slice(0, 2);
     assert.deepEqual(client.frames, Buffer.from([0x88, code.length, ...code]));
     client.socket.end();
-    await until("the connection is closed", () => peer.gone === 1);
+    await until("the connection is closed", () => peer.closes === 1);
     assert.deepEqual([peer.messages.items, peer.errors], [[], []]);
   }
 });
@@ -334,7 +334,7 @@ Deno.test("close() waits for the client's close frame", async () => {
   assert.deepEqual(client.frames, Buffer.from([0x88, 0]));
   assert.deepEqual(peer.messages.items, ["on its way"]);
   client.socket.end();
-  await until("the connection is closed", () => peer.gone === 1);
+  await until("the connection is closed", () => peer.closes === 1);
 });
 
 Deno.test("WebSocketConnection closes if the client ends its half or resets the connection", async () => {
@@ -344,7 +344,7 @@ Deno.test("WebSocketConnection closes if the client ends its half or resets the 
     await using _ = client;
     client.socket.write(text("half", { fin: false }));
     client.socket[leave]();
-    await until("the connection is closed", () => peer.gone === 1);
+    await until("the connection is closed", () => peer.closes === 1);
     assert.equal(peer.websocket.open, false);
     assert.deepEqual(peer.errors, []);
     peer.websocket.close();
@@ -368,7 +368,7 @@ Deno.test("close() disconnects a client that does not answer after 30 s", async 
     globalThis.setTimeout = setTimeout;
   }
   assert.equal(waitMs, 30_000);
-  await until("the connection is closed", () => peer.gone === 1);
+  await until("the connection is closed", () => peer.closes === 1);
 });
 
 Deno.test("WebSocketConnection keeps one ping of a client that does not read", async () => {

@@ -47,27 +47,27 @@ async function listen(server: Server): Promise<AddressInfo> {
 
 Deno.test("DirectWriter.tryWrite() returns done if the kernel takes all bytes at once", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   const request = new Request();
   let text = "";
   peer.on("data", (chunk) => text += chunk);
   // A new connection may not know yet that the kernel can take bytes.
-  ours.write("zero ");
+  socket.write("zero ");
   await until("the first bytes arrive", () => text === "zero ");
-  assert.equal(writer.tryWrite(ours, Buffer.from("one "), request), "done");
-  assert.equal(writer.tryWrite(ours, Buffer.from("two "), request), "done");
-  ours.write("three");
+  assert.equal(writer.tryWrite(socket, Buffer.from("one "), request), "done");
+  assert.equal(writer.tryWrite(socket, Buffer.from("two "), request), "done");
+  socket.write("three");
   await until("all bytes arrive", () => text === "zero one two three");
   assert.deepEqual(request.statuses, []);
 });
 
 Deno.test("DirectWriter.tryWrite() returns waits if bytes are left, and later writes follow them", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   peer.pause();
   const bytes = Buffer.alloc(32 << 20, "x"), request = new Request();
-  assert.equal(writer.tryWrite(ours, bytes, request), "waits");
-  ours.write("the end");
+  assert.equal(writer.tryWrite(socket, bytes, request), "waits");
+  socket.write("the end");
   let length = 0, last = "";
   peer.on("data", (chunk) => {
     length += chunk.length;
@@ -88,10 +88,10 @@ Deno.test("DirectWriter.tryWrite() keeps bytes that wait, whose memory would be 
   const connections = await Promise.all(
     Array.from({ length: 4 }, () => pair(stack)),
   );
-  for (const [ours, peer] of connections) {
+  for (const [socket, peer] of connections) {
     peer.pause();
     const bytes = Buffer.alloc(8 << 20, "x");
-    assert.equal(writer.tryWrite(ours, bytes, new Request()), "waits");
+    assert.equal(writer.tryWrite(socket, bytes, new Request()), "waits");
   }
   for (let i = 0; i < 3; i++) {
     await collectGarbage();
@@ -112,10 +112,13 @@ Deno.test("DirectWriter.tryWrite() keeps bytes that wait, whose memory would be 
 
 Deno.test("DirectWriter.tryWrite() completes with an error if the connection breaks", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   peer.pause();
   const request = new Request();
-  assert.equal(writer.tryWrite(ours, Buffer.alloc(32 << 20), request), "waits");
+  assert.equal(
+    writer.tryWrite(socket, Buffer.alloc(32 << 20), request),
+    "waits",
+  );
   peer.resetAndDestroy();
   await until("the write completes", () => request.statuses.length === 1);
   const [status = 0] = request.statuses;
@@ -124,20 +127,20 @@ Deno.test("DirectWriter.tryWrite() completes with an error if the connection bre
 
 Deno.test("DirectWriter.tryWrite() returns stream while the stream is busy, or if the connection is destroyed", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   const bytes = Buffer.from("more"), request = new Request();
   peer.pause();
-  ours.write(Buffer.alloc(32 << 20));
-  assert.equal(writer.tryWrite(ours, bytes, request), "stream");
-  ours.destroy();
-  assert.equal(writer.tryWrite(ours, bytes, request), "stream");
+  socket.write(Buffer.alloc(32 << 20));
+  assert.equal(writer.tryWrite(socket, bytes, request), "stream");
+  socket.destroy();
+  assert.equal(writer.tryWrite(socket, bytes, request), "stream");
 });
 
 Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disable()", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours] = await pair(stack);
+  const [socket] = await pair(stack);
   const { writer, reasons } = writerWithReasons();
-  const write = () => writer.tryWrite(ours, Buffer.from("x"), new Request());
+  const write = () => writer.tryWrite(socket, Buffer.from("x"), new Request());
   assert.equal(write(), "stream");
   writer.enable();
   assert.notEqual(write(), "stream");
@@ -150,7 +153,7 @@ Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disa
 
 Deno.test("DirectWriter is disabled for good if a write completes that was reported as done", async () => {
   await using stack = new AsyncDisposableStack();
-  const [ours, peer] = await pair(stack);
+  const [socket, peer] = await pair(stack);
   // As if Deno no longer updated the state: every write looks done.
   const { writer, reasons } = writerWithReasons({
     streamBaseState: new Int32Array(8),
@@ -158,7 +161,7 @@ Deno.test("DirectWriter is disabled for good if a write completes that was repor
   });
   writer.enable();
   const request = new Request(writer), bytes = Buffer.alloc(32 << 20, "x");
-  assert.equal(writer.tryWrite(ours, bytes, request), "done");
+  assert.equal(writer.tryWrite(socket, bytes, request), "done");
   peer.resume();
   await until("the write completes", () => request.statuses.length === 1);
   assert.deepEqual(request.expected, [false]);
