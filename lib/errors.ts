@@ -1,5 +1,5 @@
 /**
- * Errors that callers see, in one closed list of codes.
+ * The errors that callers can receive, with a closed list of codes.
  *
  * @module
  */
@@ -47,15 +47,15 @@ export const ERROR_STATUS = {
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /**
- * An error that its caller sees word for word: as an HTTP error, as the result of an item of a batch, in the
- * acknowledgement of an event, or as the data of `connect_error`. The message is a sentence of the form
- * `Cannot <verb> <object>: <state>; <what to do>`.
+ * An error whose message is sent to the caller unchanged: as an HTTP error, as the result of an item of a batch, in the
+ * acknowledgement of an event, or as the data of `connect_error`. The message is a sentence of the form `Cannot <verb>
+ * <object>: <state>; <what to do>`.
  */
 export class ApiError extends Error {
   /** Identifies the kind of error; programs compare this, never the message. */
   readonly code: ErrorCode;
 
-  /** Makes an error. The caller sees `message`, so it must not hold a secret or a stack. */
+  /** Makes an error. The caller sees `message`, so it must not contain a secret or a stack. */
   constructor(code: ErrorCode, message: string) {
     super(message);
     this.name = "ApiError";
@@ -72,15 +72,15 @@ export class ApiError extends Error {
     return this.status === 503;
   }
 
-  /** Returns what callers see: the value of `error` in a response. */
+  /** Returns the part that callers see: the value of `error` in a response. */
   toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };
   }
 }
 
 /**
- * Returns a thrown value as an error for the caller. Any value that is not an {@linkcode ApiError} becomes `internal`,
- * without its text; observe it first, because the caller sees nothing of it.
+ * Converts a thrown value into an error for the caller. Any value that is not an {@linkcode ApiError} becomes
+ * `internal`, without its text. Observe the value first, because the caller cannot see it.
  */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;

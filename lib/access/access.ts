@@ -1,8 +1,8 @@
 /**
- * Access: the one place that decides who somebody is and what they may do.
+ * Access: decides who sent a request and what that sender may do.
  *
- * Routes, the publisher and the clients ask here before they act, so that rights of another kind (tokens, patterns of
- * rooms) are added here and nowhere else.
+ * Routes, the publisher and the clients ask here before they act. Rights of another kind, such as tokens or patterns of
+ * rooms, have to be added only here.
  *
  * @module
  */
@@ -10,23 +10,24 @@ import { ApiError } from "../errors.ts";
 import { type Action, makePrincipal, type Principal } from "./principal.ts";
 import type { PublishKeys } from "./publish_keys.ts";
 
-/** What somebody presents to say who they are. */
+/** The credentials that a request or a connection presents. */
 export interface Credentials {
   /** The secret of `Authorization: Bearer <secret>`, if one was sent. */
   readonly bearer?: string | undefined;
 }
 
-/** Decides who somebody is and what they may do. */
+/** Identifies the senders of requests and decides what they may do. */
 export interface Access {
   /**
-   * Finds out who presents these credentials. Without any, it is an anonymous principal.
+   * Returns the principal with these credentials. Without credentials, it is an anonymous principal.
    *
    * @throws {ApiError} `unauthorized` if the credentials are not valid
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
-   * Returns why a principal may not do something in a room, or undefined if it may. Without a room, returns why it may
-   * do so in none. Decides from memory alone, because it is called inside synchronous steps.
+   * Returns the error if a principal may not do `action` in `room`, or undefined if it may. Without `room`, returns the
+   * error if the principal may do `action` in no room at all. It uses only data in memory, because it is called inside
+   * synchronous steps.
    */
   refusal(
     principal: Principal,
@@ -45,8 +46,8 @@ const EVERYTHING: readonly Action[] = [
 ];
 
 /**
- * Makes the access of a server without client tokens: anybody may subscribe to any room. A valid publish key allows
- * everything else, in any room; if no keys are set, so does none.
+ * Makes the access of a server without client tokens: every principal may subscribe to any room. Everything else needs
+ * a valid publish key, which is valid for all rooms. If no keys are configured, everything is allowed without one.
  */
 export function openAccess(keys: PublishKeys): Access {
   const anonymous = makePrincipal(

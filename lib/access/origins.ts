@@ -10,9 +10,10 @@ export type OriginAllowed = (
 ) => boolean;
 
 /**
- * Makes the rule of `ALLOWED_ORIGINS`. It allows the exact origins listed, any if `*` is listed, and always the
- * server's own; if `HOST` is loopback, any loopback origin too. A request without an `Origin` header is allowed: it
- * does not come from a browser, or comes from a page of the server itself.
+ * Makes the rule of `ALLOWED_ORIGINS`. It allows the origins in the list, or any origin if the list contains `*`. The
+ * server's own origin is always allowed. If `HOST` is a loopback address, every loopback origin is allowed too. A
+ * request without an `Origin` header is allowed, because it does not come from a browser, or comes from a page of the
+ * server itself.
  *
  * The rule also covers WebSockets, which CORS does not protect (RFC 6455 §10.2), and publishes: a page may send a
  * `text/plain` POST to any server without a preflight request, so any website could publish to a server on localhost.

@@ -1,5 +1,5 @@
 /**
- * Principals: who is connected or publishes, and what they may do.
+ * Principals: the identities of clients and publishers, and what each may do.
  *
  * @module
  */
@@ -19,15 +19,15 @@ export interface Grant {
   readonly actions: readonly Action[];
 }
 
-/** Somebody whose credentials have been checked. It is made once and never changes. */
+/** A user or program whose credentials have been checked. The object never changes. */
 export interface Principal {
-  /** `key`: a backend with a publish key. `client`: a user with a token. `anonymous`: nobody has said who they are. */
+  /** `key`: a backend with a publish key. `client`: a user with a token. `anonymous`: a sender without credentials. */
   readonly kind: "anonymous" | "client" | "key";
   /** Name of the publish key, or the verified subject of the token. */
   readonly name: string | undefined;
-  /** Identifies the token, so that it can be revoked. */
+  /** The id of the token, for revoking it. */
   readonly tokenId: string | undefined;
-  /** When the rights end, in ms since 1970. */
+  /** When the rights expire, in ms since 1970. */
   readonly expiresAt: number | undefined;
   readonly grants: readonly Grant[];
 }

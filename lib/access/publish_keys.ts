@@ -23,7 +23,7 @@ export class PublishKeys {
     }));
   }
 
-  /** The number of keys. Without any, no key is needed. */
+  /** The number of keys. If it is 0, publishing needs no key. */
   get size(): number {
     return this.#keys.length;
   }
@@ -31,8 +31,8 @@ export class PublishKeys {
   /**
    * Returns the name of the key with this secret; undefined if there is none.
    *
-   * Compares with every key, digest by digest, so that the time it takes tells neither how much of a secret is right
-   * nor which key it belongs to.
+   * Compares the digest with that of every key, in constant time. The duration therefore reveals neither which part of
+   * a secret is right nor which key matches.
    */
   find(secret: string): string | undefined {
     const given = digestOf(secret);

@@ -1,5 +1,5 @@
 /**
- * Reports what became of the items that this node has appended.
+ * Reports which items this node has appended and which were refused.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export class AppendReport {
   /** Refused payloads that have not been reported yet, by reason. */
   readonly #refused = new Map<string, number>();
 
-  /** Nothing has been appended yet. */
+  /** Creates a report of no items. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }

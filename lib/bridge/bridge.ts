@@ -25,7 +25,9 @@ import type { Step } from "./step.ts";
  */
 const TAKEOVER_DELAY_MS = 60;
 const TAKEOVER_SPREAD_MS = 60;
-/** How long {@linkcode RedisBridge.close} may take for each of: appending what is pending, and leaving, in ms. */
+/**
+ * Time limit of each of the two steps of {@linkcode RedisBridge.close}, in ms: appending what is pending, and leaving.
+ */
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
@@ -43,9 +45,9 @@ export interface BridgeOptions extends
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
   readonly observe: Observe;
-  /** The connection that runs commands. */
+  /** The connection that the bridge's commands use. */
   readonly commands: Pick<RedisConnection, "connected" | "runId">;
-  /** Opens the connection that subscribes. */
+  /** Opens the connection for the bridge's subscription. */
   readonly connect: (
     options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
   ) => RedisConnection;
@@ -60,7 +62,7 @@ export interface BridgeOptions extends
  * {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge implements Ingress {
-  /** The name of this ingress, as messages to operators show it. */
+  /** The name of this ingress in messages to operators. */
   readonly name = "Redis channels";
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
@@ -72,16 +74,16 @@ export class RedisBridge implements Ingress {
   readonly #report: AppendReport;
   /** The connection that subscribes; undefined while this node has no listener slot. */
   #connection: RedisConnection | undefined;
-  /** Which run of which Redis server the last subscription was with. */
+  /** The id of the Redis server process with which the last subscription was established (`run_id`). */
   #serverRunId = "";
   #wasSynchronized = false;
   #closed = false;
   #working: Promise<void> | undefined;
-  /** Whether something has happened since the sequencer was last asked for a step. */
+  /** Whether an event has occurred since the last call of `Sequencer.next()`. */
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Starts the bridge. */
+  /** Starts heartbeats. */
   constructor(options: BridgeOptions) {
     this.#options = options;
     this.#channels = new BridgedChannels({
@@ -124,9 +126,9 @@ export class RedisBridge implements Ingress {
   }
 
   /**
-   * Whether a message published on Redis now is appended, by this node or by another. A node that has lost its
-   * subscription stays `true` for some seconds, so that a short interruption does not take it out of service. A node
-   * whose appends fail does not count itself.
+   * Whether a message that is published on Redis now will be appended, by this node or by another. After this node has
+   * lost its subscription, the value stays `true` for some seconds, so that a short interruption does not take the node
+   * out of service. A node whose appends fail counts only the other nodes.
    */
   get working(): boolean {
     return this.#health.canAppend
@@ -141,7 +143,7 @@ export class RedisBridge implements Ingress {
       : [];
   }
 
-  /** Unsubscribes, appends what was received, and leaves the rest to the other nodes. */
+  /** Unsubscribes, appends the received messages, and leaves later messages to the other nodes. */
   async close(): Promise<void> {
     this.#heartbeats.stop();
     await this.#unsubscribe();
@@ -153,7 +155,7 @@ export class RedisBridge implements Ingress {
     this.#closed = true;
     this.#report.flushRefused();
     clearTimeout(this.#timer);
-    // If this fails, the listener slot expires by itself.
+    // If this fails, the listener slot expires.
     await deadline(this.#commands.leave(), LEAVE_TIMEOUT_MS, "leaving").catch(
       () => {},
     );
@@ -186,7 +188,7 @@ export class RedisBridge implements Ingress {
     const connection = this.#connection = this.#options.connect({
       prepare: (client) =>
         this.#channels.subscribe(client, {
-          // What a client receives before it is ready or after it is lost may have gaps.
+          // Anything that a client receives before it is ready or after it is lost may be incomplete.
           live: (client) => this.#connection?.client === client,
           control: (payload) => this.#receiveControl(payload),
           message: (channel, payload) => this.#receive(channel, payload),
@@ -244,7 +246,10 @@ export class RedisBridge implements Ingress {
     this.#wake();
   }
 
-  /** Asks the sequencer for a step, after everything that arrives in this turn of the event loop. */
+  /**
+   * Lets the sequencer choose the next step, after all data that arrives in this turn of the event loop has been
+   * handled.
+   */
   #wake(): void {
     this.#woken = true;
     queueMicrotask(() => void this.#work());
@@ -253,7 +258,7 @@ export class RedisBridge implements Ingress {
   #work(): Promise<void> {
     return this.#working ??= this.#runSteps().finally(() => {
       this.#working = undefined;
-      // Something happened after the sequencer had decided to wait.
+      // An event occurred after the sequencer had decided to wait.
       if (this.#woken && !this.#closed) void this.#work();
     });
   }
@@ -273,11 +278,12 @@ export class RedisBridge implements Ingress {
       if (step.kind === "wait") return this.#waitFor(step.ms);
       try {
         await this.#run(step);
-        // Nothing is left of what could not be appended: another node has appended it, or it was discarded.
+        // All items that could not be appended before have been appended by another node or discarded.
         if (this.pending === 0) this.#health.succeeded("append");
       } catch (error) {
         this.#sequencer.failed(performance.now());
-        // A replica relays what the new master's publishers say, which has another order there.
+        // This Redis is a replica: it relays messages of the new master's publishers, in an order that differs from the
+        // master's.
         if (error instanceof ApiError && error.code === "log_read_only") {
           this.#sequencer.discard();
         }
@@ -290,7 +296,7 @@ export class RedisBridge implements Ingress {
     if (ms < Infinity) {
       this.#timer = setTimeout(() => void this.#work(), ms);
     } else {
-      // Nothing is left to do, so what has failed before is no longer needed.
+      // No step is left, so the parts that failed before are not needed any more.
       this.#health.succeeded("publish_marker", "append", "resume");
     }
   }
@@ -321,7 +327,7 @@ export class RedisBridge implements Ingress {
   async #append(
     { after, items, window }: Extract<Step, { kind: "append" }>,
   ): Promise<void> {
-    // The subscription was with another server than the log is on now, so its items have no position there.
+    // The subscription was on another server than the log is on now, so its items have no position in the log.
     if (this.#options.commands.runId !== this.#serverRunId) {
       return this.#sequencer.discard();
     }

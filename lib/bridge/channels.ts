@@ -29,7 +29,7 @@ export interface BridgedChannelsOptions {
 
 /** Callbacks for what a subscription delivers, and whether it is still the current one. */
 export interface SubscriptionHandlers {
-  /** Whether to deliver what `client` receives: only while it is the live client of the connection. */
+  /** Whether to pass on messages that `client` receives: only while it is the current client of the connection. */
   readonly live: (client: RedisClient) => boolean;
   readonly control: (payload: string) => void;
   readonly message: (channel: Uint8Array, payload: Uint8Array) => void;
@@ -39,7 +39,10 @@ export interface SubscriptionHandlers {
 export class BridgedChannels {
   /** The channel on which the nodes of this installation exchange markers, announcements and heartbeats. */
   readonly controlChannel: string;
-  /** Identifies the list of channels: nodes with another list count other messages, so positions do not compare. */
+  /**
+   * Identifies the list of channels. Nodes with different lists count different messages, so their positions cannot be
+   * compared.
+   */
   readonly group: string;
   readonly #options: BridgedChannelsOptions;
   readonly #names: ReadonlySet<string>;
@@ -108,7 +111,10 @@ export class BridgedChannels {
     }
   }
 
-  /** Redis delivers a message once for each matching subscription. Only the first of this list counts. */
+  /**
+   * Returns the subscription whose copy of a message counts. Redis delivers a message once for each matching
+   * subscription; only the copy of the first one in the list is used.
+   */
   #subscriptionOf(name: string, channel: Uint8Array): string | undefined {
     if (this.#names.has(name)) return name;
     return this.#patterns.find(([, matches]) => matches(channel))?.[0];
@@ -116,7 +122,7 @@ export class BridgedChannels {
 
   #excluded(name: string): boolean {
     const { keyPrefix } = this.#options;
-    // `<prefix>:` is the prefix of Roomcast's channels, `<prefix>#` of those of the Socket.IO adapter.
+    // Roomcast's own channels start with `<prefix>:`, those of the Socket.IO adapter with `<prefix>#`.
     return name.startsWith(`${keyPrefix}:`) ||
       name.startsWith(`${keyPrefix}#`) ||
       name.endsWith(CONTROL_SUFFIX) || KEYSPACE_NOTIFICATION.test(name);

@@ -19,7 +19,7 @@ import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
 /** Options of {@linkcode BridgeCommands}. */
 export interface BridgeCommandsOptions {
-  /** Channel names and patterns; a recorded gap names them. */
+  /** Channel names and patterns, which a recorded gap lists. */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
@@ -45,23 +45,23 @@ export interface BridgeCommandsOptions {
 export interface BridgeAppendResult extends CompareResult {
   /** Number of leading items that the log already had. */
   readonly known: number;
-  /** Number of items after those that this call added. */
+  /** Number of items that this call appended; they follow the known ones. */
   readonly taken: number;
-  /** Indexes of the items that Redis refuses permanently, because their room's key holds another type of value. */
+  /** Indexes of the items that Redis permanently refuses, because the key of their room holds another type of value. */
   readonly refused: ReadonlySet<number>;
-  /** Whether another node had appended before this one. */
+  /** Whether another node had made the append before this one. */
   readonly tookOver: boolean;
 }
 
 /**
- * Runs the bridge's scripts. Each method is one script and so atomic.
+ * Runs the bridge's scripts. Each method runs one script and is therefore atomic.
  *
  * @throws {ApiError} Every method, if Redis is unreachable or refuses the script.
  */
 export class BridgeCommands {
   readonly #options: BridgeCommandsOptions;
 
-  /** Sends nothing yet. */
+  /** Creates the commands without sending any. */
   constructor(options: BridgeCommandsOptions) {
     this.#options = options;
   }
@@ -131,8 +131,8 @@ export class BridgeCommands {
   }
 
   /**
-   * Continues at `to`, although no node has the messages between `from` and `to`. `gap` is `false` if none can be
-   * missing, as in a new log.
+   * Continues at `to`, although no node has the messages between `from` and `to`. Set `gap` to `false` if no message
+   * can be missing, as in a new log.
    */
   async resume(
     from: BridgePosition,
@@ -190,7 +190,7 @@ export class BridgeCommands {
     ]);
   }
 
-  /** Lists the rooms of `items`, so that an item names its room by its index, and all arguments of the script. */
+  /** Returns all arguments of the script. Each item names its room by an index into a list of rooms. */
   #appendArguments(
     after: BridgePosition,
     items: readonly ReceivedItem[],

@@ -1,33 +1,34 @@
 /**
- * Whether the bridge can do its work, reported once when it fails and once when it recovers.
+ * Reports once when the bridge fails and once when it recovers.
  *
  * @module
  */
 import type { Observe } from "../observer.ts";
 import type { Step } from "./step.ts";
 
-/** What can fail: the heartbeat, a step, or the comparison with the channels of the other nodes. */
+/** A part that can fail: the heartbeat, a step, or the comparison with the channels of the other nodes. */
 export type BridgePart =
   | "heartbeat"
   | "channels"
   | Exclude<Step["kind"], "wait">;
 
 /**
- * Keeps the parts that have failed and have not succeeded since. Reports `bridge_stuck` when the first of them fails,
- * and `bridge_recovered` when none is left, so that an outage is two lines in the log however long it lasts.
+ * Keeps the parts that have failed and have not succeeded since. Reports `bridge_stuck` when the first part fails and
+ * `bridge_recovered` when all have succeeded again. An outage therefore takes two lines in the log, however long it
+ * lasts.
  */
 export class BridgeHealth {
   readonly #observe: Observe;
   readonly #failed = new Set<BridgePart>();
 
-  /** Nothing has failed yet. */
+  /** Creates the health of a bridge in which no part has failed. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
   /**
    * Whether received messages can be appended, as far as is known. A failed heartbeat does not count, because messages
-   * are appended without it, and the next one is sent only a second later.
+   * are appended without heartbeats, and the next heartbeat follows one second later.
    */
   get canAppend(): boolean {
     return [...this.#failed].every((part) => part === "heartbeat");
@@ -46,7 +47,7 @@ export class BridgeHealth {
     this.#failed.add(part);
   }
 
-  /** Records that `parts` work. */
+  /** Records that `parts` have succeeded. */
   succeeded(...parts: BridgePart[]): void {
     const before = this.#failed.size;
     for (const part of parts) this.#failed.delete(part);

@@ -1,5 +1,6 @@
 /**
- * Heartbeats: whether this node is one of the listeners, and whether its subscription still delivers.
+ * The bridge's heartbeats, which show whether this node has a listener slot and whether its subscription still
+ * delivers.
  *
  * @module
  */
@@ -8,7 +9,7 @@ import type { BridgeCommands } from "./commands.ts";
 /** Interval between two heartbeats, in ms, and how many may be missing before the subscription counts as dead. */
 const HEARTBEAT_INTERVAL_MS = 1000;
 const MISSED_HEARTBEATS_MAX = 2;
-/** Minimum interval between a heartbeat and one that answers another node's marker, in ms. */
+/** Minimum interval between the last heartbeat and a heartbeat that is sent because of another node's marker, in ms. */
 const ANSWER_INTERVAL_MS = 50;
 /** How long the number of synchronized nodes stays valid after a heartbeat has returned it, in ms. */
 const PEER_STATUS_TTL_MS = 3500;
@@ -28,7 +29,7 @@ export interface HeartbeatsOptions {
 }
 
 /**
- * Publishes a numbered heartbeat each second and expects it back from this node's own subscription. The same script
+ * Publishes a numbered heartbeat each second and checks that this node's own subscription receives it. The same script
  * renews the node's listener slot.
  *
  * Lifetime: the constructor starts a timer; call {@linkcode Heartbeats.stop} to stop it.
@@ -37,7 +38,10 @@ export class Heartbeats {
   readonly #options: HeartbeatsOptions;
   readonly #timer: ReturnType<typeof setInterval>;
   #stopped = false;
-  /** Number of the last heartbeat that Redis accepted, and of the last one that was received. */
+  /**
+   * The number of the last heartbeat that Redis accepted. `#received` is the number of the last one that this node
+   * received.
+   */
   #sent = 0;
   #received = 0;
   #sentAt = -Infinity;
@@ -77,7 +81,7 @@ export class Heartbeats {
       );
       if (this.#stopped) return;
       this.#sent = number;
-      // Without a subscription this node cannot receive it, so it does not count as missing.
+      // Without a subscription this node cannot receive the heartbeat, so it does not count as missing.
       if (!subscribed) this.#received = number;
       const until = performance.now() + PEER_STATUS_TTL_MS;
       if (synchronizedNodes > 0) this.#anySynchronizedUntil = until;
@@ -89,22 +93,25 @@ export class Heartbeats {
     }
   }
 
-  /** Sends a heartbeat because another node has published a marker: it records a gap unless it learns of this node. */
+  /**
+   * Sends a heartbeat because another node has published a marker. That node records a gap unless it receives a
+   * heartbeat of a synchronized node.
+   */
   answerMarker(): void {
     if (performance.now() - this.#sentAt > ANSWER_INTERVAL_MS) void this.send();
   }
 
-  /** Handles a heartbeat of this node that came back. */
+  /** Records that the subscription has delivered a heartbeat of this node. */
   received(number: number): void {
     if (number <= this.#sent + 1) this.#received = number;
   }
 
-  /** Call when a subscription is established: it does not receive earlier heartbeats. */
+  /** Records that a subscription has been established, which does not receive earlier heartbeats. */
   subscribed(): void {
     this.#received = this.#sent;
   }
 
-  /** Stops sending. */
+  /** Stops the timer. */
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);

@@ -6,19 +6,19 @@
 import { Deque } from "../util/deque.ts";
 
 /**
- * A position in the common order of all subscribers: `number` messages after a marker. Redis sends every subscriber the
- * same messages and markers in the same order. A position therefore means the same to all nodes that have received its
- * marker, although messages carry no id.
+ * A position in the order that all subscribers share: `number` messages after a marker. Redis sends every subscriber
+ * the same messages and markers in the same order. A position therefore means the same to all nodes that have received
+ * its marker, although messages carry no id.
  */
 export interface BridgePosition {
   /** The marker's name; empty if the log has no position yet. */
   readonly marker: string;
   readonly number: number;
-  /** Identifies the list of channels that was counted. Positions of different groups do not compare. */
+  /** Identifies the list of channels whose messages are counted. Positions of different groups cannot be compared. */
   readonly channelGroup: string;
 }
 
-/** Something received that takes up a position: a message, a payload that was refused, or a marker. */
+/** A received item that takes up a position: a message, a payload that was refused, or a marker. */
 export type ReceivedItem =
   & { readonly receivedAt: number }
   & (

@@ -1,12 +1,12 @@
 /**
  * The bridge's Lua scripts.
  *
- * The bridge's state in Redis is a hash: the log's position in the common order (`marker`, `number`, `group`) and the
- * `writer`, the node that moved it there. A script changes the state together with the log. The two therefore always
- * agree, even if Redis loses its newest writes.
+ * The bridge's state in Redis is a hash. It holds the log's position in the order that all subscribers share (`marker`,
+ * `number`, `group`), and the `writer`, the node that moved the log to this position. A script changes the state
+ * together with the log. The two therefore always agree, even if Redis loses its newest writes.
  *
- * Names in Redis (`group`, `bridge:seats`, `bridge:in-step`, the control messages `sign`, `marker` and `at`) are older
- * than those in this code. They stay, because nodes of two versions work on the same keys during a rolling upgrade.
+ * The code uses newer names than Redis: `group`, `bridge:seats`, `bridge:in-step` and the control messages `sign`,
+ * `marker` and `at` keep their old names, because nodes of two versions work on the same keys during a rolling upgrade.
  *
  * @module
  */
@@ -18,7 +18,10 @@ import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 const SYNCHRONIZED_TTL_MS = 3000;
 /** How long a node that is not synchronized keeps its listener slot, in ms of Redis' clock. */
 const LISTENER_TTL_MS = 5000;
-/** Number of nodes that subscribe. Two may fail at once; each further one would cost Redis a copy of every message. */
+/**
+ * Number of nodes that subscribe. Two of them may fail at once. Each further subscriber would make Redis send another
+ * copy of every message.
+ */
 const LISTENERS_MAX = 3;
 
 const STATE = `
@@ -32,7 +35,10 @@ local function move(key, channel, marker, number, group, node)
 end
 `;
 
-/** Removes nodes whose time has expired, or lies in the future because the clock of another server was ahead. */
+/**
+ * Removes nodes whose time has expired. It also removes those whose time is too far in the future, because it was set
+ * by the clock of another server, which was ahead.
+ */
 const SWEEP = `
 local function sweep(key, ms)
   redis.call('ZREMRANGEBYSCORE', key, '-inf', '(' .. now - ms)
@@ -101,7 +107,8 @@ return reply('appended', known, taken, '', refused)
 `);
 
 /**
- * Publishes a marker and returns the log's position at that moment: nothing received after the marker is in the log.
+ * Publishes a marker and returns the log's position at that moment: the log then has no message that is received after
+ * the marker.
  *
  * - KEYS: the bridge's state, the synchronized nodes.
  * - ARGV: control channel; node; marker; '1' if the node has just subscribed and so is not synchronized.
@@ -115,8 +122,8 @@ return {look(KEYS[1])}
 
 /**
  * Continues at a position although messages before it may be missing, and records that as a gap. It does so only if the
- * log is still at the marker where it was seen, and if no synchronized node could still append what is missing. Without
- * a state and without messages, as in a new log, nothing can be missing and no gap is recorded.
+ * log is still at the given marker, and if no node that could append the missing messages is synchronized. Without a
+ * state and without messages, as in a new log, no message can be missing and no gap is recorded.
  *
  * - KEYS: log, epoch, known rooms, server, the bridge's state, the synchronized nodes, the gaps.
  * - ARGV: candidate epoch; entries of the log; control channel; node; group; marker where the log is; marker and number
@@ -151,7 +158,8 @@ return {1, gap and 1 or 0}
  * Publishes a node's heartbeat, which shows the node whether its own subscription still delivers. Assigns and renews
  * the listener slots: only nodes with a slot subscribe.
  *
- * An error when a node is added to a list, such as a full memory, is ignored, because it is no reason to unsubscribe.
+ * An error while a node is added to a list, for example because memory is full, is ignored: the node need not
+ * unsubscribe because of it.
  *
  * - KEYS: the listeners, the synchronized nodes.
  * - ARGV: control channel; node; number of the heartbeat; '1' if the node is synchronized.

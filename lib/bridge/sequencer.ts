@@ -1,6 +1,6 @@
 /**
  * Decides which node appends the messages that all nodes receive, and from which position on. It sends no command
- * itself: `RedisBridge` runs the steps and reports what came of them.
+ * itself: `RedisBridge` runs the steps and reports their results.
  *
  * @module
  */
@@ -23,10 +23,10 @@ export interface SequencerOptions {
 
 /** Minimum interval between two appends of one node, in ms, so that messages are batched. A full batch does not wait. */
 export const APPEND_INTERVAL_MS = 5;
-/** Limits of one append: Redis serves no other command while the script runs. */
+/** Maximum number of items in one append, because Redis executes no other command while the script runs. */
 const BATCH_MAX = 512;
 const BATCH_BYTES_MAX = 1 << 20;
-/** Limits of what may wait for Redis. Beyond them the whole window is discarded, and a gap is recorded. */
+/** Maximum number of items that may wait for Redis. Beyond it the whole window is discarded, and a gap is recorded. */
 const PENDING_MAX = 100_000;
 const PENDING_BYTES_MAX = 64 << 20;
 /** How long a node that is out of sync waits before it publishes another marker, in ms. */
@@ -57,9 +57,9 @@ interface MarkerRequest {
 export class Sequencer {
   readonly #options: SequencerOptions;
   #subscribed = false;
-  /** What the current subscription has received; undefined until it has received a marker of this node. */
+  /** The items that the current subscription has received; undefined until it has received a marker of this node. */
   #window: ReceivedWindow | undefined;
-  /** What the previous subscription had received and not seen in the log; it may still be missing there. */
+  /** The items of the previous subscription that were not seen in the log, so they may be missing there. */
   #previousWindow: ReceivedWindow | undefined;
   /** Whether the log's position lies in the window. */
   #synchronized = false;
@@ -69,7 +69,7 @@ export class Sequencer {
   /** A position of the log that lies outside the window, so that this node cannot append after it. */
   #unreachable: BridgePosition | undefined;
   #unreachableSince = -Infinity;
-  /** Whether a second marker has found the log still there. */
+  /** Whether a second marker has found the log still at that position. */
   #unreachableConfirmed = false;
   /** The node that appended last. */
   #writer = "";
@@ -93,12 +93,15 @@ export class Sequencer {
     return (this.#window?.size ?? 0) + (this.#previousWindow?.size ?? 0);
   }
 
-  /** Call when a subscription is established: from now on this node receives what is published. */
+  /** Records that a subscription is established. From now on this node receives published messages. */
   subscribed(): void {
     this.#subscribed = true;
   }
 
-  /** Call when the subscription is lost. What it had received is still appended, if the log continues from there. */
+  /**
+   * Records that the subscription is lost. The items that it had received are still appended if the log continues from
+   * there.
+   */
   subscriptionLost(): void {
     if (
       this.#synchronized && this.#window !== undefined && this.#window.size > 0
@@ -110,8 +113,8 @@ export class Sequencer {
   }
 
   /**
-   * Discards everything received. Call if it came from another server than the log's, as after a failover: it has no
-   * position in the order of this server. The next `resume` records a gap for it.
+   * Discards all received items. Call it if they came from another server than the log's, as after a failover, because
+   * they have no position in the order of this server. The next `resume` records a gap for them.
    */
   discard(): void {
     this.#previousWindow = undefined;
@@ -121,10 +124,10 @@ export class Sequencer {
   /**
    * Adds a received item.
    *
-   * @returns `false` if the limits of the window are exceeded; everything received has then been discarded.
+   * @returns `false` if the limits of the window are exceeded. All received items have then been discarded.
    */
   received(item: ReceivedItem): boolean {
-    // Nothing has a position before the first marker of this node.
+    // Items that arrive before the first marker of this node have no position.
     if (this.#window === undefined) return true;
     this.#window.push(item);
     if (
@@ -153,16 +156,18 @@ export class Sequencer {
   positionAnnounced(position: BridgePosition, writer: string): void {
     this.#writer = writer;
     if (this.#window?.advanceTo(position)) this.#synchronize();
-    // Either this is outdated, because a reply was faster, or the log is no longer where this node believes it is.
+    // The announcement is older than a reply that arrived first, or the log is no longer at the position that this node
+    // assumes.
     else this.#doubtful = this.#synchronized;
   }
 
-  /** Returns what to do now. */
+  /** Returns the next step. */
   next(now: number): Step {
     if (now < this.#notBefore) {
       return { kind: "wait", ms: this.#notBefore - now };
     }
-    // Publish a marker first: until it is received, no message gets a position, whatever happens to the old window.
+    // Publish a marker before any other step: messages get a position only once it is received, whatever happens to the
+    // old window.
     if (
       this.#subscribed && this.#window === undefined &&
       this.#request === undefined
@@ -201,8 +206,8 @@ export class Sequencer {
     // The log has lost messages that it had, so this window no longer continues its order.
     else if (outcome === "back") this.#reset();
     else if (!advanced) {
-      // Either this node has not yet received what others have, or the log has lost its position.
-      // It stays synchronized until a new marker tells which.
+      // Either this node has not yet received what others have, or the log has lost its position. The node stays
+      // synchronized until a new marker shows which of the two is true.
       this.#doubtful = true;
       this.#notBefore = now + BACKOFF_MS;
     }
@@ -222,7 +227,7 @@ export class Sequencer {
   failed(now: number): void {
     const pause = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_MS_MAX);
     this.#notBefore = now + pause;
-    // The marker may still be received, but without the reply it does not tell where the log was.
+    // The marker may still be received, but without the reply the log's position at that moment is unknown.
     if (this.#request?.position === undefined) this.#request = undefined;
   }
 
@@ -234,7 +239,10 @@ export class Sequencer {
     this.#unreachable = undefined;
   }
 
-  /** The log's position lies in the window: what came before it has been appended or recorded as a gap. */
+  /**
+   * Marks this node as synchronized. The log's position lies in the window, so everything before the window has been
+   * appended or recorded as a gap.
+   */
   #synchronize(): void {
     this.#synchronized = true;
     this.#doubtful = false;
@@ -243,14 +251,15 @@ export class Sequencer {
     this.#previousWindow = undefined;
   }
 
-  /** Once the marker and the reply have both arrived, finds out whether the log's position lies in the window. */
+  /** Checks whether the log's position lies in the window, once the marker and the reply have both arrived. */
   #evaluateRequest(): void {
     const window = this.#window;
     const { received, position, marker = "", sentAt = 0 } = this.#request ?? {};
     if (!received || position === undefined || window === undefined) return;
     if (window.advanceTo(position)) return this.#synchronize();
     const { channelGroup } = this.#options;
-    // Nodes of another channel group may have appended what was received before the marker: drop it.
+    // Nodes of another channel group may have appended the items that were received before the marker, so they are
+    // dropped.
     if (position.marker !== "" && position.channelGroup !== channelGroup) {
       window.advanceTo({ marker, number: 0, channelGroup });
     }
@@ -269,7 +278,7 @@ export class Sequencer {
       return { kind: "wait", ms: Infinity };
     }
     const { node, takeoverDelayMs } = this.#options;
-    // The window of a lost subscription does not wait, because the next step may record a gap in its place.
+    // The window of a lost subscription is appended at once, because the next step may record a gap in its place.
     const due = window === this.#previousWindow || window.size >= BATCH_MAX
       ? now
       : this.#writer === node

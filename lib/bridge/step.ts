@@ -1,5 +1,5 @@
 /**
- * What a node can do next for the bridge, and what comes of it.
+ * The steps of the bridge and their results.
  *
  * @module
  */
@@ -10,15 +10,15 @@ import type {
 } from "./received_window.ts";
 
 /**
- * The next action. Actions run one at a time: call `Sequencer.next()` again only after the outcome of the last
- * one has been reported.
+ * The next step. Steps run one at a time: call `Sequencer.next()` again only after the result of the last one has been
+ * reported.
  */
 export type Step =
-  /** Do nothing for `ms`, or until something is received; `Infinity` if there is nothing left to do. */
+  /** Wait for `ms`, or until an item is received; `Infinity` if no step is left. */
   | { readonly kind: "wait"; readonly ms: number }
   /**
-   * Publish `marker` and read the log's position, atomically. `outOfSync` is set if this subscription has received
-   * nothing yet, so that this node is not synchronized, whatever it was before.
+   * Publish `marker` and read the log's position, atomically. `outOfSync` is set if this subscription has received no
+   * item yet. This node is then not synchronized, whatever it was before.
    */
   | {
     readonly kind: "publish_marker";
@@ -33,9 +33,9 @@ export type Step =
     readonly window: ReceivedWindow;
   }
   /**
-   * Continue at `to` and record a gap, if the log is still at `from` and no node is synchronized: no node has the
-   * messages in between. It is chosen only if the log stood still between two markers, because a synchronized node
-   * receives the first one and reports itself.
+   * Continue at `to` and record a gap, if the log is still at `from` and no node is synchronized, because then no node
+   * has the messages in between. This step is chosen only if the log's position did not change between two markers: a
+   * synchronized node would have received the first marker and sent a heartbeat.
    */
   | {
     readonly kind: "resume";
@@ -47,12 +47,12 @@ export type Step =
 export interface CompareResult {
   /**
    * - `appended`: the log is now at `position`, whichever node appended up to it.
-   * - `elsewhere`: the log is at another marker than the one named.
+   * - `elsewhere`: the log is at another marker than the given one.
    * - `back`: the log is before the first item that was sent, so it has lost messages that it had.
    */
   readonly outcome: "appended" | "elsewhere" | "back";
   /** The log's position after the script. */
   readonly position: BridgePosition;
-  /** Why Redis did not take all items; undefined if it took them. */
+  /** The error for which Redis did not take all items; undefined if it took them. */
   readonly error?: string | undefined;
 }

@@ -1,8 +1,9 @@
 /**
- * Admission: finds out what a client gets when it connects.
+ * Admission: determines which rooms, messages and gaps a client gets when it connects.
  *
- * Everything that takes time happens here, before the client is connected: its session is loaded, what it missed is read,
- * and its new session is saved. What the client is told afterwards therefore holds, even if this node is killed.
+ * Everything that takes time happens here, before the client is connected: its session is loaded, the messages that it
+ * missed are read, and its new session is saved. Everything that the client is sent afterwards therefore stays true
+ * even if this node is killed.
  *
  * @module
  */
@@ -28,13 +29,13 @@ import { pause } from "../util/deadline.ts";
 import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
 import { missedBy, type Shown } from "./missed.ts";
 
-/** How long a client waits for a node that has not reached its log yet, in ms. */
+/** How long a connecting client waits if its node has not reached the log yet, in ms. */
 const START_TIMEOUT_MS = 5000;
-/** How often a client is admitted again because its session has changed meanwhile. */
+/** How often an admission is attempted if the session changes meanwhile. */
 const ATTEMPTS_MAX = 3;
-/** How long a session is asked for while Redis does not reply, in ms. */
+/** How long loading a session is retried if Redis does not reply, in ms. */
 const LOAD_TIMEOUT_MS = 3000;
-/** Time between two such questions, in ms. */
+/** Time between two attempts to load a session, in ms. */
 const LOAD_INTERVAL_MS = 50;
 const NEVER = new AbortController().signal;
 
@@ -42,74 +43,79 @@ const NEVER = new AbortController().signal;
 export interface Hello {
   readonly principal: Principal;
   /**
-   * The secret of the session that it wants to resume. Undefined if it wants a new session; null if what it sent cannot
-   * be a secret.
+   * The secret of the session that the client wants to resume. Undefined if it wants a new session; null if it sent
+   * something that cannot be a secret.
    */
   readonly secret: string | null | undefined;
-  /** What it shows of the last event that it received; undefined if it has received none. */
+  /** What the client's offset shows about the last event that it received; undefined if it has received none. */
   readonly shown: Shown | undefined;
-  /** The rooms that it asks for, as `parseJoinRequest()` reads them; undefined for the default rooms. */
+  /**
+   * The rooms that the client asks for, in the form that `parseJoinRequest()` reads; undefined for the default rooms.
+   */
   readonly rooms: readonly unknown[] | undefined;
-  /** Returns whether its connection is still open. */
+  /** Returns whether the client's connection is still open. */
   readonly isOpen: () => boolean;
 }
 
-/** A client that can be connected. Everything that takes time has been done. */
+/** The result of an admission: everything that is needed to connect the client in one synchronous step. */
 export interface Admission {
   readonly client: Client;
-  /** The secret of its session. */
+  /** The secret of the client's session. */
   readonly secret: string;
-  /** Whether it resumes its session and gets everything that it missed. */
+  /** Whether the client resumes its session and gets all messages that it missed. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
-  /** The id that it shows, for the gaps that it is told of. */
+  /** The id in the client's offset, which the client's `gap` events name. */
   readonly since: string | null;
-  /** Whether its session is saved. */
+  /** Whether the client's session is saved. */
   readonly isSaved: boolean;
-  /** The log's lineage when its session was saved. */
+  /** The log's lineage when the session was saved. */
   readonly lineage: string;
 }
 
-/** What {@linkcode Admissions} need. */
+/** Options of {@linkcode Admissions}. */
 export interface AdmissionsOptions {
   readonly log: Log;
   readonly recovery: Recovery;
   readonly sessions: SessionStore;
   readonly writer: SessionWriter;
   readonly access: Access;
-  /** Rooms of a client that names none. */
+  /** Rooms of a client that names no rooms. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
 }
 
-/** A session as it could be loaded. `unreachable`: Redis does not reply, or may be one without the newest sessions. */
+/**
+ * The result of loading a session. `unreachable`: Redis does not reply, or it may be a replica that lacks the newest
+ * sessions.
+ */
 type Loaded =
   | { readonly kind: "none" | "unreachable" }
   | { readonly kind: "found"; readonly stored: StoredSession };
 
-/** What a client is to get. */
+/** What to prepare for a client. */
 interface Plan {
   readonly requests: readonly JoinRequest[];
-  /** Whether these are all the rooms that its session has. */
+  /** Whether the requests cover all rooms of the client's session. */
   readonly isWhole: boolean;
-  /** Why its session is gone, if it had one. */
+  /** Why the client's session is gone, if it had one. */
   readonly gone?: "expired" | "epoch" | undefined;
 }
 
-/** Admits clients. */
+/** Prepares the connections of clients. */
 export class Admissions {
   readonly #options: AdmissionsOptions;
 
-  /** Creates the admission of one node. */
+  /** Creates the admissions of one node. */
   constructor(options: AdmissionsOptions) {
     this.#options = options;
   }
 
   /**
-   * Finds out what a client gets when it is connected, and saves its session.
+   * Determines what a client gets when it is connected, and saves its session.
    *
-   * @throws {ApiError} A retryable error if the client has to connect again later, another one if it asked for something
-   * that it cannot have.
+   * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
+   * something that it cannot have.
    */
   async admit(hello: Hello): Promise<Admission> {
     if (!await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) {
@@ -121,7 +127,7 @@ export class Admissions {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const admission = await this.#tryAdmit(hello);
       if (admission !== undefined) return admission;
-      // The client has given this connection up, and has resumed its session on another one.
+      // The client has closed this connection and has resumed its session on another one.
       if (!hello.isOpen()) break;
     }
     throw new ApiError(
@@ -171,9 +177,9 @@ export class Admissions {
   }
 
   /**
-   * Loads the session that a client wants to resume. If that is impossible, the client is admitted all the same. It is
-   * not told `recovered`, because its session may have more rooms than it names now; but in those that it names it misses
-   * nothing.
+   * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without it. The
+   * client then misses nothing in the rooms that it names, but is not reported as `recovered`, because its session may
+   * have more rooms.
    */
   async #load(secret: string | null | undefined): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
@@ -195,7 +201,7 @@ export class Admissions {
     }
   }
 
-  /** @throws {ApiError} if the client asks for rooms that it cannot have */
+  /** @throws {ApiError} if the client asks for rooms that it may not join, or that are not valid */
   async #plan(hello: Hello, loaded: Loaded): Promise<Plan> {
     const { secret, shown } = hello;
     if (loaded.kind === "found") {
@@ -213,8 +219,9 @@ export class Admissions {
   }
 
   /**
-   * Returns what the client of a session missed. Its rooms are checked as if it asked for them now: rooms that it may
-   * not join any more are left out, and so are those beyond the limit. It is then not told `recovered`.
+   * Returns what the client of a session missed. Access is checked again: rooms that the client may not join any more
+   * are left out, and so are rooms beyond the limit. If any room is left out, the client is not reported as
+   * `recovered`.
    */
   async #planResumed(
     { principal, shown }: Hello,
@@ -229,8 +236,9 @@ export class Admissions {
   }
 
   /**
-   * Returns a session as one of another epoch if it was saved under another lineage, because it may lack rooms, or if the
-   * id that the client shows was given by another master.
+   * Returns the session unchanged if it can be trusted. Otherwise returns it as a session of another epoch: if it was
+   * saved under another lineage, because it may lack rooms, or if the id in the client's offset was given by another
+   * master.
    */
   async #trusted(session: Session, id: string | undefined): Promise<Session> {
     const { log, recovery } = this.#options;
@@ -239,14 +247,14 @@ export class Admissions {
     return isTrusted ? session : { ...session, epoch: "" };
   }
 
-  /** Sessions are gone when their time is over, or when the log is gone beside which they were stored. */
+  /** Returns why a session is gone: because it expired, or because the log of its epoch was lost together with it. */
   #whyGone(id: string | undefined): "expired" | "epoch" {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
   }
 
   /**
-   * Reads the rooms that a client asks for. Of several requests for one room the last counts.
+   * Reads the rooms that a client asks for. Of several requests for one room the last one counts.
    *
    * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`
    */
@@ -265,8 +273,8 @@ export class Admissions {
   }
 
   /**
-   * Prepares a request. A client whose session is gone cannot know what it missed, except in rooms for which it names a
-   * position itself.
+   * Prepares a request. If the session is gone, the missed messages are unknown, except in rooms for which the client
+   * itself names a position.
    */
   async #prepare(
     request: JoinRequest,
@@ -278,7 +286,7 @@ export class Admissions {
       return { request, reason: gone, prefix: [], epoch: log.head.epoch };
     }
     const prepared = await recovery.prepare(request);
-    // The client did not read while it could, so more was sent than is kept.
+    // The client was disconnected because it did not read, and the history no longer has all that it missed since.
     const isOverload = session?.overloaded === true &&
       prepared.reason === "trimmed";
     const reason: GapReason = "overloaded";
@@ -286,14 +294,14 @@ export class Admissions {
   }
 }
 
-/** Lets a room without a position of its own continue at an id. */
+/** Makes a request start after the id `id` unless it names a position of its own. */
 function continueAt(request: JoinRequest, id: string | undefined): JoinRequest {
   return id === undefined || !isOpenEnded(request)
     ? request
     : { ...request, since: { epoch: undefined, id } };
 }
 
-/** Returns whether a request says nothing about earlier messages. */
+/** Returns whether a request asks for no earlier messages. */
 function isOpenEnded({ since, last }: JoinRequest): boolean {
   return since === undefined && last === undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * A client: who it is, its rooms, and where to write to it, whatever transport it uses.
+ * A client: its identity, its rooms, and the subscriber that writes to it, independent of the transport.
  *
  * @module
  */
@@ -16,16 +16,16 @@ import {
 } from "../sessions/session.ts";
 import type { NoticeNumber } from "./missed.ts";
 
-/** The id at which a notice is sent that has not been sent yet. No id in an offset is later. */
+/** Stands for the id of a notice that has not been sent yet. No offset has a later id. */
 const NOT_SENT = ID_MAX;
 
-/** What a new {@linkcode Client} is made of. */
+/** Options of {@linkcode Client}. */
 export interface ClientOptions {
   readonly principal: Principal;
-  /** The hash of its session's secret. */
+  /** The hash of the session's secret. */
   readonly digest: string;
   readonly generation: number;
-  /** The version of the stored session that it resumes, if it does. */
+  /** The version of the stored session that the client resumes; undefined for a new session. */
   readonly takesUp: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
 }
@@ -38,13 +38,13 @@ export class Client implements SessionState {
   readonly owner = newOwner();
   takesUp: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
-  /** Where to write to it; undefined while it is not connected. */
+  /** Writes to the client; undefined while it is not connected. */
   subscriber: Subscriber | undefined;
-  /** How many of its requests are in flight. */
+  /** Number of the client's requests in flight. */
   requests = 0;
-  /** Number of its latest join. Connecting is number 1. */
+  /** Number of the client's latest join. Connecting is number 1. */
   joinNumber = 1;
-  /** The highest number of a join that was answered with a notice: with messages or with a gap. */
+  /** The highest number of a join whose answer was a notice, which means that it had messages or a gap. */
   toldNumber = 1;
   overloaded = false;
 
@@ -60,7 +60,7 @@ export class Client implements SessionState {
   }
 }
 
-/** What a client is told in the synchronous step in which it joins rooms. */
+/** What a client is sent in the synchronous step in which it joins rooms. */
 export interface Joined {
   /** The log's position at this moment: messages that are delivered later come after it. */
   readonly position: string;
@@ -68,7 +68,10 @@ export interface Joined {
   readonly id: string;
   /** One result for each room. Gaps have been sent already; messages have been sent only at connect. */
   readonly rooms: readonly JoinResult[];
-  /** The last notice that the client has to confirm. Its transport sends an offset with this number after all else. */
+  /**
+   * The last notice that the client has to confirm. The transport sends an offset with its number as the last event of
+   * the step.
+   */
   readonly notice?: NoticeNumber & { readonly room: string };
 }
 
@@ -76,8 +79,9 @@ export interface Joined {
 export type Tell = (joined: Joined) => void;
 
 /**
- * Returns a client's position in a room that it joins by connecting. Written is not received: until its offset says
- * more, it has none of the messages that are replayed, and does not know of a gap, which is sent at the id `at`.
+ * Returns a client's position in a room that it joins by connecting. The replayed messages may be lost with the
+ * connection. The position is therefore the id before them until the client's offset shows that they arrived. The same
+ * holds for a gap, which is sent at the id `at`.
  */
 export function positionAtConnect(
   result: JoinResult,
@@ -104,8 +108,8 @@ export function positionAtJoin(
 }
 
 /**
- * Returns the position to save before a join is answered. It assumes that the answer has messages if the client asked
- * for some, because they may arrive until then.
+ * Returns the position to save before a join is answered. If the client asked for messages, it assumes that the answer
+ * has some, because they may arrive before it is sent.
  *
  * @param result The result as it is now; undefined if it is not known.
  */
@@ -122,7 +126,7 @@ export function positionBeforeJoin(
   return { since: result?.from ?? id, told: { at: NOT_SENT, number } };
 }
 
-/** The error of a client that asks for more rooms than `roomsMax`. */
+/** Makes the error for a client that asks for more rooms than `roomsMax`. */
 export function tooManyRooms(roomsMax: number): ApiError {
   return new ApiError(
     "too_many_rooms",
@@ -130,7 +134,7 @@ export function tooManyRooms(roomsMax: number): ApiError {
   );
 }
 
-/** The error of a client that cannot get what it missed before that is no longer in memory. */
+/** Makes the error for a client whose missed messages leave the memory faster than they can be read. */
 export function tooFast(verb: "connect" | "join"): ApiError {
   return new ApiError(
     "overloaded",

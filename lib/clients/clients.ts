@@ -1,8 +1,8 @@
 /**
- * The connected clients of this node, whatever transport they use.
+ * The connected clients of this node, independent of their transports.
  *
- * A transport calls {@linkcode Clients.admit} and then, when the client can be written to, {@linkcode Clients.welcome}.
- * It passes requests on to `join()` and `leave()`, and reports with `dropped()` that a connection is closed.
+ * A transport calls {@linkcode Clients.admit} and then, when it can write to the client, {@linkcode Clients.welcome}.
+ * It passes the client's requests to `join()` and `leave()`, and calls `dropped()` when the connection is closed.
  *
  * Roomcast recovers clients itself. The recovery of Socket.IO's Redis Streams adapter reads the log before rooms are
  * joined, loses the sessions of a node that is killed, and sends every emit through the log
@@ -28,20 +28,23 @@ import { type Admission, Admissions, type Hello } from "./admission.ts";
 import { type Client, positionAtConnect, type Tell } from "./client.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
-/** The number of a notice that only a later id confirms. */
+/**
+ * The number of a notice that was sent without a number. An offset never contains it, so only a later id confirms the
+ * notice.
+ */
 const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
-/** What {@linkcode Clients} need. */
+/** Options of {@linkcode Clients}. */
 export interface ClientsOptions extends LogParts {
   readonly sessions: SessionStore;
   readonly ring: Ring;
   readonly fanOut: FanOut;
   readonly access: Access;
   readonly cluster: Cluster;
-  /** Rooms of a client that names none. */
+  /** Rooms of a client that names no rooms. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
-  /** How long a session outlives its client's connection. */
+  /** How long a session is kept after its client's connection has closed, in s. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
 }
@@ -60,7 +63,7 @@ export class Clients {
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
 
-  /** Creates the clients of one node and listens to its cluster. */
+  /** Creates the clients of one node and handles the commands of its cluster. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     const { log, sessions, access, fanOut, roomsPerClientMax } = options;
@@ -95,25 +98,26 @@ export class Clients {
     );
   }
 
-  /** How many clients are connected. */
+  /** Number of connected clients. */
   get count(): number {
     return this.#clients.size;
   }
 
   /**
-   * Finds out what a client gets when it connects, and saves its session. Call {@linkcode Clients.welcome} or
+   * Determines what a client gets when it connects, and saves its session. Call {@linkcode Clients.welcome} or
    * {@linkcode Clients.abandon} with the result.
    *
-   * @throws {ApiError} A retryable error if the client has to connect again later, another one if it asked for something
-   * that it cannot have.
+   * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
+   * something that it cannot have.
    */
   async admit(hello: Hello): Promise<Admission> {
     return await this.#admissions.admit(hello);
   }
 
   /**
-   * Connects a client: sends it what it missed and the gaps, calls `tell`, and joins its rooms, all in one synchronous
-   * step, so that no delivery falls between. Whatever `tell` writes comes before the next message.
+   * Connects a client: sends the messages that it missed and the gaps, calls `tell`, and joins its rooms. All of this
+   * happens in one synchronous step, so that no message is delivered in between. Everything that `tell` writes comes
+   * before the next message.
    *
    * @returns `false` if the admission is outdated. The transport then closes the connection, and the client connects
    * again.
@@ -137,14 +141,17 @@ export class Clients {
     return true;
   }
 
-  /** Forgets an admission that did not lead to a connection. Nobody knows the secret of a new session. */
+  /**
+   * Deletes the session of an admission that did not lead to a connection. The client has not received the secret of a
+   * new session, so it cannot resume it.
+   */
   abandon({ client, recovered }: Admission): void {
     if (!recovered) this.#writer.forget(client);
   }
 
   /**
-   * Joins a connected client to a room, and calls `tell` in the same synchronous step. Does not call it if the client
-   * disconnects meanwhile.
+   * Joins a connected client to a room, and calls `tell` in the same synchronous step. Does not call `tell` if the
+   * client disconnects meanwhile.
    *
    * @throws {ApiError} if the client did not join
    */
@@ -158,9 +165,9 @@ export class Clients {
   }
 
   /**
-   * Reports that a client's connection is closed.
+   * Records that a client's connection is closed.
    *
-   * @param hasLeft Whether the client, or this node, ended it for good, so that the session is deleted.
+   * @param hasLeft Whether the client or this node closed the connection permanently, so that the session is deleted.
    */
   dropped(client: Client, hasLeft: boolean): void {
     const { subscriber } = client;
@@ -180,8 +187,8 @@ export class Clients {
    * @param since The id after which messages may be missing.
    */
   gap(reason: GapReason, id: string, since: string): void {
-    // No message has the id `id`, so a client that shows it has received the event; unless the log went back in time and
-    // gives the same ids again.
+    // No message has the id `id`, so a client with this id in its offset has received the event, unless the log has
+    // lost its newest entries and assigns the same ids again.
     const unconfirmed = laterId(idBefore(id), since);
     const position: RoomPosition = {
       since: id,
@@ -193,7 +200,7 @@ export class Clients {
     this.#writer.refresh();
   }
 
-  /** Saves all sessions again, because Redis may have lost what was saved. */
+  /** Saves all sessions again, because Redis may have lost them. */
   saveAll(): void {
     this.#writer.refresh();
   }
@@ -204,7 +211,7 @@ export class Clients {
     this.#recovery.close();
   }
 
-  /** Returns whether nothing has changed in the log since a client was admitted. */
+  /** Returns whether the log's lineage and epoch are unchanged and no message was lost since a client was admitted. */
   #isCurrent(
     { prepared, recovered, lineage }: Admission,
     results: readonly JoinResult[],
@@ -247,7 +254,7 @@ export class Clients {
     }
   }
 
-  /** Records at which id a client was told of gaps. */
+  /** Records the id at which gaps were sent to a client. */
   #noteGaps({ rooms }: Client, results: readonly JoinResult[]): void {
     const { id } = this.#options.log.head;
     for (const result of results) {
@@ -255,14 +262,17 @@ export class Clients {
     }
   }
 
-  /** Disconnects older connections of a session, here and on other nodes: a half-open one looks alive. */
+  /**
+   * Disconnects older connections of a session, here and on other nodes, because the server cannot see that a half-open
+   * connection is dead.
+   */
   #replaceOlder({ digest, generation }: Client): void {
     const older = this.#clients.get(digest);
     if (older !== undefined) this.#disconnect(older);
     this.#options.cluster.send({ kind: "session_resumed", digest, generation });
   }
 
-  /** Drops this node's connection of a session that another connection has resumed with a higher generation. */
+  /** Drops this node's connection of a session if another connection has resumed it with a higher generation. */
   #resumedElsewhere(digest: string, generation: number): void {
     const client = this.#clients.get(digest);
     if (client !== undefined && client.generation >= generation) return;
@@ -288,7 +298,7 @@ export class Clients {
   }
 }
 
-/** Merges the messages of several rooms into the log's order. */
+/** Merges the messages of several rooms in the log's order. */
 function inOrder(lists: readonly (readonly Entry[])[]): readonly Entry[] {
   const [only = [], ...others] = lists.filter((list) => list.length > 0);
   return others.length === 0

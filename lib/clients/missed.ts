@@ -1,5 +1,5 @@
 /**
- * Finds out what a returning client missed, from its session and from what it shows of where it was.
+ * Determines what a returning client missed, from its session and from the offset of the last event that it received.
  *
  * @module
  */
@@ -7,23 +7,24 @@ import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import type { Session } from "../sessions/session.ts";
 
-/** Names a notice of a session: each one has a number within a generation. */
+/** Identifies a notice of a session. Each notice has a number within a generation. */
 export interface NoticeNumber {
   readonly generation: number;
   readonly number: number;
 }
 
-/** What a client shows of the last event that it received. */
+/** What a client's offset shows about the last event that it received. */
 export interface Shown {
-  /** The id in it; undefined if it shows something else. */
+  /** The id in the offset; undefined if the offset contains no id. */
   readonly id: string | undefined;
   /** Proves that this notice, and all of its generation with lower numbers, arrived. */
   readonly confirms?: NoticeNumber;
 }
 
 /**
- * Returns what the client of a session missed: in each room, everything after the later of its join and the id that it
- * shows. A notice that it does not confirm is sent again: the messages of a reply to a join, or a gap.
+ * Returns what the client of a session missed. In each room that is everything after the client's join or after the id
+ * in its offset, whichever is later. A notice that the offset does not confirm is sent again: the messages of an answer
+ * to a join, or a gap.
  *
  * @param shown Undefined if the client has never received an event.
  */

@@ -1,8 +1,8 @@
 /**
  * Lets connected clients join and leave rooms.
  *
- * A client's session is saved before the client is told that it has joined or left a room, so that what it was told holds
- * even if this node is killed. If the session cannot be saved, the request fails.
+ * A client's session is saved before the join or leave is answered, so that the answer stays true even if this node is
+ * killed. If the session cannot be saved, the request fails.
  *
  * @module
  */
@@ -27,12 +27,12 @@ import {
   tooManyRooms,
 } from "./client.ts";
 
-/** How often a join is tried again because what was read is no longer in memory. */
+/** How often a join is attempted if the messages that were read for it leave the memory meanwhile. */
 const ATTEMPTS_MAX = 3;
 /** Requests of one client that may be in flight. */
 const REQUESTS_MAX = 1000;
 
-/** What {@linkcode Subscriptions} need. */
+/** Options of {@linkcode Subscriptions}. */
 export interface SubscriptionsOptions {
   readonly log: Pick<Log, "head">;
   readonly fanOut: FanOut;
@@ -45,7 +45,7 @@ export interface SubscriptionsOptions {
 /** Changes the rooms of connected clients. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
-  /** Requests of a client about one room are answered in order; otherwise a leave could overtake a join. */
+  /** Runs the requests of a client about one room in order; otherwise a leave could overtake a join. */
   readonly #turns = new KeyedTurns();
 
   /** Creates the subscriptions of one node. */
@@ -54,8 +54,8 @@ export class Subscriptions {
   }
 
   /**
-   * Joins a client to a room and calls `tell` with what it missed, in one synchronous step. Does not call `tell` if the
-   * client disconnects meanwhile, or is disconnected because it does not read.
+   * Joins a client to a room and calls `tell` with the messages that it missed, in one synchronous step. Does not call
+   * `tell` if the client disconnects meanwhile, or is disconnected because it does not read.
    *
    * @throws {ApiError} if the client did not join
    */
@@ -83,7 +83,7 @@ export class Subscriptions {
       if (position === undefined || subscriber === undefined) return;
       rooms.delete(room);
       const isSaved = await writer.saveAndWait(client) === "saved";
-      // A client that was dropped meanwhile has left only the rooms that it still had.
+      // If the client was dropped meanwhile, `rooms` no longer held this room, so its subscription still exists.
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);
       }
@@ -94,7 +94,9 @@ export class Subscriptions {
     });
   }
 
-  /** Runs a request of a client that is still connected when its turn comes. */
+  /**
+   * Runs a request after the earlier requests of the client about the same room, if the client is then still connected.
+   */
   async #inTurn(
     client: Client,
     room: string,
@@ -116,7 +118,10 @@ export class Subscriptions {
     }
   }
 
-  /** Tells a client what it missed in a room that it is in already. Its position in the room stays as it is. */
+  /**
+   * Sends a client the messages that it missed in a room that it has already joined. Its position in the room does not
+   * change.
+   */
   async #joinAgain(
     client: Client,
     request: JoinRequest,
@@ -143,7 +148,7 @@ export class Subscriptions {
     const { rooms } = client;
     const { room } = request;
     if (rooms.size >= roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-    // Joins of other rooms that run meanwhile have to count this one.
+    // Simultaneous joins of other rooms have to count this one for the limit.
     rooms.set(room, { since: log.head.id });
     let hasJoined = false;
     try {
@@ -189,8 +194,8 @@ export class Subscriptions {
   }
 
   /**
-   * Saves the session with a room that is about to be joined. Until the session is saved again with the id at which the
-   * join was answered, only the number of the answer confirms it.
+   * Saves the session together with a room that is about to be joined. Until the session is saved again with the id of
+   * the answer, a client can confirm the answer only by its number.
    */
   async #saveAhead(
     client: Client,
@@ -243,7 +248,7 @@ export class Subscriptions {
   }
 }
 
-/** The error of a request whose outcome would not hold on another node. */
+/** Makes the error of a request whose outcome would be lost if the client reconnects to another node. */
 function notSaved(verb: "join" | "leave"): ApiError {
   return new ApiError(
     "log_unreachable",

@@ -1,12 +1,13 @@
 /**
- * What the nodes of one log tell each other besides messages.
+ * Commands that the nodes of one log send each other.
  *
- * A command arrives at most once, and in no order with messages. Everything that has to hold is stored in Redis as well.
+ * A command arrives at most once, and in no particular order relative to messages. Every fact that must not be lost is
+ * therefore also stored in Redis.
  *
  * @module
  */
 
-/** A session was resumed on the sending node. Connections with a lower generation are left over. */
+/** A session was resumed on the sending node. Connections with a lower generation are outdated. */
 export interface SessionResumed {
   readonly kind: "session_resumed";
   /** The hash of the session's secret. */
@@ -14,10 +15,10 @@ export interface SessionResumed {
   readonly generation: number;
 }
 
-/** What a node can tell the others. */
+/** A command that a node can send to the other nodes. */
 export type ClusterCommand = SessionResumed;
 
-/** Sends commands to the other nodes and receives theirs. */
+/** Sends commands to the other nodes and receives their commands. */
 export interface Cluster {
   /** Sends a command to all other nodes. Never throws and never waits. */
   send(command: ClusterCommand): void;

@@ -1,5 +1,5 @@
 /**
- * The settings: read once from environment variables, checked together, and passed on as values.
+ * The settings, which are read once from environment variables, checked together, and passed on as values.
  *
  * @module
  */
@@ -9,11 +9,11 @@ import { parseRoom } from "../log/message.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 import { type Env, EnvReader } from "./env_reader.ts";
 
-/** All settings that this version supports. Names end in the unit. */
+/** All settings that this version supports. Names of quantities end in the unit. */
 export interface Config {
   readonly port: number;
   readonly host: string;
-  /** Undefined: the log is embedded, so messages live in this process alone. */
+  /** Undefined if the log is embedded, so that messages exist only in this process. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string;
   readonly rooms: readonly string[];
@@ -34,13 +34,19 @@ export interface Config {
   readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;
-  /** Whether messages are written to clients without the stream of their socket, if the check at start succeeds. */
+  /**
+   * Whether messages are written to clients without the stream of their socket. It has an effect only if the check at
+   * start succeeds.
+   */
   readonly directWrite: boolean;
   readonly drainSeconds: number;
   readonly logLevel: LogLevel;
 }
 
-/** Settings that protect something and that this version does not support. They are rejected, never ignored. */
+/**
+ * Settings that promise protection and that this version does not support. They are rejected, because a setting without
+ * effect would be mistaken for protection.
+ */
 const UNSUPPORTED = [
   "TOKEN_SECRET",
   "TOKEN_JWKS_URL",
@@ -57,7 +63,7 @@ const UNSUPPORTED = [
 /**
  * Reads the settings from environment variables; empty values count as unset.
  *
- * @throws {TypeError} if any setting is invalid; its message names every invalid one, one per line
+ * @throws {TypeError} if any setting is invalid. The message names every invalid setting, one per line.
  */
 export function readConfig(env: Env): Config {
   const reader = new EnvReader(env);
@@ -84,7 +90,7 @@ export function readConfig(env: Env): Config {
   return config;
 }
 
-/** Settings that are numbers between two limits. */
+/** The settings that are numbers between two limits. */
 type Limits = Pick<
   Config,
   | "historySize"
@@ -122,7 +128,7 @@ function readLimits(reader: EnvReader): Limits {
   };
 }
 
-/** Reads a list of names that needs at least one. */
+/** Reads a list of rooms that must not be empty. */
 function readRooms(
   reader: EnvReader,
   name: string,
@@ -244,7 +250,7 @@ function isRedisUrl(value: string): boolean {
 /** Checks settings that are valid alone but not with each other. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
-  // Invalid keys are reported by themselves.
+  // If the keys are invalid, that has been reported already.
   const guarded = reader.text("PUBLISH_KEYS") !== "";
   if (!isLoopback(host) && !guarded && !open) {
     reader.fail(
@@ -263,7 +269,7 @@ function checkTogether(reader: EnvReader, config: Config): void {
 function checkUnsupported(reader: EnvReader): void {
   for (const name of UNSUPPORTED) {
     const value = reader.text(name);
-    // A limit of 0 means no limit, which is the case anyway.
+    // A limit of 0 means no limit, so there is no protection to miss.
     if (value === "" || (value === "0" && name.endsWith("_MAX"))) continue;
     reader.fail(
       name,

@@ -1,5 +1,5 @@
 /**
- * Reads values of single settings and collects what is wrong with them.
+ * Reads single settings from environment variables and collects their errors.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export class EnvReader {
   readonly #env: Env;
   readonly #problems: string[] = [];
 
-  /** Reads from `env`. */
+  /** Creates a reader of the variables in `env`. */
   constructor(env: Env) {
     this.#env = env;
   }
@@ -35,7 +35,7 @@ export class EnvReader {
     return fallback;
   }
 
-  /** Returns the items of a comma-separated list, each once, without the empty ones. */
+  /** Returns the items of a comma-separated list, without repeated and empty ones. */
   list(name: string, fallback = ""): string[] {
     const items = this.text(name, fallback).split(",").map((item) =>
       item.trim()
@@ -55,17 +55,17 @@ export class EnvReader {
     return fallback;
   }
 
-  /** Returns whether a setting is `true`; the only other value is `false`. */
+  /** Returns whether a setting is `true`. Every value except `true` and `false` is reported. */
   flag(name: string, fallback: boolean): boolean {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
-  /** Reports what is wrong with a setting. The problem must not show the value of a secret. */
+  /** Reports that a setting is invalid. `problem` must not contain the value of a secret. */
   fail(name: string, problem: string): void {
     this.#problems.push(`${name} ${problem}`);
   }
 
-  /** @throws {TypeError} if anything has been reported; its message has one line for each problem */
+  /** @throws {TypeError} if any problem has been reported. The message has one line for each problem. */
   throwProblems(): void {
     if (this.#problems.length === 0) return;
     const lines = this.#problems.map((problem) => `  ${problem}`);

@@ -6,17 +6,17 @@
 import { ApiError } from "../errors.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Requested bytes that may be buffered for one client that asks for more. */
+/** Maximum requested bytes that may be buffered for a client when it asks for more. */
 const CLIENT_RESPONSE_BYTES_MAX = 8 << 20;
-/** Requested bytes that may be buffered for all clients together. */
+/** Maximum requested bytes that may be buffered for all clients together. */
 const RESPONSE_BYTES_MAX = 64 << 20;
 
-/** Knows which subscribers have large responses buffered. */
+/** Keeps track of the subscribers that have large responses buffered. */
 export class ResponseBacklog {
   /** Subscribers for which a large response is buffered, or was until recently. */
   readonly #subscribers = new Set<Subscriber>();
 
-  /** Returns whether a client has read so little of its earlier responses that it may not have another large one. */
+  /** Returns whether too many bytes of earlier responses are buffered for a client to accept another large response. */
   isFullFor(subscriber: Subscriber): boolean {
     return subscriber.requestedBytes > CLIENT_RESPONSE_BYTES_MAX;
   }

@@ -1,5 +1,5 @@
 /**
- * Passes what the log's reader reads to the ring and to the subscribers.
+ * Passes the messages that are read from the log to the ring and to the subscribers.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import type { Entry, LogReader } from "../log/log.ts";
 import type { FanOut } from "./fanout.ts";
 import type { Ring } from "./ring.ts";
 
-/** What {@linkcode Delivery} needs. */
+/** Options of {@linkcode Delivery}. */
 export interface DeliveryOptions {
   readonly ring: Ring;
   readonly fanOut: FanOut;
@@ -17,7 +17,7 @@ export interface DeliveryOptions {
     id: string,
     since: string,
   ) => void;
-  /** Called when what was stored beside the log may be lost. */
+  /** Called when everything that was stored in Redis besides the log may be lost. */
   readonly onLineageChanged: () => void;
 }
 

@@ -1,8 +1,8 @@
 /**
  * Fan-out: writes each message to the subscribers of its room on this node.
  *
- * A frame is made once for each batch and protocol, from JSON that was never parsed for it
- * (`docs/decisions/0002-own-fan-out.md`), and a client gets all messages of a delivery in one write
+ * A frame is made once for each batch and protocol, from the message's JSON, which is not parsed
+ * (`docs/decisions/0002-own-fan-out.md`). A client gets all messages of a delivery in one write
  * (`docs/decisions/0009-joined-frames.md`).
  *
  * @module
@@ -13,9 +13,12 @@ import type { Observe } from "../observer.ts";
 import { ResponseBacklog } from "./backlog.ts";
 import type { Encoder, Frame, Subscriber } from "./subscriber.ts";
 
-/** Settings of {@linkcode FanOut}. */
+/** Options of {@linkcode FanOut}. */
 export interface FanOutOptions {
-  /** Bytes that may be buffered for one client. A client with more is disconnected when the next frame is written. */
+  /**
+   * Bytes that may be buffered for one client. If more are buffered, the client is disconnected when the next frame is
+   * written.
+   */
   readonly clientBufferBytesMax: number;
   /** Returns whether only the newest message of a room is buffered for a client that is not idle. */
   readonly latestOnly: (room: string) => boolean;
@@ -26,17 +29,20 @@ export interface FanOutOptions {
 interface Room {
   readonly name: string;
   readonly latestOnly: boolean;
-  /** One for each encoder. Replaced and never changed, because a subscriber may leave while a delivery iterates. */
+  /**
+   * One group for each encoder. The list is replaced and never changed, because a subscriber may leave while a delivery
+   * iterates over it.
+   */
   groups: readonly Group[];
 }
 
-/** The subscribers of one room that share an encoder, and by it their frames. */
+/** The subscribers of one room that use the same encoder, and so share frames. */
 interface Group {
   readonly encoder: Encoder;
   readonly members: Set<Subscriber>;
 }
 
-/** Messages that several subscribers get, in order, and the frame that they share. */
+/** Messages that several subscribers get, in order, and the frame that these subscribers share. */
 class Batch {
   readonly encoder: Encoder;
   readonly entries: readonly Entry[];
@@ -58,7 +64,7 @@ class Batch {
   }
 }
 
-/** Rooms of one delivery that the same subscribers are in, in the delivery's order. */
+/** The rooms of one delivery that some subscribers have all joined, in the delivery's order. */
 class Combination {
   readonly #encoder: Encoder;
   readonly #rooms: readonly Room[];
@@ -71,7 +77,7 @@ class Combination {
     this.#batch = batch;
   }
 
-  /** Returns the combination with one more room: always the same object for the same room. */
+  /** Returns the combination with one more room. It is always the same object for the same room. */
   with(room: Room): Combination {
     let next = this.#next.get(room);
     if (next === undefined) {
@@ -81,7 +87,7 @@ class Combination {
     return next;
   }
 
-  /** Returns the messages of its rooms, out of all of the delivery. */
+  /** Returns the messages of the combination's rooms from all messages of the delivery. */
   batch(entries: readonly Entry[]): Batch {
     if (this.#batch === undefined) {
       const names = new Set(this.#rooms.map(({ name }) => name));
@@ -102,8 +108,8 @@ class Combination {
  * affect the others. Limits: a subscriber with more than `clientBufferBytesMax` bytes buffered is disconnected when the
  * next frame is written.
  *
- * It does not use Socket.IO's rooms: those include one room for each socket, named by the socket's id, and everybody
- * who may publish could write into it.
+ * It does not use Socket.IO's rooms. Those include one room for each socket, which is named by the socket's id, and
+ * every publisher could write into it.
  */
 export class FanOut {
   readonly #options: FanOutOptions;
@@ -145,10 +151,12 @@ export class FanOut {
     if (room.groups.length === 0) this.#rooms.delete(name);
   }
 
-  /** Writes messages, which are in the log's order, to the subscribers of their rooms. Each gets one write. */
+  /**
+   * Writes messages, which are in the log's order, to the subscribers of their rooms. Each subscriber gets one write.
+   */
   deliver(entries: readonly Entry[]): void {
     const byRoom = this.#byRoom(entries);
-    // A subscriber of several rooms must wait until all of them are known.
+    // If a subscriber is in several rooms, its write has to wait until all of these rooms are known.
     const several = byRoom.size > 1
       ? new Map<Subscriber, Combination>()
       : undefined;
@@ -169,8 +177,8 @@ export class FanOut {
         }
       }
     }
-    // In the log's order and not room by room: a client that reconnects names one id, and has to have received
-    // everything before it.
+    // The messages are in the log's order and not grouped by room, because a client that reconnects names one id and
+    // must have received everything before it.
     for (const [subscriber, combination] of several ?? []) {
       this.#give(subscriber, combination.batch(entries));
     }
@@ -214,8 +222,7 @@ export class FanOut {
   }
 
   /**
-   * Disconnects a client if too many bytes are buffered for it. Call it after anything was written to the client by
-   * other means than this class.
+   * Disconnects a client if too many bytes are buffered for it. Call it after another class has written to the client.
    */
   enforceLimit(subscriber: Subscriber): void {
     try {
@@ -226,8 +233,8 @@ export class FanOut {
   }
 
   /**
-   * Returns whether a client may get an answer of `bytes` bytes. It may be larger than `clientBufferBytesMax`, because
-   * the client asked for it. A client that has not read its earlier answers and asks for another large one is
+   * Returns whether a client may get an answer of `bytes` bytes. The answer may be larger than `clientBufferBytesMax`,
+   * because the client asked for it. A client that has not read its earlier answers and asks for another large one is
    * disconnected.
    *
    * @throws {ApiError} `overloaded` if too many large answers are buffered on this node
@@ -243,7 +250,7 @@ export class FanOut {
     return true;
   }
 
-  /** Sorts messages by room. Leaves out those of rooms without subscribers. */
+  /** Groups messages by room and leaves out rooms without subscribers. */
   #byRoom(entries: readonly Entry[]): Map<Room, Entry[]> {
     const byRoom = new Map<Room, Entry[]>();
     for (const entry of entries) {
@@ -277,9 +284,9 @@ export class FanOut {
   }
 
   /**
-   * Returns whether more bytes may be buffered for a client, and disconnects it otherwise. This is checked before and
-   * not after a write: a client that has read everything is then never disconnected by one large read of the log, whose
-   * bytes all subscribers share.
+   * Returns whether more bytes may be buffered for a client. If not, the client is disconnected. The limit is checked
+   * before a write and not after it. A client that has read everything is therefore never disconnected by one large
+   * read of the log, whose bytes all subscribers share.
    */
   #mayBuffer(subscriber: Subscriber): boolean {
     const { bufferedBytes } = subscriber;

@@ -7,7 +7,7 @@ import type { Entry } from "../log/log.ts";
 import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
 import { Deque } from "../util/deque.ts";
 
-/** What a message costs in addition to its text, in bytes: the entry, its slots in two lists, its frame. */
+/** Memory of a message in addition to its text, in bytes: the entry, its places in two lists, and its frame. */
 const ENTRY_BYTES = 400;
 
 /** The messages of one room, and the last result of {@linkcode Ring.after}. */
@@ -18,13 +18,13 @@ class RoomBuffer extends Deque<Entry> {
 }
 
 /**
- * Holds the end of the log as this node has delivered it, by room.
+ * Holds the newest messages that this node has delivered, by room.
  *
- * A client that reconnects is replayed messages from here in the same synchronous step in which it joins, so that no
- * message falls in between; and however many clients reconnect at once, Redis is not read.
+ * A client that reconnects is replayed messages from the ring in the same synchronous step in which it joins, so that
+ * no message is delivered in between. Redis is not read, however many clients reconnect at once.
  *
- * Guarantees: every message after {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; the oldest
- * messages are removed.
+ * Guarantees: every message after {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; beyond them
+ * the oldest messages are removed.
  */
 export class Ring {
   readonly #bytesMax: number;
@@ -37,7 +37,8 @@ export class Ring {
   /**
    * Creates an empty ring.
    *
-   * @param bytesMax Limit in bytes. A message counts twice its characters, for its JSON and its frame, and a constant.
+   * @param bytesMax Limit in bytes. A message counts as twice its number of characters, for its JSON and its frame,
+   * plus a constant.
    */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;

@@ -9,7 +9,7 @@
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
 
-/** Tells a client that messages of a room are missing. */
+/** A notice that messages of a room are missing. */
 export interface GapNotice {
   readonly room: string;
   readonly reason: GapReason;
@@ -19,10 +19,10 @@ export interface GapNotice {
   readonly id: string;
 }
 
-/** Bytes that an encoder made, in any form. Only subscribers with the same encoder can write it. */
+/** The bytes that an encoder made. Only subscribers with the same encoder can write them. */
 export type Frame = object;
 
-/** Makes the frames of one protocol. There is one object for each protocol, not one for each connection. */
+/** Makes the frames of one protocol. Each protocol has one encoder for all connections. */
 export interface Encoder {
   /** Makes one frame of one or more messages, in order. */
   messages(entries: readonly Entry[]): Frame;
@@ -33,24 +33,24 @@ export interface Encoder {
 /**
  * Writes to one client and counts the bytes that are still buffered for it.
  *
- * It is a class, because fan-out keeps two fields of its own on it: a look-up in a map would cost more for each
+ * It is a class and not an interface because fan-out stores two fields on it: a map lookup would cost more for each
  * delivery. Methods may throw; fan-out then reports an error and continues with the next subscriber.
  */
 export abstract class Subscriber {
-  /** Number of rooms that it has joined. Written by fan-out alone. */
+  /** Number of rooms that the subscriber has joined. Only fan-out writes it. */
   roomCount = 0;
-  /** Whether it was disconnected because too many bytes were buffered for it. Written by fan-out alone. */
+  /** Whether the subscriber was disconnected because too many bytes were buffered for it. Only fan-out writes it. */
   disconnectedAsSlow = false;
 
   /** Makes the frames that this subscriber can write. It never changes. */
   abstract get encoder(): Encoder;
-  /** Whether a frame that is written now goes to the connection at once. */
+  /** Whether a frame that is written now is sent on the connection at once. */
   abstract get idle(): boolean;
   /** Bytes that are buffered in this process, without those that the client asked for. */
   abstract get bufferedBytes(): number;
   /** Bytes that are buffered because the client asked for them. */
   abstract get requestedBytes(): number;
-  /** Writes a frame of its own encoder, after everything that is buffered. */
+  /** Writes a frame of the subscriber's own encoder, after everything that is buffered. */
   abstract write(frame: Frame): void;
   /**
    * Writes a message, and discards an older message of the same room that is still buffered.

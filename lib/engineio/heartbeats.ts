@@ -2,20 +2,24 @@
  * Engine.IO's heartbeats, with one timer for all connections.
  *
  * Engine.IO gives each connection two timers, which take 0.8 KiB (`docs/decisions/0011-idle-clients.md`). Here a timing
- * wheel holds all connections by the time at which something is due: a ping, or the timeout of its pong. What is sent
- * and when does not change.
+ * wheel holds all connections by the time of their next action: a ping, or the timeout of its pong. Pings and timeouts
+ * are the same as Engine.IO's, and happen at the same times.
  *
- * It replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and both of their timers.
- * `clearTimeout` ignores the replaced timers. `tests/lib/engineio/heartbeats_test.ts` fails if Engine.IO changes.
+ * This module replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and both of their
+ * timers. `clearTimeout` ignores the replaced timers. `tests/lib/engineio/heartbeats_test.ts` fails if Engine.IO
+ * changes.
  *
  * @module
  */
 import { type Server, Socket } from "engine.io";
 import type { EngineConnection } from "./internals.ts";
 
-/** Precision of heartbeats. */
+/** Precision of heartbeats, in ms. */
 const TICK_MS = 100;
-/** More ticks than Engine.IO's 25 s between pings. A heartbeat that is due later goes round the wheel again. */
+/**
+ * Number of slots of the wheel: more ticks than Engine.IO's 25 s between pings. A heartbeat that is due later stays in
+ * the wheel for another round.
+ */
 const SLOTS = 256;
 
 /** A server of this folder, or one of another part of the process, which has no `heartbeats`. */
@@ -24,9 +28,9 @@ type MaybeWithHeartbeats = Server & { readonly heartbeats?: Heartbeats };
 /** The next ping or timeout of one connection. It replaces both of the connection's timers. */
 class Heartbeat {
   readonly connection: EngineConnection;
-  /** In ticks. */
+  /** When the heartbeat is due, in ticks. */
   due = 0;
-  /** The slot that holds it. The slot may come up before the heartbeat is due. */
+  /** The slot that holds the heartbeat. The slot may come up before the heartbeat is due. */
   slot: Set<Heartbeat> | undefined;
 
   constructor(connection: EngineConnection) {
@@ -34,7 +38,7 @@ class Heartbeat {
     this.refresh();
   }
 
-  /** Starts to wait again: for the pong if a ping is in flight, otherwise until the next ping. */
+  /** Restarts the wait: for the pong if a ping is in flight, otherwise for the next ping. */
   refresh(): void {
     const { pingTimeoutTimer, server } = this.connection;
     const { pingInterval = 0, pingTimeout = 0 } = server.opts;
@@ -44,7 +48,7 @@ class Heartbeat {
 }
 
 /**
- * Pings all connections of one server, which stores it as its `heartbeats`, and closes those that do not answer.
+ * Pings all connections of one server, which stores it as its `heartbeats`, and closes those that send no pong.
  *
  * Lifetime: starts a timer in the constructor; call `close()` to stop it.
  */
@@ -54,7 +58,7 @@ export class Heartbeats {
   /** The last tick whose slot was emptied. */
   #tickLast = Math.floor(performance.now() / TICK_MS);
 
-  /** Adds a connection, until it closes. */
+  /** Adds a connection, which is removed when it closes. */
   add(connection: EngineConnection): void {
     const heartbeat = new Heartbeat(connection);
     connection.pingIntervalTimer = heartbeat;

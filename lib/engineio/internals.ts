@@ -2,7 +2,7 @@
  * Every private part of engine.io and socket.io that Roomcast uses, with its type.
  *
  * `tests/lib/engineio/internals_test.ts` fails if the versions change or a part is missing. After an upgrade, read the
- * named files, correct what is below, and only then change {@linkcode VERSIONS}.
+ * named files, correct this file, and only then change {@linkcode VERSIONS}.
  *
  * Classes of this folder also override or call these protected members, which the packages' types describe:
  * - engine.io, build/server.js: `verify`, `init`, `cleanup`, `clients`, and the constructor of build/socket.js
@@ -20,7 +20,9 @@ import type { Socket } from "socket.io";
 /** The versions that were read to write this file. */
 export const VERSIONS = { "engine.io": "6.6.12", "socket.io": "4.8.4" };
 
-/** A request as Engine.IO expects it: it uses `_query` as it finds it (build/server.js). */
+/**
+ * A request in the form that Engine.IO expects. Engine.IO does not parse `_query` again if it is set (build/server.js).
+ */
 export type EngineRequest = IncomingMessage & {
   _query: Record<string, string>;
   /** Only set for a request that is not an upgrade. */
@@ -53,7 +55,7 @@ export interface EngineConnection {
   readonly upgrading: boolean;
   /** The field behind `readyState`, without the debug output of its accessor. */
   readonly _readyState: "opening" | "open" | "closing" | "closed";
-  /** Engine.IO replaces the list when it hands it to the transport. */
+  /** The queued packets. Engine.IO replaces the list when it passes the list to the transport. */
   readonly writeBuffer: QueuedPacket[];
   pingIntervalTimer: PingTimer | null;
   pingTimeoutTimer: PingTimer | null;
@@ -81,8 +83,8 @@ export function connectionOf({ conn }: Socket): EngineConnection {
 const NOTHING = Object.freeze({});
 
 /**
- * Drops the request of a connected client: at least 3 KiB of headers. The client has been admitted, so its credentials
- * are not needed any more, and Socket.IO's `fetchSockets` would send them to other nodes.
+ * Drops the request of a connected client, which takes at least 3 KiB for its headers. The client has been admitted, so
+ * its credentials are not needed any more. Socket.IO's `fetchSockets` would otherwise send them to other nodes.
  */
 export function forgetRequest({ conn, handshake }: Socket): void {
   Object.assign(conn, { request: undefined });
@@ -90,9 +92,9 @@ export function forgetRequest({ conn, handshake }: Socket): void {
 }
 
 /**
- * Corks a connection: packets are queued until the returned function is called, then leave in one write. Call it in a
- * `finally` block: the connection sends nothing before. For a polling client, call it in the same synchronous step,
- * because its next request would find a transport that is already busy.
+ * Corks a connection: packets are queued until the returned function is called, then all of them are sent in one write.
+ * Call the function in a `finally` block; otherwise the connection sends nothing more after an error. For a polling
+ * client, call it in the same synchronous step, because the client's next request would find a busy transport.
  */
 export function cork({ conn }: Socket): () => void {
   const { transport, flush } = conn as unknown as EngineConnection;

@@ -1,8 +1,9 @@
 /**
- * Engine.IO's server, changed to need less work and less memory for clients that connect by WebSocket and then idle.
+ * Engine.IO's server, changed to need less work and less memory for clients that connect by WebSocket and are mostly
+ * idle.
  *
- * `docs/decisions/0011-idle-clients.md` lists what it leaves out and what that saves. The private parts of engine.io
- * that it uses are in `internals.ts`.
+ * `docs/decisions/0011-idle-clients.md` lists what the changed server leaves out and what that saves. The private parts
+ * of engine.io that it uses are in `internals.ts`.
  *
  * @module
  */
@@ -26,12 +27,16 @@ import { WebSocketTransport } from "./transport.ts";
 const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
   Server.errors;
 
-/** Sent instead of Engine.IO's message, which does not say which client is needed. */
+/**
+ * The message for a client with an unsupported protocol version. Engine.IO's own message does not say which client is
+ * needed.
+ */
 const PROTOCOL_ADVICE =
   "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
 /**
- * A stopping node responds with 503, and not with 403 as Engine.IO would: a load balancer then passes the request on to
- * the next node (nginx: `proxy_next_upstream http_503`). A stock client retries after either.
+ * The response of a node that is stopping. Its status is 503, and not 403 as Engine.IO's would be, because a load
+ * balancer then passes the request on to the next node (nginx: `proxy_next_upstream http_503`). A stock client retries
+ * after either status.
  */
 const STOPPING: HandshakeError = {
   status: "503 Service Unavailable",
@@ -39,13 +44,13 @@ const STOPPING: HandshakeError = {
   message: "Cannot connect: this node is stopping; connect again",
 };
 
-/** The URL of every client that connects by WebSocket from the start. All of them share one query object. */
+/** The URL of every client that connects by WebSocket from the start. All of these clients share one query object. */
 const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
 
 /**
- * Packets other than messages that may be queued for a client: answers and errors, which a client can request without
- * ever reading them. Fan-out limits what it writes itself, in bytes.
+ * Maximum number of packets other than messages that may be queued for a client. These are answers and errors, which a
+ * client can request without ever reading them. Fan-out limits the messages that it writes, in bytes.
  */
 const UNSENT_MAX = 1000;
 const UNSENT = Symbol("unsent");
@@ -53,20 +58,20 @@ type CountedConnection = Connection & { [UNSENT]?: number };
 
 type EngineErrorCode = keyof typeof Server.errorMessages;
 
-/** What a refusal says besides Engine.IO's error code. */
+/** Details of a refusal, in addition to Engine.IO's error code. */
 type RefusalContext = Record<string, unknown> & {
   readonly message?: string;
-  /** The whole response to an upgrade. */
+  /** The complete response to an upgrade request. */
   readonly refusal?: HandshakeError;
 };
 
 /**
- * Engine.IO's server for many clients that mostly idle.
+ * An Engine.IO server for many clients that are mostly idle.
  *
  * Lifetime: starts a timer in the constructor; call `close()` to stop it and to end all connections.
  */
 export class EngineServer extends Server {
-  /** Pings all connections. The replaced methods of Engine.IO's connections find it here. */
+  /** Pings all connections. The methods that replace Engine.IO's find the heartbeats in this field. */
   readonly heartbeats = new Heartbeats();
   /** Whether the server refuses all clients with 503 except those that are connected already. */
   stopping = false;
@@ -74,9 +79,9 @@ export class EngineServer extends Server {
   readonly #directWriter: DirectWriter;
 
   /**
-   * Creates a server with Engine.IO's options. `onSlowClient` is called when a client is disconnected because it sends
-   * requests and does not read the answers, with the number of unsent packets. Without a `directWriter`, all writes
-   * use streams.
+   * Creates a server with Engine.IO's options. Without a `directWriter`, all writes use streams. A client that sends
+   * requests and does not read the answers is disconnected; `onSlowClient` is then called with the number of unsent
+   * packets.
    */
   constructor(
     options: ServerOptions,
@@ -96,9 +101,10 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses two more kinds. A client with an unsupported protocol gets a
-   * message that says which client is needed. A stopping node refuses every request except those of its own clients,
-   * also the requests of a polling client that a load balancer has connected to another node.
+   * Verifies a request as Engine.IO does, and refuses two more kinds of requests:
+   * - A client with an unsupported protocol version gets a message that says which client is needed.
+   * - A stopping node refuses every request except those of its own clients. It also refuses the requests of a polling
+   *   client that is connected to another node.
    */
   override verify(
     request: EngineRequest,
@@ -133,8 +139,9 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Handles an upgrade as Engine.IO does, but without its middlewares. The only one is CORS, and browsers ignore CORS
-   * in an upgrade. Engine.IO would keep a response for them, and with it the request, as long as the connection.
+   * Handles an upgrade as Engine.IO does, but without its middlewares. The only middleware is CORS, which browsers
+   * ignore in an upgrade. For the middlewares Engine.IO would keep a response, and with it the request, as long as the
+   * connection exists.
    */
   override handleUpgrade(
     incoming: IncomingMessage,
@@ -142,7 +149,7 @@ export class EngineServer extends Server {
     head: Buffer,
   ): void {
     const socket = duplex as RawSocket;
-    // A peer that is gone already would end the process with an `error` event without a listener.
+    // If the peer has already disconnected, an `error` event without a listener would end the process.
     socket.on("error", ignore);
     const request = incoming as EngineRequest;
     request._query = queryOf(request.url ?? "");
@@ -160,17 +167,17 @@ export class EngineServer extends Server {
     return randomText(15);
   }
 
-  /** Does not create a server of the package ws, which Engine.IO would use for WebSockets. */
+  /** Does nothing. Engine.IO would create a server of the package `ws` here, which is not used. */
   protected override init(): void {}
 
-  /** Does nothing: there is no server of ws to close. */
+  /** Does nothing, because there is no server of `ws` to close. */
   protected override cleanup(): void {}
 
   /** Opens a WebSocket for a new client, or for one that upgrades from polling. */
   #accept(request: EngineRequest, socket: RawSocket, head: Buffer): void {
     const { sid, transport } = request._query;
     const known = sid === undefined ? undefined : this.clients[sid];
-    // A client that uses a WebSocket already has nothing to upgrade.
+    // A client that already uses a WebSocket cannot upgrade.
     const mayUpgrade = known === undefined ||
       (known.transport.name === "polling" && !known.upgrading);
     if (transport !== "websocket" || !mayUpgrade) {
@@ -202,7 +209,10 @@ export class EngineServer extends Server {
     this.emit("connection", connection);
   }
 
-  /** Makes one listener for all connections, because each would keep a closure of its own. */
+  /**
+   * Makes the listener that forgets closed connections. All connections share it, because a closure for each connection
+   * would take more memory.
+   */
   #makeForget(): (this: Connection) => void {
     const forget = (id: string): void => {
       delete this.clients[id];
@@ -228,8 +238,8 @@ function queryOf(url: string): Readonly<Record<string, string>> {
 }
 
 /**
- * Makes the listener, shared by all connections, that disconnects a client after more than {@linkcode UNSENT_MAX}
- * packets without a flush.
+ * Makes the listener that disconnects a client after more than {@linkcode UNSENT_MAX} packets without a flush. All
+ * connections share it.
  */
 function makeLimitUnsent(
   onSlowClient: (packets: number) => void,

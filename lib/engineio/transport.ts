@@ -1,8 +1,8 @@
 /**
  * Engine.IO's WebSocket transport, which sends everything that is queued for a client in one write.
  *
- * The cost of a delivery is the write, and bytes in it cost little (`docs/decisions/0009-joined-frames.md`). Engine.IO's
- * own transport writes each packet separately.
+ * Most of the cost of a delivery is the write itself, and additional bytes in it cost little
+ * (`docs/decisions/0009-joined-frames.md`). Engine.IO's own transport writes each packet separately.
  *
  * @module
  */
@@ -20,14 +20,14 @@ import type { QueuedPacket } from "./internals.ts";
 const NOTHING = Buffer.alloc(0);
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
-/** A replay in Engine.IO's queue. It becomes bytes chunk by chunk, as the connection takes them. */
+/** A replay in Engine.IO's queue. It is encoded chunk by chunk, as fast as the connection takes the chunks. */
 export interface ReplayPacket {
   readonly type: "message";
-  /** Returns whole WebSocket frames. */
+  /** Returns chunks of complete WebSocket frames. */
   readonly chunks: () => Iterable<Buffer>;
 }
 
-/** The WebSocket of one client, as a transport of Engine.IO. */
+/** The WebSocket of one client as an Engine.IO transport. */
 export class WebSocketTransport extends Transport
   implements MessageHandler, WriteRequest {
   readonly #websocket: WebSocketConnection;
@@ -37,12 +37,15 @@ export class WebSocketTransport extends Transport
   #replaying = false;
   /** Bytes of a direct write that the kernel has not taken. */
   waiting: Buffer | undefined;
-  /** The response to the handshake, until it is written. */
+  /** The response to the handshake; undefined once it is written. */
   #handshake: Buffer | undefined;
 
   /**
-   * Takes over a connection. `head` is what arrived after the request, `handshake` is the response that leaves together
-   * with the first packet. A message may have at most `bytesMax` bytes.
+   * Takes over a connection.
+   *
+   * @param head Bytes that arrived after the request.
+   * @param handshake The response, which is sent together with the first packet.
+   * @param bytesMax Maximum size of a message, in bytes.
    */
   constructor(
     request: ConstructorParameters<typeof Transport>[0],
@@ -66,8 +69,8 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Bytes that are written and that the kernel has not taken. Those of a replay do not count: their number is limited
-   * by what is kept, and a client that returns to a long history is not slow.
+   * Bytes that are written and that the kernel has not taken. The bytes of a replay do not count: the history limits
+   * them, and a client is not slow because it returns to a long history.
    */
   get bufferedBytes(): number {
     return this.#replaying
@@ -83,7 +86,8 @@ export class WebSocketTransport extends Transport
   /** Writes whole WebSocket frames without Engine.IO's queue. Call it only while the transport is idle. */
   write(frames: Buffer): void {
     const connection = this.#connection;
-    // Not after a closing handshake. The socket knows that too, and is quicker to ask than the WebSocket.
+    // Do not write after a closing handshake. The socket's flag shows that too, and is faster to read than the
+    // WebSocket's.
     if (!connection.writable) return;
     switch (this.#directWriter.tryWrite(connection, frames, this)) {
       case "done":
@@ -95,23 +99,23 @@ export class WebSocketTransport extends Transport
         return;
     }
     connection.write(frames);
-    // If the kernel has not taken it at once, the next packets are queued and joined.
+    // If the kernel has not taken all bytes at once, the next packets are queued and joined.
     if (connection.writableLength === 0) return;
     this.writable = false;
     this.#whenDrained();
   }
 
-  /** The kernel has taken the bytes of a direct write, or will never take them. */
+  /** Handles the end of a direct write: the kernel has taken the bytes, or will never take them. */
   oncomplete(status: number): void {
     const expected = this.#directWriter.complete(this);
     if (!expected || status < 0) this.#connection.destroy();
     else this.#pump();
   }
 
-  /** Sends all packets in one write, and each chunk of a replay in one of its own. */
+  /** Sends all packets in one write. Each chunk of a replay gets a write of its own. */
   send(packets: Packet[]): void {
-    // Engine.IO sends while the transport is busy only the pong to the probe of an upgrade. It is dropped then, because
-    // a client that has not read the last pong needs no second one.
+    // While the transport is busy, Engine.IO sends only the pong to the probe of an upgrade. The pong is dropped,
+    // because a client that has not read the last pong needs no second one.
     if (!this.writable) return;
     this.writable = false;
     this.#writes = this.#encode(packets);
@@ -129,17 +133,17 @@ export class WebSocketTransport extends Transport
     this.#websocket.terminate();
   }
 
-  /** A packet has arrived. */
+  /** Handles a packet of the client. */
   onMessage(message: string | Buffer): void {
     this.onData(message);
   }
 
-  /** The client has broken the protocol. */
+  /** Handles a violation of the protocol by the client. */
   onProtocolError(reason: string): void {
     this.onError(reason);
   }
 
-  /** The connection is closed. */
+  /** Handles the end of the connection. */
   onClosed(): void {
     this.onClose();
   }
@@ -149,7 +153,7 @@ export class WebSocketTransport extends Transport
       if (this.#connection.writableLength > 0) return this.#whenDrained();
       const { value, done } = this.#writes.next();
       if (done) {
-        // A generator that is done still keeps everything it was made of in memory.
+        // A finished generator still keeps all its data in memory.
         this.#writes = NO_WRITES;
         return this.#ready();
       }
@@ -165,8 +169,8 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Continues when the stream has written everything. An empty write is used because writes end in order; the event
-   * `drain` is not emitted for less than 16 KiB.
+   * Continues when the stream has written everything. It waits for the callback of an empty write, because writes
+   * complete in order. The event `drain` is not emitted for less than 16 KiB.
    */
   #whenDrained(): void {
     this.#connection.write(NOTHING, (error) => {
@@ -200,7 +204,7 @@ export class WebSocketTransport extends Transport
       return join(options.wsPreEncodedFrame);
     }
     let frame: Buffer = NOTHING;
-    // It calls back before it returns (engine.io-parser 5.2.3, `encodePacket`).
+    // `encodePacket` calls back before it returns (engine.io-parser 5.2.3).
     this.parser.encodePacket(
       packet as never,
       this.supportsBinary,
@@ -214,10 +218,10 @@ export class WebSocketTransport extends Transport
   }
 }
 
-/** A packet as Engine.IO's types describe it. */
+/** A packet as described by Engine.IO's types. */
 type Packet = Parameters<Transport["send"]>[0][number];
 
-/** Joins frames. `Buffer.concat` is not used, because it does not take small buffers from the shared pool. */
+/** Joins frames. `Buffer.concat` is not used, because it does not allocate small buffers in the shared pool. */
 function join(frames: readonly Buffer[]): Buffer {
   const [only] = frames;
   if (only !== undefined && frames.length === 1) return only;

@@ -1,9 +1,9 @@
 /**
- * Closes connections that have been idle for some time, with one timer for all of them.
+ * Closes connections that have been idle for some time, with one timer for all connections.
  *
- * node:http has a timer for each connection and resets it at each request. In Deno 2.9.6 that takes a third of the time
- * of a short request (`docs/decisions/0004-node-http-and-engine.md`). Therefore its own timers have to be switched off
- * with `keepAliveTimeout: 0`.
+ * node:http has a timer for each connection and resets the timer at each request. In Deno 2.9.6 that takes a third of
+ * the time of a short request (`docs/decisions/0004-node-http-and-engine.md`). Therefore switch off the timers of
+ * node:http with `keepAliveTimeout: 0`.
  *
  * @module
  */
@@ -11,13 +11,16 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Timeout, TimeoutList } from "../util/deadline.ts";
 
-/** What a connection does: the number of its requests in flight (several with pipelining), or its timeout while idle. */
+/**
+ * What a connection is doing: the number of its requests in flight (several with pipelining), or its timeout while it
+ * is idle.
+ */
 interface ConnectionActivity {
   inFlight: number;
   idle: Timeout<Socket> | undefined;
 }
 
-/** Closes the connections of a server that have had no request for `timeoutMs` after their last response. */
+/** Closes connections of a server that have received no request for `timeoutMs` after their last response. */
 export function closeIdleConnections(server: Server, timeoutMs: number): void {
   const timeouts = new TimeoutList<Socket>(
     timeoutMs,
@@ -45,7 +48,8 @@ export function closeIdleConnections(server: Server, timeoutMs: number): void {
     activities.set(socket, { inFlight: 0, idle: undefined });
     socket.on("close", onClose);
   });
-  // Also while an earlier response is still being sent: the timeout must not close what the connection has become.
+  // Stop tracking an upgraded connection even while an earlier response is still being sent: the HTTP idle timeout must
+  // not close a WebSocket.
   server.on("upgrade", ({ socket }: IncomingMessage) => {
     endIdle(socket);
     activities.delete(socket);

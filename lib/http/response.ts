@@ -1,5 +1,5 @@
 /**
- * Responses that leave in one write.
+ * HTTP responses that are sent in one write.
  *
  * @module
  */
@@ -14,13 +14,13 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
  * fails if that changes; responses are then correct but slower.
  */
 export class SingleWriteResponse extends ServerResponse {
-  /** Sets status and headers like `ServerResponse.writeHead()`, but lets the head leave with what follows. */
+  /** Sets status and headers like `ServerResponse.writeHead()`, but does not send the head before the body. */
   override writeHead(
     status: number,
     reason?: unknown,
     headers?: unknown,
   ): this {
-    // node:http itself calls this with a status alone to write the head that has been set here.
+    // node:http itself calls this method with only a status, to write the head that has been set here.
     if (!isRecord(reason)) {
       return super.writeHead(status, reason as string, headers as never);
     }

@@ -1,5 +1,5 @@
 /**
- * The HTTP server that serves everything: its limits, and its responses to requests that it cannot read.
+ * Creates the HTTP server, with its limits and its responses to requests that cannot be read.
  *
  * @module
  */
@@ -19,10 +19,10 @@ import { closeIdleConnections } from "./idle_connections.ts";
 import { SingleWriteResponse } from "./response.ts";
 import { isSocketUpgrade, useOriginForm } from "./target.ts";
 
-/** How long a connection may wait for its next request. */
+/** How long a connection may wait for its next request, in ms. */
 const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
-/** Errors of node:http for requests that it cannot read, by their codes. */
+/** Responses to requests that node:http cannot read, by the code of its error. */
 const CLIENT_ERRORS: Readonly<Record<string, ApiError>> = {
   HPE_HEADER_OVERFLOW: new ApiError(
     "header_too_large",
@@ -38,7 +38,10 @@ const MALFORMED = new ApiError(
   "Cannot read the request: it is not a valid HTTP/1.1 request; check the request line and the headers",
 );
 
-/** Makes the server; it does not listen yet. WebSocket upgrades go to `onUpgrade`, all else goes to `onRequest`. */
+/**
+ * Makes the server, which does not listen yet. WebSocket upgrades are passed to `onUpgrade`, all other requests to
+ * `onRequest`.
+ */
 export function createHttpServer(
   onRequest: RequestListener,
   onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
@@ -50,14 +53,15 @@ export function createHttpServer(
     connectionsCheckingInterval: 5000,
     maxHeaderSize: HEADER_BYTES_MAX,
     ServerResponse: SingleWriteResponse,
-    // Java's HttpClient offers h2c to every server. Any upgrade but a WebSocket's is an ordinary request.
+    // Java's HttpClient offers h2c to every server. Every upgrade request that is not for a WebSocket is handled as an
+    // ordinary request.
     shouldUpgradeCallback: (request: IncomingMessage) => {
       useOriginForm(request);
       return isSocketUpgrade(request);
     },
   };
   const server = createServer(
-    // The types lack `shouldUpgradeCallback`.
+    // The types do not contain `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
       useOriginForm(request);
@@ -71,7 +75,10 @@ export function createHttpServer(
   return server;
 }
 
-/** Responds to a request that cannot be read (no HTTP, too large, too slow) in the form of all errors. */
+/**
+ * Responds to a request that cannot be read, because it is not HTTP, too large or too slow. The response has the form
+ * of all errors.
+ */
 function refuse(error: Error & { code?: string }, socket: Duplex): void {
   const shown = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
   const body = JSON.stringify({ error: shown.toJSON() });

@@ -1,19 +1,19 @@
 /**
- * Request targets, as node:http passes them on.
+ * Reads and rewrites request targets.
  *
  * @module
  */
 import type { IncomingMessage } from "node:http";
 
-/** The path that Engine.IO serves; names below it are files of the client bundle. */
+/** The path that Engine.IO serves. Names below it are files of the client bundle. */
 export const SOCKET_IO_PATH = "/socket.io/";
 
 /** Scheme and authority of an absolute target, which ends before its path or its query. */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)/i;
 
 /**
- * Rewrites a target of the form `http://host/path`, which proxies may send, to `/path` and its `Host` header to that
- * host (RFC 9112 §3.2.2). Everything behind it then sees one form alone.
+ * Rewrites a target of the form `http://host/path`, which proxies may send, to `/path`, and sets the `Host` header to
+ * that host (RFC 9112 §3.2.2). Later code therefore sees only one form.
  */
 export function useOriginForm(request: IncomingMessage): void {
   const { url = "" } = request;
