@@ -86,6 +86,6 @@ export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   return new ApiError(
     "internal",
-    "Cannot handle the request: internal error; see the server log",
+    "Cannot handle the request: internal error; see the server's log lines",
   );
 }

@@ -197,7 +197,7 @@ async function close(
   for (const part of parts) await part?.close();
 }
 
-/** Resolves if publishes by people and through every ingress would now reach the log and come back. */
+/** Resolves if publishes over HTTP and through every ingress would now reach the log and come back. */
 async function probe(
   log: Pick<Log, "probe">,
   ingresses: readonly Ingress[],
@@ -207,7 +207,7 @@ async function probe(
     if (working) continue;
     throw new ApiError(
       "log_unreachable",
-      `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see bridge_stuck in the log)`,
+      `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see the log line bridge_stuck)`,
     );
   }
 }

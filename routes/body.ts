@@ -118,7 +118,7 @@ export class BodyBudget {
 function tooLarge(bytesMax: number): ApiError {
   return new ApiError(
     "body_too_large",
-    `Cannot read the body: it exceeds ${bytesMax} bytes; send less`,
+    `Cannot read the body: it exceeds ${bytesMax} bytes; send a smaller body`,
   );
 }
 
@@ -167,8 +167,11 @@ function refuseInfinite(_key: string, value: unknown): unknown {
   return value;
 }
 
-/** Decodes JSON. @throws {ApiError} `malformed_body` */
-export function decodeJson(text: string): unknown {
+/** Decodes JSON. `advice` says what to send if it is not valid. @throws {ApiError} `malformed_body` */
+export function decodeJson(
+  text: string,
+  advice = "send JSON, or text with Content-Type text/plain",
+): unknown {
   try {
     // Only if the text may hold a number beyond the range of a double, which would become null when written again.
     return /[eE]\+?\d{3}|\d{309}/.test(text)
@@ -178,7 +181,7 @@ export function decodeJson(text: string): unknown {
     if (error instanceof ApiError) throw error;
     throw new ApiError(
       "malformed_body",
-      "Cannot read the body: it is not valid JSON; send JSON, or text with Content-Type text/plain",
+      `Cannot read the body: it is not valid JSON; ${advice}`,
     );
   }
 }

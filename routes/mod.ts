@@ -111,7 +111,9 @@ function addRoute(
       c,
       new ApiError(
         "method_not_allowed",
-        `Cannot use ${c.req.method} here: this path supports ${allow}; use one of these methods`,
+        `Cannot use ${c.req.method} here: this path does not support it; use ${
+          allow.replaceAll(", ", " or ")
+        }`,
       ),
     );
   });

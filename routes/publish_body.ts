@@ -58,12 +58,16 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
   const text = decodeText(body);
   if (type === "application/x-ndjson") {
     const lines = text.split("\n").filter((line) => line.trim() !== "");
-    return { items: lines.map((line) => () => decodeJson(line)) };
+    const advice = `send one object on each line, such as ${EXAMPLE}`;
+    return { items: lines.map((line) => () => decodeJson(line, advice)) };
   }
   if (!isJson(type)) {
     throw unsupported("application/json or application/x-ndjson");
   }
-  const { messages, key } = asFields(decodeJson(text), BATCH_EXAMPLE);
+  const { messages, key } = asFields(
+    decodeJson(text, `send ${BATCH_EXAMPLE}`),
+    BATCH_EXAMPLE,
+  );
   if (!Array.isArray(messages)) {
     throw new ApiError(
       "malformed_body",

@@ -218,7 +218,7 @@ Deno.test("docs/operating.md documents every metric", () => {
 });
 
 Deno.test("docs/operating.md lists every log kind under its level", () => {
-  const [, section = ""] = read("docs/operating.md").split(/^## Log$/m);
+  const [, section = ""] = read("docs/operating.md").split(/^## Log lines$/m);
   const listed = new Map<string, string>();
   for (
     const [, level = "", row = ""] of section.matchAll(
@@ -237,7 +237,7 @@ Deno.test("the checks of documents report made-up paths and names", () => {
   const text = [
     "[a](nowhere.md), [b](README.md#no-such-heading), [c](#neither),",
     "`lib/nowhere.ts`, `roomcast_made_up_total`, `made_up`;",
-    "[d](docs/operating.md#log), [e](#f), `lib/log/`, `epoch_changed`",
+    "[d](docs/operating.md#log-lines), [e](#f), `lib/log/`, `epoch_changed`",
     "## F",
   ].join("\n");
   assert.deepEqual(brokenPaths("README.md", text), [

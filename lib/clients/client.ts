@@ -1,5 +1,5 @@
 /**
- * A client: its identity, its rooms, and the subscriber that writes to it, independent of the transport.
+ * A client: its identity, its rooms, and the subscriber that writes to it, independent of the protocol.
  *
  * @module
  */
@@ -69,7 +69,7 @@ export interface Joined {
   /** One result for each room. Gaps have been sent already; messages have been sent only at connect. */
   readonly rooms: readonly JoinResult[];
   /**
-   * The last notice that the client has to confirm. The transport sends an offset with its number as the last event of
+   * The last notice that the client has to confirm. The server of the protocol sends an offset with its number as the last event of
    * the step.
    */
   readonly notice?: NoticeNumber & { readonly room: string };

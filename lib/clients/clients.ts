@@ -1,8 +1,9 @@
 /**
- * The connected clients of this node, independent of their transports.
+ * The connected clients of this node, independent of the protocols that they speak.
  *
- * A transport calls {@linkcode Clients.admit} and then, when it can write to the client, {@linkcode Clients.welcome}.
- * It passes the client's requests to `join()` and `leave()`, and calls `dropped()` when the connection is closed.
+ * The server of a protocol calls {@linkcode Clients.admit} and then, when it can write to the client,
+ * {@linkcode Clients.welcome}. It passes the client's requests to `join()` and `leave()`, and calls `dropped()` when the
+ * connection is closed.
  *
  * Roomcast recovers clients itself. The recovery of Socket.IO's Redis Streams adapter reads the log before rooms are
  * joined, loses the sessions of a node that is killed, and sends every emit through the log
@@ -119,7 +120,7 @@ export class Clients {
    * happens in one synchronous step, so that no message is delivered in between. Everything that `tell` writes comes
    * before the next message.
    *
-   * @returns `false` if the admission is outdated. The transport then closes the connection, and the client connects
+   * @returns `false` if the admission is outdated. The caller then closes the connection, and the client connects
    * again.
    */
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {

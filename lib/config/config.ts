@@ -218,7 +218,7 @@ function checkRedis(
   if (redisUrl !== undefined && !isRedisUrl(redisUrl)) {
     reader.fail(
       "REDIS_URL",
-      "is not redis:// or rediss:// with a host and at most a port and the number of a database",
+      "is not a URL such as redis://localhost:6379 or rediss://example.com:6379/0",
     );
   }
   if (!/^[\w.:-]{1,64}$/.test(keyPrefix)) {

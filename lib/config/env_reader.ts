@@ -31,7 +31,10 @@ export class EnvReader {
     if (
       /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max
     ) return Number(value);
-    this.fail(name, `is not a whole number from ${min} to ${max}`);
+    this.fail(
+      name,
+      `is ${JSON.stringify(value)}, not a whole number from ${min} to ${max}`,
+    );
     return fallback;
   }
 
@@ -51,7 +54,10 @@ export class EnvReader {
   ): T {
     const value = this.text(name, fallback) as T;
     if (choices.includes(value)) return value;
-    this.fail(name, `is not one of ${choices.join(", ")}`);
+    this.fail(
+      name,
+      `is ${JSON.stringify(value)}, not one of ${choices.join(", ")}`,
+    );
     return fallback;
   }
 
@@ -70,7 +76,9 @@ export class EnvReader {
     if (this.#problems.length === 0) return;
     const lines = this.#problems.map((problem) => `  ${problem}`);
     throw new TypeError(
-      `Cannot start: settings are wrong\n${lines.join("\n")}`,
+      `Cannot start: these settings are invalid; correct or unset them\n${
+        lines.join("\n")
+      }`,
     );
   }
 }

@@ -18,7 +18,8 @@ const encoder = new TextEncoder();
 
 /**
  * What belongs to a message besides its text. Every member is optional, and readers ignore members that they do not
- * know, so that later versions can add some.
+ * know, so that later versions can add some. This version reads and keeps meta, but writes none and does not use it:
+ * clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
  */
 export interface EntryMeta {
   /** The name of the event that clients receive. */
@@ -33,7 +34,7 @@ export interface EntryMeta {
 export interface PublishRequest {
   /** The rooms, each once, in the order in which the publisher named them. */
   readonly rooms: readonly string[];
-  /** The message as JSON text. Subscribers receive it byte for byte. */
+  /** The message as JSON text. Clients receive it byte for byte. */
   readonly json: string;
   /** The idempotency key, if the publisher sent one. */
   readonly key?: string | undefined;
@@ -69,7 +70,7 @@ export function parseRoom(room: unknown): string {
       "invalid_room",
       `Cannot use the room: its name has ${
         byteLength(room)
-      } bytes; use 1 to ${ROOM_BYTES_MAX}`,
+      } bytes; use 1 to ${ROOM_BYTES_MAX} bytes`,
     );
   }
   if (CONTROL.test(room) || !room.isWellFormed()) {

@@ -1,5 +1,5 @@
 /**
- * Ingresses: ways into the log besides publishes by people.
+ * Ingresses: sources of messages that append to the log without the publisher, and so without a principal.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The publisher: the one door for publishes by people, whatever the transport.
+ * The publisher: every publish that a principal asks for passes it, over whatever protocol.
  *
  * @module
  */

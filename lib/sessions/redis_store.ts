@@ -165,7 +165,13 @@ type StoredRoom = readonly [
   ...notice: readonly (string | number)[],
 ];
 
-/** Returns the stored form of a session. The script SAVE expects generation and owner as its first two fields. */
+/**
+ * Returns the stored form of a session. The script SAVE expects generation and owner as its first two fields. Example,
+ * with one room without a notice and one whose client may not have received a gap:
+ *
+ *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
+ *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
+ */
 function formatSession(
   { generation, owner, rooms, epoch, lineage, overloaded = false }: Session,
 ): string {

@@ -308,7 +308,7 @@ function engineOptions(
     allowRequest: ({ headers: { origin, host } }, callback) => {
       if (originAllowed(origin, host)) return callback(null, true);
       callback(
-        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS",
+        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS; add it there",
         false,
       );
     },

@@ -363,7 +363,7 @@ Deno.test("one error lists all invalid settings before the port is opened", asyn
     TOKEN_SECRET: "a very secret secret",
   });
   assert.equal(code, 1);
-  assert.match(output, /^Cannot start: settings are wrong/m);
+  assert.match(output, /^Cannot start: these settings are invalid; /m);
   for (const name of ["HOST", "PORT", "ROOMS", "TOKEN_SECRET"]) {
     assert.match(output, new RegExp(`^  ${name} `, "m"));
   }

@@ -64,7 +64,7 @@ Deno.test("forged adapter entries are counted and have no effect on clients", as
   ) {
     assert.match(
       String(why),
-      /^Cannot use the adapter's message: no node of Roomcast sends /,
+      /^Cannot use a message of the Socket\.IO adapter: Roomcast /,
     );
   }
 });

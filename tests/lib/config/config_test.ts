@@ -12,7 +12,10 @@ function complaints(env: Env): string[] {
     return true;
   });
   const [title, ...lines] = message.split("\n");
-  assert.equal(title, "Cannot start: settings are wrong");
+  assert.equal(
+    title,
+    "Cannot start: these settings are invalid; correct or unset them",
+  );
   return lines.map((line) => line.trim());
 }
 

@@ -31,10 +31,11 @@ Deno.test("EnvReader returns the default for an invalid value and reports every 
   reader.fail("D", "is not set");
   assert.throws(() => reader.throwProblems(), {
     name: "TypeError",
-    message: "Cannot start: settings are wrong\n" +
-      "  A is not a whole number from 1 to 5\n" +
-      "  B is not one of a, b\n" +
-      "  C is not one of true, false\n" +
+    message:
+      "Cannot start: these settings are invalid; correct or unset them\n" +
+      '  A is "6", not a whole number from 1 to 5\n' +
+      '  B is "c", not one of a, b\n' +
+      '  C is "yes", not one of true, false\n' +
       "  D is not set",
   });
 });
