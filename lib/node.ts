@@ -1,5 +1,5 @@
 /**
- * The node: makes all parts and joins them. The only file of `lib/` that knows all of them.
+ * The node: creates all parts and connects them. No other file of `lib/` imports all parts.
  *
  * @module
  */
@@ -40,14 +40,16 @@ export interface Node extends LogParts {
   readonly sockets: SocketIoServer;
   /** Undefined without Redis. */
   readonly bridge: RedisBridge | undefined;
-  /** Sources that append to the log by themselves. */
+  /** Sources, besides publishers, that append messages to the log. */
   readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
-  /** Writes to clients. It is not enabled yet; see `wire/direct_write_check.ts`. */
+  /** Writes directly to the connections of clients. It is not enabled yet; see `wire/direct_write_check.ts`. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
   readonly publisher: Publisher;
-  /** Resolves if a publish, by HTTP or by any ingress, would now reach the log and come back. Rejects if not. */
+  /**
+   * Resolves if a publish, by HTTP or by any ingress, would now reach the log and be read by this node. Rejects if not.
+   */
   probe(): Promise<void>;
   /** Configuration problems that can lose messages, as sentences without duplicates; empty if none are known. */
   warnings(): readonly string[];
@@ -55,7 +57,7 @@ export interface Node extends LogParts {
   close(): Promise<void>;
 }
 
-/** Makes the parts of a node and joins them. Starts to connect to Redis, and does not wait for it. */
+/** Creates the parts of a node and connects them. Starts to connect to Redis, and does not wait for it. */
 export function createNode(config: Config, observe: Observe): Node {
   const { redisUrl } = config;
   const fanOut = makeFanOut(config, observe);
@@ -140,7 +142,7 @@ interface RedisParts {
   readonly sessions: SessionStore;
 }
 
-/** Makes everything that needs Redis. All connections lead to one server, so they are one group. */
+/** Creates all parts that need Redis. All their connections must lead to one server, so they are in one group. */
 function connectRedis(
   config: Config,
   url: string,
@@ -190,7 +192,7 @@ function connectRedis(
   return { log, bridge, cluster, sessions };
 }
 
-/** Closes parts one after another, in this order. */
+/** Closes parts one after another, in the given order. */
 async function close(
   parts: readonly ({ close(): Promise<void> | void } | undefined)[],
 ): Promise<void> {

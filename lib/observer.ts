@@ -5,12 +5,12 @@
  * @module
  */
 
-/** How important a log line is, from least to most. */
+/** The levels of log lines, from least to most important. */
 export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 /** One of {@linkcode LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** One thing that happened. It never holds the content of a message or a secret. */
+/** An event in a node. It never holds the content of a message or a secret. */
 export type Observation =
   | {
     kind: "started";
@@ -25,11 +25,11 @@ export type Observation =
   }
   /** Connections were accepted and closed at once, because the limit of file descriptors allows no more. */
   | { kind: "connections_refused"; count: number; connectionsMax: number }
-  /** The process has stopped accepting connections. */
+  /** The process no longer accepts connections. */
   | { kind: "listener_failed" }
   /** The process cannot accept connections because no file descriptor is free. */
   | { kind: "listener_full" }
-  /** The process accepts connections again, after the repair named by `how` or because descriptors are free again. */
+  /** The process accepts connections again: after the repair named by `how`, or because descriptors are free again. */
   | {
     kind: "listener_recovered";
     how: "nothing" | "rearmed" | "reopened";
@@ -37,7 +37,7 @@ export type Observation =
   }
   /** No repair has succeeded, so the process exits. */
   | { kind: "listener_lost" }
-  /** The process cannot connect to itself, so it would not notice a failed listener. */
+  /** The process cannot connect to itself, so it cannot detect a failed listener. */
   | { kind: "listener_unwatched"; why: string }
   /** The process stops because of a signal or a lost listener. */
   | { kind: "stopping"; signal: string; clients: number }
@@ -56,11 +56,17 @@ export type Observation =
   | { kind: "client_disconnected"; clients: number }
   /** A client has reconnected and received everything that it missed. */
   | { kind: "recovered"; messages: number }
-  /** A client was told that some of what it missed is not available. */
+  /** A client was sent a gap, because some of the messages that it missed are not available. */
   | { kind: "recovery_incomplete"; reason: string }
-  /** Sessions of vanished clients were deleted before their time, because too many were left behind. */
+  /**
+   * Sessions of clients that disconnected without leaving were deleted before they expired, because there were too
+   * many.
+   */
   | { kind: "sessions_evicted"; count: number }
-  /** This node appended messages of Redis channels in one script; each has its time from receipt to append. */
+  /**
+   * This node appended messages of Redis channels in one script. `lagsMs` has the time of each message from receipt to
+   * append.
+   */
   | { kind: "bridged"; lagsMs: readonly number[] }
   /** Payloads of Redis channels were not valid as messages. */
   | { kind: "bridge_refused"; reason: string; count: number }
@@ -72,15 +78,15 @@ export type Observation =
   | { kind: "bridge_overflow" }
   /** The subscription stopped delivering and is being re-established. */
   | { kind: "bridge_subscription_stale" }
-  /** Messages of Redis channels cannot be appended at the moment; reported once until it recovers. */
+  /** Messages of Redis channels cannot be appended at the moment. Reported once for each outage. */
   | { kind: "bridge_stuck"; why: string }
-  /** Whatever `bridge_stuck` reported works again. */
+  /** Messages of Redis channels can be appended again, after `bridge_stuck`. */
   | { kind: "bridge_recovered" }
   /** An entry of the log was not valid. */
   | { kind: "entry_skipped"; id: string; why: string }
   /** A new epoch has begun, because the log was emptied or lost its newest entries. */
   | { kind: "epoch_changed"; epoch: string; why: string }
-  /** Redis is another server or has another history, so all nodes have to confirm that it lacks no message. */
+  /** Redis is another server or has another history. All nodes now have to confirm that it lacks no message. */
   | { kind: "epoch_unconfirmed"; nodes: number; why: string }
   /** All nodes have confirmed that Redis lacks no message. */
   | { kind: "epoch_confirmed"; durationMs: number }
@@ -92,7 +98,7 @@ export type Observation =
   | { kind: "redis_disconnected"; connection: string; why: string }
   /** A setting of Redis can lose messages. */
   | { kind: "redis_config_warning"; why: string }
-  /** Writes to clients use Deno's streams from now on, which is slower. */
+  /** Writes to clients use Deno's streams from now on, which are slower than direct writes. */
   | { kind: "direct_write_disabled"; why: string }
   /** An internal error of Roomcast, which is a bug. */
   | { kind: "error"; where: string; error: unknown };

@@ -1,8 +1,8 @@
 /**
  * Refuses connections before they use up the file descriptors of the process.
  *
- * Without a free descriptor nothing else works: the process can neither connect to Redis, nor open a file, nor look up
- * a name, and in Deno 2.9.6 the listener itself ends (`docs/decisions/0012-watched-listener.md`).
+ * Without a free descriptor the process can neither connect to Redis, nor open a file, nor look up a name. In Deno
+ * 2.9.6 the listener itself also stops working (`docs/decisions/0012-watched-listener.md`).
  *
  * @module
  */
@@ -10,21 +10,21 @@ import type { Server, Socket } from "node:net";
 import { freeDescriptors } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Most free descriptors that are counted at a time. Counting as many takes 4 ms, and 25 ms at start. */
+/** Maximum number of free descriptors that are counted. Counting that many takes 4 ms, and 25 ms at start. */
 const MEASURED_MAX = 1024;
-/** The part of the descriptors free at start that stays reserved for everything but connections of clients. */
+/** The part of the free descriptors that is reserved at start for everything except connections of clients. */
 const RESERVE_PART = 1 / 8;
 /**
- * Least number of reserved descriptors: enough to reconnect to Redis (four), for a connection of the process to itself
- * (two), for files and for look-ups of names. If fewer than twice as many are free, half of them are reserved.
+ * Minimum number of reserved descriptors: for reconnecting to Redis (four), for a connection of the process to itself
+ * (two), for files and for name look-ups. If fewer than twice as many are free, half of the free ones are reserved.
  */
 const RESERVE_MIN = 24;
-/** How long refusals are collected until they are reported together, in ms. */
+/** Interval at which refusals are reported as one number, in ms. */
 const REPORT_MS = 1000;
 
 /**
- * Counts the connections of a server and refuses those that the process has no descriptors for: it accepts them and
- * closes them at once. It refuses none if the limit of descriptors is far away or cannot be determined.
+ * Counts the connections of a server. If no descriptors are left for a connection, accepts it and closes it at once.
+ * Refuses no connection if the limit of descriptors is more than `MEASURED_MAX` away or cannot be determined.
  *
  * Lifetime: as long as its server. Call `close()` to stop reporting.
  */
@@ -33,7 +33,10 @@ export class ConnectionLimit {
   readonly #observe: Observe;
   readonly #onRefused: () => void;
   #count = 0;
-  /** Connections that are allowed. If not `#found`, more may be: the limit is measured again when it is reached. */
+  /**
+   * The number of connections that may be open. Unless `#found` is set, this is a lower estimate: the limit is measured
+   * again when it is reached.
+   */
   #max = 0;
   #found = false;
   #reserve = 0;
@@ -42,7 +45,7 @@ export class ConnectionLimit {
   #expectsOwn = false;
 
   /**
-   * Starts counting the connections of `server`, which does not listen yet. Opens `file` to count descriptors. Calls
+   * Starts counting the connections of `server`, which must not listen yet. Opens `file` to count descriptors. Calls
    * `onRefused` for each refused connection once its descriptor is free again.
    */
   constructor(
@@ -55,7 +58,7 @@ export class ConnectionLimit {
     this.#observe = observe;
     this.#onRefused = onRefused;
     const closed = (): void => void this.#count--;
-    // Before the listener of node:http, which would start reading from a refused connection.
+    // This listener has to run before the one of node:http, which would start to read from a refused connection.
     server.prependListener("connection", (socket: Socket) => {
       this.#count++;
       socket.on("close", closed);
@@ -70,7 +73,10 @@ export class ConnectionLimit {
     return this.#count;
   }
 
-  /** The number of connections that may be open; Infinity if the limit is far away or cannot be determined. */
+  /**
+   * The number of connections that may be open; Infinity if the limit is more than `MEASURED_MAX` away or cannot be
+   * determined.
+   */
   get max(): number {
     return this.#found ? this.#max : Infinity;
   }
@@ -99,7 +105,7 @@ export class ConnectionLimit {
     this.#max = Math.max(this.#count + free - this.#reserve, 0);
   }
 
-  /** Sets whether the process is connecting to itself. The refusal of that connection is not reported. */
+  /** Sets whether the process is connecting to itself. If that connection is refused, the refusal is not reported. */
   expectOwn(expected: boolean): void {
     this.#expectsOwn = expected;
   }

@@ -2,8 +2,8 @@
  * Counts the file descriptors that this process can still open.
  *
  * Deno has no call that returns the limit, and reading `/proc/self/limits` needs `--allow-all`. Therefore this module
- * opens descriptors until that fails and closes them again, which takes 4 µs for each. It needs permission to read one
- * file only, takes every other open descriptor into account, and works the same on Linux and macOS.
+ * opens descriptors until that fails and closes them again, which takes 4 µs for each. This needs permission to read
+ * one file only, takes all other open descriptors into account, and works the same on Linux and macOS.
  *
  * @module
  */
@@ -11,7 +11,7 @@
 /** Codes of errors that mean that no descriptor is free, in this process or in the whole system. */
 const NONE_FREE: ReadonlySet<unknown> = new Set(["EMFILE", "ENFILE"]);
 
-/** Returns whether an error says that no file descriptor is free. */
+/** Returns whether an error means that no file descriptor is free. */
 export function isExhausted(error: unknown): boolean {
   return NONE_FREE.has((error as { code?: unknown } | null)?.code);
 }

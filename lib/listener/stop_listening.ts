@@ -2,9 +2,9 @@
  * Stops listening with as few lost connections as possible.
  *
  * The kernel completes a connection before the process accepts it. When the listener is closed, the kernel resets the
- * connections in its queue, which are complete but not accepted. By then a balancer may have sent a request and cannot
- * know whether the node has taken it; nginx responds to such a POST with 502. No system call closes a listener and
- * keeps its queue. Therefore the listener is closed right after its queue has been emptied.
+ * connections in its queue, which are complete but not accepted. A load balancer may have sent a request on such a
+ * connection, and cannot know whether the node has handled it; nginx responds to such a POST with 502. No system call
+ * closes a listener and keeps its queue. Therefore the listener is closed right after its queue has been emptied.
  *
  * @module
  */
@@ -15,8 +15,8 @@ import { Server } from "node:net";
 const QUIET_MS = 50;
 
 /**
- * Closes the listener of a server within {@linkcode QUIET_MS}, and then its idle connections. Connections accepted by
- * then are still served; the server emits `close` when the last of them has ended.
+ * Closes the listener of a server within {@linkcode QUIET_MS}, and then its idle connections. Connections that were
+ * accepted before are still served. The server emits `close` when the last of them has ended.
  */
 export async function stopListening(server: HttpServer): Promise<void> {
   await new Promise<void>((resolve) => {
@@ -27,7 +27,7 @@ export async function stopListening(server: HttpServer): Promise<void> {
       resolve();
     });
   });
-  // Not `close()` of node:http, because that goes through all connections first, while the queue fills again.
+  // `close()` of node:http is not used, because it loops over all connections first, while the queue fills again.
   Server.prototype.close.call(server);
   server.closeIdleConnections();
 }

@@ -23,10 +23,10 @@ const INTERVAL_MS = 2000;
 const ACCEPT_TIMEOUT_MS = 1000;
 /** Extra time for one more turn of the event loop. After a long block, due timers run before connections are accepted. */
 const GRACE_MS = 50;
-/** Attempts to listen again on the same port, and the pause between them in ms. */
+/** Maximum attempts to listen again on the same port, and the pause between them in ms. */
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 200;
-/** The default of node:net. */
+/** Length of the listener's queue. This is the default of node:net. */
 const BACKLOG = 511;
 /** Addresses that stand for all interfaces of a machine, and the address at which the machine reaches itself. */
 const LOOPBACK: Readonly<Record<string, string>> = {
@@ -34,14 +34,17 @@ const LOOPBACK: Readonly<Record<string, string>> = {
   "::": "::1",
 };
 
-/** Result of a check: `dead` if nothing was accepted, `full` if no descriptor is free, or why it is unknown. */
+/**
+ * Result of a check. `dead`: no connection was accepted. `full`: no descriptor is free. Otherwise the result is
+ * unknown, for the reason `why`.
+ */
 type Verdict = "accepting" | "dead" | "full" | { readonly why: string };
 
-/** What {@linkcode ListenerWatch} is made of. */
+/** Options of {@linkcode ListenerWatch}. */
 export interface ListenerOptions {
-  /** A server that does not listen yet. */
+  /** The server, which must not listen yet. */
   readonly server: Server;
-  /** Makes the server listen on a port; rejects if it cannot. Called again to reopen the listener. */
+  /** Makes the server listen on a port; rejects if that fails. Called again to reopen the listener. */
   readonly listen: (port: number) => Promise<AddressInfo>;
   /** A readable file, which is opened to count descriptors. */
   readonly file: URL;
@@ -69,13 +72,13 @@ export class ListenerWatch {
   #onAccepted: (() => void) | undefined;
   /** Ends a check that is waiting. */
   #endCheck: (() => void) | undefined;
-  /** Whether a check has ever succeeded. Until then, a firewall may be what keeps connections from arriving. */
+  /** Whether a check has ever succeeded. Until then, a firewall may be the reason why no connection arrives. */
   #proven = false;
   /** Whether it has been reported that checks do not work. */
   #blind = false;
   #failing: { readonly since: number } | undefined;
 
-  /** Starts counting connections. Opens nothing yet. */
+  /** Starts counting connections, without opening the listener. */
   constructor(options: ListenerOptions) {
     const { server, file, observe } = options;
     this.#options = options;
@@ -93,7 +96,7 @@ export class ListenerWatch {
     return this.#failing === undefined;
   }
 
-  /** Listens and starts checking. Rejects if the address cannot be used. */
+  /** Opens the listener and starts the checks. Rejects if the address cannot be used. */
   async open(port: number): Promise<AddressInfo> {
     const { server, listen, observe } = this.#options;
     const address = await listen(port);
@@ -115,8 +118,9 @@ export class ListenerWatch {
   }
 
   /**
-   * Rearms the listener after connections were refused. If so many arrived in one turn of the event loop that they used
-   * all descriptors, `accept()` has failed and nothing more is accepted. Otherwise, rearming changes nothing.
+   * Rearms the listener after connections were refused. They may have used all descriptors within one turn of the event
+   * loop; `accept()` has then failed, and no connection is accepted any more. If it has not failed, rearming changes
+   * nothing.
    */
   #rearmSoon(): void {
     this.#rearming ??= setImmediate(() => {
@@ -132,7 +136,7 @@ export class ListenerWatch {
   async #tick(): Promise<void> {
     try {
       this.connections.refresh();
-      // The check throws if the process lacks the permission to connect to itself.
+      // `#check()` throws if the process lacks the permission to connect to itself.
       const verdict = await this.#check().catch((error) => ({
         why: codeOf(error),
       }));
@@ -161,7 +165,7 @@ export class ListenerWatch {
     observe({ kind: "listener_unwatched", why });
   }
 
-  /** Repairs a dead listener. Tries first what keeps the connections in its queue. */
+  /** Repairs a dead listener. Rearms it first, because that keeps the connections in its queue. */
   async #mend(): Promise<void> {
     const { server, observe, onLost } = this.#options;
     observe({ kind: "listener_failed" });
@@ -192,20 +196,20 @@ export class ListenerWatch {
   }
 
   /**
-   * Closes the listener and opens it again on the same port. Accepted connections stay open. Those in the queue of the
-   * kernel are reset, and their clients connect again. Returns whether it listens.
+   * Closes the listener and opens it again on the same port. Accepted connections stay open. The kernel resets those in
+   * its queue, and their clients connect again. Returns whether the server listens.
    */
   async #reopen(): Promise<boolean> {
     const { server, listen } = this.#options;
     const { port = 0 } = this.#address ?? {};
-    // Not `close()` of node:http, because that would close idle connections as well.
+    // `close()` of node:http is not used, because it would close idle connections as well.
     Server.prototype.close.call(server);
     for (let tries = 1; !this.#closed; tries++) {
       try {
         await listen(port);
         return true;
       } catch {
-        // The listener for errors of the server has already reported it.
+        // The `error` listener of the server has already reported this error.
         if (tries === REOPEN_TRIES) return false;
       }
       await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS));
@@ -214,8 +218,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Connects to this process. An open connection alone proves nothing, because the kernel completes the handshake
-   * without the process. What counts is that the server accepts a connection, from whichever client.
+   * Connects to this process and checks whether the server accepts a connection, of any client. An open connection
+   * alone proves nothing, because the kernel completes the handshake without the process.
    */
   async #check(): Promise<Verdict> {
     const { address = "", port = 0 } = this.#address ?? {};
@@ -251,7 +255,7 @@ export class ListenerWatch {
       if (error !== undefined && error !== "ECONNREFUSED") {
         return { why: error };
       }
-      // Counted while this connection is open, because accepting it would need one more descriptor.
+      // Descriptors are counted while this connection is open, because accepting it would need one more.
       return this.connections.exhausted ? "full" : "dead";
     } finally {
       socket.destroy();
@@ -265,7 +269,8 @@ function codeOf(error: Error & { code?: string }): string {
 
 /**
  * Makes Deno accept connections again, by calling `listen()` on a socket that already listens, which changes nothing
- * else. Unlike reopening, it keeps the connections in the queue of the kernel. Returns false if it is not possible.
+ * else. Unlike reopening, this keeps the connections in the queue of the kernel. Returns false if the private part of
+ * Deno is missing.
  */
 function rearm(server: Server): boolean {
   const { _handle: handle } = server as unknown as {

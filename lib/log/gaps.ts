@@ -1,5 +1,5 @@
 /**
- * Where messages of Redis channels may be missing from the log.
+ * Gaps: positions in the log before which messages of Redis channels may be missing.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { compileGlob } from "../util/glob.ts";
 import type { Gaps } from "./log.ts";
 import { compareIds, ID_ZERO } from "./position.ts";
 
-/** Why a client cannot receive messages that it missed. Clients receive these words. */
+/** The reasons for which messages that a client missed are not available. Clients receive these words. */
 export const GAP_REASONS = [
   "trimmed",
   "epoch",
@@ -21,7 +21,8 @@ export const GAP_REASONS = [
 export type GapReason = (typeof GAP_REASONS)[number];
 
 /**
- * Most gaps that are kept. Beyond, the oldest is dropped, and everything before the oldest kept one counts as a gap.
+ * Maximum number of gaps that are kept. Beyond it the oldest is dropped, and everything before the oldest kept gap
+ * counts as a gap.
  */
 export const GAPS_MAX = 1000;
 
@@ -31,17 +32,20 @@ interface Gap {
 }
 
 /**
- * Holds the ids before which no node listened to Redis channels for a while.
+ * Holds the ids of gaps: before each of them, no node listened to Redis channels for a while.
  *
- * Gaps are not stored in the rooms' histories, because a gap of a channel pattern concerns rooms without a known name.
- * Limit: {@linkcode GAPS_MAX}.
+ * Gaps are not stored in the rooms' histories, because a gap of a channel pattern concerns rooms whose names are not
+ * known. Limit: {@linkcode GAPS_MAX}.
  */
 export class IngressGaps implements Gaps {
   #gaps: Gap[] = [];
-  /** One function for each list of channels. There are few lists, because they are settings of the nodes. */
+  /** One function for each list of channels. The number of lists is small, because they are settings of the nodes. */
   #concerns = new Map<string, Gap["concerns"]>();
 
-  /** Adds a gap, in order of ids. A known gap is not added again. Returns which rooms the gap concerns. */
+  /**
+   * Adds a gap at its place in the order of ids, unless it is already known. Returns a function that tells whether the
+   * gap concerns a room.
+   */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);
     if (compareIds(id, this.#gaps.at(-1)?.id ?? ID_ZERO) > 0) {
@@ -83,7 +87,10 @@ export class IngressGaps implements Gaps {
   }
 }
 
-/** Reads the channels of a gap: a list of names and patterns in JSON. @throws {TypeError} If it is anything else. */
+/**
+ * Reads the channels of a gap: a list of names and patterns in JSON. @throws {TypeError} If the text is not such a
+ * list.
+ */
 export function parseChannels(json: string): string[] {
   const channels: unknown = JSON.parse(json);
   if (

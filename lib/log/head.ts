@@ -1,11 +1,11 @@
 /**
- * The head of the log: up to where this node has delivered, and waiting until it gets further.
+ * The head of the log: the id up to which this node has delivered, and ways to wait for later ids.
  *
  * @module
  */
 import { compareIds, ID_MAX } from "./position.ts";
 
-/** What a log knows about its head. {@linkcode LogHead} reads it and never keeps it. */
+/** The state of the log from which {@linkcode LogHead} reads. It stores no copy. */
 export interface HeadState {
   /** The log's epoch; empty until reading has begun. */
   readonly epoch: string;
@@ -13,11 +13,14 @@ export interface HeadState {
   readonly id: string;
   /** The id at which the epoch began; smaller ids belong to another epoch. */
   readonly began: string;
-  /** Whether this node has confirmed within the last second that this is the log that clients know. */
+  /**
+   * Whether this node has confirmed within the last second that this log is the one whose messages clients have
+   * received.
+   */
   readonly confirmed: boolean;
   /**
-   * Changes when data that is stored beside the log may have gone back in time. A session that was saved under another
-   * lineage may lack its newest rooms.
+   * Changes if data that is stored in Redis besides the log may be older than before. A session that was saved under
+   * another lineage may lack its newest rooms.
    */
   readonly lineage: string;
 }
@@ -26,25 +29,25 @@ export interface HeadState {
 interface Waiting {
   readonly isMet: () => boolean;
   readonly settle: (isMet: boolean) => void;
-  /** The id that the condition is about; undefined if it is about something else. */
+  /** The id that the caller waits for; undefined if it waits for another condition. */
   readonly id: string | undefined;
 }
 
 /**
- * Says up to where this node has delivered, and lets callers wait for more.
+ * Returns the id up to which this node has delivered, and lets callers wait for later ids.
  *
- * The log's reader calls {@linkcode LogHead.moved} after each of its steps, so that callers are woken when a whole step
- * is done and never inside one. A step costs nothing more while nobody waits.
+ * The log's reader calls {@linkcode LogHead.moved} after each of its steps, so callers are woken only between steps. If
+ * no caller waits, this costs nothing.
  */
 export class LogHead implements HeadState {
   readonly #state: HeadState;
   readonly #waiting = new Set<Waiting>();
-  /** No caller waits for a smaller id than this. */
+  /** The smallest id that a caller waits for, or a smaller one. */
   #smallestId = ID_MAX;
-  /** How many callers wait for something else than an id. */
+  /** Number of callers that wait for another condition than an id. */
   #othersWaiting = 0;
 
-  /** Shows what `state` says at the moment. */
+  /** Creates a head that reads from `state`. */
   constructor(state: HeadState) {
     this.#state = state;
   }
@@ -84,9 +87,7 @@ export class LogHead implements HeadState {
     return this.#until(() => this.confirmed, timeoutMs);
   }
 
-  /**
-   * Wakes callers whose condition is met now. The log calls this after each step of its reader, and nobody else does.
-   */
+  /** Wakes callers whose condition is met. Only the log calls this, after each step of its reader. */
   moved(): void {
     if (this.#waiting.size === 0) return;
     if (

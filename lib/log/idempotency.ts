@@ -1,5 +1,5 @@
 /**
- * Idempotency keys: how a log tells a repeated publish from a different one with the same key.
+ * Idempotency keys: detects whether a publish with a known key is a repetition or a different publish.
  *
  * @module
  */
@@ -8,8 +8,8 @@ import { ApiError } from "../errors.ts";
 import type { PublishRequest } from "./message.ts";
 
 /**
- * Returns a short hash of a publish's rooms, message, event and publisher. A publish with the same key has to have the
- * same one. The trace is left out, because a repeated publish has a trace of its own.
+ * Returns a short hash of a publish's rooms, message, event and publisher. Publishes with the same key must have the
+ * same hash. The trace is not hashed, because a repeated publish has a different trace.
  */
 export function fingerprint({ rooms, json, meta }: PublishRequest): string {
   const hash = createHash("sha256").update(JSON.stringify(rooms)).update(json);

@@ -1,5 +1,5 @@
 /**
- * The interfaces of the log: all messages enter it by one append, and leave it by being read in order.
+ * The interfaces of the log. All messages enter the log by `append()` and are read from it in order.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import type { EntryMeta, PublishRequest } from "./message.ts";
 
 /** A message in the log. */
 export interface Entry {
-  /** `<milliseconds>-<sequence>`. Ids rise along the log. */
+  /** `<milliseconds>-<sequence>`. Each id is greater than those of earlier entries. */
   readonly id: string;
   readonly room: string;
   /** The message as JSON text. */
   readonly json: string;
-  /** Absent from a message without any, not undefined. */
+  /** Absent, and not undefined, if the message has no meta. */
   readonly meta?: EntryMeta;
 }
 
@@ -23,7 +23,10 @@ export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: ApiError };
 
-/** Receives what is read from the log. Methods are called one at a time, in the log's order, and must not throw. */
+/**
+ * Receives the messages that are read from the log. Methods are called one at a time, in the log's order, and must not
+ * throw.
+ */
 export interface LogReader {
   /** Called once, before all others. `recent` are all messages that are already in the log after the id `floor`. */
   started(recent: readonly Entry[], floor: string): void;
@@ -35,7 +38,10 @@ export interface LogReader {
    * message before.
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
-  /** Called if data beside the log may have gone back in time, so that sessions have to be saved again. */
+  /**
+   * Called if data that is stored in Redis besides the log may be older than before, so that sessions have to be saved
+   * again.
+   */
   lineageChanged(): void;
   /** Called if messages of Redis channels may be missing just before `id`, in rooms for which `concerns` is true. */
   ingressGap(
@@ -45,7 +51,10 @@ export interface LogReader {
   ): void;
 }
 
-/** A page ends with the message that reaches this many characters of JSON, whatever its limit of messages. */
+/**
+ * Limit of a page in characters of JSON. A page ends with the message that reaches it, whatever its limit of messages
+ * is.
+ */
 export const PAGE_BYTES_MAX = 1 << 20;
 
 /** A page of a room's history. */
@@ -55,9 +64,9 @@ export interface Page {
   readonly more: boolean;
   /** The position from which to continue towards newer messages. */
   readonly position: string;
-  /** Whether the page holds every message of the room in the range it covers. */
+  /** Whether the page holds every message that the room has had in the page's range. */
   readonly complete: boolean;
-  /** Every message of the room after this id is kept. Undefined if the range begins outside of this log. */
+  /** The id after which every message of the room is kept. Undefined if the range begins outside of this log. */
   readonly completeSince: string | undefined;
 }
 
@@ -71,22 +80,20 @@ export interface HistoryRange {
 
 /** Appends messages to the log. The embedded log and the log on Redis pass the same tests. */
 export interface Log {
-  /** Up to where this node has delivered. */
+  /** The id up to which this node has delivered, and the log's state. */
   readonly head: LogHead;
   /**
    * Appends every publish to each of its rooms, in order. Resolves in bounded time to one list per publish, with one
    * result per room in the order in which the rooms are named. Never rejects: a failure is a result.
    */
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]>;
-  /**
-   * Resolves if a publish would now reach the log and come back to this node's reader. Rejects with the reason if not.
-   */
+  /** Resolves if a publish would now reach the log and be read by this node. Rejects with the reason if not. */
   probe(): Promise<void>;
-  /** Returns whether this node has read an entry or a message with this id lately. Does not ask Redis. */
+  /** Returns whether this node has recently read an entry or a message with this id. Does not access Redis. */
   knows(id: string): boolean;
   /**
-   * Resolves to whether there is, or may have been, an entry or a message with this id. An id that a client names
-   * without an epoch may be of a log that Redis has lost in a fail-over.
+   * Resolves to whether the log has an entry or a message with this id, or may have had one that was trimmed. Use it
+   * for an id that a client names without an epoch: Redis may have lost the log of that id in a failover.
    *
    * @throws {ApiError} `log_…`
    */
@@ -97,7 +104,7 @@ export interface Log {
   close(): Promise<void>;
 }
 
-/** Reads and clears what the log keeps of each room. */
+/** Reads and clears the histories of rooms. */
 export interface History {
   /** Reads a page of a room's history. @throws {ApiError} `log_…` */
   read(room: string, range: HistoryRange): Promise<Page>;
@@ -105,13 +112,13 @@ export interface History {
   clear(room: string): Promise<void>;
 }
 
-/** Where messages of Redis channels may be missing. Only the log's reader adds to it. */
+/** Finds gaps of Redis channels. Only the log's reader adds gaps. */
 export interface Gaps {
   /** Returns whether messages of a room may be missing after the id `after`, up to the id `upTo`. */
   within(room: string, after: string, upTo: string): boolean;
 }
 
-/** A log and what belongs to it. Each part of Roomcast gets only what it needs. */
+/** A log with its histories and gaps. Each part of Roomcast gets only those that it needs. */
 export interface LogParts {
   readonly log: Log;
   readonly history: History;

@@ -1,5 +1,5 @@
 /**
- * The embedded log: for one node, and for as long as its process runs.
+ * The embedded log. It serves a single node and exists only as long as its process.
  *
  * @module
  */
@@ -28,16 +28,16 @@ import {
   timestampOf,
 } from "./position.ts";
 
-/** Most bytes of all histories, at 2 bytes per UTF-16 unit. Beyond, the oldest messages are dropped. */
+/** Maximum bytes of all histories together, at 2 bytes per UTF-16 unit. Beyond it the oldest messages are dropped. */
 const BYTES_MAX = 256 << 20;
-/** An id after all others. */
+/** An id that is greater than all others. */
 const NEVER = "9e15-0";
-/** What a message takes besides its text, in bytes, roughly. */
+/** Estimated memory of a message without its text, in bytes. */
 const ENTRY_BYTES = 200;
-/** Most idempotency keys. Beyond, the oldest is dropped. */
+/** Maximum number of idempotency keys. Beyond it the oldest is dropped. */
 const KEYS_MAX = 1_000_000;
 
-/** What a {@linkcode MemoryLog} needs. */
+/** Options of {@linkcode MemoryLog}. */
 export interface MemoryLogOptions {
   readonly historySize: number;
   readonly historySeconds: number;
@@ -50,12 +50,12 @@ class RoomHistory {
   readonly entries = new Deque<Entry>();
   cut: string;
 
-  /** Starts empty; messages up to the id `cut` are not kept. */
+  /** Creates an empty history. Messages up to the id `cut` are not kept. */
   constructor(cut: string) {
     this.cut = cut;
   }
 
-  /** Drops the oldest message. Returns how many bytes that frees. */
+  /** Drops the oldest message. Returns the number of freed bytes. */
   shift(): number {
     const entry = this.entries.shift();
     if (entry === undefined) return 0;
@@ -64,7 +64,7 @@ class RoomHistory {
   }
 }
 
-/** What is kept of a publish with an idempotency key. */
+/** The stored result of a publish with an idempotency key. */
 interface KeyedPublish {
   readonly fingerprint: string;
   readonly ids: readonly string[];
@@ -72,9 +72,9 @@ interface KeyedPublish {
 }
 
 /**
- * The log in the memory of this process.
+ * Keeps the log in the memory of this process.
  *
- * Limits: histories are bounded by {@linkcode BYTES_MAX} and by the settings of the history.
+ * Limits: {@linkcode BYTES_MAX} for all histories together, and the history settings for each room.
  */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
@@ -91,10 +91,10 @@ export class MemoryLog implements Log {
   /** The idempotency keys, in order of their first use. */
   readonly #keys = new Map<string, KeyedPublish>();
   #bytes = 0;
-  /** The id at which the log begins, so that a client that joins while the log is empty has a position, too. */
+  /** The id at which the log begins. A client that joins while the log is empty gets it as its position. */
   readonly #began = `${Date.now()}-0`;
   #last = this.#began;
-  /** The newest id that was dropped from a room that is no longer in `#rooms`. */
+  /** The newest `cut` of all rooms that were removed from `#rooms`. */
   #droppedUpTo = ID_ZERO;
 
   /** Makes an empty log. */
@@ -144,7 +144,7 @@ export class MemoryLog implements Log {
       : this.#last;
     const known = since === undefined ||
       ((since.epoch === undefined || since.epoch === this.#epoch) &&
-        // An id from before the log began belongs to another log.
+        // An id that is smaller than the log's first id belongs to another log.
         compareIds(from, this.#began) >= 0 &&
         compareIds(from, this.#last) <= 0);
     return {
@@ -159,7 +159,7 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Returns the id after which no message of this room can have been lost by dropping the whole room. */
+  /** Returns the id after which this room cannot have lost messages by being removed from `#rooms`. */
   #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
     return compareIds(oldest, this.#droppedUpTo) < 0
@@ -238,7 +238,10 @@ export class MemoryLog implements Log {
     return entry;
   }
 
-  /** Enforces {@linkcode BYTES_MAX}, and drops rooms whose histories are empty and whose `cut` is too old to matter. */
+  /**
+   * Enforces {@linkcode BYTES_MAX}. Also removes rooms whose histories are empty, if their `cut` is older than
+   * `historySeconds` or memory has to be freed.
+   */
   #enforceLimits(): void {
     for (const [name, idlest] of this.#rooms) {
       this.#dropOld(idlest);
@@ -267,7 +270,7 @@ export class MemoryLog implements Log {
     return timestampOf(id) < Date.now() - this.#options.historySeconds * 1000;
   }
 
-  /** Returns the next id. Ids rise even if the clock is set back. */
+  /** Returns the next id, which is greater than the last one even if the clock was set back. */
   #nextId(): string {
     const now = Date.now();
     const [ms = 0, seq = 0] = this.#last.split("-").map(Number);
@@ -300,7 +303,7 @@ function sizeOf(entry: Entry): number {
   return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
 }
 
-/** Returns the first of `entries`: at most `limit`, and none after the one that reaches {@linkcode PAGE_BYTES_MAX}. */
+/** Returns the first of `entries`: at most `limit`, and up to the one that reaches {@linkcode PAGE_BYTES_MAX}. */
 function firstOf(entries: readonly Entry[], limit: number): Entry[] {
   let bytes = 0, count = 0;
   while (count < Math.min(limit, entries.length) && bytes < PAGE_BYTES_MAX) {

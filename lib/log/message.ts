@@ -1,15 +1,15 @@
 /**
- * Validates what comes from outside: rooms, messages and idempotency keys.
+ * Validates the rooms, messages and idempotency keys that publishers and clients send.
  *
  * @module
  */
 import { ApiError } from "../errors.ts";
 
-/** Longest room name, in bytes of UTF-8. */
+/** Maximum length of a room name, in bytes of UTF-8. */
 export const ROOM_BYTES_MAX = 255;
-/** Longest idempotency key, in characters. */
+/** Maximum length of an idempotency key, in characters. */
 export const KEY_LENGTH_MAX = 128;
-/** Most rooms of one publish. */
+/** Maximum number of rooms of one publish. */
 export const ROOMS_PER_PUBLISH_MAX = 100;
 
 // deno-lint-ignore no-control-regex -- these characters are rejected
@@ -24,7 +24,7 @@ const encoder = new TextEncoder();
 export interface EntryMeta {
   /** The name of the event that clients receive. */
   readonly event?: string;
-  /** Who published the message, as far as Roomcast has verified it. */
+  /** The publisher of the message, as far as Roomcast has verified it. */
   readonly from?: string;
   /** The trace that the publish belongs to, as a W3C `traceparent`. */
   readonly trace?: string;
@@ -32,13 +32,13 @@ export interface EntryMeta {
 
 /** One message for one or several rooms, validated. */
 export interface PublishRequest {
-  /** The rooms, each once, in the order in which the publisher named them. */
+  /** The names of the rooms without repetitions, in the order in which the publisher named them. */
   readonly rooms: readonly string[];
   /** The message as JSON text. Clients receive it byte for byte. */
   readonly json: string;
   /** The idempotency key, if the publisher sent one. */
   readonly key?: string | undefined;
-  /** What belongs to the message besides its text. */
+  /** The properties of the message besides its text. */
   readonly meta?: EntryMeta | undefined;
 }
 
@@ -83,7 +83,7 @@ export function parseRoom(room: unknown): string {
 }
 
 /**
- * Validates a list of 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} rooms. A room that is named twice counts once.
+ * Validates a list of 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} rooms. A room that is listed twice counts once.
  *
  * @throws {ApiError} `invalid_room`, `too_many_rooms`
  */
@@ -104,8 +104,8 @@ export function parseRooms(rooms: unknown): string[] {
 }
 
 /**
- * Validates an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters, no control characters. Returns `undefined`
- * for `undefined`: the publisher sent none.
+ * Validates an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters without control characters. Returns
+ * `undefined` for `undefined`, which means that the publisher sent no key.
  *
  * @throws {ApiError} `invalid_key`
  */
@@ -140,7 +140,7 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
   try {
     json = JSON.stringify(message);
   } catch (error) {
-    // V8 parses any depth, but JSON.stringify runs out of stack at about ten thousand levels.
+    // V8 parses JSON of any depth, but `JSON.stringify` exceeds the stack at about ten thousand levels.
     if (!(error instanceof RangeError)) throw error;
     throw new ApiError(
       "invalid_message",

@@ -5,16 +5,19 @@
  */
 import { ApiError } from "../errors.ts";
 
-/** An id before all others. No entry can have it. */
+/** An id that is smaller than all others. No entry can have it. */
 export const ID_ZERO = "0-0";
-/** An id after all others. No entry has it. */
+/** An id that is greater than all others. No entry has it. */
 export const ID_MAX = "999999999999999-999999999999999";
 
 const NUMBER = "(?:0|[1-9]\\d{0,14})";
 const ID = new RegExp(`^${NUMBER}-${NUMBER}$`);
 const POSITION = new RegExp(`^([0-9a-z]{8,32})\\.(${NUMBER}-${NUMBER})$`);
 
-/** Compares two ids, `<milliseconds>-<sequence>`. Returns a negative number, zero or a positive one, as for `sort`. */
+/**
+ * Compares two ids of the form `<milliseconds>-<sequence>`. Returns a negative number, zero or a positive number, as
+ * for `sort`.
+ */
 export function compareIds(a: string, b: string): number {
   if (a === b) return 0;
   const dashA = a.indexOf("-"), dashB = b.indexOf("-");
@@ -43,7 +46,7 @@ export function timestampOf(id: string): number {
   return Number(id.slice(0, id.indexOf("-")));
 }
 
-/** Returns the position of an id in an epoch of the log. Positions are opaque to clients. */
+/** Returns the position of an id in an epoch of the log. Clients must not interpret positions. */
 export function formatPosition(epoch: string, id: string): string {
   return `${epoch}.${id}`;
 }
@@ -54,10 +57,10 @@ export function idOf(position: string): string {
 }
 
 /**
- * Reads what a client sent as `since`: a position, or an id, which counts as one of the current epoch. Nothing else
- * reaches Redis, for example `$`, `+` or megabytes of digits.
+ * Reads the value that a client sent as `since`: a position, or an id, which counts as an id of the current epoch. Any
+ * other value is rejected, so that it does not reach Redis, for example `$`, `+` or megabytes of digits.
  *
- * @throws {ApiError} `invalid_position` If it is neither.
+ * @throws {ApiError} `invalid_position` If the value is neither a position nor an id.
  */
 export function parsePosition(
   since: unknown,

@@ -4,11 +4,11 @@
  * @module
  */
 
-/** A source of messages that appends to the log by itself, such as the bridge from Redis channels. */
+/** A source of messages that appends to the log on its own, such as the bridge from Redis channels. */
 export interface Ingress {
-  /** Names the source in error messages, in the plural: "Redis channels". */
+  /** The name of the source in error messages, in the plural, such as "Redis channels". */
   readonly name: string;
-  /** Whether a message that is sent to the source now reaches the log, through this node or another. */
+  /** Whether a message that is sent to the source now will reach the log, through this node or another. */
   readonly working: boolean;
   /** Configuration problems that can lose messages, as sentences without duplicates. */
   warnings(): readonly string[];

@@ -11,18 +11,18 @@ import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { InFlight } from "../util/in_flight.ts";
 
-/** What {@linkcode Publisher} is made of. */
+/** Options of {@linkcode Publisher}. */
 export interface PublisherOptions {
   readonly log: Pick<Log, "append">;
   readonly access: Access;
   readonly observe: Observe;
 }
 
-/** One publish, divided by what its publisher may do. */
+/** One publish, split by whether its publisher may publish into the rooms. */
 interface Divided {
-  /** The publish for the rooms in which it is allowed; undefined if there are none. */
+  /** The publish for the allowed rooms; undefined if no room is allowed. */
   readonly allowed: PublishRequest | undefined;
-  /** Why it is not allowed, for each of the other rooms. */
+  /** The error for each of the other rooms. */
   readonly refused: ReadonlyMap<string, ApiError>;
 }
 
@@ -31,7 +31,7 @@ export class Publisher {
   readonly #options: PublisherOptions;
   readonly #appends = new InFlight();
 
-  /** Makes a publisher. It holds nothing that has to be closed. */
+  /** Creates a publisher, which does not have to be closed. */
   constructor(options: PublisherOptions) {
     this.#options = options;
   }
@@ -42,8 +42,8 @@ export class Publisher {
   }
 
   /**
-   * Publishes in order. Returns a list for each publish, with one result for each of its rooms, in the order named.
-   * Never rejects: an error is the result of the room that it concerns.
+   * Publishes in order. Returns a list for each publish, with one result for each of its rooms, in the order in which
+   * they are named. Never rejects: an error is the result of the room that it concerns.
    */
   async publish(
     principal: Principal,
@@ -94,7 +94,7 @@ export class Publisher {
 
 const NONE: ReadonlyMap<string, ApiError> = new Map();
 
-/** Puts the results of the allowed rooms and of the refused ones into the order in which the rooms were named. */
+/** Returns the results of the allowed and of the refused rooms in the order in which the rooms were named. */
 function merge(
   rooms: readonly string[],
   results: readonly PublishResult[],

@@ -6,16 +6,16 @@
 import type { Entry, History } from "../log/log.ts";
 import { compareIds, ID_ZERO, idOf } from "../log/position.ts";
 
-/** Messages of one page. */
+/** Maximum messages of one page. */
 const PAGE_LIMIT = 1000;
-/** Pages of one read. A client that missed more than they hold gets the gap `trimmed`. */
+/** Maximum pages of one read. A client that missed more messages than fit receives the gap `trimmed`. */
 const PAGES_MAX = 64;
 
-/** What was read of a room. */
+/** The messages that a read of a room's history has returned. */
 export interface HistoryRead {
   /** The messages, oldest first. */
   readonly entries: readonly Entry[];
-  /** `entries` has every message after this id, up to `end`. Undefined if the client cannot be given anything. */
+  /** The id after which `entries` has every message up to `end`. Undefined if no message can be replayed. */
   readonly since: string | undefined;
   readonly end: string;
 }
@@ -26,8 +26,8 @@ export function reachesBack({ since }: HistoryRead, id: string): boolean {
 }
 
 /**
- * Reads what a room keeps after `from`, until `isContinued` says that the ring has the rest. If the history does not
- * reach back to `from`, the read begins with the oldest message that it keeps.
+ * Reads the messages of a room after `from`, until `isContinued` resolves to `true` because the ring has the rest. If
+ * the history does not reach back to `from`, the read begins with its oldest message.
  *
  * @param epoch The log's epoch, to which `from` belongs.
  */
@@ -48,7 +48,7 @@ export async function readAfter(
     });
     if (page.completeSince === undefined) break;
     if (compareIds(end, page.completeSince) < 0) {
-      // Messages after `end` are no longer kept, so what was read before is of no use.
+      // The history no longer has the messages after `end`, so the earlier ones cannot be continued.
       entries.length = 0;
       since = page.completeSince;
     }
@@ -59,7 +59,7 @@ export async function readAfter(
   return { entries: [], since: undefined, end };
 }
 
-/** Reads the newest `count` messages of a room, or as many as it keeps. */
+/** Reads the newest `count` messages of a room, or fewer if its history is shorter. */
 export async function readNewest(
   history: History,
   epoch: string,

@@ -1,5 +1,5 @@
 /**
- * What a client asks for when it joins a room.
+ * The request of a client to join a room.
  *
  * @module
  */
@@ -8,28 +8,28 @@ import type { GapReason } from "../log/gaps.ts";
 import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
 
-/** Most messages that `last` may ask for. */
+/** Maximum value of `last`. */
 export const LAST_MAX = 1000;
 
-/** An id, and the epoch that it belongs to if the client named it. */
+/** An id, with its epoch if the client named one. */
 export interface Position {
   readonly epoch: string | undefined;
   readonly id: string;
 }
 
-/** What a client asks for: the messages after a position, the newest ones, or only those that are still to come. */
+/** A client's request for messages of a room: those after a position, the newest ones, or only future ones. */
 export interface JoinRequest {
   readonly room: string;
-  /** The position after which it wants all messages; null if it sent something that is not a position. */
+  /** The position after which the client wants all messages; null if it sent something that is not a position. */
   readonly since?: Position | null | undefined;
-  /** How many of the newest messages it wants. */
+  /** How many of the newest messages the client wants. */
   readonly last?: number | undefined;
-  /** A gap that has to be sent again, because its session does not prove that it arrived. */
+  /** A gap that has to be sent again, because the client has not confirmed it. */
   readonly gap?: GapReason | undefined;
 }
 
 /**
- * Reads a room as a client names it: by its name, or by `{room, since?, last?}`.
+ * Reads a request for a room: the room's name, or `{room, since?, last?}`.
  *
  * @throws {ApiError} `invalid_room`, `invalid_parameter`
  */

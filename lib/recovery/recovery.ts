@@ -1,9 +1,9 @@
 /**
- * Recovery: finds what a client missed, complete and in order, or the reason why it cannot be given.
+ * Recovery: finds the messages that a client missed, complete and in order, or the reason why they are not available.
  *
  * It works in two steps. {@linkcode Recovery.prepare} waits for everything that has to be read.
- * {@linkcode Recovery.collect} then needs only memory and runs in the same synchronous step in which the client joins its
- * rooms, so that a message that is delivered meanwhile is neither lost nor sent twice.
+ * {@linkcode Recovery.collect} then uses only memory and runs in the same synchronous step in which the client joins
+ * its rooms, so that a message that is delivered meanwhile is neither lost nor sent twice.
  *
  * @module
  */
@@ -23,25 +23,25 @@ import { reachesBack, readAfter, readNewest } from "./history_pages.ts";
 import type { JoinRequest, Position } from "./join_request.ts";
 import { SharedReads } from "./shared_reads.ts";
 
-/** How long a client waits for a node that has not delivered up to its position yet, in ms. */
+/** How long a client waits if its node has not delivered up to the client's position yet, in ms. */
 const BEHIND_TIMEOUT_MS = 3000;
-/** How long a client waits until this node has confirmed that the log is the one that clients know, in ms. */
+/** How long a client waits until its node has confirmed that the log is still the same, in ms. */
 const CONFIRM_TIMEOUT_MS = 3000;
-/** Reads of the log at a time. Further ones wait. */
+/** Maximum number of simultaneous reads of the log. Further reads wait. */
 const READS_MAX = 4;
-/** How long the result of a look-up is used for further clients, in ms. */
+/** How long the result of a look-up is reused for other clients, in ms. */
 const LOOKUP_KEEP_MS = 2000;
 
-/** A request with everything that had to be read for it. */
+/** A request with everything that was read for it. */
 export interface PreparedJoin {
   readonly request: JoinRequest;
   /** Why messages are missing. With `ingress`, everything that reached the log can be replayed. */
   readonly reason?: GapReason;
   /** Messages that are older than the ring. */
   readonly prefix: readonly Entry[];
-  /** The ring continues after this id. Undefined if nothing is replayed. */
+  /** The id after which the ring continues. Undefined if no message is replayed. */
   readonly from?: string;
-  /** The log's epoch at the time. */
+  /** The log's epoch when the request was prepared. */
   readonly epoch: string;
 }
 
@@ -54,13 +54,13 @@ export interface JoinResult {
   readonly reason?: GapReason;
   /** The messages to replay, oldest first. */
   readonly messages: readonly Entry[];
-  /** `messages` begins after this id. Undefined if the client gets only what is still to come. */
+  /** The id after which `messages` begins. Undefined if the client gets only future messages. */
   readonly from?: string | undefined;
 }
 
 /**
- * Returns whether nothing can be replayed for this room. That is not so with `ingress`: everything that reached the log
- * is replayed, and each recovery finds the gap again.
+ * Returns whether no message can be replayed for this room. With the reason `ingress`, every message that reached the
+ * log is replayed, and each recovery finds the gap again.
  */
 export function isGap(
   result: JoinResult,
@@ -68,7 +68,7 @@ export function isGap(
   return result.reason !== undefined && result.from === undefined;
 }
 
-/** Finds what clients missed, in the ring and, if it is older, in the histories of their rooms. */
+/** Finds the messages that clients missed, in the ring or, if they are older, in the histories of their rooms. */
 export class Recovery {
   readonly #log: LogParts["log"];
   readonly #history: LogParts["history"];
@@ -76,10 +76,10 @@ export class Recovery {
   readonly #ring: Ring;
   readonly #limit = new Limit(READS_MAX);
   readonly #reads: SharedReads;
-  /** Which ids the log has, as it was found lately. Clients that reconnect together mostly name the same id. */
+  /** Results of recent look-ups of ids. Clients that reconnect together mostly name the same id. */
   readonly #lookups = new ExpiringMap<string, Promise<boolean>>(LOOKUP_KEEP_MS);
 
-  /** Recovers from `ring`, and from the histories what is older. */
+  /** Creates a recovery that reads from `ring`, and older messages from the histories. */
   constructor({ log, history, gaps }: LogParts, ring: Ring) {
     this.#log = log;
     this.#history = history;
@@ -87,21 +87,22 @@ export class Recovery {
     this.#ring = ring;
     this.#reads = new SharedReads(
       this.#limit,
-      // Without waiting for this node, messages between its head and `end` would be sent twice.
+      // If this node's head were still before `end`, the messages in between would be sent twice.
       async (end) => await this.#caughtUp(end) && ring.covers(end),
     );
   }
 
-  /** The current position: what is delivered next comes after it. */
+  /** The current position, after which all future messages come. */
   get position(): string {
     const { epoch, id } = this.#log.head;
     return formatPosition(epoch, id);
   }
 
   /**
-   * Reads what a request needs, or finds out why it cannot be had.
+   * Reads the messages for a request, or determines why they are not available.
    *
-   * @throws {ApiError} `log_…`, `overloaded` if that cannot be known at the moment, so that the client has to come again
+   * @throws {ApiError} `log_…`, `overloaded` if that cannot be determined at the moment, so that the client has to
+   * connect again
    */
   async prepare(request: JoinRequest): Promise<PreparedJoin> {
     const { gap, since, last = 0 } = request;
@@ -117,9 +118,9 @@ export class Recovery {
 
   /**
    * Returns the results of prepared requests, from memory alone. They are valid only in the same synchronous step: send
-   * them and join the client before anything else happens.
+   * them and join the client before any other code runs.
    *
-   * @returns `undefined` if the ring no longer has what a request needs; it then has to be prepared again.
+   * @returns `undefined` if the ring no longer has the messages for a request, which then has to be prepared again.
    */
   collect(prepared: readonly PreparedJoin[]): JoinResult[] | undefined {
     const results: JoinResult[] = [];
@@ -132,10 +133,10 @@ export class Recovery {
   }
 
   /**
-   * Resolves to whether an id belongs to this log, and not to a branch of it that another master has, or had before
-   * Redis failed over. Asks Redis only if this node has not delivered the id itself.
+   * Resolves to whether an id belongs to this log. It does not if only another master has it, or had it before Redis
+   * failed over. Asks Redis only if this node has not delivered the id itself.
    *
-   * @throws {ApiError} `log_…` if that cannot be known at the moment
+   * @throws {ApiError} `log_…` if that cannot be determined at the moment
    */
   async isOfThisLog(id: string): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
@@ -207,7 +208,7 @@ export class Recovery {
     };
   }
 
-  /** Resolves to the reason why a position is not one of this log's epoch; undefined if it is. */
+  /** Resolves to the reason why a position is not valid in this log; undefined if it is valid. */
   async #refusalOf(
     { epoch, id }: Position,
     current: string,
@@ -215,7 +216,7 @@ export class Recovery {
     if (compareIds(id, this.#log.head.began) < 0) return "epoch";
     if (epoch !== undefined && epoch !== current) return "epoch";
     if (!await this.#caughtUp(id)) return "position";
-    // An epoch is confirmed as a whole. An id without an epoch has to be looked up.
+    // An epoch is confirmed as a whole, so its ids are valid. An id without an epoch has to be looked up.
     if (epoch !== undefined) {
       if (!this.#hasDelivered(id)) await this.#confirmed();
     } else if (!await this.isOfThisLog(id)) return "position";
@@ -253,17 +254,20 @@ export class Recovery {
   async #caughtUp(id: string): Promise<boolean> {
     const { head } = this.#log;
     if (await head.reached(id, BEHIND_TIMEOUT_MS)) return true;
-    // While the log cannot be reached, nobody knows whether the position is wrong.
+    // An unreachable log does not show whether the position is wrong; `probe()` then rejects.
     await this.#log.probe();
     return compareIds(id, head.id) <= 0;
   }
 
-  /** Returns whether this node has delivered this id. A client that has it then shares the history of others here. */
+  /**
+   * Returns whether this node has delivered this id. If so, a client that has received the id has received a part of
+   * the same log.
+   */
   #hasDelivered(id: string): boolean {
     return this.#ring.has(id) || this.#log.knows(id);
   }
 
-  /** Waits until this node has confirmed that the log is the one that clients know. */
+  /** Waits until this node has confirmed that the log is still the same. */
   async #confirmed(): Promise<void> {
     if (await this.#log.head.whenConfirmed(CONFIRM_TIMEOUT_MS)) return;
     throw new ApiError(
@@ -281,7 +285,7 @@ function refuse(
   return { request, reason, prefix: [], epoch };
 }
 
-/** The result of a request for which nothing is replayed. */
+/** Makes the result of a request for which no message is replayed. */
 function nothing(room: string, reason: GapReason | undefined): JoinResult {
   return { room, recovered: false, ...(reason && { reason }), messages: [] };
 }

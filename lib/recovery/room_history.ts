@@ -1,5 +1,5 @@
 /**
- * Reads a page of a room's history and says whether messages are missing from it.
+ * Reads a page of a room's history and determines whether messages are missing from it.
  *
  * @module
  */
@@ -7,10 +7,12 @@ import type { LogHead } from "../log/head.ts";
 import type { Gaps, History, HistoryRange, Page } from "../log/log.ts";
 import { ID_ZERO, idOf } from "../log/position.ts";
 
-/** How long a page waits for a node that is behind before it is called incomplete, in ms. */
+/**
+ * How long a page waits for a node that has not delivered all of its range, in ms. Then the page counts as incomplete.
+ */
 const BEHIND_TIMEOUT_MS = 1000;
 
-/** What reading a page needs. */
+/** The parts that reading a page needs. */
 export interface RoomHistoryParts {
   readonly head: Pick<LogHead, "reached">;
   readonly history: History;
@@ -18,8 +20,8 @@ export interface RoomHistoryParts {
 }
 
 /**
- * Reads a page. It is complete only if it holds every message of its range, also of those that were published on Redis
- * channels.
+ * Reads a page. It is complete only if it holds every message of its range, including those that were published on
+ * Redis channels.
  *
  * @throws {ApiError} `log_…`
  */
@@ -29,7 +31,7 @@ export async function readRoomHistory(
   range: HistoryRange,
 ): Promise<Page> {
   const page = await history.read(room, range);
-  // Gaps are found while reading the log, so this node has to have read it as far as the page goes.
+  // Gaps are found while reading the log, so this node must have read the log up to the end of the page.
   const complete = page.complete &&
     await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
     !hasGap(gaps, room, range, page);

@@ -1,7 +1,7 @@
 /**
- * Reads histories once for all clients that need the same.
+ * Reads a history once for all clients that need the same messages.
  *
- * Clients that lose their node reconnect together, and most of them missed the same messages.
+ * If a node stops, its clients reconnect together, and most of them missed the same messages.
  *
  * @module
  */
@@ -12,34 +12,34 @@ import { ExpiringMap } from "../util/expiring_map.ts";
 import type { Limit } from "../util/turns.ts";
 import { type HistoryRead, reachesBack } from "./history_pages.ts";
 
-/** How often a read is repeated because the ring has moved on meanwhile. */
+/** How often a read is attempted if the ring drops messages after its end meanwhile. */
 const ATTEMPTS_MAX = 3;
-/** Time that a read waits for further clients before it starts, in ms. */
+/** Delay before a read starts, in ms, so that further clients can share it. */
 const COALESCE_MS = 10;
-/** Time for which a finished read is used for further clients, in ms. */
+/** How long a finished read is reused for further clients, in ms. */
 const KEEP_MS = 2000;
 const NEVER = new AbortController().signal;
 
-/** Reads from an id on. */
+/** Reads messages after an id. */
 type Read = (from: string) => Promise<HistoryRead>;
 
 /** A read that several clients share. */
 interface SharedRead {
-  /** The id after which it reads. A client that needs more moves it back until the read starts. */
+  /** The id after which the read begins. Until the read starts, a client that needs earlier messages moves it back. */
   from: string;
   isStarted: boolean;
   readonly result: Promise<HistoryRead>;
 }
 
-/** Keeps the reads that are running and those that were finished a moment ago. */
+/** Keeps the reads in flight and those that finished within the last {@linkcode KEEP_MS}. */
 export class SharedReads {
   readonly #reads = new ExpiringMap<string, SharedRead>(KEEP_MS);
   readonly #limit: Limit;
   readonly #isContinued: (end: string) => Promise<boolean>;
 
   /**
-   * Creates an empty collection. `limit` bounds how many reads run at a time. `isContinued` resolves to whether the ring
-   * has every message after the end of a read.
+   * Creates an empty collection. At most as many reads as `limit` allows run at a time. `isContinued` resolves to
+   * whether the ring has every message after the end of a read.
    */
   constructor(limit: Limit, isContinued: (end: string) => Promise<boolean>) {
     this.#limit = limit;
@@ -47,8 +47,8 @@ export class SharedReads {
   }
 
   /**
-   * Resolves to a read of `key` that the ring continues. Whether it reaches back to `from` is for the caller to check:
-   * if it does not, the history does not keep that much.
+   * Resolves to a read of `key` that the ring continues. The caller has to check whether the read reaches back to
+   * `from`: if it does not, the history is not that long.
    *
    * @throws {ApiError} `overloaded` if messages arrive faster than they can be read; `log_…`
    */
@@ -57,7 +57,7 @@ export class SharedReads {
       const shared = this.#join(key, from, read);
       const result = await shared.result;
       if (!reachesBack(result, from)) {
-        // A read that failed for the client that needs most may succeed for one that needs less.
+        // A read that failed for the client that needs the most messages may succeed for a client that needs fewer.
         const isFinal = result.since !== undefined || shared.from === from;
         if (isFinal) return result;
       } else if (await this.#isContinued(result.end)) return result;
@@ -74,7 +74,9 @@ export class SharedReads {
     this.#reads.close();
   }
 
-  /** Returns a read that begins at `from` or before, if there is one or if it can still be moved; otherwise a new one. */
+  /**
+   * Returns a read that begins at `from` or earlier: an existing one, if it can be used or moved back, or a new one.
+   */
   #join(key: string, from: string, read: Read): SharedRead {
     const shared = this.#reads.get(key);
     if (shared === undefined) return this.#start(key, from, read);

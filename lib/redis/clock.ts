@@ -6,16 +6,20 @@
 
 /** Translates times of this process' monotonic clock into times of the Redis server's clock. */
 export class RedisClock {
-  /** Redis' clock less this process' monotonic clock, in ms; undefined until Redis has been asked. */
+  /**
+   * The Redis server's clock minus this process' monotonic clock, in ms; undefined until {@linkcode RedisClock.set} is
+   * called.
+   */
   #skewMs: number | undefined;
 
-  /** Records that it is `now` on Redis at the moment, in ms since 1970. */
+  /** Records that the time on Redis is now `now`, in ms since 1970. */
   set(now: number): void {
     this.#skewMs = now - performance.now();
   }
 
   /**
-   * Returns the time on Redis at a time of `performance.now()`, in ms since 1970; undefined until Redis has been asked.
+   * Returns the time on Redis at a time of `performance.now()`, in ms since 1970; undefined until
+   * {@linkcode RedisClock.set} is called.
    */
   at(time: number): number | undefined {
     return this.#skewMs === undefined ? undefined : time + this.#skewMs;

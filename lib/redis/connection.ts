@@ -1,5 +1,5 @@
 /**
- * A connection to Redis that reconnects by itself.
+ * A connection to Redis that reconnects automatically.
  *
  * @module
  */
@@ -8,30 +8,42 @@ import type { Observe } from "../observer.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 
-/** A client of node-redis, as far as Roomcast uses it. */
+/** The node-redis client, with the modules that Roomcast uses. */
 export type RedisClient = ReturnType<typeof open>;
 
-/** Longest time for connecting and preparing a client, in ms: a paused Redis accepts TCP and then sends nothing. */
+/**
+ * Maximum time for connecting and preparing a client, in ms. A paused Redis accepts TCP connections and then sends
+ * nothing.
+ */
 const CONNECT_TIMEOUT_MS = 3000;
 /** How often a client pings its server, and how long the reply may take, in ms. */
 const PING_INTERVAL_MS = 1000;
 const PING_TIMEOUT_MS = 3000;
-/** Extra time for a process that was itself suspended, because its timers run before it reads what has arrived. */
+/**
+ * Additional time for a process that was itself suspended, because its timers run before it reads the data that has
+ * arrived.
+ */
 const PING_GRACE_MS = 200;
-/** Longest pause between two attempts, in ms. */
+/** Maximum pause between two attempts, in ms. */
 const BACKOFF_MS_MAX = 1000;
-/** A connection that ends within this time, in ms, counts as a failed attempt, at most so many times in a row. */
+/**
+ * Minimum duration of a connection, in ms. A shorter one counts as a failed attempt, up to `BRIEF_FAILURES_MAX` times
+ * in a row.
+ */
 const STEADY_MS = 1000;
 const BRIEF_FAILURES_MAX = 2;
 
-/** What a {@linkcode RedisConnection} needs. */
+/** Options of {@linkcode RedisConnection}. */
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`. */
   readonly url: string;
   /** The purpose of the connection, as shown in the log and in `CLIENT LIST`. */
   readonly name: string;
   readonly observe: Observe;
-  /** Called with each new client before others get it. If it rejects, the client is closed and another attempt made. */
+  /**
+   * Called with each new client before it becomes available. If it rejects, the client is closed and another one is
+   * connected.
+   */
   readonly prepare?: (client: RedisClient) => Promise<void>;
   /** Called when a new client is available. */
   readonly ready?: () => void;
@@ -44,13 +56,13 @@ export interface ConnectionOptions {
 /**
  * Keeps one client connected until it is closed.
  *
- * A command either is sent on a live connection or fails at once, and every loss is noticed in one place. The
- * reconnecting of node-redis is switched off for that, because it has no deadline for the handshake and keeps commands
- * in its queue while it lasts.
+ * A command either is sent on a live connection or fails at once, and every loss is detected in one place. Therefore
+ * the reconnecting of node-redis is switched off: it has no deadline for the handshake and queues commands while it
+ * reconnects.
  *
- * The connections of a `group` lead to one server. If a new client finds another server, for example because an address
- * has moved, the older clients are closed and follow it. Otherwise a node would append to one server and read from the
- * other.
+ * All connections of a `group` lead to one server. If a new client finds another server, for example because an address
+ * has moved, the older clients are closed and connect to that server. Otherwise a node would append to one server and
+ * read from the other.
  *
  * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */
@@ -90,12 +102,12 @@ export class RedisConnection {
     return this.#connected.promise;
   }
 
-  /** Closes the live client because its server no longer replies. A new one follows. */
+  /** Closes the live client because its server no longer replies. A new client is connected. */
   reset(): void {
     this.#client?.destroy();
   }
 
-  /** Closes the connection for good. Commands in flight are rejected. */
+  /** Closes the connection permanently. Commands in flight are rejected. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#options.group?.delete(this);
@@ -106,7 +118,7 @@ export class RedisConnection {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
-    // The first client of a kind compiles about a hundred commands, which takes 50 ms. Its duplicates share them.
+    // The first client of a kind compiles about a hundred commands, which takes 50 ms. Its duplicates share the result.
     const template = open(this.#options);
     for (let failures = 0; !signal.aborted; failures++) {
       const client = template.duplicate();
@@ -121,7 +133,10 @@ export class RedisConnection {
     }
   }
 
-  /** Connects a client and prepares it. Returns whether it can be used. Reports the first of several failures. */
+  /**
+   * Connects a client and prepares it. Returns whether the client can be used. Of several failures in a row, reports
+   * only the first.
+   */
   async #prepare(client: RedisClient, failures: number): Promise<boolean> {
     const { signal } = this.#closing;
     try {
@@ -141,7 +156,7 @@ export class RedisConnection {
     }
   }
 
-  /** Makes a client available until it ends. Returns for how long it was, in ms. */
+  /** Makes a client available until it ends. Returns for how long it was available, in ms. */
   async #serve(
     client: RedisClient,
     ended: Promise<unknown>,
@@ -168,7 +183,7 @@ export class RedisConnection {
     return performance.now() - since;
   }
 
-  /** Closes the other clients of the group that lead to another server than the new one. */
+  /** Closes the other clients of the group if they lead to another server than the new client. */
   #unite(): void {
     for (const other of this.#options.group ?? []) {
       if (other.client !== undefined && other.runId !== this.#runId) {
@@ -187,28 +202,31 @@ export class RedisConnection {
   }
 }
 
-/** Resolves with the reason, if there is one, when a client has ended. */
+/** Resolves when a client has ended, with the reason if there is one. */
 function endOf(client: RedisClient): Promise<unknown> {
   return new Promise((resolve) => {
     let why: unknown;
     client.on("error", (error) => {
       why = error;
-      // Without reconnecting an error is the end, but node-redis emits `end` only if its socket had been ready.
+      // Reconnecting is off, so every error ends the client. node-redis emits `end` only if the socket had been ready.
       resolve(error);
     });
     client.on("end", () => resolve(why));
   });
 }
 
-/** @throws {Error} `NOPERM` If the ACL does not permit `INFO`, which alone names the server's run. */
+/**
+ * Returns the run id of a client's server. @throws {Error} `NOPERM` if the ACL does not permit `INFO`, because no other
+ * command returns the run id.
+ */
 async function runIdOf(client: RedisClient): Promise<string> {
   const info = String(await client.info("server"));
   return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
 }
 
 /**
- * Closes a client whose server no longer replies. A half-open connection reports nothing for up to 15 minutes, and one
- * that only subscribes never does. Any reply counts, even an error.
+ * Closes a client whose server no longer replies. A half-open connection reports no error for up to 15 minutes, and
+ * never if it only subscribes. Any reply counts, even an error.
  */
 async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {
@@ -233,9 +251,9 @@ function open({ url, name }: ConnectionOptions) {
     name: `roomcast-${name}`,
     RESP: 2,
     disableOfflineQueue: true,
-    // Otherwise a server that announces maintenance makes node-redis move the socket to another server, unnoticed.
+    // Otherwise, if a server announces maintenance, node-redis moves the socket to another server without an event.
     maintNotifications: "disabled",
-    // Callers limit how long commands take. A timeout per command would cost a timer and an error object for each.
+    // Callers limit the duration of commands. A timeout for each command would need a timer and an error object.
     commandOptions: { timeout: 0 },
     socket: {
       reconnectStrategy: false,
@@ -249,7 +267,7 @@ function destroy(client: RedisClient): void {
   try {
     client.destroy();
   } catch {
-    // It is closed already.
+    // The client is closed already.
   }
 }
 

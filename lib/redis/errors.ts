@@ -6,7 +6,7 @@
 import { ApiError, type ErrorCode } from "../errors.ts";
 import { DeadlineError } from "../util/deadline.ts";
 
-/** What a caller should do if waiting helps, and what a publisher should do. */
+/** The advice to a caller if a retry may succeed, and the advice to a publisher. */
 const RETRY = "try again later";
 const PUBLISH_AGAIN =
   "try again later and publish with the same idempotency key";
@@ -14,7 +14,8 @@ const PUBLISH_AGAIN =
 const CHECK_URL = "check the user name and the password in REDIS_URL";
 
 /**
- * An error of Redis: its first word, our code, and the state. `advice` replaces the usual one if waiting does not help.
+ * An error of Redis: its first word, Roomcast's error code, and the state. `advice` replaces the usual advice if a
+ * retry does not help.
  */
 type KnownError = readonly [
   prefix: string,
@@ -49,14 +50,17 @@ const KNOWN_ERRORS: readonly KnownError[] = [
   ],
 ];
 
-/** Returns whether Redis is only unreachable or loading. The connection reports that, once, so that others need not. */
+/**
+ * Returns whether Redis is only unreachable or loading. The connection reports such an outage once, so other parts do
+ * not report it.
+ */
 export function isOutage({ code }: ApiError): boolean {
   return code === "log_unreachable" || code === "log_loading";
 }
 
 /**
- * Translates an error of Redis, or of the connection to it. `verb` says what failed: "publish" makes the sentence
- * "Cannot publish: …". An `ApiError` is returned as it is.
+ * Converts an error of Redis, or of the connection to it. `verb` names the failed operation: "publish" makes the
+ * sentence "Cannot publish: …". An `ApiError` is returned unchanged.
  */
 export function toLogError(error: unknown, verb: string): ApiError {
   if (error instanceof ApiError) return error;

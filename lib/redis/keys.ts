@@ -12,13 +12,13 @@ export interface Keys {
   readonly epoch: string;
   /** The rooms that have had messages, see `lib/redis_log/known_rooms.ts`. */
   readonly rooms: string;
-  /** The server, and the replication history of that server, for which the epoch is confirmed. */
+  /** The server for which the epoch is confirmed, with its replication history. */
   readonly server: string;
-  /** The nodes that take part. */
+  /** The registered nodes. */
   readonly nodes: string;
-  /** How many times each node has saved sessions. */
+  /** The number of times that each node has saved sessions. */
   readonly saves: string;
-  /** Written so that replicas have something to confirm. */
+  /** A key that is written only so that replicas have a write to confirm. */
   readonly touched: string;
   /** The history of a room. */
   history(room: string): string;
@@ -26,15 +26,18 @@ export interface Keys {
   idempotency(key: string): string;
   /** A client's session, by the digest of its secret. */
   session(digest: string): string;
-  /** Where messages of Redis channels may be missing. */
+  /** The gaps of Redis channels: where their messages may be missing. */
   readonly gaps: string;
-  /** The bridge's position, the nodes that listen, and the nodes that are in sync. */
+  /** The bridge's position, the listeners, and the synchronized nodes. */
   readonly bridge: string;
   readonly bridgeListeners: string;
   readonly bridgeSynchronized: string;
 }
 
-/** Returns the names of the keys with a prefix. They share a hash tag, so that they are in one slot of a cluster. */
+/**
+ * Returns the names of the keys with a prefix. They share a hash tag, so that all of them are in one slot of a Redis
+ * Cluster.
+ */
 export function keysOf(prefix: string): Keys {
   const base = `${prefix}:{${prefix}}:`;
   return {

@@ -1,12 +1,12 @@
 /**
- * Runs Lua scripts in Redis, and holds the parts that many scripts embed.
+ * Runs Lua scripts in Redis, and holds Lua code that several scripts embed.
  *
  * @module
  */
 import { createHash } from "node:crypto";
 import type { RedisClient } from "./connection.ts";
 
-/** A Lua script, and the SHA-1 hash by which Redis knows it. */
+/** A Lua script, and the SHA-1 hash that Redis identifies it by. */
 export interface Script {
   readonly source: string;
   readonly sha: string;
@@ -18,8 +18,8 @@ export function script(source: string): Script {
 }
 
 /**
- * Runs a script by its hash, or by its source if Redis does not know the hash. Redis forgets scripts when it restarts
- * (`NOSCRIPT`); no part of the script has run then.
+ * Runs a script by its hash, or by its source if Redis does not have it. Redis drops scripts when it restarts and then
+ * replies `NOSCRIPT`, without running any part of the script.
  */
 export async function runScript(
   client: RedisClient,
@@ -39,8 +39,8 @@ export async function runScript(
 }
 
 /**
- * Loads scripts into the Redis of a new connection. This is not only faster: two scripts that are sent one after the
- * other stay in order only if neither has to be sent again.
+ * Loads scripts into the Redis of a new connection. Otherwise the first run of each script would be sent again by its
+ * source, and two scripts that are sent one after the other would change their order.
  */
 export async function loadScripts(
   client: RedisClient,

@@ -1,5 +1,5 @@
 /**
- * The publishes of one run of the script `APPEND`: its arguments, and its reply.
+ * The publishes of one run of the script `APPEND`, with the script's arguments and its reply.
  *
  * @module
  */
@@ -10,12 +10,18 @@ import { toLogError } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { formatLine, formatMessage } from "./entries.ts";
 
-/** Most messages, rooms and characters of one script, because Redis serves nobody else while a script runs. */
+/**
+ * Maximum number of messages, rooms and characters of one script, because Redis executes no other command while it
+ * runs.
+ */
 const MESSAGES_MAX = 1024;
 const ROOMS_MAX = 512;
 const LENGTH_MAX = 128 << 10;
 
-/** The script's reply: its clock, the base of the ids, the id of the log's newest entry, and one outcome per piece. */
+/**
+ * The script's reply: the time on Redis, the base of the ids, the id of the log's newest entry, and one outcome per
+ * piece.
+ */
 export type AppendReply = [
   now: number,
   ms: number,
@@ -24,7 +30,7 @@ export type AppendReply = [
   ...outcomes: string[],
 ];
 
-/** Returns whether the script did nothing because its last moment to run had passed. */
+/** Returns whether the script did nothing because its deadline had passed. */
 export function isLate(
   reply: AppendReply | [now: number, late: "late"],
 ): reply is [now: number, late: "late"] {
@@ -33,7 +39,10 @@ export function isLate(
 
 /** One operation of the script: messages without a key for one room, or one message with a key, or a probe. */
 interface BatchPiece {
-  /** Empty without a key; the fingerprint for the first room of a publish with one, and "+" for its other rooms. */
+  /**
+   * Empty if the publish has no key. Otherwise the fingerprint for the first room of the publish, and "+" for its other
+   * rooms.
+   */
   readonly keyFingerprint: string;
   /** The room's index among the script's arguments, from 1; 0 for a probe. */
   readonly roomIndex: number;
@@ -56,7 +65,7 @@ export class AppendBatch {
   readonly #rooms = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #pieces: BatchPiece[] = [];
-  /** The piece that takes a room's next message without a key. */
+  /** The piece for the next message without a key, by room. */
   readonly #open = new Map<string, BatchPiece>();
   /** The piece of each message, by the message's index. */
   readonly #pieceOf: BatchPiece[] = [];
@@ -82,7 +91,7 @@ export class AppendBatch {
     return true;
   }
 
-  /** Adds a probe: an entry of the log that is no message, with a text by which the node recognizes it. */
+  /** Adds a probe: an entry of the log that contains no message, with a text by which the node recognizes it. */
   addProbe(nonce: string): void {
     this.#push("", 0, nonce);
   }
@@ -114,9 +123,10 @@ export class AppendBatch {
   }
 
   /**
-   * Returns the id of an entry that is only in a log which also has the messages that this reply acknowledges, or
-   * undefined if the reply acknowledges none. A message that is known by its key may have been added by a node that is
-   * gone. It is in an entry up to the newest, and this node has to account for it because it acknowledges it again.
+   * Returns the id of an entry that proves that the log has the messages which this reply acknowledges. Returns
+   * undefined if the reply acknowledges none. A message that is known by its key may have been added by a node that has
+   * stopped. Such a message is in the newest entry or in an earlier one, and this node has to prove that the log keeps
+   * it, because it acknowledges the message again.
    */
   entryOf([, , , newest, ...outcomes]: AppendReply): string | undefined {
     const isAny = this.#pieces.some(({ outcomeIndex, roomIndex }) =>
@@ -127,7 +137,7 @@ export class AppendBatch {
   }
 
   /**
-   * Returns a function that returns one result per call, in the order of the publishes and of the rooms of each.
+   * Returns a function that returns one result per call: for each publish in order, the results of its rooms in order.
    */
   outcomes(
     [, ms, base, , ...outcomes]: AppendReply,

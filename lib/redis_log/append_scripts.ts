@@ -1,29 +1,32 @@
 /**
- * The Lua scripts that append: publishes, and other entries of the log.
+ * The Lua scripts that append publishes and other entries to the log.
  *
  * @module
  */
 import { type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "./batch_script.ts";
 
-/** Messages that the log keeps, roughly. The clients of a node that is further behind receive a `trimmed` gap. */
+/**
+ * Approximate number of messages that the log keeps. If a node is further behind, its clients receive a `trimmed` gap.
+ */
 export const LOG_LENGTH = 100_000;
 
 /**
- * Appends publishes. They come as pieces: consecutive messages without a key for one room, or one message with a key. A
- * piece without a room is a probe: an entry that readers recognize and no client receives.
+ * Appends publishes. They are sent as pieces: consecutive messages without a key for one room, or one message with a
+ * key. A piece without a room is a probe: an entry that readers recognize and no client receives.
  *
  * Returns `{now, ms, base, newest, outcome, …}`: `ms` and `base` are those of the ids, `newest` is the id of the log's
  * newest entry except probes. The outcome of a piece is '' (appended), '=id' (its key is known), '~' (its key is known
  * with another message) or '!error' (not in the log).
  *
- * KEYS: log, epoch, known rooms, server, the histories of all rooms, the idempotency keys, each once.
- * ARGV: candidate epoch; last moment to run, in ms of Redis' clock; messages of the log; messages and seconds of a
- * history; seconds of a key; number of rooms; their names; then for each piece: '' without a key, the fingerprint, or
- * '+' for another room of the same publish; the room's index in the list, 0 for a probe; number of lines; the index of
- * the last message; the lines, or the message alone if it is one, or '' if it is the same as in the piece before.
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the idempotency keys, each once. ARGV: candidate
+ * epoch; deadline, in ms of Redis' clock; messages of the log; messages and seconds of a history; seconds of a key;
+ * number of rooms; their names; then for each piece: '' without a key, the fingerprint, or '+' for another room of the
+ * same publish; the room's index in the list, 0 for a probe; number of lines; the index of the last message; the lines,
+ * or only the message if there is one, or '' if it is the same as in the piece before.
  *
- * The script does nothing if it runs late: a publish that got a 503 while Redis was paused must not appear afterwards.
+ * The script does nothing after its deadline: a publish that got a 503 while Redis was paused must not appear
+ * afterwards.
  */
 export const APPEND = script(`${BATCH}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
@@ -81,7 +84,7 @@ return answer
 `);
 
 /**
- * Adds an entry that holds no messages, and returns its id. Does nothing if there is no log.
+ * Adds an entry that holds no messages, and returns its id. Does nothing if the log does not exist.
  *
  * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
  */

@@ -1,5 +1,5 @@
 /**
- * Group commit: many publishes, few scripts.
+ * Appends many publishes with few scripts (group commit).
  *
  * @module
  */
@@ -15,25 +15,31 @@ import { runScript } from "../redis/script.ts";
 import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
 import { APPEND } from "./append_scripts.ts";
 
-/** How long a publish may take including its time in the queue, in ms: a publisher gets a result in bounded time. */
+/**
+ * Maximum duration of a publish including its time in the queue, in ms, so that a publisher gets a result in bounded
+ * time.
+ */
 export const APPEND_TIMEOUT_MS = 2000;
-/** How much of that is left when Redis reports missing replicas, so that the publisher receives that and no timeout. */
+/**
+ * Time before the end of {@linkcode APPEND_TIMEOUT_MS} at which waiting for replicas ends, in ms. The publisher then
+ * receives `log_not_replicated` and not a timeout.
+ */
 const REPLICAS_GRACE_MS = 250;
 /**
  * Scripts in flight: one executes in Redis while the next is on the wire. Publishes that arrive meanwhile are batched
  * into the following script.
  */
 const SCRIPTS_MAX = 2;
-/** Most publishes that may be pending, and most characters of messages. Further ones fail as `overloaded`. */
+/** Maximum number of pending publishes, and of characters in their messages. Further publishes fail as `overloaded`. */
 const PENDING_MAX = 10_000;
 const PENDING_LENGTH_MAX = 64 << 20;
 
-/** What an {@linkcode Appender} needs. */
+/** Options of {@linkcode Appender}. */
 export interface AppenderOptions {
   readonly connection: RedisConnection;
-  /** Returns the connection's client, while what it appends may be acknowledged. */
+  /** Returns the connection's client, if messages that it appends may be acknowledged. */
   readonly client: () => RedisClient | undefined;
-  /** Returns why there is no such client, as far as is known. */
+  /** Returns why there is no such client, if the reason is known. */
   readonly why: () => unknown;
   /** Called when a message in the entry `id` of the log is about to be acknowledged. */
   readonly acknowledged: (id: string) => void;
@@ -44,13 +50,13 @@ export interface AppenderOptions {
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  /** Roughly how many entries the log keeps, which is how far a reader may be behind. */
+  /** Approximate number of messages that the log keeps. A reader that is further behind misses some. */
   readonly logLength: number;
 }
 
-/** A publish or a probe that is not settled. */
+/** A publish or a probe that is not settled yet. */
 interface QueuedPublish {
-  /** Without rooms for a probe. */
+  /** The publish. A probe has no rooms. */
   readonly publish: PublishRequest;
   /** The text of a probe; undefined for a publish. */
   readonly nonce: string | undefined;
@@ -67,13 +73,13 @@ interface QueuedPublish {
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #queue: QueuedPublish[] = [];
-  /** Everything that is not settled or is still on its way to Redis, oldest first. */
+  /** All publishes and probes that are not settled, or that were sent and have no reply yet, oldest first. */
   readonly #pending = new Set<QueuedPublish>();
   readonly #sweep: ReturnType<typeof setInterval>;
   #closed = false;
   #scripts = 0;
   #pendingLength = 0;
-  /** Whether too few replicas have confirmed what the last script has appended. */
+  /** Whether too few replicas have confirmed the messages of the last script. */
   #replicasMissing = false;
 
   /** Starts the timer that settles publishes that take too long. */
@@ -82,7 +88,7 @@ export class Appender {
     this.#sweep = setInterval(() => this.#expire(), 100);
   }
 
-  /** Why publishes are not acknowledged at the moment, as a sentence; undefined if no reason is known. */
+  /** The reason why publishes are not acknowledged at the moment, as a sentence; undefined if no reason is known. */
   get warning(): string | undefined {
     return this.#replicasMissing
       ? `Cannot acknowledge publishes: fewer than ${this.#options.ackReplicas} replicas of Redis are in sync ` +
@@ -113,7 +119,7 @@ export class Appender {
 
   /**
    * Appends a probe, in order with the publishes: an entry that readers recognize by `nonce` and that no client
-   * receives. Resolves when it is settled, even if it failed. Whether it succeeded is for the reader to see.
+   * receives. Resolves when it is settled, even if it failed. It has succeeded only if the reader receives it.
    */
   probe(nonce: string): Promise<void> {
     return new Promise((resolve) =>
@@ -164,7 +170,7 @@ export class Appender {
     }
   }
 
-  /** Sends a batch and settles every publish of it, whatever happens. */
+  /** Sends a batch and settles each of its publishes, even after an error. */
   async #send(batch: AppendBatch, sent: QueuedPublish[]): Promise<void> {
     const { client: clientNow, connection, clock, ackReplicas, acknowledged } =
       this.#options;
@@ -179,12 +185,12 @@ export class Appender {
       const reply = await runScript(client, APPEND, keys, args) as AppendReply;
       clock.set(Number(reply[0]));
       if (isLate(reply)) return this.#retry(sent);
-      // A demoted master stays reachable, so only a new connection finds the new master.
+      // A demoted master stays reachable, so Roomcast has to reconnect to find the new master.
       if (reply.some((item) => String(item).startsWith("!READONLY"))) {
         connection.reset();
       }
       if (ackReplicas > 0) await this.#replicated(client, reply, expires);
-      // After a reconnect, the other server may not have what this one has appended.
+      // After a reconnect to another server, that server may not have what this one has appended.
       if (clientNow() !== client) throw failedOver();
       const entry = batch.entryOf(reply);
       if (entry !== undefined) acknowledged(entry);
@@ -199,9 +205,9 @@ export class Appender {
   }
 
   /**
-   * Waits until enough replicas have what a script has appended.
+   * Waits until enough replicas have confirmed the messages of a script.
    *
-   * @throws {ApiError} `log_not_replicated` If they do not have it in time.
+   * @throws {ApiError} `log_not_replicated` If they do not confirm them in time.
    */
   async #replicated(
     client: RedisClient,
@@ -210,8 +216,8 @@ export class Appender {
   ): Promise<void> {
     const { ackReplicas, keys } = this.#options;
     if (reply.some((outcome) => String(outcome).startsWith("="))) {
-      // WAIT covers only what this connection has written, and another one may have written a message that is known by
-      // its key. A write now comes after that message in the replication stream.
+      // `WAIT` covers only writes of this connection, and another connection may have written a message that is known
+      // by its key. This write comes after that message in the replication stream, so `WAIT` covers both.
       await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);
     }
     const left = expires - performance.now() - REPLICAS_GRACE_MS;
@@ -265,7 +271,7 @@ export class Appender {
     const now = performance.now();
     const { client, why: whyNoClient, ackReplicas } = this.#options;
     const why = client() === undefined ? whyNoClient() : undefined;
-    // A replica takes no writes until an operator makes it a master, so waiting does not help.
+    // A replica accepts no writes until an operator makes it a master, so a retry does not help.
     const isReadOnly = why !== undefined &&
       toLogError(why, "publish").code === "log_read_only";
     for (const queued of this.#pending) {
@@ -340,7 +346,7 @@ function settle(queued: QueuedPublish, results: PublishResult[]): void {
   queued.settle = undefined;
 }
 
-/** Settles every room of a publish with the same error. */
+/** Settles all rooms of a publish with the same error. */
 function settleWith(queued: QueuedPublish, error: ApiError): void {
   const { rooms } = queued.publish;
   settle(queued, rooms.map((room) => ({ room, error })));

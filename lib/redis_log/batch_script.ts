@@ -1,8 +1,7 @@
 /**
- * The Lua that writes entries into the log: begins epochs, and appends batches of messages.
+ * The Lua that writes to the log: begins epochs, and appends batches of messages.
  *
- * All keys share one hash tag, so that every script also runs on one slot of a Redis Cluster, and every key is
- * declared.
+ * All keys share one hash tag, so that each script needs only one slot of a Redis Cluster, and every key is declared.
  *
  * @module
  */
@@ -10,19 +9,19 @@ import { HERE, NOW } from "../redis/script.ts";
 import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
 
 /**
- * Lua that begins epochs. If the log or the epoch's key is missing, readers have to know, so a new epoch is an entry of
- * the log, in order with the others. The epoch's key holds its name and the id of that entry. The hash `server` holds
- * the server, and the replication history, for which the epoch is confirmed
+ * Lua that begins epochs. If the log or the epoch's key is missing, readers have to learn of it, so a new epoch is an
+ * entry of the log, in order with the others. The epoch's key holds its name and the id of that entry. The hash
+ * `server` holds the server for which the epoch is confirmed, with its replication history
  * (`docs/decisions/0014-epochs-and-fail-over.md`).
  *
  * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms
- * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script gets:
+ * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script can call:
  *
  * - `inspectLog()`: returns `XINFO STREAM` of the log as a table, or nil if there is no log.
  * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. Every id has a random part, so that
- *   a server and a replica that was promoted beside it never give one id to two entries.
+ *   the old master and a promoted replica never give one id to two entries.
  * - `add(candidate, length, ...)`: adds an entry that holds no messages, and returns its id.
- * - `ensure(candidate)`: returns what `inspectLog()` returns. It begins a new epoch before if the log or the epoch is
+ * - `ensure(candidate)`: returns the same as `inspectLog()`. It first begins a new epoch if the log or the epoch is
  *   missing or cannot be used.
  */
 export const BEGIN = `${NOW}${KNOWN_ROOMS}${HERE}

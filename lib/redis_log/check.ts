@@ -14,37 +14,40 @@ import { runScript } from "../redis/script.ts";
 import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
-/** What a node tells Redis in a check. */
+/** The arguments of a check: what this node knows about the log. */
 export interface Question {
-  /** The name for a new epoch, should one begin. */
+  /** The name for a new epoch, if the check begins one. */
   readonly candidate: string;
   readonly node: string;
   /** The epoch that this node reads; empty before it has begun to read. */
   readonly epoch: string;
-  /** The id up to which it has read, and whether that is the id of an entry. */
+  /** The id up to which this node has read, and whether an entry has that id. */
   readonly offset: string;
   readonly offsetIsEntry: boolean;
   /** Ids of other entries that have to be in the log, because this node has acknowledged their messages. */
   readonly acknowledged: readonly string[];
-  /** How many saves of sessions by this node Redis has acknowledged. */
+  /** How many of this node's saves of sessions Redis has acknowledged. */
   readonly saves: number;
   /** The server for which this node last saw the epoch confirmed. */
   readonly server: string;
-  /** Time since this node last learned of a message that it has read, and since it last acknowledged another, in ms. */
+  /** Time since this node last read a message, and since it last acknowledged one that it had not read, in ms. */
   readonly knowledgeAgeMs: number;
   readonly acknowledgedAgeMs: number;
-  /** The other nodes that this node knows. */
+  /** Names of the other nodes that this node knows. */
   readonly known: readonly string[];
   /**
-   * Those that have been silent for so long that they are to be dropped, as `<node>@<time of its last check>`. A node
-   * that has checked since then stays.
+   * Nodes that have been silent long enough to be dropped, as `<node>@<time of its last check>`. A node that has
+   * checked since then is kept.
    */
   readonly silent: readonly string[];
-  /** `join` announces the node in the log. `stay` does so if other nodes have dropped it. `leave` unregisters it. */
+  /**
+   * `join` announces the node in the log. `stay` announces it again if other nodes have dropped it. `leave` unregisters
+   * it.
+   */
   readonly intent: "join" | "stay" | "leave";
 }
 
-/** What a check has found. */
+/** The result of a check. */
 export interface Finding {
   /** The time on Redis, in ms since 1970. */
   readonly now: number;
@@ -54,29 +57,32 @@ export interface Finding {
   /** The log's last id, and whether an entry with it exists. */
   readonly last: string;
   readonly lastIsEntry: boolean;
-  /** How many messages and other entries the log has had so far. */
+  /** The number of messages and other entries that were ever added to the log. */
   readonly total: number;
   /**
-   * `lost`: the log lacks entries that the node knows, and `epoch` has begun after they were lost. `cut`: entries after
-   * the node's offset may have been trimmed. `back`: this is a replica, on which no epoch can begin, and it lacks
-   * entries that the node has read.
+   * `lost`: the log lacks entries that the node knows, so the epoch `epoch` has begun. `cut`: entries after the node's
+   * offset may have been trimmed. `back`: this Redis is a replica that lacks entries that the node has read, and a
+   * replica cannot begin an epoch.
    */
   readonly wrong: "" | "lost" | "cut" | "back";
-  /** Whether the epoch is confirmed for this server, is not confirmed yet, or cannot be because this is a replica. */
+  /**
+   * Whether the epoch is confirmed for this server, is not confirmed yet, or cannot be confirmed because this is a
+   * replica.
+   */
   readonly state: "confirmed" | "unconfirmed" | "replica";
   /** The server and its replication history, `<run id>:<replication id>`. */
   readonly server: string;
   /** Why this check has begun an epoch, as a sentence; empty if it has not begun one. */
   readonly why: string;
-  /** Changes when saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
+  /** Changes if saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
   readonly lineage: string;
   /** The id of the entry that announces this node; empty unless it has just been added. */
   readonly joinedAt: string;
-  /** All registered nodes, each with the id up to which it has read and a text that changes at each of its checks. */
+  /** All registered nodes. `offset` is the id up to which a node has read, and `beat` changes at each of its checks. */
   readonly nodes: ReadonlyMap<string, { offset: string; beat: string }>;
 }
 
-/** What the script returns. */
+/** The script's reply. */
 type Reply = [
   now: number,
   epoch: string,
@@ -94,9 +100,9 @@ type Reply = [
 ];
 
 /**
- * Runs the check if Redis gets to it by `expires`, in ms of Redis' clock.
+ * Runs the check unless Redis executes it after `expires`, in ms of Redis' clock.
  *
- * @throws {DeadlineError} If Redis gets to it later.
+ * @throws {DeadlineError} If Redis executes it later.
  */
 export async function check(
   client: RedisClient,

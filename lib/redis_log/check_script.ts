@@ -16,12 +16,13 @@ export const CONFIRM_TIMEOUT_MS = 6000;
 /**
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: in the order in which `check()` in `check.ts` sends them.
  *
- * The hash `server` holds the epoch, the server `id` for which it is confirmed, on which server (`home`) and when it
- * has `begun`, and the `lineage` of sessions. While another server has to be confirmed, it also holds that server as
- * `asked`, the time (`since`), whether a node has `vouched` for the epoch, and whether sessions are `unsaved` there.
- * The hash `nodes` holds for each node the time, the offset and the server of its last check.
+ * The hash `server` holds the epoch, the server `id` for which it is confirmed, the server on which it began (`home`),
+ * the time at which it began (`begun`), and the `lineage` of sessions. While another server has to be confirmed, the
+ * hash also holds that server as `asked`, the time (`since`), whether a node has `vouched` for the epoch, and whether
+ * sessions are `unsaved` there. The hash `nodes` holds for each node the time, the offset and the server of its last
+ * check.
  *
- * The script does nothing if it runs late, because a node that no longer waits for the reply may know more by then.
+ * The script does nothing after its deadline, because a node that no longer waits for the reply may know more by then.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 if now > tonumber(ARGV[16]) then return {now, 'late'} end

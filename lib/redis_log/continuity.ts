@@ -1,5 +1,5 @@
 /**
- * Whether the log on Redis is still the one that this node knows.
+ * Checks whether the log on Redis is still the one that this node has read.
  *
  * See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
@@ -14,7 +14,7 @@ import { deadline } from "../util/deadline.ts";
 import { check, type Finding } from "./check.ts";
 import type { Verdict, Witness } from "./witness.ts";
 
-/** Longest time for a check, in ms. A check that Redis would run later than this does nothing. */
+/** Maximum duration of a check, in ms. If Redis executes it later, the check does nothing. */
 const CHECK_TIMEOUT_MS = 1500;
 
 const UNCONFIRMED =
@@ -22,7 +22,7 @@ const UNCONFIRMED =
 const REPLICA =
   "Redis is a replica and takes no writes; set REDIS_URL to the address of its master";
 
-/** What {@linkcode Continuity} needs. */
+/** Options of {@linkcode Continuity}. */
 export interface ContinuityOptions {
   readonly witness: Witness;
   readonly clock: RedisClock;
@@ -32,20 +32,20 @@ export interface ContinuityOptions {
   readonly observe: Observe;
 }
 
-/** Runs the checks of this node, and reports what they find. */
+/** Runs the checks of this node, and reports their results. */
 export class Continuity {
   readonly #options: ContinuityOptions;
   #why: unknown;
-  /** What the last check found, and since when the epoch has not been confirmed. */
+  /** The result of the last check. `#unconfirmedAt` is the time since which the epoch has not been confirmed. */
   #state: Finding["state"] | undefined;
   #unconfirmedAt = 0;
 
-  /** Asks nothing yet. */
+  /** Creates the checks without running one. */
   constructor(options: ContinuityOptions) {
     this.#options = options;
   }
 
-  /** Why it is not known whether the log is the same; undefined if it is known. */
+  /** The reason why it is not known whether the log is still the same; undefined if it is known. */
   get why(): unknown {
     return this.#why;
   }
@@ -57,9 +57,9 @@ export class Continuity {
   }
 
   /**
-   * Checks whether the log is the one that this node knows, and whether it holds what the node knows.
+   * Checks whether the log is still the same, and whether it holds everything that this node knows.
    *
-   * @param isFirst Whether this node has not begun to read; a replica without a log then is an error.
+   * @param isFirst Whether this node has not begun to read. A replica without a log is then an error.
    */
   async check(
     client: RedisClient,
@@ -85,14 +85,14 @@ export class Continuity {
     return { verdict, finding };
   }
 
-  /** Tells Redis that this node stops, if all that it knows is in the log. The caller limits the time. */
+  /** Unregisters this node in Redis, if everything that it knows is in the log. The caller limits the time. */
   async leave(client: RedisClient): Promise<void> {
     const { witness, keys } = this.#options;
     const question = witness.question(newEpoch(), performance.now(), "leave");
     await check(client, keys, this.#options, question);
   }
 
-  /** Reports once per change that the epoch has to be confirmed, and whether it was. */
+  /** Reports each change of whether the epoch is confirmed. */
   #report({ state, nodes, epoch, why }: Finding, before: string): void {
     const { observe } = this.#options;
     this.#why = state === "replica" ? new Error("READONLY") : undefined;

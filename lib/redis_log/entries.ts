@@ -1,17 +1,19 @@
 /**
- * Entries of the log's stream and of the rooms' histories, as `BATCH` in `batch_script.ts` writes them.
+ * Reads and writes entries of the log's stream and of the rooms' histories; `BATCH` in `batch_script.ts` adds them.
  *
  * A batch entry holds the messages of one script. In the log its fields are `run`, the number of messages so far, and
- * then a room and its lines by turns; in a history they are `run`, the number of messages so far, `lines`, the lines.
- * A line is `<index> <JSON>`, or `<index> <JSON><0x1F><meta>` for a message with {@linkcode EntryMeta}. The character
- * 0x1F cannot occur in JSON. See `docs/decisions/0015-meta-behind-the-message.md`.
+ * then alternately a room and its lines. In a history its fields are `run`, the number of messages so far, `lines`, the
+ * lines. A line is `<index> <JSON>`, or `<index> <JSON><0x1F><meta>` for a message with {@linkcode EntryMeta}. The
+ * character 0x1F cannot occur in JSON. See `docs/decisions/0015-meta-behind-the-message.md`.
  *
  * @module
  */
 import type { Entry } from "../log/log.ts";
 import type { EntryMeta } from "../log/message.ts";
 
-/** An entry as Redis returns it: its id, then fields and values by turns; null if it was deleted meanwhile. */
+/**
+ * An entry as Redis returns it: its id, then alternately fields and values; null if the entry was deleted meanwhile.
+ */
 export type RawEntry = [id: string, fields: string[] | null];
 
 /** A batch entry as Redis returns it. */
@@ -20,13 +22,13 @@ export type RawBatchEntry = [id: string, fields: string[]];
 /** An entry of the log. */
 export interface LogEntry {
   readonly id: string;
-  /** Its messages, if it is a batch entry, or a single message that another program has written. */
+  /** The messages of a batch entry, or the single message of an entry that another program has written. */
   readonly messages: readonly Entry[] | undefined;
   /** The fields of any other entry. */
   readonly fields: Readonly<Record<string, string>>;
-  /** How many messages and other entries the stream has had up to this entry, if the entry says so. */
+  /** The number of messages and other entries in the stream up to this entry, if the entry contains that number. */
   readonly total: number | undefined;
-  /** How many of those this entry holds. */
+  /** The number of messages in this entry; 1 if it contains none. */
   readonly count: number;
   /** Why the entry cannot be read. */
   readonly error?: string;
@@ -61,7 +63,7 @@ export function readEntry([id, list]: RawEntry): LogEntry {
   }
 }
 
-/** Returns a message as it stands in a line, behind its index. */
+/** Returns a message in the form that it has in a line, after the index. */
 export function formatMessage(
   json: string,
   meta: EntryMeta | undefined,
@@ -79,7 +81,7 @@ export function formatLine(index: number, message: string): string {
 /**
  * Reads the messages of a batch entry, in order. Their JSON is not checked.
  *
- * @throws {TypeError} If it is not a batch entry.
+ * @throws {TypeError} If the entry is not a batch entry.
  */
 export function readBatchEntry(
   id: string,
@@ -104,7 +106,7 @@ export function readBatchEntry(
 }
 
 function readLines(room: string, lines: string, into: Line[]): void {
-  // One search for all lines: most entries have no meta.
+  // One search covers all lines, because most entries have no meta.
   const hasMeta = lines.includes(META_SEPARATOR);
   for (const line of lines.split("\n")) {
     const space = line.indexOf(" ");
@@ -123,14 +125,17 @@ function readLines(room: string, lines: string, into: Line[]): void {
   }
 }
 
-/** Splits a message as {@linkcode formatMessage} joins it. Broken meta is left in `json`, which then is not JSON. */
+/**
+ * Splits the text that {@linkcode formatMessage} returns. Invalid meta stays part of `json`, which then is not valid
+ * JSON.
+ */
 function parseMessage(message: string): Pick<Line, "json" | "meta"> {
   const end = message.indexOf(META_SEPARATOR);
   const meta = end < 0 ? undefined : parseMeta(message.slice(end + 1));
   return { json: meta === undefined ? message : message.slice(0, end), meta };
 }
 
-/** Reads meta. Members that this version does not know are kept. Returns undefined if it is not meta. */
+/** Reads meta and keeps members that this version does not know. Returns undefined if the text is not meta. */
 function parseMeta(text: string): EntryMeta | undefined {
   try {
     const meta: unknown = JSON.parse(text);
@@ -147,8 +152,8 @@ function parseMeta(text: string): EntryMeta | undefined {
 }
 
 /**
- * Returns whether a text is JSON. Any program that can write to Redis can write an entry, and broken JSON would break
- * the connection of every client in the room, again at every recovery.
+ * Returns whether a text is valid JSON. Every program that can write to Redis can add an entry, and invalid JSON would
+ * break the connection of every client in the room, again at every recovery.
  */
 export function isJson(text: string): boolean {
   try {

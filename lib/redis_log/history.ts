@@ -19,13 +19,13 @@ import { runScript } from "../redis/script.ts";
 import { isJson, type RawBatchEntry, readBatchEntry } from "./entries.ts";
 import { HISTORY } from "./history_scripts.ts";
 
-/** How many messages of a room are shown, and for how long. */
+/** How many messages of a room are returned, and up to which age. */
 export interface HistoryLimits {
   readonly historySize: number;
   readonly historySeconds: number;
 }
 
-/** What the script `HISTORY` returns. */
+/** The reply of the script `HISTORY`. */
 type Reply = [
   now: number,
   epoch: string,
@@ -40,13 +40,13 @@ type Reply = [
   last: string,
 ];
 
-/** A message, and how many messages its room had up to it since the history began. */
+/** A message, and its number in its room since the history began. */
 interface Numbered {
   readonly entry: Entry;
   readonly number: number;
 }
 
-/** Reads one page. A room shows its newest `historySize` messages of the last `historySeconds`. */
+/** Reads one page. Only the newest `historySize` messages of the last `historySeconds` are returned. */
 export async function readHistory(
   client: RedisClient,
   keys: Keys,
@@ -63,7 +63,7 @@ export async function readHistory(
   ], [
     order,
     since?.id ?? "",
-    // One more shows whether there is more.
+    // One message more is read, to find out whether the page is the last one.
     String(limit + 1),
     String(limits.historySize + 1),
     String(limits.historySeconds * 1000),
@@ -73,7 +73,7 @@ export async function readHistory(
   return toPage(reply as Reply, room, range, limits);
 }
 
-/** Makes a page of the script's reply. */
+/** Makes a page from the script's reply. */
 function toPage(
   reply: Reply,
   room: string,
@@ -96,20 +96,20 @@ function toPage(
     ? page.at(-1)?.id ?? batches.at(-1)?.[0] ?? logLast
     : logLast;
   return {
-    // A message that is not JSON was written by another program. It is left out, but the page may end with it.
+    // A message that is not valid JSON was written by another program. It is left out, but its id may end the page.
     messages: page.filter(({ json }) => isJson(json)),
     more,
     position: formatPosition(epoch, end),
     ...completeness(reply, room, { aged, historySize }, {
       since,
       order,
-      // Towards older messages, a page is complete if nothing is missing after its last message.
+      // In the order `desc`, a page is complete if no message is missing after its oldest one.
       oldest: order === "desc" && more ? page.at(-1)?.id ?? ID_ZERO : undefined,
     }),
   };
 }
 
-/** Finds out whether a page that begins after `since`, or that reaches back to `oldest`, misses no message. */
+/** Determines whether a page misses no message that is after `since` or, in the order `desc`, after `oldest`. */
 function completeness(
   reply: Reply,
   room: string,
@@ -139,17 +139,17 @@ function completeness(
   return { complete: isProven && missing.upTo === ID_ZERO, completeSince };
 }
 
-/** Which messages a history shows to be missing, and what it proves. */
+/** Which messages are missing from a history, and for which range it is certain that no others are. */
 interface Missing {
-  /** Messages are missing up to this id; {@linkcode ID_ZERO} if none are. */
+  /** The id up to which messages are missing; {@linkcode ID_ZERO} if none are. */
   readonly upTo: string;
-  /** No other message can be missing after this id. */
+  /** The id after which it is certain that no other message is missing. */
   readonly provenSince: string;
-  /** Whether no other message can be missing since the room's beginning. */
+  /** Whether it is certain that no other message is missing since the room's beginning. */
   readonly beginningProven: boolean;
 }
 
-/** Finds out what is missing from a history. Messages up to the id `aged` are too old to be shown. */
+/** Determines which messages are missing from a history. Messages up to the id `aged` are too old to be returned. */
 function findMissing(
   [, , began, logLast, , total, [first], cleared, , lost, last]: Reply,
   room: string,
@@ -166,13 +166,13 @@ function findMissing(
   const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
     ? aged
     : ID_ZERO;
-  // The key of a room whose messages have all expired is gone, so nothing proves what was before `aged`.
+  // If all messages of a room have expired, its key is gone, so nothing is known about messages before `aged`.
   const isYoung = compareIds(began, aged) > 0;
   const proven = oldest.length > 0 && compareIds(oldestId, aged) < 0
     ? oldestId
     : aged;
   return {
-    // Nothing is missing after the log's last id, whatever ids another program has written into the history.
+    // No message after the log's last id is missing, whatever ids another program has written into the history.
     upTo: earlierId(
       [cleared, trimmed, hidden, lost].reduce(laterId),
       logLast,
@@ -202,7 +202,7 @@ function numbered(room: string, [id, fields]: RawBatchEntry): Numbered[] {
     const first = total - entries.length + 1;
     return entries.map((entry, index) => ({ entry, number: first + index }));
   } catch {
-    // Another program wrote the entry.
+    // The entry was written by another program.
     return [];
   }
 }

@@ -7,11 +7,11 @@ import { type Script, script } from "../redis/script.ts";
 import { BATCH } from "./batch_script.ts";
 
 /**
- * Reads batch entries of a room's history (see {@linkcode BATCH}), and what shows whether messages are missing. The
- * first and the last entry may hold messages beyond the range.
+ * Reads batch entries of a room's history (see {@linkcode BATCH}), and the data that shows whether messages are
+ * missing. The first and the last entry may hold messages beyond the range.
  *
- * A history keeps at least one message more than is shown, because the newest hidden message shows where it was
- * trimmed.
+ * A history keeps at least one message more than is returned, because the newest message that is not returned shows
+ * where the history was trimmed.
  *
  * Entries with a later id than the log's last are not read: another program wrote them, or they belong to an earlier
  * epoch.
@@ -85,7 +85,7 @@ return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
   lost(ARGV[7], KEYS[4], history, upTo(head) > 0, now - ARGV[5]) or '0-0', history['last-generated-id'] or '0-0'}
 `);
 
-/** Empties a room's history and records up to which id, if there is a history. KEYS: history. */
+/** Empties a room's history, if it has one, and records the id up to which it was cleared. KEYS: history. */
 export const CLEAR = script(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)

@@ -9,8 +9,8 @@ import { compareIds } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 
 /**
- * Returns whether the log has an entry or a message with this id. Returns `true`, too, if the id is older than the
- * log's first entry, because it may have been trimmed.
+ * Returns whether the log has an entry or a message with this id. Also returns `true` if the id is older than the log's
+ * first entry, because the entry may have been trimmed.
  */
 export async function containsId(
   client: RedisClient,
@@ -27,7 +27,7 @@ export async function containsId(
       readEntry(next).messages?.some((message) => message.id === id) === true);
 }
 
-/** Returns the first entry of a stream from an id on. */
+/** Returns the first entry of a stream whose id is `id` or later. */
 async function first(
   client: RedisClient,
   stream: string,

@@ -1,25 +1,26 @@
 /**
- * The other nodes that use the same log, as one node knows them from its checks.
+ * The other nodes of the same log, as this node knows them from its checks.
  *
  * @module
  */
 import { compareIds } from "../log/position.ts";
 
-/** A node whose registration does not change for this long, in ms, is not waited for when another node joins. */
+/** Time without a check, in ms, after which other nodes no longer wait for a node when they join. */
 const ABSENT_MS = 1500;
-/**
- * After the first time without a change, in ms, the log's last id is recorded; after the second the node is dropped.
- */
+/** Time without a check, in ms, after which the log's last id is recorded. After `DROP_MS` the node may be dropped. */
 const SILENT_MS = 5000;
 const DROP_MS = 10_000;
-/** Most nodes that are remembered between two checks because they announced themselves. The next check lists all. */
+/**
+ * Maximum number of nodes that are remembered because they announced themselves since the last check, which lists all
+ * nodes.
+ */
 const ANNOUNCED_MAX = 1000;
 
-/** What a check returns about one node. */
+/** The data of one node that a check returns. */
 export interface Registration {
-  /** The id up to which it has read. */
+  /** The id up to which the node has read. */
   readonly offset: string;
-  /** A text that changes at each of its checks. Begins with the time of its last check, in ms of Redis' clock. */
+  /** A text that changes at each check of the node. Begins with the time of its last check, in ms of Redis' clock. */
   readonly beat: string;
 }
 
@@ -30,7 +31,7 @@ interface Peer extends Registration {
   readonly mark: string | undefined;
 }
 
-/** Knows which other nodes there are, which are silent, and whether they know this node. */
+/** Keeps track of the other nodes: which are silent, and which know this node. */
 export class Peers {
   readonly #self: string;
   #peers = new Map<string, Peer>();
@@ -38,7 +39,7 @@ export class Peers {
   /** Nodes that have announced themselves in the log since the last check. */
   readonly #announced = new Set<string>();
 
-  /** Knows only this node, `self`, at first. */
+  /** Creates the peers of the node `self`, without any other node. */
   constructor(self: string) {
     this.#self = self;
   }
@@ -54,8 +55,8 @@ export class Peers {
   }
 
   /**
-   * Takes the result of a check at the time `now`; `last` is the log's last id. If even this node's own registration
-   * has not changed, Redis takes no writes, so other nodes do not count as silent.
+   * Takes the result of a check at the time `now`; `last` is the log's last id. If this node's own registration has not
+   * changed either, Redis accepts no writes, so other nodes do not count as silent.
    */
   update(
     nodes: ReadonlyMap<string, Registration>,
@@ -84,8 +85,9 @@ export class Peers {
   }
 
   /**
-   * Returns the nodes that can be dropped, each with the time of its last check: they have been silent for so long that
-   * this node has read everything that they can have acknowledged, up to `offset`, and can confirm it in their place.
+   * Returns the nodes that can be dropped, each with the time of its last check. Such a node has been silent so long
+   * that this node has read, up to `offset`, everything that the silent node can have acknowledged. This node can then
+   * confirm it instead of the silent node.
    */
   silent(offset: string, now: number): string[] {
     return [...this.#peers].flatMap(([node, { beat, seenAt, mark }]) =>

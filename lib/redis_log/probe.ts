@@ -1,5 +1,5 @@
 /**
- * Probes: whether a publish would now reach the log and come back to this node.
+ * Probes, which show whether a publish would now reach the log and be read by this node.
  *
  * @module
  */
@@ -10,31 +10,34 @@ import { deadline } from "../util/deadline.ts";
 import type { Appender } from "./appender.ts";
 import type { RedisLogReader } from "./reader.ts";
 
-/** How long a probe may take, in ms: `/readyz` responds within 300 ms whatever is broken. */
+/** Maximum duration of a probe, in ms, so that `/readyz` responds within 300 ms in any case. */
 const PROBE_TIMEOUT_MS = 250;
 /** How long the result of a probe is reused, in ms. */
 const PROBE_FRESH_MS = 200;
 
-/** What a {@linkcode Probe} needs. */
+/** Options of {@linkcode Probe}. */
 export interface ProbeOptions {
   readonly appender: Appender;
   readonly reader: RedisLogReader;
-  /** The connections that a publish and its way back need. */
+  /** The connections that appending and reading need. */
   readonly connections: readonly RedisConnection[];
   readonly ackReplicas: number;
 }
 
-/** Writes probes into the log and waits for each to come back, one at a time for all callers. */
+/** Writes probes to the log and waits until this node reads them. All callers share the probe in flight. */
 export class Probe {
   readonly #options: ProbeOptions;
   #last: { settledAt: number; readonly result: Promise<void> } | undefined;
 
-  /** Writes nothing yet. */
+  /** Creates the probe without writing one. */
   constructor(options: ProbeOptions) {
     this.#options = options;
   }
 
-  /** Resolves if a probe comes back in time. Shares a probe in flight, and the result of one that has just ended. */
+  /**
+   * Resolves if a probe is read in time. Shares a probe in flight, and the result of one that ended within
+   * {@linkcode PROBE_FRESH_MS}.
+   */
   run(): Promise<void> {
     const now = performance.now();
     if (
@@ -62,7 +65,7 @@ export class Probe {
     let isRead = false;
     void read.then(() => isRead = true);
     try {
-      // A failed append shows in that the probe is not read.
+      // If the append fails, the probe is not read in time.
       await deadline(
         Promise.all([read, appender.probe(nonce)]),
         PROBE_TIMEOUT_MS,

@@ -18,10 +18,10 @@ import { isJson, type LogEntry } from "./entries.ts";
 import { readGaps, readNew, readRecent, readTime } from "./reads.ts";
 import type { Witness } from "./witness.ts";
 
-/** Longest pause after a failed read, in ms. */
+/** Maximum pause after a failed read, in ms. */
 const BACKOFF_MS_MAX = 1000;
 
-/** What a {@linkcode RedisLogReader} needs. */
+/** Options of {@linkcode RedisLogReader}. */
 export interface RedisLogReaderOptions {
   readonly connection: RedisConnection;
   readonly keys: Keys;
@@ -29,20 +29,20 @@ export interface RedisLogReaderOptions {
   readonly clock: RedisClock;
   readonly logLength: number;
   readonly historySeconds: number;
-  /** How far back the reader begins. */
+  /** How far before the log's end the reader begins, in s. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
   /** Called with each entry of the Socket.IO adapter, in order with the messages. */
   readonly cluster?:
     | ((fields: Readonly<Record<string, string>>, id: string) => void)
     | undefined;
-  /** Called when a step of the reader is done: some entries were delivered, or the log was checked. */
+  /** Called when a step of the reader is done: entries were delivered, or the log was checked. */
   readonly stepped: () => void;
   readonly observe: Observe;
 }
 
 /**
- * Reads the log on Redis from where this node is, and goes on after every failure.
+ * Reads the log on Redis from this node's position, and retries after every failure.
  *
  * Guarantees: entries are delivered once and in order, and a gap is reported if some may be missing. Every wait has a
  * limit, and failed reads are repeated after a pause. Lifetime: reads from the constructor until
@@ -55,10 +55,12 @@ export class RedisLogReader {
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   readonly #probes = new Map<string, () => void>();
-  /** Where messages of Redis channels may be missing. */
+  /** The gaps of Redis channels: where their messages may be missing. */
   readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
-  /** How many messages and other entries the stream has had up to where this node is; undefined if it is not known. */
+  /**
+   * The number of messages and other entries in the stream up to this node's position; undefined if it is not known.
+   */
   #total: number | undefined;
   /** The client of the last read. Another client may lead to another server. */
   #readFrom: RedisClient | undefined;
@@ -71,7 +73,7 @@ export class RedisLogReader {
     this.#finished = this.#read();
   }
 
-  /** Why this node does not know whether the log is the same; undefined if it does. */
+  /** The reason why it is not known whether the log is still the same; undefined if it is known. */
   get why(): unknown {
     return this.#continuity.why;
   }
@@ -81,7 +83,7 @@ export class RedisLogReader {
     return this.#started;
   }
 
-  /** Returns a promise that resolves when the probe `nonce` is read, and a function that stops waiting for it. */
+  /** Returns a promise that resolves when the probe `nonce` is read, and a function that ends the wait. */
   probe(nonce: string): [read: Promise<void>, stop: () => void] {
     const read = new Promise<void>((resolve) =>
       this.#probes.set(nonce, resolve)
@@ -89,12 +91,12 @@ export class RedisLogReader {
     return [read, () => void this.#probes.delete(nonce)];
   }
 
-  /** Tells Redis that this node stops. The caller limits the time. */
+  /** Unregisters this node in Redis. The caller limits the time. */
   async leave(client: RedisClient): Promise<void> {
     await this.#continuity.leave(client);
   }
 
-  /** Stops reading. The connection has to be closed, too. */
+  /** Stops reading. The caller also has to close the connection. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#finished;
@@ -135,7 +137,8 @@ export class RedisLogReader {
       await this.#start(client);
       stepped();
     }
-    // Another server is not read before it is known whether its log continues the one that this node knows.
+    // Another server must not be read before a check has shown whether its log continues the one that this node has
+    // read.
     if (this.#checkDueMs() <= 0) {
       const continues = await this.#check(client);
       stepped();
@@ -160,11 +163,11 @@ export class RedisLogReader {
     return this.#witness.checkDueMs(performance.now());
   }
 
-  /** Returns whether no entry is missing before these, as far as the totals in batch entries show it. */
+  /** Returns whether no entry is missing before these entries, according to the totals in batch entries. */
   #joinsOn(entries: readonly LogEntry[]): boolean {
     let total = this.#total;
     for (const entry of entries) {
-      // A new epoch reports itself what is missing before it.
+      // A new epoch reports the gap before it in its own entry.
       if (this.#beginsEpoch(entry)) return true;
       const expected = total === undefined ? undefined : total + entry.count;
       if (
@@ -176,7 +179,7 @@ export class RedisLogReader {
     return true;
   }
 
-  /** Finds the id at which reading begins, and reads what came shortly before it. */
+  /** Determines the id at which reading begins, and reads the messages shortly before it. */
   async #start(client: RedisClient): Promise<void> {
     const { keys, recoverySeconds, reader } = this.#options;
     const witness = this.#witness;
@@ -208,9 +211,9 @@ export class RedisLogReader {
 
   /**
    * Checks the log, and reports a gap if the check finds one. `next` is the first entry that was read after this node's
-   * last one, and `joins` says whether no entry is missing between them.
+   * last one, and `joins` says whether no entry is missing between the two.
    *
-   * @returns `false` if another epoch has begun, so that what was read does not count.
+   * @returns `false` if another epoch has begun, so that the entries that were read must be discarded.
    */
   async #check(
     client: RedisClient,
@@ -284,7 +287,7 @@ export class RedisLogReader {
     flush();
   }
 
-  /** Takes an entry that holds no messages. */
+  /** Handles an entry that holds no messages. */
   #takeOther({ id, fields }: LogEntry): void {
     const { reader, cluster } = this.#options;
     const witness = this.#witness;

@@ -1,5 +1,5 @@
 /**
- * The commands by which the reader reads: new entries, recent ones when it starts, gaps, and the time.
+ * The reader's commands, which read new entries, recent entries at start, gaps, and the time.
  *
  * @module
  */
@@ -10,25 +10,25 @@ import type { Keys } from "../redis/keys.ts";
 import { deadline } from "../util/deadline.ts";
 import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 
-/** Entries of one read. */
+/** Maximum number of entries of one read. */
 const READ_COUNT = 256;
-/** How long the reply to a read may take, in ms, in addition to the time for which Redis may block the read. */
+/** Maximum time until the reply to a read, in ms, in addition to the time for which Redis may block the read. */
 const READ_GRACE_MS = 1500;
-/** Most characters of recent messages. */
+/** Maximum characters of recent messages. */
 const RECENT_LENGTH_MAX = 16 << 20;
-/** Longest time for one command, in ms. */
+/** Maximum duration of one command, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
 
 /** Reports that an entry is skipped. */
 type Skip = (id: string, why: string) => void;
 
-/** Reads the entries after the id `after`. If there are none, waits for some for at most `waitMs`. */
+/** Reads the entries after the id `after`. If there are none, waits at most `waitMs` for new ones. */
 export async function readNew(
   client: RedisClient,
   stream: string,
   { after, waitMs }: { readonly after: string; readonly waitMs: number },
 ): Promise<LogEntry[]> {
-  // 0 would block without a limit.
+  // `BLOCK 0` would block without a limit.
   const blockMs = Math.max(1, Math.ceil(waitMs));
   const reply = await send<[[string, RawEntry[]]] | null>(
     client,
@@ -59,8 +59,8 @@ export async function readTime(client: RedisClient): Promise<number> {
 }
 
 /**
- * Reads the messages of the last `seconds` before the id `end`, back to the beginning of the epoch at most. A node that
- * has just started then serves clients of one that has just stopped.
+ * Reads the messages of the last `seconds` before the id `end`, but none from before the epoch. A node that has just
+ * started can then serve the clients of a node that has just stopped.
  *
  * @returns The messages in order, and the id `floor` after which they are complete.
  */
@@ -86,7 +86,7 @@ export async function readRecent(
     isMore = page.length === READ_COUNT;
     for (const raw of page) {
       const { id, messages = [], fields, error } = readEntry(raw);
-      // This entry exists, so everything after the entry before it exists, too.
+      // This entry still exists, so no entry after the previous one was trimmed.
       floor = id;
       if (error !== undefined) skip(id, error);
       if (fields.epoch === epoch) return { recent: recent.reverse(), floor };
@@ -115,7 +115,7 @@ export async function readGaps(
     );
     return entries.map(([id, fields]) => [id, fields?.[1] ?? ""]);
   } catch (error) {
-    // Another program has replaced the key. The next gap deletes it.
+    // Another program has replaced the key. The next gap that is recorded deletes it.
     if (!String(error).includes("WRONGTYPE")) throw error;
     skip("0-0", String(error));
     return [];

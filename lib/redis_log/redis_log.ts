@@ -32,15 +32,15 @@ import { RedisLogReader } from "./reader.ts";
 import { configWarnings } from "./server_config.ts";
 import { Witness } from "./witness.ts";
 
-/** Longest time for a command, in ms. */
+/** Maximum duration of a command, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
-/** How much of that may pass until this node has checked the log, in ms. */
+/** Maximum time of that until this node has checked the log, in ms. */
 const WRITABLE_TIMEOUT_MS = 1500;
-/** Longest time for telling Redis that this node stops, in ms. */
+/** Maximum time for unregistering this node in Redis, in ms. */
 const LEAVE_TIMEOUT_MS = 500;
 const NEVER = new AbortController().signal;
 
-/** What a {@linkcode RedisLog} needs. */
+/** Options of {@linkcode RedisLog}. */
 export interface RedisLogOptions {
   readonly url: string;
   /** Prefix of every key. */
@@ -50,7 +50,7 @@ export interface RedisLogOptions {
   readonly idempotencySeconds: number;
   /** How many replicas must have a publish before it is acknowledged. */
   readonly ackReplicas: number;
-  /** How far back reading begins. */
+  /** How far before the log's end reading begins, in s. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
   /** Called with each entry of the Socket.IO adapter, in order with the messages. */
@@ -65,25 +65,25 @@ export interface RedisLogOptions {
   readonly observe: Observe;
 }
 
-/** Access to the Redis server that holds the log, for parts that store their own data beside the log. */
+/** Access to the Redis server that holds the log, for parts that store other data on it. */
 export interface LogServer {
   readonly keys: Keys;
   /** The name of this node. */
   readonly node: string;
-  /** Returns the name of the server that this node has checked last. */
+  /** Returns the name of the server that this node checked last. */
   readonly server: () => string;
   /** Runs a command in bounded time. @throws {ApiError} `log_…` */
   readonly command: <T>(
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
-  /** Resolves, in bounded time, when a write would not be lost unnoticed; rejects if it would be. */
+  /** Resolves, in bounded time, when Roomcast would detect the loss of a write. Rejects if it would not. */
   readonly writable: () => Promise<void>;
   /** Records that Redis has acknowledged this node's write number `count`. */
   readonly saved: (count: number) => void;
 }
 
 /**
- * Joins the parts of the log on Redis.
+ * Creates and connects the parts of the log on Redis.
  *
  * It has a connection for commands and one for reading. With `ackReplicas`, publishes have a third one, because waiting
  * for replicas blocks all later commands of a connection. Lifetime: connects and reads from the constructor until
@@ -199,7 +199,7 @@ export class RedisLog implements Log {
     this.#appender.close();
     const client = this.#writable(this.commands);
     if (client !== undefined) {
-      // If this fails, other nodes treat this one as a node that was killed.
+      // If this fails, the other nodes handle the stop like that of a node that was killed.
       const left = this.#reader.leave(client);
       await deadline(left, LEAVE_TIMEOUT_MS, "leaving").catch(() => {});
     }
@@ -228,7 +228,8 @@ export class RedisLog implements Log {
     const page = await this.command((client) =>
       readHistory(client, this.keys, room, range, this.#options)
     );
-    // An id without an epoch may belong to a log that Redis has lost, so the page proves nothing if it is not found.
+    // An id without an epoch may belong to a log that Redis has lost. If the id is not found, the page cannot be
+    // complete.
     const isUnproven = since !== undefined && since.epoch === undefined &&
       order === "asc" && page.complete && !this.knows(since.id);
     return isUnproven && !await this.contains(since.id)
@@ -243,8 +244,9 @@ export class RedisLog implements Log {
   }
 
   /**
-   * Returns the client for writes to the log and to what is stored beside it, but only while it leads to the server
-   * whose log this node has checked. Otherwise the node could not tell later whether the write was lost.
+   * Returns the client for writes to the log and to other data on its server. Returns undefined unless the client is
+   * connected to the server whose log this node has checked, because the node could not detect later that a write was
+   * lost.
    */
   #writable({ client, runId }: RedisConnection): RedisClient | undefined {
     return this.#witness.mayAcknowledge(runId, performance.now())
@@ -257,7 +259,9 @@ export class RedisLog implements Log {
     return client === undefined ? lastError : this.#reader.why;
   }
 
-  /** Waits until there is a client for writes. @throws {Error} If there is none in time. */
+  /**
+   * Waits until there is a client for writes. @throws {Error} If there is none within {@linkcode WRITABLE_TIMEOUT_MS}.
+   */
   async #whenWritable(): Promise<void> {
     const end = performance.now() + WRITABLE_TIMEOUT_MS;
     while (this.#writable(this.commands) === undefined) {
@@ -299,7 +303,10 @@ export class RedisLog implements Log {
   }
 }
 
-/** Reading has begun when the reader says so; the witness knows the epoch a little earlier. */
+/**
+ * Combines the states of witness and reader. The epoch is that of the witness, but only after the reader has started,
+ * because the witness knows the epoch earlier.
+ */
 function headState(witness: Witness, reader: RedisLogReader): HeadState {
   return {
     get epoch() {

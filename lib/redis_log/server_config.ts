@@ -1,11 +1,13 @@
 /**
- * Settings of the Redis server that can lose messages.
+ * Finds settings of the Redis server that can lose messages.
  *
  * @module
  */
 import type { RedisClient } from "../redis/connection.ts";
 
-/** Returns a sentence for each setting that can lose messages. Returns none if the ACL does not permit `INFO`. */
+/**
+ * Returns a sentence for each setting that can lose messages. Returns no sentence if the ACL does not permit `INFO`.
+ */
 export async function configWarnings(client: RedisClient): Promise<string[]> {
   const info = await client.sendCommand(["INFO"]).then(String, () => "");
   const warnings: string[] = [];

@@ -1,11 +1,11 @@
 /**
- * What one node knows about the log, so that it can confirm that the log still holds it.
+ * The witness: keeps what one node knows about the log, so that the node can confirm that the log still holds it.
  *
  * A node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not read
  * yet. All of them have to be in the log, whichever server holds the log. Otherwise the epoch has ended, and every
  * client receives a gap. See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
- * There is no I/O and no clock here: callers pass the time, in ms of one monotonic clock.
+ * The witness does no I/O and reads no clock: callers pass the time, in ms of one monotonic clock.
  *
  * @module
  */
@@ -14,29 +14,33 @@ import { Deque } from "../util/deque.ts";
 import { Peers } from "./peers.ts";
 import { compareIds, formatPosition, ID_ZERO } from "../log/position.ts";
 
-/** Ids of read entries that are kept, because the reply to a publish may arrive after its entry was read. */
+/** Number of ids of read entries that are kept, because the reply to a publish may arrive after its entry was read. */
 const READ_IDS_MAX = 8192;
 /**
- * Most entries that are acknowledged and not read yet, and most of those that the next check asks for by id. At either
- * limit this node acknowledges nothing more.
+ * Maximum number of entries that are acknowledged and not read yet, and of those that the next check asks for by id. At
+ * either limit this node acknowledges no further message.
  */
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * How long after a check the next one is due, in ms: usually; while other nodes have not confirmed the epoch or not
- * read that this node has joined; and while Redis takes no writes because it is a replica.
+ * Time from a check to the next, in ms: normally. `CHECK_PENDING_MS` applies while other nodes have not confirmed the
+ * epoch or have not read that this node has joined; `CHECK_REFUSED_MS` applies while Redis is a replica and takes no
+ * writes.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 const CHECK_REFUSED_MS = 500;
-/** A node whose last check is older than this, in ms, acknowledges nothing: other nodes may have dropped it. */
+/**
+ * Maximum age of a node's last check, in ms. If it is older, the node acknowledges nothing, because other nodes may
+ * have dropped it.
+ */
 const LEASE_MS = 3000;
 
 /** What the result of a check means for this node. */
 export type Verdict =
   | { readonly kind: "started" | "same" }
   | { readonly kind: "cut"; readonly after: string }
-  /** The log continues after `offset` in another epoch. `since` is the position of the last entry before. */
+  /** The log continues after `offset` in another epoch. `since` is the position of the last entry before that. */
   | {
     readonly kind: "epoch";
     readonly offset: string;
@@ -57,7 +61,7 @@ export class Witness {
   #runId = "";
   #confirmedFor = "";
   #lineage = "";
-  /** Whether the epoch was confirmed at the last check, and reading was not interrupted since. */
+  /** Whether the epoch was confirmed at the last check, and reading has not been interrupted since. */
   #confirmed = false;
   #checkedAt = -Infinity;
   #checkDue = -Infinity;
@@ -67,7 +71,7 @@ export class Witness {
   /** When this node last read a message, and when it last acknowledged one that it had not read. */
   #learnedAt = -Infinity;
   #acknowledgedAt = -Infinity;
-  /** Ids of entries that were read lately. The list is a ring that shows which of them is dropped next. */
+  /** Ids of recently read entries. The list is used as a ring, to drop the oldest. */
   readonly #readIds = new Set<string>();
   readonly #readList: string[] = [];
   #readNext = 0;
@@ -92,17 +96,17 @@ export class Witness {
     return this.#offset;
   }
 
-  /** Changes when saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
+  /** Changes if saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
   get lineage(): string {
     return this.#lineage;
   }
 
-  /** The server of the last check; empty before the first. */
+  /** The server of the last check; empty before the first check. */
   get server(): string {
     return this.#server;
   }
 
-  /** Whether the last check has confirmed that the log here is the one that clients know. */
+  /** Whether the last check has confirmed that this log is the one whose messages clients have received. */
   get confirmed(): boolean {
     return this.#confirmed;
   }
@@ -112,12 +116,12 @@ export class Witness {
     return this.#checkDue - now;
   }
 
-  /** Returns whether an entry with this id was read lately. */
+  /** Returns whether an entry with this id was read recently. */
   hasRead(id: string): boolean {
     return this.#readIds.has(id) || id === this.#offset;
   }
 
-  /** Whether every other live node knows this one, so that it may acknowledge. */
+  /** Whether every other live node knows this node, so that this node may acknowledge messages. */
   get admitted(): boolean {
     return this.#admitted;
   }
@@ -137,7 +141,7 @@ export class Witness {
     this.#remember(id);
     let first = this.#unread.first;
     while (first !== undefined && compareIds(first, id) <= 0) {
-      // An acknowledged entry should have come before this one, but was not read.
+      // An acknowledged entry should have been read before this one, but was not.
       if (first !== id) this.#doubt(first);
       this.#unread.shift();
       first = this.#unread.first;
@@ -161,7 +165,7 @@ export class Witness {
     this.#acknowledgedAt = now;
     const newest = this.#unread.last;
     if (id === newest) return;
-    // If ids go back, the log went back, and the next check has to ask for both branches.
+    // If ids decrease, the log has lost entries, and the next check has to ask for entries of both branches.
     if (newest !== undefined && compareIds(id, newest) < 0) this.#doubt(newest);
     if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
     else this.#doubt(id);
@@ -185,14 +189,14 @@ export class Witness {
     }
   }
 
-  /** Records that another node has joined, as an entry of the log says. It waits until this node has read that. */
+  /** Records that an entry of the log announces another node, which waits until this node has read the entry. */
   announced(node: string): void {
     if (node === this.node) return;
     this.#peers.announced(node);
     this.#checkDue = -Infinity;
   }
 
-  /** Records that an epoch begins with this entry of the log. Returns the position of the last entry before. */
+  /** Records that an epoch begins with this entry of the log. Returns the position of the last entry before it. */
   epochBegan(epoch: string, id: string): string {
     return this.#begin(epoch, id, id, true);
   }
@@ -203,7 +207,7 @@ export class Witness {
     this.#offsetIsEntry = false;
   }
 
-  /** Returns what to tell Redis in a check. */
+  /** Returns the arguments of a check. */
   question(
     candidate: string,
     now: number,
@@ -229,7 +233,7 @@ export class Witness {
     };
   }
 
-  /** Takes the result of a check that began at `askedAt`. Returns what it means. */
+  /** Takes the result of a check that began at `askedAt`. Returns what the result means. */
   take(
     { acknowledged, offset }: Question,
     finding: Finding,
@@ -243,7 +247,7 @@ export class Witness {
     if (this.#confirmed) this.#confirmedFor = finding.server;
     if (finding.lineage !== "") this.#lineage = finding.lineage;
     const verdict = this.#judge(finding);
-    // The entry that announced this node may be lost before the other nodes have read it.
+    // The entry that announced this node may have been lost before the other nodes read it.
     if (verdict.kind === "epoch" && !this.#admitted) this.#joinedAt = "";
     if (finding.joinedAt !== "") {
       this.#joinedAt = finding.joinedAt;
@@ -265,21 +269,21 @@ export class Witness {
         ? CHECK_MS
         : CHECK_PENDING_MS
     );
-    // A replica cannot begin an epoch, so a master has to be asked again for the entries that it lacks.
+    // A replica cannot begin an epoch, so the next check has to ask a master for the entries that the replica lacks.
     if (this.#writable) {
       const asked = new Set(acknowledged);
       this.#doubtful = this.#doubtful.filter((id) => !asked.has(id));
     }
     if (verdict.kind === "epoch") {
       if (this.#writable) this.#dropAcknowledged(acknowledged.at(-1));
-      // A replica's loss is reported to the clients of this node only. If a master lacks the entry, too, all receive a
-      // gap.
+      // Only this node's clients receive a gap for an entry that a replica lacks. If a master lacks the entry too, all
+      // clients do.
       else this.#doubt(offset);
     }
     return verdict;
   }
 
-  /** Drops the entries that were acknowledged up to this one, because the gap reports their loss. */
+  /** Drops the acknowledged entries up to `newest`, because the gap reports their loss. */
   #dropAcknowledged(newest: string | undefined): void {
     const unread = this.#unread.slice();
     const kept = newest === undefined ? 0 : unread.indexOf(newest) + 1;
@@ -288,7 +292,7 @@ export class Witness {
   }
 
   #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
-    // A replica that has not received data from its master yet shows nothing about the log.
+    // A replica that has not received its master's data yet proves nothing about the log.
     if (epoch === "") return { kind: "same" };
     if (this.#epoch === "") {
       this.#epoch = epoch;
@@ -302,17 +306,17 @@ export class Witness {
     const another = epoch !== this.#epoch;
     let since: string;
     if (wrong === "lost" && another) {
-      // Entries before it on this server may have been delivered already.
+      // Earlier entries on this server may have been delivered already.
       since = this.#begin(epoch, began, began, true);
     } else if (wrong === "back") {
       // The log lacks entries that this node knew, so the node cannot confirm this epoch any more.
       this.#confirmedFor = "";
       since = this.#begin(epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
-      // Continue at the end and not where the epoch began: messages of a restored log were delivered before.
+      // Continue at the end and not at the epoch's beginning, because messages of a restored log were delivered before.
       since = this.#begin(epoch, began, last, lastIsEntry);
     } else {
-      // The beginning of an epoch that lies ahead is read in order with the messages around it.
+      // An epoch that begins after `offset` is read from the log, in order with the messages around it.
       return { kind: "same" };
     }
     return { kind: "epoch", offset: this.#offset, since };
@@ -334,7 +338,7 @@ export class Witness {
 
   #doubt(id: string): void {
     this.#checkDue = -Infinity;
-    // Either all entries that reading has passed are missing or none is, so the first of them suffice.
+    // The entries that reading has passed are either all missing or none is, so it is enough to ask for the first ones.
     if (this.#doubtful.length < DOUBTFUL_MAX) this.#doubtful.push(id);
   }
 }
