@@ -1,8 +1,8 @@
 // deno-lint-ignore-file no-console -- stdout and stderr are where a program writes
 /**
- * Roomcast: reads the settings, makes the node and its HTTP server, listens, and stops in order.
+ * Starts Roomcast: reads the settings, creates the node and its HTTP server, listens, and stops everything in order.
  *
- * The only file that reads the environment, listens or exits.
+ * No other file reads the environment, listens or exits.
  *
  * @module
  */
@@ -25,9 +25,12 @@ import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
 import { createApp } from "./routes/mod.ts";
 
-/** After the drain, the time for requests in flight and for closing, each; then the process ends anyway. */
+/** Time after the drain for requests in flight, and again for closing, in ms. Then the process ends in any case. */
 const FINISH_TIMEOUT_MS = 700;
-/** Ctrl-C in a terminal sends two signals, one directly and one through `deno task`. Within this time they count as one. */
+/**
+ * Time within which two signals count as one, in ms: Ctrl-C in a terminal sends one directly and one through `deno
+ * task`.
+ */
 const SAME_SIGNAL_MS = 50;
 
 const config = settings();
@@ -39,7 +42,7 @@ const observe: Observe = (observation) => {
   log(observation);
 };
 serve(config);
-// The last resort. Every promise is awaited or has a `catch`; one that comes here is a bug.
+// Every promise is awaited or has a `catch`, so a rejection that gets here is a bug.
 globalThis.addEventListener("unhandledrejection", (event) => {
   event.preventDefault();
   observe({
@@ -58,17 +61,17 @@ function settings(): Config {
   }
 }
 
-/** A node that serves HTTP, and what has to be known to stop it. */
+/** A node that serves HTTP, with everything that is needed to stop it. */
 interface Serving {
   readonly node: Node;
   readonly server: Server;
   readonly listener: ListenerWatch;
-  /** Requests of routes, until their responses have been sent. */
+  /** Requests to routes, until their responses have been sent. */
   readonly requests: InFlight;
   draining: boolean;
 }
 
-/** Makes all parts, joins them and starts to listen. */
+/** Creates all parts, connects them and starts to listen. */
 function serve(config: Config): void {
   const node = createNode(config, observe);
   const requests = new InFlight();
@@ -79,9 +82,9 @@ function serve(config: Config): void {
   const respond = getRequestListener(app.fetch);
   const server = createHttpServer((request, response) => {
     if (node.sockets.request(request, response)) return;
-    // Until the response has been sent, not only until it is known.
+    // The request is in flight until its response has been sent, and not only until the response is known.
     response.on("close", requests.begin());
-    // Otherwise the connection would be closed later, perhaps while its next request is on its way.
+    // Otherwise the connection would be closed later, perhaps while its next request is in flight.
     if (serving.draining) response.shouldKeepAlive = false;
     void respond(request, response);
   }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
@@ -113,7 +116,7 @@ function serve(config: Config): void {
   onSignals((signal) => void leave(serving, signal));
 }
 
-/** Makes the routes of a node. */
+/** Creates the routes of a node. */
 function makeApp(
   config: Config,
   node: Node,
@@ -142,7 +145,7 @@ function makeApp(
   });
 }
 
-/** Listens and reports it. Exits if the address cannot be used. */
+/** Starts to listen and reports it. Exits if the address cannot be used. */
 async function start(
   config: Config,
   { node, listener }: Serving,
@@ -170,14 +173,17 @@ async function start(
   }
 }
 
-/** Listens on a free port that only this machine can reach. */
+/** Starts to listen on a free port that only this machine can reach. */
 async function listenOnLoopback(server: Listening): Promise<AddressInfo> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   return server.address() as AddressInfo;
 }
 
-/** Moves all clients away, completes the requests in flight, closes everything and exits with `code`. */
+/**
+ * Disconnects all clients, which reconnect to other nodes, completes the requests in flight, closes everything and
+ * exits with `code`.
+ */
 async function leave(
   serving: Serving,
   signal: string,
@@ -190,12 +196,12 @@ async function leave(
   listener.close();
   observe({ kind: "stopping", signal, clients: node.sockets.count });
   await node.sockets.drain(config.drainSeconds * 1000);
-  // Whatever hangs from here on, such as Redis, does not keep the process.
+  // The process ends even if something hangs from here on, such as a connection to Redis.
   setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
   const closed = new Promise<void>((resolve) =>
     server.once("close", () => resolve())
   );
-  // First, because requests arrive for as long as it listens.
+  // Listening ends first, because requests arrive as long as the node listens.
   await stopListening(server);
   await requests.settled(FINISH_TIMEOUT_MS);
   await closed;
@@ -211,7 +217,7 @@ function exit(start: number, code: number): never {
   Deno.exit(code);
 }
 
-/** Calls `leave` at the first signal. The second ends the process at once. */
+/** Calls `leave` at the first signal. The second signal ends the process at once. */
 function onSignals(leave: (signal: string) => void): void {
   let first: number | undefined;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -104,7 +104,7 @@ async function lagsSince(since: string): Promise<number[]> {
   ) => at - Number(message)).sort((a: number, b: number) => a - b);
 }
 
-/** Prints how many append scripts all nodes run per message at a given rate. */
+/** Prints how many append scripts all nodes together run per message at a given rate. */
 async function measureScripts(perSecond: number): Promise<void> {
   await allReady();
   const before = await sum("roomcast_bridge_appends_total");

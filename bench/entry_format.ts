@@ -26,7 +26,7 @@ import { Redis } from "../tests/support/redis.ts";
 
 /** Number of entries in the stream whose memory is measured. */
 const ENTRIES = 10_000;
-/** Messages per round, rounds that count, and rounds before them to warm up. */
+/** Messages per measured round, number of measured rounds, and number of earlier rounds to warm up. */
 const MESSAGES = 20_000;
 const ROUNDS = 15;
 const WARM_UP_ROUNDS = 3;

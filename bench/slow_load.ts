@@ -81,7 +81,7 @@ class Reader {
         if (this.#take(buffer, length)) await connection.write(PONG);
       }
     } catch {
-      // The server disconnected this client, which `closed` records.
+      // The server has disconnected this client, which `closed` counts.
     }
     this.closed = true;
   }
@@ -157,7 +157,10 @@ const pongs = setInterval(() => {
   for (const sleeper of sleepers) sleeper.pong();
 }, PONG_MS);
 
-/** Posts without a response yet. The rate is kept even if a post takes longer than the interval. */
+/**
+ * Posts without a response yet. Further messages are posted at the same rate even if a post takes longer than the
+ * interval.
+ */
 const inFlight = new Set<Promise<void>>();
 const padding = "x".repeat(bytes);
 const start = performance.now();

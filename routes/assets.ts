@@ -1,5 +1,5 @@
 /**
- * Static files: the page at `/`, its parts, and the client bundle of Socket.IO.
+ * Serves static files: the page at `/`, its parts, and the client bundle of Socket.IO.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { gzipSync } from "node:zlib";
 import type { Context } from "hono";
 import type { Env, Handler } from "./exchange.ts";
 
-/** A file, in the two encodings in which it is served. */
+/** A file in the two encodings in which it is served. */
 export interface Asset {
   readonly type: string;
   readonly body: Uint8Array<ArrayBuffer>;
@@ -24,15 +24,18 @@ const TYPES: Readonly<Record<string, string>> = {
   svg: "image/svg+xml",
 };
 
-/** Pages load files of this server alone and connect to it alone; text can never become script. */
+/**
+ * Allows pages to load files only from this server and to connect only to it, and prevents text from being run as a
+ * script.
+ */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
   "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
   "require-trusted-types-for 'script'";
 
 /**
- * Reads and compresses all files of known types in `folder`, once. Returns them by name. (Socket.IO's own serving
- * compresses at every request.)
+ * Reads and compresses all files of known types in `folder`, once. Returns them by name. Socket.IO's own serving would
+ * compress them at every request.
  */
 export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   const assets = new Map<string, Asset>();
@@ -54,7 +57,7 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   return assets;
 }
 
-/** Makes the handler that responds with the asset that `nameOf` names, or with 404 `not_found`. */
+/** Makes the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found`. */
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,
   nameOf: (c: Context<Env>) => string,
@@ -63,7 +66,7 @@ export function serveAsset(
     const asset = assets.get(nameOf(c));
     if (asset === undefined) return c.notFound();
     const gzip = /\bgzip\b/.test(c.req.header("accept-encoding") ?? "");
-    // Each encoding has a tag of its own (RFC 9110 §8.8.3.3).
+    // Each encoding has a different tag (RFC 9110 §8.8.3.3).
     const etag = `"${asset.etag}${gzip ? "-gz" : ""}"`;
     c.header("ETag", etag);
     c.header("Vary", "Origin, Accept-Encoding");

@@ -12,7 +12,7 @@ import { type Env, readBody, requestHeader } from "./exchange.ts";
 export interface BodyLimits {
   /** Bytes that the bodies of all requests may hold together. */
   readonly totalBytesMax: number;
-  /** How long a body may take to arrive. */
+  /** How long a body may take to arrive, in ms. */
   readonly timeoutMs: number;
 }
 
@@ -27,14 +27,14 @@ export class BodyBudget {
   readonly #arriving: TimeoutList<() => void>;
   #heldBytes = 0;
 
-  /** Makes a budget of 64 MiB and 10 s for each body, unless other limits are given. */
+  /** Creates a budget. By default its limits are 64 MiB for all bodies and 10 s for each body. */
   constructor({ totalBytesMax, timeoutMs }: BodyLimits = LIMITS) {
     this.#totalBytesMax = totalBytesMax;
     this.#arriving = new TimeoutList(timeoutMs, (onTimeout) => onTimeout());
   }
 
   /**
-   * Reads the body of a request and returns the result of `use`. The body counts until that is known.
+   * Reads the body of a request and returns the result of `use`. The body counts for the limit until `use` is done.
    *
    * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
    * `malformed_body` if the body is empty or ended early
@@ -59,7 +59,7 @@ export class BodyBudget {
         this.#heldBytes += chunk.length;
         if (held > bytesMax) throw tooLarge(bytesMax);
         if (this.#heldBytes > this.#totalBytesMax) {
-          // Released now, so that other bodies with chunks in the same turn of the event loop have room.
+          // Release the bytes at once, so that other bodies can use them for chunks in the same turn of the event loop.
           this.#heldBytes -= held;
           held = 0;
           throw overloaded(this.#totalBytesMax);
@@ -78,7 +78,7 @@ export class BodyBudget {
     }
   }
 
-  /** Discards the timeouts of bodies that arrive now. */
+  /** Discards the timeouts of bodies that are still arriving. */
   close(): void {
     this.#arriving.close();
   }
@@ -86,7 +86,7 @@ export class BodyBudget {
   #read(c: Context<Env>, take: (chunk: Uint8Array) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       const timeout = this.#arriving.add(() => {
-        // Otherwise later chunks would count, and nothing would release them.
+        // Otherwise later chunks would count, and their bytes would never be released.
         stop();
         reject(
           new ApiError(
@@ -173,7 +173,8 @@ export function decodeJson(
   advice = "send JSON, or text with Content-Type text/plain",
 ): unknown {
   try {
-    // Only if the text may hold a number beyond the range of a double, which would become null when written again.
+    // Check further only if the text may hold a number beyond the range of a double, which would be written again as
+    // null.
     return /[eE]\+?\d{3}|\d{309}/.test(text)
       ? JSON.parse(text, refuseInfinite)
       : JSON.parse(text);

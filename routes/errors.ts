@@ -6,7 +6,10 @@
 import type { Context } from "hono";
 import type { ApiError } from "../lib/errors.ts";
 
-/** Errors that leave the body unread. The connection is closed, or the rest would be read as the next request. */
+/**
+ * Errors after which the body stays unread. The connection is then closed, or the rest of the body would be read as the
+ * next request.
+ */
 const UNREAD: ReadonlySet<string> = new Set([
   "body_too_large",
   "body_too_slow",
@@ -14,7 +17,7 @@ const UNREAD: ReadonlySet<string> = new Set([
   "unsupported_content_encoding",
 ]);
 
-/** Responds with an error: its status and `{"error":{"code","message"}}`. */
+/** Responds with the status of an error and with `{"error":{"code","message"}}`. */
 export function respondWithError(c: Context, error: ApiError): Response {
   if (error.retryable) c.header("Retry-After", "1");
   if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");

@@ -1,7 +1,7 @@
 /**
- * One request and its response, as routes see them.
+ * One request and its response, in the form in which routes use them.
  *
- * The only file that reads `c.env`. Behind node:http it uses node's own request and response, because making the
+ * No other file reads `c.env`. With node:http it uses the request and response of node:http, because making the
  * standard objects from them costs more than a short request itself. Without node:http, as in
  * `createApp(…).request("/publish")`, it uses Hono's.
  *
@@ -17,14 +17,14 @@ export interface Env {
   /** The request and response of node:http; absent if the app is called without a server. */
   Bindings: Partial<HttpBindings>;
   Variables: {
-    /** Who sent the request; set on the routes that call `authenticate()`. */
+    /** The sender of the request; set on the routes that call `authenticate()`. */
     principal: Principal;
   };
 }
 
 /** Responds to a request. */
 export type Handler = (c: Context<Env>) => Response | Promise<Response>;
-/** Runs before a handler, and may respond in its place. */
+/** Runs before a handler, and may respond instead of it. */
 export type Middleware = MiddlewareHandler<Env>;
 
 /** Returns the value of a request header whose name is given in lower case. */
@@ -43,12 +43,12 @@ export function requestHeader(
   return typeof value === "object" ? value.join() : value;
 }
 
-/** Returns the target of the request, as it was sent: at least its path and its query. */
+/** Returns the target of the request in the form in which it was sent: at least its path and its query. */
 export function requestTarget(c: Context<Env>): string {
   return c.env?.incoming?.url ?? c.req.url;
 }
 
-/** Sets a response header, unless the route sets the same one. */
+/** Sets a response header, unless the route sets the same header. */
 export function setDefaultHeader(
   c: Context<Env>,
   name: string,
@@ -59,17 +59,19 @@ export function setDefaultHeader(
   else outgoing.setHeader(name, value);
 }
 
-/** Takes the body of a request. */
+/** Receives the body of a request. */
 export interface BodyReader {
   /** Called for each chunk. If it throws, reading stops and the rest of the body stays unread. */
   readonly take: (chunk: Uint8Array) => void;
   /** Called once, when the body is complete. */
   readonly end: () => void;
-  /** Called with what `take` has thrown, or with undefined if the body ended early. May be called again later. */
+  /**
+   * Called with the error that `take` has thrown, or with undefined if the body ended early. May be called again later.
+   */
   readonly fail: (error: unknown) => void;
 }
 
-/** Reads the body of a request as it arrives. Returns the function that stops reading and leaves the rest unread. */
+/** Reads the body of a request while it arrives. Returns the function that stops reading and leaves the rest unread. */
 export function readBody(c: Context<Env>, reader: BodyReader): () => void {
   const incoming = c.env?.incoming;
   return incoming === undefined
@@ -86,7 +88,7 @@ function readIncoming(
     incoming.removeAllListeners("data");
   };
   const cut = (): void => {
-    // Every request closes in the end, when its response has been sent.
+    // Every request emits `close` after its response has been sent, so this is an error only if the body is incomplete.
     if (!incoming.readableEnded) fail(undefined);
   };
   incoming.on("data", (chunk: Uint8Array) => {

@@ -1,5 +1,5 @@
 /**
- * `/livez`, `/readyz` and `/metrics`, for those who operate a node.
+ * Serves `/livez`, `/readyz` and `/metrics`, for the operation of a node.
  *
  * @module
  */
@@ -7,17 +7,17 @@ import { ApiError } from "../lib/errors.ts";
 import { respondWithError } from "./errors.ts";
 import type { Handler } from "./exchange.ts";
 
-/** What the health of a node is read from. */
+/** The functions that return the health of a node. */
 export interface HealthOptions {
-  /** Whether the node accepts connections, as far as it knows. */
+  /** Returns whether the node accepts connections, as far as it knows. */
   readonly accepting: () => boolean;
-  /** Whether the node is stopping. */
+  /** Returns whether the node is stopping. */
   readonly draining: () => boolean;
-  /** Rejects if a publish would not reach the log and come back to this node. Settles within 300 ms. */
+  /** Rejects if a publish would not reach the log or would not be read by this node. Settles within 300 ms. */
   readonly probe: () => Promise<void>;
-  /** Configuration problems that can lose messages. */
+  /** Returns configuration problems that can lose messages. */
   readonly warnings: () => readonly string[];
-  /** Returns all metrics. */
+  /** Returns all metrics in the text format of Prometheus. */
   readonly expose: () => Promise<{ type: string; body: string }>;
 }
 
@@ -31,7 +31,7 @@ export function livez({ accepting }: HealthOptions): Handler {
 }
 
 /**
- * Makes the handler of `GET /readyz`: 200 if a publish would now reach the log and come back to this node, and if the
+ * Makes the handler of `GET /readyz`: 200 if a publish would now reach the log and be read by this node, and if the
  * node accepts connections; otherwise 503.
  */
 export function readyz(
@@ -60,7 +60,7 @@ function notAccepting(): ApiError {
   );
 }
 
-/** Makes the handler of `GET /metrics`: all metrics, for Prometheus. */
+/** Makes the handler of `GET /metrics`, which returns all metrics for Prometheus. */
 export function metrics({ expose }: HealthOptions): Handler {
   return async function metrics(c) {
     const { type, body } = await expose();

@@ -1,5 +1,5 @@
 /**
- * `/rooms/{room}/history`: reads and clears the messages that a room keeps.
+ * Serves `/rooms/{room}/history`: reads and clears the history of a room.
  *
  * @module
  */
@@ -12,16 +12,17 @@ import {
 } from "../lib/recovery/room_history.ts";
 import type { Handler } from "./exchange.ts";
 
-/** Messages of a page without `limit`, and most messages of any page. */
+/** Default and maximum number of messages of a page. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
 
-/** What the routes of histories need. */
+/** Options of the history routes. */
 export type HistoryOptions = RoomHistoryParts;
 
 /**
- * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. `asc` returns messages after `since`,
- * oldest first; `desc` returns those before it, newest first. `position` is the `since` of the next newer page.
+ * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` it returns messages after
+ * `since`, oldest first; with `desc` it returns those before `since`, newest first. `position` is the value of `since`
+ * for the next newer page.
  */
 export function readHistory(parts: HistoryOptions): Handler {
   return async function readHistory(c) {
@@ -40,7 +41,7 @@ export function readHistory(parts: HistoryOptions): Handler {
       order,
       limit: parseLimit(c.req.query("limit")),
     });
-    // Messages are JSON already, so the response is joined from texts and nothing is parsed.
+    // Messages are JSON already, so the response is concatenated from texts without parsing them.
     const messages = page.messages.map(({ id, json }) =>
       `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
     );

@@ -1,5 +1,5 @@
 /**
- * What requests pass before they reach a route: headers, encoding, origins, and rights.
+ * The middlewares of requests: headers, encoding, origins, and access.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
   setDefaultHeader,
 } from "./exchange.ts";
 
-/** Sets the headers that every response has, unless its route sets others. */
+/** Sets the headers of every response, unless its route sets others. */
 export function securityHeaders(): Middleware {
   return function securityHeaders(c, next) {
     setDefaultHeader(c, "x-content-type-options", "nosniff");
@@ -24,7 +24,7 @@ export function securityHeaders(): Middleware {
 }
 
 /**
- * Rejects a URL whose percent-encoding cannot be decoded, which Hono would use as it is.
+ * Rejects a URL whose percent-encoding cannot be decoded. Hono would use such a URL without decoding it.
  *
  * @throws {ApiError} `malformed_request`
  */
@@ -52,7 +52,7 @@ function isDecodable(target: string): boolean {
 
 /**
  * Lets pages of allowed origins read responses, and responds to their preflight requests. Pages of other origins may
- * send `GET` and `HEAD` alone, and the browser does not show them the response.
+ * send only `GET` and `HEAD`, and the browser does not show them the response.
  *
  * @throws {ApiError} `origin_not_allowed`
  */
@@ -87,7 +87,7 @@ export function guardOrigin(allowed: OriginAllowed): Middleware {
 }
 
 /**
- * Finds out who sends a request and notes it as `principal`.
+ * Authenticates the sender of a request and stores it as `principal`.
  *
  * @throws {ApiError} `unauthorized` if the credentials are not valid
  */
@@ -101,7 +101,7 @@ export function authenticate(access: Access): Middleware {
 }
 
 /**
- * Rejects a request whose principal may not do `action`, in the room that the path names, if it names one.
+ * Rejects a request whose principal may not do `action`. If the path names a room, the check is for this room.
  *
  * @throws {ApiError} `unauthorized`
  */

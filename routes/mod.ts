@@ -1,5 +1,5 @@
 /**
- * The map of HTTP: every path, its methods and their handlers.
+ * All HTTP routes: every path, its methods and their handlers.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import {
 } from "./middleware.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 
-/** What the routes are made of. */
+/** Options of {@linkcode createApp}. */
 export interface AppOptions
   extends PublishOptions, HealthOptions, HistoryOptions {
   readonly access: Access;
@@ -33,10 +33,10 @@ export interface AppOptions
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
-/** What a request passes on one path with one method: middlewares, then the handler. */
+/** The middlewares and the handler of one method of a path. */
 type Chain = readonly (Middleware | Handler)[];
 
-/** Makes the HTTP side of Roomcast. */
+/** Creates the HTTP application. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { observe, originAllowed } = options;
   const app = new Hono<Env>();
@@ -65,7 +65,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   return app;
 }
 
-/** Every path, with what its methods do. */
+/** Returns every path with the chains of its methods. */
 function routes(
   options: AppOptions,
 ): Record<string, Readonly<Record<string, Chain>>> {
@@ -79,7 +79,7 @@ function routes(
     "/static/:name": {
       GET: [serveAsset(page, (c) => c.req.param("name") ?? "")],
     },
-    // Without a name, the path is Engine.IO's.
+    // Without a name, the path is served by Engine.IO.
     [`${SOCKET_IO_PATH}:name`]: {
       GET: [serveAsset(bundle, (c) => c.req.param("name") ?? "")],
     },
@@ -95,7 +95,7 @@ function routes(
   };
 }
 
-/** Adds a path; every other method is answered with 405. */
+/** Adds a path. Every method that is not listed gets the response 405. */
 function addRoute(
   app: Hono<Env>,
   path: string,

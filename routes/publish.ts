@@ -1,5 +1,5 @@
 /**
- * `POST /publish` and `POST /publish/batch`: messages from a backend into rooms.
+ * Serves `POST /publish` and `POST /publish/batch`, by which backends publish messages.
  *
  * @module
  */
@@ -29,21 +29,24 @@ import {
   readFields,
 } from "./publish_body.ts";
 
-/** What publishing needs. */
+/** Options of the publish routes. */
 export interface PublishOptions {
   readonly publisher: Pick<Publisher, "publish">;
   readonly bodies: BodyBudget;
-  /** Room of a publish that names none. */
+  /** Room of a publish that names no room. */
   readonly defaultRoom: string;
   readonly messageBytesMax: number;
   readonly observe: Observe;
 }
 
-/** Most messages of one batch, and most bytes of its body. */
+/** Maximum number of messages of one batch, and maximum bytes of its body. */
 const BATCH_MAX = 1000;
 const BATCH_BYTES_MAX = 8 << 20;
 
-/** JSON may use six bytes for a character (`\u0041`); the other fields need some room as well. */
+/**
+ * Returns the maximum size of a body. JSON may use six bytes for a character (`\u0041`), and the other fields need some
+ * bytes as well.
+ */
 function bodyBytesMax(messageBytesMax: number): number {
   return messageBytesMax * 6 + 64 * 1024;
 }
@@ -62,7 +65,8 @@ export function publishOne(options: PublishOptions): Handler {
       const principal = c.get("principal");
       const [results = []] = await publisher.publish(principal, [publish]);
       const result = singleResult(results);
-      // If nothing has been stored, the status says so, even if the publish names several rooms.
+      // If no message has been stored, the response has the status of the error, even if the publish names several
+      // rooms.
       if ("error" in result && results.every((one) => "error" in one)) {
         throw result.error;
       }
@@ -79,7 +83,7 @@ export function publishOne(options: PublishOptions): Handler {
 
 /**
  * Makes the handler of `POST /publish/batch`: up to {@linkcode BATCH_MAX} messages, in order. An error in one message
- * is the result of that message; the others are published.
+ * is the result of that message only; the others are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
   const { bodies, publisher, observe } = options;
@@ -103,7 +107,7 @@ export function publishBatch(options: PublishOptions): Handler {
           observe({ kind: "publish_failed", code: item.error.code });
         }
       }
-      // All in one call and in order, so that they share scripts of the log.
+      // All messages are published in one call and in order, so that they share scripts of the log.
       const principal = c.get("principal");
       const published = await publisher.publish(
         principal,
@@ -117,7 +121,10 @@ export function publishBatch(options: PublishOptions): Handler {
     });
 }
 
-/** Returns the options for a request whose URL may have `?room=`, the room of a publish that names none. @throws {ApiError} */
+/**
+ * Returns the options for a request whose URL may have `?room=`, the room for publishes that name no room. @throws
+ * {ApiError}
+ */
 function withQueryRoom(
   c: Context<Env>,
   options: PublishOptions,
@@ -145,12 +152,15 @@ function isPublish(item: PublishRequest | InvalidItem): item is PublishRequest {
   return "json" in item;
 }
 
-/** Derives the key of an item without one from the key of its batch. A publisher's own keys cannot contain `\n`. */
+/** Makes the key of an item without a key from the key of its batch. A publisher's own keys cannot contain `\n`. */
 function itemKey(key: string, index: number): string {
   return `${key}\n${index}`;
 }
 
-/** Checks an item of a batch. An error becomes its result, and is observed first if it is not the publisher's. */
+/**
+ * Checks an item of a batch. An error becomes the item's result. If the publisher did not cause the error, it is
+ * observed first.
+ */
 function parseItem(
   item: () => unknown,
   options: PublishOptions,

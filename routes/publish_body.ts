@@ -1,5 +1,5 @@
 /**
- * Reads the fields of publishes from every kind of body that they may have.
+ * Reads the fields of publishes from all supported kinds of bodies.
  *
  * @module
  */
@@ -11,11 +11,11 @@ import type { Env } from "./exchange.ts";
 /** The fields of a publish, as they were sent. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** A batch, as it was sent. */
+/** A batch, before validation. */
 export interface Batch {
-  /** Read one item each. @throws {ApiError} `malformed_body` if a line of NDJSON is not JSON */
+  /** Functions that read one item each. @throws {ApiError} `malformed_body` if a line of NDJSON is not JSON */
   readonly items: readonly (() => unknown)[];
-  /** Value of the field `key`. */
+  /** The value of the field `key`. */
   readonly key?: unknown;
 }
 
@@ -48,8 +48,8 @@ export async function readFields(
 }
 
 /**
- * Reads a batch from JSON or NDJSON. A line of NDJSON is decoded when its item is read, so that a broken one does not
- * fail the others.
+ * Reads a batch from JSON or NDJSON. Each line of NDJSON is decoded when its item is read, so that the other items do
+ * not fail because of an invalid line.
  *
  * @throws {ApiError} `malformed_body`, `unsupported_content_type`
  */
@@ -118,7 +118,10 @@ function unsupported(types: string): ApiError {
   );
 }
 
-/** curl labels every body as a form unless it is given a Content-Type, so the error says so. */
+/**
+ * Checks that a form has the field `message`. curl labels every body as a form unless a Content-Type is set, so the
+ * error mentions that.
+ */
 function withMessage(fields: Fields): Fields {
   if (fields.message !== undefined) return fields;
   throw new ApiError(
@@ -127,7 +130,7 @@ function withMessage(fields: Fields): Fields {
   );
 }
 
-/** Reads a form strictly: `URLSearchParams` would replace bytes that are not UTF-8 with other text. */
+/** Reads a form strictly, because `URLSearchParams` would replace invalid UTF-8 by other text. */
 function readForm(text: string): Fields {
   try {
     return Object.fromEntries(

@@ -85,7 +85,7 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
 
   box.addEventListener("input", fit);
   box.addEventListener("keydown", (event) => {
-    // 229: in Safari the Enter that ends a composition arrives after the composition has ended.
+    // 229 marks a composition: in Safari, the Enter that ends a composition arrives after the composition has ended.
     if (
       event.key !== "Enter" || event.shiftKey || event.isComposing ||
       event.keyCode === 229
@@ -95,7 +95,7 @@ export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
   });
 }
 
-// The storage throws if the browser forbids it. The key is then kept in its field alone.
+// The storage throws if the browser forbids it. The key is then kept only in its field.
 function readKey() {
   try {
     return sessionStorage.getItem(KEY_ITEM) ?? "";
@@ -109,6 +109,6 @@ function writeKey(key) {
     if (key === "") sessionStorage.removeItem(KEY_ITEM);
     else sessionStorage.setItem(KEY_ITEM, key);
   } catch {
-    // Ignore it: the reader has to enter the key again after a page load.
+    // Ignored: the user has to enter the key again after a page load.
   }
 }

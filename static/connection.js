@@ -1,6 +1,6 @@
 /**
- * The page's connection to one room at a time. Each message of the room is passed on once and in order, starting with
- * those that this tab has shown before.
+ * The page's connection to one room at a time. Each message of the room is passed on once and in order. The first are
+ * those that this tab has already shown.
  *
  * @module
  */

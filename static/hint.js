@@ -1,5 +1,5 @@
 /**
- * The hint in an empty room: commands that publish to it, quoted so that they can be pasted into a shell.
+ * The hint in an empty room: commands that publish to the room, quoted so that they can be pasted into a shell.
  *
  * @module
  */

@@ -38,7 +38,7 @@ export class MessageList {
     );
     newest.addEventListener("click", () => {
       this.#scrollToNewest();
-      // The button disappears, and the focus would be lost with it.
+      // The button disappears, and the focus would disappear with it.
       log.focus({ preventScroll: true });
     });
     new ResizeObserver(() => {
@@ -57,16 +57,16 @@ export class MessageList {
   }
 
   /**
-   * Adds a divider at the end, which says that messages are missing.
+   * Adds a divider at the end that says that messages are missing.
    *
    * @param {{ reason: string, id: string }} gap
    */
   addGap({ reason, id }) {
-    // A gap may have the same id as a message, and must not hide it.
+    // A gap may have the same id as a message, so its key differs; otherwise one of the two would be left out.
     this.#add(`gap ${id}`, () => gapRow(reason));
   }
 
-  /** Removes all rows, for another room. */
+  /** Removes all rows, before another room is shown. */
   clear() {
     clearTimeout(this.#timer);
     this.#timer = undefined;

@@ -1,6 +1,6 @@
 /**
- * Publishes over HTTP. A message is published at most once, however often the request is retried, and a failure
- * carries a sentence for the reader.
+ * Publishes over HTTP. A message is published at most once, however often the request is retried. An error has a
+ * message that can be shown to the user.
  *
  * @module
  */
@@ -8,7 +8,7 @@ const ATTEMPTS_MAX = 3;
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = 400;
 
-/** A failed publish; the page shows its message unchanged. */
+/** The error of a failed publish. The page shows its message unchanged. */
 export class PublishError extends Error {
   /**
    * @param {string} message

@@ -1,16 +1,16 @@
 /**
  * Stores the rows that a room has shown in the tab's `sessionStorage`. Rows and position are one item, so that a page
- * load neither loses a message nor shows one twice.
+ * load neither loses a message nor shows a message twice.
  *
  * @module
  */
-/** The same number of rows as the list shows. */
+/** Maximum number of rows, which equals that of the list. */
 const ROWS_MAX = 500;
-/** A browser grants a tab about 5 MB, which its rooms share. */
+/** Maximum length of the item in characters. A browser grants a tab about 5 MB for all its rooms. */
 const CHARACTERS_MAX = 500_000;
 const PREFIX = "roomcast.room:";
 
-/** Keeps the rows of one room; also the `storage` setting of its `roomcast()`. */
+/** Stores the rows of one room. It is also the `storage` setting of the room's `roomcast()`. */
 export class RoomStorage {
   #item;
   #position = null;
@@ -29,7 +29,7 @@ export class RoomStorage {
       for (const row of rows) this.add(row);
       this.#position = position;
     } catch {
-      // Nothing is stored, or the browser forbids storage: the room starts empty.
+      // No rows are stored, or the browser forbids storage. The room starts empty.
     }
   }
 
@@ -52,7 +52,7 @@ export class RoomStorage {
     ) this.#characters -= this.#rows.shift().length;
   }
 
-  /** Returns the position that `roomcast()` has written last. */
+  /** Returns the position that `roomcast()` wrote last. */
   getItem() {
     return this.#position;
   }
@@ -65,7 +65,7 @@ export class RoomStorage {
     try {
       sessionStorage.setItem(this.#item, item);
     } catch {
-      // The storage is full: remove the other rooms, which are not shown now.
+      // The storage is full, so the items of other rooms are removed, which are not shown now.
       for (const key of Object.keys(sessionStorage)) {
         if (key.startsWith(PREFIX) && key !== this.#item) {
           sessionStorage.removeItem(key);

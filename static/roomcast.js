@@ -43,7 +43,10 @@ export function roomcast(io, {
 }) {
   const key = `roomcast:${url ?? ""}`;
   const positions = load();
-  /** The rooms to be in. While a join is pending, its value is the list of messages received meanwhile. */
+  /**
+   * The rooms that the client wants to be in. While a join is pending, the room's value is the list of messages
+   * received meanwhile.
+   */
   const wanted = new Map(Array.from(rooms, (room) => [room, undefined]));
   const joined = new Set();
   let saving, connecting, checking;
@@ -65,7 +68,7 @@ export function roomcast(io, {
     try {
       storage.setItem(key, JSON.stringify([...positions]));
     } catch {
-      // Full or forbidden: the next page load resumes from what was stored before.
+      // The storage is full or forbidden, so the next page load resumes from an earlier position.
     }
   }
 
@@ -89,7 +92,7 @@ export function roomcast(io, {
     try {
       onMessage(message, { ...info, room, id });
     } catch (error) {
-      // Report the error without losing the messages behind this one.
+      // Report the error in another task, so that the messages after this one are not lost.
       setTimeout(() => {
         throw error;
       });
@@ -167,12 +170,12 @@ export function roomcast(io, {
   });
   socket.on("disconnect", (reason) => {
     clearTimeout(checking);
-    // The only case in which socket.io-client does not reconnect by itself.
+    // After any other reason, socket.io-client reconnects itself.
     if (reason === "io server disconnect") connectLater();
     else reportConnecting();
   });
   socket.on("connect_error", (error) => {
-    // After a transport error an active socket retries by itself.
+    // After a transport error, a socket that is active retries itself.
     if (socket.active) return reportConnecting();
     onRefused?.(error);
     if (RETRYABLE.test(error.data?.code)) connectLater();
@@ -213,11 +216,11 @@ export function roomcast(io, {
       wanted.set(room, []);
       if (socket.connected) sendJoin(room);
     },
-    /** Leaves a room and forgets its position. */
+    /** Leaves a room and deletes its position. */
     leave(room) {
       if (!wanted.delete(room)) return;
       move(room);
-      // Without a connection it is buffered, and sent before the joins.
+      // Without a connection this event is buffered, and sent before the joins.
       socket.emit("leave", { room });
     },
     /** Disconnects; the positions stay in the storage. */

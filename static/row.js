@@ -1,5 +1,5 @@
 /**
- * The rows of the list. What a publisher has written is only ever set as text, so that it cannot become markup.
+ * Creates the rows of the list. Texts of publishers are always set as text, so that they cannot become markup.
  *
  * @module
  */

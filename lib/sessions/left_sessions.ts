@@ -1,48 +1,52 @@
 /**
- * Limits how many sessions vanished clients may leave behind.
+ * Limits the memory of sessions whose clients have disconnected without leaving.
  *
- * A session outlives its connection, so that its client can reconnect. A client that connects again and again as a new
- * one would otherwise fill Redis, because nothing limits how often it may connect while its sessions are kept.
+ * A session is kept after its connection has closed, so that its client can reconnect. A client that repeatedly
+ * connects as a new client would otherwise fill Redis, because nothing limits how often it may connect while its
+ * sessions are kept.
  *
  * @module
  */
 import type { SessionState } from "./session.ts";
 
-/** What a session takes in Redis besides its rooms, and what a room takes besides its name, in bytes. Both are rough. */
+/** Estimated bytes of a session in Redis without its rooms, and of a room without its name. */
 const SESSION_BYTES = 300, ROOM_BYTES = 60;
 
-/** A session whose client is not connected to this node any more. */
+/** A session whose client is no longer connected to this node. */
 export interface LeftSession {
   readonly digest: string;
   readonly owner: string;
   readonly bytes: number;
-  /** When the store deletes it by itself, in ms. */
+  /** When the store deletes the session, in ms of `performance.now()`. */
   readonly expires: number;
 }
 
-/** The sessions that were left behind on this node and that may still be in the store. */
+/** The sessions of this node's former clients that may still be in the store. */
 export class LeftSessions {
   readonly #bytesMax: number;
   readonly #lifetimeMs: number;
-  /** By digest. The one that was left longest ago comes first. */
+  /** The sessions by digest, in the order in which their clients disconnected. */
   readonly #left = new Map<string, LeftSession>();
   #bytes = 0;
 
-  /** Allows sessions of `bytesMax` bytes, each for `lifetimeMs`. */
+  /**
+   * Creates an empty collection. The sessions may take `bytesMax` bytes together, and each expires after `lifetimeMs`.
+   */
   constructor(bytesMax: number, lifetimeMs: number) {
     this.#bytesMax = bytesMax;
     this.#lifetimeMs = lifetimeMs;
   }
 
-  /** Bytes of all sessions, as they are counted. */
+  /** Estimated bytes of all sessions. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * Adds the session of a client that has vanished.
+   * Adds the session of a client that has disconnected without leaving.
    *
-   * @returns The sessions that have to be deleted so that the limit is kept: those that were left longest ago.
+   * @returns The sessions that the caller has to delete to keep the limit. They are those whose clients disconnected
+   * first.
    */
   add({ digest, owner, rooms }: SessionState): LeftSession[] {
     this.delete(digest);

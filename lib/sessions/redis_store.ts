@@ -1,8 +1,8 @@
 /**
- * Keeps sessions in Redis, beside the log.
+ * Keeps sessions in Redis, on the same server as the log.
  *
- * Nodes of this version and of the one before use the same Redis during an upgrade, so the stored form stays as it is:
- * `tests/lib/sessions/redis_store_test.ts` holds examples of it.
+ * During an upgrade, nodes of this version and of the previous one use the same Redis. The stored form must therefore
+ * not change: `tests/lib/sessions/redis_store_test.ts` has examples of it.
  *
  * @module
  */
@@ -16,8 +16,9 @@ import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 
 /**
- * `read(text)` returns the generation and the owner of a stored session. A session from before there were owners has an
- * empty one. The pattern is anchored at the start of the text, so a room whose name looks like a field does not match.
+ * `read(text)` returns the generation and the owner of a stored session. The owner is empty if the session was saved by
+ * a version that did not store owners. The pattern is anchored at the start of the text, so a room whose name looks
+ * like a field does not match.
  */
 const READ = `
 local function read(text)
@@ -27,9 +28,9 @@ end
 `;
 
 /**
- * Saves many sessions at once, because a timer and a promise for each would cost more than saving it. The script also
- * records how many times this node has saved, so that the check of the log can tell whether a Redis that was promoted
- * or restored has the newest sessions.
+ * Saves many sessions at once, because a timer and a promise for each session would cost more than saving it. The
+ * script also records how many times this node has saved. By that number the check of the log finds out whether a Redis
+ * that was promoted or restored has the newest sessions.
  */
 const SAVE = script(`${HERE}${READ}
 if here() ~= ARGV[4] then return 0 end
@@ -50,8 +51,8 @@ return displaced
 `);
 
 /**
- * Loads a session if the server is still the one that this node has checked. A master may have become the replica of
- * another one, with that one's sessions, before the node's reader notices.
+ * Loads a session if the server is still the one that this node has checked. Before the node's reader notices, a master
+ * may have become the replica of another master, and have that master's sessions.
  */
 const LOAD = script(`${HERE}
 local server, role = here()
@@ -59,27 +60,27 @@ if server ~= ARGV[1] or role ~= 'master' then return 0 end
 return redis.call('GET', KEYS[1])
 `);
 
-/** Deletes a session if its owner is still the one that is given. */
+/** Deletes a session if its owner is still the given one. */
 const FORGET = script(`${READ}
 local _, owner = read(redis.call('GET', KEYS[1]) or '')
 if owner == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 `);
 
-/** The scripts that have to be loaded on a connection before sessions are saved. */
+/** The scripts of the store, which must be loaded on a connection before sessions are saved. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
-/** What a {@linkcode RedisSessionStore} needs. */
+/** Options of {@linkcode RedisSessionStore}. */
 export interface RedisSessionStoreOptions {
   /** Runs a command on Redis in bounded time. @throws {ApiError} `log_…` */
   readonly command: <T>(
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
-  /** Resolves, in bounded time, when a write would not be lost unnoticed; rejects if it would be. */
+  /** Resolves, in bounded time, when Roomcast would detect the loss of a write. Rejects if it would not. */
   readonly writable: () => Promise<void>;
   /** The name of this node. */
   readonly node: string;
-  /** Returns the name of the server that this node has checked last. */
+  /** Returns the name of the server that this node checked last. */
   readonly server: () => string;
   /** Records that Redis has acknowledged this node's save number `count`. */
   readonly saved: (count: number) => void;
@@ -91,7 +92,7 @@ export class RedisSessionStore implements SessionStore {
   readonly #options: RedisSessionStoreOptions;
   #count = 0;
 
-  /** Creates a store. It sends nothing to Redis yet. */
+  /** Creates a store without sending a command to Redis. */
   constructor(options: RedisSessionStoreOptions) {
     this.#options = options;
   }
@@ -158,7 +159,7 @@ function moved(): ApiError {
   );
 }
 
-/** A room as it is stored: its name, `since`, and of a notice `at`, the number and, if it is a gap, the reason. */
+/** The stored form of a room: its name and `since`. With a notice, also `at`, the number and, for a gap, the reason. */
 type StoredRoom = readonly [
   room: string,
   since: string,
@@ -195,12 +196,12 @@ function formatRoom(
     : [room, since, at, number, gap];
 }
 
-/** Returns what `redis.sha1hex()` returns in a script. */
+/** Returns the SHA-1 hash of a text, equal to that of `redis.sha1hex()` in a script. */
 function versionOf(text: string): string {
   return createHash("sha1").update(text).digest("hex");
 }
 
-/** Reads the stored form of a session. Returns undefined if the text is something else. */
+/** Reads the stored form of a session. Returns undefined if the text is not a stored session. */
 function parseSession(text: string): Session | undefined {
   try {
     const { rooms, epoch, lineage, generation, owner = "", overloaded } = JSON
@@ -222,7 +223,7 @@ function parseSession(text: string): Session | undefined {
   }
 }
 
-/** @throws {TypeError} if it is not a {@linkcode StoredRoom} */
+/** @throws {TypeError} if `stored` is not a {@linkcode StoredRoom} */
 function parseRoom(stored: unknown): readonly [string, RoomPosition] {
   const [room, since, ...notice] = stored as readonly unknown[];
   if (typeof room !== "string" || typeof since !== "string") {

@@ -1,5 +1,5 @@
 /**
- * Where sessions are kept, and the store of an embedded node.
+ * The interface of session stores, and the store of an embedded node.
  *
  * @module
  */
@@ -12,23 +12,23 @@ export interface SessionToSave {
   readonly session: Session;
   /**
    * The version of the stored session that this connection resumes. The session is saved only if the store still has
-   * that version, because the client may have given this connection up and joined rooms on another one.
+   * that version, because the client may have closed this connection and joined rooms on another one.
    */
   readonly takesUp: string | undefined;
 }
 
-/** A session as it was loaded. */
+/** A session that was loaded. */
 export interface StoredSession {
   readonly session: Session;
-  /** Names exactly this state of the session. */
+  /** Identifies exactly this state of the session. */
   readonly version: string;
 }
 
-/** Keeps sessions. It gets the hashes of their secrets and never a secret. */
+/** Keeps sessions. It receives the hashes of their secrets and never a secret. */
 export interface SessionStore {
   /**
-   * Saves sessions, each for `seconds` from now. A session that another connection has resumed stays as it is, because
-   * an older save may arrive late.
+   * Saves sessions, each for `seconds` from now. Does not overwrite a session that another connection has resumed,
+   * because an older save may arrive late.
    *
    * @returns The digests of the sessions that were not saved because another connection has resumed them.
    */
@@ -36,18 +36,18 @@ export interface SessionStore {
     sessions: readonly SessionToSave[],
     seconds: number,
   ): Promise<ReadonlySet<string>>;
-  /** Resolves to a session, or to undefined if there is none under this digest. */
+  /** Resolves to a session, or to undefined if the store has none under this digest. */
   load(digest: string): Promise<StoredSession | undefined>;
-  /** Deletes a session, unless another connection than `owner` has resumed it. */
+  /** Deletes a session, unless a connection other than `owner` has resumed it. */
   forget(digest: string, owner: string): Promise<void>;
 }
 
-/** Sessions of an embedded node that are kept at most; beyond, the one that was saved longest ago is deleted. */
+/** Maximum number of sessions of an embedded node. Beyond it, the session that was saved longest ago is deleted. */
 const SESSIONS_MAX = 100_000;
 
 /** Keeps sessions in the memory of this process. */
 export class MemorySessionStore implements SessionStore {
-  /** The session that was saved longest ago comes first. */
+  /** The sessions in the order in which they were saved last. */
   readonly #sessions = new Map<string, StoredSession & { expires: number }>();
   #versions = 0;
 

@@ -1,5 +1,5 @@
 /**
- * Saves sessions: many at a time, again if saving failed, and again before they expire.
+ * Saves sessions: many at a time, again if saving has failed, and again before they expire.
  *
  * @module
  */
@@ -11,33 +11,35 @@ import { LeftSessions } from "./left_sessions.ts";
 import type { Session, SessionState } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 
-/** Time until sessions that could not be saved are saved again, in ms. */
+/** Delay before sessions that could not be saved are saved again, in ms. */
 const SAVE_AGAIN_MS = 1000;
-/** Time that a save waits for others, so that they go out together, in ms. */
+/** Delay of a save, in ms, so that several sessions are saved together. */
 const SAVE_DELAY_MS = 5;
-/** Sessions that are saved together at most. */
+/** Maximum number of sessions that are saved together. */
 const SAVES_MAX = 500;
 
 /**
- * Bytes that the sessions of vanished clients of one node may take in the store. That is more than all clients that a
- * node can have would leave behind if they vanished at once.
+ * Maximum bytes in the store of the sessions of one node's former clients. This is more than all clients of a node
+ * would need if they disconnected at once.
  */
 const LEFT_BYTES_MAX = 256 << 20;
 
-/** What a {@linkcode SessionWriter} needs. */
+/** Options of {@linkcode SessionWriter}. */
 export interface SessionWriterOptions {
   readonly log: { readonly head: HeadState };
   readonly sessions: SessionStore;
-  /** How long a session outlives its client's connection. */
+  /** How long a session is kept after its client's connection has closed, in s. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
   /** Called when another connection has resumed the session of a connected client. */
   readonly displaced: (client: SessionState) => void;
-  /** Bytes that the sessions of vanished clients may take; 256 MiB by default. */
+  /** Maximum bytes of the sessions of former clients; 256 MiB by default. */
   readonly leftBytesMax?: number;
 }
 
-/** Whether a session was saved. `displaced`: another connection has resumed it, so it will never be. */
+/**
+ * Whether a session was saved. `displaced`: another connection has resumed it, so this connection can never save it.
+ */
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
 /**
@@ -53,7 +55,7 @@ export class SessionWriter {
   readonly #left: LeftSessions;
   /** Clients that are connected. */
   readonly #connected = new Set<SessionState>();
-  /** Clients whose sessions have to be saved, with the callers that wait for it. */
+  /** Clients whose sessions have to be saved, with the callers that wait for the outcome. */
   readonly #unsaved = new Map<
     SessionState,
     ((outcome: SaveOutcome) => void)[]
@@ -65,7 +67,7 @@ export class SessionWriter {
   /** Whether the last save failed. */
   #failing = false;
 
-  /** Starts the timer that saves all sessions again. */
+  /** Starts the timer that saves all sessions regularly. */
   constructor(options: SessionWriterOptions) {
     this.#options = options;
     this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
@@ -79,21 +81,21 @@ export class SessionWriter {
     );
   }
 
-  /** Keeps a client's session alive from now on, because the client is connected. */
+  /** Saves a client's session regularly from now on, because the client is connected. */
   keep(client: SessionState): void {
     this.#connected.add(client);
     this.#left.delete(client.digest);
   }
 
-  /** Saves a session within a few ms, as it is at that time. */
+  /** Saves a session after {@linkcode SAVE_DELAY_MS}, in its state at that time. */
   save(client: SessionState): void {
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
 
   /**
-   * Saves a session within a few ms, as it is at that time, and resolves to the outcome, in bounded time. If saving
-   * fails, it is tried again for as long as the client is connected.
+   * Saves a session after {@linkcode SAVE_DELAY_MS}, in its state at that time. Resolves to the outcome in bounded
+   * time. If saving fails, it is repeated as long as the client is connected.
    */
   saveAndWait(client: SessionState): Promise<SaveOutcome> {
     this.save(client);
@@ -101,8 +103,8 @@ export class SessionWriter {
   }
 
   /**
-   * Stops keeping a client's session alive. It lasts for `recoverySeconds` more, as it was saved last; or less, if too
-   * many clients leave sessions behind.
+   * Stops saving a client's session. Its last saved state is kept for another `recoverySeconds`, or for a shorter time
+   * if too many clients disconnect without leaving.
    */
   release(client: SessionState): void {
     this.#connected.delete(client);
@@ -112,7 +114,7 @@ export class SessionWriter {
     this.#options.observe({ kind: "sessions_evicted", count: evicted.length });
   }
 
-  /** Deletes the session of a client that has left for good. */
+  /** Deletes the session of a client that has left permanently. */
   forget(client: SessionState): void {
     const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
@@ -131,7 +133,7 @@ export class SessionWriter {
     for (const client of this.#connected) this.save(client);
   }
 
-  /** Stops all timers. Sessions that wait to be saved are not saved. */
+  /** Stops all timers. Sessions that are waiting to be saved are not saved. */
   close(): void {
     clearInterval(this.#refreshing);
     clearTimeout(this.#saving);
@@ -179,7 +181,10 @@ export class SessionWriter {
     }
   }
 
-  /** Takes clients to save together: at most one for each session, because the store names sessions by their digests. */
+  /**
+   * Takes clients whose sessions are saved together: at most one for each session, because the store identifies
+   * sessions by their digests.
+   */
   #takeBatch(): [SessionState, ((outcome: SaveOutcome) => void)[]][] {
     const batch = new Map<string, SessionState>();
     for (const client of this.#unsaved.keys()) {
@@ -196,7 +201,7 @@ export class SessionWriter {
   #saveAgain(): void {
     this.#savingAgain = undefined;
     for (const client of this.#failed) {
-      // A client that is no longer connected may have resumed its session elsewhere.
+      // A client that is no longer connected may have resumed its session on another node.
       if (this.#connected.has(client)) this.save(client);
     }
     this.#failed.clear();
@@ -206,7 +211,10 @@ export class SessionWriter {
     this.#own(this.#options.sessions.forget(digest, owner));
   }
 
-  /** How long the store keeps a session after it was saved: it may be saved a refresh before its client vanishes. */
+  /**
+   * How long the store keeps a session after a save, in s. It includes the interval between regular saves, because the
+   * client may disconnect just before the next one.
+   */
   get #lifetimeSeconds(): number {
     return this.#options.recoverySeconds + this.#refreshSeconds;
   }

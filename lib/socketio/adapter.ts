@@ -1,10 +1,11 @@
 /**
- * The official Redis Streams adapter of Socket.IO, fed by Roomcast's own reader, as the cluster of a node.
+ * Sends commands between nodes through Socket.IO's official Redis Streams adapter, which Roomcast's own reader supplies
+ * with entries.
  *
  * The adapter sends operations on the sockets of all nodes (`serverSideEmit`, `socketsJoin`, `disconnectSockets`,
- * `fetchSockets`) through the log, in its own format. Roomcast uses it for the commands of {@linkcode Cluster} alone. It
- * does not let the adapter read the log, reconnect or fail by itself, and ignores everything but its own commands:
- * `docs/decisions/0003-guarded-adapter.md` gives the reasons.
+ * `fetchSockets`) through the log, in its own format. Roomcast uses it only for the commands of {@linkcode Cluster}.
+ * The adapter itself neither reads the log nor reconnects, and messages for it other than Roomcast's commands are
+ * ignored: `docs/decisions/0003-guarded-adapter.md` gives the reasons.
  *
  * Depends on private parts of @socket.io/redis-streams-adapter 0.3.1 (`onRawMessage`, the calls that it makes to its
  * Redis client) and socket.io-adapter 2.5.8 (`ClusterAdapter.onMessage`, `MessageType`).
@@ -21,9 +22,12 @@ import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { runScript } from "../redis/script.ts";
 import { ADD, LOG_LENGTH } from "../redis_log/append_scripts.ts";
 
-/** Entries that may be queued for the adapter, which takes one at a time. Beyond that the oldest is dropped. */
+/**
+ * Maximum number of entries that are queued for the adapter, which handles one at a time. Beyond it the oldest is
+ * dropped.
+ */
 const QUEUE_MAX = 10_000;
-/** The event by which nodes tell each other {@linkcode ClusterCommand}: its name in the log and on channels. */
+/** The name of {@linkcode ClusterCommand} in the log and on channels. */
 const SESSION_RESUMED = "taken_over";
 /** The events of `serverSideEmit` that a node accepts from others. */
 export const CLUSTER_EVENTS: readonly string[] = [SESSION_RESUMED];
@@ -35,28 +39,28 @@ const ADVICE =
 type Fields = Readonly<Record<string, string>>;
 type ChannelHandler = (payload: Uint8Array) => void;
 
-/** A message of the adapter, as far as it is checked here. */
+/** The fields of an adapter's message that Roomcast checks. */
 interface AdapterMessage {
   readonly type: number;
   readonly data?: { readonly packet?: readonly unknown[] };
 }
 
-/** The parts of an adapter that are used here. `onMessage` is protected in its types. */
+/** The parts of an adapter that Roomcast uses. `onMessage` is protected in the adapter's types. */
 interface GuardedAdapter {
   onRawMessage(fields: Fields, id: string): void;
   onMessage(message: AdapterMessage, id?: string): void;
   serverSideEmit(packet: readonly unknown[]): unknown;
 }
 
-/** What an {@linkcode AdapterCluster} needs. */
+/** Options of {@linkcode AdapterCluster}. */
 export interface AdapterClusterOptions {
   /**
-   * The events of `serverSideEmit` that other nodes may send. Everything else that is written for the adapter, such as
-   * a broadcast past the log or an order to disconnect clients, is skipped and reported. Undefined: the adapter handles
-   * every message.
+   * The events of `serverSideEmit` that other nodes may send. Every other message for the adapter, such as a broadcast
+   * that bypasses the log or a command to disconnect clients, is skipped and reported. If undefined, the adapter
+   * handles every message.
    */
   readonly events?: readonly string[];
-  /** The connection for what it writes. */
+  /** The connection for the adapter's writes. */
   readonly commands: RedisConnection;
   /** Key of the log's stream. */
   readonly stream: string;
@@ -71,7 +75,7 @@ export interface AdapterClusterOptions {
 
 /** Sends and receives commands through the adapter. */
 export class AdapterCluster implements Cluster {
-  /** For the option `adapter` of Socket.IO's server. */
+  /** The value for the option `adapter` of Socket.IO's server. */
   readonly adapter: ServerOptions["adapter"];
   readonly #options: AdapterClusterOptions;
   readonly #client: AdapterClient;
@@ -86,12 +90,12 @@ export class AdapterCluster implements Cluster {
     const create = createAdapter(this.#client as never, {
       streamName: options.stream,
       channelPrefix: options.channelPrefix,
-      // With more streams, the adapter writes into some that Roomcast does not read.
+      // With more streams, the adapter would write to streams that Roomcast does not read.
       streamCount: 1,
     });
     const guarded = (namespace: Namespace): GuardedAdapter =>
       this.#guard(create(namespace) as unknown as GuardedAdapter, namespace);
-    // Socket.IO calls it with `new`, which an arrow function does not allow.
+    // Socket.IO calls this function with `new`, which does not work for an arrow function.
     this.adapter = function (namespace: Namespace) {
       return guarded(namespace);
     } as unknown as ServerOptions["adapter"];
@@ -141,7 +145,7 @@ export class AdapterCluster implements Cluster {
         this.#handle({ kind: "session_resumed", digest, generation });
       });
     }
-    // Roomcast stores sessions itself. The adapter would read the whole rest of the log to restore one.
+    // Roomcast stores sessions itself. To restore a session, the adapter would read the log up to its end.
     return Object.assign(adapter, {
       persistSession: () => {},
       restoreSession: () => Promise.reject(),
@@ -150,8 +154,8 @@ export class AdapterCluster implements Cluster {
 }
 
 /**
- * Takes the place of the node-redis client that the adapter expects. It has only the methods that the adapter calls, and
- * none of their promises rejects, because the adapter leaves most of them without a handler.
+ * Replaces the node-redis client that the adapter expects. It has only the methods that the adapter calls. None of
+ * their promises rejects, because the adapter does not catch most rejections.
  */
 class AdapterClient {
   readonly #options: AdapterClusterOptions;
@@ -192,7 +196,7 @@ class AdapterClient {
     await this.#subscriber.close();
   }
 
-  // The adapter calls the following methods.
+  // The adapter calls the methods below.
 
   duplicate(): this {
     return this;
@@ -208,7 +212,10 @@ class AdapterClient {
 
   disconnect(): void {}
 
-  /** The adapter takes a client with this method for node-redis. It never calls it, because sharded pub/sub is off. */
+  /**
+   * The adapter recognizes a node-redis client by this method. It never calls the method, because sharded pub/sub is
+   * off.
+   */
   sSubscribe(): void {}
 
   /** Resolves to one entry at a time, so that an entry that the adapter cannot handle does not affect others. */
@@ -216,7 +223,7 @@ class AdapterClient {
     [{ messages: { id: string; message: Fields }[] }] | null
   > {
     while (this.#queue.length === 0) {
-      // After closing it never resolves, because the adapter would call it again in an endless loop.
+      // After closing, this promise never resolves, because the adapter would call the method again in an endless loop.
       await new Promise<void>((resolve) =>
         this.#wake = this.#closed ? undefined : resolve
       );
@@ -245,7 +252,7 @@ class AdapterClient {
   }
 
   async sendCommand(args: string[]): Promise<unknown> {
-    // The adapter sends PUBSUB NUMSUB. Without a reply it counts this node alone.
+    // The adapter sends `PUBSUB NUMSUB`. Without a reply it counts only this node.
     return await this.#run((client) => client.sendCommand(args)) ??
       [args[2], 1];
   }
@@ -277,7 +284,7 @@ class AdapterClient {
   }
 }
 
-/** Returns why a message for the adapter is skipped; undefined if it is not. */
+/** Returns why a message for the adapter is skipped; undefined if it is not skipped. */
 function reasonToSkip(
   { type, data }: AdapterMessage,
   events: readonly string[] | undefined,

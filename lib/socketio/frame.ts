@@ -1,5 +1,5 @@
 /**
- * Frames of Socket.IO: each packet is encoded once and shared by all clients that get it.
+ * Encodes Socket.IO packets as frames, each of which is encoded once and shared by all its recipients.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import {
   payloadStart,
 } from "../websocket/frame.ts";
 
-/** A packet in Engine.IO's queue that several connections share. It never changes. */
+/** A packet in Engine.IO's queue that several connections share. It must not be changed. */
 export interface SharedPacket extends QueuedPacket {
   readonly type: "message";
   /** The packet as text, for transports that make their own frames (polling). */
@@ -23,13 +23,13 @@ export interface SharedPacket extends QueuedPacket {
     readonly compress: false;
     readonly wsPreEncodedFrame: readonly [Buffer];
   };
-  /** The room of a message; undefined for everything else. */
+  /** The room of a message; undefined for other packets. */
   readonly room?: string | undefined;
 }
 
-/** One or more packets, in both forms that transports need. */
+/** One or more packets, in the two forms that transports need. */
 export class SocketIoFrame {
-  /** Whole WebSocket frames, one for each packet, one after the other. */
+  /** Complete WebSocket frames, one for each packet. */
   readonly bytes: Buffer;
   readonly #parts: (() => readonly SocketIoFrame[]) | undefined;
   readonly #room: string | undefined;
@@ -60,8 +60,8 @@ export class SocketIoFrame {
   }
 
   /**
-   * Encodes messages as one frame. A message gets a frame of its own only when a transport needs it, because most are
-   * delivered together and never again.
+   * Encodes messages as one frame. Separate frames for the single messages are made only when a transport needs them,
+   * because most messages are only sent together.
    */
   static messages(entries: readonly Entry[]): SocketIoFrame {
     const [only] = entries;
@@ -73,7 +73,7 @@ export class SocketIoFrame {
     );
   }
 
-  /** One packet for each event, for any transport. */
+  /** One packet for each event, which any transport can send. */
   get packets(): readonly SharedPacket[] {
     this.#packets ??= this.#parts === undefined
       ? [packet(textOf(this.bytes), this.bytes, this.#room)]
@@ -102,7 +102,7 @@ function packet(
 
 const frames = new WeakMap<Entry, SocketIoFrame>();
 
-/** Returns the `msgReceived` event of a message: the same frame at every call, as long as the entry exists. */
+/** Returns the `msgReceived` event of a message. Returns the same frame at every call, as long as the entry exists. */
 export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);
   if (frame === undefined) {
@@ -123,8 +123,9 @@ const CHUNK_BYTES = 256 << 10;
 const firstChunks = new WeakMap<readonly Entry[], SocketIoFrame>();
 
 /**
- * Encodes messages in chunks, in order, each when it is asked for. The first chunk of the same list is the same at
- * every call: clients that reconnect together mostly missed the same messages, and no more than one chunk holds.
+ * Encodes messages in order, in chunks, each of which is made only when it is requested. For the same list, the first
+ * chunk is always the same object: clients that reconnect together mostly missed the same messages, and these mostly
+ * fit into one chunk.
  */
 export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
   for (let start = 0; start < entries.length;) {
@@ -144,8 +145,8 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
 }
 
 /**
- * Encodes an event with one object and an id. The id is the last argument, because a stock client sends the last
- * argument of the last event back when it reconnects, if that is a string (socket.io-client, `_lastOffset`).
+ * Encodes an event with an object and an id. The id is the last argument, because a stock client remembers the last
+ * argument of the last event if it is a string, and sends it when it reconnects (socket.io-client, `_lastOffset`).
  */
 export function eventFrame(
   event: "joined" | "gap" | "position",
@@ -162,7 +163,7 @@ export const socketIoEncoder: Encoder = {
     eventFrame("gap", { room, reason, since }, id),
 };
 
-/** Returns the Socket.IO packet of a frame: what follows Engine.IO's digit. */
+/** Returns the Socket.IO packet of a frame, which follows Engine.IO's digit. */
 function textOf(frame: Buffer): string {
   return frame.toString("utf8", payloadStart(frame) + 1);
 }

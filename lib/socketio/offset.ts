@@ -1,10 +1,12 @@
 /**
- * Offsets: what a stock client shows of the last event that it received, when it reconnects.
+ * Offsets: the value that a stock client sends when it reconnects, to show which event it received last.
  *
- * It is the last argument of that event, if it is a string: the id of a message, a position that the user has put in its
- * place, or what Roomcast sends after the answer to a join and after gaps. Acknowledgements do not change it, and the id
- * of a gap may be that of an earlier message, so that neither could be seen to have arrived. Roomcast therefore sends an
- * event `position` after both, in the same write, whose last argument also has the number of the notice.
+ * The offset is the last argument of that event, if it is a string. It may be the id of a message, or a position that
+ * the user has set, or the offset of a `position` event.
+ *
+ * Roomcast sends the event `position` after the answer to a join and after a gap, in the same write. Its offset also
+ * contains the number of the notice. Without this event, the offset could not show that an answer or a gap has arrived:
+ * acknowledgements do not change the offset, and the id of a gap may be that of an earlier message.
  *
  * @module
  */
@@ -21,7 +23,7 @@ export function formatOffset(
   return `${id};${generation}.${number}`;
 }
 
-/** Reads what a client sends as its offset. Returns undefined if it sends none. */
+/** Reads the offset that a client sent. Returns undefined if it sent none. */
 export function readOffset(offset: unknown): Shown | undefined {
   if (offset === undefined) return undefined;
   if (typeof offset !== "string") return { id: undefined };

@@ -1,5 +1,5 @@
 /**
- * The events `join` and `leave` of connected clients.
+ * Handles the events `join` and `leave` of connected clients.
  *
  * @module
  */
@@ -19,7 +19,7 @@ import {
 import { formatOffset } from "./offset.ts";
 import { subscriberOf } from "./subscriber.ts";
 
-/** What {@linkcode Requests} need. */
+/** Options of {@linkcode Requests}. */
 export interface RequestsOptions {
   readonly clients: Clients;
   readonly fanOut: Pick<FanOut, "enforceLimit">;
@@ -31,7 +31,7 @@ export interface RequestsOptions {
 /** Handles a client's event. `answer` is the function that sends the acknowledgement, if the client wants one. */
 type RequestHandler = (this: Socket, request: unknown, answer: unknown) => void;
 
-/** Does what a client asked for. */
+/** Handles one request of a client. */
 type Work = (
   socket: Socket,
   client: Client,
@@ -39,19 +39,19 @@ type Work = (
   answer: unknown,
 ) => Promise<void>;
 
-/** Answers the requests of connected clients. */
+/** Handles and answers the requests of connected clients. */
 export class Requests {
   readonly #options: RequestsOptions;
-  // All sockets share one handler, because each would keep a closure of its own in memory.
+  // All sockets share one handler, because a closure for each socket would take more memory.
   readonly #onJoin = this.#handler(this.#join.bind(this));
   readonly #onLeave = this.#handler(this.#leave.bind(this));
 
-  /** Creates the handlers. They are used by {@linkcode Requests.serve}. */
+  /** Creates the handlers, which {@linkcode Requests.serve} adds to sockets. */
   constructor(options: RequestsOptions) {
     this.#options = options;
   }
 
-  /** Answers a socket's requests from now on. */
+  /** Handles a socket's requests from now on. */
   serve(socket: Socket): void {
     socket.on("join", this.#onJoin);
     socket.on("leave", this.#onLeave);
@@ -114,7 +114,7 @@ export class Requests {
     this.#reply(socket, answer, { ok: false, error: refusal.toJSON() });
   }
 
-  /** Sends a small answer. It counts as buffered, because a client may ask without end and never read. */
+  /** Sends a small answer. It counts as buffered, because a client may send requests endlessly and never read. */
   #reply(
     socket: Socket,
     answer: unknown,
@@ -125,7 +125,10 @@ export class Requests {
   }
 }
 
-/** Answers a join. A client that has received the answer has received the offset too, because they are one write. */
+/**
+ * Sends the answer to a join, and the offset in the same write, so that a client that has received the answer has also
+ * received the offset.
+ */
 function tell(
   socket: Socket,
   { rooms, position, id, notice }: Joined,

@@ -1,9 +1,9 @@
 /**
- * Serves clients that speak Socket.IO.
+ * Serves clients that use Socket.IO.
  *
- * Stock clients recover by Socket.IO's own protocol: the server gives them a `pid` at connect, they remember the last
- * argument of every event if it is a string, and they send both when they reconnect. If they are given the same `pid`
- * again, they report `recovered`. Roomcast uses this protocol with its own sessions and its own recovery.
+ * Stock clients recover by Socket.IO's own protocol: the server sends them a `pid` at connect, they remember the last
+ * argument of every event if it is a string, and they send both when they reconnect. If the server then sends the same
+ * `pid` again, they report `recovered`. Roomcast uses this protocol with its own sessions and its own recovery.
  *
  * @module
  */
@@ -28,14 +28,14 @@ import { formatOffset, readOffset } from "./offset.ts";
 import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
 
-/** Bytes that a client's packet may have besides a message, for example a handshake with its rooms. */
+/** Maximum bytes of a client's packet in addition to a message, for example for a handshake with its rooms. */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
-/** How long a connection may take to name its namespace, in ms. */
+/** How long a new connection may take to send CONNECT, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Characters that a session's secret has at most. */
+/** Maximum length of a session's secret, in characters. */
 const SECRET_LENGTH_MAX = 64;
 
-/** What a {@linkcode SocketIoServer} needs. */
+/** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
   readonly clients: Clients;
   readonly access: Access;
@@ -43,29 +43,29 @@ export interface SocketIoServerOptions {
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
   readonly directWriter: DirectWriter;
-  /** Makes the Socket.IO adapter of a node that has others beside it. */
+  /** Creates the Socket.IO adapter. Undefined for a node without other nodes. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
 }
 
-/** A socket on its way in. */
+/** The state of an admitted socket until it is connected. */
 interface Entering {
   readonly admission: Admission;
-  /** Sends what was written meanwhile. */
+  /** Sends the packets that were queued meanwhile. */
   readonly uncork: () => void;
 }
 
-/** The clients of this node that speak Socket.IO. */
+/** Serves the Socket.IO clients of this node. */
 export class SocketIoServer {
   readonly #options: SocketIoServerOptions;
   readonly #engine: EngineServer;
   readonly #io: Server;
   readonly #requests: Requests;
-  /** Connections that have a socket already. */
+  /** Connections that already have a socket. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
   readonly #clients = new Map<Socket, Client>();
-  // All sockets share one listener, because each would keep a closure of its own in memory.
+  // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #onDisconnect = this.#makeOnDisconnect();
 
   /** Sets up Socket.IO. HTTP requests reach it by `request()` and `upgrade()`. */
@@ -94,7 +94,7 @@ export class SocketIoServer {
     this.#io.on("connection", (socket) => this.#connected(socket));
   }
 
-  /** Handles an HTTP request if it is for Engine.IO. Returns whether it was. */
+  /** Handles an HTTP request if it is for Engine.IO. Returns whether it is. */
   request(request: IncomingMessage, response: ServerResponse): boolean {
     if (!isForEngine(request)) return false;
     this.#engine.handleRequest(request as never, response as never);
@@ -106,21 +106,22 @@ export class SocketIoServer {
     if (isForEngine(request)) {
       return this.#engine.handleUpgrade(request, socket, head);
     }
-    // Without a listener, an error of a peer that is already gone would end the process.
+    // If the peer has already disconnected, an error without a listener would end the process.
     socket.on("error", () => {});
     socket.end(
       "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
     );
   }
 
-  /** Connections, including those that have not named a namespace yet. */
+  /** Number of connections, including those that have not sent CONNECT yet. */
   get count(): number {
     return this.#engine.clientsCount;
   }
 
   /**
-   * Closes all connections, evenly over `durationMs`, and accepts no new ones. It closes them without Socket.IO's
-   * DISCONNECT packet: a stock client reconnects at once after a mere close, but never after that packet.
+   * Closes all connections, evenly over `durationMs`, and accepts no new ones. It does not send Socket.IO's DISCONNECT
+   * packet, because a stock client does not reconnect after that packet, but reconnects at once if the connection is
+   * only closed.
    */
   async drain(durationMs: number): Promise<void> {
     this.#engine.stopping = true;
@@ -142,10 +143,10 @@ export class SocketIoServer {
     this.#io.of("/").adapter.close();
   }
 
-  /** Runs before a socket is connected; `next` continues. Never rejects. */
+  /** Admits a client before its socket is connected. Calls `next` when it is done, and never rejects. */
   async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
     const { conn } = socket;
-    // Socket.IO accepts any number of CONNECT packets before the first one is answered.
+    // Socket.IO accepts any number of CONNECT packets on one connection before it has answered the first.
     if (this.#taken.has(conn)) {
       conn.close();
       return next();
@@ -161,9 +162,10 @@ export class SocketIoServer {
         return next();
       }
       const { secret, recovered } = admission;
-      // Socket.IO sends the `pid` in CONNECT, and its types keep both fields private.
+      // Socket.IO sends the `pid` in CONNECT. Both fields are private in its types.
       Object.assign(socket, { pid: secret, recovered });
-      // CONNECT and the rooms go out in one write. A polling client asks for them later anyway.
+      // CONNECT and the following events are sent in one write. A polling client fetches them with a later request
+      // anyway.
       const uncork = conn.transport.name === "websocket"
         ? cork(socket)
         : () => {};
@@ -195,7 +197,10 @@ export class SocketIoServer {
     next(Object.assign(new Error(refusal.message), { data: refusal.toJSON() }));
   }
 
-  /** Runs right after CONNECT was written. Never throws: Socket.IO calls it where a throw would end the process. */
+  /**
+   * Connects a client right after CONNECT was written. Never throws, because an error in Socket.IO's callback would end
+   * the process.
+   */
   #connected(socket: Socket): void {
     const entering = this.#entering.get(socket);
     if (entering === undefined) return;
@@ -235,14 +240,14 @@ export class SocketIoServer {
     };
   }
 
-  /** Never throws: Socket.IO calls it where a throw would end the process. */
+  /** Ends a client's connection. Never throws, because an error in Socket.IO's callback would end the process. */
   #disconnected(socket: Socket, reason: string): void {
     const { clients, observe } = this.#options;
     this.#taken.delete(socket.conn);
     const client = this.#clients.get(socket);
     this.#clients.delete(socket);
     try {
-      // A client that sends DISCONNECT, or is sent it, does not reconnect.
+      // A client does not reconnect after it has sent or received DISCONNECT.
       const hasLeft = reason.endsWith("namespace disconnect");
       if (client !== undefined) clients.dropped(client, hasLeft);
     } catch (error) {
@@ -256,7 +261,7 @@ export class SocketIoServer {
   }
 }
 
-/** Returns what a client sends in its handshake. @throws {ApiError} `invalid_parameter` */
+/** Returns the data of a client's handshake. @throws {ApiError} `invalid_parameter` */
 function helloOf(socket: Socket): Omit<Hello, "principal"> {
   const { auth: { pid, offset, rooms } } = socket.handshake;
   if (rooms !== undefined && !Array.isArray(rooms)) {
@@ -274,7 +279,7 @@ function helloOf(socket: Socket): Omit<Hello, "principal"> {
   };
 }
 
-/** Makes the events that a client gets at connect after its messages and gaps. */
+/** Makes the events that a client receives at connect after its messages and gaps. */
 function* framesOf(
   { rooms, position, id, notice }: Joined,
 ): Generator<ReturnType<typeof eventFrame>> {

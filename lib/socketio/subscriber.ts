@@ -23,18 +23,22 @@ import {
   type SocketIoFrame,
 } from "./frame.ts";
 
-/** A packet in Engine.IO's queue: one of Engine.IO's own, a shared one or a replay. */
+/** A packet in Engine.IO's queue: Engine.IO's own, a shared one, or a replay. */
 type Queued = QueuedPacket | SharedPacket | ReplayPacket;
 
 /**
- * Writes frames directly to the client's connection if nothing is buffered there. Otherwise it adds them to Engine.IO's
- * queue, in order with Engine.IO's own packets. The queue also serves polling clients and those that are upgrading.
+ * Writes frames directly to the client's connection if no bytes are buffered there. Otherwise it adds them to
+ * Engine.IO's queue, in order with Engine.IO's own packets. The queue is also used for polling clients and for clients
+ * that are upgrading.
  */
 export class SocketIoSubscriber extends Subscriber {
   readonly #connection: EngineConnection;
-  /** The transport once it is a WebSocket, which it stays. Kept here because every delivery needs it. */
+  /**
+   * The transport, once it is a WebSocket, because it does not change any more. It is stored because every delivery
+   * needs it.
+   */
   #websocket: WebSocketTransport | undefined;
-  /** The queue as it was last counted: the list, how many of its packets were counted, and their bytes. */
+  /** The state of the queue when it was last counted: the list, the number of counted packets, and their bytes. */
   #queue: readonly Queued[] = [];
   #counted = 0;
   #bytes = 0;
@@ -86,7 +90,10 @@ export class SocketIoSubscriber extends Subscriber {
     return older >= 0 ? 1 : 0;
   }
 
-  /** The number of messages that a client missed is limited by what is kept, and their bytes are shared. */
+  /**
+   * Queues the messages that a client missed. They need no limit: the history limits their number, and clients share
+   * their bytes.
+   */
   override replay(entries: readonly Entry[]): void {
     const { _readyState } = this.#connection;
     if (_readyState !== "open" || entries.length === 0) return;
@@ -110,7 +117,9 @@ export class SocketIoSubscriber extends Subscriber {
     }
   }
 
-  /** Bytes in Engine.IO's queue, and those that were written and that the kernel has not taken. */
+  /**
+   * Bytes in Engine.IO's queue, and bytes that were written and that the kernel has not taken, without requested ones.
+   */
   override get bufferedBytes(): number {
     return this.#allBytes() - this.requestedBytes;
   }
@@ -119,7 +128,7 @@ export class SocketIoSubscriber extends Subscriber {
     return this.#requested = Math.min(this.#requested, this.#allBytes());
   }
 
-  /** A stock client reconnects by itself. */
+  /** Closes the connection without DISCONNECT, so that a stock client reconnects. */
   override disconnect(): void {
     this.#connection.close(true);
     this.#findWebSocket()?.terminate();
@@ -158,12 +167,12 @@ export class SocketIoSubscriber extends Subscriber {
 const SUBSCRIBER = Symbol("subscriber");
 type SubscribedSocket = Socket & { [SUBSCRIBER]?: SocketIoSubscriber };
 
-/** Returns the subscriber of a socket: always the same one. */
+/** Returns the subscriber of a socket. It is the same object at every call. */
 export function subscriberOf(socket: SubscribedSocket): SocketIoSubscriber {
   return socket[SUBSCRIBER] ??= new SocketIoSubscriber(socket);
 }
 
-/** Returns the bytes that a queued packet counts for. A replay counts for none. */
+/** Returns the bytes for which a queued packet counts. A replay counts as 0 bytes. */
 function sizeOf(packet: Queued | undefined): number {
   if (packet === undefined || "chunks" in packet) return 0;
   const { options, data } = packet;

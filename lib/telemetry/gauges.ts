@@ -1,10 +1,10 @@
 /**
- * The gauges of a node: values that are read whenever metrics are exposed.
+ * The gauges of a node: values that are read when metrics are exposed.
  *
  * @module
  */
 
-/** Adds a gauge, whose value is what `read` returns. */
+/** Adds a gauge whose value is the result of `read`. */
 export type Watch = (name: string, help: string, read: () => number) => void;
 
 /** The parts of a node that have gauges. */

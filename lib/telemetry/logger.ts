@@ -11,7 +11,7 @@ import {
   type Observe,
 } from "../observer.ts";
 
-/** The level of each kind of observation; one without a level is only counted. */
+/** The log level of each kind of observation. A kind without a level is only counted. */
 const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   started: "info",
   connections_refused: "warn",
@@ -53,10 +53,10 @@ const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
   error: "error",
 };
 
-/** Longest text in a line, in characters: texts of Redis and of other programs may be long. */
+/** Maximum length of a text in a line, in characters, because texts of Redis and of other programs may be long. */
 const TEXT_LENGTH_MAX = 1000;
 
-/** Makes a function that writes observations of `level` and above, as one line of JSON each. It never throws. */
+/** Makes a function that writes observations of `level` and above, each as one line of JSON. It never throws. */
 export function createLogger(
   level: LogLevel,
   write: (line: string) => void,
@@ -77,7 +77,7 @@ export function createLogger(
   };
 }
 
-/** Describes a thrown value, which may be one that JSON cannot hold. */
+/** Describes a thrown value, which may be one that `JSON.stringify` cannot handle. */
 function describe(error: unknown): string {
   if (error instanceof Error) return error.stack ?? String(error);
   return typeof error === "string" ? error : inspect(error);

@@ -1,12 +1,12 @@
 /**
- * The metrics: counts observations, for Prometheus.
+ * Counts observations as metrics for Prometheus.
  *
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Observe } from "../observer.ts";
 
-/** Counts observations. Rooms, users and keys are never labels, because their number has no limit. */
+/** Counts observations. Labels never contain rooms, users or keys, because their number has no limit. */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #connections = this.#gauge(
@@ -158,7 +158,10 @@ export class Metrics {
     }
   };
 
-  /** Measures how late timers run, which is how long any work waits for the event loop. Ends with the process. */
+  /**
+   * Measures how late timers run, which shows how long other work waits for the event loop. The timer runs until the
+   * process ends.
+   */
   watchEventLoop(intervalMs = 20): void {
     const lag = this.#histogram(
       "roomcast_event_loop_lag_seconds",
@@ -172,7 +175,7 @@ export class Metrics {
     }, intervalMs);
   }
 
-  /** Adds a gauge whose value is read whenever metrics are exposed. */
+  /** Adds a gauge whose value is read when metrics are exposed. */
   watch(name: string, help: string, read: () => number): void {
     const gauge = this.#gauge(name, help, () => gauge.set(read()));
   }

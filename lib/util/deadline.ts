@@ -1,17 +1,17 @@
 /**
- * Waiting with a bound.
+ * Timeouts of promises and of many waits at once.
  *
  * @module
  */
 
-/** What {@linkcode deadline} throws when the time is over. */
+/** The error of {@linkcode deadline} after a timeout. */
 export class DeadlineError extends Error {
   override name = "DeadlineError";
 }
 
 /**
- * Resolves or rejects as `promise` does, or rejects with {@linkcode DeadlineError} after `timeoutMs`.
- * What `promise` does later is owned here: it never becomes an unhandled rejection.
+ * Resolves or rejects as `promise` does, or rejects with {@linkcode DeadlineError} after `timeoutMs`. A later rejection
+ * of `promise` is handled here, so it never becomes an unhandled rejection.
  */
 export function deadline<T>(
   promise: Promise<T>,
@@ -41,7 +41,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Something that waits, in the list of a {@linkcode TimeoutList}. */
+/** A timeout in a {@linkcode TimeoutList}. */
 export interface Timeout<T> {
   readonly what: T;
   readonly due: number;
@@ -50,26 +50,30 @@ export interface Timeout<T> {
 }
 
 /**
- * One bound on many waits, kept by one timer: a timer each costs more than most of what is waited for.
+ * Timeouts of the same length for many items, with one timer, because a timer for each item would cost more than most
+ * of the work that it limits.
  *
- * A list and not a `Map`: a `Map` that is added to and deleted from begins a new table again and again, and V8 keeps
- * each old one, with what was in it, until the next full collection. Nothing that has ended its wait refers to another.
+ * It uses a linked list, because a `Map` with many additions and deletions starts a new table again and again, and V8
+ * keeps each old table with its entries until the next full garbage collection. A timeout that was removed refers to no
+ * other timeout.
  */
 export class TimeoutList<T> {
   readonly #timeoutMs: number;
   readonly #over: (what: T) => void;
-  /** The ends of the list; what waits longest comes first. */
+  /** The ends of the list. The oldest timeout comes first. */
   #first: Timeout<T> | undefined;
   #last: Timeout<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Calls `over` with everything that waits for longer than `timeoutMs`. */
+  /**
+   * Creates an empty list. `over` is called with each item that was added more than `timeoutMs` ago and not removed.
+   */
   constructor(timeoutMs: number, over: (what: T) => void) {
     this.#timeoutMs = timeoutMs;
     this.#over = over;
   }
 
-  /** From now on it waits, until what is answered is given to {@linkcode TimeoutList.remove}. */
+  /** Starts the timeout of `what`. Pass the result to {@linkcode TimeoutList.remove} to cancel it. */
   add(what: T): Timeout<T> {
     const due = performance.now() + this.#timeoutMs;
     const wait: Timeout<T> = {
@@ -85,7 +89,7 @@ export class TimeoutList<T> {
     return wait;
   }
 
-  /** It waits no longer; nothing where it has ended already. */
+  /** Cancels a timeout. Does nothing if it has already ended. */
   remove(wait: Timeout<T>): void {
     const { before, after } = wait;
     if (before !== undefined) before.after = after;

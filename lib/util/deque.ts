@@ -40,7 +40,8 @@ export class Deque<T> {
     if (this.size === 0) return undefined;
     const item = this.#slots[this.#start];
     this.#slots[this.#start++] = undefined;
-    // Items are moved only now and then, because moving them at every call would take as long as the list is.
+    // The items are moved only when more than half of the slots are empty, because moving them takes time in proportion
+    // to the length.
     if (this.#start > 64 && this.#start * 2 > this.#slots.length) {
       this.#slots = this.#slots.slice(this.#start);
       this.#start = 0;

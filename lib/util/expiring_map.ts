@@ -4,7 +4,7 @@
  * @module
  */
 
-/** A map whose entries are deleted some time after the work behind them is done. */
+/** A map whose entries are deleted some time after the work that produces them is done. */
 export class ExpiringMap<K, V> {
   readonly #keepMs: number;
   readonly #values = new Map<K, V>();
@@ -31,12 +31,12 @@ export class ExpiringMap<K, V> {
     );
   }
 
-  /** Deletes a value, unless another one is in its place. */
+  /** Deletes a value, unless it has been replaced by another one. */
   delete(key: K, value: V): void {
     if (this.#values.get(key) === value) this.#values.delete(key);
   }
 
-  /** Deletes all entries and clears all timers. Nothing can be added from then on. */
+  /** Deletes all entries and clears all timers. No entry can be added afterwards. */
   close(): void {
     this.#closed = true;
     this.#values.clear();

@@ -1,22 +1,23 @@
 /**
- * Patterns as Redis has them.
+ * Matches the patterns of Redis channels.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** Whether a name has characters that `PSUBSCRIBE` reads as a pattern. */
+/** Returns whether `PSUBSCRIBE` would treat a name as a pattern. */
 export function isPattern(channel: string): boolean {
   return /[*?[\]\\]/.test(channel);
 }
 
-/** What one byte of a channel's name may be; undefined: any bytes, or none. */
+/** Matches one byte of a channel's name; undefined for `*`, which matches any number of bytes. */
 type Token = ((byte: number) => boolean) | undefined;
 
 /**
- * Matches as `PSUBSCRIBE` does, byte for byte, its oddities included: `?` is one byte, `[c-a]` is `[a-c]`, the end of
- * a set may be missing. A difference would lose messages: a channel belongs to the first pattern that matches it here,
- * and Redis names the pattern that matched there. Time is bounded by the lengths' product, whatever the pattern.
+ * Compiles a pattern that matches exactly as `PSUBSCRIBE` does, byte by byte, including special cases: `?` is one byte,
+ * `[c-a]` is `[a-c]`, and the end of a set may be missing. A difference would lose messages: a channel belongs to the
+ * first pattern that matches it here, and Redis names the pattern that matched there. The time is limited by the
+ * product of both lengths, for any pattern.
  */
 export function compileGlob(
   glob: string,
@@ -70,7 +71,7 @@ function matchGlob(tokens: readonly Token[], bytes: Uint8Array): boolean {
       token++;
       i++;
     } else if (star >= 0) {
-      // The last star takes one byte more; those before it never need to.
+      // Backtrack: let the last star match one more byte. Earlier stars never need to.
       token = star + 1;
       i = ++starAt;
     } else return false;

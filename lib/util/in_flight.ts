@@ -12,7 +12,7 @@ export class InFlight {
     if (--this.#count === 0) this.#idle?.();
   };
 
-  /** The amount of work in flight. */
+  /** Number of pieces of work in flight. */
   get count(): number {
     return this.#count;
   }

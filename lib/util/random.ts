@@ -1,5 +1,5 @@
 /**
- * Random texts, whose bytes are drawn from the system many at a time.
+ * Makes random texts. It reads random bytes from the system in large blocks.
  *
  * @module
  */

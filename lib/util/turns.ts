@@ -1,15 +1,18 @@
 /**
- * Runs asynchronous work one after the other, or a few at a time.
+ * Runs asynchronous work in turns: one piece at a time, or a few.
  *
  * @module
  */
 
-/** Runs the works of one key one after the other, in the order in which they came. Works of different keys overlap. */
+/**
+ * Runs pieces of work with the same key one after the other, in the order of the calls. Work with different keys
+ * overlaps.
+ */
 export class KeyedTurns {
-  /** The last work of each key that is not done yet. */
+  /** The last unfinished piece of work of each key. */
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Runs `work` when all earlier works of this key are done, whether they failed or not. Settles as `work` does. */
+  /** Runs `work` when all earlier work of this key is done, successful or not. Settles as `work` does. */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);
     const turn = before === undefined ? work() : before.then(work);
@@ -23,22 +26,22 @@ export class KeyedTurns {
   }
 }
 
-/** Runs a limited number of works at a time. Others wait, in the order in which they came. */
+/** Runs a limited number of pieces of work at a time. Further work waits, in the order of the calls. */
 export class Limit {
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
-  /** Creates a limit of `max` works at a time. */
+  /** Creates a limit of `max` pieces of work at a time. */
   constructor(max: number) {
     this.#free = max;
   }
 
-  /** How many works wait. */
+  /** Number of pieces of work that are waiting. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** Runs `work` as soon as fewer than the maximum are running. Settles as `work` does. */
+  /** Runs `work` as soon as fewer than the maximum number of pieces are running. Settles as `work` does. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -1,10 +1,10 @@
 /**
  * The server's side of a WebSocket (RFC 6455), complete, without extensions.
  *
- * Whole messages go to one handler. The caller encodes what it sends and writes it to the connection itself, so nothing
- * is copied or queued here, and an idle connection costs one small object (`docs/decisions/0011-idle-clients.md`).
- * Everything a peer may send is limited: a message by `bytesMax`, however it is split into frames; pongs to one that is
- * buffered; a closing handshake by its timeout.
+ * Complete messages are passed to one handler. The caller encodes its messages and writes them to the connection
+ * itself. Therefore no bytes are copied or queued here, and an idle connection needs only one small object
+ * (`docs/decisions/0011-idle-clients.md`). Everything that a peer can send is limited: a message by `bytesMax`, however
+ * it is split into frames; buffered pongs to one; a closing handshake by its timeout.
  *
  * @module
  */
@@ -22,29 +22,29 @@ import {
   unmask,
 } from "./frame.ts";
 
-/** Longest time for the closing handshake and for everything that was written before it, in ms. */
+/** Maximum time for the closing handshake, including the bytes that were written before it, in ms. */
 const CLOSE_TIMEOUT_MS = 30_000;
-/** Largest payload of a control frame (RFC 6455 §5.5). */
+/** Maximum payload of a control frame in bytes (RFC 6455 §5.5). */
 const CONTROL_BYTES_MAX = 125;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 /** Status codes of RFC 6455 §7.4.1. */
 const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
 
-/** Receives what arrives on a WebSocket. */
+/** Handles the messages and the end of a WebSocket. */
 export interface MessageHandler {
-  /** Handles a whole message: a text is a string, anything else is a buffer that the handler may keep. */
+  /** Handles a complete message. A text is passed as a string, anything else as a buffer that the handler may keep. */
   onMessage(message: string | Buffer): void;
-  /** The peer broke the protocol. The connection is being closed. */
+  /** Handles a violation of the protocol by the peer. The connection is being closed. */
   onProtocolError(reason: string): void;
-  /** The connection is closed. This is the last call. */
+  /** Handles the end of the connection. This is the last call. */
   onClosed(): void;
 }
 
-/** A message of which some bytes are still missing. */
+/** A message whose last bytes have not arrived yet. */
 interface PartialMessage {
   readonly opcode: number;
-  /** The bytes that have arrived, unmasked, and space for more. */
+  /** The bytes that have arrived, unmasked, followed by unused space. */
   bytes: Buffer;
   length: number;
   /** Bytes of the current frame's payload that have not arrived. */
@@ -71,16 +71,18 @@ export class WebSocketConnection {
   /** The beginning of a frame's head or of a control frame, until the rest arrives. */
   #rest = NOTHING;
   #partial: PartialMessage | undefined;
-  /** A close frame has been sent or cannot be sent any more: no frame may follow (RFC 6455 §5.5.1). */
+  /** Whether a close frame has been sent or can no longer be sent. No frame may follow (RFC 6455 §5.5.1). */
   #closing = false;
   #ignoreInput = false;
-  /** The last ping that has not been answered. */
+  /** The last ping that has not been answered with a pong. */
   #ping: Buffer | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Starts to read. The caller has sent, or sends, the response to the handshake. `head` is what arrived after the
-   * request. A message may have at most `bytesMax` bytes.
+   * Starts to read. The caller sends the response to the handshake.
+   *
+   * @param head Bytes that arrived after the request.
+   * @param bytesMax Maximum size of a message, in bytes.
    */
   constructor(
     connection: Socket,
@@ -132,7 +134,7 @@ export class WebSocketConnection {
     this[WEBSOCKET].#read(chunk);
   }
 
-  /** The peer has ended its half of the connection. The other half is of no use without it. */
+  /** Disconnects a peer that has ended its half of the connection, because a WebSocket needs both halves. */
   static #onEnd(this: SocketWithWebSocket): void {
     const websocket = this[WEBSOCKET];
     websocket.#closing = websocket.#ignoreInput = true;
@@ -157,7 +159,7 @@ export class WebSocketConnection {
         ? this.#readPayload(this.#partial, bytes, at)
         : this.#readFrame(bytes, at);
       if (next === at) {
-        // Copied, because these few bytes would keep the whole chunk in memory otherwise.
+        // Copy these few bytes; otherwise they would keep the whole chunk in memory.
         return void (this.#rest = Buffer.from(bytes.subarray(at)));
       }
       at = next;
@@ -165,9 +167,9 @@ export class WebSocketConnection {
   }
 
   /**
-   * Reads a frame that begins at `at`, or as much of its payload as has arrived.
+   * Reads a frame that begins at `at`, or the part of its payload that has arrived.
    *
-   * @returns Where the next frame begins; `at` if too little has arrived.
+   * @returns The index of the next frame, or `at` if too few bytes have arrived.
    */
   #readFrame(bytes: Buffer, at: number): number {
     if (bytes.length < at + 2) return at;
@@ -196,7 +198,7 @@ export class WebSocketConnection {
     return end;
   }
 
-  /** Returns what is wrong with the first two bytes of a frame. */
+  /** Returns the error in the first two bytes of a frame; undefined if they are valid. */
   #errorOf(first: number, second: number): string | undefined {
     const opcode = first & 0x0f;
     if ((first & 0x70) !== 0) return "a reserved bit is set";
@@ -214,7 +216,7 @@ export class WebSocketConnection {
       : "a continuation has no message, or a message begins within another";
   }
 
-  /** Begins a message, or its next frame. */
+  /** Begins a message, or the next frame of one. */
   #begin(
     { opcode, fin, length, mask }: FrameHead,
     bytes: Buffer,
@@ -249,8 +251,8 @@ export class WebSocketConnection {
   }
 
   /**
-   * Appends bytes to a message. The buffer grows as bytes arrive, to twice its size each time, and not to the length
-   * that the head states: a client could reserve memory with heads alone.
+   * Appends bytes to a message. The buffer's size is doubled as bytes arrive. It is not set to the length that the head
+   * states, because a client could otherwise reserve memory by sending only heads.
    */
   #append(partial: PartialMessage, part: Buffer): void {
     const { bytes, length } = partial;
@@ -284,7 +286,7 @@ export class WebSocketConnection {
     this.close(payload.subarray(0, 2));
   }
 
-  /** Answers a ping. If the peer does not read, only its last ping is answered (RFC 6455 §5.5.3). */
+  /** Answers a ping with a pong. If the peer does not read, only its last ping is answered (RFC 6455 §5.5.3). */
   #pong(ping: Buffer): void {
     const waiting = this.#ping !== undefined;
     this.#ping = Buffer.from(ping);
@@ -299,7 +301,7 @@ export class WebSocketConnection {
     else this.#connection.write(NOTHING, send);
   }
 
-  /** Fails the connection (RFC 6455 §7.1.7). */
+  /** Closes the connection because of an error of the peer (RFC 6455 §7.1.7). */
   #fail(code: number, reason: string): void {
     this.#ignoreInput = true;
     const body = Buffer.alloc(2);

@@ -1,5 +1,5 @@
 /**
- * WebSocket frames (RFC 6455 §5.2): encodes those of a server, and decodes the head of those of a client.
+ * Encodes WebSocket frames of a server, and decodes the heads of a client's frames (RFC 6455 §5.2).
  *
  * @module
  */
@@ -39,7 +39,7 @@ export function encodeFrame(opcode: number, payload: Buffer): Buffer {
   return frame;
 }
 
-/** Returns where the payload begins in a frame that a server encoded. */
+/** Returns the index of the payload in a frame that a server encoded. */
 export function payloadStart(frame: Buffer): number {
   const short = frame[1] ?? 0;
   return short < 126 ? 2 : short === 126 ? 4 : 10;
@@ -51,11 +51,11 @@ export interface FrameHead {
   readonly opcode: number;
   /** Length of the payload in bytes. */
   readonly length: number;
-  /** Where the mask of 4 bytes begins. The payload follows it. */
+  /** The index of the mask, which has 4 bytes and is followed by the payload. */
   readonly mask: number;
 }
 
-/** Reads a frame's head that begins at `at`. Returns undefined if `bytes` does not contain all of it yet. */
+/** Reads the head of a frame that begins at `at`. Returns undefined if `bytes` ends within the head. */
 export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
   if (bytes.length < at + 2) return undefined;
   const first = bytes.readUInt8(at), short = bytes.readUInt8(at + 1) & 0x7f;
@@ -73,7 +73,7 @@ export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
   };
 }
 
-/** Unmasks a payload in place (RFC 6455 §5.3). `past` bytes of the same frame came before it. */
+/** Unmasks a payload in place (RFC 6455 §5.3), after `past` earlier bytes of the same frame. */
 export function unmask(payload: Buffer, mask: Buffer, past: number): void {
   for (let at = 0; at < payload.length; at++) {
     payload[at] = (payload[at] ?? 0) ^ (mask[(past + at) & 3] ?? 0);
@@ -84,7 +84,7 @@ function headLength(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
-/** Writes a head at `at`. Returns where the payload begins. */
+/** Writes a head at `at`. Returns the index of the payload. */
 function writeHead(
   frames: Buffer,
   at: number,

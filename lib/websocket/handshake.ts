@@ -8,7 +8,7 @@ import type { IncomingMessage } from "node:http";
 
 /** Appended to every key before it is hashed (RFC 6455 §1.3). */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/** 16 bytes in base64. */
+/** A valid key: 16 bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
 /** A token of RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;

@@ -1,13 +1,14 @@
 /**
- * Writes bytes directly to the handle below a `net.Socket`, without its stream.
+ * Writes bytes directly to the handle of a `net.Socket`, without its stream.
  *
  * A stream creates a request object and a tick for each write and keeps both until the whole fan-out is over. A
- * connection on which nothing is buffered needs neither. Measured alone, a direct write is 1.1 times as fast for a
- * single message and 1.6 times for ten in flight (`docs/decisions/0009-joined-frames.md`).
+ * connection without buffered bytes needs neither. Measured separately, a direct write is 1.1 times as fast as the
+ * stream for a single message and 1.6 times for ten messages in flight (`docs/decisions/0009-joined-frames.md`).
  *
- * Depends on private parts of Deno 2.9.6, which are Node's (`lib/internal/stream_base_commons.js`): `_handle`,
- * `writeBuffer`, `streamBaseState` and `kLastWriteWasAsync`. `tests/lib/wire/direct_write_test.ts` fails if they change.
- * `direct_write_check.ts` tries them when the process starts; without a successful check, streams are used.
+ * Depends on private parts of Deno 2.9.6, which have the same names in Node (`lib/internal/stream_base_commons.js`):
+ * `_handle`, `writeBuffer`, `streamBaseState` and `kLastWriteWasAsync`. `tests/lib/wire/direct_write_test.ts` fails if
+ * they change. `direct_write_check.ts` tries them when the process starts; without a successful check, streams are
+ * used.
  *
  * @module
  */
@@ -24,25 +25,25 @@ export interface WriteRequest {
    */
   waiting: Buffer | undefined;
   /**
-   * Called by the handle when the write is complete. A negative status is an error. It has to call
+   * Called by the handle when the write is complete. A negative status is an error. The implementation has to call
    * {@linkcode DirectWriter.complete}.
    */
   oncomplete(status: number): void;
 }
 
-/** The part of Deno's socket handles that is used. */
+/** The methods of Deno's socket handles that are used. */
 interface Handle {
   writeBuffer?(request: WriteRequest, bytes: Buffer): number;
 }
 
-/** The part of Deno's internal binding `stream_wrap` that is used. */
+/** The fields of Deno's internal binding `stream_wrap` that are used. */
 export interface StreamWrap {
-  /** What the last write did, at indices such as `kLastWriteWasAsync`. */
+  /** The state of the last write, at indices such as `kLastWriteWasAsync`. */
   readonly streamBaseState?: Int32Array;
   readonly kLastWriteWasAsync?: number;
 }
 
-/** Writes directly to sockets, unless it is disabled: then every write has to use the stream. */
+/** Writes directly to sockets while it is enabled. While it is disabled, callers have to use the stream. */
 export class DirectWriter {
   readonly #onDisabled: (why: string) => void;
   readonly #state: Int32Array | undefined;
@@ -65,7 +66,7 @@ export class DirectWriter {
     this.#wasAsync = wrap.kLastWriteWasAsync ?? 0;
   }
 
-  /** Whether direct writes are used. */
+  /** Whether direct writes are enabled. */
   get enabled(): boolean {
     return this.#enabled;
   }
@@ -112,9 +113,9 @@ export class DirectWriter {
   /**
    * Releases the bytes of a write that is complete.
    *
-   * @returns `false` if no write was waiting, so that the handle took longer with a write than its state said. Direct
-   * writes are then disabled, and the caller has to destroy the connection: the memory of the bytes may have been
-   * reused before they were sent.
+   * @returns `false` if no write was waiting, which means that the handle reported a write as done before it was.
+   * Direct writes are then disabled, and the caller has to destroy the connection: the memory of the bytes may have
+   * been reused before they were sent.
    */
   complete(request: WriteRequest): boolean {
     if (request.waiting === undefined) {

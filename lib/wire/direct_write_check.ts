@@ -15,20 +15,22 @@ import {
 import { deadline } from "../util/deadline.ts";
 import type { DirectWriter, WriteRequest } from "./direct_write.ts";
 
-/** The Deno versions that the tests run on. `tests/lib/wire/direct_write_test.ts` compares them with the Dockerfile. */
+/**
+ * The Deno versions on which the tests run. `tests/lib/wire/direct_write_test.ts` compares them with the Dockerfile.
+ */
 export const TESTED_DENO_VERSIONS: readonly string[] = ["2.9.6"];
-/** Longest time for the check, in ms. */
+/** Maximum duration of the check, in ms. */
 const CHECK_TIMEOUT_MS = 2000;
-/** Attempts of a small write. A new connection may not know yet that the kernel can take bytes. */
+/** Maximum attempts of a small write. On a new connection, the first write may be reported as waiting. */
 const SMALL_WRITES_MAX = 10;
-/** Bytes of a large write, and how many of them exceed the buffers of any kernel. */
+/** Size of a large write, and a number of such writes that exceeds the buffers of any kernel. */
 const LARGE_BYTES = 1 << 20, LARGE_WRITES_MAX = 64;
 
 /** Makes a server listen on a free port of 127.0.0.1. */
 export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
 
 /**
- * Enables direct writes if they work on this version of Deno, and disables them for good otherwise. Never throws.
+ * Enables direct writes if they work on this version of Deno, and disables them permanently otherwise. Never throws.
  *
  * It checks that a write which the kernel takes at once is reported as done, that a write which has to wait is reported
  * as waiting and completes once, and that all bytes arrive unchanged.
@@ -65,17 +67,17 @@ export async function enableDirectWrites(
   }
 }
 
-/** One pair of sockets, and the bytes that were written to one and that arrived at the other. */
+/** A connected pair of sockets, and the numbers of bytes that were written to one and that arrived at the other. */
 class Check implements WriteRequest {
   waiting: Buffer | undefined;
   readonly #writer: DirectWriter;
   readonly #socket: Socket;
   readonly #peer: Socket;
-  /** All bytes that are written are the same, so that any chunk can be compared with this. */
+  /** Every written byte is the same, so that any received chunk can be compared with this buffer. */
   readonly #bytes = Buffer.alloc(LARGE_BYTES, "x");
   #written = 0;
   #received = 0;
-  /** Writes that were reported as waiting, and those that completed. */
+  /** Number of writes that were reported as waiting, and of those that completed. */
   #waits = 0;
   #completions = 0;
   #error: Error | undefined;
@@ -134,7 +136,7 @@ class Check implements WriteRequest {
     return result;
   }
 
-  /** Resolves when everything that was written has arrived and every write that waited is complete. */
+  /** Resolves when all written bytes have arrived and every waiting write is complete. */
   async #settled(): Promise<void> {
     while (
       this.#received < this.#written || this.#completions < this.#waits
