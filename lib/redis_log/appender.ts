@@ -15,15 +15,9 @@ import { runScript } from "../redis/script.ts";
 import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
 import { APPEND } from "./append_scripts.ts";
 
-/**
- * Maximum duration of a publish including its time in the queue, in ms, so that a publisher gets a result in bounded
- * time.
- */
+/** Maximum time until the result of a publish, including its time in the queue, in ms. */
 export const APPEND_TIMEOUT_MS = 2000;
-/**
- * Time before the end of {@linkcode APPEND_TIMEOUT_MS} at which waiting for replicas ends, in ms. The publisher then
- * receives `log_not_replicated` and not a timeout.
- */
+/** Part of that time, in ms, that is left when `log_not_replicated` is reported, so that it precedes the timeout. */
 const REPLICAS_GRACE_MS = 250;
 /**
  * Scripts in flight: one executes in Redis while the next is on the wire. Publishes that arrive meanwhile are batched
