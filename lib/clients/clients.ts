@@ -134,6 +134,11 @@ export class Clients {
     client.subscriber = subscriber;
     this.#clients.set(client.digest, client);
     this.#send(admission, results, subscriber, tell);
+    // Its transport does not listen for the end of the connection yet.
+    if (subscriber.disconnectedAsSlow) {
+      this.dropped(client, false);
+      return false;
+    }
     for (const { room } of results) this.#options.fanOut.join(subscriber, room);
     this.#writer.keep(client);
     const hasGap = results.some(isGap);

@@ -39,7 +39,7 @@ export class RecordingConnection extends Subscriber {
   readonly told: Joined[] = [];
   isOpen = true;
   override readonly encoder = encoder;
-  override readonly idle = true;
+  override idle = true;
   override bufferedBytes = 0;
   override requestedBytes = 0;
 

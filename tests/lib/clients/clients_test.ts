@@ -474,6 +474,29 @@ Deno.test("welcome() refuses an admission if the log has changed, and forgets a 
   }
 });
 
+Deno.test("a client that is disconnected as slow while it is welcomed is not kept", async () => {
+  using setup = new ClientsSetup();
+  const admission = await setup.clients.admit(setup.hello());
+  const connection = new RecordingConnection();
+  connection.idle = false;
+  connection.bufferedBytes = 2000;
+  const isWelcome = setup.clients.welcome(
+    admission,
+    connection,
+    () => setup.fanOut.send(connection, ["told"]),
+  );
+  assert.equal(isWelcome, false);
+  assert.equal(connection.isOpen, false);
+  assert.equal(connection.roomCount, 0);
+  assert.equal(setup.clients.count, 0);
+  const { digest } = admission.client;
+  await until(
+    "its session says why",
+    async () =>
+      (await setup.sessions.load(digest))?.session.overloaded === true,
+  );
+});
+
 Deno.test("a request that fails while it is answered leaves the client outside the room", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
