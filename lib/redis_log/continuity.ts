@@ -11,7 +11,7 @@ import type { RedisClock } from "../redis/clock.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import type { Keys } from "../redis/keys.ts";
 import { deadline } from "../util/deadline.ts";
-import { check, type Finding } from "./check.ts";
+import { check, type Finding, type Question } from "./check.ts";
 import type { Verdict, Witness } from "./witness.ts";
 
 /** Maximum duration of a check, in ms. If Redis executes it later, the check does nothing. */
@@ -30,6 +30,13 @@ export interface ContinuityOptions {
   readonly logLength: number;
   readonly historySeconds: number;
   readonly observe: Observe;
+}
+
+/** What Redis has found, and what it was asked. */
+export interface Answer {
+  readonly question: Question;
+  readonly finding: Finding;
+  readonly askedAt: number;
 }
 
 /** Runs the checks of this node, and reports their results. */
@@ -57,15 +64,12 @@ export class Continuity {
   }
 
   /**
-   * Checks whether the log is still the same, and whether it holds everything that this node knows.
+   * Asks Redis whether the log is still the same, and whether it holds everything that this node knows.
    *
    * @param isFirst Whether this node has not begun to read. A replica without a log is then an error.
    */
-  async check(
-    client: RedisClient,
-    isFirst: boolean,
-  ): Promise<{ verdict: Verdict; finding: Finding }> {
-    const { witness, clock, keys, observe } = this.#options;
+  async ask(client: RedisClient, isFirst: boolean): Promise<Answer> {
+    const { witness, clock, keys } = this.#options;
     const askedAt = performance.now();
     const question = witness.question(newEpoch(), askedAt);
     const expires = clock.at(askedAt + CHECK_TIMEOUT_MS);
@@ -76,13 +80,22 @@ export class Continuity {
     );
     clock.set(finding.now);
     if (isFirst && finding.epoch === "") throw new Error("READONLY");
+    return { question, finding, askedAt };
+  }
+
+  /**
+   * Takes an answer, and returns what it means. It may move this node to another epoch. The caller has to report the gap
+   * in the same synchronous step: in between, the head names an epoch that the ring and the clients do not know yet.
+   */
+  take({ question, finding, askedAt }: Answer): Verdict {
+    const { witness, observe } = this.#options;
     const verdict = witness.take(question, finding, askedAt);
     this.#report(finding, question.epoch);
     if (verdict.kind === "epoch") {
       const why = finding.why || "Redis lacks messages that this node knew";
       observe({ kind: "epoch_changed", epoch: witness.epoch, why });
     }
-    return { verdict, finding };
+    return verdict;
   }
 
   /** Unregisters this node in Redis, if everything that it knows is in the log. The caller limits the time. */

@@ -222,10 +222,9 @@ export class RedisLogReader {
   ): Promise<boolean> {
     const { reader } = this.#options;
     const { lineage } = this.#witness;
-    const { verdict, finding } = await this.#continuity.check(
-      client,
-      !this.#started,
-    );
+    const answer = await this.#continuity.ask(client, !this.#started);
+    const { finding } = answer;
+    const verdict = this.#continuity.take(answer);
     if (verdict.kind === "started") this.#total = finding.total;
     if (verdict.kind === "epoch") {
       this.#total = undefined;
