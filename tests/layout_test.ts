@@ -364,7 +364,7 @@ Deno.test("every file imports only what the table allows, and is short enough", 
   );
 });
 
-Deno.test("the table goes one way, and has no arrow and no exception that is not needed", async () => {
+Deno.test("the table has no cycle, no import that does not exist and no needless exception", async () => {
   const files = await sources();
   const units = Object.keys(UNITS);
   const arrows = arrowsOf(files);
@@ -398,7 +398,7 @@ Deno.test("imports have no cycle, and no chain of more than 9 units", async () =
   assert.ok(chain.length <= CHAIN_MAX, chain.join(" -> "));
 });
 
-Deno.test("the drawing in CONTRIBUTING.md shows the imports that there are", async () => {
+Deno.test("the drawing in CONTRIBUTING.md shows exactly the imports of the code", async () => {
   const text = await Deno.readTextFile(new URL("CONTRIBUTING.md", root));
   const [, drawing = ""] = /```mermaid\n([\s\S]*?)```/.exec(text) ?? [];
   const drawn = drawing.split("\n").map((line) => line.trim())
@@ -419,7 +419,7 @@ Deno.test("the check sees every kind of import", () => {
   );
 });
 
-Deno.test("the check notices each kind of wrong place, and no right one", () => {
+Deno.test("the check reports each kind of forbidden import and no allowed one", () => {
   const lines = (count: number): string => "\n".repeat(count);
   const wrong: [path: string, source: string][] = [
     ["lib/log/log.ts", 'import { createApp } from "../../routes/mod.ts";'],

@@ -23,7 +23,7 @@ const READ_IDS_MAX = 8192;
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * Time from a check to the next, in ms: normally. `CHECK_PENDING_MS` applies while other nodes have not confirmed the
+ * Time from a check to the next, in ms. `CHECK_PENDING_MS` applies while other nodes have not confirmed the
  * epoch or have not read that this node has joined; `CHECK_REFUSED_MS` applies while Redis is a replica and takes no
  * writes.
  */

@@ -90,7 +90,7 @@ Deno.test("a client stays out of a room if its node is killed while it answers t
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("a client gets the messages of a join answer once if its node is killed while it answers", async () => {
+Deno.test("a client gets the messages of a join answer once if its node is killed while answering", async () => {
   await using all = await setUp();
   const { other } = all;
   const ids = [

@@ -70,7 +70,7 @@ Deno.test("the bridge loses and repeats nothing while a node is deployed ten tim
   assert.equal((await readRoom(one)).complete, true);
 });
 
-Deno.test("another node continues without a gap if the node that appends stops or is killed", async () => {
+Deno.test("another node appends without a gap if the node that appends stops or is killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
@@ -223,7 +223,7 @@ Deno.test("the bridge refuses invalid payloads, counts them by reason and logs n
   assert.doesNotMatch(node.output, /a-secret-that|secretx/);
 });
 
-Deno.test("three of five nodes listen, and another takes the slot of a node that is gone", async () => {
+Deno.test("three of five nodes listen, and another takes over the slot of a node that was killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
@@ -279,7 +279,7 @@ Deno.test("messages published while Redis is full are delivered in order once it
   assert.equal(client.gaps.items.length, 0);
 });
 
-Deno.test("nodes with other CHANNELS take over with a gap when the last node of the old list is gone", async () => {
+Deno.test("nodes with other CHANNELS take over with a gap after the last node with the old list has ended", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using old = await TestNode.start(env);

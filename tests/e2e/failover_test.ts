@@ -96,7 +96,7 @@ Deno.test("a client stays in a room or receives a gap if it joined while Redis w
   );
 });
 
-Deno.test("clients of both nodes receive a gap if two masters acknowledge publishes and one dies with its node", async () => {
+Deno.test("clients of both nodes receive a gap if two masters acknowledge publishes and one is killed with its node", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers, nodes } = stage;
     const room = `room-${index}`;

@@ -157,7 +157,7 @@ Deno.test("SCRIPT FLUSH under load causes no failed publish", async () => {
   assert.deepEqual([...publisher.failed.values()], []);
 });
 
-Deno.test("no acknowledged message is lost while the nodes' Redis connections are killed repeatedly", async () => {
+Deno.test("no acknowledged message is lost while the Redis connections of nodes are killed repeatedly", async () => {
   await using all = await cluster();
   await runUnderLoad(all, async () => {
     for (let i = 0; i < 20; i++) {
@@ -279,7 +279,7 @@ Deno.test("each error of Redis gets its own code and delivers nothing until Redi
   }
 });
 
-Deno.test("nodes become ready by themselves if Redis was unreachable or its password was changed for a time", async () => {
+Deno.test("nodes become ready again after Redis was unreachable or its password was wrong for a time", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await redis.command("CONFIG", "SET", "requirepass", "new");
@@ -343,7 +343,7 @@ Deno.test("clients of every node receive a gap with reason epoch within 5 s if t
   }
 });
 
-Deno.test("clients receive a gap with reason epoch if the log goes back to lower ids", async (t) => {
+Deno.test("clients receive a gap with reason epoch if the log continues with lower ids", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const future = Date.now() + 3_600_000;
@@ -420,7 +420,7 @@ Deno.test("clients receive a gap with reason epoch if the log goes back to lower
   }
 });
 
-Deno.test("a node loses no entry of a quiet log that is added while the node stands still", async () => {
+Deno.test("a suspended node misses no entry that is added to an otherwise quiet log", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -478,7 +478,7 @@ Deno.test("a node sends its clients a gap with reason trimmed if the log was tri
   assert.equal(clients[0]?.messages.items.length, 7);
 });
 
-Deno.test("a node stays idle while Redis is unreachable", async () => {
+Deno.test("a node uses little CPU time while Redis is unreachable", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await redis.kill();

@@ -32,7 +32,7 @@ for (
     ["an epoch that never began", "abcdefghabcdefgh@5-5"],
   ] as const
 ) {
-  Deno.test(`clients receive one gap and further messages if the epoch key holds ${what}`, async () => {
+  Deno.test(`clients receive one gap and later messages if the epoch key holds ${what}`, async () => {
     await using all = await setUp();
     const { redis, node, client } = all;
     await node.publish("before", "a");

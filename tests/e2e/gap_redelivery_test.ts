@@ -59,7 +59,7 @@ async function assertGapOnce(
 }
 
 for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
-  Deno.test(`a polling client that names ${since} gets the gap again if the first response is lost`, async () => {
+  Deno.test(`a polling client that names ${since} receives the gap again if the first response is lost`, async () => {
     await using all = await setUp();
     loseGap(all.proxy);
     await using client = new Subscriber(all.proxy.url, {
@@ -73,7 +73,7 @@ for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
   });
 }
 
-Deno.test("a gap carries the since that the client named at connect or in a join", async () => {
+Deno.test("the since of a gap is the one that the client named at connect or in a join", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.node.url, {
     auth: { rooms: [{ room: "a", since: "1-1" }, { room: "b", since: "foo" }] },
@@ -117,7 +117,7 @@ Deno.test("the gap of an emptied log is sent again if the connection broke while
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of a log that went back is sent again if the connection broke while it was sent", async () => {
+Deno.test("the gap of a log that lost its newest entries is sent again if the connection broke while it was sent", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);

@@ -64,7 +64,7 @@ for (
 ) {
   const pace = apartMs === 0 ? "at once" : `${apartMs} ms apart`;
   const log = onRedis ? "on Redis" : "embedded";
-  Deno.test(`a node with ${limit} descriptors, ${log}, accepts connections again after ${count} idle ones ${pace}`, async () => {
+  Deno.test(`a node with ${limit} descriptors, ${log}, accepts connections again after ${count} idle connections ${pace}`, async () => {
     await using stack = new AsyncDisposableStack();
     const env: Record<string, string> = onRedis
       ? { REDIS_URL: stack.use(await Redis.start()).url }
@@ -121,7 +121,7 @@ Deno.test("a node logs at start how many connections its descriptor limit allows
   assert.match(text, /^roomcast_connections_max \+Inf$/m);
 });
 
-Deno.test("a full node serves its open connections and does not count its own checks as refused", async () => {
+Deno.test("a node at its connection limit serves open connections and does not count its own checks as refused", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 100 });
   await using client = await Subscriber.connect(node.url);
   using connection = new KeepAliveConnection(node.port);

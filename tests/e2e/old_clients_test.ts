@@ -45,7 +45,7 @@ async function missOne(
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("joined says recovered false if a client without recovery has missed messages", async () => {
+Deno.test("joined has recovered: false if a client without recovery has missed messages", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   await using client = await connectOld(proxy.url, () => ({}));
@@ -57,7 +57,7 @@ Deno.test("joined says recovered false if a client without recovery has missed m
   );
 });
 
-Deno.test("a client without recovery gets what it missed if it names its last id as since", async () => {
+Deno.test("a client without recovery gets the missed messages if it sends its last id as since", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   let since: string | undefined;

@@ -46,7 +46,7 @@ async function open(
 const options = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "two pages show what one sends as plain text, and reconnect when the node restarts",
+  "two pages show a message of one of them as plain text, and reconnect when the node restarts",
   options,
   async () => {
     await using redis = await Redis.start();
@@ -229,7 +229,7 @@ Deno.test(
 );
 
 Deno.test(
-  "the page shows the newest 50 messages at first, later ones after a return, and a divider for a gap",
+  "the page shows the newest 50 messages at first, missed ones after a reconnect, and a divider for a gap",
   options,
   async () => {
     await using redis = await Redis.start();

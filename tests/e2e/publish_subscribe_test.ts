@@ -52,7 +52,7 @@ Deno.test("a client that names no room gets a text post with the id of its respo
 });
 
 for (const transports of [["websocket"], ["polling"]]) {
-  Deno.test(`any JSON message arrives unchanged by ${transports}, with and without Redis`, async () => {
+  Deno.test(`any JSON message arrives unchanged over ${transports}, with and without Redis`, async () => {
     await using redis = await Redis.start();
     for (const env of [{}, { REDIS_URL: redis.url }]) {
       await using node = await TestNode.start(env);

@@ -122,7 +122,7 @@ Deno.test("every client receives a gap with reason epoch if Redis restarts witho
   await settle(b, [away]);
 });
 
-Deno.test("1,000 clients that are older than the ring recover with few range reads for each room", async () => {
+Deno.test("1,000 clients with positions before the ring recover with few range reads for each room", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using doomed = await TestNode.start(env);

@@ -16,7 +16,7 @@ function messagesOf(client: Subscriber): unknown[] {
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("a reconnecting client gets what it missed once and in order, with and without Redis", async () => {
+Deno.test("a reconnecting client gets the missed messages once and in order, with and without Redis", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     for (const transports of [["websocket"], ["polling"]]) {
@@ -102,7 +102,7 @@ Deno.test("a client of a killed node recovers on a node that was started later",
   assert.equal(client.connects.items.at(-1), true);
 });
 
-Deno.test("a client recovers and is in its room once if its old connection is half-open", async () => {
+Deno.test("a client recovers and gets each message once if its old connection is half-open", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -140,7 +140,7 @@ Deno.test("a client recovers and is in its room once if its old connection is ha
   }
 });
 
-Deno.test("a client receives a gap with reason trimmed if its room's history does not reach back so far", async () => {
+Deno.test("a client receives a gap with reason trimmed if its room's history begins after its position", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     const settings = { ...env, HISTORY_SIZE: "10" };
@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if its room's history doe
   }
 });
 
-Deno.test("a client that missed less recovers if another one gets a gap from the same pages of history", async () => {
+Deno.test("a client that missed fewer messages recovers although another one gets a gap from the same read", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];
@@ -305,7 +305,7 @@ Deno.test("a client receives a gap with reason epoch if the log was emptied whil
   await client.messages.where(() => messagesOf(client).at(-1) === "live");
 });
 
-Deno.test("auth.rooms with since or last delivers earlier messages before joined", async () => {
+Deno.test("auth.rooms with since or last delivers earlier messages before the event joined", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -360,7 +360,7 @@ Deno.test("auth.rooms with since or last delivers earlier messages before joined
   }
 });
 
-Deno.test("join returns what was missed and keeps the client in the room until leave, also over a reconnect", async () => {
+Deno.test("join returns missed messages, and the client stays in the room until leave, also after a reconnect", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -497,7 +497,7 @@ Deno.test("the messages of a lost join answer are delivered once after the recon
   }
 });
 
-Deno.test("a large join answer disconnects no client, whatever follows it", async () => {
+Deno.test("a large join answer disconnects no client, even if messages follow it", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);

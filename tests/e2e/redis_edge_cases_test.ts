@@ -99,7 +99,7 @@ Deno.test("a PUBLISH arrives again within 10 s, with a gap, if a node's Redis co
   assert.ok(node.log.items.some(({ kind }) => kind === "bridge_gap"));
 });
 
-Deno.test("a node that has read no entry yet misses none if it stands still between two reads", async () => {
+Deno.test("a node that has read no entry yet misses none if it is suspended between two reads", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -131,7 +131,7 @@ Deno.test("clients receive a gap with reason epoch if the log lost its newest en
   assert.equal(gap?.reason, "epoch");
 });
 
-Deno.test("clients receive a gap with reason epoch if the log went back before their node had read an entry", async () => {
+Deno.test("clients receive a gap with reason epoch if the log lost entries before their node had read one", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();
@@ -243,7 +243,7 @@ Deno.test("nodes start and histories can be read if an entry is malformed", asyn
   assert.deepEqual(paged, ["before", "after", 0, 1, 2, 3, 4]);
 });
 
-Deno.test("a log that consists of probes is not trimmed as too long", async () => {
+Deno.test("a log that consists of probes is not trimmed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();

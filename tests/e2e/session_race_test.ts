@@ -21,7 +21,7 @@ async function sessionScripts(redis: Redis): Promise<string[][]> {
   );
 }
 
-Deno.test("a connection that its client has abandoned does not take the session back", async () => {
+Deno.test("a connection that its client has closed does not resume the session again", async () => {
   await using redis = await Redis.start({
     args: ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"],
   });

@@ -11,7 +11,7 @@ const CLIENTS = 50;
 
 for (const redisStops of [false, true]) {
   const how = redisStops ? "with Redis stopped" : "with Redis up";
-  Deno.test(`SIGTERM moves all clients to another node and ends the process within 2 s, ${how}`, async () => {
+  Deno.test(`SIGTERM disconnects all clients, which reconnect to another node, and ends the process within 2 s, ${how}`, async () => {
     await using redis = await Redis.start();
     const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "1" };
     await using leaving = await TestNode.start(env);
@@ -161,7 +161,7 @@ Deno.test("a second signal ends the process at once", async () => {
   assert.ok(performance.now() - start < 5000);
 });
 
-Deno.test("/livez and /readyz respond within 300 ms whatever the state of Redis", async (t) => {
+Deno.test("/livez and /readyz respond within 300 ms in every state of Redis", async (t) => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const both = async (ready: number): Promise<void> => {
@@ -185,22 +185,22 @@ Deno.test("/livez and /readyz respond within 300 ms whatever the state of Redis"
       "it is ready again",
       async () => (await node.get("/readyz")).status === 200,
     );
-  await t.step("up", () => both(200));
-  await t.step("stopped", async () => {
+  await t.step("Redis is up", () => both(200));
+  await t.step("Redis is suspended", async () => {
     redis.signal("SIGSTOP");
     await turnsUnready();
     for (let i = 0; i < 5; i++) await both(503);
     redis.signal("SIGCONT");
     await recovers();
   });
-  await t.step("read-only", async () => {
+  await t.step("Redis is read-only", async () => {
     await redis.command("REPLICAOF", "127.0.0.1", "1");
     await turnsUnready();
     for (let i = 0; i < 3; i++) await both(503);
     await redis.command("REPLICAOF", "NO", "ONE");
     await recovers();
   });
-  await t.step("killed", async () => {
+  await t.step("Redis is killed", async () => {
     await redis.kill();
     await turnsUnready();
     for (let i = 0; i < 5; i++) await both(503);

@@ -107,7 +107,7 @@ interface Pausing {
   };
 }
 
-Deno.test("stock clients that stop reading now and then get every message in order, disconnected or not", async () => {
+Deno.test("stock clients that pause reading get every message in order, disconnected or not", async () => {
   for (const [bound, cut] of [["67108864", false], ["65536", true]] as const) {
     // A Redis for each round, because a node that starts on a used one begins with a gap.
     await using redis = await Redis.start();
@@ -257,7 +257,7 @@ Deno.test("a client that requests many large join answers without reading is dis
   );
 });
 
-Deno.test("a slow client receives a gap with reason overloaded if what it missed was trimmed", async () => {
+Deno.test("a slow client receives a gap with reason overloaded if its missed messages were trimmed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const first = await TestNode.start({

@@ -185,7 +185,7 @@ Deno.test("the thin client saves positions at pagehide and works without them if
   }
 });
 
-Deno.test("the thin client reports each gap once, whether it arose while away or connected", async () => {
+Deno.test("the thin client reports each gap once, whether it was connected or not when messages were lost", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const tab = new Tab();
@@ -241,7 +241,7 @@ Deno.test("the thin client reports each gap once, whether it arose while away or
   assert.equal(page.gaps.items.length, 0);
 });
 
-Deno.test("join and leave of the thin client take effect whether it is connected or not", async () => {
+Deno.test("join and leave of the thin client have an effect whether it is connected or not", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using proxy = await Proxy.start(node.port);
   await node.publish(1, "b");

@@ -20,7 +20,7 @@ Deno.test("GET / returns the page with a policy that allows no foreign scripts",
   assert.equal(headers.get("referrer-policy"), "no-referrer");
 });
 
-Deno.test("an asset is compressed for clients that accept gzip, and has a tag for each encoding", async () => {
+Deno.test("an asset is compressed for clients that accept gzip, and has a different ETag for each encoding", async () => {
   await using app = new TestApp();
   const plain = await app.app.request("/socket.io/socket.io.js");
   const gzip = await app.app.request("/socket.io/socket.io.js", {

@@ -40,7 +40,7 @@ function post(app: TestApp, body: string | ReadableStream): Promise<[
     ]);
 }
 
-Deno.test("a body in several chunks is read whole", async () => {
+Deno.test("a body that arrives in several chunks is read completely", async () => {
   await using app = new TestApp();
   const body = new SlowBody();
   const reply = post(app, body.stream);
@@ -73,7 +73,7 @@ Deno.test("a body that ends early is rejected with malformed_body", async () => 
   assert.deepEqual(await app.messages("chat"), []);
 });
 
-Deno.test("bodies that exceed the total together are rejected with overloaded until others are done", async () => {
+Deno.test("a body is rejected with overloaded while it and others together exceed the limit", async () => {
   const bodies = new BodyBudget({ totalBytesMax: 100, timeoutMs: 10_000 });
   await using app = new TestApp({}, { bodies });
   const slow = new SlowBody();
@@ -91,7 +91,7 @@ Deno.test("bodies that exceed the total together are rejected with overloaded un
   assert.deepEqual(await post(app, "d".repeat(100)), [200, undefined, null]);
 });
 
-Deno.test("a body that is too large is rejected before it has arrived whole", async () => {
+Deno.test("a body that is too large is rejected before it has arrived completely", async () => {
   await using app = new TestApp({ MESSAGE_BYTES_MAX: "16" });
   const body = new SlowBody();
   const reply = post(app, body.stream);

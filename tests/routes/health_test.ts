@@ -69,7 +69,7 @@ Deno.test("health needs no publish key", async () => {
   }
 });
 
-Deno.test("metrics returns what is exposed, or 500 internal if that fails", async () => {
+Deno.test("metrics returns the exposed metrics, or 500 internal if exposing fails", async () => {
   const type = "text/plain; version=0.0.4; charset=utf-8";
   const body = "roomcast_clients 0\n";
   await using app = new TestApp({}, {

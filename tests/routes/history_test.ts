@@ -43,7 +43,7 @@ Deno.test("GET history returns messages with id and time, oldest first", async (
   assert.deepEqual((await read(app, "?order=desc")).messages, [3, 2, 1]);
 });
 
-Deno.test("GET history returns pages that join on by position and by id", async () => {
+Deno.test("GET history continues a page by its position and by the id of its last message", async () => {
   await using app = await withMessages(5);
   const first = await read(app, "?limit=2");
   assert.deepEqual(first.messages, [1, 2]);
@@ -82,7 +82,7 @@ Deno.test("GET history is not complete if messages of a Redis channel may be mis
   assert.deepEqual(asked[0]?.slice(0, 2), ["chat", "0-0"]);
 });
 
-Deno.test("GET history is not complete if this node does not read the log that far in time", async () => {
+Deno.test("GET history is not complete if this node does not read the log up to the page in time", async () => {
   await using app = new TestApp({}, {
     head: { reached: () => Promise.resolve(false) },
   });
@@ -127,7 +127,7 @@ Deno.test("histories need a publish key if keys are set", async () => {
   }
 });
 
-Deno.test("an error of the log is the response of a history request", async () => {
+Deno.test("a history request returns an error of the log", async () => {
   const error = new ApiError("log_timeout", "Cannot read: it is slow; wait");
   await using app = new TestApp({}, {
     history: {

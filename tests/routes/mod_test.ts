@@ -58,7 +58,7 @@ Deno.test("a URL whose percent-encoding is not UTF-8 is 400 malformed_request", 
   }
 });
 
-Deno.test("every response forbids caching and guessing of types, unless its route says otherwise", async () => {
+Deno.test("every response forbids caching and MIME sniffing unless its route sets other headers", async () => {
   await using app = new TestApp();
   for (const path of ["/livez", "/rooms/chat/history", "/none", "/readyz"]) {
     const { headers } = await app.request(path);
@@ -68,7 +68,7 @@ Deno.test("every response forbids caching and guessing of types, unless its rout
   }
 });
 
-Deno.test("a page of an origin that is not allowed may only read, and cannot see the response", async () => {
+Deno.test("a page of another origin may only send GET and HEAD, and cannot see the response", async () => {
   await using app = new TestApp({ ALLOWED_ORIGINS: APP });
   for (const origin of ["https://evil.example", `${APP}.evil.example`]) {
     const headers = { origin };
@@ -113,7 +113,7 @@ Deno.test("a page of an allowed origin may publish and gets a preflight response
   assert.equal(headers.get("access-control-allow-origin"), APP);
 });
 
-Deno.test("HEAD is supported wherever GET is", async () => {
+Deno.test("HEAD is supported for every path that supports GET", async () => {
   await using app = new TestApp();
   for (const [path, allow] of PATHS) {
     if (!allow.includes("HEAD")) continue;
@@ -123,7 +123,7 @@ Deno.test("HEAD is supported wherever GET is", async () => {
   }
 });
 
-Deno.test("routes are told who has sent the request", async () => {
+Deno.test("routes get the principal of a request's credentials", async () => {
   const names: (string | undefined)[] = [];
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" }, {
     publisher: {

@@ -341,7 +341,7 @@ Deno.test("POST /publish stores a message of any depth, or rejects it as invalid
   if (reply.status !== 200) assertError(reply, 400, "invalid_message");
 });
 
-Deno.test("POST /publish takes JSON, text and forms, and returns id and room", async () => {
+Deno.test("POST /publish accepts JSON, text and forms, and returns id and room", async () => {
   await using app = new TestApp();
   const multipart = new FormData();
   multipart.set("message", "five");
@@ -522,7 +522,7 @@ Deno.test("POST /publish/batch with a key stores the batch once", async () => {
   assert.deepEqual(await app.messages("chat"), [1, 2]);
 });
 
-Deno.test("an error of the log becomes the status of a publish and the result of an item", async () => {
+Deno.test("an error of the log sets the status of a publish and the result of an item of a batch", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {
@@ -544,7 +544,7 @@ Deno.test("an error of the log becomes the status of a publish and the result of
   assert.deepEqual(body.results, [{ room: "chat", error: error.toJSON() }]);
 });
 
-Deno.test("POST /publish with rooms succeeds if one of them has the message", async () => {
+Deno.test("POST /publish with rooms returns 200 if at least one room has the message", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {

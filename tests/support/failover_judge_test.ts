@@ -63,7 +63,7 @@ Deno.test("judgeFailover accepts a client that got everything once and in order"
   assert.deepEqual(judge(THREE, [...START, ...all]), []);
 });
 
-Deno.test("judgeFailover reports the loss of any single message", () => {
+Deno.test("judgeFailover reports the loss of a single message", () => {
   const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
   for (const missing of all) {
     const rest = all.filter((one) => one !== missing);
@@ -162,7 +162,7 @@ Deno.test("judgeFailover reports a message that arrives with two ids", () => {
   );
 });
 
-Deno.test("judgeFailover reports an id below the one before", () => {
+Deno.test("judgeFailover reports an id that is smaller than the previous one", () => {
   const all = [got("m2", 22), got("m1", 23), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...all]), [
     "c in a got out of order m1 (1-0 at 23) after 2-0",

@@ -43,7 +43,7 @@ Deno.test("openAccess() with publish keys allows an anonymous principal to subsc
   }
 });
 
-Deno.test("openAccess() names the publish key that was used, and allows it everything", async () => {
+Deno.test("openAccess() returns the name of a valid publish key, and allows its user everything", async () => {
   const access = openAccess(KEYS);
   for (
     const [bearer, name] of [["correct-horse", "web"], [
@@ -60,7 +60,7 @@ Deno.test("openAccess() names the publish key that was used, and allows it every
   }
 });
 
-Deno.test("openAccess() rejects a secret that is not a publish key's", async () => {
+Deno.test("openAccess() rejects a secret that belongs to no publish key", async () => {
   const access = openAccess(KEYS);
   for (
     const bearer of ["", "wrong", "correct-hors", "correct-horse ", "web"]

@@ -15,7 +15,7 @@ Deno.test("PublishKeys.find() returns the name of the key with the secret", () =
   ]);
 });
 
-Deno.test("PublishKeys.find() returns undefined for any other text", () => {
+Deno.test("PublishKeys.find() returns undefined for a text that is not a secret", () => {
   const keys = new PublishKeys([{ name: "a", secret: "one" }]);
   for (const secret of ["", "On", "ONE", "one ", " one", "oneone", "a"]) {
     assert.equal(keys.find(secret), undefined, JSON.stringify(secret));

@@ -192,7 +192,7 @@ async function runOnBoth(
   }
 }
 
-Deno.test("the scripts reply, append and announce as the model of the bridge does", async () => {
+Deno.test("the bridge's scripts and their model reply, append and announce the same", async () => {
   await using fixture = await Fixture.open();
   await fc.assert(
     fc.asyncProperty(
@@ -276,7 +276,7 @@ Deno.test("a node that is not synchronized for 5 s gives its listener slot to an
   assert.equal(await isListener("n1"), false);
 });
 
-Deno.test("a wrong type of value in one room's key loses only the messages of that room", async () => {
+Deno.test("a value of another type in a room's key affects only the messages of that room", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
@@ -295,7 +295,7 @@ Deno.test("a wrong type of value in one room's key loses only the messages of th
   assert.deepEqual(await fixture.log(), ['"a"', '"b"']);
 });
 
-Deno.test("a history that was deleted records up to where messages are missing when it is created again", async () => {
+Deno.test("a deleted history that is created again records up to which id messages are missing", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };

@@ -97,7 +97,7 @@ function begin(): World {
   return world;
 }
 
-Deno.test("Sequencer appends every message once, in order and without a gap while one synchronized node lives", () => {
+Deno.test("Sequencer appends every message once, in order and without a gap while one synchronized node runs", () => {
   fc.assert(
     fc.property(events(WEIGHTS), (all) => {
       const world = begin();
@@ -110,7 +110,7 @@ Deno.test("Sequencer appends every message once, in order and without a gap whil
   );
 });
 
-Deno.test("Sequencer appends nothing twice or out of order and records a gap for what is missing whatever happens", () => {
+Deno.test("Sequencer repeats and reorders no message, and records a gap for missing ones, after any events", () => {
   fc.assert(
     fc.property(events(WITH_REDIS_FAULTS), (all) => {
       const world = begin();
@@ -183,7 +183,7 @@ Deno.test("Sequencer discards everything and publishes a new marker if too many 
   });
 });
 
-Deno.test("the model keeps a node as synchronized as long as the scripts do", async () => {
+Deno.test("the model lists a node as synchronized for the same time as the scripts", async () => {
   const source = await Deno.readTextFile(
     new URL("../../../lib/bridge/scripts.ts", import.meta.url),
   );
@@ -214,7 +214,7 @@ function message(value: number): ReceivedItem {
   return { kind: "message", room: "chat", json: String(value), receivedAt: 0 };
 }
 
-Deno.test("Sequencer appends what a lost subscription had received, after publishing a marker and before any gap", () => {
+Deno.test("Sequencer appends the items of a lost subscription after publishing a marker and before any gap", () => {
   const sequencer = synchronizedSequencer();
   sequencer.received(message(1));
   sequencer.subscriptionLost();
@@ -234,7 +234,7 @@ Deno.test("Sequencer appends what a lost subscription had received, after publis
   assert.equal(sequencer.next(102).kind, "append");
 });
 
-Deno.test("Sequencer resumes with a gap only if the log stood still between two markers", () => {
+Deno.test("Sequencer resumes with a gap only if the log's position did not change between two markers", () => {
   const sequencer = synchronizedSequencer();
   sequencer.subscriptionLost();
   sequencer.subscribed();

@@ -35,7 +35,7 @@ Deno.test("positionAtConnect() starts before the replayed messages, or at a gap 
   });
 });
 
-Deno.test("positionAtJoin() has a notice if the answer holds messages or a gap", () => {
+Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap", () => {
   const cases: [JoinResult, RoomPosition][] = [
     [NOTHING, { since: id }],
     [CAUGHT_UP, { since: id }],
@@ -48,7 +48,7 @@ Deno.test("positionAtJoin() has a notice if the answer holds messages or a gap",
   }
 });
 
-Deno.test("positionBeforeJoin() has a notice if the answer may hold messages, which no id confirms yet", () => {
+Deno.test("positionBeforeJoin() returns a notice that no id confirms if the answer may have messages", () => {
   const since = { epoch: undefined, id: "6-0" };
   const told = { at: ID_MAX, number };
   const cases: [JoinResult | undefined, object, RoomPosition][] = [

@@ -44,7 +44,7 @@ function since({ connection }: Connected, count: number): string[] {
   return connection.written.slice(count);
 }
 
-Deno.test("a new client joins the default rooms and gets what is published from then on", async () => {
+Deno.test("a new client joins the default rooms and gets the messages that are published afterwards", async () => {
   using setup = new ClientsSetup({ rooms: ["chat", "news"] });
   await setup.publish("chat", "1");
   const { recovered, connection } = await setup.connect();
@@ -61,7 +61,7 @@ Deno.test("a new client joins the default rooms and gets what is published from 
   );
 });
 
-Deno.test("a client joins the rooms that it asks for, each once, and gets earlier messages before it is told", async () => {
+Deno.test("a client joins each requested room once, and gets earlier messages before the confirmation", async () => {
   using setup = new ClientsSetup();
   for (const json of ["1", "2", "3"]) await setup.publish("a", json);
   await setup.publish("b", "4");
@@ -71,7 +71,7 @@ Deno.test("a client joins the rooms that it asks for, each once, and gets earlie
   assert.deepEqual(connection.written, ["a 2", "a 3", "b 4", "told a b"]);
 });
 
-Deno.test("a client that resumes its session gets what it missed once, in order, in all its rooms", async () => {
+Deno.test("a client that resumes its session gets the missed messages of all its rooms once and in order", async () => {
   using setup = new ClientsSetup({ rooms: ["a", "b"] });
   const first = await setup.connect();
   await setup.publish("a", "1");
@@ -120,7 +120,7 @@ Deno.test("a message between admit() and welcome() is neither lost nor sent twic
   ]);
 });
 
-Deno.test("a resumed session takes the place of its older connection, here and on other nodes", async () => {
+Deno.test("resuming a session disconnects its older connection, on this node and on others", async () => {
   using setup = new ClientsSetup();
   const first = await setup.connect();
   const second = await setup.connect({
@@ -145,7 +145,7 @@ Deno.test("a resumed session takes the place of its older connection, here and o
   assert.equal(setup.clients.count, 0);
 });
 
-Deno.test("of several connections that resume one session at once, the last is left", async () => {
+Deno.test("if several connections resume one session at once, only the last one stays open", async () => {
   using setup = new ClientsSetup();
   const first = await setup.connect();
   const { secret, connection: { shown } } = first;
@@ -164,7 +164,7 @@ Deno.test("of several connections that resume one session at once, the last is l
   assert.equal(setup.clients.count, 1);
 });
 
-Deno.test("a connection that its client has given up is not admitted again after it was displaced", async () => {
+Deno.test("a connection that its client has closed is not admitted again after it was displaced", async () => {
   using setup = new ClientsSetup();
   const { secret } = await setup.connect();
   const [kept, given] = await Promise.allSettled([
@@ -176,7 +176,7 @@ Deno.test("a connection that its client has given up is not admitted again after
   assert.ok(failsWith("overloaded")(given.reason));
 });
 
-Deno.test("a client whose session is gone is told so, except in rooms for which it names a position", async () => {
+Deno.test("a client whose session is gone receives a gap, except in rooms for which it names a position", async () => {
   using setup = new ClientsSetup();
   await setup.publish("b", "1");
   const position = { epoch: setup.log.head.epoch, id: setup.log.head.id };
@@ -205,7 +205,7 @@ Deno.test("a client whose session is gone is told so, except in rooms for which 
   assert.deepEqual(connection.written, ["gap chat epoch 1-1", "told chat"]);
 });
 
-Deno.test("a gap that was told at connect is told again until the client confirms it", async () => {
+Deno.test("a gap that was sent at connect is sent again until the client confirms it", async () => {
   using setup = new ClientsSetup();
   const first = await setup.connect({ secret: "unknown" });
   setup.clients.dropped(first.client, false);
@@ -226,7 +226,7 @@ Deno.test("a gap that was told at connect is told again until the client confirm
   assert.deepEqual(third.connection.written, ["told chat"]);
 });
 
-Deno.test("join() tells the client what it missed in the step in which it joins", async () => {
+Deno.test("join() sends the missed messages in the synchronous step in which the client joins", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   for (const json of ["1", "2", "3"]) await setup.publish("a", json);
@@ -246,7 +246,7 @@ Deno.test("join() tells the client what it missed in the step in which it joins"
   assert.equal(ann.connection.told[2]?.notice, undefined);
 });
 
-Deno.test("join() sends a gap before it tells the client", async () => {
+Deno.test("join() sends a gap before the answer", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   await setup.join(ann, { room: "a", since: null });
@@ -258,7 +258,7 @@ Deno.test("join() sends a gap before it tells the client", async () => {
   });
 });
 
-Deno.test("the messages of a join are replayed at the next connect unless the client confirms them", async () => {
+Deno.test("the messages of a join answer are replayed at the next connect unless the client confirms them", async () => {
   for (const isConfirmed of [false, true]) {
     using setup = new ClientsSetup();
     const ann = await setup.connect();
@@ -280,7 +280,7 @@ Deno.test("the messages of a join are replayed at the next connect unless the cl
   }
 });
 
-Deno.test("leave() ends the messages of a room, also after a reconnect", async () => {
+Deno.test("leave() ends the subscription to a room, also after a reconnect", async () => {
   using setup = new ClientsSetup({ rooms: ["a", "b"] });
   const ann = await setup.connect();
   await soon(setup.clients.leave(ann.client, "a"), "left");
@@ -325,7 +325,7 @@ Deno.test("a client has at most `roomsPerClientMax` rooms, also if it joins seve
   assert.deepEqual([...ann.client.rooms.keys()], ["a", "b", "c"]);
 });
 
-Deno.test("rooms of a restored session beyond the limit are left out, and the client is not told `recovered`", async () => {
+Deno.test("a session with more rooms than the limit is cut to the limit and not reported as recovered", async () => {
   for (const roomsPerClientMax of [2, 3]) {
     using setup = new ClientsSetup({ roomsPerClientMax });
     const { id, epoch, lineage } = setup.log.head;
@@ -341,7 +341,7 @@ Deno.test("rooms of a restored session beyond the limit are left out, and the cl
   }
 });
 
-Deno.test("access is asked for every room: at connect, in a join, and for a restored session", async () => {
+Deno.test("access is checked for every room at connect, in a join, and for a restored session", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect({ rooms: ["a", "b"] });
   setup.forbidden.add("b");
@@ -363,7 +363,7 @@ Deno.test("access is asked for every room: at connect, in a join, and for a rest
   assert.deepEqual(again.connection.written, ["a 1", "told a"]);
 });
 
-Deno.test("a client that was disconnected because it did not read is told `overloaded` if too much is gone", async () => {
+Deno.test("a client that did not read and missed trimmed messages receives the gap `overloaded`", async () => {
   using setup = new ClientsSetup({ ringBytes: 2000 });
   const ann = await setup.connect();
   const { secret, connection: { shown } } = ann;
@@ -386,7 +386,7 @@ Deno.test("a client that was disconnected because it did not read is told `overl
   ]);
 });
 
-Deno.test("gap() replaces all positions: clients are told again until a later id proves that they know", async () => {
+Deno.test("gap() replaces all positions, and the gap is sent again until a later id confirms it", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { secret, connection: { shown } } = ann;
@@ -408,7 +408,7 @@ Deno.test("gap() replaces all positions: clients are told again until a later id
   assert.equal(aware.recovered, true);
 });
 
-Deno.test("a client is connected without its session while the store is down, and keeps its position", async () => {
+Deno.test("a client connects without its session while the store is down, and misses no message", async () => {
   const sessions = new FailingStore();
   using setup = new ClientsSetup({ sessions });
   const ann = await setup.connect();
@@ -441,7 +441,7 @@ Deno.test("a client is connected without its session while the store is down, an
   );
 });
 
-Deno.test("a client that leaves for good has no session any more", async () => {
+Deno.test("the session of a client that leaves permanently is deleted", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   setup.clients.dropped(ann.client, true);
@@ -452,7 +452,7 @@ Deno.test("a client that leaves for good has no session any more", async () => {
   );
 });
 
-Deno.test("welcome() refuses an admission if the log has changed, and forgets a new session", async () => {
+Deno.test("welcome() returns false if the log has changed, and deletes a new session", async () => {
   for (const change of [{ lineage: "other" }, { epoch: "other" }]) {
     using setup = new ClientsSetup();
     const admission = await setup.clients.admit(setup.hello());
@@ -513,7 +513,7 @@ Deno.test("a request that fails while it is answered leaves the client outside t
   assert.equal(ann.connection.roomCount, 1);
 });
 
-Deno.test("a client that disconnects during a request is in no room and is told nothing", async () => {
+Deno.test("a client that disconnects during a request joins no room and receives no answer", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { client, connection } = ann;

@@ -22,7 +22,7 @@ function after(id: string): JoinRequest {
   return { room: "chat", since: { epoch: EPOCH, id } };
 }
 
-Deno.test("missedBy() asks for what came after the later of the offset and the join", () => {
+Deno.test("missedBy() requests the messages after the offset or the join, whichever is later", () => {
   const cases: [since: string, offset: unknown, JoinRequest][] = [
     ["5-0", "7-0", after("7-0")],
     ["5-0", "5-0", after("5-0")],
@@ -49,7 +49,7 @@ const REPLIED: RoomPosition = {
   told: { at: "9-0", number: 3 },
 };
 
-Deno.test("missedBy() asks again for the messages of a reply unless the offset confirms it", () => {
+Deno.test("missedBy() requests the messages of a join answer again unless the offset confirms it", () => {
   const cases: [offset: unknown, JoinRequest][] = [
     // Without proof: all that the reply held.
     [undefined, after("4-0")],
@@ -75,7 +75,7 @@ Deno.test("missedBy() asks again for the messages of a reply unless the offset c
   }
 });
 
-Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
+Deno.test("missedBy() requests a gap again unless the offset confirms it", () => {
   const told: RoomPosition = {
     since: "9-0",
     told: { at: "9-0", number: 3, gap: "trimmed" },
@@ -98,7 +98,7 @@ Deno.test("missedBy() tells a gap again unless the offset confirms it", () => {
   }
 });
 
-Deno.test("missedBy() keeps the rooms of a session in their order, each with its own position", () => {
+Deno.test("missedBy() returns the rooms of a session in their order, each with its own position", () => {
   const told = { at: "9-0", number: 3, gap: "epoch" } as const;
   const many: Session = {
     ...session({ since: "5-0" }),

@@ -31,7 +31,7 @@ function setUp() {
   return { ring, subscriber, delivery, gaps, lineageChanges };
 }
 
-Deno.test("Delivery fills the ring with what was there before and writes it to nobody", () => {
+Deno.test("Delivery adds earlier messages to the ring without writing them to subscribers", () => {
   const { ring, subscriber, delivery } = setUp();
   delivery.started([{ id: "3-0", room: "a", json: "1" }], "2-0");
   assert.equal(ring.floor, "2-0");
@@ -51,7 +51,7 @@ Deno.test("Delivery adds messages to the ring before it writes them", () => {
   assert.deepEqual(inRing, [true]);
 });
 
-Deno.test("Delivery empties the ring at a gap, tells the subscribers, and then calls onGap", () => {
+Deno.test("Delivery empties the ring at a gap, writes it to the subscribers, and then calls onGap", () => {
   const { ring, subscriber, delivery, gaps } = setUp();
   delivery.entries([{ id: "4-0", room: "a", json: "1" }]);
   delivery.gap("trimmed", "9-0", "epoch001.4-0");
@@ -61,7 +61,7 @@ Deno.test("Delivery empties the ring at a gap, tells the subscribers, and then c
   assert.deepEqual(gaps, ["trimmed,9-0,epoch001.4-0,2"]);
 });
 
-Deno.test("Delivery keeps the ring at an ingress gap and tells the rooms that it concerns", () => {
+Deno.test("Delivery keeps the ring at an ingress gap and writes the gap to the affected rooms", () => {
   const { ring, subscriber, delivery, gaps } = setUp();
   delivery.entries([{ id: "4-0", room: "a", json: "1" }]);
   delivery.ingressGap((room) => room === "b", "5-0", "4-0");

@@ -127,7 +127,7 @@ Deno.test("FanOut.deliver() makes one frame for each encoder", () => {
   for (const { frames } of others) assert.equal(frames[0]?.encoder, second);
 });
 
-Deno.test("FanOut.join() twice is one subscription, and leave() ends it", () => {
+Deno.test("two calls of FanOut.join() make one subscription, and leave() ends it", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a", "a", "b"]);
   assert.equal(subscriber.roomCount, 2);
@@ -150,7 +150,7 @@ Deno.test("FanOut.leave() of another encoder's last subscriber keeps the room", 
   assert.deepEqual(other.writes, []);
 });
 
-Deno.test("FanOut.deliver() skips a subscriber that leaves and serves all others, if one leaves meanwhile", () => {
+Deno.test("FanOut.deliver() writes to all other subscribers if one leaves meanwhile", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const leaving = setup.subscriber(["a"]);
   const gone = setup.subscriber(["a"]);
@@ -191,7 +191,7 @@ Deno.test("FanOut.deliver() reports an error of one subscriber and serves all ot
   assert.deepEqual(setup.kinds, ["error", "delivered", "error", "error"]);
 });
 
-Deno.test("FanOut disconnects a subscriber with too much buffered when more is written, once", () => {
+Deno.test("FanOut disconnects a subscriber once if more is written while too many bytes are buffered", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a"]);
   subscriber.idle = false;
@@ -242,7 +242,7 @@ Deno.test("FanOut.deliver() writes only the newest message of a latest-only room
   assert.deepEqual(busy.writes, ["2"]);
 });
 
-Deno.test("FanOut.gap() writes one frame for each room and encoder that it concerns", () => {
+Deno.test("FanOut.gap() makes one frame for each affected room and encoder", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const both = setup.subscriber(["a", "b"]);
   const other = setup.subscriber(["a"], second);
@@ -263,7 +263,7 @@ Deno.test("FanOut.gap() writes one frame for each room and encoder that it conce
   assert.equal(other.frames.length, 1);
 });
 
-Deno.test("FanOut.admitAnswer() admits a large answer, and disconnects a client that reads none and asks for another", () => {
+Deno.test("FanOut.admitAnswer() disconnects a client that requests a second large answer before it reads the first", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber([]);
   assert.equal(setup.fanOut.admitAnswer(subscriber, 100 * MIB), true);
@@ -277,7 +277,7 @@ Deno.test("FanOut.admitAnswer() admits a large answer, and disconnects a client 
   assert.equal(subscriber.disconnects, 1);
 });
 
-Deno.test("FanOut.admitAnswer() refuses a client that has too much buffered besides answers", () => {
+Deno.test("FanOut.admitAnswer() returns false if too many bytes besides answers are buffered", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber([]);
   subscriber.bufferedBytes = BUFFER_BYTES_MAX + 1;
@@ -285,7 +285,7 @@ Deno.test("FanOut.admitAnswer() refuses a client that has too much buffered besi
   assert.equal(subscriber.disconnects, 1);
 });
 
-Deno.test("FanOut.admitAnswer() throws overloaded while large answers of all clients are over 64 MiB", () => {
+Deno.test("FanOut.admitAnswer() throws overloaded while the large answers of all clients exceed 64 MiB", () => {
   const setup = new Setup();
   const subscribers = Array.from({ length: 9 }, () => setup.subscriber([]));
   for (const subscriber of subscribers.slice(0, 8)) {

@@ -24,7 +24,7 @@ function entriesOf(
   });
 }
 
-Deno.test("Ring returns what a plain array of the newest messages would, for every id", () => {
+Deno.test("Ring returns the same messages as a plain array of the newest messages, for every id", () => {
   fc.assert(fc.property(
     fc.array(message, { maxLength: 60 }),
     fc.integer({ min: 500, max: 20_000 }),
@@ -75,7 +75,7 @@ Deno.test("Ring never counts more bytes than its limit and counts none when it i
   ));
 });
 
-Deno.test("Ring keeps a message of its limit's size only as long as no other follows", () => {
+Deno.test("Ring keeps a message as large as its limit only until the next message arrives", () => {
   const ring = new Ring(3000);
   const large = { id: "1-0", room: "a", json: "x".repeat(600) };
   ring.push(large);

@@ -13,7 +13,7 @@ const { schedulePing } = Socket.prototype as unknown as {
 };
 
 // This test comes first, because the others change Engine.IO for the whole process.
-Deno.test("installHeartbeats() changes Engine.IO once, and not on import", () => {
+Deno.test("importing the module changes nothing, and installHeartbeats() changes Engine.IO once", () => {
   const prototype = Socket.prototype as unknown as { schedulePing: unknown };
   assert.equal(prototype.schedulePing, schedulePing);
   assert.doesNotMatch(String(schedulePing), /heartbeats/);
@@ -24,7 +24,7 @@ Deno.test("installHeartbeats() changes Engine.IO once, and not on import", () =>
   assert.equal(prototype.schedulePing, installed);
 });
 
-Deno.test("installHeartbeats() leaves servers of other parts of the process their own timers", async () => {
+Deno.test("installHeartbeats() does not change the timers of servers without heartbeats", async () => {
   installHeartbeats();
   const engine = new Server(options);
   const http = createServer();
@@ -67,7 +67,7 @@ async function enter(
   return { client, socket, closes };
 }
 
-Deno.test("Heartbeats pings a client that answers again and again", async () => {
+Deno.test("Heartbeats pings a client repeatedly while it sends pongs", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
@@ -81,7 +81,7 @@ Deno.test("Heartbeats pings a client that answers again and again", async () => 
   assert.deepEqual(closes.items, []);
 });
 
-Deno.test("Heartbeats closes a client that does not answer a ping", async () => {
+Deno.test("Heartbeats disconnects a client that does not answer a ping", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;

@@ -63,7 +63,7 @@ Deno.test("EngineServer carries binary data of any size both ways", async () => 
   }
 });
 
-Deno.test("EngineServer stops counting a client however it disconnects", async () => {
+Deno.test("EngineServer stops counting a client after every kind of disconnect", async () => {
   await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
@@ -78,7 +78,7 @@ Deno.test("EngineServer stops counting a client however it disconnects", async (
   }
 });
 
-Deno.test("EngineServer says why it refuses an upgrade", async () => {
+Deno.test("EngineServer responds with the reason if it refuses an upgrade", async () => {
   await using server = await TestEngineServer.start({
     allowRequest: (request, respond) =>
       respond("Cannot connect: no", request.headers.origin === undefined),
@@ -113,7 +113,7 @@ Deno.test("EngineServer says why it refuses an upgrade", async () => {
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("EngineServer names the client that is needed if the protocol is too old", async () => {
+Deno.test("EngineServer names the required client if the protocol version is too old", async () => {
   await using server = await TestEngineServer.start();
   for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
     const response = await fetch(

@@ -34,7 +34,7 @@ const WEBSOCKET = "Host: here\nConnection: Upgrade\nUpgrade: WebSocket";
 const H2C =
   "Host: here\nConnection: Upgrade, HTTP2-Settings, close\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__";
 
-Deno.test("createHttpServer() passes WebSocket upgrades of /socket.io/ on, and serves all else as requests", async () => {
+Deno.test("createHttpServer() passes on WebSocket upgrades of /socket.io/ and treats all others as requests", async () => {
   const cases: [head: string, reached: string[]][] = [
     [`GET /socket.io/?a=1 HTTP/1.1\n${WEBSOCKET}`, [
       "upgrade",

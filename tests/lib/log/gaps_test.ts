@@ -25,7 +25,7 @@ Deno.test("within() finds a gap after the first id and up to the second, in the 
   }
 });
 
-Deno.test("within() returns false if there are no gaps, or none any more", () => {
+Deno.test("within() returns false before the first gap and after clear()", () => {
   const gaps = new IngressGaps();
   assert.equal(gaps.within("a", "0-0", "9-0"), false);
   gaps.add("5-0", ["*"]);
@@ -54,7 +54,7 @@ Deno.test("add() ignores a gap that is known or older than the newest", () => {
   );
 });
 
-Deno.test("with more than 1,000 gaps everything before the oldest of them counts as one gap", () => {
+Deno.test("everything before the oldest kept gap counts as a gap if there were more than 1,000", () => {
   const gaps = new IngressGaps();
   for (let i = 1; i <= GAPS_MAX - 1; i++) gaps.add(`${i}-0`, ["a"]);
   assert.equal(gaps.within("b", "0-0", "9999-0"), false);

@@ -42,7 +42,7 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("LogHead shows what its state says at the moment", () => {
+Deno.test("LogHead returns the current values of its state", () => {
   const { state, head } = makeHead();
   Object.assign(state, { id: "6-0", epoch: "", confirmed: false });
   assert.deepEqual(
@@ -57,7 +57,7 @@ Deno.test("reached() resolves to true at once if the id is delivered already", a
   assert.equal(await soon(head.reached("4-9", LONG), "it resolves"), true);
 });
 
-Deno.test("reached() resolves when a step gets to the id, and not before", async () => {
+Deno.test("reached() resolves when a step of the reader reaches the id, and not before", async () => {
   const { head, state, moveTo } = makeHead();
   const settled = watch({
     six: head.reached("6-0", LONG),
@@ -88,14 +88,14 @@ Deno.test("reached() resolves to false after the timeout", async () => {
   assert.equal(await soon(long, "it resolves"), true);
 });
 
-Deno.test("reached() resolves to true at the timeout if the id was delivered in a step that is not over", async () => {
+Deno.test("reached() resolves to true at the timeout if an unfinished step has delivered the id", async () => {
   const { head, state } = makeHead();
   const reached = head.reached("6-0", 20);
   state.id = "6-0";
   assert.equal(await soon(reached, "it resolves"), true);
 });
 
-Deno.test("callers that wait for a smaller id are woken although others wait for larger ones", async () => {
+Deno.test("a caller that waits for a smaller id is woken while others wait for larger ones", async () => {
   const { head, moveTo } = makeHead();
   const names = ["9-0", "7-0", "8-0", "6-0"];
   const settled = watch(
@@ -111,7 +111,7 @@ Deno.test("callers that wait for a smaller id are woken although others wait for
   );
 });
 
-Deno.test("whenStarted() and whenConfirmed() resolve after the step that makes them true", async () => {
+Deno.test("whenStarted() and whenConfirmed() resolve to true after the step that meets their condition", async () => {
   const { head, state } = makeHead();
   Object.assign(state, { epoch: "", confirmed: false });
   const settled = watch({

@@ -85,7 +85,7 @@ Deno.test("parseRoom() throws for 0 and 256 bytes, unpaired surrogates and other
   }
 });
 
-Deno.test("parseRooms() returns 1 to 100 names, each once, in order", () => {
+Deno.test("parseRooms() returns 1 to 100 names in order, without repetitions", () => {
   assert.deepEqual(parseRooms(["b", "a", "b", "__proto__", "a"]), [
     "b",
     "a",

@@ -40,7 +40,7 @@ Deno.test("timestampOf() returns the time of an id", () => {
   assert.equal(timestampOf("1763831234567-12"), 1763831234567);
 });
 
-Deno.test("parsePosition() returns what was given to formatPosition()", () => {
+Deno.test("parsePosition() returns the values that formatPosition() was called with", () => {
   for (const epoch of [EPOCH, newEpoch(), newEpoch()]) {
     for (const id of [ID_ZERO, "1-0", "1763831234567-12", "0-1"]) {
       assert.deepEqual(parsePosition(formatPosition(epoch, id)), { epoch, id });
@@ -54,7 +54,7 @@ Deno.test("parsePosition() returns no epoch for an id", () => {
   }
 });
 
-Deno.test("parsePosition() throws for everything else, with advice", () => {
+Deno.test("parsePosition() throws an error with advice for any other text", () => {
   const bad: unknown[] = [
     "$",
     "-",
@@ -126,7 +126,7 @@ Deno.test("parsePosition() throws for everything else, with advice", () => {
   }
 });
 
-Deno.test("newEpoch() returns different names, which positions can hold", () => {
+Deno.test("newEpoch() returns different names that are valid in positions", () => {
   const epochs = new Set(Array.from({ length: 1000 }, newEpoch));
   assert.equal(epochs.size, 1000);
   for (const epoch of epochs) assert.match(epoch, /^[0-9a-f]{16}$/);

@@ -106,7 +106,7 @@ Deno.test("recovery returns no messages for a join without a position", async ()
   }
 });
 
-Deno.test("recovery replays from the ring what came after an id or a position", async () => {
+Deno.test("recovery replays the messages after an id or a position from the ring", async () => {
   using setup = new Setup(LARGE);
   const ids = await setup.publish("chat", 1, 5);
   await setup.publish("other", 6, 7);
@@ -144,7 +144,7 @@ Deno.test("recovery includes messages that are delivered between prepare() and c
   assert.deepEqual(result && numbers(result), [2, 3, 4]);
 });
 
-Deno.test("recovery reads from the history what is older than the ring", async () => {
+Deno.test("recovery reads messages that are older than the ring from the history", async () => {
   using setup = new Setup(SMALL);
   const ids = await setup.publish("chat", 1, 20);
   const since = ids[4] ?? "";
@@ -158,7 +158,7 @@ Deno.test("recovery reads from the history what is older than the ring", async (
   assert.deepEqual(setup.reads, ["chat"]);
 });
 
-Deno.test("recovery reads as many pages as there are until the ring continues them", async () => {
+Deno.test("recovery reads pages until the ring has the following messages", async () => {
   using setup = new Setup(SMALL, 5000);
   const [id = ""] = await setup.publish("chat", 1, 2500);
   const result = await setup.recover({ room: "chat", since: setup.at(id) });
@@ -197,12 +197,12 @@ Deno.test("recovery returns the gap `epoch` for a position of another log", asyn
   ) assertGap(await setup.recover({ room: "chat", since }), "epoch");
 });
 
-Deno.test("recovery returns the gap `position` for what is no position", async () => {
+Deno.test("recovery returns the gap `position` for a text that is not a position", async () => {
   using setup = new Setup(LARGE);
   assertGap(await setup.recover({ room: "chat", since: null }), "position");
 });
 
-Deno.test("recovery replays all messages around an ingress gap, and does not call it recovered", async () => {
+Deno.test("recovery replays all messages around an ingress gap, and reports recovered: false", async () => {
   for (const bytes of [LARGE, SMALL]) {
     using setup = new Setup(bytes);
     const ids = await setup.publish("chat", 1, 20);
@@ -224,7 +224,7 @@ Deno.test("recovery replays all messages around an ingress gap, and does not cal
   }
 });
 
-Deno.test("recovery repeats a gap that a session still has to tell", async () => {
+Deno.test("recovery returns a session's gap that the client has not confirmed", async () => {
   using setup = new Setup(LARGE);
   const request = { room: "chat", gap: "expired" } as const;
   assertGap(await setup.recover(request), "expired");
@@ -272,7 +272,7 @@ Deno.test("recovery returns the newest messages of a room, from the ring or its 
   }
 });
 
-Deno.test("recovery keeps `last` at its number if messages arrive before collect()", async () => {
+Deno.test("recovery returns `last` messages even if more arrive before collect()", async () => {
   using setup = new Setup(SMALL);
   await setup.publish("chat", 1, 10);
   const prepared = await setup.recovery.prepare({ room: "chat", last: 5 });
@@ -281,7 +281,7 @@ Deno.test("recovery keeps `last` at its number if messages arrive before collect
   assert.deepEqual(result && numbers(result), [8, 9, 10, 11, 12]);
 });
 
-Deno.test("collect() returns undefined if the ring has moved past what was prepared", async () => {
+Deno.test("collect() returns undefined if the ring no longer continues the prepared messages", async () => {
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const prepared = await setup.recovery.prepare({
@@ -292,7 +292,7 @@ Deno.test("collect() returns undefined if the ring has moved past what was prepa
   assert.equal(setup.recovery.collect([prepared]), undefined);
 });
 
-Deno.test("recovery reads again if the ring moves on during a read, and gives up after three reads", async () => {
+Deno.test("recovery reads again if the ring drops messages during a read, and fails after three reads", async () => {
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };
@@ -316,7 +316,7 @@ Deno.test("recovery reads again if the ring moves on during a read, and gives up
   );
 });
 
-Deno.test("recovery reads once for all clients that ask at about the same time", async () => {
+Deno.test("recovery shares one read between clients that connect at about the same time", async () => {
   using setup = new Setup(SMALL);
   const ids = await setup.publish("chat", 1, 20);
   const results = await Promise.all(
@@ -337,7 +337,7 @@ Deno.test("recovery reads once for all clients that ask at about the same time",
   assert.deepEqual(setup.reads, ["chat", "chat"]);
 });
 
-Deno.test("a client that needs more than the history keeps spoils no other client's shared read", async () => {
+Deno.test("a shared read succeeds for a client even if another one needs more than the history has", async () => {
   using setup = new Setup(SMALL, 10);
   const ids = await setup.publish("chat", 1, 20);
   const [gone, kept] = await Promise.all(
@@ -376,7 +376,7 @@ Deno.test("recovery reads at most four histories at a time", async () => {
   assert.equal(most, 4);
 });
 
-Deno.test("a position names the epoch and the id of what was delivered last", async () => {
+Deno.test("position contains the epoch and the id of the message that was delivered last", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const { epoch } = setup.log.head;

@@ -71,7 +71,7 @@ Deno.test("a page is incomplete if it covers a gap of its room", async () => {
   assert.equal(await isComplete({ ...one, more: false }, { order }), false);
 });
 
-Deno.test("a page stays incomplete if the log says so", async () => {
+Deno.test("a page that the log returns as incomplete stays incomplete", async () => {
   const range = { since: since("5-0") };
   assert.equal(await isComplete(page({ complete: false }), range), false);
 });

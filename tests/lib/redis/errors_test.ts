@@ -84,12 +84,12 @@ Deno.test("toLogError() advises only publishers to use the same idempotency key"
   assert.match(toLogError(error, "read the log").message, /; try again later$/);
 });
 
-Deno.test("toLogError() returns an ApiError as it is", () => {
+Deno.test("toLogError() returns an ApiError unchanged", () => {
   const error = new ApiError("draining", "Cannot publish: stopping; retry");
   assert.equal(toLogError(error, "publish"), error);
 });
 
-Deno.test("isOutage() is true only for errors that the connection reports itself", () => {
+Deno.test("isOutage() returns true only for errors that the connection itself reports", () => {
   for (const [error, code] of ERRORS) {
     assert.equal(
       isOutage(toLogError(error, "publish")),

@@ -26,7 +26,7 @@ function idsOf(results: readonly PublishResult[]): string[] {
   return results.map((result) => "id" in result ? result.id : "");
 }
 
-Deno.test("add() takes the first publish whatever its size, and refuses one that does not fit", () => {
+Deno.test("add() accepts the first publish of any size, and refuses a further one that does not fit", () => {
   const long = JSON.stringify("x".repeat(200_000));
   const batch = new AppendBatch();
   assert.equal(batch.add(publish("a", long)), true);
@@ -112,7 +112,7 @@ async function connect(
   return client;
 }
 
-Deno.test("readers get from the log and from the histories exactly what a script has appended", async () => {
+Deno.test("the log and the histories contain exactly the messages that a script has appended", async () => {
   await using stack = new AsyncDisposableStack();
   const client = await connect(stack);
   const request = fc.record({

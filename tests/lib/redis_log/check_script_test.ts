@@ -120,7 +120,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-Deno.test("check() confirms an epoch on another server when every registered node finds there what it knows", async () => {
+Deno.test("check() confirms an epoch on another server once every registered node has found its entries there", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   const { epoch, lineage } = await a.check();
@@ -160,7 +160,7 @@ Deno.test("check() waits for a known node whose registration was lost", async ()
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() waits for a known node whose registration was lost, even if the node that names it begins an epoch", async () => {
+Deno.test("check() waits for a known node whose registration was lost, even if it also begins an epoch", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -170,7 +170,7 @@ Deno.test("check() waits for a known node whose registration was lost, even if t
   assert.ok(found.nodes.has("b"));
 });
 
-Deno.test("check() does not wait twice for a node that is gone", async () => {
+Deno.test("check() waits only once for a node that has died", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
   await scene.promote();
@@ -192,7 +192,7 @@ Deno.test("check() does not wait for a node that left", async () => {
   assert.deepEqual([found.state, found.epoch], ["confirmed", a.epoch]);
 });
 
-Deno.test("check() begins an epoch if only nodes are left that did not know the one before", async () => {
+Deno.test("check() begins an epoch if no remaining node knew the previous one", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await a.check({ intent: "leave" });
@@ -274,7 +274,7 @@ Deno.test("check() drops a silent node, but not one that has checked again", asy
   assert.ok(!(await a.check({ silent: [`b@${now}`] })).nodes.has("b"));
 });
 
-Deno.test("check() reports on a replica that it is one, and which entries it lacks", async () => {
+Deno.test("check() reports that a server is a replica, and which entries it lacks", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   // Of nobody that can be reached, so that it keeps what it has.

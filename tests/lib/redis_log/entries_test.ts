@@ -21,7 +21,7 @@ const message = fc.record({
   meta: fc.option(meta, { nil: undefined }),
 });
 
-Deno.test("readBatchEntry() returns the messages in order, with the ids that their indexes give them", () => {
+Deno.test("readBatchEntry() returns the messages in order, with ids made from their indexes", () => {
   fc.assert(
     fc.property(
       fc.array(message, { minLength: 1 }),
@@ -55,7 +55,7 @@ Deno.test("readBatchEntry() returns the messages in order, with the ids that the
   );
 });
 
-Deno.test("readBatchEntry() reads the form of versions before there was meta", () => {
+Deno.test("readBatchEntry() reads entries of versions without meta", () => {
   assert.deepEqual(
     readBatchEntry("7-12", ["run", "3", "a", '0 "x"\n2 {"y":1}', "b", "1 2"]),
     {
@@ -69,7 +69,7 @@ Deno.test("readBatchEntry() reads the form of versions before there was meta", (
   );
 });
 
-Deno.test("readBatchEntry() leaves a message that is not JSON if its meta is broken, so that it is skipped", () => {
+Deno.test("readBatchEntry() returns a message with broken meta as invalid JSON, so that it is skipped", () => {
   for (
     const meta of ["", "{", "[]", "null", '"x"', '{"event":1}', '{"from":[]}']
   ) {
@@ -94,7 +94,7 @@ Deno.test("readEntry() reads a single message of another program, and the fields
   assert.deepEqual(readEntry(["5-1", null]).fields, {});
 });
 
-Deno.test("readEntry() never throws, and says why an entry cannot be read", () => {
+Deno.test("readEntry() returns the reason if an entry cannot be read, and never throws", () => {
   for (
     const lines of ["", "x", "x 1", " 1", "0 1\nno index", "1.5 1", "-"]
   ) {

@@ -79,7 +79,7 @@ const MUTANTS: readonly (readonly [
 ];
 
 for (const [what, mutant, from] of MUTANTS) {
-  Deno.test(`the model notices a node that no longer ${what}`, () => {
+  Deno.test(`the model detects that a node no longer ${what}`, () => {
     const seeds = Array.from({ length: 400 }, (_, i) => from + i);
     assert.ok(
       seeds.some((seed) => wrongWith(scheduleOf(seed), mutant) !== undefined),

@@ -69,7 +69,7 @@ for (
     ["looks like a message", ["run", "1", "lines", "0 99"]],
   ] as const
 ) {
-  Deno.test(`an entry with a future id that ${what} hides no message; the next message replaces the history, which then is not complete`, async () => {
+  Deno.test(`an entry with a future id that ${what} hides no message, and the next message makes the history incomplete`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -113,7 +113,7 @@ Deno.test("a room without messages is complete, even if the log was trimmed and 
   assert.equal((await fixture.history("quiet", first)).complete, true);
 });
 
-Deno.test("a room whose messages have all expired is complete since then, and not before", async () => {
+Deno.test("a page of a room is complete only after the time of its last expired message", async () => {
   await using fixture = await Fixture.open({ historySeconds: 1 });
   const ids = await fixture.publish("a", 1, 3);
   const key = KEYS.history("a");
@@ -131,7 +131,7 @@ Deno.test("a room whose messages have all expired is complete since then, and no
   assert.equal((await fixture.history("a", ids[2])).complete, false);
 });
 
-Deno.test("a deleted history is not complete without the set of known rooms, until the set exists again", async () => {
+Deno.test("a deleted history is not complete if the set of known rooms was deleted, until the set exists again", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("whole", 1, 3);
   await fixture.publish("gone", 1, 3);
@@ -192,7 +192,7 @@ Deno.test("a history that was lost with the log is not complete in the new epoch
   }
 });
 
-Deno.test("a page towards older messages is complete only if it ends before a gap", async () => {
+Deno.test("a page in descending order is complete only if it does not reach a gap", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 20);
   await fixture.send("XDEL", KEYS.history("a"), ids[9] ?? "");
@@ -236,7 +236,7 @@ Deno.test("no message is missing after the log's last id, whatever id was delete
   assert.equal((await fixture.history("a", last)).complete, true);
 });
 
-Deno.test("a message is rejected and in no history if its room cannot be added to the known rooms", async () => {
+Deno.test("a message is rejected and not stored if its room cannot be added to the known rooms", async () => {
   await using fixture = await Fixture.open();
   const [id] = await fixture.publish("a", 1, 1);
   await fixture.send("ACL", "SETUSER", "default", "-zadd");

@@ -110,7 +110,7 @@ async function assertTrue(
   }
 }
 
-Deno.test("histories are complete exactly if no message is missing, in any order of publishes and losses", async () => {
+Deno.test("histories are complete if and only if no message is missing, in any order of publishes and losses", async () => {
   await using fixture = await Fixture.open({ historySize: SIZE });
   const send = fixture.send.bind(fixture);
   let round = 0;
@@ -243,7 +243,7 @@ Deno.test("expired rooms are removed at least as fast as new ones are added", as
   }
 });
 
-Deno.test("a room that a node with shorter retention has removed proves nothing for a node with longer retention", async () => {
+Deno.test("a room that a node with shorter retention has removed is incomplete for a node with longer retention", async () => {
   await using redis = await connect();
   const { client } = redis;
   const now = Date.now();
@@ -290,7 +290,7 @@ Deno.test("a room that a node with shorter retention has removed proves nothing 
   assert.deepEqual(await ask("a"), [false, false, true]);
 });
 
-Deno.test("no history is complete if there is no log", async () => {
+Deno.test("histories are not complete if the log does not exist", async () => {
   await using redis = await connect();
   await redis.client.sendCommand(["SET", KEYS.epoch, `e@${Date.now()}-0`]);
   await redis.client.sendCommand(["ZADD", KEYS.rooms, "0", ""]);

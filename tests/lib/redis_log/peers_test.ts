@@ -13,7 +13,7 @@ function registered(
   );
 }
 
-Deno.test("Peers knows the registered nodes and those that announced themselves since, but not its own", () => {
+Deno.test("Peers lists the registered and the newly announced nodes without its own node", () => {
   const peers = new Peers("me");
   peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", 0);
   peers.announced("b");
@@ -28,7 +28,7 @@ Deno.test("Peers remembers at most 1,000 announcements between two checks", () =
   assert.equal(peers.known.length, 1000);
 });
 
-Deno.test("Peers drops a node after 10 s of silence, once everything it can have acknowledged has been read", () => {
+Deno.test("Peers drops a node that has not checked for 10 s once all its possible acknowledgements have been read", () => {
   const peers = new Peers("me");
   const silent = (now: number, last: string) => {
     peers.update(
@@ -45,7 +45,7 @@ Deno.test("Peers drops a node after 10 s of silence, once everything it can have
   assert.deepEqual(silent(10_000, "9-0"), [[], ["a@5"]]);
 });
 
-Deno.test("Peers drops no node while Redis does not even record this node's own checks", () => {
+Deno.test("Peers drops no node while Redis does not record the checks of its own node", () => {
   const peers = new Peers("me");
   for (let now = 0; now <= 60_000; now += 1000) {
     peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", now);
@@ -53,7 +53,7 @@ Deno.test("Peers drops no node while Redis does not even record this node's own 
   }
 });
 
-Deno.test("Peers waits until every living node has read an announcement, not for nodes that left or fell silent", () => {
+Deno.test("Peers waits until every live node has read an announcement, and not for nodes that left or are silent", () => {
   const peers = new Peers("me");
   const haveRead = (
     a: readonly [number, string],

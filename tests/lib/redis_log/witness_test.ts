@@ -44,7 +44,7 @@ class Scene {
   }
 }
 
-Deno.test("Witness asks for what it acknowledged until it has read it", () => {
+Deno.test("Witness asks for an acknowledged entry until it has read the entry", () => {
   const { witness } = new Scene();
   const asked = () => witness.question("candidate", 0).acknowledged;
   witness.acknowledged("2-1", 0);
@@ -57,7 +57,7 @@ Deno.test("Witness asks for what it acknowledged until it has read it", () => {
   assert.deepEqual(asked(), []);
 });
 
-Deno.test("Witness asks at once for an acknowledged entry that reading has passed without meeting it", () => {
+Deno.test("Witness asks at once for an acknowledged entry if a later entry was read without it", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
@@ -77,7 +77,7 @@ Deno.test("Witness does not ask for an acknowledged entry that was read before",
   assert.deepEqual(scene.asked(), ["2-5"]);
 });
 
-Deno.test("Witness asks by id for what it acknowledged before reading was interrupted", () => {
+Deno.test("Witness asks by id for the entries that it acknowledged before reading was interrupted", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
@@ -88,7 +88,7 @@ Deno.test("Witness asks by id for what it acknowledged before reading was interr
   assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
 });
 
-Deno.test("Witness asks for both branches if it acknowledges an id below one that it has acknowledged", () => {
+Deno.test("Witness asks for entries of both branches if it acknowledges a smaller id than before", () => {
   const scene = new Scene();
   scene.witness.acknowledged("5-1", 0);
   scene.witness.acknowledged("4-1", 0);
@@ -101,7 +101,7 @@ Deno.test("Witness keeps one copy of an id that it acknowledges several times", 
   assert.ok(witness.mayAcknowledge("run1", 0));
 });
 
-Deno.test("Witness acknowledges only on the server of a check that is younger than 3 s", () => {
+Deno.test("Witness acknowledges messages only on the server that it checked within the last 3 s", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.ok(witness.mayAcknowledge("run1", 2999));
@@ -114,7 +114,7 @@ Deno.test("Witness acknowledges only on the server of a check that is younger th
   assert.ok(!witness.mayAcknowledge("run2", 4100));
 });
 
-Deno.test("Witness acknowledges nothing before it is registered, and not while others have dropped it", () => {
+Deno.test("Witness acknowledges no message before it is registered or after others have dropped it", () => {
   const scene = new Scene();
   const { witness } = scene;
   scene.check(100, { nodes: new Map() });
@@ -124,7 +124,7 @@ Deno.test("Witness acknowledges nothing before it is registered, and not while o
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
 
-Deno.test("Witness continues where the new epoch began if the log lacks what it knew, and drops what it acknowledged", () => {
+Deno.test("Witness continues at the new epoch and drops its acknowledged entries if the log lacks a known entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -140,7 +140,7 @@ Deno.test("Witness continues where the new epoch began if the log lacks what it 
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness asks a master again for an entry that a replica lacked, and does not confirm the epoch", () => {
+Deno.test("Witness does not confirm the epoch on a replica without an entry, and asks a master for the entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -160,7 +160,7 @@ Deno.test("Witness asks a master again for an entry that a replica lacked, and d
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness enters an epoch that began further on in the log when it reads its entry", () => {
+Deno.test("Witness enters an epoch that begins later in the log when it reads the epoch's entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");
@@ -179,7 +179,7 @@ Deno.test("Witness reports how long ago it has read and acknowledged messages", 
   assert.deepEqual([knowledgeAgeMs, acknowledgedAgeMs], [1000, 300]);
 });
 
-Deno.test("Witness acknowledges nothing more once 65,536 acknowledged entries are unread", () => {
+Deno.test("Witness acknowledges no further message if 65,536 acknowledged entries are unread", () => {
   const { witness } = new Scene();
   for (let i = 0; i < 65_535; i++) witness.acknowledged(`2-${i}`, 0);
   assert.ok(witness.mayAcknowledge("run1", 0));

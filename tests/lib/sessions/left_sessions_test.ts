@@ -44,7 +44,7 @@ Deno.test("LeftSessions counts the rooms of a session and the lengths of their n
   assert.equal(left.bytes, 0);
 });
 
-Deno.test("LeftSessions does not return sessions that the store has deleted by itself", async () => {
+Deno.test("LeftSessions does not return sessions that have expired in the store", async () => {
   const left = new LeftSessions(700, 20);
   left.add(client("a"));
   left.add(client("b"));
@@ -53,7 +53,7 @@ Deno.test("LeftSessions does not return sessions that the store has deleted by i
   assert.equal(left.bytes, 300);
 });
 
-Deno.test("LeftSessions returns even the session that is added if it is larger than the limit", () => {
+Deno.test("LeftSessions returns the added session itself if it is larger than the limit", () => {
   const left = new LeftSessions(0, 60_000);
   assert.deepEqual(digests(left, client("a")), ["a"]);
   assert.equal(left.bytes, 0);

@@ -16,7 +16,7 @@ const SESSION: Session = {
   owner: "one",
 };
 
-Deno.test("MemorySessionStore forgets a session when its time is over", async () => {
+Deno.test("MemorySessionStore deletes a session when it expires", async () => {
   const store = new MemorySessionStore();
   await store.save(
     [{ digest: "x", session: SESSION, takesUp: undefined }],
@@ -26,7 +26,7 @@ Deno.test("MemorySessionStore forgets a session when its time is over", async ()
   await until("it is gone", async () => await store.load("x") === undefined);
 });
 
-Deno.test("MemorySessionStore extends the time of a session that is saved again", async () => {
+Deno.test("MemorySessionStore extends the lifetime of a session that is saved again", async () => {
   const store = new MemorySessionStore();
   const save = (digest: string, seconds: number) =>
     store.save([{ digest, session: SESSION, takesUp: undefined }], seconds);
@@ -37,7 +37,7 @@ Deno.test("MemorySessionStore extends the time of a session that is saved again"
   assert.deepEqual((await store.load("x"))?.session, SESSION);
 });
 
-Deno.test("MemorySessionStore keeps at most 100,000 sessions and forgets the oldest first", async () => {
+Deno.test("MemorySessionStore keeps at most 100,000 sessions and deletes the oldest first", async () => {
   const store = new MemorySessionStore();
   const digests = Array.from({ length: 100_003 }, (_, i) => String(i));
   await store.save(
@@ -49,7 +49,7 @@ Deno.test("MemorySessionStore keeps at most 100,000 sessions and forgets the old
   assert.notEqual(await store.load("100002"), undefined);
 });
 
-Deno.test("MemorySessionStore names each state of a session differently", async () => {
+Deno.test("MemorySessionStore gives each saved state of a session a different version", async () => {
   const store = new MemorySessionStore();
   const versions = new Set<string | undefined>();
   for (let i = 0; i < 3; i++) {

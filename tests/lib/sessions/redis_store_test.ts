@@ -145,7 +145,7 @@ Deno.test("RedisSessionStore reads a session without an owner, as nodes wrote it
   assert.equal((await setup.store.load("x"))?.session.owner, "new");
 });
 
-Deno.test("RedisSessionStore loads nothing that is not a session", async () => {
+Deno.test("RedisSessionStore returns undefined for a stored value that is not a session", async () => {
   await using setup = await Setup.open();
   const [text = ""] = FORMS[0] ?? [];
   const wrong = [
@@ -191,7 +191,7 @@ Deno.test("RedisSessionStore neither loads nor saves on a server that its node h
   assert.deepEqual(setup.saved, []);
 });
 
-Deno.test("RedisSessionStore lets sessions expire", async () => {
+Deno.test("RedisSessionStore saves sessions with an expiry", async () => {
   await using setup = await Setup.open();
   const [[, session] = []] = FORMS;
   assert.ok(session !== undefined);

@@ -94,7 +94,7 @@ for (const [name, open] of Object.entries(STORES)) {
   );
 
   Deno.test(
-    `${name} lets a connection resume a session only in the state that it has loaded`,
+    `${name} saves a resumed session only if its state has not changed since it was loaded`,
     async () => {
       await using stack = new AsyncDisposableStack();
       const sessions = await open(stack);

@@ -102,7 +102,7 @@ function outage(): ApiError {
   return new ApiError("log_unreachable", "Cannot reach the log: it is down");
 }
 
-Deno.test("saveAndWait() stores a session as it is when it is written", async () => {
+Deno.test("saveAndWait() stores the state that a session has when it is written", async () => {
   using setup = new Setup();
   const ann = client("ann");
   const outcome = setup.writer.saveAndWait(ann);
@@ -122,13 +122,13 @@ Deno.test("saveAndWait() stores a session as it is when it is written", async ()
   });
 });
 
-Deno.test("a session outlives its client by the recovery time, also if it was due for a refresh", async () => {
+Deno.test("a session is kept for the recovery time after a disconnect, even if its refresh was due", async () => {
   using setup = new Setup(120);
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   assert.equal(setup.sessions.seconds, 150);
 });
 
-Deno.test("the writer saves many sessions at once, each once, at most 500 in a batch", async () => {
+Deno.test("the writer saves each session once, in batches of at most 500", async () => {
   using setup = new Setup();
   const clients = Array.from({ length: 600 }, (_, i) => client(String(i)));
   for (const one of clients) setup.writer.save(one);
@@ -191,7 +191,7 @@ Deno.test("the writer reports an unexpected error once, until a save succeeds", 
   assert.equal(setup.observed.length, 2);
 });
 
-Deno.test("a late save of an older generation changes nothing and reports the client as displaced", async () => {
+Deno.test("a late save of an older generation is discarded and reports its client as displaced", async () => {
   using setup = new Setup();
   const older = client("ann", { owner: "older" });
   setup.writer.keep(older);
@@ -215,7 +215,7 @@ Deno.test("a late save of an older generation changes nothing and reports the cl
   assert.deepEqual(stored?.rooms.map(([room]) => room), ["news"]);
 });
 
-Deno.test("of two connections that resume one session at once, only the second is displaced", async () => {
+Deno.test("the second of two connections that resume one session on one node at once is displaced", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
@@ -230,7 +230,7 @@ Deno.test("of two connections that resume one session at once, only the second i
   );
 });
 
-Deno.test("two connections that resume one session: the second is displaced", async () => {
+Deno.test("the second of two connections that resume one session is displaced", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
@@ -263,7 +263,7 @@ Deno.test("forget() deletes the session of a client that left, and drops a save 
   assert.equal(setup.sessions.saves.items.length, 1);
 });
 
-Deno.test("connected clients are saved again before their sessions expire, others are not", async () => {
+Deno.test("only sessions of connected clients are saved again before they expire", async () => {
   using setup = new Setup(4);
   const stays = client("stays"), leaves = client("leaves");
   for (const one of [stays, leaves]) {
@@ -278,7 +278,7 @@ Deno.test("connected clients are saved again before their sessions expire, other
   );
 });
 
-Deno.test("the writer deletes the sessions that were left behind longest ago if they take too much", async () => {
+Deno.test("the writer deletes the oldest sessions of disconnected clients if they exceed the limit", async () => {
   // Room for two sessions of one room.
   using setup = new Setup(120, 900);
   const leave = async (digest: string): Promise<SessionState> => {
@@ -327,7 +327,7 @@ Deno.test("an evicted session stays if another connection has resumed it", async
   assert.deepEqual((await setup.stored("ann"))?.owner, "another node");
 });
 
-Deno.test("a flood of clients that connect and vanish leaves a limited number of sessions", async () => {
+Deno.test("many clients that connect and disconnect at once leave a limited number of sessions", async () => {
   using setup = new Setup(120, 400 * 100);
   const clients = Array.from({ length: 1000 }, (_, i) => client(String(i)));
   await soon(

@@ -455,7 +455,7 @@ Deno.test("the adapter saves no sessions in Redis", async () => {
   assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
 });
 
-Deno.test("an operation does not create a log without an epoch after the log was deleted", async () => {
+Deno.test("an operation does not create a deleted log again without an epoch", async () => {
   await using all = await two();
   const { redis, a, b } = all;
   await redis.command("DEL", LOG);
@@ -534,7 +534,7 @@ Deno.test("a cluster sends its commands to all other nodes and not to itself", a
   assert.deepEqual(received[0]?.items, []);
 });
 
-Deno.test("the command that a session was resumed keeps its form between versions", async () => {
+Deno.test("the command session_resumed has the same form as in earlier versions", async () => {
   await using redis = await Redis.start();
   await using node = await Node.start(redis, CLUSTER_EVENTS);
   await using other = await Node.start(redis);
@@ -550,7 +550,7 @@ Deno.test("the command that a session was resumed keeps its form between version
   assert.deepEqual(await sent.have(1), [["y", 4]]);
 });
 
-Deno.test("close() ends everything, whatever is in flight", async (t) => {
+Deno.test("close() resolves while operations and reads are in flight", async (t) => {
   const cases: [name: string, before: (all: Two) => unknown][] = [
     ["idle", () => {}],
     ["with queued entries", ({ a }) => {

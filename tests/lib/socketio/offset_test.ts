@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { formatOffset, readOffset } from "../../../lib/socketio/offset.ts";
 
-Deno.test("an offset is read as it was written", () => {
+Deno.test("readOffset() returns the values that formatOffset() was called with", () => {
   for (const id of ["1-0", "1763831234567-12"]) {
     for (const [generation, number] of [[1, 1], [12, 345]] as const) {
       const offset = formatOffset(id, { generation, number });
@@ -13,7 +13,7 @@ Deno.test("an offset is read as it was written", () => {
   }
 });
 
-Deno.test("readOffset() takes an id or a position, and nothing else", () => {
+Deno.test("readOffset() returns an id only for an id or a position", () => {
   const cases: [offset: unknown, id: string | undefined][] = [
     ["5-1", "5-1"],
     ["0123456789abcdef.5-1", "5-1"],

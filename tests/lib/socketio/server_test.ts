@@ -97,7 +97,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
   }
 }
 
-Deno.test("a refused client gets connect_error with the code and does not try again", async () => {
+Deno.test("a refused client gets connect_error with the code and does not retry", async () => {
   await using setup = await Setup.start();
   for (
     const [rooms, code] of [
@@ -118,7 +118,7 @@ Deno.test("a refused client gets connect_error with the code and does not try ag
   assert.equal(setup.entering, 0);
 });
 
-Deno.test("a client that is refused for a moment is disconnected, tries again, and leaves nothing in memory", async () => {
+Deno.test("a client with a temporary error is disconnected, retries, and leaves nothing in memory", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const admit = clients.admit.bind(clients);
@@ -181,7 +181,7 @@ Deno.test("an error while a client is disconnected does not end the process", as
   await other.joined.have(1);
 });
 
-Deno.test("an error while a join is answered is reported, and the connection goes on", async () => {
+Deno.test("an error while a join is answered is reported, and the connection stays open", async () => {
   await using setup = await Setup.start();
   await setup.publish("news", "1");
   const { clients } = setup;
@@ -240,7 +240,7 @@ Deno.test("a second CONNECT packet on a connection closes it", async () => {
   assert.equal(setup.entering, 0);
 });
 
-Deno.test("only requests of Engine.IO are handled, and a page of another origin may not connect", async () => {
+Deno.test("only requests for Engine.IO are handled, and pages of another origin cannot connect", async () => {
   await using setup = await Setup.start();
   const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
   assert.equal(await elsewhere.text(), "not Socket.IO");
@@ -262,7 +262,7 @@ Deno.test("only requests of Engine.IO are handled, and a page of another origin 
   assert.match(await bad.text(), /origin is not in ALLOWED_ORIGINS/);
 });
 
-Deno.test("drain() closes all connections over the time, and accepts no new ones", async () => {
+Deno.test("drain() closes all connections evenly over its duration, and accepts no new ones", async () => {
   await using setup = await Setup.start();
   await using a = await Subscriber.connect(setup.url, {
     ...WEBSOCKET,
@@ -282,7 +282,7 @@ Deno.test("drain() closes all connections over the time, and accepts no new ones
   await response.body?.cancel();
 });
 
-Deno.test("an unexpected error of a handshake is observed as it is, and the client is not told why", async () => {
+Deno.test("an unexpected error of a handshake is observed, and its text is not sent to the client", async () => {
   const error = new TypeError("the reason that only the log may show");
   await using app = new TestApp();
   const port = await app.serve();

@@ -80,7 +80,7 @@ const BY_LEVEL = {
   ],
 };
 
-Deno.test("createLogger() writes observations of its level and above, with all facts", () => {
+Deno.test("createLogger() writes observations of its level and above, with all their fields", () => {
   for (const level of LOG_LEVELS) {
     const lines = logged(level, ...ALL);
     assert.deepEqual(

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { backoffMs } from "../../../lib/util/backoff.ts";
 
-Deno.test("backoffMs() doubles with each failure up to the limit, and leaves half to chance", () => {
+Deno.test("backoffMs() doubles with each failure up to the limit, and half of it is random", () => {
   for (
     const [failures, most] of [
       [0, 50],

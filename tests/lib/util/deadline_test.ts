@@ -12,7 +12,7 @@ Deno.test("deadline() resolves and rejects as its promise does", async () => {
   await assert.rejects(deadline(Promise.reject(error), 10_000, "it"), error);
 });
 
-Deno.test("deadline() rejects when the time is over, and says what was awaited", async () => {
+Deno.test("deadline() rejects after its timeout, with a message that names the operation", async () => {
   const never = Promise.withResolvers<void>();
   const start = performance.now();
   await assert.rejects(deadline(never.promise, 30, "asking Redis"), (error) => {
@@ -24,7 +24,7 @@ Deno.test("deadline() rejects when the time is over, and says what was awaited",
   assert.ok(performance.now() - start >= 29);
 });
 
-Deno.test("deadline() owns what its promise does later", async () => {
+Deno.test("deadline() handles a later rejection of its promise", async () => {
   const late = Promise.withResolvers<void>();
   await assert.rejects(deadline(late.promise, 1, "it"), DeadlineError);
   const unhandled: unknown[] = [];
@@ -42,7 +42,7 @@ Deno.test("deadline() owns what its promise does later", async () => {
   assert.deepEqual(unhandled, []);
 });
 
-Deno.test("pause() ends after its time, and at once when it is aborted", async () => {
+Deno.test("pause() resolves after its time, or at once when it is aborted", async () => {
   const start = performance.now();
   await pause(20, new AbortController().signal);
   assert.ok(performance.now() - start >= 19);
@@ -54,7 +54,7 @@ Deno.test("pause() ends after its time, and at once when it is aborted", async (
   await paused;
 });
 
-Deno.test("Bound tells, in order, what has waited for too long, and nothing that has ended or was begun anew", async () => {
+Deno.test("TimeoutList calls back for items whose timeout has expired, in order, and not for removed ones", async () => {
   const over: [string, number][] = [];
   const start = performance.now();
   const bound = new TimeoutList<string>(
@@ -77,7 +77,7 @@ Deno.test("Bound tells, in order, what has waited for too long, and nothing that
   assert.equal(over.at(-1)?.[0], "e");
 });
 
-Deno.test("What has ended its wait refers to no other wait, from whatever place it ends", async () => {
+Deno.test("TimeoutList.remove() unlinks a timeout from any place of the list", async () => {
   const bound = new TimeoutList<number>(1, () => {});
   const waits = [0, 1, 2, 3].map((number) => bound.add(number));
   for (const place of [1, 0, 3, 2]) {

@@ -30,7 +30,7 @@ Deno.test("Deque behaves like an array that is pushed and shifted", () => {
   ));
 });
 
-Deno.test("Deque lets shifted items be collected", async () => {
+Deno.test("Deque does not refer to shifted items", async () => {
   const deque = new Deque<object>();
   const items = Array.from({ length: 1000 }, () => {
     const item = {};

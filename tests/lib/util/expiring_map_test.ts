@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ExpiringMap } from "../../../lib/util/expiring_map.ts";
 import { until } from "../../support/wait.ts";
 
-Deno.test("ExpiringMap keeps a value while its work runs and for a time after it", async () => {
+Deno.test("ExpiringMap keeps a value while its work runs and for a time afterwards", async () => {
   const map = new ExpiringMap<string, number>(50);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("x", 1, promise);
@@ -22,7 +22,7 @@ Deno.test("ExpiringMap deletes a value as soon as its work fails", async () => {
   await until("it is gone", () => map.get("x") === undefined);
 });
 
-Deno.test("ExpiringMap never deletes a value that has replaced another", async () => {
+Deno.test("ExpiringMap does not delete a value that has replaced the given one", async () => {
   const map = new ExpiringMap<string, number>(20);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("x", 1, Promise.resolve());
@@ -36,7 +36,7 @@ Deno.test("ExpiringMap never deletes a value that has replaced another", async (
   map.close();
 });
 
-Deno.test("ExpiringMap leaves no timer behind when it is closed, and takes nothing more", async () => {
+Deno.test("a closed ExpiringMap has no timers and accepts no values", async () => {
   const map = new ExpiringMap<string, number>(60_000);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("done", 1, Promise.resolve());

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomText } from "../../../lib/util/random.ts";
 
-Deno.test("randomText() returns as many bytes as it is asked for, in base64url", () => {
+Deno.test("randomText() returns the given number of bytes in base64url", () => {
   for (const bytes of [1, 3, 15, 16, 33, 4096]) {
     const text = randomText(bytes);
     assert.match(text, /^[\w-]+$/);

@@ -26,7 +26,7 @@ function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("KeyedTurns runs the works of one key in order and those of other keys at once", async () => {
+Deno.test("KeyedTurns runs the work of one key in order and overlaps the work of different keys", async () => {
   const turns = new KeyedTurns(), work = new Work();
   const results = Promise.all([
     turns.run("x", work.run("x1")),
@@ -42,13 +42,13 @@ Deno.test("KeyedTurns runs the works of one key in order and those of other keys
   assert.deepEqual(await soon(results, "done"), ["x1", "x2", "y1"]);
 });
 
-Deno.test("KeyedTurns starts the first work of a key in the same step", () => {
+Deno.test("KeyedTurns starts the first work of a key synchronously", () => {
   const turns = new KeyedTurns(), work = new Work();
   void turns.run("x", work.run("x1"));
   assert.deepEqual(work.notes, ["+x1"]);
 });
 
-Deno.test("KeyedTurns continues after work that fails", async () => {
+Deno.test("KeyedTurns runs the next work of a key after one that fails", async () => {
   const turns = new KeyedTurns(), work = new Work();
   const failing = turns.run("x", work.run("x1"));
   const next = turns.run("x", work.run("x2"));
@@ -59,7 +59,7 @@ Deno.test("KeyedTurns continues after work that fails", async () => {
   assert.equal(await soon(next, "done"), "x2");
 });
 
-Deno.test("Limit runs as many works at a time as it allows, in order", async () => {
+Deno.test("Limit runs at most its number of pieces of work at a time, in order", async () => {
   const limit = new Limit(2), work = new Work();
   const results = Promise.all(
     ["a", "b", "c", "d"].map((name) => limit.run(work.run(name))),
@@ -78,7 +78,7 @@ Deno.test("Limit runs as many works at a time as it allows, in order", async () 
   assert.deepEqual(await soon(results, "done"), ["a", "b", "c", "d"]);
 });
 
-Deno.test("Limit continues after work that fails or throws", async () => {
+Deno.test("Limit runs the next work after one that rejects or throws", async () => {
   const limit = new Limit(1);
   const fail = (): Promise<never> => {
     throw new Error("thrown");

@@ -176,7 +176,7 @@ const sent = fc.record({
   mask: fc.uint8Array({ minLength: 4, maxLength: 4 }),
 });
 
-Deno.test("WebSocketConnection delivers messages whole and in order, however they are split", async () => {
+Deno.test("WebSocketConnection delivers complete messages in order for any split into frames", async () => {
   await using server = await Server.start();
   await fc.assert(
     fc.asyncProperty(
@@ -287,7 +287,7 @@ for (const [what, code, frames] of INVALID) {
   });
 }
 
-Deno.test("WebSocketConnection accepts a text whose character is split between frames", async () => {
+Deno.test("WebSocketConnection accepts a text with a character that is split between two frames", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -302,7 +302,7 @@ Deno.test("WebSocketConnection accepts a text whose character is split between f
   assert.deepEqual(client.frames, Buffer.from("\x8a\x01?", "latin1"));
 });
 
-Deno.test("WebSocketConnection answers a close frame with its code and ends the connection first", async () => {
+Deno.test("WebSocketConnection answers a close frame with the same code and ends the connection first", async () => {
   await using server = await Server.start();
   for (const body of [[], [3, 0xe8], [0x0f, 0xa0, 0x62, 0x79, 0x65]]) {
     const { client, peer } = await Raw.open(server);
@@ -337,7 +337,7 @@ Deno.test("close() waits for the client's close frame", async () => {
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection closes if the client ends its half or resets the connection", async () => {
+Deno.test("WebSocketConnection closes if the client ends its half of the connection or resets it", async () => {
   await using server = await Server.start();
   for (const leave of ["end", "resetAndDestroy"] as const) {
     const { client, peer } = await Raw.open(server);
@@ -352,7 +352,7 @@ Deno.test("WebSocketConnection closes if the client ends its half or resets the 
   }
 });
 
-Deno.test("close() disconnects a client that does not answer after 30 s", async () => {
+Deno.test("close() disconnects a client that sends no close frame within 30 s", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -371,7 +371,7 @@ Deno.test("close() disconnects a client that does not answer after 30 s", async 
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection keeps one ping of a client that does not read", async () => {
+Deno.test("WebSocketConnection buffers only one pong for a client that does not read", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;

@@ -23,7 +23,7 @@ function decode(frame: Uint8Array): { text: string; headLength: number } {
   return { text, headLength };
 }
 
-Deno.test("encodeTextFrame() encodes a text with every form of the length", () => {
+Deno.test("encodeTextFrame() uses the right form of the length for texts of all sizes", () => {
   const heads = [
     [0, 2],
     [1, 2],

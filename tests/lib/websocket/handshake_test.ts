@@ -5,7 +5,7 @@ import {
   validateHandshake,
 } from "../../../lib/websocket/handshake.ts";
 
-Deno.test("validateHandshake() accepts a valid request and says what is wrong with any other", () => {
+Deno.test("validateHandshake() accepts a valid request and returns the error of any other", () => {
   const good = {
     upgrade: "WebSocket",
     "sec-websocket-version": "13",
@@ -35,7 +35,7 @@ Deno.test("validateHandshake() accepts a valid request and says what is wrong wi
   }
 });
 
-Deno.test("handshakeResponse() returns the example of RFC 6455 and accepts the first subprotocol", () => {
+Deno.test("handshakeResponse() returns the key of RFC 6455's example and accepts the first subprotocol", () => {
   const response = (protocol?: string) =>
     handshakeResponse({
       headers: {

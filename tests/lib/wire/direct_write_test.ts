@@ -83,7 +83,7 @@ Deno.test("DirectWriter.tryWrite() returns waits if bytes are left, and later wr
   assert.equal(request.waiting, undefined);
 });
 
-Deno.test("DirectWriter.tryWrite() keeps bytes that wait, whose memory would be reused otherwise", async () => {
+Deno.test("DirectWriter.tryWrite() keeps waiting bytes in memory until they are written", async () => {
   await using stack = new AsyncDisposableStack();
   const connections = await Promise.all(
     Array.from({ length: 4 }, () => pair(stack)),
@@ -151,7 +151,7 @@ Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disa
   assert.deepEqual(reasons, ["a reason"]);
 });
 
-Deno.test("DirectWriter is disabled for good if a write completes that was reported as done", async () => {
+Deno.test("DirectWriter is disabled permanently if a write completes that was already reported as done", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   // As if Deno no longer updated the state: every write looks done.
