@@ -199,7 +199,7 @@ async function close(
   for (const part of parts) await part?.close();
 }
 
-/** Resolves if publishes over HTTP and through every ingress would now reach the log and come back. */
+/** Resolves if publishes over HTTP and through every ingress would now reach the log and be read by this node. */
 async function probe(
   log: Pick<Log, "probe">,
   ingresses: readonly Ingress[],

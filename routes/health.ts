@@ -9,7 +9,7 @@ import type { Handler } from "./exchange.ts";
 
 /** The functions that return the health of a node. */
 export interface HealthOptions {
-  /** Returns whether the node accepts connections, as far as it knows. */
+  /** Returns whether the node accepts connections, as of its last check. */
   readonly accepting: () => boolean;
   /** Returns whether the node is stopping. */
   readonly draining: () => boolean;

@@ -46,7 +46,7 @@ export function messageRow({ message, at, id }) {
   const body = typeof message === "string"
     ? element("p", "text", message)
     : element("code", "json", JSON.stringify(message));
-  // Isolate the direction of the text, so that right-to-left text does not reorder what is beside it.
+  // Isolate the direction of the text, so that right-to-left text does not reorder the text beside it.
   body.dir = typeof message === "string" ? "auto" : "ltr";
 
   const li = element("li", "message");

@@ -1,4 +1,4 @@
-/** The documents stay true: paths, links, settings, log kinds and metrics that they mention exist. */
+/** Checks that every path, link, setting, log kind and metric that a document mentions exists. */
 import assert from "node:assert/strict";
 import { ERROR_STATUS } from "../lib/errors.ts";
 import type { Observation } from "../lib/observer.ts";
@@ -50,7 +50,10 @@ function filesOf(folder: string, ending: RegExp): string[] {
   );
 }
 
-/** The documents that are checked, by path. Of the changelog, which tells of former names, only what is not released. */
+/**
+ * The documents that are checked, by path. The changelog's released sections are left out, because they mention former
+ * names.
+ */
 function documents(): Map<string, string> {
   const paths = [
     "README.md",

@@ -1,21 +1,21 @@
 /**
- * Where code belongs: which folder may import which, which packages each may import, and how long a file and a function
- * may be. The drawing in CONTRIBUTING.md is compared with the imports that there are.
+ * Defines which folder may import which folders and packages, and how long a file and a function may be. The drawing in
+ * CONTRIBUTING.md is compared with the actual imports.
  */
 import assert from "node:assert/strict";
 
-/** A folder, or a file that stands for itself. */
+/** A folder, or a file that is treated like a folder. */
 interface Unit {
-  /** The units that it imports, besides {@linkcode GROUND}. */
+  /** The units that it may import, besides {@linkcode GROUND}. */
   readonly imports?: readonly string[];
-  /** The npm packages that it imports. Modules of Node are free for all. */
+  /** The npm packages that it may import. Every unit may import modules of Node. */
   readonly packages?: readonly string[];
 }
 
-/** Units that every other may import; in turn, each imports only those before it. */
+/** Units that every other unit may import. Each of them may import only those before it in the list. */
 const GROUND = ["lib/errors.ts", "lib/observer.ts", "lib/util"];
 
-/** Every unit, from the ground up: each may import only units above its own line. */
+/** Every unit; each may import only units that are listed above it. */
 const UNITS: Readonly<Record<string, Unit>> = {
   "lib/errors.ts": {},
   "lib/observer.ts": {},
@@ -114,10 +114,10 @@ const FILE_LINES_MAX = 350;
 const FUNCTION_LINES_MAX = 60;
 const CHAIN_MAX = 9;
 
-/** Files that may be longer, and functions, as `path#line`, each with the reason. */
+/** Files that may exceed the limit, and functions, as `path#line`, each with the reason. */
 const LONG: Readonly<Record<string, string>> = {};
 
-/** What only main.ts may do: a library that exits or reads the environment cannot be tested or reasoned about. */
+/** Calls that are allowed only in main.ts: a library that exits or reads the environment is hard to test. */
 const MAIN_ONLY = [
   "Deno.env",
   "Deno.exit",
@@ -126,12 +126,12 @@ const MAIN_ONLY = [
   "process.env",
   "process.exit",
 ];
-/** Other files that may, each with the reason. */
+/** Other files that may contain these calls, each with the reason. */
 const NOT_MAIN: Readonly<Record<string, string>> = {};
 
 const root = new URL("../", import.meta.url);
 
-/** What a file imports, and the first and last line of each of its functions. */
+/** The imports of a file, and the first and last line of each of its functions. */
 interface Parsed {
   readonly imports: readonly string[];
   readonly functions: readonly (readonly [first: number, last: number])[];
@@ -197,7 +197,7 @@ function packageOf(specifier: string): string | undefined {
   return /^(@[^/]+\/)?[^/@]+/.exec(name)?.[0];
 }
 
-/** What is wrong with a file's place, a sentence each. */
+/** Returns a sentence for each violation by a file. */
 function check(
   path: string,
   source: string,
@@ -267,7 +267,7 @@ async function sources(): Promise<Map<string, string>> {
   return new Map(await Promise.all(texts));
 }
 
-/** Which units each unit imports in fact. */
+/** Returns which units each unit actually imports. */
 function arrowsOf(
   files: ReadonlyMap<string, string>,
 ): Map<string, Set<string>> {
@@ -286,7 +286,7 @@ function arrowsOf(
   return arrows;
 }
 
-/** A cycle among files, as the list of their paths; undefined if there is none. */
+/** Returns a cycle among files, as the list of their paths; undefined if there is none. */
 function cycleIn(files: ReadonlyMap<string, string>): string[] | undefined {
   const state = new Map<string, "open" | "done">();
   const stack: string[] = [];
@@ -312,7 +312,7 @@ function cycleIn(files: ReadonlyMap<string, string>): string[] | undefined {
   }
 }
 
-/** The longest chain of units, each of which imports the next. */
+/** Returns the longest chain of units, each of which imports the next. */
 function longestChain(arrows: ReadonlyMap<string, Set<string>>): string[] {
   const chains = new Map<string, string[]>();
   const chainFrom = (unit: string): string[] => {
@@ -331,7 +331,7 @@ function longestChain(arrows: ReadonlyMap<string, Set<string>>): string[] {
   );
 }
 
-/** Leaves out an arrow if a way over other units leads to the same one, and arrows to what everybody may import. */
+/** Leaves out arrows to units that every unit may import, and arrows that a path over other units already implies. */
 function reduce(arrows: ReadonlyMap<string, Set<string>>): string[] {
   const reaches = (from: string, to: string): boolean =>
     from === to ||
@@ -349,7 +349,7 @@ function reduce(arrows: ReadonlyMap<string, Set<string>>): string[] {
   return lines.sort();
 }
 
-/** A unit as Mermaid names it. */
+/** Returns the name of a unit in the Mermaid drawing. */
 function nodeOf(unit: string): string {
   const name = unit.replace(/^lib\//, "").replace(/\.ts$/, "");
   return name === "main" ? "main.ts" : name;
@@ -463,7 +463,7 @@ Deno.test("the check reports each kind of forbidden import and no allowed one", 
   }
 });
 
-Deno.test("the search for cycles finds one", () => {
+Deno.test("the search for cycles finds a cycle of three files", () => {
   const files = new Map([
     ["lib/a/a.ts", 'import "../b/b.ts";'],
     ["lib/b/b.ts", 'import "../c/c.ts";'],

@@ -1,5 +1,5 @@
 /**
- * Access: decides who sent a request and what that sender may do.
+ * Access: identifies the sender of a request and decides which actions the sender may perform.
  *
  * Routes, the publisher and the clients ask here before they act. Rights of another kind, such as tokens or patterns of
  * rooms, have to be added only here.
@@ -16,7 +16,7 @@ export interface Credentials {
   readonly bearer?: string | undefined;
 }
 
-/** Identifies the senders of requests and decides what they may do. */
+/** Identifies the senders of requests and decides which actions they may perform. */
 export interface Access {
   /**
    * Returns the principal with these credentials. Without credentials, it is an anonymous principal.

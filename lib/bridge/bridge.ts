@@ -55,8 +55,8 @@ export interface BridgeOptions extends
 
 /**
  * Appends what other programs publish on Redis channels to the log, once and in order, on any number of nodes
- * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next. This class runs it, one command at a
- * time, and reports the outcome back.
+ * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next. This class runs one command at a
+ * time and reports its result to the sequencer.
  *
  * Lifetime: the constructor starts to send heartbeats and subscribes once it has a listener slot; call
  * {@linkcode RedisBridge.close} to stop.
@@ -115,7 +115,7 @@ export class RedisBridge implements Ingress {
     void options.commands.connected.then(() => this.#heartbeats.send());
   }
 
-  /** Whether this node appends what it receives, or would if the current writer did not. */
+  /** Whether this node appends the messages that it receives, or would append them if the current writer stopped. */
   get synchronized(): boolean {
     return this.#sequencer.synchronized;
   }

@@ -11,8 +11,8 @@ import { compileGlob, isPattern } from "../util/glob.ts";
 import type { ReceivedItem } from "./received_window.ts";
 
 /**
- * Suffix of control channels. They are never bridged, whatever their prefix: two installations with `CHANNELS=*` would
- * otherwise relay each other's control messages endlessly.
+ * Suffix of control channels. Control channels of any prefix are never bridged: two installations with `CHANNELS=*`
+ * would otherwise relay each other's control messages endlessly.
  */
 const CONTROL_SUFFIX = ":roomcast:bridge";
 /** Redis' keyspace notifications. They are never bridged, because every append causes more of them. */
@@ -27,7 +27,7 @@ export interface BridgedChannelsOptions {
   readonly messageBytesMax: number;
 }
 
-/** Callbacks for what a subscription delivers, and whether it is still the current one. */
+/** Callbacks for the messages of a subscription. */
 export interface SubscriptionHandlers {
   /** Whether to pass on messages that `client` receives: only while it is the current client of the connection. */
   readonly live: (client: RedisClient) => boolean;

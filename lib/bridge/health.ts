@@ -27,8 +27,8 @@ export class BridgeHealth {
   }
 
   /**
-   * Whether received messages can be appended, as far as is known. A failed heartbeat does not count, because messages
-   * are appended without heartbeats, and the next heartbeat follows one second later.
+   * Whether received messages can be appended, according to the last results. A failed heartbeat does not count,
+   * because messages are appended without heartbeats, and the next heartbeat follows one second later.
    */
   get canAppend(): boolean {
     return [...this.#failed].every((part) => part === "heartbeat");

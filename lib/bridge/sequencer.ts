@@ -83,7 +83,7 @@ export class Sequencer {
     this.#options = options;
   }
 
-  /** Whether this node can append what it receives. */
+  /** Whether this node can append the messages that it receives. */
   get synchronized(): boolean {
     return this.#synchronized;
   }
@@ -166,8 +166,8 @@ export class Sequencer {
     if (now < this.#notBefore) {
       return { kind: "wait", ms: this.#notBefore - now };
     }
-    // Publish a marker before any other step: messages get a position only once it is received, whatever happens to the
-    // old window.
+    // Publish a marker before any other step: messages get a position only after this node has received the marker,
+    // even if the old window is lost.
     if (
       this.#subscribed && this.#window === undefined &&
       this.#request === undefined

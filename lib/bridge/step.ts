@@ -18,7 +18,7 @@ export type Step =
   | { readonly kind: "wait"; readonly ms: number }
   /**
    * Publish `marker` and read the log's position, atomically. `outOfSync` is set if this subscription has received no
-   * item yet. This node is then not synchronized, whatever it was before.
+   * item yet. This node is then not synchronized any more.
    */
   | {
     readonly kind: "publish_marker";

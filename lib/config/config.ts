@@ -247,7 +247,7 @@ function isRedisUrl(value: string): boolean {
   }
 }
 
-/** Checks settings that are valid alone but not with each other. */
+/** Reports settings that are valid separately but not together. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
   // If the keys are invalid, that has been reported already.
@@ -269,7 +269,7 @@ function checkTogether(reader: EnvReader, config: Config): void {
 function checkUnsupported(reader: EnvReader): void {
   for (const name of UNSUPPORTED) {
     const value = reader.text(name);
-    // A limit of 0 means no limit, so there is no protection to miss.
+    // A limit of 0 means no limit, so nothing would be left unprotected.
     if (value === "" || (value === "0" && name.endsWith("_MAX"))) continue;
     reader.fail(
       name,

@@ -16,13 +16,16 @@ export class ResponseBacklog {
   /** Subscribers for which a large response is buffered, or was until recently. */
   readonly #subscribers = new Set<Subscriber>();
 
-  /** Returns whether too many bytes of earlier responses are buffered for a client to accept another large response. */
+  /**
+   * Returns whether so many bytes of earlier responses are buffered for a client that it must not get another large
+   * one.
+   */
   isFullFor(subscriber: Subscriber): boolean {
     return subscriber.requestedBytes > CLIENT_RESPONSE_BYTES_MAX;
   }
 
   /**
-   * Counts a large response that is about to be written. The first one is accepted whatever its size.
+   * Counts a large response that is about to be written. The first one is accepted regardless of its size.
    *
    * @throws {ApiError} `overloaded` if too many large responses are buffered on this node
    */

@@ -2,8 +2,8 @@
  * Engine.IO's server, changed to need less work and less memory for clients that connect by WebSocket and are mostly
  * idle.
  *
- * `docs/decisions/0011-idle-clients.md` lists what the changed server leaves out and what that saves. The private parts
- * of engine.io that it uses are in `internals.ts`.
+ * `docs/decisions/0011-idle-clients.md` lists the omitted parts and the savings. The private parts of engine.io that it
+ * uses are in `internals.ts`.
  *
  * @module
  */

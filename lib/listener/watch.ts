@@ -218,7 +218,7 @@ export class ListenerWatch {
   }
 
   /**
-   * Connects to this process and checks whether the server accepts a connection, of any client. An open connection
+   * Connects to this process and checks whether the server accepts this or any other connection. An open connection
    * alone proves nothing, because the kernel completes the handshake without the process.
    */
   async #check(): Promise<Verdict> {

@@ -43,8 +43,8 @@ export class IngressGaps implements Gaps {
   #concerns = new Map<string, Gap["concerns"]>();
 
   /**
-   * Adds a gap at its place in the order of ids, unless it is already known. Returns a function that tells whether the
-   * gap concerns a room.
+   * Adds a gap, in the order of ids, unless it is already known. Returns a function that tells whether the gap concerns
+   * a room.
    */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);

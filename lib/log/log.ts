@@ -52,8 +52,8 @@ export interface LogReader {
 }
 
 /**
- * Limit of a page in characters of JSON. A page ends with the message that reaches it, whatever its limit of messages
- * is.
+ * Limit of a page in characters of JSON. A page ends with the message that reaches it, even if it has fewer messages
+ * than requested.
  */
 export const PAGE_BYTES_MAX = 1 << 20;
 

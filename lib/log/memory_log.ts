@@ -159,7 +159,7 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Returns the id after which this room cannot have lost messages by being removed from `#rooms`. */
+  /** Returns the smallest id after which no message can be missing because the room was once removed from `#rooms`. */
   #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
     return compareIds(oldest, this.#droppedUpTo) < 0

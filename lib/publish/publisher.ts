@@ -1,5 +1,5 @@
 /**
- * The publisher: every publish that a principal asks for passes it, over whatever protocol.
+ * The publisher, which handles every publish of a principal, independent of the protocol.
  *
  * @module
  */

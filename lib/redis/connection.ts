@@ -92,7 +92,7 @@ export class RedisConnection {
     return this.#runId;
   }
 
-  /** Why there is no live client, as far as is known. */
+  /** The reason why there is no live client; undefined if it is unknown. */
   get lastError(): unknown {
     return this.#lastError;
   }

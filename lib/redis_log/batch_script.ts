@@ -15,7 +15,7 @@ import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
  * (`docs/decisions/0014-epochs-and-fail-over.md`).
  *
  * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms
- * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script can call:
+ * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script can use `now` and call:
  *
  * - `inspectLog()`: returns `XINFO STREAM` of the log as a table, or nil if there is no log.
  * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. Every id has a random part, so that
@@ -83,8 +83,8 @@ end
  * has an id of its own. The script counts its messages from 0 in their order; that is a message's index, and its id is
  * `<ms>-<base + index>`. An index may stay unused.
  *
- *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
- *     history:  id of its last message   run <messages so far> lines <lines>
+ *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …] history:  id of its
+ * last message   run <messages so far> lines <lines>
  *
  * A line is `<index> <JSON>`, in order of indexes. JSON text has no line breaks here, and may be followed by meta, see
  * `entries.ts`. An entry has the id of the message with the highest index, from which readers know the base. "Messages
@@ -92,7 +92,7 @@ end
  * limits of log and histories are numbers of messages.
  *
  * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories after
- * them. It has `now`, and calls, in this order:
+ * them. It can use `now`, and calls these functions in this order:
  *
  * - `open(candidate epoch)`, once: determines the ids.
  * - `put(room, history's key, number of lines, index of the last, lines)`: adds lines to the entry, after those of the

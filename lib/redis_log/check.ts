@@ -1,10 +1,11 @@
 /**
- * The check: a node asks Redis whether the log still holds what the node knows, and confirms it to the other nodes.
+ * The check: a node asks Redis whether the log still holds all entries that the node knows, and confirms that to the
+ * other nodes.
  *
  * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack messages
  * that were acknowledged or delivered. An epoch therefore continues on another server, or with another replication
- * history of the same server, only if every registered node confirms that the log there holds what it knows. See
- * `docs/decisions/0014-epochs-and-fail-over.md`.
+ * history of the same server, only if every registered node confirms that the log on that server holds all entries that
+ * the node knows. See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
  * @module
  */

@@ -32,7 +32,7 @@ export interface ContinuityOptions {
   readonly observe: Observe;
 }
 
-/** What Redis has found, and what it was asked. */
+/** The result of a check, with its arguments and the time at which it began. */
 export interface Answer {
   readonly question: Question;
   readonly finding: Finding;
@@ -84,8 +84,9 @@ export class Continuity {
   }
 
   /**
-   * Takes an answer, and returns what it means. It may move this node to another epoch. The caller has to report the gap
-   * in the same synchronous step: in between, the head names an epoch that the ring and the clients do not know yet.
+   * Takes the result of a check, and returns what it means for this node. It may move the node to another epoch. The
+   * caller has to report the gap in the same synchronous step: in between, the head names an epoch that the ring and
+   * the clients do not know yet.
    */
   take({ question, finding, askedAt }: Answer): Verdict {
     const { witness, observe } = this.#options;

@@ -172,7 +172,7 @@ function findMissing(
     ? oldestId
     : aged;
   return {
-    // No message after the log's last id is missing, whatever ids another program has written into the history.
+    // No message after the log's last id is missing, even if another program has written later ids into the history.
     upTo: earlierId(
       [cleared, trimmed, hidden, lost].reduce(laterId),
       logLast,

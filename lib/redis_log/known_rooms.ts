@@ -21,7 +21,7 @@
  * ms.
  */
 const PRUNED_MAX = 1000;
-/** How much longer than the retention a room is kept, in ms, because the clock may be set back. */
+/** Additional time for which a room is kept after the retention, in ms, because the clock may be set back. */
 const MARGIN_MS = 60_000;
 /** The greatest sequence number of an id. */
 const SEQUENCE_MAX = "999999999999999";

@@ -29,8 +29,8 @@ end
 
 /**
  * Saves many sessions at once, because a timer and a promise for each session would cost more than saving it. The
- * script also records how many times this node has saved. By that number the check of the log finds out whether a Redis
- * that was promoted or restored has the newest sessions.
+ * script also records how many times this node has saved. From that number the check of the log detects whether a Redis
+ * that was promoted or restored lacks the newest sessions.
  */
 const SAVE = script(`${HERE}${READ}
 if here() ~= ARGV[4] then return 0 end

@@ -66,7 +66,7 @@ export interface SessionState {
   readonly overloaded: boolean;
 }
 
-/** Returns a random name for a new connection that owns a session. */
+/** Returns a random name for a new connection of a session; see {@linkcode Session.owner}. */
 export function newOwner(): string {
   return randomText(9);
 }

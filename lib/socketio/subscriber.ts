@@ -1,5 +1,5 @@
 /**
- * Socket.IO's subscriber: writes to one client and counts what is still buffered for it.
+ * Socket.IO's subscriber: writes to one client and counts the bytes that are still buffered for it.
  *
  * @module
  */

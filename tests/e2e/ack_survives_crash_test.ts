@@ -1,4 +1,4 @@
-/** What a node has confirmed to a client about its rooms survives, even if the node is killed in that moment. */
+/** A confirmed join or leave of a client is kept, even if the node is killed right after confirming it. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";

@@ -245,7 +245,7 @@ Deno.test("bad input is rejected with a JSON error and does not reach the log", 
       refused(await raw(node, path, init), status, code);
     });
   }
-  // A message that one of the requests had published would arrive before this one.
+  // If one of the requests had published a message, it would arrive before this one.
   await node.publish("the end");
   const [first] = await client.messages.have(1);
   assert.equal(first?.message, "the end");

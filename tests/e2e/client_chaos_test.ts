@@ -1,4 +1,4 @@
-/** A short form of what `deno task chaos` does to clients. */
+/** A short form of the client test of `deno task chaos`. */
 import assert from "node:assert/strict";
 import { disturbClients } from "../support/client_chaos.ts";
 

@@ -1,6 +1,6 @@
 /**
- * No false alarms: if Redis restarts or fails over without a loss, all clients recover without a gap. The last test is
- * a fail-over by a real sentinel. `FAILOVER_REPEATS=20` repeats the first two tests 20 times instead of 3.
+ * No false gaps: if Redis restarts or fails over without a loss, all clients recover without a gap. The last test uses
+ * a real sentinel. `FAILOVER_REPEATS=20` repeats the first two tests 20 times instead of 3.
  */
 import assert from "node:assert/strict";
 import { Sentinel } from "../support/failover.ts";
@@ -12,7 +12,7 @@ import type { Witness } from "../support/witness.ts";
 const BOTH = [0, 1];
 const TIMES = Number(Deno.env.get("FAILOVER_REPEATS") ?? 3);
 const ROOM = "room";
-/** How late a false alarm may arrive, in ms: a node may need 8 s to decide that something was lost. */
+/** How late a false gap may arrive, in ms: a node may need 8 s to decide that data was lost. */
 const ALARM_MS = 9000;
 
 /** Connects clients to both nodes and publishes messages. */

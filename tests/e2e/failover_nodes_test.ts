@@ -1,4 +1,4 @@
-/** Nodes that shut down, or continue after a standstill, around a fail-over. */
+/** Nodes that shut down, or continue after they were suspended, before or after a failover. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Stage } from "../support/failover_stage.ts";

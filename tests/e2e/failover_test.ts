@@ -82,7 +82,7 @@ Deno.test("a client stays in a room or receives a gap if it joined while Redis w
       await stage.publish(main, 4, BOTH);
       await master.kill();
       await pauseFor(random?.between(0, 500) ?? 0);
-      // The node may also reject the join, which tells the client that it is not in the room.
+      // The node may also reject the join, which shows the client that it is not in the room.
       await client.join(extra);
       home.node = 1;
       await nodes.kill(0);
@@ -118,7 +118,7 @@ Deno.test("clients of both nodes receive a gap if two masters acknowledge publis
     );
     await Promise.all([nodes.kill(0), old.kill()]);
     servers.move();
-    // These get ids above those that the reader has received.
+    // These messages get ids above those that the reader has received.
     await stage.publish(room, count, [1], paceMs);
     await pauseFor(random?.between(0, 500) ?? 0);
     home.node = 1;
@@ -216,7 +216,7 @@ async function allDie<T>(
     nodes.kill(1),
   ]);
   await Promise.all(BOTH.map((node) => nodes.revive(node)));
-  // These get ids above those that the reader has received.
+  // These messages get ids above those that the reader has received.
   await stage.publish(room, 4, BOTH);
   readerHome.node = awayHome.node = 1;
   await Promise.all(

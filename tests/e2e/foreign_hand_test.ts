@@ -79,7 +79,7 @@ Deno.test("publishing continues in a new epoch if another program adds an entry 
   await client.messages.have(1);
   const greatest = "18446744073709551615-18446744073709551615";
   await redis.command("XADD", LOG, greatest, "probe", "foreign");
-  // The first of these messages may precede the gap and be part of the loss.
+  // The first of these messages may be published before the gap and be lost.
   await until("messages flow again", async () => {
     await node.publish("after", "a");
     return client.messages.items.length > 1;

@@ -48,7 +48,7 @@ async function assertGapOnce(
 ): Promise<void> {
   const [gap] = await client.gaps.have(1);
   assert.equal(gap?.reason, reason);
-  // The answer is behind everything that was written with the gap.
+  // The answer is sent after everything that was written together with the gap.
   await client.ask("leave", { room: "nowhere" });
   const { length } = client.connects.items;
   client.socket.io.engine.close();

@@ -1,4 +1,4 @@
-/** What a publisher and its message get if Redis' reply is lost on its way to the node. */
+/** The response to a publish, and the delivery of its message, if Redis' reply to the node is lost. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";

@@ -28,7 +28,7 @@ async function startFresh(redis: Redis, node: TestNode): Promise<TestNode> {
   return await TestNode.start({ REDIS_URL: redis.url });
 }
 
-/** Reads what came after `since` in every way, and asserts that the node reports it as incomplete. */
+/** Reads the messages after `since` in every way, and asserts that the node reports them as incomplete. */
 async function assertGap(
   node: TestNode,
   room: string,

@@ -24,7 +24,10 @@ async function connectOld(
   return client;
 }
 
-/** Disconnects the client, publishes while it is away and after its return; returns what it received. */
+/**
+ * Disconnects the client, publishes while it is disconnected and after it has reconnected. Returns the received
+ * messages.
+ */
 async function missOne(
   node: TestNode,
   proxy: Proxy,

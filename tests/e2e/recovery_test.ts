@@ -185,7 +185,7 @@ Deno.test("a client receives a gap with reason trimmed if its room's history beg
         assert.equal(busy.joined.items.at(-1)?.recovered, false);
         assert.equal(busy.messages.items.length, 0);
       } else {
-        // The node's ring goes further back than the history.
+        // The node's ring has older messages than the history.
         await busy.messages.have(500);
       }
       await node.publish("live", "busy");

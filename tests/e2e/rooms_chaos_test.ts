@@ -1,4 +1,4 @@
-/** A short form of the part of `deno task chaos` in which clients join and leave. */
+/** A short form of the test of `deno task chaos` in which clients join and leave. */
 import assert from "node:assert/strict";
 import { disturbRooms } from "../support/rooms_chaos.ts";
 

@@ -57,7 +57,7 @@ Deno.test("clients that do not read are disconnected and recover when they read,
       () => quick.every(({ received }) => received === published),
     );
     assert.equal(await node.metric(CUT), slow.length);
-    // This includes what is kept for reconnecting clients: here several copies of what was published.
+    // This includes the messages that are kept for reconnecting clients: here several copies of the published ones.
     const grown = await node.memory() - memory;
     assert.ok(grown < 60e6 + 8 * published * LARGE.length, `${grown} bytes`);
     for (const client of slow) client.resume();

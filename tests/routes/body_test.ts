@@ -58,7 +58,7 @@ Deno.test("a body that does not arrive in time is rejected with body_too_slow an
   const reply = post(app, body.stream);
   body.send(60);
   assert.deepEqual(await reply, [408, "body_too_slow", "close"]);
-  // What arrives later must not count either.
+  // Bytes that arrive later must not count either.
   await until("reading has stopped", () => body.canceled);
   assert.deepEqual(await post(app, "b".repeat(100)), [200, undefined, null]);
 });

@@ -30,7 +30,7 @@ Deno.test("livez and readyz return 503 not_accepting if no connections are accep
 Deno.test("readyz returns 503 draining while the node stops, and livez returns 200", async () => {
   await using app = new TestApp({}, {
     draining: () => true,
-    // A node that stops no longer asks its log.
+    // A node that is stopping no longer probes its log.
     probe: () => Promise.reject(UNREACHABLE),
   });
   const { status, body } = await app.request("/readyz");

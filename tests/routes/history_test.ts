@@ -143,7 +143,7 @@ Deno.test("a history request returns an error of the log", async () => {
   }
 });
 
-Deno.test("an unexpected error of a history is observed, and its text is not shown", async () => {
+Deno.test("an unexpected error of a history request is observed, and its text is not shown", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
     history: {

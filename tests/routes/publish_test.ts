@@ -337,7 +337,7 @@ Deno.test("POST /publish stores a message of any depth, or rejects it as invalid
   const message = "[".repeat(500_000) + "]".repeat(500_000);
   const body = `{"message":${message}}`;
   const reply = await send(app, "/publish", JSON_TYPE, body);
-  // It depends on the version of V8 whether it can write again what it has parsed.
+  // Whether V8 can serialize everything that it has parsed depends on its version.
   if (reply.status !== 200) assertError(reply, 400, "invalid_message");
 });
 
@@ -439,7 +439,7 @@ Deno.test("both publish routes need a publish key if keys are set", async () => 
         "Bearer correct-hors",
       ]
     ) {
-      // Rights come before the body: this one would be rejected as well.
+      // Access is checked before the body, which would be rejected as well.
       const reply = await send(
         app,
         path,

@@ -30,7 +30,7 @@ export class TestApp {
   readonly #bodies: BodyBudget;
   readonly #servers: Server[] = [];
 
-  /** Makes a node with these settings; `parts` replace parts of its routes. */
+  /** Creates a node with these settings; `parts` replaces parts of its routes. */
   constructor(
     settings: Record<string, string> = {},
     parts: Partial<AppOptions> = {},

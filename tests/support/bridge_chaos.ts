@@ -111,7 +111,7 @@ export async function synchronizedNodes(
   return states.reduce((sum, one) => sum + one, 0);
 }
 
-/** What was sent and what arrived. */
+/** The published messages and the messages that arrived. */
 export interface Outcome {
   readonly sent: readonly string[];
   readonly messages: readonly unknown[];

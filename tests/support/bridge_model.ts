@@ -1,6 +1,6 @@
 /**
- * Runs bridges through any order of events: real {@linkcode Sequencer} objects, and a model of what Redis does for
- * them. `tests/lib/bridge/scripts_test.ts` shows that the real scripts reply as the model does.
+ * Runs bridges through any order of events: real {@linkcode Sequencer} objects, and a model of Redis for them.
+ * `tests/lib/bridge/scripts_test.ts` shows that the real scripts reply as the model does.
  */
 import { Sequencer } from "../../lib/bridge/sequencer.ts";
 import type { CompareResult, Step } from "../../lib/bridge/step.ts";
@@ -15,13 +15,13 @@ const COMMANDS_MAX = 150;
 export const SYNCHRONIZED_TTL_MS = 3000;
 
 type Action = Exclude<Step, { kind: "wait" }>;
-/** What all subscribers receive, in one order. */
+/** An item that all subscribers receive, in the same order. */
 type Published =
   | { kind: "message"; value: number; channel: number }
   | { kind: "marker"; marker: string }
   | { kind: "position"; position: BridgePosition; writer: string };
 
-/** The state of the bridge in Redis, and what its scripts do. */
+/** The state of the bridge in Redis, and a model of its scripts. */
 export class ModelRedis {
   position: BridgePosition = { marker: "", number: 0, channelGroup: "" };
   readonly log: (string | "gap")[] = [];
@@ -412,7 +412,7 @@ export class ModelNode {
     this.#paused = false;
   }
 
-  /** Does everything there is to do. */
+  /** Runs all steps that are possible now. */
   turn(): void {
     if (!this.subscribed) this.subscribe();
     this.receive(Infinity);

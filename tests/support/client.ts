@@ -7,7 +7,7 @@ import {
 } from "socket.io-client";
 import { Inbox, soon, until } from "./wait.ts";
 
-/** What a client received with one `msgReceived` event. */
+/** The data of one `msgReceived` event. */
 export interface Received {
   readonly message: unknown;
   readonly room: string;

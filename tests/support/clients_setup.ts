@@ -1,4 +1,4 @@
-/** An embedded node without a transport: clients, log, ring and fan-out, and connections that record. */
+/** An embedded node without a transport: clients, log, ring and fan-out, and connections that record their writes. */
 import type { Access } from "../../lib/access/access.ts";
 import { makePrincipal } from "../../lib/access/principal.ts";
 import type { Hello } from "../../lib/clients/admission.ts";
@@ -33,9 +33,9 @@ const encoder = {
 
 /** A connection that records what is written to it. */
 export class RecordingConnection extends Subscriber {
-  /** `room json`, `gap room reason since`, or `told room …`, in order. */
+  /** `room json`, `gap room reason since`, or `told room …`, in order. `told` is a call of `tell`. */
   readonly written: string[] = [];
-  /** What the client was told, at connect first. */
+  /** The arguments of `tell`, that of the connect first. */
   readonly told: Joined[] = [];
   isOpen = true;
   override readonly encoder = encoder;
@@ -64,13 +64,13 @@ export class RecordingConnection extends Subscriber {
     this.isOpen = false;
   }
 
-  /** Records what the client is told. */
+  /** Records a call of `tell`. */
   readonly tell = (joined: Joined): void => {
     this.told.push(joined);
     this.write([`told ${joined.rooms.map(({ room }) => room).join(" ")}`]);
   };
 
-  /** What a stock client would show now: the notice that it was told last, or the id. */
+  /** What a stock client's offset would show now: the last notice, or the id. */
   get shown(): Shown | undefined {
     const last = this.told.at(-1);
     if (last === undefined) return undefined;
@@ -87,7 +87,7 @@ export interface Connected {
   readonly connection: RecordingConnection;
 }
 
-/** How a test wants its node. */
+/** Options of {@linkcode ClientsSetup}. */
 export interface ClientsSetupOptions {
   readonly rooms?: readonly string[];
   readonly roomsPerClientMax?: number;
@@ -107,9 +107,9 @@ export class ClientsSetup implements Disposable {
   readonly sent: ClusterCommand[] = [];
   /** Receives a command of another node. */
   receive: (command: ClusterCommand) => void = () => {};
-  /** Rooms that nobody may join. */
+  /** Rooms that no client may join. */
   readonly forbidden = new Set<string>();
-  /** What the log says of its head instead of the truth. */
+  /** Values of the log's head that replace the real ones. */
   head: Partial<HeadState> = {};
   readonly principal = makePrincipal("anonymous", undefined, ["subscribe"]);
 
@@ -162,7 +162,7 @@ export class ClientsSetup implements Disposable {
     await this.log.append([{ rooms: [room], json }]);
   }
 
-  /** What a new client sends. */
+  /** Returns the data that a new client sends. */
   hello(hello: Partial<Hello> = {}): Hello {
     return {
       principal: this.principal,

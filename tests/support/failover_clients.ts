@@ -84,7 +84,7 @@ export class Socket {
   }
 }
 
-/** What a client has observed of a room, in order. */
+/** What a client has observed in a room, in order. */
 type Seen =
   | { kind: "joined" | "left"; step: number }
   | { kind: "told"; step: number }

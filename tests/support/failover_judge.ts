@@ -51,7 +51,7 @@ export type Happening =
       readonly recovered: boolean;
       readonly messages: readonly Message[];
     }
-    /** The client asks to leave. From now on no message of the room is required. */
+    /** The client requests to leave. From now on no message of the room is required. */
     | { readonly kind: "leaving"; readonly room: string }
     | { readonly kind: "gap"; readonly room: string; readonly reason: string }
     | { readonly kind: "message"; readonly room: string } & Message
@@ -69,7 +69,7 @@ export interface Timeline {
   readonly happenings: readonly Happening[];
 }
 
-/** Everything that is known about a run. */
+/** All recorded facts of a run. */
 export interface Case {
   readonly published: readonly Published[];
   readonly timelines: readonly Timeline[];
@@ -79,9 +79,9 @@ export interface Case {
   readonly nothingLost?: boolean;
 }
 
-/** What the judge found. */
+/** The judge's result. */
 export interface Verdict {
-  /** What is wrong, a sentence for each client, room and kind; empty if nothing is. */
+  /** One sentence for each client, room and kind of error; empty if there are none. */
   readonly wrong: readonly string[];
   /** Number of messages that did not arrive, or are no longer in the log, of which the client was notified. */
   readonly notified: number;
@@ -125,7 +125,7 @@ class Stay {
   readonly twice: string[] = [];
   readonly disorder: string[] = [];
   again = 0;
-  /** What `recovered` was at the last connect. */
+  /** The value of `recovered` at the last connect. */
   recovered: boolean | undefined;
   /** The value of `since` before the client left; a join with a position continues there. */
   #former: number | undefined;

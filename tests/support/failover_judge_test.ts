@@ -45,7 +45,7 @@ function answered(
   return { kind: "answered", at, room, since, recovered, messages };
 }
 
-/** What is wrong with one client that noted this, of these publishes. */
+/** Returns the judge's errors for one client with this timeline and these publishes. */
 function judge(
   published: readonly Published[],
   happenings: readonly Happening[],

@@ -38,7 +38,7 @@ export type Fault =
     | { readonly kind: "del"; readonly room: string }
   );
 
-/** What happens in a run. */
+/** The faults of a run. */
 export interface Plan {
   readonly seed: number;
   /** Whether publishes are acknowledged only after a replica has them, so that none may be lost. */
@@ -47,7 +47,7 @@ export interface Plan {
   readonly lagMs: number;
   readonly readerMs: number;
   readonly faults: readonly Fault[];
-  /** Decides what clients and publishers do. */
+  /** Determines the actions of clients and publishers. */
   readonly random: Random;
 }
 

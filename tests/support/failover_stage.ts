@@ -19,7 +19,7 @@ import { publishKeyed, Witness } from "./witness.ts";
  */
 const NOTIFIED_TIMEOUT_MS = 12_000;
 
-/** The home of a client that has to stay disconnected: no server listens there. */
+/** The home of a client that has to stay disconnected. No server listens there. */
 export const NOWHERE = -1;
 
 /** The node to which a client reconnects: its index, or {@linkcode NOWHERE}. */

@@ -9,7 +9,7 @@
 
 interface Tool {
   name: string;
-  /** One of these programs is sufficient. */
+  /** The names of the program. One of them is sufficient. */
   programs: readonly string[];
   /** The program must also succeed with these arguments. */
   proof?: readonly string[];

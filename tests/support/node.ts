@@ -20,7 +20,7 @@ async function startArguments(checkout = root): Promise<string[]> {
 /** A node of Roomcast; `await using` stops it. */
 export class TestNode {
   readonly log = new Inbox<LogLine>();
-  /** Everything it printed, including stderr. */
+  /** Everything that the process printed, including stderr. */
   output = "";
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
@@ -35,10 +35,12 @@ export class TestNode {
   }
 
   /**
-   * Starts a node on a free port and waits until it listens, and is ready unless `ready` is false. Another `script`
-   * than ours has to say where it listens in the same way; another `program` than Deno runs it without Deno's
-   * arguments. `checkout` is the directory of another version, to be compared with this one. `descriptorsMax` is its
-   * limit of file descriptors, the hard one: Deno raises the soft one to it.
+   * Starts a node on a free port and waits until it listens, and until it is ready unless `ready` is false.
+   *
+   * @param options.script Replaces Roomcast's script; it has to print where it listens in the same form.
+   * @param options.program Replaces Deno, and runs without Deno's arguments.
+   * @param options.checkout The directory of another version, to be compared with this one.
+   * @param options.descriptorsMax The hard limit of file descriptors; Deno raises its soft limit to it.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},

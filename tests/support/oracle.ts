@@ -1,4 +1,4 @@
-/** Compares what was published, what was acknowledged and what arrived, in the same way for every fault. */
+/** Compares published, acknowledged and received messages, in the same way for every fault. */
 import assert from "node:assert/strict";
 import { compareIds } from "../../lib/log/position.ts";
 import type { Subscriber } from "./client.ts";
@@ -82,9 +82,8 @@ export async function settle(
 }
 
 /**
- * Asserts that every subscriber received every acknowledged message once and with rising ids, that it received a
- * rejected message at most once and only if the error left this open, and that it received nothing that was not
- * published.
+ * Asserts that every subscriber received every acknowledged message once and with rising ids. A rejected message may
+ * have been received at most once, and only if the error allows that. No other message may have been received.
  */
 export function judge(
   publishers: readonly Pick<Publisher, "acknowledged">[],

@@ -1,4 +1,4 @@
-/** A subscriber that records what fan-out does to it, without a connection. */
+/** A subscriber without a connection that records the calls of fan-out. */
 import {
   type Encoder,
   type GapNotice,
@@ -6,7 +6,7 @@ import {
 } from "../../lib/delivery/subscriber.ts";
 import type { Entry } from "../../lib/log/log.ts";
 
-/** A frame that names what is in it: the ids of messages, or `gap`. */
+/** A frame that names its content: the ids of messages, or `gap`. */
 export interface RecordedFrame {
   readonly encoder: Encoder;
   readonly ids: readonly string[];

@@ -17,7 +17,7 @@ export interface Keyed {
 
 /** Nodes that keep their ports while they are killed, drained and restarted; `await using` stops them. */
 export class RestartingNodes {
-  /** How often each kind of disturbance was caused, also by other parts of the test that share this record. */
+  /** How often each kind of disturbance was caused. Other parts of the test add to this record. */
   readonly done: Record<string, number> = {};
   readonly #ports: readonly number[];
   readonly #nodes: TestNode[];

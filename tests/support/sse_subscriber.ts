@@ -1,7 +1,7 @@
 /**
  * A second implementation of Subscriber: Server-Sent Events over a plain response.
  *
- * It shows that fan-out knows no protocol. It is not served by Roomcast.
+ * It shows that fan-out is independent of the protocol. Roomcast does not serve it.
  */
 import { Buffer } from "node:buffer";
 import type { ServerResponse } from "node:http";
@@ -12,7 +12,7 @@ import { timestampOf } from "../../lib/log/position.ts";
 /** Whole events, one after the other. */
 export interface SseFrame {
   readonly bytes: Buffer;
-  /** The room, if this is a single message. */
+  /** The room, if the frame is a single message. */
   readonly room?: string | undefined;
 }
 
@@ -41,14 +41,14 @@ export const sseEncoder: Encoder = {
 /** Messages of one chunk of a replay. */
 const CHUNK_MESSAGES = 50;
 
-/** Something that is not written yet: a frame, or what is left of a replay. */
+/** An item that has not been written yet: a frame, or the rest of a replay. */
 type Queued = SseFrame | { readonly replay: Entry[] };
 
 /** Writes events to one response. */
 export class SseSubscriber extends Subscriber {
   readonly #response: ServerResponse;
   #queue: Queued[] = [];
-  /** Whether the last write has not reached the kernel, and whether it belongs to a replay. */
+  /** Whether the last write still waits for the kernel. `#replaying` is set if that write belongs to a replay. */
   #waiting = false;
   #replaying = false;
   #requested = 0;

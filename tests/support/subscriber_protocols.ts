@@ -14,9 +14,9 @@ export interface Received {
   readonly event: string;
   readonly id: string;
   readonly room: string;
-  /** Of a message. */
+  /** The content, if the event is a message. */
   readonly message?: unknown;
-  /** Of a gap. */
+  /** The reason, if the event is a gap. */
   readonly reason?: string;
   readonly since?: string | null;
 }

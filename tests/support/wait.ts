@@ -1,7 +1,7 @@
 /** Waiting in tests: always for a condition, and never longer than a deadline. */
 import { deadline } from "../../lib/util/deadline.ts";
 
-/** How long a test waits for something before it fails, in ms. */
+/** How long a test waits for a condition before it fails, in ms. */
 export const TIMEOUT_MS = 20_000;
 
 /** Resolves as soon as `condition` returns true; it is called every 5 ms. */

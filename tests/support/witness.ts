@@ -131,8 +131,8 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Breaks the connection, if there is one; the client reconnects by itself. A connection that is closed while it is
-   * being opened would be noticed by the client only after 20 s (socket.io-client 4.8.4, option `timeout`).
+   * Breaks the connection, if there is one. The client then reconnects automatically. A connection that is closed while
+   * it is being opened would be detected by the client only after 20 s (socket.io-client 4.8.4, option `timeout`).
    */
   drop(): void {
     if (this.connected) this.subscriber.socket.io.engine.close();

@@ -12,7 +12,7 @@ type Case = readonly [
   answer: boolean,
 ];
 
-/** Origins that look like APP and are not. */
+/** Origins that are similar to APP but not equal. */
 const LOOKALIKES = [
   "https://app.example.com.evil.tld",
   "https://app.example.com.",
@@ -45,7 +45,7 @@ const LOOKALIKES = [
 const CASES: readonly Case[] = [
   [[], "0.0.0.0", undefined, HOST, true],
   [[APP], "0.0.0.0", undefined, undefined, true],
-  // The server's own pages, whatever its name.
+  // The server's own origin is allowed, with any host name.
   [[], "0.0.0.0", `http://${HOST}`, HOST, true],
   [[], "0.0.0.0", `https://${HOST}`, HOST, true],
   [[APP], "0.0.0.0", `https://${HOST}`, HOST, true],
@@ -57,16 +57,16 @@ const CASES: readonly Case[] = [
   [[], "0.0.0.0", `http://x.${HOST}`, HOST, false],
   [[], "0.0.0.0", `http://${HOST}`, undefined, false],
   [[], "0.0.0.0", APP, HOST, false],
-  // Exact origins.
+  // Only exact origins are allowed.
   [[APP], "0.0.0.0", APP, HOST, true],
   [["http://a.example", APP], "127.0.0.1", APP, HOST, true],
   ...LOOKALIKES.map((origin): Case => [[APP], "0.0.0.0", origin, HOST, false]),
   ...LOOKALIKES.map((
     origin,
   ): Case => [[APP], "127.0.0.1", origin, HOST, false]),
-  // Any.
+  // `*` allows any origin.
   ...LOOKALIKES.map((origin): Case => [["*"], "0.0.0.0", origin, HOST, true]),
-  // Loopback pages, where the server itself is on loopback.
+  // Loopback origins are allowed if the server itself is on loopback.
   ...[
     "http://localhost",
     "http://localhost:5173",

@@ -35,6 +35,6 @@ Deno.test("group depends on the list of channels but not on its order", () => {
   const { group } = create(["chat", "news.*"]);
   assert.equal(create(["news.*", "chat"]).group, group);
   assert.notEqual(create(["chat"]).group, group);
-  // Nodes of all versions have to agree on it.
+  // Nodes of all versions must compute the same group.
   assert.equal(create(["chat"]).group, "2bceebb15f182fa8");
 });

@@ -16,7 +16,7 @@ import { Inbox, until } from "../../support/wait.ts";
 const KEYS = keysOf("roomcast");
 const NODES = ["n0", "n1", "n2", "n3"];
 
-/** A Redis server, the bridge's commands for several nodes, and what they announce. */
+/** A Redis server, the bridge's commands for several nodes, and the messages that they announce. */
 class Fixture {
   readonly announced = new Inbox<string>();
   readonly #redis: Redis;

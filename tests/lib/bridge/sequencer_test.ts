@@ -8,7 +8,7 @@ import {
   World,
 } from "../../support/bridge_model.ts";
 
-/** How often each event happens. */
+/** The relative frequency of each event. */
 const WEIGHTS = {
   publish: 6,
   receive: 10,
@@ -24,7 +24,7 @@ const WEIGHTS = {
   pause: 1,
   resume: 2,
 } as const;
-/** The same, and what happens to Redis itself. */
+/** The same frequencies, and those of faults of Redis itself. */
 const WITH_REDIS_FAULTS = {
   ...WEIGHTS,
   save: 1,

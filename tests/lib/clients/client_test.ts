@@ -11,7 +11,7 @@ import type { RoomPosition } from "../../../lib/sessions/session.ts";
 const room = "chat", id = "9-0", number = 3;
 const MESSAGE = { id: "7-0", room, json: "1" };
 
-/** What a join may yield. */
+/** The possible results of a join. */
 const NOTHING: JoinResult = { room, recovered: false, messages: [] };
 const GAP: JoinResult = { ...NOTHING, reason: "trimmed" };
 const CAUGHT_UP: JoinResult = { ...NOTHING, recovered: true, from: "6-0" };
@@ -59,7 +59,7 @@ Deno.test("positionBeforeJoin() returns a notice that no id confirms if the answ
     [CAUGHT_UP, { since }, { since: "6-0", told }],
     [MISSED, { since }, { since: "6-0", told }],
     [GAP, { since }, { since: id, told: { ...told, gap: "trimmed" } }],
-    // The ring has moved on: nothing is known before the join is prepared again.
+    // The ring no longer has the messages, so the result is unknown until the join is prepared again.
     [undefined, { since }, { since: id, told }],
     [undefined, {}, { since: id }],
   ];

@@ -13,7 +13,7 @@ import {
 } from "../../support/clients_setup.ts";
 import { soon, until } from "../../support/wait.ts";
 
-/** A store that fails while it is told to. */
+/** A store that fails while `isDown` is set. */
 class FailingStore extends MemorySessionStore {
   isDown = false;
 
@@ -39,7 +39,7 @@ function failsWith(code: ErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof ApiError && error.code === code;
 }
 
-/** What was written to a client since it was connected. */
+/** Returns what was written to a client after its first `count` writes. */
 function since({ connection }: Connected, count: number): string[] {
   return connection.written.slice(count);
 }
@@ -357,7 +357,7 @@ Deno.test("access is checked for every room at connect, in a join, and for a res
   await setup.publish("a", "1");
   await setup.publish("b", "2");
   const again = await setup.connect({ secret: ann.secret });
-  // Not recovered, because it was in a room that it may not be in any more.
+  // The session is not reported as recovered, because the client may no longer join one of its rooms.
   assert.equal(again.recovered, false);
   assert.notEqual(again.secret, ann.secret);
   assert.deepEqual(again.connection.written, ["a 1", "told a"]);
@@ -419,7 +419,7 @@ Deno.test("a client connects without its session while the store is down, and mi
   const again = await setup.connect({ secret, shown });
   assert.equal(again.recovered, false);
   assert.deepEqual(again.connection.written, ["chat 1", "told chat"]);
-  // A join or leave that would not hold on another node fails.
+  // A join or leave fails if it could not be kept on another node.
   await assert.rejects(
     setup.join(again, { room: "a" }),
     failsWith("log_unreachable"),

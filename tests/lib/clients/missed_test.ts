@@ -28,9 +28,9 @@ Deno.test("missedBy() requests the messages after the offset or the join, whiche
     ["5-0", "5-0", after("5-0")],
     ["5-0", "3-0", after("5-0")],
     ["5-0", "7-0;2.1", after("7-0")],
-    // The client never received an event.
+    // The client has never received an event.
     ["5-0", undefined, after("5-0")],
-    // It shows something that no event of this server ends with.
+    // The client's offset is a text with which no event of this server ends.
     ["5-0", "foo", { room: "chat", since: null }],
     ["5-0", null, { room: "chat", since: null }],
   ];
@@ -43,7 +43,7 @@ Deno.test("missedBy() requests the messages after the offset or the join, whiche
   }
 });
 
-/** The reply to a join went out at id 9-0, as number 3 of generation 2, with messages after 4-0. */
+/** The answer to a join, sent at id 9-0 as number 3 of generation 2, with messages after 4-0. */
 const REPLIED: RoomPosition = {
   since: "4-0",
   told: { at: "9-0", number: 3 },
@@ -51,7 +51,7 @@ const REPLIED: RoomPosition = {
 
 Deno.test("missedBy() requests the messages of a join answer again unless the offset confirms it", () => {
   const cases: [offset: unknown, JoinRequest][] = [
-    // Without proof: all that the reply held.
+    // Unless the offset confirms the answer, all messages of the answer are requested.
     [undefined, after("4-0")],
     ["3-0", after("4-0")],
     ["8-0", after("4-0")],
@@ -59,7 +59,7 @@ Deno.test("missedBy() requests the messages of a join answer again unless the of
     ["9-0;2.2", after("4-0")],
     ["9-0;1.3", after("4-0")],
     ["9-0;3.9", after("4-0")],
-    // Confirmed by the number, or by an event that was sent later.
+    // Confirmed by the number, or by the id of a later event.
     ["9-0;2.3", after("9-0")],
     ["9-0;2.4", after("9-0")],
     ["9-1", after("9-1")],

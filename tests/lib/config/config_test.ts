@@ -19,7 +19,7 @@ function complaints(env: Env): string[] {
   return lines.map((line) => line.trim());
 }
 
-/** Returns the settings that an error names, each as often as it is named. */
+/** Returns the settings that an error names, including repetitions. */
 function named(env: Env): string[] {
   return complaints(env).map((line) => line.split(" ")[0] ?? "");
 }

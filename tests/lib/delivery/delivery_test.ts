@@ -22,7 +22,7 @@ function setUp() {
     ring,
     fanOut,
     onGap: (...args) => {
-      // All subscribers have been told by now.
+      // All subscribers have received the gap at this point.
       gaps.push([...args, subscriber.frames.length].join());
     },
     onLineageChanged: () => lineages++,

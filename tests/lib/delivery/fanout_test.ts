@@ -165,7 +165,7 @@ Deno.test("FanOut.deliver() writes to all other subscribers if one leaves meanwh
     [leaving, gone, stays, other].map(({ writes }) => writes),
     [["1"], [], ["1"], ["1"]],
   );
-  // The last one of an encoder's group leaves: the group after it is still served.
+  // If the last subscriber of an encoder's group leaves, the next group still gets the message.
   stays.onWrite = () => setup.fanOut.leave(stays, "a");
   setup.deliver("a/2");
   setup.deliver("a/3");
@@ -227,7 +227,7 @@ Deno.test("FanOut.deliver() writes only the newest message of a latest-only room
   const busy = setup.subscriber(["latest", "a"]);
   const idle = setup.subscriber(["latest", "a"]);
   busy.idle = false;
-  // More than the limit: latest messages do not need it, all others do.
+  // The limit is exceeded. It applies to all messages except those of latest-only rooms.
   busy.bufferedBytes = BUFFER_BYTES_MAX;
   setup.deliver("latest/1", "a/2", "latest/3");
   assert.deepEqual(idle.writes, ["1 2 3"]);
@@ -270,7 +270,7 @@ Deno.test("FanOut.admitAnswer() disconnects a client that requests a second larg
   subscriber.requestedBytes = 8 * MIB;
   assert.equal(setup.fanOut.admitAnswer(subscriber, MIB), true);
   subscriber.requestedBytes = 9 * MIB;
-  // A small one may always be asked for.
+  // A small answer is always allowed.
   assert.equal(setup.fanOut.admitAnswer(subscriber, BUFFER_BYTES_MAX), true);
   assert.equal(subscriber.disconnects, 0);
   assert.equal(setup.fanOut.admitAnswer(subscriber, MIB), false);

@@ -34,7 +34,7 @@ Deno.test("Ring returns the same messages as a plain array of the newest message
       const entries = entriesOf(messages);
       for (const entry of entries) ring.push(entry);
 
-      // Which messages it keeps is up to its limit. They are the newest, without a gap.
+      // The ring may keep any number of messages, but they must be the newest, without a gap.
       const kept = entries.filter(({ id }) => ring.has(id));
       assert.deepEqual(kept, entries.slice(entries.length - kept.length));
       const dropped = entries.length - kept.length;
@@ -66,7 +66,7 @@ Deno.test("Ring never counts more bytes than its limit and counts none when it i
         ring.push(entry);
         assert.ok(ring.bytes <= bytesMax);
         const least = 2 * entry.json.length;
-        // Nothing was removed if it could stay.
+        // No message was removed that still fitted into the ring.
         if (ring.floor === "0-0") assert.ok(ring.bytes >= before + least);
       }
       ring.reset("1-0");
@@ -97,7 +97,7 @@ Deno.test("Ring.after() returns the same list until the room changes", () => {
   assert.notEqual(ring.after("a", "0-0"), list);
   push("4-0", "a");
   assert.deepEqual(ring.after("a", "1-0").map(({ id }) => id), ["2-0", "4-0"]);
-  // A list that was returned before does not change, also when its messages are removed.
+  // A list that was returned earlier does not change, even if its messages are removed from the ring.
   const all = ring.after("a", "0-0");
   for (let n = 5; n < 20; n++) push(`${n}-0`, "b");
   assert.deepEqual(ring.after("a", "0-0"), []);

@@ -1,4 +1,4 @@
-/** What every Subscriber has to do, on real connections of each protocol. */
+/** Tests that every implementation of Subscriber must pass, on real connections of each protocol. */
 import assert from "node:assert/strict";
 import { FanOut } from "../../../lib/delivery/fanout.ts";
 import type { Entry } from "../../../lib/log/log.ts";
@@ -57,7 +57,7 @@ class Setup implements AsyncDisposable {
     return entries.map(({ id }) => id);
   }
 
-  /** Delivers large messages, one a batch, until `condition` is true. Returns their ids. */
+  /** Delivers large messages, each in a batch of its own, until `condition` is true. Returns their ids. */
   async deliverLarge(
     room: string,
     condition: () => boolean,
@@ -183,7 +183,7 @@ for (const protocol of PROTOCOLS) {
     );
     assert.ok(observation && "waitingBytes" in observation);
     assert.ok(observation.waitingBytes > BUFFER_BYTES_MAX);
-    // Nothing more is buffered or counted.
+    // No further bytes are buffered or counted.
     ids.push(...setup.deliver("a", "a"));
     assert.equal(slow.subscriber.bufferedBytes, 0);
     assert.equal(setup.count("slow_client_disconnected"), 1);
@@ -226,7 +226,7 @@ for (const protocol of PROTOCOLS) {
     const [setup, slow, quick] = await Setup.start(protocol, ["a"], ["a"]);
     await using _ = setup;
     slow.pause();
-    // 16 MB, many times what may be buffered.
+    // 16 MB, many times the limit of buffered bytes.
     const missed = Array.from(
       { length: 400 },
       (_, i) => setup.entry(i % 2 === 0 ? "a" : "b", LARGE),

@@ -1,4 +1,4 @@
-/** EngineServer on real connections: what it leaves out, and that everything else works. */
+/** EngineServer on real connections: the omitted parts, and that everything else works. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
@@ -181,7 +181,8 @@ Deno.test("EngineServer refuses an upgrade for a session that already uses WebSo
   assert.equal(server.engine.clientsCount, 1);
 });
 
-// Polling clients leave timers behind for a moment. These tests come last, because Deno would blame the test after them.
+// Polling clients have timers for a moment after they close. These tests are last, because Deno would report the timers
+// as leaks of the next test.
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(

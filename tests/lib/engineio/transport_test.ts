@@ -81,7 +81,7 @@ Deno.test("WebSocketTransport closes its connection and uses streams for all oth
   const [socket, peer] = await pair(stack);
   const [other, otherPeer] = await pair(stack);
   const reasons: string[] = [];
-  // As if Deno no longer updated the state: every write looks done.
+  // Simulate that Deno no longer updated the state: every write is reported as done.
   const writer = new DirectWriter((why) => reasons.push(why), {
     streamBaseState: new Int32Array(8),
     kLastWriteWasAsync: 5,
@@ -103,7 +103,7 @@ Deno.test("WebSocketTransport closes its connection and uses streams for all oth
     await until("the transport is idle", () => otherTransport.idle);
   }
   assert.equal(received, "first second");
-  // Keeps the bytes, whose pointer the handle had.
+  // The bytes must stay in memory, because the handle has a pointer to them.
   assert.equal(bytes.length, 32 << 20);
 });
 
@@ -134,7 +134,7 @@ Deno.test("WebSocketTransport buffers one pong for a client that sends many prob
   peer.resume();
   await until("it can be written to", () => transport.writable);
   transport.send([{ type: "pong", data: "probe" }]);
-  // Heads of 10 and of 2 bytes, and a byte for the packet's type.
+  // Two heads, of 10 and of 2 bytes, and one byte for each packet's type.
   await until("everything arrives", () => length === data.length + 11 + 8);
   assert.equal(end, "\x81\x063probe");
 });

@@ -1,4 +1,4 @@
-/** Reads responses as bytes: what is sent, and in how many writes. */
+/** Reads responses as bytes, to test their content and the number of writes. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";

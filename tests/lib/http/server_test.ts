@@ -5,7 +5,7 @@ import { createHttpServer } from "../../../lib/http/server.ts";
 import { listen } from "../../support/net.ts";
 import { soon } from "../../support/wait.ts";
 
-/** Sends one request as bytes. Returns what reached the server, and the response. */
+/** Sends one request as bytes. Returns the requests that reached the server, and the response. */
 async function send(
   head: string,
 ): Promise<{ reached: string[]; response: string }> {

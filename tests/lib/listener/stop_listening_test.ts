@@ -87,6 +87,6 @@ Deno.test("stopListening() closes idle connections if no connection arrives", as
     server.once("close", () => resolve())
   );
   await stopListening(server);
-  // Well before node:http itself looks for idle connections.
+  // This is well before node:http itself checks for idle connections.
   await soon(closed, "the server is closed", 2000);
 });

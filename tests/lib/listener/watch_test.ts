@@ -11,11 +11,11 @@ const INTERVAL_MS = 100;
 /** Longer than a check that fails and the pause after it, in ms. */
 const ONE_CHECK_MS = 1400;
 
-/** A server that is watched, and what was observed. */
+/** A watched server, and its observations. */
 class Watched {
   readonly server: Server = createServer((_, response) => response.end("ok"));
   readonly observed = new Inbox<Observation>();
-  /** Connections that the server has seen. */
+  /** Number of connections that the server has accepted. */
   seen = 0;
   lost = 0;
   /** If set, the listener cannot be opened and fails with this. */

@@ -1,4 +1,4 @@
-/** One suite for the embedded log and the log on Redis. */
+/** Tests that both the embedded log and the log on Redis must pass. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type {
@@ -29,7 +29,7 @@ interface Limits {
 
 type LogAndHistory = Log & { readonly history: History };
 
-/** A log, and what its reader has received. */
+/** A log, and everything that its reader has received. */
 interface Opened extends AsyncDisposable {
   readonly log: LogAndHistory;
   readonly entries: Inbox<Entry>;
@@ -102,7 +102,7 @@ async function openRedis(limits: Limits): Promise<Opened> {
   };
 }
 
-/** Appends what must succeed. */
+/** Appends publishes that must succeed. */
 async function append(
   log: Log,
   publish: PublishRequest,
@@ -121,13 +121,13 @@ function succeeded(
   return outcome;
 }
 
-/** Appends one message to one room; answers its id. */
+/** Appends one message to one room. Returns its id. */
 async function publish(log: Log, room: string, json: string): Promise<string> {
   const [outcome] = await append(log, { rooms: [room], json });
   return outcome?.id ?? "";
 }
 
-/** Appends the numbers from 1 to `count`, all at once; answers their ids. */
+/** Appends the numbers from 1 to `count`, all at once. Returns their ids. */
 async function publishMany(
   log: Log,
   room: string,
@@ -137,7 +137,7 @@ async function publishMany(
   return await Promise.all(numbers.map((json) => publish(log, room, json)));
 }
 
-/** Reads a page, by default all of a room from its beginning. */
+/** Reads a page. By default it reads all messages of a room from its beginning. */
 async function history(
   log: LogAndHistory,
   room: string,
@@ -161,7 +161,7 @@ function jsons(page: Page): string[] {
   return page.messages.map(({ json }) => json);
 }
 
-/** Whole numbers from `first` to `last`, either way, as JSON. */
+/** Returns the integers from `first` to `last`, rising or falling, as JSON. */
 function range(first: number, last: number): string[] {
   const step = first <= last ? 1 : -1;
   return Array.from(
@@ -177,7 +177,7 @@ function assertRising(ids: readonly string[]): void {
   });
 }
 
-/** Reads a room both ways from every id it ever had, and compares with what is kept of `all`. */
+/** Reads a room in both orders from every id it ever had, and compares the result with the kept part of `all`. */
 async function readsAs(
   log: LogAndHistory,
   room: string,
@@ -196,7 +196,7 @@ async function readsAs(
       newer.slice(0, limit),
     );
     assert.equal(up.more, newer.length > limit);
-    // Whole where nothing after `since` was trimmed.
+    // Complete if no message after `since` was trimmed.
     assert.equal(up.complete, index >= all.length - kept.length);
     if (since !== undefined) {
       const { completeSince = "" } = up;
@@ -468,7 +468,8 @@ function logSuite(
       let position: string | undefined;
       for (let first = true;; first = false) {
         const page = await history(log, "a", { since: position, limit });
-        // What is gone is missing from the first page alone; later pages start where something was read.
+        // The trimmed messages are missing only from the first page; later pages continue from a position that was
+        // read.
         assert.equal(page.complete, !first, `limit ${limit}, from ${position}`);
         assert.ok(page.messages.length <= limit);
         if (page.messages.length === 0) break;
@@ -498,7 +499,7 @@ function logSuite(
   test("complete is true only if no message since the start is missing", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     const epoch = (await history(log, "a")).position.split(".")[0] ?? "";
-    // The newest that is gone is number 150: since then, nothing is missing.
+    // The newest trimmed message is number 150, and no later message is missing.
     for (
       const [number, complete] of [
         [1, false],

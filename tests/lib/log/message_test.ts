@@ -8,7 +8,7 @@ import {
   parseRooms,
 } from "../../../lib/log/message.ts";
 
-/** What a refusal must look like. */
+/** Returns a check that an error has this code and a complete message. */
 function refused(code: ErrorCode): (error: unknown) => boolean {
   return (error) => {
     assert.ok(error instanceof ApiError, String(error));

@@ -10,7 +10,7 @@ import { Publisher } from "../../../lib/publish/publisher.ts";
 const ANN = makePrincipal("key", "ann", ["publish"]);
 const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
 
-/** A publisher on an embedded log, where nobody may publish to rooms that begin with "no". */
+/** A publisher on an embedded log, in which no principal may publish to rooms that begin with "no". */
 class Stage {
   readonly observations: Observation[] = [];
   /** Every publish that has reached the log. */

@@ -16,7 +16,7 @@ import { soon } from "../../support/wait.ts";
 /** Bytes of a ring that holds everything these tests publish, and of one that holds about four messages. */
 const LARGE = 1 << 20, SMALL = 1700;
 
-/** An embedded log, a ring that it fills, and what recovers from both. */
+/** An embedded log, the ring that it fills, and the recovery that reads from both. */
 class Setup implements Disposable {
   readonly ring: Ring;
   readonly log: MemoryLog;
@@ -88,7 +88,7 @@ function numbers({ messages }: JoinResult): number[] {
   return messages.map(({ json }) => Number(json));
 }
 
-/** Asserts that nothing can be replayed, for this reason. */
+/** Asserts that no message can be replayed, for this reason. */
 function assertGap(result: JoinResult, reason: GapReason): void {
   assert.equal(result.reason, reason);
   assert.equal(isGap(result), true);
@@ -190,7 +190,7 @@ Deno.test("recovery returns the gap `epoch` for a position of another log", asyn
   for (
     const since of [
       { epoch: "another0", id },
-      // An id from before this log began can only be of another one.
+      // An id from before this log began belongs to another log.
       { epoch: undefined, id: idBefore(setup.log.head.began) },
       setup.at("1-1"),
     ]
@@ -296,7 +296,7 @@ Deno.test("recovery reads again if the ring drops messages during a read, and fa
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };
-  // Each page is stale as soon as it is read.
+  // The ring drops the messages after each page as soon as the page is read.
   const read = setup.read;
   let stale = 1;
   setup.read = async (room, range) => {
@@ -330,7 +330,7 @@ Deno.test("recovery shares one read between clients that connect at about the sa
   );
   for (const result of results) assert.equal(numbers(result).at(-1), 20);
   assert.deepEqual(setup.reads, ["chat"]);
-  // A client that comes a little later shares the read if it reaches back far enough.
+  // A later client shares the read if the read reaches back far enough.
   await setup.recover({ room: "chat", since: setup.at(ids[4] ?? "") });
   assert.deepEqual(setup.reads, ["chat"]);
   await setup.recover({ room: "chat", since: setup.at(ids[2] ?? "") });

@@ -54,13 +54,13 @@ function since(id: string): HistoryRange["since"] {
 }
 
 Deno.test("a page is incomplete if it covers a gap of its room", async () => {
-  // Oldest first: from `since`, or the beginning, to the page's position.
+  // Oldest first: the page's range goes from `since`, or the beginning, to the page's position.
   assert.equal(await isComplete(page(), {}), false);
   assert.equal(await isComplete(page(), { since: since("4-0") }), false);
   assert.equal(await isComplete(page(), { since: since("5-0") }), true);
   const early = page({ position: formatPosition(EPOCH, "4-0"), more: true });
   assert.equal(await isComplete(early, {}), true);
-  // Newest first: from `since`, or the end, to its oldest message if there are more.
+  // Newest first: the page's range goes from `since`, or the end, to its oldest message if there are more.
   const order = "desc";
   const newest = page({ messages: page().messages.toReversed(), more: true });
   assert.equal(await isComplete(newest, { order }), false);

@@ -15,7 +15,7 @@ import { type RawEntry, readEntry } from "../../../lib/redis_log/entries.ts";
 import { Redis } from "../../support/redis.ts";
 
 const KEYS = keysOf("test");
-/** How many arguments of the script come before those of the batch. */
+/** The arguments of the script that come before those of the batch. */
 const LIMITS = ["0123456789abcdef", "9007199254740991", "1000", "100", "3600"];
 
 function publish(room: string, json: string, key?: string): PublishRequest {

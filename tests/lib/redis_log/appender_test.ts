@@ -1,4 +1,4 @@
-/** The limits of pending publishes, whichever route they came by. */
+/** The limits of pending publishes. */
 import assert from "node:assert/strict";
 import type { PublishResult } from "../../../lib/log/log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";

@@ -15,7 +15,7 @@ import { Redis } from "../../support/redis.ts";
 const KEYS = keysOf("test");
 const LIMITS = { logLength: 1000, historySeconds: 3600 };
 
-/** A node as the check sees it: what it says of itself. */
+/** The state of a node that it sends in checks. */
 class Node {
   readonly name: string;
   readonly #send: (question: Question) => Promise<Finding>;
@@ -31,7 +31,7 @@ class Node {
     this.#send = send;
   }
 
-  /** Checks, and goes where the finding says. */
+  /** Runs a check, and continues at the position that its result contains. */
   async check(more: Partial<Question> = {}): Promise<Finding> {
     const finding = await this.#send({
       candidate: newEpoch(),
@@ -58,7 +58,7 @@ class Node {
   }
 }
 
-/** Redis, and nodes that have confirmed the epoch for it. */
+/** Redis, and nodes that have confirmed its epoch. */
 class Scene implements AsyncDisposable {
   readonly redis: Redis;
   readonly client: RedisClient;
@@ -77,7 +77,7 @@ class Scene implements AsyncDisposable {
     return new Scene(redis, client);
   }
 
-  /** Nodes that run and know of each other. */
+  /** Registers nodes that know each other. */
   async nodes(...names: string[]): Promise<Node[]> {
     const nodes = names.map((name) =>
       new Node(name, (question) => check(this.client, KEYS, LIMITS, question))
@@ -99,12 +99,12 @@ class Scene implements AsyncDisposable {
     );
   }
 
-  /** Redis has another replication history, as after a promotion. */
+  /** Gives Redis another replication history, as after a promotion. */
   async promote(): Promise<void> {
     await this.client.sendCommand(["DEBUG", "CHANGE-REPL-ID"]);
   }
 
-  /** As if the question of who confirms had been open for this much longer. */
+  /** Makes the confirmation look as if it had been pending for `ms` longer. */
   async pass(ms: number): Promise<void> {
     const since = Number(
       await this.client.sendCommand(["HGET", KEYS.server, "since"]),
@@ -148,7 +148,7 @@ Deno.test("check() begins an epoch if a registered node does not check in time",
   assert.notEqual(found.epoch, a.epoch);
   assert.match(found.why, /^1 of 2 nodes did not confirm/);
   assert.deepEqual([...found.nodes.keys()], [a.name]);
-  // It comes after all, and joins anew.
+  // The node checks after all others, and joins again.
   assert.notEqual((await b.check()).joinedAt, "");
 });
 
@@ -178,7 +178,7 @@ Deno.test("check() waits only once for a node that has died", async () => {
   await scene.pass(CONFIRM_TIMEOUT_MS + 1000);
   const { epoch, nodes } = await a.check();
   assert.deepEqual([...nodes.keys()], [a.name]);
-  // It still names "c", and comes from the epoch before.
+  // This node still names "c", and its epoch is the previous one.
   const found = await b.check();
   assert.deepEqual([found.epoch, found.nodes.has("c")], [epoch, false]);
 });
@@ -226,7 +226,7 @@ for (const what of ["read", "acknowledged"] as const) {
     assert.equal(found.wrong, "lost");
     assert.notEqual(found.epoch, epoch);
     assert.match(found.why, /lacks messages/);
-    // The other one has all that it knows, and meets the new epoch in the log.
+    // The other node knows no missing entry, and reads the new epoch from the log.
     const other = await b.check();
     assert.deepEqual([other.wrong, other.epoch], ["", found.epoch]);
   });
@@ -277,7 +277,7 @@ Deno.test("check() drops a silent node, but not one that has checked again", asy
 Deno.test("check() reports that a server is a replica, and which entries it lacks", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
-  // Of nobody that can be reached, so that it keeps what it has.
+  // The master cannot be reached, so Redis keeps its data.
   await scene.redis.command("REPLICAOF", "127.0.0.1", "1");
   assert.deepEqual(
     [(await a.check()).state, (await a.check()).wrong],

@@ -8,7 +8,7 @@ import {
   readEntry,
 } from "../../../lib/redis_log/entries.ts";
 
-/** Meta as this version or a later one may write it. */
+/** Meta of this version or of a later one. */
 const meta = fc.record({
   event: fc.string(),
   from: fc.string(),

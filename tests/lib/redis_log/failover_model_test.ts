@@ -1,8 +1,8 @@
 /**
- * Real {@linkcode Witness}es in a modelled world of servers, nodes, clients and publishers, under random schedules:
- * every acknowledged message is delivered once to every client of its room, or the client is told.
+ * Real {@linkcode Witness} objects in a model of servers, nodes, clients and publishers, under random schedules: every
+ * acknowledged message is delivered once to every client of its room, or the client receives a gap.
  *
- * A schedule follows from its seed. More of them by hand: `MODEL_RUNS=100000 deno test -A
+ * Each schedule is determined by its seed. To run more of them: `MODEL_RUNS=100000 deno test -A
  * tests/lib/redis_log/failover_model_test.ts`.
  */
 import assert from "node:assert/strict";
@@ -13,7 +13,7 @@ import type { Happening } from "../../support/failover_steps.ts";
 
 const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 1500);
 
-/** Three nodes that know of each other, clients on all of them, and a replica that has everything. */
+/** Three nodes that know each other, with clients on all of them, and a replica that has all data. */
 function begin(mutant: Mutant): World {
   const world = new World(mutant);
   const settle = (rounds: number): void => {
@@ -33,7 +33,7 @@ function begin(mutant: Mutant): World {
   return world;
 }
 
-/** What a schedule ends with that must not be, if anything. */
+/** Runs a schedule, and returns the error at its end; undefined if there is none. */
 function wrongWith(
   schedule: readonly Happening[],
   mutant: Mutant = {},
@@ -63,7 +63,7 @@ Deno.test("clients receive every acknowledged message once, or a gap, if nodes, 
   }
 });
 
-/** What may be left out of the protocol, and from which seed on a schedule soon shows it. */
+/** Parts of the protocol that can be left out, each with a seed from which a schedule soon fails without the part. */
 const MUTANTS: readonly (readonly [
   left: string,
   mutant: Mutant,

@@ -137,13 +137,13 @@ Deno.test("a deleted history is not complete if the set of known rooms was delet
   await fixture.publish("gone", 1, 3);
   const before = await fixture.later();
   await fixture.send("DEL", KEYS.history("gone"));
-  // The second is a key that something else took over.
+  // In the second case another program has replaced the key.
   for (const damage of [["DEL"], ["SET", "foreign"]]) {
     const [command = "", ...values] = damage;
     await fixture.send(command, KEYS.rooms, ...values);
     for (const room of ["gone", "quiet"]) {
       for (const since of [undefined, ids[0], before]) {
-        // A message comes meanwhile, which does not make the set whole.
+        // Another message is published meanwhile, which does not make the set complete.
         const { complete } = await fixture.history(room, since);
         assert.equal(complete, false, `${room} since ${since}`);
         await fixture.batch(["other"], [1]);
@@ -187,7 +187,7 @@ Deno.test("a history that was lost with the log is not complete in the new epoch
       assert.equal((await fixture.history("quiet", since)).complete, false);
     }
     const { complete } = await fixture.history("a");
-    // After FLUSHALL nobody can know that there was a room.
+    // After `FLUSHALL`, there is no trace of the room.
     assert.equal(complete, keys === undefined);
   }
 });
@@ -205,7 +205,7 @@ Deno.test("a page in descending order is complete only if it does not reach a ga
 
 Deno.test("an epoch with smaller ids than the one before is complete", async () => {
   await using fixture = await Fixture.open();
-  // The log goes on after an id of another program, with ids as late.
+  // The log continues after an id that another program has added, with ids as late as that one.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
   await fixture.publish("a", 1, 3);
   await fixture.publish("b", 1, 3);
@@ -220,7 +220,7 @@ Deno.test("an epoch with smaller ids than the one before is complete", async () 
   for (const room of ["a", "b"]) {
     assert.equal((await fixture.history(room, since)).complete, true);
   }
-  // What the history has of the old epoch is not shown.
+  // Messages of the old epoch in the history are not returned.
   const page = await fixture.history("b");
   assert.deepEqual([numbers(page), page.complete], [[], false]);
 });

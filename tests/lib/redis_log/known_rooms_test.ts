@@ -1,4 +1,4 @@
-/** The set of known rooms: what it proves, and how it stays small. */
+/** The set of known rooms: its effect on whether pages are complete, and its limited size. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { AppendBatch } from "../../../lib/redis_log/append_batch.ts";
@@ -18,7 +18,7 @@ import {
 import { Redis } from "../../support/redis.ts";
 import { createClient } from "redis";
 
-/** What somebody else does to a history. */
+/** Damage that another program does to a history. */
 const damage = fc.constantFrom(
   "delete",
   "delete entry",
@@ -55,10 +55,10 @@ type Damage = Extract<
   { kind: "damage" }
 >;
 
-/** A room: its messages are the numbers from 1 on. */
+/** A room whose messages are the numbers from 1 on. */
 interface Room {
   readonly ids: string[];
-  /** How many of them there were when it was last damaged; -1: it was not. */
+  /** The number of messages when the room was last damaged; -1 if it was not. */
   damagedAt: number;
 }
 
@@ -89,7 +89,7 @@ async function apply(
   }
 }
 
-/** Compares what a room says with what it had. */
+/** Compares the pages of a room with the messages that were published. */
 async function assertTrue(
   fixture: Fixture,
   name: string,
@@ -98,9 +98,9 @@ async function assertTrue(
   for (const [index, since] of [undefined, ...ids].entries()) {
     const page = await fixture.history(name, since);
     const all = range(index + 1, ids.length);
-    // Never more than there is …
+    // A complete page has all messages …
     if (page.complete) assert.deepEqual(numbers(page), all, `since ${since}`);
-    // … and never less, if nothing that came after was trimmed or lost.
+    // … and a page is complete if no later message was trimmed or lost.
     if (index > damagedAt) {
       assert.equal(page.complete, all.length <= SIZE, `since ${since}`);
     }
@@ -121,13 +121,13 @@ Deno.test("histories are complete if and only if no message is missing, in any o
         const here = ++round;
         const rooms = [0, 1, 2].map((): Room => ({ ids: [], damagedAt: -1 }));
         const nameOf = (room: number): string => `${here} ${room}`;
-        // The rooms are new: nothing is known to be missing.
+        // The rooms are new, so no message is missing.
         await send("DEL", KEYS.rooms);
         await send("ZADD", KEYS.rooms, "0", "");
         for (const operation of operations) {
           if (operation.kind === "forget") {
             await send("DEL", KEYS.rooms);
-            // That a room had no message before cannot be known.
+            // Without the set, it is unknown whether a room had earlier messages.
             for (const room of rooms) {
               if (room.ids.length === 0) room.damagedAt = 0;
             }
@@ -136,7 +136,7 @@ Deno.test("histories are complete if and only if no message is missing, in any o
             await apply(fixture, nameOf(operation.room), operation);
             room.damagedAt = room.ids.length;
           } else {
-            // Numbers go on in each room.
+            // The numbers continue in each room.
             for (const index of operation.rooms) {
               const { ids } = rooms[index] as Room;
               const values = range(
@@ -180,7 +180,7 @@ async function check(
   await checkLog(client, KEYS, limits, question);
 }
 
-/** Notes that an epoch is confirmed for this very server. */
+/** Records that an epoch is confirmed for this server. */
 async function confirm(client: RedisClient, epoch: string): Promise<void> {
   const info = String(await client.sendCommand(["INFO", "everything"]));
   const [run, history] = [/run_id:(\w+)/, /master_replid:(\w+)/].map(
@@ -204,7 +204,7 @@ async function publish(client: RedisClient, rooms: string[]): Promise<void> {
   ]);
 }
 
-/** Makes rooms known whose last message is older than an hour. */
+/** Adds known rooms whose last message is older than an hour. */
 async function addOld(client: RedisClient, count: number): Promise<void> {
   const old = Date.now() - 3_700_000;
   for (let first = 0; first < count; first += 1000) {
@@ -236,7 +236,7 @@ Deno.test("expired rooms are removed at least as fast as new ones are added", as
   await addOld(client, 1000);
   for (const [from, old] of [[0, 600], [200, 200], [400, 0]] as const) {
     await publish(client, range(from, from + 199).map((i) => `new ${i}`));
-    // The same rooms again let none go.
+    // Publishing to the same rooms again removes no room.
     await publish(client, range(from, from + 199).map((i) => `new ${i}`));
     const left = await client.sendCommand(["ZCARD", KEYS.rooms]);
     assert.equal(Number(left), 2 + from + 200 + old);
@@ -286,7 +286,7 @@ Deno.test("a room that a node with shorter retention has removed is incomplete f
   assert.deepEqual(await ask("quiet"), [true, true, true]);
   await check(client, 60);
   assert.equal(await client.sendCommand(["ZSCORE", KEYS.rooms, "a"]), null);
-  // It forgets what is older than its retention and a minute.
+  // Rooms are removed once they are older than the retention plus one minute.
   assert.deepEqual(await ask("a"), [false, false, true]);
 });
 

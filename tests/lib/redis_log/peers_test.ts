@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Peers } from "../../../lib/redis_log/peers.ts";
 
-/** Registrations as the check returns them: each node with the time of its last check and how far it has read. */
+/** Returns registrations in the form of a check's result: each node with the time of its last check and its offset. */
 function registered(
   nodes: Record<string, readonly [time: number, id: string]>,
 ) {
@@ -41,7 +41,7 @@ Deno.test("Peers drops a node that has not checked for 10 s once all its possibl
   assert.deepEqual(silent(0, "2-0"), [[], []]);
   assert.deepEqual(silent(5000, "4-0"), [[], []]);
   assert.deepEqual(silent(9999, "7-0"), [[], []]);
-  // The log ended at 4-0 when it had been silent for 5 s.
+  // The log's last id was 4-0 when the node had been silent for 5 s.
   assert.deepEqual(silent(10_000, "9-0"), [[], ["a@5"]]);
 });
 

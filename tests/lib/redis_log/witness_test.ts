@@ -4,7 +4,7 @@ import { type Verdict, Witness } from "../../../lib/redis_log/witness.ts";
 
 const HERE = "run1:history1";
 
-/** A node that has joined and is alone, at the time 0, on an epoch that is confirmed. */
+/** A registered node without other nodes, at the time 0, with a confirmed epoch. */
 class Scene {
   readonly witness = new Witness();
 
@@ -12,7 +12,7 @@ class Scene {
     this.check(0, { joinedAt: "1-1", last: "1-1" });
   }
 
-  /** Has the check find what a healthy log with the epoch "a" has, except as named. */
+  /** Passes the result of a check of a healthy log with the epoch "a", changed by `found`. */
   check(now: number, found: Partial<Finding> = {}): Verdict {
     const question = this.witness.question("candidate", now);
     const server = found.server ?? HERE;
@@ -38,7 +38,7 @@ class Scene {
     }, now);
   }
 
-  /** What the next check asks for by name. */
+  /** Returns the ids that the next check asks for. */
   asked(now = 0): readonly string[] {
     return this.witness.question("candidate", now).acknowledged;
   }
@@ -49,7 +49,7 @@ Deno.test("Witness asks for an acknowledged entry until it has read the entry", 
   const asked = () => witness.question("candidate", 0).acknowledged;
   witness.acknowledged("2-1", 0);
   witness.acknowledged("3-1", 0);
-  // The newest stands for those before it: they are on one branch.
+  // The check asks only for the newest entry, because earlier ones are on the same branch.
   assert.deepEqual(asked(), ["3-1"]);
   witness.read("2-1", true, 0);
   assert.deepEqual(asked(), ["3-1"]);
@@ -83,7 +83,7 @@ Deno.test("Witness asks by id for the entries that it acknowledged before readin
   witness.acknowledged("2-1", 0);
   witness.interrupted();
   assert.equal(witness.confirmed, false);
-  // Acknowledged on whatever server came next.
+  // This may be acknowledged on any server that is used next.
   witness.acknowledged("9-1", 0);
   assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
 });
@@ -119,7 +119,7 @@ Deno.test("Witness acknowledges no message before it is registered or after othe
   const { witness } = scene;
   scene.check(100, { nodes: new Map() });
   assert.ok(!witness.mayAcknowledge("run1", 100));
-  // It has been announced again.
+  // The node has been announced again.
   scene.check(200, { joinedAt: "4-1" });
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
@@ -153,7 +153,7 @@ Deno.test("Witness does not confirm the epoch on a replica without an entry, and
   assert.equal(witness.offset, "5-0");
   assert.deepEqual(scene.asked(), ["8-1"]);
   assert.equal(witness.question("candidate", 10).server, "");
-  // A replica cannot take note of it, a master does.
+  // A replica cannot record the loss, but a master can.
   scene.check(20, { last: "5-0", state: "replica" });
   assert.deepEqual(scene.asked(), ["8-1"]);
   scene.check(30, { epoch: "b", began: "6-0", last: "6-0", wrong: "lost" });

@@ -29,7 +29,7 @@ Deno.test("LeftSessions returns the oldest sessions as soon as the limit is exce
   assert.deepEqual(digests(left, client("c")), []);
   assert.equal(left.bytes, 900);
   assert.deepEqual(digests(left, client("d")), ["a"]);
-  // One that is added again is the newest.
+  // A session that is added again counts as the newest.
   assert.deepEqual(digests(left, client("b")), []);
   assert.deepEqual(digests(left, client("e")), ["c"]);
 });

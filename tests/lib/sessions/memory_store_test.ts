@@ -66,7 +66,7 @@ Deno.test("session secrets and owners are random, and only a hash of a secret is
   const secrets = new Set(Array.from({ length: 1000 }, newSessionSecret));
   assert.equal(secrets.size, 1000);
   for (const secret of secrets) {
-    // Clients and nodes take it for at most 64 characters.
+    // Clients and nodes accept secrets of at most 64 characters.
     assert.match(secret, /^[\w-]{24}$/);
     assert.match(hashSessionSecret(secret), /^[\w-]{43}$/);
     assert.ok(!hashSessionSecret(secret).includes(secret));

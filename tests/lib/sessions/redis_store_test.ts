@@ -16,7 +16,7 @@ class Setup implements AsyncDisposable {
   readonly store: RedisSessionStore;
   /** The numbers of the saves that Redis has acknowledged. */
   readonly saved: number[] = [];
-  /** The server that the store counts on. */
+  /** The name of the server that the node has checked. */
   server = "";
   readonly #client: RedisClient;
 
@@ -45,7 +45,7 @@ class Setup implements AsyncDisposable {
     return setup;
   }
 
-  /** Writes what a node of another version would. */
+  /** Writes a session in the form of another version. */
   async write(digest: string, text: string): Promise<void> {
     await this.redis.command("SET", keys.session(digest), text);
   }
@@ -135,7 +135,7 @@ Deno.test("RedisSessionStore reads a session without an owner, as nodes wrote it
   assert.equal(session?.owner, "");
   assert.equal(session?.generation, 3);
   assert.ok(session !== undefined);
-  // A node of this version takes it over, and a late save of the old one changes nothing.
+  // A node of this version resumes the session, and a late save of the old node is discarded.
   const taken = { ...session, generation: 4, owner: "new" };
   const save = async (session: Session, takesUp?: string) => [
     ...await setup.store.save([{ digest: "x", session, takesUp }], 60),

@@ -1,4 +1,4 @@
-/** One suite for the session stores in memory and on Redis. */
+/** Tests that the session stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
 import { createClient } from "redis";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
@@ -40,7 +40,7 @@ const STORES: Readonly<
   RedisSessionStore: openRedisStore,
 };
 
-/** A session to save, which takes up the version `takesUp` of one that is stored. */
+/** Returns a session to save, which resumes the stored version `takesUp`. */
 function save(
   digest: string,
   session: Session,
@@ -126,16 +126,16 @@ for (const [name, open] of Object.entries(STORES)) {
       assert.deepEqual(await displaced(of("three", "a"), version), ["x"]);
       assert.deepEqual(await displaced(of("three", "a")), ["x"]);
       assert.deepEqual(await displaced(first), ["x"]);
-      // One has loaded it before the other joined a room.
+      // One connection has loaded the session before the other one joined a room.
       const before = await sessions.load("x");
       assert.deepEqual(await displaced(of("two", "a", "b", "c")), []);
       const late = { ...of("four", "a", "b"), generation: 3 };
       assert.deepEqual(await displaced(late, before?.version), ["x"]);
-      // A try whose answer was lost is made again.
+      // A save whose reply was lost is repeated.
       const loaded = await sessions.load("x");
       assert.deepEqual(await displaced(late, loaded?.version), []);
       assert.deepEqual(await displaced(late, loaded?.version), []);
-      // It is gone.
+      // The session is deleted.
       await sessions.forget("x", "four");
       assert.deepEqual(await displaced(late, loaded?.version), ["x"]);
     },

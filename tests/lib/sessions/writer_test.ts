@@ -19,7 +19,7 @@ class RecordingStore extends MemorySessionStore {
   readonly saves = new Inbox<readonly SessionToSave[]>();
   readonly forgotten: string[] = [];
   seconds = 0;
-  /** What saving fails with. */
+  /** The error of each save. */
   error: Error | undefined;
 
   override async save(
@@ -39,7 +39,7 @@ class RecordingStore extends MemorySessionStore {
   }
 }
 
-/** A writer on a store, and what it reported. */
+/** A writer with its store, and its observations. */
 class Setup implements Disposable {
   readonly sessions = new RecordingStore();
   readonly observed: Observation[] = [];
@@ -73,7 +73,7 @@ class Setup implements Disposable {
     this.writer.close();
   }
 
-  /** What is stored under a digest. */
+  /** Returns the session that is stored under a digest. */
   async stored(digest: string): Promise<Session | undefined> {
     return (await this.sessions.load(digest))?.session;
   }
@@ -174,7 +174,7 @@ Deno.test("the writer reports an unexpected error once, until a save succeeds", 
     setup.sessions.error = error;
     await soon(setup.writer.saveAndWait(client("ann")), "the save fails");
   };
-  // An outage is reported by the connection itself.
+  // The connection itself reports an outage.
   await fail(outage());
   assert.deepEqual(setup.observed, []);
   setup.sessions.error = undefined;
@@ -242,7 +242,7 @@ Deno.test("the second of two connections that resume one session is displaced", 
     await soon(setup.writer.saveAndWait(second), "displaced"),
     "displaced",
   );
-  // It was never connected here, so there is nothing to disconnect.
+  // The client was never connected here, so there is no connection to close.
   assert.deepEqual(setup.displaced, []);
   assert.equal(second.takesUp, version);
 });
@@ -279,7 +279,7 @@ Deno.test("only sessions of connected clients are saved again before they expire
 });
 
 Deno.test("the writer deletes the oldest sessions of disconnected clients if they exceed the limit", async () => {
-  // Room for two sessions of one room.
+  // The limit allows two sessions with one room each.
   using setup = new Setup(120, 900);
   const leave = async (digest: string): Promise<SessionState> => {
     const one = client(digest);
@@ -290,7 +290,7 @@ Deno.test("the writer deletes the oldest sessions of disconnected clients if the
   };
   const ann = await leave("ann");
   await leave("bob");
-  // Ann comes back, here, and goes again: now Bob has been away for longer.
+  // Ann reconnects to this node and disconnects again, so Bob's session is now the oldest.
   setup.writer.keep(ann);
   setup.writer.release(ann);
   await leave("cho");
@@ -298,7 +298,7 @@ Deno.test("the writer deletes the oldest sessions of disconnected clients if the
     "it is gone",
     async () => await setup.stored("bob") === undefined,
   );
-  // Cho comes back on another node.
+  // Cho reconnects to another node.
   setup.writer.resumedElsewhere("cho");
   await leave("dan");
   assert.deepEqual(setup.sessions.forgotten, ["bob"]);

@@ -25,12 +25,12 @@ const POISON = [
   ["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
 ];
 
-/** A Socket.IO server with the guarded adapter, joined to a log as `lib/node.ts` does it. */
+/** A Socket.IO server with the guarded adapter, connected to a log as in `lib/node.ts`. */
 class Node {
   readonly io: Server;
   readonly cluster: AdapterCluster;
   readonly observations = new Inbox<Observation>();
-  /** What other nodes sent by `serverSideEmit`, as `namespace what`. */
+  /** The events that other nodes sent by `serverSideEmit`, as `namespace event`. */
   readonly received = new Inbox<string>();
   /** The reasons for which its reader found a gap in the log. */
   readonly gaps = new Inbox<string>();
@@ -72,7 +72,7 @@ class Node {
       {
         adapter: this.cluster.adapter,
         serveClient: false,
-        // What makes Socket.IO ask the adapter to save and restore sessions.
+        // This makes Socket.IO call the adapter to save and restore sessions.
         connectionStateRecovery: {},
       } as ConstructorParameters<typeof Server>[1],
     );
@@ -143,7 +143,7 @@ class Node {
     );
   }
 
-  /** Closes the parts in the order of `lib/node.ts`: first the sockets, then what feeds them. */
+  /** Closes the parts in the order of `lib/node.ts`: first the sockets, then the parts that supply them with data. */
   async close(): Promise<void> {
     await this.io.close();
     await this.cluster.close();
@@ -264,7 +264,7 @@ Deno.test("every operation reaches the other node, and only in its namespace", a
   await using all = await two();
   await using stack = new AsyncDisposableStack();
   const { a, b } = all;
-  // The last one is created when all connections are up already.
+  // The last namespace is created when all connections are already open.
   const names = [...NAMESPACES, "/late"];
   for (const node of [a, b]) node.listen("/late");
   await until("the late one is subscribed", async () => {
@@ -320,7 +320,7 @@ Deno.test("an entry that the adapter cannot handle is reported, and the entries 
     }
     a.io.emit("said", `after ${i}`);
   }
-  // Written together, so that valid and invalid entries arrive in one read.
+  // Valid and invalid entries are written together, so that they arrive in one read.
   const batch = [...POISON, goodEntry("together"), ...POISON];
   const ids = await redis.command(
     "EVAL",
@@ -541,7 +541,7 @@ Deno.test("the command session_resumed has the same form as in earlier versions"
   const received = new Inbox<ClusterCommand>(), sent = new Inbox<unknown[]>();
   node.cluster.onCommand((command) => received.push(command));
   other.io.on("taken_over", (...args: unknown[]) => sent.push(args));
-  // As the commit 612eebc sends and expects it.
+  // This is the form that the commit 612eebc sends and expects.
   other.io.serverSideEmit("taken_over", "x", 3);
   assert.deepEqual(await received.have(1), [
     { kind: "session_resumed", digest: "x", generation: 3 },

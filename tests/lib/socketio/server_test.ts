@@ -28,7 +28,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
 
   private constructor() {
     super();
-    // The namespace is private to the server, but an adapter is given it.
+    // The namespace is private in the server's types, but the server passes it to its adapter.
     const Adapter = new Server().of("/").adapter.constructor as unknown as {
       new (namespace: Namespace): object;
     };
@@ -190,7 +190,7 @@ Deno.test("an error while a join is answered is reported, and the connection sta
   clients.join = (client, request, tell) =>
     join(client, request, (joined) => {
       if (throws-- > 0) {
-        // A message that cannot be read: it fails when the connection is corked.
+        // A message that cannot be read, so that the answer fails while the connection is corked.
         const rooms = joined.rooms.map((room) => ({
           ...room,
           messages: [{ id: "1-1", room: room.room, json: "{" }],

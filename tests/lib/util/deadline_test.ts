@@ -34,7 +34,7 @@ Deno.test("deadline() handles a later rejection of its promise", async () => {
   };
   globalThis.addEventListener("unhandledrejection", note);
   late.reject(new Error("too late"));
-  // Unhandled rejections are told between turns of the event loop.
+  // Unhandled rejections are reported between turns of the event loop.
   for (let turn = 0; turn < 3; turn++) {
     await new Promise((resolve) => setTimeout(resolve));
   }
@@ -71,7 +71,7 @@ Deno.test("TimeoutList calls back for items whose timeout has expired, in order,
   await pause(120, new AbortController().signal);
   assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
   for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
-  // Once all is over it has no timer, and begins again.
+  // Without timeouts it has no timer, so the next one must start it again.
   bound.add("e");
   await pause(90, new AbortController().signal);
   assert.equal(over.at(-1)?.[0], "e");
@@ -89,6 +89,6 @@ Deno.test("TimeoutList.remove() unlinks a timeout from any place of the list", a
       !waits.some(({ before, after }) => before === wait || after === wait),
     );
   }
-  // Its timer runs out.
+  // Wait until its timer has expired.
   await pause(20, new AbortController().signal);
 });

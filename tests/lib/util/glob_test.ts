@@ -50,7 +50,7 @@ const CHANNELS = [
   "h😀llo",
 ];
 
-/** Each pattern with some channels it matches and some it does not. */
+/** Each pattern with some channels that it matches and some that it does not match. */
 const TABLE: readonly [glob: string, yes: string[], no: string[]][] = [
   ["chat", ["chat"], ["chat2", "CHAT", "xchat", ""]],
   ["*", ["", "chat", "a\nb", "😀"], []],
@@ -67,7 +67,7 @@ const TABLE: readonly [glob: string, yes: string[], no: string[]][] = [
   ["a**b", ["ab", "axxb"], ["a"]],
 ];
 
-/** What every user of Redis writes. */
+/** Patterns that are common in use of Redis. */
 const USUAL = [
   "chat",
   "*",
@@ -109,7 +109,7 @@ const USUAL = [
   "h😀*",
 ];
 
-/** What Redis makes of the rest of what can be typed: bytes for `?`, sets that end early, ranges backwards. */
+/** Patterns with special cases: bytes for `?`, sets without an end, reversed ranges. */
 const UNUSUAL = [
   "h?llo",
   "news.?",
@@ -142,7 +142,7 @@ const UNUSUAL = [
   "\\",
 ];
 
-/** Compares, for each pattern, what Redis matches of CHANNELS with what we match. */
+/** Compares, for each pattern, which of CHANNELS Redis matches and which `compileGlob()` matches. */
 async function compare(globs: readonly string[]): Promise<void> {
   await using redis = await Redis.start({ aof: false });
   const client = createClient({ url: redis.url, RESP: 2 });

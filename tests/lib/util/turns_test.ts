@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { KeyedTurns, Limit } from "../../../lib/util/turns.ts";
 import { soon } from "../../support/wait.ts";
 
-/** Work that notes when it begins and ends, and ends when it is told to. */
+/** A piece of work that records its start and its end, and ends when the test calls `end()`. */
 class Work {
   readonly notes: string[] = [];
   readonly end: ((error?: Error) => void)[] = [];
@@ -21,7 +21,7 @@ class Work {
   }
 }
 
-/** Lets everything run that is ready to. */
+/** Runs everything that is ready to run. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }

@@ -1,4 +1,4 @@
-/** WebSocketConnection against RFC 6455: real connections, and any bytes split anywhere. */
+/** Tests WebSocketConnection against RFC 6455, on real connections, with arbitrary bytes and any split into chunks. */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -11,7 +11,7 @@ import { Inbox, until } from "../../support/wait.ts";
 
 const BYTES_MAX = 100_000;
 
-/** One connection of the server, and what its handler received. */
+/** A connection of the server, and everything that its handler received. */
 class Peer {
   readonly messages = new Inbox<string | Buffer>();
   readonly errors: string[] = [];
@@ -120,7 +120,7 @@ interface Frame {
   readonly fin?: boolean;
   readonly reserved?: number;
   readonly mask?: Uint8Array | null;
-  /** The length in the head, if it is not the true one. */
+  /** The length in the head, if it differs from the actual length. */
   readonly announced?: bigint;
 }
 
@@ -168,7 +168,7 @@ const message = fc.oneof(
     data: Buffer.alloc(length, "abc"),
   })),
 );
-/** A message, where it is split into frames, and the control frame that is sent between those. */
+/** A message, the indexes at which it is split into frames, and the control frame that is sent between the frames. */
 const sent = fc.record({
   message,
   cuts: fc.array(fc.nat(300), { maxLength: 4 }),

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
 
-/** Decodes one frame (RFC 6455 §5.2), and checks what a server must send. */
+/** Decodes one frame (RFC 6455 §5.2), and checks the rules for frames of a server. */
 function decode(frame: Uint8Array): { text: string; headLength: number } {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const [first, second] = [view.getUint8(0), view.getUint8(1)];

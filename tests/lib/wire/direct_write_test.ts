@@ -51,7 +51,7 @@ Deno.test("DirectWriter.tryWrite() returns done if the kernel takes all bytes at
   const request = new Request();
   let text = "";
   peer.on("data", (chunk) => text += chunk);
-  // A new connection may not know yet that the kernel can take bytes.
+  // On a new connection, the first write may be reported as waiting.
   socket.write("zero ");
   await until("the first bytes arrive", () => text === "zero ");
   assert.equal(writer.tryWrite(socket, Buffer.from("one "), request), "done");
@@ -154,7 +154,7 @@ Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disa
 Deno.test("DirectWriter is disabled permanently if a write completes that was already reported as done", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
-  // As if Deno no longer updated the state: every write looks done.
+  // Simulate that Deno no longer updated the state: every write is reported as done.
   const { writer, reasons } = writerWithReasons({
     streamBaseState: new Int32Array(8),
     kLastWriteWasAsync: 5,
