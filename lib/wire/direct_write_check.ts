@@ -24,7 +24,9 @@ const CHECK_TIMEOUT_MS = 2000;
 /** Maximum attempts of a small write. On a new connection, the first write may be reported as waiting. */
 const SMALL_WRITES_MAX = 10;
 /** Size of a large write, and a number of such writes that exceeds the buffers of any kernel. */
-const LARGE_BYTES = 1 << 20, LARGE_WRITES_MAX = 64;
+const LARGE_BYTES = 256 << 10, LARGE_WRITES_MAX = 256;
+/** Size of the buffer for all reads. */
+const READ_BYTES = 64 << 10;
 
 /** Makes a server listen on a free port of 127.0.0.1. */
 export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
@@ -52,11 +54,20 @@ export async function enableDirectWrites(
   try {
     const run = async (): Promise<void> => {
       const { port } = await listen(server);
-      const peer = connect(port, "127.0.0.1");
+      const check = new Check(writer);
+      const peer = connect({
+        port,
+        host: "127.0.0.1",
+        // One buffer for all reads, so that the check leaves no garbage of several MB.
+        onread: {
+          buffer: Buffer.alloc(READ_BYTES),
+          callback: (length, bytes) => check.onRead(bytes, length),
+        },
+      });
       sockets.push(peer.on("error", ignore));
       const [socket] = await once(server, "connection") as [Socket];
       sockets.push(socket.on("error", ignore));
-      await new Check(writer, socket, peer).run();
+      await check.run(socket, peer);
     };
     await deadline(run(), CHECK_TIMEOUT_MS, "a pair of loopback sockets");
   } catch (error) {
@@ -71,8 +82,6 @@ export async function enableDirectWrites(
 class Check implements WriteRequest {
   waiting: Buffer | undefined;
   readonly #writer: DirectWriter;
-  readonly #socket: Socket;
-  readonly #peer: Socket;
   /** Every written byte is the same, so that any received chunk can be compared with this buffer. */
   readonly #bytes = Buffer.alloc(LARGE_BYTES, "x");
   #written = 0;
@@ -83,37 +92,39 @@ class Check implements WriteRequest {
   #error: Error | undefined;
   #wake = (): void => {};
 
-  constructor(writer: DirectWriter, socket: Socket, peer: Socket) {
+  constructor(writer: DirectWriter) {
     this.#writer = writer;
-    this.#socket = socket;
-    this.#peer = peer;
-    peer.on("data", (chunk: Uint8Array) => {
-      this.#received += chunk.length;
-      if (Buffer.compare(chunk, this.#bytes.subarray(0, chunk.length)) !== 0) {
-        this.#error = new Error("other bytes arrived than were written");
-      }
-      this.#wake();
-    });
+  }
+
+  /** Compares `length` bytes that have arrived. Returns true, because reading goes on. */
+  onRead(bytes: Uint8Array, length: number): true {
+    this.#received += length;
+    const expected = this.#bytes.subarray(0, length);
+    if (Buffer.compare(bytes.subarray(0, length), expected) !== 0) {
+      this.#error = new Error("other bytes arrived than were written");
+    }
+    this.#wake();
+    return true;
   }
 
   /** @throws {Error} if direct writes do not behave as expected */
-  async run(): Promise<void> {
+  async run(socket: Socket, peer: Socket): Promise<void> {
     let result = "";
     for (let i = 0; i < SMALL_WRITES_MAX && result !== "done"; i++) {
-      result = this.#write(5);
+      result = this.#write(socket, 5);
       await this.#settled();
     }
     if (result !== "done") throw new Error(`a small write was "${result}"`);
     // The peer does not read, so that the kernel's buffers become full.
-    this.#peer.pause();
+    peer.pause();
     for (let i = 0; i < LARGE_WRITES_MAX && result === "done"; i++) {
-      result = this.#write(LARGE_BYTES);
+      result = this.#write(socket, LARGE_BYTES);
     }
     if (result !== "waits") throw new Error(`a large write was "${result}"`);
-    this.#peer.resume();
+    peer.resume();
     await this.#settled();
     // After a write that had to wait, the next one must be possible.
-    result = this.#write(5);
+    result = this.#write(socket, 5);
     if (result !== "done" && result !== "waits") {
       throw new Error(`a write after a large one was "${result}"`);
     }
@@ -128,9 +139,12 @@ class Check implements WriteRequest {
     this.#wake();
   }
 
-  #write(bytes: number): ReturnType<DirectWriter["tryWrite"]> {
+  #write(
+    socket: Socket,
+    bytes: number,
+  ): ReturnType<DirectWriter["tryWrite"]> {
     const part = this.#bytes.subarray(0, bytes);
-    const result = this.#writer.tryWrite(this.#socket, part, this);
+    const result = this.#writer.tryWrite(socket, part, this);
     if (result === "waits") this.#waits++;
     if (result === "done" || result === "waits") this.#written += bytes;
     return result;
