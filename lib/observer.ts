@@ -18,7 +18,9 @@ export type Observation =
     log: "redis" | "embedded";
     rooms: readonly string[];
     channels: readonly string[];
-    /** Connections that the limit of file descriptors allows; Infinity if the limit is far away. */
+    /**
+     * Number of connections that the limit of file descriptors allows; Infinity if the limit is too high to be counted.
+     */
     connectionsMax: number;
     /** Whether messages are written to clients without the stream of their socket. */
     directWrite: boolean;

@@ -19,8 +19,8 @@ export interface BodyLimits {
 const LIMITS: BodyLimits = { totalBytesMax: 64 << 20, timeoutMs: 10_000 };
 
 /**
- * Reads the bodies of all requests and limits the memory that they take together. Their limit is lower than the
- * memory available, because a parsed body takes several times its size.
+ * Reads the bodies of all requests and limits the memory that they take together. The limit is lower than the available
+ * memory, because a parsed body takes several times its size.
  */
 export class BodyBudget {
   readonly #totalBytesMax: number;

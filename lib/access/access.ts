@@ -65,7 +65,7 @@ export function openAccess(keys: PublishKeys): Access {
         ? Promise.reject(unauthorized())
         : Promise.resolve(makePrincipal("key", name, EVERYTHING));
     },
-    // Every grant made here covers every room.
+    // Every grant of `openAccess()` covers all rooms.
     refusal: ({ grants }, action) =>
       grants.some(({ actions }) => actions.includes(action))
         ? undefined

@@ -1,5 +1,5 @@
 /**
- * Origins: which pages may talk to this server from a browser.
+ * Origins: checks from which pages browsers may send requests to this server.
  *
  * @module
  */

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** What a principal may do in a room. */
+/** An action that a principal may perform in a room. */
 export type Action =
   | "subscribe"
   | "history"

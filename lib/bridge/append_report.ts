@@ -21,7 +21,10 @@ export class AppendReport {
     this.#observe = observe;
   }
 
-  /** Reports an append. Only items that this node itself has added count, so that each is counted by one node. */
+  /**
+   * Reports an append. Counts only items that this node itself has added, so that each item is counted once among all
+   * nodes.
+   */
   appended(
     items: readonly ReceivedItem[],
     { known, taken, refused, tookOver }: BridgeAppendResult,

@@ -267,7 +267,7 @@ export class RedisBridge implements Ingress {
   async #runSteps(): Promise<void> {
     clearTimeout(this.#timer);
     while (!this.#closed) {
-      // Report it at once, because no node records a gap while another is known to be synchronized.
+      // Send a heartbeat at once, because no node records a gap while another node is known to be synchronized.
       if (this.synchronized && !this.#wasSynchronized) {
         this.#health.succeeded("channels");
         void this.#heartbeats.send();

@@ -1,5 +1,5 @@
 /**
- * Which Redis channels are bridged, and how a payload becomes an item.
+ * Determines which Redis channels are bridged, and turns payloads into items.
  *
  * @module
  */

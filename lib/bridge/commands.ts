@@ -41,7 +41,7 @@ export interface BridgeCommandsOptions {
   ) => Promise<T>;
 }
 
-/** The result of compare-and-append, and what this node contributed to it. */
+/** The result of compare-and-append, and the numbers of items that were already known and that this node added. */
 export interface BridgeAppendResult extends CompareResult {
   /** Number of leading items that the log already had. */
   readonly known: number;

@@ -21,7 +21,7 @@ export interface HeartbeatsOptions {
   readonly synchronized: () => boolean;
   /** Whether this node's subscription is established. */
   readonly subscribed: () => boolean;
-  /** Called after each heartbeat with whether this node has a listener slot. */
+  /** Called after each heartbeat; `listener` says whether this node has a listener slot. */
   readonly succeeded: (listener: boolean) => Promise<void> | void;
   readonly failed: (error: unknown) => void;
   /** Called when the subscription is established but no longer delivers this node's heartbeats. */

@@ -39,7 +39,7 @@ const LOAD_TIMEOUT_MS = 3000;
 const LOAD_INTERVAL_MS = 50;
 const NEVER = new AbortController().signal;
 
-/** What a client sends when it connects. */
+/** The data that a client sends when it connects. */
 export interface Hello {
   readonly principal: Principal;
   /**

@@ -134,7 +134,7 @@ export class Clients {
     client.subscriber = subscriber;
     this.#clients.set(client.digest, client);
     this.#send(admission, results, subscriber, tell);
-    // Its transport does not listen for the end of the connection yet.
+    // The transport of the client does not report the end of the connection yet.
     if (subscriber.disconnectedAsSlow) {
       this.dropped(client, false);
       return false;
@@ -228,7 +228,7 @@ export class Clients {
       !(recovered && results.some(({ reason }) => reason !== undefined));
   }
 
-  /** Sends messages in the log's order, then the gaps, then what `tell` writes. */
+  /** Sends messages in the log's order, then the gaps, and calls `tell` last. */
   #send(
     { client, prepared, recovered, since }: Admission,
     results: readonly JoinResult[],

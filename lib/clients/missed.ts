@@ -17,7 +17,7 @@ export interface NoticeNumber {
 export interface Shown {
   /** The id in the offset; undefined if the offset contains no id. */
   readonly id: string | undefined;
-  /** Proves that this notice, and all of its generation with lower numbers, arrived. */
+  /** The notice that the offset confirms, together with all notices of its generation with lower numbers. */
   readonly confirms?: NoticeNumber;
 }
 

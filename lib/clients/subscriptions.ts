@@ -29,7 +29,7 @@ import {
 
 /** How often a join is attempted if the messages that were read for it leave the memory meanwhile. */
 const ATTEMPTS_MAX = 3;
-/** Requests of one client that may be in flight. */
+/** Maximum number of requests of one client in flight. */
 const REQUESTS_MAX = 1000;
 
 /** Options of {@linkcode Subscriptions}. */
@@ -222,7 +222,7 @@ export class Subscriptions {
       this.#options.fanOut.admitAnswer(subscriber, sizeOf(messages));
   }
 
-  /** Sends a gap, if there is one, and then the answer. Counts the answer as requested by the client. */
+  /** Sends a gap, if there is one, and then the answer. The answer's bytes count as requested by the client. */
   #tell(
     client: Client,
     { since }: JoinRequest,

@@ -30,7 +30,7 @@ export interface Config {
   /** Rooms, and patterns of rooms, of which only the newest message is queued for a slow client. */
   readonly latestRooms: readonly string[];
   readonly publishKeys: readonly PublishKey[];
-  /** Exact origins, or `*` for any. If empty, only the server's own origin is allowed. */
+  /** Allowed origins, or `*` for any origin. If empty, only the server's own origin is allowed. */
   readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;

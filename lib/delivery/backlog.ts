@@ -6,9 +6,9 @@
 import { ApiError } from "../errors.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Maximum requested bytes that may be buffered for a client when it asks for more. */
+/** Maximum bytes of responses that may be buffered for a client that asks for another large one. */
 const CLIENT_RESPONSE_BYTES_MAX = 8 << 20;
-/** Maximum requested bytes that may be buffered for all clients together. */
+/** Maximum bytes of responses that may be buffered for all clients together. */
 const RESPONSE_BYTES_MAX = 64 << 20;
 
 /** Keeps track of the subscribers that have large responses buffered. */

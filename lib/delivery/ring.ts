@@ -95,7 +95,7 @@ export class Ring {
   /**
    * Returns the messages of a room after `id`, oldest first. The list is complete only if the ring covers `id`. Calls
    * with the same arguments return the same list until the room changes, because clients that reconnect together mostly
-   * ask for the same.
+   * ask for the same messages.
    */
   after(name: string, id: string): readonly Entry[] {
     const room = this.#rooms.get(name);

@@ -1,8 +1,8 @@
 /**
- * The interface between fan-out and the protocols that clients speak.
+ * The interface between fan-out and the protocols of clients.
  *
  * A protocol implements {@linkcode Encoder} once and {@linkcode Subscriber} for each connection. Fan-out, recovery and
- * the clients know nothing else about the protocol.
+ * the clients use nothing else of the protocol.
  *
  * @module
  */
@@ -42,7 +42,7 @@ export abstract class Subscriber {
   /** Whether the subscriber was disconnected because too many bytes were buffered for it. Only fan-out writes it. */
   disconnectedAsSlow = false;
 
-  /** Makes the frames that this subscriber can write. It never changes. */
+  /** The encoder whose frames this subscriber can write. It never changes. */
   abstract get encoder(): Encoder;
   /** Whether a frame that is written now is sent on the connection at once. */
   abstract get idle(): boolean;

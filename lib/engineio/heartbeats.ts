@@ -96,7 +96,7 @@ export class Heartbeats {
     try {
       connection.sendPacket("ping");
     } catch (error) {
-      // Otherwise one broken connection would stop the pings of all others in this slot.
+      // Close this connection; otherwise its error would stop the pings of all others in this slot.
       connection.onClose("transport error", error);
     }
   }

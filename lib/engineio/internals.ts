@@ -49,7 +49,7 @@ export interface PingTimer {
 export interface EngineConnection {
   readonly id: string;
   readonly server: Server;
-  /** Dropped by {@linkcode forgetRequest}. */
+  /** The request of the handshake; undefined after {@linkcode forgetRequest}. */
   readonly request: IncomingMessage | undefined;
   readonly transport: Transport;
   readonly upgrading: boolean;

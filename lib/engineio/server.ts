@@ -199,7 +199,7 @@ export class EngineServer extends Server {
     else known._maybeUpgrade(websocket);
   }
 
-  /** Does what Engine.IO's `handshake` does, without a promise. */
+  /** Opens a connection as Engine.IO's `handshake` does, but without a promise. */
   #open(request: EngineRequest, transport: WebSocketTransport): void {
     const id = this.generateId();
     const connection = new Connection(id, this, transport, request, 4);
@@ -273,7 +273,7 @@ function refuseStopping(response: ServerResponse): void {
   response.end(JSON.stringify({ code: FORBIDDEN, message }));
 }
 
-/** Does what Engine.IO's `abortUpgrade` does. */
+/** Refuses an upgrade as Engine.IO's `abortUpgrade` does. */
 function refuse(
   socket: RawSocket,
   { status, headers, message }: HandshakeError,

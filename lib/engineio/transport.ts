@@ -78,7 +78,10 @@ export class WebSocketTransport extends Transport
       : this.#connection.writableLength + (this.waiting?.length ?? 0);
   }
 
-  /** Whether {@linkcode WebSocketTransport.write} may be called: Engine.IO has then given everything to the transport. */
+  /**
+   * Whether {@linkcode WebSocketTransport.write} may be called, which is so if Engine.IO has passed all its packets to
+   * the transport.
+   */
   get idle(): boolean {
     return this.writable && this._readyState === "open";
   }

@@ -2,8 +2,8 @@
  * Closes connections that have been idle for some time, with one timer for all connections.
  *
  * node:http has a timer for each connection and resets the timer at each request. In Deno 2.9.6 that takes a third of
- * the time of a short request (`docs/decisions/0004-node-http-and-engine.md`). Therefore switch off the timers of
- * node:http with `keepAliveTimeout: 0`.
+ * the time of a short request (`docs/decisions/0004-node-http-and-engine.md`). Switch off the timers of node:http with
+ * `keepAliveTimeout: 0`.
  *
  * @module
  */

@@ -18,7 +18,7 @@ export interface Entry {
   readonly meta?: EntryMeta;
 }
 
-/** The result of a publish in one room: the message's id, or why it is not in the log. */
+/** The result of a publish in one room: the message's id, or the error if the message is not in the log. */
 export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: ApiError };
@@ -33,9 +33,9 @@ export interface LogReader {
   /** Called with new messages, in order. */
   entries(entries: readonly Entry[]): void;
   /**
-   * Called if messages of any room may be missing: the log was emptied or went back in time (`epoch`), or was trimmed
-   * before this node had read it (`trimmed`). `id` is where reading continues; `since` is the position of the last
-   * message before.
+   * Called if messages of any room may be missing: the log was emptied or lost its newest entries (`epoch`), or was
+   * trimmed before this node had read it (`trimmed`). `id` is where reading continues; `since` is the position of the
+   * last message before the gap.
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
   /**
@@ -70,7 +70,7 @@ export interface Page {
   readonly completeSince: string | undefined;
 }
 
-/** Which part of a room's history to read. */
+/** A range of a room's history, and how to read it. */
 export interface HistoryRange {
   /** The exclusive start; undefined for the oldest message that is kept (`asc`) or the newest (`desc`). */
   readonly since: { epoch: string | undefined; id: string } | undefined;

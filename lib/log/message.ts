@@ -17,7 +17,7 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 /**
- * What belongs to a message besides its text. Every member is optional, and readers ignore members that they do not
+ * The properties of a message besides its text. Every member is optional, and readers ignore members that they do not
  * know, so that later versions can add some. This version reads and keeps meta, but writes none and does not use it:
  * clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
  */

@@ -35,9 +35,12 @@ const LOOKUP_KEEP_MS = 2000;
 /** A request with everything that was read for it. */
 export interface PreparedJoin {
   readonly request: JoinRequest;
-  /** Why messages are missing. With `ingress`, everything that reached the log can be replayed. */
+  /**
+   * The reason why messages are missing; undefined if none are. With `ingress`, everything that reached the log can be
+   * replayed.
+   */
   readonly reason?: GapReason;
-  /** Messages that are older than the ring. */
+  /** Messages that are older than those in the ring. */
   readonly prefix: readonly Entry[];
   /** The id after which the ring continues. Undefined if no message is replayed. */
   readonly from?: string;
@@ -45,12 +48,12 @@ export interface PreparedJoin {
   readonly epoch: string;
 }
 
-/** What a client gets when it joins a room. */
+/** The messages that a client gets when it joins a room, or the reason why some are missing. */
 export interface JoinResult {
   readonly room: string;
   /** Whether no message is missing since the position that the client named. */
   readonly recovered: boolean;
-  /** Why messages are missing. */
+  /** The reason why messages are missing; undefined if none are. */
   readonly reason?: GapReason;
   /** The messages to replay, oldest first. */
   readonly messages: readonly Entry[];
@@ -248,8 +251,8 @@ export class Recovery {
   }
 
   /**
-   * Waits until this node has delivered up to `id`, because the client may come from a node that was ahead. Resolves to
-   * `false` if the log itself does not reach that far.
+   * Waits until this node has delivered up to `id`, because another node may already have sent later messages to the
+   * client. Resolves to `false` if the log itself does not reach that far.
    */
   async #caughtUp(id: string): Promise<boolean> {
     const { head } = this.#log;

@@ -47,8 +47,8 @@ export class SharedReads {
   }
 
   /**
-   * Resolves to a read of `key` that the ring continues. The caller has to check whether the read reaches back to
-   * `from`: if it does not, the history is not that long.
+   * Resolves to a read of `key` after whose end the ring has every message. The caller has to check whether the read
+   * reaches back to `from`: if it does not, the history is not that long.
    *
    * @throws {ApiError} `overloaded` if messages arrive faster than they can be read; `log_…`
    */

@@ -1,5 +1,5 @@
 /**
- * The clock of the Redis server, as this process knows it.
+ * Computes the time of the Redis server's clock without asking Redis.
  *
  * @module
  */

@@ -56,7 +56,7 @@ local function begin(candidate, why)
     confirm()
   end
   note(0, '')
-  -- The epoch before may have had later ids, which belong to no message of this epoch.
+  -- The previous epoch may have had later ids, which belong to no message of this epoch.
   redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.match(id, '^%d+'), '+inf')
 end
 local function ensure(candidate)
@@ -83,8 +83,8 @@ end
  * has an id of its own. The script counts its messages from 0 in their order; that is a message's index, and its id is
  * `<ms>-<base + index>`. An index may stay unused.
  *
- *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …] history:  id of its
- * last message   run <messages so far> lines <lines>
+ *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
+ *     history:  id of its last message   run <messages so far> lines <lines>
  *
  * A line is `<index> <JSON>`, in order of indexes. JSON text has no line breaks here, and may be followed by meta, see
  * `entries.ts`. An entry has the id of the message with the highest index, from which readers know the base. "Messages
@@ -114,7 +114,7 @@ local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
 end
--- Drops the oldest entries: batch entries without a message that is to be kept, and other entries that are older than
+-- Drops the oldest entries: batch entries without a message that must be kept, and other entries that are older than
 -- 'young', in ms since 1970; but none of the newest 'spare', and no more than 16 per round.
 local function trim(key, messages, total, young, spare, rounds)
   for _ = 1, rounds do
@@ -191,7 +191,7 @@ local function commit(length, messages, seconds)
     end
   end
   if count == 0 then return end
-  -- Before the log, so that the loss of the history of an acknowledged message can always be detected.
+  -- Written before the log, so that a lost history of an acknowledged message can always be detected.
   local known = note(unpack(scores))
   local added = known
   if type(known) == 'number' then

@@ -53,7 +53,7 @@ export interface Finding {
   /** The time on Redis, in ms since 1970. */
   readonly now: number;
   readonly epoch: string;
-  /** The id of the epoch's entry. */
+  /** The id of the entry with which the epoch began. */
   readonly began: string;
   /** The log's last id, and whether an entry with it exists. */
   readonly last: string;
@@ -73,7 +73,7 @@ export interface Finding {
   readonly state: "confirmed" | "unconfirmed" | "replica";
   /** The server and its replication history, `<run id>:<replication id>`. */
   readonly server: string;
-  /** Why this check has begun an epoch, as a sentence; empty if it has not begun one. */
+  /** The reason for which this check has begun an epoch, as a sentence; empty if it has not begun one. */
   readonly why: string;
   /** Changes if saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
   readonly lineage: string;

@@ -56,7 +56,7 @@ local function behind(trimmable)
   if IS_ENTRY then return missing(OFFSET, trimmable) end
   return below(last, OFFSET) or not trimmable
 end
--- Returns for how long this node has known an entry that is missing, in ms; nil if none is missing.
+-- Returns how long this node has known of a missing entry, in ms; nil if no entry is missing.
 local function lost(trimmable)
   for id in string.gmatch(ACKNOWLEDGED, '%S+') do
     if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
@@ -132,7 +132,7 @@ local wrong = ''
 local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
 if known then
   wrong = 'lost'
-  -- The times of two servers do not show what came first.
+  -- The clocks of two servers do not show which event came first.
   if name == EPOCH or server.home ~= HERE or age < 0 or known <= age then
     renew('Redis lacks messages that a node knew')
   end
@@ -148,7 +148,7 @@ if INTENT == 'join' or (INTENT == 'stay' and unknown) then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end
--- A node that leaves stays registered for a while, because a node that has not read of it yet would wait for it.
+-- A node that leaves stays registered for a while; otherwise a node that has not seen it leave would wait for it.
 redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
 
 -- 5. If sessions that this node has saved are missing, the lineage changes. A new epoch has a new lineage anyway.

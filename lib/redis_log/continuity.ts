@@ -84,9 +84,9 @@ export class Continuity {
   }
 
   /**
-   * Takes the result of a check, and returns what it means for this node. It may move the node to another epoch. The
-   * caller has to report the gap in the same synchronous step: in between, the head names an epoch that the ring and
-   * the clients do not know yet.
+   * Takes the result of a check, and returns its consequence for this node. It may move the node to another epoch. The
+   * caller has to report the gap in the same synchronous step: until then, the head has an epoch that the ring and the
+   * clients do not have yet.
    */
   take({ question, finding, askedAt }: Answer): Verdict {
     const { witness, observe } = this.#options;

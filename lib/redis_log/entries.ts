@@ -24,13 +24,13 @@ export interface LogEntry {
   readonly id: string;
   /** The messages of a batch entry, or the single message of an entry that another program has written. */
   readonly messages: readonly Entry[] | undefined;
-  /** The fields of any other entry. */
+  /** The fields of an entry without messages. */
   readonly fields: Readonly<Record<string, string>>;
   /** The number of messages and other entries in the stream up to this entry, if the entry contains that number. */
   readonly total: number | undefined;
   /** The number of messages in this entry; 1 if it contains none. */
   readonly count: number;
-  /** Why the entry cannot be read. */
+  /** The reason why the entry cannot be read; absent if it can. */
   readonly error?: string;
 }
 

@@ -1,5 +1,5 @@
 /**
- * A room's history on Redis.
+ * Reads a room's history from Redis.
  *
  * @module
  */

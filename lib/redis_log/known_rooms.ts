@@ -46,7 +46,7 @@ local function forget(seconds, most)
   local over = redis.pcall('ZCOUNT', KEYS[3], '(0', old)
   if type(over) ~= 'number' or over == 0 then return end
   local first = redis.pcall('ZCOUNT', KEYS[3], '-inf', 0)
-  -- Removed first, because a Redis without free memory accepts no other command before.
+  -- Remove rooms first: without free memory, Redis accepts ZADD only after another write of the same script.
   redis.pcall('ZREMRANGEBYRANK', KEYS[3], first, first + math.min(over, most) - 1)
   redis.pcall('ZADD', KEYS[3], 'XX', 'LT', -old - 1, '')
 end

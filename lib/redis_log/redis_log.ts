@@ -91,7 +91,7 @@ export interface LogServer {
  */
 export class RedisLog implements Log {
   readonly #options: RedisLogOptions;
-  /** The connections of this log, if no group was given. */
+  /** The group of this log's connections, if the options contain none. */
   readonly #group = new Set<RedisConnection>();
   readonly #witness = new Witness();
   readonly #appends: RedisConnection;

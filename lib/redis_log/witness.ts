@@ -36,7 +36,7 @@ const CHECK_REFUSED_MS = 500;
  */
 const LEASE_MS = 3000;
 
-/** What the result of a check means for this node. */
+/** The consequence of a check for this node. */
 export type Verdict =
   | { readonly kind: "started" | "same" }
   | { readonly kind: "cut"; readonly after: string }
@@ -47,7 +47,7 @@ export type Verdict =
     readonly since: string;
   };
 
-/** Keeps what one node knows about the log, and decides what it may acknowledge. */
+/** Keeps the entries that one node knows, and decides which messages the node may acknowledge. */
 export class Witness {
   /** The name of this node. */
   readonly node = crypto.randomUUID();
@@ -233,7 +233,7 @@ export class Witness {
     };
   }
 
-  /** Takes the result of a check that began at `askedAt`. Returns what the result means. */
+  /** Takes the result of a check that began at `askedAt`. Returns the consequence for this node. */
   take(
     { acknowledged, offset }: Question,
     finding: Finding,

@@ -92,7 +92,10 @@ export class MemorySessionStore implements SessionStore {
   }
 }
 
-/** Returns whether a session may be saved over the stored one. The script SAVE in `redis_store.ts` decides the same. */
+/**
+ * Returns whether a session may be saved over the stored one. The script SAVE in `redis_store.ts` applies the same
+ * rule.
+ */
 function mayReplace(
   stored: StoredSession | undefined,
   { generation, owner }: Session,

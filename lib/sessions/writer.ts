@@ -53,7 +53,7 @@ export class SessionWriter {
   readonly #refreshSeconds: number;
   readonly #refreshing: ReturnType<typeof setInterval>;
   readonly #left: LeftSessions;
-  /** Clients that are connected. */
+  /** The connected clients, whose sessions are saved regularly. */
   readonly #connected = new Set<SessionState>();
   /** Clients whose sessions have to be saved, with the callers that wait for the outcome. */
   readonly #unsaved = new Map<

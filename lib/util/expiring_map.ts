@@ -1,5 +1,5 @@
 /**
- * Shares the results of asynchronous work for a while.
+ * Keeps the results of asynchronous work for a limited time, so that several callers share them.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export class ExpiringMap<K, V> {
     return this.#values.get(key);
   }
 
-  /** Adds a value. It is deleted at once if `work` rejects, and some time after `work` resolves. */
+  /** Adds a value. It is deleted at once if `work` rejects, and `keepMs` after `work` resolves. */
   set(key: K, value: V, work: Promise<unknown>): void {
     if (this.#closed) return;
     this.#values.set(key, value);

@@ -11,7 +11,7 @@ let used = pool.length;
 
 /**
  * Returns random bytes in base64url. Every byte is used once, so that the texts are as hard to guess as the system's
- * random numbers. A multiple of 3 bytes fills its characters completely.
+ * random numbers. If the number of bytes is a multiple of 3, every character of the text is fully random.
  *
  * @param bytes Number of random bytes, at most 4096.
  */

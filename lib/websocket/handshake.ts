@@ -13,7 +13,7 @@ const KEY = /^[+/0-9A-Za-z]{22}==$/;
 /** A token of RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** Why an upgrade is refused, as parts of the HTTP response. */
+/** The refusal of an upgrade, as parts of the HTTP response. */
 export interface HandshakeError {
   readonly status:
     | "400 Bad Request"

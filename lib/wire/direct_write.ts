@@ -85,7 +85,7 @@ export class DirectWriter {
   }
 
   /**
-   * Writes to a connection if nothing is buffered on it.
+   * Writes to a connection if no bytes are buffered on it.
    *
    * @returns `done` if the kernel has taken all bytes; `waits` if `request.oncomplete` will be called; `failed` if the
    * connection is broken; `stream` if nothing was written and the stream has to be used. That is the case if direct

@@ -160,7 +160,7 @@ Deno.test("check() waits for a known node whose registration was lost", async ()
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() waits for a known node whose registration was lost, even if it also begins an epoch", async () => {
+Deno.test("check() waits for a known node whose registration was lost, even if the check begins an epoch", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);

@@ -308,7 +308,7 @@ Deno.test("the writer deletes the oldest sessions of disconnected clients if the
   assert.deepEqual(setup.observed, [{ kind: "sessions_evicted", count: 1 }]);
 });
 
-Deno.test("an evicted session stays if another connection has resumed it", async () => {
+Deno.test("an evicted session stays in the store if another connection has resumed it", async () => {
   using setup = new Setup(120, 0);
   const ann = client("ann");
   await soon(setup.writer.saveAndWait(ann), "saved");
