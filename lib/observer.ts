@@ -1,6 +1,6 @@
 /**
- * Observations: everything that can happen, as a closed union of facts. Each part of Roomcast reports what happened;
- * `telemetry/` decides what is logged and counted.
+ * Observations: the events in a node that are logged or counted, as a closed union. Each part of Roomcast reports what
+ * happened; `telemetry/` decides what is logged and counted.
  *
  * @module
  */

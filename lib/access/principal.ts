@@ -1,5 +1,5 @@
 /**
- * Principals: the identities of clients and publishers, and what each may do.
+ * Principals: the identities of clients and publishers, with their rights.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export interface Principal {
   readonly name: string | undefined;
   /** The id of the token, for revoking it. */
   readonly tokenId: string | undefined;
-  /** When the rights expire, in ms since 1970. */
+  /** Time at which the rights expire, in ms since 1970. */
   readonly expiresAt: number | undefined;
   readonly grants: readonly Grant[];
 }

@@ -25,9 +25,7 @@ import type { Step } from "./step.ts";
  */
 const TAKEOVER_DELAY_MS = 60;
 const TAKEOVER_SPREAD_MS = 60;
-/**
- * Time limit of each of the two steps of {@linkcode RedisBridge.close}, in ms: appending what is pending, and leaving.
- */
+/** Time limit for appending the pending messages in {@linkcode RedisBridge.close}, and for leaving, in ms each. */
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
@@ -54,9 +52,9 @@ export interface BridgeOptions extends
 }
 
 /**
- * Appends what other programs publish on Redis channels to the log, once and in order, on any number of nodes
- * (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} decides what to do next. This class runs one command at a
- * time and reports its result to the sequencer.
+ * Appends the messages that other programs publish on Redis channels to the log, once and in order, on any number of
+ * nodes (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} chooses the next command. This class runs one command
+ * at a time and reports its result to the sequencer.
  *
  * Lifetime: the constructor starts to send heartbeats and subscribes once it has a listener slot; call
  * {@linkcode RedisBridge.close} to stop.
@@ -246,10 +244,7 @@ export class RedisBridge implements Ingress {
     this.#wake();
   }
 
-  /**
-   * Lets the sequencer choose the next step, after all data that arrives in this turn of the event loop has been
-   * handled.
-   */
+  /** Lets the sequencer choose the next step after all data of this turn of the event loop has been handled. */
   #wake(): void {
     this.#woken = true;
     queueMicrotask(() => void this.#work());

@@ -47,7 +47,7 @@ interface MarkerRequest {
 }
 
 /**
- * Numbers what one node receives and decides what to do about it (`docs/decisions/0008-bridge.md`).
+ * Numbers the messages that one node receives and chooses the node's next step (`docs/decisions/0008-bridge.md`).
  *
  * Guarantees: the comparison in Redis alone ensures that no message is appended twice or out of order, because the log
  * only moves from a position to the next item received after it or, by `resume`, over a gap that it records. A wrong or
@@ -206,8 +206,8 @@ export class Sequencer {
     // The log has lost messages that it had, so this window no longer continues its order.
     else if (outcome === "back") this.#reset();
     else if (!advanced) {
-      // Either this node has not yet received what others have, or the log has lost its position. The node stays
-      // synchronized until a new marker shows which of the two is true.
+      // Either other nodes have received messages that this node has not received yet, or the log has lost its
+      // position. The node stays synchronized until a new marker shows which of the two is true.
       this.#doubtful = true;
       this.#notBefore = now + BACKOFF_MS;
     }

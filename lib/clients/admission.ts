@@ -47,7 +47,9 @@ export interface Hello {
    * something that cannot be a secret.
    */
   readonly secret: string | null | undefined;
-  /** What the client's offset shows about the last event that it received; undefined if it has received none. */
+  /**
+   * The offset that the client sent, which shows the last event that it received; undefined if it has received none.
+   */
   readonly shown: Shown | undefined;
   /**
    * The rooms that the client asks for, in the form that `parseJoinRequest()` reads; undefined for the default rooms.
@@ -93,12 +95,12 @@ type Loaded =
   | { readonly kind: "none" | "unreachable" }
   | { readonly kind: "found"; readonly stored: StoredSession };
 
-/** What to prepare for a client. */
+/** The requests to prepare for a client. */
 interface Plan {
   readonly requests: readonly JoinRequest[];
   /** Whether the requests cover all rooms of the client's session. */
   readonly isWhole: boolean;
-  /** Why the client's session is gone, if it had one. */
+  /** The reason why the client's session is gone; undefined if it is not. */
   readonly gone?: "expired" | "epoch" | undefined;
 }
 
@@ -112,7 +114,7 @@ export class Admissions {
   }
 
   /**
-   * Determines what a client gets when it is connected, and saves its session.
+   * Determines the rooms, messages and gaps that a client gets at connect, and saves its session.
    *
    * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
    * something that it cannot have.

@@ -44,7 +44,7 @@ export class Client implements SessionState {
   requests = 0;
   /** Number of the client's latest join. Connecting is number 1. */
   joinNumber = 1;
-  /** The highest number of a join whose answer was a notice, which means that it had messages or a gap. */
+  /** The highest number of a join whose answer had messages or a gap, so that the client has to confirm it. */
   toldNumber = 1;
   overloaded = false;
 
@@ -60,7 +60,7 @@ export class Client implements SessionState {
   }
 }
 
-/** What a client is sent in the synchronous step in which it joins rooms. */
+/** The data that is sent to a client in the synchronous step in which it joins rooms. */
 export interface Joined {
   /** The log's position at this moment: messages that are delivered later come after it. */
   readonly position: string;

@@ -105,8 +105,8 @@ export class Clients {
   }
 
   /**
-   * Determines what a client gets when it connects, and saves its session. Call {@linkcode Clients.welcome} or
-   * {@linkcode Clients.abandon} with the result.
+   * Determines the rooms, messages and gaps that a client gets at connect, and saves its session. Call
+   * {@linkcode Clients.welcome} or {@linkcode Clients.abandon} with the result.
    *
    * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
    * something that it cannot have.

@@ -1,5 +1,6 @@
 /**
- * Determines what a returning client missed, from its session and from the offset of the last event that it received.
+ * Determines the messages that a returning client missed, from its session and from the offset of the last event that
+ * it received.
  *
  * @module
  */
@@ -13,7 +14,7 @@ export interface NoticeNumber {
   readonly number: number;
 }
 
-/** What a client's offset shows about the last event that it received. */
+/** The parts of a client's offset, which shows the last event that it received. */
 export interface Shown {
   /** The id in the offset; undefined if the offset contains no id. */
   readonly id: string | undefined;
@@ -22,9 +23,9 @@ export interface Shown {
 }
 
 /**
- * Returns what the client of a session missed. In each room that is everything after the client's join or after the id
- * in its offset, whichever is later. A notice that the offset does not confirm is sent again: the messages of an answer
- * to a join, or a gap.
+ * Returns requests for the messages that the client of a session missed. In each room these are the messages after the
+ * client's join or after the id in its offset, whichever is later. A notice that the offset does not confirm is sent
+ * again: the messages of an answer to a join, or a gap.
  *
  * @param shown Undefined if the client has never received an event.
  */

@@ -17,8 +17,7 @@ export class ResponseBacklog {
   readonly #subscribers = new Set<Subscriber>();
 
   /**
-   * Returns whether so many bytes of earlier responses are buffered for a client that it must not get another large
-   * one.
+   * Returns whether the earlier responses that are buffered for a client exceed {@linkcode CLIENT_RESPONSE_BYTES_MAX}.
    */
   isFullFor(subscriber: Subscriber): boolean {
     return subscriber.requestedBytes > CLIENT_RESPONSE_BYTES_MAX;

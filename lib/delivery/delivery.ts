@@ -17,7 +17,7 @@ export interface DeliveryOptions {
     id: string,
     since: string,
   ) => void;
-  /** Called when everything that was stored in Redis besides the log may be lost. */
+  /** Called when sessions that are stored with the log may have been lost. */
   readonly onLineageChanged: () => void;
 }
 

@@ -28,7 +28,7 @@ type MaybeWithHeartbeats = Server & { readonly heartbeats?: Heartbeats };
 /** The next ping or timeout of one connection. It replaces both of the connection's timers. */
 class Heartbeat {
   readonly connection: EngineConnection;
-  /** When the heartbeat is due, in ticks. */
+  /** Time at which the heartbeat is due, in ticks. */
   due = 0;
   /** The slot that holds the heartbeat. The slot may come up before the heartbeat is due. */
   slot: Set<Heartbeat> | undefined;

@@ -12,8 +12,8 @@ import type { Socket } from "node:net";
 import { type Timeout, TimeoutList } from "../util/deadline.ts";
 
 /**
- * What a connection is doing: the number of its requests in flight (several with pipelining), or its timeout while it
- * is idle.
+ * The state of a connection: the number of its requests in flight (several with pipelining), or its timeout while it is
+ * idle.
  */
 interface ConnectionActivity {
   inFlight: number;

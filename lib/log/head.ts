@@ -14,13 +14,13 @@ export interface HeadState {
   /** The id at which the epoch began; smaller ids belong to another epoch. */
   readonly began: string;
   /**
-   * Whether this node has confirmed within the last second that this log is the one whose messages clients have
+   * Whether this node has confirmed within the last second that the log still has all messages that clients have
    * received.
    */
   readonly confirmed: boolean;
   /**
-   * Changes if data that is stored in Redis besides the log may be older than before. A session that was saved under
-   * another lineage may lack its newest rooms.
+   * Changes if sessions and other data that is stored with the log may have been replaced by older data. A session that
+   * was saved under another lineage may lack its newest rooms.
    */
   readonly lineage: string;
 }

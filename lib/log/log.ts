@@ -39,7 +39,7 @@ export interface LogReader {
    */
   gap(reason: "epoch" | "trimmed", id: string, since: string): void;
   /**
-   * Called if data that is stored in Redis besides the log may be older than before, so that sessions have to be saved
+   * Called if sessions that are stored with the log may have been replaced by older ones, so that they have to be saved
    * again.
    */
   lineageChanged(): void;
@@ -52,8 +52,8 @@ export interface LogReader {
 }
 
 /**
- * Limit of a page in characters of JSON. A page ends with the message that reaches it, even if it has fewer messages
- * than requested.
+ * Limit of a page in characters of JSON. A page ends with the message that reaches this limit, even if the page has
+ * fewer messages than requested.
  */
 export const PAGE_BYTES_MAX = 1 << 20;
 

@@ -184,7 +184,7 @@ export class Appender {
         connection.reset();
       }
       if (ackReplicas > 0) await this.#replicated(client, reply, expires);
-      // After a reconnect to another server, that server may not have what this one has appended.
+      // After a reconnect to another server, that server may lack messages that this one has appended.
       if (clientNow() !== client) throw failedOver();
       const entry = batch.entryOf(reply);
       if (entry !== undefined) acknowledged(entry);

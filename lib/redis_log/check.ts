@@ -15,7 +15,7 @@ import { runScript } from "../redis/script.ts";
 import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
-/** The arguments of a check: what this node knows about the log. */
+/** The arguments of a check, which describe the part of the log that this node knows. */
 export interface Question {
   /** The name for a new epoch, if the check begins one. */
   readonly candidate: string;

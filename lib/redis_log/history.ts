@@ -139,13 +139,13 @@ function completeness(
   return { complete: isProven && missing.upTo === ID_ZERO, completeSince };
 }
 
-/** Which messages are missing from a history, and for which range it is certain that no others are. */
+/** The messages that are missing from a history, as far as they are known. */
 interface Missing {
   /** The id up to which messages are missing; {@linkcode ID_ZERO} if none are. */
   readonly upTo: string;
-  /** The id after which it is certain that no other message is missing. */
+  /** The id after which it is known that no other message is missing. */
   readonly provenSince: string;
-  /** Whether it is certain that no other message is missing since the room's beginning. */
+  /** Whether it is known that no other message is missing since the room's beginning. */
   readonly beginningProven: boolean;
 }
 

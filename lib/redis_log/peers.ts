@@ -25,7 +25,7 @@ export interface Registration {
 }
 
 interface Peer extends Registration {
-  /** When a check first returned this `beat`, in ms of this node's own clock. */
+  /** Time at which a check first returned this `beat`, in ms of this node's own clock. */
   readonly seenAt: number;
   /** The log's last id when the node had been silent for `SILENT_MS`. */
   readonly mark: string | undefined;

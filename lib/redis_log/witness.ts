@@ -1,5 +1,6 @@
 /**
- * The witness: keeps what one node knows about the log, so that the node can confirm that the log still holds it.
+ * The witness: keeps the ids of entries that one node knows, so that the node can confirm that the log still holds
+ * them.
  *
  * A node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not read
  * yet. All of them have to be in the log, whichever server holds the log. Otherwise the epoch has ended, and every
@@ -23,17 +24,13 @@ const READ_IDS_MAX = 8192;
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * Time from a check to the next, in ms. `CHECK_PENDING_MS` applies while other nodes have not confirmed the
- * epoch or have not read that this node has joined; `CHECK_REFUSED_MS` applies while Redis is a replica and takes no
- * writes.
+ * Time from a check to the next, in ms. `CHECK_PENDING_MS` applies until other nodes have confirmed the epoch and read
+ * that this node has joined; `CHECK_REFUSED_MS` applies while Redis is a replica and takes no writes.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 const CHECK_REFUSED_MS = 500;
-/**
- * Maximum age of a node's last check, in ms. If it is older, the node acknowledges nothing, because other nodes may
- * have dropped it.
- */
+/** Maximum age of the last check, in ms. A node with an older one acknowledges nothing: others may have dropped it. */
 const LEASE_MS = 3000;
 
 /** The consequence of a check for this node. */
@@ -68,7 +65,7 @@ export class Witness {
   #writable = false;
   #joinedAt = "";
   #admitted = false;
-  /** When this node last read a message, and when it last acknowledged one that it had not read. */
+  /** Time at which this node last read a message, and time at which it last acknowledged an unread one. */
   #learnedAt = -Infinity;
   #acknowledgedAt = -Infinity;
   /** Ids of recently read entries. The list is used as a ring, to drop the oldest. */
@@ -106,7 +103,7 @@ export class Witness {
     return this.#server;
   }
 
-  /** Whether the last check has confirmed that this log is the one whose messages clients have received. */
+  /** Whether the last check has confirmed that the log still has all messages that clients have received. */
   get confirmed(): boolean {
     return this.#confirmed;
   }

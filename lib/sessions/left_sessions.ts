@@ -17,7 +17,7 @@ export interface LeftSession {
   readonly digest: string;
   readonly owner: string;
   readonly bytes: number;
-  /** When the store deletes the session, in ms of `performance.now()`. */
+  /** Time at which the store deletes the session, in ms of `performance.now()`. */
   readonly expires: number;
 }
 

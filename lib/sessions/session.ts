@@ -8,9 +8,9 @@ import type { GapReason } from "../log/gaps.ts";
 import { randomText } from "../util/random.ts";
 
 /**
- * An answer to a join that contained messages, or a gap, of which Roomcast does not know whether it arrived. Every
- * event of Roomcast ends with an offset, and a stock client sends its last offset when it reconnects. If that offset
- * does not confirm the notice, the notice is sent again.
+ * An answer to a join that contained messages, or a gap. Roomcast cannot see whether it arrived until the client
+ * confirms it. Every event of Roomcast ends with an offset, and a stock client sends its last offset when it
+ * reconnects. If that offset does not confirm the notice, the notice is sent again.
  */
 export interface Notice {
   /** The id at which the notice was sent. A later id in the client's offset confirms it. */

@@ -33,7 +33,7 @@ const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
 
 /** Handles the messages and the end of a WebSocket. */
 export interface MessageHandler {
-  /** Handles a complete message. A text is passed as a string, anything else as a buffer that the handler may keep. */
+  /** Handles a complete message. A text is passed as a string, binary data as a buffer that the handler may keep. */
   onMessage(message: string | Buffer): void;
   /** Handles a violation of the protocol by the peer. The connection is being closed. */
   onProtocolError(reason: string): void;
