@@ -355,7 +355,7 @@ function nodeOf(unit: string): string {
   return name === "main" ? "main.ts" : name;
 }
 
-Deno.test("every file imports only what the table allows, and is short enough", async () => {
+Deno.test("every file imports only allowed units and is within the limits of length", async () => {
   const files = await sources();
   assert.ok(files.size > 20, `only ${files.size} files were found`);
   assert.deepEqual(
@@ -364,7 +364,7 @@ Deno.test("every file imports only what the table allows, and is short enough", 
   );
 });
 
-Deno.test("the table has no cycle, no import that does not exist and no needless exception", async () => {
+Deno.test("the table of imports has no cycle, no unused import and no needless exception", async () => {
   const files = await sources();
   const units = Object.keys(UNITS);
   const arrows = arrowsOf(files);
@@ -406,7 +406,7 @@ Deno.test("the drawing in CONTRIBUTING.md shows exactly the imports of the code"
   assert.deepEqual(drawn.sort(), reduce(arrowsOf(await sources())));
 });
 
-Deno.test("the check sees every kind of import", () => {
+Deno.test("the check detects every kind of import", () => {
   const { imports } = parse(
     "lib/log/log.ts",
     'import { a } from "./a.ts";\nimport "./b.ts";\nimport type { C }\n  from "./c.ts";\n' +

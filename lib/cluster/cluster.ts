@@ -22,7 +22,7 @@ export type ClusterCommand = SessionResumed;
 export interface Cluster {
   /** Sends a command to all other nodes. Never throws and never waits. */
   send(command: ClusterCommand): void;
-  /** Calls `handle` for each command of another node. It is called once, before the first command. */
+  /** Calls `handle` for each command of another node. Call this method once, before the first command arrives. */
   onCommand(handle: (command: ClusterCommand) => void): void;
 }
 

@@ -17,7 +17,7 @@ import { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Default pause between checks, in ms. Together with the duration of a check, a dead listener is found within 3.1 s. */
+/** Default pause between checks, in ms. It makes the watch find a dead listener within 3.1 s. */
 const INTERVAL_MS = 2000;
 /** How long a connection of the process to itself may take to be accepted, in ms. */
 const ACCEPT_TIMEOUT_MS = 1000;

@@ -47,7 +47,7 @@ async function setUp(): Promise<Setup> {
   };
 }
 
-Deno.test("a client keeps its session if its node is killed while it sends joined", async () => {
+Deno.test("a client keeps its session if its node is killed while the node sends the event joined", async () => {
   await using all = await setUp();
   await all.pause();
   await using client = new Subscriber(all.proxy.url, FAST);
@@ -58,7 +58,7 @@ Deno.test("a client keeps its session if its node is killed while it sends joine
   assert.deepEqual(client.gaps.items, []);
 });
 
-Deno.test("a client stays in a room if its node is killed while it answers the join", async () => {
+Deno.test("a client stays in a room if its node is killed while answering the join", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
@@ -74,7 +74,7 @@ Deno.test("a client stays in a room if its node is killed while it answers the j
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("a client stays out of a room if its node is killed while it answers the leave", async () => {
+Deno.test("a client stays out of a room if its node is killed while answering the leave", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.ask("join", { room: "b" });
@@ -166,7 +166,7 @@ Deno.test("an unreachable Redis is logged as redis_disconnected and not as an er
   assert.ok(!kinds.includes("error"), all.node.output);
 });
 
-Deno.test("the last of several joins and leaves of a room wins if they are sent without waiting", async () => {
+Deno.test("the last of several joins and leaves of a room takes effect if the client sends them without waiting", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url, FAST);
   const asked = [

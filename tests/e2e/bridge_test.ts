@@ -51,7 +51,7 @@ Deno.test("the bridge appends every PUBLISH once and in order while connections 
   assert.ok(Number(done["killed roomcast-bridge"]) >= 10, JSON.stringify(done));
 });
 
-Deno.test("the bridge loses and repeats nothing while a node is deployed ten times under load", async () => {
+Deno.test("the bridge loses and repeats no message while a node is deployed ten times under load", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using one = await TestNode.start(env);
@@ -166,7 +166,7 @@ Deno.test("the bridge works again within 3 s after Redis restarts, and every cli
   assert.equal(returning.messages.items[0]?.message, "after");
 });
 
-Deno.test("the bridge replaces a stale subscription and records a gap for what it missed", async () => {
+Deno.test("the bridge replaces a stale subscription and records a gap for the missed messages", async () => {
   await using redis = await Redis.start();
   await using way = await Proxy.start(redis.port);
   await using node = await TestNode.start({
@@ -349,7 +349,7 @@ Deno.test("three nodes need at most 1.2 append scripts per message at 10/s and 0
   }
 });
 
-Deno.test("the bridge loses nothing if subscriber connections are killed while another node listens", async () => {
+Deno.test("the bridge loses no message if subscriber connections are killed while another node listens", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);

@@ -9,7 +9,8 @@ const cwd = new URL("../../examples/", import.meta.url);
 const python = await find("python"), curl = await find("curl");
 
 Deno.test({
-  name: "the examples publish and receive with Redis and a publish key",
+  name:
+    "the examples publish and receive messages with Redis and a publish key",
   ignore: curl === undefined,
   async fn() {
     await using redis = await Redis.start();

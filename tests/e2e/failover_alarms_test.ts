@@ -77,7 +77,7 @@ Deno.test("clients recover without a gap if Redis restarts with all acknowledged
   assertNoGap(clients);
 });
 
-Deno.test("clients recover without a gap if Redis fails over to a replica that has everything", async () => {
+Deno.test("clients recover without a gap if Redis fails over to a replica without lag", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   const clients = await connectClients(stage, 8);

@@ -232,7 +232,7 @@ Deno.test("publishes get log_full while Redis is out of memory, and succeed agai
   assert.ok(!a.output.includes("an unhandled rejection"), a.output);
 });
 
-Deno.test("each error of Redis gets its own code and delivers nothing until Redis has recovered", async (t) => {
+Deno.test("publishes get a specific code for each error of Redis and are not delivered until Redis recovers", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const cases: [

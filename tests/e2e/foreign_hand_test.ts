@@ -88,7 +88,7 @@ Deno.test("publishing continues in a new epoch if another program adds an entry 
   assert.equal((await node.get("/readyz")).status, 200);
 });
 
-Deno.test("clients receive a gap with reason epoch if the log loses its newest entries and gets a new one at once", async () => {
+Deno.test("clients receive a gap with reason epoch if the log loses its newest entries and another one is added at once", async () => {
   await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("kept", "a");

@@ -146,7 +146,7 @@ Deno.test("concurrent posts with one idempotency key on two nodes give one messa
   ]);
 });
 
-Deno.test("a publish to several rooms gets an id or an error for each, and a retry with its key completes it", async () => {
+Deno.test("a publish to several rooms gets an id or an error for each room, and a retry with its key adds the others", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url, {

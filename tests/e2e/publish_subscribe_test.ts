@@ -26,7 +26,7 @@ const VALUES: readonly unknown[] = [
   "x".repeat(60_000),
 ];
 
-Deno.test("a client that names no room gets a text post with the id of its response", async () => {
+Deno.test("a client that names no room receives a text message with the id of the publish response", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url);
   const reply = await node.request("/publish", {
@@ -65,7 +65,7 @@ for (const transports of [["websocket"], ["polling"]]) {
   });
 }
 
-Deno.test("?room= sets the room of every publish that names none, whatever the body's type", async () => {
+Deno.test("?room= sets the room of a publish that names none, for every type of body", async () => {
   await using node = await TestNode.start();
   const address = `room=${encodeURIComponent("büro & co")}`;
   const bodies: [path: string, type: string, body: string, room?: string][] = [
@@ -85,7 +85,7 @@ Deno.test("?room= sets the room of every publish that names none, whatever the b
   }
 });
 
-Deno.test("a batch that is sent again with its idempotency key publishes nothing twice", async () => {
+Deno.test("a batch that is sent again with its idempotency key publishes each message once", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);

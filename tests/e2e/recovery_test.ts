@@ -140,7 +140,7 @@ Deno.test("a client recovers and gets each message once if its old connection is
   }
 });
 
-Deno.test("a client receives a gap with reason trimmed if its room's history begins after its position", async () => {
+Deno.test("a client receives a gap with reason trimmed if the history of a room begins after the client's position", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     const settings = { ...env, HISTORY_SIZE: "10" };

@@ -163,7 +163,7 @@ Deno.test("clients receive a gap with reason epoch if the log lost entries befor
   await client.messages.where(() => client.ids.includes(id), 5000);
 });
 
-Deno.test("a node retries with pauses if it cannot read the log", async () => {
+Deno.test("a node pauses between its attempts if it cannot read the log", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -182,7 +182,7 @@ Deno.test("a node retries with pauses if it cannot read the log", async () => {
   await client.messages.have(1);
 });
 
-Deno.test("the ACL in docs/operating.md permits everything that a node does", async () => {
+Deno.test("the ACL in docs/operating.md permits every command that a node sends", async () => {
   const guide = await Deno.readTextFile(
     new URL("../../docs/operating.md", import.meta.url),
   );

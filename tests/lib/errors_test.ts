@@ -24,7 +24,7 @@ Deno.test("every error code of the log is retryable", () => {
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
 });
 
-Deno.test("ApiError is serialized as its code and its message alone", () => {
+Deno.test("ApiError is serialized with only its code and its message", () => {
   const error = new ApiError(
     "invalid_room",
     "Cannot use the room: no; use one",

@@ -41,7 +41,7 @@ Deno.test("an asset is compressed for clients that accept gzip, and has a differ
   }
 });
 
-Deno.test("an asset that the client has is not sent again", async () => {
+Deno.test("an asset that the client has cached is not sent again", async () => {
   await using app = new TestApp();
   const first = await app.request("/");
   const { status, text } = await app.request("/", {

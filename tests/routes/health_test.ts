@@ -61,7 +61,7 @@ Deno.test("an unexpected error of the probe is observed, and its text is not sho
   ]);
 });
 
-Deno.test("health needs no publish key", async () => {
+Deno.test("livez, readyz and metrics need no publish key", async () => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   for (const path of ["/livez", "/readyz", "/metrics"]) {
     const headers = { authorization: "Bearer wrong" };

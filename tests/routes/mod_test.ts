@@ -34,7 +34,7 @@ Deno.test("a method that a path does not support is 405 method_not_allowed with 
   }
 });
 
-Deno.test("an unknown path is 404 not_found, and its message names where all routes are listed", async () => {
+Deno.test("an unknown path is 404 not_found, and its message names the document that lists all routes", async () => {
   await using app = new TestApp();
   for (const path of ["/publishh", "/publish/other", "/rooms/chat", "//"]) {
     const { status, body } = await app.request(path);

@@ -457,7 +457,7 @@ Deno.test("both publish routes need a publish key if keys are set", async () => 
   }
 });
 
-Deno.test("POST /publish/batch publishes in order, and an invalid item fails alone", async () => {
+Deno.test("POST /publish/batch publishes in order, and only invalid items fail", async () => {
   await using app = new TestApp();
   const { status, body } = await app.post("/publish/batch", {
     messages: [
@@ -494,7 +494,7 @@ Deno.test("POST /publish/batch publishes in order, and an invalid item fails alo
   assert.equal(failed.length, 6);
 });
 
-Deno.test("POST /publish/batch reads NDJSON, and a broken line fails alone", async () => {
+Deno.test("POST /publish/batch reads NDJSON, and only broken lines fail", async () => {
   await using app = new TestApp();
   const { body } = await send(
     app,
@@ -566,7 +566,7 @@ Deno.test("POST /publish with rooms returns 200 if at least one room has the mes
   ]);
 });
 
-Deno.test("a log that returns no result is reported as log_failed", async () => {
+Deno.test("a publish fails with log_failed if the log returns no result", async () => {
   await using app = new TestApp({}, {
     publisher: { publish: () => Promise.resolve([]) },
   });

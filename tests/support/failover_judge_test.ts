@@ -58,7 +58,7 @@ function judge(
 const START = [connected(0), joined(1)];
 const THREE = [publish("m1", 10), publish("m2", 20), publish("m3", 30)];
 
-Deno.test("judgeFailover accepts a client that got everything once and in order", () => {
+Deno.test("judgeFailover accepts a client that received every message once and in order", () => {
   const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
   assert.deepEqual(judge(THREE, [...START, ...all]), []);
 });
@@ -73,7 +73,7 @@ Deno.test("judgeFailover reports the loss of a single message", () => {
   }
 });
 
-Deno.test("judgeFailover reports a wrong recovered: true", () => {
+Deno.test("judgeFailover reports recovered: true after a loss", () => {
   const away: Happening = { kind: "disconnected", at: 15 };
   const some = [...START, got("m1", 12), away, connected(25, true)];
   assert.match(
@@ -83,7 +83,7 @@ Deno.test("judgeFailover reports a wrong recovered: true", () => {
   assert.deepEqual(judge(THREE, [...some, got("m2", 26), got("m3", 32)]), []);
 });
 
-Deno.test("judgeFailover requires only messages after recovered: false", () => {
+Deno.test("judgeFailover requires only the messages after recovered: false", () => {
   const some = [...START, got("m1", 12), connected(25, false), joined(26)];
   assert.deepEqual(judge(THREE, [...some, got("m3", 32)]), []);
   assert.match(judge(THREE, some).join(), /^c in a lost m3/);
@@ -182,7 +182,7 @@ Deno.test("judgeFailover requires no message from before a join or after a leave
   assert.match(judge(THREE, rejoined.slice(0, -1)).join(), /lost m3/);
 });
 
-Deno.test("judgeFailover requires the messages since the position of a join", () => {
+Deno.test("judgeFailover requires the messages after the position that a join names", () => {
   const left = [...START, got("m1", 12), leaving(15)];
   const whole = [...left, answered(25, ["m2"]), got("m3", 32)];
   assert.deepEqual(judge(THREE, whole), []);

@@ -93,7 +93,7 @@ const CASES: readonly Case[] = [
   ].map((origin): Case => [[], "127.0.0.1", origin, "127.0.0.1:4000", false]),
 ];
 
-Deno.test("allowOrigins() allows listed origins, the server's own and those of loopback, and no similar ones", () => {
+Deno.test("allowOrigins() allows listed origins, the server's own and those of loopback, but not similar ones", () => {
   for (const [allowed, serverHost, origin, host, answer] of CASES) {
     assert.equal(
       allowOrigins(allowed, serverHost)(origin, host),

@@ -87,7 +87,7 @@ Deno.test("an idle RedisBridge recovers after a failed heartbeat and reports eac
   }
 });
 
-Deno.test("RedisBridge does not work while its appends fail, although its own heartbeats succeed", async () => {
+Deno.test("RedisBridge.working is false while appends fail although heartbeats succeed", async () => {
   await using redis = await Redis.start({ aof: false });
   await using fixture = new Fixture(redis);
   await fixture.synchronized();

@@ -31,7 +31,7 @@ Deno.test("toItem() turns an invalid payload into a refused item with the reason
   }
 });
 
-Deno.test("group depends on the list of channels but not on its order", () => {
+Deno.test("BridgedChannels.group depends on the set of channels but not on their order", () => {
   const { group } = create(["chat", "news.*"]);
   assert.equal(create(["news.*", "chat"]).group, group);
   assert.notEqual(create(["chat"]).group, group);

@@ -233,7 +233,7 @@ Deno.test("the bridge's scripts and their model reply, append and announce the s
   );
 });
 
-Deno.test("three nodes are listeners until one leaves or stops sending heartbeats", async () => {
+Deno.test("three nodes have listener slots until one leaves or stops sending heartbeats", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string, synchronized: boolean) =>
     (await fixture.commands(node).heartbeat(1, synchronized)).listener;

@@ -157,7 +157,7 @@ Deno.test("Sequencer appends at once if it appended last, and after the takeover
   assert.equal(sequencer.next(260).kind, "append");
 });
 
-Deno.test("Sequencer discards everything and publishes a new marker if too many messages are pending", () => {
+Deno.test("Sequencer discards all items and publishes a new marker if too many messages are pending", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",

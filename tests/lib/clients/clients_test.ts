@@ -474,7 +474,7 @@ Deno.test("welcome() returns false if the log has changed, and deletes a new ses
   }
 });
 
-Deno.test("a client that is disconnected as slow while it is welcomed is not kept", async () => {
+Deno.test("welcome() returns false if the client is disconnected as slow during the call", async () => {
   using setup = new ClientsSetup();
   const admission = await setup.clients.admit(setup.hello());
   const connection = new RecordingConnection();
@@ -497,7 +497,7 @@ Deno.test("a client that is disconnected as slow while it is welcomed is not kep
   );
 });
 
-Deno.test("a request that fails while it is answered leaves the client outside the room", async () => {
+Deno.test("a client does not join a room if an error occurs while its join is answered", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const fail = (): void => {

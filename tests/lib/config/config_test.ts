@@ -149,7 +149,7 @@ Deno.test("readConfig() reads every setting", () => {
   );
 });
 
-Deno.test("readConfig() rejects each invalid value and names its setting alone", () => {
+Deno.test("readConfig() rejects each invalid value and names only its setting", () => {
   const wrong: Record<string, string[]> = {
     PORT: [
       "-1",

@@ -140,7 +140,7 @@ Deno.test("two calls of FanOut.join() make one subscription, and leave() ends it
   assert.deepEqual(subscriber.writes, ["1", "3"]);
 });
 
-Deno.test("FanOut.leave() of another encoder's last subscriber keeps the room", () => {
+Deno.test("FanOut.leave() keeps a room if only one encoder has no more subscribers in it", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const first = setup.subscriber(["a"]);
   const other = setup.subscriber(["a"], second);
@@ -212,7 +212,7 @@ Deno.test("FanOut disconnects a subscriber once if more is written while too man
   );
 });
 
-Deno.test("FanOut does not ask for the buffered bytes of an idle subscriber", () => {
+Deno.test("FanOut does not read the buffered bytes of an idle subscriber", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a"]);
   subscriber.bufferedBytes = Infinity;

@@ -104,7 +104,7 @@ Deno.test("Ring.after() returns the same list until the room changes", () => {
   assert.deepEqual(all.map(({ id }) => id), ["1-0", "2-0", "4-0"]);
 });
 
-Deno.test("Ring.reset() removes everything and begins at the given id", () => {
+Deno.test("Ring.reset() removes all messages and sets the floor to the given id", () => {
   const ring = new Ring(3000);
   ring.push({ id: "1-0", room: "a", json: "1" });
   ring.push({ id: "5001-0", room: "a", json: "1" });

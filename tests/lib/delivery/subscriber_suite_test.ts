@@ -329,7 +329,7 @@ for (const protocol of PROTOCOLS) {
   });
 }
 
-Deno.test("subscribers of different protocols in the same rooms receive the same", async () => {
+Deno.test("subscribers of different protocols in the same rooms receive the same messages", async () => {
   await using stack = new AsyncDisposableStack();
   const [setup] = await Setup.start(PROTOCOLS[0] as Protocol);
   stack.use(setup);

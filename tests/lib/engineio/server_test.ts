@@ -39,7 +39,7 @@ Deno.test("cork() holds packets back and sends them together with CONNECT", asyn
   );
 });
 
-Deno.test("EngineServer carries binary data of any size both ways", async () => {
+Deno.test("EngineServer transfers binary data of any size in both directions", async () => {
   await using server = await TestEngineServer.start();
   server.io.on(
     "connection",
@@ -132,7 +132,7 @@ Deno.test("EngineServer names the required client if the protocol version is too
   }
 });
 
-Deno.test("EngineServer serves its own clients while it stops and refuses all others with 503", async () => {
+Deno.test("EngineServer serves connected clients while it is stopping, and refuses all others with 503", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
     `http://127.0.0.1:${server.port}`,

@@ -54,7 +54,7 @@ Deno.test("add() ignores a gap that is known or older than the newest", () => {
   );
 });
 
-Deno.test("everything before the oldest kept gap counts as a gap if there were more than 1,000", () => {
+Deno.test("everything before the oldest kept gap counts as a gap if more than 1,000 gaps were added", () => {
   const gaps = new IngressGaps();
   for (let i = 1; i <= GAPS_MAX - 1; i++) gaps.add(`${i}-0`, ["a"]);
   assert.equal(gaps.within("b", "0-0", "9999-0"), false);
@@ -66,7 +66,7 @@ Deno.test("everything before the oldest kept gap counts as a gap if there were m
   assert.equal(gaps.within("b", "0-0", "1-0"), false, "before all gaps");
 });
 
-Deno.test("within() returns for all gaps and ranges what a plain list returns", () => {
+Deno.test("within() returns the same as a search in a plain list, for all gaps and ranges", () => {
   const id = fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 2 })).map(
     ([ms, sequence]) => `${ms}-${sequence}`,
   );

@@ -97,7 +97,7 @@ Deno.test("Publisher.publish() appends nothing to rooms in which the principal m
   ]);
 });
 
-Deno.test("Publisher.publish() observes how many messages were published and each that failed", async () => {
+Deno.test("Publisher.publish() observes the number of published messages and each failed message", async () => {
   await using stage = new Stage();
   await stage.publish(
     { rooms: ["a", "no"], json: "1", key: "k" },

@@ -132,7 +132,7 @@ Deno.test("recovery returns a client without missed messages as recovered", asyn
   assert.equal(result.recovered, true);
 });
 
-Deno.test("recovery includes messages that are delivered between prepare() and collect()", async () => {
+Deno.test("recovery returns messages that are delivered between prepare() and collect()", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 2);
   const prepared = await setup.recovery.prepare({
@@ -230,7 +230,7 @@ Deno.test("recovery returns a session's gap that the client has not confirmed", 
   assertGap(await setup.recover(request), "expired");
 });
 
-Deno.test("recovery waits for a node that has not delivered the position yet", async () => {
+Deno.test("recovery waits until the node has delivered the client's position", async () => {
   using setup = new Setup(LARGE);
   const id = `${Date.now() + 300}-0`;
   let done = false;
@@ -337,7 +337,7 @@ Deno.test("recovery shares one read between clients that connect at about the sa
   assert.deepEqual(setup.reads, ["chat", "chat"]);
 });
 
-Deno.test("a shared read succeeds for a client even if another one needs more than the history has", async () => {
+Deno.test("a shared read succeeds for a client even if another client needs trimmed messages", async () => {
   using setup = new Setup(SMALL, 10);
   const ids = await setup.publish("chat", 1, 20);
   const [gone, kept] = await Promise.all(

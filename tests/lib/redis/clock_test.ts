@@ -5,7 +5,7 @@ Deno.test("at() returns undefined until the time on Redis is known", () => {
   assert.equal(new RedisClock().at(performance.now()), undefined);
 });
 
-Deno.test("at() translates a local time by the newest time that was set", () => {
+Deno.test("at() converts a local time with the newest time that was set", () => {
   const clock = new RedisClock();
   for (const now of [1_700_000_000_000, 1_600_000_000_000]) {
     const local = performance.now();

@@ -46,7 +46,7 @@ Deno.test("add() refuses a second publish with the same key, because the outcome
   assert.ok(batch.add(publish("b", "2", "other")));
 });
 
-Deno.test("messages for one room share a piece, and a publish with a key has pieces of its own", () => {
+Deno.test("messages for one room share a piece, and a publish with a key has separate pieces", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1"));

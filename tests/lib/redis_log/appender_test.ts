@@ -18,7 +18,7 @@ for (
     ["64 MiB", `"${"x".repeat((1 << 20) - 2)}"`, 64],
   ] as const
 ) {
-  Deno.test(`while Redis does not reply, ${what} are queued and further ones rejected at once, until Redis replies again`, async () => {
+  Deno.test(`while Redis does not reply, ${what} are queued and further ones are rejected at once`, async () => {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const log = new RedisLog({

@@ -201,7 +201,7 @@ Deno.test("check() begins an epoch if no remaining node knew the previous one", 
   assert.notEqual(fresh.epoch, a.epoch);
 });
 
-Deno.test("check() does not let a node confirm the epoch if it has joined on the new server only", async () => {
+Deno.test("check() does not accept a confirmation of a node that has joined only on the new server", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await scene.promote();
@@ -232,7 +232,7 @@ for (const what of ["read", "acknowledged"] as const) {
   });
 }
 
-Deno.test("check() begins another epoch only if the node learned of the lost message after the last one began", async () => {
+Deno.test("check() begins another epoch only if the node read the lost message after the last epoch began", async () => {
   await using scene = await Scene.open();
   const nodes = await scene.nodes("a", "b", "c");
   const lost = await scene.add("lost");

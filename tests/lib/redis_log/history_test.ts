@@ -98,7 +98,7 @@ Deno.test("a history that was replaced by that of another room is not complete",
   assert.equal((await fixture.history("b")).complete, false);
 });
 
-Deno.test("a room without messages is complete, even if the log was trimmed and other rooms lost messages", async () => {
+Deno.test("a history without messages is complete even if the log was trimmed and other rooms lost messages", async () => {
   await using fixture = await Fixture.open();
   const [start = ""] = await fixture.publish("a", 1, 20);
   await fixture.send("DEL", KEYS.history("a"));
@@ -170,7 +170,7 @@ Deno.test("a deleted history is not complete if the set of known rooms was delet
   }
 });
 
-Deno.test("a history that was lost with the log is not complete in the new epoch, and neither are pages since an old id", async () => {
+Deno.test("a history that was lost with the log is not complete in the new epoch, neither from the start nor from an old id", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 3);
   const epoch = await fixture.send("GET", KEYS.epoch);
@@ -203,7 +203,7 @@ Deno.test("a page in descending order is complete only if it does not reach a ga
   }
 });
 
-Deno.test("an epoch with smaller ids than the one before is complete", async () => {
+Deno.test("histories are complete in an epoch with smaller ids than the previous one", async () => {
   await using fixture = await Fixture.open();
   // The log continues after an id that another program has added, with ids as late as that one.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
@@ -225,7 +225,7 @@ Deno.test("an epoch with smaller ids than the one before is complete", async () 
   assert.deepEqual([numbers(page), page.complete], [[], false]);
 });
 
-Deno.test("no message is missing after the log's last id, whatever id was deleted from a history", async () => {
+Deno.test("a history is complete after the log's last id, even if a later id was deleted from it", async () => {
   await using fixture = await Fixture.open();
   const [first = ""] = await fixture.publish("a", 1, 3);
   const history = KEYS.history("a");

@@ -28,7 +28,7 @@ Deno.test("Peers remembers at most 1,000 announcements between two checks", () =
   assert.equal(peers.known.length, 1000);
 });
 
-Deno.test("Peers drops a node that has not checked for 10 s once all its possible acknowledgements have been read", () => {
+Deno.test("Peers drops a node after 10 s without a check, once all entries from before its silence have been read", () => {
   const peers = new Peers("me");
   const silent = (now: number, last: string) => {
     peers.update(

@@ -95,7 +95,7 @@ Deno.test("Witness asks for entries of both branches if it acknowledges a smalle
   assert.deepEqual(scene.asked(), ["5-1", "4-1"]);
 });
 
-Deno.test("Witness keeps one copy of an id that it acknowledges several times", () => {
+Deno.test("Witness stores an id once if it acknowledges it several times", () => {
   const { witness } = new Scene();
   for (let i = 0; i < 70_000; i++) witness.acknowledged("5-1", 0);
   assert.ok(witness.mayAcknowledge("run1", 0));

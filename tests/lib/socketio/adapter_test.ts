@@ -260,7 +260,7 @@ async function askAll(
   ]]);
 }
 
-Deno.test("every operation reaches the other node, and only in its namespace", async (t) => {
+Deno.test("every operation reaches the other node, in its own namespace only", async (t) => {
   await using all = await two();
   await using stack = new AsyncDisposableStack();
   const { a, b } = all;
@@ -455,7 +455,7 @@ Deno.test("the adapter saves no sessions in Redis", async () => {
   assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
 });
 
-Deno.test("an operation does not create a deleted log again without an epoch", async () => {
+Deno.test("an operation after the deletion of the log does not create a log without an epoch", async () => {
   await using all = await two();
   const { redis, a, b } = all;
   await redis.command("DEL", LOG);

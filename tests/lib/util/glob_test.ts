@@ -183,7 +183,7 @@ Deno.test("compileGlob() matches the same channels as Redis for unusual and malf
   await compare(UNUSUAL);
 });
 
-Deno.test("compileGlob() matches patterns designed to be slow in bounded time", () => {
+Deno.test("compileGlob() takes bounded time for patterns that are designed to be slow", () => {
   const matches = compileGlob(`${"*a".repeat(12)}b`);
   const start = performance.now();
   assert.equal(matches("a".repeat(100_000)), false);

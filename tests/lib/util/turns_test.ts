@@ -59,7 +59,7 @@ Deno.test("KeyedTurns runs the next work of a key after one that fails", async (
   assert.equal(await soon(next, "done"), "x2");
 });
 
-Deno.test("Limit runs at most its number of pieces of work at a time, in order", async () => {
+Deno.test("Limit runs work in order, and at most the given number at a time", async () => {
   const limit = new Limit(2), work = new Work();
   const results = Promise.all(
     ["a", "b", "c", "d"].map((name) => limit.run(work.run(name))),

@@ -267,7 +267,7 @@ const INVALID: readonly [what: string, code: number, frames: Buffer[]][] = [
 ];
 
 for (const [what, code, frames] of INVALID) {
-  Deno.test(`WebSocketConnection closes with ${code} after ${what} and reads nothing more`, async () => {
+  Deno.test(`WebSocketConnection closes with ${code} after ${what} and stops reading`, async () => {
     await using server = await Server.start();
     const { client, peer } = await Raw.open(server);
     await using _ = client;

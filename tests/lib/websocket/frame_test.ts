@@ -23,7 +23,7 @@ function decode(frame: Uint8Array): { text: string; headLength: number } {
   return { text, headLength };
 }
 
-Deno.test("encodeTextFrame() uses the right form of the length for texts of all sizes", () => {
+Deno.test("encodeTextFrame() encodes the length in the right form for texts of all sizes", () => {
   const heads = [
     [0, 2],
     [1, 2],

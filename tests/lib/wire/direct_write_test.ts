@@ -45,7 +45,7 @@ async function listen(server: Server): Promise<AddressInfo> {
   return server.address() as AddressInfo;
 }
 
-Deno.test("DirectWriter.tryWrite() returns done if the kernel takes all bytes at once", async () => {
+Deno.test("DirectWriter.tryWrite() returns `done` if the kernel takes all bytes at once", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const request = new Request();
@@ -61,7 +61,7 @@ Deno.test("DirectWriter.tryWrite() returns done if the kernel takes all bytes at
   assert.deepEqual(request.statuses, []);
 });
 
-Deno.test("DirectWriter.tryWrite() returns waits if bytes are left, and later writes follow them", async () => {
+Deno.test("DirectWriter.tryWrite() returns `waits` if bytes are left, and later writes come after them", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   peer.pause();
@@ -125,7 +125,7 @@ Deno.test("DirectWriter.tryWrite() completes with an error if the connection bre
   assert.ok(status < 0, `${status}`);
 });
 
-Deno.test("DirectWriter.tryWrite() returns stream while the stream is busy, or if the connection is destroyed", async () => {
+Deno.test("DirectWriter.tryWrite() returns `stream` while the stream is busy, or if the connection is destroyed", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const bytes = Buffer.from("more"), request = new Request();
@@ -136,7 +136,7 @@ Deno.test("DirectWriter.tryWrite() returns stream while the stream is busy, or i
   assert.equal(writer.tryWrite(socket, bytes, request), "stream");
 });
 
-Deno.test("DirectWriter.tryWrite() returns stream before enable() and after disable()", async () => {
+Deno.test("DirectWriter.tryWrite() returns `stream` before enable() and after disable()", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket] = await pair(stack);
   const { writer, reasons } = writerWithReasons();
