@@ -103,7 +103,7 @@ function mediaType(c: Context<Env>): string {
   }
   throw new ApiError(
     "unsupported_content_type",
-    "Cannot read the body: its charset is not UTF-8; encode it as UTF-8 and say charset=utf-8",
+    "Cannot read the body: its charset is not UTF-8; encode it as UTF-8 and set charset=utf-8 in Content-Type",
   );
 }
 

@@ -62,7 +62,7 @@ export class ReceivedWindow {
     return this.#items.size;
   }
 
-  /** Estimated memory of these items, in bytes. */
+  /** Estimated memory of the window's items, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }

@@ -159,7 +159,10 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Returns the smallest id after which no message can be missing because the room was once removed from `#rooms`. */
+  /**
+   * Returns an id after which the room has every message. Messages up to that id may have been lost when a room was
+   * removed from `#rooms`.
+   */
   #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
     return compareIds(oldest, this.#droppedUpTo) < 0

@@ -321,7 +321,7 @@ function failedOver(): ApiError {
 function notReplicated(count: number, wanted: number): ApiError {
   return new ApiError(
     "log_not_replicated",
-    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it, although it may be ` +
+    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it, but it may be ` +
       "delivered; publish it again with the same idempotency key",
   );
 }

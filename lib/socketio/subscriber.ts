@@ -118,7 +118,7 @@ export class SocketIoSubscriber extends Subscriber {
   }
 
   /**
-   * Bytes in Engine.IO's queue, and bytes that were written and that the kernel has not taken, without requested ones.
+   * Bytes in Engine.IO's queue and written bytes that the kernel has not taken, except bytes that the client requested.
    */
   override get bufferedBytes(): number {
     return this.#allBytes() - this.requestedBytes;

@@ -40,12 +40,12 @@ export function watchNode(
   );
   watch(
     "roomcast_connections",
-    "Open connections to this node, of clients and of all others",
+    "Open connections to this node, of clients and of other programs",
     () => connections.count,
   );
   watch(
     "roomcast_connections_max",
-    "Connections that the limit of file descriptors allows; +Inf if that limit is far away",
+    "Connections that the limit of file descriptors allows; +Inf if that limit is too high to count",
     () => connections.max,
   );
   if (bridge === undefined) return;

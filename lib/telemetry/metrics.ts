@@ -41,7 +41,7 @@ export class Metrics {
   );
   readonly #evicted = this.#counter(
     "roomcast_sessions_evicted_total",
-    "Sessions of vanished clients that were deleted before their time, because too many were left behind",
+    "Sessions of disconnected clients that were deleted before they expired, because they exceeded their limit",
   );
   readonly #bridged = this.#counter(
     "roomcast_bridged_total",
@@ -49,7 +49,7 @@ export class Metrics {
   );
   readonly #appends = this.#counter(
     "roomcast_bridge_appends_total",
-    "Scripts that this node ran to append messages of Redis channels, whatever their result",
+    "Scripts that this node ran to append messages of Redis channels, with any result",
   );
   readonly #refused = this.#counter(
     "roomcast_bridge_refused_total",

@@ -179,7 +179,7 @@ export class World {
     this.#replace(new ModelRedis(), false);
   }
 
-  /** Whether a node other than `other` runs, is subscribed and synchronized, and has reported so lately. */
+  /** Whether a node other than `other` runs, is subscribed and synchronized, and has reported so recently. */
   reliableWithout(other: ModelNode): boolean {
     return this.nodes.some((node) => node !== other && node.reliable);
   }

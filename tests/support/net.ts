@@ -38,7 +38,7 @@ const FIXED_PORTS = { min: 10_000, max: 32_000 };
 const PORTS_TRIED_MAX = 100;
 
 /**
- * Returns a port that was free a moment ago. It is outside the range that Linux assigns by itself; otherwise a client
+ * Returns a port that was free a moment ago. It is outside the range that Linux assigns; otherwise a client
  * that connects to the port of a stopped server could be assigned this port and connect to itself.
  */
 export async function freePort(): Promise<number> {

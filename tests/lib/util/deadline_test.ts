@@ -57,33 +57,33 @@ Deno.test("pause() resolves after its time, or at once when it is aborted", asyn
 Deno.test("TimeoutList calls back for items whose timeout has expired, in order, and not for removed ones", async () => {
   const over: [string, number][] = [];
   const start = performance.now();
-  const bound = new TimeoutList<string>(
+  const list = new TimeoutList<string>(
     60,
     (name) => over.push([name, performance.now() - start]),
   );
-  const [, b, c] = ["a", "b", "c", "d"].map((name) => bound.add(name));
+  const [, b, c] = ["a", "b", "c", "d"].map((name) => list.add(name));
   assert.ok(b && c);
-  bound.remove(b);
-  bound.remove(b);
+  list.remove(b);
+  list.remove(b);
   await pause(30, new AbortController().signal);
-  bound.remove(c);
-  bound.add("c");
+  list.remove(c);
+  list.add("c");
   await pause(120, new AbortController().signal);
   assert.deepEqual(over.map(([name]) => name), ["a", "d", "c"]);
   for (const [name, ms] of over) assert.ok(ms >= (name === "c" ? 88 : 58));
   // Without timeouts it has no timer, so the next one must start it again.
-  bound.add("e");
+  list.add("e");
   await pause(90, new AbortController().signal);
   assert.equal(over.at(-1)?.[0], "e");
 });
 
 Deno.test("TimeoutList.remove() unlinks a timeout from any place of the list", async () => {
-  const bound = new TimeoutList<number>(1, () => {});
-  const waits = [0, 1, 2, 3].map((number) => bound.add(number));
+  const list = new TimeoutList<number>(1, () => {});
+  const waits = [0, 1, 2, 3].map((number) => list.add(number));
   for (const place of [1, 0, 3, 2]) {
     const wait = waits[place];
     assert.ok(wait);
-    bound.remove(wait);
+    list.remove(wait);
     assert.equal(wait.before ?? wait.after, undefined);
     assert.ok(
       !waits.some(({ before, after }) => before === wait || after === wait),
