@@ -94,8 +94,8 @@ export class Heartbeats {
   }
 
   /**
-   * Sends a heartbeat because another node has published a marker. That node records a gap unless it receives a
-   * heartbeat of a synchronized node.
+   * Sends a heartbeat because another node has published a marker. Otherwise that node could record a gap, because
+   * Redis might not list this node as synchronized.
    */
   answerMarker(): void {
     if (performance.now() - this.#sentAt > ANSWER_INTERVAL_MS) void this.send();
