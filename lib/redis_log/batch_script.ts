@@ -81,7 +81,7 @@ end
  * Lua that appends messages; every script that appends some embeds it. All messages of a script become one batch entry
  * of the log, because one `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message
  * has an id of its own. The script counts its messages from 0 in their order; that is a message's index, and its id is
- * `<ms>-<base + index>`. An index may stay unused.
+ * `<ms>-<base + index>`. Some indexes may stay unused.
  *
  *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
  *     history:  id of its last message   run <messages so far> lines <lines>

@@ -28,7 +28,7 @@ export interface LogEntry {
   readonly fields: Readonly<Record<string, string>>;
   /** The number of messages and other entries in the stream up to this entry, if the entry contains that number. */
   readonly total: number | undefined;
-  /** The number of messages in this entry; 1 if it contains none. */
+  /** The number by which this entry raises the total: its number of messages, or 1 if it contains none. */
   readonly count: number;
   /** The reason why the entry cannot be read; absent if it can. */
   readonly error?: string;
