@@ -302,3 +302,29 @@ Deno.test("FanOut.admitAnswer() throws overloaded while the large answers of all
   first.requestedBytes = 0;
   assert.equal(setup.fanOut.admitAnswer(last, MIB), true);
 });
+
+Deno.test("FanOut forgets a room when its last subscriber leaves, and a client whose large answer is read", () => {
+  const setup = new Setup();
+  const visited: string[] = [];
+  const visit = (): readonly string[] => {
+    visited.length = 0;
+    setup.fanOut.gap("ingress", "2-0", "1-0", (room) => {
+      visited.push(room);
+      return false;
+    });
+    return visited;
+  };
+  const a = setup.subscriber(["a", "b"]), b = setup.subscriber(["b"]);
+  assert.deepEqual(visit(), ["a", "b"]);
+  for (const room of ["a", "b"]) setup.fanOut.leave(a, room);
+  assert.deepEqual(visit(), ["b"]);
+  setup.fanOut.leave(b, "b");
+  assert.deepEqual(visit(), []);
+  let questions = 0;
+  Object.defineProperty(a, "requestedBytes", { get: () => 0 * ++questions });
+  assert.equal(setup.fanOut.admitAnswer(a, MIB), true);
+  assert.equal(setup.fanOut.admitAnswer(b, MIB), true);
+  const asked = questions;
+  assert.equal(setup.fanOut.admitAnswer(b, MIB), true);
+  assert.equal(questions, asked, "it is not asked for what it has read");
+});

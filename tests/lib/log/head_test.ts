@@ -139,3 +139,30 @@ Deno.test("whenStarted() and whenConfirmed() resolve to false after the timeout"
   const results = Promise.all([head.whenStarted(10), head.whenConfirmed(10)]);
   assert.deepEqual(await soon(results, "both resolve"), [false, false]);
 });
+
+Deno.test("a step asks only for the conditions of those who still wait and may go on", async () => {
+  const { state } = makeHead();
+  let id = "5-0", reads = 0;
+  const head = new LogHead({
+    ...state,
+    epoch: "",
+    get id() {
+      reads++;
+      return id;
+    },
+  });
+  const readsOfStep = (): number => {
+    reads = 0;
+    head.moved();
+    return reads;
+  };
+  await soon(head.whenStarted(1), "it resolves");
+  await soon(head.reached("6-0", 1), "it resolves");
+  assert.equal(readsOfStep(), 0, "nobody waits");
+  const waiting = ["6-0", "8-0", "9-0"].map((id) => head.reached(id, 50));
+  assert.equal(readsOfStep(), 1, "only the smallest id is compared");
+  id = "6-0";
+  head.moved();
+  assert.equal(readsOfStep(), 1, "the smallest id is 8-0 now");
+  await soon(Promise.all(waiting), "all resolve");
+});

@@ -308,6 +308,18 @@ Deno.test("the writer deletes the oldest sessions of disconnected clients if the
   assert.deepEqual(setup.observed, [{ kind: "sessions_evicted", count: 1 }]);
 });
 
+Deno.test("the session of a client that is connected again does not count as left behind", async () => {
+  using setup = new Setup(120, 400);
+  const ann = client("ann");
+  await soon(setup.writer.saveAndWait(ann), "saved");
+  setup.writer.release(ann);
+  setup.writer.keep(client("ann", { generation: 2, owner: "again" }));
+  const bob = client("bob");
+  await soon(setup.writer.saveAndWait(bob), "saved");
+  setup.writer.release(bob);
+  assert.deepEqual(setup.observed, []);
+});
+
 Deno.test("an evicted session stays in the store if another connection has resumed it", async () => {
   using setup = new Setup(120, 0);
   const ann = client("ann");

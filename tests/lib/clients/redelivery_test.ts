@@ -1,0 +1,254 @@
+/** What a client gets again at its next connect, and what it has confirmed by a later message. */
+import assert from "node:assert/strict";
+import { ApiError } from "../../../lib/errors.ts";
+import { IngressGaps } from "../../../lib/log/gaps.ts";
+import { hashSessionSecret } from "../../../lib/sessions/session.ts";
+import {
+  MemorySessionStore,
+  type SessionToSave,
+} from "../../../lib/sessions/store.ts";
+import {
+  ClientsSetup,
+  type Connected,
+  RecordingConnection,
+} from "../../support/clients_setup.ts";
+import { pauseFor, soon, until } from "../../support/wait.ts";
+
+/** A store whose saves a test can hold up, each until it lets it go. */
+class SlowStore extends MemorySessionStore {
+  isSlow = false;
+  readonly held: { finish: () => void; fail: () => void }[] = [];
+
+  override async save(
+    sessions: readonly SessionToSave[],
+    seconds: number,
+  ): Promise<ReadonlySet<string>> {
+    if (this.isSlow) {
+      await new Promise<void>((resolve, reject) =>
+        this.held.push({
+          finish: resolve,
+          fail: () => reject(new ApiError("log_timeout", "Cannot: it is slow")),
+        })
+      );
+    }
+    return await super.save(sessions, seconds);
+  }
+}
+
+/** Waits until the stored session of a client has a condition. */
+async function savedWith(
+  { sessions }: ClientsSetup,
+  { secret }: Connected,
+  condition: (at: string | undefined) => boolean,
+  room: string,
+): Promise<void> {
+  await until("the session is saved", async () => {
+    const stored = await sessions.load(hashSessionSecret(secret));
+    const [, position] = stored?.session.rooms.find(([name]) =>
+      name === room
+    ) ?? [];
+    return condition(position?.told?.at);
+  });
+}
+
+/** Publishes a message, and lets a client come back that shows its id. */
+async function resumeAfterMessage(
+  setup: ClientsSetup,
+  ann: Connected,
+): Promise<Connected> {
+  await setup.publish("chat", '"later"');
+  const { id } = setup.log.head;
+  setup.clients.dropped(ann.client, false);
+  return await setup.connect({ secret: ann.secret, shown: { id } });
+}
+
+Deno.test("a later message confirms a gap that was told at connect", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect({ secret: "unknown" });
+  const { id } = setup.log.head;
+  await savedWith(setup, ann, (at) => at === id, "chat");
+  const { recovered, connection } = await resumeAfterMessage(setup, ann);
+  assert.equal(recovered, true);
+  assert.deepEqual(connection.written, ["told chat"]);
+});
+
+Deno.test("a later message confirms the messages of a join", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  await setup.publish("a", "1");
+  const { id } = setup.log.head;
+  await setup.join(ann, { room: "a", last: 5 });
+  await savedWith(setup, ann, (at) => at === id, "a");
+  const { connection } = await resumeAfterMessage(setup, ann);
+  assert.deepEqual(connection.written, ["told chat a"]);
+});
+
+Deno.test("after the log went back, an id from before does not confirm the gap that tells of it", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const { id } = setup.log.head;
+  const time = Number(id.split("-")[0]);
+  // The log had reached a later id than the one at which the gap was sent.
+  const since = `${time + 1}-0`;
+  setup.head = { id: since };
+  setup.clients.gap("epoch", id, since);
+  await savedWith(setup, ann, (at) => at === since, "chat");
+  setup.clients.dropped(ann.client, false);
+  const { recovered, connection } = await setup.connect({
+    secret: ann.secret,
+    shown: { id: since },
+  });
+  assert.equal(recovered, false);
+  assert.deepEqual(connection.written, [
+    `gap chat epoch ${since}`,
+    "told chat",
+  ]);
+});
+
+Deno.test("welcome() refuses a recovered client in whose rooms a gap was found meanwhile", async () => {
+  using setup = new ClientsSetup();
+  const { client, secret, connection: { shown } } = await setup.connect();
+  setup.clients.dropped(client, false);
+  const admission = await setup.clients.admit(setup.hello({ secret, shown }));
+  await setup.publish("other", "1");
+  assert.ok(setup.log.gaps instanceof IngressGaps);
+  setup.log.gaps.add(setup.log.head.id, ["chat"]);
+  const connection = new RecordingConnection();
+  assert.equal(
+    setup.clients.welcome(admission, connection, connection.tell),
+    false,
+  );
+  assert.deepEqual(connection.written, []);
+  // Its session is still there: it is told the reason when it comes again.
+  const again = await setup.connect({ secret, shown });
+  assert.equal(again.recovered, false);
+  assert.deepEqual(again.connection.written, [
+    `gap chat ingress ${shown?.id}`,
+    "told chat",
+  ]);
+});
+
+Deno.test("joins whose sessions are saved out of order are answered in the order of their numbers", async () => {
+  const sessions = new SlowStore();
+  using setup = new ClientsSetup({ sessions });
+  const ann = await setup.connect();
+  for (const room of ["a", "b"]) await setup.publish(room, "1");
+  sessions.isSlow = true;
+  const first = setup.join(ann, { room: "a", last: 5 });
+  await until("the first is being saved", () => sessions.held.length === 1);
+  const second = setup.join(ann, { room: "b", last: 5 });
+  await until("the second is being saved", () => sessions.held.length === 2);
+  sessions.isSlow = false;
+  sessions.held[1]?.finish();
+  await soon(second, "the second join");
+  sessions.held[0]?.finish();
+  await soon(first, "the first join");
+  assert.deepEqual(
+    ann.connection.told.slice(1).map(({ notice }) =>
+      `${notice?.room} ${notice?.number}`
+    ),
+    ["b 3", "a 4"],
+  );
+});
+
+Deno.test("a client that disconnects while it leaves a room is not left in it if its session cannot be saved", async () => {
+  const sessions = new SlowStore();
+  using setup = new ClientsSetup({ sessions });
+  const { client, connection } = await setup.connect();
+  sessions.isSlow = true;
+  const left = setup.clients.leave(client, "chat");
+  await until("the session is being saved", () => sessions.held.length === 1);
+  setup.clients.dropped(client, false);
+  sessions.isSlow = false;
+  sessions.held[0]?.fail();
+  await assert.rejects(soon(left, "the request"), /does not save/);
+  assert.equal(connection.roomCount, 0);
+  await setup.publish("chat", "1");
+  assert.deepEqual(connection.written, ["told chat"]);
+});
+
+Deno.test("a request that waits for its turn is not begun for a client that has disconnected", async () => {
+  const sessions = new SlowStore();
+  using setup = new ClientsSetup({ sessions });
+  const ann = await setup.connect();
+  sessions.isSlow = true;
+  const requests = [
+    setup.clients.leave(ann.client, "chat"),
+    setup.join(ann, { room: "chat" }),
+  ];
+  await until("the session is being saved", () => sessions.held.length === 1);
+  setup.clients.dropped(ann.client, false);
+  sessions.isSlow = false;
+  sessions.held[0]?.finish();
+  await soon(Promise.all(requests), "the requests end");
+  assert.deepEqual([...ann.client.rooms.keys()], []);
+});
+
+Deno.test("the session of a client that has disconnected is not saved again", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const bob = await setup.connect();
+  setup.clients.dropped(ann.client, false);
+  const digests = [ann, bob].map(({ secret }) => hashSessionSecret(secret));
+  for (const [index, { client }] of [ann, bob].entries()) {
+    await setup.sessions.forget(digests[index] ?? "", client.owner);
+  }
+  setup.clients.saveAll();
+  await until(
+    "the other session is saved",
+    async () => await setup.sessions.load(digests[1] ?? "") !== undefined,
+  );
+  assert.equal(await setup.sessions.load(digests[0] ?? ""), undefined);
+});
+
+Deno.test("a session counts as one of another epoch if it was saved under another lineage, or if its client shows an id of another log", async () => {
+  for (const isOtherLineage of [true, false]) {
+    using setup = new ClientsSetup();
+    const { client, secret, connection: { shown } } = await setup.connect();
+    setup.clients.dropped(client, false);
+    if (isOtherLineage) setup.head = { lineage: "other" };
+    else {
+      setup.log.knows = () => false;
+      setup.log.contains = () => Promise.resolve(false);
+    }
+    const { recovered, connection } = await setup.connect({ secret, shown });
+    assert.equal(recovered, false);
+    assert.deepEqual(connection.written, [
+      `gap chat epoch ${shown?.id}`,
+      "told chat",
+    ]);
+  }
+});
+
+Deno.test("a session is used only once it is confirmed that the log is the one that clients know", async () => {
+  using setup = new ClientsSetup();
+  const { client, secret, connection: { shown } } = await setup.connect();
+  setup.clients.dropped(client, false);
+  setup.head = { confirmed: false };
+  let isConnected = false;
+  const connecting = setup.connect({ secret, shown }).then((connected) => {
+    isConnected = true;
+    return connected;
+  });
+  await pauseFor(150);
+  assert.equal(isConnected, false);
+  setup.head = {};
+  const { recovered } = await soon(connecting, "the client connects");
+  assert.equal(recovered, true);
+});
+
+Deno.test("a room that the older connection joins while the session is resumed is not lost", async () => {
+  const sessions = new SlowStore();
+  using setup = new ClientsSetup({ sessions });
+  const older = await setup.connect();
+  const { secret, connection: { shown } } = older;
+  sessions.isSlow = true;
+  const resuming = setup.connect({ secret, shown });
+  await until("the session is being saved", () => sessions.held.length === 1);
+  sessions.isSlow = false;
+  await setup.join(older, { room: "a" });
+  sessions.held[0]?.finish();
+  const { client, recovered } = await soon(resuming, "the session is resumed");
+  assert.equal(recovered, true);
+  assert.deepEqual([...client.rooms.keys()], ["chat", "a"]);
+});
