@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { type Namespace, Server } from "socket.io";
+import { type Namespace, Server, type Socket } from "socket.io";
 import type { OriginAllowed } from "../../../lib/access/origins.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
@@ -75,6 +75,11 @@ class Setup extends ClientsSetup implements AsyncDisposable {
       _preConnectSockets: Map<string, unknown>;
     };
     return _preConnectSockets.size;
+  }
+
+  /** The connected sockets of Socket.IO. */
+  get sockets(): Socket[] {
+    return [...this.#namespace?.sockets.values() ?? []];
   }
 
   /** Errors that were observed, as `where: error`. */
@@ -238,6 +243,65 @@ Deno.test("a second CONNECT packet on a connection closes it", async () => {
   await client.disconnects.have(1);
   await client.connects.have(2);
   assert.equal(setup.entering, 0);
+});
+
+/** Holds up admissions until `open` is called. */
+function holdAdmissions({ clients }: Setup): { waiting: number; open(): void } {
+  const admit = clients.admit.bind(clients);
+  const opened = Promise.withResolvers<void>();
+  const gate = { waiting: 0, open: opened.resolve };
+  clients.admit = async (hello) => {
+    gate.waiting++;
+    await opened.promise;
+    return await admit(hello);
+  };
+  return gate;
+}
+
+Deno.test("a second CONNECT packet before the first is answered closes the connection and leaves nothing in memory", async () => {
+  await using setup = await Setup.start();
+  const gate = holdAdmissions(setup);
+  await using client = new Subscriber(setup.url, { ...FAST, ...WEBSOCKET });
+  await until("the first is being handled", () => gate.waiting === 1);
+  client.socket.io.engine.write("0{}");
+  await until("the client has connected again", () => gate.waiting === 2);
+  gate.open();
+  await client.joined.have(1);
+  assert.equal(setup.server.count, 1);
+  assert.equal(setup.entering, 0);
+});
+
+Deno.test("a client that disconnects while it is admitted leaves no session and nothing in memory", async () => {
+  await using setup = await Setup.start();
+  const gate = holdAdmissions(setup);
+  const forgotten: string[] = [];
+  const forget = setup.sessions.forget.bind(setup.sessions);
+  setup.sessions.forget = (digest, owner) => {
+    forgotten.push(digest);
+    return forget(digest, owner);
+  };
+  {
+    await using _client = new Subscriber(setup.url, WEBSOCKET);
+    await until("it is being admitted", () => gate.waiting === 1);
+  }
+  await until("it has gone", () => setup.server.count === 0);
+  gate.open();
+  await until("its session is deleted", () => forgotten.length === 1);
+  assert.equal(setup.clients.count, 0);
+  await until("its socket is released", () => setup.entering === 0);
+});
+
+Deno.test("the headers and credentials of a connected client are not kept", async () => {
+  await using setup = await Setup.start();
+  await using client = await Subscriber.connect(setup.url, {
+    ...WEBSOCKET,
+    auth: { rooms: ["chat"], token: "secret" },
+  });
+  await client.joined.have(1);
+  const [{ handshake, conn } = {}] = setup.sockets;
+  assert.deepEqual(handshake?.headers, {});
+  assert.deepEqual(handshake?.auth, {});
+  assert.equal(conn?.request, undefined);
 });
 
 Deno.test("only requests for Engine.IO are handled, and pages of another origin cannot connect", async () => {
