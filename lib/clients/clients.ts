@@ -134,11 +134,9 @@ export class Clients {
     client.subscriber = subscriber;
     this.#clients.set(client.digest, client);
     this.#send(admission, results, subscriber, tell);
-    // The transport of the client does not report the end of the connection yet.
-    if (subscriber.disconnectedAsSlow) {
-      this.dropped(client, false);
-      return false;
-    }
+    // A write may have closed the connection. A client that joined rooms now would stay in them.
+    if (subscriber.disconnectedAsSlow) this.dropped(client, false);
+    if (client.subscriber === undefined) return false;
     for (const { room } of results) this.#options.fanOut.join(subscriber, room);
     this.#writer.keep(client);
     const hasGap = results.some(isGap);

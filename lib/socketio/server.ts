@@ -221,15 +221,16 @@ export class SocketIoServer {
   #welcome(socket: Socket, admission: Admission): boolean {
     const { clients, fanOut, observe } = this.#options;
     const subscriber = subscriberOf(socket);
+    // The listener comes first, because a write may close the connection.
+    this.#clients.set(socket, admission.client);
+    socket.on("disconnect", this.#onDisconnect);
     const isWelcome = clients.welcome(admission, subscriber, (joined) => {
       for (const frame of framesOf(joined)) fanOut.send(subscriber, frame);
     });
     if (!isWelcome) return false;
-    this.#clients.set(socket, admission.client);
     this.#requests.serve(socket);
     forgetRequest(socket);
     observe({ kind: "client_connected", clients: this.count });
-    socket.on("disconnect", this.#onDisconnect);
     return true;
   }
 

@@ -474,6 +474,20 @@ Deno.test("welcome() returns false if the log has changed, and deletes a new ses
   }
 });
 
+Deno.test("welcome() returns false if the connection is closed during the call", async () => {
+  using setup = new ClientsSetup();
+  const admission = await setup.clients.admit(setup.hello());
+  const connection = new RecordingConnection();
+  const isWelcome = setup.clients.welcome(
+    admission,
+    connection,
+    () => setup.clients.dropped(admission.client, false),
+  );
+  assert.equal(isWelcome, false);
+  assert.equal(connection.roomCount, 0);
+  assert.equal(setup.clients.count, 0);
+});
+
 Deno.test("welcome() returns false if the client is disconnected as slow during the call", async () => {
   using setup = new ClientsSetup();
   const admission = await setup.clients.admit(setup.hello());

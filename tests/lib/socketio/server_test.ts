@@ -149,6 +149,24 @@ Deno.test("a client with a temporary error is disconnected, retries, and leaves 
   assert.equal(setup.entering, 0);
 });
 
+Deno.test("a client whose connection is closed while it is welcomed leaves nothing in memory", async () => {
+  await using setup = await Setup.start();
+  const { clients } = setup;
+  const welcome = clients.welcome.bind(clients);
+  let closes = 0;
+  clients.welcome = (admission, subscriber, tell) =>
+    welcome(admission, subscriber, (joined) => {
+      if (closes++ < 3) subscriber.disconnect();
+      tell(joined);
+    });
+  await using client = new Subscriber(setup.url, { ...FAST, ...WEBSOCKET });
+  await client.joined.have(1);
+  assert.equal(closes, 4);
+  assert.equal(clients.count, 1);
+  assert.equal(setup.server.count, 1);
+  assert.deepEqual(setup.errors, []);
+});
+
 Deno.test("an outdated admission closes the connection, and the client connects again", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
