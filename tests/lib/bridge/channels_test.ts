@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
 import { BridgedChannels } from "../../../lib/bridge/channels.ts";
+import type { RedisClient } from "../../../lib/redis/connection.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
@@ -37,4 +39,62 @@ Deno.test("BridgedChannels.group depends on the set of channels but not on their
   assert.notEqual(create(["chat"]).group, group);
   // Nodes of all versions must compute the same group.
   assert.equal(create(["chat"]).group, "2bceebb15f182fa8");
+});
+
+/** Subscribes, and returns a function that delivers as Redis does: once for each matching subscription. */
+async function subscribe(
+  channels: BridgedChannels,
+  received: string[],
+  live: () => boolean = () => true,
+): Promise<(subscription: string, channel: string) => void> {
+  type Listener = (payload: Uint8Array, channel: Uint8Array) => void;
+  const listeners = new Map<string, Listener>();
+  const add = (name: string, listener: Listener): Promise<void> => {
+    listeners.set(name, listener);
+    return Promise.resolve();
+  };
+  const client = { subscribe: add, pSubscribe: add } as unknown as RedisClient;
+  await channels.subscribe(client, {
+    live,
+    control: () => received.push("control"),
+    message: (channel) => received.push(String(channel)),
+  });
+  return (subscription, channel) =>
+    listeners.get(subscription)?.(bytes("1"), Buffer.from(channel));
+}
+
+Deno.test("subscribe() delivers a message once, although several subscriptions match", async () => {
+  const received: string[] = [];
+  const deliver = await subscribe(create(["chat", "c*", "ch*"]), received);
+  for (const name of ["chat", "c*", "ch*"]) deliver(name, "chat");
+  for (const name of ["c*", "ch*"]) deliver(name, "chess");
+  deliver("c*", "cat");
+  assert.deepEqual(received, ["chat", "chess", "cat"]);
+});
+
+Deno.test("subscribe() delivers no channel of any Roomcast or of Redis itself", async () => {
+  const received: string[] = [];
+  const deliver = await subscribe(create(["*"]), received);
+  for (
+    const channel of [
+      "roomcast:bridge",
+      "roomcast#/#",
+      "other:roomcast:bridge",
+      "__keyspace@0__:chat",
+      "__keyevent@15__:set",
+    ]
+  ) deliver("*", channel);
+  deliver("roomcast:roomcast:bridge", "roomcast:roomcast:bridge");
+  deliver("*", "roomcasting");
+  assert.deepEqual(received, ["control", "roomcasting"]);
+});
+
+Deno.test("subscribe() delivers nothing that a client receives while it is not live", async () => {
+  const received: string[] = [];
+  const channels = create(["chat", "c*"]);
+  const deliver = await subscribe(channels, received, () => false);
+  for (const name of [channels.controlChannel, "chat", "c*"]) {
+    deliver(name, name === "c*" ? "cat" : name);
+  }
+  assert.deepEqual(received, []);
 });
