@@ -120,8 +120,8 @@ export class Clients {
    * happens in one synchronous step, so that no message is delivered in between. Everything that `tell` writes comes
    * before the next message.
    *
-   * @returns `false` if the admission is outdated. The caller then closes the connection, and the client connects
-   * again.
+   * @returns `false` if the admission is outdated, or if a write has closed the connection. The caller then closes the
+   * connection, and the client connects again.
    */
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
     const results = this.#recovery.collect(admission.prepared);
