@@ -90,3 +90,15 @@ Deno.test("Limit runs the next work after one that rejects or throws", async () 
   );
   assert.equal(await limit.run(() => Promise.resolve(1)), 1);
 });
+
+Deno.test("KeyedTurns forgets a key when its last work is done", async () => {
+  const turns = new KeyedTurns();
+  await turns.run("a", () => Promise.resolve());
+  let isStarted = false;
+  const again = turns.run("a", () => {
+    isStarted = true;
+    return Promise.resolve();
+  });
+  assert.equal(isStarted, true, "nothing is left to wait for");
+  await again;
+});
