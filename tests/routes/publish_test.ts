@@ -522,6 +522,25 @@ Deno.test("POST /publish/batch with a key stores the batch once", async () => {
   assert.deepEqual(await app.messages("chat"), [1, 2]);
 });
 
+Deno.test("in POST /publish/batch, an item's own key counts, and no own key can be that of another item", async () => {
+  await using app = new TestApp();
+  // The keys of the items without one are derived from "k".
+  const messages = [
+    { message: 0 },
+    { message: 1, key: "own" },
+    { message: 2, key: "k1" },
+    { message: 3, key: "k0" },
+  ];
+  const batch = await app.post("/publish/batch", { messages, key: "k" });
+  const duplicates = batch.body.results.map(
+    ({ duplicate }: { duplicate?: boolean }) => duplicate,
+  );
+  assert.deepEqual(duplicates, [false, false, false, false]);
+  const again = await app.post("/publish", { message: 1, key: "own" });
+  assert.equal(again.body.duplicate, true);
+  assert.equal(again.body.id, batch.body.results[1].id);
+});
+
 Deno.test("an error of the log sets the status of a publish and the result of an item of a batch", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
