@@ -126,7 +126,8 @@ export class Clients {
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
     const results = this.#recovery.collect(admission.prepared);
     if (results === undefined || !this.#isCurrent(admission, results)) {
-      this.abandon(admission);
+      // The client may have received the secret of its session already.
+      this.#writer.release(admission.client);
       return false;
     }
     const { client, isSaved } = admission;
@@ -146,11 +147,12 @@ export class Clients {
   }
 
   /**
-   * Deletes the session of an admission that did not lead to a connection. The client has not received the secret of a
-   * new session, so it cannot resume it.
+   * Gives up an admission before the client received an answer. A new session is deleted, because the client has not
+   * received its secret. A resumed one is kept for its time.
    */
   abandon({ client, recovered }: Admission): void {
-    if (!recovered) this.#writer.forget(client);
+    if (recovered) this.#writer.release(client);
+    else this.#writer.forget(client);
   }
 
   /**

@@ -19,8 +19,8 @@ const SAVE_DELAY_MS = 5;
 const SAVES_MAX = 500;
 
 /**
- * Maximum bytes in the store of the sessions of one node's former clients. This is more than all clients of a node
- * would need if they disconnected at once.
+ * Maximum bytes in the store of the sessions of one node's former clients. That is enough for 600,000 clients with one
+ * room of 20 characters each, or for 26,000 with 100 such rooms, which disconnect within the lifetime of a session.
  */
 const LEFT_BYTES_MAX = 256 << 20;
 
