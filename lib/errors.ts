@@ -72,6 +72,14 @@ export class ApiError extends Error {
     return this.status === 503;
   }
 
+  /**
+   * Whether the log is only unreachable or loading. The connection to Redis reports such an outage once, so other parts
+   * do not report it.
+   */
+  get isOutage(): boolean {
+    return this.code === "log_unreachable" || this.code === "log_loading";
+  }
+
   /** Returns the part that callers see: the value of `error` in a response. */
   toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };

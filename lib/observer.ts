@@ -1,6 +1,6 @@
 /**
- * Observations: the events in a node that are logged or counted, as a closed union. Each part of Roomcast reports what
- * happened; `telemetry/` decides what is logged and counted.
+ * Observations: everything that a node can log or count. Each part of Roomcast calls `observe()` when something has
+ * happened. The tables in `telemetry/` list which observations are logged, and at which level, and which are counted.
  *
  * @module
  */

@@ -24,7 +24,7 @@ export function securityHeaders(): Middleware {
 }
 
 /**
- * Rejects a URL whose percent-encoding cannot be decoded. Hono would use such a URL without decoding it.
+ * Rejects a URL with invalid percent-encoding. Hono would use the encoded text as the name of a room.
  *
  * @throws {ApiError} `malformed_request`
  */

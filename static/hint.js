@@ -32,7 +32,7 @@ export function setUpCopying(buttons) {
     button.addEventListener("click", async () => {
       const command = document.getElementById(button.dataset.copies);
       getSelection().selectAllChildren(command);
-      // Over plain HTTP there is no clipboard; the command stays selected, so that the reader can copy it.
+      // Browsers offer no clipboard to pages over plain HTTP. The command stays selected, so that the user can copy it.
       const copied = await navigator.clipboard?.writeText(command.textContent)
         .then(() => true, () => false);
       button.textContent = copied ? "Copied" : "Selected";

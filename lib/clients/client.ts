@@ -69,8 +69,8 @@ export interface Joined {
   /** One result for each room. Gaps have been sent already; messages have been sent only at connect. */
   readonly rooms: readonly JoinResult[];
   /**
-   * The last notice that the client has to confirm. The server of the protocol sends an offset with its number as the last event of
-   * the step.
+   * The last notice that the client has to confirm. The server of the protocol sends its number in the offset of the
+   * last event of this step.
    */
   readonly notice?: NoticeNumber & { readonly room: string };
 }

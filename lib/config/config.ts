@@ -141,7 +141,7 @@ function readRooms(
   return rooms;
 }
 
-/** Reads a list of names, each of which has to be valid as a room. */
+/** Reads a list of names, and reports each name that is not valid for a room. */
 function checkRooms(
   reader: EnvReader,
   name: string,

@@ -2,9 +2,10 @@
  * Releases requests whose responses have been sent. Deno's node:http keeps them in memory for longer.
  *
  * node:http stores the requests in flight in a `Map`. It adds an entry for each request and deletes the entry later.
- * Such a `Map` starts a new table every few dozen requests, and in V8 each old table refers to the next. Once a full
- * garbage collection has promoted one table, all later tables stay in memory until the next full collection. Each table
- * keeps the requests that were in flight when it was replaced, and every collection of young objects copies them.
+ * V8 stores the entries of a `Map` in a table. After a few dozen additions and deletions it starts a new table, and the
+ * old one keeps a reference to the new one. If a full garbage collection has moved one old table to the old objects, all
+ * later tables stay in memory until the next full collection. Each of them keeps the requests that were in flight when
+ * it was replaced, and every collection of young objects has to copy these requests.
  * `docs/decisions/0004-node-http-and-engine.md` has measurements.
  *
  * Depends on private parts of Deno 2.9.6 (`ext/node/polyfills/_http_server.ts`: `ConnectionsList`);

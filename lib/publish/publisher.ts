@@ -18,14 +18,6 @@ export interface PublisherOptions {
   readonly observe: Observe;
 }
 
-/** One publish, split by whether its publisher may publish into the rooms. */
-interface Divided {
-  /** The publish for the allowed rooms; undefined if no room is allowed. */
-  readonly allowed: PublishRequest | undefined;
-  /** The error for each of the other rooms. */
-  readonly refused: ReadonlyMap<string, ApiError>;
-}
-
 /** Checks whether publishes are allowed, appends them to the log, and counts them. */
 export class Publisher {
   readonly #options: PublisherOptions;
@@ -49,35 +41,51 @@ export class Publisher {
     principal: Principal,
     publishes: readonly PublishRequest[],
   ): Promise<PublishResult[][]> {
-    const divided = publishes.map((publish) =>
-      this.#divide(principal, publish)
+    const refused = publishes.map((publish) =>
+      this.#refused(principal, publish)
     );
-    const allowed = divided.flatMap(({ allowed }) => allowed ?? []);
-    const appended = await this.#appends.run(() =>
-      this.#options.log.append(allowed)
+    const isAllowed = refused.every((rooms) => rooms === undefined);
+    const results = await this.#appends.run(() =>
+      isAllowed
+        ? this.#options.log.append(publishes)
+        : this.#appendAllowed(publishes, refused)
     );
-    let next = 0;
-    const results = divided.map(({ allowed, refused }, index) => {
-      const results = allowed === undefined ? [] : appended[next++] ?? [];
-      return refused.size === 0
-        ? results
-        : merge(publishes[index]?.rooms ?? [], results, refused);
-    });
     this.#count(results.flat());
     return results;
   }
 
-  #divide(principal: Principal, publish: PublishRequest): Divided {
-    const { access } = this.#options;
+  /** Returns the errors of the rooms into which a principal may not publish; undefined if there are none. */
+  #refused(
+    principal: Principal,
+    { rooms }: PublishRequest,
+  ): Refused | undefined {
     let refused: Map<string, ApiError> | undefined;
-    for (const room of publish.rooms) {
-      const error = access.refusal(principal, "publish", room);
+    for (const room of rooms) {
+      const error = this.#options.access.refusal(principal, "publish", room);
       if (error !== undefined) (refused ??= new Map()).set(room, error);
     }
-    if (refused === undefined) return { allowed: publish, refused: NONE };
-    const rooms = publish.rooms.filter((room) => !refused.has(room));
-    const allowed = rooms.length === 0 ? undefined : { ...publish, rooms };
-    return { allowed, refused };
+    return refused;
+  }
+
+  /** Appends each publish to its other rooms, and adds the errors of the refused rooms to the results. */
+  async #appendAllowed(
+    publishes: readonly PublishRequest[],
+    refused: readonly (Refused | undefined)[],
+  ): Promise<PublishResult[][]> {
+    const allowed = publishes.map((publish, index) => ({
+      ...publish,
+      rooms: publish.rooms.filter((room) => !refused[index]?.has(room)),
+    }));
+    const appended = await this.#options.log.append(
+      allowed.filter(({ rooms }) => rooms.length > 0),
+    );
+    let next = 0;
+    return publishes.map(({ rooms }, index) => {
+      const results = allowed[index]?.rooms.length === 0
+        ? []
+        : appended[next++] ?? [];
+      return merge(rooms, results, refused[index] ?? NONE);
+    });
   }
 
   #count(results: readonly PublishResult[]): void {
@@ -92,13 +100,16 @@ export class Publisher {
   }
 }
 
-const NONE: ReadonlyMap<string, ApiError> = new Map();
+/** The errors of the rooms of one publish into which its principal may not publish. */
+type Refused = ReadonlyMap<string, ApiError>;
+
+const NONE: Refused = new Map();
 
 /** Returns the results of the allowed and of the refused rooms in the order in which the rooms were named. */
 function merge(
   rooms: readonly string[],
   results: readonly PublishResult[],
-  refused: ReadonlyMap<string, ApiError>,
+  refused: Refused,
 ): PublishResult[] {
   const byRoom = new Map(results.map((result) => [result.room, result]));
   return rooms.flatMap((room) => {

@@ -92,7 +92,7 @@ export class RedisConnection {
     return this.#runId;
   }
 
-  /** The reason why there is no live client; undefined if it is unknown. */
+  /** The error that ended the last client or the last attempt to connect; undefined if there is none. */
   get lastError(): unknown {
     return this.#lastError;
   }

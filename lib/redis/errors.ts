@@ -51,14 +51,6 @@ const KNOWN_ERRORS: readonly KnownError[] = [
 ];
 
 /**
- * Returns whether Redis is only unreachable or loading. The connection reports such an outage once, so other parts do
- * not report it.
- */
-export function isOutage({ code }: ApiError): boolean {
-  return code === "log_unreachable" || code === "log_loading";
-}
-
-/**
  * Converts an error of Redis, or of the connection to it. `verb` names the failed operation: "publish" makes the
  * sentence "Cannot publish: …". An `ApiError` is returned unchanged.
  */

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ApiError } from "../errors.ts";
+import type { ApiError } from "../errors.ts";
 import type { PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import { newEpoch } from "../log/position.ts";
@@ -13,6 +13,14 @@ import { toLogError } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { runScript } from "../redis/script.ts";
 import { AppendBatch, type AppendReply, isLate } from "./append_batch.ts";
+import {
+  failedOver,
+  notReplicated,
+  overloaded,
+  stopping,
+  timedOut,
+  tooFewReplicas,
+} from "./append_errors.ts";
 import { APPEND } from "./append_scripts.ts";
 
 /** Maximum time until the result of a publish, including its time in the queue, in ms. */
@@ -85,8 +93,7 @@ export class Appender {
   /** The reason why publishes are not acknowledged at the moment, as a sentence; undefined if no reason is known. */
   get warning(): string | undefined {
     return this.#replicasMissing
-      ? `Cannot acknowledge publishes: fewer than ${this.#options.ackReplicas} replicas of Redis are in sync ` +
-        "(ACK_REPLICAS); attach a replica"
+      ? tooFewReplicas(this.#options.ackReplicas)
       : undefined;
   }
 
@@ -130,7 +137,7 @@ export class Appender {
     if (this.#closed) return settleWith(queued, stopping());
     const length = this.#pendingLength + queued.publish.json.length;
     if (this.#pending.size >= PENDING_MAX || length > PENDING_LENGTH_MAX) {
-      return settleWith(queued, overloaded());
+      return settleWith(queued, overloaded(PENDING_MAX, PENDING_LENGTH_MAX));
     }
     this.#pendingLength = length;
     this.#pending.add(queued);
@@ -232,7 +239,7 @@ export class Appender {
     for (const queued of sent.toReversed()) {
       if (queued.settle === undefined) continue;
       if (queued.expires <= now) {
-        settleWith(queued, timedOut());
+        settleWith(queued, timedOut(APPEND_TIMEOUT_MS));
         continue;
       }
       const again = { ...queued };
@@ -272,7 +279,7 @@ export class Appender {
       if (queued.expires > now && !isReadOnly) continue;
       const late = this.#replicasMissing
         ? notReplicated(0, ackReplicas)
-        : timedOut();
+        : timedOut(APPEND_TIMEOUT_MS);
       settleWith(queued, toLogError(why ?? late, "publish"));
       const index = this.#queue.indexOf(queued);
       if (index >= 0) {
@@ -293,46 +300,6 @@ function addTo(batch: AppendBatch, { publish, nonce }: QueuedPublish): boolean {
   if (nonce === undefined) return batch.add(publish);
   batch.addProbe(nonce);
   return true;
-}
-
-function timedOut(): ApiError {
-  return new ApiError(
-    "log_timeout",
-    `Cannot publish: Redis has not replied within ${APPEND_TIMEOUT_MS} ms; ` +
-      "try again later with the same idempotency key",
-  );
-}
-
-function stopping(): ApiError {
-  return new ApiError(
-    "draining",
-    "Cannot publish: this node is stopping; publish to another node",
-  );
-}
-
-function failedOver(): ApiError {
-  return new ApiError(
-    "log_unreachable",
-    "Cannot publish: the connection to Redis changed before the message was confirmed; " +
-      "publish again with the same idempotency key",
-  );
-}
-
-function notReplicated(count: number, wanted: number): ApiError {
-  return new ApiError(
-    "log_not_replicated",
-    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it, but it may be ` +
-      "delivered; publish it again with the same idempotency key",
-  );
-}
-
-function overloaded(): ApiError {
-  return new ApiError(
-    "overloaded",
-    `Cannot publish: ${PENDING_MAX} publishes, or ${
-      PENDING_LENGTH_MAX >> 20
-    } MiB of them, are waiting for Redis; try again later`,
-  );
 }
 
 function settle(queued: QueuedPublish, results: PublishResult[]): void {

@@ -16,11 +16,20 @@ export const CONFIRM_TIMEOUT_MS = 6000;
 /**
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: in the order in which `check()` in `check.ts` sends them.
  *
- * The hash `server` holds the epoch, the server `id` for which it is confirmed, the server on which it began (`home`),
- * the time at which it began (`begun`), and the `lineage` of sessions. While another server has to be confirmed, the
- * hash also holds that server as `asked`, the time (`since`), whether a node has `vouched` for the epoch, and whether
- * sessions are `unsaved` there. The hash `nodes` holds for each node the time, the offset and the server of its last
- * check.
+ * The hash `server` has these fields:
+ * - `epoch`: the epoch's name
+ * - `id`: the server for which the epoch is confirmed
+ * - `home`: the server on which the epoch began
+ * - `begun`: the time at which the epoch began
+ * - `lineage`: the lineage of sessions
+ *
+ * While the epoch still has to be confirmed for another server, it also has these:
+ * - `asked`: that other server
+ * - `since`: the time since which nodes are asked to confirm
+ * - `vouched`: set if a node has confirmed that this server has everything it knew
+ * - `unsaved`: set if sessions are missing on this server
+ *
+ * The hash `nodes` has one field for each node: the time, the offset and the server of the node's last check.
  *
  * The script does nothing after its deadline, because a node that no longer waits for the reply may know more by then.
  */

@@ -1,8 +1,8 @@
 /**
  * Lua that maintains the set of known rooms: the rooms that had messages within the retention, with their newest time.
  *
- * A room's history is a stream with an expiry. Redis may evict it, and any program can delete it. A missing history
- * looks like that of a room that never had a message. This sorted set has no expiry and distinguishes the two:
+ * A room's history is a stream with an expiry. Redis may evict it, and any program can delete it. From a missing
+ * history alone, nobody can tell whether the room ever had a message. This sorted set, which never expires, tells it:
  *
  *     member   score
  *     <room>   the time of the room's newest message, in ms since 1970

@@ -7,6 +7,7 @@ import { ApiError } from "../errors.ts";
 import type { RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
 import { deadline } from "../util/deadline.ts";
+import { tooFewReplicas } from "./append_errors.ts";
 import type { Appender } from "./appender.ts";
 import type { RedisLogReader } from "./reader.ts";
 
@@ -76,11 +77,7 @@ export class Probe {
         throw toLogError(reader.why, "reach the log");
       }
       if (isRead && ackReplicas > 0) {
-        throw new ApiError(
-          "log_not_replicated",
-          `Cannot acknowledge publishes: fewer than ${ackReplicas} replicas of Redis are in sync (ACK_REPLICAS); ` +
-            "attach a replica",
-        );
+        throw new ApiError("log_not_replicated", tooFewReplicas(ackReplicas));
       }
       throw new ApiError(
         "log_timeout",

@@ -9,7 +9,7 @@ import { compareIds, formatPosition, idBefore } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { RedisClock } from "../redis/clock.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
-import { isOutage, toLogError } from "../redis/errors.ts";
+import { toLogError } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { DeadlineError, pause } from "../util/deadline.ts";
@@ -20,6 +20,8 @@ import type { Witness } from "./witness.ts";
 
 /** Maximum pause after a failed read, in ms. */
 const BACKOFF_MS_MAX = 1000;
+
+const NOT_JSON = "Cannot read the message: it is not JSON";
 
 /** Options of {@linkcode RedisLogReader}. */
 export interface RedisLogReaderOptions {
@@ -117,7 +119,7 @@ export class RedisLogReader {
         this.#continuity.interrupted(error);
         if (signal.aborted) return;
         if (error instanceof DeadlineError) connection.reset();
-        const isReported = isOutage(toLogError(error, "read the log"));
+        const isReported = toLogError(error, "read the log").isOutage;
         if (failures++ === 0 && !isReported) {
           observe({ kind: "error", where: "reading the log", error });
         }
@@ -275,10 +277,7 @@ export class RedisLogReader {
       } else {
         for (const message of entry.messages) {
           if (isJson(message.json)) messages.push(message);
-          else {this.#skip(
-              message.id,
-              "Cannot read the message: it is not JSON",
-            );}
+          else this.#skip(message.id, NOT_JSON);
         }
       }
       this.#witness.read(entry.id, entry.messages !== undefined, now);

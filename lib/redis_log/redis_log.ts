@@ -19,6 +19,7 @@ import { RedisClock } from "../redis/clock.ts";
 import { type RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
 import { type Keys, keysOf } from "../redis/keys.ts";
+import type { LogServer } from "../redis/log_server.ts";
 import { loadScripts, runScript, type Script } from "../redis/script.ts";
 import { deadline, pause } from "../util/deadline.ts";
 import { LOG_LENGTH, LOG_SCRIPTS } from "./append_scripts.ts";
@@ -63,23 +64,6 @@ export interface RedisLogOptions {
   /** The connections of this node, which have to lead to one server. */
   readonly group?: Set<RedisConnection>;
   readonly observe: Observe;
-}
-
-/** Access to the Redis server that holds the log, for parts that store other data on it. */
-export interface LogServer {
-  readonly keys: Keys;
-  /** The name of this node. */
-  readonly node: string;
-  /** Returns the name of the server that this node checked last. */
-  readonly server: () => string;
-  /** Runs a command in bounded time. @throws {ApiError} `log_…` */
-  readonly command: <T>(
-    command: (client: RedisClient) => Promise<T>,
-  ) => Promise<T>;
-  /** Resolves, in bounded time, when Roomcast would detect the loss of a write. Rejects if it would not. */
-  readonly writable: () => Promise<void>;
-  /** Records that Redis has acknowledged this node's write number `count`. */
-  readonly saved: (count: number) => void;
 }
 
 /**

@@ -12,7 +12,7 @@ import type { SessionState } from "./session.ts";
 /** Estimated bytes of a session in Redis without its rooms, and of a room without its name. */
 const SESSION_BYTES = 300, ROOM_BYTES = 60;
 
-/** A session whose client is no longer connected to this node. */
+/** The session of a client that has disconnected from this node. */
 export interface LeftSession {
   readonly digest: string;
   readonly owner: string;

@@ -9,8 +9,7 @@
 import { createHash } from "node:crypto";
 import { ApiError } from "../errors.ts";
 import { GAP_REASONS } from "../log/gaps.ts";
-import type { RedisClient } from "../redis/connection.ts";
-import type { Keys } from "../redis/keys.ts";
+import type { LogServer } from "../redis/log_server.ts";
 import { HERE, runScript, type Script, script } from "../redis/script.ts";
 import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
@@ -70,31 +69,14 @@ return 0
 /** The scripts of the store, which must be loaded on a connection before sessions are saved. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
-/** Options of {@linkcode RedisSessionStore}. */
-export interface RedisSessionStoreOptions {
-  /** Runs a command on Redis in bounded time. @throws {ApiError} `log_…` */
-  readonly command: <T>(
-    command: (client: RedisClient) => Promise<T>,
-  ) => Promise<T>;
-  /** Resolves, in bounded time, when Roomcast would detect the loss of a write. Rejects if it would not. */
-  readonly writable: () => Promise<void>;
-  /** The name of this node. */
-  readonly node: string;
-  /** Returns the name of the server that this node checked last. */
-  readonly server: () => string;
-  /** Records that Redis has acknowledged this node's save number `count`. */
-  readonly saved: (count: number) => void;
-  readonly keys: Keys;
-}
-
 /** Keeps sessions in Redis. */
 export class RedisSessionStore implements SessionStore {
-  readonly #options: RedisSessionStoreOptions;
+  readonly #server: LogServer;
   #count = 0;
 
   /** Creates a store without sending a command to Redis. */
-  constructor(options: RedisSessionStoreOptions) {
-    this.#options = options;
+  constructor(server: LogServer) {
+    this.#server = server;
   }
 
   async save(
@@ -102,7 +84,7 @@ export class RedisSessionStore implements SessionStore {
     seconds: number,
   ): Promise<ReadonlySet<string>> {
     if (sessions.length === 0) return new Set();
-    const { command, writable, node, server, saved, keys } = this.#options;
+    const { command, writable, node, server, saved, keys } = this.#server;
     let count = 0;
     const displaced = await command(async (client) => {
       await writable();
@@ -128,7 +110,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   async load(digest: string): Promise<StoredSession | undefined> {
-    const { command, server, keys } = this.#options;
+    const { command, server, keys } = this.#server;
     const text = await command(async (client) => {
       const reply = await runScript(
         client,
@@ -145,7 +127,7 @@ export class RedisSessionStore implements SessionStore {
   }
 
   async forget(digest: string, owner: string): Promise<void> {
-    const { command, keys } = this.#options;
+    const { command, keys } = this.#server;
     await command((client) =>
       runScript(client, FORGET, [keys.session(digest)], [owner])
     );

@@ -6,7 +6,6 @@
 import { toApiError } from "../errors.ts";
 import type { HeadState } from "../log/head.ts";
 import type { Observe } from "../observer.ts";
-import { isOutage } from "../redis/errors.ts";
 import { LeftSessions } from "./left_sessions.ts";
 import type { Session, SessionState } from "./session.ts";
 import type { SessionStore } from "./store.ts";
@@ -225,7 +224,7 @@ export class SessionWriter {
     work.then(
       () => this.#failing = false,
       (error) => {
-        if (!this.#failing && !isOutage(toApiError(error))) {
+        if (!this.#failing && !toApiError(error).isOutage) {
           observe({ kind: "error", where: "saving sessions", error });
         }
         this.#failing = true;

@@ -4,12 +4,12 @@
  * @module
  */
 
-/** The pause after the first failure, in ms, before it is shortened at random. */
+/** The pause with 0 failures, in ms. Each failure doubles it. */
 const FIRST_MS = 50;
 
 /**
- * Returns the pause after a number of failures in a row, in ms. It doubles with each failure, up to `maxMs`. Up to half
- * of it is random, so that nodes that failed together do not retry together.
+ * Returns the pause before the next attempt, in ms: 50 ms, doubled for each failure in a row, and at most `maxMs`. It is
+ * then shortened by a random share of up to one half, so that nodes that failed together do not retry together.
  */
 export function backoffMs(failures: number, maxMs: number): number {
   return Math.min(FIRST_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);

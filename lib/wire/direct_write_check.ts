@@ -51,6 +51,8 @@ export async function enableDirectWrites(
   writer.enable();
   const server = createServer();
   const sockets: Socket[] = [];
+  // Another program may connect as well. Its connection has to be closed too, or the server would never be closed.
+  server.on("connection", (socket) => sockets.push(socket.on("error", ignore)));
   try {
     const run = async (): Promise<void> => {
       const { port } = await listen(server);
@@ -66,15 +68,17 @@ export async function enableDirectWrites(
       });
       sockets.push(peer.on("error", ignore));
       const [socket] = await once(server, "connection") as [Socket];
-      sockets.push(socket.on("error", ignore));
       await check.run(socket, peer);
     };
     await deadline(run(), CHECK_TIMEOUT_MS, "a pair of loopback sockets");
   } catch (error) {
     writer.disable(`the check at start failed: ${(error as Error).message}`);
   } finally {
+    const closed = new Promise<void>((resolve) =>
+      server.close(() => resolve())
+    );
     for (const socket of sockets) socket.destroy();
-    await new Promise<void>((resolve) => server.close(() => resolve()));
+    await deadline(closed, CHECK_TIMEOUT_MS, "closing").catch(ignore);
   }
 }
 

@@ -8,6 +8,7 @@ import { TestNode } from "../support/node.ts";
 import { checkOut, hasCommit } from "../support/previous_version.ts";
 import { Redis } from "../support/redis.ts";
 import { soon, until } from "../support/wait.ts";
+import { silentReader } from "../support/silent_reader.ts";
 
 /** The last commit before messages could have meta, and before `lib/` had folders. */
 const PREVIOUS = "ffd91cffc71d7d630b4f6095d15d1741f061e898";
@@ -168,13 +169,7 @@ test("a node of the previous version skips messages with meta and delivers all o
     idempotencySeconds: 600,
     ackReplicas: 0,
     recoverySeconds: 120,
-    reader: {
-      started() {},
-      entries() {},
-      gap() {},
-      lineageChanged() {},
-      ingressGap() {},
-    },
+    reader: silentReader,
     observe: () => {},
   });
   try {

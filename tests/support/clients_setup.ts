@@ -35,7 +35,7 @@ const encoder = {
 export class RecordingConnection extends Subscriber {
   /** `room json`, `gap room reason since`, or `told room …`, in order. `told` is a call of `tell`. */
   readonly written: string[] = [];
-  /** The arguments of `tell`, that of the connect first. */
+  /** The argument of each call of `tell`. The first call is made when the client connects. */
   readonly told: Joined[] = [];
   isOpen = true;
   override readonly encoder = encoder;

@@ -1,6 +1,6 @@
 /**
  * A node whose HTTP server stops accepting connections on SIGUSR2, until it listens again. It can listen `LISTENS_MAX`
- * times. Other servers, such as that of the check of direct writes, are not affected.
+ * times. Only the HTTP server is affected, and not the server with which a node checks direct writes when it starts.
  */
 import { Server as HttpServer } from "node:http";
 import { Server } from "node:net";

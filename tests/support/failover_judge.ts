@@ -83,7 +83,7 @@ export interface Case {
 export interface Verdict {
   /** One sentence for each client, room and kind of error; empty if there are none. */
   readonly wrong: readonly string[];
-  /** Number of messages that did not arrive, or are no longer in the log, of which the client was notified. */
+  /** Number of lost messages for which the client received a gap. A message is lost if it did not arrive, or left the log. */
   readonly notified: number;
   /** How many of them passed although the client was notified only while the publish was in flight. */
   readonly notifiedEarly: number;

@@ -9,7 +9,7 @@ import { soon, until } from "./wait.ts";
 
 /** The keys of the fixture's log. */
 export const KEYS = keysOf("test");
-/** An id for XADD that is later than that of any message. */
+/** An argument of XADD for an id that is later than the id of any message. */
 export const FUTURE = "9999999999999-*";
 
 /** A log on a Redis of its own, and commands of another program. */

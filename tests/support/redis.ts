@@ -64,6 +64,20 @@ export class Redis {
     );
   }
 
+  /** Deletes entries of a stream, and sets its last id back to that of the newest entry that is left. */
+  async removeEntries(stream: string, ids: readonly string[]): Promise<void> {
+    await this.command("XDEL", stream, ...ids);
+    const [[last = "0-0"] = []] = await this.command(
+      "XREVRANGE",
+      stream,
+      "+",
+      "-",
+      "COUNT",
+      "1",
+    ) as [string][];
+    await this.command("XSETID", stream, last);
+  }
+
   /** Sends the process a signal, for example `SIGSTOP` or `SIGCONT`. */
   signal(signal: Deno.Signal): void {
     this.#process?.kill(signal);

@@ -46,9 +46,9 @@ interface Stay {
 type Published = ReadonlyMap<string, string[]>;
 
 /**
- * Runs three nodes and 40 clients, a fifth of them polling, for `seconds`. What a node has confirmed to a client about
- * its rooms must hold on every node to which the client reconnects: it receives every message of the rooms it is in,
- * once and in order, and none of the rooms it has left.
+ * Runs three nodes and 40 clients, a fifth of them polling, for `seconds`. A join or leave that one node has
+ * confirmed must also apply on every other node to which the client reconnects. The client then receives every message
+ * of its rooms once and in order. It receives no message of a room that it has left.
  */
 export async function disturbRooms(
   { seconds }: { seconds: number },

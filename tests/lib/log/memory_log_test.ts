@@ -1,19 +1,14 @@
 import assert from "node:assert/strict";
 import type { Page } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
+import { silentReader } from "../../support/silent_reader.ts";
 
 Deno.test("pages of a room that was dropped at the memory limit are not complete, even after further messages", async () => {
   const log = new MemoryLog({
     historySize: 10_000,
     historySeconds: 3600,
     idempotencySeconds: 600,
-    reader: {
-      started: () => {},
-      entries: () => {},
-      gap: () => {},
-      lineageChanged: () => {},
-      ingressGap: () => {},
-    },
+    reader: silentReader,
   });
   const history = (id?: string): Promise<Page> =>
     log.history.read("a", {

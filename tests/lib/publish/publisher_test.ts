@@ -6,6 +6,7 @@ import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import type { PublishRequest } from "../../../lib/log/message.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { Publisher } from "../../../lib/publish/publisher.ts";
+import { silentReader } from "../../support/silent_reader.ts";
 
 const ANN = makePrincipal("key", "ann", ["publish"]);
 const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
@@ -19,13 +20,7 @@ class Stage {
     historySize: 100,
     historySeconds: 3600,
     idempotencySeconds: 600,
-    reader: {
-      started: () => {},
-      entries: () => {},
-      gap: () => {},
-      lineageChanged: () => {},
-      ingressGap: () => {},
-    },
+    reader: silentReader,
   });
   readonly publisher: Publisher;
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
-import { isOutage, toLogError } from "../../../lib/redis/errors.ts";
+import { toLogError } from "../../../lib/redis/errors.ts";
 import { DeadlineError } from "../../../lib/util/deadline.ts";
 
 /** Errors as Redis 7 and node-redis write them, and what publishers receive. */
@@ -89,10 +89,10 @@ Deno.test("toLogError() returns an ApiError unchanged", () => {
   assert.equal(toLogError(error, "publish"), error);
 });
 
-Deno.test("isOutage() returns true only for errors that the connection itself reports", () => {
+Deno.test("ApiError.isOutage is true only for errors that the connection itself reports", () => {
   for (const [error, code] of ERRORS) {
     assert.equal(
-      isOutage(toLogError(error, "publish")),
+      toLogError(error, "publish").isOutage,
       code === "log_unreachable" || code === "log_loading",
       code,
     );

@@ -4,6 +4,7 @@ import type { PublishResult } from "../../../lib/log/log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import { Redis } from "../../support/redis.ts";
 import { soon, until } from "../../support/wait.ts";
+import { silentReader } from "../../support/silent_reader.ts";
 
 function codeOf([outcomes]: readonly PublishResult[][]): string {
   const [outcome] = outcomes ?? [];
@@ -29,13 +30,7 @@ for (
       idempotencySeconds: 60,
       ackReplicas: 0,
       recoverySeconds: 120,
-      reader: {
-        started() {},
-        entries() {},
-        gap() {},
-        lineageChanged() {},
-        ingressGap() {},
-      },
+      reader: silentReader,
       observe: () => {},
     });
     stack.defer(() => log.close());

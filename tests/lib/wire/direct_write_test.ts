@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
-import type { AddressInfo, Server } from "node:net";
+import { type AddressInfo, connect, type Server } from "node:net";
 import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import {
   enableDirectWrites,
@@ -221,3 +221,28 @@ Deno.test("enableDirectWrites() disables direct writes if it cannot listen", asy
   assert.equal(writer.enabled, false);
   assert.deepEqual(reasons, ["the check at start failed: no free port"]);
 });
+
+Deno.test("enableDirectWrites() ends if another program connects to its server", async () => {
+  const { writer } = writerWithReasons();
+  await using stack = new AsyncDisposableStack();
+  let hasEnded = false;
+  const check = enableDirectWrites(writer, async (server) => {
+    const address = await listen(server);
+    for (let i = 0; i < 3; i++) {
+      const other = connect(address.port, "127.0.0.1");
+      other.on("error", () => {});
+      stack.defer(() => void other.destroy());
+      await once(other, "connect");
+    }
+    await until("they are accepted", async () => await count(server) === 3);
+    return address;
+  }).then(() => hasEnded = true);
+  await until("the check has ended", () => hasEnded, 6000);
+  await check;
+});
+
+function count(server: Server): Promise<number> {
+  return new Promise((resolve) =>
+    server.getConnections((_, count) => resolve(count))
+  );
+}
