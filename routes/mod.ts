@@ -52,7 +52,7 @@ export function createApp(options: AppOptions): Hono<Env> {
       c,
       new ApiError(
         "not_found",
-        'Cannot find this path: Roomcast has no such route; see the section "HTTP" of README.md for all routes',
+        "Cannot find this path: Roomcast has no such route; see docs/http-api.md for all routes",
       ),
     )
   );

@@ -40,7 +40,7 @@ const KNOWN_ERRORS: readonly KnownError[] = [
     "NOPERM",
     "log_denied",
     "the Redis user lacks a permission",
-    "compare its ACL with docs/operating.md",
+    "compare its ACL with docs/security.md",
   ],
   [
     "WRONGTYPE",

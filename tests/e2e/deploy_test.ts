@@ -1,4 +1,4 @@
-/** Nodes that are replaced, stopped or unreachable, behind nginx with the configuration of `docs/operating.md`. */
+/** Nodes that are replaced, stopped or unreachable, behind nginx with the configuration of `docs/deploy/nginx.md`. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { deploy, KeyedPublisher } from "../support/deploy.ts";

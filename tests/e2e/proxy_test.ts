@@ -10,7 +10,7 @@ const nginx = await find("nginx");
 
 Deno.test({
   name:
-    "clients behind nginx, configured as in docs/operating.md, recover if their node is killed",
+    "clients behind nginx, configured as in docs/deploy/nginx.md, recover if their node is killed",
   ignore: nginx === undefined,
   async fn() {
     await using redis = await Redis.start();

@@ -173,9 +173,9 @@ Deno.test("a node pauses between its attempts if it cannot read the log", async 
   await client.messages.have(1);
 });
 
-Deno.test("the ACL in docs/operating.md permits every command that a node sends", async () => {
+Deno.test("the ACL in docs/security.md permits every command that a node sends", async () => {
   const guide = await Deno.readTextFile(
-    new URL("../../docs/operating.md", import.meta.url),
+    new URL("../../docs/security.md", import.meta.url),
   );
   const acl = /^ACL SETUSER roomcast[^`]*/m.exec(guide)?.[0] ?? "";
   await using redis = await Redis.start();

@@ -1,11 +1,11 @@
-/** nginx in front of nodes, with the configuration of `docs/operating.md`. */
+/** nginx in front of nodes, with the configuration of `docs/deploy/nginx.md`. */
 import { freePort } from "./net.ts";
 import { until } from "./wait.ts";
 
 /** The header with the client address that {@linkcode Nginx} uses for a request. */
 export const ADDRESS_HEADER = "x-test-address";
 
-/** nginx with the configuration of `docs/operating.md`, except for ports and number of nodes; `await using` ends it. */
+/** nginx with the configuration of `docs/deploy/nginx.md`, except for ports and number of nodes; `await using` ends it. */
 export class Nginx {
   /** The address of nginx. */
   readonly url: string;
@@ -92,7 +92,7 @@ async function documented(
   ports: readonly number[],
 ): Promise<string> {
   const document = await Deno.readTextFile(
-    new URL("../../docs/operating.md", import.meta.url),
+    new URL("../../docs/deploy/nginx.md", import.meta.url),
   );
   const [, block = ""] = /^```nginx\n([^]*?)^```$/m.exec(document) ?? [];
   const servers = /^ *server 127\.0\.0\.1:\d+([^;]*);\n/gm;
