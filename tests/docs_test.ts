@@ -195,6 +195,18 @@ Deno.test("docs/configuration.md documents every setting", () => {
   );
 });
 
+Deno.test("docs/http-api.md documents every route", () => {
+  const routes = [...read("routes/mod.ts").matchAll(/^ {4}"(\/.*)": \{/gm)].map(
+    ([, path = ""]) => path.replace(/:(\w+)/g, "{$1}"),
+  );
+  assert.ok(routes.length > 6);
+  const text = read("docs/http-api.md");
+  assert.deepEqual(
+    routes.filter((path) => !text.match(new RegExp(`[A-Z] ${path}\``))),
+    [],
+  );
+});
+
 Deno.test("docs/http-api.md lists every error code under its status", () => {
   const listed = new Map<string, number>();
   for (

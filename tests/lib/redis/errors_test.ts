@@ -48,7 +48,7 @@ const ERRORS: readonly [error: unknown, code: string, sentence: RegExp][] = [
   [
     "NOPERM User roomcast has no permissions to run the 'evalsha' command",
     "log_denied",
-    /^Cannot publish: the Redis user lacks a permission; compare its ACL with docs\/operating\.md$/,
+    /^Cannot publish: the Redis user lacks a permission; compare its ACL with docs\/security\.md$/,
   ],
   [
     "WRONGTYPE Operation against a key holding the wrong kind of value",
