@@ -1,0 +1,67 @@
+/**
+ * Finds the name that somebody probably meant.
+ *
+ * @module
+ */
+
+/**
+ * Returns the name in `known` that is most like `name`, or `undefined` if none is like it. Of several that are equally
+ * like it, it returns the first.
+ *
+ * Upper and lower case are the same, and `_` and `-` do not count. A known name is like `name` if one changed, missing,
+ * additional or swapped character makes them equal, or two if the longer one has at least 7 characters, three if it has
+ * at least 11, and so on.
+ */
+export function nearest(
+  name: string,
+  known: Iterable<string>,
+): string | undefined {
+  const wanted = simplify(name);
+  let found: string | undefined;
+  let best = Infinity;
+  for (const candidate of known) {
+    const other = simplify(candidate);
+    const length = Math.max(wanted.length, other.length);
+    const max = Math.min(best - 1, Math.max(1, Math.floor((length + 1) / 4)));
+    // A name that is much longer or shorter is never compared. Time is therefore limited, however long `name` is.
+    if (Math.abs(wanted.length - other.length) > max) continue;
+    const distance = editDistance(wanted, other);
+    if (distance > max) continue;
+    best = distance;
+    found = candidate;
+  }
+  return found;
+}
+
+function simplify(name: string): string {
+  return name.toLowerCase().replaceAll(/[_-]/g, "");
+}
+
+/**
+ * Returns how many characters have to be changed, removed, added or swapped with their neighbour to make `b` of `a`
+ * (the "optimal string alignment" distance).
+ */
+function editDistance(a: string, b: string): number {
+  let beforeLast: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, column) => column);
+  for (let row = 1; row <= a.length; row++) {
+    const current = [row];
+    for (let column = 1; column <= b.length; column++) {
+      const same = a[row - 1] === b[column - 1];
+      let least = Math.min(
+        (last[column] ?? 0) + 1,
+        (current[column - 1] ?? 0) + 1,
+        (last[column - 1] ?? 0) + (same ? 0 : 1),
+      );
+      const swapped = a[row - 1] === b[column - 2] &&
+        a[row - 2] === b[column - 1];
+      if (row > 1 && column > 1 && swapped) {
+        least = Math.min(least, (beforeLast[column - 2] ?? 0) + 1);
+      }
+      current.push(least);
+    }
+    beforeLast = last;
+    last = current;
+  }
+  return last[b.length] ?? 0;
+}
