@@ -1,5 +1,5 @@
 /**
- * The errors that callers can receive, with a closed list of codes.
+ * The errors that publishers and clients can receive, with a closed list of codes.
  *
  * @module
  */
@@ -47,22 +47,24 @@ export const ERROR_STATUS = {
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /**
- * An error whose message is sent to the caller unchanged: as an HTTP error, as the result of an item of a batch, in the
- * acknowledgement of an event, or as the data of `connect_error`. The message is a sentence of the form `Cannot <verb>
- * <object>: <state>; <what to do>`.
+ * An error whose message is sent unchanged to the publisher or client that made the request: in an HTTP response, in
+ * the result of one publish of a batch, in the acknowledgement of an event, or in the data of `connect_error`. The
+ * message is a sentence of the form `Cannot <verb> <object>: <state>; <what to do>`.
  */
 export class ApiError extends Error {
-  /** Identifies the kind of error; programs compare this, never the message. */
+  /** The kind of the error. Programs compare the code and never the message. */
   readonly code: ErrorCode;
 
-  /** Makes an error. The caller sees `message`, so it must not contain a secret or a stack. */
+  /**
+   * Creates an error. `message` is sent to the publisher or client, so it must not contain a secret or a stack trace.
+   */
   constructor(code: ErrorCode, message: string) {
     super(message);
     this.name = "ApiError";
     this.code = code;
   }
 
-  /** The HTTP status of the code. */
+  /** The HTTP status of the error's code. */
   get status(): (typeof ERROR_STATUS)[ErrorCode] {
     return ERROR_STATUS[this.code];
   }
@@ -73,22 +75,23 @@ export class ApiError extends Error {
   }
 
   /**
-   * Whether the log is only unreachable or loading. The connection to Redis reports such an outage once, so other parts
-   * do not report it.
+   * Whether the error means that Redis is unreachable or still loading its data. The connection to Redis reports each
+   * such outage once, so other parts of the node do not report these errors.
    */
   get isOutage(): boolean {
     return this.code === "log_unreachable" || this.code === "log_loading";
   }
 
-  /** Returns the part that callers see: the value of `error` in a response. */
+  /** Returns the JSON form of the error, which a response contains as `error`. */
   toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };
   }
 }
 
 /**
- * Converts a thrown value into an error for the caller. Any value that is not an {@linkcode ApiError} becomes
- * `internal`, without its text. Observe the value first, because the caller cannot see it.
+ * Converts a thrown value into an error that may be sent to a publisher or client. Returns an {@linkcode ApiError}
+ * unchanged. Any other value becomes an `internal` error that does not contain the value's text, so call `observe()`
+ * with the value as well.
  */
 export function toApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;

@@ -1,6 +1,7 @@
 /**
- * Observations: everything that a node can log or count. Each part of Roomcast calls `observe()` when something has
- * happened. The tables in `telemetry/` list which observations are logged, and at which level, and which are counted.
+ * Observations: the events of a node that can be logged or counted. Each part of Roomcast calls `observe()` when such
+ * an event has happened. The tables in `lib/telemetry/` say which observations are logged, at which level, and which
+ * are counted.
  *
  * @module
  */
@@ -10,7 +11,7 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 /** One of {@linkcode LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** An event in a node. It never holds the content of a message or a secret. */
+/** An event in a node that can be logged or counted. It never contains a secret or the content of a message. */
 export type Observation =
   | {
     kind: "started";
@@ -19,37 +20,47 @@ export type Observation =
     rooms: readonly string[];
     channels: readonly string[];
     /**
-     * Number of connections that the limit of file descriptors allows; Infinity if the limit is too high to be counted.
+     * Number of connections that the process's limit of file descriptors allows; Infinity if that limit is too high to
+     * be counted.
      */
     connectionsMax: number;
-    /** Whether messages are written to clients without the stream of their socket. */
+    /** Whether messages are written directly to the sockets of clients, without Deno's streams. */
     directWrite: boolean;
   }
-  /** Connections were accepted and closed at once, because the limit of file descriptors allows no more. */
+  /**
+   * Connections were accepted and closed at once, because the process's limit of file descriptors allows no more
+   * connections.
+   */
   | { kind: "connections_refused"; count: number; connectionsMax: number }
   /** The process no longer accepts connections. */
   | { kind: "listener_failed" }
   /** The process cannot accept connections because no file descriptor is free. */
   | { kind: "listener_full" }
-  /** The process accepts connections again: after the repair named by `how`, or because descriptors are free again. */
+  /**
+   * The process accepts connections again. `how` names the repair of the listener; it is `nothing` if no repair was
+   * needed, because file descriptors are free again.
+   */
   | {
     kind: "listener_recovered";
     how: "nothing" | "rearmed" | "reopened";
     durationMs: number;
   }
-  /** No repair has succeeded, so the process exits. */
+  /** The listener could not be repaired, so the process exits. */
   | { kind: "listener_lost" }
-  /** The process cannot connect to itself, so it cannot detect a failed listener. */
+  /** The process cannot connect to itself, so it cannot detect that its listener has failed. */
   | { kind: "listener_unwatched"; why: string }
-  /** The process stops because of a signal or a lost listener. */
+  /** The process has begun to stop, because of a signal or because its listener could not be repaired. */
   | { kind: "stopping"; signal: string; clients: number }
   | { kind: "stopped"; durationMs: number }
-  /** Messages were appended for a publisher. Duplicates do not count. */
+  /**
+   * Messages were appended to the log for publishers. A message that was already in the log, because its idempotency
+   * key was used before, does not count.
+   */
   | { kind: "published"; count: number }
   | { kind: "publish_failed"; code: string }
   /** Messages were written to clients; a message counts once for each client. */
   | { kind: "delivered"; count: number }
-  /** Messages of `LATEST_ROOMS` were replaced by newer ones before they were sent. */
+  /** Messages of `LATEST_ROOMS` were replaced by newer messages before they were sent. */
   | { kind: "skipped"; count: number }
   /** A client was disconnected because too many bytes or packets were queued for it. */
   | { kind: "slow_client_disconnected"; waitingBytes: number }
@@ -61,36 +72,38 @@ export type Observation =
   /** A client was sent a gap, because some of the messages that it missed are not available. */
   | { kind: "recovery_incomplete"; reason: string }
   /**
-   * Sessions of clients that disconnected without leaving were deleted before they expired, because there were too
-   * many.
+   * Sessions of disconnected clients were deleted before they expired, because they took up too much memory together.
    */
   | { kind: "sessions_evicted"; count: number }
   /**
-   * This node appended messages of Redis channels in one script. `lagsMs` has the time of each message from receipt to
-   * append.
+   * This node appended messages of Redis channels in one script. `lagsMs` lists, for each message, the time from its
+   * receipt to its append, in ms.
    */
   | { kind: "bridged"; lagsMs: readonly number[] }
-  /** Payloads of Redis channels were not valid as messages. */
+  /** Payloads that were received on Redis channels were not valid messages and were discarded. */
   | { kind: "bridge_refused"; reason: string; count: number }
   /** This node took over appending messages of Redis channels from another node. */
   | { kind: "bridge_taken_over" }
   /** Messages of Redis channels may be missing from the log; clients get a `gap`. */
   | { kind: "bridge_gap" }
-  /** The bridge discarded its queue because it was full. */
+  /** The bridge's queue of received messages was full, so the bridge discarded all messages in it. */
   | { kind: "bridge_overflow" }
-  /** The subscription stopped delivering and is being re-established. */
+  /** The bridge's subscription to Redis channels stopped delivering and is being re-established. */
   | { kind: "bridge_subscription_stale" }
   /** Messages of Redis channels cannot be appended at the moment. Reported once for each outage. */
   | { kind: "bridge_stuck"; why: string }
   /** Messages of Redis channels can be appended again, after `bridge_stuck`. */
   | { kind: "bridge_recovered" }
-  /** An entry of the log was not valid. */
+  /** An entry of the log, or a message for Socket.IO's adapter, was skipped for the reason `why`. */
   | { kind: "entry_skipped"; id: string; why: string }
   /** A new epoch has begun, because the log was emptied or lost its newest entries. */
   | { kind: "epoch_changed"; epoch: string; why: string }
-  /** Redis is another server or has another history. All nodes now have to confirm that it lacks no message. */
+  /**
+   * The Redis server was replaced, or its data was. All nodes now have to confirm that the log in Redis still has every
+   * message.
+   */
   | { kind: "epoch_unconfirmed"; nodes: number; why: string }
-  /** All nodes have confirmed that Redis lacks no message. */
+  /** All nodes have confirmed that the log in Redis still has every message. */
   | { kind: "epoch_confirmed"; durationMs: number }
   /** The Redis server that this node is connected to is a replica and accepts no writes. */
   | { kind: "redis_is_replica"; why: string }
@@ -98,11 +111,11 @@ export type Observation =
   | { kind: "log_trimmed_unread"; after: string }
   | { kind: "redis_connected"; connection: string }
   | { kind: "redis_disconnected"; connection: string; why: string }
-  /** A setting of Redis can lose messages. */
+  /** A setting of the Redis server can cause the loss of messages. */
   | { kind: "redis_config_warning"; why: string }
   /** Writes to clients use Deno's streams from now on, which are slower than direct writes. */
   | { kind: "direct_write_disabled"; why: string }
-  /** An internal error of Roomcast, which is a bug. */
+  /** An unexpected error in Roomcast, most likely a bug. */
   | { kind: "error"; where: string; error: unknown };
 
 /** Records an observation. Never throws and never waits. */

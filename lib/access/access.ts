@@ -1,8 +1,8 @@
 /**
- * Access: identifies the sender of a request and decides which actions the sender may perform.
+ * Access: identifies the sender of a request, and decides which actions the sender may perform.
  *
- * Routes, the publisher and the clients ask here before they act. Rights of another kind, such as tokens or patterns of
- * rooms, have to be added only here.
+ * The routes, `Publisher` and `Clients` ask an `Access` before they act for a sender. If tokens, or rights for patterns
+ * of rooms, are ever added, only this module has to change.
  *
  * @module
  */
@@ -10,24 +10,24 @@ import { ApiError } from "../errors.ts";
 import { type Action, makePrincipal, type Principal } from "./principal.ts";
 import type { PublishKeys } from "./publish_keys.ts";
 
-/** The credentials that a request or a connection presents. */
+/** The credentials that were sent with a request or at connect. */
 export interface Credentials {
-  /** The secret of `Authorization: Bearer <secret>`, if one was sent. */
+  /** The secret of the header `Authorization: Bearer <secret>`; undefined if there is no such header. */
   readonly bearer?: string | undefined;
 }
 
 /** Identifies the senders of requests and decides which actions they may perform. */
 export interface Access {
   /**
-   * Returns the principal with these credentials. Without credentials, it is an anonymous principal.
+   * Resolves to the principal that has these credentials, or to an anonymous principal if there are no credentials.
    *
    * @throws {ApiError} `unauthorized` if the credentials are not valid
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
-   * Returns the error if a principal may not do `action` in `room`, or undefined if it may. Without `room`, returns the
-   * error if the principal may do `action` in no room at all. It uses only data in memory, because it is called inside
-   * synchronous steps.
+   * Returns undefined if a principal may perform `action` in `room`, otherwise the error to send. Without `room`,
+   * returns undefined if the principal may perform `action` in at least one room. The method is synchronous, because it
+   * is called inside synchronous steps.
    */
   refusal(
     principal: Principal,
@@ -46,8 +46,9 @@ const EVERYTHING: readonly Action[] = [
 ];
 
 /**
- * Makes the access of a server without client tokens: every principal may subscribe to any room. Everything else needs
- * a valid publish key, which is valid for all rooms. If no keys are configured, everything is allowed without one.
+ * Creates the access rules of a server without client tokens. Every principal may subscribe to any room. All other
+ * actions need a publish key, which is valid for all rooms. If no publish keys are configured, every principal may
+ * perform every action.
  */
 export function openAccess(keys: PublishKeys): Access {
   const anonymous = makePrincipal(
@@ -65,7 +66,7 @@ export function openAccess(keys: PublishKeys): Access {
         ? Promise.reject(unauthorized())
         : Promise.resolve(makePrincipal("key", name, EVERYTHING));
     },
-    // Every grant of `openAccess()` covers all rooms.
+    // The room is not checked, because every grant of `openAccess()` covers all rooms.
     refusal: ({ grants }, action) =>
       grants.some(({ actions }) => actions.includes(action))
         ? undefined

@@ -3,20 +3,23 @@
  *
  * @module
  */
-/** Returns whether a request from a page of `origin`, sent to `host` (the `Host` header), may be served. */
+/**
+ * Returns whether a request may be served. `origin` is its `Origin` header: the origin of the page that sent it. `host`
+ * is its `Host` header.
+ */
 export type OriginAllowed = (
   origin: string | undefined,
   host: string | undefined,
 ) => boolean;
 
 /**
- * Makes the rule of `ALLOWED_ORIGINS`. It allows the origins in the list, or any origin if the list contains `*`. The
- * server's own origin is always allowed. If `HOST` is a loopback address, every loopback origin is allowed too. A
- * request without an `Origin` header is allowed, because it does not come from a browser, or comes from a page of the
- * server itself.
+ * Creates the rule for `ALLOWED_ORIGINS`, which allows the origins in `allowed`, or any origin if `allowed` contains
+ * `*`. The server's own origin is always allowed. If `serverHost` (`HOST`) is a loopback address, every loopback origin
+ * is allowed too. A request without an `Origin` header is allowed, because it was not sent by a browser, or was sent by
+ * a page of this server.
  *
- * The rule also covers WebSockets, which CORS does not protect (RFC 6455 §10.2), and publishes: a page may send a
- * `text/plain` POST to any server without a preflight request, so any website could publish to a server on localhost.
+ * CORS alone does not suffice. It does not protect WebSockets (RFC 6455 §10.2). And a page may send a `text/plain` POST
+ * to any server without a preflight request, so any website could publish to a server on the visitor's machine.
  */
 export function allowOrigins(
   allowed: readonly string[],
@@ -33,7 +36,7 @@ export function allowOrigins(
   };
 }
 
-/** Returns whether a `HOST` can be reached from this machine only. */
+/** Returns whether a value of `HOST` is a loopback address, which can be reached only from the same machine. */
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host === "[::1]" ||
     /^127(\.\d{1,3}){3}$/.test(host);

@@ -1,21 +1,21 @@
 /**
- * Publish keys: the secrets by which backends are recognized.
+ * Publish keys: the secrets with which publishers authenticate.
  *
  * @module
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** A publisher's name and secret, from `PUBLISH_KEYS`. */
+/** The name and secret of one publisher, from `PUBLISH_KEYS`. */
 export interface PublishKey {
   readonly name: string;
   readonly secret: string;
 }
 
-/** Finds the publish key that a secret belongs to. Keeps only digests of the secrets. */
+/** Finds the name of a publish key by its secret. Stores only digests of the secrets. */
 export class PublishKeys {
   readonly #keys: readonly { name: string; digest: Uint8Array }[];
 
-  /** Computes the digests of all secrets. */
+  /** Stores the names of the keys and the digests of their secrets. */
   constructor(keys: readonly PublishKey[]) {
     this.#keys = keys.map(({ name, secret }) => ({
       name,
@@ -23,16 +23,16 @@ export class PublishKeys {
     }));
   }
 
-  /** The number of keys. If it is 0, publishing needs no key. */
+  /** The number of keys. If there are none, publishing needs no key. */
   get size(): number {
     return this.#keys.length;
   }
 
   /**
-   * Returns the name of the key with this secret; undefined if there is none.
+   * Returns the name of the first key with this secret; undefined if no key has it.
    *
-   * Compares the digest with that of every key, in constant time. The duration therefore reveals neither which part of
-   * a secret is right nor which key matches.
+   * Compares the digest of `secret` with the digest of every key, each in constant time. The duration therefore reveals
+   * neither which part of a secret is right nor which key has it.
    */
   find(secret: string): string | undefined {
     const given = digestOf(secret);

@@ -1,9 +1,9 @@
 /**
  * Admission: determines which rooms, messages and gaps a client gets when it connects.
  *
- * Everything that takes time happens here, before the client is connected: its session is loaded, the messages that it
- * missed are read, and its new session is saved. Everything that the client is sent afterwards therefore stays true
- * even if this node is killed.
+ * All reads and writes happen before the client is connected: the node loads the client's session, reads the messages
+ * that the client missed, and saves the new session. What the node then tells the client therefore stays true even if
+ * the node is killed.
  *
  * @module
  */
@@ -29,49 +29,52 @@ import { pause } from "../util/deadline.ts";
 import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
 import { missedBy, type Shown } from "./missed.ts";
 
-/** How long a connecting client waits if its node has not reached the log yet, in ms. */
+/** How long a connecting client waits for a node that has not read the log yet, in ms. */
 const START_TIMEOUT_MS = 5000;
-/** How often an admission is attempted if the session changes meanwhile. */
+/** Maximum number of attempts to admit a client if another connection resumes the client's session meanwhile. */
 const ATTEMPTS_MAX = 3;
-/** How long loading a session is retried if Redis does not reply, in ms. */
+/** How long the node retries to load a session if Redis does not reply, in ms. */
 const LOAD_TIMEOUT_MS = 3000;
 /** Time between two attempts to load a session, in ms. */
 const LOAD_INTERVAL_MS = 50;
 const NEVER = new AbortController().signal;
 
-/** The data that a client sends when it connects. */
+/** What a client sends when it connects, together with its principal. */
 export interface Hello {
   readonly principal: Principal;
   /**
-   * The secret of the session that the client wants to resume. Undefined if it wants a new session; null if it sent
-   * something that cannot be a secret.
+   * The secret of the session that the client wants to resume. Undefined if the client sent no secret and so wants a
+   * new session; null if it sent a value that cannot be a secret.
    */
   readonly secret: string | null | undefined;
   /**
-   * The offset that the client sent, which shows the last event that it received; undefined if it has received none.
+   * The client's offset, which shows the last event that the client has received; undefined if the client sent none.
    */
   readonly shown: Shown | undefined;
-  /**
-   * The rooms that the client asks for, in the form that `parseJoinRequest()` reads; undefined for the default rooms.
-   */
+  /** The rooms that the client asks for, each a value for `parseJoinRequest()`; undefined for the default rooms. */
   readonly rooms: readonly unknown[] | undefined;
   /** Returns whether the client's connection is still open. */
   readonly isOpen: () => boolean;
 }
 
-/** The result of an admission: everything that is needed to connect the client in one synchronous step. */
+/** An admitted client, with all data that is needed to connect it in one synchronous step. */
 export interface Admission {
   readonly client: Client;
   /** The secret of the client's session. */
   readonly secret: string;
-  /** Whether the client resumes its session and gets all messages that it missed. */
+  /** Whether the client resumes its session and gets every message that it missed. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
-  /** The id in the client's offset, which the client's `gap` events name. */
+  /**
+   * The id in the client's offset, or null. A `gap` event names it as `since` if the client's request has no `since`.
+   */
   readonly since: string | null;
   /** Whether the client's session is saved. */
   readonly isSaved: boolean;
-  /** The log's lineage when the session was saved. */
+  /**
+   * The log's lineage for which the session was saved. If the lineage has changed since, Redis may have lost the
+   * session.
+   */
   readonly lineage: string;
 }
 
@@ -82,42 +85,42 @@ export interface AdmissionsOptions {
   readonly sessions: SessionStore;
   readonly writer: SessionWriter;
   readonly access: Access;
-  /** Rooms of a client that names no rooms. */
+  /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
 }
 
 /**
- * The result of loading a session. `unreachable`: Redis does not reply, or it may be a replica that lacks the newest
- * sessions.
+ * The result of loading a session. `none`: the client sent no secret, or there is no session with this secret.
+ * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed it.
  */
 type Loaded =
   | { readonly kind: "none" | "unreachable" }
   | { readonly kind: "found"; readonly stored: StoredSession };
 
-/** The requests to prepare for a client. */
+/** The requests for rooms that have to be prepared for a connecting client. */
 interface Plan {
   readonly requests: readonly JoinRequest[];
-  /** Whether the requests cover all rooms of the client's session. */
+  /** Whether the client's session was found and the requests cover all of its rooms. */
   readonly isWhole: boolean;
-  /** The reason why the client's session is gone; undefined if it is not. */
+  /** The reason why the session that the client wants to resume is gone; undefined if no session is gone. */
   readonly gone?: "expired" | "epoch" | undefined;
 }
 
-/** Prepares the connections of clients. */
+/** Admits clients that connect: determines their rooms, messages and gaps, and saves their sessions. */
 export class Admissions {
   readonly #options: AdmissionsOptions;
 
-  /** Creates the admissions of one node. */
+  /** Creates the part of a node that admits clients. */
   constructor(options: AdmissionsOptions) {
     this.#options = options;
   }
 
   /**
-   * Determines the rooms, messages and gaps that a client gets at connect, and saves its session.
+   * Determines the rooms, messages and gaps that a connecting client gets, and saves the client's session.
    *
-   * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
-   * something that it cannot have.
+   * @throws {ApiError} A retryable error if the client has to connect again later; any other error if the client asked
+   * for a room that is not valid or that it may not join.
    */
   async admit(hello: Hello): Promise<Admission> {
     if (!await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) {
@@ -129,7 +132,7 @@ export class Admissions {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const admission = await this.#tryAdmit(hello);
       if (admission !== undefined) return admission;
-      // The client has closed this connection and has resumed its session on another one.
+      // If the client has closed this connection, no further attempt is needed.
       if (!hello.isOpen()) break;
     }
     throw new ApiError(
@@ -138,7 +141,10 @@ export class Admissions {
     );
   }
 
-  /** Resolves to undefined if another connection has resumed the session since it was loaded. */
+  /**
+   * Attempts once to admit a client. Resolves to undefined if another connection resumed the session after this attempt
+   * had loaded it.
+   */
   async #tryAdmit(hello: Hello): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const loaded = await this.#load(hello.secret);
@@ -179,9 +185,9 @@ export class Admissions {
   }
 
   /**
-   * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without it. The
-   * client then misses nothing in the rooms that it names, but is not reported as `recovered`, because its session may
-   * have more rooms.
+   * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without its
+   * session: it misses no message in the rooms that it names, but is not reported as `recovered`, because its session
+   * may have more rooms.
    */
   async #load(secret: string | null | undefined): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
@@ -203,7 +209,12 @@ export class Admissions {
     }
   }
 
-  /** @throws {ApiError} if the client asks for rooms that it may not join, or that are not valid */
+  /**
+   * Returns the requests for the rooms of the client's session or, without a session, for the rooms that the client
+   * names.
+   *
+   * @throws {ApiError} if the client names a room that is not valid or that it may not join
+   */
   async #plan(hello: Hello, loaded: Loaded): Promise<Plan> {
     const { secret, shown } = hello;
     if (loaded.kind === "found") {
@@ -221,8 +232,8 @@ export class Admissions {
   }
 
   /**
-   * Returns what the client of a session missed. Access is checked again: rooms that the client may not join any more
-   * are left out, and so are rooms beyond the limit. If any room is left out, the client is not reported as
+   * Returns requests for the messages that the client of a session missed. Rooms that the client may no longer join are
+   * left out, and so are rooms beyond `roomsPerClientMax`. If a room is left out, the client is not reported as
    * `recovered`.
    */
   async #planResumed(
@@ -238,9 +249,9 @@ export class Admissions {
   }
 
   /**
-   * Returns the session unchanged if it can be trusted. Otherwise returns it as a session of another epoch: if it was
-   * saved under another lineage, because it may lack rooms, or if the id in the client's offset was given by another
-   * master.
+   * Returns a session unchanged if it can be trusted. Otherwise returns a copy without a valid epoch, so that the
+   * client receives the gap `epoch` in all rooms. A session of an earlier lineage cannot be trusted, because it may
+   * lack rooms. Neither can a session whose client has an offset with an id of another Redis master.
    */
   async #trusted(session: Session, id: string | undefined): Promise<Session> {
     const { log, recovery } = this.#options;
@@ -249,14 +260,18 @@ export class Admissions {
     return isTrusted ? session : { ...session, epoch: "" };
   }
 
-  /** Returns why a session is gone: because it expired, or because the log of its epoch was lost together with it. */
+  /**
+   * Returns why a session is gone: `epoch` if the client's offset is older than the log, which was then lost together
+   * with the session; otherwise `expired`. `id` is the id in the offset.
+   */
   #whyGone(id: string | undefined): "expired" | "epoch" {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
   }
 
   /**
-   * Reads the rooms that a client asks for. Of several requests for one room the last one counts.
+   * Reads the requests of a client that has no session: for the rooms that it names, or for the default rooms. If the
+   * client names a room several times, only its last request for that room is used.
    *
    * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`
    */
@@ -275,8 +290,8 @@ export class Admissions {
   }
 
   /**
-   * Prepares a request. If the session is gone, the missed messages are unknown, except in rooms for which the client
-   * itself names a position.
+   * Prepares one request. If the client's session is gone, the result is a gap, unless the client itself names a
+   * position or asks for the newest messages.
    */
   async #prepare(
     request: JoinRequest,
@@ -288,7 +303,8 @@ export class Admissions {
       return { request, reason: gone, prefix: [], epoch: log.head.epoch };
     }
     const prepared = await recovery.prepare(request);
-    // The client was disconnected because it did not read, and the history no longer has all that it missed since.
+    // The client was disconnected because it read too slowly, and the history no longer has every message that it
+    // missed since.
     const isOverload = session?.overloaded === true &&
       prepared.reason === "trimmed";
     const reason: GapReason = "overloaded";
@@ -296,14 +312,14 @@ export class Admissions {
   }
 }
 
-/** Makes a request start after the id `id` unless it names a position of its own. */
+/** Makes a request start after `id`, unless the client itself named a position or asked for the newest messages. */
 function continueAt(request: JoinRequest, id: string | undefined): JoinRequest {
   return id === undefined || !isOpenEnded(request)
     ? request
     : { ...request, since: { epoch: undefined, id } };
 }
 
-/** Returns whether a request asks for no earlier messages. */
+/** Returns whether a request asks for future messages only. */
 function isOpenEnded({ since, last }: JoinRequest): boolean {
   return since === undefined && last === undefined;
 }

@@ -1,5 +1,5 @@
 /**
- * A client: its identity, its rooms, and the subscriber that writes to it, independent of the protocol.
+ * One client of this node, independent of its protocol: its principal, its rooms, and the subscriber that writes to it.
  *
  * @module
  */
@@ -16,7 +16,10 @@ import {
 } from "../sessions/session.ts";
 import type { NoticeNumber } from "./missed.ts";
 
-/** Stands for the id of a notice that has not been sent yet. No offset has a later id. */
+/**
+ * Stands for the id of a notice that has not been sent yet. No offset contains a later id, so no offset confirms the
+ * notice by its id.
+ */
 const NOT_SENT = ID_MAX;
 
 /** Options of {@linkcode Client}. */
@@ -25,12 +28,15 @@ export interface ClientOptions {
   /** The hash of the session's secret. */
   readonly digest: string;
   readonly generation: number;
-  /** The version of the stored session that the client resumes; undefined for a new session. */
+  /** The version of the stored session that the client resumes; undefined if the client has a new session. */
   readonly takesUp: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
 }
 
-/** One connection of a client. A client that reconnects is a new object, with the next generation of its session. */
+/**
+ * One connection of a client. If the client reconnects, a new object is created, with the next generation of the
+ * session.
+ */
 export class Client implements SessionState {
   readonly principal: Principal;
   readonly digest: string;
@@ -42,13 +48,15 @@ export class Client implements SessionState {
   subscriber: Subscriber | undefined;
   /** Number of the client's requests in flight. */
   requests = 0;
-  /** Number of the client's latest join. Connecting is number 1. */
+  /** Number of the client's latest join. Connecting counts as join number 1. */
   joinNumber = 1;
-  /** The highest number of a join whose answer had messages or a gap, so that the client has to confirm it. */
-  toldNumber = 1;
+  /**
+   * The highest number of a join whose answer is a notice: it had messages or a gap, so the client has to confirm it.
+   */
+  noticeNumber = 1;
   overloaded = false;
 
-  /** Creates a client that is not connected yet. */
+  /** Creates a client that is not connected yet: it has no subscriber. */
   constructor(
     { principal, digest, generation, takesUp, rooms }: ClientOptions,
   ) {
@@ -60,28 +68,40 @@ export class Client implements SessionState {
   }
 }
 
-/** The data that is sent to a client in the synchronous step in which it joins rooms. */
+/** The data that a client is sent in the synchronous step in which it joins rooms. */
 export interface Joined {
-  /** The log's position at this moment: messages that are delivered later come after it. */
+  /**
+   * The log's position at the moment of the join. All messages that are delivered after the join come after this
+   * position.
+   */
   readonly position: string;
   /** The id in `position`. */
   readonly id: string;
-  /** One result for each room. Gaps have been sent already; messages have been sent only at connect. */
+  /**
+   * One result for each room. The gaps in these results have already been sent to the client. The messages have been
+   * sent only if the client is connecting; otherwise they belong into the answer to the join.
+   */
   readonly rooms: readonly JoinResult[];
   /**
-   * The last notice that the client has to confirm. The server of the protocol sends its number in the offset of the
-   * last event of this step.
+   * The notice that the client has to confirm; undefined if there is none. The protocol's server puts the notice's
+   * number into the offset of the last event that it writes for this `Joined`.
    */
   readonly notice?: NoticeNumber & { readonly room: string };
 }
 
-/** Writes {@linkcode Joined} to a client, in the same step and before any later message. */
+/**
+ * Writes a {@linkcode Joined} to a client. It has to write in the same synchronous step, so that no message comes in
+ * between.
+ */
 export type Tell = (joined: Joined) => void;
 
 /**
- * Returns a client's position in a room that it joins by connecting. The replayed messages may be lost with the
- * connection. The position is therefore the id before them until the client's offset shows that they arrived. The same
- * holds for a gap, which is sent at the id `at`.
+ * Returns the position to save for a room that a client joins by connecting. Replayed messages and gaps may be lost
+ * with the connection. The position is therefore the id before the first replayed message, or has the gap as its
+ * notice.
+ *
+ * @param id The log's newest id.
+ * @param at The id at which a gap is sent; by default, the gap is not sent yet.
  */
 export function positionAtConnect(
   result: JoinResult,
@@ -93,7 +113,13 @@ export function positionAtConnect(
     : { since: result.from ?? id };
 }
 
-/** Returns a client's position in a room that it joins at the id `id`, by its join number `number`. */
+/**
+ * Returns the position to save for a room that a connected client joins. If the answer has messages or a gap, the
+ * position has a notice, so that both can be sent again.
+ *
+ * @param id The log's newest id.
+ * @param number The number of the client's join.
+ */
 export function positionAtJoin(
   result: JoinResult,
   id: string,
@@ -108,10 +134,11 @@ export function positionAtJoin(
 }
 
 /**
- * Returns the position to save before a join is answered. If the client asked for messages, it assumes that the answer
- * has some, because they may arrive before it is sent.
+ * Returns the position to save for a room before the client's join is answered. If the client asked for earlier
+ * messages, the position has a notice even if there are none yet, because messages may arrive before the answer is
+ * sent.
  *
- * @param result The result as it is now; undefined if it is not known.
+ * @param result The result of the join as of now; undefined if it cannot be determined now.
  */
 export function positionBeforeJoin(
   { since, last = 0 }: JoinRequest,
@@ -126,7 +153,7 @@ export function positionBeforeJoin(
   return { since: result?.from ?? id, told: { at: NOT_SENT, number } };
 }
 
-/** Makes the error for a client that asks for more rooms than `roomsMax`. */
+/** Creates the error for a client that would be in more than `roomsMax` rooms. */
 export function tooManyRooms(roomsMax: number): ApiError {
   return new ApiError(
     "too_many_rooms",
@@ -134,10 +161,13 @@ export function tooManyRooms(roomsMax: number): ApiError {
   );
 }
 
-/** Makes the error for a client whose missed messages leave the memory faster than they can be read. */
+/**
+ * Creates the error for a client whose missed messages cannot be read fast enough: while the node reads them from
+ * Redis, its ring drops the messages that follow them.
+ */
 export function tooFast(verb: "connect" | "join"): ApiError {
   return new ApiError(
     "overloaded",
-    `Cannot ${verb}: messages arrive faster than they can be read; ${verb} again later`,
+    `Cannot ${verb}: this node receives new messages faster than it can read the missed ones; ${verb} again later`,
   );
 }

@@ -1,12 +1,12 @@
 /**
- * The connected clients of this node, independent of the protocols that they speak.
+ * The connected clients of this node, independent of their protocols.
  *
- * The server of a protocol calls {@linkcode Clients.admit} and then, when it can write to the client,
- * {@linkcode Clients.welcome}. It passes the client's requests to `join()` and `leave()`, and calls `dropped()` when the
- * connection is closed.
+ * The server of a protocol calls {@linkcode Clients.admit} for a connecting client and then, when the server can write
+ * to the client, {@linkcode Clients.welcome}. The server passes the client's requests to `join()` and `leave()`, and
+ * calls `dropped()` when the connection is closed.
  *
- * Roomcast recovers clients itself. The recovery of Socket.IO's Redis Streams adapter reads the log before rooms are
- * joined, loses the sessions of a node that is killed, and sends every emit through the log
+ * Roomcast recovers clients itself, without the recovery of Socket.IO's Redis Streams adapter. The adapter would read
+ * the log before it joins rooms, lose the sessions of a node that is killed, and send every emit through the log
  * (`docs/decisions/0007-recovery.md`).
  *
  * @module
@@ -30,8 +30,8 @@ import { type Client, positionAtConnect, type Tell } from "./client.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 /**
- * The number of a notice that was sent without a number. An offset never contains it, so only a later id confirms the
- * notice.
+ * Stands for the number of a notice that was sent without a number. No offset contains this number, so the client can
+ * confirm the notice only by a later id.
  */
 const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
@@ -42,10 +42,10 @@ export interface ClientsOptions extends LogParts {
   readonly fanOut: FanOut;
   readonly access: Access;
   readonly cluster: Cluster;
-  /** Rooms of a client that names no rooms. */
+  /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
-  /** How long a session is kept after its client's connection has closed, in s. */
+  /** How long a session is kept after the client has disconnected, in s. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
 }
@@ -64,7 +64,7 @@ export class Clients {
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
 
-  /** Creates the clients of one node and handles the commands of its cluster. */
+  /** Creates the list of a node's clients, which is empty, and registers for the commands of other nodes. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     const { log, sessions, access, fanOut, roomsPerClientMax } = options;
@@ -105,23 +105,22 @@ export class Clients {
   }
 
   /**
-   * Determines the rooms, messages and gaps that a client gets at connect, and saves its session. Call
+   * Determines the rooms, messages and gaps that a connecting client gets, and saves the client's session. Call
    * {@linkcode Clients.welcome} or {@linkcode Clients.abandon} with the result.
    *
-   * @throws {ApiError} A retryable error if the client has to connect again later. Another error if it asked for
-   * something that it cannot have.
+   * @throws {ApiError} A retryable error if the client has to connect again later; any other error if the client asked
+   * for a room that is not valid or that it may not join.
    */
   async admit(hello: Hello): Promise<Admission> {
     return await this.#admissions.admit(hello);
   }
 
   /**
-   * Connects a client: sends the messages that it missed and the gaps, calls `tell`, and joins its rooms. All of this
-   * happens in one synchronous step, so that no message is delivered in between. Everything that `tell` writes comes
-   * before the next message.
+   * Connects an admitted client: sends the missed messages and the gaps, calls `tell`, and joins the client's rooms.
+   * All of this happens in one synchronous step, so that no message is delivered in between.
    *
-   * @returns `false` if the admission is outdated, or if a write has closed the connection. The caller then closes the
-   * connection, and the client connects again.
+   * @returns `false` if the admission is outdated, or if a write has closed the connection. The caller then has to
+   * close the connection, so that the client connects again.
    */
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
     const results = this.#recovery.collect(admission.prepared);
@@ -135,7 +134,7 @@ export class Clients {
     client.subscriber = subscriber;
     this.#clients.set(client.digest, client);
     this.#send(admission, results, subscriber, tell);
-    // A write may have closed the connection. A client that joined rooms now would stay in them.
+    // A write may have closed the connection. If the closed client joined its rooms now, it would stay in them forever.
     if (subscriber.disconnectedAsSlow) this.dropped(client, false);
     if (client.subscriber === undefined) return false;
     for (const { room } of results) this.#options.fanOut.join(subscriber, room);
@@ -147,8 +146,8 @@ export class Clients {
   }
 
   /**
-   * Gives up an admission before the client received an answer. A new session is deleted, because the client has not
-   * received its secret. A resumed one is kept for its time.
+   * Gives up an admission whose client has not been sent anything. A new session is deleted, because the client does
+   * not know its secret. A resumed session stays stored until it expires, as after a disconnect.
    */
   abandon({ client, recovered }: Admission): void {
     if (recovered) this.#writer.release(client);
@@ -156,8 +155,8 @@ export class Clients {
   }
 
   /**
-   * Joins a connected client to a room, and calls `tell` in the same synchronous step. Does not call `tell` if the
-   * client disconnects meanwhile.
+   * Joins a connected client to a room, and calls `tell` in the same synchronous step. If the client disconnects before
+   * that, `tell` is not called.
    *
    * @throws {ApiError} if the client did not join
    */
@@ -165,15 +164,20 @@ export class Clients {
     await this.#subscriptions.join(client, request, tell);
   }
 
-  /** Ends a client's subscription to a room. @throws {ApiError} if the client is still in the room */
+  /**
+   * Removes a connected client from a room.
+   *
+   * @throws {ApiError} if the client could not be removed and is still in the room
+   */
   async leave(client: Client, room: string): Promise<void> {
     await this.#subscriptions.leave(client, room);
   }
 
   /**
-   * Records that a client's connection is closed.
+   * Records that a client's connection has closed.
    *
-   * @param hasLeft Whether the client or this node closed the connection permanently, so that the session is deleted.
+   * @param hasLeft Whether the client will not reconnect, because it or this node has ended the connection for good.
+   * The session is then deleted.
    */
   dropped(client: Client, hasLeft: boolean): void {
     const { subscriber } = client;
@@ -187,8 +191,8 @@ export class Clients {
   }
 
   /**
-   * Records that all clients were sent a `gap` event with `id`. The gap replaces their saved positions, and it is sent
-   * again at the next connect unless the client's offset proves that it arrived.
+   * Records that all clients were sent a `gap` event with `id`. The gap replaces the saved positions of all clients. A
+   * client is sent the gap again when it reconnects, unless its offset confirms the gap.
    *
    * @param since The id after which messages may be missing.
    */
@@ -211,13 +215,16 @@ export class Clients {
     this.#writer.refresh();
   }
 
-  /** Stops all timers. */
+  /** Stops all timers of the clients, including those that save sessions. */
   close(): void {
     this.#writer.close();
     this.#recovery.close();
   }
 
-  /** Returns whether the log's lineage and epoch are unchanged and no message was lost since a client was admitted. */
+  /**
+   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, and a client that
+   * is reported as `recovered` has no gap in any room.
+   */
   #isCurrent(
     { prepared, recovered, lineage }: Admission,
     results: readonly JoinResult[],
@@ -228,7 +235,7 @@ export class Clients {
       !(recovered && results.some(({ reason }) => reason !== undefined));
   }
 
-  /** Sends messages in the log's order, then the gaps, and calls `tell` last. */
+  /** Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`. */
   #send(
     { client, prepared, recovered, since }: Admission,
     results: readonly JoinResult[],
@@ -245,7 +252,7 @@ export class Clients {
       fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }
     const { position } = this.#recovery;
-    const { generation, toldNumber: number } = client;
+    const { generation, noticeNumber: number } = client;
     const gap = results.find(isGap);
     tell({
       position,
@@ -260,7 +267,7 @@ export class Clients {
     }
   }
 
-  /** Records the id at which gaps were sent to a client. */
+  /** Saves in a client's positions the id at which its gaps were sent. */
   #noteGaps({ rooms }: Client, results: readonly JoinResult[]): void {
     const { id } = this.#options.log.head;
     for (const result of results) {
@@ -269,8 +276,8 @@ export class Clients {
   }
 
   /**
-   * Disconnects older connections of a session, here and on other nodes, because the server cannot see that a half-open
-   * connection is dead.
+   * Disconnects the older connections of a client's session, on this and on other nodes. Such a connection may be
+   * half-open: its client is gone, but the server cannot see that.
    */
   #replaceOlder({ digest, generation }: Client): void {
     const older = this.#clients.get(digest);
@@ -278,7 +285,10 @@ export class Clients {
     this.#options.cluster.send({ kind: "session_resumed", digest, generation });
   }
 
-  /** Drops this node's connection of a session if another connection has resumed it with a higher generation. */
+  /**
+   * Disconnects this node's client of a session, unless the client has the given generation or a higher one. Called
+   * when another connection has resumed the session with that generation.
+   */
   #resumedElsewhere(digest: string, generation: number): void {
     const client = this.#clients.get(digest);
     if (client !== undefined && client.generation >= generation) return;
@@ -304,7 +314,7 @@ export class Clients {
   }
 }
 
-/** Merges the messages of several rooms in the log's order. */
+/** Merges lists of messages, one for each room, into one list in the log's order. */
 function inOrder(lists: readonly (readonly Entry[])[]): readonly Entry[] {
   const [only = [], ...others] = lists.filter((list) => list.length > 0);
   return others.length === 0

@@ -1,6 +1,5 @@
 /**
- * Determines the messages that a returning client missed, from its session and from the offset of the last event that
- * it received.
+ * Determines which messages a reconnecting client missed, from the client's session and offset.
  *
  * @module
  */
@@ -8,26 +7,31 @@ import { compareIds, ID_ZERO, laterId } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import type { Session } from "../sessions/session.ts";
 
-/** Identifies a notice of a session. Each notice has a number within a generation. */
+/**
+ * Identifies a notice of a session: by a generation of the session, and by the notice's number within that generation.
+ */
 export interface NoticeNumber {
   readonly generation: number;
   readonly number: number;
 }
 
-/** The parts of a client's offset, which shows the last event that it received. */
+/** The parts of a client's offset, which shows the last event that the client has received. */
 export interface Shown {
   /** The id in the offset; undefined if the offset contains no id. */
   readonly id: string | undefined;
-  /** The notice that the offset confirms, together with all notices of its generation with lower numbers. */
+  /**
+   * The notice that the offset confirms. The offset also confirms all notices of the same generation with lower
+   * numbers.
+   */
   readonly confirms?: NoticeNumber;
 }
 
 /**
- * Returns requests for the messages that the client of a session missed. In each room these are the messages after the
- * client's join or after the id in its offset, whichever is later. A notice that the offset does not confirm is sent
- * again: the messages of an answer to a join, or a gap.
+ * Returns one request for each room of a session, for the messages that the client missed. These are the messages after
+ * the client's join or after the id in its offset, whichever is later. If the offset does not confirm the room's
+ * notice, the request is for the notice again: for the messages of the answer to the join, or for the gap.
  *
- * @param shown Undefined if the client has never received an event.
+ * @param shown The client's offset; undefined if the client has never received an event.
  */
 export function missedBy(
   { rooms, epoch, generation }: Session,

@@ -1,8 +1,8 @@
 /**
  * Lets connected clients join and leave rooms.
  *
- * A client's session is saved before the join or leave is answered, so that the answer stays true even if this node is
- * killed. If the session cannot be saved, the request fails.
+ * A client's session is saved before its request to join or leave a room is answered, so that the answer stays true
+ * even if this node is killed. If the session cannot be saved, the request fails.
  *
  * @module
  */
@@ -27,9 +27,12 @@ import {
   tooManyRooms,
 } from "./client.ts";
 
-/** How often a join is attempted if the messages that were read for it leave the memory meanwhile. */
+/**
+ * Maximum number of attempts to join a client to a room. An attempt fails if the ring drops messages that it needs, or
+ * if the client is sent a notice of a later join meanwhile.
+ */
 const ATTEMPTS_MAX = 3;
-/** Maximum number of requests of one client in flight. */
+/** Maximum number of requests that one client may have in flight. */
 const REQUESTS_MAX = 1000;
 
 /** Options of {@linkcode Subscriptions}. */
@@ -42,20 +45,23 @@ export interface SubscriptionsOptions {
   readonly roomsPerClientMax: number;
 }
 
-/** Changes the rooms of connected clients. */
+/** Joins connected clients to rooms and removes them from rooms. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
-  /** Runs the requests of a client about one room in order; otherwise a leave could overtake a join. */
+  /**
+   * Runs the requests of one client for one room one after the other; otherwise a `leave` could overtake an earlier
+   * `join`.
+   */
   readonly #turns = new KeyedTurns();
 
-  /** Creates the subscriptions of one node. */
+  /** Creates the part of a node that handles requests to join and leave rooms. */
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
 
   /**
-   * Joins a client to a room and calls `tell` with the messages that it missed, in one synchronous step. Does not call
-   * `tell` if the client disconnects meanwhile, or is disconnected because it does not read.
+   * Joins a client to a room and calls `tell` with the messages that the client missed, in one synchronous step. Does
+   * not call `tell` if the client disconnects before that, or is disconnected because it reads too slowly.
    *
    * @throws {ApiError} if the client did not join
    */
@@ -71,9 +77,9 @@ export class Subscriptions {
   }
 
   /**
-   * Ends a client's subscription to a room.
+   * Removes a client from a room.
    *
-   * @throws {ApiError} if the client is still in the room
+   * @throws {ApiError} if the client could not be removed and is still in the room
    */
   async leave(client: Client, room: string): Promise<void> {
     await this.#inTurn(client, room, async () => {
@@ -83,7 +89,8 @@ export class Subscriptions {
       if (position === undefined || subscriber === undefined) return;
       rooms.delete(room);
       const isSaved = await writer.saveAndWait(client) === "saved";
-      // If the client was dropped meanwhile, `rooms` no longer held this room, so its subscription still exists.
+      // If the client has disconnected meanwhile, `rooms` no longer held this room, so fan-out still has the subscriber
+      // in it.
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);
       }
@@ -95,7 +102,8 @@ export class Subscriptions {
   }
 
   /**
-   * Runs a request after the earlier requests of the client about the same room, if the client is then still connected.
+   * Runs `work` after the client's earlier requests for the same room are done, unless the client has disconnected by
+   * then.
    */
   async #inTurn(
     client: Client,
@@ -105,7 +113,7 @@ export class Subscriptions {
     if (client.requests >= REQUESTS_MAX) {
       throw new ApiError(
         "overloaded",
-        `Cannot handle the request: ${REQUESTS_MAX} requests of this client are in flight; wait for their answers`,
+        `Cannot handle the request: ${REQUESTS_MAX} requests of this client are not answered yet; send further requests after their answers`,
       );
     }
     client.requests++;
@@ -119,8 +127,8 @@ export class Subscriptions {
   }
 
   /**
-   * Sends a client the messages that it missed in a room that it has already joined. Its position in the room does not
-   * change.
+   * Answers a join of a client that is already in the room, with the messages that the client asks for. The client's
+   * saved position in the room does not change.
    */
   async #joinAgain(
     client: Client,
@@ -148,7 +156,7 @@ export class Subscriptions {
     const { rooms } = client;
     const { room } = request;
     if (rooms.size >= roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-    // Simultaneous joins of other rooms have to count this one for the limit.
+    // Joins of other rooms that run at the same time have to count this room for the limit.
     rooms.set(room, { since: log.head.id });
     let hasJoined = false;
     try {
@@ -162,7 +170,10 @@ export class Subscriptions {
     }
   }
 
-  /** Resolves to whether the client has joined. */
+  /**
+   * Joins a client to a room that it is not in. Resolves to `false` if the client was disconnected, so that it has not
+   * joined.
+   */
   async #tryJoin(
     client: Client,
     request: JoinRequest,
@@ -180,10 +191,11 @@ export class Subscriptions {
       if (result === undefined) continue;
       const position = positionAtJoin(result, log.head.id, number);
       const hasNotice = position.told !== undefined;
-      // A number confirms all lower ones, so notices have to be sent in the order of their numbers.
-      if (hasNotice && number < client.toldNumber) continue;
+      // An offset with the number of a notice confirms all notices with lower numbers. Notices therefore have to be
+      // sent in the order of their numbers.
+      if (hasNotice && number < client.noticeNumber) continue;
       if (!this.#mayAnswer(client, result)) return false;
-      if (hasNotice) client.toldNumber = number;
+      if (hasNotice) client.noticeNumber = number;
       client.rooms.set(room, position);
       writer.save(client);
       if (client.subscriber !== undefined) fanOut.join(client.subscriber, room);
@@ -194,8 +206,9 @@ export class Subscriptions {
   }
 
   /**
-   * Saves the session together with a room that is about to be joined. Until the session is saved again with the id of
-   * the answer, a client can confirm the answer only by its number.
+   * Saves a client's session with a room that the client is about to join, and resolves to whether it was saved. The
+   * session is saved again with the id of the answer. Until then, the client can confirm the answer only by the number
+   * of the notice.
    */
   async #saveAhead(
     client: Client,
@@ -216,13 +229,19 @@ export class Subscriptions {
     return this.#options.recovery.collect([prepared])?.[0];
   }
 
-  /** Returns whether an answer can be sent. A client that does not read its answers is disconnected. */
+  /**
+   * Returns whether a join may be answered with these messages. If the client does not read its earlier answers,
+   * returns `false` and disconnects the client.
+   */
   #mayAnswer({ subscriber }: Client, { messages }: JoinResult): boolean {
     return subscriber !== undefined &&
       this.#options.fanOut.admitAnswer(subscriber, sizeOf(messages));
   }
 
-  /** Sends a gap, if there is one, and then the answer. The answer's bytes count as requested by the client. */
+  /**
+   * Sends a client the gap of a join, if there is one, and then the answer. The answer's bytes count as requested by
+   * the client.
+   */
   #tell(
     client: Client,
     { since }: JoinRequest,
@@ -248,11 +267,11 @@ export class Subscriptions {
   }
 }
 
-/** Makes the error of a request whose outcome would be lost if the client reconnects to another node. */
+/** Creates the error of a `join` or `leave` that failed because the client's session could not be saved. */
 function notSaved(verb: "join" | "leave"): ApiError {
   return new ApiError(
     "log_unreachable",
-    `Cannot ${verb}: Redis does not save the client's session at the moment; ${verb} again later`,
+    `Cannot ${verb}: this node could not save the client's session in Redis; ${verb} again later`,
   );
 }
 

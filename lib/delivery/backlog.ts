@@ -1,32 +1,34 @@
 /**
- * Limits the large responses that are buffered for clients.
+ * Limits the bytes of large join answers that are buffered for clients.
  *
  * @module
  */
 import { ApiError } from "../errors.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Maximum bytes of responses that may be buffered for a client that asks for another large one. */
-const CLIENT_RESPONSE_BYTES_MAX = 8 << 20;
-/** Maximum bytes of responses that may be buffered for all clients together. */
-const RESPONSE_BYTES_MAX = 64 << 20;
+/** Maximum bytes of answers that may be buffered for a client that asks for another large answer. */
+const CLIENT_ANSWER_BYTES_MAX = 8 << 20;
+/** Maximum bytes of answers that may be buffered for all clients together. */
+const ANSWER_BYTES_MAX = 64 << 20;
 
-/** Keeps track of the subscribers that have large responses buffered. */
-export class ResponseBacklog {
-  /** Subscribers for which a large response is buffered, or was until recently. */
+/** Keeps track of the subscribers for which large join answers are buffered. */
+export class AnswerBacklog {
+  /**
+   * The subscribers for which a large answer is buffered. A subscriber whose answer has been sent is removed at the
+   * next `add()`.
+   */
   readonly #subscribers = new Set<Subscriber>();
 
-  /**
-   * Returns whether the earlier responses that are buffered for a client exceed {@linkcode CLIENT_RESPONSE_BYTES_MAX}.
-   */
+  /** Returns whether more than {@linkcode CLIENT_ANSWER_BYTES_MAX} bytes of answers are buffered for a client. */
   isFullFor(subscriber: Subscriber): boolean {
-    return subscriber.requestedBytes > CLIENT_RESPONSE_BYTES_MAX;
+    return subscriber.requestedBytes > CLIENT_ANSWER_BYTES_MAX;
   }
 
   /**
-   * Counts a large response that is about to be written. The first one is accepted regardless of its size.
+   * Records that a large answer of `bytes` bytes will be written. Accepts an answer of any size if no other large
+   * answer is buffered on this node.
    *
-   * @throws {ApiError} `overloaded` if too many large responses are buffered on this node
+   * @throws {ApiError} `overloaded` if more than 64 MiB of large answers would be buffered on this node
    */
   add(subscriber: Subscriber, bytes: number): void {
     let total = bytes;
@@ -34,11 +36,11 @@ export class ResponseBacklog {
       if (other.requestedBytes === 0) this.#subscribers.delete(other);
       else total += other.requestedBytes;
     }
-    if (total > Math.max(bytes, RESPONSE_BYTES_MAX)) {
+    if (total > Math.max(bytes, ANSWER_BYTES_MAX)) {
       throw new ApiError(
         "overloaded",
         `Cannot join: this node is still sending ${
-          RESPONSE_BYTES_MAX >> 20
+          ANSWER_BYTES_MAX >> 20
         } MiB of join answers to clients; try again later`,
       );
     }

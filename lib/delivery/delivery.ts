@@ -11,24 +11,24 @@ import type { Ring } from "./ring.ts";
 export interface DeliveryOptions {
   readonly ring: Ring;
   readonly fanOut: FanOut;
-  /** Called after all subscribers were sent a `gap` event with `id`. Messages may be missing after `since`. */
+  /** Called after all subscribers were sent a `gap` event with `id`. Messages after the id `since` may be missing. */
   readonly onGap: (
     reason: "epoch" | "trimmed",
     id: string,
     since: string,
   ) => void;
-  /** Called when sessions that are stored with the log may have been lost. */
+  /** Called when Redis may have lost saved sessions. */
   readonly onLineageChanged: () => void;
 }
 
 /**
- * Adds each message to the ring and then writes it to the subscribers, in one synchronous step. A client that joins in
- * another step therefore gets each message once: from the ring or from fan-out.
+ * Adds each message to the ring and then writes it to the subscribers, in one synchronous step. A client joins its
+ * rooms in another step, and therefore gets each message exactly once, either from the ring or from fan-out.
  */
 export class Delivery implements LogReader {
   readonly #options: DeliveryOptions;
 
-  /** Creates the reader of a log. */
+  /** Creates a delivery that passes messages to the given ring and fan-out. */
   constructor(options: DeliveryOptions) {
     this.#options = options;
   }

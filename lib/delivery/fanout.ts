@@ -1,26 +1,29 @@
 /**
  * Fan-out: writes each message to the subscribers of its room on this node.
  *
- * A frame is made once for each batch and protocol, from the message's JSON, which is not parsed
- * (`docs/decisions/0002-own-fan-out.md`). A client gets all messages of a delivery in one write
- * (`docs/decisions/0009-joined-frames.md`).
+ * Each protocol's encoder makes one frame of a batch of messages, which all subscribers of that protocol share. The
+ * JSON of the messages is not parsed for that (`docs/decisions/0002-own-fan-out.md`). A client gets all messages of one
+ * delivery in one write (`docs/decisions/0009-joined-frames.md`).
  *
  * @module
  */
 import type { GapReason } from "../log/gaps.ts";
 import type { Entry } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
-import { ResponseBacklog } from "./backlog.ts";
+import { AnswerBacklog } from "./backlog.ts";
 import type { Encoder, Frame, Subscriber } from "./subscriber.ts";
 
 /** Options of {@linkcode FanOut}. */
 export interface FanOutOptions {
   /**
-   * Bytes that may be buffered for one client. If more are buffered, the client is disconnected when the next frame is
-   * written.
+   * Maximum bytes that may be buffered for one client. A client with more buffered bytes is disconnected when the next
+   * frame is written to it.
    */
   readonly clientBufferBytesMax: number;
-  /** Returns whether only the newest message of a room is buffered for a client that is not idle. */
+  /**
+   * Returns whether at most one message of a room, the newest, is buffered for a client that is not idle
+   * (`LATEST_ROOMS`).
+   */
   readonly latestOnly: (room: string) => boolean;
   readonly observe: Observe;
 }
@@ -30,19 +33,19 @@ interface Room {
   readonly name: string;
   readonly latestOnly: boolean;
   /**
-   * One group for each encoder. The list is replaced and never changed, because a subscriber may leave while a delivery
-   * iterates over it.
+   * The room's subscribers, in one group for each encoder. This list is replaced and never changed, because a
+   * subscriber may leave while a delivery iterates over the list.
    */
   groups: readonly Group[];
 }
 
-/** The subscribers of one room that use the same encoder, and so share frames. */
+/** The subscribers of one room that use the same encoder and therefore share frames. */
 interface Group {
   readonly encoder: Encoder;
   readonly members: Set<Subscriber>;
 }
 
-/** Messages that several subscribers get, in order, and the frame that these subscribers share. */
+/** Messages for one or more subscribers, in order, and the frame of these messages that the subscribers share. */
 class Batch {
   readonly encoder: Encoder;
   readonly entries: readonly Entry[];
@@ -64,7 +67,7 @@ class Batch {
   }
 }
 
-/** The rooms of one delivery that some subscribers have all joined, in the delivery's order. */
+/** Several rooms of one delivery, and the batch of messages for the subscribers that are in exactly these rooms. */
 class Combination {
   readonly #encoder: Encoder;
   readonly #rooms: readonly Room[];
@@ -77,7 +80,7 @@ class Combination {
     this.#batch = batch;
   }
 
-  /** Returns the combination with one more room. It is always the same object for the same room. */
+  /** Returns the combination of these rooms and one more room. Always returns the same object for the same room. */
   with(room: Room): Combination {
     let next = this.#next.get(room);
     if (next === undefined) {
@@ -87,7 +90,10 @@ class Combination {
     return next;
   }
 
-  /** Returns the messages of the combination's rooms from all messages of the delivery. */
+  /**
+   * Returns a batch of those messages of the delivery that are for the combination's rooms. Always returns the same
+   * object.
+   */
   batch(entries: readonly Entry[]): Batch {
     if (this.#batch === undefined) {
       const names = new Set(this.#rooms.map(({ name }) => name));
@@ -106,22 +112,22 @@ class Combination {
  *
  * Guarantees: a subscriber gets the messages of all its rooms in the log's order. An error of one subscriber does not
  * affect the others. Limits: a subscriber with more than `clientBufferBytesMax` bytes buffered is disconnected when the
- * next frame is written.
+ * next frame is written to it.
  *
- * It does not use Socket.IO's rooms. Those include one room for each socket, which is named by the socket's id, and
- * every publisher could write into it.
+ * Fan-out does not use Socket.IO's rooms, because Socket.IO puts each socket into a room named by the socket's id, and
+ * every publisher could publish into that room.
  */
 export class FanOut {
   readonly #options: FanOutOptions;
   readonly #rooms = new Map<string, Room>();
-  readonly #backlog = new ResponseBacklog();
+  readonly #backlog = new AnswerBacklog();
 
   /** Creates a fan-out without subscribers. */
   constructor(options: FanOutOptions) {
     this.#options = options;
   }
 
-  /** Subscribes to a room, from the next message on. */
+  /** Adds a subscriber to a room. It gets the room's messages from the next one on. */
   join(subscriber: Subscriber, name: string): void {
     let room = this.#rooms.get(name);
     if (room === undefined) {
@@ -138,7 +144,7 @@ export class FanOut {
     group.members.add(subscriber);
   }
 
-  /** Ends a subscription to a room. Does nothing if there is none. */
+  /** Removes a subscriber from a room. Does nothing if the subscriber is not in the room. */
   leave(subscriber: Subscriber, name: string): void {
     const room = this.#rooms.get(name);
     const group = room?.groups.find(({ encoder }) =>
@@ -152,7 +158,8 @@ export class FanOut {
   }
 
   /**
-   * Writes messages, which are in the log's order, to the subscribers of their rooms. Each subscriber gets one write.
+   * Writes messages to the subscribers of their rooms, in one write for each subscriber. `entries` has to be in the
+   * log's order.
    */
   deliver(entries: readonly Entry[]): void {
     const byRoom = this.#byRoom(entries);
@@ -185,7 +192,7 @@ export class FanOut {
     if (count > 0) this.#options.observe({ kind: "delivered", count });
   }
 
-  /** Writes a gap to all subscribers of each room for which `concerns` returns true. */
+  /** Writes a gap to all subscribers of each room for which `concerns` returns `true`. */
   gap(
     reason: GapReason,
     id: string,
@@ -201,7 +208,7 @@ export class FanOut {
     }
   }
 
-  /** Writes messages that a client missed, in order. Never throws. */
+  /** Writes messages that a client missed, in order. Never throws: errors are reported by `observe()`. */
   replay(subscriber: Subscriber, entries: readonly Entry[]): void {
     try {
       subscriber.replay(entries);
@@ -210,7 +217,10 @@ export class FanOut {
     }
   }
 
-  /** Writes a frame of the subscriber's encoder. Never throws. */
+  /**
+   * Writes a frame of the subscriber's own encoder. If too many bytes are buffered for the subscriber, disconnects it
+   * instead. Never throws: errors are reported by `observe()`.
+   */
   send(subscriber: Subscriber, frame: Frame): void {
     try {
       if (subscriber.idle || this.#mayBuffer(subscriber)) {
@@ -222,7 +232,8 @@ export class FanOut {
   }
 
   /**
-   * Disconnects a client if too many bytes are buffered for it. Call it after another class has written to the client.
+   * Disconnects a client if too many bytes are buffered for the client. Call this method after a class other than
+   * `FanOut` has written to the client.
    */
   enforceLimit(subscriber: Subscriber): void {
     try {
@@ -234,8 +245,8 @@ export class FanOut {
 
   /**
    * Returns whether a client may get an answer of `bytes` bytes. The answer may be larger than `clientBufferBytesMax`,
-   * because the client asked for it. A client that has not read its earlier answers and asks for another large one is
-   * disconnected.
+   * because the client asked for it. A client that asks for another large answer while more than 8 MiB of answers are
+   * buffered for it is disconnected.
    *
    * @throws {ApiError} `overloaded` if too many large answers are buffered on this node
    */
@@ -250,7 +261,7 @@ export class FanOut {
     return true;
   }
 
-  /** Groups messages by room and leaves out rooms without subscribers. */
+  /** Groups messages by room. Leaves out rooms without subscribers. */
   #byRoom(entries: readonly Entry[]): Map<Room, Entry[]> {
     const byRoom = new Map<Room, Entry[]>();
     for (const entry of entries) {
@@ -271,7 +282,8 @@ export class FanOut {
     try {
       for (const entry of batch.entries) {
         if (this.#rooms.get(entry.room)?.latestOnly) {
-          // No limit is needed: at most one message of each such room is buffered.
+          // No limit is needed here, because at most one message of each room of `LATEST_ROOMS` is buffered for a
+          // client.
           skipped += subscriber.writeLatest(entry);
         } else if (this.#mayBuffer(subscriber)) {
           subscriber.write(batch.encoder.messages([entry]));
@@ -284,9 +296,9 @@ export class FanOut {
   }
 
   /**
-   * Returns whether more bytes may be buffered for a client. If not, the client is disconnected. The limit is checked
-   * before a write and not after it. A client that has read everything is therefore never disconnected by one large
-   * read of the log, whose bytes all subscribers share.
+   * Returns whether more bytes may be buffered for a client, and disconnects the client if not. The limit is checked
+   * before a write and not after it. A client that has read everything is therefore never disconnected, however many
+   * bytes one read of the log has; all subscribers share these bytes.
    */
   #mayBuffer(subscriber: Subscriber): boolean {
     const { bufferedBytes } = subscriber;

@@ -7,7 +7,10 @@ import type { Entry } from "../log/log.ts";
 import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
 import { Deque } from "../util/deque.ts";
 
-/** Memory of a message in addition to its text, in bytes: the entry, its places in two lists, and its frame. */
+/**
+ * Estimated memory of a message in addition to its texts, in bytes: for the entry, its places in two lists, and its
+ * frame.
+ */
 const ENTRY_BYTES = 400;
 
 /** The messages of one room, and the last result of {@linkcode Ring.after}. */
@@ -18,10 +21,11 @@ class RoomBuffer extends Deque<Entry> {
 }
 
 /**
- * Holds the newest messages that this node has delivered, by room.
+ * Holds the messages that this node has delivered most recently, by room.
  *
- * A client that reconnects is replayed messages from the ring in the same synchronous step in which it joins, so that
- * no message is delivered in between. Redis is not read, however many clients reconnect at once.
+ * A reconnecting client gets the messages that it missed from the ring, in the same synchronous step in which it joins
+ * its rooms, so that no message is delivered in between. Redis is therefore not read for these messages, however many
+ * clients reconnect at once.
  *
  * Guarantees: every message after {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; beyond them
  * the oldest messages are removed.
@@ -29,7 +33,7 @@ class RoomBuffer extends Deque<Entry> {
 export class Ring {
   readonly #bytesMax: number;
   readonly #rooms = new Map<string, RoomBuffer>();
-  /** All entries, oldest first, which is the order in which they are removed. */
+  /** The messages of all rooms, oldest first. They are removed in this order. */
   #all = new Deque<Entry>();
   #bytes = 0;
   #floor = ID_ZERO;
@@ -37,24 +41,24 @@ export class Ring {
   /**
    * Creates an empty ring.
    *
-   * @param bytesMax Limit in bytes. A message counts as twice its number of characters, for its JSON and its frame,
-   * plus a constant.
+   * @param bytesMax Maximum of `bytes`. Each character of a message's JSON counts as 4 bytes, for the JSON and for its
+   * frame; each character of its room as 2 bytes; and each message as 400 bytes in addition.
    */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  /** The id after which every message is in the ring. */
+  /** Every message with an id after this one is in the ring. */
   get floor(): string {
     return this.#floor;
   }
 
-  /** Bytes held, as counted for the limit. */
+  /** Estimated memory of the messages in the ring, in bytes. */
   get bytes(): number {
     return this.#bytes;
   }
 
-  /** The time between the oldest and the newest message held, in ms. */
+  /** The time between the oldest and the newest message in the ring, in ms. */
   get spanMs(): number {
     const { first, last } = this.#all;
     return first === undefined || last === undefined
@@ -62,7 +66,10 @@ export class Ring {
       : timestampOf(last.id) - timestampOf(first.id);
   }
 
-  /** Removes everything. The ring then holds every message after `floor`. */
+  /**
+   * Removes all messages and sets the ring's `floor`. The caller has to know that the log has no message after `floor`
+   * yet, or has to add those messages.
+   */
   reset(floor: string): void {
     this.#rooms.clear();
     this.#all = new Deque();
@@ -70,7 +77,7 @@ export class Ring {
     this.#floor = floor;
   }
 
-  /** Adds the newest message, and removes the oldest ones if the limit is exceeded. */
+  /** Adds the newest message. Removes the oldest messages if the ring then exceeds its limit. */
   push(entry: Entry): void {
     let room = this.#rooms.get(entry.room);
     if (room === undefined) {
@@ -82,20 +89,20 @@ export class Ring {
     while (this.#bytes > this.#bytesMax) this.#drop();
   }
 
-  /** Returns whether the ring holds every message after `id`. */
+  /** Returns whether every message after `id` is in the ring. */
   covers(id: string): boolean {
     return compareIds(id, this.#floor) >= 0;
   }
 
-  /** Returns whether the ring holds the message with this id. */
+  /** Returns whether the message with this id is in the ring. */
   has(id: string): boolean {
     return this.#all.at(countUpTo(this.#all, id) - 1)?.id === id;
   }
 
   /**
-   * Returns the messages of a room after `id`, oldest first. The list is complete only if the ring covers `id`. Calls
-   * with the same arguments return the same list until the room changes, because clients that reconnect together mostly
-   * ask for the same messages.
+   * Returns the messages of a room after `id`, oldest first. The array is complete only if the ring covers `id`. The
+   * same arguments return the same array until the room gets or loses a message, because clients that reconnect
+   * together mostly ask for the same messages.
    */
   after(name: string, id: string): readonly Entry[] {
     const room = this.#rooms.get(name);

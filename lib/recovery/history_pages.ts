@@ -1,33 +1,40 @@
 /**
- * Reads the pages of a room's history that recovery needs.
+ * Reads from a room's history, page by page, the messages that a client missed.
  *
  * @module
  */
 import type { Entry, History } from "../log/log.ts";
 import { compareIds, ID_ZERO, idOf } from "../log/position.ts";
 
-/** Maximum messages of one page. */
+/** Maximum number of messages in one page. */
 const PAGE_LIMIT = 1000;
-/** Maximum pages of one read. A client that missed more messages than fit receives the gap `trimmed`. */
+/**
+ * Maximum number of pages of one read. A client that missed more messages than fit into these pages receives the gap
+ * `trimmed`.
+ */
 const PAGES_MAX = 64;
 
-/** The messages that a read of a room's history has returned. */
+/** The result of reading a room's history. */
 export interface HistoryRead {
   /** The messages, oldest first. */
   readonly entries: readonly Entry[];
-  /** The id after which `entries` has every message up to `end`. Undefined if no message can be replayed. */
+  /**
+   * `entries` has every message of the room that is after this id and not after `end`. Undefined if no message can be
+   * replayed.
+   */
   readonly since: string | undefined;
   readonly end: string;
 }
 
-/** Returns whether a read has every message after an id. */
+/** Returns whether a read has every message of the room from after `id` up to the read's `end`. */
 export function reachesBack({ since }: HistoryRead, id: string): boolean {
   return since !== undefined && compareIds(since, id) <= 0;
 }
 
 /**
- * Reads the messages of a room after `from`, until `isContinued` resolves to `true` because the ring has the rest. If
- * the history does not reach back to `from`, the read begins with its oldest message.
+ * Reads the messages of a room after `from`, up to the end of the history or until `isContinued` returns `true`,
+ * because the ring has all later messages. If the history does not reach back to `from`, the read begins with the
+ * oldest message of the history.
  *
  * @param epoch The log's epoch, to which `from` belongs.
  */
@@ -48,7 +55,8 @@ export async function readAfter(
     });
     if (page.completeSince === undefined) break;
     if (compareIds(end, page.completeSince) < 0) {
-      // The history no longer has the messages after `end`, so the earlier ones cannot be continued.
+      // The history was trimmed beyond `end` between two pages. The entries of earlier pages are discarded, because
+      // messages are missing after them.
       entries.length = 0;
       since = page.completeSince;
     }

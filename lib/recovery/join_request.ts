@@ -1,5 +1,5 @@
 /**
- * The request of a client to join a room.
+ * Reads the request of a client to join a room.
  *
  * @module
  */
@@ -11,25 +11,30 @@ import { parsePosition } from "../log/position.ts";
 /** Maximum value of `last`. */
 export const LAST_MAX = 1000;
 
-/** An id, with its epoch if the client named one. */
+/**
+ * The id after which a client wants messages. `epoch` is undefined if the client sent only an id, and not a whole
+ * position.
+ */
 export interface Position {
   readonly epoch: string | undefined;
   readonly id: string;
 }
 
-/** A client's request for messages of a room: those after a position, the newest ones, or only future ones. */
+/**
+ * A client's request to join a room and to get messages after a position, the newest messages, or only future messages.
+ */
 export interface JoinRequest {
   readonly room: string;
   /** The position after which the client wants all messages; null if it sent something that is not a position. */
   readonly since?: Position | null | undefined;
-  /** How many of the newest messages the client wants. */
+  /** The number of newest messages that the client wants. Ignored if the client also named a position. */
   readonly last?: number | undefined;
-  /** A gap that has to be sent again, because the client has not confirmed it. */
+  /** The reason of a gap that has to be sent to the client again, because the client has not confirmed that gap. */
   readonly gap?: GapReason | undefined;
 }
 
 /**
- * Reads a request for a room: the room's name, or `{room, since?, last?}`.
+ * Reads a client's request to join a room: the room's name, or `{room, since?, last?}`.
  *
  * @throws {ApiError} `invalid_room`, `invalid_parameter`
  */
@@ -47,7 +52,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
   };
 }
 
-/** Reads a position or an id. Returns null if it is neither. */
+/** Reads a position or an id that a client sent. Returns null if the value is neither a position nor an id. */
 export function parseSince(since: unknown): Position | null {
   try {
     return parsePosition(since);

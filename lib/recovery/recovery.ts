@@ -1,9 +1,9 @@
 /**
- * Recovery: finds the messages that a client missed, complete and in order, or the reason why they are not available.
+ * Recovery: finds every message that a client missed, in order, or the reason why these messages are not available.
  *
- * It works in two steps. {@linkcode Recovery.prepare} waits for everything that has to be read.
- * {@linkcode Recovery.collect} then uses only memory and runs in the same synchronous step in which the client joins
- * its rooms, so that a message that is delivered meanwhile is neither lost nor sent twice.
+ * Recovery takes two steps. {@linkcode Recovery.prepare} is asynchronous and reads the messages that are no longer in
+ * memory. {@linkcode Recovery.collect} then adds the newest messages from memory. The caller sends the result and joins
+ * the client to its rooms in the same synchronous step, so that no message is lost or sent twice.
  *
  * @module
  */
@@ -23,47 +23,50 @@ import { reachesBack, readAfter, readNewest } from "./history_pages.ts";
 import type { JoinRequest, Position } from "./join_request.ts";
 import { SharedReads } from "./shared_reads.ts";
 
-/** How long a client waits if its node has not delivered up to the client's position yet, in ms. */
+/** How long a client waits for its node to deliver the messages up to the client's position, in ms. */
 const BEHIND_TIMEOUT_MS = 3000;
-/** How long a client waits until its node has confirmed that the log is still the same, in ms. */
+/** How long a client waits until all nodes have confirmed that Redis still has every message of the log, in ms. */
 const CONFIRM_TIMEOUT_MS = 3000;
-/** Maximum number of simultaneous reads of the log. Further reads wait. */
+/** Maximum number of reads of the log at a time. Further reads wait. */
 const READS_MAX = 4;
-/** How long the result of a look-up is reused for other clients, in ms. */
+/** How long a node remembers whether the log contains an id, in ms, because other clients may name the same id. */
 const LOOKUP_KEEP_MS = 2000;
 
-/** A request with everything that was read for it. */
+/** A request together with the messages that were read for it. */
 export interface PreparedJoin {
   readonly request: JoinRequest;
   /**
-   * The reason why messages are missing; undefined if none are. With `ingress`, everything that reached the log can be
-   * replayed.
+   * The reason why messages are missing; undefined if none are missing. With the reason `ingress`, messages of a Redis
+   * channel may never have reached the log; messages that reached the log can be replayed.
    */
   readonly reason?: GapReason;
-  /** Messages that are older than those in the ring. */
+  /** The messages up to `from`, which were read from the room's history. */
   readonly prefix: readonly Entry[];
-  /** The id after which the ring continues. Undefined if no message is replayed. */
+  /** Messages after this id are taken from the ring. Undefined if no message is replayed. */
   readonly from?: string;
   /** The log's epoch when the request was prepared. */
   readonly epoch: string;
 }
 
-/** The messages that a client gets when it joins a room, or the reason why some are missing. */
+/** The messages that a client gets when it joins a room, and the reason if some are missing. */
 export interface JoinResult {
   readonly room: string;
-  /** Whether no message is missing since the position that the client named. */
+  /** Whether the client named a position and gets every message after it. */
   readonly recovered: boolean;
-  /** The reason why messages are missing; undefined if none are. */
+  /** The reason why messages are missing; undefined if none are missing. */
   readonly reason?: GapReason;
   /** The messages to replay, oldest first. */
   readonly messages: readonly Entry[];
-  /** The id after which `messages` begins. Undefined if the client gets only future messages. */
+  /**
+   * The id just before the first of `messages`, or the id that the client named. Undefined if no earlier message is
+   * sent.
+   */
   readonly from?: string | undefined;
 }
 
 /**
- * Returns whether no message can be replayed for this room. With the reason `ingress`, every message that reached the
- * log is replayed, and each recovery finds the gap again.
+ * Returns whether a join has a gap and no messages. A join with the reason `ingress` does not count: every message that
+ * reached the log is replayed, and the gap is found again in the log whenever the client reconnects.
  */
 export function isGap(
   result: JoinResult,
@@ -79,10 +82,13 @@ export class Recovery {
   readonly #ring: Ring;
   readonly #limit = new Limit(READS_MAX);
   readonly #reads: SharedReads;
-  /** Results of recent look-ups of ids. Clients that reconnect together mostly name the same id. */
+  /**
+   * Whether the log contains the ids that clients have named recently. Clients that reconnect together mostly name the
+   * same id.
+   */
   readonly #lookups = new ExpiringMap<string, Promise<boolean>>(LOOKUP_KEEP_MS);
 
-  /** Creates a recovery that reads from `ring`, and older messages from the histories. */
+  /** Creates a recovery that takes messages from `ring` and reads older messages from the histories of the rooms. */
   constructor({ log, history, gaps }: LogParts, ring: Ring) {
     this.#log = log;
     this.#history = history;
@@ -90,22 +96,22 @@ export class Recovery {
     this.#ring = ring;
     this.#reads = new SharedReads(
       this.#limit,
-      // If this node's head were still before `end`, the messages in between would be sent twice.
+      // If this node has not delivered the messages up to `end` yet, they would be sent twice.
       async (end) => await this.#caughtUp(end) && ring.covers(end),
     );
   }
 
-  /** The current position, after which all future messages come. */
+  /** The log's current position. All future messages come after it. */
   get position(): string {
     const { epoch, id } = this.#log.head;
     return formatPosition(epoch, id);
   }
 
   /**
-   * Reads the messages for a request, or determines why they are not available.
+   * Reads the messages for a request, or determines why these messages are not available.
    *
-   * @throws {ApiError} `log_…`, `overloaded` if that cannot be determined at the moment, so that the client has to
-   * connect again
+   * @throws {ApiError} `log_…`, `overloaded` if the messages cannot be read at the moment, so that the client has to
+   * try again later
    */
   async prepare(request: JoinRequest): Promise<PreparedJoin> {
     const { gap, since, last = 0 } = request;
@@ -120,10 +126,11 @@ export class Recovery {
   }
 
   /**
-   * Returns the results of prepared requests, from memory alone. They are valid only in the same synchronous step: send
-   * them and join the client before any other code runs.
+   * Returns the results of prepared requests, with the newest messages from memory. The results are valid only in the
+   * current synchronous step: send them and join the client to its rooms before other code runs.
    *
-   * @returns `undefined` if the ring no longer has the messages for a request, which then has to be prepared again.
+   * @returns `undefined` if the ring has dropped messages that a request needs. Prepare the requests again in that
+   * case.
    */
   collect(prepared: readonly PreparedJoin[]): JoinResult[] | undefined {
     const results: JoinResult[] = [];
@@ -136,10 +143,11 @@ export class Recovery {
   }
 
   /**
-   * Resolves to whether an id belongs to this log. It does not if only another master has it, or had it before Redis
-   * failed over. Asks Redis only if this node has not delivered the id itself.
+   * Resolves to whether the log contains the message with this id. Resolves to `false` if only another Redis master has
+   * the id, or if it was lost when Redis failed over. Asks Redis only if this node has not delivered that message
+   * itself.
    *
-   * @throws {ApiError} `log_…` if that cannot be determined at the moment
+   * @throws {ApiError} `log_…` if Redis cannot be asked at the moment
    */
   async isOfThisLog(id: string): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
@@ -152,7 +160,7 @@ export class Recovery {
     return await lookup;
   }
 
-  /** Clears all timers. */
+  /** Clears all timers of the recovery. */
   close(): void {
     this.#reads.close();
     this.#lookups.close();
@@ -178,7 +186,7 @@ export class Recovery {
     };
   }
 
-  /** Returns whether messages of Redis channels may be missing since the position that the client named. */
+  /** Returns whether messages of Redis channels may be missing after the position that the client named. */
   #hasIngressGap({ room, since }: JoinRequest): boolean {
     return since ? this.#gaps.within(room, since.id, this.#log.head.id) : false;
   }
@@ -211,7 +219,10 @@ export class Recovery {
     };
   }
 
-  /** Resolves to the reason why a position is not valid in this log; undefined if it is valid. */
+  /**
+   * Resolves to the reason why messages cannot be replayed from a position; undefined if they can. `current` is the
+   * log's epoch.
+   */
   async #refusalOf(
     { epoch, id }: Position,
     current: string,
@@ -219,7 +230,8 @@ export class Recovery {
     if (compareIds(id, this.#log.head.began) < 0) return "epoch";
     if (epoch !== undefined && epoch !== current) return "epoch";
     if (!await this.#caughtUp(id)) return "position";
-    // An epoch is confirmed as a whole, so its ids are valid. An id without an epoch has to be looked up.
+    // If all nodes have confirmed the current epoch, every id of this epoch is valid. An id without an epoch may be of
+    // another epoch, so it has to be looked up.
     if (epoch !== undefined) {
       if (!this.#hasDelivered(id)) await this.#confirmed();
     } else if (!await this.isOfThisLog(id)) return "position";
@@ -251,31 +263,31 @@ export class Recovery {
   }
 
   /**
-   * Waits until this node has delivered up to `id`, because another node may already have sent later messages to the
-   * client. Resolves to `false` if the log itself does not reach that far.
+   * Waits until this node has delivered every message up to `id`, because another node may have delivered that message
+   * before this node. Resolves to `false` if the log ends before `id`.
    */
   async #caughtUp(id: string): Promise<boolean> {
     const { head } = this.#log;
     if (await head.reached(id, BEHIND_TIMEOUT_MS)) return true;
-    // An unreachable log does not show whether the position is wrong; `probe()` then rejects.
+    // If the log is unreachable, nobody can say whether the position is wrong. `probe()` then rejects.
     await this.#log.probe();
     return compareIds(id, head.id) <= 0;
   }
 
   /**
-   * Returns whether this node has delivered this id. If so, a client that has received the id has received a part of
-   * the same log.
+   * Returns whether this node has delivered the message with this id. If it has, the client that named the id has
+   * received messages of the same log.
    */
   #hasDelivered(id: string): boolean {
     return this.#ring.has(id) || this.#log.knows(id);
   }
 
-  /** Waits until this node has confirmed that the log is still the same. */
+  /** Waits until all nodes have confirmed that Redis still has every message of the log. */
   async #confirmed(): Promise<void> {
     if (await this.#log.head.whenConfirmed(CONFIRM_TIMEOUT_MS)) return;
     throw new ApiError(
       "log_unreachable",
-      "Cannot recover: not all nodes have confirmed that Redis still has every message; connect again later",
+      "Cannot read missed messages: not all nodes have confirmed that Redis still has every message; try again later",
     );
   }
 }
@@ -288,7 +300,7 @@ function refuse(
   return { request, reason, prefix: [], epoch };
 }
 
-/** Makes the result of a request for which no message is replayed. */
+/** Returns the result of a request for which no message is replayed. */
 function nothing(room: string, reason: GapReason | undefined): JoinResult {
   return { room, recovered: false, ...(reason && { reason }), messages: [] };
 }

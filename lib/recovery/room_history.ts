@@ -1,5 +1,5 @@
 /**
- * Reads a page of a room's history and determines whether messages are missing from it.
+ * Reads a page of a room's history and determines whether messages are missing from that page.
  *
  * @module
  */
@@ -8,11 +8,12 @@ import type { Gaps, History, HistoryRange, Page } from "../log/log.ts";
 import { ID_ZERO, idOf } from "../log/position.ts";
 
 /**
- * How long a page waits for a node that has not delivered all of its range, in ms. Then the page counts as incomplete.
+ * How long to wait until this node has read the log up to the end of a page, in ms. After that time the page counts as
+ * incomplete.
  */
 const BEHIND_TIMEOUT_MS = 1000;
 
-/** The parts that reading a page needs. */
+/** The parts of a log that are needed to read a page. */
 export interface RoomHistoryParts {
   readonly head: Pick<LogHead, "reached">;
   readonly history: History;
@@ -20,8 +21,8 @@ export interface RoomHistoryParts {
 }
 
 /**
- * Reads a page. It is complete only if it holds every message of its range, including those that were published on
- * Redis channels.
+ * Reads a page of a room's history. The page's `complete` is true only if the page has every message of its range,
+ * including the messages that were published on Redis channels.
  *
  * @throws {ApiError} `log_…`
  */
@@ -31,7 +32,7 @@ export async function readRoomHistory(
   range: HistoryRange,
 ): Promise<Page> {
   const page = await history.read(room, range);
-  // Gaps are found while reading the log, so this node must have read the log up to the end of the page.
+  // A node finds gaps when it reads the log, so this node must have read the log up to the end of the page.
   const complete = page.complete &&
     await head.reached(idOf(page.position), BEHIND_TIMEOUT_MS) &&
     !hasGap(gaps, room, range, page);

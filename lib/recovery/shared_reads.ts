@@ -12,34 +12,43 @@ import { ExpiringMap } from "../util/expiring_map.ts";
 import type { Limit } from "../util/turns.ts";
 import { type HistoryRead, reachesBack } from "./history_pages.ts";
 
-/** How often a read is attempted if the ring drops messages after its end meanwhile. */
+/**
+ * Maximum number of attempts to read messages for a client. An attempt fails if the ring drops messages that come after
+ * the read's end.
+ */
 const ATTEMPTS_MAX = 3;
 /** Delay before a read starts, in ms, so that further clients can share it. */
 const COALESCE_MS = 10;
-/** How long a finished read is reused for further clients, in ms. */
+/** How long the result of a finished read is reused for other clients, in ms. */
 const KEEP_MS = 2000;
 const NEVER = new AbortController().signal;
 
-/** Reads messages after an id. */
+/** Reads the messages of a room after the id `from`. */
 type Read = (from: string) => Promise<HistoryRead>;
 
-/** A read that several clients share. */
+/** A read of a room's history whose result several clients share. */
 interface SharedRead {
-  /** The id after which the read begins. Until the read starts, a client that needs earlier messages moves it back. */
+  /**
+   * The id after which the read begins. Until the read starts, the id is moved back for each client that needs earlier
+   * messages.
+   */
   from: string;
   isStarted: boolean;
   readonly result: Promise<HistoryRead>;
 }
 
-/** Keeps the reads in flight and those that finished within the last {@linkcode KEEP_MS}. */
+/**
+ * Runs reads of histories and shares their results. Keeps the reads that are in flight, and those that finished within
+ * the last {@linkcode KEEP_MS}.
+ */
 export class SharedReads {
   readonly #reads = new ExpiringMap<string, SharedRead>(KEEP_MS);
   readonly #limit: Limit;
   readonly #isContinued: (end: string) => Promise<boolean>;
 
   /**
-   * Creates an empty collection. At most as many reads as `limit` allows run at a time. `isContinued` resolves to
-   * whether the ring has every message after the end of a read.
+   * Creates an empty collection of reads. At most as many reads run at a time as `limit` allows. `isContinued(end)`
+   * resolves to whether the ring has every message after the id `end`, at which a read ended.
    */
   constructor(limit: Limit, isContinued: (end: string) => Promise<boolean>) {
     this.#limit = limit;
@@ -47,17 +56,23 @@ export class SharedReads {
   }
 
   /**
-   * Resolves to a read of `key` after whose end the ring has every message. The caller has to check whether the read
-   * reaches back to `from`: if it does not, the history is not that long.
+   * Resolves to the result of a read that begins after `from` or earlier. The ring has every message after the end of
+   * this result.
    *
-   * @throws {ApiError} `overloaded` if messages arrive faster than they can be read; `log_…`
+   * The caller has to call `reachesBack()`: the result begins later than `from` if the history does not have the oldest
+   * messages any more.
+   *
+   * @param key Name of what is read. Calls with the same key share a read.
+   *
+   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read; `log_…`
    */
   async read(key: string, from: string, read: Read): Promise<HistoryRead> {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const shared = this.#join(key, from, read);
       const result = await shared.result;
       if (!reachesBack(result, from)) {
-        // A read that failed for the client that needs the most messages may succeed for a client that needs fewer.
+        // The read may have failed only because another client needs too many messages. A read for this client alone
+        // may succeed.
         const isFinal = result.since !== undefined || shared.from === from;
         if (isFinal) return result;
       } else if (await this.#isContinued(result.end)) return result;
@@ -65,17 +80,18 @@ export class SharedReads {
     }
     throw new ApiError(
       "overloaded",
-      "Cannot recover: messages arrive faster than they can be read; connect again later",
+      "Cannot read missed messages: this node receives new messages faster than it can read the missed ones; try again later",
     );
   }
 
-  /** Clears all timers. */
+  /** Clears all timers of the reads. */
   close(): void {
     this.#reads.close();
   }
 
   /**
-   * Returns a read that begins at `from` or earlier: an existing one, if it can be used or moved back, or a new one.
+   * Returns a read that begins after `from` or earlier. It is an existing read if that begins early enough or has not
+   * started yet; otherwise it is a new read.
    */
   #join(key: string, from: string, read: Read): SharedRead {
     const shared = this.#reads.get(key);
