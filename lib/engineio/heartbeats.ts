@@ -1,36 +1,40 @@
 /**
  * Engine.IO's heartbeats, with one timer for all connections.
  *
- * Engine.IO gives each connection two timers, which take 0.8 KiB (`docs/decisions/0011-idle-clients.md`). Here a timing
- * wheel holds all connections by the time of their next action: a ping, or the timeout of its pong. Pings and timeouts
- * are the same as Engine.IO's, and happen at the same times.
+ * Engine.IO gives each connection two timers, which take 0.8 KiB of memory (`docs/decisions/0011-idle-clients.md`).
+ * This module instead puts all connections into a timing wheel: an array of slots, one for each tick of the clock. A
+ * connection is in the slot of the tick at which it has to be pinged, or at which its pong is overdue. Pings and
+ * timeouts happen at the same times as with Engine.IO's timers.
  *
- * This module replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and both of their
- * timers. `clearTimeout` ignores the replaced timers. `tests/lib/engineio/heartbeats_test.ts` fails if Engine.IO
- * changes.
+ * The module replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and stores a
+ * {@linkcode Heartbeat} in the fields of both timers. Engine.IO calls `clearTimeout` with these fields, which ignores a
+ * `Heartbeat`. `tests/lib/engineio/heartbeats_test.ts` fails if Engine.IO changes.
  *
  * @module
  */
 import { type Server, Socket } from "engine.io";
 import type { EngineConnection } from "./internals.ts";
 
-/** Precision of heartbeats, in ms. */
+/** Duration of one tick, in ms. Pings and timeouts are late by at most one tick. */
 const TICK_MS = 100;
 /**
- * Number of slots of the wheel: more ticks than Engine.IO's 25 s between pings. A heartbeat that is due later stays in
- * the wheel for another round.
+ * Number of slots of the timing wheel, one for each tick of {@linkcode TICK_MS}. One round takes 25.6 s, which is
+ * enough for a ping, due after 25 s. A heartbeat that is due after more than one round is put into the wheel again
+ * after a round.
  */
 const SLOTS = 256;
 
-/** A server of this folder, or one of another part of the process, which has no `heartbeats`. */
+/**
+ * Roomcast's Engine.IO server, which has `heartbeats`, or another Engine.IO server in the same process, which has none.
+ */
 type MaybeWithHeartbeats = Server & { readonly heartbeats?: Heartbeats };
 
-/** The next ping or timeout of one connection. It replaces both of the connection's timers. */
+/** The next ping of one connection, or the timeout of its pong. Replaces both of the connection's timers. */
 class Heartbeat {
   readonly connection: EngineConnection;
   /** Time at which the heartbeat is due, in ticks. */
   due = 0;
-  /** The slot that holds the heartbeat. The slot may come up before the heartbeat is due. */
+  /** The slot of the timing wheel that holds the heartbeat. The slot's turn may come before the heartbeat is due. */
   slot: Set<Heartbeat> | undefined;
 
   constructor(connection: EngineConnection) {
@@ -38,7 +42,10 @@ class Heartbeat {
     this.refresh();
   }
 
-  /** Restarts the wait: for the pong if a ping is in flight, otherwise for the next ping. */
+  /**
+   * Sets the time at which the heartbeat is due: at the timeout of the pong if a ping was sent, otherwise at the next
+   * ping.
+   */
   refresh(): void {
     const { pingTimeoutTimer, server } = this.connection;
     const { pingInterval = 0, pingTimeout = 0 } = server.opts;
@@ -48,17 +55,18 @@ class Heartbeat {
 }
 
 /**
- * Pings all connections of one server, which stores it as its `heartbeats`, and closes those that send no pong.
+ * Pings all connections of one server and closes those that send no pong. The server stores this object as
+ * `heartbeats`.
  *
  * Lifetime: starts a timer in the constructor; call `close()` to stop it.
  */
 export class Heartbeats {
   readonly #slots = Array.from({ length: SLOTS }, () => new Set<Heartbeat>());
   readonly #ticking = setInterval(() => this.#tick(), TICK_MS);
-  /** The last tick whose slot was emptied. */
+  /** The last tick whose slot has been handled. */
   #tickLast = Math.floor(performance.now() / TICK_MS);
 
-  /** Adds a connection, which is removed when it closes. */
+  /** Pings a connection from now on, until it closes. */
   add(connection: EngineConnection): void {
     const heartbeat = new Heartbeat(connection);
     connection.pingIntervalTimer = heartbeat;
@@ -73,7 +81,7 @@ export class Heartbeats {
 
   #tick(): void {
     const now = Math.floor(performance.now() / TICK_MS);
-    // After a long pause of the process, one round visits every slot.
+    // After a long pause of the process, each slot is handled only once.
     const first = Math.max(this.#tickLast + 1, now - SLOTS + 1);
     this.#tickLast = now;
     for (let tick = first; tick <= now; tick++) {
@@ -96,7 +104,7 @@ export class Heartbeats {
     try {
       connection.sendPacket("ping");
     } catch (error) {
-      // Close this connection; otherwise its error would stop the pings of all others in this slot.
+      // Close this connection; otherwise the error would prevent the pings of all other connections in this slot.
       connection.onClose("transport error", error);
     }
   }
@@ -116,8 +124,8 @@ function forget(this: EngineConnection): void {
 let installed = false;
 
 /**
- * Makes Engine.IO's connections use the `heartbeats` of their server, in the whole process. Connections of a server
- * without `heartbeats` keep Engine.IO's own timers. Calls after the first do nothing.
+ * Patches Engine.IO in the whole process, so that the connections of a server with `heartbeats` use these instead of
+ * Engine.IO's timers. Connections of other servers keep Engine.IO's timers. Calls after the first do nothing.
  */
 export function installHeartbeats(): void {
   if (installed) return;

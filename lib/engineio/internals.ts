@@ -1,10 +1,11 @@
 /**
- * Every private part of engine.io and socket.io that Roomcast uses, with its type.
+ * The private parts of engine.io and socket.io that Roomcast uses, with their types.
  *
- * `tests/lib/engineio/internals_test.ts` fails if the versions change or a part is missing. After an upgrade, read the
- * named files, correct this file, and only then change {@linkcode VERSIONS}.
+ * `tests/lib/engineio/internals_test.ts` fails if the versions of the packages change or a part is missing. After an
+ * upgrade, read the files of the packages that are named here, correct this module, and only then change {@linkcode
+ * VERSIONS}.
  *
- * Classes of this folder also override or call these protected members, which the packages' types describe:
+ * Classes in `lib/engineio/` also override or call these protected members, whose types the packages declare:
  * - engine.io, build/server.js: `verify`, `init`, `cleanup`, `clients`, and the constructor of build/socket.js
  *   (`EngineServer`);
  * - engine.io, build/transport.js: `_readyState`, `parser`, `supportsBinary`, `onData`, `onError`, `onClose`, `doClose`
@@ -17,15 +18,16 @@ import type { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "socket.io";
 
-/** The versions that were read to write this file. */
+/** The versions of the packages whose source this module was written from. */
 export const VERSIONS = { "engine.io": "6.6.12", "socket.io": "4.8.4" };
 
 /**
- * A request in the form that Engine.IO expects. Engine.IO does not parse `_query` again if it is set (build/server.js).
+ * A request with its parsed query in `_query`. If `_query` is set, Engine.IO does not parse the query itself
+ * (build/server.js).
  */
 export type EngineRequest = IncomingMessage & {
   _query: Record<string, string>;
-  /** Only set for a request that is not an upgrade. */
+  /** The response to the request; undefined if the request is an upgrade. */
   res?: ServerResponse;
 };
 
@@ -35,17 +37,19 @@ export interface QueuedPacket {
   readonly data?: string | Uint8Array;
   readonly options?: {
     readonly compress?: boolean;
-    /** Whole WebSocket frames that a WebSocket writes instead of `data` (build/transports/websocket.js). */
+    /**
+     * Complete WebSocket frames, which a WebSocket transport writes instead of `data` (build/transports/websocket.js).
+     */
     readonly wsPreEncodedFrame?: readonly Buffer[];
   };
 }
 
-/** A timer of a connection, of which Engine.IO uses `refresh()` and `clearTimeout()`. */
+/** A timer of a connection. Engine.IO calls its `refresh()`, and passes it to `clearTimeout()`. */
 export interface PingTimer {
   refresh(): void;
 }
 
-/** Engine.IO's connection (build/socket.js). */
+/** A connection of Engine.IO, with the private members that Roomcast uses (build/socket.js). */
 export interface EngineConnection {
   readonly id: string;
   readonly server: Server;
@@ -53,9 +57,12 @@ export interface EngineConnection {
   readonly request: IncomingMessage | undefined;
   readonly transport: Transport;
   readonly upgrading: boolean;
-  /** The field behind `readyState`, without the debug output of its accessor. */
+  /** The value of `readyState`. Reading this field is faster than the accessor, which has debug output. */
   readonly _readyState: "opening" | "open" | "closing" | "closed";
-  /** The queued packets. Engine.IO replaces the list when it passes the list to the transport. */
+  /**
+   * The packets that are queued for the client. Engine.IO passes the whole array to the transport and then starts a new
+   * array.
+   */
   readonly writeBuffer: QueuedPacket[];
   pingIntervalTimer: PingTimer | null;
   pingTimeoutTimer: PingTimer | null;
@@ -70,12 +77,12 @@ export interface EngineConnection {
   _maybeUpgrade(transport: Transport): void;
 }
 
-/** Gives access to the private parts of a connection. */
+/** Returns a connection with the types of its private members. */
 export function internalsOf(connection: EngineSocket): EngineConnection {
   return connection as unknown as EngineConnection;
 }
 
-/** Gives access to the private parts of the connection of a Socket.IO socket. */
+/** Returns the Engine.IO connection of a Socket.IO socket, with the types of its private members. */
 export function connectionOf({ conn }: Socket): EngineConnection {
   return conn as unknown as EngineConnection;
 }
@@ -83,8 +90,9 @@ export function connectionOf({ conn }: Socket): EngineConnection {
 const NOTHING = Object.freeze({});
 
 /**
- * Drops the request of a connected client, which takes at least 3 KiB for its headers. The client has been admitted, so
- * its credentials are not needed any more. Socket.IO's `fetchSockets` would otherwise send them to other nodes.
+ * Drops the handshake request of a connected client, whose headers take at least 3 KiB of memory. Its credentials are
+ * not needed any more, because the client has been admitted. Socket.IO's `fetchSockets` would otherwise send the
+ * headers and credentials to other nodes.
  */
 export function forgetRequest({ conn, handshake }: Socket): void {
   Object.assign(conn, { request: undefined });
@@ -92,9 +100,10 @@ export function forgetRequest({ conn, handshake }: Socket): void {
 }
 
 /**
- * Corks a connection: packets are queued until the returned function is called, then all of them are sent in one write.
- * Call the function in a `finally` block; otherwise the connection sends nothing more after an error. For a polling
- * client, call it in the same synchronous step, because the client's next request would find a busy transport.
+ * Corks a connection: packets are queued until the returned function is called, and are then sent in one write. Call
+ * the returned function in a `finally` block; otherwise the connection never sends anything again after an error. For a
+ * polling client, call it in the same synchronous step; otherwise the client's next request fails, because the
+ * transport is busy.
  */
 export function cork({ conn }: Socket): () => void {
   const { transport, flush } = conn as unknown as EngineConnection;

@@ -1,9 +1,8 @@
 /**
- * Engine.IO's server, changed to need less work and less memory for clients that connect by WebSocket and are mostly
- * idle.
+ * Engine.IO's server, changed to use less time and memory for clients that connect by WebSocket and are mostly idle.
  *
- * `docs/decisions/0011-idle-clients.md` lists the omitted parts and the savings. The private parts of engine.io that it
- * uses are in `internals.ts`.
+ * `docs/decisions/0011-idle-clients.md` lists the parts of Engine.IO that are left out and what that saves. The private
+ * parts of engine.io that this module uses are described in `internals.ts`.
  *
  * @module
  */
@@ -28,15 +27,15 @@ const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
   Server.errors;
 
 /**
- * The message for a client with an unsupported protocol version. Engine.IO's own message does not say which client is
- * needed.
+ * The error message for a client with an unsupported version of the Engine.IO protocol. Engine.IO's own message does
+ * not say which version of the client is needed.
  */
 const PROTOCOL_ADVICE =
   "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
 /**
- * The response of a node that is stopping. Its status is 503, and not 403 as Engine.IO's would be, because a load
- * balancer then passes the request on to the next node (nginx: `proxy_next_upstream http_503`). A stock client retries
- * after either status.
+ * The response of a stopping node to a new client. The status is 503 and not 403, which Engine.IO would send, because a
+ * load balancer passes a request on to the next node after a 503 (nginx: `proxy_next_upstream http_503`). A stock
+ * client retries after either status.
  */
 const STOPPING: HandshakeError = {
   status: "503 Service Unavailable",
@@ -44,13 +43,16 @@ const STOPPING: HandshakeError = {
   message: "Cannot connect: this node is stopping; connect again",
 };
 
-/** The URL of every client that connects by WebSocket from the start. All of these clients share one query object. */
+/**
+ * The URL of a client that connects by WebSocket from the start, and the parsed query of this URL, which all such
+ * clients share.
+ */
 const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
 
 /**
- * Maximum number of packets other than messages that may be queued for a client. These are answers and errors, which a
- * client can request without ever reading them. Fan-out limits the messages that it writes, in bytes.
+ * Maximum number of packets without messages that may be queued for a client. These packets are answers and errors,
+ * which a client can cause without ever reading them. The bytes of messages are limited by fan-out.
  */
 const UNSENT_MAX = 1000;
 const UNSENT = Symbol("unsent");
@@ -58,10 +60,10 @@ type CountedConnection = Connection & { [UNSENT]?: number };
 
 type EngineErrorCode = keyof typeof Server.errorMessages;
 
-/** Details of a refusal, in addition to Engine.IO's error code. */
+/** Details of a refused request, in addition to Engine.IO's error code. */
 type RefusalContext = Record<string, unknown> & {
   readonly message?: string;
-  /** The complete response to an upgrade request. */
+  /** The response to send if the request is an upgrade. */
   readonly refusal?: HandshakeError;
 };
 
@@ -71,17 +73,19 @@ type RefusalContext = Record<string, unknown> & {
  * Lifetime: starts a timer in the constructor; call `close()` to stop it and to end all connections.
  */
 export class EngineServer extends Server {
-  /** Pings all connections. The methods that replace Engine.IO's find the heartbeats in this field. */
+  /** Pings all connections. The methods that `installHeartbeats()` puts into Engine.IO read this field. */
   readonly heartbeats = new Heartbeats();
-  /** Whether the server refuses all clients with 503 except those that are connected already. */
+  /** Whether the server refuses all clients that are not connected yet, with status 503. */
   stopping = false;
   readonly #forget = this.#makeForget();
   readonly #directWriter: DirectWriter;
 
   /**
-   * Creates a server with Engine.IO's options. Without a `directWriter`, all writes use streams. A client that sends
-   * requests and does not read the answers is disconnected; `onSlowClient` is then called with the number of unsent
-   * packets.
+   * Creates a server with Engine.IO's options.
+   *
+   * @param onSlowClient Called with the number of queued packets when a client was disconnected because it sends
+   * requests and does not read the answers.
+   * @param directWriter Writes to sockets directly; by default, all writes use streams.
    */
   constructor(
     options: ServerOptions,
@@ -102,9 +106,9 @@ export class EngineServer extends Server {
 
   /**
    * Verifies a request as Engine.IO does, and refuses two more kinds of requests:
-   * - A client with an unsupported protocol version gets a message that says which client is needed.
-   * - A stopping node refuses every request except those of its own clients. It also refuses the requests of a polling
-   *   client that is connected to another node.
+   * - The request of a client with an unsupported protocol version. The response says which version of the client is
+   *   needed.
+   * - On a stopping node, every request except those of clients that are connected to this node.
    */
   override verify(
     request: EngineRequest,
@@ -139,9 +143,9 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Handles an upgrade as Engine.IO does, but without its middlewares. The only middleware is CORS, which browsers
-   * ignore in an upgrade. For the middlewares Engine.IO would keep a response, and with it the request, as long as the
-   * connection exists.
+   * Handles an upgrade as Engine.IO does, but does not run Engine.IO's middlewares. The only middleware is CORS, which
+   * browsers ignore in an upgrade. To run middlewares, Engine.IO would create a response object and keep it, and with
+   * it the request, as long as the connection exists.
    */
   override handleUpgrade(
     incoming: IncomingMessage,
@@ -162,18 +166,18 @@ export class EngineServer extends Server {
     });
   }
 
-  /** Generates an id that is as random as Engine.IO's, in less time. */
+  /** Generates the id of a new connection. The id is as random as Engine.IO's own ids, but takes less time. */
   override generateId(): string {
     return randomText(15);
   }
 
-  /** Does nothing. Engine.IO would create a server of the package `ws` here, which is not used. */
+  /** Does nothing. Engine.IO would create a WebSocket server of the package `ws` here, which Roomcast does not use. */
   protected override init(): void {}
 
-  /** Does nothing, because there is no server of `ws` to close. */
+  /** Does nothing, because `init()` has created no WebSocket server that would have to be closed. */
   protected override cleanup(): void {}
 
-  /** Opens a WebSocket for a new client, or for one that upgrades from polling. */
+  /** Opens a WebSocket for a new client, or for a client that upgrades from polling. */
   #accept(request: EngineRequest, socket: RawSocket, head: Buffer): void {
     const { sid, transport } = request._query;
     const known = sid === undefined ? undefined : this.clients[sid];
@@ -199,7 +203,7 @@ export class EngineServer extends Server {
     else known._maybeUpgrade(websocket);
   }
 
-  /** Opens a connection as Engine.IO's `handshake` does, but without a promise. */
+  /** Opens the connection of a new client as Engine.IO's `handshake` does, but synchronously. */
   #open(request: EngineRequest, transport: WebSocketTransport): void {
     const id = this.generateId();
     const connection = new Connection(id, this, transport, request, 4);
@@ -210,8 +214,8 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Makes the listener that forgets closed connections. All connections share it, because a closure for each connection
-   * would take more memory.
+   * Creates the listener that removes a closed connection from `clients`. All connections share one listener, because a
+   * closure for each connection would take more memory.
    */
   #makeForget(): (this: Connection) => void {
     const forget = (id: string): void => {
@@ -223,7 +227,7 @@ export class EngineServer extends Server {
     };
   }
 
-  /** Ends all connections and the heartbeats. */
+  /** Closes all connections and stops the heartbeats. */
   override close(): this {
     this.heartbeats.close();
     return super.close();
@@ -238,8 +242,8 @@ function queryOf(url: string): Readonly<Record<string, string>> {
 }
 
 /**
- * Makes the listener that disconnects a client after more than {@linkcode UNSENT_MAX} packets without a flush. All
- * connections share it.
+ * Creates the listener that disconnects a client if more than {@linkcode UNSENT_MAX} packets were queued for the client
+ * since Engine.IO last passed its queue to the transport. All connections share this listener.
  */
 function makeLimitUnsent(
   onSlowClient: (packets: number) => void,
@@ -263,7 +267,7 @@ function refusalFor(
   return refusal ?? { status: "400 Bad Request", headers: "", message };
 }
 
-/** Responds to a request that is not an upgrade, in the form of Engine.IO's errors. */
+/** Responds with {@linkcode STOPPING} to a request that is not an upgrade, in the form of Engine.IO's errors. */
 function refuseStopping(response: ServerResponse): void {
   const { message } = STOPPING;
   response.writeHead(503, {
@@ -273,7 +277,7 @@ function refuseStopping(response: ServerResponse): void {
   response.end(JSON.stringify({ code: FORBIDDEN, message }));
 }
 
-/** Refuses an upgrade as Engine.IO's `abortUpgrade` does. */
+/** Responds to an upgrade with an error and closes the socket, as Engine.IO's `abortUpgrade` does. */
 function refuse(
   socket: RawSocket,
   { status, headers, message }: HandshakeError,

@@ -1,7 +1,7 @@
 /**
  * Engine.IO's WebSocket transport, which sends everything that is queued for a client in one write.
  *
- * Most of the cost of a delivery is the write itself, and additional bytes in it cost little
+ * Most of the time of a delivery is spent on the number of writes and not on their bytes
  * (`docs/decisions/0009-joined-frames.md`). Engine.IO's own transport writes each packet separately.
  *
  * @module
@@ -20,14 +20,17 @@ import type { QueuedPacket } from "./internals.ts";
 const NOTHING = Buffer.alloc(0);
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
-/** A replay in Engine.IO's queue. It is encoded chunk by chunk, as fast as the connection takes the chunks. */
+/**
+ * A packet in Engine.IO's queue for all messages that a client missed. The messages are encoded in chunks, each only
+ * when the connection has sent the chunk before.
+ */
 export interface ReplayPacket {
   readonly type: "message";
-  /** Returns chunks of complete WebSocket frames. */
+  /** Returns the messages as chunks, each of complete WebSocket frames. */
   readonly chunks: () => Iterable<Buffer>;
 }
 
-/** The WebSocket of one client as an Engine.IO transport. */
+/** Engine.IO's transport for the WebSocket of one client. */
 export class WebSocketTransport extends Transport
   implements MessageHandler, WriteRequest {
   readonly #websocket: WebSocketConnection;
@@ -35,16 +38,17 @@ export class WebSocketTransport extends Transport
   readonly #directWriter: DirectWriter;
   #writes = NO_WRITES;
   #replaying = false;
-  /** Bytes of a direct write that the kernel has not taken. */
+  /** Bytes of a direct write that the kernel has not taken yet; undefined if there are none. */
   waiting: Buffer | undefined;
-  /** The response to the handshake; undefined once it is written. */
+  /** The HTTP response that opens the WebSocket; undefined once it is written. */
   #handshake: Buffer | undefined;
 
   /**
-   * Takes over a connection.
+   * Takes over a connection whose upgrade to a WebSocket has been accepted.
    *
    * @param head Bytes that arrived after the request.
-   * @param handshake The response, which is sent together with the first packet.
+   * @param handshake The HTTP response that opens the WebSocket, to be sent together with the first packet; undefined
+   * if it was sent already.
    * @param bytesMax Maximum size of a message, in bytes.
    */
   constructor(
@@ -63,14 +67,14 @@ export class WebSocketTransport extends Transport
     this.writable = true;
   }
 
-  /** Engine.IO's name of this transport. */
+  /** The name by which Engine.IO identifies this kind of transport. */
   get name(): string {
     return "websocket";
   }
 
   /**
-   * Bytes that are written and that the kernel has not taken. The bytes of a replay do not count: the history limits
-   * them, and a client is not slow because it returns to a long history.
+   * Bytes that were written and that the kernel has not taken yet. The bytes of replayed messages do not count: their
+   * number is limited by the history, and a client is not slow because it missed many messages.
    */
   get bufferedBytes(): number {
     return this.#replaying
@@ -79,18 +83,18 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Whether {@linkcode WebSocketTransport.write} may be called, which is so if Engine.IO has passed all its packets to
-   * the transport.
+   * Whether {@linkcode WebSocketTransport.write} may be called: Engine.IO has no queued packets, and no bytes are
+   * buffered.
    */
   get idle(): boolean {
     return this.writable && this._readyState === "open";
   }
 
-  /** Writes whole WebSocket frames without Engine.IO's queue. Call it only while the transport is idle. */
+  /** Writes complete WebSocket frames without Engine.IO's queue. Call this method only while the transport is idle. */
   write(frames: Buffer): void {
     const connection = this.#connection;
-    // Do not write after a closing handshake. The socket's flag shows that too, and is faster to read than the
-    // WebSocket's.
+    // Do not write after a closing handshake. `connection.writable` is checked instead of `#websocket.open`, because it
+    // is faster to read.
     if (!connection.writable) return;
     switch (this.#directWriter.tryWrite(connection, frames, this)) {
       case "done":
@@ -108,14 +112,20 @@ export class WebSocketTransport extends Transport
     this.#whenDrained();
   }
 
-  /** Handles the end of a direct write: the kernel has taken the bytes, or will never take them. */
+  /**
+   * Handles the end of a direct write. If the write failed, destroys the connection; otherwise sends the packets that
+   * were queued meanwhile.
+   */
   oncomplete(status: number): void {
     const expected = this.#directWriter.complete(this);
     if (!expected || status < 0) this.#connection.destroy();
     else this.#pump();
   }
 
-  /** Sends all packets in one write. Each chunk of a replay gets a write of its own. */
+  /**
+   * Sends packets of Engine.IO's queue in one write, except that each chunk of replayed messages gets a write of its
+   * own.
+   */
   send(packets: Packet[]): void {
     // While the transport is busy, Engine.IO sends only the pong to the probe of an upgrade. The pong is dropped,
     // because a client that has not read the last pong needs no second one.
@@ -125,28 +135,31 @@ export class WebSocketTransport extends Transport
     this.#pump();
   }
 
-  /** Closes with a closing handshake, after everything that is written. The rest of a replay is not sent. */
+  /**
+   * Starts the closing handshake after all bytes that are already written. Chunks of replayed messages that are not
+   * written yet are discarded.
+   */
   doClose(then?: () => void): void {
     this.#websocket.close();
     then?.();
   }
 
-  /** Ends the connection now and discards everything that is buffered. */
+  /** Closes the connection at once, without a closing handshake, and discards all buffered bytes. */
   terminate(): void {
     this.#websocket.terminate();
   }
 
-  /** Handles a packet of the client. */
+  /** Passes a packet of the client to Engine.IO. */
   onMessage(message: string | Buffer): void {
     this.onData(message);
   }
 
-  /** Handles a violation of the protocol by the client. */
+  /** Reports to Engine.IO that the client violated the WebSocket protocol. */
   onProtocolError(reason: string): void {
     this.onError(reason);
   }
 
-  /** Handles the end of the connection. */
+  /** Reports to Engine.IO that the connection is closed. */
   onClosed(): void {
     this.onClose();
   }
@@ -156,7 +169,7 @@ export class WebSocketTransport extends Transport
       if (this.#connection.writableLength > 0) return this.#whenDrained();
       const { value, done } = this.#writes.next();
       if (done) {
-        // A finished generator still keeps all its data in memory.
+        // Drop the finished generator, because it would keep all its data in memory.
         this.#writes = NO_WRITES;
         return this.#ready();
       }
@@ -164,7 +177,10 @@ export class WebSocketTransport extends Transport
     }
   }
 
-  /** Emits both events in the order of Engine.IO's own transport: `drain` before the transport is writable again. */
+  /**
+   * Tells Engine.IO that the packets were sent. As in Engine.IO's own transport, `drain` is emitted before the
+   * transport is writable again, and `ready` after it.
+   */
   #ready(): void {
     this.emit("drain");
     this.writable = true;
@@ -172,8 +188,8 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Continues when the stream has written everything. It waits for the callback of an empty write, because writes
-   * complete in order. The event `drain` is not emitted for less than 16 KiB.
+   * Continues when the stream has written all its bytes. Writes complete in order, so the callback of an empty write
+   * shows that. The stream's event `drain` cannot be used, because it is not emitted if less than 16 KiB were buffered.
    */
   #whenDrained(): void {
     this.#connection.write(NOTHING, (error) => {
@@ -221,10 +237,13 @@ export class WebSocketTransport extends Transport
   }
 }
 
-/** A packet as described by Engine.IO's types. */
+/** A packet, as Engine.IO's types declare it. */
 type Packet = Parameters<Transport["send"]>[0][number];
 
-/** Joins frames. `Buffer.concat` is not used, because it does not allocate small buffers in the shared pool. */
+/**
+ * Joins frames into one buffer. `Buffer.concat` is not used, because it does not allocate small buffers in the shared
+ * pool.
+ */
 function join(frames: readonly Buffer[]): Buffer {
   const [only] = frames;
   if (only !== undefined && frames.length === 1) return only;

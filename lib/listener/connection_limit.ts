@@ -10,23 +10,29 @@ import type { Server, Socket } from "node:net";
 import { freeDescriptors } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Maximum number of free descriptors that are counted. Counting that many takes 4 ms, and 25 ms at start. */
+/**
+ * Maximum number of free file descriptors that are counted. Counting this many takes 4 ms, and 25 ms the first time.
+ */
 const MEASURED_MAX = 1024;
-/** The part of the free descriptors that is reserved at start for everything except connections of clients. */
+/**
+ * The part of the descriptors that are free when the process starts which is reserved for other purposes than
+ * connections of clients.
+ */
 const RESERVE_PART = 1 / 8;
 /**
- * Minimum number of reserved descriptors: for reconnecting to Redis (four), for a connection of the process to itself
- * (two), for files and for name look-ups. If fewer than twice as many are free, half of the free ones are reserved.
+ * Minimum number of reserved descriptors: four to reconnect to Redis, two for a connection of the process to itself,
+ * the rest for files and name look-ups. If fewer than 48 descriptors are free, half of them are reserved instead.
  */
 const RESERVE_MIN = 24;
-/** Interval at which refusals are reported as one number, in ms. */
+/** Refused connections are reported together, as one number, after this time, in ms. */
 const REPORT_MS = 1000;
 
 /**
- * Counts the connections of a server. If no descriptors are left for a connection, accepts it and closes it at once.
- * Refuses no connection if the limit of descriptors is more than `MEASURED_MAX` away or cannot be determined.
+ * Counts the connections of a server. If no file descriptor is left for a new connection, refuses the connection: it is
+ * accepted and closed at once. Refuses no connection if more than {@linkcode MEASURED_MAX} descriptors are free, or if
+ * their number cannot be determined.
  *
- * Lifetime: as long as its server. Call `close()` to stop reporting.
+ * Lifetime: as long as the server. Call `close()` to stop reporting refused connections.
  */
 export class ConnectionLimit {
   readonly #file: URL;
@@ -34,8 +40,8 @@ export class ConnectionLimit {
   readonly #onRefused: () => void;
   #count = 0;
   /**
-   * The number of connections that may be open. Unless `#found` is set, this is a lower estimate: the limit is measured
-   * again when it is reached.
+   * The number of connections that may be open. If `#found` is `false`, the true limit may be higher; it is then
+   * measured again when this number is reached.
    */
   #max = 0;
   #found = false;
@@ -45,8 +51,10 @@ export class ConnectionLimit {
   #expectsOwn = false;
 
   /**
-   * Starts counting the connections of `server`, which must not listen yet. Opens `file` to count descriptors. Calls
-   * `onRefused` for each refused connection once its descriptor is free again.
+   * Starts to count the connections of `server`, which must not listen yet.
+   *
+   * @param file A readable file, which is opened many times to count the free descriptors.
+   * @param onRefused Called for each refused connection when its descriptor is free again.
    */
   constructor(
     server: Server,
@@ -58,7 +66,7 @@ export class ConnectionLimit {
     this.#observe = observe;
     this.#onRefused = onRefused;
     const closed = (): void => void this.#count--;
-    // This listener has to run before the one of node:http, which would start to read from a refused connection.
+    // This listener has to run before the listener of node:http, which would start to read from a refused connection.
     server.prependListener("connection", (socket: Socket) => {
       this.#count++;
       socket.on("close", closed);
@@ -74,24 +82,27 @@ export class ConnectionLimit {
   }
 
   /**
-   * The number of connections that may be open; Infinity if the limit is more than `MEASURED_MAX` away or cannot be
-   * determined.
+   * The number of connections that may be open; Infinity if the limit is so far away that it was not counted, or if it
+   * cannot be determined.
    */
   get max(): number {
     return this.#found ? this.#max : Infinity;
   }
 
-  /** Whether no descriptor is free. */
+  /** Whether the process has no free file descriptor. */
   get exhausted(): boolean {
     return freeDescriptors(this.#file, 1) === 0;
   }
 
-  /** Measures the limit again if it is reached, because other parts of the process may have opened or closed files. */
+  /**
+   * If the limit is reached, measures it again, because other parts of the process may have opened or closed files
+   * since.
+   */
   refresh(): void {
     if (this.#found && this.#count >= this.#max) this.measure();
   }
 
-  /** Measures the limit of descriptors, if it is at most `MEASURED_MAX` descriptors away. */
+  /** Counts the free descriptors, up to {@linkcode MEASURED_MAX}, and computes how many connections may be open. */
   measure(): void {
     const free = freeDescriptors(this.#file, MEASURED_MAX);
     if (free === undefined) {
@@ -105,12 +116,12 @@ export class ConnectionLimit {
     this.#max = Math.max(this.#count + free - this.#reserve, 0);
   }
 
-  /** Sets whether the process is connecting to itself. If that connection is refused, the refusal is not reported. */
+  /** Sets whether the process is about to connect to itself. If it is, the next refused connection is not reported. */
   expectOwn(expected: boolean): void {
     this.#expectsOwn = expected;
   }
 
-  /** Stops reporting. */
+  /** Stops reporting refused connections. */
   close(): void {
     clearTimeout(this.#report);
   }

@@ -1,14 +1,15 @@
 /**
  * Counts the file descriptors that this process can still open.
  *
- * Deno has no call that returns the limit, and reading `/proc/self/limits` needs `--allow-all`. Therefore this module
- * opens descriptors until that fails and closes them again, which takes 4 µs for each. This needs permission to read
- * one file only, takes all other open descriptors into account, and works the same on Linux and macOS.
+ * Deno has no function that returns the limit of descriptors, and reading `/proc/self/limits` needs `--allow-all`.
+ * Therefore this module opens a file until that fails, and closes all these descriptors again, which takes 4 µs for
+ * each. This needs permission to read only one file, counts descriptors that are open for any purpose, and works on
+ * Linux and macOS.
  *
  * @module
  */
 
-/** Codes of errors that mean that no descriptor is free, in this process or in the whole system. */
+/** Codes of the errors that mean that no file descriptor is free: in this process, and in the whole system. */
 const NONE_FREE: ReadonlySet<unknown> = new Set(["EMFILE", "ENFILE"]);
 
 /** Returns whether an error means that no file descriptor is free. */
@@ -17,8 +18,8 @@ export function isExhausted(error: unknown): boolean {
 }
 
 /**
- * Returns how many descriptors can be opened, at most `countMax`. Closes all of them again before it returns. Returns
- * undefined if `file` cannot be opened although descriptors are free.
+ * Returns how many file descriptors can still be opened, counting up to `countMax`. Opens `file` for each of them, and
+ * closes all of them before it returns. Returns undefined if `file` cannot be opened for another reason.
  */
 export function freeDescriptors(
   file: URL,

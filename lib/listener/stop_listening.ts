@@ -1,22 +1,23 @@
 /**
- * Stops listening with as few lost connections as possible.
+ * Closes the listener of a server with as few lost connections as possible.
  *
- * The kernel completes a connection before the process accepts it. When the listener is closed, the kernel resets the
- * connections in its queue, which are complete but not accepted. A load balancer may have sent a request on such a
- * connection, and cannot know whether the node has handled it; nginx responds to such a POST with 502. No system call
- * closes a listener and keeps its queue. Therefore the listener is closed right after its queue has been emptied.
+ * The kernel completes the handshake of a connection before the process accepts the connection, and keeps it in a queue
+ * until then. When the listener is closed, the kernel resets the connections in this queue. A load balancer may already
+ * have sent a request on such a connection, and cannot know whether the node has handled the request; nginx responds to
+ * such a POST with 502. No system call closes a listener and keeps its queue. Therefore this module closes the listener
+ * right after its queue has been emptied.
  *
  * @module
  */
 import type { Server as HttpServer } from "node:http";
 import { Server } from "node:net";
 
-/** How long to wait for a connection, in ms. If none arrives, the queue is most likely empty. */
+/** How long to wait for a connection, in ms. If none arrives in this time, the queue is most likely empty. */
 const QUIET_MS = 50;
 
 /**
- * Closes the listener of a server within {@linkcode QUIET_MS}, and then its idle connections. Connections that were
- * accepted before are still served. The server emits `close` when the last of them has ended.
+ * Closes the listener of a server within {@linkcode QUIET_MS}, and then the server's idle connections. Requests on the
+ * other connections are still served. The server emits `close` when the last connection has ended.
  */
 export async function stopListening(server: HttpServer): Promise<void> {
   await new Promise<void>((resolve) => {

@@ -1,13 +1,13 @@
 /**
  * Watches whether this process still accepts connections, and repairs its listener if it does not.
  *
- * In Deno 2.9.6 a single failure of `accept()`, for example because no file descriptor is free, stops the process from
- * accepting connections permanently. Nothing is logged, the kernel still completes handshakes, and connected clients
- * are not affected. Therefore the process regularly connects to itself and checks that a connection is accepted. See
- * `docs/decisions/0012-watched-listener.md`.
+ * In Deno 2.9.6, if `accept()` fails once, for example because no file descriptor is free, the process never accepts a
+ * connection again. The failure is hard to see: nothing is logged, the kernel still completes handshakes, and connected
+ * clients are not affected. Therefore the process regularly connects to itself and checks that a connection is
+ * accepted. See `docs/decisions/0012-watched-listener.md`.
  *
- * Depends on one private part of Deno 2.9.6, `server._handle.listen`. Without it, the listener is closed and opened
- * again instead. `tests/e2e/listener_test.ts` fails if it changes.
+ * Depends on one private part of Deno 2.9.6, `server._handle.listen`. `tests/e2e/listener_test.ts` fails if this part
+ * changes. Without it, a failed listener is closed and opened again.
  *
  * @module
  */
@@ -17,36 +17,44 @@ import { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Default pause between checks, in ms. It makes the watch find a dead listener within 3.1 s. */
+/** Default pause between checks, in ms. With this pause, a dead listener is found within 3.1 s. */
 const INTERVAL_MS = 2000;
-/** How long a connection of the process to itself may take to be accepted, in ms. */
+/** How long the process may take to accept a connection from itself, in ms. */
 const ACCEPT_TIMEOUT_MS = 1000;
-/** Extra time for one more turn of the event loop. After a long block, due timers run before connections are accepted. */
+/**
+ * Time added to a check, in ms, so that the event loop gets one more turn. If the loop was blocked for long, timers run
+ * before the waiting connections are accepted.
+ */
 const GRACE_MS = 50;
-/** Maximum attempts to listen again on the same port, and the pause between them in ms. */
+/** Maximum number of attempts to listen again on the same port, and the pause between two attempts in ms. */
 const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 200;
-/** Length of the listener's queue. This is the default of node:net. */
+/** Maximum length of the queue of connections that are not accepted yet. The value is the default of node:net. */
 const BACKLOG = 511;
-/** Addresses that stand for all interfaces of a machine, and the address at which the machine reaches itself. */
+/**
+ * The addresses that stand for all interfaces of a machine, each with the address at which the machine reaches itself.
+ */
 const LOOPBACK: Readonly<Record<string, string>> = {
   "0.0.0.0": "127.0.0.1",
   "::": "::1",
 };
 
 /**
- * Result of a check. `dead`: no connection was accepted. `full`: no descriptor is free. Otherwise the result is
- * unknown, for the reason `why`.
+ * Result of a check. `dead`: no connection was accepted. `full`: no file descriptor is free. An object: the check
+ * itself failed, for the reason `why`.
  */
 type Verdict = "accepting" | "dead" | "full" | { readonly why: string };
 
 /** Options of {@linkcode ListenerWatch}. */
 export interface ListenerOptions {
-  /** The server, which must not listen yet. */
+  /** The server to watch, which must not listen yet. */
   readonly server: Server;
-  /** Makes the server listen on a port; rejects if that fails. Called again to reopen the listener. */
+  /**
+   * Makes the server listen on `port`; rejects if that fails. Called when the listener is opened for the first time,
+   * and whenever it has to be reopened.
+   */
   readonly listen: (port: number) => Promise<AddressInfo>;
-  /** A readable file, which is opened to count descriptors. */
+  /** A readable file, which is opened many times to count the free file descriptors. */
   readonly file: URL;
   /** Called once if the listener is dead and cannot be reopened. The process should then exit and be restarted. */
   readonly onLost: () => void;
@@ -56,12 +64,12 @@ export interface ListenerOptions {
 }
 
 /**
- * Opens the listener of a server, limits its connections, and repairs it when it fails.
+ * Opens the listener of a server, limits the server's connections, and repairs the listener if it fails.
  *
  * Lifetime: checks start in {@linkcode ListenerWatch.open} and end in {@linkcode ListenerWatch.close}.
  */
 export class ListenerWatch {
-  /** Counts and limits the connections. */
+  /** Counts and limits the server's connections. */
   readonly connections: ConnectionLimit;
   readonly #options: ListenerOptions;
   #address: AddressInfo | undefined;
@@ -70,15 +78,18 @@ export class ListenerWatch {
   #closed = false;
   /** Called when a connection is accepted, while a check waits for one. */
   #onAccepted: (() => void) | undefined;
-  /** Ends a check that is waiting. */
+  /** Ends the check that is running; undefined if none is. */
   #endCheck: (() => void) | undefined;
-  /** Whether a check has ever succeeded. Until then, a firewall may be the reason why no connection arrives. */
-  #proven = false;
-  /** Whether it has been reported that checks do not work. */
-  #blind = false;
+  /**
+   * Whether a check has ever succeeded. Until then, a firewall may be the reason why the process cannot connect to
+   * itself.
+   */
+  #hasSucceeded = false;
+  /** Whether `listener_unwatched` has been reported since the last successful check. */
+  #reportedUnwatched = false;
   #failing: { readonly since: number } | undefined;
 
-  /** Starts counting connections, without opening the listener. */
+  /** Starts to count connections. Does not open the listener. */
   constructor(options: ListenerOptions) {
     const { server, file, observe } = options;
     this.#options = options;
@@ -91,12 +102,12 @@ export class ListenerWatch {
     server.on("connection", () => this.#onAccepted?.());
   }
 
-  /** Whether connections are accepted, as of the last check. */
+  /** Whether the last check found no failure. */
   get accepting(): boolean {
     return this.#failing === undefined;
   }
 
-  /** Opens the listener and starts the checks. Rejects if the address cannot be used. */
+  /** Opens the listener on `port` and starts the checks. Rejects if the server cannot listen on its address. */
   async open(port: number): Promise<AddressInfo> {
     const { server, listen, observe } = this.#options;
     const address = await listen(port);
@@ -109,7 +120,7 @@ export class ListenerWatch {
     return address;
   }
 
-  /** Stops checking. The listener stays open. */
+  /** Stops the checks. The listener stays open. */
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -118,9 +129,9 @@ export class ListenerWatch {
   }
 
   /**
-   * Rearms the listener after connections were refused. They may have used all descriptors within one turn of the event
-   * loop; `accept()` has then failed, and no connection is accepted any more. If it has not failed, rearming changes
-   * nothing.
+   * Rearms the listener after connections were refused. The refused connections may have used all descriptors within
+   * one turn of the event loop. If so, `accept()` has failed, and no connection would be accepted any more. Otherwise
+   * rearming has no effect.
    */
   #rearmSoon(): void {
     this.#rearming ??= setImmediate(() => {
@@ -150,7 +161,7 @@ export class ListenerWatch {
   async #judge(verdict: Verdict): Promise<void> {
     const { observe } = this.#options;
     if (verdict === "accepting") {
-      this.#blind = false;
+      this.#reportedUnwatched = false;
       return this.#recovered("nothing");
     }
     if (verdict === "full") {
@@ -158,14 +169,17 @@ export class ListenerWatch {
       this.#failing ??= { since: performance.now() };
       return this.connections.measure();
     }
-    if (verdict === "dead" && this.#proven) return await this.#mend();
-    if (this.#blind) return;
-    this.#blind = true;
+    if (verdict === "dead" && this.#hasSucceeded) return await this.#mend();
+    if (this.#reportedUnwatched) return;
+    this.#reportedUnwatched = true;
     const why = verdict === "dead" ? "nothing is accepted" : verdict.why;
     observe({ kind: "listener_unwatched", why });
   }
 
-  /** Repairs a dead listener. Rearms it first, because that keeps the connections in its queue. */
+  /**
+   * Repairs a dead listener. First tries to rearm the listener, which keeps the connections in its queue, and then to
+   * reopen it.
+   */
   async #mend(): Promise<void> {
     const { server, observe, onLost } = this.#options;
     observe({ kind: "listener_failed" });
@@ -180,7 +194,7 @@ export class ListenerWatch {
       const verdict = await this.#check();
       if (this.#closed) return;
       if (verdict === "accepting") return this.#recovered(how);
-      // The result is unknown; the next check decides.
+      // It is not known whether the repair has succeeded. The next check decides.
       if (verdict !== "dead") return;
     }
     observe({ kind: "listener_lost" });
@@ -196,8 +210,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Closes the listener and opens it again on the same port. Accepted connections stay open. The kernel resets those in
-   * its queue, and their clients connect again. Returns whether the server listens.
+   * Closes the listener and opens it again on the same port. Accepted connections stay open. The kernel resets the
+   * connections in its queue, and their clients connect again. Resolves to whether the server listens again.
    */
   async #reopen(): Promise<boolean> {
     const { server, listen } = this.#options;
@@ -218,8 +232,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Connects to this process and checks whether the server accepts this or any other connection. An open connection
-   * alone proves nothing, because the kernel completes the handshake without the process.
+   * Connects to this process and waits until the server accepts this or another connection. An open connection alone
+   * does not prove that the server accepts connections, because the kernel completes the handshake without the process.
    */
   async #check(): Promise<Verdict> {
     const { address = "", port = 0 } = this.#address ?? {};
@@ -248,14 +262,15 @@ export class ListenerWatch {
     clearTimeout(timer);
     this.#onAccepted = this.#endCheck = undefined;
     this.connections.expectOwn(false);
-    this.#proven ||= connected && accepted;
+    this.#hasSucceeded ||= connected && accepted;
     try {
       if (accepted) return "accepting";
       if (isExhausted({ code: error })) return "full";
       if (error !== undefined && error !== "ECONNREFUSED") {
         return { why: error };
       }
-      // Descriptors are counted while this connection is open, because accepting it would need one more.
+      // Free descriptors are counted while this connection is open, because the process needs a free descriptor to
+      // accept it.
       return this.connections.exhausted ? "full" : "dead";
     } finally {
       socket.destroy();
@@ -268,9 +283,9 @@ function codeOf(error: Error & { code?: string }): string {
 }
 
 /**
- * Makes Deno accept connections again, by calling `listen()` on a socket that already listens, which changes nothing
- * else. Unlike reopening, this keeps the connections in the queue of the kernel. Returns false if the private part of
- * Deno is missing.
+ * Makes Deno accept connections again, by calling `listen()` on the socket that already listens. That has no other
+ * effect and, unlike reopening, keeps the connections in the kernel's queue. Returns `false` if that fails or if the
+ * private part of Deno is missing.
  */
 function rearm(server: Server): boolean {
   const { _handle: handle } = server as unknown as {

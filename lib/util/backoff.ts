@@ -1,15 +1,16 @@
 /**
- * Computes pauses between attempts.
+ * Computes the pauses between attempts after failures.
  *
  * @module
  */
 
-/** The pause with 0 failures, in ms. Each failure doubles it. */
+/** The pause if no attempt has failed yet, in ms. Each failure doubles the pause. */
 const FIRST_MS = 50;
 
 /**
- * Returns the pause before the next attempt, in ms: 50 ms, doubled for each failure in a row, and at most `maxMs`. It is
- * then shortened by a random share of up to one half, so that nodes that failed together do not retry together.
+ * Returns the pause before the next attempt, in ms: 50 ms, doubled for each failure in a row, and at most `maxMs`. The
+ * pause is then shortened by a random share of up to one half, so that nodes that failed together do not retry
+ * together.
  */
 export function backoffMs(failures: number, maxMs: number): number {
   return Math.min(FIRST_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);

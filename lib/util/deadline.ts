@@ -1,17 +1,19 @@
 /**
- * Timeouts of promises and of many waits at once.
+ * Timeouts for single promises, and for many items with one timer.
  *
  * @module
  */
 
-/** The error of {@linkcode deadline} after a timeout. */
+/** The error with which {@linkcode deadline} rejects after its timeout. */
 export class DeadlineError extends Error {
   override name = "DeadlineError";
 }
 
 /**
- * Resolves or rejects as `promise` does, or rejects with {@linkcode DeadlineError} after `timeoutMs`. A later rejection
- * of `promise` is handled here, so it never becomes an unhandled rejection.
+ * Settles as `promise` does, or rejects with {@linkcode DeadlineError} after `timeoutMs`. If `promise` rejects after
+ * the timeout, its error is ignored and does not become an unhandled rejection.
+ *
+ * @param what What the caller waits for; the error's message begins with it.
  */
 export function deadline<T>(
   promise: Promise<T>,
@@ -27,7 +29,7 @@ export function deadline<T>(
   });
 }
 
-/** Resolves after `ms`, or at once when `signal` is aborted. */
+/** Resolves after `ms`, or as soon as `signal` is aborted. */
 export function pause(ms: number, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
@@ -41,7 +43,7 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-/** A timeout in a {@linkcode TimeoutList}. */
+/** The timeout of one item in a {@linkcode TimeoutList}, linked to the timeouts before and after it. */
 export interface Timeout<T> {
   readonly what: T;
   readonly due: number;
@@ -50,30 +52,28 @@ export interface Timeout<T> {
 }
 
 /**
- * Timeouts of the same length for many items, with one timer, because a timer for each item would cost more than most
- * of the work that it limits.
+ * Runs timeouts of the same length for many items with one timer. A timer for each item would take more time than most
+ * of the work that the timeout limits.
  *
- * It uses a linked list, because a `Map` with many additions and deletions starts a new table again and again, and V8
- * keeps each old table with its entries until the next full garbage collection. A timeout that was removed refers to no
- * other timeout.
+ * The timeouts are a linked list. In a `Map` with many additions and deletions, V8 would start a new table again and
+ * again, and keep each old table with its entries in memory until the next full garbage collection. A removed timeout
+ * refers to no other timeout, so that it keeps none in memory.
  */
 export class TimeoutList<T> {
   readonly #timeoutMs: number;
-  readonly #over: (what: T) => void;
-  /** The ends of the list. The oldest timeout comes first. */
+  readonly #onTimeout: (what: T) => void;
+  /** The oldest and the newest timeout, at the two ends of the list. */
   #first: Timeout<T> | undefined;
   #last: Timeout<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /**
-   * Creates an empty list. `over` is called with each item that was added more than `timeoutMs` ago and not removed.
-   */
-  constructor(timeoutMs: number, over: (what: T) => void) {
+  /** Creates an empty list. `onTimeout` is called with each item that is not removed within `timeoutMs`. */
+  constructor(timeoutMs: number, onTimeout: (what: T) => void) {
     this.#timeoutMs = timeoutMs;
-    this.#over = over;
+    this.#onTimeout = onTimeout;
   }
 
-  /** Starts the timeout of `what`. Pass the result to {@linkcode TimeoutList.remove} to cancel it. */
+  /** Starts the timeout of the item `what`. Pass the result to {@linkcode TimeoutList.remove} to cancel the timeout. */
   add(what: T): Timeout<T> {
     const due = performance.now() + this.#timeoutMs;
     const wait: Timeout<T> = {
@@ -89,7 +89,7 @@ export class TimeoutList<T> {
     return wait;
   }
 
-  /** Cancels a timeout. Does nothing if it has already ended. */
+  /** Cancels a timeout. Does nothing if the timeout has already ended. */
   remove(wait: Timeout<T>): void {
     const { before, after } = wait;
     if (before !== undefined) before.after = after;
@@ -99,7 +99,7 @@ export class TimeoutList<T> {
     wait.before = wait.after = undefined;
   }
 
-  /** Discards all timeouts. */
+  /** Cancels all timeouts. */
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = this.#first = this.#last = undefined;
@@ -114,7 +114,7 @@ export class TimeoutList<T> {
         return;
       }
       this.remove(wait);
-      this.#over(wait.what);
+      this.#onTimeout(wait.what);
     }
   }
 }

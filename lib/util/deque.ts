@@ -6,7 +6,10 @@
 
 /** A list that grows at its end and shrinks at its front, both in constant time on average. */
 export class Deque<T> {
-  /** The items from `#start` on. Slots before it are `undefined`, so that their items can be collected. */
+  /**
+   * The items, from the index `#start` on. The slots before that index are `undefined`, so that removed items can be
+   * garbage-collected.
+   */
   #slots: (T | undefined)[] = [];
   #start = 0;
 
@@ -15,17 +18,17 @@ export class Deque<T> {
     return this.#slots.length - this.#start;
   }
 
-  /** The item at the front; undefined if there is none. */
+  /** The item at the front; undefined if the list is empty. */
   get first(): T | undefined {
     return this.#slots[this.#start];
   }
 
-  /** The item at the end; undefined if there is none. */
+  /** The item at the end; undefined if the list is empty. */
   get last(): T | undefined {
     return this.size > 0 ? this.#slots.at(-1) : undefined;
   }
 
-  /** Returns the item at `index`, counted from the front; undefined if there is none. */
+  /** Returns the item at `index`, counted from the front; undefined if the list has no such item. */
   at(index: number): T | undefined {
     return index < 0 ? undefined : this.#slots[this.#start + index];
   }
@@ -35,7 +38,7 @@ export class Deque<T> {
     this.#slots.push(item);
   }
 
-  /** Removes the item at the front and returns it; undefined if there is none. */
+  /** Removes the item at the front and returns it. Returns undefined if the list is empty. */
   shift(): T | undefined {
     if (this.size === 0) return undefined;
     const item = this.#slots[this.#start];
@@ -49,7 +52,7 @@ export class Deque<T> {
     return item;
   }
 
-  /** Returns all items from `index` on, as a new array. */
+  /** Returns a new array of all items from `index` on. */
   slice(index = 0): T[] {
     return this.#slots.slice(this.#start + index) as T[];
   }

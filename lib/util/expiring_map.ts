@@ -4,24 +4,24 @@
  * @module
  */
 
-/** A map whose entries are deleted some time after the work that produces them is done. */
+/** A map that deletes each value some time after the asynchronous work that belongs to the value is done. */
 export class ExpiringMap<K, V> {
   readonly #keepMs: number;
   readonly #values = new Map<K, V>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #closed = false;
 
-  /** Creates a map that keeps an entry for `keepMs` after its work is done. */
+  /** Creates an empty map. It keeps each value for `keepMs` after the value's work is done. */
   constructor(keepMs: number) {
     this.#keepMs = keepMs;
   }
 
-  /** Returns the value of a key. */
+  /** Returns the value of a key; undefined if the map has none. */
   get(key: K): V | undefined {
     return this.#values.get(key);
   }
 
-  /** Adds a value. It is deleted at once if `work` rejects, and `keepMs` after `work` resolves. */
+  /** Sets the value of a key. The value is deleted when `work` rejects, or `keepMs` after `work` resolves. */
   set(key: K, value: V, work: Promise<unknown>): void {
     if (this.#closed) return;
     this.#values.set(key, value);
@@ -31,12 +31,12 @@ export class ExpiringMap<K, V> {
     );
   }
 
-  /** Deletes a value, unless it has been replaced by another one. */
+  /** Deletes a key if it still has this value. */
   delete(key: K, value: V): void {
     if (this.#values.get(key) === value) this.#values.delete(key);
   }
 
-  /** Deletes all entries and clears all timers. No entry can be added afterwards. */
+  /** Deletes all values and clears all timers. After that, `set()` does nothing. */
   close(): void {
     this.#closed = true;
     this.#values.clear();

@@ -1,23 +1,26 @@
 /**
- * Matches the patterns of Redis channels.
+ * Matches names of Redis channels with patterns, as Redis does.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 
-/** Returns whether `PSUBSCRIBE` would treat a name as a pattern. */
+/** Returns whether the name of a Redis channel has characters that `PSUBSCRIBE` treats as a pattern. */
 export function isPattern(channel: string): boolean {
   return /[*?[\]\\]/.test(channel);
 }
 
-/** Matches one byte of a channel's name; undefined for `*`, which matches any number of bytes. */
+/**
+ * A part of a pattern: a function that returns whether it matches one byte, or undefined for `*`, which matches any
+ * number of bytes.
+ */
 type Token = ((byte: number) => boolean) | undefined;
 
 /**
- * Compiles a pattern that matches exactly as `PSUBSCRIBE` does, byte by byte, including special cases: `?` is one byte,
- * `[c-a]` is `[a-c]`, and the end of a set may be missing. A difference would lose messages: a channel belongs to the
- * first pattern that matches it here, and Redis names the pattern that matched there. The time is limited by the
- * product of both lengths, for any pattern.
+ * Returns a function that matches names of channels with a pattern, byte by byte and exactly as `PSUBSCRIBE` does. It
+ * covers the special cases: `?` is one byte, `[c-a]` is `[a-c]`, and the `]` of a set may be missing. If it matched
+ * differently, messages would be lost, because the bridge accepts a message only from the first pattern that matches
+ * here. The time is at most proportional to the product of both lengths, for any pattern.
  */
 export function compileGlob(
   glob: string,
@@ -71,7 +74,7 @@ function matchGlob(tokens: readonly Token[], bytes: Uint8Array): boolean {
       token++;
       i++;
     } else if (star >= 0) {
-      // Backtrack: let the last star match one more byte. Earlier stars never need to.
+      // Backtrack: let the last `*` match one more byte. Backtracking to an earlier `*` is never needed.
       token = star + 1;
       i = ++starAt;
     } else return false;

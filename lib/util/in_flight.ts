@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Counts work in flight and waits for it, for a limited time. */
+/** Counts pieces of work in flight, and waits until none is left or a timeout is over. */
 export class InFlight {
   #count = 0;
   #idle: (() => void) | undefined;
@@ -12,18 +12,18 @@ export class InFlight {
     if (--this.#count === 0) this.#idle?.();
   };
 
-  /** Number of pieces of work in flight. */
+  /** Number of pieces of work that have begun and not ended. */
   get count(): number {
     return this.#count;
   }
 
-  /** Increments the count. Returns the function that decrements it, to be called exactly once. */
+  /** Records that a piece of work begins. Returns the function to call, exactly once, when this piece of work ends. */
   begin(): () => void {
     this.#count++;
     return this.#end;
   }
 
-  /** Runs `work` and counts it until it settles. */
+  /** Runs `work`, and counts it as in flight until its promise settles. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     const end = this.begin();
     try {

@@ -1,16 +1,16 @@
 /**
- * Finds the name that somebody probably meant.
+ * Finds the known name that somebody probably meant with a misspelled one.
  *
  * @module
  */
 
 /**
- * Returns the name in `known` that is most like `name`, or `undefined` if none is like it. Of several that are equally
- * like it, it returns the first.
+ * Returns the name in `known` that is most similar to `name`; `undefined` if no name is similar enough. Of several
+ * names that are equally similar, returns the first.
  *
- * Upper and lower case are the same, and `_` and `-` do not count. A known name is like `name` if one changed, missing,
- * additional or swapped character makes them equal, or two if the longer one has at least 7 characters, three if it has
- * at least 11, and so on.
+ * Upper and lower case are the same, and `_` and `-` are ignored. Two names are similar if they differ by at most one
+ * changed, missing, additional or swapped character. They may differ by two if the longer name has at least 7
+ * characters, by three if it has at least 11, and so on.
  */
 export function nearest(
   name: string,
@@ -23,7 +23,7 @@ export function nearest(
     const other = simplify(candidate);
     const length = Math.max(wanted.length, other.length);
     const max = Math.min(best - 1, Math.max(1, Math.floor((length + 1) / 4)));
-    // A name that is much longer or shorter is never compared. Time is therefore limited, however long `name` is.
+    // Names of very different lengths are not compared. The time is therefore limited, however long `name` is.
     if (Math.abs(wanted.length - other.length) > max) continue;
     const distance = editDistance(wanted, other);
     if (distance > max) continue;
@@ -38,8 +38,8 @@ function simplify(name: string): string {
 }
 
 /**
- * Returns how many characters have to be changed, removed, added or swapped with their neighbour to make `b` of `a`
- * (the "optimal string alignment" distance).
+ * Returns the least number of characters that have to be changed, removed, added or swapped with a neighbour to turn
+ * `a` into `b` (the "optimal string alignment" distance).
  */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];

@@ -1,5 +1,5 @@
 /**
- * Makes random texts. It reads random bytes from the system in large blocks.
+ * Makes random texts from blocks of random bytes of the operating system. Reading bytes in blocks takes less time.
  *
  * @module
  */
@@ -10,8 +10,8 @@ const pool = Buffer.allocUnsafe(4096);
 let used = pool.length;
 
 /**
- * Returns random bytes in base64url. Every byte is used once, so that the texts are as hard to guess as the system's
- * random numbers. If the number of bytes is a multiple of 3, every character of the text is fully random.
+ * Returns random bytes, encoded in base64url. No byte is used twice, so the texts are as hard to guess as the operating
+ * system's random bytes. If the number of bytes is a multiple of 3, every character of the text is fully random.
  *
  * @param bytes Number of random bytes, at most 4096.
  */

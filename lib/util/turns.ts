@@ -1,18 +1,20 @@
 /**
- * Runs asynchronous work in turns: one piece at a time, or a few.
+ * Limits how many pieces of asynchronous work run at a time: one for each key, or a given number in total.
  *
  * @module
  */
 
 /**
- * Runs pieces of work with the same key one after the other, in the order of the calls. Work with different keys
- * overlaps.
+ * Runs pieces of work that have the same key one after the other, in the order of the calls. Pieces of work with
+ * different keys run at the same time.
  */
 export class KeyedTurns {
-  /** The last unfinished piece of work of each key. */
+  /** For each key with unfinished work, the promise of the newest piece of work. */
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Runs `work` when all earlier work of this key is done, successful or not. Settles as `work` does. */
+  /**
+   * Runs `work` when all earlier pieces of work with this key have ended, even if they failed. Settles as `work` does.
+   */
   async run<T>(key: string, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);
     const turn = before === undefined ? work() : before.then(work);
@@ -26,22 +28,25 @@ export class KeyedTurns {
   }
 }
 
-/** Runs a limited number of pieces of work at a time. Further work waits, in the order of the calls. */
+/**
+ * Runs at most a given number of pieces of work at a time. Further pieces of work wait and start in the order of the
+ * calls.
+ */
 export class Limit {
   readonly #waiting: (() => void)[] = [];
   #free: number;
 
-  /** Creates a limit of `max` pieces of work at a time. */
+  /** Creates a limit that runs at most `max` pieces of work at a time. */
   constructor(max: number) {
     this.#free = max;
   }
 
-  /** Number of pieces of work that are waiting. */
+  /** Number of pieces of work that have not started yet. */
   get waiting(): number {
     return this.#waiting.length;
   }
 
-  /** Runs `work` as soon as fewer than the maximum number of pieces are running. Settles as `work` does. */
+  /** Runs `work` as soon as fewer than `max` pieces of work are running. Settles as `work` does. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));

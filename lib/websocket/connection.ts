@@ -1,10 +1,10 @@
 /**
- * The server's side of a WebSocket (RFC 6455), complete, without extensions.
+ * The server's side of a WebSocket connection: all of RFC 6455 except extensions.
  *
- * Complete messages are passed to one handler. The caller encodes its messages and writes them to the connection
- * itself. Therefore no bytes are copied or queued here, and an idle connection needs only one small object
- * (`docs/decisions/0011-idle-clients.md`). Everything that a peer can send is limited: a message by `bytesMax`, however
- * it is split into frames; buffered pongs to one; a closing handshake by its timeout.
+ * Complete messages of the peer are passed to one handler. Messages to the peer are encoded by the caller, which writes
+ * them to the socket itself. This module therefore queues no bytes to send, and an idle connection needs only one small
+ * object (`docs/decisions/0011-idle-clients.md`). A peer cannot use up memory: a message has at most `bytesMax` bytes,
+ * in however many frames it arrives; at most one pong is buffered; and the closing handshake has a timeout.
  *
  * @module
  */
@@ -22,7 +22,10 @@ import {
   unmask,
 } from "./frame.ts";
 
-/** Maximum time for the closing handshake, including the bytes that were written before it, in ms. */
+/**
+ * Maximum time from the start of the closing handshake until the connection is closed, in ms. In this time the peer
+ * also has to read the bytes that are still buffered.
+ */
 const CLOSE_TIMEOUT_MS = 30_000;
 /** Maximum payload of a control frame in bytes (RFC 6455 §5.5). */
 const CONTROL_BYTES_MAX = 125;
@@ -31,57 +34,59 @@ const NOTHING: Buffer = Buffer.alloc(0);
 /** Status codes of RFC 6455 §7.4.1. */
 const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
 
-/** Handles the messages and the end of a WebSocket. */
+/** Handles the messages that a WebSocket receives, and its end. */
 export interface MessageHandler {
-  /** Handles a complete message. A text is passed as a string, binary data as a buffer that the handler may keep. */
+  /** Handles a complete message: a string if it is a text, or a buffer, which the handler may keep, if it is binary. */
   onMessage(message: string | Buffer): void;
-  /** Handles a violation of the protocol by the peer. The connection is being closed. */
+  /** Called when the peer has violated the WebSocket protocol. The connection is already being closed. */
   onProtocolError(reason: string): void;
-  /** Handles the end of the connection. This is the last call. */
+  /** Called when the connection is closed. No other method is called after that. */
   onClosed(): void;
 }
 
-/** A message whose last bytes have not arrived yet. */
+/** A message of which only a part has arrived yet. */
 interface PartialMessage {
   readonly opcode: number;
-  /** The bytes that have arrived, unmasked, followed by unused space. */
+  /** The bytes of the message that have arrived, unmasked. The buffer has unused space after them. */
   bytes: Buffer;
   length: number;
-  /** Bytes of the current frame's payload that have not arrived. */
+  /** Number of bytes of the current frame's payload that have not arrived yet. */
   left: number;
   /** Whether the current frame is the last one of the message. */
   fin: boolean;
   mask: Buffer;
-  /** Bytes of the current frame's payload that have been unmasked. */
+  /** Number of bytes of the current frame's payload that have been unmasked. */
   unmasked: number;
 }
 
 /**
- * Key under which a socket stores its `WebSocketConnection`, so that all sockets share the same listeners instead of
- * holding closures.
+ * Key under which a socket stores its `WebSocketConnection`. The listeners find it there, so that all sockets share the
+ * same listeners; closures for each socket would take more memory.
  */
 const WEBSOCKET = Symbol("websocket");
 type SocketWithWebSocket = Socket & { [WEBSOCKET]: WebSocketConnection };
 
-/** Reads messages from a connection, answers pings, and closes it as RFC 6455 requires. */
+/** Reads a peer's messages from a socket, answers pings, and closes the connection as RFC 6455 requires. */
 export class WebSocketConnection {
   readonly #connection: Socket;
   readonly #bytesMax: number;
   readonly #handler: MessageHandler;
-  /** The beginning of a frame's head or of a control frame, until the rest arrives. */
+  /** The bytes of an incomplete frame head or control frame, until the rest of it arrives. */
   #rest = NOTHING;
   #partial: PartialMessage | undefined;
-  /** Whether a close frame has been sent or can no longer be sent. No frame may follow (RFC 6455 §5.5.1). */
+  /**
+   * Whether no more frames may be sent, because a close frame was sent (RFC 6455 §5.5.1) or the connection has ended.
+   */
   #closing = false;
   #ignoreInput = false;
-  /** The last ping that has not been answered with a pong. */
+  /** The payload of the last ping, until it is answered with a pong. */
   #ping: Buffer | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
   /**
-   * Starts to read. The caller sends the response to the handshake.
+   * Starts to read from `connection`. The caller has to send the HTTP response that accepts the upgrade.
    *
-   * @param head Bytes that arrived after the request.
+   * @param head The bytes that arrived after the HTTP request.
    * @param bytesMax Maximum size of a message, in bytes.
    */
   constructor(
@@ -102,15 +107,15 @@ export class WebSocketConnection {
     connection.on("close", WebSocketConnection.#onClose);
   }
 
-  /** Whether frames may be written to the connection. */
+  /** Whether frames may still be written to the connection. */
   get open(): boolean {
     return !this.#closing && this.#connection.writable;
   }
 
   /**
-   * Sends a close frame (RFC 6455 §7.1.2), and ends the connection once the peer's close frame has arrived, because the
-   * server has to end it first (§7.1.1). A peer that does not answer within {@linkcode CLOSE_TIMEOUT_MS} is
-   * disconnected.
+   * Sends a close frame (RFC 6455 §7.1.2) and waits for the peer's close frame. When that arrives, ends the TCP
+   * connection, which is the server's task (§7.1.1). If it does not arrive within {@linkcode CLOSE_TIMEOUT_MS},
+   * disconnects the peer.
    */
   close(body = NOTHING): void {
     const connection = this.#connection;
@@ -124,7 +129,7 @@ export class WebSocketConnection {
     if (this.#ignoreInput) connection.end();
   }
 
-  /** Ends the connection now and discards everything that is buffered. */
+  /** Closes the connection at once, without a closing handshake, and discards all buffered bytes. */
   terminate(): void {
     this.#ignoreInput = true;
     this.#connection.destroy();
@@ -134,7 +139,7 @@ export class WebSocketConnection {
     this[WEBSOCKET].#read(chunk);
   }
 
-  /** Disconnects a peer that has ended its half of the connection, because a WebSocket needs both halves. */
+  /** Closes the connection after the peer has ended its half, because a WebSocket needs both halves. */
   static #onEnd(this: SocketWithWebSocket): void {
     const websocket = this[WEBSOCKET];
     websocket.#closing = websocket.#ignoreInput = true;
@@ -159,7 +164,7 @@ export class WebSocketConnection {
         ? this.#readPayload(this.#partial, bytes, at)
         : this.#readFrame(bytes, at);
       if (next === at) {
-        // Copy these few bytes; otherwise they would keep the whole chunk in memory.
+        // Copy the few remaining bytes; a view of them would keep the whole chunk in memory.
         return void (this.#rest = Buffer.from(bytes.subarray(at)));
       }
       at = next;
@@ -167,9 +172,9 @@ export class WebSocketConnection {
   }
 
   /**
-   * Reads a frame that begins at `at`, or the part of its payload that has arrived.
+   * Reads a frame that begins at index `at`, or as much of it as has arrived.
    *
-   * @returns The index of the next frame, or `at` if too few bytes have arrived.
+   * @returns The index after the bytes that were read. This is `at` if too few bytes have arrived.
    */
   #readFrame(bytes: Buffer, at: number): number {
     if (bytes.length < at + 2) return at;
@@ -198,7 +203,7 @@ export class WebSocketConnection {
     return end;
   }
 
-  /** Returns the error in the first two bytes of a frame; undefined if they are valid. */
+  /** Returns which rule of RFC 6455 the first two bytes of a frame violate; undefined if they are valid. */
   #errorOf(first: number, second: number): string | undefined {
     const opcode = first & 0x0f;
     if ((first & 0x70) !== 0) return "a reserved bit is set";
@@ -216,7 +221,7 @@ export class WebSocketConnection {
       : "a continuation has no message, or a message begins within another";
   }
 
-  /** Begins a message, or the next frame of one. */
+  /** Begins a new message or, if a part of a message has arrived, the next frame of that message. */
   #begin(
     { opcode, fin, length, mask }: FrameHead,
     bytes: Buffer,
@@ -251,8 +256,8 @@ export class WebSocketConnection {
   }
 
   /**
-   * Appends bytes to a message. The buffer's size is doubled as bytes arrive. It is not set to the length that the head
-   * states, because a client could otherwise reserve memory by sending only heads.
+   * Appends bytes to a message. The buffer grows by doubling, as bytes arrive. It is not allocated with the length that
+   * the frame's head states; otherwise a client could make the server allocate memory by sending only heads.
    */
   #append(partial: PartialMessage, part: Buffer): void {
     const { bytes, length } = partial;
@@ -286,7 +291,10 @@ export class WebSocketConnection {
     this.close(payload.subarray(0, 2));
   }
 
-  /** Answers a ping with a pong. If the peer does not read, only its last ping is answered (RFC 6455 §5.5.3). */
+  /**
+   * Answers a ping with a pong. If several pings arrive before the peer has read the last pong, only the last ping is
+   * answered (RFC 6455 §5.5.3).
+   */
   #pong(ping: Buffer): void {
     const waiting = this.#ping !== undefined;
     this.#ping = Buffer.from(ping);
@@ -301,7 +309,7 @@ export class WebSocketConnection {
     else this.#connection.write(NOTHING, send);
   }
 
-  /** Closes the connection because of an error of the peer (RFC 6455 §7.1.7). */
+  /** Closes the connection because the peer violated the protocol (RFC 6455 §7.1.7). */
   #fail(code: number, reason: string): void {
     this.#ignoreInput = true;
     const body = Buffer.alloc(2);
@@ -311,7 +319,7 @@ export class WebSocketConnection {
   }
 }
 
-/** Returns whether a close frame may have this code (RFC 6455 §7.4). */
+/** Returns whether a peer may send this code in a close frame (RFC 6455 §7.4). */
 function isCloseCode(code: number): boolean {
   return (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) ||
     (code >= 3000 && code <= 4999);

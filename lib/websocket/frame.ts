@@ -1,5 +1,6 @@
 /**
- * Encodes WebSocket frames of a server, and decodes the heads of a client's frames (RFC 6455 §5.2).
+ * Encodes the WebSocket frames that a server sends, and decodes the heads of the frames that a client sends (RFC 6455
+ * §5.2).
  *
  * @module
  */
@@ -13,12 +14,12 @@ export const CONTINUATION = 0,
   PING = 9,
   PONG = 10;
 
-/** Encodes a text as one final frame, without a mask, as servers send it. */
+/** Encodes a text as one complete, unmasked frame. */
 export function encodeTextFrame(text: string): Buffer {
   return encodeTextFrames([text]);
 }
 
-/** Encodes texts as one frame each, one after the other in one buffer. */
+/** Encodes each text as one frame. Returns all frames, in order, in one buffer. */
 export function encodeTextFrames(texts: readonly string[]): Buffer {
   const lengths = texts.map((text) => Buffer.byteLength(text));
   const frames = Buffer.allocUnsafe(
@@ -32,30 +33,30 @@ export function encodeTextFrames(texts: readonly string[]): Buffer {
   return frames;
 }
 
-/** Encodes bytes as one final frame with any opcode, without a mask. */
+/** Encodes bytes as one complete, unmasked frame with the given opcode. */
 export function encodeFrame(opcode: number, payload: Buffer): Buffer {
   const frame = Buffer.allocUnsafe(headLength(payload.length) + payload.length);
   payload.copy(frame, writeHead(frame, 0, opcode, payload.length));
   return frame;
 }
 
-/** Returns the index of the payload in a frame that a server encoded. */
+/** Returns the index at which the payload begins in an unmasked frame. */
 export function payloadStart(frame: Buffer): number {
   const short = frame[1] ?? 0;
   return short < 126 ? 2 : short === 126 ? 4 : 10;
 }
 
-/** The head of a frame that a client sent. */
+/** The decoded head of a frame that a client sent. */
 export interface FrameHead {
   readonly fin: boolean;
   readonly opcode: number;
   /** Length of the payload in bytes. */
   readonly length: number;
-  /** The index of the mask, which has 4 bytes and is followed by the payload. */
+  /** The index of the mask in the bytes that were read. The mask has 4 bytes, and the payload follows it. */
   readonly mask: number;
 }
 
-/** Reads the head of a frame that begins at `at`. Returns undefined if `bytes` ends within the head. */
+/** Decodes the head of a frame that begins at index `at`. Returns undefined if `bytes` does not have the whole head. */
 export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
   if (bytes.length < at + 2) return undefined;
   const first = bytes.readUInt8(at), short = bytes.readUInt8(at + 1) & 0x7f;
@@ -73,7 +74,10 @@ export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
   };
 }
 
-/** Unmasks a payload in place (RFC 6455 §5.3), after `past` earlier bytes of the same frame. */
+/**
+ * Unmasks a part of a frame's payload in place (RFC 6455 §5.3). `past` is the number of bytes of the payload before
+ * this part.
+ */
 export function unmask(payload: Buffer, mask: Buffer, past: number): void {
   for (let at = 0; at < payload.length; at++) {
     payload[at] = (payload[at] ?? 0) ^ (mask[(past + at) & 3] ?? 0);
@@ -84,7 +88,7 @@ function headLength(length: number): number {
   return length < 126 ? 2 : length < 65_536 ? 4 : 10;
 }
 
-/** Writes a head at `at`. Returns the index of the payload. */
+/** Writes the head of a frame at index `at`. Returns the index after the head, at which the payload begins. */
 function writeHead(
   frames: Buffer,
   at: number,

@@ -1,30 +1,33 @@
 /**
- * The opening handshake of a WebSocket (RFC 6455 §4.2): validates a request and makes the response.
+ * The opening handshake of a WebSocket (RFC 6455 §4.2): validates an upgrade request and makes the response.
  *
  * @module
  */
 import { hash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 
-/** Appended to every key before it is hashed (RFC 6455 §1.3). */
+/** The constant that is appended to a client's `Sec-WebSocket-Key` before both are hashed (RFC 6455 §1.3). */
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-/** A valid key: 16 bytes in base64. */
+/** Matches a valid `Sec-WebSocket-Key`: 16 bytes in base64. */
 const KEY = /^[+/0-9A-Za-z]{22}==$/;
-/** A token of RFC 9110 §5.6.2. */
+/** Matches a token of RFC 9110 §5.6.2, such as the name of a subprotocol. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
-/** The refusal of an upgrade, as parts of the HTTP response. */
+/** The parts of the HTTP response that refuses an upgrade. */
 export interface HandshakeError {
   readonly status:
     | "400 Bad Request"
     | "426 Upgrade Required"
     | "503 Service Unavailable";
-  /** Header lines, each with its line break. */
+  /** Additional header lines, each ending with `\r\n`. */
   readonly headers: string;
   readonly message: string;
 }
 
-/** Validates a request to open a WebSocket (RFC 6455 §4.2.1). Returns undefined if it is valid. */
+/**
+ * Returns the refusal of a request to open a WebSocket if the request is not valid (RFC 6455 §4.2.1); otherwise
+ * undefined.
+ */
 export function validateHandshake(
   { method, headers }: IncomingMessage,
 ): HandshakeError | undefined {
@@ -51,8 +54,9 @@ export function validateHandshake(
 }
 
 /**
- * Returns the response that turns a connection into a WebSocket (RFC 6455 §4.2.2). It accepts the first subprotocol
- * that the client offers, because browsers close the connection if they offered some and none was accepted.
+ * Returns the HTTP response that turns a connection into a WebSocket (RFC 6455 §4.2.2). The response accepts the first
+ * subprotocol that the client offers, because a browser closes the connection if it offered subprotocols and the server
+ * accepted none.
  */
 export function handshakeResponse({ headers }: IncomingMessage): string {
   const key = `${headers["sec-websocket-key"]}${GUID}`;

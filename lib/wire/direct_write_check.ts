@@ -1,5 +1,5 @@
 /**
- * Tries direct writes on a pair of loopback sockets before they are used for clients.
+ * Tries direct writes on a pair of connected loopback sockets before direct writes are used for clients.
  *
  * @module
  */
@@ -16,26 +16,32 @@ import { deadline } from "../util/deadline.ts";
 import type { DirectWriter, WriteRequest } from "./direct_write.ts";
 
 /**
- * The Deno versions on which the tests run. `tests/lib/wire/direct_write_test.ts` compares them with the Dockerfile.
+ * The Deno versions for which direct writes were tested. `tests/lib/wire/direct_write_test.ts` compares this list with
+ * the Dockerfile.
  */
 export const TESTED_DENO_VERSIONS: readonly string[] = ["2.9.6"];
-/** Maximum duration of the check, in ms. */
+/** Maximum duration of the check, in ms; closing its sockets may take as long again. */
 const CHECK_TIMEOUT_MS = 2000;
-/** Maximum attempts of a small write. On a new connection, the first write may be reported as waiting. */
+/**
+ * Maximum number of small writes until one has to be reported as done. The first writes on a new connection may be
+ * reported as waiting.
+ */
 const SMALL_WRITES_MAX = 10;
-/** Size of a large write, and a number of such writes that exceeds the buffers of any kernel. */
+/**
+ * Size of a large write in bytes, and a number of such writes that together exceed the socket buffers of any kernel.
+ */
 const LARGE_BYTES = 256 << 10, LARGE_WRITES_MAX = 256;
-/** Size of the buffer for all reads. */
+/** Size of the buffer into which all reads of the check are made, in bytes. */
 const READ_BYTES = 64 << 10;
 
-/** Makes a server listen on a free port of 127.0.0.1. */
+/** Makes a server listen on a free port of 127.0.0.1. Resolves to the address. */
 export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
 
 /**
  * Enables direct writes if they work on this version of Deno, and disables them permanently otherwise. Never throws.
  *
- * It checks that a write which the kernel takes at once is reported as done, that a write which has to wait is reported
- * as waiting and completes once, and that all bytes arrive unchanged.
+ * The check passes if a write that the kernel takes at once is reported as done, if a write that has to wait is
+ * reported as waiting and completes exactly once, and if all bytes arrive unchanged.
  */
 export async function enableDirectWrites(
   writer: DirectWriter,
@@ -51,7 +57,8 @@ export async function enableDirectWrites(
   writer.enable();
   const server = createServer();
   const sockets: Socket[] = [];
-  // Another program may connect as well. Its connection has to be closed too, or the server would never be closed.
+  // Another program may connect to the server as well. Its connection has to be closed too; otherwise the server would
+  // never be closed.
   server.on("connection", (socket) => sockets.push(socket.on("error", ignore)));
   try {
     const run = async (): Promise<void> => {
@@ -82,15 +89,21 @@ export async function enableDirectWrites(
   }
 }
 
-/** A connected pair of sockets, and the numbers of bytes that were written to one and that arrived at the other. */
+/**
+ * One run of the check: counts the bytes that are written to one socket of a connected pair and the bytes that arrive
+ * at the other.
+ */
 class Check implements WriteRequest {
   waiting: Buffer | undefined;
   readonly #writer: DirectWriter;
-  /** Every written byte is the same, so that any received chunk can be compared with this buffer. */
+  /**
+   * The bytes to write. All of them are equal, so that every received chunk can be compared with the beginning of this
+   * buffer.
+   */
   readonly #bytes = Buffer.alloc(LARGE_BYTES, "x");
   #written = 0;
   #received = 0;
-  /** Number of writes that were reported as waiting, and of those that completed. */
+  /** Number of writes that were reported as waiting, and number of writes that completed. */
   #waits = 0;
   #completions = 0;
   #error: Error | undefined;
@@ -100,7 +113,10 @@ class Check implements WriteRequest {
     this.#writer = writer;
   }
 
-  /** Compares `length` bytes that have arrived. Returns true, because reading goes on. */
+  /**
+   * Counts `length` bytes that have arrived and checks that they are unchanged. Returns `true`, so that the socket
+   * continues to read.
+   */
   onRead(bytes: Uint8Array, length: number): true {
     this.#received += length;
     const expected = this.#bytes.subarray(0, length);
@@ -111,7 +127,11 @@ class Check implements WriteRequest {
     return true;
   }
 
-  /** @throws {Error} if direct writes do not behave as expected */
+  /**
+   * Writes to `socket` and waits until `peer` has received all bytes.
+   *
+   * @throws {Error} if direct writes do not behave as expected
+   */
   async run(socket: Socket, peer: Socket): Promise<void> {
     let result = "";
     for (let i = 0; i < SMALL_WRITES_MAX && result !== "done"; i++) {
