@@ -109,8 +109,20 @@ export type Observation =
   | { kind: "redis_is_replica"; why: string }
   /** The log was trimmed before this node had read all of it; clients get a `gap`. */
   | { kind: "log_trimmed_unread"; after: string }
-  | { kind: "redis_connected"; connection: string }
-  | { kind: "redis_disconnected"; connection: string; why: string }
+  /** All connections of this node to Redis are established, `durationMs` after the first attempt or loss. */
+  | { kind: "redis_connected"; durationMs: number }
+  /**
+   * The named connections to Redis are lost or cannot be established, since `durationMs`. It is repeated every minute
+   * until `redis_connected`.
+   */
+  | {
+    kind: "redis_disconnected";
+    connections: readonly string[];
+    durationMs: number;
+    why: string;
+  }
+  /** One connection to Redis was lost, or could not be established. Of several failures in a row, only the first. */
+  | { kind: "redis_connection_lost"; connection: string }
   /** A setting of the Redis server can cause the loss of messages. */
   | { kind: "redis_config_warning"; why: string }
   /** Writes to clients use Deno's streams from now on, which are slower than direct writes. */

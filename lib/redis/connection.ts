@@ -3,13 +3,13 @@
  *
  * @module
  */
-import { createClient } from "redis";
 import type { Observe } from "../observer.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
+import { ConnectionGroup } from "./group.ts";
 
 /** The node-redis client, with the modules that Roomcast uses. */
-export type RedisClient = ReturnType<typeof open>;
+export type RedisClient = Awaited<ReturnType<typeof open>>;
 
 /**
  * Maximum time for connecting and preparing a client, in ms. A paused Redis accepts TCP connections and then sends
@@ -49,8 +49,8 @@ export interface ConnectionOptions {
   readonly ready?: () => void;
   /** Called when a client that was available is lost. */
   readonly lost?: () => void;
-  /** The connections that have to lead to one server; see {@linkcode RedisConnection}. */
-  readonly group?: Set<RedisConnection>;
+  /** The connections that have to lead to one server; by default, this one alone. */
+  readonly group?: ConnectionGroup;
 }
 
 /**
@@ -60,14 +60,11 @@ export interface ConnectionOptions {
  * the reconnecting of node-redis is switched off: it has no deadline for the handshake and queues commands while it
  * reconnects.
  *
- * All connections of a `group` lead to one server. If a new client finds another server, for example because an address
- * has moved, the older clients are closed and connect to that server. Otherwise a node would append to one server and
- * read from the other.
- *
  * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */
 export class RedisConnection {
   readonly #options: ConnectionOptions;
+  readonly #group: ConnectionGroup;
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   #client: RedisClient | undefined;
@@ -78,8 +75,14 @@ export class RedisConnection {
   /** Starts to connect. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    options.group?.add(this);
+    this.#group = options.group ?? new ConnectionGroup(options.observe);
+    this.#group.add(this);
     this.#finished = this.#run();
+  }
+
+  /** The purpose of the connection. */
+  get name(): string {
+    return this.#options.name;
   }
 
   /** The live client, or undefined while there is none. */
@@ -110,7 +113,7 @@ export class RedisConnection {
   /** Closes the connection permanently. Commands in flight are rejected. */
   async close(): Promise<void> {
     this.#closing.abort();
-    this.#options.group?.delete(this);
+    this.#group.delete(this);
     this.reset();
     await this.#finished;
     this.#connected.resolve();
@@ -119,7 +122,7 @@ export class RedisConnection {
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     // The first client of a kind compiles about a hundred commands, which takes 50 ms. Its duplicates share the result.
-    const template = open(this.#options);
+    const template = await open(this.#options);
     for (let failures = 0; !signal.aborted; failures++) {
       const client = template.duplicate();
       const ended = endOf(client);
@@ -133,10 +136,7 @@ export class RedisConnection {
     }
   }
 
-  /**
-   * Connects a client and prepares it. Returns whether the client can be used. Of several failures in a row, reports
-   * only the first.
-   */
+  /** Connects a client and prepares it. Returns whether the client can be used. */
   async #prepare(client: RedisClient, failures: number): Promise<boolean> {
     const { signal } = this.#closing;
     try {
@@ -151,7 +151,7 @@ export class RedisConnection {
       return !signal.aborted;
     } catch (error) {
       this.#lastError = error;
-      if (failures === 0 && !signal.aborted) this.#reportLoss(error);
+      if (!signal.aborted) this.#reportLoss(error, failures);
       return false;
     }
   }
@@ -161,12 +161,11 @@ export class RedisConnection {
     client: RedisClient,
     ended: Promise<unknown>,
   ): Promise<number> {
-    const { name, observe, ready, lost } = this.#options;
+    const { ready, lost } = this.#options;
     const since = performance.now();
     this.#client = client;
-    this.#unite();
     ready?.();
-    observe({ kind: "redis_connected", connection: name });
+    this.#group.connected(this);
     this.#connected.resolve();
     const over = new AbortController();
     const watched = watch(client, over.signal);
@@ -175,7 +174,7 @@ export class RedisConnection {
     this.#client = undefined;
     this.#connected = Promise.withResolvers();
     if (!this.#closing.signal.aborted) {
-      this.#reportLoss(why);
+      this.#reportLoss(why, 0);
       lost?.();
     }
     destroy(client);
@@ -183,22 +182,13 @@ export class RedisConnection {
     return performance.now() - since;
   }
 
-  /** Closes the other clients of the group if they lead to another server than the new client. */
-  #unite(): void {
-    for (const other of this.#options.group ?? []) {
-      if (other.client !== undefined && other.runId !== this.#runId) {
-        other.reset();
-      }
-    }
-  }
-
-  #reportLoss(error: unknown): void {
+  /** Reports a failure. Of several in a row, only the first is counted. */
+  #reportLoss(error: unknown, failuresBefore: number): void {
     const { name, observe } = this.#options;
-    observe({
-      kind: "redis_disconnected",
-      connection: name,
-      why: reasonOf(error),
-    });
+    if (failuresBefore === 0) {
+      observe({ kind: "redis_connection_lost", connection: name });
+    }
+    this.#group.failed(reasonOf(error));
   }
 }
 
@@ -245,7 +235,9 @@ async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   }
 }
 
-function open({ url, name }: ConnectionOptions) {
+async function open({ url, name }: ConnectionOptions) {
+  // An embedded node does not load the package, which takes 30 ms and 5 MB.
+  const { createClient } = await import("redis");
   return createClient({
     url,
     name: `roomcast-${name}`,

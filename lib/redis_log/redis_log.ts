@@ -18,6 +18,7 @@ import type { Observe } from "../observer.ts";
 import { RedisClock } from "../redis/clock.ts";
 import { type RedisClient, RedisConnection } from "../redis/connection.ts";
 import { toLogError } from "../redis/errors.ts";
+import { ConnectionGroup } from "../redis/group.ts";
 import { type Keys, keysOf } from "../redis/keys.ts";
 import type { LogServer } from "../redis/log_server.ts";
 import { loadScripts, runScript, type Script } from "../redis/script.ts";
@@ -62,7 +63,7 @@ export interface RedisLogOptions {
   /** Scripts of other parts that use {@linkcode RedisLog.commands}. They are loaded on each new connection. */
   readonly scripts?: readonly Script[];
   /** The connections of this node, which have to lead to one server. */
-  readonly group?: Set<RedisConnection>;
+  readonly group?: ConnectionGroup;
   readonly observe: Observe;
 }
 
@@ -75,8 +76,7 @@ export interface RedisLogOptions {
  */
 export class RedisLog implements Log {
   readonly #options: RedisLogOptions;
-  /** The group of this log's connections, if the options contain none. */
-  readonly #group = new Set<RedisConnection>();
+  readonly #group: ConnectionGroup;
   readonly #witness = new Witness();
   readonly #appends: RedisConnection;
   readonly #reading: RedisConnection;
@@ -97,6 +97,7 @@ export class RedisLog implements Log {
   /** Starts to connect and to read. */
   constructor(options: RedisLogOptions) {
     this.#options = options;
+    this.#group = options.group ?? new ConnectionGroup(options.observe);
     const { historySize, historySeconds, ackReplicas } = options;
     const witness = this.#witness;
     const clock = new RedisClock();
@@ -261,12 +262,12 @@ export class RedisLog implements Log {
     name: string,
     prepare?: (client: RedisClient) => Promise<void>,
   ): RedisConnection {
-    const { url, observe, group = this.#group } = this.#options;
+    const { url, observe } = this.#options;
     return new RedisConnection({
       url,
       name,
       observe,
-      group,
+      group: this.#group,
       ...(prepare && { prepare }),
     });
   }

@@ -1,5 +1,5 @@
 /**
- * The logger: writes observations as lines of JSON.
+ * The logger: writes observations as lines.
  *
  * @module
  */
@@ -10,71 +10,58 @@ import {
   type Observation,
   type Observe,
 } from "../observer.ts";
+import { KINDS } from "./kinds.ts";
 
-/** The log level of each kind of observation. A kind without a level is only counted. */
-const LEVELS: Readonly<Record<Observation["kind"], LogLevel | undefined>> = {
-  started: "info",
-  connections_refused: "warn",
-  listener_failed: "error",
-  listener_full: "error",
-  listener_recovered: "warn",
-  listener_lost: "error",
-  listener_unwatched: "warn",
-  direct_write_disabled: "warn",
-  stopping: "info",
-  stopped: "info",
-  published: undefined,
-  publish_failed: undefined,
-  delivered: undefined,
-  skipped: undefined,
-  slow_client_disconnected: "info",
-  client_connected: undefined,
-  client_disconnected: undefined,
-  recovered: undefined,
-  recovery_incomplete: undefined,
-  sessions_evicted: undefined,
-  bridged: undefined,
-  bridge_refused: "warn",
-  bridge_taken_over: undefined,
-  bridge_gap: "warn",
-  bridge_overflow: "error",
-  bridge_subscription_stale: "warn",
-  bridge_stuck: "warn",
-  bridge_recovered: "info",
-  entry_skipped: "warn",
-  epoch_changed: "warn",
-  epoch_unconfirmed: "warn",
-  epoch_confirmed: "info",
-  redis_is_replica: "warn",
-  log_trimmed_unread: "warn",
-  redis_connected: "info",
-  redis_disconnected: "warn",
-  redis_config_warning: "error",
-  error: "error",
-};
+/** What a line says. */
+export interface Entry {
+  readonly time: Date;
+  readonly level: LogLevel;
+  readonly kind: Observation["kind"];
+  /** The sentence for people. */
+  readonly sentence: string;
+  /** The observation's fields. An `error` is described as text. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
+/** Turns an entry into text, which ends without a line break. */
+export type Format = (entry: Entry) => string;
 
 /** Maximum length of a text in a line, in characters, because texts of Redis and of other programs may be long. */
 const TEXT_LENGTH_MAX = 1000;
 
-/** Makes a function that writes observations of `level` and above, each as one line of JSON. It never throws. */
+/**
+ * Makes a function that writes observations of `level` and above, each as one line of JSON if `format` is not given. It
+ * never throws.
+ */
 export function createLogger(
   level: LogLevel,
   write: (line: string) => void,
+  format: Format = formatJson,
 ): Observe {
   const least = LOG_LEVELS.indexOf(level);
   return ({ kind, ...facts }) => {
-    const own = LEVELS[kind];
+    const [own, sentence] = KINDS[kind] ?? [];
     if (own === undefined || LOG_LEVELS.indexOf(own) < least) return;
-    write(
-      JSON.stringify({
-        time: new Date().toISOString(),
-        level: own,
-        kind,
+    const entry = {
+      time: new Date(),
+      level: own,
+      kind,
+      sentence: sentence ?? "",
+      facts: {
         ...facts,
         ...("error" in facts && { error: describe(facts.error) }),
-      }, shorten),
-    );
+      },
+    };
+    write(format(entry));
   };
+}
+
+/** Writes an entry as one line of JSON, without the sentence. */
+export function formatJson({ time, level, kind, facts }: Entry): string {
+  return JSON.stringify(
+    { time: time.toISOString(), level, kind, ...facts },
+    (_, value) => typeof value === "string" ? shorten(value) : value,
+  );
 }
 
 /** Describes a thrown value, which may be one that `JSON.stringify` cannot handle. */
@@ -83,8 +70,9 @@ function describe(error: unknown): string {
   return typeof error === "string" ? error : inspect(error);
 }
 
-function shorten(_key: string, value: unknown): unknown {
-  return typeof value === "string" && value.length > TEXT_LENGTH_MAX
-    ? `${value.slice(0, TEXT_LENGTH_MAX)}…`
-    : value;
+/** Cuts a text that is too long for a line. */
+export function shorten(text: string): string {
+  return text.length > TEXT_LENGTH_MAX
+    ? `${text.slice(0, TEXT_LENGTH_MAX)}…`
+    : text;
 }

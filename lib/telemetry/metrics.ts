@@ -146,7 +146,7 @@ export class Metrics {
         return this.#epochs.inc();
       case "log_trimmed_unread":
         return this.#cuts.inc();
-      case "redis_disconnected":
+      case "redis_connection_lost":
         return this.#lost.inc({ connection: observation.connection });
       case "connections_refused":
         return this.#turnedAway.inc(observation.count);

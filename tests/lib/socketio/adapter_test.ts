@@ -11,6 +11,7 @@ import {
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { RedisConnection } from "../../../lib/redis/connection.ts";
+import { ConnectionGroup } from "../../../lib/redis/group.ts";
 import { Subscriber } from "../../support/client.ts";
 import { listen } from "../../support/net.ts";
 import { Redis } from "../../support/redis.ts";
@@ -34,12 +35,14 @@ class Node {
   readonly received = new Inbox<string>();
   /** The reasons for which its reader found a gap in the log. */
   readonly gaps = new Inbox<string>();
+  readonly group: ConnectionGroup;
   readonly #log: RedisLog;
   readonly #http = createServer();
 
   private constructor(url: string, events?: readonly string[]) {
     const observe = (observation: Observation): void =>
       this.observations.push(observation);
+    const group = this.group = new ConnectionGroup(observe);
     this.#log = new RedisLog({
       url,
       keyPrefix: PREFIX,
@@ -56,6 +59,7 @@ class Node {
         ingressGap() {},
       },
       cluster: (fields, id) => this.cluster.onLogEntry(fields, id),
+      group,
       observe,
     });
     this.cluster = new AdapterCluster({
@@ -65,7 +69,13 @@ class Node {
       ...(events === undefined ? {} : { events }),
       observe,
       connect: (options) =>
-        new RedisConnection({ url, name: "cluster", observe, ...options }),
+        new RedisConnection({
+          url,
+          name: "cluster",
+          observe,
+          group,
+          ...options,
+        }),
     });
     this.io = new Server(
       this.#http,
@@ -127,15 +137,9 @@ class Node {
 
   /** Resolves once a message of another node would be received. */
   async connected(): Promise<void> {
-    const up = (connection: string): boolean => {
-      const last = this.observations.items.findLast((observation) =>
-        "connection" in observation && observation.connection === connection
-      );
-      return last?.kind === "redis_connected";
-    };
     await until(
       "all connections are up",
-      () => ["commands", "reader", "cluster"].every(up),
+      () => this.group.missing.length === 0,
     );
     await until(
       "the log is read",
@@ -370,16 +374,7 @@ Deno.test("operations fail without an unhandled rejection while Redis is down, a
   await redis.kill();
   await until(
     "the loss is noticed",
-    () =>
-      [a, b].every(({ observations }) =>
-        new Set(
-          observations.items.flatMap((observation) =>
-            observation.kind === "redis_disconnected"
-              ? [observation.connection]
-              : []
-          ),
-        ).size === 3
-      ),
+    () => [a, b].every(({ group }) => group.missing.length === 3),
   );
   const io = a.io.of("/dashboard");
   io.serverSideEmit("hello", "nobody");

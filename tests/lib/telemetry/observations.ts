@@ -45,8 +45,14 @@ export const ALL: readonly Observation[] = [
   { kind: "epoch_confirmed", durationMs: 12 },
   { kind: "redis_is_replica", why: "no writes" },
   { kind: "log_trimmed_unread", after: "1-0" },
-  { kind: "redis_connected", connection: "reader" },
-  { kind: "redis_disconnected", connection: "reader", why: "closed" },
+  { kind: "redis_connected", durationMs: 12 },
+  {
+    kind: "redis_disconnected",
+    connections: ["reader"],
+    durationMs: 0,
+    why: "closed",
+  },
+  { kind: "redis_connection_lost", connection: "reader" },
   { kind: "redis_config_warning", why: "no AOF" },
   { kind: "error", where: "a test", error: new Error("broken") },
 ];

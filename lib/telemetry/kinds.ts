@@ -1,0 +1,103 @@
+/**
+ * The level of each kind of observation in the log, and the sentence that says it to people.
+ *
+ * @module
+ */
+import type { LogLevel, Observation } from "../observer.ts";
+
+/** A level, and a sentence that is true for every observation of the kind; the observation's fields follow it. */
+type Line = readonly [level: LogLevel, sentence: string];
+
+/** A kind that is `undefined` is only counted. */
+export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
+  started: ["info", "Roomcast is running"],
+  connections_refused: [
+    "warn",
+    "Connections were refused, because the limit of file descriptors is reached",
+  ],
+  listener_failed: ["error", "The process no longer accepts connections"],
+  listener_full: [
+    "error",
+    "The process cannot accept connections, because no file descriptor is free",
+  ],
+  listener_recovered: ["warn", "The process accepts connections again"],
+  listener_lost: [
+    "error",
+    "The process exits, because it cannot accept connections again",
+  ],
+  listener_unwatched: [
+    "warn",
+    "The process cannot connect to itself, so it would not detect that it accepts no connections",
+  ],
+  direct_write_disabled: [
+    "warn",
+    "Messages are written through streams from now on, which is slower",
+  ],
+  stopping: ["info", "Stopping"],
+  stopped: ["info", "Stopped"],
+  published: undefined,
+  publish_failed: undefined,
+  delivered: undefined,
+  skipped: undefined,
+  slow_client_disconnected: [
+    "info",
+    "A slow client was disconnected; it recovers when it reconnects",
+  ],
+  client_connected: undefined,
+  client_disconnected: undefined,
+  recovered: undefined,
+  recovery_incomplete: undefined,
+  sessions_evicted: undefined,
+  bridged: undefined,
+  bridge_refused: [
+    "warn",
+    "Messages of Redis channels were refused, because they are not valid",
+  ],
+  bridge_taken_over: undefined,
+  bridge_gap: [
+    "warn",
+    "Messages of Redis channels may be missing; clients get a gap",
+  ],
+  bridge_overflow: [
+    "error",
+    "The bridge discarded messages of Redis channels, because its queue was full",
+  ],
+  bridge_subscription_stale: [
+    "warn",
+    "The subscription to Redis channels delivered nothing and is being renewed",
+  ],
+  bridge_stuck: [
+    "warn",
+    "Messages of Redis channels cannot be appended at the moment",
+  ],
+  bridge_recovered: [
+    "info",
+    "Messages of Redis channels can be appended again",
+  ],
+  entry_skipped: ["warn", "An entry of the log was skipped as invalid"],
+  epoch_changed: [
+    "warn",
+    "A new epoch has begun, because the log lost messages; clients get a gap",
+  ],
+  epoch_unconfirmed: [
+    "warn",
+    "Redis has another history; all nodes have to confirm that it lacks no message",
+  ],
+  epoch_confirmed: [
+    "info",
+    "All nodes have confirmed that Redis lacks no message",
+  ],
+  redis_is_replica: [
+    "warn",
+    "This Redis server is a replica and accepts no writes",
+  ],
+  log_trimmed_unread: [
+    "warn",
+    "The log was trimmed before this node had read it; clients get a gap",
+  ],
+  redis_connected: ["info", "Connected to Redis"],
+  redis_disconnected: ["warn", "Redis is not reachable; trying again"],
+  redis_connection_lost: undefined,
+  redis_config_warning: ["error", "A setting of Redis can lose messages"],
+  error: ["error", "An internal error, which is a bug of Roomcast"],
+};

@@ -1,0 +1,117 @@
+/**
+ * Log lines for people: the time, the level, a sentence and the fields. On a terminal, the first lines say what the
+ * server is and how to use it.
+ *
+ * @module
+ */
+import { styleText } from "node:util";
+import { type Format, shorten } from "./logger.ts";
+
+/** What the terminal is told at start, besides the facts of the observation `started`. */
+export interface Greeting {
+  /** Where Redis is, without a password; undefined if messages are kept in the process. */
+  readonly redis: string | undefined;
+  /** The names of the publish keys; empty if publishing needs none. */
+  readonly publishKeys: readonly string[];
+}
+
+/** Options of {@linkcode formatText}. */
+export interface TextOptions {
+  /** Whether to write colours. */
+  readonly colors: boolean;
+  /** If it is given, it replaces the line `started`. */
+  readonly greeting?: Greeting;
+}
+
+const STYLES = {
+  debug: "dim",
+  info: "green",
+  warn: "yellow",
+  error: "red",
+} as const;
+
+/** Addresses that stand for all interfaces, and the address to open on this machine. */
+const TO_OPEN: Readonly<Record<string, string>> = {
+  "0.0.0.0": "127.0.0.1",
+  "[::]": "[::1]",
+};
+
+/** Makes a {@linkcode Format} for people. */
+export function formatText({ colors, greeting }: TextOptions): Format {
+  const style = (name: Parameters<typeof styleText>[0], text: string): string =>
+    colors ? styleText(name, text, { validateStream: false }) : text;
+  return ({ time, level, kind, sentence, facts }) => {
+    if (kind === "started" && greeting !== undefined) {
+      const [title, ...rows] = greet(greeting, facts);
+      const lines = rows.map(([name, value]) =>
+        `  ${style("dim", name.padEnd(10))}${value}`
+      );
+      return [style("bold", title.join(" ")), "", ...lines, ""].join("\n");
+    }
+    const { error, ...others } = facts;
+    const fields = Object.entries(others).filter(([, value]) =>
+      value !== undefined
+    ).map(([name, value]) => `${style("dim", `${name}=`)}${show(value)}`);
+    const [first = "", ...stack] = error === undefined
+      ? []
+      : printable(shorten(String(error))).split("\n");
+    if (error !== undefined) fields.push(`${style("dim", "error=")}${first}`);
+    return [
+      [
+        style("dim", time.toISOString().replace("T", " ")),
+        style(STYLES[level], level.toUpperCase().padEnd(5)),
+        sentence,
+        ...fields,
+      ].join(" "),
+      ...stack,
+    ].join("\n");
+  };
+}
+
+/** Returns the first lines, each as a name and a value. */
+function greet(
+  { redis, publishKeys }: Greeting,
+  facts: Readonly<Record<string, unknown>>,
+): [string[], ...[name: string, value: string][]] {
+  const url = new URL(String(facts.url));
+  url.hostname = TO_OPEN[url.hostname] ?? url.hostname;
+  const open = url.origin;
+  const list = (names: unknown): string =>
+    Array.isArray(names) && names.length > 0 ? names.join(", ") : "none";
+  const channels = list(facts.channels);
+  const [key] = publishKeys;
+  const credential = key === undefined
+    ? ""
+    : ` -H 'authorization: Bearer <secret of ${key}>'`;
+  return [
+    ["Roomcast is running. Ctrl-C stops it."],
+    ["open", open],
+    [
+      "messages",
+      redis === undefined
+        ? "kept in this process (embedded); set REDIS_URL to keep them in Redis"
+        : `kept in Redis, ${redis}`,
+    ],
+    ["rooms", list(facts.rooms)],
+    ...(redis === undefined
+      ? []
+      : [["channels", channels] as [string, string]]),
+    [
+      "publish",
+      `curl -d hello -H 'content-type: text/plain'${credential} ${open}/publish`,
+    ],
+  ];
+}
+
+/** Shows a value in one line. */
+function show(value: unknown): string {
+  if (typeof value === "number") return String(value);
+  if (typeof value !== "string") return printable(JSON.stringify(value));
+  const text = shorten(value);
+  return /^[\w.:/@+-]+$/.test(text) ? text : printable(JSON.stringify(text));
+}
+
+/** Replaces the characters that a terminal would obey, except line breaks. */
+function printable(text: string): string {
+  return text.replace(/(?!\n)\p{Cc}/gu, "\ufffd");
+}

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import type { Observation } from "../../../lib/observer.ts";
+import { ConnectionGroup, type Member } from "../../../lib/redis/group.ts";
+import { until } from "../../support/wait.ts";
+
+/** A connection that is established and lost by hand. */
+class Connection implements Member {
+  client: unknown;
+  resets = 0;
+
+  constructor(readonly name: string, public runId = "a") {}
+
+  reset(): void {
+    this.resets++;
+  }
+}
+
+/** A group of connections, and what it reports. */
+class Stage implements Disposable {
+  readonly reports: Observation[] = [];
+  readonly one = new Connection("one");
+  readonly two = new Connection("two");
+  readonly group: ConnectionGroup;
+
+  constructor(intervalMs?: number) {
+    const observe = (report: Observation): void =>
+      void this.reports.push(report);
+    this.group = new ConnectionGroup(observe, intervalMs);
+    this.group.add(this.one);
+    this.group.add(this.two);
+  }
+
+  connect(...connections: Connection[]): void {
+    for (const connection of connections) {
+      connection.client = {};
+      this.group.connected(connection);
+    }
+  }
+
+  lose(...connections: Connection[]): void {
+    for (const connection of connections) {
+      connection.client = undefined;
+      this.group.failed(`${connection.name} is lost`);
+    }
+  }
+
+  /** What was reported: the kind, and which connections were missing. */
+  get told(): unknown[] {
+    return this.reports.map((report) =>
+      "connections" in report
+        ? [report.kind, report.connections, report.why]
+        : report.kind
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.group.delete(this.one);
+    this.group.delete(this.two);
+  }
+}
+
+Deno.test("ConnectionGroup reports once when all its connections are established", () => {
+  using stage = new Stage();
+  stage.connect(stage.one);
+  assert.deepEqual(stage.told, []);
+  stage.connect(stage.two);
+  assert.deepEqual(stage.told, ["redis_connected"]);
+});
+
+Deno.test("ConnectionGroup reports an outage at once, again while it lasts, and its end", async () => {
+  using stage = new Stage(20);
+  const { one, two } = stage;
+  // As at a start without Redis: each connection fails again and again.
+  for (let i = 0; i < 5; i++) stage.lose(one, two);
+  assert.deepEqual(stage.told, [
+    ["redis_disconnected", ["one", "two"], "one is lost"],
+  ]);
+  await until("it is reported again", () => stage.reports.length > 2);
+  assert.deepEqual(stage.told[2], [
+    "redis_disconnected",
+    ["one", "two"],
+    "two is lost",
+  ]);
+  const durations = stage.reports.map((report) =>
+    "durationMs" in report ? report.durationMs : -1
+  );
+  assert.equal(durations[0], 0);
+  assert.ok((durations[2] ?? 0) >= 39, String(durations));
+  stage.connect(one);
+  await until("only one is missing", () => {
+    const last = stage.told.at(-1);
+    return Array.isArray(last) && String(last[1]) === "two";
+  });
+  stage.connect(two);
+  const count = stage.reports.length;
+  assert.equal(stage.told.at(-1), "redis_connected");
+  // The timer has ended with the outage; otherwise the test runner would find it.
+  assert.equal(stage.reports.length, count);
+});
+
+Deno.test("ConnectionGroup does not report a brief outage soon after another one", () => {
+  using stage = new Stage();
+  const { one, two } = stage;
+  stage.connect(one, two);
+  for (let i = 0; i < 100; i++) {
+    stage.lose(one, two);
+    stage.connect(two, one);
+  }
+  assert.deepEqual(stage.told, [
+    "redis_connected",
+    ["redis_disconnected", ["one"], "one is lost"],
+    "redis_connected",
+  ]);
+});
+
+Deno.test("ConnectionGroup closes the clients that lead to another server than the newest", () => {
+  using stage = new Stage();
+  const { one, two } = stage;
+  stage.connect(one, two);
+  assert.deepEqual([one.resets, two.resets], [0, 0]);
+  two.runId = "b";
+  stage.connect(two);
+  assert.deepEqual([one.resets, two.resets], [1, 0]);
+});
+
+Deno.test("ConnectionGroup names the connections that are missing", () => {
+  using stage = new Stage();
+  assert.deepEqual(stage.group.missing, ["one", "two"]);
+  stage.connect(stage.two);
+  assert.deepEqual(stage.group.missing, ["one"]);
+  stage.group.delete(stage.one);
+  assert.deepEqual(stage.group.missing, []);
+});

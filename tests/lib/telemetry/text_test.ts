@@ -1,0 +1,147 @@
+import assert from "node:assert/strict";
+import type { Observation } from "../../../lib/observer.ts";
+import { KINDS } from "../../../lib/telemetry/kinds.ts";
+import { createLogger } from "../../../lib/telemetry/logger.ts";
+import {
+  formatText,
+  type Greeting,
+  type TextOptions,
+} from "../../../lib/telemetry/text.ts";
+import { ALL } from "./observations.ts";
+
+/** Returns what is written for each observation. */
+function written(
+  options: Partial<TextOptions>,
+  ...observations: Observation[]
+): string[] {
+  const texts: string[] = [];
+  const format = formatText({ colors: false, ...options });
+  const log = createLogger("debug", (text) => texts.push(text), format);
+  for (const observation of observations) log(observation);
+  return texts;
+}
+
+const STARTED = {
+  kind: "started",
+  url: "http://0.0.0.0:8080",
+  log: "embedded",
+  rooms: ["chat", "news"],
+  channels: [],
+  connectionsMax: Infinity,
+  directWrite: true,
+} as const;
+
+function greeted(
+  greeting: Partial<Greeting>,
+  started: Partial<Extract<Observation, { kind: "started" }>> = {},
+): string[] {
+  const [text = ""] = written(
+    { greeting: { redis: undefined, publishKeys: [], ...greeting } },
+    { ...STARTED, ...started },
+  );
+  return text.split("\n");
+}
+
+Deno.test("formatText() writes the time, the level, a sentence and the fields", () => {
+  const [line = ""] = written({}, {
+    kind: "redis_disconnected",
+    connections: ["commands", "reader"],
+    durationMs: 60_000,
+    why: "Error: connect ECONNREFUSED 127.0.0.1:6379",
+  });
+  assert.match(
+    line,
+    /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}Z WARN {2}Redis is not reachable; trying again connections=\["commands","reader"\] durationMs=60000 why="Error: connect ECONNREFUSED 127\.0\.0\.1:6379"$/,
+  );
+  assert.match(
+    written({}, { kind: "stopping", signal: "SIGINT", clients: 3 }).join(),
+    /Z INFO {2}Stopping signal=SIGINT clients=3$/,
+  );
+});
+
+Deno.test("formatText() writes one line with a sentence for every kind but errors with a stack", () => {
+  const logged = ALL.filter(({ kind }) => KINDS[kind] !== undefined);
+  const texts = written({}, ...ALL);
+  assert.equal(texts.length, logged.length);
+  for (const [at, { kind }] of logged.entries()) {
+    const text = texts[at] ?? "";
+    assert.ok(text.includes(` ${KINDS[kind]?.[1]}`), text);
+    assert.equal(text.includes("\n"), kind === "error", text);
+  }
+  const sentences = Object.values(KINDS).flatMap((line) => line?.[1] ?? []);
+  assert.equal(new Set(sentences).size, sentences.length);
+});
+
+Deno.test("formatText() writes the stack of an error in lines of its own", () => {
+  const error = new RangeError("no more room");
+  const [text = ""] = written({}, { kind: "error", where: "a test", error });
+  const [first = "", second = ""] = text.split("\n");
+  assert.match(first, / where="a test" error=RangeError: no more room$/);
+  assert.match(second, /^ {4}at /);
+});
+
+Deno.test("formatText() writes nothing that a terminal obeys", () => {
+  const evil = "\u001b[2J\r\u009b31m\u0007";
+  const texts = written(
+    {},
+    { kind: "bridge_stuck", why: evil },
+    { kind: "error", where: evil, error: evil },
+    { kind: "redis_is_replica", why: "x".repeat(100_000) },
+  );
+  const obeyed = (character: string): boolean =>
+    character !== "\n" && /\p{Cc}/u.test(character);
+  for (const text of texts) assert.ok(![...text].some(obeyed), text);
+  assert.ok(texts.every(({ length }) => length < 1200));
+});
+
+Deno.test("formatText() writes colours only if they are wanted", () => {
+  const observations = ALL.filter(({ kind }) => kind !== "error");
+  assert.ok(
+    written({ colors: false }, ...observations).every((text) =>
+      !text.includes("\u001b")
+    ),
+  );
+  assert.ok(
+    written({ colors: true }, ...observations).every((text) =>
+      text.includes("\u001b[")
+    ),
+  );
+});
+
+Deno.test("formatText() says at start how to use an embedded server", () => {
+  assert.deepEqual(greeted({}), [
+    "Roomcast is running. Ctrl-C stops it.",
+    "",
+    "  open      http://127.0.0.1:8080",
+    "  messages  kept in this process (embedded); set REDIS_URL to keep them in Redis",
+    "  rooms     chat, news",
+    "  publish   curl -d hello -H 'content-type: text/plain' http://127.0.0.1:8080/publish",
+    "",
+  ]);
+});
+
+Deno.test("formatText() says at start where Redis is, what is bridged and which key is needed", () => {
+  const lines = greeted(
+    { redis: "redis://****@redis:6379", publishKeys: ["backend", "other"] },
+    { url: "http://[::]:4000", log: "redis", channels: ["chat", "news.*"] },
+  );
+  assert.deepEqual(lines.slice(2), [
+    "  open      http://[::1]:4000",
+    "  messages  kept in Redis, redis://****@redis:6379",
+    "  rooms     chat, news",
+    "  channels  chat, news.*",
+    "  publish   curl -d hello -H 'content-type: text/plain' -H 'authorization: Bearer <secret of backend>' http://[::1]:4000/publish",
+    "",
+  ]);
+  const [, , , , , channels] = greeted({ redis: "redis://redis" });
+  assert.equal(channels, "  channels  none");
+});
+
+Deno.test("formatText() writes started as a line if there is no terminal", () => {
+  const [line = ""] = written({}, STARTED);
+  assert.match(
+    line,
+    /INFO {2}Roomcast is running url=http:\/\/0\.0\.0\.0:8080 /,
+  );
+  assert.match(line, / connectionsMax=Infinity /);
+});
