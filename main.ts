@@ -1,24 +1,33 @@
 // deno-lint-ignore-file no-console -- stdout and stderr are where a program writes
 /**
- * Starts Roomcast: reads the settings, creates the node and its HTTP server, listens, and stops everything in order.
+ * Starts Roomcast: reads the arguments and the settings, creates the node and its HTTP server, listens, and stops everything in order.
  *
- * No other file reads the environment, listens or exits.
+ * No other file listens or exits. `lib/config/environment.ts` reads the environment.
  *
  * @module
  */
+// Before all packages: they must not see the environment.
+import { environment } from "./lib/config/environment.ts";
 import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo, Server as Listening } from "node:net";
-import { type Config, readConfig } from "./lib/config/config.ts";
+import { readCommand } from "./lib/config/command.ts";
+import type { Config } from "./lib/config/config.ts";
+import { maskUrl } from "./lib/config/mask.ts";
 import { createHttpServer } from "./lib/http/server.ts";
 import { stopListening } from "./lib/listener/stop_listening.ts";
 import { ListenerWatch } from "./lib/listener/watch.ts";
 import { createNode, type Node } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { watchNode } from "./lib/telemetry/gauges.ts";
-import { createLogger } from "./lib/telemetry/logger.ts";
+import {
+  createLogger,
+  type Format,
+  formatJson,
+} from "./lib/telemetry/logger.ts";
 import { Metrics } from "./lib/telemetry/metrics.ts";
+import { formatText } from "./lib/telemetry/text.ts";
 import { InFlight } from "./lib/util/in_flight.ts";
 import { enableDirectWrites } from "./lib/wire/direct_write_check.ts";
 import { readAssets } from "./routes/assets.ts";
@@ -36,7 +45,11 @@ const SAME_SIGNAL_MS = 50;
 const config = settings();
 const metrics = new Metrics();
 metrics.watchEventLoop();
-const log = createLogger(config.logLevel, (line) => console.log(line));
+const log = createLogger(
+  config.logLevel,
+  (line) => console.log(line),
+  logFormat(config),
+);
 const observe: Observe = (observation) => {
   metrics.observe(observation);
   log(observation);
@@ -52,13 +65,32 @@ globalThis.addEventListener("unhandledrejection", (event) => {
   });
 });
 
+/** Returns the settings to serve with. If there is nothing to serve, prints the reason and exits. */
 function settings(): Config {
-  try {
-    return readConfig(Deno.env.toObject());
-  } catch (error) {
-    console.error(error instanceof TypeError ? error.message : error);
-    Deno.exit(1);
+  const command = readCommand(Deno.args, environment);
+  if (command.kind === "serve") return command.config;
+  if (command.stdout !== undefined) console.log(command.stdout);
+  if (command.stderr !== undefined) console.error(command.stderr);
+  Deno.exit(command.code);
+}
+
+/** Chooses the form of log lines. On a terminal the first ones say how to use the server. */
+function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
+  const isTerminal = Deno.stdout.isTerminal();
+  if (logFormat === "json" || (logFormat === "auto" && !isTerminal)) {
+    return formatJson;
   }
+  const colors = isTerminal && !environment.NO_COLOR &&
+    environment.TERM !== "dumb";
+  return formatText({
+    colors,
+    ...isTerminal && {
+      greeting: {
+        redis: redisUrl && maskUrl(redisUrl),
+        publishKeys: publishKeys.map(({ name }) => name),
+      },
+    },
+  });
 }
 
 /** A node that serves HTTP, with everything that is needed to stop it. */
@@ -161,7 +193,7 @@ async function start(
       url: `http://${host}:${port}`,
       log: config.redisUrl === undefined ? "embedded" : "redis",
       rooms: config.rooms,
-      channels: node.bridge === undefined ? [] : config.channels,
+      channels: config.channels,
       connectionsMax: listener.connections.max,
       directWrite: node.directWriter.enabled,
     });

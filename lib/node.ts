@@ -24,6 +24,7 @@ import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
+import { ConnectionGroup } from "./redis/group.ts";
 import { Ring } from "./delivery/ring.ts";
 import { DirectWriter } from "./wire/direct_write.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
@@ -38,7 +39,7 @@ const RING_BYTES_MAX = 64 << 20;
 export interface Node extends LogParts {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
-  /** Undefined without Redis. */
+  /** Undefined without Redis, and if no channels are bridged. */
   readonly bridge: RedisBridge | undefined;
   /** Sources, besides publishers, that append messages to the log. */
   readonly ingresses: readonly Ingress[];
@@ -74,7 +75,7 @@ export function createNode(config: Config, observe: Observe): Node {
   const log = redis?.log ?? makeMemoryLog(config, reader);
   const access = openAccess(new PublishKeys(config.publishKeys));
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
-  const ingresses = redis === undefined ? [] : [redis.bridge];
+  const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
   const directWriter = new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
@@ -137,7 +138,8 @@ function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
 /** The parts of a node that need Redis. */
 interface RedisParts {
   readonly log: RedisLog;
-  readonly bridge: RedisBridge;
+  /** Undefined if no channels are bridged. */
+  readonly bridge: RedisBridge | undefined;
   readonly cluster: AdapterCluster;
   readonly sessions: SessionStore;
 }
@@ -150,7 +152,7 @@ function connectRedis(
   observe: Observe,
 ): RedisParts {
   const { keyPrefix, historySize, historySeconds } = config;
-  const group = new Set<RedisConnection>();
+  const group = new ConnectionGroup(observe);
   const log = new RedisLog({
     url,
     keyPrefix,
@@ -174,7 +176,7 @@ function connectRedis(
     connect: (options) =>
       new RedisConnection({ url, name: "cluster", observe, group, ...options }),
   });
-  const bridge = new RedisBridge({
+  const bridge = config.channels.length === 0 ? undefined : new RedisBridge({
     keyPrefix,
     channels: config.channels,
     historySize,

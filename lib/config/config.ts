@@ -7,7 +7,13 @@ import { isLoopback } from "../access/origins.ts";
 import type { PublishKey } from "../access/publish_keys.ts";
 import { parseRoom } from "../log/message.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
-import { type Env, EnvReader } from "./env_reader.ts";
+import { type Env, EnvReader, type Setting } from "./env_reader.ts";
+import { maskUrl } from "./mask.ts";
+import { findUnknown } from "./unknown.ts";
+import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
+
+/** The forms of log lines; `auto` is `text` on a terminal and `json` otherwise. */
+export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
 /** All settings that this version supports. Names of quantities end in the unit. */
 export interface Config {
@@ -17,6 +23,7 @@ export interface Config {
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string;
   readonly rooms: readonly string[];
+  /** The Redis channels that are bridged into rooms; empty without a bridge. */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
@@ -41,24 +48,18 @@ export interface Config {
   readonly directWrite: boolean;
   readonly drainSeconds: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: (typeof LOG_FORMATS)[number];
 }
 
-/**
- * Settings that promise protection and that this version does not support. They are rejected, because a setting without
- * effect would be mistaken for protection.
- */
-const UNSUPPORTED = [
-  "TOKEN_SECRET",
-  "TOKEN_JWKS_URL",
-  "TOKEN_ISSUER",
-  "TOKEN_AUDIENCE",
-  "ADMIN_KEY",
-  "CLIENTS_MAX",
-  "CLIENTS_PER_ADDRESS_MAX",
-  "EVENTS_PER_SECOND_MAX",
-  "PUBLISHES_PER_SECOND_MAX",
-  "TRUSTED_PROXIES",
-];
+/** What an environment says: the settings in force, and everything that is wrong with them. */
+export interface Inspection {
+  /** Invalid settings have their defaults in it. */
+  readonly config: Config;
+  /** All settings that this version supports. Their values may be secrets. */
+  readonly settings: readonly Setting[];
+  /** Sentences that begin with the name of a setting and hold no secrets; empty if the server can start. */
+  readonly problems: readonly string[];
+}
 
 /**
  * Reads the settings from environment variables; empty values count as unset.
@@ -66,28 +67,46 @@ const UNSUPPORTED = [
  * @throws {TypeError} if any setting is invalid. The message names every invalid setting, one per line.
  */
 export function readConfig(env: Env): Config {
+  const { config, problems } = inspectConfig(env);
+  if (problems.length > 0) throw new TypeError(describeProblems(problems));
+  return config;
+}
+
+/** Returns a sentence and the problems, one in each line. */
+export function describeProblems(problems: readonly string[]): string {
+  const lines = problems.map((problem) => `\n  ${problem}`);
+  return `Cannot start: these settings are invalid; correct or unset them${
+    lines.join("")
+  }`;
+}
+
+/** Reads the settings as {@linkcode readConfig} does, and returns the problems instead of throwing. */
+export function inspectConfig(env: Env): Inspection {
   const reader = new EnvReader(env);
+  const redisUrl = reader.text("REDIS_URL") || undefined;
   const config: Config = {
     port: reader.integer("PORT", 4000, 0, 65535),
     // A URL writes an IPv6 address in brackets: [::1].
     host: reader.text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1"),
-    redisUrl: reader.text("REDIS_URL") || undefined,
+    redisUrl,
     keyPrefix: reader.text("KEY_PREFIX", "roomcast"),
     rooms: readRooms(reader, "ROOMS", "chat"),
-    channels: readRooms(reader, "CHANNELS", "chat"),
+    channels: readChannels(reader, redisUrl),
     latestRooms: checkRooms(reader, "LATEST_ROOMS"),
     publishKeys: readPublishKeys(reader),
     allowedOrigins: readOrigins(reader),
     open: reader.flag("OPEN", false),
     directWrite: reader.flag("DIRECT_WRITE", true),
     logLevel: reader.choice("LOG_LEVEL", "info", LOG_LEVELS),
+    logFormat: reader.choice("LOG_FORMAT", "auto", LOG_FORMATS),
     ...readLimits(reader),
   };
   checkRedis(reader, config);
   checkTogether(reader, config);
+  const { settings } = reader;
   checkUnsupported(reader);
-  reader.throwProblems();
-  return config;
+  checkUnknown(reader, settings);
+  return { config, settings, problems: reader.problems };
 }
 
 /** The settings that are numbers between two limits. */
@@ -136,9 +155,30 @@ function readRooms(
 ): string[] {
   const rooms = checkRooms(reader, name, fallback);
   if (rooms.length === 0) {
-    reader.fail(name, "is a list without names; set at least one name");
+    const value = reader.text(name);
+    reader.reject(name, value, "a comma-separated list of at least one name");
   }
   return rooms;
+}
+
+/** Reads the channels to bridge; `-` is an empty list. Without Redis, which has the channels, it is the default. */
+function readChannels(
+  reader: EnvReader,
+  redisUrl: string | undefined,
+): string[] {
+  const fallback = redisUrl === undefined ? "-" : "chat";
+  if (reader.text("CHANNELS", fallback) === "-") return [];
+  const channels = readRooms(reader, "CHANNELS", fallback);
+  if (channels.includes("-")) {
+    reader.fail("CHANNELS", 'has "-" and other names; set only one of both');
+  }
+  if (redisUrl === undefined) {
+    reader.fail(
+      "CHANNELS",
+      "needs REDIS_URL, because an embedded log has no Redis channels; set REDIS_URL or unset CHANNELS",
+    );
+  }
+  return channels;
 }
 
 /** Reads a list of names, and reports each name that is not valid for a room. */
@@ -154,7 +194,11 @@ function checkRooms(
     } catch (error) {
       reader.fail(
         name,
-        `has a name that is not valid for a room (${(error as Error).message})`,
+        `has ${
+          JSON.stringify(room)
+        }, which is not valid as the name of a room (${
+          (error as Error).message
+        })`,
       );
     }
   }
@@ -216,21 +260,29 @@ function checkRedis(
   { redisUrl, keyPrefix, ackReplicas }: Config,
 ): void {
   if (redisUrl !== undefined && !isRedisUrl(redisUrl)) {
-    reader.fail(
-      "REDIS_URL",
-      "is not a URL such as redis://localhost:6379 or rediss://example.com:6379/0",
-    );
+    const [scheme] = /^redis\+(sentinel|cluster):/i.exec(redisUrl) ?? [];
+    const expected =
+      "a URL such as redis://localhost:6379 or rediss://example.com:6379/0";
+    if (scheme === undefined) {
+      reader.reject("REDIS_URL", maskUrl(redisUrl), expected);
+    } else {
+      reader.fail(
+        "REDIS_URL",
+        `begins with ${scheme}, which is not supported by this version; set ${expected}`,
+      );
+    }
   }
   if (!/^[\w.:-]{1,64}$/.test(keyPrefix)) {
-    reader.fail(
+    reader.reject(
       "KEY_PREFIX",
-      "is not 1 to 64 letters, digits, dots, colons, dashes or underscores",
+      keyPrefix,
+      "1 to 64 letters, digits, dots, colons, dashes or underscores",
     );
   }
   if (ackReplicas > 0 && redisUrl === undefined) {
     reader.fail(
       "ACK_REPLICAS",
-      "needs REDIS_URL, because an embedded log has no replicas",
+      `is ${ackReplicas} and needs REDIS_URL, because an embedded log has no replicas; set REDIS_URL or unset ACK_REPLICAS`,
     );
   }
 }
@@ -266,14 +318,13 @@ function checkTogether(reader: EnvReader, config: Config): void {
   }
 }
 
-function checkUnsupported(reader: EnvReader): void {
-  for (const name of UNSUPPORTED) {
-    const value = reader.text(name);
-    // A limit of 0 means no limit, so nothing would be left unprotected.
-    if (value === "" || (value === "0" && name.endsWith("_MAX"))) continue;
+/** Reports variables that are probably misspelled settings. */
+function checkUnknown(reader: EnvReader, settings: readonly Setting[]): void {
+  const known = [...settings.map(({ name }) => name), ...UNSUPPORTED_NAMES];
+  for (const { name, meant } of findUnknown(reader.names, known)) {
     reader.fail(
       name,
-      "is not supported by this version and would not be enforced; unset it",
+      `is not a setting; did you mean ${meant}? If it belongs to another program, unset it for Roomcast`,
     );
   }
 }

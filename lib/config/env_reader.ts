@@ -7,12 +7,24 @@
 /** Environment variables by name. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
+/** A setting as it is in force: its value as text, and whether the environment has it. */
+export interface Setting {
+  readonly name: string;
+  /** The value without surrounding spaces, or the default; empty if it is unset and has no default. May be a secret. */
+  readonly value: string;
+  readonly source: "environment" | "default";
+}
+
+/** Maximum length of a value that is shown in a problem, in characters. */
+const SHOWN_LENGTH_MAX = 80;
+
 /**
  * Reads settings from environment variables. An empty value counts as unset. An invalid value is reported, and the
  * default is returned in its place, so that one run finds all invalid settings.
  */
 export class EnvReader {
   readonly #env: Env;
+  readonly #settings = new Map<string, Setting>();
   readonly #problems: string[] = [];
 
   /** Creates a reader of the variables in `env`. */
@@ -20,9 +32,33 @@ export class EnvReader {
     this.#env = env;
   }
 
+  /** All settings that have been read, in the order of the first reads. */
+  get settings(): readonly Setting[] {
+    return [...this.#settings.values()];
+  }
+
+  /** The names of all variables of the environment that are not empty. */
+  get names(): readonly string[] {
+    return Object.keys(this.#env).filter((name) => this.#env[name]?.trim());
+  }
+
+  /** The problems that have been reported, in order; each begins with the name of a setting. */
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
   /** Returns the value of a setting without surrounding spaces. */
   text(name: string, fallback = ""): string {
-    return this.#env[name]?.trim() || fallback;
+    const value = this.#env[name]?.trim() ?? "";
+    const source = value === "" ? "default" : "environment";
+    const setting = { name, value: value || fallback, source } as const;
+    this.#settings.set(name, setting);
+    return setting.value;
+  }
+
+  /** Returns whether the environment has a value for a setting. */
+  isSet(name: string): boolean {
+    return Boolean(this.#env[name]?.trim());
   }
 
   /** Returns a whole number from `min` to `max`. */
@@ -31,10 +67,7 @@ export class EnvReader {
     if (
       /^\d{1,15}$/.test(value) && Number(value) >= min && Number(value) <= max
     ) return Number(value);
-    this.fail(
-      name,
-      `is ${JSON.stringify(value)}, not a whole number from ${min} to ${max}`,
-    );
+    this.reject(name, value, `a whole number from ${min} to ${max}`);
     return fallback;
   }
 
@@ -54,10 +87,7 @@ export class EnvReader {
   ): T {
     const value = this.text(name, fallback) as T;
     if (choices.includes(value)) return value;
-    this.fail(
-      name,
-      `is ${JSON.stringify(value)}, not one of ${choices.join(", ")}`,
-    );
+    this.reject(name, value, `one of ${choices.join(", ")}`);
     return fallback;
   }
 
@@ -66,19 +96,16 @@ export class EnvReader {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
+  /** Reports that the value of a setting is not what is `expected`. The value must not be a secret. */
+  reject(name: string, value: string, expected: string): void {
+    const shown = value.length > SHOWN_LENGTH_MAX
+      ? `${value.slice(0, SHOWN_LENGTH_MAX)}…`
+      : value;
+    this.fail(name, `is ${JSON.stringify(shown)}, not ${expected}`);
+  }
+
   /** Reports that a setting is invalid. `problem` must not contain the value of a secret. */
   fail(name: string, problem: string): void {
     this.#problems.push(`${name} ${problem}`);
-  }
-
-  /** @throws {TypeError} if any problem has been reported. The message has one line for each problem. */
-  throwProblems(): void {
-    if (this.#problems.length === 0) return;
-    const lines = this.#problems.map((problem) => `  ${problem}`);
-    throw new TypeError(
-      `Cannot start: these settings are invalid; correct or unset them\n${
-        lines.join("\n")
-      }`,
-    );
   }
 }

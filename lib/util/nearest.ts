@@ -10,11 +10,13 @@
  *
  * Upper and lower case are the same, and `_` and `-` are ignored. Two names are similar if they differ by at most one
  * changed, missing, additional or swapped character. They may differ by two if the longer name has at least 7
- * characters, by three if it has at least 11, and so on.
+ * characters, by three if it has at least 11, and so on. `differencesMax` replaces this rule; it is given the length
+ * of the longer name.
  */
 export function nearest(
   name: string,
   known: Iterable<string>,
+  differencesMax: (length: number) => number = usualMax,
 ): string | undefined {
   const wanted = simplify(name);
   let found: string | undefined;
@@ -22,7 +24,7 @@ export function nearest(
   for (const candidate of known) {
     const other = simplify(candidate);
     const length = Math.max(wanted.length, other.length);
-    const max = Math.min(best - 1, Math.max(1, Math.floor((length + 1) / 4)));
+    const max = Math.min(best - 1, differencesMax(length));
     // Names of very different lengths are not compared. The time is therefore limited, however long `name` is.
     if (Math.abs(wanted.length - other.length) > max) continue;
     const distance = editDistance(wanted, other);
@@ -31,6 +33,10 @@ export function nearest(
     found = candidate;
   }
   return found;
+}
+
+function usualMax(length: number): number {
+  return Math.max(1, Math.floor((length + 1) / 4));
 }
 
 function simplify(name: string): string {

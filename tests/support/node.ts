@@ -94,6 +94,15 @@ export class TestNode {
     return { code, output: node.output };
   }
 
+  /** Starts a node with a `PORT` of its own, and does not wait for it. */
+  static async launch(
+    env: Readonly<Record<string, string>>,
+    checkout?: URL,
+  ): Promise<TestNode> {
+    const args = await startArguments(checkout);
+    return TestNode.spawn(args, env, undefined, checkout);
+  }
+
   /** Spawns the process with only those variables of the environment that Deno itself needs. */
   static spawn(
     args: string[],

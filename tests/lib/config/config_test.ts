@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readConfig } from "../../../lib/config/config.ts";
+import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 
 type Env = Record<string, string>;
 
@@ -30,7 +30,7 @@ const DEFAULTS = {
   redisUrl: undefined,
   keyPrefix: "roomcast",
   rooms: ["chat"],
-  channels: ["chat"],
+  channels: [],
   historySize: 1000,
   historySeconds: 86_400,
   recoverySeconds: 120,
@@ -46,20 +46,40 @@ const DEFAULTS = {
   directWrite: true,
   drainSeconds: 10,
   logLevel: "info",
+  logFormat: "auto",
 };
 
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
+  INTERNAL_PORT: "4001",
+  WORKERS: "auto",
+  PUBLISH_KEY_ROOMS: "backend=news.*|chat",
   TOKEN_SECRET: "a-secret-of-tokens",
   TOKEN_JWKS_URL: "https://example.com/jwks.json",
   TOKEN_ISSUER: "https://example.com",
-  TOKEN_AUDIENCE: "chat",
+  TOKEN_AUDIENCE: "audience",
+  TOKEN_ROOMS: "user.{sub}=sub+pub",
+  TOKEN_COOKIE: "session",
+  PUBLIC_ROOMS: "news.*",
+  CONNECT_HOOK_URL: "http://localhost/connect",
+  JOIN_HOOK_URL: "http://localhost/join",
+  PUBLISH_HOOK_URL: "http://localhost/publish",
+  HOOK_ROOMS: "news.*",
+  HOOK_HEADERS: "cookie",
+  HOOK_TIMEOUT_MS: "1000",
+  HOOK_SECRET: "a-hook-secret",
+  WEBHOOK_URL: "http://localhost/events",
+  WEBHOOK_SECRET: "a-webhook-secret",
   ADMIN_KEY: "an-admin-key",
   CLIENTS_MAX: "10",
   CLIENTS_PER_ADDRESS_MAX: "10",
+  CONNECTS_PER_SECOND_MAX: "5",
   EVENTS_PER_SECOND_MAX: "50",
   PUBLISHES_PER_SECOND_MAX: "1",
+  PRESENCE_BYTES_MAX: "1024",
+  PRESENCE_MEMBERS_MAX: "200",
   TRUSTED_PROXIES: "10.0.0.1",
+  REBALANCE: "true",
 };
 
 Deno.test("readConfig() returns the defaults for unset and for empty settings", () => {
@@ -78,21 +98,30 @@ Deno.test("readConfig() returns the defaults for unset and for empty settings", 
   }
 });
 
-Deno.test("readConfig() reads exactly the settings that deno task start may read", async () => {
-  const { tasks } = JSON.parse(
-    await Deno.readTextFile(new URL("../../../deno.json", import.meta.url)),
-  );
-  const allowed = /--allow-env=(\S+)/.exec(tasks.start.command)?.[1] ?? "";
+Deno.test("inspectConfig() lists every setting once, with its value and its source", () => {
   const asked = new Set<string>();
-  readConfig(
-    new Proxy<Env>({}, {
-      get: (_, name) => {
+  const { settings } = inspectConfig(
+    new Proxy<Env>({ ROOMS: " a,b ", LATEST_ROOMS: " " }, {
+      get: (env, name) => {
         asked.add(String(name));
-        return undefined;
+        return env[String(name)];
       },
     }),
   );
-  assert.deepEqual([...asked].sort(), allowed.split(",").sort());
+  const names = settings.map(({ name }) => name);
+  assert.equal(new Set(names).size, names.length);
+  const unsupported = Object.keys(UNSUPPORTED);
+  assert.deepEqual([...asked].sort(), [...names, ...unsupported].sort());
+  const found = (wanted: string) =>
+    settings.find(({ name }) => name === wanted);
+  assert.deepEqual(
+    ["ROOMS", "LATEST_ROOMS", "PORT"].map(found),
+    [
+      { name: "ROOMS", value: "a,b", source: "environment" },
+      { name: "LATEST_ROOMS", value: "", source: "default" },
+      { name: "PORT", value: "4000", source: "default" },
+    ],
+  );
 });
 
 Deno.test("readConfig() reads every setting", () => {
@@ -119,6 +148,7 @@ Deno.test("readConfig() reads every setting", () => {
       DIRECT_WRITE: "false",
       DRAIN_SECONDS: "0",
       LOG_LEVEL: "debug",
+      LOG_FORMAT: "text",
     }),
     {
       port: 0,
@@ -145,6 +175,7 @@ Deno.test("readConfig() reads every setting", () => {
       directWrite: false,
       drainSeconds: 0,
       logLevel: "debug",
+      logFormat: "text",
     },
   );
 });
@@ -168,10 +199,11 @@ Deno.test("readConfig() rejects each invalid value and names only its setting", 
       "redis:x",
       "redis://localhost?db=3",
       "redis://localhost:99999",
+      "redis+sentinel://localhost:26379/mymaster",
+      "redis+cluster://localhost:7000",
     ],
     KEY_PREFIX: ["{x}", "a b", "x".repeat(65), "é", "a*"],
     ROOMS: [",", " , ", "a\u0007b", "x".repeat(256), "ok,\ud800"],
-    CHANNELS: [",", "a\nb", "é".repeat(128)],
     HISTORY_SIZE: ["0", "1000001", "-5", "NaN"],
     HISTORY_SECONDS: ["0", "31536001", "Infinity"],
     RECOVERY_SECONDS: ["0", "86401"],
@@ -203,6 +235,7 @@ Deno.test("readConfig() rejects each invalid value and names only its setting", 
     DIRECT_WRITE: ["yes", "0", "off"],
     DRAIN_SECONDS: ["3601", "-1"],
     LOG_LEVEL: ["verbose", "INFO", "constructor"],
+    LOG_FORMAT: ["JSON", "pretty"],
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
@@ -219,6 +252,7 @@ Deno.test("readConfig() names every invalid setting in one error", () => {
     KEY_PREFIX: "{}",
     ROOMS: ",",
     CHANNELS: ",",
+    ROOM: "x",
     HISTORY_SIZE: "x",
     HISTORY_SECONDS: "x",
     RECOVERY_SECONDS: "x",
@@ -242,8 +276,13 @@ Deno.test("readConfig() rejects every setting that this version does not support
       assert.ok(value.length < 5 || !line.includes(value), line);
     }
   }
-  // A limit of 0 means no limit.
-  readConfig({ CLIENTS_MAX: "0", PUBLISHES_PER_SECOND_MAX: "0" });
+  // These values ask for nothing.
+  readConfig({
+    CLIENTS_MAX: "0",
+    PUBLISHES_PER_SECOND_MAX: "0",
+    WORKERS: "1",
+    REBALANCE: "false",
+  });
 });
 
 Deno.test("readConfig() rejects more ROOMS than ROOMS_PER_CLIENT_MAX", () => {
@@ -306,6 +345,65 @@ Deno.test("readConfig() accepts * as an allowed origin", () => {
 
 Deno.test("readConfig() rejects ACK_REPLICAS without REDIS_URL", () => {
   assert.deepEqual(complaints({ ACK_REPLICAS: "1" }), [
-    "ACK_REPLICAS needs REDIS_URL, because an embedded log has no replicas",
+    "ACK_REPLICAS is 1 and needs REDIS_URL, because an embedded log has no replicas; set REDIS_URL or unset ACK_REPLICAS",
   ]);
+});
+
+Deno.test("readConfig() reads CHANNELS as a list, and - as none", () => {
+  const REDIS_URL = "redis://localhost";
+  assert.deepEqual(readConfig({ REDIS_URL }).channels, ["chat"]);
+  assert.deepEqual(readConfig({ REDIS_URL, CHANNELS: " - " }).channels, []);
+  assert.deepEqual(readConfig({ CHANNELS: "-" }).channels, []);
+  for (const CHANNELS of [",", "a\nb", "é".repeat(128), "chat,-"]) {
+    assert.deepEqual(named({ REDIS_URL, CHANNELS }), ["CHANNELS"], CHANNELS);
+  }
+});
+
+Deno.test("readConfig() rejects CHANNELS without REDIS_URL", () => {
+  for (const CHANNELS of ["chat", "news.*"]) {
+    assert.deepEqual(complaints({ CHANNELS }), [
+      "CHANNELS needs REDIS_URL, because an embedded log has no Redis channels; set REDIS_URL or unset CHANNELS",
+    ]);
+  }
+});
+
+Deno.test("readConfig() names the setting, the value and what is accepted", () => {
+  assert.deepEqual(
+    complaints({
+      PORT: "9".repeat(1000),
+      REDIS_URL: "http://user:hunter2@redis",
+      KEY_PREFIX: "{x}",
+      ROOMS: ",",
+      LATEST_ROOMS: "a,x\ty",
+      ALLOWED_ORIGINS: "example.com",
+      OPEN: "yes",
+    }).map((line) => line.replace(/ \(.*\)$/, "")),
+    [
+      `PORT is "${"9".repeat(80)}…", not a whole number from 0 to 65535`,
+      'ROOMS is ",", not a comma-separated list of at least one name',
+      'LATEST_ROOMS has "x\\ty", which is not valid as the name of a room',
+      'ALLOWED_ORIGINS has "example.com", which is not an origin such as https://example.com',
+      'OPEN is "yes", not one of true, false',
+      'REDIS_URL is "http://****@redis", not a URL such as redis://localhost:6379 or rediss://example.com:6379/0',
+      'KEY_PREFIX is "{x}", not 1 to 64 letters, digits, dots, colons, dashes or underscores',
+    ],
+  );
+  assert.deepEqual(
+    complaints({ REDIS_URL: "redis+sentinel://:hunter2@a:26379/main" }),
+    [
+      "REDIS_URL begins with redis+sentinel:, which is not supported by this version; set a URL such as redis://localhost:6379 or rediss://example.com:6379/0",
+    ],
+  );
+});
+
+Deno.test("readConfig() rejects a name that is like a setting", () => {
+  assert.deepEqual(complaints({ PUBLISH_KEY: "backend:hunter2" }), [
+    "PUBLISH_KEY is not a setting; did you mean PUBLISH_KEYS? If it belongs to another program, unset it for Roomcast",
+  ]);
+  // The name of a setting that this version does not support is known as well.
+  assert.match(
+    complaints({ TOKEN_SECRETS: "x" }).join(),
+    /mean TOKEN_SECRET\?/,
+  );
+  assert.deepEqual(readConfig({ PUBLISH_KEY: " ", ROOM: "" }), DEFAULTS);
 });

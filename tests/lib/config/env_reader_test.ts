@@ -10,7 +10,7 @@ Deno.test("EnvReader returns the default for unset and blank values", () => {
     assert.deepEqual(reader.list("A", "x,y"), ["x", "y"]);
     assert.equal(reader.choice("A", "b", ["a", "b"]), "b");
     assert.equal(reader.flag("A", true), true);
-    reader.throwProblems();
+    assert.deepEqual(reader.problems, []);
   }
 });
 
@@ -20,7 +20,7 @@ Deno.test("EnvReader returns trimmed values and lists without empty or repeated 
   assert.equal(reader.integer("A", 3, 1, 5), 5);
   assert.deepEqual(reader.list("L"), ["a", "b"]);
   assert.equal(reader.flag("F", false), true);
-  reader.throwProblems();
+  assert.deepEqual(reader.problems, []);
 });
 
 Deno.test("EnvReader returns the default for an invalid value and reports every problem in order", () => {
@@ -29,13 +29,27 @@ Deno.test("EnvReader returns the default for an invalid value and reports every 
   assert.equal(reader.choice("B", "b", ["a", "b"]), "b");
   assert.equal(reader.flag("C", false), false);
   reader.fail("D", "is not set");
-  assert.throws(() => reader.throwProblems(), {
-    name: "TypeError",
-    message:
-      "Cannot start: these settings are invalid; correct or unset them\n" +
-      '  A is "6", not a whole number from 1 to 5\n' +
-      '  B is "c", not one of a, b\n' +
-      '  C is "yes", not one of true, false\n' +
-      "  D is not set",
-  });
+  assert.deepEqual(reader.problems, [
+    'A is "6", not a whole number from 1 to 5',
+    'B is "c", not one of a, b',
+    'C is "yes", not one of true, false',
+    "D is not set",
+  ]);
+});
+
+Deno.test("EnvReader knows which settings it read, and which variables are set", () => {
+  const reader = new EnvReader({ A: " 1 ", B: "", X: "y", Y: " " });
+  reader.integer("A", 3, 1, 5);
+  reader.text("B", "b");
+  reader.text("A");
+  assert.deepEqual(reader.settings, [
+    { name: "A", value: "1", source: "environment" },
+    { name: "B", value: "b", source: "default" },
+  ]);
+  assert.deepEqual(reader.names, ["A", "X"]);
+  assert.deepEqual(["A", "B", "Y"].map((name) => reader.isSet(name)), [
+    true,
+    false,
+    false,
+  ]);
 });

@@ -1,0 +1,88 @@
+/**
+ * The command line of `main.ts`: without arguments it serves; with one it prints and exits.
+ *
+ * @module
+ */
+import { nearest } from "../util/nearest.ts";
+import {
+  type Config,
+  describeProblems,
+  inspectConfig,
+  type Inspection,
+} from "./config.ts";
+import type { Env } from "./env_reader.ts";
+import { maskSetting } from "./mask.ts";
+
+/** What to do: serve with a configuration, or print texts and exit with a code. */
+export type Command =
+  | { readonly kind: "serve"; readonly config: Config }
+  | {
+    readonly kind: "exit";
+    readonly code: number;
+    readonly stdout?: string;
+    readonly stderr?: string;
+  };
+
+const HELP = `Roomcast, a self-hosted realtime broadcast server.
+
+  deno task start          serve; settings are environment variables
+  deno task check-config   print the settings in force and what is wrong with them
+  deno task start --help   print this text
+
+main.ts takes the same arguments: --check and --help.
+The settings are described in docs/configuration.md.`;
+
+const ARGUMENTS = ["--check", "--help", "-h"];
+
+/** Decides what to do, from the arguments and the environment. An argument that does not exist is an error. */
+export function readCommand(args: readonly string[], env: Env): Command {
+  for (const argument of args) {
+    if (ARGUMENTS.includes(argument)) continue;
+    // Arguments of one letter are all like each other.
+    const meant = argument.length > 2
+      ? nearest(argument, ARGUMENTS)
+      : undefined;
+    const advice = meant === undefined ? "" : `did you mean ${meant}? `;
+    return {
+      kind: "exit",
+      code: 2,
+      stderr:
+        `Cannot start: there is no argument ${
+          JSON.stringify(argument)
+        }; ${advice}` +
+        "Use --check, --help, or none to serve. Settings are environment variables, as in PORT=8080 deno task start",
+    };
+  }
+  if (args.includes("--help") || args.includes("-h")) {
+    return { kind: "exit", code: 0, stdout: HELP };
+  }
+  const inspection = inspectConfig(env);
+  const { config, problems } = inspection;
+  const stderr = describeProblems(problems);
+  if (args.includes("--check")) {
+    const stdout = describeSettings(inspection);
+    return problems.length === 0
+      ? {
+        kind: "exit",
+        code: 0,
+        stdout: `${stdout}\n\nThe settings are valid.`,
+      }
+      : { kind: "exit", code: 1, stdout, stderr };
+  }
+  return problems.length === 0
+    ? { kind: "serve", config }
+    : { kind: "exit", code: 1, stderr };
+}
+
+/** Returns a table of all settings: name, value without secrets, and where the value comes from. */
+function describeSettings({ settings }: Inspection): string {
+  const rows = settings.map((setting) =>
+    [setting.name, maskSetting(setting) || "(unset)", setting.source] as const
+  ).sort(([a], [b]) => a < b ? -1 : 1);
+  const width = (column: 0 | 1): number =>
+    Math.min(60, Math.max(...rows.map((row) => row[column].length)));
+  const [names, values] = [width(0), width(1)];
+  return rows.map(([name, value, source]) =>
+    `${name.padEnd(names)}  ${value.padEnd(values)}  ${source}`
+  ).join("\n");
+}

@@ -1,0 +1,55 @@
+/**
+ * Settings that other versions of Roomcast have, and this one does not.
+ *
+ * They are rejected, because a setting without effect would be mistaken for protection.
+ *
+ * @module
+ */
+import type { EnvReader } from "./env_reader.ts";
+
+/** Each name, with the value that means that nothing is asked for, if there is one. */
+const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
+  INTERNAL_PORT: undefined,
+  WORKERS: "1",
+  PUBLISH_KEY_ROOMS: undefined,
+  TOKEN_SECRET: undefined,
+  TOKEN_JWKS_URL: undefined,
+  TOKEN_ISSUER: undefined,
+  TOKEN_AUDIENCE: undefined,
+  TOKEN_ROOMS: undefined,
+  TOKEN_COOKIE: undefined,
+  PUBLIC_ROOMS: undefined,
+  CONNECT_HOOK_URL: undefined,
+  JOIN_HOOK_URL: undefined,
+  PUBLISH_HOOK_URL: undefined,
+  HOOK_ROOMS: undefined,
+  HOOK_HEADERS: undefined,
+  HOOK_TIMEOUT_MS: undefined,
+  HOOK_SECRET: undefined,
+  WEBHOOK_URL: undefined,
+  WEBHOOK_SECRET: undefined,
+  ADMIN_KEY: undefined,
+  CLIENTS_MAX: "0",
+  CLIENTS_PER_ADDRESS_MAX: "0",
+  CONNECTS_PER_SECOND_MAX: "0",
+  EVENTS_PER_SECOND_MAX: "0",
+  PUBLISHES_PER_SECOND_MAX: "0",
+  PRESENCE_BYTES_MAX: undefined,
+  PRESENCE_MEMBERS_MAX: undefined,
+  TRUSTED_PROXIES: undefined,
+  REBALANCE: "false",
+};
+
+/** The names of all settings that this version does not support. */
+export const UNSUPPORTED_NAMES: readonly string[] = Object.keys(UNSUPPORTED);
+
+/** Reports each of these settings that is set. */
+export function checkUnsupported(reader: EnvReader): void {
+  for (const [name, nothing] of Object.entries(UNSUPPORTED)) {
+    if (!reader.isSet(name) || reader.text(name) === nothing) continue;
+    reader.fail(
+      name,
+      "is not supported by this version and would have no effect; unset it",
+    );
+  }
+}

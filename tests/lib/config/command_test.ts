@@ -1,0 +1,93 @@
+import assert from "node:assert/strict";
+import { type Command, readCommand } from "../../../lib/config/command.ts";
+
+/** The result of a command that exits. */
+function exits(
+  args: string[],
+  env: Record<string, string> = {},
+): Extract<Command, { kind: "exit" }> {
+  const command = readCommand(args, env);
+  assert.ok(command.kind === "exit", `${args} serves`);
+  return command;
+}
+
+Deno.test("readCommand() serves if there are no arguments and the settings are valid", () => {
+  const command = readCommand([], { PORT: "8080" });
+  assert.ok(command.kind === "serve");
+  assert.equal(command.config.port, 8080);
+  const { code, stdout, stderr } = exits([], { PORT: "x", ROOM: "y" });
+  assert.equal(code, 1);
+  assert.equal(stdout, undefined);
+  assert.match(stderr ?? "", /^Cannot start: .*\n {2}PORT .*\n {2}ROOM /);
+});
+
+Deno.test("readCommand() prints the settings, their sources and no secrets for --check", () => {
+  const { code, stdout = "", stderr } = exits(["--check"], {
+    PUBLISH_KEYS: "backend:hunter2, other:hunter3",
+    REDIS_URL: "rediss://ann:hunter4@redis.example:6380/2",
+    ROOMS: "a,b",
+  });
+  assert.equal(code, 0);
+  assert.equal(stderr, undefined);
+  const lines = stdout.split("\n").map((line) => line.split(/ {2,}/));
+  for (
+    const line of [
+      ["PORT", "4000", "default"],
+      ["ROOMS", "a,b", "environment"],
+      ["LATEST_ROOMS", "(unset)", "default"],
+      ["PUBLISH_KEYS", "backend:****, other:****", "environment"],
+      ["REDIS_URL", "rediss://****@redis.example:6380/2", "environment"],
+      ["CHANNELS", "chat", "default"],
+      ["The settings are valid."],
+    ]
+  ) {
+    assert.ok(
+      lines.some((other) => other.join() === line.join()),
+      `${line} is not in\n${stdout}`,
+    );
+  }
+  assert.doesNotMatch(stdout, /hunter|ann/);
+});
+
+Deno.test("readCommand() prints the settings and everything that is wrong for --check", () => {
+  const { code, stdout = "", stderr = "" } = exits(["--check"], {
+    PORT: "x",
+    PUBLISH_KEYS: "hunter2",
+    REDIS_URL: "http://ann:hunter2@redis",
+    PUBLISH_KEY: "hunter2",
+    TOKEN_SECRET: "hunter2",
+  });
+  assert.equal(code, 1);
+  assert.match(stdout, /^PORT +x +environment$/m);
+  assert.doesNotMatch(stdout, /valid/);
+  const named = stderr.split("\n").slice(1).map((line) =>
+    line.trim().split(" ")[0]
+  );
+  assert.deepEqual(named.sort(), [
+    "PORT",
+    "PUBLISH_KEY",
+    "PUBLISH_KEYS",
+    "REDIS_URL",
+    "TOKEN_SECRET",
+  ]);
+  assert.doesNotMatch(stdout + stderr, /hunter|ann:/);
+});
+
+Deno.test("readCommand() prints a help text", () => {
+  for (const args of [["--help"], ["-h"], ["--check", "--help"]]) {
+    const { code, stdout = "" } = exits(args, { PORT: "x" });
+    assert.equal(code, 0);
+    assert.match(stdout, /deno task start/);
+    assert.match(stdout, /--check/);
+  }
+});
+
+Deno.test("readCommand() rejects an argument that does not exist and names those that do", () => {
+  for (const argument of ["--chek", "serve", "--port=80", "", "-v"]) {
+    const { code, stderr = "" } = exits([argument]);
+    assert.equal(code, 2);
+    assert.ok(stderr.includes(JSON.stringify(argument)), stderr);
+    assert.match(stderr, /--check, --help/);
+    assert.equal(stderr.includes("did you mean"), argument === "--chek");
+  }
+});

@@ -1,0 +1,103 @@
+import assert from "node:assert/strict";
+import { inspectConfig } from "../../../lib/config/config.ts";
+import { findUnknown } from "../../../lib/config/unknown.ts";
+import { UNSUPPORTED_NAMES } from "../../../lib/config/unsupported.ts";
+import { ENVIRONMENTS } from "./environments.ts";
+
+const KNOWN = [
+  ...inspectConfig({}).settings.map(({ name }) => name),
+  ...UNSUPPORTED_NAMES,
+];
+
+/** Misspelled names, and the settings that were meant. */
+const MEANT: Readonly<Record<string, string>> = {
+  // One or many, with or without underscores, in any case and order.
+  PUBLISH_KEY: "PUBLISH_KEYS",
+  ROOM: "ROOMS",
+  CHANNEL: "CHANNELS",
+  LATEST_ROOM: "LATEST_ROOMS",
+  ALLOWED_ORIGIN: "ALLOWED_ORIGINS",
+  TRUSTED_PROXY: "TRUSTED_PROXIES",
+  HISTORY_SECOND: "HISTORY_SECONDS",
+  CLIENT_MAX: "CLIENTS_MAX",
+  REDISURL: "REDIS_URL",
+  LOGLEVEL: "LOG_LEVEL",
+  PUBLISHKEYS: "PUBLISH_KEYS",
+  redis_url: "REDIS_URL",
+  port: "PORT",
+  "PUBLISH-KEYS": "PUBLISH_KEYS",
+  MAX_CLIENTS: "CLIENTS_MAX",
+  MAX_MESSAGE_BYTES: "MESSAGE_BYTES_MAX",
+  // Typing errors.
+  REDIS_URI: "REDIS_URL",
+  REDIS_ULR: "REDIS_URL",
+  PUBLISH_KYES: "PUBLISH_KEYS",
+  PUBLSH_KEYS: "PUBLISH_KEYS",
+  HISTROY_SIZE: "HISTORY_SIZE",
+  IDEMPOTENZY_SECOND: "IDEMPOTENCY_SECONDS",
+  RECOVRY_SECONDS: "RECOVERY_SECONDS",
+  CHANNLES: "CHANNELS",
+  TRUST_PROXY: "TRUSTED_PROXIES",
+  TOKEN_SECRT: "TOKEN_SECRET",
+  // Words of ours that are put together otherwise.
+  HISTORY_LIMIT: "HISTORY_SIZE",
+  HISTORY_TTL: "HISTORY_SIZE",
+  PUBLISH_SECRET: "PUBLISH_KEYS",
+  PUBLISH_TOKEN: "PUBLISH_KEYS",
+  RECOVERY_TIMEOUT: "RECOVERY_SECONDS",
+  DRAIN_TIMEOUT: "DRAIN_SECONDS",
+  CLIENT_LIMIT: "CLIENTS_MAX",
+  CLIENT_BUFFER_SIZE: "CLIENT_BUFFER_BYTES_MAX",
+  CLIENT_BUFFER_BYTES: "CLIENT_BUFFER_BYTES_MAX",
+  MAX_MESSAGE_SIZE: "MESSAGE_BYTES_MAX",
+  // Names of ours with what is customary elsewhere.
+  ROOMCAST_PUBLISH_KEYS: "PUBLISH_KEYS",
+  ROOMCAST_REDIS_URL: "REDIS_URL",
+  PUBLISH_KEYS_FILE: "PUBLISH_KEYS",
+  TOKEN_SECRET_FILE: "TOKEN_SECRET",
+};
+
+Deno.test("findUnknown() finds the setting that was meant", () => {
+  for (const [name, meant] of Object.entries(MEANT)) {
+    assert.deepEqual(findUnknown([name], KNOWN), [{ name, meant }], name);
+  }
+});
+
+Deno.test("findUnknown() finds nothing in real environments", () => {
+  for (const [environment, names] of Object.entries(ENVIRONMENTS)) {
+    assert.ok(names.length > 3, environment);
+    assert.deepEqual(findUnknown(names, KNOWN), [], environment);
+  }
+});
+
+Deno.test("findUnknown() finds nothing in what Kubernetes sets for services with names like settings", () => {
+  const services = [
+    ...["redis", "roomcast", "chat", "room", "channel", "publish", "history"],
+    ...["publish-key", "redis-uri", "client", "token", "worker", "host"],
+    ...KNOWN.map((name) => name.toLowerCase().replaceAll("_", "-")),
+  ];
+  const suffixes = [
+    "SERVICE_HOST",
+    "SERVICE_PORT",
+    "SERVICE_PORT_HTTP",
+    "PORT",
+    "PORT_4000_TCP",
+    "PORT_4000_TCP_PROTO",
+    "PORT_4000_TCP_PORT",
+    "PORT_4000_TCP_ADDR",
+    "PORT_53_UDP_ADDR",
+    // Links of Docker.
+    "NAME",
+    "ENV_REDIS_VERSION",
+    "ENV_PATH",
+  ];
+  const names = services.flatMap((service) => {
+    const prefix = service.toUpperCase().replaceAll("-", "_");
+    return suffixes.map((suffix) => `${prefix}_${suffix}`);
+  });
+  assert.deepEqual(findUnknown(names, KNOWN), []);
+});
+
+Deno.test("findUnknown() accepts every setting", () => {
+  assert.deepEqual(findUnknown(KNOWN, KNOWN), []);
+});

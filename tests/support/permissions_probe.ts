@@ -1,0 +1,32 @@
+// deno-lint-ignore-file no-console -- the test reads stdout
+/** Prints what a process with the permissions of `deno task start` sees and may do. */
+import { environment } from "../../lib/config/environment.ts";
+import process from "node:process";
+
+/** The result of `attempt`, or the name of its error. */
+function result(attempt: () => unknown): unknown {
+  try {
+    return attempt() ?? null;
+  } catch (error) {
+    return (error as Error).name;
+  }
+}
+
+console.log(JSON.stringify({
+  taken: [environment.PUBLISH_KEYS, environment.OF_ANOTHER_PROGRAM],
+  later: [
+    result(() => Deno.env.get("PUBLISH_KEYS")),
+    result(() => process.env.OF_ANOTHER_PROGRAM),
+    result(() => Object.keys(process.env)),
+    result(() => Deno.env.toObject()),
+  ],
+  asset: typeof result(() =>
+    Deno.readTextFileSync(
+      new URL("../../static/index.html", import.meta.url),
+    ).length
+  ),
+  own: result(() => Deno.readTextFileSync(new URL(import.meta.url))),
+  file: result(() => Deno.readTextFileSync("/etc/hosts")),
+  write: result(() => Deno.writeTextFileSync("/tmp/roomcast-probe", "")),
+  run: result(() => new Deno.Command("true").outputSync()),
+}));
