@@ -1,6 +1,6 @@
 /** Checks that every path, link, setting, log kind and metric that a document mentions exists. */
 import assert from "node:assert/strict";
-import { inspectConfig } from "../lib/config/config.ts";
+import { inspectConfig, readConfig } from "../lib/config/config.ts";
 import { UNSUPPORTED_NAMES } from "../lib/config/unsupported.ts";
 import { ERROR_STATUS } from "../lib/errors.ts";
 import type { Observation } from "../lib/observer.ts";
@@ -10,6 +10,7 @@ const root = new URL("../", import.meta.url);
 
 /** Names with underscores that are not Roomcast's log kinds or error codes, and where they come from. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
+  batch_events: "an endpoint of Soketi",
   client_max_body_size: "a setting of nginx",
   connect_error: "an event of socket.io-client",
   in_step: "the end of a metric's name",
@@ -62,6 +63,8 @@ function documents(): Map<string, string> {
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "llms.txt",
+    "examples/README.md",
     ...filesOf("docs/", /\.md$/),
   ];
   const [, unreleased = ""] = read("CHANGELOG.md").split(/^## /m);
@@ -185,6 +188,68 @@ Deno.test("the source names only documents that exist", () => {
       ).map(([named]) => `${path} names ${named}`),
   );
   assert.deepEqual(missing, []);
+});
+
+Deno.test("README.md has at most 200 lines", () => {
+  assert.ok(read("README.md").trimEnd().split("\n").length <= 200);
+});
+
+Deno.test("docs/README.md and llms.txt list every page", () => {
+  const pages = filesOf("docs/", /\.md$/).filter((path) =>
+    !path.startsWith("docs/decisions/")
+  );
+  assert.ok(pages.length > 12);
+  const index = read("docs/README.md"), llms = read("llms.txt");
+  assert.deepEqual(
+    pages.filter((path) =>
+      path !== "docs/README.md" &&
+      !index.includes(`](${path.slice("docs/".length)})`)
+    ),
+    [],
+  );
+  assert.deepEqual(pages.filter((path) => !llms.includes(`](${path})`)), []);
+});
+
+/** The rows of the tables of settings in docs/configuration.md. */
+function settingRows(): { name: string; value: string; meaning: string }[] {
+  return [
+    ...read("docs/configuration.md").matchAll(
+      /^\| `([A-Z_]+)`\s*\| `?([^`|]*?)`?\s*\| (.*) \|$/gm,
+    ),
+  ].map(([, name = "", value = "", meaning = ""]) => ({
+    name,
+    value,
+    meaning,
+  }));
+}
+
+Deno.test("docs/configuration.md names the default and the limits of each setting", () => {
+  const rows = settingRows();
+  assert.ok(rows.length > 15);
+  // ACK_REPLICAS needs it.
+  const REDIS_URL = "redis://localhost:6379";
+  const usual = readConfig({ REDIS_URL });
+  for (const { name, value, meaning } of rows) {
+    if (value !== "unset") {
+      assert.deepEqual(readConfig({ REDIS_URL, [name]: value }), usual, name);
+    }
+    const [, from, to] = /([\d,]+) to ([\d,]+)/.exec(meaning) ?? [];
+    if (from === undefined || to === undefined || name === "KEY_PREFIX") {
+      continue;
+    }
+    const [least, most] = [from, to].map((text) =>
+      Number(text.replaceAll(",", ""))
+    ) as [number, number];
+    for (const allowed of [least, most]) {
+      readConfig({ REDIS_URL, [name]: `${allowed}` });
+    }
+    for (const forbidden of [least - 1, most + 1]) {
+      assert.throws(
+        () => readConfig({ REDIS_URL, [name]: `${forbidden}` }),
+        new RegExp(name),
+      );
+    }
+  }
 });
 
 Deno.test("docs/configuration.md documents every setting", () => {
