@@ -1,5 +1,5 @@
 /**
- * Reports which items this node has appended and which were refused.
+ * Reports which items of Redis channels this node has appended to the log, and which payloads were refused.
  *
  * @module
  */
@@ -8,22 +8,23 @@ import type { BridgeAppendResult } from "./commands.ts";
 import type { ReceivedItem } from "./received_window.ts";
 
 /**
- * Reports appended messages at once and refused payloads as one count per reason, so that a flood of invalid payloads
- * cannot flood the log.
+ * Reports appended messages at once, and refused payloads later as one count per reason. A flood of invalid payloads
+ * therefore writes few log lines.
  */
 export class AppendReport {
   readonly #observe: Observe;
-  /** Refused payloads that have not been reported yet, by reason. */
+  /** Number of refused payloads that have not been reported yet, by reason. */
   readonly #refused = new Map<string, number>();
 
-  /** Creates a report of no items. */
+  /** Starts without any item to report; `observe` receives the reports. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
   /**
-   * Reports an append. Counts only items that this node itself has added, so that each item is counted once among all
-   * nodes.
+   * Reports the result of appending `items`. Counts only items that this call added to the log, and not those that
+   * another node had added before, so that the nodes together count each item once. `now` is a time of
+   * `performance.now()`.
    */
   appended(
     items: readonly ReceivedItem[],
@@ -45,7 +46,7 @@ export class AppendReport {
     if (tookOver) this.#observe({ kind: "bridge_taken_over" });
   }
 
-  /** Reports the refused payloads since the last call. */
+  /** Reports the payloads that were refused since the last call of this method, as one count per reason. */
   flushRefused(): void {
     for (const [reason, count] of this.#refused) {
       this.#observe({ kind: "bridge_refused", reason, count });

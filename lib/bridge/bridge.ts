@@ -20,12 +20,12 @@ import { Sequencer } from "./sequencer.ts";
 import type { Step } from "./step.ts";
 
 /**
- * How long a standby waits for the current writer before it appends a received message itself, in ms. Each node adds a
- * random share of {@linkcode TAKEOVER_SPREAD_MS}, so that not all nodes take over at once.
+ * How long a node waits, in ms, before it appends a message that another node should append. Each node adds a random
+ * share of {@linkcode TAKEOVER_SPREAD_MS}, so that not all nodes do so at once.
  */
 const TAKEOVER_DELAY_MS = 60;
 const TAKEOVER_SPREAD_MS = 60;
-/** Time limit for appending the pending messages in {@linkcode RedisBridge.close}, and for leaving, in ms each. */
+/** Time limit, in ms, of each of the two steps of {@linkcode RedisBridge.close} after unsubscribing. */
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
@@ -39,13 +39,13 @@ export interface BridgeOptions extends
     BridgeCommandsOptions,
     "node" | "channelGroup" | "controlChannel"
   > {
-  /** Prefix of Roomcast's own channels, which are never bridged. */
+  /** Prefix of the channels that Roomcast itself uses (`KEY_PREFIX`). They are never bridged. */
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
   readonly observe: Observe;
-  /** The connection that the bridge's commands use. */
+  /** The connection over which `command` runs the bridge's commands. */
   readonly commands: Pick<RedisConnection, "connected" | "runId">;
-  /** Opens the connection for the bridge's subscription. */
+  /** Opens the connection with which the bridge subscribes to the Redis channels. */
   readonly connect: (
     options: Pick<ConnectionOptions, "prepare" | "ready" | "lost">,
   ) => RedisConnection;
@@ -54,13 +54,13 @@ export interface BridgeOptions extends
 /**
  * Appends the messages that other programs publish on Redis channels to the log, once and in order, on any number of
  * nodes (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} chooses the next command. This class runs one command
- * at a time and reports its result to the sequencer.
+ * at a time and reports the command's result to the sequencer.
  *
- * Lifetime: the constructor starts to send heartbeats and subscribes once it has a listener slot; call
- * {@linkcode RedisBridge.close} to stop.
+ * Lifetime: the constructor starts to send heartbeats. The node subscribes once a heartbeat has returned that the node
+ * has a listener slot. Call {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge implements Ingress {
-  /** The name of this ingress in messages to operators. */
+  /** The name of this source of messages in errors and log lines for operators. */
   readonly name = "Redis channels";
   readonly #options: BridgeOptions;
   readonly #node = crypto.randomUUID();
@@ -70,18 +70,18 @@ export class RedisBridge implements Ingress {
   readonly #heartbeats: Heartbeats;
   readonly #health: BridgeHealth;
   readonly #report: AppendReport;
-  /** The connection that subscribes; undefined while this node has no listener slot. */
+  /** The connection that subscribes to the Redis channels; undefined while this node has no listener slot. */
   #connection: RedisConnection | undefined;
-  /** The id of the Redis server process with which the last subscription was established (`run_id`). */
+  /** The `run_id` of the Redis server process with which the last subscription was established. */
   #serverRunId = "";
   #wasSynchronized = false;
   #closed = false;
-  #working: Promise<void> | undefined;
-  /** Whether an event has occurred since the last call of `Sequencer.next()`. */
+  #stepsRunning: Promise<void> | undefined;
+  /** Whether something was received or lost since the last call of `Sequencer.next()`. */
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Starts heartbeats. */
+  /** Starts to send heartbeats; see {@linkcode RedisBridge} for when the node subscribes. */
   constructor(options: BridgeOptions) {
     this.#options = options;
     this.#channels = new BridgedChannels({
@@ -118,15 +118,15 @@ export class RedisBridge implements Ingress {
     return this.#sequencer.synchronized;
   }
 
-  /** Number of received items that this node has not yet seen in the log. */
+  /** Number of items that this node has received from Redis and that are not yet known to be in the log. */
   get pending(): number {
     return this.#sequencer.pending;
   }
 
   /**
-   * Whether a message that is published on Redis now will be appended, by this node or by another. After this node has
-   * lost its subscription, the value stays `true` for some seconds, so that a short interruption does not take the node
-   * out of service. A node whose appends fail counts only the other nodes.
+   * Whether some node can append a message that is published on a Redis channel now. If this node's own steps fail,
+   * only the other nodes count. The value stays `true` for `PEER_STATUS_TTL_MS` after the last heartbeat that found a
+   * synchronized node, so that a short interruption does not take this node out of service.
    */
   get working(): boolean {
     return this.#health.canAppend
@@ -134,14 +134,14 @@ export class RedisBridge implements Ingress {
       : this.#heartbeats.peersSynchronized;
   }
 
-  /** Configuration problems that keep this node from bridging, as sentences. */
+  /** Configuration problems that keep this node from bridging, as sentences; empty if there are none. */
   warnings(): readonly string[] {
     return this.#health.hasFailed("channels") && !this.synchronized
       ? [OTHER_CHANNELS]
       : [];
   }
 
-  /** Unsubscribes, appends the received messages, and leaves later messages to the other nodes. */
+  /** Unsubscribes, appends the messages that were received before, and gives up this node's listener slot. */
   async close(): Promise<void> {
     this.#heartbeats.stop();
     await this.#unsubscribe();
@@ -186,8 +186,8 @@ export class RedisBridge implements Ingress {
     const connection = this.#connection = this.#options.connect({
       prepare: (client) =>
         this.#channels.subscribe(client, {
-          // Anything that a client receives before it is ready or after it is lost may be incomplete.
-          live: (client) => this.#connection?.client === client,
+          // What a Redis client receives before it has all subscriptions, or after its loss, may be incomplete.
+          isCurrent: (client) => this.#connection?.client === client,
           control: (payload) => this.#receiveControl(payload),
           message: (channel, payload) => this.#receive(channel, payload),
         }),
@@ -222,8 +222,8 @@ export class RedisBridge implements Ingress {
   }
 
   /**
-   * Handles a message of the control channel: `sign <node> <number>` is a heartbeat, `marker <name>` a marker, and
-   * `at <marker> <number> <channel group> <writer>` announces the log's position.
+   * Handles a message of the control channel: `sign <node> <number>` is a heartbeat, `marker <name>` is a marker, and
+   * `at <marker> <number> <channel group> <writer>` announces up to which bridge position the log now has all items.
    */
   #receiveControl(payload: string): void {
     const [kind, ...words] = payload.split(" ");
@@ -244,25 +244,29 @@ export class RedisBridge implements Ingress {
     this.#wake();
   }
 
-  /** Lets the sequencer choose the next step after all data of this turn of the event loop has been handled. */
+  /**
+   * Asks the sequencer for the next step once all Redis data of the current turn of the event loop has been handled.
+   */
   #wake(): void {
     this.#woken = true;
     queueMicrotask(() => void this.#work());
   }
 
   #work(): Promise<void> {
-    return this.#working ??= this.#runSteps().finally(() => {
-      this.#working = undefined;
-      // An event occurred after the sequencer had decided to wait.
+    return this.#stepsRunning ??= this.#runSteps().finally(() => {
+      this.#stepsRunning = undefined;
+      // Something was received or lost after the sequencer had decided to wait.
       if (this.#woken && !this.#closed) void this.#work();
     });
   }
 
-  /** Runs steps, one after the other, until the sequencer decides to wait. Never rejects. */
+  /**
+   * Runs the steps that the sequencer chooses, one after the other, until the sequencer chooses to wait. Never rejects.
+   */
   async #runSteps(): Promise<void> {
     clearTimeout(this.#timer);
     while (!this.#closed) {
-      // Send a heartbeat at once, because no node records a gap while another node is known to be synchronized.
+      // Announce by a heartbeat that this node is now synchronized, because no other node then records a gap.
       if (this.synchronized && !this.#wasSynchronized) {
         this.#health.succeeded("channels");
         void this.#heartbeats.send();
@@ -273,12 +277,11 @@ export class RedisBridge implements Ingress {
       if (step.kind === "wait") return this.#waitFor(step.ms);
       try {
         await this.#run(step);
-        // All items that could not be appended before have been appended by another node or discarded.
+        // Another node has appended the items whose append failed here, or they were discarded.
         if (this.pending === 0) this.#health.succeeded("append");
       } catch (error) {
         this.#sequencer.failed(performance.now());
-        // This Redis is a replica: it relays messages of the new master's publishers, in an order that differs from the
-        // master's.
+        // This Redis has become a replica, which relays the messages of the new master in an order that may differ.
         if (error instanceof ApiError && error.code === "log_read_only") {
           this.#sequencer.discard();
         }
@@ -291,7 +294,7 @@ export class RedisBridge implements Ingress {
     if (ms < Infinity) {
       this.#timer = setTimeout(() => void this.#work(), ms);
     } else {
-      // No step is left, so the parts that failed before are not needed any more.
+      // No step is left, so a step that failed before is no longer needed.
       this.#health.succeeded("publish_marker", "append", "resume");
     }
   }
@@ -322,7 +325,7 @@ export class RedisBridge implements Ingress {
   async #append(
     { after, items, window }: Extract<Step, { kind: "append" }>,
   ): Promise<void> {
-    // The subscription was on another server than the log is on now, so its items have no position in the log.
+    // The items came from another server than the one that holds the log now, so they have no bridge position there.
     if (this.#options.commands.runId !== this.#serverRunId) {
       return this.#sequencer.discard();
     }

@@ -1,5 +1,5 @@
 /**
- * Determines which Redis channels are bridged, and turns payloads into items.
+ * Determines which Redis channels are bridged, and turns received payloads into items for the log.
  *
  * @module
  */
@@ -11,37 +11,43 @@ import { compileGlob, isPattern } from "../util/glob.ts";
 import type { ReceivedItem } from "./received_window.ts";
 
 /**
- * Suffix of control channels. Control channels of any prefix are never bridged: two installations with `CHANNELS=*`
- * would otherwise relay each other's control messages endlessly.
+ * Suffix of the control channel of each installation. Control channels are never bridged, whatever their prefix: two
+ * installations with `CHANNELS=*` would otherwise relay each other's control messages endlessly.
  */
 const CONTROL_SUFFIX = ":roomcast:bridge";
-/** Redis' keyspace notifications. They are never bridged, because every append causes more of them. */
+/**
+ * Matches the channels of Redis' keyspace notifications, which are never bridged: every append causes such
+ * notifications, so each bridged one would cause more.
+ */
 const KEYSPACE_NOTIFICATION = /^__key(space|event)@/;
 
 /** Options of {@linkcode BridgedChannels}. */
 export interface BridgedChannelsOptions {
-  /** Channel names and patterns. */
+  /** Names and patterns of the channels to bridge (`CHANNELS`). */
   readonly channels: readonly string[];
-  /** Prefix of Roomcast's own channels, which are never bridged. */
+  /** Prefix of the channels that Roomcast itself uses (`KEY_PREFIX`). They are never bridged. */
   readonly keyPrefix: string;
   readonly messageBytesMax: number;
 }
 
-/** Callbacks for the messages of a subscription. */
+/** Callbacks for the messages that a subscription receives. */
 export interface SubscriptionHandlers {
-  /** Whether to pass on messages that `client` receives: only while it is the current client of the connection. */
-  readonly live: (client: RedisClient) => boolean;
+  /**
+   * Returns whether `client` is still the connection's current Redis client. Messages that an earlier client receives
+   * are ignored.
+   */
+  readonly isCurrent: (client: RedisClient) => boolean;
   readonly control: (payload: string) => void;
   readonly message: (channel: Uint8Array, payload: Uint8Array) => void;
 }
 
-/** The channels of this node's configuration. */
+/** The Redis channels that this node bridges (`CHANNELS`), and the subscriptions to them. */
 export class BridgedChannels {
   /** The channel on which the nodes of this installation exchange markers, announcements and heartbeats. */
   readonly controlChannel: string;
   /**
-   * Identifies the list of channels. Nodes with different lists count different messages, so their positions cannot be
-   * compared.
+   * Identifies the list of channels. Nodes with different lists count different messages, so their bridge positions
+   * cannot be compared.
    */
   readonly group: string;
   readonly #options: BridgedChannelsOptions;
@@ -52,7 +58,7 @@ export class BridgedChannels {
   ])[];
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-  /** Compiles the patterns. */
+  /** Compiles the patterns of the list; subscribes to nothing. */
   constructor(options: BridgedChannelsOptions) {
     const { channels, keyPrefix } = this.#options = options;
     this.controlChannel = `${keyPrefix}${CONTROL_SUFFIX}`;
@@ -65,24 +71,30 @@ export class BridgedChannels {
     ) => [pattern, compileGlob(pattern)]);
   }
 
-  /** Subscribes `client` to the control channel and to all bridged channels. */
+  /**
+   * Subscribes a Redis client to the control channel and to all bridged channels, and calls the handlers with what the
+   * client receives.
+   */
   async subscribe(
     client: RedisClient,
-    { live, control, message }: SubscriptionHandlers,
+    { isCurrent, control, message }: SubscriptionHandlers,
   ): Promise<void> {
     await client.subscribe(this.controlChannel, (payload) => {
-      if (live(client)) control(String(payload));
+      if (isCurrent(client)) control(String(payload));
     }, true);
     for (const name of this.#names) {
       await client.subscribe(name, (payload, channel) => {
-        if (live(client) && !this.#excluded(name)) message(channel, payload);
+        if (isCurrent(client) && !this.#excluded(name)) {
+          message(channel, payload);
+        }
       }, true);
     }
     for (const [pattern] of this.#patterns) {
       await client.pSubscribe(pattern, (payload, channel) => {
         const name = String(channel);
         if (
-          live(client) && this.#subscriptionOf(name, channel) === pattern &&
+          isCurrent(client) &&
+          this.#subscriptionOf(name, channel) === pattern &&
           !this.#excluded(name)
         ) message(channel, payload);
       }, true);
@@ -90,8 +102,8 @@ export class BridgedChannels {
   }
 
   /**
-   * Turns a payload into an item. An invalid payload becomes an item too, because all nodes must count the same items;
-   * a node with a larger `MESSAGE_BYTES_MAX` may accept it.
+   * Turns a received payload into an item. An invalid payload becomes an item too, because all nodes must count the
+   * same items, and a node with a larger `MESSAGE_BYTES_MAX` may accept the same payload.
    */
   toItem(channel: Uint8Array, payload: Uint8Array): ReceivedItem {
     const receivedAt = performance.now();
@@ -112,8 +124,9 @@ export class BridgedChannels {
   }
 
   /**
-   * Returns the subscription whose copy of a message counts. Redis delivers a message once for each matching
-   * subscription; only the copy of the first one in the list is used.
+   * Returns the one subscription from which messages of a channel are accepted: the channel's own name if `CHANNELS`
+   * lists it, otherwise the first pattern that matches. Redis delivers a message once for each matching subscription;
+   * the other copies are ignored.
    */
   #subscriptionOf(name: string, channel: Uint8Array): string | undefined {
     if (this.#names.has(name)) return name;

@@ -19,7 +19,7 @@ import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
 /** Options of {@linkcode BridgeCommands}. */
 export interface BridgeCommandsOptions {
-  /** Channel names and patterns, which a recorded gap lists. */
+  /** Names and patterns of the bridged channels (`CHANNELS`), which a recorded gap lists. */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
@@ -27,9 +27,9 @@ export interface BridgeCommandsOptions {
   readonly keys: Keys;
   /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Identifies this node's list of channels; see {@linkcode BridgePosition.channelGroup}. */
+  /** Identifies this node's list of channels, as in {@linkcode BridgePosition.channelGroup}. */
   readonly channelGroup: string;
-  /** The channel for markers, announcements and heartbeats. */
+  /** The Redis channel on which the nodes exchange markers, announcements and heartbeats. */
   readonly controlChannel: string;
   /**
    * Runs a command on Redis with a time limit.
@@ -41,34 +41,42 @@ export interface BridgeCommandsOptions {
   ) => Promise<T>;
 }
 
-/** The result of compare-and-append, and the numbers of items that were already known and that this node added. */
+/**
+ * The result of {@linkcode BridgeCommands.append}, with the numbers of items that the log already had and that the call
+ * added.
+ */
 export interface BridgeAppendResult extends CompareResult {
   /** Number of leading items that the log already had. */
   readonly known: number;
-  /** Number of items that this call appended; they follow the known ones. */
+  /**
+   * Number of items that this call took into the log, refused ones included; they directly follow the `known` items.
+   */
   readonly taken: number;
-  /** Indexes of the items that Redis permanently refuses, because the key of their room holds another type of value. */
+  /**
+   * Indexes of the items that Redis permanently refuses, because the key of their room's history holds a value of
+   * another type.
+   */
   readonly refused: ReadonlySet<number>;
-  /** Whether another node had made the append before this one. */
+  /** Whether this call took items into the log and another node had made the append before. */
   readonly tookOver: boolean;
 }
 
 /**
- * Runs the bridge's scripts. Each method runs one script and is therefore atomic.
+ * Runs the bridge's Lua scripts on Redis. Each method runs one script and is therefore atomic.
  *
  * @throws {ApiError} Every method, if Redis is unreachable or refuses the script.
  */
 export class BridgeCommands {
   readonly #options: BridgeCommandsOptions;
 
-  /** Creates the commands without sending any. */
+  /** Keeps the options; sends no command. */
   constructor(options: BridgeCommandsOptions) {
     this.#options = options;
   }
 
   /**
-   * Publishes a marker and returns the log's position at that moment. `outOfSync` removes this node from the list of
-   * synchronized nodes.
+   * Publishes a marker on the control channel. Returns the bridge position up to which the log has all items at that
+   * moment. If `outOfSync` is set, removes this node from the list of synchronized nodes.
    */
   async publishMarker(
     marker: string,
@@ -86,7 +94,10 @@ export class BridgeCommands {
     return { marker: at, number, channelGroup };
   }
 
-  /** Appends those of `items` that the log does not have yet. The first item directly follows `after`. */
+  /**
+   * Appends those of `items` that the log does not have yet. The first of `items` directly follows the bridge position
+   * `after`.
+   */
   async append(
     after: BridgePosition,
     items: readonly ReceivedItem[],
@@ -131,8 +142,12 @@ export class BridgeCommands {
   }
 
   /**
-   * Continues at `to`, although no node has the messages between `from` and `to`. Set `gap` to `false` if no message
-   * can be missing, as in a new log.
+   * Lets the log continue at the bridge position `to` and records a gap, because no node has the messages between
+   * `from` and `to`. Does nothing if the log has left `from`, or if another node is synchronized and so may have these
+   * messages.
+   *
+   * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded; not in a new log, from
+   * which no message can be missing.
    */
   async resume(
     from: BridgePosition,
@@ -163,9 +178,10 @@ export class BridgeCommands {
   }
 
   /**
-   * Publishes a heartbeat and renews this node's listener slot.
+   * Publishes this node's heartbeat with the given number, and renews or requests a listener slot. Only nodes with a
+   * slot subscribe to the Redis channels.
    *
-   * @returns Whether this node has a slot, and how many nodes are synchronized, this one included.
+   * @returns Whether this node has a listener slot, and how many nodes are synchronized, this node included.
    */
   async heartbeat(
     number: number,
@@ -182,7 +198,7 @@ export class BridgeCommands {
     return { listener: listener === 1, synchronizedNodes };
   }
 
-  /** Gives up this node's listener slot and removes it from the synchronized nodes. */
+  /** Gives up this node's listener slot and removes this node from the list of synchronized nodes. */
   async leave(): Promise<void> {
     const { keys, node } = this.#options;
     await this.#run(LEAVE, [keys.bridgeListeners, keys.bridgeSynchronized], [
@@ -190,7 +206,10 @@ export class BridgeCommands {
     ]);
   }
 
-  /** Returns all arguments of the script. Each item names its room by an index into a list of rooms. */
+  /**
+   * Returns all arguments of the script that appends `items`. Each message names its room by an index into the list
+   * `rooms`.
+   */
   #appendArguments(
     after: BridgePosition,
     items: readonly ReceivedItem[],

@@ -1,45 +1,47 @@
 /**
- * Reports once when the bridge fails and once when it recovers.
+ * Reports one log line when the bridge fails and one when the bridge works again.
  *
  * @module
  */
 import type { Observe } from "../observer.ts";
 import type { Step } from "./step.ts";
 
-/** A part that can fail: the heartbeat, a step, or the comparison with the channels of the other nodes. */
+/**
+ * A part of the bridge that can fail: `heartbeat`, `channels` (whether all nodes have the same `CHANNELS`), or a kind
+ * of step.
+ */
 export type BridgePart =
   | "heartbeat"
   | "channels"
   | Exclude<Step["kind"], "wait">;
 
 /**
- * Keeps the parts that have failed and have not succeeded since. Reports `bridge_stuck` when the first part fails and
- * `bridge_recovered` when all have succeeded again. An outage therefore takes two lines in the log, however long it
- * lasts.
+ * Keeps a set of the parts that failed at their last attempt. Reports `bridge_stuck` when the first part fails and
+ * `bridge_recovered` when the set is empty again. An outage therefore causes two log lines, however long it lasts.
  */
 export class BridgeHealth {
   readonly #observe: Observe;
   readonly #failed = new Set<BridgePart>();
 
-  /** Creates the health of a bridge in which no part has failed. */
+  /** Starts without any failed part; `observe` receives the reports. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
   /**
-   * Whether received messages can be appended, according to the last results. A failed heartbeat does not count,
-   * because messages are appended without heartbeats, and the next heartbeat follows one second later.
+   * Whether received messages can be appended: no part has failed, except possibly the heartbeat. A failed heartbeat
+   * does not count, because appending needs no heartbeat and the next one follows one second later.
    */
   get canAppend(): boolean {
     return [...this.#failed].every((part) => part === "heartbeat");
   }
 
-  /** Whether `part` has failed and has not succeeded since. */
+  /** Whether `part` failed at its last attempt. */
   hasFailed(part: BridgePart): boolean {
     return this.#failed.has(part);
   }
 
-  /** Records that `part` has failed. */
+  /** Records that `part` has failed. `why` appears in the log line if no other part had failed before. */
   failed(part: BridgePart, why: unknown): void {
     if (this.#failed.size === 0) {
       this.#observe({ kind: "bridge_stuck", why: String(why) });
@@ -47,7 +49,7 @@ export class BridgeHealth {
     this.#failed.add(part);
   }
 
-  /** Records that `parts` have succeeded. */
+  /** Records that each of `parts` has succeeded or is no longer needed. */
   succeeded(...parts: BridgePart[]): void {
     const before = this.#failed.size;
     for (const part of parts) this.#failed.delete(part);

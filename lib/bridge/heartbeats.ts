@@ -1,36 +1,39 @@
 /**
- * The bridge's heartbeats, which show whether this node has a listener slot and whether its subscription still
- * delivers.
+ * The bridge's heartbeats. They show whether this node has a listener slot, and whether its subscription still delivers
+ * messages.
  *
  * @module
  */
 import type { BridgeCommands } from "./commands.ts";
 
-/** Interval between two heartbeats, in ms, and how many may be missing before the subscription counts as dead. */
+/**
+ * Interval between two heartbeats, in ms, and how many of them may fail to arrive before the subscription counts as
+ * dead.
+ */
 const HEARTBEAT_INTERVAL_MS = 1000;
 const MISSED_HEARTBEATS_MAX = 2;
-/** Minimum interval between the last heartbeat and a heartbeat that is sent because of another node's marker, in ms. */
+/** Minimum time since the last heartbeat, in ms, before another node's marker causes an additional one. */
 const ANSWER_INTERVAL_MS = 50;
-/** How long the number of synchronized nodes stays valid after a heartbeat has returned it, in ms. */
+/** How long this node relies on the number of synchronized nodes that a heartbeat has returned, in ms. */
 const PEER_STATUS_TTL_MS = 3500;
 
 /** Options of {@linkcode Heartbeats}. */
 export interface HeartbeatsOptions {
   readonly commands: Pick<BridgeCommands, "heartbeat">;
-  /** Whether this node is synchronized. */
+  /** Returns whether this node can append the messages that it receives. */
   readonly synchronized: () => boolean;
-  /** Whether this node's subscription is established. */
+  /** Returns whether this node's subscription to the Redis channels is established. */
   readonly subscribed: () => boolean;
-  /** Called after each heartbeat; `listener` says whether this node has a listener slot. */
+  /** Called after each heartbeat that Redis accepted; `listener` says whether this node has a listener slot. */
   readonly succeeded: (listener: boolean) => Promise<void> | void;
   readonly failed: (error: unknown) => void;
-  /** Called when the subscription is established but no longer delivers this node's heartbeats. */
+  /** Called if the subscription is established but no longer delivers this node's own heartbeats. */
   readonly subscriptionStale: () => void;
 }
 
 /**
- * Publishes a numbered heartbeat each second and checks that this node's own subscription receives it. The same script
- * renews the node's listener slot.
+ * Publishes a numbered heartbeat each second, and checks that this node's own subscription receives the heartbeat. The
+ * script that publishes a heartbeat also renews the node's listener slot.
  *
  * Lifetime: the constructor starts a timer; call {@linkcode Heartbeats.stop} to stop it.
  */
@@ -39,8 +42,8 @@ export class Heartbeats {
   readonly #timer: ReturnType<typeof setInterval>;
   #stopped = false;
   /**
-   * The number of the last heartbeat that Redis accepted. `#received` is the number of the last one that this node
-   * received.
+   * The number of the last heartbeat that Redis accepted. `#received` is the number of the last heartbeat that this
+   * node's subscription delivered.
    */
   #sent = 0;
   #received = 0;
@@ -48,23 +51,28 @@ export class Heartbeats {
   #anySynchronizedUntil = -Infinity;
   #peersSynchronizedUntil = -Infinity;
 
-  /** Starts the timer; the first heartbeat follows after one interval, or earlier by {@linkcode Heartbeats.send}. */
+  /**
+   * Starts the timer. The first heartbeat is sent after one interval, or earlier if {@linkcode Heartbeats.send} is
+   * called.
+   */
   constructor(options: HeartbeatsOptions) {
     this.#options = options;
     this.#timer = setInterval(() => void this.send(), HEARTBEAT_INTERVAL_MS);
   }
 
-  /** Whether any node, this one included, was synchronized within the last seconds. */
+  /** Whether any node, this node included, was synchronized within the last `PEER_STATUS_TTL_MS`. */
   get anySynchronized(): boolean {
     return performance.now() < this.#anySynchronizedUntil;
   }
 
-  /** Whether another node was synchronized within the last seconds. */
+  /** Whether another node was synchronized within the last `PEER_STATUS_TTL_MS`. */
   get peersSynchronized(): boolean {
     return performance.now() < this.#peersSynchronizedUntil;
   }
 
-  /** Checks that earlier heartbeats were received, and sends the next one. Never rejects. */
+  /**
+   * Checks that this node's subscription has delivered the earlier heartbeats, and sends the next one. Never rejects.
+   */
   async send(): Promise<void> {
     const { commands, succeeded, failed } = this.#options;
     const subscribed = this.#options.subscribed();
@@ -81,7 +89,7 @@ export class Heartbeats {
       );
       if (this.#stopped) return;
       this.#sent = number;
-      // Without a subscription this node cannot receive the heartbeat, so it does not count as missing.
+      // Without a subscription this node cannot receive the heartbeat, so the heartbeat does not count as missing.
       if (!subscribed) this.#received = number;
       const until = performance.now() + PEER_STATUS_TTL_MS;
       if (synchronizedNodes > 0) this.#anySynchronizedUntil = until;
@@ -94,24 +102,27 @@ export class Heartbeats {
   }
 
   /**
-   * Sends a heartbeat because another node has published a marker. Otherwise that node could record a gap, because
-   * Redis might not list this node as synchronized.
+   * Sends a heartbeat because another node has published a marker. The heartbeat lists this node in Redis as
+   * synchronized; without it, the other node could record a gap although this node has all messages.
    */
   answerMarker(): void {
     if (performance.now() - this.#sentAt > ANSWER_INTERVAL_MS) void this.send();
   }
 
-  /** Records that the subscription has delivered a heartbeat of this node. */
+  /** Records that the subscription has delivered this node's heartbeat with this number. */
   received(number: number): void {
     if (number <= this.#sent + 1) this.#received = number;
   }
 
-  /** Records that a subscription has been established, which does not receive earlier heartbeats. */
+  /**
+   * Records that a new subscription has been established. Heartbeats sent before do not count as missing, because the
+   * new subscription cannot receive them.
+   */
   subscribed(): void {
     this.#received = this.#sent;
   }
 
-  /** Stops the timer. */
+  /** Stops the timer. The result of a heartbeat in flight is ignored. */
   stop(): void {
     this.#stopped = true;
     clearInterval(this.#timer);

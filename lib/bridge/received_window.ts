@@ -1,24 +1,31 @@
 /**
- * The messages that one Redis subscription has received and that are not yet in the log.
+ * The messages that one Redis subscription has received and that are not yet known to be in the log.
  *
  * @module
  */
 import { Deque } from "../util/deque.ts";
 
 /**
- * A position in the order that all subscribers share: `number` messages after a marker. Redis sends every subscriber
- * the same messages and markers in the same order. A position therefore means the same to all nodes that have received
- * its marker, although messages carry no id.
+ * A place in the order in which Redis sends published messages: `number` items after a marker. A marker is a uniquely
+ * named message on the control channel. Redis sends every subscriber the same messages and markers in the same order. A
+ * bridge position therefore means the same to all nodes that have received its marker, although published messages
+ * carry no id.
  */
 export interface BridgePosition {
-  /** The marker's name; empty if the log has no position yet. */
+  /** The marker's name; empty if no item was ever appended to this log by a bridge. */
   readonly marker: string;
   readonly number: number;
-  /** Identifies the list of channels whose messages are counted. Positions of different groups cannot be compared. */
+  /**
+   * Identifies the list of channels whose messages are counted. Bridge positions of different groups cannot be
+   * compared.
+   */
   readonly channelGroup: string;
 }
 
-/** A received item that takes up a position: a message, a payload that was refused, or a marker. */
+/**
+ * Something that a node has received and that all nodes count: a message, a payload that was refused, or a marker.
+ * `receivedAt` is a time of `performance.now()`.
+ */
 export type ReceivedItem =
   & { readonly receivedAt: number }
   & (
@@ -27,12 +34,12 @@ export type ReceivedItem =
     | { readonly kind: "marker"; readonly marker: string }
   );
 
-/** Estimated memory of an item without its text, in bytes. */
+/** Estimated memory of an item without its room and message, in bytes. */
 const ITEM_BYTES = 200;
 
 /**
- * Holds the items that one subscription has received since a marker, without a gap, and that are not yet known to be in
- * the log.
+ * Holds, without a gap, the items that one subscription has received since a marker. Items are dropped once they are
+ * known to be in the log.
  */
 export class ReceivedWindow {
   readonly #channelGroup: string;
@@ -42,13 +49,13 @@ export class ReceivedWindow {
   #number = 0;
   #bytes = 0;
 
-  /** Starts an empty window directly after `marker`. */
+  /** Starts an empty window directly after the marker with this name. */
   constructor(marker: string, channelGroup: string) {
     this.#marker = marker;
     this.#channelGroup = channelGroup;
   }
 
-  /** The position directly before the first item of this window. */
+  /** The bridge position directly before the window's first item. */
   get start(): BridgePosition {
     return {
       marker: this.#marker,
@@ -57,7 +64,7 @@ export class ReceivedWindow {
     };
   }
 
-  /** Number of items that are not yet known to be in the log. */
+  /** Number of items in the window. */
   get size(): number {
     return this.#items.size;
   }
@@ -72,14 +79,17 @@ export class ReceivedWindow {
     return this.#items.first;
   }
 
-  /** Adds the item that was received next. */
+  /** Adds an item at the end of the window; items must be added in the order in which they were received. */
   push(item: ReceivedItem): void {
     this.#items.push(item);
     this.#bytes += bytesOf(item);
     if (item.kind === "marker") this.#markers.add(item.marker);
   }
 
-  /** Returns the oldest items: at most `countMax`, and at most `bytesMax` bytes unless the first alone exceeds them. */
+  /**
+   * Returns the oldest items of the window: at most `countMax`, and at most `bytesMax` bytes, but always the first
+   * item.
+   */
   batch(countMax: number, bytesMax: number): ReceivedItem[] {
     const items: ReceivedItem[] = [];
     let bytes = 0;
@@ -94,10 +104,12 @@ export class ReceivedWindow {
   }
 
   /**
-   * Drops the items up to `position`, which the log already has. A position before the window drops nothing, and one
-   * beyond its end drops everything up to the next marker, because the log may be ahead of this subscription.
+   * Drops the items up to `position`, because the log already has them. A position before the window's start drops
+   * nothing. If the log is ahead of this subscription, the position is after the last received item, and all items
+   * after its marker are dropped.
    *
-   * @returns `false`, with nothing dropped, if the position's marker is unknown here or belongs to another channel group.
+   * @returns `false` if nothing was dropped because the window does not contain the position's marker or because the
+   * position belongs to another channel group.
    */
   advanceTo(position: BridgePosition): boolean {
     if (position.channelGroup !== this.#channelGroup) return false;

@@ -1,12 +1,13 @@
 /**
- * The bridge's Lua scripts.
+ * The Lua scripts with which the bridge appends messages of Redis channels to the log.
  *
- * The bridge's state in Redis is a hash. It holds the log's position in the order that all subscribers share (`marker`,
+ * The bridge's state in Redis is a hash. It holds the bridge position up to which the log has all items (`marker`,
  * `number`, `group`), and the `writer`, the node that moved the log to this position. A script changes the state
  * together with the log. The two therefore always agree, even if Redis loses its newest writes.
  *
- * The code uses newer names than Redis: `group`, `bridge:seats`, `bridge:in-step` and the control messages `sign`,
- * `marker` and `at` keep their old names, because nodes of two versions work on the same keys during a rolling upgrade.
+ * Some names in Redis are older than those in the code: `group`, `bridge:seats`, `bridge:in-step`, and the control
+ * messages `sign`, `marker` and `at`. They stay, because nodes of two versions work on the same keys during a rolling
+ * upgrade.
  *
  * @module
  */
@@ -14,13 +15,15 @@ import { GAPS_MAX } from "../log/gaps.ts";
 import { NOW, type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 
-/** How long a node counts as synchronized after its last heartbeat, in ms of Redis' clock: three heartbeats. */
+/**
+ * How long a node counts as synchronized after its last heartbeat, in ms of Redis' clock: the time of three heartbeats.
+ */
 const SYNCHRONIZED_TTL_MS = 3000;
-/** How long a node that is not synchronized keeps its listener slot, in ms of Redis' clock. */
+/** How long a node keeps its listener slot without being synchronized, in ms of Redis' clock. */
 const LISTENER_TTL_MS = 5000;
 /**
- * Number of nodes that subscribe. Two of them may fail at once. Each further subscriber would make Redis send another
- * copy of every message.
+ * Maximum number of nodes that subscribe to the Redis channels. With three, two of them may fail at once. Redis sends
+ * every message to each subscriber, so each further one would cost another copy.
  */
 const LISTENERS_MAX = 3;
 
@@ -36,8 +39,8 @@ end
 `;
 
 /**
- * Removes nodes whose time has expired. It also removes those whose time is too far in the future, because it was set
- * by the clock of another server, which was ahead.
+ * Lua that removes from a list the nodes whose time has expired. It also removes nodes whose time lies in the future:
+ * another server, whose clock was ahead, has set that time.
  */
 const SWEEP = `
 local function sweep(key, ms)
@@ -47,15 +50,17 @@ end
 `;
 
 /**
- * Compares and appends: adds the items that the log does not have yet, if the log is at the given marker and has all
- * items before them.
+ * Compares and appends: adds those of the given items that the log does not have yet. Adds nothing if the log's bridge
+ * position has another marker or lies before the first item.
  *
- * - KEYS: log, epoch, known rooms, server, the bridge's state, the synchronized nodes, then the history of each room.
- * - ARGV: candidate epoch; messages of the log; messages and seconds of a history; control channel; node; group; marker;
- *   number of the first item; number of rooms; their names; then two for each item: the room's index and the message,
- *   or `marker` and its name, or `refused` and ''.
- * - Returns `{outcome, marker, number, group, writer before, items already known, items added, error or '', indexes of
- *   the messages that Redis refuses permanently}`.
+ * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, then the history of each
+ *   room.
+ * - ARGV: name for a new epoch; maximum messages of the log; maximum messages and seconds of a history; control
+ *   channel; node; channel group; marker before the first item; number of the first item after this marker; number of
+ *   rooms; names of the rooms; then two arguments for each item: the room's index and the message, or `marker` and the
+ *   marker's name, or `refused` and ''.
+ * - Returns `{outcome, marker, number, group, previous writer, number of items that the log already had, number of
+ *   items added, error or '', indexes of the items that Redis refuses permanently}`.
  */
 export const COMPARE_AND_APPEND = script(`${BATCH}${STATE}
 local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
@@ -91,7 +96,7 @@ for _, run in ipairs(runs) do
   if not run.err then some = true
   elseif string.sub(run.err, 1, 9) ~= 'WRONGTYPE' then why = run.err end
 end
--- Nothing was added, but the same items may be added later: the position stays.
+-- Nothing was added, but the same items may be added later, so the bridge position stays.
 if why and not some then return reply('appended', known, 0, why, {}) end
 if taken == 0 then return reply('appended', known, 0, '', {}) end
 for i = first, #ARGV, 2 do
@@ -99,7 +104,7 @@ for i = first, #ARGV, 2 do
   if kind and failed(ARGV[10 + kind]) then refused[#refused + 1] = known + (i - first) / 2 end
 end
 for _, value in ipairs(passed) do
-  -- The node that published this marker has received everything after it.
+  -- The node that published this marker has received everything after it, so it is synchronized now.
   redis.pcall('ZADD', KEYS[6], now, string.match(value, '^[^.]*'))
 end
 move(KEYS[5], CHANNEL, marker, number, group, NODE)
@@ -107,11 +112,11 @@ return reply('appended', known, taken, '', refused)
 `);
 
 /**
- * Publishes a marker and returns the log's position at that moment: the log then has no message that is received after
- * the marker.
+ * Publishes a marker and returns the bridge position up to which the log has all items at that moment. Everything that
+ * subscribers receive after the marker was published later, so the log does not have it yet.
  *
- * - KEYS: the bridge's state, the synchronized nodes.
- * - ARGV: control channel; node; marker; '1' if the node has just subscribed and so is not synchronized.
+ * - KEYS: the bridge's state, the list of synchronized nodes.
+ * - ARGV: control channel; node; marker; '1' if the node has just subscribed and is therefore not synchronized.
  * - Returns `{marker, number, group}`.
  */
 export const PUBLISH_MARKER = script(`${STATE}
@@ -121,14 +126,15 @@ return {look(KEYS[1])}
 `);
 
 /**
- * Continues at a position although messages before it may be missing, and records that as a gap. It does so only if the
- * log is still at the given marker, and if no node that could append the missing messages is synchronized. Without a
- * state and without messages, as in a new log, no message can be missing and no gap is recorded.
+ * Lets the log continue at a later bridge position, and records a gap for the messages in between. Does so only if the
+ * log is still at the given marker, and if no node is synchronized, because a synchronized node could append these
+ * messages. In a new log, which has neither a bridge position nor messages, no message can be missing, so no gap is
+ * recorded.
  *
- * - KEYS: log, epoch, known rooms, server, the bridge's state, the synchronized nodes, the gaps.
- * - ARGV: candidate epoch; entries of the log; control channel; node; group; marker where the log is; marker and number
- *   where to continue; the channels, as JSON.
- * - Returns `{1 if the position was moved, 1 if a gap was recorded}`.
+ * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, the gaps.
+ * - ARGV: name for a new epoch; maximum entries of the log; control channel; node; channel group; the log's current
+ *   marker; marker and number of the position at which to continue; the channels, as JSON.
+ * - Returns `{1 if the log continues there, 1 if a gap was recorded}`.
  */
 export const RESUME_AFTER_GAP = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -155,15 +161,15 @@ return {1, gap and 1 or 0}
 `);
 
 /**
- * Publishes a node's heartbeat, which shows the node whether its own subscription still delivers. Assigns and renews
- * the listener slots: only nodes with a slot subscribe.
+ * Publishes a node's heartbeat, which shows the node whether its own subscription still delivers. Also assigns or
+ * renews the node's listener slot; only nodes with a slot subscribe to the Redis channels.
  *
- * An error while a node is added to a list, for example because memory is full, is ignored: the node need not
- * unsubscribe because of it.
+ * Ignores an error that occurs while the node is added to a list, for example because memory is full, so that the node
+ * does not unsubscribe because of the error.
  *
- * - KEYS: the listeners, the synchronized nodes.
+ * - KEYS: the list of nodes with a listener slot, the list of synchronized nodes.
  * - ARGV: control channel; node; number of the heartbeat; '1' if the node is synchronized.
- * - Returns `{1 if the node has a slot, number of synchronized nodes}`.
+ * - Returns `{1 if the node has a listener slot, number of synchronized nodes}`.
  */
 export const HEARTBEAT = script(`${NOW}${SWEEP}
 local NODE = ARGV[2]
@@ -188,7 +194,7 @@ if ARGV[4] == '1' and (has or room()) then
   has = true
 elseif ARGV[4] ~= '1' then
   redis.call('ZREM', KEYS[2], NODE)
-  -- A node whose slot has just expired because it was not synchronized lets other nodes try first.
+  -- A node whose slot has just expired, because it was not synchronized, gives other nodes the chance to take the slot.
   if not had and redis.call('ZCARD', KEYS[1]) < ${LISTENERS_MAX} then
     redis.pcall('ZADD', KEYS[1], now, NODE)
     has = true
@@ -198,9 +204,9 @@ return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
 `);
 
 /**
- * Gives up a node's listener slot and removes it from the synchronized nodes.
+ * Gives up a node's listener slot and removes the node from the list of synchronized nodes.
  *
- * - KEYS: the listeners, the synchronized nodes.
+ * - KEYS: the list of nodes with a listener slot, the list of synchronized nodes.
  * - ARGV: node.
  */
 export const LEAVE = script(`
@@ -208,7 +214,7 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 return redis.call('ZREM', KEYS[2], ARGV[1])
 `);
 
-/** All scripts of the bridge. */
+/** All scripts of the bridge, for loading them on each new connection. */
 export const BRIDGE_SCRIPTS: readonly Script[] = [
   COMPARE_AND_APPEND,
   PUBLISH_MARKER,

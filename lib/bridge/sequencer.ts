@@ -1,6 +1,6 @@
 /**
- * Decides which node appends the messages that all nodes receive, and from which position on. It sends no command
- * itself: `RedisBridge` runs the steps and reports their results.
+ * Decides when this node appends the messages that several nodes receive from Redis channels. The sequencer only
+ * chooses steps; `RedisBridge` runs them and reports the results.
  *
  * @module
  */
@@ -15,70 +15,91 @@ import type { CompareResult, Step } from "./step.ts";
 export interface SequencerOptions {
   /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Identifies this node's list of channels; see {@linkcode BridgePosition.channelGroup}. */
+  /** Identifies this node's list of channels, as in {@linkcode BridgePosition.channelGroup}. */
   readonly channelGroup: string;
-  /** How long a standby waits for the current writer before it appends a received message itself, in ms. */
+  /**
+   * How long this node waits for the current writer, the node that appended last, before it appends a received message
+   * itself, in ms.
+   */
   readonly takeoverDelayMs: number;
 }
 
-/** Minimum interval between two appends of one node, in ms, so that messages are batched. A full batch does not wait. */
+/**
+ * Minimum interval between two appends of one node, in ms, so that messages are batched. A full batch is appended at
+ * once.
+ */
 export const APPEND_INTERVAL_MS = 5;
-/** Maximum number of items in one append, because Redis executes no other command while the script runs. */
+/**
+ * Maximum number of items, and of their bytes, in one append, because Redis executes no other command while the script
+ * runs.
+ */
 const BATCH_MAX = 512;
 const BATCH_BYTES_MAX = 1 << 20;
-/** Maximum number of items that may wait for Redis. Beyond it the whole window is discarded, and a gap is recorded. */
+/**
+ * Maximum number of received items that are not yet in the log, and of their bytes. If more are received, all of them
+ * are discarded, and a gap is recorded.
+ */
 const PENDING_MAX = 100_000;
 const PENDING_BYTES_MAX = 64 << 20;
-/** How long a node that is out of sync waits before it publishes another marker, in ms. */
+/** How long a node that cannot append waits before it publishes another marker, in ms. */
 const MARKER_INTERVAL_MS = 250;
-/** How long a node waits until it receives its own marker, in ms. */
+/** Maximum time until a node receives its own marker, in ms; then it publishes another one. */
 const MARKER_TIMEOUT_MS = 2000;
-/** Shortest and longest pause after a command that failed, in ms. */
+/** Shortest and longest pause after a failed command, in ms. */
 const BACKOFF_MS = 25;
 const BACKOFF_MS_MAX = 500;
 
-/** A marker that this node has published and now awaits. */
+/** A marker that this node has published, to find out where the log is in the order of the received items. */
 interface MarkerRequest {
   readonly marker: string;
   readonly sentAt: number;
   received: boolean;
-  /** The log's position when the marker was published; undefined until Redis has replied. */
+  /** The bridge position of the log when the marker was published; undefined until Redis has replied. */
   position: BridgePosition | undefined;
 }
 
 /**
- * Numbers the messages that one node receives and chooses the node's next step (`docs/decisions/0008-bridge.md`).
+ * Numbers the messages that one node receives from Redis channels, and chooses the node's next step
+ * (`docs/decisions/0008-bridge.md`).
  *
- * Guarantees: the comparison in Redis alone ensures that no message is appended twice or out of order, because the log
- * only moves from a position to the next item received after it or, by `resume`, over a gap that it records. A wrong or
- * late decision of this class can only cost time. This class ensures progress: some synchronized node appends each
- * message that was received.
+ * Guarantees: the scripts in Redis ensure that no message is appended twice or out of order. They move the log's bridge
+ * position only to the next received item or, by `resume`, over a gap that they record. A wrong or late decision of
+ * this class therefore only costs time. This class ensures progress: some node appends each message that a synchronized
+ * node has received.
  */
 export class Sequencer {
   readonly #options: SequencerOptions;
   #subscribed = false;
-  /** The items that the current subscription has received; undefined until it has received a marker of this node. */
+  /**
+   * The items that the current subscription has received; undefined until the subscription has received a marker of
+   * this node.
+   */
   #window: ReceivedWindow | undefined;
-  /** The items of the previous subscription that were not seen in the log, so they may be missing there. */
+  /**
+   * Items that the previous subscription had received and that may not be in the log yet; undefined if there are none.
+   */
   #previousWindow: ReceivedWindow | undefined;
-  /** Whether the log's position lies in the window. */
+  /** Whether this node has found the log's bridge position in `#window`, so that it can append later items. */
   #synchronized = false;
   /** Whether a reply or an announcement contradicts `#synchronized`, so that a new marker has to confirm it. */
   #doubtful = false;
   #request: MarkerRequest | undefined;
-  /** A position of the log that lies outside the window, so that this node cannot append after it. */
+  /**
+   * The log's bridge position if it lies outside `#window`, so that this node cannot append the items after that
+   * position.
+   */
   #unreachable: BridgePosition | undefined;
   #unreachableSince = -Infinity;
-  /** Whether a second marker has found the log still at that position. */
+  /** Whether a second marker has shown that the log is still at `#unreachable`. */
   #unreachableConfirmed = false;
-  /** The node that appended last. */
+  /** The name of the node that appended last. */
   #writer = "";
   #appendedAt = -Infinity;
   #failures = 0;
   #notBefore = -Infinity;
   #markers = 0;
 
-  /** Creates a sequencer without a subscription. */
+  /** Starts without a subscription; call {@linkcode Sequencer.subscribed} when there is one. */
   constructor(options: SequencerOptions) {
     this.#options = options;
   }
@@ -88,19 +109,19 @@ export class Sequencer {
     return this.#synchronized;
   }
 
-  /** Number of received items that this node has not yet seen in the log. */
+  /** Number of items that this node has received and that are not yet known to be in the log. */
   get pending(): number {
     return (this.#window?.size ?? 0) + (this.#previousWindow?.size ?? 0);
   }
 
-  /** Records that a subscription is established. From now on this node receives published messages. */
+  /** Records that a subscription is established, so that this node now receives published messages. */
   subscribed(): void {
     this.#subscribed = true;
   }
 
   /**
-   * Records that the subscription is lost. The items that it had received are still appended if the log continues from
-   * there.
+   * Records that the subscription is lost. A node that was synchronized still tries to append the items that it
+   * received.
    */
   subscriptionLost(): void {
     if (
@@ -113,8 +134,9 @@ export class Sequencer {
   }
 
   /**
-   * Discards all received items. Call it if they came from another server than the log's, as after a failover, because
-   * they have no position in the order of this server. The next `resume` records a gap for them.
+   * Discards all received items; the next `resume` records a gap for them. Call this if the items came from another
+   * server than the one that holds the log, as after a failover, because they then have no bridge position on this
+   * server.
    */
   discard(): void {
     this.#previousWindow = undefined;
@@ -122,12 +144,12 @@ export class Sequencer {
   }
 
   /**
-   * Adds a received item.
+   * Adds an item that the subscription has received.
    *
-   * @returns `false` if the limits of the window are exceeded. All received items have then been discarded.
+   * @returns `false` if too many items were waiting for Redis. All received items have then been discarded.
    */
   received(item: ReceivedItem): boolean {
-    // Items that arrive before the first marker of this node have no position.
+    // Items that arrive before the first marker of this node have no bridge position.
     if (this.#window === undefined) return true;
     this.#window.push(item);
     if (
@@ -138,7 +160,7 @@ export class Sequencer {
     return false;
   }
 
-  /** Adds a received marker, of this node or of another. */
+  /** Adds a marker that the subscription has received, whichever node has published it. */
   markerReceived(marker: string, now: number): void {
     const own = this.#request?.marker === marker;
     if (this.#window !== undefined) {
@@ -152,22 +174,21 @@ export class Sequencer {
     }
   }
 
-  /** Handles the announcement that `writer` has moved the log to `position`. */
+  /** Handles the announcement of the node `writer` that the log now has all items up to `position`. */
   positionAnnounced(position: BridgePosition, writer: string): void {
     this.#writer = writer;
     if (this.#window?.advanceTo(position)) this.#synchronize();
-    // The announcement is older than a reply that arrived first, or the log is no longer at the position that this node
-    // assumes.
+    // This announcement is older than a reply that arrived first, or the log is not where this node assumes.
     else this.#doubtful = this.#synchronized;
   }
 
-  /** Returns the next step. */
+  /** Returns the next step of this node; `now` is a time of `performance.now()`. */
   next(now: number): Step {
     if (now < this.#notBefore) {
       return { kind: "wait", ms: this.#notBefore - now };
     }
-    // Publish a marker before any other step: messages get a position only after this node has received the marker,
-    // even if the old window is lost.
+    // Publish a marker before any other step, because new messages have a bridge position only once this node has
+    // received the marker.
     if (
       this.#subscribed && this.#window === undefined &&
       this.#request === undefined
@@ -180,7 +201,7 @@ export class Sequencer {
     return second.kind === "wait" && first.ms < second.ms ? first : second;
   }
 
-  /** Reports that `marker` was published while the log was at `position`. */
+  /** Takes the result of a `publish_marker` step: the log was at `position` when the marker was published. */
   markerPublished(marker: string, position: BridgePosition): void {
     this.#failures = 0;
     if (this.#request?.marker !== marker) return;
@@ -188,7 +209,7 @@ export class Sequencer {
     this.#evaluateRequest();
   }
 
-  /** Reports the result of an `append` from `window`. */
+  /** Takes the result of an `append` step with items of `window`. */
   appended(
     window: ReceivedWindow,
     { outcome, position, error }: CompareResult,
@@ -203,17 +224,17 @@ export class Sequencer {
         this.#previousWindow = undefined;
       }
     } else if (window !== this.#window) return;
-    // The log has lost messages that it had, so this window no longer continues its order.
+    // The log has lost items that it had, so the items of this window no longer follow directly.
     else if (outcome === "back") this.#reset();
     else if (!advanced) {
-      // Either other nodes have received messages that this node has not received yet, or the log has lost its
-      // position. The node stays synchronized until a new marker shows which of the two is true.
+      // Either other nodes have appended items that this node has not received yet, or the log has lost its bridge
+      // position. A new marker shows which of the two is true.
       this.#doubtful = true;
       this.#notBefore = now + BACKOFF_MS;
     }
   }
 
-  /** Reports the result of a `resume`: whether the log now continues at `to`. */
+  /** Takes the result of a `resume` step: whether the log now continues at `to`. */
   resumed(done: boolean, to: BridgePosition, now: number): void {
     this.#failures = 0;
     this.#unreachableConfirmed = false;
@@ -223,11 +244,14 @@ export class Sequencer {
     } else this.#notBefore = now + MARKER_INTERVAL_MS;
   }
 
-  /** Reports that a command failed or that its reply was lost; it may have been executed. */
+  /**
+   * Takes the failure of a step, whose command Redis may nevertheless have executed. The next step follows after a
+   * pause.
+   */
   failed(now: number): void {
     const pause = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_MS_MAX);
     this.#notBefore = now + pause;
-    // The marker may still be received, but without the reply the log's position at that moment is unknown.
+    // The marker may still be received, but without the reply it shows no bridge position.
     if (this.#request?.position === undefined) this.#request = undefined;
   }
 
@@ -239,10 +263,7 @@ export class Sequencer {
     this.#unreachable = undefined;
   }
 
-  /**
-   * Marks this node as synchronized. The log's position lies in the window, so everything before the window has been
-   * appended or recorded as a gap.
-   */
+  /** Marks this node as synchronized, because the log's bridge position was found in the window. */
   #synchronize(): void {
     this.#synchronized = true;
     this.#doubtful = false;
@@ -251,15 +272,15 @@ export class Sequencer {
     this.#previousWindow = undefined;
   }
 
-  /** Checks whether the log's position lies in the window, once the marker and the reply have both arrived. */
+  /** Checks whether the log's bridge position lies in the window, once the marker and the reply have both arrived. */
   #evaluateRequest(): void {
     const window = this.#window;
     const { received, position, marker = "", sentAt = 0 } = this.#request ?? {};
     if (!received || position === undefined || window === undefined) return;
     if (window.advanceTo(position)) return this.#synchronize();
     const { channelGroup } = this.#options;
-    // Nodes of another channel group may have appended the items that were received before the marker, so they are
-    // dropped.
+    // Drop the items that were received before the marker, because nodes of another channel group may have appended
+    // them.
     if (position.marker !== "" && position.channelGroup !== channelGroup) {
       window.advanceTo({ marker, number: 0, channelGroup });
     }
@@ -278,7 +299,7 @@ export class Sequencer {
       return { kind: "wait", ms: Infinity };
     }
     const { node, takeoverDelayMs } = this.#options;
-    // The window of a lost subscription is appended at once, because the next step may record a gap in its place.
+    // Append the items of a lost subscription at once, because the next step may record a gap in their place.
     const due = window === this.#previousWindow || window.size >= BATCH_MAX
       ? now
       : this.#writer === node
@@ -308,7 +329,7 @@ export class Sequencer {
     const due = request === undefined ? now : request.sentAt +
       (request.received ? MARKER_INTERVAL_MS : MARKER_TIMEOUT_MS);
     if (due > now) return { kind: "wait", ms: due - now };
-    // The name contains the node's, so that the script that appends this marker can list the node as synchronized.
+    // The marker contains the node's name, so that the script that appends the marker can list the node.
     const marker = `${this.#options.node}.${++this.#markers}`;
     this.#request = {
       marker,

@@ -1,5 +1,5 @@
 /**
- * The steps of the bridge and their results.
+ * The steps that the bridge's sequencer can choose, and the result of an append.
  *
  * @module
  */
@@ -10,22 +10,25 @@ import type {
 } from "./received_window.ts";
 
 /**
- * The next step. Steps run one at a time: call `Sequencer.next()` again only after the result of the last one has been
- * reported.
+ * What this node does next. Steps run one at a time: call `Sequencer.next()` again only after the result of the last
+ * step has been reported.
  */
 export type Step =
-  /** Wait for `ms`, or until an item is received; `Infinity` if no step is left. */
+  /** Wait for `ms`, or until something is received. `ms` is `Infinity` if nothing is left to do. */
   | { readonly kind: "wait"; readonly ms: number }
   /**
-   * Publish `marker` and read the log's position, atomically. `outOfSync` is set if this subscription has received no
-   * item yet. This node is then not synchronized any more.
+   * Publish `marker` and read the log's bridge position, atomically. `outOfSync` is set if the subscription has
+   * received no marker of this node yet, so that Redis must not list this node as synchronized.
    */
   | {
     readonly kind: "publish_marker";
     readonly marker: string;
     readonly outOfSync: boolean;
   }
-  /** Append those of `items` that the log does not have yet: compare and append. */
+  /**
+   * Append those of `items` that the log does not have yet. The first of `items`, which are taken from `window`,
+   * directly follows the bridge position `after`.
+   */
   | {
     readonly kind: "append";
     readonly after: BridgePosition;
@@ -33,9 +36,9 @@ export type Step =
     readonly window: ReceivedWindow;
   }
   /**
-   * Continue at `to` and record a gap, if the log is still at `from` and no node is synchronized, because then no node
-   * has the messages in between. This step is chosen only if the log's position did not change between two markers: a
-   * synchronized node would have received the first marker and sent a heartbeat.
+   * Let the log continue at `to` and record a gap, if the log is still at `from` and no node is synchronized, because
+   * then no node has the items in between. This step is chosen only if the log's bridge position did not change between
+   * two markers: a synchronized node would have received the first marker and announced itself by a heartbeat.
    */
   | {
     readonly kind: "resume";
@@ -43,16 +46,16 @@ export type Step =
     readonly to: BridgePosition;
   };
 
-/** The result of compare-and-append. */
+/** The result of appending items at a bridge position. */
 export interface CompareResult {
   /**
-   * - `appended`: the log is now at `position`, whichever node appended up to it.
-   * - `elsewhere`: the log is at another marker than the given one.
-   * - `back`: the log is before the first item that was sent, so it has lost messages that it had.
+   * - `appended`: the log now has all items up to `position`, whichever node has appended them.
+   * - `elsewhere`: the marker of the log's bridge position is not the given one, so nothing was appended.
+   * - `back`: the log's bridge position lies before the first given item, so the log has lost items that it had.
    */
   readonly outcome: "appended" | "elsewhere" | "back";
-  /** The log's position after the script. */
+  /** The bridge position up to which the log has all items after the script has run. */
   readonly position: BridgePosition;
-  /** The error for which Redis did not take all items; undefined if it took them. */
+  /** The error because of which Redis did not accept all items; undefined if there was none. */
   readonly error?: string | undefined;
 }

@@ -7,11 +7,11 @@ import { keysOf } from "../../../lib/redis/keys.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, until } from "../../support/wait.ts";
 
-/** A bridge of one node on a real Redis, whose commands can be made to fail. */
+/** A bridge of one node on a real Redis; {@linkcode Fixture.broken} makes the bridge's commands fail. */
 class Fixture {
   readonly observed = new Inbox<Observation["kind"]>();
   readonly bridge: RedisBridge;
-  /** Whether commands fail from now on. */
+  /** Whether the bridge's commands fail from now on. */
   broken = false;
   readonly #commands: RedisConnection;
 
@@ -49,12 +49,12 @@ class Fixture {
     });
   }
 
-  /** Waits until the bridge can append what it receives. */
+  /** Waits until the bridge can append the messages that it receives. */
   synchronized(): Promise<void> {
     return until("the bridge is synchronized", () => this.bridge.synchronized);
   }
 
-  /** Waits for the next report of the bridge's health after the first `seen`; returns all of them. */
+  /** Waits until there are more than `seen` reports of the bridge's health; returns all of them. */
   async health(seen: number): Promise<string[]> {
     const reports = () =>
       this.observed.items.filter((kind) =>
@@ -71,7 +71,7 @@ class Fixture {
   }
 }
 
-Deno.test("an idle RedisBridge recovers after a failed heartbeat and reports each outage once", async () => {
+Deno.test("an idle RedisBridge reports a failed heartbeat once, and once that it has recovered", async () => {
   await using redis = await Redis.start({ aof: false });
   await using fixture = new Fixture(redis);
   await fixture.synchronized();
@@ -92,7 +92,7 @@ Deno.test("RedisBridge.working is false while appends fail although heartbeats s
   await using fixture = new Fixture(redis);
   await fixture.synchronized();
   assert.equal(fixture.bridge.working, true);
-  // Heartbeats do not use the log's keys, so they still succeed.
+  // Heartbeats do not use the log's keys, so heartbeats still succeed.
   await redis.command("ACL", "SETUSER", "default", "-xadd");
   await redis.command("PUBLISH", "chat", "hello");
   assert.deepEqual(await fixture.health(0), ["bridge_stuck"]);

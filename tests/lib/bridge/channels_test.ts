@@ -37,15 +37,15 @@ Deno.test("BridgedChannels.group depends on the set of channels but not on their
   const { group } = create(["chat", "news.*"]);
   assert.equal(create(["news.*", "chat"]).group, group);
   assert.notEqual(create(["chat"]).group, group);
-  // Nodes of all versions must compute the same group.
+  // Nodes of all versions must compute the same group, so the expected value must never change.
   assert.equal(create(["chat"]).group, "2bceebb15f182fa8");
 });
 
-/** Subscribes, and returns a function that delivers as Redis does: once for each matching subscription. */
+/** Subscribes, and returns a function that delivers a message as Redis does: once for each matching subscription. */
 async function subscribe(
   channels: BridgedChannels,
   received: string[],
-  live: () => boolean = () => true,
+  isCurrent: () => boolean = () => true,
 ): Promise<(subscription: string, channel: string) => void> {
   type Listener = (payload: Uint8Array, channel: Uint8Array) => void;
   const listeners = new Map<string, Listener>();
@@ -55,7 +55,7 @@ async function subscribe(
   };
   const client = { subscribe: add, pSubscribe: add } as unknown as RedisClient;
   await channels.subscribe(client, {
-    live,
+    isCurrent,
     control: () => received.push("control"),
     message: (channel) => received.push(String(channel)),
   });
@@ -63,7 +63,7 @@ async function subscribe(
     listeners.get(subscription)?.(bytes("1"), Buffer.from(channel));
 }
 
-Deno.test("subscribe() delivers a message once, although several subscriptions match", async () => {
+Deno.test("subscribe() delivers a message once, although several subscriptions match its channel", async () => {
   const received: string[] = [];
   const deliver = await subscribe(create(["chat", "c*", "ch*"]), received);
   for (const name of ["chat", "c*", "ch*"]) deliver(name, "chat");
@@ -72,7 +72,7 @@ Deno.test("subscribe() delivers a message once, although several subscriptions m
   assert.deepEqual(received, ["chat", "chess", "cat"]);
 });
 
-Deno.test("subscribe() delivers no channel of any Roomcast or of Redis itself", async () => {
+Deno.test("subscribe() delivers no message of Roomcast's own channels or Redis' keyspace notifications", async () => {
   const received: string[] = [];
   const deliver = await subscribe(create(["*"]), received);
   for (
@@ -89,7 +89,7 @@ Deno.test("subscribe() delivers no channel of any Roomcast or of Redis itself", 
   assert.deepEqual(received, ["control", "roomcasting"]);
 });
 
-Deno.test("subscribe() delivers nothing that a client receives while it is not live", async () => {
+Deno.test("subscribe() ignores what a Redis client receives if it is not the connection's current one", async () => {
   const received: string[] = [];
   const channels = create(["chat", "c*"]);
   const deliver = await subscribe(channels, received, () => false);

@@ -7,7 +7,7 @@ function create(): { health: BridgeHealth; observed: Observation[] } {
   return { health: new BridgeHealth((one) => observed.push(one)), observed };
 }
 
-Deno.test("BridgeHealth reports the first failure and nothing until all parts have succeeded", () => {
+Deno.test("BridgeHealth reports the first failed part, and then nothing until all failed parts have succeeded", () => {
   const { health, observed } = create();
   health.failed("append", new Error("full"));
   health.failed("append", new Error("full"));
@@ -25,7 +25,7 @@ Deno.test("BridgeHealth reports nothing while every part succeeds", () => {
   assert.deepEqual(observed, []);
 });
 
-Deno.test("BridgeHealth can append unless a part other than the heartbeat has failed", () => {
+Deno.test("BridgeHealth.canAppend is true if no part, or only the heartbeat, has failed", () => {
   const { health } = create();
   assert.equal(health.canAppend, true);
   health.failed("heartbeat", "away");

@@ -23,12 +23,12 @@ function windowOf(items: readonly ReceivedItem[]): ReceivedWindow {
   return window;
 }
 
-/** Returns all items of a window. */
+/** Returns all items that a window holds. */
 function itemsOf(window: ReceivedWindow): ReceivedItem[] {
   return window.batch(Infinity, Infinity);
 }
 
-/** Random items with markers `m1`, `m2`, … each of which occurs once. */
+/** Creates random items, among them markers `m1`, `m2`, …, each of which occurs once. */
 const items: fc.Arbitrary<ReceivedItem[]> = fc.array(
   fc.constantFrom("message", "refused", "marker"),
   { maxLength: 30 },
@@ -43,7 +43,7 @@ const items: fc.Arbitrary<ReceivedItem[]> = fc.array(
   );
 });
 
-/** Returns the position directly before each item and, as the last one, the position after all items. */
+/** Returns the bridge position directly before each item and, as the last element, the position after all items. */
 function positionsOf(items: readonly ReceivedItem[]): BridgePosition[] {
   let position = { marker: "m0", number: 0, channelGroup: GROUP };
   return [
@@ -56,7 +56,7 @@ function positionsOf(items: readonly ReceivedItem[]): BridgePosition[] {
   ];
 }
 
-Deno.test("advanceTo() drops exactly the items before a position of the window", () => {
+Deno.test("advanceTo() drops exactly the items before the given position if the position lies in the window", () => {
   fc.assert(fc.property(items, fc.nat(), (items, choice) => {
     const window = windowOf(items);
     const positions = positionsOf(items);
@@ -70,7 +70,7 @@ Deno.test("advanceTo() drops exactly the items before a position of the window",
   }));
 });
 
-Deno.test("advanceTo() drops nothing for an earlier position behind the same marker", () => {
+Deno.test("advanceTo() drops nothing if the given position lies before the window", () => {
   const window = windowOf([message("1"), message("2")]);
   const start = window.start;
   window.advanceTo({ ...start, number: 1 });
@@ -85,7 +85,7 @@ Deno.test("advanceTo() drops everything up to the next marker if the log is ahea
   assert.equal(window.start.number, 1);
 });
 
-Deno.test("advanceTo() returns false and drops nothing if it does not know the marker", () => {
+Deno.test("advanceTo() returns false and drops nothing if the window has never contained the marker", () => {
   const items = [message("1"), marker("m1"), message("2")];
   const window = windowOf(items);
   assert.equal(window.advanceTo({ ...window.start, marker: "m9" }), false);
@@ -93,7 +93,7 @@ Deno.test("advanceTo() returns false and drops nothing if it does not know the m
   assert.deepEqual(itemsOf(window), items);
 });
 
-Deno.test("advanceTo() returns false for a marker that the window has passed", () => {
+Deno.test("advanceTo() returns false for a marker that the window has already dropped", () => {
   const window = windowOf([marker("m1"), message("1")]);
   const { start } = window;
   assert.equal(window.advanceTo({ ...start, marker: "m1" }), true);
@@ -108,7 +108,7 @@ Deno.test("advanceTo() returns false and drops nothing for a position of another
   assert.equal(window.size, 1);
 });
 
-Deno.test("batch() returns the oldest items within both limits and at least one", () => {
+Deno.test("batch() returns the oldest items within both limits, and at least one item", () => {
   const window = windowOf(["1", "22", "333"].map(message));
   const bytes = (count: number) =>
     windowOf(itemsOf(window).slice(0, count)).bytes;
@@ -120,7 +120,7 @@ Deno.test("batch() returns the oldest items within both limits and at least one"
   assert.equal(window.size, 3);
 });
 
-Deno.test("bytes is 0 for an empty window and returns to 0 when everything is dropped", () => {
+Deno.test("ReceivedWindow.bytes is 0 for an empty window and again 0 when all items are dropped", () => {
   fc.assert(fc.property(items, (items) => {
     const window = windowOf(items);
     assert.equal(window.bytes > 0, items.length > 0);

@@ -16,7 +16,7 @@ import { Inbox, until } from "../../support/wait.ts";
 const KEYS = keysOf("roomcast");
 const NODES = ["n0", "n1", "n2", "n3"];
 
-/** A Redis server, the bridge's commands for several nodes, and the messages that they announce. */
+/** A Redis server, the bridge's commands for several nodes, and the control messages that these commands publish. */
 class Fixture {
   readonly announced = new Inbox<string>();
   readonly #redis: Redis;
@@ -48,7 +48,7 @@ class Fixture {
     return fixture;
   }
 
-  /** Returns the commands of a node. */
+  /** Returns the bridge's commands for the node with this name. */
   commands(node: string): BridgeCommands {
     return new BridgeCommands({
       channels: ["chat"],
@@ -131,12 +131,15 @@ const command = fc.record({
   position,
   to: position,
   items: fc.array(item, { minLength: 1, maxLength: 6 }),
-  /** If greater than 0, the command names the log's real position, which random positions seldom hit. */
+  /**
+   * If greater than 0, the command uses the log's real bridge position, because a random position is seldom the real
+   * one.
+   */
   hit: fc.integer({ min: 0, max: 3 }),
 });
 type Command = typeof command extends fc.Arbitrary<infer T> ? T : never;
 
-/** Returns the control message that announces a position. */
+/** Returns the control message that announces a bridge position. */
 function atMessage(
   { marker, number, channelGroup }: BridgePosition,
   writer: string,
@@ -144,7 +147,7 @@ function atMessage(
   return `at ${marker} ${number} ${channelGroup} ${writer}`;
 }
 
-/** Runs a command on the scripts and on the model; returns both results. */
+/** Runs a command once with the scripts and once on the model; returns both results. */
 async function runOnBoth(
   fixture: Fixture,
   model: ModelRedis,
@@ -192,7 +195,7 @@ async function runOnBoth(
   }
 }
 
-Deno.test("the bridge's scripts and their model reply, append and announce the same", async () => {
+Deno.test("the bridge's scripts and their model reply, append and announce the same for random commands", async () => {
   await using fixture = await Fixture.open();
   await fc.assert(
     fc.asyncProperty(
@@ -233,7 +236,7 @@ Deno.test("the bridge's scripts and their model reply, append and announce the s
   );
 });
 
-Deno.test("three nodes have listener slots until one leaves or stops sending heartbeats", async () => {
+Deno.test("heartbeat() gives slots to three nodes, and to a fourth after one of them leaves or sends no heartbeats", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string, synchronized: boolean) =>
     (await fixture.commands(node).heartbeat(1, synchronized)).listener;
@@ -248,7 +251,7 @@ Deno.test("three nodes have listener slots until one leaves or stops sending hea
   await fixture.commands("n1").leave();
   assert.equal(await isListener("n3", true), true);
   assert.equal(await isListener("n1", true), false);
-  // As if the last heartbeat was six seconds ago.
+  // Move the times back as if the last heartbeat was six seconds ago.
   const old = String(Date.now() - 6000);
   await fixture.send("ZADD", KEYS.bridgeListeners, old, "n0");
   await fixture.send("ZADD", KEYS.bridgeSynchronized, old, "n0");
@@ -260,7 +263,7 @@ Deno.test("three nodes have listener slots until one leaves or stops sending hea
   assert.equal(await isListener("n0", true), false);
 });
 
-Deno.test("a node that is not synchronized for 5 s gives its listener slot to another node", async () => {
+Deno.test("heartbeat() gives a node's listener slot to another node if the first is not synchronized for 5 s", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string) =>
     (await fixture.commands(node).heartbeat(1, false)).listener;
@@ -276,7 +279,7 @@ Deno.test("a node that is not synchronized for 5 s gives its listener slot to an
   assert.equal(await isListener("n1"), false);
 });
 
-Deno.test("a value of another type in a room's key affects only the messages of that room", async () => {
+Deno.test("append() refuses only the messages of a room whose history key holds a value of another type", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
@@ -295,7 +298,7 @@ Deno.test("a value of another type in a room's key affects only the messages of 
   assert.deepEqual(await fixture.log(), ['"a"', '"b"']);
 });
 
-Deno.test("a deleted history that is created again records up to which id messages are missing", async () => {
+Deno.test("append() re-creates a deleted history and records in it the id up to which messages are missing", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
@@ -323,7 +326,7 @@ Deno.test("a deleted history that is created again records up to which id messag
   assert.equal(await missing("b"), "0-0");
 });
 
-Deno.test("append() returns an error while Redis is full and appends everything later", async () => {
+Deno.test("append() returns an error while Redis is full, and appends all items once Redis has memory again", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };

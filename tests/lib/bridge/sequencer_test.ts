@@ -8,7 +8,7 @@ import {
   World,
 } from "../../support/bridge_model.ts";
 
-/** The relative frequency of each event. */
+/** The relative frequency of each random event. */
 const WEIGHTS = {
   publish: 6,
   receive: 10,
@@ -24,7 +24,7 @@ const WEIGHTS = {
   pause: 1,
   resume: 2,
 } as const;
-/** The same frequencies, and those of faults of Redis itself. */
+/** The frequencies of {@linkcode WEIGHTS}, and those of faults of Redis itself. */
 const WITH_REDIS_FAULTS = {
   ...WEIGHTS,
   save: 1,
@@ -32,7 +32,7 @@ const WITH_REDIS_FAULTS = {
   flush: 0.2,
 } as const;
 
-/** The position of an empty log. */
+/** The bridge position of an empty log. */
 const NO_POSITION = { marker: "", number: 0, channelGroup: "" };
 
 type Kind = keyof typeof WITH_REDIS_FAULTS;
@@ -57,7 +57,7 @@ function events(
   );
 }
 
-/** Applies an event. `guarded` skips events that would take away the last synchronized node. */
+/** Applies a random event. If `guarded` is set, skips events after which no node would be synchronized. */
 function apply(
   world: World,
   { kind, node: index, amount }: ScheduledEvent,
@@ -91,13 +91,13 @@ function apply(
 function begin(): World {
   const world = new World();
   for (let i = 0; i < 3; i++) world.nodes.push(new ModelNode(world, `n${i}`));
-  // One node is synchronized at the start, so that messages can be lost.
+  // Synchronize one node at the start, so that messages can be lost.
   world.nodes[0]?.subscribe();
   world.settle(() => world.nodes[0]?.sequencer.synchronized === true);
   return world;
 }
 
-Deno.test("Sequencer appends every message once, in order and without a gap while one synchronized node runs", () => {
+Deno.test("Sequencer appends every message once, in order and without a gap while at least one synchronized node runs", () => {
   fc.assert(
     fc.property(events(WEIGHTS), (all) => {
       const world = begin();
@@ -110,7 +110,7 @@ Deno.test("Sequencer appends every message once, in order and without a gap whil
   );
 });
 
-Deno.test("Sequencer repeats and reorders no message, and records a gap for missing ones, after any events", () => {
+Deno.test("Sequencer appends no message twice or out of order, and records a gap for missing ones, if Redis fails at random", () => {
   fc.assert(
     fc.property(events(WITH_REDIS_FAULTS), (all) => {
       const world = begin();
@@ -124,7 +124,7 @@ Deno.test("Sequencer repeats and reorders no message, and records a gap for miss
   );
 });
 
-Deno.test("Sequencer appends at once if it appended last, and after the takeover delay if another node did", () => {
+Deno.test("Sequencer appends at once if its node appended last, and after the takeover delay if another node did", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",
@@ -157,7 +157,7 @@ Deno.test("Sequencer appends at once if it appended last, and after the takeover
   assert.equal(sequencer.next(260).kind, "append");
 });
 
-Deno.test("Sequencer discards all items and publishes a new marker if too many messages are pending", () => {
+Deno.test("Sequencer discards all received items and publishes a new marker if too many messages are pending", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",
@@ -183,7 +183,7 @@ Deno.test("Sequencer discards all items and publishes a new marker if too many m
   });
 });
 
-Deno.test("the model lists a node as synchronized for the same time as the scripts", async () => {
+Deno.test("the model of the bridge's scripts lists a node as synchronized for as long as the scripts do", async () => {
   const source = await Deno.readTextFile(
     new URL("../../../lib/bridge/scripts.ts", import.meta.url),
   );
@@ -234,7 +234,7 @@ Deno.test("Sequencer appends the items of a lost subscription after publishing a
   assert.equal(sequencer.next(102).kind, "append");
 });
 
-Deno.test("Sequencer resumes with a gap only if the log's position did not change between two markers", () => {
+Deno.test("Sequencer records a gap only if the log's bridge position did not change between two of its markers", () => {
   const sequencer = synchronizedSequencer();
   sequencer.subscriptionLost();
   sequencer.subscribed();
@@ -255,7 +255,7 @@ Deno.test("Sequencer resumes with a gap only if the log's position did not chang
   });
 });
 
-Deno.test("a position of another channel group puts the node out of sync and drops items received before its marker", () => {
+Deno.test("Sequencer drops the items received before its marker if the log's position is of another channel group", () => {
   const sequencer = synchronizedSequencer();
   sequencer.positionAnnounced(
     { marker: "n.1", number: 0, channelGroup: "b" },
@@ -274,7 +274,7 @@ Deno.test("a position of another channel group puts the node out of sync and dro
   assert.equal(sequencer.pending, 0);
 });
 
-Deno.test("Sequencer publishes a new marker if the log has lost messages", () => {
+Deno.test("Sequencer publishes a new marker if the log has lost messages that it had", () => {
   const sequencer = synchronizedSequencer();
   sequencer.received(message(1));
   const step = sequencer.next(100);
