@@ -1,10 +1,10 @@
 /**
- * Computes the time of the Redis server's clock without asking Redis.
+ * Computes the time on the Redis server without a command to Redis.
  *
  * @module
  */
 
-/** Translates times of this process' monotonic clock into times of the Redis server's clock. */
+/** Converts times of this process' monotonic clock (`performance.now()`) into times of the Redis server's clock. */
 export class RedisClock {
   /**
    * The Redis server's clock minus this process' monotonic clock, in ms; undefined until {@linkcode RedisClock.set} is
@@ -18,8 +18,8 @@ export class RedisClock {
   }
 
   /**
-   * Returns the time on Redis at a time of `performance.now()`, in ms since 1970; undefined until
-   * {@linkcode RedisClock.set} is called.
+   * Returns what the Redis server's clock shows when `performance.now()` returns `time`, in ms since 1970. Returns
+   * undefined until {@linkcode RedisClock.set} is called.
    */
   at(time: number): number | undefined {
     return this.#skewMs === undefined ? undefined : time + this.#skewMs;

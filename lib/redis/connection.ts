@@ -8,27 +8,27 @@ import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import { ConnectionGroup } from "./group.ts";
 
-/** The node-redis client, with the modules that Roomcast uses. */
+/** A client of the node-redis package, as this file opens it. */
 export type RedisClient = Awaited<ReturnType<typeof open>>;
 
 /**
- * Maximum time for connecting and preparing a client, in ms. A paused Redis accepts TCP connections and then sends
- * nothing.
+ * Maximum time for connecting and preparing a Redis client, in ms. The limit is needed because a paused Redis accepts
+ * TCP connections and then sends nothing.
  */
 const CONNECT_TIMEOUT_MS = 3000;
-/** How often a client pings its server, and how long the reply may take, in ms. */
+/** Interval between two pings to the Redis server, and maximum time until the reply, in ms. */
 const PING_INTERVAL_MS = 1000;
 const PING_TIMEOUT_MS = 3000;
 /**
- * Additional time for a process that was itself suspended, because its timers run before it reads the data that has
- * arrived.
+ * Additional time for the reply to a ping, in ms. It is needed if this process was suspended: its timers then run
+ * before it reads the replies that have arrived.
  */
 const PING_GRACE_MS = 200;
-/** Maximum pause between two attempts, in ms. */
+/** Maximum pause between two attempts to connect, in ms. */
 const BACKOFF_MS_MAX = 1000;
 /**
- * Minimum duration of a connection, in ms. A shorter one counts as a failed attempt, up to `BRIEF_FAILURES_MAX` times
- * in a row.
+ * Minimum duration of a connection, in ms. A shorter connection counts as a failed attempt to connect, but never as
+ * more than `BRIEF_FAILURES_MAX` failures in a row.
  */
 const STEADY_MS = 1000;
 const BRIEF_FAILURES_MAX = 2;
@@ -37,28 +37,31 @@ const BRIEF_FAILURES_MAX = 2;
 export interface ConnectionOptions {
   /** `redis://` or `rediss://`. */
   readonly url: string;
-  /** The purpose of the connection, as shown in the log and in `CLIENT LIST`. */
+  /** The purpose of the connection, as shown in log lines and in Redis' `CLIENT LIST`. */
   readonly name: string;
   readonly observe: Observe;
   /**
-   * Called with each new client before it becomes available. If it rejects, the client is closed and another one is
-   * connected.
+   * Called with each new Redis client before {@linkcode RedisConnection.client} returns the client. If the promise
+   * rejects, the client is closed and another one is connected.
    */
   readonly prepare?: (client: RedisClient) => Promise<void>;
-  /** Called when a new client is available. */
+  /** Called when {@linkcode RedisConnection.client} returns a new Redis client. */
   readonly ready?: () => void;
-  /** Called when a client that was available is lost. */
+  /** Called when the connection of an available Redis client has ended. */
   readonly lost?: () => void;
-  /** The connections that have to lead to one server; by default, this one alone. */
+  /**
+   * The group that this connection joins; all connections of a group have to lead to the same Redis server. By default,
+   * a group of this connection alone.
+   */
   readonly group?: ConnectionGroup;
 }
 
 /**
- * Keeps one client connected until it is closed.
+ * Keeps one Redis client connected until {@linkcode RedisConnection.close} is called.
  *
- * A command either is sent on a live connection or fails at once, and every loss is detected in one place. Therefore
- * the reconnecting of node-redis is switched off: it has no deadline for the handshake and queues commands while it
- * reconnects.
+ * A command is either sent on a live connection or fails at once, and every loss of a connection is detected in one
+ * place. The automatic reconnecting of node-redis is switched off, because it has no deadline for the handshake and
+ * queues commands while it reconnects.
  *
  * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */
@@ -72,7 +75,7 @@ export class RedisConnection {
   #lastError: unknown;
   #connected = Promise.withResolvers<void>();
 
-  /** Starts to connect. */
+  /** Starts to connect; {@linkcode RedisConnection.connected} resolves when there is a client. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#group = options.group ?? new ConnectionGroup(options.observe);
@@ -80,32 +83,34 @@ export class RedisConnection {
     this.#finished = this.#run();
   }
 
-  /** The purpose of the connection. */
+  /** The purpose of the connection, as shown in log lines and in Redis' `CLIENT LIST`. */
   get name(): string {
     return this.#options.name;
   }
 
-  /** The live client, or undefined while there is none. */
+  /** The connected Redis client; undefined while there is none. */
   get client(): RedisClient | undefined {
     return this.#client;
   }
 
-  /** The run id of the server to which the last live client was connected. */
+  /** The run id of the Redis server to which the current or last client was connected. */
   get runId(): string {
     return this.#runId;
   }
 
-  /** The error that ended the last client or the last attempt to connect; undefined if there is none. */
+  /** The error that ended the last Redis client or the last attempt to connect; undefined if there was no error. */
   get lastError(): unknown {
     return this.#lastError;
   }
 
-  /** Resolves when there is a live client, or when the connection is closed. */
+  /** Resolves when there is a connected Redis client, or when {@linkcode RedisConnection.close} is done. */
   get connected(): Promise<void> {
     return this.#connected.promise;
   }
 
-  /** Closes the live client because its server no longer replies. A new client is connected. */
+  /**
+   * Closes the current Redis client, for example because its server no longer replies. A new client is then connected.
+   */
   reset(): void {
     this.#client?.destroy();
   }
@@ -121,7 +126,8 @@ export class RedisConnection {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
-    // The first client of a kind compiles about a hundred commands, which takes 50 ms. Its duplicates share the result.
+    // Creating the first client compiles about a hundred commands, which takes 50 ms. Duplicates of that client share
+    // the result.
     const template = await open(this.#options);
     for (let failures = 0; !signal.aborted; failures++) {
       const client = template.duplicate();
@@ -136,7 +142,7 @@ export class RedisConnection {
     }
   }
 
-  /** Connects a client and prepares it. Returns whether the client can be used. */
+  /** Connects and prepares a Redis client. Resolves to whether the client can be used. */
   async #prepare(client: RedisClient, failures: number): Promise<boolean> {
     const { signal } = this.#closing;
     try {
@@ -156,7 +162,7 @@ export class RedisConnection {
     }
   }
 
-  /** Makes a client available until it ends. Returns for how long it was available, in ms. */
+  /** Makes a Redis client available until its connection ends. Resolves to how long the client was available, in ms. */
   async #serve(
     client: RedisClient,
     ended: Promise<unknown>,
@@ -192,7 +198,7 @@ export class RedisConnection {
   }
 }
 
-/** Resolves when a client has ended, with the reason if there is one. */
+/** Resolves when the connection of a Redis client has ended: to the error that ended it, or to undefined. */
 function endOf(client: RedisClient): Promise<unknown> {
   return new Promise((resolve) => {
     let why: unknown;
@@ -206,8 +212,9 @@ function endOf(client: RedisClient): Promise<unknown> {
 }
 
 /**
- * Returns the run id of a client's server. @throws {Error} `NOPERM` if the ACL does not permit `INFO`, because no other
- * command returns the run id.
+ * Returns the run id of the server to which a Redis client is connected.
+ *
+ * @throws {Error} `NOPERM` if the ACL does not permit `INFO`, because no other command returns the run id.
  */
 async function runIdOf(client: RedisClient): Promise<string> {
   const info = String(await client.info("server"));
@@ -215,8 +222,9 @@ async function runIdOf(client: RedisClient): Promise<string> {
 }
 
 /**
- * Closes a client whose server no longer replies. A half-open connection reports no error for up to 15 minutes, and
- * never if it only subscribes. Any reply counts, even an error.
+ * Pings the server until `signal` is aborted, and closes the Redis client if no reply arrives in time. Even an error
+ * counts as a reply. Without pings, a half-open connection would report no error for up to 15 minutes, and a connection
+ * that only subscribes would never report one.
  */
 async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {
@@ -245,7 +253,8 @@ async function open({ url, name }: ConnectionOptions) {
     disableOfflineQueue: true,
     // Otherwise, if a server announces maintenance, node-redis moves the socket to another server without an event.
     maintNotifications: "disabled",
-    // Callers limit the duration of commands. A timeout for each command would need a timer and an error object.
+    // No timeout here, because callers limit the duration of commands, and a timeout would cost a timer and an error
+    // object for each command.
     commandOptions: { timeout: 0 },
     socket: {
       reconnectStrategy: false,

@@ -1,12 +1,12 @@
 /**
- * Errors of Redis, translated into the closed list of error codes.
+ * Converts errors of Redis into errors with Roomcast's own codes.
  *
  * @module
  */
 import { ApiError, type ErrorCode } from "../errors.ts";
 import { DeadlineError } from "../util/deadline.ts";
 
-/** The advice to a caller if a retry may succeed, and the advice to a publisher. */
+/** The advice in an error if a retry may succeed: in general, and for a publish. */
 const RETRY = "try again later";
 const PUBLISH_AGAIN =
   "try again later and publish with the same idempotency key";
@@ -14,8 +14,8 @@ const PUBLISH_AGAIN =
 const CHECK_URL = "check the user name and the password in REDIS_URL";
 
 /**
- * An error of Redis: its first word, Roomcast's error code, and the state. `advice` replaces the usual advice if a
- * retry does not help.
+ * An error that Redis can return: its first word, Roomcast's code for it, and the state that Roomcast's sentence names.
+ * `advice` replaces the advice to retry if a retry does not help.
  */
 type KnownError = readonly [
   prefix: string,
@@ -51,8 +51,8 @@ const KNOWN_ERRORS: readonly KnownError[] = [
 ];
 
 /**
- * Converts an error of Redis, or of the connection to it. `verb` names the failed operation: "publish" makes the
- * sentence "Cannot publish: …". An `ApiError` is returned unchanged.
+ * Converts an error of Redis, or of the connection to Redis, into an {@linkcode ApiError}. `verb` names the failed
+ * operation: "publish" makes the sentence "Cannot publish: …". An `ApiError` is returned unchanged.
  */
 export function toLogError(error: unknown, verb: string): ApiError {
   if (error instanceof ApiError) return error;

@@ -1,35 +1,40 @@
 /**
- * The connections of one node to Redis.
+ * The group of one node's connections to Redis, which all have to lead to the same server.
  *
  * @module
  */
 import type { Observe } from "../observer.ts";
 
-/** How often an outage is reported while it lasts, in ms. */
+/** Interval between two reports of the same outage, in ms. */
 const REPORT_INTERVAL_MS = 60_000;
-/** Minimum time between the reports of two outages, in ms, so that a connection that flaps cannot flood the log. */
+/**
+ * Minimum time between the reports of two outages, in ms, so that a connection that fails again and again writes few
+ * log lines.
+ */
 const REPORT_PAUSE_MS = 5000;
 
-/** A connection as its group needs it. */
+/** What a group needs of each of its connections. */
 export interface Member {
   readonly name: string;
-  /** Undefined while the connection is not established. */
+  /** The connected Redis client; undefined while there is none. */
   readonly client: unknown;
-  /** The run id of the server to which the connection leads. */
+  /** The run id of the Redis server to which the client is connected. */
   readonly runId: string;
-  /** Closes the client; another one is connected. */
+  /** Closes the Redis client. The connection then connects a new one. */
   reset(): void;
 }
 
 /**
- * Holds connections that have to lead to one server, and reports when Redis cannot be reached.
+ * Holds connections that all have to lead to the same Redis server, and reports in log lines when Redis cannot be
+ * reached.
  *
- * If a new client finds another server, for example because an address has moved, the clients of the other connections
- * are closed and connect to that server. Otherwise a node would append to one server and read from the other.
+ * If a new client is connected to another server, for example because the address now leads there, the group closes the
+ * clients of its other connections, which then connect again. Otherwise a node would append to one server and read from
+ * the other.
  *
- * An outage begins when a connection is lost or cannot be established, and ends when all are established. It is
- * reported at once, then every minute, and when it has ended. An outage that begins less than 5 s after the last report
- * is reported only if it lasts until then.
+ * An outage begins when a connection is lost or cannot be established, and ends when all connections are established.
+ * An outage is reported at once, then every minute, and when it has ended. If it begins less than 5 s after the last
+ * report, it is first reported after these 5 s, and not at all if it has ended before.
  *
  * Lifetime: a timer runs during an outage, until the last connection is removed.
  */
@@ -37,7 +42,10 @@ export class ConnectionGroup {
   readonly #observe: Observe;
   readonly #intervalMs: number;
   readonly #connections = new Set<Member>();
-  /** When the present outage began. Connecting for the first time counts as one, which is reported if it fails. */
+  /**
+   * When the current outage began; undefined if there is none. The time until all connections are first established
+   * counts as an outage.
+   */
   #since: number | undefined = performance.now();
   #why = "";
   #reported = false;
@@ -45,30 +53,32 @@ export class ConnectionGroup {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #connectedOnce = false;
 
-  /** Creates a group without connections. `intervalMs` replaces the minute. */
+  /** Creates a group without connections. `intervalMs` is the interval between two reports of the same outage. */
   constructor(observe: Observe, intervalMs = REPORT_INTERVAL_MS) {
     this.#observe = observe;
     this.#intervalMs = intervalMs;
   }
 
-  /** The names of the connections that are not established. */
+  /** The names of the connections that have no client at the moment. */
   get missing(): readonly string[] {
     return [...this.#connections].filter(({ client }) => client === undefined)
       .map(({ name }) => name);
   }
 
-  /** Adds a connection that is not established yet. */
+  /** Adds a connection that has no client yet. */
   add(connection: Member): void {
     this.#connections.add(connection);
   }
 
-  /** Removes a connection that is closed for good. */
+  /** Removes a connection that is closed permanently. */
   delete(connection: Member): void {
     this.#connections.delete(connection);
     if (this.#connections.size === 0) clearTimeout(this.#timer);
   }
 
-  /** Records that a connection has a new client, and closes the clients that lead to other servers. */
+  /**
+   * Records that `connection` has a new client, and closes clients of the group that are connected to another server.
+   */
   connected(connection: Member): void {
     for (const other of this.#connections) {
       if (other.client !== undefined && other.runId !== connection.runId) {
@@ -87,7 +97,7 @@ export class ConnectionGroup {
     this.#connectedOnce = true;
   }
 
-  /** Records that a connection has lost its client, or has failed to get one, and why. */
+  /** Records that a connection has lost its client or could not connect one, for the reason `why`. */
   failed(why: string): void {
     this.#why = why;
     this.#since ??= performance.now();

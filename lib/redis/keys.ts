@@ -10,33 +10,36 @@ export interface Keys {
   readonly log: string;
   /** The name of the current epoch, and the id of the entry with which it began. */
   readonly epoch: string;
-  /** The rooms that have had messages, see `lib/redis_log/known_rooms.ts`. */
+  /** The rooms that have had messages recently (`lib/redis_log/known_rooms.ts`). */
   readonly rooms: string;
-  /** The server for which the epoch is confirmed, with its replication history. */
+  /** The Redis server for which the epoch is confirmed, with that server's replication history. */
   readonly server: string;
-  /** The registered nodes. */
+  /** The nodes that use this log, each with the time of its last check. */
   readonly nodes: string;
-  /** The number of times that each node has saved sessions. */
+  /** For each node, how many times it has saved sessions. */
   readonly saves: string;
-  /** A key that is written only so that replicas have a write to confirm. */
+  /** A key without meaning, which is written so that replicas have a write to confirm. */
   readonly touched: string;
-  /** The history of a room. */
+  /** Returns the key of a room's history. */
   history(room: string): string;
-  /** The ids of the messages that were published with an idempotency key. */
+  /** Returns the key that holds the ids of the messages published with an idempotency key. */
   idempotency(key: string): string;
-  /** A client's session, by the digest of its secret. */
+  /** Returns the key of a client's session; `digest` is the hash of the session's secret. */
   session(digest: string): string;
-  /** The gaps of Redis channels: where their messages may be missing. */
+  /**
+   * The gaps in the messages of Redis channels: the ids before which some of these messages may be missing from the
+   * log.
+   */
   readonly gaps: string;
-  /** The bridge's position, the listeners, and the synchronized nodes. */
+  /** The bridge's state. The next two keys hold the nodes with a listener slot, and the synchronized nodes. */
   readonly bridge: string;
   readonly bridgeListeners: string;
   readonly bridgeSynchronized: string;
 }
 
 /**
- * Returns the names of the keys with a prefix. They share a hash tag, so that all of them are in one slot of a Redis
- * Cluster.
+ * Returns the names of all keys of the installation with this prefix (`KEY_PREFIX`). The names share a hash tag, so
+ * that all keys are in one slot of a Redis Cluster.
  */
 export function keysOf(prefix: string): Keys {
   const base = `${prefix}:{${prefix}}:`;

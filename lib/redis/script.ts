@@ -12,14 +12,14 @@ export interface Script {
   readonly sha: string;
 }
 
-/** Makes a script from its source. */
+/** Makes a script from its Lua source. */
 export function script(source: string): Script {
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
 /**
- * Runs a script by its hash, or by its source if Redis does not have it. Redis drops scripts when it restarts and then
- * replies `NOSCRIPT`, without running any part of the script.
+ * Runs a script by its hash, or by its source if Redis does not have the script. Redis drops scripts when it restarts,
+ * and then replies `NOSCRIPT` without running any part of the script.
  */
 export async function runScript(
   client: RedisClient,
@@ -39,8 +39,8 @@ export async function runScript(
 }
 
 /**
- * Loads scripts into the Redis of a new connection. Otherwise the first run of each script would be sent again by its
- * source, and two scripts that are sent one after the other would change their order.
+ * Loads scripts into the Redis of a new connection. Otherwise {@linkcode runScript} would have to send the first run of
+ * each script twice, and another script that was sent meanwhile would overtake this run.
  */
 export async function loadScripts(
   client: RedisClient,
@@ -51,13 +51,16 @@ export async function loadScripts(
   }
 }
 
-/** Lua that sets `now` to the time on Redis, in ms since 1970. */
+/** Lua that sets `now` to the Redis server's time, in ms since 1970. */
 export const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 `;
 
-/** Lua that defines `here()`: it returns the server's name, `<run id>:<replication id>`, and `master` or `slave`. */
+/**
+ * Lua that defines `here()`, which returns two values: the server as `<run id>:<replication id>`, and its role,
+ * `master` or `slave`.
+ */
 export const HERE = `
 local function here()
   local info = redis.call('INFO', 'server') .. redis.call('INFO', 'replication')

@@ -1,5 +1,5 @@
 /**
- * The publishes of one run of the script `APPEND`, with the script's arguments and its reply.
+ * Turns publishes into the arguments of one run of the script `APPEND`, and the script's reply into their results.
  *
  * @module
  */
@@ -11,16 +11,16 @@ import type { Keys } from "../redis/keys.ts";
 import { formatLine, formatMessage } from "./entries.ts";
 
 /**
- * Maximum number of messages, rooms and characters of one script, because Redis executes no other command while it
- * runs.
+ * Maximum number of messages, rooms and characters of one run of the script, because Redis executes no other command
+ * while the script runs.
  */
 const MESSAGES_MAX = 1024;
 const ROOMS_MAX = 512;
 const LENGTH_MAX = 128 << 10;
 
 /**
- * The script's reply: the time on Redis, the base of the ids, the id of the log's newest entry, and one outcome per
- * piece.
+ * The reply of the script `APPEND`: the time on Redis, the two parts of the id of the message with index 0 (`ms`,
+ * `base`), the id of the log's newest entry except probes, and one outcome per piece.
  */
 export type AppendReply = [
   now: number,
@@ -30,50 +30,54 @@ export type AppendReply = [
   ...outcomes: string[],
 ];
 
-/** Returns whether the script did nothing because its deadline had passed. */
+/** Returns whether the script appended nothing because its deadline had passed. */
 export function isLate(
   reply: AppendReply | [now: number, late: "late"],
 ): reply is [now: number, late: "late"] {
   return reply[1] === "late";
 }
 
-/** One operation of the script: messages without a key for one room, or one message with a key, or a probe. */
+/**
+ * One operation of the script: it appends messages without idempotency key to one room, or one message with such a key,
+ * or a probe.
+ */
 interface BatchPiece {
   /**
-   * Empty if the publish has no key. Otherwise the fingerprint for the first room of the publish, and "+" for its other
-   * rooms.
+   * Empty if the publish has no idempotency key. Otherwise the fingerprint of the publish in the piece for its first
+   * room, and "+" in the pieces for its other rooms.
    */
   readonly keyFingerprint: string;
-  /** The room's index among the script's arguments, from 1; 0 for a probe. */
+  /** The room's place in the script's list of rooms, counted from 1; 0 for a probe. */
   readonly roomIndex: number;
-  /** The piece's first message, or the text of a probe. */
+  /** The piece's first message; for a probe, the text by which the probe is recognized. */
   readonly message: string;
-  /** The index of the piece's outcome in the reply. */
+  /** The index of the piece's outcome among the outcomes of the reply. */
   readonly outcomeIndex: number;
   count: number;
-  /** The index of the piece's last message among the messages of the script. */
+  /** The index of the piece's last message among all messages of the script. */
   messageIndex: number;
   lines: string;
 }
 
 /**
- * Collects publishes for one script, prepared so that the script has little to do for each of them.
+ * Collects publishes for one run of the script `APPEND`. Prepares the arguments here, so that the script has little to
+ * do for each publish.
  *
- * Limits: {@linkcode AppendBatch.add} refuses a publish with which the script would run for too long.
+ * Limits: {@linkcode AppendBatch.add} refuses a publish if the script would otherwise run for too long.
  */
 export class AppendBatch {
   readonly #rooms = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #pieces: BatchPiece[] = [];
-  /** The piece for the next message without a key, by room. */
+  /** The piece to which a room's next message without idempotency key is added, by room. */
   readonly #open = new Map<string, BatchPiece>();
-  /** The piece of each message, by the message's index. */
+  /** The piece that contains each message, by the message's index. */
   readonly #pieceOf: BatchPiece[] = [];
   #length = 0;
 
   /**
-   * Adds a publish to this batch. Returns `false` if it does not fit and must go into the next script; the first
-   * publish always fits.
+   * Adds a publish to this batch. Returns `false` if the publish does not fit and must go into the next batch; the
+   * first publish always fits.
    */
   add(publish: PublishRequest): boolean {
     const { rooms, json, key, meta } = publish;
@@ -82,7 +86,8 @@ export class AppendBatch {
     const fits = this.#pieceOf.length + rooms.length <= MESSAGES_MAX &&
       this.#rooms.size + rooms.length <= ROOMS_MAX &&
       this.#length + length <= LENGTH_MAX &&
-      // The outcome of an earlier publish with this key is known only after its script has run.
+      // Two publishes with one key need two scripts, because the outcome of the first is known only after its script
+      // has run.
       (key === undefined || !this.#keys.has(key));
     if (!fits && this.#pieces.length > 0) return false;
     this.#length += length;
@@ -91,12 +96,15 @@ export class AppendBatch {
     return true;
   }
 
-  /** Adds a probe: an entry of the log that contains no message, with a text by which the node recognizes it. */
+  /** Adds a probe: an entry of the log without a message. The node recognizes the entry by the text `nonce`. */
   addProbe(nonce: string): void {
     this.#push("", 0, nonce);
   }
 
-  /** Returns the script's keys, and its arguments from the number of rooms on. */
+  /**
+   * Returns the script's keys, and those of its arguments that depend on this batch: the number of rooms and all that
+   * follow.
+   */
   arguments(keys: Keys): [keys: string[], args: string[]] {
     const rooms = [...this.#rooms.keys()];
     const args = [String(rooms.length), ...rooms];
@@ -123,10 +131,10 @@ export class AppendBatch {
   }
 
   /**
-   * Returns the id of an entry that proves that the log has the messages which this reply acknowledges. Returns
-   * undefined if the reply acknowledges none. A message that is known by its key may have been added by a node that has
-   * stopped. Such a message is in the newest entry or in an earlier one, and this node has to prove that the log keeps
-   * it, because it acknowledges the message again.
+   * Returns the id of the log's newest entry if the reply acknowledges a message, otherwise undefined. As long as the
+   * log keeps this entry, it also keeps all messages that the reply acknowledges, because they are in this entry or in
+   * earlier ones. Even a message that is only recognized by its key counts: the node that appended the message may have
+   * stopped, so this node has to watch over it.
    */
   entryOf([, , , newest, ...outcomes]: AppendReply): string | undefined {
     const isAny = this.#pieces.some(({ outcomeIndex, roomIndex }) =>
@@ -137,7 +145,8 @@ export class AppendBatch {
   }
 
   /**
-   * Returns a function that returns one result per call: for each publish in order, the results of its rooms in order.
+   * Returns a function that returns the next result at each call. Call it for every publish in the order of
+   * {@linkcode AppendBatch.add}, and once for each of the publish's rooms, in order.
    */
   outcomes(
     [, ms, base, , ...outcomes]: AppendReply,

@@ -1,11 +1,11 @@
 /**
- * The errors of publishes that the appender could not append, or whose outcome it does not know.
+ * The errors of publishes that could not be appended to the log, or whose outcome is not known.
  *
  * @module
  */
 import { ApiError } from "../errors.ts";
 
-/** Makes the error of a publish that was not settled within `timeoutMs`. */
+/** Makes the error of a publish to which Redis has not replied within `timeoutMs`. */
 export function timedOut(timeoutMs: number): ApiError {
   return new ApiError(
     "log_timeout",
@@ -14,15 +14,22 @@ export function timedOut(timeoutMs: number): ApiError {
   );
 }
 
-/** Makes the error of a publish on a node that is stopping. */
+/**
+ * Makes the error of a publish that this node was handling when it stopped, or received afterwards. The publish may
+ * have been sent to Redis.
+ */
 export function stopping(): ApiError {
   return new ApiError(
     "draining",
-    "Cannot publish: this node is stopping; publish to another node",
+    "Cannot confirm the publish: this node is stopping, so the message may or may not be delivered; " +
+      "publish again with the same idempotency key",
   );
 }
 
-/** Makes the error of a publish whose connection led to another server before the message was confirmed. */
+/**
+ * Makes the error of a publish during which the connection to Redis was replaced, perhaps by one to another server,
+ * which may lack the message.
+ */
 export function failedOver(): ApiError {
   return new ApiError(
     "log_unreachable",
@@ -31,7 +38,10 @@ export function failedOver(): ApiError {
   );
 }
 
-/** Makes the error of a publish that only `count` of `wanted` replicas have confirmed. */
+/**
+ * Makes the error of a publish that only `count` replicas have confirmed, although `wanted` are required
+ * (`ACK_REPLICAS`).
+ */
 export function notReplicated(count: number, wanted: number): ApiError {
   return new ApiError(
     "log_not_replicated",
@@ -40,18 +50,20 @@ export function notReplicated(count: number, wanted: number): ApiError {
   );
 }
 
-/** Returns the sentence for a Redis of whose replicas fewer than `wanted` are in sync. */
+/** Returns the sentence that Redis has fewer than `wanted` replicas in sync, so that no publish is acknowledged. */
 export function tooFewReplicas(wanted: number): string {
   return `Cannot acknowledge publishes: fewer than ${wanted} replicas of Redis are in sync (ACK_REPLICAS); ` +
-    "attach a replica";
+    "attach more replicas, or lower ACK_REPLICAS";
 }
 
-/** Makes the error of a publish beyond the limits of pending publishes and of their characters. */
+/**
+ * Makes the error of a publish that is refused because too many publishes, or too many characters of them, are pending.
+ */
 export function overloaded(pendingMax: number, lengthMax: number): ApiError {
   return new ApiError(
     "overloaded",
     `Cannot publish: ${pendingMax} publishes, or ${
       lengthMax >> 20
-    } MiB of them, are waiting for Redis; try again later`,
+    } MiB of messages, are already waiting for Redis on this node; try again later`,
   );
 }

@@ -7,26 +7,29 @@ import { type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "./batch_script.ts";
 
 /**
- * Approximate number of messages that the log keeps. If a node is further behind, its clients receive a `trimmed` gap.
+ * Approximate number of messages that the log keeps. If a node has more messages left to read, its clients receive a
+ * gap with the reason `trimmed`.
  */
 export const LOG_LENGTH = 100_000;
 
 /**
- * Appends publishes. They are sent as pieces: consecutive messages without a key for one room, or one message with a
- * key. A piece without a room is a probe: an entry that readers recognize and no client receives.
+ * Appends publishes, which are given as pieces. A piece is a number of messages without idempotency key for one room,
+ * or one message with such a key, or a probe: an entry without a room, which nodes recognize and no client receives.
  *
- * Returns `{now, ms, base, newest, outcome, …}`: `ms` and `base` are those of the ids, `newest` is the id of the log's
- * newest entry except probes. The outcome of a piece is '' (appended), '=id' (its key is known), '~' (its key is known
- * with another message) or '!error' (not in the log).
+ * Returns `{now, ms, base, newest, outcome, …}`. The message with index `i` has the id `<ms>-<base + i>`. `newest` is
+ * the id of the log's newest entry except probes. The outcome of a piece is '' (appended), '=id' (the key was used
+ * before for this message, which has this id), '~' (the key was used before for another message) or '!error' (not in
+ * the log).
  *
- * KEYS: log, epoch, known rooms, server, the histories of all rooms, the idempotency keys, each once. ARGV: candidate
- * epoch; deadline, in ms of Redis' clock; messages of the log; messages and seconds of a history; seconds of a key;
- * number of rooms; their names; then for each piece: '' without a key, the fingerprint, or '+' for another room of the
- * same publish; the room's index in the list, 0 for a probe; number of lines; the index of the last message; the lines,
- * or only the message if there is one, or '' if it is the same as in the piece before.
+ * KEYS: log, epoch, known rooms, server, the histories of all rooms, the idempotency keys, each once. ARGV: name for a
+ * new epoch; deadline, in ms of Redis' clock; maximum messages of the log; maximum messages and seconds of a history;
+ * seconds of an idempotency key; number of rooms; names of the rooms; then five arguments for each piece. These are: ''
+ * without a key, otherwise the publish's fingerprint, or '+' for a further room of the same publish; the room's place
+ * in the list from 1, or 0 for a probe; number of messages; index of the last message; the text. The text is the
+ * message if there is only one, otherwise their lines. It is '' if it equals the text of the piece before.
  *
- * The script does nothing after its deadline: a publish that got a 503 while Redis was paused must not appear
- * afterwards.
+ * The script does nothing after its deadline, because the message of a publish that failed with 503 while Redis was
+ * paused must not appear afterwards.
  */
 export const APPEND = script(`${BATCH}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
@@ -84,14 +87,15 @@ return answer
 `);
 
 /**
- * Adds an entry that holds no messages, and returns its id. Does nothing if the log does not exist.
+ * Adds an entry without messages to the log, and returns the entry's id. Returns '' without adding an entry if the log
+ * does not exist.
  *
- * KEYS: log. ARGV: candidate epoch; entries of the log; fields and values.
+ * KEYS: log. ARGV: random text for the id; maximum entries of the log; fields and values of the entry.
  */
 export const ADD = script(`${BEGIN}
 if not inspectLog() then return '' end
 return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
 `);
 
-/** The scripts that append. */
+/** The scripts that append to the log, for loading them on each new connection. */
 export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];

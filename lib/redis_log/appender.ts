@@ -1,5 +1,5 @@
 /**
- * Appends many publishes with few scripts (group commit).
+ * Appends many publishes to the log with few runs of a script (group commit).
  *
  * @module
  */
@@ -23,13 +23,16 @@ import {
 } from "./append_errors.ts";
 import { APPEND } from "./append_scripts.ts";
 
-/** Maximum time until the result of a publish, including its time in the queue, in ms. */
+/** Maximum time until the result of a publish is known, including its time in the queue, in ms. */
 export const APPEND_TIMEOUT_MS = 2000;
-/** Part of that time, in ms, that is left when `log_not_replicated` is reported, so that it precedes the timeout. */
+/**
+ * How long before the end of {@linkcode APPEND_TIMEOUT_MS} a publish fails as `log_not_replicated`, in ms, so that this
+ * error comes before the timeout's.
+ */
 const REPLICAS_GRACE_MS = 250;
 /**
- * Scripts in flight: one executes in Redis while the next is on the wire. Publishes that arrive meanwhile are batched
- * into the following script.
+ * Maximum number of scripts in flight: one executes in Redis while the next is on the wire. Publishes that arrive
+ * meanwhile are batched into the following script.
  */
 const SCRIPTS_MAX = 2;
 /** Maximum number of pending publishes, and of characters in their messages. Further publishes fail as `overloaded`. */
@@ -39,24 +42,27 @@ const PENDING_LENGTH_MAX = 64 << 20;
 /** Options of {@linkcode Appender}. */
 export interface AppenderOptions {
   readonly connection: RedisConnection;
-  /** Returns the connection's client, if messages that it appends may be acknowledged. */
+  /**
+   * Returns the connection's Redis client. Returns undefined while messages that are appended with this client may not
+   * be acknowledged.
+   */
   readonly client: () => RedisClient | undefined;
-  /** Returns why there is no such client, if the reason is known. */
+  /** Returns the reason why `client` returns undefined; undefined if the reason is not known. */
   readonly why: () => unknown;
-  /** Called when a message in the entry `id` of the log is about to be acknowledged. */
+  /** Called before messages are acknowledged that are in the log's entry `id` or in earlier entries. */
   readonly acknowledged: (id: string) => void;
-  /** How many replicas must have a publish before it is acknowledged. */
+  /** How many replicas of Redis must have a message before its publish is acknowledged (`ACK_REPLICAS`). */
   readonly ackReplicas: number;
   readonly clock: RedisClock;
   readonly keys: Keys;
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  /** Approximate number of messages that the log keeps. A reader that is further behind misses some. */
+  /** Approximate number of messages that the log keeps. A node with more messages left to read misses some. */
   readonly logLength: number;
 }
 
-/** A publish or a probe that is not settled yet. */
+/** A publish or a probe whose result is not known yet. */
 interface QueuedPublish {
   /** The publish. A probe has no rooms. */
   readonly publish: PublishRequest;
@@ -69,28 +75,33 @@ interface QueuedPublish {
 /**
  * Appends publishes to the log on Redis in the order of the calls, in batches if many come at once.
  *
- * Guarantees: every publish is settled within {@linkcode APPEND_TIMEOUT_MS}. Lifetime: starts a timer in the
+ * Guarantees: every publish gets its results within {@linkcode APPEND_TIMEOUT_MS}. Lifetime: starts a timer in the
  * constructor; call {@linkcode Appender.close} to stop.
  */
 export class Appender {
   readonly #options: AppenderOptions;
   readonly #queue: QueuedPublish[] = [];
-  /** All publishes and probes that are not settled, or that were sent and have no reply yet, oldest first. */
+  /**
+   * All publishes and probes that have no result yet, and those that timed out before Redis has replied, oldest first.
+   */
   readonly #pending = new Set<QueuedPublish>();
   readonly #sweep: ReturnType<typeof setInterval>;
   #closed = false;
   #scripts = 0;
   #pendingLength = 0;
-  /** Whether too few replicas have confirmed the messages of the last script. */
+  /** Whether too few replicas have confirmed the messages of the last run of the script. */
   #replicasMissing = false;
 
-  /** Starts the timer that settles publishes that take too long. */
+  /** Starts the timer that gives publishes an error when they take too long. */
   constructor(options: AppenderOptions) {
     this.#options = options;
     this.#sweep = setInterval(() => this.#expire(), 100);
   }
 
-  /** The reason why publishes are not acknowledged at the moment, as a sentence; undefined if no reason is known. */
+  /**
+   * The reason why publishes are not acknowledged at the moment, as a sentence; undefined if they are acknowledged or
+   * the reason is not known.
+   */
   get warning(): string | undefined {
     return this.#replicasMissing
       ? tooFewReplicas(this.#options.ackReplicas)
@@ -119,8 +130,8 @@ export class Appender {
   }
 
   /**
-   * Appends a probe, in order with the publishes: an entry that readers recognize by `nonce` and that no client
-   * receives. Resolves when it is settled, even if it failed. It has succeeded only if the reader receives it.
+   * Appends a probe, in order with the publishes: an entry that this node recognizes by `nonce` and that no client
+   * receives. Resolves even if the append failed; only reading the probe from the log proves that it has succeeded.
    */
   probe(nonce: string): Promise<void> {
     return new Promise((resolve) =>
@@ -142,11 +153,11 @@ export class Appender {
     this.#pendingLength = length;
     this.#pending.add(queued);
     this.#queue.push(queued);
-    // Publishes of the same turn of the event loop go into one script.
+    // Wait for the end of this turn of the event loop, so that all its publishes go into one script.
     if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
   }
 
-  /** Stops accepting publishes and settles all pending ones, sent or not, as `draining`. */
+  /** Stops accepting publishes. All pending ones, even those that were sent to Redis, fail as `draining`. */
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweep);
@@ -171,7 +182,7 @@ export class Appender {
     }
   }
 
-  /** Sends a batch and settles each of its publishes, even after an error. */
+  /** Sends a batch and gives each publish of the batch its results, or an error if the batch failed. */
   async #send(batch: AppendBatch, sent: QueuedPublish[]): Promise<void> {
     const { client: clientNow, connection, clock, ackReplicas, acknowledged } =
       this.#options;
@@ -186,7 +197,7 @@ export class Appender {
       const reply = await runScript(client, APPEND, keys, args) as AppendReply;
       clock.set(Number(reply[0]));
       if (isLate(reply)) return this.#retry(sent);
-      // A demoted master stays reachable, so Roomcast has to reconnect to find the new master.
+      // A master that has become a replica stays reachable, so Roomcast has to reconnect to find the new master.
       if (reply.some((item) => String(item).startsWith("!READONLY"))) {
         connection.reset();
       }
@@ -217,8 +228,8 @@ export class Appender {
   ): Promise<void> {
     const { ackReplicas, keys } = this.#options;
     if (reply.some((outcome) => String(outcome).startsWith("="))) {
-      // `WAIT` covers only writes of this connection, and another connection may have written a message that is known
-      // by its key. This write comes after that message in the replication stream, so `WAIT` covers both.
+      // `WAIT` covers only writes of this connection, and another connection may have written a message that is only
+      // recognized by its key. The `SET` comes after that message in the replication stream, so `WAIT` covers both.
       await client.sendCommand(["SET", keys.touched, "", "EX", "60"]);
     }
     const left = expires - performance.now() - REPLICAS_GRACE_MS;
@@ -231,8 +242,9 @@ export class Appender {
   }
 
   /**
-   * Retries a batch that Redis rejected as late before its deadline, because its clock has moved. The reply carried
-   * the new time, so the retry uses the corrected clock. Publishes that expired meanwhile fail with `log_timeout`.
+   * Sends publishes again that Redis rejected as late although their deadline has not passed, because Redis' clock has
+   * moved. The rejection contained the new time, so the deadline is now computed correctly. Publishes whose deadline
+   * has passed meanwhile fail with `log_timeout`.
    */
   #retry(sent: QueuedPublish[]): void {
     const now = performance.now();
@@ -272,7 +284,7 @@ export class Appender {
     const now = performance.now();
     const { client, why: whyNoClient, ackReplicas } = this.#options;
     const why = client() === undefined ? whyNoClient() : undefined;
-    // A replica accepts no writes until an operator makes it a master, so a retry does not help.
+    // Fail at once if Redis is a replica: it accepts no writes until it is promoted, so waiting does not help.
     const isReadOnly = why !== undefined &&
       toLogError(why, "publish").code === "log_read_only";
     for (const queued of this.#pending) {
@@ -307,7 +319,7 @@ function settle(queued: QueuedPublish, results: PublishResult[]): void {
   queued.settle = undefined;
 }
 
-/** Settles all rooms of a publish with the same error. */
+/** Gives a publish the same error for all its rooms. */
 function settleWith(queued: QueuedPublish, error: ApiError): void {
   const { rooms } = queued.publish;
   settle(queued, rooms.map((room) => ({ room, error })));

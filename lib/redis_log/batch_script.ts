@@ -1,7 +1,8 @@
 /**
- * The Lua that writes to the log: begins epochs, and appends batches of messages.
+ * Lua code that writes to the log: it begins epochs, and appends batches of messages.
  *
- * All keys share one hash tag, so that each script needs only one slot of a Redis Cluster, and every key is declared.
+ * All keys share one hash tag, so that each script uses only one slot of a Redis Cluster. Scripts use only keys that
+ * their caller passes in KEYS, as a Redis Cluster requires.
  *
  * @module
  */
@@ -9,20 +10,20 @@ import { HERE, NOW } from "../redis/script.ts";
 import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
 
 /**
- * Lua that begins epochs. If the log or the epoch's key is missing, readers have to learn of it, so a new epoch is an
- * entry of the log, in order with the others. The epoch's key holds its name and the id of that entry. The hash
- * `server` holds the server for which the epoch is confirmed, with its replication history
- * (`docs/decisions/0014-epochs-and-fail-over.md`).
+ * Lua that begins an epoch if the log or the key of its epoch is missing. A new epoch begins with an entry of the log,
+ * so that all nodes read it in order with the messages. The epoch's key holds the epoch's name and the id of this
+ * entry. The hash `server` holds the Redis server for which the epoch is confirmed, with that server's replication
+ * history (`docs/decisions/0014-epochs-and-fail-over.md`).
  *
- * A script that embeds this declares log, epoch, known rooms and server as its first four keys. The set of known rooms
- * is complete since the beginning of the epoch, see `lib/redis_log/known_rooms.ts`. The script can use `now` and call:
+ * A script that embeds this code takes log, epoch, known rooms and server as its first four KEYS. The set of known
+ * rooms (`lib/redis_log/known_rooms.ts`) has every room with a message of the epoch. The script can use `now` and call:
  *
  * - `inspectLog()`: returns `XINFO STREAM` of the log as a table, or nil if there is no log.
- * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. Every id has a random part, so that
- *   the old master and a promoted replica never give one id to two entries.
- * - `add(candidate, length, ...)`: adds an entry that holds no messages, and returns its id.
- * - `ensure(candidate)`: returns the same as `inspectLog()`. It first begins a new epoch if the log or the epoch is
- *   missing or cannot be used.
+ * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. `candidate` gives every id a random
+ *   part, so that an old master and a promoted replica never give the same id to different entries.
+ * - `add(candidate, length, ...)`: adds an entry without messages to the log, and returns the entry's id.
+ * - `ensure(candidate)`: returns the same as `inspectLog()`, but first begins an epoch with the name `candidate` if the
+ *   log or its epoch is missing or unusable.
  */
 export const BEGIN = `${NOW}${KNOWN_ROOMS}${HERE}
 local function inspectLog()
@@ -56,14 +57,14 @@ local function begin(candidate, why)
     confirm()
   end
   note(0, '')
-  -- The previous epoch may have had later ids, which belong to no message of this epoch.
+  -- Remove rooms with a later time than this epoch's beginning, because their messages belong to the previous epoch.
   redis.pcall('ZREMRANGEBYSCORE', KEYS[3], '(' .. string.match(id, '^%d+'), '+inf')
 end
 local function ensure(candidate)
   local log, epoch = inspectLog(), redis.pcall('GET', KEYS[2])
   if log then
     local ms, seq = string.match(log['last-generated-id'], '^(%d+)-(%d+)$')
-    -- Another program has added an entry with an id after which few or no others fit.
+    -- Another program has added an entry whose id leaves room for few or no later ids.
     if #ms > 15 or tonumber(seq) > 1e14 then
       redis.call('DEL', KEYS[1])
       log = nil
@@ -78,35 +79,36 @@ end
 `;
 
 /**
- * Lua that appends messages; every script that appends some embeds it. All messages of a script become one batch entry
- * of the log, because one `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message
- * has an id of its own. The script counts its messages from 0 in their order; that is a message's index, and its id is
- * `<ms>-<base + index>`. Some indexes may stay unused.
+ * Lua that appends messages, for embedding in scripts. All messages of one run become one batch entry of the log,
+ * because one `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message still has an
+ * id of its own: the script numbers its messages from 0, and the message with the number `index` has the id
+ * `<ms>-<base + index>`. Some numbers may stay unused.
  *
  *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
  *     history:  id of its last message   run <messages so far> lines <lines>
  *
- * A line is `<index> <JSON>`, in order of indexes. JSON text has no line breaks here, and may be followed by meta, see
- * `entries.ts`. An entry has the id of the message with the highest index, from which readers know the base. "Messages
- * so far" counts the messages of the stream since it began or was cleared: a stream itself counts entries only, but the
- * limits of log and histories are numbers of messages.
+ * Lines are separated by line breaks and ordered by index. A line is `<index> <JSON>`, and meta may follow the JSON
+ * (`entries.ts`). A batch entry has the id of its message with the highest index, from which readers compute the base.
+ * "Messages so far" counts the messages of the stream since it began or was cleared. The limits of log and histories
+ * need this number, because Redis itself counts only entries.
  *
- * A script that embeds this declares log, epoch, known rooms and server as its first four keys, and histories after
+ * A script that embeds this code takes log, epoch, known rooms and server as its first four KEYS, and histories after
  * them. It can use `now`, and calls these functions in this order:
  *
- * - `open(candidate epoch)`, once: determines the ids.
- * - `put(room, history's key, number of lines, index of the last, lines)`: adds lines to the entry, after those of the
- *   room that were put before. Nothing is written yet.
- * - `commit(messages of the log, messages of a history, seconds of a history)`, once: writes. A room whose history
- *   cannot be written is left out of the log. All rooms are added to the set of known rooms by one command.
- * - `failed(room)`: returns why the messages of the room are not in the log, or nil.
- * - `id(index)`: returns a message's id, at any time after `open`.
+ * - `open(name for a new epoch)`, once: determines `ms` and `base` of the ids.
+ * - `put(room, history's key, number of lines, index of the last line, lines)`: collects lines of a room. Writes
+ *   nothing yet.
+ * - `commit(maximum messages of the log, maximum messages of a history, seconds of a history)`, once: writes the
+ *   collected lines to the histories and to the log, and adds the rooms to the set of known rooms. Leaves a room out of
+ *   the log if the room's history cannot be written.
+ * - `failed(room)`: returns the error because of which the room's messages are not in the log, or nil if they are.
+ * - `id(index)`: returns the id of the message with this index. May be called at any time after `open`.
  *
- * If a history was deleted, evicted or emptied, and its room is known to have had messages, the next entry records
- * that: `max-deleted-entry-id` of the new history is the id up to which messages are missing.
+ * If a room is known to have had messages but its history was deleted, evicted or emptied, the next append to the room
+ * records that. The `max-deleted-entry-id` of the new history is then the id up to which messages are missing.
  *
- * A history is trimmed roughly here and exactly when it is read, because exact trimming walks over the deleted entries
- * of a block each time, which makes an append three times as slow.
+ * Appending trims a history only roughly, and reading trims it exactly, because exact trimming walks over the deleted
+ * entries of a block each time, which would make an append three times as slow.
  */
 export const BATCH = `${BEGIN}${LOST_MESSAGES}
 local ms, prefix, base, total, oldest, latest
@@ -114,8 +116,9 @@ local runs = {}
 local function upTo(entry)
   return entry and entry[2][1] == 'run' and tonumber(entry[2][2]) or 0
 end
--- Drops the oldest entries: batch entries without a message that must be kept, and other entries that are older than
--- 'young', in ms since 1970; but none of the newest 'spare', and no more than 16 per round.
+-- Drops the oldest entries of a stream, at most 16 per round. A batch entry can be dropped if none of its messages is
+-- among the newest 'messages', and another entry if it is older than 'young', in ms since 1970. The newest 'spare'
+-- entries are always kept.
 local function trim(key, messages, total, young, spare, rounds)
   for _ = 1, rounds do
     local over, length = 0, redis.call('XLEN', key)
@@ -148,8 +151,9 @@ local function put(room, history, count, place, lines)
   run.count, run.last = run.count + count, place
   run.lines[#run.lines + 1] = lines
 end
--- Returns the id up to which messages are missing from a history that has no entries, or whose newest entry is unusable
--- because it has no number of messages or leaves no room for a later id. An unusable history is deleted.
+-- Returns the id up to which messages are missing from the room's history, or nil if none are. Called if the history
+-- has no entries, or if it is 'unusable': its newest entry has no number of messages or leaves no room for a later id.
+-- An unusable history is deleted.
 local function restart(run, unusable, seconds)
   if unusable then redis.call('DEL', run.history) end
   local before = base > 0 and id(-1) or string.format('%.0f-999999999999999', ms - 1)
@@ -191,12 +195,12 @@ local function commit(length, messages, seconds)
     end
   end
   if count == 0 then return end
-  -- Written before the log, so that a lost history of an acknowledged message can always be detected.
+  -- Add the rooms before writing the log, so that the loss of an acknowledged message's history can always be detected.
   local known = note(unpack(scores))
   local added = known
   if type(known) == 'number' then
     added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', length, id(last), 'run', total + count, unpack(fields))
-    -- Removes up to twice as many expired rooms as were added; otherwise the set could grow faster than it is pruned.
+    -- Remove up to twice as many expired rooms as were added; otherwise the set could grow faster than it is pruned.
     if known > 0 then forget(seconds, 2 * known) end
   end
   if type(added) == 'table' then
@@ -210,7 +214,8 @@ local function commit(length, messages, seconds)
   if count > 1 then
     redis.call('XSETID', KEYS[1], added, 'ENTRIESADDED', total + count)
     if total + count - upTo(oldest) > length * 1.125 then
-      -- A reader may be at the entry before the one that was just added, or at any young entry.
+      -- Keep the entries at which a node may be reading: the one before the entry that was just added, and all young
+      -- ones.
       trim(KEYS[1], length + 0, total + count, now - 600000, 2, 64)
     end
   end

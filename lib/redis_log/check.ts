@@ -1,11 +1,11 @@
 /**
- * The check: a node asks Redis whether the log still holds all entries that the node knows, and confirms that to the
- * other nodes.
+ * The check of the log: a node asks Redis whether the log still holds all entries that the node has read or
+ * acknowledged, and tells the other nodes through Redis if it does.
  *
- * Redis replicates asynchronously, so a replica that was promoted, or a snapshot that was restored, may lack messages
- * that were acknowledged or delivered. An epoch therefore continues on another server, or with another replication
- * history of the same server, only if every registered node confirms that the log on that server holds all entries that
- * the node knows. See `docs/decisions/0014-epochs-and-fail-over.md`.
+ * Redis replicates asynchronously, so a promoted replica or a restored snapshot may lack messages that were
+ * acknowledged or delivered. After a failover or a restart of Redis, an epoch therefore continues only if every
+ * registered node confirms that the log on the new server holds all entries that the node has read or acknowledged. See
+ * `docs/decisions/0014-epochs-and-fail-over.md`.
  *
  * @module
  */
@@ -15,75 +15,86 @@ import { runScript } from "../redis/script.ts";
 import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
-/** The arguments of a check, which describe the part of the log that this node knows. */
+/** The arguments of a check. They describe which part of the log this node has read or acknowledged. */
 export interface Question {
-  /** The name for a new epoch, if the check begins one. */
+  /** The name of the new epoch, in case the check begins one. */
   readonly candidate: string;
   readonly node: string;
-  /** The epoch that this node reads; empty before it has begun to read. */
+  /** The epoch that this node reads; empty if the node has not begun to read. */
   readonly epoch: string;
-  /** The id up to which this node has read, and whether an entry has that id. */
+  /** The id up to which this node has read the log, and whether the node has read an entry with exactly that id. */
   readonly offset: string;
   readonly offsetIsEntry: boolean;
-  /** Ids of other entries that have to be in the log, because this node has acknowledged their messages. */
+  /**
+   * Ids of entries that must be in the log although this node has not read them, because it has acknowledged their
+   * messages.
+   */
   readonly acknowledged: readonly string[];
-  /** How many of this node's saves of sessions Redis has acknowledged. */
+  /** How many times this node has saved sessions and Redis has acknowledged it. */
   readonly saves: number;
-  /** The server for which this node last saw the epoch confirmed. */
+  /** The server, as in {@linkcode Finding.server}, for which this node last saw the epoch confirmed; empty if none. */
   readonly server: string;
-  /** Time since this node last read a message, and since it last acknowledged one that it had not read, in ms. */
+  /**
+   * Time since this node last read a message, and time since it last acknowledged a message that it had not read, in
+   * ms.
+   */
   readonly knowledgeAgeMs: number;
   readonly acknowledgedAgeMs: number;
-  /** Names of the other nodes that this node knows. */
+  /** Names of the other nodes of this log, as far as this node knows them. */
   readonly known: readonly string[];
   /**
-   * Nodes that have been silent long enough to be dropped, as `<node>@<time of its last check>`. A node that has
-   * checked since then is kept.
+   * Nodes that the check may unregister because they have stopped checking, as `<node>@<time of its last check>`. A
+   * node that has made another check since that time stays registered.
    */
   readonly silent: readonly string[];
   /**
-   * `join` announces the node in the log. `stay` announces it again if other nodes have dropped it. `leave` unregisters
-   * it.
+   * `join` announces this node to the other nodes by an entry of the log. `stay` does so only if another node has
+   * unregistered this one. `leave` records that this node stops.
    */
   readonly intent: "join" | "stay" | "leave";
 }
 
-/** The result of a check. */
+/** The reply of Redis to a check. */
 export interface Finding {
   /** The time on Redis, in ms since 1970. */
   readonly now: number;
   readonly epoch: string;
-  /** The id of the entry with which the epoch began. */
+  /** The id of the log's entry with which the epoch began. */
   readonly began: string;
-  /** The log's last id, and whether an entry with it exists. */
+  /** The log's last id, and whether an entry with that id exists. */
   readonly last: string;
   readonly lastIsEntry: boolean;
-  /** The number of messages and other entries that were ever added to the log. */
+  /** How many messages, and entries without messages, were ever added to the log. */
   readonly total: number;
   /**
-   * `lost`: the log lacks entries that the node knows, so the epoch `epoch` has begun. `cut`: entries after the node's
-   * offset may have been trimmed. `back`: this Redis is a replica that lacks entries that the node has read, and a
-   * replica cannot begin an epoch.
+   * Empty if the log has all entries that this node has read or acknowledged. `lost`: the log lacks some of them, so a
+   * new epoch has begun, whose name is `epoch`. `cut`: entries that this node has not read yet may have been trimmed.
+   * `back`: this Redis lacks entries that this node has read, but is a replica and cannot begin an epoch.
    */
   readonly wrong: "" | "lost" | "cut" | "back";
   /**
-   * Whether the epoch is confirmed for this server, is not confirmed yet, or cannot be confirmed because this is a
-   * replica.
+   * Whether all nodes have confirmed the epoch for this server, or still have to confirm it, or cannot confirm it
+   * because the server is a replica.
    */
   readonly state: "confirmed" | "unconfirmed" | "replica";
-  /** The server and its replication history, `<run id>:<replication id>`. */
+  /** The Redis server and its replication history, as `<run id>:<replication id>`. */
   readonly server: string;
-  /** The reason for which this check has begun an epoch, as a sentence; empty if it has not begun one. */
+  /** Why this check has begun a new epoch, as a sentence; empty if it has not begun one. */
   readonly why: string;
-  /** Changes if saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
+  /** The name under which sessions are now saved. It changes if Redis may have lost saved sessions. */
   readonly lineage: string;
-  /** The id of the entry that announces this node; empty unless it has just been added. */
+  /**
+   * The id of the entry by which this check has announced this node in the log; empty if it has added no such entry.
+   */
   readonly joinedAt: string;
-  /** All registered nodes. `offset` is the id up to which a node has read, and `beat` changes at each of its checks. */
+  /**
+   * All registered nodes. `offset` is the id up to which the node has read, and `beat` is a text that changes at each
+   * check of the node.
+   */
   readonly nodes: ReadonlyMap<string, { offset: string; beat: string }>;
 }
 
-/** The script's reply. */
+/** The reply of the script `CHECK`. */
 type Reply = [
   now: number,
   epoch: string,
@@ -101,9 +112,9 @@ type Reply = [
 ];
 
 /**
- * Runs the check unless Redis executes it after `expires`, in ms of Redis' clock.
+ * Runs the check on Redis. The check does nothing if Redis executes it after `expires`, in ms of Redis' clock.
  *
- * @throws {DeadlineError} If Redis executes it later.
+ * @throws {DeadlineError} If Redis has executed the check after `expires`.
  */
 export async function check(
   client: RedisClient,

@@ -1,5 +1,5 @@
 /**
- * The Lua script of the check; see `lib/redis_log/check.ts`.
+ * The Lua script of the check of the log, which `lib/redis_log/check.ts` explains and runs.
  *
  * @module
  */
@@ -8,30 +8,35 @@ import { BEGIN } from "./batch_script.ts";
 import { PRUNE_ROOMS } from "./known_rooms.ts";
 
 /**
- * How long registered nodes may take to confirm an epoch on another server, in ms of Redis' clock. A node notices a
- * silent connection after 4.2 s (`lib/redis/connection.ts`).
+ * How long the registered nodes may take to confirm the epoch on another Redis server, in ms of Redis' clock. It is
+ * more than the 4.2 s after which a node detects a silent connection (`lib/redis/connection.ts`).
  */
 export const CONFIRM_TIMEOUT_MS = 6000;
 
 /**
+ * The check of the log.
+ *
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: in the order in which `check()` in `check.ts` sends them.
  *
  * The hash `server` has these fields:
- * - `epoch`: the epoch's name
+ * - `epoch`: the name of the epoch that the other fields describe
  * - `id`: the server for which the epoch is confirmed
  * - `home`: the server on which the epoch began
  * - `begun`: the time at which the epoch began
- * - `lineage`: the lineage of sessions
+ * - `lineage`: the name under which sessions are saved
  *
- * While the epoch still has to be confirmed for another server, it also has these:
- * - `asked`: that other server
- * - `since`: the time since which nodes are asked to confirm
- * - `vouched`: set if a node has confirmed that this server has everything it knew
- * - `unsaved`: set if sessions are missing on this server
+ * While the nodes still have to confirm the epoch for another server, the hash also has these fields:
+ * - `asked`: the server for which the epoch has to be confirmed
+ * - `since`: the time at which the nodes were first asked to confirm
+ * - `vouched`: set if a node that had read the epoch has confirmed that the `asked` server lacks none of the node's
+ *   entries
+ * - `unsaved`: set if the `asked` server lacks saved sessions
  *
- * The hash `nodes` has one field for each node: the time, the offset and the server of the node's last check.
+ * The hash `nodes` has one field for each node. Its value is the time of the node's last check, the id up to which the
+ * node had read, and the server, or `left` if the node has stopped.
  *
- * The script does nothing after its deadline, because a node that no longer waits for the reply may know more by then.
+ * The script does nothing after its deadline, because a node that no longer waits for the reply may have read and
+ * acknowledged further messages.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 if now > tonumber(ARGV[16]) then return {now, 'late'} end
@@ -57,7 +62,7 @@ local function look(log)
   last, first = log and log['last-generated-id'] or '0-0', log and log['first-entry'] and log['first-entry'][1]
   total = log and log['entries-added'] or 0
 end
--- An id below the first entry may have been trimmed. Any other id without an entry was lost.
+-- If 'trimmable', an id below the first entry may have been trimmed. Any other id without an entry was lost.
 local function missing(id, trimmable)
   return below(last, id) or (not exists(id) and not (trimmable and (not first or below(id, first))))
 end
@@ -65,7 +70,7 @@ local function behind(trimmable)
   if IS_ENTRY then return missing(OFFSET, trimmable) end
   return below(last, OFFSET) or not trimmable
 end
--- Returns how long this node has known of a missing entry, in ms; nil if no entry is missing.
+-- Returns for how long this node has known the entry that is missing, in ms; nil if no entry is missing.
 local function lost(trimmable)
   for id in string.gmatch(ACKNOWLEDGED, '%S+') do
     if missing(id, trimmable) then return math.min(AGE, ACKNOWLEDGED_AGE) end
@@ -114,7 +119,8 @@ local function settle()
 end
 state()
 
--- 1. If no server is recorded for the epoch, another program has set the epoch or has deleted the record.
+-- 1. If the record is of another epoch, another program has set the epoch or deleted the record. Renew the record, or
+--    begin an epoch if it is not certain that this node reads the same log.
 if server.epoch ~= name then
   if name == EPOCH and SERVER == HERE then
     redis.call('HSET', KEYS[4], 'epoch', name, 'id', HERE, 'home', HERE, 'begun', now, 'lineage', CANDIDATE)
@@ -122,8 +128,7 @@ if server.epoch ~= name then
   else renew('the server for which the epoch was confirmed is not recorded') end
 end
 
--- 2. If this is not the server for which the epoch is confirmed, or not the one that this node knows, all nodes are
--- asked.
+-- 2. If the epoch is confirmed for another server, or this node comes from another server, ask all nodes to confirm.
 local age = now - tonumber(server.begun)
 local comes = SERVER ~= '' and SERVER ~= HERE and age >= 0 and age < ${CONFIRM_TIMEOUT_MS}
 if server.asked ~= HERE and (server.id ~= HERE or comes) then
@@ -132,12 +137,13 @@ if server.asked ~= HERE and (server.id ~= HERE or comes) then
   state()
 end
 
--- 3. If an entry that this node knows is missing, an epoch begins, unless one has begun since the node learned of it.
+-- 3. If the log lacks an entry that this node knows, begin an epoch, unless one has begun since the node learned of the
+--    entry.
 local vouches = EPOCH == name and SERVER == server.id and server.id ~= HERE
--- Whether the nodes that this node names count in step 6. Decided here, because step 3 may begin another epoch.
+-- Whether step 6 waits for the nodes that this node names. Decided here, because step 3 may begin another epoch.
 local names = EPOCH == name or server.id ~= HERE
 local wrong = ''
--- Only an id of this epoch can have been trimmed here.
+-- Only an id of this epoch can be missing because it was trimmed here.
 local known = EPOCH ~= '' and lost(EPOCH == name and not vouches) or nil
 if known then
   wrong = 'lost'
@@ -147,7 +153,7 @@ if known then
   end
 elseif EPOCH == name and IS_ENTRY and not exists(OFFSET) then wrong = 'cut' end
 
--- 4. This node registers. If Redis takes no writes at the moment, the node can still read.
+-- 4. Register this node. If Redis accepts no writes at the moment, continue, because the node can still read.
 local joinedAt = ''
 local unknown = redis.call('HEXISTS', KEYS[5], NODE) == 0
 if unknown and INTENT == 'stay' and server.id == HERE and server.asked ~= HERE then
@@ -157,10 +163,10 @@ if INTENT == 'join' or (INTENT == 'stay' and unknown) then
   local ok, id = pcall(add, CANDIDATE, LENGTH, 'node', NODE)
   joinedAt = ok and id or ''
 end
--- A node that leaves stays registered for a while; otherwise a node that has not seen it leave would wait for it.
+-- Keep a node that leaves registered as 'left' for a while; otherwise other nodes would wait for its confirmation.
 redis.pcall('HSET', KEYS[5], NODE, now .. ' ' .. OFFSET .. ' ' .. (INTENT == 'leave' and 'left' or HERE))
 
--- 5. If sessions that this node has saved are missing, the lineage changes. A new epoch has a new lineage anyway.
+-- 5. If the server lacks sessions that this node has saved, change the lineage. A new epoch has a new lineage anyway.
 if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
   redis.pcall('HSET', KEYS[6], NODE, SAVES)
   if EPOCH == name and server.id == HERE then redis.pcall('HSET', KEYS[4], 'lineage', CANDIDATE)
@@ -168,7 +174,7 @@ if tonumber(redis.call('HGET', KEYS[6], NODE) or '0') < SAVES then
   state()
 end
 
--- 6. On another server the epoch is confirmed when all nodes have checked there; without some of them a new one begins.
+-- 6. Confirm the epoch for this server when all nodes have checked here; if some do not in time, begin a new epoch.
 if server.asked == HERE then
   if names then
     for other in string.gmatch(KNOWN, '%S+') do redis.call('HSETNX', KEYS[5], other, '0 0-0 -') end
@@ -199,7 +205,7 @@ if server.asked == HERE then
   state()
 end
 
--- 7. Nodes that have been silent for too long are dropped.
+-- 7. Unregister nodes that have stopped checking.
 if server.id == HERE and not server.asked then
   for other, beat in string.gmatch(SILENT, '([^%s@]+)@(%d+)') do
     if string.match(redis.call('HGET', KEYS[5], other) or '', '^%d+') == beat then

@@ -1,5 +1,5 @@
 /**
- * Checks whether the log on Redis is still the one that this node has read.
+ * Runs this node's checks of whether the log on Redis is still the log that this node has read.
  *
  * See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
@@ -18,7 +18,7 @@ import type { Verdict, Witness } from "./witness.ts";
 const CHECK_TIMEOUT_MS = 1500;
 
 const UNCONFIRMED =
-  "Redis is another server or was promoted; all nodes have to confirm within 6 s that it lacks no message";
+  "Redis has restarted, failed over or been replaced; a new epoch begins unless all nodes confirm within 6 s that no message is lost";
 const REPLICA =
   "Redis is a replica and takes no writes; set REDIS_URL to the address of its master";
 
@@ -32,41 +32,46 @@ export interface ContinuityOptions {
   readonly observe: Observe;
 }
 
-/** The result of a check, with its arguments and the time at which it began. */
+/** The result of a check, with the check's arguments and the time at which the check began. */
 export interface Answer {
   readonly question: Question;
   readonly finding: Finding;
   readonly askedAt: number;
 }
 
-/** Runs the checks of this node, and reports their results. */
+/** Runs the checks of this node, and reports in log lines what they find. */
 export class Continuity {
   readonly #options: ContinuityOptions;
   #why: unknown;
-  /** The result of the last check. `#unconfirmedAt` is the time since which the epoch has not been confirmed. */
+  /**
+   * The state that the last check has returned. `#unconfirmedAt` is the time at which the epoch last stopped being
+   * confirmed.
+   */
   #state: Finding["state"] | undefined;
   #unconfirmedAt = 0;
 
-  /** Creates the checks without running one. */
+  /** Keeps the options; {@linkcode Continuity.ask} runs a check. */
   constructor(options: ContinuityOptions) {
     this.#options = options;
   }
 
-  /** The reason why it is not known whether the log is still the same; undefined if it is known. */
+  /** Why this node does not know whether the log is still the log that it has read; undefined if the node knows it. */
   get why(): unknown {
     return this.#why;
   }
 
-  /** Records that reading was interrupted: the log is unconfirmed until the next check. */
+  /** Records that reading was interrupted, for the reason `why`. The log counts as unconfirmed until the next check. */
   interrupted(why = this.#why): void {
     this.#why = why;
     this.#options.witness.interrupted();
   }
 
   /**
-   * Asks Redis whether the log is still the same, and whether it holds everything that this node knows.
+   * Runs a check: asks Redis whether the log is still the log that this node has read, with every entry that the node
+   * has read or acknowledged.
    *
-   * @param isFirst Whether this node has not begun to read. A replica without a log is then an error.
+   * @param isFirst Whether this is the check before the node begins to read. If Redis is then a replica without a log,
+   * the check fails.
    */
   async ask(client: RedisClient, isFirst: boolean): Promise<Answer> {
     const { witness, clock, keys } = this.#options;
@@ -84,9 +89,9 @@ export class Continuity {
   }
 
   /**
-   * Takes the result of a check, and returns its consequence for this node. It may move the node to another epoch. The
-   * caller has to report the gap in the same synchronous step: until then, the head has an epoch that the ring and the
-   * clients do not have yet.
+   * Handles the result of a check, and returns the consequence for this node. If the node continues in another epoch,
+   * the caller has to report the gap in the same synchronous step, because the log's head already has the new epoch
+   * while the ring and the clients still have the old one.
    */
   take({ question, finding, askedAt }: Answer): Verdict {
     const { witness, observe } = this.#options;
@@ -99,14 +104,19 @@ export class Continuity {
     return verdict;
   }
 
-  /** Unregisters this node in Redis, if everything that it knows is in the log. The caller limits the time. */
+  /**
+   * Records in Redis that this node stops, so that other nodes no longer wait for its confirmation. The caller limits
+   * the time.
+   */
   async leave(client: RedisClient): Promise<void> {
     const { witness, keys } = this.#options;
     const question = witness.question(newEpoch(), performance.now(), "leave");
     await check(client, keys, this.#options, question);
   }
 
-  /** Reports each change of whether the epoch is confirmed. */
+  /**
+   * Reports when the epoch becomes confirmed or unconfirmed or Redis a replica, and when this check has begun an epoch.
+   */
   #report({ state, nodes, epoch, why }: Finding, before: string): void {
     const { observe } = this.#options;
     this.#why = state === "replica" ? new Error("READONLY") : undefined;

@@ -1,10 +1,12 @@
 /**
- * Reads and writes entries of the log's stream and of the rooms' histories; `BATCH` in `batch_script.ts` adds them.
+ * Reads entries of the log's stream and of the rooms' histories, and formats their lines. The Lua code `BATCH` in
+ * `batch_script.ts` adds the entries.
  *
- * A batch entry holds the messages of one script. In the log its fields are `run`, the number of messages so far, and
- * then alternately a room and its lines. In a history its fields are `run`, the number of messages so far, `lines`, the
- * lines. A line is `<index> <JSON>`, or `<index> <JSON><0x1F><meta>` for a message with {@linkcode EntryMeta}. The
- * character 0x1F cannot occur in JSON. See `docs/decisions/0015-meta-behind-the-message.md`.
+ * A batch entry holds the messages of one script. In the log, the entry's fields are `run`, the number of messages in
+ * the stream so far, and then alternately a room and the room's lines. In a history, the fields are `run`, the number
+ * of messages in the stream so far, the word `lines`, and the lines. A line is `<index> <JSON>`, or
+ * `<index> <JSON><0x1F><meta>` for a message with {@linkcode EntryMeta}. The character 0x1F cannot occur in JSON. See
+ * `docs/decisions/0015-meta-behind-the-message.md`.
  *
  * @module
  */
@@ -12,29 +14,39 @@ import type { Entry } from "../log/log.ts";
 import type { EntryMeta } from "../log/message.ts";
 
 /**
- * An entry as Redis returns it: its id, then alternately fields and values; null if the entry was deleted meanwhile.
+ * An entry of a stream as Redis returns it: the id, and a list with fields and values in turn. The list is null if the
+ * entry was deleted meanwhile.
  */
 export type RawEntry = [id: string, fields: string[] | null];
 
-/** A batch entry as Redis returns it. */
+/** A batch entry (an entry with messages) as Redis returns it: the id, and a list with fields and values in turn. */
 export type RawBatchEntry = [id: string, fields: string[]];
 
-/** An entry of the log. */
+/** An entry of the log's stream, in the form that the code uses. */
 export interface LogEntry {
   readonly id: string;
-  /** The messages of a batch entry, or the single message of an entry that another program has written. */
+  /**
+   * The messages of the entry; undefined if it contains none. An entry with the fields `room` and `message`, which
+   * another program can write, contains one message.
+   */
   readonly messages: readonly Entry[] | undefined;
-  /** The fields of an entry without messages. */
+  /** The fields of an entry without messages, with their values; empty for an entry with messages. */
   readonly fields: Readonly<Record<string, string>>;
-  /** The number of messages and other entries in the stream up to this entry, if the entry contains that number. */
+  /**
+   * How many messages, and entries without messages, were added to the stream up to and with this entry; undefined if
+   * the entry does not contain that number.
+   */
   readonly total: number | undefined;
-  /** The number by which this entry raises the total: its number of messages, or 1 if it contains none. */
+  /** The number by which this entry raises `total`: its number of messages, or 1 for an entry without messages. */
   readonly count: number;
-  /** The reason why the entry cannot be read; absent if it can. */
+  /** The reason why the entry cannot be read; absent if it can be read. */
   readonly error?: string;
 }
 
-/** A line of a batch entry. `index` counts the messages of the script that wrote it, from 0. */
+/**
+ * One message of a batch entry. `index` is the message's place, from 0, among all messages of the script run that wrote
+ * the entry.
+ */
 interface Line {
   readonly index: number;
   readonly room: string;
@@ -42,10 +54,10 @@ interface Line {
   readonly meta: EntryMeta | undefined;
 }
 
-/** Separates a message from its meta. */
+/** The character between a message's JSON and its meta. */
 const META_SEPARATOR = "\x1f";
 
-/** Reads an entry. Never throws: an entry that cannot be read has an `error`. */
+/** Converts an entry of the log. Never throws: if the entry cannot be read, the result has an `error`. */
 export function readEntry([id, list]: RawEntry): LogEntry {
   const other = { id, messages: undefined, fields: {}, total: undefined };
   try {
@@ -63,7 +75,7 @@ export function readEntry([id, list]: RawEntry): LogEntry {
   }
 }
 
-/** Returns a message in the form that it has in a line, after the index. */
+/** Returns the part of a line after the index: the message's JSON, followed by its meta if there is any. */
 export function formatMessage(
   json: string,
   meta: EntryMeta | undefined,
@@ -73,15 +85,15 @@ export function formatMessage(
     : `${json}${META_SEPARATOR}${JSON.stringify(meta)}`;
 }
 
-/** Returns a line of a batch entry. */
+/** Returns a line of a batch entry; `message` is the text that {@linkcode formatMessage} has returned. */
 export function formatLine(index: number, message: string): string {
   return `${index} ${message}`;
 }
 
 /**
- * Reads the messages of a batch entry, in order. Their JSON is not checked.
+ * Reads the messages of a batch entry, in order. Does not check whether the messages are valid JSON.
  *
- * @throws {TypeError} If the entry is not a batch entry.
+ * @throws {TypeError} If a line of the entry has no index.
  */
 export function readBatchEntry(
   id: string,
@@ -94,7 +106,7 @@ export function readBatchEntry(
   if (fields.length > 4) read.sort((a, b) => a.index - b.index);
   const dash = id.indexOf("-") + 1;
   const ms = id.slice(0, dash);
-  // The entry's id is that of its last message.
+  // The entry has the id of its last message.
   const base = Number(id.slice(dash)) - (read.at(-1)?.index ?? 0);
   return {
     total: Number(fields[1]),
@@ -113,7 +125,7 @@ function readLines(room: string, lines: string, into: Line[]): void {
     const index = Number(line.slice(0, space));
     if (space < 1 || !Number.isSafeInteger(index)) {
       throw new TypeError(
-        "Cannot read the entry: a line has no index; it was not written by Roomcast",
+        "Cannot read the entry: one of its lines has no index, so another program wrote it; let no other program write to Roomcast's keys",
       );
     }
     const message = line.slice(space + 1);
@@ -126,8 +138,8 @@ function readLines(room: string, lines: string, into: Line[]): void {
 }
 
 /**
- * Splits the text that {@linkcode formatMessage} returns. Invalid meta stays part of `json`, which then is not valid
- * JSON.
+ * Splits a text that {@linkcode formatMessage} has returned. If the meta is invalid, `json` is the whole text, which is
+ * then not valid JSON.
  */
 function parseMessage(message: string): Pick<Line, "json" | "meta"> {
   const end = message.indexOf(META_SEPARATOR);
@@ -135,7 +147,10 @@ function parseMessage(message: string): Pick<Line, "json" | "meta"> {
   return { json: meta === undefined ? message : message.slice(0, end), meta };
 }
 
-/** Reads meta and keeps members that this version does not know. Returns undefined if the text is not meta. */
+/**
+ * Reads the meta of a message, with any members that this version does not know. Returns undefined if the text is not
+ * valid meta.
+ */
 function parseMeta(text: string): EntryMeta | undefined {
   try {
     const meta: unknown = JSON.parse(text);
@@ -152,8 +167,8 @@ function parseMeta(text: string): EntryMeta | undefined {
 }
 
 /**
- * Returns whether a text is valid JSON. Every program that can write to Redis can add an entry, and invalid JSON would
- * break the connection of every client in the room, again at every recovery.
+ * Returns whether a text is valid JSON. Messages have to be checked when they are read, because another program may
+ * have added an entry, and invalid JSON would break the connection of every client in the room at each delivery.
  */
 export function isJson(text: string): boolean {
   try {

@@ -19,13 +19,13 @@ import { runScript } from "../redis/script.ts";
 import { isJson, type RawBatchEntry, readBatchEntry } from "./entries.ts";
 import { HISTORY } from "./history_scripts.ts";
 
-/** How many messages of a room are returned, and up to which age. */
+/** Limits of the messages of a room that are returned: their number, and their age in s. */
 export interface HistoryLimits {
   readonly historySize: number;
   readonly historySeconds: number;
 }
 
-/** The reply of the script `HISTORY`. */
+/** The reply of the script `HISTORY`, in the order that the script's docstring explains. */
 type Reply = [
   now: number,
   epoch: string,
@@ -40,13 +40,15 @@ type Reply = [
   last: string,
 ];
 
-/** A message, and its number in its room since the history began. */
+/** A message, and its number among all messages of its room since the history began, from 1. */
 interface Numbered {
   readonly entry: Entry;
   readonly number: number;
 }
 
-/** Reads one page. Only the newest `historySize` messages of the last `historySeconds` are returned. */
+/**
+ * Reads one page of a room's history. Only the newest `historySize` messages of the last `historySeconds` are returned.
+ */
 export async function readHistory(
   client: RedisClient,
   keys: Keys,
@@ -63,7 +65,7 @@ export async function readHistory(
   ], [
     order,
     since?.id ?? "",
-    // One message more is read, to find out whether the page is the last one.
+    // Read one message more than the page may hold, to find out whether there are more messages.
     String(limit + 1),
     String(limits.historySize + 1),
     String(limits.historySeconds * 1000),
@@ -73,7 +75,7 @@ export async function readHistory(
   return toPage(reply as Reply, room, range, limits);
 }
 
-/** Makes a page from the script's reply. */
+/** Makes a page from the reply of the script `HISTORY`. */
 function toPage(
   reply: Reply,
   room: string,
@@ -96,20 +98,22 @@ function toPage(
     ? page.at(-1)?.id ?? batches.at(-1)?.[0] ?? logLast
     : logLast;
   return {
-    // A message that is not valid JSON was written by another program. It is left out, but its id may end the page.
+    // Leave out messages that are not valid JSON, which another program wrote. Their ids may still end the page.
     messages: page.filter(({ json }) => isJson(json)),
     more,
     position: formatPosition(epoch, end),
     ...completeness(reply, room, { aged, historySize }, {
       since,
       order,
-      // In the order `desc`, a page is complete if no message is missing after its oldest one.
+      // In the order `desc`, a page is complete if no message is missing after the page's oldest message.
       oldest: order === "desc" && more ? page.at(-1)?.id ?? ID_ZERO : undefined,
     }),
   };
 }
 
-/** Determines whether a page misses no message that is after `since` or, in the order `desc`, after `oldest`. */
+/**
+ * Determines whether a page has every message that the room had after `since` or, in the order `desc`, after `oldest`.
+ */
 function completeness(
   reply: Reply,
   room: string,
@@ -139,17 +143,20 @@ function completeness(
   return { complete: isProven && missing.upTo === ID_ZERO, completeSince };
 }
 
-/** The messages that are missing from a history, as far as they are known. */
+/** What is known about messages that are missing from a room's history. */
 interface Missing {
-  /** The id up to which messages are missing; {@linkcode ID_ZERO} if none are. */
+  /** The id up to which messages are known to be missing; {@linkcode ID_ZERO} if none are. */
   readonly upTo: string;
-  /** The id after which it is known that no other message is missing. */
+  /** The id after which it is known that, apart from the messages up to `upTo`, none is missing. */
   readonly provenSince: string;
-  /** Whether it is known that no other message is missing since the room's beginning. */
+  /** Whether it is known that, apart from the messages up to `upTo`, none is missing since the room's beginning. */
   readonly beginningProven: boolean;
 }
 
-/** Determines which messages are missing from a history. Messages up to the id `aged` are too old to be returned. */
+/**
+ * Determines from the reply of the script `HISTORY` which messages are missing from a room's history. Messages up to
+ * the id `aged` are too old to be returned and count as missing.
+ */
 function findMissing(
   [, , began, logLast, , total, [first], cleared, , lost, last]: Reply,
   room: string,
@@ -166,7 +173,8 @@ function findMissing(
   const hidden = oldest.length > 0 && compareIds(oldestId, aged) <= 0
     ? aged
     : ID_ZERO;
-  // If all messages of a room have expired, its key is gone, so nothing is known about messages before `aged`.
+  // If all messages of a room have expired, the history's key is gone, so nothing is known about messages before
+  // `aged`.
   const isYoung = compareIds(began, aged) > 0;
   const proven = oldest.length > 0 && compareIds(oldestId, aged) < 0
     ? oldestId
@@ -193,7 +201,7 @@ function isWithin(
     compareIds(since.id, logLast) <= 0;
 }
 
-/** Returns the messages of a batch entry with their numbers; none if it is not a batch entry. */
+/** Returns the messages of a batch entry with their numbers; an empty list if the entry is not a batch entry. */
 function numbered(room: string, [id, fields]: RawBatchEntry): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];

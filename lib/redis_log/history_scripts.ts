@@ -7,20 +7,22 @@ import { type Script, script } from "../redis/script.ts";
 import { BATCH } from "./batch_script.ts";
 
 /**
- * Reads batch entries of a room's history (see {@linkcode BATCH}), and the data that shows whether messages are
- * missing. The first and the last entry may hold messages beyond the range.
+ * Reads batch entries of a room's history (described at {@linkcode BATCH}), and the data that shows whether messages
+ * are missing. The first and the last returned entry may contain messages outside the requested range.
  *
- * A history keeps at least one message more than is returned, because the newest message that is not returned shows
- * where the history was trimmed.
+ * A history keeps at least one message more than may be returned, because the extra message gives the id up to which
+ * the history was trimmed.
  *
- * Entries with a later id than the log's last are not read: another program wrote them, or they belong to an earlier
+ * Entries with a later id than the log's last id are ignored: another program wrote them, or they belong to an earlier
  * epoch.
  *
- * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; the least number
- * of messages; messages of a history; ms of a history; how many bytes may come before the last entry; the room. Returns
- * `{now, epoch, id of the epoch's entry, last id of the log, entries, messages so far, the oldest entry, the id up to
- * which it was cleared, 1 if it stopped because that is enough, the result of lost() in known_rooms.ts, the history's
- * last id}`.
+ * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; number of
+ * messages after which reading may stop; maximum messages of a history; maximum age of a message in ms; number of bytes
+ * after which reading may stop; the room.
+ *
+ * Returns `{now, epoch, id of the epoch's entry, last id of the log, entries, messages in the history so far, list with
+ * the history's oldest entry, id up to which the history was cleared, 1 if reading stopped at the limit of messages or
+ * bytes, otherwise 0, result of lost() in known_rooms.ts or '0-0', the history's last id}`.
  */
 export const HISTORY = script(`${BATCH}
 local value = redis.pcall('GET', KEYS[2])
@@ -28,7 +30,7 @@ local epoch, began = string.match(type(value) == 'string' and value or '', '^([0
 epoch, began = epoch or '', began or '0-0'
 local log, history = inspect(KEYS[1]), inspect(KEYS[4])
 local upper = log['last-generated-id'] or '+'
--- Returns the entry, unless its id is later than the log's last.
+-- Returns the entry, or a false value if the entry's id is later than the log's last id.
 local function within(entry)
   if not entry or upper == '+' then return entry end
   local ms, seq = string.match(entry[1], '^(%d+)-(%d+)$')
@@ -36,7 +38,7 @@ local function within(entry)
   if ms == lastMs then return tonumber(seq) <= tonumber(lastSeq) and entry end
   return tonumber(ms) < tonumber(lastMs) and entry
 end
--- Returns the number of messages up to the newest batch entry. Entries of another program may come after it.
+-- Returns the number of messages up to the newest batch entry, after which there may be entries of another program.
 local function upToNewest()
   local entry, last = within(history['last-entry']), upper
   for _ = 1, 64 do
@@ -63,7 +65,7 @@ local command, first, last = 'XRANGE', nil, upper
 if ARGV[1] == 'desc' then
   command, last, first = 'XREVRANGE', oldest, upper
   if from ~= '' then
-    -- The entry that ends at the id or after it may begin before it.
+    -- The first entry whose last message has this id or a later one may also contain messages before the id.
     local around = redis.call('XRANGE', KEYS[4], from, upper, 'COUNT', 1)[1]
     if around then take(around) end
     first = from == '0-0' and from or '(' .. from
@@ -85,7 +87,10 @@ return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
   lost(ARGV[7], KEYS[4], history, upTo(head) > 0, now - ARGV[5]) or '0-0', history['last-generated-id'] or '0-0'}
 `);
 
-/** Empties a room's history, if it has one, and records the id up to which it was cleared. KEYS: history. */
+/**
+ * Removes all messages of a room's history, and records in the history the id up to which it was cleared. Does nothing
+ * if the room has no history. KEYS: history.
+ */
 export const CLEAR = script(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
@@ -96,5 +101,5 @@ redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
 return 1
 `);
 
-/** The scripts of histories. */
+/** The scripts for histories, for loading them on each new connection. */
 export const HISTORY_SCRIPTS: readonly Script[] = [HISTORY, CLEAR];

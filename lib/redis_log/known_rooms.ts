@@ -1,36 +1,42 @@
 /**
- * Lua that maintains the set of known rooms: the rooms that had messages within the retention, with their newest time.
+ * Lua that maintains the set of known rooms: the rooms that had messages within `HISTORY_SECONDS`, each with the time
+ * of its newest message.
  *
- * A room's history is a stream with an expiry. Redis may evict it, and any program can delete it. From a missing
- * history alone, nobody can tell whether the room ever had a message. This sorted set, which never expires, tells it:
+ * A room's history is a stream with an expiry. Redis may evict it, and any program can delete it. A missing history
+ * alone does not show whether the room ever had a message. This sorted set, which never expires, shows it:
  *
  *     member   score
  *     <room>   the time of the room's newest message, in ms since 1970
- *     ''       the mark: since when the set knows every room with a message. The score is the negative time in ms
- *              since 1970, or 0 for the beginning of the epoch. No room has an empty name.
+ *     ''       the mark: the set contains every room that got a message after this time. The score is the negative
+ *              time in ms since 1970, or 0 for the beginning of the epoch. No room has an empty name.
  *
- * If the mark is missing, the set was deleted or evicted and proves nothing. See `docs/decisions/0013-rooms-known.md`.
+ * If the mark is missing, the set was deleted or evicted and does not prove that a room had no message. See
+ * `docs/decisions/0013-rooms-known.md`.
  *
- * A script that embeds one of these parts declares log, epoch and the set as its first three keys, and has `now`.
+ * A script that embeds one of these parts takes log, epoch and the set as its first three KEYS, and defines `now`.
  *
  * @module
  */
 
 /**
- * Maximum number of rooms that one call of `prune` removes. Removing 1,000 from a set of 1,000,000 rooms took Redis 6
- * ms.
+ * Maximum number of rooms that one call of the Lua function `prune` removes. Redis took 6 ms to remove 1,000 of
+ * 1,000,000 rooms.
  */
 const PRUNED_MAX = 1000;
-/** Additional time for which a room is kept after the retention, in ms, because the clock may be set back. */
+/** How long a room stays in the set after all its messages have expired, in ms, because the clock may be set back. */
 const MARGIN_MS = 60_000;
-/** The greatest sequence number of an id. */
+/** The greatest sequence number that an id can have. */
 const SEQUENCE_MAX = "999999999999999";
 
 /**
- * `note(…)` is `ZADD` on the set. It replaces a key of another type, and returns an error instead of raising it.
+ * Lua that adds and removes known rooms.
  *
- * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the
- * mark. Otherwise a node with a longer retention would conclude from the room's absence that it had no messages.
+ * `note(…)` is `ZADD` on the set of known rooms. If the set's key holds another type of value, `note` replaces the
+ * value. It returns an error instead of raising it.
+ *
+ * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the mark
+ * to their time. Without the mark, a node with a longer `HISTORY_SECONDS` would conclude that a removed room never had
+ * messages.
  */
 export const KNOWN_ROOMS = `
 local function note(...)
@@ -46,16 +52,16 @@ local function forget(seconds, most)
   local over = redis.pcall('ZCOUNT', KEYS[3], '(0', old)
   if type(over) ~= 'number' or over == 0 then return end
   local first = redis.pcall('ZCOUNT', KEYS[3], '-inf', 0)
-  -- Remove rooms first: without free memory, Redis accepts ZADD only after another write of the same script.
+  -- Remove rooms before ZADD: without free memory, Redis accepts ZADD only after another write of the same script.
   redis.pcall('ZREMRANGEBYRANK', KEYS[3], first, first + math.min(over, most) - 1)
   redis.pcall('ZADD', KEYS[3], 'XX', 'LT', -old - 1, '')
 end
 `;
 
 /**
- * `prune(last id of the log, seconds of a history)` is called about once a second by each node. It sets the mark if it
- * is missing, so that from now on the set shows which rooms had messages, and removes at most `PRUNED_MAX` rooms. It
- * raises no error.
+ * Lua that defines `prune(last id of the log, seconds of a history)`, which each node calls about once a second. It
+ * sets the mark if the mark is missing, so that the set shows which rooms have messages from now on. It also removes at
+ * most `PRUNED_MAX` rooms whose messages have all expired. It raises no error.
  */
 export const PRUNE_ROOMS = `
 local function prune(last, seconds)
@@ -65,11 +71,13 @@ end
 `;
 
 /**
- * `inspect(key)` returns `XINFO STREAM` as a table, which is empty if there is no such key.
+ * Lua that finds lost histories.
  *
- * `lost(room, history's key, inspect(key) or nil, whether it has messages, oldest)` returns the id up to which messages
- * of the room may be missing although the history itself does not show it, or nil. It does not report messages from
- * before `oldest`, in ms since 1970.
+ * `inspect(key)` returns the reply of `XINFO STREAM` as a table, which is empty if there is no such key.
+ *
+ * `lost(room, history, stream, filled, oldest)` returns the id up to which messages of the room may be missing without
+ * a trace in its history, or nil if none are. `history` is the key of the history, `stream` its `inspect()` result or
+ * nil, and `filled` says whether it has messages. Messages from before `oldest`, in ms since 1970, are ignored.
  */
 export const LOST_MESSAGES = `
 local function inspect(key)
@@ -84,7 +92,7 @@ local function lost(room, history, stream, filled, oldest)
   if score then
     if score < oldest then return nil end
     local at = string.format('%.0f', math.min(score, 9e14))
-    -- If the newest message exists, this is the stream to which it was written.
+    -- If the history has a message of the time in the set, it is still the stream to which that message was written.
     stream = stream or inspect(history)
     local last, entry = stream['last-generated-id'], stream['last-entry']
     if entry and string.match(entry[1], '^%d+') == at then return nil end

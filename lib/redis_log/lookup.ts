@@ -1,5 +1,5 @@
 /**
- * Looks for one id in the log on Redis.
+ * Looks up one id in the log on Redis.
  *
  * @module
  */
@@ -9,8 +9,8 @@ import { compareIds } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
 
 /**
- * Returns whether the log has an entry or a message with this id. Also returns `true` if the id is older than the log's
- * first entry, because the entry may have been trimmed.
+ * Resolves to whether the log has an entry or a message with this id. Also resolves to `true` if the id is older than
+ * the log's first entry, because an entry with the id may have been trimmed.
  */
 export async function containsId(
   client: RedisClient,
@@ -27,7 +27,7 @@ export async function containsId(
       readEntry(next).messages?.some((message) => message.id === id) === true);
 }
 
-/** Returns the first entry of a stream whose id is `id` or later. */
+/** Resolves to the first entry of a stream with the id `from` or a later one; "-" is the stream's beginning. */
 async function first(
   client: RedisClient,
   stream: string,

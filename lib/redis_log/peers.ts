@@ -1,45 +1,51 @@
 /**
- * The other nodes of the same log, as this node knows them from its checks.
+ * What this node knows about the other nodes of the same log.
  *
  * @module
  */
 import { compareIds } from "../log/position.ts";
 
-/** Time without a check, in ms, after which other nodes no longer wait for a node when they join. */
+/** Time without a check, in ms, after which a node counts as absent: a node that joins no longer waits for it. */
 const ABSENT_MS = 1500;
-/** Time without a check, in ms, after which the log's last id is recorded. After `DROP_MS` the node may be dropped. */
+/**
+ * Time without a check of a node, in ms, after which this node notes the log's last id; the silent node can acknowledge
+ * nothing later. After `DROP_MS` the silent node may be unregistered.
+ */
 const SILENT_MS = 5000;
 const DROP_MS = 10_000;
-/**
- * Maximum number of nodes that are remembered because they announced themselves since the last check, which lists all
- * nodes.
- */
+/** Maximum number of remembered nodes that have announced themselves in the log since this node's last check. */
 const ANNOUNCED_MAX = 1000;
 
-/** The data of one node that a check returns. */
+/** What a check of the log returns about one registered node. */
 export interface Registration {
   /** The id up to which the node has read. */
   readonly offset: string;
-  /** A text that changes at each check of the node. Begins with the time of its last check, in ms of Redis' clock. */
+  /**
+   * A text that changes at each check of the node. It begins with the time of the node's last check, in ms of Redis'
+   * clock.
+   */
   readonly beat: string;
 }
 
 interface Peer extends Registration {
-  /** Time at which a check first returned this `beat`, in ms of this node's own clock. */
+  /** Time at which this node first saw this `beat`, in ms of `performance.now()`. */
   readonly seenAt: number;
-  /** The log's last id when the node had been silent for `SILENT_MS`. */
+  /** The log's last id at the time when the node had not checked for `SILENT_MS`; undefined before that. */
   readonly mark: string | undefined;
 }
 
-/** Keeps track of the other nodes: which are silent, and which know this node. */
+/**
+ * Keeps track of the other nodes: which of them have stopped checking the log, and which have read that this node
+ * exists.
+ */
 export class Peers {
   readonly #self: string;
   #peers = new Map<string, Peer>();
   #ownBeat: string | undefined;
-  /** Nodes that have announced themselves in the log since the last check. */
+  /** Nodes that have announced themselves in the log since this node's last check. */
   readonly #announced = new Set<string>();
 
-  /** Creates the peers of the node `self`, without any other node. */
+  /** Starts without any known node. `self` is this node's name, which is never listed as a peer. */
   constructor(self: string) {
     this.#self = self;
   }
@@ -55,8 +61,8 @@ export class Peers {
   }
 
   /**
-   * Takes the result of a check at the time `now`; `last` is the log's last id. If this node's own registration has not
-   * changed either, Redis accepts no writes, so other nodes do not count as silent.
+   * Handles the nodes that a check at the time `now` has returned; `last` is the log's last id. If even this node's own
+   * registration has not changed, Redis accepts no writes, so unchanged nodes do not count as silent.
    */
   update(
     nodes: ReadonlyMap<string, Registration>,
@@ -85,9 +91,9 @@ export class Peers {
   }
 
   /**
-   * Returns the nodes that can be dropped, each with the time of its last check. Such a node has been silent so long
-   * that this node has read, up to `offset`, everything that the silent node can have acknowledged. This node can then
-   * confirm it instead of the silent node.
+   * Returns the silent nodes that can be unregistered, each as `<node>@<time of its last check>`. This node, which has
+   * read up to the id `offset`, has read every entry that such a node can have acknowledged. This node can then confirm
+   * these entries instead of the silent node.
    */
   silent(offset: string, now: number): string[] {
     return [...this.#peers].flatMap(([node, { beat, seenAt, mark }]) =>
@@ -99,8 +105,9 @@ export class Peers {
   }
 
   /**
-   * Returns whether every other live node has read the entry `joinedAt`, by which this node announced itself. All of
-   * them then wait for this node's confirmation if Redis fails over. `redisNow` is the time of the last check on Redis.
+   * Returns whether every other node that still checks the log has read the entry with the id `joinedAt`, by which this
+   * node announced itself. If Redis fails over, all of them then wait for this node's confirmation. `now` is the time
+   * of this node's last check, and `redisNow` the same time by Redis' clock.
    */
   haveRead(joinedAt: string, redisNow: number, now: number): boolean {
     return [...this.#peers.values()].every(({ offset, beat, seenAt }) =>

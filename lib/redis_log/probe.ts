@@ -1,5 +1,6 @@
 /**
- * Probes, which show whether a publish would now reach the log and be read by this node.
+ * Probes: entries without messages that a node writes to the log and reads back. They show whether publishes would now
+ * reach the log and this node would read them.
  *
  * @module
  */
@@ -11,7 +12,7 @@ import { tooFewReplicas } from "./append_errors.ts";
 import type { Appender } from "./appender.ts";
 import type { RedisLogReader } from "./reader.ts";
 
-/** Maximum duration of a probe, in ms, so that `/readyz` responds within 300 ms in any case. */
+/** Maximum time until a probe is read back, in ms, so that `/readyz` always responds within 300 ms. */
 const PROBE_TIMEOUT_MS = 250;
 /** How long the result of a probe is reused, in ms. */
 const PROBE_FRESH_MS = 200;
@@ -20,24 +21,24 @@ const PROBE_FRESH_MS = 200;
 export interface ProbeOptions {
   readonly appender: Appender;
   readonly reader: RedisLogReader;
-  /** The connections that appending and reading need. */
+  /** The connections that appending and reading use. */
   readonly connections: readonly RedisConnection[];
   readonly ackReplicas: number;
 }
 
-/** Writes probes to the log and waits until this node reads them. All callers share the probe in flight. */
+/** Writes probes to the log and waits until this node has read them. Concurrent callers share one probe. */
 export class Probe {
   readonly #options: ProbeOptions;
   #last: { settledAt: number; readonly result: Promise<void> } | undefined;
 
-  /** Creates the probe without writing one. */
+  /** Keeps the options; {@linkcode Probe.run} writes a probe. */
   constructor(options: ProbeOptions) {
     this.#options = options;
   }
 
   /**
-   * Resolves if a probe is read in time. Shares a probe in flight, and the result of one that ended within
-   * {@linkcode PROBE_FRESH_MS}.
+   * Resolves if a probe is read back within {@linkcode PROBE_TIMEOUT_MS}, and rejects with the reason if not. Uses the
+   * probe in flight if there is one, or the result of the last probe if it ended within {@linkcode PROBE_FRESH_MS}.
    */
   run(): Promise<void> {
     const now = performance.now();
@@ -66,7 +67,7 @@ export class Probe {
     let isRead = false;
     void read.then(() => isRead = true);
     try {
-      // If the append fails, the probe is not read in time.
+      // A failed append needs no handling here, because the probe is then not read in time.
       await deadline(
         Promise.all([read, appender.probe(nonce)]),
         PROBE_TIMEOUT_MS,

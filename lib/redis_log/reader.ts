@@ -1,5 +1,5 @@
 /**
- * Reads the log on Redis in order, and reports every gap.
+ * Reads the log on Redis in order, and reports where messages may be missing.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { isJson, type LogEntry } from "./entries.ts";
 import { readGaps, readNew, readRecent, readTime } from "./reads.ts";
 import type { Witness } from "./witness.ts";
 
-/** Maximum pause after a failed read, in ms. */
+/** Maximum pause after a failed read of the log, in ms. */
 const BACKOFF_MS_MAX = 1000;
 
 const NOT_JSON = "Cannot read the message: it is not JSON";
@@ -31,23 +31,23 @@ export interface RedisLogReaderOptions {
   readonly clock: RedisClock;
   readonly logLength: number;
   readonly historySeconds: number;
-  /** How far before the log's end the reader begins, in s. */
+  /** How far before the log's end reading begins, in s. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
-  /** Called with each entry of the Socket.IO adapter, in order with the messages. */
+  /** Called with the fields and the id of each entry that a Socket.IO adapter has added, in order with the messages. */
   readonly cluster?:
     | ((fields: Readonly<Record<string, string>>, id: string) => void)
     | undefined;
-  /** Called when a step of the reader is done: entries were delivered, or the log was checked. */
+  /** Called after each step of the reader: entries were delivered, or the log was checked. */
   readonly stepped: () => void;
   readonly observe: Observe;
 }
 
 /**
- * Reads the log on Redis from this node's position, and retries after every failure.
+ * Reads the log on Redis from the id up to which this node has read, and retries after every failure.
  *
- * Guarantees: entries are delivered once and in order, and a gap is reported if some may be missing. Every wait has a
- * limit, and failed reads are repeated after a pause. Lifetime: reads from the constructor until
+ * Guarantees: entries are delivered once and in order, and a gap is reported if entries may be missing. Every wait has
+ * a limit, and a failed read is repeated after a pause. Lifetime: reads from the constructor until
  * {@linkcode RedisLogReader.close}.
  */
 export class RedisLogReader {
@@ -57,17 +57,18 @@ export class RedisLogReader {
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   readonly #probes = new Map<string, () => void>();
-  /** The gaps of Redis channels: where their messages may be missing. */
+  /** The ids before which some messages of Redis channels may be missing from the log. */
   readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
   /**
-   * The number of messages and other entries in the stream up to this node's position; undefined if it is not known.
+   * How many messages, and entries without messages, were added to the log up to the last entry that this node has
+   * read; undefined if that is not known.
    */
   #total: number | undefined;
-  /** The client of the last read. Another client may lead to another server. */
+  /** The Redis client of the last read. A later client may be connected to another server. */
   #readFrom: RedisClient | undefined;
 
-  /** Starts to read. */
+  /** Starts to read; {@linkcode RedisLogReader.started} tells when the first entries are read. */
   constructor(options: RedisLogReaderOptions) {
     this.#options = options;
     this.#witness = options.witness;
@@ -75,17 +76,20 @@ export class RedisLogReader {
     this.#finished = this.#read();
   }
 
-  /** The reason why it is not known whether the log is still the same; undefined if it is known. */
+  /** Why this node does not know whether the log is still the log that it has read; undefined if the node knows it. */
   get why(): unknown {
     return this.#continuity.why;
   }
 
-  /** Whether reading has begun. */
+  /** Whether the first check has succeeded and the recent messages were read. */
   get started(): boolean {
     return this.#started;
   }
 
-  /** Returns a promise that resolves when the probe `nonce` is read, and a function that ends the wait. */
+  /**
+   * Returns a promise that resolves when this node reads the probe with the text `nonce`, and a function to call when
+   * nobody waits for the probe any more.
+   */
   probe(nonce: string): [read: Promise<void>, stop: () => void] {
     const read = new Promise<void>((resolve) =>
       this.#probes.set(nonce, resolve)
@@ -93,12 +97,12 @@ export class RedisLogReader {
     return [read, () => void this.#probes.delete(nonce)];
   }
 
-  /** Unregisters this node in Redis. The caller limits the time. */
+  /** Records in Redis that this node stops. The caller limits the time. */
   async leave(client: RedisClient): Promise<void> {
     await this.#continuity.leave(client);
   }
 
-  /** Stops reading. The caller also has to close the connection. */
+  /** Stops reading. A read in flight ends only when the caller also closes the connection. */
   async close(): Promise<void> {
     this.#closing.abort();
     await this.#finished;
@@ -139,8 +143,8 @@ export class RedisLogReader {
       await this.#start(client);
       stepped();
     }
-    // Another server must not be read before a check has shown whether its log continues the one that this node has
-    // read.
+    // After a reconnect, check the log before reading it, because the log of another server may not continue the one
+    // that this node has read.
     if (this.#checkDueMs() <= 0) {
       const continues = await this.#check(client);
       stepped();
@@ -151,8 +155,8 @@ export class RedisLogReader {
       waitMs: this.#checkDueMs(),
     });
     const joins = this.#joinsOn(entries);
-    // Check after the read: if this node's last entry exists now, it also existed during the read, so nothing between
-    // it and the new entries was trimmed.
+    // Check after the read: if the last entry that this node had read exists now, the entry also existed during the
+    // read, so nothing between that entry and the new ones was trimmed.
     const isDue = !joins || this.#total === undefined ||
       this.#checkDueMs() <= 0;
     if (!isDue || await this.#check(client, entries[0], joins)) {
@@ -165,11 +169,14 @@ export class RedisLogReader {
     return this.#witness.checkDueMs(performance.now());
   }
 
-  /** Returns whether no entry is missing before these entries, according to the totals in batch entries. */
+  /**
+   * Returns whether these entries directly follow the last entry that this node has read, according to the totals in
+   * batch entries.
+   */
   #joinsOn(entries: readonly LogEntry[]): boolean {
     let total = this.#total;
     for (const entry of entries) {
-      // A new epoch reports the gap before it in its own entry.
+      // The entry that begins a new epoch makes the reader report a gap anyway.
       if (this.#beginsEpoch(entry)) return true;
       const expected = total === undefined ? undefined : total + entry.count;
       if (
@@ -181,7 +188,7 @@ export class RedisLogReader {
     return true;
   }
 
-  /** Determines the id at which reading begins, and reads the messages shortly before it. */
+  /** Determines the id at which reading begins, and reads the messages of the last `recoverySeconds` before that id. */
   async #start(client: RedisClient): Promise<void> {
     const { keys, recoverySeconds, reader } = this.#options;
     const witness = this.#witness;
@@ -197,7 +204,10 @@ export class RedisLogReader {
     this.#started = true;
   }
 
-  /** Reads the gaps of this epoch up to now. Later ones are read from the log, in order with the messages. */
+  /**
+   * Reads the gaps of this epoch that were recorded so far. Later gaps are read from the log, in order with the
+   * messages.
+   */
   async #readGaps(client: RedisClient): Promise<void> {
     const skip = (id: string, why: string): void => this.#skip(id, why);
     const gaps = await readGaps(client, this.#options.keys, skip);
@@ -212,10 +222,11 @@ export class RedisLogReader {
   }
 
   /**
-   * Checks the log, and reports a gap if the check finds one. `next` is the first entry that was read after this node's
-   * last one, and `joins` says whether no entry is missing between the two.
+   * Checks the log, and reports a gap if entries are missing. `next` is the first of the entries that were just read,
+   * and `joins` says whether these entries directly follow the last entry that this node had read before.
    *
-   * @returns `false` if another epoch has begun, so that the entries that were read must be discarded.
+   * @returns `false` if this node continues in another epoch, so that the entries that were just read must be
+   * discarded.
    */
   async #check(
     client: RedisClient,
@@ -242,7 +253,7 @@ export class RedisLogReader {
     return verdict.kind !== "epoch";
   }
 
-  /** Continues after entries that were trimmed before this node has read them. */
+  /** Continues behind entries that were trimmed before this node could read them, and reports the gap. */
   async #skipTrimmed(
     client: RedisClient,
     next: LogEntry | undefined,
@@ -285,7 +296,7 @@ export class RedisLogReader {
     flush();
   }
 
-  /** Handles an entry that holds no messages. */
+  /** Handles an entry without messages. */
   #takeOther({ id, fields }: LogEntry): void {
     const { reader, cluster } = this.#options;
     const witness = this.#witness;

@@ -1,5 +1,5 @@
 /**
- * The reader's commands, which read new entries, recent entries at start, gaps, and the time.
+ * The Redis commands of the log's reader: they read new entries, recent messages, gaps, and the time.
  *
  * @module
  */
@@ -10,19 +10,19 @@ import type { Keys } from "../redis/keys.ts";
 import { deadline } from "../util/deadline.ts";
 import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 
-/** Maximum number of entries of one read. */
+/** Maximum number of entries that one command reads. */
 const READ_COUNT = 256;
-/** Maximum time until the reply to a read, in ms, in addition to the time for which Redis may block the read. */
+/** Maximum time until the reply to a read, in ms, after the time for which Redis may wait for new entries. */
 const READ_GRACE_MS = 1500;
-/** Maximum characters of recent messages. */
+/** Number of characters of recent messages after which {@linkcode readRecent} stops. */
 const RECENT_LENGTH_MAX = 16 << 20;
-/** Maximum duration of one command, in ms. */
+/** Maximum duration of a command that does not wait for entries, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
 
-/** Reports that an entry is skipped. */
+/** Reports that the entry or message with the id `id` is skipped, and why. */
 type Skip = (id: string, why: string) => void;
 
-/** Reads the entries after the id `after`. If there are none, waits at most `waitMs` for new ones. */
+/** Reads the log's entries after the id `after`. If there are none, waits at most `waitMs` for new entries. */
 export async function readNew(
   client: RedisClient,
   stream: string,
@@ -48,7 +48,7 @@ export async function readNew(
   return (reply?.[0][1] ?? []).map(readEntry);
 }
 
-/** Reads the time on Redis, in ms since 1970. */
+/** Reads the Redis server's time, in ms since 1970. */
 export async function readTime(client: RedisClient): Promise<number> {
   const [seconds, microseconds] = await send<string[]>(
     client,
@@ -59,10 +59,10 @@ export async function readTime(client: RedisClient): Promise<number> {
 }
 
 /**
- * Reads the messages of the last `seconds` before the id `end`, but none from before the epoch. A node that has just
- * started can then serve the clients of a node that has just stopped.
+ * Reads the messages of the last `seconds` up to the id `end`, but none from before the epoch. A node that has just
+ * started can then serve clients that reconnect from a node that has just stopped.
  *
- * @returns The messages in order, and the id `floor` after which they are complete.
+ * @returns The messages in the log's order, and the id `floor` after which no message is missing.
  */
 export async function readRecent(
   client: RedisClient,
@@ -86,7 +86,7 @@ export async function readRecent(
     isMore = page.length === READ_COUNT;
     for (const raw of page) {
       const { id, messages = [], fields, error } = readEntry(raw);
-      // This entry still exists, so no entry after the previous one was trimmed.
+      // Everything after this entry is read: the entry still exists, so no later entry was trimmed.
       floor = id;
       if (error !== undefined) skip(id, error);
       if (fields.epoch === epoch) return { recent: recent.reverse(), floor };
@@ -101,7 +101,10 @@ export async function readRecent(
   return { recent: recent.reverse(), floor };
 }
 
-/** Reads all gaps of Redis channels, as ids and the channels in JSON. */
+/**
+ * Reads all recorded gaps of Redis channels: for each, the id before which messages may be missing, and a JSON list of
+ * the channels.
+ */
 export async function readGaps(
   client: RedisClient,
   keys: Keys,
@@ -115,7 +118,7 @@ export async function readGaps(
     );
     return entries.map(([id, fields]) => [id, fields?.[1] ?? ""]);
   } catch (error) {
-    // Another program has replaced the key. The next gap that is recorded deletes it.
+    // Another program has replaced the key. The script that records the next gap deletes the key first.
     if (!String(error).includes("WRONGTYPE")) throw error;
     skip("0-0", String(error));
     return [];

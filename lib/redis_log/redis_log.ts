@@ -36,7 +36,10 @@ import { Witness } from "./witness.ts";
 
 /** Maximum duration of a command, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
-/** Maximum time of that until this node has checked the log, in ms. */
+/**
+ * Maximum time, in ms, for which a command that writes waits until this node has checked the log. The time is part of
+ * `COMMAND_TIMEOUT_MS`.
+ */
 const WRITABLE_TIMEOUT_MS = 1500;
 /** Maximum time for unregistering this node in Redis, in ms. */
 const LEAVE_TIMEOUT_MS = 500;
@@ -45,34 +48,39 @@ const NEVER = new AbortController().signal;
 /** Options of {@linkcode RedisLog}. */
 export interface RedisLogOptions {
   readonly url: string;
-  /** Prefix of every key. */
+  /** Prefix of every key in Redis (`KEY_PREFIX`). */
   readonly keyPrefix: string;
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  /** How many replicas must have a publish before it is acknowledged. */
+  /** How many replicas of Redis must have a message before its publish is acknowledged (`ACK_REPLICAS`). */
   readonly ackReplicas: number;
   /** How far before the log's end reading begins, in s. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
-  /** Called with each entry of the Socket.IO adapter, in order with the messages. */
+  /** Called with the fields and the id of each entry that a Socket.IO adapter has added, in order with the messages. */
   readonly cluster?: (
     fields: Readonly<Record<string, string>>,
     id: string,
   ) => void;
-  /** Scripts of other parts that use {@linkcode RedisLog.commands}. They are loaded on each new connection. */
+  /**
+   * Scripts that other parts of Roomcast run over {@linkcode RedisLog.commands}. They are loaded on each new
+   * connection.
+   */
   readonly scripts?: readonly Script[];
-  /** The connections of this node, which have to lead to one server. */
+  /**
+   * The set to which all Redis connections of this node are added, because all of them have to lead to the same server.
+   */
   readonly group?: ConnectionGroup;
   readonly observe: Observe;
 }
 
 /**
- * Creates and connects the parts of the log on Redis.
+ * Keeps the log on Redis: creates the parts that append, read and check, and connects them.
  *
- * It has a connection for commands and one for reading. With `ackReplicas`, publishes have a third one, because waiting
- * for replicas blocks all later commands of a connection. Lifetime: connects and reads from the constructor until
- * {@linkcode RedisLog.close}.
+ * The log has a connection for commands and one for reading. If `ackReplicas` is set, publishes have a third
+ * connection, because waiting for replicas blocks all later commands of the same connection. Lifetime: connects and
+ * reads from the constructor until {@linkcode RedisLog.close}.
  */
 export class RedisLog implements Log {
   readonly #options: RedisLogOptions;
@@ -84,7 +92,7 @@ export class RedisLog implements Log {
   readonly #reader: RedisLogReader;
   readonly #probe: Probe;
   #warnings: readonly string[] = [];
-  /** The connection for commands. */
+  /** The connection for all commands except blocking reads. */
   readonly commands: RedisConnection;
   readonly keys: Keys;
   readonly head: LogHead;
@@ -94,7 +102,7 @@ export class RedisLog implements Log {
   };
   readonly server: LogServer;
 
-  /** Starts to connect and to read. */
+  /** Starts to connect to Redis and to read the log. */
   constructor(options: RedisLogOptions) {
     this.#options = options;
     this.#group = options.group ?? new ConnectionGroup(options.observe);
@@ -184,7 +192,7 @@ export class RedisLog implements Log {
     this.#appender.close();
     const client = this.#writable(this.commands);
     if (client !== undefined) {
-      // If this fails, the other nodes handle the stop like that of a node that was killed.
+      // If this fails, the other nodes treat this node like one that was killed.
       const left = this.#reader.leave(client);
       await deadline(left, LEAVE_TIMEOUT_MS, "leaving").catch(() => {});
     }
@@ -194,7 +202,11 @@ export class RedisLog implements Log {
     await closed;
   }
 
-  /** Runs a command of another part in bounded time. @throws {ApiError} `log_…` */
+  /**
+   * Runs a command over {@linkcode RedisLog.commands} with a time limit. `verb` names the operation in the error.
+   *
+   * @throws {ApiError} With a code `log_…`, if Redis is unreachable or refuses the command.
+   */
   async command<T>(
     command: (client: RedisClient) => Promise<T>,
     verb = "read the log",
@@ -213,8 +225,8 @@ export class RedisLog implements Log {
     const page = await this.command((client) =>
       readHistory(client, this.keys, room, range, this.#options)
     );
-    // An id without an epoch may belong to a log that Redis has lost. If the id is not found, the page cannot be
-    // complete.
+    // An id without an epoch may belong to a log that Redis has lost, so the page counts as complete only if the id is
+    // found.
     const isUnproven = since !== undefined && since.epoch === undefined &&
       order === "asc" && page.complete && !this.knows(since.id);
     return isUnproven && !await this.contains(since.id)
@@ -229,9 +241,8 @@ export class RedisLog implements Log {
   }
 
   /**
-   * Returns the client for writes to the log and to other data on its server. Returns undefined unless the client is
-   * connected to the server whose log this node has checked, because the node could not detect later that a write was
-   * lost.
+   * Returns the connection's Redis client if this node may write with it. Returns undefined if the client's server is
+   * not the one whose log this node has checked, because the node could not detect later that a write was lost.
    */
   #writable({ client, runId }: RedisConnection): RedisClient | undefined {
     return this.#witness.mayAcknowledge(runId, performance.now())
@@ -245,7 +256,9 @@ export class RedisLog implements Log {
   }
 
   /**
-   * Waits until there is a client for writes. @throws {Error} If there is none within {@linkcode WRITABLE_TIMEOUT_MS}.
+   * Waits until this node may write over {@linkcode RedisLog.commands}.
+   *
+   * @throws {Error} If the node may not write within {@linkcode WRITABLE_TIMEOUT_MS}.
    */
   async #whenWritable(): Promise<void> {
     const end = performance.now() + WRITABLE_TIMEOUT_MS;
@@ -289,8 +302,8 @@ export class RedisLog implements Log {
 }
 
 /**
- * Combines the states of witness and reader. The epoch is that of the witness, but only after the reader has started,
- * because the witness knows the epoch earlier.
+ * Combines the states of witness and reader. The epoch is empty until the reader has read the recent messages, although
+ * the witness already knows the epoch before.
  */
 function headState(witness: Witness, reader: RedisLogReader): HeadState {
   return {

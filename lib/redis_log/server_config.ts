@@ -1,19 +1,20 @@
 /**
- * Finds settings of the Redis server that can lose messages.
+ * Finds settings of the Redis server because of which messages can be lost.
  *
  * @module
  */
 import type { RedisClient } from "../redis/connection.ts";
 
 /**
- * Returns a sentence for each setting that can lose messages. Returns no sentence if the ACL does not permit `INFO`.
+ * Returns a sentence for each setting of the Redis server because of which messages can be lost. Returns none if the
+ * ACL does not permit `INFO`.
  */
 export async function configWarnings(client: RedisClient): Promise<string[]> {
   const info = await client.sendCommand(["INFO"]).then(String, () => "");
   const warnings: string[] = [];
   if (/^aof_enabled:0/m.test(info)) {
     warnings.push(
-      "Redis keeps no append-only file, so messages since its last snapshot are lost when it stops; set appendonly yes",
+      "Redis keeps no append-only file, so messages since the last snapshot are lost if Redis crashes; set appendonly yes",
     );
   }
   const policy = /^maxmemory_policy:(\S+)/m.exec(info)?.[1] ?? "noeviction";

@@ -1,159 +1,153 @@
 /**
- * The witness: keeps the ids of entries that one node knows, so that the node can confirm that the log still holds
- * them.
+ * The witness: keeps the ids of entries that one node has read or acknowledged, so that a check of the log can show
+ * whether Redis still has them.
  *
- * A node knows the last entry that it has read, and the entries that it has acknowledged to publishers and not read
- * yet. All of them have to be in the log, whichever server holds the log. Otherwise the epoch has ended, and every
- * client receives a gap. See `docs/decisions/0014-epochs-and-fail-over.md`.
+ * The ids are that of the last entry that the node has read, and those of entries that the node has acknowledged to
+ * publishers and not read yet. All these entries have to be in the log, whichever server holds the log. Otherwise the
+ * epoch ends, and every client receives a gap. See `docs/decisions/0014-epochs-and-fail-over.md`.
  *
- * The witness does no I/O and reads no clock: callers pass the time, in ms of one monotonic clock.
+ * The witness does no I/O and reads no clock: callers pass the time, in ms of `performance.now()`.
  *
  * @module
  */
 import type { Finding, Question } from "./check.ts";
 import { Deque } from "../util/deque.ts";
 import { Peers } from "./peers.ts";
+import { RecentIds } from "./recent_ids.ts";
 import { compareIds, formatPosition, ID_ZERO } from "../log/position.ts";
 
-/** Number of ids of read entries that are kept, because the reply to a publish may arrive after its entry was read. */
+/** Number of ids of read entries that are kept, because an entry may be read before its publishes are acknowledged. */
 const READ_IDS_MAX = 8192;
 /**
- * Maximum number of entries that are acknowledged and not read yet, and of those that the next check asks for by id. At
+ * Maximum number of entries that are acknowledged and not read yet, and of entries for which the next check asks. At
  * either limit this node acknowledges no further message.
  */
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * Time from a check to the next, in ms. `CHECK_PENDING_MS` applies until other nodes have confirmed the epoch and read
- * that this node has joined; `CHECK_REFUSED_MS` applies while Redis is a replica and takes no writes.
+ * Time from a check to the next check, in ms. `CHECK_PENDING_MS` applies while other nodes still have to confirm the
+ * epoch or to read that this node has joined; `CHECK_REFUSED_MS` applies while Redis refuses writes.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 const CHECK_REFUSED_MS = 500;
-/** Maximum age of the last check, in ms. A node with an older one acknowledges nothing: others may have dropped it. */
+/** Maximum age of the last check, in ms, with which this node acknowledges messages. Others may unregister it later. */
 const LEASE_MS = 3000;
 
-/** The consequence of a check for this node. */
+/** What this node has to do after a check of the log. */
 export type Verdict =
   | { readonly kind: "started" | "same" }
   | { readonly kind: "cut"; readonly after: string }
-  /** The log continues after `offset` in another epoch. `since` is the position of the last entry before that. */
+  /** Continue after the id `offset` in another epoch. `since` is the position of the last entry that was read. */
   | {
     readonly kind: "epoch";
     readonly offset: string;
     readonly since: string;
   };
 
-/** Keeps the entries that one node knows, and decides which messages the node may acknowledge. */
+/** Keeps the ids of entries that one node has read or acknowledged, and decides when it may acknowledge messages. */
 export class Witness {
-  /** The name of this node. */
+  /** This node's name, unique among the nodes. */
   readonly node = crypto.randomUUID();
   readonly #peers = new Peers(this.node);
   #epoch = "";
   #began = ID_ZERO;
   #offset = ID_ZERO;
   #offsetIsEntry = false;
-  /** The server of the last check, its run id, and the server for which this node last saw the epoch confirmed. */
+  /**
+   * The server of the last check, that server's run id, and the server for which this node last saw the epoch
+   * confirmed.
+   */
   #server = "";
   #runId = "";
   #confirmedFor = "";
   #lineage = "";
-  /** Whether the epoch was confirmed at the last check, and reading has not been interrupted since. */
+  /** Whether the last check has confirmed the epoch and reading was not interrupted since then. */
   #confirmed = false;
   #checkedAt = -Infinity;
   #checkDue = -Infinity;
   #writable = false;
   #joinedAt = "";
   #admitted = false;
-  /** Time at which this node last read a message, and time at which it last acknowledged an unread one. */
+  /** Time at which this node last read a message, and at which it last acknowledged a message that it had not read. */
   #learnedAt = -Infinity;
   #acknowledgedAt = -Infinity;
-  /** Ids of recently read entries. The list is used as a ring, to drop the oldest. */
-  readonly #readIds = new Set<string>();
-  readonly #readList: string[] = [];
-  #readNext = 0;
-  /** Entries that are acknowledged and not read yet, oldest first. */
+  /** Ids of the entries that this node has read last. */
+  readonly #readIds = new RecentIds(READ_IDS_MAX);
+  /** Ids of entries that this node has acknowledged and not read yet, oldest first. */
   #unread = new Deque<string>();
-  /** Acknowledged entries that the next check asks for by id. */
+  /** Ids of acknowledged entries that may be missing, so that the next check asks Redis for each of them. */
   #doubtful: string[] = [];
   #saves = 0;
 
-  /** The log's epoch; empty before the first check. */
+  /** The epoch that this node reads; empty before the first check. */
   get epoch(): string {
     return this.#epoch;
   }
 
-  /** The id at which the epoch began. */
+  /** The id of the entry with which the epoch began. */
   get began(): string {
     return this.#began;
   }
 
-  /** The id up to which this node has read. */
+  /** The id up to which this node has read the log. */
   get offset(): string {
     return this.#offset;
   }
 
-  /** Changes if saved sessions may be lost. Sessions of another lineage may lack their newest rooms. */
+  /** The name under which sessions are saved; it changes if Redis may have lost saved sessions. */
   get lineage(): string {
     return this.#lineage;
   }
 
-  /** The server of the last check; empty before the first check. */
+  /** The Redis server of the last check, as `<run id>:<replication id>`; empty before the first check. */
   get server(): string {
     return this.#server;
   }
 
-  /** Whether the last check has confirmed that the log still has all messages that clients have received. */
+  /** Whether it is confirmed that the log still has all messages that clients have received. */
   get confirmed(): boolean {
     return this.#confirmed;
   }
 
-  /** Returns the time until the next check is due, in ms; zero or less if it is due. */
+  /** Returns the time until the next check of the log is due, in ms; zero or less if a check is due now. */
   checkDueMs(now: number): number {
     return this.#checkDue - now;
   }
 
-  /** Returns whether an entry with this id was read recently. */
+  /** Returns whether this node has recently read an entry with this id. */
   hasRead(id: string): boolean {
     return this.#readIds.has(id) || id === this.#offset;
   }
 
-  /** Whether every other live node knows this node, so that this node may acknowledge messages. */
+  /** Whether all other running nodes have read that this node exists. Only then may this node acknowledge messages. */
   get admitted(): boolean {
     return this.#admitted;
   }
 
-  /** Returns whether messages that the Redis with the run id `runId` has appended may be acknowledged. */
+  /** Returns whether this node may acknowledge messages that the Redis server with this run id has appended. */
   mayAcknowledge(runId: string, now: number): boolean {
     return this.#admitted && this.#writable &&
       this.#runId === runId && this.#unread.size < UNREAD_MAX &&
       this.#doubtful.length < DOUBTFUL_MAX && now - this.#checkedAt < LEASE_MS;
   }
 
-  /** Records that an entry was read. `message` says whether it holds messages. */
+  /** Records that this node has read the entry with this id. `message` says whether the entry contains messages. */
   read(id: string, message: boolean, now: number): void {
     this.#offset = id;
     this.#offsetIsEntry = true;
     if (message) this.#learnedAt = now;
-    this.#remember(id);
+    this.#readIds.add(id);
     let first = this.#unread.first;
     while (first !== undefined && compareIds(first, id) <= 0) {
-      // An acknowledged entry should have been read before this one, but was not.
+      // The acknowledged entry `first` should have been read before this entry, but was not.
       if (first !== id) this.#doubt(first);
       this.#unread.shift();
       first = this.#unread.first;
     }
   }
 
-  #remember(id: string): void {
-    const oldest = this.#readList[this.#readNext];
-    if (oldest !== undefined) this.#readIds.delete(oldest);
-    this.#readList[this.#readNext] = id;
-    this.#readNext = (this.#readNext + 1) % READ_IDS_MAX;
-    this.#readIds.add(id);
-  }
-
-  /** Records that a publish is about to be acknowledged, with the id of the entry that holds it. */
+  /** Records that messages in the entry with this id, or in earlier entries, are about to be acknowledged. */
   acknowledged(id: string, now: number): void {
     if (this.hasRead(id)) {
       this.#learnedAt = now;
@@ -162,20 +156,20 @@ export class Witness {
     this.#acknowledgedAt = now;
     const newest = this.#unread.last;
     if (id === newest) return;
-    // If ids decrease, the log has lost entries, and the next check has to ask for entries of both branches.
+    // If ids decrease, the log has lost entries, so the next check asks for the entry with the greater id too.
     if (newest !== undefined && compareIds(id, newest) < 0) this.#doubt(newest);
     if (compareIds(id, this.#offset) > 0) this.#unread.push(id);
     else this.#doubt(id);
   }
 
-  /** Records that Redis has acknowledged save number `count` of sessions. */
+  /** Records that Redis has acknowledged that this node has saved sessions for the `count`th time. */
   saved(count: number): void {
     this.#saves = Math.max(this.#saves, count);
   }
 
   /**
-   * Records that reading was interrupted. The next check asks for the newest acknowledged entry by id, because entries
-   * that are acknowledged from now on may be on another server.
+   * Records that reading was interrupted, for example by a reconnect. The next check also asks for the newest entry
+   * acknowledged so far, because later ones may be on another server.
    */
   interrupted(): void {
     this.#confirmed = false;
@@ -186,25 +180,28 @@ export class Witness {
     }
   }
 
-  /** Records that an entry of the log announces another node, which waits until this node has read the entry. */
+  /** Records that an entry of the log announces the node `node`, which waits until every other node has read it. */
   announced(node: string): void {
     if (node === this.node) return;
     this.#peers.announced(node);
     this.#checkDue = -Infinity;
   }
 
-  /** Records that an epoch begins with this entry of the log. Returns the position of the last entry before it. */
+  /** Records that the entry with this id begins an epoch. Returns the position of the last entry read before. */
   epochBegan(epoch: string, id: string): string {
     return this.#begin(epoch, id, id, true);
   }
 
-  /** Records that reading continues after `offset`, which is not an entry, because entries before it were trimmed. */
+  /**
+   * Records that entries up to the id `offset` were trimmed before this node read them, so that reading continues after
+   * that id. The log need not have an entry with this id.
+   */
   skippedTo(offset: string): void {
     this.#offset = offset;
     this.#offsetIsEntry = false;
   }
 
-  /** Returns the arguments of a check. */
+  /** Returns the arguments of a check of the log; `candidate` names the new epoch, in case the check begins one. */
   question(
     candidate: string,
     now: number,
@@ -230,7 +227,7 @@ export class Witness {
     };
   }
 
-  /** Takes the result of a check that began at `askedAt`. Returns the consequence for this node. */
+  /** Handles the result of a check that began at `askedAt`. Returns what this node has to do. */
   take(
     { acknowledged, offset }: Question,
     finding: Finding,
@@ -273,14 +270,13 @@ export class Witness {
     }
     if (verdict.kind === "epoch") {
       if (this.#writable) this.#dropAcknowledged(acknowledged.at(-1));
-      // Only this node's clients receive a gap for an entry that a replica lacks. If a master lacks the entry too, all
-      // clients do.
+      // Ask a master for this entry later: if the master lacks it too, all nodes' clients have to receive a gap.
       else this.#doubt(offset);
     }
     return verdict;
   }
 
-  /** Drops the acknowledged entries up to `newest`, because the gap reports their loss. */
+  /** Drops the ids of acknowledged entries up to `newest`, because clients now receive a gap for these entries. */
   #dropAcknowledged(newest: string | undefined): void {
     const unread = this.#unread.slice();
     const kept = newest === undefined ? 0 : unread.indexOf(newest) + 1;
@@ -289,7 +285,7 @@ export class Witness {
   }
 
   #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
-    // A replica that has not received its master's data yet proves nothing about the log.
+    // An empty epoch is that of a replica without its master's data yet, which proves nothing about the log.
     if (epoch === "") return { kind: "same" };
     if (this.#epoch === "") {
       this.#epoch = epoch;
@@ -303,17 +299,17 @@ export class Witness {
     const another = epoch !== this.#epoch;
     let since: string;
     if (wrong === "lost" && another) {
-      // Earlier entries on this server may have been delivered already.
+      // Continue at the epoch's beginning, because earlier entries may have been delivered before.
       since = this.#begin(epoch, began, began, true);
     } else if (wrong === "back") {
-      // The log lacks entries that this node knew, so the node cannot confirm this epoch any more.
+      // This Redis lacks entries that this node had read, so the node must not confirm this epoch for another server.
       this.#confirmedFor = "";
       since = this.#begin(epoch, last, last, lastIsEntry);
     } else if (another && compareIds(began, after) <= 0) {
-      // Continue at the end and not at the epoch's beginning, because messages of a restored log were delivered before.
+      // Continue at the log's end, because the messages of a restored log were delivered before.
       since = this.#begin(epoch, began, last, lastIsEntry);
     } else {
-      // An epoch that begins after `offset` is read from the log, in order with the messages around it.
+      // An epoch that begins after the last read entry is read from the log, in order with the messages.
       return { kind: "same" };
     }
     return { kind: "epoch", offset: this.#offset, since };
@@ -335,12 +331,13 @@ export class Witness {
 
   #doubt(id: string): void {
     this.#checkDue = -Infinity;
-    // The entries that reading has passed are either all missing or none is, so it is enough to ask for the first ones.
+    // Of the acknowledged entries that reading has passed, all or none are missing, so asking for the first ones is
+    // enough.
     if (this.#doubtful.length < DOUBTFUL_MAX) this.#doubtful.push(id);
   }
 }
 
-/** Returns the age of a time that may be -Infinity. */
+/** Returns the time from `time` to `now`, or a very large finite number if `time` is -Infinity. */
 function ageOf(time: number, now: number): number {
   return Math.min(now - time, 1e12);
 }
