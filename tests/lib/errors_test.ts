@@ -8,7 +8,7 @@ import {
 
 const CODES = Object.keys(ERROR_STATUS) as ErrorCode[];
 
-Deno.test("every error code is snake_case and has a status of 400 or higher", () => {
+Deno.test("ERROR_STATUS has only codes in snake_case, each with a status of 400 or higher", () => {
   for (const code of CODES) {
     const error = new ApiError(code, "Cannot test: so it is; go on");
     assert.match(code, /^[a-z]+(_[a-z]+)*$/);
@@ -18,13 +18,13 @@ Deno.test("every error code is snake_case and has a status of 400 or higher", ()
   }
 });
 
-Deno.test("every error code of the log is retryable", () => {
+Deno.test("ApiError is retryable if its code begins with log_", () => {
   const codes = CODES.filter((code) => code.startsWith("log_"));
   assert.ok(codes.length > 0);
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
 });
 
-Deno.test("ApiError is serialized with only its code and its message", () => {
+Deno.test("ApiError.toJSON() returns only the code and the message", () => {
   const error = new ApiError(
     "invalid_room",
     "Cannot use the room: no; use one",
@@ -46,7 +46,7 @@ Deno.test("toApiError() returns an ApiError unchanged", () => {
   assert.equal(toApiError(error), error);
 });
 
-Deno.test("toApiError() hides the text of any other error", () => {
+Deno.test("toApiError() converts any other error to `internal` without the error's text", () => {
   const secret = "redis://user:hunter2@10.0.0.1";
   for (
     const error of [

@@ -16,7 +16,7 @@ const ACTIONS: readonly Action[] = [
   "manage",
 ];
 
-Deno.test("openAccess() without publish keys allows an anonymous principal everything", async () => {
+Deno.test("openAccess() without publish keys allows an anonymous principal every action", async () => {
   const access = openAccess(new PublishKeys([]));
   for (const bearer of [undefined, "", "any-secret"]) {
     const principal = await access.authenticate({ bearer });
@@ -29,7 +29,7 @@ Deno.test("openAccess() without publish keys allows an anonymous principal every
   }
 });
 
-Deno.test("openAccess() with publish keys allows an anonymous principal to subscribe only", async () => {
+Deno.test("openAccess() with publish keys allows an anonymous principal only to subscribe", async () => {
   const access = openAccess(KEYS);
   const principal = await access.authenticate({});
   assert.equal(principal.kind, "anonymous");
@@ -43,7 +43,7 @@ Deno.test("openAccess() with publish keys allows an anonymous principal to subsc
   }
 });
 
-Deno.test("openAccess() returns the name of a valid publish key, and allows its user everything", async () => {
+Deno.test("openAccess() allows a principal with a valid publish key every action and names the key", async () => {
   const access = openAccess(KEYS);
   for (
     const [bearer, name] of [["correct-horse", "web"], [
@@ -60,7 +60,7 @@ Deno.test("openAccess() returns the name of a valid publish key, and allows its 
   }
 });
 
-Deno.test("openAccess() rejects a secret that belongs to no publish key", async () => {
+Deno.test("openAccess().authenticate() rejects a secret that belongs to no publish key", async () => {
   const access = openAccess(KEYS);
   for (
     const bearer of ["", "wrong", "correct-hors", "correct-horse ", "web"]
@@ -72,7 +72,7 @@ Deno.test("openAccess() rejects a secret that belongs to no publish key", async 
   }
 });
 
-Deno.test("a principal cannot be changed", async () => {
+Deno.test("openAccess() returns principals that are frozen", async () => {
   const principal = await openAccess(KEYS).authenticate({
     bearer: "correct-horse",
   });

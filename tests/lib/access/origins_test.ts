@@ -12,7 +12,7 @@ type Case = readonly [
   answer: boolean,
 ];
 
-/** Origins that are similar to APP but not equal. */
+/** Origins that look like APP but are not equal to it. */
 const LOOKALIKES = [
   "https://app.example.com.evil.tld",
   "https://app.example.com.",
@@ -93,7 +93,7 @@ const CASES: readonly Case[] = [
   ].map((origin): Case => [[], "127.0.0.1", origin, "127.0.0.1:4000", false]),
 ];
 
-Deno.test("allowOrigins() allows listed origins, the server's own and those of loopback, but not similar ones", () => {
+Deno.test("allowOrigins() allows listed origins, the server's own origin and loopback origins, but no origin that only looks like one of them", () => {
   for (const [allowed, serverHost, origin, host, answer] of CASES) {
     assert.equal(
       allowOrigins(allowed, serverHost)(origin, host),
@@ -103,7 +103,7 @@ Deno.test("allowOrigins() allows listed origins, the server's own and those of l
   }
 });
 
-Deno.test("isLoopback() rejects names that only look like loopback", () => {
+Deno.test("isLoopback() returns false for names that only look like a loopback address", () => {
   for (
     const host of [
       "127.0.0.1.evil.tld",

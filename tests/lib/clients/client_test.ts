@@ -11,14 +11,14 @@ import type { RoomPosition } from "../../../lib/sessions/session.ts";
 const room = "chat", id = "9-0", number = 3;
 const MESSAGE = { id: "7-0", room, json: "1" };
 
-/** The possible results of a join. */
+/** The kinds of results that a join can have. */
 const NOTHING: JoinResult = { room, recovered: false, messages: [] };
 const GAP: JoinResult = { ...NOTHING, reason: "trimmed" };
 const CAUGHT_UP: JoinResult = { ...NOTHING, recovered: true, from: "6-0" };
 const MISSED: JoinResult = { ...CAUGHT_UP, messages: [MESSAGE] };
 const INGRESS: JoinResult = { ...MISSED, recovered: false, reason: "ingress" };
 
-Deno.test("positionAtConnect() starts before the replayed messages, or at a gap that is not confirmed", () => {
+Deno.test("positionAtConnect() returns the id before the replayed messages, or a gap that the client has to confirm", () => {
   const cases: [JoinResult, RoomPosition][] = [
     [NOTHING, { since: id }],
     [CAUGHT_UP, { since: "6-0" }],
@@ -48,7 +48,7 @@ Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap
   }
 });
 
-Deno.test("positionBeforeJoin() returns a notice that no id confirms if the answer may have messages", () => {
+Deno.test("positionBeforeJoin() returns a notice that only its number confirms if the answer may have messages", () => {
   const since = { epoch: undefined, id: "6-0" };
   const told = { at: ID_MAX, number };
   const cases: [JoinResult | undefined, object, RoomPosition][] = [

@@ -13,7 +13,7 @@ import {
 } from "../../support/clients_setup.ts";
 import { soon, until } from "../../support/wait.ts";
 
-/** A store that fails while `isDown` is set. */
+/** A session store whose loads and saves fail while `isDown` is set. */
 class FailingStore extends MemorySessionStore {
   isDown = false;
 
@@ -39,7 +39,7 @@ function failsWith(code: ErrorCode): (error: unknown) => boolean {
   return (error) => error instanceof ApiError && error.code === code;
 }
 
-/** Returns what was written to a client after its first `count` writes. */
+/** Returns what was written to a client, without the first `count` writes. */
 function since({ connection }: Connected, count: number): string[] {
   return connection.written.slice(count);
 }
@@ -61,7 +61,7 @@ Deno.test("a new client joins the default rooms and gets the messages that are p
   );
 });
 
-Deno.test("a client joins each requested room once, and gets earlier messages before the confirmation", async () => {
+Deno.test("a client that requests a room twice at connect joins it once, and gets earlier messages before the event `joined`", async () => {
   using setup = new ClientsSetup();
   for (const json of ["1", "2", "3"]) await setup.publish("a", json);
   await setup.publish("b", "4");
@@ -99,7 +99,7 @@ Deno.test("a client that resumes its session gets the missed messages of all its
   );
 });
 
-Deno.test("a message between admit() and welcome() is neither lost nor sent twice", async () => {
+Deno.test("a message that is delivered between admit() and welcome() is sent exactly once", async () => {
   using setup = new ClientsSetup();
   const first = await setup.connect();
   setup.clients.dropped(first.client, false);
@@ -120,7 +120,7 @@ Deno.test("a message between admit() and welcome() is neither lost nor sent twic
   ]);
 });
 
-Deno.test("resuming a session disconnects its older connection, on this node and on others", async () => {
+Deno.test("welcome() disconnects the session's older connection, on this node and on others", async () => {
   using setup = new ClientsSetup();
   const first = await setup.connect();
   const second = await setup.connect({
@@ -164,7 +164,7 @@ Deno.test("if several connections resume one session at once, only the last one 
   assert.equal(setup.clients.count, 1);
 });
 
-Deno.test("a connection that its client has closed is not admitted again after it was displaced", async () => {
+Deno.test("admit() does not retry for a closed connection if another connection has resumed the session", async () => {
   using setup = new ClientsSetup();
   const { secret } = await setup.connect();
   const [kept, given] = await Promise.allSettled([
@@ -176,7 +176,7 @@ Deno.test("a connection that its client has closed is not admitted again after i
   assert.ok(failsWith("overloaded")(given.reason));
 });
 
-Deno.test("a client whose session is gone receives a gap, except in rooms for which it names a position", async () => {
+Deno.test("a client whose session is gone receives a gap in every room for which it names no position", async () => {
   using setup = new ClientsSetup();
   await setup.publish("b", "1");
   const position = { epoch: setup.log.head.epoch, id: setup.log.head.id };
@@ -293,7 +293,7 @@ Deno.test("leave() ends the subscription to a room, also after a reconnect", asy
   assert.deepEqual(again.connection.written, ["b 2", "told b"]);
 });
 
-Deno.test("requests about one room are handled in order", async () => {
+Deno.test("join() and leave() for the same room are handled in the order of the calls", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { client, connection } = ann;
@@ -308,7 +308,7 @@ Deno.test("requests about one room are handled in order", async () => {
   assert.deepEqual([...client.rooms.keys()], ["chat", "b"]);
 });
 
-Deno.test("a client has at most `roomsPerClientMax` rooms, also if it joins several at once", async () => {
+Deno.test("a client has at most `roomsPerClientMax` rooms, even if it joins several at the same time", async () => {
   using setup = new ClientsSetup({ roomsPerClientMax: 3 });
   await assert.rejects(
     setup.connect({ rooms: ["a", "b", "c", "d"] }),
@@ -325,7 +325,7 @@ Deno.test("a client has at most `roomsPerClientMax` rooms, also if it joins seve
   assert.deepEqual([...ann.client.rooms.keys()], ["a", "b", "c"]);
 });
 
-Deno.test("a session with more rooms than the limit is cut to the limit and not reported as recovered", async () => {
+Deno.test("a client whose session has more rooms than the limit joins only as many rooms and is not reported as recovered", async () => {
   for (const roomsPerClientMax of [2, 3]) {
     using setup = new ClientsSetup({ roomsPerClientMax });
     const { id, epoch, lineage } = setup.log.head;
@@ -341,7 +341,7 @@ Deno.test("a session with more rooms than the limit is cut to the limit and not 
   }
 });
 
-Deno.test("access is checked for every room at connect, in a join, and for a restored session", async () => {
+Deno.test("access is checked for every room at connect, in join(), and when a session is resumed", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect({ rooms: ["a", "b"] });
   setup.forbidden.add("b");
@@ -363,7 +363,7 @@ Deno.test("access is checked for every room at connect, in a join, and for a res
   assert.deepEqual(again.connection.written, ["a 1", "told a"]);
 });
 
-Deno.test("a client that did not read and missed trimmed messages receives the gap `overloaded`", async () => {
+Deno.test("a client that was disconnected as slow and missed trimmed messages receives the gap `overloaded`", async () => {
   using setup = new ClientsSetup({ ringBytes: 2000 });
   const ann = await setup.connect();
   const { secret, connection: { shown } } = ann;
@@ -386,7 +386,7 @@ Deno.test("a client that did not read and missed trimmed messages receives the g
   ]);
 });
 
-Deno.test("gap() replaces all positions, and the gap is sent again until a later id confirms it", async () => {
+Deno.test("gap() replaces all saved positions, and the gap is sent again until the client confirms it", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { secret, connection: { shown } } = ann;
@@ -408,7 +408,7 @@ Deno.test("gap() replaces all positions, and the gap is sent again until a later
   assert.equal(aware.recovered, true);
 });
 
-Deno.test("a client connects without its session while the store is down, and misses no message", async () => {
+Deno.test("a client connects without its session while the session store fails, and misses no message", async () => {
   const sessions = new FailingStore();
   using setup = new ClientsSetup({ sessions });
   const ann = await setup.connect();
@@ -419,7 +419,7 @@ Deno.test("a client connects without its session while the store is down, and mi
   const again = await setup.connect({ secret, shown });
   assert.equal(again.recovered, false);
   assert.deepEqual(again.connection.written, ["chat 1", "told chat"]);
-  // A join or leave fails if it could not be kept on another node.
+  // A join or leave fails if it cannot be saved, because it would be lost if the client reconnects to another node.
   await assert.rejects(
     setup.join(again, { room: "a" }),
     failsWith("log_unreachable"),
@@ -432,7 +432,7 @@ Deno.test("a client connects without its session while the store is down, and mi
   await setup.publish("a", "2");
   await setup.publish("chat", "3");
   assert.deepEqual(since(again, 2), ["chat 3"]);
-  // Its session is saved as soon as that is possible again.
+  // The client's session is saved as soon as the store works again.
   sessions.isDown = false;
   const digest = hashSessionSecret(again.secret);
   await until(
@@ -441,7 +441,7 @@ Deno.test("a client connects without its session while the store is down, and mi
   );
 });
 
-Deno.test("the session of a client that leaves permanently is deleted", async () => {
+Deno.test("dropped() deletes the session of a client that has left permanently", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   setup.clients.dropped(ann.client, true);
@@ -452,7 +452,7 @@ Deno.test("the session of a client that leaves permanently is deleted", async ()
   );
 });
 
-Deno.test("welcome() returns false if the log has changed, and keeps the session, whose secret the client may have", async () => {
+Deno.test("welcome() returns false and keeps the session if the log's epoch or lineage has changed since admit()", async () => {
   for (const change of [{ lineage: "other" }, { epoch: "other" }]) {
     using setup = new ClientsSetup();
     const admission = await setup.clients.admit(setup.hello());
@@ -508,7 +508,7 @@ Deno.test("welcome() returns false if the client is disconnected as slow during 
   );
 });
 
-Deno.test("a client does not join a room if an error occurs while its join is answered", async () => {
+Deno.test("join() does not join a client if sending the answer throws", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const fail = (): void => {
@@ -524,7 +524,7 @@ Deno.test("a client does not join a room if an error occurs while its join is an
   assert.equal(ann.connection.roomCount, 1);
 });
 
-Deno.test("a client that disconnects during a request joins no room and receives no answer", async () => {
+Deno.test("a client that disconnects during join() or leave() joins no room and receives no answer", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { client, connection } = ann;
@@ -541,7 +541,7 @@ Deno.test("a client that disconnects during a request joins no room and receives
   await assert.doesNotReject(setup.clients.leave(client, "chat"));
 });
 
-Deno.test("a client may have at most 1,000 requests in flight", async () => {
+Deno.test("join() rejects with overloaded while 1,000 requests of the client are in flight", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const outcomes = await Promise.allSettled(

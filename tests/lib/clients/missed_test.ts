@@ -6,7 +6,7 @@ import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 
 const EPOCH = "0123456789abcdef";
 
-/** A session of generation 2 in one room. */
+/** Returns a session of generation 2 with one room. */
 function session(position: RoomPosition): Session {
   return {
     rooms: [["chat", position]],
@@ -17,7 +17,7 @@ function session(position: RoomPosition): Session {
   };
 }
 
-/** The request for messages after an id. */
+/** Returns the request for messages after an id. */
 function after(id: string): JoinRequest {
   return { room: "chat", since: { epoch: EPOCH, id } };
 }
@@ -43,13 +43,16 @@ Deno.test("missedBy() requests the messages after the offset or the join, whiche
   }
 });
 
-/** The answer to a join, sent at id 9-0 as number 3 of generation 2, with messages after 4-0. */
+/**
+ * The saved position after a join whose answer had the messages after 4-0. The answer was sent at id 9-0 and is notice
+ * 3.
+ */
 const REPLIED: RoomPosition = {
   since: "4-0",
   told: { at: "9-0", number: 3 },
 };
 
-Deno.test("missedBy() requests the messages of a join answer again unless the offset confirms it", () => {
+Deno.test("missedBy() requests the messages of a join answer again unless the offset confirms the answer", () => {
   const cases: [offset: unknown, JoinRequest][] = [
     // Unless the offset confirms the answer, all messages of the answer are requested.
     [undefined, after("4-0")],
@@ -75,7 +78,7 @@ Deno.test("missedBy() requests the messages of a join answer again unless the of
   }
 });
 
-Deno.test("missedBy() requests a gap again unless the offset confirms it", () => {
+Deno.test("missedBy() requests a gap again unless the offset confirms the gap", () => {
   const told: RoomPosition = {
     since: "9-0",
     told: { at: "9-0", number: 3, gap: "trimmed" },
@@ -98,7 +101,7 @@ Deno.test("missedBy() requests a gap again unless the offset confirms it", () =>
   }
 });
 
-Deno.test("missedBy() returns the rooms of a session in their order, each with its own position", () => {
+Deno.test("missedBy() returns one request for each room of a session, in the session's order", () => {
   const told = { at: "9-0", number: 3, gap: "epoch" } as const;
   const many: Session = {
     ...session({ since: "5-0" }),

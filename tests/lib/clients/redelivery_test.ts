@@ -1,4 +1,4 @@
-/** What a client gets again at its next connect, and what it has confirmed by a later message. */
+/** Tests which notices are sent again at a client's next connect, and which ones the client has confirmed. */
 import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
 import { IngressGaps } from "../../../lib/log/gaps.ts";
@@ -14,7 +14,7 @@ import {
 } from "../../support/clients_setup.ts";
 import { pauseFor, soon, until } from "../../support/wait.ts";
 
-/** A store whose saves a test can hold up, each until it lets it go. */
+/** A session store in which a test can hold up each save, until the test calls `finish()` or `fail()` for it. */
 class SlowStore extends MemorySessionStore {
   isSlow = false;
   readonly held: { finish: () => void; fail: () => void }[] = [];
@@ -35,7 +35,7 @@ class SlowStore extends MemorySessionStore {
   }
 }
 
-/** Waits until the stored session of a client has a condition. */
+/** Waits until the id at which a room's notice was sent, as stored in the client's session, satisfies `condition`. */
 async function savedWith(
   { sessions }: ClientsSetup,
   { secret }: Connected,
@@ -51,7 +51,7 @@ async function savedWith(
   });
 }
 
-/** Publishes a message, and lets a client come back that shows its id. */
+/** Publishes a message and lets a client reconnect with the id of that message as its offset. */
 async function resumeAfterMessage(
   setup: ClientsSetup,
   ann: Connected,
@@ -62,7 +62,7 @@ async function resumeAfterMessage(
   return await setup.connect({ secret: ann.secret, shown: { id } });
 }
 
-Deno.test("a later message confirms a gap that was told at connect", async () => {
+Deno.test("a client confirms a gap that was sent at connect by reconnecting with the id of a later message", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect({ secret: "unknown" });
   const { id } = setup.log.head;
@@ -72,7 +72,7 @@ Deno.test("a later message confirms a gap that was told at connect", async () =>
   assert.deepEqual(connection.written, ["told chat"]);
 });
 
-Deno.test("a later message confirms the messages of a join", async () => {
+Deno.test("a client confirms the messages of a join answer by reconnecting with the id of a later message", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   await setup.publish("a", "1");
@@ -83,7 +83,7 @@ Deno.test("a later message confirms the messages of a join", async () => {
   assert.deepEqual(connection.written, ["told chat a"]);
 });
 
-Deno.test("after the log went back, an id from before does not confirm the gap that tells of it", async () => {
+Deno.test("an id from before the log lost messages does not confirm the gap `epoch` of that loss", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { id } = setup.log.head;
@@ -105,7 +105,7 @@ Deno.test("after the log went back, an id from before does not confirm the gap t
   ]);
 });
 
-Deno.test("welcome() refuses a recovered client in whose rooms a gap was found meanwhile", async () => {
+Deno.test("welcome() returns false for a recovered client if a gap was found in one of its rooms since admit()", async () => {
   using setup = new ClientsSetup();
   const { client, secret, connection: { shown } } = await setup.connect();
   setup.clients.dropped(client, false);
@@ -119,7 +119,7 @@ Deno.test("welcome() refuses a recovered client in whose rooms a gap was found m
     false,
   );
   assert.deepEqual(connection.written, []);
-  // Its session is still there: it is told the reason when it comes again.
+  // The session was kept, so that the client receives the gap when it reconnects.
   const again = await setup.connect({ secret, shown });
   assert.equal(again.recovered, false);
   assert.deepEqual(again.connection.written, [
@@ -128,7 +128,7 @@ Deno.test("welcome() refuses a recovered client in whose rooms a gap was found m
   ]);
 });
 
-Deno.test("joins whose sessions are saved out of order are answered in the order of their numbers", async () => {
+Deno.test("join() answers a client's joins in the order of their numbers even if their saves finish out of order", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const ann = await setup.connect();
@@ -151,7 +151,7 @@ Deno.test("joins whose sessions are saved out of order are answered in the order
   );
 });
 
-Deno.test("a client that disconnects while it leaves a room is not left in it if its session cannot be saved", async () => {
+Deno.test("leave() removes a client that has disconnected meanwhile from the room even if saving its session fails", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const { client, connection } = await setup.connect();
@@ -167,7 +167,7 @@ Deno.test("a client that disconnects while it leaves a room is not left in it if
   assert.deepEqual(connection.written, ["told chat"]);
 });
 
-Deno.test("a request that waits for its turn is not begun for a client that has disconnected", async () => {
+Deno.test("join() does nothing if the client disconnects while an earlier request for the room is handled", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const ann = await setup.connect();
@@ -184,7 +184,7 @@ Deno.test("a request that waits for its turn is not begun for a client that has 
   assert.deepEqual([...ann.client.rooms.keys()], []);
 });
 
-Deno.test("the session of a client that has disconnected is not saved again", async () => {
+Deno.test("saveAll() does not save the session of a client that has disconnected", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const bob = await setup.connect();
@@ -201,7 +201,7 @@ Deno.test("the session of a client that has disconnected is not saved again", as
   assert.equal(await setup.sessions.load(digests[0] ?? ""), undefined);
 });
 
-Deno.test("a session counts as one of another epoch if it was saved under another lineage, or if its client shows an id of another log", async () => {
+Deno.test("a client receives the gap `epoch` if its session has another lineage or its offset has an id of another log", async () => {
   for (const isOtherLineage of [true, false]) {
     using setup = new ClientsSetup();
     const { client, secret, connection: { shown } } = await setup.connect();
@@ -220,7 +220,7 @@ Deno.test("a session counts as one of another epoch if it was saved under anothe
   }
 });
 
-Deno.test("a session is used only once it is confirmed that the log is the one that clients know", async () => {
+Deno.test("admit() waits to resume a session until all nodes have confirmed that Redis still has the log", async () => {
   using setup = new ClientsSetup();
   const { client, secret, connection: { shown } } = await setup.connect();
   setup.clients.dropped(client, false);
@@ -237,7 +237,7 @@ Deno.test("a session is used only once it is confirmed that the log is the one t
   assert.equal(recovered, true);
 });
 
-Deno.test("a room that the older connection joins while the session is resumed is not lost", async () => {
+Deno.test("a room that the older connection joins while the session is being resumed is not lost", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const older = await setup.connect();

@@ -7,7 +7,7 @@ import {
   RecordingSubscriber,
 } from "../../support/recording_subscriber.ts";
 
-/** A delivery with one subscriber of room "a". */
+/** Creates a delivery with one subscriber, which is in room "a". */
 function setUp() {
   const ring = new Ring(10_000), gaps: string[] = [];
   const fanOut = new FanOut({
@@ -31,7 +31,7 @@ function setUp() {
   return { ring, subscriber, delivery, gaps, lineageChanges };
 }
 
-Deno.test("Delivery adds earlier messages to the ring without writing them to subscribers", () => {
+Deno.test("Delivery.started() adds earlier messages to the ring and writes none of them to subscribers", () => {
   const { ring, subscriber, delivery } = setUp();
   delivery.started([{ id: "3-0", room: "a", json: "1" }], "2-0");
   assert.equal(ring.floor, "2-0");
@@ -39,7 +39,7 @@ Deno.test("Delivery adds earlier messages to the ring without writing them to su
   assert.deepEqual(subscriber.writes, []);
 });
 
-Deno.test("Delivery adds messages to the ring before it writes them", () => {
+Deno.test("Delivery.entries() adds messages to the ring before it writes them to subscribers", () => {
   const { ring, subscriber, delivery } = setUp();
   const inRing: boolean[] = [];
   subscriber.onWrite = () => inRing.push(ring.has("5-0"));
@@ -51,7 +51,7 @@ Deno.test("Delivery adds messages to the ring before it writes them", () => {
   assert.deepEqual(inRing, [true]);
 });
 
-Deno.test("Delivery empties the ring at a gap, writes it to the subscribers, and then calls onGap", () => {
+Deno.test("Delivery.gap() empties the ring, writes the gap to the subscribers, and then calls onGap", () => {
   const { ring, subscriber, delivery, gaps } = setUp();
   delivery.entries([{ id: "4-0", room: "a", json: "1" }]);
   delivery.gap("trimmed", "9-0", "epoch001.4-0");
@@ -61,7 +61,7 @@ Deno.test("Delivery empties the ring at a gap, writes it to the subscribers, and
   assert.deepEqual(gaps, ["trimmed,9-0,epoch001.4-0,2"]);
 });
 
-Deno.test("Delivery keeps the ring at an ingress gap and writes the gap to the affected rooms", () => {
+Deno.test("Delivery.ingressGap() keeps the ring's messages and writes the gap to the affected rooms", () => {
   const { ring, subscriber, delivery, gaps } = setUp();
   delivery.entries([{ id: "4-0", room: "a", json: "1" }]);
   delivery.ingressGap((room) => room === "b", "5-0", "4-0");
@@ -72,7 +72,7 @@ Deno.test("Delivery keeps the ring at an ingress gap and writes the gap to the a
   assert.deepEqual(gaps, []);
 });
 
-Deno.test("Delivery reports a change of the lineage", () => {
+Deno.test("Delivery.lineageChanged() calls onLineageChanged", () => {
   const { delivery, lineageChanges } = setUp();
   delivery.lineageChanged();
   assert.equal(lineageChanges(), 1);

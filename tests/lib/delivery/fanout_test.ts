@@ -10,7 +10,7 @@ import {
 
 const BUFFER_BYTES_MAX = 1000, MIB = 1 << 20;
 
-/** A fan-out and what it reports. Rooms whose names begin with "latest" buffer only their newest message. */
+/** A fan-out and its observations. Of rooms whose names begin with "latest", only the newest message is buffered. */
 class Setup {
   readonly observed: Observation[] = [];
   readonly encoder = new RecordingEncoder();
@@ -20,14 +20,14 @@ class Setup {
     observe: (observation) => this.observed.push(observation),
   });
 
-  /** Creates a subscriber of some rooms. */
+  /** Creates a subscriber and joins it to `rooms`. */
   subscriber(rooms: readonly string[], encoder = this.encoder) {
     const subscriber = new RecordingSubscriber(encoder);
     for (const room of rooms) this.fanOut.join(subscriber, room);
     return subscriber;
   }
 
-  /** Delivers messages, given as `room/id`, in one batch. */
+  /** Delivers messages in one batch. Each is given as `room/id`. */
   deliver(...messages: string[]): void {
     this.fanOut.deliver(messages.map((message) => {
       const [room = "", id = ""] = message.split("/");
@@ -35,7 +35,7 @@ class Setup {
     }));
   }
 
-  /** The kinds that were observed. */
+  /** The kinds of all observations, in order. */
   get kinds(): string[] {
     return this.observed.map(({ kind }) => kind);
   }
@@ -53,14 +53,14 @@ Deno.test("FanOut.deliver() writes a batch of one room as one frame that all sub
   assert.deepEqual(setup.observed, [{ kind: "delivered", count: 4 }]);
 });
 
-Deno.test("FanOut.deliver() observes nothing if no room has subscribers", () => {
+Deno.test("FanOut.deliver() reports no observation if no room has subscribers", () => {
   const setup = new Setup();
   setup.deliver("nobody/1", "nobody/2", "other/3");
   setup.deliver();
   assert.deepEqual(setup.observed, []);
 });
 
-Deno.test("FanOut.deliver() writes messages of several rooms in the log's order, in one write", () => {
+Deno.test("FanOut.deliver() writes the messages of all rooms of a subscriber in the log's order, in one write", () => {
   const setup = new Setup();
   const both = setup.subscriber(["b", "a"]);
   const same = setup.subscriber(["a", "b"]);
@@ -72,7 +72,7 @@ Deno.test("FanOut.deliver() writes messages of several rooms in the log's order,
   assert.deepEqual(setup.observed, [{ kind: "delivered", count: 10 }]);
 });
 
-Deno.test("FanOut.deliver() makes no second frame for subscribers that have only one room in a batch", () => {
+Deno.test("FanOut.deliver() shares one frame between all subscribers that are in only one room of a batch", () => {
   const setup = new Setup();
   const alone = setup.subscriber(["a"]);
   const quiet = setup.subscriber(["a", "quiet"]);
@@ -127,7 +127,7 @@ Deno.test("FanOut.deliver() makes one frame for each encoder", () => {
   for (const { frames } of others) assert.equal(frames[0]?.encoder, second);
 });
 
-Deno.test("two calls of FanOut.join() make one subscription, and leave() ends it", () => {
+Deno.test("FanOut.leave() removes a subscriber from a room that it has joined twice", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a", "a", "b"]);
   assert.equal(subscriber.roomCount, 2);
@@ -140,7 +140,7 @@ Deno.test("two calls of FanOut.join() make one subscription, and leave() ends it
   assert.deepEqual(subscriber.writes, ["1", "3"]);
 });
 
-Deno.test("FanOut.leave() keeps a room if only one encoder has no more subscribers in it", () => {
+Deno.test("FanOut.leave() keeps a room if subscribers with another encoder are still in it", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const first = setup.subscriber(["a"]);
   const other = setup.subscriber(["a"], second);
@@ -150,7 +150,7 @@ Deno.test("FanOut.leave() keeps a room if only one encoder has no more subscribe
   assert.deepEqual(other.writes, []);
 });
 
-Deno.test("FanOut.deliver() writes to all other subscribers if one leaves meanwhile", () => {
+Deno.test("FanOut.deliver() writes to all remaining subscribers if some leave during the call", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const leaving = setup.subscriber(["a"]);
   const gone = setup.subscriber(["a"]);
@@ -191,7 +191,7 @@ Deno.test("FanOut.deliver() reports an error of one subscriber and serves all ot
   assert.deepEqual(setup.kinds, ["error", "delivered", "error", "error"]);
 });
 
-Deno.test("FanOut disconnects a subscriber once if more is written while too many bytes are buffered", () => {
+Deno.test("FanOut disconnects a subscriber only once if several writes follow while too many bytes are buffered", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a"]);
   subscriber.idle = false;
@@ -303,7 +303,7 @@ Deno.test("FanOut.admitAnswer() throws overloaded while the large answers of all
   assert.equal(setup.fanOut.admitAnswer(last, MIB), true);
 });
 
-Deno.test("FanOut forgets a room when its last subscriber leaves, and a client whose large answer is read", () => {
+Deno.test("FanOut keeps no room without subscribers, and no subscriber that has read its large answer", () => {
   const setup = new Setup();
   const visited: string[] = [];
   const visit = (): readonly string[] => {

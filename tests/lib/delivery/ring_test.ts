@@ -6,7 +6,7 @@ import { compareIds, idBefore } from "../../../lib/log/position.ts";
 
 const ROOMS = ["a", "b", "c"];
 
-/** A message, as its room, its time after the one before in ms, and the length of its JSON. */
+/** Generates a message: its room, the time since the message before it in ms, and the length of its JSON. */
 const message = fc.record({
   room: fc.constantFrom(...ROOMS),
   afterMs: fc.nat(3),
@@ -24,7 +24,7 @@ function entriesOf(
   });
 }
 
-Deno.test("Ring returns the same messages as a plain array of the newest messages, for every id", () => {
+Deno.test("Ring.after() returns the same messages as a plain array of the newest messages, for every room and id", () => {
   fc.assert(fc.property(
     fc.array(message, { maxLength: 60 }),
     fc.integer({ min: 500, max: 20_000 }),
@@ -55,7 +55,7 @@ Deno.test("Ring returns the same messages as a plain array of the newest message
   ));
 });
 
-Deno.test("Ring never counts more bytes than its limit and counts none when it is empty", () => {
+Deno.test("Ring.bytes never exceeds the ring's limit and is 0 when the ring is empty", () => {
   fc.assert(fc.property(
     fc.array(message, { maxLength: 60 }),
     fc.integer({ min: 0, max: 10_000 }),
@@ -75,7 +75,7 @@ Deno.test("Ring never counts more bytes than its limit and counts none when it i
   ));
 });
 
-Deno.test("Ring keeps a message as large as its limit only until the next message arrives", () => {
+Deno.test("Ring.push() removes a message that is as large as the ring's limit when the next message is added", () => {
   const ring = new Ring(3000);
   const large = { id: "1-0", room: "a", json: "x".repeat(600) };
   ring.push(large);
@@ -86,7 +86,7 @@ Deno.test("Ring keeps a message as large as its limit only until the next messag
   assert.equal(ring.has("1-0"), false);
 });
 
-Deno.test("Ring.after() returns the same list until the room changes", () => {
+Deno.test("Ring.after() returns the same array for the same arguments until the room gets a message", () => {
   const ring = new Ring(3000);
   const push = (id: string, room: string) => ring.push({ id, room, json: "1" });
   push("1-0", "a");

@@ -12,12 +12,15 @@ import {
 import { until } from "../../support/wait.ts";
 
 const BUFFER_BYTES_MAX = 100_000;
-/** Large, so that the kernel's buffers, some MB for each connection, fill up soon. */
+/**
+ * The text of a large message. Large messages fill the kernel's buffers of a connection, which have a few MB, in little
+ * time.
+ */
 const LARGE = "x".repeat(40_000);
-/** More large messages than any kernel buffers for one connection. */
+/** Number of large messages that exceeds the kernel's buffers of one connection on any system. */
 const LARGE_COUNT_MAX = 1500;
 
-/** A server of one protocol, a fan-out and what it observed. */
+/** A server of one protocol with its clients, and a fan-out with its observations. */
 class Setup implements AsyncDisposable {
   readonly observed: Observation[] = [];
   readonly fanOut = new FanOut({
@@ -44,20 +47,20 @@ class Setup implements AsyncDisposable {
     return [setup, ...clients as { [K in keyof T]: TestClient }];
   }
 
-  /** Makes the next entry of the log. */
+  /** Creates a message with the next id. */
   entry(room: string, message: unknown = "small"): Entry {
     const id = `1000-${++this.#last}`;
     return { id, room, json: JSON.stringify(message) };
   }
 
-  /** Delivers one message to each of these rooms, in one batch. Returns the ids. */
+  /** Delivers one message to each of `rooms`, all in one batch. Returns the messages' ids. */
   deliver(...rooms: string[]): string[] {
     const entries = rooms.map((room) => this.entry(room));
     this.fanOut.deliver(entries);
     return entries.map(({ id }) => id);
   }
 
-  /** Delivers large messages, each in a batch of its own, until `condition` is true. Returns their ids. */
+  /** Delivers large messages, each in a batch of its own, until `condition()` is true. Returns the messages' ids. */
   async deliverLarge(
     room: string,
     condition: () => boolean,
@@ -84,12 +87,15 @@ class Setup implements AsyncDisposable {
   }
 }
 
-/** Resolves in the next turn of the event loop: batches of the log arrive in separate turns. */
+/**
+ * Resolves in the next turn of the event loop, so that batches are delivered in separate turns, as they arrive from the
+ * log.
+ */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve));
 }
 
-/** Waits until a client has received `ids` and nothing else. */
+/** Waits until a client has received the events with these ids, in this order and no others. */
 async function receives(client: TestClient, ids: readonly string[]) {
   await until(
     "the client has everything",
@@ -143,7 +149,7 @@ for (const protocol of PROTOCOLS) {
     assert.equal(client.received[0]?.room, 'r"1 é');
   });
 
-  test("receives everything once and in order if it pauses now and then", async () => {
+  test("receives every message once and in order if its client stops reading now and then", async () => {
     const [setup, client] = await Setup.start(protocol, ["a", "b"]);
     await using _ = setup;
     const ids: string[] = [];
@@ -166,7 +172,7 @@ for (const protocol of PROTOCOLS) {
     assert.equal(client.subscriber.bufferedBytes, 0);
   });
 
-  test("is disconnected if too much is buffered, and does not affect others", async () => {
+  test("is disconnected if too many bytes are buffered for it, while other subscribers receive every message", async () => {
     const [setup, slow, quick] = await Setup.start(protocol, ["a"], ["a"]);
     await using _ = setup;
     slow.pause();
@@ -195,7 +201,7 @@ for (const protocol of PROTOCOLS) {
     assert.equal(setup.count("error"), 0);
   });
 
-  test("keeps only the newest message of a latest-only room while it is busy", async () => {
+  test("buffers only the newest message of a latest-only room while it is not idle", async () => {
     const [setup, slow] = await Setup.start(protocol, ["latest", "latest2"]);
     await using _ = setup;
     slow.pause();
@@ -222,7 +228,7 @@ for (const protocol of PROTOCOLS) {
     assert.deepEqual(slow.ids.slice(-2), newest);
   });
 
-  test("receives a replay in order before later messages, and is not slow for it", async () => {
+  test("receives a large replay in order before later messages, and is not disconnected as slow", async () => {
     const [setup, slow, quick] = await Setup.start(protocol, ["a"], ["a"]);
     await using _ = setup;
     slow.pause();
@@ -248,7 +254,7 @@ for (const protocol of PROTOCOLS) {
     assert.equal(setup.count("error"), 0);
   });
 
-  test("is disconnected during a replay if too much is buffered behind it", async () => {
+  test("is disconnected during a replay if too many bytes of later messages are buffered", async () => {
     const [setup, slow] = await Setup.start(protocol, ["a"]);
     await using _ = setup;
     slow.pause();
@@ -263,7 +269,7 @@ for (const protocol of PROTOCOLS) {
     await until("the client is disconnected", () => slow.closed);
   });
 
-  test("receives a gap between the messages around it", async () => {
+  test("receives a gap after earlier messages and before later messages", async () => {
     const [setup, client, other] = await Setup.start(protocol, ["a"], ["b"]);
     await using _ = setup;
     const [first] = setup.deliver("a");
@@ -288,7 +294,7 @@ for (const protocol of PROTOCOLS) {
     );
   });
 
-  test("counts what a response writes as requested, until it is read", async () => {
+  test("counts the bytes of an answer as requested until its client has read them", async () => {
     const [setup, client] = await Setup.start(protocol, ["a"]);
     await using _ = setup;
     client.pause();
@@ -309,7 +315,7 @@ for (const protocol of PROTOCOLS) {
     ]);
   });
 
-  test("that is gone takes writes without an error", async () => {
+  test("that is disconnected ignores writes without an error", async () => {
     const [setup, gone, other] = await Setup.start(protocol, ["a"], ["a"]);
     await using _ = setup;
     await gone[Symbol.asyncDispose]();
@@ -329,7 +335,7 @@ for (const protocol of PROTOCOLS) {
   });
 }
 
-Deno.test("subscribers of different protocols in the same rooms receive the same messages", async () => {
+Deno.test("FanOut.deliver() writes the same messages to subscribers of different protocols in the same rooms", async () => {
   await using stack = new AsyncDisposableStack();
   const [setup] = await Setup.start(PROTOCOLS[0] as Protocol);
   stack.use(setup);

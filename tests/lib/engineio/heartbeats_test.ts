@@ -1,4 +1,4 @@
-/** Pings and their timeouts on real connections. */
+/** Tests Engine.IO's pings and their timeouts on real connections. */
 import { Server, Socket } from "engine.io";
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
@@ -12,8 +12,8 @@ const { schedulePing } = Socket.prototype as unknown as {
   schedulePing: unknown;
 };
 
-// This test comes first, because the others change Engine.IO for the whole process.
-Deno.test("importing the module changes nothing, and installHeartbeats() changes Engine.IO once", () => {
+// This test comes first, because the other tests patch Engine.IO in the whole process.
+Deno.test("installHeartbeats() patches Engine.IO at the first call only, and importing its module does not patch it", () => {
   const prototype = Socket.prototype as unknown as { schedulePing: unknown };
   assert.equal(prototype.schedulePing, schedulePing);
   assert.doesNotMatch(String(schedulePing), /heartbeats/);
@@ -53,7 +53,7 @@ function pings(connection: RawConnection): number {
   return connection.text.split("\x012").length - 1;
 }
 
-/** Connects, and returns Engine.IO's connection too. */
+/** Connects a client. Returns it with Engine.IO's connection of the client and the reasons of its closes. */
 async function enter(
   server: TestEngineServer,
 ): Promise<{ client: RawConnection; socket: Socket; closes: Inbox<string> }> {
@@ -94,7 +94,7 @@ Deno.test("Heartbeats disconnects a client that does not answer a ping", async (
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("Heartbeats extends the timeout once if a client sends something other than a pong", async () => {
+Deno.test("Heartbeats extends a pong's timeout only once if the client sends packets other than a pong", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, closes } = await enter(server);
   await using _ = client;
@@ -112,7 +112,7 @@ Deno.test("Heartbeats extends the timeout once if a client sends something other
   assert.ok(took > 550 && took < 1500, `after ${took} ms`);
 });
 
-Deno.test("Heartbeats replaces both timers of a connection and drops them when it closes", async () => {
+Deno.test("Heartbeats replaces both timers of a connection and drops its heartbeat when the connection closes", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, socket, closes } = await enter(server);
   const timers = socket as unknown as {

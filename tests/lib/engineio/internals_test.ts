@@ -7,13 +7,13 @@ import { soon, until } from "../../support/wait.ts";
 import type { Socket } from "socket.io";
 import settings from "../../../deno.json" with { type: "json" };
 
-Deno.test("deno.json names the versions of engine.io and socket.io whose private parts were read", () => {
+Deno.test("deno.json has the versions of engine.io and socket.io for which internals.ts was written", () => {
   for (const name of ["engine.io", "socket.io"] as const) {
     assert.equal(settings.imports[name], `npm:${name}@${VERSIONS[name]}`);
   }
 });
 
-Deno.test("engine.io has the methods that Roomcast replaces or calls", () => {
+Deno.test("engine.io's classes have the private methods that Roomcast replaces or calls", () => {
   const parts: [{ prototype: unknown }, string[]][] = [
     [Server, ["verify", "init", "cleanup"]],
     [Connection, [
@@ -36,7 +36,7 @@ Deno.test("engine.io has the methods that Roomcast replaces or calls", () => {
   assert.equal(Connection.length, 5);
 });
 
-Deno.test("a connection of engine.io has the fields that Roomcast uses", async () => {
+Deno.test("an open connection of engine.io has the private fields that Roomcast uses", async () => {
   await using server = await TestEngineServer.start();
   const come = new Promise<Socket>((resolve) =>
     server.io.on("connection", resolve)

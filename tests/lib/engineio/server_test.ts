@@ -1,4 +1,4 @@
-/** EngineServer on real connections: the omitted parts, and that everything else works. */
+/** Tests EngineServer on real connections: the parts that it changes, and that the rest of Engine.IO still works. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
@@ -8,7 +8,7 @@ import { RawConnection, TestEngineServer } from "../../support/engine.ts";
 import { PollingClient } from "../../support/polling.ts";
 import { soon, until } from "../../support/wait.ts";
 
-Deno.test("EngineServer sends the response to an upgrade and the first packet together", async () => {
+Deno.test("EngineServer sends the response to an upgrade and the first packet in one write", async () => {
   await using server = await TestEngineServer.start();
   await using client = new RawConnection(server.port);
   await client.pieces.have(1);
@@ -16,7 +16,7 @@ Deno.test("EngineServer sends the response to an upgrade and the first packet to
   assert.equal(client.pieces.items.length, 1);
 });
 
-Deno.test("cork() holds packets back and sends them together with CONNECT", async () => {
+Deno.test("cork() queues packets until they are sent in one write together with CONNECT", async () => {
   await using server = await TestEngineServer.start();
   const held = new WeakMap<Socket, () => void>();
   server.io.use((socket, next) => {
@@ -63,7 +63,7 @@ Deno.test("EngineServer transfers binary data of any size in both directions", a
   }
 });
 
-Deno.test("EngineServer stops counting a client after every kind of disconnect", async () => {
+Deno.test("EngineServer no longer counts a client after any kind of disconnect", async () => {
   await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
@@ -78,7 +78,7 @@ Deno.test("EngineServer stops counting a client after every kind of disconnect",
   }
 });
 
-Deno.test("EngineServer responds with the reason if it refuses an upgrade", async () => {
+Deno.test("EngineServer responds with the reason when it refuses an upgrade", async () => {
   await using server = await TestEngineServer.start({
     allowRequest: (request, respond) =>
       respond("Cannot connect: no", request.headers.origin === undefined),
@@ -113,7 +113,7 @@ Deno.test("EngineServer responds with the reason if it refuses an upgrade", asyn
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("EngineServer names the required client if the protocol version is too old", async () => {
+Deno.test("EngineServer tells a client with an old protocol version which version of the client is needed", async () => {
   await using server = await TestEngineServer.start();
   for (const query of ["EIO=3&transport=polling", "transport=polling"]) {
     const response = await fetch(
@@ -132,7 +132,7 @@ Deno.test("EngineServer names the required client if the protocol version is too
   }
 });
 
-Deno.test("EngineServer serves connected clients while it is stopping, and refuses all others with 503", async () => {
+Deno.test("EngineServer responds with 503 to all clients except its connected ones while it is stopping", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
     `http://127.0.0.1:${server.port}`,
@@ -167,7 +167,7 @@ Deno.test("EngineServer serves connected clients while it is stopping, and refus
   assert.deepEqual(await client.poll(), [["msgReceived", "hello"]]);
 });
 
-Deno.test("EngineServer refuses an upgrade for a session that already uses WebSocket", async () => {
+Deno.test("EngineServer refuses an upgrade for a connection that already uses WebSocket", async () => {
   await using server = await TestEngineServer.start();
   await using first = new RawConnection(server.port);
   await until("it is open", () => first.text.includes('"sid":"'));
@@ -181,12 +181,12 @@ Deno.test("EngineServer refuses an upgrade for a session that already uses WebSo
   assert.equal(server.engine.clientsCount, 1);
 });
 
-// Polling clients have timers for a moment after they close. These tests are last, because Deno would report the timers
-// as leaks of the next test.
+// For a moment after polling clients close, they still have timers, which Deno would report as leaks of the next test.
+// Therefore these tests are the last ones and do not check for leaks.
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "cork() works for a polling client within one synchronous step",
+  "cork() lets a polling client connect if the connection is uncorked in the same synchronous step",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();
@@ -219,7 +219,7 @@ Deno.test(
 );
 
 Deno.test(
-  "forgetRequest() drops headers and credentials, and keeps the rest of the handshake",
+  "forgetRequest() drops the headers and credentials of a client and keeps the rest of its handshake",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();

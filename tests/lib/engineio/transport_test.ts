@@ -1,4 +1,4 @@
-/** WebSocketTransport on real connections, with direct writes and without. */
+/** Tests WebSocketTransport on real connections, with direct writes and with streams. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
@@ -8,7 +8,7 @@ import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
-/** Makes the transport of a connection. */
+/** Creates the transport of a connection, after its handshake. */
 function transportOf(
   connection: Socket,
   writer: DirectWriter,
@@ -28,7 +28,7 @@ function transportOf(
 for (const direct of [true, false]) {
   const how = direct ? "direct writes" : "streams";
 
-  Deno.test(`WebSocketTransport sends everything in order by ${how}, also to a client that reads late`, async () => {
+  Deno.test(`WebSocketTransport sends all packets in order by ${how}, also to a client that starts to read late`, async () => {
     await using stack = new AsyncDisposableStack();
     const [socket, peer] = await pair(stack);
     const writer = new DirectWriter((why) => assert.fail(why));
@@ -76,12 +76,12 @@ for (const direct of [true, false]) {
   });
 }
 
-Deno.test("WebSocketTransport closes its connection and uses streams for all others after an unexpected completion", async () => {
+Deno.test("WebSocketTransport closes its connection and disables direct writes if a write completes that was reported as done", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const [other, otherPeer] = await pair(stack);
   const reasons: string[] = [];
-  // Simulate that Deno no longer updated the state: every write is reported as done.
+  // Simulate a Deno version that no longer updates this state, so that every write is reported as done.
   const writer = new DirectWriter((why) => reasons.push(why), {
     streamBaseState: new Int32Array(8),
     kLastWriteWasAsync: 5,
@@ -107,7 +107,7 @@ Deno.test("WebSocketTransport closes its connection and uses streams for all oth
   assert.equal(bytes.length, 32 << 20);
 });
 
-Deno.test("WebSocketTransport buffers one pong for a client that sends many probes and does not read", async () => {
+Deno.test("WebSocketTransport drops the pongs for a client that sends many probes and does not read", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const transport = transportOf(socket, new DirectWriter(() => {}));

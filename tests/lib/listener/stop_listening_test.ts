@@ -6,7 +6,10 @@ import { soon } from "../../support/wait.ts";
 
 const CONNECTIONS = 20;
 
-/** Runs in a worker: connects, reports it, sends a request on each connection, and reports the responses. */
+/**
+ * The code of a worker. Opens connections and reports that to the test. Then sends a request on each connection and
+ * reports the responses.
+ */
 async function connectAndAsk(): Promise<void> {
   const scope = self as unknown as Worker;
   const { port, count, signal } = await new Promise<
@@ -37,7 +40,10 @@ async function connectAndAsk(): Promise<void> {
   scope.postMessage(responses);
 }
 
-/** Connects in a worker while this thread is blocked, so that no connection is accepted. */
+/**
+ * Calls `then` while the listener's queue has connections: a worker opens them while this thread is blocked and cannot
+ * accept them. Resolves to the first lines of the responses.
+ */
 async function whileBlocked(
   port: number,
   then: () => Promise<void>,
@@ -66,7 +72,7 @@ async function whileBlocked(
   }
 }
 
-Deno.test("stopListening() serves the connections in the queue of the listener and refuses later ones", async () => {
+Deno.test("stopListening() serves the connections in the listener's queue and refuses later connections", async () => {
   const server = createServer((_request, response) => response.end("ok"));
   const port = await listen(server);
   const closed = new Promise<void>((resolve) =>
@@ -78,7 +84,7 @@ Deno.test("stopListening() serves the connections in the queue of the listener a
   await soon(closed, "the server is closed");
 });
 
-Deno.test("stopListening() closes idle connections if no connection arrives", async () => {
+Deno.test("stopListening() closes the server's idle connections if no new connection arrives", async () => {
   const server = createServer((_request, response) => response.end("ok"));
   const port = await listen(server);
   const response = await fetch(`http://127.0.0.1:${port}`);

@@ -8,17 +8,17 @@ import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
 /** The pause between two checks, in ms. */
 const INTERVAL_MS = 100;
-/** Longer than a check that fails and the pause after it, in ms. */
+/** Time in which at least one check is made, even if it fails, in ms. */
 const ONE_CHECK_MS = 1400;
 
-/** A watched server, and its observations. */
+/** A server whose listener is watched, and the observations of the watch. */
 class Watched {
   readonly server: Server = createServer((_, response) => response.end("ok"));
   readonly observed = new Inbox<Observation>();
-  /** Number of connections that the server has accepted. */
+  /** Number of connections that the server has accepted, including those of the checks. */
   seen = 0;
   lost = 0;
-  /** If set, the listener cannot be opened and fails with this. */
+  /** If set, opening the listener fails with this error. */
   failure: Error | undefined;
   readonly watch: ListenerWatch;
 
@@ -43,7 +43,7 @@ class Watched {
     return this.observed.items.map(({ kind }) => kind);
   }
 
-  /** Stops accepting connections, as after a failed `accept()`, and permanently. */
+  /** Makes the listener stop accepting connections permanently, as after a failed `accept()`. */
   die(): void {
     const { _handle } = this.server as unknown as {
       _handle: { onconnection(): void };
@@ -62,14 +62,14 @@ class Watched {
   }
 }
 
-/** Sends a request on a connection that stays open, and returns what arrives first. */
+/** Sends a request on a connection that stays open. Returns the first bytes of the response. */
 async function ask(socket: Socket): Promise<string> {
   socket.write("GET / HTTP/1.1\r\nhost: test\r\n\r\n");
   const [chunk] = await soon(once(socket, "data"), "an answer");
   return String(chunk);
 }
 
-Deno.test("ListenerWatch reports nothing while the listener accepts connections", async () => {
+Deno.test("ListenerWatch reports no observation while the listener accepts connections", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("two checks were made", () => watched.seen >= 2);
@@ -81,7 +81,7 @@ Deno.test("ListenerWatch reports nothing while the listener accepts connections"
   );
 });
 
-Deno.test("ListenerWatch reopens a dead listener on its port and keeps its connections", async () => {
+Deno.test("ListenerWatch reopens a dead listener on the same port and keeps the accepted connections", async () => {
   await using watched = new Watched();
   const { port } = await watched.watch.open(0);
   const socket = connect(port, "127.0.0.1");
@@ -106,7 +106,7 @@ Deno.test("ListenerWatch reopens a dead listener on its port and keeps its conne
   for (const one of [socket, next]) one.destroy();
 });
 
-Deno.test("ListenerWatch reports a listener that cannot be reopened as lost, once", async () => {
+Deno.test("ListenerWatch calls onLost once if a dead listener cannot be reopened", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("the first check was made", () => watched.seen === 1);
@@ -119,7 +119,7 @@ Deno.test("ListenerWatch reports a listener that cannot be reopened as lost, onc
   assert.deepEqual(watched.kinds, ["listener_failed", "listener_lost"]);
 });
 
-Deno.test("ListenerWatch does not reopen a listener that has never accepted a connection", async () => {
+Deno.test("ListenerWatch does not reopen a listener for which no check has ever succeeded", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   watched.die();
@@ -132,7 +132,7 @@ Deno.test("ListenerWatch does not reopen a listener that has never accepted a co
   assert.equal(watched.lost, 0);
 });
 
-Deno.test("ListenerWatch.close() ends the checks", async () => {
+Deno.test("ListenerWatch.close() stops the checks", async () => {
   await using watched = new Watched();
   await watched.watch.open(0);
   await until("the first check was made", () => watched.seen === 1);
@@ -141,7 +141,7 @@ Deno.test("ListenerWatch.close() ends the checks", async () => {
   assert.equal(watched.seen, 1);
 });
 
-Deno.test("ListenerWatch refuses no connection if it cannot count descriptors", async () => {
+Deno.test("ListenerWatch refuses no connection if the free file descriptors cannot be counted", async () => {
   await using watched = new Watched(new URL("file:///nowhere/at/all"));
   const { port } = await watched.watch.open(0);
   assert.equal(watched.watch.connections.max, Infinity);

@@ -1,4 +1,4 @@
-/** Recovery while the log changes, or while not everything is known of it. */
+/** Tests recovery while the log's epoch changes, and while the log cannot be confirmed or reached. */
 import assert from "node:assert/strict";
 import { Ring } from "../../../lib/delivery/ring.ts";
 import { ApiError } from "../../../lib/errors.ts";
@@ -12,7 +12,7 @@ import { SharedReads } from "../../../lib/recovery/shared_reads.ts";
 import { Limit } from "../../../lib/util/turns.ts";
 import { pauseFor, soon } from "../../support/wait.ts";
 
-/** A log that knows no ids, whose head and history a test sets. */
+/** A recovery from a log that contains no ids. Tests set the log's head and history. */
 class Setup implements Disposable {
   readonly state: { -readonly [K in keyof HeadState]: HeadState[K] } = {
     epoch: "first",
@@ -45,7 +45,7 @@ class Setup implements Disposable {
     this.recovery.close();
   }
 
-  /** What has been prepared for a client that names a position of the first epoch. */
+  /** Prepares the join of a client that names the position of `id` in the first epoch. */
   prepare(id: string): ReturnType<Recovery["prepare"]> {
     return soon(
       this.recovery.prepare({ room: "chat", since: { epoch: "first", id } }),
@@ -53,14 +53,14 @@ class Setup implements Disposable {
     );
   }
 
-  /** Another epoch begins. */
+  /** Begins another epoch. */
   change(): void {
     Object.assign(this.state, { epoch: "second", id: "20-0" });
     this.head.moved();
   }
 }
 
-/** A page of a history that ends at `end`, with messages of these ids. */
+/** Returns a page of a history that ends at the id `end` and has messages with the ids `ids`. */
 function page(
   { end, ids = [], more = false, completeSince = "1-0" }: {
     end: string;
@@ -78,7 +78,7 @@ function page(
   };
 }
 
-Deno.test("a client gets the gap `epoch` if another epoch begins before it is joined", async () => {
+Deno.test("collect() returns the gap `epoch` if another epoch has begun since prepare()", async () => {
   using setup = new Setup();
   const prepared = await setup.prepare("8-0");
   assert.equal(prepared.reason, undefined);
@@ -88,7 +88,7 @@ Deno.test("a client gets the gap `epoch` if another epoch begins before it is jo
   ]);
 });
 
-Deno.test("a client gets the gap `epoch` if another epoch begins while it waits for its node", async () => {
+Deno.test("prepare() returns the gap `epoch` if another epoch begins while it waits for the node to deliver the position", async () => {
   using setup = new Setup();
   const preparing = setup.prepare("15-0");
   await pauseFor(20);
@@ -96,7 +96,7 @@ Deno.test("a client gets the gap `epoch` if another epoch begins while it waits 
   assert.equal((await preparing).reason, "epoch");
 });
 
-Deno.test("a client gets the gap `epoch` if another epoch begins while its history is read", async () => {
+Deno.test("prepare() returns the gap `epoch` if another epoch begins while the history is read", async () => {
   using setup = new Setup();
   setup.ring.reset("9-0");
   setup.read = () => {
@@ -106,7 +106,7 @@ Deno.test("a client gets the gap `epoch` if another epoch begins while its histo
   assert.equal((await setup.prepare("8-0")).reason, "epoch");
 });
 
-Deno.test("a position that this node has not delivered counts only once the epoch is confirmed", async () => {
+Deno.test("prepare() waits until the epoch is confirmed if this node has not delivered the position", async () => {
   using setup = new Setup();
   setup.state.confirmed = false;
   let isPrepared = false;
@@ -121,14 +121,14 @@ Deno.test("a position that this node has not delivered counts only once the epoc
   assert.equal((await preparing).reason, undefined);
 });
 
-Deno.test("a client has to come again if nobody knows whether the log reaches its position", async () => {
+Deno.test("prepare() rejects if the log cannot be reached and this node has not delivered the position", async () => {
   using setup = new Setup();
   const error = new ApiError("log_unreachable", "Cannot reach the log: down");
   setup.probe = () => Promise.reject(error);
   await assert.rejects(setup.prepare("15-0"), error);
 });
 
-Deno.test("readAfter() drops what it has read if later messages are no longer kept", async () => {
+Deno.test("readAfter() discards the first page if the history was trimmed beyond that page", async () => {
   const pages = [
     page({ end: "3-0", ids: ["2-0", "3-0"], more: true }),
     page({ end: "9-0", ids: ["8-0", "9-0"], completeSince: "7-0" }),
@@ -142,7 +142,7 @@ Deno.test("readAfter() drops what it has read if later messages are no longer ke
   assert.equal(read.end, "9-0");
 });
 
-Deno.test("a shared read that fails for the client that needs most is repeated for the others", async () => {
+Deno.test("SharedReads repeats a read for one client if the shared read failed for a client that needs more messages", async () => {
   const reads = new SharedReads(new Limit(4), () => Promise.resolve(true));
   const froms: string[] = [];
   const read = (from: string) => {

@@ -4,7 +4,7 @@ import { parseJoinRequest } from "../../../lib/recovery/join_request.ts";
 
 const EPOCH = "0123456789abcdef";
 
-Deno.test("parseJoinRequest() reads a name, or an object with since or last", () => {
+Deno.test("parseJoinRequest() reads the name of a room, or an object with `room` and optionally `since` and `last`", () => {
   const cases: [request: unknown, since: unknown, last: unknown][] = [
     ["chat", undefined, undefined],
     [{ room: "chat" }, undefined, undefined],
@@ -36,7 +36,7 @@ Deno.test("parseJoinRequest() reads a name, or an object with since or last", ()
   }
 });
 
-Deno.test("parseJoinRequest() rejects rooms and numbers that are not valid", () => {
+Deno.test("parseJoinRequest() throws for a `room` or `last` that is not valid", () => {
   const cases: [request: unknown, code: string][] = [
     [undefined, "invalid_room"],
     [null, "invalid_room"],

@@ -13,18 +13,20 @@ import {
 import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 import { soon } from "../../support/wait.ts";
 
-/** Bytes of a ring that holds everything these tests publish, and of one that holds about four messages. */
+/**
+ * Sizes of two rings, in bytes: the first holds all messages that these tests publish, the second about four messages.
+ */
 const LARGE = 1 << 20, SMALL = 1700;
 
-/** An embedded log, the ring that it fills, and the recovery that reads from both. */
+/** An embedded log, a ring that is filled from the log, and a recovery that reads from both. */
 class Setup implements Disposable {
   readonly ring: Ring;
   readonly log: MemoryLog;
   readonly gaps = new IngressGaps();
-  /** How the log's histories are read; tests may replace it. */
+  /** Reads a page of a room's history from the log. Tests may replace this function. */
   read: History["read"];
   readonly recovery: Recovery;
-  /** The rooms of all pages that were read from the log, in order. */
+  /** The room of each page that was read from the log, in the order of the reads. */
   readonly reads: string[] = [];
   /** Runs before each page is read. */
   beforeRead: () => void | Promise<void> = () => {};
@@ -60,7 +62,7 @@ class Setup implements Disposable {
     this.recovery.close();
   }
 
-  /** Publishes messages from `from` to `to`. Returns their ids. */
+  /** Publishes the numbers from `from` to `to` as messages. Returns the ids of the messages. */
   async publish(room: string, from: number, to: number): Promise<string[]> {
     const publishes = Array.from(
       { length: to - from + 1 },
@@ -78,7 +80,7 @@ class Setup implements Disposable {
     return result;
   }
 
-  /** A position of this log's epoch. */
+  /** Returns the position of an id in the log's epoch. */
   at(id: string): { epoch: string; id: string } {
     return { epoch: this.log.head.epoch, id };
   }
@@ -88,7 +90,7 @@ function numbers({ messages }: JoinResult): number[] {
   return messages.map(({ json }) => Number(json));
 }
 
-/** Asserts that no message can be replayed, for this reason. */
+/** Asserts that a result has the gap `reason` and no messages. */
 function assertGap(result: JoinResult, reason: GapReason): void {
   assert.equal(result.reason, reason);
   assert.equal(isGap(result), true);
@@ -96,7 +98,7 @@ function assertGap(result: JoinResult, reason: GapReason): void {
   assert.deepEqual(result.messages, []);
 }
 
-Deno.test("recovery returns no messages for a join without a position", async () => {
+Deno.test("recovery returns no messages for a join without `since` and `last`", async () => {
   using setup = new Setup(LARGE);
   await setup.publish("chat", 1, 3);
   for (const request of [{ room: "chat" }, { room: "chat", last: 0 }]) {
@@ -124,7 +126,7 @@ Deno.test("recovery replays the messages after an id or a position from the ring
   assert.deepEqual(setup.reads, []);
 });
 
-Deno.test("recovery returns a client without missed messages as recovered", async () => {
+Deno.test("recovery reports `recovered: true` for a client that missed no messages", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const result = await setup.recover({ room: "chat", since: setup.at(id) });
@@ -158,7 +160,7 @@ Deno.test("recovery reads messages that are older than the ring from the history
   assert.deepEqual(setup.reads, ["chat"]);
 });
 
-Deno.test("recovery reads pages until the ring has the following messages", async () => {
+Deno.test("recovery reads pages of the history until the ring has all later messages", async () => {
   using setup = new Setup(SMALL, 5000);
   const [id = ""] = await setup.publish("chat", 1, 2500);
   const result = await setup.recover({ room: "chat", since: setup.at(id) });
@@ -184,7 +186,7 @@ Deno.test("recovery returns the gap `trimmed` if the history no longer reaches b
   );
 });
 
-Deno.test("recovery returns the gap `epoch` for a position of another log", async () => {
+Deno.test("recovery returns the gap `epoch` for a position of another epoch, and for an id from before the log began", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   for (
@@ -202,7 +204,7 @@ Deno.test("recovery returns the gap `position` for a text that is not a position
   assertGap(await setup.recover({ room: "chat", since: null }), "position");
 });
 
-Deno.test("recovery replays all messages around an ingress gap, and reports recovered: false", async () => {
+Deno.test("recovery replays the messages before and after an ingress gap, and reports `recovered: false`", async () => {
   for (const bytes of [LARGE, SMALL]) {
     using setup = new Setup(bytes);
     const ids = await setup.publish("chat", 1, 20);
@@ -224,13 +226,13 @@ Deno.test("recovery replays all messages around an ingress gap, and reports reco
   }
 });
 
-Deno.test("recovery returns a session's gap that the client has not confirmed", async () => {
+Deno.test("recovery returns the gap that a request contains, because the client has not confirmed it", async () => {
   using setup = new Setup(LARGE);
   const request = { room: "chat", gap: "expired" } as const;
   assertGap(await setup.recover(request), "expired");
 });
 
-Deno.test("recovery waits until the node has delivered the client's position", async () => {
+Deno.test("recovery waits until the node has delivered the messages up to the client's position", async () => {
   using setup = new Setup(LARGE);
   const id = `${Date.now() + 300}-0`;
   let done = false;
@@ -249,7 +251,7 @@ Deno.test("recovery waits until the node has delivered the client's position", a
   assert.equal(result?.recovered, true);
 });
 
-Deno.test("recovery returns the gap `position` if the log does not reach the position", async () => {
+Deno.test("recovery returns the gap `position` if the log ends before the position", async () => {
   using setup = new Setup(LARGE);
   const ahead = setup.at(`${Date.now() + 3_600_000}-0`);
   assertGap(await setup.recover({ room: "chat", since: ahead }), "position");
@@ -272,7 +274,7 @@ Deno.test("recovery returns the newest messages of a room, from the ring or its 
   }
 });
 
-Deno.test("recovery returns `last` messages even if more arrive before collect()", async () => {
+Deno.test("recovery returns the newest `last` messages even if messages are delivered between prepare() and collect()", async () => {
   using setup = new Setup(SMALL);
   await setup.publish("chat", 1, 10);
   const prepared = await setup.recovery.prepare({ room: "chat", last: 5 });
@@ -281,7 +283,7 @@ Deno.test("recovery returns `last` messages even if more arrive before collect()
   assert.deepEqual(result && numbers(result), [8, 9, 10, 11, 12]);
 });
 
-Deno.test("collect() returns undefined if the ring no longer continues the prepared messages", async () => {
+Deno.test("collect() returns undefined if the ring has dropped messages since prepare()", async () => {
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const prepared = await setup.recovery.prepare({
@@ -296,7 +298,7 @@ Deno.test("recovery reads again if the ring drops messages during a read, and fa
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };
-  // The ring drops the messages after each page as soon as the page is read.
+  // As soon as a page is read, the ring drops the messages that come after this page.
   const read = setup.read;
   let stale = 1;
   setup.read = async (room, range) => {
@@ -330,7 +332,7 @@ Deno.test("recovery shares one read between clients that connect at about the sa
   );
   for (const result of results) assert.equal(numbers(result).at(-1), 20);
   assert.deepEqual(setup.reads, ["chat"]);
-  // A later client shares the read if the read reaches back far enough.
+  // A client that connects later shares the read if the read begins early enough.
   await setup.recover({ room: "chat", since: setup.at(ids[4] ?? "") });
   assert.deepEqual(setup.reads, ["chat"]);
   await setup.recover({ room: "chat", since: setup.at(ids[2] ?? "") });
@@ -376,7 +378,7 @@ Deno.test("recovery reads at most four histories at a time", async () => {
   assert.equal(most, 4);
 });
 
-Deno.test("position contains the epoch and the id of the message that was delivered last", async () => {
+Deno.test("Recovery.position contains the epoch and the id of the message that was delivered last", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 1);
   const { epoch } = setup.log.head;

@@ -7,7 +7,7 @@ import { readRoomHistory } from "../../../lib/recovery/room_history.ts";
 
 const EPOCH = "0123456789abcdef";
 
-/** A page of the messages 3-0 to 7-0 of a log that has reached 9-0. */
+/** Returns a page with the messages 3-0 to 7-0, from a log whose newest id is 9-0. */
 function page(changes: Partial<Page> = {}): Page {
   return {
     messages: ["3-0", "7-0"].map((id) => ({ id, room: "chat", json: "1" })),
@@ -19,7 +19,10 @@ function page(changes: Partial<Page> = {}): Page {
   };
 }
 
-/** Whether a page is complete on a node that has delivered up to `head` and knows of a gap just before 5-0. */
+/**
+ * Reads a page on a node that has delivered up to the id `head` and knows of a gap just before 5-0. Resolves to whether
+ * the page is complete.
+ */
 async function isComplete(
   page: Page,
   range: Partial<HistoryRange>,
@@ -53,8 +56,8 @@ function since(id: string): HistoryRange["since"] {
   return { epoch: undefined, id };
 }
 
-Deno.test("a page is incomplete if it covers a gap of its room", async () => {
-  // Oldest first: the page's range goes from `since`, or the beginning, to the page's position.
+Deno.test("readRoomHistory() reports a page as incomplete if its range has a gap of the room", async () => {
+  // In ascending order, the page's range goes from `since`, or from the beginning, to the page's position.
   assert.equal(await isComplete(page(), {}), false);
   assert.equal(await isComplete(page(), { since: since("4-0") }), false);
   assert.equal(await isComplete(page(), { since: since("5-0") }), true);
@@ -71,11 +74,11 @@ Deno.test("a page is incomplete if it covers a gap of its room", async () => {
   assert.equal(await isComplete({ ...one, more: false }, { order }), false);
 });
 
-Deno.test("a page that the log returns as incomplete stays incomplete", async () => {
+Deno.test("readRoomHistory() reports a page as incomplete if the history returns it as incomplete", async () => {
   const range = { since: since("5-0") };
   assert.equal(await isComplete(page({ complete: false }), range), false);
 });
 
-Deno.test("a page is incomplete if this node does not reach its position in time", async () => {
+Deno.test("readRoomHistory() reports a page as incomplete if this node does not read the log up to the page's end in time", async () => {
   assert.equal(await isComplete(page(), { since: since("5-0") }, "8-0"), false);
 });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { backoffMs } from "../../../lib/util/backoff.ts";
 
-Deno.test("backoffMs() doubles with each failure up to the limit, and half of it is random", () => {
+Deno.test("backoffMs() doubles the pause with each failure up to the limit and shortens it at random by up to a half", () => {
   for (
     const [failures, most] of [
       [0, 50],

@@ -6,13 +6,13 @@ import {
   TimeoutList,
 } from "../../../lib/util/deadline.ts";
 
-Deno.test("deadline() resolves and rejects as its promise does", async () => {
+Deno.test("deadline() settles as its promise does if that is in time", async () => {
   assert.equal(await deadline(Promise.resolve(5), 10_000, "it"), 5);
   const error = new Error("broken");
   await assert.rejects(deadline(Promise.reject(error), 10_000, "it"), error);
 });
 
-Deno.test("deadline() rejects after its timeout, with a message that names the operation", async () => {
+Deno.test("deadline() rejects after its timeout with a message that names what was waited for", async () => {
   const never = Promise.withResolvers<void>();
   const start = performance.now();
   await assert.rejects(deadline(never.promise, 30, "asking Redis"), (error) => {
@@ -24,7 +24,7 @@ Deno.test("deadline() rejects after its timeout, with a message that names the o
   assert.ok(performance.now() - start >= 29);
 });
 
-Deno.test("deadline() handles a later rejection of its promise", async () => {
+Deno.test("deadline() ignores a rejection of its promise after the timeout", async () => {
   const late = Promise.withResolvers<void>();
   await assert.rejects(deadline(late.promise, 1, "it"), DeadlineError);
   const unhandled: unknown[] = [];
@@ -42,7 +42,7 @@ Deno.test("deadline() handles a later rejection of its promise", async () => {
   assert.deepEqual(unhandled, []);
 });
 
-Deno.test("pause() resolves after its time, or at once when it is aborted", async () => {
+Deno.test("pause() resolves after the given time, or as soon as its signal is aborted", async () => {
   const start = performance.now();
   await pause(20, new AbortController().signal);
   assert.ok(performance.now() - start >= 19);
@@ -54,7 +54,7 @@ Deno.test("pause() resolves after its time, or at once when it is aborted", asyn
   await paused;
 });
 
-Deno.test("TimeoutList calls back for items whose timeout has expired, in order, and not for removed ones", async () => {
+Deno.test("TimeoutList calls onTimeout in order for each item that is not removed in time", async () => {
   const over: [string, number][] = [];
   const start = performance.now();
   const list = new TimeoutList<string>(
@@ -77,7 +77,7 @@ Deno.test("TimeoutList calls back for items whose timeout has expired, in order,
   assert.equal(over.at(-1)?.[0], "e");
 });
 
-Deno.test("TimeoutList.remove() unlinks a timeout from any place of the list", async () => {
+Deno.test("TimeoutList.remove() removes a timeout at the beginning, in the middle and at the end of the list", async () => {
   const list = new TimeoutList<number>(1, () => {});
   const waits = [0, 1, 2, 3].map((number) => list.add(number));
   for (const place of [1, 0, 3, 2]) {

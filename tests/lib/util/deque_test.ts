@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Deque } from "../../../lib/util/deque.ts";
 import { collectGarbage } from "../../support/collect_garbage.ts";
 
-Deno.test("Deque behaves like an array that is pushed and shifted", () => {
+Deno.test("Deque has the same items as an array after the same calls of push() and shift()", () => {
   const operation = fc.oneof(
     { weight: 3, arbitrary: fc.constant("push" as const) },
     { weight: 2, arbitrary: fc.constant("shift" as const) },
@@ -30,7 +30,7 @@ Deno.test("Deque behaves like an array that is pushed and shifted", () => {
   ));
 });
 
-Deno.test("Deque does not refer to shifted items", async () => {
+Deno.test("Deque.shift() drops the reference to the removed item", async () => {
   const deque = new Deque<object>();
   const items = Array.from({ length: 1000 }, () => {
     const item = {};

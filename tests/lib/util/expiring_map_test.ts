@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ExpiringMap } from "../../../lib/util/expiring_map.ts";
 import { until } from "../../support/wait.ts";
 
-Deno.test("ExpiringMap keeps a value while its work runs and for a time afterwards", async () => {
+Deno.test("ExpiringMap keeps a value until `keepMs` after its work is done", async () => {
   const map = new ExpiringMap<string, number>(50);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("x", 1, promise);
@@ -15,14 +15,14 @@ Deno.test("ExpiringMap keeps a value while its work runs and for a time afterwar
   assert.ok(performance.now() - done > 40);
 });
 
-Deno.test("ExpiringMap deletes a value as soon as its work fails", async () => {
+Deno.test("ExpiringMap deletes a value as soon as its work rejects", async () => {
   const map = new ExpiringMap<string, number>(60_000);
   map.set("x", 1, Promise.reject(new Error("failed")));
   assert.equal(map.get("x"), 1);
   await until("it is gone", () => map.get("x") === undefined);
 });
 
-Deno.test("ExpiringMap does not delete a value that has replaced the given one", async () => {
+Deno.test("ExpiringMap does not delete a new value of a key when the time of the old value ends", async () => {
   const map = new ExpiringMap<string, number>(20);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("x", 1, Promise.resolve());
@@ -36,7 +36,7 @@ Deno.test("ExpiringMap does not delete a value that has replaced the given one",
   map.close();
 });
 
-Deno.test("a closed ExpiringMap has no timers and accepts no values", async () => {
+Deno.test("ExpiringMap.close() deletes all values, and set() does nothing afterwards", async () => {
   const map = new ExpiringMap<string, number>(60_000);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("done", 1, Promise.resolve());

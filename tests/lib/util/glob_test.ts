@@ -50,7 +50,7 @@ const CHANNELS = [
   "h😀llo",
 ];
 
-/** Each pattern with some channels that it matches and some that it does not match. */
+/** Patterns, each with channels that it matches and channels that it does not match. */
 const TABLE: readonly [glob: string, yes: string[], no: string[]][] = [
   ["chat", ["chat"], ["chat2", "CHAT", "xchat", ""]],
   ["*", ["", "chat", "a\nb", "😀"], []],
@@ -67,7 +67,7 @@ const TABLE: readonly [glob: string, yes: string[], no: string[]][] = [
   ["a**b", ["ab", "axxb"], ["a"]],
 ];
 
-/** Patterns that are common in use of Redis. */
+/** Patterns as users of Redis commonly write them. */
 const USUAL = [
   "chat",
   "*",
@@ -109,7 +109,7 @@ const USUAL = [
   "h😀*",
 ];
 
-/** Patterns with special cases: bytes for `?`, sets without an end, reversed ranges. */
+/** Patterns with special cases, such as a `?` for one byte of a character, a set without `]`, or a reversed range. */
 const UNUSUAL = [
   "h?llo",
   "news.?",
@@ -142,7 +142,7 @@ const UNUSUAL = [
   "\\",
 ];
 
-/** Compares, for each pattern, which of CHANNELS Redis matches and which `compileGlob()` matches. */
+/** Asserts that `compileGlob()` and Redis match the same names of CHANNELS with each pattern. */
 async function compare(globs: readonly string[]): Promise<void> {
   await using redis = await Redis.start({ aof: false });
   const client = createClient({ url: redis.url, RESP: 2 });
@@ -167,7 +167,7 @@ async function compare(globs: readonly string[]): Promise<void> {
   }
 }
 
-Deno.test("compileGlob() matches the channels that PSUBSCRIBE documents", () => {
+Deno.test("compileGlob() matches the channels that the documentation of PSUBSCRIBE names", () => {
   for (const [glob, yes, no] of TABLE) {
     const matches = compileGlob(glob);
     for (const text of yes) assert.ok(matches(text), `${glob} ${text}`);
@@ -183,7 +183,7 @@ Deno.test("compileGlob() matches the same channels as Redis for unusual and malf
   await compare(UNUSUAL);
 });
 
-Deno.test("compileGlob() takes bounded time for patterns that are designed to be slow", () => {
+Deno.test("compileGlob() matches in little time even with a pattern that is designed to be slow", () => {
   const matches = compileGlob(`${"*a".repeat(12)}b`);
   const start = performance.now();
   assert.equal(matches("a".repeat(100_000)), false);

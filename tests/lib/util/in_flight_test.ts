@@ -7,7 +7,7 @@ Deno.test("InFlight.settled() resolves at once if no work is in flight", async (
   await new InFlight().settled(HOUR_MS);
 });
 
-Deno.test("InFlight.run() resolves and rejects as the work does", async () => {
+Deno.test("InFlight.run() settles as its work does", async () => {
   const inFlight = new InFlight();
   assert.equal(await inFlight.run(() => Promise.resolve(5)), 5);
   const error = new Error("broken");
@@ -21,7 +21,7 @@ Deno.test("InFlight.run() resolves and rejects as the work does", async () => {
   await inFlight.settled(HOUR_MS);
 });
 
-Deno.test("InFlight.settled() waits for all work, including work that fails", async () => {
+Deno.test("InFlight.settled() waits for all work in flight, including work that fails", async () => {
   const inFlight = new InFlight();
   const works = [1, 2, 3].map(() => Promise.withResolvers<void>());
   const runs = works.map(({ promise }) => inFlight.run(() => promise));
@@ -36,7 +36,7 @@ Deno.test("InFlight.settled() waits for all work, including work that fails", as
   await settled;
 });
 
-Deno.test("InFlight.settled() resolves after its timeout", async () => {
+Deno.test("InFlight.settled() resolves after its timeout if work is still in flight", async () => {
   const inFlight = new InFlight();
   const work = Promise.withResolvers<void>();
   const run = inFlight.run(() => work.promise);

@@ -12,7 +12,7 @@ const SETTINGS = [
   "IDEMPOTENCY_SECONDS",
 ];
 
-Deno.test("nearest() finds the name that was meant", () => {
+Deno.test("nearest() returns the known name that a misspelled name probably means", () => {
   for (
     const [name, meant] of [
       ["romo", "room"],
@@ -37,7 +37,7 @@ Deno.test("nearest() finds the name that was meant", () => {
   ) assert.equal(nearest(name, SETTINGS), meant, name);
 });
 
-Deno.test("nearest() finds nothing if no name is like it", () => {
+Deno.test("nearest() returns undefined if no known name is similar", () => {
   for (const name of ["", "x", "text", "channel", "body", "__proto__"]) {
     assert.equal(nearest(name, FIELDS), undefined, name);
   }
@@ -50,13 +50,13 @@ Deno.test("nearest() finds nothing if no name is like it", () => {
   assert.equal(nearest("room", []), undefined);
 });
 
-Deno.test("nearest() prefers the name with the fewest differences, then the first", () => {
+Deno.test("nearest() returns the name with the fewest differences and, of several such names, the first", () => {
   assert.equal(nearest("rooms", FIELDS), "rooms");
   assert.equal(nearest("room", FIELDS), "room");
   assert.equal(nearest("bat", ["cat", "hat"]), "cat");
 });
 
-Deno.test("nearest() finds every name with one character too few or too many", () => {
+Deno.test("nearest() finds every known name if one character is missing or added", () => {
   const name = fc.string({ minLength: 3, maxLength: 30, unit: "binary-ascii" })
     .filter((text) => !/[_-]/.test(text));
   fc.assert(fc.property(name, fc.nat(), fc.nat(), (text, cut, add) => {
@@ -73,7 +73,7 @@ Deno.test("nearest() finds every name with one character too few or too many", (
   }));
 });
 
-Deno.test("nearest() takes little time for a name of a million characters", () => {
+Deno.test("nearest() returns in little time for a name of a million characters", () => {
   const start = performance.now();
   assert.equal(nearest("room".repeat(250_000), FIELDS), undefined);
   assert.ok(performance.now() - start < 1000);

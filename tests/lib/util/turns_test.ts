@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { KeyedTurns, Limit } from "../../../lib/util/turns.ts";
 import { soon } from "../../support/wait.ts";
 
-/** A piece of work that records its start and its end, and ends when the test calls `end()`. */
+/** Makes pieces of work. Each one records its start and its end, and ends when the test calls its function in `end`. */
 class Work {
   readonly notes: string[] = [];
   readonly end: ((error?: Error) => void)[] = [];
@@ -21,12 +21,12 @@ class Work {
   }
 }
 
-/** Runs everything that is ready to run. */
+/** Resolves after all callbacks that are ready to run have run. */
 function settled(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("KeyedTurns runs the work of one key in order and overlaps the work of different keys", async () => {
+Deno.test("KeyedTurns runs work with the same key one after the other, and work with different keys at the same time", async () => {
   const turns = new KeyedTurns(), work = new Work();
   const results = Promise.all([
     turns.run("x", work.run("x1")),
@@ -48,7 +48,7 @@ Deno.test("KeyedTurns starts the first work of a key synchronously", () => {
   assert.deepEqual(work.notes, ["+x1"]);
 });
 
-Deno.test("KeyedTurns runs the next work of a key after one that fails", async () => {
+Deno.test("KeyedTurns runs the next work of a key after work that fails", async () => {
   const turns = new KeyedTurns(), work = new Work();
   const failing = turns.run("x", work.run("x1"));
   const next = turns.run("x", work.run("x2"));
@@ -59,7 +59,7 @@ Deno.test("KeyedTurns runs the next work of a key after one that fails", async (
   assert.equal(await soon(next, "done"), "x2");
 });
 
-Deno.test("Limit runs work in order, and at most the given number at a time", async () => {
+Deno.test("Limit runs work in the order of the calls, at most the given number of pieces at a time", async () => {
   const limit = new Limit(2), work = new Work();
   const results = Promise.all(
     ["a", "b", "c", "d"].map((name) => limit.run(work.run(name))),
@@ -78,7 +78,7 @@ Deno.test("Limit runs work in order, and at most the given number at a time", as
   assert.deepEqual(await soon(results, "done"), ["a", "b", "c", "d"]);
 });
 
-Deno.test("Limit runs the next work after one that rejects or throws", async () => {
+Deno.test("Limit runs the next work after work that rejects or throws", async () => {
   const limit = new Limit(1);
   const fail = (): Promise<never> => {
     throw new Error("thrown");

@@ -1,4 +1,7 @@
-/** Tests WebSocketConnection against RFC 6455, on real connections, with arbitrary bytes and any split into chunks. */
+/**
+ * Tests WebSocketConnection against RFC 6455 on real connections, with messages that are split into frames and chunks
+ * at random.
+ */
 import fc from "fast-check";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
@@ -11,7 +14,7 @@ import { Inbox, until } from "../../support/wait.ts";
 
 const BYTES_MAX = 100_000;
 
-/** A connection of the server, and everything that its handler received. */
+/** The server's end of one WebSocket, and everything that its handler received. */
 class Peer {
   readonly messages = new Inbox<string | Buffer>();
   readonly errors: string[] = [];
@@ -35,7 +38,7 @@ class Peer {
   }
 }
 
-/** A server that only accepts WebSockets. */
+/** A server that accepts every connection as a WebSocket. */
 class Server {
   readonly peers = new Inbox<Peer>();
   readonly #http = createServer();
@@ -66,7 +69,7 @@ const REQUEST = "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n" +
   "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/** A client that can send any bytes. */
+/** A client that can send any bytes, also bytes that violate the protocol. */
 class Raw {
   #bytes: Buffer = Buffer.alloc(0);
   readonly #chunks: Buffer[] = [];
@@ -84,7 +87,7 @@ class Raw {
     this.socket.on("close", () => this.closed = true);
   }
 
-  /** Connects. Sends `more` together with the request. */
+  /** Connects a client, which sends the bytes `more` together with the upgrade request. */
   static async open(
     server: Server,
     more: Buffer = Buffer.alloc(0),
@@ -99,7 +102,7 @@ class Raw {
     return { client, peer };
   }
 
-  /** The frames that have arrived: everything after the response to the handshake. */
+  /** The bytes of the frames that have arrived: everything after the response to the upgrade. */
   get frames(): Buffer {
     if (this.#chunks.length > 0) {
       this.#bytes = Buffer.concat([this.#bytes, ...this.#chunks.splice(0)]);
@@ -120,11 +123,11 @@ interface Frame {
   readonly fin?: boolean;
   readonly reserved?: number;
   readonly mask?: Uint8Array | null;
-  /** The length in the head, if it differs from the actual length. */
+  /** The length to write into the head, if it shall differ from the payload's length. */
   readonly announced?: bigint;
 }
 
-/** Encodes a frame as a client sends it, valid or not. */
+/** Encodes a frame of a client, which may violate the protocol. */
 function encode(
   {
     opcode,
@@ -168,7 +171,10 @@ const message = fc.oneof(
     data: Buffer.alloc(length, "abc"),
   })),
 );
-/** A message, the indexes at which it is split into frames, and the control frame that is sent between the frames. */
+/**
+ * Generates a message, the places at which it is split into frames, and the control frame that is sent after each
+ * frame.
+ */
 const sent = fc.record({
   message,
   cuts: fc.array(fc.nat(300), { maxLength: 4 }),
@@ -176,7 +182,7 @@ const sent = fc.record({
   mask: fc.uint8Array({ minLength: 4, maxLength: 4 }),
 });
 
-Deno.test("WebSocketConnection delivers complete messages in order for any split into frames", async () => {
+Deno.test("WebSocketConnection delivers complete messages in order, however they are split into frames and chunks", async () => {
   await using server = await Server.start();
   await fc.assert(
     fc.asyncProperty(
@@ -267,7 +273,7 @@ const INVALID: readonly [what: string, code: number, frames: Buffer[]][] = [
 ];
 
 for (const [what, code, frames] of INVALID) {
-  Deno.test(`WebSocketConnection closes with ${code} after ${what} and stops reading`, async () => {
+  Deno.test(`WebSocketConnection stops reading and closes with ${code} after ${what}`, async () => {
     await using server = await Server.start();
     const { client, peer } = await Raw.open(server);
     await using _ = client;
@@ -287,7 +293,7 @@ for (const [what, code, frames] of INVALID) {
   });
 }
 
-Deno.test("WebSocketConnection accepts a text with a character that is split between two frames", async () => {
+Deno.test("WebSocketConnection accepts a text of two frames that are split within a character", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -302,7 +308,7 @@ Deno.test("WebSocketConnection accepts a text with a character that is split bet
   assert.deepEqual(client.frames, Buffer.from("\x8a\x01?", "latin1"));
 });
 
-Deno.test("WebSocketConnection answers a close frame with the same code and ends the connection first", async () => {
+Deno.test("WebSocketConnection answers a close frame with the same code and ends the connection before the client does", async () => {
   await using server = await Server.start();
   for (const body of [[], [3, 0xe8], [0x0f, 0xa0, 0x62, 0x79, 0x65]]) {
     const { client, peer } = await Raw.open(server);
@@ -317,7 +323,7 @@ Deno.test("WebSocketConnection answers a close frame with the same code and ends
   }
 });
 
-Deno.test("close() waits for the client's close frame", async () => {
+Deno.test("WebSocketConnection.close() waits for the client's close frame before it ends the connection", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -337,7 +343,7 @@ Deno.test("close() waits for the client's close frame", async () => {
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection closes if the client ends its half of the connection or resets it", async () => {
+Deno.test("WebSocketConnection closes if the client ends its half of the connection or resets the connection", async () => {
   await using server = await Server.start();
   for (const leave of ["end", "resetAndDestroy"] as const) {
     const { client, peer } = await Raw.open(server);
@@ -352,7 +358,7 @@ Deno.test("WebSocketConnection closes if the client ends its half of the connect
   }
 });
 
-Deno.test("close() disconnects a client that sends no close frame within 30 s", async () => {
+Deno.test("WebSocketConnection.close() disconnects a client that sends no close frame within 30 s", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -371,7 +377,7 @@ Deno.test("close() disconnects a client that sends no close frame within 30 s", 
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection buffers only one pong for a client that does not read", async () => {
+Deno.test("WebSocketConnection buffers only one pong for a client that sends many pings and does not read", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
 
-/** Decodes one frame (RFC 6455 §5.2), and checks the rules for frames of a server. */
+/** Decodes one frame (RFC 6455 §5.2) and asserts that a server may send it. */
 function decode(frame: Uint8Array): { text: string; headLength: number } {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
   const [first, second] = [view.getUint8(0), view.getUint8(1)];
@@ -23,7 +23,7 @@ function decode(frame: Uint8Array): { text: string; headLength: number } {
   return { text, headLength };
 }
 
-Deno.test("encodeTextFrame() encodes the length in the right form for texts of all sizes", () => {
+Deno.test("encodeTextFrame() encodes the length in the form that RFC 6455 requires for the size of the text", () => {
   const heads = [
     [0, 2],
     [1, 2],

@@ -5,7 +5,7 @@ import {
   validateHandshake,
 } from "../../../lib/websocket/handshake.ts";
 
-Deno.test("validateHandshake() accepts a valid request and returns the error of any other", () => {
+Deno.test("validateHandshake() returns undefined for a valid request and a refusal for any other request", () => {
   const good = {
     upgrade: "WebSocket",
     "sec-websocket-version": "13",
@@ -35,7 +35,7 @@ Deno.test("validateHandshake() accepts a valid request and returns the error of 
   }
 });
 
-Deno.test("handshakeResponse() returns the key of RFC 6455's example and accepts the first subprotocol", () => {
+Deno.test("handshakeResponse() returns the accept key of RFC 6455's example and the first offered subprotocol", () => {
   const response = (protocol?: string) =>
     handshakeResponse({
       headers: {

@@ -1,4 +1,4 @@
-/** DirectWriter on real connections. These tests fail if Deno's socket handles change. */
+/** Tests DirectWriter on real connections. The tests fail if the private parts of Deno's sockets change. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
@@ -15,7 +15,7 @@ import { until } from "../../support/wait.ts";
 const { writer } = writerWithReasons();
 writer.enable();
 
-/** A writer, and the reasons why it was disabled. */
+/** Creates a writer, and an array that gets the reason if the writer is disabled. */
 function writerWithReasons(
   wrap?: ConstructorParameters<typeof DirectWriter>[1],
 ) {
@@ -24,7 +24,7 @@ function writerWithReasons(
   return { writer, reasons };
 }
 
-/** A request of `writer`, with the statuses that it completed with. */
+/** A request for writes by `writer`. Records the status of each completed write. */
 class Request {
   waiting: Buffer | undefined;
   readonly statuses: number[] = [];
@@ -61,7 +61,7 @@ Deno.test("DirectWriter.tryWrite() returns `done` if the kernel takes all bytes 
   assert.deepEqual(request.statuses, []);
 });
 
-Deno.test("DirectWriter.tryWrite() returns `waits` if bytes are left, and later writes come after them", async () => {
+Deno.test("DirectWriter.tryWrite() returns `waits` if the kernel takes only some bytes, and later writes come after the rest", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   peer.pause();
@@ -83,7 +83,7 @@ Deno.test("DirectWriter.tryWrite() returns `waits` if bytes are left, and later 
   assert.equal(request.waiting, undefined);
 });
 
-Deno.test("DirectWriter.tryWrite() keeps waiting bytes in memory until they are written", async () => {
+Deno.test("DirectWriter.tryWrite() keeps bytes that wait in memory until the kernel has taken them", async () => {
   await using stack = new AsyncDisposableStack();
   const connections = await Promise.all(
     Array.from({ length: 4 }, () => pair(stack)),
@@ -110,7 +110,7 @@ Deno.test("DirectWriter.tryWrite() keeps waiting bytes in memory until they are 
   }
 });
 
-Deno.test("DirectWriter.tryWrite() completes with an error if the connection breaks", async () => {
+Deno.test("DirectWriter.tryWrite() completes a waiting write with an error if the connection breaks", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   peer.pause();
@@ -125,7 +125,7 @@ Deno.test("DirectWriter.tryWrite() completes with an error if the connection bre
   assert.ok(status < 0, `${status}`);
 });
 
-Deno.test("DirectWriter.tryWrite() returns `stream` while the stream is busy, or if the connection is destroyed", async () => {
+Deno.test("DirectWriter.tryWrite() returns `stream` while the stream has buffered bytes and after the connection is destroyed", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const bytes = Buffer.from("more"), request = new Request();
@@ -151,7 +151,7 @@ Deno.test("DirectWriter.tryWrite() returns `stream` before enable() and after di
   assert.deepEqual(reasons, ["a reason"]);
 });
 
-Deno.test("DirectWriter is disabled permanently if a write completes that was already reported as done", async () => {
+Deno.test("DirectWriter.complete() disables direct writes permanently if the write was already reported as done", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   // Simulate that Deno no longer updated the state: every write is reported as done.
@@ -193,11 +193,11 @@ Deno.test("enableDirectWrites() disables direct writes on any other version of D
 
 for (
   const [what, wrap] of [
-    ["says that every write is done", {
+    ["reports every write as done", {
       streamBaseState: new Int32Array(8),
       kLastWriteWasAsync: 5,
     }],
-    ["says that every write waits", {
+    ["reports every write as waiting", {
       streamBaseState: new Int32Array(8).fill(1),
       kLastWriteWasAsync: 5,
     }],
@@ -212,7 +212,7 @@ for (
   });
 }
 
-Deno.test("enableDirectWrites() disables direct writes if it cannot listen", async () => {
+Deno.test("enableDirectWrites() disables direct writes if its server cannot listen", async () => {
   const { writer, reasons } = writerWithReasons();
   await enableDirectWrites(
     writer,
@@ -222,7 +222,7 @@ Deno.test("enableDirectWrites() disables direct writes if it cannot listen", asy
   assert.deepEqual(reasons, ["the check at start failed: no free port"]);
 });
 
-Deno.test("enableDirectWrites() ends if another program connects to its server", async () => {
+Deno.test("enableDirectWrites() ends even if another program connects to its server", async () => {
   const { writer } = writerWithReasons();
   await using stack = new AsyncDisposableStack();
   let hasEnded = false;
