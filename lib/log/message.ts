@@ -50,7 +50,8 @@ export function byteLength(text: string): number {
 /**
  * Validates a room's name: 1 to {@linkcode ROOM_BYTES_MAX} bytes of well-formed text without control characters. Names
  * such as `__proto__`, emoji or right-to-left marks are valid, because a room is only used as a key of a `Map` and as
- * part of a Redis key.
+ * part of a Redis key. `.` and `..` are not valid, because every client removes them from the path of a URL, also if
+ * they are percent-encoded: `/rooms/../history` becomes `/history`.
  *
  * @throws {ApiError} `invalid_room`
  */
@@ -71,6 +72,12 @@ export function parseRoom(room: unknown): string {
       `Cannot use the room: its name has ${
         byteLength(room)
       } bytes; use 1 to ${ROOM_BYTES_MAX} bytes`,
+    );
+  }
+  if (room === "." || room === "..") {
+    throw new ApiError(
+      "invalid_room",
+      `Cannot use the room: its name is "${room}", which no URL can have as a part; use another name`,
     );
   }
   if (CONTROL.test(room) || !room.isWellFormed()) {

@@ -26,6 +26,8 @@ Deno.test("toItem() turns an invalid payload into a refused item with the reason
     ["chat", Uint8Array.of(0x68, 0xff), "not_utf8"],
     ["chat", bytes("x".repeat(19)), "message_too_large"],
     ["\u0001", bytes("hello"), "invalid_room"],
+    [".", bytes("hello"), "invalid_room"],
+    ["..", bytes("hello"), "invalid_room"],
   ];
   for (const [channel, payload, reason] of cases) {
     const item = channels.toItem(bytes(channel), payload);

@@ -203,7 +203,7 @@ Deno.test("readConfig() rejects each invalid value and names only its setting", 
       "redis+cluster://localhost:7000",
     ],
     KEY_PREFIX: ["{x}", "a b", "x".repeat(65), "é", "a*"],
-    ROOMS: [",", " , ", "a\u0007b", "x".repeat(256), "ok,\ud800"],
+    ROOMS: [",", " , ", "a\u0007b", "x".repeat(256), "ok,\ud800", "chat,.."],
     HISTORY_SIZE: ["0", "1000001", "-5", "NaN"],
     HISTORY_SECONDS: ["0", "31536001", "Infinity"],
     RECOVERY_SECONDS: ["0", "86401"],
@@ -354,7 +354,7 @@ Deno.test("readConfig() reads CHANNELS as a list, and - as none", () => {
   assert.deepEqual(readConfig({ REDIS_URL }).channels, ["chat"]);
   assert.deepEqual(readConfig({ REDIS_URL, CHANNELS: " - " }).channels, []);
   assert.deepEqual(readConfig({ CHANNELS: "-" }).channels, []);
-  for (const CHANNELS of [",", "a\nb", "é".repeat(128), "chat,-"]) {
+  for (const CHANNELS of [",", "a\nb", "é".repeat(128), "chat,-", ".."]) {
     assert.deepEqual(named({ REDIS_URL, CHANNELS }), ["CHANNELS"], CHANNELS);
   }
 });

@@ -33,6 +33,8 @@ const GOOD_ROOMS = [
   "a b",
   "a/b?c#d",
   "../..",
+  "...",
+  ".a",
   "news.*",
   "{x}",
   "$",
@@ -46,6 +48,8 @@ const GOOD_ROOMS = [
 
 const BROKEN_ROOMS = [
   "",
+  ".",
+  "..",
   "x".repeat(256),
   "é".repeat(128),
   "👍".repeat(64),

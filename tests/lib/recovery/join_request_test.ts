@@ -42,6 +42,8 @@ Deno.test("parseJoinRequest() throws for a `room` or `last` that is not valid", 
     [null, "invalid_room"],
     [5, "invalid_room"],
     ["", "invalid_room"],
+    [".", "invalid_room"],
+    [{ room: ".." }, "invalid_room"],
     [{}, "invalid_room"],
     [{ room: ["chat"] }, "invalid_room"],
     ...[-1, 1.5, 1001, "5", null, NaN].map((last): [unknown, string] => [
