@@ -8,7 +8,6 @@
  */
 // Before all packages: they must not see the environment.
 import { environment } from "./lib/config/environment.ts";
-import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo, Server as Listening } from "node:net";
@@ -32,6 +31,7 @@ import { InFlight } from "./lib/util/in_flight.ts";
 import { enableDirectWrites } from "./lib/wire/direct_write_check.ts";
 import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
+import { createListener } from "./routes/listener.ts";
 import { createApp } from "./routes/mod.ts";
 
 /** Time after the drain for requests in flight, and again for closing, in ms. Then the process ends in any case. */
@@ -111,14 +111,14 @@ function serve(config: Config): void {
     draining: () => serving.draining,
     accepting: () => listener.accepting,
   });
-  const respond = getRequestListener(app.fetch);
+  const respond = createListener(app, observe);
   const server = createHttpServer((request, response) => {
     if (node.sockets.request(request, response)) return;
     // The request is in flight until its response has been sent, and not only until the response is known.
     response.on("close", requests.begin());
     // Otherwise the connection would be closed later, perhaps while its next request is in flight.
     if (serving.draining) response.shouldKeepAlive = false;
-    void respond(request, response);
+    respond(request, response);
   }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
   const listener = new ListenerWatch({
     server,

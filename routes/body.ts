@@ -51,6 +51,9 @@ export class BodyBudget {
         "Cannot read the body: it is compressed; send it without Content-Encoding",
       );
     }
+    if (Number(requestHeader(c, "content-length")) > bytesMax) {
+      throw tooLarge(bytesMax);
+    }
     let held = 0;
     try {
       const chunks: Uint8Array[] = [];
@@ -167,11 +170,17 @@ function refuseInfinite(_key: string, value: unknown): unknown {
   return value;
 }
 
-/** Decodes JSON. `advice` says what to send if it is not valid. @throws {ApiError} `malformed_body` */
+/**
+ * Decodes JSON. A byte order mark before it is ignored (RFC 8259 §8.1), because editors on Windows write one. `advice`
+ * says what to send if it is not valid.
+ *
+ * @throws {ApiError} `malformed_body`
+ */
 export function decodeJson(
   text: string,
   advice = "send JSON, or text with Content-Type text/plain",
 ): unknown {
+  if (text.startsWith("\ufeff")) text = text.slice(1);
   try {
     // Check further only if the text may hold a number beyond the range of a double, which would be written again as
     // null.

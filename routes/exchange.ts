@@ -33,6 +33,7 @@ export function requestHeader(
   name:
     | "authorization"
     | "content-encoding"
+    | "content-length"
     | "host"
     | "idempotency-key"
     | "origin",
@@ -41,6 +42,18 @@ export function requestHeader(
   if (incoming === undefined) return c.req.header(name);
   const value = incoming.headers[name];
   return typeof value === "object" ? value.join() : value;
+}
+
+/**
+ * Returns whether a header, whose name is given in lower case, was sent more than once. node:http joins the values of
+ * most headers, so that they cannot be told from one value. Without node:http, it always returns false.
+ */
+export function isHeaderRepeated(c: Context<Env>, name: string): boolean {
+  const raw = c.env?.incoming?.rawHeaders ?? [];
+  const names = raw.filter((text, index) =>
+    index % 2 === 0 && text.toLowerCase() === name
+  );
+  return names.length > 1;
 }
 
 /** Returns the target of the request in the form in which it was sent: at least its path and its query. */

@@ -106,7 +106,6 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/telemetry",
       "routes",
     ],
-    packages: ["@hono/node-server"],
   },
 };
 

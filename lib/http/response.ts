@@ -1,9 +1,11 @@
 /**
- * HTTP responses that are sent in one write.
+ * HTTP responses that are sent in one write, and that reach clients that are still sending.
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { discardBody, isArriving } from "./unread_body.ts";
 
 /**
  * Delays the head of a response until the body is known, so that both leave in one write.
@@ -12,6 +14,10 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
  * about a quarter of the time of a publish. If the head is not yet written when `end()` is called with a text, Deno
  * 2.9.6 sends both in one write (`ext/node/polyfills/_http_outgoing`: `tryDirectEnd`). `tests/lib/http/response_test.ts`
  * fails if that changes; responses are then correct but slower.
+ *
+ * If the client is still sending its request, the response closes the connection, but only after the rest of the request
+ * has been received and discarded. A connection that is closed while bytes arrive is reset (RFC 9112 §9.6), and many
+ * clients then report the reset and not the response, for example the 413 for a body that is too large.
  */
 export class SingleWriteResponse extends ServerResponse {
   /** Sets status and headers like `ServerResponse.writeHead()`, but does not send the head before the body. */
@@ -30,6 +36,26 @@ export class SingleWriteResponse extends ServerResponse {
     }
     return this;
   }
+
+  /** Ends the response like `ServerResponse.end()`, but not before the whole request has arrived. */
+  override end(...args: unknown[]): this {
+    if (!isArriving(this.req)) return super.end(...args as []);
+    const [first, second] = args;
+    if (!this.headersSent) this.shouldKeepAlive = false;
+    if (typeof first === "string" || first instanceof Uint8Array) {
+      const body = Buffer.from(first as string, encodingOf(second));
+      // Otherwise the client would find the end of the body only after `end()`.
+      if (!this.headersSent) this.setHeader("content-length", body.length);
+      this.write(body);
+    } else this.flushHeaders();
+    const done = args.find((arg) => typeof arg === "function");
+    discardBody(this.req, () => super.end(done as () => void));
+    return this;
+  }
+}
+
+function encodingOf(argument: unknown): BufferEncoding {
+  return typeof argument === "string" ? argument as BufferEncoding : "utf8";
 }
 
 function isRecord(value: unknown): value is OutgoingHttpHeaders {

@@ -3,13 +3,14 @@
  *
  * @module
  */
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import {
   createServer,
   type IncomingMessage,
   type RequestListener,
   type Server,
   type ServerOptions,
+  type ServerResponse,
   STATUS_CODES,
 } from "node:http";
 import type { Duplex } from "node:stream";
@@ -17,7 +18,7 @@ import { ApiError } from "../errors.ts";
 import { releaseAnsweredRequests } from "./answered_requests.ts";
 import { closeIdleConnections } from "./idle_connections.ts";
 import { SingleWriteResponse } from "./response.ts";
-import { isSocketUpgrade, useOriginForm } from "./target.ts";
+import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
 const KEEP_ALIVE_MS = 65_000;
@@ -37,6 +38,14 @@ const MALFORMED = new ApiError(
   "malformed_request",
   "Cannot read the request: it is not a valid HTTP/1.1 request; check the request line and the headers",
 );
+const NO_PROXY = new ApiError(
+  "malformed_request",
+  "Cannot open a tunnel: this server is not a proxy; send the request itself, without CONNECT",
+);
+const UNKNOWN_EXPECTATION = new ApiError(
+  "expectation_failed",
+  "Cannot meet the expectation: the header Expect is not 100-continue; send the request without it",
+);
 
 /**
  * Makes the server, which does not listen yet. WebSocket upgrades are passed to `onUpgrade`, all other requests to
@@ -52,11 +61,13 @@ export function createHttpServer(
     keepAliveTimeout: 0,
     connectionsCheckingInterval: 5000,
     maxHeaderSize: HEADER_BYTES_MAX,
+    // Monitoring tools such as HAProxy send requests without a `Host` header.
+    requireHostHeader: false,
     ServerResponse: SingleWriteResponse,
     // Java's HttpClient offers h2c to every server. Every upgrade request that is not for a WebSocket is handled as an
     // ordinary request.
     shouldUpgradeCallback: (request: IncomingMessage) => {
-      useOriginForm(request);
+      normalizeTarget(request);
       return isSocketUpgrade(request);
     },
   };
@@ -64,29 +75,52 @@ export function createHttpServer(
     // The types do not contain `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
-      useOriginForm(request);
+      normalizeTarget(request);
       onRequest(request, response);
     },
   );
   server.on("upgrade", onUpgrade);
-  server.on("clientError", refuse);
+  server.on("clientError", refuseUnreadable);
+  server.on("checkExpectation", refuseExpectation);
+  server.on("connect", (_request, socket: Duplex) => refuse(socket, NO_PROXY));
   closeIdleConnections(server, KEEP_ALIVE_MS);
   releaseAnsweredRequests(server);
   return server;
 }
 
-/**
- * Responds to a request that cannot be read, because it is not HTTP, too large or too slow. The response has the form
- * of all errors.
- */
-function refuse(error: Error & { code?: string }, socket: Duplex): void {
-  const shown = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-  const body = JSON.stringify({ error: shown.toJSON() });
+/** Responds to a request that cannot be read, because it is not HTTP, too large or too slow. */
+function refuseUnreadable(
+  error: Error & { code?: string },
+  socket: Duplex,
+): void {
+  refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED);
+}
+
+/** Responds to a request with an unknown `Expect`. node:http itself would send no body. */
+function refuseExpectation(
+  _request: IncomingMessage,
+  response: ServerResponse,
+): void {
+  const { status } = UNKNOWN_EXPECTATION;
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(bodyOf(UNKNOWN_EXPECTATION));
+}
+
+/** Responds on a connection for which node:http has made no response object, and closes the connection. */
+function refuse(socket: Duplex, error: ApiError): void {
+  const body = bodyOf(error);
   const head =
-    `HTTP/1.1 ${shown.status} ${
-      STATUS_CODES[shown.status]
+    `HTTP/1.1 ${error.status} ${
+      STATUS_CODES[error.status]
     }\r\nconnection: close\r\n` +
-    `content-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n`;
+    `content-type: application/json\r\ncontent-length: ${
+      Buffer.byteLength(body)
+    }\r\n\r\n`;
   if (socket.writable) socket.end(head + body);
   else socket.destroy();
+}
+
+/** Returns the body of an error response, in the form of all errors. */
+function bodyOf(error: ApiError): string {
+  return JSON.stringify({ error });
 }

@@ -20,7 +20,7 @@ import type { FanOut } from "../delivery/fanout.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
 import { EngineServer } from "../engineio/server.ts";
 import { ApiError, toApiError } from "../errors.ts";
-import { SOCKET_IO_PATH } from "../http/target.ts";
+import { isForEngine } from "../http/target.ts";
 import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { eventFrame } from "./frame.ts";
@@ -101,16 +101,9 @@ export class SocketIoServer {
     return true;
   }
 
-  /** Handles an upgrade request. Rejects it with 404 if it is not for Engine.IO. */
+  /** Handles a request to upgrade to a WebSocket. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
-    if (isForEngine(request)) {
-      return this.#engine.handleUpgrade(request, socket, head);
-    }
-    // If the peer has already disconnected, an error without a listener would end the process.
-    socket.on("error", () => {});
-    socket.end(
-      "HTTP/1.1 404 Not Found\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
-    );
+    this.#engine.handleUpgrade(request, socket, head);
   }
 
   /** Number of connections, including those that have not sent CONNECT yet. */
@@ -319,8 +312,4 @@ function engineOptions(
       );
     },
   };
-}
-
-function isForEngine({ url = "" }: IncomingMessage): boolean {
-  return url === SOCKET_IO_PATH || url.startsWith(`${SOCKET_IO_PATH}?`);
 }

@@ -1,5 +1,4 @@
 /** The HTTP side of an embedded node, called without a port, or served on one. */
-import { getRequestListener } from "@hono/node-server";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { readConfig } from "../../lib/config/config.ts";
@@ -8,6 +7,7 @@ import { createNode, type Node } from "../../lib/node.ts";
 import type { Observation } from "../../lib/observer.ts";
 import { readAssets } from "../../routes/assets.ts";
 import { BodyBudget } from "../../routes/body.ts";
+import { createListener } from "../../routes/listener.ts";
 import { type AppOptions, createApp } from "../../routes/mod.ts";
 import { listen } from "./net.ts";
 
@@ -102,9 +102,12 @@ export class TestApp {
   /** Serves routes and Socket.IO on a port of 127.0.0.1, and returns the port. */
   async serve(): Promise<number> {
     const { sockets } = this.node;
-    const respond = getRequestListener(this.app.fetch);
+    const respond = createListener(
+      this.app,
+      (observation) => this.observations.push(observation),
+    );
     const server = createHttpServer((request, response) => {
-      if (!sockets.request(request, response)) void respond(request, response);
+      if (!sockets.request(request, response)) respond(request, response);
     }, (request, socket, head) => sockets.upgrade(request, socket, head));
     this.#servers.push(server);
     return await listen(server);

@@ -34,13 +34,20 @@ const WEBSOCKET = "Host: here\nConnection: Upgrade\nUpgrade: WebSocket";
 const H2C =
   "Host: here\nConnection: Upgrade, HTTP2-Settings, close\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__";
 
-Deno.test("createHttpServer() passes on WebSocket upgrades of /socket.io/ and treats all others as requests", async () => {
+Deno.test("createHttpServer() passes on WebSocket upgrades of Engine.IO's path and treats all others as requests", async () => {
   const cases: [head: string, reached: string[]][] = [
     [`GET /socket.io/?a=1 HTTP/1.1\n${WEBSOCKET}`, [
       "upgrade",
       "/socket.io/?a=1",
     ]],
-    [`GET /socket.io/x HTTP/1.1\n${WEBSOCKET}`, ["upgrade", "/socket.io/x"]],
+    [`GET /socket.io?a=1 HTTP/1.1\n${WEBSOCKET}`, [
+      "upgrade",
+      "/socket.io/?a=1",
+    ]],
+    [`GET /socket.io/x HTTP/1.1\n${WEBSOCKET}, close`, [
+      "request",
+      "/socket.io/x",
+    ]],
     [`GET /socket.io/?a=1 HTTP/1.1\n${H2C}`, ["request", "/socket.io/?a=1"]],
     [`GET /socket.io/socket.io.js HTTP/1.1\n${H2C}`, [
       "request",

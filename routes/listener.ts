@@ -1,0 +1,47 @@
+/**
+ * Passes requests of node:http to the routes.
+ *
+ * @module
+ */
+import { getRequestListener, RequestError } from "@hono/node-server";
+import type { RequestListener } from "node:http";
+import { ApiError, toApiError } from "../lib/errors.ts";
+import type { Observe } from "../lib/observer.ts";
+import type { createApp } from "./mod.ts";
+
+/** Host of requests without a `Host` header. Monitoring tools send such requests, for example HAProxy. */
+const HOST_DEFAULT = "localhost";
+
+/** Makes the listener for requests that the routes of `app` handle. */
+export function createListener(
+  app: ReturnType<typeof createApp>,
+  observe: Observe,
+): RequestListener {
+  const respond = getRequestListener(app.fetch, {
+    hostname: HOST_DEFAULT,
+    // Unread bodies are discarded by `lib/http/response.ts`, so that clients still read the response.
+    autoCleanupIncoming: false,
+    errorHandler: (error) => {
+      const shown = error instanceof RequestError
+        ? new ApiError(
+          "malformed_request",
+          "Cannot read the request: its path or its Host header is not valid; send a path that starts with / and the host of this server",
+        )
+        : toApiError(error);
+      if (shown.code === "internal") {
+        observe({ kind: "error", where: "a request", error });
+      }
+      return Response.json({ error: shown }, { status: shown.status });
+    },
+  });
+  const methods = new Set(app.routes.map(({ method }) => method));
+  methods.delete("ALL");
+  const allow = ["HEAD", ...methods].join(", ");
+  return (request, response) => {
+    // It asks about the server and not about a path (RFC 9110 §9.3.7), so it is the request of no route.
+    if (request.url === "*" && request.method === "OPTIONS") {
+      response.writeHead(204, { allow });
+      response.end();
+    } else void respond(request, response);
+  };
+}

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import type { IncomingMessage } from "node:http";
+import { PassThrough } from "node:stream";
+import { discardBody } from "../../../lib/http/unread_body.ts";
+import { until } from "../../support/wait.ts";
+
+const LIMITS = { bytesMax: 1000, timeoutMs: 60_000, quietMs: 60_000 };
+
+/** Starts to discard a body. Returns the body, and how often `done` was called. */
+function discard(limits: Partial<typeof LIMITS>): [PassThrough, () => number] {
+  const body = new PassThrough();
+  let done = 0;
+  const request = body as unknown as IncomingMessage;
+  discardBody(request, () => done++, { ...LIMITS, ...limits });
+  return [body, () => done];
+}
+
+Deno.test("discardBody() reads a body to its end and calls done once", async () => {
+  const [body, done] = discard({});
+  body.write(new Uint8Array(600));
+  body.write(new Uint8Array(400));
+  await until("all is read", () => body.readableLength === 0);
+  assert.equal(done(), 0);
+  body.end();
+  await until("done is called", () => done() > 0);
+  body.destroy();
+  await until("the body is closed", () => body.closed);
+  assert.equal(done(), 1);
+});
+
+Deno.test("discardBody() gives up if the client sends too much, or nothing, or for too long", async () => {
+  const [large, largeDone] = discard({});
+  large.write(new Uint8Array(1001));
+  await until("done is called", () => largeDone() === 1);
+  const [, quietDone] = discard({ quietMs: 20 });
+  await until("done is called", () => quietDone() === 1);
+  const [slow, slowDone] = discard({ timeoutMs: 50, quietMs: 40 });
+  await until("done is called", () => {
+    slow.write(new Uint8Array(1));
+    return slowDone() === 1;
+  });
+});
+
+Deno.test("discardBody() ends if the connection closes", async () => {
+  const [body, done] = discard({});
+  body.on("error", () => {});
+  body.destroy(new Error("reset"));
+  await until("done is called", () => done() === 1);
+});
