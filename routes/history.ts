@@ -11,10 +11,23 @@ import {
   type RoomHistoryParts,
 } from "../lib/recovery/room_history.ts";
 import type { Handler } from "./exchange.ts";
+import type { Names } from "./names.ts";
 
 /** Default and maximum number of messages of a page. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
+
+/** The query parameters of `GET /rooms/{room}/history`. */
+export const HISTORY_QUERY: Names = {
+  known: ["since", "limit", "order"],
+  instead: {
+    after: "since",
+    before: "send it as ?since= with ?order=desc",
+    last: "send ?limit= with ?order=desc",
+    count: "limit",
+    size: "limit",
+  },
+};
 
 /** Options of the history routes. */
 export type HistoryOptions = RoomHistoryParts;

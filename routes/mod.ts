@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Hono } from "hono";
+import { type Context, Hono } from "hono";
 import type { Access } from "../lib/access/access.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
@@ -12,7 +12,12 @@ import { type Asset, serveAsset } from "./assets.ts";
 import { respondWithError } from "./errors.ts";
 import type { Env, Handler, Middleware } from "./exchange.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
-import { clearHistory, type HistoryOptions, readHistory } from "./history.ts";
+import {
+  clearHistory,
+  HISTORY_QUERY,
+  type HistoryOptions,
+  readHistory,
+} from "./history.ts";
 import {
   authenticate,
   authorize,
@@ -20,7 +25,14 @@ import {
   guardOrigin,
   securityHeaders,
 } from "./middleware.ts";
-import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
+import { checkQuery, type Names } from "./names.ts";
+import {
+  BATCH_QUERY,
+  PUBLISH_QUERY,
+  publishBatch,
+  publishOne,
+  type PublishOptions,
+} from "./publish.ts";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
@@ -33,13 +45,28 @@ export interface AppOptions
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
-/** The middlewares and the handler of one method of a path. */
-type Chain = readonly (Middleware | Handler)[];
+/** One method of a path. */
+interface Route {
+  /** Middlewares, which run before the query is checked. */
+  readonly before?: readonly Middleware[];
+  /**
+   * The query parameters; any other is refused. Undefined for files, of which each query is accepted: a page reads its
+   * own query, and `?v=2` in the URL of a file is for caches.
+   */
+  readonly query: Names | undefined;
+  readonly handler: Handler;
+}
+
+/** The methods of a path. `HEAD` and `OPTIONS` are added to them. */
+type Methods = Readonly<Record<string, Route>>;
+
+const NO_QUERY: Names = { known: [] };
 
 /** Creates the HTTP application. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { observe, originAllowed } = options;
-  const app = new Hono<Env>();
+  // A path is the same with a trailing slash.
+  const app = new Hono<Env>({ strict: false });
   app.onError((error, c) => {
     const shown = toApiError(error);
     if (shown.code === "internal") {
@@ -60,51 +87,74 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.use(checkEncoding());
   app.use(guardOrigin(originAllowed));
   for (const [path, methods] of Object.entries(routes(options))) {
-    addRoute(app, path, methods);
+    addPath(app, path, methods);
   }
   return app;
 }
 
-/** Returns every path with the chains of its methods. */
-function routes(
-  options: AppOptions,
-): Record<string, Readonly<Record<string, Chain>>> {
+/** Returns every path with its methods. */
+function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   const { access, page, bundle } = options;
   const known = authenticate(access);
   const mayPublish = authorize(access, "publish");
   const mayRead = authorize(access, "history");
   const mayManage = authorize(access, "manage");
+  const file = (
+    files: ReadonlyMap<string, Asset>,
+    nameOf: (c: Context<Env>) => string,
+  ): Route => ({ query: undefined, handler: serveAsset(files, nameOf) });
+  const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
-    "/": { GET: [serveAsset(page, () => "index.html")] },
-    "/static/:name": {
-      GET: [serveAsset(page, (c) => c.req.param("name") ?? "")],
-    },
+    "/": { GET: file(page, () => "index.html") },
+    "/static/:name": { GET: file(page, named) },
     // Without a name, the path is served by Engine.IO.
-    [`${SOCKET_IO_PATH}:name`]: {
-      GET: [serveAsset(bundle, (c) => c.req.param("name") ?? "")],
+    [`${SOCKET_IO_PATH}:name`]: { GET: file(bundle, named) },
+    "/livez": { GET: { query: NO_QUERY, handler: livez(options) } },
+    "/readyz": { GET: { query: NO_QUERY, handler: readyz(options) } },
+    "/metrics": { GET: { query: NO_QUERY, handler: metrics(options) } },
+    "/publish": {
+      POST: {
+        before: [known, mayPublish],
+        query: PUBLISH_QUERY,
+        handler: publishOne(options),
+      },
     },
-    "/livez": { GET: [livez(options)] },
-    "/readyz": { GET: [readyz(options)] },
-    "/metrics": { GET: [metrics(options)] },
-    "/publish": { POST: [known, mayPublish, publishOne(options)] },
-    "/publish/batch": { POST: [known, mayPublish, publishBatch(options)] },
+    "/publish/batch": {
+      POST: {
+        before: [known, mayPublish],
+        query: BATCH_QUERY,
+        handler: publishBatch(options),
+      },
+    },
     "/rooms/:room/history": {
-      GET: [known, mayRead, readHistory(options)],
-      DELETE: [known, mayManage, clearHistory(options)],
+      GET: {
+        before: [known, mayRead],
+        query: HISTORY_QUERY,
+        handler: readHistory(options),
+      },
+      DELETE: {
+        before: [known, mayManage],
+        query: NO_QUERY,
+        handler: clearHistory(options),
+      },
     },
   };
 }
 
 /** Adds a path. Every method that is not listed gets the response 405. */
-function addRoute(
-  app: Hono<Env>,
-  path: string,
-  methods: Readonly<Record<string, Chain>>,
-): void {
-  for (const [method, chain] of Object.entries(methods)) {
-    app.on(method, [path], ...chain);
+function addPath(app: Hono<Env>, path: string, methods: Methods): void {
+  for (
+    const [method, { before = [], query, handler }] of Object.entries(methods)
+  ) {
+    const checked: Handler = (c) => {
+      if (query !== undefined) checkQuery(c, query);
+      return handler(c);
+    };
+    app.on(method, [path], ...before, checked);
   }
-  const allow = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
+  const names = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
+  const allow = `${names}, OPTIONS`;
+  app.options(path, (c) => c.body(null, 204, { allow }));
   app.all(path, (c) => {
     c.header("Allow", allow);
     return respondWithError(
@@ -112,7 +162,7 @@ function addRoute(
       new ApiError(
         "method_not_allowed",
         `Cannot use ${c.req.method} here: this path does not support it; use ${
-          allow.replaceAll(", ", " or ")
+          names.replaceAll(", ", " or ")
         }`,
       ),
     );

@@ -16,15 +16,19 @@ import {
 import type { Observe } from "../lib/observer.ts";
 import type { Publisher } from "../lib/publish/publisher.ts";
 import type { BodyBudget } from "./body.ts";
+import { respondWithError } from "./errors.ts";
 import {
   type Env,
   type Handler,
+  isHeaderRepeated,
   requestHeader,
   requestTarget,
 } from "./exchange.ts";
+import { checkFields, type Names } from "./names.ts";
 import {
   asFields,
   type Fields,
+  ITEM_FIELDS,
   readBatch,
   readFields,
 } from "./publish_body.ts";
@@ -39,8 +43,28 @@ export interface PublishOptions {
   readonly observe: Observe;
 }
 
-/** Maximum number of messages of one batch, and maximum bytes of its body. */
-const BATCH_MAX = 1000;
+/** The query parameters of `POST /publish`. */
+export const PUBLISH_QUERY: Names = {
+  known: ["room"],
+  instead: {
+    channel: "room",
+    topic: "room",
+    rooms: 'send one room as ?room=, or several as "rooms" in a JSON body',
+    key: "send the key as the header Idempotency-Key",
+    message: "send the message as the body",
+  },
+};
+/** The query parameters of `POST /publish/batch`. */
+export const BATCH_QUERY: Names = {
+  known: ["room"],
+  instead: {
+    ...PUBLISH_QUERY.instead,
+    rooms: "send one room as ?room=, or name the room in each message",
+    messages: "send the messages as the body",
+  },
+};
+
+/** Maximum bytes of the body of a batch. */
 const BATCH_BYTES_MAX = 8 << 20;
 
 /**
@@ -57,7 +81,7 @@ export function publishOne(options: PublishOptions): Handler {
   return (c) =>
     bodies.withBody(c, bodyBytesMax(messageBytesMax), async (body) => {
       const fields = await readFields(c, body);
-      const key = requestHeader(c, "idempotency-key") ?? fields.key;
+      const key = readKey(c, fields.key);
       const publish = parsePublish(
         { ...fields, key },
         withQueryRoom(c, options),
@@ -65,14 +89,10 @@ export function publishOne(options: PublishOptions): Handler {
       const principal = c.get("principal");
       const [results = []] = await publisher.publish(principal, [publish]);
       const result = singleResult(results);
-      // If no message has been stored, the response has the status of the error, even if the publish names several
-      // rooms.
-      if ("error" in result && results.every((one) => "error" in one)) {
-        throw result.error;
+      if (fields.rooms !== undefined) {
+        return respondWithResults(c, eachListed(fields.rooms, results));
       }
-      if (fields.rooms !== undefined || "error" in result) {
-        return c.json({ results });
-      }
+      if ("error" in result) throw result.error;
       return c.json({
         id: result.id,
         room: result.room,
@@ -82,22 +102,15 @@ export function publishOne(options: PublishOptions): Handler {
 }
 
 /**
- * Makes the handler of `POST /publish/batch`: up to {@linkcode BATCH_MAX} messages, in order. An error in one message
- * is the result of that message only; the others are published.
+ * Makes the handler of `POST /publish/batch`: several messages, in order. An error in one message is the result of that
+ * message only; the others are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
   const { bodies, publisher, observe } = options;
   return (c) =>
     bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
       const { items, key: field } = readBatch(c, body);
-      if (items.length > BATCH_MAX) {
-        throw new ApiError(
-          "too_many_messages",
-          `Cannot publish: the batch has ${items.length} messages; send at most ${BATCH_MAX} in one request`,
-        );
-      }
-      const header = requestHeader(c, "idempotency-key");
-      const key = parseKey(header ?? field ?? undefined);
+      const key = readKey(c, field);
       const parsing = withQueryRoom(c, options);
       const parsed = items.map((item, index) =>
         parseItem(item, parsing, key && itemKey(key, index))
@@ -117,8 +130,66 @@ export function publishBatch(options: PublishOptions): Handler {
       const results = parsed.map((item) =>
         isPublish(item) ? singleResult(published[next++] ?? []) : item
       );
-      return c.json({ results });
+      return respondWithResults(c, results);
     });
+}
+
+/**
+ * Responds with the results of several publishes. If none of them was stored, the response has the status of the first
+ * error, so that a client that looks only at the status does not take it for success.
+ */
+function respondWithResults(
+  c: Context<Env>,
+  results: readonly (PublishResult | InvalidItem)[],
+): Response {
+  const [first] = results;
+  return first !== undefined && "error" in first &&
+      results.every((result) => "error" in result)
+    ? respondWithError(c, first.error, results)
+    : c.json({ results });
+}
+
+/**
+ * Returns one result for each entry of the list `rooms`. A room that is listed twice has its message once, so that its
+ * later results are duplicates.
+ */
+function eachListed(
+  rooms: unknown,
+  results: readonly PublishResult[],
+): readonly PublishResult[] {
+  const listed = rooms as readonly string[];
+  if (listed.length === results.length) return results;
+  const byRoom = new Map(results.map((result) => [result.room, result]));
+  return listed.flatMap((room) => {
+    const result = byRoom.get(room);
+    if (result === undefined) return [];
+    if (!("error" in result)) byRoom.set(room, { ...result, duplicate: true });
+    return result;
+  });
+}
+
+/**
+ * Returns the idempotency key of a request, from the header `Idempotency-Key` or from the field `key` of its body.
+ *
+ * @throws {ApiError} `invalid_key`
+ */
+function readKey(c: Context<Env>, field: unknown): string | undefined {
+  const header = requestHeader(c, "idempotency-key");
+  // node:http separates the values of a repeated header by commas.
+  if (header?.includes(",") && isHeaderRepeated(c, "idempotency-key")) {
+    throw new ApiError(
+      "invalid_key",
+      "Cannot publish: the request has the header Idempotency-Key twice; send one key",
+    );
+  }
+  const key = parseKey(field);
+  if (header !== undefined && key !== undefined && header !== key) {
+    throw new ApiError(
+      "invalid_key",
+      'Cannot publish: the header Idempotency-Key and the field "key" have different keys; send one of them',
+    );
+  }
+  return parseKey(header) ?? key;
 }
 
 /**
@@ -130,13 +201,7 @@ function withQueryRoom(
   options: PublishOptions,
 ): PublishOptions {
   if (!requestTarget(c).includes("?")) return options;
-  const { room, rooms } = c.req.query();
-  if (rooms !== undefined) {
-    throw new ApiError(
-      "invalid_parameter",
-      'Cannot publish: the URL has the parameter "rooms"; send one room as ?room=, or several as "rooms" in a JSON body',
-    );
-  }
+  const room = c.req.query("room");
   return room === undefined
     ? options
     : { ...options, defaultRoom: parseRoom(room) };
@@ -169,12 +234,7 @@ function parseItem(
   let fields: Fields = {};
   try {
     fields = asFields(item());
-    if (fields.rooms !== undefined) {
-      throw new ApiError(
-        "invalid_room",
-        'Cannot publish: an item of a batch has "rooms"; send one item for each room',
-      );
-    }
+    checkFields(fields, ITEM_FIELDS);
     const publish = parsePublish(fields, options);
     return { ...publish, key: publish.key ?? key };
   } catch (error) {
@@ -209,9 +269,9 @@ function parsePublish(
   }
   return {
     rooms: rooms === undefined
-      ? [parseRoom(room ?? defaultRoom)]
+      ? [parseRoom(room === undefined ? defaultRoom : room)]
       : parseRooms(rooms),
     json: encodeMessage(message, messageBytesMax),
-    key: parseKey(key ?? undefined),
+    key: parseKey(key),
   };
 }

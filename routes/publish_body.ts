@@ -7,6 +7,7 @@ import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
 import { decodeJson, decodeText } from "./body.ts";
 import type { Env } from "./exchange.ts";
+import { checkFields, isLikeKnown, type Names } from "./names.ts";
 
 /** The fields of a publish, as they were sent. */
 export type Fields = Readonly<Record<string, unknown>>;
@@ -19,6 +20,57 @@ export interface Batch {
   readonly key?: unknown;
 }
 
+/** Names that people use for the fields of a publish. */
+const SYNONYMS: Readonly<Record<string, string>> = {
+  channel: "room",
+  topic: "room",
+  channels: "rooms",
+  topics: "rooms",
+  body: "message",
+  content: "message",
+  data: "message",
+  msg: "message",
+  payload: "message",
+  text: "message",
+  idempotencyKey: "key",
+};
+
+const PUBLISH_FIELDS: Names = {
+  known: ["room", "rooms", "message", "key"],
+  instead: SYNONYMS,
+};
+const FORM_FIELDS: Names = {
+  known: ["room", "message", "key"],
+  instead: {
+    ...SYNONYMS,
+    rooms: "send JSON to publish to several rooms",
+    channels: "send JSON to publish to several rooms",
+    topics: "send JSON to publish to several rooms",
+  },
+};
+/** The fields of an item of a batch. */
+export const ITEM_FIELDS: Names = {
+  known: ["room", "message", "key"],
+  instead: {
+    ...SYNONYMS,
+    rooms: "send one item for each room",
+    channels: "send one item for each room",
+    topics: "send one item for each room",
+  },
+};
+const BATCH_FIELDS: Names = {
+  known: ["messages", "key"],
+  instead: {
+    batch: "messages",
+    items: "messages",
+    idempotencyKey: "key",
+    room: "name the room in each message, or as ?room= for all",
+    channel: "name the room in each message, or as ?room= for all",
+  },
+};
+
+/** Maximum number of messages of one batch. */
+export const BATCH_MAX = 1000;
 /** Examples of bodies, for error messages. */
 const EXAMPLE = '{"room":"chat","message":"hello"}';
 const BATCH_EXAMPLE = `{"messages":[${EXAMPLE}]}`;
@@ -26,21 +78,25 @@ const BATCH_EXAMPLE = `{"messages":[${EXAMPLE}]}`;
 /**
  * Reads the fields of one publish from JSON, text or a form.
  *
- * @throws {ApiError} `malformed_body`, `message_missing`, `unsupported_content_type`
+ * @throws {ApiError} `malformed_body`, `message_missing`, `unknown_field`, `unsupported_content_type`
  */
 export async function readFields(
   c: Context<Env>,
   body: Uint8Array,
 ): Promise<Fields> {
   const type = mediaType(c);
-  if (isJson(type)) return asFields(decodeJson(decodeText(body)));
+  if (isJson(type)) {
+    const fields = asFields(decodeJson(decodeText(body)));
+    checkFields(fields, PUBLISH_FIELDS);
+    return fields;
+  }
   if (type === "text/plain") return { message: decodeText(body) };
   if (type === "application/x-www-form-urlencoded") {
-    return withMessage(readForm(decodeText(body)));
+    return formFields(readForm(decodeText(body)));
   }
   if (type === "multipart/form-data") {
     const contentType = c.req.header("content-type") ?? "";
-    return withMessage(await readMultipart(body, contentType));
+    return formFields(await readMultipart(body, contentType));
   }
   throw unsupported(
     "application/json, text/plain, application/x-www-form-urlencoded or multipart/form-data",
@@ -48,33 +104,57 @@ export async function readFields(
 }
 
 /**
- * Reads a batch from JSON or NDJSON. Each line of NDJSON is decoded when its item is read, so that the other items do
- * not fail because of an invalid line.
+ * Reads a batch of at most {@linkcode BATCH_MAX} messages from JSON or NDJSON. Each line of NDJSON is decoded when its
+ * item is read, so that the other items do not fail because of an invalid line.
  *
- * @throws {ApiError} `malformed_body`, `unsupported_content_type`
+ * @throws {ApiError} `malformed_body`, `too_many_messages`, `unknown_field`, `unsupported_content_type`
  */
 export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
   const type = mediaType(c);
   const text = decodeText(body);
   if (type === "application/x-ndjson") {
-    const lines = text.split("\n").filter((line) => line.trim() !== "");
+    const lines = readLines(text);
     const advice = `send one object on each line, such as ${EXAMPLE}`;
     return { items: lines.map((line) => () => decodeJson(line, advice)) };
   }
   if (!isJson(type)) {
     throw unsupported("application/json or application/x-ndjson");
   }
-  const { messages, key } = asFields(
+  const fields = asFields(
     decodeJson(text, `send ${BATCH_EXAMPLE}`),
     BATCH_EXAMPLE,
   );
+  checkFields(fields, BATCH_FIELDS);
+  const { messages, key } = fields;
   if (!Array.isArray(messages)) {
     throw new ApiError(
       "malformed_body",
       `Cannot publish: "messages" is not a list; send ${BATCH_EXAMPLE}`,
     );
   }
+  if (messages.length > BATCH_MAX) throw tooManyMessages();
   return { items: messages.map((message) => () => message), key };
+}
+
+/** Returns the lines that are not blank. @throws {ApiError} `too_many_messages` before it reads the lines beyond the limit */
+function readLines(text: string): string[] {
+  const lines: string[] = [];
+  for (let start = 0, end = 0; start < text.length; start = end + 1) {
+    end = text.indexOf("\n", start);
+    if (end < 0) end = text.length;
+    const line = text.slice(start, end);
+    if (line.trim() === "") continue;
+    if (lines.length === BATCH_MAX) throw tooManyMessages();
+    lines.push(line);
+  }
+  return lines;
+}
+
+function tooManyMessages(): ApiError {
+  return new ApiError(
+    "too_many_messages",
+    `Cannot publish: the batch has more than ${BATCH_MAX} messages; send at most ${BATCH_MAX} in one request`,
+  );
 }
 
 /** Returns the fields of a JSON object. @throws {ApiError} `malformed_body` for any other value */
@@ -118,27 +198,51 @@ function unsupported(types: string): ApiError {
   );
 }
 
+/** The name and the value of a form's field. */
+type FormField = readonly [name: string, value: string | File];
+
 /**
- * Checks that a form has the field `message`. curl labels every body as a form unless a Content-Type is set, so the
- * error mentions that.
+ * Returns the fields of a form. curl labels every body as a form unless a Content-Type is set, so the error of a form
+ * without the field `message` mentions that.
+ *
+ * @throws {ApiError} `malformed_body`, `message_missing`, `unknown_field`
  */
-function withMessage(fields: Fields): Fields {
-  if (fields.message !== undefined) return fields;
-  throw new ApiError(
-    "message_missing",
-    'Cannot publish: the form has no "message" field; if the body is not a form, set Content-Type to application/json or text/plain',
-  );
+function formFields(pairs: readonly FormField[]): Fields {
+  const fields = Object.fromEntries(pairs);
+  const names = Object.keys(fields);
+  const unknown = names.find((name) => !FORM_FIELDS.known.includes(name));
+  if (
+    !names.includes("message") &&
+    (unknown === undefined || !isLikeKnown(unknown, FORM_FIELDS))
+  ) {
+    throw new ApiError(
+      "message_missing",
+      'Cannot publish: the form has no "message" field; if the body is not a form, set Content-Type to application/json or text/plain',
+    );
+  }
+  checkFields(fields, FORM_FIELDS);
+  if (names.length < pairs.length) {
+    throw new ApiError(
+      "malformed_body",
+      "Cannot publish: the form has a field twice; send each field once",
+    );
+  }
+  if (Object.values(fields).some((value) => typeof value !== "string")) {
+    throw new ApiError(
+      "malformed_body",
+      "Cannot publish: the form has a file; send its text as the value of the field",
+    );
+  }
+  return fields;
 }
 
 /** Reads a form strictly, because `URLSearchParams` would replace invalid UTF-8 by other text. */
-function readForm(text: string): Fields {
+function readForm(text: string): FormField[] {
   try {
-    return Object.fromEntries(
-      text.split("&").map((pair) => {
-        const [name = "", ...value] = pair.replaceAll("+", " ").split("=");
-        return [decodeURIComponent(name), decodeURIComponent(value.join("="))];
-      }),
-    );
+    return text.split("&").filter((pair) => pair !== "").map((pair) => {
+      const [name = "", ...value] = pair.replaceAll("+", " ").split("=");
+      return [decodeURIComponent(name), decodeURIComponent(value.join("="))];
+    });
   } catch {
     throw new ApiError(
       "malformed_body",
@@ -150,15 +254,13 @@ function readForm(text: string): Fields {
 async function readMultipart(
   body: Uint8Array,
   contentType: string,
-): Promise<Fields> {
+): Promise<FormField[]> {
   decodeText(body);
   try {
     const form = await new Response(Uint8Array.from(body), {
       headers: { "content-type": contentType },
     }).formData();
-    return Object.fromEntries(
-      [...form].filter(([, value]) => typeof value === "string"),
-    );
+    return [...form];
   } catch {
     throw new ApiError(
       "malformed_body",

@@ -115,7 +115,7 @@ const CASES: readonly Case[] = [
     headers: TEXT_TYPE,
     body: "x",
     status: 400,
-    code: "invalid_parameter",
+    code: "unknown_field",
   },
   {
     name: "a room of 256 bytes",

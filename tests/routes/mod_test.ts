@@ -1,42 +1,113 @@
 import assert from "node:assert/strict";
-import { TestApp } from "../support/app.ts";
+import type { ErrorCode } from "../../lib/errors.ts";
+import { type AppReply, TestApp } from "../support/app.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const APP = "https://app.example.com";
 
-/** Every path, with its methods as `Allow` names them. */
-const PATHS: readonly [path: string, allow: string][] = [
-  ["/", "GET, HEAD"],
-  ["/static/page.js", "GET, HEAD"],
-  ["/socket.io/socket.io.js", "GET, HEAD"],
-  ["/livez", "GET, HEAD"],
-  ["/readyz", "GET, HEAD"],
-  ["/metrics", "GET, HEAD"],
-  ["/publish", "POST"],
-  ["/publish/batch", "POST"],
-  ["/rooms/chat/history", "GET, HEAD, DELETE"],
-];
+/** Every route: its pattern, one of its paths, and its methods as `Allow` names them. */
+const ROUTES:
+  readonly (readonly [pattern: string, path: string, allow: string])[] = [
+    ["/", "/", "GET, HEAD, OPTIONS"],
+    ["/static/:name", "/static/page.js", "GET, HEAD, OPTIONS"],
+    ["/socket.io/:name", "/socket.io/socket.io.js", "GET, HEAD, OPTIONS"],
+    ["/livez", "/livez", "GET, HEAD, OPTIONS"],
+    ["/readyz", "/readyz", "GET, HEAD, OPTIONS"],
+    ["/metrics", "/metrics", "GET, HEAD, OPTIONS"],
+    ["/publish", "/publish", "POST, OPTIONS"],
+    ["/publish/batch", "/publish/batch", "POST, OPTIONS"],
+    [
+      "/rooms/:room/history",
+      "/rooms/chat/history",
+      "GET, HEAD, DELETE, OPTIONS",
+    ],
+  ];
+/** The routes that serve files, for which any query is accepted. */
+const FILES = /^\/($|static|socket\.io)/;
 
-Deno.test("a method that a path does not support is 405 method_not_allowed with Allow", async () => {
+function assertError(
+  { status, headers, body, text }: AppReply,
+  expected: number,
+  code: ErrorCode,
+): void {
+  assert.equal(status, expected, text);
+  assert.equal(headers.get("content-type"), "application/json");
+  assert.deepEqual(Object.keys(body), ["error"]);
+  assert.deepEqual(Object.keys(body.error), ["code", "message"]);
+  assert.equal(body.error.code, code);
+  assert.match(body.error.message, /^Cannot [^:]+: [^;]+; .+[^.]$/);
+}
+
+Deno.test("the tests of this file know every route", async () => {
+  await using app = new TestApp();
+  const patterns = app.app.routes.map(({ path }) => path)
+    .filter((path) => path !== "/*");
+  assert.deepEqual(
+    [...new Set(patterns)].sort(),
+    ROUTES.map(([pattern]) => pattern).sort(),
+  );
+});
+
+Deno.test("every path responds to every method, with and without a trailing slash", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
-  for (const [path, allow] of PATHS) {
-    for (const method of ["PUT", "PATCH", "OPTIONS", "POST", "GET"]) {
-      if (allow.includes(method)) continue;
-      const { status, body, headers } = await app.request(path, { method });
-      assert.equal(status, 405, `${method} ${path}`);
-      assert.equal(body.error.code, "method_not_allowed");
-      assert.ok(body.error.message.startsWith(`Cannot use ${method} here: `));
-      assert.ok(
-        body.error.message.endsWith(`; use ${allow.replaceAll(", ", " or ")}`),
-      );
-      assert.equal(headers.get("allow"), allow);
+  const headers = { authorization: "Bearer correct-horse" };
+  for (const [, path, allow] of ROUTES) {
+    for (const url of path === "/" ? ["/", "//"] : [path, `${path}/`]) {
+      for (
+        const method of ["GET", "HEAD", "OPTIONS", "PUT", "PATCH", "QUERY"]
+      ) {
+        await t.step(`${method} ${url}`, async () => {
+          const reply = await app.request(url, { method, headers });
+          const wanted = !allow.split(", ").includes(method)
+            ? 405
+            : method === "OPTIONS"
+            ? 204
+            : 200;
+          assert.equal(reply.status, wanted, reply.text);
+          if (method === "HEAD" || method === "OPTIONS") {
+            assert.equal(reply.text, "");
+          }
+          if (wanted !== 200) assert.equal(reply.headers.get("allow"), allow);
+          if (wanted !== 405 || method === "HEAD") return;
+          assertError(reply, 405, "method_not_allowed");
+          const others = allow.replace(", OPTIONS", "").replaceAll(
+            ", ",
+            " or ",
+          );
+          const { message } = reply.body.error;
+          assert.ok(message.startsWith(`Cannot use ${method} here: `));
+          assert.ok(message.endsWith(`; use ${others}`));
+        });
+      }
+    }
+  }
+});
+
+Deno.test("every path except files refuses unknown parameters, after the credentials are checked", async (t) => {
+  await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
+  const headers = { authorization: "Bearer correct-horse" };
+  for (const [, path, allow] of ROUTES) {
+    const methods = allow.split(", ").filter((name) => name !== "OPTIONS");
+    for (const method of methods) {
+      await t.step(`${method} ${path}`, async () => {
+        const url = `${path}?nonsense=1`;
+        const reply = await app.request(url, { method, headers });
+        if (FILES.test(path)) return assert.equal(reply.status, 200);
+        if (method === "HEAD") return assert.equal(reply.status, 400);
+        assertError(reply, 400, "unknown_field");
+        assert.match(reply.body.error.message, /"nonsense"/);
+        const stranger = await app.request(url, { method });
+        if (stranger.status !== 400) assertError(stranger, 401, "unauthorized");
+      });
     }
   }
 });
 
 Deno.test("an unknown path is 404 not_found, and its message names the document that lists all routes", async () => {
   await using app = new TestApp();
-  for (const path of ["/publishh", "/publish/other", "/rooms/chat", "//"]) {
+  for (
+    const path of ["/publishh", "/publish/other", "/rooms/chat", "//publish"]
+  ) {
     const { status, body } = await app.request(path);
     assert.equal(status, 404, path);
     assert.equal(body.error.code, "not_found");
@@ -111,16 +182,6 @@ Deno.test("a page of an allowed origin may publish and gets a preflight response
   });
   assert.equal(status, 200);
   assert.equal(headers.get("access-control-allow-origin"), APP);
-});
-
-Deno.test("HEAD is supported for every path that supports GET", async () => {
-  await using app = new TestApp();
-  for (const [path, allow] of PATHS) {
-    if (!allow.includes("HEAD")) continue;
-    const { status, text } = await app.request(path, { method: "HEAD" });
-    assert.equal(status, 200, path);
-    assert.equal(text, "");
-  }
 });
 
 Deno.test("routes get the principal of a request's credentials", async () => {

@@ -190,12 +190,60 @@ const REJECTED: readonly [
     "invalid_key",
   ],
   [
-    "rooms in the query",
-    "/publish?rooms=a,b",
+    "room: null",
+    "/publish",
+    JSON_TYPE,
+    '{"room":null,"message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "rooms: null",
+    "/publish",
+    JSON_TYPE,
+    '{"rooms":null,"message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "key: null",
+    "/publish",
+    JSON_TYPE,
+    '{"key":null,"message":1}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "two different keys",
+    "/publish",
+    { ...JSON_TYPE, "idempotency-key": "a" },
+    '{"key":"b","message":1}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "a room that no URL can name",
+    "/publish",
+    JSON_TYPE,
+    '{"room":"..","message":1}',
+    400,
+    "invalid_room",
+  ],
+  [
+    "a room twice in the query",
+    "/publish?room=a&room=b",
     TEXT_TYPE,
     "x",
     400,
     "invalid_parameter",
+  ],
+  [
+    "a room twice in a form",
+    "/publish",
+    FORM_TYPE,
+    "room=a&room=b&message=1",
+    400,
+    "malformed_body",
   ],
   [
     "a message that is too large",
@@ -280,12 +328,28 @@ const REJECTED: readonly [
     "invalid_key",
   ],
   [
-    "rooms in the query",
-    "/publish/batch?rooms=a",
-    NDJSON_TYPE,
-    "{}",
+    "key: null",
+    "/publish/batch",
+    JSON_TYPE,
+    '{"messages":[{"message":1}],"key":null}',
     400,
-    "invalid_parameter",
+    "invalid_key",
+  ],
+  [
+    "two different keys",
+    "/publish/batch",
+    { ...JSON_TYPE, "idempotency-key": "a" },
+    '{"messages":[{"message":1}],"key":"b"}',
+    400,
+    "invalid_key",
+  ],
+  [
+    "1001 messages as JSON",
+    "/publish/batch",
+    JSON_TYPE,
+    JSON.stringify({ messages: Array(1001).fill({ message: 1 }) }),
+    400,
+    "too_many_messages",
   ],
   [
     "an invalid room in the query",
@@ -354,7 +418,7 @@ Deno.test("POST /publish accepts JSON, text and forms, and returns id and room",
       { "content-type": 'text/plain; charset="UTF-8"' },
       "three",
     ),
-    await send(app, "/publish", FORM_TYPE, "message=fo%75r+&x=1"),
+    await send(app, "/publish", FORM_TYPE, "message=fo%75r+&room=chat"),
     await send(app, "/publish", {}, multipart),
     await send(
       app,
@@ -392,7 +456,7 @@ Deno.test("POST /publish?room= publishes to that room unless the body names one"
   assert.deepEqual(await app.messages("b"), ["b"]);
 });
 
-Deno.test("POST /publish with rooms returns one result for each room", async () => {
+Deno.test("POST /publish with rooms returns one result for each entry of the list", async () => {
   await using app = new TestApp();
   const { status, body } = await app.post("/publish", {
     rooms: ["a", "b", "a"],
@@ -401,14 +465,19 @@ Deno.test("POST /publish with rooms returns one result for each room", async () 
   assert.equal(status, 200);
   assert.deepEqual(
     body.results.map(({ room }: { room: string }) => room),
-    ["a", "b"],
+    ["a", "b", "a"],
   );
+  // The room has the message once.
+  const [first, , again] = body.results;
+  assert.equal(first.duplicate, false);
+  assert.deepEqual(again, { ...first, duplicate: true });
+  assert.deepEqual(await app.messages("a"), [1]);
 });
 
 Deno.test("POST /publish stores one message for each idempotency key and rejects another message", async () => {
   await using app = new TestApp();
   const first = await app.post("/publish", { message: 1, key: "k" });
-  const second = await app.post("/publish", { message: 1, key: "ignored" }, {
+  const second = await app.post("/publish", { message: 1, key: "k" }, {
     "idempotency-key": "k",
   });
   assert.deepEqual(second.body, { ...first.body, duplicate: true });
@@ -450,9 +519,8 @@ Deno.test("both publish routes need a publish key if keys are set", async () => 
       assert.equal(reply.headers.get("www-authenticate"), "Bearer");
     }
     const authorization = "bearer  correct-horse";
-    const reply = await app.post(path, { message: 1, messages: [] }, {
-      authorization,
-    });
+    const body = path === "/publish" ? { message: 1 } : { messages: [] };
+    const reply = await app.post(path, body, { authorization });
     assert.equal(reply.status, 200, reply.text);
   }
 });
@@ -481,7 +549,7 @@ Deno.test("POST /publish/batch publishes in order, and only invalid items fail",
       ["", "invalid_room"],
       ["b", "message_missing"],
       [undefined, "malformed_body"],
-      [undefined, "invalid_room"],
+      [undefined, "unknown_field"],
       [undefined, "message_too_large"],
       [undefined, "invalid_key"],
       ["chat", undefined],
@@ -551,16 +619,198 @@ Deno.test("an error of the log sets the status of a publish and the result of an
         ),
     },
   });
-  for (const fields of [{ message: 1 }, { message: 1, rooms: ["a", "b"] }]) {
-    const reply = await app.post("/publish", fields);
-    assertError(reply, 503, "log_full");
-    assert.equal(reply.headers.get("retry-after"), "1");
-  }
+  const one = await app.post("/publish", { message: 1 });
+  assertError(one, 503, "log_full");
+  assert.equal(one.headers.get("retry-after"), "1");
+  const several = { message: 1, rooms: ["a", "b", "a"] };
+  const each = await app.post("/publish", several);
+  assert.equal(each.status, 503);
+  assert.deepEqual(each.body, {
+    error: error.toJSON(),
+    results: several.rooms.map((room) => ({ room, error: error.toJSON() })),
+  });
+  const { status, body, headers } = await app.post("/publish/batch", {
+    messages: [{ message: 1 }, { message: 2, room: "a" }],
+  });
+  assert.equal(status, 503);
+  assert.equal(headers.get("retry-after"), "1");
+  const shown = error.toJSON();
+  assert.deepEqual(body, {
+    error: shown,
+    results: [{ room: "chat", error: shown }, { room: "a", error: shown }],
+  });
+});
+
+Deno.test("a batch of which nothing is stored gets the status of its first error", async () => {
+  await using app = new TestApp();
   const { status, body } = await app.post("/publish/batch", {
-    messages: [{ message: 1 }],
+    messages: [
+      { message: "x".repeat(65_535), room: "a" },
+      { message: 1, room: null },
+    ],
+  });
+  assert.equal(status, 413);
+  assert.equal(body.error.code, "message_too_large");
+  assert.deepEqual(
+    body.results.map((
+      { room, error }: { room?: string; error: { code: string } },
+    ) => [room, error.code]),
+    [["a", "message_too_large"], [undefined, "invalid_room"]],
+  );
+  assert.deepEqual(body.results[0].error, body.error);
+  // A message that is stored already is not an error.
+  const batch = { messages: [{ message: 1, key: "k" }, { message: null }] };
+  await app.post("/publish", { message: 1, key: "k" });
+  const stored = await app.post("/publish/batch", batch);
+  assert.equal(stored.status, 200);
+  assert.equal(stored.body.results[0].duplicate, true);
+  assert.equal(
+    (await app.post("/publish/batch", { messages: [] })).status,
+    200,
+  );
+});
+
+/** Requests with a name that is not known, and the end of the error message. */
+const UNKNOWN: readonly [
+  path: string,
+  headers: Headers,
+  body: string,
+  advice: RegExp,
+][] = [
+  ["/publish", JSON_TYPE, '{"romo":"a","message":1}', /"romo".*mean "room"\?$/],
+  ["/publish", JSON_TYPE, '{"channel":"a","message":1}', /mean "room"\?$/],
+  ["/publish", JSON_TYPE, '{"Channels":["a"],"message":1}', /mean "rooms"\?$/],
+  ["/publish", JSON_TYPE, '{"mesage":1}', /mean "message"\?$/],
+  ["/publish", JSON_TYPE, '{"data":1}', /mean "message"\?$/],
+  [
+    "/publish",
+    JSON_TYPE,
+    '{"message":1,"idempotency_key":"k"}',
+    /mean "key"\?$/,
+  ],
+  [
+    "/publish",
+    JSON_TYPE,
+    '{"message":1,"event":"e"}',
+    /"event" is unknown; use only "room", "rooms", "message", "key"$/,
+  ],
+  ["/publish", JSON_TYPE, '{"message":1,"__proto__":1}', /"__proto__"/],
+  ["/publish", FORM_TYPE, "message=1&channel=a", /mean "room"\?$/],
+  ["/publish", FORM_TYPE, "masage=1", /mean "message"\?$/],
+  [
+    "/publish",
+    FORM_TYPE,
+    "message=1&rooms=a",
+    /send JSON to publish to several rooms$/,
+  ],
+  [
+    "/publish",
+    MULTIPART_TYPE,
+    '--x\r\ncontent-disposition: form-data; name="text"\r\n\r\na\r\n--x--\r\n',
+    /mean "message"\?$/,
+  ],
+  ["/publish?channel=a", TEXT_TYPE, "x", /parameter "channel".*mean "room"\?$/],
+  ["/publish?Room=a", TEXT_TYPE, "x", /mean "room"\?$/],
+  [
+    "/publish?rooms=a,b",
+    TEXT_TYPE,
+    "x",
+    /send one room as \?room=, or several/,
+  ],
+  ["/publish?key=k", TEXT_TYPE, "x", /Idempotency-Key$/],
+  ["/publish?__proto__=a", TEXT_TYPE, "x", /use only "room"$/],
+  ["/publish/batch", JSON_TYPE, '{"mesages":[]}', /mean "messages"\?$/],
+  [
+    "/publish/batch",
+    JSON_TYPE,
+    '{"messages":[],"room":"a"}',
+    /name the room in each message/,
+  ],
+  ["/publish/batch?channel=a", NDJSON_TYPE, "{}", /mean "room"\?$/],
+  [
+    "/publish/batch?rooms=a",
+    NDJSON_TYPE,
+    "{}",
+    /send one room as \?room=, or name the room in each message$/,
+  ],
+  [
+    "/publish/batch",
+    NDJSON_TYPE,
+    '{"message":1,"channel":"a"}',
+    /mean "room"\?$/,
+  ],
+  [
+    "/publish/batch",
+    NDJSON_TYPE,
+    '{"message":1,"rooms":["a"]}',
+    /send one item for each room$/,
+  ],
+];
+
+Deno.test("an unknown field or parameter is 400 unknown_field and names the one that was meant", async (t) => {
+  await using app = new TestApp();
+  for (const [path, headers, body, advice] of UNKNOWN) {
+    await t.step(`${path} ${body}`, async () => {
+      const reply = await send(app, path, headers, body);
+      assert.equal(reply.status, 400, reply.text);
+      assert.equal(reply.body.error.code, "unknown_field");
+      assert.match(reply.body.error.message, /^Cannot [^:]+: [^;]+; .+[^.]$/);
+      assert.match(reply.body.error.message, advice);
+    });
+  }
+  assert.deepEqual(await app.messages("chat"), []);
+});
+
+Deno.test("an unknown field of an item of a batch is the error of that item, with its room", async () => {
+  await using app = new TestApp();
+  const { status, body } = await app.post("/publish/batch", {
+    messages: [{ room: "a", mesage: 1 }, { message: 2 }],
   });
   assert.equal(status, 200);
-  assert.deepEqual(body.results, [{ room: "chat", error: error.toJSON() }]);
+  const [first, second] = body.results;
+  assert.equal(first.room, "a");
+  assert.equal(first.error.code, "unknown_field");
+  assert.equal(second.duplicate, false);
+});
+
+Deno.test("a byte order mark before JSON is ignored, and is part of a text", async () => {
+  await using app = new TestApp();
+  await send(app, "/publish", JSON_TYPE, '\ufeff{"message":"json"}');
+  await send(
+    app,
+    "/publish/batch",
+    JSON_TYPE,
+    '\ufeff{"messages":[{"message":"batch"}]}',
+  );
+  await send(app, "/publish/batch", NDJSON_TYPE, '\ufeff{"message":"line"}\n');
+  await send(app, "/publish", TEXT_TYPE, "\ufefftext");
+  assert.deepEqual(await app.messages("chat"), [
+    "json",
+    "batch",
+    "line",
+    "\ufefftext",
+  ]);
+});
+
+Deno.test("a file in a form is rejected with advice", async () => {
+  await using app = new TestApp();
+  const form = new FormData();
+  form.set("message", new File(["hello"], "hello.txt"));
+  assertError(await send(app, "/publish", {}, form), 400, "malformed_body");
+});
+
+Deno.test("the errors of a batch advise what a batch accepts", async () => {
+  await using app = new TestApp();
+  const lines = await send(app, "/publish/batch", NDJSON_TYPE, "{broken\n1");
+  for (const { error } of lines.body.results) {
+    assert.equal(error.code, "malformed_body");
+    assert.match(
+      error.message,
+      /; send (one object on each line, such as )?\{"room"/,
+    );
+  }
+  const json = await send(app, "/publish/batch", JSON_TYPE, "{broken");
+  assert.match(json.body.error.message, /; send \{"messages":\[/);
 });
 
 Deno.test("POST /publish with rooms returns 200 if at least one room has the message", async () => {
