@@ -89,8 +89,11 @@ function anchorsOf(text: string): Set<string> {
 /** Finds links and paths in a document that lead nowhere, as sentences. */
 function brokenPaths(path: string, text: string): string[] {
   const broken: string[] = [];
-  for (const [, target = ""] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
-    if (/^[a-z]+:/.test(target)) continue;
+  const links = /\]\(([^)\s]+)\)|\b(?:src|srcset|href)="([^"\s]+)"/g;
+  for (const [, inMarkdown, inHtml] of text.matchAll(links)) {
+    const target = inMarkdown ?? inHtml ?? "";
+    // Addresses, and paths of a server in examples of HTML.
+    if (/^[a-z]+:|^\//.test(target)) continue;
     const [file = "", anchor] = target.split("#");
     const { href } = new URL(file, new URL(path, root));
     const linked = file === "" ? path : href.slice(root.href.length);
@@ -192,6 +195,16 @@ Deno.test("the source names only documents that exist", () => {
 
 Deno.test("README.md has at most 200 lines", () => {
   assert.ok(read("README.md").trimEnd().split("\n").length <= 200);
+});
+
+Deno.test("every page ends with where to go next", () => {
+  const pages = filesOf("docs/", /\.md$/).filter((path) =>
+    path !== "docs/README.md"
+  );
+  assert.deepEqual(
+    pages.filter((path) => !/\n\nNext: [^]*\.\n$/.test(read(path))),
+    [],
+  );
 });
 
 Deno.test("docs/README.md and llms.txt list every page", () => {
@@ -315,7 +328,7 @@ Deno.test("docs/operating.md lists every log kind under its level", () => {
 
 Deno.test("the checks of documents report made-up paths and names", () => {
   const text = [
-    "[a](nowhere.md), [b](README.md#no-such-heading), [c](#neither),",
+    '[a](nowhere.md), [b](README.md#no-such-heading), [c](#neither), <img src="a.png">,',
     "`lib/nowhere.ts`, `roomcast_made_up_total`, `made_up`;",
     "[d](docs/operating.md#log-lines), [e](#f), `lib/log/`, `epoch_changed`",
     "## F",
@@ -324,6 +337,7 @@ Deno.test("the checks of documents report made-up paths and names", () => {
     "README.md links to nowhere.md",
     "README.md links to README.md#no-such-heading: no such heading",
     "README.md links to #neither: no such heading",
+    "README.md links to a.png",
     "README.md names lib/nowhere.ts",
   ]);
   assert.deepEqual(unknownNames("README.md", text), [
