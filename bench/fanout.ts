@@ -1,18 +1,26 @@
 /**
  * Measures fan-out: deliveries per second of the server's CPU time, and the same for Socket.IO's stock adapter on Node
- * in the same run. Each server has its own Redis. Prints a table.
+ * in the same run. Each server has its own Redis. Prints a table, and writes the results as JSON if a file is named.
  *
- *     deno run -A bench/fanout.ts
+ *     deno run -A bench/fanout.ts [--runs=1] [--json=docs/images/fanout.json]
  *
- * Needs redis-server (or valkey-server) and node on PATH.
+ * Needs redis-server (or valkey-server) and node on PATH. `bench/chart.ts` draws the chart of the JSON.
  *
  * @module
  */
 // deno-lint-ignore-file no-console -- a benchmark prints its results
+import { parseArgs } from "node:util";
 import { TextLineStream } from "../tests/support/lines.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { soon } from "../tests/support/wait.ts";
+import {
+  type FanoutLoad,
+  type FanoutResults,
+  formatRatios,
+  median,
+  ratios,
+} from "./fanout_results.ts";
 
 const SECONDS = 4;
 const LINE_TIMEOUT_MS = 60_000;
@@ -27,35 +35,56 @@ const LOADS: readonly (readonly [number, number, number, number])[] = [
   [1000, 20, 1000, 0],
 ];
 const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
+  roomcast: (url) => TestNode.start({ REDIS_URL: url }),
   stock: (url) =>
     TestNode.start({ REDIS_URL: url, NODE_ENV: "production" }, {
       ready: false,
       program: "node",
       script: "bench/peers/stock.mjs",
     }),
-  roomcast: (url) => TestNode.start({ REDIS_URL: url }),
 };
 
-const rows: Record<string, number | string>[] = [];
-for (const [clients, rooms, inFlight, bytes] of LOADS) {
-  const perCpu: Record<string, number> = {};
-  for (const [name, start] of Object.entries(SERVERS)) {
-    await using redis = await Redis.start();
-    await using node = await start(redis.url);
-    perCpu[name] = await measure(node, [clients, rooms, inFlight, bytes]);
+const { values: options } = parseArgs({
+  options: {
+    runs: { type: "string", default: "1" },
+    json: { type: "string" },
+  },
+});
+const loads: FanoutLoad[] = [];
+for (const [clients, rooms, inFlight, additionalBytes] of LOADS) {
+  const perCpuSecond: Record<string, number[]> = {};
+  for (let run = 0; run < Number(options.runs); run++) {
+    for (const [name, start] of Object.entries(SERVERS)) {
+      await using redis = await Redis.start();
+      await using node = await start(redis.url);
+      const load = [clients, rooms, inFlight, additionalBytes];
+      (perCpuSecond[name] ??= []).push(Math.round(await measure(node, load)));
+    }
   }
-  const { stock = NaN, roomcast = NaN } = perCpu;
-  rows.push({
-    rooms,
-    "clients each": clients / rooms,
-    "in flight": inFlight,
-    "additional bytes": bytes,
-    "stock per CPU s": Math.round(stock),
-    "roomcast per CPU s": Math.round(roomcast),
-    ratio: (roomcast / stock).toFixed(2),
-  });
+  loads.push({ clients, rooms, inFlight, additionalBytes, perCpuSecond });
 }
-console.table(rows);
+const results: FanoutResults = {
+  date: new Date().toISOString().slice(0, 10),
+  how: `deno run -A bench/fanout.ts --runs=${options.runs}, ` +
+    `${navigator.hardwareConcurrency} cores, shared with Redis and the load`,
+  servers: { roomcast: "Roomcast", stock: "Socket.IO" },
+  loads,
+};
+console.table(loads.map((load) => ({
+  rooms: load.rooms,
+  "clients each": load.clients / load.rooms,
+  "in flight": load.inFlight,
+  "additional bytes": load.additionalBytes,
+  "stock per CPU s": median(load.perCpuSecond.stock ?? []),
+  "roomcast per CPU s": median(load.perCpuSecond.roomcast ?? []),
+  ratio: formatRatios(ratios(load, "roomcast", "stock")),
+})));
+if (options.json !== undefined) {
+  await Deno.writeTextFile(
+    options.json,
+    `${JSON.stringify(results, null, 2)}\n`,
+  );
+}
 
 /** Returns the deliveries per second of CPU time. Throws if a message was lost, repeated or out of order. */
 async function measure(
