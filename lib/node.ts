@@ -1,5 +1,5 @@
 /**
- * The node: creates all parts and connects them. No other file of `lib/` imports all parts.
+ * Creates all parts of a node and connects them. No other file of `lib/` imports all parts.
  *
  * @module
  */
@@ -32,33 +32,37 @@ import { MemorySessionStore, type SessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
 import { SocketIoServer } from "./socketio/server.ts";
 
-/** Bytes of recent messages that a node keeps in memory for clients that reconnect. */
+/** Maximum bytes of recent messages that a node keeps in memory, from which clients that reconnect are served. */
 const RING_BYTES_MAX = 64 << 20;
 
 /** The parts of a node that its HTTP server uses. */
 export interface Node extends LogParts {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
-  /** Undefined without Redis, and if no channels are bridged. */
+  /** The bridge from Redis channels; undefined without Redis, and if no channels are bridged. */
   readonly bridge: RedisBridge | undefined;
-  /** Sources, besides publishers, that append messages to the log. */
+  /** The parts that append messages from other sources than publishes over HTTP. */
   readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
-  /** Writes directly to the connections of clients. It is not enabled yet; see `wire/direct_write_check.ts`. */
+  /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
   readonly publisher: Publisher;
   /**
-   * Resolves if a publish, by HTTP or by any ingress, would now reach the log and be read by this node. Rejects if not.
+   * Resolves if a publish over HTTP and a message from each ingress would now reach the log and this node would read
+   * them; rejects with the reason if not.
    */
   probe(): Promise<void>;
-  /** Configuration problems that can lose messages, as sentences without duplicates; empty if none are known. */
+  /**
+   * Configuration problems because of which messages can be lost, as sentences without duplicates; empty if none are
+   * known.
+   */
   warnings(): readonly string[];
-  /** Ends every connection. Never rejects. */
+  /** Closes all parts and their connections. Never rejects. */
   close(): Promise<void>;
 }
 
-/** Creates the parts of a node and connects them. Starts to connect to Redis, and does not wait for it. */
+/** Creates the parts of a node and connects them. Starts to connect to Redis without waiting for the connection. */
 export function createNode(config: Config, observe: Observe): Node {
   const { redisUrl } = config;
   const fanOut = makeFanOut(config, observe);
@@ -144,7 +148,10 @@ interface RedisParts {
   readonly sessions: SessionStore;
 }
 
-/** Creates all parts that need Redis. All their connections must lead to one server, so they are in one group. */
+/**
+ * Creates all parts that need Redis. Their connections are in one group, because all of them have to lead to the same
+ * server.
+ */
 function connectRedis(
   config: Config,
   url: string,
@@ -194,14 +201,17 @@ function connectRedis(
   return { log, bridge, cluster, sessions };
 }
 
-/** Closes parts one after another, in the given order. */
+/** Closes the given parts one after another, in the given order. */
 async function close(
   parts: readonly ({ close(): Promise<void> | void } | undefined)[],
 ): Promise<void> {
   for (const part of parts) await part?.close();
 }
 
-/** Resolves if publishes over HTTP and through every ingress would now reach the log and be read by this node. */
+/**
+ * Resolves if a publish over HTTP and a message from each ingress would now reach the log and this node would read
+ * them; rejects if not.
+ */
 async function probe(
   log: Pick<Log, "probe">,
   ingresses: readonly Ingress[],
@@ -211,7 +221,7 @@ async function probe(
     if (working) continue;
     throw new ApiError(
       "log_unreachable",
-      `Cannot serve: no node appends the messages of ${name}; wait until one is in sync (see the log line bridge_stuck)`,
+      `Cannot append messages of ${name}: no node that is in sync with them can append; if this lasts, correct the cause in the log line bridge_stuck`,
     );
   }
 }

@@ -1,13 +1,16 @@
 /**
- * Commands that the nodes of one log send each other.
+ * Commands that nodes with the same log send each other.
  *
- * A command arrives at most once, and in no particular order relative to messages. Every fact that must not be lost is
- * therefore also stored in Redis.
+ * A command may be lost, and may arrive before or after messages that were published at the same time. Nodes therefore
+ * store everything that must not be lost in Redis too.
  *
  * @module
  */
 
-/** A session was resumed on the sending node. Connections with a lower generation are outdated. */
+/**
+ * Says that a client has reconnected to the sending node with its session. Other connections with this session are
+ * outdated if their generation is lower.
+ */
 export interface SessionResumed {
   readonly kind: "session_resumed";
   /** The hash of the session's secret. */
@@ -20,13 +23,13 @@ export type ClusterCommand = SessionResumed;
 
 /** Sends commands to the other nodes and receives their commands. */
 export interface Cluster {
-  /** Sends a command to all other nodes. Never throws and never waits. */
+  /** Sends a command to all other nodes, without waiting for them. Never throws. */
   send(command: ClusterCommand): void;
   /** Calls `handle` for each command of another node. Call this method once, before the first command arrives. */
   onCommand(handle: (command: ClusterCommand) => void): void;
 }
 
-/** The cluster of an embedded node, which has no other nodes. */
+/** The cluster of a node without Redis, which has no other nodes: sends and receives nothing. */
 export const singleNode: Cluster = {
   send: () => {},
   onCommand: () => {},

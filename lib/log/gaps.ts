@@ -1,5 +1,5 @@
 /**
- * Gaps: positions in the log before which messages of Redis channels may be missing.
+ * Gaps of Redis channels: ids in the log before which some messages of these channels may be missing.
  *
  * @module
  */
@@ -7,7 +7,9 @@ import { compileGlob } from "../util/glob.ts";
 import type { Gaps } from "./log.ts";
 import { compareIds, ID_ZERO } from "./position.ts";
 
-/** The reasons for which messages that a client missed are not available. Clients receive these words. */
+/**
+ * The reasons why messages that a client missed cannot be recovered. Clients receive these words in the event `gap`.
+ */
 export const GAP_REASONS = [
   "trimmed",
   "epoch",
@@ -21,8 +23,8 @@ export const GAP_REASONS = [
 export type GapReason = (typeof GAP_REASONS)[number];
 
 /**
- * Maximum number of gaps that are kept. Beyond it the oldest is dropped, and everything before the oldest kept gap
- * counts as a gap.
+ * Maximum number of gaps that are kept. If there are more, the oldest are dropped, and messages may then be missing
+ * anywhere before the oldest kept gap.
  */
 export const GAPS_MAX = 1000;
 
@@ -32,19 +34,23 @@ interface Gap {
 }
 
 /**
- * Holds the ids of gaps: before each of them, no node listened to Redis channels for a while.
+ * Keeps the gaps of Redis channels. A gap is an id of the log before which, for some time, no node received the
+ * channels' messages.
  *
- * Gaps are not stored in the rooms' histories, because a gap of a channel pattern concerns rooms whose names are not
+ * Gaps are not stored in the histories of rooms, because a gap of a channel pattern concerns rooms whose names are not
  * known. Limit: {@linkcode GAPS_MAX}.
  */
 export class IngressGaps implements Gaps {
   #gaps: Gap[] = [];
-  /** One function for each list of channels. The number of lists is small, because they are settings of the nodes. */
+  /**
+   * For each list of channels, the function that returns whether a room has the name of such a channel. There are few
+   * lists, because each is the setting `CHANNELS` of a node.
+   */
   #concerns = new Map<string, Gap["concerns"]>();
 
   /**
-   * Adds a gap, in the order of ids, unless it is already known. Returns a function that tells whether the gap concerns
-   * a room.
+   * Adds a gap before the id `id` in the messages of these channels, unless a gap with this id or a later one is
+   * already known. Returns a function that returns whether the gap concerns a room.
    */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);
@@ -55,7 +61,7 @@ export class IngressGaps implements Gaps {
     return concerns;
   }
 
-  /** Removes all gaps. Called when a new epoch begins, because the gaps belong to the old log. */
+  /** Removes all gaps. Called when a new epoch begins, because the gaps belong to the previous epoch. */
   clear(): void {
     this.#gaps = [];
     this.#concerns.clear();
@@ -88,8 +94,9 @@ export class IngressGaps implements Gaps {
 }
 
 /**
- * Reads the channels of a gap: a list of names and patterns in JSON. @throws {TypeError} If the text is not such a
- * list.
+ * Reads the channels of a gap from JSON: a list of names and patterns.
+ *
+ * @throws {TypeError} If the text is not a list of strings.
  */
 export function parseChannels(json: string): string[] {
   const channels: unknown = JSON.parse(json);

@@ -1,53 +1,55 @@
 /**
- * The head of the log: the id up to which this node has delivered, and ways to wait for later ids.
+ * The head of the log: the id up to which this node has delivered messages, and ways to wait for later ids.
  *
  * @module
  */
 import { compareIds, ID_MAX } from "./position.ts";
 
-/** The state of the log from which {@linkcode LogHead} reads. It stores no copy. */
+/** The current state of the log as one node knows it. */
 export interface HeadState {
-  /** The log's epoch; empty until reading has begun. */
+  /** The log's epoch; empty until this node has begun to read the log. */
   readonly epoch: string;
-  /** The id up to which this node has delivered. */
+  /** The id up to which this node has delivered messages. */
   readonly id: string;
-  /** The id at which the epoch began; smaller ids belong to another epoch. */
+  /** The id with which the epoch began; smaller ids belong to another epoch. */
   readonly began: string;
   /**
-   * Whether this node has confirmed within the last second that the log still has all messages that clients have
-   * received.
+   * Whether it is confirmed that the log still has all messages that clients have received. A node with Redis checks
+   * this about once a second.
    */
   readonly confirmed: boolean;
   /**
-   * Changes if sessions and other data that is stored with the log may have been replaced by older data. A session that
-   * was saved under another lineage may lack its newest rooms.
+   * The name under which sessions are saved. It changes if Redis may have lost saved sessions; a session that was saved
+   * under another lineage may lack its newest rooms.
    */
   readonly lineage: string;
 }
 
-/** A caller that waits for a condition. */
+/** A caller that waits until a condition is met. */
 interface Waiting {
   readonly isMet: () => boolean;
   readonly settle: (isMet: boolean) => void;
-  /** The id that the caller waits for; undefined if it waits for another condition. */
+  /** The id whose delivery the caller waits for; undefined if the caller waits for something else. */
   readonly id: string | undefined;
 }
 
 /**
- * Returns the id up to which this node has delivered, and lets callers wait for later ids.
+ * Returns the id up to which this node has delivered messages, and lets callers wait for the delivery of later ids.
  *
- * The log's reader calls {@linkcode LogHead.moved} after each of its steps, so callers are woken only between steps. If
- * no caller waits, this costs nothing.
+ * The part that reads the log calls {@linkcode LogHead.moved} after each step, so waiting callers are woken only
+ * between two steps. The call does nothing if no caller waits.
  */
 export class LogHead implements HeadState {
   readonly #state: HeadState;
   readonly #waiting = new Set<Waiting>();
-  /** The smallest id that a caller waits for, or a smaller one. */
+  /**
+   * A lower bound for the ids that callers wait for. It may be too low after a timeout, which costs one needless check.
+   */
   #smallestId = ID_MAX;
-  /** Number of callers that wait for another condition than an id. */
+  /** Number of callers that wait for something other than the delivery of an id. */
   #othersWaiting = 0;
 
-  /** Creates a head that reads from `state`. */
+  /** Creates the head of the log whose state `state` returns. The head keeps no copy of the state. */
   constructor(state: HeadState) {
     this.#state = state;
   }
@@ -72,22 +74,31 @@ export class LogHead implements HeadState {
     return this.#state.lineage;
   }
 
-  /** Resolves to `true` once `id` is delivered here, and to `false` if it is not after `timeoutMs`. */
+  /**
+   * Resolves to `true` once this node has delivered the messages up to `id`, and to `false` if it has not after
+   * `timeoutMs`.
+   */
   reached(id: string, timeoutMs: number): Promise<boolean> {
     return this.#until(() => compareIds(id, this.id) <= 0, timeoutMs, id);
   }
 
-  /** Resolves to `true` once reading has begun, and to `false` if it has not after `timeoutMs`. */
+  /** Resolves to `true` once this node has begun to read the log, and to `false` if it has not after `timeoutMs`. */
   whenStarted(timeoutMs: number): Promise<boolean> {
     return this.#until(() => this.epoch !== "", timeoutMs);
   }
 
-  /** Resolves to `true` once the epoch is {@linkcode HeadState.confirmed}, and to `false` after `timeoutMs`. */
+  /**
+   * Resolves to `true` once the epoch is {@linkcode HeadState.confirmed}, and to `false` if it is not after
+   * `timeoutMs`.
+   */
   whenConfirmed(timeoutMs: number): Promise<boolean> {
     return this.#until(() => this.confirmed, timeoutMs);
   }
 
-  /** Wakes callers whose condition is met. Only the log calls this, after each step of its reader. */
+  /**
+   * Wakes waiting callers whose condition is now met. Only the log calls this method, each time its state may have
+   * changed.
+   */
   moved(): void {
     if (this.#waiting.size === 0) return;
     if (

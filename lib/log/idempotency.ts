@@ -1,5 +1,6 @@
 /**
- * Idempotency keys: detects whether a publish with a known key is a repetition or a different publish.
+ * Idempotency keys: detects whether a publish whose key was used before repeats the earlier publish or is a different
+ * one.
  *
  * @module
  */
@@ -8,8 +9,9 @@ import { ApiError } from "../errors.ts";
 import type { PublishRequest } from "./message.ts";
 
 /**
- * Returns a short hash of a publish's rooms, message, event and publisher. Publishes with the same key must have the
- * same hash. The trace is not hashed, because a repeated publish has a different trace.
+ * Returns a short hash of a publish's rooms, message, event name and publisher. A publish whose idempotency key was
+ * used before counts as a repetition only if the hash is the same. The trace is not hashed, because it differs when a
+ * publish is repeated.
  */
 export function fingerprint({ rooms, json, meta }: PublishRequest): string {
   const hash = createHash("sha256").update(JSON.stringify(rooms)).update(json);
@@ -20,7 +22,7 @@ export function fingerprint({ rooms, json, meta }: PublishRequest): string {
   return hash.digest("base64url").slice(0, 22);
 }
 
-/** Makes the error for a key that was used before with another message or another room. */
+/** Makes the error of a publish whose idempotency key was used before for a different publish. */
 export function keyReused(): ApiError {
   return new ApiError(
     "key_reused",

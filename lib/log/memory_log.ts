@@ -1,5 +1,5 @@
 /**
- * The embedded log. It serves a single node and exists only as long as its process.
+ * The embedded log: a log in the memory of a node without Redis, which is lost when the process ends.
  *
  * @module
  */
@@ -28,13 +28,16 @@ import {
   timestampOf,
 } from "./position.ts";
 
-/** Maximum bytes of all histories together, at 2 bytes per UTF-16 unit. Beyond it the oldest messages are dropped. */
+/**
+ * Maximum bytes of all histories together, at 2 bytes per UTF-16 unit. If there are more, messages of the rooms that
+ * have been idle for longest are dropped.
+ */
 const BYTES_MAX = 256 << 20;
 /** An id that is greater than all others. */
 const NEVER = "9e15-0";
-/** Estimated memory of a message without its text, in bytes. */
+/** Estimated memory of a message without its room and text, in bytes. */
 const ENTRY_BYTES = 200;
-/** Maximum number of idempotency keys. Beyond it the oldest is dropped. */
+/** Maximum number of remembered idempotency keys. If there are more, the oldest are dropped. */
 const KEYS_MAX = 1_000_000;
 
 /** Options of {@linkcode MemoryLog}. */
@@ -45,17 +48,17 @@ export interface MemoryLogOptions {
   readonly reader: LogReader;
 }
 
-/** A room's history. `cut` is the newest id that is no longer kept. */
+/** A room's history. `cut` is the id up to which messages of the room have been dropped. */
 class RoomHistory {
   readonly entries = new Deque<Entry>();
   cut: string;
 
-  /** Creates an empty history. Messages up to the id `cut` are not kept. */
+  /** Creates an empty history. The room may have had messages up to the id `cut`, which are not kept. */
   constructor(cut: string) {
     this.cut = cut;
   }
 
-  /** Drops the oldest message. Returns the number of freed bytes. */
+  /** Drops the oldest message, if there is one. Returns the number of freed bytes. */
   shift(): number {
     const entry = this.entries.shift();
     if (entry === undefined) return 0;
@@ -64,7 +67,7 @@ class RoomHistory {
   }
 }
 
-/** The stored result of a publish with an idempotency key. */
+/** What is remembered of a publish with an idempotency key. */
 interface KeyedPublish {
   readonly fingerprint: string;
   readonly ids: readonly string[];
@@ -72,7 +75,7 @@ interface KeyedPublish {
 }
 
 /**
- * Keeps the log in the memory of this process.
+ * Keeps the log in the memory of this process, for a node without Redis.
  *
  * Limits: {@linkcode BYTES_MAX} for all histories together, and the history settings for each room.
  */
@@ -86,18 +89,18 @@ export class MemoryLog implements Log {
     clear: (room) => Promise.resolve(this.#clear(room)),
   };
   readonly #epoch = newEpoch();
-  /** The rooms, in order of their newest messages. */
+  /** The histories by room, beginning with the room that has been idle for longest. */
   readonly #rooms = new Map<string, RoomHistory>();
-  /** The idempotency keys, in order of their first use. */
+  /** The publishes with an idempotency key, by key, in the order in which they were made. */
   readonly #keys = new Map<string, KeyedPublish>();
   #bytes = 0;
-  /** The id at which the log begins. A client that joins while the log is empty gets it as its position. */
+  /** The id at which the log begins. A client that joins while the log is empty gets a position with this id. */
   readonly #began = `${Date.now()}-0`;
   #last = this.#began;
-  /** The newest `cut` of all rooms that were removed from `#rooms`. */
+  /** The greatest `cut` of the histories that were removed from `#rooms`. */
   #droppedUpTo = ID_ZERO;
 
-  /** Makes an empty log. */
+  /** Creates an empty log with a new epoch. */
   constructor(options: MemoryLogOptions) {
     this.#options = options;
     this.head = new LogHead(this.#state());
@@ -144,7 +147,7 @@ export class MemoryLog implements Log {
       : this.#last;
     const known = since === undefined ||
       ((since.epoch === undefined || since.epoch === this.#epoch) &&
-        // An id that is smaller than the log's first id belongs to another log.
+        // An id from before this log's beginning belongs to another log.
         compareIds(from, this.#began) >= 0 &&
         compareIds(from, this.#last) <= 0);
     return {
@@ -160,8 +163,7 @@ export class MemoryLog implements Log {
   }
 
   /**
-   * Returns an id after which the room has every message. Messages up to that id may have been lost when a room was
-   * removed from `#rooms`.
+   * Returns an id after which it is known that no message of the room was lost by removing its history from `#rooms`.
    */
   #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
@@ -199,7 +201,7 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Appends a publish, and adds its new messages to `appended`. */
+  /** Appends a publish, and adds the new messages, if the publish is not a repetition, to `appended`. */
   #append(publish: PublishRequest, appended: Entry[]): PublishResult[] {
     const { key, rooms, json, meta } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
@@ -242,8 +244,8 @@ export class MemoryLog implements Log {
   }
 
   /**
-   * Enforces {@linkcode BYTES_MAX}. Also removes rooms whose histories are empty, if their `cut` is older than
-   * `historySeconds` or memory has to be freed.
+   * Drops messages until all histories fit into {@linkcode BYTES_MAX}. Also removes an empty history from `#rooms` if
+   * its `cut` is older than `historySeconds`, or if memory has to be freed.
    */
   #enforceLimits(): void {
     for (const [name, idlest] of this.#rooms) {
@@ -261,7 +263,7 @@ export class MemoryLog implements Log {
     }
   }
 
-  /** Drops messages that are older than `historySeconds`. */
+  /** Drops the messages of a room that are older than `historySeconds`. */
   #dropOld(room: RoomHistory): void {
     while (this.#isOld(room.entries.first?.id ?? NEVER)) {
       this.#bytes -= room.shift();
@@ -306,7 +308,10 @@ function sizeOf(entry: Entry): number {
   return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
 }
 
-/** Returns the first of `entries`: at most `limit`, and up to the one that reaches {@linkcode PAGE_BYTES_MAX}. */
+/**
+ * Returns the first elements of `entries`: at most `limit`, and none after the one that reaches
+ * {@linkcode PAGE_BYTES_MAX}.
+ */
 function firstOf(entries: readonly Entry[], limit: number): Entry[] {
   let bytes = 0, count = 0;
   while (count < Math.min(limit, entries.length) && bytes < PAGE_BYTES_MAX) {

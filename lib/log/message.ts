@@ -17,22 +17,22 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 /**
- * The properties of a message besides its text. Every member is optional, and readers ignore members that they do not
- * know, so that later versions can add some. This version reads and keeps meta, but writes none and does not use it:
+ * The properties of a message besides its text. Every member is optional, and unknown members are ignored, so that
+ * later versions of Roomcast can add members. This version reads meta from the log but neither writes nor uses it:
  * clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
  */
 export interface EntryMeta {
   /** The name of the event that clients receive. */
   readonly event?: string;
-  /** The publisher of the message, as far as Roomcast has verified it. */
+  /** The publisher of the message, if Roomcast has verified who that is. */
   readonly from?: string;
-  /** The trace that the publish belongs to, as a W3C `traceparent`. */
+  /** The distributed trace to which the publish belongs, as a W3C `traceparent`. */
   readonly trace?: string;
 }
 
-/** One message for one or several rooms, validated. */
+/** A validated publish: one message for one or several rooms. */
 export interface PublishRequest {
-  /** The names of the rooms without repetitions, in the order in which the publisher named them. */
+  /** The names of the rooms, each once, in the order in which the publisher sent them. */
   readonly rooms: readonly string[];
   /** The message as JSON text. Clients receive it byte for byte. */
   readonly json: string;
@@ -90,7 +90,8 @@ export function parseRoom(room: unknown): string {
 }
 
 /**
- * Validates a list of 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} rooms. A room that is listed twice counts once.
+ * Validates the list of rooms of a publish: 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} names of rooms. Returns each room
+ * once, even if the list repeats it.
  *
  * @throws {ApiError} `invalid_room`, `too_many_rooms`
  */
@@ -98,7 +99,7 @@ export function parseRooms(rooms: unknown): string[] {
   if (!Array.isArray(rooms) || rooms.length === 0) {
     throw new ApiError(
       "invalid_room",
-      'Cannot publish: "rooms" is not a list of names; send a list such as ["a","b"]',
+      'Cannot publish: "rooms" is empty or not a list; send a list of names such as ["a","b"]',
     );
   }
   if (rooms.length > ROOMS_PER_PUBLISH_MAX) {
@@ -131,10 +132,10 @@ export function parseKey(key: unknown): string | undefined {
 }
 
 /**
- * Returns a message as JSON text.
+ * Returns a published message as JSON text, which clients receive unchanged.
  *
- * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if it is nested too deeply, and
- * `message_too_large` if it exceeds `bytesMax` bytes of JSON in UTF-8.
+ * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if the message is nested too deeply, and
+ * `message_too_large` if its JSON exceeds `bytesMax` bytes of UTF-8.
  */
 export function encodeMessage(message: unknown, bytesMax: number): string {
   if (message === undefined) {

@@ -1,13 +1,13 @@
 /**
- * Ids and positions of messages in the log.
+ * Compares, reads and formats the ids of messages and positions in the log.
  *
  * @module
  */
 import { ApiError } from "../errors.ts";
 
-/** An id that is smaller than all others. No entry can have it. */
+/** An id that is smaller than all others. No entry can have this id. */
 export const ID_ZERO = "0-0";
-/** An id that is greater than all others. No entry has it. */
+/** An id that is greater than the id of every entry. */
 export const ID_MAX = "999999999999999-999999999999999";
 
 const NUMBER = "(?:0|[1-9]\\d{0,14})";
@@ -35,30 +35,34 @@ export function earlierId(a: string, b: string): string {
   return compareIds(a, b) < 0 ? a : b;
 }
 
-/** Returns the last possible id before `id`, which must not be {@linkcode ID_ZERO}. */
+/** Returns the greatest id that is smaller than `id`. `id` must not be {@linkcode ID_ZERO}. */
 export function idBefore(id: string): string {
   const [ms = 0, seq = 0] = id.split("-").map(Number);
   return seq > 0 ? `${ms}-${seq - 1}` : `${ms - 1}-999999999999999`;
 }
 
-/** Returns the time of an id by the log's clock, in ms since 1970: the part before the dash. */
+/**
+ * Returns the time that an id contains before its dash, in ms since 1970: when the message was appended, by the log's
+ * clock.
+ */
 export function timestampOf(id: string): number {
   return Number(id.slice(0, id.indexOf("-")));
 }
 
-/** Returns the position of an id in an epoch of the log. Clients must not interpret positions. */
+/** Returns the position `<epoch>.<id>`. Clients must not interpret positions. */
 export function formatPosition(epoch: string, id: string): string {
   return `${epoch}.${id}`;
 }
 
-/** Returns the id of a position that {@linkcode formatPosition} has made. */
+/** Returns the id in a position that {@linkcode formatPosition} has returned. */
 export function idOf(position: string): string {
   return position.slice(position.indexOf(".") + 1);
 }
 
 /**
- * Reads the value that a client sent as `since`: a position, or an id, which counts as an id of the current epoch. Any
- * other value is rejected, so that it does not reach Redis, for example `$`, `+` or megabytes of digits.
+ * Reads the value that a client has sent as `since`: a position or an id. Returns no epoch for an id, which then counts
+ * as an id of the current epoch. Every other value is rejected, so that values such as `$`, `+` or megabytes of digits
+ * do not reach Redis.
  *
  * @throws {ApiError} `invalid_position` If the value is neither a position nor an id.
  */
@@ -78,7 +82,7 @@ export function parsePosition(
   );
 }
 
-/** Returns a name for a new epoch: 16 random characters. */
+/** Returns 16 random characters, as a name for a new epoch of the log. */
 export function newEpoch(): string {
   return crypto.randomUUID().replaceAll("-", "").slice(0, 16);
 }

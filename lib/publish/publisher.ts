@@ -1,5 +1,5 @@
 /**
- * The publisher, which handles every publish of a principal, independent of the protocol.
+ * Handles every publish of a principal, whichever protocol it arrives by.
  *
  * @module
  */
@@ -18,24 +18,25 @@ export interface PublisherOptions {
   readonly observe: Observe;
 }
 
-/** Checks whether publishes are allowed, appends them to the log, and counts them. */
+/** Checks whether a principal may publish into each room, appends the allowed publishes to the log, and counts them. */
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #appends = new InFlight();
 
-  /** Creates a publisher, which does not have to be closed. */
+  /** Keeps the options; there is nothing to close. */
   constructor(options: PublisherOptions) {
     this.#options = options;
   }
 
-  /** The number of calls to {@linkcode Publisher.publish} that wait for the log. */
+  /** The number of calls of {@linkcode Publisher.publish} that wait for the log. */
   get inFlight(): number {
     return this.#appends.count;
   }
 
   /**
-   * Publishes in order. Returns a list for each publish, with one result for each of its rooms, in the order in which
-   * they are named. Never rejects: an error is the result of the room that it concerns.
+   * Appends publishes in order, as far as the principal may publish into their rooms. Resolves to one list for each
+   * publish, with one result for each of its rooms, in the order of `rooms`. Never rejects: an error is the result of
+   * the room that it concerns.
    */
   async publish(
     principal: Principal,
@@ -54,7 +55,10 @@ export class Publisher {
     return results;
   }
 
-  /** Returns the errors of the rooms into which a principal may not publish; undefined if there are none. */
+  /**
+   * Returns an error for each room of the publish into which the principal may not publish; undefined if there is no
+   * such room.
+   */
   #refused(
     principal: Principal,
     { rooms }: PublishRequest,
@@ -67,7 +71,7 @@ export class Publisher {
     return refused;
   }
 
-  /** Appends each publish to its other rooms, and adds the errors of the refused rooms to the results. */
+  /** Appends each publish to the rooms that were not refused. The result of each refused room is its error. */
   async #appendAllowed(
     publishes: readonly PublishRequest[],
     refused: readonly (Refused | undefined)[],
@@ -100,12 +104,14 @@ export class Publisher {
   }
 }
 
-/** The errors of the rooms of one publish into which its principal may not publish. */
+/** The errors of one publish's refused rooms, by room. A room is refused if the principal may not publish into it. */
 type Refused = ReadonlyMap<string, ApiError>;
 
 const NONE: Refused = new Map();
 
-/** Returns the results of the allowed and of the refused rooms in the order in which the rooms were named. */
+/**
+ * Returns the results of the allowed rooms and the errors of the refused rooms in one list, in the order of `rooms`.
+ */
 function merge(
   rooms: readonly string[],
   results: readonly PublishResult[],

@@ -188,7 +188,10 @@ export class RedisConnection {
     return performance.now() - since;
   }
 
-  /** Reports a failure. Of several in a row, only the first is counted. */
+  /**
+   * Reports a failure to the group. `failuresBefore` is the number of failures directly before this one; only the first
+   * of several in a row is counted as a lost connection.
+   */
   #reportLoss(error: unknown, failuresBefore: number): void {
     const { name, observe } = this.#options;
     if (failuresBefore === 0) {

@@ -68,9 +68,7 @@ export interface RedisLogOptions {
    * connection.
    */
   readonly scripts?: readonly Script[];
-  /**
-   * The set to which all Redis connections of this node are added, because all of them have to lead to the same server.
-   */
+  /** The group that this log's Redis connections join; all connections of a group have to lead to the same server. */
   readonly group?: ConnectionGroup;
   readonly observe: Observe;
 }

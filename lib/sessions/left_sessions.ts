@@ -1,52 +1,49 @@
 /**
- * Limits the memory of sessions whose clients have disconnected without leaving.
+ * Limits the memory that the session store needs for clients that have disconnected and may reconnect.
  *
- * A session is kept after its connection has closed, so that its client can reconnect. A client that repeatedly
- * connects as a new client would otherwise fill Redis, because nothing limits how often it may connect while its
- * sessions are kept.
+ * A session stays stored for some time after its client has disconnected, so that the client can reconnect. Without a
+ * limit, a program that connects again and again as a new client would fill Redis with sessions.
  *
  * @module
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a session in Redis without its rooms, and of a room without its name. */
+/** Estimated bytes of a stored session without its rooms, and of one room in a session without the room's name. */
 const SESSION_BYTES = 300, ROOM_BYTES = 60;
 
-/** The session of a client that has disconnected from this node. */
+/** The stored session of a client that has disconnected from this node and may reconnect. */
 export interface LeftSession {
   readonly digest: string;
   readonly owner: string;
   readonly bytes: number;
-  /** Time at which the store deletes the session, in ms of `performance.now()`. */
+  /** Time of `performance.now()` at which the session expires in the store. */
   readonly expires: number;
 }
 
-/** The sessions of this node's former clients that may still be in the store. */
+/** Keeps account of the sessions that are stored for clients that have disconnected from this node. */
 export class LeftSessions {
   readonly #bytesMax: number;
   readonly #lifetimeMs: number;
-  /** The sessions by digest, in the order in which their clients disconnected. */
+  /** The sessions by the hash of their secret, in the order in which their clients disconnected. */
   readonly #left = new Map<string, LeftSession>();
   #bytes = 0;
 
-  /**
-   * Creates an empty collection. The sessions may take `bytesMax` bytes together, and each expires after `lifetimeMs`.
-   */
+  /** Starts without sessions. All sessions together may take `bytesMax` bytes, and each expires after `lifetimeMs`. */
   constructor(bytesMax: number, lifetimeMs: number) {
     this.#bytesMax = bytesMax;
     this.#lifetimeMs = lifetimeMs;
   }
 
-  /** Estimated bytes of all sessions. */
+  /** Estimated bytes in the store of all these sessions together. */
   get bytes(): number {
     return this.#bytes;
   }
 
   /**
-   * Adds the session of a client that has disconnected without leaving.
+   * Adds the session of a client that has just disconnected from this node.
    *
-   * @returns The sessions that the caller has to delete to keep the limit. They are those whose clients disconnected
-   * first.
+   * @returns The sessions that the caller has to delete from the store so that the limit is kept: those whose clients
+   * disconnected first.
    */
   add({ digest, owner, rooms }: SessionState): LeftSession[] {
     this.delete(digest);
@@ -66,7 +63,7 @@ export class LeftSessions {
     return evicted;
   }
 
-  /** Removes a session that was resumed or deleted. */
+  /** Removes a session from this account, because a client has resumed it or it was deleted from the store. */
   delete(digest: string): void {
     const left = this.#left.get(digest);
     if (left === undefined) return;

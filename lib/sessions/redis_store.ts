@@ -1,8 +1,8 @@
 /**
- * Keeps sessions in Redis, on the same server as the log.
+ * Keeps sessions in Redis, on the server that holds the log.
  *
- * During an upgrade, nodes of this version and of the previous one use the same Redis. The stored form must therefore
- * not change: `tests/lib/sessions/redis_store_test.ts` has examples of it.
+ * During an upgrade, nodes of this version and of the previous one use the same Redis. The stored form of a session
+ * must therefore not change; `tests/lib/sessions/redis_store_test.ts` has examples of the form.
  *
  * @module
  */
@@ -15,9 +15,9 @@ import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 
 /**
- * `read(text)` returns the generation and the owner of a stored session. The owner is empty if the session was saved by
- * a version that did not store owners. The pattern is anchored at the start of the text, so a room whose name looks
- * like a field does not match.
+ * Lua that defines `read(text)`, which returns the generation and the owner of a stored session. The owner is empty if
+ * a version of Roomcast that did not store owners has saved the session. The pattern matches only at the start of the
+ * text, so a room whose name looks like a field does not match.
  */
 const READ = `
 local function read(text)
@@ -27,9 +27,9 @@ end
 `;
 
 /**
- * Saves many sessions at once, because a timer and a promise for each session would cost more than saving it. The
- * script also records how many times this node has saved. From that number the check of the log detects whether a Redis
- * that was promoted or restored lacks the newest sessions.
+ * Saves many sessions at once, because a timer and a promise for each session would cost more than saving the session.
+ * The script also records how many times this node has saved sessions. From that number the check of the log
+ * (`lib/redis_log/check.ts`) detects whether Redis has lost the newest sessions.
  */
 const SAVE = script(`${HERE}${READ}
 if here() ~= ARGV[4] then return 0 end
@@ -50,8 +50,8 @@ return displaced
 `);
 
 /**
- * Loads a session if the server is still the one that this node has checked. Before the node's reader notices, a master
- * may have become the replica of another master, and have that master's sessions.
+ * Loads a session if the server is still the one whose log this node has checked last. Otherwise the server may have
+ * become the replica of another master and have that master's sessions.
  */
 const LOAD = script(`${HERE}
 local server, role = here()
@@ -59,14 +59,14 @@ if server ~= ARGV[1] or role ~= 'master' then return 0 end
 return redis.call('GET', KEYS[1])
 `);
 
-/** Deletes a session if its owner is still the given one. */
+/** Deletes a session if it still has the given owner. */
 const FORGET = script(`${READ}
 local _, owner = read(redis.call('GET', KEYS[1]) or '')
 if owner == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 `);
 
-/** The scripts of the store, which must be loaded on a connection before sessions are saved. */
+/** The scripts for sessions, for loading them on each new connection. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
 /** Keeps sessions in Redis. */
@@ -74,7 +74,7 @@ export class RedisSessionStore implements SessionStore {
   readonly #server: LogServer;
   #count = 0;
 
-  /** Creates a store without sending a command to Redis. */
+  /** Creates a store on the server of the log; sends no command. */
   constructor(server: LogServer) {
     this.#server = server;
   }
@@ -137,11 +137,14 @@ export class RedisSessionStore implements SessionStore {
 function moved(): ApiError {
   return new ApiError(
     "log_unreachable",
-    "Cannot reach the session: Redis has failed over since this node last checked it; try again later",
+    "Cannot reach the session: Redis has failed over, and this node has not checked the log there yet; try again later",
   );
 }
 
-/** The stored form of a room: its name and `since`. With a notice, also `at`, the number and, for a gap, the reason. */
+/**
+ * The stored form of a room in a session: the room's name and `since`, then, if there is a notice, the notice's `at`,
+ * its number and, for a gap, the reason.
+ */
 type StoredRoom = readonly [
   room: string,
   since: string,
@@ -149,8 +152,8 @@ type StoredRoom = readonly [
 ];
 
 /**
- * Returns the stored form of a session. The script SAVE expects generation and owner as its first two fields. Example,
- * with one room without a notice and one whose client may not have received a gap:
+ * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. An
+ * example with a room without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
@@ -178,12 +181,12 @@ function formatRoom(
     : [room, since, at, number, gap];
 }
 
-/** Returns the SHA-1 hash of a text, equal to that of `redis.sha1hex()` in a script. */
+/** Returns the version of a stored session: the SHA-1 hash of its text, as `redis.sha1hex()` returns it in a script. */
 function versionOf(text: string): string {
   return createHash("sha1").update(text).digest("hex");
 }
 
-/** Reads the stored form of a session. Returns undefined if the text is not a stored session. */
+/** Reads a session from its stored form. Returns undefined if the text is not a stored session. */
 function parseSession(text: string): Session | undefined {
   try {
     const { rooms, epoch, lineage, generation, owner = "", overloaded } = JSON
@@ -205,7 +208,7 @@ function parseSession(text: string): Session | undefined {
   }
 }
 
-/** @throws {TypeError} if `stored` is not a {@linkcode StoredRoom} */
+/** Reads a room from its stored form. @throws {TypeError} If `stored` is not a {@linkcode StoredRoom}. */
 function parseRoom(stored: unknown): readonly [string, RoomPosition] {
   const [room, since, ...notice] = stored as readonly unknown[];
   if (typeof room !== "string" || typeof since !== "string") {
@@ -225,5 +228,5 @@ function parseNotice(notice: readonly unknown[]): Notice {
 }
 
 function notASession(): TypeError {
-  return new TypeError("Cannot read the session: it has another form");
+  return new TypeError("Cannot read the session: its stored form is unknown");
 }

@@ -1,5 +1,5 @@
 /**
- * A client's session: the state that Roomcast stores so that the client can reconnect to any node.
+ * A client's session: what Roomcast stores of a client so that the client can reconnect to any node.
  *
  * @module
  */
@@ -8,32 +8,39 @@ import type { GapReason } from "../log/gaps.ts";
 import { randomText } from "../util/random.ts";
 
 /**
- * An answer to a join that contained messages, or a gap. Roomcast cannot see whether it arrived until the client
- * confirms it. Every event of Roomcast ends with an offset, and a stock client sends its last offset when it
- * reconnects. If that offset does not confirm the notice, the notice is sent again.
+ * A gap, or an answer to `join` that contained messages. Every event that Roomcast sends ends with an offset, and a
+ * stock client sends the last offset that it received when it reconnects. If that offset does not confirm that the
+ * notice arrived, Roomcast sends the notice again.
  */
 export interface Notice {
-  /** The id at which the notice was sent. A later id in the client's offset confirms it. */
+  /**
+   * The id up to which messages had been delivered when the notice was sent. A later id in the client's offset confirms
+   * the notice.
+   */
   readonly at: string;
   /**
-   * The number of the notice in this generation of the session. The same or a higher number in the offset confirms it.
+   * The number of the notice, counted since the client last connected. The same or a higher number in the client's
+   * offset confirms the notice.
    */
   readonly number: number;
-  /** The reason of a gap; undefined for an answer. */
+  /** The reason of the gap; undefined if the notice is an answer to `join`. */
   readonly gap?: GapReason;
 }
 
-/** A client's position in one of its rooms. */
+/** What a session stores of one of the client's rooms. */
 export interface RoomPosition {
-  /** The id after which the client gets messages. If `told` is an answer, this is the id before its first message. */
+  /**
+   * The id after which the client gets the room's messages. If `told` is an answer to `join`, its first message is the
+   * first one after this id.
+   */
   readonly since: string;
-  /** The last notice about this room. */
+  /** The last notice that was sent to the client about this room; undefined if there is none to confirm. */
   readonly told?: Notice;
 }
 
 /**
- * The stored state of a client. The id up to which the client has received messages is not stored, because the client
- * sends it.
+ * The stored session of a client. The id up to which the client has received messages is not stored, because the client
+ * sends that id when it reconnects.
  */
 export interface Session {
   /** The client's rooms, in the order in which it joined them. */
@@ -42,43 +49,51 @@ export interface Session {
   readonly epoch: string;
   /** The log's lineage when the session was saved last. */
   readonly lineage: string;
-  /** Incremented at each recovery. If two connections hold one session, the higher generation is current. */
+  /**
+   * Incremented each time a client reconnects with the session. If two connections use the same session, the one with
+   * the higher generation is current.
+   */
   readonly generation: number;
   /**
-   * A random name of the connection that has resumed the session. Empty if the session was saved by a version from
-   * before 2026-11-29.
+   * A random name of the connection that uses the session. Empty if a version of Roomcast from before 2026-11-29 has
+   * saved the session.
    */
   readonly owner: string;
-  /** Whether the client was disconnected because it did not read. */
+  /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded?: boolean;
 }
 
-/** The state of a client that its session stores. */
+/** The state of a connected client, from which its session is saved. */
 export interface SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner: string;
-  /** The version of the stored session that the client resumes; undefined once the new version is saved. */
+  /**
+   * The version of the stored session with which the client has reconnected; undefined for a new client, and once this
+   * state is saved.
+   */
   takesUp: string | undefined;
   /** The client's rooms, in the order in which it joined them. */
   readonly rooms: ReadonlyMap<string, RoomPosition>;
-  /** Whether the client was disconnected because it did not read. */
+  /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded: boolean;
 }
 
-/** Returns a random name for a new connection of a session; see {@linkcode Session.owner}. */
+/** Returns a random name for a connection that uses a session, for {@linkcode Session.owner}. */
 export function newOwner(): string {
   return randomText(9);
 }
 
-/** Returns the secret of a new session: 144 random bits. A client with the secret gets the rooms of the session. */
+/**
+ * Returns the secret of a new session: 144 random bits. A client that sends the secret gets the rooms of the session.
+ */
 export function newSessionSecret(): string {
   return randomText(18);
 }
 
 /**
- * Returns the hash under which a session is stored. It replaces the secret, so that a reader of Redis cannot resume
- * sessions.
+ * Returns the hash of a session's secret, under which the session is stored. Whoever can read Redis can therefore not
+ * resume sessions.
  */
 export function hashSessionSecret(secret: string): string {
   return createHash("sha256").update(secret).digest("base64url");

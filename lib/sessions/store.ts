@@ -1,53 +1,54 @@
 /**
- * The interface of session stores, and the store of an embedded node.
+ * The interface of session stores, and the store of a node without Redis.
  *
  * @module
  */
 import type { Session } from "./session.ts";
 
-/** A session to save. */
+/** A session that is to be saved. */
 export interface SessionToSave {
   /** The hash of the session's secret. */
   readonly digest: string;
   readonly session: Session;
   /**
-   * The version of the stored session that this connection resumes. The session is saved only if the store still has
-   * that version, because the client may have closed this connection and joined rooms on another one.
+   * The version of the stored session with which the client has reconnected; undefined for a new session, and after the
+   * first save. The session is saved only if the store still has that version, because the client may have reconnected
+   * again and joined rooms over another connection.
    */
   readonly takesUp: string | undefined;
 }
 
-/** A session that was loaded. */
+/** A session that was loaded from the store. */
 export interface StoredSession {
   readonly session: Session;
-  /** Identifies exactly this state of the session. */
+  /** Identifies this stored state of the session: it is different after each change. */
   readonly version: string;
 }
 
-/** Keeps sessions. It receives the hashes of their secrets and never a secret. */
+/** Stores sessions under the hashes of their secrets. A store never receives a secret. */
 export interface SessionStore {
   /**
-   * Saves sessions, each for `seconds` from now. Does not overwrite a session that another connection has resumed,
-   * because an older save may arrive late.
+   * Saves sessions, each for `seconds` from now. Leaves a session unchanged if another connection has resumed it,
+   * because this save may be an old one that arrives late.
    *
-   * @returns The digests of the sessions that were not saved because another connection has resumed them.
+   * @returns The digests of the sessions that were left unchanged because another connection has resumed them.
    */
   save(
     sessions: readonly SessionToSave[],
     seconds: number,
   ): Promise<ReadonlySet<string>>;
-  /** Resolves to a session, or to undefined if the store has none under this digest. */
+  /** Resolves to the session that is stored under this digest, or to undefined if there is none. */
   load(digest: string): Promise<StoredSession | undefined>;
-  /** Deletes a session, unless a connection other than `owner` has resumed it. */
+  /** Deletes the session with this digest if the connection `owner` is the last one that has resumed it. */
   forget(digest: string, owner: string): Promise<void>;
 }
 
-/** Maximum number of sessions of an embedded node. Beyond it, the session that was saved longest ago is deleted. */
+/** Maximum number of sessions in memory. If there are more, those that were saved longest ago are deleted. */
 const SESSIONS_MAX = 100_000;
 
-/** Keeps sessions in the memory of this process. */
+/** Stores sessions in the memory of this process, for a node without Redis. */
 export class MemorySessionStore implements SessionStore {
-  /** The sessions in the order in which they were saved last. */
+  /** The sessions by digest, beginning with the one that was saved longest ago. */
   readonly #sessions = new Map<string, StoredSession & { expires: number }>();
   #versions = 0;
 
@@ -93,8 +94,9 @@ export class MemorySessionStore implements SessionStore {
 }
 
 /**
- * Returns whether a session may be saved over the stored one. The script SAVE in `redis_store.ts` applies the same
- * rule.
+ * Returns whether a session may replace the stored one: the same connection saved the stored one, or resumed exactly
+ * the stored version or, if the session has no `takesUp`, has a higher generation. The script `SAVE` in
+ * `redis_store.ts` applies the same rule.
  */
 function mayReplace(
   stored: StoredSession | undefined,

@@ -1,5 +1,5 @@
 /**
- * Saves sessions: many at a time, again if saving has failed, and again before they expire.
+ * Saves the sessions of connected clients: many at a time, again after a failure, and again before they expire.
  *
  * @module
  */
@@ -10,16 +10,16 @@ import { LeftSessions } from "./left_sessions.ts";
 import type { Session, SessionState } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 
-/** Delay before sessions that could not be saved are saved again, in ms. */
+/** Time after a failed save until the sessions are saved again, in ms. */
 const SAVE_AGAIN_MS = 1000;
-/** Delay of a save, in ms, so that several sessions are saved together. */
+/** Time from the request to save a session until it is saved, in ms, so that several sessions are saved together. */
 const SAVE_DELAY_MS = 5;
-/** Maximum number of sessions that are saved together. */
+/** Maximum number of sessions that are saved with one call of the store. */
 const SAVES_MAX = 500;
 
 /**
- * Maximum bytes in the store of the sessions of one node's former clients. That is enough for 600,000 clients with one
- * room of 20 characters each, or for 26,000 with 100 such rooms, which disconnect within the lifetime of a session.
+ * Maximum bytes in the store of the sessions of clients that have disconnected from one node. They suffice for 600,000
+ * clients with one room of 20 characters each, or for 26,000 clients with 100 such rooms.
  */
 const LEFT_BYTES_MAX = 256 << 20;
 
@@ -27,46 +27,52 @@ const LEFT_BYTES_MAX = 256 << 20;
 export interface SessionWriterOptions {
   readonly log: { readonly head: HeadState };
   readonly sessions: SessionStore;
-  /** How long a session is kept after its client's connection has closed, in s. */
+  /** How long a session is kept after its client has disconnected, in s. */
   readonly recoverySeconds: number;
   readonly observe: Observe;
-  /** Called when another connection has resumed the session of a connected client. */
+  /**
+   * Called with a client of this node whose session cannot be saved any more, because another connection has resumed
+   * the session.
+   */
   readonly displaced: (client: SessionState) => void;
-  /** Maximum bytes of the sessions of former clients; 256 MiB by default. */
+  /**
+   * Maximum bytes in the store of the sessions of clients that have disconnected from this node; 256 MiB by default.
+   */
   readonly leftBytesMax?: number;
 }
 
 /**
- * Whether a session was saved. `displaced`: another connection has resumed it, so this connection can never save it.
+ * Whether a session was saved. `failed`: not yet. `displaced`: never, because another connection has resumed the
+ * session.
  */
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
 /**
- * Saves the sessions of this node's clients.
+ * Saves the sessions of this node's clients in the session store.
  *
- * Lifetime: the constructor starts a timer that saves all sessions every quarter of the recovery time, so that they do
- * not expire while their clients are connected. Call `close()` to stop it.
+ * Lifetime: the constructor starts a timer that saves all sessions of connected clients every quarter of the recovery
+ * time, so that these sessions do not expire. Call {@linkcode SessionWriter.close} to stop the timer.
  */
 export class SessionWriter {
   readonly #options: SessionWriterOptions;
   readonly #refreshSeconds: number;
   readonly #refreshing: ReturnType<typeof setInterval>;
   readonly #left: LeftSessions;
-  /** The connected clients, whose sessions are saved regularly. */
+  /** The connected clients of this node, whose sessions are saved regularly. */
   readonly #connected = new Set<SessionState>();
-  /** Clients whose sessions have to be saved, with the callers that wait for the outcome. */
+  /** Clients whose sessions will be saved next, with the callers that wait for the outcome. */
   readonly #unsaved = new Map<
     SessionState,
     ((outcome: SaveOutcome) => void)[]
   >();
   #saving: ReturnType<typeof setTimeout> | undefined;
-  /** Clients whose sessions could not be saved. */
+  /** Clients whose sessions could not be saved and will be saved again. */
   readonly #failed = new Set<SessionState>();
   #savingAgain: ReturnType<typeof setTimeout> | undefined;
-  /** Whether the last save failed. */
+  /** Whether the last operation of the store failed. */
   #failing = false;
 
-  /** Starts the timer that saves all sessions regularly. */
+  /** Starts the timer that saves all sessions of connected clients regularly. */
   constructor(options: SessionWriterOptions) {
     this.#options = options;
     this.#refreshSeconds = Math.max(1, Math.floor(options.recoverySeconds / 4));
@@ -80,21 +86,21 @@ export class SessionWriter {
     );
   }
 
-  /** Saves a client's session regularly from now on, because the client is connected. */
+  /** Records that a client is connected, so that its session is saved regularly. */
   keep(client: SessionState): void {
     this.#connected.add(client);
     this.#left.delete(client.digest);
   }
 
-  /** Saves a session after {@linkcode SAVE_DELAY_MS}, in its state at that time. */
+  /** Saves a client's session after {@linkcode SAVE_DELAY_MS}, with the state that the client then has. */
   save(client: SessionState): void {
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
 
   /**
-   * Saves a session after {@linkcode SAVE_DELAY_MS}, in its state at that time. Resolves to the outcome in bounded
-   * time. If saving fails, it is repeated as long as the client is connected.
+   * Saves a client's session like {@linkcode SessionWriter.save}, and resolves to the outcome of the first attempt. If
+   * the attempt fails, saving is repeated as long as the client is connected.
    */
   saveAndWait(client: SessionState): Promise<SaveOutcome> {
     this.save(client);
@@ -102,8 +108,8 @@ export class SessionWriter {
   }
 
   /**
-   * Stops saving a client's session. Its last saved state is kept for another `recoverySeconds`, or for a shorter time
-   * if too many clients disconnect without leaving.
+   * Records that a client has disconnected, so that its session is no longer saved. The store keeps the last saved
+   * state for at least `recoverySeconds`, or for a shorter time if too many clients disconnect.
    */
   release(client: SessionState): void {
     this.#connected.delete(client);
@@ -113,7 +119,7 @@ export class SessionWriter {
     this.#options.observe({ kind: "sessions_evicted", count: evicted.length });
   }
 
-  /** Deletes the session of a client that has left permanently. */
+  /** Deletes the session of a client that has left and will not reconnect. */
   forget(client: SessionState): void {
     const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
@@ -122,7 +128,7 @@ export class SessionWriter {
     this.#delete(client);
   }
 
-  /** Records that a session was resumed on another node. */
+  /** Records that a client has reconnected to another node with the session that has this digest. */
   resumedElsewhere(digest: string): void {
     this.#left.delete(digest);
   }
@@ -132,7 +138,7 @@ export class SessionWriter {
     for (const client of this.#connected) this.save(client);
   }
 
-  /** Stops all timers. Sessions that are waiting to be saved are not saved. */
+  /** Stops all timers. Sessions that are not saved yet stay unsaved. */
   close(): void {
     clearInterval(this.#refreshing);
     clearTimeout(this.#saving);
@@ -181,8 +187,8 @@ export class SessionWriter {
   }
 
   /**
-   * Takes clients whose sessions are saved together: at most one for each session, because the store identifies
-   * sessions by their digests.
+   * Removes the next clients from `#unsaved` and returns them with their waiting callers. If two clients have the same
+   * session, takes only one of them, because the store saves one state for each digest.
    */
   #takeBatch(): [SessionState, ((outcome: SaveOutcome) => void)[]][] {
     const batch = new Map<string, SessionState>();
@@ -200,7 +206,7 @@ export class SessionWriter {
   #saveAgain(): void {
     this.#savingAgain = undefined;
     for (const client of this.#failed) {
-      // A client that is no longer connected may have resumed its session on another node.
+      // Skip clients that have disconnected, because they may have resumed their sessions on another node.
       if (this.#connected.has(client)) this.save(client);
     }
     this.#failed.clear();
@@ -211,14 +217,14 @@ export class SessionWriter {
   }
 
   /**
-   * How long the store keeps a session after a save, in s. It includes the interval between regular saves, because the
-   * client may disconnect just before the next one.
+   * How long the store keeps a session after a save, in s: the recovery time and the interval between two regular
+   * saves, because the client may disconnect just before the next save.
    */
   get #lifetimeSeconds(): number {
     return this.#options.recoverySeconds + this.#refreshSeconds;
   }
 
-  /** Reports the first of several failures in a row. */
+  /** Handles the result of an operation of the store. Of several failures in a row, reports only the first. */
   #own(work: Promise<void>): void {
     const { observe } = this.#options;
     work.then(
