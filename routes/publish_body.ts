@@ -69,6 +69,8 @@ const BATCH_FIELDS: Names = {
   },
 };
 
+/** Maximum number of fields of a form, most of which would be unknown. */
+const FORM_FIELDS_MAX = 100;
 /** Maximum number of messages of one batch. */
 export const BATCH_MAX = 1000;
 /** Examples of bodies, for error messages. */
@@ -238,8 +240,15 @@ function formFields(pairs: readonly FormField[]): Fields {
 
 /** Reads a form strictly, because `URLSearchParams` would replace invalid UTF-8 by other text. */
 function readForm(text: string): FormField[] {
+  const pairs = text.split("&", FORM_FIELDS_MAX + 1);
+  if (pairs.length > FORM_FIELDS_MAX) {
+    throw new ApiError(
+      "malformed_body",
+      `Cannot publish: the form has more than ${FORM_FIELDS_MAX} fields; if the body is not a form, set Content-Type to application/json or text/plain`,
+    );
+  }
   try {
-    return text.split("&").filter((pair) => pair !== "").map((pair) => {
+    return pairs.filter((pair) => pair !== "").map((pair) => {
       const [name = "", ...value] = pair.replaceAll("+", " ").split("=");
       return [decodeURIComponent(name), decodeURIComponent(value.join("="))];
     });
