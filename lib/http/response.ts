@@ -49,7 +49,11 @@ export class SingleWriteResponse extends ServerResponse {
       this.write(body);
     } else this.flushHeaders();
     const done = args.find((arg) => typeof arg === "function");
-    discardBody(this.req, () => super.end(done as () => void));
+    discardBody(this.req, () => {
+      super.end(done as () => void);
+      // Otherwise a connection that was to be kept would go on receiving, without a limit.
+      if (isArriving(this.req)) this.req.socket.destroySoon();
+    });
     return this;
   }
 }

@@ -5,6 +5,7 @@ import { createServer, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { SingleWriteResponse } from "../../../lib/http/response.ts";
 import { listen } from "../../support/net.ts";
+import { soon } from "../../support/wait.ts";
 
 /** Returns the response of a server to one request, without its `Date`, and the writes that sent it. */
 async function ask(
@@ -90,4 +91,27 @@ Deno.test("SingleWriteResponse passes other responses through unchanged", async 
       }, "HEAD"),
     ]
   ) assert.match(nothing.text, /^HTTP\/1\.1 (200|204|304) [^]*\r\n\r\n$/);
+});
+
+Deno.test("SingleWriteResponse closes a connection whose request does not end, also if it was to be kept", async () => {
+  const server = createServer(
+    { ServerResponse: SingleWriteResponse },
+    (_request, response) => response.writeHead(413).end(),
+  );
+  const client = connect(await listen(server), "127.0.0.1");
+  // What it writes after the server has closed the connection causes an error.
+  client.on("error", () => {});
+  client.resume();
+  const closed = new Promise((resolve) => client.on("close", resolve));
+  client.write(
+    "POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 1000000000\r\n\r\n",
+  );
+  const chunk = new Uint8Array(1 << 20);
+  const sending = setInterval(() => {
+    if (client.writableLength < chunk.length) client.write(chunk);
+  }, 0);
+  await soon(closed, "the connection is closed");
+  clearInterval(sending);
+  server.close();
+  await once(server, "close");
 });
