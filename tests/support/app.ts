@@ -1,4 +1,4 @@
-/** The HTTP side of an embedded node, called without a port, or served on one. */
+/** The HTTP routes of an embedded node, called directly or served on a port. */
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { readConfig } from "../../lib/config/config.ts";
@@ -13,7 +13,7 @@ import { listen } from "./net.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
-/** A response that has been read. */
+/** An HTTP response whose body has been read. */
 export interface AppReply {
   readonly status: number;
   readonly headers: Headers;
@@ -22,7 +22,7 @@ export interface AppReply {
   readonly body: any;
 }
 
-/** All routes of an embedded node; `await using` closes it. */
+/** An embedded node with all its routes; `await using` closes the node. */
 export class TestApp {
   readonly node: Node;
   readonly app: ReturnType<typeof createApp>;
@@ -30,7 +30,7 @@ export class TestApp {
   readonly #bodies: BodyBudget;
   readonly #servers: Server[] = [];
 
-  /** Creates a node with these settings; `parts` replaces parts of its routes. */
+  /** Creates a node with these settings. `parts` replaces parts that the routes use. */
   constructor(
     settings: Record<string, string> = {},
     parts: Partial<AppOptions> = {},
@@ -65,7 +65,7 @@ export class TestApp {
     });
   }
 
-  /** Sends a request, without a port. */
+  /** Passes a request directly to the routes, without a network connection. */
   async request(path: string, init: RequestInit = {}): Promise<AppReply> {
     const response = await this.app.request(path, init);
     const { status, headers } = response;
@@ -79,7 +79,7 @@ export class TestApp {
     };
   }
 
-  /** Sends a POST with a body of JSON. */
+  /** Sends a POST request with a JSON body. */
   post(
     path: string,
     body: unknown,
@@ -92,14 +92,14 @@ export class TestApp {
     });
   }
 
-  /** Returns the messages of a room that the log has kept, as they were published. */
+  /** Returns the messages in a room's history, as they were published. */
   async messages(room: string): Promise<unknown[]> {
     const range = { since: undefined, order: "asc", limit: 1000 } as const;
     const { messages } = await this.node.history.read(room, range);
     return messages.map(({ json }) => JSON.parse(json));
   }
 
-  /** Serves routes and Socket.IO on a port of 127.0.0.1, and returns the port. */
+  /** Serves the routes and Socket.IO on a free port of 127.0.0.1. Resolves to the port. */
   async serve(): Promise<number> {
     const { sockets } = this.node;
     const respond = createListener(

@@ -1,4 +1,4 @@
-/** A stock socket.io client that records what it receives. */
+/** A stock socket.io client that records the events that it receives. */
 import {
   io,
   type ManagerOptions,
@@ -13,11 +13,11 @@ export interface Received {
   readonly room: string;
   readonly at: number;
   readonly id: string;
-  /** Number of arguments of the event. */
+  /** Number of arguments that the event had. */
   readonly length: number;
 }
 
-/** A stock client that subscribes to rooms; `await using` closes it. */
+/** A stock client that joins rooms and records what it receives; `await using` closes the client. */
 export class Subscriber {
   readonly messages = new Inbox<Received>();
   readonly gaps = new Inbox<
@@ -39,7 +39,7 @@ export class Subscriber {
   >();
   readonly socket: Socket;
 
-  /** Makes a client that starts connecting. */
+  /** Creates a client and starts to connect it. */
   constructor(
     url: string,
     options: Partial<ManagerOptions & SocketOptions> = {},
@@ -59,7 +59,7 @@ export class Subscriber {
     this.socket.on("disconnect", (reason) => this.disconnects.push(reason));
   }
 
-  /** Makes a client and waits until it is connected. */
+  /** Creates a client and waits until the client is connected. */
   static async connect(
     url: string,
     options: Partial<ManagerOptions & SocketOptions> = {},
@@ -69,12 +69,12 @@ export class Subscriber {
     return subscriber;
   }
 
-  /** The ids of the received messages, in order. */
+  /** The ids of the received messages, in the order of receipt. */
   get ids(): string[] {
     return this.messages.items.map(({ id }) => id);
   }
 
-  /** Sends an event and waits for the acknowledgement's arguments. */
+  /** Sends an event. Resolves to the arguments of its acknowledgement. */
   // deno-lint-ignore no-explicit-any -- tests read acknowledgements of every shape
   ask(event: string, request: unknown): Promise<any[]> {
     const answered = new Promise<unknown[]>((resolve) =>

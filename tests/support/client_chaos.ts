@@ -1,33 +1,36 @@
-/** Stock clients that stop reading, disconnect and change nodes, while nodes are killed or drained under load. */
+/**
+ * Disturbs stock clients under load: they stop reading, lose their connections and change nodes, while nodes are killed
+ * or drained.
+ */
 import type { Received, Subscriber } from "./client.ts";
 import { oneOf, RestartingNodes } from "./restarting_nodes.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
-/** A message: its number, and a text of one letter whose length follows from the number. */
+/** A message: its number, the length of its text, and the text, which repeats one letter. */
 type Lettered = readonly [number: number, length: number, text: string];
 
 /** The result of a run. */
 export interface ClientOutcome {
   readonly published: number;
   readonly disconnects: number;
-  /** Errors of any client, as sentences. */
+  /** The errors of all clients, as sentences; empty if the run has passed. */
   readonly wrong: readonly string[];
-  /** How often each kind of disturbance was caused. */
+  /** The number of disturbances of each kind. */
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** The connection of a stock client, if it is a WebSocket. */
+/** The private parts of a stock client's WebSocket that the run uses. */
 interface Raw {
   readonly _socket: { pause(): void; resume(): void; destroy(): void };
   ping(data: string): void;
 }
 
 /**
- * Runs two nodes and 16 clients, a quarter of them polling, for `seconds`. Clients reconnect to any node. At the end
- * each client must have every message once, in one order, complete and without a gap, because the histories hold more
- * than a client can miss. No client upgrades, because a client that loses its connection during an upgrade detects this
- * only by its ping timeout (engine.io-client 6.6, `_probe`).
+ * Disturbs two nodes and 16 clients, a quarter of them polling, for `seconds`. Clients reconnect to any node. At the
+ * end each client must have received every message once, all clients in the same order, and no gap, because the
+ * histories hold more messages than a client can miss. No client upgrades from polling, because a client that loses its
+ * connection during an upgrade detects the loss only by its ping timeout (engine.io-client 6.6, `_probe`).
  */
 export async function disturbClients(
   { seconds, bufferBytesMax }: { seconds: number; bufferBytesMax: number },
@@ -107,7 +110,7 @@ export async function disturbClients(
   }
 }
 
-/** Pauses a client's reading while it sends pings that have to be answered, or breaks its connection. */
+/** Breaks a client's connection, or stops the client from reading while it sends pings that the node has to answer. */
 async function disturb(
   client: Subscriber,
   nodes: RestartingNodes,
@@ -135,15 +138,21 @@ function letterOf(number: number): string {
   return String.fromCharCode(97 + number % 26);
 }
 
-/** Checks messages as clients receive them, without storing them: a few minutes would take gigabytes. */
+/**
+ * Checks messages when clients receive them. Does not store the messages, because those of a few minutes would take
+ * gigabytes.
+ */
 class Ledger {
-  /** The ids in the order in which any client received them first, and the numbers of their messages. */
+  /**
+   * The ids of all messages, in the order in which a client first received them. Every client has to receive the
+   * messages in this order.
+   */
   readonly #ids: string[] = [];
   readonly #numbers = new Set<number>();
   readonly #counts = new Map<Subscriber, number>();
   readonly #wrong: string[] = [];
 
-  /** Number of messages that a client received. */
+  /** Number of messages that a client has received. */
   count(client: Subscriber): number {
     return this.#counts.get(client) ?? 0;
   }
@@ -168,7 +177,7 @@ class Ledger {
     }
   }
 
-  /** The first few errors. */
+  /** Returns the first 20 errors. Each client has to have received `published` messages. */
   judge(clients: readonly Subscriber[], published: number): string[] {
     const counts = clients.map((client) => this.count(client));
     return [

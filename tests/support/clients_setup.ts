@@ -1,4 +1,7 @@
-/** An embedded node without a transport: clients, log, ring and fan-out, and connections that record their writes. */
+/**
+ * An embedded node without a protocol's server: clients, log, ring and fan-out, with connections that record what is
+ * written to them.
+ */
 import type { Access } from "../../lib/access/access.ts";
 import { makePrincipal } from "../../lib/access/principal.ts";
 import type { Hello } from "../../lib/clients/admission.ts";
@@ -22,7 +25,7 @@ import {
 } from "../../lib/sessions/store.ts";
 import { soon } from "./wait.ts";
 
-/** A protocol whose frames are texts. */
+/** The encoder of a protocol whose frames are lists of texts. */
 const encoder = {
   messages: (entries: readonly Entry[]) =>
     entries.map(({ room, json }) => `${room} ${json}`),
@@ -31,9 +34,12 @@ const encoder = {
   ],
 };
 
-/** A connection that records what is written to it. */
+/** A client's connection that records what is written to the client. */
 export class RecordingConnection extends Subscriber {
-  /** `room json`, `gap room reason since`, or `told room …`, in order. `told` is a call of `tell`. */
+  /**
+   * What was written, in order: `room json` for a message, `gap room reason since` for a gap, and `told room …` for a
+   * call of `tell`.
+   */
   readonly written: string[] = [];
   /** The argument of each call of `tell`. The first call is made when the client connects. */
   readonly told: Joined[] = [];
@@ -70,7 +76,7 @@ export class RecordingConnection extends Subscriber {
     this.write([`told ${joined.rooms.map(({ room }) => room).join(" ")}`]);
   };
 
-  /** What a stock client's offset would show now: the last notice, or the id. */
+  /** The offset that a stock client would send now: the id of the last call of `tell`, and its notice if it had one. */
   get shown(): Shown | undefined {
     const last = this.told.at(-1);
     if (last === undefined) return undefined;
@@ -79,7 +85,7 @@ export class RecordingConnection extends Subscriber {
   }
 }
 
-/** A connected client. */
+/** A connected client, with the results of its admission. */
 export interface Connected {
   readonly client: Client;
   readonly secret: string;
@@ -95,7 +101,7 @@ export interface ClientsSetupOptions {
   readonly sessions?: SessionStore;
 }
 
-/** One embedded node. */
+/** The parts of an embedded node that handle clients, with a log in memory. */
 export class ClientsSetup implements Disposable {
   readonly ring: Ring;
   readonly fanOut: FanOut;
@@ -105,11 +111,11 @@ export class ClientsSetup implements Disposable {
   readonly observed: Observation[] = [];
   /** Commands that were sent to other nodes. */
   readonly sent: ClusterCommand[] = [];
-  /** Receives a command of another node. */
+  /** Passes a command to the clients as if another node had sent it. */
   receive: (command: ClusterCommand) => void = () => {};
   /** Rooms that no client may join. */
   readonly forbidden = new Set<string>();
-  /** Values of the log's head that replace the real ones. */
+  /** Values that replace those of the log's real head. */
   head: Partial<HeadState> = {};
   readonly principal = makePrincipal("anonymous", undefined, ["subscribe"]);
 
@@ -162,7 +168,7 @@ export class ClientsSetup implements Disposable {
     await this.log.append([{ rooms: [room], json }]);
   }
 
-  /** Returns the data that a new client sends. */
+  /** Returns what a new client sends at connect, with the properties of `hello` replaced. */
   hello(hello: Partial<Hello> = {}): Hello {
     return {
       principal: this.principal,
@@ -174,7 +180,7 @@ export class ClientsSetup implements Disposable {
     };
   }
 
-  /** Connects a client, as a transport does. */
+  /** Connects a client, as the server of a protocol does. */
   async connect(hello: Partial<Hello> = {}): Promise<Connected> {
     const admission = await soon(
       this.clients.admit(this.hello(hello)),
@@ -209,7 +215,7 @@ export class ClientsSetup implements Disposable {
     };
   }
 
-  /** The log, with a head that tests can change. */
+  /** Returns the log with a head whose values tests can replace by `head`. */
   #logWithHead(): Log {
     const { log } = this;
     const value = <K extends keyof HeadState>(key: K): HeadState[K] =>

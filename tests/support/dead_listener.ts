@@ -1,6 +1,7 @@
 /**
- * A node whose HTTP server stops accepting connections on SIGUSR2, until it listens again. It can listen `LISTENS_MAX`
- * times. Only the HTTP server is affected, and not the server with which a node checks direct writes when it starts.
+ * Runs a node whose HTTP server stops accepting connections when the process receives SIGUSR2, until the server listens
+ * again. The server can listen `LISTENS_MAX` times. The server with which a node checks direct writes when it starts is
+ * not affected.
  */
 import { Server as HttpServer } from "node:http";
 import { Server } from "node:net";

@@ -1,39 +1,42 @@
-/** A rolling deploy behind a balancer, with publishers that retry as the documents describe. */
+/** A rolling deploy of nodes behind a load balancer, with publishers that retry as the documentation says. */
 import { ADDRESS_HEADER } from "./nginx.ts";
 import { TestNode } from "./node.ts";
 import { pauseFor, soon } from "./wait.ts";
 
-/** Statuses of a balancer that could not pass a request to a node, or got no response from it. */
+/**
+ * Statuses with which a load balancer responds if it cannot pass a request to a node, or gets no response from the
+ * node.
+ */
 const UNSERVED: ReadonlySet<number> = new Set([502, 504]);
-/** How long a publisher retries one message, in ms. */
+/** How long a publisher retries to publish one message, in ms. */
 const REPEAT_MS_MAX = 30_000;
 
 /** Options of a publisher. */
 export interface KeyedPublisherOptions {
   readonly name: string;
-  /** The client address that nginx sees. */
+  /** The client address that nginx assumes for the publisher; it determines the publisher's node. */
   readonly address: string;
   /** Pause between two messages, in ms. */
   readonly everyMs: number;
-  /** Where a message has its key; nginx sees only the header. */
+  /** Whether a message's idempotency key is in the header or in the body. nginx can see only the header. */
   readonly keyIn: "header" | "body";
 }
 
 /**
- * Publishes one message after the other, each with an idempotency key, and repeats a message until it is acknowledged;
- * `await using` stops it.
+ * Publishes one message after the other, each with an idempotency key, and publishes each message again until it is
+ * acknowledged; `await using` stops the publisher.
  */
 export class KeyedPublisher {
   /** The acknowledged id of each message. */
   readonly acknowledged = new Map<string, string>();
-  /** How often each status was received; `closed` counts connections that were refused or closed. */
+  /** Number of responses by status. `closed` counts the connections that were refused or closed. */
   readonly answers: Record<string, number> = {};
   readonly #options: KeyedPublisherOptions;
   readonly #url: URL;
   readonly #running: Promise<void>;
   #stopped = false;
 
-  /** Starts publishing to the load balancer at `url`. */
+  /** Starts to publish to the load balancer at `url`. */
   constructor(url: string, options: KeyedPublisherOptions) {
     this.#options = options;
     this.#url = new URL("/publish", url);
@@ -42,7 +45,7 @@ export class KeyedPublisher {
     this.#running.catch(() => {});
   }
 
-  /** Number of responses that came from the balancer instead of a node. */
+  /** Number of error responses that the load balancer sent because no node responded. */
   get unserved(): number {
     return [...UNSERVED].reduce(
       (sum, status) => sum + (this.answers[status] ?? 0),
@@ -50,7 +53,7 @@ export class KeyedPublisher {
     );
   }
 
-  /** Stops once the last message is acknowledged. Rejects if publishing has failed. */
+  /** Stops after the message that is being published is acknowledged. Rejects if a publish has failed permanently. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await soon(
@@ -73,7 +76,7 @@ export class KeyedPublisher {
     }
   }
 
-  /** Sends a message repeatedly until it is acknowledged; returns its id. */
+  /** Publishes a message again and again until it is acknowledged. Resolves to the message's id. */
   async #publish(message: string): Promise<string> {
     const end = performance.now() + REPEAT_MS_MAX;
     while (performance.now() < end) {
@@ -92,7 +95,7 @@ export class KeyedPublisher {
     );
   }
 
-  /** Returns undefined if the connection is refused or closed. */
+  /** Publishes a message once. Resolves to undefined if the connection is refused or closed. */
   #send(message: string): Promise<Response | undefined> {
     const { address, keyIn } = this.#options;
     const headers = {
@@ -116,7 +119,10 @@ export class KeyedPublisher {
   }
 }
 
-/** Replaces the nodes one after the other by new ones on the same ports. Returns the new nodes, which `stack` ends. */
+/**
+ * Replaces nodes, one after the other, by new nodes on the same ports. Resolves to the new nodes, which `stack` stops
+ * at its end.
+ */
 export async function deploy(
   stack: AsyncDisposableStack,
   nodes: readonly TestNode[],

@@ -9,7 +9,7 @@ import { DirectWriter } from "../../lib/wire/direct_write.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
 
-/** A server on a port of its own; `await using` closes it. */
+/** An Engine.IO server with Socket.IO on a port of its own; `await using` closes the server. */
 export class TestEngineServer {
   readonly engine: EngineServer;
   readonly io = new Server({ serveClient: false });
@@ -31,7 +31,7 @@ export class TestEngineServer {
     );
   }
 
-  /** Starts a server, with direct writes or without. */
+  /** Starts a server on a free port. */
   static async start(
     options: ServerOptions = {},
     directWrite = true,
@@ -41,7 +41,7 @@ export class TestEngineServer {
     return server;
   }
 
-  /** The server's address. */
+  /** The port on which the server listens. */
   get port(): number {
     return (this.#http.address() as AddressInfo).port;
   }
@@ -57,14 +57,14 @@ export class TestEngineServer {
   }
 }
 
-/** A raw connection that records each read separately; `await using` closes it. */
+/** A TCP connection that requests a WebSocket and records each read separately; `await using` closes the connection. */
 export class RawConnection {
   /** The received bytes, one item for each read. */
   readonly pieces = new Inbox<string>();
   closed = false;
   readonly #socket: Socket;
 
-  /** Connects and requests a WebSocket at `path`. */
+  /** Connects and sends an upgrade request for `path`. */
   constructor(
     port: number,
     path = "/socket.io/?EIO=4&transport=websocket",
@@ -83,7 +83,7 @@ export class RawConnection {
     this.#socket.on("close", () => this.closed = true);
   }
 
-  /** Sends a short text frame, masked with zeros. */
+  /** Sends a text of at most 125 bytes as one WebSocket frame. */
   send(text: string): void {
     this.#socket.write(
       Buffer.concat([
@@ -93,7 +93,7 @@ export class RawConnection {
     );
   }
 
-  /** Sends the same short text frame many times without reading. */
+  /** Sends a text of at most 125 bytes `times` times, each time as one frame, and stops reading. */
   flood(text: string, times: number): void {
     this.#socket.pause();
     const head = Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]);
@@ -103,7 +103,7 @@ export class RawConnection {
     );
   }
 
-  /** Everything that was received, as text. */
+  /** All received bytes, as one text. */
   get text(): string {
     return this.pieces.items.join("");
   }

@@ -1,4 +1,4 @@
-/** A log on a Redis of its own, for reading histories that another program has changed. */
+/** A log on a Redis of its own, for tests that read histories which another program has changed. */
 import assert from "node:assert/strict";
 import { keysOf } from "../../lib/redis/keys.ts";
 import type { Page } from "../../lib/log/log.ts";
@@ -9,10 +9,10 @@ import { soon, until } from "./wait.ts";
 
 /** The keys of the fixture's log. */
 export const KEYS = keysOf("test");
-/** An argument of XADD for an id that is later than the id of any message. */
+/** An id for XADD that is later than the id of any message. */
 export const FUTURE = "9999999999999-*";
 
-/** A log on a Redis of its own, and commands of another program. */
+/** A log on a Redis of its own, to which tests can also send commands as another program. */
 export class Fixture {
   readonly log: RedisLog;
   readonly #redis: Redis;
@@ -22,7 +22,7 @@ export class Fixture {
     this.log = log;
   }
 
-  /** Starts Redis and the log, and waits until the log can be reached. */
+  /** Starts Redis and the log, and waits until the log is connected to Redis. */
   static async open(
     { historySize = 100, historySeconds = 3600 }: {
       historySize?: number;
@@ -55,14 +55,17 @@ export class Fixture {
     return fixture;
   }
 
-  /** Runs a command as another program would. */
+  /** Sends a command to Redis, as another program would. */
   async send(...args: string[]): Promise<unknown> {
     const { client } = this.log.commands;
     assert.ok(client !== undefined);
     return await soon(client.sendCommand(args), `Redis replies to ${args[0]}`);
   }
 
-  /** Publishes the numbers from `first` to `last` into a room, each with a script of its own; returns their ids. */
+  /**
+   * Publishes the numbers from `first` to `last` into a room, each with a script of its own. Resolves to the ids of the
+   * messages.
+   */
   async publish(room: string, first: number, last: number): Promise<string[]> {
     const ids: string[] = [];
     for (let value = first; value <= last; value++) {
@@ -71,7 +74,7 @@ export class Fixture {
     return ids;
   }
 
-  /** Publishes each value into each room with one script; returns the ids. */
+  /** Publishes each value into each room, all with one script. Resolves to the ids of the messages. */
   async batch(rooms: string[], values: number[]): Promise<string[]> {
     const publishes = values.map((value) => ({ rooms, json: `${value}` }));
     const outcomes = await soon(
@@ -84,7 +87,7 @@ export class Fixture {
     });
   }
 
-  /** Returns a position after everything that was published, in a later millisecond. */
+  /** Resolves to a position after all published messages, in a later millisecond than the last of them. */
   async later(): Promise<string> {
     const before = Date.now();
     await until("a millisecond passes", () => Date.now() > before + 1);
@@ -92,7 +95,7 @@ export class Fixture {
     return id;
   }
 
-  /** Reads a page of a history. */
+  /** Reads a page of a room's history. */
   history(
     room: string,
     since?: string,
@@ -112,17 +115,20 @@ export class Fixture {
   }
 }
 
-/** Returns the messages of a page, which are numbers. */
+/** Returns the messages of a page whose messages are numbers. */
 export function numbers({ messages }: Page): number[] {
   return messages.map(({ json }) => Number(json));
 }
 
-/** Returns the integers of a range. */
+/** Returns the integers from `first` to `last`. */
 export function range(first: number, last: number): number[] {
   return Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
 
-/** Asserts that a history of the messages 1 to `ids.length` is truthful, from whichever position it is read. */
+/**
+ * Asserts that a history into which the numbers 1 to `ids.length` were published is truthful. A page that is reported
+ * as complete has to have every message of its range, from whichever id it is read.
+ */
 export async function assertHonest(
   fixture: Fixture,
   room: string,

@@ -1,14 +1,17 @@
-/** Connections that send no request. */
+/** TCP connections that are open and send no request. */
 import { connect, type Socket } from "node:net";
 import { pauseFor } from "./wait.ts";
 
-/** Idle TCP connections to one port; `using` closes them. */
+/** Idle TCP connections to one port; `using` closes all of them. */
 export class Idlers {
   readonly #sockets: Socket[] = [];
 
   private constructor() {}
 
-  /** Starts opening `count` connections, `apartMs` apart, or all in one turn of the event loop if that is 0. */
+  /**
+   * Opens `count` connections. Waits `apartMs` between two of them, or opens all in one turn of the event loop if
+   * `apartMs` is 0.
+   */
   static async connect(
     port: number,
     count: number,

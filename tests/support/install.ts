@@ -9,9 +9,9 @@
 
 interface Tool {
   name: string;
-  /** The names of the program. One of them is sufficient. */
+  /** The names that the program may have. One such program is enough. */
   programs: readonly string[];
-  /** The program must also succeed with these arguments. */
+  /** Arguments with which the program has to succeed to be suitable. */
   proof?: readonly string[];
   apt: readonly string[];
   brew: string;
@@ -50,11 +50,11 @@ export type ToolName = keyof typeof tools;
 
 const usual = ["redis", "chromium", "--optional", "nginx", "python", "curl"];
 
-/** Returns the path of the first suitable program, or undefined. */
+/** Resolves to the path of the first suitable program; undefined if none is installed. */
 export async function find(name: ToolName): Promise<string | undefined> {
   const { programs, proof }: Tool = tools[name];
-  // Servers are in sbin, which may be missing from PATH; the system's python3 may
-  // come after another one.
+  // Also search these folders: PATH may lack the sbin folders, which have the servers, or name another python3 before
+  // the system's.
   const folders = (Deno.env.get("PATH") ?? "").split(":").concat(
     "/usr/bin",
     "/usr/sbin",
@@ -109,7 +109,7 @@ async function mayInstall(): Promise<boolean> {
     await isProgram("/usr/bin/apt-get");
 }
 
-/** Installs packages; returns the last line of apt-get if it failed. */
+/** Installs the packages of tools. If that fails, resolves to the last line that apt-get printed. */
 async function install(
   names: readonly ToolName[],
 ): Promise<string | undefined> {
@@ -154,13 +154,15 @@ function sentence(
   return `${what} ${are} not on PATH; install ${them} with \`${command}\``;
 }
 
-/** Returns a sentence about the programs that are still missing. */
+/**
+ * Installs missing programs. Resolves to a sentence about the programs that are still missing then; undefined if there
+ * are none.
+ */
 async function ensure(names: readonly ToolName[]): Promise<string | undefined> {
   const wanted = await missing(names);
   if (wanted.length === 0) return undefined;
   const aptError = await mayInstall() ? await install(wanted) : undefined;
-  // The program counts, not the exit code of apt-get, which also fails if a service
-  // does not start.
+  // Check for the programs and ignore the exit code of apt-get, which also fails if a service does not start.
   const left = await missing(wanted);
   return left.length === 0 ? undefined : sentence(left, aptError);
 }

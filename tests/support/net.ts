@@ -1,4 +1,4 @@
-/** Free ports, and a TCP proxy that can delay, cut and freeze connections. */
+/** Free ports, pairs of connected sockets, and a TCP proxy that can delay, close and freeze connections. */
 import { once } from "node:events";
 import {
   type AddressInfo,
@@ -8,13 +8,13 @@ import {
   type Socket,
 } from "node:net";
 
-/** Makes a server listen on a free port of 127.0.0.1; returns the port. */
+/** Makes a server listen on a free port of 127.0.0.1. Resolves to the port. */
 export async function listen(server: Server): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return (server.address() as AddressInfo).port;
 }
 
-/** Both ends of a connection; the peer does not read until `resume()` is called. */
+/** Opens a TCP connection and resolves to both ends. The second end does not read until its `resume()` is called. */
 export async function pair(
   stack: AsyncDisposableStack,
 ): Promise<[Socket, Socket]> {
@@ -32,14 +32,16 @@ export async function pair(
   return [local, peer];
 }
 
-/** Ports below those that Linux assigns to outgoing connections and to servers that ask for any port. */
+/**
+ * Ports below the range from which Linux assigns ports to outgoing connections and to servers that ask for any port.
+ */
 const FIXED_PORTS = { min: 10_000, max: 32_000 };
-/** Maximum number of ports to try. */
+/** Maximum number of ports that {@linkcode freePort} tries. */
 const PORTS_TRIED_MAX = 100;
 
 /**
- * Returns a port that was free a moment ago. It is outside the range that Linux assigns; otherwise a client
- * that connects to the port of a stopped server could be assigned this port and connect to itself.
+ * Resolves to a port that was free a moment ago. The port is outside the range that Linux assigns. If it were inside, a
+ * client that connects to the port of a stopped server could be assigned that same port and connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < PORTS_TRIED_MAX; i++) {
@@ -57,34 +59,39 @@ export async function freePort(): Promise<number> {
   throw new Error(`Cannot find a free port in ${PORTS_TRIED_MAX} tries`);
 }
 
-/** Number of first bytes in which the name of a client is searched for. */
+/** Number of bytes at the beginning of a connection in which the client's name is searched for. */
 const NAME_BYTES_MAX = 4096;
-/** Maximum interval between two checks of held bytes, in ms, because the delay may have changed. */
+/**
+ * Maximum interval between two checks of held bytes, in ms. They are checked again because `delayMs` may have changed.
+ */
 const HELD_CHECK_MS = 10;
 
-/** A connection through a {@linkcode Proxy}. */
+/** One connection through a {@linkcode Proxy}. */
 interface Session {
   readonly client: Socket;
   readonly upstream: Socket;
-  /** The name that the client has set; see {@linkcode nameIn}. */
+  /** The name of the Redis client, as {@linkcode nameIn} returns it; empty if it is not known. */
   name: string;
-  /** The first bytes of the client, until they contain its name. */
+  /** The bytes that the client has sent, until they contain its name or are too many. */
   first: string;
-  /** Bytes from the target that are not passed on yet, and when they arrived. */
+  /** Chunks from the target that have not been passed on yet, each with the time of its arrival. */
   readonly held: { readonly at: number; readonly chunk: Uint8Array }[];
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** A TCP proxy in front of one or more ports; `await using` closes it. */
+/** A TCP proxy in front of one or more ports of this machine; `await using` closes the proxy. */
 export class Proxy {
-  /** Ports for new connections: used in turn, and the next one if a connection is refused. */
+  /** The ports to which new connections go, in turn. If a port refuses a connection, it goes to the next port. */
   targets: readonly number[];
-  /** Called with bytes from the target; returns the bytes to pass on, or undefined to close the connection. */
+  /**
+   * Called with each chunk from the target. Returns the bytes to pass on to the client, or undefined to close the
+   * connection.
+   */
   answer: (chunk: Uint8Array) => Uint8Array | undefined = (chunk) => chunk;
   /**
-   * Returns how long bytes from the target are held back, in ms, for a client with this name. Infinity holds them
-   * forever. A new delay also applies to bytes that are already held. Held bytes are discarded when the connection
-   * ends.
+   * Returns how long bytes from the target to a client with this name are held back, in ms; Infinity holds them
+   * forever. If the function is replaced, the new delay also applies to bytes that are already held. Held bytes are
+   * discarded when the connection ends.
    */
   delayMs: (name: string) => number = () => 0;
   readonly #server: Server;
@@ -106,22 +113,22 @@ export class Proxy {
     return proxy;
   }
 
-  /** The port on which it listens. */
+  /** The port on which the proxy listens. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Number of open connections. */
+  /** Number of open connections through the proxy. */
   get connections(): number {
     return this.#sessions.size;
   }
 
-  /** The address for clients of an HTTP target. */
+  /** The URL of the proxy for HTTP clients. */
   get url(): string {
     return `http://127.0.0.1:${this.port}`;
   }
 
-  /** Closes every connection, or those whose client has one of these names. */
+  /** Closes all connections. If names are given, closes only the connections of clients with these names. */
   cut(...names: string[]): void {
     for (const { client, upstream, name } of this.#sessions) {
       if (names.length > 0 && !names.includes(name)) continue;
@@ -130,7 +137,7 @@ export class Proxy {
     }
   }
 
-  /** Makes the open connections half-open: passes nothing on any more, without closing them. */
+  /** Makes all connections half-open: the proxy no longer passes bytes on, and does not close the connections. */
   freeze(): void {
     for (const { client, upstream } of this.#sessions) {
       client.pause();
@@ -139,7 +146,10 @@ export class Proxy {
     this.#frozen = true;
   }
 
-  /** Lets new connections work again; frozen ones stay frozen until {@linkcode Proxy.cut}. */
+  /**
+   * Lets new connections work again after {@linkcode Proxy.freeze}. Frozen connections stay frozen until {@linkcode
+   * Proxy.cut}.
+   */
   thaw(): void {
     this.#frozen = false;
   }
@@ -199,7 +209,9 @@ export class Proxy {
     }
   }
 
-  /** Passes on, in order, the bytes that have been held for long enough, and checks again while others are held. */
+  /**
+   * Passes on, in order, the chunks that have been held for long enough. Checks again later if chunks are still held.
+   */
   #pass(session: Session): void {
     clearTimeout(session.timer);
     const { client, held, name } = session;
@@ -216,8 +228,8 @@ export class Proxy {
 }
 
 /**
- * Returns the name of a client of Redis, found in the first bytes that it sends. A node's connections set a name
- * (`roomcast-reader` becomes "reader"). A replica sends `REPLCONF` and becomes "replica". Others have no name.
+ * Returns the name of a Redis client, found in the first bytes that the client sends: "reader" for a node's connection
+ * that sets the name `roomcast-reader`, "replica" for a replica, which sends `REPLCONF`, and "" for any other client.
  */
 function nameIn(first: string): string {
   return /roomcast-(\w+)/.exec(first)?.[1] ??

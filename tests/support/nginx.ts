@@ -2,12 +2,15 @@
 import { freePort } from "./net.ts";
 import { until } from "./wait.ts";
 
-/** The header with the client address that {@linkcode Nginx} uses for a request. */
+/** The name of a request header. {@linkcode Nginx} takes its value as the client address of the request. */
 export const ADDRESS_HEADER = "x-test-address";
 
-/** nginx with the configuration of `docs/deploy/nginx.md`, except for ports and number of nodes; `await using` ends it. */
+/**
+ * nginx with the configuration of `docs/deploy/nginx.md`, except for its ports and the number of nodes; `await using`
+ * stops nginx.
+ */
 export class Nginx {
-  /** The address of nginx. */
+  /** The URL of nginx. */
   readonly url: string;
   readonly #process: Deno.ChildProcess;
   readonly #folder: string;
@@ -19,9 +22,9 @@ export class Nginx {
   }
 
   /**
-   * Starts nginx in front of the nodes on `ports`, and waits until one of them answers through it. `ip_hash` takes a
-   * request's address from {@linkcode ADDRESS_HEADER}: from the one address of a test all requests would reach one
-   * node.
+   * Starts nginx in front of the nodes on `ports`, and waits until a node responds through nginx. `ip_hash` takes a
+   * request's client address from {@linkcode ADDRESS_HEADER}. With the real address, which is the same for all requests
+   * of a test, all of them would reach one node.
    */
   static async start(
     program: string,
@@ -64,7 +67,7 @@ export class Nginx {
     return proxy;
   }
 
-  /** Posts JSON. */
+  /** Sends a POST request with a JSON body. */
   async post(path: string, body: unknown): Promise<Response> {
     const response = await fetch(new URL(path, this.url), {
       method: "POST",
@@ -86,7 +89,7 @@ export class Nginx {
   }
 }
 
-/** Returns the configuration of the document with these ports instead of its own. */
+/** Resolves to the configuration of `docs/deploy/nginx.md`, with these ports instead of the ports in the document. */
 async function documented(
   port: number,
   ports: readonly number[],

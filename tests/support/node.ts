@@ -1,15 +1,15 @@
-/** A real node: a process that is started with the command of `deno task start`. */
+/** A real node: a process that is started by the command of `deno task start`. */
 import { TextLineStream } from "./lines.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
-/** One line of a node's log. */
+/** One line that a node printed about itself. */
 export type LogLine =
   & { readonly kind: string }
   & Readonly<Record<string, unknown>>;
 
 const root = new URL("../../", import.meta.url);
 
-/** Returns the arguments of `deno task start`, so that tests run what users run. */
+/** Resolves to the arguments of `deno task start`, so that tests run the same command as users. */
 async function startArguments(checkout = root): Promise<string[]> {
   const { tasks } = JSON.parse(
     await Deno.readTextFile(new URL("deno.json", checkout)),
@@ -17,10 +17,10 @@ async function startArguments(checkout = root): Promise<string[]> {
   return tasks.start.command.split(" ").slice(1);
 }
 
-/** A node of Roomcast; `await using` stops it. */
+/** The process of a node; `await using` stops it. */
 export class TestNode {
   readonly log = new Inbox<LogLine>();
-  /** Everything that the process printed, including stderr. */
+  /** Everything that the process printed to stdout and stderr. */
   output = "";
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
@@ -35,12 +35,13 @@ export class TestNode {
   }
 
   /**
-   * Starts a node on a free port and waits until it listens, and until it is ready unless `ready` is false.
+   * Starts a node on a free port. Waits until the node listens and, if `ready` is true, until `/readyz` succeeds.
    *
-   * @param options.script Replaces Roomcast's script; it has to print where it listens in the same form.
-   * @param options.program Replaces Deno, and runs without Deno's arguments.
-   * @param options.checkout The directory of another version, to be compared with this one.
-   * @param options.descriptorsMax The hard limit of file descriptors; Deno raises its soft limit to it.
+   * @param options.script A script to run instead of Roomcast. It has to print the log line `started` with its `url`,
+   * as a node does.
+   * @param options.program A program to run the script with instead of Deno.
+   * @param options.checkout The directory of another version of Roomcast to run.
+   * @param options.descriptorsMax The process's hard limit of file descriptors, which is also its soft limit.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
@@ -85,7 +86,7 @@ export class TestNode {
     return node;
   }
 
-  /** Runs a node that is expected to exit at start; resolves with its exit code and output. */
+  /** Starts a node that is expected to exit at once. Resolves to its exit code and output. */
   static async fail(
     env: Readonly<Record<string, string>>,
   ): Promise<{ code: number; output: string }> {
@@ -103,7 +104,7 @@ export class TestNode {
     return TestNode.spawn(args, env, undefined, checkout);
   }
 
-  /** Spawns the process with only those variables of the environment that Deno itself needs. */
+  /** Spawns the process of a node. Of this process's environment, it gets only the variables that Deno itself needs. */
   static spawn(
     args: string[],
     env: Readonly<Record<string, string>>,
@@ -128,12 +129,12 @@ export class TestNode {
     );
   }
 
-  /** The node's address. */
+  /** The URL on which the node listens. */
   get url(): string {
     return this.#url;
   }
 
-  /** The port of {@linkcode TestNode.url}. */
+  /** The port on which the node listens. */
   get port(): number {
     return Number(new URL(this.#url).port);
   }
@@ -156,7 +157,7 @@ export class TestNode {
     });
   }
 
-  /** Publishes a message and returns its id; throws if it was not acknowledged. */
+  /** Publishes a message and resolves to its id. Rejects if the message was not acknowledged. */
   async publish(
     message: unknown,
     room = "chat",
@@ -173,7 +174,7 @@ export class TestNode {
     return String(body.id);
   }
 
-  /** Sends a request and reads the whole response. */
+  /** Sends a request to the node and reads the whole response. */
   async request(path: string, init: RequestInit): Promise<Reply> {
     const response = await soon(
       fetch(new URL(path, this.#url), init),
@@ -189,7 +190,7 @@ export class TestNode {
     return { status: response.status, headers: response.headers, text, body };
   }
 
-  /** Returns the value of a metric, summed over its labels. */
+  /** Resolves to the value of one of the node's metrics, summed over all its labels. */
   async metric(name: string): Promise<number> {
     const { text } = await this.get("/metrics");
     const lines = text.split("\n").filter((line) =>
@@ -201,13 +202,13 @@ export class TestNode {
     );
   }
 
-  /** Returns the resident memory, in bytes. */
+  /** Resolves to the resident memory of the process, in bytes. */
   async memory(): Promise<number> {
     const status = await Deno.readTextFile(`/proc/${this.#process.pid}/status`);
     return Number(/^VmRSS:\s+(\d+)/m.exec(status)?.[1]) * 1024;
   }
 
-  /** Returns the CPU time used so far, user and system, in seconds. */
+  /** Resolves to the CPU time that the process has used, user and system together, in seconds. */
   async cpuSeconds(): Promise<number> {
     const stat = await Deno.readTextFile(`/proc/${this.#process.pid}/stat`);
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
@@ -215,7 +216,7 @@ export class TestNode {
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
-  /** Changes its soft limit of file descriptors, which also counts those that are already open. */
+  /** Changes the process's soft limit of file descriptors. Descriptors that are already open count for this limit. */
   async limitDescriptors(count: number): Promise<void> {
     const { success, stderr } = await new Deno.Command("prlimit", {
       args: ["--pid", String(this.#process.pid), `--nofile=${count}:`],
@@ -228,7 +229,7 @@ export class TestNode {
     this.#process.kill(signal);
   }
 
-  /** Resolves with the exit code, or -1 if a signal ended the process. */
+  /** Resolves to the process's exit code, or to -1 if a signal ended the process. */
   async exited(): Promise<number> {
     const { code, signal } = await soon(this.#process.status, "the node exits");
     await this.#reading;
@@ -259,7 +260,7 @@ export class TestNode {
   }
 }
 
-/** A response whose body has been read. */
+/** An HTTP response whose body has been read. */
 export interface Reply {
   readonly status: number;
   readonly headers: Headers;

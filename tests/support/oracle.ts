@@ -1,24 +1,24 @@
-/** Compares published, acknowledged and received messages, in the same way for every fault. */
+/** Compares the messages that were published, acknowledged and received, in the same way for every test of a fault. */
 import assert from "node:assert/strict";
 import { compareIds } from "../../lib/log/position.ts";
 import type { Subscriber } from "./client.ts";
 import type { TestNode } from "./node.ts";
 import { TIMEOUT_MS, until } from "./wait.ts";
 
-/** A publisher that continues after errors and records every response. */
+/** A publisher that continues to publish after errors and records every response. */
 export class Publisher {
   /** The acknowledged id of each message. */
   readonly acknowledged = new Map<string, string>();
-  /** The error code of each message that was not acknowledged, or `unanswered`. */
+  /** The error code of each message that was not acknowledged; `unanswered` if there was no response. */
   readonly failed = new Map<string, string>();
-  /** Longest response time, in ms. */
+  /** The longest time that a response took, in ms. */
   slowestMs = 0;
   readonly #nodes: readonly TestNode[];
   readonly #name: string;
   #stopped = false;
   #running: Promise<void>[] = [];
 
-  /** Starts publishing `perSecond` messages into `room`, through the nodes in turn. */
+  /** Starts to publish `perSecond` messages per second into `room`, through the given nodes in turn. */
   constructor(
     nodes: readonly TestNode[],
     { name = "p", perSecond = 200, room = "chat" } = {},
@@ -31,7 +31,7 @@ export class Publisher {
     }
   }
 
-  /** Stops, and waits for the last responses. */
+  /** Stops publishing and waits for the responses that are missing. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.all(this.#running);
@@ -59,7 +59,7 @@ export class Publisher {
   }
 }
 
-/** Publishes a last message, retries until it is acknowledged, and waits until every subscriber has it. */
+/** Publishes a last message, retries until it is acknowledged, and waits until every subscriber has received it. */
 export async function settle(
   node: TestNode,
   subscribers: readonly Subscriber[],
@@ -82,8 +82,8 @@ export async function settle(
 }
 
 /**
- * Asserts that every subscriber received every acknowledged message once and with rising ids. A rejected message may
- * have been received at most once, and only if the error allows that. No other message may have been received.
+ * Asserts that every subscriber received every acknowledged message exactly once, with rising ids. A message that was
+ * rejected may have been received once, but only if its error allows that. No other message may have been received.
  */
 export function judge(
   publishers: readonly Pick<Publisher, "acknowledged">[],
@@ -113,7 +113,10 @@ export function judge(
   }
 }
 
-/** Returns the share of event loop delays above `seconds` since `before`, an earlier text of `/metrics`. */
+/**
+ * Returns which share of a node's event loop delays was longer than `seconds`. `before` and `after` are the texts of
+ * `/metrics` at the beginning and the end of the measured time.
+ */
 export function lagOver(
   seconds: number,
   before: string,

@@ -1,10 +1,10 @@
-/** A socket.io client over long polling that polls only when the test calls it. */
+/** A socket.io client over long polling that polls only when a test tells it to. */
 import { soon } from "./wait.ts";
 
-/** Separates packets in a response (Engine.IO protocol, version 4). */
+/** Separates the packets in the body of a request or response (Engine.IO protocol 4). */
 const SEPARATOR = "\x1e";
 
-/** A client that subscribes by polling and polls only on request. */
+/** A polling client. It sends a poll only when `poll()` or `ask()` is called. */
 export class PollingClient {
   readonly #url: string;
 
@@ -12,7 +12,7 @@ export class PollingClient {
     this.#url = url;
   }
 
-  /** Connects, joins the rooms, and discards what is sent at connect. */
+  /** Connects a client that joins `rooms`, and discards the events that are sent at connect. */
   static async connect(
     url: string,
     rooms: readonly string[],
@@ -31,7 +31,7 @@ export class PollingClient {
     return client;
   }
 
-  /** Polls once; returns the received events, each with its arguments. */
+  /** Polls once. Resolves to the received events, each as an array of its name and arguments. */
   async poll(): Promise<unknown[][]> {
     const { status, text } = await this.ask();
     if (status !== 200) throw new Error(`Cannot poll: ${status} ${text}`);
@@ -39,13 +39,13 @@ export class PollingClient {
       .map((packet) => JSON.parse(packet.slice(2)));
   }
 
-  /** Polls once; returns the response unchanged. */
+  /** Polls once. Resolves to the status and the text of the response. */
   async ask(): Promise<{ status: number; text: string }> {
     const response = await soon(fetch(this.#url), "a poll");
     return { status: response.status, text: await response.text() };
   }
 
-  /** Sends packets unchanged. */
+  /** Sends packets, which are already encoded, in one request. */
   async send(...packets: string[]): Promise<void> {
     await this.#post(packets.join(SEPARATOR));
   }

@@ -1,14 +1,14 @@
-/** The code of an earlier commit, as a checkout of its own. */
+/** Checks out the code of an earlier commit into a directory of its own. */
 
-/** A directory with the code of a commit; `await using` deletes it. */
+/** A directory with the code of a commit; `await using` deletes the directory. */
 export interface Checkout extends AsyncDisposable {
-  /** Its address, with a slash at the end. */
+  /** The `file:` URL of the directory, with a slash at the end. */
   readonly url: URL;
 }
 
 const root = new URL("../../", import.meta.url);
 
-/** Runs a program in a directory. Returns whether it succeeded, and what it printed. */
+/** Runs a program in a directory. Resolves to whether the program succeeded, and to what it printed. */
 async function run(
   program: string,
   args: string[],
@@ -31,7 +31,10 @@ async function run(
   }
 }
 
-/** Returns whether the history of this clone has a commit. Fetches it from `origin` if the clone is shallow. */
+/**
+ * Resolves to whether this clone of the repository has a commit. If the clone is shallow, tries to fetch the commit
+ * from `origin` first.
+ */
 export async function hasCommit(commit: string): Promise<boolean> {
   const isThere = async (): Promise<boolean> =>
     (await run("git", ["cat-file", "-e", `${commit}^{commit}`])).success;
@@ -42,7 +45,7 @@ export async function hasCommit(commit: string): Promise<boolean> {
   return await isThere();
 }
 
-/** Checks out a commit into a directory of its own, and installs what it needs. */
+/** Checks out a commit into a directory of its own, and installs the packages that its code needs. */
 export async function checkOut(commit: string): Promise<Checkout> {
   const folder = await Deno.makeTempDir({ prefix: "roomcast-commit-" });
   const url = new URL(`file://${folder}/`);

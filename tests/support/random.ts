@@ -1,15 +1,15 @@
-/** Random numbers that can be repeated. */
+/** Pseudo-random numbers that a seed repeats. */
 
-/** Random numbers that depend only on the seed (mulberry32). */
+/** A sequence of pseudo-random numbers that depends only on its seed (mulberry32). */
 export class Random {
   #state: number;
 
-  /** Starts the sequence of a seed. */
+  /** Starts the sequence that belongs to `seed`. */
   constructor(seed: number) {
     this.#state = seed >>> 0;
   }
 
-  /** Returns a number of at least 0 and less than 1. */
+  /** Returns the next number, at least 0 and less than 1. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -18,22 +18,22 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** Returns an integer from `min` to `max`. */
+  /** Returns a random integer from `min` to `max`, both included. */
   between(min: number, max: number): number {
     return min + Math.floor(this.next() * (max - min + 1));
   }
 
-  /** Returns true with this probability. */
+  /** Returns `true` with the given probability. */
   chance(probability: number): boolean {
     return this.next() < probability;
   }
 
-  /** Returns one of these items. */
+  /** Returns a random item of `things`. */
   oneOf<T>(things: readonly T[]): T {
     return things[this.between(0, things.length - 1)] as T;
   }
 
-  /** Returns some of these items, in their order: at least one and at most `max`. */
+  /** Returns random items of `things`, in their order: at least one and at most `max`. */
   someOf<T>(things: readonly T[], max: number = things.length): T[] {
     const rest = [...things.keys()];
     const count = this.between(1, max);
@@ -44,7 +44,7 @@ export class Random {
     return things.filter((_, index) => taken.includes(index));
   }
 
-  /** Returns another sequence, which depends on this seed and on how many numbers were drawn before. */
+  /** Returns a new sequence whose seed is made of the next number of this sequence. */
   fork(): Random {
     return new Random(this.between(0, 2 ** 32 - 1));
   }

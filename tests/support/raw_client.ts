@@ -1,27 +1,30 @@
-/** A minimal socket.io client over a TCP connection, of which thousands fit into one process. */
+/** A minimal socket.io client over a TCP connection. One process can run thousands of these clients. */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 
-/** Implements just enough of WebSocket, Engine.IO 4 and Socket.IO 5 to subscribe, count and recover. */
+/**
+ * A client that implements only the parts of WebSocket, Engine.IO 4 and Socket.IO 5 that are needed to join rooms,
+ * count messages and reconnect.
+ */
 export class RawClient {
-  /** Number of messages received, over all connections. */
+  /** Number of messages that the client has received, over all its connections. */
   received = 0;
-  /** Number of messages whose id was not above the one before. */
+  /** Number of messages whose id was not later than the id of the message before. */
   disordered = 0;
-  /** The id of the last event received. */
+  /** The offset of the last event that the client received. */
   offset: string | undefined;
-  /** The session's secret, from the CONNECT packet. */
+  /** The secret of the client's session, from the CONNECT packet. */
   pid: string | undefined;
-  /** Whether the last connection was reported as recovered. */
+  /** Whether the node resumed the client's session at the last connect. */
   recovered = false;
-  /** Number of `joined` events received, over all connections. */
+  /** Number of `joined` events that the client has received, over all its connections. */
   joined = 0;
-  /** Reasons of the `gap` events received. */
+  /** The reasons of the `gap` events that the client has received, in order. */
   readonly gaps: string[] = [];
-  /** Called for each message. */
+  /** Called for each message that the client receives. */
   got: () => void = () => {};
-  /** Whether it stops reading as soon as it is connected. */
+  /** Whether the client stops reading as soon as it is connected. */
   pausing = false;
   readonly #rooms: readonly string[];
   #socket: Socket | undefined;
@@ -31,12 +34,12 @@ export class RawClient {
   #lastMs = 0;
   #lastSeq = 0;
 
-  /** Makes a client that joins `rooms` when it connects. */
+  /** Creates a client that will join `rooms` when it connects. */
   constructor(rooms: readonly string[]) {
     this.#rooms = rooms;
   }
 
-  /** Connects or reconnects. */
+  /** Connects or reconnects the client to the node on `port`. */
   connect(port: number): void {
     this.#rest = Buffer.alloc(0);
     this.#upgraded = false;
@@ -59,17 +62,17 @@ export class RawClient {
     socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
   }
 
-  /** Sends an event that requests an acknowledgement. */
+  /** Sends an event for which the node has to send an acknowledgement. */
   ask(event: string, request: unknown): void {
     this.#send(`420${JSON.stringify([event, request])}`);
   }
 
-  /** Sends a pong, even if no ping was read. */
+  /** Sends a pong, even if the client has read no ping. */
   pong(): void {
     this.#send("3");
   }
 
-  /** Stops reading, like a client whose network or machine cannot keep up. */
+  /** Stops reading, like a client whose network or machine is too slow. */
   pause(): void {
     this.#socket?.pause();
   }

@@ -1,37 +1,42 @@
-/** Forced reconnects under load, and their check, for Roomcast's nodes and for the stock adapter. */
+/**
+ * Forces clients to reconnect under load and checks what they received, for Roomcast's nodes and for the stock adapter.
+ */
 import { Subscriber } from "./client.ts";
 import { Proxy } from "./net.ts";
 import { soon } from "./wait.ts";
 
 /** The size of a run. */
 export interface ReconnectsOptions {
-  /** Addresses of the nodes; publishers post to all of them in turn. */
+  /** The URLs of the nodes. Messages are published through all of them in turn. */
   readonly urls: readonly string[];
   readonly clients: number;
-  /** How often each client is disconnected. */
+  /** The number of times that each client is disconnected. */
   readonly cuts: number;
   readonly rooms: number;
   readonly perSecond: number;
 }
 
-/** The result of a run, over all clients. */
+/** The result of a run, added up over all clients. */
 export interface ReconnectsResult {
   readonly published: number;
   readonly deliveries: number;
   readonly reconnects: number;
-  /** How many of them were reported as recovered. */
+  /** Number of reconnects that were reported as recovered. */
   readonly recovered: number;
   readonly missing: number;
   readonly twice: number;
   readonly disordered: number;
-  /** Number of clients that miss messages although every reconnect was reported as recovered. */
+  /** Number of clients that miss messages although all their reconnects were reported as recovered. */
   readonly deceived: number;
 }
 
-/** A message, numbered by its publisher, so that each room has an order of its own. */
+/** A message: its room, and its number among the messages of that room. */
 type Numbered = readonly [room: string, n: number];
 
-/** Disconnects clients at random moments while messages flow, and checks what they received. */
+/**
+ * Disconnects clients at random moments while messages are published, and counts missing, repeated and disordered
+ * messages.
+ */
 export async function forceReconnects(
   options: ReconnectsOptions,
 ): Promise<ReconnectsResult> {
@@ -84,8 +89,9 @@ export async function forceReconnects(
 }
 
 /**
- * Waits until a client has reconnected. Under Deno a client is not notified of every connection that breaks during a
- * WebSocket handshake; this closes it, as a ping timeout would do later.
+ * Waits until a client has reconnected. Under Deno, a client is not always notified if its connection breaks during the
+ * WebSocket handshake. Therefore this function closes the client's connection every second until it has reconnected, as
+ * a ping timeout would do later.
  */
 async function reconnected(
   { connects, socket }: Subscriber,
@@ -121,7 +127,7 @@ class NumberedPublisher {
     );
   }
 
-  /** Stops; returns how many messages each room got. */
+  /** Stops publishing. Resolves to the number of messages that were published into each room. */
   async stop(): Promise<ReadonlyMap<string, number>> {
     this.#stopped = true;
     await Promise.all(this.#running);

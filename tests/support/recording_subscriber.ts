@@ -1,4 +1,4 @@
-/** A subscriber without a connection that records the calls of fan-out. */
+/** A subscriber without a connection, which records the calls that fan-out makes. */
 import {
   type Encoder,
   type GapNotice,
@@ -6,17 +6,17 @@ import {
 } from "../../lib/delivery/subscriber.ts";
 import type { Entry } from "../../lib/log/log.ts";
 
-/** A frame that names its content: the ids of messages, or `gap`. */
+/** A frame with a list of what it contains: the ids of its messages, or `gap`. */
 export interface RecordedFrame {
   readonly encoder: Encoder;
   readonly ids: readonly string[];
   readonly gap?: GapNotice;
 }
 
-/** An encoder that counts the frames it makes. */
+/** An encoder that counts the frames that it makes. */
 export class RecordingEncoder implements Encoder {
   frames = 0;
-  /** Thrown instead of making a frame of messages. */
+  /** If set, `messages()` throws this error. */
   error: Error | undefined;
 
   messages(entries: readonly Entry[]): RecordedFrame {
@@ -31,25 +31,25 @@ export class RecordingEncoder implements Encoder {
   }
 }
 
-/** Records frames. Tests say whether it is idle and how much is buffered. */
+/** A subscriber that records frames. Tests set whether it is idle and how many bytes are buffered for it. */
 export class RecordingSubscriber extends Subscriber {
   override idle = true;
   override bufferedBytes = 0;
   override requestedBytes = 0;
   /** The frames that were written, in order. */
   readonly frames: RecordedFrame[] = [];
-  /** Messages that `writeLatest` was called with. */
+  /** The ids of the messages with which `writeLatest()` was called. */
   readonly latest: string[] = [];
   readonly replayed: string[] = [];
   disconnects = 0;
-  /** Called at each write. */
+  /** Called at each call of `write()` and `replay()`. */
   onWrite: () => void = () => {};
 
   constructor(override readonly encoder: RecordingEncoder) {
     super();
   }
 
-  /** The ids that were written, one string for each write. */
+  /** The ids in the written frames, one string for each frame. */
   get writes(): string[] {
     return this.frames.map(({ ids }) => ids.join(" "));
   }

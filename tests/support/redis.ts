@@ -1,25 +1,25 @@
-/** A real Redis (or Valkey) for one test. */
+/** Starts a real Redis (or Valkey) for one test. */
 import { createClient } from "redis";
 import { freePort } from "./net.ts";
 import { soon, until } from "./wait.ts";
 
 /** Options of a test's Redis. */
 export interface RedisOptions {
-  /** Whether it keeps an append-only file, like a production Redis; true by default. */
+  /** Whether the server keeps an append-only file, like a Redis in production; true by default. */
   readonly aof?: boolean;
-  /** Program to run; by default `redis-server`, or `valkey-server` if only that is installed. */
+  /** The program to run; by default `redis-server`, or `valkey-server` if only that is installed. */
   readonly program?: string;
-  /** Further command-line arguments. */
+  /** Further command-line arguments of the server. */
   readonly args?: readonly string[];
 }
 
-/** A position in a server's append-only file. */
+/** A place in a server's append-only file. */
 export interface AofMark {
   readonly file: string;
   readonly bytes: number;
 }
 
-/** A running Redis; `await using` stops it. */
+/** A running Redis server; `await using` stops the server. */
 export class Redis {
   readonly port: number;
   readonly #options: RedisOptions;
@@ -32,7 +32,7 @@ export class Redis {
     this.#options = options;
   }
 
-  /** Starts a server on a free port, in a folder of its own. */
+  /** Starts a server on a free port, with a folder of its own for its data. */
   static async start(options: RedisOptions = {}): Promise<Redis> {
     const folder = await Deno.makeTempDir({ prefix: "roomcast-redis-" });
     const redis = new Redis(await freePort(), folder, options);
@@ -40,23 +40,23 @@ export class Redis {
     return redis;
   }
 
-  /** The address, for `REDIS_URL`. */
+  /** The URL of the server, for `REDIS_URL`. */
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Runs a command on a new connection. */
+  /** Runs a command on the server, on a new connection. */
   command(...args: string[]): Promise<unknown> {
     return command(this.url, ...args);
   }
 
-  /** Returns a field of `INFO` as text, or undefined if there is none. */
+  /** Resolves to the value of a field of `INFO`; undefined if the server has no such field. */
   async info(section: string, field: string): Promise<string | undefined> {
     const info = String(await this.command("INFO", section));
     return new RegExp(`^${field}:(.*?)\\r?$`, "m").exec(info)?.[1];
   }
 
-  /** Returns how often a command was called since the start. */
+  /** Resolves to the number of calls of a command since the server started. */
   async calls(command: string): Promise<number> {
     const stats = String(await this.command("INFO", "commandstats"));
     return Number(
@@ -64,7 +64,7 @@ export class Redis {
     );
   }
 
-  /** Deletes entries of a stream, and sets its last id back to that of the newest entry that is left. */
+  /** Deletes entries of a stream, and sets the stream's last id back to the id of the newest entry that is left. */
   async removeEntries(stream: string, ids: readonly string[]): Promise<void> {
     await this.command("XDEL", stream, ...ids);
     const [[last = "0-0"] = []] = await this.command(
@@ -78,12 +78,12 @@ export class Redis {
     await this.command("XSETID", stream, last);
   }
 
-  /** Sends the process a signal, for example `SIGSTOP` or `SIGCONT`. */
+  /** Sends the server's process a signal, for example `SIGSTOP` or `SIGCONT`. */
   signal(signal: Deno.Signal): void {
     this.#process?.kill(signal);
   }
 
-  /** Kills the process, by default with SIGKILL, and waits until it has exited. */
+  /** Sends the server's process a signal, by default SIGKILL, and waits until it has exited. */
   async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
     const process = this.#process;
     if (process === undefined) return;
@@ -93,12 +93,15 @@ export class Redis {
     await process.status;
   }
 
-  /** Starts it again with the same port and folder, and waits until it responds. */
+  /** Starts the server again with the same port and folder, and waits until it responds. */
   async restart(): Promise<void> {
     await this.#start(this.#options.aof ?? true);
   }
 
-  /** Returns the end of the append-only file. Redis writes a command to the file before it sends the reply. */
+  /**
+   * Resolves to the end of the append-only file. All commands with a reply are before this place, because Redis writes
+   * a command to the file before it sends the reply.
+   */
   async aofMark(): Promise<AofMark> {
     const folder = `${this.#folder}/appendonlydir`;
     const numbers = (await Array.fromAsync(Deno.readDir(folder)))
@@ -109,8 +112,8 @@ export class Redis {
   }
 
   /**
-   * Kills it, truncates its append-only file at `mark`, and starts it again. A power failure has the same result if the
-   * newer part had not reached the disk.
+   * Kills the server, truncates its append-only file at `mark`, and starts the server again. A power failure has the
+   * same effect if the part after `mark` had not reached the disk.
    */
   async losePower({ file, bytes }: AofMark): Promise<void> {
     if ((await this.aofMark()).file !== file) {
@@ -121,7 +124,7 @@ export class Redis {
     await this.restart();
   }
 
-  /** Writes a snapshot (RDB) and keeps it for {@linkcode Redis.restore}. */
+  /** Writes a snapshot (RDB) and keeps a copy of it for {@linkcode Redis.restore}. */
   async snapshot(): Promise<void> {
     await this.command("SAVE");
     await Deno.copyFile(
@@ -130,7 +133,7 @@ export class Redis {
     );
   }
 
-  /** Kills it and starts it again with only the last {@linkcode Redis.snapshot}. */
+  /** Kills the server and starts it again with only the data of the last {@linkcode Redis.snapshot}. */
   async restore(): Promise<void> {
     await this.kill();
     await Deno.remove(`${this.#folder}/appendonlydir`, { recursive: true })
@@ -146,7 +149,10 @@ export class Redis {
     await this.rewritten();
   }
 
-  /** Waits until the append-only file is complete. While Redis rewrites it, a kill would lose too much. */
+  /**
+   * Waits until Redis has finished to rewrite its append-only file. A kill before that would lose more data than the
+   * test intends.
+   */
   async rewritten(): Promise<void> {
     await until("the append-only file is complete", async () => {
       const info = String(await this.command("INFO", "persistence"));
@@ -192,7 +198,7 @@ export class Redis {
   }
 }
 
-/** Runs a command on a new connection to the Redis at `url`. */
+/** Runs a command on the Redis server at `url`, on a new connection. */
 export async function command(
   url: string,
   ...args: string[]
@@ -211,7 +217,7 @@ export async function command(
   }
 }
 
-/** Returns the installed server program. */
+/** Resolves to the name of the installed server program, of Redis or of Valkey. */
 export async function serverProgram(): Promise<string> {
   for (const program of ["redis-server", "valkey-server"]) {
     const found = await new Deno.Command(program, {

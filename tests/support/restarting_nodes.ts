@@ -1,23 +1,23 @@
-/** Nodes that are killed and restarted. */
+/** Nodes that are killed and started again during a test. */
 import type { Manager, ManagerOptions, SocketOptions } from "socket.io-client";
 import { Subscriber } from "./client.ts";
 import { freePort } from "./net.ts";
 import { TestNode } from "./node.ts";
 import { pauseFor, soon, until } from "./wait.ts";
 
-/** The settings of a node. */
+/** The environment variables with the settings of a node. */
 type Settings = Readonly<Record<string, string>>;
 
-/** A message for a room, with an idempotency key. */
+/** A message to publish: its room, and its idempotency key. */
 export interface Keyed {
   readonly room: string;
   readonly message: unknown;
   readonly key: string;
 }
 
-/** Nodes that keep their ports while they are killed, drained and restarted; `await using` stops them. */
+/** Nodes that are killed, drained and started again on the same ports; `await using` stops them. */
 export class RestartingNodes {
-  /** How often each kind of disturbance was caused. Other parts of the test add to this record. */
+  /** The number of disturbances of each kind. Other parts of a test also count their disturbances here. */
   readonly done: Record<string, number> = {};
   readonly #ports: readonly number[];
   readonly #nodes: TestNode[];
@@ -33,7 +33,10 @@ export class RestartingNodes {
     this.#env = env;
   }
 
-  /** Starts `count` nodes, all with the settings `env`, or each with those that `env` returns for it. */
+  /**
+   * Starts `count` nodes with the settings `env`. If `env` is a function, each node gets the settings that `env`
+   * returns for the node.
+   */
   static async start(
     count: number,
     env: Settings | ((index: number) => Settings),
@@ -46,7 +49,7 @@ export class RestartingNodes {
     return new RestartingNodes(ports, await Promise.all(nodes), envOf);
   }
 
-  /** Connects a stock client that reconnects to any of the nodes. */
+  /** Connects a stock client that connects to a random node at each attempt. */
   async connect(
     options: Partial<ManagerOptions & SocketOptions>,
   ): Promise<Subscriber> {
@@ -55,39 +58,39 @@ export class RestartingNodes {
     return client;
   }
 
-  /** The nodes. A killed node stays in the list until it is started again. */
+  /** The nodes. A killed node stays in the list until its replacement is started. */
   get nodes(): readonly TestNode[] {
     return this.#nodes;
   }
 
-  /** Returns the address of a node. */
+  /** Returns the URL of the node with this index. */
   url(index: number): string {
     return `http://127.0.0.1:${this.#ports[index]}`;
   }
 
-  /** Returns the address of a random node, which may be down. */
+  /** The URL of a random node, which may be down. */
   get #anyUrl(): string {
     return this.url(Math.floor(Math.random() * this.#ports.length));
   }
 
-  /** Kills a node with `SIGKILL`. */
+  /** Kills the node with this index with `SIGKILL`. */
   async kill(index: number): Promise<void> {
     this.#nodes[index]?.signal("SIGKILL");
     await this.#nodes[index]?.exited();
   }
 
-  /** Starts a killed node again; resolves once it listens, and once it is ready unless `ready` is `false`. */
+  /** Starts a killed node again. Resolves when the node listens and, if `ready` is true, when `/readyz` succeeds. */
   async revive(index: number, { ready = true } = {}): Promise<void> {
     const env = { ...this.#env(index), PORT: String(this.#ports[index]) };
     this.#nodes[index] = await TestNode.start(env, { ready });
   }
 
-  /** Counts a disturbance. */
+  /** Counts one disturbance of the kind `what`. */
   count(what: string): void {
     this.done[what] = (this.done[what] ?? 0) + 1;
   }
 
-  /** Kills or drains a random node about every `everyMs` ms, and starts it again. */
+  /** Until the time `end`, kills or drains a random node about every `everyMs` ms, and starts it again. */
   async disturb(end: number, everyMs: number): Promise<void> {
     while (performance.now() < end) {
       await pauseFor(everyMs * (0.5 + Math.random()));
@@ -100,7 +103,7 @@ export class RestartingNodes {
     }
   }
 
-  /** Publishes messages, retries until each is acknowledged, and returns their ids. */
+  /** Publishes messages and retries until each of them is acknowledged. Resolves to their ids. */
   async publish(messages: readonly Keyed[]): Promise<string[]> {
     const ids = new Map<Keyed, string>();
     await until("all messages are published", async () => {
@@ -129,7 +132,7 @@ export class RestartingNodes {
   }
 }
 
-/** Makes a stock client that starts connecting and calls `urlOf` for the address of each attempt. */
+/** Creates a stock client that starts to connect, and calls `urlOf` for the URL of each attempt. */
 export function wanderer(
   options: Partial<ManagerOptions & SocketOptions>,
   urlOf: () => string,
@@ -144,7 +147,7 @@ export function wanderer(
   return client;
 }
 
-/** Returns a random item. */
+/** Returns a random item of `things`. */
 export function oneOf<T>(things: readonly T[]): T {
   return things[Math.floor(Math.random() * things.length)] as T;
 }

@@ -1,4 +1,4 @@
-/** Stock clients that join and leave rooms while nodes are killed and drained. */
+/** Lets stock clients join and leave rooms while nodes are killed and drained, and checks what they receive. */
 import { compareIds, ID_ZERO, idOf, laterId } from "../../lib/log/position.ts";
 import type { Received, Subscriber } from "./client.ts";
 import { type Keyed, oneOf, RestartingNodes } from "./restarting_nodes.ts";
@@ -6,12 +6,12 @@ import { Redis } from "./redis.ts";
 import { pauseFor, until } from "./wait.ts";
 
 const ROOMS = Array.from({ length: 12 }, (_, i) => `room-${i}`);
-/** Rooms that clients also leave; in the other rooms clients stay once they have joined. */
+/** The rooms that clients leave again. Clients stay in all other rooms that they have joined. */
 const LEFT_AGAIN = new Set(ROOMS.filter((_, i) => i % 2 === 0));
 
 /**
- * If a node is killed within this time after it answered a join, the messages of the answer may arrive twice, in ms
- * (`docs/decisions/0007-recovery.md`, Consequences). On an idle machine it is about 6 ms.
+ * If a node is killed within this time after it has answered a join, in ms, the messages of the answer may arrive twice
+ * (`docs/decisions/0007-recovery.md`, Consequences). On an idle machine this happens only within about 6 ms.
  */
 const UNSAVED_MS = 250;
 
@@ -22,21 +22,24 @@ export interface RoomsOutcome {
   /** Number of reconnects, and how many of them were reported as recovered. */
   readonly returns: number;
   readonly recovered: number;
-  /** Number of messages that arrived twice because a node was killed right after it had answered. */
+  /** Number of messages that arrived twice because a node was killed right after it had answered a join. */
   readonly again: number;
-  /** Errors of any client, as sentences. */
+  /** The errors of all clients, as sentences; empty if the run has passed. */
   readonly wrong: readonly string[];
-  /** How often each kind of disturbance was caused. */
+  /** The number of disturbances of each kind. */
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** The time of a client in a room, from one join until the next. */
+/** What a client knows and has received of a room since its last join of this room. */
 interface Stay {
-  /** The state according to the last answer; unsure while an answer is pending or if it was lost. */
+  /** Whether the client is in the room, according to the last answer. `unsure` while an answer is missing. */
   state: "in" | "out" | "unsure";
-  /** The position of the join; after a leave, that of the newest message at that moment. */
+  /** The id of the join's position. After a leave, the id of the newest message of the room at that time. */
   at: string;
-  /** Messages in the answer to the join, and those that were received afterwards. */
+  /**
+   * The ids of the messages in the answer to the join, the time of the answer, and the ids of the messages that were
+   * received as events.
+   */
   readonly answered: Set<string>;
   answeredAt: number;
   readonly got: string[];
@@ -46,9 +49,9 @@ interface Stay {
 type Published = ReadonlyMap<string, string[]>;
 
 /**
- * Runs three nodes and 40 clients, a fifth of them polling, for `seconds`. A join or leave that one node has
- * confirmed must also apply on every other node to which the client reconnects. The client then receives every message
- * of its rooms once and in order. It receives no message of a room that it has left.
+ * Disturbs three nodes and 40 clients, a fifth of them polling, for `seconds`. A join or leave that one node has
+ * answered must also hold on every node to which the client reconnects. There the client has to receive every message
+ * of its rooms once and in order, and no message of a room that it has left.
  */
 export async function disturbRooms(
   { seconds }: { seconds: number },
@@ -109,7 +112,7 @@ export async function disturbRooms(
   }
 }
 
-/** A client that joins and leaves, and what it has received. */
+/** A client that joins and leaves rooms, with a record of what it has received. */
 class Member {
   readonly client: Subscriber;
   joins = 0;
@@ -130,7 +133,7 @@ class Member {
     });
   }
 
-  /** Joins and leaves rooms until `end`. */
+  /** Lets the client join and leave random rooms until the time `end`. */
   async wander(end: number): Promise<void> {
     while (performance.now() < end) {
       await pauseFor(Math.random() * 60);
@@ -144,7 +147,7 @@ class Member {
     }
   }
 
-  /** Whether the client has the newest message of all its rooms. */
+  /** Whether the client has received the newest message of each of its rooms. */
   get caughtUp(): boolean {
     return [...this.#stays].every(([room, { state, got }]) =>
       state !== "in" || got.at(-1) === this.#published.get(room)?.at(-1)
@@ -220,7 +223,10 @@ class Member {
     got.push(id);
   }
 
-  /** Resolves with the answer, or with undefined if it was lost with the connection. */
+  /**
+   * Sends a request of the client. Resolves to the answer, or to undefined if the connection breaks before the answer
+   * arrives.
+   */
   // deno-lint-ignore no-explicit-any -- answers of every shape
   #ask(event: string, request: unknown): Promise<any> {
     const { socket } = this.client;

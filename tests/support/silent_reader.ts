@@ -1,7 +1,7 @@
-/** A reader of a log that ignores everything, for tests of other parts. */
+/** A `LogReader` that ignores everything, for tests of parts other than the reader. */
 import type { LogReader } from "../../lib/log/log.ts";
 
-/** Ignores everything. Replace single methods with `{ ...silentReader, entries: … }`. */
+/** Ignores all calls. To replace one method, write `{ ...silentReader, entries: … }`. */
 export const silentReader: LogReader = {
   started: () => {},
   entries: () => {},

@@ -1,4 +1,4 @@
-/** A node with a slow Socket.IO middleware, like one that checks tokens on another server. */
+/** Runs a node with a slow Socket.IO middleware, such as a middleware that checks tokens on another server. */
 import { Namespace } from "socket.io";
 
 const delayMs = Number(Deno.env.get("MIDDLEWARE_MS"));

@@ -1,7 +1,7 @@
 /**
- * A second implementation of Subscriber: Server-Sent Events over a plain response.
+ * A second implementation of `Subscriber`: Server-Sent Events, written to an HTTP response.
  *
- * It shows that fan-out is independent of the protocol. Roomcast does not serve it.
+ * With it, tests show that fan-out is independent of the protocol. Roomcast itself does not serve Server-Sent Events.
  */
 import { Buffer } from "node:buffer";
 import type { ServerResponse } from "node:http";
@@ -9,14 +9,14 @@ import { type Encoder, Subscriber } from "../../lib/delivery/subscriber.ts";
 import type { Entry } from "../../lib/log/log.ts";
 import { timestampOf } from "../../lib/log/position.ts";
 
-/** Whole events, one after the other. */
+/** The bytes of one or more complete events. */
 export interface SseFrame {
   readonly bytes: Buffer;
-  /** The room, if the frame is a single message. */
+  /** The room of the message, if the frame is a single message. */
   readonly room?: string | undefined;
 }
 
-/** Encodes an event whose data is JSON. */
+/** Encodes one event. `data` is its JSON. */
 function event(name: string, data: string, id: string): string {
   return `id: ${id}\nevent: ${name}\ndata: ${data}\n\n`;
 }
@@ -38,22 +38,25 @@ export const sseEncoder: Encoder = {
   },
 };
 
-/** Messages of one chunk of a replay. */
+/** Number of replayed messages that are written together. */
 const CHUNK_MESSAGES = 50;
 
-/** An item that has not been written yet: a frame, or the rest of a replay. */
+/** A frame or a list of replayed messages, or what is left of it, that has not been written yet. */
 type Queued = SseFrame | { readonly replay: Entry[] };
 
-/** Writes events to one response. */
+/** Writes events to one HTTP response. */
 export class SseSubscriber extends Subscriber {
   readonly #response: ServerResponse;
   #queue: Queued[] = [];
-  /** Whether the last write still waits for the kernel. `#replaying` is set if that write belongs to a replay. */
+  /**
+   * Whether the kernel has not taken all bytes of the last write yet. `#replaying` says whether that write has replayed
+   * messages.
+   */
   #waiting = false;
   #replaying = false;
   #requested = 0;
 
-  /** Creates the subscriber of a response whose head has been written. */
+  /** Creates the subscriber of an HTTP response whose head has already been written. */
   constructor(response: ServerResponse) {
     super();
     this.#response = response;
@@ -105,7 +108,7 @@ export class SseSubscriber extends Subscriber {
     this.#response.destroy();
   }
 
-  /** Writes until the kernel takes no more, and continues when it does. */
+  /** Writes from the queue until the kernel takes no more bytes. Continues when the kernel has taken them. */
   #pump(): void {
     while (!this.#waiting && !this.#response.destroyed) {
       const bytes = this.#next();
@@ -118,7 +121,10 @@ export class SseSubscriber extends Subscriber {
     }
   }
 
-  /** Returns the next chunk of a replay, or all frames up to the next replay in one. */
+  /**
+   * Removes from the queue what has to be written next, and returns it: a chunk of replayed messages, or all frames
+   * that are queued before such messages.
+   */
   #next(): Buffer | undefined {
     const [first] = this.#queue;
     this.#replaying = first !== undefined && "replay" in first;

@@ -1,6 +1,6 @@
 /**
- * The control: a node as in Socket.IO's documentation, with the stock adapter and its connection state recovery. It
- * runs as a separate process and prints its address in the same form as Roomcast's nodes.
+ * Runs a node as Socket.IO's documentation describes it, with the stock adapter and its connection state recovery, to
+ * compare Roomcast with. The node prints its URL in the same form as Roomcast's nodes.
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { createServer } from "node:http";

@@ -1,4 +1,4 @@
-/** Servers and raw clients of each protocol that implements Subscriber, for tests that run for all of them. */
+/** Servers and raw clients of each protocol that implements `Subscriber`, for tests that run for all protocols. */
 import { Buffer } from "node:buffer";
 import { createServer, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
@@ -14,36 +14,42 @@ export interface Received {
   readonly event: string;
   readonly id: string;
   readonly room: string;
-  /** The content, if the event is a message. */
+  /** The published message, if the event is a message. */
   readonly message?: unknown;
-  /** The reason, if the event is a gap. */
+  /** The reason of the gap, if the event is a gap. */
   readonly reason?: string;
   readonly since?: string | null;
 }
 
-/** A protocol: how its server is started, and how a client speaks it. */
+/** A protocol to test: its name, and a function that starts a server of the protocol. */
 export interface Protocol {
   readonly name: string;
   start(): Promise<ProtocolServer>;
 }
 
-/** A server of one protocol; `await using` ends it. */
+/** A server of one protocol; `await using` stops the server. */
 export interface ProtocolServer extends AsyncDisposable {
-  /** Connects a raw client. */
+  /** Connects a raw client to the server. */
   connect(): Promise<TestClient>;
 }
 
-/** A raw client, and the subscriber of its connection at the server. */
+/** A raw client, together with the server's subscriber of its connection. */
 export class TestClient {
   readonly received: Received[] = [];
-  /** Reads that contained at least one event: a small write arrives in one read. */
+  /**
+   * Number of reads in which at least one event arrived. Events that the server sends in one small write arrive in one
+   * read.
+   */
   reads = 0;
   closed = false;
   readonly #socket: Socket;
   #rest: Buffer = Buffer.alloc(0);
   #subscriber: Subscriber | undefined;
 
-  /** Wraps a connection. `parse` takes whole events and returns how many bytes it used. */
+  /**
+   * Wraps a connection. `parse` decodes the complete events in the received bytes, and returns the number of bytes that
+   * it has decoded.
+   */
   constructor(
     socket: Socket,
     parse: (bytes: Buffer, onEvent: (event: Received) => void) => number,
@@ -60,7 +66,7 @@ export class TestClient {
     });
   }
 
-  /** The subscriber of this client. */
+  /** The server's subscriber of this client. */
   get subscriber(): Subscriber {
     if (this.#subscriber === undefined) throw new Error("It is not connected");
     return this.#subscriber;
@@ -70,17 +76,17 @@ export class TestClient {
     this.#subscriber = subscriber;
   }
 
-  /** The ids of everything received, in order. */
+  /** The ids of all received events, in order. */
   get ids(): string[] {
     return this.received.map(({ id }) => id);
   }
 
-  /** Stops reading. */
+  /** Stops the client from reading. */
   pause(): void {
     this.#socket.pause();
   }
 
-  /** Reads again. */
+  /** Lets the client read again. */
   resume(): void {
     this.#socket.resume();
   }
@@ -91,7 +97,7 @@ export class TestClient {
   }
 }
 
-/** Socket.IO over WebSocket. */
+/** Returns the protocol Socket.IO over WebSocket, with or without direct writes. */
 function socketIo(name: string, directWrite: boolean): Protocol {
   return {
     name,
@@ -161,7 +167,7 @@ function parseWebSocket(
   return at;
 }
 
-/** Server-Sent Events over a plain response. */
+/** The protocol Server-Sent Events, which only tests use. */
 const sse: Protocol = {
   name: "Server-Sent Events",
   async start() {
@@ -210,7 +216,7 @@ function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
   }
 }
 
-/** All protocols that tests of subscribers run for. */
+/** All protocols for which the tests of `Subscriber` run. */
 export const PROTOCOLS: readonly Protocol[] = [
   socketIo("Socket.IO with direct writes", true),
   socketIo("Socket.IO with streams", false),

@@ -1,10 +1,10 @@
-/** Waiting in tests: always for a condition, and never longer than a deadline. */
+/** Waits in tests for conditions, promises and items, and fails a test that waits too long. */
 import { deadline } from "../../lib/util/deadline.ts";
 
 /** How long a test waits for a condition before it fails, in ms. */
 export const TIMEOUT_MS = 20_000;
 
-/** Resolves as soon as `condition` returns true; it is called every 5 ms. */
+/** Resolves as soon as `condition` returns true. Calls `condition` every 5 ms, and rejects after `timeoutMs`. */
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
@@ -19,12 +19,15 @@ export async function until(
   }
 }
 
-/** Pauses. Only for a pause that belongs to the scenario, not for waiting until something has happened. */
+/**
+ * Resolves after `ms`. Use this only for a pause that is part of a test's scenario, and {@linkcode until} to wait for
+ * something.
+ */
 export function pauseFor(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
 }
 
-/** Like `deadline()`, with the time limit of tests. */
+/** Settles as `promise` does, or rejects if that takes too long. */
 export function soon<T>(
   promise: Promise<T>,
   what: string,
@@ -33,7 +36,7 @@ export function soon<T>(
   return deadline(promise, timeoutMs, what);
 }
 
-/** Collects items and lets a test wait for them. */
+/** A list to which items are added over time, and for whose items a test can wait. */
 export class Inbox<T> {
   readonly items: T[] = [];
   readonly #waiting = new Set<() => void>();
@@ -44,13 +47,13 @@ export class Inbox<T> {
     for (const wake of this.#waiting) wake();
   }
 
-  /** Resolves with all items once there are at least `count`. */
+  /** Resolves to all items as soon as there are at least `count`. */
   async have(count: number, timeoutMs = TIMEOUT_MS): Promise<T[]> {
     await this.where(() => this.items.length >= count, timeoutMs);
     return this.items;
   }
 
-  /** Resolves once `condition` is true; it is checked whenever an item is added. */
+  /** Resolves as soon as `condition` returns true. Calls `condition` at once and whenever an item is added. */
   async where(condition: () => boolean, timeoutMs = TIMEOUT_MS): Promise<void> {
     if (condition()) return;
     let wake = (): void => {};

@@ -1,4 +1,4 @@
-/** Stock clients and publishers that record what happens to them, for {@linkcode judgeFailover}. */
+/** Records what stock clients and publishers experience while Redis fails over, for {@linkcode judgeFailover}. */
 import type { Subscriber } from "./client.ts";
 import type {
   Happening,
@@ -18,16 +18,19 @@ export class Witness implements Timeline {
   readonly client: string;
   readonly happenings: Happening[] = [];
   readonly subscriber: Subscriber;
-  /** The rooms that the server has confirmed and that the client has not asked to leave. */
+  /** The rooms that the client has joined, as the server has confirmed, and that it has not requested to leave. */
   readonly rooms: Set<string> = new Set();
-  /** The rooms that it asked to leave on this connection. A `joined` event for them may still be in flight. */
+  /**
+   * The rooms that the client has requested to leave on its current connection. A `joined` event for such a room may
+   * still be in flight.
+   */
   readonly #left = new Set<string>();
-  /** Whether it has received everything that a node sends at connect. */
+  /** Whether the client has received all events that a node sends at connect. */
   #settled = false;
   /** The newest position or id of each room that the client knows. */
   readonly #positions = new Map<string, string>();
 
-  /** Starts recording. The client must not be connected yet. */
+  /** Starts to record the events of a client, which must not be connected yet. */
   constructor(name: string, subscriber: Subscriber) {
     this.client = name;
     this.subscriber = subscriber;
@@ -55,17 +58,17 @@ export class Witness implements Timeline {
     });
   }
 
-  /** Whether it is connected now. */
+  /** Whether the client is connected now. */
   get connected(): boolean {
     return this.subscriber.socket.connected;
   }
 
-  /** The value of `recovered` at each connect. */
+  /** The value of `recovered` at each connect of the client. */
   get connects(): readonly boolean[] {
     return this.subscriber.connects.items;
   }
 
-  /** Returns whether it has received this message. */
+  /** Returns whether the client has received the message with this key. */
   has(key: string): boolean {
     return this.happenings.some((one) =>
       one.kind === "message" ? one.key === key : one.kind === "answered" &&
@@ -74,8 +77,9 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Resolves with whether the client knows its rooms, because a node sends `joined` events before the answer to the first
-   * request. Without that knowledge, a join with `since` may request messages that the client receives anyway.
+   * Sends a request and resolves to whether the client now knows its rooms: a node sends all `joined` events before it
+   * answers the first request. A client that does not know its rooms may request messages, by a join with `since`, that
+   * it receives anyway.
    */
   async settle(): Promise<boolean> {
     const { length } = this.connects;
@@ -84,7 +88,10 @@ export class Witness implements Timeline {
     return this.#settled;
   }
 
-  /** Joins a room, with `since` from its last position there. Resolves with `false` if no positive answer came. */
+  /**
+   * Lets the client join a room; if `since` is true, with its last position in that room. Resolves to `false` if the
+   * join failed or was not answered.
+   */
   async join(room: string, { since = false } = {}): Promise<boolean> {
     const position = since ? this.#positions.get(room) : undefined;
     const answer = await this.#ask("join", {
@@ -115,7 +122,7 @@ export class Witness implements Timeline {
     return answer?.ok === true;
   }
 
-  /** Leaves a room, and retries if that is rejected. Resolves with `false` if no answer arrives. */
+  /** Lets the client leave a room, and retries if the request is rejected. Resolves to `false` if no answer arrives. */
   async leave(room: string): Promise<boolean> {
     if (!this.connected) return false;
     this.#left.add(room);
@@ -131,14 +138,14 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Breaks the connection, if there is one. The client then reconnects automatically. A connection that is closed while
-   * it is being opened would be detected by the client only after 20 s (socket.io-client 4.8.4, option `timeout`).
+   * Breaks the client's connection, so that the client reconnects. Does nothing while the client is connecting, because
+   * the client would notice the broken connection only after 20 s (socket.io-client 4.8.4, option `timeout`).
    */
   drop(): void {
     if (this.connected) this.subscriber.socket.io.engine.close();
   }
 
-  /** Returns everything that happened to it in one line; consecutive messages are only counted. */
+  /** Returns all events of the client in one line. Of consecutive messages, only the number is given. */
   retell(): string {
     const parts: string[] = [];
     let messages = 0;
@@ -171,8 +178,8 @@ export class Witness implements Timeline {
   }
 
   /**
-   * Resolves with the answer, or with undefined if the connection ends or the time expires. `noted` runs synchronously
-   * with the answer, because later events must be recorded after it.
+   * Sends a request of the client. Resolves to the answer, or to undefined if the connection ends or no answer arrives
+   * in time. `noted` is called synchronously with the answer, so that the answer is recorded before later events.
    */
   // deno-lint-ignore no-explicit-any -- answers of every shape
   #ask(event: string, request: unknown, noted?: (answer: any) => void) {
@@ -200,8 +207,9 @@ type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K>
   : never;
 
 /**
- * Publishes `key` to `room` with itself as the idempotency key. Retries after 503 and after broken connections, until it
- * is acknowledged or `giveUp` returns true between two attempts. Calls `urlOf` for the URL of each attempt.
+ * Publishes the message `key` to `room`, with `key` also as its idempotency key. Retries after status 503 and after
+ * broken connections, until the message is acknowledged or `giveUp` returns true between two attempts. Calls `urlOf`
+ * for the URL of each attempt.
  *
  * @throws {Error} If the response has another status.
  */
@@ -233,7 +241,7 @@ export async function publishKeyed(
   }
 }
 
-/** Resolves with the response, or with undefined if none arrived completely. */
+/** Publishes once. Resolves to the response, or to undefined if no complete response arrives. */
 async function tryPublish(
   url: string,
   room: string,
