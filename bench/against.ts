@@ -1,13 +1,13 @@
 /**
- * Compares this checkout with another one. Both serve at the same time, and short slices of load go to each in turn, so
- * that other work on the machine affects both alike.
+ * Compares the speed of this checkout with the speed of another one. Nodes of both run at the same time and get short
+ * slices of load in turn, so that other work on the machine affects both alike.
  *
  *     git worktree add ../before <commit>
  *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"]
  *
- * Prints for each load the median number of deliveries per second of CPU time of each version, and the median and the
- * quartiles of the ratio of this version to the other, pair by pair. Throws if a message is lost, repeated or out of
- * order.
+ * Prints for each load and each version the median number of deliveries per second of CPU time. Also prints the median
+ * and the quartiles of the ratio between this version and the other one, over all pairs of slices. Throws if a message
+ * is lost, repeated or out of order.
  *
  * Needs redis-server (or valkey-server) on PATH and starts its own.
  *
@@ -24,7 +24,7 @@ const SLICE_MS = 1000;
 const WARM_UP_SLICES = 3;
 const CLIENTS = 1000;
 const POSTS_IN_FLIGHT = 64;
-/** The loads by name. Each publisher posts one message after the other; `bytes` is the length of a message. */
+/** The loads, by name. */
 const LOADS: Readonly<Record<string, LoadOptions>> = {
   "fanout-1": { publishers: 1, rooms: 1, clients: CLIENTS, bytes: 20 },
   "fanout-10": { publishers: 10, rooms: 1, clients: CLIENTS, bytes: 20 },
@@ -52,15 +52,17 @@ const LOADS: Readonly<Record<string, LoadOptions>> = {
 };
 
 interface LoadOptions {
+  /** Number of publishers. Each one posts one message after the other. */
   readonly publishers: number;
   readonly rooms: number;
-  /** Rooms that each client is in, next to each other: 1 if not given. */
+  /** Number of rooms that each client joins; 1 if not given. */
   readonly roomsEach?: number;
   readonly clients: number;
+  /** Length of each message, in bytes. */
   readonly bytes: number;
 }
 
-/** One version under load, with its own Redis, clients and publishers. */
+/** A node of one version, with its own Redis, clients and publishers. */
 class Load implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #node: TestNode;
@@ -68,7 +70,7 @@ class Load implements AsyncDisposable {
   readonly #clients: RawClient[];
   readonly #requests;
   readonly #members: number;
-  /** Called when all clients of a room have received a message. */
+  /** Called when all clients of a message's room have received the message. */
   #delivered = () => {};
   #published = 0;
   #received = 0;
@@ -98,7 +100,9 @@ class Load implements AsyncDisposable {
     );
   }
 
-  /** Starts a version and connects all clients and publishers to it. */
+  /**
+   * Starts a node of the version in `checkout`, or of this one, and connects all clients and publishers to the node.
+   */
   static async start(
     checkout: URL | undefined,
     options: LoadOptions,
@@ -142,9 +146,9 @@ class Load implements AsyncDisposable {
   }
 
   /**
-   * Publishes for one slice and waits until everything is delivered. Returns the deliveries per second of the node's
-   * CPU time. A publisher posts again when its last request has succeeded, and while fewer messages than there are
-   * publishers are undelivered.
+   * Publishes for one slice of time and waits until all messages are delivered. Resolves to the deliveries per second
+   * of the node's CPU time. A publisher posts its next message when its last request has succeeded and fewer messages
+   * are undelivered than there are publishers.
    */
   async slice(): Promise<number> {
     const cpu = await this.#node.cpuSeconds();
@@ -193,7 +197,7 @@ class Load implements AsyncDisposable {
   }
 }
 
-/** Returns the value below which `share` of all values lie. */
+/** Returns the value below which the share `share` of all values lies; 0.5 gives the median. */
 function quantile(values: readonly number[], share: number): number {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length * share)] ?? NaN;

@@ -1,6 +1,6 @@
 /**
- * Measures the bridge on three nodes: how long a takeover delays messages, how many append scripts a message costs, and
- * lag and memory at 5,000 PUBLISH/s on 100 channels of one pattern.
+ * Measures the bridge on three nodes: how long a takeover delays messages, how many append scripts run for each
+ * message, and lag and memory at 5,000 PUBLISH/s on 100 channels of one pattern.
  *
  *     deno run -A bench/bridge.ts [seconds of load]
  *
@@ -42,7 +42,10 @@ for (const perSecond of [10, 100, 1000]) await measureScripts(perSecond);
 await measureLoad(100, 5000);
 for (const node of nodes) await node[Symbol.asyncDispose]();
 
-/** Kills, suspends or stops the node that appends, and prints how late messages reach the log meanwhile. */
+/**
+ * Kills, suspends or stops the node that appends messages of Redis channels, and prints how late messages reach the log
+ * while another node takes over.
+ */
 async function measureTakeovers(): Promise<void> {
   const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
   await client.connect();
@@ -79,7 +82,7 @@ async function measureTakeovers(): Promise<void> {
   client.destroy();
 }
 
-/** Returns the index of the node that appends at present. */
+/** Resolves to the index of the node that currently appends messages of Redis channels. */
 async function findWriter(): Promise<number> {
   const bridged = () =>
     Promise.all(nodes.map((node) => node.metric("roomcast_bridged_total")));
@@ -93,7 +96,10 @@ async function findWriter(): Promise<number> {
   return index;
 }
 
-/** Returns the times from PUBLISH to the log in ms, by the clock of this machine, sorted. */
+/**
+ * Resolves to the times that messages took from their PUBLISH to the log, in ms by this machine's clock, in ascending
+ * order.
+ */
 async function lagsSince(since: string): Promise<number[]> {
   const [node] = nodes;
   const { body } = await node?.get(
@@ -104,7 +110,7 @@ async function lagsSince(since: string): Promise<number[]> {
   ) => at - Number(message)).sort((a: number, b: number) => a - b);
 }
 
-/** Prints how many append scripts all nodes together run per message at a given rate. */
+/** Prints how many append scripts all nodes together run for each message, at a rate of `perSecond` messages. */
 async function measureScripts(perSecond: number): Promise<void> {
   await allReady();
   const before = await sum("roomcast_bridge_appends_total");
@@ -122,7 +128,7 @@ async function measureScripts(perSecond: number): Promise<void> {
   );
 }
 
-/** Publishes at a given rate on many channels; prints memory and lag of each node. */
+/** Publishes `perSecond` messages per second on many Redis channels. Prints the memory and the lag of each node. */
 async function measureLoad(channels: number, perSecond: number): Promise<void> {
   await allReady();
   const metrics = () =>

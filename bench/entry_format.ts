@@ -1,14 +1,15 @@
 // deno-lint-ignore-file no-console -- a benchmark prints its results
 /**
- * Measures the memory of a log entry in Redis and the CPU time to turn it into a WebSocket frame, in two formats:
+ * Measures how much memory a log entry takes in Redis, and how much CPU time a node needs to make a WebSocket frame of
+ * the entry, in two formats:
  *
- * - the format of `@socket.io/redis-streams-adapter`: `uid, nsp, type, data`, where `data` is the packet and its options
- *   as JSON. A frame is made as the adapter makes it: `JSON.parse` of `data`, the id appended to the arguments,
+ * - the format of `@socket.io/redis-streams-adapter`: `uid, nsp, type, data`, where `data` is the packet and its
+ *   options as JSON. A frame is made as the adapter makes it: `JSON.parse` of `data`, the id appended to the arguments,
  *   socket.io-parser's `Encoder`, ws' `Sender.frame`;
  * - Roomcast's format: `room, message`. A frame is made as Roomcast makes it: `JSON.parse` to check the message, the
  *   packet built as text around it, `textFrame`.
  *
- * A node makes the frame once per message, however many clients it has. Writing to sockets is not included.
+ * A node makes one frame for each message, however many clients it has. The time to write to sockets is not measured.
  *
  *     deno run -A bench/entry_format.ts
  *
@@ -24,9 +25,11 @@ import { encodeTextFrame } from "../lib/websocket/frame.ts";
 import { timestampOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";
 
-/** Number of entries in the stream whose memory is measured. */
+/** Number of entries in the Redis stream whose memory is measured. */
 const ENTRIES = 10_000;
-/** Messages per measured round, number of measured rounds, and number of earlier rounds to warm up. */
+/**
+ * Number of messages in each measured round, number of measured rounds, and number of rounds before them to warm up.
+ */
 const MESSAGES = 20_000;
 const ROUNDS = 15;
 const WARM_UP_ROUNDS = 3;
@@ -35,16 +38,16 @@ const ROOM = "chat";
 /** An entry's id and fields as Redis returns them. */
 type Entry = readonly [id: string, fields: Readonly<Record<string, string>>];
 
-/** How an entry is written and read. */
+/** A format of log entries: how entries are written and read. */
 interface Format {
   readonly name: string;
-  /** Returns the fields of an entry for the message `json`. */
+  /** Returns the fields of the entry for a message, which is given as JSON. */
   readonly fields: (json: string) => Readonly<Record<string, string>>;
-  /** Returns the WebSocket frame for an entry, in one or more pieces. */
+  /** Returns the WebSocket frame of an entry's message, in one or more pieces. */
   readonly frame: (entry: Entry) => readonly Buffer[];
 }
 
-/** The parts of Socket.IO's own dependencies that are used here. */
+/** The parts of Socket.IO's dependencies that this benchmark uses. */
 interface Encoder {
   encode(packet: unknown): (string | Buffer)[];
 }
@@ -105,7 +108,7 @@ const roomcastFormat: Format = {
   },
 };
 
-/** Returns a message of about `bytes` bytes of JSON: an object with several kinds of fields. */
+/** Returns a message, as JSON of about `bytes` bytes: an object with fields of several kinds. */
 function message(bytes: number, index: number): string {
   const record: Record<string, unknown> = { n: index };
   const values = ["some words of text", 21.5, true, null, "2025-11-22", 1234];
@@ -117,7 +120,7 @@ function message(bytes: number, index: number): string {
   return JSON.stringify(record);
 }
 
-/** Returns the memory per entry in Redis, in bytes, as the mean over a stream of {@linkcode ENTRIES} entries. */
+/** Resolves to the memory of one entry in Redis, in bytes: the mean over a stream of {@linkcode ENTRIES} entries. */
 async function measureMemory(
   redis: Redis,
   format: Format,
@@ -152,8 +155,8 @@ async function measureMemory(
 }
 
 /**
- * Returns the CPU time to make the frame of one entry, in microseconds, for each format: the median of several rounds.
- * The formats take turns, so that other work on the machine affects both alike.
+ * Returns for each format the CPU time to make the frame of one entry, in microseconds: the median of several rounds.
+ * The formats are measured in turn, so that other work on the machine affects all of them alike.
  */
 function time(formats: readonly Format[], bytes: number): number[] {
   const runs = formats.map(({ fields, frame }) => ({
@@ -179,12 +182,12 @@ function time(formats: readonly Format[], bytes: number): number[] {
   );
 }
 
-/** Returns the bytes of an entry's fields, which every node reads, without lengths and id. */
+/** Returns the total size of an entry's field names and values, in bytes. Every node has to read these bytes. */
 function bytesOf(fields: Readonly<Record<string, string>>): number {
   return Buffer.byteLength(Object.entries(fields).flat().join(""));
 }
 
-/** Checks that both formats result in the same bytes on the wire. */
+/** Checks that both formats result in the same bytes of a WebSocket frame. */
 function compare(bytes: number): void {
   const [a, b] = [adapterFormat, roomcastFormat].map(({ fields, frame }) =>
     Buffer.concat(frame(["1763831234567-0", fields(message(bytes, 1))]))

@@ -1,6 +1,7 @@
 /**
- * Measures fan-out: deliveries per second of the server's CPU time, and the same for Socket.IO's stock adapter on Node
- * in the same run. Each server has its own Redis. Prints a table, and writes the results as JSON if a file is named.
+ * Measures how many deliveries fan-out makes per second of the server's CPU time. In the same run, measures the same
+ * for Socket.IO's stock adapter on Node. Each server has its own Redis. Prints a table, and also writes the results as
+ * JSON if a file is named.
  *
  *     deno run -A bench/fanout.ts [--runs=1] [--json=docs/images/fanout.json]
  *
@@ -24,7 +25,7 @@ import {
 
 const SECONDS = 4;
 const LINE_TIMEOUT_MS = 60_000;
-/** Clients, rooms, messages in flight, and additional bytes per message. */
+/** The loads: numbers of clients, rooms and messages in flight, and additional bytes of each message. */
 const LOADS: readonly (readonly [number, number, number, number])[] = [
   [1000, 1, 1, 0],
   [1000, 1, 10, 0],
@@ -86,7 +87,10 @@ if (options.json !== undefined) {
   );
 }
 
-/** Returns the deliveries per second of CPU time. Throws if a message was lost, repeated or out of order. */
+/**
+ * Resolves to the deliveries per second of the server's CPU time. Rejects if a message was lost, repeated or out of
+ * order.
+ */
 async function measure(
   node: TestNode,
   load: readonly number[],

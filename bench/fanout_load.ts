@@ -1,12 +1,12 @@
 /**
- * The load of `bench/fanout.ts`: subscribers and a publisher in a process of their own, so that their CPU time is not
- * counted as the server's.
+ * Makes the load of `bench/fanout.ts`: runs subscribers and a publisher in a process of their own, so that their CPU
+ * time does not count as the server's.
  *
  *     deno run -A bench/fanout_load.ts <port> <clients> <rooms> <in flight> <bytes> <seconds>
  *
- * Keeps `in flight` messages published but not yet received by all subscribers of their room. Prints `{"kind":"ready"}`
- * after a warm-up, `{"kind":"done","deliveries":…}` after the measurement, and `{"kind":"whole","wrong":…}` when
- * everything is delivered.
+ * Always keeps `<in flight>` messages published that not all subscribers of their rooms have received yet. Prints
+ * `{"kind":"ready"}` after a warm-up, `{"kind":"done","deliveries":…}` after the measurement, and
+ * `{"kind":"whole","wrong":…}` when everything is delivered.
  *
  * @module
  */

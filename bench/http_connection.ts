@@ -1,12 +1,13 @@
 /**
- * Sends HTTP requests over a bare TCP connection, at little cost to the benchmark process.
+ * Sends HTTP requests over a TCP connection, without an HTTP client, to use little CPU time in the process of a
+ * benchmark.
  *
  * @module
  */
 import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 
-/** A keep-alive connection that sends one request at a time and waits for the response. */
+/** A keep-alive connection that sends one request at a time. */
 export class HttpConnection {
   readonly #socket: Socket;
   #text = "";
@@ -27,7 +28,7 @@ export class HttpConnection {
     );
   }
 
-  /** Connects to a port of this machine. */
+  /** Connects to a server on a port of this machine. */
   static async connect(port: number): Promise<HttpConnection> {
     const socket = connect(port, "127.0.0.1");
     await new Promise<void>((resolve, reject) => {
@@ -37,7 +38,7 @@ export class HttpConnection {
     return new HttpConnection(socket);
   }
 
-  /** Sends a request. Resolves when the response is complete; rejects unless its status is 200. */
+  /** Sends a request. Resolves when the whole response has arrived; rejects if its status is not 200. */
   request(request: Buffer): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#succeeded = resolve;
@@ -46,7 +47,7 @@ export class HttpConnection {
     });
   }
 
-  /** Closes the connection. */
+  /** Closes the TCP connection. */
   close(): void {
     this.#socket.destroy();
   }

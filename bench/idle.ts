@@ -1,6 +1,6 @@
 /**
- * Measures what idle clients cost: how many connect per second, the CPU time per connect, and the memory per client,
- * compared with stock Socket.IO on Node. Prints a table.
+ * Measures idle clients: how many can connect per second, the server's CPU time to connect a client, and its memory for
+ * each client. Compares Roomcast with stock Socket.IO on Node. Prints a table.
  *
  *     deno run -A bench/idle.ts [clients] [rounds]
  *
@@ -12,20 +12,23 @@ import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { soon } from "../tests/support/wait.ts";
 
-/** How long the clients stay idle, in ms. Each receives a ping within this time and replies to it. */
+/** How long the clients stay idle, in ms. In this time each client receives a ping and replies to the ping. */
 const IDLE_MS = 35_000;
 const CONNECT_TIMEOUT_MS = 60_000;
 const [clients = 10_000, rounds = 1] = Deno.args.map(Number);
 
-/** The results of one round for one server. */
+/** What was measured in one round for one server. */
 interface Findings {
   readonly server: string;
   readonly connectsPerSecond: number;
-  /** CPU time of the server for one client to connect, in microseconds. */
+  /** CPU time that the server needs to connect one client, in microseconds. */
   readonly connectCpuMicros: number;
   /** Resident memory of the server without clients, in MB. */
   readonly emptyMb: number;
-  /** Additional memory per client directly after all have connected, and after the idle time, in KiB. */
+  /**
+   * Additional memory of the server for each client, directly after all clients have connected, and after the idle
+   * time, in KiB.
+   */
   readonly atOnceKib: number;
   readonly idleKib: number;
 }

@@ -1,11 +1,11 @@
 /**
- * The clients of `bench/idle.ts` in a process of their own, so that their CPU time and memory are not counted as the
+ * Runs the clients of `bench/idle.ts` in a process of their own, so that their CPU time and memory do not count as the
  * server's:
  *
  *     deno run -A bench/idle_clients.ts <port> <clients>
  *
- * Each client is a bare TCP connection that implements only the parts of WebSocket, Engine.IO and Socket.IO that are
- * needed to connect and to reply to pings. Prints `{"seconds": …}` when all are connected, and exits when stdin closes.
+ * Each client is a TCP connection with only those parts of WebSocket, Engine.IO and Socket.IO that are needed to
+ * connect and to reply to pings. Prints `{"seconds": …}` when all clients are connected, and exits when stdin closes.
  *
  * @module
  */
@@ -13,13 +13,13 @@
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
 const [port = 0, clients = 0] = Deno.args.map(Number);
-/** Number of clients that connect at the same time. */
+/** Maximum number of clients that connect at the same time. */
 const CONNECTING_MAX = 64;
 const latin1 = new TextDecoder("latin1");
-/** Larger than anything the server sends at once. */
+/** Size of a client's read buffer, in bytes. The server never sends as many bytes at once. */
 const READ_BYTES = 1024;
 
-/** Connects one client; resolves when it has joined its room. */
+/** Connects one client. Resolves when the client has joined its room. */
 async function connectClient(): Promise<void> {
   const connection = await Deno.connect({ port });
   const read = async (): Promise<string> => {
@@ -40,7 +40,7 @@ async function connectClient(): Promise<void> {
   void replyToPings(connection, read);
 }
 
-/** Replies to pings, whose frame is two bytes and the text `2`, until the process ends. */
+/** Replies to a client's pings until the process ends. A ping is a frame of a head of two bytes and the text `2`. */
 async function replyToPings(
   connection: Deno.Conn,
   read: () => Promise<string>,

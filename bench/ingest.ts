@@ -1,6 +1,6 @@
 // deno-lint-ignore-file no-console -- a benchmark prints its results
 /**
- * Measures what a publish costs, from HTTP to one subscriber:
+ * Measures the time of publishes, from the HTTP request to one subscriber:
  *
  * - single posts on 64 connections, per second of the server's CPU time, for Roomcast and for the stock peer
  *   (`bench/peers/stock.mjs`, on Node). Roomcast responds once Redis has the message, the peer earlier;
@@ -9,7 +9,7 @@
  * - how much longer a batch of 1,000 takes than a batch of 10: medians of requests sent in turn, without a subscriber.
  *   A pause before each request keeps the delivery of the one before out of the measurement.
  *
- * Throws if a subscriber does not receive everything in order.
+ * Throws if a subscriber does not receive every message in order.
  *
  *     deno run -A bench/ingest.ts
  *
@@ -29,7 +29,7 @@ const LOAD_MS = 8000;
 const RATIO_ROUNDS = 200;
 const RATIO_PAUSE_MS = 15;
 
-/** The result of a load. */
+/** The result of one load on one server. */
 interface Load {
   readonly requests: number;
   readonly seconds: number;
@@ -54,7 +54,7 @@ const SINGLE = post("/publish", {
   message: { text: "hello there, this is", number: 1 },
 });
 
-/** The servers under test, each with its own Redis. */
+/** The servers to measure, by name. Each function starts a server with the Redis at `url`. */
 const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
   roomcast: (url) => TestNode.start({ REDIS_URL: url, LOG_LEVEL: "info" }),
   stock: (url) =>
@@ -65,7 +65,7 @@ const SERVERS: Readonly<Record<string, (url: string) => Promise<TestNode>>> = {
     }),
 };
 
-/** Sends a request repeatedly on each of `connections`; the first seconds do not count. */
+/** Sends a request again and again on each of `connections`. The first seconds are not measured. */
 async function load(
   peer: TestNode,
   connections: number,
@@ -96,7 +96,7 @@ async function load(
   return { requests, seconds, cpuSeconds, all };
 }
 
-/** Runs a load with one subscriber. Throws unless it receives everything in order. */
+/** Runs a load with one subscriber. Rejects if the subscriber does not receive every message in order. */
 async function loadWithSubscriber(
   peer: TestNode,
   connections: number,
@@ -127,7 +127,7 @@ async function loadWithSubscriber(
   return result;
 }
 
-/** Returns the median times of a batch of 10 and of a batch of 1,000, in ms. */
+/** Resolves to the median times of a batch of 10 and of a batch of 1,000 messages, in ms. */
 async function measureBatches(peer: TestNode): Promise<[number, number]> {
   const sender = await HttpConnection.connect(peer.port);
   const requests = [batch(10), batch(1000)] as const;

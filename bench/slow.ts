@@ -1,11 +1,12 @@
 /**
- * Measures how clients that never read affect the others: latencies with 1 % of such clients and without, in turn, the
- * node's memory meanwhile, and whether they recover when they read again. Prints a table.
+ * Measures how slow clients, which never read, affect other clients. Runs in turn with 1 % of slow clients and with
+ * none. Measures the latencies of the other clients, the node's memory, and whether the slow clients recover when they
+ * read again. Prints a table.
  *
  *     deno run -A bench/slow.ts [rounds] [seconds] [messages per second] [clients] [bytes]
  *
- * With 0 rounds it runs once, with slow clients: `deno run -A bench/slow.ts 0 600 100` runs ten minutes of 100 messages
- * per second. Needs redis-server (or valkey-server) on PATH.
+ * With 0 rounds, runs only once, with slow clients: `deno run -A bench/slow.ts 0 600 100` runs for ten minutes with 100
+ * messages per second. Needs redis-server (or valkey-server) on PATH.
  *
  * @module
  */
@@ -22,7 +23,10 @@ const SAMPLE_MS = 1000;
 interface Findings extends Outcome {
   readonly slow: number;
   readonly disconnected: number;
-  /** Resident memory of the node with all clients connected before the first publish, and its maximum, in MB. */
+  /**
+   * Resident memory of the node when all clients are connected and nothing is published yet, and its maximum
+   * afterwards, in MB.
+   */
   readonly mbBefore: number;
   readonly mbMost: number;
 }

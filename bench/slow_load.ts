@@ -1,12 +1,12 @@
 /**
- * The load of `bench/slow.ts` in a process of its own: subscribers of one room, some of which never read, and their
- * publisher.
+ * Makes the load of `bench/slow.ts` in a process of its own: runs subscribers of one room, some of which are slow and
+ * never read, and their publisher.
  *
  *     deno run -A bench/slow_load.ts <port> <clients> <slow> <messages per second> <bytes> <seconds>
  *
- * Slow clients send pongs without waiting for pings and read nothing until the end. Then they reconnect with the last id
- * they have received, as a stock client does. Prints `{}` when all are connected, and {@linkcode Outcome} as a line of
- * JSON at the end.
+ * Slow clients send pongs without waiting for pings and read nothing until the end. Then they reconnect with the last
+ * id that they have received, as a stock client does. Prints `{}` when all clients are connected, and an {@linkcode
+ * Outcome} as a line of JSON at the end.
  *
  * @module
  */
@@ -15,16 +15,19 @@ import { RawClient } from "../tests/support/raw_client.ts";
 import { until } from "../tests/support/wait.ts";
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
-/** The result of a load. */
+/** The result of a run. */
 export interface Outcome {
-  /** Latencies of deliveries to clients that read, from just before the publish, in ms. */
+  /** Latencies of deliveries to clients that read, in ms, from just before the publish until the receipt. */
   readonly p50: number;
   readonly p99: number;
-  /** Deliveries to clients that read, how many are expected, and how many of these clients stayed connected. */
+  /**
+   * Number of deliveries to clients that read, the number that was expected, and the number of these clients that
+   * stayed connected.
+   */
   readonly deliveries: number;
   readonly expected: number;
   readonly whole: number;
-  /** Slow clients that recovered everything at the end, and those that received a gap. */
+  /** Number of slow clients that recovered all messages at the end, and of those that received a gap. */
   readonly recovered: number;
   readonly gaps: number;
 }
@@ -34,26 +37,26 @@ const [port = 0, clients = 0, slow = 0, rate = 0, bytes = 0, seconds = 0] = Deno
 const PONG_MS = 10_000;
 const CONNECTING_MAX = 50;
 const IN_FLIGHT_MAX = 32;
-/** Read buffer of one connection, in bytes. */
+/** Size of the read buffer of a connection, in bytes. */
 const READ_BYTES = 16 << 10;
-/** Maximum number of latencies that are kept, evenly spread over all deliveries. */
+/** Maximum number of latencies that are stored. They are spread evenly over all deliveries. */
 const SAMPLES_MAX = 1 << 20;
 const latin1 = new TextDecoder("latin1");
 
-/** When each message was published. */
+/** The time at which each message was published, by the message's number. */
 const published: number[] = [];
 const samples: number[] = [];
 const every = Math.max(1, Math.ceil(clients * rate * seconds / SAMPLES_MAX));
 let deliveries = 0;
 
 /**
- * A subscriber that reads and stores nothing. It skips from frame to frame and counts each frame of at least a message's
- * size as a message, because decoding would be too slow at 100,000 deliveries per second.
+ * A subscriber that reads but stores nothing. It skips from frame to frame and counts each frame that is at least as
+ * large as a message. Decoding the frames would be too slow at 100,000 deliveries per second.
  */
 class Reader {
   received = 0;
   closed = false;
-  /** Remaining bytes of the current frame. */
+  /** Number of bytes of the current frame that have not arrived yet. */
   #left = 0;
   #head: number[] = [];
 
@@ -86,7 +89,7 @@ class Reader {
     this.closed = true;
   }
 
-  /** Processes received bytes; returns whether they contain a ping. */
+  /** Counts the messages in received bytes. Returns whether the bytes contain a ping. */
   #take(buffer: Uint8Array, length: number): boolean {
     let ping = false;
     for (let at = 0; at < length;) {
@@ -115,7 +118,7 @@ class Reader {
   }
 }
 
-/** Returns the payload length that a frame's head states, or undefined while the head is incomplete. */
+/** Returns the length of the payload, as the head of a frame states it; undefined if the head is not complete yet. */
 function sizeOf(head: readonly number[]): number | undefined {
   const [, short = NaN, high = 0, low = NaN] = head;
   if (short < 126) return short;
@@ -158,8 +161,8 @@ const pongs = setInterval(() => {
 }, PONG_MS);
 
 /**
- * Posts without a response yet. Further messages are posted at the same rate even if a post takes longer than the
- * interval.
+ * The POST requests that have no response yet. Messages are posted at a constant rate, even if earlier requests are
+ * still in flight.
  */
 const inFlight = new Set<Promise<void>>();
 const padding = "x".repeat(bytes);

@@ -1,7 +1,7 @@
 /**
- * Measures a wave of reconnects: all clients of a killed node reconnect to another node at once, each some messages
- * behind, while publishing continues. Prints how long it takes until all have caught up, how many range reads Redis
- * served, and how long publishes took meanwhile.
+ * Measures a wave of reconnects. All clients of a killed node reconnect to another node at once, and each has missed
+ * some messages, while publishing continues. Prints how long it takes until all clients have received every message,
+ * how many range reads Redis has served, and how long publishes took in this time.
  *
  *     deno run -A bench/wave.ts [clients] [messages behind] [rooms]
  *

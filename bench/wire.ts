@@ -1,10 +1,10 @@
 /**
- * The bytes that a load tool's client sends: only those needed to connect by WebSocket and to stay connected.
+ * The bytes that a minimal client sends to connect by WebSocket and to stay connected.
  *
  * @module
  */
 
-/** The WebSocket handshake request. */
+/** The HTTP request that opens the WebSocket. */
 export const REQUEST: Uint8Array = new TextEncoder().encode(
   "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n" +
     "Host: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
