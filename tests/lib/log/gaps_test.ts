@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { GAPS_MAX, IngressGaps, parseChannels } from "../../../lib/log/gaps.ts";
 import { compareIds } from "../../../lib/log/position.ts";
 
-Deno.test("within() finds a gap after the first id and up to the second, in the rooms of its channels", () => {
+Deno.test("IngressGaps.within() returns true for a gap after the first id and up to the second, in the rooms of its channels", () => {
   const gaps = new IngressGaps();
   gaps.add("5-0", ["news", "chat.*"]);
   for (
@@ -25,7 +25,7 @@ Deno.test("within() finds a gap after the first id and up to the second, in the 
   }
 });
 
-Deno.test("within() returns false before the first gap and after clear()", () => {
+Deno.test("IngressGaps.within() returns false before the first gap was added, and after clear()", () => {
   const gaps = new IngressGaps();
   assert.equal(gaps.within("a", "0-0", "9-0"), false);
   gaps.add("5-0", ["*"]);
@@ -33,7 +33,7 @@ Deno.test("within() returns false before the first gap and after clear()", () =>
   assert.equal(gaps.within("a", "0-0", "9-0"), false);
 });
 
-Deno.test("add() returns which rooms the gap concerns", () => {
+Deno.test("IngressGaps.add() returns a function that returns true for the rooms of the gap's channels", () => {
   const concerns = new IngressGaps().add("1-0", ["a", "b?"]);
   assert.deepEqual(["a", "b1", "b", "c"].map(concerns), [
     true,
@@ -43,7 +43,7 @@ Deno.test("add() returns which rooms the gap concerns", () => {
   ]);
 });
 
-Deno.test("add() ignores a gap that is known or older than the newest", () => {
+Deno.test("IngressGaps.add() ignores a gap that is known already or has a smaller id than the newest", () => {
   const gaps = new IngressGaps();
   gaps.add("5-0", ["a"]);
   gaps.add("5-0", ["b"]);
@@ -54,7 +54,7 @@ Deno.test("add() ignores a gap that is known or older than the newest", () => {
   );
 });
 
-Deno.test("everything before the oldest kept gap counts as a gap if more than 1,000 gaps were added", () => {
+Deno.test("IngressGaps.within() returns true for all ids before the oldest kept gap if more than 1,000 gaps were added", () => {
   const gaps = new IngressGaps();
   for (let i = 1; i <= GAPS_MAX - 1; i++) gaps.add(`${i}-0`, ["a"]);
   assert.equal(gaps.within("b", "0-0", "9999-0"), false);
@@ -66,7 +66,7 @@ Deno.test("everything before the oldest kept gap counts as a gap if more than 1,
   assert.equal(gaps.within("b", "0-0", "1-0"), false, "before all gaps");
 });
 
-Deno.test("within() returns the same as a search in a plain list, for all gaps and ranges", () => {
+Deno.test("IngressGaps.within() returns the same as a search in a plain list, for random gaps and ranges", () => {
   const id = fc.tuple(fc.nat({ max: 4 }), fc.nat({ max: 2 })).map(
     ([ms, sequence]) => `${ms}-${sequence}`,
   );
@@ -96,7 +96,7 @@ Deno.test("within() returns the same as a search in a plain list, for all gaps a
   );
 });
 
-Deno.test("parseChannels() reads a list of names, and throws if the text is anything else", () => {
+Deno.test("parseChannels() reads a JSON list of names, and throws for any other text", () => {
   assert.deepEqual(parseChannels('["a","b*"]'), ["a", "b*"]);
   for (const text of ["", "{", "{}", '"a"', "[1]", '["a",null]', "null"]) {
     assert.throws(() => parseChannels(text), text);

@@ -4,7 +4,7 @@ import { soon } from "../../support/wait.ts";
 
 type State = { -readonly [K in keyof HeadState]: HeadState[K] };
 
-/** Long enough never to pass in a test that succeeds, in ms. */
+/** A timeout in ms that never passes in a test that succeeds. */
 const LONG = 10_000;
 
 function makeHead(
@@ -28,7 +28,7 @@ function makeHead(
   };
 }
 
-/** Collects the names of promises in the order in which they resolve. */
+/** Collects the names of promises in the order in which the promises resolve. */
 function watch(promises: Record<string, Promise<boolean>>): string[] {
   const settled: string[] = [];
   for (const [name, promise] of Object.entries(promises)) {
@@ -37,12 +37,12 @@ function watch(promises: Record<string, Promise<boolean>>): string[] {
   return settled;
 }
 
-/** Runs all microtasks. */
+/** Waits until all queued microtasks have run. */
 function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("LogHead returns the current values of its state", () => {
+Deno.test("LogHead returns the current values of the state that it was created with", () => {
   const { state, head } = makeHead();
   Object.assign(state, { id: "6-0", epoch: "", confirmed: false });
   assert.deepEqual(
@@ -51,13 +51,13 @@ Deno.test("LogHead returns the current values of its state", () => {
   );
 });
 
-Deno.test("reached() resolves to true at once if the id is delivered already", async () => {
+Deno.test("LogHead.reached() resolves to true at once if the id was already delivered", async () => {
   const { head } = makeHead();
   assert.equal(await soon(head.reached("5-0", LONG), "it resolves"), true);
   assert.equal(await soon(head.reached("4-9", LONG), "it resolves"), true);
 });
 
-Deno.test("reached() resolves when a step of the reader reaches the id, and not before", async () => {
+Deno.test("LogHead.reached() resolves to true at the first call of moved() after the id was delivered", async () => {
   const { head, state, moveTo } = makeHead();
   const settled = watch({
     six: head.reached("6-0", LONG),
@@ -80,7 +80,7 @@ Deno.test("reached() resolves when a step of the reader reaches the id, and not 
   assert.deepEqual(settled, ["six true", "exact true", "far true"]);
 });
 
-Deno.test("reached() resolves to false after the timeout", async () => {
+Deno.test("LogHead.reached() resolves to false after the timeout", async () => {
   const { head, moveTo } = makeHead();
   const [short, long] = [head.reached("6-0", 20), head.reached("6-0", LONG)];
   assert.equal(await soon(short, "it resolves"), false);
@@ -88,14 +88,14 @@ Deno.test("reached() resolves to false after the timeout", async () => {
   assert.equal(await soon(long, "it resolves"), true);
 });
 
-Deno.test("reached() resolves to true at the timeout if an unfinished step has delivered the id", async () => {
+Deno.test("LogHead.reached() resolves to true at the timeout if the id was delivered but moved() not called", async () => {
   const { head, state } = makeHead();
   const reached = head.reached("6-0", 20);
   state.id = "6-0";
   assert.equal(await soon(reached, "it resolves"), true);
 });
 
-Deno.test("a caller that waits for a smaller id is woken while others wait for larger ones", async () => {
+Deno.test("LogHead.moved() wakes a caller that waits for a smaller id while other callers wait for larger ones", async () => {
   const { head, moveTo } = makeHead();
   const names = ["9-0", "7-0", "8-0", "6-0"];
   const settled = watch(
@@ -111,7 +111,7 @@ Deno.test("a caller that waits for a smaller id is woken while others wait for l
   );
 });
 
-Deno.test("whenStarted() and whenConfirmed() resolve to true after the step that meets their condition", async () => {
+Deno.test("LogHead.whenStarted() and whenConfirmed() resolve to true at the first call of moved() with their condition met", async () => {
   const { head, state } = makeHead();
   Object.assign(state, { epoch: "", confirmed: false });
   const settled = watch({
@@ -133,14 +133,14 @@ Deno.test("whenStarted() and whenConfirmed() resolve to true after the step that
   assert.equal(settled.length, 3);
 });
 
-Deno.test("whenStarted() and whenConfirmed() resolve to false after the timeout", async () => {
+Deno.test("LogHead.whenStarted() and whenConfirmed() resolve to false after the timeout", async () => {
   const { head, state } = makeHead();
   Object.assign(state, { epoch: "", confirmed: false });
   const results = Promise.all([head.whenStarted(10), head.whenConfirmed(10)]);
   assert.deepEqual(await soon(results, "both resolve"), [false, false]);
 });
 
-Deno.test("a step asks only for the conditions of those who still wait and may go on", async () => {
+Deno.test("LogHead.moved() reads the state only if a waiting caller's condition can be met", async () => {
   const { state } = makeHead();
   let id = "5-0", reads = 0;
   const head = new LogHead({

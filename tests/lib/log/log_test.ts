@@ -1,4 +1,4 @@
-/** Tests that both the embedded log and the log on Redis must pass. */
+/** Tests of the interface `Log`, which both the embedded log and the log on Redis must pass. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type {
@@ -29,7 +29,7 @@ interface Limits {
 
 type LogAndHistory = Log & { readonly history: History };
 
-/** A log, and everything that its reader has received. */
+/** A log, and everything that the log has passed to its reader. */
 interface Opened extends AsyncDisposable {
   readonly log: LogAndHistory;
   readonly entries: Inbox<Entry>;
@@ -102,7 +102,7 @@ async function openRedis(limits: Limits): Promise<Opened> {
   };
 }
 
-/** Appends publishes that must succeed. */
+/** Appends publishes, all of which must succeed, and returns their results. */
 async function append(
   log: Log,
   publish: PublishRequest,
@@ -121,13 +121,13 @@ function succeeded(
   return outcome;
 }
 
-/** Appends one message to one room. Returns its id. */
+/** Appends one message to one room. Returns the message's id. */
 async function publish(log: Log, room: string, json: string): Promise<string> {
   const [outcome] = await append(log, { rooms: [room], json });
   return outcome?.id ?? "";
 }
 
-/** Appends the numbers from 1 to `count`, all at once. Returns their ids. */
+/** Appends the numbers from 1 to `count` to a room, all at once. Returns the ids of these messages. */
 async function publishMany(
   log: Log,
   room: string,
@@ -137,7 +137,7 @@ async function publishMany(
   return await Promise.all(numbers.map((json) => publish(log, room, json)));
 }
 
-/** Reads a page. By default it reads all messages of a room from its beginning. */
+/** Reads a page of a room's history; by default, all messages from the room's beginning. */
 async function history(
   log: LogAndHistory,
   room: string,
@@ -177,7 +177,10 @@ function assertRising(ids: readonly string[]): void {
   });
 }
 
-/** Reads a room in both orders from every id it ever had, and compares the result with the kept part of `all`. */
+/**
+ * Reads a room's history in both orders from the id of every message in `all`, and checks that the pages have exactly
+ * the messages that are kept.
+ */
 async function readsAs(
   log: LogAndHistory,
   room: string,
@@ -196,7 +199,7 @@ async function readsAs(
       newer.slice(0, limit),
     );
     assert.equal(up.more, newer.length > limit);
-    // Complete if no message after `since` was trimmed.
+    // The page must be complete exactly if no message after `since` was trimmed.
     assert.equal(up.complete, index >= all.length - kept.length);
     if (since !== undefined) {
       const { completeSince = "" } = up;
@@ -235,14 +238,14 @@ function logSuite(
     run: (opened: Opened) => Promise<void>,
     limits: Partial<Limits> = {},
   ): void {
-    Deno.test(`${name} ${what}`, async () => {
+    Deno.test(`${name}.${what}`, async () => {
       await using opened = await open({ ...LIMITS, ...limits });
       await run(opened);
     });
   }
 
   test(
-    "returns the newest messages of a room for all batches, page sizes, orders and starts",
+    "history.read() returns the newest messages of a room for all batches, page sizes, orders and starts",
     async ({ log, entries }) => {
       let round = 0;
       await fc.assert(
@@ -297,7 +300,7 @@ function logSuite(
     { historySize: 7 },
   );
 
-  test("returns rising ids, and its reader receives the messages in the same order", async ({ log, entries, gaps }) => {
+  test("append() returns rising ids, and the log's reader receives the messages in the same order", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 300);
     assertRising(ids);
     for (const room of ["b", "a", "b"]) {
@@ -316,7 +319,7 @@ function logSuite(
     assert.deepEqual(gaps.items, []);
   });
 
-  test("appends to many rooms at once and returns one result per room, in order", async ({ log, entries }) => {
+  test("append() appends to many rooms at once and returns one result per room, in order", async ({ log, entries }) => {
     const rooms = Array.from({ length: 100 }, (_, i) => `room ${99 - i}`);
     const outcomes = await append(log, { rooms, json: '"to all"' });
     assert.deepEqual(outcomes.map(({ room }) => room), rooms);
@@ -333,7 +336,7 @@ function logSuite(
     );
   });
 
-  test("does not change JSON of any kind, in rooms of any name", async ({ log, entries }) => {
+  test("append() keeps JSON of every kind unchanged, in rooms of every kind of name", async ({ log, entries }) => {
     const values = [
       "null",
       '""',
@@ -361,7 +364,7 @@ function logSuite(
     );
   });
 
-  test("appends a repeated publish with the same key once, and returns the same ids", async ({ log, entries }) => {
+  test("append() appends a repeated publish with the same key once, and returns the same ids", async ({ log, entries }) => {
     const rooms = ["a", "b"];
     for (const key of ["k", "__proto__", "constructor", "é".repeat(128)]) {
       const json = JSON.stringify(key);
@@ -382,7 +385,7 @@ function logSuite(
     assert.equal(entries.items.length, 4 * rooms.length + 1);
   });
 
-  test("appends once if publishes with the same key arrive at the same time", async ({ log, entries }) => {
+  test("append() appends one message if publishes with the same key arrive at the same time", async ({ log, entries }) => {
     const outcomes = (await Promise.all(
       range(1, 50).map(() =>
         append(log, { rooms: ["a"], json: "1", key: "k" })
@@ -395,7 +398,7 @@ function logSuite(
     assert.deepEqual(entries.items.map(({ json }) => json), ["1", "2"]);
   });
 
-  test("rejects a known key with another message or other rooms", async ({ log }) => {
+  test("append() rejects a key that was used before with another message or other rooms", async ({ log }) => {
     const original = { rooms: ["a", "b"], json: "1", key: "k" };
     const first = await append(log, original);
     for (
@@ -430,7 +433,7 @@ function logSuite(
   });
 
   test(
-    "drops a key after its time, which a repeated publish does not extend",
+    "append() forgets a key after IDEMPOTENCY_SECONDS, even if the publish is repeated",
     async ({ log }) => {
       const start = performance.now();
       const publish = { rooms: ["a"], json: "1", key: "k" };
@@ -453,7 +456,7 @@ function logSuite(
     { idempotencySeconds: 1 },
   );
 
-  test("returns the newest messages of a room in both orders, in pages without overlap", async ({ log }) => {
+  test("history.read() returns the newest messages of a room in both orders, in pages without overlap", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     await publishMany(log, "quiet", 3);
     const whole = await history(log, "a");
@@ -468,8 +471,7 @@ function logSuite(
       let position: string | undefined;
       for (let first = true;; first = false) {
         const page = await history(log, "a", { since: position, limit });
-        // The trimmed messages are missing only from the first page; later pages continue from a position that was
-        // read.
+        // The trimmed messages are missing only from the first page, because later pages continue from its position.
         assert.equal(page.complete, !first, `limit ${limit}, from ${position}`);
         assert.ok(page.messages.length <= limit);
         if (page.messages.length === 0) break;
@@ -496,7 +498,7 @@ function logSuite(
     );
   });
 
-  test("complete is true only if no message since the start is missing", async ({ log }) => {
+  test("history.read() returns complete only if no message since the page's start is missing", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     const epoch = (await history(log, "a")).position.split(".")[0] ?? "";
     // The newest trimmed message is number 150, and no later message is missing.
@@ -528,7 +530,7 @@ function logSuite(
     }
   });
 
-  test("complete is true for a room with exactly as many messages as are kept", async ({ log }) => {
+  test("history.read() returns complete for a room with exactly as many messages as are kept", async ({ log }) => {
     await publishMany(log, "a", 100);
     for (const order of ["asc", "desc"] as const) {
       const page = await history(log, "a", { order });
@@ -543,7 +545,7 @@ function logSuite(
     }
   });
 
-  test("returns positions from which the next page continues without a gap or a repetition", async ({ log }) => {
+  test("history.read() returns positions from which the next page continues without a gap or a repetition", async ({ log }) => {
     const empty = await history(log, "a");
     assert.deepEqual(empty.messages, []);
     const got: string[] = [];
@@ -565,7 +567,7 @@ function logSuite(
     assert.deepEqual(jsons(await history(log, "a", { since: newest })), []);
   });
 
-  test("clear() empties a room's history, and pages that reach back before it are not complete", async ({ log, entries, gaps }) => {
+  test("history.clear() empties a room's history, and pages that begin before that are not complete", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 5);
     await publishMany(log, "b", 5);
     const before = (await history(log, "a")).position;
@@ -595,7 +597,7 @@ function logSuite(
     assert.deepEqual(gaps.items, [], "connected clients are not concerned");
   });
 
-  test("clear() succeeds for rooms that are full, empty, cleared or unknown", async ({ log }) => {
+  test("history.clear() succeeds for rooms that are full, empty, cleared or unknown", async ({ log }) => {
     await log.history.clear("unknown");
     assert.equal((await history(log, "unknown")).complete, true);
     for (let round = 0; round < 2; round++) {
@@ -613,7 +615,7 @@ function logSuite(
     }
   });
 
-  test("the history of an unknown room is empty and complete", async ({ log }) => {
+  test("history.read() returns an empty, complete page for an unknown room", async ({ log }) => {
     const id = await publish(log, "a", "1");
     for (const room of ["unknown", "__proto__", "constructor", "toString"]) {
       for (const since of [undefined, id]) {
@@ -627,7 +629,7 @@ function logSuite(
     }
   });
 
-  test("complete is false for a position of another epoch or in the future", async ({ log }) => {
+  test("history.read() does not return complete for a position of another epoch or in the future", async ({ log }) => {
     const [id = ""] = await publishMany(log, "a", 3);
     const { position } = await history(log, "a");
     const epoch = position.split(".")[0] ?? "";
@@ -652,7 +654,7 @@ function logSuite(
     assert.equal((await history(log, "a", { since: id })).complete, true);
   });
 
-  test("complete is false for an id from before the log began", async ({ log }) => {
+  test("history.read() does not return complete for an id from before the log began", async ({ log }) => {
     await publishMany(log, "a", 3);
     for (const room of ["a", "unknown"]) {
       for (const order of ["asc", "desc"] as const) {
@@ -664,7 +666,7 @@ function logSuite(
   });
 
   test(
-    "drops messages that are too old, and pages that would have them are not complete",
+    "history.read() returns no messages that are too old, and then does not return complete",
     async ({ log }) => {
       const { position: start } = await history(log, "a");
       const ids = await publishMany(log, "a", 3);
@@ -690,7 +692,7 @@ function logSuite(
   );
 
   test(
-    "a page from the beginning is complete only if no message before it has expired",
+    "history.read() returns complete for a page from the beginning only if no message has expired",
     async ({ log }) => {
       await publishMany(log, "a", 3);
       await until(
@@ -708,7 +710,7 @@ function logSuite(
     { historySeconds: 1 },
   );
 
-  test("probe() resolves and there are no warnings", async ({ log, entries }) => {
+  test("probe() resolves and warnings() is empty if the log works", async ({ log, entries }) => {
     await until(
       "it can be reached",
       () => log.probe().then(() => true, () => false),

@@ -8,7 +8,7 @@ import {
   parseRooms,
 } from "../../../lib/log/message.ts";
 
-/** Returns a check that an error has this code and a complete message. */
+/** Returns a function that checks that an error has this code and a sentence with advice. */
 function refused(code: ErrorCode): (error: unknown) => boolean {
   return (error) => {
     assert.ok(error instanceof ApiError, String(error));
@@ -69,11 +69,11 @@ const BROKEN_ROOMS = [
   new String("chat"),
 ];
 
-Deno.test("parseRoom() returns 1 to 255 bytes of any printable text unchanged", () => {
+Deno.test("parseRoom() returns a name of 1 to 255 bytes of printable text unchanged", () => {
   for (const room of GOOD_ROOMS) assert.equal(parseRoom(room), room);
 });
 
-Deno.test("parseRoom() throws for every control character", () => {
+Deno.test("parseRoom() throws for a name with any control character", () => {
   for (let code = 0; code < 0x100; code++) {
     const room = `a${String.fromCharCode(code)}b`;
     const control = code < 0x20 || (code >= 0x7f && code < 0xa0);
@@ -83,7 +83,7 @@ Deno.test("parseRoom() throws for every control character", () => {
   }
 });
 
-Deno.test("parseRoom() throws for 0 and 256 bytes, unpaired surrogates and other types", () => {
+Deno.test("parseRoom() throws for a name of 0 or 256 bytes, an unpaired surrogate, and a value that is not a string", () => {
   for (const room of BROKEN_ROOMS) {
     assert.throws(() => parseRoom(room), refused("invalid_room"));
   }
@@ -119,7 +119,7 @@ Deno.test("parseRooms() returns 1 to 100 names in order, without repetitions", (
   );
 });
 
-Deno.test("parseKey() returns 1 to 128 printable characters, or undefined", () => {
+Deno.test("parseKey() returns a key of 1 to 128 printable characters unchanged, and undefined for undefined", () => {
   assert.equal(parseKey(undefined), undefined);
   for (
     const key of ["k", "x".repeat(128), "é".repeat(128), "__proto__", "😀"]
@@ -169,7 +169,7 @@ Deno.test("encodeMessage() throws if a message exceeds the limit by one byte", (
   }
 });
 
-Deno.test("encodeMessage() returns JSON of every kind", () => {
+Deno.test("encodeMessage() returns every kind of value as JSON", () => {
   for (
     const message of [
       null,
@@ -195,7 +195,7 @@ Deno.test("encodeMessage() throws if the message is missing", () => {
   );
 });
 
-Deno.test("encodeMessage() encodes deeply nested messages or throws invalid_message", () => {
+Deno.test("encodeMessage() returns JSON for deeply nested messages, or throws invalid_message if they are too deep", () => {
   for (const depth of [100, 1000, 10_000, 100_000, 1_000_000]) {
     for (const [open, close] of [["[", "]"], ['{"a":', "}"]] as const) {
       const json = open.repeat(depth) + (close === "}" ? "1" : "") +

@@ -36,7 +36,7 @@ Deno.test("compareIds() orders ids as numbers, not as text", () => {
   assert.deepEqual([...rising].reverse().sort(compareIds), rising);
 });
 
-Deno.test("timestampOf() returns the time of an id", () => {
+Deno.test("timestampOf() returns the milliseconds of an id", () => {
   assert.equal(timestampOf("1763831234567-12"), 1763831234567);
 });
 
@@ -48,13 +48,13 @@ Deno.test("parsePosition() returns the values that formatPosition() was called w
   }
 });
 
-Deno.test("parsePosition() returns no epoch for an id", () => {
+Deno.test("parsePosition() returns an id without an epoch if the text is an id", () => {
   for (const id of ["1-0", "0-1", "1763831234567-12"]) {
     assert.deepEqual(parsePosition(id), { epoch: undefined, id });
   }
 });
 
-Deno.test("parsePosition() throws an error with advice for any other text", () => {
+Deno.test("parsePosition() throws an error with advice for a text that is neither a position nor an id", () => {
   const bad: unknown[] = [
     "$",
     "-",
@@ -126,7 +126,7 @@ Deno.test("parsePosition() throws an error with advice for any other text", () =
   }
 });
 
-Deno.test("newEpoch() returns different names that are valid in positions", () => {
+Deno.test("newEpoch() returns a different name at each call, which is valid in positions", () => {
   const epochs = new Set(Array.from({ length: 1000 }, newEpoch));
   assert.equal(epochs.size, 1000);
   for (const epoch of epochs) assert.match(epoch, /^[0-9a-f]{16}$/);

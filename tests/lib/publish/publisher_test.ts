@@ -11,10 +11,10 @@ import { silentReader } from "../../support/silent_reader.ts";
 const ANN = makePrincipal("key", "ann", ["publish"]);
 const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
 
-/** A publisher on an embedded log, in which no principal may publish to rooms that begin with "no". */
+/** A publisher with an embedded log. No principal may publish into rooms whose names begin with "no". */
 class Stage {
   readonly observations: Observation[] = [];
-  /** Every publish that has reached the log. */
+  /** Every publish that the publisher has appended to the log. */
   readonly appended: PublishRequest[] = [];
   readonly log = new MemoryLog({
     historySize: 100,
@@ -45,7 +45,7 @@ class Stage {
     });
   }
 
-  /** Publishes, and returns for each publish its rooms with the code of the error, if there is one. */
+  /** Publishes, and returns a list for each publish: its rooms, each with the code of its error if there is one. */
   async publish(...publishes: PublishRequest[]): Promise<string[][]> {
     const results = await this.publisher.publish(ANN, publishes);
     return results.map((list) =>
@@ -72,7 +72,7 @@ Deno.test("Publisher.publish() returns a list of results for each publish, in or
   assert.deepEqual(await stage.publish(), []);
 });
 
-Deno.test("Publisher.publish() appends nothing to rooms in which the principal may not publish", async () => {
+Deno.test("Publisher.publish() appends nothing to rooms into which the principal may not publish", async () => {
   await using stage = new Stage();
   assert.deepEqual(
     await stage.publish(
@@ -92,14 +92,14 @@ Deno.test("Publisher.publish() appends nothing to rooms in which the principal m
   ]);
 });
 
-Deno.test("Publisher.publish() observes the number of published messages and each failed message", async () => {
+Deno.test("Publisher.publish() reports the number of published messages, and each failed message", async () => {
   await using stage = new Stage();
   await stage.publish(
     { rooms: ["a", "no"], json: "1", key: "k" },
     { rooms: ["b"], json: "2", key: "k" },
   );
   await stage.publish({ rooms: ["c"], json: "3", key: "l" });
-  // A duplicate is neither published nor failed.
+  // A duplicate counts neither as published nor as failed.
   await stage.publish({ rooms: ["c"], json: "3", key: "l" });
   assert.deepEqual(stage.observations, [
     { kind: "publish_failed", code: "unauthorized" },

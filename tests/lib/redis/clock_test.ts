@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { RedisClock } from "../../../lib/redis/clock.ts";
 
-Deno.test("at() returns undefined until the time on Redis is known", () => {
+Deno.test("RedisClock.at() returns undefined until set() was called", () => {
   assert.equal(new RedisClock().at(performance.now()), undefined);
 });
 
-Deno.test("at() converts a local time with the newest time that was set", () => {
+Deno.test("RedisClock.at() converts a local time by the newest time that set() was called with", () => {
   const clock = new RedisClock();
   for (const now of [1_700_000_000_000, 1_600_000_000_000]) {
     const local = performance.now();

@@ -63,7 +63,7 @@ const ERRORS: readonly [error: unknown, code: string, sentence: RegExp][] = [
 ];
 
 for (const [error, code, sentence] of ERRORS) {
-  Deno.test(`toLogError() translates ${JSON.stringify(String(error))} into ${code}`, () => {
+  Deno.test(`toLogError() converts ${JSON.stringify(String(error))} into ${code}`, () => {
     for (const thrown of [error, new Error(String(error))]) {
       if (error instanceof Error && thrown !== error) continue;
       const { code: actual, message, retryable } = toLogError(
@@ -78,7 +78,7 @@ for (const [error, code, sentence] of ERRORS) {
   });
 }
 
-Deno.test("toLogError() advises only publishers to use the same idempotency key", () => {
+Deno.test("toLogError() advises to use the same idempotency key only if the verb is publish", () => {
   const error = new Error("OOM");
   assert.match(toLogError(error, "publish").message, /idempotency key$/);
   assert.match(toLogError(error, "read the log").message, /; try again later$/);

@@ -3,7 +3,7 @@ import type { Observation } from "../../../lib/observer.ts";
 import { ConnectionGroup, type Member } from "../../../lib/redis/group.ts";
 import { until } from "../../support/wait.ts";
 
-/** A connection that is established and lost by hand. */
+/** A fake connection, which the test establishes and loses. */
 class Connection implements Member {
   client: unknown;
   resets = 0;
@@ -15,7 +15,7 @@ class Connection implements Member {
   }
 }
 
-/** A group of connections, and what it reports. */
+/** A group of two fake connections, and the group's reports. */
 class Stage implements Disposable {
   readonly reports: Observation[] = [];
   readonly one = new Connection("one");
@@ -44,8 +44,8 @@ class Stage implements Disposable {
     }
   }
 
-  /** What was reported: the kind, and which connections were missing. */
-  get told(): unknown[] {
+  /** The reports of the group: the kind of each, and for an outage the connections without a client and the reason. */
+  get reported(): unknown[] {
     return this.reports.map((report) =>
       "connections" in report
         ? [report.kind, report.connections, report.why]
@@ -59,24 +59,24 @@ class Stage implements Disposable {
   }
 }
 
-Deno.test("ConnectionGroup reports once when all its connections are established", () => {
+Deno.test("ConnectionGroup reports redis_connected once, when all its connections are established", () => {
   using stage = new Stage();
   stage.connect(stage.one);
-  assert.deepEqual(stage.told, []);
+  assert.deepEqual(stage.reported, []);
   stage.connect(stage.two);
-  assert.deepEqual(stage.told, ["redis_connected"]);
+  assert.deepEqual(stage.reported, ["redis_connected"]);
 });
 
-Deno.test("ConnectionGroup reports an outage at once, again while it lasts, and its end", async () => {
+Deno.test("ConnectionGroup reports an outage at once, again while the outage lasts, and when it has ended", async () => {
   using stage = new Stage(20);
   const { one, two } = stage;
   // As at a start without Redis: each connection fails again and again.
   for (let i = 0; i < 5; i++) stage.lose(one, two);
-  assert.deepEqual(stage.told, [
+  assert.deepEqual(stage.reported, [
     ["redis_disconnected", ["one", "two"], "one is lost"],
   ]);
   await until("it is reported again", () => stage.reports.length > 2);
-  assert.deepEqual(stage.told[2], [
+  assert.deepEqual(stage.reported[2], [
     "redis_disconnected",
     ["one", "two"],
     "two is lost",
@@ -88,12 +88,12 @@ Deno.test("ConnectionGroup reports an outage at once, again while it lasts, and 
   assert.ok((durations[2] ?? 0) >= 39, String(durations));
   stage.connect(one);
   await until("only one is missing", () => {
-    const last = stage.told.at(-1);
+    const last = stage.reported.at(-1);
     return Array.isArray(last) && String(last[1]) === "two";
   });
   stage.connect(two);
   const count = stage.reports.length;
-  assert.equal(stage.told.at(-1), "redis_connected");
+  assert.equal(stage.reported.at(-1), "redis_connected");
   // The timer has ended with the outage; otherwise the test runner would find it.
   assert.equal(stage.reports.length, count);
 });
@@ -106,14 +106,14 @@ Deno.test("ConnectionGroup does not report a brief outage soon after another one
     stage.lose(one, two);
     stage.connect(two, one);
   }
-  assert.deepEqual(stage.told, [
+  assert.deepEqual(stage.reported, [
     "redis_connected",
     ["redis_disconnected", ["one"], "one is lost"],
     "redis_connected",
   ]);
 });
 
-Deno.test("ConnectionGroup closes the clients that lead to another server than the newest", () => {
+Deno.test("ConnectionGroup closes clients that are connected to another server than the newest client", () => {
   using stage = new Stage();
   const { one, two } = stage;
   stage.connect(one, two);
@@ -123,7 +123,7 @@ Deno.test("ConnectionGroup closes the clients that lead to another server than t
   assert.deepEqual([one.resets, two.resets], [1, 0]);
 });
 
-Deno.test("ConnectionGroup names the connections that are missing", () => {
+Deno.test("ConnectionGroup.missing returns the names of the connections without a client", () => {
   using stage = new Stage();
   assert.deepEqual(stage.group.missing, ["one", "two"]);
   stage.connect(stage.two);

@@ -15,7 +15,7 @@ import { type RawEntry, readEntry } from "../../../lib/redis_log/entries.ts";
 import { Redis } from "../../support/redis.ts";
 
 const KEYS = keysOf("test");
-/** The arguments of the script that come before those of the batch. */
+/** The arguments of the script before those that the batch returns. */
 const LIMITS = ["0123456789abcdef", "9007199254740991", "1000", "100", "3600"];
 
 function publish(room: string, json: string, key?: string): PublishRequest {
@@ -26,7 +26,7 @@ function idsOf(results: readonly PublishResult[]): string[] {
   return results.map((result) => "id" in result ? result.id : "");
 }
 
-Deno.test("add() accepts the first publish of any size, and refuses a further one that does not fit", () => {
+Deno.test("AppendBatch.add() accepts a first publish of any size, and refuses a further publish that does not fit", () => {
   const long = JSON.stringify("x".repeat(200_000));
   const batch = new AppendBatch();
   assert.equal(batch.add(publish("a", long)), true);
@@ -39,14 +39,14 @@ Deno.test("add() accepts the first publish of any size, and refuses a further on
   assert.equal(rooms.add(publish("one more", "1")), false, "the rooms");
 });
 
-Deno.test("add() refuses a second publish with the same key, because the outcome of the first is not known yet", () => {
+Deno.test("AppendBatch.add() refuses a second publish with the same idempotency key", () => {
   const batch = new AppendBatch();
   assert.ok(batch.add(publish("a", "1", "key")));
   assert.equal(batch.add(publish("b", "2", "key")), false);
   assert.ok(batch.add(publish("b", "2", "other")));
 });
 
-Deno.test("messages for one room share a piece, and a publish with a key has separate pieces", () => {
+Deno.test("AppendBatch.arguments() has one piece for a room's messages without a key, and one for each message with a key", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1"));
@@ -73,7 +73,7 @@ Deno.test("messages for one room share a piece, and a publish with a key has sep
   assert.deepEqual(pieces.map(([print]) => print?.length), [0, 0, 22, 0]);
 });
 
-Deno.test("outcomes() and entryOf() read the script's reply", () => {
+Deno.test("AppendBatch.outcomes() and entryOf() return the results and the newest entry of the script's reply", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1", "known"));
@@ -101,7 +101,7 @@ Deno.test("outcomes() and entryOf() read the script's reply", () => {
   assert.equal(batch.entryOf(nothing), undefined);
 });
 
-/** A Redis without a log, and a client of it. */
+/** A Redis without a log, and a Redis client connected to it. */
 async function connect(
   stack: AsyncDisposableStack,
 ): Promise<RedisClient> {
@@ -112,7 +112,7 @@ async function connect(
   return client;
 }
 
-Deno.test("the log and the histories contain exactly the messages that a script has appended", async () => {
+Deno.test("APPEND writes exactly the batch's messages to the log and to the histories, for random batches", async () => {
   await using stack = new AsyncDisposableStack();
   const client = await connect(stack);
   const request = fc.record({
@@ -158,7 +158,7 @@ Deno.test("the log and the histories contain exactly the messages that a script 
           entries.flatMap(({ messages = [] }) => messages),
           expected,
         );
-        // The entry that begins the epoch counts, too.
+        // The entry that begins the epoch is also counted.
         assert.equal(entries.at(-1)?.total, expected.length + 1);
         assert.equal(batch.entryOf(reply), entries.at(-1)?.id);
         for (const room of new Set(expected.map(({ room }) => room))) {

@@ -1,4 +1,4 @@
-/** The limits of pending publishes. */
+/** Tests of the limits of pending publishes. */
 import assert from "node:assert/strict";
 import type { PublishResult } from "../../../lib/log/log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
@@ -16,10 +16,10 @@ function codeOf([outcomes]: readonly PublishResult[][]): string {
 for (
   const [what, json, fit] of [
     ["10,000 publishes", '"small"', 10_000],
-    ["64 MiB", `"${"x".repeat((1 << 20) - 2)}"`, 64],
+    ["64 MiB of publishes", `"${"x".repeat((1 << 20) - 2)}"`, 64],
   ] as const
 ) {
-  Deno.test(`while Redis does not reply, ${what} are queued and further ones are rejected at once`, async () => {
+  Deno.test(`RedisLog.append() queues ${what} while Redis does not reply, and rejects further publishes at once`, async () => {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const log = new RedisLog({

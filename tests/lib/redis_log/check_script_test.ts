@@ -1,4 +1,6 @@
-/** The check on a real Redis, whose replication history is changed by a debug command. */
+/**
+ * Tests of the check of the log on a real Redis. A debug command changes the replication history, as a failover does.
+ */
 import assert from "node:assert/strict";
 import { createClient } from "redis";
 import { CONFIRM_TIMEOUT_MS } from "../../../lib/redis_log/check_script.ts";
@@ -15,7 +17,7 @@ import { Redis } from "../../support/redis.ts";
 const KEYS = keysOf("test");
 const LIMITS = { logLength: 1000, historySeconds: 3600 };
 
-/** The state of a node that it sends in checks. */
+/** A node with the state that it sends in its checks of the log. */
 class Node {
   readonly name: string;
   readonly #send: (question: Question) => Promise<Finding>;
@@ -31,7 +33,7 @@ class Node {
     this.#send = send;
   }
 
-  /** Runs a check, and continues at the position that its result contains. */
+  /** Runs a check, and takes over the epoch and the id that the check returns. */
   async check(more: Partial<Question> = {}): Promise<Finding> {
     const finding = await this.#send({
       candidate: newEpoch(),
@@ -58,7 +60,7 @@ class Node {
   }
 }
 
-/** Redis, and nodes that have confirmed its epoch. */
+/** A Redis with a log, and nodes that have confirmed the log's epoch. */
 class Scene implements AsyncDisposable {
   readonly redis: Redis;
   readonly client: RedisClient;
@@ -77,7 +79,7 @@ class Scene implements AsyncDisposable {
     return new Scene(redis, client);
   }
 
-  /** Registers nodes that know each other. */
+  /** Creates nodes with these names and registers them, so that each of them knows the others. */
   async nodes(...names: string[]): Promise<Node[]> {
     const nodes = names.map((name) =>
       new Node(name, (question) => check(this.client, KEYS, LIMITS, question))
@@ -92,7 +94,7 @@ class Scene implements AsyncDisposable {
     return nodes;
   }
 
-  /** Adds an entry, and returns its id. */
+  /** Adds an entry to the log, and returns the entry's id. */
   async add(text: string): Promise<string> {
     return String(
       await this.client.sendCommand(["XADD", KEYS.log, "*", "probe", text]),
@@ -104,7 +106,7 @@ class Scene implements AsyncDisposable {
     await this.client.sendCommand(["DEBUG", "CHANGE-REPL-ID"]);
   }
 
-  /** Makes the confirmation look as if it had been pending for `ms` longer. */
+  /** Changes the recorded times as if the nodes had been asked to confirm `ms` earlier. */
   async pass(ms: number): Promise<void> {
     const since = Number(
       await this.client.sendCommand(["HGET", KEYS.server, "since"]),
@@ -148,11 +150,11 @@ Deno.test("check() begins an epoch if a registered node does not check in time",
   assert.notEqual(found.epoch, a.epoch);
   assert.match(found.why, /^1 of 2 nodes did not confirm/);
   assert.deepEqual([...found.nodes.keys()], [a.name]);
-  // The node checks after all others, and joins again.
+  // The node checks after all other nodes, and joins again.
   assert.notEqual((await b.check()).joinedAt, "");
 });
 
-Deno.test("check() waits for a known node whose registration was lost", async () => {
+Deno.test("check() waits for a node that another node knows, although its registration in Redis was lost", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -160,7 +162,7 @@ Deno.test("check() waits for a known node whose registration was lost", async ()
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() waits for a known node whose registration was lost, even if the check begins an epoch", async () => {
+Deno.test("check() that begins an epoch still waits for a known node whose registration in Redis was lost", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -170,7 +172,7 @@ Deno.test("check() waits for a known node whose registration was lost, even if t
   assert.ok(found.nodes.has("b"));
 });
 
-Deno.test("check() waits only once for a node that has died", async () => {
+Deno.test("check() does not wait again for a killed node for which it has waited before", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
   await scene.promote();
@@ -178,12 +180,12 @@ Deno.test("check() waits only once for a node that has died", async () => {
   await scene.pass(CONFIRM_TIMEOUT_MS + 1000);
   const { epoch, nodes } = await a.check();
   assert.deepEqual([...nodes.keys()], [a.name]);
-  // This node still names "c", and its epoch is the previous one.
+  // This node still names "c" as a known node, and its epoch is the previous one.
   const found = await b.check();
   assert.deepEqual([found.epoch, found.nodes.has("c")], [epoch, false]);
 });
 
-Deno.test("check() does not wait for a node that left", async () => {
+Deno.test("check() does not wait for a node that has stopped in an orderly way", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   await b.check({ intent: "leave" });
@@ -192,7 +194,7 @@ Deno.test("check() does not wait for a node that left", async () => {
   assert.deepEqual([found.state, found.epoch], ["confirmed", a.epoch]);
 });
 
-Deno.test("check() begins an epoch if no remaining node knew the previous one", async () => {
+Deno.test("check() begins an epoch on another server if no remaining node has read the previous epoch", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await a.check({ intent: "leave" });
@@ -226,13 +228,13 @@ for (const what of ["read", "acknowledged"] as const) {
     assert.equal(found.wrong, "lost");
     assert.notEqual(found.epoch, epoch);
     assert.match(found.why, /lacks messages/);
-    // The other node knows no missing entry, and reads the new epoch from the log.
+    // The node "b" knows no missing entry, and reads the new epoch from the log.
     const other = await b.check();
     assert.deepEqual([other.wrong, other.epoch], ["", found.epoch]);
   });
 }
 
-Deno.test("check() begins another epoch only if the node read the lost message after the last epoch began", async () => {
+Deno.test("check() begins an epoch for a lost message only if the node read it after the current epoch began", async () => {
   await using scene = await Scene.open();
   const nodes = await scene.nodes("a", "b", "c");
   const lost = await scene.add("lost");
@@ -247,7 +249,7 @@ Deno.test("check() begins another epoch only if the node read the lost message a
   assert.notEqual(after.epoch, first.epoch);
 });
 
-Deno.test("check() changes the lineage, and not the epoch, if only saved sessions are missing", async () => {
+Deno.test("check() changes the lineage, and not the epoch, if Redis lacks only saved sessions", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   const { epoch, lineage } = await a.check();
@@ -262,7 +264,7 @@ Deno.test("check() changes the lineage, and not the epoch, if only saved session
   assert.equal((await a.check()).lineage, found.lineage);
 });
 
-Deno.test("check() drops a silent node, but not one that has checked again", async () => {
+Deno.test("check() unregisters a silent node, but not a node that has checked again meanwhile", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   const beat = (await a.check()).nodes.get("b")?.beat.split(" ")[0];
@@ -274,10 +276,10 @@ Deno.test("check() drops a silent node, but not one that has checked again", asy
   assert.ok(!(await a.check({ silent: [`b@${now}`] })).nodes.has("b"));
 });
 
-Deno.test("check() reports that a server is a replica, and which entries it lacks", async () => {
+Deno.test("check() returns that Redis is a replica, and whether the replica lacks entries that the node has read", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
-  // The master cannot be reached, so Redis keeps its data.
+  // Redis becomes a replica of a master that cannot be reached, so Redis keeps its data.
   await scene.redis.command("REPLICAOF", "127.0.0.1", "1");
   assert.deepEqual(
     [(await a.check()).state, (await a.check()).wrong],

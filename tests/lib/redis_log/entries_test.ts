@@ -8,7 +8,7 @@ import {
   readEntry,
 } from "../../../lib/redis_log/entries.ts";
 
-/** Meta of this version or of a later one. */
+/** Meta as this version of Roomcast or a later one writes it. */
 const meta = fc.record({
   event: fc.string(),
   from: fc.string(),
@@ -55,7 +55,7 @@ Deno.test("readBatchEntry() returns the messages in order, with ids made from th
   );
 });
 
-Deno.test("readBatchEntry() reads entries of versions without meta", () => {
+Deno.test("readBatchEntry() reads batch entries that a version of Roomcast without meta has written", () => {
   assert.deepEqual(
     readBatchEntry("7-12", ["run", "3", "a", '0 "x"\n2 {"y":1}', "b", "1 2"]),
     {
@@ -80,7 +80,7 @@ Deno.test("readBatchEntry() returns a message with broken meta as invalid JSON, 
   }
 });
 
-Deno.test("readEntry() reads a single message of another program, and the fields of other entries", () => {
+Deno.test("readEntry() returns the message of an entry of another program, and the fields of an entry without messages", () => {
   assert.deepEqual(readEntry(["5-1", ["room", "a", "message", "1"]]), {
     id: "5-1",
     messages: [{ id: "5-1", room: "a", json: "1" }],
@@ -94,7 +94,7 @@ Deno.test("readEntry() reads a single message of another program, and the fields
   assert.deepEqual(readEntry(["5-1", null]).fields, {});
 });
 
-Deno.test("readEntry() returns the reason if an entry cannot be read, and never throws", () => {
+Deno.test("readEntry() returns an error, and does not throw, if an entry cannot be read", () => {
   for (
     const lines of ["", "x", "x 1", " 1", "0 1\nno index", "1.5 1", "-"]
   ) {
@@ -107,7 +107,7 @@ Deno.test("readEntry() returns the reason if an entry cannot be read, and never 
   }));
 });
 
-Deno.test("isJson() returns whether a text is JSON", () => {
+Deno.test("isJson() returns true for valid JSON and false for other texts", () => {
   for (const text of ["1", '"a"', "{}", " []\n"]) assert.ok(isJson(text));
   for (const text of ["", "{", "a", "1 2", "'a'", "1\x1f{}"]) {
     assert.ok(!isJson(text));

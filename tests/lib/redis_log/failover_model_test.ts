@@ -1,6 +1,6 @@
 /**
- * Real {@linkcode Witness} objects in a model of servers, nodes, clients and publishers, under random schedules: every
- * acknowledged message is delivered once to every client of its room, or the client receives a gap.
+ * Runs real {@linkcode Witness} objects in a model of servers, nodes, clients and publishers with random schedules.
+ * Each client must receive every acknowledged message of its rooms once, or a gap.
  *
  * Each schedule is determined by its seed. To run more of them: `MODEL_RUNS=100000 deno test -A
  * tests/lib/redis_log/failover_model_test.ts`.
@@ -13,7 +13,9 @@ import type { Happening } from "../../support/failover_steps.ts";
 
 const RUNS = Number(Deno.env.get("MODEL_RUNS") ?? 1500);
 
-/** Three nodes that know each other, with clients on all of them, and a replica that has all data. */
+/**
+ * The first steps of each schedule: three nodes that know each other, each with clients, and a replica with all data.
+ */
 function begin(mutant: Mutant): World {
   const world = new World(mutant);
   const settle = (rounds: number): void => {
@@ -33,7 +35,7 @@ function begin(mutant: Mutant): World {
   return world;
 }
 
-/** Runs a schedule, and returns the error at its end; undefined if there is none. */
+/** Runs a schedule in the model, and returns what was wrong at its end; undefined if nothing was. */
 function wrongWith(
   schedule: readonly Happening[],
   mutant: Mutant = {},
@@ -48,7 +50,7 @@ function wrongWith(
   }
 }
 
-Deno.test("clients receive every acknowledged message once, or a gap, if nodes, servers and connections fail in any order", () => {
+Deno.test("clients in the model receive every acknowledged message once, or a gap, if nodes, servers and connections fail", () => {
   for (let seed = 0; seed < RUNS; seed++) {
     const schedule = scheduleOf(seed);
     const wrong = wrongWith(schedule);
@@ -63,18 +65,24 @@ Deno.test("clients receive every acknowledged message once, or a gap, if nodes, 
   }
 });
 
-/** Parts of the protocol that can be left out, each with a seed from which a schedule soon fails without the part. */
+/**
+ * Parts of the protocol that a mutant leaves out, each with a seed: of the schedules from this seed on, one soon fails.
+ */
 const MUTANTS: readonly (readonly [
   left: string,
   mutant: Mutant,
   seed: number,
 ])[] = [
-  ["asks for what it has acknowledged", { asksForNothing: true }, 540],
-  ["waits until others know of it", { joinsAtOnce: true }, 10],
-  ["vouches only if it knew the epoch", { anyoneVouches: true }, 110],
-  ["waits until all nodes confirm", { confirmsAlone: true }, 0],
-  ["distrusts older sessions", { sameLineage: true }, 670],
-  ["has all connections to one server", { acknowledgesLate: true }, 2050],
+  [
+    "checks that the log has its acknowledged entries",
+    { asksForNothing: true },
+    540,
+  ],
+  ["acknowledges only after others know it", { joinsAtOnce: true }, 10],
+  ["confirms only an epoch that it has read", { anyoneVouches: true }, 110],
+  ["waits until all nodes confirm an epoch", { confirmsAlone: true }, 0],
+  ["distrusts sessions of another lineage", { sameLineage: true }, 670],
+  ["keeps its connections on one server", { acknowledgesLate: true }, 2050],
   ["gives ids that no other server gives", { plainIds: true }, 130],
 ];
 

@@ -1,4 +1,4 @@
-/** Histories on Redis that another program has changed. */
+/** Tests of histories on Redis that another program has changed. */
 import assert from "node:assert/strict";
 import {
   assertHonest,
@@ -16,7 +16,7 @@ type Damage = (
   ids: readonly string[],
 ) => Promise<unknown>;
 
-/** Ways to lose messages of a history that has one entry for each of 20. */
+/** Ways to lose messages of a history with 20 messages in 20 entries. */
 const LOSSES: Readonly<Record<string, Damage>> = {
   "was deleted": (send, key) => send("DEL", key),
   "has expired": async (send, key) => {
@@ -30,18 +30,18 @@ const LOSSES: Readonly<Record<string, Damage>> = {
   "lacks its newest entry": (send, key, ids) =>
     send("XDEL", key, ids[19] ?? ""),
   "lacks all entries": (send, key, ids) => send("XDEL", key, ...ids),
-  "was deleted and made anew": async (send, key) => {
+  "was deleted and created again": async (send, key) => {
     await send("DEL", key);
     await send("XADD", key, "5-1", "foreign", "entry");
   },
-  "was deleted and made anew with a late id": async (send, key) => {
+  "was deleted and created again with a late id": async (send, key) => {
     await send("DEL", key);
     await send("XADD", key, FUTURE, "foreign", "entry");
   },
 };
 
 for (const [what, damage] of Object.entries(LOSSES)) {
-  Deno.test(`a history that ${what} is not complete, even after further messages`, async () => {
+  Deno.test(`a page of a history that ${what} is not complete, even after further messages`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -65,11 +65,11 @@ for (const [what, damage] of Object.entries(LOSSES)) {
 
 for (
   const [what, fields] of [
-    ["nobody can read", ["foreign", "entry"]],
+    ["has no message", ["foreign", "entry"]],
     ["looks like a message", ["run", "1", "lines", "0 99"]],
   ] as const
 ) {
-  Deno.test(`an entry with a future id that ${what} hides no message, and the next message makes the history incomplete`, async () => {
+  Deno.test(`an entry with a future id that ${what} hides no message, but later pages are not complete`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -88,7 +88,7 @@ for (
   });
 }
 
-Deno.test("a history that was replaced by that of another room is not complete", async () => {
+Deno.test("a page of a history that was replaced by the history of another room is not complete", async () => {
   await using fixture = await Fixture.open();
   await fixture.publish("b", 1, 5);
   await fixture.later();
@@ -98,7 +98,7 @@ Deno.test("a history that was replaced by that of another room is not complete",
   assert.equal((await fixture.history("b")).complete, false);
 });
 
-Deno.test("a history without messages is complete even if the log was trimmed and other rooms lost messages", async () => {
+Deno.test("a page of a room without messages is complete even if the log was trimmed and other rooms lost messages", async () => {
   await using fixture = await Fixture.open();
   const [start = ""] = await fixture.publish("a", 1, 20);
   await fixture.send("DEL", KEYS.history("a"));
@@ -113,7 +113,7 @@ Deno.test("a history without messages is complete even if the log was trimmed an
   assert.equal((await fixture.history("quiet", first)).complete, true);
 });
 
-Deno.test("a page of a room is complete only after the time of its last expired message", async () => {
+Deno.test("a page of a room is complete only if it begins after the room's last expired message", async () => {
   await using fixture = await Fixture.open({ historySeconds: 1 });
   const ids = await fixture.publish("a", 1, 3);
   const key = KEYS.history("a");
@@ -131,19 +131,19 @@ Deno.test("a page of a room is complete only after the time of its last expired 
   assert.equal((await fixture.history("a", ids[2])).complete, false);
 });
 
-Deno.test("a deleted history is not complete if the set of known rooms was deleted, until the set exists again", async () => {
+Deno.test("a page of a deleted history is not complete even if the set of known rooms was deleted too", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("whole", 1, 3);
   await fixture.publish("gone", 1, 3);
   const before = await fixture.later();
   await fixture.send("DEL", KEYS.history("gone"));
-  // In the second case another program has replaced the key.
+  // In the second case, another program has replaced the set's key.
   for (const damage of [["DEL"], ["SET", "foreign"]]) {
     const [command = "", ...values] = damage;
     await fixture.send(command, KEYS.rooms, ...values);
     for (const room of ["gone", "quiet"]) {
       for (const since of [undefined, ids[0], before]) {
-        // Another message is published meanwhile, which does not make the set complete.
+        // A message that is published meanwhile creates the set again, but not the mark, so the set is not complete.
         const { complete } = await fixture.history(room, since);
         assert.equal(complete, false, `${room} since ${since}`);
         await fixture.batch(["other"], [1]);
@@ -170,7 +170,7 @@ Deno.test("a deleted history is not complete if the set of known rooms was delet
   }
 });
 
-Deno.test("a history that was lost with the log is not complete in the new epoch, neither from the start nor from an old id", async () => {
+Deno.test("a page of a history that was lost with the log is not complete from its beginning or from an old id", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 3);
   const epoch = await fixture.send("GET", KEYS.epoch);
@@ -192,7 +192,7 @@ Deno.test("a history that was lost with the log is not complete in the new epoch
   }
 });
 
-Deno.test("a page in descending order is complete only if it does not reach a gap", async () => {
+Deno.test("a page in descending order is complete only if it ends before the place of a missing message", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 20);
   await fixture.send("XDEL", KEYS.history("a"), ids[9] ?? "");
@@ -203,9 +203,9 @@ Deno.test("a page in descending order is complete only if it does not reach a ga
   }
 });
 
-Deno.test("histories are complete in an epoch with smaller ids than the previous one", async () => {
+Deno.test("pages are complete in an epoch whose ids are smaller than those of the previous epoch", async () => {
   await using fixture = await Fixture.open();
-  // The log continues after an id that another program has added, with ids as late as that one.
+  // Another program adds an entry with a future id, so the log's next ids are even later.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
   await fixture.publish("a", 1, 3);
   await fixture.publish("b", 1, 3);
@@ -225,7 +225,7 @@ Deno.test("histories are complete in an epoch with smaller ids than the previous
   assert.deepEqual([numbers(page), page.complete], [[], false]);
 });
 
-Deno.test("a history is complete after the log's last id, even if a later id was deleted from it", async () => {
+Deno.test("a page is complete even if an entry with a later id than the log's last id was deleted from the history", async () => {
   await using fixture = await Fixture.open();
   const [first = ""] = await fixture.publish("a", 1, 3);
   const history = KEYS.history("a");
@@ -236,7 +236,7 @@ Deno.test("a history is complete after the log's last id, even if a later id was
   assert.equal((await fixture.history("a", last)).complete, true);
 });
 
-Deno.test("a message is rejected and not stored if its room cannot be added to the known rooms", async () => {
+Deno.test("append() rejects and does not store a message if its room cannot be added to the known rooms", async () => {
   await using fixture = await Fixture.open();
   const [id] = await fixture.publish("a", 1, 1);
   await fixture.send("ACL", "SETUSER", "default", "-zadd");

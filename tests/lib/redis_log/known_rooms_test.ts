@@ -1,4 +1,4 @@
-/** The set of known rooms: its effect on whether pages are complete, and its limited size. */
+/** Tests of the set of known rooms: how it affects whether pages are complete, and that its size is limited. */
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { AppendBatch } from "../../../lib/redis_log/append_batch.ts";
@@ -18,7 +18,7 @@ import {
 import { Redis } from "../../support/redis.ts";
 import { createClient } from "redis";
 
-/** Damage that another program does to a history. */
+/** Kinds of damage that another program does to a history. */
 const damage = fc.constantFrom(
   "delete",
   "delete entry",
@@ -55,10 +55,10 @@ type Damage = Extract<
   { kind: "damage" }
 >;
 
-/** A room whose messages are the numbers from 1 on. */
+/** A room into which the numbers from 1 on are published. */
 interface Room {
   readonly ids: string[];
-  /** The number of messages when the room was last damaged; -1 if it was not. */
+  /** The number of messages at the time when the room was last damaged; -1 if it was never damaged. */
   damagedAt: number;
 }
 
@@ -89,7 +89,7 @@ async function apply(
   }
 }
 
-/** Compares the pages of a room with the messages that were published. */
+/** Checks that the pages of a room are complete exactly if they have all published messages. */
 async function assertTrue(
   fixture: Fixture,
   name: string,
@@ -110,7 +110,7 @@ async function assertTrue(
   }
 }
 
-Deno.test("histories are complete if and only if no message is missing, in any order of publishes and losses", async () => {
+Deno.test("a page is complete if and only if no message is missing, after random publishes and losses", async () => {
   await using fixture = await Fixture.open({ historySize: SIZE });
   const send = fixture.send.bind(fixture);
   let round = 0;
@@ -121,7 +121,7 @@ Deno.test("histories are complete if and only if no message is missing, in any o
         const here = ++round;
         const rooms = [0, 1, 2].map((): Room => ({ ids: [], damagedAt: -1 }));
         const nameOf = (room: number): string => `${here} ${room}`;
-        // The rooms are new, so no message is missing.
+        // No message is missing, because the rooms are new.
         await send("DEL", KEYS.rooms);
         await send("ZADD", KEYS.rooms, "0", "");
         for (const operation of operations) {
@@ -157,7 +157,7 @@ Deno.test("histories are complete if and only if no message is missing, in any o
   );
 });
 
-/** A Redis without a log, and a client of it. */
+/** A Redis without a log, and a Redis client connected to it. */
 async function connect(): Promise<AsyncDisposable & { client: RedisClient }> {
   const redis = await Redis.start({ aof: false });
   const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
@@ -204,7 +204,7 @@ async function publish(client: RedisClient, rooms: string[]): Promise<void> {
   ]);
 }
 
-/** Adds known rooms whose last message is older than an hour. */
+/** Adds rooms to the set whose last message is older than an hour. */
 async function addOld(client: RedisClient, count: number): Promise<void> {
   const old = Date.now() - 3_700_000;
   for (let first = 0; first < count; first += 1000) {
@@ -215,7 +215,7 @@ async function addOld(client: RedisClient, count: number): Promise<void> {
   }
 }
 
-Deno.test("a check removes rooms whose messages have expired, at most 1,000 at a time, and no others", async () => {
+Deno.test("check() removes only known rooms whose messages have expired, at most 1,000 at a time", async () => {
   await using redis = await connect();
   const { client } = redis;
   const size = () => client.sendCommand(["ZCARD", KEYS.rooms]).then(Number);
@@ -229,21 +229,21 @@ Deno.test("a check removes rooms whose messages have expired, at most 1,000 at a
   assert.deepEqual(members, ["", "a", "b"]);
 });
 
-Deno.test("expired rooms are removed at least as fast as new ones are added", async () => {
+Deno.test("append() removes at least as many expired rooms from the known rooms as it adds new rooms", async () => {
   await using redis = await connect();
   const { client } = redis;
   await publish(client, ["a"]);
   await addOld(client, 1000);
   for (const [from, old] of [[0, 600], [200, 200], [400, 0]] as const) {
     await publish(client, range(from, from + 199).map((i) => `new ${i}`));
-    // Publishing to the same rooms again removes no room.
+    // Publishing again into the same rooms removes no room.
     await publish(client, range(from, from + 199).map((i) => `new ${i}`));
     const left = await client.sendCommand(["ZCARD", KEYS.rooms]);
     assert.equal(Number(left), 2 + from + 200 + old);
   }
 });
 
-Deno.test("a room that a node with shorter retention has removed is incomplete for a node with longer retention", async () => {
+Deno.test("a page of a room is not complete for a node with a longer HISTORY_SECONDS than the node that removed the room", async () => {
   await using redis = await connect();
   const { client } = redis;
   const now = Date.now();
@@ -286,11 +286,11 @@ Deno.test("a room that a node with shorter retention has removed is incomplete f
   assert.deepEqual(await ask("quiet"), [true, true, true]);
   await check(client, 60);
   assert.equal(await client.sendCommand(["ZSCORE", KEYS.rooms, "a"]), null);
-  // Rooms are removed once they are older than the retention plus one minute.
+  // Rooms are removed once they are older than `HISTORY_SECONDS` plus one minute.
   assert.deepEqual(await ask("a"), [false, false, true]);
 });
 
-Deno.test("histories are not complete if the log does not exist", async () => {
+Deno.test("pages are not complete if the log does not exist", async () => {
   await using redis = await connect();
   await redis.client.sendCommand(["SET", KEYS.epoch, `e@${Date.now()}-0`]);
   await redis.client.sendCommand(["ZADD", KEYS.rooms, "0", ""]);

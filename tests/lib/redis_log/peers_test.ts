@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { Peers } from "../../../lib/redis_log/peers.ts";
 
-/** Returns registrations in the form of a check's result: each node with the time of its last check and its offset. */
+/**
+ * Returns registrations as a check returns them: for each node, the time of its last check and the id up to which it
+ * has read.
+ */
 function registered(
   nodes: Record<string, readonly [time: number, id: string]>,
 ) {
@@ -13,7 +16,7 @@ function registered(
   );
 }
 
-Deno.test("Peers lists the registered and the newly announced nodes without its own node", () => {
+Deno.test("Peers.known lists the registered and the newly announced nodes, but not its own node", () => {
   const peers = new Peers("me");
   peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", 0);
   peers.announced("b");
@@ -28,7 +31,7 @@ Deno.test("Peers remembers at most 1,000 announcements between two checks", () =
   assert.equal(peers.known.length, 1000);
 });
 
-Deno.test("Peers drops a node after 10 s without a check, once all entries from before its silence have been read", () => {
+Deno.test("Peers.silent() returns a node after 10 s without a check, once this node has read all entries from before", () => {
   const peers = new Peers("me");
   const silent = (now: number, last: string) => {
     peers.update(
@@ -45,7 +48,7 @@ Deno.test("Peers drops a node after 10 s without a check, once all entries from 
   assert.deepEqual(silent(10_000, "9-0"), [[], ["a@5"]]);
 });
 
-Deno.test("Peers drops no node while Redis does not record the checks of its own node", () => {
+Deno.test("Peers.silent() returns no node while Redis does not record the checks of this node itself", () => {
   const peers = new Peers("me");
   for (let now = 0; now <= 60_000; now += 1000) {
     peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", now);
@@ -53,7 +56,7 @@ Deno.test("Peers drops no node while Redis does not record the checks of its own
   }
 });
 
-Deno.test("Peers waits until every live node has read an announcement, and not for nodes that left or are silent", () => {
+Deno.test("Peers.haveRead() waits for every node that still checks, but not for nodes that have left or are silent", () => {
   const peers = new Peers("me");
   const haveRead = (
     a: readonly [number, string],

@@ -1,4 +1,4 @@
-/** Steps of the reader that other parts must not see half done. */
+/** Tests that other parts of a node see no intermediate state of the reader. */
 import assert from "node:assert/strict";
 import { RedisClock } from "../../../lib/redis/clock.ts";
 import type { RedisConnection } from "../../../lib/redis/connection.ts";
@@ -7,7 +7,7 @@ import { RedisLogReader } from "../../../lib/redis_log/reader.ts";
 import { Witness } from "../../../lib/redis_log/witness.ts";
 import { soon } from "../../support/wait.ts";
 
-/** What the script of the check returns for a log that began at `began` and is confirmed. */
+/** Returns the reply of the check for a confirmed log whose epoch began with the id `began`. */
 function checkReply(node: string, epoch: string, began: string): unknown[] {
   const beat = `${Date.now()} ${began}`;
   const server = "run:replication";
@@ -28,7 +28,7 @@ function checkReply(node: string, epoch: string, began: string): unknown[] {
   ];
 }
 
-/** A connection whose server replies from memory: the second check finds another epoch. */
+/** A connection to a fake server, on which the second check finds another epoch. */
 function fakeConnection(
   node: string,
 ): { connection: RedisConnection; found: Promise<void> } {
@@ -50,7 +50,7 @@ function fakeConnection(
   };
   const client = {
     sendCommand: async ([command = ""]: string[]) => {
-      // A reply never arrives in the step that sends the command.
+      // As on a real connection, a reply never arrives in the synchronous step that sends the command.
       await new Promise((resolve) => setTimeout(resolve, 1));
       return reply(command);
     },
@@ -59,7 +59,7 @@ function fakeConnection(
   return { connection, found: found.promise };
 }
 
-Deno.test("a node that continues in another epoch reports the gap in the same synchronous step", async () => {
+Deno.test("RedisLogReader reports a gap in the same synchronous step in which it continues in another epoch", async () => {
   const witness = new Witness();
   const { connection, found } = fakeConnection(witness.node);
   const gaps: string[] = [];
@@ -82,7 +82,7 @@ Deno.test("a node that continues in another epoch reports the gap in the same sy
     observe: () => {},
   });
   await soon(found, "the second check");
-  // Other parts run between any two microtasks, as clients that join do.
+  // Look at the state between any two microtasks, because other parts, such as clients that join, may run there.
   const seen = new Set<string>();
   for (let i = 0; i < 100; i++) {
     seen.add(`${witness.epoch}: ${gaps.join()}`);

@@ -4,7 +4,7 @@ import { type Verdict, Witness } from "../../../lib/redis_log/witness.ts";
 
 const HERE = "run1:history1";
 
-/** A registered node without other nodes, at the time 0, with a confirmed epoch. */
+/** A witness of a registered node without other nodes, at the time 0, with a confirmed epoch. */
 class Scene {
   readonly witness = new Witness();
 
@@ -38,18 +38,18 @@ class Scene {
     }, now);
   }
 
-  /** Returns the ids that the next check asks for. */
+  /** Returns the ids of the entries for which the next check asks. */
   asked(now = 0): readonly string[] {
     return this.witness.question("candidate", now).acknowledged;
   }
 }
 
-Deno.test("Witness asks for an acknowledged entry until it has read the entry", () => {
+Deno.test("Witness.question() asks for an acknowledged entry until the entry was read", () => {
   const { witness } = new Scene();
   const asked = () => witness.question("candidate", 0).acknowledged;
   witness.acknowledged("2-1", 0);
   witness.acknowledged("3-1", 0);
-  // The check asks only for the newest entry, because earlier ones are on the same branch.
+  // The check asks only for the newest entry, because a log with this entry also has the earlier ones.
   assert.deepEqual(asked(), ["3-1"]);
   witness.read("2-1", true, 0);
   assert.deepEqual(asked(), ["3-1"]);
@@ -57,7 +57,7 @@ Deno.test("Witness asks for an acknowledged entry until it has read the entry", 
   assert.deepEqual(asked(), []);
 });
 
-Deno.test("Witness asks at once for an acknowledged entry if a later entry was read without it", () => {
+Deno.test("Witness makes a check due at once if a later entry is read without an acknowledged earlier one", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
@@ -67,7 +67,7 @@ Deno.test("Witness asks at once for an acknowledged entry if a later entry was r
   assert.ok(witness.checkDueMs(0) <= 0);
 });
 
-Deno.test("Witness does not ask for an acknowledged entry that was read before", () => {
+Deno.test("Witness.question() does not ask for an acknowledged entry that was read before it was acknowledged", () => {
   const scene = new Scene();
   scene.witness.read("2-1", true, 0);
   scene.witness.read("3-1", true, 0);
@@ -77,31 +77,31 @@ Deno.test("Witness does not ask for an acknowledged entry that was read before",
   assert.deepEqual(scene.asked(), ["2-5"]);
 });
 
-Deno.test("Witness asks by id for the entries that it acknowledged before reading was interrupted", () => {
+Deno.test("Witness.question() asks for the newest entry that was acknowledged before reading was interrupted", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
   witness.interrupted();
   assert.equal(witness.confirmed, false);
-  // This may be acknowledged on any server that is used next.
+  // The server of this acknowledgement may be another one.
   witness.acknowledged("9-1", 0);
   assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
 });
 
-Deno.test("Witness asks for entries of both branches if it acknowledges a smaller id than before", () => {
+Deno.test("Witness.question() asks for both entries if the second acknowledged one has a smaller id than the first", () => {
   const scene = new Scene();
   scene.witness.acknowledged("5-1", 0);
   scene.witness.acknowledged("4-1", 0);
   assert.deepEqual(scene.asked(), ["5-1", "4-1"]);
 });
 
-Deno.test("Witness stores an id once if it acknowledges it several times", () => {
+Deno.test("Witness.acknowledged() stores an id once if it is called several times with the same id", () => {
   const { witness } = new Scene();
   for (let i = 0; i < 70_000; i++) witness.acknowledged("5-1", 0);
   assert.ok(witness.mayAcknowledge("run1", 0));
 });
 
-Deno.test("Witness acknowledges messages only on the server that it checked within the last 3 s", () => {
+Deno.test("Witness.mayAcknowledge() is true only for the server of the last check, and only within 3 s of that check", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.ok(witness.mayAcknowledge("run1", 2999));
@@ -114,17 +114,17 @@ Deno.test("Witness acknowledges messages only on the server that it checked with
   assert.ok(!witness.mayAcknowledge("run2", 4100));
 });
 
-Deno.test("Witness acknowledges no message before it is registered or after others have dropped it", () => {
+Deno.test("Witness.mayAcknowledge() is false before the node is registered and after others have unregistered it", () => {
   const scene = new Scene();
   const { witness } = scene;
   scene.check(100, { nodes: new Map() });
   assert.ok(!witness.mayAcknowledge("run1", 100));
-  // The node has been announced again.
+  // The check has announced the node again.
   scene.check(200, { joinedAt: "4-1" });
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
 
-Deno.test("Witness continues at the new epoch and drops its acknowledged entries if the log lacks a known entry", () => {
+Deno.test("Witness.take() continues in the new epoch and drops its acknowledged entries if the log lacks an entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -140,7 +140,7 @@ Deno.test("Witness continues at the new epoch and drops its acknowledged entries
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness does not confirm the epoch on a replica without an entry, and asks a master for the entry", () => {
+Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry, and asks a master for the entry later", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -153,14 +153,14 @@ Deno.test("Witness does not confirm the epoch on a replica without an entry, and
   assert.equal(witness.offset, "5-0");
   assert.deepEqual(scene.asked(), ["8-1"]);
   assert.equal(witness.question("candidate", 10).server, "");
-  // A replica cannot record the loss, but a master can.
+  // A replica cannot record the loss; the next check asks a master, which can.
   scene.check(20, { last: "5-0", state: "replica" });
   assert.deepEqual(scene.asked(), ["8-1"]);
   scene.check(30, { epoch: "b", began: "6-0", last: "6-0", wrong: "lost" });
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness enters an epoch that begins later in the log when it reads the epoch's entry", () => {
+Deno.test("Witness enters an epoch that begins later in the log only when the epoch's entry is read", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");
@@ -170,7 +170,7 @@ Deno.test("Witness enters an epoch that begins later in the log when it reads th
   assert.equal(witness.began, "5-0");
 });
 
-Deno.test("Witness reports how long ago it has read and acknowledged messages", () => {
+Deno.test("Witness.question() contains how long ago the node last read and last acknowledged a message", () => {
   const { witness } = new Scene();
   witness.read("2-1", true, 1000);
   witness.read("3-1", false, 1500);
@@ -179,7 +179,7 @@ Deno.test("Witness reports how long ago it has read and acknowledged messages", 
   assert.deepEqual([knowledgeAgeMs, acknowledgedAgeMs], [1000, 300]);
 });
 
-Deno.test("Witness acknowledges no further message if 65,536 acknowledged entries are unread", () => {
+Deno.test("Witness.mayAcknowledge() is false while 65,536 acknowledged entries are unread", () => {
   const { witness } = new Scene();
   for (let i = 0; i < 65_535; i++) witness.acknowledged(`2-${i}`, 0);
   assert.ok(witness.mayAcknowledge("run1", 0));

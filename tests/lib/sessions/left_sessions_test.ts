@@ -22,14 +22,14 @@ function digests(left: LeftSessions, added: SessionState): string[] {
   return left.add(added).map(({ digest }) => digest);
 }
 
-Deno.test("LeftSessions returns the oldest sessions as soon as the limit is exceeded", () => {
+Deno.test("LeftSessions.add() returns the oldest sessions as soon as the limit is exceeded", () => {
   const left = new LeftSessions(1000, 60_000);
   assert.deepEqual(digests(left, client("a")), []);
   assert.deepEqual(digests(left, client("b")), []);
   assert.deepEqual(digests(left, client("c")), []);
   assert.equal(left.bytes, 900);
   assert.deepEqual(digests(left, client("d")), ["a"]);
-  // A session that is added again counts as the newest.
+  // A session that is added a second time counts as the newest.
   assert.deepEqual(digests(left, client("b")), []);
   assert.deepEqual(digests(left, client("e")), ["c"]);
 });
@@ -44,7 +44,7 @@ Deno.test("LeftSessions counts the rooms of a session and the lengths of their n
   assert.equal(left.bytes, 0);
 });
 
-Deno.test("LeftSessions does not return sessions that have expired in the store", async () => {
+Deno.test("LeftSessions.add() does not return sessions that have already expired in the store", async () => {
   const left = new LeftSessions(700, 20);
   left.add(client("a"));
   left.add(client("b"));
@@ -53,7 +53,7 @@ Deno.test("LeftSessions does not return sessions that have expired in the store"
   assert.equal(left.bytes, 300);
 });
 
-Deno.test("LeftSessions returns the added session itself if it is larger than the limit", () => {
+Deno.test("LeftSessions.add() returns the added session itself if that session alone exceeds the limit", () => {
   const left = new LeftSessions(0, 60_000);
   assert.deepEqual(digests(left, client("a")), ["a"]);
   assert.equal(left.bytes, 0);

@@ -37,7 +37,7 @@ Deno.test("MemorySessionStore extends the lifetime of a session that is saved ag
   assert.deepEqual((await store.load("x"))?.session, SESSION);
 });
 
-Deno.test("MemorySessionStore keeps at most 100,000 sessions and deletes the oldest first", async () => {
+Deno.test("MemorySessionStore keeps at most 100,000 sessions and deletes those saved longest ago first", async () => {
   const store = new MemorySessionStore();
   const digests = Array.from({ length: 100_003 }, (_, i) => String(i));
   await store.save(
@@ -49,7 +49,7 @@ Deno.test("MemorySessionStore keeps at most 100,000 sessions and deletes the old
   assert.notEqual(await store.load("100002"), undefined);
 });
 
-Deno.test("MemorySessionStore gives each saved state of a session a different version", async () => {
+Deno.test("MemorySessionStore gives a session a different version each time it is saved", async () => {
   const store = new MemorySessionStore();
   const versions = new Set<string | undefined>();
   for (let i = 0; i < 3; i++) {
@@ -62,11 +62,11 @@ Deno.test("MemorySessionStore gives each saved state of a session a different ve
   assert.equal(versions.size, 3);
 });
 
-Deno.test("session secrets and owners are random, and only a hash of a secret is stored", () => {
+Deno.test("newSessionSecret() and newOwner() return random texts, and hashSessionSecret() does not reveal the secret", () => {
   const secrets = new Set(Array.from({ length: 1000 }, newSessionSecret));
   assert.equal(secrets.size, 1000);
   for (const secret of secrets) {
-    // Clients and nodes accept secrets of at most 64 characters.
+    // Nodes accept only secrets of at most 64 characters.
     assert.match(secret, /^[\w-]{24}$/);
     assert.match(hashSessionSecret(secret), /^[\w-]{43}$/);
     assert.ok(!hashSessionSecret(secret).includes(secret));

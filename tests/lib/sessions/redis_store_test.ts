@@ -10,13 +10,13 @@ import { soon } from "../../support/wait.ts";
 
 const keys = keysOf("test");
 
-/** A store on a Redis of its own. */
+/** A session store on a real Redis, and what the store tells its node. */
 class Setup implements AsyncDisposable {
   readonly redis: Redis;
   readonly store: RedisSessionStore;
-  /** The numbers of the saves that Redis has acknowledged. */
+  /** The arguments of `LogServer.saved()`: the numbers of the saves that Redis has acknowledged. */
   readonly saved: number[] = [];
-  /** The name of the server that the node has checked. */
+  /** The server that the node has checked last. */
   server = "";
   readonly #client: RedisClient;
 
@@ -45,7 +45,7 @@ class Setup implements AsyncDisposable {
     return setup;
   }
 
-  /** Writes a session in the form of another version. */
+  /** Writes a session to Redis in a stored form of another version of Roomcast. */
   async write(digest: string, text: string): Promise<void> {
     await this.redis.command("SET", keys.session(digest), text);
   }
@@ -61,8 +61,8 @@ class Setup implements AsyncDisposable {
 }
 
 /**
- * Sessions, and the text that Redis holds for each. The texts are what the commit 612eebc writes: nodes of both versions
- * use the same Redis during an upgrade, so neither the order of the fields nor their form may change.
+ * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it. Neither the order of the fields
+ * nor their form may change, because nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
   [
@@ -111,7 +111,7 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
   ],
 ];
 
-Deno.test("RedisSessionStore writes and reads the stored form of the previous version", async () => {
+Deno.test("RedisSessionStore writes and reads sessions in the stored form of the previous version of Roomcast", async () => {
   await using setup = await Setup.open();
   const { store } = setup;
   for (const [index, [text, session]] of FORMS.entries()) {
@@ -126,7 +126,7 @@ Deno.test("RedisSessionStore writes and reads the stored form of the previous ve
   assert.deepEqual(setup.saved, [1, 2, 3]);
 });
 
-Deno.test("RedisSessionStore reads a session without an owner, as nodes wrote it before 2026-11-29", async () => {
+Deno.test("RedisSessionStore loads a session without an owner, as nodes saved it before 2026-11-29", async () => {
   await using setup = await Setup.open();
   const old =
     '{"generation":3,"rooms":[["chat","5-0"]],"epoch":"e","lineage":"l","overloaded":false}';
@@ -145,7 +145,7 @@ Deno.test("RedisSessionStore reads a session without an owner, as nodes wrote it
   assert.equal((await setup.store.load("x"))?.session.owner, "new");
 });
 
-Deno.test("RedisSessionStore returns undefined for a stored value that is not a session", async () => {
+Deno.test("RedisSessionStore.load() returns undefined if the stored value is not a session", async () => {
   await using setup = await Setup.open();
   const [text = ""] = FORMS[0] ?? [];
   const wrong = [
@@ -175,7 +175,7 @@ Deno.test("RedisSessionStore returns undefined for a stored value that is not a 
   assert.equal(await setup.store.load("y"), undefined);
 });
 
-Deno.test("RedisSessionStore neither loads nor saves on a server that its node has not checked", async () => {
+Deno.test("RedisSessionStore neither loads nor saves a session on a server that its node has not checked", async () => {
   await using setup = await Setup.open();
   const [[, session] = []] = FORMS;
   assert.ok(session !== undefined);

@@ -1,4 +1,4 @@
-/** Tests that the session stores in memory and on Redis must pass. */
+/** Tests of the interface `SessionStore`, which the stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
 import { createClient } from "redis";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
@@ -40,7 +40,7 @@ const STORES: Readonly<
   RedisSessionStore: openRedisStore,
 };
 
-/** Returns a session to save, which resumes the stored version `takesUp`. */
+/** Returns a session to save, whose client has reconnected with the stored version `takesUp`. */
 function save(
   digest: string,
   session: Session,
@@ -51,7 +51,7 @@ function save(
 
 for (const [name, open] of Object.entries(STORES)) {
   Deno.test(
-    `${name} ignores a late save of an older connection, and removes a session on request`,
+    `${name}.save() ignores a late save of an older connection, and forget() deletes a session`,
     async () => {
       await using stack = new AsyncDisposableStack();
       const sessions = await open(stack);
@@ -84,7 +84,7 @@ for (const [name, open] of Object.entries(STORES)) {
         assert.deepEqual((await sessions.load("x"))?.session, kept);
       }
       assert.deepEqual((await sessions.load("y"))?.session, old);
-      // Another connection has resumed it.
+      // Another connection has resumed the session.
       await sessions.forget("x", "two");
       assert.deepEqual((await sessions.load("x"))?.session, next);
       await sessions.forget("x", "one");
@@ -94,7 +94,7 @@ for (const [name, open] of Object.entries(STORES)) {
   );
 
   Deno.test(
-    `${name} saves a resumed session only if its state has not changed since it was loaded`,
+    `${name}.save() saves a resumed session only if the stored one has not changed since it was loaded`,
     async () => {
       await using stack = new AsyncDisposableStack();
       const sessions = await open(stack);
@@ -120,7 +120,7 @@ for (const [name, open] of Object.entries(STORES)) {
       };
       assert.deepEqual(await displaced(first), []);
       const { version = "" } = await sessions.load("x") ?? {};
-      // Two connections have loaded it.
+      // Two connections have loaded the session.
       assert.deepEqual(await displaced(of("two", "a"), version), []);
       assert.deepEqual(await displaced(of("two", "a", "b")), []);
       assert.deepEqual(await displaced(of("three", "a"), version), ["x"]);
@@ -131,7 +131,7 @@ for (const [name, open] of Object.entries(STORES)) {
       assert.deepEqual(await displaced(of("two", "a", "b", "c")), []);
       const late = { ...of("four", "a", "b"), generation: 3 };
       assert.deepEqual(await displaced(late, before?.version), ["x"]);
-      // A save whose reply was lost is repeated.
+      // Repeat a save as if its reply was lost.
       const loaded = await sessions.load("x");
       assert.deepEqual(await displaced(late, loaded?.version), []);
       assert.deepEqual(await displaced(late, loaded?.version), []);

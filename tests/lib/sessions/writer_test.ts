@@ -14,12 +14,12 @@ import {
 import { SessionWriter } from "../../../lib/sessions/writer.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
-/** A store in memory that records what is saved and that can fail. */
+/** A session store in memory that records the saved sessions, and whose saves can be made to fail. */
 class RecordingStore extends MemorySessionStore {
   readonly saves = new Inbox<readonly SessionToSave[]>();
   readonly forgotten: string[] = [];
   seconds = 0;
-  /** The error of each save. */
+  /** The error with which each save fails; undefined if saves succeed. */
   error: Error | undefined;
 
   override async save(
@@ -39,7 +39,7 @@ class RecordingStore extends MemorySessionStore {
   }
 }
 
-/** A writer with its store, and its observations. */
+/** A session writer with its store, and what it reports. */
 class Setup implements Disposable {
   readonly sessions = new RecordingStore();
   readonly observed: Observation[] = [];
@@ -73,7 +73,7 @@ class Setup implements Disposable {
     this.writer.close();
   }
 
-  /** Returns the session that is stored under a digest. */
+  /** Returns the session that the store has under a digest. */
   async stored(digest: string): Promise<Session | undefined> {
     return (await this.sessions.load(digest))?.session;
   }
@@ -102,7 +102,7 @@ function outage(): ApiError {
   return new ApiError("log_unreachable", "Cannot reach the log: it is down");
 }
 
-Deno.test("saveAndWait() stores the state that a session has when it is written", async () => {
+Deno.test("SessionWriter.saveAndWait() saves the state that the client has when the session is written", async () => {
   using setup = new Setup();
   const ann = client("ann");
   const outcome = setup.writer.saveAndWait(ann);
@@ -122,13 +122,13 @@ Deno.test("saveAndWait() stores the state that a session has when it is written"
   });
 });
 
-Deno.test("a session is kept for the recovery time after a disconnect, even if its refresh was due", async () => {
+Deno.test("SessionWriter lets the store keep a session for the recovery time plus the interval between saves", async () => {
   using setup = new Setup(120);
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   assert.equal(setup.sessions.seconds, 150);
 });
 
-Deno.test("the writer saves each session once, in batches of at most 500", async () => {
+Deno.test("SessionWriter saves many sessions once each, in batches of at most 500", async () => {
   using setup = new Setup();
   const clients = Array.from({ length: 600 }, (_, i) => client(String(i)));
   for (const one of clients) setup.writer.save(one);
@@ -143,7 +143,7 @@ Deno.test("the writer saves each session once, in batches of at most 500", async
   );
 });
 
-Deno.test("a failed save is reported to the caller and repeated for clients that are still connected", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to failed after a failed save, which is repeated for connected clients", async () => {
   using setup = new Setup();
   setup.sessions.error = outage();
   const stays = client("stays"), leaves = client("leaves");
@@ -168,13 +168,13 @@ Deno.test("a failed save is reported to the caller and repeated for clients that
   );
 });
 
-Deno.test("the writer reports an unexpected error once, until a save succeeds", async () => {
+Deno.test("SessionWriter reports an unexpected error of the store once, until a save succeeds", async () => {
   using setup = new Setup();
   const fail = async (error: Error): Promise<void> => {
     setup.sessions.error = error;
     await soon(setup.writer.saveAndWait(client("ann")), "the save fails");
   };
-  // The connection itself reports an outage.
+  // An outage is not reported here, because the connection to Redis reports it.
   await fail(outage());
   assert.deepEqual(setup.observed, []);
   setup.sessions.error = undefined;
@@ -191,7 +191,7 @@ Deno.test("the writer reports an unexpected error once, until a save succeeds", 
   assert.equal(setup.observed.length, 2);
 });
 
-Deno.test("a late save of an older generation is discarded and reports its client as displaced", async () => {
+Deno.test("SessionWriter discards a late save of an older generation and calls displaced with the save's client", async () => {
   using setup = new Setup();
   const older = client("ann", { owner: "older" });
   setup.writer.keep(older);
@@ -215,7 +215,7 @@ Deno.test("a late save of an older generation is discarded and reports its clien
   assert.deepEqual(stored?.rooms.map(([room]) => room), ["news"]);
 });
 
-Deno.test("the second of two connections that resume one session on one node at once is displaced", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to displaced for the second of two clients that resume a session at once", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
@@ -230,7 +230,7 @@ Deno.test("the second of two connections that resume one session on one node at 
   );
 });
 
-Deno.test("the second of two connections that resume one session is displaced", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to displaced for a client that resumes a session after another has", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
@@ -242,12 +242,12 @@ Deno.test("the second of two connections that resume one session is displaced", 
     await soon(setup.writer.saveAndWait(second), "displaced"),
     "displaced",
   );
-  // The client was never connected here, so there is no connection to close.
+  // The writer calls `displaced` only for connected clients, and this client was not connected here.
   assert.deepEqual(setup.displaced, []);
   assert.equal(second.takesUp, version);
 });
 
-Deno.test("forget() deletes the session of a client that left, and drops a save that was queued", async () => {
+Deno.test("SessionWriter.forget() deletes a client's session and drops a queued save of it", async () => {
   using setup = new Setup();
   const ann = client("ann");
   setup.writer.keep(ann);
@@ -263,7 +263,7 @@ Deno.test("forget() deletes the session of a client that left, and drops a save 
   assert.equal(setup.sessions.saves.items.length, 1);
 });
 
-Deno.test("only sessions of connected clients are saved again before they expire", async () => {
+Deno.test("SessionWriter saves only the sessions of connected clients again before they expire", async () => {
   using setup = new Setup(4);
   const stays = client("stays"), leaves = client("leaves");
   for (const one of [stays, leaves]) {
@@ -278,7 +278,7 @@ Deno.test("only sessions of connected clients are saved again before they expire
   );
 });
 
-Deno.test("the writer deletes the oldest sessions of disconnected clients if they exceed the limit", async () => {
+Deno.test("SessionWriter deletes the oldest sessions of disconnected clients if these sessions exceed the limit", async () => {
   // The limit allows two sessions with one room each.
   using setup = new Setup(120, 900);
   const leave = async (digest: string): Promise<SessionState> => {
@@ -308,7 +308,7 @@ Deno.test("the writer deletes the oldest sessions of disconnected clients if the
   assert.deepEqual(setup.observed, [{ kind: "sessions_evicted", count: 1 }]);
 });
 
-Deno.test("the session of a client that is connected again does not count as left behind", async () => {
+Deno.test("SessionWriter does not count the session of a reconnected client among those of disconnected clients", async () => {
   using setup = new Setup(120, 400);
   const ann = client("ann");
   await soon(setup.writer.saveAndWait(ann), "saved");
@@ -320,7 +320,7 @@ Deno.test("the session of a client that is connected again does not count as lef
   assert.deepEqual(setup.observed, []);
 });
 
-Deno.test("an evicted session stays in the store if another connection has resumed it", async () => {
+Deno.test("SessionWriter evicts a session only if no other connection has resumed the session", async () => {
   using setup = new Setup(120, 0);
   const ann = client("ann");
   await soon(setup.writer.saveAndWait(ann), "saved");
@@ -339,7 +339,7 @@ Deno.test("an evicted session stays in the store if another connection has resum
   assert.deepEqual((await setup.stored("ann"))?.owner, "another node");
 });
 
-Deno.test("many clients that connect and disconnect at once leave a limited number of sessions", async () => {
+Deno.test("SessionWriter leaves a limited number of sessions after many clients have connected and disconnected", async () => {
   using setup = new Setup(120, 400 * 100);
   const clients = Array.from({ length: 1000 }, (_, i) => client(String(i)));
   await soon(
