@@ -1,5 +1,5 @@
 /**
- * HTTP responses that are sent in one write, and that reach clients that are still sending.
+ * HTTP responses that are sent in one write, and that also reach clients which are still sending their request.
  *
  * @module
  */
@@ -8,19 +8,21 @@ import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { discardBody, isArriving } from "./unread_body.ts";
 
 /**
- * Delays the head of a response until the body is known, so that both leave in one write.
+ * A response that delays its head until the body is known, so that both are sent in one write.
  *
  * Hono and Engine.IO write the head first. Deno then sends head, body and end with a three-part `writev`, which takes
  * about a quarter of the time of a publish. If the head is not yet written when `end()` is called with a text, Deno
- * 2.9.6 sends both in one write (`ext/node/polyfills/_http_outgoing`: `tryDirectEnd`). `tests/lib/http/response_test.ts`
- * fails if that changes; responses are then correct but slower.
+ * 2.9.6 sends both in one write (`ext/node/polyfills/_http_outgoing`: `tryDirectEnd`).
+ * `tests/lib/http/response_test.ts` fails if that changes; responses are then correct but slower.
  *
- * If the client is still sending its request, the response closes the connection, but only after the rest of the request
- * has been received and discarded. A connection that is closed while bytes arrive is reset (RFC 9112 §9.6), and many
- * clients then report the reset and not the response, for example the 413 for a body that is too large.
+ * If the client is still sending its request, the response closes the connection, but only after the rest of the
+ * request has been received and discarded. If a connection is closed while bytes arrive, it is reset (RFC 9112 §9.6).
+ * Many clients then report the reset and not the response, for example not the 413 for a body that is too large.
  */
 export class SingleWriteResponse extends ServerResponse {
-  /** Sets status and headers like `ServerResponse.writeHead()`, but does not send the head before the body. */
+  /**
+   * Sets the status and the headers as `ServerResponse.writeHead()` does, but does not send the head before the body.
+   */
   override writeHead(
     status: number,
     reason?: unknown,
@@ -37,21 +39,21 @@ export class SingleWriteResponse extends ServerResponse {
     return this;
   }
 
-  /** Ends the response like `ServerResponse.end()`, but not before the whole request has arrived. */
+  /** Ends the response as `ServerResponse.end()` does, but only after the whole request has arrived or was given up. */
   override end(...args: unknown[]): this {
     if (!isArriving(this.req)) return super.end(...args as []);
     const [first, second] = args;
     if (!this.headersSent) this.shouldKeepAlive = false;
     if (typeof first === "string" || first instanceof Uint8Array) {
       const body = Buffer.from(first as string, encodingOf(second));
-      // Otherwise the client would find the end of the body only after `end()`.
+      // Without this header, the client would find the end of the body only after `end()`.
       if (!this.headersSent) this.setHeader("content-length", body.length);
       this.write(body);
     } else this.flushHeaders();
     const done = args.find((arg) => typeof arg === "function");
     discardBody(this.req, () => {
       super.end(done as () => void);
-      // Otherwise a connection that was to be kept would go on receiving, without a limit.
+      // Close the connection; if it were kept alive, it would continue to receive the request without a limit.
       if (isArriving(this.req)) this.req.socket.destroySoon();
     });
     return this;

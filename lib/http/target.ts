@@ -1,22 +1,25 @@
 /**
- * Reads and rewrites request targets.
+ * Reads and rewrites the targets of HTTP requests.
  *
  * @module
  */
 import type { IncomingMessage } from "node:http";
 
-/** The path that Engine.IO serves. Names below it are files of the client bundle. */
+/** The path that Engine.IO serves. Paths that begin with this path are files of the client bundle. */
 export const SOCKET_IO_PATH = "/socket.io/";
-/** The same path without its slash, which clients use with the option `addTrailingSlash: false`. */
+/**
+ * Matches {@linkcode SOCKET_IO_PATH} without its last slash, which clients send with the option `addTrailingSlash:
+ * false`.
+ */
 const WITHOUT_SLASH = /^\/socket\.io(?=$|\?)/;
 
-/** Scheme and authority of an absolute target, which ends before its path or its query. */
+/** Matches the beginning of an absolute target, up to its path or query. The group is the host with its port. */
 const ABSOLUTE = /^https?:\/\/([^/?#]*)/i;
 
 /**
- * Rewrites a target to the one form that later code knows. A target of the form `http://host/path`, which proxies may
- * send, becomes `/path`, and the `Host` header is set to that host (RFC 9112 §3.2.2). {@linkcode SOCKET_IO_PATH} gets
- * its slash if that is missing.
+ * Rewrites the target of a request, so that all other code has to handle only one form. A target `http://host/path`,
+ * which proxies may send, becomes `/path`, and the `Host` header is set to `host` (RFC 9112 §3.2.2). If {@linkcode
+ * SOCKET_IO_PATH} lacks its last slash, the slash is added.
  */
 export function normalizeTarget(request: IncomingMessage): void {
   useOriginForm(request);
@@ -36,14 +39,14 @@ function useOriginForm(request: IncomingMessage): void {
   request.headers.host = host;
 }
 
-/** Returns whether Engine.IO serves a request, and not a file of the client bundle. */
+/** Returns whether a request is for Engine.IO and not for a file of the client bundle. */
 export function isForEngine({ url = "" }: IncomingMessage): boolean {
   return url.startsWith(SOCKET_IO_PATH) &&
     (url.length === SOCKET_IO_PATH.length ||
       url[SOCKET_IO_PATH.length] === "?");
 }
 
-/** Returns whether a request asks Engine.IO for a WebSocket. */
+/** Returns whether a request is for Engine.IO and asks for a WebSocket. */
 export function isSocketUpgrade(request: IncomingMessage): boolean {
   return isForEngine(request) &&
     request.headers.upgrade?.toLowerCase() === "websocket";

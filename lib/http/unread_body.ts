@@ -1,16 +1,22 @@
 /**
- * Receives and discards the rest of a request whose response is already known.
+ * Receives and discards the rest of a request that is answered before its whole body has arrived.
  *
  * @module
  */
 import type { IncomingMessage } from "node:http";
 
-/** Limits of what is discarded. Beyond them the connection is closed, and the client may see a reset. */
+/**
+ * Limits for receiving the rest of a body. If a limit is exceeded, the connection is closed, and the client may see a
+ * reset.
+ */
 export interface DiscardLimits {
   readonly bytesMax: number;
-  /** How long a client may go on sending, in ms. */
+  /** Maximum time in which the client may continue to send, in ms. */
   readonly timeoutMs: number;
-  /** How long a client may send nothing, in ms. It has then read the response, or waits for the connection to close. */
+  /**
+   * Maximum time in which the client may send nothing, in ms. A client that pauses for longer has read the response, or
+   * waits for the connection to close.
+   */
   readonly quietMs: number;
 }
 
@@ -20,17 +26,20 @@ const LIMITS: DiscardLimits = {
   quietMs: 2000,
 };
 
-/** Returns whether the body of a request is still arriving, so that the connection has bytes that nobody has read. */
+/** Returns whether the body of a request has not arrived completely yet. */
 export function isArriving(
   { complete, destroyed, headers }: IncomingMessage,
 ): boolean {
-  // A request without a body is incomplete, too, while its head is handled.
+  // While the head of a request is handled, `complete` is also `false` for a request without a body.
   return !complete && !destroyed &&
     (headers["transfer-encoding"] !== undefined ||
       Number(headers["content-length"]) > 0);
 }
 
-/** Discards the rest of a body, within limits of bytes and time, and then calls `done` once. */
+/**
+ * Receives and discards the rest of a request's body. Calls `done` once, when the body has ended or a limit is
+ * exceeded.
+ */
 export function discardBody(
   request: IncomingMessage,
   done: () => void,

@@ -1,15 +1,15 @@
 /**
- * Sends commands between nodes through Socket.IO's official Redis Streams adapter, which Roomcast's own reader supplies
- * with entries.
+ * Sends commands between nodes through Socket.IO's official Redis Streams adapter. Roomcast's reader of the log passes
+ * the adapter's entries to it.
  *
  * The adapter sends operations on the sockets of all nodes (`serverSideEmit`, `socketsJoin`, `disconnectSockets`,
  * `fetchSockets`) through the log, in its own format. Roomcast uses it only for the commands of {@linkcode Cluster}.
- * The adapter itself neither reads the log nor reconnects, and messages for it other than Roomcast's commands are
- * ignored: `docs/decisions/0003-guarded-adapter.md` gives the reasons.
+ * The adapter itself neither reads the log nor connects to Redis. All messages for the adapter except Roomcast's
+ * commands are ignored. `docs/decisions/0003-guarded-adapter.md` gives the reasons.
  *
- * Depends on private parts of @socket.io/redis-streams-adapter 0.3.1 (`onRawMessage`, the calls that it makes to its
- * Redis client) and socket.io-adapter 2.5.8 (`ClusterAdapter.onMessage`, `MessageType`).
- * `tests/lib/socketio/adapter_test.ts` fails if they change.
+ * Depends on private parts of @socket.io/redis-streams-adapter 0.3.1 (`onRawMessage`, the calls that the adapter makes
+ * to its Redis client) and socket.io-adapter 2.5.8 (`ClusterAdapter.onMessage`, `MessageType`).
+ * `tests/lib/socketio/adapter_test.ts` fails if these parts change.
  *
  * @module
  */
@@ -23,15 +23,15 @@ import { runScript } from "../redis/script.ts";
 import { ADD, LOG_LENGTH } from "../redis_log/append_scripts.ts";
 
 /**
- * Maximum number of entries that are queued for the adapter, which handles one at a time. Beyond it the oldest is
- * dropped.
+ * Maximum number of entries that are queued for the adapter, which handles one entry at a time. If the queue is full,
+ * its oldest entry is dropped.
  */
 const QUEUE_MAX = 10_000;
-/** The name of {@linkcode ClusterCommand} in the log and on channels. */
+/** The name of the command `session_resumed` in the log and on Redis channels. */
 const SESSION_RESUMED = "taken_over";
-/** The events of `serverSideEmit` that a node accepts from others. */
+/** The events of `serverSideEmit` that a node accepts from other nodes. */
 export const CLUSTER_EVENTS: readonly string[] = [SESSION_RESUMED];
-/** `MessageType.SERVER_SIDE_EMIT` of socket.io-adapter 2.5.8: the only type of message that Roomcast sends. */
+/** `MessageType.SERVER_SIDE_EMIT` of socket.io-adapter 2.5.8. Roomcast sends only messages of this type. */
 const SERVER_SIDE_EMIT = 9;
 const ADVICE =
   "check which other programs write to Roomcast's keys and channels";
@@ -39,13 +39,13 @@ const ADVICE =
 type Fields = Readonly<Record<string, string>>;
 type ChannelHandler = (payload: Uint8Array) => void;
 
-/** The fields of an adapter's message that Roomcast checks. */
+/** The fields that Roomcast checks in a message for an adapter. */
 interface AdapterMessage {
   readonly type: number;
   readonly data?: { readonly packet?: readonly unknown[] };
 }
 
-/** The parts of an adapter that Roomcast uses. `onMessage` is protected in the adapter's types. */
+/** The methods of the adapter that Roomcast uses or replaces. `onMessage` is protected in the adapter's types. */
 interface GuardedAdapter {
   onRawMessage(fields: Fields, id: string): void;
   onMessage(message: AdapterMessage, id?: string): void;
@@ -55,35 +55,37 @@ interface GuardedAdapter {
 /** Options of {@linkcode AdapterCluster}. */
 export interface AdapterClusterOptions {
   /**
-   * The events of `serverSideEmit` that other nodes may send. Every other message for the adapter, such as a broadcast
-   * that bypasses the log or a command to disconnect clients, is skipped and reported. If undefined, the adapter
-   * handles every message.
+   * The events of `serverSideEmit` that this node accepts. Any other message for the adapter, such as a broadcast that
+   * bypasses the log or a command to disconnect clients, is skipped and reported. If undefined, the adapter handles
+   * every message.
    */
   readonly events?: readonly string[];
-  /** The connection for the adapter's writes. */
+  /** The Redis connection for the adapter's writes. */
   readonly commands: RedisConnection;
-  /** Key of the log's stream. */
+  /** The key of the log's stream in Redis. */
   readonly stream: string;
-  /** Prefix of the adapter's channels. */
+  /** The prefix of the names of the adapter's Redis channels. */
   readonly channelPrefix: string;
   readonly observe: Observe;
-  /** Makes the connection that subscribes to the adapter's channels. */
+  /**
+   * Creates the Redis connection that subscribes to the adapter's channels. `prepare` subscribes after each connect.
+   */
   readonly connect: (
     options: { prepare: (client: RedisClient) => Promise<void> },
   ) => RedisConnection;
 }
 
-/** Sends and receives commands through the adapter. */
+/** Sends commands to other nodes, and receives their commands, through the adapter. */
 export class AdapterCluster implements Cluster {
-  /** The value for the option `adapter` of Socket.IO's server. */
+  /** The value to pass to Socket.IO's server as the option `adapter`. */
   readonly adapter: ServerOptions["adapter"];
   readonly #options: AdapterClusterOptions;
   readonly #client: AdapterClient;
   #handle: (command: ClusterCommand) => void = () => {};
-  /** The adapter of the main namespace. */
+  /** The adapter of the main namespace; undefined until Socket.IO creates it. */
   #main: GuardedAdapter | undefined;
 
-  /** Makes the adapter and its subscribing connection. */
+  /** Creates the function that creates adapters, and the Redis connection that subscribes to their channels. */
   constructor(options: AdapterClusterOptions) {
     this.#options = options;
     this.#client = new AdapterClient(options);
@@ -109,12 +111,12 @@ export class AdapterCluster implements Cluster {
     this.#handle = handle;
   }
 
-  /** Handles an entry of the log that was written by an adapter. */
+  /** Passes an entry of the log that an adapter has written to this node's adapters. */
   onLogEntry(fields: Fields, id: string): void {
     this.#client.add(fields, id);
   }
 
-  /** Closes the subscribing connection. */
+  /** Closes the Redis connection that subscribes to channels. */
   close(): Promise<void> {
     return this.#client.close();
   }
@@ -129,7 +131,7 @@ export class AdapterCluster implements Cluster {
         observe({ kind: "entry_skipped", id, why: String(error) });
       }
     };
-    // Messages from the log and from channels both arrive here.
+    // All messages for the adapter arrive here, from the log and from Redis channels.
     const handleMessage = adapter.onMessage.bind(adapter);
     adapter.onMessage = (message, id): void => {
       const why = reasonToSkip(message, events);
@@ -145,7 +147,8 @@ export class AdapterCluster implements Cluster {
         this.#handle({ kind: "session_resumed", digest, generation });
       });
     }
-    // Roomcast stores sessions itself. To restore a session, the adapter would read the log up to its end.
+    // Roomcast stores sessions itself. The adapter would read the whole log after a session's offset to restore the
+    // session.
     return Object.assign(adapter, {
       persistSession: () => {},
       restoreSession: () => Promise.reject(),
@@ -154,8 +157,8 @@ export class AdapterCluster implements Cluster {
 }
 
 /**
- * Replaces the node-redis client that the adapter expects. It has only the methods that the adapter calls. None of
- * their promises rejects, because the adapter does not catch most rejections.
+ * Replaces the node-redis client that the adapter expects, and has only the methods that the adapter calls. The
+ * promises of these methods never reject, because the adapter does not catch most rejections.
  */
 class AdapterClient {
   readonly #options: AdapterClusterOptions;
@@ -213,17 +216,21 @@ class AdapterClient {
   disconnect(): void {}
 
   /**
-   * The adapter recognizes a node-redis client by this method. It never calls the method, because sharded pub/sub is
-   * off.
+   * Does nothing. The adapter recognizes a node-redis client by this method, and never calls it, because sharded
+   * pub/sub is off.
    */
   sSubscribe(): void {}
 
-  /** Resolves to one entry at a time, so that an entry that the adapter cannot handle does not affect others. */
+  /**
+   * Resolves to the oldest queued entry. Never resolves to several entries, so that an entry that the adapter cannot
+   * handle does not affect other entries.
+   */
   async xRead(): Promise<
     [{ messages: { id: string; message: Fields }[] }] | null
   > {
     while (this.#queue.length === 0) {
-      // After closing, this promise never resolves, because the adapter would call the method again in an endless loop.
+      // After `close()`, this promise never resolves; otherwise the adapter would call the method again in an endless
+      // loop.
       await new Promise<void>((resolve) =>
         this.#wake = this.#closed ? undefined : resolve
       );
@@ -252,7 +259,8 @@ class AdapterClient {
   }
 
   async sendCommand(args: string[]): Promise<unknown> {
-    // The adapter sends `PUBSUB NUMSUB`. Without a reply it counts only this node.
+    // The adapter sends `PUBSUB NUMSUB` to count the nodes. If Redis does not reply, assume that there is only this
+    // node.
     return await this.#run((client) => client.sendCommand(args)) ??
       [args[2], 1];
   }
@@ -284,7 +292,7 @@ class AdapterClient {
   }
 }
 
-/** Returns why a message for the adapter is skipped; undefined if it is not skipped. */
+/** Returns the reason for which a message for the adapter has to be skipped; undefined if the adapter may handle it. */
 function reasonToSkip(
   { type, data }: AdapterMessage,
   events: readonly string[] | undefined,

@@ -1,5 +1,5 @@
 /**
- * Encodes Socket.IO packets as frames, each of which is encoded once and shared by all its recipients.
+ * Encodes Socket.IO packets as frames. Each frame is encoded once and shared by all clients that receive it.
  *
  * @module
  */
@@ -14,22 +14,22 @@ import {
   payloadStart,
 } from "../websocket/frame.ts";
 
-/** A packet in Engine.IO's queue that several connections share. It must not be changed. */
+/** A packet for Engine.IO's queue that several connections share, and that therefore must not be changed. */
 export interface SharedPacket extends QueuedPacket {
   readonly type: "message";
-  /** The packet as text, for transports that make their own frames (polling). */
+  /** The packet as text, for the polling transport, which makes its own frames. */
   readonly data: string;
   readonly options: {
     readonly compress: false;
     readonly wsPreEncodedFrame: readonly [Buffer];
   };
-  /** The room of a message; undefined for other packets. */
+  /** The room, if the packet is a single message; undefined for any other packet. */
   readonly room?: string | undefined;
 }
 
-/** One or more packets, in the two forms that transports need. */
+/** One or more packets, in the forms that the WebSocket and the polling transport need. */
 export class SocketIoFrame {
-  /** Complete WebSocket frames, one for each packet. */
+  /** Complete WebSocket frames, one for each packet, in one buffer. */
   readonly bytes: Buffer;
   readonly #parts: (() => readonly SocketIoFrame[]) | undefined;
   readonly #room: string | undefined;
@@ -46,12 +46,12 @@ export class SocketIoFrame {
     this.#room = room;
   }
 
-  /** Encodes an event of the main namespace. `args` is a JSON array that begins with the event's name. */
+  /** Encodes one event of the main namespace. `args` is a JSON array of the event's name and its arguments. */
   static event(args: string, room?: string): SocketIoFrame {
     return new SocketIoFrame(encodeTextFrame(`42${args}`), undefined, room);
   }
 
-  /** Joins frames into one. */
+  /** Joins frames into one frame, in order. */
   static join(parts: readonly SocketIoFrame[]): SocketIoFrame {
     const [only] = parts;
     if (only !== undefined && parts.length === 1) return only;
@@ -60,8 +60,8 @@ export class SocketIoFrame {
   }
 
   /**
-   * Encodes messages as one frame. Separate frames for the single messages are made only when a transport needs them,
-   * because most messages are only sent together.
+   * Encodes messages as one frame, in order. Separate packets for the messages are made only when `packets` is read,
+   * because most transports need only the joined frame.
    */
   static messages(entries: readonly Entry[]): SocketIoFrame {
     const [only] = entries;
@@ -73,7 +73,7 @@ export class SocketIoFrame {
     );
   }
 
-  /** One packet for each event, which any transport can send. */
+  /** The frame as one packet for each event. Any transport can send these packets. */
   get packets(): readonly SharedPacket[] {
     this.#packets ??= this.#parts === undefined
       ? [packet(textOf(this.bytes), this.bytes, this.#room)]
@@ -81,7 +81,7 @@ export class SocketIoFrame {
     return this.#packets;
   }
 
-  /** One packet for all events, which only a WebSocket can send. */
+  /** The frame as one packet with all events. Only a WebSocket transport can send this packet. */
   get joined(): SharedPacket {
     this.#joined ??= packet("", this.bytes, this.#room);
     return this.#joined;
@@ -102,7 +102,9 @@ function packet(
 
 const frames = new WeakMap<Entry, SocketIoFrame>();
 
-/** Returns the `msgReceived` event of a message. Returns the same frame at every call, as long as the entry exists. */
+/**
+ * Returns the frame of a message's `msgReceived` event. Returns the same object at every call with the same `entry`.
+ */
 export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);
   if (frame === undefined) {
@@ -118,14 +120,16 @@ function argumentsOf({ id, room, json }: Entry): string {
   }},"${id}"]`;
 }
 
-/** Size of the chunks of a replay. At most one chunk is buffered for a slow client at a time. */
+/**
+ * Size at which a chunk of replayed messages ends, in bytes. At most one chunk is buffered for a slow client at a time.
+ */
 const CHUNK_BYTES = 256 << 10;
 const firstChunks = new WeakMap<readonly Entry[], SocketIoFrame>();
 
 /**
- * Encodes messages in order, in chunks, each of which is made only when it is requested. For the same list, the first
- * chunk is always the same object: clients that reconnect together mostly missed the same messages, and these mostly
- * fit into one chunk.
+ * Encodes messages in order, in chunks. Makes each chunk only when it is requested. For the same array, the first chunk
+ * is made only once, because clients that reconnect together mostly missed the same messages, and these mostly fit into
+ * one chunk.
  */
 export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
   for (let start = 0; start < entries.length;) {
@@ -145,8 +149,9 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
 }
 
 /**
- * Encodes an event with an object and an id. The id is the last argument, because a stock client remembers the last
- * argument of the last event if it is a string, and sends it when it reconnects (socket.io-client, `_lastOffset`).
+ * Encodes an event whose arguments are the object `facts` and the id `id`. The id is the last argument: a stock client
+ * stores the last argument of an event if it is a string, and sends it as its offset when it reconnects
+ * (socket.io-client, `_lastOffset`).
  */
 export function eventFrame(
   event: "joined" | "gap" | "position",
@@ -156,14 +161,14 @@ export function eventFrame(
   return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
 }
 
-/** Makes Socket.IO's frames. */
+/** Makes the frames of Socket.IO clients. */
 export const socketIoEncoder: Encoder = {
   messages: SocketIoFrame.messages,
   gap: ({ room, reason, since, id }) =>
     eventFrame("gap", { room, reason, since }, id),
 };
 
-/** Returns the Socket.IO packet of a frame, which follows Engine.IO's digit. */
+/** Returns the text of the Socket.IO packet in a WebSocket frame, without Engine.IO's digit before it. */
 function textOf(frame: Buffer): string {
   return frame.toString("utf8", payloadStart(frame) + 1);
 }

@@ -1,12 +1,12 @@
 /**
- * Offsets: the value that a stock client sends when it reconnects, to show which event it received last.
+ * Offsets: the value by which a reconnecting stock client shows which event it received last.
  *
- * The offset is the last argument of that event, if it is a string. It may be the id of a message, or a position that
- * the user has set, or the offset of a `position` event.
+ * The offset is the last argument of the last event whose last argument is a string. It is the id of a message or of
+ * another event, the offset of a `position` event, or a position that the application has set.
  *
- * Roomcast sends the event `position` after the answer to a join and after a gap, in the same write. Its offset also
- * contains the number of the notice. Without this event, the offset could not show that an answer or a gap has arrived:
- * acknowledgements do not change the offset, and the id of a gap may be that of an earlier message.
+ * After a notice, which is a gap or an answer to a join with messages, Roomcast sends a `position` event in the same
+ * write. The offset of this event also contains the number of the notice. Without it, an offset could not show that a
+ * notice has arrived: acknowledgements do not change the offset, and the id of a gap may be that of an earlier message.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { parseSince } from "../recovery/join_request.ts";
 
 const WITH_NOTICE = /^([^;]*);(\d{1,15})\.(\d{1,15})$/;
 
-/** Makes an offset that confirms a notice. */
+/** Returns an offset by which a client confirms a notice. `id` is the log's newest id when the notice was sent. */
 export function formatOffset(
   id: string,
   { generation, number }: NoticeNumber,
@@ -23,7 +23,7 @@ export function formatOffset(
   return `${id};${generation}.${number}`;
 }
 
-/** Reads the offset that a client sent. Returns undefined if it sent none. */
+/** Reads the offset that a client sent. Returns undefined if the client sent no offset. */
 export function readOffset(offset: unknown): Shown | undefined {
   if (offset === undefined) return undefined;
   if (typeof offset !== "string") return { id: undefined };

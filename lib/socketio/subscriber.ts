@@ -1,5 +1,5 @@
 /**
- * Socket.IO's subscriber: writes to one client and counts the bytes that are still buffered for it.
+ * Writes to one Socket.IO client and counts the bytes that are still buffered for it.
  *
  * @module
  */
@@ -23,29 +23,35 @@ import {
   type SocketIoFrame,
 } from "./frame.ts";
 
-/** A packet in Engine.IO's queue: Engine.IO's own, a shared one, or a replay. */
+/**
+ * A packet in Engine.IO's queue: a packet of Engine.IO itself, a packet that several connections share, or replayed
+ * messages.
+ */
 type Queued = QueuedPacket | SharedPacket | ReplayPacket;
 
 /**
- * Writes frames directly to the client's connection if no bytes are buffered there. Otherwise it adds them to
- * Engine.IO's queue, in order with Engine.IO's own packets. The queue is also used for polling clients and for clients
- * that are upgrading.
+ * Writes frames directly to the client's WebSocket if no bytes are buffered for the client. Otherwise adds the frames
+ * to Engine.IO's queue, in order with the packets of Engine.IO itself. The frames of clients that poll, or that are
+ * upgrading to a WebSocket, are always added to this queue.
  */
 export class SocketIoSubscriber extends Subscriber {
   readonly #connection: EngineConnection;
   /**
-   * The transport, once it is a WebSocket, because it does not change any more. It is stored because every delivery
-   * needs it.
+   * The client's WebSocket transport; undefined while the client polls. It is stored because every delivery needs it,
+   * and a client never leaves its WebSocket transport.
    */
   #websocket: WebSocketTransport | undefined;
-  /** The state of the queue when it was last counted: the list, the number of counted packets, and their bytes. */
+  /**
+   * The queue whose bytes were last counted, the number of its packets that were counted, and the bytes of these
+   * packets.
+   */
   #queue: readonly Queued[] = [];
   #counted = 0;
   #bytes = 0;
-  /** Buffered bytes that the client asked for. */
+  /** Bytes that were buffered because the client asked for them, when they were last counted. */
   #requested = 0;
 
-  /** Creates the subscriber of a connected socket. */
+  /** Creates the subscriber of a connected Socket.IO socket. */
   constructor(socket: Socket) {
     super();
     this.#connection = connectionOf(socket);
@@ -91,8 +97,8 @@ export class SocketIoSubscriber extends Subscriber {
   }
 
   /**
-   * Queues the messages that a client missed. They need no limit: the history limits their number, and clients share
-   * their bytes.
+   * Queues the messages that the client missed. Their bytes are not limited, because the history limits the number of
+   * messages, and clients share the bytes.
    */
   override replay(entries: readonly Entry[]): void {
     const { _readyState } = this.#connection;
@@ -118,7 +124,8 @@ export class SocketIoSubscriber extends Subscriber {
   }
 
   /**
-   * Bytes in Engine.IO's queue and written bytes that the kernel has not taken, except bytes that the client requested.
+   * Bytes in Engine.IO's queue, and written bytes that the kernel has not taken, except bytes that the client
+   * requested.
    */
   override get bufferedBytes(): number {
     return this.#allBytes() - this.requestedBytes;
@@ -128,7 +135,7 @@ export class SocketIoSubscriber extends Subscriber {
     return this.#requested = Math.min(this.#requested, this.#allBytes());
   }
 
-  /** Closes the connection without DISCONNECT, so that a stock client reconnects. */
+  /** Closes the connection at once. Sends no DISCONNECT packet, after which a stock client would not reconnect. */
   override disconnect(): void {
     this.#connection.close(true);
     this.#findWebSocket()?.terminate();
@@ -151,7 +158,7 @@ export class SocketIoSubscriber extends Subscriber {
     return this.#bytes + (this.#findWebSocket()?.bufferedBytes ?? 0);
   }
 
-  /** Counts packets that were added to the queue since the last call. */
+  /** Counts the bytes of the packets that were added to the queue since the last call. */
   #count(): void {
     const queue = this.#writeBuffer();
     if (queue !== this.#queue) {
@@ -167,12 +174,12 @@ export class SocketIoSubscriber extends Subscriber {
 const SUBSCRIBER = Symbol("subscriber");
 type SubscribedSocket = Socket & { [SUBSCRIBER]?: SocketIoSubscriber };
 
-/** Returns the subscriber of a socket. It is the same object at every call. */
+/** Returns the subscriber of a socket. Returns the same object at every call. */
 export function subscriberOf(socket: SubscribedSocket): SocketIoSubscriber {
   return socket[SUBSCRIBER] ??= new SocketIoSubscriber(socket);
 }
 
-/** Returns the bytes for which a queued packet counts. A replay counts as 0 bytes. */
+/** Returns the number of bytes for which a queued packet counts. Replayed messages count as 0 bytes. */
 function sizeOf(packet: Queued | undefined): number {
   if (packet === undefined || "chunks" in packet) return 0;
   const { options, data } = packet;

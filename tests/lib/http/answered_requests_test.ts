@@ -3,10 +3,10 @@ import { createServer, type IncomingMessage } from "node:http";
 import { releaseAnsweredRequests } from "../../../lib/http/answered_requests.ts";
 import { listen } from "../../support/net.ts";
 
-/** The entries of node:http for requests in flight. */
+/** The list that node:http keeps of its requests in flight. */
 interface Entries extends Map<unknown, { req: IncomingMessage | null }> {}
 
-Deno.test("releaseAnsweredRequests() removes the request from the entry of node:http once the response has been sent", async () => {
+Deno.test("releaseAnsweredRequests() removes the request from the list of node:http once the response has been sent", async () => {
   const kept: { req: IncomingMessage | null }[] = [];
   const server = createServer((request, response) => {
     const key = Object.getOwnPropertySymbols(server).find(({ description }) =>

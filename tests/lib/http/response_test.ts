@@ -1,4 +1,4 @@
-/** Reads responses as bytes, to test their content and the number of writes. */
+/** Tests the bytes of responses and the number of writes that send them. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
@@ -7,7 +7,10 @@ import { SingleWriteResponse } from "../../../lib/http/response.ts";
 import { listen } from "../../support/net.ts";
 import { soon } from "../../support/wait.ts";
 
-/** Returns the response of a server to one request, without its `Date`, and the writes that sent it. */
+/**
+ * Sends one request to a server. Resolves to the response, without its `Date`, and to the writes that sent the
+ * response.
+ */
 async function ask(
   answer: (response: ServerResponse) => void,
   method = "GET",
@@ -39,7 +42,7 @@ async function ask(
   return { text: text.replace(/Date: .*\r\n/, ""), writes };
 }
 
-Deno.test("SingleWriteResponse sends the head and a text in one write", async () => {
+Deno.test("SingleWriteResponse sends the head and the body in one write if the body is a text", async () => {
   const { text, writes } = await ask((response) => {
     response.setHeader("vary", "Origin");
     response.writeHead(429, { "Content-Type": "text/plain", "vary": "Accept" });
@@ -55,7 +58,7 @@ Deno.test("SingleWriteResponse sends the head and a text in one write", async ()
   assert.deepEqual(writes, ["writeUtf8String"]);
 });
 
-Deno.test("SingleWriteResponse passes other responses through unchanged", async () => {
+Deno.test("SingleWriteResponse sends all other responses as ServerResponse does", async () => {
   const own = await ask((response) => {
     response.writeHead(200, "Fine", { "x-own": "1" });
     response.end("body");
@@ -93,7 +96,7 @@ Deno.test("SingleWriteResponse passes other responses through unchanged", async 
   ) assert.match(nothing.text, /^HTTP\/1\.1 (200|204|304) [^]*\r\n\r\n$/);
 });
 
-Deno.test("SingleWriteResponse closes a connection whose request does not end, also if it was to be kept", async () => {
+Deno.test("SingleWriteResponse closes a keep-alive connection if the request's body does not end", async () => {
   const server = createServer(
     { ServerResponse: SingleWriteResponse },
     (_request, response) => response.writeHead(413).end(),

@@ -5,7 +5,7 @@ import { createHttpServer } from "../../../lib/http/server.ts";
 import { listen } from "../../support/net.ts";
 import { soon } from "../../support/wait.ts";
 
-/** Sends one request as bytes. Returns the requests that reached the server, and the response. */
+/** Sends the bytes of one request. Resolves to the requests that reached the server's handlers, and to the response. */
 async function send(
   head: string,
 ): Promise<{ reached: string[]; response: string }> {
@@ -34,7 +34,7 @@ const WEBSOCKET = "Host: here\nConnection: Upgrade\nUpgrade: WebSocket";
 const H2C =
   "Host: here\nConnection: Upgrade, HTTP2-Settings, close\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAAQAAP__";
 
-Deno.test("createHttpServer() passes on WebSocket upgrades of Engine.IO's path and treats all others as requests", async () => {
+Deno.test("createHttpServer() passes only WebSocket upgrades of Engine.IO's path to onUpgrade, and all other requests to onRequest", async () => {
   const cases: [head: string, reached: string[]][] = [
     [`GET /socket.io/?a=1 HTTP/1.1\n${WEBSOCKET}`, [
       "upgrade",
@@ -65,7 +65,7 @@ Deno.test("createHttpServer() passes on WebSocket upgrades of Engine.IO's path a
   }
 });
 
-Deno.test("createHttpServer() accepts absolute request targets and takes the host from them", async () => {
+Deno.test("createHttpServer() accepts an absolute request target and sets the host to that of the target", async () => {
   const cases: [target: string, url: string, host: string][] = [
     ["http://example.com/livez?a=1", "/livez?a=1", "example.com"],
     ["HTTP://example.com:4000/a%20b", "/a%20b", "example.com:4000"],
@@ -82,7 +82,7 @@ Deno.test("createHttpServer() accepts absolute request targets and takes the hos
   assert.deepEqual(reached, ["upgrade", "/socket.io/?a=1", "example.com"]);
 });
 
-Deno.test("createHttpServer() responds to unreadable requests with an error as JSON", async () => {
+Deno.test("createHttpServer() responds to requests that cannot be read with an error as JSON", async () => {
   const cases: [head: string, status: number, code: string][] = [
     ["hello", 400, "malformed_request"],
     ["GET / HTTP/9.9", 400, "malformed_request"],

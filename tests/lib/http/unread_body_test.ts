@@ -6,7 +6,7 @@ import { until } from "../../support/wait.ts";
 
 const LIMITS = { bytesMax: 1000, timeoutMs: 60_000, quietMs: 60_000 };
 
-/** Starts to discard a body. Returns the body, and how often `done` was called. */
+/** Starts to discard a body. Returns the body, and a function that returns how often `done` was called. */
 function discard(limits: Partial<typeof LIMITS>): [PassThrough, () => number] {
   const body = new PassThrough();
   let done = 0;
@@ -15,7 +15,7 @@ function discard(limits: Partial<typeof LIMITS>): [PassThrough, () => number] {
   return [body, () => done];
 }
 
-Deno.test("discardBody() reads a body to its end and calls done once", async () => {
+Deno.test("discardBody() reads a body to its end and then calls done once", async () => {
   const [body, done] = discard({});
   body.write(new Uint8Array(600));
   body.write(new Uint8Array(400));
@@ -28,7 +28,7 @@ Deno.test("discardBody() reads a body to its end and calls done once", async () 
   assert.equal(done(), 1);
 });
 
-Deno.test("discardBody() gives up if the client sends too much, or nothing, or for too long", async () => {
+Deno.test("discardBody() calls done if the client sends too many bytes, or nothing, or for too long", async () => {
   const [large, largeDone] = discard({});
   large.write(new Uint8Array(1001));
   await until("done is called", () => largeDone() === 1);
@@ -41,7 +41,7 @@ Deno.test("discardBody() gives up if the client sends too much, or nothing, or f
   });
 });
 
-Deno.test("discardBody() ends if the connection closes", async () => {
+Deno.test("discardBody() calls done if the connection closes", async () => {
   const [body, done] = discard({});
   body.on("error", () => {});
   body.destroy(new Error("reset"));

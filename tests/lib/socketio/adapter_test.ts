@@ -1,4 +1,7 @@
-/** Operations on the sockets of all nodes, over a real Redis, with two Socket.IO servers in this process. */
+/**
+ * Tests the adapter's operations on the sockets of all nodes, with two Socket.IO servers in this process and a real
+ * Redis.
+ */
 import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -20,7 +23,7 @@ import { Inbox, soon, until } from "../../support/wait.ts";
 const NAMESPACES = ["/", "/notifications", "/my-namespace", "/dashboard"];
 const PREFIX = "test";
 const LOG = `${PREFIX}:{${PREFIX}}:log`;
-/** Entries for which the stock adapter throws an error. */
+/** Entries of the log for which the stock adapter throws an error. */
 const POISON = [
   ["uid", "x", "nsp", "/", "type", "3"],
   ["uid", "x", "nsp", "/", "type", "3", "data", "{}"],
@@ -31,9 +34,9 @@ class Node {
   readonly io: Server;
   readonly cluster: AdapterCluster;
   readonly observations = new Inbox<Observation>();
-  /** The events that other nodes sent by `serverSideEmit`, as `namespace event`. */
+  /** The texts that other nodes sent with the event `hello`, each as `namespace text`. */
   readonly received = new Inbox<string>();
-  /** The reasons for which its reader found a gap in the log. */
+  /** The reasons of the gaps that this node's reader found in the log. */
   readonly gaps = new Inbox<string>();
   readonly group: ConnectionGroup;
   readonly #log: RedisLog;
@@ -89,7 +92,7 @@ class Node {
     for (const name of NAMESPACES) this.listen(name);
   }
 
-  /** Starts a node and waits until all its connections are up. */
+  /** Starts a node and waits until all its connections to Redis are open. */
   static async start(
     redis: Redis,
     events?: readonly string[],
@@ -105,7 +108,7 @@ class Node {
     return node;
   }
 
-  /** Answers other nodes in a namespace, which is created if it is new. */
+  /** Records and answers what other nodes send in a namespace. Creates the namespace if there is none. */
   listen(namespace: string): void {
     const io = this.io.of(namespace);
     io.on("hello", (what: string, answer?: (what: string) => void) => {
@@ -118,14 +121,14 @@ class Node {
     return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
-  /** The ids of entries that were skipped. */
+  /** The ids of the entries that were skipped. */
   get skipped(): string[] {
     return this.observations.items.flatMap((observation) =>
       observation.kind === "entry_skipped" ? [observation.id] : []
     );
   }
 
-  /** The errors of the adapter's own commands. */
+  /** The errors of the commands that the adapter sent to Redis. */
   get errors(): string[] {
     return this.observations.items.flatMap((observation) =>
       observation.kind === "error" &&
@@ -135,7 +138,7 @@ class Node {
     );
   }
 
-  /** Resolves once a message of another node would be received. */
+  /** Resolves when this node is connected, so that it receives messages of other nodes. */
   async connected(): Promise<void> {
     await until(
       "all connections are up",
@@ -147,7 +150,7 @@ class Node {
     );
   }
 
-  /** Closes the parts in the order of `lib/node.ts`: first the sockets, then the parts that supply them with data. */
+  /** Closes the parts in the same order as `lib/node.ts`: first the sockets, then the parts that send data to them. */
   async close(): Promise<void> {
     await this.io.close();
     await this.cluster.close();
@@ -174,7 +177,7 @@ async function two(): Promise<Two> {
   return { redis, a, b, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** A client in a namespace, with what it received by broadcast. */
+/** A client in a namespace, with the messages that it received by broadcast. */
 class Client extends Subscriber {
   readonly said = new Inbox<unknown>();
 
@@ -199,7 +202,7 @@ class Client extends Subscriber {
   }
 }
 
-/** Collects unhandled rejections. With the stock adapter they end the process. */
+/** Collects unhandled rejections, which with the stock adapter end the process. */
 function watchRejections(): Disposable & { readonly unhandled: unknown[] } {
   const unhandled: unknown[] = [];
   const watch = (event: PromiseRejectionEvent): void => {
@@ -218,7 +221,7 @@ function sorted(ids: Iterable<string>): string[] {
   return [...ids].sort();
 }
 
-/** Runs every operation on `a`, with one client on each node. */
+/** Runs every operation on the node `a`, and checks its effect on one client of each node. */
 async function askAll(
   { a, b }: Two,
   namespace: string,
@@ -264,7 +267,7 @@ async function askAll(
   ]]);
 }
 
-Deno.test("every operation reaches the other node, in its own namespace only", async (t) => {
+Deno.test("every operation of the adapter reaches the other node, only in the operation's namespace", async (t) => {
   await using all = await two();
   await using stack = new AsyncDisposableStack();
   const { a, b } = all;
@@ -296,7 +299,7 @@ Deno.test("every operation reaches the other node, in its own namespace only", a
   assert.deepEqual([...a.skipped, ...b.skipped], []);
 });
 
-Deno.test("binary data reaches the other node as binary data", async () => {
+Deno.test("serverSideEmit() and emit() transfer binary data to the other node", async () => {
   await using all = await two();
   const { a, b } = all;
   await using client = await Client.join(b, "/");
@@ -311,7 +314,7 @@ Deno.test("binary data reaches the other node as binary data", async () => {
   }
 });
 
-Deno.test("an entry that the adapter cannot handle is reported, and the entries around it are handled", async () => {
+Deno.test("AdapterCluster reports an entry that the adapter cannot handle, and passes on the entries before and after it", async () => {
   using rejections = watchRejections();
   await using all = await two();
   const { redis, a, b } = all;
@@ -356,7 +359,7 @@ Deno.test("an entry that the adapter cannot handle is reported, and the entries 
   assert.deepEqual(rejections.unhandled, []);
 });
 
-/** A broadcast to all clients of `/`, as the adapter writes it. */
+/** Returns the fields of a broadcast to all clients of `/`, as the adapter writes it into the log. */
 function goodEntry(what: string): string[] {
   const data = JSON.stringify({
     packet: { type: 2, data: ["said", what], nsp: "/" },
@@ -365,7 +368,7 @@ function goodEntry(what: string): string[] {
   return ["uid", "somebody else", "nsp", "/", "type", "3", "data", data];
 }
 
-Deno.test("operations fail without an unhandled rejection while Redis is down, and work again after its restart", async () => {
+Deno.test("AdapterCluster causes no unhandled rejection while Redis is down, and operations work again after its restart", async () => {
   using rejections = watchRejections();
   await using all = await two();
   const { redis, a, b } = all;
@@ -412,7 +415,7 @@ Deno.test("operations fail without an unhandled rejection while Redis is down, a
   assert.deepEqual(rejections.unhandled, []);
 });
 
-Deno.test("a write that Redis refuses is reported, without an unhandled rejection", async () => {
+Deno.test("AdapterCluster reports a write that Redis refuses and causes no unhandled rejection", async () => {
   using rejections = watchRejections();
   await using all = await two();
   const { redis, a, b } = all;
@@ -438,7 +441,7 @@ Deno.test("a write that Redis refuses is reported, without an unhandled rejectio
   assert.deepEqual(rejections.unhandled, []);
 });
 
-Deno.test("the adapter saves no sessions in Redis", async () => {
+Deno.test("AdapterCluster saves no sessions in Redis", async () => {
   await using all = await two();
   const { redis, a, b } = all;
   await using client = await Client.join(b, "/");
@@ -450,7 +453,7 @@ Deno.test("the adapter saves no sessions in Redis", async () => {
   assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
 });
 
-Deno.test("an operation after the deletion of the log does not create a log without an epoch", async () => {
+Deno.test("an operation of the adapter after the deletion of the log creates a log with an epoch", async () => {
   await using all = await two();
   const { redis, a, b } = all;
   await redis.command("DEL", LOG);
@@ -461,7 +464,7 @@ Deno.test("an operation after the deletion of the log does not create a log with
   assert.deepEqual(a.errors, []);
 });
 
-Deno.test("the oldest entries are dropped and reported if more than 10,000 are queued for the adapter", async () => {
+Deno.test("AdapterCluster drops and reports the oldest entries if more than 10,000 are queued for the adapter", async () => {
   await using all = await two();
   const { a } = all;
   await using client = await Client.join(a, "/");
@@ -476,7 +479,7 @@ Deno.test("the oldest entries are dropped and reported if more than 10,000 are q
   assert.deepEqual(said, Array.from({ length: 10_000 }, (_, i) => `${i + 3}`));
 });
 
-Deno.test("a node that accepts one event skips every other message for the adapter", async () => {
+Deno.test("AdapterCluster with the option `events` skips and reports every other message for the adapter", async () => {
   await using redis = await Redis.start();
   await using foreign = await Node.start(redis);
   await using node = await Node.start(redis, ["hello"]);
@@ -507,7 +510,7 @@ Deno.test("a node that accepts one event skips every other message for the adapt
   assert.deepEqual(others.items, []);
 });
 
-Deno.test("a cluster sends its commands to all other nodes and not to itself", async () => {
+Deno.test("AdapterCluster.send() sends a command to all other nodes and not to the sending node", async () => {
   await using redis = await Redis.start();
   await using a = await Node.start(redis, CLUSTER_EVENTS);
   await using b = await Node.start(redis, CLUSTER_EVENTS);
@@ -529,7 +532,7 @@ Deno.test("a cluster sends its commands to all other nodes and not to itself", a
   assert.deepEqual(received[0]?.items, []);
 });
 
-Deno.test("the command session_resumed has the same form as in earlier versions", async () => {
+Deno.test("AdapterCluster.send() writes session_resumed in the same form as earlier versions", async () => {
   await using redis = await Redis.start();
   await using node = await Node.start(redis, CLUSTER_EVENTS);
   await using other = await Node.start(redis);
@@ -545,7 +548,7 @@ Deno.test("the command session_resumed has the same form as in earlier versions"
   assert.deepEqual(await sent.have(1), [["y", 4]]);
 });
 
-Deno.test("close() resolves while operations and reads are in flight", async (t) => {
+Deno.test("AdapterCluster.close() resolves while operations and reads are in flight", async (t) => {
   const cases: [name: string, before: (all: Two) => unknown][] = [
     ["idle", () => {}],
     ["with queued entries", ({ a }) => {

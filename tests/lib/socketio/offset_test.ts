@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { formatOffset, readOffset } from "../../../lib/socketio/offset.ts";
 
-Deno.test("readOffset() returns the values that formatOffset() was called with", () => {
+Deno.test("readOffset() returns the id and the notice with which formatOffset() was called", () => {
   for (const id of ["1-0", "1763831234567-12"]) {
     for (const [generation, number] of [[1, 1], [12, 345]] as const) {
       const offset = formatOffset(id, { generation, number });
@@ -13,7 +13,7 @@ Deno.test("readOffset() returns the values that formatOffset() was called with",
   }
 });
 
-Deno.test("readOffset() returns an id only for an id or a position", () => {
+Deno.test("readOffset() returns an id only if the offset is an id or a position", () => {
   const cases: [offset: unknown, id: string | undefined][] = [
     ["5-1", "5-1"],
     ["0123456789abcdef.5-1", "5-1"],
@@ -37,6 +37,6 @@ Deno.test("readOffset() returns an id only for an id or a position", () => {
   assert.equal(readOffset("5-1")?.confirms, undefined);
 });
 
-Deno.test("readOffset() returns undefined for a client that sends no offset", () => {
+Deno.test("readOffset() returns undefined if the client sends no offset", () => {
   assert.equal(readOffset(undefined), undefined);
 });
