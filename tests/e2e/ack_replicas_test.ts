@@ -21,7 +21,7 @@ async function pair(stack: AsyncDisposableStack): Promise<[Redis, Redis]> {
   return [master, replica];
 }
 
-Deno.test("ACK_REPLICAS=1 acknowledges a publish only if a replica has it", async () => {
+Deno.test("with ACK_REPLICAS=1, a node acknowledges a publish only if a replica has the message", async () => {
   await using stack = new AsyncDisposableStack();
   const [master, replica] = await pair(stack);
   const env = { REDIS_URL: master.url, ACK_REPLICAS: "1" };
@@ -65,7 +65,7 @@ Deno.test("ACK_REPLICAS=1 acknowledges a publish only if a replica has it", asyn
   );
 });
 
-Deno.test("ACK_REPLICAS=1 does not delay joins and history while publishes wait for replicas", async () => {
+Deno.test("with ACK_REPLICAS=1, joins and history reads are not delayed while publishes wait for replicas", async () => {
   await using stack = new AsyncDisposableStack();
   const [master, replica] = await pair(stack);
   const env = { REDIS_URL: master.url, ACK_REPLICAS: "1" };

@@ -47,7 +47,7 @@ async function setUp(): Promise<Setup> {
   };
 }
 
-Deno.test("a client keeps its session if its node is killed while the node sends the event joined", async () => {
+Deno.test("a client keeps its session if its node is killed while sending the event joined to the client", async () => {
   await using all = await setUp();
   await all.pause();
   await using client = new Subscriber(all.proxy.url, FAST);
@@ -58,7 +58,7 @@ Deno.test("a client keeps its session if its node is killed while the node sends
   assert.deepEqual(client.gaps.items, []);
 });
 
-Deno.test("a client stays in a room if its node is killed while answering the join", async () => {
+Deno.test("a client stays in a room after a reconnect if its node is killed while answering the join", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
@@ -74,7 +74,7 @@ Deno.test("a client stays in a room if its node is killed while answering the jo
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("a client stays out of a room if its node is killed while answering the leave", async () => {
+Deno.test("a client stays out of a room after a reconnect if its node is killed while answering the leave", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.ask("join", { room: "b" });
@@ -90,7 +90,7 @@ Deno.test("a client stays out of a room if its node is killed while answering th
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("a client gets the messages of a join answer once if its node is killed while answering", async () => {
+Deno.test("a client gets the messages of a join answer once if its node is killed while sending the answer", async () => {
   await using all = await setUp();
   const { other } = all;
   const ids = [
@@ -153,7 +153,7 @@ Deno.test("clients connect while Redis does not reply, and their sessions are sa
   assert.deepEqual(late.connects.items, [false, true]);
 });
 
-Deno.test("an unreachable Redis is logged as redis_disconnected and not as an error while clients connect and join", async () => {
+Deno.test("a node logs an unreachable Redis as redis_disconnected, and not as an error, while clients connect and join", async () => {
   await using all = await setUp();
   await all.redis.kill();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
@@ -166,7 +166,7 @@ Deno.test("an unreachable Redis is logged as redis_disconnected and not as an er
   assert.ok(!kinds.includes("error"), all.node.output);
 });
 
-Deno.test("the last of several joins and leaves of a room takes effect if the client sends them without waiting", async () => {
+Deno.test("the last of several joins and leaves of a room takes effect if the client does not wait for the answers", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url, FAST);
   const asked = [

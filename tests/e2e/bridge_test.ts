@@ -51,7 +51,7 @@ Deno.test("the bridge appends every PUBLISH once and in order while connections 
   assert.ok(Number(done["killed roomcast-bridge"]) >= 10, JSON.stringify(done));
 });
 
-Deno.test("the bridge loses and repeats no message while a node is deployed ten times under load", async () => {
+Deno.test("the bridge appends every PUBLISH once while a node is stopped and replaced ten times under load", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using one = await TestNode.start(env);
@@ -70,7 +70,7 @@ Deno.test("the bridge loses and repeats no message while a node is deployed ten 
   assert.equal((await readRoom(one)).complete, true);
 });
 
-Deno.test("another node appends without a gap if the node that appends stops or is killed", async () => {
+Deno.test("another node continues to append without a gap if the node that appends is stopped or killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
@@ -166,7 +166,7 @@ Deno.test("the bridge works again within 3 s after Redis restarts, and every cli
   assert.equal(returning.messages.items[0]?.message, "after");
 });
 
-Deno.test("the bridge replaces a stale subscription and records a gap for the missed messages", async () => {
+Deno.test("the bridge replaces a subscription that delivers nothing, and records a gap for the missed messages", async () => {
   await using redis = await Redis.start();
   await using way = await Proxy.start(redis.port);
   await using node = await TestNode.start({
@@ -223,7 +223,7 @@ Deno.test("the bridge refuses invalid payloads, counts them by reason and logs n
   assert.doesNotMatch(node.output, /a-secret-that|secretx/);
 });
 
-Deno.test("three of five nodes listen, and another takes over the slot of a node that was killed", async () => {
+Deno.test("three of five nodes subscribe, and another node takes over the listener slot of a killed one", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();
@@ -253,7 +253,7 @@ Deno.test("three of five nodes listen, and another takes over the slot of a node
   assert.deepEqual(await historyOf(node, producer.sent), producer.sent);
 });
 
-Deno.test("messages published while Redis is full are delivered in order once it has memory", async () => {
+Deno.test("the bridge appends messages that were published while Redis was full in order once Redis has memory", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -279,7 +279,7 @@ Deno.test("messages published while Redis is full are delivered in order once it
   assert.equal(client.gaps.items.length, 0);
 });
 
-Deno.test("nodes with other CHANNELS take over with a gap after the last node with the old list has ended", async () => {
+Deno.test("nodes with new CHANNELS take over, with a gap, after the last node with the old CHANNELS has ended", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using old = await TestNode.start(env);
@@ -314,7 +314,7 @@ Deno.test("nodes with other CHANNELS take over with a gap after the last node wi
   );
 });
 
-Deno.test("three nodes need at most 1.2 append scripts per message at 10/s and 0.3 at 1,000/s", async () => {
+Deno.test("the bridges of three nodes need at most 1.2 append scripts per message at 10/s and 0.3 at 1,000/s", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -349,7 +349,7 @@ Deno.test("three nodes need at most 1.2 append scripts per message at 10/s and 0
   }
 });
 
-Deno.test("the bridge loses no message if subscriber connections are killed while another node listens", async () => {
+Deno.test("the bridge loses no message if one node's subscription is killed while another node is subscribed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -372,7 +372,7 @@ Deno.test("the bridge loses no message if subscriber connections are killed whil
   assert.equal((await readRoom(a)).complete, true);
 });
 
-Deno.test("the bridge records a gap if its position in Redis is lost while the log is kept", async () => {
+Deno.test("the bridge records a gap if Redis loses the bridge's state but not the log", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using first = await TestNode.start(env);

@@ -97,7 +97,7 @@ Deno.test("clients recover without a gap if Redis fails over to a replica withou
   assertNoGap(clients);
 });
 
-Deno.test("clients receive a gap if a sentinel promotes a replica that is 300 ms behind", async () => {
+Deno.test("clients receive a gap if a sentinel promotes a replica that is 300 ms behind its master", async () => {
   await using stage = await Stage.start(2);
   const { servers } = stage;
   // The sentinel knows the master by the address of the link, which delays only the replica's connection.

@@ -40,7 +40,7 @@ Deno.test("clients receive no gap if a node shuts down and Redis restarts right 
   assert.deepEqual(client.gaps.items, []);
 });
 
-Deno.test("a node that was dropped while it was suspended acknowledges no message until the others know it again", async () => {
+Deno.test("a node that was unregistered while it was suspended acknowledges no message until it is registered again", async () => {
   await using stage = await Stage.start(2);
   const { servers, nodes } = stage;
   const client = await stage.client([ROOM], { node: 0 });

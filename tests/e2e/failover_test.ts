@@ -15,7 +15,7 @@ import { pauseFor, until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("a client stays in a room or receives a gap if a fail-over loses the session with the join", async () => {
+Deno.test("a client stays in a room or receives a gap if a failover loses the session that contains the join", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -42,7 +42,7 @@ Deno.test("a client stays in a room or receives a gap if a fail-over loses the s
   });
 });
 
-Deno.test("a client stays in a room or receives a gap if it joined on the old master and reconnects on the new one", async () => {
+Deno.test("a client stays in a room or receives a gap if its join was saved only on the old master of a failover", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -70,7 +70,7 @@ Deno.test("a client stays in a room or receives a gap if it joined on the old ma
   });
 });
 
-Deno.test("a client stays in a room or receives a gap if it joined while Redis was down and its node dies", async () => {
+Deno.test("a client stays in a room or receives a gap if it joined while Redis was down and its node is killed", async () => {
   await repeat(
     () => Stage.start(2, { replica: false }),
     async (stage, random, index) => {
@@ -96,7 +96,7 @@ Deno.test("a client stays in a room or receives a gap if it joined while Redis w
   );
 });
 
-Deno.test("clients of both nodes receive a gap if two masters acknowledge publishes and one is killed with its node", async () => {
+Deno.test("clients of both nodes receive a gap if two masters accept publishes and one is killed with its node", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers, nodes } = stage;
     const room = `room-${index}`;
@@ -131,7 +131,7 @@ Deno.test("clients of both nodes receive a gap if two masters acknowledge publis
   });
 });
 
-Deno.test("reconnecting clients receive a gap if all nodes die with the master and the replica is behind", async () => {
+Deno.test("reconnecting clients receive a gap if all nodes and the master are killed and the promoted replica is behind", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const room = `room-${index}`;
@@ -158,7 +158,7 @@ Deno.test("reconnecting clients receive a gap if all nodes die with the master a
   });
 });
 
-Deno.test("reconnecting clients receive a gap if all nodes die with Redis, which loses the end of its append-only file", async () => {
+Deno.test("reconnecting clients receive a gap if all nodes and Redis are killed and Redis loses the end of its append-only file", async () => {
   await repeat(
     () => Stage.start(2, { replica: false }),
     async (stage, random, index) => {

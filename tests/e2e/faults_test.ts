@@ -88,7 +88,7 @@ async function runUnderLoad(
   return publisher;
 }
 
-Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if Redis is stopped for 10 s", async () => {
+Deno.test("publishes fail within 2 s, and failed ones are never delivered, if Redis is stopped for 10 s", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(all, async () => {
     all.redis.signal("SIGSTOP");
@@ -109,7 +109,7 @@ Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if
   assert.deepEqual(ghosts, [], "rejected messages were delivered");
 });
 
-Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if CLIENT PAUSE lasts 10 s", async () => {
+Deno.test("publishes fail within 2 s, and failed ones are never delivered, if CLIENT PAUSE stops Redis for 10 s", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(all, async () => {
     await all.redis.command("CLIENT", "PAUSE", "10000", "ALL");
@@ -128,7 +128,7 @@ Deno.test("publishes are rejected within 2 s, and rejected ones never appear, if
   assert.deepEqual(ghosts, [], "rejected messages were delivered");
 });
 
-Deno.test("no acknowledged message is lost if Redis is killed and restarted with AOF", async () => {
+Deno.test("no acknowledged message is lost if Redis is killed and restarted with its append-only file", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(all, async () => {
     await all.redis.kill();
@@ -148,7 +148,7 @@ Deno.test("no acknowledged message is lost if Redis is killed and restarted with
   );
 });
 
-Deno.test("SCRIPT FLUSH under load causes no failed publish", async () => {
+Deno.test("no publish fails if SCRIPT FLUSH removes all scripts from Redis under load", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(
     all,
@@ -169,7 +169,7 @@ Deno.test("no acknowledged message is lost while the Redis connections of nodes 
   });
 });
 
-Deno.test("malformed entries in a busy log are skipped, counted and logged without losing a message", async () => {
+Deno.test("a node skips, counts and logs malformed entries of a busy log without losing a message", async () => {
   await using all = await cluster();
   const malformed = [
     ["uid", "x", "nsp", "/", "type", "3"],
@@ -202,7 +202,7 @@ Deno.test("malformed entries in a busy log are skipped, counted and logged witho
   assert.ok(reads < 20, `${reads} XREADs a second on each node`);
 });
 
-Deno.test("publishes get log_full while Redis is out of memory, and succeed again when it has room", async () => {
+Deno.test("publishes fail with log_full while Redis is out of memory, and succeed when Redis has memory again", async () => {
   await using all = await cluster();
   const { redis, a, clients } = all;
   const full = async (): Promise<boolean> => {
@@ -232,7 +232,7 @@ Deno.test("publishes get log_full while Redis is out of memory, and succeed agai
   assert.ok(!a.output.includes("an unhandled rejection"), a.output);
 });
 
-Deno.test("publishes get a specific code for each error of Redis and are not delivered until Redis recovers", async (t) => {
+Deno.test("publishes fail with the code that belongs to each error of Redis, and succeed when Redis recovers", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const cases: [
@@ -279,7 +279,7 @@ Deno.test("publishes get a specific code for each error of Redis and are not del
   }
 });
 
-Deno.test("nodes become ready again after Redis was unreachable or its password was wrong for a time", async () => {
+Deno.test("nodes become ready again after Redis was unreachable or refused the nodes' password", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await redis.command("CONFIG", "SET", "requirepass", "new");
@@ -411,7 +411,7 @@ Deno.test("clients receive a gap with reason epoch if the log continues with low
   }
 });
 
-Deno.test("a suspended node misses no entry that is added to an otherwise quiet log", async () => {
+Deno.test("a node that was suspended misses no entry that was added meanwhile to an otherwise quiet log", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -434,7 +434,7 @@ Deno.test("a suspended node misses no entry that is added to an otherwise quiet 
   );
 });
 
-Deno.test("a node sends its clients a gap with reason trimmed if the log was trimmed past its position", async () => {
+Deno.test("a node sends its clients a gap with reason trimmed if entries were trimmed before it has read them", async () => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   await using proxy = await Proxy.start(b.port);
@@ -484,7 +484,7 @@ Deno.test("a node uses little CPU time while Redis is unreachable", async () => 
   );
 });
 
-Deno.test("Redis settings that can lose messages are logged once as errors and listed by /readyz", async () => {
+Deno.test("a node logs Redis settings that can lose messages once as errors, and lists them in /readyz", async () => {
   await using redis = await Redis.start({
     aof: false,
     args: ["--maxmemory-policy", "allkeys-lru"],
@@ -507,7 +507,7 @@ Deno.test("Redis settings that can lose messages are logged once as errors and l
   assert.ok(unsafe.every(({ level }) => level === "error"));
 });
 
-Deno.test("publishes beyond the queue's limit are rejected at once with overloaded", async () => {
+Deno.test("publishes beyond the limit of pending publishes fail at once with overloaded", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   redis.signal("SIGSTOP");
@@ -597,7 +597,7 @@ Deno.test("GET history rejects invalid positions and parameters without reading 
   }
 });
 
-Deno.test("rooms with unusual names can be published to, received, read and cleared", async () => {
+Deno.test("publishing into, receiving, reading and clearing work for rooms with unusual names", async () => {
   await using redis = await Redis.start();
   const rooms = [
     "__proto__",
@@ -640,7 +640,7 @@ Deno.test("rooms with unusual names can be published to, received, read and clea
   }
 });
 
-Deno.test("scripts run on a Redis Cluster because all their keys share one slot", async () => {
+Deno.test("all scripts run on a Redis Cluster, because all their keys share one slot", async () => {
   await using redis = await Redis.start({ args: ["--cluster-enabled", "yes"] });
   const slots = Array.from({ length: 16384 }, (_, slot) => String(slot));
   await redis.command("CLUSTER", "ADDSLOTS", ...slots);
@@ -668,7 +668,7 @@ Deno.test("scripts run on a Redis Cluster because all their keys share one slot"
   );
 });
 
-Deno.test("clients receive a gap with reason epoch if their master becomes a replica of another branch", async () => {
+Deno.test("clients receive a gap with reason epoch if their master becomes a replica of a master with another log", async () => {
   const args = ["--repl-diskless-sync-delay", "0"];
   // Without this, a gap of the room's channel could arrive at any time.
   const env = { CHANNELS: "other" };

@@ -32,7 +32,7 @@ for (
     ["an epoch that never began", "abcdefghabcdefgh@5-5"],
   ] as const
 ) {
-  Deno.test(`clients receive one gap and later messages if the epoch key holds ${what}`, async () => {
+  Deno.test(`clients receive one gap, and later messages, if another program sets the key of the epoch to ${what}`, async () => {
     await using all = await setUp();
     const { redis, node, client } = all;
     await node.publish("before", "a");
@@ -46,7 +46,7 @@ for (
   });
 }
 
-Deno.test("an epoch key of another type is replaced before the next publish", async () => {
+Deno.test("a publish succeeds in a new epoch if another program has set the key of the epoch to a list", async () => {
   await using all = await setUp();
   const { redis, node, client } = all;
   await redis.command("DEL", EPOCH);
@@ -57,7 +57,7 @@ Deno.test("an epoch key of another type is replaced before the next publish", as
 });
 
 for (const name of ["server", "nodes", "saves"]) {
-  Deno.test(`a key "${name}" of another type is replaced without a gap`, async () => {
+  Deno.test(`nodes replace the key "${name}" without a gap if another program has set it to another type`, async () => {
     await using all = await setUp();
     const { redis, node, client } = all;
     const key = `roomcast:{roomcast}:${name}`;
@@ -88,7 +88,7 @@ Deno.test("publishing continues in a new epoch if another program adds an entry 
   assert.equal((await node.get("/readyz")).status, 200);
 });
 
-Deno.test("clients receive a gap with reason epoch if the log loses its newest entries and another one is added at once", async () => {
+Deno.test("clients receive a gap with reason epoch if the log loses its newest entries and gets a new entry at once", async () => {
   await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("kept", "a");

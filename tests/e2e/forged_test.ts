@@ -23,7 +23,7 @@ const FORGED: readonly [what: string, type: number, data: unknown][] = [
   ["a connection", 9, { packet: ["connection", { id: "no socket" }] }],
 ];
 
-Deno.test("forged adapter entries are counted and have no effect on clients", async () => {
+Deno.test("a node counts forged entries of the Socket.IO adapter, which have no effect on clients", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);

@@ -59,7 +59,7 @@ async function assertGapOnce(
 }
 
 for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
-  Deno.test(`a polling client that names ${since} receives the gap again if the first response is lost`, async () => {
+  Deno.test(`a polling client with since ${since} receives the gap again if the response with the gap is lost`, async () => {
     await using all = await setUp();
     loseGap(all.proxy);
     await using client = new Subscriber(all.proxy.url, {
@@ -73,7 +73,7 @@ for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
   });
 }
 
-Deno.test("the since of a gap is the one that the client named at connect or in a join", async () => {
+Deno.test("a gap contains the since that the client has sent at connect or in a join", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.node.url, {
     auth: { rooms: [{ room: "a", since: "1-1" }, { room: "b", since: "foo" }] },
@@ -85,7 +85,7 @@ Deno.test("the since of a gap is the one that the client named at connect or in 
   );
 });
 
-Deno.test("the gap of a join is sent again if it was lost together with the answer", async () => {
+Deno.test("the gap of a join is sent again after a reconnect if it was lost together with the answer", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
@@ -97,7 +97,7 @@ Deno.test("the gap of a join is sent again if it was lost together with the answ
   assert.equal(client.gaps.items[0]?.room, "b");
 });
 
-Deno.test("the gap of a join is sent once if its answer arrived", async () => {
+Deno.test("the gap of a join is not sent again after a reconnect if the answer arrived", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);
@@ -106,7 +106,7 @@ Deno.test("the gap of a join is sent once if its answer arrived", async () => {
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of an emptied log is sent again if the connection broke while it was sent", async () => {
+Deno.test("the gap of an emptied log is sent again after a reconnect if the connection broke while sending the gap", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
@@ -117,7 +117,7 @@ Deno.test("the gap of an emptied log is sent again if the connection broke while
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of a log that lost its newest entries is sent again if the connection broke while it was sent", async () => {
+Deno.test("the gap of a log that lost its newest entries is sent again if the connection broke while sending the gap", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
@@ -138,7 +138,7 @@ Deno.test("the gap of a log that lost its newest entries is sent again if the co
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of an emptied log is sent once if the connection breaks later", async () => {
+Deno.test("the gap of an emptied log is not sent again if the connection breaks after the gap has arrived", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);

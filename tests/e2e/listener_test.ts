@@ -121,7 +121,7 @@ Deno.test("a node logs at start how many connections its descriptor limit allows
   assert.match(text, /^roomcast_connections_max \+Inf$/m);
 });
 
-Deno.test("a node at its connection limit serves open connections and does not count its own checks as refused", async () => {
+Deno.test("a node at its connection limit still serves open connections, and does not count its own checks as refused", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 100 });
   await using client = await Subscriber.connect(node.url);
   using connection = new KeepAliveConnection(node.port);
@@ -194,7 +194,7 @@ Deno.test("a node reopens its listener within 5 s if it no longer accepts connec
   assert.match(await connection.get("/livez"), /200 OK/);
 });
 
-Deno.test("a node drains and exits with 1 if it can neither accept connections nor listen again", async () => {
+Deno.test("a node drains and exits with code 1 if it can neither accept connections nor reopen its listener", async () => {
   const env = { DRAIN_SECONDS: "1", LISTENS_MAX: "1" };
   await using node = await TestNode.start(env, { script: DEAD_LISTENER });
   await using client = await Subscriber.connect(node.url, {

@@ -93,7 +93,7 @@ const LOSSES: Readonly<
 
 for (const more of [0, 2]) {
   Deno.test(
-    `a newly started node reports a gap for each room with a lost history${
+    `a newly started node sends a gap for each room with a lost history${
       more > 0 ? " that has messages again" : ""
     }, and for no other room`,
     async () => {
@@ -117,7 +117,7 @@ for (const more of [0, 2]) {
   );
 }
 
-Deno.test("an entry with a future id causes a gap only if a message has replaced the history since", async () => {
+Deno.test("an entry with a future id in a history causes a gap only after the next message has replaced the history", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const since: string[] = [];
@@ -132,7 +132,7 @@ Deno.test("an entry with a future id causes a gap only if a message has replaced
   await assertGap(fresh, "after", since[1] ?? "");
 });
 
-Deno.test("histories that Redis evicts are reported as gaps, also if they have messages again", async () => {
+Deno.test("clients receive a gap for a history that Redis has evicted, even if it has messages again", async () => {
   await using redis = await Redis.start({
     args: ["--maxmemory-policy", "volatile-lru"],
   });
@@ -160,7 +160,7 @@ Deno.test("histories that Redis evicts are reported as gaps, also if they have m
   assert.notEqual(await redis.command("ZSCORE", KEYS.rooms, "evicted"), null);
 });
 
-Deno.test("a room without a history gets a gap if the set of known rooms was deleted, and recovers from then on", async () => {
+Deno.test("clients receive a gap for a room without a history if the set of known rooms was deleted, and later recover", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const [first = ""] = await publish(node, "deleted", 20);
@@ -179,7 +179,7 @@ Deno.test("a room without a history gets a gap if the set of known rooms was del
   await assertComplete(fresh, "whole", first, 20);
 });
 
-Deno.test("a client receives a gap from the next node if its node was killed and its room's history deleted", async () => {
+Deno.test("a client that reconnects to another node receives a gap if its room's history was deleted meanwhile", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);

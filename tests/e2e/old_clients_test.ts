@@ -48,7 +48,7 @@ async function missOne(
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("joined has recovered: false if a client without recovery has missed messages", async () => {
+Deno.test("the event joined has recovered: false for a client without recovery that has missed messages", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   await using client = await connectOld(proxy.url, () => ({}));

@@ -64,7 +64,7 @@ Deno.test("every client gets all messages once and in id order while three nodes
   }
 });
 
-Deno.test("a publish is delivered once if its response is lost and it is retried with its key on another node", async () => {
+Deno.test("a publish is delivered once if its response is lost and the publisher retries on another node with the same key", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -108,7 +108,7 @@ Deno.test("a publish is delivered once if its response is lost and it is retried
   assert.deepEqual(new Set(client.ids.slice(0, -1)), new Set(ids));
 });
 
-Deno.test("concurrent posts with one idempotency key on two nodes give one message and one id", async () => {
+Deno.test("concurrent publishes with one idempotency key on two nodes give one message and one id", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -146,7 +146,7 @@ Deno.test("concurrent posts with one idempotency key on two nodes give one messa
   ]);
 });
 
-Deno.test("a publish to several rooms gets an id or an error for each room, and a retry with its key adds the others", async () => {
+Deno.test("a publish to several rooms returns an id or an error per room, and a retry with its key adds the failed rooms", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url, {
@@ -189,7 +189,7 @@ Deno.test("a publish to several rooms gets an id or an error for each room, and 
   );
 });
 
-Deno.test("a batch keeps its order and takes few scripts if some of its items are invalid", async () => {
+Deno.test("a batch publish keeps its order and needs few scripts if some of its items are invalid", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);

@@ -65,7 +65,7 @@ for (const transports of [["websocket"], ["polling"]]) {
   });
 }
 
-Deno.test("?room= sets the room of a publish that names none, for every type of body", async () => {
+Deno.test("?room= sets the room of a publish whose body names no room, for every type of body", async () => {
   await using node = await TestNode.start();
   const address = `room=${encodeURIComponent("büro & co")}`;
   const bodies: [path: string, type: string, body: string, room?: string][] = [
@@ -115,7 +115,7 @@ Deno.test("a batch that is sent again with its idempotency key publishes each me
   }
 });
 
-Deno.test("a PUBLISH of redis-cli or Python reaches the room as the string that was sent", async () => {
+Deno.test("a message that redis-cli or Python publishes on a channel reaches the room as the same string", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -152,7 +152,7 @@ Deno.test("a PUBLISH of redis-cli or Python reaches the room as the string that 
   );
 });
 
-Deno.test("a channel that matches several entries of CHANNELS is bridged once", async () => {
+Deno.test("a message is appended once if its channel matches several entries of CHANNELS", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,
@@ -197,7 +197,7 @@ Deno.test("a message posted to either of two nodes reaches clients of both once,
   assert.deepEqual(new Set(onA.ids.slice(0, count)), new Set(ids));
 });
 
-Deno.test("a PUBLISH reaches the room once if the node that bridges shuts down or is killed", async () => {
+Deno.test("a Redis PUBLISH reaches the room once if the node that appends it is stopped or killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "0" };
   await using stack = new AsyncDisposableStack();
@@ -242,7 +242,7 @@ Deno.test("a PUBLISH reaches the room once if the node that bridges shuts down o
   assert.deepEqual(numbers(), Array.from({ length: sent }, (_, i) => i));
 });
 
-Deno.test("a client gets only messages of the rooms it names, and connect_error if it names invalid ones", async () => {
+Deno.test("a client gets only messages of the rooms that it names, and connect_error if a name is invalid", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using client = await Subscriber.connect(node.url, {
     auth: { rooms: ["a", "b"] },

@@ -56,7 +56,7 @@ Deno.test("200 clients recover on another node within 10 s if their node is kill
   }
 });
 
-Deno.test("clients get every acknowledged message and no gap if Redis restarts with AOF while they reconnect", async () => {
+Deno.test("clients get every acknowledged message and no gap if Redis restarts with its data while clients reconnect", async () => {
   await using redis = await Redis.start();
   // The room is not a bridged channel, because a channel would get a gap for the restart.
   const env = { REDIS_URL: redis.url, CHANNELS: "elsewhere" };
@@ -122,7 +122,7 @@ Deno.test("every client receives a gap with reason epoch if Redis restarts witho
   await settle(b, [away]);
 });
 
-Deno.test("1,000 clients with positions before the ring recover with few range reads for each room", async () => {
+Deno.test("1,000 clients whose positions are older than the ring recover with few reads of each room's history", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using doomed = await TestNode.start(env);

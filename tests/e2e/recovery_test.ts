@@ -102,7 +102,7 @@ Deno.test("a client of a killed node recovers on a node that was started later",
   assert.equal(client.connects.items.at(-1), true);
 });
 
-Deno.test("a client recovers and gets each message once if its old connection is half-open", async () => {
+Deno.test("a client recovers and gets each message once if its previous connection is still half-open", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if the history of a room 
   }
 });
 
-Deno.test("a client that missed fewer messages recovers although another one gets a gap from the same read", async () => {
+Deno.test("a client recovers although another client, for which the same read was too short, receives a gap", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];
@@ -360,7 +360,7 @@ Deno.test("auth.rooms with since or last delivers earlier messages before the ev
   }
 });
 
-Deno.test("join returns missed messages, and the client stays in the room until leave, also after a reconnect", async () => {
+Deno.test("join returns earlier messages, and the client stays in the room until it leaves, even after a reconnect", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -497,7 +497,7 @@ Deno.test("the messages of a lost join answer are delivered once after the recon
   }
 });
 
-Deno.test("a large join answer disconnects no client, even if messages follow it", async () => {
+Deno.test("a join answer beyond the buffer limit does not disconnect the client, even if messages follow the answer", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);

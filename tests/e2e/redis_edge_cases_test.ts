@@ -80,7 +80,7 @@ Deno.test("publishing works again within 8 s if a node's Redis connections are h
   );
 });
 
-Deno.test("a PUBLISH arrives again within 10 s, with a gap, if a node's Redis connections are half-open", async () => {
+Deno.test("a Redis PUBLISH is delivered again within 10 s, after a gap, if a node's Redis connections are half-open", async () => {
   await using redis = await Redis.start();
   await using proxy = await Proxy.start(redis.port);
   await using node = await TestNode.start({
@@ -99,7 +99,7 @@ Deno.test("a PUBLISH arrives again within 10 s, with a gap, if a node's Redis co
   assert.ok(node.log.items.some(({ kind }) => kind === "bridge_gap"));
 });
 
-Deno.test("a node that has read no entry yet misses none if it is suspended between two reads", async () => {
+Deno.test("a node that has not read any entry yet misses none if it is suspended between two reads", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -114,7 +114,7 @@ Deno.test("a node that has read no entry yet misses none if it is suspended betw
   await client.messages.have(1);
 });
 
-Deno.test("clients receive a gap with reason epoch if the log lost its newest entry and has grown since", async () => {
+Deno.test("clients receive a gap with reason epoch if the log has lost its newest entry and got new ones", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -154,7 +154,7 @@ Deno.test("clients receive a gap with reason epoch if the log lost entries befor
   await client.messages.where(() => client.ids.includes(id), 5000);
 });
 
-Deno.test("a node pauses between its attempts if it cannot read the log", async () => {
+Deno.test("a node that cannot read the log pauses between its attempts", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -201,7 +201,7 @@ Deno.test("the ACL in docs/security.md permits every command that a node sends",
   assert.doesNotMatch(a.output + b.output, /NOPERM/);
 });
 
-Deno.test("nodes start and histories can be read if an entry is malformed", async () => {
+Deno.test("a node starts and returns histories if the log and a history have malformed entries", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using first = await TestNode.start(env);
@@ -234,7 +234,7 @@ Deno.test("nodes start and histories can be read if an entry is malformed", asyn
   assert.deepEqual(paged, ["before", "after", 0, 1, 2, 3, 4]);
 });
 
-Deno.test("a log that consists of probes is not trimmed", async () => {
+Deno.test("publishes do not trim a log that consists of recent probes", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { disturbRooms } from "../support/rooms_chaos.ts";
 
-Deno.test("confirmed joins and leaves apply on the next node while nodes are killed and drained", async () => {
+Deno.test("answered joins and leaves still apply after a reconnect to another node while nodes are killed and drained", async () => {
   const { joins, returns, recovered, wrong } = await disturbRooms({
     seconds: 15,
   });

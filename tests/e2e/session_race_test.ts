@@ -21,7 +21,7 @@ async function sessionScripts(redis: Redis): Promise<string[][]> {
   );
 }
 
-Deno.test("a connection that its client has closed does not resume the session again", async () => {
+Deno.test("a slow node does not resume a session if the client has meanwhile reconnected to another node", async () => {
   await using redis = await Redis.start({
     args: ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"],
   });

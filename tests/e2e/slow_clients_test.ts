@@ -83,7 +83,7 @@ Deno.test("clients that do not read are disconnected and recover when they read,
   }
 });
 
-Deno.test("a polling client is disconnected at the limit only if it does not poll in time", async () => {
+Deno.test("a polling client whose buffer is full is disconnected only if it does not poll in time", async () => {
   await using node = await TestNode.start({ CLIENT_BUFFER_BYTES_MAX: "65536" });
   const slow = await PollingClient.connect(node.url, ["chat"]);
   const quick = await PollingClient.connect(node.url, ["chat"]);
@@ -107,7 +107,7 @@ interface Pausing {
   };
 }
 
-Deno.test("stock clients that pause reading get every message in order, disconnected or not", async () => {
+Deno.test("stock clients that pause reading get every message in order, whether they are disconnected or not", async () => {
   for (const [bound, cut] of [["67108864", false], ["65536", true]] as const) {
     // A Redis for each round, because a node that starts on a used one begins with a gap.
     await using redis = await Redis.start();
@@ -168,7 +168,7 @@ Deno.test("stock clients that pause reading get every message in order, disconne
   }
 });
 
-Deno.test("a client that keeps sending requests without reading is disconnected", async () => {
+Deno.test("a client that keeps sending requests without reading the answers is disconnected", async () => {
   await using node = await TestNode.start();
   const polling = await PollingClient.connect(node.url, ["chat"]);
   await polling.send(...Array.from({ length: 1_100 }, () => "40/none,"));
@@ -192,7 +192,7 @@ Deno.test("a client that keeps sending requests without reading is disconnected"
   );
 });
 
-Deno.test("an oversized message disconnects a client only if it is still unread when the next one arrives", async () => {
+Deno.test("a message larger than the buffer disconnects a client only if it is still unread at the next message", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -290,7 +290,7 @@ Deno.test("a slow client receives a gap with reason overloaded if its missed mes
   assert.deepEqual([client.gaps, client.recovered], [["overloaded"], false]);
 });
 
-Deno.test("LATEST_ROOMS skips older messages only for a client that does not read", async () => {
+Deno.test("in rooms of LATEST_ROOMS, a node skips older messages only for a client that does not read", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -332,7 +332,7 @@ Deno.test("LATEST_ROOMS skips older messages only for a client that does not rea
   }
 });
 
-Deno.test("LATEST_ROOMS disconnects no client if a burst exceeds its limit", async () => {
+Deno.test("in rooms of LATEST_ROOMS, no client is disconnected if a burst of messages exceeds its buffer", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -365,7 +365,7 @@ Deno.test("LATEST_ROOMS disconnects no client if a burst exceeds its limit", asy
   }
 });
 
-Deno.test("LATEST_ROOMS keeps only the newest message of each room for a polling client", async () => {
+Deno.test("in rooms of LATEST_ROOMS, a node keeps only the newest message of each room for a client between two polls", async () => {
   await using node = await TestNode.start({ LATEST_ROOMS: "ticker.*,prices" });
   const client = await PollingClient.connect(node.url, [
     "ticker.a",

@@ -69,7 +69,7 @@ const { tasks } = JSON.parse(
   await Deno.readTextFile(new URL("deno.json", root)),
 );
 
-Deno.test("on a terminal, a node prints where it is and a curl line that publishes", async () => {
+Deno.test("a node that is started on a terminal prints its address and a curl command that publishes", async () => {
   await using redis = await Redis.start();
   // This user needs no password, so Redis accepts any.
   const address = redis.url.replace("redis://", "redis://default:hunter2@");
@@ -114,7 +114,7 @@ Deno.test("a node without a terminal, or with LOG_FORMAT=json on one, writes onl
   for (const line of node.output.trim().split("\n")) JSON.parse(line);
 });
 
-Deno.test("a node whose Redis is away says it in one line, and in another one when it is there", async () => {
+Deno.test("a node prints one line if Redis is unreachable, and another line when Redis is connected", async () => {
   await using redis = await Redis.start();
   await redis.kill();
   const REDIS_URL = redis.url.replace("redis://", "redis://default:hunter2@");
@@ -138,7 +138,7 @@ Deno.test("a node whose Redis is away says it in one line, and in another one wh
   assert.equal(about()[1]?.kind, "redis_connected", node.output);
 });
 
-Deno.test("a node refuses settings and arguments that do not exist before it opens its port", async () => {
+Deno.test("a node refuses unknown settings and arguments before it opens its port", async () => {
   const { code, output } = await TestNode.fail({
     PUBLISH_KEY: "a:hunter2",
     CHANNELS: "chat",

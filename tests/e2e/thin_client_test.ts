@@ -152,7 +152,7 @@ Deno.test("the thin client delivers each message once and in order while the pag
   }
 });
 
-Deno.test("the thin client saves positions at pagehide and works without them if the storage fails", async () => {
+Deno.test("the thin client saves positions at pagehide, and works without saved positions if the storage fails", async () => {
   await using node = await TestNode.start();
   const tab = new Tab();
   await using page = new Page(node.url, ["a"], tab);
@@ -185,7 +185,7 @@ Deno.test("the thin client saves positions at pagehide and works without them if
   }
 });
 
-Deno.test("the thin client reports each gap once, whether it was connected or not when messages were lost", async () => {
+Deno.test("the thin client reports each gap once, whether it was connected when messages were lost or not", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const tab = new Tab();
@@ -241,7 +241,7 @@ Deno.test("the thin client reports each gap once, whether it was connected or no
   assert.equal(page.gaps.items.length, 0);
 });
 
-Deno.test("join and leave of the thin client have an effect whether it is connected or not", async () => {
+Deno.test("join and leave of the thin client take effect at once if it is connected, and otherwise when it connects", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using proxy = await Proxy.start(node.port);
   await node.publish(1, "b");
@@ -280,7 +280,7 @@ Deno.test("join and leave of the thin client have an effect whether it is connec
   assert.ok(page.states.includes("reconnecting"));
 });
 
-Deno.test("the thin client joins a room once if join is called just after connecting", async () => {
+Deno.test("the thin client joins a room once if join is called directly after connecting", async () => {
   await using node = await TestNode.start();
   await using page = new Page(node.url, ["a"], new Tab(), 5, {
     transports: ["websocket"],
