@@ -182,11 +182,12 @@ async function start(
   config: Config,
   { node, listener }: Serving,
 ): Promise<void> {
-  if (config.directWrite) {
-    await enableDirectWrites(node.directWriter, listenOnLoopback);
-  }
   try {
     const { address, port, family } = await listener.open(config.port);
+    // The server serves during the check, with streams.
+    if (config.directWrite) {
+      await enableDirectWrites(node.directWriter, listenOnLoopback);
+    }
     const host = family === "IPv6" ? `[${address}]` : address;
     observe({
       kind: "started",

@@ -44,7 +44,10 @@ export class BridgeHealth {
   /** Records that `part` has failed. `why` appears in the log line if no other part had failed before. */
   failed(part: BridgePart, why: unknown): void {
     if (this.#failed.size === 0) {
-      this.#observe({ kind: "bridge_stuck", why: String(why) });
+      this.#observe({
+        kind: "bridge_stuck",
+        why: why instanceof Error ? why.message : String(why),
+      });
     }
     this.#failed.add(part);
   }

@@ -277,7 +277,6 @@ function destroy(client: RedisClient): void {
 
 function reasonOf(error: unknown): string {
   if (error === undefined) return "closed";
-  return error instanceof AggregateError
-    ? String(error.errors[0])
-    : String(error);
+  const first = error instanceof AggregateError ? error.errors[0] : error;
+  return first instanceof Error ? first.message : String(first);
 }

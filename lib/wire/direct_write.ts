@@ -52,6 +52,7 @@ export interface StreamWrap {
  */
 export class DirectWriter {
   readonly #onDisabled: (why: string) => void;
+  readonly #wrap: StreamWrap;
   readonly #state: Int32Array | undefined;
   readonly #wasAsync: number;
   #enabled = false;
@@ -68,6 +69,7 @@ export class DirectWriter {
     wrap: StreamWrap = streamWrap(),
   ) {
     this.#onDisabled = onDisabled;
+    this.#wrap = wrap;
     this.#state = wrap.kLastWriteWasAsync === undefined
       ? undefined
       : wrap.streamBaseState;
@@ -77,6 +79,13 @@ export class DirectWriter {
   /** Whether direct writes are enabled. */
   get enabled(): boolean {
     return this.#enabled;
+  }
+
+  /** Returns a writer that is enabled, and that disables this one as well if it is disabled. */
+  trial(): DirectWriter {
+    const trial = new DirectWriter((why) => this.disable(why), this.#wrap);
+    trial.enable();
+    return trial;
   }
 
   /** Enables direct writes, unless they have been disabled or this version of Deno does not have the private parts. */

@@ -39,6 +39,7 @@ export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
 
 /**
  * Enables direct writes if they work on this version of Deno, and disables them permanently otherwise. Never throws.
+ * While the check runs they are not enabled yet, so clients can be served meanwhile.
  *
  * The check passes if a write that the kernel takes at once is reported as done, if a write that has to wait is
  * reported as waiting and completes exactly once, and if all bytes arrive unchanged.
@@ -54,7 +55,6 @@ export async function enableDirectWrites(
       `they are tested on Deno ${tested} only, and this is Deno ${denoVersion}`,
     );
   }
-  writer.enable();
   const server = createServer();
   const sockets: Socket[] = [];
   // Another program may connect to the server as well. Its connection has to be closed too; otherwise the server would
@@ -63,7 +63,7 @@ export async function enableDirectWrites(
   try {
     const run = async (): Promise<void> => {
       const { port } = await listen(server);
-      const check = new Check(writer);
+      const check = new Check(writer.trial());
       const peer = connect({
         port,
         host: "127.0.0.1",
@@ -78,6 +78,7 @@ export async function enableDirectWrites(
       await check.run(socket, peer);
     };
     await deadline(run(), CHECK_TIMEOUT_MS, "a pair of loopback sockets");
+    writer.enable();
   } catch (error) {
     writer.disable(`the check at start failed: ${(error as Error).message}`);
   } finally {

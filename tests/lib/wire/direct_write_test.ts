@@ -184,6 +184,21 @@ Deno.test("enableDirectWrites() enables direct writes on the Deno version that C
   assert.ok(TESTED_DENO_VERSIONS.includes(version), version);
 });
 
+Deno.test("enableDirectWrites() does not enable direct writes before its check has succeeded", async () => {
+  const { writer } = writerWithReasons();
+  const enabled: boolean[] = [];
+  const check = enableDirectWrites(writer, async (server) => {
+    server.on("connection", () => enabled.push(writer.enabled));
+    const address = await listen(server);
+    enabled.push(writer.enabled);
+    return address;
+  });
+  enabled.push(writer.enabled);
+  await check;
+  enabled.push(writer.enabled);
+  assert.deepEqual(enabled, [false, false, false, true]);
+});
+
 Deno.test("enableDirectWrites() disables direct writes on any other version of Deno", async () => {
   const { writer, reasons } = writerWithReasons();
   await enableDirectWrites(writer, listen, "3.0.0");
