@@ -7,7 +7,7 @@
  * @module
  */
 // deno-lint-ignore-file no-console -- a benchmark prints its results
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import type { RedisClient } from "../lib/redis/connection.ts";
 import { Producer, synchronizedNodes } from "../tests/support/bridge_chaos.ts";
 import { TestNode } from "../tests/support/node.ts";

@@ -20,7 +20,7 @@
 import { Buffer } from "node:buffer";
 import { createRequire } from "node:module";
 import process from "node:process";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { encodeTextFrame } from "../lib/websocket/frame.ts";
 import { timestampOf } from "../lib/log/position.ts";
 import { Redis } from "../tests/support/redis.ts";

@@ -7,7 +7,7 @@ import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import process from "node:process";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { Server } from "socket.io";
 
 const client = createClient({ url: process.env.REDIS_URL });

@@ -126,11 +126,9 @@ export class RedisConnection {
 
   async #run(): Promise<void> {
     const { signal } = this.#closing;
-    // Creating the first client compiles about a hundred commands, which takes 50 ms. Duplicates of that client share
-    // the result.
-    const template = await open(this.#options);
+    const first = await open(this.#options);
     for (let failures = 0; !signal.aborted; failures++) {
-      const client = template.duplicate();
+      const client = first.duplicate();
       const ended = endOf(client);
       if (await this.#prepare(client, failures)) {
         const livedMs = await this.#serve(client, ended);
@@ -246,12 +244,30 @@ async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   }
 }
 
+/** A client that never connects, of which all others are duplicates; see {@linkcode createTemplate}. */
+let template: ReturnType<typeof createTemplate> | undefined;
+
 async function open({ url, name }: ConnectionOptions) {
-  // An embedded node does not load the package, which takes 30 ms and 5 MB.
-  const { createClient } = await import("redis");
-  return createClient({
+  template ??= createTemplate();
+  return (await template).duplicate({
     url,
     name: `roomcast-${name}`,
+    socket: {
+      reconnectStrategy: false,
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      keepAliveInitialDelay: 5000,
+    },
+  });
+}
+
+/**
+ * Loads the package, which an embedded node does not need, and creates the first client. node-redis then compiles
+ * hundreds of commands, which takes 50 ms and 24 MB. It would do so again for a client with any other option, for
+ * example another name, but not for a duplicate.
+ */
+async function createTemplate() {
+  const { createClient } = await import("@redis/client");
+  return createClient({
     RESP: 2,
     disableOfflineQueue: true,
     // Otherwise, if a server announces maintenance, node-redis moves the socket to another server without an event.
@@ -259,11 +275,6 @@ async function open({ url, name }: ConnectionOptions) {
     // No timeout here, because callers limit the duration of commands, and a timeout would cost a timer and an error
     // object for each command.
     commandOptions: { timeout: 0 },
-    socket: {
-      reconnectStrategy: false,
-      connectTimeout: CONNECT_TIMEOUT_MS,
-      keepAliveInitialDelay: 5000,
-    },
   });
 }
 

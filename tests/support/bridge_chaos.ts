@@ -1,5 +1,5 @@
 /** Publishes numbered messages on Redis while connections are killed and nodes are killed, suspended and restarted. */
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import type { RedisClient } from "../../lib/redis/connection.ts";
 import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";

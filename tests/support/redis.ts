@@ -1,5 +1,5 @@
 /** Starts a real Redis (or Valkey) for one test. */
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { freePort } from "./net.ts";
 import { soon, until } from "./wait.ts";
 

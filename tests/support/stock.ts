@@ -5,7 +5,7 @@
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { Server } from "socket.io";
 
 const client = createClient({ url: Deno.env.get("REDIS_URL") ?? "" });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { BridgeCommands } from "../../../lib/bridge/commands.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";

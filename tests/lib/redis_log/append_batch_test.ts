@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import type { PublishResult } from "../../../lib/log/log.ts";
 import type { PublishRequest } from "../../../lib/log/message.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";

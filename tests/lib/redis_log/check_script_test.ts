@@ -2,7 +2,7 @@
  * Tests of the check of the log on a real Redis. A debug command changes the replication history, as a failover does.
  */
 import assert from "node:assert/strict";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { CONFIRM_TIMEOUT_MS } from "../../../lib/redis_log/check_script.ts";
 import {
   check,

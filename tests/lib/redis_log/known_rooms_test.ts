@@ -16,7 +16,7 @@ import {
   range,
 } from "../../support/history.ts";
 import { Redis } from "../../support/redis.ts";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 
 /** Kinds of damage that another program does to a history. */
 const damage = fc.constantFrom(

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import { ApiError } from "../../../lib/errors.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";

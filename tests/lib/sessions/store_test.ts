@@ -1,6 +1,6 @@
 /** Tests of the interface `SessionStore`, which the stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
-import { createClient } from "redis";
+import { createClient } from "@redis/client";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
 import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
