@@ -121,7 +121,9 @@ export type Observation =
     durationMs: number;
     why: string;
   }
-  /** One connection to Redis was lost, or could not be established. Of several failures in a row, only the first. */
+  /**
+   * One connection to Redis was lost or could not be opened. Reported only for the first of several failures in a row.
+   */
   | { kind: "redis_connection_lost"; connection: string }
   /** A setting of the Redis server can cause the loss of messages. */
   | { kind: "redis_config_warning"; why: string }

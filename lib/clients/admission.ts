@@ -66,7 +66,8 @@ export interface Admission {
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
   /**
-   * The id in the client's offset, or null. A `gap` event names it as `since` if the client's request has no `since`.
+   * The id in the client's offset, or null. The client's `gap` events contain this id as `since`, except for requests
+   * that name a position.
    */
   readonly since: string | null;
   /** Whether the client's session is saved. */
@@ -92,7 +93,8 @@ export interface AdmissionsOptions {
 
 /**
  * The result of loading a session. `none`: the client sent no secret, or there is no session with this secret.
- * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed it.
+ * `unreachable`: Redis does not reply, or may lack the newest sessions, because not all nodes have confirmed that Redis
+ * has every message.
  */
 type Loaded =
   | { readonly kind: "none" | "unreachable" }

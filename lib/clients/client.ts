@@ -89,10 +89,7 @@ export interface Joined {
   readonly notice?: NoticeNumber & { readonly room: string };
 }
 
-/**
- * Writes a {@linkcode Joined} to a client. It has to write in the same synchronous step, so that no message comes in
- * between.
- */
+/** Writes a {@linkcode Joined} to a client. Has to write synchronously, so that no message is delivered before. */
 export type Tell = (joined: Joined) => void;
 
 /**

@@ -15,7 +15,7 @@ export interface GapNotice {
   readonly reason: GapReason;
   /** The id after which messages may be missing; null if that id is unknown. */
   readonly since: string | null;
-  /** The id that the `gap` event ends with. A client with this id in its offset has received the event. */
+  /** The id that is sent with the `gap` event and then becomes the client's offset. */
   readonly id: string;
 }
 

@@ -17,7 +17,7 @@ import { discardBody, isArriving } from "./unread_body.ts";
  *
  * If the client is still sending its request, the response closes the connection, but only after the rest of the
  * request has been received and discarded. If a connection is closed while bytes arrive, it is reset (RFC 9112 §9.6).
- * Many clients then report the reset and not the response, for example not the 413 for a body that is too large.
+ * Many clients then report the reset instead of the response, which may be the 413 for a body that is too large.
  */
 export class SingleWriteResponse extends ServerResponse {
   /**

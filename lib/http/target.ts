@@ -8,8 +8,8 @@ import type { IncomingMessage } from "node:http";
 /** The path that Engine.IO serves. Paths that begin with this path are files of the client bundle. */
 export const SOCKET_IO_PATH = "/socket.io/";
 /**
- * Matches {@linkcode SOCKET_IO_PATH} without its last slash, which clients send with the option `addTrailingSlash:
- * false`.
+ * Matches the path `/socket.io` without a slash at its end. Clients with the option `addTrailingSlash: false` send this
+ * path.
  */
 const WITHOUT_SLASH = /^\/socket\.io(?=$|\?)/;
 

@@ -15,8 +15,8 @@ import type { Observe } from "../observer.ts";
  */
 const MEASURED_MAX = 1024;
 /**
- * The part of the descriptors that are free when the process starts which is reserved for other purposes than
- * connections of clients.
+ * Share of the free descriptors that is reserved, when the process starts, for other purposes than connections of
+ * clients.
  */
 const RESERVE_PART = 1 / 8;
 /**
