@@ -89,8 +89,8 @@ export class Subscriptions {
       if (position === undefined || subscriber === undefined) return;
       rooms.delete(room);
       const isSaved = await writer.saveAndWait(client) === "saved";
-      // If the client has disconnected meanwhile, `rooms` no longer held this room, so fan-out still has the subscriber
-      // in it.
+      // If the client has disconnected meanwhile, it was not removed from this room, because `rooms` no longer
+      // contained the room.
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);
       }

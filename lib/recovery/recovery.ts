@@ -269,7 +269,7 @@ export class Recovery {
   async #caughtUp(id: string): Promise<boolean> {
     const { head } = this.#log;
     if (await head.reached(id, BEHIND_TIMEOUT_MS)) return true;
-    // If the log is unreachable, nobody can say whether the position is wrong. `probe()` then rejects.
+    // If the log cannot be reached, it is not known whether the position is wrong. `probe()` then rejects.
     await this.#log.probe();
     return compareIds(id, head.id) <= 0;
   }
