@@ -1,11 +1,11 @@
-/** Publishes numbered messages on Redis while connections are killed and nodes are killed, suspended and restarted. */
+/** Publishes numbered messages on Redis channels while connections and nodes are killed, suspended and restarted. */
 import { createClient } from "@redis/client";
 import type { RedisClient } from "../../lib/redis/connection.ts";
 import { type Reply, TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
 import { pauseFor, soon, until } from "./wait.ts";
 
-/** A producer without any knowledge of Roomcast: it runs PUBLISH at a fixed rate. */
+/** A program that knows nothing of Roomcast and runs `PUBLISH` at a fixed rate. */
 export class Producer {
   /** All published messages, in order. */
   readonly sent: string[] = [];
@@ -28,7 +28,7 @@ export class Producer {
     }, 2);
   }
 
-  /** Starts publishing. Of each 60 messages the first ten are equal; the others are numbers. */
+  /** Starts publishing. Of each 60 messages, the first ten are equal, and the others are different numbers. */
   static async start(
     redis: Redis,
     perSecond: number,
@@ -44,7 +44,7 @@ export class Producer {
     return new Producer(client, perSecond, channelOf);
   }
 
-  /** Stops, and waits until Redis has executed every PUBLISH. */
+  /** Stops publishing, and waits until Redis has executed every `PUBLISH`. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await Promise.all(this.#pending);
@@ -91,7 +91,7 @@ export async function readEntries(
   }
 }
 
-/** Reads a page; retries while the node has no connection to Redis. */
+/** Reads a page of history from a node, and retries while the node has no connection to Redis. */
 async function readPage(node: TestNode, path: string): Promise<Reply["body"]> {
   let reply: Reply | undefined;
   await until("the history can be read", async () => {
@@ -111,19 +111,20 @@ export async function synchronizedNodes(
   return states.reduce((sum, one) => sum + one, 0);
 }
 
-/** The published messages and the messages that arrived. */
+/** The messages that were published, and those that are in the room's history. */
 export interface Outcome {
   readonly sent: readonly string[];
   readonly messages: readonly unknown[];
   readonly complete: boolean;
-  /** How often each disturbance was applied. */
+  /** How often each kind of disturbance happened. */
   readonly done: Readonly<Record<string, number>>;
 }
 
 /**
  * Runs PUBLISH `perSecond` times a second for `seconds` on three nodes. Meanwhile a subscriber or command connection is
  * killed every few hundred milliseconds, and one node after the other is killed, suspended, or stopped and restarted.
- * Before each disturbance two nodes are synchronized, so that one always remains, as the bridge's guarantee requires.
+ * Each disturbance begins only when two nodes are synchronized, so that one of them always remains, as the bridge's
+ * guarantee requires.
  */
 export async function makeChaos(
   { seconds, perSecond }: { seconds: number; perSecond: number },
@@ -194,7 +195,7 @@ export async function makeChaos(
   }
 }
 
-/** Kills a random connection of that name. */
+/** Kills a random connection to Redis with this client name. */
 export async function killClient(redis: Redis, name: string): Promise<void> {
   const list = String(await redis.command("CLIENT", "LIST"));
   const ids = list.split("\n").filter((line) => line.includes(` name=${name} `))

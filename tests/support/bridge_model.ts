@@ -1,5 +1,5 @@
 /**
- * Runs bridges through any order of events: real {@linkcode Sequencer} objects, and a model of Redis for them.
+ * Runs real {@linkcode Sequencer} objects with a model of Redis, in any order of events.
  * `tests/lib/bridge/scripts_test.ts` shows that the real scripts reply as the model does.
  */
 import { Sequencer } from "../../lib/bridge/sequencer.ts";
@@ -9,28 +9,30 @@ import type {
   ReceivedItem,
 } from "../../lib/bridge/received_window.ts";
 
-/** How many commands three nodes may need until nothing is left to do. Most schedules need some tens. */
+/**
+ * Maximum number of commands that three nodes may need until nothing is left to do. Most random runs need some tens.
+ */
 const COMMANDS_MAX = 150;
-/** The same value as in `lib/bridge/scripts.ts`. */
+/** The same value as `SYNCHRONIZED_TTL_MS` in `lib/bridge/scripts.ts`. */
 export const SYNCHRONIZED_TTL_MS = 3000;
 
 type Action = Exclude<Step, { kind: "wait" }>;
-/** An item that all subscribers receive, in the same order. */
+/** Something that Redis sends to all subscribers, in the same order. */
 type Published =
   | { kind: "message"; value: number; channel: number }
   | { kind: "marker"; marker: string }
   | { kind: "position"; position: BridgePosition; writer: string };
 
-/** The state of the bridge in Redis, and a model of its scripts. */
+/** A model of Redis: the state of the bridge, the log, and the bridge's scripts. */
 export class ModelRedis {
   position: BridgePosition = { marker: "", number: 0, channelGroup: "" };
   readonly log: (string | "gap")[] = [];
-  /** The synchronized nodes, and when each was added. */
+  /** The list of synchronized nodes, each with the time at which it was last added. */
   readonly synchronized = new Map<string, number>();
-  /** Called with everything that is published on the control channel. */
+  /** Called with each message that a script publishes on the control channel. */
   announce: (published: Published) => void = () => {};
 
-  /** Does what the script `PUBLISH_MARKER` does. */
+  /** Models the script `PUBLISH_MARKER`. */
   publishMarker(
     node: string,
     marker: string,
@@ -41,7 +43,7 @@ export class ModelRedis {
     return this.position;
   }
 
-  /** Does what the script `COMPARE_AND_APPEND` does. */
+  /** Models the script `COMPARE_AND_APPEND`. */
   append(
     node: string,
     after: BridgePosition,
@@ -77,7 +79,7 @@ export class ModelRedis {
     return { outcome: "appended", position: this.position, known, taken };
   }
 
-  /** Does what the script `RESUME_AFTER_GAP` does. */
+  /** Models the script `RESUME_AFTER_GAP`. */
   resume(
     node: string,
     from: BridgePosition,
@@ -104,7 +106,7 @@ export class ModelRedis {
   }
 }
 
-/** All nodes, Redis, and everything that was published since the start. */
+/** All modelled nodes, the modelled Redis, and everything that was published since the start. */
 export class World {
   readonly nodes: ModelNode[] = [];
   redis = new ModelRedis();
@@ -119,7 +121,7 @@ export class World {
     this.redis.announce = (published) => this.order.push(published);
   }
 
-  /** The values and gaps in the log. */
+  /** The published values and the gaps in the log, in the log's order. */
   get log(): (number | "gap")[] {
     return this.redis.log.map((json) => json === "gap" ? json : Number(json));
   }
@@ -141,18 +143,18 @@ export class World {
     );
   }
 
-  /** Counts a command that a node has sent. */
+  /** Counts one command that a node has sent to Redis. */
   count(): void {
     this.#commands++;
   }
 
-  /** Advances the time by `ms`; running nodes send a heartbeat. */
+  /** Advances the time by `ms`, and lets running nodes send a heartbeat. */
   pass(ms: number): void {
     this.now += ms;
     for (const node of this.nodes) node.sendHeartbeat();
   }
 
-  /** Stores the present state of Redis for {@linkcode World.failOver}. */
+  /** Stores the current state of Redis for {@linkcode World.failOver}. */
   save(): void {
     const { position, log, synchronized } = this.redis;
     const [entries, nodes] = [[...log], [...synchronized]];
@@ -166,8 +168,8 @@ export class World {
   }
 
   /**
-   * Replaces Redis by one with the saved state; a gap in the log stands for the new epoch. If subscriptions stay
-   * (`broken` is `false`), it is the same Redis with older data, as after a restore.
+   * Replaces Redis by one with the saved state; a gap in the log stands for the new epoch. If `broken` is `false`,
+   * subscriptions stay, as if the same Redis had restored older data.
    */
   failOver(broken: boolean): void {
     if (this.#saved !== undefined) this.#replace(this.#saved(), broken);
@@ -179,12 +181,12 @@ export class World {
     this.#replace(new ModelRedis(), false);
   }
 
-  /** Whether a node other than `other` runs, is subscribed and synchronized, and has reported so recently. */
+  /** Returns whether, apart from `other`, there is a node that is {@linkcode ModelNode.reliable}. */
   reliableWithout(other: ModelNode): boolean {
     return this.nodes.some((node) => node !== other && node.reliable);
   }
 
-  /** Lets all nodes run in turn until `done`. */
+  /** Lets all nodes run in turn until `done` returns `true`. */
   settle(done: () => boolean): void {
     const commands = this.#commands;
     for (let round = 0; round < 1000 && !done(); round++) {
@@ -199,7 +201,7 @@ export class World {
     }
   }
 
-  /** Ends all faults and waits until everything that was received is in the log. */
+  /** Ends all faults, and continues until all received messages are in the log. */
   heal(): void {
     for (const node of this.nodes) {
       node.resume();
@@ -247,48 +249,50 @@ export class World {
   }
 }
 
-/** A node: a real {@linkcode Sequencer}, its subscription, and its one command in flight. */
+/**
+ * A modelled node: a real {@linkcode Sequencer}, the node's subscription, and the one command that may be in flight.
+ */
 export class ModelNode {
   readonly #world: World;
   readonly #name: string;
   sequencer: Sequencer;
   channelGroup = "a";
   #starts = 0;
-  /** Number of published items it has received; undefined if it is not subscribed. */
+  /** Number of published items that the node has received; undefined if the node is not subscribed. */
   #received: number | undefined;
   #command: Action | undefined;
-  /** Hands the reply to the sequencer; undefined until Redis has executed the command. */
+  /** Passes the reply of the command in flight to the sequencer; undefined until Redis has executed the command. */
   #reply: (() => void) | undefined;
   #paused = false;
   #heartbeatAt = -Infinity;
   #dead = false;
 
-  /** Starts a node that is not subscribed yet. */
+  /** Starts a node without a subscription. */
   constructor(world: World, name: string) {
     this.#world = world;
     this.#name = name;
     this.sequencer = this.#create();
   }
 
-  /** Whether it has a subscription. */
+  /** Whether the node is subscribed. */
   get subscribed(): boolean {
     return this.#received !== undefined;
   }
 
-  /** Whether something was published that it has not received yet. */
+  /** Whether something was published that the node has not received yet. */
   get behind(): boolean {
     return this.#received !== undefined &&
       this.#received < this.#world.order.length;
   }
 
-  /** Whether it runs, is subscribed and synchronized, and has reported so within the last second. */
+  /** Whether the node runs, is subscribed and synchronized, and has reported that to Redis within the last second. */
   get reliable(): boolean {
     return !this.#dead && !this.#paused && this.subscribed &&
       this.sequencer.synchronized &&
       this.#heartbeatAt > this.#world.now - 1000;
   }
 
-  /** Reports to Redis whether it is synchronized, if it runs. */
+  /** Reports to Redis whether the node is synchronized, if the node runs. */
   sendHeartbeat(): void {
     if (this.#dead || this.#paused) return;
     const { synchronized } = this.#world.redis;
@@ -298,21 +302,21 @@ export class ModelNode {
     } else synchronized.delete(this.#id);
   }
 
-  /** Establishes its subscription. */
+  /** Establishes the node's subscription. */
   subscribe(): void {
     if (this.subscribed || this.#dead || this.#paused) return;
     this.#received = this.#world.order.length;
     this.sequencer.subscribed();
   }
 
-  /** Loses its subscription. */
+  /** Ends the node's subscription. */
   unsubscribe(): void {
     if (!this.subscribed) return;
     this.#received = undefined;
     this.sequencer.subscriptionLost();
   }
 
-  /** Receives the next `count` items, or as many as there are. */
+  /** Lets the node receive the next `count` published items, or as many as there are. */
   receive(count: number): void {
     for (let i = 0; i < count && !this.#paused && this.behind; i++) {
       const item = this.#world.order[this.#received ?? 0];
@@ -335,7 +339,7 @@ export class ModelNode {
     }
   }
 
-  /** Sends the next command, if the sequencer has one. */
+  /** Sends the next command, if the sequencer chooses one. */
   decide(): void {
     if (this.#command !== undefined || this.#paused || this.#dead) return;
     const step = this.sequencer.next(this.#world.now);
@@ -344,7 +348,7 @@ export class ModelNode {
     this.#world.count();
   }
 
-  /** Lets Redis execute the command. */
+  /** Lets Redis execute the command in flight. */
   execute(): void {
     const step = this.#command;
     if (step === undefined || this.#reply !== undefined) return;
@@ -369,7 +373,7 @@ export class ModelNode {
     }
   }
 
-  /** Delivers the reply to the command. */
+  /** Delivers the reply to the command in flight, if Redis has executed the command. */
   receiveReply(): void {
     if (this.#reply === undefined || this.#paused) return;
     const reply = this.#reply;
@@ -377,14 +381,17 @@ export class ModelNode {
     reply();
   }
 
-  /** Loses the connection for commands, with the command in flight, whether executed or not. */
+  /**
+   * Breaks the connection for commands. The reply to the command in flight is lost, whether Redis has executed the
+   * command or not.
+   */
   break(): void {
     if (this.#command === undefined || this.#paused) return;
     this.#command = this.#reply = undefined;
     this.sequencer.failed(this.#world.now);
   }
 
-  /** Kills the process. */
+  /** Kills the node's process. */
   crash(): void {
     this.#dead = true;
     this.#paused = false;
@@ -392,7 +399,7 @@ export class ModelNode {
     this.sequencer = this.#create();
   }
 
-  /** Starts a new process in its place, if it is dead. */
+  /** Starts a new process of the node, if the previous one was killed. */
   start(channelGroup: string): void {
     if (!this.#dead) return;
     this.#dead = false;
@@ -401,18 +408,18 @@ export class ModelNode {
     this.sequencer = this.#create();
   }
 
-  /** Suspends the process. */
+  /** Suspends the node's process. */
   pause(): void {
     this.#paused = !this.#dead;
     this.#heartbeatAt = -Infinity;
   }
 
-  /** Continues the suspended process. */
+  /** Continues the node's suspended process. */
   resume(): void {
     this.#paused = false;
   }
 
-  /** Runs all steps that are possible now. */
+  /** Lets the node and Redis do everything that is possible now. */
   turn(): void {
     if (!this.subscribed) this.subscribe();
     this.receive(Infinity);

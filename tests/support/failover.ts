@@ -1,7 +1,9 @@
 /**
- * A master and its replica, the addresses by which nodes reach a master, and a sentinel.
+ * Real Redis servers for tests of failovers: a master with its replica, the addresses by which nodes reach the master,
+ * and a sentinel.
  *
- * Every connection runs through a {@linkcode Proxy}, so that a test can delay it, cut it, or lead it to another server:
+ * Every connection runs through a {@linkcode Proxy}, so that a test can delay the connection, cut it, or lead it to
+ * another server:
  *
  *     node ── address ──▶ master ── link ──▶ replica
  */
@@ -10,8 +12,8 @@ import { command, Redis, serverProgram } from "./redis.ts";
 import { until } from "./wait.ts";
 
 /**
- * Arguments of a server that replicates at once. By default a new replica stays empty for 5 s, because the master
- * waits that long for other replicas that need the same copy.
+ * Arguments of `redis-server` with which a new replica gets the master's data at once. By default, the master waits 5 s
+ * for further replicas that need the same copy.
  */
 const REPLICATION = [
   ...["--repl-diskless-sync", "yes"],
@@ -19,15 +21,18 @@ const REPLICATION = [
   ...["--repl-ping-replica-period", "1"],
 ];
 
-/** A real master and its replica; `await using` ends them. */
+/** A real master with its replica; `await using` ends both. */
 export class Servers {
-  /** The newest master; an older one may still live. */
+  /** The newest master. Older masters may still run. */
   master: Redis;
-  /** The server that replicates the master; undefined after its promotion. */
+  /** The replica of the master; undefined after its promotion. */
   replica: Redis | undefined;
-  /** The proxy between the master and its replica. Connections of replicas have the name "replica". */
+  /** The proxy between the master and its replica. In this proxy, connections of replicas have the name "replica". */
   readonly link: Proxy;
-  /** The addresses of the nodes. Their connections have the names "commands", "reader", "bridge" and "cluster". */
+  /**
+   * The addresses of the nodes, as proxies. In these proxies, the connections of a node have the names "commands",
+   * "reader", "bridge" and "cluster".
+   */
   readonly addresses: readonly Proxy[];
   readonly #args: readonly string[];
   readonly #all: Redis[];
@@ -46,8 +51,8 @@ export class Servers {
   }
 
   /**
-   * Starts a master, and a replica unless `replica` is false, and `addresses` addresses that lead to the master. All
-   * servers get `args` too.
+   * Starts a master, a replica unless `replica` is false, and as many addresses that lead to the master as `addresses`
+   * says. `args` are additional arguments of each `redis-server`.
    */
   static async start(
     { addresses, replica = true, args = [] }: {
@@ -77,7 +82,10 @@ export class Servers {
     return `redis://127.0.0.1:${this.addresses[index]?.port}`;
   }
 
-  /** Makes `server`, or a new one, a replica of the master, with no lag; resolves when it has the master's data. */
+  /**
+   * Makes `server`, or a new server, a replica of the master without lag. Resolves when the replica has the master's
+   * data.
+   */
   async follow(server?: Redis): Promise<void> {
     const follower = server ?? await Redis.start({ args: this.#args });
     if (server === undefined) this.#all.push(follower);
@@ -88,7 +96,7 @@ export class Servers {
     await this.linked();
   }
 
-  /** Waits until the replica has loaded its master's data and receives the changes. */
+  /** Waits until the replica has loaded the master's data and receives the master's changes. */
   async linked(): Promise<void> {
     const { replica } = this;
     await until(
@@ -102,7 +110,10 @@ export class Servers {
     await replica?.rewritten();
   }
 
-  /** Keeps the replica `ms` behind from now on; Infinity stops the replication without ending the connection. */
+  /**
+   * Keeps the replica `ms` behind the master from now on. `Infinity` stops the replication but keeps the connection
+   * open.
+   */
   lag(ms: number): void {
     this.link.delayMs = (name) => name === "replica" ? ms : 0;
   }
@@ -117,8 +128,8 @@ export class Servers {
   }
 
   /**
-   * Makes the replica a master and discards what is in flight to it. Returns the old master, which continues to run
-   * as a master. The addresses still lead to the old one.
+   * Promotes the replica to master, and discards the changes that are in flight to the replica. Returns the old master,
+   * which continues to run as a master, and to which the addresses still lead.
    */
   async promote(): Promise<Redis> {
     this.link.targets = [];
@@ -127,7 +138,7 @@ export class Servers {
     return this.promoted();
   }
 
-  /** Records that the replica is the master now, and returns the old master. */
+  /** Records that the replica was promoted, and returns the old master. */
   promoted(): Redis {
     const { master, replica } = this;
     if (replica === undefined) {
@@ -139,8 +150,8 @@ export class Servers {
   }
 
   /**
-   * Leads new connections of these addresses, or of all, to the master. Existing connections stay with their server
-   * until {@linkcode Proxy.cut}.
+   * Makes these addresses, or all addresses, lead new connections to the master. Existing connections stay with their
+   * server until {@linkcode Proxy.cut}.
    */
   lead(...addresses: readonly Proxy[]): void {
     for (const address of addresses.length > 0 ? addresses : this.addresses) {
@@ -148,7 +159,7 @@ export class Servers {
     }
   }
 
-  /** Leads these addresses, or all, to the master, and cuts their existing connections. */
+  /** Makes these addresses, or all addresses, lead to the master, and cuts their existing connections. */
   move(...addresses: readonly Proxy[]): void {
     this.lead(...addresses);
     for (const address of addresses.length > 0 ? addresses : this.addresses) {
@@ -179,7 +190,10 @@ export class Sentinel {
     this.#port = port;
   }
 
-  /** Starts a sentinel for the master at `port`. It decides alone, after `downAfterMs`, that the master is down. */
+  /**
+   * Starts a sentinel for the master at `port`. The sentinel decides alone that the master is down, after `downAfterMs`
+   * without a reply.
+   */
   static async start(port: number, downAfterMs: number): Promise<Sentinel> {
     const folder = await Deno.makeTempDir({ prefix: "roomcast-sentinel-" });
     const own = await freePort();
@@ -212,7 +226,7 @@ export class Sentinel {
     return sentinel;
   }
 
-  /** Returns the port of the master that the sentinel names. */
+  /** Returns the port of the server that the sentinel names as the master. */
   async master(): Promise<number> {
     const [, port] = await this.#command(
       "SENTINEL",

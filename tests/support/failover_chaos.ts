@@ -1,7 +1,7 @@
 /**
- * Random runs: nodes, servers and clients fail while messages flow. At the end every client has every message, or was
- * notified that some are missing (`failover_judge.ts`). The seed decides what happens (`failover_plan.ts`); the exact
- * times, and therefore the outcome, also depend on the machine.
+ * Random runs in which nodes, servers and clients fail while messages are published. At the end every client must have
+ * every message, or must have been notified that messages are missing (`failover_judge.ts`). The seed of a run decides
+ * what fails (`failover_plan.ts`); the exact times, and therefore the outcome, also depend on the machine.
  */
 import {
   describePlan,
@@ -24,7 +24,7 @@ const AT_ONCE = 4;
 /** HTTP publishers; each publishes one message at a time and pauses at most `PACE_MS` ms. */
 const PUBLISHERS = 4;
 const PACE_MS = 60;
-/** How long messages flow before the first fault and after the last one, in ms. */
+/** How long messages are published before the first fault and after the last fault, in ms. */
 const CALM_MS = 800;
 /** How long after the last fault a publisher retries its last message, in ms. */
 const GIVE_UP_MS = 8000;
@@ -38,7 +38,10 @@ export interface FailoverOutcome {
   readonly plan: string;
   /** Errors of clients and of the log, as sentences. */
   readonly wrong: readonly string[];
-  /** The start of each fault, and the timelines of the clients that `wrong` names; all times in ms of one clock. */
+  /**
+   * The start of each fault, and the timelines of the clients that `wrong` names; all times are in ms of the same
+   * clock.
+   */
   readonly evidence: readonly string[];
   /** Number of acknowledged messages, and the counts of the judge's `Verdict`. */
   readonly acknowledged: number;
@@ -50,7 +53,7 @@ export interface FailoverOutcome {
   readonly recovered: number;
 }
 
-/** Makes new seeds; one in four runs with `ACK_REPLICAS=1`. */
+/** Returns new seeds. The plan of every fourth seed has `ACK_REPLICAS=1`. */
 export function newSeeds(count: number): number[] {
   const first = Math.floor(Math.random() * 1e6);
   return Array.from({ length: count }, (_, i) => first + i);
@@ -74,7 +77,7 @@ export async function failOverAll(
   return outcomes;
 }
 
-/** Runs the plan of a seed. If the run cannot continue, the error becomes part of `wrong`. */
+/** Runs the plan of a seed. If the run cannot continue, the outcome's `wrong` contains the error. */
 async function failOver(seed: number): Promise<FailoverOutcome> {
   const plan = planOf(seed);
   const stage = await Stage.start(NODES.length, {
@@ -103,15 +106,15 @@ async function failOver(seed: number): Promise<FailoverOutcome> {
 class Run {
   readonly #stage: Stage;
   readonly #plan: Plan;
-  /** Whether clients and publishers have to stop, and since when. */
+  /** Whether clients and publishers have to stop, and the time since when. */
   #over = false;
   #overAt = Infinity;
   #keys = 0;
-  /** Faults of Redis wait for each other. */
+  /** Resolves when the last fault of Redis is over, because faults of Redis run one at a time. */
   #turn: Promise<void> = Promise.resolve();
   readonly #deleted = new Set<string>();
   readonly #wrong: string[] = [];
-  /** The faults that were caused, with their times. */
+  /** The faults that were caused so far, with their times. */
   readonly done: string[] = [];
   counts = { acknowledged: 0, notified: 0, notifiedEarly: 0, again: 0 };
 
@@ -120,7 +123,7 @@ class Run {
     this.#plan = plan;
   }
 
-  /** Runs the plan, and returns what was wrong. */
+  /** Runs the plan. Returns what was wrong, as sentences. */
   async play(): Promise<string[]> {
     const { servers, nodes, published } = this.#stage;
     const { random, readerMs, ackReplicas } = this.#plan;
@@ -181,7 +184,7 @@ class Run {
     return clients;
   }
 
-  /** Randomly breaks a client's connection, and lets it join and leave rooms. */
+  /** Breaks the connection of a client at random times, and lets the client join and leave rooms. */
   async #disturb(client: Witness, random: Random): Promise<void> {
     while (!this.#over) {
       await pauseFor(random.between(30, 400));
@@ -212,7 +215,7 @@ class Run {
     }
   }
 
-  /** Publishes on the channel through the newest master; no node acknowledges these messages. */
+  /** Publishes messages on the Redis channel, on the newest master. No node acknowledges these messages. */
   async #bridge(): Promise<void> {
     while (!this.#over) {
       await this.#publishOnChannel();
@@ -229,7 +232,9 @@ class Run {
     return one;
   }
 
-  /** Waits until a client gets a message that was published on the channel. The judge checks the other clients. */
+  /**
+   * Waits until a client gets a message that was published on the Redis channel. The judge checks the other clients.
+   */
   async #bridgeWorks(): Promise<void> {
     const sent: Published[] = [];
     const here = this.#stage.witnesses.filter(({ rooms }) =>
@@ -243,7 +248,7 @@ class Run {
     }, BRIDGE_TIMEOUT_MS).catch((error) => this.#wrong.push(String(error)));
   }
 
-  /** Causes the faults and repairs them: at the end all nodes, a master and a replica are running. */
+  /** Causes the faults of the plan and repairs them. At the end, all nodes, a master and a replica are running. */
   async #causeFaults(): Promise<void> {
     const running: Promise<void>[] = [];
     for (const fault of this.#plan.faults) {

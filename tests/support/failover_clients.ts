@@ -1,17 +1,17 @@
 /**
- * Modelled clients and publishers, and the promise to them: every message that was acknowledged or delivered reaches
- * each client of its room once, or the client is notified that messages are missing.
+ * Models of clients and of publishes, and the check of what clients were promised: every message that was acknowledged
+ * or delivered reaches each client of its room once, or the client is notified that messages are missing.
  */
 import type { World } from "./failover_model.ts";
 import type { ModelNode } from "./failover_node.ts";
 
-/** A packet to a client. A stock client stores the `offset` of the last one. */
+/** A packet to a client. A stock client stores the `offset` of the last packet that has one. */
 export type Sent =
   | {
     kind: "connect";
     recovered: boolean;
     pid: string;
-    /** Its rooms, and whether each was recovered. Real nodes send these as separate events. */
+    /** The client's rooms, and for each whether it was recovered. Real nodes send a separate event for each room. */
     rooms: readonly (readonly [room: string, recovered: boolean])[];
   }
   | { kind: "message"; room: string; value: number; offset: string }
@@ -31,11 +31,11 @@ export interface Message {
   readonly value: number;
   readonly room: string;
   readonly key: string | undefined;
-  /** When it was first sent. */
+  /** The world's step at which the publish was first sent. */
   readonly sentStep: number;
-  /** When Redis accepted it, for each id that it got. */
+  /** For each id that the message got, the step at which Redis accepted the message. */
   readonly taken: Map<string, number>;
-  /** The ids that were acknowledged or delivered, with the nodes that did so. */
+  /** The ids under which the message was acknowledged or delivered, each with the nodes that did so. */
   readonly counting: Map<string, Set<ModelNode>>;
   underWay: boolean;
   acknowledged: { readonly id: string; readonly node: ModelNode } | undefined;
@@ -68,7 +68,7 @@ export class Socket {
     if (this.open) this.#waiting.push({ sent, step: this.#world.step() });
   }
 
-  /** The client receives some of the packets in flight. */
+  /** Lets the client receive the next `count` packets in flight. */
   read(count: number): void {
     for (const { sent, step } of this.#waiting.splice(0, count)) {
       this.#client.take(sent, step);
@@ -84,13 +84,13 @@ export class Socket {
   }
 }
 
-/** What a client has observed in a room, in order. */
+/** One thing that a client has observed in a room. `notified`: the client was notified that messages may be missing. */
 type Seen =
   | { kind: "joined" | "left"; step: number }
-  | { kind: "told"; step: number }
+  | { kind: "notified"; step: number }
   | { kind: "message"; step: number; value: number; id: string };
 
-/** A stock client. */
+/** A model of a stock client. */
 export class ModelClient {
   readonly #world: World;
   readonly seen = new Map<string, Seen[]>();
@@ -98,7 +98,7 @@ export class ModelClient {
   #offset: string | undefined;
   #rooms = new Set<string>();
   socket: Socket | undefined;
-  told = 0;
+  notified = 0;
   notRecovered = 0;
 
   constructor(world: World) {
@@ -129,7 +129,7 @@ export class ModelClient {
     if ("offset" in sent) this.#offset = sent.offset;
     switch (sent.kind) {
       case "connect":
-        this.#comeIn(sent, step);
+        this.#takeConnect(sent, step);
         break;
       case "message":
         if (this.socket !== undefined) {
@@ -147,17 +147,17 @@ export class ModelClient {
         });
         break;
       case "gap":
-        this.told++;
-        this.#see(sent.room, { kind: "told", step });
+        this.notified++;
+        this.#see(sent.room, { kind: "notified", step });
         break;
       case "answer":
         this.#rooms.add(sent.room);
-        this.#see(sent.room, { kind: "told", step });
+        this.#see(sent.room, { kind: "notified", step });
         this.#see(sent.room, { kind: "joined", step: this.#world.step() });
     }
   }
 
-  #comeIn(
+  #takeConnect(
     { pid, recovered, rooms }: Sent & { kind: "connect" },
     step: number,
   ): void {
@@ -169,7 +169,7 @@ export class ModelClient {
     for (const [room, whole] of rooms) {
       if (whole && before.delete(room)) continue;
       before.delete(room);
-      this.#see(room, { kind: "told", step });
+      this.#see(room, { kind: "notified", step });
       this.#see(room, { kind: "joined", step: this.#world.step() });
     }
     for (const room of before) this.#see(room, { kind: "left", step });
@@ -182,18 +182,18 @@ export class ModelClient {
   }
 }
 
-/** Returns the error in what a client has observed of a room, or undefined if there is none. */
+/** Checks what a client has observed in a room. Returns the first broken promise as a sentence, or undefined. */
 export function wrongWith(
   seen: readonly Seen[],
   messages: readonly Message[],
 ): string | undefined {
   const last = new Map<number, number>();
-  let toldAt = -1, before = "";
+  let notifiedAt = -1, before = "";
   for (const [index, one] of seen.entries()) {
-    if (one.kind === "told") toldAt = index, before = "";
+    if (one.kind === "notified") notifiedAt = index, before = "";
     if (one.kind !== "message") continue;
     const at = last.get(one.value);
-    if (at !== undefined && at > toldAt) {
+    if (at !== undefined && at > notifiedAt) {
       return `message ${one.value} came twice`;
     }
     if (before !== "" && idIsBelow(one.id, before)) {
@@ -212,8 +212,10 @@ export function wrongWith(
     const ended = seen.some(({ kind, step }) =>
       kind === "left" && step > message.sentStep
     );
-    const told = seen.some(({ kind, step }) => kind === "told" && step > taken);
-    if (!ended && !told) {
+    const notified = seen.some(({ kind, step }) =>
+      kind === "notified" && step > taken
+    );
+    if (!ended && !notified) {
       return `message ${message.value} is missing, and nobody said so`;
     }
   }
@@ -230,8 +232,9 @@ export function count(
 }
 
 /**
- * Returns when Redis last accepted a message in a way that counts: it was acknowledged or delivered, and at least one
- * of the nodes that did so did not die unnoticed, which no protocol could detect.
+ * Returns the step at which Redis last accepted a message that clients must not miss; undefined if they may miss the
+ * message. They may miss it if no node has acknowledged or delivered it, or if all nodes that did so were killed before
+ * other nodes knew them.
  */
 function takenAt({ taken, counting }: Message): number | undefined {
   const steps = [...counting].flatMap(([id, nodes]) =>

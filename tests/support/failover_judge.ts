@@ -1,23 +1,24 @@
 /**
- * Judges whether clients were notified of every message that Redis lost.
+ * Judges a run with failovers: whether clients received every message, or were notified of messages that Redis lost.
  *
- * The judge is a pure function of what publishers and clients recorded. A client is *notified* of a loss by a `gap` of the
- * room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`. The judge checks
- * each client in each room that the client is in at the end:
+ * The judge is a pure function of what publishers and clients recorded. A client is *notified* of a loss by a `gap` of
+ * the room, by `recovered: false` at connect, or by `recovered: false` in the answer to a `join` with `since`. The
+ * judge checks each client in each room that the client is in at the end:
  *
- * - **lost**: a message counts if it was acknowledged or is in the log at the end, and if its publish began after the
- *   server had confirmed that the client is in the room. The client has received it, or was notified later.
- * - **undone**: if the client received a message that is not in the log at the end, it was notified afterwards. The
- *   message's branch of the log no longer exists, and the client lacks the messages of the other branch.
- * - **twice**, **order**: no message arrives twice and no id is at or below the one before, unless the client was
- *   notified in between.
+ * - **lost**: the client must have received each of these messages, or must have been notified later: messages that
+ *   were acknowledged or are in the log at the end, and whose publish began after the server had confirmed that the
+ *   client is in the room.
+ * - **undone**: if the client received a message that is not in the log at the end, the client must have been notified
+ *   afterwards. Redis has lost the message, and the client may lack messages that took its place.
+ * - **twice**, **order**: no message may arrive twice, and each id must be greater than the id before, unless the
+ *   client was notified in between.
  *
- * It also checks the log at the end: no message is in it twice and, with {@linkcode Case.nothingLost}, every
- * acknowledged message is in it.
+ * The judge also checks the log at the end: no message may be in the log twice and, with {@linkcode Case.nothingLost},
+ * every acknowledged message must be in the log.
  *
- * The client may be notified before the acknowledgement, but not before the publish began, because a publish in flight may
- * have been written before the loss was detected. {@linkcode Verdict.notifiedEarly} counts the messages that pass only
- * because of this.
+ * A notification also counts if it comes before the acknowledgement but after the publish began, because Redis may have
+ * lost the message while the publish was in flight. {@linkcode Verdict.notifiedEarly} counts the messages that pass
+ * only because of this rule.
  */
 import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
 
@@ -27,23 +28,23 @@ export interface Published {
   readonly key: string;
   readonly room: string;
   /**
-   * When the acknowledged attempt began. The first attempt if that is not known, because the response was `duplicate`
-   * or there was none.
+   * When the acknowledged attempt began. If that is not known, because the response was `duplicate` or there was no
+   * response, when the first attempt began.
    */
   readonly sentAt: number;
-  /** Time and id of its acknowledgement, if it was acknowledged. */
+  /** Time of the acknowledgement, and the message's id in it; undefined if the publish was not acknowledged. */
   readonly acknowledged?: { readonly at: number; readonly id: string };
 }
 
-/** Something that happened to a client. A timeline has them in the order in which the client observed them. */
+/** Something that a client observed, or did, at the time `at`. */
 export type Happening =
   & { readonly at: number }
   & (
     | { readonly kind: "connected"; readonly recovered: boolean }
     | { readonly kind: "disconnected" }
-    /** The event `joined`: the client is in the room. */
+    /** The client received the event `joined` of the room. */
     | { readonly kind: "joined"; readonly room: string }
-    /** The answer to a `join`; `since` says that the client named a position. */
+    /** The client received the answer to a `join`. `since` says whether the client had sent a position. */
     | {
       readonly kind: "answered";
       readonly room: string;
@@ -51,7 +52,7 @@ export type Happening =
       readonly recovered: boolean;
       readonly messages: readonly Message[];
     }
-    /** The client requests to leave. From now on no message of the room is required. */
+    /** The client sends the request to leave a room. From now on it need not receive the room's messages. */
     | { readonly kind: "leaving"; readonly room: string }
     | { readonly kind: "gap"; readonly room: string; readonly reason: string }
     | { readonly kind: "message"; readonly room: string } & Message
@@ -63,7 +64,7 @@ export interface Message {
   readonly key: string;
 }
 
-/** What a client recorded. */
+/** What one client recorded, in the order in which it happened. */
 export interface Timeline {
   readonly client: string;
   readonly happenings: readonly Happening[];
@@ -81,15 +82,18 @@ export interface Case {
 
 /** The judge's result. */
 export interface Verdict {
-  /** One sentence for each client, room and kind of error; empty if there are none. */
+  /** One sentence for each client, room and kind of error; empty if there is no error. */
   readonly wrong: readonly string[];
-  /** Number of lost messages for which the client received a gap. A message is lost if it did not arrive, or left the log. */
+  /**
+   * Number of messages that a client did not receive, or that Redis lost after the client had received them, and of
+   * which the client was notified.
+   */
   readonly notified: number;
-  /** How many of them passed although the client was notified only while the publish was in flight. */
+  /** How many of these messages pass only because the client was notified while the publish was in flight. */
   readonly notifiedEarly: number;
   /**
-   * Number of messages of join answers that arrived twice because the connection broke right after the answer. This is
-   * a documented cost, see `docs/decisions/0007-recovery.md`.
+   * Number of messages of join answers that arrived twice because the connection broke right after the answer, which
+   * `docs/decisions/0007-recovery.md` accepts.
    */
   readonly again: number;
 }
@@ -97,7 +101,7 @@ export interface Verdict {
 /** If a connection breaks within this time after a join answer, the answer's messages may arrive twice, in ms. */
 const UNSAVED_MS = 250;
 
-/** Judges a run. */
+/** Judges a run by what publishers and clients have recorded. */
 export function judgeFailover(run: Case): Verdict {
   const rooms = run.timelines.flatMap(({ client, happenings }) =>
     readTimeline(happenings).map((stay) => ({ client, stay }))
@@ -113,12 +117,12 @@ export function judgeFailover(run: Case): Verdict {
   };
 }
 
-/** The time of a client in a room. */
+/** What one client recorded about one room. */
 class Stay {
   readonly room: string;
-  /** When the server confirmed that the client is in the room; undefined if it is no longer in it. */
+  /** When the server confirmed that the client is in the room; undefined if the client has left the room. */
   since: number | undefined;
-  /** When the client was notified of a loss. */
+  /** The times at which the client was notified of a loss. */
   readonly notifications: number[] = [];
   readonly got: (Message & { readonly at: number })[] = [];
   /** Messages that arrived twice, or out of order, without a notification in between. */
@@ -129,7 +133,10 @@ class Stay {
   recovered: boolean | undefined;
   /** The value of `since` before the client left; a join with a position continues there. */
   #former: number | undefined;
-  /** Id and time of each message by its key, and the last id, since the last notification. */
+  /**
+   * Since the last notification: the id and time of each received message, by the message's key. `#last` is the last
+   * id.
+   */
   #seen = new Map<string, string>();
   #last = ID_ZERO;
   #answered = new Set<string>();
@@ -143,7 +150,10 @@ class Stay {
     this.since ??= at;
   }
 
-  /** Continues after a join with a position: messages that were published in between have to arrive, too. */
+  /**
+   * Records a join with a position: messages that were published since the client was last in the room have to arrive
+   * too.
+   */
   resume(at: number): void {
     this.since ??= this.#former ?? at;
   }
@@ -306,7 +316,10 @@ function describe({ key, sentAt, acknowledged }: Published): string {
   return `${sent}, acknowledged as ${id} at ${Math.round(at)})`;
 }
 
-/** Returns a sentence about these items that names the first; no sentence if there are none. */
+/**
+ * Returns a list with one sentence, which names the first of `items` and the number of the others; an empty list if
+ * there are none.
+ */
 function say(
   items: readonly string[],
   sentence: (all: string) => string,

@@ -11,7 +11,7 @@ function publish(key: string, sentAt: number, room = "a"): Published {
   return { key, room, sentAt, acknowledged: { at: sentAt + 2, id: idOf(key) } };
 }
 
-/** The keys are `m1`, `m2`, …, in the order of the log. */
+/** Returns the id of the message with this key. The keys are `m1`, `m2`, …, in the order of the log. */
 function idOf(key: string): string {
   return `${key.slice(1)}-0`;
 }
@@ -63,7 +63,7 @@ Deno.test("judgeFailover accepts a client that received every message once and i
   assert.deepEqual(judge(THREE, [...START, ...all]), []);
 });
 
-Deno.test("judgeFailover reports the loss of a single message", () => {
+Deno.test("judgeFailover reports a single message that did not arrive", () => {
   const all = [got("m1", 12), got("m2", 22), got("m3", 32)];
   for (const missing of all) {
     const rest = all.filter((one) => one !== missing);
@@ -73,7 +73,7 @@ Deno.test("judgeFailover reports the loss of a single message", () => {
   }
 });
 
-Deno.test("judgeFailover reports recovered: true after a loss", () => {
+Deno.test("judgeFailover reports a lost message if the client then reconnected with recovered: true", () => {
   const away: Happening = { kind: "disconnected", at: 15 };
   const some = [...START, got("m1", 12), away, connected(25, true)];
   assert.match(
@@ -83,7 +83,7 @@ Deno.test("judgeFailover reports recovered: true after a loss", () => {
   assert.deepEqual(judge(THREE, [...some, got("m2", 26), got("m3", 32)]), []);
 });
 
-Deno.test("judgeFailover requires only the messages after recovered: false", () => {
+Deno.test("judgeFailover requires only messages that were published after a connect with recovered: false", () => {
   const some = [...START, got("m1", 12), connected(25, false), joined(26)];
   assert.deepEqual(judge(THREE, [...some, got("m3", 32)]), []);
   assert.match(judge(THREE, some).join(), /^c in a lost m3/);
@@ -92,7 +92,7 @@ Deno.test("judgeFailover requires only the messages after recovered: false", () 
   assert.deepEqual(judge([publish("m4", 40, "b")], other), []);
 });
 
-Deno.test("judgeFailover requires only messages that were published into the room", () => {
+Deno.test("judgeFailover requires only messages that were published into the client's room", () => {
   const two = [publish("m1", 10), publish("m2", 20, "b")];
   assert.deepEqual(judge(two, [...START, got("m1", 12)]), []);
 });
@@ -154,7 +154,7 @@ Deno.test("judgeFailover reports a message that arrives twice unless the client 
   assert.deepEqual(twice(connected(30, false), joined(31)), []);
 });
 
-Deno.test("judgeFailover reports a message that arrives with two ids", () => {
+Deno.test("judgeFailover reports a message that arrives twice with different ids", () => {
   const again: Happening = { ...got("m1", 40), id: "9-0" } as Happening;
   assert.deepEqual(
     judge(THREE.slice(0, 1), [...START, got("m1", 12), again]),
@@ -182,7 +182,7 @@ Deno.test("judgeFailover requires no message from before a join or after a leave
   assert.match(judge(THREE, rejoined.slice(0, -1)).join(), /lost m3/);
 });
 
-Deno.test("judgeFailover requires the messages after the position that a join names", () => {
+Deno.test("judgeFailover requires the messages after the position that the client sent with a join", () => {
   const left = [...START, got("m1", 12), leaving(15)];
   const whole = [...left, answered(25, ["m2"]), got("m3", 32)];
   assert.deepEqual(judge(THREE, whole), []);
@@ -192,7 +192,7 @@ Deno.test("judgeFailover requires the messages after the position that a join na
   assert.deepEqual(judge(THREE, [...notified, got("m3", 32)]), []);
 });
 
-Deno.test("judgeFailover counts repeated messages of a join answer only if the connection broke right after it", () => {
+Deno.test("judgeFailover accepts repeated messages of a join answer only if the connection broke right after the answer", () => {
   const start = [...START, leaving(5), answered(40, ["m1", "m2", "m3"])];
   const back = (at: number): Happening[] => [
     { kind: "disconnected", at },
@@ -209,7 +209,7 @@ Deno.test("judgeFailover counts repeated messages of a join answer only if the c
   ]);
 });
 
-Deno.test("judgeFailover reports an undone message unless the client is notified afterwards", () => {
+Deno.test("judgeFailover reports a received message that the log has lost, unless the client is notified afterwards", () => {
   const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
   const some = [...START, got("m1", 12), got("m2", 22)];
   const two = THREE.slice(0, 2);
@@ -220,7 +220,7 @@ Deno.test("judgeFailover reports an undone message unless the client is notified
   assert.deepEqual(judge(two, [...some, connected(30), joined(31)]), []);
 });
 
-Deno.test("judgeFailover requires a message that is in the log although it was not acknowledged", () => {
+Deno.test("judgeFailover requires a message that was not acknowledged but is in the log", () => {
   const one = [{ key: "m1", room: "a", sentAt: 10 }];
   assert.deepEqual(judge(one, START), []);
   const log = new Map([["a", [{ key: "m1", id: "1-0" }]]]);
@@ -229,7 +229,7 @@ Deno.test("judgeFailover requires a message that is in the log although it was n
   ]);
 });
 
-Deno.test("judgeFailover reports a message that is in the log twice or missing although nothing may be lost", () => {
+Deno.test("judgeFailover reports a message that is in the log twice and, with nothingLost, one that is missing there", () => {
   const log = new Map([["a", [
     { key: "m1", id: "1-0" },
     { key: "m1", id: "2-0" },

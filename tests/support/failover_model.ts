@@ -1,6 +1,6 @@
 /**
- * A world for checking how epochs are confirmed across fail-overs of Redis: real {@linkcode Witness}es in modelled
- * nodes, with modelled servers, clients and publishers.
+ * A model for checking how nodes confirm an epoch after a failover of Redis. Real {@linkcode Witness} objects run in
+ * models of nodes, with models of servers, clients and publishers.
  */
 import {
   count,
@@ -16,22 +16,24 @@ import {
   Server,
 } from "./failover_redis.ts";
 
-/** How long the world may take to settle at the end, and how long it then continues without faults, in ms. */
+/**
+ * Maximum time at the end until nothing is in flight any more, and how long the model then runs without faults, in ms.
+ */
 const SETTLE_MS_MAX = 60_000;
 const QUIET_MS = 11_000;
 const STEP_MS = 50;
 const QUIET_STEP_MS = 300;
-/** How many commands a node may run in a row. */
+/** Maximum number of rounds in which a node runs and Redis replies, before another node runs. */
 const TURNS_MAX = 30;
 
-/** The world. The scheduler decides when each step happens. */
+/** All models together. The caller decides which step happens next. */
 export class World {
   now = 1_000_000;
   readonly mutant: Mutant;
   readonly nodes: ModelNode[];
   readonly clients: ModelClient[];
   readonly messages: Message[] = [];
-  /** Two servers; the address leads to one of them. */
+  /** Two servers, of which {@linkcode World.primary} is the one to which the nodes' address leads. */
   readonly servers: [Server, Server];
   primary: 0 | 1 = 0;
   #snapshot = 0;
@@ -58,12 +60,12 @@ export class World {
     return this.servers[1 - this.primary] as Server;
   }
 
-  /** The number of steps so far. */
+  /** Counts a step, and returns the number of steps so far. */
   step(): number {
     return ++this.#steps;
   }
 
-  /** Returns a new name, like `newEpoch()`: its first five characters are practically random. */
+  /** Returns a new name, like `newEpoch()`. The first five characters are pseudo-random. */
   name(): string {
     this.#random = (this.#random * 48271) % 0x7fffffff;
     const random = (this.#random & 0xfffff).toString(16).padStart(5, "0");
@@ -94,7 +96,7 @@ export class World {
     node.publish(message);
   }
 
-  /** A publisher without a response, or with an error, retries. */
+  /** Sends a publish with an idempotency key again that got no response or an error. `amount` selects the publish. */
   retry(node: ModelNode, amount: number): void {
     const again = this.messages.filter(({ key, underWay, acknowledged }) =>
       key !== undefined && !underWay && acknowledged === undefined
@@ -134,7 +136,10 @@ export class World {
 
   // Steps of servers.
 
-  /** Leads the address to the other server, which becomes a master and lacks the newest `lost` changes. */
+  /**
+   * Promotes the other server, without the newest `lost` changes, and makes the nodes' address lead to it. `lives` says
+   * whether the old master continues to run.
+   */
   promote(lives: boolean, lost: number): void {
     const [old, fresh] = [this.master, this.other];
     if (fresh.dead || fresh.master === undefined) return;
@@ -145,19 +150,19 @@ export class World {
     if (!lives) this.#end(old);
   }
 
-  /** Makes the other server a replica with all data of the master; starts it again if it had died. */
+  /** Makes the other server a replica with all data of the master, and starts it before if it had stopped. */
   demote(): void {
     if (this.master.dead) return;
     if (this.other.dead) this.servers[1 - this.primary] = this.#server();
     if (this.other.master === undefined) this.other.follow(this.master);
   }
 
-  /** Redis writes its data to disk. */
+  /** Lets the master write a snapshot. */
   snapshot(): void {
     this.#snapshot = this.master.states.length;
   }
 
-  /** Restarts the master with all its data, without the last commands, or with its last snapshot. */
+  /** Restarts the master without the last `lost` commands, or with the data of its last snapshot. */
   restart(lost: number | "snapshot"): void {
     const old = this.master;
     if (old.master !== undefined) return;
@@ -198,7 +203,7 @@ export class World {
     for (const node of this.nodes) node.run();
   }
 
-  /** Lets a node run all its pending work. */
+  /** Lets a node run, and Redis reply to the node, until neither has anything left to do. */
   turn(node: ModelNode): void {
     if (!node.alive || node.paused) return;
     for (const link of node.links) link.connect(this.master, node.group);
@@ -214,7 +219,10 @@ export class World {
     node.run();
   }
 
-  /** Ends all faults, and waits until nothing is in flight and until nodes that died must have been detected. */
+  /**
+   * Ends all faults. Continues until nothing is in flight, and until the nodes must have detected which nodes were
+   * killed.
+   */
   heal(): void {
     if (this.master.dead) this.restart(0);
     if (this.other.master === undefined) {
@@ -267,7 +275,7 @@ export class World {
     );
   }
 
-  /** Returns the error in what clients have observed, or undefined if there is none. */
+  /** Checks what all clients have observed. Returns the first broken promise as a sentence, or undefined. */
   wrong(): string | undefined {
     for (const [index, { seen }] of this.clients.entries()) {
       for (const [room, list] of seen) {

@@ -1,7 +1,7 @@
 /**
- * A modelled node: a real {@linkcode Witness}, and around it what `lib/redis_log/reader.ts`,
- * `lib/redis_log/appender.ts`, `lib/redis_log/redis_log.ts` and `lib/sessions/writer.ts` do, line by line, on modelled
- * connections.
+ * A model of a node: a real {@linkcode Witness}, with models of connections and of the code around the witness, line by
+ * line: `lib/redis_log/reader.ts`, `lib/redis_log/appender.ts`, `lib/redis_log/redis_log.ts` and
+ * `lib/sessions/writer.ts`.
  */
 import type { Finding, Question } from "../../lib/redis_log/check.ts";
 import { IngressGaps } from "../../lib/log/gaps.ts";
@@ -40,9 +40,9 @@ const SCRIPTS_MAX = 2;
 const WRITABLE_TIMEOUT_MS = 1500;
 const COMMAND_TIMEOUT_MS = 2000;
 const PROBE_TIMEOUT_MS = 250;
-/** More turns than a node ever needs in a row. */
+/** Number of turns in a row after which a node counts as hanging. */
 const TURNS_MAX = 2000;
-/** The same as in `lib/redis_log/peers.ts`. */
+/** The same value as `ABSENT_MS` in `lib/redis_log/peers.ts`. */
 export const ABSENT_MS = 1500;
 
 interface Task {
@@ -50,7 +50,7 @@ interface Task {
   wait: Wait;
 }
 
-/** A publish in flight in one node. */
+/** A publish or a probe that is in flight in one node. */
 interface Attempt {
   readonly message: Message | undefined;
   readonly nonce: string;
@@ -58,7 +58,7 @@ interface Attempt {
   settled: boolean;
 }
 
-/** A process of a node. When it is killed, another one replaces it. */
+/** One process of a node. After it is killed, another `ModelNode` takes its place. */
 export class ModelNode {
   readonly witness = new Witness();
   readonly ring = new Ring(1 << 20);
@@ -71,8 +71,8 @@ export class ModelNode {
   started = false;
   leaving = false;
   /**
-   * Whether it was killed before every node knew it, because a node had not checked for {@linkcode ABSENT_MS} when this
-   * one was admitted. No other node then knows what only this node knew.
+   * Whether this node was killed before every other node knew it. That can happen because a node that has not checked
+   * for {@linkcode ABSENT_MS} is not waited for. Nobody then misses the messages that only this node knew.
    */
   unknown = false;
   readonly #strangers = new Set<ModelNode>();
@@ -107,7 +107,7 @@ export class ModelNode {
     return [this.commands, this.reading];
   }
 
-  /** The connections that have to lead to one server. */
+  /** The connections of this node, which have to lead to the same server. */
   get group(): readonly Link[] {
     return this.#world.mutant.acknowledgesLate ? [] : this.links;
   }
@@ -122,7 +122,7 @@ export class ModelNode {
     return () => this.#world.now >= end;
   }
 
-  /** Starts a task. */
+  /** Starts a task, which runs at the next {@linkcode ModelNode.run}. */
   spawn(work: Work): void {
     this.#tasks.add({ work, wait: () => true });
   }
@@ -148,7 +148,7 @@ export class ModelNode {
     }
   }
 
-  /** Kills the process. */
+  /** Kills this node: ends its tasks and connections. */
   die(): void {
     this.alive = false;
     this.unknown = [...this.#strangers].some(({ alive, witness }) =>
@@ -160,7 +160,7 @@ export class ModelNode {
     this.clients.close();
   }
 
-  /** Asks the process to stop; models `RedisLog.close`. */
+  /** Stops this node in an orderly way; models `RedisLog.close`. */
   leave(): void {
     if (!this.alive || this.leaving) return;
     this.leaving = true;
@@ -200,7 +200,7 @@ export class ModelNode {
       : undefined;
   }
 
-  /** Runs another's command in bounded time, as `RedisLog.command`. */
+  /** Runs a command with a time limit; models `RedisLog.command`. */
   *command<T>(run: (server: Server) => T): Work<T> {
     const { wire } = this.commands;
     if (wire === undefined) throw new Error("not connected");
@@ -500,7 +500,7 @@ export class ModelNode {
   }
 }
 
-/** Returns the entries after an id. */
+/** Returns the entries of a log after an id. */
 export function entriesAfter(
   log: readonly ModelEntry[],
   id: string,
@@ -508,7 +508,7 @@ export function entriesAfter(
   return log.filter((entry) => compareIds(entry.id, id) > 0);
 }
 
-/** Returns an entry with a message in the form that readers get. */
+/** Converts an entry of the model to an {@linkcode Entry}. */
 export function toEntry({ id, name, value }: ModelEntry): Entry {
   return { id, room: name, json: String(value) };
 }

@@ -1,7 +1,7 @@
 /**
- * The clients of one modelled node. It does what `lib/clients/`, `lib/recovery/recovery.ts` and
- * `lib/sessions/writer.ts` do, as tasks of the model, with their real functions where these do not wait:
- * {@linkcode Recovery.collect}, {@linkcode missedBy}, {@linkcode positionAtConnect} and offsets.
+ * The part of a modelled node that handles clients: a model of `lib/clients/`, `lib/recovery/recovery.ts` and
+ * `lib/sessions/writer.ts`. It calls real functions that do not wait: {@linkcode Recovery.collect},
+ * {@linkcode missedBy}, {@linkcode positionAtConnect} and those of offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
 import { positionAtConnect } from "../../lib/clients/client.ts";
@@ -32,7 +32,7 @@ const SAVE_AGAIN_MS = 1000;
 const ATTEMPTS_MAX = 3;
 const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
-/** A connected client, as its node knows it. */
+/** What a node knows of a connected client. */
 interface NodeClient {
   readonly pid: string;
   readonly socket: Socket;
@@ -42,17 +42,17 @@ interface NodeClient {
   rooms: Map<string, RoomPosition>;
 }
 
-/** A read of a room's history, up to `end`. */
+/** The result of reading a room's history up to the id `end`. */
 interface Read {
   readonly entries: readonly ModelEntry[];
   readonly completeSince: string | undefined;
   readonly end: string;
 }
 
-/** Thrown if a client has to connect again later. */
+/** Thrown if a client cannot connect now and has to connect again later. */
 class Temporary extends Error {}
 
-/** Clients, sessions and recovery of one node. */
+/** Handles the clients, sessions and recoveries of one modelled node. */
 export class NodeClients {
   readonly #world: World;
   readonly #node: ModelNode;
@@ -74,24 +74,24 @@ export class NodeClients {
     this.#recovery = new Recovery({ log, gaps } as LogParts, node.ring);
   }
 
-  /** Closes all connections, as the end of the process does. */
+  /** Closes all connections of clients, as at the end of the process. */
   close(): void {
     for (const socket of this.#sockets) socket.close();
   }
 
-  /** A client connects. */
+  /** Handles the connect of a client. */
   admit(socket: Socket, shown: Shown): void {
     this.#sockets.add(socket);
     this.#node.spawn(this.#admit(socket, shown));
   }
 
-  /** A client asks to join a room. */
+  /** Handles the request of a client to join a room. */
   join(socket: Socket, room: string): void {
     const client = this.#clients.get(socket);
     if (client !== undefined) this.#node.spawn(this.#join(client, room));
   }
 
-  /** A client's connection breaks. */
+  /** Handles the end of a client's connection. */
   left(socket: Socket): void {
     this.#sockets.delete(socket);
     this.#clients.delete(socket);

@@ -1,21 +1,25 @@
-/** Plans of the random runs in `failover_chaos.ts`: the seed decides what happens to nodes and servers. */
+/** Makes the plans of the random runs in `failover_chaos.ts`: a seed decides which faults nodes and servers have. */
 import { Random } from "./random.ts";
 
-/** The nodes of a run, by index. */
+/** The indexes of the nodes of a run. */
 export const NODES = [0, 1, 2] as const;
 
-/** The rooms of a run; the last one belongs to a Redis channel. */
+/** The rooms of a run. Messages of the last room are published on the Redis channel of the same name. */
 export const ROOMS = ["a", "b", "c", "bridged"] as const;
 
-/** A fault. It begins `afterMs` ms after the start of the one before. Faults of Redis run one at a time. */
+/**
+ * A fault. It begins `afterMs` ms after the previous fault began. Faults of Redis wait until the previous fault of
+ * Redis is over.
+ */
 export type Fault =
   & { readonly afterMs: number }
   & (
-    /** The master dies, and its replica, which lags behind, is promoted. */
+    /** The master is killed, and its replica, which lags behind, is promoted. */
     | { readonly kind: "promote" }
     /**
      * The replica is promoted, and the old master continues to run for `ms`. The nodes in `stay` keep their connections
-     * to it; the first of them moves its `half` connection. Then the old master dies, or becomes a replica.
+     * to the old master; only the first of these nodes moves its `half` connection to the new master. Then the old
+     * master is killed, or becomes a replica.
      */
     | {
       readonly kind: "split";
@@ -30,20 +34,25 @@ export type Fault =
       readonly nodes: readonly number[];
       readonly ms: number;
     }
-    /** The master dies and restarts with its append-only file after `ms`. */
+    /** The master is killed, and restarted with its append-only file after `ms`. */
     | { readonly kind: "aof"; readonly ms: number }
-    /** The master dies and restarts with a snapshot that is `ms` old. */
+    /** The master is killed, and restarted with a snapshot that is `ms` old. */
     | { readonly kind: "rdb"; readonly ms: number }
     /** The history of a room is deleted. */
     | { readonly kind: "del"; readonly room: string }
   );
 
-/** The faults of a run. */
+/** The settings and faults of a run. */
 export interface Plan {
   readonly seed: number;
-  /** Whether publishes are acknowledged only after a replica has them, so that none may be lost. */
+  /**
+   * Whether publishes are acknowledged only after a replica has the message, so that no acknowledged message may be
+   * lost.
+   */
   readonly ackReplicas: boolean;
-  /** How far the replica lags behind the master, and the nodes' reading behind their writing, in ms. */
+  /**
+   * How far the replica lags behind the master, in ms. `readerMs` is how far nodes' reading lags behind their writing.
+   */
   readonly lagMs: number;
   readonly readerMs: number;
   readonly faults: readonly Fault[];

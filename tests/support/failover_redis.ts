@@ -1,9 +1,9 @@
 /**
- * A model of Redis as the log uses it: its data, the scripts that change it, and servers that replicate it.
- * `tests/lib/redis_log/check_script_test.ts` shows that the real CHECK script returns what {@linkcode check} returns.
+ * A model of Redis as the log uses it: the data, the scripts that change the data, and servers that replicate the data.
+ * `tests/lib/redis_log/check_script_test.ts` shows that the real script `CHECK` returns what {@linkcode check} returns.
  *
- * Data is immutable. Each command makes new data, so that a replica that lags, an append-only file that lost its tail
- * and a snapshot are all an older element of a list.
+ * Data is immutable, and each command makes new data. The data of a replica that lags, of an append-only file that lost
+ * its end, and of a snapshot are therefore all older elements of one list.
  */
 import { CONFIRM_TIMEOUT_MS } from "../../lib/redis_log/check_script.ts";
 import { type Finding, type Question } from "../../lib/redis_log/check.ts";
@@ -11,20 +11,20 @@ import { compareIds, ID_ZERO } from "../../lib/log/position.ts";
 import type { Session } from "../../lib/sessions/session.ts";
 import type { SessionToSave } from "../../lib/sessions/store.ts";
 
-/** An entry of the log. */
+/** An entry of the modelled log. */
 export interface ModelEntry {
   readonly id: string;
   readonly kind: "epoch" | "node" | "run" | "probe";
   /** The name of the epoch, the node or the probe, or the room of the message. */
   readonly name: string;
   readonly value: number;
-  /** Number of messages and other entries that the log has had, including this one. */
+  /** Number of messages, and of entries without messages, that were added to the log up to and with this entry. */
   readonly total: number;
-  /** When the command ran, as the number of steps of the world so far. */
+  /** The world's step at which the entry was added. */
   readonly step: number;
 }
 
-/** The fields of the hash `server`. */
+/** The fields of the hash `server` of the script `CHECK`. */
 export interface ServerHash {
   readonly epoch?: string;
   readonly id?: string;
@@ -48,21 +48,21 @@ export interface Data {
   readonly keys: ReadonlyMap<string, ModelEntry>;
 }
 
-/** The part of the protocol that is left out in a run that has to fail. */
+/** Names the part of the protocol that a run leaves out, so that the run has to fail. */
 export interface Mutant {
-  /** A check confirms an epoch although registered nodes have not arrived. */
+  /** A check confirms an epoch although not all registered nodes have checked. */
   readonly confirmsAlone?: boolean;
-  /** A node that does not know the epoch counts as a node that confirms it. */
+  /** A node that has not read an epoch counts as one that confirms the epoch. */
   readonly anyoneVouches?: boolean;
-  /** Sessions stay trusted although the newest ones are missing. */
+  /** Saved sessions stay trusted although the newest ones are missing. */
   readonly sameLineage?: boolean;
   /** Ids have no random part. */
   readonly plainIds?: boolean;
-  /** A node does not check for the entries that it has acknowledged. */
+  /** A node does not check whether the log has the entries that the node has acknowledged. */
   readonly asksForNothing?: boolean;
-  /** A node acknowledges before the other nodes know it. */
+  /** A node acknowledges messages before the other nodes know the node. */
   readonly joinsAtOnce?: boolean;
-  /** A node acknowledges what was appended on a connection that is already closed. */
+  /** A node acknowledges messages that were appended over a connection that is already closed. */
   readonly acknowledgesLate?: boolean;
 }
 
@@ -76,7 +76,7 @@ const EMPTY: Data = {
   keys: new Map(),
 };
 
-/** Data while a command changes it. */
+/** A copy of the data that a command can change. */
 class Draft {
   readonly #mutant: Mutant;
   log: readonly ModelEntry[];
@@ -167,7 +167,10 @@ class Draft {
   }
 }
 
-/** Returns how long a node has known of a missing entry; see `lost` in `lib/redis_log/check.ts`. */
+/**
+ * Returns how long a node has known an entry that is missing, or undefined; models `lost` in
+ * `lib/redis_log/check_script.ts`.
+ */
 function lost(
   draft: Draft,
   {
@@ -194,7 +197,7 @@ function lost(
   return behind ? Math.round(knowledgeAgeMs) : undefined;
 }
 
-/** Models the script CHECK on a master. The numbers are those of its steps. */
+/** Models the script `CHECK` on a master. The numbers in comments are those of the script's steps. */
 function checkOnMaster(
   draft: Draft,
   question: Question,
@@ -291,7 +294,10 @@ function checkOnMaster(
   };
 }
 
-/** Step 6: the epoch continues on this server if every registered node has checked here and one of them confirms it. */
+/**
+ * Models step 6 of the script `CHECK`: the epoch continues on this server if every registered node has checked here and
+ * a node that has read the epoch has confirmed it.
+ */
 function confirm(
   draft: Draft,
   { candidate, known }: Pick<Question, "candidate" | "known">,
@@ -349,7 +355,7 @@ function findingOf(draft: Draft): Omit<Finding, "wrong" | "state"> {
   };
 }
 
-/** The role of a server. */
+/** What a script sees of the server on which it runs. */
 export interface Place {
   readonly now: number;
   readonly step: number;
@@ -358,7 +364,7 @@ export interface Place {
   readonly role: "master" | "replica";
 }
 
-/** Models the script CHECK: returns the data after it, and its result. */
+/** Models the script `CHECK`: returns the data after the script, and the script's result. */
 export function check(
   data: Data,
   { now, step, here, role }: Place,
@@ -385,14 +391,14 @@ export function check(
   return [{ ...data, log, epoch, server, nodes, saves }, finding];
 }
 
-/** The result of a publish. */
+/** The result of the model's {@linkcode append}. */
 export interface AppendAnswer {
   readonly entry: ModelEntry;
   /** The log's last id. */
   readonly last: string;
 }
 
-/** Models the script APPEND, for one publish to one room or for a probe. */
+/** Models the script `APPEND` for one publish to one room, or for a probe. */
 export function append(
   data: Data,
   { now, step, here }: Place,
@@ -419,7 +425,7 @@ export function append(
   ];
 }
 
-/** Models the script SAVE. */
+/** Models the script `SAVE` of `lib/sessions/redis_store.ts`. */
 export function save(
   data: Data,
   node: string,
@@ -443,19 +449,19 @@ export function save(
   return [{ ...data, sessions: all, saves }, displaced];
 }
 
-/** One run of a Redis server, from its start to its end. */
+/** A model of one Redis server process, from its start to its end. */
 export class Server {
-  /** All states of its data, oldest first; a replica has the states of its master. */
+  /** All states of the server's data, oldest first. A replica has the states of its master. */
   states: Data[] = [EMPTY];
   master: Server | undefined;
-  /** Number of its master's states that a replica has. */
+  /** On a replica, the number of the master's states that the replica has received. */
   applied = 1;
   dead = false;
-  /** Commands of closed connections that it has not read yet. */
+  /** Commands of closed connections that the server has not executed yet. */
   readonly late: ((server: Server) => unknown)[] = [];
-  /** How often it became a replica; connections that wait for entries then get an error. */
+  /** How often the server became a replica. Each time, connections that wait for entries get an error. */
   demotions = 0;
-  /** When another server was promoted in its place. */
+  /** When another server was promoted in place of this one; `Infinity` if none was. */
   replacedAt = Infinity;
 
   constructor(readonly runId: string, public replicationId: string) {}
@@ -480,7 +486,7 @@ export class Server {
     if (data !== this.data) this.states.push(data);
   }
 
-  /** Executes the oldest command of a connection that is already closed. */
+  /** Executes the oldest command of the closed connections. */
   runLate(): void {
     try {
       this.late.shift()?.(this);
@@ -489,20 +495,20 @@ export class Server {
     }
   }
 
-  /** Becomes a replica of a master, with all or some of the master's current states. */
+  /** Makes this server a replica of `master`, without the master's newest `behind` states. */
   follow(master: Server, behind = 0): void {
     if (this.master === undefined) this.demotions++;
     this.master = master;
     this.applied = Math.max(1, master.states.length - behind);
   }
 
-  /** Receives some of the master's further states. */
+  /** Lets this replica receive the next `count` states of its master. */
   replicate(count: number): void {
     const length = this.master?.states.length ?? 0;
     this.applied = Math.min(length, this.applied + Math.max(0, count));
   }
 
-  /** Becomes a master with the data it has. */
+  /** Promotes this replica: makes it a master with the data that it has. */
   promote(replicationId: string): void {
     this.states = [this.data];
     this.master = undefined;

@@ -1,4 +1,4 @@
-/** Nodes, each with an address of its own for the master, and clients and publishers that record what happens. */
+/** Real nodes, each with its own address of the master, and clients and publishers that record what happens. */
 import assert from "node:assert/strict";
 import { readEntries } from "./bridge_chaos.ts";
 import { Servers } from "./failover.ts";
@@ -14,12 +14,12 @@ import { pauseFor, until } from "./wait.ts";
 import { publishKeyed, Witness } from "./witness.ts";
 
 /**
- * How long after the last fault a client may be notified of a loss, in ms. A node may need 8 s to decide that another
- * one will not return, and the machine that runs the tests may be busy.
+ * Maximum time from the last fault until a client is notified of a loss, in ms. A node may need 8 s to decide that
+ * another node will not return, and the machine that runs the tests may be busy.
  */
 const NOTIFIED_TIMEOUT_MS = 12_000;
 
-/** The home of a client that has to stay disconnected. No server listens there. */
+/** The index of no node, for a client that has to stay disconnected. */
 export const NOWHERE = -1;
 
 /** The node to which a client reconnects: its index, or {@linkcode NOWHERE}. */
@@ -27,7 +27,7 @@ export interface Home {
   node: number;
 }
 
-/** Servers, nodes and clients of a test; `await using` ends them. */
+/** The servers, nodes and clients of a test; `await using` ends all of them. */
 export class Stage {
   readonly servers: Servers;
   readonly nodes: RestartingNodes;
@@ -46,7 +46,7 @@ export class Stage {
     this.#stack = stack;
   }
 
-  /** Starts a master, its replica unless `replica` is false, and `count` nodes with the settings `env`. */
+  /** Starts a master, a replica unless `replica` is false, and `count` nodes with the settings `env`. */
   static async start(
     count: number,
     { replica = true, args = [], env = {} }: {
@@ -72,7 +72,7 @@ export class Stage {
     return new Stage(servers, nodes, stack.move());
   }
 
-  /** Connects a client to `rooms`. Whenever it connects, it uses the node that `home` names at that moment. */
+  /** Connects a client to `rooms`. Each time the client connects, it uses the node that `home` names at that moment. */
   async client(
     rooms: readonly string[],
     home: Home,
@@ -88,8 +88,8 @@ export class Stage {
   }
 
   /**
-   * Publishes `count` messages into `room` through these nodes in turn, `paceMs` apart, and retries each until it is
-   * acknowledged. Resolves with their keys.
+   * Publishes `count` messages into `room` through these nodes in turn, `paceMs` apart. Retries each message until it
+   * is acknowledged, and resolves to the keys of all.
    */
   async publish(
     room: string,
@@ -119,9 +119,9 @@ export class Stage {
   }
 
   /**
-   * Publishes one more message into each of these rooms on each of these nodes, and judges. If something is wrong, it
-   * judges again until `NOTIFIED_TIMEOUT_MS` is over. It reads the log from the first of these nodes, except for the
-   * rooms in `unknown`, whose histories are incomplete.
+   * Publishes one more message into each of these rooms on each of these nodes, and judges what was recorded. If
+   * something is wrong, judges again until `NOTIFIED_TIMEOUT_MS` has passed. The first of these nodes returns the log,
+   * but for the rooms in `unknown`, whose histories are incomplete.
    */
   async judge(
     rooms: readonly string[],
@@ -153,7 +153,7 @@ export class Stage {
     }
   }
 
-  /** Closes the clients and clears the list of published messages, before another repetition. */
+  /** Closes the clients and clears the list of published messages, for the next repetition of a scene. */
   async forget(): Promise<void> {
     for (const witness of this.witnesses.splice(0)) {
       await witness[Symbol.asyncDispose]();
@@ -191,9 +191,9 @@ export class Stage {
 }
 
 /**
- * Repeats a scene on one stage: once with a deterministic cause (`random` is undefined), then with random delays. It
- * runs the scene as often as the environment variable `FAILOVER_REPEATS` says, by default once. The scene resolves with
- * its errors and restores the stage. `repeat` fails if any repetition had an error.
+ * Runs a scene on one stage as often as the environment variable `FAILOVER_REPEATS` says, by default once. The first
+ * run has no random delays (`random` is undefined), all others have. The scene has to restore the stage, and to resolve
+ * to its errors. Rejects if any run had an error.
  */
 export async function repeat(
   start: () => Promise<Stage>,
@@ -219,8 +219,8 @@ export async function repeat(
 }
 
 /**
- * Ends a stage, and resolves with the errors of doing so. If `await using` threw such an error, it would hide the one
- * that ended the test.
+ * Ends a stage, and resolves to the errors that occur meanwhile. If `await using` threw such an error, it would hide
+ * the error that ended the test.
  */
 export async function end(stage: Stage): Promise<string[]> {
   try {

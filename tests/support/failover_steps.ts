@@ -1,7 +1,7 @@
-/** The steps that can happen in the world of `failover_model.ts`, and how often. */
+/** The steps that can happen in the model of `failover_model.ts`, and how often each happens. */
 import type { World } from "./failover_model.ts";
 
-/** How often each kind of step happens, relative to the others. */
+/** How often each kind of step happens, relative to the other kinds. */
 export const WEIGHTS = {
   turn: 14,
   work: 14,
@@ -32,7 +32,7 @@ export const WEIGHTS = {
   join: 2,
 } as const;
 
-/** A kind of step. */
+/** The name of a kind of step. */
 export type Kind = keyof typeof WEIGHTS;
 /** A step: its kind, a number that selects the node or client, and a number that selects one of its variants. */
 export interface Happening {
@@ -53,8 +53,8 @@ export function randomOf(seed: number): () => number {
 }
 
 /**
- * Sequences that may lead to a loss. `a` and `b` are two random nodes, and a number is a certain node; the other values
- * are random.
+ * Sequences of steps that may lead to a loss. `a` and `b` stand for two random nodes, and a number for the node with
+ * this index; the other values are random.
  */
 const SEQUENCES: readonly (readonly [
   kind: Kind,
@@ -154,9 +154,9 @@ const SEQUENCES: readonly (readonly [
 ];
 
 /**
- * Returns the steps of a seed's run. A run consists of parts. In each part some kinds of steps are frequent, some rare
- * and some absent, and most concern the same node, because a uniform mixture would rarely reach unusual states. Some
- * parts follow one of the sequences above, with random steps in between.
+ * Returns the steps of a run; the same seed gives the same steps. A run consists of parts. In each part, some kinds of
+ * steps are frequent, some rare and some absent, and most steps concern the same node, because a uniform mixture would
+ * rarely reach unusual states. Some parts follow one of the sequences above, with random steps in between.
  */
 export function scheduleOf(
   seed: number,
@@ -192,7 +192,7 @@ export function scheduleOf(
   return happenings;
 }
 
-/** Removes the steps that are not needed for a schedule to fail. */
+/** Returns the steps that remain if all are removed that are not needed to make `fails` return `true`. */
 export function reduced(
   happenings: readonly Happening[],
   fails: (some: readonly Happening[]) => boolean,
@@ -210,7 +210,7 @@ export function reduced(
   return kept;
 }
 
-/** Executes a step in a world. */
+/** Executes one step in the model. */
 export function happen(world: World, { kind, who, how }: Happening): void {
   const index = who % world.nodes.length;
   const node = world.nodes[index];

@@ -1,15 +1,15 @@
 /**
- * Connections and tasks of modelled nodes. The scheduler decides when a command is executed and when its reply arrives.
- * A task is a generator that yields what it waits for.
+ * Models of the connections and tasks of nodes. The test decides when Redis executes a command and when the reply
+ * arrives. A task is a generator that yields the conditions it waits for.
  */
 import type { Server } from "./failover_redis.ts";
 
-/** Something that a task waits for. */
+/** A condition that a task waits for: returns whether the task can continue. */
 export type Wait = () => boolean;
 /** A task of a node. Between two yields no other task of the node runs. */
 export type Work<T = void> = Generator<Wait, T, void>;
 
-/** The result of a command that waits for entries while there are none. */
+/** The result of a command that waits for entries, as long as there are none. */
 export const BLOCKED = Symbol("blocked");
 
 interface Outcome {
@@ -20,16 +20,17 @@ interface Outcome {
 interface Command {
   readonly run: (server: Server) => unknown;
   /**
-   * For a command that waits for entries: how often the server had been demoted when it was sent. After a further
-   * demotion the command fails. It counts as received at once: a server that becomes a replica and a master again
-   * within the milliseconds between two commands of a reader is not modelled.
+   * For a command that waits for entries, how often the server had become a replica when the command was sent;
+   * undefined for other commands. The command fails if the server becomes a replica again. The model assumes that the
+   * server receives the command at once, so a server that becomes a replica and a master again within these
+   * milliseconds is not modelled.
    */
   readonly demotions: number | undefined;
   executed: Outcome | undefined;
   outcome: Outcome | undefined;
 }
 
-/** A client of node-redis: one connection to one run of a server. */
+/** A model of a Redis client: one connection to one process of a server. */
 export class Wire {
   alive = true;
   #commands: Command[] = [];
@@ -41,7 +42,7 @@ export class Wire {
     return this.#commands.length > 0;
   }
 
-  /** Sends a command. It may be executed although its reply never arrives. */
+  /** Sends a command. The server may execute the command although the reply never arrives. */
   send(run: Command["run"], blocks: boolean): Command {
     const demotions = blocks ? this.server.demotions : undefined;
     const command = { run, demotions, executed: undefined, outcome: undefined };
@@ -52,7 +53,7 @@ export class Wire {
     return command;
   }
 
-  /** Lets the server execute the oldest pending command. Returns whether it executed one. */
+  /** Lets the server execute the oldest pending command. Returns whether there was such a command. */
   execute(): boolean {
     const command = this.#commands.find(({ executed }) =>
       executed === undefined
@@ -66,7 +67,7 @@ export class Wire {
     return command.executed !== undefined;
   }
 
-  /** Delivers the oldest reply. Returns whether there was one. */
+  /** Delivers the oldest reply to the node. Returns whether there was a reply. */
   answer(): boolean {
     const [command] = this.#commands;
     if (command?.executed === undefined) return false;
@@ -75,7 +76,7 @@ export class Wire {
     return true;
   }
 
-  /** Breaks the connection and discards all replies. The server may still execute what it has received. */
+  /** Breaks the connection and discards all replies. The server may still execute the commands that were sent. */
   close(): void {
     if (!this.alive) return;
     this.alive = false;
@@ -99,17 +100,20 @@ function attempt(run: () => unknown): Outcome {
 export class Link {
   #wire: Wire | undefined;
 
-  /** The current client, if it is connected. */
+  /** The current Redis client; undefined while there is none. */
   get wire(): Wire | undefined {
     return this.#wire?.alive === true ? this.#wire : undefined;
   }
 
-  /** The run of the server to which the last client was connected. */
+  /** The run id of the server to which the last client was connected. */
   get runId(): string {
     return this.#wire?.server.runId ?? "";
   }
 
-  /** Connects a new client. The other connections of the group are dropped if it leads to another run. */
+  /**
+   * Connects a new client to `server`, unless there is one. Drops the clients of the group's other connections if they
+   * are connected to another server process.
+   */
   connect(server: Server, group: readonly Link[]): void {
     if (this.wire !== undefined || server.dead) return;
     this.#wire = new Wire(server);
@@ -124,10 +128,10 @@ export class Link {
   }
 }
 
-/** Thrown if a reply takes too long. */
+/** Thrown if the reply to a command takes too long. */
 export class Late extends Error {}
 
-/** Sends a command and waits for its reply. */
+/** Sends a command and waits for the reply, or until `late` returns `true`. */
 export function* ask<T>(
   wire: Wire,
   run: (server: Server) => T | typeof BLOCKED,
