@@ -244,7 +244,9 @@ async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   }
 }
 
-/** A client that never connects, of which all others are duplicates; see {@linkcode createTemplate}. */
+/**
+ * A Redis client that never connects. All other clients are duplicates of it, as {@linkcode createTemplate} explains.
+ */
 let template: ReturnType<typeof createTemplate> | undefined;
 
 async function open({ url, name }: ConnectionOptions) {

@@ -59,9 +59,9 @@ end
 `;
 
 /**
- * Lua that defines `prune(last id of the log, seconds of a history)`, which each node calls about once a second. It
- * sets the mark if the mark is missing, so that the set shows which rooms have messages from now on. It also removes at
- * most `PRUNED_MAX` rooms whose messages have all expired. It raises no error.
+ * Lua that defines `prune(last id of the log, seconds of a history)`, which each node calls about once a second. If the
+ * mark is missing, `prune` sets the mark, so that the set is complete for messages from now on. It also removes at most
+ * `PRUNED_MAX` rooms whose messages have all expired, and raises no error.
  */
 export const PRUNE_ROOMS = `
 local function prune(last, seconds)

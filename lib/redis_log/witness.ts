@@ -25,8 +25,8 @@ const READ_IDS_MAX = 8192;
 const UNREAD_MAX = 65_536;
 const DOUBTFUL_MAX = 1000;
 /**
- * Time from a check to the next check, in ms. `CHECK_PENDING_MS` applies while other nodes still have to confirm the
- * epoch or to read that this node has joined; `CHECK_REFUSED_MS` applies while Redis refuses writes.
+ * Time from a check of the log to the next check, in ms. `CHECK_PENDING_MS` applies while this node waits for other
+ * nodes, and `CHECK_REFUSED_MS` while Redis refuses writes.
  */
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;

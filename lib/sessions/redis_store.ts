@@ -69,7 +69,7 @@ return 0
 /** The scripts for sessions, for loading them on each new connection. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
-/** Keeps sessions in Redis. */
+/** Stores sessions in Redis, on the server that holds the log. */
 export class RedisSessionStore implements SessionStore {
   readonly #server: LogServer;
   #count = 0;
