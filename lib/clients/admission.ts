@@ -168,7 +168,7 @@ export class Admissions {
       principal: hello.principal,
       digest: hashSessionSecret(secret),
       generation: (resumed?.session.generation ?? 0) + 1,
-      takesUp: resumed?.version,
+      resumedVersion: resumed?.version,
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),

@@ -29,7 +29,7 @@ export interface ClientOptions {
   readonly digest: string;
   readonly generation: number;
   /** The version of the stored session that the client resumes; undefined if the client has a new session. */
-  readonly takesUp: string | undefined;
+  readonly resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
 }
 
@@ -42,7 +42,7 @@ export class Client implements SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner = newOwner();
-  takesUp: string | undefined;
+  resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
   /** Writes to the client; undefined while it is not connected. */
   subscriber: Subscriber | undefined;
@@ -58,12 +58,12 @@ export class Client implements SessionState {
 
   /** Creates a client that is not connected yet: it has no subscriber. */
   constructor(
-    { principal, digest, generation, takesUp, rooms }: ClientOptions,
+    { principal, digest, generation, resumedVersion, rooms }: ClientOptions,
   ) {
     this.principal = principal;
     this.digest = digest;
     this.generation = generation;
-    this.takesUp = takesUp;
+    this.resumedVersion = resumedVersion;
     this.rooms = rooms;
   }
 }
@@ -106,7 +106,7 @@ export function positionAtConnect(
   at: string = NOT_SENT,
 ): RoomPosition {
   return isGap(result)
-    ? { since: id, told: { at, number: 1, gap: result.reason } }
+    ? { since: id, notice: { at, number: 1, gap: result.reason } }
     : { since: result.from ?? id };
 }
 
@@ -123,10 +123,10 @@ export function positionAtJoin(
   number: number,
 ): RoomPosition {
   if (isGap(result)) {
-    return { since: id, told: { at: id, number, gap: result.reason } };
+    return { since: id, notice: { at: id, number, gap: result.reason } };
   }
   return result.from !== undefined && result.messages.length > 0
-    ? { since: result.from, told: { at: id, number } }
+    ? { since: result.from, notice: { at: id, number } }
     : { since: id };
 }
 
@@ -144,10 +144,10 @@ export function positionBeforeJoin(
   number: number,
 ): RoomPosition {
   if (result !== undefined && isGap(result)) {
-    return { since: id, told: { at: NOT_SENT, number, gap: result.reason } };
+    return { since: id, notice: { at: NOT_SENT, number, gap: result.reason } };
   }
   if (since === undefined && last === 0) return { since: id };
-  return { since: result?.from ?? id, told: { at: NOT_SENT, number } };
+  return { since: result?.from ?? id, notice: { at: NOT_SENT, number } };
 }
 
 /** Creates the error for a client that would be in more than `roomsMax` rooms. */

@@ -202,7 +202,7 @@ export class Clients {
     const unconfirmed = laterId(idBefore(id), since);
     const position: RoomPosition = {
       since: id,
-      told: { at: unconfirmed, number: UNNUMBERED, gap: reason },
+      notice: { at: unconfirmed, number: UNNUMBERED, gap: reason },
     };
     for (const { rooms } of this.#clients.values()) {
       for (const room of rooms.keys()) rooms.set(room, position);

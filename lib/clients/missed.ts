@@ -38,15 +38,15 @@ export function missedBy(
   shown: Shown | undefined,
 ): JoinRequest[] {
   const { id: last, confirms } = shown ?? { id: ID_ZERO };
-  return rooms.map(([room, { since, told }]) => {
+  return rooms.map(([room, { since, notice }]) => {
     if (last === undefined) return { room, since: null };
-    if (told === undefined) {
+    if (notice === undefined) {
       return { room, since: { epoch, id: laterId(last, since) } };
     }
-    const isConfirmed = compareIds(last, told.at) > 0 ||
-      (confirms?.generation === generation && confirms.number >= told.number);
+    const isConfirmed = compareIds(last, notice.at) > 0 ||
+      (confirms?.generation === generation && confirms.number >= notice.number);
     if (isConfirmed) return { room, since: { epoch, id: last } };
-    if (told.gap !== undefined) return { room, gap: told.gap };
+    if (notice.gap !== undefined) return { room, gap: notice.gap };
     return { room, since: { epoch, id: since } };
   });
 }

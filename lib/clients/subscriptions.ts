@@ -190,7 +190,7 @@ export class Subscriptions {
       const result = this.#collect(prepared);
       if (result === undefined) continue;
       const position = positionAtJoin(result, log.head.id, number);
-      const hasNotice = position.told !== undefined;
+      const hasNotice = position.notice !== undefined;
       // An offset with the number of a notice confirms all notices with lower numbers. Notices therefore have to be
       // sent in the order of their numbers.
       if (hasNotice && number < client.noticeNumber) continue;

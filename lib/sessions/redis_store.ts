@@ -35,12 +35,12 @@ const SAVE = script(`${HERE}${READ}
 if here() ~= ARGV[4] then return 0 end
 local displaced = {}
 for i = 2, #KEYS do
-  local session, takesUp = ARGV[2 * i + 1], ARGV[2 * i + 2]
+  local session, resumedVersion = ARGV[2 * i + 1], ARGV[2 * i + 2]
   local stored = redis.call('GET', KEYS[i]) or ''
   local generation, owner = read(session)
   local storedGeneration, storedOwner = read(stored)
   local may = generation == storedGeneration and owner == storedOwner
-  if takesUp ~= '' then may = may or redis.sha1hex(stored) == takesUp
+  if resumedVersion ~= '' then may = may or redis.sha1hex(stored) == resumedVersion
   else may = may or storedGeneration < generation or (storedGeneration == generation and storedOwner == '') end
   if may then redis.call('SET', KEYS[i], session, 'EX', ARGV[1])
   else displaced[#displaced + 1] = i - 2 end
@@ -97,9 +97,9 @@ export class RedisSessionStore implements SessionStore {
         node,
         String(count),
         server(),
-        ...sessions.flatMap(({ session, takesUp = "" }) => [
+        ...sessions.flatMap(({ session, resumedVersion = "" }) => [
           formatSession(session),
-          takesUp,
+          resumedVersion,
         ]),
       ]);
       if (!Array.isArray(reply)) throw moved();
@@ -172,10 +172,10 @@ function formatSession(
 }
 
 function formatRoom(
-  [room, { since, told }]: readonly [string, RoomPosition],
+  [room, { since, notice }]: readonly [string, RoomPosition],
 ): StoredRoom {
-  if (told === undefined) return [room, since];
-  const { at, number, gap } = told;
+  if (notice === undefined) return [room, since];
+  const { at, number, gap } = notice;
   return gap === undefined
     ? [room, since, at, number]
     : [room, since, at, number, gap];
@@ -215,7 +215,7 @@ function parseRoom(stored: unknown): readonly [string, RoomPosition] {
     throw notASession();
   }
   if (notice.length === 0) return [room, { since }];
-  return [room, { since, told: parseNotice(notice) }];
+  return [room, { since, notice: parseNotice(notice) }];
 }
 
 function parseNotice(notice: readonly unknown[]): Notice {

@@ -30,12 +30,12 @@ export interface Notice {
 /** What a session stores of one of the client's rooms. */
 export interface RoomPosition {
   /**
-   * The id after which the client gets the room's messages. If `told` is an answer to `join`, its first message is the
-   * first one after this id.
+   * The id after which the client gets the room's messages. If the notice is an answer to `join`, its first message is
+   * the first one after this id.
    */
   readonly since: string;
   /** The last notice that was sent to the client about this room; undefined if there is none to confirm. */
-  readonly told?: Notice;
+  readonly notice?: Notice;
 }
 
 /**
@@ -72,7 +72,7 @@ export interface SessionState {
    * The version of the stored session with which the client has reconnected; undefined for a new client, and once this
    * state is saved.
    */
-  takesUp: string | undefined;
+  resumedVersion: string | undefined;
   /** The client's rooms, in the order in which it joined them. */
   readonly rooms: ReadonlyMap<string, RoomPosition>;
   /** Whether Roomcast disconnected the client because the client did not read its messages. */

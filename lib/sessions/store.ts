@@ -15,7 +15,7 @@ export interface SessionToSave {
    * first save. The session is saved only if the store still has that version, because the client may have reconnected
    * again and joined rooms over another connection.
    */
-  readonly takesUp: string | undefined;
+  readonly resumedVersion: string | undefined;
 }
 
 /** A session that was loaded from the store. */
@@ -58,8 +58,8 @@ export class MemorySessionStore implements SessionStore {
   ): Promise<ReadonlySet<string>> {
     const now = performance.now();
     const displaced = new Set<string>();
-    for (const { digest, session, takesUp } of sessions) {
-      if (!mayReplace(this.#sessions.get(digest), session, takesUp)) {
+    for (const { digest, session, resumedVersion } of sessions) {
+      if (!mayReplace(this.#sessions.get(digest), session, resumedVersion)) {
         displaced.add(digest);
         continue;
       }
@@ -95,17 +95,17 @@ export class MemorySessionStore implements SessionStore {
 
 /**
  * Returns whether a session may replace the stored one: the same connection saved the stored one, or resumed exactly
- * the stored version or, if the session has no `takesUp`, has a higher generation. The script `SAVE` in
+ * the stored version or, if the session has no `resumedVersion`, has a higher generation. The script `SAVE` in
  * `redis_store.ts` applies the same rule.
  */
 function mayReplace(
   stored: StoredSession | undefined,
   { generation, owner }: Session,
-  takesUp: string | undefined,
+  resumedVersion: string | undefined,
 ): boolean {
   const kept = stored?.session;
   return (kept?.generation === generation && kept.owner === owner) ||
-    (takesUp === undefined
+    (resumedVersion === undefined
       ? (kept?.generation ?? 0) < generation
-      : stored?.version === takesUp);
+      : stored?.version === resumedVersion);
 }

@@ -152,7 +152,7 @@ export class SessionWriter {
     const sessions = batch.map(([client]) => ({
       digest: client.digest,
       session: toSession(client, log.head),
-      takesUp: client.takesUp,
+      resumedVersion: client.resumedVersion,
     }));
     this.#own(
       store.save(sessions, this.#lifetimeSeconds).then(
@@ -161,7 +161,7 @@ export class SessionWriter {
             const outcome = displaced.has(client.digest)
               ? "displaced"
               : "saved";
-            if (outcome === "saved") client.takesUp = undefined;
+            if (outcome === "saved") client.resumedVersion = undefined;
             else if (this.#connected.has(client)) {
               this.#options.displaced(client);
             }

@@ -38,7 +38,7 @@ interface NodeClient {
   readonly socket: Socket;
   readonly generation: number;
   readonly owner: string;
-  takesUp: string | undefined;
+  resumedVersion: string | undefined;
   rooms: Map<string, RoomPosition>;
 }
 
@@ -114,7 +114,7 @@ export class NodeClients {
         }
         client.rooms.set(room, {
           since: id,
-          told: { at: unconfirmed, number: UNNUMBERED, gap: reason },
+          notice: { at: unconfirmed, number: UNNUMBERED, gap: reason },
         });
       }
     }
@@ -173,7 +173,7 @@ export class NodeClients {
       socket,
       generation: recovered ? session.generation + 1 : 1,
       owner: this.#world.name(),
-      takesUp: recovered ? JSON.stringify(session) : undefined,
+      resumedVersion: recovered ? JSON.stringify(session) : undefined,
       rooms: this.#positionsOf(prepared),
     };
     const { lineage } = node.head;
@@ -392,7 +392,7 @@ export class NodeClients {
     this.#unsaved.clear();
     const { epoch, lineage } = this.#node.head;
     const sessions = batch.map(([client]) => {
-      const { pid, rooms, generation, owner, takesUp } = client;
+      const { pid, rooms, generation, owner, resumedVersion } = client;
       const session = {
         rooms: [...rooms],
         epoch,
@@ -400,12 +400,12 @@ export class NodeClients {
         generation,
         owner,
       };
-      return { digest: pid, session, takesUp };
+      return { digest: pid, session, resumedVersion };
     });
     const tell = (isSaved: (pid: string) => boolean): void => {
       for (const [client, waiting] of batch) {
         const saved = isSaved(client.pid);
-        if (saved) client.takesUp = undefined;
+        if (saved) client.resumedVersion = undefined;
         for (const told of waiting) told(saved);
       }
     };

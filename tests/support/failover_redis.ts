@@ -434,14 +434,14 @@ export function save(
 ): [Data, displaced: Set<string>] {
   const all = new Map(data.sessions);
   const displaced = new Set<string>();
-  for (const { digest, session, takesUp } of sessions) {
+  for (const { digest, session, resumedVersion } of sessions) {
     const stored = all.get(digest);
     const { generation = 0, owner = "" } = stored ?? {};
     const may = (generation === session.generation &&
       owner === session.owner) ||
-      (takesUp === undefined
+      (resumedVersion === undefined
         ? generation < session.generation
-        : JSON.stringify(stored) === takesUp);
+        : JSON.stringify(stored) === resumedVersion);
     if (may) all.set(digest, session);
     else displaced.add(digest);
   }

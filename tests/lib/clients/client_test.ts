@@ -24,14 +24,14 @@ Deno.test("positionAtConnect() returns the id before the replayed messages, or a
     [CAUGHT_UP, { since: "6-0" }],
     [MISSED, { since: "6-0" }],
     [INGRESS, { since: "6-0" }],
-    [GAP, { since: id, told: { at: ID_MAX, number: 1, gap: "trimmed" } }],
+    [GAP, { since: id, notice: { at: ID_MAX, number: 1, gap: "trimmed" } }],
   ];
   for (const [result, position] of cases) {
     assert.deepEqual(positionAtConnect(result, id), position);
   }
   assert.deepEqual(positionAtConnect(GAP, id, id), {
     since: id,
-    told: { at: id, number: 1, gap: "trimmed" },
+    notice: { at: id, number: 1, gap: "trimmed" },
   });
 });
 
@@ -39,9 +39,9 @@ Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap
   const cases: [JoinResult, RoomPosition][] = [
     [NOTHING, { since: id }],
     [CAUGHT_UP, { since: id }],
-    [MISSED, { since: "6-0", told: { at: id, number } }],
-    [INGRESS, { since: "6-0", told: { at: id, number } }],
-    [GAP, { since: id, told: { at: id, number, gap: "trimmed" } }],
+    [MISSED, { since: "6-0", notice: { at: id, number } }],
+    [INGRESS, { since: "6-0", notice: { at: id, number } }],
+    [GAP, { since: id, notice: { at: id, number, gap: "trimmed" } }],
   ];
   for (const [result, position] of cases) {
     assert.deepEqual(positionAtJoin(result, id, number), position);
@@ -50,17 +50,17 @@ Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap
 
 Deno.test("positionBeforeJoin() returns a notice that only its number confirms if the answer may have messages", () => {
   const since = { epoch: undefined, id: "6-0" };
-  const told = { at: ID_MAX, number };
+  const notice = { at: ID_MAX, number };
   const cases: [JoinResult | undefined, object, RoomPosition][] = [
     [NOTHING, {}, { since: id }],
     [NOTHING, { last: 0 }, { since: id }],
-    [NOTHING, { last: 5 }, { since: id, told }],
-    [MISSED, { last: 5 }, { since: "6-0", told }],
-    [CAUGHT_UP, { since }, { since: "6-0", told }],
-    [MISSED, { since }, { since: "6-0", told }],
-    [GAP, { since }, { since: id, told: { ...told, gap: "trimmed" } }],
+    [NOTHING, { last: 5 }, { since: id, notice }],
+    [MISSED, { last: 5 }, { since: "6-0", notice }],
+    [CAUGHT_UP, { since }, { since: "6-0", notice }],
+    [MISSED, { since }, { since: "6-0", notice }],
+    [GAP, { since }, { since: id, notice: { ...notice, gap: "trimmed" } }],
     // The ring no longer has the messages, so the result is unknown until the join is prepared again.
-    [undefined, { since }, { since: id, told }],
+    [undefined, { since }, { since: id, notice }],
     [undefined, {}, { since: id }],
   ];
   for (const [result, request, position] of cases) {

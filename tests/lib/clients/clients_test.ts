@@ -332,7 +332,10 @@ Deno.test("a client whose session has more rooms than the limit joins only as ma
     const rooms = ["a", "b", "c"].map((room) => [room, { since: id }] as const);
     const session = { rooms, epoch, lineage, generation: 1, owner: "x" };
     const digest = hashSessionSecret("secret");
-    await setup.sessions.save([{ digest, session, takesUp: undefined }], 60);
+    await setup.sessions.save(
+      [{ digest, session, resumedVersion: undefined }],
+      60,
+    );
     const { recovered, connection } = await setup.connect({ secret: "secret" });
     assert.equal(recovered, roomsPerClientMax === 3);
     assert.deepEqual(connection.written, [
@@ -395,7 +398,7 @@ Deno.test("gap() replaces all saved positions, and the gap is sent again until t
   setup.clients.gap("trimmed", id, shown?.id ?? "");
   const isSaved = async (): Promise<boolean> => {
     const stored = await setup.sessions.load(hashSessionSecret(secret));
-    return stored?.session.rooms[0]?.[1].told?.gap === "trimmed";
+    return stored?.session.rooms[0]?.[1].notice?.gap === "trimmed";
   };
   await until("the gap is saved", isSaved);
   setup.clients.dropped(ann.client, false);

@@ -49,7 +49,7 @@ Deno.test("missedBy() requests the messages after the offset or the join, whiche
  */
 const REPLIED: RoomPosition = {
   since: "4-0",
-  told: { at: "9-0", number: 3 },
+  notice: { at: "9-0", number: 3 },
 };
 
 Deno.test("missedBy() requests the messages of a join answer again unless the offset confirms the answer", () => {
@@ -79,9 +79,9 @@ Deno.test("missedBy() requests the messages of a join answer again unless the of
 });
 
 Deno.test("missedBy() requests a gap again unless the offset confirms the gap", () => {
-  const told: RoomPosition = {
+  const position: RoomPosition = {
     since: "9-0",
-    told: { at: "9-0", number: 3, gap: "trimmed" },
+    notice: { at: "9-0", number: 3, gap: "trimmed" },
   };
   const again: JoinRequest = { room: "chat", gap: "trimmed" };
   const cases: [offset: unknown, JoinRequest][] = [
@@ -94,7 +94,7 @@ Deno.test("missedBy() requests a gap again unless the offset confirms the gap", 
   ];
   for (const [offset, request] of cases) {
     assert.deepEqual(
-      missedBy(session(told), readOffset(offset)),
+      missedBy(session(position), readOffset(offset)),
       [request],
       String(offset),
     );
@@ -102,12 +102,12 @@ Deno.test("missedBy() requests a gap again unless the offset confirms the gap", 
 });
 
 Deno.test("missedBy() returns one request for each room of a session, in the session's order", () => {
-  const told = { at: "9-0", number: 3, gap: "epoch" } as const;
+  const notice = { at: "9-0", number: 3, gap: "epoch" } as const;
   const many: Session = {
     ...session({ since: "5-0" }),
     rooms: [
       ["chat", { since: "5-0" }],
-      ["a", { since: "9-0", told }],
+      ["a", { since: "9-0", notice }],
       ["b", { since: "2-0" }],
     ],
   };

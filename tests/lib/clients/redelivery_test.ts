@@ -47,7 +47,7 @@ async function savedWith(
     const [, position] = stored?.session.rooms.find(([name]) =>
       name === room
     ) ?? [];
-    return condition(position?.told?.at);
+    return condition(position?.notice?.at);
   });
 }
 

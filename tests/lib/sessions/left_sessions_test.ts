@@ -10,7 +10,7 @@ function client(digest: string, ...rooms: string[]): SessionState {
     digest,
     generation: 1,
     owner: "owner",
-    takesUp: undefined,
+    resumedVersion: undefined,
     rooms: new Map(
       rooms.map((room): [string, RoomPosition] => [room, { since: "1-0" }]),
     ),

@@ -19,7 +19,7 @@ const SESSION: Session = {
 Deno.test("MemorySessionStore deletes a session when it expires", async () => {
   const store = new MemorySessionStore();
   await store.save(
-    [{ digest: "x", session: SESSION, takesUp: undefined }],
+    [{ digest: "x", session: SESSION, resumedVersion: undefined }],
     0.1,
   );
   assert.deepEqual((await store.load("x"))?.session, SESSION);
@@ -29,7 +29,10 @@ Deno.test("MemorySessionStore deletes a session when it expires", async () => {
 Deno.test("MemorySessionStore extends the lifetime of a session that is saved again", async () => {
   const store = new MemorySessionStore();
   const save = (digest: string, seconds: number) =>
-    store.save([{ digest, session: SESSION, takesUp: undefined }], seconds);
+    store.save(
+      [{ digest, session: SESSION, resumedVersion: undefined }],
+      seconds,
+    );
   await save("x", 0.1);
   await save("y", 0.1);
   await save("x", 60);
@@ -41,7 +44,11 @@ Deno.test("MemorySessionStore keeps at most 100,000 sessions and deletes those s
   const store = new MemorySessionStore();
   const digests = Array.from({ length: 100_003 }, (_, i) => String(i));
   await store.save(
-    digests.map((digest) => ({ digest, session: SESSION, takesUp: undefined })),
+    digests.map((digest) => ({
+      digest,
+      session: SESSION,
+      resumedVersion: undefined,
+    })),
     60,
   );
   assert.equal(await store.load("2"), undefined);
@@ -54,7 +61,7 @@ Deno.test("MemorySessionStore gives a session a different version each time it i
   const versions = new Set<string | undefined>();
   for (let i = 0; i < 3; i++) {
     await store.save(
-      [{ digest: "x", session: SESSION, takesUp: undefined }],
+      [{ digest: "x", session: SESSION, resumedVersion: undefined }],
       60,
     );
     versions.add((await store.load("x"))?.version);

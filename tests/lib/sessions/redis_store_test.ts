@@ -81,10 +81,10 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
     {
       rooms: [
         ['{"generation":9,"', { since: "5-0" }],
-        ["b", { since: "4-0", told: { at: "9-0", number: 3 } }],
+        ["b", { since: "4-0", notice: { at: "9-0", number: 3 } }],
         ["c", {
           since: "9-0",
-          told: {
+          notice: {
             at: "999999999999999-999999999999999",
             number: Number.MAX_SAFE_INTEGER,
             gap: "trimmed",
@@ -116,7 +116,7 @@ Deno.test("RedisSessionStore writes and reads sessions in the stored form of the
   const { store } = setup;
   for (const [index, [text, session]] of FORMS.entries()) {
     await store.save(
-      [{ digest: `${index}`, session, takesUp: undefined }],
+      [{ digest: `${index}`, session, resumedVersion: undefined }],
       60,
     );
     assert.equal(await setup.text(`${index}`), text);
@@ -137,8 +137,8 @@ Deno.test("RedisSessionStore loads a session without an owner, as nodes saved it
   assert.ok(session !== undefined);
   // A node of this version resumes the session, and a late save of the old node is discarded.
   const taken = { ...session, generation: 4, owner: "new" };
-  const save = async (session: Session, takesUp?: string) => [
-    ...await setup.store.save([{ digest: "x", session, takesUp }], 60),
+  const save = async (session: Session, resumedVersion?: string) => [
+    ...await setup.store.save([{ digest: "x", session, resumedVersion }], 60),
   ];
   assert.deepEqual(await save(taken, version), []);
   assert.deepEqual(await save(session), ["x"]);
@@ -184,7 +184,7 @@ Deno.test("RedisSessionStore neither loads nor saves a session on a server that 
     error instanceof ApiError && error.code === "log_unreachable";
   await assert.rejects(setup.store.load("x"), refused);
   await assert.rejects(
-    setup.store.save([{ digest: "x", session, takesUp: undefined }], 60),
+    setup.store.save([{ digest: "x", session, resumedVersion: undefined }], 60),
     refused,
   );
   assert.equal(await setup.text("x"), null);
@@ -195,7 +195,10 @@ Deno.test("RedisSessionStore saves sessions with an expiry", async () => {
   await using setup = await Setup.open();
   const [[, session] = []] = FORMS;
   assert.ok(session !== undefined);
-  await setup.store.save([{ digest: "x", session, takesUp: undefined }], 60);
+  await setup.store.save(
+    [{ digest: "x", session, resumedVersion: undefined }],
+    60,
+  );
   const ttl = Number(await setup.redis.command("TTL", keys.session("x")));
   assert.ok(ttl > 50 && ttl <= 60, String(ttl));
 });

@@ -40,13 +40,13 @@ const STORES: Readonly<
   RedisSessionStore: openRedisStore,
 };
 
-/** Returns a session to save, whose client has reconnected with the stored version `takesUp`. */
+/** Returns a session to save, whose client has reconnected with the stored version `resumedVersion`. */
 function save(
   digest: string,
   session: Session,
-  takesUp?: string,
+  resumedVersion?: string,
 ): SessionToSave {
-  return { digest, session, takesUp };
+  return { digest, session, resumedVersion };
 }
 
 for (const [name, open] of Object.entries(STORES)) {
@@ -67,7 +67,7 @@ for (const [name, open] of Object.entries(STORES)) {
         ...old,
         rooms: [
           ["a", { since: "1-1" }],
-          ["b", { since: "1-2", told: { at: "1-3", number: 4 } }],
+          ["b", { since: "1-2", notice: { at: "1-3", number: 4 } }],
         ],
         generation: 3,
       };
@@ -112,10 +112,13 @@ for (const [name, open] of Object.entries(STORES)) {
         generation: 2,
         owner,
       });
-      const displaced = async (session: Session, takesUp?: string) => {
+      const displaced = async (session: Session, resumedVersion?: string) => {
         const other = save("other", first);
         return [
-          ...await sessions.save([other, save("x", session, takesUp)], 10),
+          ...await sessions.save(
+            [other, save("x", session, resumedVersion)],
+            10,
+          ),
         ];
       };
       assert.deepEqual(await displaced(first), []);

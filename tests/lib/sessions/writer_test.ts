@@ -86,7 +86,7 @@ function client(digest: string, changes: Partial<SessionState> = {}): {
     digest,
     generation: 1,
     owner: "owner",
-    takesUp: undefined,
+    resumedVersion: undefined,
     rooms: new Map<string, RoomPosition>([["chat", { since: "1-0" }]]),
     overloaded: false,
     ...changes,
@@ -95,7 +95,7 @@ function client(digest: string, changes: Partial<SessionState> = {}): {
 
 const NEWS: RoomPosition = {
   since: "2-0",
-  told: { at: "3-0", number: 4, gap: "trimmed" },
+  notice: { at: "3-0", number: 4, gap: "trimmed" },
 };
 
 function outage(): ApiError {
@@ -200,11 +200,11 @@ Deno.test("SessionWriter discards a late save of an older generation and calls d
   const newer = client("ann", {
     generation: 2,
     owner: "newer",
-    takesUp: version,
+    resumedVersion: version,
     rooms: new Map<string, RoomPosition>([["news", { since: "5-0" }]]),
   });
   assert.equal(await soon(setup.writer.saveAndWait(newer), "saved"), "saved");
-  assert.equal(newer.takesUp, undefined);
+  assert.equal(newer.resumedVersion, undefined);
   assert.equal(
     await soon(setup.writer.saveAndWait(older), "displaced"),
     "displaced",
@@ -220,7 +220,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to displaced for the second of t
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
   const resume = (owner: string) =>
-    client("ann", { generation: 2, owner, takesUp: version });
+    client("ann", { generation: 2, owner, resumedVersion: version });
   const outcomes = ["one", "two"].map((owner) =>
     setup.writer.saveAndWait(resume(owner))
   );
@@ -235,7 +235,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to displaced for a client that r
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
   const resume = (owner: string) =>
-    client("ann", { generation: 2, owner, takesUp: version });
+    client("ann", { generation: 2, owner, resumedVersion: version });
   const [first, second] = [resume("one"), resume("two")];
   assert.equal(await soon(setup.writer.saveAndWait(first), "saved"), "saved");
   assert.equal(
@@ -244,7 +244,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to displaced for a client that r
   );
   // The writer calls `displaced` only for connected clients, and this client was not connected here.
   assert.deepEqual(setup.displaced, []);
-  assert.equal(second.takesUp, version);
+  assert.equal(second.resumedVersion, version);
 });
 
 Deno.test("SessionWriter.forget() deletes a client's session and drops a queued save of it", async () => {
@@ -332,7 +332,7 @@ Deno.test("SessionWriter evicts a session only if no other connection has resume
     generation: 2,
     owner: "another node",
   };
-  const resumed = { digest: "ann", session, takesUp: version };
+  const resumed = { digest: "ann", session, resumedVersion: version };
   await setup.sessions.save([resumed], 60);
   setup.writer.release(ann);
   assert.deepEqual(setup.sessions.forgotten, ["ann"]);
