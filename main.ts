@@ -1,6 +1,7 @@
 // deno-lint-ignore-file no-console -- stdout and stderr are where a program writes
 /**
- * Starts Roomcast: reads the arguments and the settings, creates the node and its HTTP server, listens, and stops everything in order.
+ * Starts Roomcast: reads the arguments and the settings, creates the node and its HTTP server, listens, and stops
+ * everything in order.
  *
  * No other file listens or exits. `lib/config/environment.ts` reads the environment.
  *

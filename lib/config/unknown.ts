@@ -53,29 +53,49 @@ export function findUnknown(
   known: readonly string[],
 ): Unknown[] {
   const settings = known.map(split);
+  const spellings = spellingsOf(settings);
   return names.filter((name) => !known.includes(name)).flatMap((name) => {
-    const meant = meantBy(name, settings);
+    if (ORCHESTRATED.test(name)) return [];
+    const { words } = split(name);
+    const meant = spellings.get(letters(words)) ??
+      spellings.get(anyOrder(words)) ??
+      settings.find((setting) => isTypo(words, setting.words))?.name ??
+      relative(name, words, settings);
     return meant === undefined ? [] : [{ name, meant }];
   });
 }
 
-function meantBy(name: string, settings: readonly Words[]): string | undefined {
-  if (ORCHESTRATED.test(name)) return undefined;
-  const { words } = split(name);
-  const found = settings.find((setting) => isSame(words, setting.words)) ??
-    settings.find((setting) => isTypo(words, setting.words)) ??
-    settings.find((setting) => isWrapped(words, setting));
-  if (found !== undefined) return found.name;
-  const family = words.find((word) => isFamily(word, words));
-  if (family === undefined) return undefined;
-  const relatives = settings.filter((other) => other.words.includes(family));
-  return nearest(name, relatives.map((other) => other.name), () => Infinity);
+/**
+ * Returns the other spellings of settings: the same letters or the same words in any order (`LOGLEVEL`, `MAX_CLIENTS`),
+ * words that other programs put around (`ROOMCAST_REDIS_URL`, `TOKEN_SECRET_FILE`), and a missing last word
+ * (`CONNECTS_PER_SECOND`, `HOOK_TIMEOUT`).
+ */
+function spellingsOf(settings: readonly Words[]): Map<string, string> {
+  const spellings = new Map<string, string>();
+  const add = (spelling: string, name: string): void => {
+    if (!spellings.has(spelling)) spellings.set(spelling, name);
+  };
+  for (const { name, words } of settings) {
+    add(letters(words), name);
+    add(anyOrder(words), name);
+  }
+  for (const { name, words } of settings) {
+    // `ROOMCAST_HOST` and `PORT_FILE` may well belong to another program.
+    if (words.length === 1) continue;
+    add(anyOrder(["ROOMCAST", ...words]), name);
+    add(anyOrder([...words, "FILE"]), name);
+    const isUnit = /^(MAX|MS)$/.test(words.at(-1) ?? "");
+    if (isUnit && words.length > 2) add(anyOrder(words.slice(0, -1)), name);
+  }
+  return spellings;
 }
 
-/** The same words in any order, or the same letters: `PUBLISH_KEY`, `MAX_CLIENTS`, `LOGLEVEL`. */
-function isSame(a: readonly string[], b: readonly string[]): boolean {
-  return a.join("") === b.join("") ||
-    a.toSorted().join() === b.toSorted().join();
+function letters(words: readonly string[]): string {
+  return words.join("");
+}
+
+function anyOrder(words: readonly string[]): string {
+  return words.toSorted().join("_");
 }
 
 /**
@@ -91,21 +111,24 @@ function isTypo(a: readonly string[], b: readonly string[]): boolean {
   const wrong = a.filter((word, at) => word !== b[at]);
   const isLong = a.length > 1 || a.join("").length > 5;
   return isLong && wrong.length <= 2 &&
-    a.every((word, at) => isLike(word, b[at] ?? ""));
+    a.every((word, at) => word === b[at] || isLike(word, b[at] ?? ""));
 }
 
 function isLike(a: string, b: string): boolean {
-  return nearest(a, [b], (length) => length >= 8 ? 2 : 1) !== undefined;
+  return Math.abs(a.length - b.length) <= 2 &&
+    nearest(a, [b], (length) => length >= 8 ? 2 : 1) !== undefined;
 }
 
-/** A setting of several words after `ROOMCAST_`, or before `_FILE`, as other servers name the file with a secret. */
-function isWrapped(words: readonly string[], setting: Words): boolean {
-  const own = setting.words;
-  // `ROOMCAST_HOST` and `PORT_FILE` may well belong to another program.
-  return own.length > 1 &&
-    [["ROOMCAST", ...own], [...own, "FILE"]].some((wrapped) =>
-      isSame(words, wrapped)
-    );
+/** Returns the setting of the same family that is most like a name; undefined if the name is of no family. */
+function relative(
+  name: string,
+  words: readonly string[],
+  settings: readonly Words[],
+): string | undefined {
+  const family = words.find((word) => isFamily(word, words));
+  if (family === undefined) return undefined;
+  const relatives = settings.filter((other) => other.words.includes(family));
+  return nearest(name, relatives.map((other) => other.name), () => Infinity);
 }
 
 /** Whether `word` is of a family of settings, and all other words fit it: `HISTORY_LIMIT`, `MAX_MESSAGE_SIZE`. */
@@ -123,7 +146,7 @@ function split(name: string): Words {
   return { name, words: words.map(singular) };
 }
 
-/** `PROXIES` and `PROXY`, `KEYS` and `KEY`, `TRUSTED` and `TRUST` become the same word. */
+/** `PROXIES` and `PROXY`, `PUBLISHES` and `PUBLISH`, `TRUSTED` and `TRUST` become the same word. */
 function singular(word: string): string {
-  return word.replace(/IES$/, "Y").replace(/(?<=\w\w)(S|ED)$/, "");
+  return word.replace(/IES$/, "Y").replace(/(?<=\w\w)((?<=SH)ES|S|ED)$/, "");
 }

@@ -50,6 +50,10 @@ const MEANT: Readonly<Record<string, string>> = {
   CLIENT_BUFFER_SIZE: "CLIENT_BUFFER_BYTES_MAX",
   CLIENT_BUFFER_BYTES: "CLIENT_BUFFER_BYTES_MAX",
   MAX_MESSAGE_SIZE: "MESSAGE_BYTES_MAX",
+  CONNECTS_PER_SECOND: "CONNECTS_PER_SECOND_MAX",
+  PUBLISHES_PER_MINUTE: "PUBLISHES_PER_SECOND_MAX",
+  MESSAGE_BYTES: "MESSAGE_BYTES_MAX",
+  HOOK_TIMEOUT: "HOOK_TIMEOUT_MS",
   // Names of ours with what is customary elsewhere.
   ROOMCAST_PUBLISH_KEYS: "PUBLISH_KEYS",
   ROOMCAST_REDIS_URL: "REDIS_URL",
@@ -74,6 +78,7 @@ Deno.test("findUnknown() finds nothing in what Kubernetes sets for services with
   const services = [
     ...["redis", "roomcast", "chat", "room", "channel", "publish", "history"],
     ...["publish-key", "redis-uri", "client", "token", "worker", "host"],
+    ...["internal", "internals", "roomcast-internal"],
     ...KNOWN.map((name) => name.toLowerCase().replaceAll("_", "-")),
   ];
   const suffixes = [
