@@ -299,11 +299,11 @@ function reasonToSkip(
 ): string | undefined {
   if (events === undefined) return undefined;
   if (type !== SERVER_SIDE_EMIT) {
-    return `Cannot use a message of the Socket.IO adapter: Roomcast sends none of type ${
+    return `Cannot use a message for the Socket.IO adapter: Roomcast sends no messages of type ${
       Number(type)
     }; ${ADVICE}`;
   }
   if (!events.includes(String(data?.packet?.[0]))) {
-    return `Cannot use a message of the Socket.IO adapter: Roomcast does not send this event; ${ADVICE}`;
+    return `Cannot use a message for the Socket.IO adapter: Roomcast does not send its event; ${ADVICE}`;
   }
 }

@@ -1,5 +1,5 @@
 /**
- * Counts work in flight, so that a node that stops can wait for it.
+ * Counts work in flight, so that a stopping node can wait until this work is done.
  *
  * @module
  */

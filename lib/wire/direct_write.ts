@@ -137,7 +137,7 @@ export class DirectWriter {
    */
   complete(request: WriteRequest): boolean {
     if (request.waiting === undefined) {
-      this.disable("a write that was reported as done completed later");
+      this.disable("Deno reported a direct write as done before it was");
       return false;
     }
     request.waiting = undefined;

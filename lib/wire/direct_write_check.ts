@@ -52,7 +52,7 @@ export async function enableDirectWrites(
   if (!TESTED_DENO_VERSIONS.includes(denoVersion)) {
     const tested = TESTED_DENO_VERSIONS.join(" and ");
     return writer.disable(
-      `they are tested on Deno ${tested} only, and this is Deno ${denoVersion}`,
+      `direct writes are tested only on Deno ${tested}, and this is Deno ${denoVersion}`,
     );
   }
   const server = createServer();
@@ -80,7 +80,9 @@ export async function enableDirectWrites(
     await deadline(run(), CHECK_TIMEOUT_MS, "a pair of loopback sockets");
     writer.enable();
   } catch (error) {
-    writer.disable(`the check at start failed: ${(error as Error).message}`);
+    writer.disable(
+      `the check of direct writes failed: ${(error as Error).message}`,
+    );
   } finally {
     const closed = new Promise<void>((resolve) =>
       server.close(() => resolve())

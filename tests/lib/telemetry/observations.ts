@@ -17,7 +17,7 @@ export const ALL: readonly Observation[] = [
   { kind: "listener_recovered", how: "rearmed", durationMs: 900 },
   { kind: "listener_lost" },
   { kind: "listener_unwatched", why: "ETIMEDOUT" },
-  { kind: "direct_write_disabled", why: "the check at start failed" },
+  { kind: "direct_write_disabled", why: "the check of direct writes failed" },
   { kind: "stopping", signal: "SIGTERM", clients: 3 },
   { kind: "stopped", durationMs: 5 },
   { kind: "published", count: 2 },

@@ -167,7 +167,7 @@ Deno.test("DirectWriter.complete() disables direct writes permanently if the wri
   assert.deepEqual(request.expected, [false]);
   assert.equal(writer.enabled, false);
   assert.deepEqual(reasons, [
-    "a write that was reported as done completed later",
+    "Deno reported a direct write as done before it was",
   ]);
   assert.equal(bytes.length, 32 << 20);
 });
@@ -203,7 +203,10 @@ Deno.test("enableDirectWrites() disables direct writes on any other version of D
   const { writer, reasons } = writerWithReasons();
   await enableDirectWrites(writer, listen, "3.0.0");
   assert.equal(writer.enabled, false);
-  assert.match(reasons.join(), /^they are tested on .+ is Deno 3\.0\.0$/);
+  assert.match(
+    reasons.join(),
+    /^direct writes are tested only on .+ is Deno 3\.0\.0$/,
+  );
 });
 
 for (
@@ -234,7 +237,9 @@ Deno.test("enableDirectWrites() disables direct writes if its server cannot list
     () => Promise.reject(new Error("no free port")),
   );
   assert.equal(writer.enabled, false);
-  assert.deepEqual(reasons, ["the check at start failed: no free port"]);
+  assert.deepEqual(reasons, [
+    "the check of direct writes failed: no free port",
+  ]);
 });
 
 Deno.test("enableDirectWrites() ends even if another program connects to its server", async () => {
