@@ -96,8 +96,8 @@ export class LogHead implements HeadState {
   }
 
   /**
-   * Wakes waiting callers whose condition is now met. Only the log calls this method, each time its state may have
-   * changed.
+   * Wakes waiting callers whose condition is now met. Only the log calls this method, each time the log's state may
+   * have changed.
    */
   moved(): void {
     if (this.#waiting.size === 0) return;

@@ -60,8 +60,8 @@ export interface ConnectionOptions {
  * Keeps one Redis client connected until {@linkcode RedisConnection.close} is called.
  *
  * A command is either sent on a live connection or fails at once, and every loss of a connection is detected in one
- * place. The automatic reconnecting of node-redis is switched off, because it has no deadline for the handshake and
- * queues commands while it reconnects.
+ * place. The automatic reconnecting of node-redis is switched off, because node-redis has no deadline for the handshake
+ * and queues commands while it reconnects.
  *
  * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */

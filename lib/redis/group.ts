@@ -33,8 +33,8 @@ export interface Member {
  * the other.
  *
  * An outage begins when a connection is lost or cannot be established, and ends when all connections are established.
- * An outage is reported at once, then every minute, and when it has ended. If it begins less than 5 s after the last
- * report, it is first reported after these 5 s, and not at all if it has ended before.
+ * An outage is reported at once, then every minute, and when it has ended. An outage that begins less than 5 s after
+ * the last report is reported only if it still lasts after these 5 s.
  *
  * Lifetime: a timer runs during an outage, until the last connection is removed.
  */

@@ -8,7 +8,7 @@
 export interface Keys {
   /** The log: the stream that every node reads. */
   readonly log: string;
-  /** The name of the current epoch, and the id of the entry with which it began. */
+  /** The name of the current epoch, and the id of the entry with which the epoch began. */
   readonly epoch: string;
   /** The rooms that have had messages recently (`lib/redis_log/known_rooms.ts`). */
   readonly rooms: string;
@@ -16,7 +16,7 @@ export interface Keys {
   readonly server: string;
   /** The nodes that use this log, each with the time of its last check. */
   readonly nodes: string;
-  /** For each node, how many times it has saved sessions. */
+  /** For each node, how many times the node has saved sessions. */
   readonly saves: string;
   /** A key without meaning, which is written so that replicas have a write to confirm. */
   readonly touched: string;

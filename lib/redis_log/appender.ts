@@ -131,7 +131,8 @@ export class Appender {
 
   /**
    * Appends a probe, in order with the publishes: an entry that this node recognizes by `nonce` and that no client
-   * receives. Resolves even if the append failed; only reading the probe from the log proves that it has succeeded.
+   * receives. Resolves even if the append failed; only reading the probe from the log proves that the append has
+   * succeeded.
    */
   probe(nonce: string): Promise<void> {
     return new Promise((resolve) =>
@@ -219,7 +220,7 @@ export class Appender {
   /**
    * Waits until enough replicas have confirmed the messages of a script.
    *
-   * @throws {ApiError} `log_not_replicated` If they do not confirm them in time.
+   * @throws {ApiError} `log_not_replicated` If too few replicas confirm the messages in time.
    */
   async #replicated(
     client: RedisClient,

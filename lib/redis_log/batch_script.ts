@@ -88,9 +88,9 @@ end
  *     history:  id of its last message   run <messages so far> lines <lines>
  *
  * Lines are separated by line breaks and ordered by index. A line is `<index> <JSON>`, and meta may follow the JSON
- * (`entries.ts`). A batch entry has the id of its message with the highest index, from which readers compute the base.
- * "Messages so far" counts the messages of the stream since it began or was cleared. The limits of log and histories
- * need this number, because Redis itself counts only entries.
+ * (`entries.ts`). A batch entry has the id of its message with the highest index. Readers compute the base from this
+ * id. "Messages so far" counts the messages of the stream since it began or was cleared. The limits of log and
+ * histories need this number, because Redis itself counts only entries.
  *
  * A script that embeds this code takes log, epoch, known rooms and server as its first four KEYS, and histories after
  * them. It can use `now`, and calls these functions in this order:

@@ -1,6 +1,6 @@
 /**
  * The check of the log: a node asks Redis whether the log still holds all entries that the node has read or
- * acknowledged, and tells the other nodes through Redis if it does.
+ * acknowledged, and records in Redis, for the other nodes, that the log does.
  *
  * Redis replicates asynchronously, so a promoted replica or a restored snapshot may lack messages that were
  * acknowledged or delivered. After a failover or a restart of Redis, an epoch therefore continues only if every

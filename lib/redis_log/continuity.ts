@@ -14,7 +14,7 @@ import { deadline } from "../util/deadline.ts";
 import { check, type Finding, type Question } from "./check.ts";
 import type { Verdict, Witness } from "./witness.ts";
 
-/** Maximum duration of a check, in ms. If Redis executes it later, the check does nothing. */
+/** Maximum duration of a check, in ms. A check that Redis executes later does nothing. */
 const CHECK_TIMEOUT_MS = 1500;
 
 const UNCONFIRMED =
@@ -44,8 +44,8 @@ export class Continuity {
   readonly #options: ContinuityOptions;
   #why: unknown;
   /**
-   * The state that the last check has returned. `#unconfirmedAt` is the time at which the epoch last stopped being
-   * confirmed.
+   * The state that the last check has returned. `#unconfirmedAt` is the time of the check since which the epoch has not
+   * been confirmed.
    */
   #state: Finding["state"] | undefined;
   #unconfirmedAt = 0;

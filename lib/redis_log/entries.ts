@@ -26,8 +26,8 @@ export type RawBatchEntry = [id: string, fields: string[]];
 export interface LogEntry {
   readonly id: string;
   /**
-   * The messages of the entry; undefined if it contains none. An entry with the fields `room` and `message`, which
-   * another program can write, contains one message.
+   * The messages of the entry; undefined if the entry contains none. An entry with the fields `room` and `message`,
+   * which another program can write, contains one message.
    */
   readonly messages: readonly Entry[] | undefined;
   /** The fields of an entry without messages, with their values; empty for an entry with messages. */

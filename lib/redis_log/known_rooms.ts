@@ -60,8 +60,8 @@ end
 
 /**
  * Lua that defines `prune(last id of the log, seconds of a history)`, which each node calls about once a second. If the
- * mark is missing, `prune` sets the mark, so that the set is complete for messages from now on. It also removes at most
- * `PRUNED_MAX` rooms whose messages have all expired, and raises no error.
+ * set has no mark (the time since which the set is complete), `prune` adds one for the time of the log's last id. It
+ * also removes at most `PRUNED_MAX` rooms whose messages have all expired, and raises no error.
  */
 export const PRUNE_ROOMS = `
 local function prune(last, seconds)

@@ -31,7 +31,10 @@ const DOUBTFUL_MAX = 1000;
 const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 const CHECK_REFUSED_MS = 500;
-/** Maximum age of the last check, in ms, with which this node acknowledges messages. Others may unregister it later. */
+/**
+ * Maximum age of the last check, in ms, with which this node acknowledges messages. Later, others may unregister the
+ * node.
+ */
 const LEASE_MS = 3000;
 
 /** What this node has to do after a check of the log. */

@@ -28,8 +28,8 @@ export interface StoredSession {
 /** Stores sessions under the hashes of their secrets. A store never receives a secret. */
 export interface SessionStore {
   /**
-   * Saves sessions, each for `seconds` from now. Leaves a session unchanged if another connection has resumed it,
-   * because this save may be an old one that arrives late.
+   * Saves sessions, each for `seconds` from now. Leaves a stored session unchanged if another connection has resumed
+   * the session, because this save may have arrived late.
    *
    * @returns The digests of the sessions that were left unchanged because another connection has resumed them.
    */
