@@ -14,6 +14,7 @@ export const ERROR_STATUS = {
   invalid_key: 400,
   invalid_position: 400,
   invalid_parameter: 400,
+  unknown_event: 400,
   unknown_field: 400,
   too_many_rooms: 400,
   too_many_messages: 400,

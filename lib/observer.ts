@@ -67,6 +67,12 @@ export type Observation =
   | { kind: "slow_client_disconnected"; waitingPackets: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
+  /** A client was not let in. */
+  | { kind: "client_refused"; code: string }
+  /** Clients were not let in because of an outage, and will try again. Reported once a minute. */
+  | { kind: "clients_turned_away"; code: string; count: number }
+  /** A client sent an event with a name that the server does not know. */
+  | { kind: "unknown_event" }
   /** A client has reconnected and received everything that it missed. */
   | { kind: "recovered"; messages: number }
   /** A client was sent a gap, because some of the messages that it missed are not available. */

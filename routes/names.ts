@@ -7,18 +7,10 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
-import { nearest } from "../lib/util/nearest.ts";
+import { adviceFor, type Names, nearest, quoted } from "../lib/util/nearest.ts";
 import { type Env, requestTarget } from "./exchange.ts";
 
-/** The names that a place of a request may have. */
-export interface Names {
-  readonly known: readonly string[];
-  /** For names that people often use instead: the known name, or what to do. */
-  readonly instead?: Readonly<Record<string, string>>;
-}
-
-/** Maximum length of an unknown name in an error message. */
-const SHOWN_LENGTH_MAX = 64;
+export type { Names };
 
 /** Checks the names of fields. @throws {ApiError} `unknown_field` */
 export function checkFields(fields: object, names: Names): void {
@@ -26,7 +18,7 @@ export function checkFields(fields: object, names: Names): void {
     if (names.known.includes(name)) continue;
     throw new ApiError(
       "unknown_field",
-      `Cannot publish: the field ${shown(name)} is unknown; ${
+      `Cannot publish: the field ${quoted(name)} is unknown; ${
         adviceFor(name, names)
       }`,
     );
@@ -47,7 +39,7 @@ export function checkQuery(c: Context<Env>, names: Names): void {
     if (!names.known.includes(name)) {
       throw new ApiError(
         "unknown_field",
-        `Cannot read the URL: the parameter ${shown(name)} is unknown; ${
+        `Cannot read the URL: the parameter ${quoted(name)} is unknown; ${
           adviceFor(name, names)
         }`,
       );
@@ -56,7 +48,7 @@ export function checkQuery(c: Context<Env>, names: Names): void {
       throw new ApiError(
         "invalid_parameter",
         `Cannot read the URL: it has the parameter ${
-          shown(name)
+          quoted(name)
         } twice; send it once`,
       );
     }
@@ -67,19 +59,4 @@ export function checkQuery(c: Context<Env>, names: Names): void {
 /** Returns whether a name is known, or like a known one. */
 export function isLikeKnown(name: string, { known, instead }: Names): boolean {
   return nearest(name, [...known, ...Object.keys(instead ?? {})]) !== undefined;
-}
-
-function adviceFor(name: string, { known, instead = {} }: Names): string {
-  const near = nearest(name, [...known, ...Object.keys(instead)]);
-  if (near === undefined) {
-    return known.length === 0
-      ? "remove it"
-      : `use only ${known.map(shown).join(", ")}`;
-  }
-  const advice = instead[near] ?? near;
-  return known.includes(advice) ? `did you mean ${shown(advice)}?` : advice;
-}
-
-function shown(name: string): string {
-  return JSON.stringify(name.slice(0, SHOWN_LENGTH_MAX));
 }

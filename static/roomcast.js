@@ -26,7 +26,9 @@ const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
  * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage
  * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap
  * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void} [settings.onJoined]
- * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected") => void} [settings.onState]
+ * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected",
+ *   why?: { code: string, message: string }) => void} [settings.onState]
+ *   `why` is the server's reason, while it cannot let the client in
  * @param {(error: any, room?: string) => void} [settings.onRefused]
  */
 export function roomcast(io, {
@@ -100,9 +102,8 @@ export function roomcast(io, {
   }
 
   function joinRequest(room) {
-    return positions.has(room)
-      ? { room, since: positions.get(room) }
-      : { room, last };
+    const since = positions.get(room);
+    return since ? { room, since } : { room, last };
   }
 
   function sendJoin(room) {
@@ -134,8 +135,8 @@ export function roomcast(io, {
     );
   }
 
-  function reportConnecting() {
-    onState?.(wasConnected ? "reconnecting" : "connecting");
+  function reportConnecting(details) {
+    onState?.(wasConnected ? "reconnecting" : "connecting", reasonIn(details));
   }
 
   function connectLater() {
@@ -168,15 +169,15 @@ export function roomcast(io, {
     }, CHECK_MS);
     onState?.("connected");
   });
-  socket.on("disconnect", (reason) => {
+  socket.on("disconnect", (reason, details) => {
     clearTimeout(checking);
     // After any other reason, socket.io-client reconnects itself.
     if (reason === "io server disconnect") connectLater();
-    else reportConnecting();
+    else reportConnecting(details);
   });
   socket.on("connect_error", (error) => {
     // After a transport error, a socket that is active retries itself.
-    if (socket.active) return reportConnecting();
+    if (socket.active) return reportConnecting(error);
     onRefused?.(error);
     if (RETRYABLE.test(error.data?.code)) connectLater();
     else onState?.("disconnected");
@@ -236,6 +237,20 @@ export function roomcast(io, {
       }
     },
   };
+}
+
+/**
+ * Returns the server's reason for closing or refusing a connection. A WebSocket's `CloseEvent` has it as
+ * `code: message`, and the response to a request as JSON.
+ */
+function reasonIn({ context } = {}) {
+  const [, code, message] = /^(\w+): (.+)/.exec(context?.reason) ?? [];
+  if (code) return { code, message };
+  try {
+    return JSON.parse(context.responseText).error;
+  } catch {
+    // The server gave no reason, or cannot be reached.
+  }
 }
 
 /** Compares the parts as numbers: as text, 9 would come after 10. */

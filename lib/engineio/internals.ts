@@ -77,6 +77,45 @@ export interface EngineConnection {
   _maybeUpgrade(transport: Transport): void;
 }
 
+/** Engine.IO's polling transport (build/transports/polling.js). Both fields are null unless a poll is waiting. */
+interface PollingTransport {
+  readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
+  readonly res: ServerResponse | null | undefined;
+}
+
+/** A request of a polling client that waits for packets. */
+export interface WaitingPoll {
+  /** Its `cleanup()` makes the transport forget the request. */
+  readonly request: { cleanup(): void };
+  readonly response: ServerResponse;
+}
+
+/** Returns the request that a client's transport keeps waiting; undefined if there is none. */
+export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
+  const { req, res } = transport as unknown as PollingTransport;
+  return transport.writable && req && res
+    ? { request: req, response: res }
+    : undefined;
+}
+
+/** Handles an event of a client, whatever its name. The last argument is a function if the client wants an answer. */
+export type AnyListener = (
+  this: Socket,
+  event: unknown,
+  ...args: unknown[]
+) => void;
+
+/**
+ * Passes every event of a client to `listeners`. Socket.IO's `onAny()` would create a list for each socket, with space
+ * for 17 listeners (socket.io, dist/socket.js). Here all sockets share one list.
+ */
+export function hearAll(
+  socket: Socket,
+  listeners: readonly AnyListener[],
+): void {
+  Object.assign(socket, { _anyListeners: listeners });
+}
+
 /** Returns a connection with the types of its private members. */
 export function internalsOf(connection: EngineSocket): EngineConnection {
   return connection as unknown as EngineConnection;

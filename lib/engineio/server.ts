@@ -11,6 +11,7 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
+import { ApiError } from "../errors.ts";
 import { SOCKET_IO_PATH } from "../http/target.ts";
 import { randomText } from "../util/random.ts";
 import {
@@ -19,6 +20,7 @@ import {
   validateHandshake,
 } from "../websocket/handshake.ts";
 import { DirectWriter } from "../wire/direct_write.ts";
+import { respondWithError } from "./closing.ts";
 import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
 import { type EngineRequest, internalsOf } from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
@@ -37,10 +39,14 @@ const PROTOCOL_ADVICE =
  * load balancer passes a request on to the next node after a 503 (nginx: `proxy_next_upstream http_503`). A stock
  * client retries after either status.
  */
+const DRAINING = new ApiError(
+  "draining",
+  "Cannot connect: this node is stopping; connect again",
+);
 const STOPPING: HandshakeError = {
   status: "503 Service Unavailable",
   headers: "Retry-After: 1\r\n",
-  message: "Cannot connect: this node is stopping; connect again",
+  message: DRAINING.message,
 };
 
 /**
@@ -122,7 +128,7 @@ export class EngineServer extends Server {
         if (request.res === undefined) {
           return respond(FORBIDDEN, { refusal: STOPPING });
         }
-        return refuseStopping(request.res);
+        return respondWithError(request.res, DRAINING);
       }
       if (connects && EIO !== "4") {
         return respond(UNSUPPORTED_PROTOCOL_VERSION, {
@@ -265,16 +271,6 @@ function refusalFor(
 ): HandshakeError {
   const { message = Server.errorMessages[code], refusal } = context;
   return refusal ?? { status: "400 Bad Request", headers: "", message };
-}
-
-/** Responds with {@linkcode STOPPING} to a request that is not an upgrade, in the form of Engine.IO's errors. */
-function refuseStopping(response: ServerResponse): void {
-  const { message } = STOPPING;
-  response.writeHead(503, {
-    "Content-Type": "application/json",
-    "Retry-After": "1",
-  });
-  response.end(JSON.stringify({ code: FORBIDDEN, message }));
 }
 
 /** Responds to an upgrade with an error and closes the socket, as Engine.IO's `abortUpgrade` does. */

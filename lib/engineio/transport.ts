@@ -9,7 +9,9 @@
 import { Transport } from "engine.io";
 import { Buffer } from "node:buffer";
 import type { Socket as RawSocket } from "node:net";
+import type { ApiError } from "../errors.ts";
 import {
+  closeBody,
   type MessageHandler,
   WebSocketConnection,
 } from "../websocket/connection.ts";
@@ -18,6 +20,8 @@ import type { DirectWriter, WriteRequest } from "../wire/direct_write.ts";
 import type { QueuedPacket } from "./internals.ts";
 
 const NOTHING = Buffer.alloc(0);
+/** Status codes of a close frame. */
+const INTERNAL_ERROR = 1011, SERVICE_RESTART = 1012, TRY_AGAIN_LATER = 1013;
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
 /**
@@ -42,6 +46,8 @@ export class WebSocketTransport extends Transport
   waiting: Buffer | undefined;
   /** The HTTP response that opens the WebSocket; undefined once it is written. */
   #handshake: Buffer | undefined;
+  /** What the peer is told when the connection is closed. */
+  closeReason: ApiError | undefined;
 
   /**
    * Takes over a connection whose upgrade to a WebSocket has been accepted.
@@ -140,7 +146,10 @@ export class WebSocketTransport extends Transport
    * written yet are discarded.
    */
   doClose(then?: () => void): void {
-    this.#websocket.close();
+    const { closeReason: error } = this;
+    this.#websocket.close(
+      error && closeBody(closeCodeOf(error), `${error.code}: ${error.message}`),
+    );
     then?.();
   }
 
@@ -235,6 +244,12 @@ export class WebSocketTransport extends Transport
     );
     return frame;
   }
+}
+
+/** Returns the status code of a close frame, from the registry of RFC 6455 §11.7. */
+function closeCodeOf({ code, retryable }: ApiError): number {
+  if (code === "draining") return SERVICE_RESTART;
+  return retryable ? TRY_AGAIN_LATER : INTERNAL_ERROR;
 }
 
 /** A packet, as Engine.IO's types declare it. */

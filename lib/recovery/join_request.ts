@@ -7,6 +7,7 @@ import { ApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
+import { adviceFor, quoted } from "../util/nearest.ts";
 
 /** Maximum value of `last`. */
 export const LAST_MAX = 1000;
@@ -36,20 +37,57 @@ export interface JoinRequest {
 /**
  * Reads a client's request to join a room: the room's name, or `{room, since?, last?}`.
  *
- * @throws {ApiError} `invalid_room`, `invalid_parameter`
+ * @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter`, `unknown_field`
  */
 export function parseJoinRequest(request: unknown): JoinRequest {
-  if (typeof request !== "object" || request === null) {
-    return { room: parseRoom(request) };
+  if (!isFields(request)) return { room: parseRoom(request) };
+  checkFields("join", request, ["room", "since", "last"]);
+  const { room, since, last } = request;
+  if (since === null) {
+    throw new ApiError(
+      "invalid_position",
+      'Cannot join: "since" is null; send a position, or leave it out to receive only later messages',
+    );
   }
-  const { room, since, last } = request as Record<string, unknown>;
   return {
     room: parseRoom(room),
-    since: since === undefined || since === null
-      ? undefined
-      : parseSince(since),
+    since: since === undefined ? undefined : parseSince(since),
     last: parseLast(last),
   };
+}
+
+/**
+ * Reads a request to leave a room: the room's name, or `{room}`. Returns the name.
+ *
+ * @throws {ApiError} `invalid_room`, `unknown_field`
+ */
+export function parseLeaveRequest(request: unknown): string {
+  if (!isFields(request)) return parseRoom(request);
+  checkFields("leave", request, ["room"]);
+  return parseRoom(request.room);
+}
+
+/** @throws {ApiError} `unknown_field` if a request has a field that is not in `known` */
+function checkFields(
+  verb: string,
+  request: Readonly<Record<string, unknown>>,
+  known: readonly string[],
+): void {
+  const field = Object.keys(request).find((name) => !known.includes(name));
+  if (field === undefined) return;
+  throw new ApiError(
+    "unknown_field",
+    `Cannot ${verb}: the field ${quoted(field)} is unknown; ${
+      adviceFor(field, { known })
+    }`,
+  );
+}
+
+function isFields(
+  request: unknown,
+): request is Readonly<Record<string, unknown>> {
+  return typeof request === "object" && request !== null &&
+    !Array.isArray(request);
 }
 
 /** Reads a position or an id that a client sent. Returns null if the value is neither a position nor an id. */

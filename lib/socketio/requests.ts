@@ -1,5 +1,5 @@
 /**
- * Handles the events `join` and `leave` of connected clients.
+ * Handles the events of connected clients: `join`, `leave`, and all others, which the server does not know.
  *
  * @module
  */
@@ -7,15 +7,16 @@ import type { Socket } from "socket.io";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import { cork } from "../engineio/internals.ts";
-import { toApiError } from "../errors.ts";
+import { type AnyListener, cork, hearAll } from "../engineio/internals.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import type { Entry } from "../log/log.ts";
 import { timestampOf } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import {
-  type JoinRequest,
   parseJoinRequest,
+  parseLeaveRequest,
 } from "../recovery/join_request.ts";
+import { adviceFor, quoted } from "../util/nearest.ts";
 import { formatOffset } from "./offset.ts";
 import { subscriberOf } from "./subscriber.ts";
 
@@ -28,66 +29,90 @@ export interface RequestsOptions {
   readonly observe: Observe;
 }
 
-/** Handles a client's event. `answer` is the function that sends the acknowledgement, if the client wants one. */
-type RequestHandler = (this: Socket, request: unknown, answer: unknown) => void;
+/** Sends the acknowledgement of an event; undefined if the client wants none. */
+type Answer = ((facts: Readonly<Record<string, unknown>>) => void) | undefined;
 
-/** Handles one request of a client. */
+/** Handles one event of a client. */
 type Work = (
   socket: Socket,
   client: Client,
-  request: JoinRequest,
-  answer: unknown,
+  request: unknown,
+  answer: Answer,
 ) => Promise<void>;
 
 /** Handles and answers the requests of connected clients. */
 export class Requests {
   readonly #options: RequestsOptions;
-  // All sockets share one handler, because a closure for each socket would take more memory.
-  readonly #onJoin = this.#handler(this.#join.bind(this));
-  readonly #onLeave = this.#handler(this.#leave.bind(this));
+  /** All events that a client may send. */
+  readonly #events: ReadonlyMap<string, Work> = new Map([
+    ["join", this.#join.bind(this)],
+    ["leave", this.#leave.bind(this)],
+  ]);
+  // All sockets share one listener, because a closure for each socket would take more memory.
+  readonly #listeners = [this.#makeListener()];
 
   /** Creates the handlers, which {@linkcode Requests.serve} adds to sockets. */
   constructor(options: RequestsOptions) {
     this.#options = options;
   }
 
-  /** Handles a socket's requests from now on. */
+  /** Handles a socket's events from now on. */
   serve(socket: Socket): void {
-    socket.on("join", this.#onJoin);
-    socket.on("leave", this.#onLeave);
+    hearAll(socket, this.#listeners);
   }
 
-  #handler(work: Work): RequestHandler {
+  #makeListener(): AnyListener {
     const handle = this.#handle.bind(this);
-    return function (request, answer) {
-      void handle(this, request, answer, work);
+    return function (event, ...args) {
+      void handle(this, event, args);
     };
   }
 
   async #handle(
     socket: Socket,
-    request: unknown,
-    answer: unknown,
-    work: Work,
+    event: unknown,
+    args: unknown[],
   ): Promise<void> {
     const client = this.#options.clientOf(socket);
     if (client === undefined) return;
+    const answer = answerIn(args);
+    const requests = answer === undefined ? args : args.slice(0, -1);
     try {
-      await work(socket, client, parseJoinRequest(request), answer);
+      const work = this.#events.get(String(event));
+      if (work === undefined) throw this.#unknown(event);
+      if (requests.length !== 1) {
+        throw new ApiError(
+          "invalid_parameter",
+          `Cannot ${event}: the event has ${requests.length} arguments; send one, such as {"room":"chat"}`,
+        );
+      }
+      await work(socket, client, requests[0], answer);
     } catch (error) {
       this.#refuse(socket, error, answer);
     }
   }
 
+  #unknown(event: unknown): ApiError {
+    this.#options.observe({ kind: "unknown_event" });
+    const name = String(event);
+    const known = [...this.#events.keys()];
+    return new ApiError(
+      "unknown_event",
+      `Cannot handle the event: ${quoted(name)} is unknown; ${
+        adviceFor(name, { known })
+      }`,
+    );
+  }
+
   async #join(
     socket: Socket,
     client: Client,
-    request: JoinRequest,
-    answer: unknown,
+    request: unknown,
+    answer: Answer,
   ): Promise<void> {
     await this.#options.clients.join(
       client,
-      request,
+      parseJoinRequest(request),
       (joined) => tell(socket, joined, answer),
     );
   }
@@ -95,14 +120,14 @@ export class Requests {
   async #leave(
     socket: Socket,
     client: Client,
-    { room }: JoinRequest,
-    answer: unknown,
+    request: unknown,
+    answer: Answer,
   ): Promise<void> {
-    await this.#options.clients.leave(client, room);
+    await this.#options.clients.leave(client, parseLeaveRequest(request));
     this.#reply(socket, answer, { ok: true });
   }
 
-  #refuse(socket: Socket, error: unknown, answer: unknown): void {
+  #refuse(socket: Socket, error: unknown, answer: Answer): void {
     const refusal = toApiError(error);
     if (refusal.code === "internal") {
       this.#options.observe({
@@ -117,10 +142,10 @@ export class Requests {
   /** Sends a small answer. It counts as buffered, because a client may send requests endlessly and never read. */
   #reply(
     socket: Socket,
-    answer: unknown,
+    answer: Answer,
     facts: Readonly<Record<string, unknown>>,
   ): void {
-    acknowledge(answer, facts);
+    answer?.(facts);
     this.#options.fanOut.enforceLimit(subscriberOf(socket));
   }
 }
@@ -132,12 +157,12 @@ export class Requests {
 function tell(
   socket: Socket,
   { rooms, position, id, notice }: Joined,
-  answer: unknown,
+  answer: Answer,
 ): void {
   const uncork = cork(socket);
   try {
     for (const { room, recovered, reason, messages } of rooms) {
-      acknowledge(answer, {
+      answer?.({
         ok: true,
         room,
         position,
@@ -155,12 +180,10 @@ function tell(
   }
 }
 
-/** Sends an acknowledgement, if the client wants one. */
-function acknowledge(
-  answer: unknown,
-  facts: Readonly<Record<string, unknown>>,
-): void {
-  if (typeof answer === "function") answer(facts);
+/** Returns the function that sends the acknowledgement, which Socket.IO adds as the last argument. */
+function answerIn(args: readonly unknown[]): Answer {
+  const last = args.at(-1);
+  return typeof last === "function" ? last as Answer : undefined;
 }
 
 function toMessage({ id, json }: Entry): Record<string, unknown> {

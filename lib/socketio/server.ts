@@ -13,10 +13,11 @@ import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import type { Access } from "../access/access.ts";
 import type { OriginAllowed } from "../access/origins.ts";
-import type { Admission, Hello } from "../clients/admission.ts";
+import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
+import { closeBecause } from "../engineio/closing.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
 import { EngineServer } from "../engineio/server.ts";
 import { ApiError, toApiError } from "../errors.ts";
@@ -24,16 +25,23 @@ import { isForEngine } from "../http/target.ts";
 import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { eventFrame } from "./frame.ts";
-import { formatOffset, readOffset } from "./offset.ts";
+import { helloOf } from "./hello.ts";
+import { formatOffset } from "./offset.ts";
 import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
+import { TurnedAway } from "./turned_away.ts";
 
 /** Maximum bytes of a client's packet in addition to a message, for example for a handshake with its rooms. */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
 /** How long a new connection may take to send CONNECT, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Maximum length of a session's secret, in characters. */
-const SECRET_LENGTH_MAX = 64;
+/** The number of clients that are disconnected in a second when the node stops, if it takes no longer than allowed. */
+const DRAIN_RATE_MIN = 50;
+/** The reason that WebSocket clients are told when the node stops. */
+const STOPPING = new ApiError(
+  "draining",
+  "Cannot keep the connection: this node is stopping; connect again",
+);
 
 /** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
@@ -61,6 +69,7 @@ export class SocketIoServer {
   readonly #engine: EngineServer;
   readonly #io: Server;
   readonly #requests: Requests;
+  readonly #turnedAway: TurnedAway;
   /** Connections that already have a socket. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
@@ -84,6 +93,7 @@ export class SocketIoServer {
       clientOf: (socket) => this.#clients.get(socket),
       observe,
     });
+    this.#turnedAway = new TurnedAway(observe);
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),
       serveClient: false,
@@ -112,26 +122,30 @@ export class SocketIoServer {
   }
 
   /**
-   * Closes all connections, evenly over `durationMs`, and accepts no new ones. It does not send Socket.IO's DISCONNECT
-   * packet, because a stock client does not reconnect after that packet, but reconnects at once if the connection is
-   * only closed.
+   * Closes all connections evenly, at least {@linkcode DRAIN_RATE_MIN} in a second and all within `durationMaxMs`, and
+   * accepts no new ones. It does not send Socket.IO's DISCONNECT packet, because a stock client does not reconnect after
+   * that packet, but reconnects at once if the connection is only closed.
    */
-  async drain(durationMs: number): Promise<void> {
+  async drain(durationMaxMs: number): Promise<void> {
     this.#engine.stopping = true;
     const connections = [...this.#io.of("/").sockets.values()].map((socket) =>
       socket.conn
     );
+    const slowestMs = connections.length / DRAIN_RATE_MIN * 1000;
+    const durationMs = Math.min(durationMaxMs, slowestMs);
     const start = performance.now();
     for (const [index, connection] of connections.entries()) {
-      const due = start + durationMs * (index + 1) / connections.length;
+      const due = start + durationMs * index / connections.length;
       const wait = due - performance.now();
       if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
-      connection.close();
+      if (connection.transport.name === "polling") connection.close();
+      else closeBecause(connection, STOPPING);
     }
   }
 
   /** Closes all connections at once. */
   close(): void {
+    this.#turnedAway.close();
     this.#engine.close();
     this.#io.of("/").adapter.close();
   }
@@ -171,7 +185,7 @@ export class SocketIoServer {
 
   /**
    * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal one the connection is
-   * closed instead, because stock clients retry after a close but not after `connect_error`.
+   * closed instead, with the reason, because stock clients retry after a close but not after `connect_error`.
    */
   #reject(
     socket: Socket,
@@ -181,8 +195,10 @@ export class SocketIoServer {
     const { conn } = socket;
     const refusal = toApiError(error);
     if (refusal.code === "internal") this.#failed("a handshake", error);
+    this.#options.observe({ kind: "client_refused", code: refusal.code });
     if (refusal.retryable || refusal.code === "internal") {
-      conn.close();
+      this.#turnedAway.add(refusal.code);
+      closeBecause(conn, refusal);
       // Socket.IO keeps a socket in memory until its middleware continues.
       return next();
     }
@@ -253,24 +269,6 @@ export class SocketIoServer {
   #failed(where: string, error: unknown): void {
     this.#options.observe({ kind: "error", where, error });
   }
-}
-
-/** Returns the data of a client's handshake. @throws {ApiError} `invalid_parameter` */
-function helloOf(socket: Socket): Omit<Hello, "principal"> {
-  const { auth: { pid, offset, rooms } } = socket.handshake;
-  if (rooms !== undefined && !Array.isArray(rooms)) {
-    throw new ApiError(
-      "invalid_parameter",
-      'Cannot join: auth.rooms is not a list; send a list such as ["chat"]',
-    );
-  }
-  const isSecret = typeof pid === "string" && pid.length <= SECRET_LENGTH_MAX;
-  return {
-    secret: pid === undefined || isSecret ? pid : null,
-    shown: readOffset(offset),
-    rooms,
-    isOpen: () => socket.conn.readyState === "open",
-  };
 }
 
 /** Makes the events that a client receives at connect after its messages and gaps. */

@@ -45,6 +45,12 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   ],
   client_connected: undefined,
   client_disconnected: undefined,
+  client_refused: undefined,
+  clients_turned_away: [
+    "warn",
+    "Clients cannot connect at the moment; they try again by themselves",
+  ],
+  unknown_event: undefined,
   recovered: undefined,
   recovery_incomplete: undefined,
   sessions_evicted: undefined,

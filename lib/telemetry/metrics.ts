@@ -34,6 +34,15 @@ export class Metrics {
     "roomcast_slow_clients_disconnected_total",
     "Clients disconnected because their send buffer exceeded its limit",
   );
+  readonly #notLetIn = this.#counter(
+    "roomcast_clients_refused_total",
+    "Clients that were not let in, by error code",
+    ["code"],
+  );
+  readonly #unknown = this.#counter(
+    "roomcast_unknown_events_total",
+    "Events of clients with a name that the server does not know",
+  );
   readonly #recovered = this.#counter(
     "roomcast_recoveries_total",
     "Clients that reconnected and asked for missed messages, by outcome",
@@ -118,6 +127,10 @@ export class Metrics {
       case "client_connected":
       case "client_disconnected":
         return this.#connections.set(observation.clients);
+      case "client_refused":
+        return this.#notLetIn.inc({ code: observation.code });
+      case "unknown_event":
+        return this.#unknown.inc();
       case "recovered":
         return this.#recovered.inc({ outcome: "recovered" });
       case "recovery_incomplete":

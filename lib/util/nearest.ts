@@ -4,6 +4,16 @@
  * @module
  */
 
+/** The names that a place of a request may have. */
+export interface Names {
+  readonly known: readonly string[];
+  /** For names that people often use instead: the known name, or what to do. */
+  readonly instead?: Readonly<Record<string, string>>;
+}
+
+/** Maximum length of an unknown name in an error message. */
+const SHOWN_LENGTH_MAX = 64;
+
 /**
  * Returns the name in `known` that is most similar to `name`; `undefined` if no name is similar enough. Of several
  * names that are equally similar, returns the first.
@@ -37,6 +47,26 @@ export function nearest(
 
 function usualMax(length: number): number {
   return Math.max(1, Math.floor((length + 1) / 4));
+}
+
+/** Returns what to do about a name that is not known, for the end of an error message. */
+export function adviceFor(
+  name: string,
+  { known, instead = {} }: Names,
+): string {
+  const near = nearest(name, [...known, ...Object.keys(instead)]);
+  if (near === undefined) {
+    return known.length === 0
+      ? "remove it"
+      : `use only ${known.map(quoted).join(", ")}`;
+  }
+  const advice = instead[near] ?? near;
+  return known.includes(advice) ? `did you mean ${quoted(advice)}?` : advice;
+}
+
+/** Returns a name in quotes, cut off if it is too long for an error message. */
+export function quoted(name: string): string {
+  return JSON.stringify(name.slice(0, SHOWN_LENGTH_MAX));
 }
 
 function simplify(name: string): string {

@@ -312,11 +312,20 @@ export class WebSocketConnection {
   /** Closes the connection because the peer violated the protocol (RFC 6455 §7.1.7). */
   #fail(code: number, reason: string): void {
     this.#ignoreInput = true;
-    const body = Buffer.alloc(2);
-    body.writeUInt16BE(code);
-    this.close(body);
+    this.close(closeBody(code));
     this.#handler.onProtocolError(reason);
   }
+}
+
+/**
+ * Returns the body of a close frame. A reason that is too long for a control frame is cut off, and never within a
+ * character.
+ */
+export function closeBody(code: number, reason = ""): Buffer {
+  const body = Buffer.alloc(CONTROL_BYTES_MAX);
+  body.writeUInt16BE(code);
+  // `write()` writes only complete characters.
+  return body.subarray(0, 2 + body.write(reason, 2));
 }
 
 /** Returns whether a peer may send this code in a close frame (RFC 6455 §7.4). */

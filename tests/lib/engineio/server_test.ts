@@ -158,8 +158,10 @@ Deno.test("EngineServer responds with 503 to all clients except its connected on
       assert.equal(response.status, 503);
       assert.equal(response.headers.get("retry-after"), "1");
       assert.deepEqual(await response.json(), {
-        code: 4,
-        message: "Cannot connect: this node is stopping; connect again",
+        error: {
+          code: "draining",
+          message: "Cannot connect: this node is stopping; connect again",
+        },
       });
     }
   }

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../../lib/errors.ts";
-import { parseJoinRequest } from "../../../lib/recovery/join_request.ts";
+import {
+  parseJoinRequest,
+  parseLeaveRequest,
+} from "../../../lib/recovery/join_request.ts";
 
 const EPOCH = "0123456789abcdef";
 
@@ -8,7 +11,6 @@ Deno.test("parseJoinRequest() reads the name of a room, or an object with `room`
   const cases: [request: unknown, since: unknown, last: unknown][] = [
     ["chat", undefined, undefined],
     [{ room: "chat" }, undefined, undefined],
-    [{ room: "chat", since: null }, undefined, undefined],
     [
       { room: "chat", since: "5-1" },
       { epoch: undefined, id: "5-1" },
@@ -24,7 +26,6 @@ Deno.test("parseJoinRequest() reads the name of a room, or an object with `room`
     [{ room: "chat", since: 5 }, null, undefined],
     [{ room: "chat", last: 0 }, undefined, 0],
     [{ room: "chat", last: 1000 }, undefined, 1000],
-    [{ room: "chat", gap: "expired" }, undefined, undefined],
   ];
   for (const [request, since, last] of cases) {
     const parsed = parseJoinRequest(request);
@@ -36,7 +37,7 @@ Deno.test("parseJoinRequest() reads the name of a room, or an object with `room`
   }
 });
 
-Deno.test("parseJoinRequest() throws for a `room` or `last` that is not valid", () => {
+Deno.test("parseJoinRequest() throws for a `room`, `since` or `last` that is not valid", () => {
   const cases: [request: unknown, code: string][] = [
     [undefined, "invalid_room"],
     [null, "invalid_room"],
@@ -46,6 +47,9 @@ Deno.test("parseJoinRequest() throws for a `room` or `last` that is not valid", 
     [{ room: ".." }, "invalid_room"],
     [{}, "invalid_room"],
     [{ room: ["chat"] }, "invalid_room"],
+    [["chat"], "invalid_room"],
+    [{ room: null }, "invalid_room"],
+    [{ room: "chat", since: null }, "invalid_position"],
     ...[-1, 1.5, 1001, "5", null, NaN].map((last): [unknown, string] => [
       { room: "chat", last },
       "invalid_parameter",
@@ -57,5 +61,53 @@ Deno.test("parseJoinRequest() throws for a `room` or `last` that is not valid", 
       (error) => error instanceof ApiError && error.code === code,
       JSON.stringify(request),
     );
+  }
+});
+
+Deno.test("parseJoinRequest() and parseLeaveRequest() reject an unknown field and name the one that was meant", () => {
+  const cases: [
+    parse: (request: unknown) => unknown,
+    field: string,
+    message: string,
+  ][] = [
+    [
+      parseJoinRequest,
+      "sinse",
+      'Cannot join: the field "sinse" is unknown; did you mean "since"?',
+    ],
+    [
+      parseJoinRequest,
+      "gap",
+      'Cannot join: the field "gap" is unknown; use only "room", "since", "last"',
+    ],
+    [
+      parseLeaveRequest,
+      "Room",
+      'Cannot leave: the field "Room" is unknown; did you mean "room"?',
+    ],
+    [
+      parseLeaveRequest,
+      "since",
+      'Cannot leave: the field "since" is unknown; use only "room"',
+    ],
+    [
+      parseLeaveRequest,
+      "x".repeat(70_000),
+      `Cannot leave: the field "${"x".repeat(64)}" is unknown; use only "room"`,
+    ],
+  ];
+  for (const [parse, field, message] of cases) {
+    assert.throws(() => parse({ room: "chat", [field]: null }), {
+      code: "unknown_field",
+      message,
+    });
+  }
+});
+
+Deno.test("parseLeaveRequest() reads a name, or an object with a name", () => {
+  assert.equal(parseLeaveRequest("chat"), "chat");
+  assert.equal(parseLeaveRequest({ room: "chat" }), "chat");
+  for (const request of [undefined, null, {}, ["chat"], { room: null }]) {
+    assert.throws(() => parseLeaveRequest(request), { code: "invalid_room" });
   }
 });

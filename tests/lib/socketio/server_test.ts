@@ -11,7 +11,7 @@ import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
 import { listen } from "../../support/net.ts";
-import { soon, until } from "../../support/wait.ts";
+import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
 const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
 const WEBSOCKET = { transports: ["websocket"] };
@@ -105,22 +105,55 @@ class Setup extends ClientsSetup implements AsyncDisposable {
 Deno.test("a refused client gets connect_error with the code and does not retry", async () => {
   await using setup = await Setup.start();
   for (
-    const [rooms, code] of [
-      ["chat", "invalid_parameter"],
-      [[""], "invalid_room"],
-      [Array(101).fill("a"), "too_many_rooms"],
+    const [auth, code, message] of [
+      [{ rooms: "chat" }, "invalid_parameter", /is not a list/],
+      [{ rooms: null }, "invalid_parameter", /is not a list/],
+      [{ rooms: [""] }, "invalid_room", /0 bytes/],
+      [{ rooms: Array(101).fill("a") }, "too_many_rooms", /at most 100/],
+      [
+        { rooms: [{ rom: "a" }] },
+        "unknown_field",
+        /"rom".*did you mean "room"\?$/,
+      ],
+      [{ rooms: [{ room: "a", since: null }] }, "invalid_position", /null/],
+      [{ room: "a" }, "unknown_field", /"room".* auth\.rooms/],
+      [{ room: null }, "unknown_field", /"room".* auth\.rooms/],
+      [{ channel: "a" }, "unknown_field", /"channel".* auth\.rooms/],
+      [{ channels: ["a"] }, "unknown_field", /"channels".* auth\.rooms/],
     ] as const
   ) {
     await using client = new Subscriber(setup.url, {
       ...FAST,
       ...WEBSOCKET,
-      auth: { rooms },
+      auth,
     });
-    await client.errors.have(1);
-    assert.equal(client.errors.items[0]?.data?.code, code);
+    const [error] = await client.errors.have(1);
+    assert.equal(error?.data?.code, code);
+    assert.match(error?.data?.message ?? "", message);
     assert.equal(client.socket.active, false);
   }
   assert.equal(setup.entering, 0);
+  assert.equal(setup.observed[0]?.kind, "client_refused");
+});
+
+Deno.test("a client that names rooms in the query is refused, and other fields and parameters are allowed", async () => {
+  await using setup = await Setup.start();
+  for (const name of ["room", "rooms", "channel", "channels"]) {
+    await using client = new Subscriber(setup.url, {
+      ...FAST,
+      ...WEBSOCKET,
+      query: { [name]: "news" },
+    });
+    const [error] = await client.errors.have(1);
+    assert.equal(error?.data?.code, "unknown_field");
+    assert.match(error?.data?.message ?? "", /query.* auth\.rooms/);
+  }
+  await using client = await Subscriber.connect(setup.url, {
+    ...WEBSOCKET,
+    query: { version: "7" },
+    auth: { token: "any", name: "ann" },
+  });
+  assert.ok(client.socket.connected);
 });
 
 Deno.test("a client with a temporary error is disconnected, retries, and leaves nothing in memory", async () => {
@@ -147,6 +180,17 @@ Deno.test("a client with a temporary error is disconnected, retries, and leaves 
     "a handshake: Error: unexpected",
   ]);
   assert.equal(setup.entering, 0);
+  const reports = setup.observed.filter(({ kind }) =>
+    kind === "clients_turned_away"
+  );
+  assert.deepEqual(reports, [
+    { kind: "clients_turned_away", code: "overloaded", count: 1 },
+    { kind: "clients_turned_away", code: "internal", count: 1 },
+  ]);
+  assert.equal(
+    setup.observed.filter(({ kind }) => kind === "client_refused").length,
+    5,
+  );
 });
 
 Deno.test("a client whose connection is closed while it is welcomed leaves nothing in memory", async () => {
@@ -237,16 +281,73 @@ Deno.test("requests that are not valid are answered with an error, or ignored wi
   await using setup = await Setup.start();
   await using client = await Subscriber.connect(setup.url, WEBSOCKET);
   for (const event of ["join", "leave"]) {
-    for (const request of [undefined, null, 5, {}, { room: "" }]) {
-      const [answer] = await client.ask(event, request);
-      assert.equal(answer.ok, false, JSON.stringify(request));
-      assert.equal(answer.error.code, "invalid_room");
-      client.socket.emit(event, request);
-      client.socket.emit(event, request, "no function");
+    for (
+      const [args, code] of [
+        [[undefined], "invalid_room"],
+        [[null], "invalid_room"],
+        [[5], "invalid_room"],
+        [[["chat"]], "invalid_room"],
+        [[{}], "invalid_room"],
+        [[{ room: "" }], "invalid_room"],
+        [[{ room: "chat", sinc: null }], "unknown_field"],
+        [[], "invalid_parameter"],
+        [["chat", "news"], "invalid_parameter"],
+      ] as [unknown[], string][]
+    ) {
+      const answer = await soon(
+        client.socket.emitWithAck(event, ...args),
+        `${event} is answered`,
+      );
+      assert.equal(answer.ok, false, JSON.stringify(args));
+      assert.equal(answer.error.code, code, JSON.stringify(args));
+      assert.match(answer.error.message, /^Cannot [^:]+: [^;]+; .+[^.]$/);
+      client.socket.emit(event, ...args);
+      client.socket.emit(event, ...args, "no function");
     }
   }
   const [answer] = await client.ask("join", "news");
   assert.equal(answer.ok, true);
+  assert.deepEqual(setup.errors, []);
+});
+
+Deno.test("an event that the server does not know is answered with unknown_event, and counted", async () => {
+  await using setup = await Setup.start();
+  await using client = await Subscriber.connect(setup.url, WEBSOCKET);
+  const cases: [event: string, message: string][] = [
+    [
+      "jion",
+      'Cannot handle the event: "jion" is unknown; did you mean "join"?',
+    ],
+    [
+      "message",
+      'Cannot handle the event: "message" is unknown; use only "join", "leave"',
+    ],
+    [
+      "error",
+      'Cannot handle the event: "error" is unknown; use only "join", "leave"',
+    ],
+    [
+      "__proto__",
+      'Cannot handle the event: "__proto__" is unknown; use only "join", "leave"',
+    ],
+  ];
+  for (const [event, message] of cases) {
+    const answer = await soon(
+      client.socket.emitWithAck(event, 1, 2),
+      "it is answered",
+    );
+    assert.deepEqual(answer, {
+      ok: false,
+      error: { code: "unknown_event", message },
+    });
+    client.socket.emit(event);
+  }
+  const [joined] = await client.ask("join", "news");
+  assert.equal(joined.ok, true);
+  assert.equal(
+    setup.observed.filter(({ kind }) => kind === "unknown_event").length,
+    2 * cases.length,
+  );
   assert.deepEqual(setup.errors, []);
 });
 
@@ -344,24 +445,49 @@ Deno.test("only requests for Engine.IO are handled, and pages of another origin 
   assert.match(await bad.text(), /origin is not in ALLOWED_ORIGINS/);
 });
 
-Deno.test("drain() closes all connections evenly over its duration, and accepts no new ones", async () => {
-  await using setup = await Setup.start();
-  await using a = await Subscriber.connect(setup.url, {
-    ...WEBSOCKET,
-    reconnection: false,
-  });
-  await using b = await Subscriber.connect(setup.url, {
-    ...WEBSOCKET,
-    reconnection: false,
-  });
-  await Promise.all([a.joined.have(1), b.joined.have(1)]);
-  await soon(setup.server.drain(100), "drained");
-  await Promise.all([a.disconnects.have(1), b.disconnects.have(1)]);
-  const response = await fetch(
-    `${setup.url}/socket.io/?EIO=4&transport=polling`,
-  );
-  assert.equal(response.status, 503);
-  await response.body?.cancel();
+Deno.test("drain() closes connections evenly, at least 50 in a second, all within its duration, and accepts no new ones", async () => {
+  for (
+    const [clients, maxMs, leastMs, mostMs] of [
+      [20, 60_000, 350, 1000],
+      [20, 100, 80, 350],
+      [2, 60_000, 0, 300],
+    ] as const
+  ) {
+    await using setup = await Setup.start();
+    await using all = new AsyncDisposableStack();
+    const left = new Inbox<{ reason: string; details: unknown; at: number }>();
+    for (let i = 0; i < clients; i++) {
+      const client = all.use(
+        await Subscriber.connect(setup.url, {
+          ...WEBSOCKET,
+          reconnection: false,
+        }),
+      );
+      client.socket.on(
+        "disconnect",
+        (reason, details) =>
+          left.push({ reason, details, at: performance.now() }),
+      );
+    }
+    const start = performance.now();
+    await soon(setup.server.drain(maxMs), "drained");
+    const took = performance.now() - start;
+    assert.ok(took >= leastMs && took < mostMs, `${clients}: ${took} ms`);
+    const items = await left.have(clients);
+    const spreadMs = (items.at(-1)?.at ?? 0) - (items[0]?.at ?? 0);
+    assert.ok(spreadMs >= leastMs / 2, `all left within ${spreadMs} ms`);
+    const [first] = items;
+    assert.equal(first?.reason, "transport close");
+    const { code, reason } =
+      (first?.details as { context: CloseEvent }).context;
+    assert.equal(code, 1012);
+    assert.match(reason, /^draining: Cannot /);
+    const response = await fetch(
+      `${setup.url}/socket.io/?EIO=4&transport=polling`,
+    );
+    assert.equal(response.status, 503);
+    await response.body?.cancel();
+  }
 });
 
 Deno.test("an unexpected error of a handshake is observed, and its text is not sent to the client", async () => {
@@ -454,6 +580,59 @@ for (const transport of TRANSPORTS) {
       const { length } = client.messages.items;
       await setup.publish("chat", "1");
       await client.messages.have(length + 1);
+    },
+  );
+}
+
+for (const transport of TRANSPORTS) {
+  test(
+    transport,
+    `a stock client that is turned away can read why by ${transport}, and retries`,
+    async () => {
+      await using setup = await Setup.start();
+      const { clients } = setup;
+      const admit = clients.admit.bind(clients);
+      let isAway = true;
+      clients.admit = async (hello) => {
+        // A poll of the client is waiting by then.
+        if (isAway) await pauseFor(50);
+        return isAway
+          ? Promise.reject(new ApiError("log_unreachable", "Cannot connect: é"))
+          : admit(hello);
+      };
+      await using client = new Subscriber(setup.url, {
+        ...FAST,
+        transports: [transport],
+      });
+      const reasons = new Inbox<unknown>();
+      if (transport === "websocket") {
+        client.socket.on("disconnect", (_reason, details) => {
+          const { context } = (details ?? {}) as { context?: CloseEvent };
+          reasons.push([context?.code, context?.reason]);
+        });
+      } else {
+        client.socket.on("connect_error", (error) => {
+          const { context } = error as unknown as {
+            context: { status: number; responseText: string };
+          };
+          reasons.push([context.status, context.responseText]);
+        });
+      }
+      const [reason] = await reasons.have(2);
+      assert.deepEqual(
+        reason,
+        transport === "websocket"
+          ? [1013, "log_unreachable: Cannot connect: é"]
+          : [
+            503,
+            '{"error":{"code":"log_unreachable","message":"Cannot connect: é"}}',
+          ],
+      );
+      assert.ok(client.socket.active);
+      isAway = false;
+      await client.joined.have(1);
+      assert.equal(setup.entering, 0);
+      await until("older connections are gone", () => setup.server.count === 1);
     },
   );
 }

@@ -13,6 +13,8 @@ Deno.test("Metrics counts observations and exposes them to Prometheus", async ()
       "roomcast_published_total 4",
       'roomcast_publish_failures_total{code="log_full"} 2',
       "roomcast_deliveries_total 80",
+      'roomcast_clients_refused_total{code="invalid_room"} 2',
+      "roomcast_unknown_events_total 2",
       "roomcast_bridged_total 4",
       "roomcast_bridge_appends_total 2",
       'roomcast_bridge_refused_total{reason="invalid_room"} 6',

@@ -7,7 +7,10 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import { WebSocketConnection } from "../../../lib/websocket/connection.ts";
+import {
+  closeBody,
+  WebSocketConnection,
+} from "../../../lib/websocket/connection.ts";
 import { handshakeResponse } from "../../../lib/websocket/handshake.ts";
 import { listen } from "../../support/net.ts";
 import { Inbox, until } from "../../support/wait.ts";
@@ -396,4 +399,15 @@ Deno.test("WebSocketConnection buffers only one pong for a client that sends man
   peer.connection.write("end");
   await until("the end", () => client.frames.subarray(-3).equals(END));
   assert.ok(client.frames.length < (16 << 20) + 10 * 127);
+});
+
+Deno.test("closeBody() cuts off a reason that is longer than a control frame allows, at a whole character", () => {
+  assert.deepEqual([...closeBody(1002)], [3, 234]);
+  const body = closeBody(1013, "why");
+  assert.equal(body.readUInt16BE(), 1013);
+  assert.equal(body.toString("utf8", 2), "why");
+  assert.equal(
+    closeBody(1013, "é".repeat(100)).toString("utf8", 2),
+    "é".repeat(61),
+  );
 });

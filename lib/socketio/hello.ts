@@ -1,0 +1,53 @@
+/**
+ * Reads what a client sends when it connects.
+ *
+ * @module
+ */
+import type { Socket } from "socket.io";
+import type { Hello } from "../clients/admission.ts";
+import { ApiError } from "../errors.ts";
+import { readOffset } from "./offset.ts";
+
+/** Maximum length of a session's secret, in characters. */
+const SECRET_LENGTH_MAX = 64;
+/**
+ * Names that people write instead of `auth.rooms`. A client with one of them would silently get the default rooms.
+ * Other fields of `auth` are allowed.
+ */
+const INSTEAD_OF_ROOMS = ["room", "channel", "channels"];
+const INSTEAD_OF_ROOMS_IN_QUERY = ["rooms", ...INSTEAD_OF_ROOMS];
+
+/** Returns the data of a client's handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */
+export function helloOf(socket: Socket): Omit<Hello, "principal"> {
+  const { auth, query } = socket.handshake;
+  refuse(auth, INSTEAD_OF_ROOMS, "field of auth");
+  refuse(query, INSTEAD_OF_ROOMS_IN_QUERY, "query parameter");
+  const { pid, offset, rooms } = auth;
+  if (rooms !== undefined && !Array.isArray(rooms)) {
+    throw new ApiError(
+      "invalid_parameter",
+      'Cannot connect: auth.rooms is not a list; send a list such as ["chat"]',
+    );
+  }
+  const isSecret = typeof pid === "string" && pid.length <= SECRET_LENGTH_MAX;
+  return {
+    secret: pid === undefined || isSecret ? pid : null,
+    shown: readOffset(offset),
+    rooms,
+    isOpen: () => socket.conn.readyState === "open",
+  };
+}
+
+/** @throws {ApiError} `unknown_field` if a client has sent one of `names` */
+function refuse(
+  sent: Readonly<Record<string, unknown>>,
+  names: readonly string[],
+  what: string,
+): void {
+  const name = names.find((name) => Object.hasOwn(sent, name));
+  if (name === undefined) return;
+  throw new ApiError(
+    "unknown_field",
+    `Cannot connect: the ${what} "${name}" is not known; list the rooms in auth.rooms, as in { auth: { rooms: ["chat"] } }`,
+  );
+}
