@@ -15,7 +15,8 @@ import type { AddressInfo, Server as Listening } from "node:net";
 import { readCommand } from "./lib/config/command.ts";
 import type { Config } from "./lib/config/config.ts";
 import { maskUrl } from "./lib/config/mask.ts";
-import { createHttpServer } from "./lib/http/server.ts";
+import type { HttpConnections } from "./lib/http/connections.ts";
+import { createHttpConnections, createHttpServer } from "./lib/http/server.ts";
 import { stopListening } from "./lib/listener/stop_listening.ts";
 import { ListenerWatch } from "./lib/listener/watch.ts";
 import { createNode, type Node } from "./lib/node.ts";
@@ -35,8 +36,15 @@ import { BodyBudget } from "./routes/body.ts";
 import { createListener } from "./routes/listener.ts";
 import { createApp } from "./routes/mod.ts";
 
-/** Time after the drain for requests in flight, and again for closing, in ms. Then the process ends in any case. */
-const FINISH_TIMEOUT_MS = 700;
+/** How long each step of a stop may take, in ms. */
+interface StopLimits {
+  /** Disconnecting the clients. */
+  readonly drainMs: number;
+  /** Waiting meanwhile for requests on connections that were in use until recently. */
+  readonly idleMs: number;
+  /** Finishing the requests in flight, and again closing everything. Then the process ends in any case. */
+  readonly finishMs: number;
+}
 /**
  * Time within which two signals count as one, in ms: Ctrl-C in a terminal sends one directly and one through `deno
  * task`.
@@ -99,9 +107,12 @@ interface Serving {
   readonly node: Node;
   readonly server: Server;
   readonly listener: ListenerWatch;
+  readonly connections: HttpConnections;
   /** Requests to routes, until their responses have been sent. */
   readonly requests: InFlight;
   draining: boolean;
+  /** Set when the listener is being closed. Requests that arrive meanwhile are handled once it is closed. */
+  held: Promise<void> | undefined;
 }
 
 /** Creates all parts, connects them and starts to listen. */
@@ -113,14 +124,18 @@ function serve(config: Config): void {
     accepting: () => listener.accepting,
   });
   const respond = createListener(app, observe);
-  const server = createHttpServer((request, response) => {
-    if (node.sockets.request(request, response)) return;
-    // The request is in flight until its response has been sent, and not only until the response is known.
-    response.on("close", requests.begin());
-    // Otherwise the connection would be closed later, perhaps while its next request is in flight.
-    if (serving.draining) response.shouldKeepAlive = false;
-    respond(request, response);
-  }, (request, socket, head) => node.sockets.upgrade(request, socket, head));
+  const connections = createHttpConnections();
+  const server = createHttpServer(
+    (request, response) => {
+      if (node.sockets.request(request, response)) return;
+      // The request is in flight until its response has been sent, and not only until the response is known.
+      response.on("close", requests.begin());
+      if (serving.held === undefined) respond(request, response);
+      else void serving.held.then(() => respond(request, response));
+    },
+    (request, socket, head) => node.sockets.upgrade(request, socket, head),
+    connections,
+  );
   const listener = new ListenerWatch({
     server,
     listen: async (port) => {
@@ -136,8 +151,10 @@ function serve(config: Config): void {
     node,
     server,
     listener,
+    connections,
     requests,
     draining: false,
+    held: undefined,
   };
   watchNode((name, help, read) => metrics.watch(name, help, read), {
     publisher: node.publisher,
@@ -179,16 +196,15 @@ function makeApp(
 }
 
 /** Starts to listen and reports it. Exits if the address cannot be used. */
-async function start(
-  config: Config,
-  { node, listener }: Serving,
-): Promise<void> {
+async function start(config: Config, serving: Serving): Promise<void> {
+  const { node, listener } = serving;
   try {
     const { address, port, family } = await listener.open(config.port);
     // The server serves during the check, with streams.
     if (config.directWrite) {
       await enableDirectWrites(node.directWriter, listenOnLoopback);
     }
+    if (serving.draining) return;
     const host = family === "IPv6" ? `[${address}]` : address;
     observe({
       kind: "started",
@@ -224,23 +240,34 @@ async function leave(
   code = 0,
 ): Promise<void> {
   if (serving.draining) return;
-  const { node, server, listener, requests } = serving;
+  const { node, server, listener, connections, requests } = serving;
   const start = performance.now();
+  const { drainMs, idleMs, finishMs } = limitsOf(signal);
   serving.draining = true;
   listener.close();
   observe({ kind: "stopping", signal, clients: node.sockets.count });
-  await node.sockets.drain(config.drainSeconds * 1000);
-  // The process ends even if something hangs from here on, such as a connection to Redis.
-  setTimeout(() => exit(start, code), FINISH_TIMEOUT_MS);
-  const closed = new Promise<void>((resolve) =>
-    server.once("close", () => resolve())
-  );
+  await Promise.all([node.sockets.drain(drainMs), connections.drain(idleMs)]);
+  const closed = server.listening
+    ? new Promise<void>((resolve) => server.once("close", () => resolve()))
+    : undefined;
   // Listening ends first, because requests arrive as long as the node listens.
-  await stopListening(server);
-  await requests.settled(FINISH_TIMEOUT_MS);
-  await closed;
+  if (closed !== undefined) await (serving.held = stopListening(server));
+  connections.close();
+  await requests.settled(finishMs);
+  // The process ends even if something hangs from here on, such as a connection to Redis.
+  setTimeout(() => exit(start, code), finishMs);
+  // Closing the node answers the publishes that are still in flight, and only then their connections can be closed.
   await node.close();
+  await closed;
   exit(start, code);
+}
+
+/** Returns the limits of a stop. After SIGINT, which is Ctrl-C, all steps together take less than a second. */
+function limitsOf(signal: string): StopLimits {
+  const drainMs = config.drainSeconds * 1000;
+  return signal === "SIGINT"
+    ? { drainMs: Math.min(200, drainMs), idleMs: 200, finishMs: 250 }
+    : { drainMs, idleMs: Math.min(1000, drainMs), finishMs: 700 };
 }
 
 function exit(start: number, code: number): never {

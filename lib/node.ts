@@ -117,7 +117,8 @@ export function createNode(config: Config, observe: Observe): Node {
       ...log.warnings(),
       ...ingresses.flatMap((ingress) => ingress.warnings()),
     ],
-    close: () => close([...ingresses, clients, sockets, redis?.cluster, log]),
+    close: () =>
+      close(redis, [...ingresses, clients, sockets, redis?.cluster, log]),
   };
 }
 
@@ -201,10 +202,15 @@ function connectRedis(
   return { log, bridge, cluster, sessions };
 }
 
-/** Closes the given parts one after another, in the given order. */
+/**
+ * Closes the given parts one after another, in the given order. Publishers get their responses before, because other
+ * parts wait for Redis, which may not reply.
+ */
 async function close(
+  redis: RedisParts | undefined,
   parts: readonly ({ close(): Promise<void> | void } | undefined)[],
 ): Promise<void> {
+  redis?.log.refusePublishes();
   for (const part of parts) await part?.close();
 }
 

@@ -13,11 +13,11 @@ import {
   type ServerResponse,
   STATUS_CODES,
 } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { ApiError } from "../errors.ts";
 import { releaseAnsweredRequests } from "./answered_requests.ts";
-import { closeIdleConnections } from "./idle_connections.ts";
-import { SingleWriteResponse } from "./response.ts";
+import { HttpConnections } from "./connections.ts";
 import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
@@ -47,13 +47,29 @@ const UNKNOWN_EXPECTATION = new ApiError(
   "Cannot meet the expectation: the header Expect is not 100-continue; send the request without it",
 );
 
+const STOPPING = new ApiError(
+  "draining",
+  "Cannot serve: this node is stopping; use another node",
+);
+
+/** Makes the connections of a server. */
+export function createHttpConnections(): HttpConnections {
+  return new HttpConnections({
+    idleMs: KEEP_ALIVE_MS,
+    farewell: completeResponse(STOPPING),
+  });
+}
+
 /**
  * Makes the server, which does not listen yet. WebSocket upgrades are passed to `onUpgrade`, all other requests to
  * `onRequest`.
+ *
+ * @param connections Closes the connections of the server. Pass it to stop the server without a lost request.
  */
 export function createHttpServer(
   onRequest: RequestListener,
   onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
+  connections: HttpConnections = createHttpConnections(),
 ): Server {
   const options = {
     headersTimeout: 10_000,
@@ -63,7 +79,7 @@ export function createHttpServer(
     maxHeaderSize: HEADER_BYTES_MAX,
     // Monitoring tools such as HAProxy send requests without a `Host` header.
     requireHostHeader: false,
-    ServerResponse: SingleWriteResponse,
+    ServerResponse: connections.Response,
     // Java's HttpClient offers h2c to every server. Every upgrade request that is not for a WebSocket is handled as an
     // ordinary request.
     shouldUpgradeCallback: (request: IncomingMessage) => {
@@ -75,15 +91,20 @@ export function createHttpServer(
     // The types do not contain `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
+      if (!connections.begin(request, response)) return void request.resume();
       normalizeTarget(request);
       onRequest(request, response);
     },
   );
-  server.on("upgrade", onUpgrade);
+  server.on("upgrade", (request, socket: Socket, head) => {
+    if (connections.release(socket)) return onUpgrade(request, socket, head);
+    // An error of a socket without a listener would end the process.
+    socket.on("error", () => {});
+  });
   server.on("clientError", refuseUnreadable);
   server.on("checkExpectation", refuseExpectation);
   server.on("connect", (_request, socket: Duplex) => refuse(socket, NO_PROXY));
-  closeIdleConnections(server, KEEP_ALIVE_MS);
+  connections.watch(server);
   releaseAnsweredRequests(server);
   return server;
 }
@@ -108,16 +129,18 @@ function refuseExpectation(
 
 /** Responds on a connection for which node:http has made no response object, and closes the connection. */
 function refuse(socket: Duplex, error: ApiError): void {
+  if (socket.writable) socket.end(completeResponse(error));
+  else socket.destroy();
+}
+
+/** Returns the bytes of an error response that closes its connection. */
+function completeResponse(error: ApiError): string {
   const body = bodyOf(error);
-  const head =
-    `HTTP/1.1 ${error.status} ${
-      STATUS_CODES[error.status]
-    }\r\nconnection: close\r\n` +
+  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +
+    `connection: close\r\n${error.retryable ? "retry-after: 1\r\n" : ""}` +
     `content-type: application/json\r\ncontent-length: ${
       Buffer.byteLength(body)
-    }\r\n\r\n`;
-  if (socket.writable) socket.end(head + body);
-  else socket.destroy();
+    }\r\n\r\n${body}`;
 }
 
 /** Returns the body of an error response, in the form of all errors. */

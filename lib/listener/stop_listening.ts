@@ -5,30 +5,50 @@
  * until then. When the listener is closed, the kernel resets the connections in this queue. A load balancer may already
  * have sent a request on such a connection, and cannot know whether the node has handled the request; nginx responds to
  * such a POST with 502. No system call closes a listener and keeps its queue. Therefore this module closes the listener
- * right after its queue has been emptied.
+ * when no connection has arrived for a moment, or else right after its queue has been emptied.
  *
  * @module
  */
-import type { Server as HttpServer } from "node:http";
 import { Server } from "node:net";
 
-/** How long to wait for a connection, in ms. If none arrives in this time, the queue is most likely empty. */
-const QUIET_MS = 50;
+/**
+ * The pause without a new connection after which the queue is most likely empty: a number of waits, and the length of
+ * each in ms. One long wait is not enough, because after a block of the event loop a due timer runs before connections
+ * are accepted.
+ */
+const QUIET_WAITS = 5, WAIT_MS = 10;
+/** Maximum time to wait for such a pause, in ms. */
+const TIMEOUT_MS = 250;
 
 /**
- * Closes the listener of a server within {@linkcode QUIET_MS}, and then the server's idle connections. Requests on the
- * other connections are still served. The server emits `close` when the last connection has ended.
+ * Closes the listener of a server within {@linkcode TIMEOUT_MS}. Connections that were accepted before are still
+ * served. The server emits `close` when the last of them has ended.
+ *
+ * Answer no request meanwhile: a client whose connection is closed after its response connects again for its next
+ * request, and there might never be a pause.
  */
-export async function stopListening(server: HttpServer): Promise<void> {
-  await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, QUIET_MS);
-    // When one connection is accepted, all others in the queue are accepted before the code after this `await` runs.
-    server.once("connection", () => {
-      clearTimeout(timer);
-      resolve();
-    });
-  });
+export async function stopListening(server: Server): Promise<void> {
+  const end = performance.now() + TIMEOUT_MS;
+  let quiet = 0;
+  while (quiet < QUIET_WAITS && performance.now() < end) {
+    // When one connection is accepted, all others in the queue are accepted before the next line runs.
+    quiet = await acceptsWithin(server, WAIT_MS) ? 0 : quiet + 1;
+  }
   // `close()` of node:http is not used, because it loops over all connections first, while the queue fills again.
   Server.prototype.close.call(server);
-  server.closeIdleConnections();
+}
+
+/** Resolves to whether a server accepts a connection within `ms`. */
+function acceptsWithin(server: Server, ms: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const accepted = (): void => {
+      clearTimeout(timer);
+      resolve(true);
+    };
+    const timer = setTimeout(() => {
+      server.off("connection", accepted);
+      resolve(false);
+    }, ms);
+    server.once("connection", accepted);
+  });
 }

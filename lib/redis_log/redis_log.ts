@@ -186,8 +186,13 @@ export class RedisLog implements Log {
       : [...this.#warnings, warning];
   }
 
-  async close(): Promise<void> {
+  /** Stops accepting publishes, and settles all that are in flight as `draining`. */
+  refusePublishes(): void {
     this.#appender.close();
+  }
+
+  async close(): Promise<void> {
+    this.refusePublishes();
     const client = this.#writable(this.commands);
     if (client !== undefined) {
       // If this fails, the other nodes treat this node like one that was killed.

@@ -99,6 +99,16 @@ export class TimeoutList<T> {
     wait.before = wait.after = undefined;
   }
 
+  /** Iterates over all items, the oldest first. Items may be removed meanwhile. */
+  *[Symbol.iterator](): Generator<T> {
+    let wait = this.#first;
+    while (wait !== undefined) {
+      const { what, after } = wait;
+      yield what;
+      wait = after;
+    }
+  }
+
   /** Cancels all timeouts. */
   close(): void {
     clearTimeout(this.#timer);

@@ -92,3 +92,19 @@ Deno.test("TimeoutList.remove() removes a timeout at the beginning, in the middl
   // Wait until its timer has expired.
   await pause(20, new AbortController().signal);
 });
+
+Deno.test("TimeoutList iterates over its items, from which the current one may be removed", () => {
+  const list = new TimeoutList<string>(3_600_000, () => {});
+  const timeouts = new Map(
+    ["a", "b", "c"].map((item) => [item, list.add(item)]),
+  );
+  const seen: string[] = [];
+  for (const item of list) {
+    seen.push(item);
+    const timeout = timeouts.get(item);
+    if (item !== "b" && timeout !== undefined) list.remove(timeout);
+  }
+  assert.deepEqual(seen, ["a", "b", "c"]);
+  assert.deepEqual([...list], ["b"]);
+  list.close();
+});
