@@ -92,10 +92,8 @@ Deno.test("ConnectionGroup reports an outage at once, again while the outage las
     return Array.isArray(last) && String(last[1]) === "two";
   });
   stage.connect(two);
-  const count = stage.reports.length;
+  // The timer has to end with the outage; otherwise the test runner reports it.
   assert.equal(stage.reported.at(-1), "redis_connected");
-  // The timer has ended with the outage; otherwise the test runner would find it.
-  assert.equal(stage.reports.length, count);
 });
 
 Deno.test("ConnectionGroup does not report a brief outage soon after another one", () => {
