@@ -59,7 +59,9 @@ export function parseRoom(room: unknown): string {
   if (typeof room !== "string") {
     throw new ApiError(
       "invalid_room",
-      "Cannot use the room: its name is not a string; send a string",
+      `Cannot use the room: its name is ${
+        room === null ? "null" : "not a string"
+      }; send a string`,
     );
   }
   // A string of n UTF-16 units has n to 3n bytes, so the bytes of short names need not be counted.
