@@ -272,7 +272,10 @@ export class Sequencer {
     this.#previousWindow = undefined;
   }
 
-  /** Checks whether the log's bridge position lies in the window, once the marker and the reply have both arrived. */
+  /**
+   * Once this node's marker was received and Redis has replied: checks whether the log's bridge position lies in the
+   * window.
+   */
   #evaluateRequest(): void {
     const window = this.#window;
     const { received, position, marker = "", sentAt = 0 } = this.#request ?? {};

@@ -105,6 +105,6 @@ export function parseChannels(json: string): string[] {
     channels.every((channel) => typeof channel === "string")
   ) return channels;
   throw new TypeError(
-    "Cannot read the gap: its channels are not a list of names",
+    "Cannot read the gap: its channels are not a list of names, so another program wrote it; let no other program write to Roomcast's keys",
   );
 }

@@ -115,7 +115,8 @@ export class Continuity {
   }
 
   /**
-   * Reports when the epoch becomes confirmed or unconfirmed or Redis a replica, and when this check has begun an epoch.
+   * Reports a change of the state that the check has returned, and the epoch that the check has begun, if it has begun
+   * one.
    */
   #report({ state, nodes, epoch, why }: Finding, before: string): void {
     const { observe } = this.#options;

@@ -21,7 +21,8 @@ import type { Witness } from "./witness.ts";
 /** Maximum pause after a failed read of the log, in ms. */
 const BACKOFF_MS_MAX = 1000;
 
-const NOT_JSON = "Cannot read the message: it is not JSON";
+const NOT_JSON =
+  "Cannot read the message: it is not valid JSON, so another program wrote it; let no other program write to Roomcast's keys";
 
 /** Options of {@linkcode RedisLogReader}. */
 export interface RedisLogReaderOptions {
@@ -314,7 +315,9 @@ export class RedisLogReader {
       } else if (fields.nsp !== undefined && cluster !== undefined) {
         cluster(fields, id);
       } else {
-        throw new TypeError("Cannot read the entry: its kind is unknown");
+        throw new TypeError(
+          "Cannot read the entry: its kind is unknown, so another program or a newer Roomcast wrote it; run one version on all nodes",
+        );
       }
     } catch (error) {
       this.#skip(id, String(error));
