@@ -67,11 +67,14 @@ export type Observation =
   | { kind: "slow_client_disconnected"; waitingPackets: number }
   | { kind: "client_connected"; clients: number }
   | { kind: "client_disconnected"; clients: number }
-  /** A client was not let in. */
+  /** A client that wanted to connect was refused with the error `code`. */
   | { kind: "client_refused"; code: string }
-  /** Clients were not let in because of an outage, and will try again. Reported once a minute. */
+  /**
+   * Clients could not connect because of an outage, and will try again. `count` is the number of attempts since the
+   * last report. Reported at most once a minute for each `code`.
+   */
   | { kind: "clients_turned_away"; code: string; count: number }
-  /** A client sent an event with a name that the server does not know. */
+  /** A client sent an event whose name the server does not know. */
   | { kind: "unknown_event" }
   /** A client has reconnected and received everything that it missed. */
   | { kind: "recovered"; messages: number }

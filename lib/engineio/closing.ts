@@ -1,12 +1,13 @@
 /**
- * Closes connections so that clients learn why, and connect again by themselves.
+ * Closes connections in such a way that clients learn the reason and connect again by themselves.
  *
- * A stock client connects again after the connection was closed, but not after Socket.IO's `connect_error`, which is
- * the only packet that carries an error. Therefore the reason is part of the close:
- * - A WebSocket gets it in the close frame. The client's event `disconnect` has the browser's `CloseEvent` in its
- *   details.
- * - A poll that is waiting gets it as a response with status 503. The client's event `connect_error` has the request
- *   as `context`.
+ * A stock client connects again after its connection was closed. It does not connect again after Socket.IO's
+ * `connect_error`, although no other packet can contain an error. Therefore the reason is sent when the connection is
+ * closed:
+ * - A WebSocket client gets the reason in the close frame. The client's event `disconnect` has the browser's
+ *   `CloseEvent` in its details.
+ * - A polling client gets the reason as a response to its waiting poll, with status 503. The client's event
+ *   `connect_error` has this request as its `context`.
  *
  * @module
  */
@@ -16,7 +17,7 @@ import type { ApiError } from "../errors.ts";
 import { internalsOf, waitingPollOf } from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
 
-/** Closes a connection because of an error after which the client may try again. */
+/** Closes a connection and tells the client the error that is the reason. The client may connect again. */
 export function closeBecause(connection: Connection, error: ApiError): void {
   const { transport } = internalsOf(connection);
   if (transport instanceof WebSocketTransport) {
@@ -24,7 +25,7 @@ export function closeBecause(connection: Connection, error: ApiError): void {
     return connection.close();
   }
   const poll = waitingPollOf(transport);
-  // Without a waiting poll, the client learns only that the connection is closed.
+  // If no poll is waiting, the client cannot be told the reason.
   if (poll === undefined) return connection.close();
   transport.writable = false;
   poll.request.cleanup();
@@ -32,7 +33,7 @@ export function closeBecause(connection: Connection, error: ApiError): void {
   connection.close(true);
 }
 
-/** Responds to a request of a polling client with an error after which the client may try again. */
+/** Responds to a request of a polling client with an error after which the client may connect again. */
 export function respondWithError(
   response: ServerResponse,
   error: ApiError,

@@ -77,20 +77,25 @@ export interface EngineConnection {
   _maybeUpgrade(transport: Transport): void;
 }
 
-/** Engine.IO's polling transport (build/transports/polling.js). Both fields are null unless a poll is waiting. */
+/**
+ * The private fields of Engine.IO's polling transport (build/transports/polling.js). Both are null or undefined unless
+ * a poll is waiting.
+ */
 interface PollingTransport {
   readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
   readonly res: ServerResponse | null | undefined;
 }
 
-/** A request of a polling client that waits for packets. */
+/** A poll of a client that waits for packets, with its response. */
 export interface WaitingPoll {
-  /** Its `cleanup()` makes the transport forget the request. */
+  /** The poll's request. Its `cleanup()` makes the transport forget the poll. */
   readonly request: { cleanup(): void };
   readonly response: ServerResponse;
 }
 
-/** Returns the request that a client's transport keeps waiting; undefined if there is none. */
+/**
+ * Returns the poll that is waiting at a client's transport; undefined if none is, or if the transport is not polling.
+ */
 export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
   const { req, res } = transport as unknown as PollingTransport;
   return transport.writable && req && res
@@ -98,7 +103,10 @@ export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
     : undefined;
 }
 
-/** Handles an event of a client, whatever its name. The last argument is a function if the client wants an answer. */
+/**
+ * Handles an event of a client, with any name. If the client wants an answer, the last of `args` is the function that
+ * sends the answer.
+ */
 export type AnyListener = (
   this: Socket,
   event: unknown,
@@ -106,8 +114,8 @@ export type AnyListener = (
 ) => void;
 
 /**
- * Passes every event of a client to `listeners`. Socket.IO's `onAny()` would create a list for each socket, with space
- * for 17 listeners (socket.io, dist/socket.js). Here all sockets share one list.
+ * Passes every event of a client to `listeners`. All sockets can share one array of listeners; Socket.IO's `onAny()`
+ * would create an array with space for 17 listeners for each socket (socket.io, dist/socket.js).
  */
 export function hearAll(
   socket: Socket,

@@ -20,7 +20,7 @@ import type { DirectWriter, WriteRequest } from "../wire/direct_write.ts";
 import type { QueuedPacket } from "./internals.ts";
 
 const NOTHING = Buffer.alloc(0);
-/** Status codes of a close frame. */
+/** Status codes of close frames that tell a client to connect again. */
 const INTERNAL_ERROR = 1011, SERVICE_RESTART = 1012, TRY_AGAIN_LATER = 1013;
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
@@ -46,7 +46,7 @@ export class WebSocketTransport extends Transport
   waiting: Buffer | undefined;
   /** The HTTP response that opens the WebSocket; undefined once it is written. */
   #handshake: Buffer | undefined;
-  /** What the peer is told when the connection is closed. */
+  /** The error that the close frame tells the client as the reason; undefined if there is no reason to tell. */
   closeReason: ApiError | undefined;
 
   /**
@@ -246,7 +246,7 @@ export class WebSocketTransport extends Transport
   }
 }
 
-/** Returns the status code of a close frame, from the registry of RFC 6455 §11.7. */
+/** Returns the status code of a close frame for an error, from the registry of RFC 6455 §11.7. */
 function closeCodeOf({ code, retryable }: ApiError): number {
   if (code === "draining") return SERVICE_RESTART;
   return retryable ? TRY_AGAIN_LATER : INTERNAL_ERROR;

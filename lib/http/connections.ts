@@ -1,18 +1,19 @@
 /**
- * The connections of an HTTP server: closes those that have been idle for some time, and all of them when the node
- * stops, without a lost request. WebSockets are not among them.
+ * Closes connections of an HTTP server: those that have been idle for some time and, when the node stops, all of them,
+ * without losing a request. WebSockets are not closed here.
  *
- * One timer closes idle connections. node:http has a timer for each connection and resets it at each request, which
- * takes a third of the time of a short request in Deno 2.9.6 (`docs/decisions/0004-node-http-and-engine.md`). Switch off
- * the timers of node:http with `keepAliveTimeout: 0`.
+ * All idle connections share one timer. node:http has a timer for each connection and resets the timer at each request,
+ * which takes a third of the time of a short request in Deno 2.9.6 (`docs/decisions/0004-node-http-and-engine.md`). The
+ * server has to switch off these timers with `keepAliveTimeout: 0`.
  *
  * When a node stops, a client may send its next request on an idle connection at the very moment at which the node
- * closes it. If the node only closed the connection, this client would get a reset, and could not know whether its
+ * closes the connection. If the node did nothing else, this client would get a reset and could not know whether its
  * request was handled. Therefore:
- * 1. Every response closes its connection, which is safe. Clients that send requests often have none that is idle soon.
- * 2. On the others the node writes a response before it closes them, and handles no request that arrives afterwards. A
- *    client that has just sent a request reads this response as its own; every other client sees that the connection is
- *    closed and discards it.
+ * 1. From now on, the node closes each connection with its next response, which is safe. Soon, clients that send
+ *    requests often have no idle connection left.
+ * 2. On the remaining connections, the node writes a response, the _farewell_, before it closes them, and handles no
+ *    request that arrives afterwards. A client that has just sent a request reads the farewell as the response to this
+ *    request. Every other client sees that the connection is closed and discards the farewell.
  *
  * @module
  */
@@ -21,22 +22,28 @@ import type { Server, Socket } from "node:net";
 import { pause, type Timeout, TimeoutList } from "../util/deadline.ts";
 import { SingleWriteResponse } from "./response.ts";
 
-/** How long a connection that has not sent its first request may take to send it when the node stops, in ms. */
+/** When the node stops: how long a new connection may take to send its first request, in ms. */
 const FIRST_REQUEST_MS = 100;
-/** Interval at which is checked whether a connection is idle, in ms. */
+/** Interval at which the node checks whether connections that were used recently are idle, in ms. */
 const IDLE_CHECK_MS = 10;
-/** How long input is still read after the farewell, in ms. Unread input would reset the connection. */
+/**
+ * How long the node reads and discards input after the farewell, in ms. Input that is not read would reset the
+ * connection.
+ */
 const LINGER_MS = 200;
 
 const NEVER = new AbortController().signal;
 
-/** The state of a connection: its requests in flight (several with pipelining), or its timeout while it is idle. */
+/**
+ * The state of a connection: the number of its requests in flight (several with pipelining), or its timeout while it is
+ * idle.
+ */
 interface ConnectionActivity {
   inFlight: number;
   idle: Timeout<Socket> | undefined;
-  /** Whether the connection has sent a request. */
+  /** Whether a request has arrived on the connection. */
   used: boolean;
-  /** Whether the farewell was written. No later request is handled. */
+  /** Whether the farewell was written, so that no further request of the connection is handled. */
   left: boolean;
 }
 
@@ -44,32 +51,35 @@ interface ConnectionActivity {
 export interface HttpConnectionsOptions {
   /** How long a connection may wait for its next request, in ms. */
   readonly idleMs: number;
-  /** The complete response that an idle connection gets before it is closed because the node stops. */
+  /** The bytes of the response that is written to an idle connection before the stopping node closes it. */
   readonly farewell: string;
 }
 
-/** Closes the connections of one server. Call `drain()` and later `close()` when the node stops. */
+/** Closes the connections of one server. When the node stops, call first `drain()` and then `close()`. */
 export class HttpConnections {
-  /** The class of all responses of the server. Every response closes its connection once `drain()` was called. */
+  /** The class of the server's responses. After `drain()` was called, each response closes its connection. */
   readonly Response: typeof SingleWriteResponse;
   readonly #idleMs: number;
   readonly #farewell: string;
   readonly #idle: TimeoutList<Socket>;
   readonly #activities = new WeakMap<Socket, ConnectionActivity>();
-  /** Connections that got the farewell. */
+  /** The connections to which the farewell was written, until they are closed. */
   readonly #lingering = new TimeoutList<Socket>(
     LINGER_MS,
     (socket) => socket.destroy(),
   );
-  /** Waits for first requests. */
+  /** Runs while new connections may still send their first request. */
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #draining = false;
   #closing = false;
-  // All connections and responses share these listeners.
+  // All connections and responses share these listeners, because closures for each of them would take more memory.
   readonly #onClose = this.#makeOnClose();
   readonly #onResponseSent = this.#makeOnResponseSent();
 
-  /** Creates the connections of one server, which has to pass its events to the methods below. */
+  /**
+   * Creates an empty list of connections. The server has to call `watch()`, and `begin()` or `release()` for each
+   * request.
+   */
   constructor({ idleMs, farewell }: HttpConnectionsOptions) {
     this.#idleMs = idleMs;
     this.#farewell = farewell;
@@ -87,7 +97,7 @@ export class HttpConnections {
     };
   }
 
-  /** Watches the connections of a server from now on. Call it before the server listens. */
+  /** Watches the connections of a server from now on. Call this method before the server listens. */
   watch(server: Server): void {
     server.on("close", () => {
       clearTimeout(this.#waiting);
@@ -106,8 +116,8 @@ export class HttpConnections {
   }
 
   /**
-   * Counts a request until its response has been sent. Returns `false` if the request must not be handled, because its
-   * connection already got the farewell.
+   * Counts a request as in flight until its response has been sent. Returns `false` if the request must not be handled,
+   * because the farewell was already written to its connection.
    */
   begin({ socket }: IncomingMessage, response: ServerResponse): boolean {
     const activity = this.#endIdle(socket);
@@ -120,8 +130,8 @@ export class HttpConnections {
   }
 
   /**
-   * Stops watching a connection that becomes a WebSocket, even while an earlier response is still being sent. Returns
-   * `false` if the upgrade must not be handled.
+   * Stops watching a connection that becomes a WebSocket. Returns `false` if the upgrade must not be handled, because
+   * the farewell was already written to the connection.
    */
   release(socket: Socket): boolean {
     const activity = this.#endIdle(socket);
@@ -131,9 +141,9 @@ export class HttpConnections {
   }
 
   /**
-   * Makes every response from now on close its connection. Resolves when no connection has become idle within the last
-   * `recentMs`, so after `recentMs` at the latest. A client that sends a request more often has lost its connection by
-   * then.
+   * Makes every further response close its connection. Resolves when no connection has become idle within the last
+   * `recentMs`, which is after `recentMs` at the latest. By then, each client that sends requests at shorter intervals
+   * has had its connection closed by a response.
    */
   async drain(recentMs: number): Promise<void> {
     this.#draining = true;
@@ -141,8 +151,8 @@ export class HttpConnections {
   }
 
   /**
-   * Closes all connections: the idle ones now, and the others after their responses. A connection that has not sent its
-   * first request gets a moment for it, because a client usually sends it as soon as it is connected.
+   * Closes all connections: idle connections now, and the others after their responses. A connection without a first
+   * request is closed a little later, because a client usually sends its first request as soon as it is connected.
    */
   close(): void {
     this.#draining = this.#closing = true;

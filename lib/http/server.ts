@@ -1,5 +1,5 @@
 /**
- * Creates the HTTP server, with its limits and its responses to requests that cannot be read.
+ * Creates the HTTP server, with limits for requests, and with responses to requests that cannot be read.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 /** How long a connection may wait for its next request, in ms. */
 const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
-/** Responses to requests that node:http cannot read, by the code of its error. */
+/** The responses to requests that node:http cannot read, by the code of node:http's error. */
 const CLIENT_ERRORS: Readonly<Record<string, ApiError>> = {
   HPE_HEADER_OVERFLOW: new ApiError(
     "header_too_large",
@@ -31,7 +31,7 @@ const CLIENT_ERRORS: Readonly<Record<string, ApiError>> = {
   ),
   ERR_HTTP_REQUEST_TIMEOUT: new ApiError(
     "request_too_slow",
-    "Cannot read the request: it did not arrive in time; send it without pauses",
+    "Cannot read the request: it did not arrive in time; send the request without pauses",
   ),
 };
 const MALFORMED = new ApiError(
@@ -52,7 +52,7 @@ const STOPPING = new ApiError(
   "Cannot serve: this node is stopping; use another node",
 );
 
-/** Makes the connections of a server. */
+/** Creates the object that closes the connections of a server. */
 export function createHttpConnections(): HttpConnections {
   return new HttpConnections({
     idleMs: KEEP_ALIVE_MS,
@@ -61,10 +61,11 @@ export function createHttpConnections(): HttpConnections {
 }
 
 /**
- * Makes the server, which does not listen yet. WebSocket upgrades are passed to `onUpgrade`, all other requests to
+ * Creates the server, which does not listen yet. It passes WebSocket upgrades to `onUpgrade` and all other requests to
  * `onRequest`.
  *
- * @param connections Closes the connections of the server. Pass it to stop the server without a lost request.
+ * @param connections Closes the server's connections. The caller needs this object to stop the server without losing a
+ * request.
  */
 export function createHttpServer(
   onRequest: RequestListener,
@@ -88,7 +89,7 @@ export function createHttpServer(
     },
   };
   const server = createServer(
-    // The types do not contain `shouldUpgradeCallback`.
+    // The cast is needed because the types of node:http do not have `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
       if (!connections.begin(request, response)) return void request.resume();
@@ -98,7 +99,7 @@ export function createHttpServer(
   );
   server.on("upgrade", (request, socket: Socket, head) => {
     if (connections.release(socket)) return onUpgrade(request, socket, head);
-    // An error of a socket without a listener would end the process.
+    // Without a listener, an error of the socket would end the process.
     socket.on("error", () => {});
   });
   server.on("clientError", refuseUnreadable);
@@ -109,7 +110,7 @@ export function createHttpServer(
   return server;
 }
 
-/** Responds to a request that cannot be read, because it is not HTTP, too large or too slow. */
+/** Responds to a request that cannot be read, because it is not valid HTTP, is too large or arrives too slowly. */
 function refuseUnreadable(
   error: Error & { code?: string },
   socket: Duplex,
@@ -117,7 +118,7 @@ function refuseUnreadable(
   refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED);
 }
 
-/** Responds to a request with an unknown `Expect`. node:http itself would send no body. */
+/** Responds to a request with an unknown `Expect` header. node:http itself would send a response without a body. */
 function refuseExpectation(
   _request: IncomingMessage,
   response: ServerResponse,
@@ -133,7 +134,7 @@ function refuse(socket: Duplex, error: ApiError): void {
   else socket.destroy();
 }
 
-/** Returns the bytes of an error response that closes its connection. */
+/** Returns the complete bytes of an error response that closes the connection. */
 function completeResponse(error: ApiError): string {
   const body = bodyOf(error);
   return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +

@@ -5,27 +5,27 @@
  * until then. When the listener is closed, the kernel resets the connections in this queue. A load balancer may already
  * have sent a request on such a connection, and cannot know whether the node has handled the request; nginx responds to
  * such a POST with 502. No system call closes a listener and keeps its queue. Therefore this module closes the listener
- * when no connection has arrived for a moment, or else right after its queue has been emptied.
+ * when no connection has arrived for a short time, and if that does not happen, right after the queue has been emptied.
  *
  * @module
  */
 import { Server } from "node:net";
 
 /**
- * The pause without a new connection after which the queue is most likely empty: a number of waits, and the length of
- * each in ms. One long wait is not enough, because after a block of the event loop a due timer runs before connections
- * are accepted.
+ * The queue is most likely empty if no connection arrives in this number of waits in a row, each of this length in ms.
+ * One long wait is not enough, because after the event loop was blocked, timers run before the waiting connections are
+ * accepted.
  */
 const QUIET_WAITS = 5, WAIT_MS = 10;
-/** Maximum time to wait for such a pause, in ms. */
+/** Maximum time to wait until no connection arrives, in ms. */
 const TIMEOUT_MS = 250;
 
 /**
- * Closes the listener of a server within {@linkcode TIMEOUT_MS}. Connections that were accepted before are still
- * served. The server emits `close` when the last of them has ended.
+ * Closes the listener of a server within {@linkcode TIMEOUT_MS}. Connections that have been accepted are still served.
+ * The server emits `close` when the last of these connections has ended.
  *
- * Answer no request meanwhile: a client whose connection is closed after its response connects again for its next
- * request, and there might never be a pause.
+ * Until this function resolves, the server should not close connections after responses: their clients would connect
+ * again for their next requests, so that new connections might never stop to arrive.
  */
 export async function stopListening(server: Server): Promise<void> {
   const end = performance.now() + TIMEOUT_MS;
@@ -38,7 +38,7 @@ export async function stopListening(server: Server): Promise<void> {
   Server.prototype.close.call(server);
 }
 
-/** Resolves to whether a server accepts a connection within `ms`. */
+/** Resolves to whether the server accepts a new connection within `ms`. */
 function acceptsWithin(server: Server, ms: number): Promise<boolean> {
   return new Promise((resolve) => {
     const accepted = (): void => {

@@ -1,5 +1,5 @@
 /**
- * Reads the request of a client to join a room.
+ * Reads the requests of clients to join and to leave rooms.
  *
  * @module
  */
@@ -57,7 +57,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
 }
 
 /**
- * Reads a request to leave a room: the room's name, or `{room}`. Returns the name.
+ * Reads a client's request to leave a room: the room's name, or `{room}`. Returns the room's name.
  *
  * @throws {ApiError} `invalid_room`, `unknown_field`
  */
@@ -67,7 +67,11 @@ export function parseLeaveRequest(request: unknown): string {
   return parseRoom(request.room);
 }
 
-/** @throws {ApiError} `unknown_field` if a request has a field that is not in `known` */
+/**
+ * Checks that a request has no other fields than those in `known`.
+ *
+ * @throws {ApiError} `unknown_field`
+ */
 function checkFields(
   verb: string,
   request: Readonly<Record<string, unknown>>,

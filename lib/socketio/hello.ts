@@ -1,5 +1,5 @@
 /**
- * Reads what a client sends when it connects.
+ * Reads and checks what a client sends when it connects.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import { readOffset } from "./offset.ts";
 /** Maximum length of a session's secret, in characters. */
 const SECRET_LENGTH_MAX = 64;
 /**
- * Names that people write instead of `auth.rooms`. A client with one of them would silently get the default rooms.
- * Other fields of `auth` are allowed.
+ * Names of fields that developers write by mistake instead of `auth.rooms`. A client with such a field is refused;
+ * otherwise it would get the default rooms without any warning. Other unknown fields of `auth` are allowed.
  */
 const INSTEAD_OF_ROOMS = ["room", "channel", "channels"];
 const INSTEAD_OF_ROOMS_IN_QUERY = ["rooms", ...INSTEAD_OF_ROOMS];
 
-/** Returns the data of a client's handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */
+/** Returns what a client sent in its handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */
 export function helloOf(socket: Socket): Omit<Hello, "principal"> {
   const { auth, query } = socket.handshake;
   refuse(auth, INSTEAD_OF_ROOMS, "field of auth");
@@ -38,7 +38,11 @@ export function helloOf(socket: Socket): Omit<Hello, "principal"> {
   };
 }
 
-/** @throws {ApiError} `unknown_field` if a client has sent one of `names` */
+/**
+ * Refuses a client that has sent one of `names`.
+ *
+ * @throws {ApiError} `unknown_field`
+ */
 function refuse(
   sent: Readonly<Record<string, unknown>>,
   names: readonly string[],

@@ -1,5 +1,5 @@
 /**
- * Handles the events of connected clients: `join`, `leave`, and all others, which the server does not know.
+ * Handles the events of connected clients: `join` and `leave`, and all other events, which are answered with an error.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export interface RequestsOptions {
   readonly observe: Observe;
 }
 
-/** Sends the acknowledgement of an event; undefined if the client wants none. */
+/** A function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement. */
 type Answer = ((facts: Readonly<Record<string, unknown>>) => void) | undefined;
 
 /** Handles one event of a client. */
@@ -43,7 +43,7 @@ type Work = (
 /** Handles and answers the requests of connected clients. */
 export class Requests {
   readonly #options: RequestsOptions;
-  /** All events that a client may send. */
+  /** The events that a client may send, by name, each with its handler. */
   readonly #events: ReadonlyMap<string, Work> = new Map([
     ["join", this.#join.bind(this)],
     ["leave", this.#leave.bind(this)],
@@ -56,7 +56,7 @@ export class Requests {
     this.#options = options;
   }
 
-  /** Handles a socket's events from now on. */
+  /** Handles all events of a socket from now on. */
   serve(socket: Socket): void {
     hearAll(socket, this.#listeners);
   }
@@ -139,7 +139,10 @@ export class Requests {
     this.#reply(socket, answer, { ok: false, error: refusal.toJSON() });
   }
 
-  /** Sends a small answer. It counts as buffered, because a client may send requests endlessly and never read. */
+  /**
+   * Sends a small answer. Its bytes count as buffered, because a client may send requests endlessly and never read the
+   * answers.
+   */
   #reply(
     socket: Socket,
     answer: Answer,
@@ -151,8 +154,8 @@ export class Requests {
 }
 
 /**
- * Sends the answer to a join, and the offset in the same write, so that a client that has received the answer has also
- * received the offset.
+ * Sends the answer to a join and, if the answer is a notice, a `position` event in the same write. The offset of this
+ * event confirms the answer, so a client that has received the answer must also have received the event.
  */
 function tell(
   socket: Socket,
@@ -180,7 +183,10 @@ function tell(
   }
 }
 
-/** Returns the function that sends the acknowledgement, which Socket.IO adds as the last argument. */
+/**
+ * Returns the function that sends the acknowledgement. Socket.IO adds it as the last argument if the client wants an
+ * acknowledgement.
+ */
 function answerIn(args: readonly unknown[]): Answer {
   const last = args.at(-1);
   return typeof last === "function" ? last as Answer : undefined;

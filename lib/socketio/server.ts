@@ -1,9 +1,10 @@
 /**
  * Serves clients that use Socket.IO.
  *
- * Stock clients recover by Socket.IO's own protocol: the server sends them a `pid` at connect, they remember the last
- * argument of every event if it is a string, and they send both when they reconnect. If the server then sends the same
- * `pid` again, they report `recovered`. Roomcast uses this protocol with its own sessions and its own recovery.
+ * Stock clients recover by Socket.IO's own protocol. The server sends a client a `pid` when it connects. The client
+ * stores the last argument of every event if it is a string. When the client reconnects, it sends both. If the server
+ * then sends the same `pid` again, the client reports `recovered`. Roomcast uses this protocol with its own sessions
+ * and its own recovery.
  *
  * @module
  */
@@ -31,13 +32,19 @@ import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
 import { TurnedAway } from "./turned_away.ts";
 
-/** Maximum bytes of a client's packet in addition to a message, for example for a handshake with its rooms. */
+/**
+ * The maximum size of a client's packet is that of a message plus this number of bytes, for example for a handshake
+ * with many rooms.
+ */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
-/** How long a new connection may take to send CONNECT, in ms. */
+/** How long a new connection may take to send Socket.IO's CONNECT packet, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** The number of clients that are disconnected in a second when the node stops, if it takes no longer than allowed. */
+/**
+ * Minimum number of clients that are disconnected per second when the node stops. With few clients, the node therefore
+ * stops sooner than it has to.
+ */
 const DRAIN_RATE_MIN = 50;
-/** The reason that WebSocket clients are told when the node stops. */
+/** The reason that a stopping node tells its WebSocket clients when it disconnects them. */
 const STOPPING = new ApiError(
   "draining",
   "Cannot keep the connection: this node is stopping; connect again",
@@ -51,15 +58,15 @@ export interface SocketIoServerOptions {
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
   readonly directWriter: DirectWriter;
-  /** Creates the Socket.IO adapter. Undefined for a node without other nodes. */
+  /** Socket.IO's option `adapter`; undefined if there are no other nodes. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
 }
 
-/** The state of an admitted socket until it is connected. */
+/** The state of a socket whose client is admitted and not connected yet. */
 interface Entering {
   readonly admission: Admission;
-  /** Sends the packets that were queued meanwhile. */
+  /** Sends the packets that were queued for the client since it was admitted. */
   readonly uncork: () => void;
 }
 
@@ -70,14 +77,14 @@ export class SocketIoServer {
   readonly #io: Server;
   readonly #requests: Requests;
   readonly #turnedAway: TurnedAway;
-  /** Connections that already have a socket. */
+  /** The Engine.IO connections whose client has sent CONNECT already. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
   readonly #clients = new Map<Socket, Client>();
   // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #onDisconnect = this.#makeOnDisconnect();
 
-  /** Sets up Socket.IO. HTTP requests reach it by `request()` and `upgrade()`. */
+  /** Creates a server that does not listen itself: pass HTTP requests to `request()` and `upgrade()`. */
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
     const { adapter, clients, fanOut, observe } = options;
@@ -104,27 +111,27 @@ export class SocketIoServer {
     this.#io.on("connection", (socket) => this.#connected(socket));
   }
 
-  /** Handles an HTTP request if it is for Engine.IO. Returns whether it is. */
+  /** Handles an HTTP request if the request is for Engine.IO. Returns whether it is. */
   request(request: IncomingMessage, response: ServerResponse): boolean {
     if (!isForEngine(request)) return false;
     this.#engine.handleRequest(request as never, response as never);
     return true;
   }
 
-  /** Handles a request to upgrade to a WebSocket. */
+  /** Handles a request to upgrade a connection to a WebSocket. */
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     this.#engine.handleUpgrade(request, socket, head);
   }
 
-  /** Number of connections, including those that have not sent CONNECT yet. */
+  /** Number of connections, including those whose client has not sent CONNECT yet. */
   get count(): number {
     return this.#engine.clientsCount;
   }
 
   /**
    * Closes all connections evenly, at least {@linkcode DRAIN_RATE_MIN} in a second and all within `durationMaxMs`, and
-   * accepts no new ones. It does not send Socket.IO's DISCONNECT packet, because a stock client does not reconnect after
-   * that packet, but reconnects at once if the connection is only closed.
+   * accepts no new ones. Does not send Socket.IO's DISCONNECT packet: a stock client reconnects at once if its
+   * connection is closed, but not if it has received this packet.
    */
   async drain(durationMaxMs: number): Promise<void> {
     this.#engine.stopping = true;
@@ -150,10 +157,11 @@ export class SocketIoServer {
     this.#io.of("/").adapter.close();
   }
 
-  /** Admits a client before its socket is connected. Calls `next` when it is done, and never rejects. */
+  /** Admits or rejects a client before its socket is connected, and then calls `next`. Never rejects its promise. */
   async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
     const { conn } = socket;
-    // Socket.IO accepts any number of CONNECT packets on one connection before it has answered the first.
+    // Socket.IO accepts several CONNECT packets on one connection until it has answered the first one. Only one may be
+    // handled.
     if (this.#taken.has(conn)) {
       conn.close();
       return next();
@@ -169,10 +177,10 @@ export class SocketIoServer {
         return next();
       }
       const { secret, recovered } = admission;
-      // Socket.IO sends the `pid` in CONNECT. Both fields are private in its types.
+      // Socket.IO sends the `pid` in its CONNECT packet. Both fields are private in Socket.IO's types.
       Object.assign(socket, { pid: secret, recovered });
-      // CONNECT and the following events are sent in one write. A polling client fetches them with a later request
-      // anyway.
+      // CONNECT and the events after it are sent in one write. A polling client does not need that, because it fetches
+      // them with its next request.
       const uncork = conn.transport.name === "websocket"
         ? cork(socket)
         : () => {};
@@ -184,8 +192,9 @@ export class SocketIoServer {
   }
 
   /**
-   * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal one the connection is
-   * closed instead, with the reason, because stock clients retry after a close but not after `connect_error`.
+   * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal error the connection
+   * is closed instead, with the error as the reason, because stock clients retry after a close but not after
+   * `connect_error`.
    */
   #reject(
     socket: Socket,
@@ -199,7 +208,7 @@ export class SocketIoServer {
     if (refusal.retryable || refusal.code === "internal") {
       this.#turnedAway.add(refusal.code);
       closeBecause(conn, refusal);
-      // Socket.IO keeps a socket in memory until its middleware continues.
+      // Socket.IO keeps the socket in memory until `next()` is called.
       return next();
     }
     this.#taken.delete(conn);
@@ -207,8 +216,8 @@ export class SocketIoServer {
   }
 
   /**
-   * Connects a client right after CONNECT was written. Never throws, because an error in Socket.IO's callback would end
-   * the process.
+   * Connects an admitted client, right after Socket.IO has written the CONNECT packet. Never throws, because an error
+   * in this callback of Socket.IO would end the process.
    */
   #connected(socket: Socket): void {
     const entering = this.#entering.get(socket);
@@ -230,7 +239,7 @@ export class SocketIoServer {
   #welcome(socket: Socket, admission: Admission): boolean {
     const { clients, fanOut, observe } = this.#options;
     const subscriber = subscriberOf(socket);
-    // The listener comes first, because a write may close the connection.
+    // The listener is added before the client is sent anything, because a write may close the connection.
     this.#clients.set(socket, admission.client);
     socket.on("disconnect", this.#onDisconnect);
     const isWelcome = clients.welcome(admission, subscriber, (joined) => {
@@ -250,7 +259,10 @@ export class SocketIoServer {
     };
   }
 
-  /** Ends a client's connection. Never throws, because an error in Socket.IO's callback would end the process. */
+  /**
+   * Handles the end of a client's connection. Never throws, because an error in this callback of Socket.IO would end
+   * the process.
+   */
   #disconnected(socket: Socket, reason: string): void {
     const { clients, observe } = this.#options;
     this.#taken.delete(socket.conn);
@@ -271,7 +283,7 @@ export class SocketIoServer {
   }
 }
 
-/** Makes the events that a client receives at connect after its messages and gaps. */
+/** Makes the frames of the events that a client receives at connect, after its messages and gaps. */
 function* framesOf(
   { rooms, position, id, notice }: Joined,
 ): Generator<ReturnType<typeof eventFrame>> {
@@ -305,7 +317,7 @@ function engineOptions(
     allowRequest: ({ headers: { origin, host } }, callback) => {
       if (originAllowed(origin, host)) return callback(null, true);
       callback(
-        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS; add it there",
+        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS; add the origin to this setting",
         false,
       );
     },

@@ -1,31 +1,37 @@
 /**
- * Reports clients that cannot connect because of an outage.
+ * Reports how many clients cannot connect because of an outage.
  *
  * @module
  */
 import type { ErrorCode } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 
-/** Minimum time between two reports with the same code, in ms, because every client tries again and again. */
+/**
+ * Minimum time between two reports with the same error code, in ms. Without it, every attempt of every client would be
+ * reported.
+ */
 const INTERVAL_MS = 60_000;
 
-/** Clients that were turned away with the same code since the last report. */
+/** The clients that were turned away with one error code since the last report. */
 interface Count {
   count: number;
   timer: ReturnType<typeof setTimeout> | undefined;
 }
 
-/** Reports the first client at once, and then the number of clients once a minute as long as there are some. */
+/**
+ * Counts the clients that are turned away, by error code. Reports the first client at once, and then once a minute the
+ * number of clients since the last report, if there were any.
+ */
 export class TurnedAway {
   readonly #observe: Observe;
   readonly #counts = new Map<ErrorCode, Count>();
 
-  /** Creates an empty report. */
+  /** Starts with no clients counted. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
-  /** Counts a client. */
+  /** Counts a client that was turned away with this error code. */
   add(code: ErrorCode): void {
     const count = this.#counts.get(code) ?? { count: 0, timer: undefined };
     this.#counts.set(code, count);

@@ -99,7 +99,7 @@ export class TimeoutList<T> {
     wait.before = wait.after = undefined;
   }
 
-  /** Iterates over all items, the oldest first. Items may be removed meanwhile. */
+  /** Iterates over all items, the oldest first. The item that was returned last may be removed. */
   *[Symbol.iterator](): Generator<T> {
     let wait = this.#first;
     while (wait !== undefined) {

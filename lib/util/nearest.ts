@@ -4,10 +4,10 @@
  * @module
  */
 
-/** The names that a place of a request may have. */
+/** The names that are allowed in one place of a request. */
 export interface Names {
   readonly known: readonly string[];
-  /** For names that people often use instead: the known name, or what to do. */
+  /** Names that people often use by mistake, each with the known name that they mean, or with advice. */
   readonly instead?: Readonly<Record<string, string>>;
 }
 
@@ -49,7 +49,7 @@ function usualMax(length: number): number {
   return Math.max(1, Math.floor((length + 1) / 4));
 }
 
-/** Returns what to do about a name that is not known, for the end of an error message. */
+/** Returns advice about a name that is not known, for the end of an error message. */
 export function adviceFor(
   name: string,
   { known, instead = {} }: Names,
@@ -64,7 +64,7 @@ export function adviceFor(
   return known.includes(advice) ? `did you mean ${quoted(advice)}?` : advice;
 }
 
-/** Returns a name in quotes, cut off if it is too long for an error message. */
+/** Returns a name in quotes. A name of more than {@linkcode SHOWN_LENGTH_MAX} characters is cut off. */
 export function quoted(name: string): string {
   return JSON.stringify(name.slice(0, SHOWN_LENGTH_MAX));
 }

@@ -12,7 +12,7 @@ const FAREWELL =
   "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbye";
 const WEBSOCKET = "connection: upgrade\r\nupgrade: websocket\r\n";
 
-/** A connection that records what it received, and how it ended. */
+/** A client's connection that records what it received, and how it ended. */
 class Connection {
   text = "";
   error: Error | undefined;
@@ -45,9 +45,9 @@ class Connection {
   }
 }
 
-/** A server that accepts upgrades and keeps them open; `await using` closes it. */
+/** A server that accepts upgrades and keeps their connections open; `await using` closes the server. */
 class Setup {
-  /** The paths of the requests and upgrades that were handled. */
+  /** The paths of the requests and upgrades that the server has handled. */
   readonly handled: string[] = [];
   readonly connections: HttpConnections;
   readonly #server: Server;
@@ -88,7 +88,7 @@ class Setup {
   }
 }
 
-Deno.test("HttpConnections closes a connection after the timeout since its last response", async () => {
+Deno.test("HttpConnections closes a connection that sends no request for `idleMs` after its last response", async () => {
   await using setup = await Setup.start(
     IDLE_MS,
     ({ url }, response) =>
@@ -112,7 +112,7 @@ Deno.test("HttpConnections closes a connection after the timeout since its last 
   assert.ok(idledMs > IDLE_MS * 0.8, `closed after ${idledMs} ms`);
 });
 
-Deno.test("HttpConnections keeps a connection that has been upgraded", async () => {
+Deno.test("HttpConnections.release() keeps an upgraded connection open", async () => {
   await using setup = await Setup.start(IDLE_MS);
   const connection = new Connection(setup.port);
   connection.ask("/");
@@ -126,7 +126,7 @@ Deno.test("HttpConnections keeps a connection that has been upgraded", async () 
   connection.socket.destroy();
 });
 
-Deno.test("drain() makes responses close their connections, also those to requests that are in flight", async () => {
+Deno.test("HttpConnections.drain() makes every response close its connection, even if its request is already in flight", async () => {
   const gate = Promise.withResolvers<void>();
   await using setup = await Setup.start(60_000, async (_request, response) => {
     await gate.promise;
@@ -150,7 +150,7 @@ Deno.test("drain() makes responses close their connections, also those to reques
   }
 });
 
-Deno.test("drain() waits for requests on connections that were used recently", async () => {
+Deno.test("HttpConnections.drain() waits for requests on connections that were used recently", async () => {
   await using setup = await Setup.start();
   const [one, other] = [new Connection(setup.port), new Connection(setup.port)];
   for (const connection of [one, other]) {
@@ -172,7 +172,7 @@ Deno.test("drain() waits for requests on connections that were used recently", a
   for (const { socket } of [one, other, silent]) socket.destroy();
 });
 
-Deno.test("close() sends the farewell on an idle connection and does not handle what arrives afterwards", async () => {
+Deno.test("HttpConnections.close() writes the farewell to idle connections and handles no request that arrives afterwards", async () => {
   await using setup = await Setup.start();
   const idle = new Connection(setup.port);
   const racing = new Connection(setup.port);
@@ -204,7 +204,7 @@ Deno.test("close() sends the farewell on an idle connection and does not handle 
   assert.deepEqual(setup.handled, Array(3).fill("/first"));
 });
 
-Deno.test("close() lets a new connection send its first request, and closes connections after their responses", async () => {
+Deno.test("HttpConnections.close() lets a new connection send its first request and closes it after the response", async () => {
   const gate = Promise.withResolvers<void>();
   await using setup = await Setup.start(60_000, async ({ url }, response) => {
     if (url === "/slow") await gate.promise;

@@ -64,7 +64,7 @@ Deno.test("parseJoinRequest() throws for a `room`, `since` or `last` that is not
   }
 });
 
-Deno.test("parseJoinRequest() and parseLeaveRequest() reject an unknown field and name the one that was meant", () => {
+Deno.test("parseJoinRequest() and parseLeaveRequest() throw for an unknown field and name the field that was probably meant", () => {
   const cases: [
     parse: (request: unknown) => unknown,
     field: string,
@@ -104,7 +104,7 @@ Deno.test("parseJoinRequest() and parseLeaveRequest() reject an unknown field an
   }
 });
 
-Deno.test("parseLeaveRequest() reads a name, or an object with a name", () => {
+Deno.test("parseLeaveRequest() reads the name of a room, or an object with `room`", () => {
   assert.equal(parseLeaveRequest("chat"), "chat");
   assert.equal(parseLeaveRequest({ room: "chat" }), "chat");
   for (const request of [undefined, null, {}, ["chat"], { room: null }]) {

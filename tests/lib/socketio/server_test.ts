@@ -17,7 +17,7 @@ const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
 const WEBSOCKET = { transports: ["websocket"] };
 const TRANSPORTS = ["websocket", "polling"];
 
-/** A Socket.IO server of an embedded node, on a port of its own. */
+/** The Socket.IO server of an embedded node, on a port of its own. */
 class Setup extends ClientsSetup implements AsyncDisposable {
   readonly server: SocketIoServer;
   originAllowed: OriginAllowed = () => true;
@@ -69,7 +69,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
     return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
   }
 
-  /** Sockets that Socket.IO keeps because their middleware has not continued. */
+  /** Number of sockets that Socket.IO keeps in memory because their middleware has not called `next()` yet. */
   get entering(): number {
     const { _preConnectSockets } = this.#namespace as unknown as {
       _preConnectSockets: Map<string, unknown>;
@@ -77,12 +77,12 @@ class Setup extends ClientsSetup implements AsyncDisposable {
     return _preConnectSockets.size;
   }
 
-  /** The connected sockets of Socket.IO. */
+  /** The connected sockets of Socket.IO's main namespace. */
   get sockets(): Socket[] {
     return [...this.#namespace?.sockets.values() ?? []];
   }
 
-  /** Errors that were observed, as `where: error`. */
+  /** The errors that were observed, each as `where: error`. */
   get errors(): string[] {
     return this.observed.flatMap((observation: Observation) =>
       observation.kind === "error"
@@ -102,7 +102,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
   }
 }
 
-Deno.test("a refused client gets connect_error with the code and does not retry", async () => {
+Deno.test("SocketIoServer sends connect_error with the error's code to a client with a permanent error, which does not retry", async () => {
   await using setup = await Setup.start();
   for (
     const [auth, code, message] of [
@@ -136,7 +136,7 @@ Deno.test("a refused client gets connect_error with the code and does not retry"
   assert.equal(setup.observed[0]?.kind, "client_refused");
 });
 
-Deno.test("a client that names rooms in the query is refused, and other fields and parameters are allowed", async () => {
+Deno.test("SocketIoServer refuses a client that names its rooms in the query, and allows other fields and parameters", async () => {
   await using setup = await Setup.start();
   for (const name of ["room", "rooms", "channel", "channels"]) {
     await using client = new Subscriber(setup.url, {
@@ -156,7 +156,7 @@ Deno.test("a client that names rooms in the query is refused, and other fields a
   assert.ok(client.socket.connected);
 });
 
-Deno.test("a client with a temporary error is disconnected, retries, and leaves nothing in memory", async () => {
+Deno.test("SocketIoServer disconnects a client with a temporary error, so that it retries, and keeps nothing of it in memory", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const admit = clients.admit.bind(clients);
@@ -193,7 +193,7 @@ Deno.test("a client with a temporary error is disconnected, retries, and leaves 
   );
 });
 
-Deno.test("a client whose connection is closed while it is welcomed leaves nothing in memory", async () => {
+Deno.test("SocketIoServer keeps nothing in memory of a client whose connection closes during welcome()", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const welcome = clients.welcome.bind(clients);
@@ -211,7 +211,7 @@ Deno.test("a client whose connection is closed while it is welcomed leaves nothi
   assert.deepEqual(setup.errors, []);
 });
 
-Deno.test("an outdated admission closes the connection, and the client connects again", async () => {
+Deno.test("SocketIoServer closes the connection if welcome() returns false, so that the client connects again", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const welcome = clients.welcome.bind(clients);
@@ -230,7 +230,7 @@ Deno.test("an outdated admission closes the connection, and the client connects 
   assert.equal(setup.server.count, 1);
 });
 
-Deno.test("an error while a client is disconnected does not end the process", async () => {
+Deno.test("SocketIoServer reports an error that occurs when a client disconnects, and continues to serve clients", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const dropped = clients.dropped.bind(clients);
@@ -248,7 +248,7 @@ Deno.test("an error while a client is disconnected does not end the process", as
   await other.joined.have(1);
 });
 
-Deno.test("an error while a join is answered is reported, and the connection stays open", async () => {
+Deno.test("SocketIoServer answers a join with `internal` if its answer cannot be made, and keeps the connection open", async () => {
   await using setup = await Setup.start();
   await setup.publish("news", "1");
   const { clients } = setup;
@@ -277,7 +277,7 @@ Deno.test("an error while a join is answered is reported, and the connection sta
   await client.messages.have(1);
 });
 
-Deno.test("requests that are not valid are answered with an error, or ignored without an acknowledgement", async () => {
+Deno.test("SocketIoServer answers requests that are not valid with an error if the client wants an answer", async () => {
   await using setup = await Setup.start();
   await using client = await Subscriber.connect(setup.url, WEBSOCKET);
   for (const event of ["join", "leave"]) {
@@ -310,7 +310,7 @@ Deno.test("requests that are not valid are answered with an error, or ignored wi
   assert.deepEqual(setup.errors, []);
 });
 
-Deno.test("an event that the server does not know is answered with unknown_event, and counted", async () => {
+Deno.test("SocketIoServer answers an event with an unknown name with unknown_event, and counts the event", async () => {
   await using setup = await Setup.start();
   await using client = await Subscriber.connect(setup.url, WEBSOCKET);
   const cases: [event: string, message: string][] = [
@@ -351,7 +351,7 @@ Deno.test("an event that the server does not know is answered with unknown_event
   assert.deepEqual(setup.errors, []);
 });
 
-Deno.test("a second CONNECT packet on a connection closes it", async () => {
+Deno.test("SocketIoServer closes a connection that sends a second CONNECT packet", async () => {
   await using setup = await Setup.start();
   await using client = new Subscriber(setup.url, {
     ...FAST,
@@ -364,7 +364,7 @@ Deno.test("a second CONNECT packet on a connection closes it", async () => {
   assert.equal(setup.entering, 0);
 });
 
-/** Holds up admissions until `open` is called. */
+/** Holds up the admission of all clients until `open()` is called. */
 function holdAdmissions({ clients }: Setup): { waiting: number; open(): void } {
   const admit = clients.admit.bind(clients);
   const opened = Promise.withResolvers<void>();
@@ -377,7 +377,7 @@ function holdAdmissions({ clients }: Setup): { waiting: number; open(): void } {
   return gate;
 }
 
-Deno.test("a second CONNECT packet before the first is answered closes the connection and leaves nothing in memory", async () => {
+Deno.test("SocketIoServer closes a connection that sends CONNECT twice before the first is answered, and keeps nothing in memory", async () => {
   await using setup = await Setup.start();
   const gate = holdAdmissions(setup);
   await using client = new Subscriber(setup.url, { ...FAST, ...WEBSOCKET });
@@ -390,7 +390,7 @@ Deno.test("a second CONNECT packet before the first is answered closes the conne
   assert.equal(setup.entering, 0);
 });
 
-Deno.test("a client that disconnects while it is admitted leaves no session and nothing in memory", async () => {
+Deno.test("SocketIoServer keeps no session and nothing in memory of a client that disconnects during admit()", async () => {
   await using setup = await Setup.start();
   const gate = holdAdmissions(setup);
   const forgotten: string[] = [];
@@ -410,7 +410,7 @@ Deno.test("a client that disconnects while it is admitted leaves no session and 
   await until("its socket is released", () => setup.entering === 0);
 });
 
-Deno.test("the headers and credentials of a connected client are not kept", async () => {
+Deno.test("SocketIoServer does not keep the headers and credentials of a connected client", async () => {
   await using setup = await Setup.start();
   await using client = await Subscriber.connect(setup.url, {
     ...WEBSOCKET,
@@ -423,7 +423,7 @@ Deno.test("the headers and credentials of a connected client are not kept", asyn
   assert.equal(conn?.request, undefined);
 });
 
-Deno.test("only requests for Engine.IO are handled, and pages of another origin cannot connect", async () => {
+Deno.test("SocketIoServer handles only requests for Engine.IO, and refuses pages of an origin that is not allowed", async () => {
   await using setup = await Setup.start();
   const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
   assert.equal(await elsewhere.text(), "not Socket.IO");
@@ -445,7 +445,7 @@ Deno.test("only requests for Engine.IO are handled, and pages of another origin 
   assert.match(await bad.text(), /origin is not in ALLOWED_ORIGINS/);
 });
 
-Deno.test("drain() closes connections evenly, at least 50 in a second, all within its duration, and accepts no new ones", async () => {
+Deno.test("SocketIoServer.drain() closes connections evenly, at least 50 per second, and refuses new clients", async () => {
   for (
     const [clients, maxMs, leastMs, mostMs] of [
       [20, 60_000, 350, 1000],
@@ -490,7 +490,7 @@ Deno.test("drain() closes connections evenly, at least 50 in a second, all withi
   }
 });
 
-Deno.test("an unexpected error of a handshake is observed, and its text is not sent to the client", async () => {
+Deno.test("SocketIoServer reports an unexpected error of a handshake and does not send its text to the client", async () => {
   const error = new TypeError("the reason that only the log may show");
   await using app = new TestApp();
   const port = await app.serve();
@@ -511,7 +511,10 @@ Deno.test("an unexpected error of a handshake is observed, and its text is not s
   assert.deepEqual(client.errors.items, []);
 });
 
-/** A test of one transport. The polling client leaves timers behind, so tests that use it come last. */
+/**
+ * Registers a test for one transport. Tests with polling do not check for leaks, because a polling client leaves timers
+ * behind.
+ */
 function test(transport: string, name: string, fn: () => Promise<void>): void {
   const sanitize = transport !== "polling";
   Deno.test({ name, fn, sanitizeOps: sanitize, sanitizeResources: sanitize });
@@ -520,7 +523,7 @@ function test(transport: string, name: string, fn: () => Promise<void>): void {
 for (const transport of TRANSPORTS) {
   test(
     transport,
-    `a stock client connects by ${transport}, receives messages, joins, leaves and recovers`,
+    `SocketIoServer lets a stock client connect by ${transport}, receive messages, join, leave and recover`,
     async () => {
       await using setup = await Setup.start();
       await using client = await Subscriber.connect(setup.url, {
@@ -555,7 +558,7 @@ for (const transport of TRANSPORTS) {
 
   test(
     transport,
-    `an error while a client is connected by ${transport} closes its connection and not the process`,
+    `SocketIoServer closes a client's connection by ${transport} if an error occurs during welcome(), and continues to run`,
     async () => {
       await using setup = await Setup.start();
       const { clients } = setup;
