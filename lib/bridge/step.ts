@@ -37,8 +37,9 @@ export type Step =
   }
   /**
    * Let the log continue at `to` and record a gap, if the log is still at `from` and no node is synchronized, because
-   * then no node has the items in between. This step is chosen only if the log's bridge position did not change between
-   * two markers: a synchronized node would have received the first marker and announced itself by a heartbeat.
+   * then no node has the items in between. The sequencer chooses this step only after two of this node's markers found
+   * the log at the same bridge position. A synchronized node would have announced itself by a heartbeat after the first
+   * marker.
    */
   | {
     readonly kind: "resume";

@@ -27,7 +27,7 @@ export interface Notice {
   readonly gap?: GapReason;
 }
 
-/** What a session stores of one of the client's rooms. */
+/** The client's state in one of its rooms, as the session stores it. */
 export interface RoomPosition {
   /**
    * The id after which the client gets the room's messages. If the notice is an answer to `join`, its first message is

@@ -108,8 +108,8 @@ export class SessionWriter {
   }
 
   /**
-   * Records that a client has disconnected, so that its session is no longer saved. The store keeps the last saved
-   * state for at least `recoverySeconds`, or for a shorter time if too many clients disconnect.
+   * Records that a client has disconnected, so that its session is no longer saved. The store then keeps the last saved
+   * state for at least `recoverySeconds`, unless the sessions of too many other clients displace it.
    */
   release(client: SessionState): void {
     this.#connected.delete(client);
