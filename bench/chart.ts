@@ -15,17 +15,20 @@ import {
 
 const WIDTH = 800;
 const LEFT = 170;
-/** Space for the figures behind the longest bar. */
+/** Width of the space to the right of the longest bar, in which the figures are written. */
 const RIGHT = 190;
 const TOP = 66;
 const BAR_HEIGHT = 22;
 const BAR_GAP = 4;
 const GROUP_GAP = 22;
-/** The server whose bars are in color and whose ratio to {@linkcode REFERENCE} is written. */
+/** The server whose bars have a color. Next to them, the chart shows the ratio to {@linkcode REFERENCE}. */
 const OURS = "roomcast";
 const REFERENCE = "stock";
 
-/** Colors for both schemes: SVG files follow the reader's, also as an image in a page. */
+/**
+ * The style sheet of the chart, with colors for a light and a dark color scheme. Browsers apply the reader's scheme
+ * even if the chart is an image in a page.
+ */
 const STYLE = `
   text { font: 14px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: #1f2a26; }
   .title { font-size: 16px; font-weight: 600; }
@@ -41,14 +44,14 @@ const STYLE = `
     .ratio { fill: #5fdcb3; }
   }`;
 
-/** Returns the loads that are drawn: all clients in one room, without additional bytes. */
+/** Returns the loads that the chart shows: those with all clients in one room and without additional bytes. */
 export function charted({ loads }: FanoutResults): FanoutLoad[] {
   return loads.filter(({ rooms, additionalBytes }) =>
     rooms === 1 && additionalBytes === 0
   );
 }
 
-/** Returns the chart as an SVG document: a group of bars for each load, a bar for each server. */
+/** Returns the chart as an SVG document. Each load has a group of bars, with one bar for each server. */
 export function drawChart(results: FanoutResults): string {
   const loads = charted(results);
   const names = Object.keys(results.servers);

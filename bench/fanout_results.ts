@@ -1,34 +1,37 @@
 /**
- * The results of `bench/fanout.ts`, as they are stored in `docs/images/fanout.json`. The figures of the documents and
- * `docs/images/fanout.svg` are made from them.
+ * The results of `bench/fanout.ts`, as they are stored in `docs/images/fanout.json`. The figures in the documentation
+ * and in `docs/images/fanout.svg` are made from these results.
  *
  * @module
  */
 
-/** One load, and what each server delivered in it. */
+/** One load, with the deliveries of each server under this load. */
 export interface FanoutLoad {
   readonly clients: number;
   readonly rooms: number;
-  /** Messages published but not yet received by all subscribers of their room. */
+  /** Number of messages that are published and not yet received by all subscribers of their room. */
   readonly inFlight: number;
-  /** Bytes of a message beyond a few that are always there. */
+  /** Number of bytes by which each message is longer than the shortest message of the benchmark. */
   readonly additionalBytes: number;
   /** Deliveries per second of the server's CPU time: one number for each run, by server. */
   readonly perCpuSecond: Readonly<Record<string, readonly number[]>>;
 }
 
-/** All loads of one call. Run `i` of all servers took place in turn. */
+/**
+ * The results of one call of the benchmark. Run `i` of one server took place right before or after run `i` of the other
+ * servers.
+ */
 export interface FanoutResults {
   /** The day of the measurement, as YYYY-MM-DD. */
   readonly date: string;
-  /** How it was measured, in one sentence: the command and the machine. */
+  /** The command and the machine of the measurement, in one sentence. */
   readonly how: string;
-  /** The servers by name, with what readers call them. */
+  /** For each server, the name that is shown to readers. */
   readonly servers: Readonly<Record<string, string>>;
   readonly loads: readonly FanoutLoad[];
 }
 
-/** Returns the middle value. */
+/** Returns the median of the values. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const middle = sorted.length >> 1;

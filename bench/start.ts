@@ -1,10 +1,11 @@
 /**
- * Measures what it costs to start a node: from the start of the process to the first 200 of `/readyz`, the CPU time
- * until then, and the memory of the node without clients. Prints a table.
+ * Measures the start of a node: the time from the start of the process to the first status 200 of `/readyz`, the CPU
+ * time until then, and the memory of the node without clients. Prints a table.
  *
  *     deno run -A bench/start.ts [starts] [other checkout]
  *
- * With another checkout, both are started in turn, so that other load on the machine affects both alike.
+ * If another checkout is given, nodes of both are started in turn, so that other work on the machine affects both
+ * alike.
  *
  * @module
  */
@@ -17,14 +18,17 @@ import { Redis } from "../tests/support/redis.ts";
 
 const [starts = "10", other] = Deno.args;
 
-/** One start of a node. */
+/** What was measured for one start of a node. */
 interface Start {
   readonly readyMs: number;
   readonly cpuMs: number;
   readonly memoryMb: number;
 }
 
-/** Requests `/readyz` every 2 ms until the status is 200. `fetch()` would cost more than what is measured. */
+/**
+ * Requests `/readyz` every 2 ms until the status is 200. `fetch()` is not used, because it would take more time than
+ * the measured start.
+ */
 async function untilReady(port: number): Promise<void> {
   for (;;) {
     const status = await new Promise<string>((resolve) => {

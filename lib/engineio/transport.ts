@@ -1,7 +1,7 @@
 /**
  * Engine.IO's WebSocket transport, which sends everything that is queued for a client in one write.
  *
- * Most of the time of a delivery is spent on the number of writes and not on their bytes
+ * Most of the time of a delivery is spent on the write itself, and more bytes in the same write take little more time
  * (`docs/decisions/0009-joined-frames.md`). Engine.IO's own transport writes each packet separately.
  *
  * @module

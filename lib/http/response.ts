@@ -39,7 +39,10 @@ export class SingleWriteResponse extends ServerResponse {
     return this;
   }
 
-  /** Ends the response as `ServerResponse.end()` does, but only after the whole request has arrived or was given up. */
+  /**
+   * Ends the response as `ServerResponse.end()` does, but only after the whole request has arrived, or after the limits
+   * of {@linkcode discardBody}.
+   */
   override end(...args: unknown[]): this {
     if (!isArriving(this.req)) return super.end(...args as []);
     const [first, second] = args;

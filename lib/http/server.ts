@@ -49,7 +49,7 @@ const UNKNOWN_EXPECTATION = new ApiError(
 
 const STOPPING = new ApiError(
   "draining",
-  "Cannot serve: this node is stopping; use another node",
+  "Cannot handle the request: this node is stopping; send the request again",
 );
 
 /** Creates the object that closes the connections of a server. */

@@ -26,7 +26,7 @@ export interface HistoryRead {
   readonly end: string;
 }
 
-/** Returns whether a read has every message of the room from after `id` up to the read's `end`. */
+/** Returns whether a read has every message of the room that is after `id` and not after the read's `end`. */
 export function reachesBack({ since }: HistoryRead, id: string): boolean {
   return since !== undefined && compareIds(since, id) <= 0;
 }

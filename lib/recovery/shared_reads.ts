@@ -90,8 +90,8 @@ export class SharedReads {
   }
 
   /**
-   * Returns a read that begins after `from` or earlier. It is an existing read if that begins early enough or has not
-   * started yet; otherwise it is a new read.
+   * Returns a read of all messages after `from`, which may also read earlier messages. Reuses an existing read that
+   * begins early enough or has not started yet; otherwise starts a new read.
    */
   #join(key: string, from: string, read: Read): SharedRead {
     const shared = this.#reads.get(key);

@@ -2,9 +2,9 @@
  * Serves clients that use Socket.IO.
  *
  * Stock clients recover by Socket.IO's own protocol. The server sends a client a `pid` when it connects. The client
- * stores the last argument of every event if it is a string. When the client reconnects, it sends both. If the server
- * then sends the same `pid` again, the client reports `recovered`. Roomcast uses this protocol with its own sessions
- * and its own recovery.
+ * stores the last argument of every event if it is a string. When the client reconnects, it sends the `pid` and the
+ * stored argument. If the server then sends the same `pid` again, the client reports `recovered`. Roomcast uses this
+ * protocol with its own sessions and its own recovery.
  *
  * @module
  */

@@ -81,7 +81,10 @@ export class DirectWriter {
     return this.#enabled;
   }
 
-  /** Returns a writer that is enabled, and that disables this one as well if it is disabled. */
+  /**
+   * Returns a second writer, which is already enabled, to try direct writes. If the second writer is disabled, this
+   * writer is disabled too.
+   */
   trial(): DirectWriter {
     const trial = new DirectWriter((why) => this.disable(why), this.#wrap);
     trial.enable();

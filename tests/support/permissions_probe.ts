@@ -1,9 +1,12 @@
 // deno-lint-ignore-file no-console -- the test reads stdout
-/** Prints what a process with the permissions of `deno task start` sees and may do. */
+/**
+ * Prints, for a test, which variables and files a process with the permissions of `deno task start` can read, and what
+ * else it may do.
+ */
 import { environment } from "../../lib/config/environment.ts";
 import process from "node:process";
 
-/** The result of `attempt`, or the name of its error. */
+/** Returns the result of `attempt`, or the name of the error that it throws. */
 function result(attempt: () => unknown): unknown {
   try {
     return attempt() ?? null;

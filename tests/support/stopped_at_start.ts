@@ -1,3 +1,3 @@
-/** A node that gets SIGTERM as soon as it handles signals, while it still checks direct writes. */
+/** Runs a node that receives SIGTERM as soon as it handles signals, while it is still checking direct writes. */
 await import("../../main.ts");
 Deno.kill(Deno.pid, "SIGTERM");
