@@ -106,6 +106,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
     "/": { GET: file(page, () => "index.html") },
+    "/roomcast.js": { GET: file(page, () => "roomcast.js") },
     "/static/:name": { GET: file(page, named) },
     // Without a name, the path is served by Engine.IO.
     [`${SOCKET_IO_PATH}:name`]: { GET: file(bundle, named) },

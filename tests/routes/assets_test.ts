@@ -20,6 +20,17 @@ Deno.test("GET / returns the page with a policy that allows no foreign scripts",
   assert.equal(headers.get("referrer-policy"), "no-referrer");
 });
 
+Deno.test("GET /roomcast.js returns the client module", async () => {
+  await using app = new TestApp();
+  const { status, headers, text } = await app.request("/roomcast.js");
+  assert.equal(status, 200);
+  assert.equal(headers.get("content-type"), "text/javascript; charset=utf-8");
+  assert.equal(
+    text,
+    await Deno.readTextFile(new URL("static/roomcast.js", ROOT)),
+  );
+});
+
 Deno.test("an asset is compressed for clients that accept gzip, and has a different ETag for each encoding", async () => {
   await using app = new TestApp();
   const plain = await app.app.request("/socket.io/socket.io.js");
