@@ -1,23 +1,26 @@
 #!/bin/sh
-# Publishes over HTTP in several ways. Set PUBLISH_KEY to the secret if the
-# server has PUBLISH_KEYS set.
+# Publishes over HTTP with curl, which tries again after a 503 and waits as long
+# as its Retry-After says. Set PUBLISH_KEY to the secret if the server has
+# PUBLISH_KEYS set.
 set -eu
-url=${ROOMCAST_URL:-http://localhost:4000}
-if [ -n "${PUBLISH_KEY:-}" ]; then set -- -H "Authorization: Bearer $PUBLISH_KEY"; fi
+
+# Publishes $2 as $1, with the idempotency key $3, which makes it safe to try again.
+publish() {
+  curl -sS --fail-with-body --retry 5 --retry-connrefused \
+    ${PUBLISH_KEY:+-H "Authorization: Bearer $PUBLISH_KEY"} \
+    -H "Content-Type: $1" -H "Idempotency-Key: $3" -d "$2" \
+    "${ROOMCAST_URL:-http://localhost:4000}/publish"
+  echo
+}
+
+id=$(date +%s)-$$
 
 # Plain text, to the first of the server's ROOMS.
-curl -sS --fail-with-body "$@" -H 'Content-Type: text/plain' -d 'hello' "$url/publish"
-echo
+publish text/plain 'hello' "$id-1"
 
 # Any JSON, to the named room.
-curl -sS --fail-with-body "$@" -H 'Content-Type: application/json' \
-  -d '{"room":"chat","message":{"text":"hello","from":"curl"}}' "$url/publish"
-echo
+publish application/json '{"room":"chat","message":{"text":"hello","from":"curl"}}' "$id-2"
 
 # Twice with the same key: one message, and both responses contain its id.
-key=example-$(date +%s)-$$
-for _ in 1 2; do
-  curl -sS --fail-with-body "$@" -H "Idempotency-Key: $key" \
-    -H 'Content-Type: application/json' -d '{"room":"chat","message":"once"}' "$url/publish"
-  echo
-done
+publish application/json '{"room":"chat","message":"once"}' "$id-3"
+publish application/json '{"room":"chat","message":"once"}' "$id-3"

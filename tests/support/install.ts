@@ -44,11 +44,35 @@ const tools = {
     brew: "python",
   },
   curl: { name: "curl", programs: ["curl"], apt: ["curl"], brew: "curl" },
+  php: {
+    name: "php with its redis extension",
+    programs: ["php"],
+    proof: ["-r", "exit(extension_loaded('redis') ? 0 : 1);"],
+    apt: ["php-cli", "php-redis"],
+    brew: "php",
+  },
+  go: { name: "go", programs: ["go"], apt: ["golang-go"], brew: "go" },
+  systemd: {
+    name: "systemd-analyze",
+    programs: ["systemd-analyze"],
+    apt: ["systemd"],
+    brew: "",
+  },
 } as const satisfies Record<string, Tool>;
 
 export type ToolName = keyof typeof tools;
 
-const usual = ["redis", "chromium", "--optional", "nginx", "python", "curl"];
+const usual = [
+  "redis",
+  "chromium",
+  "--optional",
+  "nginx",
+  "python",
+  "curl",
+  "php",
+  "go",
+  "systemd",
+];
 
 /** Resolves to the path of the first suitable program; undefined if none is installed. */
 export async function find(name: ToolName): Promise<string | undefined> {

@@ -1,4 +1,4 @@
-/** nginx in front of nodes, with the configuration of `docs/deploy/nginx.md`. */
+/** nginx in front of nodes, with the configuration of `examples/nginx.conf`. */
 import { freePort } from "./net.ts";
 import { until } from "./wait.ts";
 
@@ -6,7 +6,7 @@ import { until } from "./wait.ts";
 export const ADDRESS_HEADER = "x-test-address";
 
 /**
- * nginx with the configuration of `docs/deploy/nginx.md`, except for its ports and the number of nodes; `await using`
+ * nginx with the configuration of `examples/nginx.conf`, except for its ports and the number of nodes; `await using`
  * stops nginx.
  */
 export class Nginx {
@@ -43,7 +43,7 @@ export class Nginx {
       http {
         access_log off; ${temporary.join(" ")}
         set_real_ip_from 127.0.0.1; real_ip_header ${ADDRESS_HEADER};
-        ${await documented(port, ports)}
+        ${await configuration(port, ports)}
       }`,
     );
     const process = new Deno.Command(program, {
@@ -89,20 +89,19 @@ export class Nginx {
   }
 }
 
-/** Resolves to the configuration of `docs/deploy/nginx.md`, with these ports instead of the ports in the document. */
-async function documented(
+/** Resolves to the configuration of `examples/nginx.conf`, with these ports instead of its own. */
+async function configuration(
   port: number,
   ports: readonly number[],
 ): Promise<string> {
-  const document = await Deno.readTextFile(
-    new URL("../../docs/deploy/nginx.md", import.meta.url),
+  const example = await Deno.readTextFile(
+    new URL("../../examples/nginx.conf", import.meta.url),
   );
-  const [, block = ""] = /^```nginx\n([^]*?)^```$/m.exec(document) ?? [];
   const servers = /^ *server 127\.0\.0\.1:\d+([^;]*);\n/gm;
-  const [, parameters = ""] = servers.exec(block) ?? [];
+  const [, parameters = ""] = servers.exec(example) ?? [];
   let rest = ports.map((port) => `server 127.0.0.1:${port}${parameters};\n`)
     .join("");
-  return block.replace("listen 80;", `listen 127.0.0.1:${port};`)
+  return example.replace("listen 80;", `listen 127.0.0.1:${port};`)
     .replaceAll(servers, () => {
       const all = rest;
       rest = "";
