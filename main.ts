@@ -188,11 +188,16 @@ function makeApp(
     warnings: () => node.warnings(),
     expose: () => metrics.expose(),
     page: readAssets(new URL("./static/", import.meta.url)),
-    bundle: readAssets(
-      new URL("./client-dist/", import.meta.resolve("socket.io")),
-    ),
+    bundle: readAssets(clientFolder()),
     observe,
   });
+}
+
+/** Returns the folder of Socket.IO's client: in its package, or beside the page where `tools/bundle.ts` puts it. */
+function clientFolder(): URL {
+  return import.meta.url.endsWith("/main.ts")
+    ? new URL("./client-dist/", import.meta.resolve("socket.io"))
+    : new URL("./static/client-dist/", import.meta.url);
 }
 
 /** Starts to listen and reports it. Exits if the address cannot be used. */

@@ -1,0 +1,95 @@
+/** The bundle of `deno task bundle`, which the container and the systemd unit of examples/ run. */
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { find } from "../support/install.ts";
+import { TestNode } from "../support/node.ts";
+import { run } from "../support/program.ts";
+import { Redis } from "../support/redis.ts";
+import { bundledConfiguration } from "../../tools/bundle.ts";
+
+const cwd = new URL("../../", import.meta.url);
+/** 3.4 MB when this was written; the packages are 50 MB. */
+const BYTES_MAX = 6_000_000;
+
+Deno.test("a node of the bundle alone serves the page and the clients, and delivers over HTTP and Redis", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "roomcast-bundle-" });
+  try {
+    const args = ["run", "-A", "--cached-only", "tools/bundle.ts", folder];
+    await run(Deno.execPath(), args, { cwd, env: {} });
+    assert.deepEqual(
+      [...Deno.readDirSync(folder)].map(({ name }) => name).sort(),
+      ["deno.json", "main.js", "static"],
+    );
+    assert.ok(await size(folder) < BYTES_MAX);
+    await using redis = await Redis.start();
+    const checkout = new URL(`file://${folder}/`);
+    await using node = await TestNode.start({ REDIS_URL: redis.url }, {
+      checkout,
+    });
+    for (
+      const [path, file] of [
+        ["/", "index.html"],
+        ["/static/page.js", "page.js"],
+        ["/roomcast.js", "roomcast.js"],
+        ["/socket.io/socket.io.js", "client-dist/socket.io.js"],
+        ["/socket.io/socket.io.esm.min.js", "client-dist/socket.io.esm.min.js"],
+      ] as const
+    ) {
+      const { status, text } = await node.get(path);
+      assert.equal(status, 200, path);
+      assert.equal(text, await Deno.readTextFile(`${folder}/static/${file}`));
+    }
+    assert.match((await node.get("/metrics")).text, /^roomcast_clients 0$/m);
+    await using client = new Subscriber(node.url);
+    await client.joined.have(1);
+    await node.publish("over HTTP");
+    await client.messages.have(1);
+    await redis.command("PUBLISH", "chat", "over Redis");
+    await client.messages.have(2);
+    assert.deepEqual(
+      client.messages.items.map(({ message }) => message),
+      ["over HTTP", "over Redis"],
+    );
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+const systemd = await find("systemd");
+
+Deno.test({
+  name: "examples/roomcast.service is a valid unit and runs the bundle",
+  ignore: systemd === undefined,
+  async fn() {
+    const unit = await Deno.readTextFile(
+      new URL("examples/roomcast.service", cwd),
+    );
+    const [, program = "", command = ""] =
+      /^ExecStart=(\S+) (.*)$/m.exec(unit) ?? [];
+    const { start } = bundledConfiguration(
+      JSON.parse(await Deno.readTextFile(new URL("deno.json", cwd))),
+    ).tasks;
+    assert.equal(`deno ${command}`, start?.command);
+    const folder = await Deno.makeTempDir({ prefix: "roomcast-systemd-" });
+    try {
+      const path = `${folder}/roomcast.service`;
+      await Deno.writeTextFile(path, unit.replace(program, Deno.execPath()));
+      const args = ["verify", "--man=no", path];
+      const output = await run(systemd ?? "", args, { cwd, env: {} });
+      // It succeeds with unknown settings, too. Other lines are about units of this machine.
+      assert.doesNotMatch(output, /roomcast\.service/);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+/** Returns the number of bytes of all files in a folder. */
+async function size(folder: string): Promise<number> {
+  let bytes = 0;
+  for await (const { name, isDirectory } of Deno.readDir(folder)) {
+    const path = `${folder}/${name}`;
+    bytes += isDirectory ? await size(path) : (await Deno.stat(path)).size;
+  }
+  return bytes;
+}

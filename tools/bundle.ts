@@ -1,0 +1,82 @@
+/**
+ * Puts everything that the server needs beside Deno into one folder: the program as one file, the page, Socket.IO's
+ * client, and a `deno.json` with the permissions and `deno task start`.
+ *
+ *     deno task bundle [folder]
+ *
+ * Without a name the folder is `dist`. It is replaced.
+ */
+import { cp, mkdir, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+
+const root = new URL("../", import.meta.url);
+
+interface Task {
+  readonly description: string;
+  readonly command: string;
+}
+
+interface Configuration {
+  readonly permissions: {
+    readonly default: { readonly read: readonly string[] };
+  };
+  readonly tasks: Readonly<Record<string, Task>>;
+}
+
+/** Returns the configuration of the bundle: what the server may do, and the tasks that run it. */
+export function bundledConfiguration(
+  { permissions, tasks }: Configuration,
+): Configuration {
+  const ofServer = Object.entries(tasks).filter(([, { command }]) =>
+    / main\.ts( |$)/.test(command)
+  );
+  return {
+    permissions: {
+      ...permissions,
+      // Nothing is imported from a package any more.
+      default: { ...permissions.default, read: ["./static"] },
+    },
+    tasks: Object.fromEntries(
+      ofServer.map(([name, { description, command }]) => [name, {
+        description,
+        // There is nothing to install, either.
+        command: command.replace("--node-modules-dir=auto", "--cached-only")
+          .replace(" main.ts", " main.js"),
+      }]),
+    ),
+  };
+}
+
+async function bundle(folder: string): Promise<void> {
+  await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  const { success } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "bundle",
+      "-q",
+      "--platform=deno",
+      "-o",
+      join(folder, "main.js"),
+      "main.ts",
+    ],
+    cwd: root,
+  }).spawn().status;
+  if (!success) Deno.exit(1);
+  await cp(new URL("static", root), join(folder, "static"), {
+    recursive: true,
+  });
+  await cp(
+    new URL("client-dist", import.meta.resolve("socket.io")),
+    join(folder, "static/client-dist"),
+    { recursive: true },
+  );
+  const config = JSON.parse(
+    await Deno.readTextFile(new URL("deno.json", root)),
+  );
+  await writeFile(
+    join(folder, "deno.json"),
+    `${JSON.stringify(bundledConfiguration(config), undefined, 2)}\n`,
+  );
+}
+
+if (import.meta.main) await bundle(Deno.args[0] ?? "dist");
