@@ -1,5 +1,5 @@
 /**
- * Serves static files: the page at `/`, its parts, and the client bundle of Socket.IO.
+ * Serves static files: the page at `/` with its scripts and styles, and the client bundle of Socket.IO.
  *
  * @module
  */
@@ -25,8 +25,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Allows pages to load files only from this server and to connect only to it, and prevents text from being run as a
- * script.
+ * Allows the page to load files only from this server and to connect only to this server, and prevents the browser from
+ * running text as a script.
  */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
@@ -34,8 +34,8 @@ const POLICY =
   "require-trusted-types-for 'script'";
 
 /**
- * Reads and compresses all files of known types in `folder`, once. Returns them by name. Socket.IO's own serving would
- * compress them at every request.
+ * Reads and compresses all files of known types in `folder`, and returns them by name. Socket.IO would compress its
+ * files at every request.
  */
 export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   const assets = new Map<string, Asset>();
@@ -57,7 +57,10 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   return assets;
 }
 
-/** Makes the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found`. */
+/**
+ * Creates the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found` if there is
+ * none.
+ */
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,
   nameOf: (c: Context<Env>) => string,

@@ -1,5 +1,5 @@
 /**
- * Reads the bodies of requests, within limits of bytes and time.
+ * Reads the bodies of requests, with limits of their bytes and their time.
  *
  * @module
  */
@@ -10,17 +10,17 @@ import { type Env, readBody, requestHeader } from "./exchange.ts";
 
 /** Limits of {@linkcode BodyBudget}. */
 export interface BodyLimits {
-  /** Bytes that the bodies of all requests may hold together. */
+  /** Maximum bytes of the bodies of all requests together. */
   readonly totalBytesMax: number;
-  /** How long a body may take to arrive, in ms. */
+  /** Maximum time in which a body has to arrive, in ms. */
   readonly timeoutMs: number;
 }
 
 const LIMITS: BodyLimits = { totalBytesMax: 64 << 20, timeoutMs: 10_000 };
 
 /**
- * Reads the bodies of all requests and limits the memory that they take together. The limit is lower than the available
- * memory, because a parsed body takes several times its size.
+ * Reads the bodies of all requests and limits the memory that these bodies take together. The limit is far below the
+ * available memory, because a parsed body takes several times its size.
  */
 export class BodyBudget {
   readonly #totalBytesMax: number;
@@ -34,7 +34,8 @@ export class BodyBudget {
   }
 
   /**
-   * Reads the body of a request and returns the result of `use`. The body counts for the limit until `use` is done.
+   * Reads the body of a request, passes it to `use`, and resolves to the result of `use`. The body counts for the limit
+   * until `use` is done.
    *
    * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
    * `malformed_body` if the body is empty or ended early
@@ -81,7 +82,7 @@ export class BodyBudget {
     }
   }
 
-  /** Discards the timeouts of bodies that are still arriving. */
+  /** Cancels the timeouts of bodies that are still arriving. */
   close(): void {
     this.#arriving.close();
   }
@@ -172,7 +173,7 @@ function refuseInfinite(_key: string, value: unknown): unknown {
 
 /**
  * Decodes JSON. A byte order mark before it is ignored (RFC 8259 §8.1), because editors on Windows write one. `advice`
- * says what to send if it is not valid.
+ * ends the error's message and says what to send instead.
  *
  * @throws {ApiError} `malformed_body`
  */

@@ -7,8 +7,8 @@ import type { Context } from "hono";
 import type { ApiError } from "../lib/errors.ts";
 
 /**
- * Responds with the status of an error and with `{"error":{"code","message"}}`. If it is the error of several publishes
- * of which none was stored, their `results` are beside it.
+ * Responds with the status of an error and with `{"error":{"code","message"}}`. If the request had several publishes
+ * and none was stored, the response also has the `results` of the publishes.
  */
 export function respondWithError(
   c: Context,

@@ -1,5 +1,5 @@
 /**
- * One request and its response, in the form in which routes use them.
+ * How routes read a request and write its response.
  *
  * No other file reads `c.env`. With node:http it uses the request and response of node:http, because making the
  * standard objects from them costs more than a short request itself. Without node:http, as in
@@ -17,14 +17,14 @@ export interface Env {
   /** The request and response of node:http; absent if the app is called without a server. */
   Bindings: Partial<HttpBindings>;
   Variables: {
-    /** The sender of the request; set on the routes that call `authenticate()`. */
+    /** The sender of the request. Only set if the route has the middleware `authenticate()`. */
     principal: Principal;
   };
 }
 
-/** Responds to a request. */
+/** Makes the response to a request. */
 export type Handler = (c: Context<Env>) => Response | Promise<Response>;
-/** Runs before a handler, and may respond instead of it. */
+/** Runs before a handler, and may respond instead of the handler. */
 export type Middleware = MiddlewareHandler<Env>;
 
 /** Returns the value of a request header whose name is given in lower case. */
@@ -45,8 +45,8 @@ export function requestHeader(
 }
 
 /**
- * Returns whether a header, whose name is given in lower case, was sent more than once. node:http joins the values of
- * most headers, so that they cannot be told from one value. Without node:http, it always returns false.
+ * Returns whether a header, whose name is given in lower case, was sent more than once. The header's value does not
+ * show that, because node:http joins the values of most headers. Without node:http, always returns `false`.
  */
 export function isHeaderRepeated(c: Context<Env>, name: string): boolean {
   const raw = c.env?.incoming?.rawHeaders ?? [];
@@ -74,17 +74,21 @@ export function setDefaultHeader(
 
 /** Receives the body of a request. */
 export interface BodyReader {
-  /** Called for each chunk. If it throws, reading stops and the rest of the body stays unread. */
+  /** Called for each chunk of the body. If it throws, reading stops, and the rest of the body stays unread. */
   readonly take: (chunk: Uint8Array) => void;
   /** Called once, when the body is complete. */
   readonly end: () => void;
   /**
-   * Called with the error that `take` has thrown, or with undefined if the body ended early. May be called again later.
+   * Called with the error that `take` has thrown, or with undefined if the body ended early. May be called more than
+   * once.
    */
   readonly fail: (error: unknown) => void;
 }
 
-/** Reads the body of a request while it arrives. Returns the function that stops reading and leaves the rest unread. */
+/**
+ * Passes the body of a request to `reader` while the body arrives. Returns the function that stops reading and leaves
+ * the rest of the body unread.
+ */
 export function readBody(c: Context<Env>, reader: BodyReader): () => void {
   const incoming = c.env?.incoming;
   return incoming === undefined

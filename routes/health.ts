@@ -7,21 +7,26 @@ import { ApiError } from "../lib/errors.ts";
 import { respondWithError } from "./errors.ts";
 import type { Handler } from "./exchange.ts";
 
-/** The functions that return the health of a node. */
+/** The functions from which the health of a node is read. */
 export interface HealthOptions {
   /** Returns whether the node accepts connections, as of its last check. */
   readonly accepting: () => boolean;
   /** Returns whether the node is stopping. */
   readonly draining: () => boolean;
-  /** Rejects if a publish would not reach the log or would not be read by this node. Settles within 300 ms. */
+  /**
+   * Rejects if a message that is published now would not reach the log, or if this node would not read the message.
+   * Settles within 300 ms.
+   */
   readonly probe: () => Promise<void>;
-  /** Returns configuration problems that can lose messages. */
+  /** Returns problems of Redis' configuration that can cause the loss of messages, as sentences. */
   readonly warnings: () => readonly string[];
   /** Returns all metrics in the text format of Prometheus. */
   readonly expose: () => Promise<{ type: string; body: string }>;
 }
 
-/** Makes the handler of `GET /livez`: 200 if the process runs and accepts connections, otherwise 503. */
+/**
+ * Creates the handler of `GET /livez`, which responds with 200 if the process accepts connections, otherwise with 503.
+ */
 export function livez({ accepting }: HealthOptions): Handler {
   return function livez(c) {
     return accepting()
@@ -31,8 +36,8 @@ export function livez({ accepting }: HealthOptions): Handler {
 }
 
 /**
- * Makes the handler of `GET /readyz`: 200 if a publish would now reach the log and be read by this node, and if the
- * node accepts connections; otherwise 503.
+ * Creates the handler of `GET /readyz`. It responds with 200 if the node accepts connections and a message that is
+ * published now would reach the log and be read by this node; otherwise with 503.
  */
 export function readyz(
   { accepting, draining, probe, warnings }: HealthOptions,
@@ -60,7 +65,7 @@ function notAccepting(): ApiError {
   );
 }
 
-/** Makes the handler of `GET /metrics`, which returns all metrics for Prometheus. */
+/** Creates the handler of `GET /metrics`, which responds with all metrics in the text format of Prometheus. */
 export function metrics({ expose }: HealthOptions): Handler {
   return async function metrics(c) {
     const { type, body } = await expose();

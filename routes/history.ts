@@ -13,7 +13,7 @@ import {
 import type { Handler } from "./exchange.ts";
 import type { Names } from "./names.ts";
 
-/** Default and maximum number of messages of a page. */
+/** Default number and maximum number of messages in a page. */
 const LIMIT_DEFAULT = 100;
 const LIMIT_MAX = 1000;
 
@@ -33,9 +33,9 @@ export const HISTORY_QUERY: Names = {
 export type HistoryOptions = RoomHistoryParts;
 
 /**
- * Makes the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` it returns messages after
- * `since`, oldest first; with `desc` it returns those before `since`, newest first. `position` is the value of `since`
- * for the next newer page.
+ * Creates the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` the response has messages
+ * after `since`, oldest first; with `desc` it has messages before `since`, newest first. Its `position` is the value of
+ * `since` for the next page with newer messages.
  */
 export function readHistory(parts: HistoryOptions): Handler {
   return async function readHistory(c) {
@@ -69,7 +69,7 @@ export function readHistory(parts: HistoryOptions): Handler {
   };
 }
 
-/** Makes the handler of `DELETE /rooms/{room}/history`. */
+/** Creates the handler of `DELETE /rooms/{room}/history`, which deletes the history of a room. */
 export function clearHistory({ history }: HistoryOptions): Handler {
   return async function clearHistory(c) {
     await history.clear(parseRoom(c.req.param("room")));

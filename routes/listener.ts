@@ -9,10 +9,12 @@ import { ApiError, toApiError } from "../lib/errors.ts";
 import type { Observe } from "../lib/observer.ts";
 import type { createApp } from "./mod.ts";
 
-/** Host of requests without a `Host` header. Monitoring tools send such requests, for example HAProxy. */
+/**
+ * The host that is assumed for requests without a `Host` header. Monitoring tools such as HAProxy send such requests.
+ */
 const HOST_DEFAULT = "localhost";
 
-/** Makes the listener for requests that the routes of `app` handle. */
+/** Creates the listener of node:http that passes requests to the routes of `app`. */
 export function createListener(
   app: ReturnType<typeof createApp>,
   observe: Observe,

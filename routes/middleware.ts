@@ -1,5 +1,5 @@
 /**
- * The middlewares of requests: headers, encoding, origins, and access.
+ * The middlewares of the routes: they set headers, and check a request's encoding, origin and access.
  *
  * @module
  */
@@ -14,7 +14,10 @@ import {
   setDefaultHeader,
 } from "./exchange.ts";
 
-/** Sets the headers of every response, unless its route sets others. */
+/**
+ * Sets on every response the headers that prevent caching and the guessing of content types. If the route sets such a
+ * header itself, the route's value is kept.
+ */
 export function securityHeaders(): Middleware {
   return function securityHeaders(c, next) {
     setDefaultHeader(c, "x-content-type-options", "nosniff");
@@ -24,7 +27,7 @@ export function securityHeaders(): Middleware {
 }
 
 /**
- * Rejects a URL with invalid percent-encoding. Hono would use the encoded text as the name of a room.
+ * Rejects a URL with invalid percent-encoding. Hono would otherwise take the encoded text for the name of a room.
  *
  * @throws {ApiError} `malformed_request`
  */
@@ -51,8 +54,8 @@ function isDecodable(target: string): boolean {
 }
 
 /**
- * Lets pages of allowed origins read responses, and responds to their preflight requests. Pages of other origins may
- * send only `GET` and `HEAD`, and the browser does not show them the response.
+ * Allows pages of allowed origins to read responses, and responds to their preflight requests. Pages of other origins
+ * may send only `GET` and `HEAD`, and browsers do not let these pages read the response.
  *
  * @throws {ApiError} `origin_not_allowed`
  */
@@ -101,7 +104,8 @@ export function authenticate(access: Access): Middleware {
 }
 
 /**
- * Rejects a request whose principal may not do `action`. If the path names a room, the check is for this room.
+ * Rejects a request whose principal may not perform `action` in the room that the path names. If the path names no
+ * room, rejects a principal that may perform `action` in no room.
  *
  * @throws {ApiError} `unauthorized`
  */

@@ -1,7 +1,7 @@
 /**
  * Refuses unknown fields and parameters, and names the one that was probably meant.
  *
- * A name that is not known is never ignored: a publish with a misspelt `room` would otherwise go to another room.
+ * An unknown name is never ignored. Otherwise a publish with a misspelled `room` would go to another room.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { type Env, requestTarget } from "./exchange.ts";
 
 export type { Names };
 
-/** Checks the names of fields. @throws {ApiError} `unknown_field` */
+/** Checks that an object has only known fields. @throws {ApiError} `unknown_field` */
 export function checkFields(fields: object, names: Names): void {
   for (const name of Object.keys(fields)) {
     if (names.known.includes(name)) continue;
@@ -26,7 +26,7 @@ export function checkFields(fields: object, names: Names): void {
 }
 
 /**
- * Checks the query parameters of a request.
+ * Checks that a request has only known query parameters, and each only once.
  *
  * @throws {ApiError} `unknown_field`, or `invalid_parameter` if a parameter is given twice
  */
@@ -56,7 +56,7 @@ export function checkQuery(c: Context<Env>, names: Names): void {
   }
 }
 
-/** Returns whether a name is known, or like a known one. */
+/** Returns whether a name is known or similar to a known name. */
 export function isLikeKnown(name: string, { known, instead }: Names): boolean {
   return nearest(name, [...known, ...Object.keys(instead ?? {})]) !== undefined;
 }

@@ -37,7 +37,7 @@ import {
 export interface PublishOptions {
   readonly publisher: Pick<Publisher, "publish">;
   readonly bodies: BodyBudget;
-  /** Room of a publish that names no room. */
+  /** The room of a publish that names no room: the first room of `ROOMS`. */
   readonly defaultRoom: string;
   readonly messageBytesMax: number;
   readonly observe: Observe;
@@ -68,14 +68,14 @@ export const BATCH_QUERY: Names = {
 const BATCH_BYTES_MAX = 8 << 20;
 
 /**
- * Returns the maximum size of a body. JSON may use six bytes for a character (`\u0041`), and the other fields need some
- * bytes as well.
+ * Returns the maximum size of the body of one publish, in bytes. It is larger than the message, because JSON may use
+ * six bytes for a character (`\u0041`), and the other fields need some bytes too.
  */
 function bodyBytesMax(messageBytesMax: number): number {
   return messageBytesMax * 6 + 64 * 1024;
 }
 
-/** Makes the handler of `POST /publish`: one message, for one room or several. */
+/** Creates the handler of `POST /publish`, which publishes one message into one or several rooms. */
 export function publishOne(options: PublishOptions): Handler {
   const { bodies, publisher, messageBytesMax } = options;
   return (c) =>
@@ -102,8 +102,8 @@ export function publishOne(options: PublishOptions): Handler {
 }
 
 /**
- * Makes the handler of `POST /publish/batch`: several messages, in order. An error in one message is the result of that
- * message only; the others are published.
+ * Creates the handler of `POST /publish/batch`, which publishes several messages in order. If a message has an error,
+ * the error becomes the result of this message, and the other messages are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
   const { bodies, publisher, observe } = options;
@@ -135,8 +135,8 @@ export function publishBatch(options: PublishOptions): Handler {
 }
 
 /**
- * Responds with the results of several publishes. If none of them was stored, the response has the status of the first
- * error, so that a client that looks only at the status does not take it for success.
+ * Responds with the results of several publishes. If no message was stored, the response has the status of the first
+ * error, so that a publisher that checks only the status does not take the response for a success.
  */
 function respondWithResults(
   c: Context<Env>,
@@ -150,8 +150,8 @@ function respondWithResults(
 }
 
 /**
- * Returns one result for each entry of the list `rooms`. A room that is listed twice has its message once, so that its
- * later results are duplicates.
+ * Returns one result for each name in the list `rooms`. If a room is listed twice, its message is stored once, and the
+ * second result is marked as a duplicate.
  */
 function eachListed(
   rooms: unknown,
@@ -217,14 +217,17 @@ function isPublish(item: PublishRequest | InvalidItem): item is PublishRequest {
   return "json" in item;
 }
 
-/** Makes the key of an item without a key from the key of its batch. A publisher's own keys cannot contain `\n`. */
+/**
+ * Returns the idempotency key of a batch's item that has no key of its own, made of the batch's key and the item's
+ * index. No publisher can send the same key, because keys cannot contain `\n`.
+ */
 function itemKey(key: string, index: number): string {
   return `${key}\n${index}`;
 }
 
 /**
- * Checks an item of a batch. An error becomes the item's result. If the publisher did not cause the error, it is
- * observed first.
+ * Checks an item of a batch. If the item has an error, returns the error as the item's result. An error that the
+ * publisher did not cause is also reported by `observe()`.
  */
 function parseItem(
   item: () => unknown,

@@ -1,5 +1,5 @@
 /**
- * Reads the fields of publishes from all supported kinds of bodies.
+ * Reads the fields of publishes from bodies of all supported content types.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { checkFields, isLikeKnown, type Names } from "./names.ts";
 /** The fields of a publish, as they were sent. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** A batch, before validation. */
+/** A batch of publishes that have not been checked yet. */
 export interface Batch {
   /** Functions that read one item each. @throws {ApiError} `malformed_body` if a line of NDJSON is not JSON */
   readonly items: readonly (() => unknown)[];
@@ -20,7 +20,7 @@ export interface Batch {
   readonly key?: unknown;
 }
 
-/** Names that people use for the fields of a publish. */
+/** Names that people often write by mistake for the fields of a publish, each with the right name. */
 const SYNONYMS: Readonly<Record<string, string>> = {
   channel: "room",
   topic: "room",
@@ -69,7 +69,7 @@ const BATCH_FIELDS: Names = {
   },
 };
 
-/** Maximum number of fields of a form, most of which would be unknown. */
+/** Maximum number of fields of a form. A publish has far fewer known fields. */
 const FORM_FIELDS_MAX = 100;
 /** Maximum number of messages of one batch. */
 export const BATCH_MAX = 1000;
@@ -138,7 +138,10 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
   return { items: messages.map((message) => () => message), key };
 }
 
-/** Returns the lines that are not blank. @throws {ApiError} `too_many_messages` before it reads the lines beyond the limit */
+/**
+ * Returns the lines of a body that are not blank. @throws {ApiError} `too_many_messages` before it reads the lines
+ * beyond the limit
+ */
 function readLines(text: string): string[] {
   const lines: string[] = [];
   for (let start = 0, end = 0; start < text.length; start = end + 1) {
@@ -238,7 +241,7 @@ function formFields(pairs: readonly FormField[]): Fields {
   return fields;
 }
 
-/** Reads a form strictly, because `URLSearchParams` would replace invalid UTF-8 by other text. */
+/** Reads a URL-encoded form. `URLSearchParams` is not used, because it would replace invalid UTF-8 by other text. */
 function readForm(text: string): FormField[] {
   const pairs = text.split("&", FORM_FIELDS_MAX + 1);
   if (pairs.length > FORM_FIELDS_MAX) {

@@ -7,7 +7,7 @@
 /** Environment variables by name. */
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** A setting as it is in force: its value as text, and whether the environment has it. */
+/** A setting with the value that is used, and whether this value is from the environment. */
 export interface Setting {
   readonly name: string;
   /** The value without surrounding spaces, or the default; empty if it is unset and has no default. May be a secret. */
@@ -15,12 +15,12 @@ export interface Setting {
   readonly source: "environment" | "default";
 }
 
-/** Maximum length of a value that is shown in a problem, in characters. */
+/** Maximum number of characters of a value that the sentence about a problem shows. */
 const SHOWN_LENGTH_MAX = 80;
 
 /**
- * Reads settings from environment variables. An empty value counts as unset. An invalid value is reported, and the
- * default is returned in its place, so that one run finds all invalid settings.
+ * Reads settings from environment variables. An empty value counts as unset. If a value is invalid, records a problem
+ * and returns the default, so that one start finds all invalid settings.
  */
 export class EnvReader {
   readonly #env: Env;
@@ -61,7 +61,7 @@ export class EnvReader {
     return Boolean(this.#env[name]?.trim());
   }
 
-  /** Returns a whole number from `min` to `max`. */
+  /** Returns the value of a setting that has to be a whole number from `min` to `max`. */
   integer(name: string, fallback: number, min: number, max: number): number {
     const value = this.text(name, String(fallback));
     if (
@@ -71,7 +71,7 @@ export class EnvReader {
     return fallback;
   }
 
-  /** Returns the items of a comma-separated list, without repeated and empty ones. */
+  /** Returns the items of a setting that is a comma-separated list, without repeated and empty items. */
   list(name: string, fallback = ""): string[] {
     const items = this.text(name, fallback).split(",").map((item) =>
       item.trim()
@@ -79,7 +79,7 @@ export class EnvReader {
     return [...new Set(items.filter((item) => item !== ""))];
   }
 
-  /** Returns one of `choices`. */
+  /** Returns the value of a setting that has to be one of `choices`. */
   choice<T extends string>(
     name: string,
     fallback: T,
@@ -91,12 +91,15 @@ export class EnvReader {
     return fallback;
   }
 
-  /** Returns whether a setting is `true`. Every value except `true` and `false` is reported. */
+  /** Returns whether a setting is `true`. Any value except `true` and `false` is a problem. */
   flag(name: string, fallback: boolean): boolean {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
-  /** Reports that the value of a setting is not what is `expected`. The value must not be a secret. */
+  /**
+   * Records the problem that a setting has the value `value` and not what `expected` says. The value is shown, so it
+   * must not be a secret.
+   */
   reject(name: string, value: string, expected: string): void {
     const shown = value.length > SHOWN_LENGTH_MAX
       ? `${value.slice(0, SHOWN_LENGTH_MAX)}…`
@@ -104,7 +107,7 @@ export class EnvReader {
     this.fail(name, `is ${JSON.stringify(shown)}, not ${expected}`);
   }
 
-  /** Reports that a setting is invalid. `problem` must not contain the value of a secret. */
+  /** Records the problem of a setting. `problem` must not contain a secret. */
   fail(name: string, problem: string): void {
     this.#problems.push(`${name} ${problem}`);
   }

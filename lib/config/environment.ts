@@ -1,16 +1,16 @@
 /**
- * The environment of the process, taken once, before any package is loaded.
+ * Reads the environment variables of the process once, before any package is loaded.
  *
  * Finding misspelled settings needs the names of all variables, so `deno.json` permits reading all of them. No package
  * should see them: most of them concern other programs, and some are secrets. Therefore this module has to be the first
- * import of `main.ts`. It reads the environment and gives up the permission. Every later read, also of a package,
- * returns `undefined`. See `docs/decisions/0017-read-the-environment-once.md`.
+ * import of `main.ts`. It reads the environment and gives up the permission. After that, every attempt to read a
+ * variable returns `undefined`, also in a package. See `docs/decisions/0017-read-the-environment-once.md`.
  *
  * @module
  */
 import type { Env } from "./env_reader.ts";
 
-/** All variables of the environment, as they were at start. */
+/** All environment variables, as they were when the process started. */
 export const environment: Env = takeEnvironment();
 
 function takeEnvironment(): Env {

@@ -16,8 +16,8 @@ export interface Unknown {
 }
 
 /**
- * What Kubernetes sets for each service (`REDIS_SERVICE_HOST`, `ROOMCAST_PORT_4000_TCP_ADDR`) and Docker for each link
- * (`CHAT_NAME`, `CHAT_ENV_MODE`), whatever the service or the link is called.
+ * Matches the variables that Kubernetes sets for each service (`REDIS_SERVICE_HOST`, `ROOMCAST_PORT_4000_TCP_ADDR`) and
+ * Docker for each link (`CHAT_NAME`, `CHAT_ENV_MODE`), for any name of the service or link.
  */
 const ORCHESTRATED =
   /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_\w+)$/i;
@@ -41,13 +41,13 @@ const TIMES =
     .split(" ");
 const SECRETS = "KEY SECRET TOKEN PASSWORD AUTH".split(" ");
 
-/** A name as its words: in capitals, without the endings of a plural and of a participle. */
+/** The words of a variable's name: in capitals, and without the endings of a plural or a participle. */
 interface Words {
   readonly name: string;
   readonly words: readonly string[];
 }
 
-/** Returns which of `names` are like a setting in `known` without being one, and the setting that was meant. */
+/** Returns those of `names` that are similar to a setting in `known`, each with the setting that was probably meant. */
 export function findUnknown(
   names: readonly string[],
   known: readonly string[],
@@ -119,7 +119,9 @@ function isLike(a: string, b: string): boolean {
     nearest(a, [b], (length) => length >= 8 ? 2 : 1) !== undefined;
 }
 
-/** Returns the setting of the same family that is most like a name; undefined if the name is of no family. */
+/**
+ * Returns the setting of the same family that is most similar to a name; undefined if the name belongs to no family.
+ */
 function relative(
   name: string,
   words: readonly string[],
@@ -131,7 +133,10 @@ function relative(
   return nearest(name, relatives.map((other) => other.name), () => Infinity);
 }
 
-/** Whether `word` is of a family of settings, and all other words fit it: `HISTORY_LIMIT`, `MAX_MESSAGE_SIZE`. */
+/**
+ * Returns whether `word` belongs to a family of settings and all other words fit this family, as in `HISTORY_LIMIT` and
+ * `MAX_MESSAGE_SIZE`.
+ */
 function isFamily(word: string, words: readonly string[]): boolean {
   const fitting = FAMILIES.includes(word)
     ? [...FAMILIES, ...COMMON_FAMILIES, ...QUANTITIES, ...TIMES, ...SECRETS]
@@ -146,7 +151,10 @@ function split(name: string): Words {
   return { name, words: words.map(singular) };
 }
 
-/** `PROXIES` and `PROXY`, `PUBLISHES` and `PUBLISH`, `TRUSTED` and `TRUST` become the same word. */
+/**
+ * Returns a word without the ending of a plural or a participle: `PROXIES` becomes the same as `PROXY`, `PUBLISHES` as
+ * `PUBLISH`, and `TRUSTED` as `TRUST`.
+ */
 function singular(word: string): string {
   return word.replace(/IES$/, "Y").replace(/(?<=\w\w)((?<=SH)ES|S|ED)$/, "");
 }

@@ -1,13 +1,16 @@
 /**
  * Settings that other versions of Roomcast have, and this one does not.
  *
- * They are rejected, because a setting without effect would be mistaken for protection.
+ * Such settings are rejected, because an operator could take a setting without effect for protection.
  *
  * @module
  */
 import type { EnvReader } from "./env_reader.ts";
 
-/** Each name, with the value that means that nothing is asked for, if there is one. */
+/**
+ * The names of the settings, each with the value that switches the setting off and is therefore allowed, if there is
+ * such a value.
+ */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   INTERNAL_PORT: undefined,
   WORKERS: "1",
@@ -43,7 +46,7 @@ const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
 /** The names of all settings that this version does not support. */
 export const UNSUPPORTED_NAMES: readonly string[] = Object.keys(UNSUPPORTED);
 
-/** Reports each of these settings that is set. */
+/** Records a problem for each unsupported setting that is set. */
 export function checkUnsupported(reader: EnvReader): void {
   for (const [name, nothing] of Object.entries(UNSUPPORTED)) {
     if (!reader.isSet(name) || reader.text(name) === nothing) continue;

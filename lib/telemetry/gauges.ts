@@ -1,24 +1,24 @@
 /**
- * The gauges of a node: values that are read when metrics are exposed.
+ * The gauges of a node: metrics whose values are read at each request for `/metrics`.
  *
  * @module
  */
 
-/** Adds a gauge whose value is the result of `read`. */
+/** Adds a gauge. `read` returns its current value. */
 export type Watch = (name: string, help: string, read: () => number) => void;
 
-/** The parts of a node that have gauges. */
+/** The parts of a node from which gauges are read. */
 export interface Watched {
   readonly publisher: { readonly inFlight: number };
   readonly ring: { readonly bytes: number; readonly spanMs: number };
   readonly connections: { readonly count: number; readonly max: number };
-  /** Undefined without Redis. */
+  /** The node's bridge; undefined if the node has no Redis. */
   readonly bridge:
     | { readonly synchronized: boolean; readonly pending: number }
     | undefined;
 }
 
-/** Adds the gauges of a node. */
+/** Adds all gauges of a node. */
 export function watchNode(
   watch: Watch,
   { publisher, ring, connections, bridge }: Watched,

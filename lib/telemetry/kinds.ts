@@ -1,14 +1,17 @@
 /**
- * The level of each kind of observation in the log, and the sentence that says it to people.
+ * How each kind of observation is logged: its level, and a sentence for people.
  *
  * @module
  */
 import type { LogLevel, Observation } from "../observer.ts";
 
-/** A level, and a sentence that is true for every observation of the kind; the observation's fields follow it. */
+/**
+ * The level of a kind of observation, and a sentence that is true for every observation of this kind. In a log line,
+ * the observation's fields follow the sentence.
+ */
 type Line = readonly [level: LogLevel, sentence: string];
 
-/** A kind that is `undefined` is only counted. */
+/** The level and sentence of each kind. Observations of a kind with `undefined` are not logged, only counted. */
 export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   started: ["info", "Roomcast is running"],
   connections_refused: [

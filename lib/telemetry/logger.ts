@@ -1,5 +1,5 @@
 /**
- * The logger: writes observations as lines.
+ * The logger: writes observations as log lines.
  *
  * @module
  */
@@ -12,26 +12,26 @@ import {
 } from "../observer.ts";
 import { KINDS } from "./kinds.ts";
 
-/** What a line says. */
+/** The content of one log line. */
 export interface Entry {
   readonly time: Date;
   readonly level: LogLevel;
   readonly kind: Observation["kind"];
-  /** The sentence for people. */
+  /** The sentence for people, which says what has happened. */
   readonly sentence: string;
   /** The observation's fields. An `error` is described as text. */
   readonly facts: Readonly<Record<string, unknown>>;
 }
 
-/** Turns an entry into text, which ends without a line break. */
+/** Turns the content of a log line into text, without a line break at the end. */
 export type Format = (entry: Entry) => string;
 
-/** Maximum length of a text in a line, in characters, because texts of Redis and of other programs may be long. */
+/** Maximum length of a text in a log line, in characters. Texts of Redis and of other programs may be longer. */
 const TEXT_LENGTH_MAX = 1000;
 
 /**
- * Makes a function that writes observations of `level` and above, each as one line of JSON if `format` is not given. It
- * never throws.
+ * Creates a function that writes each observation of `level` or above as a log line: in the form of `format`, or as
+ * JSON if `format` is not given. The function never throws.
  */
 export function createLogger(
   level: LogLevel,
@@ -56,7 +56,7 @@ export function createLogger(
   };
 }
 
-/** Writes an entry as one line of JSON, without the sentence. */
+/** Formats a log line as JSON, without the sentence for people. */
 export function formatJson({ time, level, kind, facts }: Entry): string {
   return JSON.stringify(
     { time: time.toISOString(), level, kind, ...facts },
@@ -64,13 +64,13 @@ export function formatJson({ time, level, kind, facts }: Entry): string {
   );
 }
 
-/** Describes a thrown value, which may be one that `JSON.stringify` cannot handle. */
+/** Describes a thrown value as text. The value may be of any type, also one that `JSON.stringify` cannot handle. */
 function describe(error: unknown): string {
   if (error instanceof Error) return error.stack ?? String(error);
   return typeof error === "string" ? error : inspect(error);
 }
 
-/** Cuts a text that is too long for a line. */
+/** Cuts off a text that is too long for a log line. */
 export function shorten(text: string): string {
   return text.length > TEXT_LENGTH_MAX
     ? `${text.slice(0, TEXT_LENGTH_MAX)}…`

@@ -6,7 +6,10 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Observe } from "../observer.ts";
 
-/** Counts observations. Labels never contain rooms, users or keys, because their number has no limit. */
+/**
+ * Counts observations as metrics. The labels of metrics never contain rooms, users or keys, because there may be any
+ * number of these.
+ */
 export class Metrics {
   readonly #registry = new Registry();
   readonly #connections = this.#gauge(
@@ -111,7 +114,7 @@ export class Metrics {
     "Internal errors of Roomcast",
   );
 
-  /** Counts an observation. */
+  /** Counts an observation, if there is a metric for its kind. */
   readonly observe: Observe = (observation) => {
     switch (observation.kind) {
       case "published":
@@ -172,8 +175,8 @@ export class Metrics {
   };
 
   /**
-   * Measures how late timers run, which shows how long other work waits for the event loop. The timer runs until the
-   * process ends.
+   * Starts a timer that measures how late it runs, which shows how long work waits for the event loop. The timer runs
+   * until the process ends.
    */
   watchEventLoop(intervalMs = 20): void {
     const lag = this.#histogram(
@@ -188,7 +191,7 @@ export class Metrics {
     }, intervalMs);
   }
 
-  /** Adds a gauge whose value is read when metrics are exposed. */
+  /** Adds a gauge. `read` returns its value at each request for `/metrics`. */
   watch(name: string, help: string, read: () => number): void {
     const gauge = this.#gauge(name, help, () => gauge.set(read()));
   }

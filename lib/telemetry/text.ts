@@ -1,15 +1,15 @@
 /**
- * Log lines for people: the time, the level, a sentence and the fields. On a terminal, the first lines say what the
- * server is and how to use it.
+ * Formats log lines for people: the time, the level, a sentence and the fields. On a terminal, the first lines say how
+ * to use the server.
  *
  * @module
  */
 import { styleText } from "node:util";
 import { type Format, shorten } from "./logger.ts";
 
-/** What the terminal is told at start, besides the facts of the observation `started`. */
+/** What the first lines on a terminal say, in addition to the fields of the observation `started`. */
 export interface Greeting {
-  /** Where Redis is, without a password; undefined if messages are kept in the process. */
+  /** The URL of Redis without its password; undefined if messages are stored in the process. */
   readonly redis: string | undefined;
   /** The names of the publish keys; empty if publishing needs none. */
   readonly publishKeys: readonly string[];
@@ -17,9 +17,9 @@ export interface Greeting {
 
 /** Options of {@linkcode formatText}. */
 export interface TextOptions {
-  /** Whether to write colours. */
+  /** Whether log lines have colors. */
   readonly colors: boolean;
-  /** If it is given, it replaces the line `started`. */
+  /** What to write instead of the log line `started`; undefined to write that line. */
   readonly greeting?: Greeting;
 }
 
@@ -30,13 +30,15 @@ const STYLES = {
   error: "red",
 } as const;
 
-/** Addresses that stand for all interfaces, and the address to open on this machine. */
+/**
+ * The addresses that stand for all interfaces of a machine, each with the address to open in a browser on this machine.
+ */
 const TO_OPEN: Readonly<Record<string, string>> = {
   "0.0.0.0": "127.0.0.1",
   "[::]": "[::1]",
 };
 
-/** Makes a {@linkcode Format} for people. */
+/** Creates the {@linkcode Format} of log lines for people. */
 export function formatText({ colors, greeting }: TextOptions): Format {
   const style = (name: Parameters<typeof styleText>[0], text: string): string =>
     colors ? styleText(name, text, { validateStream: false }) : text;
@@ -68,7 +70,7 @@ export function formatText({ colors, greeting }: TextOptions): Format {
   };
 }
 
-/** Returns the first lines, each as a name and a value. */
+/** Returns the first lines on a terminal, each as a name and a value. */
 function greet(
   { redis, publishKeys }: Greeting,
   facts: Readonly<Record<string, unknown>>,
@@ -103,7 +105,7 @@ function greet(
   ];
 }
 
-/** Shows a value in one line. */
+/** Returns a value as text in one line. */
 function show(value: unknown): string {
   if (typeof value === "number") return String(value);
   if (typeof value !== "string") return printable(JSON.stringify(value));
@@ -111,7 +113,7 @@ function show(value: unknown): string {
   return /^[\w.:/@+-]+$/.test(text) ? text : printable(JSON.stringify(text));
 }
 
-/** Replaces the characters that a terminal would obey, except line breaks. */
+/** Replaces the control characters, to which a terminal would react, except line breaks. */
 function printable(text: string): string {
   return text.replace(/(?!\n)\p{Cc}/gu, "\ufffd");
 }
