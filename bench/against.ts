@@ -5,9 +5,9 @@
  *     git worktree add ../before <commit>
  *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"]
  *
- * Prints for each load and each version the median number of deliveries per second of CPU time. Also prints the median
- * and the quartiles of the ratio between this version and the other one, over all pairs of slices. Throws if a message
- * is lost, repeated or out of order.
+ * Prints for each load and each version the median number of deliveries (or connects) per second of CPU time. Also
+ * prints the median and the quartiles of the ratio between this version and the other one, over all pairs of slices.
+ * Throws if a message is lost, repeated or out of order.
  *
  * Needs redis-server (or valkey-server) on PATH and starts its own.
  *
@@ -24,6 +24,7 @@ const SLICE_MS = 1000;
 const WARM_UP_SLICES = 3;
 const CLIENTS = 1000;
 const POSTS_IN_FLIGHT = 64;
+const CONNECTS_AT_ONCE = 100;
 /** The loads, by name. */
 const LOADS: Readonly<Record<string, LoadOptions>> = {
   "fanout-1": { publishers: 1, rooms: 1, clients: CLIENTS, bytes: 20 },
@@ -49,6 +50,7 @@ const LOADS: Readonly<Record<string, LoadOptions>> = {
     bytes: 20,
   },
   ingest: { publishers: POSTS_IN_FLIGHT, rooms: 1, clients: 1, bytes: 20 },
+  connect: { publishers: 0, rooms: 1, clients: 0, bytes: 20, connects: 1000 },
 };
 
 interface LoadOptions {
@@ -60,6 +62,8 @@ interface LoadOptions {
   readonly clients: number;
   /** Length of each message, in bytes. */
   readonly bytes: number;
+  /** Clients that connect and disconnect in each slice, in place of publishes. */
+  readonly connects?: number;
 }
 
 /** A node of one version, with its own Redis, clients and publishers. */
@@ -70,6 +74,7 @@ class Load implements AsyncDisposable {
   readonly #clients: RawClient[];
   readonly #requests;
   readonly #members: number;
+  readonly #connects: number;
   /** Called when all clients of a message's room have received the message. */
   #delivered = () => {};
   #published = 0;
@@ -78,10 +83,11 @@ class Load implements AsyncDisposable {
   private constructor(
     stack: AsyncDisposableStack,
     node: TestNode,
-    { rooms, roomsEach = 1, clients, bytes }: LoadOptions,
+    { rooms, roomsEach = 1, clients, bytes, connects = 0 }: LoadOptions,
   ) {
     this.#stack = stack;
     this.#node = node;
+    this.#connects = connects;
     this.#members = clients * roomsEach / rooms;
     this.#requests = Array.from(
       { length: rooms },
@@ -145,12 +151,34 @@ class Load implements AsyncDisposable {
     }
   }
 
+  /** Runs one slice of the load. Resolves to the deliveries, or the connects, per second of the node's CPU time. */
+  slice(): Promise<number> {
+    return this.#connects > 0 ? this.#connectSlice() : this.#publishSlice();
+  }
+
+  /** Connects and disconnects clients, `CONNECTS_AT_ONCE` at a time. Resolves to the connects per second of CPU time. */
+  async #connectSlice(): Promise<number> {
+    const cpu = await this.#node.cpuSeconds();
+    for (let i = 0; i < this.#connects; i += CONNECTS_AT_ONCE) {
+      const clients = Array.from(
+        { length: CONNECTS_AT_ONCE },
+        () => new RawClient(["room-0"]),
+      );
+      for (const client of clients) client.connect(this.#node.port);
+      await until(
+        "the clients have joined",
+        () => clients.every(({ joined }) => joined > 0),
+      );
+      for (const client of clients) client.cut();
+    }
+    return this.#connects / (await this.#node.cpuSeconds() - cpu);
+  }
+
   /**
-   * Publishes for one slice of time and waits until all messages are delivered. Resolves to the deliveries per second
-   * of the node's CPU time. A publisher posts its next message when its last request has succeeded and fewer messages
-   * are undelivered than there are publishers.
+   * Publishes for one slice of time and waits until all messages are delivered. A publisher posts its next message when
+   * its last request has succeeded and fewer messages are undelivered than there are publishers.
    */
-  async slice(): Promise<number> {
+  async #publishSlice(): Promise<number> {
     const cpu = await this.#node.cpuSeconds();
     const before = this.#received, end = performance.now() + SLICE_MS;
     const waiting: (() => void)[] = [];
