@@ -4,7 +4,6 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import type { Access } from "../lib/access/access.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
 import { SOCKET_IO_PATH } from "../lib/http/target.ts";
@@ -26,6 +25,7 @@ import {
   securityHeaders,
 } from "./middleware.ts";
 import { checkQuery, type Names } from "./names.ts";
+import { PAGE_QUERY, type PageOptions, pageSettings } from "./page.ts";
 import {
   BATCH_QUERY,
   PUBLISH_QUERY,
@@ -36,8 +36,7 @@ import {
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
-  extends PublishOptions, HealthOptions, HistoryOptions {
-  readonly access: Access;
+  extends PublishOptions, HealthOptions, HistoryOptions, PageOptions {
   readonly originAllowed: OriginAllowed;
   /** Files of the page, by name. */
   readonly page: ReadonlyMap<string, Asset>;
@@ -107,6 +106,9 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   return {
     "/": { GET: file(page, () => "index.html") },
     "/roomcast.js": { GET: file(page, () => "roomcast.js") },
+    "/page.json": {
+      GET: { query: PAGE_QUERY, handler: pageSettings(options) },
+    },
     "/static/:name": { GET: file(page, named) },
     // Without a name, the path is served by Engine.IO.
     [`${SOCKET_IO_PATH}:name`]: { GET: file(bundle, named) },

@@ -9,6 +9,8 @@ const APP = "https://app.example.com";
 const ROUTES:
   readonly (readonly [pattern: string, path: string, allow: string])[] = [
     ["/", "/", "GET, HEAD, OPTIONS"],
+    ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
+    ["/page.json", "/page.json", "GET, HEAD, OPTIONS"],
     ["/static/:name", "/static/page.js", "GET, HEAD, OPTIONS"],
     ["/socket.io/:name", "/socket.io/socket.io.js", "GET, HEAD, OPTIONS"],
     ["/livez", "/livez", "GET, HEAD, OPTIONS"],
@@ -23,7 +25,7 @@ const ROUTES:
     ],
   ];
 /** The routes that serve files, for which any query is accepted. */
-const FILES = /^\/($|static|socket\.io)/;
+const FILES = /^\/($|static|socket\.io|roomcast\.js)/;
 
 function assertError(
   { status, headers, body, text }: AppReply,

@@ -1,0 +1,52 @@
+import assert from "node:assert/strict";
+import { TestApp } from "../support/app.ts";
+
+Deno.test("GET /page.json says what the server accepts in the default room", async () => {
+  await using app = new TestApp({ ROOMS: "news,chat" });
+  const { status, headers, body } = await app.request("/page.json");
+  assert.equal(status, 200);
+  assert.equal(headers.get("cache-control"), "no-store");
+  assert.deepEqual(body, {
+    rooms: ["news", "chat"],
+    embedded: true,
+    messageBytesMax: 65_536,
+    room: "news",
+    bridged: false,
+    publishNeedsKey: false,
+    historyNeedsKey: false,
+  });
+});
+
+Deno.test("GET /page.json says that publishing needs a key, and shows no key", async () => {
+  await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
+  const { text, body } = await app.request("/page.json?room=other");
+  assert.equal(body.room, "other");
+  assert.equal(body.publishNeedsKey, true);
+  assert.equal(body.historyNeedsKey, true);
+  assert.ok(!text.includes("web") && !text.includes("correct-horse"));
+});
+
+Deno.test("GET /page.json says of each room whether its channel is bridged, and lists no channels", async () => {
+  const channels = ["chat", "news.*"];
+  await using app = new TestApp({}, { channels, embedded: false });
+  for (
+    const [room, isBridged] of [
+      ["chat", true],
+      ["news.sport", true],
+      ["news", false],
+      ["secret", false],
+    ] as const
+  ) {
+    const { text, body } = await app.request(`/page.json?room=${room}`);
+    assert.equal(body.bridged, isBridged, room);
+    assert.equal(body.embedded, false);
+    assert.ok(!text.includes("*"));
+  }
+});
+
+Deno.test("GET /page.json rejects a room whose name is not valid", async () => {
+  await using app = new TestApp();
+  const { status, body } = await app.request("/page.json?room=");
+  assert.equal(status, 400);
+  assert.equal(body.error.code, "invalid_room");
+});
