@@ -1,114 +1,215 @@
 /**
- * The box that publishes. Messages are published in the order in which they were sent. A text that could not be
- * published is put back into the box, with the reason beside it.
+ * The form that publishes to a room. Messages are published in the order in which they were sent. A text that could not
+ * be published is put back into the box, with the reason beside it.
  *
  * @module
  */
+import { adviceFor } from "./advice.js";
+import { element } from "./dom.js";
+import { placeOf, readJson } from "./json.js";
 import { newIdempotencyKey, publish } from "./publish.js";
+import { formatDuration } from "./time.js";
 
-const KEY_ITEM = "roomcast.publish-key";
+/** How long the box rests before its JSON is checked, in ms. */
+const CHECK_MS = 400;
+const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/**
- * Handles the form `#send`.
- *
- * @param {{ form: HTMLFormElement, box: HTMLTextAreaElement, error: HTMLElement, keyRow: HTMLElement,
- *   key: HTMLInputElement }} parts
- * @param {() => string} currentRoom
- * @returns {void}
- */
-export function setUpComposer({ form, box, error, keyRow, key }, currentRoom) {
-  const queue = [];
+/** The form of one room. */
+export class Composer {
+  #room;
+  #server;
+  #on;
+  #form;
+  #box;
+  #error;
+  #answer;
+  #keys;
+  #queue = [];
   /** A message that may have been published although no response has confirmed it. */
-  let uncertain;
+  #uncertain;
+  #check;
 
-  key.value = readKey();
-  keyRow.hidden = key.value === "";
-  key.addEventListener("input", () => writeKey(key.value.trim()));
-
-  function fit() {
-    box.style.blockSize = "auto";
-    box.style.blockSize = `${box.scrollHeight}px`;
+  /**
+   * @param {HTMLFormElement} form
+   * @param {string} room
+   * @param {import("./server.js").Server} server
+   * @param {{ keyNeeded: () => void }} on
+   * @param {AbortSignal} signal aborted when the room is closed
+   */
+  constructor(form, room, server, on, signal) {
+    this.#form = form;
+    this.#room = room;
+    this.#server = server;
+    this.#on = on;
+    this.#box = form.querySelector("textarea");
+    this.#error = form.querySelector(".error");
+    this.#answer = form.querySelector(".answer");
+    this.#keys = form.querySelector(".keys");
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    for (const radio of form.elements.kind) {
+      radio.addEventListener("change", () => this.#kindChanged());
+    }
+    this.#box.addEventListener("input", () => this.#edited());
+    this.#box.addEventListener("keydown", (event) => this.#pressed(event));
+    server.addEventListener("change", () => this.#rightsChanged(), { signal });
+    this.#kindChanged();
+    this.#rightsChanged();
   }
 
-  async function sendAll() {
-    form.setAttribute("aria-busy", "true");
-    for (; queue.length > 0; queue.shift()) {
-      const { room, text, idempotencyKey } = queue[0];
+  /** Moves the focus to the box. */
+  focus() {
+    this.#box.focus();
+  }
+
+  get #isJson() {
+    return this.#form.querySelector("input:checked").value === "json";
+  }
+
+  #kindChanged() {
+    const modifier = IS_MAC ? "⌘" : "Ctrl";
+    this.#keys.textContent = this.#isJson
+      ? `${modifier} + Enter sends`
+      : "Enter sends, Shift + Enter starts a new line";
+    this.#box.classList.toggle("code", this.#isJson);
+    this.#rightsChanged();
+    this.#edited();
+  }
+
+  #rightsChanged() {
+    const mayPublish = this.#server.mayPublish(this.#room);
+    this.#form.dataset.locked = String(!mayPublish);
+    this.#box.disabled = !mayPublish;
+    this.#form.querySelector("[type=submit]").disabled = !mayPublish;
+    this.#box.placeholder = mayPublish
+      ? `Write ${this.#isJson ? "JSON" : "a message"} to ${this.#room}`
+      : "Enter a publish key above to write here";
+  }
+
+  #edited() {
+    this.#box.style.blockSize = "";
+    const { scrollHeight } = this.#box;
+    // A box that is not shown has no height.
+    if (scrollHeight > 0) this.#box.style.blockSize = `${scrollHeight}px`;
+    this.#showError("");
+    clearTimeout(this.#check);
+    const text = this.#box.value;
+    if (!this.#isJson || text.trim() === "") return;
+    this.#check = setTimeout(() => {
+      const { sentence } = readJson(text);
+      if (sentence !== undefined) {
+        this.#showError(`Not valid JSON: ${sentence}`);
+      }
+    }, CHECK_MS);
+  }
+
+  #pressed(event) {
+    // 229 marks a composition: in Safari, the Enter that ends a composition arrives after the composition has ended.
+    if (
+      event.key !== "Enter" || event.isComposing || event.keyCode === 229
+    ) return;
+    const sends = event.ctrlKey || event.metaKey ||
+      (!this.#isJson && !event.shiftKey);
+    if (!sends) return;
+    event.preventDefault();
+    if (!event.repeat) this.#form.requestSubmit();
+  }
+
+  #showError(text) {
+    clearTimeout(this.#check);
+    this.#error.textContent = text;
+    this.#box.ariaInvalid = String(text !== "");
+  }
+
+  #submit() {
+    const text = this.#box.value;
+    this.#box.focus();
+    if (text.trim() === "") return;
+    const json = this.#isJson ? readJson(text) : { value: text };
+    if (json.sentence !== undefined) return this.#pointAt(text, json);
+    const { length: bytes } = new TextEncoder().encode(
+      JSON.stringify(json.value),
+    );
+    const max = this.#server.settings(this.#room)?.messageBytesMax ?? Infinity;
+    if (bytes > max) {
+      return this.#showError(
+        `Not sent, because the message has ${bytes} bytes as JSON; the server accepts at most ${max}`,
+      );
+    }
+    // The same text, sent again after a lost response, gets the same key, so that it is published only once.
+    const isAgain = this.#uncertain?.text === text;
+    this.#send({
+      text,
+      message: json.value,
+      idempotencyKey: isAgain
+        ? this.#uncertain.idempotencyKey
+        : newIdempotencyKey(),
+    });
+    this.#box.value = "";
+    this.#edited();
+  }
+
+  #pointAt(text, { index, sentence }) {
+    this.#showError(`Not sent, because it is not valid JSON: ${sentence}`);
+    this.#box.setSelectionRange(index, index + 1);
+    const { line } = placeOf(text, index);
+    const height = parseFloat(getComputedStyle(this.#box).lineHeight);
+    this.#box.scrollTop = (line - 3) * height;
+  }
+
+  #send(item) {
+    this.#queue.push(item);
+    if (this.#queue.length === 1) void this.#sendAll();
+  }
+
+  async #sendAll() {
+    this.#form.setAttribute("aria-busy", "true");
+    for (; this.#queue.length > 0; this.#queue.shift()) {
+      const item = this.#queue[0];
+      const start = performance.now();
       try {
-        await publish(room, text, {
-          idempotencyKey,
-          publishKey: key.value.trim(),
+        const answer = await publish(this.#room, item.message, {
+          idempotencyKey: item.idempotencyKey,
+          headers: this.#server.headers,
         });
-        uncertain = undefined;
-        key.removeAttribute("aria-invalid");
+        this.#uncertain = undefined;
+        this.#showAnswer(item, answer, performance.now() - start);
       } catch (failure) {
-        putBack(failure);
+        this.#putBack(failure);
         break;
       }
     }
-    form.removeAttribute("aria-busy");
+    this.#form.removeAttribute("aria-busy");
   }
 
-  function putBack(failure) {
-    uncertain = failure.retryable ? queue[0] : undefined;
+  #showAnswer(item, { id, duplicate }, ms) {
+    const again = element("button", { type: "button" }, "Send again");
+    again.title =
+      `Sends the same idempotency key, ${item.idempotencyKey}, so that the message is stored only once`;
+    again.addEventListener("click", () => this.#send(item));
+    this.#answer.replaceChildren(
+      duplicate ? "Duplicate, stored before as " : "Stored as ",
+      element("code", {}, id),
+      ` in ${formatDuration(ms)} `,
+      again,
+    );
+  }
+
+  #putBack(failure) {
+    this.#uncertain = failure.retryable ? this.#queue[0] : undefined;
     // Put back the messages behind the failed one too: publishing them alone would change the order.
-    const texts = queue.splice(0).map(({ text }) => text);
-    box.value = [...texts, box.value].filter((text) => text !== "").join("\n");
-    fit();
-    error.textContent = failure.message;
-    if (failure.status === 401) {
-      keyRow.hidden = false;
-      key.setAttribute("aria-invalid", "true");
-      key.focus();
-    }
-  }
-
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const room = currentRoom();
-    const text = box.value;
-    if (text.trim() !== "") {
-      // The same text, sent again after a lost response, gets the same key, so that it is published only once.
-      const again = uncertain?.room === room && uncertain.text === text;
-      queue.push({
-        room,
-        text,
-        idempotencyKey: again ? uncertain.idempotencyKey : newIdempotencyKey(),
-      });
-      box.value = "";
-      fit();
-      error.textContent = "";
-      if (queue.length === 1) sendAll();
-    }
-    box.focus();
-  });
-
-  box.addEventListener("input", fit);
-  box.addEventListener("keydown", (event) => {
-    // 229 marks a composition: in Safari, the Enter that ends a composition arrives after the composition has ended.
-    if (
-      event.key !== "Enter" || event.shiftKey || event.isComposing ||
-      event.keyCode === 229
-    ) return;
-    event.preventDefault();
-    if (!event.repeat) form.requestSubmit();
-  });
-}
-
-// The storage throws if the browser forbids it. The key is then kept only in its field.
-function readKey() {
-  try {
-    return sessionStorage.getItem(KEY_ITEM) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-function writeKey(key) {
-  try {
-    if (key === "") sessionStorage.removeItem(KEY_ITEM);
-    else sessionStorage.setItem(KEY_ITEM, key);
-  } catch {
-    // Ignored: the user has to enter the key again after a page load.
+    const texts = this.#queue.splice(0).map(({ text }) => text);
+    this.#box.value = [...texts, this.#box.value].filter((text) => text !== "")
+      .join("\n");
+    this.#edited();
+    this.#answer.replaceChildren();
+    const { status, code, message } = failure;
+    const isSentence = status === 0 || status === 400 || status === 413;
+    this.#showError(
+      isSentence ? message : `${message}. ${adviceFor({ status, code }).text}`,
+    );
+    if (status === 401) this.#on.keyNeeded();
   }
 }

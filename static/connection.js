@@ -1,63 +1,183 @@
 /**
- * The page's connection to one room at a time. Each message of the room is passed on once and in order. The first are
- * those that this tab has already shown.
+ * The page's connection, which is in all open rooms. The page itself decides when to connect again, so that it can show
+ * the time that is left, and can stay away on purpose.
  *
  * @module
  */
 import { io } from "/socket.io/socket.io.esm.min.js";
+import { Outage } from "./outage.js";
+import { retryDelay } from "./retry.js";
 import { roomcast } from "./roomcast.js";
-import { RoomStorage } from "./room_storage.js";
 
-/** Number of earlier messages to load for a room that this tab has not shown before. */
-const LAST = 50;
+/** Number of earlier messages to load for a room. */
+const LAST = 100;
+/** Rows are loaded from the server after a page load, so positions are kept only as long as the page. */
+const NO_STORAGE = { getItem: () => null, setItem: () => {} };
 
-/**
- * Creates a connection without a room; call `switchRoom()` to enter one.
- *
- * @param {object} on
- * @param {(row: { message: unknown, at: number, id: string }, restored: boolean) => void} on.message
- * @param {(gap: { reason: string, id: string }) => void} on.gap
- * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected") => void} on.state
- * @param {(sentence: string, code: string | undefined) => void} on.refusal empty once connected
- * @returns {{ switchRoom: (room: string) => void, reconnect: () => void }}
- */
-export function createConnection(on) {
-  let cast;
+/** The connection. Its callbacks are named in the constructor. */
+export class Connection {
+  /** The time at which the next attempt starts, as `performance.now()`; undefined if none is planned. */
+  nextAttemptAt;
+  #on;
+  #cast;
+  #rooms = new Set();
+  /** The position of each room, as it was joined. */
+  #joined = new Map();
+  #outage;
+  #failures = 0;
+  /** Why the server does not let the page in for now, if it has said so. */
+  #why;
+  #retry;
+  #openedAt = 0;
 
-  return {
-    /** Leaves the current room and enters `room`. */
-    switchRoom(room) {
-      cast?.close();
-      const storage = new RoomStorage(room);
-      for (const row of storage.rows) {
-        if (row.reason === undefined) on.message(row, true);
-        else on.gap(row);
-      }
-      cast = roomcast(io, {
-        rooms: [room],
-        last: LAST,
-        storage,
-        onMessage(message, { at, id }) {
-          const row = { message, at, id };
-          storage.add(row);
-          on.message(row, false);
-        },
-        onGap({ reason, id }) {
-          const row = { reason, id };
-          storage.add(row);
-          on.gap(row);
-        },
-        onState(state) {
-          if (state === "connected") on.refusal("", undefined);
-          on.state(state);
-        },
-        onRefused: (error) => on.refusal(error.message, error.data?.code),
+  /**
+   * @param {object} on
+   * @param {(room: string, row: object, isMissed: boolean) => void} on.message
+   * @param {(room: string, gap: { reason: string, id: string }) => void} on.gap
+   * @param {(room: string, position: string) => void} on.joined
+   * @param {(error: { code?: string, message: string }, room: string) => void} on.roomRefused
+   * @param {(connected: { transport: string, ms: number }) => void} on.connected
+   * @param {(reason: string, why?: { code: string, message: string }) => void} on.lost
+   * @param {(result: ReturnType<Outage["result"]>) => void} on.recovered
+   * @param {(transport: string) => void} on.upgraded
+   * @param {(problem: { code?: string, message?: string } | undefined) => void} on.failed
+   * @param {() => void} on.waiting
+   */
+  constructor(on) {
+    this.#on = on;
+    this.#openedAt = performance.now();
+    this.#cast = roomcast(io, {
+      rooms: [],
+      last: LAST,
+      storage: NO_STORAGE,
+      options: { reconnection: false },
+      onMessage: (message, { room, ...info }) =>
+        this.#message(room, message, info),
+      onGap: ({ room, reason, id }) => {
+        this.#outage?.gap();
+        on.gap(room, { reason, id });
+      },
+      onJoined: ({ room, position }) => this.#hasJoined(room, position),
+      onState: (_state, why) => this.#why = why,
+      onRefused: (error, room) => this.#refused(error, room),
+    });
+    this.#listen(this.#cast.socket);
+  }
+
+  /** Whether the server has accepted the connection. */
+  get isConnected() {
+    return this.#cast.socket.connected;
+  }
+
+  /** Whether an attempt to connect is under way; false if the server has rejected the page for good. */
+  get isTrying() {
+    return this.#cast.socket.active;
+  }
+
+  /** Joins a room now, or as soon as the page is connected. */
+  join(room) {
+    this.#rooms.add(room);
+    // A room whose name is not valid must not be part of the handshake, because the server would reject all of it.
+    if (this.isConnected) this.#cast.join(room);
+  }
+
+  /** Leaves a room. */
+  leave(room) {
+    this.#rooms.delete(room);
+    this.#joined.delete(room);
+    this.#cast.leave(room);
+    this.#outage?.settled(room);
+    this.#endOutage();
+  }
+
+  /** Connects now instead of at the time that was planned. */
+  connectNow() {
+    if (this.isConnected) return;
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.nextAttemptAt = undefined;
+    this.#openedAt = performance.now();
+    this.#outage?.attempt(this.#openedAt);
+    this.#on.waiting();
+    this.#cast.socket.connect();
+  }
+
+  /** Breaks the connection without saying goodbye, and stays away for `ms`. */
+  cut(ms) {
+    this.#planAttempt(ms);
+    this.#cast.socket.io.engine.close();
+  }
+
+  #listen(socket) {
+    const manager = socket.io;
+    manager.on("open", () => {
+      manager.engine.on(
+        "upgrade",
+        ({ name }) => this.isConnected && this.#on.upgraded(name),
+      );
+    });
+    socket.on("connect", () => {
+      this.#failures = 0;
+      clearTimeout(this.#retry);
+      this.#retry = undefined;
+      this.nextAttemptAt = undefined;
+      this.#outage?.connected();
+      this.#on.connected({
+        transport: manager.engine.transport.name,
+        ms: performance.now() - this.#openedAt,
       });
-    },
-    /** Connects again after the server has rejected the connection. */
-    reconnect() {
-      on.state("connecting");
-      cast.socket.connect();
-    },
-  };
+      for (const room of this.#rooms) this.#cast.join(room);
+      this.#endOutage();
+    });
+    socket.on("disconnect", (reason) => {
+      if (this.#joined.size > 0) {
+        this.#outage ??= new Outage(performance.now(), this.#joined.keys());
+      }
+      this.#on.lost(reason, this.#why);
+      this.#planAttempt();
+    });
+    socket.on("connect_error", (error) => {
+      this.#on.failed(error.data ?? this.#why);
+      if (socket.active) this.#planAttempt();
+    });
+  }
+
+  #planAttempt(ms = retryDelay(this.#failures++)) {
+    if (this.#retry !== undefined) return;
+    this.nextAttemptAt = performance.now() + ms;
+    this.#retry = setTimeout(() => this.connectNow(), ms);
+    this.#on.waiting();
+  }
+
+  #message(room, message, info) {
+    const row = {
+      ...info,
+      message,
+      characters: JSON.stringify(message).length,
+    };
+    this.#on.message(room, row, this.#outage?.message(room) ?? false);
+  }
+
+  #hasJoined(room, position) {
+    this.#joined.set(room, position);
+    this.#on.joined(room, position);
+    this.#outage?.settled(room);
+    this.#endOutage();
+  }
+
+  #refused(error, room) {
+    if (room === undefined) return;
+    this.#rooms.delete(room);
+    this.#joined.delete(room);
+    this.#on.roomRefused(error, room);
+    this.#outage?.settled(room);
+    this.#endOutage();
+  }
+
+  #endOutage() {
+    if (!this.#outage?.isOver) return;
+    const result = this.#outage.result(performance.now());
+    this.#outage = undefined;
+    this.#on.recovered(result);
+  }
 }

@@ -1,124 +1,225 @@
 /**
- * The list of messages. It shows no id twice and keeps a limited number of rows. It scrolls to the newest message only
- * if the reader is at the bottom; otherwise the rows that the reader sees do not move.
+ * The list of a room. It shows the newest rows and follows them if the reader is at the bottom; otherwise the rows that
+ * the reader sees do not move. Older rows are loaded when the reader scrolls up. The document holds a limited number of
+ * rows.
  *
  * @module
  */
-import { gapRow, messageRow } from "./row.js";
+import { createRow, needsDay } from "./row.js";
+import { Timeline } from "./timeline.js";
+import { count } from "./time.js";
 
-const ROWS_MAX = 500;
-/** Number of ids that are remembered. It exceeds the rows, because a removed message may be delivered again. */
-const IDS_MAX = 10_000;
 /** Distance from the bottom, in pixels, that still counts as the bottom. */
 const BOTTOM_PX = 48;
+/** Distance from an end of the shown rows, in pixels, at which more are shown. */
+const EDGE_PX = 500;
 /** Rows are added in batches, so that the browser computes one layout per batch instead of one per message. */
-const BATCH_MS = 16;
+const BATCH_MS = 30;
+/** The most rows that fade in together. */
+const ANIMATED_MAX = 10;
 
-/** Manages the rows of `#messages`, which scroll inside `#log`. */
+/** Manages the rows of an `<ol>` inside an element that scrolls. */
 export class MessageList {
   #log;
   #list;
   #newest;
-  #empty;
-  #ids = new Set();
-  #pending = [];
-  #timer;
-  #following = true;
+  #loadOlder;
+  #timeline = new Timeline();
+  /** Numbers of the rows in the document, as in the timeline. */
+  #from = 0;
+  #to = 0;
+  #rows = new WeakMap();
+  #batch;
+  #unseen = 0;
+  #isLoading = false;
+  #isFollowing = true;
+  /** The last `scrollTop`. */
+  #place = 0;
 
-  /** @param {{ log: HTMLElement, list: HTMLElement, newest: HTMLElement, empty: HTMLElement }} parts */
-  constructor({ log, list, newest, empty }) {
+  /**
+   * @param {{ log: HTMLElement, list: HTMLOListElement, newest: HTMLButtonElement }} parts
+   * @param {() => Promise<boolean>} loadOlder calls `prepend()` with older rows; resolves to whether it did
+   */
+  constructor({ log, list, newest }, loadOlder) {
     this.#log = log;
     this.#list = list;
     this.#newest = newest;
-    this.#empty = empty;
-    log.addEventListener(
-      "scroll",
-      () => this.#setFollowing(this.#isAtBottom()),
-      { passive: true },
-    );
+    this.#loadOlder = loadOlder;
+    log.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     newest.addEventListener("click", () => {
-      this.#scrollToNewest();
+      this.showNewest();
       // The button disappears, and the focus would disappear with it.
       log.focus({ preventScroll: true });
     });
-    new ResizeObserver(() => {
-      // The hint of an empty room is shown from its top.
-      if (this.#following && this.#empty.hidden) this.#scrollToNewest();
-    }).observe(log);
+    new ResizeObserver(() => this.check()).observe(log);
+    list.addEventListener("keydown", (event) => this.#moveFocus(event));
   }
 
-  /**
-   * Adds a message at the end.
-   *
-   * @param {{ message: unknown, at: number, id: string }} row
-   */
-  addMessage(row) {
-    this.#add(row.id, () => messageRow(row));
+  /** The rows in memory. */
+  get timeline() {
+    return this.#timeline;
   }
 
-  /**
-   * Adds a divider at the end that says that messages are missing.
-   *
-   * @param {{ reason: string, id: string }} gap
-   */
-  addGap({ reason, id }) {
-    // A gap may have the same id as a message, so its key differs; otherwise one of the two would be left out.
-    this.#add(`gap ${id}`, () => gapRow(reason));
+  /** Returns the row that an element is in; undefined if it is in none. */
+  rowOf(target) {
+    return this.#rows.get(target.closest("li"));
   }
 
-  /** Removes all rows, before another room is shown. */
-  clear() {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#pending = [];
-    this.#ids.clear();
-    this.#list.replaceChildren();
-    this.#empty.hidden = false;
+  /** Adds a row at the end. Returns false if it is there already. */
+  append(row) {
+    if (!this.#timeline.append(row)) return false;
+    this.#unseen++;
+    this.#batch ??= setTimeout(() => this.#flush(), BATCH_MS);
+    return true;
+  }
+
+  /** Adds older rows, oldest first, before all others. */
+  prepend(rows) {
+    const { begin } = this.#timeline;
+    const first = this.#list.firstElementChild;
+    this.#timeline.prepend(rows);
+    if (this.#from === begin && first !== null) {
+      const row = this.#timeline.at(begin);
+      if (!needsDay(row, this.#timeline.at(begin - 1))) {
+        first.querySelector(".day")?.remove();
+      }
+    }
+  }
+
+  /** Scrolls to the newest row, and follows it. */
+  showNewest() {
+    this.#timeline.showNewest();
+    this.#render();
+    this.#toBottom();
     this.#setFollowing(true);
   }
 
-  #add(id, makeRow) {
-    if (this.#ids.has(id)) return;
-    this.#ids.add(id);
-    if (this.#ids.size > IDS_MAX) {
-      this.#ids.delete(this.#ids.values().next().value);
-    }
-    this.#pending.push(makeRow);
-    if (this.#pending.length > ROWS_MAX) this.#pending.shift();
-    this.#timer ??= setTimeout(() => this.#flush(), BATCH_MS);
+  /**
+   * Scrolls to where the reader was, because the list loses its place while it is hidden. Loads older rows if the
+   * reader is close to the first one.
+   */
+  check() {
+    if (this.#isFollowing) this.#toBottom();
+    else if (this.#log.scrollTop === 0) this.#log.scrollTop = this.#place;
+    this.#scrolled();
   }
 
   #flush() {
-    this.#timer = undefined;
-    const following = !this.#empty.hidden || this.#isAtBottom();
-    this.#empty.hidden = true;
-    this.#list.append(...this.#pending.splice(0).map((makeRow) => makeRow()));
+    this.#batch = undefined;
+    if (this.#isFollowing) return this.showNewest();
+    this.#timeline.extend();
+    this.#keepPlace(() => this.#render());
+    this.#newest.hidden = false;
+    this.#newest.textContent = `${count(this.#unseen, "new message")} ↓`;
+  }
 
-    const height = this.#log.scrollHeight;
-    while (this.#list.childElementCount > ROWS_MAX) {
-      this.#list.firstElementChild.remove();
+  #scrolled() {
+    const { scrollTop, scrollHeight, clientHeight } = this.#log;
+    // A hidden list has no height; it neither follows nor loads.
+    if (clientHeight === 0) return;
+    this.#place = scrollTop;
+    const below = scrollHeight - scrollTop - clientHeight;
+    const timeline = this.#timeline;
+    if (below < EDGE_PX && timeline.to < timeline.end && !this.#isFollowing) {
+      timeline.showNewer();
+      this.#keepPlace(() => this.#render());
     }
-    if (following) {
-      this.#scrollToNewest();
-    } else {
-      // Keep the visible rows in place; not every browser has scroll anchoring.
-      this.#log.scrollTop -= height - this.#log.scrollHeight;
-      this.#newest.hidden = false;
+    // Rows that wait for the next batch do not end the following.
+    const isAtEnd = this.#isFollowing || timeline.to === timeline.end;
+    this.#setFollowing(isAtEnd && below < BOTTOM_PX);
+    if (scrollTop < EDGE_PX) void this.#showOlder();
+  }
+
+  async #showOlder() {
+    if (this.#isLoading || this.#timeline.end === this.#timeline.begin) return;
+    this.#isLoading = true;
+    try {
+      const isInMemory = this.#timeline.from > this.#timeline.begin;
+      if (!isInMemory && !await this.#loadOlder()) return;
+      if (this.#isFollowing) {
+        this.showNewest();
+        // The rows may not fill the height yet.
+        if (isInMemory || this.#isFull) return;
+      } else {
+        this.#timeline.showOlder();
+        this.#keepPlace(() => this.#render());
+        return;
+      }
+    } finally {
+      this.#isLoading = false;
+    }
+    this.check();
+  }
+
+  get #isFull() {
+    return this.#log.scrollTop >= EDGE_PX;
+  }
+
+  /** Makes the document show the rows of the timeline's window. */
+  #render() {
+    const { from, to } = this.#timeline;
+    const list = this.#list;
+    if (from >= this.#to || to <= this.#from) {
+      list.replaceChildren();
+      this.#from = this.#to = from;
+    }
+    for (; this.#from < from; this.#from++) list.firstElementChild.remove();
+    for (; this.#to > to; this.#to--) list.lastElementChild.remove();
+    list.prepend(...this.#create(from, this.#from));
+    // Many rows at once are not animated, because a browser would need a layer for each.
+    list.classList.toggle("calm", to - this.#to > ANIMATED_MAX);
+    list.append(...this.#create(this.#to, to));
+    this.#from = from;
+    this.#to = to;
+    // Exactly one row can be reached with Tab, and the others from there with the arrow keys.
+    if (list.querySelector('.more[tabindex="0"]') === null) {
+      const last = [...list.querySelectorAll(".more")].at(-1);
+      if (last) last.tabIndex = 0;
     }
   }
 
-  #isAtBottom() {
-    return this.#log.scrollHeight - this.#log.scrollTop -
-        this.#log.clientHeight < BOTTOM_PX;
+  *#create(from, to) {
+    for (let number = from; number < to; number++) {
+      const row = this.#timeline.at(number);
+      const li = createRow(row, this.#timeline.at(number - 1));
+      this.#rows.set(li, row);
+      yield li;
+    }
   }
 
-  #scrollToNewest() {
+  /** Changes rows without moving those that the reader sees; not every browser has scroll anchoring. */
+  #keepPlace(change) {
+    const { top } = this.#log.getBoundingClientRect();
+    const anchor = [...this.#list.children].find((li) =>
+      li.getBoundingClientRect().bottom > top
+    );
+    const before = anchor?.getBoundingClientRect().top;
+    change();
+    if (!anchor?.isConnected) return;
+    this.#log.scrollTop += anchor.getBoundingClientRect().top - before;
+  }
+
+  #toBottom() {
     this.#log.scrollTop = this.#log.scrollHeight;
-    this.#setFollowing(true);
   }
 
-  #setFollowing(following) {
-    this.#following = following;
-    if (following) this.#newest.hidden = true;
+  #setFollowing(isFollowing) {
+    this.#isFollowing = isFollowing;
+    if (!isFollowing) return;
+    this.#unseen = 0;
+    this.#newest.hidden = true;
+  }
+
+  #moveFocus(event) {
+    const button = event.target.closest(".more");
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    if (button === null || step === undefined) return;
+    event.preventDefault();
+    const buttons = [...this.#list.querySelectorAll(".more")];
+    const next = buttons[buttons.indexOf(button) + step];
+    if (next === undefined) return;
+    button.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
   }
 }

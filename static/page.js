@@ -1,107 +1,254 @@
 /**
- * Roomcast's page: shows the messages of one room as they are published, and publishes to that room. Each error is
- * shown as a sentence beside the control that caused it.
+ * Roomcast's page: shows the messages of rooms as they are published, publishes to them, and shows what happens to the
+ * connection.
  *
  * @module
  */
-import { setUpComposer } from "./composer.js";
-import { createConnection } from "./connection.js";
-import { lightUp, pointTo } from "./dial.js";
-import { setUpCopying, showCommands } from "./hint.js";
-import { MessageList } from "./list.js";
+import { Announcer } from "./announce.js";
+import { Connection } from "./connection.js";
+import { Cut } from "./cut.js";
+import { find } from "./dom.js";
+import {
+  addEvent,
+  lossSentence,
+  recoverySentence,
+  transportName,
+} from "./events.js";
+import { gapSentence } from "./gaps.js";
+import { Notice } from "./notice.js";
+import { Pane } from "./pane.js";
+import { Rooms } from "./rooms.js";
+import { Server } from "./server.js";
+import { formatDuration } from "./time.js";
 
-const ROOM_DEFAULT = "chat";
-const STATES = {
-  connecting: "Connecting…",
-  connected: "Connected",
-  reconnecting: "Reconnecting…",
-  disconnected: "Disconnected",
-};
+/** How often a page that cannot load its settings tries again, in ms. */
+const SETTINGS_RETRY_MS = 3000;
+const TICK_MS = 1000;
+const KEY_NOTE = "It is kept only as long as this page is open.";
 
-const find = (id) => document.getElementById(id);
-const roomBox = find("room");
-const state = find("state");
-const refusal = find("refusal");
-const reconnect = find("reconnect");
+const announcer = new Announcer(find("announcer"));
+const server = new Server();
+const events = find("events");
+/** Undefined until the page has learnt its rooms. */
+let connection;
+/** The rooms that every page shows. */
+let defaults = [];
+/** Whether an attempt to connect has failed since the page was connected. */
+let hasFailed = false;
 
-let room = new URL(location.href).searchParams.get("room") || ROOM_DEFAULT;
-
-const list = new MessageList({
-  log: find("log"),
-  list: find("messages"),
-  newest: find("newest"),
-  empty: find("empty"),
-});
-
-const connection = createConnection({
-  message(row, restored) {
-    list.addMessage(row);
-    if (!restored) lightUp(find("glow"));
-  },
-  gap(row) {
-    list.addGap(row);
-  },
-  state(now) {
-    document.documentElement.dataset.connection = now;
-    reconnect.hidden = now !== "disconnected";
-    // Set the text only if the state changes, because a screen reader speaks it each time it is set.
-    if (state.dataset.state === now) return;
-    state.dataset.state = now;
-    state.textContent = STATES[now];
-  },
-  refusal(sentence, code) {
-    refusal.textContent = sentence;
-    roomBox.ariaInvalid = String(code === "invalid_room");
-  },
-});
-
-function showRoom() {
-  roomBox.value = room;
-  document.title = `${room} · Roomcast`;
-  pointTo(find("dial"), room);
-  showCommands({ curl: find("curl"), redis: find("redis") }, room);
-}
-
-function changeRoom() {
-  const wanted = roomBox.value.trim();
-  if (wanted === "" || wanted === room) {
-    roomBox.value = room;
-    return;
-  }
-  room = wanted;
-  const url = new URL(location.href);
-  url.searchParams.set("room", room);
-  history.replaceState(null, "", url);
-  refusal.textContent = "";
-  find("error").textContent = "";
-  list.clear();
-  showRoom();
-  connection.switchRoom(room);
-}
-
-roomBox.addEventListener("change", changeRoom);
-roomBox.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  roomBox.value = room;
-  roomBox.blur();
-});
-find("room-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  changeRoom();
-  find("message").focus();
-});
-reconnect.addEventListener("click", () => connection.reconnect());
-
-setUpCopying(document.querySelectorAll("[data-copies]"));
-setUpComposer(
-  {
-    form: find("send"),
-    box: find("message"),
-    error: find("error"),
-    keyRow: find("key-row"),
-    key: find("key"),
-  },
-  () => room,
+const rooms = new Rooms(
+  { tabs: find("tabs"), panes: find("panes"), split: find("split") },
+  { opened: openRoom, closed: closeRoom, changed: roomsChanged },
 );
-showRoom();
-connection.switchRoom(room);
+/** Stands for the connection until then. */
+const idle = { nextAttemptAt: undefined, isTrying: true, connectNow() {} };
+const notice = new Notice(() => connection ?? idle, announcer);
+let cut;
+
+void start();
+
+async function start() {
+  setUpKey();
+  setUpPanel();
+  find("open-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const room = find("open-room").value.trim();
+    if (room === "") return;
+    find("open-room").value = "";
+    rooms.open(room);
+    rooms.select(room);
+    rooms.pane(room).focus();
+  });
+  setInterval(() => {
+    for (const pane of rooms.panes) pane.tick();
+    rooms.showUnseen();
+  }, TICK_MS);
+  const wanted = new URL(location.href).searchParams.getAll("room")
+    .filter((room) => room !== "");
+  const settings = await loadSettings();
+  connection = new Connection(handlers());
+  cut = new Cut({ connection, server, rooms, announcer });
+  find("cut-publish").checked = !settings.publishNeedsKey;
+  defaults = settings.rooms;
+  for (const room of [...defaults, ...wanted]) rooms.open(room);
+  rooms.select(wanted[0] ?? defaults[0]);
+  showState("connecting", "Connecting …");
+  notice.down();
+}
+
+async function loadSettings() {
+  for (;;) {
+    try {
+      return await server.load();
+    } catch (error) {
+      notice.report(error);
+      await new Promise((done) => setTimeout(done, SETTINGS_RETRY_MS));
+    }
+  }
+}
+
+function openRoom(room) {
+  const pane = new Pane(room, {
+    server,
+    announcer,
+    keyNeeded: askForKey,
+    leave: () => rooms.close(room),
+  });
+  learn(room);
+  connection.join(room);
+  return pane;
+}
+
+function closeRoom(room) {
+  connection.leave(room);
+}
+
+/** Asks what the server accepts in a room. If that fails, the page asks again when it has connected. */
+function learn(room) {
+  server.load(room).catch(() => {});
+}
+
+function roomsChanged() {
+  document.title = `${rooms.current} · Roomcast`;
+  const url = new URL(location.href);
+  const others = rooms.names.filter((room) => !defaults.includes(room));
+  const named = new Set([rooms.current, ...others]);
+  const isDefault = named.size === 1 && rooms.current === defaults[0];
+  url.search = isDefault
+    ? ""
+    : new URLSearchParams([...named].map((room) => ["room", room]));
+  history.replaceState(null, "", url);
+  cut?.update();
+}
+
+function handlers() {
+  return {
+    message(room, row, isMissed) {
+      rooms.pane(room)?.message(row, isMissed);
+    },
+    gap(room, gap) {
+      rooms.pane(room)?.gap(gap);
+      addEvent(
+        events,
+        "bad",
+        `${room}: ${gapSentence(gap.reason)}`,
+        gap.reason,
+      );
+    },
+    joined(room, position) {
+      rooms.pane(room)?.joined(position);
+    },
+    roomRefused({ message, code }, room) {
+      rooms.pane(room)?.refused(message);
+      addEvent(events, "bad", `${room}: ${message}`, code);
+      announcer.say(message);
+    },
+    connected({ transport, ms }) {
+      hasFailed = false;
+      notice.up();
+      showState("connected", "Connected");
+      find("transport").textContent = transportName(transport);
+      addEvent(
+        events,
+        "good",
+        `Connected by ${transportName(transport)} in ${formatDuration(ms)}`,
+      );
+      for (const room of rooms.names) learn(room);
+    },
+    upgraded(transport) {
+      find("transport").textContent = transportName(transport);
+      addEvent(events, "plain", `Upgraded to ${transportName(transport)}`);
+    },
+    lost(reason, why) {
+      if (find("state").dataset.state === "connected") {
+        addEvent(events, "bad", lossSentence(reason), why?.code ?? reason);
+        announcer.say(lossSentence(reason));
+        showState("reconnecting", "Reconnecting …");
+        find("transport").textContent = "Not connected";
+      } else attemptFailed(why?.message ?? "the server closed the connection");
+      if (why === undefined) notice.down(cut.isUnderWay);
+      else notice.report(why);
+    },
+    recovered(result) {
+      addEvent(
+        events,
+        result.gaps === 0 ? "good" : "bad",
+        recoverySentence(result),
+      );
+      announcer.say(recoverySentence(result));
+      void cut.recovered(result);
+    },
+    failed(problem) {
+      attemptFailed(problem?.message ?? "the server did not respond");
+      if (problem?.code !== undefined) notice.report(problem);
+      else notice.down();
+    },
+    waiting: () => notice.down(cut.isUnderWay),
+  };
+}
+
+/** Lists a failed attempt to connect, and not those that follow. */
+function attemptFailed(why) {
+  if (hasFailed) return;
+  hasFailed = true;
+  addEvent(events, "bad", `Cannot connect: ${why}`);
+}
+
+function showState(state, text) {
+  document.documentElement.dataset.connection = state;
+  find("state").dataset.state = state;
+  find("state").textContent = text;
+  cut.update();
+}
+
+function setUpKey() {
+  find("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    try {
+      server.key = find("key").value.trim();
+    } catch (error) {
+      find("key-note").textContent = error.message;
+      return;
+    }
+    find("key").value = "";
+    find("key").ariaInvalid = "false";
+    find("key-note").textContent = KEY_NOTE;
+    rooms.pane(rooms.current)?.focus();
+  });
+  find("key-forget").addEventListener("click", () => {
+    server.key = "";
+  });
+  server.addEventListener("change", () => {
+    find("key-form").hidden = !server.lacksKey;
+    find("key-use").hidden = server.key === "";
+  });
+}
+
+/** Asks for a publish key, because the server needs one or does not accept the present one. */
+function askForKey() {
+  if (server.key !== "") {
+    find("key-note").textContent =
+      "The server does not accept this key. Enter another one.";
+    find("key").ariaInvalid = "true";
+  }
+  server.key = "";
+  find("key-form").hidden = false;
+  find("key").focus();
+}
+
+function setUpPanel() {
+  const button = find("panel-button");
+  const toggle = (isOpen) => {
+    document.documentElement.dataset.panel = isOpen ? "open" : "closed";
+    button.ariaExpanded = String(isOpen);
+  };
+  button.addEventListener(
+    "click",
+    () => toggle(button.ariaExpanded !== "true"),
+  );
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || button.ariaExpanded !== "true") return;
+    toggle(false);
+    button.focus();
+  });
+}

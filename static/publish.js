@@ -8,16 +8,18 @@ const ATTEMPTS_MAX = 3;
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = 400;
 
-/** The error of a failed publish. The page shows its message unchanged. */
-export class PublishError extends Error {
+/** The error of a failed request. The page shows its message unchanged. */
+export class RequestError extends Error {
   /**
    * @param {string} message
    * @param {number} status the HTTP status, or 0 without a response
+   * @param {string} [code]
    */
-  constructor(message, status) {
+  constructor(message, status, code) {
     super(message);
-    this.name = "PublishError";
+    this.name = "RequestError";
     this.status = status;
+    this.code = code;
   }
 
   /** Whether a retry may succeed; the message may already have been published. */
@@ -40,33 +42,23 @@ export function newIdempotencyKey() {
  *
  * @param {string} room
  * @param {unknown} message
- * @param {{ idempotencyKey: string, publishKey: string }} keys
- * @returns {Promise<void>}
- * @throws {PublishError}
+ * @param {{ idempotencyKey: string, headers: Record<string, string> }} options
+ * @returns {Promise<{ id: string, duplicate: boolean }>}
+ * @throws {RequestError}
  */
-export async function publish(room, message, { idempotencyKey, publishKey }) {
-  const headers = {
-    "content-type": "application/json",
-    "idempotency-key": idempotencyKey,
-  };
-  if (publishKey !== "") {
-    if (!/^[\x21-\x7e]+$/.test(publishKey)) {
-      throw new PublishError(
-        "Cannot use the publish key: it contains spaces or non-ASCII characters; check it",
-        401,
-      );
-    }
-    headers.authorization = `Bearer ${publishKey}`;
-  }
+export async function publish(room, message, { idempotencyKey, headers }) {
   const request = {
     method: "POST",
-    headers,
+    headers: {
+      "content-type": "application/json",
+      "idempotency-key": idempotencyKey,
+      ...headers,
+    },
     body: JSON.stringify({ room, message }),
   };
-
   for (let attempt = 1;; attempt++) {
     try {
-      return await attemptOnce(request);
+      return await requestJson("/publish", request);
     } catch (error) {
       if (!error.retryable || attempt === ATTEMPTS_MAX) throw error;
     }
@@ -76,27 +68,33 @@ export async function publish(room, message, { idempotencyKey, publishKey }) {
   }
 }
 
-async function attemptOnce(request) {
+/**
+ * Sends a request and returns the JSON of the response.
+ *
+ * @param {string} path
+ * @param {RequestInit} [request]
+ * @returns {Promise<any>}
+ * @throws {RequestError}
+ */
+export async function requestJson(path, request = {}) {
   let response;
   try {
-    response = await fetch("/publish", {
+    response = await fetch(path, {
       ...request,
       signal: AbortSignal.timeout(ATTEMPT_TIMEOUT_MS),
     });
   } catch {
-    throw new PublishError(
-      "Cannot reach the server: it did not respond; check the connection and send again",
+    throw new RequestError(
+      "Cannot reach the server: it did not respond; check the connection and try again",
       0,
     );
   }
-  if (response.ok) return;
-  const sentence = await response.json().then(
-    (body) => body.error.message,
-    () => undefined,
-  );
-  throw new PublishError(
-    sentence ??
-      `Cannot publish: the server responded with status ${response.status}; try again later`,
+  const body = await response.json().catch(() => undefined);
+  if (response.ok && body !== undefined) return body;
+  throw new RequestError(
+    body?.error?.message ??
+      `Cannot use the response: the server responded with status ${response.status} and without an explanation; try again later`,
     response.status,
+    body?.error?.code,
   );
 }

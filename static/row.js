@@ -1,77 +1,115 @@
 /**
- * Creates the rows of the list. Texts of publishers are always set as text, so that they cannot become markup.
+ * Creates the rows of a list: messages and gaps.
  *
  * @module
  */
-const clock = new Intl.DateTimeFormat(undefined, {
-  hour: "2-digit",
-  minute: "2-digit",
-  second: "2-digit",
-  hourCycle: "h23",
-});
-const calendar = new Intl.DateTimeFormat(undefined, {
-  dateStyle: "full",
-  timeStyle: "long",
-});
+import { element } from "./dom.js";
+import { gapSentence } from "./gaps.js";
+import { formatDay, formatTime, isSameDay } from "./time.js";
 
-/** One sentence for each reason of a gap, and one for a reason that this version does not know. */
-const GAP_SENTENCES = {
-  trimmed:
-    "Messages are missing here: the room's history does not go back to your last visit",
-  epoch:
-    "Messages may be missing here: the server's log was emptied or restored",
-  expired:
-    "Messages may be missing here: you were away longer than the server remembers",
-  overloaded:
-    "Messages are missing here: your connection was too slow to receive them",
-  ingress:
-    "Messages may be missing here: the server was not receiving from Redis for a while",
-  position:
-    "Messages may be missing here: the server does not know your last position",
-};
-const GAP_SENTENCE = "Messages may be missing here";
+/** The most lines and characters of a message that are shown at first. */
+const LINES_MAX = 16;
+const CHARACTERS_MAX = 1500;
+/** JSON of at most this many characters stays on one line, which a phone cannot show in full. */
+const LINE_MAX = matchMedia("(min-width: 48em)").matches ? 72 : 36;
+/** The parts of JSON that are coloured: names, texts, and other values. */
+const JSON_PARTS =
+  /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/g;
 
 /**
- * Creates the row of a message.
+ * Creates the row of a message or a gap. The first row of a day begins with the date.
  *
- * @param {{ message: unknown, at: number, id: string }} row
+ * @param {object} row
+ * @param {object | undefined} previous the row before it
  * @returns {HTMLLIElement}
  */
-export function messageRow({ message, at, id }) {
+export function createRow(row, previous) {
+  if (row.reason !== undefined) return gapRow(row);
+  const { id, at, message, from, event } = row;
   const date = new Date(at);
-  const time = element("time", "", clock.format(date));
-  time.dateTime = date.toISOString();
-  time.title = calendar.format(date);
+  const time = element("time", {
+    datetime: date.toISOString(),
+    title: date.toISOString(),
+  }, formatTime(at));
+  const facts = [from, event].filter(Boolean).map((fact) =>
+    element("span", { class: "fact" }, fact)
+  );
+  const li = element(
+    "li",
+    { class: "message", "data-id": id },
+    ...needsDay(row, previous)
+      ? [element("p", { class: "day" }, formatDay(at))]
+      : [],
+    time,
+    element("div", { class: "body" }, ...facts, ...bodyOf(message)),
+    element("button", {
+      class: "more",
+      type: "button",
+      tabindex: "-1",
+      "aria-label": `Copy message ${id}`,
+      "aria-haspopup": "menu",
+    }, "Copy"),
+    element("span", { class: "id" }, id),
+  );
+  return li;
+}
 
-  const body = typeof message === "string"
-    ? element("p", "text", message)
-    : element("code", "json", JSON.stringify(message));
+/** Returns whether a row is the first one of its day. */
+export function needsDay(row, previous) {
+  return row.at !== undefined &&
+    (previous?.at === undefined || !isSameDay(row.at, previous.at));
+}
+
+function gapRow({ reason }) {
+  return element(
+    "li",
+    { class: "gap", title: reason },
+    element("span", {}, gapSentence(reason)),
+  );
+}
+
+function bodyOf(message) {
+  const isText = typeof message === "string";
+  const text = isText ? message : format(message);
+  const shown = shorten(text);
   // Isolate the direction of the text, so that right-to-left text does not reorder the text beside it.
-  body.dir = typeof message === "string" ? "auto" : "ltr";
-
-  const li = element("li", "message");
-  li.dataset.id = id;
-  li.append(time);
-  li.append(body);
-  return li;
+  const body = isText
+    ? element("p", { class: "text", dir: "auto" }, shown)
+    : element("code", { class: "json", dir: "ltr" }, ...colour(shown));
+  if (shown.length === text.length) return [body];
+  const button = element(
+    "button",
+    { class: "whole", type: "button", tabindex: "-1" },
+    `Show all ${text.length.toLocaleString("en")} characters`,
+  );
+  button.addEventListener("click", () => {
+    body.textContent = text;
+    button.remove();
+  }, { once: true });
+  return [body, button];
 }
 
-/**
- * Creates the divider of a gap; the tooltip shows the reason's code. It has no `data-id`, because a gap may have the
- * same id as a message.
- *
- * @param {string} reason
- * @returns {HTMLLIElement}
- */
-export function gapRow(reason) {
-  const li = element("li", "gap", GAP_SENTENCES[reason] ?? GAP_SENTENCE);
-  li.title = reason;
-  return li;
+function format(message) {
+  const line = JSON.stringify(message);
+  return line.length <= LINE_MAX ? line : JSON.stringify(message, null, 2);
 }
 
-function element(name, className, text = "") {
-  const made = document.createElement(name);
-  if (className !== "") made.className = className;
-  made.textContent = text;
-  return made;
+function shorten(text) {
+  const lines = text.split("\n", LINES_MAX + 1);
+  const start = lines.length > LINES_MAX
+    ? lines.slice(0, LINES_MAX).join("\n")
+    : text;
+  return start.slice(0, CHARACTERS_MAX);
+}
+
+function* colour(json) {
+  let end = 0;
+  for (const match of json.matchAll(JSON_PARTS)) {
+    const [whole, text, colon] = match;
+    yield json.slice(end, match.index);
+    const kind = colon ? "name" : text ? "string" : "value";
+    yield element("span", { class: kind }, text ?? whole);
+    end = match.index + (text ?? whole).length;
+  }
+  yield json.slice(end);
 }

@@ -1,0 +1,50 @@
+/**
+ * Tells screen readers what happens, with restraint: messages that arrive quickly are summed up.
+ *
+ * @module
+ */
+import { count } from "./time.js";
+
+/** The least time between two announcements of messages, in ms. */
+const INTERVAL_MS = 5000;
+const CHARACTERS_MAX = 120;
+
+/** Writes into an element with `role="status"`. */
+export class Announcer {
+  #element;
+  #waiting = 0;
+  #timer;
+
+  /** @param {HTMLElement} element */
+  constructor(element) {
+    this.#element = element;
+  }
+
+  /** Announces a sentence at once. */
+  say(text) {
+    this.#element.textContent = text;
+  }
+
+  /** Announces a message, or later how many there were if they arrive quickly. */
+  message(room, message) {
+    if (this.#timer !== undefined) {
+      this.#waiting++;
+      return;
+    }
+    const text = typeof message === "string"
+      ? message
+      : JSON.stringify(message);
+    this.say(`${room}: ${text.slice(0, CHARACTERS_MAX)}`);
+    this.#rest();
+  }
+
+  #rest() {
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      if (this.#waiting === 0) return;
+      this.say(count(this.#waiting, "more message"));
+      this.#waiting = 0;
+      this.#rest();
+    }, INTERVAL_MS);
+  }
+}

@@ -1,0 +1,27 @@
+/**
+ * Creates elements. Texts are always set as text, so that a publisher's message cannot become markup.
+ *
+ * @module
+ */
+
+/**
+ * Creates an element.
+ *
+ * @param {string} name
+ * @param {Record<string, string>} [attributes]
+ * @param {...(Node | string)} children
+ * @returns {HTMLElement}
+ */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [attribute, value] of Object.entries(attributes)) {
+    made.setAttribute(attribute, value);
+  }
+  made.append(...children);
+  return made;
+}
+
+/** Returns the element with this id. */
+export function find(id) {
+  return document.getElementById(id);
+}

@@ -1,0 +1,64 @@
+/**
+ * The list of what happened to the connection, newest first.
+ *
+ * @module
+ */
+import { element } from "./dom.js";
+import { count, formatDuration, formatTime } from "./time.js";
+
+const EVENTS_MAX = 100;
+
+/** Why a connection was lost, in words, by socket.io-client's reason. */
+const REASONS = {
+  "ping timeout": "the server has not been heard from",
+  "transport close": "the connection was closed",
+  "transport error": "the connection broke",
+  "forced close": "this page cut the line",
+  "io server disconnect": "the server ended the session",
+};
+
+const TRANSPORTS = { websocket: "WebSocket", polling: "HTTP long polling" };
+
+/** Returns the name of a transport for readers. */
+export function transportName(transport) {
+  return TRANSPORTS[transport] ?? transport;
+}
+
+/** Returns the sentence for a lost connection. */
+export function lossSentence(reason) {
+  return `Connection lost: ${REASONS[reason] ?? reason}`;
+}
+
+/** Returns the sentence for the end of an outage, by the result of `Outage`. */
+export function recoverySentence({ awayMs, recoveryMs, missed, gaps }) {
+  const missing = gaps === 0
+    ? "0 missing"
+    : `with gaps in ${count(gaps, "room")}`;
+  return `Recovered ${count(missed, "missed message")} in ${
+    formatDuration(recoveryMs)
+  } after ${formatDuration(awayMs)} away, ${missing}`;
+}
+
+/**
+ * Adds an event to a list.
+ *
+ * @param {HTMLOListElement} list
+ * @param {"good" | "bad" | "plain"} kind
+ * @param {string} sentence
+ * @param {string} [title] a code, or another detail
+ */
+export function addEvent(list, kind, sentence, title = "") {
+  const now = new Date();
+  const item = element(
+    "li",
+    { class: kind },
+    element(
+      "time",
+      { datetime: now.toISOString(), title: now.toISOString() },
+      formatTime(now),
+    ),
+    element("span", { title }, sentence),
+  );
+  list.prepend(item);
+  while (list.childElementCount > EVENTS_MAX) list.lastElementChild.remove();
+}

@@ -1,0 +1,122 @@
+/**
+ * The notice that is shown while the page is not connected: what is wrong, what to do, and when the page tries again.
+ *
+ * @module
+ */
+import { adviceFor } from "./advice.js";
+import { find } from "./dom.js";
+import { requestJson } from "./publish.js";
+
+/** How long an attempt may take before the page asks what is wrong, in ms. */
+const PATIENCE_MS = 2000;
+const COUNT_MS = 250;
+
+/**
+ * Shows in the header that the page is not connected.
+ *
+ * @param {number | undefined} seconds until the next attempt
+ */
+function showState(seconds) {
+  const state = find("state");
+  if (state.dataset.state === "connected") return;
+  const verb = state.dataset.state === "reconnecting"
+    ? "Reconnecting"
+    : "Connecting";
+  const text = seconds === undefined ? `${verb} …` : `${verb} in ${seconds} s`;
+  if (state.textContent !== text) state.textContent = text;
+}
+
+/** Shows the notice, and asks the server for the reason. */
+export class Notice {
+  #connection;
+  #announcer;
+  /** Aborted when the page stops asking for the reason; undefined while it does not ask. */
+  #asking;
+  #countdown;
+  #title = "";
+
+  /**
+   * @param {() => import("./connection.js").Connection} connection
+   * @param {import("./announce.js").Announcer} announcer
+   */
+  constructor(connection, announcer) {
+    this.#connection = connection;
+    this.#announcer = announcer;
+    find("try-now").addEventListener("click", () => connection().connectNow());
+  }
+
+  /** Records that the page is connected. */
+  up() {
+    this.#stopAsking();
+    clearInterval(this.#countdown);
+    this.#countdown = undefined;
+    this.#show(undefined);
+  }
+
+  /** Records that the page is not connected. Unless that is on purpose, asks for the reason after a while. */
+  down(isOnPurpose = false) {
+    this.#countdown ??= setInterval(() => this.#count(), COUNT_MS);
+    this.#count();
+    if (isOnPurpose || this.#asking !== undefined) return;
+    this.#asking = new AbortController();
+    this.#askLater(this.#asking.signal);
+  }
+
+  /** Shows a problem that the server has reported. */
+  report(problem) {
+    this.#stopAsking();
+    this.#show(problem);
+  }
+
+  #stopAsking() {
+    this.#asking?.abort();
+    this.#asking = undefined;
+  }
+
+  #askLater(signal) {
+    const timer = setTimeout(() => void this.#ask(signal), PATIENCE_MS);
+    signal.addEventListener("abort", () => clearTimeout(timer));
+  }
+
+  async #ask(signal) {
+    let problem = { status: 200 };
+    try {
+      await requestJson("/readyz");
+    } catch (error) {
+      problem = error;
+    }
+    if (signal.aborted) return;
+    this.#show(problem);
+    this.#askLater(signal);
+  }
+
+  #show(problem) {
+    const notice = find("notice");
+    notice.hidden = problem === undefined;
+    if (problem === undefined) {
+      this.#title = "";
+      return;
+    }
+    const { title, text, detail } = adviceFor(problem);
+    if (title !== this.#title) this.#announcer.say(`${title}. ${text}`);
+    this.#title = title;
+    find("notice-title").textContent = title;
+    find("notice-text").textContent = text;
+    find("notice-detail").textContent = detail;
+    this.#count();
+  }
+
+  #count() {
+    const { nextAttemptAt, isTrying } = this.#connection();
+    const seconds = Math.ceil((nextAttemptAt - performance.now()) / 1000);
+    const text = seconds > 0
+      ? `Next attempt in ${seconds} s`
+      : isTrying
+      ? "Connecting …"
+      : "";
+    if (find("countdown").textContent !== text) {
+      find("countdown").textContent = text;
+    }
+    showState(seconds > 0 ? seconds : undefined);
+  }
+}

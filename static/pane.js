@@ -1,0 +1,227 @@
+/**
+ * The view of one room: its messages, its rate, and the form that publishes to it.
+ *
+ * @module
+ */
+import { curlCommand, redisCommand } from "./commands.js";
+import { Composer } from "./composer.js";
+import { element, find } from "./dom.js";
+import { MessageList } from "./list.js";
+import { copy, setUpMenu } from "./menu.js";
+import { formatRate, Rate } from "./rate.js";
+import { Strip } from "./strip.js";
+
+/** The view of one room; `element` is its place in the document. */
+export class Pane {
+  /** @type {HTMLElement} */
+  element;
+  room;
+  /** The position at which the room was joined last; a message moves it on. */
+  position;
+  /** Number of messages since the room was shown last. */
+  unseen = 0;
+  #server;
+  #list;
+  #top;
+  #rate = new Rate();
+  #strip;
+  #composer;
+  #isJoined = false;
+  /** Whether the history has no older messages. */
+  #isComplete = false;
+  /** Whether older messages could not be loaded. */
+  #hasFailed = false;
+  #keyNeeded;
+  #announcer;
+  #closing = new AbortController();
+
+  /**
+   * @param {string} room
+   * @param {object} parts
+   * @param {import("./server.js").Server} parts.server
+   * @param {import("./announce.js").Announcer} parts.announcer
+   * @param {() => void} parts.keyNeeded
+   * @param {() => void} parts.leave
+   */
+  constructor(room, { server, announcer, keyNeeded, leave }) {
+    this.room = room;
+    this.#server = server;
+    this.#announcer = announcer;
+    this.#keyNeeded = keyNeeded;
+    const { firstElementChild } = find("pane").content.cloneNode(true);
+    this.element = firstElementChild;
+    const part = (selector) => this.element.querySelector(selector);
+    part("h2").textContent = room;
+    part(".leave").addEventListener("click", leave);
+    part(".log").ariaLabel = `Messages of ${room}`;
+    part("textarea").ariaLabel = `Message to ${room}`;
+    this.#top = part(".top");
+    const list = part("ol");
+    this.#list = new MessageList(
+      { log: part(".log"), list, newest: part(".newest") },
+      () => this.#loadOlder(),
+    );
+    this.#strip = new Strip(part("svg"));
+    setUpMenu(
+      list,
+      (target) => this.#list.rowOf(target),
+      () => ({ room, settings: server.settings(room) }),
+      (text) => announcer.say(text),
+    );
+    this.#composer = new Composer(
+      part("form"),
+      room,
+      server,
+      { keyNeeded },
+      this.#closing.signal,
+    );
+    server.addEventListener("change", () => {
+      this.#showHints();
+      // The key may give access to the history.
+      this.#retry();
+    }, { signal: this.#closing.signal });
+    this.#showHints();
+  }
+
+  /** Removes the pane from the document. */
+  close() {
+    this.#closing.abort();
+    this.element.remove();
+  }
+
+  /** Moves the focus to the box for messages. */
+  focus() {
+    this.#composer.focus();
+  }
+
+  /** Shows or hides the pane. */
+  set isShown(isShown) {
+    this.element.hidden = !isShown;
+    if (!isShown) return;
+    this.unseen = 0;
+    this.#list.check();
+  }
+
+  /** Adds a message. `isMissed`: it was published while the page was not in the room, so it is not part of the rate. */
+  message(row, isMissed) {
+    if (!this.#list.append(row)) return;
+    this.position = row.id;
+    if (this.#isJoined && !isMissed) {
+      this.#rate.add(performance.now());
+      if (this.element.hidden) this.unseen++;
+      else this.#announcer.message(this.room, row.message);
+    }
+    this.#showHints();
+  }
+
+  /** Adds a gap. */
+  gap(row) {
+    this.#list.append({ ...row, at: parseInt(row.id), characters: 0 });
+    this.#showHints();
+  }
+
+  /** Records that the room is joined, and that all messages before are there. */
+  joined(position) {
+    this.position = position;
+    this.#isJoined = true;
+    this.#showHints();
+    this.#list.check();
+  }
+
+  /** Says that the server does not let the page into the room. */
+  refused(message) {
+    this.#top.replaceChildren(element("p", { class: "problem" }, message));
+    this.#showHints();
+  }
+
+  /** Returns whether a message has been received, as far back as the page remembers. */
+  has(id) {
+    return this.#list.timeline.has(id);
+  }
+
+  /** Shows the rate. Call it every second. */
+  tick() {
+    if (this.element.hidden) return;
+    const now = performance.now();
+    this.#strip.draw(this.#rate.counts(now));
+    const rate = this.element.querySelector(".rate");
+    const text = formatRate(this.#rate.perSecond(now));
+    if (rate.textContent !== text) rate.textContent = text;
+  }
+
+  async #loadOlder() {
+    const { timeline } = this.#list;
+    if (timeline.isCut) this.#isComplete = false;
+    if (this.#isComplete || this.#hasFailed || !this.#isJoined) return false;
+    if (!this.#server.mayReadHistory(this.room)) {
+      this.#say("Older messages need a publish key.");
+      return false;
+    }
+    this.#say("Loading older messages …");
+    try {
+      const page = await this.#server.readBefore(this.room, timeline.oldestId);
+      const rows = page.messages.map((row) => ({
+        ...row,
+        characters: JSON.stringify(row.message).length,
+      }));
+      this.#list.prepend(rows);
+      this.#isComplete = page.isEnd;
+      if (!page.isEnd) this.#say("");
+      else if (page.complete) this.#say("This is the beginning of the room.");
+      else this.#say("The server does not keep older messages.");
+      return true;
+    } catch (error) {
+      this.#failed(error);
+      return false;
+    }
+  }
+
+  /** Says that older messages could not be loaded. The page does not try again before the reader wants it. */
+  #failed({ status, message }) {
+    // The new key, when it is entered, makes the page try again.
+    if (status === 401) return this.#keyNeeded();
+    this.#hasFailed = true;
+    const again = element("button", { type: "button" }, "Try again");
+    again.addEventListener("click", () => this.#retry());
+    this.#top.replaceChildren(element("p", {}, message), again);
+  }
+
+  #retry() {
+    if (this.#hasFailed) this.#say("");
+    this.#hasFailed = false;
+    this.#list.check();
+  }
+
+  #say(text) {
+    this.#top.replaceChildren(
+      ...text === "" ? [] : [element("p", {}, text)],
+    );
+  }
+
+  /** Shows how to publish while the room is empty, with only those commands that the server accepts. */
+  #showHints() {
+    const hint = this.element.querySelector(".empty");
+    const { begin, end } = this.#list.timeline;
+    const settings = this.#server.settings(this.room);
+    hint.hidden = begin !== end || !this.#isJoined || settings === undefined;
+    this.#top.hidden = begin === end && !this.#top.querySelector(".problem");
+    if (hint.hidden) return;
+    const { room } = this;
+    const needsKey = settings.publishNeedsKey;
+    const { origin } = location;
+    const commands = [
+      curlCommand({ origin, room, message: "hello", needsKey }),
+      settings.bridged ? redisCommand({ room, message: "hello" }) : undefined,
+    ].filter((command) => command !== undefined);
+    hint.querySelector("ul").replaceChildren(...commands.map((command) => {
+      const button = element(
+        "button",
+        { type: "button", "aria-label": `Copy ${command.split(" ")[0]}` },
+        "Copy",
+      );
+      button.addEventListener("click", () => copy(command, button));
+      return element("li", {}, element("code", {}, command), button);
+    }));
+    hint.querySelector(".key-note").hidden = !needsKey;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * Counts messages by the second.
+ *
+ * @module
+ */
+
+/** How many seconds are remembered. */
+export const SECONDS = 60;
+/** Over how many seconds the rate is averaged. */
+const AVERAGE_SECONDS = 5;
+
+/** The counts of the last {@link SECONDS} seconds. */
+export class Rate {
+  #counts = new Array(SECONDS).fill(0);
+  #second = 0;
+
+  /**
+   * Counts one message.
+   *
+   * @param {number} now in ms
+   */
+  add(now) {
+    this.#moveTo(now);
+    this.#counts[SECONDS - 1]++;
+  }
+
+  /** Returns the counts of each second, oldest first; the last one is the present second. */
+  counts(now) {
+    this.#moveTo(now);
+    return this.#counts;
+  }
+
+  /** Returns messages per second, averaged over the last full seconds. */
+  perSecond(now) {
+    const full = this.counts(now).slice(-AVERAGE_SECONDS - 1, -1);
+    return full.reduce((sum, count) => sum + count, 0) / AVERAGE_SECONDS;
+  }
+
+  #moveTo(now) {
+    const second = Math.floor(now / 1000);
+    const passed = Math.min(SECONDS, second - this.#second);
+    if (passed <= 0) return;
+    this.#second = second;
+    this.#counts.splice(0, passed);
+    this.#counts.push(...new Array(passed).fill(0));
+  }
+}
+
+/** Returns a rate in words: "0/s", "0.4/s" or "120/s". */
+export function formatRate(perSecond) {
+  const text = perSecond === 0 || perSecond >= 10
+    ? Math.round(perSecond).toLocaleString("en")
+    : perSecond.toFixed(1);
+  return `${text}/s`;
+}

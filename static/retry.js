@@ -1,0 +1,20 @@
+/**
+ * Determines when the page connects again.
+ *
+ * @module
+ */
+const DELAY_MIN_MS = 1000;
+const DELAY_MAX_MS = 15_000;
+
+/**
+ * Returns how long to wait before the next attempt, in ms. Half of it is random, so that disconnected pages do not
+ * reconnect all at once.
+ *
+ * @param {number} failures number of attempts that have failed in a row
+ * @param {number} [random] from 0 to 1
+ * @returns {number}
+ */
+export function retryDelay(failures, random = Math.random()) {
+  const delay = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** failures);
+  return delay * (0.5 + random / 2);
+}

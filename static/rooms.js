@@ -1,0 +1,158 @@
+/**
+ * The open rooms: a tab for each one, and the one or two rooms that are shown.
+ *
+ * @module
+ */
+import { element } from "./dom.js";
+
+const NUMBER_MAX = 999;
+
+/** The tabs, with their panes. Names of rooms are unique. */
+export class Rooms {
+  #parts;
+  #on;
+  /** Tabs and panes by room, in the order of the tabs. */
+  #open = new Map();
+  /** The rooms that were selected, the newest last. */
+  #selected = [];
+  #isSplit = false;
+  #number = 0;
+
+  /**
+   * @param {{ tabs: HTMLElement, panes: HTMLElement, split: HTMLButtonElement }} parts
+   * @param {{ opened: (room: string) => import("./pane.js").Pane, closed: (room: string) => void,
+   *   changed: () => void }} on
+   */
+  constructor(parts, on) {
+    this.#parts = parts;
+    this.#on = on;
+    parts.tabs.addEventListener("keydown", (event) => this.#pressed(event));
+    parts.split.addEventListener("click", () => {
+      this.#isSplit = !this.#isSplit;
+      parts.split.ariaPressed = String(this.#isSplit);
+      this.#show();
+    });
+  }
+
+  /** The room that is selected; undefined if none is open. */
+  get current() {
+    return this.#selected.at(-1);
+  }
+
+  /** Names of the open rooms, in the order of the tabs. */
+  get names() {
+    return [...this.#open.keys()];
+  }
+
+  /** Returns the pane of a room; undefined if the room is not open. */
+  pane(room) {
+    return this.#open.get(room)?.pane;
+  }
+
+  /** All panes. */
+  get panes() {
+    return [...this.#open.values()].map(({ pane }) => pane);
+  }
+
+  /** Opens a room unless it is open. */
+  open(room) {
+    if (this.#open.has(room)) return;
+    const pane = this.#on.opened(room);
+    const number = ++this.#number;
+    const tab = element(
+      "button",
+      { type: "button", role: "tab", id: `tab-${number}` },
+      element("span", { class: "name" }, room),
+      element("span", { class: "unseen-count" }),
+    );
+    tab.setAttribute("aria-controls", `pane-${number}`);
+    pane.element.id = `pane-${number}`;
+    pane.element.setAttribute("aria-labelledby", tab.id);
+    tab.addEventListener("click", () => this.select(room));
+    this.#open.set(room, { tab, pane });
+    this.#parts.tabs.append(tab);
+    this.#parts.panes.append(pane.element);
+    if (this.#selected.length === 0) this.#selected.push(room);
+    this.#show();
+  }
+
+  /** Selects an open room. */
+  select(room) {
+    this.#selected = [...this.#selected.filter((name) => name !== room), room];
+    this.#show();
+    this.#open.get(room).tab.scrollIntoView({
+      block: "nearest",
+      inline: "nearest",
+    });
+  }
+
+  /** Closes a room, unless it is the only one. */
+  close(room) {
+    const entry = this.#open.get(room);
+    if (entry === undefined || this.#open.size === 1) return;
+    const names = this.names;
+    const index = names.indexOf(room);
+    this.#open.delete(room);
+    entry.tab.remove();
+    entry.pane.close();
+    this.#selected = this.#selected.filter((name) => name !== room);
+    if (this.#selected.length === 0) {
+      this.#selected.push(names[index + 1] ?? names[index - 1]);
+    }
+    this.#on.closed(room);
+    this.#show();
+    this.#open.get(this.current).tab.focus();
+  }
+
+  /** Shows how many messages have arrived in rooms that are not shown. */
+  showUnseen() {
+    for (const { tab, pane } of this.#open.values()) {
+      const { unseen } = pane;
+      const badge = tab.querySelector(".unseen-count");
+      const text = unseen > NUMBER_MAX ? `${NUMBER_MAX}+` : `${unseen || ""}`;
+      if (badge.textContent === text) continue;
+      badge.textContent = text;
+      badge.title = unseen === 0 ? "" : `${text} new`;
+    }
+  }
+
+  #show() {
+    const shown = this.#selected.slice(this.#isSplit ? -2 : -1);
+    // Without a second room that was selected, show a neighbour.
+    if (this.#isSplit && shown.length < 2) {
+      const other = this.names.find((room) => !shown.includes(room));
+      if (other !== undefined) shown.unshift(other);
+    }
+    for (const [room, { tab, pane }] of this.#open) {
+      const isSelected = room === this.current;
+      tab.ariaSelected = String(isSelected);
+      tab.tabIndex = isSelected ? 0 : -1;
+      pane.isShown = shown.includes(room);
+      pane.element.classList.toggle("current", isSelected);
+    }
+    const isAlone = this.#open.size === 1;
+    this.#parts.panes.dataset.columns = String(shown.length);
+    this.#parts.split.hidden = isAlone;
+    for (const { pane } of this.#open.values()) {
+      pane.element.querySelector(".leave").hidden = isAlone;
+    }
+    this.showUnseen();
+    this.#on.changed();
+  }
+
+  #pressed(event) {
+    const names = this.names;
+    const index = names.indexOf(this.current);
+    const next = {
+      ArrowLeft: index - 1,
+      ArrowRight: index + 1,
+      Home: 0,
+      End: names.length - 1,
+    }[event.key];
+    if (event.key === "Delete") this.close(this.current);
+    if (next === undefined) return;
+    event.preventDefault();
+    this.select(names.at(next % names.length));
+    this.#open.get(this.current).tab.focus();
+  }
+}

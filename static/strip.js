@@ -1,0 +1,42 @@
+/**
+ * Draws the messages of the last minute: a bar for each second, and a tick for a second without messages.
+ *
+ * @module
+ */
+import { SECONDS } from "./rate.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const HEIGHT = 24;
+const TICK = 2;
+
+/** The strip of one room, inside an `<svg>`. */
+export class Strip {
+  #bars;
+
+  /** @param {SVGSVGElement} svg */
+  constructor(svg) {
+    svg.setAttribute("viewBox", `0 0 ${SECONDS * 4} ${HEIGHT}`);
+    this.#bars = Array.from({ length: SECONDS }, (_, second) => {
+      const bar = document.createElementNS(SVG, "rect");
+      bar.setAttribute("x", String(second * 4 + 1));
+      bar.setAttribute("width", "2");
+      return bar;
+    });
+    svg.replaceChildren(...this.#bars);
+    this.draw(new Array(SECONDS).fill(0));
+  }
+
+  /** @param {readonly number[]} counts of messages, one for each second */
+  draw(counts) {
+    // The root lets a few messages be seen beside many.
+    const most = Math.sqrt(Math.max(4, ...counts));
+    for (const [index, bar] of this.#bars.entries()) {
+      const full = Math.sqrt(counts[index]) / most * (HEIGHT - TICK);
+      const height = String(Math.round(TICK + full));
+      if (bar.getAttribute("height") === height) continue;
+      bar.setAttribute("height", height);
+      bar.setAttribute("y", String(HEIGHT - Number(height)));
+      bar.classList.toggle("busy", counts[index] > 0);
+    }
+  }
+}

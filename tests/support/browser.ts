@@ -1,0 +1,95 @@
+/** A real browser, pages of Roomcast in it, and what is checked in every page. */
+import axe from "axe-core";
+import { type Browser, chromium, type Page } from "playwright-core";
+
+import { TIMEOUT_MS } from "./wait.ts";
+
+/** Folder for screenshots; unset to take none. */
+const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
+
+/** Settings of a page: its width and height in CSS pixels, its colours, and whether it is a touch screen. */
+export interface View {
+  readonly width?: number;
+  readonly height?: number;
+  readonly scheme?: "light" | "dark";
+  readonly touch?: boolean;
+}
+
+/** Starts Chromium; `CHROMIUM=<path>` names another one. */
+export async function launch(): Promise<Browser & AsyncDisposable> {
+  const browser = await chromium.launch({
+    executablePath: Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium",
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-background-networking",
+      "--disable-component-update",
+    ],
+  });
+  return Object.assign(browser, {
+    [Symbol.asyncDispose]: () => browser.close(),
+  });
+}
+
+/** A page and the errors that its console has shown, which include violations of its Content-Security-Policy. */
+export interface OpenPage extends AsyncDisposable {
+  readonly page: Page;
+  readonly errors: string[];
+}
+
+/** Opens a page, and waits until it is connected unless `connected` is false. */
+export async function open(
+  browser: Browser,
+  url: string,
+  { width = 1280, height = 800, scheme = "light", touch = false }: View = {},
+  connected = true,
+): Promise<OpenPage> {
+  const context = await browser.newContext({
+    viewport: { width, height },
+    colorScheme: scheme,
+    hasTouch: touch,
+    isMobile: touch,
+    locale: "en-GB",
+  });
+  context.setDefaultTimeout(TIMEOUT_MS);
+  const page = await context.newPage();
+  const errors: string[] = [];
+  page.on("console", (message) => {
+    if (message.type() === "error") errors.push(message.text());
+  });
+  page.on("pageerror", (error) => errors.push(String(error)));
+  await page.goto(url);
+  if (connected) await isConnected(page);
+  return { page, errors, [Symbol.asyncDispose]: () => context.close() };
+}
+
+/** Waits until a page shows that it is connected. */
+export async function isConnected(page: Page): Promise<void> {
+  await page.locator("#state[data-state=connected]").waitFor();
+}
+
+/** Returns each violation of an accessibility rule of axe-core on a page, in one line. */
+export async function violations(page: Page): Promise<string[]> {
+  await page.evaluate(axe.source);
+  const found = await page.evaluate("axe.run()") as {
+    violations: {
+      id: string;
+      help: string;
+      nodes: { target: string[]; failureSummary: string }[];
+    }[];
+  };
+  return found.violations.flatMap(({ id, help, nodes }) =>
+    nodes.map(({ target, failureSummary }) =>
+      `${id} (${help}) at ${target.join(" ")}: ${failureSummary}`
+    )
+  );
+}
+
+/** Saves a screenshot as `<name>.png` if `SCREENSHOTS` names a folder. */
+export async function screenshot(page: Page, name: string): Promise<void> {
+  if (SCREENSHOTS === undefined) return;
+  await page.screenshot({
+    path: `${SCREENSHOTS}/${name}.png`,
+    animations: "disabled",
+  });
+}
