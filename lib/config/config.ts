@@ -1,5 +1,5 @@
 /**
- * The settings, which are read once from environment variables, checked together, and passed on as values.
+ * Reads all settings once from environment variables, and checks them one by one and together.
  *
  * @module
  */
@@ -12,38 +12,43 @@ import { maskUrl } from "./mask.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 
-/** The forms of log lines; `auto` is `text` on a terminal and `json` otherwise. */
+/** The formats of log lines (`LOG_FORMAT`). `auto` means `text` on a terminal and `json` otherwise. */
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
-/** All settings that this version supports. Names of quantities end in the unit. */
+/** The values of all settings that this version supports. The name of a quantity ends with its unit. */
 export interface Config {
   readonly port: number;
   readonly host: string;
-  /** Undefined if the log is embedded, so that messages exist only in this process. */
+  /** The URL of Redis. Undefined if the log is embedded, so that messages are stored only in this process. */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string;
   readonly rooms: readonly string[];
-  /** The Redis channels that are bridged into rooms; empty without a bridge. */
+  /**
+   * The names and patterns of the Redis channels whose messages are bridged into rooms; empty if there is no bridge.
+   */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
   readonly recoverySeconds: number;
-  /** How many replicas of Redis must have a message before its publish is acknowledged. */
+  /** The number of Redis replicas that must have a message before its publish is acknowledged. */
   readonly ackReplicas: number;
   readonly idempotencySeconds: number;
   readonly messageBytesMax: number;
-  /** Bytes that may be queued for one client before it is disconnected. */
+  /** Maximum bytes that may be buffered for one client. A client with more is disconnected. */
   readonly clientBufferBytesMax: number;
-  /** Rooms, and patterns of rooms, of which only the newest message is queued for a slow client. */
+  /** Names and patterns of the rooms of which only the newest message is buffered for a slow client. */
   readonly latestRooms: readonly string[];
   readonly publishKeys: readonly PublishKey[];
-  /** Allowed origins, or `*` for any origin. If empty, only the server's own origin is allowed. */
+  /**
+   * The origins whose pages may use the server, or `*` for any origin. If the list is empty, only the server's own
+   * origin is allowed.
+   */
   readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;
   /**
-   * Whether messages are written to clients without the stream of their socket. It has an effect only if the check at
-   * start succeeds.
+   * Whether messages shall be written directly to the sockets of clients, without Deno's streams. Has no effect if the
+   * check of direct writes fails.
    */
   readonly directWrite: boolean;
   readonly drainSeconds: number;
@@ -51,18 +56,21 @@ export interface Config {
   readonly logFormat: (typeof LOG_FORMATS)[number];
 }
 
-/** What an environment says: the settings in force, and everything that is wrong with them. */
+/** The settings that an environment results in, and the problems with them. */
 export interface Inspection {
-  /** Invalid settings have their defaults in it. */
+  /** The values of the settings. An invalid setting has its default here. */
   readonly config: Config;
   /** All settings that this version supports. Their values may be secrets. */
   readonly settings: readonly Setting[];
-  /** Sentences that begin with the name of a setting and hold no secrets; empty if the server can start. */
+  /**
+   * The problems, as sentences that begin with the name of a setting and contain no secrets. Empty if the server can
+   * start.
+   */
   readonly problems: readonly string[];
 }
 
 /**
- * Reads the settings from environment variables; empty values count as unset.
+ * Reads the settings from environment variables. An empty value counts as unset.
  *
  * @throws {TypeError} if any setting is invalid. The message names every invalid setting, one per line.
  */
@@ -72,7 +80,7 @@ export function readConfig(env: Env): Config {
   return config;
 }
 
-/** Returns a sentence and the problems, one in each line. */
+/** Returns a sentence followed by the problems, each on a line of its own. */
 export function describeProblems(problems: readonly string[]): string {
   const lines = problems.map((problem) => `\n  ${problem}`);
   return `Cannot start: these settings are invalid; correct or unset them${
@@ -109,7 +117,7 @@ export function inspectConfig(env: Env): Inspection {
   return { config, settings, problems: reader.problems };
 }
 
-/** The settings that are numbers between two limits. */
+/** The settings that are numbers with a minimum and a maximum. */
 type Limits = Pick<
   Config,
   | "historySize"
@@ -147,7 +155,7 @@ function readLimits(reader: EnvReader): Limits {
   };
 }
 
-/** Reads a list of rooms that must not be empty. */
+/** Reads a setting that is a list of at least one room. */
 function readRooms(
   reader: EnvReader,
   name: string,
@@ -161,7 +169,7 @@ function readRooms(
   return rooms;
 }
 
-/** Reads the channels to bridge; `-` is an empty list. Without Redis, which has the channels, it is the default. */
+/** Reads the Redis channels to bridge. The value `-` means an empty list, which is also the default without Redis. */
 function readChannels(
   reader: EnvReader,
   redisUrl: string | undefined,
@@ -181,7 +189,7 @@ function readChannels(
   return channels;
 }
 
-/** Reads a list of names, and reports each name that is not valid for a room. */
+/** Reads a setting that is a list of names. Records a problem for each name that is not valid for a room. */
 function checkRooms(
   reader: EnvReader,
   name: string,
@@ -299,7 +307,7 @@ function isRedisUrl(value: string): boolean {
   }
 }
 
-/** Reports settings that are valid separately but not together. */
+/** Records problems of settings that are valid one by one but not together. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
   // If the keys are invalid, that has been reported already.
@@ -318,7 +326,7 @@ function checkTogether(reader: EnvReader, config: Config): void {
   }
 }
 
-/** Reports variables that are probably misspelled settings. */
+/** Records a problem for each environment variable that is probably a misspelled setting. */
 function checkUnknown(reader: EnvReader, settings: readonly Setting[]): void {
   const known = [...settings.map(({ name }) => name), ...UNSUPPORTED_NAMES];
   for (const { name, meant } of findUnknown(reader.names, known)) {

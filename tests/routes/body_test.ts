@@ -69,7 +69,7 @@ Deno.test("a body that ends early is rejected with malformed_body", async () => 
   assert.deepEqual(await app.messages("chat"), []);
 });
 
-Deno.test("a body is rejected with overloaded while it and others together exceed the limit", async () => {
+Deno.test("a body is rejected with overloaded while all bodies together exceed the limit", async () => {
   const bodies = new BodyBudget({ totalBytesMax: 100, timeoutMs: 10_000 });
   await using app = new TestApp({}, { bodies });
   const slow = new SlowBody();

@@ -17,7 +17,7 @@ Deno.test("livez and readyz return 200 for a healthy node", async () => {
   assert.deepEqual(ready.body, { ready: true, warnings: ["no AOF"] });
 });
 
-Deno.test("livez and readyz return 503 not_accepting if no connections are accepted", async () => {
+Deno.test("livez and readyz return 503 not_accepting if the node accepts no connections", async () => {
   await using app = new TestApp({}, { accepting: () => false });
   for (const path of ["/livez", "/readyz"]) {
     const { status, body, headers } = await app.request(path);
@@ -39,7 +39,7 @@ Deno.test("readyz returns 503 draining while the node stops, and livez returns 2
   assert.equal((await app.request("/livez")).status, 200);
 });
 
-Deno.test("readyz returns the error of the probe", async () => {
+Deno.test("readyz returns the error of the log's probe", async () => {
   await using app = new TestApp({}, {
     probe: () => Promise.reject(UNREACHABLE),
   });
@@ -49,7 +49,7 @@ Deno.test("readyz returns the error of the probe", async () => {
   assert.equal((await app.request("/livez")).status, 200);
 });
 
-Deno.test("an unexpected error of the probe is observed, and its text is not shown", async () => {
+Deno.test("readyz returns 500 internal for an unexpected error of the probe, whose text is only observed", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, { probe: () => Promise.reject(error) });
   const { status, body, text } = await app.request("/readyz");
@@ -69,7 +69,7 @@ Deno.test("livez, readyz and metrics need no publish key", async () => {
   }
 });
 
-Deno.test("metrics returns the exposed metrics, or 500 internal if exposing fails", async () => {
+Deno.test("metrics returns the node's metrics, or 500 internal if reading them fails", async () => {
   const type = "text/plain; version=0.0.4; charset=utf-8";
   const body = "roomcast_clients 0\n";
   await using app = new TestApp({}, {

@@ -43,7 +43,7 @@ Deno.test("GET history returns messages with id and time, oldest first", async (
   assert.deepEqual((await read(app, "?order=desc")).messages, [3, 2, 1]);
 });
 
-Deno.test("GET history continues a page by its position and by the id of its last message", async () => {
+Deno.test("GET history returns the next page after a page's position or after the id of its last message", async () => {
   await using app = await withMessages(5);
   const first = await read(app, "?limit=2");
   assert.deepEqual(first.messages, [1, 2]);
@@ -55,7 +55,7 @@ Deno.test("GET history continues a page by its position and by the id of its las
   assert.deepEqual(older.messages, [3, 2, 1]);
 });
 
-Deno.test("DELETE history empties the room, and its pages are no longer complete", async () => {
+Deno.test("DELETE history deletes a room's messages, and the room's pages are no longer complete", async () => {
   await using app = await withMessages(2);
   const { status, text } = await app.request(PATH, { method: "DELETE" });
   assert.equal(status, 204);
@@ -90,7 +90,7 @@ Deno.test("GET history is not complete if this node does not read the log up to 
   assert.equal(body.complete, false);
 });
 
-Deno.test("a history request that is not valid is rejected", async (t) => {
+Deno.test("GET history and DELETE history reject requests that are not valid", async (t) => {
   await using app = await withMessages(1);
   const cases: [method: string, path: string, code: ErrorCode][] = [
     ["GET", "/rooms/%00/history", "invalid_room"],
@@ -113,7 +113,7 @@ Deno.test("a history request that is not valid is rejected", async (t) => {
   }
 });
 
-Deno.test("histories need a publish key if keys are set", async () => {
+Deno.test("GET history and DELETE history need a publish key if publish keys are set", async () => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   for (const method of ["GET", "DELETE"]) {
     const refused = await app.request(PATH, { method });
@@ -127,7 +127,7 @@ Deno.test("histories need a publish key if keys are set", async () => {
   }
 });
 
-Deno.test("a history request returns an error of the log", async () => {
+Deno.test("GET history and DELETE history respond with the error if the log fails", async () => {
   const error = new ApiError("log_timeout", "Cannot read: it is slow; wait");
   await using app = new TestApp({}, {
     history: {
@@ -143,7 +143,7 @@ Deno.test("a history request returns an error of the log", async () => {
   }
 });
 
-Deno.test("an unexpected error of a history request is observed, and its text is not shown", async () => {
+Deno.test("GET history and DELETE history return 500 internal for an unexpected error, whose text is only observed", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
     history: {

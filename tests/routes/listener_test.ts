@@ -52,7 +52,7 @@ function assertError(response: string, status: number, code: ErrorCode): void {
 const CLOSE = "Host: here\nConnection: close";
 const PUBLISH = `POST /publish HTTP/1.1\n${CLOSE}\nContent-Type: text/plain`;
 
-Deno.test("requests of HTTP/1.0, and requests without Host, are served", async () => {
+Deno.test("createListener() serves HTTP/1.0 requests and requests without a Host header", async () => {
   await using app = new TestApp();
   const port = await app.serve();
   for (
@@ -70,7 +70,7 @@ Deno.test("requests of HTTP/1.0, and requests without Host, are served", async (
   ) assert.match(await send(port, request), response, request);
 });
 
-Deno.test("OPTIONS * names the methods of all paths", async () => {
+Deno.test("createListener() responds to OPTIONS * with the methods of all paths", async () => {
   await using app = new TestApp();
   const port = await app.serve();
   const response = await send(port, `OPTIONS * HTTP/1.1\n${CLOSE}`);
@@ -85,7 +85,7 @@ Deno.test("OPTIONS * names the methods of all paths", async () => {
   ]);
 });
 
-Deno.test("a request that no route can read gets an error as JSON", async (t) => {
+Deno.test("createListener() responds with an error as JSON to a request that no route can read", async (t) => {
   await using app = new TestApp();
   const port = await app.serve();
   const cases: [request: string, status: number, code: ErrorCode][] = [
@@ -128,7 +128,7 @@ Deno.test("a request that no route can read gets an error as JSON", async (t) =>
   assert.ok(!app.observations.some(({ kind }) => kind === "error"));
 });
 
-Deno.test("Expect: 100-continue is answered with 100 before the body is sent", async () => {
+Deno.test("createListener() responds with 100 to Expect: 100-continue before the body is sent", async () => {
   await using app = new TestApp();
   const connection = new Connection(await app.serve());
   const head = `${PUBLISH}\nExpect: 100-continue\nContent-Length: 5\n\n`;
@@ -157,7 +157,7 @@ Deno.test("two Idempotency-Key headers are rejected, and a comma in one is part 
   assert.match(await publish("a, b"), /"duplicate":true/);
 });
 
-Deno.test("a client that sends a body which is too large gets the response, although it is still sending", async (t) => {
+Deno.test("a client that is still sending a too large body receives the response", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const port = await app.serve();
   const key = "Authorization: Bearer correct-horse";

@@ -105,7 +105,7 @@ Deno.test("every path except files refuses unknown parameters, after the credent
   }
 });
 
-Deno.test("an unknown path is 404 not_found, and its message names the document that lists all routes", async () => {
+Deno.test("an unknown path gets 404 not_found with a message that names the document of all routes", async () => {
   await using app = new TestApp();
   for (
     const path of ["/publishh", "/publish/other", "/rooms/chat", "//publish"]
@@ -120,7 +120,7 @@ Deno.test("an unknown path is 404 not_found, and its message names the document 
   }
 });
 
-Deno.test("a URL whose percent-encoding is not UTF-8 is 400 malformed_request", async () => {
+Deno.test("a URL whose percent-encoding is not UTF-8 gets 400 malformed_request", async () => {
   await using app = new TestApp();
   for (
     const path of ["/rooms/%zz/history", "/rooms/%ff/history", "/livez?a=%e9"]

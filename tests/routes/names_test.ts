@@ -86,7 +86,7 @@ const UNKNOWN: readonly [
   ],
 ];
 
-Deno.test("an unknown field or parameter is 400 unknown_field and names the one that was meant", async (t) => {
+Deno.test("an unknown field or parameter gets 400 unknown_field with the name that was probably meant", async (t) => {
   await using app = new TestApp();
   for (const [path, headers, body, advice] of UNKNOWN) {
     await t.step(`${path} ${body}`, async () => {
@@ -111,7 +111,7 @@ Deno.test("an unknown name is shortened in the error", async () => {
   assert.equal(JSON.parse(text).error.code, "unknown_field");
 });
 
-Deno.test("a parameter that is given twice is 400 invalid_parameter", async () => {
+Deno.test("a query parameter that is given twice gets 400 invalid_parameter", async () => {
   await using app = new TestApp();
   const path = "/rooms/chat/history?limit=1&limit=2";
   const { status, body } = await app.request(path);
@@ -120,7 +120,7 @@ Deno.test("a parameter that is given twice is 400 invalid_parameter", async () =
   assert.match(body.error.message, /"limit" twice; send it once$/);
 });
 
-Deno.test("a form of very many fields is refused before they are read", async () => {
+Deno.test("a form with more than 100 fields is rejected", async () => {
   await using app = new TestApp();
   const names = Array.from({ length: 80_000 }, (_, i) => i.toString(36));
   const { status, body } = await app.request("/publish", {

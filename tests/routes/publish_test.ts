@@ -447,7 +447,7 @@ Deno.test("POST /publish accepts JSON, text and forms, and returns id and room",
   );
 });
 
-Deno.test("POST /publish?room= publishes to that room unless the body names one", async () => {
+Deno.test("POST /publish?room= publishes into the room of the query unless the body names a room", async () => {
   await using app = new TestApp();
   await send(app, "/publish?room=caf%C3%A9", TEXT_TYPE, "text");
   await app.post("/publish?room=caf%C3%A9", { message: "json" });
@@ -456,7 +456,7 @@ Deno.test("POST /publish?room= publishes to that room unless the body names one"
   assert.deepEqual(await app.messages("b"), ["b"]);
 });
 
-Deno.test("POST /publish with rooms returns one result for each entry of the list", async () => {
+Deno.test("POST /publish with `rooms` returns one result for each listed room", async () => {
   await using app = new TestApp();
   const { status, body } = await app.post("/publish", {
     rooms: ["a", "b", "a"],
@@ -474,7 +474,7 @@ Deno.test("POST /publish with rooms returns one result for each entry of the lis
   assert.deepEqual(await app.messages("a"), [1]);
 });
 
-Deno.test("POST /publish stores one message for each idempotency key and rejects another message", async () => {
+Deno.test("POST /publish stores one message for each idempotency key and rejects a different message with the same key", async () => {
   await using app = new TestApp();
   const first = await app.post("/publish", { message: 1, key: "k" });
   const second = await app.post("/publish", { message: 1, key: "k" }, {
@@ -496,7 +496,7 @@ Deno.test("POST /publish stores one message for each idempotency key and rejects
   );
 });
 
-Deno.test("both publish routes need a publish key if keys are set", async () => {
+Deno.test("POST /publish and POST /publish/batch need a publish key if publish keys are set", async () => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   for (const path of ["/publish", "/publish/batch"]) {
     for (
@@ -562,7 +562,7 @@ Deno.test("POST /publish/batch publishes in order, and only invalid items fail",
   assert.equal(failed.length, 6);
 });
 
-Deno.test("POST /publish/batch reads NDJSON, and only broken lines fail", async () => {
+Deno.test("POST /publish/batch reads NDJSON, and only lines that are not valid fail", async () => {
   await using app = new TestApp();
   const { body } = await send(
     app,
@@ -577,7 +577,7 @@ Deno.test("POST /publish/batch reads NDJSON, and only broken lines fail", async 
   assert.deepEqual(await app.messages("lines"), [1, 2]);
 });
 
-Deno.test("POST /publish/batch with a key stores the batch once", async () => {
+Deno.test("POST /publish/batch stores a batch with an idempotency key only once", async () => {
   await using app = new TestApp();
   const messages = [{ message: 1 }, { message: 2, key: "own" }];
   const first = await app.post("/publish/batch", { messages, key: "k" });
@@ -590,7 +590,7 @@ Deno.test("POST /publish/batch with a key stores the batch once", async () => {
   assert.deepEqual(await app.messages("chat"), [1, 2]);
 });
 
-Deno.test("in POST /publish/batch, an item's own key counts, and no own key can be that of another item", async () => {
+Deno.test("POST /publish/batch uses an item's own key, which never equals the key of another item", async () => {
   await using app = new TestApp();
   // The keys of the items without one are derived from "k".
   const messages = [
@@ -641,7 +641,7 @@ Deno.test("an error of the log sets the status of a publish and the result of an
   });
 });
 
-Deno.test("a batch of which nothing is stored gets the status of its first error", async () => {
+Deno.test("POST /publish/batch responds with the status of the first error if no message is stored", async () => {
   await using app = new TestApp();
   const { status, body } = await app.post("/publish/batch", {
     messages: [
@@ -670,7 +670,7 @@ Deno.test("a batch of which nothing is stored gets the status of its first error
   );
 });
 
-Deno.test("an unknown field of an item of a batch is the error of that item, with its room", async () => {
+Deno.test("POST /publish/batch returns an unknown field of an item as the error of this item, with the item's room", async () => {
   await using app = new TestApp();
   const { status, body } = await app.post("/publish/batch", {
     messages: [{ room: "a", mesage: 1 }, { message: 2 }],
@@ -682,7 +682,7 @@ Deno.test("an unknown field of an item of a batch is the error of that item, wit
   assert.equal(second.duplicate, false);
 });
 
-Deno.test("a byte order mark before JSON is ignored, and is part of a text", async () => {
+Deno.test("POST /publish ignores a byte order mark before JSON and keeps it in a text", async () => {
   await using app = new TestApp();
   await send(app, "/publish", JSON_TYPE, '\ufeff{"message":"json"}');
   await send(
@@ -701,14 +701,14 @@ Deno.test("a byte order mark before JSON is ignored, and is part of a text", asy
   ]);
 });
 
-Deno.test("a file in a form is rejected with advice", async () => {
+Deno.test("POST /publish rejects a file in a form and says what to send", async () => {
   await using app = new TestApp();
   const form = new FormData();
   form.set("message", new File(["hello"], "hello.txt"));
   assertError(await send(app, "/publish", {}, form), 400, "malformed_body");
 });
 
-Deno.test("the errors of a batch advise what a batch accepts", async () => {
+Deno.test("POST /publish/batch says in its errors which bodies it accepts", async () => {
   await using app = new TestApp();
   const lines = await send(app, "/publish/batch", NDJSON_TYPE, "{broken\n1");
   for (const { error } of lines.body.results) {
@@ -722,7 +722,7 @@ Deno.test("the errors of a batch advise what a batch accepts", async () => {
   assert.match(json.body.error.message, /; send \{"messages":\[/);
 });
 
-Deno.test("POST /publish with rooms returns 200 if at least one room has the message", async () => {
+Deno.test("POST /publish with `rooms` returns 200 if the message is stored in at least one room", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {
@@ -744,7 +744,7 @@ Deno.test("POST /publish with rooms returns 200 if at least one room has the mes
   ]);
 });
 
-Deno.test("a publish fails with log_failed if the log returns no result", async () => {
+Deno.test("POST /publish fails with log_failed if the log returns no result", async () => {
   await using app = new TestApp({}, {
     publisher: { publish: () => Promise.resolve([]) },
   });
@@ -760,7 +760,7 @@ Deno.test("a publish fails with log_failed if the log returns no result", async 
   );
 });
 
-Deno.test("an unexpected error of a publish is observed, and its text is not shown", async () => {
+Deno.test("POST /publish returns 500 internal for an unexpected error, whose text is only observed", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
     publisher: { publish: () => Promise.reject(error) },
@@ -773,7 +773,7 @@ Deno.test("an unexpected error of a publish is observed, and its text is not sho
   ]);
 });
 
-Deno.test("an unexpected error in an item of a batch is observed", async () => {
+Deno.test("POST /publish/batch reports an unexpected error of an item by observe()", async () => {
   const error = new Error("the secret reason");
   const observations: Observation[] = [];
   const bodies = new BodyBudget();

@@ -11,7 +11,7 @@ function exits(
   return command;
 }
 
-Deno.test("readCommand() serves if there are no arguments and the settings are valid", () => {
+Deno.test("readCommand() returns the settings to serve with if there are no arguments and the settings are valid", () => {
   const command = readCommand([], { PORT: "8080" });
   assert.ok(command.kind === "serve");
   assert.equal(command.config.port, 8080);
@@ -21,7 +21,7 @@ Deno.test("readCommand() serves if there are no arguments and the settings are v
   assert.match(stderr ?? "", /^Cannot start: .*\n {2}PORT .*\n {2}ROOM /);
 });
 
-Deno.test("readCommand() prints the settings, their sources and no secrets for --check", () => {
+Deno.test("readCommand() prints the settings and their sources for --check, with secrets hidden", () => {
   const { code, stdout = "", stderr } = exits(["--check"], {
     PUBLISH_KEYS: "backend:hunter2, other:hunter3",
     REDIS_URL: "rediss://ann:hunter4@redis.example:6380/2",
@@ -49,7 +49,7 @@ Deno.test("readCommand() prints the settings, their sources and no secrets for -
   assert.doesNotMatch(stdout, /hunter|ann/);
 });
 
-Deno.test("readCommand() prints the settings and everything that is wrong for --check", () => {
+Deno.test("readCommand() prints all problems of invalid settings for --check", () => {
   const { code, stdout = "", stderr = "" } = exits(["--check"], {
     PORT: "x",
     PUBLISH_KEYS: "hunter2",
@@ -73,7 +73,7 @@ Deno.test("readCommand() prints the settings and everything that is wrong for --
   assert.doesNotMatch(stdout + stderr, /hunter|ann:/);
 });
 
-Deno.test("readCommand() prints a help text", () => {
+Deno.test("readCommand() prints a help text for --help", () => {
   for (const args of [["--help"], ["-h"], ["--check", "--help"]]) {
     const { code, stdout = "" } = exits(args, { PORT: "x" });
     assert.equal(code, 0);
@@ -82,7 +82,7 @@ Deno.test("readCommand() prints a help text", () => {
   }
 });
 
-Deno.test("readCommand() rejects an argument that does not exist and names those that do", () => {
+Deno.test("readCommand() rejects an unknown argument and names the known arguments", () => {
   for (const argument of ["--chek", "serve", "--port=80", "", "-v"]) {
     const { code, stderr = "" } = exits([argument]);
     assert.equal(code, 2);

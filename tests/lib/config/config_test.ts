@@ -349,7 +349,7 @@ Deno.test("readConfig() rejects ACK_REPLICAS without REDIS_URL", () => {
   ]);
 });
 
-Deno.test("readConfig() reads CHANNELS as a list, and - as none", () => {
+Deno.test("readConfig() reads CHANNELS as a list, and `-` as an empty list", () => {
   const REDIS_URL = "redis://localhost";
   assert.deepEqual(readConfig({ REDIS_URL }).channels, ["chat"]);
   assert.deepEqual(readConfig({ REDIS_URL, CHANNELS: " - " }).channels, []);
@@ -367,7 +367,7 @@ Deno.test("readConfig() rejects CHANNELS without REDIS_URL", () => {
   }
 });
 
-Deno.test("readConfig() names the setting, the value and what is accepted", () => {
+Deno.test("readConfig() names in its error the setting, the value and what is accepted", () => {
   assert.deepEqual(
     complaints({
       PORT: "9".repeat(1000),
@@ -396,7 +396,7 @@ Deno.test("readConfig() names the setting, the value and what is accepted", () =
   );
 });
 
-Deno.test("readConfig() rejects a name that is like a setting", () => {
+Deno.test("readConfig() rejects an environment variable whose name is similar to a setting", () => {
   assert.deepEqual(complaints({ PUBLISH_KEY: "backend:hunter2" }), [
     "PUBLISH_KEY is not a setting; did you mean PUBLISH_KEYS? If it belongs to another program, unset it for Roomcast",
   ]);

@@ -24,7 +24,7 @@ async function run(
   return { code, stdout: out, stderr: err };
 }
 
-Deno.test("deno task start may read the environment once, two folders, and write and run nothing", async () => {
+Deno.test("deno task start permits reading the environment once and two folders, but no writing and no programs", async () => {
   const { stdout, stderr } = await run("tests/support/permissions_probe.ts");
   assert.equal(stderr, "");
   assert.deepEqual(JSON.parse(stdout), {
@@ -38,7 +38,7 @@ Deno.test("deno task start may read the environment once, two folders, and write
   });
 });
 
-Deno.test("the environment stays readable if the process was started with -A", async () => {
+Deno.test("environment.ts leaves the environment readable if the process was started with -A", async () => {
   const { stdout } = await run("tests/support/permissions_probe.ts", [
     "run",
     "-A",
@@ -48,7 +48,7 @@ Deno.test("the environment stays readable if the process was started with -A", a
   assert.deepEqual(later.slice(0, 2), taken);
 });
 
-Deno.test("main.ts takes the environment before it imports any other module", async () => {
+Deno.test("main.ts imports environment.ts before any other module", async () => {
   const source = await Deno.readTextFile(new URL("main.ts", root));
   const [first] = [...source.matchAll(/^import .*?"(.*?)";$/gms)];
   assert.equal(first?.[1], "./lib/config/environment.ts");

@@ -61,20 +61,20 @@ const MEANT: Readonly<Record<string, string>> = {
   TOKEN_SECRET_FILE: "TOKEN_SECRET",
 };
 
-Deno.test("findUnknown() finds the setting that was meant", () => {
+Deno.test("findUnknown() returns the setting that a misspelled name probably means", () => {
   for (const [name, meant] of Object.entries(MEANT)) {
     assert.deepEqual(findUnknown([name], KNOWN), [{ name, meant }], name);
   }
 });
 
-Deno.test("findUnknown() finds nothing in real environments", () => {
+Deno.test("findUnknown() returns nothing for the variables of real environments", () => {
   for (const [environment, names] of Object.entries(ENVIRONMENTS)) {
     assert.ok(names.length > 3, environment);
     assert.deepEqual(findUnknown(names, KNOWN), [], environment);
   }
 });
 
-Deno.test("findUnknown() finds nothing in what Kubernetes sets for services with names like settings", () => {
+Deno.test("findUnknown() returns nothing for the variables that Kubernetes sets for services named like settings", () => {
   const services = [
     ...["redis", "roomcast", "chat", "room", "channel", "publish", "history"],
     ...["publish-key", "redis-uri", "client", "token", "worker", "host"],
@@ -103,6 +103,6 @@ Deno.test("findUnknown() finds nothing in what Kubernetes sets for services with
   assert.deepEqual(findUnknown(names, KNOWN), []);
 });
 
-Deno.test("findUnknown() accepts every setting", () => {
+Deno.test("findUnknown() returns nothing for the names of all settings", () => {
   assert.deepEqual(findUnknown(KNOWN, KNOWN), []);
 });

@@ -59,7 +59,7 @@ Deno.test("formatText() writes the time, the level, a sentence and the fields", 
   );
 });
 
-Deno.test("formatText() writes one line with a sentence for every kind but errors with a stack", () => {
+Deno.test("formatText() writes one line with a sentence for every observation except errors with a stack", () => {
   const logged = ALL.filter(({ kind }) => KINDS[kind] !== undefined);
   const texts = written({}, ...ALL);
   assert.equal(texts.length, logged.length);
@@ -80,7 +80,7 @@ Deno.test("formatText() writes the stack of an error in lines of its own", () =>
   assert.match(second, /^ {4}at /);
 });
 
-Deno.test("formatText() writes nothing that a terminal obeys", () => {
+Deno.test("formatText() replaces control characters to which a terminal would react", () => {
   const evil = "\u001b[2J\r\u009b31m\u0007";
   const texts = written(
     {},
@@ -94,7 +94,7 @@ Deno.test("formatText() writes nothing that a terminal obeys", () => {
   assert.ok(texts.every(({ length }) => length < 1200));
 });
 
-Deno.test("formatText() writes colours only if they are wanted", () => {
+Deno.test("formatText() writes colors only if `colors` is true", () => {
   const observations = ALL.filter(({ kind }) => kind !== "error");
   assert.ok(
     written({ colors: false }, ...observations).every((text) =>
@@ -108,7 +108,7 @@ Deno.test("formatText() writes colours only if they are wanted", () => {
   );
 });
 
-Deno.test("formatText() says at start how to use an embedded server", () => {
+Deno.test("formatText() writes at start how to use a server with an embedded log", () => {
   assert.deepEqual(greeted({}), [
     "Roomcast is running. Ctrl-C stops it.",
     "",
@@ -120,7 +120,7 @@ Deno.test("formatText() says at start how to use an embedded server", () => {
   ]);
 });
 
-Deno.test("formatText() says at start where Redis is, what is bridged and which key is needed", () => {
+Deno.test("formatText() writes at start the URL of Redis, the Redis channels and the name of a publish key to use", () => {
   const lines = greeted(
     { redis: "redis://****@redis:6379", publishKeys: ["backend", "other"] },
     { url: "http://[::]:4000", log: "redis", channels: ["chat", "news.*"] },
@@ -137,7 +137,7 @@ Deno.test("formatText() says at start where Redis is, what is bridged and which 
   assert.equal(channels, "  channels  none");
 });
 
-Deno.test("formatText() writes started as a line if there is no terminal", () => {
+Deno.test("formatText() writes the observation `started` as one line if there is no greeting", () => {
   const [line = ""] = written({}, STARTED);
   assert.match(
     line,
