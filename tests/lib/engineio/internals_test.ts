@@ -1,7 +1,12 @@
 /** Fails if engine.io or socket.io no longer has a private part that Roomcast uses. */
 import { Server, Socket as Connection, Transport } from "engine.io";
 import assert from "node:assert/strict";
-import { connectionOf, VERSIONS } from "../../../lib/engineio/internals.ts";
+import {
+  connectionOf,
+  hearAll,
+  VERSIONS,
+  waitingPollOf,
+} from "../../../lib/engineio/internals.ts";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
 import { soon, until } from "../../support/wait.ts";
 import type { Socket } from "socket.io";
@@ -64,6 +69,11 @@ Deno.test("an open connection of engine.io has the private fields that Roomcast 
     assert.ok(name in connection.transport, name);
   }
   assert.ok("handshake" in socket);
+  assert.equal(waitingPollOf(connection.transport), undefined);
+
+  const listener = (): void => {};
+  hearAll(socket, [listener]);
+  assert.deepEqual(socket.listenersAny(), [listener]);
 
   // While the transport is busy, packets are queued with their frame; then the list is replaced.
   connection.transport.writable = false;
