@@ -3,7 +3,7 @@
  * Starts Roomcast: reads the arguments and the settings, creates the node and its HTTP server, listens, and stops
  * everything in order.
  *
- * No other file listens or exits. `lib/config/environment.ts` reads the environment.
+ * Only this file listens and exits. Only `lib/config/environment.ts` reads the environment variables.
  *
  * @module
  */
@@ -36,18 +36,21 @@ import { BodyBudget } from "./routes/body.ts";
 import { createListener } from "./routes/listener.ts";
 import { createApp } from "./routes/mod.ts";
 
-/** How long each step of a stop may take, in ms. */
+/** How long each step may take when the process stops, in ms. */
 interface StopLimits {
-  /** Disconnecting the clients. */
+  /** Time to disconnect the clients. */
   readonly drainMs: number;
-  /** Waiting meanwhile for requests on connections that were in use until recently. */
+  /** Time to wait for requests on connections that were used recently, while the clients are disconnected. */
   readonly idleMs: number;
-  /** Finishing the requests in flight, and again closing everything. Then the process ends in any case. */
+  /**
+   * Time to finish the requests in flight, and as much time again to close all parts. After that the process ends in
+   * any case.
+   */
   readonly finishMs: number;
 }
 /**
- * Time within which two signals count as one, in ms: Ctrl-C in a terminal sends one directly and one through `deno
- * task`.
+ * Two signals within this time count as one, in ms. Ctrl-C in a terminal sends one signal directly and one through
+ * `deno task`.
  */
 const SAME_SIGNAL_MS = 50;
 
@@ -74,7 +77,10 @@ globalThis.addEventListener("unhandledrejection", (event) => {
   });
 });
 
-/** Returns the settings to serve with. If there is nothing to serve, prints the reason and exits. */
+/**
+ * Returns the settings with which to serve. If the process shall not serve, because of its arguments or invalid
+ * settings, prints the output or the problems and exits.
+ */
 function settings(): Config {
   const command = readCommand(Deno.args, environment);
   if (command.kind === "serve") return command.config;
@@ -83,7 +89,7 @@ function settings(): Config {
   Deno.exit(command.code);
 }
 
-/** Chooses the form of log lines. On a terminal the first ones say how to use the server. */
+/** Chooses the format of log lines. On a terminal, the first lines say how to use the server. */
 function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
   const isTerminal = Deno.stdout.isTerminal();
   if (logFormat === "json" || (logFormat === "auto" && !isTerminal)) {
@@ -102,20 +108,23 @@ function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
   });
 }
 
-/** A node that serves HTTP, with everything that is needed to stop it. */
+/** A node that serves HTTP, with all parts that are needed to stop it. */
 interface Serving {
   readonly node: Node;
   readonly server: Server;
   readonly listener: ListenerWatch;
   readonly connections: HttpConnections;
-  /** Requests to routes, until their responses have been sent. */
+  /** Counts the requests to routes until their responses have been sent. */
   readonly requests: InFlight;
   draining: boolean;
-  /** Set when the listener is being closed. Requests that arrive meanwhile are handled once it is closed. */
+  /**
+   * Set while the listener is being closed; resolves when the listener is closed. Requests that arrive in this time are
+   * handled after it.
+   */
   held: Promise<void> | undefined;
 }
 
-/** Creates all parts, connects them and starts to listen. */
+/** Creates all parts of the server, connects them and starts to listen. */
 function serve(config: Config): void {
   const node = createNode(config, observe);
   const requests = new InFlight();
@@ -203,7 +212,7 @@ function clientFolder(): URL {
     : new URL("./static/client-dist/", import.meta.url);
 }
 
-/** Starts to listen and reports it. Exits if the address cannot be used. */
+/** Starts to listen and reports that. Exits if the server cannot listen on the address. */
 async function start(config: Config, serving: Serving): Promise<void> {
   const { node, listener } = serving;
   try {
@@ -231,7 +240,7 @@ async function start(config: Config, serving: Serving): Promise<void> {
   }
 }
 
-/** Starts to listen on a free port that only this machine can reach. */
+/** Makes a server listen on a free port that only this machine can reach. */
 async function listenOnLoopback(server: Listening): Promise<AddressInfo> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
@@ -239,8 +248,8 @@ async function listenOnLoopback(server: Listening): Promise<AddressInfo> {
 }
 
 /**
- * Disconnects all clients, which reconnect to other nodes, completes the requests in flight, closes everything and
- * exits with `code`.
+ * Stops the server: disconnects all clients, which reconnect to other nodes, finishes the requests in flight, closes
+ * all parts and exits with `code`.
  */
 async function leave(
   serving: Serving,
@@ -270,7 +279,10 @@ async function leave(
   exit(start, code);
 }
 
-/** Returns the limits of a stop. After SIGINT, which is Ctrl-C, all steps together take less than a second. */
+/**
+ * Returns how long each step of the stop may take after a signal. After SIGINT (Ctrl-C), all steps together take less
+ * than a second.
+ */
 function limitsOf(signal: string): StopLimits {
   const drainMs = config.drainSeconds * 1000;
   return signal === "SIGINT"
@@ -286,7 +298,7 @@ function exit(start: number, code: number): never {
   Deno.exit(code);
 }
 
-/** Calls `leave` at the first signal. The second signal ends the process at once. */
+/** Calls `leave` at the first signal to stop. A second signal ends the process at once. */
 function onSignals(leave: (signal: string) => void): void {
   let first: number | undefined;
   for (const signal of ["SIGTERM", "SIGINT"] as const) {

@@ -1,5 +1,5 @@
 /**
- * All HTTP routes: every path, its methods and their handlers.
+ * The HTTP routes: all paths, with their methods and handlers.
  *
  * @module
  */
@@ -38,30 +38,30 @@ import {
 export interface AppOptions
   extends PublishOptions, HealthOptions, HistoryOptions, PageOptions {
   readonly originAllowed: OriginAllowed;
-  /** Files of the page, by name. */
+  /** The files of the page at `/`, by name. */
   readonly page: ReadonlyMap<string, Asset>;
-  /** Files of Socket.IO's client, by name. */
+  /** The files of Socket.IO's client bundle, by name. */
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
-/** One method of a path. */
+/** What one method of a path does. */
 interface Route {
-  /** Middlewares, which run before the query is checked. */
+  /** Middlewares that run before the query parameters are checked. */
   readonly before?: readonly Middleware[];
   /**
-   * The query parameters; any other is refused. Undefined for files, of which each query is accepted: a page reads its
-   * own query, and `?v=2` in the URL of a file is for caches.
+   * The allowed query parameters; a request with any other parameter is refused. Undefined for files, which accept any
+   * query: the page reads its own query, and `?v=2` in the URL of a file is for caches.
    */
   readonly query: Names | undefined;
   readonly handler: Handler;
 }
 
-/** The methods of a path. `HEAD` and `OPTIONS` are added to them. */
+/** The methods of a path, by name. `HEAD` and `OPTIONS` are added to these methods. */
 type Methods = Readonly<Record<string, Route>>;
 
 const NO_QUERY: Names = { known: [] };
 
-/** Creates the HTTP application. */
+/** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { observe, originAllowed } = options;
   // A path is the same with a trailing slash.
@@ -91,7 +91,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   return app;
 }
 
-/** Returns every path with its methods. */
+/** Returns all paths with their methods. */
 function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   const { access, page, bundle } = options;
   const known = authenticate(access);
@@ -144,7 +144,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   };
 }
 
-/** Adds a path. Every method that is not listed gets the response 405. */
+/** Adds a path with its methods. Requests with any other method get the response 405. */
 function addPath(app: Hono<Env>, path: string, methods: Methods): void {
   for (
     const [method, { before = [], query, handler }] of Object.entries(methods)

@@ -1,5 +1,6 @@
 /**
- * Serves `/page.json`: what the page has to know about this server to hint only at what it accepts.
+ * Serves `/page.json`: what the page at `/` has to know about this server, so that its hints name only what the server
+ * accepts.
  *
  * @module
  */
@@ -15,17 +16,17 @@ export const PAGE_QUERY: Names = { known: ["room"] };
 /** Options of {@linkcode pageSettings}. */
 export interface PageOptions {
   readonly access: Access;
-  /** The rooms that a client joins if it names none; the page shows them first. */
+  /** The default rooms: a client joins them if it names none. The page opens them at first. */
   readonly rooms: readonly string[];
-  /** Names and patterns of the Redis channels that are bridged; empty if the log is embedded. */
+  /** Names and patterns of the bridged Redis channels; empty if there is no bridge. */
   readonly channels: readonly string[];
   readonly embedded: boolean;
   readonly messageBytesMax: number;
 }
 
 /**
- * Makes the handler of `GET /page.json?room=`. It tells a client only what the client could also find out by trying:
- * the default rooms, and what a request without credentials may do in `room`. Channels are not listed.
+ * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
+ * default rooms, and what a request without credentials may do in `room`. It does not list the channels.
  */
 export function pageSettings(options: PageOptions): Handler {
   const { access, rooms, embedded, messageBytesMax } = options;

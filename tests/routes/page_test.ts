@@ -17,7 +17,7 @@ Deno.test("GET /page.json says what the server accepts in the default room", asy
   });
 });
 
-Deno.test("GET /page.json says that publishing needs a key, and shows no key", async () => {
+Deno.test("GET /page.json says whether publishing needs a key, and contains no key", async () => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const { text, body } = await app.request("/page.json?room=other");
   assert.equal(body.room, "other");
@@ -26,7 +26,7 @@ Deno.test("GET /page.json says that publishing needs a key, and shows no key", a
   assert.ok(!text.includes("web") && !text.includes("correct-horse"));
 });
 
-Deno.test("GET /page.json says of each room whether its channel is bridged, and lists no channels", async () => {
+Deno.test("GET /page.json says whether the room's Redis channel is bridged, and lists no channels", async () => {
   const channels = ["chat", "news.*"];
   await using app = new TestApp({}, { channels, embedded: false });
   for (

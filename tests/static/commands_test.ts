@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { curlCommand, redisCommand } from "../../static/commands.js";
 
-/** Returns the arguments that a shell passes to the command. */
+/** Resolves to the arguments that a shell passes to the program of a command. */
 async function argumentsOf(command: string): Promise<string[]> {
   const { stdout } = await new Deno.Command("sh", {
     args: [
@@ -43,7 +43,7 @@ Deno.test("curlCommand() sends other values, and texts with control characters, 
   }
 });
 
-Deno.test("curlCommand() lets curl read no file, and names the key by a variable", async () => {
+Deno.test("curlCommand() prevents curl from reading a file, and contains the name of a variable instead of a key", async () => {
   const command = curlCommand({
     origin,
     room: "chat",
@@ -56,7 +56,7 @@ Deno.test("curlCommand() lets curl read no file, and names the key by a variable
   assert.ok(command.includes("$PUBLISH_KEY"));
 });
 
-Deno.test("redisCommand() exists only for messages that arrive unchanged", async () => {
+Deno.test("redisCommand() returns a command only for messages that arrive unchanged through Redis", async () => {
   const command = redisCommand({ room: "chat", message: "it's" });
   assert.deepEqual(await argumentsOf(command ?? ""), [
     "PUBLISH",

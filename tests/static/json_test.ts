@@ -9,7 +9,7 @@ Deno.test("readJson() returns the value of valid JSON", () => {
   }));
 });
 
-Deno.test("readJson() names the first place that is not valid, and what is expected there", () => {
+Deno.test("readJson() returns the first place that is not valid, and what is expected there", () => {
   const cases: [text: string, index: number, sentence: string][] = [
     ["", 0, "line 1, column 1: a value is expected"],
     ["hello", 0, "line 1, column 1: a value is expected"],
@@ -42,7 +42,7 @@ Deno.test("readJson() names the first place that is not valid, and what is expec
   }
 });
 
-Deno.test("readJson() finds a place in every text that JSON.parse() rejects", () => {
+Deno.test("readJson() returns a place for every text that JSON.parse() rejects", () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.nat(), fc.string(), (value, at, put) => {
       const json = JSON.stringify(value);

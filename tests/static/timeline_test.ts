@@ -19,7 +19,7 @@ function shown(timeline: Timeline): string[] {
 const ids = (from: number, to: number): string[] =>
   rows(from, to).map(({ id }) => id);
 
-Deno.test("a timeline adds each id once, and a gap beside a message with its id", () => {
+Deno.test("Timeline.append() adds each id once, but adds a gap even if a message has the same id", () => {
   const timeline = new Timeline();
   assert.equal(timeline.append(row(1)), true);
   assert.equal(timeline.append(row(1)), false);
@@ -28,7 +28,7 @@ Deno.test("a timeline adds each id once, and a gap beside a message with its id"
   assert.equal(timeline.end - timeline.begin, 2);
 });
 
-Deno.test("a timeline shows at most the newest rows, and all others step by step", () => {
+Deno.test("Timeline shows the newest rows, and older rows step by step", () => {
   const timeline = new Timeline();
   for (const each of rows(1000, 3000)) timeline.append(each);
   timeline.showNewest();
@@ -45,7 +45,7 @@ Deno.test("a timeline shows at most the newest rows, and all others step by step
   assert.deepEqual(shown(timeline), ids(3000 - SHOWN_MAX, 3000));
 });
 
-Deno.test("older rows are shown before the others, and are not added twice", () => {
+Deno.test("Timeline.prepend() adds older rows before all others, each only once", () => {
   const timeline = new Timeline();
   for (const each of rows(50, 60)) timeline.append(each);
   timeline.showNewest();
@@ -56,7 +56,7 @@ Deno.test("older rows are shown before the others, and are not added twice", () 
   assert.equal(timeline.oldestId, "40-0");
 });
 
-Deno.test("extend() shows new rows only within the limit", () => {
+Deno.test("Timeline.extend() shows new rows only up to its limit", () => {
   const timeline = new Timeline();
   for (const each of rows(0, 10)) timeline.append(each);
   timeline.showNewest();
@@ -65,7 +65,7 @@ Deno.test("extend() shows new rows only within the limit", () => {
   assert.deepEqual(shown(timeline), ids(0, SHOWN_MAX));
 });
 
-Deno.test("the oldest rows are removed beyond a number of rows and of characters", () => {
+Deno.test("Timeline removes the oldest rows beyond its limits of rows and of characters", () => {
   const timeline = new Timeline();
   for (const each of rows(0, 10_000)) timeline.append(each);
   timeline.showNewest();

@@ -17,14 +17,14 @@ const REASONS: Record<GapReason, true> = {
   position: true,
 };
 
-Deno.test("every reason of a gap has a sentence of its own", () => {
+Deno.test("gapSentence() returns a sentence of its own for every reason of a gap", () => {
   const sentences = Object.keys(REASONS).map(gapSentence);
   const unknown = gapSentence("toString");
   assert.equal(unknown, "Messages may be missing here");
   assert.equal(new Set([...sentences, unknown]).size, 7);
 });
 
-Deno.test("every error that can keep the page away has advice of its own", () => {
+Deno.test("adviceFor() returns advice of its own for every error that can prevent the page from connecting", () => {
   const titles = new Set([adviceFor({ status: 503 }).title]);
   for (const [code, status] of Object.entries(ERROR_STATUS)) {
     if (![401, 403, 503].includes(status)) continue;
@@ -35,7 +35,7 @@ Deno.test("every error that can keep the page away has advice of its own", () =>
   }
 });
 
-Deno.test("advice tells a server that does not respond from one that cannot be connected to", () => {
+Deno.test("adviceFor() returns different advice for no response, a successful response and a refusal", () => {
   assert.match(adviceFor({ status: 0 }).title, /does not respond/);
   assert.match(adviceFor({ status: 200 }).title, /is ready/);
   assert.match(adviceFor({ status: 403 }).text, /publish key/);
@@ -43,7 +43,7 @@ Deno.test("advice tells a server that does not respond from one that cannot be c
   assert.equal(adviceFor({ status: 503, message: "why" }).detail, "why");
 });
 
-Deno.test("the sentence about a recovery says how many messages were missed, and that none is missing", () => {
+Deno.test("recoverySentence() says how many messages were missed and recovered", () => {
   const result = { awayMs: 5000, recoveryMs: 84, missed: 1, gaps: 0 };
   assert.equal(
     recoverySentence(result),
@@ -55,7 +55,7 @@ Deno.test("the sentence about a recovery says how many messages were missed, and
   );
 });
 
-Deno.test("a rate is averaged over the last full seconds, and forgotten after a minute", () => {
+Deno.test("Rate averages over the last full seconds and forgets counts after a minute", () => {
   const rate = new Rate();
   for (let at = 100_000; at < 105_000; at += 100) rate.add(at);
   assert.equal(rate.perSecond(105_000), 10);
@@ -70,14 +70,14 @@ Deno.test("a rate is averaged over the last full seconds, and forgotten after a 
   ]);
 });
 
-Deno.test("the delay before the next attempt grows, is random, and has a limit", () => {
+Deno.test("retryDelay() grows with each failure, is random, and has a limit", () => {
   assert.equal(retryDelay(0, 0), 500);
   assert.equal(retryDelay(0, 1), 1000);
   assert.equal(retryDelay(2, 1), 4000);
   assert.equal(retryDelay(50, 1), 15_000);
 });
 
-Deno.test("a duration is shown in ms, seconds or minutes", () => {
+Deno.test("formatDuration() returns a duration in ms, seconds or minutes", () => {
   assert.deepEqual([84.4, 5210, 180_000].map(formatDuration), [
     "84 ms",
     "5.2 s",

@@ -1,13 +1,13 @@
-/** A real browser, pages of Roomcast in it, and what is checked in every page. */
+/** Starts a real browser, opens pages of Roomcast in it, and checks the accessibility of these pages. */
 import axe from "axe-core";
 import { type Browser, chromium, type Page } from "playwright-core";
 
 import { TIMEOUT_MS } from "./wait.ts";
 
-/** Folder for screenshots; unset to take none. */
+/** The folder for screenshots. No screenshots are taken if the variable is not set. */
 const SCREENSHOTS = Deno.env.get("SCREENSHOTS");
 
-/** Settings of a page: its width and height in CSS pixels, its colours, and whether it is a touch screen. */
+/** How a page is shown: width and height in CSS pixels, color scheme, and whether the screen is a touch screen. */
 export interface View {
   readonly width?: number;
   readonly height?: number;
@@ -15,7 +15,7 @@ export interface View {
   readonly touch?: boolean;
 }
 
-/** Starts Chromium; `CHROMIUM=<path>` names another one. */
+/** Starts the installed Chromium, or the browser that the variable `CHROMIUM` names. */
 export async function launch(): Promise<Browser & AsyncDisposable> {
   const browser = await chromium.launch({
     executablePath: Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium",
@@ -31,13 +31,13 @@ export async function launch(): Promise<Browser & AsyncDisposable> {
   });
 }
 
-/** A page and the errors that its console has shown, which include violations of its Content-Security-Policy. */
+/** An open page, with the errors that its console has shown, including violations of the Content-Security-Policy. */
 export interface OpenPage extends AsyncDisposable {
   readonly page: Page;
   readonly errors: string[];
 }
 
-/** Opens a page, and waits until it is connected unless `connected` is false. */
+/** Opens a page. Waits until the page is connected, unless `connected` is false. */
 export async function open(
   browser: Browser,
   url: string,
@@ -63,12 +63,12 @@ export async function open(
   return { page, errors, [Symbol.asyncDispose]: () => context.close() };
 }
 
-/** Waits until a page shows that it is connected. */
+/** Waits until a page shows that it is connected to the server. */
 export async function isConnected(page: Page): Promise<void> {
   await page.locator("#state[data-state=connected]").waitFor();
 }
 
-/** Returns each violation of an accessibility rule of axe-core on a page, in one line. */
+/** Resolves to the violations of axe-core's accessibility rules on a page, one line for each. */
 export async function violations(page: Page): Promise<string[]> {
   await page.evaluate(axe.source);
   const found = await page.evaluate("axe.run()") as {
@@ -85,7 +85,7 @@ export async function violations(page: Page): Promise<string[]> {
   );
 }
 
-/** Saves a screenshot as `<name>.png` if `SCREENSHOTS` names a folder. */
+/** Saves a screenshot of a page as `<name>.png`, if the variable `SCREENSHOTS` names a folder. */
 export async function screenshot(page: Page, name: string): Promise<void> {
   if (SCREENSHOTS === undefined) return;
   await page.screenshot({
