@@ -1,16 +1,19 @@
 /**
- * Draws `docs/images/fanout.svg` from `docs/images/fanout.json`, which `bench/fanout.ts` writes.
+ * Draws `docs/images/fanout.svg` from `docs/images/fanout.json`, which `bench/fanout.ts` writes, and prints the rows of
+ * the table in `docs/performance.md`.
  *
  *     deno run -A bench/chart.ts
  *
  * @module
  */
+// deno-lint-ignore-file no-console -- prints a table for a document
 import {
   type FanoutLoad,
   type FanoutResults,
   formatRatios,
   median,
   ratios,
+  tableRows,
 } from "./fanout_results.ts";
 
 const WIDTH = 800;
@@ -139,4 +142,5 @@ if (import.meta.main) {
     new URL("fanout.svg", images),
     drawChart(results),
   );
+  for (const row of tableRows(results)) console.log(`| ${row.join(" | ")} |`);
 }

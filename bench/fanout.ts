@@ -51,6 +51,7 @@ const { values: options } = parseArgs({
     json: { type: "string" },
   },
 });
+const loadBefore = loadAverage();
 const loads: FanoutLoad[] = [];
 for (const [clients, rooms, inFlight, additionalBytes] of LOADS) {
   const perCpuSecond: Record<string, number[]> = {};
@@ -67,7 +68,10 @@ for (const [clients, rooms, inFlight, additionalBytes] of LOADS) {
 const results: FanoutResults = {
   date: new Date().toISOString().slice(0, 10),
   how: `deno run -A bench/fanout.ts --runs=${options.runs}, ` +
-    `${navigator.hardwareConcurrency} cores, shared with Redis and the load`,
+    `${navigator.hardwareConcurrency} cores, shared with Redis and the load; ` +
+    `load average ${loadBefore.toFixed(1)} before and ${
+      loadAverage().toFixed(1)
+    } after`,
   servers: { roomcast: "Roomcast", stock: "Socket.IO" },
   loads,
 };
@@ -85,6 +89,11 @@ if (options.json !== undefined) {
     options.json,
     `${JSON.stringify(results, null, 2)}\n`,
   );
+}
+
+/** Returns how many processes wanted to run in the last minute, on average: on an idle machine less than 1. */
+function loadAverage(): number {
+  return Deno.loadavg()[0] ?? NaN;
 }
 
 /**

@@ -62,3 +62,22 @@ export function formatRatios([least, most]: readonly [number, number]): string {
   const [from, to] = [least.toFixed(digits), most.toFixed(digits)];
   return from === to ? from : `${from} to ${to}`;
 }
+
+/** Returns the cells of the table in `docs/performance.md`: a row for each load, without the heading. */
+export function tableRows({ loads }: FanoutResults): string[][] {
+  const thousands = (values: readonly number[] = []) =>
+    format(Math.round(median(values) / 1000));
+  return loads.map((load) => [
+    format(load.rooms),
+    format(load.clients / load.rooms),
+    format(load.inFlight),
+    format(load.additionalBytes),
+    thousands(load.perCpuSecond.stock),
+    thousands(load.perCpuSecond.roomcast),
+    formatRatios(ratios(load, "roomcast", "stock")),
+  ]);
+}
+
+function format(value: number): string {
+  return value.toLocaleString("en");
+}
