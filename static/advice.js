@@ -1,10 +1,10 @@
 /**
- * Says in words what is wrong between the page and the server, and what to do about it.
+ * Explains problems between the page and the server in words: what is wrong, and what to do about it.
  *
  * @module
  */
 
-/** The advice for an error code: a title, and what to do. */
+/** The advice for each error code: a title, and what to do. */
 const BY_CODE = {
   log_unreachable: [
     "The server cannot reach Redis",

@@ -1,15 +1,15 @@
 /**
- * Tells screen readers what happens, with restraint: messages that arrive quickly are summed up.
+ * Tells screen readers what happens. If many messages arrive, only their number is announced.
  *
  * @module
  */
 import { count } from "./time.js";
 
-/** The least time between two announcements of messages, in ms. */
+/** Minimum time between two announcements of messages, in ms. */
 const INTERVAL_MS = 5000;
 const CHARACTERS_MAX = 120;
 
-/** Writes into an element with `role="status"`. */
+/** Makes announcements by writing into an element with `role="status"`. */
 export class Announcer {
   #element;
   #waiting = 0;
@@ -25,7 +25,7 @@ export class Announcer {
     this.#element.textContent = text;
   }
 
-  /** Announces a message, or later how many there were if they arrive quickly. */
+  /** Announces a message. If another message was announced just before, announces later how many have arrived. */
   message(room, message) {
     if (this.#timer !== undefined) {
       this.#waiting++;

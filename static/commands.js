@@ -1,15 +1,16 @@
 /**
- * Makes commands that publish a message, quoted so that they can be pasted into a shell.
+ * Makes shell commands that publish a message. They are quoted so that a reader can paste them into a shell.
  *
  * @module
  */
 
-/** Characters that no argument of a command can hold, or that a terminal would act on. */
+/** Matches characters that an argument of a command cannot contain, or to which a terminal would react. */
 // deno-lint-ignore no-control-regex -- these are the characters that are meant
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/;
 
 /**
- * Returns the curl command that publishes `message`. A publish key is never part of it, only the name of a variable.
+ * Returns the curl command that publishes `message`. The command never contains the publish key, only the name of a
+ * shell variable.
  *
  * @param {{ origin: string, room: string, message: unknown, needsKey: boolean }} publish
  * @returns {string}
@@ -32,8 +33,8 @@ export function curlCommand({ origin, room, message, needsKey }) {
 }
 
 /**
- * Returns the redis-cli command that publishes `message`, or undefined if no command can. What is published on a
- * channel always arrives as text, so only texts can be published without a change.
+ * Returns the redis-cli command that publishes `message`; undefined if there is none. A payload of a Redis channel
+ * always arrives as a text, so only texts arrive unchanged.
  *
  * @param {{ room: string, message: unknown }} publish
  * @returns {string | undefined}

@@ -1,6 +1,6 @@
 /**
- * The form that publishes to a room. Messages are published in the order in which they were sent. A text that could not
- * be published is put back into the box, with the reason beside it.
+ * The form that publishes into a room. Messages are published in the order in which the reader has sent them. A text
+ * that could not be published is put back into the text box, with the reason beside it.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { placeOf, readJson } from "./json.js";
 import { newIdempotencyKey, publish } from "./publish.js";
 import { formatDuration } from "./time.js";
 
-/** How long the box rests before its JSON is checked, in ms. */
+/** How long after the last change of the text box its JSON is checked, in ms. */
 const CHECK_MS = 400;
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
@@ -59,7 +59,7 @@ export class Composer {
     this.#rightsChanged();
   }
 
-  /** Moves the focus to the box. */
+  /** Moves the focus to the text box. */
   focus() {
     this.#box.focus();
   }

@@ -1,6 +1,6 @@
 /**
- * The button that cuts the line: it breaks the connection, stays away while messages are published, and shows that
- * none of them is missing afterwards.
+ * The button that demonstrates a lost connection: the page breaks its connection, stays disconnected while messages are
+ * published, and then shows that it has received all of them.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import { element, find } from "./dom.js";
 import { newIdempotencyKey, publish } from "./publish.js";
 import { count, formatDuration } from "./time.js";
 
-/** How long the page stays away, in ms. */
+/** How long the page stays disconnected, in ms. */
 const AWAY_MS = 5000;
-/** How many messages the page publishes meanwhile, if the reader wants it. */
+/** Number of messages that the page publishes while it is disconnected, if the reader wants that. */
 const MESSAGES = 5;
 
 /** The demonstration of a lost connection. */
@@ -19,7 +19,7 @@ export class Cut {
   #server;
   #rooms;
   #announcer;
-  /** The rooms and their positions before the cut; undefined if none is under way. */
+  /** The open rooms with their positions before the cut; undefined if no cut is under way. */
   #before;
 
   /**
@@ -43,7 +43,7 @@ export class Cut {
     return this.#before !== undefined;
   }
 
-  /** Shows what is possible now. */
+  /** Enables or disables the controls, according to what is possible now. */
   update() {
     const mayPublish = this.#rooms.current !== undefined &&
       this.#server.mayPublish(this.#rooms.current);
@@ -52,7 +52,7 @@ export class Cut {
     find("cut-room").textContent = this.#rooms.current ?? "";
   }
 
-  /** Shows the result, with the result of `Outage`. */
+  /** Shows the result of a cut. `outage` is the result of `Outage`. */
   async recovered(outage) {
     if (this.#before === undefined) return;
     const before = this.#before;
@@ -107,7 +107,10 @@ export class Cut {
     }
   }
 
-  /** Compares with the histories how many messages are missing; relies on the server's word if it may not read them. */
+  /**
+   * Resolves to the number of missing messages, by comparing the page with the histories. If the page may not read the
+   * histories, relies on what the server has reported.
+   */
   async #missing(before) {
     let missing = 0;
     for (const [room, since] of before) {

@@ -1,5 +1,6 @@
 /**
- * Creates elements. Texts are always set as text, so that a publisher's message cannot become markup.
+ * Creates and finds elements of the page. Text is never parsed as HTML, so that a published message cannot become
+ * markup.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The list of what happened to the connection, newest first.
+ * The list of events of the connection, newest first.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { count, formatDuration, formatTime } from "./time.js";
 
 const EVENTS_MAX = 100;
 
-/** Why a connection was lost, in words, by socket.io-client's reason. */
+/** For each of socket.io-client's reasons, the words that explain why the connection was lost. */
 const REASONS = {
   "ping timeout": "the server has not been heard from",
   "transport close": "the connection was closed",
@@ -19,7 +19,7 @@ const REASONS = {
 
 const TRANSPORTS = { websocket: "WebSocket", polling: "HTTP long polling" };
 
-/** Returns the name of a transport for readers. */
+/** Returns the name of a transport as the page shows it. */
 export function transportName(transport) {
   return TRANSPORTS[transport] ?? transport;
 }
@@ -40,7 +40,7 @@ export function recoverySentence({ awayMs, recoveryMs, missed, gaps }) {
 }
 
 /**
- * Adds an event to a list.
+ * Adds an event at the beginning of a list.
  *
  * @param {HTMLOListElement} list
  * @param {"good" | "bad" | "plain"} kind

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** One sentence for each reason of a gap. */
+/** The sentence for each reason of a gap. */
 const SENTENCES = {
   trimmed:
     "Messages are missing here: you were away longer than this room's history",
@@ -22,7 +22,7 @@ const SENTENCES = {
 const SENTENCE = "Messages may be missing here";
 
 /**
- * Returns the sentence for a gap, also if this version does not know the reason.
+ * Returns the sentence for the reason of a gap. There is also a sentence for unknown reasons.
  *
  * @param {string} reason
  * @returns {string}

@@ -1,12 +1,13 @@
 /**
- * Reads JSON and says where it is not valid. The errors of `JSON.parse` name no position in some browsers.
+ * Reads JSON and says at which place the text is not valid. In some browsers, the errors of `JSON.parse` do not name
+ * the place.
  *
  * @module
  */
 const TOKEN =
   /[ \t\n\r]+|[{}[\],:]|"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)/y;
 
-/** What is expected in each state, in words. */
+/** For each state of the reader, what is expected next, in words. */
 const EXPECTED = {
   value: "a value is expected",
   first: "a value or ] is expected",
@@ -18,10 +19,11 @@ const EXPECTED = {
 };
 
 /**
- * Reads JSON.
+ * Parses a text as JSON.
  *
  * @param {string} text
- * @returns {{ value: unknown } | { index: number, sentence: string }} the value, or where the text is not valid
+ * @returns {{ value: unknown } | { index: number, sentence: string }} the value, or the place at which the text is not
+ * valid, with a sentence
  */
 export function readJson(text) {
   try {
@@ -31,7 +33,7 @@ export function readJson(text) {
   }
 }
 
-/** Returns the line and the column of an index, both counted from 1. */
+/** Returns the line and the column of the character at an index, both counted from 1. */
 export function placeOf(text, index) {
   const lines = text.slice(0, index).split("\n");
   return { line: lines.length, column: lines.at(-1).length + 1 };

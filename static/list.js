@@ -1,6 +1,6 @@
 /**
- * The list of a room. It shows the newest rows and follows them if the reader is at the bottom; otherwise the rows that
- * the reader sees do not move. Older rows are loaded when the reader scrolls up. The document holds a limited number of
+ * The list of a room's rows. If the reader is at the bottom, the list scrolls to new rows; otherwise the rows that the
+ * reader sees do not move. Older rows are loaded when the reader scrolls up. The document holds a limited number of
  * rows.
  *
  * @module
@@ -9,13 +9,16 @@ import { createRow, needsDay } from "./row.js";
 import { Timeline } from "./timeline.js";
 import { count } from "./time.js";
 
-/** Distance from the bottom, in pixels, that still counts as the bottom. */
+/** Maximum distance from the bottom, in pixels, at which the reader counts as being at the bottom. */
 const BOTTOM_PX = 48;
-/** Distance from an end of the shown rows, in pixels, at which more are shown. */
+/** Distance from the first or last shown row, in pixels, at which more rows are shown. */
 const EDGE_PX = 500;
-/** Rows are added in batches, so that the browser computes one layout per batch instead of one per message. */
+/**
+ * Interval at which new rows are added, in ms, so that the browser computes one layout for all of them and not one for
+ * each.
+ */
 const BATCH_MS = 30;
-/** The most rows that fade in together. */
+/** Maximum number of rows that fade in together. If there are more, none fades in. */
 const ANIMATED_MAX = 10;
 
 /** Manages the rows of an `<ol>` inside an element that scrolls. */
@@ -25,7 +28,7 @@ export class MessageList {
   #newest;
   #loadOlder;
   #timeline = new Timeline();
-  /** Numbers of the rows in the document, as in the timeline. */
+  /** The timeline's numbers of the rows that are in the document: of the first one, and after the last one. */
   #from = 0;
   #to = 0;
   #rows = new WeakMap();
@@ -33,7 +36,7 @@ export class MessageList {
   #unseen = 0;
   #isLoading = false;
   #isFollowing = true;
-  /** The last `scrollTop`. */
+  /** The last known `scrollTop`. */
   #place = 0;
 
   /**
@@ -55,12 +58,12 @@ export class MessageList {
     list.addEventListener("keydown", (event) => this.#moveFocus(event));
   }
 
-  /** The rows in memory. */
+  /** The rows of the room that are in memory. */
   get timeline() {
     return this.#timeline;
   }
 
-  /** Returns the row that an element is in; undefined if it is in none. */
+  /** Returns the row to which an element belongs; undefined if it belongs to none. */
   rowOf(target) {
     return this.#rows.get(target.closest("li"));
   }
@@ -86,7 +89,7 @@ export class MessageList {
     }
   }
 
-  /** Scrolls to the newest row, and follows it. */
+  /** Scrolls to the newest row, and from now on to each new row. */
   showNewest() {
     this.#timeline.showNewest();
     this.#render();
@@ -95,8 +98,8 @@ export class MessageList {
   }
 
   /**
-   * Scrolls to where the reader was, because the list loses its place while it is hidden. Loads older rows if the
-   * reader is close to the first one.
+   * Scrolls to where the reader was, because browsers forget that while the list is hidden. Loads older rows if the
+   * reader is close to the first row.
    */
   check() {
     if (this.#isFollowing) this.#toBottom();
@@ -187,7 +190,10 @@ export class MessageList {
     }
   }
 
-  /** Changes rows without moving those that the reader sees; not every browser has scroll anchoring. */
+  /**
+   * Calls `change`, and then scrolls so that the rows that the reader sees do not move. Some browsers do not do that
+   * themselves.
+   */
   #keepPlace(change) {
     const { top } = this.#log.getBoundingClientRect();
     const anchor = [...this.#list.children].find((li) =>

@@ -1,12 +1,12 @@
 /**
- * The menu of a message, with what can be copied. All rows share one menu.
+ * The menu of a message, from which the reader can copy texts and commands. All rows share one menu.
  *
  * @module
  */
 import { curlCommand, redisCommand } from "./commands.js";
 import { element, find } from "./dom.js";
 
-/** How long a notice about a copy is shown, in ms. */
+/** How long the page shows whether a text was copied, in ms. */
 const NOTICE_MS = 1600;
 const GAP_PX = 4;
 

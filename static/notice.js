@@ -1,5 +1,5 @@
 /**
- * The notice that is shown while the page is not connected: what is wrong, what to do, and when the page tries again.
+ * The notice that the page shows while it is not connected: what is wrong, what to do, and when the page tries again.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { adviceFor } from "./advice.js";
 import { find } from "./dom.js";
 import { requestJson } from "./publish.js";
 
-/** How long an attempt may take before the page asks what is wrong, in ms. */
+/** How long the page may be disconnected before it asks the server for the reason, in ms. */
 const PATIENCE_MS = 2000;
 const COUNT_MS = 250;
 
@@ -30,7 +30,7 @@ function showState(seconds) {
 export class Notice {
   #connection;
   #announcer;
-  /** Aborted when the page stops asking for the reason; undefined while it does not ask. */
+  /** Aborted when the page stops asking the server for the reason; undefined while the page does not ask. */
   #asking;
   #countdown;
   #title = "";
@@ -53,7 +53,9 @@ export class Notice {
     this.#show(undefined);
   }
 
-  /** Records that the page is not connected. Unless that is on purpose, asks for the reason after a while. */
+  /**
+   * Records that the page is not connected. If that is not on purpose, asks the server for the reason after a while.
+   */
   down(isOnPurpose = false) {
     this.#countdown ??= setInterval(() => this.#count(), COUNT_MS);
     this.#count();

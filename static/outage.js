@@ -1,5 +1,6 @@
 /**
- * Measures a lost connection: how long the page was away, what it missed, and how long it took to receive it.
+ * Measures an outage: how long the page was disconnected, how many messages it missed, and how long it took to receive
+ * them.
  *
  * @module
  */
@@ -14,7 +15,7 @@ export class Outage {
   #gaps = 0;
 
   /**
-   * Starts with the loss of the connection.
+   * Starts an outage, when the connection is lost.
    *
    * @param {number} now
    * @param {Iterable<string>} rooms that were joined
@@ -30,19 +31,22 @@ export class Outage {
     this.#isConnected = false;
   }
 
-  /** Records that the server has accepted the connection. Until a room is joined, its messages are missed ones. */
+  /**
+   * Records that the server has accepted the connection. The messages of a room that arrive before the room is joined
+   * are missed messages.
+   */
   connected() {
     this.#isConnected = true;
   }
 
-  /** Records a message. Returns whether it is one that was missed. */
+  /** Records a message. Returns whether the message was missed during the outage. */
   message(room) {
     const isMissed = this.#isConnected && this.#waiting.has(room);
     if (isMissed) this.#missed++;
     return isMissed;
   }
 
-  /** Records that messages of a room are lost. */
+  /** Records a gap: messages of a room are missing. */
   gap() {
     this.#gaps++;
   }
@@ -57,7 +61,10 @@ export class Outage {
     return this.#isConnected && this.#waiting.size === 0;
   }
 
-  /** Returns how long the page was away, how long the recovery took, and the numbers of missed messages and of gaps. */
+  /**
+   * Returns how long the page was disconnected, how long the recovery took, and the numbers of missed messages and of
+   * gaps.
+   */
   result(now) {
     return {
       awayMs: this.#attemptAt - this.#lostAt,

@@ -1,5 +1,5 @@
 /**
- * The view of one room: its messages, its rate, and the form that publishes to it.
+ * The view of one room: its messages, its rate, and the form that publishes into it.
  *
  * @module
  */
@@ -11,14 +11,14 @@ import { copy, setUpMenu } from "./menu.js";
 import { formatRate, Rate } from "./rate.js";
 import { Strip } from "./strip.js";
 
-/** The view of one room; `element` is its place in the document. */
+/** Manages the view of one room, whose root is `element`. */
 export class Pane {
   /** @type {HTMLElement} */
   element;
   room;
   /** The position at which the room was joined last; a message moves it on. */
   position;
-  /** Number of messages since the room was shown last. */
+  /** Number of messages that have arrived since the room was last shown. */
   unseen = 0;
   #server;
   #list;
@@ -27,9 +27,9 @@ export class Pane {
   #strip;
   #composer;
   #isJoined = false;
-  /** Whether the history has no older messages. */
+  /** Whether all older messages of the history have been loaded. */
   #isComplete = false;
-  /** Whether older messages could not be loaded. */
+  /** Whether the last attempt to load older messages failed. */
   #hasFailed = false;
   #keyNeeded;
   #announcer;
@@ -89,7 +89,7 @@ export class Pane {
     this.element.remove();
   }
 
-  /** Moves the focus to the box for messages. */
+  /** Moves the focus to the text box for messages. */
   focus() {
     this.#composer.focus();
   }
@@ -102,7 +102,10 @@ export class Pane {
     this.#list.check();
   }
 
-  /** Adds a message. `isMissed`: it was published while the page was not in the room, so it is not part of the rate. */
+  /**
+   * Adds a message. `isMissed` says that the message was published while the page was not in the room, so that it does
+   * not count for the rate.
+   */
   message(row, isMissed) {
     if (!this.#list.append(row)) return;
     this.position = row.id;
@@ -128,18 +131,18 @@ export class Pane {
     this.#list.check();
   }
 
-  /** Says that the server does not let the page into the room. */
+  /** Shows why the server does not allow the page to join the room. */
   refused(message) {
     this.#top.replaceChildren(element("p", { class: "problem" }, message));
     this.#showHints();
   }
 
-  /** Returns whether a message has been received, as far back as the page remembers. */
+  /** Returns whether a message has been received and is still in the page's memory. */
   has(id) {
     return this.#list.timeline.has(id);
   }
 
-  /** Shows the rate. Call it every second. */
+  /** Shows the room's rate. Has to be called every second. */
   tick() {
     if (this.element.hidden) return;
     const now = performance.now();
@@ -176,7 +179,7 @@ export class Pane {
     }
   }
 
-  /** Says that older messages could not be loaded. The page does not try again before the reader wants it. */
+  /** Shows that older messages could not be loaded. The page tries again only when the reader wants that. */
   #failed({ status, message }) {
     // The new key, when it is entered, makes the page try again.
     if (status === 401) return this.#keyNeeded();
@@ -198,7 +201,7 @@ export class Pane {
     );
   }
 
-  /** Shows how to publish while the room is empty, with only those commands that the server accepts. */
+  /** Shows how to publish, while the room is empty, with only those commands that the server accepts. */
   #showHints() {
     const hint = this.element.querySelector(".empty");
     const { begin, end } = this.#list.timeline;

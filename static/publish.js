@@ -1,6 +1,6 @@
 /**
- * Publishes over HTTP. A message is published at most once, however often the request is retried. An error has a
- * message that can be shown to the user.
+ * Publishes messages over HTTP. A message is stored at most once, however often its request is retried. The messages of
+ * errors can be shown to users.
  *
  * @module
  */
@@ -8,7 +8,7 @@ const ATTEMPTS_MAX = 3;
 const ATTEMPT_TIMEOUT_MS = 10_000;
 const BACKOFF_MS = 400;
 
-/** The error of a failed request. The page shows its message unchanged. */
+/** The error of a failed request. The page shows the error's message unchanged. */
 export class RequestError extends Error {
   /**
    * @param {string} message
@@ -22,7 +22,7 @@ export class RequestError extends Error {
     this.code = code;
   }
 
-  /** Whether a retry may succeed; the message may already have been published. */
+  /** Whether a retry may succeed. The message may have been published although the request failed. */
   get retryable() {
     return this.status === 0 || this.status === 503;
   }
@@ -38,7 +38,7 @@ export function newIdempotencyKey() {
 }
 
 /**
- * Publishes a message, in up to three attempts with the same idempotency key.
+ * Publishes a message. Makes up to three attempts with the same idempotency key.
  *
  * @param {string} room
  * @param {unknown} message

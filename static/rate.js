@@ -1,15 +1,15 @@
 /**
- * Counts messages by the second.
+ * Counts the messages of each second and computes their rate.
  *
  * @module
  */
 
-/** How many seconds are remembered. */
+/** Number of seconds whose counts are kept. */
 export const SECONDS = 60;
-/** Over how many seconds the rate is averaged. */
+/** Number of seconds over which the rate is averaged. */
 const AVERAGE_SECONDS = 5;
 
-/** The counts of the last {@link SECONDS} seconds. */
+/** Keeps the counts of the last {@link SECONDS} seconds. */
 export class Rate {
   #counts = new Array(SECONDS).fill(0);
   #second = 0;
@@ -24,7 +24,7 @@ export class Rate {
     this.#counts[SECONDS - 1]++;
   }
 
-  /** Returns the counts of each second, oldest first; the last one is the present second. */
+  /** Returns the count of each second, oldest first. The last count is that of the current second. */
   counts(now) {
     this.#moveTo(now);
     return this.#counts;

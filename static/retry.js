@@ -7,8 +7,8 @@ const DELAY_MIN_MS = 1000;
 const DELAY_MAX_MS = 15_000;
 
 /**
- * Returns how long to wait before the next attempt, in ms. Half of it is random, so that disconnected pages do not
- * reconnect all at once.
+ * Returns how long to wait before the next attempt, in ms. Up to half of this time is random, so that disconnected
+ * pages do not all reconnect at once.
  *
  * @param {number} failures number of attempts that have failed in a row
  * @param {number} [random] from 0 to 1

@@ -1,5 +1,5 @@
 /**
- * The open rooms: a tab for each one, and the one or two rooms that are shown.
+ * The open rooms: a tab for each room, and the panes of the one or two rooms that are shown.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import { element } from "./dom.js";
 
 const NUMBER_MAX = 999;
 
-/** The tabs, with their panes. Names of rooms are unique. */
+/** Manages the tabs and panes of the open rooms. Each room is open at most once. */
 export class Rooms {
   #parts;
   #on;
   /** Tabs and panes by room, in the order of the tabs. */
   #open = new Map();
-  /** The rooms that were selected, the newest last. */
+  /** The names of the rooms in the order in which they were selected; the current room is the last. */
   #selected = [];
   #isSplit = false;
   #number = 0;
@@ -54,7 +54,7 @@ export class Rooms {
     return [...this.#open.values()].map(({ pane }) => pane);
   }
 
-  /** Opens a room unless it is open. */
+  /** Opens a room, if it is not open yet. */
   open(room) {
     if (this.#open.has(room)) return;
     const pane = this.#on.opened(room);

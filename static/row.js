@@ -7,17 +7,17 @@ import { element } from "./dom.js";
 import { gapSentence } from "./gaps.js";
 import { formatDay, formatTime, isSameDay } from "./time.js";
 
-/** The most lines and characters of a message that are shown at first. */
+/** Maximum number of lines and of characters of a message that are shown before the reader expands it. */
 const LINES_MAX = 16;
 const CHARACTERS_MAX = 1500;
-/** JSON of at most this many characters stays on one line, which a phone cannot show in full. */
+/** JSON of up to this many characters is shown on one line. Phones have less space for a line. */
 const LINE_MAX = matchMedia("(min-width: 48em)").matches ? 72 : 36;
-/** The parts of JSON that are coloured: names, texts, and other values. */
+/** Matches the parts of JSON that are colored: names, texts, and other values. */
 const JSON_PARTS =
   /("(?:[^"\\]|\\.)*")(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/g;
 
 /**
- * Creates the row of a message or a gap. The first row of a day begins with the date.
+ * Creates the element of a message or a gap. The first row of a day begins with the date.
  *
  * @param {object} row
  * @param {object | undefined} previous the row before it

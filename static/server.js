@@ -1,12 +1,12 @@
 /**
- * What the page knows about the server: its default rooms, what it accepts in each room, and the publish key, which is
- * kept only in memory.
+ * What the page knows about the server: the default rooms, what the server accepts in each room, and the publish key,
+ * which is kept only in memory.
  *
  * @module
  */
 import { requestJson } from "./publish.js";
 
-/** How many messages of the history to read at once. */
+/** Number of messages of a history that are read at a time. */
 const PAGE = 100;
 
 /** The server that the page was loaded from. Sends `change` if the settings of a room or the key have changed. */
@@ -15,11 +15,11 @@ export class Server extends EventTarget {
   #settings = new Map();
 
   /**
-   * Asks the server what it accepts in `room`, by default in its own default room.
+   * Loads from the server what it accepts in `room`; without `room`, in the server's first default room.
    *
    * @param {string} [room]
    * @returns {Promise<{ rooms: string[], room: string, embedded: boolean, bridged: boolean, publishNeedsKey: boolean,
-   *   historyNeedsKey: boolean }>}
+   * historyNeedsKey: boolean }>}
    * @throws {RequestError}
    */
   async load(room) {
@@ -30,7 +30,7 @@ export class Server extends EventTarget {
     return settings;
   }
 
-  /** Returns what the server accepts in `room`; undefined while that is not known. */
+  /** Returns what the server accepts in `room`; undefined if that is not loaded yet. */
   settings(room) {
     return this.#settings.get(room);
   }
@@ -55,7 +55,7 @@ export class Server extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Whether any room that is open needs a key that is not there. */
+  /** Whether publishing into any of the loaded rooms needs a publish key and none is set. */
   get lacksKey() {
     return this.#key === "" &&
       [...this.#settings.values()].some(({ publishNeedsKey }) =>
@@ -73,15 +73,16 @@ export class Server extends EventTarget {
     return this.#key !== "" || !this.settings(room)?.historyNeedsKey;
   }
 
-  /** The headers that carry the publish key. */
+  /** The request headers with the publish key. */
   get headers() {
     return this.#key === "" ? {} : { authorization: `Bearer ${this.#key}` };
   }
 
   /**
-   * Reads messages before an id, oldest first.
+   * Reads from a room's history the newest messages before an id, oldest first.
    *
-   * @returns {Promise<{ messages: object[], isEnd: boolean, complete: boolean }>} `isEnd`: the history has no older ones
+   * @returns {Promise<{ messages: object[], isEnd: boolean, complete: boolean }>} `isEnd`: the history has no older
+   * ones
    * @throws {RequestError}
    */
   async readBefore(room, id) {

@@ -1,5 +1,6 @@
 /**
- * Draws the messages of the last minute: a bar for each second, and a tick for a second without messages.
+ * Draws how many messages arrived in each second of the last minute: a bar for each second, and a small mark for a
+ * second without messages.
  *
  * @module
  */
@@ -9,7 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 24;
 const TICK = 2;
 
-/** The strip of one room, inside an `<svg>`. */
+/** Draws the strip of one room into an `<svg>` element. */
 export class Strip {
   #bars;
 
