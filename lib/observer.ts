@@ -118,11 +118,14 @@ export type Observation =
   | { kind: "redis_is_replica"; why: string }
   /** The log was trimmed before this node had read all of it; clients get a `gap`. */
   | { kind: "log_trimmed_unread"; after: string }
-  /** All connections of this node to Redis are established, `durationMs` after the first attempt or loss. */
+  /**
+   * All connections of this node to Redis are open. `durationMs` is the time since the first attempt, or since the
+   * first connection was lost.
+   */
   | { kind: "redis_connected"; durationMs: number }
   /**
-   * The named connections to Redis are lost or cannot be established, since `durationMs`. It is repeated every minute
-   * until `redis_connected`.
+   * The connections to Redis that `connections` names have been lost, or could not be opened, for `durationMs`.
+   * Reported again every minute until `redis_connected`.
    */
   | {
     kind: "redis_disconnected";

@@ -19,7 +19,7 @@ export function isExhausted(error: unknown): boolean {
 
 /**
  * Returns how many file descriptors can still be opened, counting up to `countMax`. Opens `file` for each of them, and
- * closes all of them before it returns. Returns undefined if `file` cannot be opened for another reason.
+ * closes all of them before it returns. Returns undefined if `file` cannot be opened although descriptors are free.
  */
 export function freeDescriptors(
   file: URL,

@@ -5,7 +5,7 @@ import { until } from "../support/wait.ts";
 
 const TEXT_TYPE = { "content-type": "text/plain" };
 
-/** A body whose chunks are sent one by one. */
+/** A request body whose chunks a test sends one by one. */
 class SlowBody {
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   canceled = false;

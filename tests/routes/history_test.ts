@@ -4,7 +4,7 @@ import { TestApp } from "../support/app.ts";
 
 const PATH = "/rooms/chat/history";
 
-/** An app with the messages 1 to `count` in the room `chat`. */
+/** Creates an app and publishes the messages 1 to `count` into the room `chat`. */
 async function withMessages(count: number): Promise<TestApp> {
   const app = new TestApp();
   for (let message = 1; message <= count; message++) {

@@ -1,4 +1,4 @@
-/** Sends requests as bytes to the routes, as they are served. */
+/** Tests how the served routes respond to requests that are sent as bytes. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
@@ -6,7 +6,7 @@ import type { ErrorCode } from "../../lib/errors.ts";
 import { TestApp } from "../support/app.ts";
 import { soon, until } from "../support/wait.ts";
 
-/** One connection, which collects what it receives. */
+/** A client's TCP connection that collects the bytes that it receives. */
 class Connection {
   received = "";
   error: Error | undefined;
@@ -20,7 +20,7 @@ class Connection {
     this.#closed = new Promise((resolve) => this.socket.on("close", resolve));
   }
 
-  /** Resolves with everything that was received when the server has closed the connection. */
+  /** Resolves to all received bytes as text, when the server has closed the connection. */
   async end(): Promise<string> {
     await soon(this.#closed, "the connection is closed");
     assert.equal(this.error, undefined);
@@ -28,7 +28,9 @@ class Connection {
   }
 }
 
-/** Sends a request, whose lines end in `\n`, on a connection that the server closes. */
+/**
+ * Sends a request, whose lines end with `\n`, on a connection that the server has to close. Resolves to the response.
+ */
 function send(port: number, request: string): Promise<string> {
   const connection = new Connection(port);
   const [head = "", ...body] = request.split("\n\n");

@@ -5,7 +5,7 @@ import { type AppReply, TestApp } from "../support/app.ts";
 const ROOT = new URL("../../", import.meta.url);
 const APP = "https://app.example.com";
 
-/** Every route: its pattern, one of its paths, and its methods as `Allow` names them. */
+/** All routes: for each, its pattern, a path that matches it, and its methods in the form of the header `Allow`. */
 const ROUTES:
   readonly (readonly [pattern: string, path: string, allow: string])[] = [
     ["/", "/", "GET, HEAD, OPTIONS"],
@@ -24,7 +24,7 @@ const ROUTES:
       "GET, HEAD, DELETE, OPTIONS",
     ],
   ];
-/** The routes that serve files, for which any query is accepted. */
+/** Matches the paths of files, which accept any query. */
 const FILES = /^\/($|static|socket\.io|roomcast\.js)/;
 
 function assertError(

@@ -9,7 +9,7 @@ const FORM_TYPE = { "content-type": "application/x-www-form-urlencoded" };
 const MULTIPART_TYPE = { "content-type": "multipart/form-data; boundary=x" };
 const NDJSON_TYPE = { "content-type": "application/x-ndjson" };
 
-/** Requests with a name that is not known, and the end of the error message. */
+/** Requests with an unknown name, each with the end of the error message. */
 const UNKNOWN: readonly [
   path: string,
   headers: Headers,

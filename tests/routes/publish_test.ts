@@ -45,7 +45,7 @@ function bytes(...parts: (string | number)[]): Uint8Array<ArrayBuffer> {
   );
 }
 
-/** Requests that either route rejects. */
+/** Requests that `POST /publish` or `POST /publish/batch` rejects, with the expected errors. */
 const REJECTED: readonly [
   name: string,
   path: string,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type Command, readCommand } from "../../../lib/config/command.ts";
 
-/** The result of a command that exits. */
+/** Returns the output and the exit code of a command that exits. */
 function exits(
   args: string[],
   env: Record<string, string> = {},

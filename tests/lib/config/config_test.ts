@@ -3,7 +3,7 @@ import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 
 type Env = Record<string, string>;
 
-/** Returns the lines of the error, one for each problem. */
+/** Returns the lines of the error that `readConfig()` throws, one for each problem. */
 function complaints(env: Env): string[] {
   let message = "";
   assert.throws(() => readConfig(env), (error) => {

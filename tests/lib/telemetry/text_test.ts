@@ -9,7 +9,7 @@ import {
 } from "../../../lib/telemetry/text.ts";
 import { ALL } from "./observations.ts";
 
-/** Returns what is written for each observation. */
+/** Returns the text that is written for each observation. */
 function written(
   options: Partial<TextOptions>,
   ...observations: Observation[]
