@@ -25,6 +25,8 @@ export class Connection {
   #joined = new Map();
   #outage;
   #failures = 0;
+  /** Whether the server has accepted the present connection. */
+  #isLive = false;
   /** Why the server does not let the page in for now, if it has said so. */
   #why;
   #retry;
@@ -118,6 +120,7 @@ export class Connection {
     });
     socket.on("connect", () => {
       this.#failures = 0;
+      this.#isLive = true;
       clearTimeout(this.#retry);
       this.#retry = undefined;
       this.nextAttemptAt = undefined;
@@ -130,9 +133,10 @@ export class Connection {
       this.#endOutage();
     });
     socket.on("disconnect", (reason) => {
-      if (this.#joined.size > 0) {
+      if (this.#isLive) {
         this.#outage ??= new Outage(performance.now(), this.#joined.keys());
       }
+      this.#isLive = false;
       this.#on.lost(reason, this.#why);
       this.#planAttempt();
     });

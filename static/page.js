@@ -69,6 +69,9 @@ async function start() {
   connection = new Connection(handlers());
   cut = new Cut({ connection, server, rooms, announcer });
   find("cut-publish").checked = !settings.publishNeedsKey;
+  find("log").textContent = settings.embedded
+    ? "messages are kept in this process"
+    : "messages are kept in Redis";
   defaults = settings.rooms;
   for (const room of [...defaults, ...wanted]) rooms.open(room);
   rooms.select(wanted[0] ?? defaults[0]);
@@ -131,7 +134,7 @@ function handlers() {
       addEvent(
         events,
         "bad",
-        `${room}: ${gapSentence(gap.reason)}`,
+        `${room}: ${gapSentence(gap.reason).replace(" here", "")}`,
         gap.reason,
       );
     },
@@ -191,7 +194,9 @@ function handlers() {
 function attemptFailed(why) {
   if (hasFailed) return;
   hasFailed = true;
-  addEvent(events, "bad", `Cannot connect: ${why}`);
+  // A sentence of the server begins so already.
+  const sentence = why.startsWith("Cannot ") ? why : `Cannot connect: ${why}`;
+  addEvent(events, "bad", sentence);
 }
 
 function showState(state, text) {

@@ -40,12 +40,9 @@ export class Timeline {
     return this.#rows[number - this.begin];
   }
 
-  /** Returns the id of the oldest message in memory, and that of the newest one; undefined if there is none. */
+  /** The id of the oldest message in memory; undefined if there is none. */
   get oldestId() {
     return this.#rows.find(isMessage)?.id;
-  }
-  get newestId() {
-    return this.#rows.findLast(isMessage)?.id;
   }
 
   /** Returns whether a message is in memory. */

@@ -341,6 +341,8 @@ async function staysSmooth({ browser, node }: Stage): Promise<void> {
   const longest = await page.evaluate("window.longest") as number;
   const rowsMost = await page.evaluate("window.rowsMost") as number;
   assert.ok(rowsMost <= ROWS_MAX + 50, `${rowsMost} rows`);
+  Deno.stderr.writeSync(
+  );
   assert.ok(longest < 1000, `a frame took ${longest} ms`);
 
   const log = page.locator(".pane.current .log");
