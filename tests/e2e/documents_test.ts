@@ -1,0 +1,153 @@
+/** Runs every fenced block of the documents that a newcomer follows, against one node. */
+import assert from "node:assert/strict";
+import {
+  benchmarks,
+  type Check,
+  composes,
+  printed,
+  publishes,
+  receivesInBrowser,
+  receivesInNode,
+  responds,
+  runs,
+  runsBetween,
+  runsInPage,
+  starts,
+  typeChecks,
+} from "../support/document_checks.ts";
+import { Stage } from "../support/document_stage.ts";
+import { fencedBlocks, ROOT } from "../support/documents.ts";
+
+/** A check for each block of a document, in order. */
+const CHECKS: Readonly<Record<string, readonly Check[]>> = {
+  "README.md": [
+    starts(),
+    publishes("sh", "hello"),
+    printed(),
+    publishes("sh", "hello"),
+    publishes("js", "hello"),
+    publishes("sh", "hello"),
+    publishes("python", "hello"),
+    publishes("php", "hello"),
+    receivesInBrowser(),
+    starts({ onRedis: true }),
+    starts({ onRedis: true }),
+  ],
+  "docs/getting-started.md": [
+    starts(),
+    starts(),
+    publishes("sh", "hello"),
+    printed(),
+    runs(/"room":"orders"/),
+    runs(),
+    printed(),
+    receivesInBrowser(),
+    receivesInNode(),
+    starts({ onRedis: true }),
+    publishes("sh", "1234567890"),
+    publishes("python", "1234567890"),
+    starts({ onRedis: true }),
+    publishes("sh", "message 1", "message 2", "message 3"),
+  ],
+  "docs/http-api.md": [
+    publishes("sh", "hello"),
+    publishes("sh", { text: "hello" }, "hello", "hello"),
+    publishes("sh", 1),
+    runs(/"complete":/),
+  ],
+  "docs/bridge.md": [
+    publishes("sh", "1234567890"),
+    publishes("python", "1234567890"),
+  ],
+  "docs/configuration.md": [
+    starts({ onRedis: true }),
+    runs(/^PORT +0 /m),
+    starts(),
+  ],
+  "docs/deploy/docker.md": [composes(), publishes("sh", "hello")],
+  "docs/client-module.md": [runsInPage()],
+  "docs/socket-events.md": [
+    receivesInBrowser(),
+    typeChecks(),
+    runsBetween(
+      `import { io } from "socket.io-client";
+       const socket = io("http://localhost:4000", { auth: { rooms: [""] } });`,
+      `await new Promise((resolve) => socket.on("connect_error", resolve));`,
+      /^refused: \{[^]*invalid_room/,
+    ),
+    runsBetween(
+      `import { io } from "socket.io-client"; const socket = io("http://localhost:4000");`,
+      "console.log(ok, messages.length, error);",
+      /^true 1 undefined$/m,
+    ),
+  ],
+  "docs/page.md": [responds("/page.json?room=chat")],
+  "docs/recovery.md": [
+    runsBetween(
+      `import { io } from "socket.io-client";
+       const { position } = await (await fetch("http://localhost:4000/rooms/a/history")).json();`,
+      `const rooms = new Set();
+       await new Promise((resolve) => socket.on("joined", ({ room, reason }) => {
+         rooms.add(room + " " + reason);
+         if (rooms.size === 2) resolve();
+       }));
+       console.log([...rooms].sort().join());`,
+      /^a undefined,b undefined$/m,
+    ),
+  ],
+  "docs/performance.md": [benchmarks()],
+  "docs/migrate.md": [
+    publishes("js", { event: "headline", data: "Rain" }),
+    receivesInNode({ event: "headline", data: "Rain" }, "headline Rain"),
+    publishes("sh", '{"event":"OrderPaid","data":{"id":42},"socket":null}'),
+    receivesInNode('{"event":"OrderPaid","data":{"id":42}}', "OrderPaid 42"),
+  ],
+};
+
+/** Documents whose blocks other tests check. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  "docs/deploy/nginx.md": "tests/e2e/deploy_test.ts",
+  "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
+  "docs/security.md": "tests/e2e/redis_edge_cases_test.ts",
+};
+
+Deno.test("the blocks of every document are checked", () => {
+  const paths = ["docs", "docs/deploy"].flatMap((folder) =>
+    [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name }) =>
+      `${folder}/${name}`
+    )
+  ).filter((path) => path.endsWith(".md"));
+  assert.ok(paths.length > 12);
+  assert.deepEqual(
+    paths.filter((path) =>
+      fencedBlocks(path).length > 0 && !(path in CHECKS) && !(path in ELSEWHERE)
+    ),
+    [],
+  );
+});
+
+Deno.test({
+  name: "every fenced block of README.md and of the pages for newcomers works",
+  // Playwright keeps handles open until the process ends.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  async fn(t) {
+    await using stage = await Stage.start();
+    for (const [path, checks] of Object.entries(CHECKS)) {
+      const blocks = fencedBlocks(path);
+      assert.equal(blocks.length, checks.length, `the blocks of ${path}`);
+      for (const [index, block] of blocks.entries()) {
+        const check = checks[index];
+        assert.ok(check, block.where);
+        assert.ok(check.languages.includes(block.language), block.where);
+        await t.step({
+          name: `${block.where} (${block.language})`,
+          ignore: check.available === false,
+          sanitizeOps: false,
+          sanitizeResources: false,
+          fn: async () => await check.run(stage, block),
+        });
+      }
+    }
+  },
+});
