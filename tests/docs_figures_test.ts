@@ -48,3 +48,8 @@ Deno.test("median() and formatRatios() round as the documents do", () => {
   assert.equal(formatRatios([9.96, 13.2]), "10 to 13");
   assert.equal(formatRatios([13.4, 13.1]), "13");
 });
+
+Deno.test("the moving picture of README.md has at most 2 MB", () => {
+  const { size } = Deno.statSync(new URL("docs/images/demo.gif", root));
+  assert.ok(size > 0 && size <= 2_000_000);
+});
