@@ -8,23 +8,22 @@ import type { BridgeAppendResult } from "./commands.ts";
 import type { ReceivedItem } from "./received_window.ts";
 
 /**
- * Reports appended messages at once, and refused payloads later as one count per reason. A flood of invalid payloads
- * therefore writes few log lines.
+ * Reports appended messages at once. Counts refused payloads by reason, and reports the counts only when {@linkcode
+ * AppendReport.flushRefused} is called, so that a flood of invalid payloads writes few log lines.
  */
 export class AppendReport {
   readonly #observe: Observe;
   /** Number of refused payloads that have not been reported yet, by reason. */
   readonly #refused = new Map<string, number>();
 
-  /** Starts without any item to report; `observe` receives the reports. */
+  /** Starts with all counts at zero. `observe` receives the reports. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
   /**
-   * Reports the result of appending `items`. Counts only items that this call added to the log, and not those that
-   * another node had added before, so that the nodes together count each item once. `now` is a time of
-   * `performance.now()`.
+   * Reports the result of appending `items`. Counts only the items that this node has added, so that all nodes together
+   * count each item once. `now` is a time of `performance.now()`.
    */
   appended(
     items: readonly ReceivedItem[],
@@ -46,7 +45,7 @@ export class AppendReport {
     if (tookOver) this.#observe({ kind: "bridge_taken_over" });
   }
 
-  /** Reports the payloads that were refused since the last call of this method, as one count per reason. */
+  /** Reports how many payloads were refused since the last call of this method, by reason. */
   flushRefused(): void {
     for (const [reason, count] of this.#refused) {
       this.#observe({ kind: "bridge_refused", reason, count });

@@ -19,13 +19,11 @@ import { Heartbeats } from "./heartbeats.ts";
 import { Sequencer } from "./sequencer.ts";
 import type { Step } from "./step.ts";
 
-/**
- * How long a node waits, in ms, before it appends a message that another node should append. Each node adds a random
- * share of {@linkcode TAKEOVER_SPREAD_MS}, so that not all nodes do so at once.
- */
+/** How long a node waits, in ms, before it appends a message that another node should have appended. */
 const TAKEOVER_DELAY_MS = 60;
+/** Maximum random addition to {@linkcode TAKEOVER_DELAY_MS}, in ms, so that not all nodes take over at once. */
 const TAKEOVER_SPREAD_MS = 60;
-/** Time limit, in ms, of each of the two steps of {@linkcode RedisBridge.close} after unsubscribing. */
+/** Time limit of the last appends in {@linkcode RedisBridge.close}, and of giving up the listener slot, in ms each. */
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
@@ -56,8 +54,8 @@ export interface BridgeOptions extends
  * nodes (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} chooses the next command. This class runs one command
  * at a time and reports the command's result to the sequencer.
  *
- * Lifetime: the constructor starts to send heartbeats. The node subscribes once a heartbeat has returned that the node
- * has a listener slot. Call {@linkcode RedisBridge.close} to stop.
+ * Lifetime: the constructor starts to send heartbeats. The node subscribes once the reply to a heartbeat assigns it a
+ * listener slot. Call {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge implements Ingress {
   /** The name of this source of messages in errors and log lines for operators. */
@@ -70,18 +68,18 @@ export class RedisBridge implements Ingress {
   readonly #heartbeats: Heartbeats;
   readonly #health: BridgeHealth;
   readonly #report: AppendReport;
-  /** The connection that subscribes to the Redis channels; undefined while this node has no listener slot. */
+  /** The connection that subscribes to the Redis channels; undefined while Redis does not let this node subscribe. */
   #connection: RedisConnection | undefined;
-  /** The `run_id` of the Redis server process with which the last subscription was established. */
+  /** The `run_id` of the Redis server on which this node last subscribed. */
   #serverRunId = "";
   #wasSynchronized = false;
   #closed = false;
   #stepsRunning: Promise<void> | undefined;
-  /** Whether something was received or lost since the last call of `Sequencer.next()`. */
+  /** Whether a message was received or the subscription changed since the last call of `Sequencer.next()`. */
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Starts to send heartbeats; see {@linkcode RedisBridge} for when the node subscribes. */
+  /** Starts to send heartbeats. The node subscribes once Redis has assigned it a listener slot. */
   constructor(options: BridgeOptions) {
     this.#options = options;
     this.#channels = new BridgedChannels({
@@ -113,20 +111,20 @@ export class RedisBridge implements Ingress {
     void options.commands.connected.then(() => this.#heartbeats.send());
   }
 
-  /** Whether this node appends the messages that it receives, or would append them if the current writer stopped. */
+  /** Whether this node can append the messages that it receives, at once or if the node that appends them stops. */
   get synchronized(): boolean {
     return this.#sequencer.synchronized;
   }
 
-  /** Number of items that this node has received from Redis and that are not yet known to be in the log. */
+  /** Number of messages and markers that were received from Redis and are not yet known to be in the log. */
   get pending(): number {
     return this.#sequencer.pending;
   }
 
   /**
-   * Whether some node can append a message that is published on a Redis channel now. If this node's own steps fail,
-   * only the other nodes count. The value stays `true` for `PEER_STATUS_TTL_MS` after the last heartbeat that found a
-   * synchronized node, so that a short interruption does not take this node out of service.
+   * Whether some node can append a message that is published on a Redis channel now. If this node fails to append, only
+   * the other nodes count. The value stays `true` for 3.5 s (`PEER_STATUS_TTL_MS`) after the last heartbeat that found
+   * a node that can append, so that a short interruption does not take this node out of service.
    */
   get working(): boolean {
     return this.#health.canAppend
@@ -134,14 +132,14 @@ export class RedisBridge implements Ingress {
       : this.#heartbeats.peersSynchronized;
   }
 
-  /** Configuration problems that keep this node from bridging, as sentences; empty if there are none. */
+  /** Returns a sentence for each configuration problem that keeps this node from bridging. */
   warnings(): readonly string[] {
     return this.#health.hasFailed("channels") && !this.synchronized
       ? [OTHER_CHANNELS]
       : [];
   }
 
-  /** Unsubscribes, appends the messages that were received before, and gives up this node's listener slot. */
+  /** Unsubscribes, appends the messages received so far, and gives up this node's listener slot. */
   async close(): Promise<void> {
     this.#heartbeats.stop();
     await this.#unsubscribe();
@@ -244,9 +242,7 @@ export class RedisBridge implements Ingress {
     this.#wake();
   }
 
-  /**
-   * Asks the sequencer for the next step once all Redis data of the current turn of the event loop has been handled.
-   */
+  /** Asks the sequencer for the next step, once all data that has arrived from Redis is handled. */
   #wake(): void {
     this.#woken = true;
     queueMicrotask(() => void this.#work());
@@ -255,7 +251,7 @@ export class RedisBridge implements Ingress {
   #work(): Promise<void> {
     return this.#stepsRunning ??= this.#runSteps().finally(() => {
       this.#stepsRunning = undefined;
-      // Something was received or lost after the sequencer had decided to wait.
+      // A message was received, or the subscription changed, after the sequencer had decided to wait.
       if (this.#woken && !this.#closed) void this.#work();
     });
   }
@@ -277,7 +273,7 @@ export class RedisBridge implements Ingress {
       if (step.kind === "wait") return this.#waitFor(step.ms);
       try {
         await this.#run(step);
-        // Another node has appended the items whose append failed here, or they were discarded.
+        // If this node's append failed before, another node has appended the items meanwhile, or they were discarded.
         if (this.pending === 0) this.#health.succeeded("append");
       } catch (error) {
         this.#sequencer.failed(performance.now());

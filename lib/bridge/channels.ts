@@ -16,8 +16,8 @@ import type { ReceivedItem } from "./received_window.ts";
  */
 const CONTROL_SUFFIX = ":roomcast:bridge";
 /**
- * Matches the channels of Redis' keyspace notifications, which are never bridged: every append causes such
- * notifications, so each bridged one would cause more.
+ * Matches the channels of Redis' keyspace notifications. They are never bridged, because every append causes such
+ * notifications, which would cause further appends.
  */
 const KEYSPACE_NOTIFICATION = /^__key(space|event)@/;
 
@@ -30,14 +30,13 @@ export interface BridgedChannelsOptions {
   readonly messageBytesMax: number;
 }
 
-/** Callbacks for the messages that a subscription receives. */
+/** Callbacks that {@linkcode BridgedChannels.subscribe} calls when a Redis client receives a message. */
 export interface SubscriptionHandlers {
-  /**
-   * Returns whether `client` is still the connection's current Redis client. Messages that an earlier client receives
-   * are ignored.
-   */
+  /** Returns whether `client` is still the connection's current Redis client. If not, its messages are ignored. */
   readonly isCurrent: (client: RedisClient) => boolean;
+  /** Called with each message of the control channel. */
   readonly control: (payload: string) => void;
+  /** Called with each message of a bridged channel. */
   readonly message: (channel: Uint8Array, payload: Uint8Array) => void;
 }
 
@@ -46,8 +45,8 @@ export class BridgedChannels {
   /** The channel on which the nodes of this installation exchange markers, announcements and heartbeats. */
   readonly controlChannel: string;
   /**
-   * Identifies the list of channels. Nodes with different lists count different messages, so their bridge positions
-   * cannot be compared.
+   * A hash of `CHANNELS`. Nodes with different `CHANNELS` count different messages, so their bridge positions cannot be
+   * compared.
    */
   readonly group: string;
   readonly #options: BridgedChannelsOptions;
@@ -58,7 +57,7 @@ export class BridgedChannels {
   ])[];
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-  /** Compiles the patterns of the list; subscribes to nothing. */
+  /** Compiles the patterns of `CHANNELS`. Call {@linkcode BridgedChannels.subscribe} to subscribe. */
   constructor(options: BridgedChannelsOptions) {
     const { channels, keyPrefix } = this.#options = options;
     this.controlChannel = `${keyPrefix}${CONTROL_SUFFIX}`;
@@ -72,8 +71,8 @@ export class BridgedChannels {
   }
 
   /**
-   * Subscribes a Redis client to the control channel and to all bridged channels, and calls the handlers with what the
-   * client receives.
+   * Subscribes a Redis client to the control channel and to all bridged channels. Each message that the client receives
+   * is passed to a handler.
    */
   async subscribe(
     client: RedisClient,
@@ -102,8 +101,8 @@ export class BridgedChannels {
   }
 
   /**
-   * Turns a received payload into an item. An invalid payload becomes an item too, because all nodes must count the
-   * same items, and a node with a larger `MESSAGE_BYTES_MAX` may accept the same payload.
+   * Turns a received payload into an item for the log. An invalid payload becomes an item with the kind `refused`,
+   * because all nodes must count the same items, and a node with a larger `MESSAGE_BYTES_MAX` may accept the payload.
    */
   toItem(channel: Uint8Array, payload: Uint8Array): ReceivedItem {
     const receivedAt = performance.now();

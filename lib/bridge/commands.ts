@@ -19,7 +19,7 @@ import type { BridgePosition, ReceivedItem } from "./received_window.ts";
 
 /** Options of {@linkcode BridgeCommands}. */
 export interface BridgeCommandsOptions {
-  /** Names and patterns of the bridged channels (`CHANNELS`), which a recorded gap lists. */
+  /** Names and patterns of the bridged channels (`CHANNELS`). They are stored with each gap that is recorded. */
   readonly channels: readonly string[];
   readonly historySize: number;
   readonly historySeconds: number;
@@ -27,9 +27,9 @@ export interface BridgeCommandsOptions {
   readonly keys: Keys;
   /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Identifies this node's list of channels, as in {@linkcode BridgePosition.channelGroup}. */
+  /** A hash of this node's `CHANNELS`, as in {@linkcode BridgePosition.channelGroup}. */
   readonly channelGroup: string;
-  /** The Redis channel on which the nodes exchange markers, announcements and heartbeats. */
+  /** The Redis channel on which the nodes of this installation exchange markers, announcements and heartbeats. */
   readonly controlChannel: string;
   /**
    * Runs a command on Redis with a time limit.
@@ -41,42 +41,39 @@ export interface BridgeCommandsOptions {
   ) => Promise<T>;
 }
 
-/**
- * The result of {@linkcode BridgeCommands.append}, with the numbers of items that the log already had and that the call
- * added.
- */
+/** The result of {@linkcode BridgeCommands.append}. */
 export interface BridgeAppendResult extends CompareResult {
-  /** Number of leading items that the log already had. */
+  /** How many of the given items, counted from the first, were already in the log. */
   readonly known: number;
   /**
-   * Number of items that this call took into the log, refused ones included; they directly follow the `known` items.
+   * How many items after the `known` ones this call has taken over: appended, or passed over because they are refused.
    */
   readonly taken: number;
   /**
-   * Indexes of the items that Redis permanently refuses, because the key of their room's history holds a value of
-   * another type.
+   * Indexes, among the given items, of messages that Redis permanently refuses because the key of their room's history
+   * holds a value of another type.
    */
   readonly refused: ReadonlySet<number>;
-  /** Whether this call took items into the log and another node had made the append before. */
+  /** Whether this call has taken over items, after another node had made the previous append. */
   readonly tookOver: boolean;
 }
 
 /**
  * Runs the bridge's Lua scripts on Redis. Each method runs one script and is therefore atomic.
  *
- * @throws {ApiError} Every method, if Redis is unreachable or refuses the script.
+ * Every method throws an {@linkcode ApiError} if Redis is unreachable or refuses the script.
  */
 export class BridgeCommands {
   readonly #options: BridgeCommandsOptions;
 
-  /** Keeps the options; sends no command. */
+  /** Stores the options. Sends nothing to Redis. */
   constructor(options: BridgeCommandsOptions) {
     this.#options = options;
   }
 
   /**
    * Publishes a marker on the control channel. Returns the bridge position up to which the log has all items at that
-   * moment. If `outOfSync` is set, removes this node from the list of synchronized nodes.
+   * moment. If `outOfSync` is set, removes this node from the list of nodes that can append what they receive.
    */
   async publishMarker(
     marker: string,
@@ -142,12 +139,11 @@ export class BridgeCommands {
   }
 
   /**
-   * Lets the log continue at the bridge position `to` and records a gap, because no node has the messages between
-   * `from` and `to`. Does nothing if the log has left `from`, or if another node is synchronized and so may have these
-   * messages.
+   * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
+   * nothing if the log has left `from`, or if a node may have these messages because it is synchronized.
    *
-   * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded; not in a new log, from
-   * which no message can be missing.
+   * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
+   * new log, in which no message can be missing.
    */
   async resume(
     from: BridgePosition,
@@ -181,7 +177,8 @@ export class BridgeCommands {
    * Publishes this node's heartbeat with the given number, and renews or requests a listener slot. Only nodes with a
    * slot subscribe to the Redis channels.
    *
-   * @returns Whether this node has a listener slot, and how many nodes are synchronized, this node included.
+   * @returns `listener`: whether this node has a listener slot. `synchronizedNodes`: how many nodes, this node
+   * included, can append the messages that they receive.
    */
   async heartbeat(
     number: number,
@@ -198,7 +195,10 @@ export class BridgeCommands {
     return { listener: listener === 1, synchronizedNodes };
   }
 
-  /** Gives up this node's listener slot and removes this node from the list of synchronized nodes. */
+  /**
+   * Gives up this node's listener slot, so that another node can subscribe, and removes this node from the list of
+   * synchronized nodes.
+   */
   async leave(): Promise<void> {
     const { keys, node } = this.#options;
     await this.#run(LEAVE, [keys.bridgeListeners, keys.bridgeSynchronized], [
@@ -207,8 +207,8 @@ export class BridgeCommands {
   }
 
   /**
-   * Returns all arguments of the script that appends `items`. Each message names its room by an index into the list
-   * `rooms`.
+   * Returns the arguments of the script that appends `items`, and the list of their rooms. In the arguments, each
+   * message names its room by the room's place in the list, from 1.
    */
   #appendArguments(
     after: BridgePosition,

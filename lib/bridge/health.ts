@@ -7,8 +7,8 @@ import type { Observe } from "../observer.ts";
 import type { Step } from "./step.ts";
 
 /**
- * A part of the bridge that can fail: `heartbeat`, `channels` (whether all nodes have the same `CHANNELS`), or a kind
- * of step.
+ * A part of the bridge that can fail: `heartbeat`, `channels` (the check that all nodes have the same `CHANNELS`), or
+ * one of the kinds of {@linkcode Step}.
  */
 export type BridgePart =
   | "heartbeat"
@@ -23,14 +23,14 @@ export class BridgeHealth {
   readonly #observe: Observe;
   readonly #failed = new Set<BridgePart>();
 
-  /** Starts without any failed part; `observe` receives the reports. */
+  /** Starts with no part failed. `observe` receives `bridge_stuck` and `bridge_recovered`. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
   /**
-   * Whether received messages can be appended: no part has failed, except possibly the heartbeat. A failed heartbeat
-   * does not count, because appending needs no heartbeat and the next one follows one second later.
+   * Whether received messages can be appended: no part, except perhaps the heartbeat, has failed. Appending needs no
+   * heartbeat, and a failed heartbeat is repeated one second later.
    */
   get canAppend(): boolean {
     return [...this.#failed].every((part) => part === "heartbeat");

@@ -6,13 +6,13 @@
  */
 import type { BridgeCommands } from "./commands.ts";
 
-/**
- * Interval between two heartbeats, in ms, and how many of them may fail to arrive before the subscription counts as
- * dead.
- */
+/** Interval between two heartbeats, in ms. */
 const HEARTBEAT_INTERVAL_MS = 1000;
+/** How many of its own heartbeats a node may fail to receive before its subscription counts as dead. */
 const MISSED_HEARTBEATS_MAX = 2;
-/** Minimum time since the last heartbeat, in ms, before another node's marker causes an additional one. */
+/**
+ * Minimum time after a heartbeat, in ms, before this node answers another node's marker with an additional heartbeat.
+ */
 const ANSWER_INTERVAL_MS = 50;
 /** How long this node relies on the number of synchronized nodes that a heartbeat has returned, in ms. */
 const PEER_STATUS_TTL_MS = 3500;
@@ -24,7 +24,10 @@ export interface HeartbeatsOptions {
   readonly synchronized: () => boolean;
   /** Returns whether this node's subscription to the Redis channels is established. */
   readonly subscribed: () => boolean;
-  /** Called after each heartbeat that Redis accepted; `listener` says whether this node has a listener slot. */
+  /**
+   * Called after each heartbeat that Redis accepted. `listener` says whether this node may subscribe to the Redis
+   * channels.
+   */
   readonly succeeded: (listener: boolean) => Promise<void> | void;
   readonly failed: (error: unknown) => void;
   /** Called if the subscription is established but no longer delivers this node's own heartbeats. */
@@ -32,8 +35,8 @@ export interface HeartbeatsOptions {
 }
 
 /**
- * Publishes a numbered heartbeat each second, and checks that this node's own subscription receives the heartbeat. The
- * script that publishes a heartbeat also renews the node's listener slot.
+ * Publishes a numbered heartbeat each second, and checks that this node's own subscription delivers it. The script that
+ * publishes a heartbeat also renews the node's listener slot, the right to subscribe to the Redis channels.
  *
  * Lifetime: the constructor starts a timer; call {@linkcode Heartbeats.stop} to stop it.
  */
@@ -41,11 +44,9 @@ export class Heartbeats {
   readonly #options: HeartbeatsOptions;
   readonly #timer: ReturnType<typeof setInterval>;
   #stopped = false;
-  /**
-   * The number of the last heartbeat that Redis accepted. `#received` is the number of the last heartbeat that this
-   * node's subscription delivered.
-   */
+  /** The number of the last heartbeat that Redis accepted. */
   #sent = 0;
+  /** The number of this node's last heartbeat that its own subscription delivered. */
   #received = 0;
   #sentAt = -Infinity;
   #anySynchronizedUntil = -Infinity;
@@ -60,18 +61,19 @@ export class Heartbeats {
     this.#timer = setInterval(() => void this.send(), HEARTBEAT_INTERVAL_MS);
   }
 
-  /** Whether any node, this node included, was synchronized within the last `PEER_STATUS_TTL_MS`. */
+  /** Whether, by a heartbeat of the last 3.5 s, some node (perhaps this one) can append what it receives. */
   get anySynchronized(): boolean {
     return performance.now() < this.#anySynchronizedUntil;
   }
 
-  /** Whether another node was synchronized within the last `PEER_STATUS_TTL_MS`. */
+  /** Whether, by a heartbeat of the last 3.5 s, another node can append what it receives. */
   get peersSynchronized(): boolean {
     return performance.now() < this.#peersSynchronizedUntil;
   }
 
   /**
-   * Checks that this node's subscription has delivered the earlier heartbeats, and sends the next one. Never rejects.
+   * Checks that this node's subscription has delivered the earlier heartbeats, and sends the next heartbeat. Never
+   * rejects.
    */
   async send(): Promise<void> {
     const { commands, succeeded, failed } = this.#options;
@@ -102,8 +104,8 @@ export class Heartbeats {
   }
 
   /**
-   * Sends a heartbeat because another node has published a marker. The heartbeat lists this node in Redis as
-   * synchronized; without it, the other node could record a gap although this node has all messages.
+   * Sends a heartbeat because another node has published a marker. The heartbeat tells Redis that this node can append;
+   * otherwise the other node could record a gap although this node has all messages.
    */
   answerMarker(): void {
     if (performance.now() - this.#sentAt > ANSWER_INTERVAL_MS) void this.send();
@@ -115,8 +117,8 @@ export class Heartbeats {
   }
 
   /**
-   * Records that a new subscription has been established. Heartbeats sent before do not count as missing, because the
-   * new subscription cannot receive them.
+   * Records that a new subscription is established. Heartbeats that were sent earlier do not count as missing, because
+   * the new subscription cannot receive them.
    */
   subscribed(): void {
     this.#received = this.#sent;

@@ -6,25 +6,23 @@
 import { Deque } from "../util/deque.ts";
 
 /**
- * A place in the order in which Redis sends published messages: `number` items after a marker. A marker is a uniquely
- * named message on the control channel. Redis sends every subscriber the same messages and markers in the same order. A
- * bridge position therefore means the same to all nodes that have received its marker, although published messages
- * carry no id.
+ * A place in the order in which Redis sends published messages: `number` messages after a marker. A marker is a
+ * uniquely named message that a node publishes on the control channel. Redis sends every subscriber the same messages
+ * and markers in the same order. A bridge position therefore means the same to all nodes that have received its marker,
+ * although published messages carry no id.
  */
 export interface BridgePosition {
-  /** The marker's name; empty if no item was ever appended to this log by a bridge. */
+  /** The marker's name; empty if the bridge has never appended to this log. */
   readonly marker: string;
+  /** How many messages and refused payloads follow the marker up to this position. */
   readonly number: number;
-  /**
-   * Identifies the list of channels whose messages are counted. Bridge positions of different groups cannot be
-   * compared.
-   */
+  /** A hash of the `CHANNELS` whose messages are counted. Bridge positions with different hashes cannot be compared. */
   readonly channelGroup: string;
 }
 
 /**
- * Something that a node has received and that all nodes count: a message, a payload that was refused, or a marker.
- * `receivedAt` is a time of `performance.now()`.
+ * What a node has received from Redis: a message, a payload that was refused, or a marker. All nodes count the same
+ * items. `receivedAt` is a time of `performance.now()`.
  */
 export type ReceivedItem =
   & { readonly receivedAt: number }
@@ -38,8 +36,8 @@ export type ReceivedItem =
 const ITEM_BYTES = 200;
 
 /**
- * Holds, without a gap, the items that one subscription has received since a marker. Items are dropped once they are
- * known to be in the log.
+ * Holds all items that one subscription has received since a marker, without a missing one. Items are dropped once they
+ * are known to be in the log.
  */
 export class ReceivedWindow {
   readonly #channelGroup: string;
@@ -49,13 +47,13 @@ export class ReceivedWindow {
   #number = 0;
   #bytes = 0;
 
-  /** Starts an empty window directly after the marker with this name. */
+  /** Creates an empty window. The first item that is added must be the first one received after `marker`. */
   constructor(marker: string, channelGroup: string) {
     this.#marker = marker;
     this.#channelGroup = channelGroup;
   }
 
-  /** The bridge position directly before the window's first item. */
+  /** The bridge position directly before the first item that the window still holds. */
   get start(): BridgePosition {
     return {
       marker: this.#marker,
@@ -74,7 +72,7 @@ export class ReceivedWindow {
     return this.#bytes;
   }
 
-  /** The oldest item. */
+  /** The oldest item; undefined if the window is empty. */
   get first(): ReceivedItem | undefined {
     return this.#items.first;
   }
@@ -87,8 +85,8 @@ export class ReceivedWindow {
   }
 
   /**
-   * Returns the oldest items of the window: at most `countMax`, and at most `bytesMax` bytes, but always the first
-   * item.
+   * Returns the oldest items of the window without removing them: at most `countMax` items of together at most
+   * `bytesMax` bytes. The first item is returned even if it is larger.
    */
   batch(countMax: number, bytesMax: number): ReceivedItem[] {
     const items: ReceivedItem[] = [];
@@ -104,12 +102,12 @@ export class ReceivedWindow {
   }
 
   /**
-   * Drops the items up to `position`, because the log already has them. A position before the window's start drops
-   * nothing. If the log is ahead of this subscription, the position is after the last received item, and all items
-   * after its marker are dropped.
+   * Drops the items up to `position`, because the log already has them. Drops nothing if the position lies before the
+   * window's start. Drops all items of the position's marker if the position lies after the last received item, because
+   * the log is then ahead of this subscription.
    *
-   * @returns `false` if nothing was dropped because the window does not contain the position's marker or because the
-   * position belongs to another channel group.
+   * @returns `false` if the window does not contain the position's marker, or if the position belongs to other
+   * `CHANNELS`. Nothing is dropped then.
    */
   advanceTo(position: BridgePosition): boolean {
     if (position.channelGroup !== this.#channelGroup) return false;

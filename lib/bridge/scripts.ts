@@ -16,17 +16,25 @@ import { NOW, type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 
 /**
- * How long a node counts as synchronized after its last heartbeat, in ms of Redis' clock: the time of three heartbeats.
+ * How long a node stays in the list of synchronized nodes (nodes that can append what they receive) after its last
+ * heartbeat, in ms of Redis' clock. It is the time of three heartbeats.
  */
 const SYNCHRONIZED_TTL_MS = 3000;
-/** How long a node keeps its listener slot without being synchronized, in ms of Redis' clock. */
+/**
+ * How long a node that is not synchronized keeps its listener slot, the right to subscribe to the Redis channels, in ms
+ * of Redis' clock.
+ */
 const LISTENER_TTL_MS = 5000;
 /**
- * Maximum number of nodes that subscribe to the Redis channels. With three, two of them may fail at once. Redis sends
- * every message to each subscriber, so each further one would cost another copy.
+ * Maximum number of nodes that subscribe to the Redis channels. With three subscribed nodes, two may fail at once.
+ * Redis sends a copy of every message to each of them, so a higher maximum would cost more copies.
  */
 const LISTENERS_MAX = 3;
 
+/**
+ * Lua that defines `look(key)`, which returns the bridge position up to which the log has all items, and `move(key,
+ * …)`, which sets and announces this position.
+ */
 const STATE = `
 local function look(key)
   local state = redis.call('HMGET', key, 'marker', 'number', 'group')
@@ -39,8 +47,9 @@ end
 `;
 
 /**
- * Lua that removes from a list the nodes whose time has expired. It also removes nodes whose time lies in the future:
- * another server, whose clock was ahead, has set that time.
+ * Lua that defines `sweep(key, ms)`, which removes from a list the nodes whose last heartbeat is older than `ms`. It
+ * also removes nodes whose heartbeat lies in the future, because a Redis server whose clock was ahead has recorded that
+ * heartbeat.
  */
 const SWEEP = `
 local function sweep(key, ms)
@@ -50,8 +59,8 @@ end
 `;
 
 /**
- * Compares and appends: adds those of the given items that the log does not have yet. Adds nothing if the log's bridge
- * position has another marker or lies before the first item.
+ * Appends those of the given items that the log does not have yet. Appends nothing if the log's bridge position has
+ * another marker than the given one, or lies before the first given item.
  *
  * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, then the history of each
  *   room.
@@ -112,8 +121,8 @@ return reply('appended', known, taken, '', refused)
 `);
 
 /**
- * Publishes a marker and returns the bridge position up to which the log has all items at that moment. Everything that
- * subscribers receive after the marker was published later, so the log does not have it yet.
+ * Publishes a marker and returns the bridge position up to which the log has all items at that moment. The log does not
+ * have the messages yet that subscribers receive after the marker, because these messages were published later.
  *
  * - KEYS: the bridge's state, the list of synchronized nodes.
  * - ARGV: control channel; node; marker; '1' if the node has just subscribed and is therefore not synchronized.
@@ -126,15 +135,15 @@ return {look(KEYS[1])}
 `);
 
 /**
- * Lets the log continue at a later bridge position, and records a gap for the messages in between. Does so only if the
- * log is still at the given marker, and if no node is synchronized, because a synchronized node could append these
+ * Moves the log's bridge position to a later one, and records a gap for the messages in between. Does so only if the
+ * log is still at the given marker and no node is synchronized, because a synchronized node could append these
  * messages. In a new log, which has neither a bridge position nor messages, no message can be missing, so no gap is
  * recorded.
  *
  * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, the gaps.
  * - ARGV: name for a new epoch; maximum entries of the log; control channel; node; channel group; the log's current
  *   marker; marker and number of the position at which to continue; the channels, as JSON.
- * - Returns `{1 if the log continues there, 1 if a gap was recorded}`.
+ * - Returns `{1 if the log now continues at the given position, 1 if a gap was recorded}`, each otherwise 0.
  */
 export const RESUME_AFTER_GAP = script(`${BEGIN}${STATE}${SWEEP}
 local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
@@ -161,11 +170,11 @@ return {1, gap and 1 or 0}
 `);
 
 /**
- * Publishes a node's heartbeat, which shows the node whether its own subscription still delivers. Also assigns or
+ * Publishes a node's heartbeat, by which the node sees whether its own subscription still delivers. Also assigns or
  * renews the node's listener slot; only nodes with a slot subscribe to the Redis channels.
  *
- * Ignores an error that occurs while the node is added to a list, for example because memory is full, so that the node
- * does not unsubscribe because of the error.
+ * Ignores errors while it adds the node to a list, for example if Redis is out of memory. Otherwise such an error would
+ * make the node unsubscribe.
  *
  * - KEYS: the list of nodes with a listener slot, the list of synchronized nodes.
  * - ARGV: control channel; node; number of the heartbeat; '1' if the node is synchronized.
@@ -204,7 +213,8 @@ return {has and 1 or 0, redis.call('ZCARD', KEYS[2])}
 `);
 
 /**
- * Gives up a node's listener slot and removes the node from the list of synchronized nodes.
+ * Gives up a node's listener slot, the right to subscribe to the Redis channels, and removes the node from the list of
+ * synchronized nodes.
  *
  * - KEYS: the list of nodes with a listener slot, the list of synchronized nodes.
  * - ARGV: node.
@@ -214,7 +224,7 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 return redis.call('ZREM', KEYS[2], ARGV[1])
 `);
 
-/** All scripts of the bridge, for loading them on each new connection. */
+/** All Lua scripts of the bridge. They are loaded into Redis on each new connection. */
 export const BRIDGE_SCRIPTS: readonly Script[] = [
   COMPARE_AND_APPEND,
   PUBLISH_MARKER,

@@ -15,11 +15,11 @@ import type { CompareResult, Step } from "./step.ts";
 export interface SequencerOptions {
   /** This node's name, unique among the nodes. */
   readonly node: string;
-  /** Identifies this node's list of channels, as in {@linkcode BridgePosition.channelGroup}. */
+  /** A hash of this node's `CHANNELS`, as in {@linkcode BridgePosition.channelGroup}. */
   readonly channelGroup: string;
   /**
-   * How long this node waits for the current writer, the node that appended last, before it appends a received message
-   * itself, in ms.
+   * How long this node leaves a received message to the node that appended last, before it appends the message itself,
+   * in ms.
    */
   readonly takeoverDelayMs: number;
 }
@@ -29,27 +29,27 @@ export interface SequencerOptions {
  * once.
  */
 export const APPEND_INTERVAL_MS = 5;
-/**
- * Maximum number of items, and of their bytes, in one append, because Redis executes no other command while the script
- * runs.
- */
+/** Maximum number of items in one append, because Redis executes no other command meanwhile. */
 const BATCH_MAX = 512;
+/** Maximum bytes of the items in one append; a single larger item is appended alone. */
 const BATCH_BYTES_MAX = 1 << 20;
 /**
- * Maximum number of received items that are not yet in the log, and of their bytes. If more are received, all of them
- * are discarded, and a gap is recorded.
+ * Maximum number of received items that are not yet in the log. If more are received, all are discarded and become a
+ * gap.
  */
 const PENDING_MAX = 100_000;
+/** Maximum bytes of these items, with the same consequence. */
 const PENDING_BYTES_MAX = 64 << 20;
-/** How long a node that cannot append waits before it publishes another marker, in ms. */
+/** How long a node that cannot append waits after receiving its marker before it publishes another one, in ms. */
 const MARKER_INTERVAL_MS = 250;
-/** Maximum time until a node receives its own marker, in ms; then it publishes another one. */
+/** How long a node waits to receive its own marker before it publishes another one, in ms. */
 const MARKER_TIMEOUT_MS = 2000;
-/** Shortest and longest pause after a failed command, in ms. */
+/** Pause after the first failed command, in ms. The pause doubles with each further failure. */
 const BACKOFF_MS = 25;
+/** Longest pause after a failed command, in ms. */
 const BACKOFF_MS_MAX = 500;
 
-/** A marker that this node has published, to find out where the log is in the order of the received items. */
+/** A marker that this node has published, to find out which of the received items the log already has. */
 interface MarkerRequest {
   readonly marker: string;
   readonly sentAt: number;
@@ -62,32 +62,25 @@ interface MarkerRequest {
  * Numbers the messages that one node receives from Redis channels, and chooses the node's next step
  * (`docs/decisions/0008-bridge.md`).
  *
- * Guarantees: the scripts in Redis ensure that no message is appended twice or out of order. They move the log's bridge
- * position only to the next received item or, by `resume`, over a gap that they record. A wrong or late decision of
- * this class therefore only costs time. This class ensures progress: some node appends each message that a synchronized
- * node has received.
+ * Guarantees: the scripts in Redis ensure that no message is appended twice or out of order, so a wrong or late
+ * decision of this class only costs time. This class ensures progress: some node appends each message that a
+ * synchronized node has received.
  */
 export class Sequencer {
   readonly #options: SequencerOptions;
   #subscribed = false;
   /**
-   * The items that the current subscription has received; undefined until the subscription has received a marker of
-   * this node.
+   * The items that the current subscription has received since this node's first marker; undefined before this marker.
    */
   #window: ReceivedWindow | undefined;
-  /**
-   * Items that the previous subscription had received and that may not be in the log yet; undefined if there are none.
-   */
+  /** Items of the previous subscription that may not be in the log yet; undefined if there are none. */
   #previousWindow: ReceivedWindow | undefined;
   /** Whether this node has found the log's bridge position in `#window`, so that it can append later items. */
   #synchronized = false;
   /** Whether a reply or an announcement contradicts `#synchronized`, so that a new marker has to confirm it. */
   #doubtful = false;
   #request: MarkerRequest | undefined;
-  /**
-   * The log's bridge position if it lies outside `#window`, so that this node cannot append the items after that
-   * position.
-   */
+  /** The log's bridge position if it lies outside `#window`, so that this node cannot append; otherwise undefined. */
   #unreachable: BridgePosition | undefined;
   #unreachableSince = -Infinity;
   /** Whether a second marker has shown that the log is still at `#unreachable`. */
@@ -109,7 +102,7 @@ export class Sequencer {
     return this.#synchronized;
   }
 
-  /** Number of items that this node has received and that are not yet known to be in the log. */
+  /** Number of messages and markers that this node has received and that are not yet known to be in the log. */
   get pending(): number {
     return (this.#window?.size ?? 0) + (this.#previousWindow?.size ?? 0);
   }
@@ -120,7 +113,7 @@ export class Sequencer {
   }
 
   /**
-   * Records that the subscription is lost. A node that was synchronized still tries to append the items that it
+   * Records that the subscription is lost. If this node could append, it still tries to append the items it has
    * received.
    */
   subscriptionLost(): void {
@@ -134,9 +127,9 @@ export class Sequencer {
   }
 
   /**
-   * Discards all received items; the next `resume` records a gap for them. Call this if the items came from another
-   * server than the one that holds the log, as after a failover, because they then have no bridge position on this
-   * server.
+   * Discards all received items. Call this if another Redis server has sent them than the one that holds the log now,
+   * as after a failover, because their order on that server means nothing on this one. The next `resume` step records a
+   * gap for them.
    */
   discard(): void {
     this.#previousWindow = undefined;
@@ -146,7 +139,7 @@ export class Sequencer {
   /**
    * Adds an item that the subscription has received.
    *
-   * @returns `false` if too many items were waiting for Redis. All received items have then been discarded.
+   * @returns `false` if too many items were waiting for Redis, so that all received items were discarded.
    */
   received(item: ReceivedItem): boolean {
     // Items that arrive before the first marker of this node have no bridge position.
@@ -160,7 +153,7 @@ export class Sequencer {
     return false;
   }
 
-  /** Adds a marker that the subscription has received, whichever node has published it. */
+  /** Adds a marker that the subscription has received, no matter which node has published it. */
   markerReceived(marker: string, now: number): void {
     const own = this.#request?.marker === marker;
     if (this.#window !== undefined) {
@@ -174,11 +167,11 @@ export class Sequencer {
     }
   }
 
-  /** Handles the announcement of the node `writer` that the log now has all items up to `position`. */
+  /** Handles an announcement by the node `writer`: the log now has all items up to `position`. */
   positionAnnounced(position: BridgePosition, writer: string): void {
     this.#writer = writer;
     if (this.#window?.advanceTo(position)) this.#synchronize();
-    // This announcement is older than a reply that arrived first, or the log is not where this node assumes.
+    // The announcement is older than a reply that arrived before it, or the log is not where this node assumes.
     else this.#doubtful = this.#synchronized;
   }
 
@@ -245,7 +238,7 @@ export class Sequencer {
   }
 
   /**
-   * Takes the failure of a step, whose command Redis may nevertheless have executed. The next step follows after a
+   * Records that a step has failed. Redis may have executed its command nevertheless. The next step follows after a
    * pause.
    */
   failed(now: number): void {
@@ -263,7 +256,7 @@ export class Sequencer {
     this.#unreachable = undefined;
   }
 
-  /** Marks this node as synchronized, because the log's bridge position was found in the window. */
+  /** Records that this node can append, because the log's bridge position was found in the window. */
   #synchronize(): void {
     this.#synchronized = true;
     this.#doubtful = false;
@@ -273,8 +266,8 @@ export class Sequencer {
   }
 
   /**
-   * Once this node's marker was received and Redis has replied: checks whether the log's bridge position lies in the
-   * window.
+   * Checks whether the log's bridge position lies in the window, if this node's marker was received and Redis has
+   * replied.
    */
   #evaluateRequest(): void {
     const window = this.#window;

@@ -10,15 +10,16 @@ import type {
 } from "./received_window.ts";
 
 /**
- * What this node does next. Steps run one at a time: call `Sequencer.next()` again only after the result of the last
- * step has been reported.
+ * What this node's bridge does next. Steps run one at a time: call `Sequencer.next()` again only after the result of
+ * the last step was reported to the sequencer.
  */
 export type Step =
   /** Wait for `ms`, or until something is received. `ms` is `Infinity` if nothing is left to do. */
   | { readonly kind: "wait"; readonly ms: number }
   /**
-   * Publish `marker` and read the log's bridge position, atomically. `outOfSync` is set if the subscription has
-   * received no marker of this node yet, so that Redis must not list this node as synchronized.
+   * Publish `marker` and read the log's bridge position, atomically. `outOfSync` is set if the subscription has not yet
+   * received any marker of this node. The node cannot append then, and Redis removes it from the list of nodes that
+   * can.
    */
   | {
     readonly kind: "publish_marker";
@@ -26,7 +27,7 @@ export type Step =
     readonly outOfSync: boolean;
   }
   /**
-   * Append those of `items` that the log does not have yet. The first of `items`, which are taken from `window`,
+   * Append those of `items` that the log does not have yet. The items are the oldest of `window`, and the first of them
    * directly follows the bridge position `after`.
    */
   | {
@@ -36,10 +37,9 @@ export type Step =
     readonly window: ReceivedWindow;
   }
   /**
-   * Let the log continue at `to` and record a gap, if the log is still at `from` and no node is synchronized, because
-   * then no node has the items in between. The sequencer chooses this step only after two of this node's markers found
-   * the log at the same bridge position. A synchronized node would have announced itself by a heartbeat after the first
-   * marker.
+   * Let the log continue at `to` and record a gap. Redis refuses this step if the log has left `from`, or if a node is
+   * synchronized and could append the items in between. The sequencer chooses this step only after two of this node's
+   * markers found the log at `from`, because a synchronized node sends a heartbeat after the first marker.
    */
   | {
     readonly kind: "resume";
@@ -47,7 +47,7 @@ export type Step =
     readonly to: BridgePosition;
   };
 
-/** The result of appending items at a bridge position. */
+/** The result of an `append` step. */
 export interface CompareResult {
   /**
    * - `appended`: the log now has all items up to `position`, whichever node has appended them.
@@ -55,7 +55,7 @@ export interface CompareResult {
    * - `back`: the log's bridge position lies before the first given item, so the log has lost items that it had.
    */
   readonly outcome: "appended" | "elsewhere" | "back";
-  /** The bridge position up to which the log has all items after the script has run. */
+  /** The bridge position up to which the log has all items after the append. */
   readonly position: BridgePosition;
   /** The error because of which Redis did not accept all items; undefined if there was none. */
   readonly error?: string | undefined;

@@ -12,7 +12,7 @@ export class RedisClock {
    */
   #skewMs: number | undefined;
 
-  /** Records that the time on Redis is now `now`, in ms since 1970. */
+  /** Records the current time of the Redis server's clock, in ms since 1970. */
   set(now: number): void {
     this.#skewMs = now - performance.now();
   }

@@ -8,29 +8,33 @@ import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import { ConnectionGroup } from "./group.ts";
 
-/** A client of the node-redis package, as this file opens it. */
+/** A Redis client: an object of the node-redis package, with the options that {@linkcode RedisConnection} sets. */
 export type RedisClient = Awaited<ReturnType<typeof open>>;
 
 /**
- * Maximum time for connecting and preparing a Redis client, in ms. The limit is needed because a paused Redis accepts
- * TCP connections and then sends nothing.
+ * Maximum time for connecting and preparing a Redis client, in ms. Without this limit, the attempt would never end if
+ * Redis is paused, because its kernel still accepts TCP connections.
  */
 const CONNECT_TIMEOUT_MS = 3000;
-/** Interval between two pings to the Redis server, and maximum time until the reply, in ms. */
+/** Interval between two pings to the Redis server, in ms. */
 const PING_INTERVAL_MS = 1000;
+/** Maximum time until the reply to a ping, in ms. */
 const PING_TIMEOUT_MS = 3000;
 /**
- * Additional time for the reply to a ping, in ms. It is needed if this process was suspended: its timers then run
- * before it reads the replies that have arrived.
+ * Additional time for the reply to a ping, in ms. A process that was suspended needs it, because its timers run before
+ * it reads the replies that have arrived.
  */
 const PING_GRACE_MS = 200;
 /** Maximum pause between two attempts to connect, in ms. */
 const BACKOFF_MS_MAX = 1000;
 /**
- * Minimum duration of a connection, in ms. A shorter connection counts as a failed attempt to connect, but never as
- * more than `BRIEF_FAILURES_MAX` failures in a row.
+ * Duration in ms from which a connection counts as successful. A shorter connection counts as a failed attempt to
+ * connect.
  */
 const STEADY_MS = 1000;
+/**
+ * Maximum number of failures in a row that are counted after a short connection, so that the next pause stays short.
+ */
 const BRIEF_FAILURES_MAX = 2;
 
 /** Options of {@linkcode RedisConnection}. */
@@ -47,11 +51,11 @@ export interface ConnectionOptions {
   readonly prepare?: (client: RedisClient) => Promise<void>;
   /** Called when {@linkcode RedisConnection.client} returns a new Redis client. */
   readonly ready?: () => void;
-  /** Called when the connection of an available Redis client has ended. */
+  /** Called when the connection of the Redis client that {@linkcode RedisConnection.client} returned has ended. */
   readonly lost?: () => void;
   /**
-   * The group that this connection joins; all connections of a group have to lead to the same Redis server. By default,
-   * a group of this connection alone.
+   * The group that this connection joins; all connections of a group have to lead to the same Redis server. If absent,
+   * the connection gets a group of its own.
    */
   readonly group?: ConnectionGroup;
 }
@@ -59,9 +63,8 @@ export interface ConnectionOptions {
 /**
  * Keeps one Redis client connected until {@linkcode RedisConnection.close} is called.
  *
- * A command is either sent on a live connection or fails at once, and every loss of a connection is detected in one
- * place. The automatic reconnecting of node-redis is switched off, because node-redis has no deadline for the handshake
- * and queues commands while it reconnects.
+ * Commands are never queued: without a connected client, callers fail at once. The automatic reconnecting of node-redis
+ * is switched off, because node-redis queues commands while it reconnects and has no deadline for the handshake.
  *
  * Lifetime: connects in the constructor and reconnects until {@linkcode RedisConnection.close} is called.
  */
@@ -75,7 +78,7 @@ export class RedisConnection {
   #lastError: unknown;
   #connected = Promise.withResolvers<void>();
 
-  /** Starts to connect; {@linkcode RedisConnection.connected} resolves when there is a client. */
+  /** Starts to connect. {@linkcode RedisConnection.connected} resolves when a Redis client is connected. */
   constructor(options: ConnectionOptions) {
     this.#options = options;
     this.#group = options.group ?? new ConnectionGroup(options.observe);
@@ -93,7 +96,7 @@ export class RedisConnection {
     return this.#client;
   }
 
-  /** The run id of the Redis server to which the current or last client was connected. */
+  /** The `run_id` of the Redis server to which the current Redis client, or the last one, was connected. */
   get runId(): string {
     return this.#runId;
   }
@@ -109,7 +112,8 @@ export class RedisConnection {
   }
 
   /**
-   * Closes the current Redis client, for example because its server no longer replies. A new client is then connected.
+   * Closes the current Redis client, for example because its server no longer replies. A new Redis client is then
+   * connected.
    */
   reset(): void {
     this.#client?.destroy();
@@ -160,7 +164,10 @@ export class RedisConnection {
     }
   }
 
-  /** Makes a Redis client available until its connection ends. Resolves to how long the client was available, in ms. */
+  /**
+   * Makes a Redis client available until its connection ends. Resolves to how long the Redis client was available, in
+   * ms.
+   */
   async #serve(
     client: RedisClient,
     ended: Promise<unknown>,
@@ -187,8 +194,8 @@ export class RedisConnection {
   }
 
   /**
-   * Reports a failure to the group. `failuresBefore` is the number of failures directly before this one; only the first
-   * of several in a row is counted as a lost connection.
+   * Reports a failure to the group, and a lost connection to the observer if `failuresBefore`, the number of failures
+   * directly before this one, is 0.
    */
   #reportLoss(error: unknown, failuresBefore: number): void {
     const { name, observe } = this.#options;
@@ -224,8 +231,8 @@ async function runIdOf(client: RedisClient): Promise<string> {
 
 /**
  * Pings the server until `signal` is aborted, and closes the Redis client if no reply arrives in time. Even an error
- * counts as a reply. Without pings, a half-open connection would report no error for up to 15 minutes, and a connection
- * that only subscribes would never report one.
+ * counts as a reply. Without pings, a half-open connection would be noticed only after up to 15 minutes, or never if it
+ * only subscribes.
  */
 async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {
@@ -245,7 +252,8 @@ async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * A Redis client that never connects. All other clients are duplicates of it, as {@linkcode createTemplate} explains.
+ * A Redis client that never connects. All other Redis clients are made as its duplicates; {@linkcode createTemplate}
+ * explains why.
  */
 let template: ReturnType<typeof createTemplate> | undefined;
 
@@ -263,9 +271,9 @@ async function open({ url, name }: ConnectionOptions) {
 }
 
 /**
- * Loads the package, which an embedded node does not need, and creates the first client. node-redis then compiles
- * hundreds of commands, which takes 50 ms and 24 MB. It would do so again for a client with any other option, for
- * example another name, but not for a duplicate.
+ * Loads node-redis, which a node with the embedded log does not need, and creates the first Redis client. node-redis
+ * then compiles hundreds of commands, which takes 50 ms and 24 MB. Each new Redis client with other options, for
+ * example another name, would repeat that; a duplicate does not.
  */
 async function createTemplate() {
   const { createClient } = await import("@redis/client");

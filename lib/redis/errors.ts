@@ -6,16 +6,19 @@
 import { ApiError, type ErrorCode } from "../errors.ts";
 import { DeadlineError } from "../util/deadline.ts";
 
-/** The advice in an error if a retry may succeed: in general, and for a publish. */
+/** The advice in an error after which a retry may succeed. */
 const RETRY = "try again later";
+/**
+ * The advice in an error after which the same publish may succeed; the key ensures that its message appears only once.
+ */
 const PUBLISH_AGAIN =
   "try again later and publish with the same idempotency key";
 
 const CHECK_URL = "check the user name and the password in REDIS_URL";
 
 /**
- * An error that Redis can return: its first word, Roomcast's code for it, and the state that Roomcast's sentence names.
- * `advice` replaces the advice to retry if a retry does not help.
+ * An error that Redis can return: its first word, Roomcast's error code, and what Roomcast's error sentence says about
+ * Redis. `advice` is set if a retry does not help, and replaces the advice to retry.
  */
 type KnownError = readonly [
   prefix: string,
@@ -51,8 +54,8 @@ const KNOWN_ERRORS: readonly KnownError[] = [
 ];
 
 /**
- * Converts an error of Redis, or of the connection to Redis, into an {@linkcode ApiError}. `verb` names the failed
- * operation: "publish" makes the sentence "Cannot publish: …". An `ApiError` is returned unchanged.
+ * Converts an error of Redis, or of the connection to Redis, into an {@linkcode ApiError}. The error's sentence begins
+ * with "Cannot" and `verb`, for example "Cannot publish: …". An `ApiError` is returned unchanged.
  */
 export function toLogError(error: unknown, verb: string): ApiError {
   if (error instanceof ApiError) return error;

@@ -13,14 +13,14 @@ const REPORT_INTERVAL_MS = 60_000;
  */
 const REPORT_PAUSE_MS = 5000;
 
-/** What a group needs of each of its connections. */
+/** A connection to Redis, as far as its {@linkcode ConnectionGroup} needs it. */
 export interface Member {
   readonly name: string;
   /** The connected Redis client; undefined while there is none. */
   readonly client: unknown;
-  /** The run id of the Redis server to which the client is connected. */
+  /** The `run_id` of the Redis server to which the Redis client is connected. */
   readonly runId: string;
-  /** Closes the Redis client. The connection then connects a new one. */
+  /** Closes the Redis client. The connection then connects a new Redis client. */
   reset(): void;
 }
 
@@ -28,9 +28,9 @@ export interface Member {
  * Holds connections that all have to lead to the same Redis server, and reports in log lines when Redis cannot be
  * reached.
  *
- * If a new client is connected to another server, for example because the address now leads there, the group closes the
- * clients of its other connections, which then connect again. Otherwise a node would append to one server and read from
- * the other.
+ * If a new Redis client is connected to another server than the others, for example because the address now leads
+ * there, the group closes the others' Redis clients. These connections then connect again. Otherwise a node would
+ * append to one server and read from the other.
  *
  * An outage begins when a connection is lost or cannot be established, and ends when all connections are established.
  * An outage is reported at once, then every minute, and when it has ended. An outage that begins less than 5 s after
@@ -43,8 +43,8 @@ export class ConnectionGroup {
   readonly #intervalMs: number;
   readonly #connections = new Set<Member>();
   /**
-   * When the current outage began; undefined if there is none. The time until all connections are first established
-   * counts as an outage.
+   * When the current outage began; undefined if there is no outage. The time until all connections are first
+   * established counts as an outage.
    */
   #since: number | undefined = performance.now();
   #why = "";
@@ -59,13 +59,13 @@ export class ConnectionGroup {
     this.#intervalMs = intervalMs;
   }
 
-  /** The names of the connections that have no client at the moment. */
+  /** The names of the connections that have no connected Redis client at the moment. */
   get missing(): readonly string[] {
     return [...this.#connections].filter(({ client }) => client === undefined)
       .map(({ name }) => name);
   }
 
-  /** Adds a connection that has no client yet. */
+  /** Adds a connection to the group. The connection must not have connected its Redis client yet. */
   add(connection: Member): void {
     this.#connections.add(connection);
   }
@@ -77,7 +77,8 @@ export class ConnectionGroup {
   }
 
   /**
-   * Records that `connection` has a new client, and closes clients of the group that are connected to another server.
+   * Records that `connection` has a new Redis client. Closes the Redis clients of other connections of the group if
+   * they are connected to another server.
    */
   connected(connection: Member): void {
     for (const other of this.#connections) {
@@ -97,7 +98,7 @@ export class ConnectionGroup {
     this.#connectedOnce = true;
   }
 
-  /** Records that a connection has lost its client or could not connect one, for the reason `why`. */
+  /** Records that a connection has lost its Redis client, or could not connect a new one, for the reason `why`. */
   failed(why: string): void {
     this.#why = why;
     this.#since ??= performance.now();

@@ -18,7 +18,7 @@ export interface Keys {
   readonly nodes: string;
   /** For each node, how many times the node has saved sessions. */
   readonly saves: string;
-  /** A key without meaning, which is written so that replicas have a write to confirm. */
+  /** A key whose value means nothing. It is written only so that replicas have a new write to confirm. */
   readonly touched: string;
   /** Returns the key of a room's history. */
   history(room: string): string;
@@ -26,14 +26,15 @@ export interface Keys {
   idempotency(key: string): string;
   /** Returns the key of a client's session; `digest` is the hash of the session's secret. */
   session(digest: string): string;
-  /**
-   * The gaps in the messages of Redis channels: the ids before which some of these messages may be missing from the
-   * log.
-   */
+  /** The gaps of the bridge: each is the id of a log entry before which messages of Redis channels may be missing. */
   readonly gaps: string;
-  /** The bridge's state. The next two keys hold the nodes with a listener slot, and the synchronized nodes. */
+  /**
+   * The bridge's state: up to which message of the Redis channels the log is complete, and which node appended last.
+   */
   readonly bridge: string;
+  /** The nodes that may subscribe to the Redis channels. */
   readonly bridgeListeners: string;
+  /** The nodes that can append the messages that they receive from Redis channels. */
   readonly bridgeSynchronized: string;
 }
 

@@ -11,7 +11,10 @@ export interface LogServer {
   readonly keys: Keys;
   /** The name of this node. */
   readonly node: string;
-  /** Returns the server of this node's last check, as `<run id>:<replication id>`; empty before the first check. */
+  /**
+   * Returns which server held the log at this node's last check, as `<run id>:<replication id>`; empty before the first
+   * check.
+   */
   readonly server: () => string;
   /**
    * Runs a command on Redis with a time limit.
@@ -22,10 +25,10 @@ export interface LogServer {
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
   /**
-   * Resolves when this node may write to the server, because a later check would detect the loss of the write. Rejects
-   * if that is not the case within a time limit.
+   * Resolves when this node may write to the server, because it could then detect later that the write was lost.
+   * Rejects if the node may not write within a time limit.
    */
   readonly writable: () => Promise<void>;
-  /** Records that Redis has acknowledged that this node has saved sessions for the `count`th time. */
+  /** Records that Redis has acknowledged this node's save of sessions with the number `count`, counted from 1. */
   readonly saved: (count: number) => void;
 }

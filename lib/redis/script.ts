@@ -6,20 +6,20 @@
 import { createHash } from "node:crypto";
 import type { RedisClient } from "./connection.ts";
 
-/** A Lua script, and the SHA-1 hash that Redis identifies it by. */
+/** A Lua script and its SHA-1 hash, by which Redis identifies it. */
 export interface Script {
   readonly source: string;
   readonly sha: string;
 }
 
-/** Makes a script from its Lua source. */
+/** Makes a {@linkcode Script} from its Lua source by computing its hash. */
 export function script(source: string): Script {
   return { source, sha: createHash("sha1").update(source).digest("hex") };
 }
 
 /**
- * Runs a script by its hash, or by its source if Redis does not have the script. Redis drops scripts when it restarts,
- * and then replies `NOSCRIPT` without running any part of the script.
+ * Runs a script by its hash. If Redis does not have the script, as after a restart of Redis, sends the script's source
+ * instead. The script then still runs only once.
  */
 export async function runScript(
   client: RedisClient,
@@ -39,8 +39,8 @@ export async function runScript(
 }
 
 /**
- * Loads scripts into the Redis of a new connection. Otherwise {@linkcode runScript} would have to send the first run of
- * each script twice, and another script that was sent meanwhile would overtake this run.
+ * Loads scripts into Redis, on each new connection. Otherwise {@linkcode runScript} would have to send the first run of
+ * each script twice, and a script sent in between would run first.
  */
 export async function loadScripts(
   client: RedisClient,
@@ -51,7 +51,7 @@ export async function loadScripts(
   }
 }
 
-/** Lua that sets `now` to the Redis server's time, in ms since 1970. */
+/** Lua that sets the local variable `now` to the Redis server's time, in ms since 1970. */
 export const NOW = `
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
