@@ -304,12 +304,12 @@ async function staysInOrder({ browser, node }: Stage): Promise<void> {
   await using desk = await open(browser, `${proxy.url}/?room=flow`);
   const { page } = desk;
   for (let cuts = 0; cuts < 3; cuts++) {
+    await usesWebSocket(page);
     const publishing = (async () => {
       for (let i = 0; i < 30; i++) {
         await node.publish(`number ${cuts * 30 + i}`, "flow");
       }
     })();
-    await usesWebSocket(page);
     proxy.cut();
     await page.locator("#state:not([data-state=connected])").waitFor();
     await publishing;
