@@ -38,7 +38,7 @@ const BATCH_BYTES_MAX = 1 << 20;
  * gap.
  */
 const PENDING_MAX = 100_000;
-/** Maximum bytes of these items, with the same consequence. */
+/** Maximum bytes of received items that are not yet in the log; beyond it, all are discarded and become a gap. */
 const PENDING_BYTES_MAX = 64 << 20;
 /** How long a node that cannot append waits after receiving its marker before it publishes another one, in ms. */
 const MARKER_INTERVAL_MS = 250;

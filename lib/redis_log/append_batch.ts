@@ -11,16 +11,17 @@ import type { Keys } from "../redis/keys.ts";
 import { formatLine, formatMessage } from "./entries.ts";
 
 /**
- * Maximum number of messages, rooms and characters of one run of the script, because Redis executes no other command
- * while the script runs.
+ * Maximum number of messages of one run of the script, because Redis executes no other command while the script runs.
  */
 const MESSAGES_MAX = 1024;
+/** Maximum number of rooms of one run of the script. */
 const ROOMS_MAX = 512;
+/** Maximum number of characters in the messages of one run of the script. */
 const LENGTH_MAX = 128 << 10;
 
 /**
- * The reply of the script `APPEND`: the time on Redis, the two parts of the id of the message with index 0 (`ms`,
- * `base`), the id of the log's newest entry except probes, and one outcome per piece.
+ * The reply of the script `APPEND`: the time on Redis; the two parts `ms` and `base` of the id of the batch's first
+ * message; the id of the log's newest entry that is not a probe; and one outcome for each {@linkcode BatchPiece}.
  */
 export type AppendReply = [
   now: number,
@@ -43,35 +44,37 @@ export function isLate(
  */
 interface BatchPiece {
   /**
-   * Empty if the publish has no idempotency key. Otherwise the fingerprint of the publish in the piece for its first
-   * room, and "+" in the pieces for its other rooms.
+   * Empty if the publish has no idempotency key. Otherwise, the piece for the publish's first room has the publish's
+   * fingerprint here, and the pieces for its other rooms have "+".
    */
   readonly keyFingerprint: string;
   /** The room's place in the script's list of rooms, counted from 1; 0 for a probe. */
   readonly roomIndex: number;
   /** The piece's first message; for a probe, the text by which the probe is recognized. */
   readonly message: string;
-  /** The index of the piece's outcome among the outcomes of the reply. */
+  /** The index of this piece's outcome among the outcomes in the reply. */
   readonly outcomeIndex: number;
+  /** Number of messages in this piece. */
   count: number;
   /** The index of the piece's last message among all messages of the script. */
   messageIndex: number;
+  /** The messages of this piece as lines of a batch entry. */
   lines: string;
 }
 
 /**
- * Collects publishes for one run of the script `APPEND`. Prepares the arguments here, so that the script has little to
- * do for each publish.
+ * Collects publishes for one run of the script `APPEND`, and prepares the script's arguments so that Redis has little
+ * to do for each publish.
  *
- * Limits: {@linkcode AppendBatch.add} refuses a publish if the script would otherwise run for too long.
+ * Limits: {@linkcode AppendBatch.add} refuses a publish with which the script would run for too long.
  */
 export class AppendBatch {
   readonly #rooms = new Map<string, number>();
   readonly #keys = new Set<string>();
   readonly #pieces: BatchPiece[] = [];
-  /** The piece to which a room's next message without idempotency key is added, by room. */
+  /** For each room, the piece to which the room's next message without idempotency key is added. */
   readonly #open = new Map<string, BatchPiece>();
-  /** The piece that contains each message, by the message's index. */
+  /** For each message of the batch, by index, the piece that contains the message. */
   readonly #pieceOf: BatchPiece[] = [];
   #length = 0;
 
@@ -102,8 +105,8 @@ export class AppendBatch {
   }
 
   /**
-   * Returns the script's keys, and those of its arguments that depend on this batch: the number of rooms and all that
-   * follow.
+   * Returns the script's keys, and the last of its arguments: the number of rooms, the rooms, and the pieces. The
+   * arguments before them are settings and do not depend on the batch.
    */
   arguments(keys: Keys): [keys: string[], args: string[]] {
     const rooms = [...this.#rooms.keys()];
@@ -131,10 +134,10 @@ export class AppendBatch {
   }
 
   /**
-   * Returns the id of the log's newest entry if the reply acknowledges a message, otherwise undefined. As long as the
-   * log keeps this entry, it also keeps all messages that the reply acknowledges, because they are in this entry or in
-   * earlier ones. Even a message that is only recognized by its key counts: the node that appended the message may have
-   * stopped, so this node has to watch over it.
+   * Returns the id of the log's newest entry if the reply acknowledges a message; otherwise undefined. As long as the
+   * log has this entry, it has all messages that the reply acknowledges, because they are in this entry or in earlier
+   * ones. A repeated publish counts too: the node that appended its message may have stopped, so this node has to check
+   * that the message is not lost.
    */
   entryOf([, , , newest, ...outcomes]: AppendReply): string | undefined {
     const isAny = this.#pieces.some(({ outcomeIndex, roomIndex }) =>
@@ -145,8 +148,8 @@ export class AppendBatch {
   }
 
   /**
-   * Returns a function that returns the next result at each call. Call it for every publish in the order of
-   * {@linkcode AppendBatch.add}, and once for each of the publish's rooms, in order.
+   * Returns a function that returns one result at each call: first those of the publish that was added first, in the
+   * order of its rooms, then those of the next publish. Call the function with each of these rooms in this order.
    */
   outcomes(
     [, ms, base, , ...outcomes]: AppendReply,

@@ -27,8 +27,8 @@ export function stopping(): ApiError {
 }
 
 /**
- * Makes the error of a publish during which the connection to Redis was replaced, perhaps by one to another server,
- * which may lack the message.
+ * Makes the error of a publish during which Roomcast reconnected to Redis, perhaps to another server, which may lack
+ * the message.
  */
 export function failedOver(): ApiError {
   return new ApiError(
@@ -50,14 +50,17 @@ export function notReplicated(count: number, wanted: number): ApiError {
   );
 }
 
-/** Returns the sentence that Redis has fewer than `wanted` replicas in sync, so that no publish is acknowledged. */
+/**
+ * Returns a sentence for operators: fewer than `wanted` replicas of Redis are in sync, so no publish is acknowledged.
+ */
 export function tooFewReplicas(wanted: number): string {
   return `Cannot acknowledge publishes: fewer than ${wanted} replicas of Redis are in sync (ACK_REPLICAS); ` +
     "attach more replicas, or lower ACK_REPLICAS";
 }
 
 /**
- * Makes the error of a publish that is refused because too many publishes, or too many characters of them, are pending.
+ * Makes the error of a publish that is refused because `pendingMax` publishes, or publishes with `lengthMax` characters
+ * together, are pending.
  */
 export function overloaded(pendingMax: number, lengthMax: number): ApiError {
   return new ApiError(

@@ -7,8 +7,8 @@ import { type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "./batch_script.ts";
 
 /**
- * Approximate number of messages that the log keeps. If a node has more messages left to read, its clients receive a
- * gap with the reason `trimmed`.
+ * Approximate number of messages that the log keeps. If a node falls behind by more messages, its clients receive a gap
+ * with the reason `trimmed`.
  */
 export const LOG_LENGTH = 100_000;
 
@@ -28,8 +28,8 @@ export const LOG_LENGTH = 100_000;
  * in the list from 1, or 0 for a probe; number of messages; index of the last message; the text. The text is the
  * message if there is only one, otherwise their lines. It is '' if it equals the text of the piece before.
  *
- * The script does nothing after its deadline, because the message of a publish that failed with 503 while Redis was
- * paused must not appear afterwards.
+ * The script does nothing after its deadline. Otherwise, if Redis was paused, the message of a publish that failed with
+ * 503 could still appear afterwards.
  */
 export const APPEND = script(`${BATCH}
 if now > tonumber(ARGV[2]) then return {now, 'late'} end
@@ -87,8 +87,8 @@ return answer
 `);
 
 /**
- * Adds an entry without messages to the log, and returns the entry's id. Returns '' without adding an entry if the log
- * does not exist.
+ * Adds an entry without messages to the log, and returns the entry's id. If the log does not exist, adds nothing and
+ * returns ''.
  *
  * KEYS: log. ARGV: random text for the id; maximum entries of the log; fields and values of the entry.
  */
@@ -97,5 +97,5 @@ if not inspectLog() then return '' end
 return add(ARGV[1], ARGV[2], unpack(ARGV, 3))
 `);
 
-/** The scripts that append to the log, for loading them on each new connection. */
+/** The Lua scripts that append to the log. They are loaded into Redis on each new connection. */
 export const LOG_SCRIPTS: readonly Script[] = [APPEND, ADD];

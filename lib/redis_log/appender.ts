@@ -26,8 +26,8 @@ import { APPEND } from "./append_scripts.ts";
 /** Maximum time until the result of a publish is known, including its time in the queue, in ms. */
 export const APPEND_TIMEOUT_MS = 2000;
 /**
- * How long before the end of {@linkcode APPEND_TIMEOUT_MS} a publish fails as `log_not_replicated`, in ms, so that this
- * error comes before the timeout's.
+ * How long before the end of {@linkcode APPEND_TIMEOUT_MS} a publish fails as `log_not_replicated`, in ms. Otherwise it
+ * would fail as `log_timeout`, which does not name the cause.
  */
 const REPLICAS_GRACE_MS = 250;
 /**
@@ -35,21 +35,24 @@ const REPLICAS_GRACE_MS = 250;
  * meanwhile are batched into the following script.
  */
 const SCRIPTS_MAX = 2;
-/** Maximum number of pending publishes, and of characters in their messages. Further publishes fail as `overloaded`. */
+/** Maximum number of pending publishes. Further publishes fail as `overloaded`. */
 const PENDING_MAX = 10_000;
+/** Maximum number of characters in the messages of pending publishes. Further publishes fail as `overloaded`. */
 const PENDING_LENGTH_MAX = 64 << 20;
 
 /** Options of {@linkcode Appender}. */
 export interface AppenderOptions {
   readonly connection: RedisConnection;
   /**
-   * Returns the connection's Redis client. Returns undefined while messages that are appended with this client may not
-   * be acknowledged.
+   * Returns the connection's Redis client; undefined while messages that are appended over the connection may not be
+   * acknowledged.
    */
   readonly client: () => RedisClient | undefined;
   /** Returns the reason why `client` returns undefined; undefined if the reason is not known. */
   readonly why: () => unknown;
-  /** Called before messages are acknowledged that are in the log's entry `id` or in earlier entries. */
+  /**
+   * Called just before messages of the log's entry `id`, or of earlier entries, are acknowledged to their publishers.
+   */
   readonly acknowledged: (id: string) => void;
   /** How many replicas of Redis must have a message before its publish is acknowledged (`ACK_REPLICAS`). */
   readonly ackReplicas: number;
@@ -58,7 +61,7 @@ export interface AppenderOptions {
   readonly historySize: number;
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
-  /** Approximate number of messages that the log keeps. A node with more messages left to read misses some. */
+  /** Approximate number of messages that the log keeps. A node that falls behind by more messages misses some. */
   readonly logLength: number;
 }
 
@@ -66,9 +69,11 @@ export interface AppenderOptions {
 interface QueuedPublish {
   /** The publish. A probe has no rooms. */
   readonly publish: PublishRequest;
-  /** The text of a probe; undefined for a publish. */
+  /** The text by which a probe is recognized; undefined for a publish. */
   readonly nonce: string | undefined;
+  /** Time of `performance.now()` at which the publish fails if it has no result by then. */
   readonly expires: number;
+  /** Gives the caller the results; undefined once the caller has them. */
   settle: ((outcomes: PublishResult[]) => void) | undefined;
 }
 
@@ -82,7 +87,8 @@ export class Appender {
   readonly #options: AppenderOptions;
   readonly #queue: QueuedPublish[] = [];
   /**
-   * All publishes and probes that have no result yet, and those that timed out before Redis has replied, oldest first.
+   * The publishes and probes that are queued, or to which Redis has not replied, oldest first. Those that have timed
+   * out stay here until Redis replies.
    */
   readonly #pending = new Set<QueuedPublish>();
   readonly #sweep: ReturnType<typeof setInterval>;
@@ -92,15 +98,14 @@ export class Appender {
   /** Whether too few replicas have confirmed the messages of the last run of the script. */
   #replicasMissing = false;
 
-  /** Starts the timer that gives publishes an error when they take too long. */
+  /** Starts the timer that gives a publish the error `log_timeout` if it takes too long. */
   constructor(options: AppenderOptions) {
     this.#options = options;
     this.#sweep = setInterval(() => this.#expire(), 100);
   }
 
   /**
-   * The reason why publishes are not acknowledged at the moment, as a sentence; undefined if they are acknowledged or
-   * the reason is not known.
+   * A sentence that too few replicas confirm publishes, so that none is acknowledged; undefined if enough replicas do.
    */
   get warning(): string | undefined {
     return this.#replicasMissing
@@ -130,8 +135,8 @@ export class Appender {
   }
 
   /**
-   * Appends a probe, in order with the publishes: an entry that this node recognizes by `nonce` and that no client
-   * receives. Resolves even if the append failed; only reading the probe from the log proves that the append has
+   * Appends a probe, in order with the publishes: an entry of the log with the text `nonce`, which no client receives.
+   * Resolves even if the append has failed. Only if this node then reads the probe from the log, the append has
    * succeeded.
    */
   probe(nonce: string): Promise<void> {
@@ -158,7 +163,7 @@ export class Appender {
     if (this.#queue.length === 1) queueMicrotask(() => this.#pump());
   }
 
-  /** Stops accepting publishes. All pending ones, even those that were sent to Redis, fail as `draining`. */
+  /** Stops accepting publishes. All pending publishes, even those that were sent to Redis, fail as `draining`. */
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweep);
@@ -218,7 +223,7 @@ export class Appender {
   }
 
   /**
-   * Waits until enough replicas have confirmed the messages of a script.
+   * Waits until enough replicas have confirmed the messages that one run of the script has appended.
    *
    * @throws {ApiError} `log_not_replicated` If too few replicas confirm the messages in time.
    */

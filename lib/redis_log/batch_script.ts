@@ -18,7 +18,7 @@ import { KNOWN_ROOMS, LOST_MESSAGES } from "./known_rooms.ts";
  * A script that embeds this code takes log, epoch, known rooms and server as its first four KEYS. The set of known
  * rooms (`lib/redis_log/known_rooms.ts`) has every room with a message of the epoch. The script can use `now` and call:
  *
- * - `inspectLog()`: returns `XINFO STREAM` of the log as a table, or nil if there is no log.
+ * - `inspectLog()`: returns the reply of `XINFO STREAM` for the log as a table, or nil if there is no log.
  * - `free(log, candidate)`: returns the next free id, as milliseconds and sequence. `candidate` gives every id a random
  *   part, so that an old master and a promoted replica never give the same id to different entries.
  * - `add(candidate, length, ...)`: adds an entry without messages to the log, and returns the entry's id.
@@ -80,12 +80,12 @@ end
 
 /**
  * Lua that appends messages, for embedding in scripts. All messages of one run become one batch entry of the log,
- * because one `XADD` costs Redis as much as a hundred messages, and readers as much as ten. Each message still has an
- * id of its own: the script numbers its messages from 0, and the message with the number `index` has the id
+ * because adding an entry costs Redis as much as a hundred messages, and reading it as much as ten. Each message still
+ * has an id of its own: the script numbers its messages from 0, and the message with the number `index` has the id
  * `<ms>-<base + index>`. Some numbers may stay unused.
  *
- *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …]
- *     history:  id of its last message   run <messages so far> lines <lines>
+ *     log:      id of its last message   run <messages so far> <room> <lines> [<room> <lines> …] history:  id of its
+ *     last message   run <messages so far> lines <lines>
  *
  * Lines are separated by line breaks and ordered by index. A line is `<index> <JSON>`, and meta may follow the JSON
  * (`entries.ts`). A batch entry has the id of its message with the highest index. Readers compute the base from this

@@ -15,41 +15,46 @@ import { runScript } from "../redis/script.ts";
 import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
-/** The arguments of a check. They describe which part of the log this node has read or acknowledged. */
+/**
+ * The arguments of a check of the log: which entries this node has read or acknowledged, and what else the check needs
+ * to know.
+ */
 export interface Question {
   /** The name of the new epoch, in case the check begins one. */
   readonly candidate: string;
   readonly node: string;
   /** The epoch that this node reads; empty if the node has not begun to read. */
   readonly epoch: string;
-  /** The id up to which this node has read the log, and whether the node has read an entry with exactly that id. */
+  /** The id up to which this node has read the log. */
   readonly offset: string;
+  /** Whether this node has read an entry with exactly the id `offset`. */
   readonly offsetIsEntry: boolean;
   /**
-   * Ids of entries that must be in the log although this node has not read them, because it has acknowledged their
+   * Ids of entries that this node has not read, but that must be in the log, because the node has acknowledged their
    * messages.
    */
   readonly acknowledged: readonly string[];
-  /** How many times this node has saved sessions and Redis has acknowledged it. */
+  /** How many of this node's saves of sessions Redis has acknowledged. */
   readonly saves: number;
-  /** The server, as in {@linkcode Finding.server}, for which this node last saw the epoch confirmed; empty if none. */
-  readonly server: string;
   /**
-   * Time since this node last read a message, and time since it last acknowledged a message that it had not read, in
-   * ms.
+   * The Redis server for which this node last saw the epoch confirmed, in the form of {@linkcode Finding.server}; empty
+   * if the node has seen none.
    */
+  readonly server: string;
+  /** Time since this node last read a message, in ms. */
   readonly knowledgeAgeMs: number;
+  /** Time since this node last acknowledged a message that it had not read, in ms. */
   readonly acknowledgedAgeMs: number;
   /** Names of the other nodes of this log, as far as this node knows them. */
   readonly known: readonly string[];
   /**
    * Nodes that the check may unregister because they have stopped checking, as `<node>@<time of its last check>`. A
-   * node that has made another check since that time stays registered.
+   * listed node stays registered if it has made another check since that time.
    */
   readonly silent: readonly string[];
   /**
-   * `join` announces this node to the other nodes by an entry of the log. `stay` does so only if another node has
-   * unregistered this one. `leave` records that this node stops.
+   * `join` announces this node to the other nodes by an entry of the log. `stay` announces this node only if another
+   * node has unregistered it. `leave` records that this node stops.
    */
   readonly intent: "join" | "stay" | "leave";
 }
@@ -61,10 +66,11 @@ export interface Finding {
   readonly epoch: string;
   /** The id of the log's entry with which the epoch began. */
   readonly began: string;
-  /** The log's last id, and whether an entry with that id exists. */
+  /** The log's last id. */
   readonly last: string;
+  /** Whether the log has an entry with the id `last`. */
   readonly lastIsEntry: boolean;
-  /** How many messages, and entries without messages, were ever added to the log. */
+  /** How many messages and entries without messages were ever added to the log, together. */
   readonly total: number;
   /**
    * Empty if the log has all entries that this node has read or acknowledged. `lost`: the log lacks some of them, so a
@@ -73,11 +79,11 @@ export interface Finding {
    */
   readonly wrong: "" | "lost" | "cut" | "back";
   /**
-   * Whether all nodes have confirmed the epoch for this server, or still have to confirm it, or cannot confirm it
-   * because the server is a replica.
+   * `confirmed`: all nodes have confirmed that this server's log lacks nothing. `unconfirmed`: some nodes still have to
+   * confirm that. `replica`: the server is a replica, for which nodes cannot confirm it.
    */
   readonly state: "confirmed" | "unconfirmed" | "replica";
-  /** The Redis server and its replication history, as `<run id>:<replication id>`. */
+  /** The Redis server that ran the check, as `<run id>:<replication id>`. */
   readonly server: string;
   /** Why this check has begun a new epoch, as a sentence; empty if it has not begun one. */
   readonly why: string;
@@ -112,7 +118,7 @@ type Reply = [
 ];
 
 /**
- * Runs the check on Redis. The check does nothing if Redis executes it after `expires`, in ms of Redis' clock.
+ * Runs a check of the log on Redis. The check does nothing if Redis executes it after `expires`, in ms of Redis' clock.
  *
  * @throws {DeadlineError} If Redis has executed the check after `expires`.
  */

@@ -8,13 +8,14 @@ import { BEGIN } from "./batch_script.ts";
 import { PRUNE_ROOMS } from "./known_rooms.ts";
 
 /**
- * How long the registered nodes may take to confirm the epoch on another Redis server, in ms of Redis' clock. It is
- * more than the 4.2 s after which a node detects a silent connection (`lib/redis/connection.ts`).
+ * How long all nodes together may take to confirm the epoch on another Redis server, in ms of Redis' clock. The time is
+ * longer than the 4.2 s after which a node detects a silent connection (`lib/redis/connection.ts`).
  */
 export const CONFIRM_TIMEOUT_MS = 6000;
 
 /**
- * The check of the log.
+ * Checks for one node that the log has every entry that the node has read or acknowledged, and begins a new epoch if
+ * not.
  *
  * KEYS: log, epoch, known rooms, server, nodes, saves. ARGV: in the order in which `check()` in `check.ts` sends them.
  *
@@ -35,8 +36,8 @@ export const CONFIRM_TIMEOUT_MS = 6000;
  * The hash `nodes` has one field for each node. Its value is the time of the node's last check, the id up to which the
  * node had read, and the server, or `left` if the node has stopped.
  *
- * The script does nothing after its deadline, because a node that no longer waits for the reply may have read and
- * acknowledged further messages.
+ * The script does nothing after its deadline. Otherwise it could judge by old arguments, because a node that no longer
+ * waits for the reply may have read and acknowledged further messages.
  */
 export const CHECK: Script = script(`${BEGIN}${PRUNE_ROOMS}
 if now > tonumber(ARGV[16]) then return {now, 'late'} end

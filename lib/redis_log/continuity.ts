@@ -32,7 +32,7 @@ export interface ContinuityOptions {
   readonly observe: Observe;
 }
 
-/** The result of a check, with the check's arguments and the time at which the check began. */
+/** The result of a check of the log, with the check's arguments and the time at which it began. */
 export interface Answer {
   readonly question: Question;
   readonly finding: Finding;
@@ -43,19 +43,20 @@ export interface Answer {
 export class Continuity {
   readonly #options: ContinuityOptions;
   #why: unknown;
-  /**
-   * The state that the last check has returned. `#unconfirmedAt` is the time of the check since which the epoch has not
-   * been confirmed.
-   */
+  /** The state that the last check has returned; undefined before the first check. */
   #state: Finding["state"] | undefined;
+  /** When a check last found that the epoch was no longer confirmed. */
   #unconfirmedAt = 0;
 
-  /** Keeps the options; {@linkcode Continuity.ask} runs a check. */
+  /** Stores the options. Call {@linkcode Continuity.ask} to run a check. */
   constructor(options: ContinuityOptions) {
     this.#options = options;
   }
 
-  /** Why this node does not know whether the log is still the log that it has read; undefined if the node knows it. */
+  /**
+   * The reason why this node cannot tell whether the log still has everything that the node has read; undefined if it
+   * can.
+   */
   get why(): unknown {
     return this.#why;
   }
@@ -67,11 +68,11 @@ export class Continuity {
   }
 
   /**
-   * Runs a check: asks Redis whether the log is still the log that this node has read, with every entry that the node
-   * has read or acknowledged.
+   * Runs a check: asks Redis whether the log still has every entry that this node has read or acknowledged. Pass the
+   * result to {@linkcode Continuity.take}.
    *
-   * @param isFirst Whether this is the check before the node begins to read. If Redis is then a replica without a log,
-   * the check fails.
+   * @param isFirst Whether the node has not begun to read the log yet. The first check fails if Redis is a replica that
+   * has no log.
    */
   async ask(client: RedisClient, isFirst: boolean): Promise<Answer> {
     const { witness, clock, keys } = this.#options;
@@ -89,9 +90,9 @@ export class Continuity {
   }
 
   /**
-   * Handles the result of a check, and returns the consequence for this node. If the node continues in another epoch,
-   * the caller has to report the gap in the same synchronous step, because the log's head already has the new epoch
-   * while the ring and the clients still have the old one.
+   * Handles the result of a check, and returns what this node has to do. If the result is `epoch`, the caller has to
+   * report a gap in the same synchronous step, because the log's head already has the new epoch while the ring and the
+   * clients still have the old one.
    */
   take({ question, finding, askedAt }: Answer): Verdict {
     const { witness, observe } = this.#options;
@@ -105,8 +106,8 @@ export class Continuity {
   }
 
   /**
-   * Records in Redis that this node stops, so that other nodes no longer wait for its confirmation. The caller limits
-   * the time.
+   * Records in Redis that this node stops, so that other nodes no longer wait for its confirmation. Has no time limit
+   * of its own.
    */
   async leave(client: RedisClient): Promise<void> {
     const { witness, keys } = this.#options;
@@ -115,8 +116,8 @@ export class Continuity {
   }
 
   /**
-   * Reports a change of the state that the check has returned, and the epoch that the check has begun, if it has begun
-   * one.
+   * Reports in log lines if the state differs from that of the last check, or if this node's first check has begun an
+   * epoch.
    */
   #report({ state, nodes, epoch, why }: Finding, before: string): void {
     const { observe } = this.#options;

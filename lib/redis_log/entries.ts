@@ -33,8 +33,8 @@ export interface LogEntry {
   /** The fields of an entry without messages, with their values; empty for an entry with messages. */
   readonly fields: Readonly<Record<string, string>>;
   /**
-   * How many messages, and entries without messages, were added to the stream up to and with this entry; undefined if
-   * the entry does not contain that number.
+   * How many messages and entries without messages were added to the stream up to and with this entry, together;
+   * undefined if the entry does not say so.
    */
   readonly total: number | undefined;
   /** The number by which this entry raises `total`: its number of messages, or 1 for an entry without messages. */
@@ -44,8 +44,8 @@ export interface LogEntry {
 }
 
 /**
- * One message of a batch entry. `index` is the message's place, from 0, among all messages of the script run that wrote
- * the entry.
+ * One message of a batch entry. `index` is the message's place, from 0, among all messages that the same run of the
+ * script has appended.
  */
 interface Line {
   readonly index: number;
@@ -75,7 +75,7 @@ export function readEntry([id, list]: RawEntry): LogEntry {
   }
 }
 
-/** Returns the part of a line after the index: the message's JSON, followed by its meta if there is any. */
+/** Returns a message in the form in which a batch entry stores it: the JSON, followed by the meta if there is any. */
 export function formatMessage(
   json: string,
   meta: EntryMeta | undefined,
@@ -148,7 +148,7 @@ function parseMessage(message: string): Pick<Line, "json" | "meta"> {
 }
 
 /**
- * Reads the meta of a message, with any members that this version does not know. Returns undefined if the text is not
+ * Reads the meta of a message, and keeps members that this version does not know. Returns undefined if the text is not
  * valid meta.
  */
 function parseMeta(text: string): EntryMeta | undefined {
@@ -167,8 +167,8 @@ function parseMeta(text: string): EntryMeta | undefined {
 }
 
 /**
- * Returns whether a text is valid JSON. Messages have to be checked when they are read, because another program may
- * have added an entry, and invalid JSON would break the connection of every client in the room at each delivery.
+ * Returns whether a text is valid JSON. Call this for each message that is read, because another program may have added
+ * the entry, and invalid JSON would break the connection of every client in the room.
  */
 export function isJson(text: string): boolean {
   try {

@@ -19,13 +19,16 @@ import { runScript } from "../redis/script.ts";
 import { isJson, type RawBatchEntry, readBatchEntry } from "./entries.ts";
 import { HISTORY } from "./history_scripts.ts";
 
-/** Limits of the messages of a room that are returned: their number, and their age in s. */
+/**
+ * The settings `HISTORY_SIZE` and `HISTORY_SECONDS`: how many messages of a room are returned, and how old these may
+ * be.
+ */
 export interface HistoryLimits {
   readonly historySize: number;
   readonly historySeconds: number;
 }
 
-/** The reply of the script `HISTORY`, in the order that the script's docstring explains. */
+/** The reply of the script `HISTORY`; its docstring explains the values. */
 type Reply = [
   now: number,
   epoch: string,
@@ -40,14 +43,15 @@ type Reply = [
   last: string,
 ];
 
-/** A message, and its number among all messages of its room since the history began, from 1. */
+/** A message with its number: the first message of the room's history had the number 1. */
 interface Numbered {
   readonly entry: Entry;
   readonly number: number;
 }
 
 /**
- * Reads one page of a room's history. Only the newest `historySize` messages of the last `historySeconds` are returned.
+ * Reads one page of a room's history. Returns only messages that are among the newest `historySize` and not older than
+ * `historySeconds`.
  */
 export async function readHistory(
   client: RedisClient,
@@ -154,8 +158,8 @@ interface Missing {
 }
 
 /**
- * Determines from the reply of the script `HISTORY` which messages are missing from a room's history. Messages up to
- * the id `aged` are too old to be returned and count as missing.
+ * Determines from the reply of the script `HISTORY` which messages are missing from a room's history. Messages with ids
+ * up to `aged` are too old to be returned, and count as missing.
  */
 function findMissing(
   [, , began, logLast, , total, [first], cleared, , lost, last]: Reply,
@@ -201,7 +205,7 @@ function isWithin(
     compareIds(since.id, logLast) <= 0;
 }
 
-/** Returns the messages of a batch entry with their numbers; an empty list if the entry is not a batch entry. */
+/** Returns the messages of a batch entry with their numbers. Returns an empty list if the entry has no messages. */
 function numbered(room: string, [id, fields]: RawBatchEntry): Numbered[] {
   const [kind, upTo = "", , lines] = fields;
   if (kind !== "run" || lines === undefined) return [];

@@ -88,8 +88,8 @@ return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
 `);
 
 /**
- * Removes all messages of a room's history, and records in the history the id up to which it was cleared. Does nothing
- * if the room has no history. KEYS: history.
+ * Removes all messages of a room's history, and records in the history the id up to which messages were removed. Does
+ * nothing if the room has no history. KEYS: history.
  */
 export const CLEAR = script(`
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -101,5 +101,5 @@ redis.call('XSETID', KEYS[1], last, 'ENTRIESADDED', 0, 'MAXDELETEDID', last)
 return 1
 `);
 
-/** The scripts for histories, for loading them on each new connection. */
+/** The Lua scripts that read and clear histories. They are loaded into Redis on each new connection. */
 export const HISTORY_SCRIPTS: readonly Script[] = [HISTORY, CLEAR];

@@ -23,20 +23,23 @@
  * 1,000,000 rooms.
  */
 const PRUNED_MAX = 1000;
-/** How long a room stays in the set after all its messages have expired, in ms, because the clock may be set back. */
+/**
+ * How long a room stays in the set of known rooms after its messages have expired, in ms, because the clock may be set
+ * back.
+ */
 const MARGIN_MS = 60_000;
 /** The greatest sequence number that an id can have. */
 const SEQUENCE_MAX = "999999999999999";
 
 /**
- * Lua that adds and removes known rooms.
+ * Lua that adds rooms to the set of known rooms and removes them from it.
  *
  * `note(…)` is `ZADD` on the set of known rooms. If the set's key holds another type of value, `note` replaces the
  * value. It returns an error instead of raising it.
  *
- * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the mark
- * to their time. Without the mark, a node with a longer `HISTORY_SECONDS` would conclude that a removed room never had
- * messages.
+ * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the
+ * mark, the time since which the set is complete. Otherwise a node with a longer `HISTORY_SECONDS` would conclude that
+ * a removed room never had messages.
  */
 export const KNOWN_ROOMS = `
 local function note(...)

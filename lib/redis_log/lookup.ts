@@ -10,7 +10,7 @@ import type { RedisClient } from "../redis/connection.ts";
 
 /**
  * Resolves to whether the log has an entry or a message with this id. Also resolves to `true` if the id is older than
- * the log's first entry, because an entry with the id may have been trimmed.
+ * the log's first entry, because the log may have had an entry with this id and trimmed it.
  */
 export async function containsId(
   client: RedisClient,

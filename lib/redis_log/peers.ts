@@ -5,15 +5,16 @@
  */
 import { compareIds } from "../log/position.ts";
 
-/** Time without a check, in ms, after which a node counts as absent: a node that joins no longer waits for it. */
+/** Time since a node's last check of the log, in ms, after which a joining node no longer waits for that node. */
 const ABSENT_MS = 1500;
 /**
- * Time without a check of a node, in ms, after which this node notes the log's last id; the silent node can acknowledge
- * nothing later. After `DROP_MS` the silent node may be unregistered.
+ * Time since another node's last check of the log, in ms, after which that node counts as silent. This node then notes
+ * the log's last id, because the silent node acknowledges no later entry.
  */
 const SILENT_MS = 5000;
+/** Time since another node's last check of the log, in ms, after which that node may be unregistered. */
 const DROP_MS = 10_000;
-/** Maximum number of remembered nodes that have announced themselves in the log since this node's last check. */
+/** Maximum number of new nodes that this node remembers between two of its checks. */
 const ANNOUNCED_MAX = 1000;
 
 /** What a check of the log returns about one registered node. */
@@ -21,8 +22,8 @@ export interface Registration {
   /** The id up to which the node has read. */
   readonly offset: string;
   /**
-   * A text that changes at each check of the node. It begins with the time of the node's last check, in ms of Redis'
-   * clock.
+   * A text that changes at each check by the node. The text begins with the time of the node's last check, in ms of
+   * Redis' clock.
    */
   readonly beat: string;
 }
@@ -30,13 +31,15 @@ export interface Registration {
 interface Peer extends Registration {
   /** Time at which this node first saw this `beat`, in ms of `performance.now()`. */
   readonly seenAt: number;
-  /** The log's last id at the time when the node had not checked for `SILENT_MS`; undefined before that. */
+  /**
+   * The log's last id when the node was first found silent; undefined while the node is not silent. The node has
+   * acknowledged no later entry.
+   */
   readonly mark: string | undefined;
 }
 
 /**
- * Keeps track of the other nodes: which of them have stopped checking the log, and which have read that this node
- * exists.
+ * Keeps track of the other nodes: which of them have stopped checking the log, and which know that this node exists.
  */
 export class Peers {
   readonly #self: string;
@@ -45,12 +48,12 @@ export class Peers {
   /** Nodes that have announced themselves in the log since this node's last check. */
   readonly #announced = new Set<string>();
 
-  /** Starts without any known node. `self` is this node's name, which is never listed as a peer. */
+  /** Starts without any known node. `self` is the name of this node, which is never listed among the others. */
   constructor(self: string) {
     this.#self = self;
   }
 
-  /** The names of all other nodes. */
+  /** The names of all other nodes that this node knows. */
   get known(): string[] {
     return [...new Set([...this.#peers.keys(), ...this.#announced])];
   }
@@ -62,7 +65,7 @@ export class Peers {
 
   /**
    * Handles the nodes that a check at the time `now` has returned; `last` is the log's last id. If even this node's own
-   * registration has not changed, Redis accepts no writes, so unchanged nodes do not count as silent.
+   * `beat` has not changed, Redis accepts no writes, so that an unchanged `beat` does not make a node silent.
    */
   update(
     nodes: ReadonlyMap<string, Registration>,
@@ -91,9 +94,9 @@ export class Peers {
   }
 
   /**
-   * Returns the silent nodes that can be unregistered, each as `<node>@<time of its last check>`. This node, which has
-   * read up to the id `offset`, has read every entry that such a node can have acknowledged. This node can then confirm
-   * these entries instead of the silent node.
+   * Returns the nodes that have stopped checking the log and can be unregistered, each as `<node>@<time of its last
+   * check>`. `offset` is the id up to which this node has read. A node is returned only if this node has read every
+   * entry that the other can have acknowledged, so that this node can confirm these entries instead.
    */
   silent(offset: string, now: number): string[] {
     return [...this.#peers].flatMap(([node, { beat, seenAt, mark }]) =>
@@ -105,9 +108,9 @@ export class Peers {
   }
 
   /**
-   * Returns whether every other node that still checks the log has read the entry with the id `joinedAt`, by which this
-   * node announced itself. If Redis fails over, all of them then wait for this node's confirmation. `now` is the time
-   * of this node's last check, and `redisNow` the same time by Redis' clock.
+   * Returns whether every other node that still checks the log has read the entry `joinedAt`, by which this node
+   * announced itself. If Redis then fails over, the other nodes wait for this node's confirmation. `now` is the time of
+   * this node's last check, and `redisNow` the same time by Redis' clock.
    */
   haveRead(joinedAt: string, redisNow: number, now: number): boolean {
     return [...this.#peers.values()].every(({ offset, beat, seenAt }) =>

@@ -14,7 +14,7 @@ import type { RedisLogReader } from "./reader.ts";
 
 /** Maximum time until a probe is read back, in ms, so that `/readyz` always responds within 300 ms. */
 const PROBE_TIMEOUT_MS = 250;
-/** How long the result of a probe is reused, in ms. */
+/** How long the result of a probe is reused for further callers, in ms. */
 const PROBE_FRESH_MS = 200;
 
 /** Options of {@linkcode Probe}. */
@@ -26,19 +26,23 @@ export interface ProbeOptions {
   readonly ackReplicas: number;
 }
 
-/** Writes probes to the log and waits until this node has read them. Concurrent callers share one probe. */
+/**
+ * Writes probes, entries without messages, to the log and waits until this node has read them. Concurrent callers share
+ * one probe.
+ */
 export class Probe {
   readonly #options: ProbeOptions;
   #last: { settledAt: number; readonly result: Promise<void> } | undefined;
 
-  /** Keeps the options; {@linkcode Probe.run} writes a probe. */
+  /** Stores the options. Call {@linkcode Probe.run} to write a probe. */
   constructor(options: ProbeOptions) {
     this.#options = options;
   }
 
   /**
-   * Resolves if a probe is read back within {@linkcode PROBE_TIMEOUT_MS}, and rejects with the reason if not. Uses the
-   * probe in flight if there is one, or the result of the last probe if it ended within {@linkcode PROBE_FRESH_MS}.
+   * Resolves if this node reads a probe back from the log within {@linkcode PROBE_TIMEOUT_MS}, and otherwise rejects
+   * with the reason. Uses the probe in flight, or the result of the last probe if it is not older than {@linkcode
+   * PROBE_FRESH_MS}.
    */
   run(): Promise<void> {
     const now = performance.now();

@@ -32,24 +32,23 @@ export interface RedisLogReaderOptions {
   readonly clock: RedisClock;
   readonly logLength: number;
   readonly historySeconds: number;
-  /** How far before the log's end reading begins, in s. */
+  /** Age in s of the oldest messages that a starting node reads, so that it can serve clients that reconnect. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
   /** Called with the fields and the id of each entry that a Socket.IO adapter has added, in order with the messages. */
   readonly cluster?:
     | ((fields: Readonly<Record<string, string>>, id: string) => void)
     | undefined;
-  /** Called after each step of the reader: entries were delivered, or the log was checked. */
+  /** Called each time after entries were delivered or the log was checked. */
   readonly stepped: () => void;
   readonly observe: Observe;
 }
 
 /**
- * Reads the log on Redis from the id up to which this node has read, and retries after every failure.
+ * Reads the log on Redis continuously, and passes its messages to a {@linkcode LogReader}.
  *
- * Guarantees: entries are delivered once and in order, and a gap is reported if entries may be missing. Every wait has
- * a limit, and a failed read is repeated after a pause. Lifetime: reads from the constructor until
- * {@linkcode RedisLogReader.close}.
+ * Guarantees: messages are delivered once and in order, and a gap is reported if some may be missing. A failed read is
+ * repeated after a pause. Lifetime: reads from the constructor until {@linkcode RedisLogReader.close}.
  */
 export class RedisLogReader {
   readonly #options: RedisLogReaderOptions;
@@ -62,14 +61,14 @@ export class RedisLogReader {
   readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
   /**
-   * How many messages, and entries without messages, were added to the log up to the last entry that this node has
-   * read; undefined if that is not known.
+   * How many messages and entries without messages the log had ever had, up to the last entry that this node has read;
+   * undefined if that number is not known.
    */
   #total: number | undefined;
   /** The Redis client of the last read. A later client may be connected to another server. */
   #readFrom: RedisClient | undefined;
 
-  /** Starts to read; {@linkcode RedisLogReader.started} tells when the first entries are read. */
+  /** Starts to read the log. {@linkcode RedisLogReader.started} is true once the recent messages are read. */
   constructor(options: RedisLogReaderOptions) {
     this.#options = options;
     this.#witness = options.witness;
@@ -77,19 +76,22 @@ export class RedisLogReader {
     this.#finished = this.#read();
   }
 
-  /** Why this node does not know whether the log is still the log that it has read; undefined if the node knows it. */
+  /**
+   * The reason why this node cannot tell whether the log still has everything that the node has read; undefined if it
+   * can.
+   */
   get why(): unknown {
     return this.#continuity.why;
   }
 
-  /** Whether the first check has succeeded and the recent messages were read. */
+  /** Whether this node has checked the log for the first time and has read the log's recent messages. */
   get started(): boolean {
     return this.#started;
   }
 
   /**
-   * Returns a promise that resolves when this node reads the probe with the text `nonce`, and a function to call when
-   * nobody waits for the probe any more.
+   * Returns a promise that resolves when this node reads the probe with the text `nonce` from the log, and a function
+   * that gives up waiting. Call the function when the promise is no longer needed.
    */
   probe(nonce: string): [read: Promise<void>, stop: () => void] {
     const read = new Promise<void>((resolve) =>
@@ -98,7 +100,7 @@ export class RedisLogReader {
     return [read, () => void this.#probes.delete(nonce)];
   }
 
-  /** Records in Redis that this node stops. The caller limits the time. */
+  /** Records in Redis that this node stops, so that other nodes do not wait for it. Has no time limit of its own. */
   async leave(client: RedisClient): Promise<void> {
     await this.#continuity.leave(client);
   }
@@ -171,8 +173,8 @@ export class RedisLogReader {
   }
 
   /**
-   * Returns whether these entries directly follow the last entry that this node has read, according to the totals in
-   * batch entries.
+   * Returns whether `entries` directly follow the last entry that this node has read. The totals that entries contain
+   * show this.
    */
   #joinsOn(entries: readonly LogEntry[]): boolean {
     let total = this.#total;
@@ -206,8 +208,8 @@ export class RedisLogReader {
   }
 
   /**
-   * Reads the gaps of this epoch that were recorded so far. Later gaps are read from the log, in order with the
-   * messages.
+   * Reads the gaps of Redis channels that were recorded in this epoch so far. Later gaps are read from the log, in
+   * order with the messages.
    */
   async #readGaps(client: RedisClient): Promise<void> {
     const skip = (id: string, why: string): void => this.#skip(id, why);
@@ -224,10 +226,9 @@ export class RedisLogReader {
 
   /**
    * Checks the log, and reports a gap if entries are missing. `next` is the first of the entries that were just read,
-   * and `joins` says whether these entries directly follow the last entry that this node had read before.
+   * and `joins` says whether `next` directly follows the last entry that this node had read before.
    *
-   * @returns `false` if this node continues in another epoch, so that the entries that were just read must be
-   * discarded.
+   * @returns `false` if this node continues in another epoch. The entries that were just read must then be discarded.
    */
   async #check(
     client: RedisClient,
@@ -254,7 +255,7 @@ export class RedisLogReader {
     return verdict.kind !== "epoch";
   }
 
-  /** Continues behind entries that were trimmed before this node could read them, and reports the gap. */
+  /** Continues after entries that were trimmed before this node could read them, and reports a gap. */
   async #skipTrimmed(
     client: RedisClient,
     next: LogEntry | undefined,

@@ -12,11 +12,11 @@ import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 
 /** Maximum number of entries that one command reads. */
 const READ_COUNT = 256;
-/** Maximum time until the reply to a read, in ms, after the time for which Redis may wait for new entries. */
+/** How much longer than Redis may wait for new entries a read may take, in ms. */
 const READ_GRACE_MS = 1500;
-/** Number of characters of recent messages after which {@linkcode readRecent} stops. */
+/** {@linkcode readRecent} stops once it has read this many characters of messages. */
 const RECENT_LENGTH_MAX = 16 << 20;
-/** Maximum duration of a command that does not wait for entries, in ms. */
+/** Maximum duration of a command that does not wait for new entries, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
 
 /** Reports that the entry or message with the id `id` is skipped, and why. */
@@ -59,8 +59,8 @@ export async function readTime(client: RedisClient): Promise<number> {
 }
 
 /**
- * Reads the messages of the last `seconds` up to the id `end`, but none from before the epoch. A node that has just
- * started can then serve clients that reconnect from a node that has just stopped.
+ * Reads the messages of the last `seconds` up to the id `end`, but none from before the epoch. With these messages a
+ * node that has just started can serve clients whose previous node has just stopped.
  *
  * @returns The messages in the log's order, and the id `floor` after which no message is missing.
  */
@@ -102,8 +102,8 @@ export async function readRecent(
 }
 
 /**
- * Reads all recorded gaps of Redis channels: for each, the id before which messages may be missing, and a JSON list of
- * the channels.
+ * Reads all recorded gaps of Redis channels. A gap consists of the id before which messages may be missing, and a JSON
+ * list of the channels.
  */
 export async function readGaps(
   client: RedisClient,

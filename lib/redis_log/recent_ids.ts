@@ -4,15 +4,15 @@
  * @module
  */
 
-/** Keeps the ids that were added last, at most as many as the constructor is given. */
+/** Remembers the ids that were added last, up to a maximum number. */
 export class RecentIds {
   readonly #sizeMax: number;
   readonly #ids = new Set<string>();
-  /** The same ids by age; when the list is full, each new id replaces the oldest. */
+  /** The ids of `#ids` as a ring buffer; when the buffer is full, each new id replaces the oldest. */
   readonly #ring: string[] = [];
   #next = 0;
 
-  /** Starts empty. */
+  /** Creates an empty set that remembers at most `sizeMax` ids. */
   constructor(sizeMax: number) {
     this.#sizeMax = sizeMax;
   }
@@ -22,7 +22,7 @@ export class RecentIds {
     return this.#ids.has(id);
   }
 
-  /** Adds an id, and forgets the oldest id if there are too many. */
+  /** Adds an id, and forgets the oldest id if the set is full. */
   add(id: string): void {
     const oldest = this.#ring[this.#next];
     if (oldest !== undefined) this.#ids.delete(oldest);

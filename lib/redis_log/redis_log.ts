@@ -36,10 +36,7 @@ import { Witness } from "./witness.ts";
 
 /** Maximum duration of a command, in ms. */
 const COMMAND_TIMEOUT_MS = 2000;
-/**
- * Maximum time, in ms, for which a command that writes waits until this node has checked the log. The time is part of
- * `COMMAND_TIMEOUT_MS`.
- */
+/** How long a command that writes waits until this node may write, in ms. The wait is part of `COMMAND_TIMEOUT_MS`. */
 const WRITABLE_TIMEOUT_MS = 1500;
 /** Maximum time for unregistering this node in Redis, in ms. */
 const LEAVE_TIMEOUT_MS = 500;
@@ -55,7 +52,7 @@ export interface RedisLogOptions {
   readonly idempotencySeconds: number;
   /** How many replicas of Redis must have a message before its publish is acknowledged (`ACK_REPLICAS`). */
   readonly ackReplicas: number;
-  /** How far before the log's end reading begins, in s. */
+  /** Age in s of the oldest messages that a starting node reads, so that it can serve clients that reconnect. */
   readonly recoverySeconds: number;
   readonly reader: LogReader;
   /** Called with the fields and the id of each entry that a Socket.IO adapter has added, in order with the messages. */
@@ -92,12 +89,14 @@ export class RedisLog implements Log {
   #warnings: readonly string[] = [];
   /** The connection for all commands except blocking reads. */
   readonly commands: RedisConnection;
+  /** The names of this log's keys in Redis. */
   readonly keys: Keys;
   readonly head: LogHead;
   readonly history: History = {
     read: (room, range) => this.#readHistory(room, range),
     clear: (room) => this.#clearHistory(room),
   };
+  /** Lets other parts of Roomcast store data on the Redis server that holds the log. */
   readonly server: LogServer;
 
   /** Starts to connect to Redis and to read the log. */
@@ -186,7 +185,7 @@ export class RedisLog implements Log {
       : [...this.#warnings, warning];
   }
 
-  /** Stops accepting publishes, and settles all that are in flight as `draining`. */
+  /** Stops accepting publishes. All publishes in flight fail as `draining`. */
   refusePublishes(): void {
     this.#appender.close();
   }
@@ -244,8 +243,9 @@ export class RedisLog implements Log {
   }
 
   /**
-   * Returns the connection's Redis client if this node may write with it. Returns undefined if the client's server is
-   * not the one whose log this node has checked, because the node could not detect later that a write was lost.
+   * Returns the connection's Redis client if this node may write over the connection. Returns undefined if the
+   * connection leads to a server whose log this node has not checked, because the node could not detect later that a
+   * write was lost.
    */
   #writable({ client, runId }: RedisConnection): RedisClient | undefined {
     return this.#witness.mayAcknowledge(runId, performance.now())
@@ -305,8 +305,8 @@ export class RedisLog implements Log {
 }
 
 /**
- * Combines the states of witness and reader. The epoch is empty until the reader has read the recent messages, although
- * the witness already knows the epoch before.
+ * Returns the state of the log as witness and reader know it. The epoch stays empty until the reader has read the
+ * recent messages, although the witness may know the epoch earlier.
  */
 function headState(witness: Witness, reader: RedisLogReader): HeadState {
   return {

@@ -6,8 +6,8 @@
 import type { RedisClient } from "../redis/connection.ts";
 
 /**
- * Returns a sentence for each setting of the Redis server because of which messages can be lost. Returns none if the
- * ACL does not permit `INFO`.
+ * Returns a sentence for each setting of the Redis server that can cause the loss of messages. Returns an empty list if
+ * the ACL does not permit `INFO`.
  */
 export async function configWarnings(client: RedisClient): Promise<string[]> {
   const info = await client.sendCommand(["INFO"]).then(String, () => "");

@@ -16,25 +16,19 @@ import { Peers } from "./peers.ts";
 import { RecentIds } from "./recent_ids.ts";
 import { compareIds, formatPosition, ID_ZERO } from "../log/position.ts";
 
-/** Number of ids of read entries that are kept, because an entry may be read before its publishes are acknowledged. */
+/** How many ids of read entries are remembered. An entry may be read before its publishes are acknowledged. */
 const READ_IDS_MAX = 8192;
-/**
- * Maximum number of entries that are acknowledged and not read yet, and of entries for which the next check asks. At
- * either limit this node acknowledges no further message.
- */
+/** Maximum number of acknowledged entries not read yet; at the limit, this node acknowledges no further message. */
 const UNREAD_MAX = 65_536;
+/** Maximum number of entries for which the next check asks; at the limit, no further message is acknowledged. */
 const DOUBTFUL_MAX = 1000;
-/**
- * Time from a check of the log to the next check, in ms. `CHECK_PENDING_MS` applies while this node waits for other
- * nodes, and `CHECK_REFUSED_MS` while Redis refuses writes.
- */
+/** Time between two checks of the log, in ms. */
 const CHECK_MS = 1000;
+/** Time between two checks of the log while this node waits for other nodes, in ms. */
 const CHECK_PENDING_MS = 50;
+/** Time between two checks of the log while Redis refuses writes, in ms. */
 const CHECK_REFUSED_MS = 500;
-/**
- * Maximum age of the last check, in ms, with which this node acknowledges messages. Later, others may unregister the
- * node.
- */
+/** How old this node's last check of the log may be while this node acknowledges messages, in ms. */
 const LEASE_MS = 3000;
 
 /** What this node has to do after a check of the log. */
@@ -48,7 +42,9 @@ export type Verdict =
     readonly since: string;
   };
 
-/** Keeps the ids of entries that one node has read or acknowledged, and decides when it may acknowledge messages. */
+/**
+ * Keeps the ids of entries that one node has read or acknowledged, and decides when the node may acknowledge messages.
+ */
 export class Witness {
   /** This node's name, unique among the nodes. */
   readonly node = crypto.randomUUID();
@@ -57,12 +53,11 @@ export class Witness {
   #began = ID_ZERO;
   #offset = ID_ZERO;
   #offsetIsEntry = false;
-  /**
-   * The server of the last check, that server's run id, and the server for which this node last saw the epoch
-   * confirmed.
-   */
+  /** The Redis server of the last check, as `<run id>:<replication id>`. */
   #server = "";
+  /** The run id of the Redis server of the last check. */
   #runId = "";
+  /** The Redis server for which this node last saw the epoch confirmed. */
   #confirmedFor = "";
   #lineage = "";
   /** Whether the last check has confirmed the epoch and reading was not interrupted since then. */
@@ -72,8 +67,9 @@ export class Witness {
   #writable = false;
   #joinedAt = "";
   #admitted = false;
-  /** Time at which this node last read a message, and at which it last acknowledged a message that it had not read. */
+  /** When this node last read a message. */
   #learnedAt = -Infinity;
+  /** When this node last acknowledged a message that it had not read. */
   #acknowledgedAt = -Infinity;
   /** Ids of the entries that this node has read last. */
   readonly #readIds = new RecentIds(READ_IDS_MAX);
@@ -123,7 +119,7 @@ export class Witness {
     return this.#readIds.has(id) || id === this.#offset;
   }
 
-  /** Whether all other running nodes have read that this node exists. Only then may this node acknowledge messages. */
+  /** Whether all other running nodes know of this node. Only then may this node acknowledge messages. */
   get admitted(): boolean {
     return this.#admitted;
   }
@@ -165,14 +161,14 @@ export class Witness {
     else this.#doubt(id);
   }
 
-  /** Records that Redis has acknowledged that this node has saved sessions for the `count`th time. */
+  /** Records that Redis has acknowledged this node's save of sessions with the number `count`, counted from 1. */
   saved(count: number): void {
     this.#saves = Math.max(this.#saves, count);
   }
 
   /**
    * Records that reading was interrupted, for example by a reconnect. The next check also asks for the newest entry
-   * acknowledged so far, because later ones may be on another server.
+   * that was acknowledged so far, because entries acknowledged from now on may be on another server.
    */
   interrupted(): void {
     this.#confirmed = false;
@@ -183,14 +179,18 @@ export class Witness {
     }
   }
 
-  /** Records that an entry of the log announces the node `node`, which waits until every other node has read it. */
+  /**
+   * Records that an entry of the log announces the node `node`, which waits until all other nodes have read the entry.
+   */
   announced(node: string): void {
     if (node === this.node) return;
     this.#peers.announced(node);
     this.#checkDue = -Infinity;
   }
 
-  /** Records that the entry with this id begins an epoch. Returns the position of the last entry read before. */
+  /**
+   * Records that the entry with this id begins an epoch. Returns the position up to which this node had read before.
+   */
   epochBegan(epoch: string, id: string): string {
     return this.#begin(epoch, id, id, true);
   }
@@ -204,7 +204,7 @@ export class Witness {
     this.#offsetIsEntry = false;
   }
 
-  /** Returns the arguments of a check of the log; `candidate` names the new epoch, in case the check begins one. */
+  /** Returns the arguments of a check of the log. If the check begins an epoch, `candidate` becomes its name. */
   question(
     candidate: string,
     now: number,
@@ -340,7 +340,7 @@ export class Witness {
   }
 }
 
-/** Returns the time from `time` to `now`, or a very large finite number if `time` is -Infinity. */
+/** Returns the time from `time` to `now` in ms, at most 1e12, because `time` may be -Infinity. */
 function ageOf(time: number, now: number): number {
   return Math.min(now - time, 1e12);
 }
