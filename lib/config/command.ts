@@ -1,5 +1,6 @@
 /**
- * The command line of `main.ts`: without arguments it serves; with one it prints and exits.
+ * Decides from the arguments and settings of `main.ts` whether the process serves, or prints a text and exits: the
+ * help, the settings, or errors.
  *
  * @module
  */
@@ -13,7 +14,7 @@ import {
 import type { Env } from "./env_reader.ts";
 import { maskSetting } from "./mask.ts";
 
-/** What to do: serve with a configuration, or print texts and exit with a code. */
+/** What `main.ts` has to do: serve clients with `config`, or print `stdout` and `stderr` and exit with `code`. */
 export type Command =
   | { readonly kind: "serve"; readonly config: Config }
   | {
@@ -34,7 +35,10 @@ The settings are described in docs/configuration.md.`;
 
 const ARGUMENTS = ["--check", "--help", "-h"];
 
-/** Decides what to do, from the arguments and the environment. An argument that does not exist is an error. */
+/**
+ * Decides what `main.ts` has to do, from its arguments and the environment variables. An unknown argument results in an
+ * exit with an error message; so do invalid settings, except with `--help`.
+ */
 export function readCommand(args: readonly string[], env: Env): Command {
   for (const argument of args) {
     if (ARGUMENTS.includes(argument)) continue;
@@ -47,10 +51,10 @@ export function readCommand(args: readonly string[], env: Env): Command {
       kind: "exit",
       code: 2,
       stderr:
-        `Cannot start: there is no argument ${
+        `Cannot start: the argument ${
           JSON.stringify(argument)
-        }; ${advice}` +
-        "Use --check, --help, or none to serve. Settings are environment variables, as in PORT=8080 deno task start",
+        } is unknown; ${advice}` +
+        "use --check or --help, or no argument to start the server. Settings are environment variables, as in PORT=8080 deno task start",
     };
   }
   if (args.includes("--help") || args.includes("-h")) {
@@ -74,7 +78,9 @@ export function readCommand(args: readonly string[], env: Env): Command {
     : { kind: "exit", code: 1, stderr };
 }
 
-/** Returns a table of all settings: name, value without secrets, and where the value comes from. */
+/**
+ * Returns a table of all settings: the name, the value without secrets, and the source (`environment` or `default`).
+ */
 function describeSettings({ settings }: Inspection): string {
   const rows = settings.map((setting) =>
     [setting.name, maskSetting(setting) || "(unset)", setting.source] as const

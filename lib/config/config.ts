@@ -19,7 +19,9 @@ export const LOG_FORMATS = ["auto", "json", "text"] as const;
 export interface Config {
   readonly port: number;
   readonly host: string;
-  /** The URL of Redis. Undefined if the log is embedded, so that messages are stored only in this process. */
+  /**
+   * The URL of Redis; undefined if Roomcast runs without Redis and stores messages only in the memory of this process.
+   */
   readonly redisUrl: string | undefined;
   readonly keyPrefix: string;
   readonly rooms: readonly string[];
@@ -48,7 +50,7 @@ export interface Config {
   readonly open: boolean;
   /**
    * Whether messages shall be written directly to the sockets of clients, without Deno's streams. Has no effect if the
-   * check of direct writes fails.
+   * check at startup finds that direct writes do not work.
    */
   readonly directWrite: boolean;
   readonly drainSeconds: number;
@@ -56,7 +58,7 @@ export interface Config {
   readonly logFormat: (typeof LOG_FORMATS)[number];
 }
 
-/** The settings that an environment results in, and the problems with them. */
+/** The settings that result from environment variables, and the problems that were found in them. */
 export interface Inspection {
   /** The values of the settings. An invalid setting has its default here. */
   readonly config: Config;
@@ -80,7 +82,7 @@ export function readConfig(env: Env): Config {
   return config;
 }
 
-/** Returns a sentence followed by the problems, each on a line of its own. */
+/** Returns the error message for invalid settings: one sentence, then each of `problems` on a line of its own. */
 export function describeProblems(problems: readonly string[]): string {
   const lines = problems.map((problem) => `\n  ${problem}`);
   return `Cannot start: these settings are invalid; correct or unset them${
@@ -131,6 +133,7 @@ type Limits = Pick<
   | "drainSeconds"
 >;
 
+/** Reads the settings that are numbers with a minimum and a maximum. */
 function readLimits(reader: EnvReader): Limits {
   return {
     historySize: reader.integer("HISTORY_SIZE", 1000, 1, 1_000_000),
@@ -155,7 +158,10 @@ function readLimits(reader: EnvReader): Limits {
   };
 }
 
-/** Reads a setting that is a list of at least one room. */
+/**
+ * Reads a setting that is a comma-separated list of names of rooms or Redis channels. Records a problem if the list is
+ * empty or a name is not valid.
+ */
 function readRooms(
   reader: EnvReader,
   name: string,
@@ -189,7 +195,10 @@ function readChannels(
   return channels;
 }
 
-/** Reads a setting that is a list of names. Records a problem for each name that is not valid for a room. */
+/**
+ * Reads a setting that is a comma-separated list of names. Records a problem for each name that is not a valid name of
+ * a room.
+ */
 function checkRooms(
   reader: EnvReader,
   name: string,
@@ -213,6 +222,9 @@ function checkRooms(
   return rooms;
 }
 
+/**
+ * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and for two keys with the same name.
+ */
 function readPublishKeys(reader: EnvReader): PublishKey[] {
   const items = reader.list("PUBLISH_KEYS");
   const keys = items.flatMap((item, index) => {
@@ -244,6 +256,7 @@ function readPublishKeys(reader: EnvReader): PublishKey[] {
   return keys;
 }
 
+/** Reads `ALLOWED_ORIGINS`. Records a problem for each item that is neither an origin nor `*`. */
 function readOrigins(reader: EnvReader): string[] {
   const origins = reader.list("ALLOWED_ORIGINS");
   for (const origin of origins) {

@@ -1,5 +1,5 @@
 /**
- * Reads single settings from environment variables and collects their errors.
+ * Reads single settings from environment variables and collects the problems of invalid values.
  *
  * @module
  */
@@ -10,12 +10,16 @@ export type Env = Readonly<Record<string, string | undefined>>;
 /** A setting with the value that is used, and whether this value is from the environment. */
 export interface Setting {
   readonly name: string;
-  /** The value without surrounding spaces, or the default; empty if it is unset and has no default. May be a secret. */
+  /**
+   * The value without surrounding spaces, or the default. Empty if the setting is unset and has no default. May be a
+   * secret.
+   */
   readonly value: string;
+  /** Where the value comes from. */
   readonly source: "environment" | "default";
 }
 
-/** Maximum number of characters of a value that the sentence about a problem shows. */
+/** Maximum number of characters of an invalid value that are shown in the sentence about the problem. */
 const SHOWN_LENGTH_MAX = 80;
 
 /**
@@ -42,12 +46,12 @@ export class EnvReader {
     return Object.keys(this.#env).filter((name) => this.#env[name]?.trim());
   }
 
-  /** The problems that have been reported, in order; each begins with the name of a setting. */
+  /** The problems that have been recorded, in order; each begins with the name of a setting. */
   get problems(): readonly string[] {
     return this.#problems;
   }
 
-  /** Returns the value of a setting without surrounding spaces. */
+  /** Returns the value of a setting without surrounding spaces, or `fallback` if the setting is unset. */
   text(name: string, fallback = ""): string {
     const value = this.#env[name]?.trim() ?? "";
     const source = value === "" ? "default" : "environment";
@@ -61,7 +65,10 @@ export class EnvReader {
     return Boolean(this.#env[name]?.trim());
   }
 
-  /** Returns the value of a setting that has to be a whole number from `min` to `max`. */
+  /**
+   * Returns the value of a setting that has to be a whole number from `min` to `max`. If the value is not valid,
+   * records a problem and returns `fallback`.
+   */
   integer(name: string, fallback: number, min: number, max: number): number {
     const value = this.text(name, String(fallback));
     if (
@@ -79,7 +86,10 @@ export class EnvReader {
     return [...new Set(items.filter((item) => item !== ""))];
   }
 
-  /** Returns the value of a setting that has to be one of `choices`. */
+  /**
+   * Returns the value of a setting that has to be one of `choices`. If the value is not valid, records a problem and
+   * returns `fallback`.
+   */
   choice<T extends string>(
     name: string,
     fallback: T,
@@ -91,14 +101,17 @@ export class EnvReader {
     return fallback;
   }
 
-  /** Returns whether a setting is `true`. Any value except `true` and `false` is a problem. */
+  /**
+   * Returns whether a setting is `true`. If the value is neither `true` nor `false`, records a problem and returns
+   * `fallback`.
+   */
   flag(name: string, fallback: boolean): boolean {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
   /**
-   * Records the problem that a setting has the value `value` and not what `expected` says. The value is shown, so it
-   * must not be a secret.
+   * Records that the value of a setting is not valid. `expected` describes the valid values, as in "a whole number from
+   * 1 to 9". The problem shows `value`, so `value` must not be a secret.
    */
   reject(name: string, value: string, expected: string): void {
     const shown = value.length > SHOWN_LENGTH_MAX
@@ -107,7 +120,10 @@ export class EnvReader {
     this.fail(name, `is ${JSON.stringify(shown)}, not ${expected}`);
   }
 
-  /** Records the problem of a setting. `problem` must not contain a secret. */
+  /**
+   * Records a problem of the setting `name`. `problem` continues a sentence that begins with this name, and must not
+   * contain a secret.
+   */
   fail(name: string, problem: string): void {
     this.#problems.push(`${name} ${problem}`);
   }

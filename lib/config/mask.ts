@@ -20,7 +20,8 @@ export function maskUrl(url: string): string {
 }
 
 /**
- * Hides the secrets in a list of `name:secret`. Hides an item without a name as a whole, because it may be a secret.
+ * Hides the secrets in a comma-separated list of `name:secret`. An item without a name is hidden as a whole, because
+ * the item may be a secret.
  */
 function maskKeys(keys: string): string {
   return keys.split(",").map((item) =>

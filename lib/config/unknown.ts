@@ -22,7 +22,10 @@ export interface Unknown {
 const ORCHESTRATED =
   /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_\w+)$/i;
 
-/** Words with which only Roomcast's settings begin, if the other words are of `QUANTITIES`, `TIMES` or `SECRETS`. */
+/**
+ * Words that only Roomcast combines with words of `QUANTITIES`, `TIMES` or `SECRETS` in the names of settings. A
+ * variable whose name consists only of such words is probably a misspelled setting.
+ */
 const FAMILIES = [
   "HISTORY",
   "RECOVERY",
@@ -31,17 +34,23 @@ const FAMILIES = [
   "DRAIN",
   "PUBLISH",
 ];
-/** Words that other programs use as well, as in `CLIENT_SECRET`. They count only with words of `QUANTITIES`. */
+/**
+ * Words in names of Roomcast's settings that other programs use as well, as in `CLIENT_SECRET`. A variable with such a
+ * word is probably a misspelled setting only if the other words of its name are in `QUANTITIES`.
+ */
 const COMMON_FAMILIES = ["CLIENT", "MESSAGE"];
+/** Words for amounts and limits in the names of settings, in the singular. */
 const QUANTITIES =
   "LIMIT MAX MIN MAXIMUM SIZE LENGTH COUNT BYTE KB MB BUFFER PER RATE ROOM EVENT"
     .split(" ");
+/** Words for durations in the names of settings, in the singular. */
 const TIMES =
   "SECOND SEC MS MINUTE HOUR DAY TIME TIMEOUT TTL AGE EXPIRY RETENTION WINDOW"
     .split(" ");
+/** Words for secrets in the names of settings, in the singular. */
 const SECRETS = "KEY SECRET TOKEN PASSWORD AUTH".split(" ");
 
-/** The words of a variable's name: in capitals, and without the endings of a plural or a participle. */
+/** The name of a variable, and the words of this name in capitals, without plural or participle endings. */
 interface Words {
   readonly name: string;
   readonly words: readonly string[];
@@ -99,9 +108,10 @@ function anyOrder(words: readonly string[]): string {
 }
 
 /**
- * As many words, each with at most one wrong character, or two if it has 8 or more, and at most two of them wrong:
- * `REDIS_URI`, `HISTROY_SIZE`. A wrong word of five characters or fewer has to be one of several, since `HOME` is not
- * `HOST`.
+ * Returns whether the words `a` of a variable's name are a setting's words `b` with typing errors, as in `REDIS_URI`
+ * and `HISTROY_SIZE`. At most two words may be wrong. A wrong word may have one wrong character, or two if the word has
+ * at least 8. A name of one word needs at least 6 characters, because `HOME` does not mean `HOST`; with at least 8, the
+ * name may also be `b` written without separators.
  */
 function isTypo(a: readonly string[], b: readonly string[]): boolean {
   if (a.length !== b.length) {
@@ -120,7 +130,8 @@ function isLike(a: string, b: string): boolean {
 }
 
 /**
- * Returns the setting of the same family that is most similar to a name; undefined if the name belongs to no family.
+ * Returns the setting that is most similar to `name`, among the settings that have the same word of `FAMILIES` or
+ * `COMMON_FAMILIES`. Returns undefined if {@linkcode isFamily} is `false` for all words of the name.
  */
 function relative(
   name: string,
@@ -134,8 +145,8 @@ function relative(
 }
 
 /**
- * Returns whether `word` belongs to a family of settings and all other words fit this family, as in `HISTORY_LIMIT` and
- * `MAX_MESSAGE_SIZE`.
+ * Returns whether `word` is in `FAMILIES` or `COMMON_FAMILIES` and all other `words` of the same name are common in
+ * settings with such a word, as in `HISTORY_LIMIT` and `MAX_MESSAGE_SIZE`.
  */
 function isFamily(word: string, words: readonly string[]): boolean {
   const fitting = FAMILIES.includes(word)

@@ -1,15 +1,16 @@
 /**
  * Settings that other versions of Roomcast have, and this one does not.
  *
- * Such settings are rejected, because an operator could take a setting without effect for protection.
+ * Such settings are rejected, because an operator could otherwise believe that the setting protects the server,
+ * although it has no effect.
  *
  * @module
  */
 import type { EnvReader } from "./env_reader.ts";
 
 /**
- * The names of the settings, each with the value that switches the setting off and is therefore allowed, if there is
- * such a value.
+ * The settings that this version does not support, by name. The value of the record is the value that switches the
+ * setting off and is therefore allowed; undefined if no value is allowed.
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   INTERNAL_PORT: undefined,
@@ -46,7 +47,7 @@ const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
 /** The names of all settings that this version does not support. */
 export const UNSUPPORTED_NAMES: readonly string[] = Object.keys(UNSUPPORTED);
 
-/** Records a problem for each unsupported setting that is set. */
+/** Records a problem for each setting that this version does not support, unless its value switches the setting off. */
 export function checkUnsupported(reader: EnvReader): void {
   for (const [name, nothing] of Object.entries(UNSUPPORTED)) {
     if (!reader.isSet(name) || reader.text(name) === nothing) continue;

@@ -25,7 +25,7 @@ interface InFlightEntry {
   req: IncomingMessage | null;
 }
 
-/** A map of the requests in flight. Removes from each deleted entry the reference to its request. */
+/** A map of the requests in flight. When an entry is deleted, drops the entry's reference to its request. */
 class ReleasingMap extends Map<Socket, InFlightEntry> {
   override delete(socket: Socket): boolean {
     const entry = this.get(socket);

@@ -24,11 +24,14 @@ import { SingleWriteResponse } from "./response.ts";
 
 /** When the node stops: how long a new connection may take to send its first request, in ms. */
 const FIRST_REQUEST_MS = 100;
-/** Interval at which the node checks whether connections that were used recently are idle, in ms. */
+/**
+ * When the node stops: how often {@linkcode HttpConnections.drain} checks whether connections have recently become
+ * idle, as an interval in ms.
+ */
 const IDLE_CHECK_MS = 10;
 /**
- * How long the node reads and discards input after the farewell, in ms. Input that is not read would reset the
- * connection.
+ * How long the node reads and discards input of a connection after it has written the farewell (the last response), in
+ * ms. Input that is not read would reset the connection.
  */
 const LINGER_MS = 200;
 
@@ -43,7 +46,7 @@ interface ConnectionActivity {
   idle: Timeout<Socket> | undefined;
   /** Whether a request has arrived on the connection. */
   used: boolean;
-  /** Whether the farewell was written, so that no further request of the connection is handled. */
+  /** Whether the farewell (the last response) was written, so that no further request of the connection is handled. */
   left: boolean;
 }
 
@@ -55,7 +58,10 @@ export interface HttpConnectionsOptions {
   readonly farewell: string;
 }
 
-/** Closes the connections of one server. When the node stops, call first `drain()` and then `close()`. */
+/**
+ * Closes the idle connections of one server and, when the node stops, all connections. When the node stops, call first
+ * `drain()` and then `close()`.
+ */
 export class HttpConnections {
   /** The class of the server's responses. After `drain()` was called, each response closes its connection. */
   readonly Response: typeof SingleWriteResponse;
@@ -63,12 +69,15 @@ export class HttpConnections {
   readonly #farewell: string;
   readonly #idle: TimeoutList<Socket>;
   readonly #activities = new WeakMap<Socket, ConnectionActivity>();
-  /** The connections to which the farewell was written, until they are closed. */
+  /**
+   * The connections on which the farewell (the last response) was written. Each is destroyed after {@linkcode
+   * LINGER_MS}.
+   */
   readonly #lingering = new TimeoutList<Socket>(
     LINGER_MS,
     (socket) => socket.destroy(),
   );
-  /** Runs while new connections may still send their first request. */
+  /** The timer that `close()` starts; when it ends, connections that have sent no request yet are closed. */
   #waiting: ReturnType<typeof setTimeout> | undefined;
   #draining = false;
   #closing = false;
@@ -77,8 +86,8 @@ export class HttpConnections {
   readonly #onResponseSent = this.#makeOnResponseSent();
 
   /**
-   * Creates an empty list of connections. The server has to call `watch()`, and `begin()` or `release()` for each
-   * request.
+   * Creates an empty list of connections. Call `watch()` once before the server listens, `begin()` for each request,
+   * and `release()` for each upgrade to a WebSocket.
    */
   constructor({ idleMs, farewell }: HttpConnectionsOptions) {
     this.#idleMs = idleMs;
@@ -117,7 +126,7 @@ export class HttpConnections {
 
   /**
    * Counts a request as in flight until its response has been sent. Returns `false` if the request must not be handled,
-   * because the farewell was already written to its connection.
+   * because the farewell (the last response) was already written to its connection.
    */
   begin({ socket }: IncomingMessage, response: ServerResponse): boolean {
     const activity = this.#endIdle(socket);
@@ -131,7 +140,7 @@ export class HttpConnections {
 
   /**
    * Stops watching a connection that becomes a WebSocket. Returns `false` if the upgrade must not be handled, because
-   * the farewell was already written to the connection.
+   * the farewell (the last response) was already written to the connection.
    */
   release(socket: Socket): boolean {
     const activity = this.#endIdle(socket);

@@ -52,7 +52,10 @@ const STOPPING = new ApiError(
   "Cannot handle the request: this node is stopping; send the request again",
 );
 
-/** Creates the object that closes the connections of a server. */
+/**
+ * Creates the object that closes the connections of a server: idle connections and, when the node stops, all
+ * connections.
+ */
 export function createHttpConnections(): HttpConnections {
   return new HttpConnections({
     idleMs: KEEP_ALIVE_MS,
@@ -110,7 +113,10 @@ export function createHttpServer(
   return server;
 }
 
-/** Responds to a request that cannot be read, because it is not valid HTTP, is too large or arrives too slowly. */
+/**
+ * Responds with an error to a request that cannot be read, because it is not valid HTTP, is too large or arrives too
+ * slowly.
+ */
 function refuseUnreadable(
   error: Error & { code?: string },
   socket: Duplex,
@@ -118,7 +124,10 @@ function refuseUnreadable(
   refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED);
 }
 
-/** Responds to a request with an unknown `Expect` header. node:http itself would send a response without a body. */
+/**
+ * Responds with an error to a request that has an unknown `Expect` header. node:http itself would send a response
+ * without a body.
+ */
 function refuseExpectation(
   _request: IncomingMessage,
   response: ServerResponse,
@@ -128,7 +137,9 @@ function refuseExpectation(
   response.end(bodyOf(UNKNOWN_EXPECTATION));
 }
 
-/** Responds on a connection for which node:http has made no response object, and closes the connection. */
+/**
+ * Writes an error response to a connection for which node:http has made no response object, and closes the connection.
+ */
 function refuse(socket: Duplex, error: ApiError): void {
   if (socket.writable) socket.end(completeResponse(error));
   else socket.destroy();
@@ -144,7 +155,9 @@ function completeResponse(error: ApiError): string {
     }\r\n\r\n${body}`;
 }
 
-/** Returns the body of an error response, in the form of all errors. */
+/**
+ * Returns the JSON body of an error response: an object with the field `error`, as in Roomcast's other error responses.
+ */
 function bodyOf(error: ApiError): string {
   return JSON.stringify({ error });
 }

@@ -15,8 +15,8 @@ import type { Observe } from "../observer.ts";
  */
 const MEASURED_MAX = 1024;
 /**
- * Share of the free descriptors that is reserved, when the process starts, for other purposes than connections of
- * clients.
+ * Share of the file descriptors that are free when the process starts, which is reserved for other purposes than
+ * connections of clients.
  */
 const RESERVE_PART = 1 / 8;
 /**
@@ -40,7 +40,7 @@ export class ConnectionLimit {
   readonly #onRefused: () => void;
   #count = 0;
   /**
-   * The number of connections that may be open. If `#found` is `false`, the true limit may be higher; it is then
+   * The number of connections that may be open. If `#found` is `false`, the true limit may be higher; the limit is then
    * measured again when this number is reached.
    */
   #max = 0;
@@ -116,7 +116,10 @@ export class ConnectionLimit {
     this.#max = Math.max(this.#count + free - this.#reserve, 0);
   }
 
-  /** Sets whether the process is about to connect to itself. If it is, the next refused connection is not reported. */
+  /**
+   * Sets whether the process is about to connect to itself. If `expected` is `true`, the next refused connection is not
+   * reported.
+   */
   expectOwn(expected: boolean): void {
     this.#expectsOwn = expected;
   }

@@ -12,12 +12,14 @@
 import { Server } from "node:net";
 
 /**
- * The queue is most likely empty if no connection arrives in this number of waits in a row, each of this length in ms.
- * One long wait is not enough, because after the event loop was blocked, timers run before the waiting connections are
- * accepted.
+ * Number of waits in a row, each of {@linkcode WAIT_MS}, in which no connection must arrive; the queue is then most
+ * likely empty. One long wait is not enough, because after the event loop was blocked, timers run before the waiting
+ * connections are accepted.
  */
-const QUIET_WAITS = 5, WAIT_MS = 10;
-/** Maximum time to wait until no connection arrives, in ms. */
+const QUIET_WAITS = 5;
+/** Duration of one wait for a new connection, in ms. */
+const WAIT_MS = 10;
+/** Maximum time that {@linkcode stopListening} waits for a time without new connections, in ms. */
 const TIMEOUT_MS = 250;
 
 /**

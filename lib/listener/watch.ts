@@ -22,12 +22,13 @@ const INTERVAL_MS = 2000;
 /** How long the process may take to accept a connection from itself, in ms. */
 const ACCEPT_TIMEOUT_MS = 1000;
 /**
- * Time added to a check, in ms, so that the event loop gets one more turn. If the loop was blocked for long, timers run
- * before the waiting connections are accepted.
+ * Time that each check waits in addition to its timeout, in ms, so that the event loop gets one more turn. If the loop
+ * was blocked for long, timers run before the waiting connections are accepted.
  */
 const GRACE_MS = 50;
-/** Maximum number of attempts to listen again on the same port, and the pause between two attempts in ms. */
+/** Maximum number of attempts to listen again on the same port. */
 const REOPEN_TRIES = 5;
+/** Pause between two attempts to listen again on the same port, in ms. */
 const REOPEN_PAUSE_MS = 200;
 /** Maximum length of the queue of connections that are not accepted yet. The value is the default of node:net. */
 const BACKLOG = 511;
@@ -78,7 +79,7 @@ export class ListenerWatch {
   #closed = false;
   /** Called when a connection is accepted, while a check waits for one. */
   #onAccepted: (() => void) | undefined;
-  /** Ends the check that is running; undefined if none is. */
+  /** Ends the check that is running; undefined if no check is running. */
   #endCheck: (() => void) | undefined;
   /**
    * Whether a check has ever succeeded. Until then, a firewall may be the reason why the process cannot connect to
@@ -129,9 +130,9 @@ export class ListenerWatch {
   }
 
   /**
-   * Rearms the listener after connections were refused. The refused connections may have used all descriptors within
-   * one turn of the event loop. If so, `accept()` has failed, and no connection would be accepted any more. Otherwise
-   * rearming has no effect.
+   * Calls {@linkcode rearm} in the next turn of the event loop, after connections were refused. The refused connections
+   * may have used all descriptors within one turn of the event loop. If so, `accept()` has failed, and no connection
+   * would be accepted any more. Otherwise `rearm()` has no effect.
    */
   #rearmSoon(): void {
     this.#rearming ??= setImmediate(() => {
@@ -177,8 +178,8 @@ export class ListenerWatch {
   }
 
   /**
-   * Repairs a dead listener. First tries to rearm the listener, which keeps the connections in its queue, and then to
-   * reopen it.
+   * Repairs a dead listener. First calls {@linkcode rearm}, which keeps the connections in the listener's queue, and if
+   * that does not help, opens the listener again.
    */
   async #mend(): Promise<void> {
     const { server, observe, onLost } = this.#options;

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Adds a gauge. `read` returns its current value. */
+/** Adds a gauge to the metrics. `read` returns the gauge's current value. */
 export type Watch = (name: string, help: string, read: () => number) => void;
 
 /** The parts of a node from which gauges are read. */

@@ -7,7 +7,7 @@
 import { styleText } from "node:util";
 import { type Format, shorten } from "./logger.ts";
 
-/** What the first lines on a terminal say, in addition to the fields of the observation `started`. */
+/** Facts that the first lines on a terminal show, in addition to the fields of the observation `started`. */
 export interface Greeting {
   /** The URL of Redis without its password; undefined if messages are stored in the process. */
   readonly redis: string | undefined;

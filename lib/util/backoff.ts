@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The pause if no attempt has failed yet, in ms. Each failure doubles the pause. */
+/** What {@linkcode backoffMs} starts from if `failures` is 0, in ms. Each failure doubles it. */
 const FIRST_MS = 50;
 
 /**

@@ -62,8 +62,9 @@ export interface Timeout<T> {
 export class TimeoutList<T> {
   readonly #timeoutMs: number;
   readonly #onTimeout: (what: T) => void;
-  /** The oldest and the newest timeout, at the two ends of the list. */
+  /** The oldest timeout, at the beginning of the list; undefined if the list is empty. */
   #first: Timeout<T> | undefined;
+  /** The newest timeout, at the end of the list; undefined if the list is empty. */
   #last: Timeout<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -99,7 +100,7 @@ export class TimeoutList<T> {
     wait.before = wait.after = undefined;
   }
 
-  /** Iterates over all items, the oldest first. The item that was returned last may be removed. */
+  /** Iterates over all items, the oldest first. During the iteration, the caller may remove the current item. */
   *[Symbol.iterator](): Generator<T> {
     let wait = this.#first;
     while (wait !== undefined) {

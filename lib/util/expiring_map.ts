@@ -16,7 +16,7 @@ export class ExpiringMap<K, V> {
     this.#keepMs = keepMs;
   }
 
-  /** Returns the value of a key; undefined if the map has none. */
+  /** Returns the value of a key; undefined if the map has no value for the key. */
   get(key: K): V | undefined {
     return this.#values.get(key);
   }
@@ -31,7 +31,7 @@ export class ExpiringMap<K, V> {
     );
   }
 
-  /** Deletes a key if it still has this value. */
+  /** Deletes a key if its value is still `value`. */
   delete(key: K, value: V): void {
     if (this.#values.get(key) === value) this.#values.delete(key);
   }

@@ -17,10 +17,10 @@ export function isPattern(channel: string): boolean {
 type Token = ((byte: number) => boolean) | undefined;
 
 /**
- * Returns a function that matches names of channels with a pattern, byte by byte and exactly as `PSUBSCRIBE` does. It
- * covers the special cases: `?` is one byte, `[c-a]` is `[a-c]`, and the `]` of a set may be missing. If it matched
- * differently, messages would be lost, because the bridge accepts a message only from the first pattern that matches
- * here. The time is at most proportional to the product of both lengths, for any pattern.
+ * Returns a function that matches names of channels with a pattern, byte by byte and exactly as `PSUBSCRIBE` does. The
+ * function covers the special cases: `?` is one byte, `[c-a]` is `[a-c]`, and the `]` of a set may be missing. If the
+ * function matched differently, messages would be lost, because the bridge accepts a message only from the first
+ * pattern that matches here. The time is at most proportional to the product of both lengths, for any pattern.
  */
 export function compileGlob(
   glob: string,

@@ -87,7 +87,7 @@ Deno.test("readCommand() rejects an unknown argument and names the known argumen
     const { code, stderr = "" } = exits([argument]);
     assert.equal(code, 2);
     assert.ok(stderr.includes(JSON.stringify(argument)), stderr);
-    assert.match(stderr, /--check, --help/);
+    assert.match(stderr, /--check or --help/);
     assert.equal(stderr.includes("did you mean"), argument === "--chek");
   }
 });
