@@ -180,7 +180,7 @@ Deno.test("documents name only log kinds, error codes and metrics that exist", (
   );
 });
 
-Deno.test("the source names only documents that exist", () => {
+Deno.test("the source code refers only to documents that exist", () => {
   const sources = ["lib/", "routes/", "static/", "bench/", "tests/"].flatMap((
     folder,
   ) => filesOf(folder, /\.(ts|js)$/));
@@ -197,7 +197,7 @@ Deno.test("README.md has at most 200 lines", () => {
   assert.ok(read("README.md").trimEnd().split("\n").length <= 200);
 });
 
-Deno.test("every page ends with where to go next", () => {
+Deno.test("every page of docs/ ends with a line "Next:" that links to further pages", () => {
   const pages = filesOf("docs/", /\.md$/).filter((path) =>
     path !== "docs/README.md"
   );
@@ -326,7 +326,7 @@ Deno.test("docs/operating.md lists every log kind under its level", () => {
   assert.deepEqual(sorted(listed), sorted(levels()));
 });
 
-Deno.test("the checks of documents report made-up paths and names", () => {
+Deno.test("brokenPaths() and unknownNames() report made-up paths and names", () => {
   const text = [
     '[a](nowhere.md), [b](README.md#no-such-heading), [c](#neither), <img src="a.png">,',
     "`lib/nowhere.ts`, `roomcast_made_up_total`, `made_up`;",

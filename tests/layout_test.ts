@@ -408,7 +408,7 @@ Deno.test("the drawing in CONTRIBUTING.md shows exactly the imports of the code"
   assert.deepEqual(drawn.sort(), reduce(arrowsOf(await sources())));
 });
 
-Deno.test("the check detects every kind of import", () => {
+Deno.test("parse() finds every form of import in a file", () => {
   const { imports } = parse(
     "lib/log/log.ts",
     'import { a } from "./a.ts";\nimport "./b.ts";\nimport type { C }\n  from "./c.ts";\n' +
@@ -421,7 +421,7 @@ Deno.test("the check detects every kind of import", () => {
   );
 });
 
-Deno.test("the check reports each kind of forbidden import and no allowed one", () => {
+Deno.test("check() reports each kind of forbidden import, call and length, and nothing that is allowed", () => {
   const lines = (count: number): string => "\n".repeat(count);
   const wrong: [path: string, source: string][] = [
     ["lib/log/log.ts", 'import { createApp } from "../../routes/mod.ts";'],
@@ -465,7 +465,7 @@ Deno.test("the check reports each kind of forbidden import and no allowed one", 
   }
 });
 
-Deno.test("the search for cycles finds a cycle of three files", () => {
+Deno.test("cycleIn() finds a cycle of three files", () => {
   const files = new Map([
     ["lib/a/a.ts", 'import "../b/b.ts";'],
     ["lib/b/b.ts", 'import "../c/c.ts";'],

@@ -223,7 +223,7 @@ Deno.test("the bridge refuses invalid payloads, counts them by reason and logs n
   assert.doesNotMatch(node.output, /a-secret-that|secretx/);
 });
 
-Deno.test("three of five nodes subscribe, and another node takes over the listener slot of a killed one", async () => {
+Deno.test("three of five nodes subscribe to the Redis channels, and another node subscribes if one of the three ends", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using stack = new AsyncDisposableStack();

@@ -11,7 +11,7 @@ const cwd = new URL("../../", import.meta.url);
 /** 3.4 MB when this was written; the packages are 50 MB. */
 const BYTES_MAX = 6_000_000;
 
-Deno.test("a node of the bundle alone serves the page and the clients, and delivers over HTTP and Redis", async () => {
+Deno.test("a node that runs only from the bundle serves the page and clients, and delivers messages of HTTP and of Redis", async () => {
   const folder = await Deno.makeTempDir({ prefix: "roomcast-bundle-" });
   try {
     const args = ["run", "-A", "--cached-only", "tools/bundle.ts", folder];

@@ -163,7 +163,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "an unreachable host delays a publish by one second",
+  name:
+    "a publish through nginx succeeds after one second if nginx tries an unreachable host first",
   ignore,
   async fn() {
     await using node = await TestNode.start();

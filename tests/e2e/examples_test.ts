@@ -75,15 +75,15 @@ Deno.test(
     // All of them run at once, because they wait most of the time.
     await Promise.all([
       t.step(
-        "publishers publish once, whatever happens to their requests",
+        "each publisher publishes its message once, even if requests fail or responses are lost",
         (t) => testPublishers(t, cluster),
       ),
       t.step(
-        "browser.html shows messages as text, and llm-stream/ the whole answer after a reload in the middle",
+        "the pages of browser.html and llm-stream/ show what is published",
         (t) => testPages(t, cluster),
       ),
       t.step({
-        name: "nginx.conf passes requests on",
+        name: "nginx with nginx.conf passes requests to the nodes",
         ignore: nginx === undefined,
         fn: () => testNginx(cluster),
       }),

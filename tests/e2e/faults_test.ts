@@ -597,7 +597,7 @@ Deno.test("GET history rejects invalid positions and parameters without reading 
   }
 });
 
-Deno.test("publishing into, receiving, reading and clearing work for rooms with unusual names", async () => {
+Deno.test("publishing, delivery, history and clearing work for rooms with unusual names", async () => {
   await using redis = await Redis.start();
   const rooms = [
     "__proto__",

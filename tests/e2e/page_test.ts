@@ -415,7 +415,7 @@ async function isAccessible({ browser, node, locked }: Stage): Promise<void> {
 }
 
 Deno.test({
-  name: "the page",
+  name: "the page at / of a node with Redis and a publish key",
   // Playwright keeps handles open until the process ends.
   sanitizeOps: false,
   sanitizeResources: false,
@@ -434,12 +434,15 @@ Deno.test({
     const checks: [name: string, check: (stage: Stage) => Promise<void>][] = [
       ["shows messages of every source as text", sendsAndShows],
       ["points at errors in JSON, and sends JSON", sendsJson],
-      ["offers only commands that the server accepts", copies],
+      ["copies commands that the server accepts", copies],
       ["asks for a publish key and keeps it in memory", usesKey],
-      ["opens, shows and closes rooms", switchesRooms],
+      [
+        "opens and closes rooms, and shows them as tabs or side by side",
+        switchesRooms,
+      ],
       ["shows that a cut line loses nothing", cutsTheLine],
       ["keeps the order across lost connections", staysInOrder],
-      ["stays smooth with 10,000 messages", staysSmooth],
+      ["stays responsive with 10,000 messages", staysSmooth],
       ["violates no rule of accessibility", isAccessible],
     ];
     for (const [name, check] of checks) await t.step(name, () => check(stage));

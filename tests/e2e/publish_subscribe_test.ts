@@ -26,7 +26,7 @@ const VALUES: readonly unknown[] = [
   "x".repeat(60_000),
 ];
 
-Deno.test("a client that names no room receives a text message with the id of the publish response", async () => {
+Deno.test("a client that names no room receives a text that is published without a room, with the id of the publish response", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url);
   const reply = await node.request("/publish", {

@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if the history of a room 
   }
 });
 
-Deno.test("a client recovers although another client, for which the same read was too short, receives a gap", async () => {
+Deno.test("clients recover from one shared read of the history, and a client that missed more than was read receives a gap", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];

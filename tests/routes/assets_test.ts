@@ -70,7 +70,7 @@ Deno.test("HEAD returns the headers of an asset without its body", async () => {
   assert.equal(text, "");
 });
 
-Deno.test("an asset that does not exist is 404 not_found", async () => {
+Deno.test("a request for an asset that does not exist gets 404 not_found", async () => {
   await using app = new TestApp();
   for (
     const path of [

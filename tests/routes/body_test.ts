@@ -47,7 +47,7 @@ Deno.test("a body that arrives in several chunks is read completely", async () =
   assert.deepEqual(await app.messages("chat"), ["a".repeat(15)]);
 });
 
-Deno.test("a body that does not arrive in time is rejected with body_too_slow and releases its bytes", async () => {
+Deno.test("a body that does not arrive in time is rejected with body_too_slow, and its bytes then no longer count for the limit", async () => {
   const bodies = new BodyBudget({ totalBytesMax: 100, timeoutMs: 50 });
   await using app = new TestApp({}, { bodies });
   const body = new SlowBody();

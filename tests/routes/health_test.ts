@@ -39,7 +39,7 @@ Deno.test("readyz returns 503 draining while the node stops, and livez returns 2
   assert.equal((await app.request("/livez")).status, 200);
 });
 
-Deno.test("readyz returns the error of the log's probe", async () => {
+Deno.test("readyz responds with the error of the log's probe if the probe fails", async () => {
   await using app = new TestApp({}, {
     probe: () => Promise.reject(UNREACHABLE),
   });
@@ -49,7 +49,7 @@ Deno.test("readyz returns the error of the log's probe", async () => {
   assert.equal((await app.request("/livez")).status, 200);
 });
 
-Deno.test("readyz returns 500 internal for an unexpected error of the probe, whose text is only observed", async () => {
+Deno.test("readyz returns 500 internal without the text of the error if the log's probe fails unexpectedly", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, { probe: () => Promise.reject(error) });
   const { status, body, text } = await app.request("/readyz");

@@ -55,7 +55,7 @@ Deno.test("GET history returns the next page after a page's position or after th
   assert.deepEqual(older.messages, [3, 2, 1]);
 });
 
-Deno.test("DELETE history deletes a room's messages, and the room's pages are no longer complete", async () => {
+Deno.test("DELETE history deletes a room's messages, and GET history then returns complete: false", async () => {
   await using app = await withMessages(2);
   const { status, text } = await app.request(PATH, { method: "DELETE" });
   assert.equal(status, 204);
@@ -65,7 +65,7 @@ Deno.test("DELETE history deletes a room's messages, and the room's pages are no
   assert.equal(page.complete, false);
 });
 
-Deno.test("GET history is not complete if messages of a Redis channel may be missing in its range", async () => {
+Deno.test("GET history returns complete: false if messages of a Redis channel may be missing in the page's range", async () => {
   const asked: [string, string, string][] = [];
   await using app = new TestApp({}, {
     gaps: {
@@ -82,7 +82,7 @@ Deno.test("GET history is not complete if messages of a Redis channel may be mis
   assert.deepEqual(asked[0]?.slice(0, 2), ["chat", "0-0"]);
 });
 
-Deno.test("GET history is not complete if this node does not read the log up to the page in time", async () => {
+Deno.test("GET history returns complete: false if this node has not read the log up to the page's end in time", async () => {
   await using app = new TestApp({}, {
     head: { reached: () => Promise.resolve(false) },
   });
@@ -127,7 +127,7 @@ Deno.test("GET history and DELETE history need a publish key if publish keys are
   }
 });
 
-Deno.test("GET history and DELETE history respond with the error if the log fails", async () => {
+Deno.test("GET history and DELETE history respond with the log's error if the log fails", async () => {
   const error = new ApiError("log_timeout", "Cannot read: it is slow; wait");
   await using app = new TestApp({}, {
     history: {
@@ -143,7 +143,7 @@ Deno.test("GET history and DELETE history respond with the error if the log fail
   }
 });
 
-Deno.test("GET history and DELETE history return 500 internal for an unexpected error, whose text is only observed", async () => {
+Deno.test("GET history and DELETE history return 500 internal without the text of the error if the log fails unexpectedly", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
     history: {

@@ -143,7 +143,7 @@ Deno.test("createListener() responds with 100 to Expect: 100-continue before the
   assert.match(await connection.end(), /\r\n\r\nHTTP\/1\.1 200 [^]*"id"/);
 });
 
-Deno.test("two Idempotency-Key headers are rejected, and a comma in one is part of the key", async () => {
+Deno.test("a publish with two Idempotency-Key headers is rejected, and a comma in a single header is part of the key", async () => {
   await using app = new TestApp();
   const port = await app.serve();
   const publish = (...keys: string[]): Promise<string> =>
@@ -159,7 +159,7 @@ Deno.test("two Idempotency-Key headers are rejected, and a comma in one is part 
   assert.match(await publish("a, b"), /"duplicate":true/);
 });
 
-Deno.test("a client that is still sending a too large body receives the response", async (t) => {
+Deno.test("a client that is still sending a body that is too large receives the response body_too_large", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const port = await app.serve();
   const key = "Authorization: Bearer correct-horse";

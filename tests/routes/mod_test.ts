@@ -40,7 +40,7 @@ function assertError(
   assert.match(body.error.message, /^Cannot [^:]+: [^;]+; .+[^.]$/);
 }
 
-Deno.test("the tests of this file know every route", async () => {
+Deno.test("ROUTES of this file lists every route of createApp()", async () => {
   await using app = new TestApp();
   const patterns = app.app.routes.map(({ path }) => path)
     .filter((path) => path !== "/*");
@@ -50,7 +50,7 @@ Deno.test("the tests of this file know every route", async () => {
   );
 });
 
-Deno.test("every path responds to every method, with and without a trailing slash", async (t) => {
+Deno.test("every path serves its methods and responds with 405 to any other, with and without a trailing slash", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const headers = { authorization: "Bearer correct-horse" };
   for (const [, path, allow] of ROUTES) {
@@ -85,7 +85,7 @@ Deno.test("every path responds to every method, with and without a trailing slas
   }
 });
 
-Deno.test("every path except files refuses unknown parameters, after the credentials are checked", async (t) => {
+Deno.test("every path except files refuses an unknown query parameter, and a missing publish key before that", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const headers = { authorization: "Bearer correct-horse" };
   for (const [, path, allow] of ROUTES) {
@@ -141,7 +141,7 @@ Deno.test("every response forbids caching and MIME sniffing unless its route set
   }
 });
 
-Deno.test("a page of another origin may only send GET and HEAD, and cannot see the response", async () => {
+Deno.test("a page of an origin that is not allowed may only send GET and HEAD, and cannot read the response", async () => {
   await using app = new TestApp({ ALLOWED_ORIGINS: APP });
   for (const origin of ["https://evil.example", `${APP}.evil.example`]) {
     const headers = { origin };
@@ -186,7 +186,7 @@ Deno.test("a page of an allowed origin may publish and gets a preflight response
   assert.equal(headers.get("access-control-allow-origin"), APP);
 });
 
-Deno.test("routes get the principal of a request's credentials", async () => {
+Deno.test("createApp() passes the principal of a request's credentials to the parts that routes call", async () => {
   const names: (string | undefined)[] = [];
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" }, {
     publisher: {

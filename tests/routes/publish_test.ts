@@ -396,7 +396,7 @@ Deno.test("a publish that is not valid is rejected and nothing is stored", async
   assert.ok(!app.observations.some(({ kind }) => kind === "error"));
 });
 
-Deno.test("POST /publish stores a message of any depth, or rejects it as invalid_message", async () => {
+Deno.test("POST /publish stores a deeply nested message or rejects the message as invalid_message", async () => {
   await using app = new TestApp({ MESSAGE_BYTES_MAX: "16777216" });
   const message = "[".repeat(500_000) + "]".repeat(500_000);
   const body = `{"message":${message}}`;
@@ -590,7 +590,7 @@ Deno.test("POST /publish/batch stores a batch with an idempotency key only once"
   assert.deepEqual(await app.messages("chat"), [1, 2]);
 });
 
-Deno.test("POST /publish/batch uses an item's own key, which never equals the key of another item", async () => {
+Deno.test("POST /publish/batch uses an item's own key, and never makes the same key for another item", async () => {
   await using app = new TestApp();
   // The keys of the items without one are derived from "k".
   const messages = [
@@ -609,7 +609,7 @@ Deno.test("POST /publish/batch uses an item's own key, which never equals the ke
   assert.equal(again.body.id, batch.body.results[1].id);
 });
 
-Deno.test("an error of the log sets the status of a publish and the result of an item of a batch", async () => {
+Deno.test("POST /publish and POST /publish/batch respond with the log's error and put it into the result of each room or item", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {
@@ -744,7 +744,7 @@ Deno.test("POST /publish with `rooms` returns 200 if the message is stored in at
   ]);
 });
 
-Deno.test("POST /publish fails with log_failed if the log returns no result", async () => {
+Deno.test("POST /publish and POST /publish/batch fail with log_failed if the log returns no result", async () => {
   await using app = new TestApp({}, {
     publisher: { publish: () => Promise.resolve([]) },
   });
@@ -760,7 +760,7 @@ Deno.test("POST /publish fails with log_failed if the log returns no result", as
   );
 });
 
-Deno.test("POST /publish returns 500 internal for an unexpected error, whose text is only observed", async () => {
+Deno.test("POST /publish returns 500 internal without the text of the error if publishing fails unexpectedly", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
     publisher: { publish: () => Promise.reject(error) },

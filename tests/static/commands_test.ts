@@ -29,7 +29,7 @@ Deno.test("curlCommand() passes any text and any room through a shell unchanged"
   }
 });
 
-Deno.test("curlCommand() sends other values, and texts with control characters, as JSON", async () => {
+Deno.test("curlCommand() sends values that are not texts, and texts with control characters, as JSON", async () => {
   for (const message of [{ a: "it's" }, 1, null, ["x"], "bell\u0007"]) {
     const command = curlCommand({
       origin,

@@ -9,7 +9,7 @@ Deno.test("readJson() returns the value of valid JSON", () => {
   }));
 });
 
-Deno.test("readJson() returns the first place that is not valid, and what is expected there", () => {
+Deno.test("readJson() returns for invalid JSON the first wrong place, and what is expected there", () => {
   const cases: [text: string, index: number, sentence: string][] = [
     ["", 0, "line 1, column 1: a value is expected"],
     ["hello", 0, "line 1, column 1: a value is expected"],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Outage } from "../../static/outage.js";
 
-Deno.test("Outage counts the messages that arrive after the connect and before the join of their room", () => {
+Deno.test("Outage.result() counts as missed the messages that arrive after the connect and before their room is joined", () => {
   const outage = new Outage(1000, ["a", "b"]);
   outage.message("a");
   outage.attempt(6000);
@@ -22,7 +22,7 @@ Deno.test("Outage counts the messages that arrive after the connect and before t
   });
 });
 
-Deno.test("Outage continues if the connection breaks again before all rooms are joined", () => {
+Deno.test("Outage.isOver stays false if the connection breaks again before all rooms are joined", () => {
   const outage = new Outage(0, ["a", "b"]);
   outage.attempt(1000);
   outage.connected();

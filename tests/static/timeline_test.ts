@@ -28,7 +28,7 @@ Deno.test("Timeline.append() adds each id once, but adds a gap even if a message
   assert.equal(timeline.end - timeline.begin, 2);
 });
 
-Deno.test("Timeline shows the newest rows, and older rows step by step", () => {
+Deno.test("Timeline shows the newest rows first, and then older rows at each showOlder()", () => {
   const timeline = new Timeline();
   for (const each of rows(1000, 3000)) timeline.append(each);
   timeline.showNewest();
@@ -65,7 +65,7 @@ Deno.test("Timeline.extend() shows new rows only up to its limit", () => {
   assert.deepEqual(shown(timeline), ids(0, SHOWN_MAX));
 });
 
-Deno.test("Timeline removes the oldest rows beyond its limits of rows and of characters", () => {
+Deno.test("Timeline removes its oldest rows if its limit of rows or of characters is exceeded", () => {
   const timeline = new Timeline();
   for (const each of rows(0, 10_000)) timeline.append(each);
   timeline.showNewest();

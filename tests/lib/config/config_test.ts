@@ -124,7 +124,7 @@ Deno.test("inspectConfig() lists every setting once, with its value and its sour
   );
 });
 
-Deno.test("readConfig() reads every setting", () => {
+Deno.test("readConfig() returns the values of all settings that are set", () => {
   assert.deepEqual(
     readConfig({
       PORT: " 0 ",
@@ -180,7 +180,7 @@ Deno.test("readConfig() reads every setting", () => {
   );
 });
 
-Deno.test("readConfig() rejects each invalid value and names only its setting", () => {
+Deno.test("readConfig() rejects each invalid value, and its error names only the setting with this value", () => {
   const wrong: Record<string, string[]> = {
     PORT: [
       "-1",
@@ -339,7 +339,7 @@ Deno.test("readConfig() rejects two publish keys with the same name", () => {
   ]);
 });
 
-Deno.test("readConfig() accepts * as an allowed origin", () => {
+Deno.test("readConfig() accepts ALLOWED_ORIGINS=*", () => {
   assert.deepEqual(readConfig({ ALLOWED_ORIGINS: "*" }).allowedOrigins, ["*"]);
 });
 
@@ -349,7 +349,7 @@ Deno.test("readConfig() rejects ACK_REPLICAS without REDIS_URL", () => {
   ]);
 });
 
-Deno.test("readConfig() reads CHANNELS as a list, and `-` as an empty list", () => {
+Deno.test("readConfig() reads CHANNELS as a list of valid names, and CHANNELS=- as an empty list", () => {
   const REDIS_URL = "redis://localhost";
   assert.deepEqual(readConfig({ REDIS_URL }).channels, ["chat"]);
   assert.deepEqual(readConfig({ REDIS_URL, CHANNELS: " - " }).channels, []);
@@ -367,7 +367,7 @@ Deno.test("readConfig() rejects CHANNELS without REDIS_URL", () => {
   }
 });
 
-Deno.test("readConfig() names in its error the setting, the value and what is accepted", () => {
+Deno.test("the error of readConfig() shows the setting, the invalid value and the values that are accepted", () => {
   assert.deepEqual(
     complaints({
       PORT: "9".repeat(1000),

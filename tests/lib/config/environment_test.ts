@@ -24,7 +24,7 @@ async function run(
   return { code, stdout: out, stderr: err };
 }
 
-Deno.test("deno task start permits reading the environment once and two folders, but no writing and no programs", async () => {
+Deno.test("deno task start permits reading all environment variables once and the files of two folders, but neither writing files nor running programs", async () => {
   const { stdout, stderr } = await run("tests/support/permissions_probe.ts");
   assert.equal(stderr, "");
   assert.deepEqual(JSON.parse(stdout), {
@@ -38,7 +38,7 @@ Deno.test("deno task start permits reading the environment once and two folders,
   });
 });
 
-Deno.test("environment.ts leaves the environment readable if the process was started with -A", async () => {
+Deno.test("environment.ts leaves the environment variables readable if the process was started with -A", async () => {
   const { stdout } = await run("tests/support/permissions_probe.ts", [
     "run",
     "-A",

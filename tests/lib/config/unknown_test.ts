@@ -67,14 +67,14 @@ Deno.test("findUnknown() returns the setting that a misspelled name probably mea
   }
 });
 
-Deno.test("findUnknown() returns nothing for the variables of real environments", () => {
+Deno.test("findUnknown() reports no variable of real environments as a misspelled setting", () => {
   for (const [environment, names] of Object.entries(ENVIRONMENTS)) {
     assert.ok(names.length > 3, environment);
     assert.deepEqual(findUnknown(names, KNOWN), [], environment);
   }
 });
 
-Deno.test("findUnknown() returns nothing for the variables that Kubernetes sets for services named like settings", () => {
+Deno.test("findUnknown() reports no variable that Kubernetes sets for a service with a name like a setting", () => {
   const services = [
     ...["redis", "roomcast", "chat", "room", "channel", "publish", "history"],
     ...["publish-key", "redis-uri", "client", "token", "worker", "host"],
@@ -103,6 +103,6 @@ Deno.test("findUnknown() returns nothing for the variables that Kubernetes sets 
   assert.deepEqual(findUnknown(names, KNOWN), []);
 });
 
-Deno.test("findUnknown() returns nothing for the names of all settings", () => {
+Deno.test("findUnknown() reports no setting as misspelled", () => {
   assert.deepEqual(findUnknown(KNOWN, KNOWN), []);
 });

@@ -24,7 +24,7 @@ Deno.test("installHeartbeats() patches Engine.IO at the first call only, and imp
   assert.equal(prototype.schedulePing, installed);
 });
 
-Deno.test("installHeartbeats() does not change the timers of servers without heartbeats", async () => {
+Deno.test("installHeartbeats() does not change the timers of Engine.IO servers that have no `heartbeats`", async () => {
   installHeartbeats();
   const engine = new Server(options);
   const http = createServer();
@@ -112,7 +112,7 @@ Deno.test("Heartbeats extends a pong's timeout only once if the client sends pac
   assert.ok(took > 550 && took < 1500, `after ${took} ms`);
 });
 
-Deno.test("Heartbeats replaces both timers of a connection and drops its heartbeat when the connection closes", async () => {
+Deno.test("Heartbeats puts one Heartbeat in place of both timers of a connection, and removes it from the wheel after the connection has closed", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, socket, closes } = await enter(server);
   const timers = socket as unknown as {

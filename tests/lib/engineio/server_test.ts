@@ -16,7 +16,7 @@ Deno.test("EngineServer sends the response to an upgrade and the first packet in
   assert.equal(client.pieces.items.length, 1);
 });
 
-Deno.test("cork() queues packets until they are sent in one write together with CONNECT", async () => {
+Deno.test("cork() queues the packets of a new client until the connection is uncorked, and then sends CONNECT first", async () => {
   await using server = await TestEngineServer.start();
   const held = new WeakMap<Socket, () => void>();
   server.io.use((socket, next) => {
@@ -63,7 +63,7 @@ Deno.test("EngineServer transfers binary data of any size in both directions", a
   }
 });
 
-Deno.test("EngineServer no longer counts a client after any kind of disconnect", async () => {
+Deno.test("EngineServer does not count a client after the client has disconnected in any way", async () => {
   await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
@@ -188,7 +188,7 @@ Deno.test("EngineServer refuses an upgrade for a connection that already uses We
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "cork() lets a polling client connect if the connection is uncorked in the same synchronous step",
+  "a polling client can connect while cork() is used if its connection is uncorked in the same synchronous step",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();

@@ -172,7 +172,7 @@ Deno.test("HttpConnections.drain() waits for requests on connections that were u
   for (const { socket } of [one, other, silent]) socket.destroy();
 });
 
-Deno.test("HttpConnections.close() writes the farewell to idle connections and handles no request that arrives afterwards", async () => {
+Deno.test("HttpConnections.close() writes a last response to idle connections and handles no request that arrives afterwards", async () => {
   await using setup = await Setup.start();
   const idle = new Connection(setup.port);
   const racing = new Connection(setup.port);

@@ -84,7 +84,7 @@ Deno.test("stopListening() serves the connections in the listener's queue and re
   await soon(closed, "the server is closed");
 });
 
-Deno.test("stopListening() closes the listener soon if no connection arrives", async () => {
+Deno.test("stopListening() closes the listener within a second if no connection arrives", async () => {
   const server = createServer();
   const port = await listen(server);
   const closed = new Promise<void>((resolve) =>

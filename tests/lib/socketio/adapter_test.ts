@@ -267,7 +267,7 @@ async function askAll(
   ]]);
 }
 
-Deno.test("every operation of the adapter reaches the other node, only in the operation's namespace", async (t) => {
+Deno.test("every operation of the adapter reaches the sockets of its namespace on the other node, and no other sockets", async (t) => {
   await using all = await two();
   await using stack = new AsyncDisposableStack();
   const { a, b } = all;
@@ -368,7 +368,7 @@ function goodEntry(what: string): string[] {
   return ["uid", "somebody else", "nsp", "/", "type", "3", "data", data];
 }
 
-Deno.test("AdapterCluster causes no unhandled rejection while Redis is down, and operations work again after its restart", async () => {
+Deno.test("AdapterCluster causes no unhandled rejection while Redis is down, and its operations work again after Redis has restarted", async () => {
   using rejections = watchRejections();
   await using all = await two();
   const { redis, a, b } = all;
@@ -453,7 +453,7 @@ Deno.test("AdapterCluster saves no sessions in Redis", async () => {
   assert.deepEqual(keys.filter((key) => !key.startsWith(`${PREFIX}:`)), []);
 });
 
-Deno.test("an operation of the adapter after the deletion of the log creates a log with an epoch", async () => {
+Deno.test("an operation of the adapter begins a new epoch if the log was deleted", async () => {
   await using all = await two();
   const { redis, a, b } = all;
   await redis.command("DEL", LOG);
@@ -479,7 +479,7 @@ Deno.test("AdapterCluster drops and reports the oldest entries if more than 10,0
   assert.deepEqual(said, Array.from({ length: 10_000 }, (_, i) => `${i + 3}`));
 });
 
-Deno.test("AdapterCluster with the option `events` skips and reports every other message for the adapter", async () => {
+Deno.test("AdapterCluster with the option `events` skips and reports every message that is not one of these events", async () => {
   await using redis = await Redis.start();
   await using foreign = await Node.start(redis);
   await using node = await Node.start(redis, ["hello"]);

@@ -102,7 +102,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
   }
 }
 
-Deno.test("SocketIoServer sends connect_error with the error's code to a client with a permanent error, which does not retry", async () => {
+Deno.test("SocketIoServer sends connect_error with the error's code to a client that it rejects permanently, and the client does not retry", async () => {
   await using setup = await Setup.start();
   for (
     const [auth, code, message] of [
@@ -156,7 +156,7 @@ Deno.test("SocketIoServer refuses a client that names its rooms in the query, an
   assert.ok(client.socket.connected);
 });
 
-Deno.test("SocketIoServer disconnects a client with a temporary error, so that it retries, and keeps nothing of it in memory", async () => {
+Deno.test("SocketIoServer closes the connection of a client that it rejects temporarily, so that the client retries, and keeps nothing of the client in memory", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const admit = clients.admit.bind(clients);
@@ -193,7 +193,7 @@ Deno.test("SocketIoServer disconnects a client with a temporary error, so that i
   );
 });
 
-Deno.test("SocketIoServer keeps nothing in memory of a client whose connection closes during welcome()", async () => {
+Deno.test("SocketIoServer keeps a client whose connection closes during welcome() neither connected nor in memory", async () => {
   await using setup = await Setup.start();
   const { clients } = setup;
   const welcome = clients.welcome.bind(clients);
@@ -248,7 +248,7 @@ Deno.test("SocketIoServer reports an error that occurs when a client disconnects
   await other.joined.have(1);
 });
 
-Deno.test("SocketIoServer answers a join with `internal` if its answer cannot be made, and keeps the connection open", async () => {
+Deno.test("SocketIoServer answers a join with `internal` and keeps the connection open if making the answer throws", async () => {
   await using setup = await Setup.start();
   await setup.publish("news", "1");
   const { clients } = setup;
@@ -423,7 +423,7 @@ Deno.test("SocketIoServer does not keep the headers and credentials of a connect
   assert.equal(conn?.request, undefined);
 });
 
-Deno.test("SocketIoServer handles only requests for Engine.IO, and refuses pages of an origin that is not allowed", async () => {
+Deno.test("SocketIoServer.request() returns false for requests that are not for Engine.IO, and refuses pages of origins that are not allowed", async () => {
   await using setup = await Setup.start();
   const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
   assert.equal(await elsewhere.text(), "not Socket.IO");

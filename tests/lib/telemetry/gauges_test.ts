@@ -14,7 +14,7 @@ const PARTS = {
   connections: { count: 7, max: Infinity },
 };
 
-Deno.test("watchNode() exposes the current values of a node", async () => {
+Deno.test("watchNode() adds gauges that show the current values of a node", async () => {
   const lines = await exposed({
     ...PARTS,
     bridge: { synchronized: true, pending: 2 },
@@ -32,7 +32,7 @@ Deno.test("watchNode() exposes the current values of a node", async () => {
   ) assert.ok(lines.includes(line), line);
 });
 
-Deno.test("watchNode() exposes no values of a bridge if the node has none", async () => {
+Deno.test("watchNode() adds no gauges of a bridge if the node has no bridge", async () => {
   const lines = await exposed({ ...PARTS, bridge: undefined });
   assert.ok(lines.includes("roomcast_ring_bytes 4096"));
   assert.ok(!lines.some((line) => line.includes("roomcast_bridge_in_step")));

@@ -123,7 +123,7 @@ Deno.test("createLogger() writes errors with their stack", () => {
   assert.equal(bare?.error, "only text");
 });
 
-Deno.test("createLogger() writes any thrown value and never throws", () => {
+Deno.test("createLogger() writes errors that are any thrown value, and never throws itself", () => {
   const circle: Record<string, unknown> = {};
   circle.circle = circle;
   for (

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Metrics } from "../../../lib/telemetry/metrics.ts";
 import { ALL } from "./observations.ts";
 
-Deno.test("Metrics counts observations and exposes them to Prometheus", async () => {
+Deno.test("Metrics.expose() returns the numbers of observations in the text format of Prometheus", async () => {
   const metrics = new Metrics();
   for (const observation of [...ALL, ...ALL]) metrics.observe(observation);
   const { type, body } = await metrics.expose();
@@ -33,7 +33,7 @@ Deno.test("Metrics counts observations and exposes them to Prometheus", async ()
   ) assert.ok(body.split("\n").includes(line), `${line} is not in\n${body}`);
 });
 
-Deno.test("Metrics starts at zero and shares no values with another instance", async () => {
+Deno.test("a new Metrics starts all counts at zero, even if another instance has counted", async () => {
   const [one, two] = [new Metrics(), new Metrics()];
   one.observe({ kind: "published", count: 5 });
   assert.match((await one.expose()).body, /^roomcast_published_total 5$/m);

@@ -108,7 +108,7 @@ Deno.test("formatText() writes colors only if `colors` is true", () => {
   );
 });
 
-Deno.test("formatText() writes at start how to use a server with an embedded log", () => {
+Deno.test("formatText() writes at start the URL, the rooms and a curl command of a server without Redis", () => {
   assert.deepEqual(greeted({}), [
     "Roomcast is running. Ctrl-C stops it.",
     "",

@@ -6,7 +6,7 @@ import {
   TimeoutList,
 } from "../../../lib/util/deadline.ts";
 
-Deno.test("deadline() settles as its promise does if that is in time", async () => {
+Deno.test("deadline() settles as its promise does if the promise settles before the timeout", async () => {
   assert.equal(await deadline(Promise.resolve(5), 10_000, "it"), 5);
   const error = new Error("broken");
   await assert.rejects(deadline(Promise.reject(error), 10_000, "it"), error);
@@ -93,7 +93,7 @@ Deno.test("TimeoutList.remove() removes a timeout at the beginning, in the middl
   await pause(20, new AbortController().signal);
 });
 
-Deno.test("TimeoutList iterates over its items, from which the current one may be removed", () => {
+Deno.test("TimeoutList iterates over all items even if the caller removes the current item", () => {
   const list = new TimeoutList<string>(3_600_000, () => {});
   const timeouts = new Map(
     ["a", "b", "c"].map((item) => [item, list.add(item)]),

@@ -296,7 +296,7 @@ for (const [what, code, frames] of INVALID) {
   });
 }
 
-Deno.test("WebSocketConnection accepts a text of two frames that are split within a character", async () => {
+Deno.test("WebSocketConnection accepts a text whose first frame ends within a character", async () => {
   await using server = await Server.start();
   const { client, peer } = await Raw.open(server);
   await using _ = client;
@@ -346,7 +346,7 @@ Deno.test("WebSocketConnection.close() waits for the client's close frame before
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection closes if the client ends its half of the connection or resets the connection", async () => {
+Deno.test("WebSocketConnection closes the connection if the client ends its half of the connection or resets it", async () => {
   await using server = await Server.start();
   for (const leave of ["end", "resetAndDestroy"] as const) {
     const { client, peer } = await Raw.open(server);

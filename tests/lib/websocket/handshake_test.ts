@@ -35,7 +35,7 @@ Deno.test("validateHandshake() returns undefined for a valid request and a refus
   }
 });
 
-Deno.test("handshakeResponse() returns the accept key of RFC 6455's example and the first offered subprotocol", () => {
+Deno.test("handshakeResponse() computes the accept key as in RFC 6455's example, and selects the first offered subprotocol", () => {
   const response = (protocol?: string) =>
     handshakeResponse({
       headers: {

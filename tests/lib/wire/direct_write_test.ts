@@ -83,7 +83,7 @@ Deno.test("DirectWriter.tryWrite() returns `waits` if the kernel takes only some
   assert.equal(request.waiting, undefined);
 });
 
-Deno.test("DirectWriter.tryWrite() keeps bytes that wait in memory until the kernel has taken them", async () => {
+Deno.test("DirectWriter.tryWrite() keeps the bytes of an incomplete write in memory until the kernel has taken them", async () => {
   await using stack = new AsyncDisposableStack();
   const connections = await Promise.all(
     Array.from({ length: 4 }, () => pair(stack)),
@@ -110,7 +110,7 @@ Deno.test("DirectWriter.tryWrite() keeps bytes that wait in memory until the ker
   }
 });
 
-Deno.test("DirectWriter.tryWrite() completes a waiting write with an error if the connection breaks", async () => {
+Deno.test("DirectWriter.tryWrite() calls oncomplete() with an error for an incomplete write if the connection breaks", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   peer.pause();
@@ -230,7 +230,7 @@ for (
   });
 }
 
-Deno.test("enableDirectWrites() disables direct writes if its server cannot listen", async () => {
+Deno.test("enableDirectWrites() disables direct writes if the server of its check cannot listen", async () => {
   const { writer, reasons } = writerWithReasons();
   await enableDirectWrites(
     writer,
@@ -242,7 +242,7 @@ Deno.test("enableDirectWrites() disables direct writes if its server cannot list
   ]);
 });
 
-Deno.test("enableDirectWrites() ends even if another program connects to its server", async () => {
+Deno.test("enableDirectWrites() resolves even if another program connects to the server of its check", async () => {
   const { writer } = writerWithReasons();
   await using stack = new AsyncDisposableStack();
   let hasEnded = false;
