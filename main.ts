@@ -40,7 +40,10 @@ import { createApp } from "./routes/mod.ts";
 interface StopLimits {
   /** Time to disconnect the clients. */
   readonly drainMs: number;
-  /** Time to wait for requests on connections that were used recently, while the clients are disconnected. */
+  /**
+   * Maximum time to wait for requests on connections that were used recently. The node disconnects clients at the same
+   * time.
+   */
   readonly idleMs: number;
   /**
    * Time to finish the requests in flight, and as much time again to close all parts. After that the process ends in
@@ -79,7 +82,7 @@ globalThis.addEventListener("unhandledrejection", (event) => {
 
 /**
  * Returns the settings with which to serve. If the process shall not serve, because of its arguments or invalid
- * settings, prints the output or the problems and exits.
+ * settings, prints the text or the problems and exits.
  */
 function settings(): Config {
   const command = readCommand(Deno.args, environment);
@@ -118,8 +121,8 @@ interface Serving {
   readonly requests: InFlight;
   draining: boolean;
   /**
-   * Set while the listener is being closed; resolves when the listener is closed. Requests that arrive in this time are
-   * handled after it.
+   * Set when the listener begins to close; resolves when the listener is closed. Requests that arrive before that are
+   * handled after the promise has resolved.
    */
   held: Promise<void> | undefined;
 }

@@ -25,8 +25,8 @@ const TYPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Allows the page to load files only from this server and to connect only to this server, and prevents the browser from
- * running text as a script.
+ * The value of the header `Content-Security-Policy`: the page may load files only from this server and connect only to
+ * this server, and the browser never runs text as a script.
  */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
@@ -34,8 +34,8 @@ const POLICY =
   "require-trusted-types-for 'script'";
 
 /**
- * Reads and compresses all files of known types in `folder`, and returns them by name. Socket.IO would compress its
- * files at every request.
+ * Reads and compresses all files of known types in `folder`, and returns them by name. Files are compressed only once;
+ * the server of Socket.IO would compress them at every request.
  */
 export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   const assets = new Map<string, Asset>();
@@ -58,8 +58,8 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
 }
 
 /**
- * Creates the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found` if there is
- * none.
+ * Creates the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found` if there is no
+ * asset with this name.
  */
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,

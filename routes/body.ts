@@ -149,7 +149,11 @@ function concat(chunks: readonly Uint8Array[], length: number): Uint8Array {
 
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Decodes UTF-8. @throws {ApiError} `malformed_body` */
+/**
+ * Decodes a body as UTF-8.
+ *
+ * @throws {ApiError} `malformed_body`
+ */
 export function decodeText(body: Uint8Array): string {
   try {
     return decoder.decode(body);
@@ -172,8 +176,8 @@ function refuseInfinite(_key: string, value: unknown): unknown {
 }
 
 /**
- * Decodes JSON. A byte order mark before it is ignored (RFC 8259 §8.1), because editors on Windows write one. `advice`
- * ends the error's message and says what to send instead.
+ * Decodes JSON. Ignores a byte order mark before the JSON (RFC 8259 §8.1), because editors on Windows write one.
+ * `advice` ends the error's message and says what to send instead.
  *
  * @throws {ApiError} `malformed_body`
  */

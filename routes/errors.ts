@@ -1,5 +1,5 @@
 /**
- * The form of every error response.
+ * Makes the responses of requests that fail, which all have the same form.
  *
  * @module
  */

@@ -24,7 +24,7 @@ export interface Env {
 
 /** Makes the response to a request. */
 export type Handler = (c: Context<Env>) => Response | Promise<Response>;
-/** Runs before a handler, and may respond instead of the handler. */
+/** Runs before the handler of a route, and may respond instead of the handler. */
 export type Middleware = MiddlewareHandler<Env>;
 
 /** Returns the value of a request header whose name is given in lower case. */
@@ -61,7 +61,7 @@ export function requestTarget(c: Context<Env>): string {
   return c.env?.incoming?.url ?? c.req.url;
 }
 
-/** Sets a response header, unless the route sets the same header. */
+/** Sets a response header if the route does not set the same header. */
 export function setDefaultHeader(
   c: Context<Env>,
   name: string,
@@ -74,13 +74,13 @@ export function setDefaultHeader(
 
 /** Receives the body of a request. */
 export interface BodyReader {
-  /** Called for each chunk of the body. If it throws, reading stops, and the rest of the body stays unread. */
+  /** Called with each chunk of the body. If `take` throws, reading stops, and the rest of the body stays unread. */
   readonly take: (chunk: Uint8Array) => void;
   /** Called once, when the body is complete. */
   readonly end: () => void;
   /**
    * Called with the error that `take` has thrown, or with undefined if the body ended early. May be called more than
-   * once.
+   * once for one body.
    */
   readonly fail: (error: unknown) => void;
 }

@@ -9,7 +9,7 @@ import type { Handler } from "./exchange.ts";
 
 /** The functions from which the health of a node is read. */
 export interface HealthOptions {
-  /** Returns whether the node accepts connections, as of its last check. */
+  /** Returns whether the last check of the listener found that the node accepts connections. */
   readonly accepting: () => boolean;
   /** Returns whether the node is stopping. */
   readonly draining: () => boolean;

@@ -13,8 +13,9 @@ import {
 import type { Handler } from "./exchange.ts";
 import type { Names } from "./names.ts";
 
-/** Default number and maximum number of messages in a page. */
+/** Number of messages in a page if the request has no `limit`. */
 const LIMIT_DEFAULT = 100;
+/** Maximum number of messages in a page. */
 const LIMIT_MAX = 1000;
 
 /** The query parameters of `GET /rooms/{room}/history`. */

@@ -44,7 +44,7 @@ export interface AppOptions
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
-/** What one method of a path does. */
+/** What the server does at a request with one method for one path. */
 interface Route {
   /** Middlewares that run before the query parameters are checked. */
   readonly before?: readonly Middleware[];
@@ -56,7 +56,10 @@ interface Route {
   readonly handler: Handler;
 }
 
-/** The methods of a path, by name. `HEAD` and `OPTIONS` are added to these methods. */
+/**
+ * What the server does for each method of a path, by the method's name. `HEAD` and `OPTIONS` are added to these
+ * methods.
+ */
 type Methods = Readonly<Record<string, Route>>;
 
 const NO_QUERY: Names = { known: [] };

@@ -56,7 +56,7 @@ export function checkQuery(c: Context<Env>, names: Names): void {
   }
 }
 
-/** Returns whether a name is known or similar to a known name. */
+/** Returns whether a name is known, or similar to a known name or to a name that people often use by mistake. */
 export function isLikeKnown(name: string, { known, instead }: Names): boolean {
   return nearest(name, [...known, ...Object.keys(instead ?? {})]) !== undefined;
 }

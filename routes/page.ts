@@ -16,7 +16,10 @@ export const PAGE_QUERY: Names = { known: ["room"] };
 /** Options of {@linkcode pageSettings}. */
 export interface PageOptions {
   readonly access: Access;
-  /** The default rooms: a client joins them if it names none. The page opens them at first. */
+  /**
+   * The default rooms: a client joins them if it names no rooms. The page opens them when it is shown for the first
+   * time.
+   */
   readonly rooms: readonly string[];
   /** Names and patterns of the bridged Redis channels; empty if there is no bridge. */
   readonly channels: readonly string[];

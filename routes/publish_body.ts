@@ -16,7 +16,7 @@ export type Fields = Readonly<Record<string, unknown>>;
 export interface Batch {
   /** Functions that read one item each. @throws {ApiError} `malformed_body` if a line of NDJSON is not JSON */
   readonly items: readonly (() => unknown)[];
-  /** The value of the field `key`. */
+  /** The idempotency key of the batch, from the field `key`, not checked yet. */
   readonly key?: unknown;
 }
 
@@ -73,8 +73,9 @@ const BATCH_FIELDS: Names = {
 const FORM_FIELDS_MAX = 100;
 /** Maximum number of messages of one batch. */
 export const BATCH_MAX = 1000;
-/** Examples of bodies, for error messages. */
+/** Example of the body of a publish, for error messages. */
 const EXAMPLE = '{"room":"chat","message":"hello"}';
+/** Example of the body of a batch, for error messages. */
 const BATCH_EXAMPLE = `{"messages":[${EXAMPLE}]}`;
 
 /**
@@ -162,7 +163,11 @@ function tooManyMessages(): ApiError {
   );
 }
 
-/** Returns the fields of a JSON object. @throws {ApiError} `malformed_body` for any other value */
+/**
+ * Checks that the JSON value of a body is an object, and returns the object as the fields of a publish.
+ *
+ * @throws {ApiError} `malformed_body` if it is another value
+ */
 export function asFields(value: unknown, example = EXAMPLE): Fields {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     return value as Fields;

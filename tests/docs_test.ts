@@ -197,7 +197,7 @@ Deno.test("README.md has at most 200 lines", () => {
   assert.ok(read("README.md").trimEnd().split("\n").length <= 200);
 });
 
-Deno.test("every page of docs/ ends with a line "Next:" that links to further pages", () => {
+Deno.test("every page of docs/ ends with a paragraph that begins with Next:", () => {
   const pages = filesOf("docs/", /\.md$/).filter((path) =>
     path !== "docs/README.md"
   );

@@ -17,7 +17,7 @@ import type { ApiError } from "../errors.ts";
 import { internalsOf, waitingPollOf } from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
 
-/** Closes a connection and tells the client the error that is the reason. The client may connect again. */
+/** Closes a connection and tells the client `error` as the reason. The client may then connect again by itself. */
 export function closeBecause(connection: Connection, error: ApiError): void {
   const { transport } = internalsOf(connection);
   if (transport instanceof WebSocketTransport) {
@@ -33,7 +33,7 @@ export function closeBecause(connection: Connection, error: ApiError): void {
   connection.close(true);
 }
 
-/** Responds to a request of a polling client with an error after which the client may connect again. */
+/** Responds to a request of a polling client with `error`. The client may then connect again by itself. */
 export function respondWithError(
   response: ServerResponse,
   error: ApiError,

@@ -43,7 +43,7 @@ class Heartbeat {
   }
 
   /**
-   * Sets the time at which the heartbeat is due: at the timeout of the pong if a ping was sent, otherwise at the next
+   * Sets when the heartbeat is due: at the timeout of the pong if a ping was sent, otherwise at the time of the next
    * ping.
    */
   refresh(): void {

@@ -18,7 +18,7 @@ import type { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "socket.io";
 
-/** The versions of the packages whose source this module was written from. */
+/** The versions of engine.io and socket.io for which this module was written. */
 export const VERSIONS = { "engine.io": "6.6.12", "socket.io": "4.8.4" };
 
 /**
@@ -27,7 +27,7 @@ export const VERSIONS = { "engine.io": "6.6.12", "socket.io": "4.8.4" };
  */
 export type EngineRequest = IncomingMessage & {
   _query: Record<string, string>;
-  /** The response to the request; undefined if the request is an upgrade. */
+  /** The response to the request; undefined if the request asks for a WebSocket. */
   res?: ServerResponse;
 };
 
@@ -44,7 +44,7 @@ export interface QueuedPacket {
   };
 }
 
-/** A timer of a connection. Engine.IO calls its `refresh()`, and passes it to `clearTimeout()`. */
+/** A timer of a connection's heartbeat. Engine.IO calls `refresh()` and passes the timer to `clearTimeout()`. */
 export interface PingTimer {
   refresh(): void;
 }
@@ -78,8 +78,8 @@ export interface EngineConnection {
 }
 
 /**
- * The private fields of Engine.IO's polling transport (build/transports/polling.js). Both are null or undefined unless
- * a poll is waiting.
+ * The private fields of Engine.IO's polling transport (build/transports/polling.js): the request and the response of
+ * the client's poll, while a poll is waiting for packets; otherwise null or undefined.
  */
 interface PollingTransport {
   readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
@@ -94,7 +94,8 @@ export interface WaitingPoll {
 }
 
 /**
- * Returns the poll that is waiting at a client's transport; undefined if none is, or if the transport is not polling.
+ * Returns the poll that is waiting at a client's transport. Returns undefined if no poll is waiting, or if the
+ * transport is a WebSocket.
  */
 export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
   const { req, res } = transport as unknown as PollingTransport;
@@ -114,8 +115,8 @@ export type AnyListener = (
 ) => void;
 
 /**
- * Passes every event of a client to `listeners`. All sockets can share one array of listeners; Socket.IO's `onAny()`
- * would create an array with space for 17 listeners for each socket (socket.io, dist/socket.js).
+ * Passes every event of a client to each of `listeners`. All sockets can share one array of listeners. Socket.IO's
+ * `onAny()` would create an array with space for 17 listeners for each socket (socket.io, dist/socket.js).
  */
 export function hearAll(
   socket: Socket,
@@ -124,12 +125,12 @@ export function hearAll(
   Object.assign(socket, { _anyListeners: listeners });
 }
 
-/** Returns a connection with the types of its private members. */
+/** Returns `connection` itself, with types for the private members that Roomcast uses. */
 export function internalsOf(connection: EngineSocket): EngineConnection {
   return connection as unknown as EngineConnection;
 }
 
-/** Returns the Engine.IO connection of a Socket.IO socket, with the types of its private members. */
+/** Returns the Engine.IO connection of a Socket.IO socket, with types for the private members that Roomcast uses. */
 export function connectionOf({ conn }: Socket): EngineConnection {
   return conn as unknown as EngineConnection;
 }

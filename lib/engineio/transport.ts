@@ -20,8 +20,12 @@ import type { DirectWriter, WriteRequest } from "../wire/direct_write.ts";
 import type { QueuedPacket } from "./internals.ts";
 
 const NOTHING = Buffer.alloc(0);
-/** Status codes of close frames that tell a client to connect again. */
-const INTERNAL_ERROR = 1011, SERVICE_RESTART = 1012, TRY_AGAIN_LATER = 1013;
+/** Status code of a close frame: the server had an unexpected error. */
+const INTERNAL_ERROR = 1011;
+/** Status code of a close frame: the node is stopping, and the client should connect again. */
+const SERVICE_RESTART = 1012;
+/** Status code of a close frame: the server has a temporary problem, and the client should connect again later. */
+const TRY_AGAIN_LATER = 1013;
 const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
 
 /**
@@ -30,7 +34,7 @@ const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
  */
 export interface ReplayPacket {
   readonly type: "message";
-  /** Returns the messages as chunks, each of complete WebSocket frames. */
+  /** Returns the missed messages in chunks, each of complete WebSocket frames. */
   readonly chunks: () => Iterable<Buffer>;
 }
 
@@ -44,7 +48,7 @@ export class WebSocketTransport extends Transport
   #replaying = false;
   /** Bytes of a direct write that the kernel has not taken yet; undefined if there are none. */
   waiting: Buffer | undefined;
-  /** The HTTP response that opens the WebSocket; undefined once it is written. */
+  /** The HTTP response that opens the WebSocket; undefined once the response is written. */
   #handshake: Buffer | undefined;
   /** The error that the close frame tells the client as the reason; undefined if there is no reason to tell. */
   closeReason: ApiError | undefined;
@@ -129,8 +133,7 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Sends packets of Engine.IO's queue in one write, except that each chunk of replayed messages gets a write of its
-   * own.
+   * Sends all packets of Engine.IO's queue in one write. Only each chunk of replayed messages gets a write of its own.
    */
   send(packets: Packet[]): void {
     // While the transport is busy, Engine.IO sends only the pong to the probe of an upgrade. The pong is dropped,
@@ -197,8 +200,9 @@ export class WebSocketTransport extends Transport
   }
 
   /**
-   * Continues when the stream has written all its bytes. Writes complete in order, so the callback of an empty write
-   * shows that. The stream's event `drain` cannot be used, because it is not emitted if less than 16 KiB were buffered.
+   * Continues to send when the stream has written all its bytes. An empty write is used to detect that, because writes
+   * complete in order. The stream's event `drain` cannot be used, because it is not emitted if less than 16 KiB were
+   * buffered.
    */
   #whenDrained(): void {
     this.#connection.write(NOTHING, (error) => {

@@ -29,7 +29,7 @@ import { ADD, LOG_LENGTH } from "../redis_log/append_scripts.ts";
 const QUEUE_MAX = 10_000;
 /** The name of the command `session_resumed` in the log and on Redis channels. */
 const SESSION_RESUMED = "taken_over";
-/** The events of `serverSideEmit` that a node accepts from other nodes. */
+/** The events of the adapter's `serverSideEmit` that a node of Roomcast accepts from other nodes. */
 export const CLUSTER_EVENTS: readonly string[] = [SESSION_RESUMED];
 /** `MessageType.SERVER_SIDE_EMIT` of socket.io-adapter 2.5.8. Roomcast sends only messages of this type. */
 const SERVER_SIDE_EMIT = 9;
@@ -37,6 +37,7 @@ const ADVICE =
   "check which other programs write to Roomcast's keys and channels";
 
 type Fields = Readonly<Record<string, string>>;
+/** Receives a payload that was published on a Redis channel. */
 type ChannelHandler = (payload: Uint8Array) => void;
 
 /** The fields that Roomcast checks in a message for an adapter. */
@@ -45,7 +46,9 @@ interface AdapterMessage {
   readonly data?: { readonly packet?: readonly unknown[] };
 }
 
-/** The methods of the adapter that Roomcast uses or replaces. `onMessage` is protected in the adapter's types. */
+/**
+ * The methods of the official adapter that Roomcast calls or replaces. `onMessage` is protected in the adapter's types.
+ */
 interface GuardedAdapter {
   onRawMessage(fields: Fields, id: string): void;
   onMessage(message: AdapterMessage, id?: string): void;
@@ -85,7 +88,7 @@ export class AdapterCluster implements Cluster {
   /** The adapter of the main namespace; undefined until Socket.IO creates it. */
   #main: GuardedAdapter | undefined;
 
-  /** Creates the function that creates adapters, and the Redis connection that subscribes to their channels. */
+  /** Creates the value of `adapter`, and the Redis connection that subscribes to the adapters' channels. */
   constructor(options: AdapterClusterOptions) {
     this.#options = options;
     this.#client = new AdapterClient(options);
@@ -157,7 +160,7 @@ export class AdapterCluster implements Cluster {
 }
 
 /**
- * Replaces the node-redis client that the adapter expects, and has only the methods that the adapter calls. The
+ * Stands in for the node-redis client that the adapter expects, and has only the methods that the adapter calls. The
  * promises of these methods never reject, because the adapter does not catch most rejections.
  */
 class AdapterClient {

@@ -23,7 +23,7 @@ export interface SharedPacket extends QueuedPacket {
     readonly compress: false;
     readonly wsPreEncodedFrame: readonly [Buffer];
   };
-  /** The room, if the packet is a single message; undefined for any other packet. */
+  /** The room of the message, if the packet is a single message; undefined for any other packet. */
   readonly room?: string | undefined;
 }
 
@@ -127,9 +127,9 @@ const CHUNK_BYTES = 256 << 10;
 const firstChunks = new WeakMap<readonly Entry[], SocketIoFrame>();
 
 /**
- * Encodes messages in order, in chunks. Makes each chunk only when it is requested. For the same array, the first chunk
- * is made only once, because clients that reconnect together mostly missed the same messages, and these mostly fit into
- * one chunk.
+ * Encodes messages in order, in chunks. Encodes each chunk only when the caller requests it. Encodes the first chunk of
+ * the same array only once, because clients that reconnect together mostly missed the same messages, and these mostly
+ * fit into one chunk.
  */
 export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
   for (let start = 0; start < entries.length;) {
@@ -168,7 +168,10 @@ export const socketIoEncoder: Encoder = {
     eventFrame("gap", { room, reason, since }, id),
 };
 
-/** Returns the text of the Socket.IO packet in a WebSocket frame, without Engine.IO's digit before it. */
+/**
+ * Returns the text of the Socket.IO packet that is in a WebSocket frame. Leaves out the digit of Engine.IO before the
+ * packet.
+ */
 function textOf(frame: Buffer): string {
   return frame.toString("utf8", payloadStart(frame) + 1);
 }

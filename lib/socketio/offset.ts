@@ -23,7 +23,10 @@ export function formatOffset(
   return `${id};${generation}.${number}`;
 }
 
-/** Reads the offset that a client sent. Returns undefined if the client sent no offset. */
+/**
+ * Reads the offset that a client sent. Returns undefined if the client sent no offset. The `id` of the result is
+ * undefined if the offset is not valid.
+ */
 export function readOffset(offset: unknown): Shown | undefined {
   if (offset === undefined) return undefined;
   if (typeof offset !== "string") return { id: undefined };

@@ -32,7 +32,7 @@ export interface RequestsOptions {
 /** A function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement. */
 type Answer = ((facts: Readonly<Record<string, unknown>>) => void) | undefined;
 
-/** Handles one event of a client. */
+/** Handles one request of a client, which is the event `join` or `leave`, and sends the answer. */
 type Work = (
   socket: Socket,
   client: Client,
@@ -40,7 +40,7 @@ type Work = (
   answer: Answer,
 ) => Promise<void>;
 
-/** Handles and answers the requests of connected clients. */
+/** Handles and answers the requests of connected clients, which are the events `join` and `leave`. */
 export class Requests {
   readonly #options: RequestsOptions;
   /** The events that a client may send, by name, each with its handler. */
@@ -51,7 +51,7 @@ export class Requests {
   // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #listeners = [this.#makeListener()];
 
-  /** Creates the handlers, which {@linkcode Requests.serve} adds to sockets. */
+  /** Creates the handlers of requests. They have no effect until {@linkcode Requests.serve} is called with a socket. */
   constructor(options: RequestsOptions) {
     this.#options = options;
   }
@@ -140,8 +140,8 @@ export class Requests {
   }
 
   /**
-   * Sends a small answer. Its bytes count as buffered, because a client may send requests endlessly and never read the
-   * answers.
+   * Sends a small answer. The bytes of the answer count as buffered, because a client may send requests endlessly and
+   * never read the answers.
    */
   #reply(
     socket: Socket,
@@ -154,8 +154,8 @@ export class Requests {
 }
 
 /**
- * Sends the answer to a join and, if the answer is a notice, a `position` event in the same write. The offset of this
- * event confirms the answer, so a client that has received the answer must also have received the event.
+ * Sends the answer to a join. If the answer is a notice, sends a `position` event in the same write: a client that has
+ * received the answer then also has the event, whose offset confirms the answer when the client reconnects.
  */
 function tell(
   socket: Socket,
@@ -184,8 +184,8 @@ function tell(
 }
 
 /**
- * Returns the function that sends the acknowledgement. Socket.IO adds it as the last argument if the client wants an
- * acknowledgement.
+ * Returns the function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement.
+ * Socket.IO passes this function as the last of the event's arguments.
  */
 function answerIn(args: readonly unknown[]): Answer {
   const last = args.at(-1);

@@ -58,7 +58,7 @@ export interface SocketIoServerOptions {
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;
   readonly directWriter: DirectWriter;
-  /** Socket.IO's option `adapter`; undefined if there are no other nodes. */
+  /** Socket.IO's option `adapter`; undefined if the node runs without Redis and therefore alone. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   readonly observe: Observe;
 }
@@ -66,7 +66,7 @@ export interface SocketIoServerOptions {
 /** The state of a socket whose client is admitted and not connected yet. */
 interface Entering {
   readonly admission: Admission;
-  /** Sends the packets that were queued for the client since it was admitted. */
+  /** Sends the packets that were queued for the client since the client was admitted. */
   readonly uncork: () => void;
 }
 
@@ -77,14 +77,17 @@ export class SocketIoServer {
   readonly #io: Server;
   readonly #requests: Requests;
   readonly #turnedAway: TurnedAway;
-  /** The Engine.IO connections whose client has sent CONNECT already. */
+  /** The Engine.IO connections whose client has already sent a CONNECT packet. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
   readonly #clients = new Map<Socket, Client>();
   // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #onDisconnect = this.#makeOnDisconnect();
 
-  /** Creates a server that does not listen itself: pass HTTP requests to `request()` and `upgrade()`. */
+  /**
+   * Creates a server that does not listen: pass HTTP requests to `request()`, and requests for a WebSocket to
+   * `upgrade()`.
+   */
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
     const { adapter, clients, fanOut, observe } = options;
@@ -111,7 +114,10 @@ export class SocketIoServer {
     this.#io.on("connection", (socket) => this.#connected(socket));
   }
 
-  /** Handles an HTTP request if the request is for Engine.IO. Returns whether it is. */
+  /**
+   * Handles an HTTP request if the request is for Engine.IO. Returns `false` if the request is for something else and
+   * was not handled.
+   */
   request(request: IncomingMessage, response: ServerResponse): boolean {
     if (!isForEngine(request)) return false;
     this.#engine.handleRequest(request as never, response as never);
@@ -129,8 +135,8 @@ export class SocketIoServer {
   }
 
   /**
-   * Closes all connections evenly, at least {@linkcode DRAIN_RATE_MIN} in a second and all within `durationMaxMs`, and
-   * accepts no new ones. Does not send Socket.IO's DISCONNECT packet: a stock client reconnects at once if its
+   * Closes all connections evenly, at least {@linkcode DRAIN_RATE_MIN} in a second and all within `durationMaxMs`.
+   * Accepts no new connections. Does not send Socket.IO's DISCONNECT packet: a stock client reconnects at once if its
    * connection is closed, but not if it has received this packet.
    */
   async drain(durationMaxMs: number): Promise<void> {
@@ -157,7 +163,9 @@ export class SocketIoServer {
     this.#io.of("/").adapter.close();
   }
 
-  /** Admits or rejects a client before its socket is connected, and then calls `next`. Never rejects its promise. */
+  /**
+   * Admits or rejects a client before Socket.IO connects its socket, and then calls `next`. The promise never rejects.
+   */
   async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
     const { conn } = socket;
     // Socket.IO accepts several CONNECT packets on one connection until it has answered the first one. Only one may be
@@ -216,8 +224,8 @@ export class SocketIoServer {
   }
 
   /**
-   * Connects an admitted client, right after Socket.IO has written the CONNECT packet. Never throws, because an error
-   * in this callback of Socket.IO would end the process.
+   * Connects an admitted client to its rooms, right after Socket.IO has written the CONNECT packet. Never throws,
+   * because an error in this callback of Socket.IO would end the process.
    */
   #connected(socket: Socket): void {
     const entering = this.#entering.get(socket);

@@ -37,18 +37,17 @@ type Queued = QueuedPacket | SharedPacket | ReplayPacket;
 export class SocketIoSubscriber extends Subscriber {
   readonly #connection: EngineConnection;
   /**
-   * The client's WebSocket transport; undefined while the client polls. It is stored because every delivery needs it,
-   * and a client never leaves its WebSocket transport.
+   * The client's WebSocket transport; undefined while the client polls. Stored here because every delivery needs the
+   * transport, and a client never leaves its WebSocket transport.
    */
   #websocket: WebSocketTransport | undefined;
-  /**
-   * The queue whose bytes were last counted, the number of its packets that were counted, and the bytes of these
-   * packets.
-   */
+  /** The queue of Engine.IO whose bytes were last counted. Engine.IO may replace its queue by another. */
   #queue: readonly Queued[] = [];
+  /** How many packets at the beginning of `#queue` are counted in `#bytes`. */
   #counted = 0;
+  /** The bytes of the first `#counted` packets of `#queue`. */
   #bytes = 0;
-  /** Bytes that were buffered because the client asked for them, when they were last counted. */
+  /** How many bytes of answers that the client asked for were buffered at the last count. */
   #requested = 0;
 
   /** Creates the subscriber of a connected Socket.IO socket. */
@@ -124,8 +123,8 @@ export class SocketIoSubscriber extends Subscriber {
   }
 
   /**
-   * Bytes in Engine.IO's queue, and written bytes that the kernel has not taken, except bytes that the client
-   * requested.
+   * Bytes in Engine.IO's queue, and written bytes that the kernel has not taken yet. Bytes that the client asked for
+   * are not included.
    */
   override get bufferedBytes(): number {
     return this.#allBytes() - this.requestedBytes;
@@ -158,7 +157,7 @@ export class SocketIoSubscriber extends Subscriber {
     return this.#bytes + (this.#findWebSocket()?.bufferedBytes ?? 0);
   }
 
-  /** Counts the bytes of the packets that were added to the queue since the last call. */
+  /** Counts the bytes of the packets that were added to Engine.IO's queue since the last call. */
   #count(): void {
     const queue = this.#writeBuffer();
     if (queue !== this.#queue) {

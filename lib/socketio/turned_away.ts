@@ -7,8 +7,8 @@ import type { ErrorCode } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 
 /**
- * Minimum time between two reports with the same error code, in ms. Without it, every attempt of every client would be
- * reported.
+ * Minimum time between two reports with the same error code, in ms. Without a minimum, every attempt of every client
+ * would be reported.
  */
 const INTERVAL_MS = 60_000;
 
@@ -26,12 +26,12 @@ export class TurnedAway {
   readonly #observe: Observe;
   readonly #counts = new Map<ErrorCode, Count>();
 
-  /** Starts with no clients counted. */
+  /** Creates the counts, which are all zero. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }
 
-  /** Counts a client that was turned away with this error code. */
+  /** Counts a client that was turned away with the error code `code`. */
   add(code: ErrorCode): void {
     const count = this.#counts.get(code) ?? { count: 0, timer: undefined };
     this.#counts.set(code, count);
@@ -39,7 +39,7 @@ export class TurnedAway {
     if (count.timer === undefined) this.#report(code, count);
   }
 
-  /** Stops reporting. */
+  /** Stops reporting. Clients that were counted and not reported yet are never reported. */
   close(): void {
     for (const { timer } of this.#counts.values()) clearTimeout(timer);
   }

@@ -23,7 +23,7 @@ import {
 } from "./frame.ts";
 
 /**
- * Maximum time from the start of the closing handshake until the connection is closed, in ms. In this time the peer
+ * Maximum time from the start of the closing handshake until the connection is closed, in ms. Within this time the peer
  * also has to read the bytes that are still buffered.
  */
 const CLOSE_TIMEOUT_MS = 30_000;
@@ -31,14 +31,21 @@ const CLOSE_TIMEOUT_MS = 30_000;
 const CONTROL_BYTES_MAX = 125;
 const NOTHING: Buffer = Buffer.alloc(0);
 
-/** Status codes of RFC 6455 §7.4.1. */
-const PROTOCOL_ERROR = 1002, INVALID_DATA = 1007, TOO_BIG = 1009;
+/** Status code of a close frame: the peer violated the protocol (RFC 6455 §7.4.1). */
+const PROTOCOL_ERROR = 1002;
+/** Status code of a close frame: a text message is not valid UTF-8 (RFC 6455 §7.4.1). */
+const INVALID_DATA = 1007;
+/** Status code of a close frame: a message is larger than the limit (RFC 6455 §7.4.1). */
+const TOO_BIG = 1009;
 
-/** Handles the messages that a WebSocket receives, and its end. */
+/** Handles the messages that a WebSocket receives, and the end of the connection. */
 export interface MessageHandler {
-  /** Handles a complete message: a string if it is a text, or a buffer, which the handler may keep, if it is binary. */
+  /**
+   * Handles a complete message: a string if the message is a text, or a buffer if it is binary. The handler may keep
+   * the buffer.
+   */
   onMessage(message: string | Buffer): void;
-  /** Called when the peer has violated the WebSocket protocol. The connection is already being closed. */
+  /** Called when the peer has violated the WebSocket protocol. The connection is then already being closed. */
   onProtocolError(reason: string): void;
   /** Called when the connection is closed. No other method is called after that. */
   onClosed(): void;
@@ -47,7 +54,7 @@ export interface MessageHandler {
 /** A message of which only a part has arrived yet. */
 interface PartialMessage {
   readonly opcode: number;
-  /** The bytes of the message that have arrived, unmasked. The buffer has unused space after them. */
+  /** The bytes of the message that have arrived, unmasked, followed by unused space. */
   bytes: Buffer;
   length: number;
   /** Number of bytes of the current frame's payload that have not arrived yet. */
@@ -71,7 +78,7 @@ export class WebSocketConnection {
   readonly #connection: Socket;
   readonly #bytesMax: number;
   readonly #handler: MessageHandler;
-  /** The bytes of an incomplete frame head or control frame, until the rest of it arrives. */
+  /** The bytes of an incomplete frame head or control frame, kept until the other bytes of the frame arrive. */
   #rest = NOTHING;
   #partial: PartialMessage | undefined;
   /**
@@ -79,7 +86,7 @@ export class WebSocketConnection {
    */
   #closing = false;
   #ignoreInput = false;
-  /** The payload of the last ping, until it is answered with a pong. */
+  /** The payload of the last ping that was not answered with a pong yet. */
   #ping: Buffer | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
 
@@ -113,9 +120,9 @@ export class WebSocketConnection {
   }
 
   /**
-   * Sends a close frame (RFC 6455 §7.1.2) and waits for the peer's close frame. When that arrives, ends the TCP
-   * connection, which is the server's task (§7.1.1). If it does not arrive within {@linkcode CLOSE_TIMEOUT_MS},
-   * disconnects the peer.
+   * Sends a close frame (RFC 6455 §7.1.2) and waits for the peer's close frame. When the peer's close frame arrives,
+   * ends the TCP connection, which is the server's task (§7.1.1). If the frame does not arrive within {@linkcode
+   * CLOSE_TIMEOUT_MS}, disconnects the peer.
    */
   close(body = NOTHING): void {
     const connection = this.#connection;
@@ -203,7 +210,10 @@ export class WebSocketConnection {
     return end;
   }
 
-  /** Returns which rule of RFC 6455 the first two bytes of a frame violate; undefined if they are valid. */
+  /**
+   * Returns the rule of RFC 6455 that the first two bytes of a frame violate, as text; undefined if the bytes are
+   * valid.
+   */
   #errorOf(first: number, second: number): string | undefined {
     const opcode = first & 0x0f;
     if ((first & 0x70) !== 0) return "a reserved bit is set";

@@ -6,13 +6,18 @@
  */
 import { Buffer } from "node:buffer";
 
-/** Opcodes of RFC 6455 §5.2. */
-export const CONTINUATION = 0,
-  TEXT = 1,
-  BINARY = 2,
-  CLOSE = 8,
-  PING = 9,
-  PONG = 10;
+/** Opcode of a frame that continues the message of the frame before (RFC 6455 §5.2). */
+export const CONTINUATION = 0;
+/** Opcode of the first frame of a text message. */
+export const TEXT = 1;
+/** Opcode of the first frame of a binary message. */
+export const BINARY = 2;
+/** Opcode of a frame that begins or completes the closing handshake. */
+export const CLOSE = 8;
+/** Opcode of a frame that the other side answers with a pong. */
+export const PING = 9;
+/** Opcode of a frame that answers a ping. */
+export const PONG = 10;
 
 /** Encodes a text as one complete, unmasked frame. */
 export function encodeTextFrame(text: string): Buffer {

@@ -25,8 +25,8 @@ export interface HandshakeError {
 }
 
 /**
- * Returns the refusal of a request to open a WebSocket if the request is not valid (RFC 6455 §4.2.1); otherwise
- * undefined.
+ * Checks a request to open a WebSocket (RFC 6455 §4.2.1). Returns the HTTP response that refuses the request; undefined
+ * if the request is valid.
  */
 export function validateHandshake(
   { method, headers }: IncomingMessage,

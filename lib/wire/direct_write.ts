@@ -59,7 +59,7 @@ export class DirectWriter {
   #disabled = false;
 
   /**
-   * Creates a writer with direct writes not enabled yet.
+   * Creates a writer whose direct writes are not enabled yet.
    *
    * @param onDisabled Called with the reason, at most once, if direct writes do not work and are disabled.
    * @param wrap Replaces Deno's internal binding in tests.
@@ -82,8 +82,8 @@ export class DirectWriter {
   }
 
   /**
-   * Returns a second writer, which is already enabled, to try direct writes. If the second writer is disabled, this
-   * writer is disabled too.
+   * Returns a second writer whose direct writes are already enabled, so that they can be tried before clients use them.
+   * If direct writes of the second writer are disabled, those of this writer are disabled too.
    */
   trial(): DirectWriter {
     const trial = new DirectWriter((why) => this.disable(why), this.#wrap);
@@ -91,7 +91,9 @@ export class DirectWriter {
     return trial;
   }
 
-  /** Enables direct writes, unless they have been disabled or this version of Deno does not have the private parts. */
+  /**
+   * Enables direct writes. Does nothing if they have been disabled, or if this version of Deno lacks the private parts.
+   */
   enable(): void {
     this.#enabled = !this.#disabled && this.#state !== undefined;
   }

@@ -23,14 +23,14 @@ export const TESTED_DENO_VERSIONS: readonly string[] = ["2.9.6"];
 /** Maximum duration of the check, in ms; closing its sockets may take as long again. */
 const CHECK_TIMEOUT_MS = 2000;
 /**
- * Maximum number of small writes until one has to be reported as done. The first writes on a new connection may be
+ * Number of small writes of which at least one has to be reported as done. The first writes on a new connection may be
  * reported as waiting.
  */
 const SMALL_WRITES_MAX = 10;
-/**
- * Size of a large write in bytes, and a number of such writes that together exceed the socket buffers of any kernel.
- */
-const LARGE_BYTES = 256 << 10, LARGE_WRITES_MAX = 256;
+/** Size of a large write, in bytes. */
+const LARGE_BYTES = 256 << 10;
+/** Maximum number of large writes. Together they exceed the socket buffers of any kernel, so one of them has to wait. */
+const LARGE_WRITES_MAX = 256;
 /** Size of the buffer into which all reads of the check are made, in bytes. */
 const READ_BYTES = 64 << 10;
 
@@ -39,7 +39,7 @@ export type ListenOnLoopback = (server: Server) => Promise<AddressInfo>;
 
 /**
  * Enables direct writes if they work on this version of Deno, and disables them permanently otherwise. Never throws.
- * While the check runs they are not enabled yet, so clients can be served meanwhile.
+ * Direct writes are not enabled while the check runs, so clients can already be served through streams.
  *
  * The check passes if a write that the kernel takes at once is reported as done, if a write that has to wait is
  * reported as waiting and completes exactly once, and if all bytes arrive unchanged.
@@ -106,8 +106,9 @@ class Check implements WriteRequest {
   readonly #bytes = Buffer.alloc(LARGE_BYTES, "x");
   #written = 0;
   #received = 0;
-  /** Number of writes that were reported as waiting, and number of writes that completed. */
+  /** Number of writes that were reported as waiting. */
   #waits = 0;
+  /** Number of waiting writes that have completed. */
   #completions = 0;
   #error: Error | undefined;
   #wake = (): void => {};

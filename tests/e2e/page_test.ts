@@ -434,7 +434,7 @@ Deno.test({
     const checks: [name: string, check: (stage: Stage) => Promise<void>][] = [
       ["shows messages of every source as text", sendsAndShows],
       ["points at errors in JSON, and sends JSON", sendsJson],
-      ["copies commands that the server accepts", copies],
+      ["offers and copies only commands that the server accepts", copies],
       ["asks for a publish key and keeps it in memory", usesKey],
       [
         "opens and closes rooms, and shows them as tabs or side by side",

@@ -159,7 +159,7 @@ Deno.test("a publish with two Idempotency-Key headers is rejected, and a comma i
   assert.match(await publish("a, b"), /"duplicate":true/);
 });
 
-Deno.test("a client that is still sending a body that is too large receives the response body_too_large", async (t) => {
+Deno.test("a client that is still sending a body when its request is refused receives the error response", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const port = await app.serve();
   const key = "Authorization: Bearer correct-horse";

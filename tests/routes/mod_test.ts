@@ -85,7 +85,7 @@ Deno.test("every path serves its methods and responds with 405 to any other, wit
   }
 });
 
-Deno.test("every path except files refuses an unknown query parameter, and a missing publish key before that", async (t) => {
+Deno.test("every path except files checks the credentials first and then refuses unknown query parameters", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const headers = { authorization: "Bearer correct-horse" };
   for (const [, path, allow] of ROUTES) {
