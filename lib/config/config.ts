@@ -195,10 +195,7 @@ function readChannels(
   return channels;
 }
 
-/**
- * Reads a setting that is a comma-separated list of names. Records a problem for each name that is not a valid name of
- * a room.
- */
+/** Reads a comma-separated list of names. Records a problem for each name that is not a valid name of a room. */
 function checkRooms(
   reader: EnvReader,
   name: string,
@@ -222,9 +219,7 @@ function checkRooms(
   return rooms;
 }
 
-/**
- * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and for two keys with the same name.
- */
+/** Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and for equal names. */
 function readPublishKeys(reader: EnvReader): PublishKey[] {
   const items = reader.list("PUBLISH_KEYS");
   const keys = items.flatMap((item, index) => {
