@@ -50,16 +50,17 @@ export const ERROR_STATUS = {
 export type ErrorCode = keyof typeof ERROR_STATUS;
 
 /**
- * An error whose message is sent unchanged to the publisher or client that made the request: in an HTTP response, in
- * the result of one publish of a batch, in the acknowledgement of an event, or in the data of `connect_error`. The
- * message is a sentence of the form `Cannot <verb> <object>: <state>; <what to do>`.
+ * An error that is sent to the publisher or client that made the request: in an HTTP response, in the result of one
+ * publish of a batch, in the acknowledgement of an event, or in the data of `connect_error`. The message is a sentence
+ * of the form `Cannot <verb> <object>: <state>; <what to do>`.
  */
 export class ApiError extends Error {
   /** The kind of the error. Programs compare the code and never the message. */
   readonly code: ErrorCode;
 
   /**
-   * Creates an error. `message` is sent to the publisher or client, so it must not contain a secret or a stack trace.
+   * Creates an error. `message` is sent to the publisher or client, so `message` must not contain a secret or a stack
+   * trace.
    */
   constructor(code: ErrorCode, message: string) {
     super(message);
@@ -72,7 +73,7 @@ export class ApiError extends Error {
     return ERROR_STATUS[this.code];
   }
 
-  /** Whether the same request may succeed later. */
+  /** Whether the same request may succeed if it is sent again later. */
   get retryable(): boolean {
     return this.status === 503;
   }
@@ -85,7 +86,7 @@ export class ApiError extends Error {
     return this.code === "log_unreachable" || this.code === "log_loading";
   }
 
-  /** Returns the JSON form of the error, which a response contains as `error`. */
+  /** Returns the JSON form of the error, which responses contain in their field `error`. */
   toJSON(): { code: ErrorCode; message: string } {
     return { code: this.code, message: this.message };
   }

@@ -227,7 +227,7 @@ async function probe(
     if (working) continue;
     throw new ApiError(
       "log_unreachable",
-      `Cannot append messages of ${name}: no node that is in sync with them can append; if this lasts, correct the cause in the log line bridge_stuck`,
+      `Cannot append messages of ${name}: no node can append them at the moment; if this lasts, correct the cause that the log line bridge_stuck names`,
     );
   }
 }

@@ -27,7 +27,7 @@ const TAKEOVER_SPREAD_MS = 60;
 const LEAVE_TIMEOUT_MS = 1000;
 
 const OTHER_CHANNELS =
-  "Cannot bridge: other nodes with this KEY_PREFIX have other CHANNELS; give all nodes the same CHANNELS, or this one another KEY_PREFIX";
+  "Cannot bridge Redis channels: other nodes with the same KEY_PREFIX have other CHANNELS; give all of them the same CHANNELS, or this node another KEY_PREFIX";
 
 type Action = Exclude<Step, { kind: "wait" }>;
 

@@ -113,7 +113,7 @@ export class Subscriptions {
     if (client.requests >= REQUESTS_MAX) {
       throw new ApiError(
         "overloaded",
-        `Cannot handle the request: ${REQUESTS_MAX} requests of this client are not answered yet; send further requests after their answers`,
+        `Cannot handle the request: ${REQUESTS_MAX} requests of this client are not answered yet; send the next one after an answer has arrived`,
       );
     }
     client.requests++;

@@ -8,13 +8,14 @@
  */
 
 /**
- * Says that a client has reconnected to the sending node with its session. Other connections with this session are
- * outdated if their generation is lower.
+ * Tells other nodes that a client has reconnected to the sending node with its session. A connection with the same
+ * session and a lower generation is outdated.
  */
 export interface SessionResumed {
   readonly kind: "session_resumed";
   /** The hash of the session's secret. */
   readonly digest: string;
+  /** How often the client has connected with the session, this connection included. */
   readonly generation: number;
 }
 
@@ -25,11 +26,14 @@ export type ClusterCommand = SessionResumed;
 export interface Cluster {
   /** Sends a command to all other nodes, without waiting for them. Never throws. */
   send(command: ClusterCommand): void;
-  /** Calls `handle` for each command of another node. Call this method once, before the first command arrives. */
+  /**
+   * Registers the function that is called with each command of another node. Call this method once, before the first
+   * command arrives.
+   */
   onCommand(handle: (command: ClusterCommand) => void): void;
 }
 
-/** The cluster of a node without Redis, which has no other nodes: sends and receives nothing. */
+/** The cluster of a node without Redis. There are no other nodes, so it sends and receives nothing. */
 export const singleNode: Cluster = {
   send: () => {},
   onCommand: () => {},

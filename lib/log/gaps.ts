@@ -1,5 +1,5 @@
 /**
- * Gaps of Redis channels: ids in the log before which some messages of these channels may be missing.
+ * Keeps the gaps of Redis channels: the ids in the log before which messages of these channels may be missing.
  *
  * @module
  */
@@ -23,8 +23,8 @@ export const GAP_REASONS = [
 export type GapReason = (typeof GAP_REASONS)[number];
 
 /**
- * Maximum number of gaps that are kept. If there are more, the oldest are dropped, and messages may then be missing
- * anywhere before the oldest kept gap.
+ * Maximum number of gaps that are kept. If there are more, the oldest are dropped, and every range before the oldest
+ * kept gap then counts as having a gap.
  */
 export const GAPS_MAX = 1000;
 
@@ -34,23 +34,23 @@ interface Gap {
 }
 
 /**
- * Keeps the gaps of Redis channels. A gap is an id of the log before which, for some time, no node received the
- * channels' messages.
+ * Keeps the gaps of Redis channels. Each gap is an id in the log. Before that id, messages of some channels may be
+ * missing, because no node received them for some time.
  *
- * Gaps are not stored in the histories of rooms, because a gap of a channel pattern concerns rooms whose names are not
- * known. Limit: {@linkcode GAPS_MAX}.
+ * Gaps are not stored in the histories of rooms, because a gap of a pattern such as `chat.*` concerns rooms whose names
+ * are not known. Limit: {@linkcode GAPS_MAX}.
  */
 export class IngressGaps implements Gaps {
   #gaps: Gap[] = [];
   /**
-   * For each list of channels, the function that returns whether a room has the name of such a channel. There are few
-   * lists, because each is the setting `CHANNELS` of a node.
+   * For each list of channels, as JSON, the function that returns whether a room belongs to one of the channels. There
+   * are few lists, because each is some node's `CHANNELS`.
    */
   #concerns = new Map<string, Gap["concerns"]>();
 
   /**
-   * Adds a gap before the id `id` in the messages of these channels, unless a gap with this id or a later one is
-   * already known. Returns a function that returns whether the gap concerns a room.
+   * Adds a gap: messages of these channels may be missing before the id `id`. Ignores it if a gap with this id or a
+   * later one is already known. Returns a function that returns whether the gap concerns a room.
    */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);
@@ -94,7 +94,7 @@ export class IngressGaps implements Gaps {
 }
 
 /**
- * Reads the channels of a gap from JSON: a list of names and patterns.
+ * Reads the channels of a gap from JSON: a list of names and patterns of Redis channels.
  *
  * @throws {TypeError} If the text is not a list of strings.
  */

@@ -1,5 +1,5 @@
 /**
- * The head of the log: the id up to which this node has delivered messages, and ways to wait for later ids.
+ * The head of the log: the id up to which this node has delivered messages, and methods that wait for later ids.
  *
  * @module
  */
@@ -11,16 +11,16 @@ export interface HeadState {
   readonly epoch: string;
   /** The id up to which this node has delivered messages. */
   readonly id: string;
-  /** The id with which the epoch began; smaller ids belong to another epoch. */
+  /** The id of the entry with which the epoch began. Smaller ids belong to another epoch. */
   readonly began: string;
   /**
-   * Whether it is confirmed that the log still has all messages that clients have received. A node with Redis checks
-   * this about once a second.
+   * Whether a check has confirmed that the log still has all messages that clients have received. A node with Redis
+   * runs such a check about once a second.
    */
   readonly confirmed: boolean;
   /**
-   * The name under which sessions are saved. It changes if Redis may have lost saved sessions; a session that was saved
-   * under another lineage may lack its newest rooms.
+   * The name under which sessions are saved. The name changes if Redis may have lost saved sessions. A session that was
+   * saved under another name may lack its newest rooms.
    */
   readonly lineage: string;
 }
@@ -34,7 +34,7 @@ interface Waiting {
 }
 
 /**
- * Returns the id up to which this node has delivered messages, and lets callers wait for the delivery of later ids.
+ * Shows the id up to which this node has delivered messages, and lets callers wait for the delivery of later ids.
  *
  * The part that reads the log calls {@linkcode LogHead.moved} after each step, so waiting callers are woken only
  * between two steps. The call does nothing if no caller waits.
@@ -43,13 +43,13 @@ export class LogHead implements HeadState {
   readonly #state: HeadState;
   readonly #waiting = new Set<Waiting>();
   /**
-   * A lower bound for the ids that callers wait for. It may be too low after a timeout, which costs one needless check.
+   * No caller waits for an id below this one. The value may be too low after a timeout, which costs one needless check.
    */
   #smallestId = ID_MAX;
   /** Number of callers that wait for something other than the delivery of an id. */
   #othersWaiting = 0;
 
-  /** Creates the head of the log whose state `state` returns. The head keeps no copy of the state. */
+  /** Creates the head of a log. Reads the log's state from `state` each time and keeps no copy. */
   constructor(state: HeadState) {
     this.#state = state;
   }
@@ -96,8 +96,7 @@ export class LogHead implements HeadState {
   }
 
   /**
-   * Wakes waiting callers whose condition is now met. Only the log calls this method, each time the log's state may
-   * have changed.
+   * Wakes the callers whose condition is now met. Only the log calls this method, each time its state may have changed.
    */
   moved(): void {
     if (this.#waiting.size === 0) return;

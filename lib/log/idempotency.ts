@@ -10,8 +10,8 @@ import type { PublishRequest } from "./message.ts";
 
 /**
  * Returns a short hash of a publish's rooms, message, event name and publisher. A publish whose idempotency key was
- * used before counts as a repetition only if the hash is the same. The trace is not hashed, because it differs when a
- * publish is repeated.
+ * used before counts as a repetition only if the hash is the same. `meta.trace` is not hashed, because a repeated
+ * publish has another trace.
  */
 export function fingerprint({ rooms, json, meta }: PublishRequest): string {
   const hash = createHash("sha256").update(JSON.stringify(rooms)).update(json);

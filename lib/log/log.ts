@@ -14,27 +14,27 @@ export interface Entry {
   readonly room: string;
   /** The message as JSON text. */
   readonly json: string;
-  /**
-   * The properties of the message besides its text. The member is missing, and never `undefined`, if there are none.
-   */
+  /** The properties that the message has in addition to its text; absent if there are none. */
   readonly meta?: EntryMeta;
 }
 
 /**
- * The result of a publish in one room: the message's id, or the error. With some errors, such as `log_timeout`, the
- * message may be in the log nevertheless. `duplicate`: the message was already in the log under the same idempotency
- * key.
+ * The result of a publish in one room: the message's id, or an error. After some errors, such as `log_timeout`, the
+ * message may be in the log nevertheless. `duplicate` is true if the log already had the message, because the publish
+ * repeats an earlier one with the same idempotency key.
  */
 export type PublishResult =
   | { readonly room: string; readonly id: string; readonly duplicate: boolean }
   | { readonly room: string; readonly error: ApiError };
 
 /**
- * Receives what is read from the log. The log calls these methods one at a time and in the log's order; they must not
- * throw.
+ * Receives the messages and gaps that a node reads from the log. The methods are called one at a time and in the log's
+ * order, and must not throw.
  */
 export interface LogReader {
-  /** Called once, before the other methods. `recent` are all messages that the log already has after the id `floor`. */
+  /**
+   * Called once, before any other method. `recent` contains all messages that the log already has after the id `floor`.
+   */
   started(recent: readonly Entry[], floor: string): void;
   /** Called with new messages, in the log's order. */
   entries(entries: readonly Entry[]): void;
@@ -58,8 +58,8 @@ export interface LogReader {
 }
 
 /**
- * Limit of a page of history, in characters of JSON. A page ends with the message that reaches this limit, even if more
- * messages were requested.
+ * Number of characters of JSON at which a page of history ends. The page still contains the message that reaches this
+ * number.
  */
 export const PAGE_BYTES_MAX = 1 << 20;
 
@@ -68,15 +68,15 @@ export interface Page {
   readonly messages: readonly Entry[];
   /** Whether the requested range has more messages than fit into this page. */
   readonly more: boolean;
-  /** The position after which the next newer messages can be read. In the order `desc`, it is the end of the log. */
-  readonly position: string;
   /**
-   * Whether no message is missing from the page: it has every message that was published into the room in the page's
-   * range.
+   * The position up to which the page has read, in the order `asc`: a request with this position as `since` returns the
+   * next page. In the order `desc`, the position of the log's end.
    */
+  readonly position: string;
+  /** Whether the page has every message that was published into the room within the range that the page covers. */
   readonly complete: boolean;
   /**
-   * An id after which the history has every message of the room. Undefined if the start of the range is not a place in
+   * An id after which the history has every message of the room; undefined if `since` of the range does not belong to
    * this log.
    */
   readonly completeSince: string | undefined;
@@ -85,8 +85,8 @@ export interface Page {
 /** A range of a room's history, and how to read it. */
 export interface HistoryRange {
   /**
-   * The id, which is not part of the range, at which reading starts. Undefined to start with the oldest kept message
-   * (`asc`) or the newest (`desc`). `epoch` is undefined if the client named only an id.
+   * Reading starts with the first message after this id (`asc`) or before it (`desc`). Undefined to start with the
+   * oldest kept message (`asc`) or the newest message (`desc`). `epoch` is undefined if the client named only an id.
    */
   readonly since: { epoch: string | undefined; id: string } | undefined;
   readonly order: "asc" | "desc";
@@ -94,31 +94,35 @@ export interface HistoryRange {
 }
 
 /**
- * The log, in memory or on Redis: appends messages, and passes all messages to the {@linkcode LogReader} that its
- * constructor was given.
+ * The log, in memory or on Redis. It appends messages, and passes every message that this node reads to a {@linkcode
+ * LogReader}.
  */
 export interface Log {
   /** The id up to which this node has delivered messages, and the log's state. */
   readonly head: LogHead;
   /**
    * Appends every publish to each of its rooms, in order. Resolves within a time limit to one list for each publish,
-   * with one result for each of its rooms, in the order of `rooms`. Never rejects: an error is part of the result.
+   * which has one result for each of the publish's rooms, in the order of `rooms`. Never rejects: errors are among the
+   * results.
    */
   append(publishes: readonly PublishRequest[]): Promise<PublishResult[][]>;
   /**
-   * Resolves if a publish would now reach the log and this node would read the message; rejects with the reason if not.
+   * Tests that a publish would now reach the log and that this node would read its message. Rejects with the reason if
+   * not.
    */
   probe(): Promise<void>;
   /** Returns whether this node has recently read an entry with this id. Does not access Redis. */
   knows(id: string): boolean;
   /**
-   * Resolves to whether the log has an entry or a message with this id, or had one that was trimmed. Call this for an
-   * id that a client sends without an epoch, because Redis may have lost the log of that id.
+   * Resolves to whether the log has an entry or a message with this id, or may have had one and trimmed it. Call this
+   * for an id that a client sends without an epoch, because the id may belong to a log that Redis has lost.
    *
-   * @throws {ApiError} `log_…`
+   * @throws {ApiError} With a code `log_…`, if the log cannot be read.
    */
   contains(id: string): Promise<boolean>;
-  /** Configuration problems that can lose messages, as sentences without duplicates; empty if none are known. */
+  /**
+   * Returns a sentence for each known configuration problem that can cause the loss of messages, without duplicates.
+   */
   warnings(): readonly string[];
   /** Closes the log. Publishes in flight fail as `draining`. */
   close(): Promise<void>;
@@ -140,16 +144,18 @@ export interface History {
   clear(room: string): Promise<void>;
 }
 
-/** Shows where messages of Redis channels may be missing from the log. */
+/** Knows at which ids of the log messages of Redis channels may be missing. */
 export interface Gaps {
   /**
-   * Returns whether messages of Redis channels may be missing from a room after the id `after`, up to the id `upTo`.
+   * Returns whether messages of Redis channels may be missing from a room between the ids `after` (exclusive) and
+   * `upTo` (inclusive).
    */
   within(room: string, after: string, upTo: string): boolean;
 }
 
 /**
- * A log with its histories and its gaps, as separate objects, so that each part of Roomcast gets only what it needs.
+ * A log, its histories and its gaps as separate objects, so that each part of Roomcast gets only the objects that it
+ * needs.
  */
 export interface LogParts {
   readonly log: Log;

@@ -29,8 +29,8 @@ import {
 } from "./position.ts";
 
 /**
- * Maximum bytes of all histories together, at 2 bytes per UTF-16 unit. If there are more, messages of the rooms that
- * have been idle for longest are dropped.
+ * Maximum memory of all histories together, in bytes. Beyond it, messages of the rooms that have been idle for longest
+ * are dropped.
  */
 const BYTES_MAX = 256 << 20;
 /** An id that is greater than all others. */
@@ -48,12 +48,13 @@ export interface MemoryLogOptions {
   readonly reader: LogReader;
 }
 
-/** A room's history. `cut` is the id up to which messages of the room have been dropped. */
+/** A room's history, which drops its oldest messages. */
 class RoomHistory {
   readonly entries = new Deque<Entry>();
+  /** The id up to which messages of the room have been dropped. */
   cut: string;
 
-  /** Creates an empty history. The room may have had messages up to the id `cut`, which are not kept. */
+  /** Creates an empty history of a room whose messages up to the id `cut` may have been dropped. */
   constructor(cut: string) {
     this.cut = cut;
   }
@@ -67,17 +68,19 @@ class RoomHistory {
   }
 }
 
-/** What is remembered of a publish with an idempotency key. */
+/** An earlier publish with an idempotency key, by which a repetition is recognized. */
 interface KeyedPublish {
   readonly fingerprint: string;
+  /** The ids of the publish's messages, in the order of its rooms. */
   readonly ids: readonly string[];
+  /** Time of `performance.now()` at which the idempotency key expires. */
   readonly expires: number;
 }
 
 /**
- * Keeps the log in the memory of this process, for a node without Redis.
+ * Keeps the log of a node without Redis in the memory of the process.
  *
- * Limits: {@linkcode BYTES_MAX} for all histories together, and the history settings for each room.
+ * Limits: {@linkcode BYTES_MAX} bytes for all histories together, and `historySize` and `historySeconds` for each room.
  */
 export class MemoryLog implements Log {
   readonly #options: MemoryLogOptions;
@@ -91,13 +94,16 @@ export class MemoryLog implements Log {
   readonly #epoch = newEpoch();
   /** The histories by room, beginning with the room that has been idle for longest. */
   readonly #rooms = new Map<string, RoomHistory>();
-  /** The publishes with an idempotency key, by key, in the order in which they were made. */
+  /** The earlier publishes that had an idempotency key, by key, oldest first. */
   readonly #keys = new Map<string, KeyedPublish>();
   #bytes = 0;
-  /** The id at which the log begins. A client that joins while the log is empty gets a position with this id. */
+  /** The id with which the log begins. All messages get greater ids. */
   readonly #began = `${Date.now()}-0`;
   #last = this.#began;
-  /** The greatest `cut` of the histories that were removed from `#rooms`. */
+  /**
+   * The greatest id up to which messages of a removed history were dropped; {@linkcode ID_ZERO} if no history was
+   * removed.
+   */
   #droppedUpTo = ID_ZERO;
 
   /** Creates an empty log with a new epoch. */
@@ -162,9 +168,7 @@ export class MemoryLog implements Log {
     };
   }
 
-  /**
-   * Returns an id after which it is known that no message of the room was lost by removing its history from `#rooms`.
-   */
+  /** Returns an id after which the room certainly lost no message when its history was removed from `#rooms`. */
   #provenSince(room: RoomHistory | undefined): string {
     const oldest = room?.entries.first?.id ?? this.#droppedUpTo;
     return compareIds(oldest, this.#droppedUpTo) < 0
@@ -201,7 +205,9 @@ export class MemoryLog implements Log {
     };
   }
 
-  /** Appends a publish, and adds the new messages, if the publish is not a repetition, to `appended`. */
+  /**
+   * Appends a publish and adds its new messages to `appended`. A publish that repeats an earlier one adds no messages.
+   */
   #append(publish: PublishRequest, appended: Entry[]): PublishResult[] {
     const { key, rooms, json, meta } = publish;
     const print = key === undefined ? "" : fingerprint(publish);
@@ -244,8 +250,8 @@ export class MemoryLog implements Log {
   }
 
   /**
-   * Drops messages until all histories fit into {@linkcode BYTES_MAX}. Also removes an empty history from `#rooms` if
-   * its `cut` is older than `historySeconds`, or if memory has to be freed.
+   * Drops messages until all histories together fit into {@linkcode BYTES_MAX}. Also removes an empty history from
+   * `#rooms` if its last dropped message is older than `historySeconds`, or if memory has to be freed.
    */
   #enforceLimits(): void {
     for (const [name, idlest] of this.#rooms) {
@@ -309,8 +315,8 @@ function sizeOf(entry: Entry): number {
 }
 
 /**
- * Returns the first elements of `entries`: at most `limit`, and none after the one that reaches
- * {@linkcode PAGE_BYTES_MAX}.
+ * Returns the first entries: at most `limit`, and none after the entry with which their JSON reaches {@linkcode
+ * PAGE_BYTES_MAX} characters.
  */
 function firstOf(entries: readonly Entry[], limit: number): Entry[] {
   let bytes = 0, count = 0;

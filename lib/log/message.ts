@@ -17,14 +17,14 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 /**
- * The properties of a message besides its text. Every member is optional, and unknown members are ignored, so that
- * later versions of Roomcast can add members. This version reads meta from the log but neither writes nor uses it:
- * clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
+ * The properties that a message has in addition to its text. Every member is optional, and unknown members are ignored,
+ * so that later versions of Roomcast can add members. This version reads meta from the log but neither writes nor uses
+ * it: clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
  */
 export interface EntryMeta {
   /** The name of the event that clients receive. */
   readonly event?: string;
-  /** The publisher of the message, if Roomcast has verified who that is. */
+  /** The publisher of the message, if Roomcast has verified who the publisher is. */
   readonly from?: string;
   /** The distributed trace to which the publish belongs, as a W3C `traceparent`. */
   readonly trace?: string;
@@ -38,7 +38,7 @@ export interface PublishRequest {
   readonly json: string;
   /** The idempotency key, if the publisher sent one. */
   readonly key?: string | undefined;
-  /** The properties of the message besides its text. */
+  /** The properties that the message has in addition to its text. */
   readonly meta?: EntryMeta | undefined;
 }
 
@@ -79,7 +79,7 @@ export function parseRoom(room: unknown): string {
   if (room === "." || room === "..") {
     throw new ApiError(
       "invalid_room",
-      `Cannot use the room: its name is "${room}", which no URL can have as a part; use another name`,
+      `Cannot use the room: its name is "${room}", which cannot be part of a URL path; use another name`,
     );
   }
   if (CONTROL.test(room) || !room.isWellFormed()) {
@@ -95,7 +95,7 @@ export function parseRoom(room: unknown): string {
  * Validates the list of rooms of a publish: 1 to {@linkcode ROOMS_PER_PUBLISH_MAX} names of rooms. Returns each room
  * once, even if the list repeats it.
  *
- * @throws {ApiError} `invalid_room`, `too_many_rooms`
+ * @throws {ApiError} `invalid_room` if the list is empty or has an invalid name; `too_many_rooms` if it is too long
  */
 export function parseRooms(rooms: unknown): string[] {
   if (!Array.isArray(rooms) || rooms.length === 0) {
@@ -115,9 +115,9 @@ export function parseRooms(rooms: unknown): string[] {
 
 /**
  * Validates an idempotency key: 1 to {@linkcode KEY_LENGTH_MAX} characters without control characters. Returns
- * `undefined` for `undefined`, which means that the publisher sent no key.
+ * `undefined` if `key` is `undefined`, because the publisher then sent no key.
  *
- * @throws {ApiError} `invalid_key`
+ * @throws {ApiError} `invalid_key` if the key is not valid
  */
 export function parseKey(key: unknown): string | undefined {
   if (key === undefined) return undefined;

@@ -15,8 +15,8 @@ const ID = new RegExp(`^${NUMBER}-${NUMBER}$`);
 const POSITION = new RegExp(`^([0-9a-z]{8,32})\\.(${NUMBER}-${NUMBER})$`);
 
 /**
- * Compares two ids of the form `<milliseconds>-<sequence>`. Returns a negative number, zero or a positive number, as
- * for `sort`.
+ * Compares two ids of the form `<milliseconds>-<sequence>`. Returns a negative number if `a` is smaller, zero if both
+ * are equal, and a positive number if `a` is greater.
  */
 export function compareIds(a: string, b: string): number {
   if (a === b) return 0;
@@ -42,27 +42,26 @@ export function idBefore(id: string): string {
 }
 
 /**
- * Returns the time that an id contains before its dash, in ms since 1970: when the message was appended, by the log's
- * clock.
+ * Returns the time in an id, in ms since 1970. It is the time at which the message was appended, by the log's clock.
  */
 export function timestampOf(id: string): number {
   return Number(id.slice(0, id.indexOf("-")));
 }
 
-/** Returns the position `<epoch>.<id>`. Clients must not interpret positions. */
+/** Returns the position `<epoch>.<id>`. */
 export function formatPosition(epoch: string, id: string): string {
   return `${epoch}.${id}`;
 }
 
-/** Returns the id in a position that {@linkcode formatPosition} has returned. */
+/** Returns the id that a position contains. */
 export function idOf(position: string): string {
   return position.slice(position.indexOf(".") + 1);
 }
 
 /**
- * Reads the value that a client has sent as `since`: a position or an id. Returns no epoch for an id, which then counts
- * as an id of the current epoch. Every other value is rejected, so that values such as `$`, `+` or megabytes of digits
- * do not reach Redis.
+ * Reads the value that a client has sent as `since`: a position or an id. If it is an id, `epoch` is undefined in the
+ * result, and the id counts as one of the current epoch. Rejects any other value, so that values such as `$`, `+` or
+ * megabytes of digits do not reach Redis.
  *
  * @throws {ApiError} `invalid_position` If the value is neither a position nor an id.
  */

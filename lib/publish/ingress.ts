@@ -1,24 +1,23 @@
 /**
- * The interface of sources of messages other than publishes over HTTP, such as Redis channels. Their messages have no
- * principal, and {@linkcode Publisher} is not involved.
+ * The interface of parts that append messages which were not published over HTTP, such as the bridge from Redis
+ * channels. These messages have no principal and do not pass through `Publisher`.
  *
  * @module
  */
 
 /**
- * A part that appends messages from another source than publishes over HTTP to the log, such as the bridge from Redis
- * channels.
+ * A part of a node that appends messages which were not published over HTTP, such as the bridge from Redis channels.
  */
 export interface Ingress {
-  /** The name of the source in error messages, in the plural, such as "Redis channels". */
+  /** The name of the messages' source in error sentences, in the plural, such as "Redis channels". */
   readonly name: string;
-  /** Whether some node can append a message that arrives at the source now. */
+  /** Whether this node or another one can append a message that is sent to the source now. */
   readonly working: boolean;
   /**
-   * Configuration problems because of which messages of the source can be lost, as sentences without duplicates; empty
-   * if there are none.
+   * Returns a sentence for each configuration problem because of which messages of the source can be lost, without
+   * duplicates.
    */
   warnings(): readonly string[];
-  /** Stops appending messages of the source. Never rejects. */
+  /** Appends the messages that have already arrived, and then stops. Never rejects. */
   close(): Promise<void>;
 }

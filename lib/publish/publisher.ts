@@ -1,5 +1,5 @@
 /**
- * Handles every publish of a principal, whichever protocol it arrives by.
+ * Handles the publishes of principals, no matter by which protocol they arrive.
  *
  * @module
  */
@@ -18,12 +18,12 @@ export interface PublisherOptions {
   readonly observe: Observe;
 }
 
-/** Checks whether a principal may publish into each room, appends the allowed publishes to the log, and counts them. */
+/** Appends publishes to those of their rooms into which the principal may publish, and counts the results. */
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #appends = new InFlight();
 
-  /** Keeps the options; there is nothing to close. */
+  /** Stores the options. A publisher needs no `close()`. */
   constructor(options: PublisherOptions) {
     this.#options = options;
   }
@@ -34,9 +34,9 @@ export class Publisher {
   }
 
   /**
-   * Appends publishes in order, as far as the principal may publish into their rooms. Resolves to one list for each
-   * publish, with one result for each of its rooms, in the order of `rooms`. Never rejects: an error is the result of
-   * the room that it concerns.
+   * Appends publishes in order, each to those of its rooms into which the principal may publish. Resolves to one list
+   * for each publish, which has one result for each of the publish's rooms, in the order of `rooms`. Never rejects:
+   * errors are among the results.
    */
   async publish(
     principal: Principal,
@@ -56,8 +56,8 @@ export class Publisher {
   }
 
   /**
-   * Returns an error for each room of the publish into which the principal may not publish; undefined if there is no
-   * such room.
+   * Returns an error for each room of the publish into which the principal may not publish; undefined if all rooms are
+   * allowed.
    */
   #refused(
     principal: Principal,
@@ -71,7 +71,10 @@ export class Publisher {
     return refused;
   }
 
-  /** Appends each publish to the rooms that were not refused. The result of each refused room is its error. */
+  /**
+   * Appends each publish to those of its rooms that are not in `refused`. The result of a refused room is the error in
+   * `refused`.
+   */
   async #appendAllowed(
     publishes: readonly PublishRequest[],
     refused: readonly (Refused | undefined)[],
@@ -104,7 +107,7 @@ export class Publisher {
   }
 }
 
-/** The errors of one publish's refused rooms, by room. A room is refused if the principal may not publish into it. */
+/** For each room of a publish into which the principal may not publish, the error. */
 type Refused = ReadonlyMap<string, ApiError>;
 
 const NONE: Refused = new Map();

@@ -1,5 +1,5 @@
 /**
- * Limits the memory that the session store needs for clients that have disconnected and may reconnect.
+ * Limits the memory that stored sessions of disconnected clients need.
  *
  * A session stays stored for some time after its client has disconnected, so that the client can reconnect. Without a
  * limit, a program that connects again and again as a new client would fill Redis with sessions.
@@ -8,8 +8,10 @@
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a stored session without its rooms, and of one room in a session without the room's name. */
-const SESSION_BYTES = 300, ROOM_BYTES = 60;
+/** Estimated bytes of a stored session without its rooms. */
+const SESSION_BYTES = 300;
+/** Estimated bytes of one room in a stored session, without the room's name. */
+const ROOM_BYTES = 60;
 
 /** The stored session of a client that has disconnected from this node and may reconnect. */
 export interface LeftSession {
@@ -20,7 +22,7 @@ export interface LeftSession {
   readonly expires: number;
 }
 
-/** Keeps account of the sessions that are stored for clients that have disconnected from this node. */
+/** Counts the bytes of the sessions that are stored for clients that have disconnected from this node. */
 export class LeftSessions {
   readonly #bytesMax: number;
   readonly #lifetimeMs: number;
@@ -28,13 +30,16 @@ export class LeftSessions {
   readonly #left = new Map<string, LeftSession>();
   #bytes = 0;
 
-  /** Starts without sessions. All sessions together may take `bytesMax` bytes, and each expires after `lifetimeMs`. */
+  /**
+   * Starts without sessions. Together, the sessions may have `bytesMax` bytes in the store, where each expires after
+   * `lifetimeMs`.
+   */
   constructor(bytesMax: number, lifetimeMs: number) {
     this.#bytesMax = bytesMax;
     this.#lifetimeMs = lifetimeMs;
   }
 
-  /** Estimated bytes in the store of all these sessions together. */
+  /** Estimated bytes that all sessions of disconnected clients take in the store. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -42,8 +47,8 @@ export class LeftSessions {
   /**
    * Adds the session of a client that has just disconnected from this node.
    *
-   * @returns The sessions that the caller has to delete from the store so that the limit is kept: those whose clients
-   * disconnected first.
+   * @returns The sessions whose clients disconnected first, as many as exceed the limit. The caller has to delete them
+   * from the store.
    */
   add({ digest, owner, rooms }: SessionState): LeftSession[] {
     this.delete(digest);
@@ -63,7 +68,7 @@ export class LeftSessions {
     return evicted;
   }
 
-  /** Removes a session from this account, because a client has resumed it or it was deleted from the store. */
+  /** Stops counting a session, because a client has resumed the session or it was deleted from the store. */
   delete(digest: string): void {
     const left = this.#left.get(digest);
     if (left === undefined) return;

@@ -27,9 +27,9 @@ end
 `;
 
 /**
- * Saves many sessions at once, because a timer and a promise for each session would cost more than saving the session.
- * The script also records how many times this node has saved sessions. From that number the check of the log
- * (`lib/redis_log/check.ts`) detects whether Redis has lost the newest sessions.
+ * Saves many sessions with one run, because one command for each session would cost more. The script also records how
+ * many times this node has saved sessions. If Redis later has a smaller number, the check of the log
+ * (`lib/redis_log/check.ts`) detects that Redis has lost the newest sessions.
  */
 const SAVE = script(`${HERE}${READ}
 if here() ~= ARGV[4] then return 0 end
@@ -50,8 +50,8 @@ return displaced
 `);
 
 /**
- * Loads a session if the server is still the one whose log this node has checked last. Otherwise the server may have
- * become the replica of another master and have that master's sessions.
+ * Loads a session, but only if Redis is still the server whose log this node has checked last. Otherwise the session
+ * could be an outdated one of another master.
  */
 const LOAD = script(`${HERE}
 local server, role = here()
@@ -59,14 +59,14 @@ if server ~= ARGV[1] or role ~= 'master' then return 0 end
 return redis.call('GET', KEYS[1])
 `);
 
-/** Deletes a session if it still has the given owner. */
+/** Deletes a session if its owner is still the given one, because another connection may have resumed it. */
 const FORGET = script(`${READ}
 local _, owner = read(redis.call('GET', KEYS[1]) or '')
 if owner == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
 `);
 
-/** The scripts for sessions, for loading them on each new connection. */
+/** The Lua scripts for sessions. They are loaded into Redis on each new connection. */
 export const SESSION_SCRIPTS: readonly Script[] = [SAVE, LOAD, FORGET];
 
 /** Stores sessions in Redis, on the server that holds the log. */
@@ -74,7 +74,7 @@ export class RedisSessionStore implements SessionStore {
   readonly #server: LogServer;
   #count = 0;
 
-  /** Creates a store on the server of the log; sends no command. */
+  /** Creates a store on the Redis server that holds the log. Sends nothing to Redis. */
   constructor(server: LogServer) {
     this.#server = server;
   }
@@ -142,8 +142,8 @@ function moved(): ApiError {
 }
 
 /**
- * The stored form of a room in a session: the room's name and `since`, then, if there is a notice, the notice's `at`,
- * its number and, for a gap, the reason.
+ * The stored form of a room in a session: the room's name and `since`. If the room has a notice, its `at` and its
+ * number follow and, if the notice is a gap, the gap's reason.
  */
 type StoredRoom = readonly [
   room: string,
@@ -181,7 +181,7 @@ function formatRoom(
     : [room, since, at, number, gap];
 }
 
-/** Returns the version of a stored session: the SHA-1 hash of its text, as `redis.sha1hex()` returns it in a script. */
+/** Returns the version of a stored session: the SHA-1 hash of its text, like `redis.sha1hex()` in a script. */
 function versionOf(text: string): string {
   return createHash("sha1").update(text).digest("hex");
 }
@@ -228,5 +228,5 @@ function parseNotice(notice: readonly unknown[]): Notice {
 }
 
 function notASession(): TypeError {
-  return new TypeError("Cannot read the session: its stored form is unknown");
+  return new TypeError("not a stored session");
 }

@@ -9,8 +9,8 @@ import { randomText } from "../util/random.ts";
 
 /**
  * A gap, or an answer to `join` that contained messages. Every event that Roomcast sends ends with an offset, and a
- * stock client sends the last offset that it received when it reconnects. If that offset does not confirm that the
- * notice arrived, Roomcast sends the notice again.
+ * stock client sends the last offset that it received when it reconnects. If the client's offset does not confirm that
+ * the notice arrived, Roomcast sends the notice again.
  */
 export interface Notice {
   /**
@@ -30,17 +30,17 @@ export interface Notice {
 /** The client's state in one of its rooms, as the session stores it. */
 export interface RoomPosition {
   /**
-   * The id after which the client gets the room's messages. If the notice is an answer to `join`, its first message is
-   * the first one after this id.
+   * The id after which the client gets the room's messages. If `notice` is an answer to `join`, the answer begins with
+   * the room's first message after this id.
    */
   readonly since: string;
-  /** The last notice that was sent to the client about this room; undefined if there is none to confirm. */
+  /** The last notice that was sent to the client about this room; undefined if the client has no notice to confirm. */
   readonly notice?: Notice;
 }
 
 /**
- * The stored session of a client. The id up to which the client has received messages is not stored, because the client
- * sends that id when it reconnects.
+ * The stored session of a client. The session does not contain the id up to which the client has received messages,
+ * because the client sends that id when it reconnects.
  */
 export interface Session {
   /** The client's rooms, in the order in which it joined them. */
@@ -65,12 +65,13 @@ export interface Session {
 
 /** The state of a connected client, from which its session is saved. */
 export interface SessionState {
+  /** The hash of the session's secret. */
   readonly digest: string;
   readonly generation: number;
   readonly owner: string;
   /**
-   * The version of the stored session with which the client has reconnected; undefined for a new client, and once this
-   * state is saved.
+   * The version of the stored session with which the client has reconnected; undefined for a new client, and after the
+   * first save.
    */
   resumedVersion: string | undefined;
   /** The client's rooms, in the order in which it joined them. */
@@ -84,16 +85,14 @@ export function newOwner(): string {
   return randomText(9);
 }
 
-/**
- * Returns the secret of a new session: 144 random bits. A client that sends the secret gets the rooms of the session.
- */
+/** Returns the secret of a new session: 144 random bits. A client that sends the secret resumes the session. */
 export function newSessionSecret(): string {
   return randomText(18);
 }
 
 /**
- * Returns the hash of a session's secret, under which the session is stored. Whoever can read Redis can therefore not
- * resume sessions.
+ * Returns the hash of a session's secret, under which the session is stored. Because the secret itself is not stored,
+ * read access to Redis is not enough to resume a session.
  */
 export function hashSessionSecret(secret: string): string {
   return createHash("sha256").update(secret).digest("base64url");

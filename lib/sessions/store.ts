@@ -12,8 +12,8 @@ export interface SessionToSave {
   readonly session: Session;
   /**
    * The version of the stored session with which the client has reconnected; undefined for a new session, and after the
-   * first save. The session is saved only if the store still has that version, because the client may have reconnected
-   * again and joined rooms over another connection.
+   * first save. The session is saved only if the store still has this version, because the client may have joined rooms
+   * over another connection meanwhile.
    */
   readonly resumedVersion: string | undefined;
 }
@@ -21,17 +21,17 @@ export interface SessionToSave {
 /** A session that was loaded from the store. */
 export interface StoredSession {
   readonly session: Session;
-  /** Identifies this stored state of the session: it is different after each change. */
+  /** A text that identifies this state of the stored session. Each change of the session gives it another version. */
   readonly version: string;
 }
 
 /** Stores sessions under the hashes of their secrets. A store never receives a secret. */
 export interface SessionStore {
   /**
-   * Saves sessions, each for `seconds` from now. Leaves a stored session unchanged if another connection has resumed
-   * the session, because this save may have arrived late.
+   * Saves sessions, each for `seconds` from now. Does not save a session if another connection has resumed it since,
+   * because the stored session is then newer.
    *
-   * @returns The digests of the sessions that were left unchanged because another connection has resumed them.
+   * @returns The digests of the sessions that were not saved because another connection has resumed them.
    */
   save(
     sessions: readonly SessionToSave[],
@@ -94,9 +94,9 @@ export class MemorySessionStore implements SessionStore {
 }
 
 /**
- * Returns whether a session may replace the stored one: the same connection saved the stored one, or resumed exactly
- * the stored version or, if the session has no `resumedVersion`, has a higher generation. The script `SAVE` in
- * `redis_store.ts` applies the same rule.
+ * Returns whether a connection may replace a stored session by its own state. It may if the same connection has saved
+ * the stored session, if it has resumed exactly the stored version, or, without a `resumedVersion`, if its generation
+ * is higher. The script `SAVE` in `redis_store.ts` applies the same rule.
  */
 function mayReplace(
   stored: StoredSession | undefined,

@@ -10,16 +10,16 @@ import { LeftSessions } from "./left_sessions.ts";
 import type { Session, SessionState } from "./session.ts";
 import type { SessionStore } from "./store.ts";
 
-/** Time after a failed save until the sessions are saved again, in ms. */
+/** Pause between a failed save of sessions and the next attempt, in ms. */
 const SAVE_AGAIN_MS = 1000;
-/** Time from the request to save a session until it is saved, in ms, so that several sessions are saved together. */
+/** How long a session waits to be saved, in ms, so that several sessions are saved together. */
 const SAVE_DELAY_MS = 5;
 /** Maximum number of sessions that are saved with one call of the store. */
 const SAVES_MAX = 500;
 
 /**
- * Maximum bytes in the store of the sessions of clients that have disconnected from one node. They suffice for 600,000
- * clients with one room of 20 characters each, or for 26,000 clients with 100 such rooms.
+ * Maximum bytes that the sessions of clients that have disconnected from one node may take in the store. This is enough
+ * for 600,000 clients with one room of 20 characters each, or for 26,000 clients with 100 such rooms.
  */
 const LEFT_BYTES_MAX = 256 << 20;
 
@@ -31,19 +31,20 @@ export interface SessionWriterOptions {
   readonly recoverySeconds: number;
   readonly observe: Observe;
   /**
-   * Called with a client of this node whose session cannot be saved any more, because another connection has resumed
-   * the session.
+   * Called with a connected client of this node whose session can no longer be saved, because another connection has
+   * resumed the session.
    */
   readonly displaced: (client: SessionState) => void;
   /**
-   * Maximum bytes in the store of the sessions of clients that have disconnected from this node; 256 MiB by default.
+   * Maximum bytes that the sessions of clients that have disconnected from this node may take in the store; 256 MiB by
+   * default.
    */
   readonly leftBytesMax?: number;
 }
 
 /**
- * Whether a session was saved. `failed`: not yet. `displaced`: never, because another connection has resumed the
- * session.
+ * The result of saving a session. `failed`: the session is not saved yet. `displaced`: the session will never be saved
+ * by this connection, because another one has resumed it.
  */
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
@@ -86,7 +87,7 @@ export class SessionWriter {
     );
   }
 
-  /** Records that a client is connected, so that its session is saved regularly. */
+  /** Records that a client is connected, so that its session is saved again before it expires. */
   keep(client: SessionState): void {
     this.#connected.add(client);
     this.#left.delete(client.digest);
@@ -108,8 +109,8 @@ export class SessionWriter {
   }
 
   /**
-   * Records that a client has disconnected, so that its session is no longer saved. The store then keeps the last saved
-   * state for at least `recoverySeconds`, unless the sessions of too many other clients displace it.
+   * Records that a client has disconnected, so that its session is no longer saved regularly. The store keeps the
+   * session for at least `recoverySeconds`, unless too many other clients disconnect and the session is evicted.
    */
   release(client: SessionState): void {
     this.#connected.delete(client);
@@ -128,7 +129,10 @@ export class SessionWriter {
     this.#delete(client);
   }
 
-  /** Records that a client has reconnected to another node with the session that has this digest. */
+  /**
+   * Records that a client has reconnected to another node with the session `digest`, so that this node no longer counts
+   * the session.
+   */
   resumedElsewhere(digest: string): void {
     this.#left.delete(digest);
   }
@@ -187,8 +191,8 @@ export class SessionWriter {
   }
 
   /**
-   * Removes the next clients from `#unsaved` and returns them with their waiting callers. If two clients have the same
-   * session, takes only one of them, because the store saves one state for each digest.
+   * Removes the next clients from `#unsaved` and returns them with their waiting callers. Of two clients with the same
+   * session only one is removed, because the store saves one state for each session.
    */
   #takeBatch(): [SessionState, ((outcome: SaveOutcome) => void)[]][] {
     const batch = new Map<string, SessionState>();
@@ -217,14 +221,17 @@ export class SessionWriter {
   }
 
   /**
-   * How long the store keeps a session after a save, in s: the recovery time and the interval between two regular
-   * saves, because the client may disconnect just before the next save.
+   * How long the store keeps a session after a save, in s. It is the recovery time plus the interval between two
+   * regular saves, because the client may disconnect just before the next save.
    */
   get #lifetimeSeconds(): number {
     return this.#options.recoverySeconds + this.#refreshSeconds;
   }
 
-  /** Handles the result of an operation of the store. Of several failures in a row, reports only the first. */
+  /**
+   * Waits for an operation of the store and reports an error if it fails. Of several failures in a row, reports only
+   * the first.
+   */
   #own(work: Promise<void>): void {
     const { observe } = this.#options;
     work.then(
