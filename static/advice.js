@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The advice for each error code: a title, and what to do. */
+/** The advice for problems with an error code, by the code: a title, and what to do. */
 const BY_CODE = {
   log_unreachable: [
     "The server cannot reach Redis",
@@ -68,6 +68,7 @@ const BY_CODE = {
   ],
 };
 
+/** The advice for responses without a known error code, by the HTTP status. */
 const BY_STATUS = {
   401: BY_CODE.unauthorized,
   403: [
@@ -85,10 +86,12 @@ const BY_STATUS = {
   ],
 };
 
+/** The advice if the server does not respond. */
 const UNREACHABLE = [
   "The server does not respond",
   "Check that Roomcast runs and that this device is online. The page connects by itself when the server responds.",
 ];
+/** The advice if the server responds to requests, but the page cannot connect. */
 const BLOCKED = [
   "The server is ready, but no connection is established",
   "A proxy in between may block long requests and WebSocket, or may send requests of one client to several nodes.",

@@ -7,15 +7,20 @@ import { count } from "./time.js";
 
 /** Minimum time between two announcements of messages, in ms. */
 const INTERVAL_MS = 5000;
+/** Maximum number of characters of a message that are announced. */
 const CHARACTERS_MAX = 120;
 
-/** Makes announcements by writing into an element with `role="status"`. */
+/** Makes announcements for screen readers, by writing them into an element with `role="status"`. */
 export class Announcer {
   #element;
   #waiting = 0;
   #timer;
 
-  /** @param {HTMLElement} element */
+  /**
+   * Creates an announcer that writes into `element`.
+   *
+   * @param {HTMLElement} element
+   */
   constructor(element) {
     this.#element = element;
   }
@@ -25,7 +30,10 @@ export class Announcer {
     this.#element.textContent = text;
   }
 
-  /** Announces a message. If another message was announced just before, announces later how many have arrived. */
+  /**
+   * Announces a message, unless another message was announced less than {@link INTERVAL_MS} before. In that case,
+   * announces later how many messages have arrived.
+   */
   message(room, message) {
     if (this.#timer !== undefined) {
       this.#waiting++;

@@ -9,8 +9,8 @@
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/;
 
 /**
- * Returns the curl command that publishes `message`. The command never contains the publish key, only the name of a
- * shell variable.
+ * Returns the curl command that publishes `message`. If a publish key is needed, the command contains the name of a
+ * shell variable in place of the key.
  *
  * @param {{ origin: string, room: string, message: unknown, needsKey: boolean }} publish
  * @returns {string}
@@ -33,8 +33,8 @@ export function curlCommand({ origin, room, message, needsKey }) {
 }
 
 /**
- * Returns the redis-cli command that publishes `message`; undefined if there is none. A payload of a Redis channel
- * always arrives as a text, so only texts arrive unchanged.
+ * Returns the redis-cli command that publishes `message`; undefined if no such command exists. A payload of a Redis
+ * channel always arrives as a text, so only texts arrive unchanged.
  *
  * @param {{ room: string, message: unknown }} publish
  * @returns {string | undefined}

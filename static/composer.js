@@ -12,9 +12,10 @@ import { formatDuration } from "./time.js";
 
 /** How long after the last change of the text box its JSON is checked, in ms. */
 const CHECK_MS = 400;
+/** Whether the reader uses a device of Apple, whose keyboards have other keys for shortcuts. */
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
-/** The form of one room. */
+/** Manages the form that publishes into one room. */
 export class Composer {
   #room;
   #server;
@@ -25,11 +26,13 @@ export class Composer {
   #answer;
   #keys;
   #queue = [];
-  /** A message that may have been published although no response has confirmed it. */
+  /** A message that may or may not have been published, because its request failed; undefined if there is none. */
   #uncertain;
   #check;
 
   /**
+   * Starts to handle the events of `form`.
+   *
    * @param {HTMLFormElement} form
    * @param {string} room
    * @param {import("./server.js").Server} server

@@ -11,28 +11,33 @@ import { roomcast } from "./roomcast.js";
 
 /** Number of earlier messages to load for a room. */
 const LAST = 100;
-/** Rows are loaded from the server after a page load, so positions are kept only as long as the page. */
+/**
+ * A storage that stores nothing. The page loads its rows from the server after each page load, so it does not need the
+ * positions that were stored before.
+ */
 const NO_STORAGE = { getItem: () => null, setItem: () => {} };
 
-/** The connection. Its callbacks are named in the constructor. */
+/** The page's connection to the server. The callbacks that the constructor gets are called when something happens. */
 export class Connection {
-  /** The time at which the next attempt starts, as `performance.now()`; undefined if none is planned. */
+  /** The time at which the page tries to connect again, as `performance.now()`; undefined if no attempt is planned. */
   nextAttemptAt;
   #on;
   #cast;
   #rooms = new Set();
-  /** The position of each room, as it was joined. */
+  /** For each joined room, the position that the server sent when the room was joined. */
   #joined = new Map();
   #outage;
   #failures = 0;
-  /** Whether the server has accepted the present connection. */
+  /** Whether the server has accepted the current connection. */
   #isLive = false;
-  /** Why the server does not let the page in for now, if it has said so. */
+  /** The reason that the server gave for refusing or closing the connection; undefined if it gave none. */
   #why;
   #retry;
   #openedAt = 0;
 
   /**
+   * Starts to connect, without any room.
+   *
    * @param {object} on
    * @param {(room: string, row: object, isMissed: boolean) => void} on.message
    * @param {(room: string, gap: { reason: string, id: string }) => void} on.gap
@@ -71,7 +76,7 @@ export class Connection {
     return this.#cast.socket.connected;
   }
 
-  /** Whether an attempt to connect is under way; false if the server has rejected the page for good. */
+  /** Whether an attempt to connect is in flight. False if the server has rejected the page permanently. */
   get isTrying() {
     return this.#cast.socket.active;
   }
@@ -92,7 +97,7 @@ export class Connection {
     this.#endOutage();
   }
 
-  /** Connects now instead of at the time that was planned. */
+  /** Connects at once instead of at the planned time. Does nothing if the page is connected. */
   connectNow() {
     if (this.isConnected) return;
     clearTimeout(this.#retry);
@@ -104,7 +109,7 @@ export class Connection {
     this.#cast.socket.connect();
   }
 
-  /** Breaks the connection without saying goodbye, and stays away for `ms`. */
+  /** Breaks the connection without telling the server, and connects again after `ms`. */
   cut(ms) {
     this.#planAttempt(ms);
     this.#cast.socket.io.engine.close();

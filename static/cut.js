@@ -10,19 +10,21 @@ import { count, formatDuration } from "./time.js";
 
 /** How long the page stays disconnected, in ms. */
 const AWAY_MS = 5000;
-/** Number of messages that the page publishes while it is disconnected, if the reader wants that. */
+/** Number of messages that the page publishes while it is disconnected, if the reader has chosen that. */
 const MESSAGES = 5;
 
-/** The demonstration of a lost connection. */
+/** Manages the button that demonstrates a lost connection, and the result beside the button. */
 export class Cut {
   #connection;
   #server;
   #rooms;
   #announcer;
-  /** The open rooms with their positions before the cut; undefined if no cut is under way. */
+  /** The open rooms with their positions before the cut; undefined if no cut is in progress. */
   #before;
 
   /**
+   * Starts to handle clicks on the button.
+   *
    * @param {object} parts
    * @param {import("./connection.js").Connection} parts.connection
    * @param {import("./server.js").Server} parts.server
@@ -38,12 +40,12 @@ export class Cut {
     server.addEventListener("change", () => this.update());
   }
 
-  /** Whether a cut is under way. */
+  /** Whether a cut is in progress: the page is disconnected on purpose, or its result is not shown yet. */
   get isUnderWay() {
     return this.#before !== undefined;
   }
 
-  /** Enables or disables the controls, according to what is possible now. */
+  /** Enables or disables the button and its option, depending on the connection and on the right to publish. */
   update() {
     const mayPublish = this.#rooms.current !== undefined &&
       this.#server.mayPublish(this.#rooms.current);
@@ -52,7 +54,7 @@ export class Cut {
     find("cut-room").textContent = this.#rooms.current ?? "";
   }
 
-  /** Shows the result of a cut. `outage` is the result of `Outage`. */
+  /** Shows the result of a cut, if one was in progress. `outage` is what `Outage.result()` has returned. */
   async recovered(outage) {
     if (this.#before === undefined) return;
     const before = this.#before;
@@ -108,8 +110,8 @@ export class Cut {
   }
 
   /**
-   * Resolves to the number of missing messages, by comparing the page with the histories. If the page may not read the
-   * histories, relies on what the server has reported.
+   * Resolves to the number of missing messages: those that are in the rooms' histories after the positions `before` and
+   * not on the page. If the page may not read a history, relies on the gaps that the server has reported.
    */
   async #missing(before) {
     let missing = 0;

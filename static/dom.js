@@ -6,6 +6,8 @@
  */
 
 /**
+ * Creates an element with attributes and children. Texts become text nodes.
+ *
  * Creates an element.
  *
  * @param {string} name

@@ -6,9 +6,10 @@
 import { element } from "./dom.js";
 import { count, formatDuration, formatTime } from "./time.js";
 
+/** Maximum number of events in the list; the oldest are removed. */
 const EVENTS_MAX = 100;
 
-/** For each of socket.io-client's reasons, the words that explain why the connection was lost. */
+/** Explanations of why the connection was lost, by the reason that socket.io-client gives. */
 const REASONS = {
   "ping timeout": "the server has not been heard from",
   "transport close": "the connection was closed",
@@ -17,6 +18,7 @@ const REASONS = {
   "io server disconnect": "the server ended the session",
 };
 
+/** The names of the transports as the page shows them. */
 const TRANSPORTS = { websocket: "WebSocket", polling: "HTTP long polling" };
 
 /** Returns the name of a transport as the page shows it. */
@@ -24,12 +26,12 @@ export function transportName(transport) {
   return TRANSPORTS[transport] ?? transport;
 }
 
-/** Returns the sentence for a lost connection. */
+/** Returns the sentence that says why a connection was lost, for a reason of socket.io-client. */
 export function lossSentence(reason) {
   return `Connection lost: ${REASONS[reason] ?? reason}`;
 }
 
-/** Returns the sentence for the end of an outage, by the result of `Outage`. */
+/** Returns the sentence that says what an outage has caused. The argument is what `Outage.result()` has returned. */
 export function recoverySentence({ awayMs, recoveryMs, missed, gaps }) {
   const missing = gaps === 0
     ? "0 missing"

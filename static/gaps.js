@@ -4,7 +4,7 @@
  * @module
  */
 
-/** The sentence for each reason of a gap. */
+/** The sentence for a gap with an unknown reason. */
 const SENTENCES = {
   trimmed:
     "Messages are missing here: you were away longer than this room's history",

@@ -1,13 +1,8 @@
-/**
- * Reads JSON and says at which place the text is not valid. In some browsers, the errors of `JSON.parse` do not name
- * the place.
- *
- * @module
- */
+/** Matches one token of JSON, or white space. */
 const TOKEN =
   /[ \t\n\r]+|[{}[\],:]|"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)/y;
 
-/** For each state of the reader, what is expected next, in words. */
+/** What the text needs at its next place, in words, by the state in which the reader is. */
 const EXPECTED = {
   value: "a value is expected",
   first: "a value or ] is expected",
@@ -65,7 +60,10 @@ function describe(text, index, state) {
     : `${place}: ${EXPECTED[state]}`;
 }
 
-/** Returns the state after a token; undefined if the token is not valid there. */
+/**
+ * Returns the state of the reader after a token; undefined if the token is not valid in `state`. `open` is the list of
+ * the braces and brackets that are not closed yet; the function changes it.
+ */
 function step(state, token, open) {
   if (/^\s/.test(token)) return state;
   const after = () => open.length === 0 ? "end" : "next";

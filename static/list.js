@@ -9,16 +9,19 @@ import { createRow, needsDay } from "./row.js";
 import { Timeline } from "./timeline.js";
 import { count } from "./time.js";
 
-/** Maximum distance from the bottom, in pixels, at which the reader counts as being at the bottom. */
+/** If the list is scrolled to within this distance from its bottom, in pixels, it follows new rows. */
 const BOTTOM_PX = 48;
-/** Distance from the first or last shown row, in pixels, at which more rows are shown. */
+/**
+ * If the list is scrolled to within this distance from its first or last row, in pixels, more rows are put into the
+ * document.
+ */
 const EDGE_PX = 500;
 /**
  * Interval at which new rows are added, in ms, so that the browser computes one layout for all of them and not one for
  * each.
  */
 const BATCH_MS = 30;
-/** Maximum number of rows that fade in together. If there are more, none fades in. */
+/** Maximum number of new rows that fade in. If more rows are added together, none of them fades in. */
 const ANIMATED_MAX = 10;
 
 /** Manages the rows of an `<ol>` inside an element that scrolls. */
@@ -28,18 +31,21 @@ export class MessageList {
   #newest;
   #loadOlder;
   #timeline = new Timeline();
-  /** The timeline's numbers of the rows that are in the document: of the first one, and after the last one. */
+  /** Number in the timeline of the first row that is in the document. */
   #from = 0;
+  /** Number in the timeline of the row after the last one that is in the document. */
   #to = 0;
   #rows = new WeakMap();
   #batch;
   #unseen = 0;
   #isLoading = false;
   #isFollowing = true;
-  /** The last known `scrollTop`. */
+  /** The last known value of `scrollTop`, to restore it after the list was hidden. */
   #place = 0;
 
   /**
+   * Starts to handle scrolling and keys.
+   *
    * @param {{ log: HTMLElement, list: HTMLOListElement, newest: HTMLButtonElement }} parts
    * @param {() => Promise<boolean>} loadOlder calls `prepend()` with older rows; resolves to whether it did
    */
@@ -63,12 +69,15 @@ export class MessageList {
     return this.#timeline;
   }
 
-  /** Returns the row to which an element belongs; undefined if it belongs to none. */
+  /**
+   * Returns the row (a message or gap) to which an element of the list belongs; undefined if the element belongs to no
+   * row.
+   */
   rowOf(target) {
     return this.#rows.get(target.closest("li"));
   }
 
-  /** Adds a row at the end. Returns false if it is there already. */
+  /** Adds a row at the end. Returns `false` and adds nothing if the list already has the row. */
   append(row) {
     if (!this.#timeline.append(row)) return false;
     this.#unseen++;
@@ -76,7 +85,7 @@ export class MessageList {
     return true;
   }
 
-  /** Adds older rows, oldest first, before all others. */
+  /** Adds older rows before all others. `rows` are ordered from old to new. */
   prepend(rows) {
     const { begin } = this.#timeline;
     const first = this.#list.firstElementChild;
@@ -89,7 +98,7 @@ export class MessageList {
     }
   }
 
-  /** Scrolls to the newest row, and from now on to each new row. */
+  /** Scrolls to the newest row. From now on the list also scrolls to each new row. */
   showNewest() {
     this.#timeline.showNewest();
     this.#render();
@@ -98,8 +107,8 @@ export class MessageList {
   }
 
   /**
-   * Scrolls to where the reader was, because browsers forget that while the list is hidden. Loads older rows if the
-   * reader is close to the first row.
+   * Restores the place to which the reader had scrolled, which browsers forget while the list is hidden. Then loads
+   * older rows if the reader is close to the first row.
    */
   check() {
     if (this.#isFollowing) this.#toBottom();
@@ -158,7 +167,7 @@ export class MessageList {
     return this.#log.scrollTop >= EDGE_PX;
   }
 
-  /** Makes the document show the rows of the timeline's window. */
+  /** Puts the rows of the timeline's window into the document, and removes all other rows. */
   #render() {
     const { from, to } = this.#timeline;
     const list = this.#list;
@@ -191,7 +200,7 @@ export class MessageList {
   }
 
   /**
-   * Calls `change`, and then scrolls so that the rows that the reader sees do not move. Some browsers do not do that
+   * Calls `change` and then scrolls, so that the rows that the reader sees do not move. Not all browsers do this by
    * themselves.
    */
   #keepPlace(change) {

@@ -8,9 +8,12 @@ import { element, find } from "./dom.js";
 
 /** How long the page shows whether a text was copied, in ms. */
 const NOTICE_MS = 1600;
+/** Distance between a button and its menu, in pixels. */
 const GAP_PX = 4;
 
 /**
+ * Makes the "Copy" buttons of a list open the menu, for the message to which the button belongs.
+ *
  * Makes the "Copy" buttons of a list open the menu.
  *
  * @param {HTMLElement} list

@@ -9,6 +9,7 @@ import { requestJson } from "./publish.js";
 
 /** How long the page may be disconnected before it asks the server for the reason, in ms. */
 const PATIENCE_MS = 2000;
+/** Interval at which the notice updates the time until the next attempt, in ms. */
 const COUNT_MS = 250;
 
 /**
@@ -26,16 +27,18 @@ function showState(seconds) {
   if (state.textContent !== text) state.textContent = text;
 }
 
-/** Shows the notice, and asks the server for the reason. */
+/** Manages the notice: shows or hides it, and asks the server for the reason of a problem. */
 export class Notice {
   #connection;
   #announcer;
-  /** Aborted when the page stops asking the server for the reason; undefined while the page does not ask. */
+  /** Aborts asking the server for the reason of the problem; undefined while the page does not ask. */
   #asking;
   #countdown;
   #title = "";
 
   /**
+   * Starts to handle the button "Try now".
+   *
    * @param {() => import("./connection.js").Connection} connection
    * @param {import("./announce.js").Announcer} announcer
    */
@@ -45,7 +48,7 @@ export class Notice {
     find("try-now").addEventListener("click", () => connection().connectNow());
   }
 
-  /** Records that the page is connected. */
+  /** Hides the notice, because the page is connected. */
   up() {
     this.#stopAsking();
     clearInterval(this.#countdown);
@@ -54,7 +57,8 @@ export class Notice {
   }
 
   /**
-   * Records that the page is not connected. If that is not on purpose, asks the server for the reason after a while.
+   * Updates the notice, because the page is not connected. Unless the page is disconnected on purpose, asks the server
+   * for the reason if the page stays disconnected for {@link PATIENCE_MS}.
    */
   down(isOnPurpose = false) {
     this.#countdown ??= setInterval(() => this.#count(), COUNT_MS);
@@ -64,7 +68,7 @@ export class Notice {
     this.#askLater(this.#asking.signal);
   }
 
-  /** Shows a problem that the server has reported. */
+  /** Shows `problem`, which the server has reported, in the notice. */
   report(problem) {
     this.#stopAsking();
     this.#show(problem);

@@ -15,6 +15,8 @@ export class Outage {
   #gaps = 0;
 
   /**
+   * Creates the measurement of an outage that begins now.
+   *
    * Starts an outage, when the connection is lost.
    *
    * @param {number} now
@@ -25,7 +27,7 @@ export class Outage {
     this.#waiting = new Set(rooms);
   }
 
-  /** Records the start of an attempt to connect. */
+  /** Records that an attempt to connect starts. */
   attempt(now) {
     this.#attemptAt = now;
     this.#isConnected = false;
@@ -39,19 +41,22 @@ export class Outage {
     this.#isConnected = true;
   }
 
-  /** Records a message. Returns whether the message was missed during the outage. */
+  /**
+   * Records that a message has arrived. Returns whether the message was missed during the outage: it arrived before its
+   * room was joined again.
+   */
   message(room) {
     const isMissed = this.#isConnected && this.#waiting.has(room);
     if (isMissed) this.#missed++;
     return isMissed;
   }
 
-  /** Records a gap: messages of a room are missing. */
+  /** Records that messages of a room are missing, because the server has sent a gap. */
   gap() {
     this.#gaps++;
   }
 
-  /** Records that a room is joined, or that the page has left it. */
+  /** Records that a room is joined again, or that the page has left the room. */
   settled(room) {
     this.#waiting.delete(room);
   }

@@ -21,26 +21,28 @@ import { Rooms } from "./rooms.js";
 import { Server } from "./server.js";
 import { formatDuration } from "./time.js";
 
-/** How often a page that cannot load its settings tries again, in ms. */
+/** Pause between two attempts to load the settings of the server, in ms. */
 const SETTINGS_RETRY_MS = 3000;
+/** Interval at which the rates of rooms are updated, in ms. */
 const TICK_MS = 1000;
+/** The note beside the field for the publish key. */
 const KEY_NOTE = "It is kept only as long as this page is open.";
 
 const announcer = new Announcer(find("announcer"));
 const server = new Server();
 const events = find("events");
-/** Undefined until the page has learnt its rooms. */
+/** The page's connection; undefined until the page has loaded the names of the server's default rooms. */
 let connection;
-/** The rooms that every page shows. */
+/** The names of the server's default rooms. */
 let defaults = [];
-/** Whether an attempt to connect has failed since the page was connected. */
+/** Whether the list of events already shows a failed attempt since the page was last connected. */
 let hasFailed = false;
 
 const rooms = new Rooms(
   { tabs: find("tabs"), panes: find("panes"), split: find("split") },
   { opened: openRoom, closed: closeRoom, changed: roomsChanged },
 );
-/** Stands for the connection until then. */
+/** Takes the place of the connection while `connection` is undefined. */
 const idle = { nextAttemptAt: undefined, isTrying: true, connectNow() {} };
 const notice = new Notice(() => connection ?? idle, announcer);
 let cut;
@@ -106,7 +108,7 @@ function closeRoom(room) {
   connection.leave(room);
 }
 
-/** Asks what the server accepts in a room. If that fails, the page asks again when it has connected. */
+/** Loads the server's settings for a room. If that fails, the page loads them again when it has connected. */
 function learn(room) {
   server.load(room).catch(() => {});
 }
@@ -190,7 +192,10 @@ function handlers() {
   };
 }
 
-/** Lists a failed attempt to connect, and not those that follow. */
+/**
+ * Adds a failed attempt to connect to the list of events, unless the list already shows one since the page was last
+ * connected.
+ */
 function attemptFailed(why) {
   if (hasFailed) return;
   hasFailed = true;
@@ -229,7 +234,7 @@ function setUpKey() {
   });
 }
 
-/** Asks for a publish key, because the server needs one or does not accept the present one. */
+/** Shows the form for a publish key, because the server needs a key or does not accept the one that is set. */
 function askForKey() {
   if (server.key !== "") {
     find("key-note").textContent =

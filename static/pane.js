@@ -16,7 +16,7 @@ export class Pane {
   /** @type {HTMLElement} */
   element;
   room;
-  /** The position at which the room was joined last; a message moves it on. */
+  /** The position at which the room was last joined, or the id of the newest message since then. */
   position;
   /** Number of messages that have arrived since the room was last shown. */
   unseen = 0;
@@ -36,6 +36,8 @@ export class Pane {
   #closing = new AbortController();
 
   /**
+   * Creates the view of `room`.
+   *
    * @param {string} room
    * @param {object} parts
    * @param {import("./server.js").Server} parts.server
@@ -123,7 +125,9 @@ export class Pane {
     this.#showHints();
   }
 
-  /** Records that the room is joined, and that all messages before are there. */
+  /**
+   * Records that the page has joined the room at `position`, and that all messages before this position have arrived.
+   */
   joined(position) {
     this.position = position;
     this.#isJoined = true;
@@ -131,18 +135,18 @@ export class Pane {
     this.#list.check();
   }
 
-  /** Shows why the server does not allow the page to join the room. */
+  /** Shows `message`, the reason for which the server does not allow the page to join the room. */
   refused(message) {
     this.#top.replaceChildren(element("p", { class: "problem" }, message));
     this.#showHints();
   }
 
-  /** Returns whether a message has been received and is still in the page's memory. */
+  /** Returns whether the page has the message with this id in memory. */
   has(id) {
     return this.#list.timeline.has(id);
   }
 
-  /** Shows the room's rate. Has to be called every second. */
+  /** Updates the rate that the view shows. Call this method every second. */
   tick() {
     if (this.element.hidden) return;
     const now = performance.now();
@@ -179,7 +183,7 @@ export class Pane {
     }
   }
 
-  /** Shows that older messages could not be loaded. The page tries again only when the reader wants that. */
+  /** Shows that older messages could not be loaded. Loads them again only when the reader clicks the button. */
   #failed({ status, message }) {
     // The new key, when it is entered, makes the page try again.
     if (status === 401) return this.#keyNeeded();
@@ -201,7 +205,7 @@ export class Pane {
     );
   }
 
-  /** Shows how to publish, while the room is empty, with only those commands that the server accepts. */
+  /** Shows how to publish, while the room is empty. Shows only commands that the server accepts. */
   #showHints() {
     const hint = this.element.querySelector(".empty");
     const { begin, end } = this.#list.timeline;

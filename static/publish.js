@@ -5,12 +5,16 @@
  * @module
  */
 const ATTEMPTS_MAX = 3;
+/** Maximum duration of one attempt to publish, in ms. */
 const ATTEMPT_TIMEOUT_MS = 10_000;
+/** Pause after the first failed attempt to publish, in ms. */
 const BACKOFF_MS = 400;
 
 /** The error of a failed request. The page shows the error's message unchanged. */
 export class RequestError extends Error {
   /**
+   * Creates the error of a failed request.
+   *
    * @param {string} message
    * @param {number} status the HTTP status, or 0 without a response
    * @param {string} [code]
@@ -22,7 +26,10 @@ export class RequestError extends Error {
     this.code = code;
   }
 
-  /** Whether a retry may succeed. The message may have been published although the request failed. */
+  /**
+   * Whether the request may succeed if it is sent again. The failed request may have published the message all the
+   * same.
+   */
   get retryable() {
     return this.status === 0 || this.status === 503;
   }

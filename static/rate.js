@@ -4,12 +4,12 @@
  * @module
  */
 
-/** Number of seconds whose counts are kept. */
+/** Number of seconds for which the counts of messages are kept. */
 export const SECONDS = 60;
 /** Number of seconds over which the rate is averaged. */
 const AVERAGE_SECONDS = 5;
 
-/** Keeps the counts of the last {@link SECONDS} seconds. */
+/** Counts messages, and keeps the counts of the last {@link SECONDS} seconds. */
 export class Rate {
   #counts = new Array(SECONDS).fill(0);
   #second = 0;
@@ -24,13 +24,16 @@ export class Rate {
     this.#counts[SECONDS - 1]++;
   }
 
-  /** Returns the count of each second, oldest first. The last count is that of the current second. */
+  /**
+   * Returns how many messages arrived in each of the last {@link SECONDS} seconds, oldest first. The last count is that
+   * of the current second.
+   */
   counts(now) {
     this.#moveTo(now);
     return this.#counts;
   }
 
-  /** Returns messages per second, averaged over the last full seconds. */
+  /** Returns the number of messages per second, as the average of the last {@link AVERAGE_SECONDS} complete seconds. */
   perSecond(now) {
     const full = this.counts(now).slice(-AVERAGE_SECONDS - 1, -1);
     return full.reduce((sum, count) => sum + count, 0) / AVERAGE_SECONDS;
@@ -46,7 +49,7 @@ export class Rate {
   }
 }
 
-/** Returns a rate in words: "0/s", "0.4/s" or "120/s". */
+/** Formats a number of messages per second: "0/s", "0.4/s" or "120/s". */
 export function formatRate(perSecond) {
   const text = perSecond === 0 || perSecond >= 10
     ? Math.round(perSecond).toLocaleString("en")

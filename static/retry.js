@@ -4,6 +4,7 @@
  * @module
  */
 const DELAY_MIN_MS = 1000;
+/** Maximum pause between two attempts to connect, in ms. */
 const DELAY_MAX_MS = 15_000;
 
 /**

@@ -9,11 +9,12 @@ const CHECK_MS = 2000;
 const DELAY_MIN_MS = 1000;
 const DELAY_MAX_MS = 30_000;
 
-/** Codes of errors after which the same request may succeed. */
+/** Matches the error codes after which the same request may succeed later. */
 const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
 
 /**
- * Connects and stays in `rooms` until closed.
+ * Connects, joins `rooms`, and reconnects until `close()` of the returned object is called or the server rejects the
+ * connection permanently.
  *
  * @param {Function} io of socket.io-client
  * @param {object} settings
@@ -21,15 +22,20 @@ const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
  * @param {Iterable<string>} settings.rooms
  * @param {number} [settings.last] how many earlier messages to receive in a room without a position
  * @param {object} [settings.options] for `io`; an `auth` object is sent as well
- * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage]
- *   stores the positions; by default `sessionStorage`
- * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage
- * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap
- * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void} [settings.onJoined]
- * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected",
- *   why?: { code: string, message: string }) => void} [settings.onState]
- *   `why` is the server's reason, while it cannot let the client in
- * @param {(error: any, room?: string) => void} [settings.onRefused]
+ * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
+ * the positions; by default `sessionStorage`
+ * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage called for each
+ * message
+ * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap called if messages of a room are
+ * missing
+ * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void}
+ * [settings.onJoined] called when a room is joined, also after each reconnect
+ * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected", why?: { code: string, message: string
+ * }) => void} [settings.onState] `why` is the reason that the server gave for refusing or closing the connection;
+ * undefined if it gave none
+ * @param {(error: any, room?: string) => void} [settings.onRefused] called if the server rejects the connection, or,
+ * with `room`, if it permanently rejects the join of a room
+ * @returns {{ socket: any, join: (room: string) => void, leave: (room: string) => void, close: () => void }}
  */
 export function roomcast(io, {
   url,
@@ -46,8 +52,8 @@ export function roomcast(io, {
   const key = `roomcast:${url ?? ""}`;
   const positions = load();
   /**
-   * The rooms that the client wants to be in. While a join is pending, the room's value is the list of messages
-   * received meanwhile.
+   * The rooms that the client wants to be in. While the server has not answered a room's join, the room's value is the
+   * list of messages that have arrived since the join was sent; otherwise undefined.
    */
   const wanted = new Map(Array.from(rooms, (room) => [room, undefined]));
   const joined = new Set();
@@ -80,7 +86,9 @@ export function roomcast(io, {
     saving ??= setTimeout(save, SAVE_MS);
   }
 
-  /** Splits a room's position into the epoch, which later messages share, and the id. */
+  /**
+   * Splits the position of a room into its epoch with the dot, and its id. Both are empty if the room has no position.
+   */
   function split(room) {
     const position = String(positions.get(room) ?? "");
     const dot = position.lastIndexOf(".") + 1;
@@ -224,7 +232,7 @@ export function roomcast(io, {
       // Without a connection this event is buffered, and sent before the joins.
       socket.emit("leave", { room });
     },
-    /** Disconnects; the positions stay in the storage. */
+    /** Disconnects permanently. The positions stay in the storage. */
     close() {
       clearTimeout(connecting);
       clearTimeout(checking);
@@ -253,7 +261,10 @@ function reasonIn({ context } = {}) {
   }
 }
 
-/** Compares the parts as numbers: as text, 9 would come after 10. */
+/**
+ * Returns whether an id is later than another id. Compares the parts as numbers, because as texts "9" is later than
+ * "10".
+ */
 function isAfter(id, other) {
   const [ms, seq] = id.split("-");
   const [otherMs, otherSeq] = other.split("-");
@@ -261,7 +272,7 @@ function isAfter(id, other) {
   return !((ms - otherMs || seq - otherSeq) <= 0);
 }
 
-/** Reading the property throws if the browser forbids storage. */
+/** Returns `sessionStorage`, or undefined if the browser forbids storage. */
 function tabStorage() {
   try {
     return globalThis.sessionStorage;

@@ -5,20 +5,23 @@
  */
 import { element } from "./dom.js";
 
+/** Maximum number of new messages that a tab shows. */
 const NUMBER_MAX = 999;
 
 /** Manages the tabs and panes of the open rooms. Each room is open at most once. */
 export class Rooms {
   #parts;
   #on;
-  /** Tabs and panes by room, in the order of the tabs. */
+  /** The tab and the pane of each open room, by the room's name, in the order of the tabs. */
   #open = new Map();
-  /** The names of the rooms in the order in which they were selected; the current room is the last. */
+  /** The names of the open rooms in the order in which they were selected. The last one is the current room. */
   #selected = [];
   #isSplit = false;
   #number = 0;
 
   /**
+   * Starts without open rooms.
+   *
    * @param {{ tabs: HTMLElement, panes: HTMLElement, split: HTMLButtonElement }} parts
    * @param {{ opened: (room: string) => import("./pane.js").Pane, closed: (room: string) => void,
    *   changed: () => void }} on
@@ -34,7 +37,7 @@ export class Rooms {
     });
   }
 
-  /** The room that is selected; undefined if none is open. */
+  /** The name of the room that was selected last; undefined if no room is open. */
   get current() {
     return this.#selected.at(-1);
   }
@@ -49,12 +52,12 @@ export class Rooms {
     return this.#open.get(room)?.pane;
   }
 
-  /** All panes. */
+  /** The panes of all open rooms. */
   get panes() {
     return [...this.#open.values()].map(({ pane }) => pane);
   }
 
-  /** Opens a room, if it is not open yet. */
+  /** Opens a room, unless the room is already open. */
   open(room) {
     if (this.#open.has(room)) return;
     const pane = this.#on.opened(room);
@@ -86,7 +89,7 @@ export class Rooms {
     });
   }
 
-  /** Closes a room, unless it is the only one. */
+  /** Closes a room, unless it is the only open room. */
   close(room) {
     const entry = this.#open.get(room);
     if (entry === undefined || this.#open.size === 1) return;
@@ -104,7 +107,7 @@ export class Rooms {
     this.#open.get(this.current).tab.focus();
   }
 
-  /** Shows how many messages have arrived in rooms that are not shown. */
+  /** Shows on the tab of each room how many messages have arrived since the room was last shown. */
   showUnseen() {
     for (const { tab, pane } of this.#open.values()) {
       const { unseen } = pane;

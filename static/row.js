@@ -7,10 +7,14 @@ import { element } from "./dom.js";
 import { gapSentence } from "./gaps.js";
 import { formatDay, formatTime, isSameDay } from "./time.js";
 
-/** Maximum number of lines and of characters of a message that are shown before the reader expands it. */
+/** Maximum number of lines of a message that are shown before the reader expands the message. */
 const LINES_MAX = 16;
+/** Maximum number of characters of a message that are shown before the reader expands the message. */
 const CHARACTERS_MAX = 1500;
-/** JSON of up to this many characters is shown on one line. Phones have less space for a line. */
+/**
+ * Maximum number of characters of JSON that is shown on one line. Longer JSON is shown on several lines. Phones have
+ * less space for a line.
+ */
 const LINE_MAX = matchMedia("(min-width: 48em)").matches ? 72 : 36;
 /** Matches the parts of JSON that are colored: names, texts, and other values. */
 const JSON_PARTS =

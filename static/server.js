@@ -6,10 +6,13 @@
  */
 import { requestJson } from "./publish.js";
 
-/** Number of messages of a history that are read at a time. */
+/** Number of messages that one request reads from a history. */
 const PAGE = 100;
 
-/** The server that the page was loaded from. Sends `change` if the settings of a room or the key have changed. */
+/**
+ * What the page knows about the server from which it was loaded. Dispatches the event `change` if the settings of a
+ * room or the publish key have changed.
+ */
 export class Server extends EventTarget {
   #key = "";
   #settings = new Map();
@@ -30,7 +33,7 @@ export class Server extends EventTarget {
     return settings;
   }
 
-  /** Returns what the server accepts in `room`; undefined if that is not loaded yet. */
+  /** Returns the server's settings for `room`; undefined if they are not loaded yet. */
   settings(room) {
     return this.#settings.get(room);
   }
@@ -55,7 +58,7 @@ export class Server extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Whether publishing into any of the loaded rooms needs a publish key and none is set. */
+  /** Whether no publish key is set although publishing into a loaded room needs one. */
   get lacksKey() {
     return this.#key === "" &&
       [...this.#settings.values()].some(({ publishNeedsKey }) =>
@@ -63,26 +66,27 @@ export class Server extends EventTarget {
       );
   }
 
-  /** Whether the page may publish in `room`, as far as it knows. */
+  /** Whether the page may publish into `room`. True if the settings of the room are not loaded yet. */
   mayPublish(room) {
     return this.#key !== "" || !this.settings(room)?.publishNeedsKey;
   }
 
-  /** Whether the page may read the history of `room`, as far as it knows. */
+  /** Whether the page may read the history of `room`. True if the settings of the room are not loaded yet. */
   mayReadHistory(room) {
     return this.#key !== "" || !this.settings(room)?.historyNeedsKey;
   }
 
-  /** The request headers with the publish key. */
+  /** The headers to send with each request: the publish key, if one is set. */
   get headers() {
     return this.#key === "" ? {} : { authorization: `Bearer ${this.#key}` };
   }
 
   /**
-   * Reads from a room's history the newest messages before an id, oldest first.
+   * Reads the newest messages of a room's history that are older than the message `id`, or the newest of all if `id` is
+   * undefined.
    *
-   * @returns {Promise<{ messages: object[], isEnd: boolean, complete: boolean }>} `isEnd`: the history has no older
-   * ones
+   * @returns {Promise<{ messages: object[], isEnd: boolean, complete: boolean }>} the messages, oldest first; `isEnd`
+   * says that the history has no older messages
    * @throws {RequestError}
    */
   async readBefore(room, id) {
@@ -100,7 +104,7 @@ export class Server extends EventTarget {
   }
 
   /**
-   * Returns the ids of all messages after a position, or the first 10,000 of them.
+   * Returns the ids of the messages after the position `since`, at most the first 10,000.
    *
    * @throws {RequestError}
    */

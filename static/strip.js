@@ -7,14 +7,20 @@
 import { SECONDS } from "./rate.js";
 
 const SVG = "http://www.w3.org/2000/svg";
+/** Height of the strip, in units of the SVG. */
 const HEIGHT = 24;
+/** Height of the mark for a second without messages, in units of the SVG. */
 const TICK = 2;
 
 /** Draws the strip of one room into an `<svg>` element. */
 export class Strip {
   #bars;
 
-  /** @param {SVGSVGElement} svg */
+  /**
+   * Creates a strip that is drawn into `svg`.
+   *
+   * @param {SVGSVGElement} svg
+   */
   constructor(svg) {
     svg.setAttribute("viewBox", `0 0 ${SECONDS * 4} ${HEIGHT}`);
     this.#bars = Array.from({ length: SECONDS }, (_, second) => {
@@ -27,7 +33,11 @@ export class Strip {
     this.draw(new Array(SECONDS).fill(0));
   }
 
-  /** @param {readonly number[]} counts of messages, one for each second */
+  /**
+   * Draws the strip.
+   *
+   * @param {readonly number[]} counts of messages, one for each second
+   */
   draw(counts) {
     // The root lets a few messages be seen beside many.
     const most = Math.sqrt(Math.max(4, ...counts));

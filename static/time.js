@@ -12,7 +12,7 @@ const clock = new Intl.DateTimeFormat(undefined, {
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: "full" });
 
 /**
- * Returns the local time of day, and the local date.
+ * Returns the local time of day of a point in time, and its local date.
  *
  * @param {number} at milliseconds since 1970
  */

@@ -1,56 +1,64 @@
 /**
- * The rows of a room that the page holds, and the window of them that is shown.
+ * The rows of a room that the page has in memory, and the _window_: those of the rows that are shown.
  *
- * Rows have consecutive numbers: later rows get higher ones, and rows that are loaded from the history get lower ones,
- * which may be negative. The rows in memory and in the window are limited.
+ * Rows have consecutive numbers. New rows get higher numbers. Rows that are loaded from the history get lower numbers,
+ * which may be negative. The numbers of rows in memory and in the window are limited.
  *
  * @module
  */
 
-/** The most rows in the document. */
+/** Maximum number of rows in the window, which are the rows in the document. */
 export const SHOWN_MAX = 300;
-/** How many rows are shown while the reader follows the newest one. */
+/** Number of rows in the window while the reader is at the newest row. */
 const FOLLOWED_MAX = 120;
-/** How many rows the window moves by. */
+/** Number of rows by which the window moves at a time. */
 const STEP = 100;
-/** The most rows in memory, and the most characters of their messages as JSON. */
+/** Maximum number of rows in memory. */
 const ROWS_MAX = 5000;
+/** Maximum number of characters of all messages in memory, as JSON. */
 const CHARACTERS_MAX = 16_000_000;
 
-/** The rows of one room: `{ id, reason? , characters, … }`; a row with `reason` is a gap. */
+/**
+ * The rows of one room that are in memory: `{ id, reason?, characters, … }`. A row with `reason` is a gap, any other a
+ * message.
+ */
 export class Timeline {
-  /** Numbers of the first row that is shown, and of the row after the last one. */
+  /** Number of the first row that is shown. */
   from = 0;
+  /** Number of the row after the last row that is shown. */
   to = 0;
   /** Number of the first row in memory. */
   begin = 0;
-  /** Whether older rows have been removed from memory; they can be read from the history. */
+  /** Whether rows were removed from memory because of its limits. The history may still have them. */
   isCut = false;
   #rows = [];
   #keys = new Set();
   #characters = 0;
 
-  /** Number after that of the newest row. */
+  /** The number that the next new row will get. */
   get end() {
     return this.begin + this.#rows.length;
   }
 
-  /** Returns the row with a number; undefined if it is not in memory. */
+  /** Returns the row with this number; undefined if no row in memory has it. */
   at(number) {
     return this.#rows[number - this.begin];
   }
 
-  /** The id of the oldest message in memory; undefined if there is none. */
+  /** The id of the oldest message in memory; undefined if there is no message in memory. */
   get oldestId() {
     return this.#rows.find(isMessage)?.id;
   }
 
-  /** Returns whether a message is in memory. */
+  /** Returns whether the message with this id is in memory. */
   has(id) {
     return this.#keys.has(id);
   }
 
-  /** Adds a row at the end. Returns false if it is there already. The oldest rows are removed beyond the limits. */
+  /**
+   * Adds a row at the end and removes the oldest rows if a limit is exceeded. Returns `false` and adds nothing if the
+   * row is already in memory.
+   */
   append(row) {
     if (!this.#add(row)) return false;
     this.#rows.push(row);
@@ -61,7 +69,7 @@ export class Timeline {
     return true;
   }
 
-  /** Adds older rows, oldest first, before all others. */
+  /** Adds older rows before all others. `rows` are ordered from old to new. */
   prepend(rows) {
     const added = rows.filter((row) => this.#add(row));
     this.#rows.unshift(...added);
@@ -69,24 +77,24 @@ export class Timeline {
     this.isCut = false;
   }
 
-  /** Moves the window to the newest rows. */
+  /** Moves the window to the newest {@link FOLLOWED_MAX} rows. */
   showNewest() {
     this.to = this.end;
     this.from = Math.max(this.begin, this.to - FOLLOWED_MAX);
   }
 
-  /** Extends the window towards newer rows, as far as it stays within its limit. */
+  /** Extends the window to newer rows, up to {@link SHOWN_MAX} rows. */
   extend() {
     this.to = Math.min(this.end, this.from + SHOWN_MAX);
   }
 
-  /** Moves the window towards older rows. */
+  /** Moves the window by {@link STEP} rows towards older rows. */
   showOlder() {
     this.from = Math.max(this.begin, this.from - STEP);
     this.to = Math.min(this.to, this.from + SHOWN_MAX);
   }
 
-  /** Moves the window towards newer rows. */
+  /** Moves the window by {@link STEP} rows towards newer rows. */
   showNewer() {
     this.to = Math.min(this.end, this.to + STEP);
     this.from = Math.max(this.from, this.to - SHOWN_MAX);
