@@ -6,16 +6,16 @@
 import { ApiError } from "../errors.ts";
 import type { Subscriber } from "./subscriber.ts";
 
-/** Maximum bytes of answers that may be buffered for a client that asks for another large answer. */
+/** Maximum bytes of join answers that may still be buffered for a client when it asks for another large one. */
 const CLIENT_ANSWER_BYTES_MAX = 8 << 20;
-/** Maximum bytes of answers that may be buffered for all clients together. */
+/** Maximum bytes of large join answers that may be buffered for all clients of a node together. */
 const ANSWER_BYTES_MAX = 64 << 20;
 
-/** Keeps track of the subscribers for which large join answers are buffered. */
+/** Keeps track of the clients for which large join answers are still buffered. */
 export class AnswerBacklog {
   /**
-   * The subscribers for which a large answer is buffered. A subscriber whose answer has been sent is removed at the
-   * next `add()`.
+   * The clients for which a large answer is buffered. A client whose answers have been sent is removed only at the next
+   * `add()`.
    */
   readonly #subscribers = new Set<Subscriber>();
 
@@ -25,8 +25,8 @@ export class AnswerBacklog {
   }
 
   /**
-   * Records that a large answer of `bytes` bytes will be written. Accepts an answer of any size if no other large
-   * answer is buffered on this node.
+   * Records that a large answer of `bytes` bytes will be written. If no other large answer is buffered on this node,
+   * accepts an answer of any size.
    *
    * @throws {ApiError} `overloaded` if more than 64 MiB of large answers would be buffered on this node
    */

@@ -11,24 +11,27 @@ import type { Ring } from "./ring.ts";
 export interface DeliveryOptions {
   readonly ring: Ring;
   readonly fanOut: FanOut;
-  /** Called after all subscribers were sent a `gap` event with `id`. Messages after the id `since` may be missing. */
+  /**
+   * Called after a `gap` event with `id` was sent to all clients. Messages after the position `since` may be missing.
+   */
   readonly onGap: (
     reason: "epoch" | "trimmed",
     id: string,
     since: string,
   ) => void;
-  /** Called when Redis may have lost saved sessions. */
+  /** Called when Redis may have lost saved sessions, so that all sessions have to be saved again. */
   readonly onLineageChanged: () => void;
 }
 
 /**
- * Adds each message to the ring and then writes it to the subscribers, in one synchronous step. A client joins its
- * rooms in another step, and therefore gets each message exactly once, either from the ring or from fan-out.
+ * Receives what this node reads from the log. Adds each message to the ring and writes the message to the subscribers
+ * in one synchronous step. A client that joins a room in another step therefore gets each message exactly once, either
+ * from the ring or by fan-out.
  */
 export class Delivery implements LogReader {
   readonly #options: DeliveryOptions;
 
-  /** Creates a delivery that passes messages to the given ring and fan-out. */
+  /** Stores the options, which contain the ring and the fan-out. */
   constructor(options: DeliveryOptions) {
     this.#options = options;
   }

@@ -16,13 +16,13 @@ import type { Encoder, Frame, Subscriber } from "./subscriber.ts";
 /** Options of {@linkcode FanOut}. */
 export interface FanOutOptions {
   /**
-   * Maximum bytes that may be buffered for one client. A client with more buffered bytes is disconnected when the next
-   * frame is written to it.
+   * Maximum bytes that may be buffered for one client. A client with more buffered bytes is disconnected at the next
+   * write.
    */
   readonly clientBufferBytesMax: number;
   /**
-   * Returns whether at most one message of a room, the newest, is buffered for a client that is not idle
-   * (`LATEST_ROOMS`).
+   * Returns whether a room is listed in `LATEST_ROOMS`. A client that has not read everything yet gets only the newest
+   * message of such a room.
    */
   readonly latestOnly: (room: string) => boolean;
   readonly observe: Observe;
@@ -33,19 +33,19 @@ interface Room {
   readonly name: string;
   readonly latestOnly: boolean;
   /**
-   * The room's subscribers, in one group for each encoder. This list is replaced and never changed, because a
-   * subscriber may leave while a delivery iterates over the list.
+   * The room's subscribers, in one group for each encoder. A change replaces this array by a new one, because a
+   * subscriber may leave while a delivery iterates over the array.
    */
   groups: readonly Group[];
 }
 
-/** The subscribers of one room that use the same encoder and therefore share frames. */
+/** The subscribers of one room that have the same encoder, so that one frame can be written to all of them. */
 interface Group {
   readonly encoder: Encoder;
   readonly members: Set<Subscriber>;
 }
 
-/** Messages for one or more subscribers, in order, and the frame of these messages that the subscribers share. */
+/** Some messages, in order, and their frame, which is made once for all subscribers that get exactly these messages. */
 class Batch {
   readonly encoder: Encoder;
   readonly entries: readonly Entry[];
@@ -67,7 +67,9 @@ class Batch {
   }
 }
 
-/** Several rooms of one delivery, and the batch of messages for the subscribers that are in exactly these rooms. */
+/**
+ * One or more rooms of a delivery, and the batch for the subscribers that are in exactly these of the delivery's rooms.
+ */
 class Combination {
   readonly #encoder: Encoder;
   readonly #rooms: readonly Room[];
@@ -80,7 +82,9 @@ class Combination {
     this.#batch = batch;
   }
 
-  /** Returns the combination of these rooms and one more room. Always returns the same object for the same room. */
+  /**
+   * Returns the combination of this combination's rooms and `room`. Always returns the same object for the same room.
+   */
   with(room: Room): Combination {
     let next = this.#next.get(room);
     if (next === undefined) {
@@ -91,8 +95,8 @@ class Combination {
   }
 
   /**
-   * Returns a batch of those messages of the delivery that are for the combination's rooms. Always returns the same
-   * object.
+   * Returns a batch of those messages of `entries` that were published into the combination's rooms. Has to be called
+   * with the same `entries` each time, and always returns the same object.
    */
   batch(entries: readonly Entry[]): Batch {
     if (this.#batch === undefined) {
@@ -108,14 +112,14 @@ class Combination {
 }
 
 /**
- * Knows the subscribers of each room on this node and writes messages and gaps to them.
+ * Knows the subscribers of each room on this node, and writes the room's messages and gaps to them.
  *
  * Guarantees: a subscriber gets the messages of all its rooms in the log's order. An error of one subscriber does not
  * affect the others. Limits: a subscriber with more than `clientBufferBytesMax` bytes buffered is disconnected when the
  * next frame is written to it.
  *
- * Fan-out does not use Socket.IO's rooms, because Socket.IO puts each socket into a room named by the socket's id, and
- * every publisher could publish into that room.
+ * Fan-out does not use Socket.IO's rooms. Socket.IO puts each socket into a room with the socket's id as its name, so
+ * every publisher could send messages to a single client.
  */
 export class FanOut {
   readonly #options: FanOutOptions;
@@ -127,7 +131,7 @@ export class FanOut {
     this.#options = options;
   }
 
-  /** Adds a subscriber to a room. It gets the room's messages from the next one on. */
+  /** Adds a subscriber to a room. The subscriber gets all messages of the room that are delivered from now on. */
   join(subscriber: Subscriber, name: string): void {
     let room = this.#rooms.get(name);
     if (room === undefined) {
@@ -158,8 +162,8 @@ export class FanOut {
   }
 
   /**
-   * Writes messages to the subscribers of their rooms, in one write for each subscriber. `entries` has to be in the
-   * log's order.
+   * Writes messages to the subscribers of the messages' rooms, in one write for each subscriber. `entries` has to be in
+   * the log's order.
    */
   deliver(entries: readonly Entry[]): void {
     const byRoom = this.#byRoom(entries);
@@ -192,7 +196,9 @@ export class FanOut {
     if (count > 0) this.#options.observe({ kind: "delivered", count });
   }
 
-  /** Writes a gap to all subscribers of each room for which `concerns` returns `true`. */
+  /**
+   * Writes a `gap` event to all subscribers of each room for which `concerns` returns `true`; by default, of all rooms.
+   */
   gap(
     reason: GapReason,
     id: string,
@@ -208,7 +214,9 @@ export class FanOut {
     }
   }
 
-  /** Writes messages that a client missed, in order. Never throws: errors are reported by `observe()`. */
+  /**
+   * Writes messages that a client missed to its subscriber, in order. Never throws: errors are reported by `observe()`.
+   */
   replay(subscriber: Subscriber, entries: readonly Entry[]): void {
     try {
       subscriber.replay(entries);
@@ -218,8 +226,8 @@ export class FanOut {
   }
 
   /**
-   * Writes a frame of the subscriber's own encoder. If too many bytes are buffered for the subscriber, disconnects it
-   * instead. Never throws: errors are reported by `observe()`.
+   * Writes a frame, which the subscriber's own encoder must have made. If too many bytes are buffered for the client,
+   * disconnects the client instead. Never throws: errors are reported by `observe()`.
    */
   send(subscriber: Subscriber, frame: Frame): void {
     try {
@@ -232,8 +240,8 @@ export class FanOut {
   }
 
   /**
-   * Disconnects a client if too many bytes are buffered for the client. Call this method after a class other than
-   * `FanOut` has written to the client.
+   * Disconnects a client if too many bytes are buffered for it. Call this method after other code than this class has
+   * written to the client.
    */
   enforceLimit(subscriber: Subscriber): void {
     try {
@@ -245,8 +253,8 @@ export class FanOut {
 
   /**
    * Returns whether a client may get an answer of `bytes` bytes. The answer may be larger than `clientBufferBytesMax`,
-   * because the client asked for it. A client that asks for another large answer while more than 8 MiB of answers are
-   * buffered for it is disconnected.
+   * because the client asked for it. A client that asks for such a large answer while more than 8 MiB of earlier
+   * answers are buffered for it is disconnected.
    *
    * @throws {ApiError} `overloaded` if too many large answers are buffered on this node
    */
@@ -296,9 +304,9 @@ export class FanOut {
   }
 
   /**
-   * Returns whether more bytes may be buffered for a client, and disconnects the client if not. The limit is checked
-   * before a write and not after it. A client that has read everything is therefore never disconnected, however many
-   * bytes one read of the log has; all subscribers share these bytes.
+   * Returns whether more bytes may be buffered for a client, and disconnects the client if not. Call this before a
+   * write and not after it, so that a client that has read everything is never disconnected because a single write is
+   * large.
    */
   #mayBuffer(subscriber: Subscriber): boolean {
     const { bufferedBytes } = subscriber;

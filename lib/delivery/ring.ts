@@ -7,14 +7,12 @@ import type { Entry } from "../log/log.ts";
 import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
 import { Deque } from "../util/deque.ts";
 
-/**
- * Estimated memory of a message in addition to its texts, in bytes: for the entry, its places in two lists, and its
- * frame.
- */
+/** Estimated memory of a message in the ring without the message's texts, in bytes. */
 const ENTRY_BYTES = 400;
 
-/** The messages of one room, and the last result of {@linkcode Ring.after}. */
+/** The messages of one room in the ring. */
 class RoomBuffer extends Deque<Entry> {
+  /** The last result of {@linkcode Ring.after} for this room, and the id for which it was returned. */
   cachedSlice:
     | { readonly id: string; readonly entries: readonly Entry[] }
     | undefined;
@@ -27,13 +25,13 @@ class RoomBuffer extends Deque<Entry> {
  * its rooms, so that no message is delivered in between. Redis is therefore not read for these messages, however many
  * clients reconnect at once.
  *
- * Guarantees: every message after {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; beyond them
- * the oldest messages are removed.
+ * Guarantees: every message after the id {@linkcode Ring.floor} is in the ring. Limits: at most `bytesMax` bytes; the
+ * oldest messages are removed if there are more.
  */
 export class Ring {
   readonly #bytesMax: number;
   readonly #rooms = new Map<string, RoomBuffer>();
-  /** The messages of all rooms, oldest first. They are removed in this order. */
+  /** The messages of all rooms, oldest first. The oldest message is removed first. */
   #all = new Deque<Entry>();
   #bytes = 0;
   #floor = ID_ZERO;
@@ -41,14 +39,14 @@ export class Ring {
   /**
    * Creates an empty ring.
    *
-   * @param bytesMax Maximum of `bytes`. Each character of a message's JSON counts as 4 bytes, for the JSON and for its
-   * frame; each character of its room as 2 bytes; and each message as 400 bytes in addition.
+   * @param bytesMax Maximum of {@linkcode Ring.bytes}. A message counts as 400 bytes, plus 4 bytes for each character
+   * of its JSON, and 2 bytes for each character of its room's name.
    */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
   }
 
-  /** Every message with an id after this one is in the ring. */
+  /** The id after which every message is in the ring. */
   get floor(): string {
     return this.#floor;
   }
@@ -67,8 +65,8 @@ export class Ring {
   }
 
   /**
-   * Removes all messages and sets the ring's `floor`. The caller has to know that the log has no message after `floor`
-   * yet, or has to add those messages.
+   * Removes all messages and sets the ring's `floor`. If the log already has messages after `floor`, the caller has to
+   * add them to the ring.
    */
   reset(floor: string): void {
     this.#rooms.clear();
@@ -77,7 +75,10 @@ export class Ring {
     this.#floor = floor;
   }
 
-  /** Adds the newest message. Removes the oldest messages if the ring then exceeds its limit. */
+  /**
+   * Adds a message, which must be newer than all messages in the ring. Removes the oldest messages if the ring then
+   * exceeds its limit.
+   */
   push(entry: Entry): void {
     let room = this.#rooms.get(entry.room);
     if (room === undefined) {
@@ -128,7 +129,7 @@ export class Ring {
   }
 }
 
-/** Counts the entries with ids up to `id`, by binary search. */
+/** Returns how many entries have an id that is not greater than `id`. The entries must be in the order of their ids. */
 function countUpTo(entries: Deque<Entry>, id: string): number {
   let low = 0, high = entries.size;
   while (low < high) {

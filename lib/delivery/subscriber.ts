@@ -15,16 +15,18 @@ export interface GapNotice {
   readonly reason: GapReason;
   /** The id after which messages may be missing; null if that id is unknown. */
   readonly since: string | null;
-  /** The id that is sent with the `gap` event and then becomes the client's offset. */
+  /** The id that is sent with the `gap` event, so that the client's offset then contains it. */
   readonly id: string;
 }
 
-/** The bytes that an encoder made of messages or of a gap. Only subscribers with the same encoder can write a frame. */
+/**
+ * The bytes that an encoder has made of messages or of a gap. Only subscribers with this encoder can write the frame.
+ */
 export type Frame = object;
 
 /** Makes the frames of one protocol. All connections of a protocol share one encoder. */
 export interface Encoder {
-  /** Makes one frame of one or more messages, in the given order. */
+  /** Makes a single frame that contains one or more messages, in the given order. */
   messages(entries: readonly Entry[]): Frame;
   /** Makes the frame of a `gap` event. */
   gap(notice: GapNotice): Frame;
@@ -33,16 +35,15 @@ export interface Encoder {
 /**
  * Writes to one client and counts the bytes that are still buffered for it.
  *
- * A subscriber is a class and not an interface so that fan-out can store two fields in it; a look-up in a map would
- * take longer at each delivery. Methods may throw; fan-out then reports the error and continues with the next
+ * Subscriber is a class and not an interface, because fan-out stores two fields in it; looking these up in a map would
+ * slow down each delivery. The methods may throw; fan-out then reports the error and continues with the next
  * subscriber.
  */
 export abstract class Subscriber {
-  /** Number of rooms that the subscriber has joined. Only fan-out changes this field. */
+  /** Number of rooms that the client is in. Only fan-out changes this field. */
   roomCount = 0;
   /**
-   * Whether the subscriber was disconnected because too many bytes were buffered for it. Only fan-out changes this
-   * field.
+   * Whether the client was disconnected because too many bytes were buffered for it. Only fan-out changes this field.
    */
   disconnectedAsSlow = false;
 
@@ -50,23 +51,23 @@ export abstract class Subscriber {
   abstract get encoder(): Encoder;
   /** Whether no bytes are buffered for the client, so that a frame that is written now is sent at once. */
   abstract get idle(): boolean;
-  /** Bytes that are buffered for the client in this process, except bytes that the client asked for. */
+  /** Bytes that are buffered for the client in this process, without those of answers to the client's own requests. */
   abstract get bufferedBytes(): number;
-  /** Bytes that are buffered in this process because the client asked for them. */
+  /** Bytes of answers to the client's own requests that are buffered for the client in this process. */
   abstract get requestedBytes(): number;
-  /** Writes a frame of the subscriber's own encoder, after all bytes that are already buffered. */
+  /** Writes a frame, which this subscriber's own encoder must have made, after all bytes that are already buffered. */
   abstract write(frame: Frame): void;
   /**
-   * Writes a message. If an older message of the same room is still buffered, discards that message.
+   * Writes a message. If an older message of the same room is still buffered, discards the older one.
    *
-   * @returns The number of messages that were discarded: 0 or 1.
+   * @returns How many messages were discarded: 0 or 1.
    */
   abstract writeLatest(entry: Entry): number;
-  /** Writes messages that the client missed, in order. Their bytes do not count as buffered. */
+  /** Writes messages that the client missed, in order. These bytes do not count in `bufferedBytes`. */
   abstract replay(entries: readonly Entry[]): void;
   /**
-   * Calls `write`, which writes an answer to the client. The bytes of the answer count as requested and not as
-   * buffered.
+   * Calls `write`, which writes an answer to the client. The answer's bytes count in `requestedBytes` and not in
+   * `bufferedBytes`.
    */
   abstract respond(write: () => void): void;
   /** Closes the client's connection at once and discards all buffered bytes. */

@@ -6,11 +6,11 @@
 import type { Entry, History } from "../log/log.ts";
 import { compareIds, ID_ZERO, idOf } from "../log/position.ts";
 
-/** Maximum number of messages in one page. */
+/** Maximum number of messages in one page of a history. */
 const PAGE_LIMIT = 1000;
 /**
- * Maximum number of pages of one read. A client that missed more messages than fit into these pages receives the gap
- * `trimmed`.
+ * Maximum number of pages that are read for one request. A client that missed more messages than fit into these pages
+ * receives the gap `trimmed`.
  */
 const PAGES_MAX = 64;
 
@@ -19,24 +19,25 @@ export interface HistoryRead {
   /** The messages, oldest first. */
   readonly entries: readonly Entry[];
   /**
-   * `entries` has every message of the room that is after this id and not after `end`. Undefined if no message can be
+   * The id after which `entries` has every message of the room up to the id `end`; undefined if no message can be
    * replayed.
    */
   readonly since: string | undefined;
+  /** The id up to which the history was read. */
   readonly end: string;
 }
 
-/** Returns whether a read has every message of the room that is after `id` and not after the read's `end`. */
+/** Returns whether a read has every message of the room after `id`, up to the read's `end`. */
 export function reachesBack({ since }: HistoryRead, id: string): boolean {
   return since !== undefined && compareIds(since, id) <= 0;
 }
 
 /**
- * Reads the messages of a room after `from`, up to the end of the history or until `isContinued` returns `true`,
- * because the ring has all later messages. If the history does not reach back to `from`, the read begins with the
- * oldest message of the history.
+ * Reads the messages of a room after the id `from`. Stops at the end of the history, or after a page if `isContinued`
+ * returns that the ring has all messages after it. If the history does not reach back to `from`, the read begins with
+ * the oldest message of the history.
  *
- * @param epoch The log's epoch, to which `from` belongs.
+ * @param epoch The epoch to which `from` belongs.
  */
 export async function readAfter(
   history: History,

@@ -1,5 +1,5 @@
 /**
- * Reads the requests of clients to join and to leave rooms.
+ * Parses the requests by which clients join and leave rooms.
  *
  * @module
  */
@@ -9,12 +9,12 @@ import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 
-/** Maximum value of `last`. */
+/** Maximum number of newest messages that a client can ask for with `last`. */
 export const LAST_MAX = 1000;
 
 /**
- * The id after which a client wants messages. `epoch` is undefined if the client sent only an id, and not a whole
- * position.
+ * A place in the log after which a client wants messages. `epoch` is undefined if the client sent only an id instead of
+ * a position.
  */
 export interface Position {
   readonly epoch: string | undefined;
@@ -22,22 +22,29 @@ export interface Position {
 }
 
 /**
- * A client's request to join a room and to get messages after a position, the newest messages, or only future messages.
+ * A client's request to join a room, and to get the messages after a position, the newest messages, or only future
+ * messages.
  */
 export interface JoinRequest {
   readonly room: string;
-  /** The position after which the client wants all messages; null if it sent something that is not a position. */
+  /**
+   * The position after which the client wants all messages; undefined if the client named none, and null if it sent a
+   * value that is not a position.
+   */
   readonly since?: Position | null | undefined;
-  /** The number of newest messages that the client wants. Ignored if the client also named a position. */
+  /** How many of the room's newest messages the client wants. Ignored if `since` is set. */
   readonly last?: number | undefined;
-  /** The reason of a gap that has to be sent to the client again, because the client has not confirmed that gap. */
+  /**
+   * Set if a gap has to be sent to the client again, because the client has not confirmed the gap: the gap's reason.
+   */
   readonly gap?: GapReason | undefined;
 }
 
 /**
  * Reads a client's request to join a room: the room's name, or `{room, since?, last?}`.
  *
- * @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter`, `unknown_field`
+ * @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter` or `unknown_field`, if a part of the
+ * request is not valid
  */
 export function parseJoinRequest(request: unknown): JoinRequest {
   if (!isFields(request)) return { room: parseRoom(request) };
@@ -94,7 +101,7 @@ function isFields(
     !Array.isArray(request);
 }
 
-/** Reads a position or an id that a client sent. Returns null if the value is neither a position nor an id. */
+/** Parses a position or an id that a client sent. Returns null if the value is neither of the two. */
 export function parseSince(since: unknown): Position | null {
   try {
     return parsePosition(since);

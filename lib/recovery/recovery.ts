@@ -1,9 +1,9 @@
 /**
- * Recovery: finds every message that a client missed, in order, or the reason why these messages are not available.
+ * Recovery: finds every message that a client missed, or the reason why these messages are not available.
  *
  * Recovery takes two steps. {@linkcode Recovery.prepare} is asynchronous and reads the messages that are no longer in
- * memory. {@linkcode Recovery.collect} then adds the newest messages from memory. The caller sends the result and joins
- * the client to its rooms in the same synchronous step, so that no message is lost or sent twice.
+ * memory. {@linkcode Recovery.collect} then adds the newest messages from memory. The caller then sends the result and
+ * joins the client to its rooms in the same synchronous step, so that no message is lost or sent twice.
  *
  * @module
  */
@@ -23,32 +23,35 @@ import { reachesBack, readAfter, readNewest } from "./history_pages.ts";
 import type { JoinRequest, Position } from "./join_request.ts";
 import { SharedReads } from "./shared_reads.ts";
 
-/** How long a client waits for its node to deliver the messages up to the client's position, in ms. */
+/** How long a request waits until this node has delivered the messages up to the client's position, in ms. */
 const BEHIND_TIMEOUT_MS = 3000;
-/** How long a client waits until all nodes have confirmed that Redis still has every message of the log, in ms. */
+/** How long a request waits until all nodes have confirmed that Redis still has every message, in ms. */
 const CONFIRM_TIMEOUT_MS = 3000;
-/** Maximum number of reads of the log at a time. Further reads wait. */
+/** Maximum number of reads of histories, and of look-ups of ids, at a time. Further ones wait. */
 const READS_MAX = 4;
-/** How long a node remembers whether the log contains an id, in ms, because other clients may name the same id. */
+/**
+ * How long a node remembers whether the log contains an id, in ms. Clients that reconnect together often name the same
+ * id.
+ */
 const LOOKUP_KEEP_MS = 2000;
 
-/** A request together with the messages that were read for it. */
+/** A client's request to join a room, together with the messages that were read for the request. */
 export interface PreparedJoin {
   readonly request: JoinRequest;
   /**
-   * The reason why messages are missing; undefined if none are missing. With the reason `ingress`, messages of a Redis
-   * channel may never have reached the log; messages that reached the log can be replayed.
+   * The reason why messages are missing; undefined if none are missing. The reason `ingress` means that messages of a
+   * Redis channel may never have reached the log; all others are replayed.
    */
   readonly reason?: GapReason;
-  /** The messages up to `from`, which were read from the room's history. */
+  /** The messages up to the id `from`, which were read from the room's history. */
   readonly prefix: readonly Entry[];
-  /** Messages after this id are taken from the ring. Undefined if no message is replayed. */
+  /** The id after which messages are taken from the ring; undefined if no message is replayed. */
   readonly from?: string;
   /** The log's epoch when the request was prepared. */
   readonly epoch: string;
 }
 
-/** The messages that a client gets when it joins a room, and the reason if some are missing. */
+/** The messages that a client gets when it joins a room, and the reason if some messages are missing. */
 export interface JoinResult {
   readonly room: string;
   /** Whether the client named a position and gets every message after it. */
@@ -58,15 +61,15 @@ export interface JoinResult {
   /** The messages to replay, oldest first. */
   readonly messages: readonly Entry[];
   /**
-   * The id just before the first of `messages`, or the id that the client named. Undefined if no earlier message is
-   * sent.
+   * The id that the client named; without one, the id just before the first of `messages`. Undefined if no messages are
+   * replayed.
    */
   readonly from?: string | undefined;
 }
 
 /**
- * Returns whether a join has a gap and no messages. A join with the reason `ingress` does not count: every message that
- * reached the log is replayed, and the gap is found again in the log whenever the client reconnects.
+ * Returns whether a client gets a gap and no messages. Returns `false` for the reason `ingress`: all messages that
+ * reached the log are replayed, and the gap is found in the log again whenever the client reconnects.
  */
 export function isGap(
   result: JoinResult,
@@ -83,12 +86,14 @@ export class Recovery {
   readonly #limit = new Limit(READS_MAX);
   readonly #reads: SharedReads;
   /**
-   * Whether the log contains the ids that clients have named recently. Clients that reconnect together mostly name the
-   * same id.
+   * For each id that clients have named recently, whether the log contains the id. Clients that reconnect together
+   * mostly name the same id.
    */
   readonly #lookups = new ExpiringMap<string, Promise<boolean>>(LOOKUP_KEEP_MS);
 
-  /** Creates a recovery that takes messages from `ring` and reads older messages from the histories of the rooms. */
+  /**
+   * Stores the parts of the log and the ring, from which missed messages are taken. Call `close()` to clear the timers.
+   */
   constructor({ log, history, gaps }: LogParts, ring: Ring) {
     this.#log = log;
     this.#history = history;
@@ -101,17 +106,20 @@ export class Recovery {
     );
   }
 
-  /** The log's current position. All future messages come after it. */
+  /**
+   * The position up to which this node has delivered messages. All messages that it delivers later come after this
+   * position.
+   */
   get position(): string {
     const { epoch, id } = this.#log.head;
     return formatPosition(epoch, id);
   }
 
   /**
-   * Reads the messages for a request, or determines why these messages are not available.
+   * Reads the messages for a request that are older than the ring, or determines why they are not available. Pass the
+   * result to {@linkcode Recovery.collect}.
    *
-   * @throws {ApiError} `log_…`, `overloaded` if the messages cannot be read at the moment, so that the client has to
-   * try again later
+   * @throws {ApiError} A retryable error (`log_…` or `overloaded`) if the messages cannot be read at the moment
    */
   async prepare(request: JoinRequest): Promise<PreparedJoin> {
     const { gap, since, last = 0 } = request;
@@ -126,11 +134,11 @@ export class Recovery {
   }
 
   /**
-   * Returns the results of prepared requests, with the newest messages from memory. The results are valid only in the
+   * Completes prepared requests with the newest messages, which the ring holds. The results are valid only in the
    * current synchronous step: send them and join the client to its rooms before other code runs.
    *
-   * @returns `undefined` if the ring has dropped messages that a request needs. Prepare the requests again in that
-   * case.
+   * @returns One result for each request; `undefined` if the ring has dropped messages that a request needs, so that
+   * the requests have to be prepared again.
    */
   collect(prepared: readonly PreparedJoin[]): JoinResult[] | undefined {
     const results: JoinResult[] = [];
@@ -143,11 +151,11 @@ export class Recovery {
   }
 
   /**
-   * Resolves to whether the log contains the message with this id. Resolves to `false` if only another Redis master has
-   * the id, or if it was lost when Redis failed over. Asks Redis only if this node has not delivered that message
-   * itself.
+   * Resolves to whether the log contains the message with this id. The log may lack the message because another Redis
+   * master has it, or because the message was lost when Redis failed over. Asks Redis only if this node has not
+   * delivered the message itself.
    *
-   * @throws {ApiError} `log_…` if Redis cannot be asked at the moment
+   * @throws {ApiError} With a code `log_…`, if Redis cannot be asked at the moment
    */
   async isOfThisLog(id: string): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
@@ -220,8 +228,8 @@ export class Recovery {
   }
 
   /**
-   * Resolves to the reason why messages cannot be replayed from a position; undefined if they can. `current` is the
-   * log's epoch.
+   * Resolves to the reason why the messages after a position cannot be replayed; undefined if they may be replayed.
+   * `current` is the log's epoch.
    */
   async #refusalOf(
     { epoch, id }: Position,
@@ -263,8 +271,8 @@ export class Recovery {
   }
 
   /**
-   * Waits until this node has delivered every message up to `id`, because another node may have delivered that message
-   * before this node. Resolves to `false` if the log ends before `id`.
+   * Waits until this node has delivered every message up to `id`, because the client may have received later messages
+   * from another node. Resolves to `false` if the log ends before `id`.
    */
   async #caughtUp(id: string): Promise<boolean> {
     const { head } = this.#log;
@@ -275,8 +283,8 @@ export class Recovery {
   }
 
   /**
-   * Returns whether this node has delivered the message with this id. If it has, the client that named the id has
-   * received messages of the same log.
+   * Returns whether this node has recently delivered the message with this id. If so, the id belongs to the log that
+   * this node reads.
    */
   #hasDelivered(id: string): boolean {
     return this.#ring.has(id) || this.#log.knows(id);
@@ -300,7 +308,7 @@ function refuse(
   return { request, reason, prefix: [], epoch };
 }
 
-/** Returns the result of a request for which no message is replayed. */
+/** Returns a result without messages, for the reason `reason` if one is given. */
 function nothing(room: string, reason: GapReason | undefined): JoinResult {
   return { room, recovered: false, ...(reason && { reason }), messages: [] };
 }

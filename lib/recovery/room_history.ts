@@ -8,12 +8,12 @@ import type { Gaps, History, HistoryRange, Page } from "../log/log.ts";
 import { ID_ZERO, idOf } from "../log/position.ts";
 
 /**
- * How long to wait until this node has read the log up to the end of a page, in ms. After that time the page counts as
- * incomplete.
+ * How long a request waits until this node has read the log up to the end of the page, in ms. If the node has not, the
+ * page counts as incomplete.
  */
 const BEHIND_TIMEOUT_MS = 1000;
 
-/** The parts of a log that are needed to read a page. */
+/** The parts of a log that {@linkcode readRoomHistory} needs. */
 export interface RoomHistoryParts {
   readonly head: Pick<LogHead, "reached">;
   readonly history: History;
@@ -24,7 +24,7 @@ export interface RoomHistoryParts {
  * Reads a page of a room's history. The page's `complete` is true only if the page has every message of its range,
  * including the messages that were published on Redis channels.
  *
- * @throws {ApiError} `log_…`
+ * @throws {ApiError} With a code `log_…`, if the log cannot be read.
  */
 export async function readRoomHistory(
   { head, history, gaps }: RoomHistoryParts,

@@ -13,11 +13,11 @@ import type { Limit } from "../util/turns.ts";
 import { type HistoryRead, reachesBack } from "./history_pages.ts";
 
 /**
- * Maximum number of attempts to read messages for a client. An attempt fails if the ring drops messages that come after
- * the read's end.
+ * Maximum number of attempts to read missed messages for a client. An attempt fails if the ring meanwhile drops
+ * messages that follow those that were read.
  */
 const ATTEMPTS_MAX = 3;
-/** Delay before a read starts, in ms, so that further clients can share it. */
+/** Delay before a read starts, in ms, so that further clients can share the read. */
 const COALESCE_MS = 10;
 /** How long the result of a finished read is reused for other clients, in ms. */
 const KEEP_MS = 2000;
@@ -29,8 +29,7 @@ type Read = (from: string) => Promise<HistoryRead>;
 /** A read of a room's history whose result several clients share. */
 interface SharedRead {
   /**
-   * The id after which the read begins. Until the read starts, the id is moved back for each client that needs earlier
-   * messages.
+   * The id after which the read begins. Until the read starts, a client that needs earlier messages sets an earlier id.
    */
   from: string;
   isStarted: boolean;
@@ -47,8 +46,8 @@ export class SharedReads {
   readonly #isContinued: (end: string) => Promise<boolean>;
 
   /**
-   * Creates an empty collection of reads. At most as many reads run at a time as `limit` allows. `isContinued(end)`
-   * resolves to whether the ring has every message after the id `end`, at which a read ended.
+   * Starts without reads. `limit` limits how many reads run at a time. `isContinued(end)` resolves to whether the ring
+   * has every message after the id `end`, at which a read has ended.
    */
   constructor(limit: Limit, isContinued: (end: string) => Promise<boolean>) {
     this.#limit = limit;
@@ -56,15 +55,16 @@ export class SharedReads {
   }
 
   /**
-   * Resolves to the result of a read that begins after `from` or earlier. The ring has every message after the end of
-   * this result.
+   * Resolves to the result of a read that begins after the id `from` or after an earlier id. The ring has every message
+   * after the result's end.
    *
-   * The caller has to call `reachesBack()`: the result begins later than `from` if the history does not have the oldest
-   * messages any more.
+   * The caller has to check the result by `reachesBack()`, because the result begins later than `from` if the history
+   * no longer has the oldest messages.
    *
-   * @param key Name of what is read. Calls with the same key share a read.
+   * @param key A name for the room and the kind of read. Calls with the same key share a read.
    *
-   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read; `log_…`
+   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read; a code `log_…` if
+   * the log cannot be read
    */
   async read(key: string, from: string, read: Read): Promise<HistoryRead> {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
@@ -90,8 +90,8 @@ export class SharedReads {
   }
 
   /**
-   * Returns a read of all messages after `from`, which may also read earlier messages. Reuses an existing read that
-   * begins early enough or has not started yet; otherwise starts a new read.
+   * Returns a read of all messages after `from` and perhaps of earlier ones. Reuses a read that begins early enough or
+   * has not started yet; otherwise creates a new read.
    */
   #join(key: string, from: string, read: Read): SharedRead {
     const shared = this.#reads.get(key);
