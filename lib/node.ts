@@ -1,5 +1,5 @@
 /**
- * Creates all parts of a node and connects them. No other file of `lib/` imports all parts.
+ * Creates all parts of a node and connects them with each other. No other file of `lib/` imports all parts.
  *
  * @module
  */
@@ -32,16 +32,16 @@ import { MemorySessionStore, type SessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
 import { SocketIoServer } from "./socketio/server.ts";
 
-/** Maximum bytes of recent messages that a node keeps in memory, from which clients that reconnect are served. */
+/** Maximum bytes of the ring: the recent messages that a node keeps in memory for clients that reconnect. */
 const RING_BYTES_MAX = 64 << 20;
 
 /** The parts of a node that its HTTP server uses. */
 export interface Node extends LogParts {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
-  /** The bridge from Redis channels; undefined without Redis, and if no channels are bridged. */
+  /** The bridge from Redis channels; undefined if the node has no Redis or bridges no channels. */
   readonly bridge: RedisBridge | undefined;
-  /** The parts that append messages from other sources than publishes over HTTP. */
+  /** The parts that append messages which were not published over HTTP, such as the bridge. */
   readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
@@ -49,20 +49,22 @@ export interface Node extends LogParts {
   readonly access: Access;
   readonly publisher: Publisher;
   /**
-   * Resolves if a publish over HTTP and a message from each ingress would now reach the log and this node would read
-   * them; rejects with the reason if not.
+   * Tests that a publish over HTTP, and a message from each of `ingresses`, would now reach the log and be read by this
+   * node. Rejects with the reason if not.
    */
   probe(): Promise<void>;
   /**
-   * Configuration problems because of which messages can be lost, as sentences without duplicates; empty if none are
-   * known.
+   * Returns a sentence for each known configuration problem that can cause the loss of messages, without duplicates.
    */
   warnings(): readonly string[];
   /** Closes all parts and their connections. Never rejects. */
   close(): Promise<void>;
 }
 
-/** Creates the parts of a node and connects them. Starts to connect to Redis without waiting for the connection. */
+/**
+ * Creates the parts of a node and passes them to each other. Starts to connect to Redis, but does not wait for the
+ * connection.
+ */
 export function createNode(config: Config, observe: Observe): Node {
   const { redisUrl } = config;
   const fanOut = makeFanOut(config, observe);
@@ -143,7 +145,7 @@ function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
 /** The parts of a node that need Redis. */
 interface RedisParts {
   readonly log: RedisLog;
-  /** Undefined if no channels are bridged. */
+  /** The bridge from Redis channels; undefined if no channels are bridged. */
   readonly bridge: RedisBridge | undefined;
   readonly cluster: AdapterCluster;
   readonly sessions: SessionStore;
@@ -203,8 +205,8 @@ function connectRedis(
 }
 
 /**
- * Closes the given parts one after another, in the given order. Publishers get their responses before, because other
- * parts wait for Redis, which may not reply.
+ * First ends all publishes in flight with an error, because the other parts may have to wait for Redis. Then closes the
+ * given parts one after another, in the given order.
  */
 async function close(
   redis: RedisParts | undefined,
@@ -215,8 +217,8 @@ async function close(
 }
 
 /**
- * Resolves if a publish over HTTP and a message from each ingress would now reach the log and this node would read
- * them; rejects if not.
+ * Tests that a publish over HTTP, and a message from each of `ingresses`, would now reach the log and be read by this
+ * node. Rejects if not.
  */
 async function probe(
   log: Pick<Log, "probe">,

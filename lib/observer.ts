@@ -19,10 +19,7 @@ export type Observation =
     log: "redis" | "embedded";
     rooms: readonly string[];
     channels: readonly string[];
-    /**
-     * Number of connections that the process's limit of file descriptors allows; Infinity if that limit is too high to
-     * be counted.
-     */
+    /** Number of connections that the process's limit of file descriptors allows; Infinity if no limit is known. */
     connectionsMax: number;
     /** Whether messages are written directly to the sockets of clients, without Deno's streams. */
     directWrite: boolean;
@@ -37,7 +34,7 @@ export type Observation =
   /** The process cannot accept connections because no file descriptor is free. */
   | { kind: "listener_full" }
   /**
-   * The process accepts connections again. `how` names the repair of the listener; it is `nothing` if no repair was
+   * The process accepts connections again. `how` says how the listener was repaired; `nothing` means that no repair was
    * needed, because file descriptors are free again.
    */
   | {
@@ -53,12 +50,12 @@ export type Observation =
   | { kind: "stopping"; signal: string; clients: number }
   | { kind: "stopped"; durationMs: number }
   /**
-   * Messages were appended to the log for publishers. A message that was already in the log, because its idempotency
-   * key was used before, does not count.
+   * Publishes have appended `count` messages to the log. Messages of Redis channels, and repeated publishes with the
+   * same idempotency key, do not count.
    */
   | { kind: "published"; count: number }
   | { kind: "publish_failed"; code: string }
-  /** Messages were written to clients; a message counts once for each client. */
+  /** Messages were written to clients. A message counts once for each client. */
   | { kind: "delivered"; count: number }
   /** Messages of `LATEST_ROOMS` were replaced by newer messages before they were sent. */
   | { kind: "skipped"; count: number }
@@ -70,7 +67,7 @@ export type Observation =
   /** A client that wanted to connect was refused with the error `code`. */
   | { kind: "client_refused"; code: string }
   /**
-   * Clients could not connect because of an outage, and will try again. `count` is the number of attempts since the
+   * Clients could not connect because of an outage, and will retry. `count` is the number of failed attempts since the
    * last report. Reported at most once a minute for each `code`.
    */
   | { kind: "clients_turned_away"; code: string; count: number }
@@ -93,7 +90,7 @@ export type Observation =
   | { kind: "bridge_refused"; reason: string; count: number }
   /** This node took over appending messages of Redis channels from another node. */
   | { kind: "bridge_taken_over" }
-  /** Messages of Redis channels may be missing from the log; clients get a `gap`. */
+  /** Messages of Redis channels may be missing from the log; their rooms' clients receive a `gap` event. */
   | { kind: "bridge_gap" }
   /** The bridge's queue of received messages was full, so the bridge discarded all messages in it. */
   | { kind: "bridge_overflow" }
@@ -103,7 +100,7 @@ export type Observation =
   | { kind: "bridge_stuck"; why: string }
   /** Messages of Redis channels can be appended again, after `bridge_stuck`. */
   | { kind: "bridge_recovered" }
-  /** An entry of the log, or a message for Socket.IO's adapter, was skipped for the reason `why`. */
+  /** An entry of the log, or a message of Socket.IO's adapter on another node, was skipped for the reason `why`. */
   | { kind: "entry_skipped"; id: string; why: string }
   /** A new epoch has begun, because the log was emptied or lost its newest entries. */
   | { kind: "epoch_changed"; epoch: string; why: string }
@@ -116,16 +113,16 @@ export type Observation =
   | { kind: "epoch_confirmed"; durationMs: number }
   /** The Redis server that this node is connected to is a replica and accepts no writes. */
   | { kind: "redis_is_replica"; why: string }
-  /** The log was trimmed before this node had read all of it; clients get a `gap`. */
+  /** Entries of the log were trimmed before this node had read them; all clients receive a `gap` event. */
   | { kind: "log_trimmed_unread"; after: string }
   /**
-   * All connections of this node to Redis are open. `durationMs` is the time since the first attempt, or since the
-   * first connection was lost.
+   * All connections of this node to Redis are open. `durationMs` is how long the outage before lasted or, after the
+   * start, how long connecting took.
    */
   | { kind: "redis_connected"; durationMs: number }
   /**
-   * The connections to Redis that `connections` names have been lost, or could not be opened, for `durationMs`.
-   * Reported again every minute until `redis_connected`.
+   * Redis has been unreachable for `durationMs` over the connections that `connections` names. Reported again every
+   * minute until `redis_connected`.
    */
   | {
     kind: "redis_disconnected";
@@ -139,7 +136,9 @@ export type Observation =
   | { kind: "redis_connection_lost"; connection: string }
   /** A setting of the Redis server can cause the loss of messages. */
   | { kind: "redis_config_warning"; why: string }
-  /** Writes to clients use Deno's streams from now on, which are slower than direct writes. */
+  /**
+   * Direct writes are switched off: messages are from now on written to clients over Deno's streams, which are slower.
+   */
   | { kind: "direct_write_disabled"; why: string }
   /** An unexpected error in Roomcast, most likely a bug. */
   | { kind: "error"; where: string; error: unknown };

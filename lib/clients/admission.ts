@@ -2,8 +2,8 @@
  * Admission: determines which rooms, messages and gaps a client gets when it connects.
  *
  * All reads and writes happen before the client is connected: the node loads the client's session, reads the messages
- * that the client missed, and saves the new session. What the node then tells the client therefore stays true even if
- * the node is killed.
+ * that the client missed, and saves the new session. Therefore, what the node then sends to the client stays true even
+ * if the node is killed.
  *
  * @module
  */
@@ -29,7 +29,7 @@ import { pause } from "../util/deadline.ts";
 import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
 import { missedBy, type Shown } from "./missed.ts";
 
-/** How long a connecting client waits for a node that has not read the log yet, in ms. */
+/** How long a connecting client waits if this node has not begun to read the log, in ms. */
 const START_TIMEOUT_MS = 5000;
 /** Maximum number of attempts to admit a client if another connection resumes the client's session meanwhile. */
 const ATTEMPTS_MAX = 3;
@@ -39,19 +39,23 @@ const LOAD_TIMEOUT_MS = 3000;
 const LOAD_INTERVAL_MS = 50;
 const NEVER = new AbortController().signal;
 
-/** What a client sends when it connects, together with its principal. */
+/** What a client sends when it connects, and the client's principal. */
 export interface Hello {
   readonly principal: Principal;
   /**
-   * The secret of the session that the client wants to resume. Undefined if the client sent no secret and so wants a
-   * new session; null if it sent a value that cannot be a secret.
+   * The secret of the session that the client wants to resume; undefined if the client sent none, and null if it sent a
+   * value that cannot be a secret.
    */
   readonly secret: string | null | undefined;
   /**
-   * The client's offset, which shows the last event that the client has received; undefined if the client sent none.
+   * The client's offset, which shows the last event that the client has received; undefined if the client sent no
+   * offset.
    */
   readonly shown: Shown | undefined;
-  /** The rooms that the client asks for, each a value for `parseJoinRequest()`; undefined for the default rooms. */
+  /**
+   * The rooms that the client asks for, each as a value for `parseJoinRequest()`; undefined if the client names none
+   * and gets the default rooms.
+   */
   readonly rooms: readonly unknown[] | undefined;
   /** Returns whether the client's connection is still open. */
   readonly isOpen: () => boolean;
@@ -62,19 +66,18 @@ export interface Admission {
   readonly client: Client;
   /** The secret of the client's session. */
   readonly secret: string;
-  /** Whether the client resumes its session and gets every message that it missed. */
+  /** Whether the client resumes its session and gets every message that it missed in all its rooms. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
   /**
-   * The id in the client's offset, or null. The client's `gap` events contain this id as `since`, except for requests
-   * that name a position.
+   * The id in the client's offset; null if there is none. A `gap` event contains this id as `since`, unless the client
+   * named a position for the event's room.
    */
   readonly since: string | null;
-  /** Whether the client's session is saved. */
+  /** Whether the client's session has been saved in the store. */
   readonly isSaved: boolean;
   /**
-   * The log's lineage for which the session was saved. If the lineage has changed since, Redis may have lost the
-   * session.
+   * The log's lineage when the session was saved. If the lineage has changed since, Redis may have lost the session.
    */
   readonly lineage: string;
 }
@@ -92,9 +95,8 @@ export interface AdmissionsOptions {
 }
 
 /**
- * The result of loading a session. `none`: the client sent no secret, or there is no session with this secret.
- * `unreachable`: Redis does not reply, or may lack the newest sessions, because not all nodes have confirmed that Redis
- * has every message.
+ * The result of loading a session. `none`: the client sent no secret, or no session has this secret. `unreachable`:
+ * Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has every message.
  */
 type Loaded =
   | { readonly kind: "none" | "unreachable" }
@@ -103,17 +105,20 @@ type Loaded =
 /** The requests for rooms that have to be prepared for a connecting client. */
 interface Plan {
   readonly requests: readonly JoinRequest[];
-  /** Whether the client's session was found and the requests cover all of its rooms. */
+  /** Whether the client's session was found and `requests` has one request for each of the session's rooms. */
   readonly isWhole: boolean;
-  /** The reason why the session that the client wants to resume is gone; undefined if no session is gone. */
+  /**
+   * The reason why the session that the client wants to resume no longer exists; undefined if it exists or if the
+   * client named none.
+   */
   readonly gone?: "expired" | "epoch" | undefined;
 }
 
-/** Admits clients that connect: determines their rooms, messages and gaps, and saves their sessions. */
+/** Determines for connecting clients which rooms, messages and gaps they get, and saves their sessions. */
 export class Admissions {
   readonly #options: AdmissionsOptions;
 
-  /** Creates the part of a node that admits clients. */
+  /** Stores the options, with the parts of the node that admission needs. */
   constructor(options: AdmissionsOptions) {
     this.#options = options;
   }
@@ -188,8 +193,8 @@ export class Admissions {
 
   /**
    * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without its
-   * session: it misses no message in the rooms that it names, but is not reported as `recovered`, because its session
-   * may have more rooms.
+   * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
+   * its session may have more rooms.
    */
   async #load(secret: string | null | undefined): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
@@ -212,8 +217,8 @@ export class Admissions {
   }
 
   /**
-   * Returns the requests for the rooms of the client's session or, without a session, for the rooms that the client
-   * names.
+   * Returns the requests for the rooms of the client's session. If there is no session, returns the requests for the
+   * rooms that the client names, or for the default rooms.
    *
    * @throws {ApiError} if the client names a room that is not valid or that it may not join
    */
@@ -234,8 +239,8 @@ export class Admissions {
   }
 
   /**
-   * Returns requests for the messages that the client of a session missed. Rooms that the client may no longer join are
-   * left out, and so are rooms beyond `roomsPerClientMax`. If a room is left out, the client is not reported as
+   * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
+   * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
    * `recovered`.
    */
   async #planResumed(
@@ -252,8 +257,8 @@ export class Admissions {
 
   /**
    * Returns a session unchanged if it can be trusted. Otherwise returns a copy without a valid epoch, so that the
-   * client receives the gap `epoch` in all rooms. A session of an earlier lineage cannot be trusted, because it may
-   * lack rooms. Neither can a session whose client has an offset with an id of another Redis master.
+   * client receives the gap `epoch` in all rooms. A session cannot be trusted if its lineage is an earlier one, because
+   * it may lack rooms, or if the id `id` in the client's offset is not in this log.
    */
   async #trusted(session: Session, id: string | undefined): Promise<Session> {
     const { log, recovery } = this.#options;
@@ -263,8 +268,8 @@ export class Admissions {
   }
 
   /**
-   * Returns why a session is gone: `epoch` if the client's offset is older than the log, which was then lost together
-   * with the session; otherwise `expired`. `id` is the id in the offset.
+   * Returns why a session no longer exists, where `id` is the id in the client's offset: `epoch` if `id` is older than
+   * the log, so that an earlier log was lost together with the session; otherwise `expired`.
    */
   #whyGone(id: string | undefined): "expired" | "epoch" {
     const { began } = this.#options.log.head;
@@ -272,10 +277,10 @@ export class Admissions {
   }
 
   /**
-   * Reads the requests of a client that has no session: for the rooms that it names, or for the default rooms. If the
-   * client names a room several times, only its last request for that room is used.
+   * Returns the requests of a client that has no session: for the rooms that the client names, or for the default
+   * rooms. If the client names a room several times, only the last request for this room is used.
    *
-   * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`
+   * @throws {ApiError} If a request is not valid, if there are too many, or if the client may not join a room
    */
   #requestsOf({ principal, rooms }: Hello): JoinRequest[] {
     const { rooms: defaults, roomsPerClientMax, access } = this.#options;
@@ -292,8 +297,8 @@ export class Admissions {
   }
 
   /**
-   * Prepares one request. If the client's session is gone, the result is a gap, unless the client itself names a
-   * position or asks for the newest messages.
+   * Prepares one request. If the client's session no longer exists, the result is a gap with the reason `gone`, unless
+   * the request names a position or asks for the newest messages.
    */
   async #prepare(
     request: JoinRequest,
@@ -314,14 +319,17 @@ export class Admissions {
   }
 }
 
-/** Makes a request start after `id`, unless the client itself named a position or asked for the newest messages. */
+/**
+ * Returns a request for the messages after `id`. Returns the request unchanged if it names a position or asks for the
+ * newest messages, or if `id` is undefined.
+ */
 function continueAt(request: JoinRequest, id: string | undefined): JoinRequest {
   return id === undefined || !isOpenEnded(request)
     ? request
     : { ...request, since: { epoch: undefined, id } };
 }
 
-/** Returns whether a request asks for future messages only. */
+/** Returns whether a request asks neither for the messages after a position nor for the newest messages. */
 function isOpenEnded({ since, last }: JoinRequest): boolean {
   return since === undefined && last === undefined;
 }

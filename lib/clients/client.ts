@@ -1,5 +1,6 @@
 /**
- * One client of this node, independent of its protocol: its principal, its rooms, and the subscriber that writes to it.
+ * One client of this node, independent of the client's protocol: its principal, its rooms, and the subscriber that
+ * writes to it.
  *
  * @module
  */
@@ -17,8 +18,8 @@ import {
 import type { NoticeNumber } from "./missed.ts";
 
 /**
- * Stands for the id of a notice that has not been sent yet. No offset contains a later id, so no offset confirms the
- * notice by its id.
+ * Used as the id of a notice that has not been sent yet. No offset contains a later id, so no offset confirms such a
+ * notice by an id.
  */
 const NOT_SENT = ID_MAX;
 
@@ -28,7 +29,7 @@ export interface ClientOptions {
   /** The hash of the session's secret. */
   readonly digest: string;
   readonly generation: number;
-  /** The version of the stored session that the client resumes; undefined if the client has a new session. */
+  /** The version of the stored session that the client resumes; undefined if its session is new. */
   readonly resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
 }
@@ -44,19 +45,17 @@ export class Client implements SessionState {
   readonly owner = newOwner();
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
-  /** Writes to the client; undefined while it is not connected. */
+  /** Writes to the client; undefined while the client is not connected. */
   subscriber: Subscriber | undefined;
   /** Number of the client's requests in flight. */
   requests = 0;
-  /** Number of the client's latest join. Connecting counts as join number 1. */
+  /** The number of the client's latest join; connecting has the number 1. */
   joinNumber = 1;
-  /**
-   * The highest number of a join whose answer is a notice: it had messages or a gap, so the client has to confirm it.
-   */
+  /** The number of the latest join whose answer had messages or a gap. The client has to confirm such an answer. */
   noticeNumber = 1;
   overloaded = false;
 
-  /** Creates a client that is not connected yet: it has no subscriber. */
+  /** Creates a client that is not connected yet and has no subscriber. */
   constructor(
     { principal, digest, generation, resumedVersion, rooms }: ClientOptions,
   ) {
@@ -68,18 +67,18 @@ export class Client implements SessionState {
   }
 }
 
-/** The data that a client is sent in the synchronous step in which it joins rooms. */
+/** What the server of a protocol sends to a client in the synchronous step in which the client joins rooms. */
 export interface Joined {
   /**
-   * The log's position at the moment of the join. All messages that are delivered after the join come after this
-   * position.
+   * The position up to which this node has delivered messages. All messages that the client receives by fan-out come
+   * after this position.
    */
   readonly position: string;
   /** The id in `position`. */
   readonly id: string;
   /**
-   * One result for each room. The gaps in these results have already been sent to the client. The messages have been
-   * sent only if the client is connecting; otherwise they belong into the answer to the join.
+   * One result for each room. The gaps in these results have already been sent. If the client is connecting, the
+   * messages have been sent too; otherwise the answer to `join` has to contain them.
    */
   readonly rooms: readonly JoinResult[];
   /**
@@ -89,16 +88,19 @@ export interface Joined {
   readonly notice?: NoticeNumber & { readonly room: string };
 }
 
-/** Writes a {@linkcode Joined} to a client. Has to write synchronously, so that no message is delivered before. */
+/**
+ * Writes a {@linkcode Joined} to a client. The function must write synchronously; otherwise a newer message could be
+ * delivered before.
+ */
 export type Tell = (joined: Joined) => void;
 
 /**
- * Returns the position to save for a room that a client joins by connecting. Replayed messages and gaps may be lost
- * with the connection. The position is therefore the id before the first replayed message, or has the gap as its
+ * Returns the state to save for a room that a client joins by connecting. The connection may break before replayed
+ * messages or a gap arrive. The state is therefore the id before the first replayed message, or contains the gap as its
  * notice.
  *
- * @param id The log's newest id.
- * @param at The id at which a gap is sent; by default, the gap is not sent yet.
+ * @param id The id up to which this node has delivered messages.
+ * @param at The id with which a gap is sent; by default, the gap counts as not sent yet.
  */
 export function positionAtConnect(
   result: JoinResult,
@@ -111,11 +113,11 @@ export function positionAtConnect(
 }
 
 /**
- * Returns the position to save for a room that a connected client joins. If the answer has messages or a gap, the
- * position has a notice, so that both can be sent again.
+ * Returns the state to save for a room that a connected client joins. If the answer has messages or a gap, the state
+ * contains a notice, so that they are sent again until the client confirms them.
  *
- * @param id The log's newest id.
- * @param number The number of the client's join.
+ * @param id The id up to which this node has delivered messages.
+ * @param number The number of the join, as in {@linkcode Client.joinNumber}.
  */
 export function positionAtJoin(
   result: JoinResult,
@@ -131,11 +133,10 @@ export function positionAtJoin(
 }
 
 /**
- * Returns the position to save for a room before the client's join is answered. If the client asked for earlier
- * messages, the position has a notice even if there are none yet, because messages may arrive before the answer is
- * sent.
+ * Returns the state to save for a room before the client's join is answered. If the client asked for earlier messages,
+ * the state contains a notice even if there are no such messages, because some may arrive before the answer is sent.
  *
- * @param result The result of the join as of now; undefined if it cannot be determined now.
+ * @param result The result that the join has now; undefined if the messages have to be read again.
  */
 export function positionBeforeJoin(
   { since, last = 0 }: JoinRequest,
@@ -159,8 +160,8 @@ export function tooManyRooms(roomsMax: number): ApiError {
 }
 
 /**
- * Creates the error for a client whose missed messages cannot be read fast enough: while the node reads them from
- * Redis, its ring drops the messages that follow them.
+ * Creates the error for a client whose missed messages cannot be read fast enough: while the node reads them, its ring
+ * drops newer messages that the client needs too.
  */
 export function tooFast(verb: "connect" | "join"): ApiError {
   return new ApiError(

@@ -30,8 +30,8 @@ import { type Client, positionAtConnect, type Tell } from "./client.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 /**
- * Stands for the number of a notice that was sent without a number. No offset contains this number, so the client can
- * confirm the notice only by a later id.
+ * Used as the number of a notice that was sent without a number. No offset contains this number, so the client can
+ * confirm such a notice only by a later id.
  */
 const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
@@ -51,7 +51,7 @@ export interface ClientsOptions extends LogParts {
 }
 
 /**
- * Connects clients, recovers them, and keeps their sessions alive.
+ * Connects clients, sends them the messages that they missed, and keeps their sessions from expiring.
  *
  * Lifetime: the constructor starts a timer that saves sessions. Call `close()` to stop it.
  */
@@ -64,7 +64,7 @@ export class Clients {
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
 
-  /** Creates the list of a node's clients, which is empty, and registers for the commands of other nodes. */
+  /** Starts without clients, and registers for the commands of other nodes. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     const { log, sessions, access, fanOut, roomsPerClientMax } = options;
@@ -106,7 +106,8 @@ export class Clients {
 
   /**
    * Determines the rooms, messages and gaps that a connecting client gets, and saves the client's session. Call
-   * {@linkcode Clients.welcome} or {@linkcode Clients.abandon} with the result.
+   * {@linkcode Clients.welcome} with the result once the connection can be written to, or {@linkcode Clients.abandon}
+   * if the client is gone.
    *
    * @throws {ApiError} A retryable error if the client has to connect again later; any other error if the client asked
    * for a room that is not valid or that it may not join.
@@ -116,8 +117,8 @@ export class Clients {
   }
 
   /**
-   * Connects an admitted client: sends the missed messages and the gaps, calls `tell`, and joins the client's rooms.
-   * All of this happens in one synchronous step, so that no message is delivered in between.
+   * Connects an admitted client: sends the missed messages and the gaps, calls `tell`, and adds the client to its
+   * rooms. All of this happens in one synchronous step, so that no message is delivered in between.
    *
    * @returns `false` if the admission is outdated, or if a write has closed the connection. The caller then has to
    * close the connection, so that the client connects again.
@@ -146,8 +147,8 @@ export class Clients {
   }
 
   /**
-   * Gives up an admission whose client has not been sent anything. A new session is deleted, because the client does
-   * not know its secret. A resumed session stays stored until it expires, as after a disconnect.
+   * Gives up an admission before anything was sent to the client. If the session is new, deletes it, because the client
+   * does not know its secret. A resumed session stays stored until it expires, as after a disconnect.
    */
   abandon({ client, recovered }: Admission): void {
     if (recovered) this.#writer.release(client);
@@ -158,7 +159,7 @@ export class Clients {
    * Joins a connected client to a room, and calls `tell` in the same synchronous step. If the client disconnects before
    * that, `tell` is not called.
    *
-   * @throws {ApiError} if the client did not join
+   * @throws {ApiError} if the client has not joined the room
    */
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     await this.#subscriptions.join(client, request, tell);
@@ -176,8 +177,8 @@ export class Clients {
   /**
    * Records that a client's connection has closed.
    *
-   * @param hasLeft Whether the client will not reconnect, because it or this node has ended the connection for good.
-   * The session is then deleted.
+   * @param hasLeft Whether the client or this node has ended the connection for good, so that the client will not
+   * reconnect. The session is then deleted.
    */
   dropped(client: Client, hasLeft: boolean): void {
     const { subscriber } = client;
@@ -191,8 +192,8 @@ export class Clients {
   }
 
   /**
-   * Records that all clients were sent a `gap` event with `id`. The gap replaces the saved positions of all clients. A
-   * client is sent the gap again when it reconnects, unless its offset confirms the gap.
+   * Records that a `gap` event with `id` was sent to all clients. The gap replaces the saved state of all their rooms.
+   * A client that reconnects receives the gap again, unless its offset confirms the gap.
    *
    * @param since The id after which messages may be missing.
    */
@@ -210,7 +211,7 @@ export class Clients {
     this.#writer.refresh();
   }
 
-  /** Saves all sessions again, because Redis may have lost them. */
+  /** Saves the sessions of all connected clients again. Call this if Redis may have lost sessions. */
   saveAll(): void {
     this.#writer.refresh();
   }
@@ -222,8 +223,8 @@ export class Clients {
   }
 
   /**
-   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, and a client that
-   * is reported as `recovered` has no gap in any room.
+   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, and there is no
+   * gap in any room of a client that is to be reported as `recovered`.
    */
   #isCurrent(
     { prepared, recovered, lineage }: Admission,
@@ -267,7 +268,7 @@ export class Clients {
     }
   }
 
-  /** Saves in a client's positions the id at which its gaps were sent. */
+  /** Records, in the state of each of a client's rooms, with which id the room's gap was sent. */
   #noteGaps({ rooms }: Client, results: readonly JoinResult[]): void {
     const { id } = this.#options.log.head;
     for (const result of results) {
@@ -276,8 +277,8 @@ export class Clients {
   }
 
   /**
-   * Disconnects the older connections of a client's session, on this and on other nodes. Such a connection may be
-   * half-open: its client is gone, but the server cannot see that.
+   * Closes older connections with a client's session, on this and on other nodes. Such a connection may be half-open:
+   * the client has left it, but the node cannot see that.
    */
   #replaceOlder({ digest, generation }: Client): void {
     const older = this.#clients.get(digest);
@@ -286,8 +287,8 @@ export class Clients {
   }
 
   /**
-   * Disconnects this node's client of a session, unless the client has the given generation or a higher one. Called
-   * when another connection has resumed the session with that generation.
+   * Disconnects this node's client with the session `digest` if the client has a lower generation than `generation`,
+   * with which another connection has resumed the session.
    */
   #resumedElsewhere(digest: string, generation: number): void {
     const client = this.#clients.get(digest);

@@ -1,5 +1,5 @@
 /**
- * Determines which messages a reconnecting client missed, from the client's session and offset.
+ * Computes from a reconnecting client's session and offset which messages and gaps the client has to be sent.
  *
  * @module
  */
@@ -8,28 +8,29 @@ import type { JoinRequest } from "../recovery/join_request.ts";
 import type { Session } from "../sessions/session.ts";
 
 /**
- * Identifies a notice of a session: by a generation of the session, and by the notice's number within that generation.
+ * Identifies a notice (a gap, or an answer to `join` with messages): by the generation of the session, and by the
+ * notice's number within this generation.
  */
 export interface NoticeNumber {
   readonly generation: number;
   readonly number: number;
 }
 
-/** The parts of a client's offset, which shows the last event that the client has received. */
+/** What a client's offset shows: the last event that the client has received. */
 export interface Shown {
   /** The id in the offset; undefined if the offset contains no id. */
   readonly id: string | undefined;
   /**
-   * The notice that the offset confirms. The offset also confirms all notices of the same generation with lower
-   * numbers.
+   * The notice that the offset confirms, if there is one. The offset then also confirms all notices of the same
+   * generation with lower numbers.
    */
   readonly confirms?: NoticeNumber;
 }
 
 /**
- * Returns one request for each room of a session, for the messages that the client missed. These are the messages after
- * the client's join or after the id in its offset, whichever is later. If the offset does not confirm the room's
- * notice, the request is for the notice again: for the messages of the answer to the join, or for the gap.
+ * Returns one request for each room of a session, for the messages that the client missed: those after its join or
+ * after the id in its offset, whichever is later. If the offset does not confirm the room's last notice, the request
+ * asks for that notice again: for the gap, or for the messages of the answer to `join`.
  *
  * @param shown The client's offset; undefined if the client has never received an event.
  */

@@ -28,11 +28,11 @@ import {
 } from "./client.ts";
 
 /**
- * Maximum number of attempts to join a client to a room. An attempt fails if the ring drops messages that it needs, or
- * if the client is sent a notice of a later join meanwhile.
+ * Maximum number of attempts to join a client to a room. An attempt fails if the ring drops messages that the client
+ * needs, or if the client gets the answer to a later join first.
  */
 const ATTEMPTS_MAX = 3;
-/** Maximum number of requests that one client may have in flight. */
+/** Maximum number of joins and leaves that one client may have in flight. */
 const REQUESTS_MAX = 1000;
 
 /** Options of {@linkcode Subscriptions}. */
@@ -49,21 +49,21 @@ export interface SubscriptionsOptions {
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
   /**
-   * Runs the requests of one client for one room one after the other; otherwise a `leave` could overtake an earlier
+   * Runs a client's requests for the same room one after the other; otherwise a `leave` could overtake an earlier
    * `join`.
    */
   readonly #turns = new KeyedTurns();
 
-  /** Creates the part of a node that handles requests to join and leave rooms. */
+  /** Stores the options, with the parts of the node that joining needs. */
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
 
   /**
-   * Joins a client to a room and calls `tell` with the messages that the client missed, in one synchronous step. Does
-   * not call `tell` if the client disconnects before that, or is disconnected because it reads too slowly.
+   * Joins a client to a room, and calls `tell` with the messages that the client asked for in the same synchronous
+   * step. Does not call `tell` if the client has disconnected before, or is disconnected because it reads too slowly.
    *
-   * @throws {ApiError} if the client did not join
+   * @throws {ApiError} if the client has not joined the room
    */
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
@@ -102,8 +102,8 @@ export class Subscriptions {
   }
 
   /**
-   * Runs `work` after the client's earlier requests for the same room are done, unless the client has disconnected by
-   * then.
+   * Runs `work` once the client's earlier requests for the same room are done. Does not run `work` if the client has
+   * disconnected by then.
    */
   async #inTurn(
     client: Client,
@@ -127,8 +127,8 @@ export class Subscriptions {
   }
 
   /**
-   * Answers a join of a client that is already in the room, with the messages that the client asks for. The client's
-   * saved position in the room does not change.
+   * Answers the join of a client that is already in the room, with the messages that the client asks for. The saved
+   * state of the room does not change.
    */
   async #joinAgain(
     client: Client,
@@ -171,8 +171,8 @@ export class Subscriptions {
   }
 
   /**
-   * Joins a client to a room that it is not in. Resolves to `false` if the client was disconnected, so that it has not
-   * joined.
+   * Joins a client to a room that the client is not in. Resolves to `false` if the client has not joined because it was
+   * disconnected.
    */
   async #tryJoin(
     client: Client,
@@ -206,9 +206,9 @@ export class Subscriptions {
   }
 
   /**
-   * Saves a client's session with a room that the client is about to join, and resolves to whether it was saved. The
-   * session is saved again with the id of the answer. Until then, the client can confirm the answer only by the number
-   * of the notice.
+   * Saves a client's session with a room that the client is about to join, and resolves to whether the session was
+   * saved. The session is saved again once the answer is sent. Until then, the client can confirm the answer only by
+   * its number.
    */
   async #saveAhead(
     client: Client,
@@ -230,8 +230,8 @@ export class Subscriptions {
   }
 
   /**
-   * Returns whether a join may be answered with these messages. If the client does not read its earlier answers,
-   * returns `false` and disconnects the client.
+   * Returns whether a join may be answered with these messages. If the client has not read its earlier answers,
+   * disconnects the client and returns `false`.
    */
   #mayAnswer({ subscriber }: Client, { messages }: JoinResult): boolean {
     return subscriber !== undefined &&
@@ -239,8 +239,8 @@ export class Subscriptions {
   }
 
   /**
-   * Sends a client the gap of a join, if there is one, and then the answer. The answer's bytes count as requested by
-   * the client.
+   * Sends a client the gap of a join, if there is one, and then the answer. The bytes of the answer do not count
+   * against `CLIENT_BUFFER_BYTES_MAX`.
    */
   #tell(
     client: Client,
