@@ -49,7 +49,7 @@ export class BodyBudget {
     if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
       throw new ApiError(
         "unsupported_content_encoding",
-        "Cannot read the body: it is compressed; send it without Content-Encoding",
+        "Cannot read the body: it is compressed; send it uncompressed and without Content-Encoding",
       );
     }
     if (Number(requestHeader(c, "content-length")) > bytesMax) {
@@ -95,7 +95,7 @@ export class BodyBudget {
         reject(
           new ApiError(
             "body_too_slow",
-            "Cannot read the body: it did not arrive in time; send it without pauses",
+            "Cannot read the body: it did not arrive in time; send the body without pauses",
           ),
         );
       });
@@ -110,7 +110,7 @@ export class BodyBudget {
           reject(
             error ?? new ApiError(
               "malformed_body",
-              "Cannot read the body: the connection closed before all of it arrived; send it again",
+              "Cannot read the body: the connection closed before the whole body arrived; send the request again",
             ),
           );
         },
@@ -160,7 +160,7 @@ export function decodeText(body: Uint8Array): string {
   } catch {
     throw new ApiError(
       "malformed_body",
-      "Cannot read the body: it is not valid UTF-8; encode it as UTF-8",
+      "Cannot read the body: it is not valid UTF-8; encode the body as UTF-8",
     );
   }
 }

@@ -179,7 +179,7 @@ function readKey(c: Context<Env>, field: unknown): string | undefined {
   if (header?.includes(",") && isHeaderRepeated(c, "idempotency-key")) {
     throw new ApiError(
       "invalid_key",
-      "Cannot publish: the request has the header Idempotency-Key twice; send one key",
+      "Cannot publish: the request has the header Idempotency-Key twice; send the header once",
     );
   }
   const key = parseKey(field);
@@ -254,7 +254,7 @@ function singleResult([result]: readonly PublishResult[]): PublishResult {
   if (result !== undefined) return result;
   throw new ApiError(
     "log_failed",
-    "Cannot publish: the log returned no result; send it again with the same idempotency key",
+    "Cannot publish: the log returned no result; publish the message again with the same idempotency key",
   );
 }
 

@@ -193,7 +193,7 @@ function mediaType(c: Context<Env>): string {
   }
   throw new ApiError(
     "unsupported_content_type",
-    "Cannot read the body: its charset is not UTF-8; encode it as UTF-8 and set charset=utf-8 in Content-Type",
+    "Cannot read the body: its charset is not UTF-8; encode the body as UTF-8 and set charset=utf-8 in Content-Type",
   );
 }
 
@@ -240,7 +240,7 @@ function formFields(pairs: readonly FormField[]): Fields {
   if (Object.values(fields).some((value) => typeof value !== "string")) {
     throw new ApiError(
       "malformed_body",
-      "Cannot publish: the form has a file; send its text as the value of the field",
+      "Cannot publish: the form has a file; send the file's text as the value of the field",
     );
   }
   return fields;

@@ -51,7 +51,7 @@ export class Server extends EventTarget {
   set key(key) {
     if (!/^[\x21-\x7e]*$/.test(key)) {
       throw new TypeError(
-        "Cannot use the publish key: it has spaces or non-ASCII characters; check it",
+        "Cannot use the publish key: it has spaces or non-ASCII characters; check the key",
       );
     }
     this.#key = key;

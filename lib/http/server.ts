@@ -44,7 +44,7 @@ const NO_PROXY = new ApiError(
 );
 const UNKNOWN_EXPECTATION = new ApiError(
   "expectation_failed",
-  "Cannot meet the expectation: the header Expect is not 100-continue; send the request without it",
+  "Cannot meet the expectation: the header Expect is not 100-continue; send the request without this header",
 );
 
 const STOPPING = new ApiError(

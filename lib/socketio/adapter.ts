@@ -307,6 +307,6 @@ function reasonToSkip(
     }; ${ADVICE}`;
   }
   if (!events.includes(String(data?.packet?.[0]))) {
-    return `Cannot use a message for the Socket.IO adapter: Roomcast does not send its event; ${ADVICE}`;
+    return `Cannot use a message for the Socket.IO adapter: Roomcast sends no message with this event; ${ADVICE}`;
   }
 }
