@@ -54,7 +54,7 @@ const LOADS: Readonly<Record<string, LoadOptions>> = {
 };
 
 interface LoadOptions {
-  /** Number of publishers. Each one posts one message after the other. */
+  /** Number of publishers. Each publisher waits for a response before it posts its next message. */
   readonly publishers: number;
   readonly rooms: number;
   /** Number of rooms that each client joins; 1 if not given. */
@@ -62,7 +62,10 @@ interface LoadOptions {
   readonly clients: number;
   /** Length of each message, in bytes. */
   readonly bytes: number;
-  /** Clients that connect and disconnect in each slice, in place of publishes. */
+  /**
+   * Number of clients that connect and disconnect in each slice; nothing is published then. If not given, each slice
+   * publishes.
+   */
   readonly connects?: number;
 }
 
@@ -107,7 +110,8 @@ class Load implements AsyncDisposable {
   }
 
   /**
-   * Starts a node of the version in `checkout`, or of this one, and connects all clients and publishers to the node.
+   * Starts a node of the version in `checkout`, or of this checkout if `checkout` is undefined. Connects all clients
+   * and publishers to the node.
    */
   static async start(
     checkout: URL | undefined,

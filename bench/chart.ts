@@ -24,7 +24,7 @@ const TOP = 66;
 const BAR_HEIGHT = 22;
 const BAR_GAP = 4;
 const GROUP_GAP = 22;
-/** The server whose bars have a color. Next to them, the chart shows the ratio to {@linkcode REFERENCE}. */
+/** The server whose bars have a color. Next to these bars, the chart shows the ratio to {@linkcode REFERENCE}. */
 const OURS = "roomcast";
 const REFERENCE = "stock";
 

@@ -27,11 +27,11 @@ import { Redis } from "../tests/support/redis.ts";
 
 /** Number of entries in the Redis stream whose memory is measured. */
 const ENTRIES = 10_000;
-/**
- * Number of messages in each measured round, number of measured rounds, and number of rounds before them to warm up.
- */
+/** Number of messages in each measured round. */
 const MESSAGES = 20_000;
+/** Number of measured rounds. */
 const ROUNDS = 15;
+/** Number of rounds that are not measured, before the measured rounds. */
 const WARM_UP_ROUNDS = 3;
 
 const ROOM = "chat";

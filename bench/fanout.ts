@@ -91,7 +91,10 @@ if (options.json !== undefined) {
   );
 }
 
-/** Returns how many processes wanted to run in the last minute, on average: on an idle machine less than 1. */
+/**
+ * Returns the load average of the last minute: how many processes wanted to run, on average. It is less than 1 on an
+ * idle machine.
+ */
 function loadAverage(): number {
   return Deno.loadavg()[0] ?? NaN;
 }

@@ -24,9 +24,9 @@ export interface FanoutLoad {
 export interface FanoutResults {
   /** The day of the measurement, as YYYY-MM-DD. */
   readonly date: string;
-  /** The command and the machine of the measurement, in one sentence. */
+  /** The command and the machine with which the results were measured, in one sentence. */
   readonly how: string;
-  /** For each server, the name that is shown to readers. */
+  /** The names of the servers as readers see them. */
   readonly servers: Readonly<Record<string, string>>;
   readonly loads: readonly FanoutLoad[];
 }

@@ -17,7 +17,7 @@ const IDLE_MS = 35_000;
 const CONNECT_TIMEOUT_MS = 60_000;
 const [clients = 10_000, rounds = 1] = Deno.args.map(Number);
 
-/** What was measured in one round for one server. */
+/** The measurements of one server in one round. */
 interface Findings {
   readonly server: string;
   readonly connectsPerSecond: number;
@@ -25,11 +25,9 @@ interface Findings {
   readonly connectCpuMicros: number;
   /** Resident memory of the server without clients, in MB. */
   readonly emptyMb: number;
-  /**
-   * Additional memory of the server for each client, directly after all clients have connected, and after the idle
-   * time, in KiB.
-   */
+  /** Additional memory of the server for each client directly after all clients have connected, in KiB. */
   readonly atOnceKib: number;
+  /** Additional memory of the server for each client after the idle time, in KiB. */
   readonly idleKib: number;
 }
 

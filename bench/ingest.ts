@@ -29,7 +29,7 @@ const LOAD_MS = 8000;
 const RATIO_ROUNDS = 200;
 const RATIO_PAUSE_MS = 15;
 
-/** The result of one load on one server. */
+/** The result of measuring one server under one load. */
 interface Load {
   readonly requests: number;
   readonly seconds: number;

@@ -23,11 +23,9 @@ const SAMPLE_MS = 1000;
 interface Findings extends Outcome {
   readonly slow: number;
   readonly disconnected: number;
-  /**
-   * Resident memory of the node when all clients are connected and nothing is published yet, and its maximum
-   * afterwards, in MB.
-   */
+  /** Resident memory of the node when all clients are connected and nothing is published yet, in MB. */
   readonly mbBefore: number;
+  /** Maximum resident memory of the node after the first publish, in MB. */
   readonly mbMost: number;
 }
 

@@ -17,18 +17,21 @@ import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
 /** The result of a run. */
 export interface Outcome {
-  /** Latencies of deliveries to clients that read, in ms, from just before the publish until the receipt. */
-  readonly p50: number;
-  readonly p99: number;
   /**
-   * Number of deliveries to clients that read, the number that was expected, and the number of these clients that
-   * stayed connected.
+   * Median of the latencies of deliveries to clients that read, in ms, from just before the publish until the receipt.
    */
+  readonly p50: number;
+  /** 99th percentile of these latencies, in ms. */
+  readonly p99: number;
+  /** Number of deliveries to clients that read. */
   readonly deliveries: number;
+  /** Number of deliveries to clients that read, if no message is lost. */
   readonly expected: number;
+  /** Number of clients that read and stayed connected until the end. */
   readonly whole: number;
-  /** Number of slow clients that recovered all messages at the end, and of those that received a gap. */
+  /** Number of slow clients that recovered all messages at the end. */
   readonly recovered: number;
+  /** Number of slow clients that received a gap at the end. */
   readonly gaps: number;
 }
 

@@ -18,7 +18,7 @@ import { Redis } from "../tests/support/redis.ts";
 
 const [starts = "10", other] = Deno.args;
 
-/** What was measured for one start of a node. */
+/** The measurements of one start of a node. */
 interface Start {
   readonly readyMs: number;
   readonly cpuMs: number;

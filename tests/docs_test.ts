@@ -8,7 +8,7 @@ import { createLogger } from "../lib/telemetry/logger.ts";
 
 const root = new URL("../", import.meta.url);
 
-/** Names with underscores that are not Roomcast's log kinds or error codes, and where they come from. */
+/** Names with underscores in the documents that are neither log kinds nor error codes, each with its origin. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   batch_events: "an endpoint of Soketi",
   client_max_body_size: "a setting of nginx",
@@ -41,7 +41,7 @@ function exists(path: string): boolean {
   }
 }
 
-/** All files below a folder with one of these endings, by their paths from the root. */
+/** Returns all files below a folder whose names have one of these endings, as paths from the root. */
 function filesOf(folder: string, ending: RegExp): string[] {
   return [...Deno.readDirSync(new URL(folder, root))].flatMap((
     { name, isDirectory },
@@ -55,8 +55,8 @@ function filesOf(folder: string, ending: RegExp): string[] {
 }
 
 /**
- * The documents that are checked, by path. The changelog's released sections are left out, because they mention former
- * names.
+ * Returns the text of each document to check, by its path. Leaves out the changelog's sections of released versions,
+ * because they mention former names.
  */
 function documents(): Map<string, string> {
   const paths = [
@@ -74,7 +74,7 @@ function documents(): Map<string, string> {
   ]));
 }
 
-/** The anchors of a document's headings, as GitHub makes them. */
+/** Returns the anchors of a document's headings, as GitHub makes them. */
 function anchorsOf(text: string): Set<string> {
   return new Set(
     [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading = ""]) =>
@@ -86,7 +86,7 @@ function anchorsOf(text: string): Set<string> {
   );
 }
 
-/** Finds links and paths in a document that lead nowhere, as sentences. */
+/** Returns a sentence for each link or path in a document that leads to nothing. */
 function brokenPaths(path: string, text: string): string[] {
   const broken: string[] = [];
   const links = /\]\(([^)\s]+)\)|\b(?:src|srcset|href)="([^"\s]+)"/g;
@@ -112,7 +112,7 @@ function brokenPaths(path: string, text: string): string[] {
   return broken;
 }
 
-/** Finds log kinds, error codes and metrics in a document that do not exist, as sentences. */
+/** Returns a sentence for each log kind, error code or metric in a document that does not exist. */
 function unknownNames(path: string, text: string): string[] {
   const known = new Set([
     ...kinds(),
@@ -129,7 +129,7 @@ function unknownNames(path: string, text: string): string[] {
   ).filter((name) => !known.has(name)).map((name) => `${path} names ${name}`);
 }
 
-/** All log kinds, from the type that lists them. */
+/** Returns all log kinds, read from the type in lib/observer.ts. */
 function kinds(): string[] {
   return [
     ...new Set(
@@ -140,7 +140,7 @@ function kinds(): string[] {
   ];
 }
 
-/** All metrics that lib/telemetry registers. */
+/** Returns the names of all metrics that lib/telemetry registers. */
 function metrics(): string[] {
   return filesOf("lib/telemetry/", /\.ts$/).flatMap((path) =>
     [...read(path).matchAll(/"(roomcast_[a-z_]+)"/g)].map(([, name = ""]) =>
@@ -149,7 +149,7 @@ function metrics(): string[] {
   );
 }
 
-/** The level of each kind that is logged, as the logger writes it. */
+/** Returns the level of each log kind, as the logger writes it. */
 function levels(): Map<string, string> {
   const levels = new Map<string, string>();
   const observe = createLogger("debug", (line) => {
@@ -160,7 +160,7 @@ function levels(): Map<string, string> {
   return levels;
 }
 
-/** All settings, supported or not. */
+/** Returns the names of all settings, including those that this version does not support. */
 function settings(): string[] {
   const { settings } = inspectConfig({});
   return [...settings.map(({ name }) => name), ...UNSUPPORTED_NAMES];
@@ -223,7 +223,7 @@ Deno.test("docs/README.md and llms.txt list every page", () => {
   assert.deepEqual(pages.filter((path) => !llms.includes(`](${path})`)), []);
 });
 
-/** The rows of the tables of settings in docs/configuration.md. */
+/** Returns the rows of the tables of settings in docs/configuration.md. */
 function settingRows(): { name: string; value: string; meaning: string }[] {
   return [
     ...read("docs/configuration.md").matchAll(

@@ -6,9 +6,9 @@ import assert from "node:assert/strict";
 
 /** A folder, or a file that is treated like a folder. */
 interface Unit {
-  /** The units that it may import, besides {@linkcode GROUND}. */
+  /** The units that this unit may import, in addition to {@linkcode GROUND}. */
   readonly imports?: readonly string[];
-  /** The npm packages that it may import. Every unit may import modules of Node. */
+  /** The npm packages that this unit may import. Every unit may import modules of Node. */
   readonly packages?: readonly string[];
 }
 
@@ -113,7 +113,9 @@ const FILE_LINES_MAX = 350;
 const FUNCTION_LINES_MAX = 60;
 const CHAIN_MAX = 9;
 
-/** Files that may exceed the limit, and functions, as `path#line`, each with the reason. */
+/**
+ * Files and functions that may be longer than the limit, each with the reason. A function is written as `path#line`.
+ */
 const LONG: Readonly<Record<string, string>> = {};
 
 /** Calls that are allowed only in main.ts: a library that exits or reads the environment is hard to test. */
@@ -176,14 +178,14 @@ function parse(path: string, source: string): Parsed {
   return { imports, functions };
 }
 
-/** The unit that a file belongs to. */
+/** Returns the unit to which a file belongs. */
 function unitOf(path: string): string {
   const [part = "", folder = "", ...rest] = path.split("/");
   if (part === "routes") return "routes";
   return rest.length > 0 ? `${part}/${folder}` : path;
 }
 
-/** The path of a file that another one imports; undefined for packages. */
+/** Returns the path of the file that an import names; undefined if the import names a package. */
 function targetOf(path: string, specifier: string): string | undefined {
   if (!/^\.{0,2}\//.test(specifier) && !specifier.startsWith("file:")) {
     return undefined;
@@ -192,7 +194,7 @@ function targetOf(path: string, specifier: string): string | undefined {
   return href.startsWith(root.href) ? href.slice(root.href.length) : href;
 }
 
-/** The name of a package that is imported; undefined for files, and for modules of Node. */
+/** Returns the name of the package that an import names; undefined if the import names a file or a module of Node. */
 function packageOf(specifier: string): string | undefined {
   if (/^(\.{0,2}\/|file:|node:)/.test(specifier)) return undefined;
   const name = specifier.replace(/^npm:\/?/, "");
@@ -250,7 +252,7 @@ function check(
   return wrong;
 }
 
-/** All sources of the program, by their paths from the root. */
+/** Returns the text of each source file of the program, by its path from the root. */
 async function sources(): Promise<Map<string, string>> {
   const paths = ["main.ts"];
   for (const folder of ["routes", "lib"]) {
@@ -333,7 +335,9 @@ function longestChain(arrows: ReadonlyMap<string, Set<string>>): string[] {
   );
 }
 
-/** Leaves out arrows to units that every unit may import, and arrows that a path over other units already implies. */
+/**
+ * Removes the arrows to units that every unit may import, and each arrow that a path over other units already implies.
+ */
 function reduce(arrows: ReadonlyMap<string, Set<string>>): string[] {
   const reaches = (from: string, to: string): boolean =>
     from === to ||

@@ -12,7 +12,7 @@ import { disturbClients } from "../support/client_chaos.ts";
 import { failOverAll, newSeeds } from "../support/failover_chaos.ts";
 import { disturbRooms } from "../support/rooms_chaos.ts";
 
-/** Prints `held` if nothing is wrong, and otherwise what is; sets the exit code. */
+/** Prints `held` as a success if `wrong` is empty. Otherwise prints `wrong` and sets the exit code to 1. */
 function conclude(wrong: readonly string[], held: string): void {
   if (wrong.length === 0) return console.log(`green: ${held}`);
   console.log(`red: ${wrong.join("; ")}`);
@@ -66,7 +66,7 @@ async function disturbMembers(seconds: number): Promise<void> {
   );
 }
 
-/** Runs these seeds, and prints each failed one at once. */
+/** Runs the failover plans of these seeds, and prints each failed run as soon as it ends. */
 async function failOver(seeds: readonly number[]): Promise<void> {
   const outcomes = await failOverAll(seeds, ({ plan, wrong, evidence }) => {
     if (wrong.length > 0) console.log([plan, ...wrong, ...evidence].join("\n"));

@@ -21,7 +21,10 @@ const TRANSPORTS = [
 ] as const;
 const CLIENTS = 20;
 const PUBLISHERS = 6;
-/** A stock client retries after at most 1.5 s; the rest allows for a machine that starts nodes at the same time. */
+/**
+ * Maximum time for which a client may be disconnected, in ms. A stock client retries after at most 1.5 s; the rest
+ * allows for a machine that starts nodes at the same time.
+ */
 const AWAY_MS_MAX = 5000;
 
 /** Connects stock clients with the defaults of socket.io-client, each from the address that `address` returns. */

@@ -28,9 +28,9 @@ const options = {
 
 interface Publisher {
   readonly command: readonly [program: string | undefined, ...args: string[]];
-  /** What `subscribe.mjs` prints of its messages. */
+  /** The lines that `subscribe.mjs` prints for the publisher's messages. */
   readonly prints: readonly string[];
-  /** What happens to its requests, if it publishes over HTTP. */
+  /** The faults that the publisher's requests meet, if it publishes over HTTP. */
   readonly faults?: readonly Fault[];
 }
 
@@ -242,7 +242,7 @@ class Cluster {
   }
 }
 
-/** Serves the pages of examples/, with the address of a server instead of theirs. */
+/** Serves the pages of examples/ with the address of the server at `node` in place of their own. */
 function servePages(node: string): AsyncDisposable & { url: string } {
   const server = Deno.serve(
     { port: 0, hostname: "127.0.0.1", onListen() {} },
@@ -262,7 +262,9 @@ function servePages(node: string): AsyncDisposable & { url: string } {
   };
 }
 
-/** Checks that the first message was tried with one key, and not again before `Retry-After`. */
+/**
+ * Checks that all attempts to publish the first message had the same key, and that none was made before `Retry-After`.
+ */
 function checkAttempts(
   attempts: readonly Attempt[],
   faults: readonly Fault[],

@@ -182,8 +182,8 @@ Deno.test("reconnecting clients receive a gap if all nodes and Redis are killed 
 });
 
 /**
- * One client receives everything; another one is disconnected from `before` until the end. `fault` loses the messages
- * that were published after `before`, while all nodes die.
+ * Runs a scene in which all nodes die. One client receives everything. Another client is disconnected before `before`
+ * runs and reconnects at the end. `fault` makes Redis lose the messages that were published after `before`.
  */
 async function allDie<T>(
   stage: Stage,

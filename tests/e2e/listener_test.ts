@@ -8,7 +8,10 @@ import { pauseFor, until } from "../support/wait.ts";
 
 /** How long idle connections are held, in ms. */
 const HELD_MS = 1500;
-/** When a node has to accept connections again, in ms: 5 s are promised, the rest allows for a slow machine. */
+/**
+ * Time after which a node has to accept connections again, in ms. Roomcast promises 5 s; the rest allows for a slow
+ * machine.
+ */
 const RECOVERED_MS = 6500;
 
 const DEAD_LISTENER = new URL("../support/dead_listener.ts", import.meta.url)

@@ -14,7 +14,7 @@ import { until } from "../support/wait.ts";
 
 const ATTACK =
   `<img src=x onerror="document.title='hacked'"><script>document.title='hacked'</script>`;
-/** The most rows that the page may hold in the document. */
+/** Maximum number of rows that the page may have in the document. */
 const ROWS_MAX = 300;
 const KEY = { authorization: "Bearer open-sesame" };
 
@@ -80,7 +80,7 @@ async function publishMany(
   }
 }
 
-/** Shows what is published as text, from every source, without running any of it. */
+/** Checks that the page shows messages of every source as text, and runs nothing that they contain. */
 async function sendsAndShows({ browser, node, redis }: Stage): Promise<void> {
   const url = `${node.url}/?room=chat`;
   await using phone = await open(browser, url, { width: 390, touch: true });
@@ -127,7 +127,7 @@ async function sendsAndShows({ browser, node, redis }: Stage): Promise<void> {
   );
 }
 
-/** Checks JSON before it is sent, and sends it as JSON. */
+/** Checks that the page points at errors in JSON before it sends the JSON. */
 async function sendsJson({ browser, node }: Stage): Promise<void> {
   await using desk = await open(browser, `${node.url}/?room=json`);
   const { page } = desk;
@@ -152,7 +152,7 @@ async function sendsJson({ browser, node }: Stage): Promise<void> {
   assert.deepEqual((body as any).messages[0].message, { a: [1, true, "x"] });
 }
 
-/** Offers only commands that this server accepts, and copies them. */
+/** Checks that the page offers only commands that the server accepts, and copies them. */
 async function copies({ browser, node, locked }: Stage): Promise<void> {
   await using desk = await open(browser, `${node.url}/?room=chat&room=other`);
   const { page } = desk;
@@ -190,7 +190,7 @@ async function copies({ browser, node, locked }: Stage): Promise<void> {
   assert.doesNotMatch(await needsKey.innerText(), /redis-cli/);
 }
 
-/** Asks for a publish key, keeps it in memory only, and forgets it. */
+/** Checks that the page asks for a publish key, keeps the key only in memory, and forgets the key. */
 async function usesKey({ browser, locked }: Stage): Promise<void> {
   for (let i = 0; i < 150; i++) await locked.publish(i, "lobby", KEY);
   await using desk = await open(browser, `${locked.url}/?room=lobby`);
@@ -231,7 +231,7 @@ async function usesKey({ browser, locked }: Stage): Promise<void> {
   assert.deepEqual(errors.filter((error) => !/401/.test(error)), []);
 }
 
-/** Opens, shows and closes rooms, by mouse and keyboard. */
+/** Checks that rooms can be opened, selected and closed by mouse and by keyboard. */
 async function switchesRooms({ browser, node }: Stage): Promise<void> {
   await using desk = await open(browser, `${node.url}/`);
   const { page } = desk;
@@ -269,7 +269,7 @@ async function switchesRooms({ browser, node }: Stage): Promise<void> {
   await isConnected(page);
 }
 
-/** Cuts the line, comes back, and compares with the history that nothing is missing. */
+/** Checks that the page breaks its connection, reconnects, and shows that no message is missing. */
 async function cutsTheLine({ browser, node }: Stage): Promise<void> {
   await using desk = await open(browser, `${node.url}/?room=orders`);
   const { page } = desk;
@@ -298,7 +298,7 @@ async function cutsTheLine({ browser, node }: Stage): Promise<void> {
   await screenshot(page, "cut-the-line");
 }
 
-/** Shows messages once and in order while connections break, and divides them where messages are lost. */
+/** Checks that the page shows messages once and in order while connections break, and a gap where messages are lost. */
 async function staysInOrder({ browser, node }: Stage): Promise<void> {
   await using proxy = await Proxy.start(node.port);
   await using desk = await open(browser, `${proxy.url}/?room=flow`);
@@ -323,7 +323,7 @@ async function staysInOrder({ browser, node }: Stage): Promise<void> {
   assert.deepEqual(await rows(page), all);
 }
 
-/** Stays smooth with 10,000 messages, and shows all of them to a reader who scrolls back. */
+/** Checks that no frame takes long with 10,000 messages, and that a reader can scroll back to all of them. */
 async function staysSmooth({ browser, node }: Stage): Promise<void> {
   await using desk = await open(browser, `${node.url}/?room=flood`);
   const { page } = desk;
@@ -369,7 +369,7 @@ async function staysSmooth({ browser, node }: Stage): Promise<void> {
   await shows(page, "number 10000");
 }
 
-/** Violates no rule of accessibility, in either colour scheme and at any width. */
+/** Checks that the page violates no rule of accessibility, in both color schemes and at several widths. */
 async function isAccessible({ browser, node, locked }: Stage): Promise<void> {
   await node.publish("Good morning! The first train leaves at 6:14.", "tour");
   await node.publish(

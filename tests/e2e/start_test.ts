@@ -9,7 +9,9 @@ import { Inbox, soon, until } from "../support/wait.ts";
 const root = new URL("../../", import.meta.url);
 const decoder = new TextDecoder();
 
-/** A process on a terminal of its own, which `script` provides, and the lines that it writes to it. */
+/**
+ * A process that runs on a terminal of its own (made by the program `script`), and the lines that the process writes.
+ */
 class Terminal implements AsyncDisposable {
   readonly lines = new Inbox<string>();
   readonly #process: Deno.ChildProcess;
@@ -44,7 +46,7 @@ class Terminal implements AsyncDisposable {
     for await (const line of lines) this.lines.push(line.trimEnd());
   }
 
-  /** The first line that matches. */
+  /** Resolves to the first line that matches `pattern`, as soon as it was written. */
   async line(pattern: RegExp): Promise<string> {
     const find = () => this.lines.items.find((line) => pattern.test(line));
     await this.lines.where(() => find() !== undefined);

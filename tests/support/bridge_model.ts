@@ -27,7 +27,9 @@ type Published =
 export class ModelRedis {
   position: BridgePosition = { marker: "", number: 0, channelGroup: "" };
   readonly log: (string | "gap")[] = [];
-  /** The list of synchronized nodes, each with the time at which it was last added. */
+  /**
+   * The names of the synchronized nodes, each with the time at which the node last reported that it is synchronized.
+   */
   readonly synchronized = new Map<string, number>();
   /** Called with each message that a script publishes on the control channel. */
   announce: (published: Published) => void = () => {};

@@ -20,7 +20,7 @@ export interface ClientOutcome {
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** The private parts of a stock client's WebSocket that the run uses. */
+/** The private parts of a stock client's WebSocket that {@linkcode disturb} uses. */
 interface Raw {
   readonly _socket: { pause(): void; resume(): void; destroy(): void };
   ping(data: string): void;
@@ -139,7 +139,7 @@ function letterOf(number: number): string {
 }
 
 /**
- * Checks messages when clients receive them. Does not store the messages, because those of a few minutes would take
+ * Checks messages when clients receive them. Stores only their ids, because the messages of a few minutes would take
  * gigabytes.
  */
 class Ledger {

@@ -14,7 +14,7 @@ const REPEAT_MS_MAX = 30_000;
 /** Options of a publisher. */
 export interface KeyedPublisherOptions {
   readonly name: string;
-  /** The client address that nginx assumes for the publisher; it determines the publisher's node. */
+  /** The client address that nginx assumes for the publisher. nginx chooses the publisher's node by this address. */
   readonly address: string;
   /** Pause between two messages, in ms. */
   readonly everyMs: number;
@@ -23,8 +23,8 @@ export interface KeyedPublisherOptions {
 }
 
 /**
- * Publishes one message after the other, each with an idempotency key, and publishes each message again until it is
- * acknowledged; `await using` stops the publisher.
+ * Publishes one message after another, each with an idempotency key. Retries each message until it is acknowledged;
+ * `await using` stops the publisher.
  */
 export class KeyedPublisher {
   /** The acknowledged id of each message. */

@@ -1,4 +1,4 @@
-/** How the tests check a fenced block of a document. */
+/** The ways in which tests check a fenced block of a document. Each function returns a {@linkcode Check}. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { readConfig } from "../../lib/config/config.ts";
@@ -7,18 +7,18 @@ import { type Block, ROOT } from "./documents.ts";
 import { find } from "./install.ts";
 import { until } from "./wait.ts";
 
-/** Checks one block. */
+/** A way to check one block of a document. */
 export interface Check {
   /** The languages that the block may have. */
   readonly languages: readonly string[];
-  /** Whether the programs that it needs are installed. */
+  /** Whether all programs that the check needs are installed. */
   readonly available?: boolean;
   run(stage: Stage, block: Block): Promise<void> | void;
 }
 
 const python = await find("python"), php = await find("php");
 
-/** How code of a language runs. */
+/** The programs that run the code of a block, by the block's language. */
 const RUNNERS: Readonly<Record<string, Runner | undefined>> = {
   sh: ["sh", "-ec"],
   js: ["node", "--input-type=module", "-e"],
@@ -26,7 +26,7 @@ const RUNNERS: Readonly<Record<string, Runner | undefined>> = {
   php: php === undefined ? undefined : [php, "-r"],
 };
 
-/** The code runs to its end, and prints something that matches `output`. */
+/** Returns a check that runs the code to its end. The code has to print text that matches `output`. */
 export function runs(output = /^/, language = "sh"): Check {
   return {
     languages: [language],
@@ -38,7 +38,7 @@ export function runs(output = /^/, language = "sh"): Check {
   };
 }
 
-/** The code publishes these messages into the room `chat`, and nothing else. */
+/** Returns a check that runs the code, which has to publish these messages into the room `chat`, and nothing else. */
 export function publishes(language: string, ...messages: unknown[]): Check {
   return {
     languages: [language],
@@ -64,7 +64,7 @@ async function runBlock(stage: Stage, block: Block): Promise<void> {
   await stage.run({ ...block, code }, runner);
 }
 
-/** The block shows what the command before it printed, with ids and times of its own. */
+/** Returns a check for a block that shows what the previous command prints. Ids and times may differ. */
 export function printed(): Check {
   return {
     languages: ["json"],
@@ -77,7 +77,7 @@ export function printed(): Check {
   };
 }
 
-/** The block shows the node's response to a GET request. */
+/** Returns a check for a block that shows the node's response to `GET path`. */
 export function responds(path: string): Check {
   const { languages, run } = printed();
   return {
@@ -89,7 +89,7 @@ export function responds(path: string): Check {
   };
 }
 
-/** Replaces what differs from run to run: ids, positions and times. */
+/** Returns a value in which ids, positions and times, which differ from run to run, are replaced. */
 function withoutIds(value: unknown): unknown {
   const text = JSON.stringify(value)
     .replaceAll(/[\w-]+\.\d{13}-\d+/g, "<position>")
@@ -99,8 +99,9 @@ function withoutIds(value: unknown): unknown {
 }
 
 /**
- * The command starts a node that publishes into the log of this stage if it has REDIS_URL, and into its own otherwise.
- * A terminal's Ctrl-\ ends it at once. The same command is not started again for another document.
+ * Returns a check for a command that starts a node. If the command sets `REDIS_URL`, the node uses the Redis of the
+ * stage, otherwise an embedded log. The node is ended by Ctrl-\ on a terminal. The same command is started only once,
+ * even if several documents contain it.
  */
 export function starts({ onRedis = false } = {}): Check {
   return {
@@ -145,7 +146,7 @@ export function starts({ onRedis = false } = {}): Check {
   };
 }
 
-/** The page, on another origin than the node, writes a message to the console. */
+/** Returns a check for a page that has another origin than the node and writes a received message to the console. */
 export function receivesInBrowser(): Check {
   return {
     languages: ["html"],
@@ -176,7 +177,10 @@ export function receivesInBrowser(): Check {
   };
 }
 
-/** The program, run by Node, says that it is connected, and then prints a line for a message. */
+/**
+ * Returns a check for a program that Node runs. The program has to print that it is connected, and then `line` for
+ * `message`.
+ */
 export function receivesInNode(
   message: unknown = "to a program",
   line = "chat to a program",
@@ -194,7 +198,10 @@ export function receivesInNode(
   };
 }
 
-/** The code is a part of a program for Node: it runs between other code, which prints `output`. */
+/**
+ * Returns a check for a part of a program of Node. The part runs between the code `before` and `after`, and the program
+ * has to print text that matches `output`.
+ */
 export function runsBetween(
   before: string,
   after: string,
@@ -210,7 +217,10 @@ export function runsBetween(
   };
 }
 
-/** The code is a module of a page that the node serves; it passes messages to the function `show`. */
+/**
+ * Returns a check for a module of a page that the node serves. The module has to pass received messages to the function
+ * `show`.
+ */
 export function runsInPage(): Check {
   return {
     languages: ["js"],
@@ -236,7 +246,7 @@ export function runsInPage(): Check {
   };
 }
 
-/** The types are valid. */
+/** Returns a check that the types of the code are valid. */
 export function typeChecks(): Check {
   return {
     languages: ["ts"],
@@ -256,7 +266,7 @@ export function typeChecks(): Check {
   };
 }
 
-/** The benchmarks take minutes. Instead, their files have to exist. */
+/** Returns a check that the files of benchmarks exist. The benchmarks do not run, because they take minutes. */
 export function benchmarks(): Check {
   return notRun(["sh"], "takes minutes", (_, { code, where }) => {
     const paths = [...code.matchAll(/^deno run -A (\S+)/gm)];
@@ -265,7 +275,7 @@ export function benchmarks(): Check {
   });
 }
 
-/** A block that no test can run, and what is checked instead. */
+/** Returns a check for a block that tests cannot run. `run` says what is checked instead. */
 export function notRun(
   languages: readonly string[],
   _reason: string,
@@ -274,7 +284,9 @@ export function notRun(
   return { languages, run };
 }
 
-/** `docker compose up` needs Docker. Instead, its key is generated and has to be valid. */
+/**
+ * Returns a check for the start with Docker Compose. Nothing is started; only the command that generates the key runs.
+ */
 export function composes(): Check {
   return notRun(["sh"], "needs Docker", async (stage, block) => {
     const [generate = "", ...rest] = block.code.trim().split("\n");

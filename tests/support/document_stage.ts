@@ -1,4 +1,4 @@
-/** What the code of documents runs against: a real node on a real Redis, a subscriber and a browser. */
+/** Starts what the code of documents needs: a real node on a real Redis, a subscriber and a browser. */
 import assert from "node:assert/strict";
 import { dirname } from "node:path";
 import type { Browser } from "playwright-core";
@@ -10,7 +10,10 @@ import { TestNode } from "./node.ts";
 import { Redis } from "./redis.ts";
 import { Inbox, soon } from "./wait.ts";
 
-/** The environment of commands: the Deno of the tests is on PATH, and a node takes a free port. */
+/**
+ * The environment variables of commands in documents. Commands find the Deno of the tests on PATH, and nodes listen on
+ * a free port.
+ */
 const COMMAND_ENV = {
   PATH: `${dirname(Deno.execPath())}:${Deno.env.get("PATH")}`,
   PORT: "0",
@@ -20,15 +23,15 @@ const COMMAND_ENV = {
 /** A program that runs a block's code, with the code as its argument. */
 export type Runner = readonly [program: string, ...args: string[]];
 
-/** One node for all blocks; `await using` ends everything. */
+/** One node on Redis with a subscriber and a browser, shared by all blocks; `await using` ends them. */
 export class Stage {
   readonly node: TestNode;
   readonly redis: Redis;
   /** A subscriber of the room `chat`. */
   readonly subscriber: Subscriber;
-  /** Commands that have started a node. */
+  /** The commands of documents that have already started a node. */
   readonly started = new Set<string>();
-  /** What the last command printed. */
+  /** The text that the last command has printed. */
   output = "";
   #browser: Browser | undefined;
 
@@ -59,7 +62,7 @@ export class Stage {
       .replaceAll('connect("127.0.0.1")', `connect("127.0.0.1", ${port})`);
   }
 
-  /** Runs the code of a block to its end; fails unless it succeeds. */
+  /** Runs the code of a block to its end. Rejects if the program fails. */
   async run({ code, where }: Block, [program, ...args]: Runner): Promise<void> {
     const { success, stdout, stderr } = await soon(
       new Deno.Command(program, {
@@ -75,7 +78,7 @@ export class Stage {
     assert.ok(success, `${where} failed: ${decoder.decode(stderr)}`);
   }
 
-  /** Starts the code of a block, which is expected to run until it is ended. */
+  /** Starts the code of a block that runs until a test ends it. */
   spawn({ code }: Block, [program, ...args]: Runner): Running {
     return new Running(program, [...args, this.adapt(code)]);
   }

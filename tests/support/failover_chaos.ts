@@ -106,8 +106,9 @@ async function failOver(seed: number): Promise<FailoverOutcome> {
 class Run {
   readonly #stage: Stage;
   readonly #plan: Plan;
-  /** Whether clients and publishers have to stop, and the time since when. */
+  /** Whether clients and publishers have to stop. */
   #over = false;
+  /** The time since which clients and publishers have to stop. */
   #overAt = Infinity;
   #keys = 0;
   /** Resolves when the last fault of Redis is over, because faults of Redis run one at a time. */

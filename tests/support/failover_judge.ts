@@ -133,11 +133,9 @@ class Stay {
   recovered: boolean | undefined;
   /** The value of `since` before the client left; a join with a position continues there. */
   #former: number | undefined;
-  /**
-   * Since the last notification: the id and time of each received message, by the message's key. `#last` is the last
-   * id.
-   */
+  /** The id and time of each message that was received since the last notification, by the message's key. */
   #seen = new Map<string, string>();
+  /** The id of the last message that was received since the last notification. */
   #last = ID_ZERO;
   #answered = new Set<string>();
   #answeredAt = Infinity;

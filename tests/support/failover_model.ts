@@ -16,10 +16,9 @@ import {
   Server,
 } from "./failover_redis.ts";
 
-/**
- * Maximum time at the end until nothing is in flight any more, and how long the model then runs without faults, in ms.
- */
+/** Maximum time at the end of a run until nothing is in flight any more, in ms. */
 const SETTLE_MS_MAX = 60_000;
+/** How long the model runs without faults at the end of a run, in ms. */
 const QUIET_MS = 11_000;
 const STEP_MS = 50;
 const QUIET_STEP_MS = 300;

@@ -50,10 +50,9 @@ export interface Plan {
    * lost.
    */
   readonly ackReplicas: boolean;
-  /**
-   * How far the replica lags behind the master, in ms. `readerMs` is how far nodes' reading lags behind their writing.
-   */
+  /** How far the replica lags behind the master, in ms. */
   readonly lagMs: number;
+  /** How far the nodes' reading lags behind their writing, in ms. */
   readonly readerMs: number;
   readonly faults: readonly Fault[];
   /** Determines the actions of clients and publishers. */

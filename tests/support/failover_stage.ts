@@ -88,8 +88,8 @@ export class Stage {
   }
 
   /**
-   * Publishes `count` messages into `room` through these nodes in turn, `paceMs` apart. Retries each message until it
-   * is acknowledged, and resolves to the keys of all.
+   * Publishes `count` messages into `room`, in turn through the nodes with these indexes and `paceMs` apart. Retries
+   * each message until it is acknowledged. Resolves to the keys of all messages.
    */
   async publish(
     room: string,

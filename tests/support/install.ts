@@ -133,7 +133,7 @@ async function mayInstall(): Promise<boolean> {
     await isProgram("/usr/bin/apt-get");
 }
 
-/** Installs the packages of tools. If that fails, resolves to the last line that apt-get printed. */
+/** Installs the packages of the given tools. If that fails, resolves to the last line that apt-get printed. */
 async function install(
   names: readonly ToolName[],
 ): Promise<string | undefined> {

@@ -34,12 +34,12 @@ export class Program {
       .pipeTo(new WritableStream({ write: (line) => this.lines.push(line) }));
   }
 
-  /** Writes text to its standard input. */
+  /** Writes text to the program's standard input. */
   write(text: string): Promise<void> {
     return this.#input.write(new TextEncoder().encode(text));
   }
 
-  /** Ends its standard input and resolves with its exit code. */
+  /** Ends the program's standard input. Resolves to the program's exit code. */
   async end(): Promise<number> {
     await this.#input.close();
     return (await this.#process.status).code;
@@ -56,7 +56,7 @@ export class Program {
   }
 }
 
-/** Runs a program to its end; throws what it printed if it fails. */
+/** Runs a program to its end. Rejects with what the program printed if it fails. */
 export async function run(
   program: string,
   args: readonly string[],

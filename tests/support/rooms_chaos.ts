@@ -19,8 +19,9 @@ const UNSAVED_MS = 250;
 export interface RoomsOutcome {
   readonly published: number;
   readonly joins: number;
-  /** Number of reconnects, and how many of them were reported as recovered. */
+  /** Number of reconnects. */
   readonly returns: number;
+  /** Number of reconnects that were reported as recovered. */
   readonly recovered: number;
   /** Number of messages that arrived twice because a node was killed right after it had answered a join. */
   readonly again: number;
@@ -30,18 +31,17 @@ export interface RoomsOutcome {
   readonly done: Readonly<Record<string, number>>;
 }
 
-/** What a client knows and has received of a room since its last join of this room. */
+/** What a client has received of a room since the client last joined the room. */
 interface Stay {
   /** Whether the client is in the room, according to the last answer. `unsure` while an answer is missing. */
   state: "in" | "out" | "unsure";
   /** The id of the join's position. After a leave, the id of the newest message of the room at that time. */
   at: string;
-  /**
-   * The ids of the messages in the answer to the join, the time of the answer, and the ids of the messages that were
-   * received as events.
-   */
+  /** The ids of the messages in the answer to the join. */
   readonly answered: Set<string>;
+  /** The time at which the answer to the join arrived. */
   answeredAt: number;
+  /** The ids of the room's messages that the client received as events. */
   readonly got: string[];
 }
 

@@ -41,18 +41,16 @@ export const sseEncoder: Encoder = {
 /** Number of replayed messages that are written together. */
 const CHUNK_MESSAGES = 50;
 
-/** A frame or a list of replayed messages, or what is left of it, that has not been written yet. */
+/** A frame, or a list of replayed messages, that was not written completely yet. */
 type Queued = SseFrame | { readonly replay: Entry[] };
 
 /** Writes events to one HTTP response. */
 export class SseSubscriber extends Subscriber {
   readonly #response: ServerResponse;
   #queue: Queued[] = [];
-  /**
-   * Whether the kernel has not taken all bytes of the last write yet. `#replaying` says whether that write has replayed
-   * messages.
-   */
+  /** Whether the kernel has not taken all bytes of the last write yet. */
   #waiting = false;
+  /** Whether the write for which `#waiting` is set contains replayed messages. */
   #replaying = false;
   #requested = 0;
 

@@ -1,4 +1,4 @@
-/** A proxy that responds to a publisher as a cluster does on a bad day. */
+/** A proxy that sometimes refuses a publish or loses its response, as a cluster may do. */
 import { once } from "node:events";
 import {
   createServer,
@@ -9,10 +9,13 @@ import {
 import { buffer } from "node:stream/consumers";
 import { listen } from "./net.ts";
 
-/** What happens to a request: a 503 that is not passed on, or a request that is passed on and its answer lost. */
+/**
+ * A fault of one request. `unavailable`: the proxy responds with 503 and does not pass the request on. `lost`: the
+ * proxy passes the request on and loses the response.
+ */
 export type Fault = "unavailable" | "lost";
 
-/** The `Retry-After` of a 503, in seconds: more than publishers wait by themselves. */
+/** The value of `Retry-After` in a 503, in seconds. It is longer than publishers wait without this header. */
 export const RETRY_AFTER_SECONDS = 2;
 
 /** A request that arrived, and what happened to it. */
@@ -27,7 +30,7 @@ interface Route {
   readonly attempts: Attempt[];
 }
 
-/** A proxy in front of one node, with an address for each publisher; `await using` closes it. */
+/** A proxy in front of one node, with a separate URL for each publisher; `await using` closes the proxy. */
 export class UnreliableProxy {
   readonly #target: string;
   readonly #server: Server;
@@ -48,7 +51,10 @@ export class UnreliableProxy {
     return proxy;
   }
 
-  /** Returns the address for one publisher, whose first requests meet these faults; undefined is none. */
+  /**
+   * Returns the URL for one publisher, and the list of its requests. The publisher's first requests meet `faults`, in
+   * order; `undefined` stands for no fault.
+   */
   route(
     name: string,
     faults: readonly (Fault | undefined)[],
