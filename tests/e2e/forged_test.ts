@@ -64,7 +64,7 @@ Deno.test("a node counts forged entries of the Socket.IO adapter, which have no 
   ) {
     assert.match(
       String(why),
-      /^Cannot use a message of the Socket\.IO adapter: Roomcast /,
+      /^Cannot use a message for the Socket\.IO adapter: Roomcast /,
     );
   }
 });
