@@ -8,7 +8,7 @@ import { gzipSync } from "node:zlib";
 import type { Context } from "hono";
 import type { Env, Handler } from "./exchange.ts";
 
-/** A file in the two encodings in which it is served. */
+/** A static file, uncompressed (`body`) and compressed (`gzip`), with the headers that describe it. */
 export interface Asset {
   readonly type: string;
   readonly body: Uint8Array<ArrayBuffer>;

@@ -35,8 +35,8 @@ export type HistoryOptions = RoomHistoryParts;
 
 /**
  * Creates the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` the response has messages
- * after `since`, oldest first; with `desc` it has messages before `since`, newest first. Its `position` is the value of
- * `since` for the next page with newer messages.
+ * after `since`, oldest first; with `desc` it has messages before `since`, newest first. The `position` in the response
+ * is the value of `since` for the next page with newer messages.
  */
 export function readHistory(parts: HistoryOptions): Handler {
   return async function readHistory(c) {

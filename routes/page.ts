@@ -29,7 +29,7 @@ export interface PageOptions {
 
 /**
  * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
- * default rooms, and what a request without credentials may do in `room`. It does not list the channels.
+ * default rooms, and what a request without credentials may do in `room`. The response does not list the channels.
  */
 export function pageSettings(options: PageOptions): Handler {
   const { access, rooms, embedded, messageBytesMax } = options;

@@ -193,8 +193,9 @@ function readKey(c: Context<Env>, field: unknown): string | undefined {
 }
 
 /**
- * Returns the options for a request whose URL may have `?room=`, the room for publishes that name no room. @throws
- * {ApiError}
+ * Returns `options` with the room of `?room=` as the default room, if the URL of the request has this parameter.
+ *
+ * @throws {ApiError} `invalid_room`
  */
 function withQueryRoom(
   c: Context<Env>,
@@ -207,7 +208,7 @@ function withQueryRoom(
     : { ...options, defaultRoom: parseRoom(room) };
 }
 
-/** An item of a batch that cannot be published: its room, if it names one, and the reason. */
+/** An item of a batch that cannot be published: the room that the item names, if any, and the reason. */
 interface InvalidItem {
   readonly room: string | undefined;
   readonly error: ApiError;
@@ -258,7 +259,11 @@ function singleResult([result]: readonly PublishResult[]): PublishResult {
   );
 }
 
-/** Checks the fields of a publish. @throws {ApiError} */
+/**
+ * Checks the fields of a publish, and returns the publish.
+ *
+ * @throws {ApiError} if a field is not valid
+ */
 function parsePublish(
   fields: Fields,
   { defaultRoom, messageBytesMax }: PublishOptions,

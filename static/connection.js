@@ -9,7 +9,7 @@ import { Outage } from "./outage.js";
 import { retryDelay } from "./retry.js";
 import { roomcast } from "./roomcast.js";
 
-/** Number of earlier messages to load for a room. */
+/** Number of earlier messages that the page loads when it joins a room. */
 const LAST = 100;
 /**
  * A storage that stores nothing. The page loads its rows from the server after each page load, so it does not need the

@@ -110,8 +110,8 @@ export class Cut {
   }
 
   /**
-   * Resolves to the number of missing messages: those that are in the rooms' histories after the positions `before` and
-   * not on the page. If the page may not read a history, relies on the gaps that the server has reported.
+   * Resolves to how many messages are missing on the page: messages that are in the history of a room after the
+   * position in `before` but not on the page. A room whose history cannot be read counts as complete.
    */
   async #missing(before) {
     let missing = 0;

@@ -31,9 +31,9 @@ export class MessageList {
   #newest;
   #loadOlder;
   #timeline = new Timeline();
-  /** Number in the timeline of the first row that is in the document. */
+  /** The number, in the timeline, of the first row that is in the document. */
   #from = 0;
-  /** Number in the timeline of the row after the last one that is in the document. */
+  /** The number, in the timeline, of the row after the last one that is in the document. */
   #to = 0;
   #rows = new WeakMap();
   #batch;

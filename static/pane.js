@@ -119,7 +119,7 @@ export class Pane {
     this.#showHints();
   }
 
-  /** Adds a gap. */
+  /** Adds the row of a gap. */
   gap(row) {
     this.#list.append({ ...row, at: parseInt(row.id), characters: 0 });
     this.#showHints();

@@ -79,7 +79,7 @@ export class Rooms {
     this.#show();
   }
 
-  /** Selects an open room. */
+  /** Makes an open room the current room, and shows its pane. */
   select(room) {
     this.#selected = [...this.#selected.filter((name) => name !== room), room];
     this.#show();

@@ -12,7 +12,7 @@ const HEIGHT = 24;
 /** Height of the mark for a second without messages, in units of the SVG. */
 const TICK = 2;
 
-/** Draws the strip of one room into an `<svg>` element. */
+/** Draws the number of messages in each second of the last minute into an `<svg>` element, for one room. */
 export class Strip {
   #bars;
 

@@ -219,7 +219,9 @@ function checkRooms(
   return rooms;
 }
 
-/** Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and for equal names. */
+/**
+ * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and if two keys have the same name.
+ */
 function readPublishKeys(reader: EnvReader): PublishKey[] {
   const items = reader.list("PUBLISH_KEYS");
   const keys = items.flatMap((item, index) => {
@@ -315,7 +317,7 @@ function isRedisUrl(value: string): boolean {
   }
 }
 
-/** Records problems of settings that are valid one by one but not together. */
+/** Records problems of settings whose values are valid, but not in combination. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
   // If the keys are invalid, that has been reported already.

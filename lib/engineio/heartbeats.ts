@@ -124,8 +124,9 @@ function forget(this: EngineConnection): void {
 let installed = false;
 
 /**
- * Patches Engine.IO in the whole process, so that the connections of a server with `heartbeats` use these instead of
- * Engine.IO's timers. Connections of other servers keep Engine.IO's timers. Calls after the first do nothing.
+ * Patches Engine.IO in the whole process: connections of a server that has the field `heartbeats` then use this object,
+ * in place of Engine.IO's timers. Connections of other servers keep Engine.IO's timers. Calls after the first do
+ * nothing.
  */
 export function installHeartbeats(): void {
   if (installed) return;

@@ -105,8 +105,8 @@ export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
 }
 
 /**
- * Handles an event of a client, with any name. If the client wants an answer, the last of `args` is the function that
- * sends the answer.
+ * Handles any event of a client. `event` is the name of the event. If the client wants an answer, the last of `args` is
+ * the function that sends the answer.
  */
 export type AnyListener = (
   this: Socket,

@@ -82,8 +82,8 @@ export class ConnectionLimit {
   }
 
   /**
-   * The number of connections that may be open; Infinity if the limit is so far away that it was not counted, or if it
-   * cannot be determined.
+   * The number of connections that may be open. Infinity if the limit is too high to be counted, or cannot be
+   * determined.
    */
   get max(): number {
     return this.#found ? this.#max : Infinity;
@@ -95,8 +95,8 @@ export class ConnectionLimit {
   }
 
   /**
-   * If the limit is reached, measures it again, because other parts of the process may have opened or closed files
-   * since.
+   * Measures the limit again if it is reached, because other parts of the process may have opened or closed files since
+   * the last measurement.
    */
   refresh(): void {
     if (this.#found && this.#count >= this.#max) this.measure();

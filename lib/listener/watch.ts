@@ -103,7 +103,7 @@ export class ListenerWatch {
     server.on("connection", () => this.#onAccepted?.());
   }
 
-  /** Whether the last check found no failure. */
+  /** Whether the last check of the listener found no failure. */
   get accepting(): boolean {
     return this.#failing === undefined;
   }

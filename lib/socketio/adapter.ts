@@ -114,7 +114,9 @@ export class AdapterCluster implements Cluster {
     this.#handle = handle;
   }
 
-  /** Passes an entry of the log that an adapter has written to this node's adapters. */
+  /**
+   * Passes an entry of the log to this node's adapters. The entry must have been written by an adapter, on any node.
+   */
   onLogEntry(fields: Fields, id: string): void {
     this.#client.add(fields, id);
   }

@@ -13,7 +13,7 @@ import {
 import { KINDS } from "./kinds.ts";
 
 /** The content of one log line. */
-export interface Entry {
+export interface LogLine {
   readonly time: Date;
   readonly level: LogLevel;
   readonly kind: Observation["kind"];
@@ -24,7 +24,7 @@ export interface Entry {
 }
 
 /** Turns the content of a log line into text, without a line break at the end. */
-export type Format = (entry: Entry) => string;
+export type Format = (line: LogLine) => string;
 
 /** Maximum length of a text in a log line, in characters. Texts of Redis and of other programs may be longer. */
 const TEXT_LENGTH_MAX = 1000;
@@ -57,7 +57,7 @@ export function createLogger(
 }
 
 /** Formats a log line as JSON, without the sentence for people. */
-export function formatJson({ time, level, kind, facts }: Entry): string {
+export function formatJson({ time, level, kind, facts }: LogLine): string {
   return JSON.stringify(
     { time: time.toISOString(), level, kind, ...facts },
     (_, value) => typeof value === "string" ? shorten(value) : value,
