@@ -8,7 +8,7 @@ import type { PublishKey } from "../access/publish_keys.ts";
 import { parseRoom } from "../log/message.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
-import { maskUrl } from "./mask.ts";
+import { maskUrl, PUBLISH_KEY } from "./mask.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 
@@ -225,8 +225,7 @@ function checkRooms(
 function readPublishKeys(reader: EnvReader): PublishKey[] {
   const items = reader.list("PUBLISH_KEYS");
   const keys = items.flatMap((item, index) => {
-    // A secret is sent in a header, after one space (RFC 6750 §2.1).
-    const [, name, secret] = /^([^:]+):([\x21-\x7e]+)$/.exec(item) ?? [];
+    const [, name, secret] = PUBLISH_KEY.exec(item) ?? [];
     if (name !== undefined && secret !== undefined) return [{ name, secret }];
     // The item itself is never shown, because it may be the secret.
     reader.fail(

@@ -7,6 +7,18 @@ import type { Setting } from "./env_reader.ts";
 
 /** The text that is shown instead of a secret of any length. */
 const MASK = "****";
+/**
+ * Matches a valid item of `PUBLISH_KEYS`. The groups are the name and the secret, which is sent in a header, after one
+ * space (RFC 6750 §2.1).
+ */
+export const PUBLISH_KEY = /^([^:]+):([\x21-\x7e]+)$/;
+const SCHEME = /^[a-z+]+:\/\//i;
+/**
+ * Matches the URL of a server. The groups are the scheme, the user and the password with their `@`, and the host with
+ * the port and the number of a database.
+ */
+const SERVER_URL =
+  /^([a-z+]+:\/\/)(.*@)?((?:[\w.-]+|\[[\da-f:.]+\])(?::\d{1,5})?(?:\/\d{0,9})?)$/is;
 
 /** Returns the value of a setting with its secrets hidden. */
 export function maskSetting({ name, value }: Setting): string {
@@ -14,17 +26,24 @@ export function maskSetting({ name, value }: Setting): string {
   return name === "REDIS_URL" ? maskUrl(value) : value;
 }
 
-/** Hides the user and the password in a URL, even if the URL is not valid. */
+/**
+ * Hides the user and the password in the URL of a server. If anything but a host, a port and a number may follow them,
+ * such as a query, hides everything after the scheme, because it may be a secret as well.
+ */
 export function maskUrl(url: string): string {
-  return url.replace(/^([a-z+]+:\/*)?.*@/is, `$1${MASK}@`);
+  const [, scheme = "", credentials, server] = SERVER_URL.exec(url) ?? [];
+  if (server === undefined) return `${SCHEME.exec(url)?.[0] ?? ""}${MASK}`;
+  return `${scheme}${credentials === undefined ? "" : `${MASK}@`}${server}`;
 }
 
 /**
- * Hides the secrets in a comma-separated list of `name:secret`. An item without a name is hidden as a whole, because
- * the item may be a secret.
+ * Hides the secrets in a comma-separated list of `name:secret`. An invalid item is hidden as a whole, because its name
+ * may be a secret.
  */
 function maskKeys(keys: string): string {
-  return keys.split(",").map((item) =>
-    item.trim() === "" ? item : item.replace(/^([^:]+:)?.*$/s, `$1${MASK}`)
-  ).join(",");
+  const items = keys.split(",").map((item) => item.trim());
+  return items.filter((item) => item !== "").map((item) => {
+    const [, name] = PUBLISH_KEY.exec(item) ?? [];
+    return name === undefined ? MASK : `${name}:${MASK}`;
+  }).join(", ");
 }
