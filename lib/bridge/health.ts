@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import type { Step } from "./step.ts";
 
@@ -17,11 +18,14 @@ export type BridgePart =
 
 /**
  * Keeps a set of the parts that failed at their last attempt. Reports `bridge_stuck` when the first part fails and
- * `bridge_recovered` when the set is empty again. An outage therefore causes two log lines, however long it lasts.
+ * `bridge_recovered` when the set is empty again, so that a failure causes two log lines, however long it lasts. Does
+ * not report that Redis is unreachable, because the connection to Redis reports that.
  */
 export class BridgeHealth {
   readonly #observe: Observe;
   readonly #failed = new Set<BridgePart>();
+  /** Whether `bridge_stuck` has been reported since the set was last empty. */
+  #reported = false;
 
   /** Starts with no part failed. `observe` receives `bridge_stuck` and `bridge_recovered`. */
   constructor(observe: Observe) {
@@ -41,9 +45,11 @@ export class BridgeHealth {
     return this.#failed.has(part);
   }
 
-  /** Records that `part` has failed. `why` appears in the log line if no other part had failed before. */
+  /** Records that `part` has failed. `why` appears in the log line if no other failure has been reported before. */
   failed(part: BridgePart, why: unknown): void {
-    if (this.#failed.size === 0) {
+    const isOutage = why instanceof ApiError && why.isOutage;
+    if (!this.#reported && !isOutage) {
+      this.#reported = true;
       this.#observe({
         kind: "bridge_stuck",
         why: why instanceof Error ? why.message : String(why),
@@ -54,10 +60,9 @@ export class BridgeHealth {
 
   /** Records that each of `parts` has succeeded or is no longer needed. */
   succeeded(...parts: BridgePart[]): void {
-    const before = this.#failed.size;
     for (const part of parts) this.#failed.delete(part);
-    if (before > 0 && this.#failed.size === 0) {
-      this.#observe({ kind: "bridge_recovered" });
-    }
+    if (!this.#reported || this.#failed.size > 0) return;
+    this.#reported = false;
+    this.#observe({ kind: "bridge_recovered" });
   }
 }

@@ -122,7 +122,7 @@ Deno.test("a node prints one line if Redis is unreachable, and another line when
   const REDIS_URL = redis.url.replace("redis://", "redis://default:hunter2@");
   await using node = await TestNode.start({ REDIS_URL }, { ready: false });
   const about = () =>
-    node.log.items.filter(({ kind }) => kind.startsWith("redis_"));
+    node.log.items.filter(({ kind }) => /^(redis|bridge)_/.test(kind));
   await node.log.where(() => about().length > 0);
   // Its three connections fail several times a second.
   await until(

@@ -35,7 +35,7 @@ class Fixture {
       command: async (command) => {
         const { client } = commands;
         if (this.broken || client === undefined) {
-          throw new ApiError("log_unreachable", "Cannot reach Redis");
+          throw new ApiError("log_timeout", "Redis did not reply");
         }
         return await command(client);
       },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { BridgeHealth } from "../../../lib/bridge/health.ts";
+import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
 
 function create(): { health: BridgeHealth; observed: Observation[] } {
@@ -15,6 +16,23 @@ Deno.test("BridgeHealth reports the first failed part, and then nothing until al
   health.succeeded("append");
   assert.deepEqual(observed, [{ kind: "bridge_stuck", why: "full" }]);
   health.succeeded("heartbeat", "resume");
+  assert.deepEqual(observed.slice(1), [{ kind: "bridge_recovered" }]);
+});
+
+Deno.test("BridgeHealth reports another failure, but not that Redis is unreachable", () => {
+  const { health, observed } = create();
+  const outage = new ApiError("log_unreachable", "away");
+  health.failed("heartbeat", outage);
+  health.failed("append", outage);
+  assert.equal(health.canAppend, false);
+  health.succeeded("heartbeat", "append");
+  assert.deepEqual(observed, []);
+  health.failed("heartbeat", outage);
+  health.failed("append", new ApiError("log_full", "full"));
+  health.failed("append", outage);
+  health.succeeded("heartbeat");
+  assert.deepEqual(observed, [{ kind: "bridge_stuck", why: "full" }]);
+  health.succeeded("append");
   assert.deepEqual(observed.slice(1), [{ kind: "bridge_recovered" }]);
 });
 
