@@ -7,7 +7,7 @@
  *
  * @module
  */
-// Before all packages: they must not see the environment.
+// This import comes before all packages, because packages must not see the environment.
 import { environment } from "./lib/config/environment.ts";
 import { once } from "node:events";
 import type { Server } from "node:http";

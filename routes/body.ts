@@ -90,7 +90,7 @@ export class BodyBudget {
   #read(c: Context<Env>, take: (chunk: Uint8Array) => void): Promise<void> {
     return new Promise((resolve, reject) => {
       const timeout = this.#arriving.add(() => {
-        // Otherwise later chunks would count, and their bytes would never be released.
+        // Stop reading; otherwise later chunks would count for the limit, and their bytes would never be released.
         stop();
         reject(
           new ApiError(

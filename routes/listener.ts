@@ -40,7 +40,7 @@ export function createListener(
   methods.delete("ALL");
   const allow = ["HEAD", ...methods].join(", ");
   return (request, response) => {
-    // It asks about the server and not about a path (RFC 9110 §9.3.7), so it is the request of no route.
+    // `OPTIONS *` asks about the server and not about a path (RFC 9110 §9.3.7), so no route handles it.
     if (request.url === "*" && request.method === "OPTIONS") {
       response.writeHead(204, { allow });
       response.end();

@@ -67,7 +67,7 @@ const NO_QUERY: Names = { known: [] };
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { observe, originAllowed } = options;
-  // A path is the same with a trailing slash.
+  // With `strict: false`, a path with a trailing slash is the same as without it.
   const app = new Hono<Env>({ strict: false });
   app.onError((error, c) => {
     const shown = toApiError(error);
@@ -113,7 +113,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
       GET: { query: PAGE_QUERY, handler: pageSettings(options) },
     },
     "/static/:name": { GET: file(page, named) },
-    // Without a name, the path is served by Engine.IO.
+    // Engine.IO serves this path without a name.
     [`${SOCKET_IO_PATH}:name`]: { GET: file(bundle, named) },
     "/livez": { GET: { query: NO_QUERY, handler: livez(options) } },
     "/readyz": { GET: { query: NO_QUERY, handler: readyz(options) } },

@@ -68,8 +68,8 @@ export const BATCH_QUERY: Names = {
 const BATCH_BYTES_MAX = 8 << 20;
 
 /**
- * Returns the maximum size of the body of one publish, in bytes. It is larger than the message, because JSON may use
- * six bytes for a character (`\u0041`), and the other fields need some bytes too.
+ * Returns the maximum size of the body of one publish, in bytes. The body may be larger than the message, because JSON
+ * may use six bytes for a character (`\u0041`), and the other fields need some bytes too.
  */
 function bodyBytesMax(messageBytesMax: number): number {
   return messageBytesMax * 6 + 64 * 1024;

@@ -140,8 +140,9 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
 }
 
 /**
- * Returns the lines of a body that are not blank. @throws {ApiError} `too_many_messages` before it reads the lines
- * beyond the limit
+ * Returns the lines of a body that are not blank.
+ *
+ * @throws {ApiError} `too_many_messages` as soon as more than {@linkcode BATCH_MAX} lines were read
  */
 function readLines(text: string): string[] {
   const lines: string[] = [];

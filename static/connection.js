@@ -84,7 +84,7 @@ export class Connection {
   /** Joins a room now, or as soon as the page is connected. */
   join(room) {
     this.#rooms.add(room);
-    // A room whose name is not valid must not be part of the handshake, because the server would reject all of it.
+    // A room whose name is not valid must not be part of the handshake, because the server would reject the whole handshake.
     if (this.isConnected) this.#cast.join(room);
   }
 

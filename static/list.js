@@ -24,7 +24,7 @@ const BATCH_MS = 30;
 /** Maximum number of new rows that fade in. If more rows are added together, none of them fades in. */
 const ANIMATED_MAX = 10;
 
-/** Manages the rows of an `<ol>` inside an element that scrolls. */
+/** Manages the rows (messages and gaps) of an `<ol>` inside an element that scrolls. */
 export class MessageList {
   #log;
   #list;
@@ -47,7 +47,8 @@ export class MessageList {
    * Starts to handle scrolling and keys.
    *
    * @param {{ log: HTMLElement, list: HTMLOListElement, newest: HTMLButtonElement }} parts
-   * @param {() => Promise<boolean>} loadOlder calls `prepend()` with older rows; resolves to whether it did
+   * @param {() => Promise<boolean>} loadOlder calls `prepend()` with older rows; resolves to whether it has called
+   *   `prepend()`
    */
   constructor({ log, list, newest }, loadOlder) {
     this.#log = log;
@@ -136,7 +137,7 @@ export class MessageList {
       timeline.showNewer();
       this.#keepPlace(() => this.#render());
     }
-    // Rows that wait for the next batch do not end the following.
+    // The list continues to follow the newest row while rows wait for the next batch.
     const isAtEnd = this.#isFollowing || timeline.to === timeline.end;
     this.#setFollowing(isAtEnd && below < BOTTOM_PX);
     if (scrollTop < EDGE_PX) void this.#showOlder();

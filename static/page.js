@@ -199,7 +199,7 @@ function handlers() {
 function attemptFailed(why) {
   if (hasFailed) return;
   hasFailed = true;
-  // A sentence of the server begins so already.
+  // Error sentences of the server already begin with "Cannot".
   const sentence = why.startsWith("Cannot ") ? why : `Cannot connect: ${why}`;
   addEvent(events, "bad", sentence);
 }

@@ -13,7 +13,11 @@ import { Strip } from "./strip.js";
 
 /** Manages the view of one room, whose root is `element`. */
 export class Pane {
-  /** @type {HTMLElement} */
+  /**
+   * The root element of the view.
+   *
+   * @type {HTMLElement}
+   */
   element;
   room;
   /** The position at which the room was last joined, or the id of the newest message since then. */

@@ -248,8 +248,8 @@ export function roomcast(io, {
 }
 
 /**
- * Returns the server's reason for closing or refusing a connection. A WebSocket's `CloseEvent` has it as
- * `code: message`, and the response to a request as JSON.
+ * Returns the server's reason for closing or refusing a connection. The `CloseEvent` of a WebSocket contains the reason
+ * as `code: message`, and the response to a request contains it as JSON.
  */
 function reasonIn({ context } = {}) {
   const [, code, message] = /^(\w+): (.+)/.exec(context?.reason) ?? [];

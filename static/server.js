@@ -58,7 +58,7 @@ export class Server extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Whether no publish key is set although publishing into a loaded room needs one. */
+  /** Whether the page needs a publish key: publishing into a loaded room requires a key, and none is set. */
   get lacksKey() {
     return this.#key === "" &&
       [...this.#settings.values()].some(({ publishNeedsKey }) =>
@@ -66,12 +66,12 @@ export class Server extends EventTarget {
       );
   }
 
-  /** Whether the page may publish into `room`. True if the settings of the room are not loaded yet. */
+  /** Returns whether the page may publish into `room`; true if the settings of the room are not loaded yet. */
   mayPublish(room) {
     return this.#key !== "" || !this.settings(room)?.publishNeedsKey;
   }
 
-  /** Whether the page may read the history of `room`. True if the settings of the room are not loaded yet. */
+  /** Returns whether the page may read the history of `room`; true if the settings of the room are not loaded yet. */
   mayReadHistory(room) {
     return this.#key !== "" || !this.settings(room)?.historyNeedsKey;
   }

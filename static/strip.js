@@ -39,7 +39,7 @@ export class Strip {
    * @param {readonly number[]} counts of messages, one for each second
    */
   draw(counts) {
-    // The root lets a few messages be seen beside many.
+    // The square root keeps small counts visible beside large ones.
     const most = Math.sqrt(Math.max(4, ...counts));
     for (const [index, bar] of this.#bars.entries()) {
       const full = Math.sqrt(counts[index]) / most * (HEIGHT - TICK);

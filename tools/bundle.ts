@@ -23,7 +23,7 @@ interface Configuration {
   readonly tasks: Readonly<Record<string, Task>>;
 }
 
-/** Returns the configuration of the bundle: what the server may do, and the tasks that run it. */
+/** Returns the configuration of the bundle: the permissions of the server, and the tasks that run the server. */
 export function bundledConfiguration(
   { permissions, tasks }: Configuration,
 ): Configuration {
@@ -33,13 +33,13 @@ export function bundledConfiguration(
   return {
     permissions: {
       ...permissions,
-      // Nothing is imported from a package any more.
+      // The program in the bundle imports nothing from packages.
       default: { ...permissions.default, read: ["./static"] },
     },
     tasks: Object.fromEntries(
       ofServer.map(([name, { description, command }]) => [name, {
         description,
-        // There is nothing to install, either.
+        // The bundle has no packages to install.
         command: command.replace("--node-modules-dir=auto", "--cached-only")
           .replace(" main.ts", " main.js"),
       }]),

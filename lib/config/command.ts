@@ -42,7 +42,7 @@ const ARGUMENTS = ["--check", "--help", "-h"];
 export function readCommand(args: readonly string[], env: Env): Command {
   for (const argument of args) {
     if (ARGUMENTS.includes(argument)) continue;
-    // Arguments of one letter are all like each other.
+    // Any two arguments of one letter are similar, so none is suggested for another.
     const meant = argument.length > 2
       ? nearest(argument, ARGUMENTS)
       : undefined;

@@ -319,7 +319,7 @@ function isRedisUrl(value: string): boolean {
 /** Records problems of settings whose values are valid, but not in combination. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
-  // If the keys are invalid, that has been reported already.
+  // Invalid keys were already reported as a problem of PUBLISH_KEYS.
   const guarded = reader.text("PUBLISH_KEYS") !== "";
   if (!isLoopback(host) && !guarded && !open) {
     reader.fail(

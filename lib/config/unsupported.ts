@@ -9,8 +9,8 @@
 import type { EnvReader } from "./env_reader.ts";
 
 /**
- * The settings that this version does not support, by name. The value of the record is the value that switches the
- * setting off and is therefore allowed; undefined if no value is allowed.
+ * The settings that this version does not support, by name. A setting may still have the value that is given here,
+ * which switches the setting off; undefined if no value is allowed.
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   INTERNAL_PORT: undefined,

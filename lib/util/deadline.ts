@@ -13,7 +13,7 @@ export class DeadlineError extends Error {
  * Settles as `promise` does, or rejects with {@linkcode DeadlineError} after `timeoutMs`. If `promise` rejects after
  * the timeout, its error is ignored and does not become an unhandled rejection.
  *
- * @param what What the caller waits for; the error's message begins with it.
+ * @param what The condition or reply that the caller waits for; the error's message begins with this text.
  */
 export function deadline<T>(
   promise: Promise<T>,

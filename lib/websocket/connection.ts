@@ -328,8 +328,8 @@ export class WebSocketConnection {
 }
 
 /**
- * Returns the body of a close frame with a status code and a reason. If the reason is too long for a control frame, it
- * is cut off after a complete character.
+ * Returns the body of a close frame with a status code and a reason. A reason that is too long for a control frame is
+ * cut off after a complete character.
  */
 export function closeBody(code: number, reason = ""): Buffer {
   const body = Buffer.alloc(CONTROL_BYTES_MAX);
