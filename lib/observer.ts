@@ -19,7 +19,9 @@ export type Observation =
     log: "redis" | "embedded";
     rooms: readonly string[];
     channels: readonly string[];
-    /** Number of connections that the process's limit of file descriptors allows; Infinity if no limit is known. */
+    /**
+     * Number of connections that the process's limit of file descriptors allows; Infinity if that number is not known.
+     */
     connectionsMax: number;
     /** Whether messages are written directly to the sockets of clients, without Deno's streams. */
     directWrite: boolean;
@@ -105,7 +107,7 @@ export type Observation =
   /** A new epoch has begun, because the log was emptied or lost its newest entries. */
   | { kind: "epoch_changed"; epoch: string; why: string }
   /**
-   * The Redis server was replaced, or its data was. All nodes now have to confirm that the log in Redis still has every
+   * The Redis server or its data was replaced. All nodes now have to confirm that the log in Redis still has every
    * message.
    */
   | { kind: "epoch_unconfirmed"; nodes: number; why: string }

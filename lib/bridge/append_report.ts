@@ -16,7 +16,7 @@ export class AppendReport {
   /** Number of refused payloads that have not been reported yet, by reason. */
   readonly #refused = new Map<string, number>();
 
-  /** Starts with all counts at zero. `observe` receives the reports. */
+  /** Starts with no refused payload counted. `observe` receives the reports. */
   constructor(observe: Observe) {
     this.#observe = observe;
   }

@@ -1,6 +1,6 @@
 /**
- * The bridge's heartbeats. They show whether this node has a listener slot, and whether its subscription still delivers
- * messages.
+ * The bridge's heartbeats. They show whether this node has a listener slot, the right to subscribe to the Redis
+ * channels, and whether its subscription still delivers messages.
  *
  * @module
  */
@@ -61,12 +61,12 @@ export class Heartbeats {
     this.#timer = setInterval(() => void this.send(), HEARTBEAT_INTERVAL_MS);
   }
 
-  /** Whether, by a heartbeat of the last 3.5 s, some node (perhaps this one) can append what it receives. */
+  /** Whether a heartbeat of the last 3.5 s has shown that some node, perhaps this one, can append what it receives. */
   get anySynchronized(): boolean {
     return performance.now() < this.#anySynchronizedUntil;
   }
 
-  /** Whether, by a heartbeat of the last 3.5 s, another node can append what it receives. */
+  /** Whether a heartbeat of the last 3.5 s has shown that another node can append what it receives. */
   get peersSynchronized(): boolean {
     return performance.now() < this.#peersSynchronizedUntil;
   }

@@ -17,7 +17,7 @@ import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 
 /**
  * How long a node stays in the list of synchronized nodes (nodes that can append what they receive) after its last
- * heartbeat, in ms of Redis' clock. It is the time of three heartbeats.
+ * heartbeat, in ms of Redis' clock: the time of three heartbeats.
  */
 const SYNCHRONIZED_TTL_MS = 3000;
 /**

@@ -40,16 +40,19 @@ const BATCH_BYTES_MAX = 1 << 20;
 const PENDING_MAX = 100_000;
 /** Maximum bytes of received items that are not yet in the log; beyond it, all are discarded and become a gap. */
 const PENDING_BYTES_MAX = 64 << 20;
-/** How long a node that cannot append waits after receiving its marker before it publishes another one, in ms. */
+/** How long a node that cannot append waits after receiving its last marker until it publishes the next, in ms. */
 const MARKER_INTERVAL_MS = 250;
-/** How long a node waits to receive its own marker before it publishes another one, in ms. */
+/** How long a node waits to receive a marker that it has published until it publishes the next, in ms. */
 const MARKER_TIMEOUT_MS = 2000;
 /** Pause after the first failed command, in ms. The pause doubles with each further failure. */
 const BACKOFF_MS = 25;
 /** Longest pause after a failed command, in ms. */
 const BACKOFF_MS_MAX = 500;
 
-/** A marker that this node has published, to find out which of the received items the log already has. */
+/**
+ * A marker: a message with a unique name, which this node has published to find out which of the received items the log
+ * already has.
+ */
 interface MarkerRequest {
   readonly marker: string;
   readonly sentAt: number;
@@ -153,7 +156,7 @@ export class Sequencer {
     return false;
   }
 
-  /** Adds a marker that the subscription has received, no matter which node has published it. */
+  /** Adds a marker (see {@linkcode BridgePosition}) that the subscription has received, of this or another node. */
   markerReceived(marker: string, now: number): void {
     const own = this.#request?.marker === marker;
     if (this.#window !== undefined) {
@@ -256,7 +259,10 @@ export class Sequencer {
     this.#unreachable = undefined;
   }
 
-  /** Records that this node can append, because the log's bridge position was found in the window. */
+  /**
+   * Records that this node can append, because the log's bridge position lies among the items that this node has
+   * received.
+   */
   #synchronize(): void {
     this.#synchronized = true;
     this.#doubtful = false;

@@ -297,8 +297,8 @@ export class Admissions {
   }
 
   /**
-   * Prepares one request. If the client's session no longer exists, the result is a gap with the reason `gone`, unless
-   * the request names a position or asks for the newest messages.
+   * Prepares one request. If the client's session no longer exists, the result is a gap with `gone` as its reason,
+   * unless the request names a position or asks for the newest messages.
    */
   async #prepare(
     request: JoinRequest,

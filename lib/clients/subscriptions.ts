@@ -60,8 +60,8 @@ export class Subscriptions {
   }
 
   /**
-   * Joins a client to a room, and calls `tell` with the messages that the client asked for in the same synchronous
-   * step. Does not call `tell` if the client has disconnected before, or is disconnected because it reads too slowly.
+   * Joins a client to a room and, in the same synchronous step, calls `tell` with the messages that the client asked
+   * for. Does not call `tell` if the client has disconnected before, or is disconnected because it reads too slowly.
    *
    * @throws {ApiError} if the client has not joined the room
    */

@@ -25,8 +25,8 @@ export interface LogServer {
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
   /**
-   * Resolves when this node may write to the server, because it could then detect later that the write was lost.
-   * Rejects if the node may not write within a time limit.
+   * Resolves when this node may write to the server: when it would detect later that Redis has lost the write. Rejects
+   * if that takes too long.
    */
   readonly writable: () => Promise<void>;
   /** Records that Redis has acknowledged this node's save of sessions with the number `count`, counted from 1. */

@@ -136,8 +136,8 @@ export class Appender {
 
   /**
    * Appends a probe, in order with the publishes: an entry of the log with the text `nonce`, which no client receives.
-   * Resolves even if the append has failed. Only if this node then reads the probe from the log, the append has
-   * succeeded.
+   * Resolves even if the append has failed. The append has succeeded only if this node then reads the probe from the
+   * log.
    */
   probe(nonce: string): Promise<void> {
     return new Promise((resolve) =>

@@ -35,7 +35,7 @@ const SEQUENCE_MAX = "999999999999999";
  * Lua that adds rooms to the set of known rooms and removes them from it.
  *
  * `note(…)` is `ZADD` on the set of known rooms. If the set's key holds another type of value, `note` replaces the
- * value. It returns an error instead of raising it.
+ * value. `note` returns an error instead of raising it.
  *
  * `forget(seconds of a history, most)` removes at most `most` rooms whose messages have all expired, and moves the
  * mark, the time since which the set is complete. Otherwise a node with a longer `HISTORY_SECONDS` would conclude that

@@ -64,8 +64,9 @@ export class Peers {
   }
 
   /**
-   * Handles the nodes that a check at the time `now` has returned; `last` is the log's last id. If even this node's own
-   * `beat` has not changed, Redis accepts no writes, so that an unchanged `beat` does not make a node silent.
+   * Records the nodes that a check of the log at the time `now` has returned; `last` is the log's last id. A node whose
+   * registration stays unchanged counts as silent after a while, but not if this node's own registration is unchanged
+   * too, because Redis then accepts no writes.
    */
   update(
     nodes: ReadonlyMap<string, Registration>,

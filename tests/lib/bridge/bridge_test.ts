@@ -71,7 +71,7 @@ class Fixture {
   }
 }
 
-Deno.test("an idle RedisBridge reports a failed heartbeat once, and once that it has recovered", async () => {
+Deno.test("an idle RedisBridge reports bridge_stuck when heartbeats fail, and bridge_recovered when they succeed again, once each", async () => {
   await using redis = await Redis.start({ aof: false });
   await using fixture = new Fixture(redis);
   await fixture.synchronized();

@@ -35,7 +35,7 @@ Deno.test("toItem() turns an invalid payload into a refused item with the reason
   }
 });
 
-Deno.test("BridgedChannels.group depends on the set of channels but not on their order", () => {
+Deno.test("BridgedChannels.group differs for other channels, and is the same for the same channels in another order", () => {
   const { group } = create(["chat", "news.*"]);
   assert.equal(create(["news.*", "chat"]).group, group);
   assert.notEqual(create(["chat"]).group, group);
@@ -65,7 +65,7 @@ async function subscribe(
     listeners.get(subscription)?.(bytes("1"), Buffer.from(channel));
 }
 
-Deno.test("subscribe() delivers a message once, although several subscriptions match its channel", async () => {
+Deno.test("subscribe() delivers a message once if several subscriptions match the message's channel", async () => {
   const received: string[] = [];
   const deliver = await subscribe(create(["chat", "c*", "ch*"]), received);
   for (const name of ["chat", "c*", "ch*"]) deliver(name, "chat");
@@ -74,7 +74,7 @@ Deno.test("subscribe() delivers a message once, although several subscriptions m
   assert.deepEqual(received, ["chat", "chess", "cat"]);
 });
 
-Deno.test("subscribe() delivers no message of Roomcast's own channels or Redis' keyspace notifications", async () => {
+Deno.test("subscribe() ignores messages of Roomcast's own channels, and Redis' keyspace notifications", async () => {
   const received: string[] = [];
   const deliver = await subscribe(create(["*"]), received);
   for (

@@ -8,7 +8,7 @@ function create(): { health: BridgeHealth; observed: Observation[] } {
   return { health: new BridgeHealth((one) => observed.push(one)), observed };
 }
 
-Deno.test("BridgeHealth reports the first failed part, and then nothing until all failed parts have succeeded", () => {
+Deno.test("BridgeHealth reports bridge_stuck for the first failed part only, and bridge_recovered once no part is failed", () => {
   const { health, observed } = create();
   health.failed("append", new Error("full"));
   health.failed("append", new Error("full"));

@@ -78,7 +78,7 @@ Deno.test("advanceTo() drops nothing if the given position lies before the windo
   assert.deepEqual(itemsOf(window), [message("2")]);
 });
 
-Deno.test("advanceTo() drops everything up to the next marker if the log is ahead of the window", () => {
+Deno.test("advanceTo() drops all items up to the next marker if the given position lies after the window's last item", () => {
   const window = windowOf([message("1"), marker("m1"), message("2")]);
   assert.equal(window.advanceTo({ ...window.start, number: 9 }), true);
   assert.deepEqual(itemsOf(window), [marker("m1"), message("2")]);
@@ -93,7 +93,7 @@ Deno.test("advanceTo() returns false and drops nothing if the window has never c
   assert.deepEqual(itemsOf(window), items);
 });
 
-Deno.test("advanceTo() returns false for a marker that the window has already dropped", () => {
+Deno.test("advanceTo() returns false if the window has already dropped the position's marker", () => {
   const window = windowOf([marker("m1"), message("1")]);
   const { start } = window;
   assert.equal(window.advanceTo({ ...start, marker: "m1" }), true);
@@ -101,14 +101,14 @@ Deno.test("advanceTo() returns false for a marker that the window has already dr
   assert.deepEqual(itemsOf(window), [message("1")]);
 });
 
-Deno.test("advanceTo() returns false and drops nothing for a position of another channel group", () => {
+Deno.test("advanceTo() returns false and drops nothing if the given position has another channel group", () => {
   const window = windowOf([message("1")]);
   const position = { marker: "m0", number: 1, channelGroup: "b" };
   assert.equal(window.advanceTo(position), false);
   assert.equal(window.size, 1);
 });
 
-Deno.test("batch() returns the oldest items within both limits, and at least one item", () => {
+Deno.test("batch() returns as many of the oldest items as both limits allow, but at least one item", () => {
   const window = windowOf(["1", "22", "333"].map(message));
   const bytes = (count: number) =>
     windowOf(itemsOf(window).slice(0, count)).bytes;
@@ -120,7 +120,7 @@ Deno.test("batch() returns the oldest items within both limits, and at least one
   assert.equal(window.size, 3);
 });
 
-Deno.test("ReceivedWindow.bytes is 0 for an empty window and again 0 when all items are dropped", () => {
+Deno.test("ReceivedWindow.bytes is 0 before the first item is added and after all items are dropped", () => {
   fc.assert(fc.property(items, (items) => {
     const window = windowOf(items);
     assert.equal(window.bytes > 0, items.length > 0);

@@ -195,7 +195,7 @@ async function runOnBoth(
   }
 }
 
-Deno.test("the bridge's scripts and their model reply, append and announce the same for random commands", async () => {
+Deno.test("the bridge's scripts reply, append and announce the same as their model for random commands", async () => {
   await using fixture = await Fixture.open();
   await fc.assert(
     fc.asyncProperty(
@@ -236,7 +236,7 @@ Deno.test("the bridge's scripts and their model reply, append and announce the s
   );
 });
 
-Deno.test("heartbeat() gives slots to three nodes, and to a fourth after one of them leaves or sends no heartbeats", async () => {
+Deno.test("heartbeat() gives listener slots to three nodes, and to a fourth only after one of the three has left or fallen silent", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string, synchronized: boolean) =>
     (await fixture.commands(node).heartbeat(1, synchronized)).listener;
@@ -263,7 +263,7 @@ Deno.test("heartbeat() gives slots to three nodes, and to a fourth after one of 
   assert.equal(await isListener("n0", true), false);
 });
 
-Deno.test("heartbeat() gives a node's listener slot to another node if the first is not synchronized for 5 s", async () => {
+Deno.test("heartbeat() takes a node's listener slot away if the node is not synchronized for 5 s, and gives it to another node", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string) =>
     (await fixture.commands(node).heartbeat(1, false)).listener;
@@ -298,7 +298,7 @@ Deno.test("append() refuses only the messages of a room whose history key holds 
   assert.deepEqual(await fixture.log(), ['"a"', '"b"']);
 });
 
-Deno.test("append() re-creates a deleted history and records in it the id up to which messages are missing", async () => {
+Deno.test("append() creates a deleted history again, and stores there the id up to which messages are missing", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
@@ -326,7 +326,7 @@ Deno.test("append() re-creates a deleted history and records in it the id up to 
   assert.equal(await missing("b"), "0-0");
 });
 
-Deno.test("append() returns an error while Redis is full, and appends all items once Redis has memory again", async () => {
+Deno.test("append() returns an error while Redis is full, and a later append() of the same items succeeds once Redis has memory", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };

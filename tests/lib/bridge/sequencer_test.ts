@@ -97,7 +97,7 @@ function begin(): World {
   return world;
 }
 
-Deno.test("Sequencer appends every message once, in order and without a gap while at least one synchronized node runs", () => {
+Deno.test("Sequencer appends every message once, in order and without a gap, as long as one synchronized node keeps running", () => {
   fc.assert(
     fc.property(events(WEIGHTS), (all) => {
       const world = begin();
@@ -124,7 +124,7 @@ Deno.test("Sequencer appends no message twice or out of order, and records a gap
   );
 });
 
-Deno.test("Sequencer appends at once if its node appended last, and after the takeover delay if another node did", () => {
+Deno.test("Sequencer appends a message at once if its own node appended last, but only after the takeover delay if another node did", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",
@@ -157,7 +157,7 @@ Deno.test("Sequencer appends at once if its node appended last, and after the ta
   assert.equal(sequencer.next(260).kind, "append");
 });
 
-Deno.test("Sequencer discards all received items and publishes a new marker if too many messages are pending", () => {
+Deno.test("Sequencer discards all received items and then publishes a new marker if too many items are pending", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",
@@ -183,7 +183,7 @@ Deno.test("Sequencer discards all received items and publishes a new marker if t
   });
 });
 
-Deno.test("the model of the bridge's scripts lists a node as synchronized for as long as the scripts do", async () => {
+Deno.test("the model of the bridge's scripts uses the scripts' SYNCHRONIZED_TTL_MS", async () => {
   const source = await Deno.readTextFile(
     new URL("../../../lib/bridge/scripts.ts", import.meta.url),
   );
@@ -214,7 +214,7 @@ function message(value: number): ReceivedItem {
   return { kind: "message", room: "chat", json: String(value), receivedAt: 0 };
 }
 
-Deno.test("Sequencer appends the items of a lost subscription after publishing a marker and before any gap", () => {
+Deno.test("Sequencer appends the items of a lost subscription after the new subscription's marker, and before it records a gap", () => {
   const sequencer = synchronizedSequencer();
   sequencer.received(message(1));
   sequencer.subscriptionLost();
@@ -255,7 +255,7 @@ Deno.test("Sequencer records a gap only if the log's bridge position did not cha
   });
 });
 
-Deno.test("Sequencer drops the items received before its marker if the log's position is of another channel group", () => {
+Deno.test("Sequencer drops the items received before its marker if the log's bridge position has another channel group", () => {
   const sequencer = synchronizedSequencer();
   sequencer.positionAnnounced(
     { marker: "n.1", number: 0, channelGroup: "b" },
@@ -274,7 +274,7 @@ Deno.test("Sequencer drops the items received before its marker if the log's pos
   assert.equal(sequencer.pending, 0);
 });
 
-Deno.test("Sequencer publishes a new marker if the log has lost messages that it had", () => {
+Deno.test("Sequencer publishes a new marker if an append shows that the log has lost messages", () => {
   const sequencer = synchronizedSequencer();
   sequencer.received(message(1));
   const step = sequencer.next(100);

@@ -226,7 +226,7 @@ Deno.test("a gap that was sent at connect is sent again until the client confirm
   assert.deepEqual(third.connection.written, ["told chat"]);
 });
 
-Deno.test("join() sends the missed messages in the synchronous step in which the client joins", async () => {
+Deno.test("join() answers with the missed messages in the same synchronous step in which the client joins", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   for (const json of ["1", "2", "3"]) await setup.publish("a", json);
@@ -344,7 +344,7 @@ Deno.test("a client whose session has more rooms than the limit joins only as ma
   }
 });
 
-Deno.test("access is checked for every room at connect, in join(), and when a session is resumed", async () => {
+Deno.test("Clients checks access for every room at connect, in join(), and when a session is resumed", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect({ rooms: ["a", "b"] });
   setup.forbidden.add("b");

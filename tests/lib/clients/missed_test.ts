@@ -22,7 +22,7 @@ function after(id: string): JoinRequest {
   return { room: "chat", since: { epoch: EPOCH, id } };
 }
 
-Deno.test("missedBy() requests the messages after the offset or the join, whichever is later", () => {
+Deno.test("missedBy() requests a room's messages after the client's offset or its join, whichever is later", () => {
   const cases: [since: string, offset: unknown, JoinRequest][] = [
     ["5-0", "7-0", after("7-0")],
     ["5-0", "5-0", after("5-0")],

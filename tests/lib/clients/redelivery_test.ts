@@ -83,7 +83,7 @@ Deno.test("a client confirms the messages of a join answer by reconnecting with 
   assert.deepEqual(connection.written, ["told chat a"]);
 });
 
-Deno.test("an id from before the log lost messages does not confirm the gap `epoch` of that loss", async () => {
+Deno.test("an offset with an id from before a loss of messages does not confirm the gap `epoch` of this loss", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
   const { id } = setup.log.head;
@@ -105,7 +105,7 @@ Deno.test("an id from before the log lost messages does not confirm the gap `epo
   ]);
 });
 
-Deno.test("welcome() returns false for a recovered client if a gap was found in one of its rooms since admit()", async () => {
+Deno.test("welcome() returns false if, since admit(), a gap was found in a room of a client that would be reported as recovered", async () => {
   using setup = new ClientsSetup();
   const { client, secret, connection: { shown } } = await setup.connect();
   setup.clients.dropped(client, false);
@@ -151,7 +151,7 @@ Deno.test("join() answers a client's joins in the order of their numbers even if
   );
 });
 
-Deno.test("leave() removes a client that has disconnected meanwhile from the room even if saving its session fails", async () => {
+Deno.test("leave() removes a client from a room even if the client disconnects meanwhile and saving its session fails", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const { client, connection } = await setup.connect();
@@ -237,7 +237,7 @@ Deno.test("admit() waits to resume a session until all nodes have confirmed that
   assert.equal(recovered, true);
 });
 
-Deno.test("a room that the older connection joins while the session is being resumed is not lost", async () => {
+Deno.test("a client that resumes its session gets the room that its older connection joins meanwhile", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const older = await setup.connect();

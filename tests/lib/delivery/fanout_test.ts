@@ -53,7 +53,7 @@ Deno.test("FanOut.deliver() writes a batch of one room as one frame that all sub
   assert.deepEqual(setup.observed, [{ kind: "delivered", count: 4 }]);
 });
 
-Deno.test("FanOut.deliver() reports no observation if no room has subscribers", () => {
+Deno.test("FanOut.deliver() does not report `delivered` if no room of the messages has subscribers", () => {
   const setup = new Setup();
   setup.deliver("nobody/1", "nobody/2", "other/3");
   setup.deliver();
@@ -277,7 +277,7 @@ Deno.test("FanOut.admitAnswer() disconnects a client that requests a second larg
   assert.equal(subscriber.disconnects, 1);
 });
 
-Deno.test("FanOut.admitAnswer() returns false if too many bytes besides answers are buffered", () => {
+Deno.test("FanOut.admitAnswer() returns false if more than clientBufferBytesMax bytes of messages are buffered for the client", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber([]);
   subscriber.bufferedBytes = BUFFER_BYTES_MAX + 1;
@@ -303,7 +303,7 @@ Deno.test("FanOut.admitAnswer() throws overloaded while the large answers of all
   assert.equal(setup.fanOut.admitAnswer(last, MIB), true);
 });
 
-Deno.test("FanOut keeps no room without subscribers, and no subscriber that has read its large answer", () => {
+Deno.test("FanOut drops a room whose last subscriber leaves, and a subscriber's large answer once the subscriber has read it", () => {
   const setup = new Setup();
   const visited: string[] = [];
   const visit = (): readonly string[] => {

@@ -294,7 +294,7 @@ for (const protocol of PROTOCOLS) {
     );
   });
 
-  test("counts the bytes of an answer as requested until its client has read them", async () => {
+  test("counts the bytes of an answer in requestedBytes until its client has read them", async () => {
     const [setup, client] = await Setup.start(protocol, ["a"]);
     await using _ = setup;
     client.pause();
@@ -315,7 +315,7 @@ for (const protocol of PROTOCOLS) {
     ]);
   });
 
-  test("that is disconnected ignores writes without an error", async () => {
+  test("ignores writes without an error after it was disconnected", async () => {
     const [setup, gone, other] = await Setup.start(protocol, ["a"], ["a"]);
     await using _ = setup;
     await gone[Symbol.asyncDispose]();

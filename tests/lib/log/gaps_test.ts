@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { GAPS_MAX, IngressGaps, parseChannels } from "../../../lib/log/gaps.ts";
 import { compareIds } from "../../../lib/log/position.ts";
 
-Deno.test("IngressGaps.within() returns true for a gap after the first id and up to the second, in the rooms of its channels", () => {
+Deno.test("IngressGaps.within() returns true for the rooms of a gap's channels if the gap lies after the first id and up to the second", () => {
   const gaps = new IngressGaps();
   gaps.add("5-0", ["news", "chat.*"]);
   for (
@@ -43,7 +43,7 @@ Deno.test("IngressGaps.add() returns a function that returns true for the rooms 
   ]);
 });
 
-Deno.test("IngressGaps.add() ignores a gap that is known already or has a smaller id than the newest", () => {
+Deno.test("IngressGaps.add() ignores a gap whose id is not greater than that of the newest gap", () => {
   const gaps = new IngressGaps();
   gaps.add("5-0", ["a"]);
   gaps.add("5-0", ["b"]);

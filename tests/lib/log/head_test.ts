@@ -42,7 +42,7 @@ function turn(): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, 0));
 }
 
-Deno.test("LogHead returns the current values of the state that it was created with", () => {
+Deno.test("LogHead returns the current values of the state object that the constructor was given", () => {
   const { state, head } = makeHead();
   Object.assign(state, { id: "6-0", epoch: "", confirmed: false });
   assert.deepEqual(
@@ -88,7 +88,7 @@ Deno.test("LogHead.reached() resolves to false after the timeout", async () => {
   assert.equal(await soon(long, "it resolves"), true);
 });
 
-Deno.test("LogHead.reached() resolves to true at the timeout if the id was delivered but moved() not called", async () => {
+Deno.test("LogHead.reached() resolves to true at the timeout if the id was delivered but moved() was not called", async () => {
   const { head, state } = makeHead();
   const reached = head.reached("6-0", 20);
   state.id = "6-0";
@@ -111,7 +111,7 @@ Deno.test("LogHead.moved() wakes a caller that waits for a smaller id while othe
   );
 });
 
-Deno.test("LogHead.whenStarted() and whenConfirmed() resolve to true at the first call of moved() with their condition met", async () => {
+Deno.test("LogHead.whenStarted() and whenConfirmed() resolve to true when moved() is called and their condition is met", async () => {
   const { head, state } = makeHead();
   Object.assign(state, { epoch: "", confirmed: false });
   const settled = watch({

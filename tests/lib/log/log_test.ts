@@ -319,7 +319,7 @@ function logSuite(
     assert.deepEqual(gaps.items, []);
   });
 
-  test("append() appends to many rooms at once and returns one result per room, in order", async ({ log, entries }) => {
+  test("append() appends a publish to many rooms and returns one result for each room, in order", async ({ log, entries }) => {
     const rooms = Array.from({ length: 100 }, (_, i) => `room ${99 - i}`);
     const outcomes = await append(log, { rooms, json: '"to all"' });
     assert.deepEqual(outcomes.map(({ room }) => room), rooms);
@@ -433,7 +433,7 @@ function logSuite(
   });
 
   test(
-    "append() forgets a key after IDEMPOTENCY_SECONDS, even if the publish is repeated",
+    "append() forgets a key IDEMPOTENCY_SECONDS after its first publish, even if the publish was repeated meanwhile",
     async ({ log }) => {
       const start = performance.now();
       const publish = { rooms: ["a"], json: "1", key: "k" };
@@ -498,7 +498,7 @@ function logSuite(
     );
   });
 
-  test("history.read() returns complete only if no message since the page's start is missing", async ({ log }) => {
+  test("history.read() returns `complete: true` only if no message since the page's start is missing", async ({ log }) => {
     const ids = await publishMany(log, "a", 250);
     const epoch = (await history(log, "a")).position.split(".")[0] ?? "";
     // The newest trimmed message is number 150, and no later message is missing.
@@ -530,7 +530,7 @@ function logSuite(
     }
   });
 
-  test("history.read() returns complete for a room with exactly as many messages as are kept", async ({ log }) => {
+  test("history.read() returns `complete: true` for a room with exactly HISTORY_SIZE messages", async ({ log }) => {
     await publishMany(log, "a", 100);
     for (const order of ["asc", "desc"] as const) {
       const page = await history(log, "a", { order });
@@ -567,7 +567,7 @@ function logSuite(
     assert.deepEqual(jsons(await history(log, "a", { since: newest })), []);
   });
 
-  test("history.clear() empties a room's history, and pages that begin before that are not complete", async ({ log, entries, gaps }) => {
+  test("history.clear() empties a room's history, and a page from before the cleared messages is not complete", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 5);
     await publishMany(log, "b", 5);
     const before = (await history(log, "a")).position;
@@ -629,7 +629,7 @@ function logSuite(
     }
   });
 
-  test("history.read() does not return complete for a position of another epoch or in the future", async ({ log }) => {
+  test("history.read() returns `complete: false` for a position of another epoch or in the future", async ({ log }) => {
     const [id = ""] = await publishMany(log, "a", 3);
     const { position } = await history(log, "a");
     const epoch = position.split(".")[0] ?? "";
@@ -654,7 +654,7 @@ function logSuite(
     assert.equal((await history(log, "a", { since: id })).complete, true);
   });
 
-  test("history.read() does not return complete for an id from before the log began", async ({ log }) => {
+  test("history.read() returns `complete: false` for an id from before the log began", async ({ log }) => {
     await publishMany(log, "a", 3);
     for (const room of ["a", "unknown"]) {
       for (const order of ["asc", "desc"] as const) {
@@ -666,7 +666,7 @@ function logSuite(
   });
 
   test(
-    "history.read() returns no messages that are too old, and then does not return complete",
+    "history.read() leaves out messages older than HISTORY_SECONDS, and returns `complete: false` if any are left out",
     async ({ log }) => {
       const { position: start } = await history(log, "a");
       const ids = await publishMany(log, "a", 3);
@@ -692,7 +692,7 @@ function logSuite(
   );
 
   test(
-    "history.read() returns complete for a page from the beginning only if no message has expired",
+    "history.read() returns `complete: true` for a page from the beginning only if no message has expired",
     async ({ log }) => {
       await publishMany(log, "a", 3);
       await until(

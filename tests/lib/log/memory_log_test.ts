@@ -3,7 +3,7 @@ import type { Page } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { silentReader } from "../../support/silent_reader.ts";
 
-Deno.test("MemoryLog returns no complete page of a room that it has dropped at the memory limit, even after further messages", async () => {
+Deno.test("a page from before a loss is not complete if MemoryLog has dropped the room at the memory limit, even after further messages", async () => {
   const log = new MemoryLog({
     historySize: 10_000,
     historySeconds: 3600,

@@ -89,7 +89,7 @@ Deno.test("parseRoom() throws for a name of 0 or 256 bytes, an unpaired surrogat
   }
 });
 
-Deno.test("parseRooms() returns 1 to 100 names in order, without repetitions", () => {
+Deno.test("parseRooms() returns a list of 1 to 100 names in order, without repetitions", () => {
   assert.deepEqual(parseRooms(["b", "a", "b", "__proto__", "a"]), [
     "b",
     "a",
@@ -153,7 +153,7 @@ Deno.test("byteLength() counts bytes of UTF-8", () => {
   }
 });
 
-Deno.test("encodeMessage() throws if a message exceeds the limit by one byte", () => {
+Deno.test("encodeMessage() accepts a message of exactly the maximum size, and throws if it is one byte longer", () => {
   for (const unit of ["x", "é", "€", "😀", "\\", "\u0000", "\ud800"]) {
     for (const filler of ["", "x", "xx", "xxx"]) {
       const message = unit.repeat(50) + filler;

@@ -126,7 +126,7 @@ Deno.test("parsePosition() throws an error with advice for a text that is neithe
   }
 });
 
-Deno.test("newEpoch() returns a different name at each call, which is valid in positions", () => {
+Deno.test("newEpoch() returns a different name at each call, and every name is valid in a position", () => {
   const epochs = new Set(Array.from({ length: 1000 }, newEpoch));
   assert.equal(epochs.size, 1000);
   for (const epoch of epochs) assert.match(epoch, /^[0-9a-f]{16}$/);

@@ -72,7 +72,7 @@ Deno.test("Publisher.publish() returns a list of results for each publish, in or
   assert.deepEqual(await stage.publish(), []);
 });
 
-Deno.test("Publisher.publish() appends nothing to rooms into which the principal may not publish", async () => {
+Deno.test("Publisher.publish() appends only to rooms into which the principal may publish, and returns errors for the others", async () => {
   await using stage = new Stage();
   assert.deepEqual(
     await stage.publish(

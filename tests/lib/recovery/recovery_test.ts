@@ -98,7 +98,7 @@ function assertGap(result: JoinResult, reason: GapReason): void {
   assert.deepEqual(result.messages, []);
 }
 
-Deno.test("recovery returns no messages for a join without `since` and `last`", async () => {
+Deno.test("recovery returns no messages for a join that names neither `since` nor `last`", async () => {
   using setup = new Setup(LARGE);
   await setup.publish("chat", 1, 3);
   for (const request of [{ room: "chat" }, { room: "chat", last: 0 }]) {
@@ -226,7 +226,7 @@ Deno.test("recovery replays the messages before and after an ingress gap, and re
   }
 });
 
-Deno.test("recovery returns the gap that a request contains, because the client has not confirmed it", async () => {
+Deno.test("recovery returns the gap that a request contains, so that a client gets an unconfirmed gap again", async () => {
   using setup = new Setup(LARGE);
   const request = { room: "chat", gap: "expired" } as const;
   assertGap(await setup.recover(request), "expired");
@@ -294,7 +294,7 @@ Deno.test("collect() returns undefined if the ring has dropped messages since pr
   assert.equal(setup.recovery.collect([prepared]), undefined);
 });
 
-Deno.test("recovery reads again if the ring drops messages during a read, and fails after three reads", async () => {
+Deno.test("recovery repeats a read during which the ring drops messages, and throws `overloaded` after three such reads", async () => {
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 20);
   const request = { room: "chat", since: setup.at(id) };

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { RedisClock } from "../../../lib/redis/clock.ts";
 
-Deno.test("RedisClock.at() returns undefined until set() was called", () => {
+Deno.test("RedisClock.at() returns undefined before the first call of set()", () => {
   assert.equal(new RedisClock().at(performance.now()), undefined);
 });
 
-Deno.test("RedisClock.at() converts a local time by the newest time that set() was called with", () => {
+Deno.test("RedisClock.at() converts a local time by the Redis time of the last call of set()", () => {
   const clock = new RedisClock();
   for (const now of [1_700_000_000_000, 1_600_000_000_000]) {
     const local = performance.now();

@@ -78,7 +78,7 @@ for (const [error, code, sentence] of ERRORS) {
   });
 }
 
-Deno.test("toLogError() advises to use the same idempotency key only if the verb is publish", () => {
+Deno.test("toLogError() advises to publish with the same idempotency key only if the verb is publish", () => {
   const error = new Error("OOM");
   assert.match(toLogError(error, "publish").message, /idempotency key$/);
   assert.match(toLogError(error, "read the log").message, /; try again later$/);
@@ -89,7 +89,7 @@ Deno.test("toLogError() returns an ApiError unchanged", () => {
   assert.equal(toLogError(error, "publish"), error);
 });
 
-Deno.test("ApiError.isOutage is true only for errors that the connection itself reports", () => {
+Deno.test("ApiError.isOutage is true only for the codes log_unreachable and log_loading", () => {
   for (const [error, code] of ERRORS) {
     assert.equal(
       toLogError(error, "publish").isOutage,

@@ -96,7 +96,7 @@ Deno.test("ConnectionGroup reports an outage at once, again while the outage las
   assert.equal(stage.reported.at(-1), "redis_connected");
 });
 
-Deno.test("ConnectionGroup does not report a brief outage soon after another one", () => {
+Deno.test("ConnectionGroup does not report a second outage that begins and ends within 5 s of the last report", () => {
   using stage = new Stage();
   const { one, two } = stage;
   stage.connect(one, two);
@@ -111,7 +111,7 @@ Deno.test("ConnectionGroup does not report a brief outage soon after another one
   ]);
 });
 
-Deno.test("ConnectionGroup closes clients that are connected to another server than the newest client", () => {
+Deno.test("ConnectionGroup closes the Redis clients that are connected to another server than the newest Redis client", () => {
   using stage = new Stage();
   const { one, two } = stage;
   stage.connect(one, two);
@@ -121,7 +121,7 @@ Deno.test("ConnectionGroup closes clients that are connected to another server t
   assert.deepEqual([one.resets, two.resets], [1, 0]);
 });
 
-Deno.test("ConnectionGroup.missing returns the names of the connections without a client", () => {
+Deno.test("ConnectionGroup.missing contains the names of the connections that have no Redis client", () => {
   using stage = new Stage();
   assert.deepEqual(stage.group.missing, ["one", "two"]);
   stage.connect(stage.two);

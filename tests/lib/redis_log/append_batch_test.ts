@@ -26,7 +26,7 @@ function idsOf(results: readonly PublishResult[]): string[] {
   return results.map((result) => "id" in result ? result.id : "");
 }
 
-Deno.test("AppendBatch.add() accepts a first publish of any size, and refuses a further publish that does not fit", () => {
+Deno.test("AppendBatch.add() accepts a first publish of any size, but refuses a later publish that exceeds a limit", () => {
   const long = JSON.stringify("x".repeat(200_000));
   const batch = new AppendBatch();
   assert.equal(batch.add(publish("a", long)), true);
@@ -46,7 +46,7 @@ Deno.test("AppendBatch.add() refuses a second publish with the same idempotency 
   assert.ok(batch.add(publish("b", "2", "other")));
 });
 
-Deno.test("AppendBatch.arguments() has one piece for a room's messages without a key, and one for each message with a key", () => {
+Deno.test("AppendBatch.arguments() returns one piece for a room's messages without a key, and one for each message with a key", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1"));
@@ -73,7 +73,7 @@ Deno.test("AppendBatch.arguments() has one piece for a room's messages without a
   assert.deepEqual(pieces.map(([print]) => print?.length), [0, 0, 22, 0]);
 });
 
-Deno.test("AppendBatch.outcomes() and entryOf() return the results and the newest entry of the script's reply", () => {
+Deno.test("AppendBatch.outcomes() returns the results in the script's reply, and entryOf() the newest entry if one is acknowledged", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1", "known"));

@@ -19,7 +19,7 @@ for (
     ["64 MiB of publishes", `"${"x".repeat((1 << 20) - 2)}"`, 64],
   ] as const
 ) {
-  Deno.test(`RedisLog.append() queues ${what} while Redis does not reply, and rejects further publishes at once`, async () => {
+  Deno.test(`RedisLog.append() queues ${what} while Redis does not reply, and returns overloaded for further ones at once`, async () => {
     await using stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const log = new RedisLog({

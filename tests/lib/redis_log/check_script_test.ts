@@ -154,7 +154,7 @@ Deno.test("check() begins an epoch if a registered node does not check in time",
   assert.notEqual((await b.check()).joinedAt, "");
 });
 
-Deno.test("check() waits for a node that another node knows, although its registration in Redis was lost", async () => {
+Deno.test("check() waits for a node whose registration in Redis was lost if another node knows that node", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -162,7 +162,7 @@ Deno.test("check() waits for a node that another node knows, although its regist
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() that begins an epoch still waits for a known node whose registration in Redis was lost", async () => {
+Deno.test("check() waits for a known node whose registration in Redis was lost even if it begins an epoch itself", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -172,7 +172,7 @@ Deno.test("check() that begins an epoch still waits for a known node whose regis
   assert.ok(found.nodes.has("b"));
 });
 
-Deno.test("check() does not wait again for a killed node for which it has waited before", async () => {
+Deno.test("check() does not wait for a killed node again after another node's check has given up waiting for it", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
   await scene.promote();
@@ -185,7 +185,7 @@ Deno.test("check() does not wait again for a killed node for which it has waited
   assert.deepEqual([found.epoch, found.nodes.has("c")], [epoch, false]);
 });
 
-Deno.test("check() does not wait for a node that has stopped in an orderly way", async () => {
+Deno.test("check() does not wait for a node that has recorded that it stops", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   await b.check({ intent: "leave" });
@@ -203,7 +203,7 @@ Deno.test("check() begins an epoch on another server if no remaining node has re
   assert.notEqual(fresh.epoch, a.epoch);
 });
 
-Deno.test("check() does not accept a confirmation of a node that has joined only on the new server", async () => {
+Deno.test("check() does not count the confirmation of a node that has joined only on the new server", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await scene.promote();
@@ -215,7 +215,7 @@ Deno.test("check() does not accept a confirmation of a node that has joined only
 });
 
 for (const what of ["read", "acknowledged"] as const) {
-  Deno.test(`check() begins an epoch at once if an entry that was ${what} is missing`, async () => {
+  Deno.test(`check() begins an epoch at once if the log lacks an entry that a node has ${what}`, async () => {
     await using scene = await Scene.open();
     const [a, b] = await scene.nodes("a", "b") as [Node, Node];
     const { epoch } = a;
@@ -234,7 +234,7 @@ for (const what of ["read", "acknowledged"] as const) {
   });
 }
 
-Deno.test("check() begins an epoch for a lost message only if the node read it after the current epoch began", async () => {
+Deno.test("check() begins an epoch for a lost message only if the node has learned of the message after the current epoch began", async () => {
   await using scene = await Scene.open();
   const nodes = await scene.nodes("a", "b", "c");
   const lost = await scene.add("lost");
@@ -249,7 +249,7 @@ Deno.test("check() begins an epoch for a lost message only if the node read it a
   assert.notEqual(after.epoch, first.epoch);
 });
 
-Deno.test("check() changes the lineage, and not the epoch, if Redis lacks only saved sessions", async () => {
+Deno.test("check() changes the lineage but not the epoch if Redis has lost saved sessions and no messages", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   const { epoch, lineage } = await a.check();
@@ -276,7 +276,7 @@ Deno.test("check() unregisters a silent node, but not a node that has checked ag
   assert.ok(!(await a.check({ silent: [`b@${now}`] })).nodes.has("b"));
 });
 
-Deno.test("check() returns that Redis is a replica, and whether the replica lacks entries that the node has read", async () => {
+Deno.test("check() on a replica returns the state `replica`, and whether the replica lacks entries that the node has read", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   // Redis becomes a replica of a master that cannot be reached, so Redis keeps its data.

@@ -69,7 +69,7 @@ Deno.test("readBatchEntry() reads batch entries that a version of Roomcast witho
   );
 });
 
-Deno.test("readBatchEntry() returns a message with broken meta as invalid JSON, so that it is skipped", () => {
+Deno.test("readBatchEntry() returns a message with broken meta as invalid JSON, so that readers skip the message", () => {
   for (
     const meta of ["", "{", "[]", "null", '"x"', '{"event":1}', '{"from":[]}']
   ) {

@@ -41,7 +41,7 @@ const LOSSES: Readonly<Record<string, Damage>> = {
 };
 
 for (const [what, damage] of Object.entries(LOSSES)) {
-  Deno.test(`a page of a history that ${what} is not complete, even after further messages`, async () => {
+  Deno.test(`a page from before the loss is not complete if a history ${what}, even after further messages`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -69,7 +69,7 @@ for (
     ["looks like a message", ["run", "1", "lines", "0 99"]],
   ] as const
 ) {
-  Deno.test(`an entry with a future id that ${what} hides no message, but later pages are not complete`, async () => {
+  Deno.test(`an entry with a future id that ${what} hides no message, but a page across it is not complete`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -113,7 +113,7 @@ Deno.test("a page of a room without messages is complete even if the log was tri
   assert.equal((await fixture.history("quiet", first)).complete, true);
 });
 
-Deno.test("a page of a room is complete only if it begins after the room's last expired message", async () => {
+Deno.test("a page of a room with expired messages is complete only if the page begins after the last of them", async () => {
   await using fixture = await Fixture.open({ historySeconds: 1 });
   const ids = await fixture.publish("a", 1, 3);
   const key = KEYS.history("a");
@@ -170,7 +170,7 @@ Deno.test("a page of a deleted history is not complete even if the set of known 
   }
 });
 
-Deno.test("a page of a history that was lost with the log is not complete from its beginning or from an old id", async () => {
+Deno.test("a page is not complete from the room's beginning or from an old id if the history was lost together with the log", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 3);
   const epoch = await fixture.send("GET", KEYS.epoch);
@@ -192,7 +192,7 @@ Deno.test("a page of a history that was lost with the log is not complete from i
   }
 });
 
-Deno.test("a page in descending order is complete only if it ends before the place of a missing message", async () => {
+Deno.test("a page in descending order is complete only if it ends before it reaches a missing message", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 20);
   await fixture.send("XDEL", KEYS.history("a"), ids[9] ?? "");
@@ -203,7 +203,7 @@ Deno.test("a page in descending order is complete only if it ends before the pla
   }
 });
 
-Deno.test("pages are complete in an epoch whose ids are smaller than those of the previous epoch", async () => {
+Deno.test("a page is complete even if the ids of its epoch are smaller than those of the previous epoch", async () => {
   await using fixture = await Fixture.open();
   // Another program adds an entry with a future id, so the log's next ids are even later.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
@@ -236,7 +236,7 @@ Deno.test("a page is complete even if an entry with a later id than the log's la
   assert.equal((await fixture.history("a", last)).complete, true);
 });
 
-Deno.test("append() rejects and does not store a message if its room cannot be added to the known rooms", async () => {
+Deno.test("append() returns an error and stores no message if the message's room cannot be added to the known rooms", async () => {
   await using fixture = await Fixture.open();
   const [id] = await fixture.publish("a", 1, 1);
   await fixture.send("ACL", "SETUSER", "default", "-zadd");

@@ -110,7 +110,7 @@ async function assertTrue(
   }
 }
 
-Deno.test("a page is complete if and only if no message is missing, after random publishes and losses", async () => {
+Deno.test("a page is complete exactly if no message is missing, after random publishes and losses", async () => {
   await using fixture = await Fixture.open({ historySize: SIZE });
   const send = fixture.send.bind(fixture);
   let round = 0;
@@ -215,7 +215,7 @@ async function addOld(client: RedisClient, count: number): Promise<void> {
   }
 }
 
-Deno.test("check() removes only known rooms whose messages have expired, at most 1,000 at a time", async () => {
+Deno.test("check() removes only those known rooms whose messages have expired, at most 1,000 per call", async () => {
   await using redis = await connect();
   const { client } = redis;
   const size = () => client.sendCommand(["ZCARD", KEYS.rooms]).then(Number);
@@ -243,7 +243,7 @@ Deno.test("append() removes at least as many expired rooms from the known rooms 
   }
 });
 
-Deno.test("a page of a room is not complete for a node with a longer HISTORY_SECONDS than the node that removed the room", async () => {
+Deno.test("a page is not complete on a node whose HISTORY_SECONDS is longer than that of the node that removed the room", async () => {
   await using redis = await connect();
   const { client } = redis;
   const now = Date.now();
@@ -290,7 +290,7 @@ Deno.test("a page of a room is not complete for a node with a longer HISTORY_SEC
   assert.deepEqual(await ask("a"), [false, false, true]);
 });
 
-Deno.test("pages are not complete if the log does not exist", async () => {
+Deno.test("a page is not complete if the log does not exist", async () => {
   await using redis = await connect();
   await redis.client.sendCommand(["SET", KEYS.epoch, `e@${Date.now()}-0`]);
   await redis.client.sendCommand(["ZADD", KEYS.rooms, "0", ""]);

@@ -16,7 +16,7 @@ function registered(
   );
 }
 
-Deno.test("Peers.known lists the registered and the newly announced nodes, but not its own node", () => {
+Deno.test("Peers.known contains the registered and the newly announced nodes, but not the own node", () => {
   const peers = new Peers("me");
   peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", 0);
   peers.announced("b");
@@ -25,13 +25,13 @@ Deno.test("Peers.known lists the registered and the newly announced nodes, but n
   assert.deepEqual(peers.known, ["b"]);
 });
 
-Deno.test("Peers remembers at most 1,000 announcements between two checks", () => {
+Deno.test("Peers.known contains at most 1,000 nodes that were announced since the last check", () => {
   const peers = new Peers("me");
   for (let i = 0; i < 3000; i++) peers.announced(`node ${i}`);
   assert.equal(peers.known.length, 1000);
 });
 
-Deno.test("Peers.silent() returns a node after 10 s without a check, once this node has read all entries from before", () => {
+Deno.test("Peers.silent() returns a node that has not checked for 10 s, once this node has read all entries that the node may have acknowledged", () => {
   const peers = new Peers("me");
   const silent = (now: number, last: string) => {
     peers.update(
@@ -48,7 +48,7 @@ Deno.test("Peers.silent() returns a node after 10 s without a check, once this n
   assert.deepEqual(silent(10_000, "9-0"), [[], ["a@5"]]);
 });
 
-Deno.test("Peers.silent() returns no node while Redis does not record the checks of this node itself", () => {
+Deno.test("Peers.silent() returns no node while Redis does not even record this node's own checks", () => {
   const peers = new Peers("me");
   for (let now = 0; now <= 60_000; now += 1000) {
     peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", now);
@@ -56,7 +56,7 @@ Deno.test("Peers.silent() returns no node while Redis does not record the checks
   }
 });
 
-Deno.test("Peers.haveRead() waits for every node that still checks, but not for nodes that have left or are silent", () => {
+Deno.test("Peers.haveRead() is true once every node has read the entry, except nodes that have left or no longer check", () => {
   const peers = new Peers("me");
   const haveRead = (
     a: readonly [number, string],

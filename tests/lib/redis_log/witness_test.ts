@@ -57,7 +57,7 @@ Deno.test("Witness.question() asks for an acknowledged entry until the entry was
   assert.deepEqual(asked(), []);
 });
 
-Deno.test("Witness makes a check due at once if a later entry is read without an acknowledged earlier one", () => {
+Deno.test("Witness makes a check due at once if an entry is read before an acknowledged entry with a smaller id", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.acknowledged("2-1", 0);
@@ -88,14 +88,14 @@ Deno.test("Witness.question() asks for the newest entry that was acknowledged be
   assert.deepEqual(scene.asked(), ["2-1", "9-1"]);
 });
 
-Deno.test("Witness.question() asks for both entries if the second acknowledged one has a smaller id than the first", () => {
+Deno.test("Witness.question() asks for two acknowledged entries if the second has a smaller id than the first", () => {
   const scene = new Scene();
   scene.witness.acknowledged("5-1", 0);
   scene.witness.acknowledged("4-1", 0);
   assert.deepEqual(scene.asked(), ["5-1", "4-1"]);
 });
 
-Deno.test("Witness.acknowledged() stores an id once if it is called several times with the same id", () => {
+Deno.test("Witness.acknowledged() stores an id only once if it is called repeatedly with the same id", () => {
   const { witness } = new Scene();
   for (let i = 0; i < 70_000; i++) witness.acknowledged("5-1", 0);
   assert.ok(witness.mayAcknowledge("run1", 0));
@@ -114,7 +114,7 @@ Deno.test("Witness.mayAcknowledge() is true only for the server of the last chec
   assert.ok(!witness.mayAcknowledge("run2", 4100));
 });
 
-Deno.test("Witness.mayAcknowledge() is false before the node is registered and after others have unregistered it", () => {
+Deno.test("Witness.mayAcknowledge() is false while the node is not registered, and again if others unregister the node", () => {
   const scene = new Scene();
   const { witness } = scene;
   scene.check(100, { nodes: new Map() });
@@ -124,7 +124,7 @@ Deno.test("Witness.mayAcknowledge() is false before the node is registered and a
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
 
-Deno.test("Witness.take() continues in the new epoch and drops its acknowledged entries if the log lacks an entry", () => {
+Deno.test("Witness.take() enters the new epoch and forgets its acknowledged entries if the log lacks an entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -140,7 +140,7 @@ Deno.test("Witness.take() continues in the new epoch and drops its acknowledged 
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry, and asks a master for the entry later", () => {
+Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry; the next question() asks for the entry again", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -160,7 +160,7 @@ Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry,
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness enters an epoch that begins later in the log only when the epoch's entry is read", () => {
+Deno.test("Witness enters an epoch that begins after the entries it has read only when it reads the epoch's own entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");

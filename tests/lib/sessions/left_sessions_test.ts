@@ -22,7 +22,7 @@ function digests(left: LeftSessions, added: SessionState): string[] {
   return left.add(added).map(({ digest }) => digest);
 }
 
-Deno.test("LeftSessions.add() returns the oldest sessions as soon as the limit is exceeded", () => {
+Deno.test("LeftSessions.add() returns the oldest sessions, as many as exceed the limit", () => {
   const left = new LeftSessions(1000, 60_000);
   assert.deepEqual(digests(left, client("a")), []);
   assert.deepEqual(digests(left, client("b")), []);
@@ -34,7 +34,7 @@ Deno.test("LeftSessions.add() returns the oldest sessions as soon as the limit i
   assert.deepEqual(digests(left, client("e")), ["c"]);
 });
 
-Deno.test("LeftSessions counts the rooms of a session and the lengths of their names", () => {
+Deno.test("LeftSessions.bytes includes each room of a session and the room's name, and is 0 after the only session is deleted", () => {
   const left = new LeftSessions(100_000, 60_000);
   left.add(client("a", "chat", "x".repeat(255)));
   assert.equal(left.bytes, 300 + 2 * 60 + 2 * 4 + 2 * 255);

@@ -126,7 +126,7 @@ Deno.test("RedisSessionStore writes and reads sessions in the stored form of the
   assert.deepEqual(setup.saved, [1, 2, 3]);
 });
 
-Deno.test("RedisSessionStore loads a session without an owner, as nodes saved it before 2026-11-29", async () => {
+Deno.test("RedisSessionStore loads a session that was saved without an owner, as nodes did before 2026-11-29", async () => {
   await using setup = await Setup.open();
   const old =
     '{"generation":3,"rooms":[["chat","5-0"]],"epoch":"e","lineage":"l","overloaded":false}';

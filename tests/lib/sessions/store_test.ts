@@ -51,7 +51,7 @@ function save(
 
 for (const [name, open] of Object.entries(STORES)) {
   Deno.test(
-    `${name}.save() ignores a late save of an older connection, and forget() deletes a session`,
+    `${name}.save() ignores a save of an older generation, and forget() deletes a session only for its owner`,
     async () => {
       await using stack = new AsyncDisposableStack();
       const sessions = await open(stack);

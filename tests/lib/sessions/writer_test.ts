@@ -143,7 +143,7 @@ Deno.test("SessionWriter saves many sessions once each, in batches of at most 50
   );
 });
 
-Deno.test("SessionWriter.saveAndWait() resolves to failed after a failed save, which is repeated for connected clients", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to `failed` after a failed save, and the save is repeated for connected clients", async () => {
   using setup = new Setup();
   setup.sessions.error = outage();
   const stays = client("stays"), leaves = client("leaves");
@@ -191,7 +191,7 @@ Deno.test("SessionWriter reports an unexpected error of the store once, until a 
   assert.equal(setup.observed.length, 2);
 });
 
-Deno.test("SessionWriter discards a late save of an older generation and calls displaced with the save's client", async () => {
+Deno.test("SessionWriter does not save a session that a connection with a higher generation has saved, and calls displaced", async () => {
   using setup = new Setup();
   const older = client("ann", { owner: "older" });
   setup.writer.keep(older);
@@ -215,7 +215,7 @@ Deno.test("SessionWriter discards a late save of an older generation and calls d
   assert.deepEqual(stored?.rooms.map(([room]) => room), ["news"]);
 });
 
-Deno.test("SessionWriter.saveAndWait() resolves to displaced for the second of two clients that resume a session at once", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to `displaced` for the second of two connections that resume a session at once", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
@@ -230,7 +230,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to displaced for the second of t
   );
 });
 
-Deno.test("SessionWriter.saveAndWait() resolves to displaced for a client that resumes a session after another has", async () => {
+Deno.test("SessionWriter.saveAndWait() resolves to `displaced` if another connection has resumed the session before", async () => {
   using setup = new Setup();
   await soon(setup.writer.saveAndWait(client("ann")), "saved");
   const { version } = await setup.sessions.load("ann") ?? {};
