@@ -2,7 +2,7 @@
 const TOKEN =
   /[ \t\n\r]+|[{}[\],:]|"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)/y;
 
-/** What the text needs at its next place, in words, by the state in which the reader is. */
+/** What JSON may contain at the next place, as a sentence for the reader of the page, by the state of the parser. */
 const EXPECTED = {
   value: "a value is expected",
   first: "a value or ] is expected",

@@ -58,7 +58,7 @@ export function createRow(row, previous) {
   return li;
 }
 
-/** Returns whether a row is the first one of its day. */
+/** Returns whether a row is the first row of its day, so that the list shows the date above it. */
 export function needsDay(row, previous) {
   return row.at !== undefined &&
     (previous?.at === undefined || !isSameDay(row.at, previous.at));

@@ -86,7 +86,7 @@ interface PollingTransport {
   readonly res: ServerResponse | null | undefined;
 }
 
-/** A poll of a client that waits for packets, with its response. */
+/** A client's poll that is waiting for packets, with its response. */
 export interface WaitingPoll {
   /** The poll's request. Its `cleanup()` makes the transport forget the poll. */
   readonly request: { cleanup(): void };

@@ -154,8 +154,9 @@ export class Requests {
 }
 
 /**
- * Sends the answer to a join. If the answer is a notice, sends a `position` event in the same write: a client that has
- * received the answer then also has the event, whose offset confirms the answer when the client reconnects.
+ * Sends the answer to a join. If the answer is a notice, also sends a `position` event in the same write, so that a
+ * client that has received the answer also has the event. The event's offset confirms the notice when the client
+ * reconnects.
  */
 function tell(
   socket: Socket,

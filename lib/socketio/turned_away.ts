@@ -12,7 +12,10 @@ import type { Observe } from "../observer.ts";
  */
 const INTERVAL_MS = 60_000;
 
-/** The clients that were turned away with one error code since the last report. */
+/**
+ * The number of clients that were turned away with one error code since the last report, and the timer of the next
+ * report.
+ */
 interface Count {
   count: number;
   timer: ReturnType<typeof setTimeout> | undefined;

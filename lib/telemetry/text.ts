@@ -70,7 +70,7 @@ export function formatText({ colors, greeting }: TextOptions): Format {
   };
 }
 
-/** Returns the first lines on a terminal, each as a name and a value. */
+/** Returns what the first lines on a terminal show: first the title, and then pairs of a name and a value. */
 function greet(
   { redis, publishKeys }: Greeting,
   facts: Readonly<Record<string, unknown>>,

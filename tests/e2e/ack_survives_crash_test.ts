@@ -116,7 +116,7 @@ Deno.test("a client gets the messages of a join answer once if its node is kille
   assert.deepEqual(client.connects.items, [false, true]);
 });
 
-Deno.test("clients connect while Redis does not reply, and their sessions are saved when it replies again", async () => {
+Deno.test("clients can connect while Redis does not reply, and their sessions are saved when Redis replies again", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   all.redis.signal("SIGSTOP");

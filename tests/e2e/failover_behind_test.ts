@@ -36,7 +36,7 @@ for (const moved of ["reader", "commands"]) {
   for (const dies of [false, true]) {
     const other = moved === "reader" ? "commands" : "reader";
     Deno.test(
-      `clients get every message or a gap if a node's connection ${moved} leads to the new master and ${other} to the old one, which ${
+      `clients get every message or a gap if a node's connection "${moved}" leads to the new master, and its connection "${other}" to the old one, which ${
         dies ? "dies" : "stays alive"
       }`,
       async () => {

@@ -112,7 +112,7 @@ Deno.test("clients get the messages of all their rooms in the log's order if a b
   }
 });
 
-Deno.test("a node uses direct writes by default and not with DIRECT_WRITE=false, and delivers the same messages", async () => {
+Deno.test("a node delivers the same messages with direct writes, which are the default, and with DIRECT_WRITE=false", async () => {
   for (const directWrite of [true, false]) {
     await using node = await TestNode.start(
       directWrite ? {} : { DIRECT_WRITE: "false" },

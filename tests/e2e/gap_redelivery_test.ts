@@ -106,7 +106,7 @@ Deno.test("the gap of a join is not sent again after a reconnect if the answer a
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of an emptied log is sent again after a reconnect if the connection broke while sending the gap", async () => {
+Deno.test("the gap of an emptied log is sent again after a reconnect if the connection broke while the gap was sent", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);
@@ -117,7 +117,7 @@ Deno.test("the gap of an emptied log is sent again after a reconnect if the conn
   await assertGapOnce(all, client, "epoch");
 });
 
-Deno.test("the gap of a log that lost its newest entries is sent again if the connection broke while sending the gap", async () => {
+Deno.test("the gap of a log that lost its newest entries is sent again if the connection broke while the gap was sent", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await settle(all.node, [client]);

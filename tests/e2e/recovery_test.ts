@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if the history of a room 
   }
 });
 
-Deno.test("clients recover from one shared read of the history, and a client that missed more than was read receives a gap", async () => {
+Deno.test("a client receives a gap if it missed more than a shared read of the history returned, and the other clients recover", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];

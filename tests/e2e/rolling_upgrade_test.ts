@@ -106,7 +106,7 @@ async function received(client: Subscriber, ids: string[]): Promise<void> {
   assert.deepEqual(client.gaps.items, []);
 }
 
-test("messages of a node of the previous version and of this one reach the clients of both once and in order", async (setup) => {
+test("messages published on a node of the previous version or of this version reach the clients of both nodes once and in order", async (setup) => {
   const { redis, before, now } = setup;
   await using clientBefore = await connect(before);
   await using clientNow = await connect(now);
@@ -145,7 +145,7 @@ test("messages of a node of the previous version and of this one reach the clien
   assert.deepEqual(clientBefore.ids, clientNow.ids);
 });
 
-test("a client recovers all messages when it moves between a node of the previous version and one of this", async (setup) => {
+test("a client recovers all messages when it moves between nodes of the previous version and of this version", async (setup) => {
   const { before, now } = setup;
   await using client = await connect(before);
   for (const node of [now, before, now]) {

@@ -208,7 +208,7 @@ Deno.test("SIGTERM while a node starts ends it at once", async () => {
   assert.ok(durationMs < 400, `took ${durationMs} ms`);
 });
 
-Deno.test("SIGTERM answers publishes in flight and does not wait for DRAIN_SECONDS if there are no clients", async () => {
+Deno.test("after SIGTERM, a node without clients answers the publishes in flight and does not wait for DRAIN_SECONDS", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({
     REDIS_URL: redis.url,

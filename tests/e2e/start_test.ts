@@ -105,7 +105,7 @@ Deno.test("a node that is started on a terminal prints its address and a curl co
   }
 });
 
-Deno.test("a node without a terminal, or with LOG_FORMAT=json on one, writes only JSON", async () => {
+Deno.test("a node writes only JSON without a terminal, or on a terminal with LOG_FORMAT=json", async () => {
   await using terminal = new Terminal(tasks.start.command, {
     PORT: "0",
     LOG_FORMAT: "json",

@@ -200,7 +200,7 @@ Deno.test("the thin client saves positions at pagehide, and works without saved 
   }
 });
 
-Deno.test("the thin client reports each gap once, whether it was connected when messages were lost or not", async () => {
+Deno.test("the thin client reports a gap once, both if it is connected and if it is disconnected while messages are lost", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const tab = new Tab();

@@ -37,7 +37,7 @@ Deno.test("EnvReader returns the default for an invalid value and reports every 
   ]);
 });
 
-Deno.test("EnvReader lists the settings that were read and the variables that are set", () => {
+Deno.test("EnvReader.settings lists the settings that were read, and EnvReader.names the variables that are set", () => {
   const reader = new EnvReader({ A: " 1 ", B: "", X: "y", Y: " " });
   reader.integer("A", 3, 1, 5);
   reader.text("B", "b");
