@@ -45,16 +45,14 @@ export interface BridgeCommandsOptions {
 export interface BridgeAppendResult extends CompareResult {
   /** How many of the given items, counted from the first, were already in the log. */
   readonly known: number;
-  /**
-   * How many items after the `known` ones this call has taken over: appended, or passed over because they are refused.
-   */
+  /** How many items after the `known` ones are in the log because of this call. Refused items are counted too. */
   readonly taken: number;
   /**
    * Indexes, among the given items, of messages that Redis permanently refuses because the key of their room's history
    * holds a value of another type.
    */
   readonly refused: ReadonlySet<number>;
-  /** Whether this call has taken over items, after another node had made the previous append. */
+  /** Whether this call has appended items, and the previous append was made by another node. */
   readonly tookOver: boolean;
 }
 

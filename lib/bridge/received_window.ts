@@ -36,8 +36,8 @@ export type ReceivedItem =
 const ITEM_BYTES = 200;
 
 /**
- * Holds all items that one subscription has received since a marker, without a missing one. Items are dropped once they
- * are known to be in the log.
+ * Holds all items that one subscription has received since a marker, in order. Items are dropped once they are known to
+ * be in the log.
  */
 export class ReceivedWindow {
   readonly #channelGroup: string;
@@ -86,7 +86,7 @@ export class ReceivedWindow {
 
   /**
    * Returns the oldest items of the window without removing them: at most `countMax` items of together at most
-   * `bytesMax` bytes. The first item is returned even if it is larger.
+   * `bytesMax` bytes. The first item is returned even if it exceeds `bytesMax`.
    */
   batch(countMax: number, bytesMax: number): ReceivedItem[] {
     const items: ReceivedItem[] = [];
@@ -103,7 +103,7 @@ export class ReceivedWindow {
 
   /**
    * Drops the items up to `position`, because the log already has them. Drops nothing if the position lies before the
-   * window's start. Drops all items of the position's marker if the position lies after the last received item, because
+   * window's start. Drops all items up to the next marker if the position lies after the last received item, because
    * the log is then ahead of this subscription.
    *
    * @returns `false` if the window does not contain the position's marker, or if the position belongs to other

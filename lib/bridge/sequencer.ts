@@ -130,9 +130,9 @@ export class Sequencer {
   }
 
   /**
-   * Discards all received items. Call this if another Redis server has sent them than the one that holds the log now,
-   * as after a failover, because their order on that server means nothing on this one. The next `resume` step records a
-   * gap for them.
+   * Discards all received items. Call this if the Redis server that has sent these items no longer holds the log, as
+   * after a failover, because their order means nothing on another server. The next `resume` step records a gap for
+   * them.
    */
   discard(): void {
     this.#previousWindow = undefined;

@@ -57,6 +57,6 @@ export interface CompareResult {
   readonly outcome: "appended" | "elsewhere" | "back";
   /** The bridge position up to which the log has all items after the append. */
   readonly position: BridgePosition;
-  /** The error because of which Redis did not accept all items; undefined if there was none. */
+  /** The error because of which Redis did not accept all items; undefined if Redis accepted all. */
   readonly error?: string | undefined;
 }

@@ -31,7 +31,9 @@ import { missedBy, type Shown } from "./missed.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */
 const START_TIMEOUT_MS = 5000;
-/** Maximum number of attempts to admit a client if another connection resumes the client's session meanwhile. */
+/**
+ * Maximum number of attempts to admit a client. An attempt fails if another connection resumes the session meanwhile.
+ */
 const ATTEMPTS_MAX = 3;
 /** How long the node retries to load a session if Redis does not reply, in ms. */
 const LOAD_TIMEOUT_MS = 3000;

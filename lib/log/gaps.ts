@@ -49,8 +49,8 @@ export class IngressGaps implements Gaps {
   #concerns = new Map<string, Gap["concerns"]>();
 
   /**
-   * Adds a gap: messages of these channels may be missing before the id `id`. Ignores it if a gap with this id or a
-   * later one is already known. Returns a function that returns whether the gap concerns a room.
+   * Adds a gap: messages of these channels may be missing before the id `id`. Ignores the gap if one with this id or a
+   * later id is already known. Returns a function that returns whether the gap concerns a room.
    */
   add(id: string, channels: readonly string[]): (room: string) => boolean {
     const concerns = this.#concernsOf(channels);

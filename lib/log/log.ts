@@ -98,7 +98,7 @@ export interface HistoryRange {
  * LogReader}.
  */
 export interface Log {
-  /** The id up to which this node has delivered messages, and the log's state. */
+  /** The state of the log on this node, with the id up to which the node has delivered messages. */
   readonly head: LogHead;
   /**
    * Appends every publish to each of its rooms, in order. Resolves within a time limit to one list for each publish,

@@ -29,8 +29,8 @@ import {
 } from "./position.ts";
 
 /**
- * Maximum memory of all histories together, in bytes. Beyond it, messages of the rooms that have been idle for longest
- * are dropped.
+ * Maximum memory of all histories together, in bytes. At the limit, messages of the rooms that have been idle for
+ * longest are dropped.
  */
 const BYTES_MAX = 256 << 20;
 /** An id that is greater than all others. */

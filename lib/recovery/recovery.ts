@@ -116,8 +116,8 @@ export class Recovery {
   }
 
   /**
-   * Reads the messages for a request that are older than the ring, or determines why they are not available. Pass the
-   * result to {@linkcode Recovery.collect}.
+   * Reads those messages for a request that are older than the ring, or determines why these messages are not
+   * available. Pass the result to {@linkcode Recovery.collect}.
    *
    * @throws {ApiError} A retryable error (`log_…` or `overloaded`) if the messages cannot be read at the moment
    */
@@ -308,7 +308,7 @@ function refuse(
   return { request, reason, prefix: [], epoch };
 }
 
-/** Returns a result without messages, for the reason `reason` if one is given. */
+/** Returns a result without messages, which contains `reason` if it is given. */
 function nothing(room: string, reason: GapReason | undefined): JoinResult {
   return { room, recovered: false, ...(reason && { reason }), messages: [] };
 }

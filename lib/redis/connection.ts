@@ -21,8 +21,8 @@ const PING_INTERVAL_MS = 1000;
 /** Maximum time until the reply to a ping, in ms. */
 const PING_TIMEOUT_MS = 3000;
 /**
- * Additional time for the reply to a ping, in ms. A process that was suspended needs it, because its timers run before
- * it reads the replies that have arrived.
+ * Additional time for the reply to a ping, in ms. If the process was suspended, its timers run first, and the replies
+ * that have arrived are read only afterwards.
  */
 const PING_GRACE_MS = 200;
 /** Maximum pause between two attempts to connect, in ms. */
@@ -46,7 +46,7 @@ export interface ConnectionOptions {
   readonly observe: Observe;
   /**
    * Called with each new Redis client before {@linkcode RedisConnection.client} returns the client. If the promise
-   * rejects, the client is closed and another one is connected.
+   * rejects, the Redis client is closed and a new one is connected.
    */
   readonly prepare?: (client: RedisClient) => Promise<void>;
   /** Called when {@linkcode RedisConnection.client} returns a new Redis client. */
@@ -144,7 +144,7 @@ export class RedisConnection {
     }
   }
 
-  /** Connects and prepares a Redis client. Resolves to whether the client can be used. */
+  /** Connects and prepares a Redis client. Resolves to whether the Redis client can be used. */
   async #prepare(client: RedisClient, failures: number): Promise<boolean> {
     const { signal } = this.#closing;
     try {
@@ -231,8 +231,8 @@ async function runIdOf(client: RedisClient): Promise<string> {
 
 /**
  * Pings the server until `signal` is aborted, and closes the Redis client if no reply arrives in time. Even an error
- * counts as a reply. Without pings, a half-open connection would be noticed only after up to 15 minutes, or never if it
- * only subscribes.
+ * counts as a reply. Without pings, a half-open connection would be noticed only after up to 15 minutes, or never if
+ * the connection only subscribes.
  */
 async function watch(client: RedisClient, signal: AbortSignal): Promise<void> {
   for (;;) {

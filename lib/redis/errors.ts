@@ -9,7 +9,8 @@ import { DeadlineError } from "../util/deadline.ts";
 /** The advice in an error after which a retry may succeed. */
 const RETRY = "try again later";
 /**
- * The advice in an error after which the same publish may succeed; the key ensures that its message appears only once.
+ * The advice in an error after which the same publish may succeed; the idempotency key ensures that its message appears
+ * only once.
  */
 const PUBLISH_AGAIN =
   "try again later and publish with the same idempotency key";

@@ -25,8 +25,8 @@ export interface LogServer {
     command: (client: RedisClient) => Promise<T>,
   ) => Promise<T>;
   /**
-   * Resolves when this node may write to the server: when it would detect later that Redis has lost the write. Rejects
-   * if that takes too long.
+   * Resolves when this node may write to the server, so that it would later detect if Redis lost the write. Rejects if
+   * the node may not write within a time limit.
    */
   readonly writable: () => Promise<void>;
   /** Records that Redis has acknowledged this node's save of sessions with the number `count`, counted from 1. */

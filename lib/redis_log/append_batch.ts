@@ -39,8 +39,8 @@ export function isLate(
 }
 
 /**
- * One operation of the script: it appends messages without idempotency key to one room, or one message with such a key,
- * or a probe.
+ * One operation of the script `APPEND`: it appends messages without idempotency key to one room, or one message with
+ * such a key, or a probe.
  */
 interface BatchPiece {
   /**

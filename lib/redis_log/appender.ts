@@ -104,9 +104,7 @@ export class Appender {
     this.#sweep = setInterval(() => this.#expire(), 100);
   }
 
-  /**
-   * A sentence that too few replicas confirm publishes, so that none is acknowledged; undefined if enough replicas do.
-   */
+  /** A sentence which says that too few replicas confirm publishes; undefined if enough replicas do. */
   get warning(): string | undefined {
     return this.#replicasMissing
       ? tooFewReplicas(this.#options.ackReplicas)

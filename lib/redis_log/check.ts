@@ -16,8 +16,8 @@ import { DeadlineError } from "../util/deadline.ts";
 import { CHECK } from "./check_script.ts";
 
 /**
- * The arguments of a check of the log: which entries this node has read or acknowledged, and what else the check needs
- * to know.
+ * The arguments of a check of the log: which entries this node has read or acknowledged, and what it knows of other
+ * nodes.
  */
 export interface Question {
   /** The name of the new epoch, in case the check begins one. */
@@ -80,7 +80,7 @@ export interface Finding {
   readonly wrong: "" | "lost" | "cut" | "back";
   /**
    * `confirmed`: all nodes have confirmed that this server's log lacks nothing. `unconfirmed`: some nodes still have to
-   * confirm that. `replica`: the server is a replica, for which nodes cannot confirm it.
+   * confirm that. `replica`: the server is a replica, for which no confirmation is possible.
    */
   readonly state: "confirmed" | "unconfirmed" | "replica";
   /** The Redis server that ran the check, as `<run id>:<replication id>`. */

@@ -61,8 +61,8 @@ export class RedisLogReader {
   readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
   /**
-   * How many messages and entries without messages the log had ever had, up to the last entry that this node has read;
-   * undefined if that number is not known.
+   * How many messages and entries without messages were ever added to the log, up to the last entry that this node has
+   * read; undefined if that number is not known.
    */
   #total: number | undefined;
   /** The Redis client of the last read. A later client may be connected to another server. */

@@ -12,7 +12,7 @@ import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
 
 /** Maximum number of entries that one command reads. */
 const READ_COUNT = 256;
-/** How much longer than Redis may wait for new entries a read may take, in ms. */
+/** Maximum duration of a read after the time for which Redis may wait for new entries, in ms. */
 const READ_GRACE_MS = 1500;
 /** {@linkcode readRecent} stops once it has read this many characters of messages. */
 const RECENT_LENGTH_MAX = 16 << 20;

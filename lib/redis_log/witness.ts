@@ -28,7 +28,7 @@ const CHECK_MS = 1000;
 const CHECK_PENDING_MS = 50;
 /** Time between two checks of the log while Redis refuses writes, in ms. */
 const CHECK_REFUSED_MS = 500;
-/** How old this node's last check of the log may be while this node acknowledges messages, in ms. */
+/** Maximum age of the last check of the log with which this node still acknowledges messages, in ms. */
 const LEASE_MS = 3000;
 
 /** What this node has to do after a check of the log. */
