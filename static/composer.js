@@ -36,7 +36,7 @@ export class Composer {
    * @param {HTMLFormElement} form
    * @param {string} room
    * @param {import("./server.js").Server} server
-   * @param {{ keyNeeded: () => void }} on
+   * @param {{ keyNeeded: () => void }} on `keyNeeded` is called if the server requires a publish key
    * @param {AbortSignal} signal aborted when the room is closed
    */
   constructor(form, room, server, on, signal) {

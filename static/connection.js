@@ -38,17 +38,20 @@ export class Connection {
   /**
    * Starts to connect, without any room.
    *
-   * @param {object} on
-   * @param {(room: string, row: object, isMissed: boolean) => void} on.message
-   * @param {(room: string, gap: { reason: string, id: string }) => void} on.gap
-   * @param {(room: string, position: string) => void} on.joined
-   * @param {(error: { code?: string, message: string }, room: string) => void} on.roomRefused
-   * @param {(connected: { transport: string, ms: number }) => void} on.connected
-   * @param {(reason: string, why?: { code: string, message: string }) => void} on.lost
-   * @param {(result: ReturnType<Outage["result"]>) => void} on.recovered
-   * @param {(transport: string) => void} on.upgraded
-   * @param {(problem: { code?: string, message?: string } | undefined) => void} on.failed
-   * @param {() => void} on.waiting
+   * @param {object} on the functions to call when something happens
+   * @param {(room: string, row: object, isMissed: boolean) => void} on.message a message has arrived; `isMissed` says
+   *   that the page missed the message during an outage
+   * @param {(room: string, gap: { reason: string, id: string }) => void} on.gap messages of a room are missing
+   * @param {(room: string, position: string) => void} on.joined the page has joined a room
+   * @param {(error: { code?: string, message: string }, room: string) => void} on.roomRefused the server does not allow
+   *   the page to join a room
+   * @param {(connected: { transport: string, ms: number }) => void} on.connected the page has connected, after `ms`
+   * @param {(reason: string, why?: { code: string, message: string }) => void} on.lost the connection is lost; `reason`
+   *   is that of socket.io-client, and `why` the reason that the server gave
+   * @param {(result: ReturnType<Outage["result"]>) => void} on.recovered an outage is over
+   * @param {(transport: string) => void} on.upgraded the connection uses another transport now
+   * @param {(problem: { code?: string, message?: string } | undefined) => void} on.failed an attempt to connect failed
+   * @param {() => void} on.waiting the time of the next attempt has changed
    */
   constructor(on) {
     this.#on = on;

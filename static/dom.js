@@ -8,8 +8,6 @@
 /**
  * Creates an element with attributes and children. Texts become text nodes.
  *
- * Creates an element.
- *
  * @param {string} name
  * @param {Record<string, string>} [attributes]
  * @param {...(Node | string)} children

@@ -1,3 +1,10 @@
+/**
+ * Reads JSON and says at which place the text is not valid. In some browsers, the errors of `JSON.parse` do not name
+ * the place.
+ *
+ * @module
+ */
+
 /** Matches one token of JSON, or white space. */
 const TOKEN =
   /[ \t\n\r]+|[{}[\],:]|"(?:[ !#-[\]-\uffff]|\\(?:["\\/bfnrt]|u[\da-fA-F]{4}))*"|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])|(?:true|false|null)(?!\w)/y;

@@ -9,7 +9,7 @@ import { createRow, needsDay } from "./row.js";
 import { Timeline } from "./timeline.js";
 import { count } from "./time.js";
 
-/** If the list is scrolled to within this distance from its bottom, in pixels, it follows new rows. */
+/** If the list is scrolled to within this distance from its bottom, in pixels, the list follows new rows. */
 const BOTTOM_PX = 48;
 /**
  * If the list is scrolled to within this distance from its first or last row, in pixels, more rows are put into the

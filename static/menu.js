@@ -14,8 +14,6 @@ const GAP_PX = 4;
 /**
  * Makes the "Copy" buttons of a list open the menu, for the message to which the button belongs.
  *
- * Makes the "Copy" buttons of a list open the menu.
- *
  * @param {HTMLElement} list
  * @param {(target: Element) => object} rowOf
  * @param {() => { room: string, settings: object | undefined }} context

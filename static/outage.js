@@ -15,9 +15,7 @@ export class Outage {
   #gaps = 0;
 
   /**
-   * Creates the measurement of an outage that begins now.
-   *
-   * Starts an outage, when the connection is lost.
+   * Creates the measurement of an outage that begins at `now`, because the connection is lost.
    *
    * @param {number} now
    * @param {Iterable<string>} rooms that were joined

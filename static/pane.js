@@ -46,8 +46,8 @@ export class Pane {
    * @param {object} parts
    * @param {import("./server.js").Server} parts.server
    * @param {import("./announce.js").Announcer} parts.announcer
-   * @param {() => void} parts.keyNeeded
-   * @param {() => void} parts.leave
+   * @param {() => void} parts.keyNeeded called if the server requires a publish key
+   * @param {() => void} parts.leave called when the reader closes the room
    */
   constructor(room, { server, announcer, keyNeeded, leave }) {
     this.room = room;

@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+/** Maximum number of attempts to publish a message. */
 const ATTEMPTS_MAX = 3;
 /** Maximum duration of one attempt to publish, in ms. */
 const ATTEMPT_TIMEOUT_MS = 10_000;

@@ -3,6 +3,8 @@
  *
  * @module
  */
+
+/** Pause after the first failed attempt to connect, in ms. */
 const DELAY_MIN_MS = 1000;
 /** Maximum pause between two attempts to connect, in ms. */
 const DELAY_MAX_MS = 15_000;

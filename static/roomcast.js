@@ -4,6 +4,8 @@
  *
  * @module
  */
+
+/** Pause before changed positions are stored, in ms. */
 const SAVE_MS = 200;
 const CHECK_MS = 2000;
 const DELAY_MIN_MS = 1000;

@@ -24,7 +24,8 @@ export class Rooms {
    *
    * @param {{ tabs: HTMLElement, panes: HTMLElement, split: HTMLButtonElement }} parts
    * @param {{ opened: (room: string) => import("./pane.js").Pane, closed: (room: string) => void,
-   *   changed: () => void }} on
+   *   changed: () => void }} on `opened` creates the pane of a room; `closed` and
+   *   `changed` are called when a room is closed, and when the rooms or the current room have changed
    */
   constructor(parts, on) {
     this.#parts = parts;

@@ -3,6 +3,8 @@
  *
  * @module
  */
+
+/** Formats the time of day. */
 const clock = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
   minute: "2-digit",

@@ -4,7 +4,7 @@
  *
  *     deno task bundle [folder]
  *
- * Without a name the folder is `dist`. It is replaced.
+ * The folder is `dist` if none is named. An existing folder with this name is replaced.
  */
 import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";

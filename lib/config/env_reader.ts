@@ -15,7 +15,7 @@ export interface Setting {
    * secret.
    */
   readonly value: string;
-  /** Where the value comes from. */
+  /** Whether the value is from an environment variable or is the default. */
   readonly source: "environment" | "default";
 }
 
