@@ -262,7 +262,7 @@ export class RedisBridge implements Ingress {
   async #runSteps(): Promise<void> {
     clearTimeout(this.#timer);
     while (!this.#closed) {
-      // Announce by a heartbeat that this node is now synchronized, because no other node then records a gap.
+      // Announce by a heartbeat that this node is now synchronized, so that no other node records a gap.
       if (this.synchronized && !this.#wasSynchronized) {
         this.#health.succeeded("channels");
         void this.#heartbeats.send();
@@ -277,7 +277,7 @@ export class RedisBridge implements Ingress {
         if (this.pending === 0) this.#health.succeeded("append");
       } catch (error) {
         this.#sequencer.failed(performance.now());
-        // This Redis has become a replica, which relays the messages of the new master in an order that may differ.
+        // This Redis has become a replica. It relays the messages of the new master, perhaps in another order.
         if (error instanceof ApiError && error.code === "log_read_only") {
           this.#sequencer.discard();
         }
@@ -290,7 +290,7 @@ export class RedisBridge implements Ingress {
     if (ms < Infinity) {
       this.#timer = setTimeout(() => void this.#work(), ms);
     } else {
-      // No step is left, so a step that failed before is no longer needed.
+      // No step is left to run, so the earlier failure of a step no longer matters.
       this.#health.succeeded("publish_marker", "append", "resume");
     }
   }

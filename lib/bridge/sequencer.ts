@@ -220,7 +220,7 @@ export class Sequencer {
         this.#previousWindow = undefined;
       }
     } else if (window !== this.#window) return;
-    // The log has lost items that it had, so the items of this window no longer follow directly.
+    // The log has lost items that it had, so the items of this window no longer follow the log's bridge position.
     else if (outcome === "back") this.#reset();
     else if (!advanced) {
       // Either other nodes have appended items that this node has not received yet, or the log has lost its bridge

@@ -89,7 +89,7 @@ export class Subscriptions {
       if (position === undefined || subscriber === undefined) return;
       rooms.delete(room);
       const isSaved = await writer.saveAndWait(client) === "saved";
-      // If the client has disconnected meanwhile, it was not removed from this room, because `rooms` no longer
+      // If the client has disconnected meanwhile, that did not remove it from this room, because `rooms` no longer
       // contained the room.
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);

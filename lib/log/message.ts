@@ -53,7 +53,7 @@ export function byteLength(text: string): number {
  * part of a Redis key. `.` and `..` are not valid, because every client removes them from the path of a URL, also if
  * they are percent-encoded: `/rooms/../history` becomes `/history`.
  *
- * @throws {ApiError} `invalid_room`
+ * @throws {ApiError} `invalid_room` if the name is not valid
  */
 export function parseRoom(room: unknown): string {
   if (typeof room !== "string") {

@@ -66,7 +66,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
 /**
  * Reads a client's request to leave a room: the room's name, or `{room}`. Returns the room's name.
  *
- * @throws {ApiError} `invalid_room`, `unknown_field`
+ * @throws {ApiError} `invalid_room` or `unknown_field`, if the request is not valid
  */
 export function parseLeaveRequest(request: unknown): string {
   if (!isFields(request)) return parseRoom(request);
@@ -77,7 +77,7 @@ export function parseLeaveRequest(request: unknown): string {
 /**
  * Checks that a request has no other fields than those in `known`.
  *
- * @throws {ApiError} `unknown_field`
+ * @throws {ApiError} `unknown_field` if the request has another field
  */
 function checkFields(
   verb: string,

@@ -101,7 +101,7 @@ export class Recovery {
     this.#ring = ring;
     this.#reads = new SharedReads(
       this.#limit,
-      // If this node has not delivered the messages up to `end` yet, they would be sent twice.
+      // If this node has not delivered the messages up to `end` yet, the client would receive them again by fan-out.
       async (end) => await this.#caughtUp(end) && ring.covers(end),
     );
   }

@@ -206,7 +206,7 @@ export class Appender {
         connection.reset();
       }
       if (ackReplicas > 0) await this.#replicated(client, reply, expires);
-      // After a reconnect to another server, that server may lack messages that this one has appended.
+      // After a reconnect, the new server may lack messages that the previous one has appended.
       if (clientNow() !== client) throw failedOver();
       const entry = batch.entryOf(reply);
       if (entry !== undefined) acknowledged(entry);

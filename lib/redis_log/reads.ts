@@ -86,7 +86,7 @@ export async function readRecent(
     isMore = page.length === READ_COUNT;
     for (const raw of page) {
       const { id, messages = [], fields, error } = readEntry(raw);
-      // Everything after this entry is read: the entry still exists, so no later entry was trimmed.
+      // No message after this entry is missing: the entry still exists, so no later entry was trimmed.
       floor = id;
       if (error !== undefined) skip(id, error);
       if (fields.epoch === epoch) return { recent: recent.reverse(), floor };

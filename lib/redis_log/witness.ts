@@ -139,7 +139,7 @@ export class Witness {
     this.#readIds.add(id);
     let first = this.#unread.first;
     while (first !== undefined && compareIds(first, id) <= 0) {
-      // The acknowledged entry `first` should have been read before this entry, but was not.
+      // The acknowledged entry `first` should have been read before the entry `id`, but was not.
       if (first !== id) this.#doubt(first);
       this.#unread.shift();
       first = this.#unread.first;
@@ -288,7 +288,7 @@ export class Witness {
   }
 
   #judge({ epoch, began, last, lastIsEntry, wrong }: Finding): Verdict {
-    // An empty epoch is that of a replica without its master's data yet, which proves nothing about the log.
+    // An empty epoch means that a replica does not have its master's data yet. It proves nothing about the log.
     if (epoch === "") return { kind: "same" };
     if (this.#epoch === "") {
       this.#epoch = epoch;

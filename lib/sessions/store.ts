@@ -94,9 +94,9 @@ export class MemorySessionStore implements SessionStore {
 }
 
 /**
- * Returns whether a connection may replace a stored session by its own state. It may if the same connection has saved
- * the stored session, if it has resumed exactly the stored version, or, without a `resumedVersion`, if its generation
- * is higher. The script `SAVE` in `redis_store.ts` applies the same rule.
+ * Returns whether a connection may replace a stored session by its own state. It may if it has saved the stored session
+ * itself, if it has resumed exactly the stored version, or, without a `resumedVersion`, if its generation is higher.
+ * The script `SAVE` in `redis_store.ts` applies the same rule.
  */
 function mayReplace(
   stored: StoredSession | undefined,

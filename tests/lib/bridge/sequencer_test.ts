@@ -110,7 +110,7 @@ Deno.test("Sequencer appends every message once, in order and without a gap, as 
   );
 });
 
-Deno.test("Sequencer appends no message twice or out of order, and records a gap for missing ones, if Redis fails at random", () => {
+Deno.test("Sequencer survives random failures of Redis: no message is appended twice or out of order, and missing ones cause a gap", () => {
   fc.assert(
     fc.property(events(WITH_REDIS_FAULTS), (all) => {
       const world = begin();

@@ -245,7 +245,7 @@ function logSuite(
   }
 
   test(
-    "history.read() returns the newest messages of a room for all batches, page sizes, orders and starts",
+    "history.read() returns the newest messages of a room for random batches, page sizes, orders and starts",
     async ({ log, entries }) => {
       let round = 0;
       await fc.assert(
@@ -364,7 +364,7 @@ function logSuite(
     );
   });
 
-  test("append() appends a repeated publish with the same key once, and returns the same ids", async ({ log, entries }) => {
+  test("append() appends a publish only once if it is repeated with the same key, and returns the same ids", async ({ log, entries }) => {
     const rooms = ["a", "b"];
     for (const key of ["k", "__proto__", "constructor", "é".repeat(128)]) {
       const json = JSON.stringify(key);
@@ -385,7 +385,7 @@ function logSuite(
     assert.equal(entries.items.length, 4 * rooms.length + 1);
   });
 
-  test("append() appends one message if publishes with the same key arrive at the same time", async ({ log, entries }) => {
+  test("append() appends only one message if several publishes with the same key arrive at the same time", async ({ log, entries }) => {
     const outcomes = (await Promise.all(
       range(1, 50).map(() =>
         append(log, { rooms: ["a"], json: "1", key: "k" })

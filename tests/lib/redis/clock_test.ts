@@ -5,7 +5,7 @@ Deno.test("RedisClock.at() returns undefined before the first call of set()", ()
   assert.equal(new RedisClock().at(performance.now()), undefined);
 });
 
-Deno.test("RedisClock.at() converts a local time by the Redis time of the last call of set()", () => {
+Deno.test("RedisClock.at() converts a time of performance.now() into Redis' time, as set by the last call of set()", () => {
   const clock = new RedisClock();
   for (const now of [1_700_000_000_000, 1_600_000_000_000]) {
     const local = performance.now();

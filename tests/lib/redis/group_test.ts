@@ -67,7 +67,7 @@ Deno.test("ConnectionGroup reports redis_connected once, when all its connection
   assert.deepEqual(stage.reported, ["redis_connected"]);
 });
 
-Deno.test("ConnectionGroup reports an outage at once, again while the outage lasts, and when it has ended", async () => {
+Deno.test("ConnectionGroup reports an outage at once, again while the outage lasts, and when the outage has ended", async () => {
   using stage = new Stage(20);
   const { one, two } = stage;
   // As at a start without Redis: each connection fails again and again.

@@ -16,7 +16,7 @@ function registered(
   );
 }
 
-Deno.test("Peers.known contains the registered and the newly announced nodes, but not the own node", () => {
+Deno.test("Peers.known contains the registered and the newly announced nodes, but not this node itself", () => {
   const peers = new Peers("me");
   peers.update(registered({ me: [1, "1-1"], a: [1, "1-1"] }), "1-1", 0);
   peers.announced("b");

@@ -170,7 +170,7 @@ Deno.test("Witness enters an epoch that begins after the entries it has read onl
   assert.equal(witness.began, "5-0");
 });
 
-Deno.test("Witness.question() contains how long ago the node last read and last acknowledged a message", () => {
+Deno.test("Witness.question() returns how long ago the node last read and last acknowledged a message", () => {
   const { witness } = new Scene();
   witness.read("2-1", true, 1000);
   witness.read("3-1", false, 1500);

@@ -339,7 +339,7 @@ Deno.test("SessionWriter evicts a session only if no other connection has resume
   assert.deepEqual((await setup.stored("ann"))?.owner, "another node");
 });
 
-Deno.test("SessionWriter leaves a limited number of sessions after many clients have connected and disconnected", async () => {
+Deno.test("SessionWriter leaves no more sessions than fit into the limit after many clients have connected and disconnected", async () => {
   using setup = new Setup(120, 400 * 100);
   const clients = Array.from({ length: 1000 }, (_, i) => client(String(i)));
   await soon(
