@@ -71,8 +71,8 @@ export class BridgedChannels {
   }
 
   /**
-   * Subscribes a Redis client to the control channel and to all bridged channels. Each message that the client receives
-   * is passed to a handler.
+   * Subscribes a Redis client to the control channel and to all bridged channels. Each message that the Redis client
+   * receives is passed to a handler.
    */
   async subscribe(
     client: RedisClient,

@@ -138,7 +138,7 @@ export class BridgeCommands {
 
   /**
    * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
-   * nothing if the log has left `from`, or if a node may have these messages because it is synchronized.
+   * nothing if the log is no longer at `from`, or if a node may have these messages because it is synchronized.
    *
    * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
    * new log, in which no message can be missing.

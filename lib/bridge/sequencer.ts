@@ -38,7 +38,7 @@ const BATCH_BYTES_MAX = 1 << 20;
  * gap.
  */
 const PENDING_MAX = 100_000;
-/** Maximum bytes of received items that are not yet in the log; beyond it, all are discarded and become a gap. */
+/** Maximum bytes of received items that are not yet in the log. At the limit, all are discarded and become a gap. */
 const PENDING_BYTES_MAX = 64 << 20;
 /** How long a node that cannot append waits after receiving its last marker until it publishes the next, in ms. */
 const MARKER_INTERVAL_MS = 250;
@@ -86,7 +86,7 @@ export class Sequencer {
   /** The log's bridge position if it lies outside `#window`, so that this node cannot append; otherwise undefined. */
   #unreachable: BridgePosition | undefined;
   #unreachableSince = -Infinity;
-  /** Whether a second marker has shown that the log is still at `#unreachable`. */
+  /** Whether a second marker has shown that the log's bridge position is still `#unreachable`. */
   #unreachableConfirmed = false;
   /** The name of the node that appended last. */
   #writer = "";

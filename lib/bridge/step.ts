@@ -37,9 +37,9 @@ export type Step =
     readonly window: ReceivedWindow;
   }
   /**
-   * Let the log continue at `to` and record a gap. Redis refuses this step if the log has left `from`, or if a node is
-   * synchronized and could append the items in between. The sequencer chooses this step only after two of this node's
-   * markers found the log at `from`, because a synchronized node sends a heartbeat after the first marker.
+   * Let the log continue at `to` and record a gap. Redis refuses this step if the log is no longer at `from`, or if a
+   * node is synchronized and could append the items in between. The sequencer chooses this step only after two of this
+   * node's markers found the log at `from`, because a synchronized node sends a heartbeat after the first marker.
    */
   | {
     readonly kind: "resume";

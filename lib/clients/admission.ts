@@ -111,7 +111,7 @@ interface Plan {
   readonly isWhole: boolean;
   /**
    * The reason why the session that the client wants to resume no longer exists; undefined if it exists or if the
-   * client named none.
+   * client wants a new session.
    */
   readonly gone?: "expired" | "epoch" | undefined;
 }

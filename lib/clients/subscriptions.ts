@@ -208,7 +208,7 @@ export class Subscriptions {
   /**
    * Saves a client's session with a room that the client is about to join, and resolves to whether the session was
    * saved. The session is saved again once the answer is sent. Until then, the client can confirm the answer only by
-   * its number.
+   * the number of the notice.
    */
   async #saveAhead(
     client: Client,

@@ -88,8 +88,8 @@ export class LogHead implements HeadState {
   }
 
   /**
-   * Resolves to `true` once the epoch is {@linkcode HeadState.confirmed}, and to `false` if it is not after
-   * `timeoutMs`.
+   * Resolves to `true` once it is confirmed that the log still has all messages that clients have received, and to
+   * `false` if that is not confirmed after `timeoutMs`.
    */
   whenConfirmed(timeoutMs: number): Promise<boolean> {
     return this.#until(() => this.confirmed, timeoutMs);

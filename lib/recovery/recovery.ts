@@ -40,7 +40,7 @@ export interface PreparedJoin {
   readonly request: JoinRequest;
   /**
    * The reason why messages are missing; undefined if none are missing. The reason `ingress` means that messages of a
-   * Redis channel may never have reached the log; all others are replayed.
+   * Redis channel may never have reached the log; all other missed messages are replayed.
    */
   readonly reason?: GapReason;
   /** The messages up to the id `from`, which were read from the room's history. */

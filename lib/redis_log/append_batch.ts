@@ -10,13 +10,11 @@ import { toLogError } from "../redis/errors.ts";
 import type { Keys } from "../redis/keys.ts";
 import { formatLine, formatMessage } from "./entries.ts";
 
-/**
- * Maximum number of messages of one run of the script, because Redis executes no other command while the script runs.
- */
+/** Maximum number of messages of one run of the script `APPEND`, because Redis executes no other command meanwhile. */
 const MESSAGES_MAX = 1024;
-/** Maximum number of rooms of one run of the script. */
+/** Maximum number of rooms of one run of the script `APPEND`. */
 const ROOMS_MAX = 512;
-/** Maximum number of characters in the messages of one run of the script. */
+/** Maximum number of characters in the messages of one run of the script `APPEND`. */
 const LENGTH_MAX = 128 << 10;
 
 /**
