@@ -70,10 +70,11 @@ export class ConnectionGroup {
     this.#connections.add(connection);
   }
 
-  /** Removes a connection that is closed permanently. */
+  /** Removes a connection that is closed permanently. An outage ends if only this connection had no client. */
   delete(connection: Member): void {
     this.#connections.delete(connection);
     if (this.#connections.size === 0) clearTimeout(this.#timer);
+    else this.#endOutage();
   }
 
   /**
@@ -86,6 +87,11 @@ export class ConnectionGroup {
         other.reset();
       }
     }
+    this.#endOutage();
+  }
+
+  /** Ends the outage, if there is one, when all connections are established. */
+  #endOutage(): void {
     if (this.#since === undefined || this.missing.length > 0) return;
     const durationMs = Math.round(performance.now() - this.#since);
     this.#since = undefined;

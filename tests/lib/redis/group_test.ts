@@ -96,6 +96,20 @@ Deno.test("ConnectionGroup reports an outage at once, again while the outage las
   assert.equal(stage.reported.at(-1), "redis_connected");
 });
 
+Deno.test("ConnectionGroup reports the end of an outage when the only connection without a client is removed", async () => {
+  using stage = new Stage(20);
+  const { one, two, group } = stage;
+  stage.connect(one, two);
+  stage.lose(two);
+  await until("the outage is reported twice", () => stage.reports.length > 2);
+  group.delete(two);
+  const reports = stage.reported.length;
+  assert.equal(stage.reported.at(-1), "redis_connected");
+  stage.lose(one);
+  stage.connect(one);
+  assert.equal(stage.reported.length, reports);
+});
+
 Deno.test("ConnectionGroup does not report a second outage that begins and ends within 5 s of the last report", () => {
   using stage = new Stage();
   const { one, two } = stage;
