@@ -102,15 +102,25 @@ export function createHttpServer(
   );
   server.on("upgrade", (request, socket: Socket, head) => {
     if (connections.release(socket)) return onUpgrade(request, socket, head);
-    // Without a listener, an error of the socket would end the process.
-    socket.on("error", () => {});
+    ignoreErrors(socket);
   });
   server.on("clientError", refuseUnreadable);
   server.on("checkExpectation", refuseExpectation);
-  server.on("connect", (_request, socket: Duplex) => refuse(socket, NO_PROXY));
+  server.on("connect", (_request, socket: Socket) => {
+    ignoreErrors(socket);
+    refuse(socket, NO_PROXY);
+  });
   connections.watch(server);
   releaseAnsweredRequests(server);
   return server;
+}
+
+/**
+ * Ignores errors of a socket that node:http has handed over. Without a listener, an error would end the process, for
+ * example if the client resets the connection.
+ */
+function ignoreErrors(socket: Socket): void {
+  socket.on("error", () => {});
 }
 
 /**

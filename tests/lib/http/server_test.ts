@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { createHttpServer } from "../../../lib/http/server.ts";
 import { listen } from "../../support/net.ts";
-import { soon } from "../../support/wait.ts";
+import { soon, until } from "../../support/wait.ts";
 
 /** Sends the bytes of one request. Resolves to the requests that reached the server's handlers, and to the response. */
 async function send(
@@ -103,3 +103,32 @@ Deno.test("createHttpServer() responds to requests that cannot be read with an e
     assert.match(error.message, /^Cannot read the request: [^;]+; .+[^.]$/);
   }
 });
+
+Deno.test("createHttpServer() survives clients that reset the connection after CONNECT, and closes those that end it", async () => {
+  const server = createHttpServer((_request, response) => response.end(), fail);
+  const port = await listen(server);
+  let open = 0;
+  server.on("connection", (socket) => {
+    open++;
+    socket.on("close", () => open--);
+  });
+  for (let i = 0; i < 20; i++) {
+    const client = connect(port, "127.0.0.1");
+    client.on("error", () => {});
+    client.write("CONNECT example.com:443 HTTP/1.1\r\n\r\n");
+    if (i % 2 === 0) {
+      await once(server, "connect");
+      client.resetAndDestroy();
+    } else {
+      await once(client, "data");
+      client.end();
+    }
+  }
+  await until("all connections are closed", () => open === 0);
+  server.close();
+  await once(server, "close");
+});
+
+function fail(): void {
+  assert.fail("The request was taken for a WebSocket upgrade");
+}
