@@ -111,7 +111,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/security.md": "tests/e2e/redis_edge_cases_test.ts",
 };
 
-Deno.test("the blocks of every document are checked", () => {
+Deno.test("CHECKS or ELSEWHERE lists every document that has a fenced block", () => {
   const paths = ["docs", "docs/deploy"].flatMap((folder) =>
     [...Deno.readDirSync(new URL(folder, ROOT))].map(({ name }) =>
       `${folder}/${name}`
@@ -127,7 +127,7 @@ Deno.test("the blocks of every document are checked", () => {
 });
 
 Deno.test({
-  name: "every fenced block of README.md and of the pages for newcomers works",
+  name: "every fenced block of the documents in CHECKS works",
   // Playwright keeps handles open until the process ends.
   sanitizeOps: false,
   sanitizeResources: false,

@@ -590,14 +590,14 @@ for (const transport of TRANSPORTS) {
 for (const transport of TRANSPORTS) {
   test(
     transport,
-    `a stock client that is turned away can read why by ${transport}, and retries`,
+    `SocketIoServer tells a stock client by ${transport} why it is turned away, and the client retries`,
     async () => {
       await using setup = await Setup.start();
       const { clients } = setup;
       const admit = clients.admit.bind(clients);
       let isAway = true;
       clients.admit = async (hello) => {
-        // A poll of the client is waiting by then.
+        // After this pause, a poll of the client is waiting.
         if (isAway) await pauseFor(50);
         return isAway
           ? Promise.reject(new ApiError("log_unreachable", "Cannot connect: é"))
