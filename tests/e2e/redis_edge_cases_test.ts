@@ -99,7 +99,7 @@ Deno.test("a Redis PUBLISH is delivered again within 10 s, after a gap, if a nod
   assert.ok(node.log.items.some(({ kind }) => kind === "bridge_gap"));
 });
 
-Deno.test("a node that has not read any entry yet misses none if it is suspended between two reads", async () => {
+Deno.test("a node that has not read any entry yet misses no entry if it is suspended between two reads", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await using a = await TestNode.start(env);
@@ -114,7 +114,7 @@ Deno.test("a node that has not read any entry yet misses none if it is suspended
   await client.messages.have(1);
 });
 
-Deno.test("clients receive a gap with reason epoch if the log has lost its newest entry and got new ones", async () => {
+Deno.test("clients receive a gap with reason epoch if the log has lost its newest entry and got new entries", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);

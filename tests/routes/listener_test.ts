@@ -87,7 +87,7 @@ Deno.test("createListener() responds to OPTIONS * with the methods of all paths"
   ]);
 });
 
-Deno.test("createListener() responds with an error as JSON to a request that no route can read", async (t) => {
+Deno.test("createListener() responds with a JSON error to a request that no route can read", async (t) => {
   await using app = new TestApp();
   const port = await app.serve();
   const cases: [request: string, status: number, code: ErrorCode][] = [

@@ -17,14 +17,14 @@ const REASONS: Record<GapReason, true> = {
   position: true,
 };
 
-Deno.test("gapSentence() returns a sentence of its own for every reason of a gap", () => {
+Deno.test("gapSentence() returns a different sentence for every reason of a gap", () => {
   const sentences = Object.keys(REASONS).map(gapSentence);
   const unknown = gapSentence("toString");
   assert.equal(unknown, "Messages may be missing here");
   assert.equal(new Set([...sentences, unknown]).size, 7);
 });
 
-Deno.test("adviceFor() returns advice of its own for every error that can prevent the page from connecting", () => {
+Deno.test("adviceFor() returns different advice for every error that can prevent the page from connecting", () => {
   const titles = new Set([adviceFor({ status: 503 }).title]);
   for (const [code, status] of Object.entries(ERROR_STATUS)) {
     if (![401, 403, 503].includes(status)) continue;
