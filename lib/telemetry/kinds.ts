@@ -108,5 +108,5 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   redis_disconnected: ["warn", "Redis is not reachable; trying again"],
   redis_connection_lost: undefined,
   redis_config_warning: ["error", "A setting of Redis can lose messages"],
-  error: ["error", "An internal error, which is a bug of Roomcast"],
+  error: ["error", "An unexpected error, which may be a bug of Roomcast"],
 };

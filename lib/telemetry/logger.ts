@@ -4,6 +4,7 @@
  * @module
  */
 import { inspect } from "node:util";
+import { ApiError } from "../errors.ts";
 import {
   LOG_LEVELS,
   type LogLevel,
@@ -66,6 +67,8 @@ export function formatJson({ time, level, kind, facts }: LogLine): string {
 
 /** Describes a thrown value as text. The value may be of any type, also one that `JSON.stringify` cannot handle. */
 function describe(error: unknown): string {
+  // Its message says what to do, so nobody needs to know where in the code it was made.
+  if (error instanceof ApiError) return `${error.code}: ${error.message}`;
   if (error instanceof Error) return error.stack ?? String(error);
   return typeof error === "string" ? error : inspect(error);
 }

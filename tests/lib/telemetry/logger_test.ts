@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { ApiError } from "../../../lib/errors.ts";
 import { LOG_LEVELS, type Observation } from "../../../lib/observer.ts";
 import { createLogger } from "../../../lib/telemetry/logger.ts";
 import { ALL } from "./observations.ts";
@@ -121,6 +122,12 @@ Deno.test("createLogger() writes errors with their stack", () => {
     error: "only text",
   });
   assert.equal(bare?.error, "only text");
+});
+
+Deno.test("createLogger() writes an ApiError with its code and without a stack", () => {
+  const error = new ApiError("log_full", "Cannot save: Redis is full; grow it");
+  const [line] = logged("error", { kind: "error", where: "a test", error });
+  assert.equal(line?.error, "log_full: Cannot save: Redis is full; grow it");
 });
 
 Deno.test("createLogger() writes errors that are any thrown value, and never throws itself", () => {
