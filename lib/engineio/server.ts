@@ -35,6 +35,12 @@ const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
 const PROTOCOL_ADVICE =
   "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
 /**
+ * The error message for a client that asks for JSONP. A page of any origin can load JSONP as a script and read it, and
+ * browsers send no origin with that request.
+ */
+const JSONP_ADVICE =
+  "Cannot connect: JSONP is not supported; connect without the query parameter j";
+/**
  * The response of a stopping node to a new client. The status is 503 and not 403, which Engine.IO would send, because a
  * load balancer passes a request on to the next node after a 503 (nginx: `proxy_next_upstream http_503`). A stock
  * client retries after either status.
@@ -111,9 +117,10 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses two more kinds of requests:
+   * Verifies a request as Engine.IO does, and refuses three more kinds of requests:
    * - The request of a client with an unsupported protocol version. The response says which version of the client is
    *   needed.
+   * - The request of a client that asks for JSONP, because it would get around the check of its origin.
    * - On a stopping node, every request except those of clients that are connected to this node.
    */
   override verify(
@@ -122,7 +129,7 @@ export class EngineServer extends Server {
     respond: (code?: EngineErrorCode, context?: RefusalContext) => void,
   ): void {
     super.verify(request as never, upgrade, (code, context) => {
-      const { sid, EIO } = request._query;
+      const { sid, EIO, j } = request._query;
       const connects = code === undefined && sid === undefined;
       if (this.stopping && (connects || code === UNKNOWN_SID)) {
         if (request.res === undefined) {
@@ -134,6 +141,9 @@ export class EngineServer extends Server {
         return respond(UNSUPPORTED_PROTOCOL_VERSION, {
           message: PROTOCOL_ADVICE,
         });
+      }
+      if (connects && j !== undefined) {
+        return respond(BAD_REQUEST, { message: JSONP_ADVICE });
       }
       respond(code, context as RefusalContext);
     });

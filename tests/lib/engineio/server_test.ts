@@ -132,6 +132,22 @@ Deno.test("EngineServer tells a client with an old protocol version which versio
   }
 });
 
+Deno.test("EngineServer refuses JSONP, which a page of any origin could read", async () => {
+  await using server = await TestEngineServer.start();
+  for (const j of ["0", "", "1&j=2"]) {
+    const response = await fetch(
+      `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling&j=${j}`,
+    );
+    assert.equal(response.status, 400);
+    assert.deepEqual(await response.json(), {
+      code: 3,
+      message:
+        "Cannot connect: JSONP is not supported; connect without the query parameter j",
+    });
+  }
+  assert.equal(server.engine.clientsCount, 0);
+});
+
 Deno.test("EngineServer responds with 503 to all clients except its connected ones while it is stopping", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
