@@ -82,7 +82,7 @@ export function guardOrigin(allowed: OriginAllowed): Middleware {
     } else if (method !== "GET" && method !== "HEAD") {
       throw new ApiError(
         "origin_not_allowed",
-        "Cannot serve this page: its origin is not allowed; add the origin to ALLOWED_ORIGINS",
+        "Cannot handle the request: the origin of the page that sent it is not in ALLOWED_ORIGINS; add the origin to this setting",
       );
     }
     await next();

@@ -1,6 +1,7 @@
 /**
- * Serves `/page.json`: what the page at `/` has to know about this server, so that its hints name only what the server
- * accepts.
+ * Serves `/page.json`: the settings that the page at `/` needs, such as the default rooms, whether a request needs a
+ * publish key, and whether the room is a bridged channel. With them, the page shows only example commands that the
+ * server accepts.
  *
  * @module
  */

@@ -15,7 +15,7 @@ export class Outage {
   #gaps = 0;
 
   /**
-   * Creates the measurement of an outage that begins at `now`, because the connection is lost.
+   * Starts to measure an outage: the connection was lost at `now`.
    *
    * @param {number} now
    * @param {Iterable<string>} rooms that were joined

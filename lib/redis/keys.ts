@@ -29,7 +29,8 @@ export interface Keys {
   /** The gaps of the bridge: each is the id of a log entry before which messages of Redis channels may be missing. */
   readonly gaps: string;
   /**
-   * The bridge's state: up to which message of the Redis channels the log is complete, and which node appended last.
+   * The bridge's state: the last message of the Redis channels up to which the log is complete, and the node that
+   * appended last.
    */
   readonly bridge: string;
   /** The nodes that may subscribe to the Redis channels. */

@@ -33,7 +33,7 @@ export function stopping(): ApiError {
 export function failedOver(): ApiError {
   return new ApiError(
     "log_unreachable",
-    "Cannot publish: the connection to Redis changed before the message was confirmed; " +
+    "Cannot confirm the publish: the connection to Redis ended before the message was confirmed; " +
       "publish again with the same idempotency key",
   );
 }

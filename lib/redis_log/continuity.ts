@@ -45,7 +45,10 @@ export class Continuity {
   #why: unknown;
   /** The state that the last check has returned; undefined before the first check. */
   #state: Finding["state"] | undefined;
-  /** When a check last found that the epoch was no longer confirmed. */
+  /**
+   * Time of `performance.now()` at which the state last changed from `confirmed` to another, for the field `durationMs`
+   * of the log line `epoch_confirmed`.
+   */
   #unconfirmedAt = 0;
 
   /** Stores the options. Call {@linkcode Continuity.ask} to run a check. */

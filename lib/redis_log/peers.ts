@@ -29,7 +29,7 @@ export interface Registration {
 }
 
 interface Peer extends Registration {
-  /** Time at which this node first saw this `beat`, in ms of `performance.now()`. */
+  /** Time of `performance.now()` at which this node first saw the peer's newest `beat` (its last registration). */
   readonly seenAt: number;
   /**
    * The log's last id when the node was first found silent; undefined while the node is not silent. The node has
