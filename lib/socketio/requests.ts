@@ -20,6 +20,13 @@ import { adviceFor, quoted } from "../util/nearest.ts";
 import { formatOffset } from "./offset.ts";
 import { subscriberOf } from "./subscriber.ts";
 
+/** Names that people often use for an event by mistake, each with the event that they mean, or with advice. */
+const INSTEAD: Readonly<Record<string, string>> = {
+  publish: "publish with POST /publish",
+  subscribe: "join",
+  unsubscribe: "leave",
+};
+
 /** Options of {@linkcode Requests}. */
 export interface RequestsOptions {
   readonly clients: Clients;
@@ -99,7 +106,7 @@ export class Requests {
     return new ApiError(
       "unknown_event",
       `Cannot handle the event: ${quoted(name)} is unknown; ${
-        adviceFor(name, { known })
+        adviceFor(name, { known, instead: INSTEAD })
       }`,
     );
   }

@@ -319,6 +319,14 @@ Deno.test("SocketIoServer answers an event with an unknown name with unknown_eve
       'Cannot handle the event: "jion" is unknown; did you mean "join"?',
     ],
     [
+      "subscribe",
+      'Cannot handle the event: "subscribe" is unknown; did you mean "join"?',
+    ],
+    [
+      "publish",
+      'Cannot handle the event: "publish" is unknown; publish with POST /publish',
+    ],
+    [
       "message",
       'Cannot handle the event: "message" is unknown; use only "join", "leave"',
     ],
