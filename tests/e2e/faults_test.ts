@@ -608,7 +608,7 @@ Deno.test("publishing, delivery, history and clearing work for rooms with unusua
     "a/b?c=d&e#f",
     "{x}",
     "%2F",
-    "..",
+    "...",
   ];
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start(env);
@@ -618,7 +618,7 @@ Deno.test("publishing, delivery, history and clearing work for rooms with unusua
     for (const room of rooms) await node.publish({ room }, room);
     await client.messages.have(rooms.length);
     assert.deepEqual(client.messages.items.map(({ room }) => room), rooms);
-    for (const room of rooms.filter((room) => room !== "..")) {
+    for (const room of rooms) {
       const path = `/rooms/${encodeURIComponent(room)}/history`;
       const { body } = await node.get(path);
       assert.deepEqual([body.room, body.messages[0]?.message, body.complete], [
