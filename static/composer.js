@@ -12,6 +12,8 @@ import { formatDuration } from "./time.js";
 
 /** How long after the last change of the text box its JSON is checked, in ms. */
 const CHECK_MS = 400;
+/** How long a publish may take before the form says that it is being sent, in ms. */
+const SENDING_MS = 500;
 /** Whether the reader uses a device of Apple, whose keyboards have other keys for shortcuts. */
 const IS_MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
@@ -172,6 +174,10 @@ export class Composer {
     for (; this.#queue.length > 0; this.#queue.shift()) {
       const item = this.#queue[0];
       const start = performance.now();
+      const slow = setTimeout(
+        () => this.#answer.replaceChildren("Sending …"),
+        SENDING_MS,
+      );
       try {
         const answer = await publish(this.#room, item.message, {
           idempotencyKey: item.idempotencyKey,
@@ -182,6 +188,8 @@ export class Composer {
       } catch (failure) {
         this.#putBack(failure);
         break;
+      } finally {
+        clearTimeout(slow);
       }
     }
     this.#form.removeAttribute("aria-busy");
@@ -208,11 +216,17 @@ export class Composer {
       .join("\n");
     this.#edited();
     this.#answer.replaceChildren();
-    const { status, code, message } = failure;
-    const isSentence = status === 0 || status === 400 || status === 413;
-    this.#showError(
-      isSentence ? message : `${message}. ${adviceFor({ status, code }).text}`,
-    );
-    if (status === 401) this.#on.keyNeeded();
+    this.#showError(sentenceOf(failure));
+    if (failure.status === 401) this.#on.keyNeeded();
   }
+}
+
+/** Returns what went wrong with a publish, and what the reader can do about it. */
+function sentenceOf(failure) {
+  const { status, code, message } = failure;
+  if (status === 0 || status === 400 || status === 413) return message;
+  const { title, text } = adviceFor({ status, code });
+  return failure.retryable
+    ? `${title}. Send the text again; its idempotency key stays the same, so it is stored only once.`
+    : `${message}. ${text}`;
 }

@@ -469,10 +469,17 @@ Deno.test({
     await notice.getByText(/Next attempt in \d+ s|Connecting/).waitFor();
     assert.deepEqual(await violations(page), []);
     await screenshot(page, "redis-away");
+    const box = page.locator(".pane.current textarea");
+    await box.fill("sent while Redis is away");
+    await box.press("Enter");
+    await page.getByText("Sending …").waitFor();
+    await page.getByText("Send the text again").waitFor();
     await notice.getByRole("button", { name: "Try now" }).click();
     await redis.restart();
     await isConnected(page);
     await notice.waitFor({ state: "hidden" });
+    await box.press("Enter");
+    await shows(page, "sent while Redis is away");
     await node.publish("Redis is back");
     await shows(page, "Redis is back");
 
