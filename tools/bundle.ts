@@ -23,12 +23,15 @@ interface Configuration {
   readonly tasks: Readonly<Record<string, Task>>;
 }
 
-/** Returns the configuration of the bundle: the permissions of the server, and the tasks that run the server. */
+/**
+ * Returns the configuration of the bundle: the permissions of the server, and the tasks that run the server. They have
+ * no dependencies, because the bundle has no packages to install.
+ */
 export function bundledConfiguration(
   { permissions, tasks }: Configuration,
 ): Configuration {
   const ofServer = Object.entries(tasks).filter(([, { command }]) =>
-    / main\.ts( |$)/.test(command)
+    /^deno run .* main\.ts( |$)/.test(command)
   );
   return {
     permissions: {
@@ -39,9 +42,7 @@ export function bundledConfiguration(
     tasks: Object.fromEntries(
       ofServer.map(([name, { description, command }]) => [name, {
         description,
-        // The bundle has no packages to install.
-        command: command.replace("--node-modules-dir=auto", "--cached-only")
-          .replace(" main.ts", " main.js"),
+        command: command.replace(" main.ts", " main.js"),
       }]),
     ),
   };
