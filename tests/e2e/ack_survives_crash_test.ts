@@ -166,7 +166,7 @@ Deno.test("a node logs an unreachable Redis as redis_disconnected, and not as an
   assert.ok(!kinds.includes("error"), all.node.output);
 });
 
-Deno.test("the last of several joins and leaves of a room takes effect if the client does not wait for the answers", async () => {
+Deno.test("the last of several joins and leaves of a room takes effect even if the client does not wait for the answers", async () => {
   await using node = await TestNode.start();
   await using client = await Subscriber.connect(node.url, FAST);
   const asked = [

@@ -253,7 +253,7 @@ Deno.test("three of five nodes subscribe to the Redis channels, and another node
   assert.deepEqual(await historyOf(node, producer.sent), producer.sent);
 });
 
-Deno.test("the bridge appends messages that were published while Redis was full in order once Redis has memory", async () => {
+Deno.test("once Redis has memory again, the bridge appends the messages that were published while Redis was full, in order", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);
@@ -314,7 +314,7 @@ Deno.test("nodes with new CHANNELS take over, with a gap, after the last node wi
   );
 });
 
-Deno.test("the bridges of three nodes need at most 1.2 append scripts per message at 10/s and 0.3 at 1,000/s", async () => {
+Deno.test("the bridges of three nodes need at most 1.2 append scripts per message at 10 messages/s and 0.3 at 1,000 messages/s", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -349,7 +349,7 @@ Deno.test("the bridges of three nodes need at most 1.2 append scripts per messag
   }
 });
 
-Deno.test("the bridge loses no message if one node's subscription is killed while another node is subscribed", async () => {
+Deno.test("the bridge loses no message if the subscription of one node is killed while a second node is subscribed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, ...HISTORY };
   await using a = await TestNode.start(env);
@@ -398,7 +398,7 @@ Deno.test("the bridge records a gap if Redis loses the bridge's state but not th
   assert.equal(await second.metric("roomcast_bridge_gaps_total"), 1);
 });
 
-Deno.test("the bridge records a gap and continues if the log has lost its newest messages", async () => {
+Deno.test("if the log has lost its newest messages, the bridge records a gap and continues", async () => {
   await using redis = await Redis.start();
   await using a = await TestNode.start({ REDIS_URL: redis.url });
   await using b = await TestNode.start({ REDIS_URL: redis.url });

@@ -11,7 +11,7 @@ const cwd = new URL("../../", import.meta.url);
 /** Maximum size of the bundle, in bytes. The bundle had 3.4 MB when this test was written; the packages have 50 MB. */
 const BYTES_MAX = 6_000_000;
 
-Deno.test("a node that runs only from the bundle serves the page and clients, and delivers messages of HTTP and of Redis", async () => {
+Deno.test("a node that runs only from the bundle serves the page and clients, and delivers messages published over HTTP and Redis", async () => {
   const folder = await Deno.makeTempDir({ prefix: "roomcast-bundle-" });
   try {
     const args = ["run", "-A", "--cached-only", "tools/bundle.ts", folder];

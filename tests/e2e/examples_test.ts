@@ -83,7 +83,7 @@ Deno.test(
         (t) => testPages(t, cluster),
       ),
       t.step({
-        name: "nginx with nginx.conf passes requests to the nodes",
+        name: "nginx, configured with nginx.conf, passes requests to the nodes",
         ignore: nginx === undefined,
         fn: () => testNginx(cluster),
       }),

@@ -15,7 +15,7 @@ import { pauseFor, until } from "../support/wait.ts";
 
 const BOTH = [0, 1];
 
-Deno.test("a client stays in a room or receives a gap if a failover loses the session that contains the join", async () => {
+Deno.test("if a failover loses the saved session that contains a client's join, the client stays in the room or receives a gap", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -42,7 +42,7 @@ Deno.test("a client stays in a room or receives a gap if a failover loses the se
   });
 });
 
-Deno.test("a client stays in a room or receives a gap if its join was saved only on the old master of a failover", async () => {
+Deno.test("if a client's join was saved only on the old master of a failover, the client stays in the room or receives a gap", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers } = stage;
     const rooms = [`main-${index}`, `extra-${index}`] as const;
@@ -70,7 +70,7 @@ Deno.test("a client stays in a room or receives a gap if its join was saved only
   });
 });
 
-Deno.test("a client stays in a room or receives a gap if it joined while Redis was down and its node is killed", async () => {
+Deno.test("if a client joins a room while Redis is down and its node is then killed, the client stays in the room or receives a gap", async () => {
   await repeat(
     () => Stage.start(2, { replica: false }),
     async (stage, random, index) => {
@@ -96,7 +96,7 @@ Deno.test("a client stays in a room or receives a gap if it joined while Redis w
   );
 });
 
-Deno.test("clients of both nodes receive a gap if two masters accept publishes and one is killed with its node", async () => {
+Deno.test("if each of two masters accepts publishes of one node, and one master is killed with its node, all clients receive a gap", async () => {
   await repeat(() => Stage.start(2), async (stage, random, index) => {
     const { servers, nodes } = stage;
     const room = `room-${index}`;

@@ -88,7 +88,7 @@ async function runUnderLoad(
   return publisher;
 }
 
-Deno.test("publishes fail within 2 s, and failed ones are never delivered, if Redis is stopped for 10 s", async () => {
+Deno.test("while Redis is stopped for 10 s, publishes fail within 2 s, and no failed publish is delivered later", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(all, async () => {
     all.redis.signal("SIGSTOP");
@@ -109,7 +109,7 @@ Deno.test("publishes fail within 2 s, and failed ones are never delivered, if Re
   assert.deepEqual(ghosts, [], "rejected messages were delivered");
 });
 
-Deno.test("publishes fail within 2 s, and failed ones are never delivered, if CLIENT PAUSE stops Redis for 10 s", async () => {
+Deno.test("while CLIENT PAUSE stops Redis for 10 s, publishes fail within 2 s, and no failed publish is delivered later", async () => {
   await using all = await cluster();
   const publisher = await runUnderLoad(all, async () => {
     await all.redis.command("CLIENT", "PAUSE", "10000", "ALL");
@@ -232,7 +232,7 @@ Deno.test("publishes fail with log_full while Redis is out of memory, and succee
   assert.ok(!a.output.includes("an unhandled rejection"), a.output);
 });
 
-Deno.test("publishes fail with the code that belongs to each error of Redis, and succeed when Redis recovers", async (t) => {
+Deno.test("for each error of Redis, publishes fail with the code that belongs to the error, and succeed when Redis recovers", async (t) => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   const cases: [
@@ -307,7 +307,7 @@ Deno.test("nodes become ready again after Redis was unreachable or refused the n
 Deno.test("clients of every node receive a gap with reason epoch within 5 s if the log is emptied", async (t) => {
   const ways: [name: string, empty: (redis: Redis) => Promise<unknown>][] = [
     ["FLUSHALL", (redis) => redis.command("FLUSHALL")],
-    ["the log deleted", (redis) => redis.command("DEL", LOG)],
+    ["the log is deleted", (redis) => redis.command("DEL", LOG)],
     ["a restart without persistence", async (redis) => {
       await redis.kill();
       await redis.restart();
@@ -349,9 +349,12 @@ Deno.test("clients receive a gap with reason epoch if the log continues with low
   const future = Date.now() + 3_600_000;
   const steps: [name: string, back: () => Promise<unknown>][] = [
     // Redis' clock was ahead, then the log was emptied: new ids are lower than those already read.
-    ["emptied after a clock that was ahead", () => redis.command("FLUSHALL")],
+    [
+      "the log is emptied after Redis' clock was ahead",
+      () => redis.command("FLUSHALL"),
+    ],
     // A fail-over to a replica that lacks the newest entries.
-    ["its newest entries removed", async () => {
+    ["the log loses its newest entries", async () => {
       const entries = await redis.command(
         "XREVRANGE",
         LOG,
@@ -434,7 +437,7 @@ Deno.test("a node that was suspended misses no entry that was added meanwhile to
   );
 });
 
-Deno.test("a node sends its clients a gap with reason trimmed if entries were trimmed before it has read them", async () => {
+Deno.test("a node sends its clients a gap with reason trimmed if entries were trimmed before the node has read them", async () => {
   await using all = await cluster();
   const { redis, a, b, clients } = all;
   await using proxy = await Proxy.start(b.port);
@@ -484,7 +487,7 @@ Deno.test("a node uses little CPU time while Redis is unreachable", async () => 
   );
 });
 
-Deno.test("a node logs Redis settings that can lose messages once as errors, and lists them in /readyz", async () => {
+Deno.test("a node logs each Redis setting that can lose messages as one error, also after a reconnect, and lists it in /readyz", async () => {
   await using redis = await Redis.start({
     aof: false,
     args: ["--maxmemory-policy", "allkeys-lru"],
@@ -668,7 +671,7 @@ Deno.test("all scripts run on a Redis Cluster, because all their keys share one 
   );
 });
 
-Deno.test("clients receive a gap with reason epoch if their master becomes a replica of a master with another log", async () => {
+Deno.test("a client receives a gap with reason epoch if its node's Redis becomes a replica of a master with another log", async () => {
   const args = ["--repl-diskless-sync-delay", "0"];
   // Without this, a gap of the room's channel could arrive at any time.
   const env = { CHANNELS: "other" };

@@ -57,7 +57,7 @@ Deno.test("a publish succeeds in a new epoch if another program has set the key 
 });
 
 for (const name of ["server", "nodes", "saves"]) {
-  Deno.test(`nodes replace the key "${name}" without a gap if another program has set it to another type`, async () => {
+  Deno.test(`nodes replace the key "${name}" without a gap if another program has set the key to another type`, async () => {
     await using all = await setUp();
     const { redis, node, client } = all;
     const key = `roomcast:{roomcast}:${name}`;
@@ -116,7 +116,7 @@ Deno.test("clients receive a gap with reason epoch if the log loses its newest e
   assert.equal(gap?.reason, "epoch");
 });
 
-Deno.test("clients receive a gap with reason trimmed if an entry is deleted before their node has read it", async () => {
+Deno.test("clients receive a gap with reason trimmed if an entry is deleted before the clients' node has read the entry", async () => {
   await using all = await setUp();
   const { redis, node, client } = all;
   await node.publish("read", "a");

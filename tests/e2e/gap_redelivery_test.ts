@@ -73,7 +73,7 @@ for (const [since, reason] of [["1-1", "epoch"], ["foo", "position"]]) {
   });
 }
 
-Deno.test("a gap contains the since that the client has sent at connect or in a join", async () => {
+Deno.test("a gap contains the value of `since` that the client has sent at connect or in a join", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.node.url, {
     auth: { rooms: [{ room: "a", since: "1-1" }, { room: "b", since: "foo" }] },
@@ -85,7 +85,7 @@ Deno.test("a gap contains the since that the client has sent at connect or in a 
   );
 });
 
-Deno.test("the gap of a join is sent again after a reconnect if it was lost together with the answer", async () => {
+Deno.test("the gap of a join is sent again after a reconnect if the gap was lost together with the answer", async () => {
   await using all = await setUp();
   await using client = await Subscriber.connect(all.proxy.url, FAST);
   await client.joined.have(1);

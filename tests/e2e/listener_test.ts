@@ -124,7 +124,7 @@ Deno.test("a node logs at start how many connections its descriptor limit allows
   assert.match(text, /^roomcast_connections_max \+Inf$/m);
 });
 
-Deno.test("a node at its connection limit still serves open connections, and does not count its own checks as refused", async () => {
+Deno.test("a node at its connection limit still serves open connections, and does not count its own checks as refused connections", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 100 });
   await using client = await Subscriber.connect(node.url);
   using connection = new KeepAliveConnection(node.port);
@@ -140,7 +140,7 @@ Deno.test("a node at its connection limit still serves open connections, and doe
   assert.deepEqual(kindsOf(node), ["started", "connections_refused"]);
 });
 
-Deno.test("a node without free descriptors logs listener_full and accepts connections again when some are free", async () => {
+Deno.test("a node without free descriptors logs listener_full, and accepts connections again when descriptors are free", async () => {
   await using node = await TestNode.start({}, { descriptorsMax: 1024 });
   await using client = await Subscriber.connect(node.url, {
     transports: ["websocket"],
@@ -176,7 +176,7 @@ Deno.test("a node without free descriptors logs listener_full and accepts connec
   await client.messages.have(1);
 });
 
-Deno.test("a node reopens its listener within 5 s if it no longer accepts connections", async () => {
+Deno.test("a node reopens its listener within 5 s if the listener no longer accepts connections", async () => {
   const env = { LISTENS_MAX: "2" };
   await using node = await TestNode.start(env, { script: DEAD_LISTENER });
   await using before = await Subscriber.connect(node.url, {

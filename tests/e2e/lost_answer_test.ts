@@ -12,7 +12,7 @@ for (
     ["log_unreachable", "is lost with the connection"],
   ] as const
 ) {
-  Deno.test(`a publish that failed with ${code} because Redis' reply ${how} is delivered once, even if retried with its key`, async () => {
+  Deno.test(`a publish that failed with ${code} because Redis' reply ${how} is delivered once, even if it is retried with the same idempotency key`, async () => {
     await using redis = await Redis.start();
     await using proxy = await Proxy.start(redis.port);
     await using node = await TestNode.start({

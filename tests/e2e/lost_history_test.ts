@@ -117,7 +117,7 @@ for (const more of [0, 2]) {
   );
 }
 
-Deno.test("an entry with a future id in a history causes a gap only after the next message has replaced the history", async () => {
+Deno.test("an entry that another program adds to a history under a future id causes a gap only after the room's next message", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const since: string[] = [];
@@ -132,7 +132,7 @@ Deno.test("an entry with a future id in a history causes a gap only after the ne
   await assertGap(fresh, "after", since[1] ?? "");
 });
 
-Deno.test("clients receive a gap for a history that Redis has evicted, even if it has messages again", async () => {
+Deno.test("clients receive a gap for a history that Redis has evicted, even if the history has messages again", async () => {
   await using redis = await Redis.start({
     args: ["--maxmemory-policy", "volatile-lru"],
   });
@@ -160,7 +160,7 @@ Deno.test("clients receive a gap for a history that Redis has evicted, even if i
   assert.notEqual(await redis.command("ZSCORE", KEYS.rooms, "evicted"), null);
 });
 
-Deno.test("clients receive a gap for a room without a history if the set of known rooms was deleted, and later recover", async () => {
+Deno.test("after the set of known rooms was deleted, clients with earlier positions receive a gap for rooms without a history", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   const [first = ""] = await publish(node, "deleted", 20);

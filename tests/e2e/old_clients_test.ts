@@ -48,7 +48,7 @@ async function missOne(
   return client.messages.items.map(({ message }) => message);
 }
 
-Deno.test("the event joined has recovered: false for a client without recovery that has missed messages", async () => {
+Deno.test("a client of a version without recovery that has missed messages gets recovered: false in the event joined", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   await using client = await connectOld(proxy.url, () => ({}));
@@ -60,7 +60,7 @@ Deno.test("the event joined has recovered: false for a client without recovery t
   );
 });
 
-Deno.test("a client without recovery gets the missed messages if it sends its last id as since", async () => {
+Deno.test("a client of a version without recovery gets the missed messages if it sends its last id as `since`", async () => {
   await using node = await TestNode.start();
   await using proxy = await Proxy.start(node.port);
   let since: string | undefined;

@@ -146,7 +146,7 @@ Deno.test("concurrent publishes with one idempotency key on two nodes give one m
   ]);
 });
 
-Deno.test("a publish to several rooms returns an id or an error per room, and a retry with its key adds the failed rooms", async () => {
+Deno.test("a publish to several rooms returns an id or an error per room, and a retry with the same key publishes to the failed rooms", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url, {
@@ -189,7 +189,7 @@ Deno.test("a publish to several rooms returns an id or an error per room, and a 
   );
 });
 
-Deno.test("a batch publish keeps its order and needs few scripts if some of its items are invalid", async () => {
+Deno.test("a batch publish with an invalid item keeps the order of the other items and needs few scripts", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using client = await Subscriber.connect(node.url);

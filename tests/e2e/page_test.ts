@@ -415,7 +415,8 @@ async function isAccessible({ browser, node, locked }: Stage): Promise<void> {
 }
 
 Deno.test({
-  name: "the page at / of a node with Redis and a publish key",
+  name:
+    "the page at / works with a node that has Redis and with a node that has a publish key",
   // Playwright keeps handles open until the process ends.
   sanitizeOps: false,
   sanitizeResources: false,
@@ -440,8 +441,8 @@ Deno.test({
         "opens and closes rooms, and shows them as tabs or side by side",
         switchesRooms,
       ],
-      ["shows that a cut line loses nothing", cutsTheLine],
-      ["keeps the order across lost connections", staysInOrder],
+      ["shows that no message is lost if the connection breaks", cutsTheLine],
+      ["keeps the order of messages if connections are lost", staysInOrder],
       ["stays responsive with 10,000 messages", staysSmooth],
       ["violates no rule of accessibility", isAccessible],
     ];

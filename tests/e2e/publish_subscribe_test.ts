@@ -197,7 +197,7 @@ Deno.test("a message posted to either of two nodes reaches clients of both once,
   assert.deepEqual(new Set(onA.ids.slice(0, count)), new Set(ids));
 });
 
-Deno.test("a Redis PUBLISH reaches the room once if the node that appends it is stopped or killed", async () => {
+Deno.test("every Redis PUBLISH reaches the room once, also after the node that appends was stopped or killed", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "0" };
   await using stack = new AsyncDisposableStack();
@@ -242,7 +242,7 @@ Deno.test("a Redis PUBLISH reaches the room once if the node that appends it is 
   assert.deepEqual(numbers(), Array.from({ length: sent }, (_, i) => i));
 });
 
-Deno.test("a client gets only messages of the rooms that it names, and connect_error if a name is invalid", async () => {
+Deno.test("a client gets messages only of the rooms that it names; a client that names an invalid room gets connect_error", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using client = await Subscriber.connect(node.url, {
     auth: { rooms: ["a", "b"] },

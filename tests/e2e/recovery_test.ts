@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if the history of a room 
   }
 });
 
-Deno.test("a client receives a gap if it missed more than a shared read of the history returned, and the other clients recover", async () => {
+Deno.test("a client that missed more than a shared read of the history returned receives a gap, and the other clients recover", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];
@@ -274,7 +274,7 @@ Deno.test("a client receives a gap with reason trimmed if it missed more than 64
   assert.deepEqual([near.gaps.items.length, far.messages.items.length], [0, 0]);
 });
 
-Deno.test("a client receives a gap with reason epoch if the log was emptied while it was away", async () => {
+Deno.test("a client receives a gap with reason epoch if the log was emptied while the client was disconnected", async () => {
   await using redis = await Redis.start();
   await using node = await TestNode.start({ REDIS_URL: redis.url });
   await using proxy = await Proxy.start(node.port);

@@ -131,7 +131,7 @@ Deno.test("clients receive a gap with reason epoch if the log has lost its newes
   assert.equal(gap?.reason, "epoch");
 });
 
-Deno.test("clients receive a gap with reason epoch if the log lost entries before their node had read one", async () => {
+Deno.test("clients receive a gap with reason epoch if the log lost entries before their node had read any entry", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url };
   await (await TestNode.start(env))[Symbol.asyncDispose]();

@@ -195,7 +195,7 @@ Deno.test("publishes in flight are answered with 503 if Redis does not reply whi
   redis.signal("SIGCONT");
 });
 
-Deno.test("SIGTERM while a node starts ends it at once", async () => {
+Deno.test("a node that receives SIGTERM while the node starts ends at once", async () => {
   const script = new URL("../support/stopped_at_start.ts", import.meta.url);
   const node = TestNode.spawn(
     ["run", "-A", "--cached-only", script.pathname],

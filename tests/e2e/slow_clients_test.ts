@@ -30,7 +30,7 @@ async function connectRaw(
   return clients;
 }
 
-Deno.test("clients that do not read are disconnected and recover when they read, while the others get every message", async () => {
+Deno.test("clients that do not read are disconnected, and recover when they read again; the others get every message", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -192,7 +192,7 @@ Deno.test("a client that keeps sending requests without reading the answers is d
   );
 });
 
-Deno.test("a message larger than the buffer disconnects a client only if it is still unread at the next message", async () => {
+Deno.test("a message larger than the buffer disconnects a client only if the message is still unread at the next message", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({
@@ -332,7 +332,7 @@ Deno.test("in rooms of LATEST_ROOMS, a node skips older messages only for a clie
   }
 });
 
-Deno.test("in rooms of LATEST_ROOMS, no client is disconnected if a burst of messages exceeds its buffer", async () => {
+Deno.test("in rooms of LATEST_ROOMS, no client is disconnected if a burst of messages exceeds the client's buffer", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {
     await using node = await TestNode.start({

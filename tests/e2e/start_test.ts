@@ -105,7 +105,7 @@ Deno.test("a node that is started on a terminal prints its address and a curl co
   }
 });
 
-Deno.test("a node writes only JSON without a terminal, or on a terminal with LOG_FORMAT=json", async () => {
+Deno.test("a node writes its log lines as JSON if its output is no terminal or LOG_FORMAT is json", async () => {
   await using terminal = new Terminal(tasks.start.command, {
     PORT: "0",
     LOG_FORMAT: "json",
@@ -116,7 +116,7 @@ Deno.test("a node writes only JSON without a terminal, or on a terminal with LOG
   for (const line of node.output.trim().split("\n")) JSON.parse(line);
 });
 
-Deno.test("a node prints one line if Redis is unreachable, and another line when Redis is connected", async () => {
+Deno.test("a node prints one line about Redis while Redis is unreachable, and a second one when Redis is connected", async () => {
   await using redis = await Redis.start();
   await redis.kill();
   const REDIS_URL = redis.url.replace("redis://", "redis://default:hunter2@");

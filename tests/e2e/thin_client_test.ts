@@ -200,7 +200,7 @@ Deno.test("the thin client saves positions at pagehide, and works without saved 
   }
 });
 
-Deno.test("the thin client reports a gap once, both if it is connected and if it is disconnected while messages are lost", async () => {
+Deno.test("the thin client reports a gap once, whether the client is connected or disconnected while messages are lost", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "10" };
   const tab = new Tab();
@@ -256,7 +256,7 @@ Deno.test("the thin client reports a gap once, both if it is connected and if it
   assert.equal(page.gaps.items.length, 0);
 });
 
-Deno.test("join and leave of the thin client take effect at once if it is connected, and otherwise when it connects", async () => {
+Deno.test("join and leave of the thin client take effect at once while the client is connected, and otherwise when it connects", async () => {
   await using node = await TestNode.start({ ROOMS_PER_CLIENT_MAX: "2" });
   await using proxy = await Proxy.start(node.port);
   await node.publish(1, "b");
@@ -312,7 +312,7 @@ Deno.test("the thin client joins a room once if join is called directly after co
   assert.equal(page.joined.items.length, 2);
 });
 
-Deno.test("the thin client reports why it cannot connect while Redis is down, and connects when Redis is up", async () => {
+Deno.test("while Redis is down, the thin client reports why it cannot connect, and it connects when Redis is up", async () => {
   await using redis = await Redis.start();
   await redis.kill();
   const env = { REDIS_URL: redis.url };

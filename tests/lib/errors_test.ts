@@ -18,7 +18,7 @@ Deno.test("ERROR_STATUS has only codes in snake_case, each with a status of 400 
   }
 });
 
-Deno.test("ApiError is retryable if its code begins with log_", () => {
+Deno.test("every error code that begins with log_ has the status 503, which makes the error retryable", () => {
   const codes = CODES.filter((code) => code.startsWith("log_"));
   assert.ok(codes.length > 0);
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);

@@ -85,7 +85,7 @@ Deno.test("every path serves its methods and responds with 405 to any other, wit
   }
 });
 
-Deno.test("every path except files checks the credentials first and then refuses unknown query parameters", async (t) => {
+Deno.test("every path except those of files checks the credentials first and then refuses unknown query parameters", async (t) => {
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" });
   const headers = { authorization: "Bearer correct-horse" };
   for (const [, path, allow] of ROUTES) {
@@ -186,7 +186,7 @@ Deno.test("a page of an allowed origin may publish and gets a preflight response
   assert.equal(headers.get("access-control-allow-origin"), APP);
 });
 
-Deno.test("createApp() passes the principal of a request's credentials to the parts that routes call", async () => {
+Deno.test("createApp() passes the principal of the request's publish key to Publisher.publish()", async () => {
   const names: (string | undefined)[] = [];
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" }, {
     publisher: {

@@ -590,7 +590,7 @@ Deno.test("POST /publish/batch stores a batch with an idempotency key only once"
   assert.deepEqual(await app.messages("chat"), [1, 2]);
 });
 
-Deno.test("POST /publish/batch uses an item's own key, and never makes the same key for another item", async () => {
+Deno.test("POST /publish/batch uses an item's own idempotency key, and derives no key that equals the own key of another item", async () => {
   await using app = new TestApp();
   // The keys of the items without one are derived from "k".
   const messages = [
@@ -609,7 +609,7 @@ Deno.test("POST /publish/batch uses an item's own key, and never makes the same 
   assert.equal(again.body.id, batch.body.results[1].id);
 });
 
-Deno.test("POST /publish and POST /publish/batch respond with the log's error and put it into the result of each room or item", async () => {
+Deno.test("POST /publish and POST /publish/batch respond with the log's error and put the error into the result of each room or item", async () => {
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {

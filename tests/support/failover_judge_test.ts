@@ -229,7 +229,7 @@ Deno.test("judgeFailover requires a message that was not acknowledged but is in 
   ]);
 });
 
-Deno.test("judgeFailover reports a message that is in the log twice and, with nothingLost, one that is missing there", () => {
+Deno.test("judgeFailover reports a message that is in the log twice and, if nothingLost is set, a message that the log lacks", () => {
   const log = new Map([["a", [
     { key: "m1", id: "1-0" },
     { key: "m1", id: "2-0" },

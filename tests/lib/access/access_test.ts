@@ -43,7 +43,7 @@ Deno.test("openAccess() with publish keys allows an anonymous principal only to 
   }
 });
 
-Deno.test("openAccess() allows every action to a principal with a valid publish key, whose name is that of the key", async () => {
+Deno.test("openAccess() allows every action to the principal of a valid publish key, and names the principal after the key", async () => {
   const access = openAccess(KEYS);
   for (
     const [bearer, name] of [["correct-horse", "web"], [

@@ -71,7 +71,7 @@ class Fixture {
   }
 }
 
-Deno.test("an idle RedisBridge reports bridge_stuck when heartbeats fail, and bridge_recovered when they succeed again, once each", async () => {
+Deno.test("an idle RedisBridge reports bridge_stuck once when heartbeats fail, and bridge_recovered once when heartbeats succeed again", async () => {
   await using redis = await Redis.start({ aof: false });
   await using fixture = new Fixture(redis);
   await fixture.synchronized();

@@ -35,7 +35,7 @@ Deno.test("toItem() turns an invalid payload into a refused item with the reason
   }
 });
 
-Deno.test("BridgedChannels.group differs for other channels, and is the same for the same channels in another order", () => {
+Deno.test("BridgedChannels.group is different for different channels, and the same for the same channels in another order", () => {
   const { group } = create(["chat", "news.*"]);
   assert.equal(create(["news.*", "chat"]).group, group);
   assert.notEqual(create(["chat"]).group, group);
@@ -91,7 +91,7 @@ Deno.test("subscribe() ignores messages of Roomcast's own channels, and Redis' k
   assert.deepEqual(received, ["control", "roomcasting"]);
 });
 
-Deno.test("subscribe() ignores what a Redis client receives if it is not the connection's current one", async () => {
+Deno.test("subscribe() ignores messages that a Redis client receives while it is not the connection's current Redis client", async () => {
   const received: string[] = [];
   const channels = create(["chat", "c*"]);
   const deliver = await subscribe(channels, received, () => false);

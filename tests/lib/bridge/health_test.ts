@@ -8,7 +8,7 @@ function create(): { health: BridgeHealth; observed: Observation[] } {
   return { health: new BridgeHealth((one) => observed.push(one)), observed };
 }
 
-Deno.test("BridgeHealth reports bridge_stuck for the first failed part only, and bridge_recovered once no part is failed", () => {
+Deno.test("BridgeHealth reports bridge_stuck only for the first part that fails, and bridge_recovered when all failed parts have succeeded", () => {
   const { health, observed } = create();
   health.failed("append", new Error("full"));
   health.failed("append", new Error("full"));
@@ -19,7 +19,7 @@ Deno.test("BridgeHealth reports bridge_stuck for the first failed part only, and
   assert.deepEqual(observed.slice(1), [{ kind: "bridge_recovered" }]);
 });
 
-Deno.test("BridgeHealth reports another failure, but not that Redis is unreachable", () => {
+Deno.test("BridgeHealth reports a failure, unless the failure is that Redis is unreachable", () => {
   const { health, observed } = create();
   const outage = new ApiError("log_unreachable", "away");
   health.failed("heartbeat", outage);

@@ -85,7 +85,7 @@ Deno.test("advanceTo() drops all items up to the next marker if the given positi
   assert.equal(window.start.number, 1);
 });
 
-Deno.test("advanceTo() returns false and drops nothing if the window has never contained the marker", () => {
+Deno.test("advanceTo() returns false and drops nothing if the window has never contained the given position's marker", () => {
   const items = [message("1"), marker("m1"), message("2")];
   const window = windowOf(items);
   assert.equal(window.advanceTo({ ...window.start, marker: "m9" }), false);
@@ -93,7 +93,7 @@ Deno.test("advanceTo() returns false and drops nothing if the window has never c
   assert.deepEqual(itemsOf(window), items);
 });
 
-Deno.test("advanceTo() returns false if the window has already dropped the position's marker", () => {
+Deno.test("advanceTo() returns false if the window has already dropped the given position's marker", () => {
   const window = windowOf([marker("m1"), message("1")]);
   const { start } = window;
   assert.equal(window.advanceTo({ ...start, marker: "m1" }), true);

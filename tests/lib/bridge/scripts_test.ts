@@ -263,7 +263,7 @@ Deno.test("heartbeat() gives listener slots to three nodes, and to a fourth only
   assert.equal(await isListener("n0", true), false);
 });
 
-Deno.test("heartbeat() takes a node's listener slot away if the node is not synchronized for 5 s, and gives it to another node", async () => {
+Deno.test("heartbeat() gives the listener slot of a node that has not been synchronized for 5 s to another node", async () => {
   await using fixture = await Fixture.open();
   const isListener = async (node: string) =>
     (await fixture.commands(node).heartbeat(1, false)).listener;

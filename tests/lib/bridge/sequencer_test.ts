@@ -110,7 +110,7 @@ Deno.test("Sequencer appends every message once, in order and without a gap, as 
   );
 });
 
-Deno.test("Sequencer survives random failures of Redis: no message is appended twice or out of order, and missing ones cause a gap", () => {
+Deno.test("if Redis fails at random, Sequencer appends no message twice or out of order, and records a gap for missing messages", () => {
   fc.assert(
     fc.property(events(WITH_REDIS_FAULTS), (all) => {
       const world = begin();
@@ -157,7 +157,7 @@ Deno.test("Sequencer appends a message at once if its own node appended last, bu
   assert.equal(sequencer.next(260).kind, "append");
 });
 
-Deno.test("Sequencer discards all received items and then publishes a new marker if too many items are pending", () => {
+Deno.test("if too many items are pending, Sequencer discards all received items and then publishes a new marker", () => {
   const sequencer = new Sequencer({
     node: "n",
     channelGroup: "a",
@@ -214,7 +214,7 @@ function message(value: number): ReceivedItem {
   return { kind: "message", room: "chat", json: String(value), receivedAt: 0 };
 }
 
-Deno.test("Sequencer appends the items of a lost subscription after the new subscription's marker, and before it records a gap", () => {
+Deno.test("if appending the items of a lost subscription failed, Sequencer's first step after the new marker is to append them", () => {
   const sequencer = synchronizedSequencer();
   sequencer.received(message(1));
   sequencer.subscriptionLost();
@@ -234,7 +234,7 @@ Deno.test("Sequencer appends the items of a lost subscription after the new subs
   assert.equal(sequencer.next(102).kind, "append");
 });
 
-Deno.test("Sequencer records a gap only if the log's bridge position did not change between two of its markers", () => {
+Deno.test("Sequencer records a gap once two of its markers in a row have shown the same bridge position of the log", () => {
   const sequencer = synchronizedSequencer();
   sequencer.subscriptionLost();
   sequencer.subscribed();
@@ -255,7 +255,7 @@ Deno.test("Sequencer records a gap only if the log's bridge position did not cha
   });
 });
 
-Deno.test("Sequencer drops the items received before its marker if the log's bridge position has another channel group", () => {
+Deno.test("Sequencer drops the items that it received before its new marker if the log's bridge position has another channel group", () => {
   const sequencer = synchronizedSequencer();
   sequencer.positionAnnounced(
     { marker: "n.1", number: 0, channelGroup: "b" },

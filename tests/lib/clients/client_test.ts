@@ -18,7 +18,7 @@ const CAUGHT_UP: JoinResult = { ...NOTHING, recovered: true, from: "6-0" };
 const MISSED: JoinResult = { ...CAUGHT_UP, messages: [MESSAGE] };
 const INGRESS: JoinResult = { ...MISSED, recovered: false, reason: "ingress" };
 
-Deno.test("positionAtConnect() returns the id before the replayed messages, or a notice of the gap if there is one", () => {
+Deno.test("positionAtConnect() returns the id before the replayed messages, or a notice of the gap if the messages cannot be replayed", () => {
   const cases: [JoinResult, RoomPosition][] = [
     [NOTHING, { since: id }],
     [CAUGHT_UP, { since: "6-0" }],
@@ -48,7 +48,7 @@ Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap
   }
 });
 
-Deno.test("positionBeforeJoin() returns a notice that can be confirmed only by its number if the client asked for messages", () => {
+Deno.test("if the client asked for messages, positionBeforeJoin() returns a notice that no message id can confirm", () => {
   const since = { epoch: undefined, id: "6-0" };
   const notice = { at: ID_MAX, number };
   const cases: [JoinResult | undefined, object, RoomPosition][] = [

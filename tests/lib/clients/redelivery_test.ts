@@ -237,7 +237,7 @@ Deno.test("admit() waits to resume a session until all nodes have confirmed that
   assert.equal(recovered, true);
 });
 
-Deno.test("a client that resumes its session gets the room that its older connection joins meanwhile", async () => {
+Deno.test("a client that resumes its session is also in the room that the client's older connection joins meanwhile", async () => {
   const sessions = new SlowStore();
   using setup = new ClientsSetup({ sessions });
   const older = await setup.connect();

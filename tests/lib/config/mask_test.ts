@@ -16,7 +16,7 @@ Deno.test("maskUrl() hides the user and the password", () => {
   ) assert.equal(maskUrl(url), masked);
 });
 
-Deno.test("maskUrl() hides everything after the scheme if a secret may be at another place", () => {
+Deno.test("maskUrl() hides everything after the scheme if a secret may be outside the URL's user and password", () => {
   for (
     const after of [
       "redis?password=hunter2",

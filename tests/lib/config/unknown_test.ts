@@ -103,6 +103,6 @@ Deno.test("findUnknown() reports no variable that Kubernetes sets for a service 
   assert.deepEqual(findUnknown(names, KNOWN), []);
 });
 
-Deno.test("findUnknown() reports no setting as misspelled", () => {
+Deno.test("findUnknown() reports nothing for the names of all known settings", () => {
   assert.deepEqual(findUnknown(KNOWN, KNOWN), []);
 });

@@ -84,7 +84,7 @@ Deno.test("FanOut.deliver() shares one frame between all subscribers that are in
   assert.equal(setup.encoder.frames, 3);
 });
 
-Deno.test("FanOut.deliver() gives every subscriber its messages once, in order, whatever its rooms and encoder are", () => {
+Deno.test("FanOut.deliver() gives each subscriber its messages once and in order, whatever rooms and encoder the subscriber has", () => {
   const room = fc.constantFrom("a", "b", "c", "d");
   fc.assert(fc.property(
     fc.array(fc.record({ rooms: fc.array(room), second: fc.boolean() })),
@@ -127,7 +127,7 @@ Deno.test("FanOut.deliver() makes one frame for each encoder", () => {
   for (const { frames } of others) assert.equal(frames[0]?.encoder, second);
 });
 
-Deno.test("FanOut.leave() removes a subscriber from a room that it has joined twice", () => {
+Deno.test("FanOut.leave() removes a subscriber from a room that the subscriber has joined twice", () => {
   const setup = new Setup();
   const subscriber = setup.subscriber(["a", "a", "b"]);
   assert.equal(subscriber.roomCount, 2);
@@ -303,7 +303,7 @@ Deno.test("FanOut.admitAnswer() throws overloaded while the large answers of all
   assert.equal(setup.fanOut.admitAnswer(last, MIB), true);
 });
 
-Deno.test("FanOut drops a room whose last subscriber leaves, and a subscriber's large answer once the subscriber has read it", () => {
+Deno.test("FanOut forgets a room when the last subscriber leaves, and a large answer when its subscriber has read the answer", () => {
   const setup = new Setup();
   const visited: string[] = [];
   const visit = (): readonly string[] => {

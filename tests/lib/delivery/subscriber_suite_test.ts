@@ -201,7 +201,7 @@ for (const protocol of PROTOCOLS) {
     assert.equal(setup.count("error"), 0);
   });
 
-  test("buffers only the newest message of a latest-only room while it is not idle", async () => {
+  test("buffers only the newest message of a latest-only room while the subscriber is not idle", async () => {
     const [setup, slow] = await Setup.start(protocol, ["latest", "latest2"]);
     await using _ = setup;
     slow.pause();

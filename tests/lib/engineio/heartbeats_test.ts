@@ -13,7 +13,7 @@ const { schedulePing } = Socket.prototype as unknown as {
 };
 
 // This test comes first, because the other tests patch Engine.IO in the whole process.
-Deno.test("installHeartbeats() patches Engine.IO at the first call only, and importing its module does not patch it", () => {
+Deno.test("importing heartbeats.ts does not patch Engine.IO; only the first call of installHeartbeats() does", () => {
   const prototype = Socket.prototype as unknown as { schedulePing: unknown };
   assert.equal(prototype.schedulePing, schedulePing);
   assert.doesNotMatch(String(schedulePing), /heartbeats/);
@@ -24,7 +24,7 @@ Deno.test("installHeartbeats() patches Engine.IO at the first call only, and imp
   assert.equal(prototype.schedulePing, installed);
 });
 
-Deno.test("installHeartbeats() does not change the timers of Engine.IO servers that have no `heartbeats`", async () => {
+Deno.test("installHeartbeats() does not change the timers of other Engine.IO servers in the same process", async () => {
   installHeartbeats();
   const engine = new Server(options);
   const http = createServer();
@@ -112,7 +112,7 @@ Deno.test("Heartbeats extends a pong's timeout only once if the client sends pac
   assert.ok(took > 550 && took < 1500, `after ${took} ms`);
 });
 
-Deno.test("Heartbeats puts one Heartbeat in place of both timers of a connection, and removes it from the wheel after the connection has closed", async () => {
+Deno.test("Heartbeats replaces both timers of a connection by one Heartbeat, and the Heartbeat leaves the wheel when the connection closes", async () => {
   await using server = await TestEngineServer.start(options);
   const { client, socket, closes } = await enter(server);
   const timers = socket as unknown as {

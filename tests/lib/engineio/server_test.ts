@@ -63,7 +63,7 @@ Deno.test("EngineServer transfers binary data of any size in both directions", a
   }
 });
 
-Deno.test("EngineServer does not count a client after the client has disconnected in any way", async () => {
+Deno.test("EngineServer no longer counts a client that has disconnected, whichever way the client disconnected", async () => {
   await using server = await TestEngineServer.start();
   for (const text of ["2", "nonsense", ""]) {
     await using client = new RawConnection(server.port);
@@ -148,7 +148,7 @@ Deno.test("EngineServer refuses JSONP, which a page of any origin could read", a
   assert.equal(server.engine.clientsCount, 0);
 });
 
-Deno.test("EngineServer responds with 503 to all clients except its connected ones while it is stopping", async () => {
+Deno.test("a stopping EngineServer responds with 503 to all clients except those already connected", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
     `http://127.0.0.1:${server.port}`,
@@ -204,7 +204,7 @@ Deno.test("EngineServer refuses an upgrade for a connection that already uses We
 const POLLING = { sanitizeOps: false, sanitizeResources: false };
 
 Deno.test(
-  "a polling client can connect while cork() is used if its connection is uncorked in the same synchronous step",
+  "a polling client can connect if its connection is corked and uncorked in the same synchronous step",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();
@@ -237,7 +237,7 @@ Deno.test(
 );
 
 Deno.test(
-  "forgetRequest() drops the headers and credentials of a client and keeps the rest of its handshake",
+  "forgetRequest() drops the headers and credentials of a client and keeps the rest of the client's handshake",
   POLLING,
   async () => {
     await using server = await TestEngineServer.start();

@@ -76,7 +76,7 @@ for (const direct of [true, false]) {
   });
 }
 
-Deno.test("WebSocketTransport closes its connection and disables direct writes if a write completes that was reported as done", async () => {
+Deno.test("if a write completes that was already reported as done, WebSocketTransport closes its connection and disables direct writes", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   const [other, otherPeer] = await pair(stack);

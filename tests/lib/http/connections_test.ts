@@ -126,7 +126,7 @@ Deno.test("HttpConnections.release() keeps an upgraded connection open", async (
   connection.socket.destroy();
 });
 
-Deno.test("HttpConnections.drain() makes every response close its connection, even if its request is already in flight", async () => {
+Deno.test("HttpConnections.drain() closes each connection after its next response, even if the request was already in flight", async () => {
   const gate = Promise.withResolvers<void>();
   await using setup = await Setup.start(60_000, async (_request, response) => {
     await gate.promise;
@@ -204,7 +204,7 @@ Deno.test("HttpConnections.close() writes a last response to idle connections an
   assert.deepEqual(setup.handled, Array(3).fill("/first"));
 });
 
-Deno.test("HttpConnections.close() lets a new connection send its first request and closes it after the response", async () => {
+Deno.test("HttpConnections.close() lets a new connection send its first request and closes the connection after the response", async () => {
   const gate = Promise.withResolvers<void>();
   await using setup = await Setup.start(60_000, async ({ url }, response) => {
     if (url === "/slow") await gate.promise;

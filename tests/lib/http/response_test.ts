@@ -58,7 +58,7 @@ Deno.test("SingleWriteResponse sends the head and the body in one write if the b
   assert.deepEqual(writes, ["writeUtf8String"]);
 });
 
-Deno.test("SingleWriteResponse sends a status text, a body in pieces, bytes or no body as ServerResponse does", async () => {
+Deno.test("SingleWriteResponse sends a response with a status text, a body in pieces, a body of bytes or no body as ServerResponse does", async () => {
   const own = await ask((response) => {
     response.writeHead(200, "Fine", { "x-own": "1" });
     response.end("body");

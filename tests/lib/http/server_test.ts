@@ -104,7 +104,7 @@ Deno.test("createHttpServer() responds to requests that cannot be read with an e
   }
 });
 
-Deno.test("createHttpServer() survives clients that reset the connection after CONNECT, and closes those that end it", async () => {
+Deno.test("createHttpServer() survives clients that reset the connection after CONNECT, and closes connections that clients end", async () => {
   const server = createHttpServer((_request, response) => response.end(), fail);
   const port = await listen(server);
   let open = 0;

@@ -141,7 +141,7 @@ Deno.test("ListenerWatch.close() stops the checks", async () => {
   assert.equal(watched.seen, 1);
 });
 
-Deno.test("ListenerWatch refuses no connection if the free file descriptors cannot be counted", async () => {
+Deno.test("ListenerWatch sets no limit of connections if the free file descriptors cannot be counted", async () => {
   await using watched = new Watched(new URL("file:///nowhere/at/all"));
   const { port } = await watched.watch.open(0);
   assert.equal(watched.watch.connections.max, Infinity);

@@ -710,7 +710,7 @@ function logSuite(
     { historySeconds: 1 },
   );
 
-  test("probe() resolves and warnings() is empty if the log works", async ({ log, entries }) => {
+  test("probe() resolves, and warnings() returns an empty list, for a log that works", async ({ log, entries }) => {
     await until(
       "it can be reached",
       () => log.probe().then(() => true, () => false),

@@ -153,7 +153,7 @@ Deno.test("byteLength() counts bytes of UTF-8", () => {
   }
 });
 
-Deno.test("encodeMessage() accepts a message of exactly the maximum size, and throws if it is one byte longer", () => {
+Deno.test("encodeMessage() accepts a message of exactly the maximum size, and throws for a message that is one byte longer", () => {
   for (const unit of ["x", "é", "€", "😀", "\\", "\u0000", "\ud800"]) {
     for (const filler of ["", "x", "xx", "xxx"]) {
       const message = unit.repeat(50) + filler;

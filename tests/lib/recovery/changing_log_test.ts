@@ -88,7 +88,7 @@ Deno.test("collect() returns the gap `epoch` if another epoch has begun since pr
   ]);
 });
 
-Deno.test("prepare() returns the gap `epoch` if another epoch begins while it waits for the node to deliver the position", async () => {
+Deno.test("prepare() returns the gap `epoch` if another epoch begins while prepare() waits for the node to deliver the position", async () => {
   using setup = new Setup();
   const preparing = setup.prepare("15-0");
   await pauseFor(20);
@@ -106,7 +106,7 @@ Deno.test("prepare() returns the gap `epoch` if another epoch begins while the h
   assert.equal((await setup.prepare("8-0")).reason, "epoch");
 });
 
-Deno.test("prepare() waits until the epoch is confirmed if this node has not delivered the message with the position's id", async () => {
+Deno.test("if this node has not delivered the message at the position, prepare() waits until the epoch is confirmed", async () => {
   using setup = new Setup();
   setup.state.confirmed = false;
   let isPrepared = false;
@@ -121,7 +121,7 @@ Deno.test("prepare() waits until the epoch is confirmed if this node has not del
   assert.equal((await preparing).reason, undefined);
 });
 
-Deno.test("prepare() rejects if this node has not delivered up to the position and the log cannot be reached", async () => {
+Deno.test("prepare() rejects if the log cannot be reached and this node has not delivered the messages up to the position", async () => {
   using setup = new Setup();
   const error = new ApiError("log_unreachable", "Cannot reach the log: down");
   setup.probe = () => Promise.reject(error);
@@ -142,7 +142,7 @@ Deno.test("readAfter() discards the first page if the history was trimmed beyond
   assert.equal(read.end, "9-0");
 });
 
-Deno.test("SharedReads repeats a read for a client alone if the shared read failed because another client needs more messages", async () => {
+Deno.test("SharedReads repeats a read for one client alone if the shared read failed because another client needs more messages", async () => {
   const reads = new SharedReads(new Limit(4), () => Promise.resolve(true));
   const froms: string[] = [];
   const read = (from: string) => {

@@ -204,7 +204,7 @@ Deno.test("recovery returns the gap `position` for a text that is not a position
   assertGap(await setup.recover({ room: "chat", since: null }), "position");
 });
 
-Deno.test("recovery replays the messages before and after an ingress gap, and reports `recovered: false`", async () => {
+Deno.test("recovery across an ingress gap replays the messages on both sides and reports `recovered: false`", async () => {
   for (const bytes of [LARGE, SMALL]) {
     using setup = new Setup(bytes);
     const ids = await setup.publish("chat", 1, 20);

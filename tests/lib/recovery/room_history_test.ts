@@ -74,7 +74,7 @@ Deno.test("readRoomHistory() reports a page as incomplete if its range has a gap
   assert.equal(await isComplete({ ...one, more: false }, { order }), false);
 });
 
-Deno.test("readRoomHistory() reports a page as incomplete if the history returns it as incomplete", async () => {
+Deno.test("readRoomHistory() reports a page as incomplete if the history returns the page as incomplete", async () => {
   const range = { since: since("5-0") };
   assert.equal(await isComplete(page({ complete: false }), range), false);
 });

@@ -96,7 +96,7 @@ Deno.test("ConnectionGroup reports an outage at once, again while the outage las
   assert.equal(stage.reported.at(-1), "redis_connected");
 });
 
-Deno.test("ConnectionGroup reports the end of an outage when the only connection without a client is removed", async () => {
+Deno.test("ConnectionGroup reports the end of an outage when the only connection without a Redis client is removed", async () => {
   using stage = new Stage(20);
   const { one, two, group } = stage;
   stage.connect(one, two);

@@ -73,7 +73,7 @@ Deno.test("AppendBatch.arguments() returns one piece for a room's messages witho
   assert.deepEqual(pieces.map(([print]) => print?.length), [0, 0, 22, 0]);
 });
 
-Deno.test("AppendBatch.outcomes() returns the results in the script's reply, and entryOf() the newest entry if one is acknowledged", () => {
+Deno.test("AppendBatch.outcomes() returns the results in the script's reply, and entryOf() the newest id, if anything was appended", () => {
   const batch = new AppendBatch();
   batch.add(publish("a", "1"));
   batch.add(publish("b", "1", "known"));

@@ -122,7 +122,7 @@ class Scene implements AsyncDisposable {
   }
 }
 
-Deno.test("check() confirms an epoch on another server once every registered node has found its entries there", async () => {
+Deno.test("check() confirms the epoch on a promoted Redis once every registered node has found there all entries that it has read or acknowledged", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   const { epoch, lineage } = await a.check();
@@ -137,7 +137,7 @@ Deno.test("check() confirms an epoch on another server once every registered nod
   assert.equal((await a.check()).state, "confirmed");
 });
 
-Deno.test("check() begins an epoch if a registered node does not check in time", async () => {
+Deno.test("check() begins a new epoch if a registered node has not called check() in time", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   await scene.promote();
@@ -162,7 +162,7 @@ Deno.test("check() waits for a node whose registration in Redis was lost if anot
   assert.equal((await a.check()).state, "unconfirmed");
 });
 
-Deno.test("check() waits for a known node whose registration in Redis was lost even if it begins an epoch itself", async () => {
+Deno.test("a check() that begins a new epoch still lists a known node whose registration in Redis was lost", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a", "b") as [Node, Node];
   await scene.client.sendCommand(["HDEL", KEYS.nodes, "b"]);
@@ -172,7 +172,7 @@ Deno.test("check() waits for a known node whose registration in Redis was lost e
   assert.ok(found.nodes.has("b"));
 });
 
-Deno.test("check() does not wait for a killed node again after another node's check has given up waiting for it", async () => {
+Deno.test("once one node's check() has stopped waiting for a killed node, another node's check() does not wait for the killed node", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b", "c") as [Node, Node];
   await scene.promote();
@@ -194,7 +194,7 @@ Deno.test("check() does not wait for a node that has recorded that it stops", as
   assert.deepEqual([found.state, found.epoch], ["confirmed", a.epoch]);
 });
 
-Deno.test("check() begins an epoch on another server if no remaining node has read the previous epoch", async () => {
+Deno.test("check() begins a new epoch on a promoted Redis if no remaining node has read the previous epoch", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await a.check({ intent: "leave" });
@@ -203,7 +203,7 @@ Deno.test("check() begins an epoch on another server if no remaining node has re
   assert.notEqual(fresh.epoch, a.epoch);
 });
 
-Deno.test("check() does not count the confirmation of a node that has joined only on the new server", async () => {
+Deno.test("check() does not count the confirmation of a node that has joined only on the promoted Redis", async () => {
   await using scene = await Scene.open();
   const [a] = await scene.nodes("a") as [Node];
   await scene.promote();
@@ -215,7 +215,7 @@ Deno.test("check() does not count the confirmation of a node that has joined onl
 });
 
 for (const what of ["read", "acknowledged"] as const) {
-  Deno.test(`check() begins an epoch at once if the log lacks an entry that a node has ${what}`, async () => {
+  Deno.test(`check() begins a new epoch at once if the log lacks an entry that a node has ${what}`, async () => {
     await using scene = await Scene.open();
     const [a, b] = await scene.nodes("a", "b") as [Node, Node];
     const { epoch } = a;
@@ -234,7 +234,7 @@ for (const what of ["read", "acknowledged"] as const) {
   });
 }
 
-Deno.test("check() begins an epoch for a lost message only if the node has learned of the message after the current epoch began", async () => {
+Deno.test("check() begins a new epoch for a lost message only if the node has learned of the message after the current epoch began", async () => {
   await using scene = await Scene.open();
   const nodes = await scene.nodes("a", "b", "c");
   const lost = await scene.add("lost");
@@ -264,7 +264,7 @@ Deno.test("check() changes the lineage but not the epoch if Redis has lost saved
   assert.equal((await a.check()).lineage, found.lineage);
 });
 
-Deno.test("check() unregisters a silent node, but not a node that has checked again meanwhile", async () => {
+Deno.test("check() unregisters a node that its caller reports as silent, unless that node has called check() again meanwhile", async () => {
   await using scene = await Scene.open();
   const [a, b] = await scene.nodes("a", "b") as [Node, Node];
   const beat = (await a.check()).nodes.get("b")?.beat.split(" ")[0];

@@ -74,11 +74,17 @@ const MUTANTS: readonly (readonly [
   seed: number,
 ])[] = [
   [
-    "checks that the log has its acknowledged entries",
+    "checks that the log has the entries that the node acknowledged",
     { asksForNothing: true },
     540,
   ],
-  ["waits to acknowledge until the others know it", { joinsAtOnce: true }, 10],
+  [
+    "waits with acknowledgements until the other nodes know that the node exists",
+    {
+      joinsAtOnce: true,
+    },
+    10,
+  ],
   [
     "refuses to confirm an epoch that it has not read",
     { anyoneVouches: true },
@@ -87,7 +93,7 @@ const MUTANTS: readonly (readonly [
   ["waits until all nodes confirm an epoch", { confirmsAlone: true }, 0],
   ["distrusts sessions of another lineage", { sameLineage: true }, 670],
   ["keeps its connections on one server", { acknowledgesLate: true }, 2050],
-  ["gives ids that no other server gives", { plainIds: true }, 130],
+  ["gives messages ids that no other server gives", { plainIds: true }, 130],
 ];
 
 for (const [what, mutant, from] of MUTANTS) {

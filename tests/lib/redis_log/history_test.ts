@@ -41,7 +41,7 @@ const LOSSES: Readonly<Record<string, Damage>> = {
 };
 
 for (const [what, damage] of Object.entries(LOSSES)) {
-  Deno.test(`a page from before the loss is not complete if a history ${what}, even after further messages`, async () => {
+  Deno.test(`a page from before the loss is not complete if the history ${what}, even after further messages`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -69,7 +69,7 @@ for (
     ["looks like a message", ["run", "1", "lines", "0 99"]],
   ] as const
 ) {
-  Deno.test(`an entry with a future id that ${what} hides no message, but a page across it is not complete`, async () => {
+  Deno.test(`a history entry with a future id, which ${what}, hides no message, but pages that span it are incomplete after the next message`, async () => {
     await using fixture = await Fixture.open();
     const ids = await fixture.publish("a", 1, 20);
     const later = await fixture.later();
@@ -170,7 +170,7 @@ Deno.test("a page of a deleted history is not complete even if the set of known 
   }
 });
 
-Deno.test("a page is not complete from the room's beginning or from an old id if the history was lost together with the log", async () => {
+Deno.test("a page from the room's beginning or from an old id is not complete if the history was lost together with the log", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 3);
   const epoch = await fixture.send("GET", KEYS.epoch);
@@ -192,7 +192,7 @@ Deno.test("a page is not complete from the room's beginning or from an old id if
   }
 });
 
-Deno.test("a page in descending order is complete only if it ends before it reaches a missing message", async () => {
+Deno.test("a page in descending order is complete only if the page ends before it reaches a missing message", async () => {
   await using fixture = await Fixture.open();
   const ids = await fixture.publish("a", 1, 20);
   await fixture.send("XDEL", KEYS.history("a"), ids[9] ?? "");
@@ -203,7 +203,7 @@ Deno.test("a page in descending order is complete only if it ends before it reac
   }
 });
 
-Deno.test("a page is complete even if the ids of its epoch are smaller than those of the previous epoch", async () => {
+Deno.test("a page since a message of the current epoch is complete even if the previous epoch had greater ids", async () => {
   await using fixture = await Fixture.open();
   // Another program adds an entry with a future id, so the log's next ids are even later.
   await fixture.send("XADD", KEYS.log, FUTURE, "probe", "foreign");
@@ -225,7 +225,7 @@ Deno.test("a page is complete even if the ids of its epoch are smaller than thos
   assert.deepEqual([numbers(page), page.complete], [[], false]);
 });
 
-Deno.test("a page is complete even if an entry with a later id than the log's last id was deleted from the history", async () => {
+Deno.test("a page since the log's last id is complete even if another program added an entry with a future id to the history and deleted it", async () => {
   await using fixture = await Fixture.open();
   const [first = ""] = await fixture.publish("a", 1, 3);
   const history = KEYS.history("a");

@@ -243,7 +243,7 @@ Deno.test("append() removes at least as many expired rooms from the known rooms 
   }
 });
 
-Deno.test("a page is not complete on a node whose HISTORY_SECONDS is longer than that of the node that removed the room", async () => {
+Deno.test("a page from an old id is not complete if a node whose HISTORY_SECONDS is shorter has removed the room as expired", async () => {
   await using redis = await connect();
   const { client } = redis;
   const now = Date.now();

@@ -31,7 +31,7 @@ Deno.test("Peers.known contains at most 1,000 nodes that were announced since th
   assert.equal(peers.known.length, 1000);
 });
 
-Deno.test("Peers.silent() returns a node that has not checked for 10 s, once this node has read all entries that the node may have acknowledged", () => {
+Deno.test("Peers.silent() returns a node without a check for 10 s, once this node has read all that the silent node may have acknowledged", () => {
   const peers = new Peers("me");
   const silent = (now: number, last: string) => {
     peers.update(
@@ -56,7 +56,7 @@ Deno.test("Peers.silent() returns no node while Redis does not even record this 
   }
 });
 
-Deno.test("Peers.haveRead() is true once every node has read the entry, except nodes that have left or no longer check", () => {
+Deno.test("Peers.haveRead() is true once every node, except nodes that have left or no longer check, has read the entry", () => {
   const peers = new Peers("me");
   const haveRead = (
     a: readonly [number, string],

@@ -59,7 +59,7 @@ function fakeConnection(
   return { connection, found: found.promise };
 }
 
-Deno.test("RedisLogReader reports a gap in the same synchronous step in which it continues in another epoch", async () => {
+Deno.test("RedisLogReader reports a gap in the same synchronous step in which the reader continues in a new epoch", async () => {
   const witness = new Witness();
   const { connection, found } = fakeConnection(witness.node);
   const gaps: string[] = [];

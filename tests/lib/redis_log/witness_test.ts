@@ -67,7 +67,7 @@ Deno.test("Witness makes a check due at once if an entry is read before an ackno
   assert.ok(witness.checkDueMs(0) <= 0);
 });
 
-Deno.test("Witness.question() does not ask for an acknowledged entry that was read before it was acknowledged", () => {
+Deno.test("Witness.question() does not ask for an entry that was read before the entry was acknowledged", () => {
   const scene = new Scene();
   scene.witness.read("2-1", true, 0);
   scene.witness.read("3-1", true, 0);
@@ -114,7 +114,7 @@ Deno.test("Witness.mayAcknowledge() is true only for the server of the last chec
   assert.ok(!witness.mayAcknowledge("run2", 4100));
 });
 
-Deno.test("Witness.mayAcknowledge() is false while the node is not registered, and again if others unregister the node", () => {
+Deno.test("Witness.mayAcknowledge() is false while the node is not registered, and true when the node is registered again", () => {
   const scene = new Scene();
   const { witness } = scene;
   scene.check(100, { nodes: new Map() });
@@ -124,7 +124,7 @@ Deno.test("Witness.mayAcknowledge() is false while the node is not registered, a
   assert.ok(witness.mayAcknowledge("run1", 200));
 });
 
-Deno.test("Witness.take() enters the new epoch and forgets its acknowledged entries if the log lacks an entry", () => {
+Deno.test("if the log lacks an entry, Witness.take() enters the new epoch and forgets the acknowledged entries", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -140,7 +140,7 @@ Deno.test("Witness.take() enters the new epoch and forgets its acknowledged entr
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry; the next question() asks for the entry again", () => {
+Deno.test("if a replica lacks an entry, Witness.take() does not confirm the epoch, and the next question() asks for the entry again", () => {
   const scene = new Scene();
   const { witness } = scene;
   witness.read("8-1", true, 0);
@@ -160,7 +160,7 @@ Deno.test("Witness.take() does not confirm an epoch if a replica lacks an entry;
   assert.deepEqual(scene.asked(), []);
 });
 
-Deno.test("Witness enters an epoch that begins after the entries it has read only when it reads the epoch's own entry", () => {
+Deno.test("if an epoch begins after all entries that Witness has read, Witness enters the epoch only when it reads the epoch's own entry", () => {
   const scene = new Scene();
   const { witness } = scene;
   assert.equal(scene.check(10, { epoch: "b", began: "5-0" }).kind, "same");

@@ -26,7 +26,7 @@ Deno.test("MemorySessionStore deletes a session when it expires", async () => {
   await until("it is gone", async () => await store.load("x") === undefined);
 });
 
-Deno.test("MemorySessionStore keeps a session for its full time again if it is saved again", async () => {
+Deno.test("MemorySessionStore keeps a session that is saved again for the full time of the new save", async () => {
   const store = new MemorySessionStore();
   const save = (digest: string, seconds: number) =>
     store.save(

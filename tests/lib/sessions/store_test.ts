@@ -94,7 +94,7 @@ for (const [name, open] of Object.entries(STORES)) {
   );
 
   Deno.test(
-    `${name}.save() saves a resumed session only if the stored one has not changed since it was loaded`,
+    `${name}.save() saves a resumed session only if the stored session has not changed since it was loaded`,
     async () => {
       await using stack = new AsyncDisposableStack();
       const sessions = await open(stack);

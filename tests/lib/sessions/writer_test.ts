@@ -168,7 +168,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to `failed` after a failed save,
   );
 });
 
-Deno.test("SessionWriter reports an unexpected error of the store once, until a save succeeds", async () => {
+Deno.test("SessionWriter reports unexpected errors of the store only once until a save succeeds", async () => {
   using setup = new Setup();
   const fail = async (error: Error): Promise<void> => {
     setup.sessions.error = error;
@@ -247,7 +247,7 @@ Deno.test("SessionWriter.saveAndWait() resolves to `displaced` if another connec
   assert.equal(second.resumedVersion, version);
 });
 
-Deno.test("SessionWriter.forget() deletes a client's session and drops a queued save of it", async () => {
+Deno.test("SessionWriter.forget() deletes a client's session and drops a queued save of that session", async () => {
   using setup = new Setup();
   const ann = client("ann");
   setup.writer.keep(ann);

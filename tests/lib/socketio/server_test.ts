@@ -498,7 +498,7 @@ Deno.test("SocketIoServer.drain() closes connections evenly, at least 50 per sec
   }
 });
 
-Deno.test("SocketIoServer reports an unexpected error of a handshake and does not send its text to the client", async () => {
+Deno.test("SocketIoServer reports an unexpected error of a handshake, and does not send the error's text to the client", async () => {
   const error = new TypeError("the reason that only the log may show");
   await using app = new TestApp();
   const port = await app.serve();

@@ -130,7 +130,7 @@ Deno.test("createLogger() writes an ApiError with its code and without a stack",
   assert.equal(line?.error, "log_full: Cannot save: Redis is full; grow it");
 });
 
-Deno.test("createLogger() writes errors that are any thrown value, and never throws itself", () => {
+Deno.test("createLogger() writes any thrown value as an error, and never throws itself", () => {
   const circle: Record<string, unknown> = {};
   circle.circle = circle;
   for (

@@ -108,7 +108,7 @@ Deno.test("formatText() writes colors only if `colors` is true", () => {
   );
 });
 
-Deno.test("formatText() writes at start the URL, the rooms and a curl command of a server without Redis", () => {
+Deno.test("at the start of a server without Redis, formatText() writes the server's URL, its rooms and a curl command", () => {
   assert.deepEqual(greeted({}), [
     "Roomcast is running. Ctrl-C stops it.",
     "",
@@ -120,7 +120,7 @@ Deno.test("formatText() writes at start the URL, the rooms and a curl command of
   ]);
 });
 
-Deno.test("formatText() writes at start the URL of Redis, the Redis channels and the name of a publish key to use", () => {
+Deno.test("at the start of a server with Redis and publish keys, formatText() writes the URL of Redis, the channels and a key's name", () => {
   const lines = greeted(
     { redis: "redis://****@redis:6379", publishKeys: ["backend", "other"] },
     { url: "http://[::]:4000", log: "redis", channels: ["chat", "news.*"] },

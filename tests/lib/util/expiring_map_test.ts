@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { ExpiringMap } from "../../../lib/util/expiring_map.ts";
 import { until } from "../../support/wait.ts";
 
-Deno.test("ExpiringMap keeps a value until `keepMs` after its work is done", async () => {
+Deno.test("ExpiringMap keeps a value until `keepMs` after the value's work is done", async () => {
   const map = new ExpiringMap<string, number>(50);
   const { promise, resolve } = Promise.withResolvers<void>();
   map.set("x", 1, promise);

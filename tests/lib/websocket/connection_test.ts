@@ -250,7 +250,10 @@ const INVALID: readonly [what: string, code: number, frames: Buffer[]][] = [
   ["a continuation without a message", 1002, [
     encode({ opcode: 0, payload: EURO }),
   ]],
-  ["a message within another", 1002, [text("a", { fin: false }), text("b")]],
+  ["a message that begins before the previous one ends", 1002, [
+    text("a", { fin: false }),
+    text("b"),
+  ]],
   ["a fragmented ping", 1002, [
     encode({ opcode: 9, payload: EURO, fin: false }),
   ]],
@@ -346,7 +349,7 @@ Deno.test("WebSocketConnection.close() waits for the client's close frame before
   await until("the connection is closed", () => peer.closes === 1);
 });
 
-Deno.test("WebSocketConnection closes the connection if the client ends its half of the connection or resets it", async () => {
+Deno.test("WebSocketConnection closes the connection if the client ends its half of the connection or resets the connection", async () => {
   await using server = await Server.start();
   for (const leave of ["end", "resetAndDestroy"] as const) {
     const { client, peer } = await Raw.open(server);

@@ -151,7 +151,7 @@ Deno.test("DirectWriter.tryWrite() returns `stream` before enable() and after di
   assert.deepEqual(reasons, ["a reason"]);
 });
 
-Deno.test("DirectWriter.complete() disables direct writes permanently if the write was already reported as done", async () => {
+Deno.test("DirectWriter.complete() disables direct writes permanently if the completed write was already reported as done", async () => {
   await using stack = new AsyncDisposableStack();
   const [socket, peer] = await pair(stack);
   // Simulate that Deno no longer updated the state: every write is reported as done.
