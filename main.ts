@@ -13,6 +13,7 @@ import { once } from "node:events";
 import type { Server } from "node:http";
 import type { AddressInfo, Server as Listening } from "node:net";
 import { readCommand } from "./lib/config/command.ts";
+import { warningsOf } from "./lib/config/access_settings.ts";
 import type { Config } from "./lib/config/config.ts";
 import { maskUrl } from "./lib/config/mask.ts";
 import type { HttpConnections } from "./lib/http/connections.ts";
@@ -69,6 +70,7 @@ const observe: Observe = (observation) => {
   metrics.observe(observation);
   log(observation);
 };
+for (const why of warningsOf(config)) observe({ kind: "config_warning", why });
 serve(config);
 // Every promise is awaited or has a `catch`, so a rejection that gets here is a bug.
 globalThis.addEventListener("unhandledrejection", (event) => {

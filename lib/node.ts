@@ -17,8 +17,8 @@ import { MemoryLog } from "./log/memory_log.ts";
 import { LOG_LENGTH } from "./redis_log/append_scripts.ts";
 import { RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
-import { type Access, openAccess } from "./access/access.ts";
-import { PublishKeys } from "./access/publish_keys.ts";
+import { type Access, createAccess } from "./access/access.ts";
+import { TokenVerifier } from "./access/tokens.ts";
 import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
@@ -79,7 +79,9 @@ export function createNode(config: Config, observe: Observe): Node {
     ? undefined
     : connectRedis(config, redisUrl, reader, observe);
   const log = redis?.log ?? makeMemoryLog(config, reader);
-  const access = openAccess(new PublishKeys(config.publishKeys));
+  const tokens = config.tokens &&
+    new TokenVerifier({ ...config.tokens, observe });
+  const access = createAccess({ ...config, tokens });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const originAllowed = allowOrigins(config.allowedOrigins, config.host);
@@ -120,7 +122,14 @@ export function createNode(config: Config, observe: Observe): Node {
       ...ingresses.flatMap((ingress) => ingress.warnings()),
     ],
     close: () =>
-      close(redis, [...ingresses, clients, sockets, redis?.cluster, log]),
+      close(redis, [
+        ...ingresses,
+        clients,
+        sockets,
+        tokens,
+        redis?.cluster,
+        log,
+      ]),
   };
 }
 

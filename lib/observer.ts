@@ -138,6 +138,15 @@ export type Observation =
   | { kind: "redis_connection_lost"; connection: string }
   /** A setting of the Redis server can cause the loss of messages. */
   | { kind: "redis_config_warning"; why: string }
+  /** A valid setting probably does not do what the operator wants. Reported at start. */
+  | { kind: "config_warning"; why: string }
+  /**
+   * The keys of `TOKEN_JWKS_URL` could not be fetched. Keys that were fetched before stay valid. Reported only for the
+   * first of several failures in a row.
+   */
+  | { kind: "token_keys_unreachable"; why: string }
+  /** The keys of `TOKEN_JWKS_URL` could be fetched again, after `token_keys_unreachable`. */
+  | { kind: "token_keys_recovered" }
   /**
    * Direct writes are switched off: messages are from now on written to clients over Deno's streams, which are slower.
    */

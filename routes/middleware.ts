@@ -5,7 +5,7 @@
  */
 import type { Access } from "../lib/access/access.ts";
 import type { OriginAllowed } from "../lib/access/origins.ts";
-import type { Action } from "../lib/access/principal.ts";
+import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
 import {
   type Middleware,
@@ -92,13 +92,17 @@ export function guardOrigin(allowed: OriginAllowed): Middleware {
 /**
  * Authenticates the sender of a request and stores it as `principal`.
  *
- * @throws {ApiError} `unauthorized` if the credentials are not valid
+ * @throws {ApiError} `unauthorized` if the credentials are not valid; `token_keys_unavailable` if a token cannot be
+ * verified at the moment
  */
 export function authenticate(access: Access): Middleware {
   return async function authenticate(c, next) {
     const header = requestHeader(c, "authorization") ?? "";
     const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
-    c.set("principal", await access.authenticate({ bearer }));
+    c.set(
+      "principal",
+      await access.authenticate({ from: "request", secret: bearer }),
+    );
     await next();
   };
 }
@@ -107,7 +111,7 @@ export function authenticate(access: Access): Middleware {
  * Rejects a request whose principal may not perform `action` in the room that the path names. If the path names no
  * room, rejects a principal that may perform `action` in no room.
  *
- * @throws {ApiError} `unauthorized`
+ * @throws {ApiError} `unauthorized`, `forbidden`
  */
 export function authorize(access: Access, action: Action): Middleware {
   return function authorize(c, next) {

@@ -37,7 +37,10 @@ export function pageSettings(options: PageOptions): Handler {
   const channels = options.channels.map(compileGlob);
   return async function pageSettings(c) {
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
-    const anonymous = await access.authenticate({});
+    const anonymous = await access.authenticate({
+      from: "request",
+      secret: undefined,
+    });
     return c.json({
       rooms,
       embedded,

@@ -1,19 +1,35 @@
 /**
  * Access: identifies the sender of a request, and decides which actions the sender may perform.
  *
- * The routes, `Publisher` and `Clients` ask an `Access` before they act for a sender. If tokens, or rights for patterns
- * of rooms, are ever added, only this module has to change.
+ * The routes, `Publisher` and `Clients` ask an `Access` before they act for a sender. Nothing else decides about
+ * rights.
  *
  * @module
  */
 import { ApiError } from "../errors.ts";
-import { type Action, makePrincipal, type Principal } from "./principal.ts";
-import type { PublishKeys } from "./publish_keys.ts";
+import { quoted } from "../util/nearest.ts";
+import {
+  type Claims,
+  grantsOfClaims,
+  type RoomTemplate,
+} from "./claim_rooms.ts";
+import { readClaims, tokenRefused } from "./claims.ts";
+import { makePrincipal, type Principal } from "./principal.ts";
+import { type PublishKey, PublishKeys } from "./publish_keys.ts";
+import { type Action, type Grant, Rights } from "./rights.ts";
 
-/** The credentials that were sent with a request or at connect. */
+/** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
-  /** The secret of the header `Authorization: Bearer <secret>`; undefined if there is no such header. */
-  readonly bearer?: string | undefined;
+  /**
+   * `request`: an HTTP request, which a backend may have sent. `client`: a client that connects, which is never a
+   * backend.
+   */
+  readonly from: "request" | "client";
+  /**
+   * The text after `Authorization: Bearer`, or the client's `auth.token`, whatever its type; undefined if there are no
+   * credentials.
+   */
+  readonly secret: unknown;
 }
 
 /** Identifies the senders of requests and decides which actions they may perform. */
@@ -21,13 +37,15 @@ export interface Access {
   /**
    * Resolves to the principal that has these credentials, or to an anonymous principal if there are no credentials.
    *
-   * @throws {ApiError} `unauthorized` if the credentials are not valid
+   * @throws {ApiError} `unauthorized` if the credentials are not valid, or if a client needs a token and has none;
+   * `token_keys_unavailable`, which is retryable, if a token cannot be verified at the moment
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
-   * Returns undefined if a principal may perform `action` in `room`, otherwise the error to send. Without `room`,
-   * returns undefined if the principal may perform `action` in at least one room. The method is synchronous, because it
-   * is called inside synchronous steps.
+   * Returns undefined if a principal may perform `action` in `room`, otherwise the error to send: `unauthorized` if the
+   * principal has no credentials, and `forbidden` if its credentials do not allow this. Without `room`, returns
+   * undefined if the principal may perform `action` in at least one room. The method is synchronous, because it is
+   * called inside synchronous steps.
    */
   refusal(
     principal: Principal,
@@ -36,47 +54,179 @@ export interface Access {
   ): ApiError | undefined;
 }
 
-const SUBSCRIBER: readonly Action[] = ["subscribe"];
-const EVERYTHING: readonly Action[] = [
-  "subscribe",
-  "history",
-  "presence",
-  "publish",
-  "manage",
-];
+/** Options of {@linkcode createAccess}. */
+export interface AccessOptions {
+  /** If there are none, anyone may publish and manage over HTTP. */
+  readonly publishKeys: readonly PublishKey[];
+  /** Verifies client tokens; undefined if no tokens are configured, so that every client may subscribe to any room. */
+  readonly tokens?: {
+    verify(token: string): Promise<Claims>;
+  } | undefined;
+  /** Rights from ordinary claims (`TOKEN_ROOMS`). */
+  readonly tokenRooms?: readonly RoomTemplate[];
+  /** Names and patterns of rooms to which anyone may subscribe, also without a token (`PUBLIC_ROOMS`). */
+  readonly publicRooms?: readonly string[];
+}
 
-/**
- * Creates the access rules of a server without client tokens. Every principal may subscribe to any room. All other
- * actions need a publish key, which is valid for all rooms. If no publish keys are configured, every principal may
- * perform every action.
- */
-export function openAccess(keys: PublishKeys): Access {
-  const anonymous = makePrincipal(
-    "anonymous",
-    undefined,
-    keys.size === 0 ? EVERYTHING : SUBSCRIBER,
+const READER: readonly Action[] = ["subscribe", "history", "presence"];
+const OPERATOR: readonly Action[] = ["publish", "manage"];
+const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
+
+/** Creates the access rules of a server. */
+export function createAccess(options: AccessOptions): Access {
+  const { publishKeys, tokens } = options;
+  const keys = new PublishKeys(publishKeys);
+  const ofKeys = new Map(
+    publishKeys.map((key) => [key.name, principalOfKey(key)]),
   );
+  const anonymous = anonymousOf(options);
+  const ofToken = async (
+    token: string,
+    from: Credentials["from"],
+  ): Promise<Principal> => {
+    if (tokens === undefined) return anonymous[from];
+    const claims = await tokens.verify(token);
+    return principalOfClaims(claims, options, from, anonymous[from].rights);
+  };
+  const ofRequest = (bearer: string): Principal | Promise<Principal> => {
+    const name = keys.find(bearer);
+    const key = name === undefined ? undefined : ofKeys.get(name);
+    if (key !== undefined) return key;
+    if (tokens !== undefined && isTokenLike(bearer)) {
+      return ofToken(bearer, "request");
+    }
+    if (tokens === undefined && keys.size === 0) return anonymous.request;
+    throw unauthorized(tokens !== undefined);
+  };
   return {
-    authenticate: ({ bearer }) => {
-      if (bearer === undefined || keys.size === 0) {
-        return Promise.resolve(anonymous);
+    authenticate: async ({ from, secret }) => {
+      const principal = anonymous[from];
+      if (from === "request") {
+        return secret === undefined ? principal : await ofRequest(`${secret}`);
       }
-      const name = keys.find(bearer);
-      return name === undefined
-        ? Promise.reject(unauthorized())
-        : Promise.resolve(makePrincipal("key", name, EVERYTHING));
+      if (tokens === undefined) return principal;
+      if (secret !== undefined) {
+        if (typeof secret === "string") return await ofToken(secret, from);
+        throw tokenRefused("it is not a text", "send it as auth.token");
+      }
+      if (principal.rights.allow("subscribe")) return principal;
+      throw tokenMissing("connect");
     },
-    // The room is not checked, because every grant of `openAccess()` covers all rooms.
-    refusal: ({ grants }, action) =>
-      grants.some(({ actions }) => actions.includes(action))
-        ? undefined
-        : unauthorized(),
+    refusal: (principal, action, room) => {
+      if (principal.rights.allow(action, room)) return undefined;
+      return principal.kind === "anonymous"
+        ? missing(action, tokens !== undefined)
+        : forbidden(principal, action, room);
+    },
   };
 }
 
-function unauthorized(): ApiError {
+/** Returns whether a text has the three parts of a signed JSON Web Token. */
+function isTokenLike(text: string): boolean {
+  return text.split(".", 4).length === 3;
+}
+
+/** Returns the principals of senders without credentials. */
+function anonymousOf(
+  { publishKeys, tokens, publicRooms = [] }: AccessOptions,
+): Readonly<Record<Credentials["from"], Principal>> {
+  const isOpen = publishKeys.length === 0;
+  if (tokens === undefined) {
+    const principal = makePrincipal({
+      kind: "anonymous",
+      rights: Rights.everywhere(isOpen ? EVERYTHING : ["subscribe"]),
+    });
+    return { request: principal, client: principal };
+  }
+  const rights = new Rights([{ rooms: publicRooms, actions: ["subscribe"] }]);
+  const open: Grant = { rooms: ["*"], actions: OPERATOR };
+  return {
+    request: makePrincipal({
+      kind: "anonymous",
+      rights: isOpen ? new Rights([open], rights) : rights,
+    }),
+    client: makePrincipal({ kind: "anonymous", rights }),
+  };
+}
+
+function principalOfKey({ name, rooms = ["*"] }: PublishKey): Principal {
+  return makePrincipal({
+    kind: "key",
+    key: name,
+    rights: new Rights([{ rooms, actions: EVERYTHING }]),
+  });
+}
+
+/**
+ * Creates the principal of a client with a verified token. Over HTTP a token is only for reading: publishing needs a
+ * publish key there.
+ */
+function principalOfClaims(
+  claims: Claims,
+  { tokenRooms = [] }: AccessOptions,
+  from: Credentials["from"],
+  base: Rights,
+): Principal {
+  const { grants, ...facts } = readClaims(claims);
+  const all = [...grants, ...grantsOfClaims(tokenRooms, claims)];
+  return makePrincipal({
+    ...facts,
+    kind: "client",
+    rights: new Rights(from === "client" ? all : all.map(readOnly), base),
+  });
+}
+
+function readOnly({ rooms, actions }: Grant): Grant {
+  return {
+    rooms,
+    actions: actions.filter((action) => READER.includes(action)),
+  };
+}
+
+/** What each action does, for messages of errors. */
+const DOES: Readonly<Record<Action, string>> = {
+  subscribe: "join",
+  publish: "publish into",
+  history: "read the history of",
+  presence: "see the members of",
+  manage: "manage",
+};
+
+function missing(action: Action, hasTokens: boolean): ApiError {
+  return hasTokens && action === "subscribe"
+    ? tokenMissing("join")
+    : unauthorized(hasTokens && READER.includes(action));
+}
+
+function tokenMissing(verb: "connect" | "join"): ApiError {
   return new ApiError(
     "unauthorized",
-    "Cannot serve this request: it carries no valid publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+    `Cannot ${verb}: the client has sent no token; send one in auth.token`,
+  );
+}
+
+function unauthorized(mayBeToken: boolean): ApiError {
+  return new ApiError(
+    "unauthorized",
+    mayBeToken
+      ? "Cannot serve this request: it carries neither a valid publish key nor a client token; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS or a token"
+      : "Cannot serve this request: it carries no valid publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+  );
+}
+
+function forbidden(
+  { kind }: Principal,
+  action: Action,
+  room: string | undefined,
+): ApiError {
+  const where = room === undefined ? "any room" : quoted(room);
+  const [credentials, setting] = kind === "key"
+    ? ["publish key", "PUBLISH_KEY_ROOMS"]
+    : ["token", '"caps" of the token, or TOKEN_ROOMS'];
+  return new ApiError(
+    "forbidden",
+    `Cannot ${
+      DOES[action]
+    } ${where}: the ${credentials} does not allow it; use another one, or grant it in ${setting}`,
   );
 }

@@ -3,47 +3,41 @@
  *
  * @module
  */
-
-/** An action that a principal may perform in a room. */
-export type Action =
-  | "subscribe"
-  | "history"
-  | "presence"
-  | "publish"
-  | "manage";
-
-/** The right to perform the given actions in the given rooms. */
-export interface Grant {
-  /** Names of rooms, or patterns of names that end in `*`. */
-  readonly rooms: readonly string[];
-  readonly actions: readonly Action[];
-}
+import type { Rights } from "./rights.ts";
 
 /** A client or publisher whose credentials have been checked, with its rights. The object is frozen. */
 export interface Principal {
-  /** `key`: a backend with a publish key. `client`: a user with a token. `anonymous`: a sender without credentials. */
+  /** `key`: a backend with a publish key. `client`: a client with a token. `anonymous`: a sender without credentials. */
   readonly kind: "anonymous" | "client" | "key";
-  /** Name of the publish key, or the verified subject of the token; undefined for an anonymous principal. */
-  readonly name: string | undefined;
-  /** The id of the client's token, by which the token can be revoked; undefined without a token. */
+  /** The user that the token names in `sub`; undefined without a token, and if the token names no user. */
+  readonly user: string | undefined;
+  /** The name of the publish key; undefined without a key. */
+  readonly key: string | undefined;
+  /** The id of the token (`jti`), by which it can be revoked; undefined if it has none. */
   readonly tokenId: string | undefined;
-  /** Time at which the principal's rights expire, in ms since 1970; undefined if they never expire. */
+  /** Time at which the token expires, in ms since 1970; undefined without a token. */
   readonly expiresAt: number | undefined;
-  readonly grants: readonly Grant[];
+  /** What the token tells other members of a room about the user (`info`); any JSON. */
+  readonly info: unknown;
+  /** Rooms that the client joins when it connects, besides those that it names. */
+  readonly rooms: readonly string[];
+  readonly rights: Rights;
 }
 
-/** Creates a principal without a token that may perform `actions` in all rooms and never expires. */
+/** Creates a frozen principal. Properties that are not given are undefined, and `rooms` is empty. */
 export function makePrincipal(
-  kind: Principal["kind"],
-  name: string | undefined,
-  actions: readonly Action[],
+  { kind, rights, ...facts }:
+    & Pick<Principal, "kind" | "rights">
+    & Partial<Principal>,
 ): Principal {
-  const grants = Object.freeze([Object.freeze({ rooms: ["*"], actions })]);
   return Object.freeze({
     kind,
-    name,
-    tokenId: undefined,
-    expiresAt: undefined,
-    grants,
+    rights,
+    user: facts.user,
+    key: facts.key,
+    tokenId: facts.tokenId,
+    expiresAt: facts.expiresAt,
+    info: facts.info,
+    rooms: Object.freeze([...facts.rooms ?? []]),
   });
 }

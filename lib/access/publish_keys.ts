@@ -5,10 +5,12 @@
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 
-/** The name and secret of one publisher, from `PUBLISH_KEYS`. */
+/** The name, secret and rooms of one publisher, from `PUBLISH_KEYS` and `PUBLISH_KEY_ROOMS`. */
 export interface PublishKey {
   readonly name: string;
   readonly secret: string;
+  /** The rooms of the key (`PUBLISH_KEY_ROOMS`), as names and patterns that end in `*`; undefined for all rooms. */
+  readonly rooms?: readonly string[];
 }
 
 /** Finds the name of a publish key by its secret. Stores only digests of the secrets. */

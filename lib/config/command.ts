@@ -11,6 +11,7 @@ import {
   inspectConfig,
   type Inspection,
 } from "./config.ts";
+import { warningsOf } from "./access_settings.ts";
 import type { Env } from "./env_reader.ts";
 import { maskSetting } from "./mask.ts";
 
@@ -64,7 +65,8 @@ export function readCommand(args: readonly string[], env: Env): Command {
   const { config, problems } = inspection;
   const stderr = describeProblems(problems);
   if (args.includes("--check")) {
-    const stdout = describeSettings(inspection);
+    const warnings = warningsOf(config).map((why) => `Warning: ${why}`);
+    const stdout = [describeSettings(inspection), ...warnings].join("\n\n");
     return problems.length === 0
       ? {
         kind: "exit",

@@ -4,11 +4,11 @@
  * @module
  */
 import { isLoopback } from "../access/origins.ts";
-import type { PublishKey } from "../access/publish_keys.ts";
-import { parseRoom } from "../log/message.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
+import { type AccessSettings, readAccessSettings } from "./access_settings.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
-import { maskUrl, PUBLISH_KEY } from "./mask.ts";
+import { maskUrl } from "./mask.ts";
+import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 
@@ -16,7 +16,7 @@ import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
 /** The values of all settings that this version supports. The name of a quantity ends with its unit. */
-export interface Config {
+export interface Config extends AccessSettings {
   readonly port: number;
   readonly host: string;
   /**
@@ -40,12 +40,6 @@ export interface Config {
   readonly clientBufferBytesMax: number;
   /** Names and patterns of the rooms of which only the newest message is buffered for a slow client. */
   readonly latestRooms: readonly string[];
-  readonly publishKeys: readonly PublishKey[];
-  /**
-   * The origins whose pages may use the server, or `*` for any origin. If the list is empty, only the server's own
-   * origin is allowed.
-   */
-  readonly allowedOrigins: readonly string[];
   readonly roomsPerClientMax: number;
   readonly open: boolean;
   /**
@@ -103,8 +97,7 @@ export function inspectConfig(env: Env): Inspection {
     rooms: readRooms(reader, "ROOMS", "chat"),
     channels: readChannels(reader, redisUrl),
     latestRooms: checkRooms(reader, "LATEST_ROOMS"),
-    publishKeys: readPublishKeys(reader),
-    allowedOrigins: readOrigins(reader),
+    ...readAccessSettings(reader),
     open: reader.flag("OPEN", false),
     directWrite: reader.flag("DIRECT_WRITE", true),
     logLevel: reader.choice("LOG_LEVEL", "info", LOG_LEVELS),
@@ -195,83 +188,6 @@ function readChannels(
   return channels;
 }
 
-/** Reads a comma-separated list of names. Records a problem for each name that is not a valid name of a room. */
-function checkRooms(
-  reader: EnvReader,
-  name: string,
-  fallback?: string,
-): string[] {
-  const rooms = reader.list(name, fallback);
-  for (const room of rooms) {
-    try {
-      parseRoom(room);
-    } catch (error) {
-      reader.fail(
-        name,
-        `has ${
-          JSON.stringify(room)
-        }, which is not valid as the name of a room (${
-          (error as Error).message
-        })`,
-      );
-    }
-  }
-  return rooms;
-}
-
-/**
- * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and if two keys have the same name.
- */
-function readPublishKeys(reader: EnvReader): PublishKey[] {
-  const items = reader.list("PUBLISH_KEYS");
-  const keys = items.flatMap((item, index) => {
-    const [, name, secret] = PUBLISH_KEY.exec(item) ?? [];
-    if (name !== undefined && secret !== undefined) return [{ name, secret }];
-    // The item itself is never shown, because it may be the secret.
-    reader.fail(
-      "PUBLISH_KEYS",
-      `entry ${
-        index + 1
-      } is not name:secret with a secret of printable ASCII without spaces`,
-    );
-    return [];
-  });
-  if (reader.text("PUBLISH_KEYS") !== "" && items.length === 0) {
-    reader.fail(
-      "PUBLISH_KEYS",
-      "is a list without keys; unset it or set a key",
-    );
-  }
-  const names = keys.map((key) => key.name);
-  if (new Set(names).size < names.length) {
-    reader.fail(
-      "PUBLISH_KEYS",
-      "has two keys with the same name; give each key a name of its own",
-    );
-  }
-  return keys;
-}
-
-/** Reads `ALLOWED_ORIGINS`. Records a problem for each item that is neither an origin nor `*`. */
-function readOrigins(reader: EnvReader): string[] {
-  const origins = reader.list("ALLOWED_ORIGINS");
-  for (const origin of origins) {
-    if (origin === "*" || isOrigin(origin)) continue;
-    reader.fail(
-      "ALLOWED_ORIGINS",
-      `has ${
-        JSON.stringify(origin)
-      }, which is not an origin such as https://example.com`,
-    );
-  }
-  return origins;
-}
-
-function isOrigin(text: string): boolean {
-  return !text.includes("*") && URL.canParse(text) &&
-    new URL(text).origin === text;
-}
-
 function checkRedis(
   reader: EnvReader,
   { redisUrl, keyPrefix, ackReplicas }: Config,
@@ -316,10 +232,10 @@ function isRedisUrl(value: string): boolean {
   }
 }
 
-/** Records problems of settings whose values are valid, but not in combination. */
+/** Records problems of settings that are valid one by one but not together. */
 function checkTogether(reader: EnvReader, config: Config): void {
   const { host, open, rooms, roomsPerClientMax } = config;
-  // Invalid keys were already reported as a problem of PUBLISH_KEYS.
+  // If the keys are invalid, that has been reported already.
   const guarded = reader.text("PUBLISH_KEYS") !== "";
   if (!isLoopback(host) && !guarded && !open) {
     reader.fail(

@@ -22,8 +22,18 @@ const SERVER_URL =
 
 /** Returns the value of a setting with its secrets hidden. */
 export function maskSetting({ name, value }: Setting): string {
-  if (name === "PUBLISH_KEYS") return maskKeys(value);
-  return name === "REDIS_URL" ? maskUrl(value) : value;
+  switch (name) {
+    case "PUBLISH_KEYS":
+      return maskKeys(value);
+    case "TOKEN_SECRET":
+      return value.replaceAll(/ *[^, ][^,]*/g, MASK);
+    case "TOKEN_JWKS_URL":
+      return maskKeySetUrl(value);
+    case "REDIS_URL":
+      return maskUrl(value);
+    default:
+      return value;
+  }
 }
 
 /**
@@ -34,6 +44,15 @@ export function maskUrl(url: string): string {
   const [, scheme = "", credentials, server] = SERVER_URL.exec(url) ?? [];
   if (server === undefined) return `${SCHEME.exec(url)?.[0] ?? ""}${MASK}`;
   return `${scheme}${credentials === undefined ? "" : `${MASK}@`}${server}`;
+}
+
+/** Hides the query of the URL of a key set, and all of a URL that has a user or is not valid. */
+function maskKeySetUrl(text: string): string {
+  if (text === "") return text;
+  if (!URL.canParse(text)) return MASK;
+  const { username, password, origin, pathname, search } = new URL(text);
+  if (username + password !== "") return MASK;
+  return `${origin}${pathname}${search === "" ? "" : `?${MASK}`}`;
 }
 
 /**

@@ -108,5 +108,14 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   redis_disconnected: ["warn", "Redis is not reachable; trying again"],
   redis_connection_lost: undefined,
   redis_config_warning: ["error", "A setting of Redis can lose messages"],
+  config_warning: ["warn", "A setting may not do what you want"],
+  token_keys_unreachable: [
+    "warn",
+    "The keys of TOKEN_JWKS_URL cannot be fetched; those that are known stay valid",
+  ],
+  token_keys_recovered: [
+    "info",
+    "The keys of TOKEN_JWKS_URL can be fetched again",
+  ],
   error: ["error", "An unexpected error, which may be a bug of Roomcast"],
 };

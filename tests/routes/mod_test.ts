@@ -191,7 +191,7 @@ Deno.test("createApp() passes the principal of the request's publish key to Publ
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" }, {
     publisher: {
       publish: (principal) => {
-        names.push(principal.name);
+        names.push(principal.key);
         return Promise.resolve([[{ room: "a", id: "1-0", duplicate: false }]]);
       },
     },

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Hono } from "hono";
 import { makePrincipal } from "../../lib/access/principal.ts";
+import { Rights } from "../../lib/access/rights.ts";
 import { ApiError, type ErrorCode } from "../../lib/errors.ts";
 import type { Observation } from "../../lib/observer.ts";
 import { BodyBudget } from "../../routes/body.ts";
@@ -779,7 +780,13 @@ Deno.test("POST /publish/batch reports an unexpected error of an item by observe
   const bodies = new BodyBudget();
   const app = new Hono<Env>();
   app.use((c, next) => {
-    c.set("principal", makePrincipal("anonymous", undefined, ["publish"]));
+    c.set(
+      "principal",
+      makePrincipal({
+        kind: "anonymous",
+        rights: Rights.everywhere(["publish"]),
+      }),
+    );
     return next();
   });
   app.post(

@@ -3,7 +3,8 @@
  * written to them.
  */
 import type { Access } from "../../lib/access/access.ts";
-import { makePrincipal } from "../../lib/access/principal.ts";
+import { makePrincipal, type Principal } from "../../lib/access/principal.ts";
+import { Rights } from "../../lib/access/rights.ts";
 import type { Hello } from "../../lib/clients/admission.ts";
 import type { Client, Joined } from "../../lib/clients/client.ts";
 import { Clients } from "../../lib/clients/clients.ts";
@@ -117,7 +118,10 @@ export class ClientsSetup implements Disposable {
   readonly forbidden = new Set<string>();
   /** Values that replace those of the log's real head. */
   head: Partial<HeadState> = {};
-  readonly principal = makePrincipal("anonymous", undefined, ["subscribe"]);
+  readonly principal: Principal = makePrincipal({
+    kind: "anonymous",
+    rights: Rights.everywhere(["subscribe"]),
+  });
 
   constructor(options: ClientsSetupOptions = {}) {
     const observe = (observation: Observation): void =>

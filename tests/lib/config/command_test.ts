@@ -26,6 +26,8 @@ Deno.test("readCommand() prints the settings and their sources for --check, with
     PUBLISH_KEYS: "backend:hunter2, other:hunter3",
     REDIS_URL: "rediss://ann:hunter4@redis.example:6380/2",
     ROOMS: "a,b",
+    TOKEN_SECRET: "hunter5".repeat(5) + ", " + "hunter6".repeat(5),
+    TOKEN_JWKS_URL: "https://a.example/jwks.json?key=hunter7",
   });
   assert.equal(code, 0);
   assert.equal(stderr, undefined);
@@ -38,6 +40,8 @@ Deno.test("readCommand() prints the settings and their sources for --check, with
       ["PUBLISH_KEYS", "backend:****, other:****", "environment"],
       ["REDIS_URL", "rediss://****@redis.example:6380/2", "environment"],
       ["CHANNELS", "chat", "default"],
+      ["TOKEN_SECRET", "****,****", "environment"],
+      ["TOKEN_JWKS_URL", "https://a.example/jwks.json?****", "environment"],
       ["The settings are valid."],
     ]
   ) {
@@ -47,6 +51,7 @@ Deno.test("readCommand() prints the settings and their sources for --check, with
     );
   }
   assert.doesNotMatch(stdout, /hunter|ann/);
+  assert.match(stdout, /^Warning: TOKEN_AUDIENCE is unset, .+$/m);
 });
 
 Deno.test("readCommand() prints all problems of invalid settings for --check", () => {

@@ -3,6 +3,8 @@ import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 
 type Env = Record<string, string>;
 
+const SECRET = "0123456789abcdef0123456789abcdef";
+
 /** Returns the lines of the error that `readConfig()` throws, one for each problem. */
 function complaints(env: Env): string[] {
   let message = "";
@@ -40,6 +42,9 @@ const DEFAULTS = {
   clientBufferBytesMax: 1_048_576,
   latestRooms: [],
   publishKeys: [],
+  tokens: undefined,
+  tokenRooms: [],
+  publicRooms: [],
   allowedOrigins: [],
   roomsPerClientMax: 100,
   open: false,
@@ -53,14 +58,7 @@ const DEFAULTS = {
 const UNSUPPORTED: Env = {
   INTERNAL_PORT: "4001",
   WORKERS: "auto",
-  PUBLISH_KEY_ROOMS: "backend=news.*|chat",
-  TOKEN_SECRET: "a-secret-of-tokens",
-  TOKEN_JWKS_URL: "https://example.com/jwks.json",
-  TOKEN_ISSUER: "https://example.com",
-  TOKEN_AUDIENCE: "audience",
-  TOKEN_ROOMS: "user.{sub}=sub+pub",
   TOKEN_COOKIE: "session",
-  PUBLIC_ROOMS: "news.*",
   CONNECT_HOOK_URL: "http://localhost/connect",
   JOIN_HOOK_URL: "http://localhost/join",
   PUBLISH_HOOK_URL: "http://localhost/publish",
@@ -142,6 +140,13 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
       CLIENT_BUFFER_BYTES_MAX: "16384",
       LATEST_ROOMS: "prices, ticker.*",
       PUBLISH_KEYS: "ann:1, bob:with:colons=",
+      PUBLISH_KEY_ROOMS: "bob = news.* | chat|a=b",
+      TOKEN_SECRET: `${SECRET}, ${SECRET}2`,
+      TOKEN_JWKS_URL: "https://a.example/jwks.json?x=1",
+      TOKEN_ISSUER: "https://a.example/",
+      TOKEN_AUDIENCE: "chat",
+      TOKEN_ROOMS: "user.{sub}=sub+pub, org.{o.id}.*=sub",
+      PUBLIC_ROOMS: "lobby,news.*",
       ALLOWED_ORIGINS: "https://a.example,http://b.example:8080",
       ROOMS_PER_CLIENT_MAX: "10000",
       OPEN: "true",
@@ -167,8 +172,33 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
       latestRooms: ["prices", "ticker.*"],
       publishKeys: [
         { name: "ann", secret: "1" },
-        { name: "bob", secret: "with:colons=" },
+        {
+          name: "bob",
+          secret: "with:colons=",
+          rooms: ["news.*", "chat", "a=b"],
+        },
       ],
+      tokens: {
+        secrets: [SECRET, `${SECRET}2`],
+        jwksUrl: "https://a.example/jwks.json?x=1",
+        issuer: "https://a.example/",
+        audience: "chat",
+      },
+      tokenRooms: [
+        {
+          start: "user.",
+          holes: [{ claim: "sub", text: "" }],
+          isPattern: false,
+          actions: ["subscribe", "publish"],
+        },
+        {
+          start: "org.",
+          holes: [{ claim: "o.id", text: "." }],
+          isPattern: true,
+          actions: ["subscribe"],
+        },
+      ],
+      publicRooms: ["lobby", "news.*"],
       allowedOrigins: ["https://a.example", "http://b.example:8080"],
       roomsPerClientMax: 10_000,
       open: true,
@@ -220,6 +250,16 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
       ":12345678",
       "a:12345678,b",
       ",",
+    ],
+    PUBLISH_KEY_ROOMS: ["web=chat", "chat", "="],
+    TOKEN_SECRET: ["short", SECRET.slice(1), `${SECRET},short`, ",", " , "],
+    TOKEN_JWKS_URL: [
+      "a.example/jwks.json",
+      "http://a.example/jwks.json",
+      "http://localhost.example/jwks.json",
+      "https://user:hunter2@a.example/jwks.json",
+      "file:///jwks.json",
+      "https://",
     ],
     ALLOWED_ORIGINS: [
       "example.com",

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Access } from "../../../lib/access/access.ts";
 import { makePrincipal } from "../../../lib/access/principal.ts";
+import { Rights } from "../../../lib/access/rights.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import type { PublishRequest } from "../../../lib/log/message.ts";
@@ -8,7 +9,11 @@ import type { Observation } from "../../../lib/observer.ts";
 import { Publisher } from "../../../lib/publish/publisher.ts";
 import { silentReader } from "../../support/silent_reader.ts";
 
-const ANN = makePrincipal("key", "ann", ["publish"]);
+const ANN = makePrincipal({
+  kind: "key",
+  key: "ann",
+  rights: Rights.everywhere(["publish"]),
+});
 const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
 
 /** A publisher with an embedded log. No principal may publish into rooms whose names begin with "no". */

@@ -57,5 +57,8 @@ export const ALL: readonly Observation[] = [
   },
   { kind: "redis_connection_lost", connection: "reader" },
   { kind: "redis_config_warning", why: "no AOF" },
+  { kind: "config_warning", why: "TOKEN_AUDIENCE is unset" },
+  { kind: "token_keys_unreachable", why: "the response has the status 500" },
+  { kind: "token_keys_recovered" },
   { kind: "error", where: "a test", error: new Error("broken") },
 ];

@@ -1,0 +1,90 @@
+/**
+ * Rights: which actions are allowed in which rooms.
+ *
+ * Everything that is not granted is forbidden. Rooms are granted by name or by a pattern that ends in `*`. A `*` at
+ * another place is an ordinary character, because the name of a room may contain it.
+ *
+ * @module
+ */
+
+/** An action that a principal may perform in a room. */
+export type Action =
+  | "subscribe"
+  | "publish"
+  | "history"
+  | "presence"
+  | "manage";
+
+/** The right to perform the given actions in the given rooms. */
+export interface Grant {
+  /** Names of rooms, or patterns of names that end in `*`. */
+  readonly rooms: readonly string[];
+  readonly actions: readonly Action[];
+}
+
+/** Each action as a bit, so that a set of actions is a number. */
+const BITS: Readonly<Record<Action, number>> = {
+  subscribe: 1,
+  publish: 2,
+  history: 4,
+  presence: 8,
+  manage: 16,
+};
+
+/**
+ * The words by which tokens and settings name the actions that they may grant. A `Map`, because the words come from
+ * tokens, and an object would also have `constructor`.
+ */
+export const ACTION_OF_WORD: ReadonlyMap<string, Action> = new Map([
+  ["sub", "subscribe"],
+  ["pub", "publish"],
+  ["history", "history"],
+  ["presence", "presence"],
+]);
+
+/** A set of grants, in a form that is fast to ask. It cannot be changed. */
+export class Rights {
+  readonly #base: Rights | undefined;
+  /** The actions that are allowed in at least one room. */
+  readonly #somewhere: number;
+  readonly #byName = new Map<string, number>();
+  /** The actions that are allowed in rooms whose names begin with a prefix. */
+  readonly #byPrefix: readonly (readonly [prefix: string, actions: number])[];
+
+  /** Creates the union of `grants` and, if given, of the rights in `base`. */
+  constructor(grants: readonly Grant[], base?: Rights) {
+    const byPrefix = new Map<string, number>();
+    let somewhere = base === undefined ? 0 : base.#somewhere;
+    for (const { rooms, actions } of grants) {
+      const granted = actions.reduce((sum, action) => sum | BITS[action], 0);
+      for (const room of rooms) {
+        const [map, name] = room.endsWith("*")
+          ? [byPrefix, room.slice(0, -1)]
+          : [this.#byName, room];
+        map.set(name, (map.get(name) ?? 0) | granted);
+        somewhere |= granted;
+      }
+    }
+    this.#base = base;
+    this.#somewhere = somewhere;
+    this.#byPrefix = [...byPrefix];
+    Object.freeze(this);
+  }
+
+  /** Creates the rights to perform `actions` in all rooms. */
+  static everywhere(actions: readonly Action[]): Rights {
+    return new Rights([{ rooms: ["*"], actions }]);
+  }
+
+  /** Returns whether `action` is allowed in `room` or, without `room`, in at least one room. */
+  allow(action: Action, room?: string): boolean {
+    const bit = BITS[action];
+    if ((this.#somewhere & bit) === 0) return false;
+    if (room === undefined) return true;
+    return ((this.#byName.get(room) ?? 0) & bit) !== 0 ||
+      this.#byPrefix.some(([prefix, actions]) =>
+        (actions & bit) !== 0 && room.startsWith(prefix)
+      ) ||
+      (this.#base?.allow(action, room) ?? false);
+  }
+}

@@ -1,0 +1,230 @@
+/**
+ * Client tokens: verifies JSON Web Tokens (RFC 7519) with the package jose.
+ *
+ * The kind of key decides which algorithms are accepted: HMAC with the secrets of `TOKEN_SECRET`, and signatures with
+ * the public keys of `TOKEN_JWKS_URL`. A public key is never used as the secret of an HMAC. A token cannot name where
+ * its key comes from, because the headers `jku`, `x5u`, `jwk` and `x5c` are not looked at.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import type { JWSHeaderParameters, JWTVerifyOptions } from "jose";
+import { ApiError } from "../errors.ts";
+import type { Observe } from "../observer.ts";
+import type { Claims } from "./claim_rooms.ts";
+import { tokenRefused } from "./claims.ts";
+import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
+
+/** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
+export interface TokenSettings {
+  /** The secrets of `TOKEN_SECRET`, each of at least {@linkcode SECRET_BYTES_MIN} bytes. */
+  readonly secrets: readonly string[];
+  readonly jwksUrl: string | undefined;
+  /** The issuer that tokens must have; undefined if any issuer will do. */
+  readonly issuer: string | undefined;
+  /** The audience that tokens must have; undefined if any audience will do. */
+  readonly audience: string | undefined;
+}
+
+/** Options of {@linkcode TokenVerifier}. */
+export interface TokenVerifierOptions extends TokenSettings {
+  readonly observe: Observe;
+  /** Returns the time in ms since 1970; `Date.now` by default. */
+  readonly now?: () => number;
+}
+
+/** Minimum length of a secret, in bytes of UTF-8: that of the hash of HS256 (RFC 7518 §3.2). */
+export const SECRET_BYTES_MIN = 32;
+/** Maximum length of a token, in characters; a longer one is refused unread. */
+export const TOKEN_LENGTH_MAX = 16_384;
+/**
+ * How far the clocks of the issuer and this node may differ, in s. An expired token is accepted for as long, so that
+ * little more than the clocks' error is allowed.
+ */
+const LEEWAY_SECONDS = 5;
+
+/** The compact form of a signed token (RFC 7515 §7.1). jose also accepts spaces, line ends and padding in it. */
+const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+/** The hash of each HMAC algorithm. */
+const HASHES: ReadonlyMap<string, string> = new Map([
+  ["HS256", "SHA-256"],
+  ["HS384", "SHA-384"],
+  ["HS512", "SHA-512"],
+]);
+const SIGNATURES: ReadonlySet<string> = new Set([
+  ...["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+  ...["ES256", "ES384", "ES512", "EdDSA", "Ed25519"],
+]);
+
+/** Verifies client tokens. Keeps the secrets, and fetches the public keys of the issuer. */
+export class TokenVerifier {
+  readonly #options: TokenVerifierOptions;
+  readonly #now: () => number;
+  readonly #jose: Promise<Jose>;
+  readonly #keySet: KeySet | undefined;
+  /** The secrets as keys of each HMAC algorithm that was used. */
+  readonly #secretKeys = new Map<string, Promise<readonly VerifyingKey[]>>();
+
+  /** Loads jose and starts to fetch the public keys, without waiting for either. */
+  constructor(options: TokenVerifierOptions) {
+    const { jwksUrl: url, observe, now = Date.now } = options;
+    this.#options = options;
+    this.#now = now;
+    const jose = this.#jose = import("jose");
+    // The error is that of each verification.
+    jose.catch(() => {});
+    if (url === undefined) return;
+    this.#keySet = new KeySet({ url, jose, observe, now });
+    this.#keySet.warm();
+  }
+
+  /** Cancels the fetch in flight. Tokens whose keys are not known yet can no longer be verified. */
+  close(): void {
+    this.#keySet?.close();
+  }
+
+  /**
+   * Resolves to the claims of a token if its signature, its times, its issuer and its audience are as they have to be.
+   *
+   * @throws {ApiError} `unauthorized` if the token is not accepted; `token_keys_unavailable`, which is retryable, if
+   * that is not known because the issuer's public keys cannot be fetched
+   */
+  async verify(token: string): Promise<Claims> {
+    if (token.length > TOKEN_LENGTH_MAX) {
+      throw tokenRefused(
+        `it has more than ${TOKEN_LENGTH_MAX} characters`,
+        "put less into it",
+      );
+    }
+    const jose = await this.#jose;
+    const header = headerOf(jose, token);
+    const keys = await this.#keysFor(header);
+    const options = this.#verifyOptions(header.alg);
+    let error: unknown = new jose.errors.JWSSignatureVerificationFailed();
+    for (const key of keys) {
+      try {
+        return (await jose.jwtVerify(token, key, options)).payload;
+      } catch (failure) {
+        error = failure;
+        const isOther = failure instanceof
+          jose.errors.JWSSignatureVerificationFailed;
+        if (!isOther) break;
+      }
+    }
+    throw refusalOf(jose, error);
+  }
+
+  async #keysFor(
+    header: JWSHeaderParameters & { alg: string },
+  ): Promise<readonly VerifyingKey[]> {
+    const { secrets } = this.#options;
+    const hash = HASHES.get(header.alg);
+    if (hash !== undefined && secrets.length > 0) {
+      return await this.#secretsFor(hash);
+    }
+    if (SIGNATURES.has(header.alg) && this.#keySet !== undefined) {
+      const keys = await this.#keySet.find(header);
+      if (keys.length > 0) return keys;
+      throw tokenRefused(
+        "its key is not in the key set of TOKEN_JWKS_URL",
+        "get a new one",
+      );
+    }
+    throw tokenRefused(
+      "its algorithm is not accepted",
+      "sign it with HS256, HS384 or HS512 for TOKEN_SECRET, or with a key of TOKEN_JWKS_URL",
+    );
+  }
+
+  #secretsFor(hash: string): Promise<readonly VerifyingKey[]> {
+    const known = this.#secretKeys.get(hash);
+    if (known !== undefined) return known;
+    const algorithm = { name: "HMAC", hash };
+    const keys = Promise.all(
+      this.#options.secrets.map((secret) =>
+        crypto.subtle.importKey("raw", Buffer.from(secret), algorithm, false, [
+          "verify",
+        ])
+      ),
+    );
+    this.#secretKeys.set(hash, keys);
+    return keys;
+  }
+
+  #verifyOptions(alg: string): JWTVerifyOptions {
+    const { issuer, audience } = this.#options;
+    return {
+      algorithms: [alg],
+      requiredClaims: ["exp"],
+      clockTolerance: LEEWAY_SECONDS,
+      currentDate: new Date(this.#now()),
+      ...issuer !== undefined && { issuer },
+      ...audience !== undefined && { audience },
+    };
+  }
+}
+
+/**
+ * Reads the header of a token, before anything is verified.
+ *
+ * @throws {ApiError} `unauthorized` if it cannot be read, or asks for an extension (`crit`, `b64`)
+ */
+function headerOf(
+  jose: Jose,
+  token: string,
+): JWSHeaderParameters & { alg: string } {
+  let header: JWSHeaderParameters;
+  if (!COMPACT.test(token)) throw notAToken();
+  try {
+    header = jose.decodeProtectedHeader(token);
+  } catch {
+    throw notAToken();
+  }
+  const { alg, kid } = header;
+  if (typeof alg !== "string" || !/^(string|undefined)$/.test(typeof kid)) {
+    throw notAToken();
+  }
+  if (Object.hasOwn(header, "crit") || Object.hasOwn(header, "b64")) {
+    throw tokenRefused('its header has "crit" or "b64", which are not allowed');
+  }
+  return { ...header, alg };
+}
+
+function notAToken(): ApiError {
+  return tokenRefused(
+    "it is not a signed JSON Web Token",
+    "send the token as it was issued",
+  );
+}
+
+/** Returns the error to send for a token that jose has not accepted. */
+function refusalOf({ errors }: Jose, error: unknown): ApiError {
+  if (error instanceof errors.JWTExpired) {
+    return tokenRefused("it has expired", "get a new one");
+  }
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return claimRefused(error.claim, error.reason);
+  }
+  if (error instanceof errors.JWSSignatureVerificationFailed) {
+    return tokenRefused(
+      "its signature does not match",
+      "sign it with a key that the server knows",
+    );
+  }
+  return notAToken();
+}
+
+function claimRefused(claim: string, reason: string): ApiError {
+  if (reason === "missing") return tokenRefused(`it has no claim "${claim}"`);
+  switch (claim) {
+    case "nbf":
+      return tokenRefused("it is not valid yet", "check the issuer's clock");
+    case "iss":
+      return tokenRefused("its issuer is not the one in TOKEN_ISSUER");
+    case "aud":
+      return tokenRefused("its audience is not the one in TOKEN_AUDIENCE");
+    default:
+      return tokenRefused(`its claim "${claim}" is not valid`);
+  }
+}

@@ -1,0 +1,223 @@
+/**
+ * The settings that say who may connect, read and publish.
+ *
+ * @module
+ */
+import { Buffer } from "node:buffer";
+import { parseTemplate, type RoomTemplate } from "../access/claim_rooms.ts";
+import { isLoopback } from "../access/origins.ts";
+import type { PublishKey } from "../access/publish_keys.ts";
+import { SECRET_BYTES_MIN, type TokenSettings } from "../access/tokens.ts";
+import type { EnvReader } from "./env_reader.ts";
+import { PUBLISH_KEY } from "./mask.ts";
+import { checkPatterns } from "./room_lists.ts";
+
+/** The settings that concern access. */
+export interface AccessSettings {
+  readonly publishKeys: readonly PublishKey[];
+  /** How client tokens are verified; undefined if clients need no token. */
+  readonly tokens: TokenSettings | undefined;
+  /** The rights that tokens have from their ordinary claims. */
+  readonly tokenRooms: readonly RoomTemplate[];
+  /** Names and patterns of rooms to which anyone may subscribe. */
+  readonly publicRooms: readonly string[];
+  /**
+   * The origins whose pages may use the server, or `*` for any origin. If the list is empty, only the server's own
+   * origin is allowed.
+   */
+  readonly allowedOrigins: readonly string[];
+}
+
+/** Settings without effect unless tokens are verified, each with what it would concern. */
+const NEED_TOKENS = [
+  "TOKEN_ISSUER",
+  "TOKEN_AUDIENCE",
+  "TOKEN_ROOMS",
+  "PUBLIC_ROOMS",
+];
+
+/** Reads all settings that concern access. */
+export function readAccessSettings(reader: EnvReader): AccessSettings {
+  const tokens = readTokens(reader);
+  const settings = {
+    publishKeys: readPublishKeys(reader),
+    tokens,
+    tokenRooms: readTokenRooms(reader),
+    publicRooms: reader.list("PUBLIC_ROOMS"),
+    allowedOrigins: readOrigins(reader),
+  };
+  checkPatterns(reader, "PUBLIC_ROOMS", settings.publicRooms);
+  for (const name of NEED_TOKENS) {
+    if (tokens !== undefined || !reader.isSet(name)) continue;
+    reader.fail(
+      name,
+      "has no effect without tokens, because every client may then join every room; set TOKEN_SECRET or TOKEN_JWKS_URL, or unset it",
+    );
+  }
+  return settings;
+}
+
+/** Returns a sentence for each valid setting that probably does not do what the operator wants. */
+export function warningsOf({ tokens }: AccessSettings): readonly string[] {
+  return tokens?.jwksUrl !== undefined && tokens.audience === undefined
+    ? [
+      "TOKEN_AUDIENCE is unset, so Roomcast accepts tokens that the issuer has made for other applications; set it to the audience of your tokens",
+    ]
+    : [];
+}
+
+function readTokens(reader: EnvReader): TokenSettings | undefined {
+  const secrets = reader.list("TOKEN_SECRET");
+  const jwksUrl = reader.text("TOKEN_JWKS_URL") || undefined;
+  const settings = {
+    secrets,
+    jwksUrl,
+    issuer: reader.text("TOKEN_ISSUER") || undefined,
+    audience: reader.text("TOKEN_AUDIENCE") || undefined,
+  };
+  for (const [index, secret] of secrets.entries()) {
+    // The secret itself is never shown.
+    const bytes = Buffer.byteLength(secret);
+    if (bytes >= SECRET_BYTES_MIN) continue;
+    reader.fail(
+      "TOKEN_SECRET",
+      `entry ${
+        index + 1
+      } has ${bytes} bytes and needs at least ${SECRET_BYTES_MIN}; make one with: openssl rand -base64 48`,
+    );
+  }
+  if (reader.isSet("TOKEN_SECRET") && secrets.length === 0) {
+    reader.fail(
+      "TOKEN_SECRET",
+      "is a list without secrets; unset it or set a secret",
+    );
+  }
+  if (jwksUrl !== undefined && !isKeySetUrl(jwksUrl)) {
+    // The URL is not shown, because it may have a password or a key in it.
+    reader.fail(
+      "TOKEN_JWKS_URL",
+      "is not an https: URL without a user; only for a loopback address may it be http:",
+    );
+  }
+  return reader.isSet("TOKEN_SECRET") || jwksUrl !== undefined
+    ? settings
+    : undefined;
+}
+
+function isKeySetUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, hostname, username, password, hash } = new URL(text);
+  if (username + password + hash !== "") return false;
+  return protocol === "https:" ||
+    (protocol === "http:" && isLoopback(hostname));
+}
+
+function readTokenRooms(reader: EnvReader): RoomTemplate[] {
+  return reader.list("TOKEN_ROOMS").flatMap((item) => {
+    try {
+      return [parseTemplate(item)];
+    } catch (error) {
+      reader.fail(
+        "TOKEN_ROOMS",
+        `has ${JSON.stringify(item)}, which ${(error as Error).message}`,
+      );
+      return [];
+    }
+  });
+}
+
+/**
+ * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and if two keys have the same name.
+ */
+function readPublishKeys(reader: EnvReader): PublishKey[] {
+  const items = reader.list("PUBLISH_KEYS");
+  const keys = items.flatMap((item, index) => {
+    const [, name, secret] = PUBLISH_KEY.exec(item) ?? [];
+    if (name !== undefined && secret !== undefined) return [{ name, secret }];
+    // The item itself is never shown, because it may be the secret.
+    reader.fail(
+      "PUBLISH_KEYS",
+      `entry ${
+        index + 1
+      } is not name:secret with a secret of printable ASCII without spaces`,
+    );
+    return [];
+  });
+  if (reader.text("PUBLISH_KEYS") !== "" && items.length === 0) {
+    reader.fail(
+      "PUBLISH_KEYS",
+      "is a list without keys; unset it or set a key",
+    );
+  }
+  const names = keys.map((key) => key.name);
+  if (new Set(names).size < names.length) {
+    reader.fail(
+      "PUBLISH_KEYS",
+      "has two keys with the same name; give each key a name of its own",
+    );
+  }
+  return addRooms(reader, keys);
+}
+
+/** Adds to keys the rooms that `PUBLISH_KEY_ROOMS` names, in the form `name=news.*|chat`. */
+function addRooms(reader: EnvReader, keys: PublishKey[]): PublishKey[] {
+  const name = "PUBLISH_KEY_ROOMS";
+  const roomsOf = new Map<string, string[]>();
+  for (const [index, item] of reader.list(name).entries()) {
+    const [key = "", list = ""] = splitOnce(item, "=");
+    const rooms = list.split("|").map((room) => room.trim())
+      .filter((room) => room !== "");
+    if (!keys.some((other) => other.name === key)) {
+      reader.fail(
+        name,
+        `entry ${
+          index + 1
+        } does not begin with the name of a key in PUBLISH_KEYS; write it as in backend=news.*|chat`,
+      );
+    } else if (rooms.length === 0) {
+      reader.fail(
+        name,
+        `names no rooms for ${JSON.stringify(key)}; write * for all of them`,
+      );
+    } else if (roomsOf.has(key)) {
+      reader.fail(
+        name,
+        `has ${JSON.stringify(key)} twice; separate its rooms with |`,
+      );
+    }
+    checkPatterns(reader, name, rooms);
+    roomsOf.set(key, rooms);
+  }
+  return keys.map((key) => {
+    const rooms = roomsOf.get(key.name);
+    return rooms === undefined ? key : { ...key, rooms };
+  });
+}
+
+/** Splits a text at the first separator. */
+function splitOnce(text: string, separator: string): string[] {
+  const at = text.indexOf(separator);
+  return at < 0
+    ? [text.trim()]
+    : [text.slice(0, at).trim(), text.slice(at + 1)];
+}
+
+/** Reads `ALLOWED_ORIGINS`. Records a problem for each item that is neither an origin nor `*`. */
+function readOrigins(reader: EnvReader): string[] {
+  const origins = reader.list("ALLOWED_ORIGINS");
+  for (const origin of origins) {
+    if (origin === "*" || isOrigin(origin)) continue;
+    reader.fail(
+      "ALLOWED_ORIGINS",
+      `has ${
+        JSON.stringify(origin)
+      }, which is not an origin such as https://example.com`,
+    );
+  }
+  return origins;
+}
+
+function isOrigin(text: string): boolean {
+  return !text.includes("*") && URL.canParse(text) &&
+    new URL(text).origin === text;
+}

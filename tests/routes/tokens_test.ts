@@ -1,0 +1,123 @@
+import assert from "node:assert/strict";
+import { TestApp } from "../support/app.ts";
+import { inSeconds, KeyServer, makeToken, SECRET } from "../support/tokens.ts";
+
+const KEY = { authorization: "Bearer correct-horse" };
+const SETTINGS = {
+  PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
+  PUBLISH_KEY_ROOMS: "news=news.*",
+  TOKEN_SECRET: SECRET,
+};
+
+async function bearer(
+  ...args: Parameters<typeof makeToken>
+): Promise<{ authorization: string }> {
+  return { authorization: `Bearer ${await makeToken(...args)}` };
+}
+
+Deno.test("GET history accepts a client token with the right, and no other", async () => {
+  await using app = new TestApp({
+    ...SETTINGS,
+    TOKEN_ROOMS: "user.{sub}=history",
+    PUBLIC_ROOMS: "lobby",
+  });
+  await app.post("/publish", { message: 1 }, KEY);
+  const caps = [
+    { rooms: ["chat", "news.*"], allow: ["history"] },
+    { rooms: ["sub"], allow: ["sub", "pub", "presence"] },
+  ];
+  const token = await bearer({ sub: "ann", caps });
+  const status = async (room: string, headers?: Record<string, string>) => {
+    const path = `/rooms/${encodeURIComponent(room)}/history`;
+    const { status, body } = await app.request(path, {
+      headers: headers ?? {},
+    });
+    return [status, body.error?.code ?? body.messages.length];
+  };
+  assert.deepEqual(await status("chat", token), [200, 1]);
+  assert.deepEqual(await status("news.a", token), [200, 0]);
+  assert.deepEqual(await status("user.ann", token), [200, 0]);
+  for (
+    const room of [
+      "user.bob",
+      "chat2",
+      "Chat",
+      "sub",
+      "lobby",
+      "__proto__",
+      "*",
+    ]
+  ) {
+    assert.deepEqual(await status(room, token), [403, "forbidden"], room);
+  }
+  for (
+    const headers of [
+      undefined,
+      { authorization: "Bearer wrong" },
+      await bearer({ caps, exp: inSeconds(-60) }),
+      await bearer({ caps }, { secret: `${SECRET}2` }),
+    ]
+  ) assert.deepEqual(await status("chat", headers), [401, "unauthorized"]);
+  assert.deepEqual(await status("chat", KEY), [200, 1]);
+});
+
+Deno.test("a client token neither publishes over HTTP nor deletes a history", async () => {
+  await using app = new TestApp(SETTINGS);
+  const allow = ["sub", "pub", "history", "presence"];
+  const token = await bearer({ caps: [{ rooms: ["*"], allow }] });
+  for (
+    const [path, method] of [
+      ["/publish", "POST"],
+      ["/publish/batch", "POST"],
+      ["/rooms/chat/history", "DELETE"],
+    ] as const
+  ) {
+    const { status, body } = await app.request(path, {
+      method,
+      headers: token,
+    });
+    assert.deepEqual([status, body.error.code], [403, "forbidden"], path);
+  }
+});
+
+Deno.test("a publish key with rooms publishes, reads and deletes only there", async () => {
+  await using app = new TestApp(SETTINGS);
+  const news = { authorization: "Bearer battery-staple" };
+  const post = (body: unknown) => app.post("/publish", body, news);
+  assert.equal((await post({ room: "news.a", message: 1 })).status, 200);
+  for (const room of ["chat", "news", "newsx.a", "NEWS.a"]) {
+    const { status, body } = await post({ room, message: 1 });
+    assert.deepEqual([status, body.error?.code], [403, "forbidden"], room);
+    assert.deepEqual(await app.messages(room), []);
+  }
+  const { status, body } = await post({
+    rooms: ["chat", "news.b"],
+    message: 2,
+  });
+  assert.equal(status, 200);
+  assert.equal(body.results[0].error.code, "forbidden");
+  assert.equal(body.results[1].room, "news.b");
+  assert.deepEqual(await app.messages("chat"), []);
+  for (const method of ["GET", "DELETE"]) {
+    const at = async (room: string) =>
+      (await app.request(`/rooms/${room}/history`, { method, headers: news }))
+        .status;
+    assert.equal(await at("chat"), 403);
+    assert.ok(await at("news.a") < 300);
+  }
+});
+
+Deno.test("a token that cannot be verified at the moment is 503 with Retry-After", async () => {
+  await using server = await KeyServer.start();
+  server.respond = (response) => response.writeHead(500).end();
+  await using app = new TestApp({
+    PUBLISH_KEYS: SETTINGS.PUBLISH_KEYS,
+    TOKEN_JWKS_URL: server.url,
+  });
+  const { status, headers, body } = await app.request("/rooms/a/history", {
+    headers: { authorization: "Bearer eyJhbGciOiJFUzI1NiJ9.e30.AAAA" },
+  });
+  assert.deepEqual([status, body.error.code], [503, "token_keys_unavailable"]);
+  assert.ok(headers.get("retry-after"));
+  assert.ok(!JSON.stringify(app.observations).includes("hunter2"));
+});
