@@ -13,10 +13,7 @@ import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
 import { compareIds } from "../log/position.ts";
-import {
-  type JoinRequest,
-  parseJoinRequest,
-} from "../recovery/join_request.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
 import type { PreparedJoin, Recovery } from "../recovery/recovery.ts";
 import {
   hashSessionSecret,
@@ -26,7 +23,8 @@ import {
 import type { SessionStore, StoredSession } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import { pause } from "../util/deadline.ts";
-import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
+import { askedRooms, roomsOfToken } from "./asked_rooms.ts";
+import { Client, positionAtConnect, tooFast } from "./client.ts";
 import { missedBy, type Shown } from "./missed.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */
@@ -97,7 +95,7 @@ export interface AdmissionsOptions {
 }
 
 /**
- * The result of loading a session. `none`: the client sent no secret, or no session has this secret. `unreachable`:
+ * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret. `unreachable`:
  * Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has every message.
  */
 type Loaded =
@@ -156,7 +154,7 @@ export class Admissions {
    */
   async #tryAdmit(hello: Hello): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
-    const loaded = await this.#load(hello.secret);
+    const loaded = await this.#load(hello);
     const { requests, isWhole, gone } = await this.#plan(hello, loaded);
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
@@ -198,7 +196,7 @@ export class Admissions {
    * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
    * its session may have more rooms.
    */
-  async #load(secret: string | null | undefined): Promise<Loaded> {
+  async #load({ secret, principal }: Hello): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
     const { log, sessions } = this.#options;
     const end = performance.now() + LOAD_TIMEOUT_MS;
@@ -206,7 +204,8 @@ export class Admissions {
       try {
         const stored = await sessions.load(hashSessionSecret(secret));
         if (log.head.confirmed) {
-          return stored === undefined
+          // For another user, the session is the same as one that does not exist, so a stolen secret is worth nothing.
+          return stored === undefined || stored.session.user !== principal.user
             ? { kind: "none" }
             : { kind: "found", stored };
         }
@@ -229,7 +228,7 @@ export class Admissions {
     if (loaded.kind === "found") {
       return await this.#planResumed(hello, loaded.stored.session);
     }
-    const requests = this.#requestsOf(hello);
+    const requests = askedRooms(hello, this.#options);
     if (loaded.kind === "unreachable") {
       return {
         requests: requests.map((request) => continueAt(request, shown?.id)),
@@ -243,7 +242,9 @@ export class Admissions {
   /**
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
    * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
-   * `recovered`.
+   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session.
+   *
+   * @throws {ApiError} If the token names a room that is not valid or that it does not allow
    */
   async #planResumed(
     { principal, shown }: Hello,
@@ -254,7 +255,14 @@ export class Admissions {
     const requests = missed.filter(({ room }) =>
       access.refusal(principal, "subscribe", room) === undefined
     ).slice(0, roomsPerClientMax);
-    return { requests, isWhole: requests.length === missed.length };
+    const isWhole = requests.length === missed.length;
+    const added = roomsOfToken(principal, access).filter(({ room }) =>
+      !session.rooms.some(([joined]) => joined === room)
+    );
+    return {
+      requests: [...requests, ...added].slice(0, roomsPerClientMax),
+      isWhole,
+    };
   }
 
   /**
@@ -276,26 +284,6 @@ export class Admissions {
   #whyGone(id: string | undefined): "expired" | "epoch" {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
-  }
-
-  /**
-   * Returns the requests of a client that has no session: for the rooms that the client names, or for the default
-   * rooms. If the client names a room several times, only the last request for this room is used.
-   *
-   * @throws {ApiError} If a request is not valid, if there are too many, or if the client may not join a room
-   */
-  #requestsOf({ principal, rooms }: Hello): JoinRequest[] {
-    const { rooms: defaults, roomsPerClientMax, access } = this.#options;
-    if (rooms !== undefined && rooms.length > roomsPerClientMax) {
-      throw tooManyRooms(roomsPerClientMax);
-    }
-    const byRoom = new Map<string, JoinRequest>();
-    for (const request of (rooms ?? defaults).map(parseJoinRequest)) {
-      const refusal = access.refusal(principal, "subscribe", request.room);
-      if (refusal !== undefined) throw refusal;
-      byRoom.set(request.room, request);
-    }
-    return [...byRoom.values()];
   }
 
   /**

@@ -65,6 +65,11 @@ export class Client implements SessionState {
     this.resumedVersion = resumedVersion;
     this.rooms = rooms;
   }
+
+  /** The user that the client's token names; undefined if there is none. */
+  get user(): string | undefined {
+    return this.principal.user;
+  }
 }
 
 /** What the server of a protocol sends to a client in the synchronous step in which the client joins rooms. */

@@ -8,7 +8,7 @@
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a stored session without its rooms. */
+/** Estimated bytes of a stored session without its rooms and its user. */
 const SESSION_BYTES = 300;
 /** Estimated bytes of one room in a stored session, without the room's name. */
 const ROOM_BYTES = 60;
@@ -50,9 +50,9 @@ export class LeftSessions {
    * @returns The sessions whose clients disconnected first, as many as exceed the limit. The caller has to delete them
    * from the store.
    */
-  add({ digest, owner, rooms }: SessionState): LeftSession[] {
+  add({ digest, owner, rooms, user = "" }: SessionState): LeftSession[] {
     this.delete(digest);
-    let bytes = SESSION_BYTES;
+    let bytes = SESSION_BYTES + 2 * user.length;
     for (const room of rooms.keys()) bytes += ROOM_BYTES + 2 * room.length;
     const now = performance.now();
     const expires = now + this.#lifetimeMs;

@@ -152,14 +152,16 @@ type StoredRoom = readonly [
 ];
 
 /**
- * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. An
+ * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
+ * field `user` is last, and is missing in the session of a client without a user. An
  * example with a room without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
  */
 function formatSession(
-  { generation, owner, rooms, epoch, lineage, overloaded = false }: Session,
+  { generation, owner, rooms, epoch, lineage, overloaded = false, user }:
+    Session,
 ): string {
   return JSON.stringify({
     generation,
@@ -168,6 +170,7 @@ function formatSession(
     epoch,
     lineage,
     overloaded,
+    user,
   });
 }
 
@@ -189,11 +192,12 @@ function versionOf(text: string): string {
 /** Reads a session from its stored form. Returns undefined if the text is not a stored session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, lineage, generation, owner = "", overloaded } = JSON
-      .parse(text);
+    const { rooms, epoch, lineage, generation, owner = "", overloaded, user } =
+      JSON.parse(text);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
-      typeof generation !== "number" || typeof owner !== "string"
+      typeof generation !== "number" || typeof owner !== "string" ||
+      !/^(string|undefined)$/.test(typeof user)
     ) return undefined;
     return {
       rooms: rooms.map(parseRoom),
@@ -202,6 +206,7 @@ function parseSession(text: string): Session | undefined {
       generation,
       owner,
       overloaded: overloaded === true,
+      ...user !== undefined && { user },
     };
   } catch {
     return undefined;

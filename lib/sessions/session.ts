@@ -61,6 +61,8 @@ export interface Session {
   readonly owner: string;
   /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded?: boolean;
+  /** The user whose token the client had. Only the same user can resume the session; undefined without a user. */
+  readonly user?: string;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -78,6 +80,8 @@ export interface SessionState {
   readonly rooms: ReadonlyMap<string, RoomPosition>;
   /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded: boolean;
+  /** The client's user; undefined if it has none. */
+  readonly user?: string | undefined;
 }
 
 /** Returns a random name for a connection that uses a session, for {@linkcode Session.owner}. */

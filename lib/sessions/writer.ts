@@ -247,7 +247,7 @@ export class SessionWriter {
 }
 
 function toSession(
-  { generation, owner, rooms, overloaded }: SessionState,
+  { generation, owner, rooms, overloaded, user }: SessionState,
   { epoch, lineage }: HeadState,
 ): Session {
   return {
@@ -257,5 +257,6 @@ function toSession(
     generation,
     owner,
     overloaded,
+    ...user !== undefined && { user },
   };
 }

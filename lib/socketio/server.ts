@@ -177,7 +177,11 @@ export class SocketIoServer {
     this.#taken.add(conn);
     try {
       const { clients, access } = this.#options;
-      const principal = await access.authenticate({});
+      const { token } = socket.handshake.auth;
+      const principal = await access.authenticate({
+        from: "client",
+        secret: token,
+      });
       const hello = helloOf(socket);
       const admission = await clients.admit({ ...hello, principal });
       if (conn.readyState !== "open") {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { makePrincipal } from "../../../lib/access/principal.ts";
 import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 import { hashSessionSecret } from "../../../lib/sessions/session.ts";
 import {
@@ -364,6 +365,56 @@ Deno.test("Clients checks access for every room at connect, in join(), and when 
   assert.equal(again.recovered, false);
   assert.notEqual(again.secret, ann.secret);
   assert.deepEqual(again.connection.written, ["a 1", "told a"]);
+});
+
+Deno.test("a session is resumed only by its own user, and another one finds out nothing", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const user = (user: string | undefined) =>
+    makePrincipal({ kind: "client", user, rights });
+  const ann = await setup.connect({ principal: user("ann"), rooms: ["a"] });
+  const { secret } = ann;
+  for (const principal of [user("bob"), user(undefined), setup.principal]) {
+    const other = await setup.connect({ principal, secret, rooms: ["b"] });
+    assert.equal(other.recovered, false);
+    assert.notEqual(other.secret, secret);
+    assert.deepEqual([...other.client.rooms.keys()], ["b"]);
+    assert.ok(ann.connection.isOpen, "the session is left alone");
+    const unknown = await setup.connect({
+      principal,
+      secret: "unknown",
+      rooms: ["b"],
+    });
+    assert.deepEqual(other.connection.written, unknown.connection.written);
+  }
+  const again = await setup.connect({ principal: user("ann"), secret });
+  assert.equal(again.recovered, true);
+  assert.deepEqual([...again.client.rooms.keys()], ["a"]);
+  assert.ok(!ann.connection.isOpen);
+});
+
+Deno.test("a session without a user is not resumed by a user", async () => {
+  using setup = new ClientsSetup();
+  const { secret } = await setup.connect({ rooms: ["a"] });
+  const { rights } = setup.principal;
+  const principal = makePrincipal({ kind: "client", user: "ann", rights });
+  const { recovered } = await setup.connect({ principal, secret, rooms: [] });
+  assert.equal(recovered, false);
+});
+
+Deno.test("a client that resumes its session also joins new rooms of its token, and not those it may no longer join", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const ann = (...rooms: string[]) =>
+    makePrincipal({ kind: "client", user: "ann", rights, rooms });
+  const { secret } = await setup.connect({ principal: ann("a"), rooms: ["x"] });
+  const again = await setup.connect({ principal: ann("a", "b"), secret });
+  assert.equal(again.recovered, true);
+  assert.deepEqual([...again.client.rooms.keys()], ["a", "x", "b"]);
+  setup.forbidden.add("x");
+  const third = await setup.connect({ principal: ann("a", "b"), secret });
+  assert.equal(third.recovered, false);
+  assert.deepEqual([...third.client.rooms.keys()], ["a", "b"]);
 });
 
 Deno.test("a client that was disconnected as slow and missed trimmed messages receives the gap `overloaded`", async () => {

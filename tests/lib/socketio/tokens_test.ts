@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { TestApp } from "../../support/app.ts";
+import { Subscriber } from "../../support/client.ts";
+import {
+  forgeToken,
+  inSeconds,
+  KeyServer,
+  makeSigningKey,
+  makeToken,
+  SECRET,
+} from "../../support/tokens.ts";
+import { soon, until } from "../../support/wait.ts";
+
+const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
+
+/** An embedded node with tokens, and its address. */
+class Setup implements AsyncDisposable {
+  readonly #clients: Subscriber[] = [];
+
+  private constructor(readonly app: TestApp, readonly url: string) {}
+
+  static async start(settings: Record<string, string> = {}): Promise<Setup> {
+    const app = new TestApp({ TOKEN_SECRET: SECRET, ...settings });
+    return new Setup(app, `http://127.0.0.1:${await app.serve()}`);
+  }
+
+  /** Starts to connect a stock client that sends this in its handshake. */
+  client(
+    auth: Record<string, unknown>,
+    transports = ["websocket"],
+  ): Subscriber {
+    const options = { ...FAST, auth, transports, timeout: 10_000 };
+    const client = new Subscriber(this.url, options);
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Connects a stock client. Returns the rooms that it joins, or the code with which it is refused. */
+  async connect(
+    auth: Record<string, unknown>,
+    transports?: string[],
+  ): Promise<string[] | string> {
+    const client = this.client(auth, transports);
+    const { connects, errors } = client;
+    await until(
+      "the client is connected or refused",
+      () => connects.items.length + errors.items.length > 0,
+    );
+    return connects.items.length > 0
+      ? await this.#roomsOf(client)
+      : `${errors.items[0]?.data?.code}`;
+  }
+
+  /** The rooms of a client are known once it has got the answer to a request. */
+  async #roomsOf(client: Subscriber): Promise<string[]> {
+    await client.ask("leave", { room: "no-such-room" });
+    return client.joined.items.map(({ room }) => room);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const client of this.#clients) await client[Symbol.asyncDispose]();
+    await this.app[Symbol.asyncDispose]();
+  }
+}
+
+function caps(...rooms: string[]): { caps: unknown[] } {
+  return { caps: [{ rooms, allow: ["sub"] }] };
+}
+
+Deno.test("a client gets only rooms that its token allows, at connect and by join", async () => {
+  await using setup = await Setup.start({ TOKEN_ROOMS: "user.{sub}=sub" });
+  const token = await makeToken({
+    sub: "ann",
+    rooms: ["user.ann"],
+    ...caps("a", "news.*"),
+  });
+  assert.deepEqual(await setup.connect({ token }), ["user.ann"]);
+  assert.deepEqual(
+    await setup.connect({ token, rooms: ["a", { room: "news.x", last: 1 }] }),
+    ["user.ann", "a", "news.x"],
+  );
+  const denied = [
+    "b",
+    "A",
+    "news",
+    "newsx",
+    "user.bob",
+    "user.*",
+    "*",
+    "__proto__",
+  ];
+  for (const room of denied) {
+    for (const rooms of [[room], ["a", { room, since: "0-0" }]]) {
+      assert.equal(await setup.connect({ token, rooms }), "forbidden", room);
+    }
+  }
+  const client = setup.client({ token, rooms: ["a"] });
+  await client.connects.have(1);
+  for (const room of denied) {
+    for (const request of [room, { room, last: 10 }, { room, since: "0-0" }]) {
+      const [{ ok, error }] = await client.ask("join", request);
+      assert.equal(ok, false);
+      assert.equal(error.code, "forbidden");
+    }
+    await setup.app.post("/publish", { room, message: "secret" });
+  }
+  const [{ ok }] = await client.ask("join", { room: "news.y" });
+  assert.equal(ok, true);
+  await setup.app.post("/publish", { room: "news.y", message: "news" });
+  const received = await client.messages.have(1);
+  assert.deepEqual(received.map(({ message }) => message), ["news"]);
+});
+
+Deno.test("a claim with a * in it does not give a client other rooms", async () => {
+  await using setup = await Setup.start({
+    TOKEN_ROOMS: "user.{sub}=sub,org.{org}.*=sub",
+  });
+  for (const value of ["*", "an*", "ann.x", ""]) {
+    const token = await makeToken({ sub: value || "x", org: value });
+    for (
+      const rooms of [["user.ann"], ["org.acme.x"], ["org.ann.x.y"], ["org."]]
+    ) {
+      assert.equal(await setup.connect({ token, rooms }), "forbidden");
+    }
+  }
+});
+
+Deno.test("public rooms need no token, and all other rooms do", async () => {
+  await using setup = await Setup.start({ PUBLIC_ROOMS: "lobby,news.*" });
+  assert.deepEqual(
+    await setup.connect({ rooms: ["lobby", "news.a"] }),
+    ["lobby", "news.a"],
+  );
+  for (const rooms of [undefined, ["chat"], ["lobby", "lobby2"], ["news"]]) {
+    const auth = rooms === undefined ? {} : { rooms };
+    assert.equal(await setup.connect(auth), "unauthorized");
+  }
+  const token = await makeToken(caps("chat"));
+  assert.deepEqual(
+    await setup.connect({ token, rooms: ["chat", "lobby"] }),
+    ["chat", "lobby"],
+  );
+  assert.equal(
+    await setup.connect({ token: "x", rooms: ["lobby"] }),
+    "unauthorized",
+    "a wrong token is refused although none is needed",
+  );
+});
+
+Deno.test("a client recovers with a new token of the same user, and loses a room that the token no longer allows", async () => {
+  await using setup = await Setup.start();
+  const auth: Record<string, unknown> = {
+    token: await makeToken({ sub: "ann", ...caps("a", "b") }),
+    rooms: ["a", "b"],
+  };
+  const client = setup.client(auth);
+  await client.connects.have(1);
+  const cut = async (claims: Record<string, unknown>, count: number) => {
+    auth.token = await makeToken(claims);
+    client.socket.io.engine.close();
+    for (const room of ["a", "b"]) {
+      await setup.app.post("/publish", { room, message: `${room}${count}` });
+    }
+    await client.connects.have(count);
+    await client.ask("leave", { room: "no-such-room" });
+  };
+  await cut({ sub: "ann", ...caps("a", "b") }, 2);
+  await cut({ sub: "ann", ...caps("a") }, 3);
+  assert.deepEqual(client.connects.items, [false, true, false]);
+  assert.deepEqual(
+    client.messages.items.map(({ message }) => message),
+    ["a2", "b2", "a3"],
+  );
+});
+
+Deno.test("a session that another user presents is not resumed", async () => {
+  await using setup = await Setup.start();
+  const ann = setup.client({
+    token: await makeToken({ sub: "ann", ...caps("*") }),
+    rooms: ["secret"],
+  });
+  await ann.connects.have(1);
+  const { _pid: pid } = ann.socket as unknown as { _pid: string };
+  assert.equal(typeof pid, "string");
+  const token = await makeToken({ sub: "eve", ...caps("*") });
+  assert.deepEqual(await setup.connect({ token, pid, rooms: ["x"] }), ["x"]);
+  assert.ok(ann.socket.connected);
+});
+
+Deno.test("a client retries by itself while the keys cannot be fetched, and connects when they can", async () => {
+  const key = await makeSigningKey("k1");
+  await using server = await KeyServer.start([key.jwk]);
+  server.respond = (response) => response.writeHead(500).end();
+  await using setup = await Setup.start({
+    TOKEN_SECRET: "",
+    TOKEN_JWKS_URL: server.url,
+  });
+  const client = setup.client({ token: await key.sign(caps("chat")) });
+  const { engine } = client.socket.io;
+  await soon(new Promise((resolve) => engine.on("close", resolve)), "closed");
+  server.respond = undefined;
+  await client.connects.have(1);
+  assert.deepEqual(
+    client.errors.items.filter(({ data }) => data !== undefined),
+    [],
+  );
+});
+
+Deno.test({
+  name: "a client connects with a valid token, and is refused with any other",
+  // A polling client leaves timers behind, so this test is the last one.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async () => {
+    await using setup = await Setup.start({ TOKEN_ISSUER: "me" });
+    const claims = { iss: "me", ...caps("chat") };
+    const token = await makeToken(claims);
+    for (const transports of [["websocket"], ["polling"]]) {
+      assert.deepEqual(await setup.connect({ token }, transports), ["chat"]);
+      for (
+        const wrong of [
+          undefined,
+          null,
+          "",
+          "x",
+          1,
+          {},
+          SECRET,
+          `${token}x`,
+          forgeToken({ alg: "none" }, { ...claims, exp: inSeconds(60) }),
+          await makeToken({ ...claims, exp: inSeconds(-30) }),
+          await makeToken({ ...claims, iss: "you" }),
+          await makeToken(claims, { secret: `${SECRET}x` }),
+        ]
+      ) {
+        const auth = wrong === undefined ? {} : { token: wrong };
+        assert.equal(
+          await setup.connect(auth, transports),
+          "unauthorized",
+          JSON.stringify(wrong),
+        );
+      }
+    }
+    const seen = JSON.stringify(setup.app.observations);
+    assert.ok(!seen.includes(SECRET) && !seen.includes(token));
+  },
+});
