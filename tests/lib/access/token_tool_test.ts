@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { readClaims } from "../../../lib/access/claims.ts";
+import { TokenVerifier } from "../../../lib/access/tokens.ts";
+import { tokenFrom } from "../../../tools/token.ts";
+import { SECRET } from "../../support/tokens.ts";
+
+const ROOT = new URL("../../../", import.meta.url);
+
+function verifier(issuer?: string, audience?: string): TokenVerifier {
+  return new TokenVerifier({
+    secrets: [SECRET],
+    jwksUrl: undefined,
+    issuer,
+    audience,
+    observe: () => {},
+  });
+}
+
+Deno.test("deno task token prints a token that the server accepts, and nothing else", async () => {
+  const rooms = "chat.*=sub+pub,news=sub";
+  const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "task",
+      "-q",
+      "token",
+      "--user",
+      "ann",
+      "--rooms",
+      rooms,
+      "--ttl=1h",
+    ],
+    cwd: ROOT,
+    env: { TOKEN_SECRET: `${SECRET}, ${SECRET}2` },
+  }).output();
+  const [out, error] = [stdout, stderr].map((bytes) =>
+    new TextDecoder().decode(bytes)
+  );
+  assert.match(out ?? "", /^[\w-]+\.[\w-]+\.[\w-]+\n$/, error ?? "");
+  const { expiresAt, ...facts } = readClaims(
+    await verifier().verify(out?.trim() ?? ""),
+  );
+  assert.deepEqual(facts, {
+    user: "ann",
+    tokenId: undefined,
+    info: undefined,
+    rooms: [],
+    grants: [
+      { rooms: ["chat.*"], actions: ["subscribe", "publish"] },
+      { rooms: ["news"], actions: ["subscribe"] },
+    ],
+  });
+  assert.ok(Math.abs(expiresAt - Date.now() - 3_600_000) < 60_000);
+});
+
+Deno.test("tokenFrom() puts the issuer and the audience of the settings into the token", async () => {
+  const env = {
+    TOKEN_SECRET: SECRET,
+    TOKEN_ISSUER: "me",
+    TOKEN_AUDIENCE: "us",
+  };
+  const args = ["--id", "j1", "--join", "a, b", "--info", '{"name":"Ann"}'];
+  const token = await tokenFrom(args, env);
+  const facts = readClaims(await verifier("me", "us").verify(token));
+  assert.equal(facts.tokenId, "j1");
+  assert.deepEqual(facts.rooms, ["a", "b"]);
+  assert.deepEqual(facts.info, { name: "Ann" });
+});
+
+Deno.test("tokenFrom() refuses arguments and settings that are not valid, without a secret in the error", async () => {
+  const env = { TOKEN_SECRET: SECRET };
+  const cases: [string[], Record<string, string>, RegExp][] = [
+    [[], {}, /TOKEN_SECRET is unset/],
+    [[], { TOKEN_SECRET: "hunter2" }, /at least 32/],
+    [["--rooms", "chat"], env, /"chat", which has no =/],
+    [["--rooms", "chat=read"], env, /grants "read"/],
+    [["--rooms", "user.{sub}=sub"], env, /a claim in braces/],
+    [["--ttl", "0s"], env, /--ttl is "0s"/],
+    [["--ttl", "1"], env, /--ttl is "1"/],
+    [["--ttl", "1y"], env, /--ttl is "1y"/],
+    [["--info", "Ann"], env, /--info is not JSON/],
+    [["--usr", "ann"], env, /--usr/],
+  ];
+  for (const [args, settings, why] of cases) {
+    await assert.rejects(tokenFrom(args, settings), (error) => {
+      assert.ok(error instanceof TypeError);
+      assert.match(error.message, why);
+      assert.ok(!error.message.includes("hunter2"));
+      return true;
+    });
+  }
+});
