@@ -108,6 +108,7 @@ export function createNode(config: Config, observe: Observe): Node {
     adapter: redis?.cluster.adapter,
     observe,
   });
+  const closed = [...ingresses, clients, sockets, tokens, redis?.cluster, log];
   return {
     ...parts,
     sockets,
@@ -117,19 +118,8 @@ export function createNode(config: Config, observe: Observe): Node {
     directWriter,
     publisher: new Publisher({ log, access, observe }),
     probe: () => probe(log, ingresses),
-    warnings: () => [
-      ...log.warnings(),
-      ...ingresses.flatMap((ingress) => ingress.warnings()),
-    ],
-    close: () =>
-      close(redis, [
-        ...ingresses,
-        clients,
-        sockets,
-        tokens,
-        redis?.cluster,
-        log,
-      ]),
+    warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
+    close: () => close(redis, closed),
   };
 }
 

@@ -20,7 +20,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/errors.ts": {},
   "lib/observer.ts": {},
   "lib/util": {},
-  "lib/access": {},
+  "lib/access": { packages: ["jose"] },
   "lib/log": {},
   "lib/publish": { imports: ["lib/access", "lib/log"] },
   "lib/redis": { packages: ["@redis/client"] },
