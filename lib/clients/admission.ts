@@ -95,8 +95,9 @@ export interface AdmissionsOptions {
 }
 
 /**
- * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret. `unreachable`:
- * Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has every message.
+ * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret.
+ * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has
+ * every message.
  */
 type Loaded =
   | { readonly kind: "none" | "unreachable" }

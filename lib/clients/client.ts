@@ -39,7 +39,8 @@ export interface ClientOptions {
  * session.
  */
 export class Client implements SessionState {
-  readonly principal: Principal;
+  /** Who the client is and what it may do. Replaced when the client refreshes its token. */
+  principal: Principal;
   readonly digest: string;
   readonly generation: number;
   readonly owner = newOwner();

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
+import type { Principal } from "../access/principal.ts";
 import type { Cluster } from "../cluster/cluster.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Ring } from "../delivery/ring.ts";
@@ -27,6 +28,7 @@ import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
 import { type Admission, Admissions, type Hello } from "./admission.ts";
 import { type Client, positionAtConnect, type Tell } from "./client.ts";
+import { Expiries } from "./expiries.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 /**
@@ -61,6 +63,7 @@ export class Clients {
   readonly #writer: SessionWriter;
   readonly #admissions: Admissions;
   readonly #subscriptions: Subscriptions;
+  readonly #expiries: Expiries;
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
 
@@ -93,6 +96,10 @@ export class Clients {
       writer,
       access,
       roomsPerClientMax,
+    });
+    this.#expiries = new Expiries({
+      fanOut,
+      disconnect: (client) => this.#disconnect(client),
     });
     options.cluster.onCommand(({ digest, generation }) =>
       this.#resumedElsewhere(digest, generation)
@@ -140,6 +147,7 @@ export class Clients {
     if (client.subscriber === undefined) return false;
     for (const { room } of results) this.#options.fanOut.join(subscriber, room);
     this.#writer.keep(client);
+    this.#expiries.add(client);
     const hasGap = results.some(isGap);
     if (hasGap) this.#noteGaps(client, results);
     if (hasGap || !isSaved) this.#writer.save(client);
@@ -172,6 +180,16 @@ export class Clients {
    */
   async leave(client: Client, room: string): Promise<void> {
     await this.#subscriptions.leave(client, room);
+  }
+
+  /**
+   * Gives a connected client the rights of its new token.
+   *
+   * @throws {ApiError} `forbidden` if the principal is not a client with a token of the same user
+   */
+  refresh(client: Client, principal: Principal): void {
+    this.#subscriptions.changeRights(client, principal);
+    if (client.subscriber !== undefined) this.#expiries.add(client);
   }
 
   /**
@@ -218,6 +236,7 @@ export class Clients {
 
   /** Stops all timers of the clients, including those that save sessions. */
   close(): void {
+    this.#expiries.close();
     this.#writer.close();
     this.#recovery.close();
   }
@@ -306,6 +325,7 @@ export class Clients {
   #forget(client: Client): void {
     const { subscriber, digest, rooms } = client;
     client.subscriber = undefined;
+    this.#expiries.delete(client);
     this.#writer.release(client);
     if (this.#clients.get(digest) === client) this.#clients.delete(digest);
     if (subscriber === undefined) return;

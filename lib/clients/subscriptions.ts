@@ -7,6 +7,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
+import type { Principal } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
@@ -68,9 +69,7 @@ export class Subscriptions {
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
     await this.#inTurn(client, room, async () => {
-      const { access } = this.#options;
-      const refusal = access.refusal(client.principal, "subscribe", room);
-      if (refusal !== undefined) throw refusal;
+      this.#checkRight(client, room);
       if (client.rooms.has(room)) await this.#joinAgain(client, request, tell);
       else await this.#joinNew(client, request, tell);
     });
@@ -95,10 +94,47 @@ export class Subscriptions {
         fanOut.leave(subscriber, room);
       }
       if (isSaved) return;
+      this.#checkRight(client, room);
       rooms.set(room, position);
       writer.save(client);
       throw notSaved("leave");
     });
+  }
+
+  /**
+   * Gives a client the rights of a new principal, and takes it out of the rooms that it may no longer be in. The client
+   * receives the event `left` for each of them.
+   *
+   * @throws {ApiError} `forbidden` if the new principal has no token, or is another user
+   */
+  changeRights(client: Client, principal: Principal): void {
+    const { access, fanOut, writer } = this.#options;
+    const { rooms, subscriber } = client;
+    if (principal.kind !== "client" || principal.user !== client.user) {
+      throw new ApiError(
+        "forbidden",
+        "Cannot refresh: this is not a token of the same user; disconnect, and connect again with it",
+      );
+    }
+    client.principal = principal;
+    if (subscriber === undefined) return;
+    for (const room of rooms.keys()) {
+      if (access.refusal(principal, "subscribe", room) === undefined) continue;
+      rooms.delete(room);
+      fanOut.leave(subscriber, room);
+      const facts = { room, reason: "revoked" };
+      fanOut.send(subscriber, subscriber.encoder.event("left", facts));
+      writer.save(client);
+    }
+  }
+
+  /**
+   * Checks that a client may be in a room. Called when a request begins, and again in the synchronous step in which it
+   * takes effect, because the rights of a client may end in between.
+   */
+  #checkRight({ principal }: Client, room: string): void {
+    const refusal = this.#options.access.refusal(principal, "subscribe", room);
+    if (refusal !== undefined) throw refusal;
   }
 
   /**
@@ -139,6 +175,7 @@ export class Subscriptions {
       const prepared = await this.#options.recovery.prepare(request);
       const result = this.#collect(prepared);
       if (result === undefined) continue;
+      this.#checkRight(client, request.room);
       if (this.#mayAnswer(client, result)) {
         this.#tell(client, request, result, undefined, tell);
       }
@@ -194,6 +231,7 @@ export class Subscriptions {
       // An offset with the number of a notice confirms all notices with lower numbers. Notices therefore have to be
       // sent in the order of their numbers.
       if (hasNotice && number < client.noticeNumber) continue;
+      this.#checkRight(client, room);
       if (!this.#mayAnswer(client, result)) return false;
       if (hasNotice) client.noticeNumber = number;
       client.rooms.set(room, position);

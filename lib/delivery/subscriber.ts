@@ -24,12 +24,20 @@ export interface GapNotice {
  */
 export type Frame = object;
 
+/**
+ * The events that concern only one client. `left`: the server has taken the client out of a room. `token_expiring`: the
+ * client's token will soon expire.
+ */
+export type ClientEvent = "left" | "token_expiring";
+
 /** Makes the frames of one protocol. All connections of a protocol share one encoder. */
 export interface Encoder {
   /** Makes a single frame that contains one or more messages, in the given order. */
   messages(entries: readonly Entry[]): Frame;
   /** Makes the frame of a `gap` event. */
   gap(notice: GapNotice): Frame;
+  /** Makes the frame of an event for a single client, which is not part of the order of messages. */
+  event(name: ClientEvent, facts: Readonly<Record<string, unknown>>): Frame;
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * Parses the requests by which clients join and leave rooms.
+ * Parses the requests by which clients join and leave rooms, and refresh their tokens.
  *
  * @module
  */
@@ -72,6 +72,22 @@ export function parseLeaveRequest(request: unknown): string {
   if (!isFields(request)) return parseRoom(request);
   checkFields("leave", request, ["room"]);
   return parseRoom(request.room);
+}
+
+/**
+ * Reads a client's request to refresh its token, `{token}`. Returns the token, which may be a value of any type.
+ *
+ * @throws {ApiError} `invalid_parameter`, `unknown_field`
+ */
+export function parseRefreshRequest(request: unknown): unknown {
+  if (!isFields(request) || request.token === undefined) {
+    throw new ApiError(
+      "invalid_parameter",
+      'Cannot refresh: the event has no "token"; send the new token as {"token":"…"}',
+    );
+  }
+  checkFields("refresh", request, ["token"]);
+  return request.token;
 }
 
 /**

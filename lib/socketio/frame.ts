@@ -166,6 +166,9 @@ export const socketIoEncoder: Encoder = {
   messages: SocketIoFrame.messages,
   gap: ({ room, reason, since, id }) =>
     eventFrame("gap", { room, reason, since }, id),
+  // The last argument is not a string, so the event does not change the client's offset.
+  event: (name, facts) =>
+    SocketIoFrame.event(`["${name}",${JSON.stringify(facts)}]`),
 };
 
 /**

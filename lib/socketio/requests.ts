@@ -4,6 +4,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
+import type { Access } from "../access/access.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
@@ -15,6 +16,7 @@ import type { Observe } from "../observer.ts";
 import {
   parseJoinRequest,
   parseLeaveRequest,
+  parseRefreshRequest,
 } from "../recovery/join_request.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 import { formatOffset } from "./offset.ts";
@@ -29,6 +31,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
 
 /** Options of {@linkcode Requests}. */
 export interface RequestsOptions {
+  readonly access: Pick<Access, "authenticate">;
   readonly clients: Clients;
   readonly fanOut: Pick<FanOut, "enforceLimit">;
   /** Returns the client of a socket while it is connected. */
@@ -54,7 +57,10 @@ export class Requests {
   readonly #events: ReadonlyMap<string, Work> = new Map([
     ["join", this.#join.bind(this)],
     ["leave", this.#leave.bind(this)],
+    ["refresh", this.#refresh.bind(this)],
   ]);
+  /** The clients whose new token is being verified. */
+  readonly #refreshing = new WeakSet<Client>();
   // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #listeners = [this.#makeListener()];
 
@@ -132,6 +138,31 @@ export class Requests {
   ): Promise<void> {
     await this.#options.clients.leave(client, parseLeaveRequest(request));
     this.#reply(socket, answer, { ok: true });
+  }
+
+  async #refresh(
+    socket: Socket,
+    client: Client,
+    request: unknown,
+    answer: Answer,
+  ): Promise<void> {
+    const secret = parseRefreshRequest(request);
+    const { access, clients } = this.#options;
+    if (this.#refreshing.has(client)) {
+      throw new ApiError(
+        "overloaded",
+        "Cannot refresh: the last token that you sent is still being verified; wait for its answer",
+      );
+    }
+    this.#refreshing.add(client);
+    try {
+      const principal = await access.authenticate({ from: "client", secret });
+      clients.refresh(client, principal);
+      const { expiresAt } = principal;
+      this.#reply(socket, answer, { ok: true, expiresAt });
+    } finally {
+      this.#refreshing.delete(client);
+    }
   }
 
   #refuse(socket: Socket, error: unknown, answer: Answer): void {

@@ -90,7 +90,7 @@ export class SocketIoServer {
    */
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
-    const { adapter, clients, fanOut, observe } = options;
+    const { access, adapter, clients, fanOut, observe } = options;
     this.#engine = new EngineServer(
       engineOptions(options),
       (waitingPackets) =>
@@ -98,6 +98,7 @@ export class SocketIoServer {
       options.directWriter,
     );
     this.#requests = new Requests({
+      access,
       clients,
       fanOut,
       clientOf: (socket) => this.#clients.get(socket),

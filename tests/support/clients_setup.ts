@@ -33,13 +33,16 @@ const encoder = {
   gap: ({ room, reason, since }: GapNotice) => [
     `gap ${room} ${reason} ${since}`,
   ],
+  event: (name: string, facts: Readonly<Record<string, unknown>>) => [
+    [name, ...Object.values(facts)].join(" "),
+  ],
 };
 
 /** A client's connection that records what is written to the client. */
 export class RecordingConnection extends Subscriber {
   /**
    * What was written, in order: `room json` for a message, `gap room reason since` for a gap, and `told room …` for a
-   * call of `tell`.
+   * call of `tell`, and the name and the facts of any other event.
    */
   readonly written: string[] = [];
   /** The argument of each call of `tell`. The first call is made when the client connects. */

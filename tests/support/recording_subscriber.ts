@@ -29,6 +29,11 @@ export class RecordingEncoder implements Encoder {
     this.frames++;
     return { encoder: this, ids: ["gap"], gap };
   }
+
+  event(name: string): RecordedFrame {
+    this.frames++;
+    return { encoder: this, ids: [name] };
+  }
 }
 
 /** A subscriber that records frames. Tests set whether it is idle and how many bytes are buffered for it. */

@@ -36,6 +36,10 @@ export const sseEncoder: Encoder = {
     const data = JSON.stringify({ room, reason, since });
     return { bytes: Buffer.from(event("gap", data, id)) };
   },
+  event(name, facts): SseFrame {
+    const text = `event: ${name}\ndata: ${JSON.stringify(facts)}\n\n`;
+    return { bytes: Buffer.from(text) };
+  },
 };
 
 /** Number of replayed messages that are written together. */

@@ -417,6 +417,80 @@ Deno.test("a client that resumes its session also joins new rooms of its token, 
   assert.deepEqual([...third.client.rooms.keys()], ["a", "b"]);
 });
 
+Deno.test("refresh() takes a client out of the rooms that its new token does not allow, also after a reconnect", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const principal = makePrincipal({ kind: "client", user: "ann", rights });
+  const ann = await setup.connect({ principal, rooms: ["a", "b"] });
+  setup.forbidden.add("b");
+  setup.clients.refresh(ann.client, principal);
+  assert.deepEqual([...ann.client.rooms.keys()], ["a"]);
+  await setup.publish("b", "1");
+  await setup.publish("a", "2");
+  assert.deepEqual(ann.connection.written.slice(1), [
+    "left b revoked",
+    "a 2",
+  ]);
+  await until("the session is saved", async () => {
+    const stored = await setup.sessions.load(hashSessionSecret(ann.secret));
+    return stored?.session.rooms.length === 1;
+  });
+  const { secret } = ann;
+  const again = await setup.connect({ principal, secret, shown: undefined });
+  assert.equal(again.recovered, true);
+  assert.deepEqual([...again.client.rooms.keys()], ["a"]);
+});
+
+Deno.test("refresh() refuses a token of another user, and changes nothing", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const of = (user: string | undefined) =>
+    makePrincipal({ kind: "client", user, rights });
+  const { client } = await setup.connect({ principal: of("ann") });
+  for (const principal of [of("bob"), of(undefined), setup.principal]) {
+    assert.throws(
+      () => setup.clients.refresh(client, principal),
+      failsWith("forbidden"),
+    );
+    assert.equal(client.user, "ann");
+  }
+});
+
+Deno.test("a join that is in progress fails if the right to it ends, and leaves nothing behind", async () => {
+  for (const isSecond of [false, true]) {
+    using setup = new ClientsSetup();
+    const { rights } = setup.principal;
+    const principal = makePrincipal({ kind: "client", user: "ann", rights });
+    const ann = await setup.connect({ principal, rooms: ["a"] });
+    if (isSecond) await setup.join(ann, { room: "b" });
+    const joining = setup.join(ann, { room: "b", last: 5 });
+    setup.forbidden.add("b");
+    setup.clients.refresh(ann.client, principal);
+    await assert.rejects(joining, failsWith("unauthorized"));
+    assert.deepEqual([...ann.client.rooms.keys()], ["a"]);
+    const count = ann.connection.written.length;
+    await setup.publish("b", "1");
+    assert.equal(ann.connection.written.length, count);
+  }
+});
+
+Deno.test("a client whose token has expired is disconnected, and resumes its session with a new one", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const ann = (expiresAt: number) =>
+    makePrincipal({ kind: "client", user: "ann", rights, expiresAt });
+  const { client, connection, secret } = await setup.connect({
+    principal: ann(Date.now() - 25_000),
+  });
+  await until("the client is disconnected", () => !connection.isOpen);
+  assert.equal(client.subscriber, undefined);
+  const again = await setup.connect({
+    principal: ann(Date.now() + 3_600_000),
+    secret,
+  });
+  assert.equal(again.recovered, true);
+});
+
 Deno.test("a client that was disconnected as slow and missed trimmed messages receives the gap `overloaded`", async () => {
   using setup = new ClientsSetup({ ringBytes: 2000 });
   const ann = await setup.connect();

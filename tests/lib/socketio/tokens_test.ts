@@ -173,6 +173,64 @@ Deno.test("a client recovers with a new token of the same user, and loses a room
   );
 });
 
+Deno.test("a client that refreshes its token gets the rights of the new one at once", async () => {
+  await using setup = await Setup.start();
+  const client = setup.client({
+    token: await makeToken({ sub: "ann", ...caps("a") }),
+    rooms: ["a"],
+  });
+  const left: unknown[] = [];
+  client.socket.on("left", (...args) => left.push(args));
+  await client.connects.have(1);
+  const exp = inSeconds(600);
+  const token = await makeToken({ sub: "ann", exp, ...caps("b") });
+  assert.deepEqual(await client.ask("refresh", { token }), [
+    { ok: true, expiresAt: exp * 1000 },
+  ]);
+  assert.deepEqual(left, [[{ room: "a", reason: "revoked" }]]);
+  const [{ ok }] = await client.ask("join", { room: "b" });
+  assert.equal(ok, true);
+  const [{ error }] = await client.ask("join", { room: "a" });
+  assert.equal(error.code, "forbidden");
+  for (
+    const [request, code] of [
+      [{}, "invalid_parameter"],
+      [token, "invalid_parameter"],
+      [null, "invalid_parameter"],
+      [{ token, room: "a" }, "unknown_field"],
+      [{ token: null }, "unauthorized"],
+      [{ token: "x" }, "unauthorized"],
+      [{ token: await makeToken({ exp: inSeconds(-60) }) }, "unauthorized"],
+      [{ token: await makeToken({ sub: "bob" }) }, "forbidden"],
+    ] as const
+  ) {
+    const [{ ok, error }] = await client.ask("refresh", request);
+    assert.deepEqual([ok, error.code], [false, code], JSON.stringify(request));
+  }
+  await setup.app.post("/publish", { room: "b", message: 1 });
+  await client.messages.have(1);
+});
+
+Deno.test("a client is told that its token expires soon, and its offset stays the same", async () => {
+  await using setup = await Setup.start();
+  const exp = inSeconds(30);
+  const client = setup.client({
+    token: await makeToken({ exp, ...caps("a") }),
+    rooms: ["a"],
+  });
+  const told = new Promise((resolve) =>
+    client.socket.on("token_expiring", (...args) => resolve(args))
+  );
+  await client.connects.have(1);
+  await setup.app.post("/publish", { room: "a", message: 1 });
+  const [{ id } = { id: "" }] = await client.messages.have(1);
+  assert.deepEqual(await soon(told, "the client is told"), [
+    { expiresAt: exp * 1000 },
+  ]);
+  const { _lastOffset } = client.socket as unknown as { _lastOffset: string };
+  assert.equal(_lastOffset, id);
+});
+
 Deno.test("a session that another user presents is not resumed", async () => {
   await using setup = await Setup.start();
   const ann = setup.client({
