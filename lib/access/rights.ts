@@ -47,6 +47,8 @@ export class Rights {
   readonly #base: Rights | undefined;
   /** The actions that are allowed in at least one room. */
   readonly #somewhere: number;
+  /** The actions that are allowed in every room. Most publish keys have nothing else, so they are looked at first. */
+  readonly #everywhere: number;
   readonly #byName = new Map<string, number>();
   /** The actions that are allowed in rooms whose names begin with a prefix. */
   readonly #byPrefix: readonly (readonly [prefix: string, actions: number])[];
@@ -54,6 +56,7 @@ export class Rights {
   /** Creates the union of `grants` and, if given, of the rights in `base`. */
   constructor(grants: readonly Grant[], base?: Rights) {
     const byPrefix = new Map<string, number>();
+    let everywhere = base === undefined ? 0 : base.#everywhere;
     let somewhere = base === undefined ? 0 : base.#somewhere;
     for (const { rooms, actions } of grants) {
       const granted = actions.reduce((sum, action) => sum | BITS[action], 0);
@@ -63,9 +66,11 @@ export class Rights {
           : [this.#byName, room];
         map.set(name, (map.get(name) ?? 0) | granted);
         somewhere |= granted;
+        if (room === "*") everywhere |= granted;
       }
     }
     this.#base = base;
+    this.#everywhere = everywhere;
     this.#somewhere = somewhere;
     this.#byPrefix = [...byPrefix];
     Object.freeze(this);
@@ -80,7 +85,7 @@ export class Rights {
   allow(action: Action, room?: string): boolean {
     const bit = BITS[action];
     if ((this.#somewhere & bit) === 0) return false;
-    if (room === undefined) return true;
+    if (room === undefined || (this.#everywhere & bit) !== 0) return true;
     return ((this.#byName.get(room) ?? 0) & bit) !== 0 ||
       this.#byPrefix.some(([prefix, actions]) =>
         (actions & bit) !== 0 && room.startsWith(prefix)

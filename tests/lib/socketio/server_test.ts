@@ -328,7 +328,7 @@ Deno.test("SocketIoServer answers an event with an unknown name with unknown_eve
     ],
     [
       "message",
-      'Cannot handle the event: "message" is unknown; use only "join", "leave"',
+      'Cannot handle the event: "message" is unknown; use only "join", "leave", "refresh"',
     ],
     [
       "error",

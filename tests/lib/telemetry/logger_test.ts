@@ -48,6 +48,9 @@ const BY_LEVEL = {
     "redis_connected",
     "redis_disconnected",
     "redis_config_warning",
+    "config_warning",
+    "token_keys_unreachable",
+    "token_keys_recovered",
     "error",
   ],
   warn: [
@@ -71,6 +74,8 @@ const BY_LEVEL = {
     "log_trimmed_unread",
     "redis_disconnected",
     "redis_config_warning",
+    "config_warning",
+    "token_keys_unreachable",
     "error",
   ],
   error: [
