@@ -236,8 +236,14 @@ async function readBody(response: Response): Promise<string> {
   return text;
 }
 
-/** Returns the reason of a failed fetch for a log line, without the URL, whose query may be a secret. */
+/**
+ * Returns the reason of a failed fetch for a log line, without the URL, whose query may be a secret. Deno names the URL
+ * in the cause of the error.
+ */
 function reasonOf(error: unknown): string {
-  const { message } = error instanceof Error ? error : new Error(String(error));
-  return message.replaceAll(/ ?(for url )?\(https?:[^)]*\)/g, "").slice(0, 200);
+  const { message, cause } = error instanceof Error
+    ? error
+    : new Error(String(error));
+  const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
+  return why.replaceAll(/ (for url )?\(?https?:\S+/g, "").slice(0, 200);
 }

@@ -156,6 +156,10 @@ Deno.test("with tokens, a client without a token may connect only if there are p
     await ask(closed, "client", undefined, "subscribe"),
     "unauthorized",
   );
+  await assert.rejects(
+    createAccess(closed).authenticate({ from: "client", secret: undefined }),
+    (error) => error instanceof ApiError && error.code === "unauthorized",
+  );
   assert.equal(await ask(options, "client", undefined, "subscribe"), "ok");
   for (const room of ["lobby", "news.a"]) {
     assert.equal(

@@ -108,6 +108,16 @@ Deno.test("a template takes claims only from the token itself", () => {
   for (const name of ["__proto__", "constructor", "toString", "a.__proto__"]) {
     assert.deepEqual(rooms(`x.{${name}}=sub`, { a: {} }), [], name);
   }
+  Object.defineProperty(Object.prototype, "polluted", {
+    value: "ann",
+    configurable: true,
+  });
+  try {
+    assert.deepEqual(rooms("x.{polluted}=sub", {}), []);
+    assert.deepEqual(rooms("x.{a.polluted}=sub", { a: {} }), []);
+  } finally {
+    delete (Object.prototype as unknown as Record<string, unknown>).polluted;
+  }
   const claims = JSON.parse('{"__proto__":"ann","constructor":"c"}');
   assert.deepEqual(rooms("x.{__proto__}=sub", claims), ["x.ann"]);
   assert.deepEqual(rooms("x.{constructor}=sub", claims), ["x.c"]);

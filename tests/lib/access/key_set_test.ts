@@ -198,7 +198,7 @@ Deno.test("a response that is too large, no key set or a redirect counts as an o
       (response) => response.writeHead(302, { location: server.url }).end(),
       /status 302/,
     ],
-    ["cut off", (response) => response.destroy(), /./],
+    ["cut off", (response) => response.destroy(), /error sending request/],
   ];
   const token = await old.sign();
   for (const [name, respond, why] of cases) {
