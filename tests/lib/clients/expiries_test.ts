@@ -133,7 +133,7 @@ Deno.test("without clients whose tokens expire, no timer runs", () => {
   setup.add("bob");
   const ann = setup.add("ann", 100);
   setup.expiries.delete(ann);
-  const eve = setup.add("eve", 10);
+  setup.add("eve", 10);
   setup.at(1);
   setup.at(35);
   assert.deepEqual(setup.disconnected, ["eve"]);

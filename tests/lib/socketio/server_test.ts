@@ -332,11 +332,11 @@ Deno.test("SocketIoServer answers an event with an unknown name with unknown_eve
     ],
     [
       "error",
-      'Cannot handle the event: "error" is unknown; use only "join", "leave"',
+      'Cannot handle the event: "error" is unknown; use only "join", "leave", "refresh"',
     ],
     [
       "__proto__",
-      'Cannot handle the event: "__proto__" is unknown; use only "join", "leave"',
+      'Cannot handle the event: "__proto__" is unknown; use only "join", "leave", "refresh"',
     ],
   ];
   for (const [event, message] of cases) {
