@@ -69,6 +69,8 @@ export interface Admission {
   /** Whether the client resumes its session and gets every message that it missed in all its rooms. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
+  /** The rooms of the session that the client may no longer be in. */
+  readonly lost: readonly string[];
   /**
    * The id in the client's offset; null if there is none. A `gap` event contains this id as `since`, unless the client
    * named a position for the event's room.
@@ -113,6 +115,8 @@ interface Plan {
    * client wants a new session.
    */
   readonly gone?: "expired" | "epoch" | undefined;
+  /** The rooms of the session that the client may no longer be in. */
+  readonly lost?: readonly string[];
 }
 
 /** Determines for connecting clients which rooms, messages and gaps they get, and saves their sessions. */
@@ -156,7 +160,10 @@ export class Admissions {
   async #tryAdmit(hello: Hello): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const loaded = await this.#load(hello);
-    const { requests, isWhole, gone } = await this.#plan(hello, loaded);
+    const { requests, isWhole, gone, lost = [] } = await this.#plan(
+      hello,
+      loaded,
+    );
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
       requests.map((request) => this.#prepare(request, gone, stored?.session)),
@@ -186,6 +193,7 @@ export class Admissions {
       secret,
       recovered: resumed !== undefined,
       prepared,
+      lost,
       since: hello.shown?.id ?? null,
       isSaved: outcome === "saved",
       lineage,
@@ -253,9 +261,11 @@ export class Admissions {
   ): Promise<Plan> {
     const { access, roomsPerClientMax } = this.#options;
     const missed = missedBy(await this.#trusted(session, shown?.id), shown);
-    const requests = missed.filter(({ room }) =>
-      access.refusal(principal, "subscribe", room) === undefined
-    ).slice(0, roomsPerClientMax);
+    const lost = missed.map(({ room }) => room).filter((room) =>
+      access.refusal(principal, "subscribe", room) !== undefined
+    );
+    const requests = missed.filter(({ room }) => !lost.includes(room))
+      .slice(0, roomsPerClientMax);
     const isWhole = requests.length === missed.length;
     const added = roomsOfToken(principal, access).filter(({ room }) =>
       !session.rooms.some(([joined]) => joined === room)
@@ -263,6 +273,7 @@ export class Admissions {
     return {
       requests: [...requests, ...added].slice(0, roomsPerClientMax),
       isWhole,
+      lost,
     };
   }
 

@@ -257,7 +257,7 @@ export class Clients {
 
   /** Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`. */
   #send(
-    { client, prepared, recovered, since }: Admission,
+    { client, prepared, lost, recovered, since }: Admission,
     results: readonly JoinResult[],
     subscriber: Subscriber,
     tell: Tell,
@@ -270,6 +270,10 @@ export class Clients {
       const named = prepared[index]?.request.since?.id ?? since;
       const notice = { room, reason, since: named, id };
       fanOut.send(subscriber, subscriber.encoder.gap(notice));
+    }
+    for (const room of lost) {
+      const facts = { room, reason: "revoked" };
+      fanOut.send(subscriber, subscriber.encoder.event("left", facts));
     }
     const { position } = this.#recovery;
     const { generation, noticeNumber: number } = client;

@@ -364,7 +364,11 @@ Deno.test("Clients checks access for every room at connect, in join(), and when 
   // The session is not reported as recovered, because the client may no longer join one of its rooms.
   assert.equal(again.recovered, false);
   assert.notEqual(again.secret, ann.secret);
-  assert.deepEqual(again.connection.written, ["a 1", "told a"]);
+  assert.deepEqual(again.connection.written, [
+    "a 1",
+    "left b revoked",
+    "told a",
+  ]);
 });
 
 Deno.test("a session is resumed only by its own user, and another one finds out nothing", async () => {
@@ -415,6 +419,7 @@ Deno.test("a client that resumes its session also joins new rooms of its token, 
   const third = await setup.connect({ principal: ann("a", "b"), secret });
   assert.equal(third.recovered, false);
   assert.deepEqual([...third.client.rooms.keys()], ["a", "b"]);
+  assert.deepEqual(third.connection.written, ["left x revoked", "told a b"]);
 });
 
 Deno.test("refresh() takes a client out of the rooms that its new token does not allow, also after a reconnect", async () => {
