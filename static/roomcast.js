@@ -23,7 +23,7 @@ const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
  * @param {string} [settings.url] by default the origin of the page
  * @param {Iterable<string>} settings.rooms
  * @param {number} [settings.last] how many earlier messages to receive in a room without a position
- * @param {object} [settings.options] for `io`; an `auth` object is sent as well
+ * @param {object} [settings.options] for `io`; the fields of `auth`, an object or a function, are sent as well
  * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
  * the positions; by default `sessionStorage`
  * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage called for each
@@ -162,8 +162,13 @@ export function roomcast(io, {
   const socket = io(url, {
     forceNew: true,
     ...options,
-    auth: (send) =>
-      send({ ...options?.auth, rooms: [...wanted.keys()].map(joinRequest) }),
+    auth: (send) => {
+      const { auth } = options ?? {};
+      const add = (fields) =>
+        send({ ...fields, rooms: [...wanted.keys()].map(joinRequest) });
+      if (typeof auth === "function") auth(add);
+      else add(auth);
+    },
   });
 
   socket.on("connect", () => {
