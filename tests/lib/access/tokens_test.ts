@@ -4,6 +4,7 @@ import {
   TokenVerifier,
 } from "../../../lib/access/tokens.ts";
 import { ApiError } from "../../../lib/errors.ts";
+import { Random } from "../../support/random.ts";
 import {
   forgeToken,
   inSeconds,
@@ -253,6 +254,34 @@ Deno.test("verify() accepts the usual signature algorithms of a key set", async 
   const wrong = await rsa?.sign({}, { kid: ec?.jwk.kid }) ?? "";
   await refused(tokens, wrong, /not in the key set/);
   tokens.close();
+});
+
+Deno.test("verify() accepts no changed form of a token, and every error is one for the client", async () => {
+  const tokens = verifier();
+  const token = await makeToken({ sub: "ann", caps: [] });
+  const random = new Random(18);
+  const chars = "abcXYZ019-_.=+/ \n\u0000\u20ac{}[]";
+  const pick = (length: number) => random.between(0, length - 1);
+  for (let run = 0; run < 3000; run++) {
+    let text = token;
+    for (let changes = 1 + pick(3); changes > 0; changes--) {
+      const [from, to] = [pick(text.length), pick(text.length)].sort((a, b) =>
+        a - b
+      ) as [number, number];
+      const char = chars[pick(chars.length)] ?? "";
+      text = [
+        text.slice(0, from) + char + text.slice(from + 1),
+        text.slice(0, from) + char + text.slice(from),
+        text.slice(0, from) + text.slice(from + 1),
+        text.slice(0, from) + text.slice(to),
+        text.slice(0, to) + text.slice(from),
+      ][pick(5)] ?? "";
+    }
+    // The last character has two bits that do not belong to the signature.
+    const isSame = text.slice(0, -1) === token.slice(0, -1) &&
+      text.length === token.length;
+    if (!isSame) await refused(tokens, text, /./, `run ${run}`);
+  }
 });
 
 Deno.test("a verifier does not show its secrets", () => {
