@@ -19,7 +19,7 @@ export type VerifyingKey = Awaited<ReturnType<LocalJWKSet>>;
 const COOLDOWN_MS = 10_000;
 /** Minimum time between two fetches as long as no keys are known, in ms. */
 const FIRST_INTERVAL_MS = 1000;
-/** Age at which the keys are fetched again, so that a withdrawn key is not accepted for longer, in ms. */
+/** Age at which the keys are fetched again, in ms. At twice this age, tokens wait for the fetch. */
 const AGE_MAX_MS = 600_000;
 /** How long a fetch may take, in ms. */
 const TIMEOUT_MS = 5000;
@@ -97,12 +97,20 @@ export class KeySet {
       if (this.#mayFetch(arrived, FIRST_INTERVAL_MS)) await this.#fetch();
       else await this.#fetching;
       if (this.#fetched === undefined) throw unreachable();
-    } else if (arrived - this.#fetched.began >= AGE_MAX_MS) {
-      if (this.#mayFetch(arrived, COOLDOWN_MS)) void this.#fetch();
-    }
+    } else await this.#renew(arrived - this.#fetched.began, arrived);
     const known = await this.#lookUp(header);
     if (known.length > 0) return known;
     return await this.#findUnknown(header, arrived);
+  }
+
+  /**
+   * Fetches keys of the age `ageMs` again if they are too old. Waits for them only if no token has come for so
+   * long that they were not fetched when they should have been, and the server is not known to be away.
+   */
+  async #renew(ageMs: number, now: number): Promise<void> {
+    if (ageMs < AGE_MAX_MS) return;
+    if (this.#mayFetch(now, COOLDOWN_MS)) void this.#fetch();
+    if (ageMs >= 2 * AGE_MAX_MS && !this.#isFailing) await this.#fetching;
   }
 
   /** Finds the keys of a token that are not in the key set, by fetching it again. */

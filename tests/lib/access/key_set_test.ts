@@ -179,6 +179,25 @@ Deno.test("a withdrawn key is refused after ten minutes", async () => {
   assert.equal(await setup.verify(token), "unauthorized");
 });
 
+Deno.test("a withdrawn key is refused at once if no token has come for long", async () => {
+  await using server = await KeyServer.start([old.jwk, next.jwk]);
+  using setup = new Setup(server);
+  const [withdrawn, valid] = [
+    await old.sign({ exp: 1e10 }),
+    await next.sign({ exp: 1e10 }),
+  ];
+  assert.equal(await setup.verify(withdrawn), "ok");
+  server.keys = [next.jwk];
+  setup.ahead = 3 * 3_600_000;
+  assert.deepEqual(
+    await Promise.all(
+      [withdrawn, valid, withdrawn].map((token) => setup.verify(token)),
+    ),
+    ["unauthorized", "ok", "unauthorized"],
+  );
+  assert.equal(server.fetches, 2);
+});
+
 Deno.test("a response that is too large, no key set or a redirect counts as an outage, and is logged without the URL", async () => {
   await using server = await KeyServer.start([old.jwk]);
   const cases: [string, NonNullable<KeyServer["respond"]>, RegExp][] = [
