@@ -220,13 +220,20 @@ function forbidden(
   room: string | undefined,
 ): ApiError {
   const where = room === undefined ? "any room" : quoted(room);
-  const [credentials, setting] = kind === "key"
-    ? ["publish key", "PUBLISH_KEY_ROOMS"]
-    : ["token", '"caps" of the token, or TOKEN_ROOMS'];
+  const credentials = kind === "key" ? "publish key" : "token";
   return new ApiError(
     "forbidden",
-    `Cannot ${
-      DOES[action]
-    } ${where}: the ${credentials} does not allow it; use another one, or grant it in ${setting}`,
+    `Cannot ${DOES[action]} ${where}: the ${credentials} does not allow it; ${
+      adviceFor(kind, action)
+    }`,
   );
+}
+
+function adviceFor(kind: Principal["kind"], action: Action): string {
+  if (kind === "key") {
+    return "use another one, or grant it in PUBLISH_KEY_ROOMS";
+  }
+  return OPERATOR.includes(action)
+    ? "send it over HTTP with a publish key"
+    : 'use another one, or grant it in "caps" of the token, or TOKEN_ROOMS';
 }
