@@ -41,3 +41,11 @@ export function makePrincipal(
     rooms: Object.freeze([...facts.rooms ?? []]),
   });
 }
+
+/**
+ * Returns the user to whom a principal's session belongs: the user of its token, an empty text if the token names no
+ * user, and undefined without a token. A session with a token can therefore not be resumed without one.
+ */
+export function userOf({ kind, user }: Principal): string | undefined {
+  return kind === "client" ? user ?? "" : undefined;
+}

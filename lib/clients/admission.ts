@@ -8,7 +8,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
-import type { Principal } from "../access/principal.ts";
+import { type Principal, userOf } from "../access/principal.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
@@ -214,7 +214,8 @@ export class Admissions {
         const stored = await sessions.load(hashSessionSecret(secret));
         if (log.head.confirmed) {
           // For another user, the session is the same as one that does not exist, so a stolen secret is worth nothing.
-          return stored === undefined || stored.session.user !== principal.user
+          return stored === undefined ||
+              stored.session.user !== userOf(principal)
             ? { kind: "none" }
             : { kind: "found", stored };
         }

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Principal } from "../access/principal.ts";
+import { type Principal, userOf } from "../access/principal.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
 import { ApiError } from "../errors.ts";
 import { ID_MAX } from "../log/position.ts";
@@ -67,9 +67,9 @@ export class Client implements SessionState {
     this.rooms = rooms;
   }
 
-  /** The user that the client's token names; undefined if there is none. */
+  /** The user to whom the client's session belongs, as `userOf()` returns it. */
   get user(): string | undefined {
-    return this.principal.user;
+    return userOf(this.principal);
   }
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
-import type { Principal } from "../access/principal.ts";
+import { type Principal, userOf } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
@@ -110,7 +110,13 @@ export class Subscriptions {
   changeRights(client: Client, principal: Principal): void {
     const { access, fanOut, writer } = this.#options;
     const { rooms, subscriber } = client;
-    if (principal.kind !== "client" || principal.user !== client.user) {
+    if (principal.kind !== "client") {
+      throw new ApiError(
+        "forbidden",
+        "Cannot refresh: this server uses no tokens; do not send this event",
+      );
+    }
+    if (userOf(principal) !== client.user) {
       throw new ApiError(
         "forbidden",
         "Cannot refresh: this is not a token of the same user; disconnect, and connect again with it",

@@ -61,7 +61,10 @@ export interface Session {
   readonly owner: string;
   /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded?: boolean;
-  /** The user whose token the client had. Only the same user can resume the session; undefined without a user. */
+  /**
+   * The user whose token the client had, or an empty text if the token named no user; undefined without a token. Only
+   * the same user can resume the session.
+   */
   readonly user?: string;
 }
 
@@ -80,7 +83,7 @@ export interface SessionState {
   readonly rooms: ReadonlyMap<string, RoomPosition>;
   /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded: boolean;
-  /** The client's user; undefined if it has none. */
+  /** The user to whom the session belongs, as in {@linkcode Session.user}. */
   readonly user?: string | undefined;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Handles the events of connected clients: `join` and `leave`, and all other events, which are answered with an error.
+ * Handles the events of connected clients: `join`, `leave` and `refresh`, and all other events, which are answered with
+ * an error.
  *
  * @module
  */
@@ -42,7 +43,7 @@ export interface RequestsOptions {
 /** A function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement. */
 type Answer = ((facts: Readonly<Record<string, unknown>>) => void) | undefined;
 
-/** Handles one request of a client, which is the event `join` or `leave`, and sends the answer. */
+/** Handles one request of a client, which is an event that clients may send, and sends the answer. */
 type Work = (
   socket: Socket,
   client: Client,
@@ -50,7 +51,7 @@ type Work = (
   answer: Answer,
 ) => Promise<void>;
 
-/** Handles and answers the requests of connected clients, which are the events `join` and `leave`. */
+/** Handles and answers the requests of connected clients, which are the events `join`, `leave` and `refresh`. */
 export class Requests {
   readonly #options: RequestsOptions;
   /** The events that a client may send, by name, each with its handler. */

@@ -406,6 +406,38 @@ Deno.test("a session without a user is not resumed by a user", async () => {
   assert.equal(recovered, false);
 });
 
+Deno.test("a session of a token without a user is not resumed without a token, nor the other way round", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const nameless = makePrincipal({ kind: "client", rights });
+  for (
+    const [owner, other] of [
+      [nameless, setup.principal],
+      [setup.principal, nameless],
+    ] as const
+  ) {
+    const { client, secret } = await setup.connect({ principal: owner });
+    const { recovered } = await setup.connect({ principal: other, secret });
+    assert.equal(recovered, false);
+    assert.ok(client.subscriber, "the session is left alone");
+    assert.throws(
+      () => setup.clients.refresh(client, other),
+      failsWith("forbidden"),
+    );
+    const again = await setup.connect({ principal: owner, secret });
+    assert.equal(again.recovered, true);
+  }
+});
+
+Deno.test("refresh() is refused with the true reason if the server uses no tokens", async () => {
+  using setup = new ClientsSetup();
+  const { client } = await setup.connect();
+  assert.throws(
+    () => setup.clients.refresh(client, setup.principal),
+    /uses no tokens/,
+  );
+});
+
 Deno.test("a client that resumes its session also joins new rooms of its token, and not those it may no longer join", async () => {
   using setup = new ClientsSetup();
   const { rights } = setup.principal;
