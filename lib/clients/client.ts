@@ -46,6 +46,11 @@ export class Client implements SessionState {
   readonly owner = newOwner();
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
+  /**
+   * The rooms that the client is leaving. They are no longer in `rooms`, but the client receives their messages until
+   * its session is saved. Undefined until the client first leaves a room.
+   */
+  leaving: Set<string> | undefined;
   /** Writes to the client; undefined while the client is not connected. */
   subscriber: Subscriber | undefined;
   /** Number of the client's requests in flight. */

@@ -86,15 +86,18 @@ export class Subscriptions {
       const { rooms, subscriber } = client;
       const position = rooms.get(room);
       if (position === undefined || subscriber === undefined) return;
+      const leaving = client.leaving ??= new Set();
       rooms.delete(room);
+      leaving.add(room);
       const isSaved = await writer.saveAndWait(client) === "saved";
+      // False if the client's right to be in the room has ended meanwhile; the client has then left it already.
+      const wasIn = leaving.delete(room);
       // If the client has disconnected meanwhile, that did not remove it from this room, because `rooms` no longer
       // contained the room.
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);
       }
-      if (isSaved) return;
-      this.#checkRight(client, room);
+      if (isSaved || !wasIn) return;
       rooms.set(room, position);
       writer.save(client);
       throw notSaved("leave");
@@ -103,13 +106,13 @@ export class Subscriptions {
 
   /**
    * Gives a client the rights of a new principal, and takes it out of the rooms that it may no longer be in. The client
-   * receives the event `left` for each of them.
+   * receives the event `left` for each of them, except for those that it is leaving anyway.
    *
    * @throws {ApiError} `forbidden` if the new principal has no token, or is another user
    */
   changeRights(client: Client, principal: Principal): void {
     const { access, fanOut, writer } = this.#options;
-    const { rooms, subscriber } = client;
+    const { rooms, leaving, subscriber } = client;
     if (principal.kind !== "client") {
       throw new ApiError(
         "forbidden",
@@ -124,8 +127,13 @@ export class Subscriptions {
     }
     client.principal = principal;
     if (subscriber === undefined) return;
-    for (const room of rooms.keys()) {
-      if (access.refusal(principal, "subscribe", room) === undefined) continue;
+    const isLost = (room: string): boolean =>
+      access.refusal(principal, "subscribe", room) !== undefined;
+    for (const room of [...leaving ?? []].filter(isLost)) {
+      leaving?.delete(room);
+      fanOut.leave(subscriber, room);
+    }
+    for (const room of [...rooms.keys()].filter(isLost)) {
       rooms.delete(room);
       fanOut.leave(subscriber, room);
       const facts = { room, reason: "revoked" };
@@ -182,6 +190,10 @@ export class Subscriptions {
       const result = this.#collect(prepared);
       if (result === undefined) continue;
       this.#checkRight(client, request.room);
+      // The right may have ended and come back meanwhile. The client is then no longer in the room.
+      if (!client.rooms.has(request.room)) {
+        return await this.#joinNew(client, request, tell);
+      }
       if (this.#mayAnswer(client, result)) {
         this.#tell(client, request, result, undefined, tell);
       }

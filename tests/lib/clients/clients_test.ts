@@ -438,6 +438,26 @@ Deno.test("refresh() is refused with the true reason if the server uses no token
   );
 });
 
+Deno.test("a client that joins a room again is in it, even if its right ends and comes back meanwhile", async () => {
+  using setup = new ClientsSetup();
+  const { rights } = setup.principal;
+  const principal = makePrincipal({ kind: "client", user: "ann", rights });
+  const ann = await setup.connect({ principal, rooms: ["a"] });
+  const joining = setup.join(ann, { room: "a", last: 5 });
+  setup.forbidden.add("a");
+  setup.clients.refresh(ann.client, principal);
+  setup.forbidden.delete("a");
+  setup.clients.refresh(ann.client, principal);
+  await joining;
+  await setup.publish("a", "1");
+  assert.deepEqual(ann.connection.written, [
+    "told a",
+    "left a revoked",
+    "told a",
+    "a 1",
+  ]);
+});
+
 Deno.test("a client that resumes its session also joins new rooms of its token, and not those it may no longer join", async () => {
   using setup = new ClientsSetup();
   const { rights } = setup.principal;

@@ -1,5 +1,6 @@
 /** Tests which notices are sent again at a client's next connect, and which ones the client has confirmed. */
 import assert from "node:assert/strict";
+import { makePrincipal } from "../../../lib/access/principal.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import { IngressGaps } from "../../../lib/log/gaps.ts";
 import { hashSessionSecret } from "../../../lib/sessions/session.ts";
@@ -165,6 +166,37 @@ Deno.test("leave() removes a client from a room even if the client disconnects m
   assert.equal(connection.roomCount, 0);
   await setup.publish("chat", "1");
   assert.deepEqual(connection.written, ["told chat"]);
+});
+
+Deno.test("a client that is leaving a room receives nothing of it once its right has ended, even if saving fails", async () => {
+  for (const isSaved of [true, false]) {
+    const sessions = new SlowStore();
+    using setup = new ClientsSetup({ sessions });
+    const principal = makePrincipal({
+      kind: "client",
+      user: "ann",
+      rights: setup.principal.rights,
+    });
+    const ann = await setup.connect({ principal });
+    const { client, connection } = ann;
+    sessions.isSlow = true;
+    const left = setup.clients.leave(client, "chat");
+    await until("the session is being saved", () => sessions.held.length === 1);
+    setup.forbidden.add("chat");
+    setup.clients.refresh(client, principal);
+    await setup.publish("chat", "1");
+    // The right to be in the room comes back, but the client has left it.
+    setup.forbidden.delete("chat");
+    setup.clients.refresh(client, principal);
+    sessions.isSlow = false;
+    if (isSaved) sessions.held[0]?.finish();
+    else sessions.held[0]?.fail();
+    await soon(left, "the request");
+    await setup.publish("chat", "2");
+    assert.deepEqual(connection.written, ["told chat"]);
+    assert.equal(connection.roomCount, 0);
+    assert.deepEqual([...client.rooms.keys()], []);
+  }
 });
 
 Deno.test("join() does nothing if the client disconnects while an earlier request for the room is handled", async () => {
