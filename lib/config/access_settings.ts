@@ -28,7 +28,7 @@ export interface AccessSettings {
   readonly allowedOrigins: readonly string[];
 }
 
-/** Settings without effect unless tokens are verified, each with what it would concern. */
+/** The settings that have no effect unless tokens are verified. */
 const NEED_TOKENS = [
   "TOKEN_ISSUER",
   "TOKEN_AUDIENCE",
