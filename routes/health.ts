@@ -36,7 +36,7 @@ export function livez({ accepting }: HealthOptions): Handler {
 }
 
 /**
- * Creates the handler of `GET /readyz`. It responds with 200 if the node accepts connections and a message that is
+ * Creates the handler of `GET /readyz`. It responds with 200 if the node accepts connections, and if a message that is
  * published now would reach the log and be read by this node; otherwise with 503.
  */
 export function readyz(

@@ -54,6 +54,10 @@ const BY_CODE = {
     "This needs a publish key",
     "Enter a secret from PUBLISH_KEYS of the server.",
   ],
+  token_keys_unavailable: [
+    "The server cannot fetch the keys that verify tokens",
+    "Check TOKEN_JWKS_URL and the identity provider. The page connects by itself when the keys can be fetched.",
+  ],
   origin_not_allowed: [
     "This page's origin is not allowed",
     "Add it to ALLOWED_ORIGINS of the server.",

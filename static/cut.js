@@ -40,7 +40,10 @@ export class Cut {
     server.addEventListener("change", () => this.update());
   }
 
-  /** Whether a cut is in progress: the page is disconnected on purpose, or its result is not shown yet. */
+  /**
+   * Whether a cut is in progress. A cut begins with a click on the button and ends when `recovered()` is called to show
+   * the result of the cut.
+   */
   get isUnderWay() {
     return this.#before !== undefined;
   }

@@ -104,8 +104,9 @@ export class KeySet {
   }
 
   /**
-   * Fetches keys of the age `ageMs` again if they are too old. Waits for them only if no token has come for so
-   * long that they were not fetched when they should have been, and the server is not known to be away.
+   * Starts to fetch the keys again if their age `ageMs` is at least {@linkcode AGE_MAX_MS}, unless a fetch began less
+   * than {@linkcode COOLDOWN_MS} ago. Waits for the fetch only if the keys are at least twice as old as that maximum
+   * and the last fetch did not fail; otherwise tokens are verified with the old keys meanwhile.
    */
   async #renew(ageMs: number, now: number): Promise<void> {
     if (ageMs < AGE_MAX_MS) return;

@@ -54,8 +54,8 @@ export interface BridgeOptions extends
  * nodes (`docs/decisions/0008-bridge.md`). {@linkcode Sequencer} chooses the next command. This class runs one command
  * at a time and reports the command's result to the sequencer.
  *
- * Lifetime: the constructor starts to send heartbeats. The node subscribes once the reply to a heartbeat assigns it a
- * listener slot. Call {@linkcode RedisBridge.close} to stop.
+ * Lifetime: the constructor starts to send heartbeats. The node subscribes to the Redis channels once the reply to a
+ * heartbeat has given it a listener slot, the right to subscribe to them. Call {@linkcode RedisBridge.close} to stop.
  */
 export class RedisBridge implements Ingress {
   /** The name of this source of messages in errors and log lines for operators. */
@@ -79,7 +79,10 @@ export class RedisBridge implements Ingress {
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Starts to send heartbeats. The node subscribes once Redis has assigned it a listener slot. */
+  /**
+   * Starts to send heartbeats. The node subscribes to the Redis channels once the reply to a heartbeat has given it a
+   * listener slot, the right to subscribe to them.
+   */
   constructor(options: BridgeOptions) {
     this.#options = options;
     this.#channels = new BridgedChannels({

@@ -122,7 +122,7 @@ export class Subscriptions {
     if (userOf(principal) !== client.user) {
       throw new ApiError(
         "forbidden",
-        "Cannot refresh: this is not a token of the same user; disconnect, and connect again with it",
+        "Cannot refresh: this is not a token of the same user; disconnect, and connect again with this token",
       );
     }
     client.principal = principal;

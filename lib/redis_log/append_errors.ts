@@ -45,8 +45,8 @@ export function failedOver(): ApiError {
 export function notReplicated(count: number, wanted: number): ApiError {
   return new ApiError(
     "log_not_replicated",
-    `Cannot acknowledge the publish: ${count} of ${wanted} replicas of Redis have confirmed it, but it may be ` +
-      "delivered; publish it again with the same idempotency key",
+    `Cannot acknowledge the publish: ACK_REPLICAS requires ${wanted} replicas of Redis, and only ${count} have ` +
+      "confirmed the message, which may be delivered nevertheless; publish it again with the same idempotency key",
   );
 }
 

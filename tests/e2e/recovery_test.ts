@@ -196,7 +196,7 @@ Deno.test("a client receives a gap with reason trimmed if the history of a room 
   }
 });
 
-Deno.test("a client that missed more than a shared read of the history returned receives a gap, and the other clients recover", async () => {
+Deno.test("if one read of the history serves several clients, only a client that missed more messages than the read returned receives a gap", async () => {
   await using redis = await Redis.start();
   const env = { REDIS_URL: redis.url, HISTORY_SIZE: "100" };
   const ids: string[] = [];

@@ -198,7 +198,7 @@ Deno.test("a withdrawn key is refused at once if no token has come for long", as
   assert.equal(server.fetches, 2);
 });
 
-Deno.test("a response that is too large, no key set or a redirect counts as an outage, and is logged without the URL", async () => {
+Deno.test("KeySet reports an outage, without the URL, if the response is too large, a redirect, broken off or not a valid key set", async () => {
   await using server = await KeyServer.start([old.jwk]);
   const cases: [string, NonNullable<KeyServer["respond"]>, RegExp][] = [
     ["endless", (response) => {
