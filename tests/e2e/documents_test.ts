@@ -109,6 +109,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/deploy/nginx.md": "tests/e2e/deploy_test.ts",
   "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
   "docs/security.md": "tests/e2e/redis_edge_cases_test.ts",
+  "docs/tokens.md": "tests/lib/socketio/tokens_test.ts",
 };
 
 Deno.test("every document that has a fenced block is listed in CHECKS or ELSEWHERE of this test", () => {
