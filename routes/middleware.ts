@@ -15,8 +15,8 @@ import {
 } from "./exchange.ts";
 
 /**
- * Sets on every response the headers that prevent caching and the guessing of content types. If the route sets such a
- * header itself, the route's value is kept.
+ * Sets two headers on every response: `cache-control: no-store`, and `x-content-type-options: nosniff`, which keeps
+ * browsers from guessing content types. A route may set other values.
  */
 export function securityHeaders(): Middleware {
   return function securityHeaders(c, next) {

@@ -45,7 +45,7 @@ export class Timeline {
     return this.#rows[number - this.begin];
   }
 
-  /** The id of the oldest message in memory; undefined if there is no message in memory. */
+  /** The id of the oldest message that is in memory; undefined if there is none. */
   get oldestId() {
     return this.#rows.find(isMessage)?.id;
   }

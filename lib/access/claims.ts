@@ -29,8 +29,8 @@ const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
 
 /**
- * Reads the claims of a token whose signature and times have been verified. Claims that have another form than they
- * should are an error and are not ignored; otherwise a client would lack rights, and nobody would know why.
+ * Reads the claims of a token whose signature and times have been verified. A claim in a wrong form is an error. If it
+ * were ignored, the client would lack rights, and no error would say why.
  *
  * @throws {ApiError} `unauthorized`
  */

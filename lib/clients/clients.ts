@@ -300,8 +300,8 @@ export class Clients {
   }
 
   /**
-   * Closes older connections with a client's session, on this and on other nodes. Such a connection may be half-open:
-   * the client has left it, but the node cannot see that.
+   * Closes the older connections of a session that this client has resumed, on this node and on all others. A node may
+   * still hold such a connection because it was not told that the client has closed it.
    */
   #replaceOlder({ digest, generation }: Client): void {
     const older = this.#clients.get(digest);

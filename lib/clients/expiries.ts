@@ -53,7 +53,6 @@ export class Expiries {
     const { expiresAt } = client.principal;
     if (expiresAt === undefined) return;
     this.#schedule(client, expiresAt - WARNING_MS, true);
-    this.#timer ??= setInterval(() => this.check(), INTERVAL_MS);
   }
 
   /** Stops watching a client that has disconnected. */
@@ -87,6 +86,7 @@ export class Expiries {
     this.#due.set(client, { second, isWarning });
     const clients = this.#bySecond.get(second) ?? new Set();
     this.#bySecond.set(second, clients.add(client));
+    this.#timer ??= setInterval(() => this.check(), INTERVAL_MS);
   }
 
   #handle(client: Client): void {
@@ -96,7 +96,6 @@ export class Expiries {
     if (subscriber === undefined || expiresAt === undefined) return;
     if (!isWarning) return this.#options.disconnect(client);
     this.#schedule(client, expiresAt + GRACE_MS, false);
-    this.#timer ??= setInterval(() => this.check(), INTERVAL_MS);
     const frame = subscriber.encoder.event("token_expiring", { expiresAt });
     this.#options.fanOut.send(subscriber, frame);
   }

@@ -133,13 +133,14 @@ export class Subscriptions {
       leaving?.delete(room);
       fanOut.leave(subscriber, room);
     }
-    for (const room of [...rooms.keys()].filter(isLost)) {
+    const lost = [...rooms.keys()].filter(isLost);
+    for (const room of lost) {
       rooms.delete(room);
       fanOut.leave(subscriber, room);
       const facts = { room, reason: "revoked" };
       fanOut.send(subscriber, subscriber.encoder.event("left", facts));
-      writer.save(client);
     }
+    if (lost.length > 0) writer.save(client);
   }
 
   /**

@@ -66,8 +66,8 @@ export class EnvReader {
   }
 
   /**
-   * Returns the value of a setting that has to be a whole number from `min` to `max`. If the value is not valid,
-   * records a problem and returns `fallback`.
+   * Returns the value of a setting as a number. If the value is not a whole number from `min` to `max`, records a
+   * problem and returns `fallback`.
    */
   integer(name: string, fallback: number, min: number, max: number): number {
     const value = this.text(name, String(fallback));

@@ -1,9 +1,8 @@
 /**
- * Closes connections in such a way that clients learn the reason and connect again by themselves.
+ * Closes a client's connection and tells the client why, so that the client connects again by itself.
  *
- * A stock client connects again after its connection was closed. It does not connect again after Socket.IO's
- * `connect_error`, although no other packet can contain an error. Therefore the reason is sent when the connection is
- * closed:
+ * Socket.IO has one packet for errors, which a client receives as `connect_error`. A stock client does not connect again
+ * after this packet, but it does after its connection was closed. Therefore the reason is sent with the close:
  * - A WebSocket client gets the reason in the close frame. The client's event `disconnect` has the browser's
  *   `CloseEvent` in its details.
  * - A polling client gets the reason as a response to its waiting poll, with status 503. The client's event

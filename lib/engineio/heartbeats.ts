@@ -3,8 +3,8 @@
  *
  * Engine.IO gives each connection two timers, which take 0.8 KiB of memory (`docs/decisions/0011-idle-clients.md`).
  * This module instead puts all connections into a timing wheel: an array of slots, one for each tick of the clock. A
- * connection is in the slot of the tick at which it has to be pinged, or at which its pong is overdue. Pings and
- * timeouts happen at the same times as with Engine.IO's timers.
+ * connection waits in the slot of its next event, which is its next ping or the timeout of its pong. Pings and timeouts
+ * happen on ticks, and therefore up to {@linkcode TICK_MS} later than with Engine.IO's timers.
  *
  * The module replaces two methods of Engine.IO's connections, `schedulePing` and `resetPingTimeout`, and stores a
  * {@linkcode Heartbeat} in the fields of both timers. Engine.IO calls `clearTimeout` with these fields, which ignores a

@@ -43,8 +43,8 @@ export class ConnectionGroup {
   readonly #intervalMs: number;
   readonly #connections = new Set<Member>();
   /**
-   * When the current outage began; undefined if there is no outage. The time until all connections are first
-   * established counts as an outage.
+   * Time of `performance.now()` at which the current outage began; undefined while all connections are established. The
+   * first outage begins when the group is created.
    */
   #since: number | undefined = performance.now();
   #why = "";

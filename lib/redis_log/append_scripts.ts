@@ -13,8 +13,10 @@ import { BATCH, BEGIN } from "./batch_script.ts";
 export const LOG_LENGTH = 100_000;
 
 /**
- * Appends publishes, which are given as pieces. A piece is a number of messages without idempotency key for one room,
- * or one message with such a key, or a probe: an entry without a room, which nodes recognize and no client receives.
+ * Appends publishes, which are given as pieces. A piece is one of these:
+ * - several messages for one room, without idempotency keys;
+ * - one message with an idempotency key;
+ * - a probe, which is an entry without a room. Nodes recognize probes, and no client receives them.
  *
  * Returns `{now, ms, base, newest, outcome, …}`. The message with index `i` has the id `<ms>-<base + i>`. `newest` is
  * the id of the log's newest entry except probes. The outcome of a piece is '' (appended), '=id' (the key was used

@@ -97,7 +97,7 @@ export class Requests {
       if (requests.length !== 1) {
         throw new ApiError(
           "invalid_parameter",
-          `Cannot ${event}: the event has ${requests.length} arguments; send one, such as {"room":"chat"}`,
+          `Cannot ${event}: the event has ${requests.length} arguments; send one, as in docs/socket-events.md`,
         );
       }
       await work(socket, client, requests[0], answer);

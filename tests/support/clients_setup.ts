@@ -38,7 +38,7 @@ const encoder = {
   ],
 };
 
-/** A client's connection that records what is written to the client. */
+/** Records what is written to one client. */
 export class RecordingConnection extends Subscriber {
   /**
    * What was written, in order: `room json` for a message, `gap room reason since` for a gap, and `told room …` for a

@@ -71,8 +71,9 @@ export class ModelNode {
   started = false;
   leaving = false;
   /**
-   * Whether this node was killed before every other node knew it. That can happen because a node that has not checked
-   * for {@linkcode ABSENT_MS} is not waited for. Nobody then misses the messages that only this node knew.
+   * Whether this node was killed before every other node knew it. This happens if another node has made no check for
+   * {@linkcode ABSENT_MS}, because this node then starts without waiting for that node. The other nodes cannot notice
+   * that they lack messages which only this node had.
    */
   unknown = false;
   readonly #strangers = new Set<ModelNode>();

@@ -119,9 +119,9 @@ export class Stage {
   }
 
   /**
-   * Publishes one more message into each of these rooms on each of these nodes, and judges what was recorded. If
-   * something is wrong, judges again until `NOTIFIED_TIMEOUT_MS` has passed. The first of these nodes returns the log,
-   * but for the rooms in `unknown`, whose histories are incomplete.
+   * Publishes one more message on each node into each room, then compares what the clients recorded with the log. If
+   * something is wrong, compares again until `NOTIFIED_TIMEOUT_MS` has passed. The log is read from the first node,
+   * without the rooms in `unknown`, whose histories are incomplete.
    */
   async judge(
     rooms: readonly string[],

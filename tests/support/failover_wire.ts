@@ -53,7 +53,10 @@ export class Wire {
     return command;
   }
 
-  /** Lets the server execute the oldest pending command. Returns whether there was such a command. */
+  /**
+   * Makes the server execute the oldest command that it has not executed yet. Returns `false` if there is none, or if
+   * the server is dead.
+   */
   execute(): boolean {
     const command = this.#commands.find(({ executed }) =>
       executed === undefined

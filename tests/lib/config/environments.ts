@@ -1,4 +1,4 @@
-/** The names of the variables in environments in which Roomcast may be started; none of them is a misspelled setting. */
+/** Names of variables in real environments, such as a login shell. None of them is a misspelled setting. */
 const names = (text: string): string[] => text.trim().split(/\s+/);
 
 export const ENVIRONMENTS: Readonly<Record<string, readonly string[]>> = {

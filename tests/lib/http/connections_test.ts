@@ -12,7 +12,7 @@ const FAREWELL =
   "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 3\r\n\r\nbye";
 const WEBSOCKET = "connection: upgrade\r\nupgrade: websocket\r\n";
 
-/** A client's connection that records what it received, and how it ended. */
+/** Connects to a server, and records what it receives and how the connection ends. */
 class Connection {
   text = "";
   error: Error | undefined;
