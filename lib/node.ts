@@ -22,6 +22,7 @@ import { TokenVerifier } from "./access/tokens.ts";
 import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
+import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { ConnectionGroup } from "./redis/group.ts";
@@ -44,6 +45,7 @@ export interface Node extends LogParts {
   /** The parts that append messages which were not published over HTTP, such as the bridge. */
   readonly ingresses: readonly Ingress[];
   readonly originAllowed: OriginAllowed;
+  readonly clientAddress: ClientAddress;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
@@ -115,6 +117,7 @@ export function createNode(config: Config, observe: Observe): Node {
     bridge: redis?.bridge,
     ingresses,
     originAllowed,
+    clientAddress: clientAddresses(config.trustedProxies),
     directWriter,
     publisher: new Publisher({ log, access, observe }),
     probe: () => probe(log, ingresses),

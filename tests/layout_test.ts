@@ -20,6 +20,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/errors.ts": {},
   "lib/observer.ts": {},
   "lib/util": {},
+  "lib/limits": {},
   "lib/access": { packages: ["jose"] },
   "lib/log": {},
   "lib/publish": { imports: ["lib/access", "lib/log"] },
@@ -42,7 +43,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/sessions",
     ],
   },
-  "lib/config": { imports: ["lib/access", "lib/log"] },
+  "lib/config": { imports: ["lib/limits", "lib/access", "lib/log"] },
   "lib/http": {},
   "lib/websocket": {},
   "lib/wire": {},
@@ -70,6 +71,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   },
   "lib/node.ts": {
     imports: [
+      "lib/limits",
       "lib/access",
       "lib/log",
       "lib/publish",

@@ -7,6 +7,7 @@ import { isLoopback } from "../access/origins.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 import { type AccessSettings, readAccessSettings } from "./access_settings.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
+import { type LimitSettings, readLimitSettings } from "./limit_settings.ts";
 import { maskUrl } from "./mask.ts";
 import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
@@ -16,7 +17,7 @@ import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
 /** The values of all settings that this version supports. The name of a quantity ends with its unit. */
-export interface Config extends AccessSettings {
+export interface Config extends AccessSettings, LimitSettings {
   readonly port: number;
   readonly host: string;
   /**
@@ -98,6 +99,7 @@ export function inspectConfig(env: Env): Inspection {
     channels: readChannels(reader, redisUrl),
     latestRooms: checkRooms(reader, "LATEST_ROOMS"),
     ...readAccessSettings(reader),
+    ...readLimitSettings(reader),
     open: reader.flag("OPEN", false),
     directWrite: reader.flag("DIRECT_WRITE", true),
     logLevel: reader.choice("LOG_LEVEL", "info", LOG_LEVELS),

@@ -33,7 +33,6 @@ const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   PUBLISHES_PER_SECOND_MAX: "0",
   PRESENCE_BYTES_MAX: undefined,
   PRESENCE_MEMBERS_MAX: undefined,
-  TRUSTED_PROXIES: undefined,
   REBALANCE: "false",
 };
 

@@ -46,6 +46,7 @@ const DEFAULTS = {
   tokenRooms: [],
   publicRooms: [],
   allowedOrigins: [],
+  trustedProxies: [],
   roomsPerClientMax: 100,
   open: false,
   directWrite: true,
@@ -76,7 +77,6 @@ const UNSUPPORTED: Env = {
   PUBLISHES_PER_SECOND_MAX: "1",
   PRESENCE_BYTES_MAX: "1024",
   PRESENCE_MEMBERS_MAX: "200",
-  TRUSTED_PROXIES: "10.0.0.1",
   REBALANCE: "true",
 };
 
@@ -148,6 +148,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
       TOKEN_ROOMS: "user.{sub}=sub+pub, org.{o.id}.*=sub",
       PUBLIC_ROOMS: "lobby,news.*",
       ALLOWED_ORIGINS: "https://a.example,http://b.example:8080",
+      TRUSTED_PROXIES: "10.0.0.0/8, ::1",
       ROOMS_PER_CLIENT_MAX: "10000",
       OPEN: "true",
       DIRECT_WRITE: "false",
@@ -200,6 +201,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
       ],
       publicRooms: ["lobby", "news.*"],
       allowedOrigins: ["https://a.example", "http://b.example:8080"],
+      trustedProxies: ["10.0.0.0/8", "::1"],
       roomsPerClientMax: 10_000,
       open: true,
       directWrite: false,

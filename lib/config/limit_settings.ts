@@ -1,0 +1,40 @@
+/**
+ * The settings that limit how many clients connect and how much each sender may send.
+ *
+ * @module
+ */
+import { isAddressRange } from "../limits/addresses.ts";
+import type { EnvReader } from "./env_reader.ts";
+
+/** The settings that limit clients and publishers. */
+export interface LimitSettings {
+  /** The addresses and ranges of addresses of the proxies whose `X-Forwarded-For` counts. */
+  readonly trustedProxies: readonly string[];
+}
+
+/** Reads all settings that limit clients and publishers. */
+export function readLimitSettings(reader: EnvReader): LimitSettings {
+  return { trustedProxies: readProxies(reader) };
+}
+
+/**
+ * Reads `TRUSTED_PROXIES`. Records a problem for each item that is not an address or a range, and if the setting has no
+ * items, because an operator would then take the addresses of proxies for those of clients.
+ */
+function readProxies(reader: EnvReader): string[] {
+  const name = "TRUSTED_PROXIES";
+  const proxies = reader.list(name);
+  for (const proxy of proxies) {
+    if (isAddressRange(proxy)) continue;
+    reader.fail(
+      name,
+      `has ${
+        JSON.stringify(proxy)
+      }, which is not an address or a range such as 10.0.0.0/8 or fd00::/8`,
+    );
+  }
+  if (reader.isSet(name) && proxies.length === 0) {
+    reader.fail(name, "is a list without addresses; unset it or set addresses");
+  }
+  return proxies;
+}
