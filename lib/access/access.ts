@@ -13,8 +13,8 @@ import {
   grantsOfClaims,
   type RoomTemplate,
 } from "./claim_rooms.ts";
-import { readClaims, tokenRefused } from "./claims.ts";
-import { makePrincipal, type Principal } from "./principal.ts";
+import { LEEWAY_SECONDS, readClaims, tokenRefused } from "./claims.ts";
+import { makePrincipal, type Principal, type RoomGrant } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
 import { type Action, type Grant, Rights } from "./rights.ts";
 
@@ -42,16 +42,39 @@ export interface Access {
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
+   * Resolves to the grant that a principal gets for a room which it is about to join; undefined if it gets none, so
+   * that only its rights and the grant that it already has count. The caller adds the grant to the principal with
+   * `withGrant()`, and asks `refusal()` with the result.
+   *
+   * @throws {ApiError} if the principal may certainly not join the room, or if that is not known at the moment
+   */
+  grant(
+    principal: Principal,
+    request: GrantRequest,
+  ): Promise<RoomGrant | undefined>;
+  /**
    * Returns undefined if a principal may perform `action` in `room`, otherwise the error to send: `unauthorized` if the
-   * principal has no credentials, and `forbidden` if its credentials do not allow this. Without `room`, returns
-   * undefined if the principal may perform `action` in at least one room. The method is synchronous, because it is
-   * called inside synchronous steps.
+   * principal has no credentials or they have expired, and `forbidden` if its credentials do not allow this. Without
+   * `room`, returns undefined if the principal may perform `action` in at least one room. The method is synchronous,
+   * because it is called inside synchronous steps.
+   *
+   * Call it for each new request. For a room that a client is in already, call {@linkcode Access.mayStay}.
    */
   refusal(
     principal: Principal,
     action: Action,
     room?: string,
   ): ApiError | undefined;
+  /**
+   * Returns whether a client may stay in a room that it has joined. Time does not count: a client stays in its rooms
+   * for some time after its token, or the room's grant, has expired. `Expiries` ends that.
+   */
+  mayStay(principal: Principal, room: string): boolean;
+}
+
+/** A request of a client to join a room, for which it may get a grant. */
+export interface GrantRequest {
+  readonly room: string;
 }
 
 /** Options of {@linkcode createAccess}. */
@@ -66,15 +89,18 @@ export interface AccessOptions {
   readonly tokenRooms?: readonly RoomTemplate[];
   /** Names and patterns of rooms to which anyone may subscribe, also without a token (`PUBLIC_ROOMS`). */
   readonly publicRooms?: readonly string[];
+  /** Returns the time in ms since 1970; `Date.now` by default. */
+  readonly now?: () => number;
 }
 
+const NO_GRANTS: readonly RoomGrant[] = [];
 const READER: readonly Action[] = ["subscribe", "history", "presence"];
 const OPERATOR: readonly Action[] = ["publish", "manage"];
 const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
 
 /** Creates the access rules of a server. */
 export function createAccess(options: AccessOptions): Access {
-  const { publishKeys, tokens } = options;
+  const { publishKeys, tokens, now = Date.now } = options;
   const keys = new PublishKeys(publishKeys);
   const ofKeys = new Map(
     publishKeys.map((key) => [key.name, principalOfKey(key)]),
@@ -112,13 +138,41 @@ export function createAccess(options: AccessOptions): Access {
       if (principal.rights.allow("subscribe")) return principal;
       throw tokenMissing("connect");
     },
+    grant: () => Promise.resolve(undefined),
     refusal: (principal, action, room) => {
-      if (principal.rights.allow(action, room)) return undefined;
-      return principal.kind === "anonymous"
+      const { kind, rights, expiresAt } = principal;
+      if (isExpired(expiresAt, now)) return expired(action);
+      if (rights.allow(action, room)) return undefined;
+      const grants = grantsFor(principal, action, room);
+      if (grants.some((grant) => !isExpired(grant.expiresAt, now))) {
+        return undefined;
+      }
+      if (grants.length > 0) return grantExpired(action);
+      return kind === "anonymous"
         ? missing(action, tokens !== undefined)
         : forbidden(principal, action, room);
     },
+    mayStay: (principal, room) =>
+      principal.rights.allow("subscribe", room) ||
+      grantsFor(principal, "subscribe", room).length > 0,
   };
+}
+
+/** Returns the grants of a principal that allow `action` in `room` or, without `room`, in any room. */
+function grantsFor(
+  { grants }: Principal,
+  action: Action,
+  room: string | undefined,
+): readonly RoomGrant[] {
+  if (grants.size === 0) return NO_GRANTS;
+  const found = room === undefined ? [...grants.values()] : [grants.get(room)];
+  return found.filter((grant) => grant !== undefined)
+    .filter(({ actions }) => actions.includes(action));
+}
+
+/** Returns whether no new request may be made any more with something that expires at `expiresAt`. */
+function isExpired(expiresAt: number | undefined, now: () => number): boolean {
+  return expiresAt !== undefined && now() >= expiresAt + LEEWAY_SECONDS * 1000;
 }
 
 /** Returns whether a text has the three parts of a signed JSON Web Token. */
@@ -172,6 +226,7 @@ function principalOfClaims(
   return makePrincipal({
     ...facts,
     kind: "client",
+    by: "token",
     rights: new Rights(from === "client" ? all : all.map(readOnly), base),
   });
 }
@@ -191,6 +246,24 @@ const DOES: Readonly<Record<Action, string>> = {
   presence: "see the members of",
   manage: "manage",
 };
+
+function expired(action: Action): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${
+      DOES[action]
+    } a room: the client's token has expired; send a new one with the event refresh`,
+  );
+}
+
+function grantExpired(action: Action): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${
+      DOES[action]
+    } the room: the client's room token has expired; join the room again with a new one`,
+  );
+}
 
 function missing(action: Action, hasTokens: boolean): ApiError {
   return hasTokens && action === "subscribe"

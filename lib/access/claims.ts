@@ -14,12 +14,19 @@ export interface TokenFacts {
   readonly tokenId: string | undefined;
   /** In ms since 1970. */
   readonly expiresAt: number;
+  /** In ms since 1970; undefined if the token has no `iat`. */
+  readonly issuedAt: number | undefined;
   readonly info: unknown;
   readonly rooms: readonly string[];
   /** What `caps` grants. */
   readonly grants: readonly Grant[];
 }
 
+/**
+ * How far the clocks of the issuer and this node may differ, in s. An expired token is accepted for as long, so that
+ * little more than the clocks' error is allowed.
+ */
+export const LEEWAY_SECONDS = 5;
 /** Maximum length of `sub` and `jti`, in characters. */
 const NAME_LENGTH_MAX = 255;
 /** The latest time that a `Date` can have, in s since 1970. */
@@ -35,14 +42,12 @@ const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
  * @throws {ApiError} `unauthorized`
  */
 export function readClaims(claims: Claims): TokenFacts {
-  const { exp, info, rooms = [], caps = [] } = claims;
-  if (typeof exp !== "number" || !(exp > 0 && exp <= SECONDS_MAX)) {
-    throw tokenRefused('its claim "exp" is not a time in seconds since 1970');
-  }
+  const { exp, iat, info, rooms = [], caps = [] } = claims;
   return {
     user: readName("sub", claims),
     tokenId: readName("jti", claims),
-    expiresAt: Math.floor(exp * 1000),
+    expiresAt: readTime("exp", exp),
+    issuedAt: iat === undefined ? undefined : readTime("iat", iat),
     info,
     rooms: readTexts("rooms", rooms),
     grants: readCaps(caps),
@@ -61,6 +66,16 @@ export function tokenRefused(
   return new ApiError(
     "unauthorized",
     `Cannot accept the token: ${state}; ${advice}`,
+  );
+}
+
+/** Returns a claim in seconds since 1970 as ms. */
+function readTime(claim: "exp" | "iat", seconds: unknown): number {
+  if (typeof seconds === "number" && seconds > 0 && seconds <= SECONDS_MAX) {
+    return Math.floor(seconds * 1000);
+  }
+  throw tokenRefused(
+    `its claim "${claim}" is not a time in seconds since 1970`,
   );
 }
 

@@ -3,12 +3,39 @@
  *
  * @module
  */
-import type { Rights } from "./rights.ts";
+import type { Action, Rights } from "./rights.ts";
+
+/**
+ * What a principal may do in one room in addition to its rights, because it has shown a room token, or because a hook
+ * has allowed it.
+ */
+export interface RoomGrant {
+  readonly by: "token" | "hook";
+  readonly actions: readonly Action[];
+  /** Time at which the grant expires, in ms since 1970; undefined if it does not expire. */
+  readonly expiresAt?: number | undefined;
+  /** Time at which the grant was issued, in ms since 1970; undefined if that is not known. */
+  readonly issuedAt?: number | undefined;
+  /** The id of the room token (`jti`), by which it can be revoked; undefined if it has none. */
+  readonly tokenId?: string | undefined;
+  /** What other members of the room are told about the client; any JSON. */
+  readonly info?: unknown;
+}
+
+/** Grants by the names of their rooms. */
+export type RoomGrants = ReadonlyMap<string, RoomGrant>;
+
+const NO_GRANTS: RoomGrants = new Map();
 
 /** A client or publisher whose credentials have been checked, with its rights. The object is frozen. */
 export interface Principal {
-  /** `key`: a backend with a publish key. `client`: a client with a token. `anonymous`: a sender without credentials. */
+  /**
+   * `key`: a backend with a publish key. `client`: a client with a token, or one that the connect hook has let in.
+   * `anonymous`: a sender without credentials.
+   */
   readonly kind: "anonymous" | "client" | "key";
+  /** Who has vouched for a client; undefined if the principal is not a client. */
+  readonly by: "token" | "hook" | undefined;
   /** The user that the token names in `sub`; undefined without a token, and if the token names no user. */
   readonly user: string | undefined;
   /** The name of the publish key; undefined without a key. */
@@ -17,14 +44,21 @@ export interface Principal {
   readonly tokenId: string | undefined;
   /** Time at which the token expires, in ms since 1970; undefined without a token. */
   readonly expiresAt: number | undefined;
+  /**
+   * Time at which the token was issued (`iat`), or at which the connect hook responded, in ms since 1970; undefined if
+   * that is not known.
+   */
+  readonly issuedAt: number | undefined;
   /** What the token tells other members of a room about the user (`info`); any JSON. */
   readonly info: unknown;
   /** Rooms that the client joins when it connects, besides those that it names. */
   readonly rooms: readonly string[];
   readonly rights: Rights;
+  /** What the principal may do in single rooms in addition to `rights`. */
+  readonly grants: RoomGrants;
 }
 
-/** Creates a frozen principal. Properties that are not given are undefined, and `rooms` is empty. */
+/** Creates a frozen principal. Properties that are not given are undefined; `rooms` and `grants` are empty. */
 export function makePrincipal(
   { kind, rights, ...facts }:
     & Pick<Principal, "kind" | "rights">
@@ -32,14 +66,38 @@ export function makePrincipal(
 ): Principal {
   return Object.freeze({
     kind,
+    by: facts.by,
     rights,
     user: facts.user,
     key: facts.key,
     tokenId: facts.tokenId,
     expiresAt: facts.expiresAt,
+    issuedAt: facts.issuedAt,
     info: facts.info,
     rooms: Object.freeze([...facts.rooms ?? []]),
+    grants: facts.grants ?? NO_GRANTS,
   });
+}
+
+/** Returns the same principal with these grants instead of its own. */
+export function withGrants(
+  principal: Principal,
+  grants: RoomGrants,
+): Principal {
+  return makePrincipal({ ...principal, grants });
+}
+
+/** Returns the same principal with this grant for `room`, or with none if `grant` is undefined. */
+export function withGrant(
+  principal: Principal,
+  room: string,
+  grant: RoomGrant | undefined,
+): Principal {
+  if (principal.grants.get(room) === grant) return principal;
+  const grants = new Map(principal.grants);
+  if (grant === undefined) grants.delete(room);
+  else grants.set(room, grant);
+  return withGrants(principal, grants);
 }
 
 /**

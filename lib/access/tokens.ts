@@ -12,7 +12,7 @@ import type { JWSHeaderParameters, JWTVerifyOptions } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import type { Claims } from "./claim_rooms.ts";
-import { tokenRefused } from "./claims.ts";
+import { LEEWAY_SECONDS, tokenRefused } from "./claims.ts";
 import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
 
 /** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
@@ -37,11 +37,6 @@ export interface TokenVerifierOptions extends TokenSettings {
 export const SECRET_BYTES_MIN = 32;
 /** Maximum length of a token, in characters; a longer one is refused unread. */
 export const TOKEN_LENGTH_MAX = 16_384;
-/**
- * How far the clocks of the issuer and this node may differ, in s. An expired token is accepted for as long, so that
- * little more than the clocks' error is allowed.
- */
-const LEEWAY_SECONDS = 5;
 
 /** The compact form of a signed token (RFC 7515 §7.1). jose also accepts spaces, line ends and padding in it. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;

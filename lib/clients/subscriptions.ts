@@ -127,8 +127,7 @@ export class Subscriptions {
     }
     client.principal = principal;
     if (subscriber === undefined) return;
-    const isLost = (room: string): boolean =>
-      access.refusal(principal, "subscribe", room) !== undefined;
+    const isLost = (room: string): boolean => !access.mayStay(principal, room);
     for (const room of [...leaving ?? []].filter(isLost)) {
       leaving?.delete(room);
       fanOut.leave(subscriber, room);

@@ -36,8 +36,18 @@ const NEED_TOKENS = [
   "PUBLIC_ROOMS",
 ];
 
+/** The settings that make the server less open. Set and empty, they are refused. */
+const GUARDS = [
+  "TOKEN_SECRET",
+  "TOKEN_JWKS_URL",
+  "TOKEN_ISSUER",
+  "TOKEN_AUDIENCE",
+  "PUBLISH_KEY_ROOMS",
+];
+
 /** Reads all settings that concern access. */
 export function readAccessSettings(reader: EnvReader): AccessSettings {
+  reader.refuseEmpty(GUARDS);
   const tokens = readTokens(reader);
   const settings = {
     publishKeys: readPublishKeys(reader),

@@ -23,8 +23,9 @@ export interface Setting {
 const SHOWN_LENGTH_MAX = 80;
 
 /**
- * Reads settings from environment variables. An empty value counts as unset. If a value is invalid, records a problem
- * and returns the default, so that one start finds all invalid settings.
+ * Reads settings from environment variables. An empty value counts as unset, except for the settings that
+ * {@linkcode EnvReader.refuseEmpty} names. If a value is invalid, records a problem and returns the default, so that one
+ * start finds all invalid settings.
  */
 export class EnvReader {
   readonly #env: Env;
@@ -107,6 +108,20 @@ export class EnvReader {
    */
   flag(name: string, fallback: boolean): boolean {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
+  }
+
+  /**
+   * Records a problem for each of these settings that is in the environment and empty. Call this for settings that
+   * guard something. An empty one usually comes from a secret that was not injected, and must not open the server.
+   */
+  refuseEmpty(names: readonly string[]): void {
+    for (const name of names) {
+      if (this.#env[name]?.trim() !== "") continue;
+      this.fail(
+        name,
+        "is set and empty, so it would guard nothing; set a value or unset it",
+      );
+    }
   }
 
   /**

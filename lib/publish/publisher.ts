@@ -14,7 +14,7 @@ import { InFlight } from "../util/in_flight.ts";
 /** Options of {@linkcode Publisher}. */
 export interface PublisherOptions {
   readonly log: Pick<Log, "append">;
-  readonly access: Access;
+  readonly access: Pick<Access, "refusal">;
   readonly observe: Observe;
 }
 

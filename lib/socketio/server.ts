@@ -53,7 +53,7 @@ const STOPPING = new ApiError(
 /** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
   readonly clients: Clients;
-  readonly access: Access;
+  readonly access: Pick<Access, "authenticate">;
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
   readonly originAllowed: OriginAllowed;

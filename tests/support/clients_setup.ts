@@ -219,6 +219,8 @@ export class ClientsSetup implements Disposable {
         this.forbidden.has(room)
           ? new ApiError("unauthorized", "Cannot join: it is forbidden")
           : undefined,
+      grant: () => Promise.resolve(undefined),
+      mayStay: (_, room) => !this.forbidden.has(room),
     };
   }
 

@@ -4,8 +4,12 @@ import {
   createAccess,
 } from "../../../lib/access/access.ts";
 import { type Claims, parseTemplate } from "../../../lib/access/claim_rooms.ts";
-import type { Principal } from "../../../lib/access/principal.ts";
-import type { Action } from "../../../lib/access/rights.ts";
+import {
+  makePrincipal,
+  type Principal,
+  withGrant,
+} from "../../../lib/access/principal.ts";
+import { type Action, Rights } from "../../../lib/access/rights.ts";
 import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 
 const KEYS = [
@@ -29,6 +33,7 @@ const CLAIMS: Readonly<Record<string, Claims>> = {
   "t.sub.": {
     sub: "ann",
     exp: EXP,
+    iat: 1_900_000_000,
     jti: "j1",
     info: { name: "Ann" },
     rooms: ["chat"],
@@ -279,7 +284,10 @@ Deno.test("a principal has what the token says about the user", async () => {
     user: "ann",
     key: undefined,
     tokenId: "j1",
+    by: "token",
     expiresAt: EXP * 1000,
+    issuedAt: 1_900_000_000_000,
+    grants: new Map(),
     info: { name: "Ann" },
     rooms: ["chat"],
   });
@@ -317,4 +325,64 @@ Deno.test("errors name the room and the setting, and no secret", async () => {
     access.refusal(ann, "subscribe", "x")?.message ?? "",
     /^Cannot join "x": .+; .*TOKEN_ROOMS$/,
   );
+});
+
+Deno.test("a grant allows its actions in its room, until 5 s after it expires, and mayStay() ignores its time", () => {
+  let now = 1_000_000;
+  const access = createAccess({ publishKeys: KEYS, tokens, now: () => now });
+  const lobby = new Rights([{ rooms: ["lobby"], actions: ["subscribe"] }]);
+  const ann = withGrant(
+    makePrincipal({ kind: "client", rights: lobby }),
+    "chat",
+    { by: "token", actions: ["subscribe", "history"], expiresAt: now },
+  );
+  const code = (action: Action, room?: string) =>
+    access.refusal(ann, action, room)?.code ?? "ok";
+  const codes = () => [
+    ...ACTIONS.map((action) => code(action, "chat")),
+    code("history"),
+    code("publish"),
+    code("subscribe", "chat2"),
+    code("subscribe", "lobby"),
+  ];
+  const [no, late] = ["forbidden", "unauthorized"];
+  const before = ["ok", no, "ok", no, no, "ok", no, no, "ok"];
+  assert.deepEqual(codes(), before);
+  now += 4999;
+  assert.deepEqual(codes(), before);
+  now++;
+  assert.deepEqual(codes(), [late, no, late, no, no, late, no, no, "ok"]);
+  const rooms = ["chat", "lobby", "chat2", "__proto__"];
+  assert.deepEqual(
+    rooms.map((room) => access.mayStay(ann, room)),
+    [true, true, false, false],
+  );
+  const without = withGrant(ann, "chat", undefined);
+  assert.equal(access.mayStay(without, "chat"), false);
+  assert.equal(access.refusal(without, "history")?.code, no);
+});
+
+Deno.test("a client whose token has expired may do nothing new from 5 s after, and may stay in its rooms", () => {
+  let now = 1_000_000;
+  const access = createAccess({ publishKeys: KEYS, tokens, now: () => now });
+  const ann = withGrant(
+    makePrincipal({
+      kind: "client",
+      rights: Rights.everywhere(ACTIONS),
+      expiresAt: now,
+    }),
+    "chat",
+    { by: "hook", actions: ["subscribe"] },
+  );
+  now += 4999;
+  assert.equal(access.refusal(ann, "subscribe", "chat"), undefined);
+  now++;
+  for (const action of ACTIONS) {
+    for (const room of ["chat", undefined]) {
+      const refusal = access.refusal(ann, action, room);
+      assert.equal(refusal?.code, "unauthorized");
+      assert.match(refusal?.message ?? "", /^Cannot .+ expired; .+ refresh$/);
+    }
+  }
+  assert.ok(access.mayStay(ann, "chat"));
 });

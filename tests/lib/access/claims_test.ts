@@ -11,6 +11,7 @@ Deno.test("readClaims() reads the claims of a token", () => {
       ...EXP,
       sub: "ann",
       jti: "j1",
+      iat: 1_900_000_000.5,
       info: { a: [1] },
       rooms: ["user.56"],
       caps: [
@@ -23,6 +24,7 @@ Deno.test("readClaims() reads the claims of a token", () => {
       user: "ann",
       tokenId: "j1",
       expiresAt: 2_000_000_000_000,
+      issuedAt: 1_900_000_000_500,
       info: { a: [1] },
       rooms: ["user.56"],
       grants: [
@@ -35,6 +37,7 @@ Deno.test("readClaims() reads the claims of a token", () => {
     user: undefined,
     tokenId: undefined,
     expiresAt: 2_000_000_000_000,
+    issuedAt: undefined,
     info: undefined,
     rooms: [],
     grants: [],
@@ -54,6 +57,9 @@ Deno.test("readClaims() refuses claims of another form, and names them", () => {
     ["exp", { exp: 0 }],
     ["exp", { exp: 1e15 }],
     ["exp", { exp: undefined }],
+    ...[null, "1900000000", -1, 1e15, Infinity, {}].map((
+      iat,
+    ): [string, Claims] => ["iat", { ...EXP, iat }]),
     ...[null, "", "x".repeat(256), "a\nb", "\ud800", 1.5, {}, ["ann"], true]
       .flatMap((value): [string, Claims][] => [
         ["sub", { ...EXP, sub: value }],

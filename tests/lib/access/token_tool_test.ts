@@ -36,7 +36,7 @@ Deno.test("deno task token prints a token that the server accepts, and nothing e
     new TextDecoder().decode(bytes)
   );
   assert.match(out ?? "", /^[\w-]+\.[\w-]+\.[\w-]+\n$/, error ?? "");
-  const { expiresAt, ...facts } = readClaims(
+  const { expiresAt, issuedAt, ...facts } = readClaims(
     await verifier().verify(out?.trim() ?? ""),
   );
   assert.deepEqual(facts, {
@@ -50,6 +50,7 @@ Deno.test("deno task token prints a token that the server accepts, and nothing e
     ],
   });
   assert.ok(Math.abs(expiresAt - Date.now() - 3_600_000) < 60_000);
+  assert.equal(issuedAt, expiresAt - 3_600_000);
 });
 
 Deno.test("tokenFrom() puts the issuer and the audience of the settings into the token", async () => {

@@ -55,6 +55,15 @@ const DEFAULTS = {
   logFormat: "auto",
 };
 
+/** Settings that guard something: set and empty, they are refused. */
+const GUARDS = [
+  "TOKEN_SECRET",
+  "TOKEN_JWKS_URL",
+  "TOKEN_ISSUER",
+  "TOKEN_AUDIENCE",
+  "PUBLISH_KEY_ROOMS",
+];
+
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
   INTERNAL_PORT: "4001",
@@ -80,7 +89,7 @@ const UNSUPPORTED: Env = {
   REBALANCE: "true",
 };
 
-Deno.test("readConfig() returns the defaults for unset and for empty settings", () => {
+Deno.test("readConfig() returns the defaults for unset settings, and for empty ones that guard nothing", () => {
   assert.deepEqual(readConfig({}), DEFAULTS);
   const asked = new Set<string>();
   const env = new Proxy<Env>({}, {
@@ -92,7 +101,19 @@ Deno.test("readConfig() returns the defaults for unset and for empty settings", 
   readConfig(env);
   for (const blank of ["", " ", "\t \n"]) {
     const blanks = Object.fromEntries([...asked].map((name) => [name, blank]));
+    for (const name of GUARDS) delete blanks[name];
     assert.deepEqual(readConfig(blanks), DEFAULTS);
+  }
+});
+
+Deno.test("inspectConfig() refuses a setting that guards something and is empty", () => {
+  for (const name of GUARDS) {
+    for (const blank of ["", " \n"]) {
+      const { problems } = inspectConfig({ [name]: blank });
+      assert.deepEqual(problems, [
+        `${name} is set and empty, so it would guard nothing; set a value or unset it`,
+      ]);
+    }
   }
 });
 

@@ -30,8 +30,7 @@ class Stage {
   readonly publisher: Publisher;
 
   constructor() {
-    const access: Access = {
-      authenticate: () => Promise.resolve(ANN),
+    const access: Pick<Access, "refusal"> = {
       refusal: (principal, action, room) => {
         assert.equal(principal, ANN);
         assert.equal(action, "publish");
@@ -119,7 +118,6 @@ Deno.test("Publisher.inFlight counts the calls that wait for the log", async () 
   const publisher = new Publisher({
     log: { append: () => appended.promise },
     access: {
-      authenticate: () => Promise.resolve(ANN),
       refusal: () => undefined,
     },
     observe: () => {},

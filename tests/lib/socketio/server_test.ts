@@ -37,10 +37,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
     };
     this.server = new SocketIoServer({
       clients: this.clients,
-      access: {
-        authenticate: () => Promise.resolve(this.principal),
-        refusal: () => undefined,
-      },
+      access: { authenticate: () => Promise.resolve(this.principal) },
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originAllowed: (origin, host) => this.originAllowed(origin, host),

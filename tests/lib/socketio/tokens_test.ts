@@ -249,10 +249,7 @@ Deno.test("a client retries by itself while the keys cannot be fetched, and conn
   const key = await makeSigningKey("k1");
   await using server = await KeyServer.start([key.jwk]);
   server.respond = (response) => response.writeHead(500).end();
-  await using setup = await Setup.start({
-    TOKEN_SECRET: "",
-    TOKEN_JWKS_URL: server.url,
-  });
+  await using setup = await Setup.start({ TOKEN_JWKS_URL: server.url });
   const client = setup.client({ token: await key.sign(caps("chat")) });
   const { engine } = client.socket.io;
   await soon(new Promise((resolve) => engine.on("close", resolve)), "closed");
