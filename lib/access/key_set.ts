@@ -9,6 +9,7 @@
 import type { JSONWebKeySet, JWSHeaderParameters, LocalJWKSet } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import { boundedFetch, reasonOf } from "../util/bounded_fetch.ts";
 
 /** The functions of the package jose, which is loaded only if tokens are configured. */
 export type Jose = typeof import("jose");
@@ -206,53 +207,13 @@ async function firstOf(
   return found;
 }
 
-/**
- * Reads a text of at most {@linkcode BYTES_MAX} bytes within {@linkcode TIMEOUT_MS}. Redirects are not followed,
- * because they could lead to an address that the operator did not name.
- */
-async function read(url: string, closed: AbortSignal): Promise<string> {
-  const late = new AbortController();
-  const timer = setTimeout(
-    () => late.abort(new Error(`no response within ${TIMEOUT_MS} ms`)),
-    TIMEOUT_MS,
-  );
-  try {
-    const response = await fetch(url, {
-      redirect: "manual",
-      headers: { accept: "application/json" },
-      signal: AbortSignal.any([late.signal, closed]),
-    });
-    if (response.status !== 200) {
-      await response.body?.cancel();
-      throw new Error(`the response has the status ${response.status}`);
-    }
-    return await readBody(response);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-async function readBody(response: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let [text, bytes] = ["", 0];
-  for await (const chunk of response.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > BYTES_MAX) {
-      throw new Error(`the response has more than ${BYTES_MAX} bytes`);
-    }
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text;
-}
-
-/**
- * Returns the reason of a failed fetch for a log line, without the URL, whose query may be a secret. Deno names the URL
- * in the cause of the error.
- */
-function reasonOf(error: unknown): string {
-  const { message, cause } = error instanceof Error
-    ? error
-    : new Error(String(error));
-  const why = cause instanceof Error ? `${message}: ${cause.message}` : message;
-  return why.replaceAll(/ (for url )?\(?https?:\S+/g, "").slice(0, 200);
+async function read(url: string, signal: AbortSignal): Promise<string> {
+  const { status, text } = await boundedFetch(url, {
+    headers: { accept: "application/json" },
+    timeoutMs: TIMEOUT_MS,
+    bytesMax: BYTES_MAX,
+    signal,
+  });
+  if (text !== undefined) return text;
+  throw new Error(`the response has the status ${status}`);
 }

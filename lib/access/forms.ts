@@ -1,0 +1,82 @@
+/**
+ * Reads values of an expected form from claims of tokens and from what hooks respond.
+ *
+ * @module
+ */
+import { quoted } from "../util/nearest.ts";
+import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
+
+/**
+ * A value does not have the form that it has to have. The message begins with the name of the field in quotes, and
+ * identifies no user.
+ */
+export class WrongForm extends Error {
+  override name = "WrongForm";
+}
+
+/** The latest time that a `Date` can have, in ms since 1970. */
+export const TIME_MAX = 8.64e15;
+/** Maximum length of a name, such as that of a user, in characters. */
+const NAME_LENGTH_MAX = 255;
+// deno-lint-ignore no-control-regex -- these characters are rejected
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
+const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
+
+/** Returns whether a value is a JSON object. */
+export function isFields(
+  value: unknown,
+): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Reads a name. Some systems have numbers for users, and write them as numbers.
+ *
+ * @throws {WrongForm}
+ */
+export function readName(field: string, value: unknown): string {
+  if (Number.isSafeInteger(value)) return String(value);
+  if (
+    typeof value === "string" && value !== "" &&
+    value.length <= NAME_LENGTH_MAX && !CONTROL.test(value) &&
+    value.isWellFormed()
+  ) return value;
+  throw new WrongForm(
+    `"${field}" is not a text of 1 to ${NAME_LENGTH_MAX} printable characters`,
+  );
+}
+
+/** Reads a list of texts. @throws {WrongForm} */
+export function readTexts(field: string, value: unknown): readonly string[] {
+  if (
+    Array.isArray(value) && value.every((item) => typeof item === "string")
+  ) return value;
+  throw new WrongForm(`"${field}" is not a list of texts`);
+}
+
+/** Reads a list of the words for actions, as in `["sub","pub"]`. @throws {WrongForm} */
+export function readActions(field: string, value: unknown): readonly Action[] {
+  return readTexts(field, value).map((word) => {
+    const action = ACTION_OF_WORD.get(word);
+    if (action !== undefined) return action;
+    throw new WrongForm(
+      `"${field}" has ${quoted(word)}, which is none of ${WORDS}`,
+    );
+  });
+}
+
+/** Reads rights, as in `[{"rooms":["news.*"],"allow":["sub"]}]`. @throws {WrongForm} */
+export function readCaps(caps: unknown): readonly Grant[] {
+  if (!Array.isArray(caps)) throw new WrongForm('"caps" is not a list');
+  return caps.map((cap: unknown) => {
+    if (!isFields(cap)) {
+      throw new WrongForm(
+        '"caps" has an item that is not like {"rooms":["chat"],"allow":["sub"]}',
+      );
+    }
+    return {
+      rooms: readTexts("caps[].rooms", cap.rooms),
+      actions: readActions("caps[].allow", cap.allow),
+    };
+  });
+}
