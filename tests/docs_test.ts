@@ -10,6 +10,7 @@ const root = new URL("../", import.meta.url);
 
 /** Names with underscores in the documents that are neither log kinds nor error codes, each with its origin. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
+  app_metadata: "a claim of Supabase",
   batch_events: "an endpoint of Soketi",
   client_max_body_size: "a setting of nginx",
   connect_error: "an event of socket.io-client",
@@ -17,6 +18,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   ip_hash: "a setting of nginx",
   master_replid: "a field of Redis' INFO",
   max_fails: "a setting of nginx",
+  org_id: "a claim of Auth0",
   poll_tcp_handle: "a function of Deno",
   proxy_connect_timeout: "a setting of nginx",
   run_id: "a field of Redis' INFO",
@@ -24,6 +26,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   taken_over: "the event between nodes, in lib/socketio/adapter.ts",
   token_expiring: "an event that Roomcast sends to clients",
   usec_per_call: "a field of Redis' INFO",
+  user_metadata: "a claim of Supabase",
 };
 
 /** Top-level folders whose files documents name in backticks. */

@@ -55,6 +55,62 @@ Deno.test("a node that runs only from the bundle serves the page and clients, an
   }
 });
 
+/** Runs a command with all files read-only and without any capability, as the container of docs/deploy/docker.md. */
+const CONFINED = [
+  "unshare",
+  "--mount",
+  "sh",
+  "-ec",
+  `mount --bind /tmp /tmp
+  mount -o remount,bind,ro /tmp
+  mount -o remount,bind,ro /
+  exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all "$0" "$@"`,
+];
+const canConfine = await new Deno.Command("unshare", {
+  args: [...CONFINED.slice(1), "true"],
+  stderr: "null",
+}).output().then(({ success }) => success, () => false);
+
+Deno.test({
+  name:
+    "a node of the bundle runs without capabilities on a read-only file system",
+  ignore: !canConfine,
+  async fn() {
+    const folder = await Deno.makeTempDir({ prefix: "roomcast-bundle-" });
+    try {
+      const args = ["run", "-A", "--cached-only", "tools/bundle.ts", folder];
+      await run(Deno.execPath(), args, { cwd, env: {} });
+      const write = await new Deno.Command("unshare", {
+        args: [...CONFINED.slice(1), "touch", `${folder}/file`],
+        stderr: "null",
+      }).output();
+      assert.equal(write.success, false, "files can be written");
+      const checkout = new URL(`file://${folder}/`);
+      await using node = await TestNode.start(
+        // Deno's own folder, which the container's user cannot write either.
+        { DENO_DIR: `${folder}/deno` },
+        { checkout, confined: CONFINED },
+      );
+      await using client = await Subscriber.connect(node.url);
+      await node.publish("read-only");
+      await client.messages.have(1);
+      assert.equal((await node.get("/")).status, 200);
+      node.signal("SIGTERM");
+      assert.equal(await node.exited(), 0);
+      assert.deepEqual(
+        node.log.items.filter(({ level }) => level !== "info"),
+        [],
+      );
+      assert.deepEqual(
+        [...Deno.readDirSync(folder)].map(({ name }) => name).sort(),
+        ["deno.json", "main.js", "static"],
+      );
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
 const systemd = await find("systemd");
 
 Deno.test({

@@ -11,6 +11,7 @@ import {
   responds,
   runs,
   runsBetween,
+  runsContainer,
   runsInPage,
   starts,
   typeChecks,
@@ -64,7 +65,11 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     runs(/^PORT +0 /m),
     starts(),
   ],
-  "docs/deploy/docker.md": [composes(), publishes("sh", "hello")],
+  "docs/deploy/docker.md": [
+    composes(),
+    publishes("sh", "hello"),
+    runsContainer(),
+  ],
   "docs/client-module.md": [runsInPage()],
   "docs/socket-events.md": [
     receivesInBrowser(),
@@ -108,7 +113,8 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/deploy/nginx.md": "tests/e2e/deploy_test.ts",
   "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
-  "docs/security.md": "tests/e2e/redis_edge_cases_test.ts",
+  "docs/security.md":
+    "tests/e2e/redis_acl_test.ts and tests/lib/access/recipes_test.ts",
   "docs/tokens.md": "tests/lib/socketio/tokens_test.ts",
 };
 

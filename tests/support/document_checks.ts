@@ -302,3 +302,32 @@ export function composes(): Check {
     assert.match(compose, /\$\{PUBLISH_KEYS:\?/);
   });
 }
+
+/**
+ * Returns a check for the start with Docker alone. Nothing is started; the container must have the same restrictions as
+ * with Docker Compose, and get the same setting.
+ */
+export function runsContainer(): Check {
+  return notRun(["sh"], "needs Docker", async (_, { code, where }) => {
+    const [build, run = "", ...rest] = code.trim().split("\n");
+    assert.deepEqual([build, ...rest], ["docker build -t roomcast ."], where);
+    const compose = await Deno.readTextFile(new URL("compose.yaml", ROOT));
+    for (
+      const [flag, line] of [
+        [" --read-only ", /^ {4}read_only: true$/m],
+        [" --cap-drop ALL ", /^ {4}cap_drop:\n {6}- ALL$/m],
+        [
+          " --security-opt no-new-privileges ",
+          /^ {4}security_opt:\n {6}- no-new-privileges:true$/m,
+        ],
+        [" -p 127.0.0.1:4000:4000 ", /^ {6}- 127\.0\.0\.1:4000:4000$/m],
+        [" -e PUBLISH_KEYS ", /^ {6}PUBLISH_KEYS: /m],
+      ] as const
+    ) {
+      assert.ok(run.includes(flag), `${where} has no ${flag}`);
+      assert.match(compose, line);
+    }
+    assert.doesNotMatch(compose, /tmpfs/, "the server writes no file");
+    assert.match(run, / roomcast$/);
+  });
+}

@@ -41,12 +41,14 @@ export class TestNode {
    * as a node does.
    * @param options.program A program to run the script with instead of Deno.
    * @param options.checkout The directory of another version of Roomcast to run.
+   * @param options.confined A program with arguments that runs the command which follows.
    * @param options.descriptorsMax The process's hard limit of file descriptors, which is also its soft limit.
    */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    { ready = true, script, program, checkout, descriptorsMax }: {
+    { ready = true, script, program, checkout, descriptorsMax, confined }: {
       ready?: boolean;
+      confined?: readonly string[];
       checkout?: URL;
       script?: string;
       program?: string;
@@ -58,13 +60,18 @@ export class TestNode {
       : program === undefined
       ? ["run", "-A", "--cached-only", script]
       : [script];
-    const limited = ["-c", `ulimit -n ${descriptorsMax}; exec "$0" "$@"`];
-    const node = descriptorsMax === undefined
-      ? TestNode.spawn(args, { PORT: "0", ...env }, program, checkout)
+    const [wrapper, ...limits] = confined ??
+      (descriptorsMax === undefined
+        ? []
+        : ["sh", "-c", `ulimit -n ${descriptorsMax}; exec "$0" "$@"`]);
+    const settings = { PORT: "0", ...env };
+    const node = wrapper === undefined
+      ? TestNode.spawn(args, settings, program, checkout)
       : TestNode.spawn(
-        [...limited, program ?? Deno.execPath(), ...args],
-        { PORT: "0", ...env },
-        "sh",
+        [...limits, program ?? Deno.execPath(), ...args],
+        settings,
+        wrapper,
+        checkout,
       );
     const exited = node.#process.status.then(() => {
       throw new Error(`Cannot start a node: it exited\n${node.output}`);
