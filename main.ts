@@ -192,7 +192,7 @@ function makeApp(
     head: node.log.head,
     history: node.history,
     gaps: node.gaps,
-    originAllowed: node.originAllowed,
+    originRule: node.originRule,
     bodies: new BodyBudget(),
     defaultRoom: config.rooms[0] ?? "chat",
     rooms: config.rooms,

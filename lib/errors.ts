@@ -21,6 +21,7 @@ export const ERROR_STATUS = {
   unauthorized: 401,
   forbidden: 403,
   origin_not_allowed: 403,
+  host_not_allowed: 403,
   not_found: 404,
   method_not_allowed: 405,
   request_too_slow: 408,

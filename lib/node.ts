@@ -19,7 +19,7 @@ import { RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
 import { TokenVerifier } from "./access/tokens.ts";
-import { allowOrigins, type OriginAllowed } from "./access/origins.ts";
+import { makeOriginRule, type OriginRule } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
@@ -44,7 +44,8 @@ export interface Node extends LogParts {
   readonly bridge: RedisBridge | undefined;
   /** The parts that append messages which were not published over HTTP, such as the bridge. */
   readonly ingresses: readonly Ingress[];
-  readonly originAllowed: OriginAllowed;
+  /** Checks the origins of requests at the port for clients. */
+  readonly originRule: OriginRule;
   readonly clientAddress: ClientAddress;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
@@ -86,7 +87,10 @@ export function createNode(config: Config, observe: Observe): Node {
   const access = createAccess({ ...config, tokens });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
-  const originAllowed = allowOrigins(config.allowedOrigins, config.host);
+  const originRule = makeOriginRule({
+    allowed: config.allowedOrigins,
+    host: config.host,
+  });
   const directWriter = new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
   );
@@ -106,7 +110,7 @@ export function createNode(config: Config, observe: Observe): Node {
     fanOut,
     messageBytesMax: config.messageBytesMax,
     directWriter,
-    originAllowed,
+    originRule,
     adapter: redis?.cluster.adapter,
     observe,
   });
@@ -116,7 +120,7 @@ export function createNode(config: Config, observe: Observe): Node {
     sockets,
     bridge: redis?.bridge,
     ingresses,
-    originAllowed,
+    originRule,
     clientAddress: clientAddresses(config.trustedProxies),
     directWriter,
     publisher: new Publisher({ log, access, observe }),

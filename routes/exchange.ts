@@ -10,6 +10,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, MiddlewareHandler } from "hono";
 import type { IncomingMessage } from "node:http";
+import type { OriginHeaders } from "../lib/access/origins.ts";
 import type { Principal } from "../lib/access/principal.ts";
 
 /** Hono's environment of all routes. */
@@ -34,14 +35,17 @@ export function requestHeader(
     | "authorization"
     | "content-encoding"
     | "content-length"
-    | "host"
-    | "idempotency-key"
-    | "origin",
+    | "idempotency-key",
 ): string | undefined {
   const incoming = c.env?.incoming;
   if (incoming === undefined) return c.req.header(name);
   const value = incoming.headers[name];
   return typeof value === "object" ? value.join() : value;
+}
+
+/** Returns the headers by which the origin of a request is checked. */
+export function originHeaders(c: Context<Env>): OriginHeaders {
+  return c.env?.incoming?.headers ?? c.req.header();
 }
 
 /**

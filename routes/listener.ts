@@ -33,7 +33,10 @@ export function createListener(
       if (shown.code === "internal") {
         observe({ kind: "error", where: "a request", error });
       }
-      return Response.json({ error: shown }, { status: shown.status });
+      return Response.json({ error: shown }, {
+        status: shown.status,
+        headers: { vary: "Origin" },
+      });
     },
   });
   const methods = new Set(app.routes.map(({ method }) => method));
@@ -42,7 +45,7 @@ export function createListener(
   return (request, response) => {
     // `OPTIONS *` asks about the server and not about a path (RFC 9110 §9.3.7), so no route handles it.
     if (request.url === "*" && request.method === "OPTIONS") {
-      response.writeHead(204, { allow });
+      response.writeHead(204, { allow, vary: "Origin" });
       response.end();
     } else void respond(request, response);
   };

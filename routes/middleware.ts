@@ -4,11 +4,12 @@
  * @module
  */
 import type { Access } from "../lib/access/access.ts";
-import type { OriginAllowed } from "../lib/access/origins.ts";
+import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
 import {
   type Middleware,
+  originHeaders,
   requestHeader,
   requestTarget,
   setDefaultHeader,
@@ -57,33 +58,33 @@ function isDecodable(target: string): boolean {
  * Allows pages of allowed origins to read responses, and responds to their preflight requests. Pages of other origins
  * may send only `GET` and `HEAD`, and browsers do not let these pages read the response.
  *
- * @throws {ApiError} `origin_not_allowed`
+ * @throws {ApiError} `origin_not_allowed`, `host_not_allowed`
  */
-export function guardOrigin(allowed: OriginAllowed): Middleware {
+export function guardOrigin(rule: OriginRule): Middleware {
   return async function guardOrigin(c, next) {
     setDefaultHeader(c, "vary", "Origin");
-    const origin = requestHeader(c, "origin");
-    if (origin === undefined) return await next();
+    const { refusal, readableBy, credentials } = rule(originHeaders(c));
     const { method } = c.req;
-    if (allowed(origin, requestHeader(c, "host"))) {
-      c.header("Access-Control-Allow-Origin", origin);
-      if (
-        method === "OPTIONS" &&
-        c.req.header("access-control-request-method") !== undefined
-      ) {
-        c.header("Access-Control-Allow-Methods", "GET, POST, DELETE");
-        c.header(
-          "Access-Control-Allow-Headers",
-          "authorization, content-type, idempotency-key, last-event-id",
-        );
-        c.header("Access-Control-Max-Age", "600");
-        return c.body(null, 204);
-      }
-    } else if (method !== "GET" && method !== "HEAD") {
-      throw new ApiError(
-        "origin_not_allowed",
-        "Cannot handle the request: the origin of the page that sent it is not in ALLOWED_ORIGINS; add the origin to this setting",
+    const isRead = method === "GET" || method === "HEAD";
+    if (
+      refusal !== undefined &&
+      !(isRead && refusal.code === "origin_not_allowed")
+    ) throw refusal;
+    if (readableBy === undefined) return await next();
+    c.header("Access-Control-Allow-Origin", readableBy);
+    c.header("Access-Control-Expose-Headers", EXPOSED_HEADERS);
+    if (credentials) c.header("Access-Control-Allow-Credentials", "true");
+    if (
+      method === "OPTIONS" &&
+      c.req.header("access-control-request-method") !== undefined
+    ) {
+      c.header("Access-Control-Allow-Methods", "GET, POST, DELETE");
+      c.header(
+        "Access-Control-Allow-Headers",
+        "authorization, content-type, idempotency-key, last-event-id",
       );
+      c.header("Access-Control-Max-Age", "600");
+      return c.body(null, 204);
     }
     await next();
   };

@@ -4,7 +4,7 @@
  * @module
  */
 import { type Context, Hono } from "hono";
-import type { OriginAllowed } from "../lib/access/origins.ts";
+import type { OriginRule } from "../lib/access/origins.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
 import { SOCKET_IO_PATH } from "../lib/http/target.ts";
 import { type Asset, serveAsset } from "./assets.ts";
@@ -37,7 +37,8 @@ import {
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
   extends PublishOptions, HealthOptions, HistoryOptions, PageOptions {
-  readonly originAllowed: OriginAllowed;
+  /** Checks the origins of requests. */
+  readonly originRule: OriginRule;
   /** The files of the page at `/`, by name. */
   readonly page: ReadonlyMap<string, Asset>;
   /** The files of Socket.IO's client bundle, by name. */
@@ -66,7 +67,7 @@ const NO_QUERY: Names = { known: [] };
 
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
-  const { observe, originAllowed } = options;
+  const { observe, originRule } = options;
   // With `strict: false`, a path with a trailing slash is the same as without it.
   const app = new Hono<Env>({ strict: false });
   app.onError((error, c) => {
@@ -86,8 +87,8 @@ export function createApp(options: AppOptions): Hono<Env> {
     )
   );
   app.use(securityHeaders());
+  app.use(guardOrigin(originRule));
   app.use(checkEncoding());
-  app.use(guardOrigin(originAllowed));
   for (const [path, methods] of Object.entries(routes(options))) {
     addPath(app, path, methods);
   }

@@ -62,6 +62,10 @@ const BY_CODE = {
     "This page's origin is not allowed",
     "Add it to ALLOWED_ORIGINS of the server.",
   ],
+  host_not_allowed: [
+    "The server is not expected at this address",
+    "Add this page's origin to ALLOWED_ORIGINS of the server.",
+  ],
   invalid_room: [
     "The server rejects a room's name",
     "Close that room, and open one with another name.",

@@ -1,43 +1,189 @@
 /**
  * Origins: checks from which pages browsers may send requests to this server.
  *
- * @module
- */
-/**
- * Returns whether a request may be served. `origin` is its `Origin` header: the origin of the page that sent it. `host`
- * is its `Host` header.
- */
-export type OriginAllowed = (
-  origin: string | undefined,
-  host: string | undefined,
-) => boolean;
-
-/**
- * Creates the rule for `ALLOWED_ORIGINS`, which allows the origins in `allowed`, or any origin if `allowed` contains
- * `*`. The server's own origin is always allowed. If `serverHost` (`HOST`) is a loopback address, every loopback origin
- * is allowed too. A request without an `Origin` header is allowed, because it was not sent by a browser, or was sent by
- * a page of this server.
- *
  * CORS alone does not suffice. It does not protect WebSockets (RFC 6455 §10.2). And a page may send a `text/plain` POST
  * to any server without a preflight request, so any website could publish to a server on the visitor's machine.
+ *
+ * @module
  */
-export function allowOrigins(
-  allowed: readonly string[],
-  serverHost: string,
-): OriginAllowed {
-  const any = allowed.includes("*");
+import { isIP } from "node:net";
+import { ApiError } from "../errors.ts";
+
+/** The headers by which a request's origin is checked, with lower-case names. */
+export interface OriginHeaders {
+  /** The origin of the page that sent the request. Browsers send no origin with a `GET` of a page of this server. */
+  readonly origin?: string | undefined;
+  readonly host?: string | undefined;
+  /** How the origin of the page relates to this server. Browsers send this header to secure addresses only. */
+  readonly "sec-fetch-site"?: unknown;
+  /** Browsers send this header with every request, and no page can prevent it. */
+  readonly "accept-language"?: unknown;
+  /** The scheme that the browser has used, if a proxy says it. */
+  readonly "x-forwarded-proto"?: unknown;
+}
+
+/** What a server does with a request because of the page that sent it. */
+export interface OriginVerdict {
+  /** The error to send; undefined if the request may be served. */
+  readonly refusal: ApiError | undefined;
+  /**
+   * The value of `Access-Control-Allow-Origin`, so that the page can read the response; undefined if there is no such
+   * page or it may not read the response.
+   */
+  readonly readableBy: string | undefined;
+  /**
+   * Whether the request's cookies count as credentials. If they do, the page may also read responses to requests with
+   * cookies.
+   */
+  readonly credentials: boolean;
+}
+
+/** The response headers that pages may read beside those that browsers always let them read. */
+export const EXPOSED_HEADERS = "Retry-After";
+
+/** Checks the origin of a request. */
+export type OriginRule = (headers: OriginHeaders) => OriginVerdict;
+
+/** Options of {@linkcode makeOriginRule}. */
+export interface OriginOptions {
+  /** The exact origins whose pages may use the server, or `*` for all origins (`ALLOWED_ORIGINS`). */
+  readonly allowed: readonly string[];
+  /** The address on which the server listens (`HOST`). */
+  readonly host: string;
+  /** Whether the server accepts cookies as credentials; `false` if not given. */
+  readonly cookies?: boolean;
+  /**
+   * Whether every loopback origin is allowed if `host` is a loopback address, so that pages of a development server can
+   * use this server; `true` if not given.
+   */
+  readonly loopbackPages?: boolean;
+}
+
+const NOT_ALLOWED: OriginVerdict = Object.freeze({
+  refusal: new ApiError(
+    "origin_not_allowed",
+    "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS; add the origin to this setting",
+  ),
+  readableBy: undefined,
+  credentials: false,
+});
+const WRONG_HOST: OriginVerdict = Object.freeze({
+  refusal: new ApiError(
+    "host_not_allowed",
+    "Cannot serve this request: HOST is a loopback address, and a browser has sent the request to another host; add the origin of the page to ALLOWED_ORIGINS if a proxy passes it on",
+  ),
+  readableBy: undefined,
+  credentials: false,
+});
+/** The port that browsers omit in the header `Host`, by the scheme of the page. */
+const DEFAULT_PORTS: Readonly<Record<string, string>> = {
+  "http:": ":80",
+  "https:": ":443",
+};
+
+/**
+ * Creates the rule for the origins of requests. It allows the origins in `allowed`, the server's own origin, and with a
+ * loopback `host` every loopback origin. A request without an `Origin` header is allowed, because it was not sent by a
+ * browser, or was sent by a page of this server.
+ *
+ * If `host` is a loopback address, a browser's request that no listed page has sent must also be addressed to a
+ * loopback name, to an IP address or to the host of a listed origin. Otherwise any website could point its own name to
+ * 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website.
+ */
+export function makeOriginRule(options: OriginOptions): OriginRule {
+  const { allowed, cookies = false, loopbackPages = true } = options;
   const exact = new Set(allowed);
-  const loopback = isLoopback(serverHost);
-  return (origin, host) => {
-    if (any || origin === undefined || exact.has(origin)) return true;
+  const hosts = new Set(
+    allowed.flatMap((origin) =>
+      URL.canParse(origin) ? [new URL(origin).hostname] : []
+    ),
+  );
+  const any = exact.has("*");
+  const isLocal = isLoopback(options.host);
+  const allowedFor = (readableBy: string): OriginVerdict => ({
+    refusal: undefined,
+    readableBy,
+    credentials: cookies,
+  });
+  const isPageAllowed = (origin: string, headers: OriginHeaders): boolean => {
     if (!URL.canParse(origin)) return false;
     const url = new URL(origin);
-    return url.host === host || (loopback && isLoopback(url.hostname));
+    // Browsers send origins in exactly one form.
+    if (url.origin !== origin) return false;
+    return isOwn(url, headers) ||
+      (isLocal && loopbackPages && isLoopback(url.hostname));
+  };
+  return (headers) => {
+    const { origin } = headers;
+    if (any) {
+      const readableBy = origin === undefined ? undefined : "*";
+      return { refusal: undefined, readableBy, credentials: false };
+    }
+    if (origin !== undefined && exact.has(origin)) return allowedFor(origin);
+    if (isLocal && isFromBrowser(headers) && !isLocalHost(headers, hosts)) {
+      return WRONG_HOST;
+    }
+    if (origin === undefined) {
+      const credentials = cookies &&
+        headers["sec-fetch-site"] === "same-origin";
+      return { refusal: undefined, readableBy: undefined, credentials };
+    }
+    return isPageAllowed(origin, headers) ? allowedFor(origin) : NOT_ALLOWED;
   };
 }
 
-/** Returns whether a value of `HOST` is a loopback address, which can be reached only from the same machine. */
+/** Returns whether a page was loaded from this server, by its origin and by what the browser and a proxy say. */
+function isOwn(page: URL, headers: OriginHeaders): boolean {
+  const site = headers["sec-fetch-site"];
+  if (site !== undefined && site !== "same-origin") return false;
+  // Whoever controls the network can answer for http://, but must not speak for the page behind https://.
+  const [scheme] = `${headers["x-forwarded-proto"] ?? ""}`.split(",");
+  if (
+    page.protocol === "http:" && /^(https|wss)$/i.test(scheme?.trim() ?? "")
+  ) {
+    return false;
+  }
+  const { host } = headers;
+  return host === page.host ||
+    host === `${page.host}${DEFAULT_PORTS[page.protocol]}`;
+}
+
+/** Returns whether a browser may have sent a request. Programs that send these headers as well count as browsers. */
+function isFromBrowser(headers: OriginHeaders): boolean {
+  return headers.origin !== undefined ||
+    headers["accept-language"] !== undefined ||
+    headers["sec-fetch-site"] !== undefined;
+}
+
+/**
+ * Returns whether a request is addressed to a loopback name, to an IP address or to one of `hosts`. None of these can
+ * be a foreign name that leads to this machine.
+ */
+function isLocalHost(
+  { host }: OriginHeaders,
+  hosts: ReadonlySet<string>,
+): boolean {
+  if (host === undefined) return true;
+  const url = `http://${host}`;
+  if (!URL.canParse(url)) return false;
+  const { hostname } = new URL(url);
+  return isLoopback(hostname) || hosts.has(hostname) ||
+    isIP(hostname.replace(/^\[(.*)\]$/, "$1")) !== 0;
+}
+
+/**
+ * Returns whether a value of `HOST`, or the host of a URL, is a loopback address, which can be reached only from the
+ * same machine. Other spellings of such an address count as well, such as `LOCALHOST`, `127.1` and `0:0:0:0:0:0:0:1`.
+ */
 export function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || host === "[::1]" ||
-    /^127(\.\d{1,3}){3}$/.test(host);
+  const name = host.replace(/^\[(.*)\]$/, "$1");
+  const isIPv6 = isIP(name) === 6;
+  if (!isIPv6 && !/^[\w.-]+$/.test(name)) return false;
+  const url = `http://${isIPv6 ? `[${name}]` : name}`;
+  if (!URL.canParse(url)) return false;
+  const { hostname } = new URL(url);
+  return /^localhost\.?$/.test(hostname) || hostname === "[::1]" ||
+    /^127(\.\d{1,3}){3}$/.test(hostname) ||
+    // 127.0.0.0/8 in the form of an IPv6 address (RFC 4291 §2.5.5.2).
+    /^\[::ffff:7f[\da-f]{2}:[\da-f]{1,4}\]$/.test(hostname);
 }

@@ -117,11 +117,13 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses three more kinds of requests:
+   * Verifies a request as Engine.IO does, and refuses four more kinds of requests:
    * - The request of a client with an unsupported protocol version. The response says which version of the client is
    *   needed.
    * - The request of a client that asks for JSONP, because it would get around the check of its origin.
    * - On a stopping node, every request except those of clients that are connected to this node.
+   * - Every later request of a connected client that `allowRequest` refuses. Engine.IO calls `allowRequest` only for
+   *   the first request, and a browser sends no origin with the first poll of a page that it takes for this server's.
    */
   override verify(
     request: EngineRequest,
@@ -145,7 +147,14 @@ export class EngineServer extends Server {
       if (connects && j !== undefined) {
         return respond(BAD_REQUEST, { message: JSONP_ADVICE });
       }
-      respond(code, context as RefusalContext);
+      const { allowRequest } = this.opts;
+      if (code !== undefined || connects || allowRequest === undefined) {
+        return respond(code, context as RefusalContext);
+      }
+      allowRequest(request, (message, isAllowed) => {
+        if (isAllowed) respond();
+        else respond(FORBIDDEN, { message: message ?? "" });
+      });
     });
   }
 
@@ -280,7 +289,8 @@ function refusalFor(
   context: RefusalContext = {},
 ): HandshakeError {
   const { message = Server.errorMessages[code], refusal } = context;
-  return refusal ?? { status: "400 Bad Request", headers: "", message };
+  const status = code === FORBIDDEN ? "403 Forbidden" : "400 Bad Request";
+  return refusal ?? { status, headers: "", message };
 }
 
 /** Responds to an upgrade with an error and closes the socket, as Engine.IO's `abortUpgrade` does. */
@@ -290,7 +300,7 @@ function refuse(
 ): void {
   if (socket.writable) {
     socket.write(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-type: text/html\r\n${headers}` +
+      `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\nContent-type: text/html\r\n${headers}` +
         `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
     );
   }

@@ -143,7 +143,10 @@ function refuseExpectation(
   response: ServerResponse,
 ): void {
   const { status } = UNKNOWN_EXPECTATION;
-  response.writeHead(status, { "content-type": "application/json" });
+  response.writeHead(status, {
+    "content-type": "application/json",
+    vary: "Origin",
+  });
   response.end(bodyOf(UNKNOWN_EXPECTATION));
 }
 
@@ -159,7 +162,9 @@ function refuse(socket: Duplex, error: ApiError): void {
 function completeResponse(error: ApiError): string {
   const body = bodyOf(error);
   return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +
-    `connection: close\r\n${error.retryable ? "retry-after: 1\r\n" : ""}` +
+    `connection: close\r\nvary: Origin\r\n${
+      error.retryable ? "retry-after: 1\r\n" : ""
+    }` +
     `content-type: application/json\r\ncontent-length: ${
       Buffer.byteLength(body)
     }\r\n\r\n${body}`;

@@ -13,7 +13,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import type { Access } from "../access/access.ts";
-import type { OriginAllowed } from "../access/origins.ts";
+import { EXPOSED_HEADERS, type OriginRule } from "../access/origins.ts";
 import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
@@ -50,13 +50,20 @@ const STOPPING = new ApiError(
   "Cannot keep the connection: this node is stopping; connect again",
 );
 
+/** The options of the package `cors` that depend on a request. */
+interface CorsOptions {
+  readonly origin: string | false;
+  readonly credentials: boolean;
+  readonly exposedHeaders: string;
+}
+
 /** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
   readonly clients: Clients;
   readonly access: Pick<Access, "authenticate">;
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
-  readonly originAllowed: OriginAllowed;
+  readonly originRule: OriginRule;
   readonly directWriter: DirectWriter;
   /** Socket.IO's option `adapter`; undefined if the node runs without Redis and therefore alone. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
@@ -121,6 +128,7 @@ export class SocketIoServer {
    */
   request(request: IncomingMessage, response: ServerResponse): boolean {
     if (!isForEngine(request)) return false;
+    response.setHeader("Vary", "Origin");
     this.#engine.handleRequest(request as never, response as never);
     return true;
   }
@@ -314,25 +322,26 @@ function* framesOf(
 }
 
 function engineOptions(
-  { originAllowed, messageBytesMax }: SocketIoServerOptions,
+  { originRule, messageBytesMax }: SocketIoServerOptions,
 ): ConstructorParameters<typeof EngineServer>[0] {
   const cors = (
-    { headers: { origin, host } }: IncomingMessage,
-    callback: (error: null, options: { origin: string | false }) => void,
+    { headers }: IncomingMessage,
+    callback: (error: null, options: CorsOptions) => void,
   ): void => {
-    const isAllowed = origin !== undefined && originAllowed(origin, host);
-    callback(null, { origin: isAllowed ? origin : false });
+    const { readableBy = false, credentials } = originRule(headers);
+    callback(null, {
+      origin: readableBy,
+      credentials,
+      exposedHeaders: EXPOSED_HEADERS,
+    });
   };
   return {
     maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
     // CORS only tells browsers whether a page may read a response. `allowRequest` decides who may connect.
     cors: cors as never,
-    allowRequest: ({ headers: { origin, host } }, callback) => {
-      if (originAllowed(origin, host)) return callback(null, true);
-      callback(
-        "Cannot connect: the page's origin is not in ALLOWED_ORIGINS; add the origin to this setting",
-        false,
-      );
+    allowRequest: ({ headers }, callback) => {
+      const { refusal } = originRule(headers);
+      callback(refusal?.message, refusal === undefined);
     },
   };
 }

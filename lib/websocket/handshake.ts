@@ -17,6 +17,7 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export interface HandshakeError {
   readonly status:
     | "400 Bad Request"
+    | "403 Forbidden"
     | "426 Upgrade Required"
     | "503 Service Unavailable";
   /** Additional header lines, each ending with `\r\n`. */

@@ -47,7 +47,7 @@ export class TestApp {
       head: node.log.head,
       history: node.history,
       gaps: node.gaps,
-      originAllowed: node.originAllowed,
+      originRule: node.originRule,
       bodies: this.#bodies,
       defaultRoom: config.rooms[0] ?? "",
       rooms: config.rooms,

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
-import { allowOrigins, isLoopback } from "../../../lib/access/origins.ts";
+import {
+  isLoopback,
+  makeOriginRule,
+  type OriginHeaders,
+} from "../../../lib/access/origins.ts";
 
 const APP = "https://app.example.com";
 const HOST = "chat.example.com:4000";
@@ -93,14 +97,180 @@ const CASES: readonly Case[] = [
   ].map((origin): Case => [[], "127.0.0.1", origin, "127.0.0.1:4000", false]),
 ];
 
-Deno.test("allowOrigins() allows listed origins, the server's own origin and loopback origins, but no origin that only looks like one of them", () => {
+Deno.test("makeOriginRule() allows listed origins, the server's own origin and loopback origins, but no origin that only looks like one of them", () => {
   for (const [allowed, serverHost, origin, host, answer] of CASES) {
+    const rule = makeOriginRule({ allowed, host: serverHost });
+    const { refusal, readableBy } = rule({ origin, host });
+    const what =
+      `allowed ${allowed}, HOST ${serverHost}, origin ${origin}, host ${host}`;
+    assert.equal(refusal === undefined, answer, what);
+    const expected = allowed.includes("*") && origin !== undefined
+      ? "*"
+      : answer
+      ? origin
+      : undefined;
+    assert.equal(readableBy, expected, what);
+  }
+});
+
+/** A request that a server on `host` with the allowed origin APP gets, and the code of its refusal. */
+type Request = readonly [
+  host: string,
+  headers: OriginHeaders,
+  code: string | undefined,
+];
+
+const SECURE = { "sec-fetch-site": "same-origin" };
+const BROWSER = { "accept-language": "en" };
+const OWN = "chat.example.com";
+
+const REQUESTS: readonly Request[] = [
+  // Another scheme than the one that the browser has used is another origin.
+  ["0.0.0.0", { origin: `http://${OWN}`, host: OWN }, undefined],
+  [
+    "0.0.0.0",
+    { origin: `http://${OWN}`, host: OWN, "x-forwarded-proto": "https" },
+    "origin_not_allowed",
+  ],
+  [
+    "0.0.0.0",
+    { origin: `http://${OWN}`, host: OWN, "x-forwarded-proto": "HTTPS, http" },
+    "origin_not_allowed",
+  ],
+  [
+    "0.0.0.0",
+    { origin: `https://${OWN}`, host: OWN, "x-forwarded-proto": "http" },
+    undefined,
+  ],
+  ...["cross-site", "same-site", "none", ""].map((site): Request => [
+    "0.0.0.0",
+    { origin: `http://${OWN}`, host: OWN, "sec-fetch-site": site },
+    "origin_not_allowed",
+  ]),
+  ["0.0.0.0", { origin: `https://${OWN}`, host: OWN, ...SECURE }, undefined],
+  [
+    "0.0.0.0",
+    { origin: APP, host: OWN, "sec-fetch-site": "cross-site" },
+    undefined,
+  ],
+  // Some proxies add the default port to the host.
+  ["0.0.0.0", { origin: `https://${OWN}`, host: `${OWN}:443` }, undefined],
+  ["0.0.0.0", { origin: `http://${OWN}`, host: `${OWN}:80` }, undefined],
+  [
+    "0.0.0.0",
+    { origin: `https://${OWN}`, host: `${OWN}:80` },
+    "origin_not_allowed",
+  ],
+  // Browsers send an origin in exactly one form.
+  ...[`http://a@${OWN}`, `HTTP://${OWN}`, `http://${OWN}:80`, `http://${OWN}/`]
+    .map((origin): Request => [
+      "0.0.0.0",
+      { origin, host: OWN },
+      "origin_not_allowed",
+    ]),
+  [
+    "0.0.0.0",
+    { origin: `http://${OWN}.`, host: `${OWN}.` },
+    undefined,
+  ],
+  [
+    "0.0.0.0",
+    { origin: `http://${OWN}.`, host: OWN },
+    "origin_not_allowed",
+  ],
+  [
+    "0.0.0.0",
+    { origin: "http://[2001:db8:0::1]:4000", host: "[2001:db8::1]:4000" },
+    "origin_not_allowed",
+  ],
+  // A name of another website can lead to a server on loopback.
+  ...["127.0.0.1", "LOCALHOST", "127.1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1"]
+    .flatMap((host): Request[] => [
+      [
+        host,
+        { origin: "http://evil.tld:4000", host: "evil.tld:4000" },
+        "host_not_allowed",
+      ],
+      [host, { host: "evil.tld:4000", ...BROWSER }, "host_not_allowed"],
+      [host, { host: "evil.tld:4000", ...SECURE }, "host_not_allowed"],
+      [host, { host: "localhost.evil.tld", ...BROWSER }, "host_not_allowed"],
+      [host, { host: "", ...BROWSER }, "host_not_allowed"],
+      [host, { host: "evil.tld:4000" }, undefined],
+      [host, { host: undefined, ...BROWSER }, undefined],
+      [host, { host: "localhost:4000", ...BROWSER }, undefined],
+      [host, { host: "192.168.1.2:4000", ...BROWSER }, undefined],
+      [host, { host: "[2001:db8::1]:4000", ...BROWSER }, undefined],
+      [host, { host: "app.example.com", ...BROWSER }, undefined],
+      [host, { host: "app.example.com:4000", origin: APP }, undefined],
+    ]),
+  ["0.0.0.0", { host: "evil.tld:4000", ...BROWSER }, undefined],
+];
+
+Deno.test("makeOriginRule() refuses pages with another scheme, and on a loopback host requests of browsers to foreign names", () => {
+  for (const [host, headers, code] of REQUESTS) {
+    const { refusal } = makeOriginRule({ allowed: [APP], host })(headers);
     assert.equal(
-      allowOrigins(allowed, serverHost)(origin, host),
-      answer,
-      `allowed ${allowed}, HOST ${serverHost}, origin ${origin}, host ${host}`,
+      refusal?.code,
+      code,
+      `HOST ${host}: ${JSON.stringify(headers)}`,
     );
   }
+});
+
+Deno.test("makeOriginRule() counts cookies only for allowed pages, and never with *", () => {
+  const cases: [allowed: string[], headers: OriginHeaders, counts: boolean][] =
+    [
+      [[APP], { origin: APP, host: OWN }, true],
+      [[APP], { origin: `https://${OWN}`, host: OWN }, true],
+      [[APP], { host: OWN, ...SECURE }, true],
+      [[APP], { host: OWN, "sec-fetch-site": "same-site" }, false],
+      [[APP], { host: OWN, "sec-fetch-site": "none" }, false],
+      [[APP], { host: OWN, ...BROWSER }, false],
+      [[APP], { host: OWN }, false],
+      [[APP], { origin: "https://evil.tld", host: OWN }, false],
+      [[APP], { origin: "https://evil.tld", host: OWN, ...SECURE }, false],
+      [["*"], { origin: APP, host: OWN }, false],
+      [["*"], { host: OWN, ...SECURE }, false],
+    ];
+  for (const [allowed, headers, counts] of cases) {
+    const options = { allowed, host: "0.0.0.0" };
+    const what = JSON.stringify([allowed, headers]);
+    const rule = makeOriginRule({ ...options, cookies: true });
+    assert.equal(rule(headers).credentials, counts, what);
+    assert.equal(makeOriginRule(options)(headers).credentials, false, what);
+  }
+});
+
+Deno.test("makeOriginRule() allows no other loopback origins without loopbackPages", () => {
+  const rule = makeOriginRule({
+    allowed: [],
+    host: "127.0.0.1",
+    loopbackPages: false,
+  });
+  const host = "localhost:4001";
+  const codeOf = (origin: string) => rule({ origin, host }).refusal?.code;
+  assert.equal(codeOf("http://localhost:4001"), undefined);
+  assert.equal(codeOf("http://localhost:4000"), "origin_not_allowed");
+});
+
+Deno.test("isLoopback() returns true for every spelling of a loopback address", () => {
+  for (
+    const host of [
+      "localhost",
+      "LOCALHOST",
+      "localhost.",
+      "127.0.0.1",
+      "127.1",
+      "127.255.0.3",
+      "0x7f.1",
+      "2130706433",
+      "::1",
+      "[::1]",
+      "0:0:0:0:0:0:0:1",
+      "::ffff:127.0.0.1",
+      "[::ffff:7f00:1]",
+    ]
+  ) assert.equal(isLoopback(host), true, host);
 });
 
 Deno.test("isLoopback() returns false for names that only look like a loopback address", () => {
@@ -108,10 +278,16 @@ Deno.test("isLoopback() returns false for names that only look like a loopback a
     const host of [
       "127.0.0.1.evil.tld",
       "localhost.evil.tld",
-      "127.0.0",
+      "localhost..",
       "x127.0.0.1",
       "::",
+      "::ffff:128.0.0.1",
       "1127.0.0.1",
+      "0",
+      "0.0.0.0",
+      "localhost:80",
+      "localhost/",
+      "a@localhost",
       "",
     ]
   ) assert.equal(isLoopback(host), false, host);

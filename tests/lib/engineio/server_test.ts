@@ -88,7 +88,7 @@ Deno.test("EngineServer responds with the reason when it refuses an upgrade", as
     [
       "/socket.io/?EIO=4&transport=websocket",
       `${key}Origin: http://a.example\r\n`,
-      /^HTTP\/1\.1 400 [^]*Cannot connect: no$/,
+      /^HTTP\/1\.1 403 [^]*Cannot connect: no$/,
     ],
     [
       "/socket.io/?EIO=4&transport=websocket",

@@ -2,7 +2,10 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Namespace, Server, type Socket } from "socket.io";
-import type { OriginAllowed } from "../../../lib/access/origins.ts";
+import {
+  makeOriginRule,
+  type OriginRule,
+} from "../../../lib/access/origins.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { SocketIoServer } from "../../../lib/socketio/server.ts";
@@ -20,7 +23,7 @@ const TRANSPORTS = ["websocket", "polling"];
 /** The Socket.IO server of an embedded node, on a port of its own. */
 class Setup extends ClientsSetup implements AsyncDisposable {
   readonly server: SocketIoServer;
-  originAllowed: OriginAllowed = () => true;
+  originRule: OriginRule = makeOriginRule({ allowed: ["*"], host: "" });
   readonly #http = createServer((request, response) => {
     if (!this.server.request(request, response)) response.end("not Socket.IO");
   });
@@ -40,7 +43,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
       access: { authenticate: () => Promise.resolve(this.principal) },
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
-      originAllowed: (origin, host) => this.originAllowed(origin, host),
+      originRule: (headers) => this.originRule(headers),
       directWriter: new DirectWriter(() => {}),
       adapter: class extends Adapter {
         constructor(namespace: Namespace) {
@@ -432,7 +435,10 @@ Deno.test("SocketIoServer.request() returns false for requests that are not for 
   await using setup = await Setup.start();
   const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
   assert.equal(await elsewhere.text(), "not Socket.IO");
-  setup.originAllowed = (origin) => origin === "http://good.example";
+  setup.originRule = makeOriginRule({
+    allowed: ["http://good.example"],
+    host: "127.0.0.1",
+  });
   const poll = (origin: string): Promise<Response> =>
     fetch(`${setup.url}/socket.io/?EIO=4&transport=polling`, {
       headers: { origin },
