@@ -87,10 +87,7 @@ export function createNode(config: Config, observe: Observe): Node {
   const access = createAccess({ ...config, tokens });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
-  const originRule = makeOriginRule({
-    allowed: config.allowedOrigins,
-    host: config.host,
-  });
+  const originRule = makeOriginRule({ ...config, cookies: false });
   const directWriter = new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
   );

@@ -47,7 +47,7 @@ export type OriginRule = (headers: OriginHeaders) => OriginVerdict;
 /** Options of {@linkcode makeOriginRule}. */
 export interface OriginOptions {
   /** The exact origins whose pages may use the server, or `*` for all origins (`ALLOWED_ORIGINS`). */
-  readonly allowed: readonly string[];
+  readonly allowedOrigins: readonly string[];
   /** The address on which the server listens (`HOST`). */
   readonly host: string;
   /** Whether the server accepts cookies as credentials; `false` if not given. */
@@ -82,7 +82,7 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Creates the rule for the origins of requests. It allows the origins in `allowed`, the server's own origin, and with a
+ * Creates the rule for the origins of requests. It allows the origins in `allowedOrigins`, the server's own origin, and with a
  * loopback `host` every loopback origin. A request without an `Origin` header is allowed, because it was not sent by a
  * browser, or was sent by a page of this server.
  *
@@ -91,10 +91,10 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = {
  * 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website.
  */
 export function makeOriginRule(options: OriginOptions): OriginRule {
-  const { allowed, cookies = false, loopbackPages = true } = options;
-  const exact = new Set(allowed);
+  const { allowedOrigins, cookies = false, loopbackPages = true } = options;
+  const exact = new Set(allowedOrigins);
   const hosts = new Set(
-    allowed.flatMap((origin) =>
+    allowedOrigins.flatMap((origin) =>
       URL.canParse(origin) ? [new URL(origin).hostname] : []
     ),
   );

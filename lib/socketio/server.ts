@@ -13,7 +13,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import type { Access } from "../access/access.ts";
-import { EXPOSED_HEADERS, type OriginRule } from "../access/origins.ts";
+import type { OriginRule } from "../access/origins.ts";
 import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
@@ -25,6 +25,7 @@ import { ApiError, toApiError } from "../errors.ts";
 import { isForEngine } from "../http/target.ts";
 import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
+import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
 import { helloOf } from "./hello.ts";
 import { formatOffset } from "./offset.ts";
@@ -32,11 +33,6 @@ import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
 import { TurnedAway } from "./turned_away.ts";
 
-/**
- * The maximum size of a client's packet is that of a message plus this number of bytes, for example for a handshake
- * with many rooms.
- */
-const PACKET_OVERHEAD_BYTES = 64 << 10;
 /** How long a new connection may take to send Socket.IO's CONNECT packet, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /**
@@ -49,13 +45,6 @@ const STOPPING = new ApiError(
   "draining",
   "Cannot keep the connection: this node is stopping; connect again",
 );
-
-/** The options of the package `cors` that depend on a request. */
-interface CorsOptions {
-  readonly origin: string | false;
-  readonly credentials: boolean;
-  readonly exposedHeaders: string;
-}
 
 /** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
@@ -319,29 +308,4 @@ function* framesOf(
       formatOffset(id, notice),
     );
   }
-}
-
-function engineOptions(
-  { originRule, messageBytesMax }: SocketIoServerOptions,
-): ConstructorParameters<typeof EngineServer>[0] {
-  const cors = (
-    { headers }: IncomingMessage,
-    callback: (error: null, options: CorsOptions) => void,
-  ): void => {
-    const { readableBy = false, credentials } = originRule(headers);
-    callback(null, {
-      origin: readableBy,
-      credentials,
-      exposedHeaders: EXPOSED_HEADERS,
-    });
-  };
-  return {
-    maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
-    // CORS only tells browsers whether a page may read a response. `allowRequest` decides who may connect.
-    cors: cors as never,
-    allowRequest: ({ headers }, callback) => {
-      const { refusal } = originRule(headers);
-      callback(refusal?.message, refusal === undefined);
-    },
-  };
 }

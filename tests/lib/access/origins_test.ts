@@ -99,7 +99,7 @@ const CASES: readonly Case[] = [
 
 Deno.test("makeOriginRule() allows listed origins, the server's own origin and loopback origins, but no origin that only looks like one of them", () => {
   for (const [allowed, serverHost, origin, host, answer] of CASES) {
-    const rule = makeOriginRule({ allowed, host: serverHost });
+    const rule = makeOriginRule({ allowedOrigins: allowed, host: serverHost });
     const { refusal, readableBy } = rule({ origin, host });
     const what =
       `allowed ${allowed}, HOST ${serverHost}, origin ${origin}, host ${host}`;
@@ -208,7 +208,9 @@ const REQUESTS: readonly Request[] = [
 
 Deno.test("makeOriginRule() refuses pages with another scheme, and on a loopback host requests of browsers to foreign names", () => {
   for (const [host, headers, code] of REQUESTS) {
-    const { refusal } = makeOriginRule({ allowed: [APP], host })(headers);
+    const { refusal } = makeOriginRule({ allowedOrigins: [APP], host })(
+      headers,
+    );
     assert.equal(
       refusal?.code,
       code,
@@ -233,7 +235,7 @@ Deno.test("makeOriginRule() counts cookies only for allowed pages, and never wit
       [["*"], { host: OWN, ...SECURE }, false],
     ];
   for (const [allowed, headers, counts] of cases) {
-    const options = { allowed, host: "0.0.0.0" };
+    const options = { allowedOrigins: allowed, host: "0.0.0.0" };
     const what = JSON.stringify([allowed, headers]);
     const rule = makeOriginRule({ ...options, cookies: true });
     assert.equal(rule(headers).credentials, counts, what);
@@ -243,7 +245,7 @@ Deno.test("makeOriginRule() counts cookies only for allowed pages, and never wit
 
 Deno.test("makeOriginRule() allows no other loopback origins without loopbackPages", () => {
   const rule = makeOriginRule({
-    allowed: [],
+    allowedOrigins: [],
     host: "127.0.0.1",
     loopbackPages: false,
   });

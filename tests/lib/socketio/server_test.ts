@@ -23,7 +23,10 @@ const TRANSPORTS = ["websocket", "polling"];
 /** The Socket.IO server of an embedded node, on a port of its own. */
 class Setup extends ClientsSetup implements AsyncDisposable {
   readonly server: SocketIoServer;
-  originRule: OriginRule = makeOriginRule({ allowed: ["*"], host: "" });
+  originRule: OriginRule = makeOriginRule({
+    allowedOrigins: ["*"],
+    host: "",
+  });
   readonly #http = createServer((request, response) => {
     if (!this.server.request(request, response)) response.end("not Socket.IO");
   });
@@ -436,7 +439,7 @@ Deno.test("SocketIoServer.request() returns false for requests that are not for 
   const elsewhere = await fetch(`${setup.url}/socket.io/socket.io.js`);
   assert.equal(await elsewhere.text(), "not Socket.IO");
   setup.originRule = makeOriginRule({
-    allowed: ["http://good.example"],
+    allowedOrigins: ["http://good.example"],
     host: "127.0.0.1",
   });
   const poll = (origin: string): Promise<Response> =>
