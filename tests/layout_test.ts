@@ -32,7 +32,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/cluster": {},
   "lib/delivery": { imports: ["lib/log"] },
   "lib/recovery": { imports: ["lib/log", "lib/delivery"] },
-  "lib/sessions": { imports: ["lib/log", "lib/redis"] },
+  "lib/sessions": { imports: ["lib/access", "lib/log", "lib/redis"] },
   "lib/clients": {
     imports: [
       "lib/access",

@@ -6,17 +6,31 @@
  *
  * @module
  */
-import { ApiError } from "../errors.ts";
-import { quoted } from "../util/nearest.ts";
+import type { ApiError } from "../errors.ts";
 import {
   type Claims,
   grantsOfClaims,
   type RoomTemplate,
 } from "./claim_rooms.ts";
-import { LEEWAY_SECONDS, readClaims, tokenRefused } from "./claims.ts";
-import { makePrincipal, type Principal, type RoomGrant } from "./principal.ts";
+import { readClaims, tokenRefused } from "./claims.ts";
+import {
+  isExpired,
+  makePrincipal,
+  type Principal,
+  type RoomGrant,
+} from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
-import { type Action, type Grant, Rights } from "./rights.ts";
+import {
+  expired,
+  forbidden,
+  grantExpired,
+  missing,
+  roomTokenUnused,
+  tokenMissing,
+  unauthorized,
+} from "./refusals.ts";
+import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
+import { grantOfToken } from "./room_tokens.ts";
 
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
@@ -75,6 +89,8 @@ export interface Access {
 /** A request of a client to join a room, for which it may get a grant. */
 export interface GrantRequest {
   readonly room: string;
+  /** The room token that the client has sent, whatever its type; undefined if it has sent none. */
+  readonly token?: unknown;
 }
 
 /** Options of {@linkcode createAccess}. */
@@ -94,13 +110,46 @@ export interface AccessOptions {
 }
 
 const NO_GRANTS: readonly RoomGrant[] = [];
-const READER: readonly Action[] = ["subscribe", "history", "presence"];
-const OPERATOR: readonly Action[] = ["publish", "manage"];
 const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
 
 /** Creates the access rules of a server. */
 export function createAccess(options: AccessOptions): Access {
-  const { publishKeys, tokens, now = Date.now } = options;
+  const { tokens, now = Date.now } = options;
+  return {
+    authenticate: authenticator(options),
+    grant: async (principal, { room, token }) => {
+      if (token === undefined || isExpired(principal.expiresAt, now())) {
+        return undefined;
+      }
+      if (tokens !== undefined) {
+        const claims = await tokens.verify(textOf(token, `join {"token":"…"}`));
+        return grantOfToken(claims, room, principal, options.tokenRooms);
+      }
+      if (principal.rights.allow("subscribe", room)) return undefined;
+      throw roomTokenUnused(room);
+    },
+    refusal: (principal, action, room) => {
+      const { kind, rights, expiresAt } = principal;
+      if (isExpired(expiresAt, now())) return expired(action);
+      if (rights.allow(action, room)) return undefined;
+      const grants = grantsFor(principal, action, room);
+      if (grants.some((grant) => !isExpired(grant.expiresAt, now()))) {
+        return undefined;
+      }
+      if (grants.length > 0) return grantExpired(action);
+      return kind === "anonymous"
+        ? missing(action, tokens !== undefined)
+        : forbidden(principal, action, room);
+    },
+    mayStay: (principal, room) =>
+      principal.rights.allow("subscribe", room) ||
+      grantsFor(principal, "subscribe", room).length > 0,
+  };
+}
+
+/** Returns the function that finds out who has sent credentials. */
+function authenticator(options: AccessOptions): Access["authenticate"] {
+  const { publishKeys, tokens } = options;
   const keys = new PublishKeys(publishKeys);
   const ofKeys = new Map(
     publishKeys.map((key) => [key.name, principalOfKey(key)]),
@@ -124,38 +173,24 @@ export function createAccess(options: AccessOptions): Access {
     if (tokens === undefined && keys.size === 0) return anonymous.request;
     throw unauthorized(tokens !== undefined);
   };
-  return {
-    authenticate: async ({ from, secret }) => {
-      const principal = anonymous[from];
-      if (from === "request") {
-        return secret === undefined ? principal : await ofRequest(`${secret}`);
-      }
-      if (tokens === undefined) return principal;
-      if (secret !== undefined) {
-        if (typeof secret === "string") return await ofToken(secret, from);
-        throw tokenRefused("it is not a text", "send it as auth.token");
-      }
-      if (principal.rights.allow("subscribe")) return principal;
-      throw tokenMissing("connect");
-    },
-    grant: () => Promise.resolve(undefined),
-    refusal: (principal, action, room) => {
-      const { kind, rights, expiresAt } = principal;
-      if (isExpired(expiresAt, now)) return expired(action);
-      if (rights.allow(action, room)) return undefined;
-      const grants = grantsFor(principal, action, room);
-      if (grants.some((grant) => !isExpired(grant.expiresAt, now))) {
-        return undefined;
-      }
-      if (grants.length > 0) return grantExpired(action);
-      return kind === "anonymous"
-        ? missing(action, tokens !== undefined)
-        : forbidden(principal, action, room);
-    },
-    mayStay: (principal, room) =>
-      principal.rights.allow("subscribe", room) ||
-      grantsFor(principal, "subscribe", room).length > 0,
+  return async ({ from, secret }) => {
+    const principal = anonymous[from];
+    if (from === "request") {
+      return secret === undefined ? principal : await ofRequest(`${secret}`);
+    }
+    if (tokens === undefined) return principal;
+    if (secret !== undefined) {
+      return await ofToken(textOf(secret, "auth.token"), from);
+    }
+    if (principal.rights.allow("subscribe")) return principal;
+    throw tokenMissing("connect");
   };
+}
+
+/** Returns a token if it is a text. `place` is where it has to be sent. @throws {ApiError} `unauthorized` */
+function textOf(token: unknown, place: string): string {
+  if (typeof token === "string") return token;
+  throw tokenRefused("it is not a text", `send it as ${place}`);
 }
 
 /** Returns the grants of a principal that allow `action` in `room` or, without `room`, in any room. */
@@ -168,11 +203,6 @@ function grantsFor(
   const found = room === undefined ? [...grants.values()] : [grants.get(room)];
   return found.filter((grant) => grant !== undefined)
     .filter(({ actions }) => actions.includes(action));
-}
-
-/** Returns whether no new request may be made any more with something that expires at `expiresAt`. */
-function isExpired(expiresAt: number | undefined, now: () => number): boolean {
-  return expiresAt !== undefined && now() >= expiresAt + LEEWAY_SECONDS * 1000;
 }
 
 /** Returns whether a text has the three parts of a signed JSON Web Token. */
@@ -236,77 +266,4 @@ function readOnly({ rooms, actions }: Grant): Grant {
     rooms,
     actions: actions.filter((action) => READER.includes(action)),
   };
-}
-
-/** What each action does, for messages of errors. */
-const DOES: Readonly<Record<Action, string>> = {
-  subscribe: "join",
-  publish: "publish into",
-  history: "read the history of",
-  presence: "see the members of",
-  manage: "manage",
-};
-
-function expired(action: Action): ApiError {
-  return new ApiError(
-    "unauthorized",
-    `Cannot ${
-      DOES[action]
-    } a room: the client's token has expired; send a new one with the event refresh`,
-  );
-}
-
-function grantExpired(action: Action): ApiError {
-  return new ApiError(
-    "unauthorized",
-    `Cannot ${
-      DOES[action]
-    } the room: the client's room token has expired; join the room again with a new one`,
-  );
-}
-
-function missing(action: Action, hasTokens: boolean): ApiError {
-  return hasTokens && action === "subscribe"
-    ? tokenMissing("join")
-    : unauthorized(hasTokens && READER.includes(action));
-}
-
-function tokenMissing(verb: "connect" | "join"): ApiError {
-  return new ApiError(
-    "unauthorized",
-    `Cannot ${verb}: the client has sent no token; send one in auth.token`,
-  );
-}
-
-function unauthorized(mayBeToken: boolean): ApiError {
-  return new ApiError(
-    "unauthorized",
-    mayBeToken
-      ? "Cannot serve this request: it carries neither a valid publish key nor a client token; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS or a token"
-      : "Cannot serve this request: it carries no valid publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
-  );
-}
-
-function forbidden(
-  { kind }: Principal,
-  action: Action,
-  room: string | undefined,
-): ApiError {
-  const where = room === undefined ? "any room" : quoted(room);
-  const credentials = kind === "key" ? "publish key" : "token";
-  return new ApiError(
-    "forbidden",
-    `Cannot ${DOES[action]} ${where}: the ${credentials} does not allow it; ${
-      adviceFor(kind, action)
-    }`,
-  );
-}
-
-function adviceFor(kind: Principal["kind"], action: Action): string {
-  if (kind === "key") {
-    return "use another one, or grant it in PUBLISH_KEY_ROOMS";
-  }
-  return OPERATOR.includes(action)
-    ? "send it over HTTP with a publish key"
-    : 'use another one, or grant it in "caps" of the token, or TOKEN_ROOMS';
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { LEEWAY_SECONDS } from "./claims.ts";
 import type { Action, Rights } from "./rights.ts";
 
 /**
@@ -98,6 +99,26 @@ export function withGrant(
   if (grant === undefined) grants.delete(room);
   else grants.set(room, grant);
   return withGrants(principal, grants);
+}
+
+/** Returns the same principal without its grants for rooms that `isKept` does not accept. */
+export function keepGrants(
+  principal: Principal,
+  isKept: (room: string, grant: RoomGrant) => boolean,
+): Principal {
+  const { grants } = principal;
+  const kept = [...grants].filter(([room, grant]) => isKept(room, grant));
+  return kept.length === grants.size
+    ? principal
+    : withGrants(principal, new Map(kept));
+}
+
+/**
+ * Returns whether no new request may be made any more with something that expires at `expiresAt`. Both times are in ms
+ * since 1970. Like a token, it counts for {@linkcode LEEWAY_SECONDS} longer.
+ */
+export function isExpired(expiresAt: number | undefined, now: number): boolean {
+  return expiresAt !== undefined && now >= expiresAt + LEEWAY_SECONDS * 1000;
 }
 
 /**

@@ -15,6 +15,11 @@ export type Action =
   | "presence"
   | "manage";
 
+/** The actions that only read. A client token allows nothing else over HTTP. */
+export const READER: readonly Action[] = ["subscribe", "history", "presence"];
+/** The actions of a backend, for which a publish key is needed over HTTP. */
+export const OPERATOR: readonly Action[] = ["publish", "manage"];
+
 /** The right to perform the given actions in the given rooms. */
 export interface Grant {
   /** Names of rooms, or patterns of names that end in `*`. */

@@ -7,12 +7,10 @@
  *
  * @module
  */
-import type { Access } from "../access/access.ts";
-import { type Principal, userOf } from "../access/principal.ts";
+import { userOf } from "../access/principal.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
-import { compareIds } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import type { PreparedJoin, Recovery } from "../recovery/recovery.ts";
 import {
@@ -20,12 +18,18 @@ import {
   newSessionSecret,
   type Session,
 } from "../sessions/session.ts";
-import type { SessionStore, StoredSession } from "../sessions/store.ts";
+import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import { pause } from "../util/deadline.ts";
-import { askedRooms, roomsOfToken } from "./asked_rooms.ts";
 import { Client, positionAtConnect, tooFast } from "./client.ts";
-import { missedBy, type Shown } from "./missed.ts";
+import type { Hello } from "./hello.ts";
+import {
+  isOpenEnded,
+  type Loaded,
+  type LostRoom,
+  Plans,
+  type PlansOptions,
+} from "./plans.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */
 const START_TIMEOUT_MS = 5000;
@@ -39,28 +43,6 @@ const LOAD_TIMEOUT_MS = 3000;
 const LOAD_INTERVAL_MS = 50;
 const NEVER = new AbortController().signal;
 
-/** What a client sends when it connects, and the client's principal. */
-export interface Hello {
-  readonly principal: Principal;
-  /**
-   * The secret of the session that the client wants to resume; undefined if the client sent none, and null if it sent a
-   * value that cannot be a secret.
-   */
-  readonly secret: string | null | undefined;
-  /**
-   * The client's offset, which shows the last event that the client has received; undefined if the client sent no
-   * offset.
-   */
-  readonly shown: Shown | undefined;
-  /**
-   * The rooms that the client asks for, each as a value for `parseJoinRequest()`; undefined if the client names none
-   * and gets the default rooms.
-   */
-  readonly rooms: readonly unknown[] | undefined;
-  /** Returns whether the client's connection is still open. */
-  readonly isOpen: () => boolean;
-}
-
 /** An admitted client, with all data that is needed to connect it in one synchronous step. */
 export interface Admission {
   readonly client: Client;
@@ -69,8 +51,7 @@ export interface Admission {
   /** Whether the client resumes its session and gets every message that it missed in all its rooms. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
-  /** The rooms of the session that the client may no longer be in. */
-  readonly lost: readonly string[];
+  readonly lost: readonly LostRoom[];
   /**
    * The id in the client's offset; null if there is none. A `gap` event contains this id as `since`, unless the client
    * named a position for the event's room.
@@ -85,47 +66,22 @@ export interface Admission {
 }
 
 /** Options of {@linkcode Admissions}. */
-export interface AdmissionsOptions {
+export interface AdmissionsOptions extends PlansOptions {
   readonly log: Log;
   readonly recovery: Recovery;
   readonly sessions: SessionStore;
   readonly writer: SessionWriter;
-  readonly access: Access;
-  /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
-  readonly rooms: readonly string[];
-  readonly roomsPerClientMax: number;
-}
-
-/**
- * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret.
- * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has
- * every message.
- */
-type Loaded =
-  | { readonly kind: "none" | "unreachable" }
-  | { readonly kind: "found"; readonly stored: StoredSession };
-
-/** The requests for rooms that have to be prepared for a connecting client. */
-interface Plan {
-  readonly requests: readonly JoinRequest[];
-  /** Whether the client's session was found and `requests` has one request for each of the session's rooms. */
-  readonly isWhole: boolean;
-  /**
-   * The reason why the session that the client wants to resume no longer exists; undefined if it exists or if the
-   * client wants a new session.
-   */
-  readonly gone?: "expired" | "epoch" | undefined;
-  /** The rooms of the session that the client may no longer be in. */
-  readonly lost?: readonly string[];
 }
 
 /** Determines for connecting clients which rooms, messages and gaps they get, and saves their sessions. */
 export class Admissions {
   readonly #options: AdmissionsOptions;
+  readonly #plans: Plans;
 
   /** Stores the options, with the parts of the node that admission needs. */
   constructor(options: AdmissionsOptions) {
     this.#options = options;
+    this.#plans = new Plans(options);
   }
 
   /**
@@ -160,10 +116,11 @@ export class Admissions {
   async #tryAdmit(hello: Hello): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const loaded = await this.#load(hello);
-    const { requests, isWhole, gone, lost = [] } = await this.#plan(
-      hello,
-      loaded,
-    );
+    const { requests, principal, isWhole, gone, lost = [] } = await this.#plans
+      .plan(
+        hello,
+        loaded,
+      );
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
       requests.map((request) => this.#prepare(request, gone, stored?.session)),
@@ -178,7 +135,7 @@ export class Admissions {
     const results = recovery.collect(prepared);
     if (results === undefined) throw tooFast("connect");
     const client = new Client({
-      principal: hello.principal,
+      principal,
       digest: hashSessionSecret(secret),
       generation: (resumed?.session.generation ?? 0) + 1,
       resumedVersion: resumed?.version,
@@ -228,78 +185,6 @@ export class Admissions {
   }
 
   /**
-   * Returns the requests for the rooms of the client's session. If there is no session, returns the requests for the
-   * rooms that the client names, or for the default rooms.
-   *
-   * @throws {ApiError} if the client names a room that is not valid or that it may not join
-   */
-  async #plan(hello: Hello, loaded: Loaded): Promise<Plan> {
-    const { secret, shown } = hello;
-    if (loaded.kind === "found") {
-      return await this.#planResumed(hello, loaded.stored.session);
-    }
-    const requests = askedRooms(hello, this.#options);
-    if (loaded.kind === "unreachable") {
-      return {
-        requests: requests.map((request) => continueAt(request, shown?.id)),
-        isWhole: false,
-      };
-    }
-    const gone = secret === undefined ? undefined : this.#whyGone(shown?.id);
-    return { requests, isWhole: false, gone };
-  }
-
-  /**
-   * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
-   * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
-   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session.
-   *
-   * @throws {ApiError} If the token names a room that is not valid or that it does not allow
-   */
-  async #planResumed(
-    { principal, shown }: Hello,
-    session: Session,
-  ): Promise<Plan> {
-    const { access, roomsPerClientMax } = this.#options;
-    const missed = missedBy(await this.#trusted(session, shown?.id), shown);
-    const lost = missed.map(({ room }) => room).filter((room) =>
-      access.refusal(principal, "subscribe", room) !== undefined
-    );
-    const requests = missed.filter(({ room }) => !lost.includes(room))
-      .slice(0, roomsPerClientMax);
-    const isWhole = requests.length === missed.length;
-    const added = roomsOfToken(principal, access).filter(({ room }) =>
-      !session.rooms.some(([joined]) => joined === room)
-    );
-    return {
-      requests: [...requests, ...added].slice(0, roomsPerClientMax),
-      isWhole,
-      lost,
-    };
-  }
-
-  /**
-   * Returns a session unchanged if it can be trusted. Otherwise returns a copy without a valid epoch, so that the
-   * client receives the gap `epoch` in all rooms. A session cannot be trusted if its lineage is an earlier one, because
-   * it may lack rooms, or if the id `id` in the client's offset is not in this log.
-   */
-  async #trusted(session: Session, id: string | undefined): Promise<Session> {
-    const { log, recovery } = this.#options;
-    const isTrusted = session.lineage === log.head.lineage &&
-      (id === undefined || await recovery.isOfThisLog(id));
-    return isTrusted ? session : { ...session, epoch: "" };
-  }
-
-  /**
-   * Returns why a session no longer exists, where `id` is the id in the client's offset: `epoch` if `id` is older than
-   * the log, so that an earlier log was lost together with the session; otherwise `expired`.
-   */
-  #whyGone(id: string | undefined): "expired" | "epoch" {
-    const { began } = this.#options.log.head;
-    return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
-  }
-
-  /**
    * Prepares one request. If the client's session no longer exists, the result is a gap with `gone` as its reason,
    * unless the request names a position or asks for the newest messages.
    */
@@ -320,19 +205,4 @@ export class Admissions {
     const reason: GapReason = "overloaded";
     return isOverload ? { ...prepared, reason } : prepared;
   }
-}
-
-/**
- * Returns a request for the messages after `id`. Returns the request unchanged if it names a position or asks for the
- * newest messages, or if `id` is undefined.
- */
-function continueAt(request: JoinRequest, id: string | undefined): JoinRequest {
-  return id === undefined || !isOpenEnded(request)
-    ? request
-    : { ...request, since: { epoch: undefined, id } };
-}
-
-/** Returns whether a request asks neither for the messages after a position nor for the newest messages. */
-function isOpenEnded({ since, last }: JoinRequest): boolean {
-  return since === undefined && last === undefined;
 }

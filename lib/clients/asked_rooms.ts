@@ -10,6 +10,7 @@ import {
   parseJoinRequest,
 } from "../recovery/join_request.ts";
 import { tooManyRooms } from "./client.ts";
+import { grantAll } from "./granted.ts";
 
 /** The client that connects. */
 export interface Asking {
@@ -20,10 +21,17 @@ export interface Asking {
 
 /** What the server allows. */
 export interface Limits {
-  readonly access: Pick<Access, "refusal">;
+  readonly access: Pick<Access, "grant" | "refusal">;
   /** The default rooms (`ROOMS`). */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
+}
+
+/** The rooms that a client joins. */
+export interface Asked {
+  readonly requests: readonly JoinRequest[];
+  /** The principal of the client, with its grants for these rooms. */
+  readonly principal: Principal;
 }
 
 /**
@@ -32,41 +40,46 @@ export interface Limits {
  *
  * A client with a token gets only those default rooms that it may join, because it has not asked for them.
  *
- * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`
+ * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`. If the token names a
+ * room that it does not allow, that is an error too: a client that silently lacked the room would never find out.
  */
-export function askedRooms(
+export async function askedRooms(
   { principal, rooms }: Asking,
   { access, rooms: defaults, roomsPerClientMax }: Limits,
-): JoinRequest[] {
+): Promise<Asked> {
   if (rooms !== undefined && rooms.length > roomsPerClientMax) {
     throw tooManyRooms(roomsPerClientMax);
   }
-  const byRoom = new Map(
-    roomsOfToken(principal, access).map((request) => [request.room, request]),
+  const named = [...principal.rooms, ...rooms ?? defaults].map(
+    parseJoinRequest,
   );
-  for (const request of (rooms ?? defaults).map(parseJoinRequest)) {
-    const refusal = access.refusal(principal, "subscribe", request.room);
-    if (refusal === undefined) byRoom.set(request.room, request);
-    else if (rooms !== undefined || principal.kind !== "client") throw refusal;
+  const byRoom = new Map(named.map((request) => [request.room, request]));
+  const granted = await grantAll(access, principal, [...byRoom.values()]);
+  const mayLack = rooms === undefined && principal.kind === "client";
+  for (const room of [...byRoom.keys()]) {
+    const refusal = granted.refusals.get(room);
+    if (refusal === undefined) continue;
+    if (!mayLack || principal.rooms.includes(room)) throw refusal;
+    byRoom.delete(room);
   }
   if (byRoom.size > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-  return [...byRoom.values()];
+  return { requests: [...byRoom.values()], principal: granted.principal };
 }
 
 /**
- * Returns requests for the rooms that a client's token names.
- *
- * @throws {ApiError} if a room is not valid, or if the token names a room and does not allow it. The token is then
- * wrong, and a client that silently lacked the room would never find out.
+ * Returns the room tokens that a client sends at connect, by their rooms. Items that are not valid are left out: a
+ * client that resumes its session is not refused because of them.
  */
-export function roomsOfToken(
-  principal: Principal,
-  access: Limits["access"],
-): JoinRequest[] {
-  return principal.rooms.map((name) => {
-    const request = parseJoinRequest(name);
-    const refusal = access.refusal(principal, "subscribe", request.room);
-    if (refusal !== undefined) throw refusal;
-    return request;
-  });
+export function tokensNamed(
+  rooms: readonly unknown[] | undefined,
+): ReadonlyMap<string, unknown> {
+  const tokens = new Map<string, unknown>();
+  for (const item of rooms ?? []) {
+    if (typeof item !== "object" || item === null) continue;
+    const { room, token } = item as Readonly<Record<string, unknown>>;
+    if (typeof room === "string" && token !== undefined) {
+      tokens.set(room, token);
+    }
+  }
+  return tokens;
 }

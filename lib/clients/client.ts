@@ -4,7 +4,13 @@
  *
  * @module
  */
-import { type Principal, userOf } from "../access/principal.ts";
+import {
+  keepGrants,
+  type Principal,
+  type RoomGrant,
+  type RoomGrants,
+  userOf,
+} from "../access/principal.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
 import { ApiError } from "../errors.ts";
 import { ID_MAX } from "../log/position.ts";
@@ -76,6 +82,17 @@ export class Client implements SessionState {
   get user(): string | undefined {
     return userOf(this.principal);
   }
+
+  /**
+   * The grants that the client's session stores. A client without a user cannot prove that it is the same one when it
+   * resumes the session. Its room tokens are not stored, otherwise a stolen secret of the session would be worth as much
+   * as the room token. The client sends them again.
+   */
+  get grants(): RoomGrants {
+    const isSomebody = this.principal.kind === "client";
+    const isStored = ({ by }: RoomGrant) => isSomebody || by !== "token";
+    return keepGrants(this.principal, (_, grant) => isStored(grant)).grants;
+  }
 }
 
 /** What the server of a protocol sends to a client in the synchronous step in which the client joins rooms. */
@@ -121,6 +138,17 @@ export function positionAtConnect(
   return isGap(result)
     ? { since: id, notice: { at, number: 1, gap: result.reason } }
     : { since: result.from ?? id };
+}
+
+/** Records, in the state of each of a client's rooms, that a gap in the room was sent with the id `id`. */
+export function noteGaps(
+  { rooms }: Client,
+  results: readonly JoinResult[],
+  id: string,
+): void {
+  for (const result of results) {
+    rooms.set(result.room, positionAtConnect(result, id, id));
+  }
 }
 
 /**

@@ -18,17 +18,20 @@ import type { FanOut } from "../delivery/fanout.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
 import type { GapReason } from "../log/gaps.ts";
-import type { Entry, LogParts } from "../log/log.ts";
-import { compareIds, idBefore, laterId } from "../log/position.ts";
+import type { LogParts } from "../log/log.ts";
+import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, type JoinResult, Recovery } from "../recovery/recovery.ts";
 import type { RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
-import { type Admission, Admissions, type Hello } from "./admission.ts";
-import { type Client, positionAtConnect, type Tell } from "./client.ts";
+import { type Admission, Admissions } from "./admission.ts";
+import { type Client, noteGaps, type Tell } from "./client.ts";
 import { Expiries } from "./expiries.ts";
+import type { Hello } from "./hello.ts";
+import { inOrder } from "./in_order.ts";
+import { RoomRights } from "./room_rights.ts";
 import { Subscriptions } from "./subscriptions.ts";
 
 /**
@@ -63,6 +66,7 @@ export class Clients {
   readonly #writer: SessionWriter;
   readonly #admissions: Admissions;
   readonly #subscriptions: Subscriptions;
+  readonly #rights: RoomRights;
   readonly #expiries: Expiries;
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
@@ -97,9 +101,11 @@ export class Clients {
       access,
       roomsPerClientMax,
     });
+    const rights = this.#rights = new RoomRights({ access, fanOut, writer });
     this.#expiries = new Expiries({
       fanOut,
       disconnect: (client) => this.#disconnect(client),
+      endGrant: (client, room) => rights.endGrant(client, room),
     });
     options.cluster.onCommand(({ digest, generation }) =>
       this.#resumedElsewhere(digest, generation)
@@ -147,9 +153,9 @@ export class Clients {
     if (client.subscriber === undefined) return false;
     for (const { room } of results) this.#options.fanOut.join(subscriber, room);
     this.#writer.keep(client);
-    this.#expiries.add(client);
+    this.#expiries.update(client);
     const hasGap = results.some(isGap);
-    if (hasGap) this.#noteGaps(client, results);
+    if (hasGap) noteGaps(client, results, this.#options.log.head.id);
     if (hasGap || !isSaved) this.#writer.save(client);
     return true;
   }
@@ -170,7 +176,12 @@ export class Clients {
    * @throws {ApiError} if the client has not joined the room
    */
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
-    await this.#subscriptions.join(client, request, tell);
+    try {
+      await this.#subscriptions.join(client, request, tell);
+    } finally {
+      // A room token may have brought a grant, or replaced one by another with an earlier end.
+      if (client.subscriber !== undefined) this.#expiries.update(client);
+    }
   }
 
   /**
@@ -188,8 +199,8 @@ export class Clients {
    * @throws {ApiError} `forbidden` if the principal is not a client with a token of the same user
    */
   refresh(client: Client, principal: Principal): void {
-    this.#subscriptions.changeRights(client, principal);
-    if (client.subscriber !== undefined) this.#expiries.add(client);
+    this.#rights.change(client, principal);
+    if (client.subscriber !== undefined) this.#expiries.update(client);
   }
 
   /**
@@ -242,15 +253,18 @@ export class Clients {
   }
 
   /**
-   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, and there is no
-   * gap in any room of a client that is to be reported as `recovered`.
+   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, the client may
+   * still be in all its rooms, and there is no gap in any room of a client that is to be reported as `recovered`.
    */
   #isCurrent(
-    { prepared, recovered, lineage }: Admission,
+    { client, prepared, recovered, lineage }: Admission,
     results: readonly JoinResult[],
   ): boolean {
-    const { head } = this.#options.log;
-    return lineage === head.lineage &&
+    const { access, log: { head } } = this.#options;
+    return results.every(({ room }) =>
+      access.mayStay(client.principal, room)
+    ) &&
+      lineage === head.lineage &&
       prepared.every(({ epoch }) => epoch === head.epoch) &&
       !(recovered && results.some(({ reason }) => reason !== undefined));
   }
@@ -271,9 +285,9 @@ export class Clients {
       const notice = { room, reason, since: named, id };
       fanOut.send(subscriber, subscriber.encoder.gap(notice));
     }
-    for (const room of lost) {
-      const facts = { room, reason: "revoked" };
-      fanOut.send(subscriber, subscriber.encoder.event("left", facts));
+    for (const { room, reason } of lost) {
+      const frame = subscriber.encoder.event("left", { room, reason });
+      fanOut.send(subscriber, frame);
     }
     const { position } = this.#recovery;
     const { generation, noticeNumber: number } = client;
@@ -288,14 +302,6 @@ export class Clients {
     const missing = results.find(({ reason }) => reason !== undefined);
     if (missing?.reason !== undefined) {
       observe({ kind: "recovery_incomplete", reason: missing.reason });
-    }
-  }
-
-  /** Records, in the state of each of a client's rooms, with which id the room's gap was sent. */
-  #noteGaps({ rooms }: Client, results: readonly JoinResult[]): void {
-    const { id } = this.#options.log.head;
-    for (const result of results) {
-      rooms.set(result.room, positionAtConnect(result, id, id));
     }
   }
 
@@ -337,12 +343,4 @@ export class Clients {
       this.#options.fanOut.leave(subscriber, room);
     }
   }
-}
-
-/** Merges lists of messages, one for each room, into one list in the log's order. */
-function inOrder(lists: readonly (readonly Entry[])[]): readonly Entry[] {
-  const [only = [], ...others] = lists.filter((list) => list.length > 0);
-  return others.length === 0
-    ? only
-    : [only, ...others].flat().sort((a, b) => compareIds(a.id, b.id));
 }

@@ -7,7 +7,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
-import { type Principal, userOf } from "../access/principal.ts";
+import { type RoomGrant, withGrant } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
@@ -64,14 +64,21 @@ export class Subscriptions {
    * Joins a client to a room and, in the same synchronous step, calls `tell` with the messages that the client asked
    * for. Does not call `tell` if the client has disconnected before, or is disconnected because it reads too slowly.
    *
+   * A grant that the client gets for the room replaces the one that it has. It ends when the client leaves the room.
+   *
    * @throws {ApiError} if the client has not joined the room
    */
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
     await this.#inTurn(client, room, async () => {
-      this.#checkRight(client, room);
-      if (client.rooms.has(room)) await this.#joinAgain(client, request, tell);
-      else await this.#joinNew(client, request, tell);
+      const grant = await this.#options.access.grant(client.principal, request);
+      this.#checkRight(client, room, grant);
+      if (client.subscriber === undefined) return;
+      if (!client.rooms.has(room)) {
+        return await this.#joinNew(client, request, grant, tell);
+      }
+      await this.#renew(client, room, grant);
+      await this.#joinAgain(client, request, tell);
     });
   }
 
@@ -97,7 +104,7 @@ export class Subscriptions {
       if (isSaved || client.subscriber === undefined) {
         fanOut.leave(subscriber, room);
       }
-      if (isSaved || !wasIn) return;
+      if (isSaved || !wasIn) return setGrant(client, room, undefined);
       rooms.set(room, position);
       writer.save(client);
       throw notSaved("leave");
@@ -105,50 +112,35 @@ export class Subscriptions {
   }
 
   /**
-   * Gives a client the rights of a new principal, and takes it out of the rooms that it may no longer be in. The client
-   * receives the event `left` for each of them, except for those that it is leaving anyway.
-   *
-   * @throws {ApiError} `forbidden` if the new principal has no token, or is another user
+   * Checks that a client may be in a room, with `grant` if it has got one. Called when a request begins, and again in
+   * the synchronous step in which it takes effect, because the rights of a client may end in between.
    */
-  changeRights(client: Client, principal: Principal): void {
-    const { access, fanOut, writer } = this.#options;
-    const { rooms, leaving, subscriber } = client;
-    if (principal.kind !== "client") {
-      throw new ApiError(
-        "forbidden",
-        "Cannot refresh: this server uses no tokens; do not send this event",
-      );
-    }
-    if (userOf(principal) !== client.user) {
-      throw new ApiError(
-        "forbidden",
-        "Cannot refresh: this is not a token of the same user; disconnect, and connect again with this token",
-      );
-    }
-    client.principal = principal;
-    if (subscriber === undefined) return;
-    const isLost = (room: string): boolean => !access.mayStay(principal, room);
-    for (const room of [...leaving ?? []].filter(isLost)) {
-      leaving?.delete(room);
-      fanOut.leave(subscriber, room);
-    }
-    const lost = [...rooms.keys()].filter(isLost);
-    for (const room of lost) {
-      rooms.delete(room);
-      fanOut.leave(subscriber, room);
-      const facts = { room, reason: "revoked" };
-      fanOut.send(subscriber, subscriber.encoder.event("left", facts));
-    }
-    if (lost.length > 0) writer.save(client);
+  #checkRight({ principal }: Client, room: string, grant?: RoomGrant): void {
+    const { access } = this.#options;
+    const holder = grant ? withGrant(principal, room, grant) : principal;
+    const refusal = access.refusal(holder, "subscribe", room);
+    if (refusal !== undefined) throw refusal;
   }
 
   /**
-   * Checks that a client may be in a room. Called when a request begins, and again in the synchronous step in which it
-   * takes effect, because the rights of a client may end in between.
+   * Replaces the grant of a client for a room that it is in. If the session cannot be saved, the client keeps the grant
+   * that it had.
+   *
+   * @throws {ApiError} `log_unreachable`
    */
-  #checkRight({ principal }: Client, room: string): void {
-    const refusal = this.#options.access.refusal(principal, "subscribe", room);
-    if (refusal !== undefined) throw refusal;
+  async #renew(
+    client: Client,
+    room: string,
+    grant: RoomGrant | undefined,
+  ): Promise<void> {
+    if (grant === undefined) return;
+    const { grants } = client.principal;
+    setGrant(client, room, grant);
+    if (await this.#options.writer.saveAndWait(client) === "saved") return;
+    if (client.principal.grants.get(room) === grant) {
+      setGrant(client, room, grants.get(room));
+    }
+    throw notSaved("join");
   }
 
   /**
@@ -178,7 +170,7 @@ export class Subscriptions {
 
   /**
    * Answers the join of a client that is already in the room, with the messages that the client asks for. The saved
-   * state of the room does not change.
+   * position of the room does not change.
    */
   async #joinAgain(
     client: Client,
@@ -192,7 +184,7 @@ export class Subscriptions {
       this.#checkRight(client, request.room);
       // The right may have ended and come back meanwhile. The client is then no longer in the room.
       if (!client.rooms.has(request.room)) {
-        return await this.#joinNew(client, request, tell);
+        return await this.#joinNew(client, request, undefined, tell);
       }
       if (this.#mayAnswer(client, result)) {
         this.#tell(client, request, result, undefined, tell);
@@ -205,6 +197,7 @@ export class Subscriptions {
   async #joinNew(
     client: Client,
     request: JoinRequest,
+    grant: RoomGrant | undefined,
     tell: Tell,
   ): Promise<void> {
     const { roomsPerClientMax, log, fanOut, writer } = this.#options;
@@ -213,6 +206,8 @@ export class Subscriptions {
     if (rooms.size >= roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
     // Joins of other rooms that run at the same time have to count this room for the limit.
     rooms.set(room, { since: log.head.id });
+    // The session is saved before the client joins, and has to contain the grant by then.
+    if (grant !== undefined) setGrant(client, room, grant);
     let hasJoined = false;
     try {
       hasJoined = await this.#tryJoin(client, request, tell);
@@ -220,6 +215,7 @@ export class Subscriptions {
       if (!hasJoined && client.subscriber !== undefined) {
         fanOut.leave(client.subscriber, room);
         rooms.delete(room);
+        setGrant(client, room, undefined);
         writer.save(client);
       }
     }
@@ -321,6 +317,14 @@ export class Subscriptions {
       tell({ position, id, rooms: [result], ...notice })
     );
   }
+}
+
+function setGrant(
+  client: Client,
+  room: string,
+  grant: RoomGrant | undefined,
+): void {
+  client.principal = withGrant(client.principal, room, grant);
 }
 
 /** Creates the error of a `join` or `leave` that failed because the client's session could not be saved. */

@@ -34,6 +34,8 @@ export interface JoinRequest {
   readonly since?: Position | null | undefined;
   /** How many of the room's newest messages the client wants. Ignored if `since` is set. */
   readonly last?: number | undefined;
+  /** The room token that the client has sent, whatever its type; undefined if it has sent none. */
+  readonly token?: unknown;
   /**
    * Set if a gap has to be sent to the client again, because the client has not confirmed the gap: the gap's reason.
    */
@@ -41,15 +43,15 @@ export interface JoinRequest {
 }
 
 /**
- * Reads a client's request to join a room: the room's name, or `{room, since?, last?}`.
+ * Reads a client's request to join a room: the room's name, or `{room, since?, last?, token?}`.
  *
  * @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter` or `unknown_field`, if a part of the
  * request is not valid
  */
 export function parseJoinRequest(request: unknown): JoinRequest {
   if (!isFields(request)) return { room: parseRoom(request) };
-  checkFields("join", request, ["room", "since", "last"]);
-  const { room, since, last } = request;
+  checkFields("join", request, ["room", "since", "last", "token"]);
+  const { room, since, last, token } = request;
   if (since === null) {
     throw new ApiError(
       "invalid_position",
@@ -60,6 +62,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
     room: parseRoom(room),
     since: since === undefined ? undefined : parseSince(since),
     last: parseLast(last),
+    ...token !== undefined && { token },
   };
 }
 

@@ -8,10 +8,13 @@
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a stored session without its rooms and its user. */
+/** Estimated bytes of a stored session without its rooms, its user and its grants. */
 const SESSION_BYTES = 300;
 /** Estimated bytes of one room in a stored session, without the room's name. */
 const ROOM_BYTES = 60;
+
+/** Estimated bytes of a grant in a stored session, without the room's name, the token's id and `info`. */
+const GRANT_BYTES = 150;
 
 /** The stored session of a client that has disconnected from this node and may reconnect. */
 export interface LeftSession {
@@ -50,10 +53,10 @@ export class LeftSessions {
    * @returns The sessions whose clients disconnected first, as many as exceed the limit. The caller has to delete them
    * from the store.
    */
-  add({ digest, owner, rooms, user = "" }: SessionState): LeftSession[] {
+  add(client: SessionState): LeftSession[] {
+    const { digest, owner } = client;
     this.delete(digest);
-    let bytes = SESSION_BYTES + 2 * user.length;
-    for (const room of rooms.keys()) bytes += ROOM_BYTES + 2 * room.length;
+    const bytes = sizeOf(client);
     const now = performance.now();
     const expires = now + this.#lifetimeMs;
     this.#left.set(digest, { digest, owner, bytes, expires });
@@ -75,4 +78,15 @@ export class LeftSessions {
     this.#left.delete(digest);
     this.#bytes -= left.bytes;
   }
+}
+
+/** Returns the estimated bytes that the session of a client takes in the store. */
+function sizeOf({ rooms, user = "", grants }: SessionState): number {
+  let bytes = SESSION_BYTES + 2 * user.length;
+  for (const room of rooms.keys()) bytes += ROOM_BYTES + 2 * room.length;
+  for (const [room, { tokenId = "", info = "" }] of grants ?? []) {
+    const texts = room.length + tokenId.length + JSON.stringify(info).length;
+    bytes += GRANT_BYTES + 2 * texts;
+  }
+  return bytes;
 }

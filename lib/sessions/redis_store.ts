@@ -13,6 +13,7 @@ import type { LogServer } from "../redis/log_server.ts";
 import { HERE, runScript, type Script, script } from "../redis/script.ts";
 import type { Notice, RoomPosition, Session } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
+import { formatGrants, parseGrants } from "./stored_grants.ts";
 
 /**
  * Lua that defines `read(text)`, which returns the generation and the owner of a stored session. The owner is empty if
@@ -153,15 +154,24 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * field `user` is last, and is missing in the session of a client without a token. An example with a room without a
+ * fields `user` and `grants` are last. They are missing in the session of a client without a token, and without grants.
+ * An example with a room without a
  * notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
  */
 function formatSession(
-  { generation, owner, rooms, epoch, lineage, overloaded = false, user }:
-    Session,
+  {
+    generation,
+    owner,
+    rooms,
+    epoch,
+    lineage,
+    overloaded = false,
+    user,
+    grants,
+  }: Session,
 ): string {
   return JSON.stringify({
     generation,
@@ -171,6 +181,7 @@ function formatSession(
     lineage,
     overloaded,
     user,
+    grants: formatGrants(grants),
   });
 }
 
@@ -192,8 +203,9 @@ function versionOf(text: string): string {
 /** Reads a session from its stored form. Returns undefined if the text is not a stored session. */
 function parseSession(text: string): Session | undefined {
   try {
-    const { rooms, epoch, lineage, generation, owner = "", overloaded, user } =
-      JSON.parse(text);
+    const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
+      .parse(text);
+    const { overloaded, user, grants } = rest;
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
       typeof generation !== "number" || typeof owner !== "string" ||
@@ -207,6 +219,7 @@ function parseSession(text: string): Session | undefined {
       owner,
       overloaded: overloaded === true,
       ...user !== undefined && { user },
+      ...grants !== undefined && { grants: parseGrants(grants) },
     };
   } catch {
     return undefined;

@@ -4,6 +4,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import type { RoomGrants } from "../access/principal.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { randomText } from "../util/random.ts";
 
@@ -66,6 +67,8 @@ export interface Session {
    * the same user can resume the session.
    */
   readonly user?: string;
+  /** What the client may do in single rooms of the session, beside the rights of its token; undefined if nothing. */
+  readonly grants?: RoomGrants;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -85,6 +88,8 @@ export interface SessionState {
   readonly overloaded: boolean;
   /** The user to whom the session belongs, as in {@linkcode Session.user}. */
   readonly user?: string | undefined;
+  /** Grants for rooms. Those for rooms that are not in `rooms` are not saved. */
+  readonly grants?: RoomGrants;
 }
 
 /** Returns a random name for a connection that uses a session, for {@linkcode Session.owner}. */

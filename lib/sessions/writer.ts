@@ -247,9 +247,10 @@ export class SessionWriter {
 }
 
 function toSession(
-  { generation, owner, rooms, overloaded, user }: SessionState,
+  { generation, owner, rooms, overloaded, user, grants }: SessionState,
   { epoch, lineage }: HeadState,
 ): Session {
+  const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
   return {
     rooms: [...rooms],
     epoch,
@@ -258,5 +259,6 @@ function toSession(
     owner,
     overloaded,
     ...user !== undefined && { user },
+    ...kept.length > 0 && { grants: new Map(kept) },
   };
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import type { Hello } from "../clients/admission.ts";
+import type { Hello } from "../clients/hello.ts";
 import { ApiError } from "../errors.ts";
 import { readOffset } from "./offset.ts";
 

@@ -5,7 +5,7 @@
 import type { Access } from "../../lib/access/access.ts";
 import { makePrincipal, type Principal } from "../../lib/access/principal.ts";
 import { Rights } from "../../lib/access/rights.ts";
-import type { Hello } from "../../lib/clients/admission.ts";
+import type { Hello } from "../../lib/clients/hello.ts";
 import type { Client, Joined } from "../../lib/clients/client.ts";
 import { Clients } from "../../lib/clients/clients.ts";
 import type { Shown } from "../../lib/clients/missed.ts";
@@ -14,7 +14,7 @@ import { Delivery } from "../../lib/delivery/delivery.ts";
 import { FanOut } from "../../lib/delivery/fanout.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
 import { type GapNotice, Subscriber } from "../../lib/delivery/subscriber.ts";
-import { ApiError } from "../../lib/errors.ts";
+import { ApiError, type ErrorCode } from "../../lib/errors.ts";
 import { type HeadState, LogHead } from "../../lib/log/head.ts";
 import type { Entry, Log } from "../../lib/log/log.ts";
 import { MemoryLog } from "../../lib/log/memory_log.ts";
@@ -23,6 +23,8 @@ import type { JoinRequest } from "../../lib/recovery/join_request.ts";
 import {
   MemorySessionStore,
   type SessionStore,
+  type SessionToSave,
+  type StoredSession,
 } from "../../lib/sessions/store.ts";
 import { soon } from "./wait.ts";
 
@@ -97,12 +99,41 @@ export interface Connected {
   readonly connection: RecordingConnection;
 }
 
+/** A session store whose loads and saves fail while `isDown` is set. */
+export class FailingStore extends MemorySessionStore {
+  isDown = false;
+
+  override async save(
+    sessions: readonly SessionToSave[],
+    seconds: number,
+  ): Promise<ReadonlySet<string>> {
+    this.#check();
+    return await super.save(sessions, seconds);
+  }
+
+  override async load(digest: string): Promise<StoredSession | undefined> {
+    this.#check();
+    return await super.load(digest);
+  }
+
+  #check(): void {
+    if (this.isDown) throw new ApiError("log_unreachable", "Cannot: down");
+  }
+}
+
+/** Returns a check that an error has this code, for `assert.rejects()`. */
+export function failsWith(code: ErrorCode): (error: unknown) => boolean {
+  return (error) => error instanceof ApiError && error.code === code;
+}
+
 /** Options of {@linkcode ClientsSetup}. */
 export interface ClientsSetupOptions {
   readonly rooms?: readonly string[];
   readonly roomsPerClientMax?: number;
   readonly ringBytes?: number;
   readonly sessions?: SessionStore;
+  /** By default, everyone may join every room that is not in {@linkcode ClientsSetup.forbidden}. */
+  readonly access?: Access;
 }
 
 /** The parts of an embedded node that handle clients, with a log in memory. */
@@ -154,7 +185,7 @@ export class ClientsSetup implements Disposable {
       sessions: this.sessions,
       ring: this.ring,
       fanOut: this.fanOut,
-      access: this.#access(),
+      access: options.access ?? this.#access(),
       cluster: {
         send: (command) => void this.sent.push(command),
         onCommand: (handle) => this.receive = handle,

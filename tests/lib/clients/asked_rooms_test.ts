@@ -23,26 +23,30 @@ function principal(
   return makePrincipal({ kind, rooms, rights: new Rights([grant]) });
 }
 
-function names(who: Principal, rooms?: readonly unknown[]): string[] {
-  return askedRooms({ principal: who, rooms }, LIMITS).map(({ room }) => room);
+async function names(
+  who: Principal,
+  rooms?: readonly unknown[],
+): Promise<string[]> {
+  const { requests } = await askedRooms({ principal: who, rooms }, LIMITS);
+  return requests.map(({ room }) => room);
 }
 
-function refused(
+async function refused(
   who: Principal,
   rooms: readonly unknown[] | undefined,
   code: ErrorCode,
-): void {
-  assert.throws(
-    () => names(who, rooms),
+): Promise<void> {
+  await assert.rejects(
+    names(who, rooms),
     (error) => error instanceof ApiError && error.code === code,
   );
 }
 
-Deno.test("a client joins the rooms that it names and those of its token", () => {
+Deno.test("a client joins the rooms that it names and those of its token", async () => {
   const ann = principal("client", ["a", "user.*"], ["user.ann"]);
-  assert.deepEqual(names(ann, ["a"]), ["user.ann", "a"]);
-  assert.deepEqual(names(ann, []), ["user.ann"]);
-  const both = askedRooms(
+  assert.deepEqual(await names(ann, ["a"]), ["user.ann", "a"]);
+  assert.deepEqual(await names(ann, []), ["user.ann"]);
+  const { requests: both } = await askedRooms(
     { principal: ann, rooms: [{ room: "user.ann", last: 5 }] },
     LIMITS,
   );
@@ -52,28 +56,34 @@ Deno.test("a client joins the rooms that it names and those of its token", () =>
   ]]);
 });
 
-Deno.test("a client with a token joins the default rooms that it may join", () => {
-  assert.deepEqual(names(principal("client", ["news"])), ["news"]);
-  assert.deepEqual(names(principal("client", ["*"])), ["chat", "news"]);
-  assert.deepEqual(names(principal("client", ["x"], ["x"])), ["x"]);
-  assert.deepEqual(names(principal("client", [])), []);
+Deno.test("a client with a token joins the default rooms that it may join", async () => {
+  assert.deepEqual(await names(principal("client", ["news"])), ["news"]);
+  assert.deepEqual(await names(principal("client", ["*"])), ["chat", "news"]);
+  assert.deepEqual(await names(principal("client", ["x"], ["x"])), ["x"]);
+  assert.deepEqual(await names(principal("client", [])), []);
 });
 
-Deno.test("a client without a token that may not join a default room is refused", () => {
-  refused(principal("anonymous", ["news"]), undefined, "unauthorized");
-  assert.deepEqual(names(principal("anonymous", ["news"]), ["news"]), ["news"]);
+Deno.test("a client without a token that may not join a default room is refused", async () => {
+  await refused(principal("anonymous", ["news"]), undefined, "unauthorized");
+  assert.deepEqual(await names(principal("anonymous", ["news"]), ["news"]), [
+    "news",
+  ]);
 });
 
-Deno.test("a client that names a room that it may not join is refused, and so is a token that names one", () => {
-  refused(principal("client", ["a"]), ["a", "b"], "forbidden");
-  refused(principal("anonymous", ["a"]), ["a", "b"], "unauthorized");
-  refused(principal("client", ["a"], ["user.ann"]), ["a"], "forbidden");
-  refused(principal("client", ["*"], [".."]), [], "invalid_room");
+Deno.test("a client that names a room that it may not join is refused, and so is a token that names one", async () => {
+  await refused(principal("client", ["a"]), ["a", "b"], "forbidden");
+  await refused(principal("anonymous", ["a"]), ["a", "b"], "unauthorized");
+  await refused(principal("client", ["a"], ["user.ann"]), ["a"], "forbidden");
+  await refused(principal("client", ["*"], [".."]), [], "invalid_room");
 });
 
-Deno.test("the rooms that are named and those of the token count for the limit", () => {
+Deno.test("the rooms that are named and those of the token count for the limit", async () => {
   const ann = principal("client", ["*"], ["a", "b"]);
-  assert.deepEqual(names(ann, ["c", "b"]), ["a", "b", "c"]);
-  refused(ann, ["c", "d"], "too_many_rooms");
-  refused(principal("client", ["*"]), ["a", "a", "a", "a"], "too_many_rooms");
+  assert.deepEqual(await names(ann, ["c", "b"]), ["a", "b", "c"]);
+  await refused(ann, ["c", "d"], "too_many_rooms");
+  await refused(
+    principal("client", ["*"]),
+    ["a", "a", "a", "a"],
+    "too_many_rooms",
+  );
 });

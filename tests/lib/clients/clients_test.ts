@@ -1,44 +1,14 @@
 import assert from "node:assert/strict";
 import { makePrincipal } from "../../../lib/access/principal.ts";
-import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 import { hashSessionSecret } from "../../../lib/sessions/session.ts";
-import {
-  MemorySessionStore,
-  type SessionToSave,
-  type StoredSession,
-} from "../../../lib/sessions/store.ts";
 import {
   ClientsSetup,
   type Connected,
+  FailingStore,
+  failsWith,
   RecordingConnection,
 } from "../../support/clients_setup.ts";
 import { soon, until } from "../../support/wait.ts";
-
-/** A session store whose loads and saves fail while `isDown` is set. */
-class FailingStore extends MemorySessionStore {
-  isDown = false;
-
-  override async save(
-    sessions: readonly SessionToSave[],
-    seconds: number,
-  ): Promise<ReadonlySet<string>> {
-    this.#check();
-    return await super.save(sessions, seconds);
-  }
-
-  override async load(digest: string): Promise<StoredSession | undefined> {
-    this.#check();
-    return await super.load(digest);
-  }
-
-  #check(): void {
-    if (this.isDown) throw new ApiError("log_unreachable", "Cannot: down");
-  }
-}
-
-function failsWith(code: ErrorCode): (error: unknown) => boolean {
-  return (error) => error instanceof ApiError && error.code === code;
-}
 
 /** Returns what was written to a client, without the first `count` writes. */
 function since({ connection }: Connected, count: number): string[] {

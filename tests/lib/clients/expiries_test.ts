@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { makePrincipal } from "../../../lib/access/principal.ts";
+import { makePrincipal, withGrant } from "../../../lib/access/principal.ts";
 import { Rights } from "../../../lib/access/rights.ts";
 import { Client } from "../../../lib/clients/client.ts";
 import { Expiries } from "../../../lib/clients/expiries.ts";
@@ -13,6 +13,7 @@ const RIGHTS = Rights.everywhere(["subscribe"]);
 class Setup implements Disposable {
   nowMs = START;
   readonly disconnected: string[] = [];
+  readonly ended: string[] = [];
   readonly expiries = new Expiries({
     fanOut: new FanOut({
       clientBufferBytesMax: 1000,
@@ -22,6 +23,10 @@ class Setup implements Disposable {
     disconnect: (client) => {
       this.disconnected.push(client.digest);
       this.expiries.delete(client);
+    },
+    endGrant: (client, room) => {
+      this.ended.push(`${client.digest} ${room}`);
+      client.principal = withGrant(client.principal, room, undefined);
     },
     now: () => this.nowMs,
   });
@@ -36,7 +41,7 @@ class Setup implements Disposable {
       rooms: new Map(),
     });
     client.subscriber = new RecordingConnection();
-    this.expiries.add(client);
+    this.expiries.update(client);
     return client;
   }
 
@@ -88,7 +93,7 @@ Deno.test("a client with a new token is warned and disconnected by the time of t
   setup.at(80);
   assert.equal(written(ann).length, 1);
   ann.principal = setup.principal(300);
-  setup.expiries.add(ann);
+  setup.expiries.update(ann);
   setup.at(200);
   assert.deepEqual(setup.disconnected, []);
   setup.at(270);
@@ -137,4 +142,55 @@ Deno.test("without clients whose tokens expire, no timer runs", () => {
   setup.at(1);
   setup.at(35);
   assert.deepEqual(setup.disconnected, ["eve"]);
+});
+
+Deno.test("a grant is ended 25 s after it expires, and the client is warned and disconnected as without it", () => {
+  using setup = new Setup();
+  const ann = setup.add("ann", 100);
+  for (const [room, seconds] of [["a", 50], ["b", 80], ["c", 110]] as const) {
+    const expiresAt = START + seconds * 1000;
+    ann.principal = withGrant(ann.principal, room, {
+      by: "token",
+      actions: ["subscribe"],
+      expiresAt,
+    });
+    setup.expiries.update(ann);
+  }
+  const forever = { by: "hook", actions: ["subscribe"] } as const;
+  ann.principal = withGrant(ann.principal, "d", forever);
+  setup.expiries.update(ann);
+  setup.at(74);
+  assert.deepEqual([setup.ended, written(ann).length], [[], 1]);
+  setup.at(75);
+  setup.at(104);
+  assert.deepEqual(setup.ended, ["ann a"]);
+  setup.at(105);
+  assert.deepEqual(setup.ended, ["ann a", "ann b"]);
+  assert.deepEqual(written(ann), [`token_expiring ${START + 100_000}`]);
+  assert.deepEqual(setup.disconnected, []);
+  setup.at(125);
+  assert.deepEqual(setup.disconnected, ["ann"]);
+  assert.deepEqual(setup.ended, ["ann a", "ann b"]);
+});
+
+Deno.test("a grant that is renewed in time is not ended, and one that is replaced by a shorter one is ended sooner", () => {
+  using setup = new Setup();
+  const ann = setup.add("ann");
+  const give = (seconds: number) => {
+    const expiresAt = START + seconds * 1000;
+    ann.principal = withGrant(ann.principal, "a", {
+      by: "token",
+      actions: ["subscribe"],
+      expiresAt,
+    });
+    setup.expiries.update(ann);
+  };
+  give(10);
+  setup.at(30);
+  give(100);
+  setup.at(35);
+  assert.deepEqual(setup.ended, []);
+  give(20);
+  setup.at(45);
+  assert.deepEqual(setup.ended, ["ann a"]);
 });

@@ -37,6 +37,18 @@ Deno.test("parseJoinRequest() reads the name of a room, or an object with `room`
   }
 });
 
+Deno.test("parseJoinRequest() returns the room token as it was sent, whatever its type", () => {
+  for (const token of ["t", "", null, 5, ["t"], {}]) {
+    assert.deepEqual(parseJoinRequest({ room: "chat", token }), {
+      room: "chat",
+      since: undefined,
+      last: undefined,
+      token,
+    });
+  }
+  assert.ok(!("token" in parseJoinRequest({ room: "chat" })));
+});
+
 Deno.test("parseJoinRequest() throws for a `room`, `since` or `last` that is not valid", () => {
   const cases: [request: unknown, code: string][] = [
     [undefined, "invalid_room"],
@@ -78,7 +90,7 @@ Deno.test("parseJoinRequest() and parseLeaveRequest() throw for an unknown field
     [
       parseJoinRequest,
       "gap",
-      'Cannot join: the field "gap" is unknown; use only "room", "since", "last"',
+      'Cannot join: the field "gap" is unknown; use only "room", "since", "last", "token"',
     ],
     [
       parseLeaveRequest,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { RoomGrant } from "../../../lib/access/principal.ts";
 import { LeftSessions } from "../../../lib/sessions/left_sessions.ts";
 import type {
   RoomPosition,
@@ -42,6 +43,15 @@ Deno.test("LeftSessions.bytes includes each room of a session and the room's nam
   left.delete("a");
   left.delete("unknown");
   assert.equal(left.bytes, 0);
+});
+
+Deno.test("LeftSessions.bytes includes the grants of a session, with their info", () => {
+  const left = new LeftSessions(100_000, 60_000);
+  const grants = new Map<string, RoomGrant>([
+    ["chat", { by: "token", actions: [], tokenId: "j1", info: "x".repeat(98) }],
+  ]);
+  left.add({ ...client("a", "chat"), grants });
+  assert.equal(left.bytes, 300 + 60 + 2 * 4 + 150 + 2 * (4 + 2 + 100));
 });
 
 Deno.test("LeftSessions.add() does not return sessions that have already expired in the store", async () => {

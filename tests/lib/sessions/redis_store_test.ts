@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createClient } from "@redis/client";
+import type { RoomGrant } from "../../../lib/access/principal.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import type { RedisClient } from "../../../lib/redis/connection.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
@@ -61,7 +62,7 @@ class Setup implements AsyncDisposable {
 }
 
 /**
- * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it; it ignores `user`. Neither the order of the fields
+ * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it; it ignores `user` and `grants`. Neither the order of the fields
  * nor their form may change, because nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
@@ -119,6 +120,36 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
       owner: "abc",
       overloaded: false,
       user: 'ann "b"',
+    },
+  ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[["a","5-0"],["__proto__","5-0"]],"epoch":"","lineage":"","overloaded":false,"user":"","grants":[["a",{"by":"token","allow":["sub","pub","history","presence"],"exp":9,"iat":8,"jti":"j","info":{"n":1}}],["__proto__",{"by":"hook","allow":["sub"]}]]}',
+    {
+      rooms: [["a", { since: "5-0" }], ["__proto__", { since: "5-0" }]],
+      epoch: "",
+      lineage: "",
+      generation: 1,
+      owner: "abc",
+      overloaded: false,
+      user: "",
+      grants: new Map<string, RoomGrant>([
+        ["a", {
+          by: "token",
+          actions: ["subscribe", "publish", "history", "presence"],
+          expiresAt: 9,
+          issuedAt: 8,
+          tokenId: "j",
+          info: { n: 1 },
+        }],
+        ["__proto__", {
+          by: "hook",
+          actions: ["subscribe"],
+          expiresAt: undefined,
+          issuedAt: undefined,
+          tokenId: undefined,
+          info: undefined,
+        }],
+      ]),
     },
   ],
 ];

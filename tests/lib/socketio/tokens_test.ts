@@ -111,6 +111,86 @@ Deno.test("a client gets only rooms that its token allows, at connect and by joi
   assert.deepEqual(received.map(({ message }) => message), ["news"]);
 });
 
+Deno.test("a room token lets a stock client into its room, in join and at connect, and a false one is answered or is connect_error", async () => {
+  await using setup = await Setup.start({ TOKEN_ROOMS: "team.{team}=sub" });
+  const token = await makeToken({ sub: "ann" });
+  const client = setup.client({ token, rooms: [] });
+  await client.connects.have(1);
+  const join = async (room: string, token: unknown) => {
+    const [{ ok, error }] = await client.ask("join", { room, token });
+    return ok === true ? "ok" : error.code;
+  };
+  const other = { secret: SECRET.replace("0", "1") };
+  const cases = [
+    ["a", await makeToken(caps("a")), "ok"],
+    ["__proto__", await makeToken({ sub: "ann", ...caps("__*") }), "ok"],
+    ["team.x", await makeToken({ team: "x" }), "ok"],
+    ["team.y", await makeToken({ team: "*" }), "forbidden"],
+    ["b", await makeToken(caps("a", "b.*")), "forbidden"],
+    ["b", await makeToken({ sub: "bob", ...caps("b") }), "forbidden"],
+    ["b", await makeToken(caps("b"), other), "unauthorized"],
+    [
+      "b",
+      await makeToken({ exp: inSeconds(-6), ...caps("b") }),
+      "unauthorized",
+    ],
+    ["b", forgeToken({ alg: "none" }, caps("b"), ""), "unauthorized"],
+    ["b", "", "unauthorized"],
+    ["b", null, "unauthorized"],
+  ] as const;
+  for (const [room, roomToken, code] of cases) {
+    assert.equal(await join(room, roomToken), code, room);
+    const answer = await setup.connect({
+      token,
+      rooms: [{ room, token: roomToken }],
+    });
+    assert.deepEqual(answer, code === "ok" ? [room] : code);
+  }
+  for (const [room] of cases) {
+    await setup.app.post("/publish", { room, message: room });
+  }
+  const received = await client.messages.have(3);
+  assert.deepEqual(
+    received.map(({ message }) => message),
+    ["a", "__proto__", "team.x"],
+  );
+});
+
+Deno.test("a room token that cannot be verified at the moment is answered in join, and closes a connection at connect", async () => {
+  const key = await makeSigningKey("k1");
+  await using server = await KeyServer.start([key.jwk]);
+  server.respond = (response) => response.writeHead(500).end();
+  await using setup = await Setup.start({ TOKEN_JWKS_URL: server.url });
+  const token = await makeToken({ sub: "ann" });
+  const a = { room: "a", token: await key.sign(caps("a")) };
+  const ann = setup.client({ token, rooms: [] });
+  await ann.connects.have(1);
+  const [{ ok, error }] = await ann.ask("join", a);
+  assert.deepEqual([ok, error.code], [false, "token_keys_unavailable"]);
+  const client = setup.client({ token, rooms: [a] });
+  const { engine } = client.socket.io;
+  await soon(new Promise((resolve) => engine.on("close", resolve)), "closed");
+  server.respond = undefined;
+  await client.connects.have(1);
+  await client.joined.have(1);
+  assert.deepEqual(
+    client.errors.items.filter(({ data }) => data !== undefined),
+    [],
+  );
+});
+
+Deno.test("without tokens, a room token is not needed and not looked at", async () => {
+  await using app = new TestApp();
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  await using client = new Subscriber(url, {
+    auth: { rooms: [{ room: "a", token: "x" }] },
+    transports: ["websocket"],
+  });
+  await client.joined.have(1);
+  const [{ ok }] = await client.ask("join", { room: "b", token: "x" });
+  assert.equal(ok, true);
+});
+
 Deno.test("a claim with a * in it does not give a client other rooms", async () => {
   await using setup = await Setup.start({
     TOKEN_ROOMS: "user.{sub}=sub,org.{org}.*=sub",

@@ -1,0 +1,98 @@
+/**
+ * The errors for senders that may not do what they ask for.
+ *
+ * @module
+ */
+import { ApiError } from "../errors.ts";
+import { quoted } from "../util/nearest.ts";
+import type { Principal } from "./principal.ts";
+import { type Action, OPERATOR, READER } from "./rights.ts";
+
+/** What each action does, for messages of errors. */
+const DOES: Readonly<Record<Action, string>> = {
+  subscribe: "join",
+  publish: "publish into",
+  history: "read the history of",
+  presence: "see the members of",
+  manage: "manage",
+};
+
+/** Returns the error for a client whose token has expired while it is connected. */
+export function expired(action: Action): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${
+      DOES[action]
+    } a room: the client's token has expired; send a new one with the event refresh`,
+  );
+}
+
+/** Returns the error for a client whose grant for a room has expired. */
+export function grantExpired(action: Action): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${
+      DOES[action]
+    } the room: the client's room token has expired; join the room again with a new one`,
+  );
+}
+
+/** Returns the error for a client that sends a room token to a server that does not verify tokens. */
+export function roomTokenUnused(room: string): ApiError {
+  return new ApiError(
+    "forbidden",
+    `Cannot join ${
+      quoted(room)
+    }: this server verifies no tokens, so the room token grants nothing; set TOKEN_SECRET or TOKEN_JWKS_URL, or join without it`,
+  );
+}
+
+/** Returns the error for a sender without credentials. */
+export function missing(action: Action, hasTokens: boolean): ApiError {
+  return hasTokens && action === "subscribe"
+    ? tokenMissing("join")
+    : unauthorized(hasTokens && READER.includes(action));
+}
+
+/** Returns the error for a client that needs a token and has sent none. */
+export function tokenMissing(verb: "connect" | "join"): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${verb}: the client has sent no token; send one in auth.token`,
+  );
+}
+
+/** Returns the error for a request with a wrong secret or none. `mayBeToken`: whether a token would do, too. */
+export function unauthorized(mayBeToken: boolean): ApiError {
+  return new ApiError(
+    "unauthorized",
+    mayBeToken
+      ? "Cannot serve this request: it carries neither a valid publish key nor a client token; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS or a token"
+      : "Cannot serve this request: it carries no valid publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+  );
+}
+
+/** Returns the error for a sender whose credentials do not allow `action`. */
+export function forbidden(
+  { kind }: Principal,
+  action: Action,
+  room: string | undefined,
+): ApiError {
+  const where = room === undefined ? "any room" : quoted(room);
+  const credentials = kind === "key" ? "publish key" : "token";
+  return new ApiError(
+    "forbidden",
+    `Cannot ${DOES[action]} ${where}: the ${credentials} does not allow it; ${
+      adviceFor(kind, action)
+    }`,
+  );
+}
+
+function adviceFor(kind: Principal["kind"], action: Action): string {
+  if (kind === "key") {
+    return "use another one, or grant it in PUBLISH_KEY_ROOMS";
+  }
+  return OPERATOR.includes(action)
+    ? "send it over HTTP with a publish key"
+    : 'use another one, or grant it in "caps" of the token, or TOKEN_ROOMS';
+}

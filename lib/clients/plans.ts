@@ -1,0 +1,207 @@
+/**
+ * Determines which rooms a connecting client joins, and for which messages it has to ask in each of them.
+ *
+ * @module
+ */
+import type { Access } from "../access/access.ts";
+import {
+  isExpired,
+  keepGrants,
+  type Principal,
+  withGrants,
+} from "../access/principal.ts";
+import { ApiError, toApiError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import { compareIds } from "../log/position.ts";
+import {
+  type JoinRequest,
+  parseJoinRequest,
+} from "../recovery/join_request.ts";
+import type { Recovery } from "../recovery/recovery.ts";
+import type { Session } from "../sessions/session.ts";
+import type { StoredSession } from "../sessions/store.ts";
+import { type Asked, askedRooms, tokensNamed } from "./asked_rooms.ts";
+import { grantAll } from "./granted.ts";
+import type { Hello } from "./hello.ts";
+import { missedBy } from "./missed.ts";
+
+/**
+ * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret.
+ * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has
+ * every message.
+ */
+export type Loaded =
+  | { readonly kind: "none" | "unreachable" }
+  | { readonly kind: "found"; readonly stored: StoredSession };
+
+/** The requests for rooms that have to be prepared for a connecting client. */
+export interface Plan {
+  readonly requests: readonly JoinRequest[];
+  /** The client's principal, with its grants for the rooms of the requests. */
+  readonly principal: Principal;
+  /** Whether the client's session was found and `requests` has one request for each of the session's rooms. */
+  readonly isWhole: boolean;
+  /**
+   * The reason why the session that the client wants to resume no longer exists; undefined if it exists or if the
+   * client wants a new session.
+   */
+  readonly gone?: "expired" | "epoch" | undefined;
+  readonly lost?: readonly LostRoom[];
+}
+
+/** A room of a session that the client may no longer be in, with the reason that the client is sent. */
+export interface LostRoom {
+  readonly room: string;
+  /** `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. */
+  readonly reason: "expired" | "revoked";
+}
+
+/** Options of {@linkcode Plans}. */
+export interface PlansOptions {
+  readonly log: Pick<Log, "head">;
+  readonly recovery: Pick<Recovery, "isOfThisLog">;
+  readonly access: Access;
+  /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
+  readonly rooms: readonly string[];
+  readonly roomsPerClientMax: number;
+}
+
+/** Determines for connecting clients which rooms they join. */
+export class Plans {
+  readonly #options: PlansOptions;
+
+  /** Stores the options, with the parts of the node that a plan needs. */
+  constructor(options: PlansOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Returns the requests for the rooms of the client's session. If there is no session, returns the requests for the
+   * rooms that the client names, or for the default rooms.
+   *
+   * @throws {ApiError} if the client names a room that is not valid or that it may not join
+   */
+  async plan(hello: Hello, loaded: Loaded): Promise<Plan> {
+    const { secret, shown } = hello;
+    if (loaded.kind === "found") {
+      return await this.#planResumed(hello, loaded.stored.session);
+    }
+    const isUnreachable = loaded.kind === "unreachable";
+    const { requests, principal } = await this.#asked(hello, isUnreachable);
+    if (isUnreachable) {
+      return {
+        principal,
+        requests: requests.map((request) => continueAt(request, shown?.id)),
+        isWhole: false,
+      };
+    }
+    const gone = secret === undefined ? undefined : this.#whyGone(shown?.id);
+    return { requests, principal, isWhole: false, gone };
+  }
+
+  /**
+   * Returns the requests of a client without its session. If the session cannot be loaded, it may have a grant for a
+   * room that the client names. A refusal would then stop the client for good because of an outage.
+   */
+  async #asked(hello: Hello, isUnreachable: boolean): Promise<Asked> {
+    try {
+      return await askedRooms(hello, this.#options);
+    } catch (error) {
+      const { code } = toApiError(error);
+      const isRefused = code === "forbidden" || code === "unauthorized";
+      if (!isUnreachable || !isRefused) throw error;
+      throw new ApiError(
+        "log_unreachable",
+        "Cannot connect: the client's session, which may allow a room that it names, cannot be loaded from Redis; connect again later",
+      );
+    }
+  }
+
+  /**
+   * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
+   * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
+   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session.
+   *
+   * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
+   *
+   * @throws {ApiError} If the token names a room that is not valid or that it does not allow
+   */
+  async #planResumed(
+    { principal, shown, rooms }: Hello,
+    session: Session,
+  ): Promise<Plan> {
+    const { access, roomsPerClientMax } = this.#options;
+    const missed = missedBy(await this.#trusted(session, shown?.id), shown);
+    const { grants = new Map() } = session;
+    const now = Date.now();
+    const holder = keepGrants(
+      withGrants(principal, grants),
+      (_, { expiresAt }) => !isExpired(expiresAt, now),
+    );
+    const tokens = tokensNamed(rooms);
+    const doubtful = missed.filter(({ room }) => !access.mayStay(holder, room))
+      .map(({ room }) => ({ room, token: tokens.get(room) }));
+    const added = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
+      !session.rooms.some(([joined]) => joined === room)
+    );
+    const granted = await grantAll(access, holder, [...doubtful, ...added]);
+    const { refusals } = granted;
+    for (const { room } of added) {
+      const refusal = refusals.get(room);
+      if (refusal !== undefined) throw refusal;
+    }
+    const requests = missed.filter(({ room }) => !refusals.has(room))
+      .slice(0, roomsPerClientMax);
+    const all = [...requests, ...added].slice(0, roomsPerClientMax);
+    const joined = new Set(all.map(({ room }) => room));
+    return {
+      requests: all,
+      principal: keepGrants(granted.principal, (room) => joined.has(room)),
+      isWhole: requests.length === missed.length,
+      lost: doubtful.filter(({ room }) => refusals.has(room)).map((
+        { room },
+      ) => ({
+        room,
+        reason: isExpired(grants.get(room)?.expiresAt, now)
+          ? "expired"
+          : "revoked",
+      })),
+    };
+  }
+
+  /**
+   * Returns a session unchanged if it can be trusted. Otherwise returns a copy without a valid epoch, so that the
+   * client receives the gap `epoch` in all rooms. A session cannot be trusted if its lineage is an earlier one, because
+   * it may lack rooms, or if the id `id` in the client's offset is not in this log.
+   */
+  async #trusted(session: Session, id: string | undefined): Promise<Session> {
+    const { log, recovery } = this.#options;
+    const isTrusted = session.lineage === log.head.lineage &&
+      (id === undefined || await recovery.isOfThisLog(id));
+    return isTrusted ? session : { ...session, epoch: "" };
+  }
+
+  /**
+   * Returns why a session no longer exists, where `id` is the id in the client's offset: `epoch` if `id` is older than
+   * the log, so that an earlier log was lost together with the session; otherwise `expired`.
+   */
+  #whyGone(id: string | undefined): "expired" | "epoch" {
+    const { began } = this.#options.log.head;
+    return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
+  }
+}
+
+/**
+ * Returns a request for the messages after `id`. Returns the request unchanged if it names a position or asks for the
+ * newest messages, or if `id` is undefined.
+ */
+function continueAt(request: JoinRequest, id: string | undefined): JoinRequest {
+  return id === undefined || !isOpenEnded(request)
+    ? request
+    : { ...request, since: { epoch: undefined, id } };
+}
+
+/** Returns whether a request asks neither for the messages after a position nor for the newest messages. */
+export function isOpenEnded({ since, last }: JoinRequest): boolean {
+  return since === undefined && last === undefined;
+}

@@ -1,0 +1,92 @@
+/**
+ * Takes connected clients out of rooms in which they may no longer be.
+ *
+ * @module
+ */
+import type { Access } from "../access/access.ts";
+import {
+  keepGrants,
+  type Principal,
+  userOf,
+  withGrant,
+  withGrants,
+} from "../access/principal.ts";
+import type { FanOut } from "../delivery/fanout.ts";
+import { ApiError } from "../errors.ts";
+import type { SessionWriter } from "../sessions/writer.ts";
+import type { Client } from "./client.ts";
+import type { LostRoom } from "./plans.ts";
+
+/** Options of {@linkcode RoomRights}. */
+export interface RoomRightsOptions {
+  readonly access: Pick<Access, "mayStay">;
+  readonly fanOut: Pick<FanOut, "leave" | "send">;
+  readonly writer: Pick<SessionWriter, "save">;
+}
+
+/** Applies changes of the rights of connected clients. Each change takes effect in one synchronous step. */
+export class RoomRights {
+  readonly #options: RoomRightsOptions;
+
+  /** Stores the options, with the parts of the node that are needed. */
+  constructor(options: RoomRightsOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Gives a client the rights of a new principal, and takes it out of the rooms that it may no longer be in. Its grants
+   * for single rooms stay, because they do not depend on its token.
+   *
+   * @throws {ApiError} `forbidden` if the new principal has no token, or is another user
+   */
+  change(client: Client, principal: Principal): void {
+    if (principal.kind !== "client") {
+      throw new ApiError(
+        "forbidden",
+        "Cannot refresh: this server uses no tokens; do not send this event",
+      );
+    }
+    if (userOf(principal) !== client.user) {
+      throw new ApiError(
+        "forbidden",
+        "Cannot refresh: this is not a token of the same user; disconnect, and connect again with this token",
+      );
+    }
+    client.principal = withGrants(principal, client.principal.grants);
+    this.check(client);
+  }
+
+  /**
+   * Ends the grant of a client for a room because the grant has expired. If the client may be in the room without it, it
+   * stays there.
+   */
+  endGrant(client: Client, room: string): void {
+    client.principal = withGrant(client.principal, room, undefined);
+    this.check(client, "expired");
+    this.#options.writer.save(client);
+  }
+
+  /**
+   * Takes a client out of the rooms that it may no longer be in. The client receives the event `left` for each of them,
+   * except for those that it is leaving anyway. Call this after the client's right to any room may have ended.
+   */
+  check(client: Client, reason: LostRoom["reason"] = "revoked"): void {
+    const { access, fanOut, writer } = this.#options;
+    const { principal, rooms, leaving = new Set(), subscriber } = client;
+    if (subscriber === undefined) return;
+    const isLost = (room: string): boolean => !access.mayStay(principal, room);
+    for (const room of [...leaving].filter(isLost)) {
+      leaving.delete(room);
+      fanOut.leave(subscriber, room);
+    }
+    const lost = new Set([...rooms.keys()].filter(isLost));
+    client.principal = keepGrants(principal, (room) => !lost.has(room));
+    for (const room of lost) {
+      rooms.delete(room);
+      fanOut.leave(subscriber, room);
+      const frame = subscriber.encoder.event("left", { room, reason });
+      fanOut.send(subscriber, frame);
+    }
+    if (lost.size > 0) writer.save(client);
+  }
+}
