@@ -32,6 +32,9 @@ export const ERROR_STATUS = {
   unsupported_content_encoding: 415,
   expectation_failed: 417,
   key_reused: 422,
+  too_many_connections: 429,
+  too_many_events: 429,
+  too_many_publishes: 429,
   header_too_large: 431,
   internal: 500,
   log_unreachable: 503,
@@ -44,6 +47,8 @@ export const ERROR_STATUS = {
   log_not_replicated: 503,
   log_failed: 503,
   token_keys_unavailable: 503,
+  too_many_clients: 503,
+  too_many_connects: 503,
   overloaded: 503,
   not_accepting: 503,
   draining: 503,
@@ -51,6 +56,23 @@ export const ERROR_STATUS = {
 
 /** One of the codes in {@linkcode ERROR_STATUS}. */
 export type ErrorCode = keyof typeof ERROR_STATUS;
+
+/** The codes of errors which mean that a limit was exceeded. */
+const LIMITS: ReadonlySet<ErrorCode> = new Set([
+  "too_many_rooms",
+  "too_many_messages",
+  "too_many_connections",
+  "too_many_events",
+  "too_many_publishes",
+  "too_many_clients",
+  "too_many_connects",
+  "request_too_slow",
+  "body_too_slow",
+  "message_too_large",
+  "body_too_large",
+  "header_too_large",
+  "overloaded",
+]);
 
 /**
  * An error that is sent to the publisher or client that made the request: in an HTTP response, in the result of one
@@ -60,15 +82,18 @@ export type ErrorCode = keyof typeof ERROR_STATUS;
 export class ApiError extends Error {
   /** The kind of the error. Programs compare the code and never the message. */
   readonly code: ErrorCode;
+  /** If the error is retryable: the seconds to wait before the request is sent again, for the header `Retry-After`. */
+  readonly retrySeconds: number;
 
   /**
    * Creates an error. `message` is sent to the publisher or client, so `message` must not contain a secret or a stack
    * trace.
    */
-  constructor(code: ErrorCode, message: string) {
+  constructor(code: ErrorCode, message: string, retrySeconds = 1) {
     super(message);
     this.name = "ApiError";
     this.code = code;
+    this.retrySeconds = retrySeconds;
   }
 
   /** The HTTP status of the error's code. */
@@ -78,7 +103,12 @@ export class ApiError extends Error {
 
   /** Whether the same request may succeed if it is sent again later. */
   get retryable(): boolean {
-    return this.status === 503;
+    return this.status === 503 || this.status === 429;
+  }
+
+  /** Whether the error means that the sender has exceeded a limit, or that all senders together have. */
+  get isLimit(): boolean {
+    return LIMITS.has(this.code);
   }
 
   /**

@@ -23,6 +23,7 @@ import { makeOriginRule, type OriginRule } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
+import { ConnectionLimits } from "./limits/connection_limits.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { ConnectionGroup } from "./redis/group.ts";
@@ -36,8 +37,15 @@ import { SocketIoServer } from "./socketio/server.ts";
 /** Maximum bytes of the ring: the recent messages that a node keeps in memory for clients that reconnect. */
 const RING_BYTES_MAX = 64 << 20;
 
+/** The parts of a node that limit clients. */
+interface NodeLimits {
+  readonly clientAddress: ClientAddress;
+  /** Counts the connections of clients. */
+  readonly connections: ConnectionLimits;
+}
+
 /** The parts of a node that its HTTP server uses. */
-export interface Node extends LogParts {
+export interface Node extends LogParts, NodeLimits {
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
   /** The bridge from Redis channels; undefined if the node has no Redis or bridges no channels. */
@@ -46,7 +54,6 @@ export interface Node extends LogParts {
   readonly ingresses: readonly Ingress[];
   /** Checks the origins of requests at the port for clients. */
   readonly originRule: OriginRule;
-  readonly clientAddress: ClientAddress;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
@@ -88,9 +95,7 @@ export function createNode(config: Config, observe: Observe): Node {
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const originRule = makeOriginRule({ ...config, cookies: false });
-  const directWriter = new DirectWriter((why) =>
-    observe({ kind: "direct_write_disabled", why })
-  );
+  const directWriter = makeDirectWriter(observe);
   const clients = new Clients({
     rooms: config.rooms,
     roomsPerClientMax: config.roomsPerClientMax,
@@ -101,9 +106,11 @@ export function createNode(config: Config, observe: Observe): Node {
     cluster: redis?.cluster ?? singleNode,
     observe,
   });
+  const limits = makeLimits(config);
   const sockets = new SocketIoServer({
     clients,
     access,
+    ...limits,
     fanOut,
     messageBytesMax: config.messageBytesMax,
     directWriter,
@@ -118,13 +125,25 @@ export function createNode(config: Config, observe: Observe): Node {
     bridge: redis?.bridge,
     ingresses,
     originRule,
-    clientAddress: clientAddresses(config.trustedProxies),
+    ...limits,
     directWriter,
     publisher: new Publisher({ log, access, observe }),
     probe: () => probe(log, ingresses),
     warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
     close: () => close(redis, closed),
   };
+}
+
+function makeLimits(config: Config): NodeLimits {
+  const clientAddress = clientAddresses(config.trustedProxies);
+  const connections = new ConnectionLimits({ ...config, clientAddress });
+  return { clientAddress, connections };
+}
+
+function makeDirectWriter(observe: Observe): DirectWriter {
+  return new DirectWriter((why) =>
+    observe({ kind: "direct_write_disabled", why })
+  );
 }
 
 function makeFanOut(config: Config, observe: Observe): FanOut {

@@ -73,6 +73,8 @@ export type Observation =
    * last report. Reported at most once a minute for each `code`.
    */
   | { kind: "clients_turned_away"; code: string; count: number }
+  /** A limit was reached, and something was refused, delayed or disconnected because of it. */
+  | { kind: "limited"; limit: string }
   /** A client sent an event whose name the server does not know. */
   | { kind: "unknown_event" }
   /** A client has reconnected and received everything that it missed. */

@@ -15,7 +15,7 @@ export function respondWithError(
   error: ApiError,
   results?: readonly unknown[],
 ): Response {
-  if (error.retryable) c.header("Retry-After", "1");
+  if (error.retryable) c.header("Retry-After", `${error.retrySeconds}`);
   if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
   return c.json({ error: error.toJSON(), results }, error.status);
 }

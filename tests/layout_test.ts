@@ -48,12 +48,13 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/websocket": {},
   "lib/wire": {},
   "lib/engineio": {
-    imports: ["lib/http", "lib/websocket", "lib/wire"],
+    imports: ["lib/limits", "lib/http", "lib/websocket", "lib/wire"],
     packages: ["engine.io", "socket.io"],
   },
   "lib/listener": {},
   "lib/socketio": {
     imports: [
+      "lib/limits",
       "lib/access",
       "lib/log",
       "lib/redis",

@@ -10,11 +10,26 @@ import type { EnvReader } from "./env_reader.ts";
 export interface LimitSettings {
   /** The addresses and ranges of addresses of the proxies whose `X-Forwarded-For` counts. */
   readonly trustedProxies: readonly string[];
+  /** Maximum number of clients of this node; 0 for no limit. */
+  readonly clientsMax: number;
+  /** Maximum number of clients from one address, or from the same 64 bits of an IPv6 address; 0 for no limit. */
+  readonly clientsPerAddressMax: number;
+  /** Maximum number of clients that connect to this node per second; 0 for no limit. */
+  readonly connectsPerSecondMax: number;
 }
+
+/** The maximum of each limit that can be switched off with 0. */
+const COUNT_MAX = 10_000_000;
 
 /** Reads all settings that limit clients and publishers. */
 export function readLimitSettings(reader: EnvReader): LimitSettings {
-  return { trustedProxies: readProxies(reader) };
+  const count = (name: string): number => reader.integer(name, 0, 0, COUNT_MAX);
+  return {
+    trustedProxies: readProxies(reader),
+    clientsMax: count("CLIENTS_MAX"),
+    clientsPerAddressMax: count("CLIENTS_PER_ADDRESS_MAX"),
+    connectsPerSecondMax: count("CONNECTS_PER_SECOND_MAX"),
+  };
 }
 
 /**

@@ -40,7 +40,7 @@ export function respondWithError(
   response.writeHead(error.status, {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
-    "Retry-After": "1",
+    "Retry-After": `${error.retrySeconds}`,
   });
   response.end(JSON.stringify({ error: error.toJSON() }));
 }

@@ -11,7 +11,7 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
-import { ApiError } from "../errors.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import { SOCKET_IO_PATH } from "../http/target.ts";
 import { randomText } from "../util/random.ts";
 import {
@@ -21,8 +21,10 @@ import {
 } from "../websocket/handshake.ts";
 import { DirectWriter } from "../wire/direct_write.ts";
 import { respondWithError } from "./closing.ts";
+import { Gate } from "./gate.ts";
 import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
 import { type EngineRequest, internalsOf } from "./internals.ts";
+import { refusalOf, refuse } from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
 
 const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
@@ -49,11 +51,6 @@ const DRAINING = new ApiError(
   "draining",
   "Cannot connect: this node is stopping; connect again",
 );
-const STOPPING: HandshakeError = {
-  status: "503 Service Unavailable",
-  headers: "Retry-After: 1\r\n",
-  message: DRAINING.message,
-};
 
 /**
  * The URL of a client that connects by WebSocket from the start, and the parsed query of this URL, which all such
@@ -91,6 +88,8 @@ export class EngineServer extends Server {
   stopping = false;
   readonly #forget = this.#makeForget();
   readonly #directWriter: DirectWriter;
+  readonly #gate: Gate;
+  readonly #onRefused: (error: ApiError) => void;
 
   /**
    * Creates a server with Engine.IO's options.
@@ -98,17 +97,27 @@ export class EngineServer extends Server {
    * @param onSlowClient Called with the number of queued packets when a client was disconnected because it sends
    * requests and does not read the answers.
    * @param directWriter Writes to sockets directly; by default, all writes use streams.
+   * @param gate Counts connections and refuses new ones.
+   * @param onRefused Called with the error when the gate has refused a connection.
    */
   constructor(
     options: ServerOptions,
     onSlowClient: (packets: number) => void,
     directWriter: DirectWriter = new DirectWriter(() => {}),
+    gate: Gate = new Gate(),
+    onRefused: (error: ApiError) => void = ignore,
   ) {
     super(options);
     this.#directWriter = directWriter;
+    this.#gate = gate;
+    this.#onRefused = onRefused;
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
+      gate.opened(connection.request, connection);
+      if (connection.transport.name === "polling") {
+        connection.on("close", () => gate.closed(connection));
+      }
       connection.on("packetCreate", limitUnsent);
     });
     this.on("flush", (connection: CountedConnection) => {
@@ -135,7 +144,7 @@ export class EngineServer extends Server {
       const connects = code === undefined && sid === undefined;
       if (this.stopping && (connects || code === UNKNOWN_SID)) {
         if (request.res === undefined) {
-          return respond(FORBIDDEN, { refusal: STOPPING });
+          return respond(FORBIDDEN, { refusal: refusalOf(DRAINING) });
         }
         return respondWithError(request.res, DRAINING);
       }
@@ -191,6 +200,27 @@ export class EngineServer extends Server {
     });
   }
 
+  /**
+   * Opens the connection of a new client that polls, as Engine.IO does, unless the gate refuses it. The promise never
+   * rejects.
+   */
+  protected override async handshake(
+    transport: "polling" | "websocket" | "webtransport",
+    request: EngineRequest,
+    abort: (code?: EngineErrorCode, context?: RefusalContext) => void,
+  ): Promise<unknown> {
+    const error = this.#enter(request, true);
+    if (error !== undefined) {
+      if (request.res !== undefined) respondWithError(request.res, error);
+      return;
+    }
+    try {
+      return await super.handshake(transport, request as never, abort);
+    } finally {
+      this.#gate.failed(request);
+    }
+  }
+
   /** Generates the id of a new connection. The id is as random as Engine.IO's own ids, but takes less time. */
   override generateId(): string {
     return randomText(15);
@@ -213,6 +243,10 @@ export class EngineServer extends Server {
       return refuse(socket, refusalFor(BAD_REQUEST));
     }
     if (!socket.readable || !socket.writable) return void socket.destroy();
+    if (known === undefined) {
+      const error = this.#enter(request, false);
+      if (error !== undefined) return refuse(socket, refusalOf(error));
+    }
     const { maxHttpBufferSize = Infinity } = this.opts;
     const response = Buffer.from(handshakeResponse(request));
     if (known !== undefined) socket.write(response);
@@ -238,17 +272,29 @@ export class EngineServer extends Server {
     this.emit("connection", connection);
   }
 
+  /** Counts the connection that a request is about to open. Returns the error if the gate refuses it. */
+  #enter(request: EngineRequest, isPolling: boolean): ApiError | undefined {
+    try {
+      this.#gate.enter(request, isPolling);
+    } catch (thrown) {
+      const error = toApiError(thrown);
+      this.#onRefused(error);
+      return error;
+    }
+  }
+
   /**
    * Creates the listener that removes a closed connection from `clients`. All connections share one listener, because a
    * closure for each connection would take more memory.
    */
   #makeForget(): (this: Connection) => void {
-    const forget = (id: string): void => {
-      delete this.clients[id];
+    const forget = (connection: Connection): void => {
+      delete this.clients[internalsOf(connection).id];
       this.clientsCount--;
+      this.#gate.closed(connection);
     };
     return function () {
-      forget(internalsOf(this).id);
+      forget(this);
     };
   }
 
@@ -291,20 +337,6 @@ function refusalFor(
   const { message = Server.errorMessages[code], refusal } = context;
   const status = code === FORBIDDEN ? "403 Forbidden" : "400 Bad Request";
   return refusal ?? { status, headers: "", message };
-}
-
-/** Responds to an upgrade with an error and closes the socket, as Engine.IO's `abortUpgrade` does. */
-function refuse(
-  socket: RawSocket,
-  { status, headers, message }: HandshakeError,
-): void {
-  if (socket.writable) {
-    socket.write(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\nContent-type: text/html\r\n${headers}` +
-        `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
-    );
-  }
-  socket.destroy();
 }
 
 function ignore(): void {}

@@ -163,7 +163,7 @@ function completeResponse(error: ApiError): string {
   const body = bodyOf(error);
   return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +
     `connection: close\r\nvary: Origin\r\n${
-      error.retryable ? "retry-after: 1\r\n" : ""
+      error.retryable ? `retry-after: ${error.retrySeconds}\r\n` : ""
     }` +
     `content-type: application/json\r\ncontent-length: ${
       Buffer.byteLength(body)

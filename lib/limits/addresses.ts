@@ -16,12 +16,21 @@ const HOPS_MAX = 32;
 /** Matches an address with a port, as some proxies write it: `192.0.2.1:4711` or `[2001:db8::1]:4711`. */
 const WITH_PORT = /^(?:(\d+\.\d+\.\d+\.\d+)|\[([\da-f:.]+)\])(?::\d{1,5})?$/i;
 
+/** Key under which a request stores the address that was found. */
+const FOUND = Symbol("client address");
+
 /** The part of a request from which the client's address is found. */
 export type AddressedRequest =
   & Pick<IncomingMessage, "headers">
-  & { readonly socket: { readonly remoteAddress?: string | undefined } };
+  & {
+    readonly socket: { readonly remoteAddress?: string | undefined };
+    [FOUND]?: string;
+  };
 
-/** Returns the address of the client that has sent a request; an empty text if the connection is already closed. */
+/**
+ * Returns the address of the client that has sent a request. The first call stores it, so that later calls find it after
+ * the request's connection was closed. An empty text if the connection was closed before the first call.
+ */
 export type ClientAddress = (request: AddressedRequest) => string;
 
 /**
@@ -32,7 +41,12 @@ export type ClientAddress = (request: AddressedRequest) => string;
 export function clientAddresses(
   trustedProxies: readonly string[],
 ): ClientAddress {
-  if (trustedProxies.length === 0) return peerOf;
+  const find = trustedProxies.length === 0 ? peerOf : behind(trustedProxies);
+  return (request) => request[FOUND] ??= find(request);
+}
+
+/** Creates the function that finds addresses behind these proxies. */
+function behind(trustedProxies: readonly string[]): ClientAddress {
   const trusted = new BlockList();
   for (const range of trustedProxies) addRange(trusted, range);
   const isTrusted = (address: string): boolean =>

@@ -20,18 +20,22 @@ import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { closeBecause } from "../engineio/closing.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
+import { Gate } from "../engineio/gate.ts";
 import { EngineServer } from "../engineio/server.ts";
-import { ApiError, toApiError } from "../errors.ts";
+import { ApiError } from "../errors.ts";
 import { isForEngine } from "../http/target.ts";
+import type { ClientAddress } from "../limits/addresses.ts";
+import type { ConnectionLimits } from "../limits/connection_limits.ts";
+import type { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
 import { helloOf } from "./hello.ts";
 import { formatOffset } from "./offset.ts";
+import { Refusals } from "./refusals.ts";
 import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
-import { TurnedAway } from "./turned_away.ts";
 
 /** How long a new connection may take to send Socket.IO's CONNECT packet, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -56,6 +60,11 @@ export interface SocketIoServerOptions {
   readonly directWriter: DirectWriter;
   /** Socket.IO's option `adapter`; undefined if the node runs without Redis and therefore alone. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
+  /** Counts connections, and refuses those beyond the limits. */
+  readonly connections: ConnectionLimits;
+  readonly clientAddress: ClientAddress;
+  /** Delays refusals; by default as `RefusalDelay` does. */
+  readonly refusalDelay?: RefusalDelay | undefined;
   readonly observe: Observe;
 }
 
@@ -72,7 +81,8 @@ export class SocketIoServer {
   readonly #engine: EngineServer;
   readonly #io: Server;
   readonly #requests: Requests;
-  readonly #turnedAway: TurnedAway;
+  readonly #refusals: Refusals;
+  readonly #gate: Gate;
   /** The Engine.IO connections whose client has already sent a CONNECT packet. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
@@ -87,11 +97,15 @@ export class SocketIoServer {
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
     const { access, adapter, clients, fanOut, observe } = options;
+    this.#refusals = new Refusals({ ...options, delay: options.refusalDelay });
+    this.#gate = new Gate(options.connections);
     this.#engine = new EngineServer(
       engineOptions(options),
       (waitingPackets) =>
         observe({ kind: "slow_client_disconnected", waitingPackets }),
       options.directWriter,
+      this.#gate,
+      (error) => this.#refusals.report(error),
     );
     this.#requests = new Requests({
       access,
@@ -100,7 +114,6 @@ export class SocketIoServer {
       clientOf: (socket) => this.#clients.get(socket),
       observe,
     });
-    this.#turnedAway = new TurnedAway(observe);
     this.#io = new Server({
       ...(adapter === undefined ? {} : { adapter }),
       serveClient: false,
@@ -156,7 +169,7 @@ export class SocketIoServer {
 
   /** Closes all connections at once. */
   close(): void {
-    this.#turnedAway.close();
+    this.#refusals.close();
     this.#engine.close();
     this.#io.of("/").adapter.close();
   }
@@ -201,28 +214,13 @@ export class SocketIoServer {
     }
   }
 
-  /**
-   * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal error the connection
-   * is closed instead, with the error as the reason, because stock clients retry after a close but not after
-   * `connect_error`.
-   */
-  #reject(
-    socket: Socket,
-    error: unknown,
-    next: (error?: Error) => void,
-  ): void {
-    const { conn } = socket;
-    const refusal = toApiError(error);
-    if (refusal.code === "internal") this.#failed("a handshake", error);
-    this.#options.observe({ kind: "client_refused", code: refusal.code });
-    if (refusal.retryable || refusal.code === "internal") {
-      this.#turnedAway.add(refusal.code);
-      closeBecause(conn, refusal);
-      // Socket.IO keeps the socket in memory until `next()` is called.
-      return next();
-    }
-    this.#taken.delete(conn);
-    next(Object.assign(new Error(refusal.message), { data: refusal.toJSON() }));
+  /** Rejects a client, and then calls `next`, because Socket.IO keeps the socket in memory until then. */
+  #reject(socket: Socket, error: unknown, next: (error?: Error) => void): void {
+    this.#refusals.reject(socket, error, (shown) => {
+      // The client may send another CONNECT packet after `connect_error`.
+      if (shown !== undefined) this.#taken.delete(socket.conn);
+      next(shown);
+    });
   }
 
   /**
@@ -257,6 +255,7 @@ export class SocketIoServer {
     });
     if (!isWelcome) return false;
     this.#requests.serve(socket);
+    this.#gate.connected(socket.conn);
     forgetRequest(socket);
     observe({ kind: "client_connected", clients: this.count });
     return true;

@@ -53,6 +53,7 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Clients cannot connect at the moment; they try again by themselves",
   ],
+  limited: undefined,
   unknown_event: undefined,
   recovered: undefined,
   recovery_incomplete: undefined,

@@ -42,6 +42,11 @@ export class Metrics {
     "Clients that were not let in, by error code",
     ["code"],
   );
+  readonly #limited = this.#counter(
+    "roomcast_limited_total",
+    "Times a limit was reached and something was refused, delayed or disconnected, by limit",
+    ["limit"],
+  );
   readonly #unknown = this.#counter(
     "roomcast_unknown_events_total",
     "Events of clients with a name that the server does not know",
@@ -132,6 +137,8 @@ export class Metrics {
         return this.#connections.set(observation.clients);
       case "client_refused":
         return this.#notLetIn.inc({ code: observation.code });
+      case "limited":
+        return this.#limited.inc({ limit: observation.limit });
       case "unknown_event":
         return this.#unknown.inc();
       case "recovered":

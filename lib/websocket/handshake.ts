@@ -15,14 +15,13 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** The parts of the HTTP response that refuses an upgrade. */
 export interface HandshakeError {
-  readonly status:
-    | "400 Bad Request"
-    | "403 Forbidden"
-    | "426 Upgrade Required"
-    | "503 Service Unavailable";
+  readonly status: `${number} ${string}`;
   /** Additional header lines, each ending with `\r\n`. */
   readonly headers: string;
+  /** The body of the response. */
   readonly message: string;
+  /** The media type of the body; `text/html`, as in Engine.IO's responses, if undefined. */
+  readonly type?: string;
 }
 
 /**

@@ -14,7 +14,7 @@ Deno.test("ERROR_STATUS has only codes in snake_case, each with a status of 400 
     assert.match(code, /^[a-z]+(_[a-z]+)*$/);
     assert.ok(Number.isInteger(error.status));
     assert.ok(error.status >= 400 && error.status <= 599, code);
-    assert.equal(error.retryable, error.status === 503);
+    assert.equal(error.retryable, [429, 503].includes(error.status));
   }
 });
 
@@ -22,6 +22,14 @@ Deno.test("every error code that begins with log_ has the status 503, which make
   const codes = CODES.filter((code) => code.startsWith("log_"));
   assert.ok(codes.length > 0);
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
+});
+
+Deno.test("ApiError.isLimit is true for all codes that begin with too_many_ or end with _too_large or _too_slow", () => {
+  for (const code of CODES) {
+    const { isLimit } = new ApiError(code, "Cannot test: so it is; go on");
+    const expected = /^too_many_|_too_(large|slow)$|^overloaded$/.test(code);
+    assert.equal(isLimit, expected, code);
+  }
 });
 
 Deno.test("ApiError.toJSON() returns only the code and the message", () => {

@@ -4,10 +4,18 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
+import type { Gate } from "../../lib/engineio/gate.ts";
 import { EngineServer } from "../../lib/engineio/server.ts";
+import type { ApiError } from "../../lib/errors.ts";
 import { DirectWriter } from "../../lib/wire/direct_write.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
+
+/** The gate of a server, and what it calls when the gate has refused a connection. */
+export interface GateParts {
+  readonly gate?: Gate;
+  readonly onRefused?: (error: ApiError) => void;
+}
 
 /** An Engine.IO server with Socket.IO on a port of its own; `await using` closes the server. */
 export class TestEngineServer {
@@ -17,12 +25,22 @@ export class TestEngineServer {
     this.engine.handleRequest(request, response)
   );
 
-  private constructor(options: ServerOptions, directWrite: boolean) {
+  private constructor(
+    options: ServerOptions,
+    directWrite: boolean,
+    { gate, onRefused }: GateParts,
+  ) {
     const writer = new DirectWriter((why) => {
       throw new Error(`Cannot write directly: ${why}`);
     });
     if (directWrite) writer.enable();
-    this.engine = new EngineServer(options, () => {}, writer);
+    this.engine = new EngineServer(
+      options,
+      () => {},
+      writer,
+      gate,
+      onRefused,
+    );
     this.io.bind(this.engine as never);
     this.#http.on(
       "upgrade",
@@ -35,8 +53,9 @@ export class TestEngineServer {
   static async start(
     options: ServerOptions = {},
     directWrite = true,
+    parts: GateParts = {},
   ): Promise<TestEngineServer> {
-    const server = new TestEngineServer(options, directWrite);
+    const server = new TestEngineServer(options, directWrite, parts);
     await listen(server.#http);
     return server;
   }

@@ -7,6 +7,9 @@ import {
   type OriginRule,
 } from "../../../lib/access/origins.ts";
 import { ApiError } from "../../../lib/errors.ts";
+import { clientAddresses } from "../../../lib/limits/addresses.ts";
+import { ConnectionLimits } from "../../../lib/limits/connection_limits.ts";
+import { RefusalDelay } from "../../../lib/limits/refusal_delay.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { SocketIoServer } from "../../../lib/socketio/server.ts";
 import { DirectWriter } from "../../../lib/wire/direct_write.ts";
@@ -34,6 +37,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
 
   private constructor() {
     super();
+    const clientAddress = clientAddresses([]);
     // The namespace is private in the server's types, but the server passes it to its adapter.
     const Adapter = new Server().of("/").adapter.constructor as unknown as {
       new (namespace: Namespace): object;
@@ -47,6 +51,14 @@ class Setup extends ClientsSetup implements AsyncDisposable {
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originRule: (headers) => this.originRule(headers),
+      connections: new ConnectionLimits({
+        clientsMax: 0,
+        clientsPerAddressMax: 0,
+        connectsPerSecondMax: 0,
+        clientAddress,
+      }),
+      clientAddress,
+      refusalDelay: new RefusalDelay({ delayMaxMs: 0 }),
       directWriter: new DirectWriter(() => {}),
       adapter: class extends Adapter {
         constructor(namespace: Namespace) {

@@ -30,6 +30,7 @@ export const ALL: readonly Observation[] = [
   { kind: "client_disconnected", clients: 6 },
   { kind: "client_refused", code: "invalid_room" },
   { kind: "clients_turned_away", code: "log_unreachable", count: 2 },
+  { kind: "limited", limit: "too_many_clients" },
   { kind: "unknown_event" },
   { kind: "recovered", messages: 5 },
   { kind: "recovery_incomplete", reason: "trimmed" },

@@ -1,0 +1,81 @@
+/**
+ * Refuses clients that want to connect, and reports that.
+ *
+ * @module
+ */
+import type { Socket } from "socket.io";
+import { closeBecause } from "../engineio/closing.ts";
+import { type ApiError, toApiError } from "../errors.ts";
+import { addressGroup, type ClientAddress } from "../limits/addresses.ts";
+import { RefusalDelay } from "../limits/refusal_delay.ts";
+import type { Observe } from "../observer.ts";
+import { TurnedAway } from "./turned_away.ts";
+
+/** Options of {@linkcode Refusals}. */
+export interface RefusalsOptions {
+  readonly clientAddress: ClientAddress;
+  /** Delays the refusals of clients that try again in a loop. */
+  readonly delay?: RefusalDelay | undefined;
+  readonly observe: Observe;
+}
+
+/** Refuses clients. Call `close()` to stop reporting them. */
+export class Refusals {
+  readonly #options: RefusalsOptions;
+  readonly #delay: RefusalDelay;
+  readonly #turnedAway: TurnedAway;
+
+  /** Starts without refusals. */
+  constructor(options: RefusalsOptions) {
+    this.#options = options;
+    this.#delay = options.delay ?? new RefusalDelay();
+    this.#turnedAway = new TurnedAway(options.observe);
+  }
+
+  /** Reports that a client was refused with this error. */
+  report(error: ApiError): void {
+    const { observe } = this.#options;
+    observe({ kind: "client_refused", code: error.code });
+    if (error.isLimit) observe({ kind: "limited", limit: error.code });
+    if (error.retryable || error.code === "internal") {
+      this.#turnedAway.add(error.code);
+    }
+  }
+
+  /**
+   * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal error the connection
+   * is closed instead, with the error as the reason, because stock clients retry after a close but not after
+   * `connect_error`. The refusal waits if the client's address was refused shortly before.
+   *
+   * @param done Called with the error to send as `connect_error`; without one if the connection is closed.
+   */
+  reject(
+    { conn }: Socket,
+    error: unknown,
+    done: (error?: Error) => void,
+  ): void {
+    const { clientAddress, observe } = this.#options;
+    const refusal = toApiError(error);
+    if (refusal.code === "internal") {
+      observe({ kind: "error", where: "a handshake", error });
+    }
+    this.report(refusal);
+    this.#delay.run(addressGroup(clientAddress(conn.request)), () => {
+      if (conn.readyState !== "open") return done();
+      if (!refusal.retryable && refusal.code !== "internal") {
+        const { message } = refusal;
+        return done(
+          Object.assign(new Error(message), { data: refusal.toJSON() }),
+        );
+      }
+      closeBecause(conn, refusal);
+      done();
+    });
+  }
+
+  /** Stops reporting refusals, and cancels those that wait. */
+  close(): void {
+    this.#delay.close();
+    this.#turnedAway.close();
+  }
+}
