@@ -30,7 +30,7 @@ EXPOSE 4000
 # restarting all nodes would only disconnect every client. The check fails for
 # every status other than 2xx.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
-  CMD ["deno", "eval", "--no-config", "--no-lock", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('PORT') || 4000}/livez`, { signal: AbortSignal.timeout(4000) }); Deno.exit(r.ok ? 0 : 1)"]
+  CMD ["deno", "eval", "--no-config", "--no-lock", "const r = await fetch(`http://127.0.0.1:${Deno.env.get('INTERNAL_PORT') || Deno.env.get('PORT') || 4000}/livez`, { signal: AbortSignal.timeout(4000) }); Deno.exit(r.ok ? 0 : 1)"]
 
 # The command of `deno task start` with main.js; .ci/container checks that both are
 # the same. What the server may do is in deno.json, under "permissions".

@@ -10,16 +10,14 @@
 // This import comes before all packages, because packages must not see the environment.
 import { environment } from "./lib/config/environment.ts";
 import { once } from "node:events";
-import type { Server } from "node:http";
-import type { AddressInfo, Server as Listening } from "node:net";
+import type { AddressInfo, Server } from "node:net";
 import { readCommand } from "./lib/config/command.ts";
 import { warningsOf } from "./lib/config/access_settings.ts";
 import type { Config } from "./lib/config/config.ts";
 import { maskUrl } from "./lib/config/mask.ts";
-import type { HttpConnections } from "./lib/http/connections.ts";
-import { createHttpConnections, createHttpServer } from "./lib/http/server.ts";
-import { stopListening } from "./lib/listener/stop_listening.ts";
-import { ListenerWatch } from "./lib/listener/watch.ts";
+import { makeOriginRule } from "./lib/access/origins.ts";
+import { ConnectionLimit } from "./lib/listener/connection_limit.ts";
+import { HttpPort } from "./lib/listener/http_port.ts";
 import { createNode, type Node } from "./lib/node.ts";
 import type { Observe } from "./lib/observer.ts";
 import { watchNode } from "./lib/telemetry/gauges.ts";
@@ -30,12 +28,11 @@ import {
 } from "./lib/telemetry/logger.ts";
 import { Metrics } from "./lib/telemetry/metrics.ts";
 import { formatText } from "./lib/telemetry/text.ts";
-import { InFlight } from "./lib/util/in_flight.ts";
 import { enableDirectWrites } from "./lib/wire/direct_write_check.ts";
 import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
 import { createListener } from "./routes/listener.ts";
-import { createApp } from "./routes/mod.ts";
+import { type AppOptions, createApp } from "./routes/mod.ts";
 
 /** How long each step may take when the process stops, in ms. */
 interface StopLimits {
@@ -113,80 +110,81 @@ function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
   });
 }
 
+/** A port with the number at which it shall be opened. */
+interface NumberedPort {
+  readonly number: number;
+  readonly http: HttpPort;
+}
+
 /** A node that serves HTTP, with all parts that are needed to stop it. */
 interface Serving {
   readonly node: Node;
-  readonly server: Server;
-  readonly listener: ListenerWatch;
-  readonly connections: HttpConnections;
-  /** Counts the requests to routes until their responses have been sent. */
-  readonly requests: InFlight;
+  /** The port for clients, and behind it the one for backends and operators if they have their own. */
+  readonly ports: readonly NumberedPort[];
+  readonly limit: ConnectionLimit;
   draining: boolean;
-  /**
-   * Set when the listener begins to close; resolves when the listener is closed. Requests that arrive before that are
-   * handled after the promise has resolved.
-   */
-  held: Promise<void> | undefined;
 }
 
 /** Creates all parts of the server, connects them and starts to listen. */
 function serve(config: Config): void {
   const node = createNode(config, observe);
-  const requests = new InFlight();
-  const app = makeApp(config, node, {
+  const file = new URL("./static/index.html", import.meta.url);
+  const limit = new ConnectionLimit(file, observe);
+  const app = appOptions(config, node, {
     draining: () => serving.draining,
-    accepting: () => listener.accepting,
+    accepting: () => serving.ports.every(({ http }) => http.accepting),
   });
-  const respond = createListener(app, observe);
-  const connections = createHttpConnections();
-  const server = createHttpServer(
-    (request, response) => {
-      if (node.sockets.request(request, response)) return;
-      // The request is in flight until its response has been sent, and not only until the response is known.
-      response.on("close", requests.begin());
-      if (serving.held === undefined) respond(request, response);
-      else void serving.held.then(() => respond(request, response));
-    },
-    (request, socket, head) => node.sockets.upgrade(request, socket, head),
-    connections,
-  );
-  const listener = new ListenerWatch({
-    server,
-    listen: async (port) => {
-      server.listen(port, config.host);
-      await once(server, "listening");
-      return server.address() as AddressInfo;
-    },
-    file: new URL("./static/index.html", import.meta.url),
-    onLost: () => void leave(serving, "listener_lost", 1),
-    observe,
-  });
+  const makePort = (
+    number: number,
+    audience: AppOptions["audience"],
+    parts: Partial<AppOptions> = {},
+  ): NumberedPort => {
+    const isForClients = audience !== "backends";
+    const http = new HttpPort({
+      respond: createListener(
+        createApp({ ...app, ...parts, audience }),
+        observe,
+      ),
+      sockets: isForClients ? node.sockets : undefined,
+      listen: (server, port) => listen(server, port, config.host),
+      connections: limit,
+      usesReserve: !isForClients,
+      onLost: () => void leave(serving, "listener_lost", 1),
+      observe,
+    });
+    return { number, http };
+  };
+  const { port, internalPort, host } = config;
+  // No page of another origin has any business at the port for backends.
+  const ownPages = { allowedOrigins: [], host, loopbackPages: false };
   const serving: Serving = {
     node,
-    server,
-    listener,
-    connections,
-    requests,
+    ports: internalPort === undefined ? [makePort(port, "everyone")] : [
+      makePort(port, "clients"),
+      makePort(internalPort, "backends", {
+        originRule: makeOriginRule(ownPages),
+      }),
+    ],
+    limit,
     draining: false,
-    held: undefined,
   };
   watchNode((name, help, read) => metrics.watch(name, help, read), {
     publisher: node.publisher,
     ring: node.ring,
-    connections: listener.connections,
+    connections: limit,
     bridge: node.bridge,
   });
   void start(config, serving);
   onSignals((signal) => void leave(serving, signal));
 }
 
-/** Creates the routes of a node. */
-function makeApp(
+/** Returns the options of a node's routes, which are the same at each port. */
+function appOptions(
   config: Config,
   node: Node,
-  state: { draining: () => boolean; accepting: () => boolean },
-): ReturnType<typeof createApp> {
-  return createApp({
+  state: Pick<AppOptions, "draining" | "accepting">,
+): Omit<AppOptions, "audience"> {
+  return {
     access: node.access,
     publisher: node.publisher,
     head: node.log.head,
@@ -199,15 +197,14 @@ function makeApp(
     channels: node.bridge === undefined ? [] : config.channels,
     embedded: config.redisUrl === undefined,
     messageBytesMax: config.messageBytesMax,
-    draining: state.draining,
-    accepting: state.accepting,
+    ...state,
     probe: () => node.probe(),
     warnings: () => node.warnings(),
     expose: () => metrics.expose(),
     page: readAssets(new URL("./static/", import.meta.url)),
     bundle: readAssets(clientFolder()),
     observe,
-  });
+  };
 }
 
 /** Returns the folder of Socket.IO's client: in its package, or beside the page where `tools/bundle.ts` puts it. */
@@ -219,35 +216,44 @@ function clientFolder(): URL {
 
 /** Starts to listen and reports that. Exits if the server cannot listen on the address. */
 async function start(config: Config, serving: Serving): Promise<void> {
-  const { node, listener } = serving;
+  const { node, ports, limit } = serving;
   try {
-    const { address, port, family } = await listener.open(config.port);
+    const urls: string[] = [];
+    for (const { number, http } of ports) urls.push(await http.open(number));
     // The server serves during the check, with streams.
     if (config.directWrite) {
-      await enableDirectWrites(node.directWriter, listenOnLoopback);
+      const loopback = (server: Server) => listen(server, 0, "127.0.0.1");
+      await enableDirectWrites(node.directWriter, loopback);
     }
     if (serving.draining) return;
-    const host = family === "IPv6" ? `[${address}]` : address;
+    const [url = "", internalUrl] = urls;
     observe({
       kind: "started",
-      url: `http://${host}:${port}`,
+      url,
+      internalUrl,
       log: config.redisUrl === undefined ? "embedded" : "redis",
       rooms: config.rooms,
       channels: config.channels,
-      connectionsMax: listener.connections.max,
+      connectionsMax: limit.max,
       directWrite: node.directWriter.enabled,
     });
   } catch (error) {
     console.error(
-      `Cannot start: ${(error as Error).message}; choose another HOST or PORT`,
+      `Cannot start: ${
+        (error as Error).message
+      }; choose another HOST, PORT or INTERNAL_PORT`,
     );
     Deno.exit(1);
   }
 }
 
-/** Makes a server listen on a free port that only this machine can reach. */
-async function listenOnLoopback(server: Listening): Promise<AddressInfo> {
-  server.listen(0, "127.0.0.1");
+/** Makes a server listen, and resolves to its address. */
+async function listen(
+  server: Server,
+  port: number,
+  host: string,
+): Promise<AddressInfo> {
+  server.listen(port, host);
   await once(server, "listening");
   return server.address() as AddressInfo;
 }
@@ -262,25 +268,25 @@ async function leave(
   code = 0,
 ): Promise<void> {
   if (serving.draining) return;
-  const { node, server, listener, connections, requests } = serving;
+  const { node, limit } = serving;
+  const ports = serving.ports.map(({ http }) => http);
   const start = performance.now();
   const { drainMs, idleMs, finishMs } = limitsOf(signal);
   serving.draining = true;
-  listener.close();
+  for (const port of ports) port.stopChecks();
+  limit.close();
   observe({ kind: "stopping", signal, clients: node.sockets.count });
-  await Promise.all([node.sockets.drain(drainMs), connections.drain(idleMs)]);
-  const closed = server.listening
-    ? new Promise<void>((resolve) => server.once("close", () => resolve()))
-    : undefined;
-  // Listening ends first, because requests arrive as long as the node listens.
-  if (closed !== undefined) await (serving.held = stopListening(server));
-  connections.close();
-  await requests.settled(finishMs);
+  await Promise.all([
+    node.sockets.drain(drainMs),
+    ...ports.map((port) => port.drain(idleMs)),
+  ]);
+  await Promise.all(ports.map((port) => port.stopListening()));
+  await Promise.all(ports.map((port) => port.settled(finishMs)));
   // The process ends even if something hangs from here on, such as a connection to Redis.
   setTimeout(() => exit(start, code), finishMs);
   // Closing the node answers the publishes that are still in flight, and only then their connections can be closed.
   await node.close();
-  await closed;
+  await Promise.all(ports.map((port) => port.closed()));
   exit(start, code);
 }
 

@@ -16,6 +16,8 @@ export type Observation =
   | {
     kind: "started";
     url: string;
+    /** The URL for backends and operators; undefined if they use `url` as well. */
+    internalUrl: string | undefined;
     log: "redis" | "embedded";
     rooms: readonly string[];
     channels: readonly string[];

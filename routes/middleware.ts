@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Access } from "../lib/access/access.ts";
+import type { Access, Credentials } from "../lib/access/access.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
@@ -56,16 +56,20 @@ function isDecodable(target: string): boolean {
 
 /**
  * Allows pages of allowed origins to read responses, and responds to their preflight requests. Pages of other origins
- * may send only `GET` and `HEAD`, and browsers do not let these pages read the response.
+ * may send only `GET` and `HEAD`, and browsers do not let these pages read the response. Without `foreignReads`, they
+ * may not send anything.
  *
  * @throws {ApiError} `origin_not_allowed`, `host_not_allowed`
  */
-export function guardOrigin(rule: OriginRule): Middleware {
+export function guardOrigin(
+  rule: OriginRule,
+  foreignReads: boolean,
+): Middleware {
   return async function guardOrigin(c, next) {
     setDefaultHeader(c, "vary", "Origin");
     const { refusal, readableBy, credentials } = rule(originHeaders(c));
     const { method } = c.req;
-    const isRead = method === "GET" || method === "HEAD";
+    const isRead = foreignReads && (method === "GET" || method === "HEAD");
     if (
       refusal !== undefined &&
       !(isRead && refusal.code === "origin_not_allowed")
@@ -93,17 +97,18 @@ export function guardOrigin(rule: OriginRule): Middleware {
 /**
  * Authenticates the sender of a request and stores it as `principal`.
  *
+ * @param from Which credentials count, see {@linkcode Credentials}.
  * @throws {ApiError} `unauthorized` if the credentials are not valid; `token_keys_unavailable` if a token cannot be
  * verified at the moment
  */
-export function authenticate(access: Access): Middleware {
+export function authenticate(
+  access: Access,
+  from: Credentials["from"],
+): Middleware {
   return async function authenticate(c, next) {
     const header = requestHeader(c, "authorization") ?? "";
     const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
-    c.set(
-      "principal",
-      await access.authenticate({ from: "request", secret: bearer }),
-    );
+    c.set("principal", await access.authenticate({ from, secret: bearer }));
     await next();
   };
 }

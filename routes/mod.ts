@@ -34,9 +34,17 @@ import {
   type PublishOptions,
 } from "./publish.ts";
 
+/**
+ * Whom a route or a port serves. `clients`: browsers and apps. `backends`: programs that publish or manage, and
+ * operators. A route for everyone is at every port; a port for everyone has all routes.
+ */
+export type Audience = "clients" | "backends" | "everyone";
+
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
   extends PublishOptions, HealthOptions, HistoryOptions, PageOptions {
+  /** Whom the port serves. */
+  readonly audience: Audience;
   /** Checks the origins of requests. */
   readonly originRule: OriginRule;
   /** The files of the page at `/`, by name. */
@@ -47,6 +55,8 @@ export interface AppOptions
 
 /** What the server does at a request with one method for one path. */
 interface Route {
+  /** Whom the route serves. At a port that serves others, the route does not exist. */
+  readonly for: Audience;
   /** Middlewares that run before the query parameters are checked. */
   readonly before?: readonly Middleware[];
   /**
@@ -67,7 +77,7 @@ const NO_QUERY: Names = { known: [] };
 
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
-  const { observe, originRule } = options;
+  const { audience, observe, originRule } = options;
   // With `strict: false`, a path with a trailing slash is the same as without it.
   const app = new Hono<Env>({ strict: false });
   app.onError((error, c) => {
@@ -87,40 +97,37 @@ export function createApp(options: AppOptions): Hono<Env> {
     )
   );
   app.use(securityHeaders());
-  app.use(guardOrigin(originRule));
+  app.use(guardOrigin(originRule, audience !== "backends"));
   app.use(checkEncoding());
   for (const [path, methods] of Object.entries(routes(options))) {
-    addPath(app, path, methods);
+    addPath(app, path, methods, audience);
   }
   return app;
 }
 
 /** Returns all paths with their methods. */
 function routes(options: AppOptions): Readonly<Record<string, Methods>> {
-  const { access, page, bundle } = options;
-  const known = authenticate(access);
+  const { access, audience } = options;
+  const known = authenticate(
+    access,
+    audience === "clients" ? "reader" : "request",
+  );
   const mayPublish = authorize(access, "publish");
   const mayRead = authorize(access, "history");
   const mayManage = authorize(access, "manage");
-  const file = (
-    files: ReadonlyMap<string, Asset>,
-    nameOf: (c: Context<Env>) => string,
-  ): Route => ({ query: undefined, handler: serveAsset(files, nameOf) });
-  const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
-    "/": { GET: file(page, () => "index.html") },
-    "/roomcast.js": { GET: file(page, () => "roomcast.js") },
+    ...files(options),
+    ...health(options),
     "/page.json": {
-      GET: { query: PAGE_QUERY, handler: pageSettings(options) },
+      GET: {
+        for: "clients",
+        query: PAGE_QUERY,
+        handler: pageSettings(options),
+      },
     },
-    "/static/:name": { GET: file(page, named) },
-    // Engine.IO serves this path without a name.
-    [`${SOCKET_IO_PATH}:name`]: { GET: file(bundle, named) },
-    "/livez": { GET: { query: NO_QUERY, handler: livez(options) } },
-    "/readyz": { GET: { query: NO_QUERY, handler: readyz(options) } },
-    "/metrics": { GET: { query: NO_QUERY, handler: metrics(options) } },
     "/publish": {
       POST: {
+        for: "backends",
         before: [known, mayPublish],
         query: PUBLISH_QUERY,
         handler: publishOne(options),
@@ -128,6 +135,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
     },
     "/publish/batch": {
       POST: {
+        for: "backends",
         before: [known, mayPublish],
         query: BATCH_QUERY,
         handler: publishBatch(options),
@@ -135,11 +143,13 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
     },
     "/rooms/:room/history": {
       GET: {
+        for: "everyone",
         before: [known, mayRead],
         query: HISTORY_QUERY,
         handler: readHistory(options),
       },
       DELETE: {
+        for: "backends",
         before: [known, mayManage],
         query: NO_QUERY,
         handler: clearHistory(options),
@@ -148,21 +158,75 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   };
 }
 
-/** Adds a path with its methods. Requests with any other method get the response 405. */
-function addPath(app: Hono<Env>, path: string, methods: Methods): void {
-  for (
-    const [method, { before = [], query, handler }] of Object.entries(methods)
-  ) {
+/** Returns the paths of the page, of the client module and of Socket.IO's client bundle. */
+function files(
+  { page, bundle }: AppOptions,
+): Readonly<Record<string, Methods>> {
+  const file = (
+    files: ReadonlyMap<string, Asset>,
+    nameOf: (c: Context<Env>) => string,
+  ): Methods => ({
+    GET: {
+      for: "clients",
+      query: undefined,
+      handler: serveAsset(files, nameOf),
+    },
+  });
+  const named = (c: Context<Env>): string => c.req.param("name") ?? "";
+  return {
+    "/": file(page, () => "index.html"),
+    "/roomcast.js": file(page, () => "roomcast.js"),
+    "/static/:name": file(page, named),
+    // Engine.IO serves this path without a name.
+    [`${SOCKET_IO_PATH}:name`]: file(bundle, named),
+  };
+}
+
+/** Returns the paths with which operators watch a node. */
+function health(options: HealthOptions): Readonly<Record<string, Methods>> {
+  const get = (handler: Handler): Methods => ({
+    GET: { for: "backends", query: NO_QUERY, handler },
+  });
+  return {
+    "/livez": get(livez(options)),
+    "/readyz": get(readyz(options)),
+    "/metrics": get(metrics(options)),
+  };
+}
+
+/** Returns whether a route exists at a port that serves `audience`. */
+function isServed(route: Route, audience: Audience): boolean {
+  return audience === "everyone" || route.for === "everyone" ||
+    route.for === audience;
+}
+
+/**
+ * Adds a path with those of its methods that exist at a port for `audience`. Requests with another method of the path
+ * get the response 404, as does every request if the path has no method left. Requests with any other method get 405.
+ */
+function addPath(
+  app: Hono<Env>,
+  path: string,
+  methods: Methods,
+  audience: Audience,
+): void {
+  const served = Object.entries(methods).filter(([, route]) =>
+    isServed(route, audience)
+  );
+  if (served.length === 0) return;
+  for (const [method, { before = [], query, handler }] of served) {
     const checked: Handler = (c) => {
       if (query !== undefined) checkQuery(c, query);
       return handler(c);
     };
     app.on(method, [path], ...before, checked);
   }
-  const names = Object.keys(methods).join(", ").replace("GET", "GET, HEAD");
+  const names = served.map(([method]) => method).join(", ")
+    .replace("GET", "GET, HEAD");
   const allow = `${names}, OPTIONS`;
   app.options(path, (c) => c.body(null, 204, { allow }));
   app.all(path, (c) => {
+    if (Object.hasOwn(methods, c.req.method)) return c.notFound();
     c.header("Allow", allow);
     return respondWithError(
       c,

@@ -279,7 +279,9 @@ Deno.test("docs/configuration.md documents every setting", () => {
 });
 
 Deno.test("docs/http-api.md documents every route", () => {
-  const routes = [...read("routes/mod.ts").matchAll(/^ {4}"(\/.*)": \{/gm)].map(
+  const routes = [
+    ...read("routes/mod.ts").matchAll(/^ {4}"(\/.*)": (?:\{|\w+\()/gm),
+  ].map(
     ([, path = ""]) => path.replace(/:(\w+)/g, "{$1}"),
   );
   assert.ok(routes.length > 6);

@@ -51,7 +51,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
     imports: ["lib/limits", "lib/http", "lib/websocket", "lib/wire"],
     packages: ["engine.io", "socket.io"],
   },
-  "lib/listener": {},
+  "lib/listener": { imports: ["lib/http"] },
   "lib/socketio": {
     imports: [
       "lib/limits",
@@ -101,8 +101,8 @@ const UNITS: Readonly<Record<string, Unit>> = {
   },
   "main.ts": {
     imports: [
+      "lib/access",
       "lib/config",
-      "lib/http",
       "lib/wire",
       "lib/listener",
       "lib/node.ts",

@@ -25,6 +25,7 @@ import {
   forbidden,
   grantExpired,
   missing,
+  readerRefused,
   roomTokenUnused,
   tokenMissing,
   unauthorized,
@@ -35,10 +36,10 @@ import { grantOfToken } from "./room_tokens.ts";
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
   /**
-   * `request`: an HTTP request, which a backend may have sent. `client`: a client that connects, which is never a
-   * backend.
+   * `request`: an HTTP request, which a backend may have sent. `reader`: an HTTP request at a port that does not serve
+   * backends, so that a publish key is no credential. `client`: a client that connects, which is never a backend.
    */
-  readonly from: "request" | "client";
+  readonly from: "request" | "reader" | "client";
   /**
    * The text after `Authorization: Bearer`, or the client's `auth.token`, whatever its type; undefined if there are no
    * credentials.
@@ -173,8 +174,19 @@ function authenticator(options: AccessOptions): Access["authenticate"] {
     if (tokens === undefined && keys.size === 0) return anonymous.request;
     throw unauthorized(tokens !== undefined);
   };
+  const ofReader = (bearer?: string): Principal | Promise<Principal> => {
+    if (bearer !== undefined && tokens !== undefined) {
+      return ofToken(bearer, "reader");
+    }
+    const { reader } = anonymous;
+    if (reader.rights.allow("history")) return reader;
+    throw readerRefused(tokens !== undefined);
+  };
   return async ({ from, secret }) => {
     const principal = anonymous[from];
+    if (from === "reader") {
+      return await ofReader(secret === undefined ? secret : `${secret}`);
+    }
     if (from === "request") {
       return secret === undefined ? principal : await ofRequest(`${secret}`);
     }
@@ -216,20 +228,24 @@ function anonymousOf(
 ): Readonly<Record<Credentials["from"], Principal>> {
   const isOpen = publishKeys.length === 0;
   if (tokens === undefined) {
-    const principal = makePrincipal({
-      kind: "anonymous",
-      rights: Rights.everywhere(isOpen ? EVERYTHING : ["subscribe"]),
-    });
-    return { request: principal, client: principal };
+    const everywhere = (actions: readonly Action[]): Principal =>
+      makePrincipal({ kind: "anonymous", rights: Rights.everywhere(actions) });
+    const principal = everywhere(isOpen ? EVERYTHING : ["subscribe"]);
+    return {
+      request: principal,
+      reader: isOpen ? everywhere(READER) : principal,
+      client: principal,
+    };
   }
   const rights = new Rights([{ rooms: publicRooms, actions: ["subscribe"] }]);
   const open: Grant = { rooms: ["*"], actions: OPERATOR };
+  const reader = makePrincipal({ kind: "anonymous", rights });
   return {
-    request: makePrincipal({
-      kind: "anonymous",
-      rights: isOpen ? new Rights([open], rights) : rights,
-    }),
-    client: makePrincipal({ kind: "anonymous", rights }),
+    request: isOpen
+      ? makePrincipal({ kind: "anonymous", rights: new Rights([open], rights) })
+      : reader,
+    reader,
+    client: reader,
   };
 }
 

@@ -72,6 +72,16 @@ export function unauthorized(mayBeToken: boolean): ApiError {
   );
 }
 
+/** Returns the error for a request without a client token at a port where a publish key is no credential. */
+export function readerRefused(hasTokens: boolean): ApiError {
+  return new ApiError(
+    "unauthorized",
+    hasTokens
+      ? "Cannot serve this request: it carries no client token; send Authorization: Bearer <token>"
+      : "Cannot serve this request: it needs a publish key, which is no credential at this port; send it to INTERNAL_PORT",
+  );
+}
+
 /** Returns the error for a sender whose credentials do not allow `action`. */
 export function forbidden(
   { kind }: Principal,

@@ -13,12 +13,18 @@ import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 
+const PORT_MAX = 65_535;
 /** The formats of log lines (`LOG_FORMAT`). `auto` means `text` on a terminal and `json` otherwise. */
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
 /** The values of all settings that this version supports. The name of a quantity ends with its unit. */
 export interface Config extends AccessSettings, LimitSettings {
   readonly port: number;
+  /**
+   * The port at which backends and operators are served, and only they; undefined if they are served at `port`, with
+   * everybody else.
+   */
+  readonly internalPort: number | undefined;
   readonly host: string;
   /**
    * The URL of Redis; undefined if Roomcast runs without Redis and stores messages only in the memory of this process.
@@ -90,7 +96,8 @@ export function inspectConfig(env: Env): Inspection {
   const reader = new EnvReader(env);
   const redisUrl = reader.text("REDIS_URL") || undefined;
   const config: Config = {
-    port: reader.integer("PORT", 4000, 0, 65535),
+    port: reader.integer("PORT", 4000, 0, PORT_MAX),
+    internalPort: readInternalPort(reader),
     // A URL writes an IPv6 address in brackets: [::1].
     host: reader.text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1"),
     redisUrl,
@@ -112,6 +119,14 @@ export function inspectConfig(env: Env): Inspection {
   checkUnsupported(reader);
   checkUnknown(reader, settings);
   return { config, settings, problems: reader.problems };
+}
+
+/** Reads `INTERNAL_PORT`. Without it, backends are served at `PORT`, so an empty value is refused. */
+function readInternalPort(reader: EnvReader): number | undefined {
+  const name = "INTERNAL_PORT";
+  reader.refuseEmpty([name]);
+  if (reader.text(name) === "") return undefined;
+  return reader.integer(name, 0, 0, PORT_MAX);
 }
 
 /** The settings that are numbers with a minimum and a maximum. */
@@ -236,7 +251,14 @@ function isRedisUrl(value: string): boolean {
 
 /** Records problems of settings that are valid one by one but not together. */
 function checkTogether(reader: EnvReader, config: Config): void {
-  const { host, open, rooms, roomsPerClientMax } = config;
+  const { port, internalPort, host, open, rooms, roomsPerClientMax } = config;
+  // Port 0 stands for any free port, so both may be 0.
+  if (internalPort === port && port !== 0) {
+    reader.fail(
+      "INTERNAL_PORT",
+      `is ${port}, as is PORT, which everybody uses; set another port`,
+    );
+  }
   // If the keys are invalid, that has been reported already.
   const guarded = reader.text("PUBLISH_KEYS") !== "";
   if (!isLoopback(host) && !guarded && !open) {

@@ -13,7 +13,6 @@ import type { EnvReader } from "./env_reader.ts";
  * which switches the setting off; undefined if no value is allowed.
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
-  INTERNAL_PORT: undefined,
   WORKERS: "1",
   TOKEN_COOKIE: undefined,
   CONNECT_HOOK_URL: undefined,

@@ -65,14 +65,16 @@ export function createHttpConnections(): HttpConnections {
 
 /**
  * Creates the server, which does not listen yet. It passes WebSocket upgrades to `onUpgrade` and all other requests to
- * `onRequest`.
+ * `onRequest`. Without `onUpgrade`, it passes all requests to `onRequest`.
  *
  * @param connections Closes the server's connections. The caller needs this object to stop the server without losing a
  * request.
  */
 export function createHttpServer(
   onRequest: RequestListener,
-  onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void,
+  onUpgrade:
+    | ((request: IncomingMessage, socket: Duplex, head: Buffer) => void)
+    | undefined,
   connections: HttpConnections = createHttpConnections(),
 ): Server {
   const options = {
@@ -88,7 +90,7 @@ export function createHttpServer(
     // ordinary request.
     shouldUpgradeCallback: (request: IncomingMessage) => {
       normalizeTarget(request);
-      return isSocketUpgrade(request);
+      return onUpgrade !== undefined && isSocketUpgrade(request);
     },
   };
   const server = createServer(
@@ -101,8 +103,8 @@ export function createHttpServer(
     },
   );
   server.on("upgrade", (request, socket: Socket, head) => {
-    if (connections.release(socket)) return onUpgrade(request, socket, head);
-    ignoreErrors(socket);
+    if (connections.release(socket)) onUpgrade?.(request, socket, head);
+    else ignoreErrors(socket);
   });
   server.on("clientError", refuseUnreadable);
   server.on("checkExpectation", refuseExpectation);

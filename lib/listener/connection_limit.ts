@@ -27,17 +27,29 @@ const RESERVE_MIN = 24;
 /** Refused connections are reported together, as one number, after this time, in ms. */
 const REPORT_MS = 1000;
 
+/** What a {@linkcode ConnectionLimit} needs to know about one of its servers. */
+export interface LimitedServer {
+  /** Called for each refused connection when its descriptor is free again. */
+  readonly onRefused: () => void;
+  /** Returns whether the next refused connection is one of this process to itself, which is not reported. */
+  readonly takeOwn: () => boolean;
+  /**
+   * Whether the server may use half of the reserved descriptors, so that operators and backends still reach the process
+   * if clients have used up all others.
+   */
+  readonly usesReserve: boolean;
+}
+
 /**
- * Counts the connections of a server. If no file descriptor is left for a new connection, refuses the connection: it is
- * accepted and closed at once. Refuses no connection if more than {@linkcode MEASURED_MAX} descriptors are free, or if
- * their number cannot be determined.
+ * Counts the connections of all servers of the process together, because they share its file descriptors. If no
+ * descriptor is left for a new connection, refuses the connection: it is accepted and closed at once. Refuses no
+ * connection if more than {@linkcode MEASURED_MAX} descriptors are free, or if their number cannot be determined.
  *
- * Lifetime: as long as the server. Call `close()` to stop reporting refused connections.
+ * Lifetime: as long as the servers. Call `close()` to stop reporting refused connections.
  */
 export class ConnectionLimit {
   readonly #file: URL;
   readonly #observe: Observe;
-  readonly #onRefused: () => void;
   #count = 0;
   /**
    * The number of connections that may be open. If `#found` is `false`, the true limit may be higher; the limit is then
@@ -48,32 +60,29 @@ export class ConnectionLimit {
   #reserve = 0;
   #refused = 0;
   #report: ReturnType<typeof setTimeout> | undefined;
-  #expectsOwn = false;
 
   /**
-   * Starts to count the connections of `server`, which must not listen yet.
+   * Creates a limit for servers that do not listen yet.
    *
    * @param file A readable file, which is opened many times to count the free descriptors.
-   * @param onRefused Called for each refused connection when its descriptor is free again.
    */
-  constructor(
-    server: Server,
-    file: URL,
-    observe: Observe,
-    onRefused: () => void,
-  ) {
+  constructor(file: URL, observe: Observe) {
     this.#file = file;
     this.#observe = observe;
-    this.#onRefused = onRefused;
+    this.measure();
+  }
+
+  /** Counts and limits the connections of a server from now on. The server must not listen yet. */
+  watch(server: Server, limited: LimitedServer): void {
     const closed = (): void => void this.#count--;
     // This listener has to run before the listener of node:http, which would start to read from a refused connection.
     server.prependListener("connection", (socket: Socket) => {
       this.#count++;
       socket.on("close", closed);
       if (this.#count > this.#max && !this.#found) this.measure();
-      if (this.#count > this.#max) this.#refuse(socket);
+      const more = limited.usesReserve ? Math.floor(this.#reserve / 2) : 0;
+      if (this.#count > this.#max + more) this.#refuse(socket, limited);
     });
-    this.measure();
   }
 
   /** The number of open connections. */
@@ -116,26 +125,15 @@ export class ConnectionLimit {
     this.#max = Math.max(this.#count + free - this.#reserve, 0);
   }
 
-  /**
-   * Sets whether the process is about to connect to itself. If `expected` is `true`, the next refused connection is not
-   * reported.
-   */
-  expectOwn(expected: boolean): void {
-    this.#expectsOwn = expected;
-  }
-
   /** Stops reporting refused connections. */
   close(): void {
     clearTimeout(this.#report);
   }
 
-  #refuse(socket: Socket): void {
-    socket.on("close", this.#onRefused);
+  #refuse(socket: Socket, { onRefused, takeOwn }: LimitedServer): void {
+    socket.on("close", onRefused);
     socket.destroy();
-    if (this.#expectsOwn) {
-      this.#expectsOwn = false;
-      return;
-    }
+    if (takeOwn()) return;
     this.#refused++;
     this.#report ??= setTimeout(() => {
       this.#observe({

@@ -13,7 +13,7 @@
  */
 import { type AddressInfo, connect, Server } from "node:net";
 import { setImmediate } from "node:timers";
-import { ConnectionLimit } from "./connection_limit.ts";
+import type { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
 
@@ -55,8 +55,10 @@ export interface ListenerOptions {
    * and whenever it has to be reopened.
    */
   readonly listen: (port: number) => Promise<AddressInfo>;
-  /** A readable file, which is opened many times to count the free file descriptors. */
-  readonly file: URL;
+  /** Counts and limits the connections of all servers of the process. */
+  readonly connections: ConnectionLimit;
+  /** Whether the server may use half of the reserved file descriptors; `false` if not given. */
+  readonly usesReserve?: boolean;
   /** Called once if the listener is dead and cannot be reopened. The process should then exit and be restarted. */
   readonly onLost: () => void;
   readonly observe: Observe;
@@ -70,8 +72,7 @@ export interface ListenerOptions {
  * Lifetime: checks start in {@linkcode ListenerWatch.open} and end in {@linkcode ListenerWatch.close}.
  */
 export class ListenerWatch {
-  /** Counts and limits the server's connections. */
-  readonly connections: ConnectionLimit;
+  readonly #connections: ConnectionLimit;
   readonly #options: ListenerOptions;
   #address: AddressInfo | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -79,6 +80,8 @@ export class ListenerWatch {
   #closed = false;
   /** Called when a connection is accepted, while a check waits for one. */
   #onAccepted: (() => void) | undefined;
+  /** Whether this process is about to connect to itself. */
+  #expectsOwn = false;
   /** Ends the check that is running; undefined if no check is running. */
   #endCheck: (() => void) | undefined;
   /**
@@ -92,14 +95,18 @@ export class ListenerWatch {
 
   /** Starts to count connections. Does not open the listener. */
   constructor(options: ListenerOptions) {
-    const { server, file, observe } = options;
+    const { server, connections, usesReserve = false } = options;
     this.#options = options;
-    this.connections = new ConnectionLimit(
-      server,
-      file,
-      observe,
-      () => this.#rearmSoon(),
-    );
+    this.#connections = connections;
+    connections.watch(server, {
+      onRefused: () => this.#rearmSoon(),
+      takeOwn: () => {
+        const isOwn = this.#expectsOwn;
+        this.#expectsOwn = false;
+        return isOwn;
+      },
+      usesReserve,
+    });
     server.on("connection", () => this.#onAccepted?.());
   }
 
@@ -126,7 +133,6 @@ export class ListenerWatch {
     this.#closed = true;
     clearTimeout(this.#timer);
     this.#endCheck?.();
-    this.connections.close();
   }
 
   /**
@@ -147,7 +153,7 @@ export class ListenerWatch {
 
   async #tick(): Promise<void> {
     try {
-      this.connections.refresh();
+      this.#connections.refresh();
       // `#check()` throws if the process lacks the permission to connect to itself.
       const verdict = await this.#check().catch((error) => ({
         why: codeOf(error),
@@ -168,7 +174,7 @@ export class ListenerWatch {
     if (verdict === "full") {
       if (this.#failing === undefined) observe({ kind: "listener_full" });
       this.#failing ??= { since: performance.now() };
-      return this.connections.measure();
+      return this.#connections.measure();
     }
     if (verdict === "dead" && this.#hasSucceeded) return await this.#mend();
     if (this.#reportedUnwatched) return;
@@ -185,7 +191,7 @@ export class ListenerWatch {
     const { server, observe, onLost } = this.#options;
     observe({ kind: "listener_failed" });
     this.#failing ??= { since: performance.now() };
-    this.connections.measure();
+    this.#connections.measure();
     const means = [
       ["rearmed", () => rearm(server)],
       ["reopened", () => this.#reopen()],
@@ -241,7 +247,7 @@ export class ListenerWatch {
     let connected = false, accepted = false;
     const socket = connect({ host: LOOPBACK[address] ?? address, port });
     let timer: ReturnType<typeof setTimeout> | undefined;
-    this.connections.expectOwn(true);
+    this.#expectsOwn = true;
     const error = await new Promise<string | undefined>((resolve) => {
       const succeed = (): void => {
         if (connected && accepted) resolve(undefined);
@@ -262,7 +268,7 @@ export class ListenerWatch {
     });
     clearTimeout(timer);
     this.#onAccepted = this.#endCheck = undefined;
-    this.connections.expectOwn(false);
+    this.#expectsOwn = false;
     this.#hasSucceeded ||= connected && accepted;
     try {
       if (accepted) return "accepting";
@@ -272,7 +278,7 @@ export class ListenerWatch {
       }
       // Free descriptors are counted while this connection is open, because the process needs a free descriptor to
       // accept it.
-      return this.connections.exhausted ? "full" : "dead";
+      return this.#connections.exhausted ? "full" : "dead";
     } finally {
       socket.destroy();
     }

@@ -75,9 +75,8 @@ function greet(
   { redis, publishKeys }: Greeting,
   facts: Readonly<Record<string, unknown>>,
 ): [string[], ...[name: string, value: string][]] {
-  const url = new URL(String(facts.url));
-  url.hostname = TO_OPEN[url.hostname] ?? url.hostname;
-  const open = url.origin;
+  const open = addressOf(facts.url);
+  const internal = facts.internalUrl && addressOf(facts.internalUrl);
   const list = (names: unknown): string =>
     Array.isArray(names) && names.length > 0 ? names.join(", ") : "none";
   const channels = list(facts.channels);
@@ -88,6 +87,7 @@ function greet(
   return [
     ["Roomcast is running. Ctrl-C stops it."],
     ["open", open],
+    ...(internal ? [["internal", internal] as [string, string]] : []),
     [
       "messages",
       redis === undefined
@@ -100,9 +100,18 @@ function greet(
       : [["channels", channels] as [string, string]]),
     [
       "publish",
-      `curl -d hello -H 'content-type: text/plain'${credential} ${open}/publish`,
+      `curl -d hello -H 'content-type: text/plain'${credential} ${
+        internal ?? open
+      }/publish`,
     ],
   ];
+}
+
+/** Returns the address at which this machine reaches a server that listens on `url`. */
+function addressOf(url: unknown): string {
+  const address = new URL(String(url));
+  address.hostname = TO_OPEN[address.hostname] ?? address.hostname;
+  return address.origin;
 }
 
 /** Returns a value as text in one line. */

@@ -42,6 +42,7 @@ export class TestApp {
     this.node = node;
     this.#bodies = parts.bodies ?? new BodyBudget();
     this.app = createApp({
+      audience: "everyone",
       access: node.access,
       publisher: node.publisher,
       head: node.log.head,

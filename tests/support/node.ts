@@ -25,6 +25,7 @@ export class TestNode {
   readonly #process: Deno.ChildProcess;
   readonly #reading: Promise<unknown>;
   #url = "";
+  #internalUrl = "";
 
   private constructor(process: Deno.ChildProcess) {
     this.#process = process;
@@ -81,13 +82,14 @@ export class TestNode {
     );
     await Promise.race([started, exited]);
     exited.catch(() => {});
-    node.#url = String(
-      node.log.items.find(({ kind }) => kind === "started")?.url,
-    );
+    const urls = node.log.items.find(({ kind }) => kind === "started");
+    node.#url = String(urls?.url);
+    node.#internalUrl = String(urls?.internalUrl ?? urls?.url);
     if (ready) {
+      const path = `${node.#internalUrl}/readyz`;
       await until(
         "the node is ready",
-        async () => (await node.get("/readyz")).status === 200,
+        async () => (await node.get(path)).status === 200,
       );
     }
     return node;
@@ -146,7 +148,12 @@ export class TestNode {
     return Number(new URL(this.#url).port);
   }
 
-  /** Sends a GET request. */
+  /** The URL at which the node serves backends and operators: that of `INTERNAL_PORT`, if it is set. */
+  get internalUrl(): string {
+    return this.#internalUrl;
+  }
+
+  /** Sends a GET request. `path` may also be a whole URL, for all methods that send requests. */
   get(path: string): Promise<Reply> {
     return this.request(path, {});
   }

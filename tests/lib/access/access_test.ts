@@ -58,7 +58,7 @@ const tokens: AccessOptions["tokens"] = {
 /** Returns the code with which the action is refused, or `ok`. */
 async function ask(
   options: AccessOptions,
-  from: "request" | "client",
+  from: "request" | "reader" | "client",
   secret: unknown,
   action: Action,
   room?: string,
@@ -95,6 +95,32 @@ Deno.test("with publish keys and no tokens, an anonymous sender may only subscri
         action === "subscribe" ? "ok" : "unauthorized",
         action,
       );
+    }
+  }
+});
+
+Deno.test("for a reader over HTTP a publish key is no credential, and a token is only for reading", async () => {
+  const guarded = { publishKeys: KEYS, tokens };
+  const cases: [AccessOptions, secret: unknown, read: string, other: string][] =
+    [
+      [{ publishKeys: [] }, undefined, "ok", "unauthorized"],
+      [{ publishKeys: [] }, "anything", "ok", "unauthorized"],
+      [{ publishKeys: KEYS }, undefined, "unauthorized", "unauthorized"],
+      [{ publishKeys: KEYS }, "correct-horse", "unauthorized", "unauthorized"],
+      [guarded, undefined, "unauthorized", "unauthorized"],
+      [guarded, "correct-horse", "unauthorized", "unauthorized"],
+      [guarded, "t.false.", "unauthorized", "unauthorized"],
+      [guarded, "t.sub.", "forbidden", "forbidden"],
+      [guarded, "t.all.", "ok", "forbidden"],
+      [{ publishKeys: [], tokens }, "t.all.", "ok", "forbidden"],
+    ];
+  for (const [options, secret, read, other] of cases) {
+    const what = JSON.stringify([options.publishKeys.length, secret]);
+    const code = (action: Action) =>
+      ask(options, "reader", secret, action, "chat");
+    assert.equal(await code("history"), read, what);
+    for (const action of ["publish", "manage"] as const) {
+      assert.equal(await code(action), other, what);
     }
   }
 });

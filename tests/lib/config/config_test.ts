@@ -28,6 +28,7 @@ function named(env: Env): string[] {
 
 const DEFAULTS = {
   port: 4000,
+  internalPort: undefined,
   host: "127.0.0.1",
   redisUrl: undefined,
   keyPrefix: "roomcast",
@@ -60,6 +61,7 @@ const DEFAULTS = {
 
 /** Settings that guard something: set and empty, they are refused. */
 const GUARDS = [
+  "INTERNAL_PORT",
   "TOKEN_SECRET",
   "TOKEN_JWKS_URL",
   "TOKEN_ISSUER",
@@ -69,7 +71,6 @@ const GUARDS = [
 
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
-  INTERNAL_PORT: "4001",
   WORKERS: "auto",
   TOKEN_COOKIE: "session",
   CONNECT_HOOK_URL: "http://localhost/connect",
@@ -147,6 +148,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
   assert.deepEqual(
     readConfig({
       PORT: " 0 ",
+      INTERNAL_PORT: "0",
       HOST: "::1",
       REDIS_URL: "rediss://:p%40ss@redis.example:6380/2",
       KEY_PREFIX: "my.app:1_x-y",
@@ -182,6 +184,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
     }),
     {
       port: 0,
+      internalPort: 0,
       host: "::1",
       redisUrl: "rediss://:p%40ss@redis.example:6380/2",
       keyPrefix: "my.app:1_x-y",
@@ -251,6 +254,7 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
       "9".repeat(1000),
       "٤",
     ],
+    INTERNAL_PORT: ["-1", "65536", "four", "4000"],
     REDIS_URL: [
       "localhost:6379",
       "http://localhost",
@@ -313,9 +317,18 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
   }
 });
 
+Deno.test("readConfig() refuses an INTERNAL_PORT that is PORT", () => {
+  assert.deepEqual(complaints({ PORT: "8080", INTERNAL_PORT: "8080" }), [
+    "INTERNAL_PORT is 8080, as is PORT, which everybody uses; set another port",
+  ]);
+  const { port, internalPort } = readConfig({ INTERNAL_PORT: "4001" });
+  assert.deepEqual([port, internalPort], [4000, 4001]);
+});
+
 Deno.test("readConfig() names every invalid setting in one error", () => {
   const env = {
     PORT: "x",
+    INTERNAL_PORT: "x",
     HOST: "0.0.0.0",
     REDIS_URL: "x",
     KEY_PREFIX: "{}",

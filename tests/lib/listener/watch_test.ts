@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Server, Socket } from "node:net";
+import { ConnectionLimit } from "../../../lib/listener/connection_limit.ts";
 import { ListenerWatch } from "../../../lib/listener/watch.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
@@ -22,8 +23,13 @@ class Watched {
   failure: Error | undefined;
   readonly watch: ListenerWatch;
 
+  readonly connections: ConnectionLimit;
+
   constructor(file = new URL(import.meta.url)) {
     this.server.on("connection", () => this.seen++);
+    const observe = (observation: Observation): void =>
+      this.observed.push(observation);
+    this.connections = new ConnectionLimit(file, observe);
     this.watch = new ListenerWatch({
       server: this.server,
       listen: async (port) => {
@@ -32,9 +38,9 @@ class Watched {
         await once(this.server, "listening");
         return this.server.address() as AddressInfo;
       },
-      file,
+      connections: this.connections,
       onLost: () => this.lost++,
-      observe: (observation) => this.observed.push(observation),
+      observe,
       intervalMs: INTERVAL_MS,
     });
   }
@@ -53,11 +59,12 @@ class Watched {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.watch.close();
+    this.connections.close();
     await new Promise((resolve) => this.server.close(resolve));
     // The connection of the check that `close()` ended.
     await until(
       "no connection is left",
-      () => this.watch.connections.count === 0,
+      () => this.connections.count === 0,
     );
   }
 }
@@ -77,7 +84,7 @@ Deno.test("ListenerWatch reports no observation while the listener accepts conne
   assert.equal(watched.watch.accepting, true);
   await until(
     "nothing stays open",
-    () => watched.watch.connections.count === 0,
+    () => watched.connections.count === 0,
   );
 });
 
@@ -144,7 +151,7 @@ Deno.test("ListenerWatch.close() stops the checks", async () => {
 Deno.test("ListenerWatch sets no limit of connections if the free file descriptors cannot be counted", async () => {
   await using watched = new Watched(new URL("file:///nowhere/at/all"));
   const { port } = await watched.watch.open(0);
-  assert.equal(watched.watch.connections.max, Infinity);
+  assert.equal(watched.connections.max, Infinity);
   const socket = connect(port, "127.0.0.1");
   assert.match(await ask(socket), /200 OK/);
   socket.destroy();

@@ -4,6 +4,7 @@ import type { Observation } from "../../../lib/observer.ts";
 export const ALL: readonly Observation[] = [
   {
     kind: "started",
+    internalUrl: undefined,
     url: "http://127.0.0.1:4000",
     log: "embedded",
     rooms: ["chat"],

@@ -24,6 +24,7 @@ function written(
 const STARTED = {
   kind: "started",
   url: "http://0.0.0.0:8080",
+  internalUrl: undefined,
   log: "embedded",
   rooms: ["chat", "news"],
   channels: [],
@@ -70,6 +71,15 @@ Deno.test("formatText() writes one line with a sentence for every observation ex
   }
   const sentences = Object.values(KINDS).flatMap((line) => line?.[1] ?? []);
   assert.equal(new Set(sentences).size, sentences.length);
+});
+
+Deno.test("formatText() greets with both addresses, and with a command that publishes at the internal one", () => {
+  const lines = greeted({}, { internalUrl: "http://[::]:9090" });
+  assert.deepEqual(lines.filter((line) => line.includes("://")), [
+    "  open      http://127.0.0.1:8080",
+    "  internal  http://[::1]:9090",
+    "  publish   curl -d hello -H 'content-type: text/plain' http://[::1]:9090/publish",
+  ]);
 });
 
 Deno.test("formatText() writes the stack of an error in lines of its own", () => {
