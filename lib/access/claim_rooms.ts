@@ -5,8 +5,9 @@
  *
  * A value fills exactly one piece of the name. Otherwise a user whose organization is called `acme.board` would get the
  * rooms `org.acme.board.*` of the organization `acme` from the template `org.{org_id}.*`. A value is therefore refused
- * if it contains a `*`, a character that usually separates pieces (`.`, `:`, `/`), or the character that follows the
- * claim in the template. A refused or missing value grants nothing.
+ * if it contains a `*`, a character that usually separates pieces (`.`, `:`, `/`), or a character that follows a claim in
+ * any of the templates: with `team-{team}` and `team-{org}-board`, the team `acme-board` would otherwise get the room of
+ * the organization `acme`. A refused or missing value grants nothing.
  *
  * @module
  */
@@ -94,13 +95,15 @@ function readAction(word: string): Action {
   );
 }
 
-/** Returns what the templates grant to a token with these claims. */
+/** Returns what all templates of the setting grant to a token with these claims. */
 export function grantsOfClaims(
   templates: readonly RoomTemplate[],
   claims: Claims,
 ): Grant[] {
+  const separators = templates.flatMap(({ holes }) => holes)
+    .map(({ text }) => text.slice(0, 1)).filter((text) => text !== "");
   return templates.flatMap((template) => {
-    const room = fill(template, claims);
+    const room = fill(template, claims, separators);
     return room === undefined
       ? []
       : [{ rooms: [room], actions: template.actions }];
@@ -111,12 +114,15 @@ export function grantsOfClaims(
 function fill(
   { start, holes, isPattern }: RoomTemplate,
   claims: Claims,
+  separators: readonly string[],
 ): string | undefined {
   let name = start;
   for (const { claim, text } of holes) {
     const value = pieceOf(claimOf(claims, claim));
     if (value === undefined) return undefined;
-    if (text !== "" && value.includes(text.slice(0, 1))) return undefined;
+    if (separators.some((separator) => value.includes(separator))) {
+      return undefined;
+    }
     name += value + text;
   }
   return isPattern ? `${name}*` : name;

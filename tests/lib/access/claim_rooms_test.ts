@@ -104,6 +104,23 @@ Deno.test("a claim's value never matches more than one piece of the name", () =>
   }
 });
 
+Deno.test("a claim's value contains no character that follows a claim in another template", () => {
+  const templates = ["team-{team}=sub", "team-{org}-board=sub", "x.{sub}~=sub"]
+    .map(parseTemplate);
+  const granted = (claims: Claims) =>
+    grantsOfClaims(templates, claims).flatMap(({ rooms }) => rooms);
+  assert.deepEqual(granted({ team: "acme-board" }), []);
+  assert.deepEqual(granted({ team: "a~b" }), []);
+  assert.deepEqual(granted({ team: "blue" }), ["team-blue"]);
+  assert.deepEqual(granted({ org: "acme" }), ["team-acme-board"]);
+  assert.deepEqual(
+    granted({ team: "blue", org: "a-b", sub: "ann" }),
+    ["team-blue", "x.ann~"],
+  );
+  // Without the other templates, the value is not ambiguous.
+  assert.deepEqual(rooms("team-{team}=sub", { team: "a-b" }), ["team-a-b"]);
+});
+
 Deno.test("a template takes claims only from the token itself", () => {
   for (const name of ["__proto__", "constructor", "toString", "a.__proto__"]) {
     assert.deepEqual(rooms(`x.{${name}}=sub`, { a: {} }), [], name);
