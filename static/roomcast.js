@@ -12,7 +12,8 @@ const DELAY_MIN_MS = 1000;
 const DELAY_MAX_MS = 30_000;
 
 /** Matches the error codes after which the same request may succeed later. */
-const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
+const RETRYABLE =
+  /^(log_\w+|\w+_unavailable|too_many_(clients|connect\w+|events)|overloaded|draining|internal)$/;
 
 /**
  * Connects, joins `rooms`, and reconnects until `close()` of the returned object is called or the server rejects the
@@ -35,9 +36,12 @@ const RETRYABLE = /^(log_\w+|overloaded|draining|internal)$/;
  * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected", why?: { code: string, message: string
  * }) => void} [settings.onState] `why` is the reason that the server gave for refusing or closing the connection;
  * undefined if it gave none
+ * @param {(left: { room: string, reason: string }) => void} [settings.onLeft] called if the server has taken the client
+ * out of a room; the room is then forgotten, but not its position
  * @param {(error: any, room?: string) => void} [settings.onRefused] called if the server rejects the connection, or,
  * with `room`, if it permanently rejects the join of a room
- * @returns {{ socket: any, join: (room: string) => void, leave: (room: string) => void, close: () => void }}
+ * @returns {{ socket: any, join: (room: string, options?: { token?: () => any }) => void, leave: (room: string) => void,
+ * close: () => void }}
  */
 export function roomcast(io, {
   url,
@@ -49,6 +53,7 @@ export function roomcast(io, {
   onGap,
   onJoined,
   onState,
+  onLeft,
   onRefused,
 }) {
   const key = `roomcast:${url ?? ""}`;
@@ -59,6 +64,12 @@ export function roomcast(io, {
    */
   const wanted = new Map(Array.from(rooms, (room) => [room, undefined]));
   const joined = new Set();
+  /** Rooms of the client's token, in which the server puts it although it has not asked for them. */
+  const given = new Set();
+  /** Rooms that the client has left. The server may put it there again, with its session or its token. */
+  const unwanted = new Set();
+  /** For each room that needs a room token, the function that returns a new one. */
+  const tokens = new Map();
   let saving, connecting, checking;
   let failures = 0;
   let wasConnected = false;
@@ -116,12 +127,24 @@ export function roomcast(io, {
     return since ? { room, since } : { room, last };
   }
 
-  function sendJoin(room) {
+  async function sendJoin(room) {
     const queue = wanted.get(room) ?? [];
     wanted.set(room, queue);
+    const isCurrent = () => socket.connected && wanted.get(room) === queue;
+    const retry = () =>
+      setTimeout(() => isCurrent() && sendJoin(room), CHECK_MS);
+    let token = tokens.get(room);
+    if (token) {
+      try {
+        token = await token();
+      } catch {
+        return retry();
+      }
+      if (!isCurrent()) return;
+    }
     socket.emit(
       "join",
-      joinRequest(room),
+      { ...joinRequest(room), token },
       ({ ok, error, messages, ...result }) => {
         if (wanted.get(room) !== queue) return;
         if (ok) {
@@ -133,11 +156,8 @@ export function roomcast(io, {
           move(room, result.position);
           for (const args of queue) deliver(...args);
           onJoined?.(result);
-        } else if (RETRYABLE.test(error?.code)) {
-          setTimeout(() => {
-            if (socket.connected && wanted.get(room) === queue) sendJoin(room);
-          }, CHECK_MS);
-        } else if (error) {
+        } else if (RETRYABLE.test(error?.code)) retry();
+        else if (error) {
           wanted.delete(room);
           onRefused?.(error, room);
         }
@@ -164,8 +184,11 @@ export function roomcast(io, {
     ...options,
     auth: (send) => {
       const { auth } = options ?? {};
+      // The server refuses the connection if it refuses one of these rooms.
+      const asked = [...wanted.keys()]
+        .filter((room) => !given.has(room) && !tokens.has(room));
       const add = (fields) =>
-        send({ ...fields, rooms: [...wanted.keys()].map(joinRequest) });
+        send({ ...fields, rooms: asked.map(joinRequest) });
       if (typeof auth === "function") auth(add);
       else add(auth);
     },
@@ -175,11 +198,16 @@ export function roomcast(io, {
     failures = 0;
     wasConnected = true;
     joined.clear();
-    for (const [room, queue] of wanted) if (queue) sendJoin(room);
+    for (const [room, queue] of wanted) {
+      if (queue && given.has(room)) wanted.delete(room);
+      else if (queue || (tokens.has(room) && !socket.recovered)) sendJoin(room);
+    }
     // A recovered session may lack rooms that were joined just before the connection broke.
     checking = setTimeout(() => {
       for (const [room, queue] of wanted) {
-        if (!queue && !joined.has(room)) sendJoin(room);
+        if (queue || joined.has(room)) continue;
+        if (given.has(room)) wanted.delete(room);
+        else sendJoin(room);
       }
     }, CHECK_MS);
     onState?.("connected");
@@ -212,11 +240,24 @@ export function roomcast(io, {
   socket.on("joined", (joining) => {
     const { room, position } = joining;
     joined.add(room);
-    if (!wanted.has(room)) socket.emit("leave", { room });
-    else if (!wanted.get(room)) {
+    if (unwanted.has(room)) socket.emit("leave", { room });
+    else if (!wanted.has(room)) {
+      given.add(room);
+      sendJoin(room);
+    } else if (!wanted.get(room)) {
       move(room, position);
       onJoined?.(joining);
     }
+  });
+  socket.on("left", ({ room, reason }) => {
+    joined.delete(room);
+    if (!wanted.has(room)) return;
+    if (tokens.has(room)) {
+      if (!wanted.get(room)) sendJoin(room);
+      return;
+    }
+    wanted.delete(room);
+    onLeft?.({ room, reason });
   });
 
   for (const event of ["pagehide", "visibilitychange"]) {
@@ -226,16 +267,24 @@ export function roomcast(io, {
 
   return {
     socket,
-    /** Joins a room, from its position if it has one. */
-    join(room) {
+    /**
+     * Joins a room, from its position if it has one. `token` returns a room token, or a promise of one. It is called at
+     * each join, also after a reconnect and after the last token has expired.
+     */
+    join(room, { token } = {}) {
+      if (token) tokens.set(room, token);
+      unwanted.delete(room);
+      given.delete(room);
       if (wanted.has(room)) return;
       wanted.set(room, []);
       if (socket.connected) sendJoin(room);
     },
     /** Leaves a room and deletes its position. */
     leave(room) {
+      tokens.delete(room);
       if (!wanted.delete(room)) return;
       move(room);
+      unwanted.add(room);
       // Without a connection this event is buffered, and sent before the joins.
       socket.emit("leave", { room });
     },
