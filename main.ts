@@ -187,6 +187,7 @@ function appOptions(
   return {
     access: node.access,
     publisher: node.publisher,
+    revoker: node.revoker,
     head: node.log.head,
     history: node.history,
     gaps: node.gaps,

@@ -26,6 +26,7 @@ export const ERROR_STATUS = {
   method_not_allowed: 405,
   request_too_slow: 408,
   body_too_slow: 408,
+  too_many_revocations: 409,
   message_too_large: 413,
   body_too_large: 413,
   unsupported_content_type: 415,

@@ -5,8 +5,9 @@
  */
 import { RedisBridge } from "./bridge/bridge.ts";
 import { Clients } from "./clients/clients.ts";
-import { singleNode } from "./cluster/cluster.ts";
-import { AdapterCluster, CLUSTER_EVENTS } from "./socketio/adapter.ts";
+import { type Cluster, singleNode } from "./cluster/cluster.ts";
+import { AdapterCluster } from "./socketio/adapter.ts";
+import { CLUSTER_EVENTS } from "./socketio/commands.ts";
 import type { Config } from "./config/config.ts";
 import { ApiError } from "./errors.ts";
 import { Delivery } from "./delivery/delivery.ts";
@@ -18,6 +19,7 @@ import { LOG_LENGTH } from "./redis_log/append_scripts.ts";
 import { RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
+import { Revocations } from "./access/revocations.ts";
 import { TokenVerifier } from "./access/tokens.ts";
 import { makeOriginRule, type OriginRule } from "./access/origins.ts";
 import { idOf } from "./log/position.ts";
@@ -27,6 +29,15 @@ import { ConnectionLimits } from "./limits/connection_limits.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { ConnectionGroup } from "./redis/group.ts";
+import {
+  RedisRevocationStore,
+  REVOCATION_SCRIPTS,
+} from "./revocations/redis_store.ts";
+import { Revoker } from "./revocations/revoker.ts";
+import {
+  MemoryRevocationStore,
+  type RevocationStore,
+} from "./revocations/store.ts";
 import { Ring } from "./delivery/ring.ts";
 import { DirectWriter } from "./wire/direct_write.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
@@ -57,6 +68,7 @@ export interface Node extends LogParts, NodeLimits {
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
+  readonly revoker: Revoker;
   readonly publisher: Publisher;
   /**
    * Tests that a publish over HTTP, and a message from each of `ingresses`, would now reach the log and be read by this
@@ -76,7 +88,6 @@ export interface Node extends LogParts, NodeLimits {
  * connection.
  */
 export function createNode(config: Config, observe: Observe): Node {
-  const { redisUrl } = config;
   const fanOut = makeFanOut(config, observe);
   const ring = new Ring(RING_BYTES_MAX);
   const reader = new Delivery({
@@ -85,25 +96,24 @@ export function createNode(config: Config, observe: Observe): Node {
     onGap: (reason, id, since) => clients.gap(reason, id, idOf(since)),
     onLineageChanged: () => clients.saveAll(),
   });
-  const redis = redisUrl === undefined
-    ? undefined
-    : connectRedis(config, redisUrl, reader, observe);
+  const redis = connectRedis(config, reader, observe);
   const log = redis?.log ?? makeMemoryLog(config, reader);
-  const tokens = config.tokens &&
-    new TokenVerifier({ ...config.tokens, observe });
-  const access = createAccess({ ...config, tokens });
+  const cluster = redis?.cluster ?? singleNode;
+  const { access, tokens, revoker } = makeAccess(config, observe, {
+    store: redis?.revocations ?? new MemoryRevocationStore(),
+    cluster,
+    changed: () => clients.checkRevoked(),
+  });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const originRule = makeOriginRule({ ...config, cookies: false });
   const directWriter = makeDirectWriter(observe);
   const clients = new Clients({
-    rooms: config.rooms,
-    roomsPerClientMax: config.roomsPerClientMax,
-    recoverySeconds: config.recoverySeconds,
+    ...config,
     ...parts,
     sessions: redis?.sessions ?? new MemorySessionStore(),
     fanOut,
-    cluster: redis?.cluster ?? singleNode,
+    cluster,
     observe,
   });
   const limits = makeLimits(config);
@@ -118,7 +128,10 @@ export function createNode(config: Config, observe: Observe): Node {
     adapter: redis?.cluster.adapter,
     observe,
   });
-  const closed = [...ingresses, clients, sockets, tokens, redis?.cluster, log];
+  const closed = [
+    ...[...ingresses, clients, sockets, tokens],
+    ...[revoker, redis?.cluster, log],
+  ];
   return {
     ...parts,
     sockets,
@@ -127,11 +140,38 @@ export function createNode(config: Config, observe: Observe): Node {
     originRule,
     ...limits,
     directWriter,
+    revoker,
     publisher: new Publisher({ log, access, observe }),
     probe: () => probe(log, ingresses),
     warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
     close: () => close(redis, closed),
   };
+}
+
+/** The parts that decide about access. */
+interface AccessParts {
+  readonly access: Access;
+  /** Verifies client tokens; undefined if no tokens are configured. */
+  readonly tokens: TokenVerifier | undefined;
+  readonly revoker: Revoker;
+}
+
+/** Creates the parts that decide about access. `changed` is called after something has been revoked. */
+function makeAccess(
+  config: Config,
+  observe: Observe,
+  { store, cluster, changed }: {
+    readonly store: RevocationStore;
+    readonly cluster: Cluster;
+    readonly changed: () => void;
+  },
+): AccessParts {
+  const tokens = config.tokens &&
+    new TokenVerifier({ ...config.tokens, observe });
+  const revocations = new Revocations(changed);
+  const access = createAccess({ ...config, tokens, revocations });
+  const revoker = new Revoker({ store, revocations, cluster, observe });
+  return { access, tokens, revoker };
 }
 
 function makeLimits(config: Config): NodeLimits {
@@ -171,18 +211,20 @@ interface RedisParts {
   readonly bridge: RedisBridge | undefined;
   readonly cluster: AdapterCluster;
   readonly sessions: SessionStore;
+  readonly revocations: RevocationStore;
 }
 
 /**
  * Creates all parts that need Redis. Their connections are in one group, because all of them have to lead to the same
- * server.
+ * server. Returns undefined if the node has no Redis.
  */
 function connectRedis(
   config: Config,
-  url: string,
   reader: LogReader,
   observe: Observe,
-): RedisParts {
+): RedisParts | undefined {
+  const { redisUrl: url } = config;
+  if (url === undefined) return undefined;
   const { keyPrefix, historySize, historySeconds } = config;
   const group = new ConnectionGroup(observe);
   const log = new RedisLog({
@@ -195,7 +237,7 @@ function connectRedis(
     recoverySeconds: config.recoverySeconds,
     group,
     reader,
-    scripts: [...SESSION_SCRIPTS, ...BRIDGE_SCRIPTS],
+    scripts: [...SESSION_SCRIPTS, ...REVOCATION_SCRIPTS, ...BRIDGE_SCRIPTS],
     cluster: (fields, id) => cluster.onLogEntry(fields, id),
     observe,
   });
@@ -223,7 +265,8 @@ function connectRedis(
       new RedisConnection({ url, name: "bridge", observe, group, ...options }),
   });
   const sessions = new RedisSessionStore(log.server);
-  return { log, bridge, cluster, sessions };
+  const revocations = new RedisRevocationStore(log.server);
+  return { log, bridge, cluster, sessions, revocations };
 }
 
 /**

@@ -151,6 +151,12 @@ export type Observation =
   | { kind: "token_keys_unreachable"; why: string }
   /** The keys of `TOKEN_JWKS_URL` could be fetched again, after `token_keys_unreachable`. */
   | { kind: "token_keys_recovered" }
+  /** A user or a token was revoked by a request to this node, with the publish key of this name if it had one. */
+  | { kind: "revoked"; by: "user" | "jti"; key: string | undefined }
+  /** A client was disconnected, because its token or its user has been revoked. */
+  | { kind: "client_revoked" }
+  /** Redis had lost revocations, and this node stored them again. */
+  | { kind: "revocations_restored"; count: number }
   /**
    * Direct writes are switched off: messages are from now on written to clients over Deno's streams, which are slower.
    */

@@ -16,6 +16,20 @@ export interface BodyLimits {
   readonly timeoutMs: number;
 }
 
+/** What the body of a request has to be, for error messages. */
+export interface Expected {
+  /** What the request wants to do, for example `publish`. */
+  readonly verb: string;
+  /** A body that would be accepted. */
+  readonly example: string;
+}
+
+/** The body of a publish. */
+export const PUBLISH: Expected = {
+  verb: "publish",
+  example: '{"room":"chat","message":"hello"}',
+};
+
 const LIMITS: BodyLimits = { totalBytesMax: 64 << 20, timeoutMs: 10_000 };
 
 /**
@@ -35,7 +49,7 @@ export class BodyBudget {
 
   /**
    * Reads the body of a request, passes it to `use`, and resolves to the result of `use`. The body counts for the limit
-   * until `use` is done.
+   * until `use` is done. The last parameter says what the body has to be, for error messages.
    *
    * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
    * `malformed_body` if the body is empty or ended early
@@ -44,6 +58,7 @@ export class BodyBudget {
     c: Context<Env>,
     bytesMax: number,
     use: (body: Uint8Array) => Promise<T>,
+    { verb, example } = PUBLISH,
   ): Promise<T> {
     const encoding = requestHeader(c, "content-encoding");
     if (encoding !== undefined && encoding.toLowerCase() !== "identity") {
@@ -73,7 +88,7 @@ export class BodyBudget {
       if (held === 0) {
         throw new ApiError(
           "malformed_body",
-          'Cannot publish: the body is empty; send {"room":"chat","message":"hello"}',
+          `Cannot ${verb}: the body is empty; send ${example}`,
         );
       }
       return await use(concat(chunks, held));

@@ -33,6 +33,7 @@ import {
   publishOne,
   type PublishOptions,
 } from "./publish.ts";
+import { revoke, type RevokeOptions } from "./revoke.ts";
 
 /**
  * Whom a route or a port serves. `clients`: browsers and apps. `backends`: programs that publish or manage, and
@@ -42,7 +43,12 @@ export type Audience = "clients" | "backends" | "everyone";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
-  extends PublishOptions, HealthOptions, HistoryOptions, PageOptions {
+  extends
+    PublishOptions,
+    HealthOptions,
+    HistoryOptions,
+    PageOptions,
+    RevokeOptions {
   /** Whom the port serves. */
   readonly audience: Audience;
   /** Checks the origins of requests. */
@@ -139,6 +145,14 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
         before: [known, mayPublish],
         query: BATCH_QUERY,
         handler: publishBatch(options),
+      },
+    },
+    "/revoke": {
+      POST: {
+        for: "backends",
+        before: [known, mayManage],
+        query: NO_QUERY,
+        handler: revoke(options),
       },
     },
     "/rooms/:room/history": {

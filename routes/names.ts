@@ -12,13 +12,21 @@ import { type Env, requestTarget } from "./exchange.ts";
 
 export type { Names };
 
-/** Checks that an object has only known fields. @throws {ApiError} `unknown_field` */
-export function checkFields(fields: object, names: Names): void {
+/**
+ * Checks that an object has only known fields. `verb` names what the request wants to do.
+ *
+ * @throws {ApiError} `unknown_field`
+ */
+export function checkFields(
+  fields: object,
+  names: Names,
+  verb = "publish",
+): void {
   for (const name of Object.keys(fields)) {
     if (names.known.includes(name)) continue;
     throw new ApiError(
       "unknown_field",
-      `Cannot publish: the field ${quoted(name)} is unknown; ${
+      `Cannot ${verb}: the field ${quoted(name)} is unknown; ${
         adviceFor(name, names)
       }`,
     );

@@ -24,14 +24,9 @@ import {
   requestHeader,
   requestTarget,
 } from "./exchange.ts";
+import { asFields, type Fields } from "./json_body.ts";
 import { checkFields, type Names } from "./names.ts";
-import {
-  asFields,
-  type Fields,
-  ITEM_FIELDS,
-  readBatch,
-  readFields,
-} from "./publish_body.ts";
+import { ITEM_FIELDS, readBatch, readFields } from "./publish_body.ts";
 
 /** Options of the publish routes. */
 export interface PublishOptions {

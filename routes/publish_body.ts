@@ -5,12 +5,16 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
-import { decodeJson, decodeText } from "./body.ts";
+import { decodeJson, decodeText, type Expected, PUBLISH } from "./body.ts";
 import type { Env } from "./exchange.ts";
+import {
+  asFields,
+  type Fields,
+  isJson,
+  mediaType,
+  unsupported,
+} from "./json_body.ts";
 import { checkFields, isLikeKnown, type Names } from "./names.ts";
-
-/** The fields of a publish, as they were sent. */
-export type Fields = Readonly<Record<string, unknown>>;
 
 /** A batch of publishes that have not been checked yet. */
 export interface Batch {
@@ -73,10 +77,11 @@ const BATCH_FIELDS: Names = {
 const FORM_FIELDS_MAX = 100;
 /** Maximum number of messages of one batch. */
 export const BATCH_MAX = 1000;
-/** Example of the body of a publish, for error messages. */
-const EXAMPLE = '{"room":"chat","message":"hello"}';
-/** Example of the body of a batch, for error messages. */
-const BATCH_EXAMPLE = `{"messages":[${EXAMPLE}]}`;
+/** The body of a batch, for error messages. */
+const BATCH: Expected = {
+  ...PUBLISH,
+  example: `{"messages":[${PUBLISH.example}]}`,
+};
 
 /**
  * Reads the fields of one publish from JSON, text or a form.
@@ -117,22 +122,19 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
   const text = decodeText(body);
   if (type === "application/x-ndjson") {
     const lines = readLines(text);
-    const advice = `send one object on each line, such as ${EXAMPLE}`;
+    const advice = `send one object on each line, such as ${PUBLISH.example}`;
     return { items: lines.map((line) => () => decodeJson(line, advice)) };
   }
   if (!isJson(type)) {
     throw unsupported("application/json or application/x-ndjson");
   }
-  const fields = asFields(
-    decodeJson(text, `send ${BATCH_EXAMPLE}`),
-    BATCH_EXAMPLE,
-  );
+  const fields = asFields(decodeJson(text, `send ${BATCH.example}`), BATCH);
   checkFields(fields, BATCH_FIELDS);
   const { messages, key } = fields;
   if (!Array.isArray(messages)) {
     throw new ApiError(
       "malformed_body",
-      `Cannot publish: "messages" is not a list; send ${BATCH_EXAMPLE}`,
+      `Cannot publish: "messages" is not a list; send ${BATCH.example}`,
     );
   }
   if (messages.length > BATCH_MAX) throw tooManyMessages();
@@ -161,51 +163,6 @@ function tooManyMessages(): ApiError {
   return new ApiError(
     "too_many_messages",
     `Cannot publish: the batch has more than ${BATCH_MAX} messages; send at most ${BATCH_MAX} in one request`,
-  );
-}
-
-/**
- * Checks that the JSON value of a body is an object, and returns the object as the fields of a publish.
- *
- * @throws {ApiError} `malformed_body` if it is another value
- */
-export function asFields(value: unknown, example = EXAMPLE): Fields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Fields;
-  }
-  throw new ApiError(
-    "malformed_body",
-    `Cannot publish: the JSON is not an object; send ${example}`,
-  );
-}
-
-/** Returns the media type of the body, in lower case, without parameters. @throws {ApiError} if its charset is not UTF-8 */
-function mediaType(c: Context<Env>): string {
-  const header = (c.req.header("content-type") ?? "").toLowerCase();
-  if (!header.includes(";")) return header;
-  const [type = "", ...parameters] = header.split(";").map((part) =>
-    part.trim()
-  );
-  const charset = parameters.find((parameter) =>
-    parameter.startsWith("charset=")
-  )?.slice(8).replaceAll('"', "");
-  if (charset === undefined || charset === "utf-8" || charset === "utf8") {
-    return type;
-  }
-  throw new ApiError(
-    "unsupported_content_type",
-    "Cannot read the body: its charset is not UTF-8; encode the body as UTF-8 and set charset=utf-8 in Content-Type",
-  );
-}
-
-function isJson(type: string): boolean {
-  return type === "application/json" || type.endsWith("+json");
-}
-
-function unsupported(types: string): ApiError {
-  return new ApiError(
-    "unsupported_content_type",
-    `Cannot read the body: its Content-Type is not supported here; send ${types}`,
   );
 }
 

@@ -23,7 +23,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   proxy_connect_timeout: "a setting of nginx",
   run_id: "a field of Redis' INFO",
   stop_grace_period: "a setting of Docker Compose",
-  taken_over: "the event between nodes, in lib/socketio/adapter.ts",
+  taken_over: "the event between nodes, in lib/socketio/commands.ts",
   token_expiring: "an event that Roomcast sends to clients",
   usec_per_call: "a field of Redis' INFO",
   user_metadata: "a claim of Supabase",

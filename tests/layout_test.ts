@@ -33,6 +33,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/delivery": { imports: ["lib/log"] },
   "lib/recovery": { imports: ["lib/log", "lib/delivery"] },
   "lib/sessions": { imports: ["lib/access", "lib/log", "lib/redis"] },
+  "lib/revocations": { imports: ["lib/access", "lib/redis", "lib/cluster"] },
   "lib/clients": {
     imports: [
       "lib/access",
@@ -82,6 +83,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/cluster",
       "lib/delivery",
       "lib/sessions",
+      "lib/revocations",
       "lib/clients",
       "lib/config",
       "lib/wire",
@@ -95,6 +97,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/log",
       "lib/publish",
       "lib/recovery",
+      "lib/revocations",
       "lib/http",
     ],
     packages: ["@hono/node-server", "hono"],

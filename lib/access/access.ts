@@ -6,13 +6,13 @@
  *
  * @module
  */
-import type { ApiError } from "../errors.ts";
 import {
   type Claims,
   grantsOfClaims,
   type RoomTemplate,
 } from "./claim_rooms.ts";
 import { readClaims, tokenRefused } from "./claims.ts";
+import { createDecisions, type Decisions } from "./decisions.ts";
 import {
   isExpired,
   makePrincipal,
@@ -21,15 +21,16 @@ import {
 } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
 import {
-  expired,
-  forbidden,
-  grantExpired,
-  missing,
   readerRefused,
   roomTokenUnused,
   tokenMissing,
   unauthorized,
 } from "./refusals.ts";
+import {
+  refuseRevoked,
+  type Revocations,
+  type Verifier,
+} from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
 import { grantOfToken } from "./room_tokens.ts";
 
@@ -48,12 +49,12 @@ export interface Credentials {
 }
 
 /** Identifies the senders of requests and decides which actions they may perform. */
-export interface Access {
+export interface Access extends Decisions {
   /**
    * Resolves to the principal that has these credentials, or to an anonymous principal if there are no credentials.
    *
    * @throws {ApiError} `unauthorized` if the credentials are not valid, or if a client needs a token and has none;
-   * `token_keys_unavailable`, which is retryable, if a token cannot be verified at the moment
+   * `token_keys_unavailable` or `log_unreachable`, which are retryable, if a token cannot be verified at the moment
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
@@ -67,24 +68,6 @@ export interface Access {
     principal: Principal,
     request: GrantRequest,
   ): Promise<RoomGrant | undefined>;
-  /**
-   * Returns undefined if a principal may perform `action` in `room`, otherwise the error to send: `unauthorized` if the
-   * principal has no credentials or they have expired, and `forbidden` if its credentials do not allow this. Without
-   * `room`, returns undefined if the principal may perform `action` in at least one room. The method is synchronous,
-   * because it is called inside synchronous steps.
-   *
-   * Call it for each new request. For a room that a client is in already, call {@linkcode Access.mayStay}.
-   */
-  refusal(
-    principal: Principal,
-    action: Action,
-    room?: string,
-  ): ApiError | undefined;
-  /**
-   * Returns whether a client may stay in a room that it has joined. Time does not count: a client stays in its rooms
-   * for some time after its token, or the room's grant, has expired. `Expiries` ends that.
-   */
-  mayStay(principal: Principal, room: string): boolean;
 }
 
 /** A request of a client to join a room, for which it may get a grant. */
@@ -99,9 +82,11 @@ export interface AccessOptions {
   /** If there are none, anyone may publish and manage over HTTP. */
   readonly publishKeys: readonly PublishKey[];
   /** Verifies client tokens; undefined if no tokens are configured, so that every client may subscribe to any room. */
-  readonly tokens?: {
-    verify(token: string): Promise<Claims>;
-  } | undefined;
+  readonly tokens?: Verifier | undefined;
+  /** The users and tokens that are revoked; none by default. */
+  readonly revocations?:
+    | Pick<Revocations, "isRevoked" | "whenLoaded">
+    | undefined;
   /** Rights from ordinary claims (`TOKEN_ROOMS`). */
   readonly tokenRooms?: readonly RoomTemplate[];
   /** Names and patterns of rooms to which anyone may subscribe, also without a token (`PUBLIC_ROOMS`). */
@@ -110,14 +95,18 @@ export interface AccessOptions {
   readonly now?: () => number;
 }
 
-const NO_GRANTS: readonly RoomGrant[] = [];
+const NONE_REVOKED = {
+  isRevoked: () => false,
+  whenLoaded: () => Promise.resolve(),
+};
 const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
 
 /** Creates the access rules of a server. */
 export function createAccess(options: AccessOptions): Access {
-  const { tokens, now = Date.now } = options;
+  const { now = Date.now, revocations = NONE_REVOKED } = options;
+  const tokens = options.tokens && refuseRevoked(options.tokens, revocations);
   return {
-    authenticate: authenticator(options),
+    authenticate: authenticator({ ...options, tokens }),
     grant: async (principal, { room, token }) => {
       if (token === undefined || isExpired(principal.expiresAt, now())) {
         return undefined;
@@ -129,22 +118,7 @@ export function createAccess(options: AccessOptions): Access {
       if (principal.rights.allow("subscribe", room)) return undefined;
       throw roomTokenUnused(room);
     },
-    refusal: (principal, action, room) => {
-      const { kind, rights, expiresAt } = principal;
-      if (isExpired(expiresAt, now())) return expired(action);
-      if (rights.allow(action, room)) return undefined;
-      const grants = grantsFor(principal, action, room);
-      if (grants.some((grant) => !isExpired(grant.expiresAt, now()))) {
-        return undefined;
-      }
-      if (grants.length > 0) return grantExpired(action);
-      return kind === "anonymous"
-        ? missing(action, tokens !== undefined)
-        : forbidden(principal, action, room);
-    },
-    mayStay: (principal, room) =>
-      principal.rights.allow("subscribe", room) ||
-      grantsFor(principal, "subscribe", room).length > 0,
+    ...createDecisions({ now, revocations, hasTokens: tokens !== undefined }),
   };
 }
 
@@ -203,18 +177,6 @@ function authenticator(options: AccessOptions): Access["authenticate"] {
 function textOf(token: unknown, place: string): string {
   if (typeof token === "string") return token;
   throw tokenRefused("it is not a text", `send it as ${place}`);
-}
-
-/** Returns the grants of a principal that allow `action` in `room` or, without `room`, in any room. */
-function grantsFor(
-  { grants }: Principal,
-  action: Action,
-  room: string | undefined,
-): readonly RoomGrant[] {
-  if (grants.size === 0) return NO_GRANTS;
-  const found = room === undefined ? [...grants.values()] : [grants.get(room)];
-  return found.filter((grant) => grant !== undefined)
-    .filter(({ actions }) => actions.includes(action));
 }
 
 /** Returns whether a text has the three parts of a signed JSON Web Token. */

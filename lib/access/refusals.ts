@@ -27,6 +27,16 @@ export function expired(action: Action): ApiError {
   );
 }
 
+/** Returns the error for a client whose token has been revoked while it is connected. */
+export function revoked(action: Action): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${
+      DOES[action]
+    } a room: the client's token has been revoked; get a new one and connect again`,
+  );
+}
+
 /** Returns the error for a client whose grant for a room has expired. */
 export function grantExpired(action: Action): ApiError {
   return new ApiError(
@@ -84,11 +94,27 @@ export function readerRefused(hasTokens: boolean): ApiError {
 
 /** Returns the error for a sender whose credentials do not allow `action`. */
 export function forbidden(
-  { kind }: Principal,
+  principal: Principal,
   action: Action,
   room: string | undefined,
 ): ApiError {
   const where = room === undefined ? "any room" : quoted(room);
+  return notAllowed(principal, action, where);
+}
+
+/** Returns the error for a sender whose credentials do not allow `action` in all rooms. */
+export function forbiddenEverywhere(
+  principal: Principal,
+  action: Action,
+): ApiError {
+  return notAllowed(principal, action, "all rooms");
+}
+
+function notAllowed(
+  { kind }: Principal,
+  action: Action,
+  where: string,
+): ApiError {
   const credentials = kind === "key" ? "publish key" : "token";
   return new ApiError(
     "forbidden",

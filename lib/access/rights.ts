@@ -97,4 +97,9 @@ export class Rights {
       ) ||
       (this.#base?.allow(action, room) ?? false);
   }
+
+  /** Returns whether `action` is allowed in all rooms. */
+  allowEverywhere(action: Action): boolean {
+    return (this.#everywhere & BITS[action]) !== 0;
+  }
 }

@@ -31,8 +31,10 @@ import { type Client, noteGaps, type Tell } from "./client.ts";
 import { Expiries } from "./expiries.ts";
 import type { Hello } from "./hello.ts";
 import { inOrder } from "./in_order.ts";
+import { RevokedClients } from "./revoked_clients.ts";
 import { RoomRights } from "./room_rights.ts";
 import { Subscriptions } from "./subscriptions.ts";
+import { isCurrent } from "./welcome.ts";
 
 /**
  * Used as the number of a notice that was sent without a number. No offset contains this number, so the client can
@@ -68,6 +70,7 @@ export class Clients {
   readonly #subscriptions: Subscriptions;
   readonly #rights: RoomRights;
   readonly #expiries: Expiries;
+  readonly #revoked: RevokedClients;
   /** The connected clients, by the hashes of their sessions' secrets. */
   readonly #clients = new Map<string, Client>();
 
@@ -107,8 +110,16 @@ export class Clients {
       disconnect: (client) => this.#disconnect(client),
       endGrant: (client, room) => rights.endGrant(client, room),
     });
-    options.cluster.onCommand(({ digest, generation }) =>
-      this.#resumedElsewhere(digest, generation)
+    this.#revoked = new RevokedClients({
+      access,
+      clients: () => this.#clients.values(),
+      disconnect: (client) => this.#disconnect(client),
+      checkRooms: (client) => rights.check(client),
+      observe: options.observe,
+    });
+    options.cluster.onCommand(
+      "session_resumed",
+      ({ digest, generation }) => this.#resumedElsewhere(digest, generation),
     );
   }
 
@@ -138,7 +149,9 @@ export class Clients {
    */
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
     const results = this.#recovery.collect(admission.prepared);
-    if (results === undefined || !this.#isCurrent(admission, results)) {
+    if (
+      results === undefined || !isCurrent(admission, results, this.#options)
+    ) {
       // The client may have received the secret of its session already.
       this.#writer.release(admission.client);
       return false;
@@ -245,28 +258,17 @@ export class Clients {
     this.#writer.refresh();
   }
 
+  /** Ends what clients may do that have been revoked. Call this after a revocation. */
+  checkRevoked(): void {
+    this.#revoked.check();
+  }
+
   /** Stops all timers of the clients, including those that save sessions. */
   close(): void {
+    this.#revoked.close();
     this.#expiries.close();
     this.#writer.close();
     this.#recovery.close();
-  }
-
-  /**
-   * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, the client may
-   * still be in all its rooms, and there is no gap in any room of a client that is to be reported as `recovered`.
-   */
-  #isCurrent(
-    { client, prepared, recovered, lineage }: Admission,
-    results: readonly JoinResult[],
-  ): boolean {
-    const { access, log: { head } } = this.#options;
-    return results.every(({ room }) =>
-      access.mayStay(client.principal, room)
-    ) &&
-      lineage === head.lineage &&
-      prepared.every(({ epoch }) => epoch === head.epoch) &&
-      !(recovered && results.some(({ reason }) => reason !== undefined));
   }
 
   /** Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`. */

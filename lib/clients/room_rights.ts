@@ -11,6 +11,7 @@ import {
   withGrant,
   withGrants,
 } from "../access/principal.ts";
+import { tokenRevoked } from "../access/revocations.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
@@ -19,7 +20,7 @@ import type { LostRoom } from "./plans.ts";
 
 /** Options of {@linkcode RoomRights}. */
 export interface RoomRightsOptions {
-  readonly access: Pick<Access, "mayStay">;
+  readonly access: Pick<Access, "mayStay" | "isRevoked">;
   readonly fanOut: Pick<FanOut, "leave" | "send">;
   readonly writer: Pick<SessionWriter, "save">;
 }
@@ -37,7 +38,8 @@ export class RoomRights {
    * Gives a client the rights of a new principal, and takes it out of the rooms that it may no longer be in. Its grants
    * for single rooms stay, because they do not depend on its token.
    *
-   * @throws {ApiError} `forbidden` if the new principal has no token, or is another user
+   * @throws {ApiError} `forbidden` if the new principal has no token, or is another user; `unauthorized` if it has been
+   * revoked meanwhile
    */
   change(client: Client, principal: Principal): void {
     if (principal.kind !== "client") {
@@ -52,6 +54,7 @@ export class RoomRights {
         "Cannot refresh: this is not a token of the same user; disconnect, and connect again with this token",
       );
     }
+    if (this.#options.access.isRevoked(principal)) throw tokenRevoked();
     client.principal = withGrants(principal, client.principal.grants);
     this.check(client);
   }

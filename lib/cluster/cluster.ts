@@ -19,18 +19,35 @@ export interface SessionResumed {
   readonly generation: number;
 }
 
+/**
+ * Tells other nodes that a user or a token has been revoked. It does not name them, so that a program which can send
+ * commands cannot revoke anything; the nodes look into the store.
+ */
+export interface Revoked {
+  readonly kind: "revoked";
+}
+
 /** A command that a node can send to the other nodes. */
-export type ClusterCommand = SessionResumed;
+export type ClusterCommand = SessionResumed | Revoked;
+
+/** A command of one kind. */
+export type CommandOf<K extends ClusterCommand["kind"]> = Extract<
+  ClusterCommand,
+  { kind: K }
+>;
 
 /** Sends commands to the other nodes and receives their commands. */
 export interface Cluster {
   /** Sends a command to all other nodes, without waiting for them. Never throws. */
   send(command: ClusterCommand): void;
   /**
-   * Registers the function that is called with each command of another node. Call this method once, before the first
-   * command arrives.
+   * Registers the function that is called with each command of this kind of another node. Call this method once for
+   * each kind, before the first command arrives.
    */
-  onCommand(handle: (command: ClusterCommand) => void): void;
+  onCommand<K extends ClusterCommand["kind"]>(
+    kind: K,
+    handle: (command: CommandOf<K>) => void,
+  ): void;
 }
 
 /** The cluster of a node without Redis. There are no other nodes, so it sends and receives nothing. */

@@ -26,6 +26,10 @@ export interface Keys {
   idempotency(key: string): string;
   /** Returns the key of a client's session; `digest` is the hash of the session's secret. */
   session(digest: string): string;
+  /** The revoked users and tokens. */
+  readonly revocations: string;
+  /** The newest of the revocations, in the order in which they were stored. */
+  readonly revocationChanges: string;
   /** The gaps of the bridge: each is the id of a log entry before which messages of Redis channels may be missing. */
   readonly gaps: string;
   /**
@@ -56,6 +60,8 @@ export function keysOf(prefix: string): Keys {
     history: (room) => `${base}history:${room}`,
     idempotency: (key) => `${base}key:${key}`,
     session: (digest) => `${base}session:${digest}`,
+    revocations: `${base}revocations`,
+    revocationChanges: `${base}revocations:changes`,
     gaps: `${base}gaps`,
     bridge: `${base}bridge`,
     bridgeListeners: `${base}bridge:seats`,

@@ -15,22 +15,19 @@
  */
 import { createAdapter } from "@socket.io/redis-streams-adapter";
 import type { Namespace, ServerOptions } from "socket.io";
-import type { Cluster, ClusterCommand } from "../cluster/cluster.ts";
+import type { Cluster, ClusterCommand, CommandOf } from "../cluster/cluster.ts";
 import { newEpoch } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { RedisClient, RedisConnection } from "../redis/connection.ts";
 import { runScript } from "../redis/script.ts";
 import { ADD, LOG_LENGTH } from "../redis_log/append_scripts.ts";
+import { CLUSTER_EVENTS, formatCommand, parseCommand } from "./commands.ts";
 
 /**
  * Maximum number of entries that are queued for the adapter, which handles one entry at a time. If the queue is full,
  * its oldest entry is dropped.
  */
 const QUEUE_MAX = 10_000;
-/** The name of the command `session_resumed` in the log and on Redis channels. */
-const SESSION_RESUMED = "taken_over";
-/** The events of the adapter's `serverSideEmit` that a node of Roomcast accepts from other nodes. */
-export const CLUSTER_EVENTS: readonly string[] = [SESSION_RESUMED];
 /** `MessageType.SERVER_SIDE_EMIT` of socket.io-adapter 2.5.8. Roomcast sends only messages of this type. */
 const SERVER_SIDE_EMIT = 9;
 const ADVICE =
@@ -84,7 +81,11 @@ export class AdapterCluster implements Cluster {
   readonly adapter: ServerOptions["adapter"];
   readonly #options: AdapterClusterOptions;
   readonly #client: AdapterClient;
-  #handle: (command: ClusterCommand) => void = () => {};
+  /** What to do with commands of other nodes, by their kind. */
+  readonly #handlers = new Map<
+    ClusterCommand["kind"],
+    (command: ClusterCommand) => void
+  >();
   /** The adapter of the main namespace; undefined until Socket.IO creates it. */
   #main: GuardedAdapter | undefined;
 
@@ -106,12 +107,15 @@ export class AdapterCluster implements Cluster {
     } as unknown as ServerOptions["adapter"];
   }
 
-  send({ digest, generation }: ClusterCommand): void {
-    void this.#main?.serverSideEmit([SESSION_RESUMED, digest, generation]);
+  send(command: ClusterCommand): void {
+    void this.#main?.serverSideEmit([...formatCommand(command)]);
   }
 
-  onCommand(handle: (command: ClusterCommand) => void): void {
-    this.#handle = handle;
+  onCommand<K extends ClusterCommand["kind"]>(
+    kind: K,
+    handle: (command: CommandOf<K>) => void,
+  ): void {
+    this.#handlers.set(kind, handle as (command: ClusterCommand) => void);
   }
 
   /**
@@ -145,12 +149,12 @@ export class AdapterCluster implements Cluster {
     };
     if (namespace.name === "/") {
       this.#main = adapter;
-      namespace.on(SESSION_RESUMED, (digest: unknown, generation: unknown) => {
-        if (typeof digest !== "string" || typeof generation !== "number") {
-          return;
-        }
-        this.#handle({ kind: "session_resumed", digest, generation });
-      });
+      for (const event of CLUSTER_EVENTS) {
+        namespace.on(event, (...args: unknown[]) => {
+          const command = parseCommand(event, args);
+          if (command) this.#handlers.get(command.kind)?.(command);
+        });
+      }
     }
     // Roomcast stores sessions itself. The adapter would read the whole log after a session's offset to restore the
     // session.

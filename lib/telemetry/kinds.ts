@@ -118,5 +118,11 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "info",
     "The keys of TOKEN_JWKS_URL can be fetched again",
   ],
+  revoked: ["debug", "A user or a token was revoked"],
+  client_revoked: undefined,
+  revocations_restored: [
+    "warn",
+    "Redis had lost revocations, which were stored again",
+  ],
   error: ["error", "An unexpected error, which may be a bug of Roomcast"],
 };

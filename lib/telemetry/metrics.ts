@@ -4,7 +4,16 @@
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Observe } from "../observer.ts";
+import type { Observation, Observe } from "../observer.ts";
+
+/** Counts an observation. */
+type Count = (observation: Observation) => void;
+/** How to count the observations of a kind, by kind. */
+type Counts = {
+  readonly [K in Observation["kind"]]?: (
+    observation: Extract<Observation, { kind: K }>,
+  ) => void;
+};
 
 /**
  * Counts observations as metrics. The labels of metrics never contain rooms, users or keys, because there may be any
@@ -114,71 +123,61 @@ export class Metrics {
     "roomcast_listener_failures_total",
     "Times this node stopped accepting connections, because its listener failed or no file descriptor was free",
   );
+  readonly #revocations = this.#counter(
+    "roomcast_revocations_total",
+    "Users and tokens that were revoked by requests to this node, by what was named",
+    ["by"],
+  );
+  readonly #revoked = this.#counter(
+    "roomcast_clients_revoked_total",
+    "Clients disconnected because their token or their user was revoked",
+  );
   readonly #errors = this.#counter(
     "roomcast_errors_total",
     "Internal errors of Roomcast",
   );
 
+  /** How to count the observations of each kind; those of other kinds are not counted. */
+  readonly #counts: Counts = {
+    published: ({ count }) => this.#published.inc(count),
+    publish_failed: ({ code }) => this.#failures.inc({ code }),
+    delivered: ({ count }) => this.#delivered.inc(count),
+    skipped: ({ count }) => this.#replaced.inc(count),
+    slow_client_disconnected: () => this.#cut.inc(),
+    client_connected: ({ clients }) => this.#connections.set(clients),
+    client_disconnected: ({ clients }) => this.#connections.set(clients),
+    client_refused: ({ code }) => this.#notLetIn.inc({ code }),
+    limited: ({ limit }) => this.#limited.inc({ limit }),
+    client_revoked: () => this.#revoked.inc(),
+    revoked: ({ by }) => this.#revocations.inc({ by }),
+    unknown_event: () => this.#unknown.inc(),
+    recovered: () => this.#recovered.inc({ outcome: "recovered" }),
+    recovery_incomplete: ({ reason }) =>
+      this.#recovered.inc({ outcome: reason }),
+    sessions_evicted: ({ count }) => this.#evicted.inc(count),
+    bridged: ({ lagsMs }) => {
+      this.#appends.inc();
+      this.#bridged.inc(lagsMs.length);
+      for (const lagMs of lagsMs) this.#lag.observe(lagMs / 1000);
+    },
+    bridge_refused: ({ reason, count }) => this.#refused.inc({ reason }, count),
+    bridge_taken_over: () => this.#takeOvers.inc(),
+    bridge_gap: () => this.#gaps.inc(),
+    bridge_overflow: () => this.#overflows.inc(),
+    entry_skipped: () => this.#skipped.inc(),
+    epoch_changed: () => this.#epochs.inc(),
+    log_trimmed_unread: () => this.#cuts.inc(),
+    redis_connection_lost: ({ connection }) => this.#lost.inc({ connection }),
+    connections_refused: ({ count }) => this.#turnedAway.inc(count),
+    listener_failed: () => this.#deaf.inc(),
+    listener_full: () => this.#deaf.inc(),
+    error: () => this.#errors.inc(),
+  };
+
   /** Counts an observation, if there is a metric for its kind. */
   readonly observe: Observe = (observation) => {
-    switch (observation.kind) {
-      case "published":
-        return this.#published.inc(observation.count);
-      case "publish_failed":
-        return this.#failures.inc({ code: observation.code });
-      case "delivered":
-        return this.#delivered.inc(observation.count);
-      case "skipped":
-        return this.#replaced.inc(observation.count);
-      case "slow_client_disconnected":
-        return this.#cut.inc();
-      case "client_connected":
-      case "client_disconnected":
-        return this.#connections.set(observation.clients);
-      case "client_refused":
-        return this.#notLetIn.inc({ code: observation.code });
-      case "limited":
-        return this.#limited.inc({ limit: observation.limit });
-      case "unknown_event":
-        return this.#unknown.inc();
-      case "recovered":
-        return this.#recovered.inc({ outcome: "recovered" });
-      case "recovery_incomplete":
-        return this.#recovered.inc({ outcome: observation.reason });
-      case "sessions_evicted":
-        return this.#evicted.inc(observation.count);
-      case "bridged":
-        this.#appends.inc();
-        this.#bridged.inc(observation.lagsMs.length);
-        for (const lagMs of observation.lagsMs) this.#lag.observe(lagMs / 1000);
-        return;
-      case "bridge_refused":
-        return this.#refused.inc(
-          { reason: observation.reason },
-          observation.count,
-        );
-      case "bridge_taken_over":
-        return this.#takeOvers.inc();
-      case "bridge_gap":
-        return this.#gaps.inc();
-      case "bridge_overflow":
-        return this.#overflows.inc();
-      case "entry_skipped":
-        return this.#skipped.inc();
-      case "epoch_changed":
-        return this.#epochs.inc();
-      case "log_trimmed_unread":
-        return this.#cuts.inc();
-      case "redis_connection_lost":
-        return this.#lost.inc({ connection: observation.connection });
-      case "connections_refused":
-        return this.#turnedAway.inc(observation.count);
-      case "listener_failed":
-      case "listener_full":
-        return this.#deaf.inc();
-      case "error":
-        return this.#errors.inc();
-    }
+    const count = this.#counts[observation.kind] as Count | undefined;
+    count?.(observation);
   };
 
   /**

@@ -18,6 +18,7 @@ const ROUTES:
     ["/metrics", "/metrics", "GET, HEAD, OPTIONS"],
     ["/publish", "/publish", "POST, OPTIONS"],
     ["/publish/batch", "/publish/batch", "POST, OPTIONS"],
+    ["/revoke", "/revoke", "POST, OPTIONS"],
     [
       "/rooms/:room/history",
       "/rooms/chat/history",

@@ -19,6 +19,7 @@ const INTERNAL: readonly (readonly [
 ])[] = [
   ["POST", "/publish", '{"message":1}'],
   ["POST", "/publish/batch", '{"messages":[{"message":1}]}'],
+  ["POST", "/revoke", '{"user":"ann"}'],
   ["DELETE", "/rooms/chat/history"],
   ["GET", "/metrics"],
   ["GET", "/livez"],

@@ -45,6 +45,7 @@ export class TestApp {
       audience: "everyone",
       access: node.access,
       publisher: node.publisher,
+      revoker: node.revoker,
       head: node.log.head,
       history: node.history,
       gaps: node.gaps,

@@ -150,6 +150,10 @@ export class ClientsSetup implements Disposable {
   receive: (command: ClusterCommand) => void = () => {};
   /** Rooms that no client may join. */
   readonly forbidden = new Set<string>();
+  /** Principals that have been revoked. */
+  readonly revoked = new Set<Principal>();
+  /** How often it was asked whether a principal has been revoked. */
+  revokedAsked = 0;
   /** Values that replace those of the log's real head. */
   head: Partial<HeadState> = {};
   readonly principal: Principal = makePrincipal({
@@ -188,7 +192,7 @@ export class ClientsSetup implements Disposable {
       access: options.access ?? this.#access(),
       cluster: {
         send: (command) => void this.sent.push(command),
-        onCommand: (handle) => this.receive = handle,
+        onCommand: (_, handle) => this.receive = handle as typeof this.receive,
       },
       rooms: options.rooms ?? ["chat"],
       roomsPerClientMax: options.roomsPerClientMax ?? 100,
@@ -252,6 +256,13 @@ export class ClientsSetup implements Disposable {
           : undefined,
       grant: () => Promise.resolve(undefined),
       mayStay: (_, room) => !this.forbidden.has(room),
+      isRevoked: ({ user, tokenId }) => {
+        this.revokedAsked++;
+        return [...this.revoked].some((revoked) =>
+          revoked.user === user && revoked.tokenId === tokenId
+        );
+      },
+      refusalEverywhere: () => undefined,
     };
   }
 

@@ -7,10 +7,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Server } from "socket.io";
 import type { ClusterCommand } from "../../../lib/cluster/cluster.ts";
-import {
-  AdapterCluster,
-  CLUSTER_EVENTS,
-} from "../../../lib/socketio/adapter.ts";
+import { AdapterCluster } from "../../../lib/socketio/adapter.ts";
+import { CLUSTER_EVENTS } from "../../../lib/socketio/commands.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { RedisConnection } from "../../../lib/redis/connection.ts";
@@ -517,17 +515,21 @@ Deno.test("AdapterCluster.send() sends a command to all other nodes and not to t
   await using c = await Node.start(redis, CLUSTER_EVENTS);
   const received = [a, b, c].map(({ cluster }) => {
     const inbox = new Inbox<ClusterCommand>();
-    cluster.onCommand((command) => inbox.push(command));
+    cluster.onCommand("session_resumed", (command) => inbox.push(command));
+    cluster.onCommand("revoked", (command) => inbox.push(command));
     return inbox;
   });
   // Commands of another form are ignored.
   a.io.serverSideEmit("taken_over", 5, 1);
   a.io.serverSideEmit("taken_over", "x", "1");
   a.io.serverSideEmit("taken_over");
-  const command = { kind: "session_resumed", digest: "x", generation: 3 };
-  a.cluster.send(command as ClusterCommand);
+  const commands: readonly ClusterCommand[] = [
+    { kind: "session_resumed", digest: "x", generation: 3 },
+    { kind: "revoked" },
+  ];
+  for (const command of commands) a.cluster.send(command);
   for (const inbox of received.slice(1)) {
-    assert.deepEqual(await inbox.have(1), [command]);
+    assert.deepEqual(await inbox.have(2), commands);
   }
   assert.deepEqual(received[0]?.items, []);
 });
@@ -537,7 +539,10 @@ Deno.test("AdapterCluster.send() writes session_resumed in the same form as earl
   await using node = await Node.start(redis, CLUSTER_EVENTS);
   await using other = await Node.start(redis);
   const received = new Inbox<ClusterCommand>(), sent = new Inbox<unknown[]>();
-  node.cluster.onCommand((command) => received.push(command));
+  node.cluster.onCommand(
+    "session_resumed",
+    (command) => received.push(command),
+  );
   other.io.on("taken_over", (...args: unknown[]) => sent.push(args));
   // This is the form that the commit 612eebc sends and expects.
   other.io.serverSideEmit("taken_over", "x", 3);

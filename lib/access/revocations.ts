@@ -1,0 +1,174 @@
+/**
+ * Revocations: the users and tokens that no longer count, although their tokens have not expired.
+ *
+ * @module
+ */
+import { ApiError } from "../errors.ts";
+import { deadline } from "../util/deadline.ts";
+import type { Claims } from "./claim_rooms.ts";
+import { readClaims, tokenRefused } from "./claims.ts";
+
+/** The revocation of the older tokens of a user, or of one token. */
+export interface Revocation {
+  /** `user`: all tokens of a user that were issued before a time. `jti`: the token with this id. */
+  readonly kind: "user" | "jti";
+  /** The user, or the id of the token. */
+  readonly name: string;
+  /**
+   * In ms since 1970. For a user, the time before which a token must have been issued to be revoked; for a token, the
+   * time of its revocation.
+   */
+  readonly at: number;
+}
+
+/** What is known of a token, or of another proof that a client may do something. */
+export interface Issued {
+  /** The user; undefined if it names none. */
+  readonly user?: string | undefined;
+  /** Its id (`jti`); undefined if it has none. */
+  readonly tokenId?: string | undefined;
+  /** Time at which it was issued, in ms since 1970; undefined if that is not known. */
+  readonly issuedAt?: number | undefined;
+}
+
+/** How long a revocation is kept after its time `at`, in ms: 400 days. No token may be valid for longer than that. */
+export const RETENTION_MS = 400 * 86_400_000;
+/** Maximum number of revocations. If there are more, the key that signs the tokens has to be changed instead. */
+export const REVOCATIONS_MAX = 100_000;
+/**
+ * Maximum number of revocations that a node keeps in memory. It is larger, because a node that sees a revocation of
+ * another node must never ignore it. Only a program that writes to Redis itself can cause more.
+ */
+const KEPT_MAX = 2 * REVOCATIONS_MAX;
+/** How long a token waits if this node has not loaded the revocations yet, in ms. */
+const LOAD_TIMEOUT_MS = 5000;
+
+/**
+ * Keeps what is revoked, and answers at once whether a token is.
+ *
+ * Revocations are only added, and of two for the same user the later counts. The order in which a node learns of them
+ * therefore does not matter. They are deleted {@linkcode RETENTION_MS} after their time.
+ */
+export class Revocations {
+  readonly #changed: () => void;
+  readonly #byKind: Readonly<Record<Revocation["kind"], Map<string, number>>> =
+    { user: new Map(), jti: new Map() };
+  readonly #loaded = Promise.withResolvers<void>();
+  #isLoaded = false;
+
+  /** Starts without revocations. `changed` is called after one or more revocations were added. */
+  constructor(changed: () => void = () => {}) {
+    this.#changed = changed;
+  }
+
+  /** Number of revocations. */
+  get size(): number {
+    return this.#byKind.user.size + this.#byKind.jti.size;
+  }
+
+  /** Iterates over all revocations. */
+  *[Symbol.iterator](): Generator<Revocation> {
+    for (const kind of ["user", "jti"] as const) {
+      for (const [name, at] of this.#byKind[kind]) yield { kind, name, at };
+    }
+  }
+
+  /** Returns whether a token has been revoked. A user's token whose age is not known counts as issued before. */
+  isRevoked({ user, tokenId, issuedAt }: Issued): boolean {
+    const { user: users, jti } = this.#byKind;
+    if (tokenId !== undefined && jti.has(tokenId)) return true;
+    const before = user === undefined ? undefined : users.get(user);
+    return before !== undefined && (issuedAt ?? -Infinity) < before;
+  }
+
+  /** Returns the revocation that is in force for a user or a token; undefined if there is none. */
+  find({ kind, name }: Pick<Revocation, "kind" | "name">):
+    | Revocation
+    | undefined {
+    const at = this.#byKind[kind].get(name);
+    return at === undefined ? undefined : { kind, name, at };
+  }
+
+  /**
+   * Adds revocations. One of a user with an earlier time than the one in force is ignored.
+   *
+   * @returns `false` if there are too many, and some could not be added
+   */
+  add(revocations: Iterable<Revocation>): boolean {
+    let [hasChanged, hasAll] = [false, true];
+    for (const { kind, name, at } of revocations) {
+      const times = this.#byKind[kind];
+      const known = times.get(name);
+      if (known !== undefined && known >= at) continue;
+      if (known === undefined && this.size >= KEPT_MAX) {
+        hasAll = false;
+        continue;
+      }
+      times.set(name, at);
+      hasChanged = true;
+    }
+    if (hasChanged) this.#changed();
+    return hasAll;
+  }
+
+  /** Deletes the revocations with a time before `before`, in ms since 1970. */
+  deleteBefore(before: number): void {
+    for (const times of Object.values(this.#byKind)) {
+      for (const [name, at] of times) if (at < before) times.delete(name);
+    }
+  }
+
+  /** Records that all revocations have been loaded from where they are stored. */
+  loaded(): void {
+    this.#isLoaded = true;
+    this.#loaded.resolve();
+  }
+
+  /** Whether all revocations have been loaded. Before that, no token may be accepted. */
+  get isLoaded(): boolean {
+    return this.#isLoaded;
+  }
+
+  /**
+   * Resolves once all revocations have been loaded.
+   *
+   * @throws {ApiError} `log_unreachable`, which is retryable, if they have not been loaded after `timeoutMs`
+   */
+  async whenLoaded(timeoutMs = LOAD_TIMEOUT_MS): Promise<void> {
+    if (this.#isLoaded) return;
+    try {
+      await deadline(this.#loaded.promise, timeoutMs, "loading revocations");
+    } catch {
+      throw new ApiError(
+        "log_unreachable",
+        "Cannot verify the token: this node has not read yet which tokens are revoked; try again later",
+      );
+    }
+  }
+}
+
+/** Verifies tokens. */
+export interface Verifier {
+  /** Resolves to the claims of a token. @throws {ApiError} If it is not accepted, or if that is not known */
+  verify(token: string): Promise<Claims>;
+}
+
+/** Returns a verifier that accepts the same tokens as `tokens`, except for those that have been revoked. */
+export function refuseRevoked(
+  tokens: Verifier,
+  revocations: Pick<Revocations, "isRevoked" | "whenLoaded">,
+): Verifier {
+  return {
+    verify: async (token) => {
+      const claims = await tokens.verify(token);
+      await revocations.whenLoaded();
+      if (!revocations.isRevoked(readClaims(claims))) return claims;
+      throw tokenRevoked();
+    },
+  };
+}
+
+/** Creates the error for a token that has been revoked. */
+export function tokenRevoked(): ApiError {
+  return tokenRefused("it has been revoked", "get a new one");
+}

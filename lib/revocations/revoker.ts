@@ -1,0 +1,131 @@
+/**
+ * Revokes users and tokens on all nodes: keeps the revocations in memory equal to those in the store.
+ *
+ * @module
+ */
+import {
+  RETENTION_MS,
+  type Revocation,
+  type Revocations,
+} from "../access/revocations.ts";
+import type { Cluster } from "../cluster/cluster.ts";
+import { toApiError } from "../errors.ts";
+import type { Observe } from "../observer.ts";
+import { pause } from "../util/deadline.ts";
+import type { RevocationStore } from "./store.ts";
+
+/** Time between two looks at the store if no other node has sent a command, in ms. */
+const INTERVAL_MS = 2000;
+/**
+ * Minimum time between two looks, in ms, however many commands of other nodes arrive. It is also the time between two
+ * attempts to load the revocations when a node starts.
+ */
+const INTERVAL_MS_MIN = 50;
+/** Time between two deletions of revocations that have ended, in ms. */
+const DELETE_INTERVAL_MS = 3_600_000;
+
+/** Options of {@linkcode Revoker}. */
+export interface RevokerOptions {
+  readonly store: RevocationStore;
+  readonly revocations: Revocations;
+  readonly cluster: Cluster;
+  readonly observe: Observe;
+}
+
+/**
+ * Stores new revocations and tells the other nodes, and learns of theirs: at once by a command of the cluster, which
+ * may be lost, and at the latest after 2 s from the store. If the store has lost revocations, stores them again.
+ *
+ * Lifetime: the constructor starts to look at the store. Call `close()` to stop.
+ */
+export class Revoker {
+  readonly #options: RevokerOptions;
+  readonly #closing = new AbortController();
+  #version: string | undefined;
+  /** Ends the pause before the next look at the store. */
+  #wake = new AbortController();
+  #isFailing = false;
+  #deleted = performance.now();
+
+  /** Starts to load the revocations, and registers for the command of other nodes. */
+  constructor(options: RevokerOptions) {
+    this.#options = options;
+    options.cluster.onCommand("revoked", () => this.#wake.abort());
+    void this.#run();
+  }
+
+  /**
+   * Stores a revocation. When the promise resolves, it is in force on this node, and will be on the other nodes.
+   *
+   * @returns What is now in force: for a user, this may be a revocation with a later time
+   * @throws {ApiError} `too_many_revocations`, or a retryable error if it could not be stored
+   */
+  async revoke(revocation: Revocation): Promise<Revocation> {
+    const { store, revocations, cluster } = this.#options;
+    const inForce = await store.add(revocation);
+    revocations.add([inForce]);
+    cluster.send({ kind: "revoked" });
+    return inForce;
+  }
+
+  /** Stops to look at the store. */
+  close(): void {
+    this.#closing.abort();
+    this.#wake.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      // A command that arrives during the look may be about a change after it, so it causes another look.
+      this.#wake = new AbortController();
+      await this.#look();
+      await pause(INTERVAL_MS_MIN, signal);
+      if (!this.#options.revocations.isLoaded) continue;
+      await pause(INTERVAL_MS - INTERVAL_MS_MIN, this.#wake.signal);
+    }
+  }
+
+  /** Takes over what has changed in the store. Never throws. */
+  async #look(): Promise<void> {
+    const { store, revocations, observe } = this.#options;
+    try {
+      const changes = await store.changes(this.#version);
+      const hasAll = revocations.add(changes.revocations);
+      if (changes.isWhole) await this.#restore(changes.revocations);
+      this.#version = changes.version;
+      this.#deleteEnded();
+      revocations.loaded();
+      if (!hasAll) throw new Error("the store has too many revocations");
+      this.#isFailing = false;
+    } catch (error) {
+      const isExpected = toApiError(error).isOutage ||
+        this.#closing.signal.aborted;
+      if (!this.#isFailing && !isExpected) {
+        observe({ kind: "error", where: "loading revocations", error });
+      }
+      this.#isFailing = true;
+    }
+  }
+
+  /** Stores the revocations again that this node knows and that are not in the store, as after a failover of Redis. */
+  async #restore(stored: readonly Revocation[]): Promise<void> {
+    const { store, revocations } = this.#options;
+    const times = new Map(
+      stored.map(({ kind, name, at }) => [`${kind}:${name}`, at]),
+    );
+    const lost = [...revocations].filter(({ kind, name, at }) =>
+      (times.get(`${kind}:${name}`) ?? -Infinity) < at
+    );
+    if (lost.length === 0) return;
+    await store.restore(lost);
+    this.#options.observe({ kind: "revocations_restored", count: lost.length });
+  }
+
+  #deleteEnded(): void {
+    const now = performance.now();
+    if (now - this.#deleted < DELETE_INTERVAL_MS) return;
+    this.#deleted = now;
+    this.#options.revocations.deleteBefore(Date.now() - RETENTION_MS);
+  }
+}

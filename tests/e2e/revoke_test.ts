@@ -1,0 +1,169 @@
+/** Revokes users and tokens through one node, with clients on another node of the same Redis. */
+import assert from "node:assert/strict";
+import { Subscriber } from "../support/client.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
+import { until } from "../support/wait.ts";
+
+const KEY = { authorization: "Bearer correct-horse" };
+/** How soon a revocation has to take effect on every node, in ms. */
+const EFFECT_MS = 5000;
+
+/** Nodes with tokens on one Redis. */
+class Setup implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly #env: Record<string, string>;
+
+  private constructor(readonly redis: Redis) {
+    this.#stack.use(redis);
+    this.#env = {
+      REDIS_URL: redis.url,
+      CHANNELS: "-",
+      PUBLISH_KEYS: "web:correct-horse",
+      TOKEN_SECRET: SECRET,
+    };
+  }
+
+  static async start(): Promise<Setup> {
+    return new Setup(await Redis.start());
+  }
+
+  async node(ready = true): Promise<TestNode> {
+    return this.#stack.use(await TestNode.start(this.#env, { ready }));
+  }
+
+  /** Starts to connect a stock client that retries quickly. */
+  client(node: TestNode, token: string): Subscriber {
+    return this.#stack.use(
+      new Subscriber(node.url, {
+        auth: { token },
+        transports: ["websocket"],
+        reconnectionDelay: 10,
+        reconnectionDelayMax: 100,
+      }),
+    );
+  }
+
+  async connect(node: TestNode, token: string): Promise<Subscriber> {
+    const client = this.client(node, token);
+    await client.connects.have(1);
+    return client;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+function token(sub: string, jti: string): Promise<string> {
+  const allow = ["sub", "history"];
+  const caps = [{ rooms: ["*"], allow }];
+  return makeToken({ sub, jti, iat: inSeconds(-10), caps });
+}
+
+async function revoke(node: TestNode, request: unknown): Promise<void> {
+  const { status, text } = await node.post("/revoke", request, KEY);
+  assert.equal(status, 200, text);
+}
+
+/** Waits until a client has been disconnected and refused. Resolves to how long that took, in ms. */
+async function out(client: Subscriber): Promise<number> {
+  const began = performance.now();
+  await until(
+    "the client is refused",
+    () => client.errors.items.some(({ data }) => data !== undefined),
+    EFFECT_MS,
+  );
+  const error = client.errors.items.find(({ data }) => data !== undefined);
+  assert.equal(error?.data?.code, "unauthorized");
+  assert.match(error.message, /it has been revoked/);
+  assert.ok(!client.socket.connected);
+  return performance.now() - began;
+}
+
+/** Checks that a token is accepted neither at connect nor for the history over HTTP. */
+async function assertRefused(
+  setup: Setup,
+  node: TestNode,
+  token: string,
+): Promise<void> {
+  const headers = { authorization: `Bearer ${token}` };
+  const { status } = await node.request("/rooms/chat/history", { headers });
+  assert.equal(status, 401);
+  await out(setup.client(node, token));
+}
+
+Deno.test("a revocation reaches the clients of another node, holds on all nodes, and after all were restarted", async () => {
+  await using setup = await Setup.start();
+  const [a, b] = await Promise.all([setup.node(), setup.node()]);
+  const tokens = {
+    ann: await token("ann", "a1"),
+    bob: await token("bob", "b1"),
+    bob2: await token("bob", "b2"),
+  };
+  const ann = await setup.connect(b, tokens.ann);
+  const bob = await setup.connect(b, tokens.bob);
+  const bob2 = await setup.connect(b, tokens.bob2);
+  await revoke(a, { user: "ann" });
+  const first = await out(ann);
+  await revoke(a, { jti: "b1" });
+  const second = await out(bob);
+  // The command between the nodes arrives at once.
+  assert.ok(Math.max(first, second) < 2000, `${first} ms, ${second} ms`);
+  await a.publish("news", "chat", KEY);
+  await bob2.messages.have(1);
+  assert.deepEqual(bob2.disconnects.items, []);
+  assert.deepEqual([...ann.messages.items, ...bob.messages.items], []);
+  for (const node of [a, b]) {
+    await assertRefused(setup, node, tokens.ann);
+    await assertRefused(setup, node, tokens.bob);
+  }
+  assert.equal(await b.metric("roomcast_clients_revoked_total"), 2);
+  await Promise.all([a, b].map(async (node) => {
+    node.signal("SIGINT");
+    await node.exited();
+  }));
+  const restarted = await setup.node(false);
+  await assertRefused(setup, restarted, tokens.ann);
+  await assertRefused(setup, restarted, tokens.bob);
+  await setup.connect(restarted, tokens.bob2);
+});
+
+Deno.test("a revocation takes effect although the command is lost, is refused while Redis is paused, and survives that Redis goes back", async () => {
+  await using setup = await Setup.start();
+  const { redis } = setup;
+  const [a, b] = await Promise.all([setup.node(), setup.node()]);
+  await redis.snapshot();
+  const tokens = {
+    ann: await token("ann", "a1"),
+    bob: await token("bob", "b1"),
+  };
+  const [ann, bob] = [
+    await setup.connect(b, tokens.ann),
+    await setup.connect(b, tokens.bob),
+  ];
+  await redis.command("ACL", "SETUSER", "default", "-publish");
+  await revoke(a, { user: "ann" });
+  await out(ann);
+  await redis.command("ACL", "SETUSER", "default", "+@all");
+
+  redis.signal("SIGSTOP");
+  const { status, headers } = await a.post("/revoke", { jti: "b1" }, KEY);
+  assert.equal(status, 503);
+  assert.ok(headers.get("retry-after"));
+  redis.signal("SIGCONT");
+  await until(
+    "it can be revoked",
+    async () => (await a.post("/revoke", { jti: "b1" }, KEY)).status === 200,
+  );
+  await out(bob);
+
+  await redis.restore();
+  const restored = (node: TestNode): boolean =>
+    node.log.items.some(({ kind }) => kind === "revocations_restored");
+  await until("a node has stored it again", () => restored(a) || restored(b));
+  const next = await setup.node(false);
+  await assertRefused(setup, next, tokens.ann);
+  await assertRefused(setup, next, tokens.bob);
+});
