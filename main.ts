@@ -192,6 +192,7 @@ function appOptions(
     history: node.history,
     gaps: node.gaps,
     originRule: node.originRule,
+    tokenCookie: node.tokenCookie,
     bodies: new BodyBudget(),
     defaultRoom: config.rooms[0] ?? "chat",
     rooms: config.rooms,

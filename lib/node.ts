@@ -22,6 +22,10 @@ import { type Access, createAccess } from "./access/access.ts";
 import { Revocations } from "./access/revocations.ts";
 import { TokenVerifier } from "./access/tokens.ts";
 import { makeOriginRule, type OriginRule } from "./access/origins.ts";
+import {
+  type ReadTokenCookie,
+  tokenCookieReader,
+} from "./access/token_cookie.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
@@ -65,6 +69,7 @@ export interface Node extends LogParts, NodeLimits {
   readonly ingresses: readonly Ingress[];
   /** Checks the origins of requests at the port for clients. */
   readonly originRule: OriginRule;
+  readonly tokenCookie: ReadTokenCookie;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
@@ -106,7 +111,7 @@ export function createNode(config: Config, observe: Observe): Node {
   });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
-  const originRule = makeOriginRule({ ...config, cookies: false });
+  const pages = pageRules(config);
   const directWriter = makeDirectWriter(observe);
   const clients = new Clients({
     ...config,
@@ -124,7 +129,7 @@ export function createNode(config: Config, observe: Observe): Node {
     fanOut,
     messageBytesMax: config.messageBytesMax,
     directWriter,
-    originRule,
+    ...pages,
     adapter: redis?.cluster.adapter,
     observe,
   });
@@ -137,7 +142,7 @@ export function createNode(config: Config, observe: Observe): Node {
     sockets,
     bridge: redis?.bridge,
     ingresses,
-    originRule,
+    ...pages,
     ...limits,
     directWriter,
     revoker,
@@ -184,6 +189,17 @@ function makeDirectWriter(observe: Observe): DirectWriter {
   return new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
   );
+}
+
+/** Creates what decides about requests of pages. */
+function pageRules(config: Config): Pick<Node, "originRule" | "tokenCookie"> {
+  const { tokenCookie } = config;
+  const cookies = tokenCookie !== undefined;
+  const originRule = makeOriginRule({ ...config, cookies });
+  return {
+    originRule,
+    tokenCookie: tokenCookieReader(tokenCookie, originRule),
+  };
 }
 
 function makeFanOut(config: Config, observe: Observe): FanOut {

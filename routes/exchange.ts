@@ -10,7 +10,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context, MiddlewareHandler } from "hono";
 import type { IncomingMessage } from "node:http";
-import type { OriginHeaders } from "../lib/access/origins.ts";
+import type { CookieHeaders } from "../lib/access/token_cookie.ts";
 import type { Principal } from "../lib/access/principal.ts";
 
 /** Hono's environment of all routes. */
@@ -43,8 +43,8 @@ export function requestHeader(
   return typeof value === "object" ? value.join() : value;
 }
 
-/** Returns the headers by which the origin of a request is checked. */
-export function originHeaders(c: Context<Env>): OriginHeaders {
+/** Returns the headers by which the origin of a request is checked, and its cookies. */
+export function originHeaders(c: Context<Env>): CookieHeaders {
   return c.env?.incoming?.headers ?? c.req.header();
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Access, Credentials } from "../lib/access/access.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
+import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
 import {
@@ -98,17 +99,20 @@ export function guardOrigin(
  * Authenticates the sender of a request and stores it as `principal`.
  *
  * @param from Which credentials count, see {@linkcode Credentials}.
+ * @param tokenCookie Reads a token from a cookie, which counts if the request has no other credentials.
  * @throws {ApiError} `unauthorized` if the credentials are not valid; `token_keys_unavailable` if a token cannot be
  * verified at the moment
  */
 export function authenticate(
   access: Access,
   from: Credentials["from"],
+  tokenCookie?: ReadTokenCookie,
 ): Middleware {
   return async function authenticate(c, next) {
     const header = requestHeader(c, "authorization") ?? "";
-    const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
-    c.set("principal", await access.authenticate({ from, secret: bearer }));
+    const secret = /^Bearer +(.+)$/i.exec(header)?.[1] ??
+      tokenCookie?.(originHeaders(c));
+    c.set("principal", await access.authenticate({ from, secret }));
     await next();
   };
 }

@@ -5,6 +5,7 @@
  */
 import { type Context, Hono } from "hono";
 import type { OriginRule } from "../lib/access/origins.ts";
+import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
 import { SOCKET_IO_PATH } from "../lib/http/target.ts";
 import { type Asset, serveAsset } from "./assets.ts";
@@ -53,6 +54,8 @@ export interface AppOptions
   readonly audience: Audience;
   /** Checks the origins of requests. */
   readonly originRule: OriginRule;
+  /** Reads a client's token from a cookie. */
+  readonly tokenCookie: ReadTokenCookie;
   /** The files of the page at `/`, by name. */
   readonly page: ReadonlyMap<string, Asset>;
   /** The files of Socket.IO's client bundle, by name. */
@@ -114,10 +117,11 @@ export function createApp(options: AppOptions): Hono<Env> {
 /** Returns all paths with their methods. */
 function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   const { access, audience } = options;
-  const known = authenticate(
-    access,
-    audience === "clients" ? "reader" : "request",
-  );
+  const from = audience === "clients" ? "reader" : "request";
+  const known = authenticate(access, from);
+  const knownClient = audience === "backends"
+    ? known
+    : authenticate(access, from, options.tokenCookie);
   const mayPublish = authorize(access, "publish");
   const mayRead = authorize(access, "history");
   const mayManage = authorize(access, "manage");
@@ -158,7 +162,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
     "/rooms/:room/history": {
       GET: {
         for: "everyone",
-        before: [known, mayRead],
+        before: [knownClient, mayRead],
         query: HISTORY_QUERY,
         handler: readHistory(options),
       },

@@ -21,7 +21,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/observer.ts": {},
   "lib/util": {},
   "lib/limits": {},
-  "lib/access": { packages: ["jose"] },
+  "lib/access": { packages: ["cookie", "jose"] },
   "lib/log": {},
   "lib/publish": { imports: ["lib/access", "lib/log"] },
   "lib/redis": { packages: ["@redis/client"] },

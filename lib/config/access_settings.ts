@@ -19,6 +19,8 @@ export interface AccessSettings {
   readonly tokens: TokenSettings | undefined;
   /** The rights that tokens have from their ordinary claims. */
   readonly tokenRooms: readonly RoomTemplate[];
+  /** The name of the cookie that may have a client's token; undefined if cookies do not count. */
+  readonly tokenCookie: string | undefined;
   /** Names and patterns of rooms to which anyone may subscribe. */
   readonly publicRooms: readonly string[];
   /**
@@ -33,6 +35,7 @@ const NEED_TOKENS = [
   "TOKEN_ISSUER",
   "TOKEN_AUDIENCE",
   "TOKEN_ROOMS",
+  "TOKEN_COOKIE",
   "PUBLIC_ROOMS",
 ];
 
@@ -42,6 +45,7 @@ const GUARDS = [
   "TOKEN_JWKS_URL",
   "TOKEN_ISSUER",
   "TOKEN_AUDIENCE",
+  "TOKEN_COOKIE",
   "PUBLISH_KEY_ROOMS",
 ];
 
@@ -53,9 +57,11 @@ export function readAccessSettings(reader: EnvReader): AccessSettings {
     publishKeys: readPublishKeys(reader),
     tokens,
     tokenRooms: readTokenRooms(reader),
+    tokenCookie: reader.text("TOKEN_COOKIE") || undefined,
     publicRooms: reader.list("PUBLIC_ROOMS"),
     allowedOrigins: readOrigins(reader),
   };
+  checkCookie(reader, settings);
   checkPatterns(reader, "PUBLIC_ROOMS", settings.publicRooms);
   for (const name of NEED_TOKENS) {
     if (tokens !== undefined || !reader.isSet(name)) continue;
@@ -134,6 +140,30 @@ function readTokenRooms(reader: EnvReader): RoomTemplate[] {
       return [];
     }
   });
+}
+
+function checkCookie(
+  reader: EnvReader,
+  { tokenCookie, allowedOrigins }: Pick<
+    AccessSettings,
+    "tokenCookie" | "allowedOrigins"
+  >,
+): void {
+  if (tokenCookie === undefined) return;
+  // RFC 6265 §4.1.1: a name is a token of HTTP.
+  if (!/^[\w!#$%&'*+.^`|~-]{1,128}$/.test(tokenCookie)) {
+    reader.reject(
+      "TOKEN_COOKIE",
+      tokenCookie,
+      "the name of a cookie such as __Host-token",
+    );
+  }
+  if (allowedOrigins.includes("*")) {
+    reader.fail(
+      "ALLOWED_ORIGINS",
+      "is *, so with TOKEN_COOKIE every website could act for its visitors; list exact origins, or unset TOKEN_COOKIE",
+    );
+  }
 }
 
 /**

@@ -14,7 +14,6 @@ import type { EnvReader } from "./env_reader.ts";
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   WORKERS: "1",
-  TOKEN_COOKIE: undefined,
   CONNECT_HOOK_URL: undefined,
   JOIN_HOOK_URL: undefined,
   PUBLISH_HOOK_URL: undefined,

@@ -14,6 +14,7 @@ import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
 import type { Access } from "../access/access.ts";
 import type { OriginRule } from "../access/origins.ts";
+import type { ReadTokenCookie } from "../access/token_cookie.ts";
 import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
@@ -57,6 +58,8 @@ export interface SocketIoServerOptions {
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
   readonly originRule: OriginRule;
+  /** Reads a token from a cookie of the handshake; it counts if the client sends no `auth.token`. */
+  readonly tokenCookie: ReadTokenCookie;
   readonly directWriter: DirectWriter;
   /** Socket.IO's option `adapter`; undefined if the node runs without Redis and therefore alone. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
@@ -187,11 +190,11 @@ export class SocketIoServer {
     }
     this.#taken.add(conn);
     try {
-      const { clients, access } = this.#options;
-      const { token } = socket.handshake.auth;
+      const { clients, access, tokenCookie } = this.#options;
+      const { auth, headers } = socket.handshake;
       const principal = await access.authenticate({
         from: "client",
-        secret: token,
+        secret: auth.token === undefined ? tokenCookie(headers) : auth.token,
       });
       const hello = helloOf(socket);
       const admission = await clients.admit({ ...hello, principal });

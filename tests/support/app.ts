@@ -50,6 +50,7 @@ export class TestApp {
       history: node.history,
       gaps: node.gaps,
       originRule: node.originRule,
+      tokenCookie: node.tokenCookie,
       bodies: this.#bodies,
       defaultRoom: config.rooms[0] ?? "",
       rooms: config.rooms,

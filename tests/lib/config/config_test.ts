@@ -45,6 +45,7 @@ const DEFAULTS = {
   publishKeys: [],
   tokens: undefined,
   tokenRooms: [],
+  tokenCookie: undefined,
   publicRooms: [],
   allowedOrigins: [],
   trustedProxies: [],
@@ -66,13 +67,13 @@ const GUARDS = [
   "TOKEN_JWKS_URL",
   "TOKEN_ISSUER",
   "TOKEN_AUDIENCE",
+  "TOKEN_COOKIE",
   "PUBLISH_KEY_ROOMS",
 ];
 
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
   WORKERS: "auto",
-  TOKEN_COOKIE: "session",
   CONNECT_HOOK_URL: "http://localhost/connect",
   JOIN_HOOK_URL: "http://localhost/join",
   PUBLISH_HOOK_URL: "http://localhost/publish",
@@ -169,6 +170,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
       TOKEN_ISSUER: "https://a.example/",
       TOKEN_AUDIENCE: "chat",
       TOKEN_ROOMS: "user.{sub}=sub+pub, org.{o.id}.*=sub",
+      TOKEN_COOKIE: "__Host-token",
       PUBLIC_ROOMS: "lobby,news.*",
       ALLOWED_ORIGINS: "https://a.example,http://b.example:8080",
       TRUSTED_PROXIES: "10.0.0.0/8, ::1",
@@ -226,6 +228,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
           actions: ["subscribe"],
         },
       ],
+      tokenCookie: "__Host-token",
       publicRooms: ["lobby", "news.*"],
       allowedOrigins: ["https://a.example", "http://b.example:8080"],
       trustedProxies: ["10.0.0.0/8", "::1"],
@@ -315,6 +318,20 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
       assert.deepEqual(named({ [name]: value }), [name], `${name}=${value}`);
     }
   }
+});
+
+Deno.test("readConfig() refuses a TOKEN_COOKIE without tokens, of another form, or with pages of any origin", () => {
+  const cookie = { TOKEN_SECRET: SECRET, TOKEN_COOKIE: "token" };
+  assert.equal(readConfig(cookie).tokenCookie, "token");
+  assert.deepEqual(named({ TOKEN_COOKIE: "token" }), ["TOKEN_COOKIE"]);
+  for (const name of ["a b", "a=b", "a;b", "é", '"a"']) {
+    assert.deepEqual(named({ ...cookie, TOKEN_COOKIE: name }), [
+      "TOKEN_COOKIE",
+    ]);
+  }
+  assert.deepEqual(named({ ...cookie, ALLOWED_ORIGINS: "*" }), [
+    "ALLOWED_ORIGINS",
+  ]);
 });
 
 Deno.test("readConfig() refuses an INTERNAL_PORT that is PORT", () => {

@@ -51,6 +51,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originRule: (headers) => this.originRule(headers),
+      tokenCookie: () => undefined,
       connections: new ConnectionLimits({
         clientsMax: 0,
         clientsPerAddressMax: 0,

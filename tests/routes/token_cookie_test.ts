@@ -1,0 +1,130 @@
+/** A client's token in a cookie, over every transport. */
+import assert from "node:assert/strict";
+import { TestApp } from "../support/app.ts";
+import { Subscriber } from "../support/client.ts";
+import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
+import { soon, until } from "../support/wait.ts";
+
+const LISTED = "https://good.example";
+const SETTINGS = {
+  HOST: "0.0.0.0",
+  PUBLISH_KEYS: "web:correct-horse",
+  TOKEN_SECRET: SECRET,
+  TOKEN_COOKIE: "__Host-token",
+  ALLOWED_ORIGINS: LISTED,
+};
+
+function tokenOf(user: string, exp = inSeconds(60)): Promise<string> {
+  const caps = [{ rooms: ["chat"], allow: ["sub", "history"] }];
+  return makeToken({ sub: user, caps, exp });
+}
+
+/** Connects a client and resolves to the code of the refusal, or to undefined if it is connected. */
+async function connect(
+  url: string,
+  transport: string,
+  extraHeaders: Record<string, string>,
+  auth: Record<string, unknown> = {},
+): Promise<string | undefined> {
+  await using client = new Subscriber(url, {
+    transports: [transport],
+    reconnection: false,
+    extraHeaders,
+    auth,
+  });
+  await until(
+    "the client is connected or refused",
+    () => client.connects.items.length + client.errors.items.length > 0,
+  );
+  const [error] = client.errors.items;
+  return error === undefined ? undefined : error.data?.code ?? error.message;
+}
+
+Deno.test("a token in a cookie lets a client of an allowed page connect and read, and nobody else", async (t) => {
+  await using app = new TestApp(SETTINGS);
+  const port = await app.serve();
+  const url = `http://127.0.0.1:${port}`;
+  const cookie = `x=1; __Host-token=${await tokenOf("ann")}`;
+  const cases: [headers: Record<string, string>, counts: boolean][] = [
+    [{ origin: LISTED }, true],
+    [{ origin: `http://127.0.0.1:${port}` }, true],
+    [{ "sec-fetch-site": "same-origin" }, true],
+    [{}, false],
+    [{ "sec-fetch-site": "same-site" }, false],
+    [{ "sec-fetch-site": "none" }, false],
+  ];
+  for (const [headers, counts] of cases) {
+    await t.step(JSON.stringify(headers), async () => {
+      for (const transport of ["polling", "websocket"]) {
+        assert.equal(
+          await connect(url, transport, { ...headers, cookie }),
+          counts ? undefined : "unauthorized",
+          transport,
+        );
+      }
+      const response = await soon(
+        fetch(`${url}/rooms/chat/history`, { headers: { ...headers, cookie } }),
+        "the history",
+      );
+      await response.body?.cancel();
+      assert.equal(response.status, counts ? 200 : 401);
+    });
+  }
+});
+
+Deno.test("a cookie counts only without other credentials, and never for publishing or managing", async () => {
+  await using app = new TestApp(SETTINGS);
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const cookie = `__Host-token=${await tokenOf("ann")}`;
+  const headers = { origin: LISTED, cookie };
+  const wrong = await tokenOf("ann", inSeconds(-60));
+  for (const token of [wrong, null, "", 7]) {
+    assert.equal(
+      await connect(url, "websocket", headers, { token }),
+      "unauthorized",
+      String(token),
+    );
+  }
+  const request = async (method: string, path: string, authorization = "") =>
+    (await app.request(path, {
+      method,
+      headers: { ...headers, ...authorization && { authorization } },
+      ...method === "POST" ? { body: "hello" } : {},
+    })).status;
+  const history = "/rooms/chat/history";
+  assert.equal(await request("GET", history), 200);
+  assert.equal(await request("GET", history, `Bearer ${wrong}`), 401);
+  assert.equal(await request("GET", history, "Bearer correct-horse"), 200);
+  assert.equal(await request("POST", "/publish"), 401);
+  assert.equal(await request("DELETE", history), 401);
+});
+
+Deno.test("pages of allowed origins may send cookies and read the responses, over every transport", async () => {
+  await using app = new TestApp(SETTINGS);
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  for (
+    const path of [
+      "/socket.io/?EIO=4&transport=polling",
+      "/rooms/chat/history",
+      "/livez",
+    ]
+  ) {
+    for (const [origin, expected] of [[LISTED, "true"], ["https://x", null]]) {
+      const response = await fetch(url + path, {
+        headers: { origin: String(origin) },
+      });
+      await response.body?.cancel();
+      const { headers } = response;
+      assert.equal(headers.get("access-control-allow-credentials"), expected);
+      assert.equal(
+        headers.get("access-control-allow-origin"),
+        expected && origin,
+      );
+    }
+  }
+  await using without = new TestApp({ ALLOWED_ORIGINS: LISTED });
+  const { headers } = await without.request("/livez", {
+    headers: { origin: LISTED },
+  });
+  assert.equal(headers.get("access-control-allow-credentials"), null);
+});
