@@ -195,7 +195,11 @@ function makeDirectWriter(observe: Observe): DirectWriter {
 function pageRules(config: Config): Pick<Node, "originRule" | "tokenCookie"> {
   const { tokenCookie } = config;
   const cookies = tokenCookie !== undefined;
-  const originRule = makeOriginRule({ ...config, cookies });
+  const originRule = makeOriginRule({
+    ...config,
+    cookies,
+    guarded: config.publishKeys.length > 0 || config.open,
+  });
   return {
     originRule,
     tokenCookie: tokenCookieReader(tokenCookie, originRule),

@@ -57,6 +57,11 @@ export interface OriginOptions {
    * use this server; `true` if not given.
    */
   readonly loopbackPages?: boolean;
+  /**
+   * Whether publishers need a key, or the operator has opened the server to everyone; `false` if not given. Otherwise
+   * a loopback `host` is all that guards the server.
+   */
+  readonly guarded?: boolean;
 }
 
 const NOT_ALLOWED: OriginVerdict = Object.freeze({
@@ -70,7 +75,7 @@ const NOT_ALLOWED: OriginVerdict = Object.freeze({
 const WRONG_HOST: OriginVerdict = Object.freeze({
   refusal: new ApiError(
     "host_not_allowed",
-    "Cannot serve this request: HOST is a loopback address, and a browser has sent the request to another host; add the origin of the page to ALLOWED_ORIGINS if a proxy passes it on",
+    "Cannot serve this request: HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, or add the page's origin to ALLOWED_ORIGINS, if a proxy passes it on",
   ),
   readableBy: undefined,
   credentials: false,
@@ -86,9 +91,10 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = {
  * loopback `host` every loopback origin. A request without an `Origin` header is allowed, because it was not sent by a
  * browser, or was sent by a page of this server.
  *
- * If `host` is a loopback address, a browser's request that no listed page has sent must also be addressed to a
- * loopback name, to an IP address or to the host of a listed origin. Otherwise any website could point its own name to
- * 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website.
+ * If only a loopback `host` guards the server, a browser's request that no listed page has sent must also be addressed
+ * to a loopback name, to an IP address or to the host of a listed origin. Otherwise any website could point its own name
+ * to 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website. A guarded
+ * server does not check this, because a proxy on the same machine passes on the public name.
  */
 export function makeOriginRule(options: OriginOptions): OriginRule {
   const { allowedOrigins, cookies = false, loopbackPages = true } = options;
@@ -100,6 +106,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
   );
   const any = exact.has("*");
   const isLocal = isLoopback(options.host);
+  const checksHost = isLocal && options.guarded !== true;
   const allowedFor = (readableBy: string): OriginVerdict => ({
     refusal: undefined,
     readableBy,
@@ -120,7 +127,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
       return { refusal: undefined, readableBy, credentials: false };
     }
     if (origin !== undefined && exact.has(origin)) return allowedFor(origin);
-    if (isLocal && isFromBrowser(headers) && !isLocalHost(headers, hosts)) {
+    if (checksHost && isFromBrowser(headers) && !isLocalHost(headers, hosts)) {
       return WRONG_HOST;
     }
     if (origin === undefined) {

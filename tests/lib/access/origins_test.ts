@@ -219,6 +219,19 @@ Deno.test("makeOriginRule() refuses pages with another scheme, and on a loopback
   }
 });
 
+Deno.test("makeOriginRule() allows the own origin under a public name if the server is guarded, as behind a proxy on the same machine", () => {
+  const headers = {
+    origin: "https://live.example.com",
+    host: "live.example.com",
+    ...SECURE,
+  };
+  const options = { allowedOrigins: [], host: "127.0.0.1" };
+  const codeOf = (guarded: boolean): string | undefined =>
+    makeOriginRule({ ...options, guarded })(headers).refusal?.code;
+  assert.equal(codeOf(false), "host_not_allowed");
+  assert.equal(codeOf(true), undefined);
+});
+
 Deno.test("makeOriginRule() counts cookies only for allowed pages, and never with *", () => {
   const cases: [allowed: string[], headers: OriginHeaders, counts: boolean][] =
     [
