@@ -5,6 +5,7 @@ import {
   type Socket,
   type SocketOptions,
 } from "socket.io-client";
+import { keepSecret } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
 /** The data of one `msgReceived` event. */
@@ -54,7 +55,11 @@ export class Subscriber {
       "joined",
       (joined, id) => this.joined.push({ ...joined, id }),
     );
-    this.socket.on("connect", () => this.connects.push(this.socket.recovered));
+    this.socket.on("connect", () => {
+      const { _pid = "" } = this.socket as unknown as { _pid?: string };
+      keepSecret(_pid);
+      this.connects.push(this.socket.recovered);
+    });
     this.socket.on("connect_error", (error) => this.errors.push(error));
     this.socket.on("disconnect", (reason) => this.disconnects.push(reason));
   }

@@ -1,5 +1,7 @@
 /** A real node: a process that is started by the command of `deno task start`. */
+import assert from "node:assert/strict";
 import { TextLineStream } from "./lines.ts";
+import { keepSecretsOf, leaksIn } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
 /** One line that a node printed about itself. */
@@ -17,7 +19,10 @@ async function startArguments(checkout = root): Promise<string[]> {
   return tasks.start.command.split(" ").slice(1);
 }
 
-/** The process of a node; `await using` stops it. */
+/**
+ * The process of a node; `await using` stops it. When it has stopped, the test fails if the node has printed a secret of
+ * its settings, a client token, or the secret of a session.
+ */
 export class TestNode {
   readonly log = new Inbox<LogLine>();
   /** Everything that the process printed to stdout and stderr. */
@@ -125,6 +130,7 @@ export class TestNode {
         const value = Deno.env.get(name);
         return value === undefined ? [] : [[name, value]];
       });
+    keepSecretsOf(env);
     return new TestNode(
       new Deno.Command(program, {
         args,
@@ -247,6 +253,7 @@ export class TestNode {
   async exited(): Promise<number> {
     const { code, signal } = await soon(this.#process.status, "the node exits");
     await this.#reading;
+    assert.deepEqual(leaksIn(this.output), [], "the node has printed secrets");
     return signal === null ? code : -1;
   }
 
