@@ -93,16 +93,10 @@ export interface Node extends LogParts, NodeLimits {
  * connection.
  */
 export function createNode(config: Config, observe: Observe): Node {
-  const fanOut = makeFanOut(config, observe);
-  const ring = new Ring(RING_BYTES_MAX);
-  const reader = new Delivery({
-    ring,
-    fanOut,
-    onGap: (reason, id, since) => clients.gap(reason, id, idOf(since)),
-    onLineageChanged: () => clients.saveAll(),
-  });
-  const redis = connectRedis(config, reader, observe);
-  const log = redis?.log ?? makeMemoryLog(config, reader);
+  const delivery = makeDelivery(config, observe, () => clients);
+  const { fanOut, ring } = delivery;
+  const redis = connectRedis(config, delivery.reader, observe);
+  const log = redis?.log ?? makeMemoryLog(config, delivery.reader);
   const cluster = redis?.cluster ?? singleNode;
   const { access, tokens, revoker } = makeAccess(config, observe, {
     store: redis?.revocations ?? new MemoryRevocationStore(),
@@ -133,9 +127,10 @@ export function createNode(config: Config, observe: Observe): Node {
     adapter: redis?.cluster.adapter,
     observe,
   });
+  const publisher = new Publisher({ log, access, observe });
   const closed = [
     ...[...ingresses, clients, sockets, tokens],
-    ...[revoker, redis?.cluster, log],
+    ...[revoker, redis?.cluster, log, publisher],
   ];
   return {
     ...parts,
@@ -146,7 +141,7 @@ export function createNode(config: Config, observe: Observe): Node {
     ...limits,
     directWriter,
     revoker,
-    publisher: new Publisher({ log, access, observe }),
+    publisher,
     probe: () => probe(log, ingresses),
     warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
     close: () => close(redis, closed),
@@ -174,7 +169,12 @@ function makeAccess(
   const tokens = config.tokens &&
     new TokenVerifier({ ...config.tokens, observe });
   const revocations = new Revocations(changed);
-  const access = createAccess({ ...config, tokens, revocations });
+  const access = createAccess({
+    ...config,
+    tokens,
+    revocations,
+    observe,
+  });
   const revoker = new Revoker({ store, revocations, cluster, observe });
   return { access, tokens, revoker };
 }
@@ -204,6 +204,30 @@ function pageRules(config: Config): Pick<Node, "originRule" | "tokenCookie"> {
     originRule,
     tokenCookie: tokenCookieReader(tokenCookie, originRule),
   };
+}
+
+/** The parts that bring messages from the log to clients. */
+interface DeliveryParts {
+  readonly fanOut: FanOut;
+  readonly ring: Ring;
+  readonly reader: LogReader;
+}
+
+/** Creates the parts that bring messages to clients. `clients` is first called when the log is read. */
+function makeDelivery(
+  config: Config,
+  observe: Observe,
+  clients: () => Clients,
+): DeliveryParts {
+  const fanOut = makeFanOut(config, observe);
+  const ring = new Ring(RING_BYTES_MAX);
+  const reader = new Delivery({
+    ring,
+    fanOut,
+    onGap: (reason, id, since) => clients().gap(reason, id, idOf(since)),
+    onLineageChanged: () => clients().saveAll(),
+  });
+  return { fanOut, ring, reader };
 }
 
 function makeFanOut(config: Config, observe: Observe): FanOut {

@@ -55,10 +55,15 @@ export type Observation =
   | { kind: "stopped"; durationMs: number }
   /**
    * Publishes have appended `count` messages to the log. Messages of Redis channels, and repeated publishes with the
-   * same idempotency key, do not count.
+   * same idempotency key, do not count. `key` is the name of the publish key, if they had one.
    */
-  | { kind: "published"; count: number }
-  | { kind: "publish_failed"; code: string }
+  | { kind: "published"; count: number; key?: string }
+  | { kind: "publish_failed"; code: string; key?: string }
+  /**
+   * Publishes with the publish key `key` were refused. `count` is their number since the last report. Reported at most
+   * once a minute for each key and each `code`.
+   */
+  | { kind: "publishes_refused"; key: string; code: string; count: number }
   /** Messages were written to clients. A message counts once for each client. */
   | { kind: "delivered"; count: number }
   /** Messages of `LATEST_ROOMS` were replaced by newer messages before they were sent. */
@@ -149,6 +154,10 @@ export type Observation =
    * first of several failures in a row.
    */
   | { kind: "token_keys_unreachable"; why: string }
+  /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
+  | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
+  /** A token was not accepted. */
+  | { kind: "token_refused"; reason: string }
   /** The keys of `TOKEN_JWKS_URL` could be fetched again, after `token_keys_unreachable`. */
   | { kind: "token_keys_recovered" }
   /** A user or a token was revoked by a request to this node, with the publish key of this name if it had one. */

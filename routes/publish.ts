@@ -30,7 +30,7 @@ import { ITEM_FIELDS, readBatch, readFields } from "./publish_body.ts";
 
 /** Options of the publish routes. */
 export interface PublishOptions {
-  readonly publisher: Pick<Publisher, "publish">;
+  readonly publisher: Pick<Publisher, "publish" | "failed">;
   readonly bodies: BodyBudget;
   /** The room of a publish that names no room: the first room of `ROOMS`. */
   readonly defaultRoom: string;
@@ -101,7 +101,7 @@ export function publishOne(options: PublishOptions): Handler {
  * the error becomes the result of this message, and the other messages are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
-  const { bodies, publisher, observe } = options;
+  const { bodies, publisher } = options;
   return (c) =>
     bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
       const { items, key: field } = readBatch(c, body);
@@ -110,13 +110,11 @@ export function publishBatch(options: PublishOptions): Handler {
       const parsed = items.map((item, index) =>
         parseItem(item, parsing, key && itemKey(key, index))
       );
+      const principal = c.get("principal");
       for (const item of parsed) {
-        if (!isPublish(item)) {
-          observe({ kind: "publish_failed", code: item.error.code });
-        }
+        if (!isPublish(item)) publisher.failed(principal, item.error);
       }
       // All messages are published in one call and in order, so that they share scripts of the log.
-      const principal = c.get("principal");
       const published = await publisher.publish(
         principal,
         parsed.filter(isPublish),

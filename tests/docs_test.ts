@@ -18,6 +18,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   ip_hash: "a setting of nginx",
   master_replid: "a field of Redis' INFO",
   max_fails: "a setting of nginx",
+  not_yet_valid: "a reason in the metric roomcast_tokens_refused_total",
   org_id: "a claim of Auth0",
   poll_tcp_handle: "a function of Deno",
   proxy_connect_timeout: "a setting of nginx",
@@ -25,6 +26,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   stop_grace_period: "a setting of Docker Compose",
   taken_over: "the event between nodes, in lib/socketio/commands.ts",
   token_expiring: "an event that Roomcast sends to clients",
+  unknown_key: "a reason in the metric roomcast_tokens_refused_total",
   usec_per_call: "a field of Redis' INFO",
   user_metadata: "a claim of Supabase",
 };

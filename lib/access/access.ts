@@ -6,12 +6,13 @@
  *
  * @module
  */
+import type { Observe } from "../observer.ts";
 import {
   type Claims,
   grantsOfClaims,
   type RoomTemplate,
 } from "./claim_rooms.ts";
-import { readClaims, tokenRefused } from "./claims.ts";
+import { readClaims, TokenRefused } from "./claims.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
 import {
   isExpired,
@@ -26,13 +27,10 @@ import {
   tokenMissing,
   unauthorized,
 } from "./refusals.ts";
-import {
-  refuseRevoked,
-  type Revocations,
-  type Verifier,
-} from "./revocations.ts";
+import type { Revocations } from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
 import { grantOfToken } from "./room_tokens.ts";
+import { refuseRevoked, reportRefused, type Verifier } from "./verifier.ts";
 
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
@@ -91,6 +89,8 @@ export interface AccessOptions {
   readonly tokenRooms?: readonly RoomTemplate[];
   /** Names and patterns of rooms to which anyone may subscribe, also without a token (`PUBLIC_ROOMS`). */
   readonly publicRooms?: readonly string[];
+  /** Reports tokens that are not accepted. */
+  readonly observe?: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */
   readonly now?: () => number;
 }
@@ -104,7 +104,10 @@ const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
 /** Creates the access rules of a server. */
 export function createAccess(options: AccessOptions): Access {
   const { now = Date.now, revocations = NONE_REVOKED } = options;
-  const tokens = options.tokens && refuseRevoked(options.tokens, revocations);
+  const tokens = options.tokens && reportRefused(
+    refuseRevoked(options.tokens, revocations),
+    options.observe ?? (() => {}),
+  );
   return {
     authenticate: authenticator({ ...options, tokens }),
     grant: async (principal, { room, token }) => {
@@ -176,7 +179,11 @@ function authenticator(options: AccessOptions): Access["authenticate"] {
 /** Returns a token if it is a text. `place` is where it has to be sent. @throws {ApiError} `unauthorized` */
 function textOf(token: unknown, place: string): string {
   if (typeof token === "string") return token;
-  throw tokenRefused("it is not a text", `send it as ${place}`);
+  throw new TokenRefused(
+    "malformed",
+    "it is not a text",
+    `send it as ${place}`,
+  );
 }
 
 /** Returns whether a text has the three parts of a signed JSON Web Token. */

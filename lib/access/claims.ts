@@ -47,23 +47,41 @@ export function readClaims(claims: Claims): TokenFacts {
     };
   } catch (error) {
     if (!(error instanceof WrongForm)) throw error;
-    throw tokenRefused(`its claim ${error.message}`);
+    throw new TokenRefused("claims", `its claim ${error.message}`);
   }
 }
 
-/**
- * Creates the error for a token that is not accepted.
- *
- * @param state What is wrong with the token. It must contain neither the token nor a value that identifies its user.
- */
-export function tokenRefused(
-  state: string,
-  advice = "correct how the token is made",
-): ApiError {
-  return new ApiError(
-    "unauthorized",
-    `Cannot accept the token: ${state}; ${advice}`,
-  );
+/** Why a token is not accepted, for metrics. */
+export type TokenFault =
+  | "algorithm"
+  | "audience"
+  | "claims"
+  | "expired"
+  | "issuer"
+  | "malformed"
+  | "not_yet_valid"
+  | "revoked"
+  | "signature"
+  | "unknown_key";
+
+/** The error for a token that is not accepted. */
+export class TokenRefused extends ApiError {
+  /** Why the token is not accepted. */
+  readonly fault: TokenFault;
+
+  /**
+   * Creates the error.
+   *
+   * @param state What is wrong with the token. It must contain neither the token nor a value that identifies its user.
+   */
+  constructor(
+    fault: TokenFault,
+    state: string,
+    advice = "correct how the token is made",
+  ) {
+    super("unauthorized", `Cannot accept the token: ${state}; ${advice}`);
+    this.fault = fault;
+  }
 }
 
 /** Returns a claim in seconds since 1970 as ms. @throws {WrongForm} */

@@ -178,10 +178,13 @@ export class KeySet {
       const find = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
       if (this.#fetched === undefined) this.#lastBegan = -Infinity;
       this.#fetched = { find, began };
+      observe({ kind: "token_keys_fetched", outcome: "ok" });
       if (this.#isFailing) observe({ kind: "token_keys_recovered" });
       this.#isFailing = false;
     } catch (error) {
-      if (!this.#isFailing && !this.#closed.signal.aborted) {
+      if (this.#closed.signal.aborted) return;
+      observe({ kind: "token_keys_fetched", outcome: "failed" });
+      if (!this.#isFailing) {
         observe({ kind: "token_keys_unreachable", why: reasonOf(error) });
       }
       this.#isFailing = true;

@@ -5,8 +5,7 @@
  */
 import { ApiError } from "../errors.ts";
 import { deadline } from "../util/deadline.ts";
-import type { Claims } from "./claim_rooms.ts";
-import { readClaims, tokenRefused } from "./claims.ts";
+import { TokenRefused } from "./claims.ts";
 
 /** The revocation of the older tokens of a user, or of one token. */
 export interface Revocation {
@@ -147,28 +146,7 @@ export class Revocations {
   }
 }
 
-/** Verifies tokens. */
-export interface Verifier {
-  /** Resolves to the claims of a token. @throws {ApiError} If it is not accepted, or if that is not known */
-  verify(token: string): Promise<Claims>;
-}
-
-/** Returns a verifier that accepts the same tokens as `tokens`, except for those that have been revoked. */
-export function refuseRevoked(
-  tokens: Verifier,
-  revocations: Pick<Revocations, "isRevoked" | "whenLoaded">,
-): Verifier {
-  return {
-    verify: async (token) => {
-      const claims = await tokens.verify(token);
-      await revocations.whenLoaded();
-      if (!revocations.isRevoked(readClaims(claims))) return claims;
-      throw tokenRevoked();
-    },
-  };
-}
-
 /** Creates the error for a token that has been revoked. */
 export function tokenRevoked(): ApiError {
-  return tokenRefused("it has been revoked", "get a new one");
+  return new TokenRefused("revoked", "it has been revoked", "get a new one");
 }

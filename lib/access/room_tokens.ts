@@ -14,7 +14,7 @@ import {
   grantsOfClaims,
   type RoomTemplate,
 } from "./claim_rooms.ts";
-import { readClaims, tokenRefused } from "./claims.ts";
+import { readClaims, TokenRefused } from "./claims.ts";
 import type { Principal, RoomGrant } from "./principal.ts";
 import { ACTION_OF_WORD, Rights } from "./rights.ts";
 
@@ -57,7 +57,8 @@ export function grantOfToken(
     );
   }
   if (Buffer.byteLength(JSON.stringify(info ?? null)) > INFO_BYTES_MAX) {
-    throw tokenRefused(
+    throw new TokenRefused(
+      "claims",
       `the claim "info" of the room token has more than ${INFO_BYTES_MAX} bytes`,
       "put less into it",
     );

@@ -8,7 +8,7 @@
  * @module
  */
 import { parse } from "cookie";
-import { tokenRefused } from "./claims.ts";
+import { TokenRefused } from "./claims.ts";
 import type { OriginHeaders, OriginRule } from "./origins.ts";
 
 /** The headers of a request that may have a token in a cookie. */
@@ -42,7 +42,8 @@ export function tokenCookieReader(
       if (pair.slice(0, pair.indexOf("=")).trim() === name) count++;
     }
     if (count > 1) {
-      throw tokenRefused(
+      throw new TokenRefused(
+        "malformed",
         `the request has the cookie ${name} twice`,
         "delete one of both, and give the cookie a name that begins with __Host-, so that no other site can set it",
       );

@@ -12,7 +12,7 @@ import type { JWSHeaderParameters, JWTVerifyOptions } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import type { Claims } from "./claim_rooms.ts";
-import { LEEWAY_SECONDS, tokenRefused } from "./claims.ts";
+import { LEEWAY_SECONDS, TokenRefused } from "./claims.ts";
 import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
 
 /** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
@@ -87,7 +87,8 @@ export class TokenVerifier {
    */
   async verify(token: string): Promise<Claims> {
     if (token.length > TOKEN_LENGTH_MAX) {
-      throw tokenRefused(
+      throw new TokenRefused(
+        "malformed",
         `it has more than ${TOKEN_LENGTH_MAX} characters`,
         "put less into it",
       );
@@ -121,12 +122,14 @@ export class TokenVerifier {
     if (SIGNATURES.has(header.alg) && this.#keySet !== undefined) {
       const keys = await this.#keySet.find(header);
       if (keys.length > 0) return keys;
-      throw tokenRefused(
+      throw new TokenRefused(
+        "unknown_key",
         "its key is not in the key set of TOKEN_JWKS_URL",
         "get a new one",
       );
     }
-    throw tokenRefused(
+    throw new TokenRefused(
+      "algorithm",
       "its algorithm is not accepted",
       "sign it with HS256, HS384 or HS512 for TOKEN_SECRET, or with a key of TOKEN_JWKS_URL",
     );
@@ -181,13 +184,17 @@ function headerOf(
     throw notAToken();
   }
   if (Object.hasOwn(header, "crit") || Object.hasOwn(header, "b64")) {
-    throw tokenRefused('its header has "crit" or "b64", which are not allowed');
+    throw new TokenRefused(
+      "malformed",
+      'its header has "crit" or "b64", which are not allowed',
+    );
   }
   return { ...header, alg };
 }
 
 function notAToken(): ApiError {
-  return tokenRefused(
+  return new TokenRefused(
+    "malformed",
     "it is not a signed JSON Web Token",
     "send the token as it was issued",
   );
@@ -196,13 +203,14 @@ function notAToken(): ApiError {
 /** Returns the error to send for a token that jose has not accepted. */
 function refusalOf({ errors }: Jose, error: unknown): ApiError {
   if (error instanceof errors.JWTExpired) {
-    return tokenRefused("it has expired", "get a new one");
+    return new TokenRefused("expired", "it has expired", "get a new one");
   }
   if (error instanceof errors.JWTClaimValidationFailed) {
     return claimRefused(error.claim, error.reason);
   }
   if (error instanceof errors.JWSSignatureVerificationFailed) {
-    return tokenRefused(
+    return new TokenRefused(
+      "signature",
       "its signature does not match",
       "sign it with a key that the server knows",
     );
@@ -211,15 +219,27 @@ function refusalOf({ errors }: Jose, error: unknown): ApiError {
 }
 
 function claimRefused(claim: string, reason: string): ApiError {
-  if (reason === "missing") return tokenRefused(`it has no claim "${claim}"`);
+  if (reason === "missing") {
+    return new TokenRefused("claims", `it has no claim "${claim}"`);
+  }
   switch (claim) {
     case "nbf":
-      return tokenRefused("it is not valid yet", "check the issuer's clock");
+      return new TokenRefused(
+        "not_yet_valid",
+        "it is not valid yet",
+        "check the issuer's clock",
+      );
     case "iss":
-      return tokenRefused("its issuer is not the one in TOKEN_ISSUER");
+      return new TokenRefused(
+        "issuer",
+        "its issuer is not the one in TOKEN_ISSUER",
+      );
     case "aud":
-      return tokenRefused("its audience is not the one in TOKEN_AUDIENCE");
+      return new TokenRefused(
+        "audience",
+        "its audience is not the one in TOKEN_AUDIENCE",
+      );
     default:
-      return tokenRefused(`its claim "${claim}" is not valid`);
+      return new TokenRefused("claims", `its claim "${claim}" is not valid`);
   }
 }

@@ -5,11 +5,12 @@
  */
 import type { Access } from "../access/access.ts";
 import type { Principal } from "../access/principal.ts";
-import type { ApiError } from "../errors.ts";
+import type { ApiError, ErrorCode } from "../errors.ts";
 import type { Log, PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { InFlight } from "../util/in_flight.ts";
+import { RareReports } from "../util/rare_reports.ts";
 
 /** Options of {@linkcode Publisher}. */
 export interface PublisherOptions {
@@ -18,14 +19,29 @@ export interface PublisherOptions {
   readonly observe: Observe;
 }
 
-/** Appends publishes to those of their rooms into which the principal may publish, and counts the results. */
+/**
+ * Appends publishes to those of their rooms into which the principal may publish, and counts the results.
+ *
+ * Lifetime: a timer runs after the publishes of a key were refused. Call `close()` to stop it.
+ */
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #appends = new InFlight();
+  /** Publishes that were refused, each by its error code and the name of its key. */
+  readonly #refusals: RareReports<`${ErrorCode} ${string}`>;
 
-  /** Stores the options. A publisher needs no `close()`. */
+  /** Stores the options. */
   constructor(options: PublisherOptions) {
     this.#options = options;
+    this.#refusals = new RareReports((subject, count) => {
+      const [code = "", ...key] = subject.split(" ");
+      options.observe({
+        kind: "publishes_refused",
+        key: key.join(" "),
+        code,
+        count,
+      });
+    });
   }
 
   /** The number of calls of {@linkcode Publisher.publish} that wait for the log. */
@@ -51,8 +67,23 @@ export class Publisher {
         ? this.#options.log.append(publishes)
         : this.#appendAllowed(publishes, refused)
     );
-    this.#count(results.flat());
+    this.#count(principal, results.flat());
     return results;
+  }
+
+  /**
+   * Records that a message of a principal was not published because of an error. If the principal has a publish key and
+   * the error is its own, this is reported with the name of the key, at most once a minute for each code.
+   */
+  failed({ key }: Principal, { code, status }: ApiError): void {
+    const by = key === undefined ? {} : { key };
+    this.#options.observe({ kind: "publish_failed", code, ...by });
+    if (key !== undefined && status < 500) this.#refusals.add(`${code} ${key}`);
+  }
+
+  /** Stops reporting. */
+  close(): void {
+    this.#refusals.close();
   }
 
   /**
@@ -95,15 +126,16 @@ export class Publisher {
     });
   }
 
-  #count(results: readonly PublishResult[]): void {
-    const { observe } = this.#options;
-    let published = 0;
+  #count(principal: Principal, results: readonly PublishResult[]): void {
+    const { key } = principal;
+    let count = 0;
     for (const result of results) {
-      if ("error" in result) {
-        observe({ kind: "publish_failed", code: result.error.code });
-      } else if (!result.duplicate) published++;
+      if ("error" in result) this.failed(principal, result.error);
+      else if (!result.duplicate) count++;
     }
-    if (published > 0) observe({ kind: "published", count: published });
+    if (count === 0) return;
+    const by = key === undefined ? {} : { key };
+    this.#options.observe({ kind: "published", count, ...by });
   }
 }
 

@@ -5,11 +5,11 @@
  */
 import type { Socket } from "socket.io";
 import { closeBecause } from "../engineio/closing.ts";
-import { type ApiError, toApiError } from "../errors.ts";
+import { type ApiError, type ErrorCode, toApiError } from "../errors.ts";
 import { addressGroup, type ClientAddress } from "../limits/addresses.ts";
 import { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
-import { TurnedAway } from "./turned_away.ts";
+import { RareReports } from "../util/rare_reports.ts";
 
 /** Options of {@linkcode Refusals}. */
 export interface RefusalsOptions {
@@ -23,13 +23,16 @@ export interface RefusalsOptions {
 export class Refusals {
   readonly #options: RefusalsOptions;
   readonly #delay: RefusalDelay;
-  readonly #turnedAway: TurnedAway;
+  /** Clients that cannot connect because of an outage, by error code. */
+  readonly #turnedAway: RareReports<ErrorCode>;
 
   /** Starts without refusals. */
   constructor(options: RefusalsOptions) {
     this.#options = options;
     this.#delay = options.delay ?? new RefusalDelay();
-    this.#turnedAway = new TurnedAway(options.observe);
+    this.#turnedAway = new RareReports((code, count) =>
+      options.observe({ kind: "clients_turned_away", code, count })
+    );
   }
 
   /** Reports that a client was refused with this error. */

@@ -40,6 +40,7 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   stopped: ["info", "Stopped"],
   published: undefined,
   publish_failed: undefined,
+  publishes_refused: ["warn", "Publishes of a key were refused"],
   delivered: undefined,
   skipped: undefined,
   slow_client_disconnected: [
@@ -114,6 +115,8 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "The keys of TOKEN_JWKS_URL cannot be fetched; those that are known stay valid",
   ],
+  token_keys_fetched: undefined,
+  token_refused: undefined,
   token_keys_recovered: [
     "info",
     "The keys of TOKEN_JWKS_URL can be fetched again",

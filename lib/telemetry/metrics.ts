@@ -16,8 +16,8 @@ type Counts = {
 };
 
 /**
- * Counts observations as metrics. The labels of metrics never contain rooms, users or keys, because there may be any
- * number of these.
+ * Counts observations as metrics. The labels of metrics never contain rooms, users or idempotency keys, because there
+ * may be any number of these.
  */
 export class Metrics {
   readonly #registry = new Registry();
@@ -27,12 +27,13 @@ export class Metrics {
   );
   readonly #published = this.#counter(
     "roomcast_published_total",
-    "Messages that this node appended to the log for publishers",
+    "Messages that this node appended to the log for publishers, by the name of their key",
+    ["key"],
   );
   readonly #failures = this.#counter(
     "roomcast_publish_failures_total",
-    "Publishes that failed, by error code",
-    ["code"],
+    "Publishes that failed, by error code and the name of their key",
+    ["code", "key"],
   );
   readonly #delivered = this.#counter(
     "roomcast_deliveries_total",
@@ -123,6 +124,16 @@ export class Metrics {
     "roomcast_listener_failures_total",
     "Times this node stopped accepting connections, because its listener failed or no file descriptor was free",
   );
+  readonly #refusedTokens = this.#counter(
+    "roomcast_tokens_refused_total",
+    "Client tokens that were not accepted, by reason",
+    ["reason"],
+  );
+  readonly #keyFetches = this.#counter(
+    "roomcast_token_key_fetches_total",
+    "Fetches of the keys of TOKEN_JWKS_URL, by outcome",
+    ["outcome"],
+  );
   readonly #revocations = this.#counter(
     "roomcast_revocations_total",
     "Users and tokens that were revoked by requests to this node, by what was named",
@@ -139,8 +150,9 @@ export class Metrics {
 
   /** How to count the observations of each kind; those of other kinds are not counted. */
   readonly #counts: Counts = {
-    published: ({ count }) => this.#published.inc(count),
-    publish_failed: ({ code }) => this.#failures.inc({ code }),
+    published: ({ count, key }) => this.#published.inc(keyLabel(key), count),
+    publish_failed: ({ code, key }) =>
+      this.#failures.inc({ code, ...keyLabel(key) }),
     delivered: ({ count }) => this.#delivered.inc(count),
     skipped: ({ count }) => this.#replaced.inc(count),
     slow_client_disconnected: () => this.#cut.inc(),
@@ -149,6 +161,8 @@ export class Metrics {
     client_refused: ({ code }) => this.#notLetIn.inc({ code }),
     limited: ({ limit }) => this.#limited.inc({ limit }),
     client_revoked: () => this.#revoked.inc(),
+    token_refused: ({ reason }) => this.#refusedTokens.inc({ reason }),
+    token_keys_fetched: ({ outcome }) => this.#keyFetches.inc({ outcome }),
     revoked: ({ by }) => this.#revocations.inc({ by }),
     unknown_event: () => this.#unknown.inc(),
     recovered: () => this.#recovered.inc({ outcome: "recovered" }),
@@ -173,6 +187,12 @@ export class Metrics {
     listener_full: () => this.#deaf.inc(),
     error: () => this.#errors.inc(),
   };
+
+  /** Starts all counts at zero. */
+  constructor() {
+    // Without this, the metric would not exist before the first message.
+    this.#published.inc(0);
+  }
 
   /** Counts an observation, if there is a metric for its kind. */
   readonly observe: Observe = (observation) => {
@@ -223,4 +243,9 @@ export class Metrics {
     const registers = [this.#registry];
     return new Gauge({ name, help, registers, ...(collect && { collect }) });
   }
+}
+
+/** Returns the label with the name of a publish key; no label if there is no key. */
+function keyLabel(key: string | undefined): { key?: string } {
+  return key === undefined ? {} : { key };
 }

@@ -191,6 +191,7 @@ Deno.test("createApp() passes the principal of the request's publish key to Publ
   const names: (string | undefined)[] = [];
   await using app = new TestApp({ PUBLISH_KEYS: "web:correct-horse" }, {
     publisher: {
+      failed: () => {},
       publish: (principal) => {
         names.push(principal.key);
         return Promise.resolve([[{ room: "a", id: "1-0", duplicate: false }]]);

@@ -614,6 +614,7 @@ Deno.test("POST /publish and POST /publish/batch respond with the log's error an
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {
+      failed: () => {},
       publish: (_, publishes) =>
         Promise.resolve(
           publishes.map(({ rooms }) => rooms.map((room) => ({ room, error }))),
@@ -727,6 +728,7 @@ Deno.test("POST /publish with `rooms` returns 200 if the message is stored in at
   const error = new ApiError("log_full", "Cannot publish: it is full; wait");
   await using app = new TestApp({}, {
     publisher: {
+      failed: () => {},
       publish: () =>
         Promise.resolve([[
           { room: "a", error },
@@ -747,7 +749,7 @@ Deno.test("POST /publish with `rooms` returns 200 if the message is stored in at
 
 Deno.test("POST /publish and POST /publish/batch fail with log_failed if the log returns no result", async () => {
   await using app = new TestApp({}, {
-    publisher: { publish: () => Promise.resolve([]) },
+    publisher: { failed: () => {}, publish: () => Promise.resolve([]) },
   });
   assertError(
     await app.post("/publish", { message: 1 }),
@@ -764,7 +766,7 @@ Deno.test("POST /publish and POST /publish/batch fail with log_failed if the log
 Deno.test("POST /publish returns 500 internal without the text of the error if publishing fails unexpectedly", async () => {
   const error = new Error("the secret reason");
   await using app = new TestApp({}, {
-    publisher: { publish: () => Promise.reject(error) },
+    publisher: { failed: () => {}, publish: () => Promise.reject(error) },
   });
   const reply = await app.post("/publish", { message: 1 });
   assertError(reply, 500, "internal");
@@ -776,6 +778,7 @@ Deno.test("POST /publish returns 500 internal without the text of the error if p
 
 Deno.test("POST /publish/batch reports an unexpected error of an item by observe()", async () => {
   const error = new Error("the secret reason");
+  const failed: string[] = [];
   const observations: Observation[] = [];
   const bodies = new BodyBudget();
   const app = new Hono<Env>();
@@ -792,7 +795,10 @@ Deno.test("POST /publish/batch reports an unexpected error of an item by observe
   app.post(
     "/",
     publishBatch({
-      publisher: { publish: () => Promise.resolve([]) },
+      publisher: {
+        failed: (_, { code }) => failed.push(code),
+        publish: () => Promise.resolve([]),
+      },
       bodies,
       defaultRoom: "chat",
       get messageBytesMax(): number {
@@ -811,7 +817,7 @@ Deno.test("POST /publish/batch reports an unexpected error of an item by observe
   assert.ok(!text.includes("secret"));
   assert.deepEqual(observations, [
     { kind: "error", where: "an item of a batch", error },
-    { kind: "publish_failed", code: "internal" },
   ]);
+  assert.deepEqual(failed, ["internal"]);
   bodies.close();
 });

@@ -9,6 +9,8 @@ import { until } from "../../support/wait.ts";
 /** A verifier of the tokens of one server, with a clock that tests move. */
 class Setup implements Disposable {
   readonly observed: Observation[] = [];
+  /** The outcomes of the fetches. */
+  readonly outcomes: string[] = [];
   /** Added to the real time, in ms. */
   ahead = 0;
   readonly tokens: TokenVerifier;
@@ -19,7 +21,11 @@ class Setup implements Disposable {
       jwksUrl: server.url,
       issuer: undefined,
       audience: undefined,
-      observe: (observation) => void this.observed.push(observation),
+      observe: (observation) => {
+        if (observation.kind === "token_keys_fetched") {
+          this.outcomes.push(observation.outcome);
+        } else this.observed.push(observation);
+      },
       now: () => Date.now() + this.ahead,
     });
   }
@@ -143,6 +149,10 @@ Deno.test("known keys stay valid while the server is away, and others are an out
     "token_keys_unreachable",
     "token_keys_recovered",
   ]);
+  const { outcomes } = setup;
+  assert.deepEqual([outcomes[0], outcomes.at(-1)], ["ok", "ok"]);
+  assert.equal(new Set(outcomes.slice(1, -1)).has("ok"), false);
+  assert.equal(outcomes.length, server.fetches);
 });
 
 Deno.test("without any key, tokens are an outage, and the server is asked once a second", async () => {

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import {
-  refuseRevoked,
   type Revocation,
   Revocations,
   REVOCATIONS_MAX,
@@ -86,27 +85,4 @@ Deno.test("whenLoaded() waits until the revocations are loaded, and fails as ret
   revocations.loaded();
   await loaded;
   await revocations.whenLoaded(0);
-});
-
-Deno.test("refuseRevoked() accepts a token only after the revocations are loaded, and if it is not revoked then", async () => {
-  const revocations = new Revocations();
-  const claims = { sub: "ann", exp: 9e9, iat: 1 };
-  const tokens = refuseRevoked(
-    { verify: () => Promise.resolve(claims) },
-    revocations,
-  );
-  const [first, second] = [tokens.verify("x"), tokens.verify("x")];
-  void first.catch(() => {});
-  void second.catch(() => {});
-  await new Promise((resolve) => setTimeout(resolve));
-  revocations.add([ofUser("ann", 1001)]);
-  revocations.loaded();
-  for (const verified of [first, second, tokens.verify("x")]) {
-    await assert.rejects(
-      verified,
-      /^ApiError: Cannot accept the token: it has been revoked; get a new one$/,
-    );
-  }
-  claims.iat = 2;
-  assert.equal(await tokens.verify("x"), claims);
 });

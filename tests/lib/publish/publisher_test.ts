@@ -60,6 +60,7 @@ class Stage {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.publisher.close();
     await this.log.close();
   }
 }
@@ -105,11 +106,35 @@ Deno.test("Publisher.publish() reports the number of published messages, and eac
   await stage.publish({ rooms: ["c"], json: "3", key: "l" });
   // A duplicate counts neither as published nor as failed.
   await stage.publish({ rooms: ["c"], json: "3", key: "l" });
+  const key = "ann";
   assert.deepEqual(stage.observations, [
+    { kind: "publish_failed", code: "unauthorized", key },
+    { kind: "publishes_refused", key, code: "unauthorized", count: 1 },
+    { kind: "publish_failed", code: "key_reused", key },
+    { kind: "publishes_refused", key, code: "key_reused", count: 1 },
+    { kind: "published", count: 1, key },
+    { kind: "published", count: 1, key },
+  ]);
+});
+
+Deno.test("Publisher.failed() reports refusals of a key rarely, and neither outages nor senders without a key", async () => {
+  await using stage = new Stage();
+  const log = new ApiError("log_timeout", "Cannot publish: late; try again");
+  for (let i = 0; i < 3; i++) stage.publisher.failed(ANN, FORBIDDEN);
+  stage.publisher.failed(ANN, log);
+  const anonymous = makePrincipal({
+    kind: "anonymous",
+    rights: Rights.everywhere(["publish"]),
+  });
+  stage.publisher.failed(anonymous, FORBIDDEN);
+  const { observations } = stage;
+  assert.equal(
+    observations.filter(({ kind }) => kind === "publishes_refused").length,
+    1,
+  );
+  assert.deepEqual(observations.slice(-2), [
+    { kind: "publish_failed", code: "log_timeout", key: "ann" },
     { kind: "publish_failed", code: "unauthorized" },
-    { kind: "publish_failed", code: "key_reused" },
-    { kind: "published", count: 1 },
-    { kind: "published", count: 1 },
   ]);
 });
 

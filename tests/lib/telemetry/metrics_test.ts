@@ -11,7 +11,13 @@ Deno.test("Metrics.expose() returns the numbers of observations in the text form
     const line of [
       "roomcast_clients 6",
       "roomcast_published_total 4",
+      'roomcast_published_total{key="web"} 6',
       'roomcast_publish_failures_total{code="log_full"} 2',
+      'roomcast_publish_failures_total{code="forbidden",key="web"} 2',
+      'roomcast_tokens_refused_total{reason="expired"} 2',
+      'roomcast_token_key_fetches_total{outcome="ok"} 2',
+      'roomcast_revocations_total{by="user"} 2',
+      "roomcast_clients_revoked_total 2",
       "roomcast_deliveries_total 80",
       'roomcast_clients_refused_total{code="invalid_room"} 2',
       'roomcast_limited_total{limit="too_many_clients"} 2',
