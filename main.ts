@@ -12,7 +12,7 @@ import { environment } from "./lib/config/environment.ts";
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
 import { readCommand } from "./lib/config/command.ts";
-import { warningsOf } from "./lib/config/access_settings.ts";
+import { warningsOf } from "./lib/config/warnings.ts";
 import type { Config } from "./lib/config/config.ts";
 import { maskUrl } from "./lib/config/mask.ts";
 import { makeOriginRule } from "./lib/access/origins.ts";

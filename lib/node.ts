@@ -117,11 +117,11 @@ export function createNode(config: Config, observe: Observe): Node {
   });
   const limits = makeLimits(config);
   const sockets = new SocketIoServer({
+    ...config,
     clients,
     access,
     ...limits,
     fanOut,
-    messageBytesMax: config.messageBytesMax,
     directWriter,
     ...pages,
     adapter: redis?.cluster.adapter,

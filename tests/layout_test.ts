@@ -36,6 +36,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/revocations": { imports: ["lib/access", "lib/redis", "lib/cluster"] },
   "lib/clients": {
     imports: [
+      "lib/limits",
       "lib/access",
       "lib/log",
       "lib/cluster",
@@ -46,7 +47,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   },
   "lib/config": { imports: ["lib/limits", "lib/access", "lib/log"] },
   "lib/http": {},
-  "lib/websocket": {},
+  "lib/websocket": { imports: ["lib/limits"] },
   "lib/wire": {},
   "lib/engineio": {
     imports: ["lib/limits", "lib/http", "lib/websocket", "lib/wire"],

@@ -13,6 +13,7 @@ import {
 } from "../access/principal.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
 import { ApiError } from "../errors.ts";
+import type { Usage } from "../limits/rate_limit.ts";
 import { ID_MAX } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, type JoinResult } from "../recovery/recovery.ts";
@@ -59,6 +60,8 @@ export class Client implements SessionState {
   leaving: Set<string> | undefined;
   /** Writes to the client; undefined while the client is not connected. */
   subscriber: Subscriber | undefined;
+  /** How many events the client has sent lately; undefined until it sends one. */
+  events: Usage | undefined;
   /** Number of the client's requests in flight. */
   requests = 0;
   /** The number of the client's latest join; connecting has the number 1. */

@@ -11,7 +11,7 @@ import {
   inspectConfig,
   type Inspection,
 } from "./config.ts";
-import { warningsOf } from "./access_settings.ts";
+import { warningsOf } from "./warnings.ts";
 import type { Env } from "./env_reader.ts";
 import { maskSetting } from "./mask.ts";
 

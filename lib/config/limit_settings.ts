@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { isLoopback } from "../access/origins.ts";
 import { isAddressRange } from "../limits/addresses.ts";
+import { EVENTS_BURST_SECONDS } from "../limits/rate_limit.ts";
 import type { EnvReader } from "./env_reader.ts";
 
 /** The settings that limit clients and publishers. */
@@ -16,6 +18,8 @@ export interface LimitSettings {
   readonly clientsPerAddressMax: number;
   /** Maximum number of clients that connect to this node per second; 0 for no limit. */
   readonly connectsPerSecondMax: number;
+  /** Maximum number of events that a client may send per second. */
+  readonly eventsPerSecondMax: number;
 }
 
 /** The maximum of each limit that can be switched off with 0. */
@@ -29,7 +33,35 @@ export function readLimitSettings(reader: EnvReader): LimitSettings {
     clientsMax: count("CLIENTS_MAX"),
     clientsPerAddressMax: count("CLIENTS_PER_ADDRESS_MAX"),
     connectsPerSecondMax: count("CONNECTS_PER_SECOND_MAX"),
+    eventsPerSecondMax: reader.integer("EVENTS_PER_SECOND_MAX", 50, 1, 100_000),
   };
+}
+
+/** Returns a sentence for each valid setting of a limit that probably does not do what the operator wants. */
+export function limitWarnings(
+  { host, roomsPerClientMax, ...limits }: LimitSettings & {
+    readonly host: string;
+    readonly roomsPerClientMax: number;
+  },
+): readonly string[] {
+  const { clientsPerAddressMax, eventsPerSecondMax, trustedProxies } = limits;
+  const warnings: string[] = [];
+  const atOnce = eventsPerSecondMax * EVENTS_BURST_SECONDS;
+  if (roomsPerClientMax > atOnce) {
+    warnings.push(
+      `EVENTS_PER_SECOND_MAX lets a client send ${atOnce} events at once, so a client that joins ROOMS_PER_CLIENT_MAX rooms at once would be refused some of them; set EVENTS_PER_SECOND_MAX to ${
+        Math.ceil(roomsPerClientMax / EVENTS_BURST_SECONDS)
+      }, or let clients name their rooms in auth.rooms`,
+    );
+  }
+  if (
+    clientsPerAddressMax > 0 && trustedProxies.length === 0 && isLoopback(host)
+  ) {
+    warnings.push(
+      "CLIENTS_PER_ADDRESS_MAX is set, and HOST can only be reached through a proxy, so all clients have the address of the proxy; set TRUSTED_PROXIES to this address",
+    );
+  }
+  return warnings;
 }
 
 /**

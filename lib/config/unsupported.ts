@@ -24,7 +24,6 @@ const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   WEBHOOK_URL: undefined,
   WEBHOOK_SECRET: undefined,
   ADMIN_KEY: undefined,
-  EVENTS_PER_SECOND_MAX: "0",
   PUBLISHES_PER_SECOND_MAX: "0",
   PRESENCE_BYTES_MAX: undefined,
   PRESENCE_MEMBERS_MAX: undefined,

@@ -19,10 +19,17 @@ import {
   handshakeResponse,
   validateHandshake,
 } from "../websocket/handshake.ts";
+import type { FrameLimit } from "../websocket/connection.ts";
 import { DirectWriter } from "../wire/direct_write.ts";
 import { respondWithError } from "./closing.ts";
 import { Gate } from "./gate.ts";
 import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
+import {
+  clearUnsent,
+  type InputLimits,
+  limitPackets,
+  makeLimitUnsent,
+} from "./input_limits.ts";
 import { type EngineRequest, internalsOf } from "./internals.ts";
 import { refusalOf, refuse } from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
@@ -59,14 +66,6 @@ const DRAINING = new ApiError(
 const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
 
-/**
- * Maximum number of packets without messages that may be queued for a client. These packets are answers and errors,
- * which a client can cause without ever reading them. The bytes of messages are limited by fan-out.
- */
-const UNSENT_MAX = 1000;
-const UNSENT = Symbol("unsent");
-type CountedConnection = Connection & { [UNSENT]?: number };
-
 type EngineErrorCode = keyof typeof Server.errorMessages;
 
 /** Details of a refused request, in addition to Engine.IO's error code. */
@@ -75,6 +74,23 @@ type RefusalContext = Record<string, unknown> & {
   /** The response to send if the request is an upgrade. */
   readonly refusal?: HandshakeError;
 };
+
+/** The parts that a server uses, and what it calls. */
+export interface EngineParts {
+  /** Writes to sockets directly; by default, all writes use streams. */
+  readonly directWriter?: DirectWriter;
+  /** Counts connections and refuses new ones; by default, one with only the fixed limits. */
+  readonly gate?: Gate;
+  /** The limits of what each client may send; undefined for no limits. */
+  readonly inputLimits?: InputLimits;
+  /**
+   * Called with the number of queued packets when a client was disconnected because it sends requests and does not read
+   * the answers.
+   */
+  readonly onSlowClient?: (packets: number) => void;
+  /** Called with the error when the gate has refused a connection. */
+  readonly onRefused?: (error: ApiError) => void;
+}
 
 /**
  * An Engine.IO server for many clients that are mostly idle.
@@ -89,40 +105,27 @@ export class EngineServer extends Server {
   readonly #forget = this.#makeForget();
   readonly #directWriter: DirectWriter;
   readonly #gate: Gate;
+  readonly #frameLimit: FrameLimit | undefined;
   readonly #onRefused: (error: ApiError) => void;
 
-  /**
-   * Creates a server with Engine.IO's options.
-   *
-   * @param onSlowClient Called with the number of queued packets when a client was disconnected because it sends
-   * requests and does not read the answers.
-   * @param directWriter Writes to sockets directly; by default, all writes use streams.
-   * @param gate Counts connections and refuses new ones.
-   * @param onRefused Called with the error when the gate has refused a connection.
-   */
-  constructor(
-    options: ServerOptions,
-    onSlowClient: (packets: number) => void,
-    directWriter: DirectWriter = new DirectWriter(() => {}),
-    gate: Gate = new Gate(),
-    onRefused: (error: ApiError) => void = ignore,
-  ) {
+  /** Creates a server with Engine.IO's options. */
+  constructor(options: ServerOptions, parts: EngineParts = {}) {
     super(options);
-    this.#directWriter = directWriter;
+    const { gate = new Gate(), inputLimits, onSlowClient = ignore } = parts;
+    this.#directWriter = parts.directWriter ?? new DirectWriter(ignore);
     this.#gate = gate;
-    this.#onRefused = onRefused;
+    this.#frameLimit = inputLimits?.frames;
+    this.#onRefused = parts.onRefused ?? ignore;
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
       gate.opened(connection.request, connection);
-      if (connection.transport.name === "polling") {
-        connection.on("close", () => gate.closed(connection));
-      }
       connection.on("packetCreate", limitUnsent);
+      if (connection.transport.name !== "polling") return;
+      connection.on("close", () => gate.closed(connection));
+      if (inputLimits !== undefined) limitPackets(connection, inputLimits);
     });
-    this.on("flush", (connection: CountedConnection) => {
-      connection[UNSENT] = 0;
-    });
+    this.on("flush", clearUnsent);
   }
 
   /**
@@ -257,6 +260,7 @@ export class EngineServer extends Server {
       known === undefined ? response : undefined,
       maxHttpBufferSize,
       this.#directWriter,
+      this.#frameLimit,
     );
     if (known === undefined) this.#open(request, websocket);
     else known._maybeUpgrade(websocket);
@@ -310,24 +314,6 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   const start = url.indexOf("?");
   const query = start < 0 ? "" : url.slice(start + 1);
   return Object.fromEntries(new URLSearchParams(query));
-}
-
-/**
- * Creates the listener that disconnects a client if more than {@linkcode UNSENT_MAX} packets were queued for the client
- * since Engine.IO last passed its queue to the transport. All connections share this listener.
- */
-function makeLimitUnsent(
-  onSlowClient: (packets: number) => void,
-): (this: CountedConnection) => void {
-  return function () {
-    const unsent = (this[UNSENT] ?? 0) + 1;
-    this[UNSENT] = unsent;
-    if (unsent <= UNSENT_MAX) return;
-    const { transport } = this;
-    this.close(true);
-    if (transport instanceof WebSocketTransport) transport.terminate();
-    onSlowClient(unsent);
-  };
 }
 
 function refusalFor(

@@ -10,8 +10,9 @@ import { Transport } from "engine.io";
 import { Buffer } from "node:buffer";
 import type { Socket as RawSocket } from "node:net";
 import type { ApiError } from "../errors.ts";
+import { closeBody } from "../websocket/close_frame.ts";
 import {
-  closeBody,
+  type FrameLimit,
   type MessageHandler,
   WebSocketConnection,
 } from "../websocket/connection.ts";
@@ -60,6 +61,7 @@ export class WebSocketTransport extends Transport
    * @param handshake The HTTP response that opens the WebSocket, to be sent together with the first packet; undefined
    * if it was sent already.
    * @param bytesMax Maximum size of a message, in bytes.
+   * @param frameLimit How many frames the client may send; undefined for no limit.
    */
   constructor(
     request: ConstructorParameters<typeof Transport>[0],
@@ -68,12 +70,19 @@ export class WebSocketTransport extends Transport
     handshake: Buffer | undefined,
     bytesMax: number,
     directWriter: DirectWriter,
+    frameLimit?: FrameLimit,
   ) {
     super(request);
     this.#connection = connection;
     this.#handshake = handshake;
     this.#directWriter = directWriter;
-    this.#websocket = new WebSocketConnection(connection, head, bytesMax, this);
+    this.#websocket = new WebSocketConnection(
+      connection,
+      head,
+      bytesMax,
+      this,
+      frameLimit,
+    );
     this.writable = true;
   }
 

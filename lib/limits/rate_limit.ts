@@ -7,6 +7,9 @@
  * @module
  */
 
+/** For how many seconds a client may save up events, to send them at once: for example, to join its rooms. */
+export const EVENTS_BURST_SECONDS = 2;
+
 /** How much one sender has sent lately. A new sender has `{ usedUntil: 0 }`. */
 export interface Usage {
   /** Time of `performance.now()` up to which the sender has used what it may send, in ms. */

@@ -6,6 +6,7 @@
 import type { Socket } from "socket.io";
 import type { Hello } from "../clients/hello.ts";
 import { ApiError } from "../errors.ts";
+import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { readOffset } from "./offset.ts";
 
 /** Maximum length of a session's secret, in characters. */
@@ -16,6 +17,19 @@ const SECRET_LENGTH_MAX = 64;
  */
 const INSTEAD_OF_ROOMS = ["room", "channel", "channels"];
 const INSTEAD_OF_ROOMS_IN_QUERY = ["rooms", ...INSTEAD_OF_ROOMS];
+
+/**
+ * Checks a client's handshake before any other code reads it.
+ *
+ * @throws {ApiError} `invalid_parameter` if `auth` is nested too deeply
+ */
+export function checkHandshake({ handshake: { auth } }: Socket): void {
+  if (!isDeeperThan(DEPTH_MAX, auth)) return;
+  throw new ApiError(
+    "invalid_parameter",
+    `Cannot connect: auth is nested on more than ${DEPTH_MAX} levels; flatten it`,
+  );
+}
 
 /** Returns what a client sent in its handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */
 export function helloOf(socket: Socket): Omit<Hello, "principal"> {

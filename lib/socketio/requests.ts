@@ -19,7 +19,9 @@ import {
   parseLeaveRequest,
   parseRefreshRequest,
 } from "../recovery/join_request.ts";
+import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
+import { EventLimits } from "./input_limits.ts";
 import { formatOffset } from "./offset.ts";
 import { subscriberOf } from "./subscriber.ts";
 
@@ -37,6 +39,8 @@ export interface RequestsOptions {
   readonly fanOut: Pick<FanOut, "enforceLimit">;
   /** Returns the client of a socket while it is connected. */
   readonly clientOf: (socket: Socket) => Client | undefined;
+  /** How many events a client may send per second. */
+  readonly eventsPerSecondMax: number;
   readonly observe: Observe;
 }
 
@@ -60,6 +64,7 @@ export class Requests {
     ["leave", this.#leave.bind(this)],
     ["refresh", this.#refresh.bind(this)],
   ]);
+  readonly #limits: EventLimits;
   /** The clients whose new token is being verified. */
   readonly #refreshing = new WeakSet<Client>();
   // All sockets share one listener, because a closure for each socket would take more memory.
@@ -68,6 +73,7 @@ export class Requests {
   /** Creates the handlers of requests. They have no effect until {@linkcode Requests.serve} is called with a socket. */
   constructor(options: RequestsOptions) {
     this.#options = options;
+    this.#limits = new EventLimits(options);
   }
 
   /** Handles all events of a socket from now on. */
@@ -92,6 +98,8 @@ export class Requests {
     const answer = answerIn(args);
     const requests = answer === undefined ? args : args.slice(0, -1);
     try {
+      this.#limits.count(socket, client);
+      if (isDeeperThan(DEPTH_MAX + 1, args)) throw tooDeep(event);
       const work = this.#events.get(String(event));
       if (work === undefined) throw this.#unknown(event);
       if (requests.length !== 1) {
@@ -190,6 +198,15 @@ export class Requests {
     answer?.(facts);
     this.#options.fanOut.enforceLimit(subscriberOf(socket));
   }
+}
+
+function tooDeep(event: unknown): ApiError {
+  return new ApiError(
+    "invalid_parameter",
+    `Cannot handle the event ${
+      quoted(String(event))
+    }: its arguments are nested on more than ${DEPTH_MAX} levels; flatten them`,
+  );
 }
 
 /**

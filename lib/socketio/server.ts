@@ -32,8 +32,9 @@ import type { Observe } from "../observer.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
-import { helloOf } from "./hello.ts";
+import { checkHandshake, helloOf } from "./hello.ts";
 import { formatOffset } from "./offset.ts";
+import { inputLimitsFor } from "./input_limits.ts";
 import { Refusals } from "./refusals.ts";
 import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
@@ -66,6 +67,8 @@ export interface SocketIoServerOptions {
   /** Counts connections, and refuses those beyond the limits. */
   readonly connections: ConnectionLimits;
   readonly clientAddress: ClientAddress;
+  /** How many events a client may send per second. */
+  readonly eventsPerSecondMax: number;
   /** Delays refusals; by default as `RefusalDelay` does. */
   readonly refusalDelay?: RefusalDelay | undefined;
   readonly observe: Observe;
@@ -102,18 +105,19 @@ export class SocketIoServer {
     const { access, adapter, clients, fanOut, observe } = options;
     this.#refusals = new Refusals({ ...options, delay: options.refusalDelay });
     this.#gate = new Gate(options.connections);
-    this.#engine = new EngineServer(
-      engineOptions(options),
-      (waitingPackets) =>
+    this.#engine = new EngineServer(engineOptions(options), {
+      directWriter: options.directWriter,
+      gate: this.#gate,
+      inputLimits: inputLimitsFor(options),
+      onSlowClient: (waitingPackets) =>
         observe({ kind: "slow_client_disconnected", waitingPackets }),
-      options.directWriter,
-      this.#gate,
-      (error) => this.#refusals.report(error),
-    );
+      onRefused: (error) => this.#refusals.report(error),
+    });
     this.#requests = new Requests({
       access,
       clients,
       fanOut,
+      eventsPerSecondMax: options.eventsPerSecondMax,
       clientOf: (socket) => this.#clients.get(socket),
       observe,
     });
@@ -190,6 +194,7 @@ export class SocketIoServer {
     }
     this.#taken.add(conn);
     try {
+      checkHandshake(socket);
       const { clients, access, tokenCookie } = this.#options;
       const { auth, headers } = socket.handshake;
       const principal = await access.authenticate({

@@ -4,39 +4,53 @@
  * Complete messages of the peer are passed to one handler. Messages to the peer are encoded by the caller, which writes
  * them to the socket itself. This module therefore queues no bytes to send, and an idle connection needs only one small
  * object (`docs/decisions/0011-idle-clients.md`). A peer cannot use up memory: a message has at most `bytesMax` bytes,
- * in however many frames it arrives; at most one pong is buffered; and the closing handshake has a timeout.
+ * in however many frames it arrives; at most one pong is buffered; and the closing handshake has a timeout. Nor can it
+ * use up time: if it sends more frames than a limit allows, its connection is not read for a while
+ * (`docs/decisions/0021-limits.md`).
  *
  * @module
  */
 import { Buffer, isUtf8 } from "node:buffer";
 import type { Socket } from "node:net";
 import {
+  closeBody,
+  INVALID_DATA,
+  isCloseCode,
+  POLICY_VIOLATION,
+  PROTOCOL_ERROR,
+  TOO_BIG,
+} from "./close_frame.ts";
+import type { RateLimit, Usage } from "../limits/rate_limit.ts";
+import {
   BINARY,
   CLOSE,
   CONTINUATION,
+  CONTROL_BYTES_MAX,
   encodeFrame,
-  type FrameHead,
   PING,
   PONG,
   readHead,
   unmask,
 } from "./frame.ts";
+import { PartialMessage } from "./partial_message.ts";
 
 /**
  * Maximum time from the start of the closing handshake until the connection is closed, in ms. Within this time the peer
  * also has to read the bytes that are still buffered.
  */
 const CLOSE_TIMEOUT_MS = 30_000;
-/** Maximum payload of a control frame in bytes (RFC 6455 §5.5). */
-const CONTROL_BYTES_MAX = 125;
 const NOTHING: Buffer = Buffer.alloc(0);
-
-/** Status code of a close frame: the peer violated the protocol (RFC 6455 §7.4.1). */
-const PROTOCOL_ERROR = 1002;
-/** Status code of a close frame: a text message is not valid UTF-8 (RFC 6455 §7.4.1). */
-const INVALID_DATA = 1007;
-/** Status code of a close frame: a message is larger than the limit (RFC 6455 §7.4.1). */
-const TOO_BIG = 1009;
+/**
+ * How many bytes of payload count as one more frame for the limit of frames. Large messages take time mostly because of
+ * their bytes.
+ */
+const BYTES_PER_COST = 16_384;
+/** Minimum duration of a pause in ms. Each pause costs a timer. */
+const PAUSE_MIN_MS = 200;
+/** Maximum duration of a pause in ms, which is far below the timeout of a pong that waits among the frames. */
+const PAUSE_MAX_MS = 1000;
+/** After this time without a pause, in ms, the next pause is the first in a row. */
+const CALM_MS = 3000;
 
 /** Handles the messages that a WebSocket receives, and the end of the connection. */
 export interface MessageHandler {
@@ -51,19 +65,15 @@ export interface MessageHandler {
   onClosed(): void;
 }
 
-/** A message of which only a part has arrived yet. */
-interface PartialMessage {
-  readonly opcode: number;
-  /** The bytes of the message that have arrived, unmasked, followed by unused space. */
-  bytes: Buffer;
-  length: number;
-  /** Number of bytes of the current frame's payload that have not arrived yet. */
-  left: number;
-  /** Whether the current frame is the last one of the message. */
-  fin: boolean;
-  mask: Buffer;
-  /** Number of bytes of the current frame's payload that have been unmasked. */
-  unmasked: number;
+/** The limit of the frames that each peer may send per second. */
+export interface FrameLimit {
+  readonly rate: RateLimit;
+  /**
+   * How many times in a row a connection is not read for a while. A peer that then goes on is disconnected.
+   */
+  readonly pausesMax: number;
+  /** Called with what happens to a connection whose peer has sent more frames. */
+  readonly onExceeded: (outcome: "paused" | "closed") => void;
 }
 
 /**
@@ -74,7 +84,9 @@ const WEBSOCKET = Symbol("websocket");
 type SocketWithWebSocket = Socket & { [WEBSOCKET]: WebSocketConnection };
 
 /** Reads a peer's messages from a socket, answers pings, and closes the connection as RFC 6455 requires. */
-export class WebSocketConnection {
+export class WebSocketConnection implements Usage {
+  /** What the peer has used of the limit of frames. */
+  usedUntil = 0;
   readonly #connection: Socket;
   readonly #bytesMax: number;
   readonly #handler: MessageHandler;
@@ -89,19 +101,27 @@ export class WebSocketConnection {
   /** The payload of the last ping that was not answered with a pong yet. */
   #ping: Buffer | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
+  readonly #limit: FrameLimit | undefined;
+  /** Set during a pause: while the connection is not read, because its peer has sent more frames than it may. */
+  #resuming: ReturnType<typeof setTimeout> | undefined;
+  #pauses = 0;
+  #pausedAt = 0;
 
   /**
    * Starts to read from `connection`. The caller has to send the HTTP response that accepts the upgrade.
    *
    * @param head The bytes that arrived after the HTTP request.
    * @param bytesMax Maximum size of a message, in bytes.
+   * @param limit How many frames the peer may send; undefined for no limit.
    */
   constructor(
     connection: Socket,
     head: Buffer,
     bytesMax: number,
     handler: MessageHandler,
+    limit?: FrameLimit,
   ) {
+    this.#limit = limit;
     this.#connection = connection;
     this.#bytesMax = bytesMax;
     this.#handler = handler;
@@ -156,6 +176,7 @@ export class WebSocketConnection {
   static #onClose(this: SocketWithWebSocket): void {
     const websocket = this[WEBSOCKET];
     clearTimeout(websocket.#deadline);
+    clearTimeout(websocket.#resuming);
     websocket.#closing = websocket.#ignoreInput = true;
     websocket.#partial = undefined;
     websocket.#handler.onClosed();
@@ -167,7 +188,9 @@ export class WebSocketConnection {
       : Buffer.concat([this.#rest, chunk]);
     this.#rest = NOTHING;
     for (let at = 0; at < bytes.length && !this.#ignoreInput;) {
-      const next = this.#partial !== undefined && this.#partial.left > 0
+      const next = this.#resuming !== undefined
+        ? at
+        : this.#partial?.isInFrame
         ? this.#readPayload(this.#partial, bytes, at)
         : this.#readFrame(bytes, at);
       if (next === at) {
@@ -181,7 +204,8 @@ export class WebSocketConnection {
   /**
    * Reads a frame that begins at index `at`, or as much of it as has arrived.
    *
-   * @returns The index after the bytes that were read. This is `at` if too few bytes have arrived.
+   * @returns The index after the bytes that were read. This is `at` if too few bytes have arrived, or if the connection
+   * is not to be read for a while.
    */
   #readFrame(bytes: Buffer, at: number): number {
     if (bytes.length < at + 2) return at;
@@ -199,10 +223,16 @@ export class WebSocketConnection {
         this.#fail(TOO_BIG, "a message is too large");
         return bytes.length;
       }
+      if (this.#exceeds(length)) return at;
       if (!fin || this.#partial !== undefined || bytes.length < end) {
-        return this.#readPayload(this.#begin(head, bytes), bytes, start);
+        const partial = this.#partial ??= new PartialMessage(
+          opcode,
+          this.#bytesMax,
+        );
+        partial.beginFrame(head, bytes);
+        return this.#readPayload(partial, bytes, start);
       }
-    } else if (bytes.length < end) return at;
+    } else if (bytes.length < end || this.#exceeds(length)) return at;
     const payload = bytes.subarray(start, end);
     unmask(payload, bytes.subarray(head.mask, start), 0);
     if (opcode < CLOSE) this.#deliver(opcode, payload);
@@ -231,54 +261,44 @@ export class WebSocketConnection {
       : "a continuation has no message, or a message begins within another";
   }
 
-  /** Begins a new message or, if a part of a message has arrived, the next frame of that message. */
-  #begin(
-    { opcode, fin, length, mask }: FrameHead,
-    bytes: Buffer,
-  ): PartialMessage {
-    const partial = this.#partial ??= {
-      opcode,
-      bytes: NOTHING,
-      length: 0,
-      left: 0,
-      fin,
-      mask: NOTHING,
-      unmasked: 0,
-    };
-    partial.left = length;
-    partial.fin = fin;
-    partial.mask = Buffer.from(bytes.subarray(mask, mask + 4));
-    partial.unmasked = 0;
-    return partial;
-  }
-
   #readPayload(partial: PartialMessage, bytes: Buffer, at: number): number {
-    const part = bytes.subarray(at, at + partial.left);
-    unmask(part, partial.mask, partial.unmasked);
-    this.#append(partial, part);
-    partial.unmasked += part.length;
-    partial.left -= part.length;
-    if (partial.left === 0 && partial.fin) {
+    const next = partial.take(bytes, at);
+    if (partial.isComplete) {
       this.#partial = undefined;
-      this.#deliver(partial.opcode, partial.bytes.subarray(0, partial.length));
+      this.#deliver(partial.opcode, partial.payload);
     }
-    return at + part.length;
+    return next;
   }
 
   /**
-   * Appends bytes to a message. The buffer grows by doubling, as bytes arrive. It is not allocated with the length that
-   * the frame's head states; otherwise a client could make the server allocate memory by sending only heads.
+   * Counts a frame with `length` bytes for the limit of frames. Returns `true` if the peer may not send it yet; the
+   * connection is then not read for a while, and the peer's system stops sending when its buffers are full.
    */
-  #append(partial: PartialMessage, part: Buffer): void {
-    const { bytes, length } = partial;
-    const needed = length + part.length;
-    if (needed > bytes.length) {
-      const size = Math.max(needed, 2 * bytes.length);
-      partial.bytes = Buffer.allocUnsafe(Math.min(size, this.#bytesMax));
-      bytes.copy(partial.bytes, 0, 0, length);
+  #exceeds(length: number): boolean {
+    if (this.#limit === undefined) return false;
+    const cost = 1 + Math.floor(length / BYTES_PER_COST);
+    const waitMs = this.#limit.rate.spend(this, cost);
+    if (waitMs === 0) return false;
+    this.#pauses = performance.now() - this.#pausedAt < CALM_MS
+      ? this.#pauses + 1
+      : 1;
+    this.#pausedAt = Math.floor(performance.now());
+    this.#connection.pause();
+    if (this.#pauses > this.#limit.pausesMax) {
+      this.#limit.onExceeded("closed");
+      this.#fail(POLICY_VIOLATION, "the peer sends too much");
+      // The peer's own close frame would wait behind all that it has sent.
+      this.#connection.destroySoon();
+      return true;
     }
-    part.copy(partial.bytes, length);
-    partial.length = needed;
+    this.#limit.onExceeded("paused");
+    this.#resuming = setTimeout(() => {
+      this.#resuming = undefined;
+      // Read first what has arrived before the pause; it may lead to another one.
+      this.#read(NOTHING);
+      if (this.#resuming === undefined) this.#connection.resume();
+    }, Math.min(Math.max(waitMs, PAUSE_MIN_MS), PAUSE_MAX_MS));
+    return true;
   }
 
   #deliver(opcode: number, payload: Buffer): void {
@@ -325,21 +345,4 @@ export class WebSocketConnection {
     this.close(closeBody(code));
     this.#handler.onProtocolError(reason);
   }
-}
-
-/**
- * Returns the body of a close frame with a status code and a reason. A reason that is too long for a control frame is
- * cut off after a complete character.
- */
-export function closeBody(code: number, reason = ""): Buffer {
-  const body = Buffer.alloc(CONTROL_BYTES_MAX);
-  body.writeUInt16BE(code);
-  // `write()` writes only complete characters.
-  return body.subarray(0, 2 + body.write(reason, 2));
-}
-
-/** Returns whether a peer may send this code in a close frame (RFC 6455 §7.4). */
-function isCloseCode(code: number): boolean {
-  return (code >= 1000 && code <= 1014 && (code < 1004 || code > 1006)) ||
-    (code >= 3000 && code <= 4999);
 }

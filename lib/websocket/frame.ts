@@ -19,6 +19,9 @@ export const PING = 9;
 /** Opcode of a frame that answers a ping. */
 export const PONG = 10;
 
+/** Maximum payload of a control frame in bytes (RFC 6455 §5.5). */
+export const CONTROL_BYTES_MAX = 125;
+
 /** Encodes a text as one complete, unmasked frame. */
 export function encodeTextFrame(text: string): Buffer {
   return encodeTextFrames([text]);

@@ -4,18 +4,10 @@ import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { Server } from "socket.io";
-import type { Gate } from "../../lib/engineio/gate.ts";
-import { EngineServer } from "../../lib/engineio/server.ts";
-import type { ApiError } from "../../lib/errors.ts";
+import { type EngineParts, EngineServer } from "../../lib/engineio/server.ts";
 import { DirectWriter } from "../../lib/wire/direct_write.ts";
 import { listen } from "./net.ts";
 import { Inbox, until } from "./wait.ts";
-
-/** The gate of a server, and what it calls when the gate has refused a connection. */
-export interface GateParts {
-  readonly gate?: Gate;
-  readonly onRefused?: (error: ApiError) => void;
-}
 
 /** An Engine.IO server with Socket.IO on a port of its own; `await using` closes the server. */
 export class TestEngineServer {
@@ -28,19 +20,13 @@ export class TestEngineServer {
   private constructor(
     options: ServerOptions,
     directWrite: boolean,
-    { gate, onRefused }: GateParts,
+    parts: EngineParts,
   ) {
     const writer = new DirectWriter((why) => {
       throw new Error(`Cannot write directly: ${why}`);
     });
     if (directWrite) writer.enable();
-    this.engine = new EngineServer(
-      options,
-      () => {},
-      writer,
-      gate,
-      onRefused,
-    );
+    this.engine = new EngineServer(options, { directWriter: writer, ...parts });
     this.io.bind(this.engine as never);
     this.#http.on(
       "upgrade",
@@ -53,7 +39,7 @@ export class TestEngineServer {
   static async start(
     options: ServerOptions = {},
     directWrite = true,
-    parts: GateParts = {},
+    parts: EngineParts = {},
   ): Promise<TestEngineServer> {
     const server = new TestEngineServer(options, directWrite, parts);
     await listen(server.#http);

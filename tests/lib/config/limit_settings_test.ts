@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
+import { warningsOf } from "../../../lib/config/warnings.ts";
 
 Deno.test("readConfig() reads TRUSTED_PROXIES as addresses and ranges of both families", () => {
   const { trustedProxies } = readConfig({
@@ -19,4 +20,33 @@ Deno.test("readConfig() refuses each item of TRUSTED_PROXIES that is not an addr
     inspectConfig({ TRUSTED_PROXIES: " , " }).problems[0] ?? "",
     /^TRUSTED_PROXIES is a list without addresses/,
   );
+});
+
+Deno.test("readConfig() refuses EVENTS_PER_SECOND_MAX=0, because every client needs a limit", () => {
+  assert.match(
+    inspectConfig({ EVENTS_PER_SECOND_MAX: "0" }).problems[0] ?? "",
+    /^EVENTS_PER_SECOND_MAX is "0", not a whole number from 1 to /,
+  );
+});
+
+Deno.test("warningsOf() warns if a client could not join all its rooms at once", () => {
+  assert.deepEqual(warningsOf(readConfig({})), []);
+  const [warning] = warningsOf(readConfig({ ROOMS_PER_CLIENT_MAX: "1000" }));
+  assert.match(warning ?? "", /set EVENTS_PER_SECOND_MAX to 500/);
+  const fitting = {
+    ROOMS_PER_CLIENT_MAX: "1000",
+    EVENTS_PER_SECOND_MAX: "500",
+  };
+  assert.deepEqual(warningsOf(readConfig(fitting)), []);
+});
+
+Deno.test("warningsOf() warns if clients are counted by address behind a proxy that is not trusted", () => {
+  const limit = { CLIENTS_PER_ADDRESS_MAX: "10" };
+  assert.match(warningsOf(readConfig(limit))[0] ?? "", /set TRUSTED_PROXIES/);
+  for (
+    const fitting of [
+      { ...limit, TRUSTED_PROXIES: "127.0.0.1" },
+      { ...limit, HOST: "0.0.0.0", OPEN: "true" },
+    ]
+  ) assert.deepEqual(warningsOf(readConfig(fitting)), []);
 });

@@ -59,6 +59,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
         clientAddress,
       }),
       clientAddress,
+      eventsPerSecondMax: 10_000,
       refusalDelay: new RefusalDelay({ delayMaxMs: 0 }),
       directWriter: new DirectWriter(() => {}),
       adapter: class extends Adapter {

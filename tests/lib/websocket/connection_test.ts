@@ -7,10 +7,8 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
-import {
-  closeBody,
-  WebSocketConnection,
-} from "../../../lib/websocket/connection.ts";
+import { closeBody } from "../../../lib/websocket/close_frame.ts";
+import { WebSocketConnection } from "../../../lib/websocket/connection.ts";
 import { handshakeResponse } from "../../../lib/websocket/handshake.ts";
 import { listen } from "../../support/net.ts";
 import { Inbox, until } from "../../support/wait.ts";

@@ -1,0 +1,103 @@
+/**
+ * Limits how much each Socket.IO client may send.
+ *
+ * An event beyond the limit is refused, which costs time as well. Therefore there is a second limit, of the frames of a
+ * WebSocket: a client beyond it is not read for a while, and disconnected if it goes on. A client that polls is
+ * disconnected at once, because its requests would be answered all the same.
+ *
+ * @module
+ */
+import type { Socket } from "socket.io";
+import type { Client } from "../clients/client.ts";
+import { closeBecause } from "../engineio/closing.ts";
+import type { InputLimits } from "../engineio/input_limits.ts";
+import { ApiError } from "../errors.ts";
+import {
+  EVENTS_BURST_SECONDS,
+  RateLimit,
+  type Usage,
+} from "../limits/rate_limit.ts";
+import type { Observe } from "../observer.ts";
+
+/** How many frames a client may send for each event that it may send, because an event may have several frames. */
+const FRAMES_PER_EVENT = 4;
+/** Minimum number of frames per second that a client may send. */
+const FRAMES_PER_SECOND_MIN = 200;
+
+/** How many times in a row a client is not read for a while; with pauses of 200 ms, a client may flood for 10 s. */
+const PAUSES_MAX = 50;
+
+/** Options of {@linkcode EventLimits}. */
+export interface EventLimitsOptions {
+  /** How many events a client may send per second. */
+  readonly eventsPerSecondMax: number;
+  readonly observe: Observe;
+}
+
+/** Creates the limits of frames and packets that belong to a limit of events. */
+export function inputLimitsFor(
+  { eventsPerSecondMax, observe }: EventLimitsOptions,
+): InputLimits {
+  const perSecond = Math.max(
+    FRAMES_PER_EVENT * eventsPerSecondMax,
+    FRAMES_PER_SECOND_MIN,
+  );
+  const atOnce = perSecond * EVENTS_BURST_SECONDS;
+  return {
+    frames: {
+      rate: new RateLimit(perSecond, atOnce),
+      pausesMax: PAUSES_MAX,
+      onExceeded: (outcome) =>
+        observe({
+          kind: "limited",
+          limit: outcome === "closed" ? "floods" : "frames",
+        }),
+    },
+    packetsMax: atOnce,
+    onTooManyPackets: () => observe({ kind: "limited", limit: "packets" }),
+  };
+}
+
+/** Counts the events of each client. */
+export class EventLimits {
+  readonly #options: EventLimitsOptions;
+  readonly #events: RateLimit;
+  /** How many events of a client that polls may be refused before it is disconnected. */
+  readonly #refusals: RateLimit;
+  readonly #refused = new WeakMap<Client, Usage>();
+
+  /** Starts without events. */
+  constructor(options: EventLimitsOptions) {
+    this.#options = options;
+    const { eventsPerSecondMax: perSecond } = options;
+    this.#events = new RateLimit(perSecond, perSecond * EVENTS_BURST_SECONDS);
+    this.#refusals = new RateLimit(perSecond, perSecond * EVENTS_BURST_SECONDS);
+  }
+
+  /**
+   * Counts an event of a client.
+   *
+   * @throws {ApiError} `too_many_events` if the client has sent too many; a client that polls and sends many more is
+   * then disconnected
+   */
+  count({ conn }: Socket, client: Client): void {
+    const usage = client.events ??= { usedUntil: 0 };
+    if (this.#events.spend(usage) === 0) return;
+    const { eventsPerSecondMax, observe } = this.#options;
+    const error = tooManyEvents(eventsPerSecondMax);
+    observe({ kind: "limited", limit: error.code });
+    if (conn.transport.name === "polling") {
+      const refused = this.#refused.get(client) ?? { usedUntil: 0 };
+      this.#refused.set(client, refused);
+      if (this.#refusals.spend(refused) > 0) closeBecause(conn, error);
+    }
+    throw error;
+  }
+}
+
+function tooManyEvents(perSecond: number): ApiError {
+  return new ApiError(
+    "too_many_events",
+    `Cannot handle the event: you send more than ${perSecond} events per second, the limit of EVENTS_PER_SECOND_MAX; send it again later`,
+  );
+}
