@@ -80,13 +80,14 @@ export class KeyServer {
   keys: readonly JWK[] = [];
   /** Replaces the normal response. */
   respond: ((response: ServerResponse) => void) | undefined;
-  fetches = 0;
+  /** The times of `performance.now()` at which the key set was fetched. */
+  readonly times: number[] = [];
   readonly #server: Server;
   #port = 0;
 
   private constructor() {
     this.#server = createServer((_, response) => {
-      this.fetches++;
+      this.times.push(performance.now());
       if (this.respond !== undefined) return this.respond(response);
       response.setHeader("content-type", "application/json");
       response.setHeader("connection", "close");
@@ -100,6 +101,11 @@ export class KeyServer {
     server.keys = keys;
     server.#port = await listen(server.#server);
     return server;
+  }
+
+  /** How often the key set was fetched. */
+  get fetches(): number {
+    return this.times.length;
   }
 
   get url(): string {
