@@ -1,4 +1,4 @@
-/** Revokes users and tokens through one node, with clients on another node of the same Redis. */
+/** Revokes users and tokens, and lets tokens expire, with clients on several nodes of the same Redis. */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
 import { TestNode } from "../support/node.ts";
@@ -33,11 +33,11 @@ class Setup implements AsyncDisposable {
     return this.#stack.use(await TestNode.start(this.#env, { ready }));
   }
 
-  /** Starts to connect a stock client that retries quickly. */
-  client(node: TestNode, token: string): Subscriber {
+  /** Starts to connect a stock client that retries quickly. `auth` may change later. */
+  client(node: TestNode, auth: { token: string }): Subscriber {
     return this.#stack.use(
       new Subscriber(node.url, {
-        auth: { token },
+        auth: (send) => send(auth),
         transports: ["websocket"],
         reconnectionDelay: 10,
         reconnectionDelayMax: 100,
@@ -46,7 +46,7 @@ class Setup implements AsyncDisposable {
   }
 
   async connect(node: TestNode, token: string): Promise<Subscriber> {
-    const client = this.client(node, token);
+    const client = this.client(node, { token });
     await client.connects.have(1);
     return client;
   }
@@ -91,7 +91,7 @@ async function assertRefused(
   const headers = { authorization: `Bearer ${token}` };
   const { status } = await node.request("/rooms/chat/history", { headers });
   assert.equal(status, 401);
-  await out(setup.client(node, token));
+  await out(setup.client(node, { token }));
 }
 
 Deno.test("a revocation reaches the clients of another node, holds on all nodes, and after all were restarted", async () => {
@@ -166,4 +166,44 @@ Deno.test("a revocation takes effect although the command is lost, is refused wh
   const next = await setup.node(false);
   await assertRefused(setup, next, tokens.ann);
   await assertRefused(setup, next, tokens.bob);
+});
+
+Deno.test("a client whose token has expired is disconnected 25 s later and recovers on another node, and one that has refreshed its token stays", async () => {
+  await using setup = await Setup.start();
+  const [a, b] = await Promise.all([setup.node(), setup.node()]);
+  const caps = [{ rooms: ["*"], allow: ["sub"] }];
+  const exp = inSeconds(-3);
+  const expiredAt = exp * 1000;
+  const expiring = (sub: string): Promise<string> =>
+    makeToken({ sub, exp, caps });
+  const auth = { token: await expiring("ann") };
+  const ann = setup.client(b, auth);
+  const bob = setup.client(b, { token: await expiring("bob") });
+  const warned: string[] = [];
+  for (const [name, { socket }] of Object.entries({ ann, bob })) {
+    socket.on("token_expiring", () => warned.push(name));
+  }
+  await Promise.all([ann.connects.have(1), bob.connects.have(1)]);
+  await until("both are told", () => warned.length === 2, EFFECT_MS);
+  const next = await makeToken({ sub: "bob", caps });
+  const [{ ok }] = await bob.ask("refresh", { token: next });
+  assert.equal(ok, true);
+  await a.publish(1, "chat", KEY);
+  await Promise.all([ann.messages.have(1), bob.messages.have(1)]);
+  auth.token = await makeToken({ sub: "ann", caps });
+  Object.assign(ann.socket.io, { uri: a.url });
+  await ann.disconnects.have(1, 30_000);
+  const afterMs = Date.now() - expiredAt;
+  assert.ok(
+    afterMs >= 25_000 && afterMs < 25_000 + EFFECT_MS,
+    `${afterMs} ms after the token expired`,
+  );
+  await ann.connects.have(2);
+  assert.deepEqual(ann.connects.items, [false, true]);
+  await b.publish(2, "chat", KEY);
+  await Promise.all([ann.messages.have(2), bob.messages.have(2)]);
+  for (const { messages } of [ann, bob]) {
+    assert.deepEqual(messages.items.map(({ message }) => message), [1, 2]);
+  }
+  assert.deepEqual(bob.disconnects.items, []);
 });

@@ -117,18 +117,84 @@ Deno.test("a client keeps its connection if it refreshed to a token that is not 
 
 Deno.test("no client with a revoked token stays, however the revocation and the connect overlap", async () => {
   await using setup = await Setup.start();
+  const clients: Subscriber[] = [];
   for (let round = 0; round < 20; round++) {
     const jti = `t${round}`;
     const token = await makeToken({ sub: "ann", jti, ...CAPS });
-    const clients = [0, 1, 2].map(() => setup.client({ token }));
+    for (let i = 0; i < 3; i++) clients.push(setup.client({ token }));
     // The revocation arrives at another moment of the handshake each time.
     const due = performance.now() + round * 1.5;
     await until("the moment has come", () => performance.now() >= due);
     await setup.revoke({ jti });
-    await until(
-      "every client is refused",
-      () => clients.every((client) => refusalOf(client) !== undefined),
-    );
-    assert.ok(clients.every(({ socket }) => !socket.connected));
   }
+  await until(
+    "every client is refused",
+    () => clients.every((client) => refusalOf(client) !== undefined),
+  );
+  assert.ok(clients.every(({ socket }) => !socket.connected));
+});
+
+Deno.test("a client leaves the room of a revoked room token, and does not get it back by joining or reconnecting", async () => {
+  await using setup = await Setup.start();
+  const iat = inSeconds(-10);
+  const caps = (room: string) => ({
+    caps: [{ rooms: [room], allow: ["sub"] }],
+  });
+  const roomToken = await makeToken({ jti: "r1", iat, ...caps("secret") });
+  const other = await makeToken({ jti: "r2", iat, ...caps("other") });
+  const client = setup.client({
+    token: await makeToken({ sub: "ann", iat, ...caps("chat") }),
+    rooms: ["chat", { room: "other", token: other }],
+  });
+  const left: unknown[] = [];
+  client.socket.on("left", (facts) => left.push(facts));
+  await client.connects.have(1);
+  const join = async () => {
+    const request = { room: "secret", token: roomToken };
+    const [{ ok, error }] = await client.ask("join", request);
+    return ok === true ? "ok" : error;
+  };
+  assert.equal(await join(), "ok");
+  await setup.revoke({ jti: "r1" });
+  await until("the client has left", () => left.length === 1);
+  assert.deepEqual(left, [{ room: "secret", reason: "revoked" }]);
+  assert.deepEqual(await join(), REVOKED);
+  client.socket.io.engine.close();
+  await client.connects.have(2);
+  assert.deepEqual(client.connects.items, [false, true]);
+  for (const room of ["secret", "other", "chat"]) {
+    await setup.app.post("/publish", { room, message: room });
+  }
+  await client.messages.have(2);
+  assert.deepEqual(
+    client.messages.items.map(({ room }) => room),
+    ["other", "chat"],
+  );
+});
+
+Deno.test("a client that resumes its session leaves rooms whose room tokens were revoked meanwhile", async () => {
+  await using setup = await Setup.start();
+  const iat = inSeconds(-10);
+  const caps = [{ rooms: ["secret"], allow: ["sub"] }];
+  const client = setup.client({
+    token: await makeToken({ sub: "ann", iat }),
+    rooms: [{
+      room: "secret",
+      token: await makeToken({ jti: "r1", iat, caps }),
+    }],
+  });
+  const left: unknown[] = [];
+  client.socket.on("left", (facts) => left.push(facts));
+  await client.connects.have(1);
+  client.socket.io.reconnection(false);
+  client.socket.io.engine.close();
+  await client.disconnects.have(1);
+  await setup.revoke({ jti: "r1" });
+  client.socket.connect();
+  await client.connects.have(2);
+  await until("the client has left", () => left.length === 1);
+  assert.deepEqual(left, [{ room: "secret", reason: "revoked" }]);
+  await setup.app.post("/publish", { room: "secret", message: 1 });
+  await client.ask("leave", { room: "no-such-room" });
+  assert.deepEqual(client.messages.items, []);
 });
