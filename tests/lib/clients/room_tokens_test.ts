@@ -157,6 +157,20 @@ Deno.test("a room token that is not good for the client and the room is refused,
   assert.equal(ann.client.principal.grants.get("a")?.info, info.slice(1));
 });
 
+Deno.test("the error for a room token says what is wrong with the token, and not with the client's own", async () => {
+  using setup = new Setup();
+  const ann = await setup.ann();
+  for (
+    const [token, message] of [
+      [tokenOf(["b"]), /: Cannot join "a": the room token does not allow it; /],
+      [tokenOf(["a"], { sub: "bob" }), /: Cannot join "a": .+ another user; /],
+      [tokenOf(["a"], { exp: NOW - 5 }), /room token has expired; /],
+    ] as const
+  ) {
+    await assert.rejects(setup.join(ann, { room: "a", token }), message);
+  }
+});
+
 Deno.test("a client may send room tokens at connect, and is refused or closed if one is not good", async () => {
   using setup = new Setup();
   const a = { room: "a", token: tokenOf(["a"]) };
@@ -229,6 +243,11 @@ Deno.test("a grant that has expired is not resumed, unless the client sends a ne
     setup.clients.dropped(ann.client, false);
     setup.seconds = NOW;
     const { secret } = ann;
+    const outage = [{ room: "a", token: "outage" }];
+    await assert.rejects(
+      setup.connect({ principal, secret, rooms: outage }),
+      failsWith("token_keys_unavailable"),
+    );
     const again = await setup.connect({ principal, secret, rooms });
     assert.equal(again.connection.written.join(), expected);
     assert.equal(again.recovered, expected === "told lobby a");
@@ -302,6 +321,11 @@ Deno.test("a room token of a client that is already in the room replaces its gra
     failsWith("log_unreachable"),
   );
   assert.equal(end(), (LATER + 5) * 1000, "it is still in the room");
+  await assert.rejects(
+    setup.join(ann, { room: "b", token: tokenOf(["b"]) }),
+    failsWith("log_unreachable"),
+  );
+  assert.deepEqual([...ann.client.principal.grants.keys()], ["a"]);
 });
 
 Deno.test("a client is taken out of the room of a grant 25 s after it has expired, unless it may be there without it", async () => {
@@ -309,21 +333,28 @@ Deno.test("a client is taken out of the room of a grant 25 s after it has expire
   setup.seconds = 0;
   const exp = NOW - 25;
   const token = tokenOf(["a", "lobby"], { exp });
-  const rooms = [{ room: "a", token }, { room: "lobby", token }];
-  const ann = await setup.ann({ rooms });
-  await until("the client has left", () => !ann.client.rooms.has("a"));
+  const lobby = { room: "lobby", token };
+  const ann = await setup.ann({ rooms: [lobby] });
+  const bob = await setup.ann({ rooms: ["lobby"] });
+  await setup.join(bob, { room: "a", token });
+  for (const { client } of [ann, bob]) {
+    await until("the grant ends", () => client.principal.grants.size === 0);
+  }
   await setup.publish("a", "1");
   await setup.publish("lobby", "2");
-  assert.deepEqual(ann.connection.written, [
-    "told a lobby",
+  assert.deepEqual(ann.connection.written, ["told lobby", "lobby 2"]);
+  assert.deepEqual(bob.connection.written, [
+    "told lobby",
+    "told a",
     "left a expired",
     "lobby 2",
   ]);
-  assert.equal(ann.client.principal.grants.size, 0);
-  await until("saved", async () => {
-    const stored = await setup.stored(ann);
-    return stored?.rooms.length === 1 && stored.grants === undefined;
-  });
+  for (const client of [ann, bob]) {
+    await until("saved", async () => {
+      const stored = await setup.stored(client);
+      return stored?.rooms.length === 1 && stored.grants === undefined;
+    });
+  }
 });
 
 Deno.test("refresh() keeps the grants of the client", async () => {
