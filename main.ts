@@ -193,6 +193,7 @@ function appOptions(
     gaps: node.gaps,
     originRule: node.originRule,
     tokenCookie: node.tokenCookie,
+    acceptsTokens: config.tokens !== undefined,
     bodies: new BodyBudget(),
     defaultRoom: config.rooms[0] ?? "chat",
     rooms: config.rooms,

@@ -26,12 +26,12 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /**
  * The value of the header `Content-Security-Policy`: the page may load files only from this server and connect only to
- * this server, and the browser never runs text as a script.
+ * this server, no page may show it in a frame, and the browser turns no text into a script or into elements.
  */
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; " +
-  "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
-  "require-trusted-types-for 'script'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
+  "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; " +
+  "require-trusted-types-for 'script'; trusted-types 'none'";
 
 /**
  * Reads and compresses all files of known types in `folder`, and returns them by name. Files are compressed only once;
@@ -60,11 +60,15 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
 /**
  * Creates the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found` if there is no
  * asset with this name.
+ *
+ * @param isShared Whether pages of other origins may load the asset as a script.
  */
 export function serveAsset(
   assets: ReadonlyMap<string, Asset>,
   nameOf: (c: Context<Env>) => string,
+  isShared: boolean,
 ): Handler {
+  const loadedBy = isShared ? "cross-origin" : "same-origin";
   return function serveAsset(c): Response | Promise<Response> {
     const asset = assets.get(nameOf(c));
     if (asset === undefined) return c.notFound();
@@ -76,6 +80,9 @@ export function serveAsset(
     c.header("Cache-Control", "no-cache");
     c.header("Content-Security-Policy", POLICY);
     c.header("Referrer-Policy", "no-referrer");
+    // A page that opens this one in a window gets no access to the window.
+    c.header("Cross-Origin-Opener-Policy", "same-origin");
+    c.header("Cross-Origin-Resource-Policy", loadedBy);
     if (c.req.header("if-none-match")?.includes(etag)) return c.body(null, 304);
     c.header("Content-Type", asset.type);
     if (gzip) c.header("Content-Encoding", "gzip");

@@ -132,7 +132,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
       GET: {
         for: "clients",
         query: PAGE_QUERY,
-        handler: pageSettings(options),
+        handler: pageSettings(options, audience !== "clients"),
       },
     },
     "/publish": {
@@ -183,20 +183,21 @@ function files(
   const file = (
     files: ReadonlyMap<string, Asset>,
     nameOf: (c: Context<Env>) => string,
+    isShared = false,
   ): Methods => ({
     GET: {
       for: "clients",
       query: undefined,
-      handler: serveAsset(files, nameOf),
+      handler: serveAsset(files, nameOf, isShared),
     },
   });
   const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
     "/": file(page, () => "index.html"),
-    "/roomcast.js": file(page, () => "roomcast.js"),
+    "/roomcast.js": file(page, () => "roomcast.js", true),
     "/static/:name": file(page, named),
     // Engine.IO serves this path without a name.
-    [`${SOCKET_IO_PATH}:name`]: file(bundle, named),
+    [`${SOCKET_IO_PATH}:name`]: file(bundle, named, true),
   };
 }
 

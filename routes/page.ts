@@ -1,11 +1,13 @@
 /**
  * Serves `/page.json`: the settings that the page at `/` needs, such as the default rooms, whether a request needs a
- * publish key, and whether the room is a bridged channel. With them, the page shows only example commands that the
+ * publish key or a token, and whether the room is a bridged channel. With them, the page shows only example commands that the
  * server accepts.
  *
  * @module
  */
 import type { Access } from "../lib/access/access.ts";
+import type { Action } from "../lib/access/rights.ts";
+import { toApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import { compileGlob } from "../lib/util/glob.ts";
 import type { Handler } from "./exchange.ts";
@@ -17,6 +19,8 @@ export const PAGE_QUERY: Names = { known: ["room"] };
 /** Options of {@linkcode pageSettings}. */
 export interface PageOptions {
   readonly access: Access;
+  /** Whether the server verifies client tokens. */
+  readonly acceptsTokens: boolean;
   /**
    * The default rooms: a client joins them if it names no rooms. The page opens them when it is shown for the first
    * time.
@@ -31,24 +35,37 @@ export interface PageOptions {
 /**
  * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
  * default rooms, and what a request without credentials may do in `room`. The response does not list the channels.
+ *
+ * @param servesBackends Whether the same port serves backends, so that the page can publish.
  */
-export function pageSettings(options: PageOptions): Handler {
-  const { access, rooms, embedded, messageBytesMax } = options;
+export function pageSettings(
+  options: PageOptions,
+  servesBackends: boolean,
+): Handler {
+  const { access, acceptsTokens, rooms, embedded, messageBytesMax } = options;
   const channels = options.channels.map(compileGlob);
+  const from = servesBackends ? "request" : "reader";
+  const isRefused = async (action: Action, room: string): Promise<boolean> => {
+    try {
+      const sender = await access.authenticate({ from, secret: undefined });
+      return access.refusal(sender, action, room) !== undefined;
+    } catch (error) {
+      if (toApiError(error).code === "unauthorized") return true;
+      throw error;
+    }
+  };
   return async function pageSettings(c) {
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
-    const anonymous = await access.authenticate({
-      from: "request",
-      secret: undefined,
-    });
     return c.json({
       rooms,
       embedded,
       messageBytesMax,
+      servesBackends,
+      acceptsTokens,
       room,
       bridged: channels.some((matches) => matches(room)),
-      publishNeedsKey: access.refusal(anonymous, "publish", room) !== undefined,
-      historyNeedsKey: access.refusal(anonymous, "history", room) !== undefined,
+      publishNeedsKey: await isRefused("publish", room),
+      historyNeedsKey: await isRefused("history", room),
     });
   };
 }

@@ -51,8 +51,8 @@ const BY_CODE = {
     "The page tries again by itself, at growing intervals.",
   ],
   unauthorized: [
-    "This needs a publish key",
-    "Enter a secret from PUBLISH_KEYS of the server.",
+    "The server does not let this page in",
+    "Enter a valid token. Only this page will know it.",
   ],
   token_keys_unavailable: [
     "The server cannot fetch the keys that verify tokens",
@@ -70,6 +70,18 @@ const BY_CODE = {
     "The server rejects a room's name",
     "Close that room, and open one with another name.",
   ],
+  too_many_clients: [
+    "The server has reached its limit of clients",
+    "Raise CLIENTS_MAX, or start more nodes. The page tries again by itself.",
+  ],
+  too_many_connects: [
+    "Too many clients connect at the same time",
+    "The page tries again by itself, at growing intervals.",
+  ],
+  too_many_connections: [
+    "Too many connections from this address",
+    "Close other pages, or raise CLIENTS_PER_ADDRESS_MAX. The page tries again by itself.",
+  ],
   too_many_rooms: [
     "Too many rooms are open",
     "Close a room before you open another one.",
@@ -78,7 +90,10 @@ const BY_CODE = {
 
 /** The advice for responses without a known error code, by the HTTP status. */
 const BY_STATUS = {
-  401: BY_CODE.unauthorized,
+  401: [
+    "This needs a publish key",
+    "Enter a secret from PUBLISH_KEYS of the server.",
+  ],
   403: [
     "This is not allowed",
     "Use a publish key that has the right to do it.",
@@ -117,6 +132,8 @@ export function adviceFor({ status, code = "", message = "" }) {
 }
 
 function lookUp(status, code) {
+  // Without a status, the server has refused the connection and not a request.
+  if (status === 401) return BY_STATUS[401];
   if (Object.hasOwn(BY_CODE, code)) return BY_CODE[code];
   if (code.startsWith("log_")) {
     return [

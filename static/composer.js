@@ -84,6 +84,7 @@ export class Composer {
   }
 
   #rightsChanged() {
+    this.#form.hidden = !this.#server.servesBackends;
     const mayPublish = this.#server.mayPublish(this.#room);
     this.#form.dataset.locked = String(!mayPublish);
     this.#box.disabled = !mayPublish;
@@ -181,7 +182,7 @@ export class Composer {
       try {
         const answer = await publish(this.#room, item.message, {
           idempotencyKey: item.idempotencyKey,
-          headers: this.#server.headers,
+          headers: this.#server.publishHeaders,
         });
         this.#uncertain = undefined;
         this.#showAnswer(item, answer, performance.now() - start);

@@ -17,6 +17,15 @@ const LAST = 100;
  */
 const NO_STORAGE = { getItem: () => null, setItem: () => {} };
 
+/** Explanations of why the server has taken the page out of a room, by the reason that it gives. */
+const LEFT = {
+  revoked: "The server has ended the right to receive this room.",
+  expired: "The right to receive this room has expired.",
+  removed: "The server has taken this page out of the room.",
+};
+/** How long the server may take to accept a new token, in ms. */
+const REFRESH_TIMEOUT_MS = 10_000;
+
 /** The page's connection to the server. The callbacks that the constructor gets are called when something happens. */
 export class Connection {
   /** The time at which the page tries to connect again, as `performance.now()`; undefined if no attempt is planned. */
@@ -51,16 +60,21 @@ export class Connection {
    * @param {(result: ReturnType<Outage["result"]>) => void} on.recovered an outage is over
    * @param {(transport: string) => void} on.upgraded the connection uses another transport now
    * @param {(problem: { code?: string, message?: string } | undefined) => void} on.failed an attempt to connect failed
+   * @param {(expiresAt: number) => void} on.tokenExpiring the token of the page expires soon
    * @param {() => void} on.waiting the time of the next attempt has changed
+   * @param {() => string} token returns the token to connect with; empty if there is none
    */
-  constructor(on) {
+  constructor(on, token) {
     this.#on = on;
     this.#openedAt = performance.now();
     this.#cast = roomcast(io, {
       rooms: [],
       last: LAST,
       storage: NO_STORAGE,
-      options: { reconnection: false },
+      options: {
+        reconnection: false,
+        auth: (send) => send(token() === "" ? {} : { token: token() }),
+      },
       onMessage: (message, { room, ...info }) =>
         this.#message(room, message, info),
       onGap: ({ room, reason, id }) => {
@@ -69,6 +83,8 @@ export class Connection {
       },
       onJoined: ({ room, position }) => this.#hasJoined(room, position),
       onState: (_state, why) => this.#why = why,
+      onLeft: ({ room, reason }) =>
+        this.#refused({ code: reason, message: LEFT[reason] ?? reason }, room),
       onRefused: (error, room) => this.#refused(error, room),
     });
     this.#listen(this.#cast.socket);
@@ -112,6 +128,23 @@ export class Connection {
     this.#cast.socket.connect();
   }
 
+  /** Connects again with other credentials, in a session of its own. */
+  reconnect() {
+    this.#cast.socket.disconnect();
+    this.connectNow();
+  }
+
+  /**
+   * Sends a new token of the same user, in place of one that expires.
+   *
+   * @throws {Error} if the server does not accept it
+   */
+  async refresh(token) {
+    const { ok, error } = await this.#cast.socket.timeout(REFRESH_TIMEOUT_MS)
+      .emitWithAck("refresh", { token });
+    if (!ok) throw new Error(error.message);
+  }
+
   /** Breaks the connection without telling the server, and connects again after `ms`. */
   cut(ms) {
     this.#planAttempt(ms);
@@ -148,10 +181,27 @@ export class Connection {
       this.#on.lost(reason, this.#why);
       this.#planAttempt();
     });
+    socket.on(
+      "token_expiring",
+      ({ expiresAt }) => this.#on.tokenExpiring(expiresAt),
+    );
     socket.on("connect_error", (error) => {
+      if (error.data?.code === "forbidden" && this.#joined.size > 0) {
+        return this.#connectWithoutRooms();
+      }
       this.#on.failed(error.data ?? this.#why);
       if (socket.active) this.#planAttempt();
     });
+  }
+
+  /**
+   * Connects again without rooms, because the server refuses the connection if it refuses one of the rooms that the page
+   * was in. The page then asks for each of them.
+   */
+  #connectWithoutRooms() {
+    for (const room of this.#joined.keys()) this.#cast.leave(room);
+    this.#joined.clear();
+    this.connectNow();
   }
 
   #planAttempt(ms = retryDelay(this.#failures++)) {

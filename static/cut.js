@@ -99,7 +99,7 @@ export class Cut {
     for (let number = 1; number <= MESSAGES; number++) {
       await new Promise((done) => setTimeout(done, AWAY_MS / (MESSAGES + 2)));
       const text = `Published while the line was cut, ${number} of ${MESSAGES}`;
-      const { headers } = this.#server;
+      const { publishHeaders: headers } = this.#server;
       try {
         await publish(room, text, {
           idempotencyKey: newIdempotencyKey(),

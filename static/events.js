@@ -15,6 +15,7 @@ const REASONS = {
   "transport close": "the connection was closed",
   "transport error": "the connection broke",
   "forced close": "this page cut the line",
+  "io client disconnect": "this page uses other credentials now",
   "io server disconnect": "the server ended the session",
 };
 

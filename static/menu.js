@@ -55,18 +55,15 @@ function selectText(text, button) {
 }
 
 function itemsOf({ message }, { room, settings }) {
-  const items = [
-    ["JSON", JSON.stringify(message)],
-    [
+  const items = [["JSON", JSON.stringify(message)]];
+  if (settings?.servesBackends ?? true) {
+    const needsKey = settings?.publishNeedsKey ?? false;
+    const { origin } = location;
+    items.push([
       "curl command",
-      curlCommand({
-        origin: location.origin,
-        room,
-        message,
-        needsKey: settings?.publishNeedsKey ?? false,
-      }),
-    ],
-  ];
+      curlCommand({ origin, room, message, needsKey }),
+    ]);
+  }
   const redis = settings?.bridged ? redisCommand({ room, message }) : undefined;
   if (redis !== undefined) items.push(["redis-cli command", redis]);
   return items;

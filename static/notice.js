@@ -16,19 +16,25 @@ const COUNT_MS = 250;
  * Shows in the header that the page is not connected.
  *
  * @param {number | undefined} seconds until the next attempt
+ * @param {boolean} isTrying whether the page tries to connect, now or later
  */
-function showState(seconds) {
+function showState(seconds, isTrying) {
   const state = find("state");
   if (state.dataset.state === "connected") return;
   const verb = state.dataset.state === "reconnecting"
     ? "Reconnecting"
     : "Connecting";
-  const text = seconds === undefined ? `${verb} …` : `${verb} in ${seconds} s`;
+  const text = !isTrying
+    ? "Not connected"
+    : seconds === undefined
+    ? `${verb} …`
+    : `${verb} in ${seconds} s`;
   if (state.textContent !== text) state.textContent = text;
 }
 
 /** Manages the notice: shows or hides it, and asks the server for the reason of a problem. */
 export class Notice {
+  #server;
   #connection;
   #announcer;
   /** Aborts asking the server for the reason of the problem; undefined while the page does not ask. */
@@ -39,10 +45,12 @@ export class Notice {
   /**
    * Starts to handle the button "Try now".
    *
+   * @param {import("./server.js").Server} server
    * @param {() => import("./connection.js").Connection} connection
    * @param {import("./announce.js").Announcer} announcer
    */
-  constructor(connection, announcer) {
+  constructor(server, connection, announcer) {
+    this.#server = server;
     this.#connection = connection;
     this.#announcer = announcer;
     find("try-now").addEventListener("click", () => connection().connectNow());
@@ -87,7 +95,7 @@ export class Notice {
   async #ask(signal) {
     let problem = { status: 200 };
     try {
-      await requestJson("/readyz");
+      await requestJson(this.#server.servesBackends ? "/readyz" : "/page.json");
     } catch (error) {
       problem = error;
     }
@@ -123,6 +131,6 @@ export class Notice {
     if (find("countdown").textContent !== text) {
       find("countdown").textContent = text;
     }
-    showState(seconds > 0 ? seconds : undefined);
+    showState(seconds > 0 ? seconds : undefined, isTrying || seconds > 0);
   }
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { AccessForms } from "./access.js";
 import { Announcer } from "./announce.js";
 import { Connection } from "./connection.js";
 import { Cut } from "./cut.js";
@@ -25,8 +26,6 @@ import { formatDuration } from "./time.js";
 const SETTINGS_RETRY_MS = 3000;
 /** Interval at which the rates of rooms are updated, in ms. */
 const TICK_MS = 1000;
-/** The note beside the field for the publish key. */
-const KEY_NOTE = "It is kept only as long as this page is open.";
 
 const announcer = new Announcer(find("announcer"));
 const server = new Server();
@@ -44,13 +43,19 @@ const rooms = new Rooms(
 );
 /** Takes the place of the connection while `connection` is undefined. */
 const idle = { nextAttemptAt: undefined, isTrying: true, connectNow() {} };
-const notice = new Notice(() => connection ?? idle, announcer);
+const notice = new Notice(server, () => connection ?? idle, announcer);
+const access = new AccessForms(server, {
+  keyChanged: () => rooms.pane(rooms.current)?.focus(),
+  tokenRefreshed,
+  tokenChanged,
+});
+/** Whether the token has changed, so that the page may be allowed to join rooms that it was refused before. */
+let hasOtherToken = false;
 let cut;
 
 void start();
 
 async function start() {
-  setUpKey();
   setUpPanel();
   find("open-form").addEventListener("submit", (event) => {
     event.preventDefault();
@@ -68,9 +73,12 @@ async function start() {
   const wanted = new URL(location.href).searchParams.getAll("room")
     .filter((room) => room !== "");
   const settings = await loadSettings();
-  connection = new Connection(handlers());
+  connection = new Connection(
+    { ...roomHandlers(), ...connectionHandlers() },
+    () => server.token,
+  );
   cut = new Cut({ connection, server, rooms, announcer });
-  find("cut-publish").checked = !settings.publishNeedsKey;
+  find("cut-publish").checked = server.mayPublish(settings.room);
   find("log").textContent = settings.embedded
     ? "messages are kept in this process"
     : "messages are kept in Redis";
@@ -96,7 +104,8 @@ function openRoom(room) {
   const pane = new Pane(room, {
     server,
     announcer,
-    keyNeeded: askForKey,
+    keyNeeded: () => access.askForKey(),
+    historyRefused: (why) => access.askForReading(why),
     leave: () => rooms.close(room),
   });
   learn(room);
@@ -126,7 +135,26 @@ function roomsChanged() {
   cut?.update();
 }
 
-function handlers() {
+/** Reconnects with the token that is set now, or without one. */
+function tokenChanged() {
+  hasOtherToken = true;
+  if (connection.isConnected) connection.reconnect();
+  else connection.connectNow();
+}
+
+/** Sends the token that is set now in place of the one that expires. */
+async function tokenRefreshed() {
+  await connection.refresh(server.token);
+  addEvent(events, "good", "The server has accepted a new token");
+  joinAll();
+}
+
+/** Joins the open rooms that the page is not in. */
+function joinAll() {
+  for (const room of rooms.names) connection.join(room);
+}
+
+function roomHandlers() {
   return {
     message(room, row, isMissed) {
       rooms.pane(room)?.message(row, isMissed);
@@ -148,6 +176,11 @@ function handlers() {
       addEvent(events, "bad", `${room}: ${message}`, code);
       announcer.say(message);
     },
+  };
+}
+
+function connectionHandlers() {
+  return {
     connected({ transport, ms }) {
       hasFailed = false;
       notice.up();
@@ -158,7 +191,16 @@ function handlers() {
         "good",
         `Connected by ${transportName(transport)} in ${formatDuration(ms)}`,
       );
+      access.connected();
+      if (hasOtherToken) joinAll();
+      hasOtherToken = false;
       for (const room of rooms.names) learn(room);
+    },
+    tokenExpiring(expiresAt) {
+      access.askForNewToken(expiresAt);
+      const text = "The token expires soon";
+      addEvent(events, "bad", text);
+      announcer.say(text);
     },
     upgraded(transport) {
       find("transport").textContent = transportName(transport);
@@ -185,8 +227,11 @@ function handlers() {
     },
     failed(problem) {
       attemptFailed(problem?.message ?? "the server did not respond");
-      if (problem?.code !== undefined) notice.report(problem);
-      else notice.down();
+      if (problem?.code === undefined) return notice.down();
+      notice.report(problem);
+      if (problem.code === "unauthorized" && server.acceptsTokens) {
+        access.askForToken(problem.message);
+      }
     },
     waiting: () => notice.down(cut.isUnderWay),
   };
@@ -209,41 +254,6 @@ function showState(state, text) {
   find("state").dataset.state = state;
   find("state").textContent = text;
   cut.update();
-}
-
-function setUpKey() {
-  find("key-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    try {
-      server.key = find("key").value.trim();
-    } catch (error) {
-      find("key-note").textContent = error.message;
-      return;
-    }
-    find("key").value = "";
-    find("key").ariaInvalid = "false";
-    find("key-note").textContent = KEY_NOTE;
-    rooms.pane(rooms.current)?.focus();
-  });
-  find("key-forget").addEventListener("click", () => {
-    server.key = "";
-  });
-  server.addEventListener("change", () => {
-    find("key-form").hidden = !server.lacksKey;
-    find("key-use").hidden = server.key === "";
-  });
-}
-
-/** Shows the form for a publish key, because the server needs a key or does not accept the one that is set. */
-function askForKey() {
-  if (server.key !== "") {
-    find("key-note").textContent =
-      "The server does not accept this key. Enter another one.";
-    find("key").ariaInvalid = "true";
-  }
-  server.key = "";
-  find("key-form").hidden = false;
-  find("key").focus();
 }
 
 function setUpPanel() {

@@ -35,7 +35,7 @@ export class Pane {
   #isComplete = false;
   /** Whether the last attempt to load older messages failed. */
   #hasFailed = false;
-  #keyNeeded;
+  #historyRefused;
   #announcer;
   #closing = new AbortController();
 
@@ -47,13 +47,15 @@ export class Pane {
    * @param {import("./server.js").Server} parts.server
    * @param {import("./announce.js").Announcer} parts.announcer
    * @param {() => void} parts.keyNeeded called if the server requires a publish key
+   * @param {(why: string) => void} parts.historyRefused called if the server refuses to send older messages because of
+   * the key or the token, or because there is none
    * @param {() => void} parts.leave called when the reader closes the room
    */
-  constructor(room, { server, announcer, keyNeeded, leave }) {
+  constructor(room, { server, announcer, keyNeeded, historyRefused, leave }) {
     this.room = room;
     this.#server = server;
     this.#announcer = announcer;
-    this.#keyNeeded = keyNeeded;
+    this.#historyRefused = historyRefused;
     const { firstElementChild } = find("pane").content.cloneNode(true);
     this.element = firstElementChild;
     const part = (selector) => this.element.querySelector(selector);
@@ -135,6 +137,7 @@ export class Pane {
   joined(position) {
     this.position = position;
     this.#isJoined = true;
+    this.#top.querySelector(".problem")?.remove();
     this.#showHints();
     this.#list.check();
   }
@@ -165,7 +168,11 @@ export class Pane {
     if (timeline.isCut) this.#isComplete = false;
     if (this.#isComplete || this.#hasFailed || !this.#isJoined) return false;
     if (!this.#server.mayReadHistory(this.room)) {
-      this.#say("Older messages need a publish key.");
+      this.#say(
+        this.#server.acceptsTokens
+          ? "Older messages need a token or a publish key."
+          : "Older messages need a publish key.",
+      );
       return false;
     }
     this.#say("Loading older messages …");
@@ -189,8 +196,9 @@ export class Pane {
 
   /** Shows that older messages could not be loaded. Loads them again only when the reader clicks the button. */
   #failed({ status, message }) {
-    // The new key, when it is entered, makes the page try again.
-    if (status === 401) return this.#keyNeeded();
+    // The new key or token, when it is entered, makes the page try again.
+    if (status === 401) this.#historyRefused(message);
+    if (!this.#server.mayReadHistory(this.room)) return;
     this.#hasFailed = true;
     const again = element("button", { type: "button" }, "Try again");
     again.addEventListener("click", () => this.#retry());
@@ -220,10 +228,18 @@ export class Pane {
     const { room } = this;
     const needsKey = settings.publishNeedsKey;
     const { origin } = location;
+    const publish = { room, message: "hello" };
     const commands = [
-      curlCommand({ origin, room, message: "hello", needsKey }),
-      settings.bridged ? redisCommand({ room, message: "hello" }) : undefined,
+      settings.servesBackends
+        ? curlCommand({ ...publish, origin, needsKey })
+        : undefined,
+      settings.bridged ? redisCommand(publish) : undefined,
     ].filter((command) => command !== undefined);
+    const how = hint.querySelector(".how");
+    how.hidden = commands.length === 0;
+    how.textContent = settings.servesBackends
+      ? "Publish one below, or from a terminal:"
+      : "Publish one from a terminal:";
     hint.querySelector("ul").replaceChildren(...commands.map((command) => {
       const button = element(
         "button",
@@ -233,6 +249,7 @@ export class Pane {
       button.addEventListener("click", () => copy(command, button));
       return element("li", {}, element("code", {}, command), button);
     }));
-    hint.querySelector(".key-note").hidden = !needsKey;
+    hint.querySelector(".key-note").hidden = !needsKey ||
+      !settings.servesBackends;
   }
 }

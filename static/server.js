@@ -1,6 +1,6 @@
 /**
- * What the page knows about the server: the default rooms, what the server accepts in each room, and the publish key,
- * which is kept only in memory.
+ * What the page knows about the server: the default rooms, what the server accepts in each room, and the token and the
+ * publish key that the reader has entered, which are kept only in memory.
  *
  * @module
  */
@@ -11,18 +11,19 @@ const PAGE = 100;
 
 /**
  * What the page knows about the server from which it was loaded. Dispatches the event `change` if the settings of a
- * room or the publish key have changed.
+ * room, the token or the publish key have changed.
  */
 export class Server extends EventTarget {
   #key = "";
+  #token = "";
   #settings = new Map();
 
   /**
    * Loads from the server what it accepts in `room`; without `room`, in the server's first default room.
    *
    * @param {string} [room]
-   * @returns {Promise<{ rooms: string[], room: string, embedded: boolean, bridged: boolean, publishNeedsKey: boolean,
-   * historyNeedsKey: boolean }>}
+   * @returns {Promise<{ rooms: string[], room: string, embedded: boolean, bridged: boolean, servesBackends: boolean,
+   * acceptsTokens: boolean, publishNeedsKey: boolean, historyNeedsKey: boolean }>}
    * @throws {RequestError}
    */
   async load(room) {
@@ -49,36 +50,70 @@ export class Server extends EventTarget {
    * @throws {TypeError} if it cannot be sent in a header
    */
   set key(key) {
-    if (!/^[\x21-\x7e]*$/.test(key)) {
-      throw new TypeError(
-        "Cannot use the publish key: it has spaces or non-ASCII characters; check the key",
-      );
-    }
-    this.#key = key;
+    this.#key = checked(key, "publish key");
     this.dispatchEvent(new Event("change"));
+  }
+
+  /** The client token; empty if there is none. */
+  get token() {
+    return this.#token;
+  }
+
+  /**
+   * Sets the client token.
+   *
+   * @throws {TypeError} if it cannot be sent in a header
+   */
+  set token(token) {
+    this.#token = checked(token, "token");
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Whether the server verifies tokens; `false` until the settings of a room are loaded. */
+  get acceptsTokens() {
+    return this.#some(({ acceptsTokens }) => acceptsTokens);
   }
 
   /** Whether the page needs a publish key: publishing into a loaded room requires a key, and none is set. */
   get lacksKey() {
     return this.#key === "" &&
-      [...this.#settings.values()].some(({ publishNeedsKey }) =>
-        publishNeedsKey
+      this.#some(({ servesBackends, publishNeedsKey }) =>
+        servesBackends && publishNeedsKey
       );
+  }
+
+  /**
+   * Whether the server serves publishers at the address of the page; true if the settings of no room are loaded yet. If
+   * not, the page cannot publish, and there is no `/readyz`.
+   */
+  get servesBackends() {
+    return !this.#some(({ servesBackends }) => !servesBackends);
   }
 
   /** Returns whether the page may publish into `room`; true if the settings of the room are not loaded yet. */
   mayPublish(room) {
-    return this.#key !== "" || !this.settings(room)?.publishNeedsKey;
+    return this.servesBackends &&
+      (this.#key !== "" || !this.settings(room)?.publishNeedsKey);
   }
 
   /** Returns whether the page may read the history of `room`; true if the settings of the room are not loaded yet. */
   mayReadHistory(room) {
-    return this.#key !== "" || !this.settings(room)?.historyNeedsKey;
+    return "authorization" in this.historyHeaders ||
+      !this.settings(room)?.historyNeedsKey;
   }
 
-  /** The headers to send with each request: the publish key, if one is set. */
-  get headers() {
-    return this.#key === "" ? {} : { authorization: `Bearer ${this.#key}` };
+  /** The headers to send when the page publishes: the publish key, if one is set. */
+  get publishHeaders() {
+    return bearer(this.#key);
+  }
+
+  /** The headers to send when the page reads a history: the publish key if it is accepted, or otherwise the token. */
+  get historyHeaders() {
+    return bearer(this.servesBackends && this.#key || this.#token);
+  }
+
+  #some(condition) {
+    return [...this.#settings.values()].some(condition);
   }
 
   /**
@@ -125,7 +160,19 @@ export class Server extends EventTarget {
       `/rooms/${encodeURIComponent(room)}/history?${new URLSearchParams(
         query,
       )}`,
-      { headers: this.headers },
+      { headers: this.historyHeaders },
     );
   }
+}
+
+function bearer(secret) {
+  return secret === "" ? {} : { authorization: `Bearer ${secret}` };
+}
+
+/** Returns a secret that can be sent in a header. @throws {TypeError} */
+function checked(secret, what) {
+  if (/^[\x21-\x7e]*$/.test(secret)) return secret;
+  throw new TypeError(
+    `Cannot use the ${what}: it has spaces or non-ASCII characters; check the ${what}`,
+  );
 }

@@ -14,10 +14,39 @@ Deno.test("GET / returns the page with a policy that allows no foreign scripts",
     await Deno.readTextFile(new URL("static/index.html", ROOT)),
   );
   const policy = headers.get("content-security-policy") ?? "";
-  assert.match(policy, /default-src 'none'/);
-  assert.match(policy, /script-src 'self'/);
+  for (
+    const directive of [
+      "default-src 'none'",
+      "script-src 'self'",
+      "style-src 'self'",
+      "connect-src 'self'",
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+      "require-trusted-types-for 'script'",
+      "trusted-types 'none'",
+    ]
+  ) assert.ok(policy.split("; ").includes(directive), directive);
+  assert.doesNotMatch(policy, /unsafe|data:|\*|wss?:/);
   assert.equal(headers.get("x-content-type-options"), "nosniff");
   assert.equal(headers.get("referrer-policy"), "no-referrer");
+  assert.equal(headers.get("cross-origin-opener-policy"), "same-origin");
+});
+
+Deno.test("pages of other origins may load the client module and the bundle, and no other asset", async () => {
+  await using app = new TestApp();
+  for (
+    const [path, loadedBy] of [
+      ["/", "same-origin"],
+      ["/static/page.js", "same-origin"],
+      ["/static/roomcast.js", "same-origin"],
+      ["/roomcast.js", "cross-origin"],
+      ["/socket.io/socket.io.js", "cross-origin"],
+    ] as const
+  ) {
+    const { headers } = await app.request(path);
+    assert.equal(headers.get("cross-origin-resource-policy"), loadedBy, path);
+  }
 });
 
 Deno.test("GET /roomcast.js returns the client module", async () => {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { TestApp } from "../support/app.ts";
+import { SECRET } from "../support/tokens.ts";
 
 Deno.test("GET /page.json says what the server accepts in the default room", async () => {
   await using app = new TestApp({ ROOMS: "news,chat" });
@@ -10,6 +11,8 @@ Deno.test("GET /page.json says what the server accepts in the default room", asy
     rooms: ["news", "chat"],
     embedded: true,
     messageBytesMax: 65_536,
+    servesBackends: true,
+    acceptsTokens: false,
     room: "news",
     bridged: false,
     publishNeedsKey: false,
@@ -24,6 +27,27 @@ Deno.test("GET /page.json says whether publishing needs a key, and contains no k
   assert.equal(body.publishNeedsKey, true);
   assert.equal(body.historyNeedsKey, true);
   assert.ok(!text.includes("web") && !text.includes("correct-horse"));
+});
+
+Deno.test("GET /page.json says whether the server accepts tokens, and whether this port serves backends", async () => {
+  const guarded = { PUBLISH_KEYS: "web:correct-horse", TOKEN_SECRET: SECRET };
+  for (
+    const [settings, audience, expected] of [
+      [{}, "everyone", [true, false, false, false]],
+      [guarded, "everyone", [true, true, true, true]],
+      [guarded, "clients", [false, true, true, true]],
+      [{}, "clients", [false, false, true, false]],
+    ] as const
+  ) {
+    await using app = new TestApp(settings, { audience });
+    const { body } = await app.request("/page.json");
+    const { servesBackends, acceptsTokens, publishNeedsKey, historyNeedsKey } =
+      body;
+    assert.deepEqual(
+      [servesBackends, acceptsTokens, publishNeedsKey, historyNeedsKey],
+      expected,
+    );
+  }
 });
 
 Deno.test("GET /page.json says whether the room's Redis channel is bridged, and lists no channels", async () => {

@@ -51,6 +51,7 @@ export class TestApp {
       gaps: node.gaps,
       originRule: node.originRule,
       tokenCookie: node.tokenCookie,
+      acceptsTokens: config.tokens !== undefined,
       bodies: this.#bodies,
       defaultRoom: config.rooms[0] ?? "",
       rooms: config.rooms,

@@ -1,0 +1,207 @@
+/** The page with a server that verifies tokens and needs a publish key, in a real browser. */
+import assert from "node:assert/strict";
+import type { Browser, Page } from "playwright-core";
+import {
+  isConnected,
+  launch,
+  open,
+  screenshot,
+  violations,
+} from "../support/browser.ts";
+import { TestNode } from "../support/node.ts";
+import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
+
+const KEY = { authorization: "Bearer open-sesame" };
+const SETTINGS = { TOKEN_SECRET: SECRET, PUBLISH_KEYS: "page:open-sesame" };
+
+/** Makes a token of a user that may receive rooms and read their histories. */
+function tokenFor(
+  user: string,
+  rooms: string[],
+  exp = inSeconds(3600),
+): Promise<string> {
+  const caps = [{ rooms, allow: ["sub", "history"] }];
+  return makeToken({ sub: user, exp, caps });
+}
+
+async function enter(page: Page, token: string): Promise<void> {
+  await page.fill("#token", token);
+  await page.press("#token", "Enter");
+}
+
+async function shows(page: Page, text: string): Promise<void> {
+  await page.locator(".pane.current ol > li", { hasText: text }).last()
+    .waitFor();
+}
+
+/** Publishes messages into the room `chat`, numbered from 0, in one batch. */
+async function publishMany(
+  node: TestNode,
+  text: string,
+  count: number,
+): Promise<void> {
+  const messages = Array.from({ length: count }, (_, i) => ({
+    room: "chat",
+    message: `${text} ${i}`,
+  }));
+  const path = `${node.internalUrl}/publish/batch`;
+  assert.equal((await node.post(path, { messages }, KEY)).status, 200);
+}
+
+/** Checks that a secret is in no storage, not in the address, and not in the document. */
+async function isForgotten(page: Page, secret: string): Promise<void> {
+  const places = await page.evaluate(`JSON.stringify([
+    {...localStorage}, {...sessionStorage}, document.cookie, location.href, history.state,
+    document.documentElement.outerHTML,
+    [...document.querySelectorAll("input, textarea")].map(({ value }) => value),
+  ])`) as string;
+  assert.ok(!places.includes(secret));
+}
+
+/** Checks that the page connects, refreshes and reconnects with the tokens that the reader enters. */
+async function usesTokens(browser: Browser, node: TestNode): Promise<void> {
+  await publishMany(node, "older", 150);
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page, errors } = desk;
+  const form = page.locator("#token-form");
+  const note = page.locator("#token-note");
+  await note.getByText("the client has sent no token").waitFor();
+  await page.locator("#notice").getByText("The server does not let this page")
+    .waitFor();
+  await page.locator("#state", { hasText: "Not connected" }).waitFor();
+  assert.equal(await page.locator("#token").getAttribute("type"), "password");
+  assert.equal(
+    await page.locator("#token").getAttribute("autocomplete"),
+    "off",
+  );
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "token");
+  await enter(page, "wrong");
+  await note.getByText("Cannot accept the token").waitFor();
+  assert.equal(
+    await page.locator("#token").getAttribute("aria-invalid"),
+    "true",
+  );
+  await enter(page, await tokenFor("ann", ["chat"], inSeconds(-60)));
+  await note.getByText("expired").waitFor();
+
+  // This token expires soon, so that the page asks for another one.
+  const soon = await tokenFor("ann", ["chat"], inSeconds(33));
+  await enter(page, soon);
+  await isConnected(page);
+  await form.waitFor({ state: "hidden" });
+  await shows(page, "older 149");
+  await page.locator(".pane.current .log").evaluate((log) =>
+    void ((log as unknown as { scrollTop: number }).scrollTop = 0)
+  );
+  await page.getByText("This is the beginning of the room").waitFor();
+  await page.fill("#open-room", "board");
+  await page.press("#open-room", "Enter");
+  const problem = page.locator(".pane.current .problem");
+  await problem.getByText(/Cannot join "board": the token does not/).waitFor();
+  await isForgotten(page, soon);
+
+  await note.getByText(/The token expires at \d\d:\d\d:\d\d/).waitFor();
+  await enter(page, await tokenFor("bob", ["chat", "board"]));
+  await note.getByText("Cannot").waitFor();
+  await enter(page, await tokenFor("ann", ["chat", "board"]));
+  await page.locator("#events").getByText("The server has accepted a new token")
+    .waitFor();
+  await form.waitFor({ state: "hidden" });
+  await node.publish("for the board", "board", KEY);
+  await shows(page, "for the board");
+  assert.equal(await problem.count(), 0);
+
+  // Another user gets a session of its own, and only its own rooms.
+  await page.getByRole("button", { name: "Enter a token" }).click();
+  await enter(page, await tokenFor("bob", ["chat"]));
+  await problem.getByText(/Cannot join "board": the token does not/).waitFor();
+  await isConnected(page);
+  await page.getByRole("tab", { name: "chat" }).click();
+  await node.publish("for bob", "chat", KEY);
+  await shows(page, "for bob");
+  await page.getByRole("button", { name: "Forget the token" }).click();
+  await note.getByText("the client has sent no token").waitFor();
+  await page.locator("#state", { hasText: "Not connected" }).waitFor();
+  assert.deepEqual(errors.filter((error) => !/401/.test(error)), []);
+}
+
+/** Checks that a page with a token and a key publishes with the key and reads with either. */
+async function usesBoth(browser: Browser, node: TestNode): Promise<void> {
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page, errors } = desk;
+  const token = await tokenFor("ann", ["chat"]);
+  await enter(page, token);
+  await isConnected(page);
+  await page.fill("#key", "open-sesame");
+  await page.press("#key", "Enter");
+  await page.fill(".pane.current textarea", "with a key");
+  await page.press(".pane.current textarea", "Enter");
+  await shows(page, "with a key");
+  for (const secret of [token, "open-sesame"]) await isForgotten(page, secret);
+  assert.deepEqual(await violations(page), []);
+  await screenshot(page, "token-and-key");
+  await page.reload();
+  await page.locator("#token-note", { hasText: "has sent no token" })
+    .waitFor();
+  assert.deepEqual(errors.filter((error) => !/401/.test(error)), []);
+}
+
+/** Checks that the page on a port without publishers offers no way to publish, and reads histories with a token. */
+async function onlyReads(browser: Browser, node: TestNode): Promise<void> {
+  const publish = async (text: string): Promise<void> => {
+    const message = { room: "chat", message: text };
+    const path = `${node.internalUrl}/publish`;
+    assert.equal((await node.post(path, message, KEY)).status, 200);
+  };
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page, errors } = desk;
+  await page.locator("#token-form").waitFor();
+  await enter(page, await tokenFor("ann", ["chat"]));
+  await isConnected(page);
+  await page.locator(".pane.current .empty").waitFor();
+  assert.doesNotMatch(await page.locator(".empty").innerText(), /curl|Publish/);
+  assert.ok(await page.locator(".composer").isHidden());
+  assert.ok(await page.locator("#key-form").isHidden());
+  assert.ok(await page.locator("#cut-publish").isDisabled());
+  assert.deepEqual(await violations(page), []);
+  await publishMany(node, "number", 120);
+  await shows(page, "number 119");
+  await page.getByRole("button", { name: "Cut the line" }).click();
+  await page.locator("#state", { hasText: /Reconnecting in/ }).waitFor();
+  await publish("while away");
+  const result = page.locator("#cut-result");
+  await result.getByText("missing now").waitFor();
+  assert.deepEqual((await result.locator("dd").allInnerTexts())[2], "0");
+  const row = page.locator(".pane.current ol > li").last();
+  await row.hover();
+  await row.locator(".more").click();
+  assert.deepEqual(await page.getByRole("menuitem").allInnerTexts(), [
+    "Copy JSON",
+  ]);
+  assert.deepEqual(errors, []);
+
+  node.signal("SIGTERM");
+  await node.exited();
+  await page.locator("#notice", { hasText: "The server does not respond" })
+    .waitFor();
+}
+
+Deno.test({
+  name:
+    "the page asks for a token and a key, keeps them in memory, and offers only what its port serves",
+  // Playwright keeps handles open until the process ends.
+  sanitizeOps: false,
+  sanitizeResources: false,
+  fn: async (t) => {
+    await using node = await TestNode.start(SETTINGS);
+    await using split = await TestNode.start({
+      ...SETTINGS,
+      INTERNAL_PORT: "0",
+    });
+    await using browser = await launch();
+    await t.step("uses tokens", () => usesTokens(browser, node));
+    await t.step("uses a token and a key", () => usesBoth(browser, node));
+    await t.step("only reads", () => onlyReads(browser, split));
+  },
+});
