@@ -5,7 +5,6 @@
  */
 import { type Context, Hono } from "hono";
 import type { OriginRule } from "../lib/access/origins.ts";
-import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
 import { SOCKET_IO_PATH } from "../lib/http/target.ts";
 import { type Asset, serveAsset } from "./assets.ts";
@@ -54,8 +53,6 @@ export interface AppOptions
   readonly audience: Audience;
   /** Checks the origins of requests. */
   readonly originRule: OriginRule;
-  /** Reads a client's token from a cookie. */
-  readonly tokenCookie: ReadTokenCookie;
   /** The files of the page at `/`, by name. */
   readonly page: ReadonlyMap<string, Asset>;
   /** The files of Socket.IO's client bundle, by name. */

@@ -6,11 +6,12 @@
  * @module
  */
 import type { Access } from "../lib/access/access.ts";
+import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { toApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import { compileGlob } from "../lib/util/glob.ts";
-import type { Handler } from "./exchange.ts";
+import { type Handler, originHeaders } from "./exchange.ts";
 import type { Names } from "./names.ts";
 
 /** The query parameters of `GET /page.json`. */
@@ -19,6 +20,8 @@ export const PAGE_QUERY: Names = { known: ["room"] };
 /** Options of {@linkcode pageSettings}. */
 export interface PageOptions {
   readonly access: Access;
+  /** Reads a client's token from a cookie. */
+  readonly tokenCookie: ReadTokenCookie;
   /** Whether the server verifies client tokens. */
   readonly acceptsTokens: boolean;
   /**
@@ -34,7 +37,7 @@ export interface PageOptions {
 
 /**
  * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
- * default rooms, and what a request without credentials may do in `room`. The response does not list the channels.
+ * default rooms, and what a request with no other credentials than a cookie may do in `room`. The response does not list the channels.
  *
  * @param servesBackends Whether the same port serves backends, so that the page can publish.
  */
@@ -45,9 +48,13 @@ export function pageSettings(
   const { access, acceptsTokens, rooms, embedded, messageBytesMax } = options;
   const channels = options.channels.map(compileGlob);
   const from = servesBackends ? "request" : "reader";
-  const isRefused = async (action: Action, room: string): Promise<boolean> => {
+  const isRefused = async (
+    action: Action,
+    room: string,
+    cookie: () => string | undefined = () => undefined,
+  ): Promise<boolean> => {
     try {
-      const sender = await access.authenticate({ from, secret: undefined });
+      const sender = await access.authenticate({ from, secret: cookie() });
       return access.refusal(sender, action, room) !== undefined;
     } catch (error) {
       if (toApiError(error).code === "unauthorized") return true;
@@ -56,6 +63,8 @@ export function pageSettings(
   };
   return async function pageSettings(c) {
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
+    // The page's own requests for histories have the same cookie, and publishing takes none.
+    const cookie = () => options.tokenCookie(originHeaders(c));
     return c.json({
       rooms,
       embedded,
@@ -65,7 +74,7 @@ export function pageSettings(
       room,
       bridged: channels.some((matches) => matches(room)),
       publishNeedsKey: await isRefused("publish", room),
-      historyNeedsKey: await isRefused("history", room),
+      historyNeedsKey: await isRefused("history", room, cookie),
     });
   };
 }

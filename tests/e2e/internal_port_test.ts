@@ -85,3 +85,30 @@ Deno.test("a node repairs the listeners of both ports if they fail", async () =>
   assert.equal((await node.get(`${node.internalUrl}/livez`)).status, 200);
   assert.equal((await node.get("/")).status, 200);
 });
+
+Deno.test("the container's health check asks INTERNAL_PORT if it is set, and otherwise PORT", async () => {
+  const dockerfile = await Deno.readTextFile(
+    new URL("../../Dockerfile", import.meta.url),
+  );
+  const [, list = "[]"] = /^HEALTHCHECK [^[]*CMD (\[.*\])$/m.exec(dockerfile) ??
+    [];
+  const [program, ...args]: string[] = JSON.parse(list);
+  assert.equal(program, "deno");
+  await using node = await TestNode.start({ INTERNAL_PORT: "0" });
+  const [open, internal] = [node.url, node.internalUrl].map((url) =>
+    new URL(url).port
+  );
+  for (
+    const [env, code] of [
+      [{ PORT: open, INTERNAL_PORT: internal }, 0],
+      [{ PORT: internal }, 0],
+      [{ PORT: open }, 1],
+    ] as const
+  ) {
+    const check = new Deno.Command(Deno.execPath(), {
+      args,
+      env: { ...env, NO_COLOR: "1" } as Record<string, string>,
+    });
+    assert.equal((await check.output()).code, code, JSON.stringify(env));
+  }
+});

@@ -187,6 +187,34 @@ async function onlyReads(browser: Browser, node: TestNode): Promise<void> {
     .waitFor();
 }
 
+/** Checks that the page connects and reads with a token in a cookie, which no script can read. */
+async function usesCookie(browser: Browser, node: TestNode): Promise<void> {
+  await publishMany(node, "older", 120);
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page, errors } = desk;
+  await page.locator("#token-form").waitFor();
+  const value = await tokenFor("ann", ["chat"]);
+  await page.context().addCookies([{
+    name: "session",
+    value,
+    url: node.url,
+    httpOnly: true,
+    sameSite: "Lax",
+  }]);
+  errors.length = 0;
+  await page.reload();
+  await isConnected(page);
+  await page.locator("#transport", { hasText: "WebSocket" }).waitFor();
+  await shows(page, "older 119");
+  await page.locator(".pane.current .log").evaluate((log) =>
+    void ((log as unknown as { scrollTop: number }).scrollTop = 0)
+  );
+  await page.getByText("This is the beginning of the room").waitFor();
+  assert.ok(await page.locator("#token-form").isHidden());
+  await isForgotten(page, value);
+  assert.deepEqual(errors, []);
+}
+
 Deno.test({
   name:
     "the page asks for a token and a key, keeps them in memory, and offers only what its port serves",
@@ -195,6 +223,10 @@ Deno.test({
   sanitizeResources: false,
   fn: async (t) => {
     await using node = await TestNode.start(SETTINGS);
+    await using withCookie = await TestNode.start({
+      ...SETTINGS,
+      TOKEN_COOKIE: "session",
+    });
     await using split = await TestNode.start({
       ...SETTINGS,
       INTERNAL_PORT: "0",
@@ -202,6 +234,7 @@ Deno.test({
     await using browser = await launch();
     await t.step("uses tokens", () => usesTokens(browser, node));
     await t.step("uses a token and a key", () => usesBoth(browser, node));
+    await t.step("uses a cookie", () => usesCookie(browser, withCookie));
     await t.step("only reads", () => onlyReads(browser, split));
   },
 });

@@ -128,3 +128,19 @@ Deno.test("pages of allowed origins may send cookies and read the responses, ove
   });
   assert.equal(headers.get("access-control-allow-credentials"), null);
 });
+
+Deno.test("GET /page.json says whether the cookie of the page is sufficient to read the history", async () => {
+  await using app = new TestApp(SETTINGS);
+  const needsKey = async (cookie: string): Promise<boolean[]> => {
+    const headers = { cookie, "sec-fetch-site": "same-origin" };
+    const { status, body } = await app.request("/page.json", { headers });
+    assert.equal(status, 200);
+    return [body.publishNeedsKey, body.historyNeedsKey];
+  };
+  const valid = `__Host-token=${await tokenOf("ann")}`;
+  const expired = `__Host-token=${await tokenOf("ann", inSeconds(-60))}`;
+  assert.deepEqual(await needsKey(valid), [true, false]);
+  assert.deepEqual(await needsKey(expired), [true, true]);
+  assert.deepEqual(await needsKey(`${valid}; ${valid}`), [true, true]);
+  assert.deepEqual(await needsKey("other=1"), [true, true]);
+});
