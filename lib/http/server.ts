@@ -18,6 +18,7 @@ import type { Duplex } from "node:stream";
 import { ApiError } from "../errors.ts";
 import { releaseAnsweredRequests } from "./answered_requests.ts";
 import { HttpConnections } from "./connections.ts";
+import { endDetached } from "./freed_parser.ts";
 import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
@@ -133,7 +134,8 @@ function refuseUnreadable(
   error: Error & { code?: string },
   socket: Duplex,
 ): void {
-  refuse(socket, CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED);
+  const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
+  endDetached(socket, completeResponse(refusal));
 }
 
 /**
