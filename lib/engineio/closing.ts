@@ -32,7 +32,7 @@ export function closeBecause(connection: Connection, error: ApiError): void {
   connection.close(true);
 }
 
-/** Responds to a request of a polling client with `error`. The client may then connect again by itself. */
+/** Responds to a request of a polling client with `error`. The client then connects again by itself. */
 export function respondWithError(
   response: ServerResponse,
   error: ApiError,
@@ -40,7 +40,7 @@ export function respondWithError(
   response.writeHead(error.status, {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
-    "Retry-After": `${error.retrySeconds}`,
+    ...(error.retryable && { "Retry-After": `${error.retrySeconds}` }),
   });
   response.end(JSON.stringify({ error: error.toJSON() }));
 }

@@ -59,6 +59,13 @@ const DRAINING = new ApiError(
   "Cannot connect: this node is stopping; connect again",
 );
 
+/** The methods of the requests of a polling client. Engine.IO answers every other one with status 500. */
+const POLLING_METHODS: ReadonlySet<unknown> = new Set(["GET", "POST"]);
+const METHOD_NOT_ALLOWED = new ApiError(
+  "method_not_allowed",
+  "Cannot use this method here: a polling client sends GET and POST; use socket.io-client",
+);
+
 /**
  * The URL of a client that connects by WebSocket from the start, and the parsed query of this URL, which all such
  * clients share.
@@ -129,10 +136,11 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses four more kinds of requests:
+   * Verifies a request as Engine.IO does, and refuses five more kinds of requests:
    * - The request of a client with an unsupported protocol version. The response says which version of the client is
    *   needed.
    * - The request of a client that asks for JSONP, because it would get around the check of its origin.
+   * - The request of a connected client with a method that Engine.IO does not know.
    * - On a stopping node, every request except those of clients that are connected to this node.
    * - Every later request of a connected client that `allowRequest` refuses. Engine.IO calls `allowRequest` only for
    *   the first request, and a browser sends no origin with the first poll of a page that it takes for this server's.
@@ -150,6 +158,13 @@ export class EngineServer extends Server {
           return respond(FORBIDDEN, { refusal: refusalOf(DRAINING) });
         }
         return respondWithError(request.res, DRAINING);
+      }
+      if (
+        code === undefined && request.res !== undefined &&
+        !POLLING_METHODS.has(request.method)
+      ) {
+        request.res.setHeader("Allow", "GET, POST, OPTIONS");
+        return respondWithError(request.res, METHOD_NOT_ALLOWED);
       }
       if (connects && EIO !== "4") {
         return respond(UNSUPPORTED_PROTOCOL_VERSION, {

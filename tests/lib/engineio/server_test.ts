@@ -148,6 +148,23 @@ Deno.test("EngineServer refuses JSONP, which a page of any origin could read", a
   assert.equal(server.engine.clientsCount, 0);
 });
 
+Deno.test("EngineServer refuses methods that polling clients do not use", async () => {
+  await using server = await TestEngineServer.start();
+  const url =
+    `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`;
+  const opened = await (await fetch(url)).text();
+  const { sid } = JSON.parse(opened.slice(1));
+  for (const method of ["PUT", "DELETE", "HEAD"]) {
+    const response = await fetch(`${url}&sid=${sid}`, { method });
+    const text = await response.text();
+    assert.equal(response.status, 405, method);
+    assert.equal(response.headers.get("allow"), "GET, POST, OPTIONS");
+    assert.equal(response.headers.get("retry-after"), null);
+    if (method === "HEAD") continue;
+    assert.equal(JSON.parse(text).error.code, "method_not_allowed");
+  }
+});
+
 Deno.test("a stopping EngineServer responds with 503 to all clients except those already connected", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(
