@@ -1,4 +1,5 @@
 /** The HTTP routes of an embedded node, called directly or served on a port. */
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Server } from "node:http";
 import { readConfig } from "../../lib/config/config.ts";
@@ -10,6 +11,7 @@ import { BodyBudget } from "../../routes/body.ts";
 import { createListener } from "../../routes/listener.ts";
 import { type AppOptions, createApp } from "../../routes/mod.ts";
 import { listen } from "./net.ts";
+import { keepSecretsOf, leaksIn } from "./secrets.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 
@@ -22,7 +24,10 @@ export interface AppReply {
   readonly body: any;
 }
 
-/** An embedded node with all its routes; `await using` closes the node. */
+/**
+ * An embedded node with all its routes; `await using` closes the node. The test fails if the node has observed a secret,
+ * because observations become log lines.
+ */
 export class TestApp {
   readonly node: Node;
   readonly app: ReturnType<typeof createApp>;
@@ -35,6 +40,7 @@ export class TestApp {
     settings: Record<string, string> = {},
     parts: Partial<AppOptions> = {},
   ) {
+    keepSecretsOf(settings);
     const config = readConfig(settings);
     const observe = (observation: Observation): void =>
       void this.observations.push(observation);
@@ -129,5 +135,11 @@ export class TestApp {
       server.closeAllConnections();
       await closed;
     }
+    const observed = Deno.inspect(this.observations, {
+      depth: 8,
+      iterableLimit: Infinity,
+      strAbbreviateSize: Infinity,
+    });
+    assert.deepEqual(leaksIn(observed), [], "secrets were observed");
   }
 }
