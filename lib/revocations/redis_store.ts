@@ -24,7 +24,7 @@ import {
 /** How many of the newest revocations the stream has at least. A node that misses more reads the whole set. */
 const CHANGES_LENGTH = 1000;
 /** Number of revocations that are read or written with one command, so that no command takes long. */
-const PAGE = 5000;
+const PAGE = 1000;
 /** Maximum number of revocations that are read. A node keeps no more in memory. */
 const READ_MAX = 2 * REVOCATIONS_MAX;
 /** Maximum length of a user's name and of the id of a token, in characters, and that of the kind before it. */
@@ -101,10 +101,10 @@ export class RedisRevocationStore implements RevocationStore {
       return reply;
     });
     const isWhole = entries === undefined;
-    const pairs = isWhole
+    const revocations = isWhole
       ? await this.#readAll()
-      : entries.flatMap(([, fields]) => pairsOf(fields));
-    return { version, isWhole, revocations: pairs.flatMap(parse) };
+      : entries.flatMap(([, fields]) => parse(fields));
+    return { version, isWhole, revocations };
   }
 
   async add(revocation: Revocation): Promise<Revocation> {
@@ -150,41 +150,44 @@ export class RedisRevocationStore implements RevocationStore {
    * Reads the whole set in pages, the latest times first. Revocations that are stored meanwhile move others only to
    * later pages, so none is skipped, and they are after the version that was read before.
    */
-  async #readAll(): Promise<(readonly [member: string, at: string])[]> {
+  async #readAll(): Promise<Revocation[]> {
     const { command, keys } = this.#server;
-    const pairs: (readonly [string, string])[] = [];
-    while (pairs.length < READ_MAX) {
+    const revocations: Revocation[] = [];
+    for (let start = 0; start < READ_MAX; start += PAGE) {
       const page = await command((client: RedisClient) =>
         client.sendCommand([
           "ZRANGE",
           keys.revocations,
-          String(pairs.length),
-          String(pairs.length + PAGE - 1),
+          String(start),
+          String(start + PAGE - 1),
           "REV",
           "WITHSCORES",
         ]) as Promise<unknown> as Promise<string[]>
       );
-      pairs.push(...pairsOf(page));
+      revocations.push(...parse(page));
       if (page.length < 2 * PAGE) break;
     }
-    return pairs;
+    return revocations;
   }
 }
 
-function pairsOf(texts: readonly string[]): (readonly [string, string])[] {
-  return texts.flatMap((text, index) =>
-    index % 2 === 0 ? [[text, texts[index + 1] ?? ""] as const] : []
-  );
-}
-
-/** Reads a revocation from its stored form. Returns nothing if another program has written something else. */
-function parse([member, time]: readonly [string, string]): Revocation[] {
-  const [, kind, name] = /^(user|jti):(.+)$/s.exec(member) ?? [];
-  const at = Number(time);
-  return name !== undefined && member.length <= MEMBER_LENGTH_MAX &&
-      Number.isSafeInteger(at)
-    ? [{ kind: kind as Revocation["kind"], name, at }]
-    : [];
+/**
+ * Reads revocations from their stored form, in which each member is followed by its time. Leaves out what another
+ * program has written.
+ */
+function parse(stored: readonly string[]): Revocation[] {
+  const revocations: Revocation[] = [];
+  for (let i = 0; i + 1 < stored.length; i += 2) {
+    const member = stored[i] ?? "";
+    const [, kind, name] = /^(user|jti):(.+)$/s.exec(member) ?? [];
+    const at = Number(stored[i + 1]);
+    if (
+      name === undefined || member.length > MEMBER_LENGTH_MAX ||
+      !Number.isSafeInteger(at)
+    ) continue;
+    revocations.push({ kind: kind as Revocation["kind"], name, at });
+  }
+  return revocations;
 }
 
 function moved(): ApiError {

@@ -21,6 +21,8 @@ const INTERVAL_MS = 2000;
  * attempts to load the revocations when a node starts.
  */
 const INTERVAL_MS_MIN = 50;
+/** Maximum number of revocations that are added in one step, which takes a few ms. */
+const ADDED_MAX = 5000;
 /** Time between two deletions of revocations that have ended, in ms. */
 const DELETE_INTERVAL_MS = 3_600_000;
 
@@ -91,21 +93,37 @@ export class Revoker {
     const { store, revocations, observe } = this.#options;
     try {
       const changes = await store.changes(this.#version);
-      const hasAll = revocations.add(changes.revocations);
-      if (changes.isWhole) await this.#restore(changes.revocations);
+      const mayLack = changes.isWhole && revocations.size > 0;
+      const hasAll = await this.#add(changes.revocations);
+      if (mayLack) await this.#restore(changes.revocations);
       this.#version = changes.version;
       this.#deleteEnded();
       revocations.loaded();
       if (!hasAll) throw new Error("the store has too many revocations");
       this.#isFailing = false;
     } catch (error) {
-      const isExpected = toApiError(error).isOutage ||
-        this.#closing.signal.aborted;
-      if (!this.#isFailing && !isExpected) {
+      if (!this.#isFailing && !this.#isExpected(error)) {
         observe({ kind: "error", where: "loading revocations", error });
       }
       this.#isFailing = true;
     }
+  }
+
+  /** Adds revocations, few at a time so that messages are delivered meanwhile. Resolves to whether all were added. */
+  async #add(added: readonly Revocation[]): Promise<boolean> {
+    let hasAll = true;
+    for (let i = 0; i < added.length; i += ADDED_MAX) {
+      const some = added.slice(i, i + ADDED_MAX);
+      hasAll = this.#options.revocations.add(some) && hasAll;
+      if (some.length === ADDED_MAX) await pause(0, this.#closing.signal);
+    }
+    return hasAll;
+  }
+
+  /** Returns whether an error is that of an outage, which the connection to Redis reports, or of `close()`. */
+  #isExpected(error: unknown): boolean {
+    const { isOutage, code } = toApiError(error);
+    return isOutage || code === "log_timeout" || this.#closing.signal.aborted;
   }
 
   /** Stores the revocations again that this node knows and that are not in the store, as after a failover of Redis. */

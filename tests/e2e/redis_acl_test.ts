@@ -62,6 +62,8 @@ Deno.test("the user roomcast of docs/security.md may do all that nodes do", asyn
   assert.equal((await client.ask("leave", { room: "more" }))[0].ok, true);
   const messages = [{ message: 1, key: "k1" }, { message: 2, key: "k2" }];
   assert.equal((await a.post("/publish/batch", { messages })).status, 200);
+  assert.equal((await a.post("/revoke", { user: "ann" })).status, 200);
+  assert.equal((await b.post("/revoke", { jti: "t1" })).status, 200);
   client.socket.io.engine.close();
   await client.connects.have(2);
   assert.equal(client.socket.recovered, true);

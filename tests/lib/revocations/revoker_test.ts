@@ -119,6 +119,8 @@ Deno.test("a node is loaded only once the store has responded, and does not repo
   await store.store.add(ANN);
   using setup = new Setup(store);
   await until("it has tried again", () => store.looks >= 3);
+  store.error = new ApiError("log_timeout", "Cannot reach Redis in time");
+  await until("it has tried again", () => store.looks >= 5);
   assert.equal(setup.revocations.isLoaded, false);
   store.error = undefined;
   await until("it has loaded", () => setup.revocations.isLoaded);
