@@ -172,6 +172,7 @@ function serve(config: Config): void {
     publisher: node.publisher,
     ring: node.ring,
     connections: limit,
+    hooks: node.hooks,
     bridge: node.bridge,
   });
   void start(config, serving);

@@ -50,6 +50,7 @@ export const ERROR_STATUS = {
   token_keys_unavailable: 503,
   too_many_clients: 503,
   too_many_connects: 503,
+  hook_unavailable: 503,
   overloaded: 503,
   not_accepting: 503,
   draining: 503,

@@ -30,6 +30,7 @@ import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
 import { ConnectionLimits } from "./limits/connection_limits.ts";
+import { Hooks } from "./hooks/hooks.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { RedisConnection } from "./redis/connection.ts";
 import { ConnectionGroup } from "./redis/group.ts";
@@ -67,6 +68,8 @@ export interface Node extends LogParts, NodeLimits {
   readonly bridge: RedisBridge | undefined;
   /** The parts that append messages which were not published over HTTP, such as the bridge. */
   readonly ingresses: readonly Ingress[];
+  /** The hooks that decide about clients; undefined if there are none. */
+  readonly hooks: Hooks | undefined;
   /** Checks the origins of requests at the port for clients. */
   readonly originRule: OriginRule;
   readonly tokenCookie: ReadTokenCookie;
@@ -98,7 +101,7 @@ export function createNode(config: Config, observe: Observe): Node {
   const redis = connectRedis(config, delivery.reader, observe);
   const log = redis?.log ?? makeMemoryLog(config, delivery.reader);
   const cluster = redis?.cluster ?? singleNode;
-  const { access, tokens, revoker } = makeAccess(config, observe, {
+  const { access, tokens, hooks, revoker } = makeAccess(config, observe, {
     store: redis?.revocations ?? new MemoryRevocationStore(),
     cluster,
     changed: () => clients.checkRevoked(),
@@ -125,11 +128,12 @@ export function createNode(config: Config, observe: Observe): Node {
     directWriter,
     ...pages,
     adapter: redis?.cluster.adapter,
+    hookHeaders: config.hooks?.headers,
     observe,
   });
   const publisher = new Publisher({ log, access, observe });
   const closed = [
-    ...[...ingresses, clients, sockets, tokens],
+    ...[...ingresses, clients, sockets, tokens, hooks],
     ...[revoker, redis?.cluster, log, publisher],
   ];
   return {
@@ -137,6 +141,7 @@ export function createNode(config: Config, observe: Observe): Node {
     sockets,
     bridge: redis?.bridge,
     ingresses,
+    hooks,
     ...pages,
     ...limits,
     directWriter,
@@ -153,6 +158,8 @@ interface AccessParts {
   readonly access: Access;
   /** Verifies client tokens; undefined if no tokens are configured. */
   readonly tokens: TokenVerifier | undefined;
+  /** Ask a backend about clients; undefined if there are none. */
+  readonly hooks: Hooks | undefined;
   readonly revoker: Revoker;
 }
 
@@ -168,15 +175,18 @@ function makeAccess(
 ): AccessParts {
   const tokens = config.tokens &&
     new TokenVerifier({ ...config.tokens, observe });
+  const hooks = config.hooks && new Hooks(config.hooks, observe);
   const revocations = new Revocations(changed);
   const access = createAccess({
     ...config,
     tokens,
+    connectHook: hooks?.connect,
+    joinHook: hooks?.join,
     revocations,
     observe,
   });
   const revoker = new Revoker({ store, revocations, cluster, observe });
-  return { access, tokens, revoker };
+  return { access, tokens, hooks, revoker };
 }
 
 function makeLimits(config: Config): NodeLimits {
@@ -193,8 +203,9 @@ function makeDirectWriter(observe: Observe): DirectWriter {
 
 /** Creates what decides about requests of pages. */
 function pageRules(config: Config): Pick<Node, "originRule" | "tokenCookie"> {
-  const { tokenCookie } = config;
-  const cookies = tokenCookie !== undefined;
+  const { tokenCookie, hooks } = config;
+  const cookies = tokenCookie !== undefined ||
+    (hooks?.headers.includes("cookie") ?? false);
   const originRule = makeOriginRule({
     ...config,
     cookies,
@@ -240,12 +251,7 @@ function makeFanOut(config: Config, observe: Observe): FanOut {
 }
 
 function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
-  return new MemoryLog({
-    historySize: config.historySize,
-    historySeconds: config.historySeconds,
-    idempotencySeconds: config.idempotencySeconds,
-    reader,
-  });
+  return new MemoryLog({ ...config, reader });
 }
 
 /** The parts of a node that need Redis. */

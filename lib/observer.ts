@@ -11,6 +11,25 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 /** One of {@linkcode LOG_LEVELS}. */
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
+/** The hooks: questions that a backend is asked about clients. */
+export type HookName = "connect" | "join";
+
+/**
+ * What a call of a hook has brought. `bad_status`: a status that says nothing about the client. `invalid`: a body of a
+ * wrong form. `overloaded`: not made, because too many calls waited or it waited too long. `breaker_open`: not made,
+ * because the backend is down. `abandoned`: not made, because the client has left.
+ */
+export type HookOutcome =
+  | "allowed"
+  | "refused"
+  | "timeout"
+  | "unreachable"
+  | "bad_status"
+  | "invalid"
+  | "overloaded"
+  | "breaker_open"
+  | "abandoned";
+
 /** An event in a node that can be logged or counted. It never contains a secret or the content of a message. */
 export type Observation =
   | {
@@ -166,6 +185,21 @@ export type Observation =
   | { kind: "client_revoked" }
   /** Redis had lost revocations, and this node stored them again. */
   | { kind: "revocations_restored"; count: number }
+  /** A call of a hook has ended, or was not made. `durationMs` includes the time that it waited. */
+  | {
+    kind: "hook_called";
+    hook: HookName;
+    outcome: HookOutcome;
+    durationMs: number;
+  }
+  /**
+   * A call of a hook has brought no usable answer, for the reason `why`. Reported at most once a minute for each hook.
+   */
+  | { kind: "hook_failed"; hook: HookName; outcome: HookOutcome; why: string }
+  /** A hook's backend does not respond, so calls of the hook fail at once for some time. */
+  | { kind: "hook_down"; hook: HookName }
+  /** A hook's backend responds again, after `hook_down`. */
+  | { kind: "hook_recovered"; hook: HookName }
   /**
    * Direct writes are switched off: messages are from now on written to clients over Deno's streams, which are slower.
    */

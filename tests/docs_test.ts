@@ -11,9 +11,12 @@ const root = new URL("../", import.meta.url);
 /** Names with underscores in the documents that are neither log kinds nor error codes, each with its origin. */
 const OTHER_NAMES: Readonly<Record<string, string>> = {
   app_metadata: "a claim of Supabase",
+  bad_status: "an outcome of a hook",
   batch_events: "an endpoint of Soketi",
+  breaker_open: "an outcome of a hook",
   client_max_body_size: "a setting of nginx",
   connect_error: "an event of socket.io-client",
+  expires_at: "a misspelled field of a hook's result",
   in_step: "the end of a metric's name",
   ip_hash: "a setting of nginx",
   master_replid: "a field of Redis' INFO",
@@ -245,12 +248,15 @@ function settingRows(): { name: string; value: string; meaning: string }[] {
 Deno.test("docs/configuration.md names the default and the limits of each setting", () => {
   const rows = settingRows();
   assert.ok(rows.length > 15);
-  // ACK_REPLICAS needs it.
-  const REDIS_URL = "redis://localhost:6379";
-  const usual = readConfig({ REDIS_URL });
+  // Some settings need others.
+  const needed = {
+    REDIS_URL: "redis://localhost:6379",
+    JOIN_HOOK_URL: "http://localhost/join",
+  };
+  const usual = readConfig(needed);
   for (const { name, value, meaning } of rows) {
     if (value !== "unset") {
-      assert.deepEqual(readConfig({ REDIS_URL, [name]: value }), usual, name);
+      assert.deepEqual(readConfig({ ...needed, [name]: value }), usual, name);
     }
     const [, from, to] = /([\d,]+) to ([\d,]+)/.exec(meaning) ?? [];
     if (from === undefined || to === undefined || name === "KEY_PREFIX") {
@@ -260,11 +266,11 @@ Deno.test("docs/configuration.md names the default and the limits of each settin
       Number(text.replaceAll(",", ""))
     ) as [number, number];
     for (const allowed of [least, most]) {
-      readConfig({ REDIS_URL, [name]: `${allowed}` });
+      readConfig({ ...needed, [name]: `${allowed}` });
     }
     for (const forbidden of [least - 1, most + 1]) {
       assert.throws(
-        () => readConfig({ REDIS_URL, [name]: `${forbidden}` }),
+        () => readConfig({ ...needed, [name]: `${forbidden}` }),
         new RegExp(name),
       );
     }

@@ -7,30 +7,24 @@
  * @module
  */
 import type { Observe } from "../observer.ts";
+import { type Claims, grantsOfClaims } from "./claim_rooms.ts";
 import {
-  type Claims,
-  grantsOfClaims,
-  type RoomTemplate,
-} from "./claim_rooms.ts";
-import { readClaims, TokenRefused } from "./claims.ts";
+  type AskingOptions,
+  decider,
+  granter,
+  type GrantRequest,
+} from "./asking.ts";
+import { readClaims } from "./claims.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
-import {
-  isExpired,
-  makePrincipal,
-  type Principal,
-  type RoomGrant,
-} from "./principal.ts";
+import type { Asker, ConnectQuestion } from "./hooks.ts";
+import { makePrincipal, type Principal, type RoomGrant } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
-import {
-  readerRefused,
-  roomTokenUnused,
-  tokenMissing,
-  unauthorized,
-} from "./refusals.ts";
+import { readerRefused, tokenMissing, unauthorized } from "./refusals.ts";
 import type { Revocations } from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
-import { grantOfToken } from "./room_tokens.ts";
-import { refuseRevoked, reportRefused, type Verifier } from "./verifier.ts";
+import { textOf } from "./tokens.ts";
+import type { Verdict } from "./verdict.ts";
+import { refuseRevoked, reportRefused } from "./verifier.ts";
 
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
@@ -56,6 +50,22 @@ export interface Access extends Decisions {
    */
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
+   * Returns whether the connect hook decides about a client with this token: call {@linkcode Access.decide} for it
+   * instead of `authenticate()`.
+   */
+  asksHook(token: unknown): boolean;
+  /**
+   * Resolves to the principal of a client about which the connect hook decides. The hook is not asked if the session
+   * that the client resumes has kept a verdict that has neither expired nor been revoked.
+   *
+   * @throws {ApiError} `unauthorized` or `forbidden` if the hook refuses the client; `hook_unavailable`, which is
+   * retryable, if it gives no usable answer
+   */
+  decide(
+    question: ConnectQuestion,
+    kept: Verdict | undefined,
+  ): Promise<Principal>;
+  /**
    * Resolves to the grant that a principal gets for a room which it is about to join; undefined if it gets none, so
    * that only its rights and the grant that it already has count. The caller adds the grant to the principal with
    * `withGrant()`, and asks `refusal()` with the result.
@@ -65,28 +75,18 @@ export interface Access extends Decisions {
   grant(
     principal: Principal,
     request: GrantRequest,
+    asker: Asker,
   ): Promise<RoomGrant | undefined>;
 }
 
-/** A request of a client to join a room, for which it may get a grant. */
-export interface GrantRequest {
-  readonly room: string;
-  /** The room token that the client has sent, whatever its type; undefined if it has sent none. */
-  readonly token?: unknown;
-}
-
 /** Options of {@linkcode createAccess}. */
-export interface AccessOptions {
+export interface AccessOptions extends AskingOptions {
   /** If there are none, anyone may publish and manage over HTTP. */
   readonly publishKeys: readonly PublishKey[];
-  /** Verifies client tokens; undefined if no tokens are configured, so that every client may subscribe to any room. */
-  readonly tokens?: Verifier | undefined;
   /** The users and tokens that are revoked; none by default. */
   readonly revocations?:
     | Pick<Revocations, "isRevoked" | "whenLoaded">
     | undefined;
-  /** Rights from ordinary claims (`TOKEN_ROOMS`). */
-  readonly tokenRooms?: readonly RoomTemplate[];
   /** Names and patterns of rooms to which anyone may subscribe, also without a token (`PUBLIC_ROOMS`). */
   readonly publicRooms?: readonly string[];
   /** Reports tokens that are not accepted. */
@@ -108,31 +108,35 @@ export function createAccess(options: AccessOptions): Access {
     refuseRevoked(options.tokens, revocations),
     options.observe ?? (() => {}),
   );
+  const { connectHook, joinHook } = options;
+  const known = { ...options, tokens };
+  const anonymous = anonymousOf(known);
+  const hasTokens = tokens !== undefined;
+  const decisions = createDecisions({ now, revocations, hasTokens, joinHook });
   return {
-    authenticate: authenticator({ ...options, tokens }),
-    grant: async (principal, { room, token }) => {
-      if (token === undefined || isExpired(principal.expiresAt, now())) {
-        return undefined;
-      }
-      if (tokens !== undefined) {
-        const claims = await tokens.verify(textOf(token, `join {"token":"…"}`));
-        return grantOfToken(claims, room, principal, options.tokenRooms);
-      }
-      if (principal.rights.allow("subscribe", room)) return undefined;
-      throw roomTokenUnused(room);
-    },
-    ...createDecisions({ now, revocations, hasTokens: tokens !== undefined }),
+    authenticate: authenticator(known, anonymous),
+    asksHook: (token) =>
+      connectHook !== undefined && (!hasTokens || token === undefined),
+    decide: decider(known, {
+      everybody: anonymous.client.rights,
+      revocations,
+      now,
+    }),
+    grant: granter(known, decisions, now),
+    ...decisions,
   };
 }
 
 /** Returns the function that finds out who has sent credentials. */
-function authenticator(options: AccessOptions): Access["authenticate"] {
+function authenticator(
+  options: AccessOptions,
+  anonymous: Anonymous,
+): Access["authenticate"] {
   const { publishKeys, tokens } = options;
   const keys = new PublishKeys(publishKeys);
   const ofKeys = new Map(
     publishKeys.map((key) => [key.name, principalOfKey(key)]),
   );
-  const anonymous = anonymousOf(options);
   const ofToken = async (
     token: string,
     from: Credentials["from"],
@@ -176,45 +180,39 @@ function authenticator(options: AccessOptions): Access["authenticate"] {
   };
 }
 
-/** Returns a token if it is a text. `place` is where it has to be sent. @throws {ApiError} `unauthorized` */
-function textOf(token: unknown, place: string): string {
-  if (typeof token === "string") return token;
-  throw new TokenRefused(
-    "malformed",
-    "it is not a text",
-    `send it as ${place}`,
-  );
-}
-
 /** Returns whether a text has the three parts of a signed JSON Web Token. */
 function isTokenLike(text: string): boolean {
   return text.split(".", 4).length === 3;
 }
 
-/** Returns the principals of senders without credentials. */
+/** The principals of senders without credentials. */
+type Anonymous = Readonly<Record<Credentials["from"], Principal>>;
+
+/**
+ * Returns the principals of senders without credentials. If neither tokens nor the connect hook say who may join which
+ * room, everyone may join every room about which the join hook is not asked.
+ */
 function anonymousOf(
-  { publishKeys, tokens, publicRooms = [] }: AccessOptions,
-): Readonly<Record<Credentials["from"], Principal>> {
+  { publishKeys, tokens, publicRooms = [], connectHook, joinHook }:
+    AccessOptions,
+): Anonymous {
   const isOpen = publishKeys.length === 0;
-  if (tokens === undefined) {
-    const everywhere = (actions: readonly Action[]): Principal =>
-      makePrincipal({ kind: "anonymous", rights: Rights.everywhere(actions) });
-    const principal = everywhere(isOpen ? EVERYTHING : ["subscribe"]);
-    return {
-      request: principal,
-      reader: isOpen ? everywhere(READER) : principal,
-      client: principal,
-    };
-  }
-  const rights = new Rights([{ rooms: publicRooms, actions: ["subscribe"] }]);
+  const isPublic = tokens === undefined && connectHook === undefined;
+  const base = new Rights([{ rooms: publicRooms, actions: ["subscribe"] }]);
+  const isExcluded = joinHook && ((room: string) => joinHook.concerns(room));
+  const rightsFor = (actions: readonly Action[]): Rights => {
+    if (!isPublic) return base;
+    return new Rights([{ rooms: ["*"], actions }], base, isExcluded);
+  };
+  const kind = "anonymous";
+  const rights = rightsFor(isOpen ? EVERYTHING : ["subscribe"]);
+  const client = makePrincipal({ kind, rights });
+  if (!isOpen) return { request: client, reader: client, client };
   const open: Grant = { rooms: ["*"], actions: OPERATOR };
-  const reader = makePrincipal({ kind: "anonymous", rights });
   return {
-    request: isOpen
-      ? makePrincipal({ kind: "anonymous", rights: new Rights([open], rights) })
-      : reader,
-    reader,
-    client: reader,
+    request: makePrincipal({ kind, rights: new Rights([open], rights) }),
+    reader: makePrincipal({ kind, rights: rightsFor(READER) }),
+    client,
   };
 }
 

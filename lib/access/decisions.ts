@@ -5,12 +5,19 @@
  * @module
  */
 import type { ApiError } from "../errors.ts";
-import { isExpired, type Principal, type RoomGrant } from "./principal.ts";
+import type { JoinHook } from "./hooks.ts";
+import {
+  grantsFor,
+  isExpired,
+  type Principal,
+  type RoomGrant,
+} from "./principal.ts";
 import {
   expired,
   forbidden,
   forbiddenEverywhere,
   grantExpired,
+  hookNotAsked,
   missing,
   revoked,
 } from "./refusals.ts";
@@ -57,13 +64,13 @@ export interface DecisionsOptions {
   readonly revocations: Pick<Revocations, "isRevoked">;
   /** Whether clients may have tokens, for the texts of errors. */
   readonly hasTokens: boolean;
+  /** Decides about rooms that clients may not join otherwise, for the texts of errors; undefined if there is none. */
+  readonly joinHook?: Pick<JoinHook, "concerns"> | undefined;
 }
-
-const NO_GRANTS: readonly RoomGrant[] = [];
 
 /** Creates the decisions of a server. */
 export function createDecisions(
-  { now, revocations, hasTokens }: DecisionsOptions,
+  { now, revocations, hasTokens, joinHook }: DecisionsOptions,
 ): Decisions {
   const isRevoked = (principal: Principal): boolean =>
     principal.kind === "client" && revocations.isRevoked(principal);
@@ -78,17 +85,18 @@ export function createDecisions(
   return {
     refusal: (principal, action, room) => {
       const { kind, rights, expiresAt } = principal;
-      if (isExpired(expiresAt, now())) return expired(action);
-      if (isRevoked(principal)) return revoked(action);
+      if (isExpired(expiresAt, now())) return expired(principal, action);
+      if (isRevoked(principal)) return revoked(principal, action);
       if (rights.allow(action, room)) return undefined;
       const grants = grantsOf(principal, action, room);
       if (grants.some((grant) => !isExpired(grant.expiresAt, now()))) {
         return undefined;
       }
       if (grants.length > 0) return grantExpired(action);
-      return kind === "anonymous"
-        ? missing(action, hasTokens)
-        : forbidden(principal, action, room);
+      if (kind !== "anonymous") return forbidden(principal, action, room);
+      const isUpToHook = action === "subscribe" && room !== undefined &&
+        joinHook?.concerns(room);
+      return isUpToHook ? hookNotAsked(room) : missing(action, hasTokens);
     },
     refusalEverywhere: (principal, action) => {
       if (principal.rights.allowEverywhere(action)) return undefined;
@@ -102,16 +110,4 @@ export function createDecisions(
         grantsOf(principal, "subscribe", room).length > 0),
     isRevoked,
   };
-}
-
-/** Returns the grants of a principal that allow `action` in `room` or, without `room`, in any room. */
-function grantsFor(
-  { grants }: Principal,
-  action: Action,
-  room: string | undefined,
-): readonly RoomGrant[] {
-  if (grants.size === 0) return NO_GRANTS;
-  const found = room === undefined ? [...grants.values()] : [grants.get(room)];
-  return found.filter((grant) => grant !== undefined)
-    .filter(({ actions }) => actions.includes(action));
 }

@@ -5,6 +5,7 @@
  */
 import { LEEWAY_SECONDS } from "./claims.ts";
 import type { Action, Rights } from "./rights.ts";
+import type { Verdict } from "./verdict.ts";
 
 /**
  * What a principal may do in one room in addition to its rights, because it has shown a room token, or because a hook
@@ -27,6 +28,7 @@ export interface RoomGrant {
 export type RoomGrants = ReadonlyMap<string, RoomGrant>;
 
 const NO_GRANTS: RoomGrants = new Map();
+const NONE: readonly RoomGrant[] = [];
 
 /** A client or publisher whose credentials have been checked, with its rights. The object is frozen. */
 export interface Principal {
@@ -46,7 +48,7 @@ export interface Principal {
   /** Time at which the token expires, in ms since 1970; undefined without a token. */
   readonly expiresAt: number | undefined;
   /**
-   * Time at which the token was issued (`iat`), or at which the connect hook responded, in ms since 1970; undefined if
+   * Time at which the token was issued (`iat`), or at which the connect hook was asked, in ms since 1970; undefined if
    * that is not known.
    */
   readonly issuedAt: number | undefined;
@@ -57,6 +59,8 @@ export interface Principal {
   readonly rights: Rights;
   /** What the principal may do in single rooms in addition to `rights`. */
   readonly grants: RoomGrants;
+  /** What the connect hook has decided, for the client's session; undefined if it was not asked. */
+  readonly verdict: Verdict | undefined;
 }
 
 /** Creates a frozen principal. Properties that are not given are undefined; `rooms` and `grants` are empty. */
@@ -77,6 +81,7 @@ export function makePrincipal(
     info: facts.info,
     rooms: Object.freeze([...facts.rooms ?? []]),
     grants: facts.grants ?? NO_GRANTS,
+    verdict: facts.verdict,
   });
 }
 
@@ -111,6 +116,18 @@ export function keepGrants(
   return kept.length === grants.size
     ? principal
     : withGrants(principal, new Map(kept));
+}
+
+/** Returns the grants of a principal that allow `action` in `room` or, without `room`, in any room. */
+export function grantsFor(
+  { grants }: Principal,
+  action: Action,
+  room: string | undefined,
+): readonly RoomGrant[] {
+  if (grants.size === 0) return NONE;
+  const found = room === undefined ? [...grants.values()] : [grants.get(room)];
+  return found.filter((grant) => grant !== undefined)
+    .filter(({ actions }) => actions.includes(action));
 }
 
 /**

@@ -17,23 +17,25 @@ const DOES: Readonly<Record<Action, string>> = {
   manage: "manage",
 };
 
-/** Returns the error for a client whose token has expired while it is connected. */
-export function expired(action: Action): ApiError {
+/** Returns the error for a client whose token, or the hook's answer about it, has expired while it is connected. */
+export function expired({ by }: Principal, action: Action): ApiError {
+  const state = by === "hook"
+    ? "what the application has allowed the client has expired; connect again"
+    : "the client's token has expired; send a new one with the event refresh";
   return new ApiError(
     "unauthorized",
-    `Cannot ${
-      DOES[action]
-    } a room: the client's token has expired; send a new one with the event refresh`,
+    `Cannot ${DOES[action]} a room: ${state}`,
   );
 }
 
-/** Returns the error for a client whose token has been revoked while it is connected. */
-export function revoked(action: Action): ApiError {
+/** Returns the error for a client that has been revoked while it is connected. */
+export function revoked({ by }: Principal, action: Action): ApiError {
+  const state = by === "hook"
+    ? "the client's user has been revoked; connect again"
+    : "the client's token has been revoked; get a new one and connect again";
   return new ApiError(
     "unauthorized",
-    `Cannot ${
-      DOES[action]
-    } a room: the client's token has been revoked; get a new one and connect again`,
+    `Cannot ${DOES[action]} a room: ${state}`,
   );
 }
 
@@ -54,6 +56,16 @@ export function roomTokenUnused(room: string): ApiError {
     `Cannot join ${
       quoted(room)
     }: this server verifies no tokens, so the room token grants nothing; set TOKEN_SECRET or TOKEN_JWKS_URL, or join without it`,
+  );
+}
+
+/** Returns the error for a client without credentials in a room about which the join hook decides. */
+export function hookNotAsked(room: string): ApiError {
+  return new ApiError(
+    "forbidden",
+    `Cannot join ${
+      quoted(room)
+    }: the application has not allowed it; join the room again, so that it is asked`,
   );
 }
 
@@ -111,24 +123,31 @@ export function forbiddenEverywhere(
 }
 
 function notAllowed(
-  { kind }: Principal,
+  { kind, by }: Principal,
   action: Action,
   where: string,
 ): ApiError {
-  const credentials = kind === "key" ? "publish key" : "token";
+  const grantor = by === "hook" ? "hook" : kind === "key" ? "key" : "token";
+  const advice = kind !== "key" && OPERATOR.includes(action)
+    ? "send it over HTTP with a publish key"
+    : ADVICE[grantor];
   return new ApiError(
     "forbidden",
-    `Cannot ${DOES[action]} ${where}: the ${credentials} does not allow it; ${
-      adviceFor(kind, action)
-    }`,
+    `Cannot ${DOES[action]} ${where}: the ${
+      GRANTOR[grantor]
+    } does not allow it; ${advice}`,
   );
 }
 
-function adviceFor(kind: Principal["kind"], action: Action): string {
-  if (kind === "key") {
-    return "use another one, or grant it in PUBLISH_KEY_ROOMS";
-  }
-  return OPERATOR.includes(action)
-    ? "send it over HTTP with a publish key"
-    : 'use another one, or grant it in "caps" of the token, or TOKEN_ROOMS';
-}
+/** What allows something, for messages of errors. */
+const GRANTOR = {
+  key: "publish key",
+  token: "token",
+  hook: "application",
+} as const;
+/** What to do if it does not. */
+const ADVICE = {
+  key: "use another one, or grant it in PUBLISH_KEY_ROOMS",
+  token: 'use another one, or grant it in "caps" of the token, or TOKEN_ROOMS',
+  hook: 'grant it in "caps" of the connect hook\'s result, or TOKEN_ROOMS',
+} as const;

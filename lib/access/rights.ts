@@ -50,6 +50,7 @@ export const ACTION_OF_WORD: ReadonlyMap<string, Action> = new Map([
 /** A set of grants, in a form that is fast to ask. It cannot be changed. */
 export class Rights {
   readonly #base: Rights | undefined;
+  readonly #isExcluded: ((room: string) => boolean) | undefined;
   /** The actions that are allowed in at least one room. */
   readonly #somewhere: number;
   /** The actions that are allowed in every room. Most publish keys have nothing else, so they are looked at first. */
@@ -58,8 +59,16 @@ export class Rights {
   /** The actions that are allowed in rooms whose names begin with a prefix. */
   readonly #byPrefix: readonly (readonly [prefix: string, actions: number])[];
 
-  /** Creates the union of `grants` and, if given, of the rights in `base`. */
-  constructor(grants: readonly Grant[], base?: Rights) {
+  /**
+   * Creates the union of `grants` and, if given, of the rights in `base`.
+   *
+   * @param isExcluded Returns whether `grants` do not count for a room, so that only `base` does.
+   */
+  constructor(
+    grants: readonly Grant[],
+    base?: Rights,
+    isExcluded?: (room: string) => boolean,
+  ) {
     const byPrefix = new Map<string, number>();
     let everywhere = base === undefined ? 0 : base.#everywhere;
     let somewhere = base === undefined ? 0 : base.#somewhere;
@@ -75,7 +84,8 @@ export class Rights {
       }
     }
     this.#base = base;
-    this.#everywhere = everywhere;
+    this.#isExcluded = isExcluded;
+    this.#everywhere = isExcluded === undefined ? everywhere : 0;
     this.#somewhere = somewhere;
     this.#byPrefix = [...byPrefix];
     Object.freeze(this);
@@ -91,11 +101,17 @@ export class Rights {
     const bit = BITS[action];
     if ((this.#somewhere & bit) === 0) return false;
     if (room === undefined || (this.#everywhere & bit) !== 0) return true;
+    return this.#allowsItself(bit, room) ||
+      (this.#base?.allow(action, room) ?? false);
+  }
+
+  /** Returns whether the rights without those of `#base` allow an action. */
+  #allowsItself(bit: number, room: string): boolean {
+    if (this.#isExcluded?.(room)) return false;
     return ((this.#byName.get(room) ?? 0) & bit) !== 0 ||
       this.#byPrefix.some(([prefix, actions]) =>
         (actions & bit) !== 0 && room.startsWith(prefix)
-      ) ||
-      (this.#base?.allow(action, room) ?? false);
+      );
   }
 
   /** Returns whether `action` is allowed in all rooms. */

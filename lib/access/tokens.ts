@@ -86,13 +86,7 @@ export class TokenVerifier {
    * that is not known because the issuer's public keys cannot be fetched
    */
   async verify(token: string): Promise<Claims> {
-    if (token.length > TOKEN_LENGTH_MAX) {
-      throw new TokenRefused(
-        "malformed",
-        `it has more than ${TOKEN_LENGTH_MAX} characters`,
-        "put less into it",
-      );
-    }
+    if (token.length > TOKEN_LENGTH_MAX) throw tooLong();
     const jose = await this.#jose;
     const header = headerOf(jose, token);
     const keys = await this.#keysFor(header);
@@ -164,6 +158,23 @@ export class TokenVerifier {
 }
 
 /**
+ * Returns a token if it is a text that is not too long. `place` is where it has to be sent.
+ *
+ * @throws {ApiError} `unauthorized`
+ */
+export function textOf(token: unknown, place: string): string {
+  if (typeof token !== "string") {
+    throw new TokenRefused(
+      "malformed",
+      "it is not a text",
+      `send it as ${place}`,
+    );
+  }
+  if (token.length > TOKEN_LENGTH_MAX) throw tooLong();
+  return token;
+}
+
+/**
  * Reads the header of a token, before anything is verified.
  *
  * @throws {ApiError} `unauthorized` if it cannot be read, or asks for an extension (`crit`, `b64`)
@@ -190,6 +201,14 @@ function headerOf(
     );
   }
   return { ...header, alg };
+}
+
+function tooLong(): ApiError {
+  return new TokenRefused(
+    "malformed",
+    `it has more than ${TOKEN_LENGTH_MAX} characters`,
+    "put less into it",
+  );
 }
 
 function notAToken(): ApiError {

@@ -7,13 +7,18 @@
  *
  * @module
  */
-import { userOf } from "../access/principal.ts";
+import type { Asker } from "../access/hooks.ts";
+import { type Principal, userOf } from "../access/principal.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
-import type { JoinRequest } from "../recovery/join_request.ts";
+import {
+  type JoinRequest,
+  parseJoinRequest,
+} from "../recovery/join_request.ts";
 import type { PreparedJoin, Recovery } from "../recovery/recovery.ts";
 import {
+  clientIdOf,
   hashSessionSecret,
   newSessionSecret,
   type Session,
@@ -21,8 +26,8 @@ import {
 import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import { pause } from "../util/deadline.ts";
-import { Client, positionAtConnect, tooFast } from "./client.ts";
-import type { Hello } from "./hello.ts";
+import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
+import type { Hello, KnownHello } from "./hello.ts";
 import {
   isOpenEnded,
   type Loaded,
@@ -97,8 +102,17 @@ export class Admissions {
         "Cannot connect: this node has not reached its log yet; connect again later",
       );
     }
+    let { principal } = hello;
+    const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-      const admission = await this.#tryAdmit(hello);
+      const found = await this.#load(hello);
+      const asker = askerOf(hello, found, newSecret);
+      principal ??= await this.#decide(hello, found, asker);
+      const admission = await this.#tryAdmit(
+        { ...hello, principal, asker },
+        ofUser(found, principal),
+        newSecret,
+      );
       if (admission !== undefined) return admission;
       // If the client has closed this connection, no further attempt is needed.
       if (!hello.isOpen()) break;
@@ -113,9 +127,12 @@ export class Admissions {
    * Attempts once to admit a client. Resolves to undefined if another connection resumed the session after this attempt
    * had loaded it.
    */
-  async #tryAdmit(hello: Hello): Promise<Admission | undefined> {
+  async #tryAdmit(
+    hello: KnownHello,
+    loaded: Loaded,
+    newSecret: string,
+  ): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
-    const loaded = await this.#load(hello);
     const { requests, principal, isWhole, gone, lost = [] } = await this.#plans
       .plan(
         hello,
@@ -130,7 +147,7 @@ export class Admissions {
       : undefined;
     const secret = resumed !== undefined && typeof hello.secret === "string"
       ? hello.secret
-      : newSessionSecret();
+      : newSecret;
     const { id, lineage } = log.head;
     const results = recovery.collect(prepared);
     if (results === undefined) throw tooFast("connect");
@@ -142,6 +159,7 @@ export class Admissions {
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
+      headers: hello.introduction?.headers,
     });
     const outcome = await writer.saveAndWait(client);
     if (outcome === "displaced") return undefined;
@@ -161,8 +179,10 @@ export class Admissions {
    * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without its
    * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
    * its session may have more rooms.
+   *
+   * Pass the result to {@linkcode ofUser}, because the session may be that of another user.
    */
-  async #load({ secret, principal }: Hello): Promise<Loaded> {
+  async #load({ secret }: Hello): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
     const { log, sessions } = this.#options;
     const end = performance.now() + LOAD_TIMEOUT_MS;
@@ -170,9 +190,7 @@ export class Admissions {
       try {
         const stored = await sessions.load(hashSessionSecret(secret));
         if (log.head.confirmed) {
-          // For another user, the session is the same as one that does not exist, so a stolen secret is worth nothing.
-          return stored === undefined ||
-              stored.session.user !== userOf(principal)
+          return stored === undefined
             ? { kind: "none" }
             : { kind: "found", stored };
         }
@@ -182,6 +200,31 @@ export class Admissions {
       if (performance.now() > end) return { kind: "unreachable" };
       await pause(LOAD_INTERVAL_MS, NEVER);
     }
+  }
+
+  /**
+   * Lets the connect hook decide about a client, unless the client resumes a session with a verdict that still counts.
+   *
+   * @throws {ApiError} if the client may not connect, or if that is not known at the moment
+   */
+  async #decide(
+    { introduction, rooms = [] }: Hello,
+    found: Loaded,
+    asker: Asker,
+  ): Promise<Principal> {
+    const { access, roomsPerClientMax } = this.#options;
+    if (introduction === undefined) {
+      throw new TypeError("a client without a principal has no introduction");
+    }
+    if (rooms.length > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
+    const names = rooms.map((room) => parseJoinRequest(room).room);
+    const kept = found.kind === "found"
+      ? found.stored.session.verdict
+      : undefined;
+    return await access.decide(
+      { ...introduction, ...asker, rooms: names },
+      kept,
+    );
   }
 
   /**
@@ -205,4 +248,32 @@ export class Admissions {
     const reason: GapReason = "overloaded";
     return isOverload ? { ...prepared, reason } : prepared;
   }
+}
+
+/**
+ * Returns the client that connects, for questions to hooks. It has the id of the session that it resumes, otherwise
+ * that of a new session.
+ */
+function askerOf(
+  { secret, introduction, isOpen }: Hello,
+  found: Loaded,
+  newSecret: string,
+): Asker {
+  const own = found.kind === "found" ? secret ?? newSecret : newSecret;
+  return {
+    client: clientIdOf(hashSessionSecret(own)),
+    headers: introduction?.headers ?? {},
+    isWanted: isOpen,
+  };
+}
+
+/**
+ * Returns the loaded session if it belongs to this principal. For another user it is the same as one that does not
+ * exist, so a stolen secret is worth nothing.
+ */
+function ofUser(found: Loaded, principal: Principal): Loaded {
+  return found.kind === "found" &&
+      found.stored.session.user !== userOf(principal)
+    ? { kind: "none" }
+    : found;
 }

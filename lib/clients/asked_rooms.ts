@@ -4,6 +4,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
+import type { Asker } from "../access/hooks.ts";
 import type { Principal } from "../access/principal.ts";
 import {
   type JoinRequest,
@@ -15,6 +16,7 @@ import { grantAll } from "./granted.ts";
 /** The client that connects. */
 export interface Asking {
   readonly principal: Principal;
+  readonly asker: Asker;
   /** The rooms that the client asks for, each a value for `parseJoinRequest()`; undefined for the default rooms. */
   readonly rooms: readonly unknown[] | undefined;
 }
@@ -44,7 +46,7 @@ export interface Asked {
  * room that it does not allow, that is an error too: a client that silently lacked the room would never find out.
  */
 export async function askedRooms(
-  { principal, rooms }: Asking,
+  { principal, asker, rooms }: Asking,
   { access, rooms: defaults, roomsPerClientMax }: Limits,
 ): Promise<Asked> {
   if (rooms !== undefined && rooms.length > roomsPerClientMax) {
@@ -54,7 +56,12 @@ export async function askedRooms(
     parseJoinRequest,
   );
   const byRoom = new Map(named.map((request) => [request.room, request]));
-  const granted = await grantAll(access, principal, [...byRoom.values()]);
+  const granted = await grantAll(
+    access,
+    principal,
+    [...byRoom.values()],
+    asker,
+  );
   const mayLack = rooms === undefined && principal.kind === "client";
   for (const room of [...byRoom.keys()]) {
     const refusal = granted.refusals.get(room);

@@ -11,6 +11,7 @@ import {
   type RoomGrants,
   userOf,
 } from "../access/principal.ts";
+import type { Verdict } from "../access/verdict.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
 import { ApiError } from "../errors.ts";
 import type { Usage } from "../limits/rate_limit.ts";
@@ -18,6 +19,7 @@ import { ID_MAX } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, type JoinResult } from "../recovery/recovery.ts";
 import {
+  clientIdOf,
   newOwner,
   type RoomPosition,
   type SessionState,
@@ -39,7 +41,11 @@ export interface ClientOptions {
   /** The version of the stored session that the client resumes; undefined if its session is new. */
   readonly resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
+  /** The headers of the client's handshake that are passed on to hooks; none if not given. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
+
+const NO_HEADERS = Object.freeze({});
 
 /**
  * One connection of a client. If the client reconnects, a new object is created, with the next generation of the
@@ -53,6 +59,8 @@ export class Client implements SessionState {
   readonly owner = newOwner();
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
+  /** The headers of the client's handshake that are passed on to hooks. */
+  readonly headers: Readonly<Record<string, string>>;
   /**
    * The rooms that the client is leaving. They are no longer in `rooms`, but the client receives their messages until
    * its session is saved. Undefined until the client first leaves a room.
@@ -72,13 +80,25 @@ export class Client implements SessionState {
 
   /** Creates a client that is not connected yet and has no subscriber. */
   constructor(
-    { principal, digest, generation, resumedVersion, rooms }: ClientOptions,
+    { principal, digest, generation, resumedVersion, rooms, headers }:
+      ClientOptions,
   ) {
+    this.headers = headers ?? NO_HEADERS;
     this.principal = principal;
     this.digest = digest;
     this.generation = generation;
     this.resumedVersion = resumedVersion;
     this.rooms = rooms;
+  }
+
+  /** The client's id, as `clientIdOf()` returns it. */
+  get id(): string {
+    return clientIdOf(this.digest);
+  }
+
+  /** What the connect hook has decided about the client; undefined if it was not asked. */
+  get verdict(): Verdict | undefined {
+    return this.principal.verdict;
   }
 
   /** The user to whom the client's session belongs, as `userOf()` returns it. */

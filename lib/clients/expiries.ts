@@ -33,7 +33,8 @@ interface Watched {
 
 /**
  * Sends a client the event `token_expiring` 30 s before its token expires, and disconnects it 25 s after. Ends a grant
- * for a room 25 s after it has expired.
+ * for a room 25 s after it has expired. A client that the connect hook has let in is disconnected without a warning,
+ * because it cannot refresh anything.
  *
  * One timer serves all clients. It runs only while there is a client with something that expires. Clients are kept by
  * the second in which something is due, so each check looks only at seconds, and not at all clients.
@@ -95,10 +96,10 @@ export class Expiries {
 
   #handle(client: Client, now: number): void {
     let warnedFor = this.#watched.get(client)?.warnedFor;
-    const { subscriber, principal: { expiresAt, grants } } = client;
+    const { subscriber, principal: { by, expiresAt, grants } } = client;
     if (subscriber === undefined) return this.delete(client);
     if (expiresAt !== undefined && now >= expiresAt - WARNING_MS) {
-      if (warnedFor !== expiresAt) {
+      if (by !== "hook" && warnedFor !== expiresAt) {
         warnedFor = expiresAt;
         const frame = subscriber.encoder.event("token_expiring", { expiresAt });
         this.#options.fanOut.send(subscriber, frame);
@@ -117,12 +118,12 @@ export class Expiries {
 
 /** Returns when something is due for a client, in ms since 1970; `Infinity` if nothing will ever be. */
 function nextTime(
-  { principal: { expiresAt, grants } }: Client,
+  { principal: { by, expiresAt, grants } }: Client,
   warnedFor: number | undefined,
 ): number {
   let next = Infinity;
   if (expiresAt !== undefined) {
-    next = warnedFor === expiresAt
+    next = by === "hook" || warnedFor === expiresAt
       ? expiresAt + GRACE_MS
       : expiresAt - WARNING_MS;
   }

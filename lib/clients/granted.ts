@@ -3,7 +3,9 @@
  *
  * @module
  */
-import type { Access, GrantRequest } from "../access/access.ts";
+import type { Access } from "../access/access.ts";
+import type { GrantRequest } from "../access/asking.ts";
+import type { Asker } from "../access/hooks.ts";
 import { type Principal, withGrants } from "../access/principal.ts";
 import { type ApiError, toApiError } from "../errors.ts";
 
@@ -25,12 +27,13 @@ export async function grantAll(
   access: Pick<Access, "grant" | "refusal">,
   principal: Principal,
   requests: readonly GrantRequest[],
+  asker: Asker,
 ): Promise<Granted> {
   const refusals = new Map<string, ApiError>();
   const grants = new Map(principal.grants);
   await Promise.all(requests.map(async (request) => {
     try {
-      const grant = await access.grant(principal, request);
+      const grant = await access.grant(principal, request, asker);
       if (grant !== undefined) grants.set(request.room, grant);
     } catch (error) {
       const refusal = toApiError(error);

@@ -3,12 +3,16 @@
  *
  * @module
  */
+import type { Asker, Introduction } from "../access/hooks.ts";
 import type { Principal } from "../access/principal.ts";
 import type { Shown } from "./missed.ts";
 
-/** What a client sends when it connects, and the client's principal. */
+/** What a client sends when it connects. */
 export interface Hello {
-  readonly principal: Principal;
+  /** The client's principal; undefined if the connect hook decides about the client. */
+  readonly principal: Principal | undefined;
+  /** What hooks are told about the client; undefined if the server has no hooks. */
+  readonly introduction?: Introduction | undefined;
   /**
    * The secret of the session that the client wants to resume; undefined if the client sent none, and null if it sent a
    * value that cannot be a secret.
@@ -26,4 +30,11 @@ export interface Hello {
   readonly rooms: readonly unknown[] | undefined;
   /** Returns whether the client's connection is still open. */
   readonly isOpen: () => boolean;
+}
+
+/** What a client sends when it connects, once it is known who the client is. */
+export interface KnownHello extends Hello {
+  readonly principal: Principal;
+  /** The client, for questions to the join hook. */
+  readonly asker: Asker;
 }

@@ -22,7 +22,7 @@ import type { Session } from "../sessions/session.ts";
 import type { StoredSession } from "../sessions/store.ts";
 import { type Asked, askedRooms, tokensNamed } from "./asked_rooms.ts";
 import { grantAll } from "./granted.ts";
-import type { Hello } from "./hello.ts";
+import type { KnownHello } from "./hello.ts";
 import { missedBy } from "./missed.ts";
 
 /**
@@ -81,7 +81,7 @@ export class Plans {
    *
    * @throws {ApiError} if the client names a room that is not valid or that it may not join
    */
-  async plan(hello: Hello, loaded: Loaded): Promise<Plan> {
+  async plan(hello: KnownHello, loaded: Loaded): Promise<Plan> {
     const { secret, shown } = hello;
     if (loaded.kind === "found") {
       return await this.#planResumed(hello, loaded.stored.session);
@@ -103,7 +103,7 @@ export class Plans {
    * Returns the requests of a client without its session. If the session cannot be loaded, it may have a grant for a
    * room that the client names. A refusal would then stop the client for good because of an outage.
    */
-  async #asked(hello: Hello, isUnreachable: boolean): Promise<Asked> {
+  async #asked(hello: KnownHello, isUnreachable: boolean): Promise<Asked> {
     try {
       return await askedRooms(hello, this.#options);
     } catch (error) {
@@ -127,7 +127,7 @@ export class Plans {
    * @throws {ApiError} If the token names a room that is not valid or that it does not allow
    */
   async #planResumed(
-    { principal, shown, rooms }: Hello,
+    { principal, asker, shown, rooms }: KnownHello,
     session: Session,
   ): Promise<Plan> {
     const { access, roomsPerClientMax } = this.#options;
@@ -144,7 +144,12 @@ export class Plans {
     const added = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
       !session.rooms.some(([joined]) => joined === room)
     );
-    const granted = await grantAll(access, holder, [...doubtful, ...added]);
+    const granted = await grantAll(
+      access,
+      holder,
+      [...doubtful, ...added],
+      asker,
+    );
     const { refusals } = granted;
     for (const { room } of added) {
       const refusal = refusals.get(room);

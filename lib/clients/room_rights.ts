@@ -42,6 +42,12 @@ export class RoomRights {
    * revoked meanwhile
    */
   change(client: Client, principal: Principal): void {
+    if (client.principal.by === "hook") {
+      throw new ApiError(
+        "forbidden",
+        "Cannot refresh: the application has let this client in without a token; disconnect, and connect again",
+      );
+    }
     if (principal.kind !== "client") {
       throw new ApiError(
         "forbidden",

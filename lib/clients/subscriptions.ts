@@ -71,7 +71,12 @@ export class Subscriptions {
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
     await this.#inTurn(client, room, async () => {
-      const grant = await this.#options.access.grant(client.principal, request);
+      const { principal, id, headers } = client;
+      const grant = await this.#options.access.grant(principal, request, {
+        client: id,
+        headers,
+        isWanted: () => client.subscriber !== undefined,
+      });
       this.#checkRight(client, room, grant);
       if (client.subscriber === undefined) return;
       if (!client.rooms.has(room)) {

@@ -8,7 +8,9 @@ import { parseTemplate, type RoomTemplate } from "../access/claim_rooms.ts";
 import { isLoopback } from "../access/origins.ts";
 import type { PublishKey } from "../access/publish_keys.ts";
 import { SECRET_BYTES_MIN, type TokenSettings } from "../access/tokens.ts";
+import type { HookSettings } from "../hooks/hooks.ts";
 import type { EnvReader } from "./env_reader.ts";
+import { hookWarnings, readHookSettings } from "./hook_settings.ts";
 import { PUBLISH_KEY } from "./mask.ts";
 import { checkPatterns } from "./room_lists.ts";
 
@@ -28,16 +30,12 @@ export interface AccessSettings {
    * origin is allowed.
    */
   readonly allowedOrigins: readonly string[];
+  /** The hooks that decide about clients; undefined if there are none. */
+  readonly hooks: HookSettings | undefined;
 }
 
 /** The settings that have no effect unless tokens are verified. */
-const NEED_TOKENS = [
-  "TOKEN_ISSUER",
-  "TOKEN_AUDIENCE",
-  "TOKEN_ROOMS",
-  "TOKEN_COOKIE",
-  "PUBLIC_ROOMS",
-];
+const NEED_TOKENS = ["TOKEN_ISSUER", "TOKEN_AUDIENCE", "TOKEN_COOKIE"];
 
 /** The settings that make the server less open. Set and empty, they are refused. */
 const GUARDS = [
@@ -53,33 +51,63 @@ const GUARDS = [
 export function readAccessSettings(reader: EnvReader): AccessSettings {
   reader.refuseEmpty(GUARDS);
   const tokens = readTokens(reader);
+  const allowedOrigins = readOrigins(reader);
   const settings = {
     publishKeys: readPublishKeys(reader),
     tokens,
     tokenRooms: readTokenRooms(reader),
     tokenCookie: reader.text("TOKEN_COOKIE") || undefined,
     publicRooms: reader.list("PUBLIC_ROOMS"),
-    allowedOrigins: readOrigins(reader),
+    allowedOrigins,
+    hooks: readHookSettings(reader, allowedOrigins),
   };
   checkCookie(reader, settings);
   checkPatterns(reader, "PUBLIC_ROOMS", settings.publicRooms);
-  for (const name of NEED_TOKENS) {
-    if (tokens !== undefined || !reader.isSet(name)) continue;
-    reader.fail(
-      name,
-      "has no effect without tokens, because every client may then join every room; set TOKEN_SECRET or TOKEN_JWKS_URL, or unset it",
-    );
-  }
+  checkEffects(reader, settings);
   return settings;
 }
 
+/** Records a problem for each setting that has no effect, because every client may join every room. */
+function checkEffects(
+  reader: EnvReader,
+  { tokens, hooks }: Pick<AccessSettings, "tokens" | "hooks">,
+): void {
+  const open = "because every client may then join every room";
+  const fail = (name: string, problem: string): void => {
+    if (reader.isSet(name)) reader.fail(name, problem);
+  };
+  if (tokens === undefined) {
+    for (const name of NEED_TOKENS) {
+      fail(
+        name,
+        "has no effect without tokens; set TOKEN_SECRET or TOKEN_JWKS_URL, or unset it",
+      );
+    }
+    if (hooks?.connectUrl === undefined) {
+      fail(
+        "TOKEN_ROOMS",
+        "has no effect without tokens or the connect hook; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL, or unset it",
+      );
+    }
+    if (hooks === undefined) {
+      fail(
+        "PUBLIC_ROOMS",
+        `has no effect without tokens and hooks, ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL, or unset it`,
+      );
+    }
+  }
+}
+
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
-export function warningsOf({ tokens }: AccessSettings): readonly string[] {
-  return tokens?.jwksUrl !== undefined && tokens.audience === undefined
-    ? [
+export function warningsOf(settings: AccessSettings): readonly string[] {
+  const { tokens } = settings;
+  const warnings = [...hookWarnings(settings)];
+  if (tokens?.jwksUrl !== undefined && tokens.audience === undefined) {
+    warnings.push(
       "TOKEN_AUDIENCE is unset, so Roomcast accepts tokens that the issuer has made for other applications; set it to the audience of your tokens",
-    ]
-    : [];
+    );
+  }
+  return warnings;
 }
 
 function readTokens(reader: EnvReader): TokenSettings | undefined {

@@ -27,8 +27,12 @@ export function maskSetting({ name, value }: Setting): string {
       return maskKeys(value);
     case "TOKEN_SECRET":
       return value.replaceAll(/ *[^, ][^,]*/g, MASK);
+    case "HOOK_SECRET":
+      return value === "" ? value : MASK;
     case "TOKEN_JWKS_URL":
-      return maskKeySetUrl(value);
+    case "CONNECT_HOOK_URL":
+    case "JOIN_HOOK_URL":
+      return maskQuery(value);
     case "REDIS_URL":
       return maskUrl(value);
     default:
@@ -46,8 +50,8 @@ export function maskUrl(url: string): string {
   return `${scheme}${credentials === undefined ? "" : `${MASK}@`}${server}`;
 }
 
-/** Hides the query of the URL of a key set, and all of a URL that has a user or is not valid. */
-function maskKeySetUrl(text: string): string {
+/** Hides the query of a URL, and all of a URL that has a user or is not valid. */
+function maskQuery(text: string): string {
   if (text === "") return text;
   if (!URL.canParse(text)) return MASK;
   const { username, password, origin, pathname, search } = new URL(text);

@@ -14,13 +14,7 @@ import type { EnvReader } from "./env_reader.ts";
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   WORKERS: "1",
-  CONNECT_HOOK_URL: undefined,
-  JOIN_HOOK_URL: undefined,
   PUBLISH_HOOK_URL: undefined,
-  HOOK_ROOMS: undefined,
-  HOOK_HEADERS: undefined,
-  HOOK_TIMEOUT_MS: undefined,
-  HOOK_SECRET: undefined,
   WEBHOOK_URL: undefined,
   WEBHOOK_SECRET: undefined,
   ADMIN_KEY: undefined,

@@ -7,10 +7,13 @@ import { ApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
+import { jsonBytes } from "../util/json_bytes.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 
 /** Maximum number of newest messages that a client can ask for with `last`. */
 export const LAST_MAX = 1000;
+/** Maximum size of what a client can send for a hook, in bytes of JSON. It is kept while the hook is asked. */
+export const DATA_BYTES_MAX = 8192;
 
 /**
  * A place in the log after which a client wants messages. `epoch` is undefined if the client sent only an id instead of
@@ -36,6 +39,8 @@ export interface JoinRequest {
   readonly last?: number | undefined;
   /** The room token that the client has sent, whatever its type; undefined if it has sent none. */
   readonly token?: unknown;
+  /** What the client has sent for the join hook; any JSON of at most 8 KiB, or undefined. */
+  readonly data?: unknown;
   /**
    * Set if a gap has to be sent to the client again, because the client has not confirmed the gap: the gap's reason.
    */
@@ -43,15 +48,15 @@ export interface JoinRequest {
 }
 
 /**
- * Reads a client's request to join a room: the room's name, or `{room, since?, last?, token?}`.
+ * Reads a client's request to join a room: the room's name, or `{room, since?, last?, token?, data?}`.
  *
  * @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter` or `unknown_field`, if a part of the
  * request is not valid
  */
 export function parseJoinRequest(request: unknown): JoinRequest {
   if (!isFields(request)) return { room: parseRoom(request) };
-  checkFields("join", request, ["room", "since", "last", "token"]);
-  const { room, since, last, token } = request;
+  checkFields("join", request, ["room", "since", "last", "token", "data"]);
+  const { room, since, last, token, data } = request;
   if (since === null) {
     throw new ApiError(
       "invalid_position",
@@ -63,6 +68,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
     since: since === undefined ? undefined : parseSince(since),
     last: parseLast(last),
     ...token !== undefined && { token },
+    ...data !== undefined && { data: checkData(data) },
   };
 }
 
@@ -127,6 +133,15 @@ export function parseSince(since: unknown): Position | null {
   } catch {
     return null;
   }
+}
+
+/** Returns what a client has sent for the join hook, if it is not too large. @throws {ApiError} `invalid_parameter` */
+function checkData(data: unknown): unknown {
+  if (jsonBytes(data) <= DATA_BYTES_MAX) return data;
+  throw new ApiError(
+    "invalid_parameter",
+    `Cannot join: "data" has more than ${DATA_BYTES_MAX} bytes; send less`,
+  );
 }
 
 function parseLast(last: unknown): number | undefined {

@@ -7,6 +7,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
+import { readKeptVerdict } from "../access/verdict.ts";
 import { ApiError } from "../errors.ts";
 import { GAP_REASONS } from "../log/gaps.ts";
 import type { LogServer } from "../redis/log_server.ts";
@@ -171,6 +172,7 @@ function formatSession(
     overloaded = false,
     user,
     grants,
+    verdict,
   }: Session,
 ): string {
   return JSON.stringify({
@@ -182,6 +184,7 @@ function formatSession(
     overloaded,
     user,
     grants: formatGrants(grants),
+    verdict,
   });
 }
 
@@ -206,6 +209,7 @@ function parseSession(text: string): Session | undefined {
     const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
       .parse(text);
     const { overloaded, user, grants } = rest;
+    const verdict = readKeptVerdict(rest.verdict);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
       typeof generation !== "number" || typeof owner !== "string" ||
@@ -220,6 +224,7 @@ function parseSession(text: string): Session | undefined {
       overloaded: overloaded === true,
       ...user !== undefined && { user },
       ...grants !== undefined && { grants: parseGrants(grants) },
+      ...verdict !== undefined && { verdict },
     };
   } catch {
     return undefined;

@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import type { RoomGrants } from "../access/principal.ts";
+import type { Verdict } from "../access/verdict.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { randomText } from "../util/random.ts";
 
@@ -69,6 +70,8 @@ export interface Session {
   readonly user?: string;
   /** What the client may do in single rooms of the session, beside the rights of its token; undefined if nothing. */
   readonly grants?: RoomGrants;
+  /** What the connect hook has decided about the client; undefined if it was not asked. */
+  readonly verdict?: Verdict;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -90,6 +93,19 @@ export interface SessionState {
   readonly user?: string | undefined;
   /** Grants for rooms. Those for rooms that are not in `rooms` are not saved. */
   readonly grants?: RoomGrants;
+  /** What the connect hook has decided about the client, as in {@linkcode Session.verdict}. */
+  readonly verdict?: Verdict | undefined;
+}
+
+/** Number of characters in the id of a client. */
+const ID_LENGTH = 16;
+
+/**
+ * Returns the id of a client with a session: the first 96 bits of the hash of the session's secret. It is not secret:
+ * neither the secret nor the hash can be computed from it.
+ */
+export function clientIdOf(digest: string): string {
+  return digest.slice(0, ID_LENGTH);
 }
 
 /** Returns a random name for a connection that uses a session, for {@linkcode Session.owner}. */

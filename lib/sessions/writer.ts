@@ -247,7 +247,7 @@ export class SessionWriter {
 }
 
 function toSession(
-  { generation, owner, rooms, overloaded, user, grants }: SessionState,
+  { generation, owner, rooms, overloaded, user, grants, verdict }: SessionState,
   { epoch, lineage }: HeadState,
 ): Session {
   const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
@@ -260,5 +260,6 @@ function toSession(
     overloaded,
     ...user !== undefined && { user },
     ...kept.length > 0 && { grants: new Map(kept) },
+    ...verdict !== undefined && { verdict },
   };
 }

@@ -32,7 +32,9 @@ export function checkHandshake({ handshake: { auth } }: Socket): void {
 }
 
 /** Returns what a client sent in its handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */
-export function helloOf(socket: Socket): Omit<Hello, "principal"> {
+export function helloOf(
+  socket: Socket,
+): Omit<Hello, "principal" | "introduction"> {
   const { auth, query } = socket.handshake;
   refuse(auth, INSTEAD_OF_ROOMS, "field of auth");
   refuse(query, INSTEAD_OF_ROOMS_IN_QUERY, "query parameter");

@@ -33,6 +33,7 @@ import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
 import { checkHandshake, helloOf } from "./hello.ts";
+import { introductionOf } from "./introduction.ts";
 import { formatOffset } from "./offset.ts";
 import { inputLimitsFor } from "./input_limits.ts";
 import { Refusals } from "./refusals.ts";
@@ -55,7 +56,7 @@ const STOPPING = new ApiError(
 /** Options of {@linkcode SocketIoServer}. */
 export interface SocketIoServerOptions {
   readonly clients: Clients;
-  readonly access: Pick<Access, "authenticate">;
+  readonly access: Pick<Access, "asksHook" | "authenticate">;
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
   readonly originRule: OriginRule;
@@ -71,6 +72,8 @@ export interface SocketIoServerOptions {
   readonly eventsPerSecondMax: number;
   /** Delays refusals; by default as `RefusalDelay` does. */
   readonly refusalDelay?: RefusalDelay | undefined;
+  /** The headers of a handshake that are passed on to hooks; undefined if there are no hooks. */
+  readonly hookHeaders?: readonly string[] | undefined;
   readonly observe: Observe;
 }
 
@@ -195,21 +198,29 @@ export class SocketIoServer {
     this.#taken.add(conn);
     try {
       checkHandshake(socket);
-      const { clients, access, tokenCookie } = this.#options;
+      const { clients, access, tokenCookie, hookHeaders } = this.#options;
       const { auth, headers } = socket.handshake;
-      const principal = await access.authenticate({
-        from: "client",
-        secret: auth.token === undefined ? tokenCookie(headers) : auth.token,
-      });
+      const secret = auth.token === undefined
+        ? tokenCookie(headers)
+        : auth.token;
+      const principal = access.asksHook(secret)
+        ? undefined
+        : await access.authenticate({ from: "client", secret });
+      const introduction = hookHeaders &&
+        introductionOf(socket, { ...this.#options, hookHeaders });
       const hello = helloOf(socket);
-      const admission = await clients.admit({ ...hello, principal });
+      const admission = await clients.admit({
+        ...hello,
+        principal,
+        introduction,
+      });
       if (conn.readyState !== "open") {
         clients.abandon(admission);
         return next();
       }
-      const { secret, recovered } = admission;
+      const { secret: pid, recovered } = admission;
       // Socket.IO sends the `pid` in its CONNECT packet. Both fields are private in Socket.IO's types.
-      Object.assign(socket, { pid: secret, recovered });
+      Object.assign(socket, { pid, recovered });
       // CONNECT and the events after it are sent in one write. A polling client does not need that, because it fetches
       // them with its next request.
       const uncork = conn.transport.name === "websocket"

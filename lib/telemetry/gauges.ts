@@ -12,6 +12,10 @@ export interface Watched {
   readonly publisher: { readonly inFlight: number };
   readonly ring: { readonly bytes: number; readonly spanMs: number };
   readonly connections: { readonly count: number; readonly max: number };
+  /** The node's hooks; undefined if it has none. */
+  readonly hooks:
+    | { readonly running: number; readonly waiting: number }
+    | undefined;
   /** The node's bridge; undefined if the node has no Redis. */
   readonly bridge:
     | { readonly synchronized: boolean; readonly pending: number }
@@ -21,7 +25,7 @@ export interface Watched {
 /** Adds all gauges of a node. */
 export function watchNode(
   watch: Watch,
-  { publisher, ring, connections, bridge }: Watched,
+  { publisher, ring, connections, hooks, bridge }: Watched,
 ): void {
   watch(
     "roomcast_publishes_in_flight",
@@ -48,6 +52,18 @@ export function watchNode(
     "Connections that the limit of file descriptors allows; +Inf if that limit is too high to count",
     () => connections.max,
   );
+  if (hooks !== undefined) {
+    watch(
+      "roomcast_hook_calls_in_flight",
+      "Calls of hooks to which the backend has not responded yet",
+      () => hooks.running,
+    );
+    watch(
+      "roomcast_hook_calls_waiting",
+      "Calls of hooks that wait, because too many are in flight",
+      () => hooks.waiting,
+    );
+  }
   if (bridge === undefined) return;
   watch(
     "roomcast_bridge_in_step",

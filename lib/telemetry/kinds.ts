@@ -127,5 +127,15 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Redis had lost revocations, which were stored again",
   ],
+  hook_called: undefined,
+  hook_failed: [
+    "warn",
+    "A hook has given no usable answer; clients try again by themselves",
+  ],
+  hook_down: [
+    "warn",
+    "The backend of a hook is down; its calls fail at once until it is back",
+  ],
+  hook_recovered: ["info", "The backend of a hook responds again"],
   error: ["error", "An unexpected error, which may be a bug of Roomcast"],
 };

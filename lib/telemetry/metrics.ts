@@ -143,6 +143,16 @@ export class Metrics {
     "roomcast_clients_revoked_total",
     "Clients disconnected because their token or their user was revoked",
   );
+  readonly #hookCalls = this.#counter(
+    "roomcast_hook_calls_total",
+    "Calls of hooks, by hook and outcome",
+    ["hook", "outcome"],
+  );
+  readonly #hookDurations = this.#histogram(
+    "roomcast_hook_call_seconds",
+    "Time of calls of hooks, with the time that they waited, by hook",
+    ["hook"],
+  );
   readonly #errors = this.#counter(
     "roomcast_errors_total",
     "Internal errors of Roomcast",
@@ -185,6 +195,10 @@ export class Metrics {
     connections_refused: ({ count }) => this.#turnedAway.inc(count),
     listener_failed: () => this.#deaf.inc(),
     listener_full: () => this.#deaf.inc(),
+    hook_called: ({ hook, outcome, durationMs }) => {
+      this.#hookCalls.inc({ hook, outcome });
+      this.#hookDurations.observe({ hook }, durationMs / 1000);
+    },
     error: () => this.#errors.inc(),
   };
 
@@ -234,9 +248,14 @@ export class Metrics {
     return new Counter({ name, help, labelNames, registers: [this.#registry] });
   }
 
-  #histogram(name: string, help: string): Histogram {
+  #histogram(
+    name: string,
+    help: string,
+    labelNames: string[] = [],
+  ): Histogram {
     const buckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
-    return new Histogram({ name, help, buckets, registers: [this.#registry] });
+    const registers = [this.#registry];
+    return new Histogram({ name, help, buckets, labelNames, registers });
   }
 
   #gauge(name: string, help: string, collect?: () => void): Gauge {

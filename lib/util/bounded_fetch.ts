@@ -18,14 +18,14 @@ export interface BoundedFetch {
   readonly signal: AbortSignal;
   /** The connections to use; those of all other requests by default. */
   readonly client?: Deno.HttpClient | undefined;
-  /** The statuses with which the body is read; only 200 by default. */
-  readonly readBodyOf?: readonly number[];
+  /** The statuses besides 200 with which the body is read, too; if it cannot be used, the status counts alone. */
+  readonly alsoReadBodyOf?: readonly number[];
 }
 
 /** The response to a request. */
 export interface BoundedResponse {
   readonly status: number;
-  /** The text of the body; undefined if a body with this status is not read. */
+  /** The text of the body; undefined if the body was not read. It is always defined if the status is 200. */
   readonly text: string | undefined;
 }
 
@@ -49,7 +49,7 @@ export class BadBody extends Error {
  */
 export async function boundedFetch(
   url: string,
-  { timeoutMs, bytesMax, signal, readBodyOf = [200], ...init }: BoundedFetch,
+  { timeoutMs, bytesMax, signal, alsoReadBodyOf = [], ...init }: BoundedFetch,
 ): Promise<BoundedResponse> {
   const { client, method = "GET", headers = {}, body = null } = init;
   const canceled = new AbortController();
@@ -72,8 +72,12 @@ export async function boundedFetch(
       ...client && { client },
     });
     const { status } = response;
-    if (readBodyOf.includes(status)) {
+    if (status === 200) {
       return { status, text: await readBody(response, bytesMax) };
+    }
+    if (alsoReadBodyOf.includes(status)) {
+      const text = await readBody(response, bytesMax).catch(() => undefined);
+      return { status, text };
     }
     await response.body?.cancel();
     return { status, text: undefined };

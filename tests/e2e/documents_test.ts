@@ -113,6 +113,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
 const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/deploy/nginx.md": "tests/e2e/deploy_test.ts",
   "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
+  "docs/hooks.md": "tests/e2e/hooks_documents_test.ts",
   "docs/security.md":
     "tests/e2e/redis_acl_test.ts and tests/lib/access/recipes_test.ts",
   "docs/tokens.md": "tests/lib/socketio/tokens_test.ts",

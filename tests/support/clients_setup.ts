@@ -250,6 +250,8 @@ export class ClientsSetup implements Disposable {
   #access(): Access {
     return {
       authenticate: () => Promise.resolve(this.principal),
+      asksHook: () => false,
+      decide: () => Promise.resolve(this.principal),
       refusal: (_, __, room = "") =>
         this.forbidden.has(room)
           ? new ApiError("unauthorized", "Cannot join: it is forbidden")

@@ -316,6 +316,7 @@ Deno.test("a principal has what the token says about the user", async () => {
     grants: new Map(),
     info: { name: "Ann" },
     rooms: ["chat"],
+    verdict: undefined,
   });
   const other = await access.authenticate({ from: "client", secret: "t.all." });
   assert.deepEqual([other.user, other.tokenId], [undefined, undefined]);

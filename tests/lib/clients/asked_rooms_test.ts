@@ -12,6 +12,7 @@ const access = createAccess({
   publishKeys: [],
   tokens: { verify: () => Promise.resolve({}) },
 });
+const asker = { client: "c", headers: {}, isWanted: () => true };
 const LIMITS = { access, rooms: ["chat", "news"], roomsPerClientMax: 3 };
 
 function principal(
@@ -27,7 +28,10 @@ async function names(
   who: Principal,
   rooms?: readonly unknown[],
 ): Promise<string[]> {
-  const { requests } = await askedRooms({ principal: who, rooms }, LIMITS);
+  const { requests } = await askedRooms(
+    { principal: who, asker, rooms },
+    LIMITS,
+  );
   return requests.map(({ room }) => room);
 }
 
@@ -47,7 +51,7 @@ Deno.test("a client joins the rooms that it names and those of its token", async
   assert.deepEqual(await names(ann, ["a"]), ["user.ann", "a"]);
   assert.deepEqual(await names(ann, []), ["user.ann"]);
   const { requests: both } = await askedRooms(
-    { principal: ann, rooms: [{ room: "user.ann", last: 5 }] },
+    { principal: ann, asker, rooms: [{ room: "user.ann", last: 5 }] },
     LIMITS,
   );
   assert.deepEqual(both.map(({ room, last }) => [room, last]), [[

@@ -48,6 +48,7 @@ const DEFAULTS = {
   tokenCookie: undefined,
   publicRooms: [],
   allowedOrigins: [],
+  hooks: undefined,
   trustedProxies: [],
   clientsMax: 0,
   clientsPerAddressMax: 0,
@@ -70,18 +71,16 @@ const GUARDS = [
   "TOKEN_AUDIENCE",
   "TOKEN_COOKIE",
   "PUBLISH_KEY_ROOMS",
+  "CONNECT_HOOK_URL",
+  "JOIN_HOOK_URL",
+  "HOOK_ROOMS",
+  "HOOK_SECRET",
 ];
 
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
   WORKERS: "auto",
-  CONNECT_HOOK_URL: "http://localhost/connect",
-  JOIN_HOOK_URL: "http://localhost/join",
   PUBLISH_HOOK_URL: "http://localhost/publish",
-  HOOK_ROOMS: "news.*",
-  HOOK_HEADERS: "cookie",
-  HOOK_TIMEOUT_MS: "1000",
-  HOOK_SECRET: "a-hook-secret",
   WEBHOOK_URL: "http://localhost/events",
   WEBHOOK_SECRET: "a-webhook-secret",
   ADMIN_KEY: "an-admin-key",
@@ -209,6 +208,7 @@ Deno.test("readConfig() returns the values of all settings that are set", () => 
           rooms: ["news.*", "chat", "a=b"],
         },
       ],
+      hooks: undefined,
       tokens: {
         secrets: [SECRET, `${SECRET}2`],
         jwksUrl: "https://a.example/jwks.json?x=1",

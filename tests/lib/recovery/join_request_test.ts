@@ -90,7 +90,7 @@ Deno.test("parseJoinRequest() and parseLeaveRequest() throw for an unknown field
     [
       parseJoinRequest,
       "gap",
-      'Cannot join: the field "gap" is unknown; use only "room", "since", "last", "token"',
+      'Cannot join: the field "gap" is unknown; use only "room", "since", "last", "token", "data"',
     ],
     [
       parseLeaveRequest,

@@ -47,7 +47,10 @@ class Setup extends ClientsSetup implements AsyncDisposable {
     };
     this.server = new SocketIoServer({
       clients: this.clients,
-      access: { authenticate: () => Promise.resolve(this.principal) },
+      access: {
+        asksHook: () => false,
+        authenticate: () => Promise.resolve(this.principal),
+      },
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originRule: (headers) => this.originRule(headers),

@@ -17,6 +17,7 @@ const PARTS = {
 Deno.test("watchNode() adds gauges that show the current values of a node", async () => {
   const lines = await exposed({
     ...PARTS,
+    hooks: { running: 4, waiting: 5 },
     bridge: { synchronized: true, pending: 2 },
   });
   for (
@@ -26,14 +27,24 @@ Deno.test("watchNode() adds gauges that show the current values of a node", asyn
       "roomcast_ring_seconds 1.5",
       "roomcast_connections 7",
       "roomcast_connections_max +Inf",
+      "roomcast_hook_calls_in_flight 4",
+      "roomcast_hook_calls_waiting 5",
       "roomcast_bridge_in_step 1",
       "roomcast_bridge_pending 2",
     ]
   ) assert.ok(lines.includes(line), line);
 });
 
-Deno.test("watchNode() adds no gauges of a bridge if the node has no bridge", async () => {
-  const lines = await exposed({ ...PARTS, bridge: undefined });
+Deno.test("watchNode() adds no gauges of parts that the node does not have", async () => {
+  const lines = await exposed({
+    ...PARTS,
+    hooks: undefined,
+    bridge: undefined,
+  });
   assert.ok(lines.includes("roomcast_ring_bytes 4096"));
-  assert.ok(!lines.some((line) => line.includes("roomcast_bridge_in_step")));
+  assert.ok(
+    !lines.some((line) =>
+      /roomcast_(bridge_in_step|hook_calls_in_flight)/.test(line)
+    ),
+  );
 });

@@ -53,6 +53,9 @@ const BY_LEVEL = {
     "revocations_restored",
     "token_keys_unreachable",
     "token_keys_recovered",
+    "hook_failed",
+    "hook_down",
+    "hook_recovered",
     "error",
   ],
   warn: [
@@ -80,6 +83,8 @@ const BY_LEVEL = {
     "config_warning",
     "revocations_restored",
     "token_keys_unreachable",
+    "hook_failed",
+    "hook_down",
     "error",
   ],
   error: [

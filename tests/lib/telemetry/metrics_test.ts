@@ -35,6 +35,8 @@ Deno.test("Metrics.expose() returns the numbers of observations in the text form
       'roomcast_redis_disconnections_total{connection="reader"} 2',
       "roomcast_connections_refused_total 8",
       "roomcast_listener_failures_total 4",
+      'roomcast_hook_calls_total{hook="connect",outcome="refused"} 2',
+      'roomcast_hook_call_seconds_bucket{le="0.01",hook="connect"} 2',
       "roomcast_errors_total 2",
     ]
   ) assert.ok(body.split("\n").includes(line), `${line} is not in\n${body}`);

@@ -70,5 +70,14 @@ export const ALL: readonly Observation[] = [
   { kind: "revocations_restored", count: 3 },
   { kind: "token_keys_unreachable", why: "the response has the status 500" },
   { kind: "token_keys_recovered" },
+  { kind: "hook_called", hook: "connect", outcome: "refused", durationMs: 7 },
+  {
+    kind: "hook_failed",
+    hook: "join",
+    outcome: "invalid",
+    why: "the body is not JSON",
+  },
+  { kind: "hook_down", hook: "connect" },
+  { kind: "hook_recovered", hook: "connect" },
   { kind: "error", where: "a test", error: new Error("broken") },
 ];

@@ -58,7 +58,7 @@ Deno.test("boundedFetch() follows no redirect, and reads the body only of the st
       text: undefined,
     });
     assert.deepEqual(
-      await boundedFetch(url, { ...LIMITS, readBodyOf: [302] }),
+      await boundedFetch(url, { ...LIMITS, alsoReadBodyOf: [302] }),
       { status: 302, text: "moved" },
     );
     assert.equal(requests, 2);
@@ -92,7 +92,10 @@ Deno.test("boundedFetch() rejects with BadBody if the body is too large or is no
   ];
   for (const body of bodies) {
     await withServer((_, response) => void response.end(body), async (url) => {
-      await assert.rejects(boundedFetch(url, LIMITS), BadBody);
+      await assert.rejects(
+        boundedFetch(url, { ...LIMITS, timeoutMs: 10_000 }),
+        BadBody,
+      );
     });
   }
 });

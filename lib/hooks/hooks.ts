@@ -1,0 +1,187 @@
+/**
+ * The hooks of a server: they ask a backend who may connect and who may join which room.
+ *
+ * @module
+ */
+import { readActions, WrongForm } from "../access/forms.ts";
+import type {
+  ConnectHook,
+  ConnectQuestion,
+  JoinHook,
+  JoinQuestion,
+} from "../access/hooks.ts";
+import type { RoomGrant } from "../access/principal.ts";
+import { Rights } from "../access/rights.ts";
+import {
+  readExpiry,
+  readFields,
+  readVerdict,
+  type Verdict,
+} from "../access/verdict.ts";
+import { ApiError } from "../errors.ts";
+import { parseRoom } from "../log/message.ts";
+import type { HookName, Observe } from "../observer.ts";
+import { quoted } from "../util/nearest.ts";
+import { HookCaller } from "./caller.ts";
+import { keyOfSecret } from "./signature.ts";
+
+/** Maximum number of calls of all hooks together that are in flight on one node. Each hook has an equal share. */
+const CALLS_MAX = 20;
+/** Maximum size of the join hook's result as JSON text, in bytes. The session keeps one for each room. */
+const GRANT_BYTES_MAX = 2048;
+
+/** The settings of the hooks. At least one of the URLs is set. */
+export interface HookSettings {
+  readonly connectUrl: string | undefined;
+  readonly joinUrl: string | undefined;
+  /** The rooms about which the join hook is asked, as names and patterns that end in `*`. */
+  readonly rooms: readonly string[];
+  /** The names of the headers of a client's request that are passed on, in lower case. */
+  readonly headers: readonly string[];
+  readonly timeoutMs: number;
+  /** The secret with which calls are signed; undefined if they are not signed. */
+  readonly secret: string | undefined;
+}
+
+/** The hooks of a server. */
+export class Hooks {
+  readonly connect: ConnectHook | undefined;
+  readonly join: JoinHook | undefined;
+  readonly #callers: readonly HookCaller[];
+
+  /** Creates the hooks that the settings name; calls nothing yet. */
+  constructor(
+    { connectUrl, joinUrl, rooms, timeoutMs, secret }: HookSettings,
+    observe: Observe,
+    now: () => number = Date.now,
+  ) {
+    const urls = { connect: connectUrl, join: joinUrl };
+    const used = Object.values(urls).filter((url) => url !== undefined).length;
+    const callers: HookCaller[] = this.#callers = [];
+    const callerOf = (hook: HookName): HookCaller | undefined => {
+      const url = urls[hook];
+      if (url === undefined) return undefined;
+      const caller = new HookCaller({
+        hook,
+        url,
+        timeoutMs,
+        callsMax: Math.floor(CALLS_MAX / used),
+        key: secret === undefined ? undefined : keyOfSecret(secret),
+        observe,
+        now,
+      });
+      callers.push(caller);
+      return caller;
+    };
+    const [connect, join] = [callerOf("connect"), callerOf("join")];
+    this.connect = connect && {
+      ask: (question) => askConnect(connect, question, now),
+    };
+    const concerned = new Rights([{ rooms, actions: ["subscribe"] }]);
+    this.join = join && {
+      concerns: (room) => concerned.allow("subscribe", room),
+      ask: (question) => askJoin(join, question, now),
+    };
+  }
+
+  /** Number of calls in flight. */
+  get running(): number {
+    return this.#callers.reduce((sum, { running }) => sum + running, 0);
+  }
+
+  /** Number of calls that wait. */
+  get waiting(): number {
+    return this.#callers.reduce((sum, { waiting }) => sum + waiting, 0);
+  }
+
+  /** Cancels the calls in flight, and closes the connections. */
+  close(): void {
+    for (const caller of this.#callers) caller.close();
+  }
+}
+
+function askConnect(
+  caller: HookCaller,
+  { headers, isWanted, ...question }: ConnectQuestion,
+  now: () => number,
+): Promise<Verdict> {
+  const { client, transport, address, rooms, data, token } = question;
+  const { origin = null } = question;
+  return caller.call({
+    verb: "connect",
+    // Clients of one address take turns with those of others, so that nobody can keep others out.
+    caller: address,
+    body: JSON.stringify({
+      client,
+      transport,
+      origin,
+      address,
+      rooms,
+      data,
+      token,
+    }),
+    headers,
+    isWanted,
+    read: (result, sentAt) => {
+      const verdict = readVerdict(result, sentAt);
+      for (const room of verdict.rooms ?? []) checkRoom(room);
+      checkExpiry(verdict.expiresAt, now());
+      return verdict;
+    },
+  });
+}
+
+function askJoin(
+  caller: HookCaller,
+  { headers, isWanted, ...question }: JoinQuestion,
+  now: () => number,
+): Promise<RoomGrant> {
+  const { client, room, data, token } = question;
+  const user = question.user ?? null;
+  const verb = `join ${quoted(room)}`;
+  return caller.call({
+    verb,
+    caller: client,
+    body: JSON.stringify({ client, user, room, data, token }),
+    headers,
+    isWanted,
+    read: (result, sentAt) => {
+      const grant = readGrant(result, sentAt);
+      checkExpiry(grant.expiresAt, now());
+      if (grant.actions.includes("subscribe")) return grant;
+      throw new ApiError(
+        "forbidden",
+        `Cannot ${verb}: the application does not allow it; ask the application who may do it`,
+      );
+    },
+  });
+}
+
+/** Reads the result of the join hook. @throws {WrongForm} */
+function readGrant(result: unknown, issuedAt: number): RoomGrant {
+  const fields = ["allow", "info", "expiresAt"];
+  const { allow, info, ...times } = readFields(result, fields, GRANT_BYTES_MAX);
+  const expiresAt = readExpiry(times.expiresAt);
+  return {
+    by: "hook",
+    actions: readActions("allow", allow),
+    issuedAt,
+    ...expiresAt !== undefined && { expiresAt },
+    ...info !== undefined && { info },
+  };
+}
+
+function checkRoom(room: string): void {
+  try {
+    parseRoom(room);
+  } catch {
+    throw new WrongForm('"rooms" has a text that is not the name of a room');
+  }
+}
+
+function checkExpiry(expiresAt: number | undefined, now: number): void {
+  if (expiresAt === undefined || expiresAt > now) return;
+  throw new WrongForm(
+    '"expiresAt" has already passed; check the clocks of both servers',
+  );
+}

@@ -1,0 +1,184 @@
+/** Runs the backends in `docs/hooks.md` and connects clients with their cookies. */
+import assert from "node:assert/strict";
+import { TestApp } from "../support/app.ts";
+import { Subscriber } from "../support/client.ts";
+import { type Block, fencedBlocks } from "../support/documents.ts";
+import { find } from "../support/install.ts";
+import { freePort } from "../support/net.ts";
+import { Program } from "../support/program.ts";
+import { soon, until } from "../support/wait.ts";
+
+const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+const blocks = fencedBlocks("docs/hooks.md");
+const [php, python] = await Promise.all([find("php"), find("python")]);
+
+/** Returns the block in this language that contains `text`. */
+function blockWith(language: string, text: string): Block {
+  const found = blocks.filter((block) =>
+    block.language === language && block.code.includes(text)
+  );
+  const [block] = found;
+  assert.ok(block !== undefined && found.length === 1, `${language} ${text}`);
+  return block;
+}
+
+/**
+ * Connects clients to a node whose connect hook is at `url`: one with the cookie of ann's session, one without it, and
+ * one with it to a node with another secret.
+ */
+async function checkBackend(url: string, cookie: string): Promise<void> {
+  await using app = new TestApp({
+    CONNECT_HOOK_URL: url,
+    HOOK_SECRET: SECRET,
+    HOOK_TIMEOUT_MS: "5000",
+    ROOMS: "chat,user.ann,user.bob",
+  });
+  const origin = `http://127.0.0.1:${await app.serve()}`;
+  await using ann = new Subscriber(origin, { extraHeaders: { cookie } });
+  await soon(ann.joined.have(2), "ann has joined");
+  assert.deepEqual(
+    ann.joined.items.map(({ room }) => room),
+    ["chat", "user.ann"],
+  );
+  await using nobody = new Subscriber(origin);
+  await soon(nobody.errors.have(1), "a client without a session is refused");
+  assert.equal(nobody.errors.items[0]?.data?.code, "unauthorized");
+
+  await using other = new TestApp({
+    CONNECT_HOOK_URL: url,
+    HOOK_SECRET: "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+  });
+  const otherOrigin = `http://127.0.0.1:${await other.serve()}`;
+  await using forged = new Subscriber(otherOrigin, {
+    extraHeaders: { cookie },
+  });
+  await until(
+    "the backend has refused the signature",
+    () =>
+      other.observations.some((observation) =>
+        observation.kind === "hook_failed" &&
+        observation.why === "the response has the status 400"
+      ),
+  );
+  assert.equal(forged.connects.items.length, 0);
+}
+
+/** Resolves once a server responds on this port. */
+async function served(port: number): Promise<void> {
+  await until("the backend listens", async () => {
+    try {
+      await (await fetch(`http://127.0.0.1:${port}/`)).body?.cancel();
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+Deno.test("the backend for Node in docs/hooks.md lets in a client with the cookie of a session", async () => {
+  const port = await freePort();
+  const { code } = blockWith("js", "createServer(");
+  await using _ = new Program("node", ["--input-type=module", "-e", code], {
+    cwd: new URL("../../", import.meta.url),
+    env: { HOOK_SECRET: SECRET, HOOK_PORT: String(port) },
+  });
+  await served(port);
+  await checkBackend(`http://127.0.0.1:${port}/roomcast`, "sid=s1");
+});
+
+Deno.test({
+  name:
+    "the backend for PHP in docs/hooks.md lets in a client with the cookie of a session",
+  ignore: php === undefined,
+  fn: async () => {
+    const folder = await Deno.makeTempDir();
+    try {
+      const { code } = blockWith("php", "hash_hmac");
+      await Deno.writeTextFile(`${folder}/hooks.php`, code);
+      await Deno.writeTextFile(
+        `${folder}/login.php`,
+        "<?php session_start(); $_SESSION['user'] = 'ann';",
+      );
+      const port = await freePort();
+      const listen = ["-S", `127.0.0.1:${port}`, "-t", folder];
+      await using _ = new Program(
+        php ?? "",
+        ["-d", `session.save_path=${folder}`, ...listen],
+        { cwd: new URL(`file://${folder}/`), env: { HOOK_SECRET: SECRET } },
+      );
+      await served(port);
+      const login = await fetch(`http://127.0.0.1:${port}/login.php`);
+      await login.body?.cancel();
+      const [cookie = ""] = login.headers.get("set-cookie")?.split(";") ?? [];
+      assert.match(cookie, /^PHPSESSID=/);
+      await checkBackend(`http://127.0.0.1:${port}/hooks.php`, cookie);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+});
+
+Deno.test("the recipes in docs/hooks.md for frameworks have no syntax errors", async (t) => {
+  const checks: [Block, string | undefined, string[]][] = [
+    [blockWith("php", "Route::post"), php, ["-l"]],
+    [blockWith("python", "csrf_exempt"), python, [
+      "-c",
+      "import ast, sys; ast.parse(sys.stdin.read())",
+    ]],
+    [blockWith("js", "express.json()"), "node", ["--check", "-"]],
+  ];
+  for (const [{ where, code }, program, args] of checks) {
+    await t.step({
+      name: where,
+      ignore: program === undefined,
+      fn: async () => {
+        const process = new Deno.Command(program ?? "", {
+          args,
+          stdin: "piped",
+          stdout: "null",
+          stderr: "piped",
+        }).spawn();
+        const writer = process.stdin.getWriter();
+        await writer.write(new TextEncoder().encode(code));
+        await writer.close();
+        const { success, stderr } = await process.output();
+        assert.ok(success, new TextDecoder().decode(stderr));
+      },
+    });
+  }
+});
+
+Deno.test("the answers in docs/hooks.md are accepted", async () => {
+  const { Hooks } = await import("../../lib/hooks/hooks.ts");
+  const { HookBackend } = await import("../support/hook_backend.ts");
+  let answer = "";
+  await using backend = await HookBackend.start((_, response) =>
+    void response.end(answer)
+  );
+  const hooks = new Hooks(
+    {
+      connectUrl: backend.url("/connect"),
+      joinUrl: backend.url("/join"),
+      rooms: ["*"],
+      headers: [],
+      timeoutMs: 5000,
+      secret: undefined,
+    },
+    () => {},
+    () => 1_795_986_000_000,
+  );
+  const asker = { client: "c", headers: {}, isWanted: () => true };
+  const question = JSON.parse(blockWith("json", '"transport"').code);
+  answer = blockWith("json", '"rooms": ["user.ann"],').code;
+  const verdict = await hooks.connect?.ask({ ...question, ...asker });
+  assert.equal(verdict?.user, "ann");
+  const join = JSON.parse(blockWith("json", '"orders.7"').code);
+  answer = blockWith("json", '{ "allow": ["sub"], "expiresAt"').code;
+  const grant = await hooks.join?.ask({ ...join, ...asker });
+  assert.deepEqual(grant?.actions, ["subscribe"]);
+  // What the documents show is what is sent.
+  const [connectCall, joinCall] = backend.calls.items;
+  assert.deepEqual(connectCall?.body, { ...question, client: "c" });
+  assert.deepEqual(joinCall?.body, { ...join, client: "c" });
+  hooks.close();
+});
