@@ -3,7 +3,10 @@
  * slices of load in turn, so that other work on the machine affects both alike.
  *
  *     git worktree add ../before <commit>
- *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"]
+ *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"] [options]
+ *
+ * The option `tokens` makes the clients of this checkout have tokens; compare it with itself (`.`) to see what they
+ * cost. The option `other-first` starts the node of the other checkout first.
  *
  * Prints for each load and each version the median number of deliveries (or connects) per second of CPU time. Also
  * prints the median and the quartiles of the ratio between this version and the other one, over all pairs of slices.
@@ -17,6 +20,7 @@
 import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
+import { makeToken, SECRET } from "../tests/support/tokens.ts";
 import { until } from "../tests/support/wait.ts";
 import { HttpConnection, post } from "./http_connection.ts";
 
@@ -77,6 +81,7 @@ class Load implements AsyncDisposable {
   readonly #clients: RawClient[];
   readonly #requests;
   readonly #members: number;
+  readonly #token: string | undefined;
   readonly #connects: number;
   /** Called when all clients of a message's room have received the message. */
   #delivered = () => {};
@@ -87,7 +92,9 @@ class Load implements AsyncDisposable {
     stack: AsyncDisposableStack,
     node: TestNode,
     { rooms, roomsEach = 1, clients, bytes, connects = 0 }: LoadOptions,
+    token: string | undefined,
   ) {
+    this.#token = token;
     this.#stack = stack;
     this.#node = node;
     this.#connects = connects;
@@ -105,27 +112,33 @@ class Load implements AsyncDisposable {
             { length: roomsEach },
             (_, j) => `room-${(i + j) % rooms}`,
           ),
+          token,
         ),
     );
   }
 
   /**
    * Starts a node of the version in `checkout`, or of this checkout if `checkout` is undefined. Connects all clients
-   * and publishers to the node.
+   * and publishers to the node. With `hasTokens`, the clients have tokens.
    */
   static async start(
     checkout: URL | undefined,
     options: LoadOptions,
+    hasTokens = false,
   ): Promise<Load> {
     const stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const node = stack.use(
       await TestNode.start(
-        { REDIS_URL: redis.url },
+        { REDIS_URL: redis.url, ...hasTokens && { TOKEN_SECRET: SECRET } },
         checkout === undefined ? {} : { checkout },
       ),
     );
-    const load = new Load(stack, node, options);
+    const caps = [{ rooms: ["room-*"], allow: ["sub"] }];
+    const token = hasTokens
+      ? await makeToken({ sub: "ann", iat: Date.now() / 1000, caps })
+      : undefined;
+    const load = new Load(stack, node, options, token);
     await load.#connect(options);
     return load;
   }
@@ -166,7 +179,7 @@ class Load implements AsyncDisposable {
     for (let i = 0; i < this.#connects; i += CONNECTS_AT_ONCE) {
       const clients = Array.from(
         { length: CONNECTS_AT_ONCE },
-        () => new RawClient(["room-0"]),
+        () => new RawClient(["room-0"], this.#token),
       );
       for (const client of clients) client.connect(this.#node.port);
       await until(
@@ -235,7 +248,12 @@ function quantile(values: readonly number[], share: number): number {
   return sorted[Math.floor(sorted.length * share)] ?? NaN;
 }
 
-const [path, pairs = "20", names = Object.keys(LOADS).join(",")] = Deno.args;
+const [
+  path,
+  pairs = "20",
+  names = Object.keys(LOADS).join(","),
+  ...flags
+] = Deno.args;
 if (path === undefined) {
   throw new Error("Cannot compare: no other checkout is given; pass its path");
 }
@@ -253,8 +271,16 @@ for (const name of names.split(",")) {
       }`,
     );
   }
-  await using ours = await Load.start(undefined, options);
-  await using theirs = await Load.start(other, options);
+  await using stack = new AsyncDisposableStack();
+  const start = async (isOurs: boolean): Promise<Load> =>
+    stack.use(
+      isOurs
+        ? await Load.start(undefined, options, flags.includes("tokens"))
+        : await Load.start(other, options),
+    );
+  const isOtherFirst = flags.includes("other-first");
+  const early = await start(!isOtherFirst), late = await start(isOtherFirst);
+  const [ours, theirs] = isOtherFirst ? [late, early] : [early, late];
   const found: [number, number][] = [];
   for (let i = -WARM_UP_SLICES; i < Number(pairs); i++) {
     const first = i % 2 === 0 ? ours : theirs;

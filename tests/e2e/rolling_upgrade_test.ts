@@ -143,6 +143,16 @@ test("messages published on a node of the previous version or of this version re
     );
   }
   assert.deepEqual(clientBefore.ids, clientNow.ids);
+  // The previous version does not know the command between nodes that this sends, and skips it.
+  const revoked = await now.post("/revoke", { user: "ann" });
+  assert.equal(revoked.status, 200);
+  await before.log.where(() =>
+    before.log.items.some(({ kind }) => kind === "entry_skipped")
+  );
+  const after = await before.publish("after", "a");
+  for (const client of [clientBefore, clientNow]) {
+    await received(client, [after]);
+  }
 });
 
 test("a client recovers all messages when it moves between nodes of the previous version and of this version", async (setup) => {

@@ -27,6 +27,7 @@ export class RawClient {
   /** Whether the client stops reading as soon as it is connected. */
   pausing = false;
   readonly #rooms: readonly string[];
+  readonly #token: string | undefined;
   #socket: Socket | undefined;
   #rest: Buffer = Buffer.alloc(0);
   #upgraded = false;
@@ -34,9 +35,10 @@ export class RawClient {
   #lastMs = 0;
   #lastSeq = 0;
 
-  /** Creates a client that will join `rooms` when it connects. */
-  constructor(rooms: readonly string[]) {
+  /** Creates a client that will join `rooms` when it connects. `token` is its token, if it has one. */
+  constructor(rooms: readonly string[], token?: string) {
     this.#rooms = rooms;
+    this.#token = token;
   }
 
   /** Connects or reconnects the client to the node on `port`. */
@@ -122,7 +124,7 @@ export class RawClient {
       const auth = this.pid === undefined
         ? { rooms: this.#rooms }
         : { pid: this.pid, offset: this.offset };
-      this.#send(`40${JSON.stringify(auth)}`);
+      this.#send(`40${JSON.stringify({ token: this.#token, ...auth })}`);
     } else if (text[0] === "2") this.#send("3");
     else if (text.startsWith("40")) {
       const { pid } = JSON.parse(text.slice(2));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
+import { HookBackend, json, result } from "../../support/hook_backend.ts";
 import { inSeconds, makeToken, SECRET } from "../../support/tokens.ts";
 import { until } from "../../support/wait.ts";
 
@@ -13,8 +14,10 @@ class Setup implements AsyncDisposable {
 
   private constructor(readonly app: TestApp, readonly url: string) {}
 
-  static async start(): Promise<Setup> {
-    const app = new TestApp({ TOKEN_SECRET: SECRET });
+  static async start(
+    settings: Record<string, string> = { TOKEN_SECRET: SECRET },
+  ): Promise<Setup> {
+    const app = new TestApp(settings);
     return new Setup(app, `http://127.0.0.1:${await app.serve()}`);
   }
 
@@ -197,4 +200,28 @@ Deno.test("a client that resumes its session leaves rooms whose room tokens were
   await setup.app.post("/publish", { room: "secret", message: 1 });
   await client.ask("leave", { room: "no-such-room" });
   assert.deepEqual(client.messages.items, []);
+});
+
+Deno.test("the connect hook is asked again about a client whose user is revoked, and decides", async () => {
+  const user = "ann";
+  const caps = [{ rooms: ["*"], allow: ["sub"] }];
+  await using backend = await HookBackend.start(result({ user, caps }));
+  await using setup = await Setup.start({ CONNECT_HOOK_URL: backend.url() });
+  const client = setup.client({});
+  await client.connects.have(1);
+  client.socket.io.engine.close();
+  await client.connects.have(2);
+  assert.equal(backend.calls.items.length, 1, "the verdict was kept");
+  await setup.revoke({ user });
+  await client.connects.have(3);
+  assert.equal(backend.calls.items.length, 2);
+  assert.deepEqual(client.connects.items, [false, true, true]);
+  client.socket.io.engine.close();
+  await client.connects.have(4);
+  assert.equal(backend.calls.items.length, 2, "the new verdict is kept");
+  backend.respond = json({}, 403);
+  await setup.revoke({ user });
+  await client.errors.where(() => refusalOf(client) !== undefined);
+  assert.equal(backend.calls.items.length, 3);
+  assert.ok(!client.socket.connected);
 });
