@@ -131,7 +131,7 @@ export function createNode(config: Config, observe: Observe): Node {
     hookHeaders: config.hooks?.headers,
     observe,
   });
-  const publisher = new Publisher({ log, access, observe });
+  const publisher = new Publisher({ ...config, log, access, observe });
   const closed = [
     ...[...ingresses, clients, sockets, tokens, hooks],
     ...[revoker, redis?.cluster, log, publisher],

@@ -91,6 +91,10 @@ export function createApp(options: AppOptions): Hono<Env> {
     if (shown.code === "internal") {
       observe({ kind: "error", where: "a route", error });
     }
+    // A limit with the status 429 is counted where it is enforced, also if the request has other results.
+    if (shown.isLimit && shown.status !== 429) {
+      observe({ kind: "limited", limit: shown.code });
+    }
     return respondWithError(c, shown);
   });
   app.notFound((c) =>

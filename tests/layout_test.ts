@@ -24,7 +24,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/access": { packages: ["cookie", "jose"] },
   "lib/log": {},
   "lib/hooks": { imports: ["lib/access", "lib/log"] },
-  "lib/publish": { imports: ["lib/access", "lib/log"] },
+  "lib/publish": { imports: ["lib/limits", "lib/access", "lib/log"] },
   "lib/redis": { packages: ["@redis/client"] },
   "lib/redis_log": { imports: ["lib/log", "lib/redis"] },
   "lib/bridge": {

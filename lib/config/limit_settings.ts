@@ -20,6 +20,8 @@ export interface LimitSettings {
   readonly connectsPerSecondMax: number;
   /** Maximum number of events that a client may send per second. */
   readonly eventsPerSecondMax: number;
+  /** Maximum number of messages that are published with each key per second, once for each room; 0 for no limit. */
+  readonly publishesPerSecondMax: number;
 }
 
 /** The maximum of each limit that can be switched off with 0. */
@@ -29,6 +31,7 @@ const COUNT_MAX = 10_000_000;
 export function readLimitSettings(reader: EnvReader): LimitSettings {
   const count = (name: string): number => reader.integer(name, 0, 0, COUNT_MAX);
   return {
+    publishesPerSecondMax: count("PUBLISHES_PER_SECOND_MAX"),
     trustedProxies: readProxies(reader),
     clientsMax: count("CLIENTS_MAX"),
     clientsPerAddressMax: count("CLIENTS_PER_ADDRESS_MAX"),

@@ -18,7 +18,6 @@ const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   WEBHOOK_URL: undefined,
   WEBHOOK_SECRET: undefined,
   ADMIN_KEY: undefined,
-  PUBLISHES_PER_SECOND_MAX: "0",
   PRESENCE_BYTES_MAX: undefined,
   PRESENCE_MEMBERS_MAX: undefined,
   REBALANCE: "false",

@@ -70,6 +70,7 @@ export function createHttpConnections(): HttpConnections {
  *
  * @param connections Closes the server's connections. The caller needs this object to stop the server without losing a
  * request.
+ * @param onLimit Called with the error of each request that cannot be read because it is too large or too slow.
  */
 export function createHttpServer(
   onRequest: RequestListener,
@@ -77,6 +78,7 @@ export function createHttpServer(
     | ((request: IncomingMessage, socket: Duplex, head: Buffer) => void)
     | undefined,
   connections: HttpConnections = createHttpConnections(),
+  onLimit: (error: ApiError) => void = () => {},
 ): Server {
   const options = {
     headersTimeout: 10_000,
@@ -107,7 +109,11 @@ export function createHttpServer(
     if (connections.release(socket)) onUpgrade?.(request, socket, head);
     else ignoreErrors(socket);
   });
-  server.on("clientError", refuseUnreadable);
+  server.on("clientError", (error: Error & { code?: string }, socket) => {
+    const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
+    if (refusal.isLimit) onLimit(refusal);
+    endDetached(socket, completeResponse(refusal));
+  });
   server.on("checkExpectation", refuseExpectation);
   server.on("connect", (_request, socket: Socket) => {
     ignoreErrors(socket);
@@ -124,18 +130,6 @@ export function createHttpServer(
  */
 function ignoreErrors(socket: Socket): void {
   socket.on("error", () => {});
-}
-
-/**
- * Responds with an error to a request that cannot be read, because it is not valid HTTP, is too large or arrives too
- * slowly.
- */
-function refuseUnreadable(
-  error: Error & { code?: string },
-  socket: Duplex,
-): void {
-  const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-  endDetached(socket, completeResponse(refusal));
 }
 
 /**

@@ -73,6 +73,7 @@ export class HttpPort {
       sockets &&
         ((request, socket, head) => sockets.upgrade(request, socket, head)),
       this.#connections,
+      ({ code }) => observe({ kind: "limited", limit: code }),
     );
     this.#watch = new ListenerWatch({
       server: this.#server,

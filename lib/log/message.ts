@@ -4,6 +4,7 @@
  * @module
  */
 import { ApiError } from "../errors.ts";
+import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 
 /** Maximum length of a room name, in bytes of UTF-8. */
 export const ROOM_BYTES_MAX = 255;
@@ -136,7 +137,7 @@ export function parseKey(key: unknown): string | undefined {
 /**
  * Returns a published message as JSON text, which clients receive unchanged.
  *
- * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if the message is nested too deeply, and
+ * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if the message has more than {@linkcode DEPTH_MAX} levels, and
  * `message_too_large` if its JSON exceeds `bytesMax` bytes of UTF-8.
  */
 export function encodeMessage(message: unknown, bytesMax: number): string {
@@ -152,10 +153,11 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
   } catch (error) {
     // V8 parses JSON of any depth, but `JSON.stringify` exceeds the stack at about ten thousand levels.
     if (!(error instanceof RangeError)) throw error;
-    throw new ApiError(
-      "invalid_message",
-      "Cannot publish: the message is nested too deeply; flatten it",
-    );
+    throw tooDeep();
+  }
+  // Each level has two brackets, so a short message cannot be nested too deeply.
+  if (json.length > 2 * DEPTH_MAX && isDeeperThan(DEPTH_MAX, message)) {
+    throw tooDeep();
   }
   // A string of n UTF-16 units has n to 3n bytes, so the bytes of short messages need not be counted.
   if (
@@ -168,4 +170,11 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
     );
   }
   return json;
+}
+
+function tooDeep(): ApiError {
+  return new ApiError(
+    "invalid_message",
+    `Cannot publish: the message is nested on more than ${DEPTH_MAX} levels; flatten it`,
+  );
 }

@@ -5,7 +5,8 @@
  */
 import type { Access } from "../access/access.ts";
 import type { Principal } from "../access/principal.ts";
-import type { ApiError, ErrorCode } from "../errors.ts";
+import { ApiError, type ErrorCode } from "../errors.ts";
+import { RateLimit, type Usage } from "../limits/rate_limit.ts";
 import type { Log, PublishResult } from "../log/log.ts";
 import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
@@ -16,6 +17,8 @@ import { RareReports } from "../util/rare_reports.ts";
 export interface PublisherOptions {
   readonly log: Pick<Log, "append">;
   readonly access: Pick<Access, "refusal">;
+  /** How many messages each publisher may publish per second, counted once for each room; 0 for no limit. */
+  readonly publishesPerSecondMax?: number;
   readonly observe: Observe;
 }
 
@@ -27,12 +30,19 @@ export interface PublisherOptions {
 export class Publisher {
   readonly #options: PublisherOptions;
   readonly #appends = new InFlight();
+  readonly #limit: RateLimit | undefined;
+  /** What the publishers with each key have used of the limit. Those without a key have the empty name. */
+  readonly #used = new Map<string, Usage>();
   /** Publishes that were refused, each by its error code and the name of its key. */
   readonly #refusals: RareReports<`${ErrorCode} ${string}`>;
 
   /** Stores the options. */
   constructor(options: PublisherOptions) {
     this.#options = options;
+    const { publishesPerSecondMax: perSecond = 0 } = options;
+    this.#limit = perSecond === 0
+      ? undefined
+      : new RateLimit(perSecond, perSecond);
     this.#refusals = new RareReports((subject, count) => {
       const [code = "", ...key] = subject.split(" ");
       options.observe({
@@ -52,12 +62,25 @@ export class Publisher {
   /**
    * Appends publishes in order, each to those of its rooms into which the principal may publish. Resolves to one list
    * for each publish, which has one result for each of the publish's rooms, in the order of `rooms`. Never rejects:
-   * errors are among the results.
+   * errors are among the results. If the sender has used up its limit, all results are `too_many_publishes`.
+   *
+   * @param usage What the sender has used of the limit; by default, that of all who send with the same key.
    */
   async publish(
     principal: Principal,
     publishes: readonly PublishRequest[],
+    usage?: Usage,
   ): Promise<PublishResult[][]> {
+    const error = this.#limit &&
+      this.#exceeded(this.#limit, publishes, usage ?? this.#usageOf(principal));
+    if (error !== undefined) {
+      const results = publishes.map(({ rooms }) =>
+        rooms.map((room) => ({ room, error }))
+      );
+      this.#options.observe({ kind: "limited", limit: error.code });
+      this.#count(principal, results.flat());
+      return results;
+    }
     const refused = publishes.map((publish) =>
       this.#refused(principal, publish)
     );
@@ -84,6 +107,31 @@ export class Publisher {
   /** Stops reporting. */
   close(): void {
     this.#refusals.close();
+  }
+
+  #usageOf({ key = "" }: Principal): Usage {
+    let usage = this.#used.get(key);
+    if (usage === undefined) this.#used.set(key, usage = { usedUntil: 0 });
+    return usage;
+  }
+
+  /**
+   * Charges a sender for publishes, once for each room. Returns the error if the sender has used up its limit. A sender
+   * that has anything left may publish any batch, and has to wait for longer afterwards.
+   */
+  #exceeded(
+    limit: RateLimit,
+    publishes: readonly PublishRequest[],
+    usage: Usage,
+  ): ApiError | undefined {
+    let cost = 0;
+    for (const { rooms } of publishes) cost += rooms.length;
+    const waitMs = limit.spend(usage, cost);
+    return waitMs === 0 ? undefined : new ApiError(
+      "too_many_publishes",
+      "Cannot publish: you publish more messages per second than PUBLISHES_PER_SECOND_MAX allows, counted once for each room; send them again later",
+      Math.ceil(waitMs / 1000),
+    );
   }
 
   /**

@@ -397,13 +397,86 @@ Deno.test("a publish that is not valid is rejected and nothing is stored", async
   assert.ok(!app.observations.some(({ kind }) => kind === "error"));
 });
 
-Deno.test("POST /publish stores a deeply nested message or rejects the message as invalid_message", async () => {
-  await using app = new TestApp({ MESSAGE_BYTES_MAX: "16777216" });
-  const message = "[".repeat(500_000) + "]".repeat(500_000);
-  const body = `{"message":${message}}`;
-  const reply = await send(app, "/publish", JSON_TYPE, body);
-  // Whether V8 can serialize everything that it has parsed depends on its version.
-  if (reply.status !== 200) assertError(reply, 400, "invalid_message");
+Deno.test("POST /publish and /publish/batch refuse a message with more than 100 levels, by every content type that has levels", async () => {
+  await using app = new TestApp({ MESSAGE_BYTES_MAX: "4000000" });
+  for (
+    const [levels, status] of [[100, 200], [101, 400], [500_000, 400]] as const
+  ) {
+    const message = "[".repeat(levels) + "]".repeat(levels);
+    const item = `{"message":${message}}`;
+    const one = await send(app, "/publish", JSON_TYPE, item);
+    const listed = `{"messages":[${item}]}`;
+    const batch = await send(app, "/publish/batch", JSON_TYPE, listed);
+    const lines = await send(
+      app,
+      "/publish/batch",
+      { "content-type": "application/x-ndjson" },
+      item,
+    );
+    for (const reply of [one, batch, lines]) {
+      assert.equal(reply.status, status, reply.text);
+      if (status === 400) {
+        assert.equal(reply.body.error.code, "invalid_message");
+      }
+    }
+  }
+  const text = await send(app, "/publish", TEXT_TYPE, "[".repeat(1000));
+  assert.equal(text.status, 200, "a text has no levels");
+});
+
+Deno.test("POST /publish refuses what is beyond PUBLISHES_PER_SECOND_MAX with 429 and Retry-After, for each key", async () => {
+  await using app = new TestApp({
+    PUBLISHES_PER_SECOND_MAX: "4",
+    PUBLISH_KEYS: "ann:1,bob:2",
+  });
+  const publish = (key: string, body: object): Promise<AppReply> =>
+    app.post("/publish", body, { authorization: `Bearer ${key}` });
+  const batch = (key: string, length: number): Promise<AppReply> =>
+    app.post(
+      "/publish/batch",
+      { messages: Array(length).fill({ message: 1 }) },
+      { authorization: `Bearer ${key}` },
+    );
+  assert.equal((await publish("1", { message: 1 })).status, 200);
+  assert.equal(
+    (await publish("1", { rooms: ["a", "b", "c"], message: 1 })).status,
+    200,
+  );
+  const refused = await publish("1", { message: 1 });
+  assertError(refused, 429, "too_many_publishes");
+  assert.equal(refused.headers.get("retry-after"), "1");
+  // A batch that is larger than the limit passes once, and counts for the following seconds.
+  assert.equal((await batch("2", 40)).status, 200);
+  const later = await batch("2", 2);
+  assert.equal(later.status, 429);
+  assert.equal(later.body.error.code, "too_many_publishes");
+  assert.equal(later.body.results.length, 2);
+  const seconds = Number(later.headers.get("retry-after"));
+  assert.ok(seconds >= 9 && seconds <= 10, `${seconds}`);
+  const limits = app.observations.filter(({ kind }) => kind === "limited");
+  assert.deepEqual(
+    limits,
+    Array(2).fill({ kind: "limited", limit: "too_many_publishes" }),
+  );
+});
+
+Deno.test("publishers without a key share PUBLISHES_PER_SECOND_MAX", async () => {
+  await using app = new TestApp({ PUBLISHES_PER_SECOND_MAX: "2" });
+  const replies = [];
+  for (let i = 0; i < 3; i++) {
+    replies.push(await app.post("/publish", { message: 1 }));
+  }
+  assert.deepEqual(replies.map(({ status }) => status), [200, 200, 429]);
+});
+
+Deno.test("limits of requests are counted by their code", async () => {
+  await using app = new TestApp({ MESSAGE_BYTES_MAX: "16" });
+  await app.post("/publish", { message: "x".repeat(100) });
+  await app.post("/publish", { message: "x".repeat(100_000) });
+  const limits = app.observations.flatMap((observation) =>
+    observation.kind === "limited" ? [observation.limit] : []
+  );
+  assert.deepEqual(limits, ["message_too_large", "body_too_large"]);
 });
 
 Deno.test("POST /publish accepts JSON, text and forms, and returns id and room", async () => {

@@ -8,15 +8,21 @@ import { soon, until } from "../../support/wait.ts";
 /** Sends the bytes of one request. Resolves to the requests that reached the server's handlers, and to the response. */
 async function send(
   head: string,
-): Promise<{ reached: string[]; response: string }> {
+): Promise<{ reached: string[]; response: string; limits: string[] }> {
   const reached: string[] = [];
-  const server = createHttpServer((request, response) => {
-    reached.push("request", request.url ?? "", request.headers.host ?? "");
-    response.end("ok");
-  }, (request, socket) => {
-    reached.push("upgrade", request.url ?? "", request.headers.host ?? "");
-    socket.end("HTTP/1.1 101 Switching Protocols\r\n\r\n");
-  });
+  const limits: string[] = [];
+  const server = createHttpServer(
+    (request, response) => {
+      reached.push("request", request.url ?? "", request.headers.host ?? "");
+      response.end("ok");
+    },
+    (request, socket) => {
+      reached.push("upgrade", request.url ?? "", request.headers.host ?? "");
+      socket.end("HTTP/1.1 101 Switching Protocols\r\n\r\n");
+    },
+    undefined,
+    ({ code }) => limits.push(code),
+  );
   const client = connect(await listen(server), "127.0.0.1");
   let response = "";
   client.on("data", (chunk) => response += chunk);
@@ -26,7 +32,7 @@ async function send(
   server.close();
   server.closeAllConnections();
   await once(server, "close");
-  return { reached, response };
+  return { reached, response, limits };
 }
 
 const CLOSE = "Host: here\nConnection: close";
@@ -93,8 +99,9 @@ Deno.test("createHttpServer() responds to requests that cannot be read with an e
     ],
   ];
   for (const [head, status, code] of cases) {
-    const { reached, response } = await send(head);
+    const { reached, response, limits } = await send(head);
     assert.deepEqual(reached, []);
+    assert.deepEqual(limits, status === 431 ? [code] : []);
     const [start = "", body = ""] = response.split("\r\n\r\n");
     assert.match(start, new RegExp(`^HTTP/1\\.1 ${status} `));
     assert.match(start, /\r\nconnection: close\r\n/);
