@@ -72,6 +72,7 @@ function documents(): Map<string, string> {
     "README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "SECURITY.md",
     "llms.txt",
     "examples/README.md",
     ...filesOf("docs/", /\.md$/),

@@ -1,6 +1,7 @@
 /**
  * Puts everything that the server needs beside Deno into one folder: the program as one file, the page, Socket.IO's
- * client, and a `deno.json` with the permissions and `deno task start`.
+ * client, and a `deno.json` with the permissions and `deno task start`. Adds `sbom.json`, which lists the packages whose
+ * code is in the folder.
  *
  *     deno task bundle [folder]
  *
@@ -8,6 +9,7 @@
  */
 import { cp, mkdir, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { sbomOf } from "./sbom.ts";
 
 const root = new URL("../", import.meta.url);
 
@@ -78,6 +80,11 @@ async function bundle(folder: string): Promise<void> {
     join(folder, "deno.json"),
     `${JSON.stringify(bundledConfiguration(config), undefined, 2)}\n`,
   );
+  const sbom = await sbomOf(
+    await Deno.readTextFile(join(folder, "main.js")),
+    await Deno.readTextFile(join(folder, "static/client-dist/socket.io.js")),
+  );
+  await writeFile(join(folder, "sbom.json"), sbom);
 }
 
 if (import.meta.main) await bundle(Deno.args[0] ?? "dist");

@@ -18,7 +18,7 @@ Deno.test("a node that runs only from the bundle serves the page and clients, an
     await run(Deno.execPath(), args, { cwd, env: {} });
     assert.deepEqual(
       [...Deno.readDirSync(folder)].map(({ name }) => name).sort(),
-      ["deno.json", "main.js", "static"],
+      ["deno.json", "main.js", "sbom.json", "static"],
     );
     assert.ok(await size(folder) < BYTES_MAX);
     await using redis = await Redis.start();
@@ -103,7 +103,7 @@ Deno.test({
       );
       assert.deepEqual(
         [...Deno.readDirSync(folder)].map(({ name }) => name).sort(),
-        ["deno.json", "main.js", "static"],
+        ["deno.json", "main.js", "sbom.json", "static"],
       );
     } finally {
       await Deno.remove(folder, { recursive: true });

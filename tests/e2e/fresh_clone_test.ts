@@ -61,3 +61,45 @@ Deno.test("deno task start in a fresh clone installs what the server needs, not 
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("deno task start fails if a package is not the one in deno.lock, or is not in it", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "roomcast-lock-" });
+  try {
+    const copy = `git ls-files -z | tar -c --null -T - | tar -x -C "${folder}"`;
+    await run("sh", ["-c", copy], { cwd, env: {} });
+    const lock = await Deno.readTextFile(`${folder}/deno.lock`);
+    const { tasks } = JSON.parse(
+      await Deno.readTextFile(`${folder}/deno.json`),
+    );
+    assert.deepEqual(tasks.start.dependencies, ["packages"]);
+    const changes: [change: (lock: string) => string, error: RegExp][] = [
+      [
+        (lock) => lock.replace(/^ {4}"npm:hono@.*\n/m, ""),
+        /lockfile is out of date/i,
+      ],
+      [
+        (lock) =>
+          lock.replace(
+            /("hono@[^"]+": \{\s+"integrity": "sha512-)..../,
+            "$1AAAA",
+          ),
+        /checksum did not match .* hono@/,
+      ],
+    ];
+    for (const [change, error] of changes) {
+      const changed = change(lock);
+      assert.notEqual(changed, lock);
+      await Deno.writeTextFile(`${folder}/deno.lock`, changed);
+      const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+        args: ["task", "packages"],
+        cwd: folder,
+        // Deno compares the checksum of what it downloads, and trusts what it has downloaded before.
+        env: { DENO_DIR: `${folder}/deno`, NO_COLOR: "1" },
+      }).output();
+      assert.equal(success, false);
+      assert.match(new TextDecoder().decode(stderr), error);
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
