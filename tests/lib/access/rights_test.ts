@@ -98,3 +98,30 @@ Deno.test("Rights.everywhere() allows the actions in every room", () => {
     assert.ok(!rights.allow("manage", room));
   }
 });
+
+Deno.test("Rights with excluded rooms allow there only what their base allows", () => {
+  const base = new Rights([{
+    rooms: ["private.lobby"],
+    actions: ["subscribe"],
+  }]);
+  const everything = {
+    rooms: ["*"],
+    actions: ["subscribe", "history"],
+  } as const;
+  const rights = new Rights(
+    [everything, { rooms: ["private.a"], actions: ["subscribe"] }],
+    base,
+    (room) => room.startsWith("private."),
+  );
+  const publisher = { rooms: ["*"], actions: ["publish"] } as const;
+  for (const each of [rights, new Rights([publisher], rights)]) {
+    assert.ok(each.allow("subscribe", "chat"));
+    assert.ok(each.allow("history", "private"));
+    assert.ok(each.allow("subscribe"));
+    assert.ok(each.allow("subscribe", "private.lobby"));
+    assert.ok(!each.allow("history", "private.lobby"));
+    assert.ok(!each.allow("subscribe", "private.a"));
+    assert.ok(!each.allowEverywhere("subscribe"));
+  }
+  assert.ok(new Rights([publisher], rights).allow("publish", "private.a"));
+});

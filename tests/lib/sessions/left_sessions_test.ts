@@ -54,6 +54,14 @@ Deno.test("LeftSessions.bytes includes the grants of a session, with their info"
   assert.equal(left.bytes, 300 + 60 + 2 * 4 + 150 + 2 * (4 + 2 + 100));
 });
 
+Deno.test("LeftSessions.bytes includes the verdict of the connect hook", () => {
+  const left = new LeftSessions(100_000, 60_000);
+  const verdict = { user: "ann", issuedAt: 1 };
+  left.add({ ...client("a", "chat"), verdict });
+  const { length } = JSON.stringify(verdict);
+  assert.equal(left.bytes, 300 + 60 + 2 * 4 + 2 * length);
+});
+
 Deno.test("LeftSessions.add() does not return sessions that have already expired in the store", async () => {
   const left = new LeftSessions(700, 20);
   left.add(client("a"));

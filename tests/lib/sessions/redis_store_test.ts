@@ -62,7 +62,7 @@ class Setup implements AsyncDisposable {
 }
 
 /**
- * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it; it ignores `user` and `grants`. Neither the order of the fields
+ * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it; it ignores `user`, `grants` and `verdict`. Neither the order of the fields
  * nor their form may change, because nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
@@ -152,6 +152,26 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
       ]),
     },
   ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"user":"ann","verdict":{"user":"ann","issuedAt":8,"expiresAt":1795989600000,"info":{"n":1},"rooms":["a"],"caps":[{"rooms":["a"],"allow":["sub"]}]}}',
+    {
+      rooms: [],
+      epoch: "",
+      lineage: "",
+      generation: 1,
+      owner: "abc",
+      overloaded: false,
+      user: "ann",
+      verdict: {
+        user: "ann",
+        issuedAt: 8,
+        expiresAt: 1_795_989_600_000,
+        info: { n: 1 },
+        rooms: ["a"],
+        caps: [{ rooms: ["a"], allow: ["sub"] }],
+      },
+    },
+  ],
 ];
 
 Deno.test("RedisSessionStore writes and reads sessions in the stored form of the previous version of Roomcast", async () => {
@@ -186,6 +206,37 @@ Deno.test("RedisSessionStore loads a session that was saved without an owner, as
   assert.deepEqual(await save(taken, version), []);
   assert.deepEqual(await save(session), ["x"]);
   assert.equal((await setup.store.load("x"))?.session.owner, "new");
+});
+
+Deno.test("RedisSessionStore.load() leaves out a verdict that it cannot read, so that the hook is asked again", async () => {
+  await using setup = await Setup.open();
+  const session = (verdict: unknown) =>
+    JSON.stringify({
+      generation: 1,
+      owner: "abc",
+      rooms: [],
+      epoch: "",
+      lineage: "",
+      user: "ann",
+      verdict,
+    });
+  const wrong = [
+    null,
+    "ann",
+    {},
+    { user: "ann" },
+    { issuedAt: 8 },
+    { user: "ann", issuedAt: "8" },
+    { user: "ann", issuedAt: 8, expiresAt: "never" },
+    { user: "ann", issuedAt: 8, caps: [{ rooms: ["*"], allow: ["all"] }] },
+    { user: "ann", issuedAt: 8, limit: 1 },
+  ];
+  for (const verdict of wrong) {
+    await setup.write("x", session(verdict));
+    const stored = await setup.store.load("x");
+    assert.equal(stored?.session.user, "ann");
+    assert.equal(stored?.session.verdict, undefined, JSON.stringify(verdict));
+  }
 });
 
 Deno.test("RedisSessionStore.load() returns undefined if the stored value is not a session", async () => {

@@ -561,3 +561,40 @@ Deno.test("calls of hooks of clients that have left are not made, and nothing of
   await until("nothing runs", () => hooks?.running === 0);
   assert.equal(setup.calls("connect").length, 20);
 });
+
+Deno.test("a user that is revoked is disconnected, and the hook is asked again although the verdict has not expired", async () => {
+  await using setup = await Setup.start(
+    "both",
+    (call, response) =>
+      call.path === "/connect"
+        ? user("ann", "a")(call, response)
+        : ALLOW(call, response),
+  );
+  const client = setup.client({ rooms: ["a", "b"] });
+  await client.connects.have(1);
+  assert.equal(setup.backend.calls.items.length, 2);
+  const { status } = await setup.app.post("/revoke", { user: "ann" });
+  assert.equal(status, 200);
+  await client.connects.have(2);
+  assert.deepEqual(client.connects.items, [false, true]);
+  // The rights to both rooms were given before, so both hooks were asked again.
+  assert.equal(setup.calls("connect").length, 2);
+  assert.equal(setup.calls("join").length, 2);
+  setup.backend.respond = json({}, 403);
+  await setup.app.post("/revoke", { user: "ann" });
+  await client.errors.have(1);
+  assert.equal(client.errors.items[0]?.data?.code, "forbidden");
+});
+
+Deno.test("a verdict for a user that is revoked while the hook responds does not count", async () => {
+  let answer = (): void => {};
+  await using setup = await Setup.start("connect", (call, response) => {
+    answer = () => void user("ann", "a")(call, response);
+  });
+  const refused = setup.connect({ rooms: ["a"] });
+  await until("the hook is asked", () => setup.calls("connect").length === 1);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+  await setup.app.post("/revoke", { user: "ann" });
+  answer();
+  assert.match(`${await refused}`, /^unauthorized: .* has been revoked/);
+});
