@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
 import type { ApiError } from "../errors.ts";
+import { SNIFFING } from "../http/response.ts";
 import type { HandshakeError } from "../websocket/handshake.ts";
 
 /** Returns the response that refuses an upgrade because of `error`. */
@@ -26,7 +27,10 @@ export function refuse(
 ): void {
   if (socket.writable) {
     socket.write(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\nContent-type: ${type}\r\n${headers}` +
+      `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\n${
+        SNIFFING.join(": ")
+      }\r\n` +
+        `Content-type: ${type}\r\n${headers}` +
         `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
     );
   }

@@ -7,6 +7,9 @@ import { Buffer } from "node:buffer";
 import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
 import { discardBody, isArriving } from "./unread_body.ts";
 
+/** The header that keeps browsers from guessing another content type than the one that a response has. */
+export const SNIFFING = ["x-content-type-options", "nosniff"] as const;
+
 /**
  * A response that delays its head until the body is known, so that both are sent in one write.
  *
@@ -18,6 +21,8 @@ import { discardBody, isArriving } from "./unread_body.ts";
  * If the client is still sending its request, the response closes the connection, but only after the rest of the
  * request has been received and discarded. If a connection is closed while bytes arrive, it is reset (RFC 9112 §9.6).
  * Many clients then report the reset instead of the response, which may be the 413 for a body that is too large.
+ *
+ * Each response has the header {@linkcode SNIFFING}, whoever has made it.
  */
 export class SingleWriteResponse extends ServerResponse {
   /**
@@ -30,6 +35,7 @@ export class SingleWriteResponse extends ServerResponse {
   ): this {
     // node:http itself calls this method with only a status, to write the head that has been set here.
     if (!isRecord(reason)) {
+      if (!this.hasHeader(SNIFFING[0])) this.setHeader(...SNIFFING);
       return super.writeHead(status, reason as string, headers as never);
     }
     this.statusCode = status;

@@ -19,6 +19,7 @@ import { ApiError } from "../errors.ts";
 import { releaseAnsweredRequests } from "./answered_requests.ts";
 import { HttpConnections } from "./connections.ts";
 import { endDetached } from "./freed_parser.ts";
+import { SNIFFING } from "./response.ts";
 import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
@@ -160,7 +161,7 @@ function refuse(socket: Duplex, error: ApiError): void {
 function completeResponse(error: ApiError): string {
   const body = bodyOf(error);
   return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +
-    `connection: close\r\nvary: Origin\r\n${
+    `connection: close\r\nvary: Origin\r\n${SNIFFING.join(": ")}\r\n${
       error.retryable ? `retry-after: ${error.retrySeconds}\r\n` : ""
     }` +
     `content-type: application/json\r\ncontent-length: ${

@@ -53,7 +53,7 @@ Deno.test("SingleWriteResponse sends the head and the body in one write if the b
   assert.equal(
     text,
     "HTTP/1.1 429 Too Many Requests\r\nvary: Accept\r\nContent-Type: text/plain\r\n" +
-      "Connection: close\r\nContent-Length: 15\r\n\r\nwait – please",
+      "x-content-type-options: nosniff\r\nConnection: close\r\nContent-Length: 15\r\n\r\nwait – please",
   );
   assert.deepEqual(writes, ["writeUtf8String"]);
 });
@@ -65,7 +65,7 @@ Deno.test("SingleWriteResponse sends a response with a status text, a body in pi
   });
   assert.match(
     own.text,
-    /^HTTP\/1\.1 200 Fine\r\nx-own: 1\r\n[^]*chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n$/,
+    /^HTTP\/1\.1 200 Fine\r\nx-content-type-options: nosniff\r\nx-own: 1\r\n[^]*chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n$/,
   );
   const pieces = await ask((response) => {
     response.writeHead(200, {

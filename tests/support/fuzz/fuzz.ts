@@ -187,6 +187,13 @@ class Run {
     if (other !== undefined) this.fails(`the node printed ${other}`);
   }
 
+  /** Returns whether a complete head lacks the header that every response has. */
+  #withoutHeader(received: string): boolean {
+    return [...received.matchAll(/HTTP\/1\.1 [2-5]\d\d [^]*?\r\n\r\n/g)].some((
+      [head],
+    ) => !/\r\nx-content-type-options: nosniff\r\n/i.test(head));
+  }
+
   /** Runs one case. */
   async case(seed: number, number: number): Promise<void> {
     this.#recent.push(number);
@@ -203,6 +210,11 @@ class Run {
       const found = FORBIDDEN.exec(received)?.[0];
       if (found !== undefined) {
         this.fails(`the node sent ${JSON.stringify(received)}`, [number]);
+      }
+      if (this.#withoutHeader(received)) {
+        this.fails(`a response may be sniffed: ${JSON.stringify(received)}`, [
+          number,
+        ]);
       }
       if (received.includes(this.#secret)) {
         this.fails("a message of the canary was sent to the fuzzer", [number]);
