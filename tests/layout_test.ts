@@ -49,7 +49,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/config": {
     imports: ["lib/limits", "lib/access", "lib/log", "lib/hooks"],
   },
-  "lib/http": {},
+  "lib/http": { imports: ["lib/limits"] },
   "lib/websocket": { imports: ["lib/limits"] },
   "lib/wire": {},
   "lib/engineio": {

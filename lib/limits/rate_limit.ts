@@ -46,4 +46,18 @@ export class RateLimit {
     usage.usedUntil = usedUntil + cost * this.#intervalMs;
     return 0;
   }
+
+  /**
+   * Charges a sender for what it has already sent, whatever it has left.
+   *
+   * @returns The time until the sender may send again, in ms; 0 if it may send now.
+   */
+  charge(usage: Usage, cost: number, now: number = performance.now()): number {
+    const usedUntil = Math.max(usage.usedUntil, now);
+    usage.usedUntil = usedUntil + cost * this.#intervalMs;
+    return Math.max(
+      usage.usedUntil + this.#intervalMs - now - this.#burstMs,
+      0,
+    );
+  }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { IncomingMessage } from "node:http";
 import { PassThrough } from "node:stream";
+import { RateLimit } from "../../../lib/limits/rate_limit.ts";
 import { discardBody } from "../../../lib/http/unread_body.ts";
 import { until } from "../../support/wait.ts";
 
@@ -46,4 +47,32 @@ Deno.test("discardBody() calls done if the connection closes", async () => {
   body.on("error", () => {});
   body.destroy(new Error("reset"));
   await until("done is called", () => done() === 1);
+});
+
+Deno.test("discardBody() receives no more bytes of all bodies together than the pace allows", async () => {
+  const pace = {
+    rate: new RateLimit(100_000, 10_000),
+    received: { usedUntil: 0 },
+  };
+  let received = 0;
+  let done = 0;
+  const bodies = Array.from({ length: 4 }, () => {
+    const body = new PassThrough({ highWaterMark: 1000 });
+    const request = body as unknown as IncomingMessage;
+    const limits = { ...LIMITS, bytesMax: 1_000_000 };
+    discardBody(request, () => done++, limits, pace);
+    body.on("data", (chunk: Uint8Array) => received += chunk.length);
+    return body;
+  });
+  const start = performance.now();
+  const write = (body: PassThrough): void => {
+    while (body.write(new Uint8Array(1000)));
+    body.once("drain", () => write(body));
+  };
+  bodies.forEach(write);
+  await until("50,000 bytes were received", () => received >= 50_000);
+  const ms = performance.now() - start;
+  assert.ok(ms > 300, `50,000 bytes were received in ${ms} ms`);
+  for (const body of bodies) body.destroy();
+  await until("all are done", () => done === 4);
 });

@@ -42,3 +42,12 @@ Deno.test("RateLimit keeps the usages of senders apart", () => {
   assert.ok(limit.spend(one, 1, 1000) > 0);
   assert.equal(limit.spend(two, 1, 1000), 0);
 });
+
+Deno.test("RateLimit charges a sender for what it has already sent, also if nothing is left", () => {
+  const limit = new RateLimit(10, 5);
+  const usage = { usedUntil: 0 };
+  assert.equal(limit.charge(usage, 4, 1000), 0);
+  assert.ok(Math.abs(limit.charge(usage, 4, 1000) - 400) < 0.001);
+  assert.ok(Math.abs(limit.charge(usage, 1, 1000) - 500) < 0.001);
+  assert.equal(limit.charge(usage, 1, 2000), 0);
+});
