@@ -33,7 +33,10 @@ const REQUESTS: readonly [status: number, head: string, body?: string][] = [
   [431, `GET / HTTP/1.1\r\n${HOST}Cookie: ${"x".repeat(17_000)}\r\n`],
   [417, `POST /publish HTTP/1.1\r\n${HOST}Expect: x\r\n`],
   [200, `GET ${ENGINE}polling HTTP/1.1\r\n${HOST}`],
-  [204, `OPTIONS ${ENGINE}polling HTTP/1.1\r\n${HOST}`],
+  [
+    204,
+    `OPTIONS ${ENGINE}polling HTTP/1.1\r\n${HOST}Origin: http://localhost\r\n`,
+  ],
   [400, `GET ${ENGINE}polling&sid=x HTTP/1.1\r\n${HOST}`],
   [400, `POST ${ENGINE}polling HTTP/1.1\r\n${HOST}`],
   [400, `GET ${ENGINE}x HTTP/1.1\r\n${HOST}`],
@@ -48,7 +51,7 @@ const REQUESTS: readonly [status: number, head: string, body?: string][] = [
     `POST ${ENGINE}polling&sid={sid} HTTP/1.1\r\n${HOST}Content-Length: 200000\r\n`,
     "3".repeat(200_000),
   ],
-  [400, `GET ${ENGINE}websocket HTTP/1.1\r\n${HOST}${UPGRADE}`],
+  [426, `GET ${ENGINE}websocket HTTP/1.1\r\n${HOST}${UPGRADE}`],
   [400, `GET ${ENGINE}x HTTP/1.1\r\n${HOST}${UPGRADE}`],
 ];
 
