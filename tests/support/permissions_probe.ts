@@ -31,5 +31,8 @@ console.log(JSON.stringify({
   own: result(() => Deno.readTextFileSync(new URL(import.meta.url))),
   file: result(() => Deno.readTextFileSync("/etc/hosts")),
   write: result(() => Deno.writeTextFileSync("/tmp/roomcast-probe", "")),
+  net: ["redis.example.com:6379", "169.254.169.254:80"].map((host) =>
+    Deno.permissions.querySync({ name: "net", host }).state
+  ),
   run: result(() => new Deno.Command("true").outputSync()),
 }));

@@ -34,6 +34,7 @@ Deno.test("deno task start permits reading all environment variables once and th
     own: "NotCapable",
     file: "NotCapable",
     write: "NotCapable",
+    net: ["granted", "denied"],
     run: "NotCapable",
   });
 });
