@@ -28,6 +28,7 @@ import {
 } from "./lib/telemetry/logger.ts";
 import { Metrics } from "./lib/telemetry/metrics.ts";
 import { formatText } from "./lib/telemetry/text.ts";
+import { reportUncaught } from "./lib/telemetry/uncaught.ts";
 import { enableDirectWrites } from "./lib/wire/direct_write_check.ts";
 import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
@@ -68,16 +69,8 @@ const observe: Observe = (observation) => {
   log(observation);
 };
 for (const why of warningsOf(config)) observe({ kind: "config_warning", why });
+reportUncaught(observe, (code) => Deno.exit(code));
 serve(config);
-// Every promise is awaited or has a `catch`, so a rejection that gets here is a bug.
-globalThis.addEventListener("unhandledrejection", (event) => {
-  event.preventDefault();
-  observe({
-    kind: "error",
-    where: "an unhandled rejection",
-    error: event.reason,
-  });
-});
 
 /**
  * Returns the settings with which to serve. If the process shall not serve, because of its arguments or invalid
