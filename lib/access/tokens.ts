@@ -13,6 +13,7 @@ import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import type { Claims } from "./claim_rooms.ts";
 import { LEEWAY_SECONDS, TokenRefused } from "./claims.ts";
+import { needed } from "../util/needed.ts";
 import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
 
 /** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
@@ -66,9 +67,7 @@ export class TokenVerifier {
     const { jwksUrl: url, observe, now = Date.now } = options;
     this.#options = options;
     this.#now = now;
-    const jose = this.#jose = import("jose");
-    // The error is that of each verification.
-    jose.catch(() => {});
+    const jose = this.#jose = needed("jose", import("jose"));
     if (url === undefined) return;
     this.#keySet = new KeySet({ url, jose, observe, now });
     this.#keySet.warm();

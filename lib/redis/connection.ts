@@ -4,6 +4,7 @@
  * @module
  */
 import type { Observe } from "../observer.ts";
+import { needed } from "../util/needed.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { deadline, DeadlineError, pause } from "../util/deadline.ts";
 import { ConnectionGroup } from "./group.ts";
@@ -276,7 +277,10 @@ async function open({ url, name }: ConnectionOptions) {
  * example another name, would repeat that; a duplicate does not.
  */
 async function createTemplate() {
-  const { createClient } = await import("@redis/client");
+  const { createClient } = await needed(
+    "@redis/client",
+    import("@redis/client"),
+  );
   return createClient({
     RESP: 2,
     disableOfflineQueue: true,

@@ -103,3 +103,40 @@ Deno.test("deno task start fails if a package is not the one in deno.lock, or is
     await Deno.remove(folder, { recursive: true });
   }
 });
+
+Deno.test("a node ends with a clear message if a package that it needs later cannot be loaded", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "roomcast-package-" });
+  try {
+    const copy = `git ls-files -z | tar -c --null -T - | tar -x -C "${folder}"`;
+    await run("sh", ["-c", copy], { cwd, env: {} });
+    const { success } = await new Deno.Command(Deno.execPath(), {
+      args: ["task", "packages"],
+      cwd: folder,
+      stderr: "null",
+    }).output();
+    assert.ok(success);
+    for (
+      const [name, setting] of [
+        ["jose", { TOKEN_SECRET: "0123456789abcdef0123456789abcdef" }],
+        ["@redis/client", { REDIS_URL: "redis://127.0.0.1:1" }],
+      ] as const
+    ) {
+      const packages = `${folder}/node_modules/.deno`;
+      for (const { name: stored } of [...Deno.readDirSync(packages)]) {
+        if (!stored.startsWith(`${name.replace("/", "+")}@`)) continue;
+        await Deno.remove(`${packages}/${stored}`, { recursive: true });
+      }
+      await using node = await TestNode.launch(
+        { PORT: "0", ...setting },
+        new URL(`file://${folder}/`),
+      );
+      assert.equal(await node.exited(), 1);
+      assert.match(
+        node.output,
+        new RegExp(`Cannot run: the package ${name} cannot be loaded`),
+      );
+    }
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
