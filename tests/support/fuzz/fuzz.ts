@@ -32,7 +32,7 @@ const CASE_MS = 20_000;
 const RECEIVED_MAX = 1 << 20;
 /** What no node may ever send: an internal error, or a stack trace. */
 const FORBIDDEN =
-  /HTTP\/1\.1 500|"internal"|node_modules|ext:|file:\/\/|\bat .+:\d+:\d+/;
+  /HTTP\/1\.1 500|"internal"|node_modules|\bext:\w|file:\/\/\/|\bat .+:\d+:\d+/;
 
 /** Options of {@linkcode fuzz}. */
 export interface FuzzOptions {
