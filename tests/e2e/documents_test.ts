@@ -55,6 +55,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     publishes("sh", { text: "hello" }, "hello", "hello"),
     publishes("sh", 1),
     runs(/"complete":/),
+    runs(/"issuedBefore":\d+/),
   ],
   "docs/bridge.md": [
     publishes("sh", "1234567890"),
