@@ -68,6 +68,7 @@ const LIMITS: ReadonlySet<ErrorCode> = new Set([
   "too_many_publishes",
   "too_many_clients",
   "too_many_connects",
+  "too_many_revocations",
   "request_too_slow",
   "body_too_slow",
   "message_too_large",

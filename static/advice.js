@@ -58,6 +58,10 @@ const BY_CODE = {
     "The server cannot fetch the keys that verify tokens",
     "Check TOKEN_JWKS_URL and the identity provider. The page connects by itself when the keys can be fetched.",
   ],
+  hook_unavailable: [
+    "The application that decides about clients does not answer",
+    "Check CONNECT_HOOK_URL and JOIN_HOOK_URL, and see the server's log lines. The page tries again by itself.",
+  ],
   origin_not_allowed: [
     "This page's origin is not allowed",
     "Add it to ALLOWED_ORIGINS of the server.",
