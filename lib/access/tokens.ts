@@ -90,7 +90,8 @@ export class TokenVerifier {
     const header = headerOf(jose, token);
     const keys = await this.#keysFor(header);
     const options = this.#verifyOptions(header.alg);
-    let error: unknown = new jose.errors.JWSSignatureVerificationFailed();
+    // An error for each valid token would take longer than reading the token.
+    let error: unknown;
     for (const key of keys) {
       try {
         return (await jose.jwtVerify(token, key, options)).payload;
@@ -101,7 +102,10 @@ export class TokenVerifier {
         if (!isOther) break;
       }
     }
-    throw refusalOf(jose, error);
+    throw refusalOf(
+      jose,
+      error ?? new jose.errors.JWSSignatureVerificationFailed(),
+    );
   }
 
   async #keysFor(
