@@ -36,9 +36,12 @@ interface Finding {
   readonly cpuMicros: number;
 }
 
-const key = await makeSigningKey("k1");
-await using keys = await KeyServer.start([key.jwk]);
-const claims = { sub: "ann", caps: CAPS };
+const signing = [
+  await makeSigningKey("es", "ES256"),
+  await makeSigningKey("ed", "EdDSA"),
+];
+await using keys = await KeyServer.start(signing.map(({ jwk }) => jwk));
+const claims = { sub: "ann", aud: "roomcast", caps: CAPS };
 const kinds: readonly Kind[] = [
   { name: "no tokens", env: {}, token: undefined },
   {
@@ -46,11 +49,11 @@ const kinds: readonly Kind[] = [
     env: { TOKEN_SECRET: SECRET },
     token: await makeToken(claims),
   },
-  {
-    name: `key set (${key.jwk.alg ?? key.jwk.kty})`,
+  ...await Promise.all(signing.map(async (key) => ({
+    name: `key set, ${key.jwk.alg}`,
     env: { TOKEN_JWKS_URL: keys.url, TOKEN_AUDIENCE: "roomcast" },
-    token: await key.sign({ ...claims, aud: "roomcast" }),
-  },
+    token: await key.sign(claims),
+  }))),
 ];
 const nodes = new Map<Kind, TestNode>();
 for (const kind of kinds) nodes.set(kind, await TestNode.start(kind.env));

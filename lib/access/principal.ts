@@ -138,10 +138,14 @@ export function isExpired(expiresAt: number | undefined, now: number): boolean {
   return expiresAt !== undefined && now >= expiresAt + LEEWAY_SECONDS * 1000;
 }
 
+/** The user of the session of a guest whom the connect hook has let in. No user can have this name. */
+const GUEST = "\u0000";
+
 /**
- * Returns the user to whom a principal's session belongs: the user of its token, an empty text if the token names no
- * user, and undefined without a token. A session with a token can therefore not be resumed without one.
+ * Returns the user to whom a principal's session belongs: the user of its token or of the connect hook's answer, an
+ * empty text if a token names no user, another text for a guest of the hook, and undefined for a client without both.
+ * A session with a token can therefore not be resumed without one.
  */
-export function userOf({ kind, user }: Principal): string | undefined {
-  return kind === "client" ? user ?? "" : undefined;
+export function userOf({ kind, by, user }: Principal): string | undefined {
+  return kind === "client" ? user ?? (by === "hook" ? GUEST : "") : undefined;
 }

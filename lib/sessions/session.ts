@@ -64,8 +64,8 @@ export interface Session {
   /** Whether Roomcast disconnected the client because the client did not read its messages. */
   readonly overloaded?: boolean;
   /**
-   * The user whose token the client had, or an empty text if the token named no user; undefined without a token. Only
-   * the same user can resume the session.
+   * The user to whom the session belongs, as `userOf()` in `lib/access/principal.ts` returns it. Only the same user can
+   * resume the session.
    */
   readonly user?: string;
   /** What the client may do in single rooms of the session, beside the rights of its token; undefined if nothing. */
