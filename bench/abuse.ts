@@ -16,7 +16,8 @@ import { ATTACK_NAMES } from "../tests/support/abuse_attacks.ts";
 import { pauseFor } from "../tests/support/wait.ts";
 
 /** How long to wait at most until the memory is back, in s. */
-const SETTLE_SECONDS = 60;
+const SETTLE_SECONDS = 30;
+const WARM_UP_SECONDS = 5;
 
 const [seconds = "60", ...names] = Deno.args;
 const cpus = navigator.hardwareConcurrency;
@@ -31,15 +32,15 @@ if (others !== undefined) {
 console.log(
   "attack       | done    | p99 quiet | p99 attack | ratio | RSS before | RSS after",
 );
-for (const name of names.length > 0 ? names : ATTACK_NAMES) {
-  await using stage = await AbuseStage.start(node);
-  await stage.measure(5);
-  // The attack before the measurement lets the node's heap grow to its usual size.
-  await stage.attack(name, 5, others);
-  await stage.settle();
-  await pauseFor(10_000);
-  const quiet = await stage.measure(Math.min(Number(seconds), 20));
-  const before = await stage.node.memory();
+const attacks = names.length > 0 ? names : ATTACK_NAMES;
+await using stage = await AbuseStage.start(node);
+// Lets the heap of the node grow to the size that it needs.
+for (const name of attacks) await stage.attack(name, WARM_UP_SECONDS, others);
+await stage.settle();
+await pauseFor(10_000);
+const before = await stage.node.memory();
+for (const name of attacks) {
+  const quiet = await stage.measure(10);
   const attacked = await stage.attack(name, Number(seconds), others);
   await stage.settle();
   let after = await stage.node.memory();

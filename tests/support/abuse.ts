@@ -12,6 +12,7 @@ const SETTINGS = {
   PUBLIC_ROOMS: "*",
   PUBLISH_KEYS: "bench:secret-of-bench,abuse:abuse",
   CLIENTS_PER_ADDRESS_MAX: "300",
+  CONNECTS_PER_SECOND_MAX: "100",
   ROOMS: "bench",
 };
 

@@ -184,6 +184,30 @@ Deno.test("a failed upgrade of a polling client leaves the client counted once",
   assert.equal(connections.groups, 0);
 });
 
+Deno.test("a node refuses a client at once, and further ones of the same address after a random time", async () => {
+  await using app = new TestApp();
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const refused = (): Subscriber =>
+    new Subscriber(url, { transports: ["websocket"], auth: { rooms: 5 } });
+  await using clients = new AsyncDisposableStack();
+  const first = clients.use(refused());
+  await first.errors.have(1);
+  const start = performance.now();
+  const others = Array.from({ length: 8 }, () => clients.use(refused()));
+  for (const { errors } of others) {
+    const [error] = await errors.have(1);
+    assert.equal(error?.data?.code, "invalid_parameter");
+  }
+  const ms = performance.now() - start;
+  // If nothing waited, all would be refused within a few ms. That eight random times are short is very unlikely.
+  assert.ok(ms > 150 && ms < 5000, `${ms}`);
+  // A client that leaves while its refusal waits is not kept.
+  await using leaving = refused();
+  await until("it connects", () => app.node.connections.count > 0);
+  await leaving[Symbol.asyncDispose]();
+  await until("nothing is counted", () => app.node.sockets.count === 0);
+});
+
 // This test comes last, and without a check for leaks, because a stock client that polls leaves timers behind.
 Deno.test({
   name:
