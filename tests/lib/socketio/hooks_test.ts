@@ -371,6 +371,26 @@ Deno.test("with tokens, the connect hook decides only about clients without one"
   assert.equal("token" in call?.body, false);
 });
 
+Deno.test("a guest of the connect hook does not resume the session of a client whose token names no user", async () => {
+  await using setup = await Setup.start("connect", user(null, "a"), {
+    TOKEN_SECRET: SECRET,
+  });
+  const caps = [{ rooms: ["a"], allow: ["sub"] }];
+  const client = setup.client({
+    token: await makeToken({ caps }),
+    rooms: ["a"],
+  });
+  await client.connects.have(1);
+  const { _pid: pid } = client.socket as unknown as { _pid: string };
+  assert.deepEqual(await setup.connect({ pid, rooms: [] }), []);
+  assert.ok(client.socket.connected);
+  const guest = setup.client({ rooms: ["a"] });
+  await guest.connects.have(1);
+  cut(guest);
+  await guest.connects.have(2);
+  assert.deepEqual(guest.connects.items, [false, true]);
+});
+
 Deno.test("the rooms of the connect hook's result are joined, and refused if nothing allows them", async () => {
   const caps = [{ rooms: ["user.ann"], allow: ["sub"] }];
   await using setup = await Setup.start(
