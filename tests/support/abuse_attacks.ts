@@ -158,7 +158,7 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
     }),
   /** Several polls of one client at the same time, and requests with many packets. */
   polls: () =>
-    loops(20, async () => {
+    loops(20, async (index) => {
       const text = await exchange(GET(""), 100);
       const sid = /"sid":"([^"]+)"/.exec(text)?.[1];
       if (sid === undefined) return await pause(100);
@@ -167,9 +167,11 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
       const post =
         `POST /socket.io/?EIO=4&transport=polling&sid=${sid} HTTP/1.1\r\nHost: a\r\ncontent-length: ${body.length}\r\n\r\n${body}`;
       const poll = GET(`&sid=${sid}`);
-      await Promise.all(
-        [poll, poll, post, post, poll].map((bytes) => exchange(bytes, 200)),
-      );
+      // Half of the clients send one request with many packets, which the other half hides by its overlapping ones.
+      const requests = index % 2 === 0
+        ? [poll, post]
+        : [poll, poll, post, post, poll];
+      await Promise.all(requests.map((bytes) => exchange(bytes, 200)));
     }),
   /** Joins of random rooms: 100,000 in 60 s. */
   joins: () =>
