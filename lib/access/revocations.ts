@@ -30,7 +30,7 @@ export interface Issued {
   readonly issuedAt?: number | undefined;
 }
 
-/** How long a revocation is kept after its time `at`, in ms: 400 days. No token may be valid for longer than that. */
+/** How long a revocation is kept after its time `at`, in ms: 400 days. A token that is valid for longer counts again after that. */
 export const RETENTION_MS = 400 * 86_400_000;
 /** Maximum number of revocations. If there are more, the key that signs the tokens has to be changed instead. */
 export const REVOCATIONS_MAX = 100_000;

@@ -106,11 +106,17 @@ export class Admissions {
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const found = await this.#load(hello);
-      const asker = askerOf(hello, found, newSecret);
-      principal ??= await this.#decide(hello, found, asker);
+      principal ??= await this.#decide(
+        hello,
+        found,
+        askerOf(hello, found, newSecret),
+      );
+      // Nothing of another user's session is used from here on, not even its id.
+      const own = ofUser(found, principal);
+      const asker = askerOf(hello, own, newSecret);
       const admission = await this.#tryAdmit(
         { ...hello, principal, asker },
-        ofUser(found, principal),
+        own,
         newSecret,
       );
       if (admission !== undefined) return admission;

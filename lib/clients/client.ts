@@ -107,9 +107,9 @@ export class Client implements SessionState {
   }
 
   /**
-   * The grants that the client's session stores. A client without a user cannot prove that it is the same one when it
-   * resumes the session. Its room tokens are not stored, otherwise a stolen secret of the session would be worth as much
-   * as the room token. The client sends them again.
+   * The grants that the client's session stores. A client without a token, and not let in by the connect hook, cannot
+   * prove that it is the same one when it resumes the session. Its room tokens are not stored, otherwise a stolen secret
+   * of the session would be worth as much as the room token. The client sends them again.
    */
   get grants(): RoomGrants {
     const isSomebody = this.principal.kind === "client";

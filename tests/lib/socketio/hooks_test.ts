@@ -618,3 +618,22 @@ Deno.test("a verdict for a user that is revoked while the hook responds does not
   answer();
   assert.match(`${await refused}`, /^unauthorized: .* has been revoked/);
 });
+
+Deno.test("a client that presents the session of another user is not announced to the join hook with that client's id", async () => {
+  await using setup = await Setup.start("join", ALLOW, {
+    TOKEN_SECRET: SECRET,
+  });
+  const ann = setup.client({
+    token: await makeToken({ sub: "ann" }),
+    rooms: [],
+  });
+  await ann.connects.have(1);
+  const { _pid: pid } = ann.socket as unknown as { _pid: string };
+  assert.ok(pid);
+  const token = await makeToken({ sub: "bob" });
+  await setup.connect({ token, pid, rooms: ["a"] });
+  await ann.ask("join", { room: "b" });
+  const [ofBob, ofAnn] = setup.calls("join").map(({ body }) => body);
+  assert.deepEqual([ofBob?.user, ofAnn?.user], ["bob", "ann"]);
+  assert.notEqual(ofBob?.client, ofAnn?.client);
+});
