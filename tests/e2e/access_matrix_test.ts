@@ -15,6 +15,11 @@ import {
   type Verb,
   VERBS,
 } from "../support/access_matrix.ts";
+import {
+  answerHook,
+  HOOK_CREDENTIALS,
+} from "../support/access_matrix_hooks.ts";
+import { HookBackend } from "../support/hook_backend.ts";
 import { TestNode } from "../support/node.ts";
 import { KeyServer, makeSigningKey } from "../support/tokens.ts";
 
@@ -69,6 +74,38 @@ function intended(credential: Credential, verb: Verb, kind: Kind): string {
   }
 }
 
+/** The intended answer of each cell for clients about which hooks decide. A token of theirs is none for Roomcast. */
+function intendedByHook(
+  credential: Credential,
+  verb: Verb,
+  kind: Kind,
+): string {
+  switch (verb) {
+    case "connect":
+      return credential.is === "client" ? "ok" : "forbidden";
+    case "join":
+    case "replay at connect":
+      return has(credential, "sub", kind) ? "ok" : "forbidden";
+    case "resume":
+      // The session has kept what the hook has said about ann, so nobody is asked.
+      return "ok";
+    case "publish by socket":
+      return credential.is === "client" ? "unknown_event" : "forbidden";
+    case "history":
+    case "history, internal":
+    case "publish, internal":
+    case "batch, internal":
+    case "delete history, internal":
+      return "unauthorized";
+    case "publish, http":
+    case "delete history, http":
+    case "metrics, http":
+      return "not_found";
+    case "metrics, internal":
+      return "ok";
+  }
+}
+
 Deno.test("every credential is answered as intended, for every action, in every kind of room", async () => {
   const key = await makeSigningKey("k1");
   await using keys = await KeyServer.start([key.jwk]);
@@ -80,6 +117,41 @@ Deno.test("every credential is answered as intended, for every action, in every 
     sub: "ann",
     caps: [{ rooms: ["*"], allow: ["sub"] }],
   });
+  await checkTable({ node, credentials, owner, intended });
+});
+
+Deno.test("every client of hooks is answered as intended, for every action, in every kind of room", async () => {
+  await using backend = await HookBackend.start(answerHook);
+  await using node = await TestNode.start({
+    INTERNAL_PORT: "0",
+    PUBLISH_KEYS: `all:${KEY_SECRET}`,
+    CONNECT_HOOK_URL: backend.url("/connect"),
+    JOIN_HOOK_URL: backend.url("/join"),
+    HOOK_TIMEOUT_MS: "10000",
+    TOKEN_ROOMS: "user.{sub}=sub",
+    PUBLIC_ROOMS: "lobby",
+  });
+  await checkTable({
+    node,
+    credentials: HOOK_CREDENTIALS,
+    owner: "everywhere",
+    intended: intendedByHook,
+  });
+});
+
+/** A node to ask, and what it should answer. */
+interface Table {
+  readonly node: TestNode;
+  readonly credentials: readonly Credential[];
+  /** The token of a client that may be in all rooms. */
+  readonly owner: string;
+  readonly intended: typeof intended;
+}
+
+/** Asks a node for everything with all credentials, and compares the answers with the intended ones. */
+async function checkTable(
+  { node, credentials, owner, intended }: Table,
+): Promise<void> {
   const asBackend = { authorization: `Bearer ${KEY_SECRET}` };
   const post = async (path: string, body: unknown) => {
     const url = node.internalUrl + path;
@@ -139,4 +211,4 @@ Deno.test("every credential is answered as intended, for every action, in every 
   }
   assert.deepEqual(wrong, []);
   assert.equal(cells, credentials.length * VERBS.length * KINDS.length);
-});
+}
