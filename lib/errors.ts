@@ -11,6 +11,7 @@ export const ERROR_STATUS = {
   message_missing: 400,
   invalid_message: 400,
   invalid_room: 400,
+  invalid_event: 400,
   invalid_key: 400,
   invalid_position: 400,
   invalid_parameter: 400,

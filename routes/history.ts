@@ -5,7 +5,8 @@
  */
 import { ApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
-import { parsePosition, timestampOf } from "../lib/log/position.ts";
+import { messageJson } from "../lib/log/message_json.ts";
+import { parsePosition } from "../lib/log/position.ts";
 import {
   readRoomHistory,
   type RoomHistoryParts,
@@ -56,9 +57,7 @@ export function readHistory(parts: HistoryOptions): Handler {
       limit: parseLimit(c.req.query("limit")),
     });
     // Messages are JSON already, so the response is concatenated from texts without parsing them.
-    const messages = page.messages.map(({ id, json }) =>
-      `{"id":"${id}","message":${json},"at":${timestampOf(id)}}`
-    );
+    const messages = page.messages.map(messageJson);
     const position = JSON.stringify(page.position);
     return c.body(
       `{"room":${

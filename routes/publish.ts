@@ -5,6 +5,7 @@
  */
 import type { Context } from "hono";
 import { ApiError, toApiError } from "../lib/errors.ts";
+import { parseEvent } from "../lib/log/event_name.ts";
 import type { PublishResult } from "../lib/log/log.ts";
 import {
   encodeMessage,
@@ -38,9 +39,15 @@ export interface PublishOptions {
   readonly observe: Observe;
 }
 
+/** What a publish gets that does not name it: a room, and the name of an event, as the publisher sent it. */
+interface Defaults {
+  readonly room: string;
+  readonly event?: string | undefined;
+}
+
 /** The query parameters of `POST /publish`. */
 export const PUBLISH_QUERY: Names = {
-  known: ["room"],
+  known: ["room", "event"],
   instead: {
     channel: "room",
     topic: "room",
@@ -51,7 +58,7 @@ export const PUBLISH_QUERY: Names = {
 };
 /** The query parameters of `POST /publish/batch`. */
 export const BATCH_QUERY: Names = {
-  known: ["room"],
+  known: ["room", "event"],
   instead: {
     ...PUBLISH_QUERY.instead,
     rooms: "send one room as ?room=, or name the room in each message",
@@ -79,7 +86,8 @@ export function publishOne(options: PublishOptions): Handler {
       const key = readKey(c, fields.key);
       const publish = parsePublish(
         { ...fields, key },
-        withQueryRoom(c, options),
+        readDefaults(c, options),
+        messageBytesMax,
       );
       const principal = c.get("principal");
       const [results = []] = await publisher.publish(principal, [publish]);
@@ -106,9 +114,9 @@ export function publishBatch(options: PublishOptions): Handler {
     bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
       const { items, key: field } = readBatch(c, body);
       const key = readKey(c, field);
-      const parsing = withQueryRoom(c, options);
+      const defaults = readDefaults(c, options);
       const parsed = items.map((item, index) =>
-        parseItem(item, parsing, key && itemKey(key, index))
+        parseItem(item, defaults, options, key && itemKey(key, index))
       );
       const principal = c.get("principal");
       for (const item of parsed) {
@@ -186,19 +194,20 @@ function readKey(c: Context<Env>, field: unknown): string | undefined {
 }
 
 /**
- * Returns `options` with the room of `?room=` as the default room, if the URL of the request has this parameter.
+ * Returns what a publish gets that does not name it: the values of `?room=` and `?event=`, or otherwise the default room.
  *
- * @throws {ApiError} `invalid_room`
+ * @throws {ApiError} `invalid_room`, `invalid_event`
  */
-function withQueryRoom(
+function readDefaults(
   c: Context<Env>,
-  options: PublishOptions,
-): PublishOptions {
-  if (!requestTarget(c).includes("?")) return options;
-  const room = c.req.query("room");
-  return room === undefined
-    ? options
-    : { ...options, defaultRoom: parseRoom(room) };
+  { defaultRoom }: PublishOptions,
+): Defaults {
+  if (!requestTarget(c).includes("?")) return { room: defaultRoom };
+  const { room, event } = c.req.query();
+  return {
+    room: room === undefined ? defaultRoom : parseRoom(room),
+    event: parseEvent(event),
+  };
 }
 
 /** An item of a batch that cannot be published: the room that the item names, if any, and the reason. */
@@ -225,6 +234,7 @@ function itemKey(key: string, index: number): string {
  */
 function parseItem(
   item: () => unknown,
+  defaults: Defaults,
   options: PublishOptions,
   key: string | undefined,
 ): PublishRequest | InvalidItem {
@@ -232,7 +242,7 @@ function parseItem(
   try {
     fields = asFields(item());
     checkFields(fields, ITEM_FIELDS);
-    const publish = parsePublish(fields, options);
+    const publish = parsePublish(fields, defaults, options.messageBytesMax);
     return { ...publish, key: publish.key ?? key };
   } catch (error) {
     const room = typeof fields.room === "string" ? fields.room : undefined;
@@ -259,7 +269,8 @@ function singleResult([result]: readonly PublishResult[]): PublishResult {
  */
 function parsePublish(
   fields: Fields,
-  { defaultRoom, messageBytesMax }: PublishOptions,
+  defaults: Defaults,
+  messageBytesMax: number,
 ): PublishRequest {
   const { room, rooms, message, key } = fields;
   if (rooms !== undefined && room !== undefined) {
@@ -268,11 +279,15 @@ function parsePublish(
       'Cannot publish: both "room" and "rooms" are given; send one of them',
     );
   }
+  const event = fields.event === undefined
+    ? defaults.event
+    : parseEvent(fields.event);
   return {
     rooms: rooms === undefined
-      ? [parseRoom(room === undefined ? defaultRoom : room)]
+      ? [parseRoom(room === undefined ? defaults.room : room)]
       : parseRooms(rooms),
     json: encodeMessage(message, messageBytesMax),
     key: parseKey(key),
+    meta: event === undefined ? undefined : { event },
   };
 }

@@ -37,14 +37,17 @@ const SYNONYMS: Readonly<Record<string, string>> = {
   payload: "message",
   text: "message",
   idempotencyKey: "key",
+  eventName: "event",
+  name: "event",
+  type: "event",
 };
 
 const PUBLISH_FIELDS: Names = {
-  known: ["room", "rooms", "message", "key"],
+  known: ["room", "rooms", "event", "message", "key"],
   instead: SYNONYMS,
 };
 const FORM_FIELDS: Names = {
-  known: ["room", "message", "key"],
+  known: ["room", "event", "message", "key"],
   instead: {
     ...SYNONYMS,
     rooms: "send JSON to publish to several rooms",
@@ -54,7 +57,7 @@ const FORM_FIELDS: Names = {
 };
 /** The fields of an item of a batch. */
 export const ITEM_FIELDS: Names = {
-  known: ["room", "message", "key"],
+  known: ["room", "event", "message", "key"],
   instead: {
     ...SYNONYMS,
     rooms: "send one item for each room",
@@ -70,6 +73,7 @@ const BATCH_FIELDS: Names = {
     idempotencyKey: "key",
     room: "name the room in each message, or as ?room= for all",
     channel: "name the room in each message, or as ?room= for all",
+    event: "name the event in each message, or as ?event= for all",
   },
 };
 

@@ -4,6 +4,7 @@
  * @module
  */
 import type { Entry } from "../log/log.ts";
+import { metaBytes } from "../log/message.ts";
 import { compareIds, ID_ZERO, timestampOf } from "../log/position.ts";
 import { Deque } from "../util/deque.ts";
 
@@ -40,7 +41,7 @@ export class Ring {
    * Creates an empty ring.
    *
    * @param bytesMax Maximum of {@linkcode Ring.bytes}. A message counts as 400 bytes, plus 4 bytes for each character
-   * of its JSON, and 2 bytes for each character of its room's name.
+   * of its JSON, and 2 bytes for each character of its room's name. Its meta counts as `metaBytes()` says.
    */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -142,5 +143,6 @@ function countUpTo(entries: Deque<Entry>, id: string): number {
 }
 
 function sizeOf(entry: Entry): number {
-  return ENTRY_BYTES + 4 * entry.json.length + 2 * entry.room.length;
+  return ENTRY_BYTES + 4 * entry.json.length + 2 * entry.room.length +
+    metaBytes(entry.meta);
 }

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
 
@@ -28,7 +29,7 @@ export type Frame = object;
  * The events that concern only one client. `left`: the server has taken the client out of a room. `token_expiring`: the
  * client's token will soon expire.
  */
-export type ClientEvent = "left" | "token_expiring";
+export type ClientEvent = Extract<RoomcastEvent, "left" | "token_expiring">;
 
 /** Makes the frames of one protocol. All connections of a protocol share one encoder. */
 export interface Encoder {

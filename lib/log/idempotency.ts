@@ -26,6 +26,6 @@ export function fingerprint({ rooms, json, meta }: PublishRequest): string {
 export function keyReused(): ApiError {
   return new ApiError(
     "key_reused",
-    "Cannot publish: the idempotency key was used with another message or room; use a new key",
+    "Cannot publish: the idempotency key was used with another message, event or room; use a new key",
   );
 }

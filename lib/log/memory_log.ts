@@ -18,7 +18,7 @@ import {
   PAGE_BYTES_MAX,
   type PublishResult,
 } from "./log.ts";
-import type { PublishRequest } from "./message.ts";
+import { metaBytes, type PublishRequest } from "./message.ts";
 import {
   compareIds,
   formatPosition,
@@ -311,7 +311,8 @@ export class MemoryLog implements Log {
 }
 
 function sizeOf(entry: Entry): number {
-  return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length);
+  return ENTRY_BYTES + 2 * (entry.json.length + entry.room.length) +
+    metaBytes(entry.meta);
 }
 
 /**

@@ -13,22 +13,34 @@ export const KEY_LENGTH_MAX = 128;
 /** Maximum number of rooms of one publish. */
 export const ROOMS_PER_PUBLISH_MAX = 100;
 
+/** Estimated memory of a message's meta without its texts, in bytes. */
+const META_BYTES = 100;
+
 // deno-lint-ignore no-control-regex -- these characters are rejected
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const encoder = new TextEncoder();
 
 /**
  * The properties that a message has in addition to its text. Every member is optional, and unknown members are ignored,
- * so that later versions of Roomcast can add members. This version reads meta from the log but neither writes nor uses
- * it: clients always receive `msgReceived` (`docs/decisions/0015-meta-behind-the-message.md`).
+ * so that later versions of Roomcast can add members (`docs/decisions/0015-meta-behind-the-message.md`).
  */
 export interface EntryMeta {
-  /** The name of the event that clients receive. */
+  /** The name of the event that clients receive; absent for `msgReceived`. */
   readonly event?: string;
   /** The publisher of the message, if Roomcast has verified who the publisher is. */
   readonly from?: string;
   /** The distributed trace to which the publish belongs, as a W3C `traceparent`. */
   readonly trace?: string;
+}
+
+/**
+ * Estimated memory of a message's meta, in bytes; 0 without meta. Members that this version does not know are not
+ * counted.
+ */
+export function metaBytes(meta: EntryMeta | undefined): number {
+  if (meta === undefined) return 0;
+  const { event = "", from = "", trace = "" } = meta;
+  return META_BYTES + 2 * (event.length + from.length + trace.length);
 }
 
 /** A validated publish: one message for one or several rooms. */
@@ -41,6 +53,11 @@ export interface PublishRequest {
   readonly key?: string | undefined;
   /** The properties that the message has in addition to its text. */
   readonly meta?: EntryMeta | undefined;
+}
+
+/** Returns whether a text is well-formed and has no control characters. */
+export function isPrintable(text: string): boolean {
+  return !CONTROL.test(text) && text.isWellFormed();
 }
 
 /** Returns the length of a string in bytes of UTF-8. */
@@ -83,7 +100,7 @@ export function parseRoom(room: unknown): string {
       `Cannot use the room: its name is "${room}", which cannot be part of a URL path; use another name`,
     );
   }
-  if (CONTROL.test(room) || !room.isWellFormed()) {
+  if (!isPrintable(room)) {
     throw new ApiError(
       "invalid_room",
       "Cannot use the room: its name has control characters or unpaired surrogates; use printable text",
@@ -124,7 +141,7 @@ export function parseKey(key: unknown): string | undefined {
   if (key === undefined) return undefined;
   if (
     typeof key !== "string" || key === "" || key.length > KEY_LENGTH_MAX ||
-    CONTROL.test(key) || !key.isWellFormed()
+    !isPrintable(key)
   ) {
     throw new ApiError(
       "invalid_key",

@@ -10,6 +10,7 @@
  *
  * @module
  */
+import { isEventName } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { EntryMeta } from "../log/message.ts";
 
@@ -149,21 +150,27 @@ function parseMessage(message: string): Pick<Line, "json" | "meta"> {
 
 /**
  * Reads the meta of a message, and keeps members that this version does not know. Returns undefined if the text is not
- * valid meta.
+ * valid meta. Leaves out the name of an event that no publisher may use: clients then receive the message as
+ * `msgReceived`, because a stock client closes its connection at an event that Socket.IO reserves.
  */
 function parseMeta(text: string): EntryMeta | undefined {
   try {
     const meta: unknown = JSON.parse(text);
-    const isMeta = typeof meta === "object" && meta !== null &&
-      ["event", "from", "trace"].every((name) =>
-        ["string", "undefined"].includes(
-          typeof (meta as Record<string, unknown>)[name],
-        )
-      );
-    return isMeta && !Array.isArray(meta) ? meta : undefined;
+    if (!isMeta(meta)) return undefined;
+    const { event, ...others } = meta;
+    return event === undefined || isEventName(event) ? meta : others;
   } catch {
     return undefined;
   }
+}
+
+function isMeta(meta: unknown): meta is EntryMeta {
+  return typeof meta === "object" && meta !== null && !Array.isArray(meta) &&
+    ["event", "from", "trace"].every((name) =>
+      ["string", "undefined"].includes(
+        typeof (meta as Record<string, unknown>)[name],
+      )
+    );
 }
 
 /**

@@ -6,7 +6,9 @@
 import { Buffer } from "node:buffer";
 import type { Encoder } from "../delivery/subscriber.ts";
 import type { QueuedPacket } from "../engineio/internals.ts";
+import { EVENT_DEFAULT, type RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
+import { fromJson } from "../log/message_json.ts";
 import { timestampOf } from "../log/position.ts";
 import {
   encodeTextFrame,
@@ -103,7 +105,7 @@ function packet(
 const frames = new WeakMap<Entry, SocketIoFrame>();
 
 /**
- * Returns the frame of a message's `msgReceived` event. Returns the same object at every call with the same `entry`.
+ * Returns the frame of the event with which clients receive a message. Returns the same object at every call with the same `entry`.
  */
 export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);
@@ -114,10 +116,16 @@ export function messageFrame(entry: Entry): SocketIoFrame {
   return frame;
 }
 
-function argumentsOf({ id, room, json }: Entry): string {
-  return `["msgReceived",${json},{"room":${JSON.stringify(room)},"at":${
+/** The name of the event of most messages, as JSON. */
+const DEFAULT_JSON = JSON.stringify(EVENT_DEFAULT);
+
+function argumentsOf({ id, room, json, meta }: Entry): string {
+  const event = meta?.event === undefined
+    ? DEFAULT_JSON
+    : JSON.stringify(meta.event);
+  return `[${event},${json},{"room":${JSON.stringify(room)},"at":${
     timestampOf(id)
-  }},"${id}"]`;
+  }${fromJson(meta?.from)}},"${id}"]`;
 }
 
 /**
@@ -154,7 +162,7 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
  * (socket.io-client, `_lastOffset`).
  */
 export function eventFrame(
-  event: "joined" | "gap" | "position",
+  event: Extract<RoomcastEvent, "joined" | "gap" | "position">,
   facts: Readonly<Record<string, unknown>>,
   id: string,
 ): SocketIoFrame {

@@ -12,7 +12,7 @@ import type { FanOut } from "../delivery/fanout.ts";
 import { type AnyListener, cork, hearAll } from "../engineio/internals.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { Entry } from "../log/log.ts";
-import { timestampOf } from "../log/position.ts";
+import { messageJson } from "../log/message_json.ts";
 import type { Observe } from "../observer.ts";
 import {
   parseJoinRequest,
@@ -249,6 +249,6 @@ function answerIn(args: readonly unknown[]): Answer {
   return typeof last === "function" ? last as Answer : undefined;
 }
 
-function toMessage({ id, json }: Entry): Record<string, unknown> {
-  return { id, message: JSON.parse(json), at: timestampOf(id) };
+function toMessage(entry: Entry): Record<string, unknown> {
+  return JSON.parse(messageJson(entry));
 }

@@ -52,7 +52,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
   ],
   "docs/http-api.md": [
     publishes("sh", "hello"),
-    publishes("sh", { text: "hello" }, "hello", "hello"),
+    publishes("sh", { text: "hello" }, "hello", "hello", "hello"),
     publishes("sh", 1),
     runs(/"complete":/),
     runs(/"issuedBefore":\d+/),
@@ -103,8 +103,8 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
   ],
   "docs/performance.md": [benchmarks()],
   "docs/migrate.md": [
-    publishes("js", { event: "headline", data: "Rain" }),
-    receivesInNode({ event: "headline", data: "Rain" }, "headline Rain"),
+    publishes("js", "Rain"),
+    receivesInNode("Rain", "headline Rain", "headline"),
     publishes("sh", '{"event":"OrderPaid","data":{"id":42},"socket":null}'),
     receivesInNode('{"event":"OrderPaid","data":{"id":42}}', "OrderPaid 42"),
   ],

@@ -12,9 +12,14 @@ import { silentReader } from "../support/silent_reader.ts";
 
 /** The last commit before messages could have meta, and before `lib/` had folders. */
 const PREVIOUS = "ffd91cffc71d7d630b4f6095d15d1741f061e898";
+/** The last commit that reads meta, but neither publishes nor delivers the names of events. */
+const BEFORE_EVENTS = "283c0d965926567e0af6dab1c380e1581e8f0c79";
 const ROOMS = ["a", "b"];
 
-const ignore = !await hasCommit(PREVIOUS);
+const isThere = {
+  [PREVIOUS]: await hasCommit(PREVIOUS),
+  [BEFORE_EVENTS]: await hasCommit(BEFORE_EVENTS),
+};
 
 /** Two nodes on one Redis. */
 interface Setup {
@@ -24,15 +29,20 @@ interface Setup {
 }
 
 /** Registers a test that is ignored if this clone lacks the previous commit. */
-function test(name: string, run: (setup: Setup) => Promise<void>): void {
+function test(
+  name: string,
+  run: (setup: Setup) => Promise<void>,
+  commit: keyof typeof isThere = PREVIOUS,
+): void {
+  const ignore = !isThere[commit];
   const why = `ignored because this clone lacks commit ${
-    PREVIOUS.slice(0, 7)
+    commit.slice(0, 7)
   }; run git fetch --unshallow`;
   Deno.test({
     name: ignore ? `${name} (${why})` : name,
     ignore,
     async fn() {
-      await using checkout = await checkOut(PREVIOUS);
+      await using checkout = await checkOut(commit);
       await using redis = await Redis.start();
       const env = { REDIS_URL: redis.url, ROOMS: "a,b", CHANNELS: "a" };
       await using before = await TestNode.start(env, {
@@ -215,3 +225,55 @@ test("a node of the previous version skips messages with meta and delivers all o
     await log.close();
   }
 });
+
+/** Returns the names of the events with which a client received messages. */
+function eventsOf({ messages }: Subscriber, ids: string[]): unknown[] {
+  const events = new Map(messages.items.map(({ id, event }) => [id, event]));
+  return ids.map((id) => events.get(id));
+}
+
+test(
+  "a node that does not know names of events delivers every message as msgReceived, and a client that moves misses nothing",
+  async ({ before, now }) => {
+    await using client = await connect(before);
+    await using clientNow = await connect(now);
+    const publish = async (event?: string): Promise<string> => {
+      const key = event === undefined ? {} : { key: event };
+      const request = { room: "a", event, message: 1, ...key };
+      const { status, body } = await now.post("/publish", request);
+      assert.equal(status, 200);
+      return body.id;
+    };
+    const names = [undefined, "moved", undefined, "🚀"];
+    const ids: string[] = [];
+    for (const name of names) ids.push(await publish(name));
+    assert.equal(await publish("moved"), ids[1]);
+    await received(client, ids);
+    await received(clientNow, ids);
+    assert.deepEqual(eventsOf(client, ids), Array(4).fill("msgReceived"));
+    assert.deepEqual(
+      eventsOf(clientNow, ids),
+      names.map((name) => name ?? "msgReceived"),
+    );
+    const [old, current] = await Promise.all(
+      [before, now].map(async (node) =>
+        (await node.get("/rooms/a/history")).body.messages
+      ),
+    );
+    assert.deepEqual(
+      current.map(({ event }: { event?: string }) => event),
+      names,
+    );
+    for (const message of current) delete message.event;
+    assert.deepEqual(old, current);
+    // The old node refuses what it does not know, and publishes nothing.
+    const request = { room: "a", event: "moved", message: 1 };
+    const { status, body } = await before.post("/publish", request);
+    assert.deepEqual([status, body.error.code], [400, "unknown_field"]);
+    let missed: string[] = [];
+    await move(client, now, async () => missed = [await publish("missed")]);
+    await received(client, missed);
+    assert.deepEqual(eventsOf(client, missed), ["missed"]);
+  },
+  BEFORE_EVENTS,
+);

@@ -30,8 +30,8 @@ const UNKNOWN: readonly [
   [
     "/publish",
     JSON_TYPE,
-    '{"message":1,"event":"e"}',
-    /"event" is unknown; use only "room", "rooms", "message", "key"$/,
+    '{"message":1,"volatile":true}',
+    /"volatile" is unknown; use only "room", "rooms", "event", "message", "key"$/,
   ],
   ["/publish", JSON_TYPE, '{"message":1,"__proto__":1}', /"__proto__"/],
   ["/publish", FORM_TYPE, "message=1&channel=a", /mean "room"\?$/],
@@ -57,7 +57,7 @@ const UNKNOWN: readonly [
     /send one room as \?room=, or several/,
   ],
   ["/publish?key=k", TEXT_TYPE, "x", /Idempotency-Key$/],
-  ["/publish?__proto__=a", TEXT_TYPE, "x", /use only "room"$/],
+  ["/publish?__proto__=a", TEXT_TYPE, "x", /use only "room", "event"$/],
   ["/publish/batch", JSON_TYPE, '{"mesages":[]}', /mean "messages"\?$/],
   [
     "/publish/batch",

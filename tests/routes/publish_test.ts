@@ -8,6 +8,11 @@ import { BodyBudget } from "../../routes/body.ts";
 import type { Env } from "../../routes/exchange.ts";
 import { publishBatch } from "../../routes/publish.ts";
 import { type AppReply, TestApp } from "../support/app.ts";
+import {
+  AWKWARD_EVENTS,
+  INVALID_EVENTS,
+  PUBLISHES,
+} from "../support/event_names.ts";
 
 type Headers = Record<string, string>;
 type Body = NonNullable<RequestInit["body"]> | undefined;
@@ -568,6 +573,70 @@ Deno.test("POST /publish stores one message for each idempotency key and rejects
       { kind: "publish_failed", code: "key_reused" },
     ],
   );
+});
+
+for (const [way, request] of Object.entries(PUBLISHES)) {
+  Deno.test(`a publish by ${way} stores the name of the event, and an invalid name is rejected`, async () => {
+    await using app = new TestApp();
+    const names = [...AWKWARD_EVENTS, "msgReceived"];
+    for (const event of names) {
+      const { status, text } = await app.request(
+        ...request("a", event, "m"),
+      );
+      assert.equal(status, 200, text);
+    }
+    const { body: { messages } } = await app.request("/rooms/a/history");
+    assert.deepEqual(
+      messages.map(({ id, at, ...shown }: Record<string, unknown>) => {
+        assert.equal(at, parseInt(id as string));
+        return shown;
+      }),
+      names.map((event) =>
+        event === "msgReceived" ? { message: "m" } : { event, message: "m" }
+      ),
+    );
+    for (const [event, why] of INVALID_EVENTS) {
+      const { status, body, text } = await app.request(
+        ...request("a", event, "m"),
+      );
+      assert.equal(status, 400, text);
+      assert.equal(body.error.code, "invalid_event");
+      assert.match(body.error.message, why);
+    }
+    assert.equal((await app.messages("a")).length, names.length);
+  });
+}
+
+Deno.test("a publish uses the event that the message names, and otherwise the one of ?event=", async () => {
+  await using app = new TestApp();
+  const messages = [
+    { message: 1 },
+    { message: 2, event: "own" },
+    { message: 3, event: "msgReceived" },
+    { message: 4, event: null },
+  ];
+  const { body } = await app.post("/publish/batch?event=of-all", { messages });
+  assert.equal(body.results[3].error.code, "invalid_event");
+  const history = await app.request("/rooms/chat/history");
+  assert.deepEqual(
+    history.body.messages.map(({ event }: { event?: string }) => event),
+    ["of-all", "own", undefined],
+  );
+  for (const field of ["name", "type", "eventName", "evnt"]) {
+    const { body } = await app.post("/publish", { message: 1, [field]: "x" });
+    assert.equal(body.error.code, "unknown_field");
+    assert.match(body.error.message, /event/);
+  }
+});
+
+Deno.test("a publish with the key of an earlier publish is rejected if it names another event, and a duplicate if it names the default", async () => {
+  await using app = new TestApp();
+  const { body: first } = await app.post("/publish", { message: 1, key: "k" });
+  const named = { message: 1, key: "k", event: "msgReceived" };
+  const { body: again } = await app.post("/publish", named);
+  assert.deepEqual(again, { ...first, duplicate: true });
+  const other = { message: 1, key: "k", event: "other" };
+  assertError(await app.post("/publish", other), 422, "key_reused");
 });
 
 Deno.test("POST /publish and POST /publish/batch need a publish key if publish keys are set", async () => {

@@ -5,11 +5,13 @@ import {
   type Socket,
   type SocketOptions,
 } from "socket.io-client";
+import { RESERVED_EVENTS } from "../../lib/log/event_name.ts";
 import { keepSecret } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
-/** The data of one `msgReceived` event. */
+/** The data of one event with a message. */
 export interface Received {
+  readonly event: string;
   readonly message: unknown;
   readonly room: string;
   readonly at: number;
@@ -46,9 +48,10 @@ export class Subscriber {
     options: Partial<ManagerOptions & SocketOptions> = {},
   ) {
     this.socket = io(url, { forceNew: true, ...options });
-    this.socket.on("msgReceived", (...args) => {
+    this.socket.onAny((event, ...args) => {
+      if (RESERVED_EVENTS.has(event)) return;
       const [message, { room, at }, id] = args;
-      this.messages.push({ message, room, at, id, length: args.length });
+      this.messages.push({ event, message, room, at, id, length: args.length });
     });
     this.socket.on("gap", (gap, id) => this.gaps.push({ ...gap, id }));
     this.socket.on(

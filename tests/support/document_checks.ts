@@ -184,6 +184,7 @@ export function receivesInBrowser(): Check {
 export function receivesInNode(
   message: unknown = "to a program",
   line = "chat to a program",
+  event = "msgReceived",
 ): Check {
   return {
     languages: ["js"],
@@ -191,7 +192,8 @@ export function receivesInNode(
       const [program, ...args] = RUNNERS.js ?? ["node"];
       await using running = stage.spawn(block, [program, ...args]);
       await running.lines.have(1);
-      await stage.node.publish(message);
+      const { status } = await stage.node.post("/publish", { event, message });
+      assert.equal(status, 200, block.where);
       await running.lines.have(2);
       assert.deepEqual(running.lines.items, ["connected", line]);
     },

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { ServerResponse } from "node:http";
 import { type Encoder, Subscriber } from "../../lib/delivery/subscriber.ts";
+import { EVENT_DEFAULT } from "../../lib/log/event_name.ts";
 import type { Entry } from "../../lib/log/log.ts";
 import { timestampOf } from "../../lib/log/position.ts";
 
@@ -21,9 +22,13 @@ function event(name: string, data: string, id: string): string {
   return `id: ${id}\nevent: ${name}\ndata: ${data}\n\n`;
 }
 
-function textOf({ id, room, json }: Entry): string {
+function textOf({ id, room, json, meta }: Entry): string {
   const facts = `"room":${JSON.stringify(room)},"at":${timestampOf(id)}`;
-  return event("msgReceived", `{"message":${json},${facts}}`, id);
+  return event(
+    meta?.event ?? EVENT_DEFAULT,
+    `{"message":${json},${facts}}`,
+    id,
+  );
 }
 
 /** Makes the frames of Server-Sent Events. */

@@ -157,7 +157,7 @@ function parseWebSocket(
       const args = JSON.parse(text.slice(2));
       const [event, id] = [args[0], args.at(-1)];
       onEvent(
-        event === "msgReceived"
+        args.length === 4
           ? { event, id, message: args[1], room: args[2].room }
           : { event, id, ...args[1] },
       );
@@ -211,7 +211,7 @@ function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
     const text = bytes.toString("utf8", at, end);
     at = end + 2;
     const [, id = "", event = "", data = ""] =
-      /id: (.*)\nevent: (.*)\ndata: ([^\n]*)$/.exec(text) ?? [];
+      /id: ([^\n]*)\nevent: ([^\n]*)\ndata: ([^\n]*)$/.exec(text) ?? [];
     if (event !== "") onEvent({ event, id, ...JSON.parse(data) });
   }
 }

@@ -117,3 +117,18 @@ Deno.test("Ring.reset() removes all messages and sets the floor to the given id"
   assert.equal(ring.covers("9000-3"), true);
   assert.deepEqual(ring.after("a", "0-0"), []);
 });
+
+Deno.test("Ring.bytes counts the meta of messages, and forgets it with them", () => {
+  const ring = new Ring(10_000);
+  ring.reset("999-0");
+  const plain = { id: "1000-0", room: "a", json: "1" };
+  ring.push(plain);
+  const { bytes } = ring;
+  const meta = { event: "e".repeat(128) };
+  ring.push({ ...plain, id: "1000-1", meta });
+  assert.ok(ring.bytes - bytes >= bytes + 256, `${ring.bytes}`);
+  for (let i = 2; i < 1000; i++) ring.push({ ...plain, id: `1000-${i}`, meta });
+  for (let i = 1000; i < 2000; i++) ring.push({ ...plain, id: `1000-${i}` });
+  assert.equal(ring.bytes % bytes, 0);
+  assert.ok(ring.bytes <= 10_000);
+});

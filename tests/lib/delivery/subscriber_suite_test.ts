@@ -9,6 +9,7 @@ import {
   PROTOCOLS,
   type TestClient,
 } from "../../support/subscriber_protocols.ts";
+import { AWKWARD_EVENTS } from "../../support/event_names.ts";
 import { until } from "../../support/wait.ts";
 
 const BUFFER_BYTES_MAX = 100_000;
@@ -147,6 +148,27 @@ for (const protocol of PROTOCOLS) {
     await receives(client, entries.map(({ id }) => id));
     assert.deepEqual(client.received.map(({ message }) => message), messages);
     assert.equal(client.received[0]?.room, 'r"1 é');
+  });
+
+  test("receives a message as the event whose name the message has, alone, in a batch and in a replay", async () => {
+    const [setup, client] = await Setup.start(protocol, ["a", "b"]);
+    await using _ = setup;
+    const entries = [undefined, ...AWKWARD_EVENTS].map((event, i) => ({
+      ...setup.entry(i % 2 === 0 ? "a" : "b", i),
+      ...(event !== undefined && { meta: { event } }),
+    }));
+    setup.fanOut.deliver(entries);
+    setup.fanOut.replay(client.subscriber, entries);
+    for (const entry of entries) setup.fanOut.deliver([entry]);
+    const names = entries.map(({ meta }) => meta?.event ?? "msgReceived");
+    await until(
+      "all arrive",
+      () => client.received.length > 3 * names.length - 1,
+    );
+    assert.deepEqual(
+      client.received.map(({ event, message }) => [event, message]),
+      [1, 2, 3].flatMap(() => names.map((name, i) => [name, i])),
+    );
   });
 
   test("receives every message once and in order if its client stops reading now and then", async () => {

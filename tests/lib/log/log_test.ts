@@ -18,6 +18,7 @@ import {
   ID_ZERO,
   parsePosition,
 } from "../../../lib/log/position.ts";
+import { AWKWARD_EVENTS } from "../../support/event_names.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, soon, until } from "../../support/wait.ts";
 
@@ -398,7 +399,45 @@ function logSuite(
     assert.deepEqual(entries.items.map(({ json }) => json), ["1", "2"]);
   });
 
-  test("append() rejects a key that was used before with another message or other rooms", async ({ log }) => {
+  test("append() passes the names of events on to the reader and to histories", async ({ log, entries }) => {
+    const names = [undefined, ...AWKWARD_EVENTS, undefined];
+    const publishes = names.map((event, i) => ({
+      rooms: ["a", "b"],
+      json: `${i}`,
+      key: i % 2 === 0 ? undefined : `key ${i}`,
+      meta: event === undefined ? undefined : { event },
+    }));
+    for (const duplicate of [false, true]) {
+      const outcomes = (await soon(log.append(publishes), "it is answered"))
+        .flat();
+      assert.deepEqual(
+        outcomes.map((outcome) => "id" in outcome && outcome.duplicate),
+        publishes.flatMap(({ key }) => Array(2).fill(duplicate && !!key)),
+      );
+    }
+    await entries.where(() => entries.items.length > names.length * 3 - 2);
+    const read = entries.items.slice(0, names.length * 2);
+    assert.deepEqual(
+      read.map(({ json, meta }) => [json, meta?.event]),
+      names.flatMap((event, i) => Array(2).fill([`${i}`, event])),
+    );
+    // A message without meta has no such member.
+    assert.ok(!("meta" in (read[0] as Entry)));
+    for (const order of ["asc", "desc"] as const) {
+      const { messages } = await log.history.read("b", {
+        since: undefined,
+        order,
+        limit: 100,
+      });
+      assert.deepEqual(
+        messages,
+        (order === "asc" ? entries.items : entries.items.toReversed())
+          .filter(({ room }) => room === "b"),
+      );
+    }
+  });
+
+  test("append() rejects a key that was used before with another message, another event or other rooms", async ({ log }) => {
     const original = { rooms: ["a", "b"], json: "1", key: "k" };
     const first = await append(log, original);
     for (
@@ -407,6 +446,7 @@ function logSuite(
         { ...original, rooms: ["a"] },
         { ...original, rooms: ["b", "a"] },
         { ...original, rooms: ["a", "b", "c"] },
+        { ...original, meta: { event: "moved" } },
       ]
     ) {
       const [outcomes = []] = await soon(

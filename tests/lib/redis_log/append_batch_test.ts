@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { isEventName } from "../../../lib/log/event_name.ts";
 import { createClient } from "@redis/client";
 import type { PublishResult } from "../../../lib/log/log.ts";
 import type { PublishRequest } from "../../../lib/log/message.ts";
@@ -120,7 +121,7 @@ Deno.test("APPEND writes exactly the batch's messages to the log and to the hist
     json: fc.json(),
     key: fc.option(fc.uuid(), { nil: undefined }),
     meta: fc.option(
-      fc.record({ event: fc.string(), from: fc.string() }, {
+      fc.record({ event: fc.string().filter(isEventName), from: fc.string() }, {
         requiredKeys: [],
       }),
       { nil: undefined },

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { isEventName } from "../../../lib/log/event_name.ts";
 import {
   formatLine,
   formatMessage,
@@ -7,10 +8,11 @@ import {
   readBatchEntry,
   readEntry,
 } from "../../../lib/redis_log/entries.ts";
+import { INVALID_EVENTS } from "../../support/event_names.ts";
 
 /** Meta as this version of Roomcast or a later one writes it. */
 const meta = fc.record({
-  event: fc.string(),
+  event: fc.string().filter(isEventName),
   from: fc.string(),
   trace: fc.string(),
   later: fc.jsonValue(),
@@ -77,6 +79,16 @@ Deno.test("readBatchEntry() returns a message with broken meta as invalid JSON, 
     const { entries: [entry] } = readBatchEntry("7-0", ["run", "1", "a", line]);
     assert.equal(entry?.meta, undefined, meta);
     assert.equal(isJson(entry?.json ?? "1"), false, meta);
+  }
+});
+
+Deno.test("readBatchEntry() returns a message without its event if another program has written a name that no publisher may use", () => {
+  for (const [event] of INVALID_EVENTS) {
+    const message = formatMessage("1", { event, from: "ann" });
+    const fields = ["run", "1", "a", formatLine(0, message)];
+    assert.deepEqual(readBatchEntry("7-0", fields).entries, [
+      { id: "7-0", room: "a", json: "1", meta: { from: "ann" } },
+    ]);
   }
 });
 
