@@ -9,24 +9,25 @@
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/;
 
 /**
- * Returns the curl command that publishes `message`. If a publish key is needed, the command contains the name of a
+ * Returns the curl command that publishes `message`, as the event `event` if one is given. If a publish key is needed, the command contains the name of a
  * shell variable in place of the key.
  *
- * @param {{ origin: string, room: string, message: unknown, needsKey: boolean }} publish
+ * @param {{ origin: string, room: string, event?: string, message: unknown, needsKey: boolean }} publish
  * @returns {string}
  */
-export function curlCommand({ origin, room, message, needsKey }) {
+export function curlCommand({ origin, room, event, message, needsKey }) {
   const key = needsKey ? ` -H "Authorization: Bearer $PUBLISH_KEY"` : "";
   const url = new URL("/publish", origin);
   if (typeof message === "string" && !CONTROL.test(message)) {
     url.searchParams.set("room", room);
+    if (event !== undefined) url.searchParams.set("event", event);
     // curl reads a file if the data begins with @.
     const option = message.startsWith("@") ? "--data-raw" : "-d";
     return `curl ${option} ${
       quote(message)
     } -H 'content-type: text/plain'${key} ${quote(url.href)}`;
   }
-  const body = JSON.stringify({ room, message });
+  const body = JSON.stringify({ room, event, message });
   return `curl -d ${quote(body)} -H 'content-type: application/json'${key} ${
     quote(url.href)
   }`;
@@ -34,13 +35,14 @@ export function curlCommand({ origin, room, message, needsKey }) {
 
 /**
  * Returns the redis-cli command that publishes `message`; undefined if no such command exists. A payload of a Redis
- * channel always arrives as a text, so only texts arrive unchanged.
+ * channel always arrives as a text and as the event `msgReceived`, so only such messages arrive unchanged.
  *
- * @param {{ room: string, message: unknown }} publish
+ * @param {{ room: string, event?: string, message: unknown }} publish
  * @returns {string | undefined}
  */
-export function redisCommand({ room, message }) {
-  if (typeof message !== "string" || CONTROL.test(message)) return undefined;
+export function redisCommand({ room, event, message }) {
+  const isPlain = typeof message === "string" && !CONTROL.test(message);
+  if (!isPlain || event !== undefined) return undefined;
   return `redis-cli PUBLISH ${quote(room)} ${quote(message)}`;
 }
 

@@ -24,6 +24,7 @@ export class Composer {
   #on;
   #form;
   #box;
+  #event;
   #error;
   #answer;
   #keys;
@@ -47,6 +48,7 @@ export class Composer {
     this.#server = server;
     this.#on = on;
     this.#box = form.querySelector("textarea");
+    this.#event = form.querySelector(".event");
     this.#error = form.querySelector(".error");
     this.#answer = form.querySelector(".answer");
     this.#keys = form.querySelector(".keys");
@@ -58,6 +60,7 @@ export class Composer {
       radio.addEventListener("change", () => this.#kindChanged());
     }
     this.#box.addEventListener("input", () => this.#edited());
+    this.#event.addEventListener("input", () => this.#edited());
     this.#box.addEventListener("keydown", (event) => this.#pressed(event));
     server.addEventListener("change", () => this.#rightsChanged(), { signal });
     this.#kindChanged();
@@ -88,6 +91,7 @@ export class Composer {
     const mayPublish = this.#server.mayPublish(this.#room);
     this.#form.dataset.locked = String(!mayPublish);
     this.#box.disabled = !mayPublish;
+    this.#event.disabled = !mayPublish;
     this.#form.querySelector("[type=submit]").disabled = !mayPublish;
     this.#box.placeholder = mayPublish
       ? `Write ${this.#isJson ? "JSON" : "a message"} to ${this.#room}`
@@ -144,10 +148,13 @@ export class Composer {
         `Not sent, because the message has ${bytes} bytes as JSON; the server accepts at most ${max}`,
       );
     }
+    const event = this.#event.value === "" ? undefined : this.#event.value;
     // The same text, sent again after a lost response, gets the same key, so that it is published only once.
-    const isAgain = this.#uncertain?.text === text;
+    const isAgain = this.#uncertain?.text === text &&
+      this.#uncertain.event === event;
     this.#send({
       text,
+      event,
       message: json.value,
       idempotencyKey: isAgain
         ? this.#uncertain.idempotencyKey
@@ -181,6 +188,7 @@ export class Composer {
       );
       try {
         const answer = await publish(this.#room, item.message, {
+          event: item.event,
           idempotencyKey: item.idempotencyKey,
           headers: this.#server.publishHeaders,
         });
@@ -210,9 +218,11 @@ export class Composer {
   }
 
   #putBack(failure) {
-    this.#uncertain = failure.retryable ? this.#queue[0] : undefined;
+    const [failed] = this.#queue;
+    this.#uncertain = failure.retryable ? failed : undefined;
     // Put back the messages behind the failed one too: publishing them alone would change the order.
     const texts = this.#queue.splice(0).map(({ text }) => text);
+    this.#event.value = failed.event ?? "";
     this.#box.value = [...texts, this.#box.value].filter((text) => text !== "")
       .join("\n");
     this.#edited();

@@ -211,9 +211,11 @@ export class Connection {
     this.#on.waiting();
   }
 
-  #message(room, message, info) {
+  #message(room, message, { event, ...info }) {
     const row = {
       ...info,
+      // Histories leave out the default name, too.
+      ...(event === "msgReceived" ? {} : { event }),
       message,
       characters: JSON.stringify(message).length,
     };

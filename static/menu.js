@@ -54,17 +54,19 @@ function selectText(text, button) {
   field.addEventListener("blur", () => field.remove(), { once: true });
 }
 
-function itemsOf({ message }, { room, settings }) {
+function itemsOf({ event, message }, { room, settings }) {
   const items = [["JSON", JSON.stringify(message)]];
   if (settings?.servesBackends ?? true) {
     const needsKey = settings?.publishNeedsKey ?? false;
     const { origin } = location;
     items.push([
       "curl command",
-      curlCommand({ origin, room, message, needsKey }),
+      curlCommand({ origin, room, event, message, needsKey }),
     ]);
   }
-  const redis = settings?.bridged ? redisCommand({ room, message }) : undefined;
+  const redis = settings?.bridged
+    ? redisCommand({ room, event, message })
+    : undefined;
   if (redis !== undefined) items.push(["redis-cli command", redis]);
   return items;
 }

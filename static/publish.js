@@ -47,15 +47,16 @@ export function newIdempotencyKey() {
 }
 
 /**
- * Publishes a message. Makes up to three attempts with the same idempotency key.
+ * Publishes a message, by default as the event `msgReceived`. Makes up to three attempts with the same idempotency key.
  *
  * @param {string} room
  * @param {unknown} message
- * @param {{ idempotencyKey: string, headers: Record<string, string> }} options
+ * @param {{ event?: string, idempotencyKey: string, headers: Record<string, string> }} options
  * @returns {Promise<{ id: string, duplicate: boolean }>}
  * @throws {RequestError}
  */
-export async function publish(room, message, { idempotencyKey, headers }) {
+export async function publish(room, message, options) {
+  const { event, idempotencyKey, headers } = options;
   const request = {
     method: "POST",
     headers: {
@@ -63,7 +64,7 @@ export async function publish(room, message, { idempotencyKey, headers }) {
       "idempotency-key": idempotencyKey,
       ...headers,
     },
-    body: JSON.stringify({ room, message }),
+    body: JSON.stringify({ room, event, message }),
   };
   for (let attempt = 1;; attempt++) {
     try {

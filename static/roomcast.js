@@ -3,6 +3,9 @@
  * page loads; `onGap` is called if messages are missing.
  *
  * @module
+ *
+ * @typedef {{ room: string, at: number, id: string, event: string, from?: string }} MessageInfo `event` is the name of
+ * the event with which the message was published, by default `msgReceived`
  */
 
 /** Pause before changed positions are stored, in ms. */
@@ -27,8 +30,7 @@ const RETRYABLE =
  * @param {object} [settings.options] for `io`; the fields of `auth`, an object or a function, are sent as well
  * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
  * the positions; by default `sessionStorage`
- * @param {(message: any, info: { room: string, at: number, id: string }) => void} settings.onMessage called for each
- * message
+ * @param {(message: any, info: MessageInfo) => void} [settings.onMessage] called for each message, whatever its event
  * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap called if messages of a room are
  * missing
  * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void}
@@ -40,8 +42,8 @@ const RETRYABLE =
  * out of a room; the room is then forgotten, but not its position
  * @param {(error: any, room?: string) => void} [settings.onRefused] called if the server rejects the connection, or,
  * with `room`, if it permanently rejects the join of a room
- * @returns {{ socket: any, join: (room: string, options?: { token?: () => any }) => void, leave: (room: string) => void,
- * close: () => void }}
+ * @returns {{ socket: any, on: <T = any>(event: string, listener: (message: T, info: MessageInfo) => void) => () => void,
+ * join: (room: string, options?: { token?: () => any }) => void, leave: (room: string) => void, close: () => void }}
  */
 export function roomcast(io, {
   url,
@@ -70,6 +72,8 @@ export function roomcast(io, {
   const unwanted = new Set();
   /** For each room that needs a room token, the function that returns a new one. */
   const tokens = new Map();
+  /** For each name of an event, the functions that receive its messages. */
+  const listeners = new Map();
   let saving, connecting, checking;
   let failures = 0;
   let wasConnected = false;
@@ -112,13 +116,16 @@ export function roomcast(io, {
     const [epoch, had] = split(room);
     if (had && !isAfter(id, had)) return;
     move(room, epoch + id);
-    try {
-      onMessage(message, { ...info, room, id });
-    } catch (error) {
-      // Report the error in another task, so that the messages after this one are not lost.
-      setTimeout(() => {
-        throw error;
-      });
+    const { event = "msgReceived" } = info;
+    for (const listener of [onMessage, ...listeners.get(event) ?? []]) {
+      try {
+        listener?.(message, { ...info, room, id, event });
+      } catch (error) {
+        // Report the error in another task, so that the messages after this one are not lost.
+        setTimeout(() => {
+          throw error;
+        });
+      }
     }
   }
 
@@ -225,8 +232,11 @@ export function roomcast(io, {
     if (RETRYABLE.test(error.data?.code)) connectLater();
     else onState?.("disconnected");
   });
-  socket.on("msgReceived", (message, info, id) => {
-    const { room } = info;
+  socket.onAny((event, message, facts, id) => {
+    // Only messages have three arguments.
+    if (!id) return;
+    const { room } = facts;
+    const info = { ...facts, event };
     const queue = wanted.get(room);
     if (queue) queue.push([room, message, info, id]);
     else if (wanted.has(room)) deliver(room, message, info, id);
@@ -267,6 +277,12 @@ export function roomcast(io, {
 
   return {
     socket,
+    /** Calls `listener` for each message with this event from now on. Returns the function that ends this. */
+    on(event, listener) {
+      const all = listeners.get(event) ?? new Set();
+      listeners.set(event, all.add(listener));
+      return () => all.delete(listener);
+    },
     /**
      * Joins a room, from its position if it has one. `token` returns a room token, or a promise of one. It is called at
      * each join, also after a reconnect and after the last token has expired.
@@ -292,7 +308,7 @@ export function roomcast(io, {
     close() {
       clearTimeout(connecting);
       clearTimeout(checking);
-      socket.off();
+      socket.off().offAny();
       socket.disconnect();
       save();
       wanted.clear();

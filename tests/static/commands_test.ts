@@ -20,8 +20,16 @@ const origin = "http://localhost:4000";
 Deno.test("curlCommand() passes any text and any room through a shell unchanged", async () => {
   for (const message of ["hello", 'it\'s $HOME `ls` "x"\n\\', "", "-x", "!"]) {
     const room = "a b/ü'";
-    const command = curlCommand({ origin, room, message, needsKey: false });
+    const event = "$& it's `x` \\ 🚀";
+    const command = curlCommand({
+      origin,
+      room,
+      event,
+      message,
+      needsKey: false,
+    });
     const [option, data, , type, url = ""] = await argumentsOf(command);
+    assert.equal(new URL(url).searchParams.get("event"), event);
     assert.equal(option, "-d");
     assert.equal(data, message);
     assert.equal(type, "content-type: text/plain");
@@ -39,6 +47,10 @@ Deno.test("curlCommand() sends values that are not texts, and texts with control
     });
     const [, data = "", , type] = await argumentsOf(command);
     assert.deepEqual(JSON.parse(data), { room: "chat", message });
+    const event = "it's";
+    const publish = { origin, room: "chat", event, message, needsKey: false };
+    const [, named = ""] = await argumentsOf(curlCommand(publish));
+    assert.deepEqual(JSON.parse(named), { room: "chat", event, message });
     assert.equal(type, "content-type: application/json");
   }
 });
@@ -65,4 +77,8 @@ Deno.test("redisCommand() returns a command only for messages that arrive unchan
   ]);
   assert.equal(redisCommand({ room: "chat", message: { a: 1 } }), undefined);
   assert.equal(redisCommand({ room: "chat", message: "\0" }), undefined);
+  assert.equal(
+    redisCommand({ room: "chat", event: "moved", message: "a" }),
+    undefined,
+  );
 });

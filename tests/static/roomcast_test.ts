@@ -6,7 +6,12 @@ type Auth = (send: (fields: unknown) => void) => void;
 /** Returns the fields that the module sends at connect if it is given this `auth`. */
 function sent(auth: unknown): unknown[] {
   const fields: unknown[] = [];
-  const socket = { on: () => socket, emit: () => {}, connect: () => {} };
+  const socket = {
+    on: () => socket,
+    onAny: () => socket,
+    emit: () => {},
+    connect: () => {},
+  };
   const io = (_url: unknown, options: { auth: Auth }) => {
     options.auth((sent) => fields.push(sent));
     return socket;

@@ -1,0 +1,237 @@
+/** The names of events arrive unchanged, by every way into a node and by every way out of it. */
+import assert from "node:assert/strict";
+import type { Page } from "playwright-core";
+import { io, type Manager } from "socket.io-client";
+import { roomcast } from "../../static/roomcast.js";
+import { launch, open } from "../support/browser.ts";
+import { Subscriber } from "../support/client.ts";
+import {
+  AWKWARD_EVENTS,
+  INVALID_EVENTS,
+  PUBLISHES,
+} from "../support/event_names.ts";
+import { TestNode } from "../support/node.ts";
+import { Redis } from "../support/redis.ts";
+import { Inbox, soon, until } from "../support/wait.ts";
+
+const EVENTS = [...AWKWARD_EVENTS, "msgReceived"];
+
+/** A message with the name of its event. */
+type Named = readonly [event: string, message: unknown];
+
+/** A stock client that records the messages of all events. */
+class Listener implements AsyncDisposable {
+  readonly received = new Inbox<Named>();
+  readonly #client: Subscriber;
+
+  private constructor(client: Subscriber) {
+    this.#client = client;
+    client.socket.onAny((event, ...args) => {
+      if (args.length !== 3) return;
+      const [message, info, id] = args;
+      assert.deepEqual(info, { room: "a", at: parseInt(id) });
+      this.received.push([event, message]);
+    });
+  }
+
+  static async connect(
+    node: TestNode,
+    options: Record<string, unknown>,
+  ): Promise<Listener> {
+    return new Listener(
+      await Subscriber.connect(node.url, {
+        auth: { rooms: ["a"] },
+        reconnectionDelay: 10,
+        ...options,
+      }),
+    );
+  }
+
+  /** Breaks the connection, and lets the client recover after `away` has run. */
+  async away(run: () => Promise<unknown>): Promise<void> {
+    const { socket, connects, disconnects } = this.#client;
+    const { io } = socket as unknown as { io: Manager };
+    io.reconnection(false);
+    io.engine.close();
+    await disconnects.have(1);
+    await run();
+    io.reconnection(true);
+    socket.connect();
+    await connects.have(2);
+    assert.equal(connects.items.at(-1), true, "it has recovered");
+  }
+
+  /** Checks that the client receives exactly these messages, in order. */
+  async receives(messages: readonly Named[]): Promise<void> {
+    await this.received.have(messages.length);
+    assert.deepEqual(this.received.items, messages);
+  }
+
+  /** Joins the room, and returns the messages of the answer. */
+  async join(room: string): Promise<Named[]> {
+    const [{ messages }] = await this.#client.ask("join", { room, last: 1000 });
+    return messages.map(toNamed);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]();
+  }
+}
+
+function toNamed(
+  { event = "msgReceived", message }: { event?: string; message: unknown },
+): Named {
+  return [event, message];
+}
+
+/** Publishes with every name by every way. Returns the messages of the room `a`. */
+async function publishAll(node: TestNode): Promise<Named[]> {
+  const all: Named[] = [];
+  for (const [way, request] of Object.entries(PUBLISHES)) {
+    for (const event of EVENTS) {
+      const message = `${event}, by ${way}`;
+      const { status, text } = await node.request(
+        ...request("a", event, message),
+      );
+      assert.equal(status, 200, text);
+      all.push([event, message]);
+    }
+  }
+  // Several messages in one entry of the log, and in one frame.
+  const messages = EVENTS.map((event, i) => ({ room: "a", event, message: i }));
+  const { status } = await node.post("/publish/batch", { messages });
+  assert.equal(status, 200);
+  return [...all, ...messages.map(toNamed)];
+}
+
+/** Starts the client module. Returns what it passes to `onMessage`, and to the listeners of each name. */
+function useModule(
+  node: TestNode,
+):
+  & { all: Named[]; listened: Inbox<Named>; joined: Inbox<unknown> }
+  & Disposable {
+  const all: Named[] = [];
+  const listened = new Inbox<Named>(), joined = new Inbox<unknown>();
+  const cast = roomcast(io, {
+    url: node.url,
+    rooms: ["a"],
+    storage: { getItem: () => null, setItem: () => {} },
+    options: { transports: ["websocket"] },
+    onMessage: (message, { event, room }) => {
+      assert.equal(room, "a");
+      all.push([event, message]);
+    },
+    onGap: (gap) => assert.fail(JSON.stringify(gap)),
+    onJoined: (room) => joined.push(room),
+  });
+  for (const name of EVENTS) {
+    cast.on<string>(name, (message, { event }) => {
+      assert.equal(event, name);
+      listened.push([event, message]);
+    });
+    cast.on(name, () => assert.fail("it has been removed"))();
+  }
+  return { all, listened, joined, [Symbol.dispose]: () => cast.close() };
+}
+
+for (const log of ["the embedded log", "the log on Redis"]) {
+  Deno.test(`names of events arrive unchanged by every way in and out, with ${log}`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const redis = log === "the log on Redis"
+      ? stack.use(await Redis.start())
+      : undefined;
+    const node = stack.use(
+      await TestNode.start({
+        CHANNELS: "-",
+        ...redis && { REDIS_URL: redis.url },
+      }),
+    );
+    const listen = async (
+      options: Record<string, unknown>,
+    ): Promise<Listener> => stack.use(await Listener.connect(node, options));
+    const websocket = await listen({ transports: ["websocket"] });
+    const polling = await listen({ transports: ["polling"] });
+    const away = await listen({ transports: ["websocket"] });
+    const awayPolling = await listen({ transports: ["polling"] });
+    const module = stack.use(useModule(node));
+    await module.joined.have(1);
+
+    let published: Named[] = [];
+    await away.away(() =>
+      awayPolling.away(async () => published = await publishAll(node))
+    );
+    for (const client of [websocket, polling, away, awayPolling]) {
+      await client.receives(published);
+    }
+    await module.listened.have(published.length);
+    assert.deepEqual(module.listened.items, published);
+    assert.deepEqual(module.all, published);
+
+    const { body } = await node.get("/rooms/a/history?limit=1000");
+    assert.deepEqual(body.messages.map(toNamed), published);
+    assert.equal(
+      body.messages.filter(({ event }: { event?: string }) => !event).length,
+      published.filter(([event]) => event === "msgReceived").length,
+    );
+    const other = await listen({ auth: { rooms: ["other"] } });
+    assert.deepEqual(await other.join("a"), published);
+
+    for (const [event] of INVALID_EVENTS) {
+      for (const request of Object.values(PUBLISHES)) {
+        const { status, body } = await node.request(
+          ...request("a", event, "m"),
+        );
+        assert.deepEqual([status, body.error.code], [400, "invalid_event"]);
+      }
+    }
+    await node.publish("last", "a");
+    await websocket.receives([...published, ["msgReceived", "last"]]);
+  });
+}
+
+/** Returns the rows that the page shows: the name of the event, and the message. */
+function rows(page: Page): Promise<string[][]> {
+  return page.evaluate(
+    `[...document.querySelectorAll(".pane.current .message")].map(
+    (row) => [".fact", ".text"].map((part) => row.querySelector(part)?.textContent ?? "none"),
+  )`,
+  );
+}
+
+Deno.test("the page shows names of events unchanged, and publishes with them", async () => {
+  await using node = await TestNode.start();
+  await using browser = await launch();
+  await using first = await open(browser, `${node.url}/?room=a`);
+  const { page } = first;
+  const shown: string[][] = [];
+  const showsAll = async (page: Page): Promise<void> => {
+    await until(
+      "the page shows all messages",
+      async () => (await rows(page)).length >= shown.length,
+    );
+    assert.deepEqual(await rows(page), shown);
+  };
+  const send = async (event: string, message: string): Promise<void> => {
+    await page.fill(".pane.current .event", event);
+    await page.fill(".pane.current textarea", message);
+    await page.press(".pane.current textarea", "Enter");
+    await page.locator(".pane.current .answer code").waitFor();
+  };
+  for (const [i, event] of EVENTS.entries()) {
+    await send(event, `message ${i}`);
+    shown.push([event === "msgReceived" ? "none" : event, `message ${i}`]);
+    await soon(showsAll(page), "the page shows the message");
+  }
+  await page.fill(".pane.current .event", "connect");
+  await page.fill(".pane.current textarea", "not sent");
+  await page.press(".pane.current textarea", "Enter");
+  await page.locator(".pane.current .error", { hasText: "reserved for" })
+    .waitFor();
+  // The message and the name are put back.
+  assert.equal(await page.inputValue(".pane.current textarea"), "not sent");
+  assert.equal(await page.inputValue(".pane.current .event"), "connect");
+  // Another page gets the messages as the answer to its join.
+  await using second = await open(browser, `${node.url}/?room=a`);
+  await showsAll(second.page);
+  assert.deepEqual([...second.errors, ...first.errors.slice(1)], []);
+});
