@@ -76,7 +76,7 @@ export function settingsFor(jwksUrl: string): Record<string, string> {
     TOKEN_JWKS_URL: jwksUrl,
     TOKEN_ISSUER: ISSUER,
     TOKEN_AUDIENCE: AUDIENCE,
-    TOKEN_ROOMS: "user.{sub}=sub+history+pub, team.{team}.*=sub+history",
+    TOKEN_ROOMS: "user.{sub}=sub+history+pub, group.{team}=sub+history",
     PUBLIC_ROOMS: "lobby",
   };
 }
@@ -92,7 +92,7 @@ export function roomOf(credential: Credential, kind: Kind): string {
     case "proto":
       return "__proto__";
     case "star":
-      return "team.x.y";
+      return "group.x";
   }
 }
 
