@@ -43,6 +43,7 @@ Deno.test("a client that names no room receives a text that is published without
   });
   const [received] = await client.messages.have(1);
   assert.deepEqual(received, {
+    event: "msgReceived",
     message: "hello",
     room: "chat",
     at: Number(String(reply.body.id).split("-")[0]),
