@@ -5,7 +5,14 @@
  */
 import { ApiError } from "../errors.ts";
 import type { Claims } from "./claim_rooms.ts";
-import { readCaps, readName, readTexts, TIME_MAX, WrongForm } from "./forms.ts";
+import {
+  readCaps,
+  readName,
+  readTexts,
+  TIME_MAX,
+  TIME_MS_MIN,
+  WrongForm,
+} from "./forms.ts";
 import type { Grant } from "./rights.ts";
 
 /** What a token says about its client, apart from ordinary claims. */
@@ -27,6 +34,7 @@ export interface TokenFacts {
  * little more than the clocks' error is allowed.
  */
 export const LEEWAY_SECONDS = 5;
+
 /**
  * Reads the claims of a token whose signature and times have been verified. A claim in a wrong form is an error. If it
  * were ignored, the client would lack rights, and no error would say why.
@@ -84,10 +92,18 @@ export class TokenRefused extends ApiError {
   }
 }
 
-/** Returns a claim in seconds since 1970 as ms. @throws {WrongForm} */
+/**
+ * Returns a claim in seconds since 1970 as ms. Refuses a time in ms. Otherwise a token with such an `exp` would never
+ * expire, and one with such an `iat` would not be revoked together with the other tokens of its user.
+ *
+ * @throws {WrongForm}
+ */
 function readTime(claim: "exp" | "iat", seconds: unknown): number {
-  if (
-    typeof seconds === "number" && seconds > 0 && seconds * 1000 <= TIME_MAX
-  ) return Math.floor(seconds * 1000);
-  throw new WrongForm(`"${claim}" is not a time in seconds since 1970`);
+  if (typeof seconds !== "number" || !(seconds > 0 && seconds <= TIME_MAX)) {
+    throw new WrongForm(`"${claim}" is not a time in seconds since 1970`);
+  }
+  if (seconds >= TIME_MS_MIN) {
+    throw new WrongForm(`"${claim}" is in ms; it has to be in seconds`);
+  }
+  return Math.floor(seconds * 1000);
 }

@@ -16,7 +16,12 @@ export class WrongForm extends Error {
 
 /** The latest time that a `Date` can have, in ms since 1970. */
 export const TIME_MAX = 8.64e15;
-/** Maximum length of a name, such as that of a user, in characters. */
+/**
+ * Lowest number that is read as a time in ms since 1970 (in March 1973). Every lower number is read as a time in seconds
+ * (until the year 5138).
+ */
+export const TIME_MS_MIN = 1e11;
+/** Maximum length of the name of a user or a token, in characters. */
 const NAME_LENGTH_MAX = 255;
 // deno-lint-ignore no-control-regex -- these characters are rejected
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;

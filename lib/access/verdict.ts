@@ -15,6 +15,7 @@ import {
   readName,
   readTexts,
   TIME_MAX,
+  TIME_MS_MIN,
   WrongForm,
 } from "./forms.ts";
 
@@ -38,8 +39,6 @@ export interface Verdict {
 
 /** Maximum size of a verdict as JSON text, in bytes. The session of each client keeps its verdict. */
 const VERDICT_BYTES_MAX = 8192;
-/** Earliest time that a response may contain, in ms since 1970. An earlier one is a time in seconds, or is invented. */
-const TIME_MIN = 1e11;
 const FIELDS = ["user", "expiresAt", "info", "rooms", "caps"];
 
 /**
@@ -109,7 +108,7 @@ export function readExpiry(time: unknown): number | undefined {
   if (typeof time !== "number" || !(time > 0 && time <= TIME_MAX)) {
     throw new WrongForm('"expiresAt" is not a time in ms since 1970');
   }
-  if (time < TIME_MIN) {
+  if (time < TIME_MS_MIN) {
     throw new WrongForm('"expiresAt" is in seconds; it has to be in ms');
   }
   return Math.floor(time);

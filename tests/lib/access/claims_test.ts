@@ -49,6 +49,23 @@ Deno.test("readClaims() takes numbers for users and ids, as some systems write t
   assert.deepEqual([user, tokenId], ["56", "0"]);
 });
 
+Deno.test("readClaims() refuses times in ms", () => {
+  const ms = Date.now();
+  for (
+    const [name, claims] of [
+      ["exp", { exp: ms }],
+      ["exp", { exp: 1e11 }],
+      ["iat", { ...EXP, iat: ms }],
+    ] as const
+  ) {
+    assert.throws(
+      () => readClaims(claims),
+      new RegExp(`its claim "${name}" is in ms; it has to be in seconds; `),
+    );
+  }
+  assert.equal(readClaims({ exp: 1e11 - 1 }).expiresAt, 1e14 - 1000);
+});
+
 Deno.test("readClaims() refuses claims of another form, and names them", () => {
   const cap = { rooms: ["chat"], allow: ["sub"] };
   const wrong: [string, Claims][] = [
