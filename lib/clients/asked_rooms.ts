@@ -6,6 +6,7 @@
 import type { Access } from "../access/access.ts";
 import type { Asker } from "../access/hooks.ts";
 import type { Principal } from "../access/principal.ts";
+import { ApiError } from "../errors.ts";
 import {
   type JoinRequest,
   parseJoinRequest,
@@ -74,19 +75,20 @@ export async function askedRooms(
 }
 
 /**
- * Returns the room tokens that a client sends at connect, by their rooms. Items that are not valid are left out: a
- * client that resumes its session is not refused because of them.
+ * Returns the requests that a client sends at connect, by their rooms. Requests that are not valid are left out, because
+ * a client that resumes its session is not refused because of them.
  */
-export function tokensNamed(
-  rooms: readonly unknown[] | undefined,
-): ReadonlyMap<string, unknown> {
-  const tokens = new Map<string, unknown>();
-  for (const item of rooms ?? []) {
-    if (typeof item !== "object" || item === null) continue;
-    const { room, token } = item as Readonly<Record<string, unknown>>;
-    if (typeof room === "string" && token !== undefined) {
-      tokens.set(room, token);
+export function requestsNamed(
+  rooms: readonly unknown[] = [],
+): ReadonlyMap<string, JoinRequest> {
+  const requests = new Map<string, JoinRequest>();
+  for (const item of rooms) {
+    try {
+      const request = parseJoinRequest(item);
+      requests.set(request.room, request);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
     }
   }
-  return tokens;
+  return requests;
 }

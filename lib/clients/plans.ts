@@ -20,7 +20,7 @@ import {
 import type { Recovery } from "../recovery/recovery.ts";
 import type { Session } from "../sessions/session.ts";
 import type { StoredSession } from "../sessions/store.ts";
-import { type Asked, askedRooms, tokensNamed } from "./asked_rooms.ts";
+import { type Asked, askedRooms, requestsNamed } from "./asked_rooms.ts";
 import { grantAll } from "./granted.ts";
 import type { KnownHello } from "./hello.ts";
 import { missedBy } from "./missed.ts";
@@ -138,16 +138,17 @@ export class Plans {
       withGrants(principal, grants),
       (_, { expiresAt }) => !isExpired(expiresAt, now),
     );
-    const tokens = tokensNamed(rooms);
-    const doubtful = missed.filter(({ room }) => !access.mayStay(holder, room))
-      .map(({ room }) => ({ room, token: tokens.get(room) }));
+    const doubtful = missed.map(({ room }) => room)
+      .filter((room) => !access.mayStay(holder, room));
+    // Most clients that reconnect may stay in all their rooms, so what they name need not be read.
+    const named = doubtful.length === 0 ? undefined : requestsNamed(rooms);
     const added = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
       !session.rooms.some(([joined]) => joined === room)
     );
     const granted = await grantAll(
       access,
       holder,
-      [...doubtful, ...added],
+      [...doubtful.map((room) => named?.get(room) ?? { room }), ...added],
       asker,
     );
     const { refusals } = granted;
@@ -163,9 +164,7 @@ export class Plans {
       requests: all,
       principal: keepGrants(granted.principal, (room) => joined.has(room)),
       isWhole: requests.length === missed.length,
-      lost: doubtful.filter(({ room }) => refusals.has(room)).map((
-        { room },
-      ) => ({
+      lost: doubtful.filter((room) => refusals.has(room)).map((room) => ({
         room,
         reason: isExpired(grants.get(room)?.expiresAt, now)
           ? "expired"

@@ -423,3 +423,43 @@ Deno.test("a client whose session cannot be loaded is not refused for good, beca
     failsWith("log_unreachable"),
   );
 });
+
+Deno.test("a client that resumes its session sends the join hook the data that it names at connect", async () => {
+  const asked: unknown[] = [];
+  let seconds = NOW - 60;
+  const access = createAccess({
+    publishKeys: [],
+    now: () => seconds * 1000,
+    joinHook: {
+      concerns: (room) => room !== "lobby",
+      ask: ({ room, data }) => {
+        asked.push([room, data]);
+        const expiresAt = (seconds + 10) * 1000;
+        return Promise.resolve({
+          by: "hook",
+          actions: ["subscribe"],
+          expiresAt,
+        });
+      },
+    },
+  });
+  using setup = new ClientsSetup({ access });
+  const principal = await access.authenticate({
+    from: "client",
+    secret: undefined,
+  });
+  const rooms = [{ room: "a", data: { pin: 1 } }, "b", "lobby"];
+  const ann = await setup.connect({ principal, rooms });
+  setup.clients.dropped(ann.client, false);
+  seconds = NOW;
+  const { secret } = ann;
+  const invalid = [{ room: "b", data: 1, last: -1 }, { room: 1 }, null];
+  const again = await setup.connect({
+    principal,
+    secret,
+    rooms: [...rooms, ...invalid],
+  });
+  assert.deepEqual([...again.client.rooms.keys()], ["a", "b", "lobby"]);
+  const both = [["a", { pin: 1 }], ["b", undefined]];
+  assert.deepEqual(asked, [...both, ...both]);
+});
