@@ -5,6 +5,7 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
+import { isFields } from "../lib/util/fields.ts";
 import { decodeJson, decodeText, type Expected, PUBLISH } from "./body.ts";
 import type { Env } from "./exchange.ts";
 import { checkFields, type Names } from "./names.ts";
@@ -39,9 +40,7 @@ export function asFields(
   value: unknown,
   { verb, example }: Expected = PUBLISH,
 ): Fields {
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) {
-    return value as Fields;
-  }
+  if (isFields(value)) return value;
   throw new ApiError(
     "malformed_body",
     `Cannot ${verb}: the JSON is not an object; send ${example}`,

@@ -11,6 +11,7 @@
  *
  * @module
  */
+import { isFields } from "../util/fields.ts";
 import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
 
 /** The claims of a token. */
@@ -144,11 +145,8 @@ function claimOf(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
   let value: unknown = claims;
   for (const part of name.split(".")) {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) {
-      return undefined;
-    }
-    if (!Object.hasOwn(value, part)) return undefined;
-    value = (value as Claims)[part];
+    if (!isFields(value) || !Object.hasOwn(value, part)) return undefined;
+    value = value[part];
   }
   return value;
 }

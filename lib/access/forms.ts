@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isFields } from "../util/fields.ts";
 import { quoted } from "../util/nearest.ts";
 import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
 
@@ -26,13 +27,6 @@ const NAME_LENGTH_MAX = 255;
 // deno-lint-ignore no-control-regex -- these characters are rejected
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
-
-/** Returns whether a value is a JSON object. */
-export function isFields(
-  value: unknown,
-): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
 
 /**
  * Reads a name. Some systems have numbers for users, and write them as numbers.

@@ -7,10 +7,10 @@
  *
  * @module
  */
+import { isFields } from "../util/fields.ts";
 import { jsonBytes } from "../util/json_bytes.ts";
 import { adviceFor } from "../util/nearest.ts";
 import {
-  isFields,
   readCaps,
   readName,
   readTexts,

@@ -6,6 +6,7 @@
 import { WrongForm } from "../access/forms.ts";
 import { ApiError } from "../errors.ts";
 import type { BoundedResponse } from "../util/bounded_fetch.ts";
+import { isFields } from "../util/fields.ts";
 
 /** The statuses of a refusal. Their body may contain a message for the client. */
 export const REFUSALS = [401, 403];
@@ -105,8 +106,4 @@ function parse(text: string): unknown {
   } catch {
     throw new WrongForm("the body is not JSON");
   }
-}
-
-function isFields(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -5,6 +5,7 @@
  */
 import { Buffer } from "node:buffer";
 import { type OutgoingHttpHeaders, ServerResponse } from "node:http";
+import { isFields } from "../util/fields.ts";
 import { discardBody, isArriving } from "./unread_body.ts";
 
 /** The header that keeps browsers from guessing another content type than the one that a response has. */
@@ -34,12 +35,13 @@ export class SingleWriteResponse extends ServerResponse {
     headers?: unknown,
   ): this {
     // node:http itself calls this method with only a status, to write the head that has been set here.
-    if (!isRecord(reason)) {
+    if (!isFields(reason)) {
       if (!this.hasHeader(SNIFFING[0])) this.setHeader(...SNIFFING);
       return super.writeHead(status, reason as string, headers as never);
     }
     this.statusCode = status;
-    for (const [name, value] of Object.entries(reason)) {
+    const fields = Object.entries(reason as OutgoingHttpHeaders);
+    for (const [name, value] of fields) {
       if (value !== undefined) this.setHeader(name, value);
     }
     return this;
@@ -71,8 +73,4 @@ export class SingleWriteResponse extends ServerResponse {
 
 function encodingOf(argument: unknown): BufferEncoding {
   return typeof argument === "string" ? argument as BufferEncoding : "utf8";
-}
-
-function isRecord(value: unknown): value is OutgoingHttpHeaders {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -7,6 +7,7 @@ import { ApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
+import { isFields } from "../util/fields.ts";
 import { jsonBytes } from "../util/json_bytes.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 
@@ -117,13 +118,6 @@ function checkFields(
       adviceFor(field, { known })
     }`,
   );
-}
-
-function isFields(
-  request: unknown,
-): request is Readonly<Record<string, unknown>> {
-  return typeof request === "object" && request !== null &&
-    !Array.isArray(request);
 }
 
 /** Parses a position or an id that a client sent. Returns null if the value is neither of the two. */
