@@ -193,9 +193,16 @@ export type Observation =
     durationMs: number;
   }
   /**
-   * A call of a hook has brought no usable answer, for the reason `why`. Reported at most once a minute for each hook.
+   * A call of a hook has brought no usable answer. `url` is the hook's URL without its query. Reported at most once a
+   * minute for each reason `why`, and at most ten times a minute for each hook.
    */
-  | { kind: "hook_failed"; hook: HookName; outcome: HookOutcome; why: string }
+  | {
+    kind: "hook_failed";
+    hook: HookName;
+    url: string;
+    outcome: HookOutcome;
+    why: string;
+  }
   /** A hook's backend does not respond, so calls of the hook fail at once for some time. */
   | { kind: "hook_down"; hook: HookName }
   /** A hook's backend responds again, after `hook_down`. */

@@ -35,8 +35,10 @@ const WAITING_BYTES_MAX = 64 << 20;
 const WAIT_MS = 5000;
 /** How long an unused connection is kept, in ms. Some servers close theirs after 2 s. */
 const IDLE_MS = 1500;
-/** Minimum time between two log lines about calls of the same hook that fail, in ms. */
+/** Time in which each reason why calls of a hook fail is logged once, in ms. */
 const REPORT_INTERVAL_MS = 60_000;
+/** Maximum number of reasons that are logged in this time. A reason may quote the response, so there may be many. */
+const REASONS_MAX = 10;
 /**
  * The statuses of a backend that is down or overloaded. With these, as without a response, the breaker opens. It does
  * not for others, because a client may be able to cause them: one that makes a backend fail with 500 must not keep out
@@ -72,8 +74,8 @@ export interface HookCall<T> {
   /** Returns whether the client still waits for the answer. */
   readonly isWanted: () => boolean;
   /**
-   * Reads the result of a call that was sent at `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if it is a refusal, and {@linkcode WrongForm} if it has a wrong
-   * form.
+   * Reads the result of a call that was sent at `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if the result
+   * is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
    */
   readonly read: (result: unknown, sentAt: number) => T;
 }
@@ -106,12 +108,18 @@ export class HookCaller {
   readonly #breaker: Breaker;
   readonly #client: Deno.HttpClient;
   readonly #closed = new AbortController();
-  #reportAfter = -Infinity;
+  /** The hook's URL for log lines: without the query, which may be a secret. */
+  readonly #shownUrl: string;
+  /** The reasons that were logged since the last time they were forgotten. */
+  readonly #reported = new Set<string>();
+  #forgetAt = -Infinity;
 
   /** Creates a caller; calls nothing yet. */
   constructor(options: HookCallerOptions) {
     const { hook, callsMax, observe, now = Date.now } = options;
+    const { origin, pathname } = new URL(options.url);
     this.#options = options;
+    this.#shownUrl = `${origin}${pathname}`;
     this.#now = now;
     this.#queue = new CallQueue({
       runningMax: callsMax,
@@ -236,14 +244,19 @@ export class HookCaller {
     });
   }
 
-  /** Reports a failed call, but at most one in {@linkcode REPORT_INTERVAL_MS}. The breaker reports what it does itself. */
+  /** Reports a failed call if its reason is a new one. The breaker reports by itself that it opens and closes. */
   #report(outcome: HookOutcome, why: string): void {
     if (outcome === "abandoned" || outcome === "breaker_open") return;
+    if (this.#closed.signal.aborted) return;
     const now = performance.now();
-    if (now < this.#reportAfter || this.#closed.signal.aborted) return;
-    this.#reportAfter = now + REPORT_INTERVAL_MS;
+    if (now >= this.#forgetAt) {
+      this.#reported.clear();
+      this.#forgetAt = now + REPORT_INTERVAL_MS;
+    }
+    if (this.#reported.has(why) || this.#reported.size >= REASONS_MAX) return;
+    this.#reported.add(why);
     const { hook, observe } = this.#options;
-    observe({ kind: "hook_failed", hook, outcome, why });
+    observe({ kind: "hook_failed", hook, url: this.#shownUrl, outcome, why });
   }
 }
 

@@ -93,11 +93,14 @@ class Setup implements AsyncDisposable {
     );
   }
 
+  /** The log lines about calls that failed. */
+  get failures(): readonly (Observation & { kind: "hook_failed" })[] {
+    return this.observed.filter(({ kind }) => kind === "hook_failed") as [];
+  }
+
   /** The reasons in log lines about calls that failed. */
   get reasons(): readonly string[] {
-    return this.observed.flatMap((observation) =>
-      observation.kind === "hook_failed" ? [observation.why] : []
-    );
+    return this.failures.map(({ why }) => why);
   }
 
   count(kind: Observation["kind"]): number {
@@ -522,7 +525,30 @@ Deno.test("a backend that refuses connections, or hangs, opens the breaker", asy
     assert.deepEqual(others.slice(4), ["breaker_open", "breaker_open"]);
     assert.equal(setup.count("hook_down"), 1);
   }
-  assert.doesNotMatch(JSON.stringify(gone.observed), /secret|127\.0\.0\.1/);
+  assert.doesNotMatch(JSON.stringify(gone.observed), /secret/);
+  assert.deepEqual(gone.failures.map(({ url }) => url), [
+    `http://127.0.0.1:${port}/`,
+  ]);
+});
+
+Deno.test("hook_failed names the hook's URL, and each of the first ten reasons once a minute", async () => {
+  await using setup = await Setup.start(json({}, 500), { joinUrl: undefined });
+  const { backend } = setup;
+  await setup.connect();
+  backend.respond = (_, response) => void response.end("garbage");
+  for (let i = 0; i < 2; i++) await setup.connect();
+  backend.respond = json({}, 500);
+  await setup.connect();
+  assert.deepEqual(setup.reasons, [
+    "the response has the status 500",
+    "the body is not JSON",
+  ]);
+  for (const { url } of setup.failures) assert.equal(url, backend.url());
+  for (let status = 400; status < 420; status++) {
+    backend.respond = json({}, status);
+    await setup.connect();
+  }
+  assert.equal(setup.reasons.length, 10);
 });
 
 Deno.test("one client that makes the backend fail does not keep others out", async () => {

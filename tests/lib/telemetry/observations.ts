@@ -74,6 +74,7 @@ export const ALL: readonly Observation[] = [
   {
     kind: "hook_failed",
     hook: "join",
+    url: "https://app.example/join",
     outcome: "invalid",
     why: "the body is not JSON",
   },
