@@ -5,6 +5,7 @@
  */
 import { isFields } from "../util/fields.ts";
 import { quoted } from "../util/nearest.ts";
+import { isPrintable } from "../util/text.ts";
 import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
 
 /**
@@ -24,8 +25,6 @@ export const TIME_MAX = 8.64e15;
 export const TIME_MS_MIN = 1e11;
 /** Maximum length of the name of a user or a token, in characters. */
 const NAME_LENGTH_MAX = 255;
-// deno-lint-ignore no-control-regex -- these characters are rejected
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
 
 /**
@@ -37,8 +36,7 @@ export function readName(field: string, value: unknown): string {
   if (Number.isSafeInteger(value)) return String(value);
   if (
     typeof value === "string" && value !== "" &&
-    value.length <= NAME_LENGTH_MAX && !CONTROL.test(value) &&
-    value.isWellFormed()
+    value.length <= NAME_LENGTH_MAX && isPrintable(value)
   ) return value;
   throw new WrongForm(
     `"${field}" is not a text of 1 to ${NAME_LENGTH_MAX} printable characters`,

@@ -6,8 +6,8 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import { ApiError } from "../errors.ts";
+import { jsonBytes } from "../util/json_bytes.ts";
 import { quoted } from "../util/nearest.ts";
 import {
   type Claims,
@@ -19,7 +19,7 @@ import type { Principal, RoomGrant } from "./principal.ts";
 import { ACTION_OF_WORD, Rights } from "./rights.ts";
 
 /** Maximum size of the claim `info` of a room token, in bytes of JSON. It is stored in the session of the client. */
-export const INFO_BYTES_MAX = 1024;
+const INFO_BYTES_MAX = 1024;
 
 /**
  * Returns what a room token grants to a client: all that it allows in `room`.
@@ -56,7 +56,7 @@ export function grantOfToken(
       }: the room token does not allow it; grant "sub" for this room in its "caps"`,
     );
   }
-  if (Buffer.byteLength(JSON.stringify(info ?? null)) > INFO_BYTES_MAX) {
+  if (info !== undefined && jsonBytes(info) > INFO_BYTES_MAX) {
     throw new TokenRefused(
       "claims",
       `the claim "info" of the room token has more than ${INFO_BYTES_MAX} bytes`,

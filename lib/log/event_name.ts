@@ -5,7 +5,7 @@
  */
 import { ApiError } from "../errors.ts";
 import { quoted } from "../util/nearest.ts";
-import { byteLength, isPrintable } from "./message.ts";
+import { byteLength, exceedsBytes, isPrintable } from "../util/text.ts";
 
 /** The name of the event of a message that was published without the name of an event. */
 export const EVENT_DEFAULT = "msgReceived";
@@ -26,8 +26,8 @@ const SOCKET_IO_EVENTS = [
 ] as const;
 
 /**
- * The names of Roomcast's own events: first those that clients receive, then those that clients send. The latter are
- * reserved too, so that each name has one meaning in documents and wherever a program logs all events of a socket.
+ * The names of Roomcast's own events: first those that clients receive, then those that clients send. The names that
+ * clients send are reserved too, so that each name has only one meaning in documents and in the logs of programs.
  */
 const ROOMCAST_EVENTS = [
   "joined",
@@ -52,17 +52,18 @@ export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Returns whether a text can be the name of a message's event: 1 to {@linkcode EVENT_BYTES_MAX} bytes of well-formed text
- * without control characters, and not reserved.
+ * Returns whether a text can be the name of a message's event: 1 to {@linkcode EVENT_BYTES_MAX} bytes of well-formed
+ * text without control characters, and not reserved.
  */
 export function isEventName(event: string): boolean {
-  return event !== "" && !isTooLong(event) && isPrintable(event) &&
+  return event !== "" && !exceedsBytes(event, EVENT_BYTES_MAX) &&
+    isPrintable(event) &&
     !RESERVED_EVENTS.has(event);
 }
 
 /**
- * Validates the name of the event of a publish. Returns `undefined` for {@linkcode EVENT_DEFAULT}, and also if `event` is
- * `undefined`, because the two mean the same.
+ * Validates the name of the event of a publish. Returns `undefined` for {@linkcode EVENT_DEFAULT}, and also if `event`
+ * is `undefined`, because the two mean the same.
  *
  * @throws {ApiError} `invalid_event` if the name is not valid
  */
@@ -75,7 +76,7 @@ export function parseEvent(event: unknown): string | undefined {
     );
   }
   if (isEventName(event)) return event;
-  if (event === "" || isTooLong(event)) {
+  if (event === "" || exceedsBytes(event, EVENT_BYTES_MAX)) {
     throw invalidEvent(
       `it has ${byteLength(event)} bytes`,
       `use 1 to ${EVENT_BYTES_MAX} bytes, or leave it out for ${EVENT_DEFAULT}`,
@@ -95,12 +96,6 @@ export function parseEvent(event: unknown): string | undefined {
     "it has control characters or unpaired surrogates",
     "use printable text",
   );
-}
-
-/** A string of n UTF-16 units has n to 3n bytes, so the bytes of short names need not be counted. */
-function isTooLong(event: string): boolean {
-  return event.length * 3 > EVENT_BYTES_MAX &&
-    byteLength(event) > EVENT_BYTES_MAX;
 }
 
 function invalidEvent(state: string, advice: string): ApiError {

@@ -5,6 +5,7 @@
  */
 import { ApiError } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
+import { byteLength, exceedsBytes, isPrintable } from "../util/text.ts";
 
 /** Maximum length of a room name, in bytes of UTF-8. */
 export const ROOM_BYTES_MAX = 255;
@@ -15,10 +16,6 @@ export const ROOMS_PER_PUBLISH_MAX = 100;
 
 /** Estimated memory of a message's meta without its texts, in bytes. */
 const META_BYTES = 100;
-
-// deno-lint-ignore no-control-regex -- these characters are rejected
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
-const encoder = new TextEncoder();
 
 /**
  * The properties that a message has in addition to its text. Every member is optional, and unknown members are ignored,
@@ -55,16 +52,6 @@ export interface PublishRequest {
   readonly meta?: EntryMeta | undefined;
 }
 
-/** Returns whether a text is well-formed and has no control characters. */
-export function isPrintable(text: string): boolean {
-  return !CONTROL.test(text) && text.isWellFormed();
-}
-
-/** Returns the length of a string in bytes of UTF-8. */
-export function byteLength(text: string): number {
-  return encoder.encode(text).length;
-}
-
 /**
  * Validates a room's name: 1 to {@linkcode ROOM_BYTES_MAX} bytes of well-formed text without control characters. Names
  * such as `__proto__`, emoji or right-to-left marks are valid, because a room is only used as a key of a `Map` and as
@@ -82,11 +69,7 @@ export function parseRoom(room: unknown): string {
       }; send a string`,
     );
   }
-  // A string of n UTF-16 units has n to 3n bytes, so the bytes of short names need not be counted.
-  if (
-    room === "" ||
-    (room.length * 3 > ROOM_BYTES_MAX && byteLength(room) > ROOM_BYTES_MAX)
-  ) {
+  if (room === "" || exceedsBytes(room, ROOM_BYTES_MAX)) {
     throw new ApiError(
       "invalid_room",
       `Cannot use the room: its name has ${
@@ -154,8 +137,8 @@ export function parseKey(key: unknown): string | undefined {
 /**
  * Returns a published message as JSON text, which clients receive unchanged.
  *
- * @throws {ApiError} `message_missing` for `undefined`, `invalid_message` if the message has more than {@linkcode DEPTH_MAX} levels, and
- * `message_too_large` if its JSON exceeds `bytesMax` bytes of UTF-8.
+ * @throws {ApiError} `message_missing` for `undefined`; `invalid_message` if the message is nested on more than
+ * {@linkcode DEPTH_MAX} levels; `message_too_large` if its JSON exceeds `bytesMax` bytes of UTF-8
  */
 export function encodeMessage(message: unknown, bytesMax: number): string {
   if (message === undefined) {
@@ -176,11 +159,7 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
   if (json.length > 2 * DEPTH_MAX && isDeeperThan(DEPTH_MAX, message)) {
     throw tooDeep();
   }
-  // A string of n UTF-16 units has n to 3n bytes, so the bytes of short messages need not be counted.
-  if (
-    json.length > bytesMax ||
-    (json.length * 3 > bytesMax && byteLength(json) > bytesMax)
-  ) {
+  if (exceedsBytes(json, bytesMax)) {
     throw new ApiError(
       "message_too_large",
       `Cannot publish: the message exceeds ${bytesMax} bytes of JSON; send a smaller one, or raise MESSAGE_BYTES_MAX`,

@@ -13,6 +13,7 @@
 import { isEventName } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { EntryMeta } from "../log/message.ts";
+import { isFields } from "../util/fields.ts";
 
 /**
  * An entry of a stream as Redis returns it: the id, and a list with fields and values in turn. The list is null if the
@@ -165,11 +166,9 @@ function parseMeta(text: string): EntryMeta | undefined {
 }
 
 function isMeta(meta: unknown): meta is EntryMeta {
-  return typeof meta === "object" && meta !== null && !Array.isArray(meta) &&
+  return isFields(meta) &&
     ["event", "from", "trace"].every((name) =>
-      ["string", "undefined"].includes(
-        typeof (meta as Record<string, unknown>)[name],
-      )
+      ["string", "undefined"].includes(typeof meta[name])
     );
 }
 

@@ -7,7 +7,7 @@ import {
   parseEvent,
   RESERVED_EVENTS,
 } from "../../../lib/log/event_name.ts";
-import { byteLength } from "../../../lib/log/message.ts";
+import { byteLength } from "../../../lib/util/text.ts";
 import { AWKWARD_EVENTS, INVALID_EVENTS } from "../../support/event_names.ts";
 
 Deno.test("parseEvent() returns valid names unchanged, and undefined for the default name", () => {

@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 import {
-  byteLength,
   encodeMessage,
   parseKey,
   parseRoom,
@@ -140,17 +139,6 @@ Deno.test("parseKey() returns a key of 1 to 128 printable characters unchanged, 
       ["k"],
     ]
   ) assert.throws(() => parseKey(key), refused("invalid_key"));
-});
-
-Deno.test("byteLength() counts bytes of UTF-8", () => {
-  for (
-    const [text, bytes] of [["", 0], ["a", 1], ["é", 2], ["€", 3], [
-      "😀",
-      4,
-    ]] as const
-  ) {
-    assert.equal(byteLength(text), bytes);
-  }
 });
 
 Deno.test("encodeMessage() accepts a message of exactly the maximum size, and throws for a message that is one byte longer", () => {
