@@ -50,6 +50,22 @@ const TIMES =
 /** Words for secrets in the names of settings, in the singular. */
 const SECRETS = "KEY SECRET TOKEN PASSWORD AUTH".split(" ");
 
+/**
+ * Words in names of variables, in the singular, and the words that settings have instead. A name is read as it is, then
+ * with the first words instead, then with the second ones.
+ */
+const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
+  CONNECTION: ["CLIENT", "CONNECT"],
+  SOCKET: ["CLIENT"],
+  IP: ["ADDRESS"],
+  KEY: ["SECRET"],
+  URI: ["URL"],
+  ENDPOINT: ["URL"],
+  WEBHOOK: ["HOOK"],
+};
+/** Names that other programs have as well, although each is the name of a setting without one word. */
+const OF_OTHERS = ["TOKEN_URL", "PUBLISH_URL", "TIMEOUT_MS"];
+
 /** The name of a variable, and the words of this name in capitals, without plural or participle endings. */
 interface Words {
   readonly name: string;
@@ -65,19 +81,31 @@ export function findUnknown(
   const spellings = spellingsOf(settings);
   return names.filter((name) => !known.includes(name)).flatMap((name) => {
     if (ORCHESTRATED.test(name)) return [];
-    const { words } = split(name);
-    const meant = spellings.get(letters(words)) ??
-      spellings.get(anyOrder(words)) ??
-      settings.find((setting) => isTypo(words, setting.words))?.name ??
-      relative(name, words, settings);
-    return meant === undefined ? [] : [{ name, meant }];
+    for (const words of readings(split(name).words)) {
+      const meant = spellings.get(letters(words)) ??
+        spellings.get(anyOrder(words)) ??
+        settings.find((setting) => isTypo(words, setting.words))?.name ??
+        relative(name, words, settings);
+      if (meant !== undefined) return [{ name, meant }];
+    }
+    return [];
   });
+}
+
+/** Returns the words themselves, and the words with those of `SYNONYMS` replaced. */
+function readings(words: readonly string[]): (readonly string[])[] {
+  if (!words.some((word) => Object.hasOwn(SYNONYMS, word))) return [words];
+  const replaced = (at: number): string[] =>
+    words.map((word) =>
+      Object.hasOwn(SYNONYMS, word) ? SYNONYMS[word]?.[at] ?? word : word
+    );
+  return [words, replaced(0), replaced(1)];
 }
 
 /**
  * Returns the other spellings of settings: the same letters or the same words in any order (`LOGLEVEL`, `MAX_CLIENTS`),
- * words that other programs put around (`ROOMCAST_REDIS_URL`, `TOKEN_SECRET_FILE`), and a missing last word
- * (`CONNECTS_PER_SECOND`, `HOOK_TIMEOUT`).
+ * words that other programs put around (`ROOMCAST_REDIS_URL`, `TOKEN_SECRET_FILE`), and one word missing of three or more
+ * (`CONNECTS_PER_SECOND`, `CONNECT_HOOK`, `JWKS_URL`). With such a name, the setting that guards the server is unset.
  */
 function spellingsOf(settings: readonly Words[]): Map<string, string> {
   const spellings = new Map<string, string>();
@@ -93,9 +121,15 @@ function spellingsOf(settings: readonly Words[]): Map<string, string> {
     if (words.length === 1) continue;
     add(anyOrder(["ROOMCAST", ...words]), name);
     add(anyOrder([...words, "FILE"]), name);
-    const isUnit = /^(MAX|MS)$/.test(words.at(-1) ?? "");
-    if (isUnit && words.length > 2) add(anyOrder(words.slice(0, -1)), name);
   }
+  for (const { name, words } of settings) {
+    if (words.length < 3) continue;
+    // The last word is the one that people forget most often.
+    for (let at = words.length - 1; at >= 0; at--) {
+      add(anyOrder(words.toSpliced(at, 1)), name);
+    }
+  }
+  for (const name of OF_OTHERS) spellings.delete(anyOrder(split(name).words));
   return spellings;
 }
 
@@ -167,5 +201,8 @@ function split(name: string): Words {
  * `PUBLISH`, and `TRUSTED` as `TRUST`.
  */
 function singular(word: string): string {
-  return word.replace(/IES$/, "Y").replace(/(?<=\w\w)((?<=SH)ES|S|ED)$/, "");
+  return word.replace(/IES$/, "Y").replace(
+    /(?<=\w\w)((?<=SH)ES|(?<!S)S|ED)$/,
+    "",
+  );
 }

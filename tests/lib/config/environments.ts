@@ -1,6 +1,6 @@
-/** Names of variables in real environments, such as a login shell. None of them is a misspelled setting. */
 const names = (text: string): string[] => text.trim().split(/\s+/);
 
+/** The names of the variables that real environments have, such as a login shell. Roomcast has to start in each. */
 export const ENVIRONMENTS: Readonly<Record<string, readonly string[]>> = {
   "a login shell on Debian or Ubuntu": names(`
     SHELL PWD LOGNAME XDG_SESSION_TYPE MOTD_SHOWN HOME LANG LS_COLORS LESSCLOSE
@@ -101,7 +101,7 @@ export const ENVIRONMENTS: Readonly<Record<string, readonly string[]>> = {
     APP_ENV APP_KEY APP_NAME APP_PORT APP_SECRET APP_URL API_KEY API_TOKEN API_URL
     BASE_URL SECRET SECRET_KEY SECRET_KEY_BASE JWT_SECRET PUBLIC_KEY PRIVATE_KEY
     PUBLIC_URL CLIENT_ID CLIENT_SECRET CLIENT_KEY CLIENT_TOKEN CLIENT_TIMEOUT
-    CLIENT_URL TOKEN TOKEN_URL TOKEN_EXPIRY JWKS_URL ISSUER AUDIENCE OAUTH_CLIENT_ID
+    CLIENT_URL TOKEN TOKEN_URL TOKEN_EXPIRY TIMEOUT_MS ISSUER AUDIENCE OAUTH_CLIENT_ID
     SESSION_SECRET COOKIE_SECRET DB_HOST DB_PORT DB_NAME DB_USER DB_PASSWORD
     POSTGRES_HOST POSTGRES_PASSWORD POSTGRES_DB POSTGRES_USER PGHOST PGPORT
     MYSQL_HOST MYSQL_PASSWORD MONGO_URL MONGODB_URI RABBITMQ_URL KAFKA_BROKERS
