@@ -10,7 +10,7 @@ import type { PublishKey } from "../access/publish_keys.ts";
 import { SECRET_BYTES_MIN, type TokenSettings } from "../access/tokens.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
 import type { EnvReader } from "./env_reader.ts";
-import { hookWarnings, readHookSettings } from "./hook_settings.ts";
+import { readHookSettings } from "./hook_settings.ts";
 import { PUBLISH_KEY } from "./mask.ts";
 import { checkPatterns } from "./room_lists.ts";
 
@@ -96,18 +96,6 @@ function checkEffects(
       );
     }
   }
-}
-
-/** Returns a sentence for each valid setting that probably does not do what the operator wants. */
-export function warningsOf(settings: AccessSettings): readonly string[] {
-  const { tokens } = settings;
-  const warnings = [...hookWarnings(settings)];
-  if (tokens?.jwksUrl !== undefined && tokens.audience === undefined) {
-    warnings.push(
-      "TOKEN_AUDIENCE is unset, so Roomcast accepts tokens that the issuer has made for other applications; set it to the audience of your tokens",
-    );
-  }
-  return warnings;
 }
 
 function readTokens(reader: EnvReader): TokenSettings | undefined {
@@ -231,16 +219,22 @@ function readPublishKeys(reader: EnvReader): PublishKey[] {
 function addRooms(reader: EnvReader, keys: PublishKey[]): PublishKey[] {
   const name = "PUBLISH_KEY_ROOMS";
   const roomsOf = new Map<string, string[]>();
+  const names = keys.map((key) => key.name);
   for (const [index, item] of reader.list(name).entries()) {
     const [key = "", list = ""] = splitOnce(item, "=");
     const rooms = list.split("|").map((room) => room.trim())
       .filter((room) => room !== "");
-    if (!keys.some((other) => other.name === key)) {
+    if (!names.includes(key)) {
+      // The item itself is never shown, because it may begin with a secret.
       reader.fail(
         name,
-        `entry ${
-          index + 1
-        } does not begin with the name of a key in PUBLISH_KEYS; write it as in backend=news.*|chat`,
+        `entry ${index + 1} does not begin with the name of a key; ${
+          names.length === 0
+            ? "name the keys in PUBLISH_KEYS, as in backend:secret"
+            : `use ${names.join(", ")} from PUBLISH_KEYS, as in ${
+              names[0]
+            }=news.*|chat`
+        }`,
       );
     } else if (rooms.length === 0) {
       reader.fail(
@@ -277,12 +271,20 @@ function readOrigins(reader: EnvReader): string[] {
     if (origin === "*" || isOrigin(origin)) continue;
     reader.fail(
       "ALLOWED_ORIGINS",
-      `has ${
-        JSON.stringify(origin)
-      }, which is not an origin such as https://example.com`,
+      `has ${JSON.stringify(origin)}, which is not an origin; ${
+        originAdvice(origin)
+      }`,
     );
   }
   return origins;
+}
+
+/** Says how to write an origin that is not valid, for the end of an error message. */
+function originAdvice(text: string): string {
+  const meant = URL.canParse(text) ? new URL(text).origin : "null";
+  return isOrigin(meant)
+    ? `write ${meant}, as browsers send it`
+    : "write it as in https://example.com";
 }
 
 function isOrigin(text: string): boolean {

@@ -65,15 +65,13 @@ export function readCommand(args: readonly string[], env: Env): Command {
   const { config, problems } = inspection;
   const stderr = describeProblems(problems);
   if (args.includes("--check")) {
+    const table = describeSettings(inspection);
+    if (problems.length > 0) {
+      return { kind: "exit", code: 1, stdout: table, stderr };
+    }
     const warnings = warningsOf(config).map((why) => `Warning: ${why}`);
-    const stdout = [describeSettings(inspection), ...warnings].join("\n\n");
-    return problems.length === 0
-      ? {
-        kind: "exit",
-        code: 0,
-        stdout: `${stdout}\n\nThe settings are valid.`,
-      }
-      : { kind: "exit", code: 1, stdout, stderr };
+    const stdout = [table, ...warnings, "The settings are valid."];
+    return { kind: "exit", code: 0, stdout: stdout.join("\n\n") };
   }
   return problems.length === 0
     ? { kind: "serve", config }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { isLoopback } from "../access/origins.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
 import { keyOfSecret } from "../hooks/signature.ts";
 import type { EnvReader } from "./env_reader.ts";
@@ -17,6 +18,8 @@ const NEED_HOOK = [
   "HOOK_TIMEOUT_MS",
   "HOOK_SECRET",
 ];
+/** A secret with fewer bytes results in a warning. Standard Webhooks asks for at least 24. */
+const SECRET_BYTES_ADVISED = 24;
 /** Matches the name of a header (RFC 9110 §5.1). */
 const HEADER = /^(?!-$)[!#$%&'*+.^_`|~\da-z-]+$/;
 /** Matches the headers that belong to one connection or one body, and those that Roomcast sets itself. */
@@ -60,12 +63,27 @@ export function readHookSettings(
 export function hookWarnings(
   { hooks }: { readonly hooks: HookSettings | undefined },
 ): readonly string[] {
-  const { secret } = hooks ?? {};
-  return secret !== undefined && keyOfSecret(secret).length < 24
+  if (hooks === undefined) return [];
+  const { connectUrl, joinUrl, secret } = hooks;
+  if (secret !== undefined) {
+    return keyOfSecret(secret).length < SECRET_BYTES_ADVISED
+      ? [
+        `HOOK_SECRET has less than ${SECRET_BYTES_ADVISED} bytes, so it may be guessed; make one with: openssl rand -base64 32`,
+      ]
+      : [];
+  }
+  return [connectUrl, joinUrl].some(isPlainAndRemote)
     ? [
-      "HOOK_SECRET has less than 24 bytes, so it may be guessed; make one with: openssl rand -base64 32",
+      "HOOK_SECRET is unset, and a hook on another machine is asked over http:, so the backend cannot tell who asks it; set HOOK_SECRET, or use https:",
     ]
     : [];
+}
+
+/** Returns whether requests to a URL of a hook cross a network without encryption. */
+function isPlainAndRemote(url: string | undefined): boolean {
+  if (url === undefined || !URL.canParse(url)) return false;
+  const { protocol, hostname } = new URL(url);
+  return protocol === "http:" && !isLoopback(hostname);
 }
 
 function readUrl(reader: EnvReader, name: string): string | undefined {
@@ -113,6 +131,7 @@ function readSecret(reader: EnvReader): string | undefined {
   const secret = reader.text("HOOK_SECRET") || undefined;
   try {
     if (secret !== undefined) keyOfSecret(secret);
+    return secret;
   } catch (error) {
     reader.fail(
       "HOOK_SECRET",
@@ -120,8 +139,8 @@ function readSecret(reader: EnvReader): string | undefined {
         (error as Error).message
       }; make a secret with: openssl rand -base64 32`,
     );
+    return undefined;
   }
-  return secret;
 }
 
 /** Records a problem for each setting that has no effect, because the hook that it concerns is not set. */

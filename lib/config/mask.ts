@@ -50,12 +50,13 @@ export function maskUrl(url: string): string {
   return `${scheme}${credentials === undefined ? "" : `${MASK}@`}${server}`;
 }
 
-/** Hides the query of a URL, and all of a URL that has a user or is not valid. */
+/** Hides the query of a URL, and all of a URL that has a user, no host, or a wrong form. */
 function maskQuery(text: string): string {
   if (text === "") return text;
   if (!URL.canParse(text)) return MASK;
   const { username, password, origin, pathname, search } = new URL(text);
-  if (username + password !== "") return MASK;
+  // localhost:3000/x is a URL with the scheme localhost: and without an origin.
+  if (username + password !== "" || origin === "null") return MASK;
   return `${origin}${pathname}${search === "" ? "" : `?${MASK}`}`;
 }
 

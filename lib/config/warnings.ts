@@ -3,11 +3,58 @@
  *
  * @module
  */
-import { warningsOf as accessWarnings } from "./access_settings.ts";
+import { isLoopback } from "../access/origins.ts";
+import type { HookSettings } from "../hooks/hooks.ts";
 import type { Config } from "./config.ts";
+import { hookWarnings } from "./hook_settings.ts";
 import { limitWarnings } from "./limit_settings.ts";
+
+/** A publish key with fewer bytes results in a warning. Its characters are ASCII, so each has one byte. */
+const KEY_BYTES_ADVISED = 16;
 
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
 export function warningsOf(config: Config): readonly string[] {
-  return [...accessWarnings(config), ...limitWarnings(config)];
+  return [
+    ...accessWarnings(config),
+    ...hookWarnings(config),
+    ...limitWarnings(config),
+  ];
+}
+
+function accessWarnings(
+  { host, hooks, publishKeys, tokens }: Config,
+): readonly string[] {
+  const warnings: string[] = [];
+  if (!isLoopback(host) && tokens === undefined) {
+    const open = openRooms(hooks);
+    if (open !== undefined) {
+      warnings.push(
+        `HOST is ${host}, and anyone who reaches it can join ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL unless that is what you want`,
+      );
+    }
+  }
+  const short = publishKeys.filter(({ secret }) =>
+    secret.length < KEY_BYTES_ADVISED
+  ).map(({ name }) => name);
+  if (short.length > 0) {
+    warnings.push(
+      `PUBLISH_KEYS has a secret of less than ${KEY_BYTES_ADVISED} bytes (${
+        short.join(", ")
+      }), so it may be guessed; make one with: openssl rand -base64 24`,
+    );
+  }
+  if (tokens?.jwksUrl !== undefined && tokens.audience === undefined) {
+    warnings.push(
+      "TOKEN_AUDIENCE is unset, so Roomcast accepts tokens that the issuer has made for other applications; set it to the audience of your tokens",
+    );
+  }
+  return warnings;
+}
+
+/** Says which rooms clients without tokens may join by themselves; undefined if the hooks decide about all rooms. */
+function openRooms(hooks: HookSettings | undefined): string | undefined {
+  if (hooks === undefined) return "every room";
+  const decidesAll = hooks.connectUrl !== undefined ||
+    hooks.rooms.includes("*");
+  return decidesAll ? undefined : "every room that HOOK_ROOMS does not match";
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { warningsOf } from "../../../lib/config/access_settings.ts";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
+import { warningsOf } from "../../../lib/config/warnings.ts";
 
 const SECRET = "0123456789abcdef0123456789abcdef";
 const JWKS = "https://a.example/jwks.json";
@@ -22,7 +22,10 @@ Deno.test("PUBLISH_KEY_ROOMS limits keys of PUBLISH_KEYS to rooms", () => {
   ]);
   for (
     const [value, why] of [
-      ["other=chat", /entry 1 does not begin with the name of a key/],
+      [
+        "other=chat",
+        /entry 1 does not begin with the name of a key; use web, batch, all from/,
+      ],
       ["web=a,Web=chat", /entry 2 does not begin/],
       ["__proto__=chat", /does not begin/],
       ["web", /names no rooms for "web"/],
@@ -40,6 +43,26 @@ Deno.test("PUBLISH_KEY_ROOMS limits keys of PUBLISH_KEYS to rooms", () => {
     assert.deepEqual(others, [], value);
     assert.match(problem, why);
     assert.match(problem, /^PUBLISH_KEY_ROOMS /);
+  }
+});
+
+Deno.test("ALLOWED_ORIGINS says how to write an origin", () => {
+  for (
+    const [value, advice] of [
+      ["https://a.example/", "write https://a.example, as browsers send it"],
+      ["https://A.example:443", "write https://a.example, as browsers send it"],
+      [
+        "http://a.example:3000/chat",
+        "write http://a.example:3000, as browsers",
+      ],
+      ["https://*.example", "write it as in https://example.com"],
+      ["a.example", "write it as in https://example.com"],
+      ["localhost:3000", "write it as in https://example.com"],
+    ] as const
+  ) {
+    const [problem = "", ...others] = problems({ ALLOWED_ORIGINS: value });
+    assert.deepEqual(others, [], value);
+    assert.ok(problem.includes(`not an origin; ${advice}`), problem);
   }
 });
 
@@ -118,6 +141,38 @@ Deno.test("settings that concern tokens are refused if no tokens are verified", 
     assert.deepEqual(problems({ ...env, TOKEN_SECRET: SECRET }), []);
     assert.deepEqual(problems({ ...env, TOKEN_JWKS_URL: JWKS }), []);
   }
+});
+
+Deno.test("warningsOf() warns if anyone who reaches HOST can join every room", () => {
+  const open = { HOST: "0.0.0.0", OPEN: "true" };
+  const keyed = { HOST: "10.0.0.1", PUBLISH_KEYS: `web:${SECRET}` };
+  for (const env of [open, keyed]) {
+    const warnings = warningsOf(readConfig(env));
+    assert.equal(warnings.length, 1);
+    assert.match(`${warnings}`, /^HOST is .+ can join every room; set TOKEN_/);
+    for (
+      const guard of [
+        { HOST: "127.0.0.1" },
+        { TOKEN_SECRET: SECRET },
+        { CONNECT_HOOK_URL: "https://app.example/connect" },
+        { JOIN_HOOK_URL: "https://app.example/join" },
+      ]
+    ) assert.deepEqual(warningsOf(readConfig({ ...env, ...guard })), []);
+  }
+  const some = { JOIN_HOOK_URL: "https://app.example", HOOK_ROOMS: "news.*" };
+  assert.match(
+    `${warningsOf(readConfig({ ...open, ...some }))}`,
+    /can join every room that HOOK_ROOMS does not match; set/,
+  );
+});
+
+Deno.test("warningsOf() names the publish keys that may be guessed, without their secrets", () => {
+  const warnings = warningsOf(readConfig({
+    PUBLISH_KEYS: `web:hunter2,batch:${SECRET.slice(0, 16)},cron:hunter3`,
+  }));
+  assert.equal(warnings.length, 1);
+  assert.match(`${warnings}`, /less than 16 bytes \(web, cron\)/);
+  assert.doesNotMatch(`${warnings}`, /hunter/);
 });
 
 Deno.test("warningsOf() warns of a key set without an audience, and of nothing else", () => {

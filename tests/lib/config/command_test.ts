@@ -78,6 +78,16 @@ Deno.test("readCommand() prints all problems of invalid settings for --check", (
   assert.doesNotMatch(stdout + stderr, /hunter|ann:/);
 });
 
+Deno.test("readCommand() prints no warnings for --check if a setting is invalid, because its default is not in force", () => {
+  const { code, stdout = "", stderr = "" } = exits(["--check"], {
+    CONNECT_HOOK_URL: "http://app.example/connect",
+    HOOK_SECRET: "whsec_!!!",
+  });
+  assert.equal(code, 1);
+  assert.match(stderr, /^ {2}HOOK_SECRET is not valid/m);
+  assert.doesNotMatch(stdout, /Warning/);
+});
+
 Deno.test("readCommand() prints a help text for --help", () => {
   for (const args of [["--help"], ["-h"], ["--check", "--help"]]) {
     const { code, stdout = "" } = exits(args, { PORT: "x" });

@@ -485,7 +485,7 @@ Deno.test("the error of readConfig() shows the setting, the invalid value and th
       `PORT is "${"9".repeat(80)}…", not a whole number from 0 to 65535`,
       'ROOMS is ",", not a comma-separated list of at least one name',
       'LATEST_ROOMS has "x\\ty", which is not valid as the name of a room',
-      'ALLOWED_ORIGINS has "example.com", which is not an origin such as https://example.com',
+      'ALLOWED_ORIGINS has "example.com", which is not an origin; write it as in https://example.com',
       'OPEN is "yes", not one of true, false',
       'REDIS_URL is "http://****@redis", not a URL such as redis://localhost:6379 or rediss://example.com:6379/0',
       'KEY_PREFIX is "{x}", not 1 to 64 letters, digits, dots, colons, dashes or underscores',

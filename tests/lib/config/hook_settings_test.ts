@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { warningsOf } from "../../../lib/config/access_settings.ts";
 import { inspectConfig } from "../../../lib/config/config.ts";
 import { maskSetting } from "../../../lib/config/mask.ts";
+import { warningsOf } from "../../../lib/config/warnings.ts";
 
 const CONNECT = { CONNECT_HOOK_URL: "http://app.internal/connect" };
 const JOIN = { JOIN_HOOK_URL: "https://app.example/join?key=s3cr3t" };
@@ -109,6 +109,29 @@ Deno.test("maskSetting() hides HOOK_SECRET and the query of the URLs of hooks", 
   assert.equal(shown.get("HOOK_SECRET"), "****");
   assert.equal(shown.get("JOIN_HOOK_URL"), "https://app.example/join?****");
   assert.equal(shown.get("CONNECT_HOOK_URL"), CONNECT.CONNECT_HOOK_URL);
+});
+
+Deno.test("inspectConfig() returns no HOOK_SECRET if it is not valid, so that warnings can be asked for", () => {
+  const { config, problems } = inspectConfig({
+    ...CONNECT,
+    HOOK_SECRET: "whsec_!!!",
+  });
+  assert.equal(problems.length, 1);
+  assert.equal(config.hooks?.secret, undefined);
+  assert.doesNotThrow(() => warningsOf(config));
+});
+
+Deno.test("warningsOf() warns about a hook on another machine that is asked over http: without HOOK_SECRET", () => {
+  const warnings = (env: Record<string, string>) =>
+    warningsOf(inspectConfig(env).config);
+  assert.match(`${warnings(CONNECT)}`, /^HOOK_SECRET is unset, /);
+  assert.match(`${warnings({ ...JOIN, ...CONNECT })}`, /^HOOK_SECRET is unset/);
+  for (
+    const url of ["https://app.example/", "http://localhost/", "http://[::1]/"]
+  ) {
+    assert.deepEqual(warnings({ CONNECT_HOOK_URL: url }), [], url);
+    assert.deepEqual(warnings({ JOIN_HOOK_URL: url }), [], url);
+  }
 });
 
 Deno.test("warningsOf() warns about a short HOOK_SECRET", () => {

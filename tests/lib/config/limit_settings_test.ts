@@ -48,5 +48,5 @@ Deno.test("warningsOf() warns if clients are counted by address behind a proxy t
       { ...limit, TRUSTED_PROXIES: "127.0.0.1" },
       { ...limit, HOST: "0.0.0.0", OPEN: "true" },
     ]
-  ) assert.deepEqual(warningsOf(readConfig(fitting)), []);
+  ) assert.doesNotMatch(`${warningsOf(readConfig(fitting))}`, /TRUSTED/);
 });

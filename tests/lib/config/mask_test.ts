@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Setting } from "../../../lib/config/env_reader.ts";
 import { maskSetting, maskUrl } from "../../../lib/config/mask.ts";
 
 Deno.test("maskUrl() hides the user and the password", () => {
@@ -32,6 +33,13 @@ Deno.test("maskUrl() hides everything after the scheme if a secret may be outsid
   ) {
     assert.equal(maskUrl(`redis://${after}`), "redis://****");
     assert.equal(maskUrl(after), "****");
+  }
+});
+
+Deno.test("maskSetting() hides a URL of a hook that has no host", () => {
+  for (const value of ["localhost:3000/x", "app/connect", "data:s3cr3t"]) {
+    const setting = { name: "CONNECT_HOOK_URL", value, source: "environment" };
+    assert.equal(maskSetting(setting as Setting), "****", value);
   }
 });
 
