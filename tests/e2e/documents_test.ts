@@ -112,7 +112,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
 
 /** Documents whose blocks other tests check. */
 const ELSEWHERE: Readonly<Record<string, string>> = {
-  "docs/deploy/nginx.md": "tests/e2e/deploy_test.ts",
+  "docs/deploy/nginx.md": "tests/e2e/proxy_test.ts",
   "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
   "docs/hooks.md": "tests/e2e/hooks_documents_test.ts",
   "docs/security.md":
