@@ -22,15 +22,21 @@ import type { Revocations } from "./revocations.ts";
 import type { Verdict } from "./verdict.ts";
 import type { Verifier } from "./verifier.ts";
 
-/** Whom to ask. */
+/** What decides about clients: tokens, claims and hooks. */
 export interface AskingOptions {
   /** Verifies client tokens; undefined if no tokens are configured. */
   readonly tokens?: Verifier | undefined;
   /** Rights from ordinary claims (`TOKEN_ROOMS`). */
   readonly tokenRooms?: readonly RoomTemplate[];
-  /** Decides about clients without a token; undefined if there is no such hook. */
+  /**
+   * The connect hook, which decides about clients that send no token, and about all clients if no tokens are
+   * configured; undefined if `CONNECT_HOOK_URL` is not set.
+   */
   readonly connectHook?: ConnectHook | undefined;
-  /** Decides about rooms that clients may not join otherwise; undefined if there is no such hook. */
+  /**
+   * The join hook, which decides about those rooms of `HOOK_ROOMS` that a client's rights do not allow; undefined if
+   * `JOIN_HOOK_URL` is not set.
+   */
   readonly joinHook?: JoinHook | undefined;
 }
 

@@ -5,9 +5,13 @@
  *
  * A value fills exactly one piece of the name. Otherwise a user whose organization is called `acme.board` would get the
  * rooms `org.acme.board.*` of the organization `acme` from the template `org.{org_id}.*`. A value is therefore refused
- * if it contains a `*`, a character that usually separates pieces (`.`, `:`, `/`), or a character that follows a claim in
- * any of the templates: with `team-{team}` and `team-{org}-board`, the team `acme-board` would otherwise get the room of
- * the organization `acme`. A refused or missing value grants nothing.
+ * if it contains one of these characters:
+ * - a `*`;
+ * - a character that usually separates pieces (`.`, `:`, `/`);
+ * - a character that follows a claim in any of the templates. With `team-{team}` and `team-{org}-board`, the team
+ *   `acme-board` would otherwise get the room of the organization `acme`.
+ *
+ * A refused or missing value grants nothing.
  *
  * @module
  */

@@ -32,7 +32,7 @@ export interface Decisions {
    * `room`, returns undefined if the principal may perform `action` in at least one room. The method is synchronous,
    * because it is called inside synchronous steps.
    *
-   * Call it for each new request. For a room that a client is in already, call {@linkcode Access.mayStay}.
+   * Call it for each new request. For a room that a client is in already, call {@linkcode Decisions.mayStay}.
    */
   refusal(
     principal: Principal,
@@ -45,8 +45,8 @@ export interface Decisions {
    */
   mayStay(principal: Principal, room: string): boolean;
   /**
-   * Returns whether the token of a client, or what the connect hook has said about it, has been revoked. Call it in the
-   * synchronous step in which a principal begins to count, because the principal may have been revoked since
+   * Returns whether the token of a client, or the connect hook's result for it, has been revoked. Call the method in
+   * the synchronous step in which a client gets a principal, because the principal may have been revoked since
    * `authenticate()`.
    */
   isRevoked(principal: Principal): boolean;
@@ -64,7 +64,7 @@ export interface DecisionsOptions {
   readonly revocations: Pick<Revocations, "isRevoked">;
   /** Whether clients may have tokens, for the texts of errors. */
   readonly hasTokens: boolean;
-  /** Decides about rooms that clients may not join otherwise, for the texts of errors; undefined if there is none. */
+  /** The join hook, for the texts of errors; undefined if there is none. */
   readonly joinHook?: Pick<JoinHook, "concerns"> | undefined;
 }
 

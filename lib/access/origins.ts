@@ -1,8 +1,8 @@
 /**
  * Origins: checks from which pages browsers may send requests to this server.
  *
- * CORS alone does not suffice. It does not protect WebSockets (RFC 6455 §10.2). And a page may send a `text/plain` POST
- * to any server without a preflight request, so any website could publish to a server on the visitor's machine.
+ * CORS alone does not suffice. It does not protect WebSockets (RFC 6455 §10.2). And a page may send a `text/plain`
+ * POST to any server without a preflight request, so any website could publish to a server on the visitor's machine.
  *
  * @module
  */
@@ -87,14 +87,14 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Creates the rule for the origins of requests. It allows the origins in `allowedOrigins`, the server's own origin, and with a
- * loopback `host` every loopback origin. A request without an `Origin` header is allowed, because it was not sent by a
- * browser, or was sent by a page of this server.
+ * Creates the rule for the origins of requests. It allows the origins in `allowedOrigins`, the server's own origin, and
+ * with a loopback `host` every loopback origin. A request without an `Origin` header is allowed, because it was not
+ * sent by a browser, or was sent by a page of this server.
  *
  * If only a loopback `host` guards the server, a browser's request that no listed page has sent must also be addressed
- * to a loopback name, to an IP address or to the host of a listed origin. Otherwise any website could point its own name
- * to 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website. A guarded
- * server does not check this, because a proxy on the same machine passes on the public name.
+ * to a loopback name, to an IP address or to the host of a listed origin. Otherwise any website could point its own
+ * name to 127.0.0.1 (DNS rebinding); for the browser, this server would then have the same origin as that website. A
+ * guarded server does not check this, because a proxy on the same machine passes on the public name.
  */
 export function makeOriginRule(options: OriginOptions): OriginRule {
   const { allowedOrigins, cookies = false, loopbackPages = true } = options;
@@ -143,7 +143,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
 function isOwn(page: URL, headers: OriginHeaders): boolean {
   const site = headers["sec-fetch-site"];
   if (site !== undefined && site !== "same-origin") return false;
-  // Whoever controls the network can answer for http://, but must not speak for the page behind https://.
+  // An attacker in the network can serve pages at http://, which must not count as pages of the server at https://.
   const [scheme] = `${headers["x-forwarded-proto"] ?? ""}`.split(",");
   if (
     page.protocol === "http:" && /^(https|wss)$/i.test(scheme?.trim() ?? "")

@@ -37,22 +37,24 @@ export interface Principal {
    * `anonymous`: a sender without credentials.
    */
   readonly kind: "anonymous" | "client" | "key";
-  /** Who has vouched for a client; undefined if the principal is not a client. */
+  /**
+   * How the client was identified: by its token, or by the connect hook. Undefined if the principal is not a client.
+   */
   readonly by: "token" | "hook" | undefined;
-  /** The user that the token names in `sub`; undefined without a token, and if the token names no user. */
+  /** The user that the token names in `sub`, or that the connect hook names; undefined if there is none. */
   readonly user: string | undefined;
   /** The name of the publish key; undefined without a key. */
   readonly key: string | undefined;
   /** The id of the token (`jti`), by which it can be revoked; undefined if it has none. */
   readonly tokenId: string | undefined;
-  /** Time at which the token expires, in ms since 1970; undefined without a token. */
+  /** Time at which the token or the connect hook's result expires, in ms since 1970; undefined if nothing expires. */
   readonly expiresAt: number | undefined;
   /**
    * Time at which the token was issued (`iat`), or at which the connect hook was asked, in ms since 1970; undefined if
    * that is not known.
    */
   readonly issuedAt: number | undefined;
-  /** What the token tells other members of a room about the user (`info`); any JSON. */
+  /** What other members of a room are told about the user (`info` of the token or of the hook's result); any JSON. */
   readonly info: unknown;
   /** Rooms that the client joins when it connects, besides those that it names. */
   readonly rooms: readonly string[];
@@ -131,20 +133,25 @@ export function grantsFor(
 }
 
 /**
- * Returns whether no new request may be made any more with something that expires at `expiresAt`. Both times are in ms
- * since 1970. Like a token, it counts for {@linkcode LEEWAY_SECONDS} longer.
+ * Returns whether a token, a grant or a hook's result that expires at `expiresAt` no longer counts for new requests. It
+ * still counts for {@linkcode LEEWAY_SECONDS} after that time. Both times are in ms since 1970.
  */
 export function isExpired(expiresAt: number | undefined, now: number): boolean {
   return expiresAt !== undefined && now >= expiresAt + LEEWAY_SECONDS * 1000;
 }
 
-/** The user of the session of a guest whom the connect hook has let in. No user can have this name. */
+/**
+ * Stored as the user of a session that belongs to a guest of the connect hook. No user can have this name, because it
+ * is a control character.
+ */
 const GUEST = "\u0000";
 
 /**
- * Returns the user to whom a principal's session belongs: the user of its token or of the connect hook's answer, an
- * empty text if a token names no user, another text for a guest of the hook, and undefined for a client without both.
- * A session with a token can therefore not be resumed without one.
+ * Returns the user to whom a principal's session belongs. Only a principal with the same user can resume the session.
+ *
+ * @returns The user of the token or of the connect hook's result; an empty text for a token without a user; another
+ * text, which is no user's name, for a guest of the hook; undefined for a sender without credentials. A session that
+ * was begun with a token can therefore not be resumed without one.
  */
 export function userOf({ kind, by, user }: Principal): string | undefined {
   return kind === "client" ? user ?? (by === "hook" ? GUEST : "") : undefined;

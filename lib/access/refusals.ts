@@ -84,7 +84,11 @@ export function tokenMissing(verb: "connect" | "join"): ApiError {
   );
 }
 
-/** Returns the error for a request with a wrong secret or none. `mayBeToken`: whether a token would do, too. */
+/**
+ * Returns the error for a request with a wrong secret or none.
+ *
+ * @param mayBeToken Whether a client token would be accepted as well as a publish key.
+ */
 export function unauthorized(mayBeToken: boolean): ApiError {
   return new ApiError(
     "unauthorized",

@@ -20,17 +20,20 @@ export interface Revocation {
   readonly at: number;
 }
 
-/** What is known of a token, or of another proof that a client may do something. */
+/** The properties of a token, a principal or a grant by which it can be revoked. */
 export interface Issued {
-  /** The user; undefined if it names none. */
+  /** The user to whom it was issued; undefined if it was issued to no user. */
   readonly user?: string | undefined;
-  /** Its id (`jti`); undefined if it has none. */
+  /** The id of the token (`jti`); undefined if it has none. */
   readonly tokenId?: string | undefined;
   /** Time at which it was issued, in ms since 1970; undefined if that is not known. */
   readonly issuedAt?: number | undefined;
 }
 
-/** How long a revocation is kept after its time `at`, in ms: 400 days. A token that is valid for longer counts again after that. */
+/**
+ * How long a revocation is kept after its time `at`, in ms: 400 days. If a revoked token is valid for longer than that,
+ * it is accepted again afterwards.
+ */
 export const RETENTION_MS = 400 * 86_400_000;
 /** Maximum number of revocations. If there are more, the key that signs the tokens has to be changed instead. */
 export const REVOCATIONS_MAX = 100_000;
@@ -43,10 +46,10 @@ const KEPT_MAX = 2 * REVOCATIONS_MAX;
 const LOAD_TIMEOUT_MS = 5000;
 
 /**
- * Keeps what is revoked, and answers at once whether a token is.
+ * Keeps all revocations in memory, so that a check of a token need not wait.
  *
- * Revocations are only added, and of two for the same user the later counts. The order in which a node learns of them
- * therefore does not matter. They are deleted {@linkcode RETENTION_MS} after their time.
+ * If a user is revoked twice, only the later revocation counts. Nodes may therefore learn of revocations in any order.
+ * Revocations are deleted {@linkcode RETENTION_MS} after their time.
  */
 export class Revocations {
   readonly #changed: () => void;

@@ -1,5 +1,5 @@
 /**
- * Room tokens: tokens that a client sends when it joins a room, and that grant what they say for this room alone.
+ * Room tokens: a client sends a room token when it joins a room, and what the token allows counts only in this room.
  *
  * A room token is an ordinary token. Because it is verified when the client joins, a backend can let a client into a
  * room that it did not know about when it made the client's own token.

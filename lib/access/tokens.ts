@@ -161,9 +161,10 @@ export class TokenVerifier {
 }
 
 /**
- * Returns a token if it is a text that is not too long. `place` is where it has to be sent.
+ * Returns the text of a token that a client has sent.
  *
- * @throws {ApiError} `unauthorized`
+ * @param place The field in which clients send the token, for the text of the error.
+ * @throws {ApiError} `unauthorized` if the value is not a text of at most {@linkcode TOKEN_LENGTH_MAX} characters
  */
 export function textOf(token: unknown, place: string): string {
   if (typeof token !== "string") {

@@ -1,9 +1,9 @@
 /**
  * Verdicts: what the connect hook has decided about a client.
  *
- * A verdict is kept in the client's session, so that a client that resumes its session needs no new one. It is read
- * from there with the same checks as from the hook's response, because nothing that is missing or misspelled may open
- * more than the hook has meant to.
+ * A verdict is kept in the client's session, so that the hook is not asked again when the client resumes the session.
+ * Both the hook's response and a kept verdict are checked strictly. Otherwise a missing or misspelled field could give
+ * a client more rights than the hook intended.
  *
  * @module
  */
@@ -65,7 +65,7 @@ export function readVerdict(result: unknown, issuedAt: number): Verdict {
   };
 }
 
-/** Reads a verdict that a session has kept. Returns undefined if it is none. */
+/** Reads a verdict that a session has kept. Returns undefined if the value is not a verdict. */
 export function readKeptVerdict(kept: unknown): Verdict | undefined {
   if (!isFields(kept)) return undefined;
   const { issuedAt, ...result } = kept;

@@ -1,5 +1,5 @@
 /**
- * Verifiers of tokens: what every token has to pass, whoever has signed it.
+ * The interface of verifiers of tokens, and the checks that do not depend on how a token is signed.
  *
  * @module
  */
@@ -11,7 +11,11 @@ import { type Revocations, tokenRevoked } from "./revocations.ts";
 
 /** Verifies tokens. */
 export interface Verifier {
-  /** Resolves to the claims of a token. @throws {ApiError} If it is not accepted, or if that is not known */
+  /**
+   * Resolves to the claims of a token.
+   *
+   * @throws {ApiError} if the token is not accepted, or cannot be verified at the moment
+   */
   verify(token: string): Promise<Claims>;
 }
 

@@ -186,7 +186,8 @@ export class Admissions {
    * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
    * its session may have more rooms.
    *
-   * Pass the result to {@linkcode ofUser}, because the session may be that of another user.
+   * The session may belong to another user, because a secret can be stolen. Once the principal is known, call
+   * {@linkcode ofUser} with the result, and use only what it returns.
    */
   async #load({ secret }: Hello): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
@@ -274,8 +275,8 @@ function askerOf(
 }
 
 /**
- * Returns the loaded session if it belongs to this principal. For another user it is the same as one that does not
- * exist, so a stolen secret is worth nothing.
+ * Returns the loaded session if it belongs to this principal. A session of another user counts as one that does not
+ * exist, so that a user cannot use a stolen secret.
  */
 function ofUser(found: Loaded, principal: Principal): Loaded {
   return found.kind === "found" &&

@@ -107,9 +107,9 @@ export class Client implements SessionState {
   }
 
   /**
-   * The grants that the client's session stores. A client without a token, and not let in by the connect hook, cannot
-   * prove that it is the same one when it resumes the session. Its room tokens are not stored, otherwise a stolen secret
-   * of the session would be worth as much as the room token. The client sends them again.
+   * The grants that the client's session stores. For a client that neither has a token nor was let in by the connect
+   * hook, grants of room tokens are not stored, and the client sends the room tokens again. Otherwise somebody with a
+   * stolen secret of the session could join the rooms of the room tokens.
    */
   get grants(): RoomGrants {
     const isSomebody = this.principal.kind === "client";

@@ -258,7 +258,7 @@ export class Clients {
     this.#writer.refresh();
   }
 
-  /** Ends what clients may do that have been revoked. Call this after a revocation. */
+  /** Disconnects revoked clients, and takes clients out of rooms with revoked grants. Call this after a revocation. */
   checkRevoked(): void {
     this.#revoked.check();
   }
@@ -308,8 +308,8 @@ export class Clients {
   }
 
   /**
-   * Closes the older connections of a session that this client has resumed, on this node and on all others. A node may
-   * still hold such a connection because it was not told that the client has closed it.
+   * Closes the older connections of a session that this client has resumed, on this node and on all others. A node
+   * keeps such a connection open if the client's network has failed and the node has not noticed it yet.
    */
   #replaceOlder({ digest, generation }: Client): void {
     const older = this.#clients.get(digest);

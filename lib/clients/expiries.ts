@@ -9,7 +9,10 @@ import type { Client } from "./client.ts";
 
 /** How long before its token expires a client is warned, in ms. */
 const WARNING_MS = 30_000;
-/** How long after its token has expired a client is disconnected, and after its grant for a room leaves it, in ms. */
+/**
+ * How long after its token has expired a client is disconnected, in ms; also how long after its grant for a room has
+ * expired a client is taken out of the room.
+ */
 const GRACE_MS = 25_000;
 /** Time between two checks, in ms. */
 const INTERVAL_MS = 1000;
@@ -19,7 +22,7 @@ export interface ExpiriesOptions {
   readonly fanOut: Pick<FanOut, "send">;
   /** Disconnects a client so that it can reconnect with a new token and resume its session. */
   readonly disconnect: (client: Client) => void;
-  /** Ends the grant of a client for a room. Has to remove it from the client's principal. */
+  /** Ends the grant of a client for a room. The function has to remove the grant from the client's principal. */
   readonly endGrant: (client: Client, room: string) => void;
   /** Returns the time in ms since 1970; `Date.now` by default. */
   readonly now?: () => number;

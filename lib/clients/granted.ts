@@ -18,8 +18,8 @@ export interface Granted {
 }
 
 /**
- * Asks for a grant for each of the rooms, all at once, and then which of the rooms the client may join. A room for which
- * it gets no new grant keeps the one that the principal has.
+ * Asks for a grant for each of the rooms, all at once, and then decides which of the rooms the client may join. If the
+ * client gets no new grant for a room, it keeps the one that the principal has.
  *
  * @throws {unknown} the first error that is not a refusal, so that the client tries again
  */

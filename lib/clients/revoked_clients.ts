@@ -25,7 +25,7 @@ export interface RevokedClientsOptions {
 }
 
 /**
- * Disconnects clients that have been revoked, and takes clients out of rooms for which their grants have been.
+ * Disconnects clients that have been revoked, and takes clients out of rooms for which their grants have been revoked.
  *
  * Lifetime: a timer runs between {@linkcode RevokedClients.check} and the check. Call `close()` to stop it.
  */

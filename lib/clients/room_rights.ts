@@ -66,8 +66,8 @@ export class RoomRights {
   }
 
   /**
-   * Ends the grant of a client for a room because the grant has expired. If the client may be in the room without it, it
-   * stays there.
+   * Ends the grant of a client for a room because the grant has expired. The client stays in the room if its rights
+   * allow that.
    */
   endGrant(client: Client, room: string): void {
     client.principal = withGrant(client.principal, room, undefined);

@@ -20,8 +20,8 @@ export interface SessionResumed {
 }
 
 /**
- * Tells other nodes that a user or a token has been revoked. It does not name them, so that a program which can send
- * commands cannot revoke anything; the nodes look into the store.
+ * Tells other nodes that a user or a token has been revoked, so that they read the revocations from the store. The
+ * command names neither, so that a program that can only send commands cannot revoke anything.
  */
 export interface Revoked {
   readonly kind: "revoked";
@@ -41,8 +41,8 @@ export interface Cluster {
   /** Sends a command to all other nodes, without waiting for them. Never throws. */
   send(command: ClusterCommand): void;
   /**
-   * Registers the function that is called with each command of this kind of another node. Call this method once for
-   * each kind, before the first command arrives.
+   * Registers the function that is called with each command of this kind that another node sends. Call this method once
+   * for each kind, before the first command arrives.
    */
   onCommand<K extends ClusterCommand["kind"]>(
     kind: K,

@@ -19,7 +19,10 @@ export function messageJson({ id, json, meta }: Entry): string {
   }}`;
 }
 
-/** Returns the end of an object's JSON that names the verified publisher of a message; empty if it is not known. */
+/**
+ * Returns the JSON of the last member of an object, `,"from":…` with the verified publisher of a message; empty if
+ * the publisher is not known.
+ */
 export function fromJson(from: string | undefined): string {
   return from === undefined ? "" : `,"from":${JSON.stringify(from)}`;
 }

@@ -8,11 +8,10 @@
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a stored session without its rooms, its user and its grants. */
+/** Estimated bytes of a stored session without its rooms, its user, its grants and its verdict. */
 const SESSION_BYTES = 300;
 /** Estimated bytes of one room in a stored session, without the room's name. */
 const ROOM_BYTES = 60;
-
 /** Estimated bytes of a grant in a stored session, without the room's name, the token's id and `info`. */
 const GRANT_BYTES = 150;
 

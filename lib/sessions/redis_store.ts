@@ -155,9 +155,8 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * fields `user` and `grants` are last. They are missing in the session of a client without a token, and without grants.
- * An example with a room without a
- * notice, and a room with a gap to confirm:
+ * fields `user`, `grants` and `verdict` are last, and each is missing if the session has none. An example with a room
+ * without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}

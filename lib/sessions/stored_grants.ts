@@ -26,7 +26,11 @@ const WORD_OF_ACTION = new Map(
   [...ACTION_OF_WORD].map(([word, action]) => [action, word]),
 );
 
-/** Returns the stored form of grants; undefined if there are none. An example: `[["a",{"by":"token","allow":["sub"]}]]`. */
+/**
+ * Returns the stored form of grants; undefined if there are none. An example:
+ *
+ *     [["a",{"by":"token","allow":["sub"]}]]
+ */
 export function formatGrants(
   grants: RoomGrants | undefined,
 ): readonly StoredGrant[] | undefined {

@@ -12,6 +12,7 @@ import type { EngineServer } from "../engineio/server.ts";
  * with many rooms.
  */
 const PACKET_OVERHEAD_BYTES = 64 << 10;
+
 /** The options of the package `cors` that depend on a request. */
 interface CorsOptions {
   readonly origin: string | false;

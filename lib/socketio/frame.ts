@@ -105,7 +105,8 @@ function packet(
 const frames = new WeakMap<Entry, SocketIoFrame>();
 
 /**
- * Returns the frame of the event with which clients receive a message. Returns the same object at every call with the same `entry`.
+ * Returns the frame of the event with which clients receive a message. Returns the same object at every call with the
+ * same `entry`.
  */
 export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);

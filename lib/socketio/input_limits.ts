@@ -1,9 +1,10 @@
 /**
  * Limits how much each Socket.IO client may send.
  *
- * An event beyond the limit is refused, which costs time as well. Therefore there is a second limit, of the frames of a
- * WebSocket: a client beyond it is not read for a while, and disconnected if it goes on. A client that polls is
- * disconnected at once, because its requests would be answered all the same.
+ * An event beyond the limit of events is refused. Because a refusal takes time too, the frames of a WebSocket are
+ * limited as well: the node stops reading from a client that sends more frames, and disconnects the client if it
+ * continues. A client that polls and continues is disconnected without such a pause, because its requests have to be
+ * answered.
  *
  * @module
  */
@@ -23,8 +24,10 @@ import type { Observe } from "../observer.ts";
 const FRAMES_PER_EVENT = 4;
 /** Minimum number of frames per second that a client may send. */
 const FRAMES_PER_SECOND_MIN = 200;
-
-/** How many times in a row a client is not read for a while; with pauses of 200 ms, a client may flood for 10 s. */
+/**
+ * Maximum number of pauses in a row in which the node does not read from a client, before it disconnects the client.
+ * With pauses of 200 ms, a client may send too many frames for 10 s.
+ */
 const PAUSES_MAX = 50;
 
 /** Options of {@linkcode EventLimits}. */
@@ -61,17 +64,18 @@ export function inputLimitsFor(
 /** Counts the events of each client. */
 export class EventLimits {
   readonly #options: EventLimitsOptions;
-  readonly #events: RateLimit;
-  /** How many events of a client that polls may be refused before it is disconnected. */
-  readonly #refusals: RateLimit;
+  readonly #limit: RateLimit;
+  /**
+   * What clients that poll have used of the limit with refused events. The limit applies to these events again, and a
+   * client that exceeds it is disconnected.
+   */
   readonly #refused = new WeakMap<Client, Usage>();
 
   /** Starts without events. */
   constructor(options: EventLimitsOptions) {
     this.#options = options;
     const { eventsPerSecondMax: perSecond } = options;
-    this.#events = new RateLimit(perSecond, perSecond * EVENTS_BURST_SECONDS);
-    this.#refusals = new RateLimit(perSecond, perSecond * EVENTS_BURST_SECONDS);
+    this.#limit = new RateLimit(perSecond, perSecond * EVENTS_BURST_SECONDS);
   }
 
   /**
@@ -82,14 +86,14 @@ export class EventLimits {
    */
   count({ conn }: Socket, client: Client): void {
     const usage = client.events ??= { usedUntil: 0 };
-    if (this.#events.spend(usage) === 0) return;
+    if (this.#limit.spend(usage) === 0) return;
     const { eventsPerSecondMax, observe } = this.#options;
     const error = tooManyEvents(eventsPerSecondMax);
     observe({ kind: "limited", limit: error.code });
     if (conn.transport.name === "polling") {
       const refused = this.#refused.get(client) ?? { usedUntil: 0 };
       this.#refused.set(client, refused);
-      if (this.#refusals.spend(refused) > 0) closeBecause(conn, error);
+      if (this.#limit.spend(refused) > 0) closeBecause(conn, error);
     }
     throw error;
   }

@@ -47,8 +47,8 @@ export function introductionOf(
 }
 
 /**
- * Returns the headers that are passed on. A browser sends cookies also with requests that another site has caused and
- * cannot read; those never count.
+ * Returns the headers that are passed on. Leaves out cookies if another site has caused the request, because browsers
+ * send cookies with such requests too.
  */
 function passedOn(
   headers: IncomingHttpHeaders,
@@ -61,7 +61,7 @@ function passedOn(
   for (const name of names) {
     const value = headers[name];
     if (typeof value !== "string" || (name === "cookie" && isForeign)) continue;
-    // Headers are bytes, which requests can only send as Latin-1.
+    // The request to a hook cannot have headers with other characters.
     if (/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) passed[name] = value;
   }
   return passed;

@@ -1,5 +1,5 @@
 /**
- * Refuses clients that want to connect, and reports that.
+ * Refuses clients that try to connect, and reports the refusals.
  *
  * @module
  */
