@@ -10,20 +10,19 @@ import type { Observe } from "../observer.ts";
 import { type Claims, grantsOfClaims } from "./claim_rooms.ts";
 import {
   type AskingOptions,
+  type Decide,
   decider,
+  type GetGrant,
   granter,
-  type GrantRequest,
 } from "./asking.ts";
 import { readClaims } from "./claims.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
-import type { Asker, ConnectQuestion } from "./hooks.ts";
-import { makePrincipal, type Principal, type RoomGrant } from "./principal.ts";
+import { makePrincipal, type Principal } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
 import { readerRefused, tokenMissing, unauthorized } from "./refusals.ts";
 import type { Revocations } from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
 import { textOf } from "./tokens.ts";
-import type { Verdict } from "./verdict.ts";
 import { refuseRevoked, reportRefused } from "./verifier.ts";
 
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
@@ -61,10 +60,7 @@ export interface Access extends Decisions {
    * @throws {ApiError} `unauthorized` or `forbidden` if the hook refuses the client; `hook_unavailable`, which is
    * retryable, if it gives no usable answer
    */
-  decide(
-    question: ConnectQuestion,
-    kept: Verdict | undefined,
-  ): Promise<Principal>;
+  readonly decide: Decide;
   /**
    * Resolves to the grant that a principal gets for a room which it is about to join; undefined if it gets none, so
    * that only its rights and the grant that it already has count. The caller adds the grant to the principal with
@@ -72,11 +68,7 @@ export interface Access extends Decisions {
    *
    * @throws {ApiError} if the principal may certainly not join the room, or if that is not known at the moment
    */
-  grant(
-    principal: Principal,
-    request: GrantRequest,
-    asker: Asker,
-  ): Promise<RoomGrant | undefined>;
+  readonly grant: GetGrant;
 }
 
 /** Options of {@linkcode createAccess}. */

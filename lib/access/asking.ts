@@ -49,13 +49,13 @@ export interface GrantRequest {
   readonly data?: unknown;
 }
 
-/** Lets the connect hook decide about a client. */
+/** The type of {@linkcode Access.decide}. */
 export type Decide = (
   question: ConnectQuestion,
   kept: Verdict | undefined,
 ) => Promise<Principal>;
 
-/** Gets a grant for a room. */
+/** The type of {@linkcode Access.grant}. */
 export type GetGrant = (
   principal: Principal,
   request: GrantRequest,
