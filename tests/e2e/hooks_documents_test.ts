@@ -83,8 +83,33 @@ Deno.test("the backend for Node in docs/hooks.md lets in a client with the cooki
     env: { HOOK_SECRET: SECRET, HOOK_PORT: String(port) },
   });
   await served(port);
-  await checkBackend(`http://127.0.0.1:${port}/roomcast`, "sid=s1");
+  const url = `http://127.0.0.1:${port}/roomcast`;
+  await checkBackend(url, "sid=s1");
+  await checkClient(url);
 });
+
+/** Runs the client in the document against a node whose connect hook is at `url`. */
+async function checkClient(url: string): Promise<void> {
+  await using app = new TestApp({ CONNECT_HOOK_URL: url, HOOK_SECRET: SECRET });
+  const { code } = blockWith("js", "extraHeaders");
+  const own = `http://127.0.0.1:${await app.serve()}`;
+  for (
+    const [cookie, line] of [
+      ["sid=s1", /^joined chat$/],
+      ["sid=s2", /^Cannot connect: .* sign in/],
+    ] as const
+  ) {
+    const changed = code.replace("http://localhost:4000", own)
+      .replace("sid=s1", cookie);
+    await using client = new Program(
+      "node",
+      ["--input-type=module", "-e", changed],
+      { cwd: new URL("../../", import.meta.url), env: {} },
+    );
+    const [first = ""] = await client.lines.have(1);
+    assert.match(first, line);
+  }
+}
 
 Deno.test({
   name:
