@@ -14,7 +14,7 @@ import { checkFields, type Names } from "./names.ts";
 export type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * Reads a body that has to be a JSON object with known fields.
+ * Parses the body of a request as a JSON object. Refuses a body of another form, and fields that are not known.
  *
  * @throws {ApiError} `malformed_body`, `unknown_field`, `unsupported_content_type`
  */

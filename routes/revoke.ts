@@ -44,8 +44,8 @@ const FIELDS: Names = {
 };
 
 /**
- * Creates the handler of `POST /revoke`. The response says what is now in force: for a user, this may be a later
- * `issuedBefore` of an earlier request.
+ * Creates the handler of `POST /revoke`. It responds with the revocation that is now in force. For a user, its
+ * `issuedBefore` is later than the requested one if an earlier request had a later one.
  *
  * A revocation concerns all rooms, so a publish key that is limited to some rooms may not revoke.
  */

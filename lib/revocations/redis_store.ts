@@ -27,7 +27,10 @@ const CHANGES_LENGTH = 1000;
 const PAGE = 1000;
 /** Maximum number of revocations that are read. A node keeps no more in memory. */
 const READ_MAX = 2 * REVOCATIONS_MAX;
-/** Maximum length of a user's name and of the id of a token, in characters, and that of the kind before it. */
+/**
+ * Maximum length of a member of the sorted set, in characters: `user:` and a user's name, or `jti:` and the id of a
+ * token. A name and an id have at most 255 characters.
+ */
 const MEMBER_LENGTH_MAX = 255 + "user:".length;
 
 /**

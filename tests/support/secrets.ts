@@ -16,12 +16,12 @@ const LISTS = [
 /** Secrets that this process has given to any node or client. */
 const kept = new Set<string>();
 
-/** Has the logs of all nodes that are still running checked for this secret, such as that of a session. */
+/** Adds a secret, such as that of a session, to those for which the log of each node is searched when it stops. */
 export function keepSecret(secret: string): void {
   if (secret.length >= LENGTH_MIN) kept.add(secret);
 }
 
-/** Has the logs of all nodes checked for the secrets in these settings. */
+/** Adds the secrets in these settings to those for which the log of each node is searched when it stops. */
 export function keepSecretsOf(env: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(env)) {
     if (LISTS.includes(name)) {

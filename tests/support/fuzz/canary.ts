@@ -9,7 +9,7 @@ import { Subscriber } from "../client.ts";
 /** What the thread is started with. */
 export interface CanaryOptions {
   readonly url: string;
-  /** The room of the canary, which nobody else may read or write. */
+  /** The room that only the canary may read and write. A message of it that anybody else receives is a leak. */
   readonly room: string;
   /** A token with the right to subscribe to the rooms in `rooms`. */
   readonly token: string;
