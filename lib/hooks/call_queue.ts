@@ -86,10 +86,13 @@ export class CallQueue {
     }
   }
 
-  /** Stops the timer. Calls that wait are never made. */
+  /** Refuses all calls that wait, and stops the timer. */
   close(): void {
+    for (const { call, refuse } of this.#timeouts) {
+      this.#take(call.caller);
+      refuse(new QueueError("the node is stopping"));
+    }
     this.#timeouts.close();
-    this.#byCaller.clear();
   }
 
   /** Resolves when it is the call's turn. The call then counts as running. */

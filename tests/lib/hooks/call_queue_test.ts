@@ -42,6 +42,18 @@ class Setup implements Disposable {
   }
 }
 
+Deno.test("close() refuses the calls that wait", async () => {
+  using setup = new Setup();
+  const calls = ["a", "a", "a", "b"].map((caller) => setup.call(caller));
+  setup.queue.close();
+  await soon(Promise.all(calls.slice(2)), "the calls that wait are refused");
+  assert.deepEqual(setup.errors, [
+    "a: the node is stopping",
+    "b: the node is stopping",
+  ]);
+  assert.equal(setup.queue.waiting, 0);
+});
+
 Deno.test("CallQueue runs no more calls at a time than allowed, and then those that wait", async () => {
   using setup = new Setup();
   for (const caller of ["a", "b", "c"]) void setup.call(caller);
