@@ -61,13 +61,13 @@ interface NodeLimits {
 }
 
 /** The parts of a node that its HTTP server uses. */
-export interface Node extends LogParts, NodeLimits {
+export interface Node extends LogParts {
+  /** Counts the connections of clients. */
+  readonly connections: ConnectionLimits;
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
   /** The bridge from Redis channels; undefined if the node has no Redis or bridges no channels. */
   readonly bridge: RedisBridge | undefined;
-  /** The parts that append messages which were not published over HTTP, such as the bridge. */
-  readonly ingresses: readonly Ingress[];
   /** The hooks that decide about clients; undefined if there are none. */
   readonly hooks: Hooks | undefined;
   /** Checks the origins of requests at the port for clients. */
@@ -79,8 +79,8 @@ export interface Node extends LogParts, NodeLimits {
   readonly revoker: Revoker;
   readonly publisher: Publisher;
   /**
-   * Tests that a publish over HTTP, and a message from each of `ingresses`, would now reach the log and be read by this
-   * node. Rejects with the reason if not.
+   * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this node.
+   * Rejects with the reason if not.
    */
   probe(): Promise<void>;
   /**
@@ -140,10 +140,9 @@ export function createNode(config: Config, observe: Observe): Node {
     ...parts,
     sockets,
     bridge: redis?.bridge,
-    ingresses,
     hooks,
     ...pages,
-    ...limits,
+    connections: limits.connections,
     directWriter,
     revoker,
     publisher,
