@@ -38,10 +38,10 @@ export const RETENTION_MS = 400 * 86_400_000;
 /** Maximum number of revocations. If there are more, the key that signs the tokens has to be changed instead. */
 export const REVOCATIONS_MAX = 100_000;
 /**
- * Maximum number of revocations that a node keeps in memory. It is larger, because a node that sees a revocation of
- * another node must never ignore it. Only a program that writes to Redis itself can cause more.
+ * Maximum number of revocations that a node keeps in memory. It is larger than {@linkcode REVOCATIONS_MAX}, because
+ * a node must never ignore a revocation that another node has stored. Only a program that writes to Redis itself can cause more.
  */
-const KEPT_MAX = 2 * REVOCATIONS_MAX;
+export const KEPT_MAX = 2 * REVOCATIONS_MAX;
 /** How long a token waits if this node has not loaded the revocations yet, in ms. */
 const LOAD_TIMEOUT_MS = 5000;
 

@@ -5,7 +5,7 @@
  * after this packet, but it does after its connection was closed. Therefore the reason is sent with the close:
  * - A WebSocket client gets the reason in the close frame. The client's event `disconnect` has the browser's
  *   `CloseEvent` in its details.
- * - A polling client gets the reason as a response to its waiting poll, with status 503. The client's event
+ * - A polling client gets the reason as a response to its waiting poll, with the error's status. The client's event
  *   `connect_error` has this request as its `context`.
  *
  * @module

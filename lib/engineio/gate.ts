@@ -13,7 +13,10 @@ import type { ConnectionLimits, Entry } from "../limits/connection_limits.ts";
 
 /** Maximum number of connections whose client is not connected yet, because it has sent no CONNECT packet. */
 const HANDSHAKES_MAX = 10_000;
-/** Maximum number of clients that poll. Each of them needs memory, but keeps no connection open that would be limited. */
+/**
+ * Maximum number of clients that poll. Each of them needs memory, even while it has no TCP connection, which the limit of
+ * file descriptors would count.
+ */
 const POLLING_MAX = 10_000;
 
 const TOO_MANY_HANDSHAKES = new ApiError(
@@ -22,7 +25,7 @@ const TOO_MANY_HANDSHAKES = new ApiError(
 );
 const TOO_MANY_POLLING = new ApiError(
   "too_many_clients",
-  `Cannot connect: ${POLLING_MAX} clients of this node use HTTP long polling, the most that it serves; connect with a WebSocket, or later`,
+  `Cannot connect: ${POLLING_MAX} clients of this node use HTTP long polling, and it serves no more; connect with a WebSocket, or try again later`,
 );
 
 /** The maximum numbers of connections, besides those of {@linkcode ConnectionLimits}. */

@@ -109,7 +109,7 @@ function askConnect(
   const { origin = null } = question;
   return caller.call({
     verb: "connect",
-    // Clients of one address take turns with those of others, so that nobody can keep others out.
+    // Addresses take turns, so that many clients from one address cannot keep out the clients of another.
     caller: address,
     body: JSON.stringify({
       client,

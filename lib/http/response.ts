@@ -23,7 +23,7 @@ export const SNIFFING = ["x-content-type-options", "nosniff"] as const;
  * request has been received and discarded. If a connection is closed while bytes arrive, it is reset (RFC 9112 §9.6).
  * Many clients then report the reset instead of the response, which may be the 413 for a body that is too large.
  *
- * Each response has the header {@linkcode SNIFFING}, whoever has made it.
+ * Adds the header {@linkcode SNIFFING} to every response.
  */
 export class SingleWriteResponse extends ServerResponse {
   /**

@@ -40,7 +40,7 @@ const PACE: DiscardPace = {
   rate: new RateLimit(16 << 20, 64 << 20),
   received: { usedUntil: 0 },
 };
-/** Minimum time in ms for which a body beyond the pace is not received. */
+/** Minimum duration of a pause in ms, after a body has arrived faster than {@linkcode PACE} allows. */
 const PAUSE_MIN_MS = 50;
 
 /** Returns whether the body of a request has not arrived completely yet. */

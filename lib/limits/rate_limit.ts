@@ -33,8 +33,8 @@ export class RateLimit {
   }
 
   /**
-   * Charges a sender for `cost`, if it may send anything at all. If `cost` is more than the sender has left, the sender
-   * has to wait for longer afterwards, so that it may also send more at once than `burst`.
+   * Charges a sender for `cost`, if the sender may send anything now. `cost` may be more than the sender has left, and
+   * more than `burst`; the sender then has to wait for longer afterwards.
    *
    * @returns 0 if the sender was charged; otherwise the time until it may send again, in ms.
    */

@@ -31,7 +31,10 @@ const REPORT_MS = 1000;
 export interface LimitedServer {
   /** Called for each refused connection when its descriptor is free again. */
   readonly onRefused: () => void;
-  /** Returns whether the next refused connection is one of this process to itself, which is not reported. */
+  /**
+   * Returns whether this process is connecting to itself, to test the server. The connection that is refused is then its
+   * own and is not reported. Returns `true` once for each test.
+   */
   readonly takeOwn: () => boolean;
   /**
    * Whether the server may use half of the reserved descriptors, so that operators and backends still reach the process

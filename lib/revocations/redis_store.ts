@@ -7,6 +7,7 @@
  * @module
  */
 import {
+  KEPT_MAX,
   RETENTION_MS,
   type Revocation,
   REVOCATIONS_MAX,
@@ -21,12 +22,10 @@ import {
   tooManyRevocations,
 } from "./store.ts";
 
-/** How many of the newest revocations the stream has at least. A node that misses more reads the whole set. */
+/** Minimum number of the newest revocations that the stream keeps. A node that has missed more reads the whole set. */
 const CHANGES_LENGTH = 1000;
 /** Number of revocations that are read or written with one command, so that no command takes long. */
 const PAGE = 1000;
-/** Maximum number of revocations that are read. A node keeps no more in memory. */
-const READ_MAX = 2 * REVOCATIONS_MAX;
 /**
  * Maximum length of a member of the sorted set, in characters: `user:` and a user's name, or `jti:` and the id of a
  * token. A name and an id have at most 255 characters.
@@ -35,7 +34,8 @@ const MEMBER_LENGTH_MAX = 255 + "user:".length;
 
 /**
  * Stores revocations, and deletes some that have ended. A revocation that has ended already is not stored, so that a
- * node whose clock is slow does not store it again and again. Returns the time of the last one that the set then has.
+ * node whose clock is slow does not store it again and again. Returns the time that the set then has for the last of
+ * the given revocations, `full` if the set has no room for one of them, or 0 if this is another server.
  */
 const ADD = script(`${HERE}${NOW}
 if here() ~= ARGV[1] then return 0 end
@@ -117,7 +117,7 @@ export class RedisRevocationStore implements RevocationStore {
 
   async restore(revocations: readonly Revocation[]): Promise<void> {
     for (let i = 0; i < revocations.length; i += PAGE) {
-      await this.#store(revocations.slice(i, i + PAGE), READ_MAX);
+      await this.#store(revocations.slice(i, i + PAGE), KEPT_MAX);
     }
   }
 
@@ -150,13 +150,13 @@ export class RedisRevocationStore implements RevocationStore {
   }
 
   /**
-   * Reads the whole set in pages, the latest times first. Revocations that are stored meanwhile move others only to
+   * Reads the whole set in pages, the latest times first, up to {@linkcode KEPT_MAX} revocations. Revocations that are stored meanwhile move others only to
    * later pages, so none is skipped, and they are after the version that was read before.
    */
   async #readAll(): Promise<Revocation[]> {
     const { command, keys } = this.#server;
     const revocations: Revocation[] = [];
-    for (let start = 0; start < READ_MAX; start += PAGE) {
+    for (let start = 0; start < KEPT_MAX; start += PAGE) {
       const page = await command((client: RedisClient) =>
         client.sendCommand([
           "ZRANGE",

@@ -1,10 +1,10 @@
 /**
- * Reports events that may happen very often, but rarely.
+ * Reports events that may happen very often, at most once a minute for each subject.
  *
  * @module
  */
 
-/** Minimum time between two reports about the same subject, in ms. Without a minimum, every event would be reported. */
+/** Minimum time between two reports about the same subject, in ms. */
 const INTERVAL_MS = 60_000;
 
 /** The number of events since the last report, and the timer of the next report. */

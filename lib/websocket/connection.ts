@@ -287,7 +287,7 @@ export class WebSocketConnection implements Usage {
     if (this.#pauses > this.#limit.pausesMax) {
       this.#limit.onExceeded("closed");
       this.#fail(POLICY_VIOLATION, "the peer sends too much");
-      // The peer's own close frame would wait behind all that it has sent.
+      // Do not wait for the peer's close frame: it comes after all that the peer has sent, which is no longer read.
       this.#connection.destroySoon();
       return true;
     }
