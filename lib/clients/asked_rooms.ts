@@ -75,8 +75,8 @@ export async function askedRooms(
 }
 
 /**
- * Returns the requests that a client sends at connect, by their rooms. Requests that are not valid are left out, because
- * a client that resumes its session is not refused because of them.
+ * Returns the requests that a client sends at connect, by their rooms. Leaves out requests that are not valid, because
+ * they are no reason to refuse a client that resumes its session.
  */
 export function requestsNamed(
   rooms: readonly unknown[] = [],

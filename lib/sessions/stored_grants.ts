@@ -7,6 +7,7 @@
  */
 import type { RoomGrant, RoomGrants } from "../access/principal.ts";
 import { type Action, ACTION_OF_WORD } from "../access/rights.ts";
+import { isFields } from "../util/fields.ts";
 
 /** One grant: the name of its room, and what it allows. Properties have the names of the claims of a token. */
 type StoredGrant = readonly [room: string, facts: StoredFacts];
@@ -69,8 +70,8 @@ export function parseGrants(stored: unknown): RoomGrants {
 }
 
 function isFacts(facts: unknown): facts is StoredFacts {
-  if (typeof facts !== "object" || facts === null) return false;
-  const { by, allow, exp, iat, jti } = facts as Record<string, unknown>;
+  if (!isFields(facts)) return false;
+  const { by, allow, exp, iat, jti } = facts;
   return (by === "token" || by === "hook") && Array.isArray(allow) &&
     /^(number|undefined)$/.test(typeof exp) &&
     /^(number|undefined)$/.test(typeof iat) &&

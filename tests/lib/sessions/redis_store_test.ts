@@ -62,8 +62,9 @@ class Setup implements AsyncDisposable {
 }
 
 /**
- * Sessions, and the text that Redis stores for each, as the commit 612eebc writes it; it ignores `user`, `grants` and `verdict`. Neither the order of the fields
- * nor their form may change, because nodes of both versions use the same Redis during an upgrade.
+ * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`
+ * and `verdict`, which it ignores. Neither the order of the fields nor their form may change, because nodes of both
+ * versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
   [

@@ -20,8 +20,8 @@ interface Refusal {
 }
 
 /**
- * Opens a connection, which is closed with those in `opened`. Resolves to the refusal, or to undefined if the connection
- * was opened.
+ * Opens a connection, which is closed with those in `opened`. Resolves to the refusal, or to undefined if the
+ * connection was opened.
  */
 async function open(
   opened: DisposableStack,
