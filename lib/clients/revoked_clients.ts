@@ -33,14 +33,16 @@ export class RevokedClients {
   readonly #options: RevokedClientsOptions;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #lastCheck = -Infinity;
+  #isClosed = false;
 
   /** Stores the options. */
   constructor(options: RevokedClientsOptions) {
     this.#options = options;
   }
 
-  /** Checks all clients soon. Call this after something has been revoked. */
+  /** Checks all clients soon. Call this after something has been revoked. Does nothing after `close()`. */
   check(): void {
+    if (this.#isClosed) return;
     const next = this.#lastCheck + INTERVAL_MS - performance.now();
     this.#timer ??= setTimeout(
       () => this.#checkAll(),
@@ -48,8 +50,9 @@ export class RevokedClients {
     );
   }
 
-  /** Stops the timer. */
+  /** Stops the timer, and prevents further checks. */
   close(): void {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
   }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { makePrincipal, withGrant } from "../../../lib/access/principal.ts";
 import { Rights } from "../../../lib/access/rights.ts";
+import { RevokedClients } from "../../../lib/clients/revoked_clients.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
 import { until } from "../../support/wait.ts";
 
@@ -41,6 +42,19 @@ Deno.test("many calls of checkRevoked() cause few checks, and the last one is no
   await until("all are disconnected", () => setup.clients.count === 0);
   assert.ok(performance.now() - began < 2000);
   assert.ok(setup.revokedAsked < 70, `asked ${setup.revokedAsked} times`);
+});
+
+Deno.test("RevokedClients.check() starts no timer after close()", () => {
+  const clients = new RevokedClients({
+    access: { isRevoked: () => false },
+    clients: () => [],
+    disconnect: () => {},
+    checkRooms: () => {},
+    observe: () => {},
+  });
+  clients.close();
+  // Deno fails the test if a timer is left.
+  clients.check();
 });
 
 Deno.test("checkRevoked() takes a client out of a room whose grant has been revoked", async () => {
