@@ -28,6 +28,19 @@ const ORIGINS: readonly (readonly [
   ["two", () => `${LISTED},https://evil.tld`, false],
 ];
 
+/** Sends the text of a request, and resolves to the beginning of the response. */
+function ask(port: number, request: string): Promise<string> {
+  const socket = connect(port, "127.0.0.1");
+  socket.write(request);
+  const first = new Promise<string>((resolve) =>
+    socket.once(
+      "data",
+      (chunk: Uint8Array) => resolve(new TextDecoder().decode(chunk)),
+    )
+  );
+  return soon(first, "the response").finally(() => socket.destroy());
+}
+
 /** Settings of a server that other machines can reach, so that no origin is allowed because it is local. */
 const SETTINGS = { HOST: "0.0.0.0", OPEN: "true", ALLOWED_ORIGINS: LISTED };
 
@@ -212,16 +225,7 @@ Deno.test("every response names Origin in Vary, and pages may read Retry-After",
     }
   }
   for (const request of ["nonsense\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n"]) {
-    const socket = connect(port, "127.0.0.1");
-    socket.write(request);
-    const first = new Promise<string>((resolve) =>
-      socket.once(
-        "data",
-        (chunk: Uint8Array) => resolve(new TextDecoder().decode(chunk)),
-      )
-    );
-    assert.match(await soon(first, "the response"), /\r\nvary: Origin\r\n/i);
-    socket.destroy();
+    assert.match(await ask(port, request), /\r\nvary: Origin\r\n/i);
   }
 });
 
@@ -239,17 +243,6 @@ Deno.test("with ALLOWED_ORIGINS=* every page can read responses, and no origin i
 Deno.test("on a loopback HOST, a page whose name was rebound to 127.0.0.1 can neither read, publish nor connect", async () => {
   await using app = new TestApp();
   const port = await app.serve();
-  const ask = (request: string): Promise<string> => {
-    const socket = connect(port, "127.0.0.1");
-    socket.write(request);
-    const first = new Promise<string>((resolve) =>
-      socket.once(
-        "data",
-        (chunk: Uint8Array) => resolve(new TextDecoder().decode(chunk)),
-      )
-    );
-    return soon(first, "the response").finally(() => socket.destroy());
-  };
   const browser = `Host: evil.tld:${port}\r\nAccept-Language: en\r\n`;
   const posting =
     `${browser}Origin: http://evil.tld:${port}\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nhi`;
@@ -263,18 +256,19 @@ Deno.test("on a loopback HOST, a page whose name was rebound to 127.0.0.1 can ne
     ]
   ) {
     assert.match(
-      await ask(request),
+      await ask(port, request),
       /^HTTP\/1\.1 403 [^]*HOST is a loopback address/,
       request,
     );
   }
   // A connection that was opened in another way cannot be used either.
   const opened = await ask(
+    port,
     `GET ${poll} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n\r\n`,
   );
   const [, sid = ""] = /"sid":"([^"]+)"/.exec(opened) ?? [];
   assert.match(
-    await ask(`POST ${poll}&sid=${sid} HTTP/1.1\r\n${posting}`),
+    await ask(port, `POST ${poll}&sid=${sid} HTTP/1.1\r\n${posting}`),
     /^HTTP\/1\.1 403 /,
   );
 });

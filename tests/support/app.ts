@@ -78,6 +78,13 @@ export class TestApp {
     });
   }
 
+  /** Returns how often the node has observed that this limit was reached. */
+  limited(limit: string): number {
+    return this.observations.filter((observation) =>
+      observation.kind === "limited" && observation.limit === limit
+    ).length;
+  }
+
   /** Passes a request directly to the routes, without a network connection. */
   async request(path: string, init: RequestInit = {}): Promise<AppReply> {
     const response = await this.app.request(path, init);

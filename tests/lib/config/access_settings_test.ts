@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 import { warningsOf } from "../../../lib/config/warnings.ts";
+import { SECRET } from "../../support/tokens.ts";
 
-const SECRET = "0123456789abcdef0123456789abcdef";
 const JWKS = "https://a.example/jwks.json";
 
 function problems(env: Record<string, string>): readonly string[] {

@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
+import { SECRET } from "../../support/tokens.ts";
 
 type Env = Record<string, string>;
-
-const SECRET = "0123456789abcdef0123456789abcdef";
 
 /** Returns the lines of the error that `readConfig()` throws, one for each problem. */
 function complaints(env: Env): string[] {

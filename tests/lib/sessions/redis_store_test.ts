@@ -61,6 +61,15 @@ class Setup implements AsyncDisposable {
   }
 }
 
+/** A session with nothing in it. */
+const BARE: Session = {
+  rooms: [],
+  epoch: "",
+  lineage: "",
+  generation: 1,
+  owner: "abc",
+  overloaded: false,
+};
 /**
  * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`
  * and `verdict`, which it ignores. Neither the order of the fields nor their form may change, because nodes of both
@@ -102,36 +111,20 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
   ],
   [
     '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false}',
-    {
-      rooms: [],
-      epoch: "",
-      lineage: "",
-      generation: 1,
-      owner: "abc",
-      overloaded: false,
-    },
+    BARE,
   ],
   [
     '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"user":"ann \\"b\\""}',
     {
-      rooms: [],
-      epoch: "",
-      lineage: "",
-      generation: 1,
-      owner: "abc",
-      overloaded: false,
+      ...BARE,
       user: 'ann "b"',
     },
   ],
   [
     '{"generation":1,"owner":"abc","rooms":[["a","5-0"],["__proto__","5-0"]],"epoch":"","lineage":"","overloaded":false,"user":"","grants":[["a",{"by":"token","allow":["sub","pub","history","presence"],"exp":9,"iat":8,"jti":"j","info":{"n":1}}],["__proto__",{"by":"hook","allow":["sub"]}]]}',
     {
+      ...BARE,
       rooms: [["a", { since: "5-0" }], ["__proto__", { since: "5-0" }]],
-      epoch: "",
-      lineage: "",
-      generation: 1,
-      owner: "abc",
-      overloaded: false,
       user: "",
       grants: new Map<string, RoomGrant>([
         ["a", {
@@ -156,12 +149,7 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
   [
     '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"user":"ann","verdict":{"user":"ann","issuedAt":8,"expiresAt":1795989600000,"info":{"n":1},"rooms":["a"],"caps":[{"rooms":["a"],"allow":["sub"]}]}}',
     {
-      rooms: [],
-      epoch: "",
-      lineage: "",
-      generation: 1,
-      owner: "abc",
-      overloaded: false,
+      ...BARE,
       user: "ann",
       verdict: {
         user: "ann",

@@ -52,12 +52,6 @@ async function open(
   };
 }
 
-function limited(app: TestApp, limit: string): number {
-  return app.observations.filter((observation) =>
-    observation.kind === "limited" && observation.limit === limit
-  ).length;
-}
-
 for (const [transport] of HANDSHAKES) {
   Deno.test(`a node refuses handshakes by ${transport} beyond each limit, with Retry-After, and counts them`, async () => {
     const cases = [
@@ -78,7 +72,7 @@ for (const [transport] of HANDSHAKES) {
       assert.equal(refusal?.status, status);
       assert.equal(refusal?.code, code);
       assert.ok(refusal !== undefined && refusal.retryAfter >= 1);
-      assert.equal(limited(app, code), 1);
+      assert.equal(app.limited(code), 1);
       if (setting !== "CLIENTS_PER_ADDRESS_MAX") continue;
       const other = await open(opened, port, transport, "192.0.2.2");
       assert.equal(other, undefined);
@@ -99,7 +93,7 @@ Deno.test("the upgrade of a polling client is no new connection", async () => {
     () => client.socket.io.engine.transport.name === "websocket",
   );
   assert.equal(app.node.connections.count, 1);
-  assert.equal(limited(app, "too_many_clients"), 0);
+  assert.equal(app.limited("too_many_clients"), 0);
 });
 
 Deno.test("a connection counts no longer after any end", async () => {

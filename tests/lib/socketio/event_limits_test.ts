@@ -4,16 +4,10 @@ import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
 import { RawConnection } from "../../support/engine.ts";
 import { PollingClient } from "../../support/polling.ts";
+import { testTransport, TRANSPORTS } from "../../support/transports.ts";
 import { until } from "../../support/wait.ts";
 
 const WEBSOCKET = { transports: ["websocket"] };
-const TRANSPORTS = ["websocket", "polling"];
-
-function limited(app: TestApp, limit: string): number {
-  return app.observations.filter((observation) =>
-    observation.kind === "limited" && observation.limit === limit
-  ).length;
-}
 
 /** Sends events with acknowledgements. Resolves to the code of each; `ok` for those that were handled. */
 async function askAll(
@@ -44,8 +38,8 @@ Deno.test("a node reads a client that floods it only from time to time, and keep
   client.send("40");
   await until("it is connected", () => client.text.includes("40{"));
   for (let i = 0; i < 20; i++) client.flood('42["leave","a"]', 1000);
-  await until("it is not read", () => limited(app, "frames") >= 2);
-  const refused = limited(app, "too_many_events");
+  await until("it is not read", () => app.limited("frames") >= 2);
+  const refused = app.limited("too_many_events");
   // 400 frames at once and 200 a second; 20,000 were sent.
   assert.ok(refused < 2000, `${refused}`);
   assert.equal(app.node.sockets.count, 1);
@@ -69,7 +63,7 @@ Deno.test("a request of a client that polls is not read if it has too many packe
   const poll = client.ask();
   await client.send(...Array(401).fill("3")).catch(() => {});
   assert.equal((await poll).status, 429);
-  assert.equal(limited(app, "packets"), 1);
+  assert.equal(app.limited("packets"), 1);
   await until("it is gone", () => app.node.sockets.count === 0);
 });
 
@@ -107,15 +101,8 @@ Deno.test("arguments of events and auth may have 100 levels and no more", async 
   }
 });
 
-/** Registers a test for one transport. A stock client that polls leaves timers behind, which would count as leaks. */
-function test(transport: string, name: string, fn: () => Promise<void>): void {
-  const sanitize = transport !== "polling";
-  Deno.test({ name, fn, sanitizeOps: sanitize, sanitizeResources: sanitize });
-}
-
-// The tests with polling come last, because the timers that they leave would count as leaks of a following test.
 for (const transport of TRANSPORTS) {
-  test(
+  testTransport(
     transport,
     `a client over ${transport} that sends too many events gets too_many_events for those, and may send again later`,
     async () => {
@@ -129,7 +116,7 @@ for (const transport of TRANSPORTS) {
       assert.equal(codes.at(-1), "too_many_events");
       const refused = codes.filter((code) => code !== "ok").length;
       assert.ok(refused >= 7 && refused <= 10, `${refused}`);
-      assert.equal(limited(app, "too_many_events"), refused);
+      assert.equal(app.limited("too_many_events"), refused);
       await until("it may send again", async () => {
         const [{ ok }] = await client.ask("leave", "chat");
         return ok;
@@ -138,7 +125,7 @@ for (const transport of TRANSPORTS) {
     },
   );
 
-  test(
+  testTransport(
     transport,
     `a stock client over ${transport} joins 100 rooms at once with the default limits`,
     async () => {
@@ -151,7 +138,7 @@ for (const transport of TRANSPORTS) {
       const rooms = Array.from({ length: 100 }, (_, index) => `room.${index}`);
       const codes = await askAll(client, "join", rooms);
       assert.deepEqual(codes, Array(100).fill("ok"));
-      assert.equal(limited(app, "frames"), 0);
+      assert.equal(app.limited("frames"), 0);
     },
   );
 }

@@ -17,11 +17,11 @@ import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
 import { listen } from "../../support/net.ts";
+import { testTransport, TRANSPORTS } from "../../support/transports.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
 
 const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
 const WEBSOCKET = { transports: ["websocket"] };
-const TRANSPORTS = ["websocket", "polling"];
 
 /** The Socket.IO server of an embedded node, on a port of its own. */
 class Setup extends ClientsSetup implements AsyncDisposable {
@@ -542,18 +542,8 @@ Deno.test("SocketIoServer reports an unexpected error of a handshake, and does n
   assert.deepEqual(client.errors.items, []);
 });
 
-/**
- * Registers a test for one transport. Tests with polling do not check for leaks, because a polling client leaves timers
- * behind.
- */
-function test(transport: string, name: string, fn: () => Promise<void>): void {
-  const sanitize = transport !== "polling";
-  Deno.test({ name, fn, sanitizeOps: sanitize, sanitizeResources: sanitize });
-}
-
-// The tests with polling come last, because the timers that they leave would count as leaks of a following test.
 for (const transport of TRANSPORTS) {
-  test(
+  testTransport(
     transport,
     `SocketIoServer lets a stock client connect by ${transport}, receive messages, join, leave and recover`,
     async () => {
@@ -588,7 +578,7 @@ for (const transport of TRANSPORTS) {
     },
   );
 
-  test(
+  testTransport(
     transport,
     `SocketIoServer closes a client's connection by ${transport} if an error occurs during welcome(), and continues to run`,
     async () => {
@@ -618,7 +608,7 @@ for (const transport of TRANSPORTS) {
     },
   );
 
-  test(
+  testTransport(
     transport,
     `SocketIoServer tells a stock client by ${transport} why it is turned away, and the client retries`,
     async () => {
