@@ -1,7 +1,7 @@
 /**
  * Serves `/page.json`: the settings that the page at `/` needs, such as the default rooms, whether a request needs a
- * publish key or a token, and whether the room is a bridged channel. With them, the page shows only example commands that the
- * server accepts.
+ * publish key or a token, and whether the room is a bridged channel. With them, the page shows only example commands
+ * that the server accepts.
  *
  * @module
  */
@@ -37,7 +37,8 @@ export interface PageOptions {
 
 /**
  * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
- * default rooms, and what a request with no other credentials than a cookie may do in `room`. The response does not list the channels.
+ * default rooms, and what a request with no other credentials than a cookie may do in `room`. The response does not
+ * list the channels.
  *
  * @param servesBackends Whether the same port serves backends, so that the page can publish.
  */

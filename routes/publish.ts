@@ -39,7 +39,7 @@ export interface PublishOptions {
   readonly observe: Observe;
 }
 
-/** What a publish gets that does not name it: a room, and the name of an event, as the publisher sent it. */
+/** The room and the event of a publish that does not name them. The event is as the publisher sent it. */
 interface Defaults {
   readonly room: string;
   readonly event?: string | undefined;
@@ -194,7 +194,8 @@ function readKey(c: Context<Env>, field: unknown): string | undefined {
 }
 
 /**
- * Returns what a publish gets that does not name it: the values of `?room=` and `?event=`, or otherwise the default room.
+ * Returns the room and the event of a publish that does not name them: the values of `?room=` and `?event=`. Without
+ * `?room=`, the room is the default room.
  *
  * @throws {ApiError} `invalid_room`, `invalid_event`
  */

@@ -9,8 +9,8 @@
 const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/;
 
 /**
- * Returns the curl command that publishes `message`, as the event `event` if one is given. If a publish key is needed, the command contains the name of a
- * shell variable in place of the key.
+ * Returns the curl command that publishes `message`, as the event `event` if one is given. If a publish key is needed,
+ * the command contains the name of a shell variable in place of the key.
  *
  * @param {{ origin: string, room: string, event?: string, message: unknown, needsKey: boolean }} publish
  * @returns {string}

@@ -104,8 +104,8 @@ function readings(words: readonly string[]): (readonly string[])[] {
 
 /**
  * Returns the other spellings of settings: the same letters or the same words in any order (`LOGLEVEL`, `MAX_CLIENTS`),
- * words that other programs put around (`ROOMCAST_REDIS_URL`, `TOKEN_SECRET_FILE`), and one word missing of three or more
- * (`CONNECTS_PER_SECOND`, `CONNECT_HOOK`, `JWKS_URL`). With such a name, the setting that guards the server is unset.
+ * words that other programs put around (`ROOMCAST_REDIS_URL`, `TOKEN_SECRET_FILE`), and one word missing of three or
+ * more (`CONNECTS_PER_SECOND`, `CONNECT_HOOK`, `JWKS_URL`).
  */
 function spellingsOf(settings: readonly Words[]): Map<string, string> {
   const spellings = new Map<string, string>();
