@@ -8,7 +8,7 @@ import { pauseFor, until } from "../wait.ts";
 import { Canary, type CanaryReport } from "./canary.ts";
 import { ACCEPTED, type Case } from "./case.ts";
 import { KEY, requests, tokens } from "./requests.ts";
-import { frames, packets, polls } from "./sockets.ts";
+import { CONNECTED, frames, packets, polls } from "./sockets.ts";
 import { tokenOf } from "./tokens.ts";
 
 /** The kinds of cases. A case's number decides its kind, in turn. */
@@ -206,7 +206,7 @@ class Run {
         const key = `${made.kind} ${status}`;
         this.statuses.set(key, (this.statuses.get(key) ?? 0) + 1);
       }
-      if (received.includes('40{"sid"')) this.connected++;
+      if (received.includes(CONNECTED)) this.connected++;
       const found = FORBIDDEN.exec(received)?.[0];
       if (found !== undefined) {
         this.fails(`the node sent ${JSON.stringify(received)}`, [number]);
