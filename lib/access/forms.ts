@@ -19,10 +19,10 @@ export class WrongForm extends Error {
 /** The latest time that a `Date` can have, in ms since 1970. */
 export const TIME_MAX = 8.64e15;
 /**
- * Lowest number that is taken for a time in ms since 1970 (in March 1973). Every lower number is taken for a time in
- * seconds (until the year 5138).
+ * Lowest number that is taken for a time in ms since 1970 (in September 2001). Every lower number is taken for a time in
+ * seconds (until the year 33658; some tokens expire in the year 9999).
  */
-export const TIME_MS_MIN = 1e11;
+export const TIME_MS_MIN = 1e12;
 /** Maximum length of the name of a user or a token, in characters. */
 const NAME_LENGTH_MAX = 255;
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
