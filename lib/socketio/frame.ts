@@ -10,6 +10,7 @@ import { EVENT_DEFAULT, type RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import { fromJson } from "../log/message_json.ts";
 import { timestampOf } from "../log/position.ts";
+import { makeSlabs } from "../util/slabs.ts";
 import {
   encodeTextFrame,
   encodeTextFrames,
@@ -49,8 +50,18 @@ export class SocketIoFrame {
   }
 
   /** Encodes one event of the main namespace. `args` is a JSON array of the event's name and its arguments. */
-  static event(args: string, room?: string): SocketIoFrame {
-    return new SocketIoFrame(encodeTextFrame(`42${args}`), undefined, room);
+  static event(args: string): SocketIoFrame {
+    return new SocketIoFrame(
+      encodeTextFrame(`42${args}`),
+      undefined,
+      undefined,
+    );
+  }
+
+  /** Encodes one message. Use {@linkcode messageFrame}, which does it only once for each message. */
+  static message(entry: Entry): SocketIoFrame {
+    const bytes = encodeTextFrame(`42${argumentsOf(entry)}`, allocateKept);
+    return new SocketIoFrame(bytes, undefined, entry.room);
   }
 
   /** Joins frames into one frame, in order. */
@@ -103,6 +114,8 @@ function packet(
 }
 
 const frames = new WeakMap<Entry, SocketIoFrame>();
+/** Allocates the frames of messages, which are kept as long as their messages are in the ring. */
+const allocateKept = makeSlabs();
 
 /**
  * Returns the frame of the event with which clients receive a message. Returns the same object at every call with the
@@ -111,7 +124,7 @@ const frames = new WeakMap<Entry, SocketIoFrame>();
 export function messageFrame(entry: Entry): SocketIoFrame {
   let frame = frames.get(entry);
   if (frame === undefined) {
-    frame = SocketIoFrame.event(argumentsOf(entry), entry.room);
+    frame = SocketIoFrame.message(entry);
     frames.set(entry, frame);
   }
   return frame;

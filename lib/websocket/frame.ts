@@ -22,15 +22,21 @@ export const PONG = 10;
 /** Maximum payload of a control frame in bytes (RFC 6455 §5.5). */
 export const CONTROL_BYTES_MAX = 125;
 
-/** Encodes a text as one complete, unmasked frame. */
-export function encodeTextFrame(text: string): Buffer {
-  return encodeTextFrames([text]);
+/** Returns a new buffer with this number of bytes, whose content may be anything. */
+export type Allocate = (bytes: number) => Buffer;
+
+/** Encodes a text as one complete, unmasked frame, in a buffer from `allocate`. */
+export function encodeTextFrame(text: string, allocate?: Allocate): Buffer {
+  return encodeTextFrames([text], allocate);
 }
 
-/** Encodes each text as one frame. Returns all frames, in order, in one buffer. */
-export function encodeTextFrames(texts: readonly string[]): Buffer {
+/** Encodes each text as one frame. Returns all frames, in order, in one buffer from `allocate`. */
+export function encodeTextFrames(
+  texts: readonly string[],
+  allocate: Allocate = Buffer.allocUnsafe,
+): Buffer {
   const lengths = texts.map((text) => Buffer.byteLength(text));
-  const frames = Buffer.allocUnsafe(
+  const frames = allocate(
     lengths.reduce((sum, length) => sum + headLength(length) + length, 0),
   );
   let at = 0;
