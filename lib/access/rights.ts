@@ -91,11 +91,6 @@ export class Rights {
     Object.freeze(this);
   }
 
-  /** Creates the rights to perform `actions` in all rooms. */
-  static everywhere(actions: readonly Action[]): Rights {
-    return new Rights([{ rooms: ["*"], actions }]);
-  }
-
   /** Returns whether `action` is allowed in `room` or, without `room`, in at least one room. */
   allow(action: Action, room?: string): boolean {
     const bit = BITS[action];

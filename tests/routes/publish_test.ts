@@ -929,7 +929,7 @@ Deno.test("POST /publish/batch reports an unexpected error of an item by observe
       "principal",
       makePrincipal({
         kind: "anonymous",
-        rights: Rights.everywhere(["publish"]),
+        rights: new Rights([{ rooms: ["*"], actions: ["publish"] }]),
       }),
     );
     return next();

@@ -96,6 +96,17 @@ export class Subscriber {
     this.socket.disconnect();
     engine?.close();
     if (engine === undefined) return;
+    // Waiting for the upgrade could take longer than a test.
+    if (engine.readyState === "closing") closeAtOnce(this.socket);
     await until("the client is closed", () => engine.readyState === "closed");
   }
+}
+
+/**
+ * Closes a client's connection without waiting for an upgrade from polling. Under Deno, a client is not always notified
+ * if its connection breaks during the WebSocket handshake; `close()` then waits for ever.
+ */
+export function closeAtOnce(socket: Socket): void {
+  (socket.io.engine as unknown as { _onClose(reason: string): void })
+    ._onClose("transport close");
 }

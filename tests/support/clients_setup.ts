@@ -158,7 +158,7 @@ export class ClientsSetup implements Disposable {
   head: Partial<HeadState> = {};
   readonly principal: Principal = makePrincipal({
     kind: "anonymous",
-    rights: Rights.everywhere(["subscribe"]),
+    rights: new Rights([{ rooms: ["*"], actions: ["subscribe"] }]),
   });
 
   constructor(options: ClientsSetupOptions = {}) {

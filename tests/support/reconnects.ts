@@ -1,7 +1,7 @@
 /**
  * Forces clients to reconnect under load and checks what they received, for Roomcast's nodes and for the stock adapter.
  */
-import { Subscriber } from "./client.ts";
+import { closeAtOnce, Subscriber } from "./client.ts";
 import { Proxy } from "./net.ts";
 import { soon } from "./wait.ts";
 
@@ -97,11 +97,7 @@ async function reconnected(
   { connects, socket }: Subscriber,
   count: number,
 ): Promise<void> {
-  const nudge = setInterval(() => {
-    // `close()` would wait for an upgrade that never ends.
-    (socket.io.engine as unknown as { _onClose(reason: string): void })
-      ._onClose("transport close");
-  }, 1000);
+  const nudge = setInterval(() => closeAtOnce(socket), 1000);
   try {
     await connects.where(() =>
       connects.items.length > count && socket.connected

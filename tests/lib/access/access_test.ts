@@ -395,7 +395,7 @@ Deno.test("a client whose token has expired may do nothing new from 5 s after, a
   const ann = withGrant(
     makePrincipal({
       kind: "client",
-      rights: Rights.everywhere(ACTIONS),
+      rights: new Rights([{ rooms: ["*"], actions: ACTIONS }]),
       expiresAt: now,
     }),
     "chat",

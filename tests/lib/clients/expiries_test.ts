@@ -7,7 +7,7 @@ import { FanOut } from "../../../lib/delivery/fanout.ts";
 import { RecordingConnection } from "../../support/clients_setup.ts";
 
 const START = 1_000_000_000_000;
-const RIGHTS = Rights.everywhere(["subscribe"]);
+const RIGHTS = new Rights([{ rooms: ["*"], actions: ["subscribe"] }]);
 
 /** A list of clients with a clock that tests move. */
 class Setup implements Disposable {

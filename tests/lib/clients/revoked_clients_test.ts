@@ -5,7 +5,7 @@ import { RevokedClients } from "../../../lib/clients/revoked_clients.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
 import { until } from "../../support/wait.ts";
 
-const rights = Rights.everywhere(["subscribe"]);
+const rights = new Rights([{ rooms: ["*"], actions: ["subscribe"] }]);
 const ANN = makePrincipal({ kind: "client", user: "ann", rights });
 const BOB = makePrincipal({ kind: "client", user: "bob", rights });
 

@@ -12,7 +12,7 @@ import { silentReader } from "../../support/silent_reader.ts";
 const ANN = makePrincipal({
   kind: "key",
   key: "ann",
-  rights: Rights.everywhere(["publish"]),
+  rights: new Rights([{ rooms: ["*"], actions: ["publish"] }]),
 });
 const FORBIDDEN = new ApiError("unauthorized", "Cannot publish: no; ask");
 
@@ -124,7 +124,7 @@ Deno.test("Publisher.failed() reports refusals of a key rarely, and neither outa
   stage.publisher.failed(ANN, log);
   const anonymous = makePrincipal({
     kind: "anonymous",
-    rights: Rights.everywhere(["publish"]),
+    rights: new Rights([{ rooms: ["*"], actions: ["publish"] }]),
   });
   stage.publisher.failed(anonymous, FORBIDDEN);
   const { observations } = stage;
