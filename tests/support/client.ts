@@ -96,8 +96,9 @@ export class Subscriber {
     this.socket.disconnect();
     engine?.close();
     if (engine === undefined) return;
-    // Waiting for the upgrade could take longer than a test.
-    if (engine.readyState === "closing") closeAtOnce(this.socket);
+    // Waiting for the upgrade could take longer than a test. Without an upgrade, the client only sends its last packet.
+    const { upgrading } = engine as unknown as { upgrading: boolean };
+    if (engine.readyState === "closing" && upgrading) closeAtOnce(this.socket);
     await until("the client is closed", () => engine.readyState === "closed");
   }
 }
