@@ -37,7 +37,8 @@ export type HistoryOptions = RoomHistoryParts;
 /**
  * Creates the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` the response has messages
  * after `since`, oldest first; with `desc` it has messages before `since`, newest first. The `position` in the response
- * is the value of `since` for the next page with newer messages.
+ * is the value of `since` for the next page with newer messages. With `limit=0` the response has no messages, and the
+ * position of the log's end: every message whose publish was acknowledged before the request is at or before it.
  */
 export function readHistory(parts: HistoryOptions): Handler {
   return async function readHistory(c) {
@@ -80,10 +81,10 @@ export function clearHistory({ history }: HistoryOptions): Handler {
 function parseLimit(limit: string | undefined): number {
   if (limit === undefined) return LIMIT_DEFAULT;
   if (
-    /^\d{1,4}$/.test(limit) && Number(limit) >= 1 && Number(limit) <= LIMIT_MAX
+    /^\d{1,4}$/.test(limit) && Number(limit) <= LIMIT_MAX
   ) return Number(limit);
   throw new ApiError(
     "invalid_parameter",
-    `Cannot read the history: "limit" is not a whole number from 1 to ${LIMIT_MAX}; send such a number`,
+    `Cannot read the history: "limit" is not a whole number from 0 to ${LIMIT_MAX}; send such a number`,
   );
 }

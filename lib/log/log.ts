@@ -66,11 +66,11 @@ export const PAGE_BYTES_MAX = 1 << 20;
 /** A page of a room's history. */
 export interface Page {
   readonly messages: readonly Entry[];
-  /** Whether the requested range has more messages than fit into this page. */
+  /** Whether the requested range has more messages than fit into this page; `false` if the range has the limit 0. */
   readonly more: boolean;
   /**
    * The position up to which the page has read, in the order `asc`: a request with this position as `since` returns the
-   * next page. In the order `desc`, the position of the log's end.
+   * next page. In the order `desc`, and if the range has the limit 0, the position of the log's end.
    */
   readonly position: string;
   /** Whether the page has every message that was published into the room within the range that the page covers. */
@@ -90,6 +90,10 @@ export interface HistoryRange {
    */
   readonly since: { epoch: string | undefined; id: string } | undefined;
   readonly order: "asc" | "desc";
+  /**
+   * Maximum number of messages in the page. With 0, the page has no messages, and its `complete` is the same as that of
+   * a page with all messages of the range.
+   */
   readonly limit: number;
 }
 

@@ -140,7 +140,8 @@ export class MemoryLog implements Log {
     const completeSince = laterId(cut, this.#provenSince(room));
     const from = since?.id ?? ID_ZERO;
     const side = order === "asc" ? 1 : -1;
-    const range = (room?.entries.slice() ?? []).filter(({ id }) =>
+    const kept = limit === 0 ? undefined : room?.entries.slice();
+    const range = (kept ?? []).filter(({ id }) =>
       since === undefined || compareIds(id, from) * side > 0
     );
     const messages = firstOf(

@@ -70,7 +70,7 @@ export async function readHistory(
     order,
     since?.id ?? "",
     // Read one message more than the page may hold, to find out whether there are more messages.
-    String(limit + 1),
+    String(limit === 0 ? 0 : limit + 1),
     String(limits.historySize + 1),
     String(limits.historySeconds * 1000),
     String(PAGE_BYTES_MAX),

@@ -17,8 +17,8 @@ import { BATCH } from "./batch_script.ts";
  * epoch.
  *
  * KEYS: log, epoch, known rooms, history. ARGV: 'asc' or 'desc'; an exclusive id to start from, or ''; number of
- * messages after which reading may stop; maximum messages of a history; maximum age of a message in ms; number of bytes
- * after which reading may stop; the room.
+ * messages after which reading may stop, or 0 to read none; maximum messages of a history; maximum age of a message in
+ * ms; number of bytes after which reading may stop; the room.
  *
  * Returns `{now, epoch, id of the epoch's entry, last id of the log, entries, messages in the history so far, list with
  * the history's oldest entry, id up to which the history was cleared, 1 if reading stopped at the limit of messages or
@@ -62,7 +62,8 @@ local function take(entry)
   bytes = bytes + #(entry[2][4] or '')
 end
 local command, first, last = 'XRANGE', nil, upper
-if ARGV[1] == 'desc' then
+if limit == 0 then command = nil
+elseif ARGV[1] == 'desc' then
   command, last, first = 'XREVRANGE', oldest, upper
   if from ~= '' then
     -- The first entry whose last message has this id or a later one may also contain messages before the id.
@@ -73,7 +74,7 @@ if ARGV[1] == 'desc' then
 elseif from == '' or tonumber(string.match(from, '^%d+')) < now - ARGV[5] then first = oldest
 else first = '(' .. from end
 local start, enough = #entries + 1, false
-repeat
+while command do
   local some = redis.call(command, KEYS[4], first, last, 'COUNT', 64)
   for _, entry in ipairs(some) do
     take(entry)
@@ -81,7 +82,8 @@ repeat
     enough = bytes >= bytesMax or math.abs(upTo(entry) - upTo(entries[start])) >= limit
     if enough then break end
   end
-until #some < 64 or enough
+  if #some < 64 or enough then break end
+end
 return {now, epoch, began, log['last-generated-id'] or '0-0', entries, total,
   {head or nil}, history['max-deleted-entry-id'] or '0-0', enough and 1 or 0,
   lost(ARGV[7], KEYS[4], history, upTo(head) > 0, now - ARGV[5]) or '0-0', history['last-generated-id'] or '0-0'}

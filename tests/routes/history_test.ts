@@ -55,6 +55,47 @@ Deno.test("GET history returns the next page after a page's position or after th
   assert.deepEqual(older.messages, [3, 2, 1]);
 });
 
+Deno.test("GET history with limit=0 returns the position of the log's end alone", async () => {
+  await using app = await withMessages(3);
+  for (const query of ["?limit=0", "?limit=0&order=desc", "?limit=00"]) {
+    const { status, body } = await app.request(PATH + query);
+    assert.equal(status, 200);
+    const { position, ...others } = body;
+    assert.deepEqual(others, { room: "chat", messages: [], complete: true });
+    const since = encodeURIComponent(position);
+    assert.deepEqual((await read(app, `?since=${since}`)).messages, []);
+  }
+  const { position } = await read(app, "?limit=0");
+  await app.post("/publish", { room: "other", message: "x" });
+  const published = await app.post("/publish", { message: 4 });
+  const later = await read(app, "?limit=0");
+  assert.ok(later.position.endsWith(`.${published.body.id}`));
+  const { messages } = await read(
+    app,
+    `?since=${encodeURIComponent(position)}`,
+  );
+  assert.deepEqual(messages, [4]);
+});
+
+Deno.test("GET history with limit=0 needs the same rights as with messages", async () => {
+  await using app = new TestApp({
+    PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
+    PUBLISH_KEY_ROOMS: "news=news.*",
+  });
+  for (
+    const [secret, expected] of [
+      ["correct-horse", 200],
+      ["battery-staple", 403],
+      ["wrong", 401],
+    ] as const
+  ) {
+    const { status } = await app.request(`${PATH}?limit=0`, {
+      headers: { authorization: `Bearer ${secret}` },
+    });
+    assert.equal(status, expected, secret);
+  }
+});
+
 Deno.test("DELETE history deletes a room's messages, and GET history then returns complete: false", async () => {
   await using app = await withMessages(2);
   const { status, text } = await app.request(PATH, { method: "DELETE" });
@@ -97,7 +138,8 @@ Deno.test("GET history and DELETE history reject requests that are not valid", a
     ["GET", `/rooms/${"x".repeat(256)}/history`, "invalid_room"],
     ["GET", `${PATH}?order=up`, "invalid_parameter"],
     ["GET", `${PATH}?order=`, "invalid_parameter"],
-    ["GET", `${PATH}?limit=0`, "invalid_parameter"],
+    ["GET", `${PATH}?limit=-1`, "invalid_parameter"],
+    ["GET", `${PATH}?limit=`, "invalid_parameter"],
     ["GET", `${PATH}?limit=1001`, "invalid_parameter"],
     ["GET", `${PATH}?limit=1.5`, "invalid_parameter"],
     ["GET", `${PATH}?since=yesterday`, "invalid_position"],

@@ -607,6 +607,30 @@ function logSuite(
     assert.deepEqual(jsons(await history(log, "a", { since: newest })), []);
   });
 
+  test("history.read() with the limit 0 returns the position of the log's end, and whether a page with all messages is complete", async ({ log }) => {
+    const check = async (complete: boolean, since?: string): Promise<void> => {
+      for (const order of ["asc", "desc"] as const) {
+        const page = await history(log, "a", { since, order, limit: 0 });
+        const whole = await history(log, "a", { since, order });
+        assert.deepEqual(page, { ...whole, messages: [] });
+        if (order === "asc") assert.equal(page.complete, complete);
+      }
+    };
+    await check(true);
+    const [first] = await publishMany(log, "a", 50);
+    await check(true);
+    await check(true, first);
+    // HISTORY_SIZE is 100.
+    await publishMany(log, "a", 60);
+    await check(false);
+    await check(false, first);
+    const { position } = await history(log, "a", { limit: 0 });
+    const last = await publish(log, "b", "1");
+    await check(true, position);
+    const later = await history(log, "a", { limit: 0 });
+    assert.equal(parsePosition(later.position).id, last);
+  });
+
   test("history.clear() empties a room's history, and a page from before the cleared messages is not complete", async ({ log, entries, gaps }) => {
     const ids = await publishMany(log, "a", 5);
     await publishMany(log, "b", 5);
