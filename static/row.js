@@ -35,9 +35,11 @@ export function createRow(row, previous) {
     datetime: date.toISOString(),
     title: date.toISOString(),
   }, formatTime(at));
-  const facts = [from, event].filter(Boolean).map((fact) =>
-    element("span", { class: "fact" }, fact)
-  );
+  const facts = [["from", from], ["event", event]]
+    .filter(([, fact]) => fact !== undefined)
+    .map(([name, fact]) =>
+      element("span", { class: `fact fact-${name}`, dir: "auto" }, fact)
+    );
   const li = element(
     "li",
     { class: "message", "data-id": id },

@@ -11,6 +11,7 @@ import { type RoomGrant, withGrant } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
+import { messageJsonLength } from "../log/message_json.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import type {
   JoinResult,
@@ -341,5 +342,5 @@ function notSaved(verb: "join" | "leave"): ApiError {
 }
 
 function sizeOf(entries: readonly Entry[]): number {
-  return entries.reduce((sum, { json }) => sum + json.length, 0);
+  return entries.reduce((sum, entry) => sum + messageJsonLength(entry), 0);
 }

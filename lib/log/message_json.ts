@@ -19,6 +19,15 @@ export function messageJson({ id, json, meta }: Entry): string {
   }}`;
 }
 
+/** Characters of {@linkcode messageJson} beside the message and its meta, at most. */
+const FRAME_LENGTH = 80;
+
+/** Returns about how many characters {@linkcode messageJson} has, without making its text. Never too few. */
+export function messageJsonLength({ json, meta }: Entry): number {
+  const { event = "", from = "" } = meta ?? {};
+  return FRAME_LENGTH + json.length + event.length + from.length;
+}
+
 /**
  * Returns the JSON of the last member of an object, `,"from":…` with the verified publisher of a message; empty if
  * the publisher is not known.

@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { isEventName } from "../log/event_name.ts";
+import { EVENT_DEFAULT, isEventName } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { EntryMeta } from "../log/message.ts";
 import { isFields } from "../util/fields.ts";
@@ -150,16 +150,22 @@ function parseMessage(message: string): Pick<Line, "json" | "meta"> {
 }
 
 /**
- * Reads the meta of a message, and keeps members that this version does not know. Returns undefined if the text is not
- * valid meta. Leaves out the name of an event that no publisher may use: clients then receive the message as
- * `msgReceived`, because a stock client closes its connection at an event that Socket.IO reserves.
+ * Reads the meta of a message. Returns undefined if the text is not valid meta. Leaves out members that this version
+ * does not know, because their memory would not be counted, and the name of an event that no publisher may use: clients
+ * then receive the message as `msgReceived`, because a stock client closes its connection at an event that Socket.IO
+ * reserves.
  */
 function parseMeta(text: string): EntryMeta | undefined {
   try {
     const meta: unknown = JSON.parse(text);
     if (!isMeta(meta)) return undefined;
-    const { event, ...others } = meta;
-    return event === undefined || isEventName(event) ? meta : others;
+    const { event, from, trace } = meta;
+    return {
+      ...event !== undefined && event !== EVENT_DEFAULT && isEventName(event) &&
+        { event },
+      ...from !== undefined && { from },
+      ...trace !== undefined && { trace },
+    };
   } catch {
     return undefined;
   }

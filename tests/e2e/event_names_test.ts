@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { io, type Manager } from "socket.io-client";
+import { keysOf } from "../../lib/redis/keys.ts";
+import { type RawEntry, readEntry } from "../../lib/redis_log/entries.ts";
 import { roomcast } from "../../static/roomcast.js";
 import { launch, open } from "../support/browser.ts";
 import { Subscriber } from "../support/client.ts";
@@ -14,6 +16,7 @@ import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 import { Inbox, soon, until } from "../support/wait.ts";
 
+const KEYS = keysOf("roomcast");
 const EVENTS = [...AWKWARD_EVENTS, "msgReceived"];
 
 /** A message with the name of its event. */
@@ -71,6 +74,11 @@ class Listener implements AsyncDisposable {
   async join(room: string): Promise<Named[]> {
     const [{ messages }] = await this.#client.ask("join", { room, last: 1000 });
     return messages.map(toNamed);
+  }
+
+  /** How often the client has lost its connection. */
+  get disconnects(): number {
+    return this.#client.disconnects.items.length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -188,6 +196,54 @@ for (const log of ["the embedded log", "the log on Redis"]) {
     await websocket.receives([...published, ["msgReceived", "last"]]);
   });
 }
+
+Deno.test("a message whose entry another program has written with a reserved name arrives as msgReceived", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({
+    CHANNELS: "-",
+    REDIS_URL: redis.url,
+  });
+  const options = { transports: ["websocket"] };
+  await using live = await Listener.connect(node, options);
+  await using away = await Listener.connect(node, options);
+  await node.publish("by Roomcast", "a");
+  const written: Named[] = [["msgReceived", "by Roomcast"]];
+  await away.receives(written);
+  const write = async (event: string): Promise<void> => {
+    const message = `${event} by another program`;
+    const line = `0 ${JSON.stringify(message)}\x1f${JSON.stringify({ event })}`;
+    const [last] = await redis.command(
+      "XREVRANGE",
+      KEYS.log,
+      "+",
+      "-",
+      "COUNT",
+      "1",
+    ) as RawEntry[];
+    const total = String((last && readEntry(last).total || 0) + 1);
+    const id = await redis.command(
+      ...["XADD", KEYS.log, "*", "run", total, "a", line],
+    );
+    await redis.command(
+      ...["XADD", KEYS.history("a"), String(id), "run"],
+      ...[String(written.length + 1), "lines", line],
+    );
+    written.push(["msgReceived", message]);
+  };
+  await away.away(async () => {
+    for (const [event] of INVALID_EVENTS) await write(event);
+    await live.receives(written);
+  });
+  await away.receives(written);
+  await using other = await Listener.connect(node, {
+    auth: { rooms: ["other"] },
+  });
+  assert.deepEqual(await other.join("a"), written);
+  const { body } = await node.get("/rooms/a/history?limit=1000");
+  assert.deepEqual(body.messages.map(toNamed), written);
+  // No client has closed its connection.
+  assert.deepEqual([live.disconnects, away.disconnects], [0, 1]);
+});
 
 /** Returns the rows that the page shows: the name of the event, and the message. */
 function rows(page: Page): Promise<string[][]> {

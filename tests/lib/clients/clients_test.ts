@@ -696,6 +696,22 @@ Deno.test("a client that disconnects during join() or leave() joins no room and 
   await assert.doesNotReject(setup.clients.leave(client, "chat"));
 });
 
+Deno.test("join() counts the names of events in its answer, so that a client that reads no answer is disconnected", async () => {
+  for (
+    const [event, isOpen] of [["e".repeat(100), false], ["e", true]] as const
+  ) {
+    using setup = new ClientsSetup();
+    for (let i = 0; i < 8; i++) {
+      await setup.log.append([{ rooms: ["a"], json: "1", meta: { event } }]);
+    }
+    const ann = await setup.connect();
+    // More than one client may ask for before its answers are read.
+    ann.connection.requestedBytes = 9 << 20;
+    await setup.join(ann, { room: "a", last: 8 });
+    assert.equal(ann.connection.isOpen, isOpen, event);
+  }
+});
+
 Deno.test("join() rejects with overloaded while 1,000 requests of the client are in flight", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();

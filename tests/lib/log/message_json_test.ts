@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { messageJson } from "../../../lib/log/message_json.ts";
+import {
+  messageJson,
+  messageJsonLength,
+} from "../../../lib/log/message_json.ts";
 import { AWKWARD_EVENTS } from "../../support/event_names.ts";
 
 const ENTRY = { id: "1700-3", room: "a", json: '{"__proto__":1}' };
@@ -27,5 +30,22 @@ Deno.test("messageJson() returns JSON with the name of the event and the publish
       "from",
     ]);
     assert.deepEqual([read.event, read.from], [event, from]);
+  }));
+});
+
+Deno.test("messageJsonLength() returns at least the number of characters, if no character has to be escaped", () => {
+  const name = fc.option(fc.stringMatching(/^[a-z]{0,128}$/), {
+    nil: undefined,
+  });
+  fc.assert(fc.property(name, name, fc.json(), (event, from, json) => {
+    const entry = {
+      ...ENTRY,
+      id: "9999999999999-99999",
+      json,
+      meta: { ...event && { event }, ...from && { from } },
+    };
+    const { length } = messageJson(entry);
+    const estimate = messageJsonLength(entry);
+    assert.ok(length <= estimate && estimate <= length + 80, `${length}`);
   }));
 });
