@@ -79,6 +79,9 @@ interface Route {
  */
 type Methods = Readonly<Record<string, Route>>;
 
+/** The files of the client module. Each imports the others by relative paths, also from `static/`. */
+const CLIENT_MODULE = ["roomcast.js", "roomcast_state.js"];
+
 const NO_QUERY: Names = { known: [] };
 
 /** Creates the Hono application with all routes. */
@@ -195,7 +198,9 @@ function files(
   const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
     "/": file(page, () => "index.html"),
-    "/roomcast.js": file(page, () => "roomcast.js", true),
+    ...Object.fromEntries(
+      CLIENT_MODULE.map((name) => [`/${name}`, file(page, () => name, true)]),
+    ),
     "/static/:name": file(page, named),
     // Engine.IO serves this path without a name.
     [`${SOCKET_IO_PATH}:name`]: file(bundle, named, true),

@@ -6,7 +6,13 @@
  *
  * @typedef {{ room: string, at: number, id: string, event: string, from?: string }} MessageInfo `event` is the name of
  * the event with which the message was published, by default `msgReceived`
+ *
+ * @typedef {(load: { room: string, position: string, signal: AbortSignal }) => any} GetState returns the state of a room,
+ * or a promise of it. The state has to contain everything that was published before the call. `signal` is aborted if the
+ * state is no longer needed.
  */
+
+import { stateLoads } from "./roomcast_state.js";
 
 /** Pause before changed positions are stored, in ms. */
 const SAVE_MS = 200;
@@ -31,8 +37,14 @@ const RETRYABLE =
  * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
  * the positions; by default `sessionStorage`
  * @param {(message: any, info: MessageInfo) => void} [settings.onMessage] called for each message, whatever its event
- * @param {(gap: { room: string, reason: string, id: string }) => void} settings.onGap called if messages of a room are
+ * @param {(gap: { room: string, reason: string, id: string }) => void} [settings.onGap] called if messages of a room are
  * missing
+ * @param {GetState} [settings.getState] loads the state of a room, for all rooms that have no function of their own
+ * @param {(state: any, info: { room: string, position: string }) => void} [settings.onLoaded] called with the state of a
+ * room, right before the messages after it
+ * @param {(load: { room: string, status: "loading" | "retrying" | "failed", error?: any, retryMs?: number }) => void}
+ * [settings.onLoading] called when `getState` is called, when it is to be called again in `retryMs` because it failed,
+ * and when the module has given up
  * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void}
  * [settings.onJoined] called when a room is joined, also after each reconnect
  * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected", why?: { code: string, message: string
@@ -43,7 +55,8 @@ const RETRYABLE =
  * @param {(error: any, room?: string) => void} [settings.onRefused] called if the server rejects the connection, or,
  * with `room`, if it permanently rejects the join of a room
  * @returns {{ socket: any, on: <T = any>(event: string, listener: (message: T, info: MessageInfo) => void) => () => void,
- * join: (room: string, options?: { token?: () => any }) => void, leave: (room: string) => void, close: () => void }}
+ * join: (room: string, options?: { token?: () => any, getState?: GetState }) => void, reload: (room: string) => void,
+ * leave: (room: string) => void, close: () => void }}
  */
 export function roomcast(io, {
   url,
@@ -51,8 +64,11 @@ export function roomcast(io, {
   last,
   options,
   storage = tabStorage(),
+  getState,
   onMessage,
   onGap,
+  onLoaded,
+  onLoading,
   onJoined,
   onState,
   onLeft,
@@ -62,7 +78,8 @@ export function roomcast(io, {
   const positions = load();
   /**
    * The rooms that the client wants to be in. While the server has not answered a room's join, the room's value is the
-   * list of messages that have arrived since the join was sent; otherwise undefined.
+   * list of messages that have arrived since the join was sent; otherwise undefined. A room without its state has a
+   * list, too.
    */
   const wanted = new Map(Array.from(rooms, (room) => [room, undefined]));
   const joined = new Set();
@@ -72,8 +89,14 @@ export function roomcast(io, {
   const unwanted = new Set();
   /** For each room that needs a room token, the function that returns a new one. */
   const tokens = new Map();
+  /** For each room with a function of its own that loads its state, the function. */
+  const getStates = new Map();
   /** For each name of an event, the functions that receive its messages. */
   const listeners = new Map();
+  const loads = stateLoads(
+    (room) => socket.connected && sendJoin(room),
+    (load) => call(onLoading, load),
+  );
   let saving, connecting, checking;
   let failures = 0;
   let wasConnected = false;
@@ -118,23 +141,57 @@ export function roomcast(io, {
     move(room, epoch + id);
     const { event = "msgReceived" } = info;
     for (const listener of [onMessage, ...listeners.get(event) ?? []]) {
-      try {
-        listener?.(message, { ...info, room, id, event });
-      } catch (error) {
-        // Report the error in another task, so that the messages after this one are not lost.
-        setTimeout(() => {
-          throw error;
-        });
-      }
+      call(listener, message, { ...info, room, id, event });
     }
   }
 
+  /** Returns the function that loads the state of a room; undefined if the room has no state. */
+  const stateOf = (room) => getStates.get(room) ?? getState;
+
+  /** Begins to load the state of a room, and ignores the answers to joins that are in flight. */
+  function loadState(room, how) {
+    wanted.set(room, []);
+    loads.start(room, stateOf(room), how);
+  }
+
+  /** No longer wants a room. */
+  function drop(room) {
+    loads.stop(room);
+    return wanted.delete(room);
+  }
+
+  /** Handles the answer to a join that the server has accepted. */
+  function answered(room, queue, { messages, ...result }) {
+    joined.add(room);
+    const phase = loads.phase(room);
+    if (phase === "position") return loads.positioned(room, result.position);
+    if (phase) {
+      const { state, position } = loads.finish(room);
+      move(room, position);
+      call(onLoaded, state, { room, position });
+      // The application may have left the room.
+      if (wanted.get(room) !== queue) return;
+    }
+    wanted.set(room, undefined);
+    for (const { message, id, ...info } of messages) {
+      deliver(room, message, info, id);
+    }
+    move(room, result.position);
+    for (const args of queue) deliver(...args);
+    onJoined?.(result);
+  }
+
   function joinRequest(room) {
+    // Without its position, a room whose session has ended would have a gap.
+    if (loads.phase(room)) return { room, since: loads.since(room) };
     const since = positions.get(room);
     return since ? { room, since } : { room, last };
   }
 
   async function sendJoin(room) {
+    const phase = loads.phase(room);
+    const request = phase ? loads.request(room) : joinRequest(room);
+    if (!request) return;
     const queue = wanted.get(room) ?? [];
     wanted.set(room, queue);
     const isCurrent = () => socket.connected && wanted.get(room) === queue;
@@ -151,21 +208,13 @@ export function roomcast(io, {
     }
     socket.emit(
       "join",
-      { ...joinRequest(room), token },
-      ({ ok, error, messages, ...result }) => {
-        if (wanted.get(room) !== queue) return;
-        if (ok) {
-          wanted.set(room, undefined);
-          joined.add(room);
-          for (const { message, id, ...info } of messages) {
-            deliver(room, message, info, id);
-          }
-          move(room, result.position);
-          for (const args of queue) deliver(...args);
-          onJoined?.(result);
-        } else if (RETRYABLE.test(error?.code)) retry();
+      { ...request, token },
+      ({ ok, error, ...result }) => {
+        if (wanted.get(room) !== queue || loads.phase(room) !== phase) return;
+        if (ok) answered(room, queue, result);
+        else if (RETRYABLE.test(error?.code)) retry();
         else if (error) {
-          wanted.delete(room);
+          drop(room);
           onRefused?.(error, room);
         }
       },
@@ -206,14 +255,18 @@ export function roomcast(io, {
     wasConnected = true;
     joined.clear();
     for (const [room, queue] of wanted) {
-      if (queue && given.has(room)) wanted.delete(room);
+      const phase = loads.phase(room);
+      if (queue && given.has(room)) drop(room);
+      else if (phase === "failed") loadState(room);
+      // The event `joined` has the position of a room that was named at connect.
+      else if (phase === "position" && !tokens.has(room)) continue;
       else if (queue || (tokens.has(room) && !socket.recovered)) sendJoin(room);
     }
     // A recovered session may lack rooms that were joined just before the connection broke.
     checking = setTimeout(() => {
       for (const [room, queue] of wanted) {
-        if (queue || joined.has(room)) continue;
-        if (given.has(room)) wanted.delete(room);
+        if ((queue && !loads.phase(room)) || joined.has(room)) continue;
+        if (given.has(room)) drop(room);
         else sendJoin(room);
       }
     }, CHECK_MS);
@@ -238,14 +291,24 @@ export function roomcast(io, {
     const { room } = facts;
     const info = { ...facts, event };
     const queue = wanted.get(room);
+    // A message that arrives before the state is in the state, or comes with the answer to the join after it.
+    if (loads.phase(room) && loads.phase(room) !== "join") return;
     if (queue) queue.push([room, message, info, id]);
     else if (wanted.has(room)) deliver(room, message, info, id);
   });
   socket.on("gap", ({ room, reason }, id) => {
     if (!wanted.has(room)) return;
-    // An id without an epoch belongs to the current log.
-    move(room, (reason === "epoch" ? "" : split(room)[0]) + id);
-    onGap({ room, reason, id });
+    const phase = loads.phase(room);
+    // The application has nothing yet in which messages could be missing.
+    if (!phase) {
+      // An id without an epoch belongs to the current log.
+      move(room, (reason === "epoch" ? "" : split(room)[0]) + id);
+      onGap?.({ room, reason, id });
+    }
+    // In any other phase, a position or a join follows, and the join would have the gap.
+    if (stateOf(room) && (!phase || phase === "join")) {
+      loadState(room, { isGap: true });
+    }
   });
   socket.on("joined", (joining) => {
     const { room, position } = joining;
@@ -253,8 +316,10 @@ export function roomcast(io, {
     if (unwanted.has(room)) socket.emit("leave", { room });
     else if (!wanted.has(room)) {
       given.add(room);
-      sendJoin(room);
-    } else if (!wanted.get(room)) {
+      if (stateOf(room)) loadState(room, { position });
+      else sendJoin(room);
+    } else if (loads.phase(room)) loads.positioned(room, position);
+    else if (!wanted.get(room)) {
       move(room, position);
       onJoined?.(joining);
     }
@@ -266,10 +331,11 @@ export function roomcast(io, {
       if (!wanted.get(room)) sendJoin(room);
       return;
     }
-    wanted.delete(room);
+    drop(room);
     onLeft?.({ room, reason });
   });
 
+  if (getState) { for (const room of wanted.keys()) loadState(room); }
   for (const event of ["pagehide", "visibilitychange"]) {
     globalThis.addEventListener?.(event, save);
   }
@@ -285,20 +351,30 @@ export function roomcast(io, {
     },
     /**
      * Joins a room, from its position if it has one. `token` returns a room token, or a promise of one. It is called at
-     * each join, also after a reconnect and after the last token has expired.
+     * each join, also after a reconnect and after the last token has expired. `getState` loads the state of this room.
      */
-    join(room, { token } = {}) {
+    join(room, { token, getState } = {}) {
       if (token) tokens.set(room, token);
+      if (getState) getStates.set(room, getState);
       unwanted.delete(room);
       given.delete(room);
-      if (wanted.has(room)) return;
-      wanted.set(room, []);
-      if (socket.connected) sendJoin(room);
+      if (getState || (stateOf(room) && !wanted.has(room))) loadState(room);
+      else if (!wanted.has(room)) {
+        wanted.set(room, []);
+        if (socket.connected) sendJoin(room);
+      }
+    },
+    /** Loads the state of a room again, for example because `getState` has failed too often. */
+    reload(room) {
+      if (!wanted.has(room) || !stateOf(room)) return;
+      loads.stop(room);
+      loadState(room);
     },
     /** Leaves a room and deletes its position. */
     leave(room) {
       tokens.delete(room);
-      if (!wanted.delete(room)) return;
+      getStates.delete(room);
+      if (!drop(room)) return;
       move(room);
       unwanted.add(room);
       // Without a connection this event is buffered, and sent before the joins.
@@ -308,6 +384,7 @@ export function roomcast(io, {
     close() {
       clearTimeout(connecting);
       clearTimeout(checking);
+      loads.close();
       socket.off().offAny();
       socket.disconnect();
       save();
@@ -317,6 +394,18 @@ export function roomcast(io, {
       }
     },
   };
+}
+
+/** Calls a function of the application, if it is given. */
+function call(listener, ...args) {
+  try {
+    listener?.(...args);
+  } catch (error) {
+    // Report the error in another task, so that what comes after it is not lost.
+    setTimeout(() => {
+      throw error;
+    });
+  }
 }
 
 /**

@@ -4,6 +4,7 @@ import {
   benchmarks,
   type Check,
   composes,
+  loadsStateInPage,
   printed,
   publishes,
   receivesInBrowser,
@@ -72,6 +73,28 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     runsContainer(),
   ],
   "docs/client-module.md": [runsInPage()],
+  "docs/state.md": [
+    loadsStateInPage("/api/orders"),
+    runsBetween(
+      `const data = new Map([["id 1", "new"]]);
+       const readOrders = async () => [...data];
+       const shown = [];
+       const replaceAll = (orders) => shown.push(...orders.map(String));
+       const change = (order) => shown.push(String(order));`,
+      `await new Promise((resolve) => {
+         const timer = setInterval(() => shown.length > 0 && resolve(clearInterval(timer)), 10);
+       });
+       const publish = (message) => fetch("http://localhost:4000/publish", {
+         method: "POST",
+         headers: { "content-type": "application/json" },
+         body: JSON.stringify({ room: "orders", message }),
+       });
+       await publish(["id 1", "paid"]);
+       while (shown.length < 2) await new Promise((resolve) => setTimeout(resolve, 10));
+       console.log(shown.join(" then "));`,
+      /^id 1,new then id 1,paid$/m,
+    ),
+  ],
   "docs/socket-events.md": [
     receivesInBrowser(),
     typeChecks(),

@@ -41,6 +41,7 @@ Deno.test("pages of other origins may load the client module and the bundle, and
       ["/static/page.js", "same-origin"],
       ["/static/roomcast.js", "same-origin"],
       ["/roomcast.js", "cross-origin"],
+      ["/roomcast_state.js", "cross-origin"],
       ["/socket.io/socket.io.js", "cross-origin"],
     ] as const
   ) {
@@ -49,15 +50,25 @@ Deno.test("pages of other origins may load the client module and the bundle, and
   }
 });
 
-Deno.test("GET /roomcast.js returns the client module", async () => {
+Deno.test("GET /roomcast.js returns the client module, and every file that it imports is served beside it", async () => {
   await using app = new TestApp();
-  const { status, headers, text } = await app.request("/roomcast.js");
-  assert.equal(status, 200);
-  assert.equal(headers.get("content-type"), "text/javascript; charset=utf-8");
-  assert.equal(
-    text,
-    await Deno.readTextFile(new URL("static/roomcast.js", ROOT)),
-  );
+  const left = ["roomcast.js"], seen = new Set(left);
+  for (const name of left) {
+    const { status, headers, text } = await app.request(`/${name}`);
+    assert.equal(status, 200, name);
+    assert.equal(headers.get("content-type"), "text/javascript; charset=utf-8");
+    assert.equal(
+      text,
+      await Deno.readTextFile(new URL(`static/${name}`, ROOT)),
+    );
+    for (const [, path = ""] of text.matchAll(/^import .* from "(.+)";$/gm)) {
+      const [, imported = ""] = /^\.\/([\w.]+)$/.exec(path) ?? [];
+      assert.notEqual(imported, "", `${name} imports ${path}`);
+      if (!seen.has(imported)) left.push(imported);
+      seen.add(imported);
+    }
+  }
+  assert.ok(seen.has("roomcast_state.js"));
 });
 
 Deno.test("an asset is compressed for clients that accept gzip, and has a different ETag for each encoding", async () => {

@@ -248,6 +248,42 @@ export function runsInPage(): Check {
   };
 }
 
+/**
+ * Returns a check for a module of a page that the node serves, which loads a list from `path` and then receives
+ * messages of the room `orders`. The module has to pass the items of the list, and the messages, to the function `show`.
+ */
+export function loadsStateInPage(path: string): Check {
+  return {
+    languages: ["js"],
+    async run(stage, block) {
+      const page = await (await stage.browser()).newPage();
+      try {
+        await page.route(`**${path}`, async (route) => {
+          await stage.node.publish("while it loads", "orders");
+          await route.fulfill({ json: ["of the API"] });
+        });
+        await page.route("**/a-page", (route) =>
+          route.fulfill({
+            contentType: "text/html",
+            body: `<script>const shown = [], show = (one) => shown.push(one);
+              </script><script type="module">${block.code}</script>`,
+          }));
+        await page.goto(`${stage.node.url}/a-page`);
+        await page.waitForFunction("shown.length > 1");
+        await stage.node.publish("live", "orders");
+        await page.waitForFunction("shown.length > 2");
+        assert.deepEqual(
+          await page.evaluate("shown"),
+          ["of the API", "while it loads", "live"],
+          block.where,
+        );
+      } finally {
+        await page.close();
+      }
+    },
+  };
+}
+
 /** Returns a check that the types of the code are valid. */
 export function typeChecks(): Check {
   return {
