@@ -30,6 +30,9 @@ export type HookOutcome =
   | "breaker_open"
   | "abandoned";
 
+/** How clients are counted: those of Socket.IO, and streams of Server-Sent Events. */
+export type ClientTransport = "socket.io" | "sse";
+
 /** An event in a node that can be logged or counted. It never contains a secret or the content of a message. */
 export type Observation =
   | {
@@ -90,8 +93,9 @@ export type Observation =
   /** A client was disconnected because too many bytes or packets were queued for it. */
   | { kind: "slow_client_disconnected"; waitingBytes: number }
   | { kind: "slow_client_disconnected"; waitingPackets: number }
-  | { kind: "client_connected"; clients: number }
-  | { kind: "client_disconnected"; clients: number }
+  /** A client has connected; `clients` is how many this node now has with this transport. */
+  | { kind: "client_connected"; transport: ClientTransport; clients: number }
+  | { kind: "client_disconnected"; transport: ClientTransport; clients: number }
   /** A client that wanted to connect was refused with the error `code`. */
   | { kind: "client_refused"; code: string }
   /**

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { IncomingHttpHeaders } from "node:http";
 import type { Socket } from "socket.io";
 import type { Introduction } from "../access/hooks.ts";
+import { passedOn } from "../access/passed_headers.ts";
 import { ApiError } from "../errors.ts";
 import type { ClientAddress } from "../limits/addresses.ts";
 import { DATA_BYTES_MAX } from "../recovery/join_request.ts";
@@ -44,25 +44,4 @@ export function introductionOf(
     token,
     headers: passedOn(headers, hookHeaders),
   };
-}
-
-/**
- * Returns the headers that are passed on. Leaves out cookies if another site has caused the request, because browsers
- * send cookies with such requests too.
- */
-function passedOn(
-  headers: IncomingHttpHeaders,
-  names: readonly string[],
-): Record<string, string> {
-  const site = headers["sec-fetch-site"] ?? "none";
-  const isForeign = headers.origin === undefined &&
-    site !== "none" && site !== "same-origin";
-  const passed: Record<string, string> = {};
-  for (const name of names) {
-    const value = headers[name];
-    if (typeof value !== "string" || (name === "cookie" && isForeign)) continue;
-    // The request to a hook cannot have headers with other characters.
-    if (/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) passed[name] = value;
-  }
-  return passed;
 }

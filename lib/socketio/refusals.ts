@@ -4,12 +4,12 @@
  * @module
  */
 import type { Socket } from "socket.io";
+import { RefusalReports } from "../clients/refusal_reports.ts";
 import { closeBecause } from "../engineio/closing.ts";
-import { type ApiError, type ErrorCode, toApiError } from "../errors.ts";
+import { type ApiError, toApiError } from "../errors.ts";
 import { addressGroup, type ClientAddress } from "../limits/addresses.ts";
 import { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
-import { RareReports } from "../util/rare_reports.ts";
 
 /** Options of {@linkcode Refusals}. */
 export interface RefusalsOptions {
@@ -23,26 +23,18 @@ export interface RefusalsOptions {
 export class Refusals {
   readonly #options: RefusalsOptions;
   readonly #delay: RefusalDelay;
-  /** Clients that cannot connect because of an outage, by error code. */
-  readonly #turnedAway: RareReports<ErrorCode>;
+  readonly #reports: RefusalReports;
 
   /** Starts without refusals. */
   constructor(options: RefusalsOptions) {
     this.#options = options;
     this.#delay = options.delay ?? new RefusalDelay();
-    this.#turnedAway = new RareReports((code, count) =>
-      options.observe({ kind: "clients_turned_away", code, count })
-    );
+    this.#reports = new RefusalReports(options.observe);
   }
 
   /** Reports that a client was refused with this error. */
   report(error: ApiError): void {
-    const { observe } = this.#options;
-    observe({ kind: "client_refused", code: error.code });
-    if (error.isLimit) observe({ kind: "limited", limit: error.code });
-    if (error.retryable || error.code === "internal") {
-      this.#turnedAway.add(error.code);
-    }
+    this.#reports.report(error);
   }
 
   /**
@@ -79,6 +71,6 @@ export class Refusals {
   /** Stops reporting refusals, and cancels those that wait. */
   close(): void {
     this.#delay.close();
-    this.#turnedAway.close();
+    this.#reports.close();
   }
 }

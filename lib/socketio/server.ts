@@ -18,6 +18,7 @@ import type { ReadTokenCookie } from "../access/token_cookie.ts";
 import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
+import { drainEvenly } from "../clients/drain.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { closeBecause } from "../engineio/closing.ts";
 import { cork, forgetRequest } from "../engineio/internals.ts";
@@ -42,11 +43,8 @@ import { subscriberOf } from "./subscriber.ts";
 
 /** How long a new connection may take to send Socket.IO's CONNECT packet, in ms. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/**
- * Minimum number of clients that are disconnected per second when the node stops. With few clients, the node therefore
- * stops sooner than it has to.
- */
-const DRAIN_RATE_MIN = 50;
+/** How metrics name the clients of this server. */
+const transport = "socket.io";
 /** The reason that a stopping node tells its WebSocket clients when it disconnects them. */
 const STOPPING = new ApiError(
   "draining",
@@ -156,25 +154,17 @@ export class SocketIoServer {
   }
 
   /**
-   * Closes all connections evenly, at least {@linkcode DRAIN_RATE_MIN} in a second and all within `durationMaxMs`.
-   * Accepts no new connections. Does not send Socket.IO's DISCONNECT packet: a stock client reconnects at once if its
-   * connection is closed, but not if it has received this packet.
+   * Closes all connections as {@linkcode drainEvenly} does, and accepts no new ones. Does not send Socket.IO's
+   * DISCONNECT packet: a stock client reconnects at once if its connection is closed, but not if it has received this
+   * packet.
    */
   async drain(durationMaxMs: number): Promise<void> {
     this.#engine.stopping = true;
-    const connections = [...this.#io.of("/").sockets.values()].map((socket) =>
-      socket.conn
-    );
-    const slowestMs = connections.length / DRAIN_RATE_MIN * 1000;
-    const durationMs = Math.min(durationMaxMs, slowestMs);
-    const start = performance.now();
-    for (const [index, connection] of connections.entries()) {
-      const due = start + durationMs * index / connections.length;
-      const wait = due - performance.now();
-      if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
-      if (connection.transport.name === "polling") connection.close();
-      else closeBecause(connection, STOPPING);
-    }
+    const sockets = [...this.#io.of("/").sockets.values()];
+    await drainEvenly(sockets, durationMaxMs, ({ conn }) => {
+      if (conn.transport.name === "polling") conn.close();
+      else closeBecause(conn, STOPPING);
+    });
   }
 
   /** Closes all connections at once. */
@@ -276,7 +266,7 @@ export class SocketIoServer {
     this.#requests.serve(socket);
     this.#gate.connected(socket.conn);
     forgetRequest(socket);
-    observe({ kind: "client_connected", clients: this.count });
+    observe({ kind: "client_connected", transport, clients: this.count });
     return true;
   }
 
@@ -303,7 +293,7 @@ export class SocketIoServer {
     } catch (error) {
       this.#failed("disconnecting a client", error);
     }
-    observe({ kind: "client_disconnected", clients: this.count });
+    observe({ kind: "client_disconnected", transport, clients: this.count });
   }
 
   #failed(where: string, error: unknown): void {

@@ -4,7 +4,7 @@
  * @module
  */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { Observation, Observe } from "../observer.ts";
+import type { ClientTransport, Observation, Observe } from "../observer.ts";
 
 /** Counts an observation. */
 type Count = (observation: Observation) => void;
@@ -23,8 +23,10 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #connections = this.#gauge(
     "roomcast_clients",
-    "Clients connected to this node",
+    "Clients connected to this node, with streams of Server-Sent Events",
   );
+  /** Number of clients of each transport. */
+  readonly #clients = new Map<ClientTransport, number>();
   readonly #published = this.#counter(
     "roomcast_published_total",
     "Messages that this node appended to the log for publishers, by the name of their key",
@@ -166,8 +168,8 @@ export class Metrics {
     delivered: ({ count }) => this.#delivered.inc(count),
     skipped: ({ count }) => this.#replaced.inc(count),
     slow_client_disconnected: () => this.#cut.inc(),
-    client_connected: ({ clients }) => this.#connections.set(clients),
-    client_disconnected: ({ clients }) => this.#connections.set(clients),
+    client_connected: (observation) => this.#countClients(observation),
+    client_disconnected: (observation) => this.#countClients(observation),
     client_refused: ({ code }) => this.#notLetIn.inc({ code }),
     limited: ({ limit }) => this.#limited.inc({ limit }),
     client_revoked: () => this.#revoked.inc(),
@@ -242,6 +244,14 @@ export class Metrics {
       type: this.#registry.contentType,
       body: await this.#registry.metrics(),
     };
+  }
+
+  #countClients(
+    { transport, clients }: { transport: ClientTransport; clients: number },
+  ): void {
+    this.#clients.set(transport, clients);
+    const counts = [...this.#clients.values()];
+    this.#connections.set(counts.reduce((sum, count) => sum + count, 0));
   }
 
   #counter(name: string, help: string, labelNames: string[] = []): Counter {

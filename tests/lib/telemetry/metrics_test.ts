@@ -9,7 +9,7 @@ Deno.test("Metrics.expose() returns the numbers of observations in the text form
   assert.match(type, /^text\/plain/);
   for (
     const line of [
-      "roomcast_clients 6",
+      "roomcast_clients 8",
       "roomcast_published_total 4",
       'roomcast_published_total{key="web"} 6',
       'roomcast_publish_failures_total{code="log_full"} 2',

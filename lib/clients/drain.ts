@@ -1,0 +1,31 @@
+/**
+ * Disconnects the clients of a node that stops.
+ *
+ * @module
+ */
+
+/**
+ * Minimum number of clients that are disconnected per second when the node stops. With few clients, the node therefore
+ * stops sooner than it has to.
+ */
+const DRAIN_RATE_MIN = 50;
+
+/**
+ * Calls `close` with each client, evenly, at least {@linkcode DRAIN_RATE_MIN} times in a second, and for all within
+ * `durationMaxMs`.
+ */
+export async function drainEvenly<T>(
+  clients: readonly T[],
+  durationMaxMs: number,
+  close: (client: T) => void,
+): Promise<void> {
+  const slowestMs = clients.length / DRAIN_RATE_MIN * 1000;
+  const durationMs = Math.min(durationMaxMs, slowestMs);
+  const start = performance.now();
+  for (const [index, client] of clients.entries()) {
+    const due = start + durationMs * index / clients.length;
+    const wait = due - performance.now();
+    if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
+    close(client);
+  }
+}
