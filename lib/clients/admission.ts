@@ -26,15 +26,10 @@ import {
 import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import { pause } from "../util/deadline.ts";
+import type { LostRoom } from "./asked_rooms.ts";
 import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
-import {
-  isOpenEnded,
-  type Loaded,
-  type LostRoom,
-  Plans,
-  type PlansOptions,
-} from "./plans.ts";
+import { isOpenEnded, type Loaded, Plans, type PlansOptions } from "./plans.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */
 const START_TIMEOUT_MS = 5000;
@@ -166,6 +161,7 @@ export class Admissions {
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
       headers: hello.introduction?.headers,
+      isTransient: hello.stream !== undefined,
     });
     const outcome = await writer.saveAndWait(client);
     if (outcome === "displaced") return undefined;

@@ -13,6 +13,7 @@ import {
 } from "../recovery/join_request.ts";
 import { tooManyRooms } from "./client.ts";
 import { grantAll } from "./granted.ts";
+import type { StreamHello } from "./hello.ts";
 
 /** The client that connects. */
 export interface Asking {
@@ -20,6 +21,7 @@ export interface Asking {
   readonly asker: Asker;
   /** The rooms that the client asks for, each a value for `parseJoinRequest()`; undefined for the default rooms. */
   readonly rooms: readonly unknown[] | undefined;
+  readonly stream?: StreamHello | undefined;
 }
 
 /** What the server allows. */
@@ -35,27 +37,42 @@ export interface Asked {
   readonly requests: readonly JoinRequest[];
   /** The principal of the client, with its grants for these rooms. */
   readonly principal: Principal;
+  /** The rooms that a stream names again and may no longer be in. */
+  readonly lost: readonly LostRoom[];
+}
+
+/** A room that the client may no longer be in, with the reason that the client is sent. */
+export interface LostRoom {
+  readonly room: string;
+  /** `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. */
+  readonly reason: "expired" | "revoked";
 }
 
 /**
  * Reads the requests of a client: for the rooms that it names, or for the default rooms, and for the rooms of its
  * token. If the client names a room several times, only its last request for that room is used.
  *
- * A client with a token gets only those default rooms that it may join, because it has not asked for them.
+ * A client with a token gets only those default rooms that it may join, because it has not asked for them. A stream
+ * that names rooms does not get those of its token, and has to get at least one room.
  *
  * @throws {ApiError} `invalid_room`, `invalid_parameter`, `too_many_rooms`; any error of `Access`. If the token names a
  * room that it does not allow, that is an error too: a client that silently lacked the room would never find out.
  */
 export async function askedRooms(
-  { principal, asker, rooms }: Asking,
+  { principal, asker, rooms, stream }: Asking,
   { access, rooms: defaults, roomsPerClientMax }: Limits,
 ): Promise<Asked> {
   if (rooms !== undefined && rooms.length > roomsPerClientMax) {
     throw tooManyRooms(roomsPerClientMax);
   }
-  const named = [...principal.rooms, ...rooms ?? defaults].map(
-    parseJoinRequest,
-  );
+  const isExact = stream !== undefined && rooms !== undefined;
+  const own = isExact ? [] : principal.rooms;
+  const named = [...own, ...rooms ?? defaults].map(parseJoinRequest)
+    .map((request) =>
+      stream === undefined
+        ? request
+        : { ...request, since: stream.since, last: stream.last }
+    );
   const byRoom = new Map(named.map((request) => [request.room, request]));
   const granted = await grantAll(
     access,
@@ -64,14 +81,31 @@ export async function askedRooms(
     asker,
   );
   const mayLack = rooms === undefined && principal.kind === "client";
+  const lost: LostRoom[] = [];
   for (const room of [...byRoom.keys()]) {
     const refusal = granted.refusals.get(room);
     if (refusal === undefined) continue;
-    if (!mayLack || principal.rooms.includes(room)) throw refusal;
+    const isLost = stream?.resumes && !own.includes(room);
+    if (!isLost && (!mayLack || own.includes(room))) throw refusal;
+    if (isLost && !mayLack) lost.push({ room, reason: "revoked" });
     byRoom.delete(room);
   }
   if (byRoom.size > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-  return { requests: [...byRoom.values()], principal: granted.principal };
+  if (stream !== undefined && byRoom.size === 0) {
+    throw [...granted.refusals.values()][0] ?? noRooms();
+  }
+  return {
+    requests: [...byRoom.values()],
+    principal: granted.principal,
+    lost,
+  };
+}
+
+function noRooms(): ApiError {
+  return new ApiError(
+    "invalid_room",
+    "Cannot connect: the stream names no room, and there are no default rooms; name a room",
+  );
 }
 
 /**

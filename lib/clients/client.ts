@@ -43,6 +43,8 @@ export interface ClientOptions {
   readonly rooms: Map<string, RoomPosition>;
   /** The headers of the client's handshake that are passed on to hooks; none if not given. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Whether the client has no session; `false` if not given. */
+  readonly isTransient?: boolean;
 }
 
 const NO_HEADERS = Object.freeze({});
@@ -59,6 +61,11 @@ export class Client implements SessionState {
   readonly owner = newOwner();
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
+  /**
+   * Whether the client has no session. It then names its rooms and its position itself when it comes back, so that it
+   * needs nothing that is stored.
+   */
+  readonly isTransient: boolean;
   /** The headers of the client's handshake that are passed on to hooks. */
   readonly headers: Readonly<Record<string, string>>;
   /**
@@ -80,10 +87,18 @@ export class Client implements SessionState {
 
   /** Creates a client that is not connected yet and has no subscriber. */
   constructor(
-    { principal, digest, generation, resumedVersion, rooms, headers }:
-      ClientOptions,
+    {
+      principal,
+      digest,
+      generation,
+      resumedVersion,
+      rooms,
+      headers,
+      isTransient = false,
+    }: ClientOptions,
   ) {
     this.headers = headers ?? NO_HEADERS;
+    this.isTransient = isTransient;
     this.principal = principal;
     this.digest = digest;
     this.generation = generation;

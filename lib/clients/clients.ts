@@ -22,7 +22,7 @@ import type { LogParts } from "../log/log.ts";
 import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
-import { isGap, type JoinResult, Recovery } from "../recovery/recovery.ts";
+import { isGap, Recovery } from "../recovery/recovery.ts";
 import type { RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
@@ -30,11 +30,10 @@ import { type Admission, Admissions } from "./admission.ts";
 import { type Client, noteGaps, type Tell } from "./client.ts";
 import { Expiries } from "./expiries.ts";
 import type { Hello } from "./hello.ts";
-import { inOrder } from "./in_order.ts";
 import { RevokedClients } from "./revoked_clients.ts";
 import { RoomRights } from "./room_rights.ts";
 import { Subscriptions } from "./subscriptions.ts";
-import { isCurrent } from "./welcome.ts";
+import { isCurrent, sendWelcome } from "./welcome.ts";
 
 /**
  * Used as the number of a notice that was sent without a number. No offset contains this number, so the client can
@@ -104,7 +103,12 @@ export class Clients {
       access,
       roomsPerClientMax,
     });
-    const rights = this.#rights = new RoomRights({ access, fanOut, writer });
+    const rights = this.#rights = new RoomRights({
+      access,
+      fanOut,
+      writer,
+      disconnect: (client) => this.#disconnect(client),
+    });
     this.#expiries = new Expiries({
       fanOut,
       disconnect: (client) => this.#disconnect(client),
@@ -160,7 +164,9 @@ export class Clients {
     if (admission.recovered) this.#replaceOlder(client);
     client.subscriber = subscriber;
     this.#clients.set(client.digest, client);
-    this.#send(admission, results, subscriber, tell);
+    const { position } = this.#recovery;
+    const parts = { ...this.#options, position };
+    sendWelcome(admission, results, subscriber, tell, parts);
     // A write may have closed the connection. If the closed client joined its rooms now, it would stay in them forever.
     if (subscriber.disconnectedAsSlow) this.dropped(client, false);
     if (client.subscriber === undefined) return false;
@@ -269,42 +275,6 @@ export class Clients {
     this.#expiries.close();
     this.#writer.close();
     this.#recovery.close();
-  }
-
-  /** Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`. */
-  #send(
-    { client, prepared, lost, recovered, since }: Admission,
-    results: readonly JoinResult[],
-    subscriber: Subscriber,
-    tell: Tell,
-  ): void {
-    const { fanOut, observe, log: { head: { id } } } = this.#options;
-    const messages = inOrder(results.map(({ messages }) => messages));
-    fanOut.replay(subscriber, messages);
-    for (const [index, { room, reason }] of results.entries()) {
-      if (reason === undefined) continue;
-      const named = prepared[index]?.request.since?.id ?? since;
-      const notice = { room, reason, since: named, id };
-      fanOut.send(subscriber, subscriber.encoder.gap(notice));
-    }
-    for (const { room, reason } of lost) {
-      const frame = subscriber.encoder.event("left", { room, reason });
-      fanOut.send(subscriber, frame);
-    }
-    const { position } = this.#recovery;
-    const { generation, noticeNumber: number } = client;
-    const gap = results.find(isGap);
-    tell({
-      position,
-      id,
-      rooms: results,
-      ...(gap && { notice: { room: gap.room, generation, number } }),
-    });
-    if (recovered) observe({ kind: "recovered", messages: messages.length });
-    const missing = results.find(({ reason }) => reason !== undefined);
-    if (missing?.reason !== undefined) {
-      observe({ kind: "recovery_incomplete", reason: missing.reason });
-    }
   }
 
   /**

@@ -5,6 +5,7 @@
  */
 import type { Asker, Introduction } from "../access/hooks.ts";
 import type { Principal } from "../access/principal.ts";
+import type { Position } from "../recovery/join_request.ts";
 import type { Shown } from "./missed.ts";
 
 /** What a client sends when it connects. */
@@ -28,8 +29,26 @@ export interface Hello {
    * and gets the default rooms.
    */
   readonly rooms: readonly unknown[] | undefined;
+  /** Set if the client is a stream; undefined if it has a session. */
+  readonly stream?: StreamHello | undefined;
   /** Returns whether the client's connection is still open. */
   readonly isOpen: () => boolean;
+}
+
+/**
+ * What only a stream sends: a client without a session, which cannot join or leave rooms while it is connected. It gets
+ * exactly the rooms that it names.
+ */
+export interface StreamHello {
+  /** The position after which the client wants all messages of each room; undefined if it names none. */
+  readonly since: Position | undefined;
+  /** How many of the newest messages of each room the client wants. Ignored if `since` is set. */
+  readonly last: number | undefined;
+  /**
+   * Whether the stream was connected before. It may then have lost the right to one of its rooms meanwhile, and is told
+   * that instead of being refused, because it names the same rooms for ever.
+   */
+  readonly resumes: boolean;
 }
 
 /** What a client sends when it connects, once it is known who the client is. */

@@ -20,7 +20,12 @@ import {
 import type { Recovery } from "../recovery/recovery.ts";
 import type { Session } from "../sessions/session.ts";
 import type { StoredSession } from "../sessions/store.ts";
-import { type Asked, askedRooms, requestsNamed } from "./asked_rooms.ts";
+import {
+  type Asked,
+  askedRooms,
+  type LostRoom,
+  requestsNamed,
+} from "./asked_rooms.ts";
 import { grantAll } from "./granted.ts";
 import type { KnownHello } from "./hello.ts";
 import { missedBy } from "./missed.ts";
@@ -47,13 +52,6 @@ export interface Plan {
    */
   readonly gone?: "expired" | "epoch" | undefined;
   readonly lost?: readonly LostRoom[];
-}
-
-/** A room of a session that the client may no longer be in, with the reason that the client is sent. */
-export interface LostRoom {
-  readonly room: string;
-  /** `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. */
-  readonly reason: "expired" | "revoked";
 }
 
 /** Options of {@linkcode Plans}. */
@@ -87,7 +85,8 @@ export class Plans {
       return await this.#planResumed(hello, loaded.stored.session);
     }
     const isUnreachable = loaded.kind === "unreachable";
-    const { requests, principal } = await this.#asked(hello, isUnreachable);
+    const asked = await this.#asked(hello, isUnreachable);
+    const { requests, principal, lost } = asked;
     if (isUnreachable) {
       return {
         principal,
@@ -96,7 +95,7 @@ export class Plans {
       };
     }
     const gone = secret === undefined ? undefined : this.#whyGone(shown?.id);
-    return { requests, principal, isWhole: false, gone };
+    return { requests, principal, isWhole: false, gone, lost };
   }
 
   /**

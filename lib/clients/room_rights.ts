@@ -15,14 +15,16 @@ import { tokenRevoked } from "../access/revocations.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
+import type { LostRoom } from "./asked_rooms.ts";
 import type { Client } from "./client.ts";
-import type { LostRoom } from "./plans.ts";
 
 /** Options of {@linkcode RoomRights}. */
 export interface RoomRightsOptions {
   readonly access: Pick<Access, "mayStay" | "isRevoked">;
   readonly fanOut: Pick<FanOut, "leave" | "send">;
   readonly writer: Pick<SessionWriter, "save">;
+  /** Disconnects a client. */
+  readonly disconnect: (client: Client) => void;
 }
 
 /** Applies changes of the rights of connected clients. Each change takes effect in one synchronous step. */
@@ -77,10 +79,11 @@ export class RoomRights {
 
   /**
    * Takes a client out of the rooms that it may no longer be in. The client receives the event `left` for each of them,
-   * except for those that it is leaving anyway. Call this after the client's right to any room may have ended.
+   * except for those that it is leaving anyway. A client without a session is disconnected with its last room, because
+   * it cannot join another one. Call this after the client's right to any room may have ended.
    */
   check(client: Client, reason: LostRoom["reason"] = "revoked"): void {
-    const { access, fanOut, writer } = this.#options;
+    const { access, fanOut, writer, disconnect } = this.#options;
     const { principal, rooms, leaving = new Set(), subscriber } = client;
     if (subscriber === undefined) return;
     const isLost = (room: string): boolean => !access.mayStay(principal, room);
@@ -97,5 +100,6 @@ export class RoomRights {
       fanOut.send(subscriber, frame);
     }
     if (lost.size > 0) writer.save(client);
+    if (client.isTransient && rooms.size === 0) disconnect(client);
   }
 }

@@ -4,9 +4,14 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
+import type { FanOut } from "../delivery/fanout.ts";
+import type { Subscriber } from "../delivery/subscriber.ts";
 import type { Log } from "../log/log.ts";
-import type { JoinResult } from "../recovery/recovery.ts";
+import type { Observe } from "../observer.ts";
+import { isGap, type JoinResult } from "../recovery/recovery.ts";
 import type { Admission } from "./admission.ts";
+import type { Client, Tell } from "./client.ts";
+import { inOrder } from "./in_order.ts";
 
 /**
  * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, neither the client
@@ -26,4 +31,75 @@ export function isCurrent(
       epoch === head.epoch && access.mayStay(principal, room)
     ) &&
     !(recovered && results.some(({ reason }) => reason !== undefined));
+}
+
+/** The parts of a node that {@linkcode sendWelcome} needs. */
+export interface WelcomeParts {
+  readonly fanOut: Pick<FanOut, "replay" | "send">;
+  readonly log: Pick<Log, "head">;
+  readonly observe: Observe;
+  /** The position up to which this node has delivered messages. */
+  readonly position: string;
+}
+
+/**
+ * Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`.
+ *
+ * A client without a session is sent the gaps first. All that it shows when it comes back is the last message that it
+ * has received, so it would never learn of a gap that was to come after that message.
+ */
+export function sendWelcome(
+  admission: Admission,
+  results: readonly JoinResult[],
+  subscriber: Subscriber,
+  tell: Tell,
+  parts: WelcomeParts,
+): void {
+  const { client, lost, recovered } = admission;
+  const { fanOut, observe, position, log: { head: { id } } } = parts;
+  const { generation, isTransient, noticeNumber: number } = client;
+  const messages = inOrder(results.map(({ messages }) => messages));
+  if (isTransient) sendGaps(admission, results, subscriber, parts);
+  fanOut.replay(subscriber, messages);
+  if (!isTransient) sendGaps(admission, results, subscriber, parts);
+  for (const { room, reason } of lost) {
+    const frame = subscriber.encoder.event("left", { room, reason });
+    fanOut.send(subscriber, frame);
+  }
+  const gap = results.find(isGap);
+  tell({
+    position,
+    id,
+    rooms: results,
+    ...(gap && { notice: { room: gap.room, generation, number } }),
+  });
+  if (recovered || isResumed(client, results)) {
+    observe({ kind: "recovered", messages: messages.length });
+  }
+  const missing = results.find(({ reason }) => reason !== undefined);
+  if (missing?.reason !== undefined) {
+    observe({ kind: "recovery_incomplete", reason: missing.reason });
+  }
+}
+
+function sendGaps(
+  { prepared, since }: Admission,
+  results: readonly JoinResult[],
+  subscriber: Subscriber,
+  { fanOut, log: { head: { id } } }: WelcomeParts,
+): void {
+  for (const [index, { room, reason }] of results.entries()) {
+    if (reason === undefined) continue;
+    const named = prepared[index]?.request.since?.id ?? since;
+    const notice = { room, reason, since: named, id };
+    fanOut.send(subscriber, subscriber.encoder.gap(notice));
+  }
+}
+
+/** Returns whether a client without a session gets every message after the position that it has named. */
+function isResumed(
+  { isTransient }: Client,
+  results: readonly JoinResult[],
+): boolean {
+  return isTransient && results.every(({ recovered }) => recovered);
 }

@@ -76,6 +76,8 @@ export interface Session {
 
 /** The state of a connected client, from which its session is saved. */
 export interface SessionState {
+  /** Whether the client has no session, so that its state is never saved; `false` if not given. */
+  readonly isTransient?: boolean;
   /** The hash of the session's secret. */
   readonly digest: string;
   readonly generation: number;

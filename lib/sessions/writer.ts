@@ -49,7 +49,8 @@ export interface SessionWriterOptions {
 export type SaveOutcome = "saved" | "failed" | "displaced";
 
 /**
- * Saves the sessions of this node's clients in the session store.
+ * Saves the sessions of this node's clients in the session store. For a client without a session, every method does
+ * nothing, and every save succeeds.
  *
  * Lifetime: the constructor starts a timer that saves all sessions of connected clients every quarter of the recovery
  * time, so that these sessions do not expire. Call {@linkcode SessionWriter.close} to stop the timer.
@@ -89,12 +90,14 @@ export class SessionWriter {
 
   /** Records that a client is connected, so that its session is saved again before it expires. */
   keep(client: SessionState): void {
+    if (client.isTransient) return;
     this.#connected.add(client);
     this.#left.delete(client.digest);
   }
 
   /** Saves a client's session after {@linkcode SAVE_DELAY_MS}, with the state that the client then has. */
   save(client: SessionState): void {
+    if (client.isTransient) return;
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
@@ -104,6 +107,7 @@ export class SessionWriter {
    * the attempt fails, saving is repeated as long as the client is connected.
    */
   saveAndWait(client: SessionState): Promise<SaveOutcome> {
+    if (client.isTransient) return Promise.resolve("saved");
     this.save(client);
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
@@ -113,6 +117,7 @@ export class SessionWriter {
    * session for at least `recoverySeconds`, unless too many other clients disconnect and the session is evicted.
    */
   release(client: SessionState): void {
+    if (client.isTransient) return;
     this.#connected.delete(client);
     const evicted = this.#left.add(client);
     if (evicted.length === 0) return;
@@ -122,6 +127,7 @@ export class SessionWriter {
 
   /** Deletes the session of a client that has left and will not reconnect. */
   forget(client: SessionState): void {
+    if (client.isTransient) return;
     const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
     for (const settle of callers) settle("failed");
