@@ -165,6 +165,7 @@ function serve(config: Config): void {
     publisher: node.publisher,
     ring: node.ring,
     connections: limit,
+    streams: node.streams,
     hooks: node.hooks,
     bridge: node.bridge,
   });
@@ -182,6 +183,7 @@ function appOptions(
     access: node.access,
     publisher: node.publisher,
     revoker: node.revoker,
+    streams: node.streams,
     head: node.log.head,
     history: node.history,
     gaps: node.gaps,
@@ -272,9 +274,11 @@ async function leave(
   serving.draining = true;
   for (const port of ports) port.stopChecks();
   limit.close();
-  observe({ kind: "stopping", signal, clients: node.sockets.count });
+  const clients = node.sockets.count + node.streams.count;
+  observe({ kind: "stopping", signal, clients });
   await Promise.all([
     node.sockets.drain(drainMs),
+    node.streams.drain(drainMs),
     ...ports.map((port) => port.drain(idleMs)),
   ]);
   await Promise.all(ports.map((port) => port.stopListening()));

@@ -6,7 +6,8 @@
  *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"] [options]
  *
  * The option `tokens` makes the clients of this checkout have tokens; compare it with itself (`.`) to see what they
- * cost. The option `other-first` starts the node of the other checkout first.
+ * cost. So does the option `streams`, with which the clients of this checkout are streams of Server-Sent Events. The
+ * option `other-first` starts the node of the other checkout first.
  *
  * Prints for each load and each version the median number of deliveries (or connects) per second of CPU time. Also
  * prints the median and the quartiles of the ratio between this version and the other one, over all pairs of slices.
@@ -18,6 +19,7 @@
  */
 // deno-lint-ignore-file no-console -- a benchmark prints its results
 import { RawClient } from "../tests/support/raw_client.ts";
+import { RawStream } from "../tests/support/raw_stream.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { makeToken, SECRET } from "../tests/support/tokens.ts";
@@ -73,15 +75,23 @@ interface LoadOptions {
   readonly connects?: number;
 }
 
+/** What is special about the clients of this checkout. */
+interface ClientOptions {
+  /** Their token; undefined if they have none. */
+  readonly token?: string | undefined;
+  /** Whether they are streams of Server-Sent Events. */
+  readonly areStreams?: boolean;
+}
+
 /** A node of one version, with its own Redis, clients and publishers. */
 class Load implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack;
   readonly #node: TestNode;
   readonly #publishers: HttpConnection[] = [];
-  readonly #clients: RawClient[];
+  readonly #clients: (RawClient | RawStream)[];
   readonly #requests;
   readonly #members: number;
-  readonly #token: string | undefined;
+  readonly #makeClient: (rooms: string[]) => RawClient | RawStream;
   readonly #connects: number;
   /** Called when all clients of a message's room have received the message. */
   #delivered = () => {};
@@ -92,9 +102,10 @@ class Load implements AsyncDisposable {
     stack: AsyncDisposableStack,
     node: TestNode,
     { rooms, roomsEach = 1, clients, bytes, connects = 0 }: LoadOptions,
-    token: string | undefined,
+    { token, areStreams = false }: ClientOptions,
   ) {
-    this.#token = token;
+    this.#makeClient = (rooms) =>
+      areStreams ? new RawStream(rooms, token) : new RawClient(rooms, token);
     this.#stack = stack;
     this.#node = node;
     this.#connects = connects;
@@ -107,25 +118,26 @@ class Load implements AsyncDisposable {
     this.#clients = Array.from(
       { length: clients },
       (_, i) =>
-        new RawClient(
+        this.#makeClient(
           Array.from(
             { length: roomsEach },
             (_, j) => `room-${(i + j) % rooms}`,
           ),
-          token,
         ),
     );
   }
 
   /**
    * Starts a node of the version in `checkout`, or of this checkout if `checkout` is undefined. Connects all clients
-   * and publishers to the node. With `hasTokens`, the clients have tokens.
+   * and publishers to the node. The clients have tokens, or are streams, if `flags` has `tokens` or `streams`.
    */
   static async start(
     checkout: URL | undefined,
     options: LoadOptions,
-    hasTokens = false,
+    flags: readonly string[] = [],
   ): Promise<Load> {
+    const hasTokens = flags.includes("tokens");
+    const areStreams = flags.includes("streams");
     const stack = new AsyncDisposableStack();
     const redis = stack.use(await Redis.start());
     const node = stack.use(
@@ -138,8 +150,9 @@ class Load implements AsyncDisposable {
     const token = hasTokens
       ? await makeToken({ sub: "ann", iat: Date.now() / 1000, caps })
       : undefined;
-    const load = new Load(stack, node, options, token);
-    await load.#connect(options);
+    const load = new Load(stack, node, options, { token, areStreams });
+    // A stream tells that it has begun once for all its rooms.
+    await load.#connect(areStreams ? { ...options, roomsEach: 1 } : options);
     return load;
   }
 
@@ -179,7 +192,7 @@ class Load implements AsyncDisposable {
     for (let i = 0; i < this.#connects; i += CONNECTS_AT_ONCE) {
       const clients = Array.from(
         { length: CONNECTS_AT_ONCE },
-        () => new RawClient(["room-0"], this.#token),
+        () => this.#makeClient(["room-0"]),
       );
       for (const client of clients) client.connect(this.#node.port);
       await until(
@@ -275,7 +288,7 @@ for (const name of names.split(",")) {
   const start = async (isOurs: boolean): Promise<Load> =>
     stack.use(
       isOurs
-        ? await Load.start(undefined, options, flags.includes("tokens"))
+        ? await Load.start(undefined, options, flags)
         : await Load.start(other, options),
     );
   const isOtherFirst = flags.includes("other-first");

@@ -1,6 +1,7 @@
 /**
  * Measures idle clients: how many can connect per second, the server's CPU time to connect a client, and its memory for
- * each client. Compares Roomcast with stock Socket.IO on Node. Prints a table.
+ * each client. Compares Roomcast, with sockets and with streams of Server-Sent Events, with stock Socket.IO on Node.
+ * Prints a table.
  *
  *     deno run -A bench/idle.ts [clients] [rounds]
  *
@@ -35,6 +36,7 @@ const servers: Readonly<
   Record<string, (env: Record<string, string>) => Promise<TestNode>>
 > = {
   roomcast: (env) => TestNode.start(env),
+  streams: (env) => TestNode.start(env),
   stock: (env) =>
     TestNode.start(env, {
       ready: false,
@@ -48,16 +50,22 @@ const findings: Findings[] = [];
 for (let round = 0; round < rounds; round++) {
   for (const [server, start] of Object.entries(servers)) {
     await using node = await start({ REDIS_URL: redis.url });
-    findings.push({ server, ...await measure(node) });
+    findings.push({ server, ...await measure(node, server) });
   }
 }
 console.table(findings);
 
-async function measure(node: TestNode): Promise<Omit<Findings, "server">> {
+async function measure(
+  node: TestNode,
+  server: string,
+): Promise<Omit<Findings, "server">> {
   const empty = await node.memory();
   const cpu = await node.cpuSeconds();
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "bench/idle_clients.ts", `${node.port}`, `${clients}`],
+    args: [
+      ...["run", "-A", "bench/idle_clients.ts", `${node.port}`, `${clients}`],
+      ...server === "streams" ? [server] : [],
+    ],
     cwd: new URL("../", import.meta.url),
     stdin: "piped",
     stdout: "piped",

@@ -2,10 +2,10 @@
  * Runs the clients of `bench/idle.ts` in a process of their own, so that their CPU time and memory do not count as the
  * server's:
  *
- *     deno run -A bench/idle_clients.ts <port> <clients>
+ *     deno run -A bench/idle_clients.ts <port> <clients> [streams]
  *
  * Each client is a TCP connection with only those parts of WebSocket, Engine.IO and Socket.IO that are needed to
- * connect and to reply to pings. Prints `{"seconds": …}` when all clients are connected, and exits when stdin closes.
+ * connect and to reply to pings, or with `streams` a stream of Server-Sent Events. Prints `{"seconds": …}` when all clients are connected, and exits when stdin closes.
  *
  * @module
  */
@@ -13,6 +13,10 @@
 import { CONNECT, PONG, REQUEST } from "./wire.ts";
 
 const [port = 0, clients = 0] = Deno.args.map(Number);
+const areStreams = Deno.args[2] === "streams";
+const STREAM = new TextEncoder().encode(
+  "GET /rooms/chat/events HTTP/1.1\r\nhost: bench\r\n\r\n",
+);
 /** Maximum number of clients that connect at the same time. */
 const CONNECTING_MAX = 64;
 const latin1 = new TextDecoder("latin1");
@@ -32,8 +36,14 @@ async function connectClient(): Promise<void> {
     return latin1.decode(buffer.subarray(0, length));
   };
   const buffer = new Uint8Array(READ_BYTES);
-  await connection.write(REQUEST);
   let text = "";
+  if (areStreams) {
+    await connection.write(STREAM);
+    while (!text.includes("retry: ")) text += await read();
+    void replyToPings(connection, read);
+    return;
+  }
+  await connection.write(REQUEST);
   while (!text.includes('0{"sid"')) text += await read();
   await connection.write(CONNECT);
   while (!text.includes('42["joined"')) text += await read();

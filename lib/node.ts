@@ -48,6 +48,7 @@ import { DirectWriter } from "./wire/direct_write.ts";
 import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
 import { MemorySessionStore, type SessionStore } from "./sessions/store.ts";
 import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
+import { SseServer } from "./sse/server.ts";
 import { SocketIoServer } from "./socketio/server.ts";
 
 /** Maximum bytes of the ring: the recent messages that a node keeps in memory for clients that reconnect. */
@@ -66,6 +67,8 @@ export interface Node extends LogParts {
   readonly connections: ConnectionLimits;
   readonly ring: Ring;
   readonly sockets: SocketIoServer;
+  /** The streams of Server-Sent Events. */
+  readonly streams: SseServer;
   /** The bridge from Redis channels; undefined if the node has no Redis or bridges no channels. */
   readonly bridge: RedisBridge | undefined;
   /** The hooks that decide about clients; undefined if there are none. */
@@ -97,9 +100,9 @@ export interface Node extends LogParts {
  */
 export function createNode(config: Config, observe: Observe): Node {
   const delivery = makeDelivery(config, observe, () => clients);
-  const { fanOut, ring } = delivery;
-  const redis = connectRedis(config, delivery.reader, observe);
-  const log = redis?.log ?? makeMemoryLog(config, delivery.reader);
+  const { fanOut, ring, reader } = delivery;
+  const redis = connectRedis(config, reader, observe);
+  const log = redis?.log ?? new MemoryLog({ ...config, reader });
   const cluster = redis?.cluster ?? singleNode;
   const { access, tokens, hooks, revoker } = makeAccess(config, observe, {
     store: redis?.revocations ?? new MemoryRevocationStore(),
@@ -119,26 +122,27 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   const limits = makeLimits(config);
+  const hookHeaders = config.hooks?.headers;
+  const serving = { clients, fanOut, directWriter, hookHeaders, observe };
+  const adapter = redis?.cluster.adapter;
   const sockets = new SocketIoServer({
     ...config,
-    clients,
-    access,
+    ...serving,
     ...limits,
-    fanOut,
-    directWriter,
     ...pages,
-    adapter: redis?.cluster.adapter,
-    hookHeaders: config.hooks?.headers,
-    observe,
+    access,
+    adapter,
   });
+  const streams = new SseServer({ ...serving, ...limits, log });
   const publisher = new Publisher({ ...config, log, access, observe });
   const closed = [
-    ...[...ingresses, clients, sockets, tokens, hooks],
+    ...[...ingresses, clients, sockets, streams, tokens, hooks],
     ...[revoker, redis?.cluster, log, publisher],
   ];
   return {
     ...parts,
     sockets,
+    streams,
     bridge: redis?.bridge,
     hooks,
     ...pages,
@@ -247,10 +251,6 @@ function makeFanOut(config: Config, observe: Observe): FanOut {
     latestOnly: (room) => latest.some((matches) => matches(room)),
     observe,
   });
-}
-
-function makeMemoryLog(config: Config, reader: LogReader): MemoryLog {
-  return new MemoryLog({ ...config, reader });
 }
 
 /** The parts of a node that need Redis. */

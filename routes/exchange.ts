@@ -8,8 +8,9 @@
  * @module
  */
 import type { HttpBindings } from "@hono/node-server";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { Context, MiddlewareHandler } from "hono";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { CookieHeaders } from "../lib/access/token_cookie.ts";
 import type { Principal } from "../lib/access/principal.ts";
 
@@ -32,10 +33,12 @@ export type Middleware = MiddlewareHandler<Env>;
 export function requestHeader(
   c: Context<Env>,
   name:
+    | "accept"
     | "authorization"
     | "content-encoding"
     | "content-length"
-    | "idempotency-key",
+    | "idempotency-key"
+    | "last-event-id",
 ): string | undefined {
   const incoming = c.env?.incoming;
   if (incoming === undefined) return c.req.header(name);
@@ -74,6 +77,39 @@ export function setDefaultHeader(
   const outgoing = c.env?.outgoing;
   if (outgoing === undefined) c.header(name, value);
   else outgoing.setHeader(name, value);
+}
+
+/** Returned by a handler that has written the response itself, with the objects that {@linkcode nodeHttp} returns. */
+export const ALREADY_SENT: Response = RESPONSE_ALREADY_SENT;
+
+/** What a handler needs to write a response itself. */
+export interface NodeHttp {
+  readonly incoming: IncomingMessage;
+  readonly outgoing: ServerResponse;
+  /** The headers that `response` and the middlewares have set. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/**
+ * Returns the request and the response of node:http, and the headers with which `response` would be sent. Returns
+ * undefined if the app is called without a server.
+ */
+export function nodeHttp(
+  c: Context<Env>,
+  response: Response,
+): NodeHttp | undefined {
+  const { incoming, outgoing } = c.env ?? {};
+  if (incoming === undefined || outgoing === undefined) return undefined;
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(outgoing.getHeaders())) {
+    headers[name] = String(value);
+  }
+  for (const [name, value] of response.headers) headers[name] = value;
+  return {
+    incoming: incoming as IncomingMessage,
+    outgoing: outgoing as ServerResponse,
+    headers,
+  };
 }
 
 /** Receives the body of a request. */

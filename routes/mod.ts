@@ -9,6 +9,12 @@ import { ApiError, toApiError } from "../lib/errors.ts";
 import { SOCKET_IO_PATH } from "../lib/http/target.ts";
 import { type Asset, serveAsset } from "./assets.ts";
 import { respondWithError } from "./errors.ts";
+import {
+  EVENTS_QUERY,
+  type EventsOptions,
+  ROOM_EVENTS_QUERY,
+  streamEvents,
+} from "./events.ts";
 import type { Env, Handler, Middleware } from "./exchange.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
 import {
@@ -45,6 +51,7 @@ export type Audience = "clients" | "backends" | "everyone";
 export interface AppOptions
   extends
     PublishOptions,
+    EventsOptions,
     HealthOptions,
     HistoryOptions,
     PageOptions,
@@ -132,13 +139,7 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
   return {
     ...files(options),
     ...health(options),
-    "/page.json": {
-      GET: {
-        for: "clients",
-        query: PAGE_QUERY,
-        handler: pageSettings(options, audience !== "clients"),
-      },
-    },
+    ...events(options),
     "/publish": {
       POST: {
         for: "backends",
@@ -181,9 +182,8 @@ function routes(options: AppOptions): Readonly<Record<string, Methods>> {
 }
 
 /** Returns the paths of the page, of the client module and of Socket.IO's client bundle. */
-function files(
-  { page, bundle }: AppOptions,
-): Readonly<Record<string, Methods>> {
+function files(options: AppOptions): Readonly<Record<string, Methods>> {
+  const { page, bundle, audience } = options;
   const file = (
     files: ReadonlyMap<string, Asset>,
     nameOf: (c: Context<Env>) => string,
@@ -198,12 +198,36 @@ function files(
   const named = (c: Context<Env>): string => c.req.param("name") ?? "";
   return {
     "/": file(page, () => "index.html"),
+    "/page.json": {
+      GET: {
+        for: "clients",
+        query: PAGE_QUERY,
+        handler: pageSettings(options, audience !== "clients"),
+      },
+    },
     ...Object.fromEntries(
       CLIENT_MODULE.map((name) => [`/${name}`, file(page, () => name, true)]),
     ),
     "/static/:name": file(page, named),
     // Engine.IO serves this path without a name.
     [`${SOCKET_IO_PATH}:name`]: file(bundle, named, true),
+  };
+}
+
+/** Returns the paths of streams. */
+function events(options: AppOptions): Readonly<Record<string, Methods>> {
+  const { audience } = options;
+  const handler = streamEvents(options, {
+    from: audience === "clients" ? "client" : "request",
+    hasCookies: audience !== "backends",
+  });
+  return {
+    "/events": {
+      GET: { for: "everyone", query: EVENTS_QUERY, handler },
+    },
+    "/rooms/:room/events": {
+      GET: { for: "everyone", query: ROOM_EVENTS_QUERY, handler },
+    },
   };
 }
 

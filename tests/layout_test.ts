@@ -75,6 +75,16 @@ const UNITS: Readonly<Record<string, Unit>> = {
     ],
     packages: ["@socket.io/redis-streams-adapter", "socket.io"],
   },
+  "lib/sse": {
+    imports: [
+      "lib/limits",
+      "lib/access",
+      "lib/log",
+      "lib/delivery",
+      "lib/clients",
+      "lib/wire",
+    ],
+  },
   "lib/node.ts": {
     imports: [
       "lib/limits",
@@ -93,6 +103,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/config",
       "lib/wire",
       "lib/socketio",
+      "lib/sse",
     ],
   },
   "lib/telemetry": { packages: ["prom-client"] },
@@ -103,7 +114,9 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/publish",
       "lib/recovery",
       "lib/revocations",
+      "lib/clients",
       "lib/http",
+      "lib/sse",
     ],
     packages: ["@hono/node-server", "hono"],
   },

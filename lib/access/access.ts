@@ -50,9 +50,11 @@ export interface Access extends Decisions {
   authenticate(credentials: Credentials): Promise<Principal>;
   /**
    * Returns whether the connect hook decides about a client with this token: call {@linkcode Access.decide} for it
-   * instead of `authenticate()`.
+   * instead of `authenticate()`. The hook is never asked about a publish key.
+   *
+   * @param from Whose credentials count, as in {@linkcode Credentials}; `client` if not given.
    */
-  asksHook(token: unknown): boolean;
+  asksHook(token: unknown, from?: Credentials["from"]): boolean;
   /**
    * Resolves to the principal of a client about which the connect hook decides. The hook is not asked if the session
    * that the client resumes has kept a verdict that has neither expired nor been revoked.
@@ -102,13 +104,16 @@ export function createAccess(options: AccessOptions): Access {
   );
   const { connectHook, joinHook } = options;
   const known = { ...options, tokens };
+  const keys = new PublishKeys(options.publishKeys);
   const anonymous = anonymousOf(known);
   const hasTokens = tokens !== undefined;
   const decisions = createDecisions({ now, revocations, hasTokens, joinHook });
   return {
-    authenticate: authenticator(known, anonymous),
-    asksHook: (token) =>
-      connectHook !== undefined && (!hasTokens || token === undefined),
+    authenticate: authenticator(known, keys, anonymous),
+    asksHook: (token, from = "client") =>
+      connectHook !== undefined && (!hasTokens || token === undefined) &&
+      !(from === "request" && token !== undefined &&
+        keys.find(`${token}`) !== undefined),
     decide: decider(known, {
       everybody: anonymous.client.rights,
       revocations,
@@ -122,10 +127,10 @@ export function createAccess(options: AccessOptions): Access {
 /** Returns the function that finds out who has sent credentials. */
 function authenticator(
   options: AccessOptions,
+  keys: PublishKeys,
   anonymous: Anonymous,
 ): Access["authenticate"] {
   const { publishKeys, tokens } = options;
-  const keys = new PublishKeys(publishKeys);
   const ofKeys = new Map(
     publishKeys.map((key) => [key.name, principalOfKey(key)]),
   );

@@ -80,7 +80,7 @@ export function missing(action: Action, hasTokens: boolean): ApiError {
 export function tokenMissing(verb: "connect" | "join"): ApiError {
   return new ApiError(
     "unauthorized",
-    `Cannot ${verb}: the client has sent no token; send one in auth.token`,
+    `Cannot ${verb}: the client has sent no token; send one in auth.token or, with an HTTP request, in the header Authorization`,
   );
 }
 

@@ -12,6 +12,7 @@ export interface Watched {
   readonly publisher: { readonly inFlight: number };
   readonly ring: { readonly bytes: number; readonly spanMs: number };
   readonly connections: { readonly count: number; readonly max: number };
+  readonly streams: { readonly count: number };
   /** The node's hooks; undefined if it has none. */
   readonly hooks:
     | { readonly running: number; readonly waiting: number }
@@ -25,7 +26,7 @@ export interface Watched {
 /** Adds all gauges of a node. */
 export function watchNode(
   watch: Watch,
-  { publisher, ring, connections, hooks, bridge }: Watched,
+  { publisher, ring, connections, streams, hooks, bridge }: Watched,
 ): void {
   watch(
     "roomcast_publishes_in_flight",
@@ -51,6 +52,11 @@ export function watchNode(
     "roomcast_connections_max",
     "Connections that the limit of file descriptors allows; +Inf if that limit is too high to count",
     () => connections.max,
+  );
+  watch(
+    "roomcast_streams",
+    "Streams of Server-Sent Events, which count in roomcast_clients too",
+    () => streams.count,
   );
   if (hooks !== undefined) {
     watch(

@@ -52,6 +52,14 @@ function intended(credential: Credential, verb: Verb, kind: Kind): string {
       return has(credential, "sub", kind) ? "ok" : "left";
     case "publish by socket":
       return connects ? "unknown_event" : "unauthorized";
+    case "stream":
+    case "stream, internal": {
+      const byRoomToken = credential.roomToken !== undefined;
+      const isKey = is === "key" && verb === "stream, internal";
+      if (!connects && !isKey) return "unauthorized";
+      if (has(credential, "sub", kind) && !byRoomToken) return "ok";
+      return is === "none" ? "unauthorized" : "forbidden";
+    }
     case "history":
       if (is !== "client") return "unauthorized";
       return has(credential, "history", kind) ? "ok" : "forbidden";
@@ -91,6 +99,12 @@ function intendedByHook(
       return "ok";
     case "publish by socket":
       return credential.is === "client" ? "unknown_event" : "forbidden";
+    case "stream":
+    case "stream, internal": {
+      // A stream has no room tokens, and the join hook allows the room only with one.
+      const byJoinHook = credential.roomToken !== undefined;
+      return has(credential, "sub", kind) && !byJoinHook ? "ok" : "forbidden";
+    }
     case "history":
     case "history, internal":
     case "publish, internal":

@@ -15,6 +15,8 @@ import {
   runsContainer,
   runsInPage,
   starts,
+  streamed,
+  streams,
   typeChecks,
 } from "../support/document_checks.ts";
 import { Stage } from "../support/document_stage.ts";
@@ -56,6 +58,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     publishes("sh", { text: "hello" }, "hello", "hello", "hello"),
     publishes("sh", 1),
     runs(/"complete":/),
+    streams(),
     runs(/"issuedBefore":\d+/),
   ],
   "docs/bridge.md": [
@@ -108,6 +111,23 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
       `import { io } from "socket.io-client"; const socket = io("http://localhost:4000");`,
       "console.log(ok, messages.length, error);",
       /^true 1 undefined$/m,
+    ),
+  ],
+  "docs/sse.md": [
+    receivesInBrowser("source.readyState === 1"),
+    streams(),
+    streamed(),
+    runsBetween(
+      `const timer = setInterval(() => fetch("http://localhost:4000/publish", {
+         method: "POST",
+         body: new URLSearchParams({ room: "orders", message: "hello" }),
+       }), 100);
+       const receive = (event, { message }) => {
+         console.log(event, message);
+         return false;
+       };`,
+      "clearInterval(timer);",
+      /^msgReceived hello$/m,
     ),
   ],
   "docs/page.md": [responds("/page.json?room=chat")],

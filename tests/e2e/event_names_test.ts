@@ -12,6 +12,7 @@ import {
   INVALID_EVENTS,
   PUBLISHES,
 } from "../support/event_names.ts";
+import { EventStream, type StreamEvent } from "../support/event_stream.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 import { Inbox, soon, until } from "../support/wait.ts";
@@ -92,6 +93,10 @@ function toNamed(
   return [event, message];
 }
 
+function toNamedEvent({ event, data }: StreamEvent): Named {
+  return [event, data.message];
+}
+
 /** Publishes with every name by every way. Returns the messages of the room `a`. */
 async function publishAll(node: TestNode): Promise<Named[]> {
   const all: Named[] = [];
@@ -161,6 +166,9 @@ for (const log of ["the embedded log", "the log on Redis"]) {
     const polling = await listen({ transports: ["polling"] });
     const away = await listen({ transports: ["websocket"] });
     const awayPolling = await listen({ transports: ["polling"] });
+    const events = stack.use(
+      await EventStream.start(`${node.url}/rooms/a/events`),
+    );
     const module = stack.use(useModule(node));
     await module.joined.have(1);
 
@@ -171,6 +179,13 @@ for (const log of ["the embedded log", "the log on Redis"]) {
     for (const client of [websocket, polling, away, awayPolling]) {
       await client.receives(published);
     }
+    await events.events.have(published.length);
+    assert.deepEqual(events.events.items.map(toNamedEvent), published);
+    const again = stack.use(
+      await EventStream.start(`${node.url}/rooms/a/events?last=1000`),
+    );
+    await again.events.have(published.length);
+    assert.deepEqual(again.events.items.map(toNamedEvent), published);
     await module.listened.have(published.length);
     assert.deepEqual(module.listened.items, published);
     assert.deepEqual(module.all, published);

@@ -19,6 +19,8 @@ const ROUTES:
     ["/publish", "/publish", "POST, OPTIONS"],
     ["/publish/batch", "/publish/batch", "POST, OPTIONS"],
     ["/revoke", "/revoke", "POST, OPTIONS"],
+    ["/events", "/events", "GET, HEAD, OPTIONS"],
+    ["/rooms/:room/events", "/rooms/chat/events", "GET, HEAD, OPTIONS"],
     [
       "/rooms/:room/history",
       "/rooms/chat/history",

@@ -97,6 +97,16 @@ Deno.test("at a port for clients, a history needs a client token, and a publish 
   }
 });
 
+for (const audience of ["clients", "backends", "everyone"] as const) {
+  Deno.test(`a port for ${audience} has streams`, async () => {
+    await using app = new TestApp(SETTINGS, { audience });
+    for (const path of ["/events?rooms=chat", "/rooms/chat/events/"]) {
+      const { status } = await app.request(path, { method: "HEAD" });
+      assert.equal(status, 401);
+    }
+  });
+}
+
 Deno.test("at a port for clients without tokens, a history can be read unless publish keys are set", async () => {
   await using open = new TestApp({}, { audience: "clients" });
   const history = "/rooms/chat/history";

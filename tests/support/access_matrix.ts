@@ -3,6 +3,7 @@ import { Buffer } from "node:buffer";
 import { createPublicKey } from "node:crypto";
 import { SignJWT } from "jose";
 import { Subscriber } from "./client.ts";
+import { EventStream } from "./event_stream.ts";
 import type { Reply, TestNode } from "./node.ts";
 import {
   forgeToken,
@@ -24,6 +25,8 @@ export const VERBS = [
   "replay at connect",
   "resume",
   "publish by socket",
+  "stream",
+  "stream, internal",
   "history",
   "history, internal",
   "publish, http",
@@ -381,6 +384,11 @@ export class Asker implements AsyncDisposable {
         room,
       );
     const message = `from ${credential.name}`;
+    set("stream", await this.#askStream(credential, room, this.#node.url));
+    set(
+      "stream, internal",
+      await this.#askStream(credential, room, this.#node.internalUrl),
+    );
     set("history", await ask("http", pathOf(room)));
     set("history, internal", await ask("internal", pathOf(room)));
     const one = { room, message };
@@ -390,6 +398,31 @@ export class Asker implements AsyncDisposable {
     set("batch, internal", await ask("internal", "/publish/batch", batch));
     set("metrics, http", await ask("http", "/metrics"));
     set("metrics, internal", await ask("internal", "/metrics"));
+  }
+
+  /** Opens a stream of the room, which has to replay the room's first message. */
+  async #askStream(
+    { secret }: Credential,
+    room: string,
+    url: string,
+  ): Promise<string> {
+    const path = `/rooms/${encodeURIComponent(room)}/events`;
+    await using stream = await EventStream.open(url + path, {
+      headers: secret === undefined
+        ? {}
+        : { authorization: `Bearer ${secret}` },
+      lastEventId: this.#since,
+    });
+    const { status } = stream.response;
+    if (status !== 200) {
+      await stream.ended();
+      return stream.error === undefined ? stream.code : String(stream.error);
+    }
+    await until(
+      "the stream has begun",
+      () => stream.parser.retryMs !== undefined,
+    );
+    return stream.messages.includes(`old ${room}`) ? "ok" : "empty";
   }
 
   async #request(

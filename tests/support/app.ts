@@ -52,6 +52,7 @@ export class TestApp {
       access: node.access,
       publisher: node.publisher,
       revoker: node.revoker,
+      streams: node.streams,
       head: node.log.head,
       history: node.history,
       gaps: node.gaps,

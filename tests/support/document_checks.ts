@@ -89,6 +89,38 @@ export function responds(path: string): Check {
   };
 }
 
+/**
+ * Returns a check for a command that prints a stream of events. The stream has to begin, and the command is then ended.
+ */
+export function streams(): Check {
+  return {
+    languages: ["sh"],
+    async run(stage, block) {
+      await stage.node.publish("hello");
+      await using running = stage.spawn(block, ["sh", "-ec"]);
+      const { lines } = running;
+      await lines.where(() =>
+        lines.items.some((line) => line.startsWith("retry: ")) &&
+        lines.items.at(-1) === ""
+      );
+      stage.output = lines.items.join("\n");
+    },
+  };
+}
+
+/** Returns a check for a block that shows the events which the previous command prints. Ids and times may differ. */
+export function streamed(): Check {
+  const normalize = (text: string): string =>
+    text.trim().replaceAll(/[\da-f]{16}(?=\.\d)/g, "<epoch>")
+      .replaceAll(/\d{13}-\d+/g, "<id>").replaceAll(/"at":\d{13}/g, "<at>")
+      .replaceAll(/^retry: \d+$/gm, "<retry>");
+  return {
+    languages: ["text"],
+    run: (stage, { code, where }) =>
+      assert.equal(normalize(stage.output), normalize(code), where),
+  };
+}
+
 /** Returns a value in which ids, positions and times, which differ from run to run, are replaced. */
 function withoutIds(value: unknown): unknown {
   const text = JSON.stringify(value)
@@ -146,8 +178,12 @@ export function starts({ onRedis = false } = {}): Check {
   };
 }
 
-/** Returns a check for a page that has another origin than the node and writes a received message to the console. */
-export function receivesInBrowser(): Check {
+/**
+ * Returns a check for a page that has another origin than the node and writes a received message to the console.
+ *
+ * @param isConnected An expression that is true once the page is connected.
+ */
+export function receivesInBrowser(isConnected = "socket.connected"): Check {
   return {
     languages: ["html"],
     async run(stage, block) {
@@ -163,7 +199,7 @@ export function receivesInBrowser(): Check {
         const lines: string[] = [];
         page.on("console", (message) => lines.push(message.text()));
         await page.goto(`http://127.0.0.1:${server.addr.port}/`);
-        await page.waitForFunction("socket.connected");
+        await page.waitForFunction(isConnected);
         await stage.node.publish("to a page");
         await until(
           `${block.where} shows a message`,

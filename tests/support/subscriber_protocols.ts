@@ -1,12 +1,15 @@
 /** Servers and raw clients of each protocol that implements `Subscriber`, for tests that run for all protocols. */
+import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { createServer, type ServerResponse } from "node:http";
 import { connect, type Socket } from "node:net";
 import type { Subscriber } from "../../lib/delivery/subscriber.ts";
 import { subscriberOf } from "../../lib/socketio/subscriber.ts";
+import { SseEncoder } from "../../lib/sse/encoder.ts";
+import { SseSubscriber } from "../../lib/sse/subscriber.ts";
+import { DirectWriter } from "../../lib/wire/direct_write.ts";
 import { TestEngineServer } from "./engine.ts";
 import { listen } from "./net.ts";
-import { SseSubscriber } from "./sse_subscriber.ts";
 import { soon, until } from "./wait.ts";
 
 /** An event that a client received. */
@@ -167,42 +170,50 @@ function parseWebSocket(
   return at;
 }
 
-/** The protocol Server-Sent Events, which only tests use. */
-const sse: Protocol = {
-  name: "Server-Sent Events",
-  async start() {
-    const responses: ServerResponse[] = [];
-    const server = createServer((_, response) => {
-      // Without chunks, so that the client only has to parse events.
-      response.useChunkedEncodingByDefault = false;
-      response.writeHead(200, { "content-type": "text/event-stream" });
-      response.flushHeaders();
-      responses.push(response);
-    });
-    const port = await listen(server);
-    return {
-      async connect() {
-        const count = responses.length;
-        const socket = connect(port, "127.0.0.1");
-        const client = new TestClient(socket, parseSse);
-        socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-        await until("the request arrives", () => responses.length > count);
-        const response = responses[count] as ServerResponse;
-        response.on("error", () => {});
-        client.subscriber = new SseSubscriber(response);
-        return client;
-      },
-      async [Symbol.asyncDispose]() {
-        const closed = new Promise<void>((resolve) =>
-          server.close(() => resolve())
-        );
-        server.closeAllConnections();
-        await closed;
-      },
-    };
-  },
-};
+/** Returns the protocol Server-Sent Events over HTTP/1.1 with chunks, or over HTTP/1.0 without them. */
+function sse(name: string, isChunked: boolean, directWrite: boolean): Protocol {
+  return {
+    name,
+    async start() {
+      const responses: ServerResponse[] = [];
+      const server = createServer((_, response) => responses.push(response));
+      const port = await listen(server);
+      const encoder = new SseEncoder({ epoch: "epoch" });
+      const directWriter = new DirectWriter(() => {});
+      if (directWrite) directWriter.enable();
+      return {
+        async connect() {
+          const count = responses.length;
+          const socket = connect(port, "127.0.0.1");
+          const client = new TestClient(
+            socket,
+            isChunked ? parseChunks : parseSse,
+          );
+          socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+          await until("the request arrives", () => responses.length > count);
+          const connection = responses[count]?.socket as Socket;
+          const subscriber = new SseSubscriber(connection, {
+            encoder,
+            directWriter,
+            isChunked,
+          });
+          subscriber.start("HTTP/1.1 200 OK\n\n");
+          client.subscriber = subscriber;
+          return client;
+        },
+        async [Symbol.asyncDispose]() {
+          const closed = new Promise<void>((resolve) =>
+            server.close(() => resolve())
+          );
+          server.closeAllConnections();
+          await closed;
+        },
+      };
+    },
+  };
+}
 
+/** Decodes complete events, of which each begins a line. Ignores all other lines. */
 function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
   let at = 0;
   for (;;) {
@@ -210,9 +221,27 @@ function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
     if (end < 0) return at;
     const text = bytes.toString("utf8", at, end);
     at = end + 2;
-    const [, id = "", event = "", data = ""] =
-      /id: ([^\n]*)\nevent: ([^\n]*)\ndata: ([^\n]*)$/.exec(text) ?? [];
-    if (event !== "") onEvent({ event, id, ...JSON.parse(data) });
+    const [, event = "", data = ""] =
+      /(?:^|\n)event: ([^\n]*)\ndata: ([^\n]*)$/.exec(text) ?? [];
+    if (event !== "") onEvent({ event, ...JSON.parse(data) });
+  }
+}
+
+/** Decodes complete chunks of complete events, after a head that ends with an empty line. */
+function parseChunks(
+  bytes: Buffer,
+  onEvent: (event: Received) => void,
+): number {
+  let at = bytes.indexOf("HTTP/") === 0 ? bytes.indexOf("\n\n") + 2 : 0;
+  for (;;) {
+    const start = bytes.indexOf("\r\n", at) + 2;
+    if (start < 2) return at;
+    const end = start + parseInt(bytes.toString("latin1", at, start), 16);
+    if (bytes.length < end + 2) return at;
+    assert.equal(bytes.toString("latin1", end, end + 2), "\r\n");
+    const events = bytes.subarray(start, end);
+    assert.equal(parseSse(events, onEvent), events.length);
+    at = end + 2;
   }
 }
 
@@ -220,5 +249,7 @@ function parseSse(bytes: Buffer, onEvent: (event: Received) => void): number {
 export const PROTOCOLS: readonly Protocol[] = [
   socketIo("Socket.IO with direct writes", true),
   socketIo("Socket.IO with streams", false),
-  sse,
+  sse("Server-Sent Events in chunks with direct writes", true, true),
+  sse("Server-Sent Events in chunks with streams", true, false),
+  sse("Server-Sent Events without chunks", false, true),
 ];

@@ -12,6 +12,7 @@ const PARTS = {
   publisher: { inFlight: 3 },
   ring: { bytes: 4096, spanMs: 1500 },
   connections: { count: 7, max: Infinity },
+  streams: { count: 6 },
 };
 
 Deno.test("watchNode() adds gauges that show the current values of a node", async () => {
@@ -27,6 +28,7 @@ Deno.test("watchNode() adds gauges that show the current values of a node", asyn
       "roomcast_ring_seconds 1.5",
       "roomcast_connections 7",
       "roomcast_connections_max +Inf",
+      "roomcast_streams 6",
       "roomcast_hook_calls_in_flight 4",
       "roomcast_hook_calls_waiting 5",
       "roomcast_bridge_in_step 1",
