@@ -10,6 +10,7 @@ const ROUTES:
   readonly (readonly [pattern: string, path: string, allow: string])[] = [
     ["/", "/", "GET, HEAD, OPTIONS"],
     ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
+    ["/roomcast_state.js", "/roomcast_state.js", "GET, HEAD, OPTIONS"],
     ["/page.json", "/page.json", "GET, HEAD, OPTIONS"],
     ["/static/:name", "/static/page.js", "GET, HEAD, OPTIONS"],
     ["/socket.io/:name", "/socket.io/socket.io.js", "GET, HEAD, OPTIONS"],
@@ -28,7 +29,7 @@ const ROUTES:
     ],
   ];
 /** Matches the paths of files, which accept any query. */
-const FILES = /^\/($|static|socket\.io|roomcast\.js)/;
+const FILES = /^\/($|static|socket\.io|roomcast(_state)?\.js)/;
 
 function assertError(
   { status, headers, body, text }: AppReply,
