@@ -42,35 +42,34 @@ export function readAssets(folder: URL): ReadonlyMap<string, Asset> {
   for (const { name, isFile } of Deno.readDirSync(folder)) {
     const type = TYPES[name.slice(name.lastIndexOf(".") + 1)];
     if (!isFile || type === undefined) continue;
-    const body = Deno.readFileSync(new URL(name, folder));
-    const etag = createHash("sha256").update(body).digest("base64url").slice(
-      0,
-      16,
-    );
-    assets.set(name, {
-      type,
-      body,
-      gzip: new Uint8Array(gzipSync(body)),
-      etag,
-    });
+    assets.set(name, makeAsset(type, Deno.readFileSync(new URL(name, folder))));
   }
   return assets;
 }
 
+/** Makes an asset of the media type `type` from its bytes. */
+export function makeAsset(type: string, body: Uint8Array<ArrayBuffer>): Asset {
+  const hash = createHash("sha256").update(body).digest("base64url");
+  return {
+    type,
+    body,
+    gzip: new Uint8Array(gzipSync(body)),
+    etag: hash.slice(0, 16),
+  };
+}
+
 /**
- * Creates the handler that responds with the asset whose name `nameOf` returns, or with 404 `not_found` if there is no
- * asset with this name.
+ * Creates the handler that responds with the asset that `find` returns, or with 404 `not_found` if there is none.
  *
  * @param isShared Whether pages of other origins may load the asset as a script.
  */
 export function serveAsset(
-  assets: ReadonlyMap<string, Asset>,
-  nameOf: (c: Context<Env>) => string,
-  isShared: boolean,
+  find: (c: Context<Env>) => Asset | undefined,
+  isShared = false,
 ): Handler {
   const loadedBy = isShared ? "cross-origin" : "same-origin";
   return function serveAsset(c): Response | Promise<Response> {
-    const asset = assets.get(nameOf(c));
+    const asset = find(c);
     if (asset === undefined) return c.notFound();
     const gzip = /\bgzip\b/.test(c.req.header("accept-encoding") ?? "");
     // Each encoding has a different tag (RFC 9110 §8.8.3.3).

@@ -11,9 +11,11 @@ import { ApiError, toApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import { parsePosition } from "../lib/log/position.ts";
 import type { Observe } from "../lib/observer.ts";
-import { LAST_MAX, type Position } from "../lib/recovery/join_request.ts";
+import type { Position } from "../lib/recovery/join_request.ts";
 import type { SseServer } from "../lib/sse/server.ts";
 import type { StreamHello } from "../lib/clients/hello.ts";
+import { EVENTS_QUERY, ROOM_EVENTS_QUERY } from "./api/events.ts";
+import { readQuery } from "./api/parse.ts";
 import { respondWithError } from "./errors.ts";
 import {
   ALREADY_SENT,
@@ -23,7 +25,6 @@ import {
   originHeaders,
   requestHeader,
 } from "./exchange.ts";
-import type { Names } from "./names.ts";
 
 const TYPE = "text/event-stream";
 /** The headers of every stream. */
@@ -33,31 +34,6 @@ const HEADERS = {
   "cache-control": "no-store, no-transform",
   "x-accel-buffering": "no",
 };
-const INSTEAD: Readonly<Record<string, string>> = {
-  position: "since",
-  after: "since",
-  from: "since",
-  lastEventId: "since",
-  limit: "last",
-  token:
-    "send the token in the header Authorization, or in the cookie that TOKEN_COOKIE names",
-};
-
-/** The query parameters of `GET /rooms/{room}/events`. */
-export const ROOM_EVENTS_QUERY: Names = {
-  known: ["since", "last"],
-  instead: {
-    ...INSTEAD,
-    rooms: "name several rooms with GET /events?rooms=",
-  },
-};
-
-/** The query parameters of `GET /events`. */
-export const EVENTS_QUERY: Names = {
-  known: ["rooms", "since", "last"],
-  instead: { ...INSTEAD, room: "rooms", channel: "rooms", channels: "rooms" },
-};
-
 /** Options of the routes of streams. */
 export interface EventsOptions {
   readonly access: Access;
@@ -150,21 +126,18 @@ async function respond(
 /** Reads what a request asks for. @throws {ApiError} `invalid_room`, `invalid_position`, `invalid_parameter` */
 function readAsked(c: Context<Env>): Asked {
   const room = c.req.param("room");
-  const rooms = room === undefined ? c.req.query("rooms")?.split(",") : [room];
+  const verb = "open the stream";
+  const { since, last, ...named } = room === undefined
+    ? readQuery(c, EVENTS_QUERY, verb)
+    : { ...readQuery(c, ROOM_EVENTS_QUERY, verb), rooms: [parseRoom(room)] };
   // Some clients send the header without a value when they have received nothing yet.
   const lastEventId = requestHeader(c, "last-event-id") || undefined;
   return {
-    rooms: rooms?.map(parseRoom),
-    since: lastEventId === undefined
-      ? parseSince(c.req.query("since"))
-      : parseLastEventId(lastEventId),
-    last: parseLast(c.req.query("last")),
+    rooms: named.rooms,
+    since: lastEventId === undefined ? since : parseLastEventId(lastEventId),
+    last,
     resumes: lastEventId !== undefined,
   };
-}
-
-function parseSince(since: string | undefined): Position | undefined {
-  return since === undefined ? undefined : parsePosition(since);
 }
 
 function parseLastEventId(id: string): Position {
@@ -176,15 +149,6 @@ function parseLastEventId(id: string): Position {
       "Cannot continue the stream: the header Last-Event-ID is not a position of Roomcast; send the id of the last event, or leave the header out",
     );
   }
-}
-
-function parseLast(last: string | undefined): number | undefined {
-  if (last === undefined) return undefined;
-  if (/^\d{1,4}$/.test(last) && Number(last) <= LAST_MAX) return Number(last);
-  throw new ApiError(
-    "invalid_parameter",
-    `Cannot open the stream: "last" is not a whole number from 0 to ${LAST_MAX}; send such a number`,
-  );
 }
 
 /** Returns whether a client asks for events, as every `EventSource` does. Other programs can read an error. */

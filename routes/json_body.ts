@@ -6,29 +6,28 @@
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
 import { isFields } from "../lib/util/fields.ts";
+import type { FieldSet, FieldsSchema } from "./api/operation.ts";
+import { parseFields } from "./api/parse.ts";
 import { decodeJson, decodeText, type Expected, PUBLISH } from "./body.ts";
 import type { Env } from "./exchange.ts";
-import { checkFields, type Names } from "./names.ts";
 
 /** The fields of an object in a body, as they were sent. */
 export type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * Parses the body of a request as a JSON object. Refuses a body of another form, and fields that are not known.
+ * Parses the body of a request as a JSON object, and returns what the schema of its fields makes of it.
  *
- * @throws {ApiError} `malformed_body`, `unknown_field`, `unsupported_content_type`
+ * @throws {ApiError} `malformed_body`, `unsupported_content_type`, or an error of {@linkcode parseFields}
  */
-export function readJsonFields(
+export function readJsonFields<T>(
   c: Context<Env>,
   body: Uint8Array,
   expected: Expected,
-  names: Names,
-): Fields {
+  set: FieldSet<FieldsSchema<T>>,
+): T {
   if (!isJson(mediaType(c))) throw unsupported("application/json");
   const value = decodeJson(decodeText(body), `send ${expected.example}`);
-  const fields = asFields(value, expected);
-  checkFields(fields, names, expected.verb);
-  return fields;
+  return parseFields(asFields(value, expected), set, expected.verb);
 }
 
 /**

@@ -1,28 +1,25 @@
 /**
- * The HTTP routes: all paths, with their methods and handlers.
+ * The HTTP routes: mounts the operations that `api/operations.ts` describes, each with its handler.
  *
  * @module
  */
 import { type Context, Hono } from "hono";
 import type { OriginRule } from "../lib/access/origins.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
-import { SOCKET_IO_PATH } from "../lib/http/target.ts";
+import {
+  type Audience,
+  isServed,
+  type Methods,
+  namesOf,
+  type Operation,
+} from "./api/operation.ts";
+import { type ForEachOperation, OPERATIONS } from "./api/operations.ts";
 import { type Asset, serveAsset } from "./assets.ts";
 import { respondWithError } from "./errors.ts";
-import {
-  EVENTS_QUERY,
-  type EventsOptions,
-  ROOM_EVENTS_QUERY,
-  streamEvents,
-} from "./events.ts";
+import { type EventsOptions, streamEvents } from "./events.ts";
 import type { Env, Handler, Middleware } from "./exchange.ts";
 import { type HealthOptions, livez, metrics, readyz } from "./health.ts";
-import {
-  clearHistory,
-  HISTORY_QUERY,
-  type HistoryOptions,
-  readHistory,
-} from "./history.ts";
+import { clearHistory, type HistoryOptions, readHistory } from "./history.ts";
 import {
   authenticate,
   authorize,
@@ -30,22 +27,11 @@ import {
   guardOrigin,
   securityHeaders,
 } from "./middleware.ts";
-import { checkQuery, type Names } from "./names.ts";
-import { PAGE_QUERY, type PageOptions, pageSettings } from "./page.ts";
-import {
-  BATCH_QUERY,
-  PUBLISH_QUERY,
-  publishBatch,
-  publishOne,
-  type PublishOptions,
-} from "./publish.ts";
+import { checkQuery } from "./names.ts";
+import { documentAssets } from "./openapi.ts";
+import { type PageOptions, pageSettings } from "./page.ts";
+import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 import { revoke, type RevokeOptions } from "./revoke.ts";
-
-/**
- * Whom a route or a port serves. `clients`: browsers and apps. `backends`: programs that publish or manage, and
- * operators. A route for everyone is at every port; a port for everyone has all routes.
- */
-export type Audience = "clients" | "backends" | "everyone";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
@@ -65,31 +51,6 @@ export interface AppOptions
   /** The files of Socket.IO's client bundle, by name. */
   readonly bundle: ReadonlyMap<string, Asset>;
 }
-
-/** What the server does at a request with one method for one path. */
-interface Route {
-  /** Whom the route serves. At a port that serves others, the route does not exist. */
-  readonly for: Audience;
-  /** Middlewares that run before the query parameters are checked. */
-  readonly before?: readonly Middleware[];
-  /**
-   * The allowed query parameters; a request with any other parameter is refused. Undefined for files, which accept any
-   * query: the page reads its own query, and `?v=2` in the URL of a file is for caches.
-   */
-  readonly query: Names | undefined;
-  readonly handler: Handler;
-}
-
-/**
- * What the server does for each method of a path, by the method's name. `HEAD` and `OPTIONS` are added to these
- * methods.
- */
-type Methods = Readonly<Record<string, Route>>;
-
-/** The files of the client module. Each imports the others by relative paths, also from `static/`. */
-const CLIENT_MODULE = ["roomcast.js", "roomcast_state.js"];
-
-const NO_QUERY: Names = { known: [] };
 
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
@@ -119,158 +80,114 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.use(securityHeaders());
   app.use(guardOrigin(originRule, audience !== "backends"));
   app.use(checkEncoding());
-  for (const [path, methods] of Object.entries(routes(options))) {
-    addPath(app, path, methods, audience);
+  const rights = checkRights(options);
+  const handlers: Readonly<Record<string, Readonly<Record<string, Handler>>>> =
+    makeHandlers(options);
+  for (const [path, methods] of Object.entries<Methods>(OPERATIONS)) {
+    const served = Object.entries(methods).filter(([, operation]) =>
+      isServed(operation, audience)
+    );
+    // The type of the handlers makes sure that every operation has one.
+    addPath(
+      app,
+      path,
+      methods,
+      served.map(([method, operation]) => ({
+        method,
+        operation,
+        before: rights(operation),
+        handler: handlers[path]?.[method] as Handler,
+      })),
+    );
   }
   return app;
 }
 
-/** Returns all paths with their methods. */
-function routes(options: AppOptions): Readonly<Record<string, Methods>> {
-  const { access, audience } = options;
-  const from = audience === "clients" ? "reader" : "request";
-  const known = authenticate(access, from);
-  const knownClient = audience === "backends"
-    ? known
-    : authenticate(access, from, options.tokenCookie);
-  const mayPublish = authorize(access, "publish");
-  const mayRead = authorize(access, "history");
-  const mayManage = authorize(access, "manage");
-  return {
-    ...files(options),
-    ...health(options),
-    ...events(options),
-    "/publish": {
-      POST: {
-        for: "backends",
-        before: [known, mayPublish],
-        query: PUBLISH_QUERY,
-        handler: publishOne(options),
-      },
-    },
-    "/publish/batch": {
-      POST: {
-        for: "backends",
-        before: [known, mayPublish],
-        query: BATCH_QUERY,
-        handler: publishBatch(options),
-      },
-    },
-    "/revoke": {
-      POST: {
-        for: "backends",
-        before: [known, mayManage],
-        query: NO_QUERY,
-        handler: revoke(options),
-      },
-    },
-    "/rooms/:room/history": {
-      GET: {
-        for: "everyone",
-        before: [knownClient, mayRead],
-        query: HISTORY_QUERY,
-        handler: readHistory(options),
-      },
-      DELETE: {
-        for: "backends",
-        before: [known, mayManage],
-        query: NO_QUERY,
-        handler: clearHistory(options),
-      },
-    },
-  };
-}
-
-/** Returns the paths of the page, of the client module and of Socket.IO's client bundle. */
-function files(options: AppOptions): Readonly<Record<string, Methods>> {
-  const { page, bundle, audience } = options;
-  const file = (
-    files: ReadonlyMap<string, Asset>,
-    nameOf: (c: Context<Env>) => string,
-    isShared = false,
-  ): Methods => ({
-    GET: {
-      for: "clients",
-      query: undefined,
-      handler: serveAsset(files, nameOf, isShared),
-    },
-  });
-  const named = (c: Context<Env>): string => c.req.param("name") ?? "";
-  return {
-    "/": file(page, () => "index.html"),
-    "/page.json": {
-      GET: {
-        for: "clients",
-        query: PAGE_QUERY,
-        handler: pageSettings(options, audience !== "clients"),
-      },
-    },
-    ...Object.fromEntries(
-      CLIENT_MODULE.map((name) => [`/${name}`, file(page, () => name, true)]),
-    ),
-    "/static/:name": file(page, named),
-    // Engine.IO serves this path without a name.
-    [`${SOCKET_IO_PATH}:name`]: file(bundle, named, true),
-  };
-}
-
-/** Returns the paths of streams. */
-function events(options: AppOptions): Readonly<Record<string, Methods>> {
-  const { audience } = options;
-  const handler = streamEvents(options, {
+/** Returns the handler of each operation. */
+function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
+  const { audience, page, bundle } = options;
+  const named = (files: ReadonlyMap<string, Asset>) => (c: Context<Env>) =>
+    files.get(c.req.param("name") ?? "");
+  const { document, docs, docsFiles } = documentAssets(audience, page);
+  const events = streamEvents(options, {
     from: audience === "clients" ? "client" : "request",
     hasCookies: audience !== "backends",
   });
   return {
-    "/events": {
-      GET: { for: "everyone", query: EVENTS_QUERY, handler },
+    "/publish": { POST: publishOne(options) },
+    "/publish/batch": { POST: publishBatch(options) },
+    "/rooms/{room}/history": {
+      GET: readHistory(options),
+      DELETE: clearHistory(options),
     },
-    "/rooms/:room/events": {
-      GET: { for: "everyone", query: ROOM_EVENTS_QUERY, handler },
+    "/rooms/{room}/events": { GET: events },
+    "/events": { GET: events },
+    "/revoke": { POST: revoke(options) },
+    "/livez": { GET: livez(options) },
+    "/readyz": { GET: readyz(options) },
+    "/metrics": { GET: metrics(options) },
+    "/": { GET: serveAsset(() => page.get("index.html")) },
+    "/roomcast.js": { GET: serveAsset(() => page.get("roomcast.js"), true) },
+    "/roomcast_state.js": {
+      GET: serveAsset(() => page.get("roomcast_state.js"), true),
     },
+    "/static/{name}": { GET: serveAsset(named(page)) },
+    // Engine.IO serves this path without a name.
+    "/socket.io/{name}": { GET: serveAsset(named(bundle), true) },
+    "/page.json": { GET: pageSettings(options, audience !== "clients") },
+    "/openapi.json": { GET: serveAsset(document) },
+    "/docs": { GET: serveAsset(docs) },
+    "/docs/{name}": { GET: serveAsset(named(docsFiles)) },
   };
 }
 
-/** Returns the paths with which operators watch a node. */
-function health(options: HealthOptions): Readonly<Record<string, Methods>> {
-  const get = (handler: Handler): Methods => ({
-    GET: { for: "backends", query: NO_QUERY, handler },
-  });
-  return {
-    "/livez": get(livez(options)),
-    "/readyz": get(readyz(options)),
-    "/metrics": get(metrics(options)),
-  };
+/** Returns the function that makes the middlewares which check the rights that an operation needs. */
+function checkRights(
+  { access, audience, tokenCookie }: AppOptions,
+): (operation: Operation) => readonly Middleware[] {
+  const from = audience === "clients" ? "reader" : "request";
+  const known = authenticate(access, from);
+  const knownClient = audience === "backends"
+    ? known
+    : authenticate(access, from, tokenCookie);
+  return ({ needs }) =>
+    needs === undefined || needs.inHandler ? [] : [
+      needs.by === "key" ? known : knownClient,
+      authorize(access, needs.right),
+    ];
 }
 
-/** Returns whether a route exists at a port that serves `audience`. */
-function isServed(route: Route, audience: Audience): boolean {
-  return audience === "everyone" || route.for === "everyone" ||
-    route.for === audience;
+/** An operation that exists at a port, with what runs at a request. */
+interface Route {
+  readonly method: string;
+  readonly operation: Operation;
+  /** Middlewares that run before the query parameters are checked. */
+  readonly before: readonly Middleware[];
+  readonly handler: Handler;
 }
 
 /**
- * Adds a path with those of its methods that exist at a port for `audience`. Requests with another method of the path
- * get the response 404, as does every request if the path has no method left. Requests with any other method get 405.
+ * Adds a path with those of its methods that exist at a port. Requests with another method of the path get the response
+ * 404, as does every request if the path has no method left. Requests with any other method get 405.
  */
 function addPath(
   app: Hono<Env>,
-  path: string,
+  documentedPath: string,
   methods: Methods,
-  audience: Audience,
+  served: readonly Route[],
 ): void {
-  const served = Object.entries(methods).filter(([, route]) =>
-    isServed(route, audience)
-  );
   if (served.length === 0) return;
-  for (const [method, { before = [], query, handler }] of served) {
+  const path = documentedPath.replaceAll(/\{(\w+)\}/g, ":$1");
+  for (const { method, operation, before, handler } of served) {
+    const { query } = operation;
+    const names = query && namesOf(query);
     const checked: Handler = (c) => {
-      if (query !== undefined) checkQuery(c, query);
+      if (names !== undefined) checkQuery(c, names);
       return handler(c);
     };
     app.on(method, [path], ...before, checked);
   }
-  const names = served.map(([method]) => method).join(", ")
+  const names = served.map(({ method }) => method).join(", ")
     .replace("GET", "GET, HEAD");
   const allow = `${names}, OPTIONS`;
   app.options(path, (c) => c.body(null, 204, { allow }));

@@ -5,17 +5,15 @@
  *
  * @module
  */
+import type * as v from "valibot";
 import type { Access } from "../lib/access/access.ts";
 import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { toApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import { compileGlob } from "../lib/util/glob.ts";
+import type { PageSettings } from "./api/files.ts";
 import { type Handler, originHeaders } from "./exchange.ts";
-import type { Names } from "./names.ts";
-
-/** The query parameters of `GET /page.json`. */
-export const PAGE_QUERY: Names = { known: ["room"] };
 
 /** Options of {@linkcode pageSettings}. */
 export interface PageOptions {
@@ -66,8 +64,8 @@ export function pageSettings(
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
     // The page's own requests for histories have the same cookie, and publishing takes none.
     const cookie = () => options.tokenCookie(originHeaders(c));
-    return c.json({
-      rooms,
+    const settings: v.InferOutput<typeof PageSettings> = {
+      rooms: [...rooms],
       embedded,
       messageBytesMax,
       servesBackends,
@@ -76,6 +74,7 @@ export function pageSettings(
       bridged: channels.some((matches) => matches(room)),
       publishNeedsKey: await isRefused("publish", room),
       historyNeedsKey: await isRefused("history", room, cookie),
-    });
+    };
+    return c.json(settings);
   };
 }

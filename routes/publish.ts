@@ -16,6 +16,8 @@ import {
 } from "../lib/log/message.ts";
 import type { Observe } from "../lib/observer.ts";
 import type { Publisher } from "../lib/publish/publisher.ts";
+import { namesOf } from "./api/operation.ts";
+import { ITEM_FIELDS } from "./api/publish.ts";
 import type { BodyBudget } from "./body.ts";
 import { respondWithError } from "./errors.ts";
 import {
@@ -26,8 +28,8 @@ import {
   requestTarget,
 } from "./exchange.ts";
 import { asFields, type Fields } from "./json_body.ts";
-import { checkFields, type Names } from "./names.ts";
-import { ITEM_FIELDS, readBatch, readFields } from "./publish_body.ts";
+import { checkFields } from "./names.ts";
+import { readBatch, readFields } from "./publish_body.ts";
 
 /** Options of the publish routes. */
 export interface PublishOptions {
@@ -45,26 +47,7 @@ interface Defaults {
   readonly event?: string | undefined;
 }
 
-/** The query parameters of `POST /publish`. */
-export const PUBLISH_QUERY: Names = {
-  known: ["room", "event"],
-  instead: {
-    channel: "room",
-    topic: "room",
-    rooms: 'send one room as ?room=, or several as "rooms" in a JSON body',
-    key: "send the key as the header Idempotency-Key",
-    message: "send the message as the body",
-  },
-};
-/** The query parameters of `POST /publish/batch`. */
-export const BATCH_QUERY: Names = {
-  known: ["room", "event"],
-  instead: {
-    ...PUBLISH_QUERY.instead,
-    rooms: "send one room as ?room=, or name the room in each message",
-    messages: "send the messages as the body",
-  },
-};
+const ITEM_NAMES = namesOf(ITEM_FIELDS);
 
 /** Maximum bytes of the body of a batch. */
 const BATCH_BYTES_MAX = 8 << 20;
@@ -242,7 +225,7 @@ function parseItem(
   let fields: Fields = {};
   try {
     fields = asFields(item());
-    checkFields(fields, ITEM_FIELDS);
+    checkFields(fields, ITEM_NAMES);
     const publish = parsePublish(fields, defaults, options.messageBytesMax);
     return { ...publish, key: publish.key ?? key };
   } catch (error) {

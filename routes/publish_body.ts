@@ -1,10 +1,19 @@
 /**
  * Reads the fields of publishes from bodies of all supported content types.
  *
+ * The bodies are described by schemas in `api/publish.ts`, but checked here, because that takes less time.
+ *
  * @module
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
+import { namesOf } from "./api/operation.ts";
+import {
+  BATCH_FIELDS,
+  BATCH_MAX,
+  FORM_FIELDS,
+  PUBLISH_FIELDS,
+} from "./api/publish.ts";
 import { decodeJson, decodeText, type Expected, PUBLISH } from "./body.ts";
 import type { Env } from "./exchange.ts";
 import {
@@ -14,7 +23,7 @@ import {
   mediaType,
   unsupported,
 } from "./json_body.ts";
-import { checkFields, isLikeKnown, type Names } from "./names.ts";
+import { checkFields, isLikeKnown } from "./names.ts";
 
 /** A batch of publishes that have not been checked yet. */
 export interface Batch {
@@ -24,63 +33,12 @@ export interface Batch {
   readonly key?: unknown;
 }
 
-/** Names that people often write by mistake for the fields of a publish, each with the right name. */
-const SYNONYMS: Readonly<Record<string, string>> = {
-  channel: "room",
-  topic: "room",
-  channels: "rooms",
-  topics: "rooms",
-  body: "message",
-  content: "message",
-  data: "message",
-  msg: "message",
-  payload: "message",
-  text: "message",
-  idempotencyKey: "key",
-  eventName: "event",
-  name: "event",
-  type: "event",
-};
-
-const PUBLISH_FIELDS: Names = {
-  known: ["room", "rooms", "event", "message", "key"],
-  instead: SYNONYMS,
-};
-const FORM_FIELDS: Names = {
-  known: ["room", "event", "message", "key"],
-  instead: {
-    ...SYNONYMS,
-    rooms: "send JSON to publish to several rooms",
-    channels: "send JSON to publish to several rooms",
-    topics: "send JSON to publish to several rooms",
-  },
-};
-/** The fields of an item of a batch. */
-export const ITEM_FIELDS: Names = {
-  known: ["room", "event", "message", "key"],
-  instead: {
-    ...SYNONYMS,
-    rooms: "send one item for each room",
-    channels: "send one item for each room",
-    topics: "send one item for each room",
-  },
-};
-const BATCH_FIELDS: Names = {
-  known: ["messages", "key"],
-  instead: {
-    batch: "messages",
-    items: "messages",
-    idempotencyKey: "key",
-    room: "name the room in each message, or as ?room= for all",
-    channel: "name the room in each message, or as ?room= for all",
-    event: "name the event in each message, or as ?event= for all",
-  },
-};
+const PUBLISH_NAMES = namesOf(PUBLISH_FIELDS);
+const FORM_NAMES = namesOf(FORM_FIELDS);
+const BATCH_NAMES = namesOf(BATCH_FIELDS);
 
 /** Maximum number of fields of a form. A publish has far fewer known fields. */
 const FORM_FIELDS_MAX = 100;
-/** Maximum number of messages of one batch. */
-export const BATCH_MAX = 1000;
 /** The body of a batch, for error messages. */
 const BATCH: Expected = {
   ...PUBLISH,
@@ -99,7 +57,7 @@ export async function readFields(
   const type = mediaType(c);
   if (isJson(type)) {
     const fields = asFields(decodeJson(decodeText(body)));
-    checkFields(fields, PUBLISH_FIELDS);
+    checkFields(fields, PUBLISH_NAMES);
     return fields;
   }
   if (type === "text/plain") return { message: decodeText(body) };
@@ -133,7 +91,7 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
     throw unsupported("application/json or application/x-ndjson");
   }
   const fields = asFields(decodeJson(text, `send ${BATCH.example}`), BATCH);
-  checkFields(fields, BATCH_FIELDS);
+  checkFields(fields, BATCH_NAMES);
   const { messages, key } = fields;
   if (!Array.isArray(messages)) {
     throw new ApiError(
@@ -182,17 +140,17 @@ type FormField = readonly [name: string, value: string | File];
 function formFields(pairs: readonly FormField[]): Fields {
   const fields = Object.fromEntries(pairs);
   const names = Object.keys(fields);
-  const unknown = names.find((name) => !FORM_FIELDS.known.includes(name));
+  const unknown = names.find((name) => !FORM_NAMES.known.includes(name));
   if (
     !names.includes("message") &&
-    (unknown === undefined || !isLikeKnown(unknown, FORM_FIELDS))
+    (unknown === undefined || !isLikeKnown(unknown, FORM_NAMES))
   ) {
     throw new ApiError(
       "message_missing",
       'Cannot publish: the form has no "message" field; if the body is not a form, set Content-Type to application/json or text/plain',
     );
   }
-  checkFields(fields, FORM_FIELDS);
+  checkFields(fields, FORM_NAMES);
   if (names.length < pairs.length) {
     throw new ApiError(
       "malformed_body",

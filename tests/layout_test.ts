@@ -115,10 +115,14 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/recovery",
       "lib/revocations",
       "lib/clients",
-      "lib/http",
       "lib/sse",
     ],
-    packages: ["@hono/node-server", "hono"],
+    packages: [
+      "@hono/node-server",
+      "@valibot/to-json-schema",
+      "hono",
+      "valibot",
+    ],
   },
   "main.ts": {
     imports: [

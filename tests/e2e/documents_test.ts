@@ -158,6 +158,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/deploy/nginx.md": "tests/e2e/proxy_test.ts",
   "docs/deploy/systemd.md": "tests/e2e/examples_test.ts",
   "docs/hooks.md": "tests/e2e/hooks_documents_test.ts",
+  "docs/openapi.md": "tests/e2e/openapi_test.ts",
   "docs/security.md":
     "tests/e2e/redis_acl_test.ts and tests/lib/access/recipes_test.ts",
   "docs/tokens.md": "tests/lib/socketio/tokens_test.ts",

@@ -12,6 +12,9 @@ const ROUTES:
     ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
     ["/roomcast_state.js", "/roomcast_state.js", "GET, HEAD, OPTIONS"],
     ["/page.json", "/page.json", "GET, HEAD, OPTIONS"],
+    ["/openapi.json", "/openapi.json", "GET, HEAD, OPTIONS"],
+    ["/docs", "/docs", "GET, HEAD, OPTIONS"],
+    ["/docs/:name", "/docs/docs.css", "GET, HEAD, OPTIONS"],
     ["/static/:name", "/static/page.js", "GET, HEAD, OPTIONS"],
     ["/socket.io/:name", "/socket.io/socket.io.js", "GET, HEAD, OPTIONS"],
     ["/livez", "/livez", "GET, HEAD, OPTIONS"],
@@ -29,7 +32,7 @@ const ROUTES:
     ],
   ];
 /** Matches the paths of files, which accept any query. */
-const FILES = /^\/($|static|socket\.io|roomcast(_state)?\.js)/;
+const FILES = /^\/($|static|socket\.io|roomcast(_state)?\.js|openapi|docs)/;
 
 function assertError(
   { status, headers, body, text }: AppReply,

@@ -34,6 +34,9 @@ const PUBLIC = [
   "/socket.io/socket.io.js",
 ];
 
+/** What both have. */
+const SHARED = ["/openapi.json", "/docs", "/docs/docs.css", "/docs/base.css"];
+
 function isMissing({ status, body }: AppReply): boolean {
   return status === 404 && body.error.code === "not_found";
 }
@@ -57,6 +60,10 @@ for (const audience of ["clients", "backends", "everyone"] as const) {
       const reply = await app.request(path);
       assert.equal(isMissing(reply), audience === "backends", path);
       assert.ok(reply.status === 200 || audience === "backends", path);
+    }
+    for (const path of SHARED) {
+      const { status } = await app.request(path);
+      assert.equal(status, 200, path);
     }
   });
 }

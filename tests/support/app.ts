@@ -10,6 +10,7 @@ import { readAssets } from "../../routes/assets.ts";
 import { BodyBudget } from "../../routes/body.ts";
 import { createListener } from "../../routes/listener.ts";
 import { type AppOptions, createApp } from "../../routes/mod.ts";
+import { assertDocumented } from "./documented.ts";
 import { listen } from "./net.ts";
 import { keepSecretsOf, leaksIn } from "./secrets.ts";
 
@@ -26,12 +27,13 @@ export interface AppReply {
 
 /**
  * An embedded node with all its routes; `await using` closes the node. The test fails if the node has observed a secret,
- * because observations become log lines.
+ * because observations become log lines, or if the document of the HTTP API does not describe a response.
  */
 export class TestApp {
   readonly node: Node;
   readonly app: ReturnType<typeof createApp>;
   readonly observations: Observation[] = [];
+  readonly #audience: AppOptions["audience"];
   readonly #bodies: BodyBudget;
   readonly #servers: Server[] = [];
 
@@ -46,9 +48,10 @@ export class TestApp {
       void this.observations.push(observation);
     const node = createNode(config, observe);
     this.node = node;
+    this.#audience = parts.audience ?? "everyone";
     this.#bodies = parts.bodies ?? new BodyBudget();
     this.app = createApp({
-      audience: "everyone",
+      audience: this.#audience,
       access: node.access,
       publisher: node.publisher,
       revoker: node.revoker,
@@ -91,6 +94,9 @@ export class TestApp {
     const response = await this.app.request(path, init);
     const { status, headers } = response;
     const text = await response.text();
+    const { method = "GET" } = init;
+    const exchange = { method, path, status, headers, text };
+    assertDocumented(this.#audience, exchange);
     const json = headers.get("content-type")?.startsWith("application/json");
     return {
       status,

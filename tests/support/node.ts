@@ -1,5 +1,6 @@
 /** A real node: a process that is started by the command of `deno task start`. */
 import assert from "node:assert/strict";
+import { assertDocumented } from "./documented.ts";
 import { TextLineStream } from "./lines.ts";
 import { keepSecretsOf, leaksIn } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
@@ -21,7 +22,8 @@ async function startArguments(checkout = root): Promise<string[]> {
 
 /**
  * The process of a node; `await using` stops it. When it has stopped, the test fails if the node has printed a secret of
- * its settings, a client token, or the secret of a session.
+ * its settings, a client token, or the secret of a session. A request fails if the document of the HTTP API does not
+ * describe the response.
  */
 export class TestNode {
   readonly log = new Inbox<LogLine>();
@@ -31,6 +33,8 @@ export class TestNode {
   readonly #reading: Promise<unknown>;
   #url = "";
   #internalUrl = "";
+  /** Whether the process is a node of this checkout, whose responses are those of the document. */
+  #isDocumented = false;
 
   private constructor(process: Deno.ChildProcess) {
     this.#process = process;
@@ -90,6 +94,7 @@ export class TestNode {
     const urls = node.log.items.find(({ kind }) => kind === "started");
     node.#url = String(urls?.url);
     node.#internalUrl = String(urls?.internalUrl ?? urls?.url);
+    node.#isDocumented = script === undefined && checkout === undefined;
     if (ready) {
       const path = `${node.#internalUrl}/readyz`;
       await until(
@@ -196,11 +201,10 @@ export class TestNode {
 
   /** Sends a request to the node and reads the whole response. */
   async request(path: string, init: RequestInit): Promise<Reply> {
-    const response = await soon(
-      fetch(new URL(path, this.#url), init),
-      `the response to ${path}`,
-    );
+    const url = new URL(path, this.#url);
+    const response = await soon(fetch(url, init), `the response to ${path}`);
     const text = await response.text();
+    this.#assertDocumented(url, init, response, text);
     let body: Record<string, unknown> = {};
     try {
       body = JSON.parse(text);
@@ -208,6 +212,24 @@ export class TestNode {
       // The body is not JSON; it is in `text`.
     }
     return { status: response.status, headers: response.headers, text, body };
+  }
+
+  #assertDocumented(
+    { origin, pathname }: URL,
+    { method = "GET" }: RequestInit,
+    { status, headers }: Response,
+    text: string,
+  ): void {
+    const ports = [this.#url, this.#internalUrl];
+    // Tests also send requests to proxies before the node.
+    if (!this.#isDocumented || !ports.includes(origin)) return;
+    const audience = this.#url === this.#internalUrl
+      ? "everyone"
+      : origin === this.#url
+      ? "clients"
+      : "backends";
+    const exchange = { method, path: pathname, status, headers, text };
+    assertDocumented(audience, exchange);
   }
 
   /** Resolves to the value of one of the node's metrics, summed over all its labels. */

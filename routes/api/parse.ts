@@ -1,0 +1,46 @@
+/**
+ * Checks bodies and queries by their schemas.
+ *
+ * @module
+ */
+import type { Context } from "hono";
+import * as v from "valibot";
+import { ApiError } from "../../lib/errors.ts";
+import type { Env } from "../exchange.ts";
+import { checkFields } from "../names.ts";
+import { type FieldSet, type FieldsSchema, namesOf } from "./operation.ts";
+
+/**
+ * Checks the fields of an object by a schema, and returns what the schema makes of them. The message of a rule in the
+ * schema is the part of an error's message that follows `Cannot <verb>: `. A schema may also call a function that
+ * throws its own {@linkcode ApiError}, such as `parseRoom`.
+ *
+ * @throws {ApiError} `unknown_field`, `invalid_parameter`, or an error of the schema's own
+ */
+export function parseFields<T>(
+  fields: object,
+  set: FieldSet<FieldsSchema<T>>,
+  verb: string,
+): T {
+  checkFields(fields, namesOf(set), verb);
+  const { success, output, issues } = v.safeParse(set.schema, fields);
+  if (success) return output;
+  // What is wrong with the fields together, such as two that exclude each other, comes before what is wrong with one.
+  const { message } = issues.find(({ path }) => path === undefined) ??
+    issues[0];
+  throw new ApiError("invalid_parameter", `Cannot ${verb}: ${message}`);
+}
+
+/**
+ * Checks the parameters of a request's query by their schema, and returns what the schema makes of them. The names have
+ * been checked before.
+ *
+ * @throws {ApiError} `invalid_parameter`, or an error of the schema's own
+ */
+export function readQuery<T>(
+  c: Context<Env>,
+  set: FieldSet<FieldsSchema<T>>,
+  verb: string,
+): T {
+  return parseFields(c.req.query(), set, verb);
+}

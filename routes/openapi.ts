@@ -1,0 +1,57 @@
+/**
+ * Serves `/openapi.json`, the document of the HTTP API, and `/docs`, the same document as a page.
+ *
+ * @module
+ */
+import { makeDocument } from "./api/document.ts";
+import type { Audience } from "./api/operation.ts";
+import { renderDocument } from "./api/reference.ts";
+import { type Asset, makeAsset } from "./assets.ts";
+
+/** The files of the page at `/docs`, which is at ports that do not have the other files. */
+const DOCS_FILES = ["base.css", "docs.css", "icon.svg"];
+
+/** The document of one port in its forms. */
+export interface DocumentAssets {
+  readonly document: () => Asset;
+  readonly docs: () => Asset;
+  /** The files that the page loads, by name. */
+  readonly docsFiles: ReadonlyMap<string, Asset>;
+}
+
+/**
+ * Returns the document of a port that serves `audience`. It is made at the first request, because that takes about
+ * 20 ms, which the start of a node should not take.
+ *
+ * @param files The files of the folder `static/`, by name.
+ */
+export function documentAssets(
+  audience: Audience,
+  files: ReadonlyMap<string, Asset>,
+): DocumentAssets {
+  const encoder = new TextEncoder();
+  const made = once(() => makeDocument(audience));
+  return {
+    document: once(() =>
+      makeAsset(
+        "application/json",
+        encoder.encode(JSON.stringify(made())),
+      )
+    ),
+    docs: once(() =>
+      makeAsset(
+        "text/html; charset=utf-8",
+        encoder.encode(renderDocument(made())),
+      )
+    ),
+    docsFiles: new Map(
+      [...files].filter(([name]) => DOCS_FILES.includes(name)),
+    ),
+  };
+}
+
+/** Returns a function that calls `make` at its first call, and returns the same value at each call. */
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
+}
