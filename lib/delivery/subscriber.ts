@@ -9,6 +9,7 @@
 import type { RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
+import type { FactsOf } from "../socket_events/events.ts";
 
 /** The content of a `gap` event, which tells a client that messages of a room may be missing. */
 export interface GapNotice {
@@ -38,7 +39,7 @@ export interface Encoder {
   /** Makes the frame of a `gap` event. */
   gap(notice: GapNotice): Frame;
   /** Makes the frame of an event for a single client, which is not part of the order of messages. */
-  event(name: ClientEvent, facts: Readonly<Record<string, unknown>>): Frame;
+  event<E extends ClientEvent>(name: E, facts: FactsOf<E>): Frame;
 }
 
 /**
