@@ -9,18 +9,11 @@ import {
   type Revocations,
 } from "../access/revocations.ts";
 import type { Cluster } from "../cluster/cluster.ts";
-import { toApiError } from "../errors.ts";
+import { Follower } from "../cluster/follower.ts";
 import type { Observe } from "../observer.ts";
 import { pause } from "../util/deadline.ts";
 import type { RevocationStore } from "./store.ts";
 
-/** Time between two looks at the store if no other node has sent a command, in ms. */
-const INTERVAL_MS = 2000;
-/**
- * Minimum time between two looks, in ms, however many commands of other nodes arrive. It is also the time between two
- * attempts to load the revocations when a node starts.
- */
-const INTERVAL_MS_MIN = 50;
 /** Maximum number of revocations that are added in one step, which takes a few ms. */
 const ADDED_MAX = 5000;
 /** Time between two deletions of revocations that have ended, in ms. */
@@ -43,17 +36,21 @@ export interface RevokerOptions {
 export class Revoker {
   readonly #options: RevokerOptions;
   readonly #closing = new AbortController();
+  readonly #follower: Follower;
   #version: string | undefined;
-  /** Ends the pause before the next look at the store. */
-  #wake = new AbortController();
-  #isFailing = false;
   #deleted = performance.now();
 
   /** Starts to load the revocations, and registers for the command of other nodes. */
   constructor(options: RevokerOptions) {
     this.#options = options;
-    options.cluster.onCommand("revoked", () => this.#wake.abort());
-    void this.#run();
+    const follower = this.#follower = new Follower({
+      look: () => this.#look(),
+      isLoaded: () => options.revocations.isLoaded,
+      where: "loading revocations",
+      observe: options.observe,
+    });
+    options.cluster.onCommand("revoked", () => follower.wake());
+    follower.start();
   }
 
   /**
@@ -73,40 +70,20 @@ export class Revoker {
   /** Stops to look at the store. */
   close(): void {
     this.#closing.abort();
-    this.#wake.abort();
+    this.#follower.close();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#closing;
-    while (!signal.aborted) {
-      // A command that arrives during the look may be about a change after it, so it causes another look.
-      this.#wake = new AbortController();
-      await this.#look();
-      await pause(INTERVAL_MS_MIN, signal);
-      if (!this.#options.revocations.isLoaded) continue;
-      await pause(INTERVAL_MS - INTERVAL_MS_MIN, this.#wake.signal);
-    }
-  }
-
-  /** Takes over what has changed in the store. Never throws. */
+  /** Takes over what has changed in the store. */
   async #look(): Promise<void> {
-    const { store, revocations, observe } = this.#options;
-    try {
-      const changes = await store.changes(this.#version);
-      const mayLack = changes.isWhole && revocations.size > 0;
-      const hasAll = await this.#add(changes.revocations);
-      if (mayLack) await this.#restore(changes.revocations);
-      this.#version = changes.version;
-      this.#deleteEnded();
-      revocations.loaded();
-      if (!hasAll) throw new Error("the store has too many revocations");
-      this.#isFailing = false;
-    } catch (error) {
-      if (!this.#isFailing && !this.#isExpected(error)) {
-        observe({ kind: "error", where: "loading revocations", error });
-      }
-      this.#isFailing = true;
-    }
+    const { store, revocations } = this.#options;
+    const changes = await store.changes(this.#version);
+    const mayLack = changes.isWhole && revocations.size > 0;
+    const hasAll = await this.#add(changes.revocations);
+    if (mayLack) await this.#restore(changes.revocations);
+    this.#version = changes.version;
+    this.#deleteEnded();
+    revocations.loaded();
+    if (!hasAll) throw new Error("the store has too many revocations");
   }
 
   /** Adds revocations, few at a time so that messages are delivered meanwhile. Resolves to whether all were added. */
@@ -118,12 +95,6 @@ export class Revoker {
       if (some.length === ADDED_MAX) await pause(0, this.#closing.signal);
     }
     return hasAll;
-  }
-
-  /** Returns whether an error is that of an outage, which the connection to Redis reports, or of `close()`. */
-  #isExpected(error: unknown): boolean {
-    const { isOutage, code } = toApiError(error);
-    return isOutage || code === "log_timeout" || this.#closing.signal.aborted;
   }
 
   /** Stores the revocations again that this node knows and that are not in the store, as after a failover of Redis. */
