@@ -11,7 +11,8 @@ import type { GapReason } from "../log/gaps.ts";
 import type { Entry } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { AnswerBacklog } from "./backlog.ts";
-import type { Encoder, Frame, Subscriber } from "./subscriber.ts";
+import { Batch, Combination, type Room } from "./batch.ts";
+import type { Frame, Subscriber } from "./subscriber.ts";
 
 /** Options of {@linkcode FanOut}. */
 export interface FanOutOptions {
@@ -26,89 +27,6 @@ export interface FanOutOptions {
    */
   readonly latestOnly: (room: string) => boolean;
   readonly observe: Observe;
-}
-
-/** A room with subscribers on this node. */
-interface Room {
-  readonly name: string;
-  readonly latestOnly: boolean;
-  /**
-   * The room's subscribers, in one group for each encoder. A change replaces this array by a new one, because a
-   * subscriber may leave while a delivery iterates over the array.
-   */
-  groups: readonly Group[];
-}
-
-/** The subscribers of one room that have the same encoder, so that one frame can be written to all of them. */
-interface Group {
-  readonly encoder: Encoder;
-  readonly members: Set<Subscriber>;
-}
-
-/** Some messages, in order, and their frame, which is made once for all subscribers that get exactly these messages. */
-class Batch {
-  readonly encoder: Encoder;
-  readonly entries: readonly Entry[];
-  readonly latestOnly: boolean;
-  #frame: Frame | undefined;
-
-  constructor(
-    encoder: Encoder,
-    entries: readonly Entry[],
-    latestOnly: boolean,
-  ) {
-    this.encoder = encoder;
-    this.entries = entries;
-    this.latestOnly = latestOnly;
-  }
-
-  get frame(): Frame {
-    return this.#frame ??= this.encoder.messages(this.entries);
-  }
-}
-
-/**
- * One or more rooms of a delivery, and the batch for the subscribers that are in exactly these of the delivery's rooms.
- */
-class Combination {
-  readonly #encoder: Encoder;
-  readonly #rooms: readonly Room[];
-  readonly #next = new Map<Room, Combination>();
-  #batch: Batch | undefined;
-
-  constructor(encoder: Encoder, rooms: readonly Room[], batch?: Batch) {
-    this.#encoder = encoder;
-    this.#rooms = rooms;
-    this.#batch = batch;
-  }
-
-  /**
-   * Returns the combination of this combination's rooms and `room`. Always returns the same object for the same room.
-   */
-  with(room: Room): Combination {
-    let next = this.#next.get(room);
-    if (next === undefined) {
-      next = new Combination(this.#encoder, [...this.#rooms, room]);
-      this.#next.set(room, next);
-    }
-    return next;
-  }
-
-  /**
-   * Returns a batch of those messages of `entries` that were published into the combination's rooms. Has to be called
-   * with the same `entries` each time, and always returns the same object.
-   */
-  batch(entries: readonly Entry[]): Batch {
-    if (this.#batch === undefined) {
-      const names = new Set(this.#rooms.map(({ name }) => name));
-      this.#batch = new Batch(
-        this.#encoder,
-        entries.filter(({ room }) => names.has(room)),
-        this.#rooms.some(({ latestOnly }) => latestOnly),
-      );
-    }
-    return this.#batch;
-  }
 }
 
 /**
@@ -159,6 +77,32 @@ export class FanOut {
     if (group.members.size > 0) return;
     room.groups = room.groups.filter((other) => other !== group);
     if (room.groups.length === 0) this.#rooms.delete(name);
+  }
+
+  /** Returns the number of subscribers of a room. */
+  countIn(name: string): number {
+    let count = 0;
+    for (const { members } of this.#rooms.get(name)?.groups ?? []) {
+      count += members.size;
+    }
+    return count;
+  }
+
+  /** Returns whether a subscriber is in a room. */
+  has(subscriber: Subscriber, name: string): boolean {
+    return this.#rooms.get(name)?.groups.some(({ members }) =>
+      members.has(subscriber)
+    ) ?? false;
+  }
+
+  /** Iterates over the names of the rooms that have subscribers. */
+  roomNames(): MapIterator<string> {
+    return this.#rooms.keys();
+  }
+
+  /** Number of rooms that have subscribers. */
+  get roomCount(): number {
+    return this.#rooms.size;
   }
 
   /**
