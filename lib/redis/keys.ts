@@ -30,6 +30,26 @@ export interface Keys {
   readonly revocations: string;
   /** The newest of the revocations, in the order in which they were stored. */
   readonly revocationChanges: string;
+  /** What backends want to be done with clients (`lib/directives/`). */
+  readonly directives: string;
+  /** The nodes that report which rooms they serve, each with the time of its last heartbeat (`lib/occupancy/`). */
+  readonly occupancy: string;
+  /** For each of these nodes, its state as JSON. */
+  readonly occupancyStates: string;
+  /** For each of these nodes, how many times it has written. */
+  readonly occupancyVersions: string;
+  /** The nodes that no longer run and whose entries have to be deleted. */
+  readonly occupancyGone: string;
+  /** Exists for some seconds after Redis was not reachable. No node counts as stopped meanwhile. */
+  readonly occupancyGrace: string;
+  /** The names of the rooms that have clients. */
+  readonly occupancyRooms: string;
+  /** Returns the key of the rooms that a node has reported; `tag` is the name under which the node writes. */
+  occupancyReported(tag: string): string;
+  /** Returns the key that holds, for each node, how many clients it has in a room. */
+  occupancyClients(room: string): string;
+  /** Returns the key that holds the users in a room, each with the nodes that serve it. */
+  occupancyUsers(room: string): string;
   /** The gaps of the bridge: each is the id of a log entry before which messages of Redis channels may be missing. */
   readonly gaps: string;
   /**
@@ -62,6 +82,16 @@ export function keysOf(prefix: string): Keys {
     session: (digest) => `${base}session:${digest}`,
     revocations: `${base}revocations`,
     revocationChanges: `${base}revocations:changes`,
+    directives: `${base}directives`,
+    occupancy: `${base}occupancy`,
+    occupancyStates: `${base}occupancy:states`,
+    occupancyVersions: `${base}occupancy:versions`,
+    occupancyGone: `${base}occupancy:gone`,
+    occupancyGrace: `${base}occupancy:grace`,
+    occupancyRooms: `${base}occupancy:rooms`,
+    occupancyReported: (tag) => `${base}occupancy:reported:${tag}`,
+    occupancyClients: (room) => `${base}occupancy:clients:${room}`,
+    occupancyUsers: (room) => `${base}occupancy:users:${room}`,
     gaps: `${base}gaps`,
     bridge: `${base}bridge`,
     bridgeListeners: `${base}bridge:seats`,

@@ -1,0 +1,277 @@
+/**
+ * Reports to Redis which rooms and users this node serves.
+ *
+ * @module
+ */
+import { toApiError } from "../errors.ts";
+import type { Observe } from "../observer.ts";
+import type { LogServer } from "../redis/log_server.ts";
+import { runScript } from "../redis/script.ts";
+import { deadline, pause } from "../util/deadline.ts";
+import { randomText } from "../util/random.ts";
+import type { LocalRooms, NodeState } from "./occupancy.ts";
+import { BEAT, LEAVE, WRITE } from "./scripts.ts";
+
+/** Time between two heartbeats, in ms. */
+const BEAT_INTERVAL_MS = 2000;
+/** How long a change waits, in ms, so that several changes are written together. */
+const WRITE_DELAY_MS = 250;
+/** Pause between two writes if more changes wait than one write takes, in ms. */
+const NEXT_WRITE_MS = 20;
+/** Pause after a failure, in ms. */
+const RETRY_MS = 500;
+/** Maximum number of rooms and users that are written with one run of a script, which takes a few ms. */
+const CHANGES_MAX = 1000;
+/** How long the keys stay in Redis if nobody writes to them, in s. */
+const LIFETIME_SECONDS = 900;
+/** Time in which everything is written again, in ms. It keeps the keys from expiring, and adds what somebody deleted. */
+const REFRESH_MS = 300_000;
+/** Maximum time for telling Redis that the node has left, in ms. */
+const LEAVE_TIMEOUT_MS = 500;
+/** Bytes of a tag; as text it has 8 characters. */
+const TAG_BYTES = 6;
+
+/** Options of {@linkcode Reporter}. */
+export interface ReporterOptions {
+  readonly server: LogServer;
+  readonly local: LocalRooms;
+  /** Returns the state of this node. */
+  readonly state: () => NodeState;
+  /** Called with some of the tags whose entries have to be deleted. */
+  readonly onGone: (tags: readonly string[]) => void;
+  readonly observe: Observe;
+}
+
+/** The users of a room about which Redis has to be told. */
+type Changes = Map<string, Set<string>>;
+
+/**
+ * Writes what has changed on this node, some of it at a time, and a heartbeat. If Redis has lost what the node wrote,
+ * the node writes everything again under a new tag.
+ *
+ * What is written is looked up at that moment, and writing it twice does no harm. A change that is reported late, or
+ * again after a failure, is therefore never wrong.
+ *
+ * Lifetime: the constructor starts to write. Call `close()` to stop.
+ */
+export class Reporter {
+  readonly #options: ReporterOptions;
+  readonly #closing = new AbortController();
+  readonly #finished: Promise<void>;
+  #tag = randomText(TAG_BYTES);
+  /** Whether Redis has had a heartbeat under the tag. */
+  #isKnown = false;
+  /** The number of the last write that Redis has confirmed, and that of the last one that was sent. */
+  #written = 0;
+  #sent = 0;
+  #changes: Changes = new Map();
+  /** Ends the pause before the next heartbeat, because something has changed. */
+  #wake = new AbortController();
+  #nextBeat = 0;
+  #refreshing: Iterator<readonly [string | undefined, Iterable<string>]>;
+  #isFailing = false;
+
+  /** Starts to write heartbeats. */
+  constructor(options: ReporterOptions) {
+    this.#options = options;
+    this.#refreshing = options.local.memberships()[Symbol.iterator]();
+    this.#finished = this.#run();
+  }
+
+  /** Records that a client with this user, if it has one, has joined or left a room on this node. */
+  changed(room: string, user: string | undefined): void {
+    let users = this.#changes.get(room);
+    if (users === undefined) this.#changes.set(room, users = new Set());
+    if (user !== undefined) users.add(user);
+    this.#wake.abort();
+  }
+
+  /** Stops, and tells Redis that the node has left. Never rejects. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    this.#wake.abort();
+    await this.#finished;
+    if (!this.#isKnown) return;
+    // If this fails, the other nodes treat this node like one that was killed.
+    const left = this.#retire(this.#tag);
+    await deadline(left, LEAVE_TIMEOUT_MS, "leaving").catch(() => {});
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      const isDone = await this.#step();
+      if (!isDone) {
+        await pause(this.#isFailing ? RETRY_MS : NEXT_WRITE_MS, signal);
+        continue;
+      }
+      this.#wake = new AbortController();
+      if (this.#changes.size === 0) {
+        const waitMs = Math.max(0, this.#nextBeat - performance.now());
+        await pause(waitMs, this.#wake.signal);
+      }
+      if (this.#changes.size > 0) await pause(WRITE_DELAY_MS, signal);
+    }
+  }
+
+  /** Writes what is due. Resolves to whether nothing is left to write. Never throws. */
+  async #step(): Promise<boolean> {
+    const { observe } = this.#options;
+    try {
+      if (performance.now() >= this.#nextBeat) await this.#beat();
+      // Redis accepts writes only under a tag that has had a heartbeat.
+      if (this.#isKnown && this.#changes.size > 0) await this.#write();
+      this.#isFailing = false;
+      return this.#changes.size === 0;
+    } catch (error) {
+      const { isOutage, code } = toApiError(error);
+      const isExpected = isOutage || code === "log_timeout" ||
+        this.#closing.signal.aborted;
+      if (!this.#isFailing && !isExpected) {
+        observe({ kind: "error", where: "counting clients", error });
+      }
+      this.#isFailing = true;
+      return false;
+    }
+  }
+
+  async #beat(): Promise<void> {
+    const { server: { command, keys }, state, onGone } = this.#options;
+    const gone = await command((client) =>
+      runScript(client, BEAT, [
+        keys.occupancy,
+        keys.occupancyStates,
+        keys.occupancyVersions,
+        keys.occupancyGone,
+        keys.occupancyGrace,
+        keys.occupancyRooms,
+        keys.occupancyReported(this.#tag),
+      ], [
+        this.#tag,
+        JSON.stringify(state()),
+        String(this.#written),
+        String(this.#sent),
+        this.#isKnown ? "" : "1",
+        String(LIFETIME_SECONDS),
+      ])
+    ) as "lost" | string[];
+    if (gone === "lost") return await this.#startAgain();
+    this.#isKnown = true;
+    this.#nextBeat = performance.now() + BEAT_INTERVAL_MS;
+    this.#refreshSome();
+    if (gone.length > 0) onGone(gone);
+  }
+
+  async #write(): Promise<void> {
+    const { server: { command, keys }, state } = this.#options;
+    const taken = this.#take();
+    const number = ++this.#sent;
+    try {
+      const reply = await command((client) =>
+        runScript(client, WRITE, [
+          keys.occupancyVersions,
+          keys.occupancyRooms,
+          keys.occupancyReported(this.#tag),
+          keys.occupancyStates,
+          ...[...taken.keys()].flatMap((room) => [
+            keys.occupancyClients(room),
+            keys.occupancyUsers(room),
+          ]),
+        ], [
+          this.#tag,
+          String(this.#written),
+          String(number - 1),
+          String(number),
+          String(LIFETIME_SECONDS),
+          JSON.stringify(state()),
+          ...this.#format(taken),
+        ])
+      );
+      if (reply === "lost") return await this.#startAgain();
+      this.#written = number;
+    } catch (error) {
+      for (const [room, users] of taken) {
+        this.changed(room, undefined);
+        for (const user of users) this.changed(room, user);
+      }
+      throw error;
+    }
+  }
+
+  /** Removes some changes from those that wait, and returns them. */
+  #take(): Changes {
+    const taken: Changes = new Map();
+    let free = CHANGES_MAX;
+    for (const [room, users] of this.#changes) {
+      if (free <= 0) break;
+      free--;
+      const some = new Set<string>();
+      for (const user of users) {
+        if (free-- <= 0) break;
+        some.add(user);
+        users.delete(user);
+      }
+      taken.set(room, some);
+      if (users.size === 0) this.#changes.delete(room);
+    }
+    return taken;
+  }
+
+  /** Returns the arguments of `WRITE` for some rooms and users, with what is true of them now. */
+  *#format(taken: Changes): Generator<string> {
+    const { local } = this.#options;
+    for (const [room, users] of taken) {
+      const present: string[] = [], absent: string[] = [];
+      for (const user of users) {
+        (local.isIn(user, room) ? present : absent).push(user);
+      }
+      yield* [room, String(local.clientsIn(room))];
+      yield* [String(present.length), String(absent.length)];
+      yield* present;
+      yield* absent;
+    }
+  }
+
+  /** Writes everything again under a new tag, because Redis lacks some of what was written under the old one. */
+  async #startAgain(): Promise<void> {
+    const { local, observe } = this.#options;
+    const old = this.#tag;
+    this.#tag = randomText(TAG_BYTES);
+    this.#isKnown = false;
+    this.#written = this.#sent = 0;
+    this.#nextBeat = 0;
+    this.#changes = new Map();
+    for (const [user, rooms] of local.memberships()) {
+      for (const room of rooms) this.changed(room, user);
+    }
+    observe({ kind: "occupancy_restored", rooms: this.#changes.size });
+    await this.#retire(old);
+  }
+
+  async #retire(tag: string): Promise<void> {
+    const { server: { command, keys } } = this.#options;
+    await command((client) =>
+      runScript(client, LEAVE, [
+        keys.occupancy,
+        keys.occupancyStates,
+        keys.occupancyVersions,
+        keys.occupancyGone,
+      ], [tag, String(LIFETIME_SECONDS)])
+    );
+  }
+
+  /** Marks the next clients, so that all of them are written again within {@linkcode REFRESH_MS}. */
+  #refreshSome(): void {
+    const { local, state } = this.#options;
+    const beats = REFRESH_MS / BEAT_INTERVAL_MS;
+    for (let i = Math.ceil(state().clients / beats); i > 0; i--) {
+      const { done, value } = this.#refreshing.next();
+      if (done) {
+        this.#refreshing = local.memberships()[Symbol.iterator]();
+        return;
+      }
+      const [user, rooms] = value;
+      for (const room of rooms) this.changed(room, user);
+    }
+  }
+}

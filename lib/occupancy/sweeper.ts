@@ -1,0 +1,101 @@
+/**
+ * Deletes what nodes have written that no longer run.
+ *
+ * @module
+ */
+import { toApiError } from "../errors.ts";
+import type { Observe } from "../observer.ts";
+import type { RedisClient } from "../redis/connection.ts";
+import type { LogServer } from "../redis/log_server.ts";
+import { runScript } from "../redis/script.ts";
+import { DROP } from "./scripts.ts";
+
+/** Maximum number of rooms that are passed to one run of the script. */
+const ROOMS_MAX = 100;
+
+/**
+ * Deletes the entries of tags that were retired. Several nodes may do so at the same time, and a node that is
+ * interrupted leaves the rest to the others.
+ */
+export class Sweeper {
+  readonly #server: LogServer;
+  readonly #observe: Observe;
+  /** The tags whose entries this node is deleting. */
+  readonly #running = new Map<string, Promise<void>>();
+  #isClosed = false;
+
+  /** Stores the options. */
+  constructor(server: LogServer, observe: Observe) {
+    this.#server = server;
+    this.#observe = observe;
+  }
+
+  /** Deletes the entries of tags. Resolves when all are deleted, or if that has failed. Never rejects. */
+  async sweep(tags: readonly string[]): Promise<void> {
+    await Promise.all(tags.map((tag) => {
+      let work = this.#running.get(tag);
+      if (work === undefined) {
+        work = this.#sweep(tag).finally(() => this.#running.delete(tag));
+        this.#running.set(tag, work);
+      }
+      return work;
+    }));
+  }
+
+  /** Stops after the script that is running. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  async #sweep(tag: string): Promise<void> {
+    const { keys } = this.#server;
+    try {
+      while (!this.#isClosed) {
+        const rooms = await this.#command([
+          "ZRANGE",
+          keys.occupancyReported(tag),
+          "0",
+          String(ROOMS_MAX - 1),
+        ]) as string[];
+        if (rooms.length === 0) {
+          await this.#command(["ZREM", keys.occupancyGone, tag]);
+          return;
+        }
+        await this.#drop(tag, rooms);
+      }
+    } catch (error) {
+      const { isOutage, code } = toApiError(error);
+      if (isOutage || code === "log_timeout") return;
+      this.#observe({
+        kind: "error",
+        where: "deleting the clients of a stopped node",
+        error,
+      });
+    }
+  }
+
+  async #drop(tag: string, rooms: readonly string[]): Promise<void> {
+    const { command, keys } = this.#server;
+    let [left, cursor] = [rooms, "0"];
+    while (left.length > 0 && !this.#isClosed) {
+      const [done, next] = await command((client) =>
+        runScript(client, DROP, [
+          keys.occupancyRooms,
+          keys.occupancyReported(tag),
+          ...left.flatMap((room) => [
+            keys.occupancyClients(room),
+            keys.occupancyUsers(room),
+          ]),
+        ], [tag, cursor, ...left])
+      ) as [number, string];
+      left = left.slice(done);
+      cursor = next;
+    }
+  }
+
+  #command(args: string[]): Promise<unknown> {
+    return this.#server.command((client: RedisClient) =>
+      client.sendCommand(args)
+    );
+  }
+}

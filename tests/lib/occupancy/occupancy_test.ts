@@ -1,0 +1,323 @@
+/** Tests of the interface `Occupancy`, which the ones with and without Redis must pass, and of the one with Redis. */
+import assert from "node:assert/strict";
+import { createClient } from "@redis/client";
+import type { Observation } from "../../../lib/observer.ts";
+import { LocalOccupancy } from "../../../lib/occupancy/local_occupancy.ts";
+import type {
+  LocalRooms,
+  NodeState,
+  Occupancy,
+} from "../../../lib/occupancy/occupancy.ts";
+import { RedisOccupancy } from "../../../lib/occupancy/redis_occupancy.ts";
+import type { RedisClient } from "../../../lib/redis/connection.ts";
+import { keysOf } from "../../../lib/redis/keys.ts";
+import { Redis } from "../../support/redis.ts";
+import { soon, until } from "../../support/wait.ts";
+
+const KEYS = keysOf("test");
+
+/** The clients of a node, each with its user and its rooms. Tests change them. */
+class World implements LocalRooms {
+  readonly clients = new Map<
+    string,
+    { user: string | undefined; rooms: Set<string> }
+  >();
+  changed: (room: string, user: string | undefined) => void = () => {};
+
+  join(client: string, user: string | undefined, ...rooms: string[]): void {
+    const found = this.clients.get(client) ?? { user, rooms: new Set() };
+    this.clients.set(client, found);
+    for (const room of rooms) {
+      found.rooms.add(room);
+      this.changed(room, user);
+    }
+  }
+
+  leave(client: string, room: string): void {
+    const found = this.clients.get(client);
+    found?.rooms.delete(room);
+    this.changed(room, found?.user);
+  }
+
+  clientsIn(room: string): number {
+    return [...this.clients.values()].filter(({ rooms }) => rooms.has(room))
+      .length;
+  }
+
+  isIn(user: string, room: string): boolean {
+    return [...this.clients.values()].some((client) =>
+      client.user === user && client.rooms.has(room)
+    );
+  }
+
+  roomNames(): Set<string> {
+    return new Set(
+      [...this.clients.values()].flatMap(({ rooms }) => [...rooms]),
+    );
+  }
+
+  *memberships(): Generator<readonly [string | undefined, Iterable<string>]> {
+    for (const { user, rooms } of this.clients.values()) yield [user, rooms];
+  }
+
+  state(id: string): () => NodeState {
+    return () => ({
+      id,
+      started: 1000,
+      clients: this.clients.size,
+      rooms: this.roomNames().size,
+      memoryBytes: 5,
+      draining: false,
+    });
+  }
+}
+
+/** A Redis with a connection, on which nodes can be started. */
+class Setup implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack();
+  readonly observed: Observation[] = [];
+
+  private constructor(readonly redis: Redis, readonly client: RedisClient) {
+    this.#stack.use(redis);
+    this.#stack.defer(() => client.destroy());
+  }
+
+  static async start(): Promise<Setup> {
+    const redis = await Redis.start();
+    const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
+    client.on("error", () => {});
+    await soon(client.connect(), "the client connects");
+    return new Setup(redis, client);
+  }
+
+  /** Starts a node. While `isDown` returns true, it cannot reach Redis. */
+  node(id: string, isDown = () => false): [World, RedisOccupancy] {
+    const world = new World();
+    const occupancy = new RedisOccupancy({
+      server: {
+        command: async (command) => {
+          if (isDown()) throw new Error("down");
+          return await command(this.client);
+        },
+        writable: () => Promise.resolve(),
+        node: id,
+        server: () => "",
+        saved: () => {},
+        keys: KEYS,
+      },
+      local: world,
+      state: world.state(id),
+      observe: (observation) => void this.observed.push(observation),
+    });
+    world.changed = (room, user) => occupancy.changed(room, user);
+    this.#stack.defer(() => occupancy.close());
+    return [world, occupancy];
+  }
+
+  /** Makes all nodes look as if they had sent their last heartbeats some time ago, except for the node `except`. */
+  async age(ms: number, except?: string): Promise<void> {
+    const states = await this.redis.command(
+      "HGETALL",
+      KEYS.occupancyStates,
+    ) as string[];
+    for (let i = 0; i < states.length; i += 2) {
+      if (JSON.parse(states[i + 1] ?? "").id === except) continue;
+      await this.redis.command(
+        "ZINCRBY",
+        KEYS.occupancy,
+        String(-ms),
+        states[i] ?? "",
+      );
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack[Symbol.asyncDispose]();
+  }
+}
+
+const KINDS: Readonly<
+  Record<string, (stack: AsyncDisposableStack) => Promise<[World, Occupancy]>>
+> = {
+  LocalOccupancy: () => {
+    const world = new World();
+    const local = new LocalOccupancy({ local: world, state: world.state("a") });
+    return Promise.resolve([world, local]);
+  },
+  RedisOccupancy: async (stack) => stack.use(await Setup.start()).node("a"),
+};
+
+async function counts(
+  occupancy: Occupancy,
+  ...rooms: string[]
+): Promise<string[]> {
+  const counted = await occupancy.count(rooms);
+  return counted.map(({ room, clients, users }) =>
+    `${room}: ${clients} by ${users}`
+  );
+}
+
+/** Waits until the rooms have these numbers of clients and users. */
+async function untilCounts(
+  occupancy: Occupancy,
+  expected: readonly string[],
+  timeoutMs = 5000,
+): Promise<void> {
+  const rooms = expected.map((text) => text.split(": ")[0] ?? "");
+  let last: string[] = [];
+  try {
+    await until("the counts are right", async () => {
+      last = await counts(occupancy, ...rooms);
+      return last.join() === expected.join();
+    }, timeoutMs);
+  } catch {
+    assert.deepEqual(last, expected);
+  }
+}
+
+for (const [name, open] of Object.entries(KINDS)) {
+  Deno.test(`${name} counts clients, and different users among them`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [world, occupancy] = await open(stack);
+    world.join("1", "ann", "x", "y");
+    world.join("2", "ann", "x");
+    world.join("3", "bob", "x");
+    world.join("4", undefined, "x");
+    await untilCounts(occupancy, ["x: 4 by 2", "y: 1 by 1", "z: 0 by 0"]);
+    world.leave("1", "x");
+    world.leave("3", "x");
+    world.leave("1", "y");
+    await untilCounts(occupancy, ["x: 2 by 1", "y: 0 by 0"]);
+    assert.deepEqual(
+      await occupancy.names({ prefix: "", after: undefined, limit: 10 }),
+      ["x"],
+    );
+  });
+
+  Deno.test(`${name}.names() pages through the names in the order of their bytes`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [world, occupancy] = await open(stack);
+    const sorted = ["a", "n", "n.", "n.1", "n.2", "n\u{ff5e}", "n\u{1f600}"];
+    world.join("1", undefined, ...sorted.toReversed(), "z[", "(z");
+    await untilCounts(occupancy, ["z[: 1 by 0"]);
+    const names = (prefix: string, after?: string, limit = 10) =>
+      occupancy.names({ prefix, after, limit });
+    assert.deepEqual(await names(""), ["(z", ...sorted, "z["]);
+    assert.deepEqual(await names("", undefined, 2), ["(z", "a"]);
+    assert.deepEqual(await names("", "a", 2), ["n", "n."]);
+    assert.deepEqual(await names("n."), ["n.", "n.1", "n.2"]);
+    assert.deepEqual(await names("n.", "n.1"), ["n.2"]);
+    assert.deepEqual(await names("n.", "n.2"), []);
+    assert.deepEqual(await names("q"), []);
+  });
+
+  Deno.test(`${name}.nodes() has the state of the node`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const [world, occupancy] = await open(stack);
+    world.join("1", "ann", "x", "y");
+    await untilCounts(occupancy, ["y: 1 by 1"]);
+    const [{ ageMs = -1, ...state } = {}, ...others] = await occupancy.nodes();
+    assert.deepEqual([state, others], [world.state("a")(), []]);
+    assert.ok(ageMs >= 0 && ageMs < 3000, `${ageMs}`);
+  });
+}
+
+Deno.test("RedisOccupancy counts the clients of all nodes, and a user on two nodes once", async () => {
+  await using setup = await Setup.start();
+  const [a, one] = setup.node("a");
+  const [b, two] = setup.node("b");
+  a.join("1", "ann", "x");
+  b.join("2", "ann", "x");
+  b.join("3", "bob", "x", "y");
+  for (const occupancy of [one, two]) {
+    await untilCounts(occupancy, ["x: 3 by 2", "y: 1 by 1"]);
+  }
+  b.leave("2", "x");
+  await untilCounts(one, ["x: 2 by 2"]);
+  a.leave("1", "x");
+  await untilCounts(one, ["x: 1 by 1", "y: 1 by 1"]);
+  assert.deepEqual((await one.nodes()).map(({ id }) => id), ["a", "b"]);
+  await two.close();
+  await untilCounts(one, ["x: 0 by 0", "y: 0 by 0"]);
+  assert.deepEqual((await one.nodes()).map(({ id }) => id), ["a"]);
+  assert.deepEqual(setup.observed, []);
+});
+
+Deno.test("RedisOccupancy does not count a node that has sent no heartbeat for 8 s, and deletes all that it has written", async () => {
+  await using setup = await Setup.start();
+  const [, one] = setup.node("a");
+  let isDead = false;
+  const [b, two] = setup.node("b", () => isDead);
+  for (let i = 0; i < 3000; i++) b.join(`${i}`, `u${i}`, "x", `r${i % 250}`);
+  await untilCounts(two, ["x: 3000 by 3000", "r7: 12 by 12"]);
+  isDead = true;
+  await setup.age(7000, "a");
+  await untilCounts(one, ["x: 3000 by 3000"]);
+  await setup.age(1500, "a");
+  assert.deepEqual(await counts(one, "x", "r7"), ["x: 0 by 0", "r7: 0 by 0"]);
+  const keys = await setup.redis.command("KEYS", "*") as string[];
+  assert.deepEqual(keys.filter((key) => /:(clients|users):/.test(key)), []);
+  await until("all is deleted", async () => {
+    const left = await setup.redis.command("KEYS", "*") as string[];
+    return left.length <= 3;
+  });
+});
+
+Deno.test("RedisOccupancy reports everything again after it was taken for dead, and after Redis has lost everything", async () => {
+  await using setup = await Setup.start();
+  const [a, one] = setup.node("a");
+  const [b, two] = setup.node("b");
+  a.join("1", "ann", "x");
+  b.join("2", "bob", "x");
+  await untilCounts(one, ["x: 2 by 2"]);
+  await setup.age(9000, "a");
+  await untilCounts(one, ["x: 1 by 1"]);
+  await untilCounts(one, ["x: 2 by 2"]);
+  const restored = () =>
+    setup.observed.filter(({ kind }) => kind === "occupancy_restored").length;
+  assert.equal(restored(), 1);
+  await setup.redis.command("FLUSHALL");
+  await untilCounts(two, ["x: 2 by 2"]);
+  assert.equal(restored(), 3);
+  // Both still write what changes.
+  a.leave("1", "x");
+  await untilCounts(two, ["x: 1 by 1"]);
+});
+
+Deno.test("RedisOccupancy takes no node for dead if Redis was not reachable for all of them", async () => {
+  await using setup = await Setup.start();
+  let isDown = false;
+  const [a, one] = setup.node("a", () => isDown);
+  const [b] = setup.node("b", () => isDown);
+  a.join("1", "ann", "x");
+  b.join("2", "bob", "x");
+  await untilCounts(one, ["x: 2 by 2"]);
+  isDown = true;
+  await setup.age(20_000);
+  isDown = false;
+  assert.deepEqual(await counts(one, "x"), ["x: 2 by 2"]);
+  await until(
+    "both have sent a heartbeat",
+    async () => (await one.nodes()).every(({ ageMs }) => ageMs < 3000),
+  );
+  assert.deepEqual(await counts(one, "x"), ["x: 2 by 2"]);
+  assert.deepEqual(
+    setup.observed.filter(({ kind }) => kind === "occupancy_restored"),
+    [],
+  );
+});
+
+Deno.test("RedisOccupancy writes many changes with few commands, and what failed again", async () => {
+  await using setup = await Setup.start();
+  let isDown = false;
+  const [a, one] = setup.node("a", () => isDown);
+  await until("it has begun", async () => (await one.nodes()).length === 1);
+  const before = await setup.redis.calls("evalsha");
+  isDown = true;
+  for (let i = 0; i < 5000; i++) a.join(`${i}`, undefined, "x", "y");
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  isDown = false;
+  await untilCounts(one, ["x: 5000 by 0", "y: 5000 by 0"]);
+  const calls = await setup.redis.calls("evalsha") - before;
+  assert.ok(calls < 60, `${calls} scripts`);
+});
