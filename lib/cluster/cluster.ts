@@ -27,8 +27,16 @@ export interface Revoked {
   readonly kind: "revoked";
 }
 
+/**
+ * Tells other nodes that a backend wants something to be done with clients, so that they read the directives from the
+ * store. The command says nothing else, for the same reason as {@linkcode Revoked}.
+ */
+export interface Directed {
+  readonly kind: "directed";
+}
+
 /** A command that a node can send to the other nodes. */
-export type ClusterCommand = SessionResumed | Revoked;
+export type ClusterCommand = SessionResumed | Revoked | Directed;
 
 /** A command of one kind. */
 export type CommandOf<K extends ClusterCommand["kind"]> = Extract<

@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import type { Cluster, ClusterCommand } from "../../../lib/cluster/cluster.ts";
+import {
+  type DirectedClients,
+  Director,
+} from "../../../lib/directives/director.ts";
+import {
+  type Directive,
+  type DirectiveRequest,
+  Directives,
+} from "../../../lib/directives/directives.ts";
+import {
+  type DirectiveStore,
+  MemoryDirectiveStore,
+} from "../../../lib/directives/store.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { until } from "../../support/wait.ts";
+
+const KEPT_MS = 60_000;
+const OUTAGE = new ApiError("log_unreachable", "Cannot reach Redis");
+
+function join(name: string, room = "chat"): DirectiveRequest {
+  return { kind: "join", target: { by: "user", name }, room };
+}
+
+/** A store that several nodes share, and that can fail or be replaced by one that has lost everything. */
+class SharedStore implements DirectiveStore {
+  store = new MemoryDirectiveStore(KEPT_MS);
+  error: Error | undefined;
+
+  changes(since: string | undefined) {
+    return this.#run(() => this.store.changes(since));
+  }
+
+  add(request: DirectiveRequest, floor: string | undefined) {
+    return this.#run(() => this.store.add(request, floor));
+  }
+
+  restore(directives: readonly Directive[]) {
+    return this.#run(() => this.store.restore(directives));
+  }
+
+  #run<T>(work: () => Promise<T>): Promise<T> {
+    return this.error === undefined ? work() : Promise.reject(this.error);
+  }
+}
+
+/** The director of one node. Its cluster delivers commands only if the test does. */
+class Setup implements Disposable, Cluster, DirectedClients {
+  readonly directives = new Directives();
+  readonly observed: Observation[] = [];
+  readonly sent: ClusterCommand[] = [];
+  /** The directives that were passed to the clients, as `user room`. */
+  readonly applied: string[] = [];
+  readonly director: Director;
+  receive = (): void => {};
+
+  constructor(store: DirectiveStore) {
+    this.director = new Director({
+      store,
+      directives: this.directives,
+      clients: this,
+      cluster: this,
+      retentionMs: KEPT_MS,
+      observe: (observation) => void this.observed.push(observation),
+    });
+  }
+
+  send(command: ClusterCommand): void {
+    this.sent.push(command);
+  }
+
+  onCommand(kind: string, handle: (command: never) => void): void {
+    assert.equal(kind, "directed");
+    this.receive = handle as () => void;
+  }
+
+  apply(directives: readonly Directive[]): void {
+    for (const { kind, target, room } of directives) {
+      this.applied.push(`${kind} ${target.name} ${room}`);
+    }
+  }
+
+  watch(): () => Promise<number> {
+    return () => Promise.resolve(this.applied.length);
+  }
+
+  [Symbol.dispose](): void {
+    this.director.close();
+  }
+}
+
+Deno.test("direct() has applied a directive on this node, and another node applies it after the command", async () => {
+  const store = new SharedStore();
+  using a = new Setup(store);
+  using b = new Setup(store);
+  await until("both have loaded", () => b.directives.isLoaded);
+  assert.equal(await a.director.direct(join("ann")), 1);
+  assert.deepEqual(a.applied, ["join ann chat"]);
+  assert.deepEqual(a.sent, [{ kind: "directed" }]);
+  assert.deepEqual(b.applied, []);
+  b.receive();
+  await until("the other node knows it", () => b.applied.length > 0, 1000);
+});
+
+Deno.test("a directive reaches another node within 2 s without any command", async () => {
+  const store = new SharedStore();
+  using a = new Setup(store);
+  using b = new Setup(store);
+  await until("both have loaded", () => b.directives.isLoaded);
+  await a.director.direct(join("ann"));
+  await until("the other node knows it", () => b.applied.length > 0, 2500);
+});
+
+Deno.test("nodes that are told different things at the same time end with the same directive", async () => {
+  const store = new SharedStore();
+  using a = new Setup(store);
+  using b = new Setup(store);
+  await until("both have loaded", () => b.directives.isLoaded);
+  await Promise.all([
+    a.director.direct(join("ann")),
+    b.director.direct({ ...join("ann"), kind: "leave" }),
+  ]);
+  a.receive();
+  b.receive();
+  const [last] = (await store.changes(undefined)).directives.slice(-1);
+  for (const node of [a, b]) {
+    await until(
+      "the node knows the last one",
+      () => node.directives.latest === last?.id,
+    );
+    assert.deepEqual([...node.directives], [last]);
+    assert.equal(node.applied.at(-1), `${last?.kind} ann chat`);
+  }
+});
+
+Deno.test("what the store has lost is stored again by a node that knows it, and reaches the others", async () => {
+  const store = new SharedStore();
+  using a = new Setup(store);
+  await until("it has loaded", () => a.directives.isLoaded);
+  await a.director.direct(join("ann", "a"));
+  await a.director.direct(join("ann", "b"));
+  store.store = new MemoryDirectiveStore(KEPT_MS);
+  using b = new Setup(store);
+  await until("the other node has loaded", () => b.directives.isLoaded);
+  a.receive();
+  await until(
+    "it is stored again",
+    () =>
+      a.observed.some((seen) =>
+        seen.kind === "directives_restored" && seen.count === 2
+      ),
+  );
+  b.receive();
+  await until("the other node knows it", () => b.applied.length === 2);
+  assert.deepEqual(b.applied, ["join ann a", "join ann b"]);
+  assert.deepEqual(a.applied, b.applied);
+});
+
+Deno.test("direct() rejects if the directive could not be stored, and nothing is applied", async () => {
+  const store = new SharedStore();
+  using setup = new Setup(store);
+  await until("it has loaded", () => setup.directives.isLoaded);
+  store.error = OUTAGE;
+  await assert.rejects(setup.director.direct(join("ann")), OUTAGE);
+  assert.deepEqual([setup.applied, setup.sent], [[], []]);
+  assert.deepEqual(setup.observed, []);
+});
