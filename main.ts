@@ -184,6 +184,8 @@ function appOptions(
     publisher: node.publisher,
     revoker: node.revoker,
     streams: node.streams,
+    occupancy: node.occupancy,
+    director: node.director,
     head: node.log.head,
     history: node.history,
     gaps: node.gaps,

@@ -3,20 +3,17 @@
  *
  * @module
  */
-import { RedisBridge } from "./bridge/bridge.ts";
+import type { RedisBridge } from "./bridge/bridge.ts";
 import { Clients } from "./clients/clients.ts";
 import { type Cluster, singleNode } from "./cluster/cluster.ts";
-import { AdapterCluster } from "./socketio/adapter.ts";
-import { CLUSTER_EVENTS } from "./socketio/commands.ts";
 import type { Config } from "./config/config.ts";
+import { Directives } from "./directives/directives.ts";
 import { ApiError } from "./errors.ts";
 import { Delivery } from "./delivery/delivery.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
 import type { Log, LogParts, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
-import { LOG_LENGTH } from "./redis_log/append_scripts.ts";
-import { RedisLog } from "./redis_log/redis_log.ts";
 import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
 import { Revocations } from "./access/revocations.ts";
@@ -32,12 +29,10 @@ import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
 import { ConnectionLimits } from "./limits/connection_limits.ts";
 import { Hooks } from "./hooks/hooks.ts";
 import { Publisher } from "./publish/publisher.ts";
-import { RedisConnection } from "./redis/connection.ts";
-import { ConnectionGroup } from "./redis/group.ts";
-import {
-  RedisRevocationStore,
-  REVOCATION_SCRIPTS,
-} from "./revocations/redis_store.ts";
+import { joinCluster } from "./cluster_parts.ts";
+import type { Director } from "./directives/director.ts";
+import { connectRedis, type RedisParts } from "./redis_parts.ts";
+import type { Occupancy } from "./occupancy/occupancy.ts";
 import { Revoker } from "./revocations/revoker.ts";
 import {
   MemoryRevocationStore,
@@ -45,11 +40,12 @@ import {
 } from "./revocations/store.ts";
 import { Ring } from "./delivery/ring.ts";
 import { DirectWriter } from "./wire/direct_write.ts";
-import { RedisSessionStore, SESSION_SCRIPTS } from "./sessions/redis_store.ts";
-import { MemorySessionStore, type SessionStore } from "./sessions/store.ts";
-import { BRIDGE_SCRIPTS } from "./bridge/scripts.ts";
+import { MemorySessionStore } from "./sessions/store.ts";
 import { SseServer } from "./sse/server.ts";
-import { SocketIoServer } from "./socketio/server.ts";
+import {
+  SocketIoServer,
+  type SocketIoServerOptions,
+} from "./socketio/server.ts";
 
 /** Maximum bytes of the ring: the recent messages that a node keeps in memory for clients that reconnect. */
 const RING_BYTES_MAX = 64 << 20;
@@ -81,6 +77,9 @@ export interface Node extends LogParts {
   readonly access: Access;
   readonly revoker: Revoker;
   readonly publisher: Publisher;
+  readonly director: Director;
+  /** Counts the clients of all nodes. */
+  readonly occupancy: Occupancy;
   /**
    * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this node.
    * Rejects with the reason if not.
@@ -113,31 +112,32 @@ export function createNode(config: Config, observe: Observe): Node {
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const pages = pageRules(config);
   const directWriter = makeDirectWriter(observe);
+  const directives = new Directives();
   const clients = new Clients({
     ...config,
     ...parts,
+    directives,
     sessions: redis?.sessions ?? new MemorySessionStore(),
     fanOut,
     cluster,
+    changed: (room, user) => occupancy.changed?.(room, user),
     observe,
   });
   const limits = makeLimits(config);
-  const hookHeaders = config.hooks?.headers;
-  const serving = { clients, fanOut, directWriter, hookHeaders, observe };
-  const adapter = redis?.cluster.adapter;
-  const sockets = new SocketIoServer({
-    ...config,
-    ...serving,
+  const served = { clients, fanOut, directWriter, access, log };
+  const { sockets, streams } = makeServers(config, observe, {
+    ...served,
     ...limits,
     ...pages,
-    access,
-    adapter,
+    adapter: redis?.cluster.adapter,
   });
-  const streams = new SseServer({ ...serving, ...limits, log });
+  const stored = { server: redis?.log.server, store: redis?.directives };
+  const joined = { ...stored, cluster, directives, clients, sockets };
+  const { director, occupancy } = joinCluster(config, observe, joined);
   const publisher = new Publisher({ ...config, log, access, observe });
   const closed = [
     ...[...ingresses, clients, sockets, streams, tokens, hooks],
-    ...[revoker, redis?.cluster, log, publisher],
+    ...[director, revoker, occupancy, redis?.cluster, log, publisher],
   ];
   return {
     ...parts,
@@ -150,6 +150,8 @@ export function createNode(config: Config, observe: Observe): Node {
     directWriter,
     revoker,
     publisher,
+    director,
+    occupancy,
     probe: () => probe(log, ingresses),
     warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
     close: () => close(redis, closed),
@@ -190,6 +192,26 @@ function makeAccess(
   });
   const revoker = new Revoker({ store, revocations, cluster, observe });
   return { access, tokens, hooks, revoker };
+}
+
+/** Creates the servers of all protocols of clients. */
+function makeServers(
+  config: Config,
+  observe: Observe,
+  parts:
+    & Pick<
+      SocketIoServerOptions,
+      "clients" | "access" | "fanOut" | "directWriter" | "adapter"
+    >
+    & ReturnType<typeof pageRules>
+    & NodeLimits
+    & { readonly log: Log },
+): { sockets: SocketIoServer; streams: SseServer } {
+  const serving = { ...parts, hookHeaders: config.hooks?.headers, observe };
+  return {
+    sockets: new SocketIoServer({ ...config, ...serving }),
+    streams: new SseServer(serving),
+  };
 }
 
 function makeLimits(config: Config): NodeLimits {
@@ -253,81 +275,16 @@ function makeFanOut(config: Config, observe: Observe): FanOut {
   });
 }
 
-/** The parts of a node that need Redis. */
-interface RedisParts {
-  readonly log: RedisLog;
-  /** The bridge from Redis channels; undefined if no channels are bridged. */
-  readonly bridge: RedisBridge | undefined;
-  readonly cluster: AdapterCluster;
-  readonly sessions: SessionStore;
-  readonly revocations: RevocationStore;
-}
-
-/**
- * Creates all parts that need Redis. Their connections are in one group, because all of them have to lead to the same
- * server. Returns undefined if the node has no Redis.
- */
-function connectRedis(
-  config: Config,
-  reader: LogReader,
-  observe: Observe,
-): RedisParts | undefined {
-  const { redisUrl: url } = config;
-  if (url === undefined) return undefined;
-  const { keyPrefix, historySize, historySeconds } = config;
-  const group = new ConnectionGroup(observe);
-  const log = new RedisLog({
-    url,
-    keyPrefix,
-    historySize,
-    historySeconds,
-    idempotencySeconds: config.idempotencySeconds,
-    ackReplicas: config.ackReplicas,
-    recoverySeconds: config.recoverySeconds,
-    group,
-    reader,
-    scripts: [...SESSION_SCRIPTS, ...REVOCATION_SCRIPTS, ...BRIDGE_SCRIPTS],
-    cluster: (fields, id) => cluster.onLogEntry(fields, id),
-    observe,
-  });
-  const cluster = new AdapterCluster({
-    commands: log.commands,
-    stream: log.keys.log,
-    channelPrefix: keyPrefix,
-    events: CLUSTER_EVENTS,
-    observe,
-    connect: (options) =>
-      new RedisConnection({ url, name: "cluster", observe, group, ...options }),
-  });
-  const bridge = config.channels.length === 0 ? undefined : new RedisBridge({
-    keyPrefix,
-    channels: config.channels,
-    historySize,
-    historySeconds,
-    messageBytesMax: config.messageBytesMax,
-    logLength: LOG_LENGTH,
-    keys: log.keys,
-    commands: log.commands,
-    command: (command) => log.command(command),
-    observe,
-    connect: (options) =>
-      new RedisConnection({ url, name: "bridge", observe, group, ...options }),
-  });
-  const sessions = new RedisSessionStore(log.server);
-  const revocations = new RedisRevocationStore(log.server);
-  return { log, bridge, cluster, sessions, revocations };
-}
-
 /**
  * First ends all publishes in flight with an error, because the other parts may have to wait for Redis. Then closes the
  * given parts one after another, in the given order.
  */
 async function close(
   redis: RedisParts | undefined,
-  parts: readonly ({ close(): Promise<void> | void } | undefined)[],
+  parts: readonly ({ close?(): Promise<void> | void } | undefined)[],
 ): Promise<void> {
   redis?.log.refusePublishes();
-  for (const part of parts) await part?.close();
+  for (const part of parts) await part?.close?.();
 }
 
 /**

@@ -189,6 +189,29 @@ export type Observation =
   | { kind: "client_revoked" }
   /** Redis had lost revocations, and this node stored them again. */
   | { kind: "revocations_restored"; count: number }
+  /**
+   * Redis lacked what this node had reported about its clients, because Redis has lost it or this node did not respond
+   * for some time. The node has reported all of its `rooms` again.
+   */
+  | { kind: "occupancy_restored"; rooms: number }
+  /**
+   * A request to this node wants something to be done with clients, with the publish key of this name if it had one.
+   */
+  | {
+    kind: "directed";
+    directive: "join" | "leave" | "disconnect";
+    key: string | undefined;
+  }
+  /** A client of this node was put into a room, taken out of it, or disconnected, as a backend wanted. */
+  | { kind: "directive_applied"; directive: "join" | "leave" | "disconnect" }
+  /** A client of this node could not be put into a room, for example because it is in too many. */
+  | {
+    kind: "directive_failed";
+    directive: "join" | "leave" | "disconnect";
+    code: string;
+  }
+  /** Redis had lost directives of backends, and this node stored them again. */
+  | { kind: "directives_restored"; count: number }
   /** A call of a hook has ended, or was not made. `durationMs` includes the time that it waited. */
   | {
     kind: "hook_called";

@@ -6,6 +6,7 @@
 import { type Context, Hono } from "hono";
 import type { OriginRule } from "../lib/access/origins.ts";
 import { ApiError, toApiError } from "../lib/errors.ts";
+import type { LogHead } from "../lib/log/head.ts";
 import {
   type Audience,
   isServed,
@@ -15,6 +16,7 @@ import {
 } from "./api/operation.ts";
 import { type ForEachOperation, OPERATIONS } from "./api/operations.ts";
 import { type Asset, serveAsset } from "./assets.ts";
+import { assign, type DirectivesOptions, disconnect } from "./directives.ts";
 import { respondWithError } from "./errors.ts";
 import { type EventsOptions, streamEvents } from "./events.ts";
 import type { Env, Handler, Middleware } from "./exchange.ts";
@@ -32,6 +34,7 @@ import { documentAssets } from "./openapi.ts";
 import { type PageOptions, pageSettings } from "./page.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 import { revoke, type RevokeOptions } from "./revoke.ts";
+import { listNodes, listRooms, type RoomsOptions, showRoom } from "./rooms.ts";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
@@ -41,9 +44,12 @@ export interface AppOptions
     HealthOptions,
     HistoryOptions,
     PageOptions,
-    RevokeOptions {
+    RevokeOptions,
+    RoomsOptions,
+    DirectivesOptions {
   /** Whom the port serves. */
   readonly audience: Audience;
+  readonly head: Pick<LogHead, "reached" | "epoch" | "id">;
   /** Checks the origins of requests. */
   readonly originRule: OriginRule;
   /** The files of the page at `/`, by name. */
@@ -108,10 +114,7 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
   const { audience, page, bundle } = options;
   const named = (files: ReadonlyMap<string, Asset>) => (c: Context<Env>) =>
     files.get(c.req.param("name") ?? "");
-  const { document, docs, docsFiles, asyncApi } = documentAssets(
-    audience,
-    page,
-  );
+  const { document, docs, docsFiles } = documentAssets(audience, page);
   const events = streamEvents(options, {
     from: audience === "clients" ? "client" : "request",
     hasCookies: audience !== "backends",
@@ -123,6 +126,12 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
       GET: readHistory(options),
       DELETE: clearHistory(options),
     },
+    "/rooms": { GET: listRooms(options) },
+    "/rooms/{room}": { GET: showRoom(options) },
+    "/rooms/{room}/join": { POST: assign("join", options) },
+    "/rooms/{room}/leave": { POST: assign("leave", options) },
+    "/disconnect": { POST: disconnect(options) },
+    "/nodes": { GET: listNodes(options) },
     "/rooms/{room}/events": { GET: events },
     "/events": { GET: events },
     "/revoke": { POST: revoke(options) },
@@ -134,15 +143,11 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
     "/roomcast_state.js": {
       GET: serveAsset(() => page.get("roomcast_state.js"), true),
     },
-    "/roomcast.d.ts": {
-      GET: serveAsset(() => page.get("roomcast.d.ts"), true),
-    },
     "/static/{name}": { GET: serveAsset(named(page)) },
     // Engine.IO serves this path without a name.
     "/socket.io/{name}": { GET: serveAsset(named(bundle), true) },
     "/page.json": { GET: pageSettings(options, audience !== "clients") },
     "/openapi.json": { GET: serveAsset(document) },
-    "/asyncapi.json": { GET: serveAsset(asyncApi) },
     "/docs": { GET: serveAsset(docs) },
     "/docs/{name}": { GET: serveAsset(named(docsFiles)) },
   };

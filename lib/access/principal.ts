@@ -8,11 +8,11 @@ import type { Action, Rights } from "./rights.ts";
 import type { Verdict } from "./verdict.ts";
 
 /**
- * What a principal may do in one room in addition to its rights, because it has shown a room token, or because a hook
- * has allowed it.
+ * What a principal may do in one room in addition to its rights, because it has shown a room token, because a hook has
+ * allowed it, or because a backend has put the client into the room.
  */
 export interface RoomGrant {
-  readonly by: "token" | "hook";
+  readonly by: "token" | "hook" | "server";
   readonly actions: readonly Action[];
   /** Time at which the grant expires, in ms since 1970; undefined if it does not expire. */
   readonly expiresAt?: number | undefined;
@@ -22,6 +22,11 @@ export interface RoomGrant {
   readonly tokenId?: string | undefined;
   /** What other members of the room are told about the client; any JSON. */
   readonly info?: unknown;
+  /**
+   * Time at which a backend has put the client into the room, in ms since 1970; undefined if none has, or if the grant
+   * is `by` the server itself. When the grant expires, the client stays in the room.
+   */
+  readonly putAt?: number | undefined;
 }
 
 /** Grants by the names of their rooms. */
@@ -130,6 +135,43 @@ export function grantsFor(
   const found = room === undefined ? [...grants.values()] : [grants.get(room)];
   return found.filter((grant) => grant !== undefined)
     .filter(({ actions }) => actions.includes(action));
+}
+
+/**
+ * Returns the grant of a client that a backend puts into a room at the time `putAt`, in ms since 1970. A grant that the
+ * client has already stays as it is, so that the client may still do what that grant allows.
+ */
+export function grantOfServer(
+  putAt: number,
+  grant: RoomGrant | undefined,
+): RoomGrant {
+  return grant === undefined || grant.by === "server"
+    ? { by: "server", actions: ["subscribe"], issuedAt: putAt }
+    : { ...grant, putAt };
+}
+
+/** Returns a new grant of a client for a room, for which it may have one of a backend in `before`. */
+export function renewedGrant(
+  grant: RoomGrant,
+  before: RoomGrant | undefined,
+): RoomGrant {
+  const putAt = before?.by === "server" ? before.issuedAt : before?.putAt;
+  return putAt === undefined ? grant : { ...grant, putAt };
+}
+
+/** Returns what is left of grants at the time `now`, in ms since 1970, some of which may have expired. */
+export function currentGrants(grants: RoomGrants, now: number): RoomGrants {
+  const current = new Map<string, RoomGrant>();
+  for (const [room, grant] of grants) {
+    const left = isExpired(grant.expiresAt, now) ? afterExpiry(grant) : grant;
+    if (left !== undefined) current.set(room, left);
+  }
+  return current;
+}
+
+/** Returns what is left of a grant after it has expired; undefined if nothing is. */
+export function afterExpiry({ putAt }: RoomGrant): RoomGrant | undefined {
+  return putAt === undefined ? undefined : grantOfServer(putAt, undefined);
 }
 
 /**

@@ -9,6 +9,7 @@
  */
 import type { Asker } from "../access/hooks.ts";
 import { type Principal, userOf } from "../access/principal.ts";
+import type { Directives } from "../directives/directives.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
@@ -68,6 +69,7 @@ export interface Admission {
 /** Options of {@linkcode Admissions}. */
 export interface AdmissionsOptions extends PlansOptions {
   readonly log: Log;
+  readonly directives: Directives;
   readonly recovery: Recovery;
   readonly sessions: SessionStore;
   readonly writer: SessionWriter;
@@ -160,6 +162,10 @@ export class Admissions {
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
+      // A session that is not resumed as a whole still has directives that are left to apply.
+      directed: stored === undefined
+        ? this.#options.directives.latest
+        : stored.session.directed,
       headers: hello.introduction?.headers,
       isTransient: hello.stream !== undefined,
     });

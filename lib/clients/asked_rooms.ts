@@ -44,8 +44,11 @@ export interface Asked {
 /** A room that the client may no longer be in, with the reason that the client is sent. */
 export interface LostRoom {
   readonly room: string;
-  /** `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. */
-  readonly reason: "expired" | "revoked";
+  /**
+   * `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. `removed`: a
+   * backend has taken the client out of the room.
+   */
+  readonly reason: "expired" | "revoked" | "removed";
 }
 
 /**

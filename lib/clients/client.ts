@@ -10,6 +10,7 @@ import {
   type RoomGrant,
   type RoomGrants,
   userOf,
+  withGrant,
 } from "../access/principal.ts";
 import type { Verdict } from "../access/verdict.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
@@ -41,6 +42,8 @@ export interface ClientOptions {
   /** The version of the stored session that the client resumes; undefined if its session is new. */
   readonly resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
+  /** The last directive that was applied to the client, as in `Session.directed`; undefined if there was none. */
+  readonly directed?: string | undefined;
   /** The headers of the client's handshake that are passed on to hooks; none if not given. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Whether the client has no session; `false` if not given. */
@@ -66,6 +69,7 @@ export class Client implements SessionState {
    * needs nothing that is stored.
    */
   readonly isTransient: boolean;
+  directed: string | undefined;
   /** The headers of the client's handshake that are passed on to hooks. */
   readonly headers: Readonly<Record<string, string>>;
   /**
@@ -87,16 +91,10 @@ export class Client implements SessionState {
 
   /** Creates a client that is not connected yet and has no subscriber. */
   constructor(
-    {
-      principal,
-      digest,
-      generation,
-      resumedVersion,
-      rooms,
-      headers,
-      isTransient = false,
-    }: ClientOptions,
+    { principal, digest, generation, resumedVersion, rooms, ...rest }:
+      ClientOptions,
   ) {
+    const { directed, headers, isTransient = false } = rest;
     this.headers = headers ?? NO_HEADERS;
     this.isTransient = isTransient;
     this.principal = principal;
@@ -104,6 +102,7 @@ export class Client implements SessionState {
     this.generation = generation;
     this.resumedVersion = resumedVersion;
     this.rooms = rooms;
+    this.directed = directed;
   }
 
   /** The client's id, as `clientIdOf()` returns it. */
@@ -245,4 +244,13 @@ export function tooFast(verb: "connect" | "join"): ApiError {
     "overloaded",
     `Cannot ${verb}: this node receives new messages faster than it can read the missed ones; ${verb} again later`,
   );
+}
+
+/** Gives a client a grant for a room instead of the one that it has; none if `grant` is undefined. */
+export function setGrant(
+  client: Client,
+  room: string,
+  grant: RoomGrant | undefined,
+): void {
+  client.principal = withGrant(client.principal, room, grant);
 }

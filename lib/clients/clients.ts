@@ -17,22 +17,27 @@ import type { Cluster } from "../cluster/cluster.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Ring } from "../delivery/ring.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
+import type { DirectedClients } from "../directives/director.ts";
+import type { Directives } from "../directives/directives.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { LogParts } from "../log/log.ts";
 import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, Recovery } from "../recovery/recovery.ts";
-import type { RoomPosition } from "../sessions/session.ts";
+import { clientIdOf, type RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
 import { type Admission, Admissions } from "./admission.ts";
 import { type Client, noteGaps, type Tell } from "./client.ts";
+import type { Directed } from "./directed.ts";
 import { Expiries } from "./expiries.ts";
 import type { Hello } from "./hello.ts";
 import { RevokedClients } from "./revoked_clients.ts";
-import { RoomRights } from "./room_rights.ts";
-import { Subscriptions } from "./subscriptions.ts";
+import { createRoomParts } from "./room_parts.ts";
+import type { RoomRights } from "./room_rights.ts";
+import { Roster, type RosterOptions } from "./roster.ts";
+import type { Subscriptions } from "./subscriptions.ts";
 import { isCurrent, sendWelcome } from "./welcome.ts";
 
 /**
@@ -48,11 +53,15 @@ export interface ClientsOptions extends LogParts {
   readonly fanOut: FanOut;
   readonly access: Access;
   readonly cluster: Cluster;
+  /** What backends want to be done with clients. */
+  readonly directives: Directives;
   /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
   /** How long a session is kept after the client has disconnected, in s. */
   readonly recoverySeconds: number;
+  /** Called after a client with this user, if it has one, has joined or left a room. */
+  readonly changed?: RosterOptions["changed"];
   readonly observe: Observe;
 }
 
@@ -67,16 +76,16 @@ export class Clients {
   readonly #writer: SessionWriter;
   readonly #admissions: Admissions;
   readonly #subscriptions: Subscriptions;
+  readonly #directed: Directed;
   readonly #rights: RoomRights;
   readonly #expiries: Expiries;
   readonly #revoked: RevokedClients;
-  /** The connected clients, by the hashes of their sessions' secrets. */
-  readonly #clients = new Map<string, Client>();
+  readonly #roster: Roster;
 
   /** Starts without clients, and registers for the commands of other nodes. */
   constructor(options: ClientsOptions) {
     this.#options = options;
-    const { log, sessions, access, fanOut, roomsPerClientMax } = options;
+    const { log, sessions, access, fanOut } = options;
     const recovery = this.#recovery = new Recovery(options, options.ring);
     const writer = this.#writer = new SessionWriter({
       log,
@@ -92,23 +101,24 @@ export class Clients {
       sessions,
       writer,
       access,
+      directives: options.directives,
       rooms: options.rooms,
-      roomsPerClientMax,
+      roomsPerClientMax: options.roomsPerClientMax,
     });
-    this.#subscriptions = new Subscriptions({
-      log,
+    const roster = this.#roster = new Roster({
       fanOut,
+      changed: options.changed ?? (() => {}),
+    });
+    const { subscriptions, directed, rights } = createRoomParts(options, {
       recovery,
       writer,
-      access,
-      roomsPerClientMax,
-    });
-    const rights = this.#rights = new RoomRights({
-      access,
-      fanOut,
-      writer,
+      roster,
       disconnect: (client) => this.#disconnect(client),
+      end: (client) => this.#end(client),
     });
+    this.#subscriptions = subscriptions;
+    this.#directed = directed;
+    this.#rights = rights;
     this.#expiries = new Expiries({
       fanOut,
       disconnect: (client) => this.#disconnect(client),
@@ -116,7 +126,7 @@ export class Clients {
     });
     this.#revoked = new RevokedClients({
       access,
-      clients: () => this.#clients.values(),
+      clients: () => roster,
       disconnect: (client) => this.#disconnect(client),
       checkRooms: (client) => rights.check(client),
       observe: options.observe,
@@ -129,7 +139,17 @@ export class Clients {
 
   /** Number of connected clients. */
   get count(): number {
-    return this.#clients.size;
+    return this.#roster.count;
+  }
+
+  /** The connected clients and their rooms. */
+  get roster(): Roster {
+    return this.#roster;
+  }
+
+  /** Applies directives of backends to the connected clients. */
+  get directed(): DirectedClients {
+    return this.#directed;
   }
 
   /**
@@ -163,19 +183,20 @@ export class Clients {
     const { client, isSaved } = admission;
     if (admission.recovered) this.#replaceOlder(client);
     client.subscriber = subscriber;
-    this.#clients.set(client.digest, client);
+    this.#roster.add(client);
     const { position } = this.#recovery;
     const parts = { ...this.#options, position };
     sendWelcome(admission, results, subscriber, tell, parts);
     // A write may have closed the connection. If the closed client joined its rooms now, it would stay in them forever.
     if (subscriber.disconnectedAsSlow) this.dropped(client, false);
     if (client.subscriber === undefined) return false;
-    for (const { room } of results) this.#options.fanOut.join(subscriber, room);
+    for (const { room } of results) this.#roster.join(client, subscriber, room);
     this.#writer.keep(client);
     this.#expiries.update(client);
     const hasGap = results.some(isGap);
     if (hasGap) noteGaps(client, results, this.#options.log.head.id);
     if (hasGap || !isSaved) this.#writer.save(client);
+    void this.#directed.update(client);
     return true;
   }
 
@@ -253,7 +274,7 @@ export class Clients {
       since: id,
       notice: { at: unconfirmed, number: UNNUMBERED, gap: reason },
     };
-    for (const { rooms } of this.#clients.values()) {
+    for (const { rooms } of this.#roster) {
       for (const room of rooms.keys()) rooms.set(room, position);
     }
     this.#writer.refresh();
@@ -271,6 +292,7 @@ export class Clients {
 
   /** Stops all timers of the clients, including those that save sessions. */
   close(): void {
+    this.#directed.close();
     this.#revoked.close();
     this.#expiries.close();
     this.#writer.close();
@@ -282,7 +304,7 @@ export class Clients {
    * keeps such a connection open if the client's network has failed and the node has not noticed it yet.
    */
   #replaceOlder({ digest, generation }: Client): void {
-    const older = this.#clients.get(digest);
+    const older = this.#roster.get(clientIdOf(digest));
     if (older !== undefined) this.#disconnect(older);
     this.#options.cluster.send({ kind: "session_resumed", digest, generation });
   }
@@ -292,7 +314,7 @@ export class Clients {
    * with which another connection has resumed the session.
    */
   #resumedElsewhere(digest: string, generation: number): void {
-    const client = this.#clients.get(digest);
+    const client = this.#roster.get(clientIdOf(digest));
     if (client !== undefined && client.generation >= generation) return;
     if (client !== undefined) this.#disconnect(client);
     this.#writer.resumedElsewhere(digest);
@@ -304,15 +326,22 @@ export class Clients {
     subscriber?.disconnect();
   }
 
+  /** Ends a client's connection for good, and its session. */
+  #end(client: Client): void {
+    client.subscriber?.dismiss();
+    // Some protocols report the end of a connection only later.
+    this.dropped(client, true);
+  }
+
   #forget(client: Client): void {
-    const { subscriber, digest, rooms } = client;
+    const { subscriber, rooms } = client;
     client.subscriber = undefined;
     this.#expiries.delete(client);
     this.#writer.release(client);
-    if (this.#clients.get(digest) === client) this.#clients.delete(digest);
+    this.#roster.delete(client);
     if (subscriber === undefined) return;
     for (const room of rooms.keys()) {
-      this.#options.fanOut.leave(subscriber, room);
+      this.#roster.leave(client, subscriber, room);
     }
   }
 }

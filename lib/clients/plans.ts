@@ -5,11 +5,13 @@
  */
 import type { Access } from "../access/access.ts";
 import {
+  currentGrants,
   isExpired,
   keepGrants,
   type Principal,
   withGrants,
 } from "../access/principal.ts";
+import type { Directives } from "../directives/directives.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import { compareIds } from "../log/position.ts";
@@ -26,6 +28,7 @@ import {
   type LostRoom,
   requestsNamed,
 } from "./asked_rooms.ts";
+import { assignedRooms } from "./assigned_rooms.ts";
 import { grantAll } from "./granted.ts";
 import type { KnownHello } from "./hello.ts";
 import { missedBy } from "./missed.ts";
@@ -59,6 +62,8 @@ export interface PlansOptions {
   readonly log: Pick<Log, "head">;
   readonly recovery: Pick<Recovery, "isOfThisLog">;
   readonly access: Access;
+  /** What backends want to be done with clients. */
+  readonly directives: Pick<Directives, "after" | "whenLoaded">;
   /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
@@ -119,7 +124,8 @@ export class Plans {
   /**
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
    * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
-   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session.
+   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session. Takes the client
+   * out of rooms, and puts it into rooms, as backends have said meanwhile.
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
@@ -129,21 +135,26 @@ export class Plans {
     { principal, asker, shown, rooms }: KnownHello,
     session: Session,
   ): Promise<Plan> {
-    const { access, roomsPerClientMax } = this.#options;
-    const missed = missedBy(await this.#trusted(session, shown?.id), shown);
-    const { grants = new Map() } = session;
-    const now = Date.now();
-    const holder = keepGrants(
-      withGrants(principal, grants),
-      (_, { expiresAt }) => !isExpired(expiresAt, now),
+    const { access, directives, roomsPerClientMax } = this.#options;
+    await directives.whenLoaded();
+    const trusted = await this.#trusted(session, shown?.id);
+    const { removed, added: put, grants } = assignedRooms(
+      session,
+      directives.after(session.directed, principal.user, asker.client),
     );
+    const missed = missedBy(trusted, shown).filter(({ room }) =>
+      !removed.has(room)
+    );
+    const now = Date.now();
+    const holder = withGrants(principal, currentGrants(grants, now));
     const doubtful = missed.map(({ room }) => room)
       .filter((room) => !access.mayStay(holder, room));
     // Most clients that reconnect may stay in all their rooms, so what they name need not be read.
     const named = doubtful.length === 0 ? undefined : requestsNamed(rooms);
-    const added = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
-      !session.rooms.some(([joined]) => joined === room)
+    const ofToken = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
+      !session.rooms.some(([joined]) => joined === room) && !put.has(room)
     );
+    const added = [...ofToken, ...[...put].map((room) => ({ room }))];
     const granted = await grantAll(
       access,
       holder,
@@ -163,12 +174,15 @@ export class Plans {
       requests: all,
       principal: keepGrants(granted.principal, (room) => joined.has(room)),
       isWhole: requests.length === missed.length,
-      lost: doubtful.filter((room) => refusals.has(room)).map((room) => ({
-        room,
-        reason: isExpired(grants.get(room)?.expiresAt, now)
-          ? "expired"
-          : "revoked",
-      })),
+      lost: [
+        ...[...removed].map((room) => ({ room, reason: "removed" } as const)),
+        ...doubtful.filter((room) => refusals.has(room)).map((room) => ({
+          room,
+          reason: isExpired(grants.get(room)?.expiresAt, now)
+            ? "expired" as const
+            : "revoked" as const,
+        })),
+      ],
     };
   }
 

@@ -5,6 +5,7 @@
  */
 import type { Access } from "../access/access.ts";
 import {
+  afterExpiry,
   keepGrants,
   type Principal,
   userOf,
@@ -17,11 +18,13 @@ import { ApiError } from "../errors.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import type { LostRoom } from "./asked_rooms.ts";
 import type { Client } from "./client.ts";
+import type { Roster } from "./roster.ts";
 
 /** Options of {@linkcode RoomRights}. */
 export interface RoomRightsOptions {
   readonly access: Pick<Access, "mayStay" | "isRevoked">;
-  readonly fanOut: Pick<FanOut, "leave" | "send">;
+  readonly fanOut: Pick<FanOut, "send">;
+  readonly roster: Pick<Roster, "leave">;
   readonly writer: Pick<SessionWriter, "save">;
   /** Disconnects a client. */
   readonly disconnect: (client: Client) => void;
@@ -69,10 +72,13 @@ export class RoomRights {
 
   /**
    * Ends the grant of a client for a room because the grant has expired. The client stays in the room if its rights
-   * allow that.
+   * allow that, or if a backend has put it there.
    */
   endGrant(client: Client, room: string): void {
-    client.principal = withGrant(client.principal, room, undefined);
+    const { principal } = client;
+    const grant = principal.grants.get(room);
+    const left = grant && afterExpiry(grant);
+    client.principal = withGrant(principal, room, left);
     this.check(client, "expired");
     this.#options.writer.save(client);
   }
@@ -83,19 +89,19 @@ export class RoomRights {
    * it cannot join another one. Call this after the client's right to any room may have ended.
    */
   check(client: Client, reason: LostRoom["reason"] = "revoked"): void {
-    const { access, fanOut, writer, disconnect } = this.#options;
+    const { access, fanOut, roster, writer, disconnect } = this.#options;
     const { principal, rooms, leaving = new Set(), subscriber } = client;
     if (subscriber === undefined) return;
     const isLost = (room: string): boolean => !access.mayStay(principal, room);
     for (const room of [...leaving].filter(isLost)) {
       leaving.delete(room);
-      fanOut.leave(subscriber, room);
+      roster.leave(client, subscriber, room);
     }
     const lost = new Set([...rooms.keys()].filter(isLost));
     client.principal = keepGrants(principal, (room) => !lost.has(room));
     for (const room of lost) {
       rooms.delete(room);
-      fanOut.leave(subscriber, room);
+      roster.leave(client, subscriber, room);
       const frame = subscriber.encoder.event("left", { room, reason });
       fanOut.send(subscriber, frame);
     }

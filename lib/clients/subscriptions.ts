@@ -7,7 +7,11 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
-import { type RoomGrant, withGrant } from "../access/principal.ts";
+import {
+  renewedGrant,
+  type RoomGrant,
+  withGrant,
+} from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
@@ -19,43 +23,38 @@ import type {
   Recovery,
 } from "../recovery/recovery.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
-import { KeyedTurns } from "../util/turns.ts";
 import {
   type Client,
   positionAtJoin,
   positionBeforeJoin,
+  setGrant,
   type Tell,
   tooFast,
   tooManyRooms,
 } from "./client.ts";
+import type { RoomTurns } from "./room_turns.ts";
+import type { Roster } from "./roster.ts";
 
 /**
  * Maximum number of attempts to join a client to a room. An attempt fails if the ring drops messages that the client
  * needs, or if the client gets the answer to a later join first.
  */
 const ATTEMPTS_MAX = 3;
-/** Maximum number of joins and leaves that one client may have in flight. */
-const REQUESTS_MAX = 1000;
-
 /** Options of {@linkcode Subscriptions}. */
 export interface SubscriptionsOptions {
   readonly log: Pick<Log, "head">;
-  readonly fanOut: FanOut;
+  readonly fanOut: Pick<FanOut, "admitAnswer" | "send">;
+  readonly roster: Pick<Roster, "join" | "leave">;
   readonly recovery: Recovery;
   readonly writer: SessionWriter;
   readonly access: Access;
+  readonly turns: RoomTurns;
   readonly roomsPerClientMax: number;
 }
 
 /** Joins connected clients to rooms and removes them from rooms. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
-  /**
-   * Runs a client's requests for the same room one after the other; otherwise a `leave` could overtake an earlier
-   * `join`.
-   */
-  readonly #turns = new KeyedTurns();
-
   /** Stores the options, with the parts of the node that joining needs. */
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
@@ -71,7 +70,7 @@ export class Subscriptions {
    */
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
-    await this.#inTurn(client, room, async () => {
+    await this.#options.turns.run(client, room, async () => {
       const { principal, id, headers } = client;
       const grant = await this.#options.access.grant(principal, request, {
         client: id,
@@ -81,7 +80,7 @@ export class Subscriptions {
       this.#checkRight(client, room, grant);
       if (client.subscriber === undefined) return;
       if (!client.rooms.has(room)) {
-        return await this.#joinNew(client, request, grant, tell);
+        return await this.joinNew(client, request, grant, tell);
       }
       await this.#renew(client, room, grant);
       await this.#joinAgain(client, request, tell);
@@ -94,8 +93,8 @@ export class Subscriptions {
    * @throws {ApiError} if the client could not be removed and is still in the room
    */
   async leave(client: Client, room: string): Promise<void> {
-    await this.#inTurn(client, room, async () => {
-      const { fanOut, writer } = this.#options;
+    await this.#options.turns.run(client, room, async () => {
+      const { roster, writer } = this.#options;
       const { rooms, subscriber } = client;
       const position = rooms.get(room);
       if (position === undefined || subscriber === undefined) return;
@@ -108,7 +107,7 @@ export class Subscriptions {
       // If the client has disconnected meanwhile, that did not remove it from this room, because `rooms` no longer
       // contained the room.
       if (isSaved || client.subscriber === undefined) {
-        fanOut.leave(subscriber, room);
+        roster.leave(client, subscriber, room);
       }
       if (isSaved || !wasIn) return setGrant(client, room, undefined);
       rooms.set(room, position);
@@ -123,6 +122,9 @@ export class Subscriptions {
    */
   #checkRight({ principal }: Client, room: string, grant?: RoomGrant): void {
     const { access } = this.#options;
+    // A backend's word does not depend on the client's token, which may have expired just now.
+    const isPut = principal.grants.get(room)?.by === "server";
+    if (isPut && access.mayStay(principal, room)) return;
     const holder = grant ? withGrant(principal, room, grant) : principal;
     const refusal = access.refusal(holder, "subscribe", room);
     if (refusal !== undefined) throw refusal;
@@ -141,37 +143,13 @@ export class Subscriptions {
   ): Promise<void> {
     if (grant === undefined) return;
     const { grants } = client.principal;
-    setGrant(client, room, grant);
+    const renewed = renewedGrant(grant, grants.get(room));
+    setGrant(client, room, renewed);
     if (await this.#options.writer.saveAndWait(client) === "saved") return;
-    if (client.principal.grants.get(room) === grant) {
+    if (client.principal.grants.get(room) === renewed) {
       setGrant(client, room, grants.get(room));
     }
     throw notSaved("join");
-  }
-
-  /**
-   * Runs `work` once the client's earlier requests for the same room are done. Does not run `work` if the client has
-   * disconnected by then.
-   */
-  async #inTurn(
-    client: Client,
-    room: string,
-    work: () => Promise<void>,
-  ): Promise<void> {
-    if (client.requests >= REQUESTS_MAX) {
-      throw new ApiError(
-        "overloaded",
-        `Cannot handle the request: ${REQUESTS_MAX} requests of this client are not answered yet; send the next one after an answer has arrived`,
-      );
-    }
-    client.requests++;
-    try {
-      await this.#turns.run(`${client.owner} ${room}`, async () => {
-        if (client.subscriber !== undefined) await work();
-      });
-    } finally {
-      client.requests--;
-    }
   }
 
   /**
@@ -190,7 +168,7 @@ export class Subscriptions {
       this.#checkRight(client, request.room);
       // The right may have ended and come back meanwhile. The client is then no longer in the room.
       if (!client.rooms.has(request.room)) {
-        return await this.#joinNew(client, request, undefined, tell);
+        return await this.joinNew(client, request, undefined, tell);
       }
       if (this.#mayAnswer(client, result)) {
         this.#tell(client, request, result, undefined, tell);
@@ -200,13 +178,19 @@ export class Subscriptions {
     throw tooFast("join");
   }
 
-  async #joinNew(
+  /**
+   * Joins a client to a room that it is not in, as {@linkcode Subscriptions.join} does. Call this when it is the
+   * client's turn for the room.
+   *
+   * @throws {ApiError} if the client has not joined the room
+   */
+  async joinNew(
     client: Client,
     request: JoinRequest,
     grant: RoomGrant | undefined,
     tell: Tell,
   ): Promise<void> {
-    const { roomsPerClientMax, log, fanOut, writer } = this.#options;
+    const { roomsPerClientMax, log, roster, writer } = this.#options;
     const { rooms } = client;
     const { room } = request;
     if (rooms.size >= roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
@@ -219,7 +203,7 @@ export class Subscriptions {
       hasJoined = await this.#tryJoin(client, request, tell);
     } finally {
       if (!hasJoined && client.subscriber !== undefined) {
-        fanOut.leave(client.subscriber, room);
+        roster.leave(client, client.subscriber, room);
         rooms.delete(room);
         setGrant(client, room, undefined);
         writer.save(client);
@@ -236,7 +220,7 @@ export class Subscriptions {
     request: JoinRequest,
     tell: Tell,
   ): Promise<boolean> {
-    const { recovery, fanOut, writer, log } = this.#options;
+    const { recovery, roster, writer, log } = this.#options;
     const { room } = request;
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const prepared = await recovery.prepare(request);
@@ -256,7 +240,9 @@ export class Subscriptions {
       if (hasNotice) client.noticeNumber = number;
       client.rooms.set(room, position);
       writer.save(client);
-      if (client.subscriber !== undefined) fanOut.join(client.subscriber, room);
+      if (client.subscriber !== undefined) {
+        roster.join(client, client.subscriber, room);
+      }
       this.#tell(client, request, result, hasNotice ? number : undefined, tell);
       return true;
     }
@@ -323,14 +309,6 @@ export class Subscriptions {
       tell({ position, id, rooms: [result], ...notice })
     );
   }
-}
-
-function setGrant(
-  client: Client,
-  room: string,
-  grant: RoomGrant | undefined,
-): void {
-  client.principal = withGrant(client.principal, room, grant);
 }
 
 /** Creates the error of a `join` or `leave` that failed because the client's session could not be saved. */

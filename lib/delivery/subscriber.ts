@@ -9,7 +9,6 @@
 import type { RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
-import type { FactsOf } from "../socket_events/events.ts";
 
 /** The content of a `gap` event, which tells a client that messages of a room may be missing. */
 export interface GapNotice {
@@ -27,10 +26,13 @@ export interface GapNotice {
 export type Frame = object;
 
 /**
- * The events that concern only one client. `left`: the server has taken the client out of a room. `token_expiring`: the
- * client's token will soon expire.
+ * The events that concern only one client. `joined`: the server has put the client into a room. `left`: the server has
+ * taken the client out of a room. `token_expiring`: the client's token will soon expire.
  */
-export type ClientEvent = Extract<RoomcastEvent, "left" | "token_expiring">;
+export type ClientEvent = Extract<
+  RoomcastEvent,
+  "joined" | "left" | "token_expiring"
+>;
 
 /** Makes the frames of one protocol. All connections of a protocol share one encoder. */
 export interface Encoder {
@@ -38,8 +40,15 @@ export interface Encoder {
   messages(entries: readonly Entry[]): Frame;
   /** Makes the frame of a `gap` event. */
   gap(notice: GapNotice): Frame;
-  /** Makes the frame of an event for a single client, which is not part of the order of messages. */
-  event<E extends ClientEvent>(name: E, facts: FactsOf<E>): Frame;
+  /**
+   * Makes the frame of an event for a single client. Without `id`, the event is not part of the order of messages. With
+   * it, the client has received everything up to `id` when it receives the event, so that its offset then contains it.
+   */
+  event(
+    name: ClientEvent,
+    facts: Readonly<Record<string, unknown>>,
+    id?: string,
+  ): Frame;
 }
 
 /**
@@ -82,4 +91,10 @@ export abstract class Subscriber {
   abstract respond(write: () => void): void;
   /** Closes the client's connection at once and discards all buffered bytes. */
   abstract disconnect(): void;
+  /**
+   * Closes the client's connection, and tells the client not to connect again by itself if the protocol can say so.
+   */
+  dismiss(): void {
+    this.disconnect();
+  }
 }

@@ -137,6 +137,30 @@ export function connectionOf({ conn }: Socket): EngineConnection {
 
 const NOTHING = Object.freeze({});
 
+/** What Socket.IO sends a client about itself in the CONNECT packet. */
+export interface Identity {
+  /** The id of the client, which the client reads as `socket.id`. */
+  readonly id: string;
+  /** The secret of the client's session. */
+  readonly pid: string;
+  readonly recovered: boolean;
+}
+
+/**
+ * Sets what a socket sends in its CONNECT packet. Call this before Socket.IO connects the socket. A client that resumes
+ * its session has the same id again. If its older connection is still open, both have the same id, and Socket.IO's list
+ * of connected sockets is incomplete once the older one is closed.
+ */
+export function identify(socket: Socket, identity: Identity): void {
+  // Sockets that are not connected yet are in this list by their ids (build/namespace.js).
+  const { _preConnectSockets: waiting } = socket.nsp as unknown as {
+    readonly _preConnectSockets: Map<string, Socket>;
+  };
+  waiting.delete(socket.id);
+  Object.assign(socket, identity);
+  waiting.set(socket.id, socket);
+}
+
 /**
  * Drops the handshake request of a connected client, whose headers take at least 3 KiB of memory. Its credentials are
  * not needed any more, because the client has been admitted. Socket.IO's `fetchSockets` would otherwise send the

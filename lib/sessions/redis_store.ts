@@ -155,7 +155,7 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * fields `user`, `grants` and `verdict` are last, and each is missing if the session has none. An example with a room
+ * fields `user`, `grants`, `verdict` and `directed` are last, and each is missing if the session has none. An example with a room
  * without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
@@ -172,6 +172,7 @@ function formatSession(
     user,
     grants,
     verdict,
+    directed,
   }: Session,
 ): string {
   return JSON.stringify({
@@ -184,6 +185,7 @@ function formatSession(
     user,
     grants: formatGrants(grants),
     verdict,
+    directed,
   });
 }
 
@@ -207,12 +209,13 @@ function parseSession(text: string): Session | undefined {
   try {
     const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
       .parse(text);
-    const { overloaded, user, grants } = rest;
+    const { overloaded, user, grants, directed } = rest;
     const verdict = readKeptVerdict(rest.verdict);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
       typeof generation !== "number" || typeof owner !== "string" ||
-      !/^(string|undefined)$/.test(typeof user)
+      !/^(string|undefined)$/.test(typeof user) ||
+      (directed !== undefined && !/^\d+-\d+$/.test(directed))
     ) return undefined;
     return {
       rooms: rooms.map(parseRoom),
@@ -224,6 +227,7 @@ function parseSession(text: string): Session | undefined {
       ...user !== undefined && { user },
       ...grants !== undefined && { grants: parseGrants(grants) },
       ...verdict !== undefined && { verdict },
+      ...directed !== undefined && { directed },
     };
   } catch {
     return undefined;

@@ -72,6 +72,11 @@ export interface Session {
   readonly grants?: RoomGrants;
   /** What the connect hook has decided about the client; undefined if it was not asked. */
   readonly verdict?: Verdict;
+  /**
+   * The id of the last directive of a backend (`lib/directives/`) that was applied to the client or came before the
+   * session; undefined if there was none.
+   */
+  readonly directed?: string;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -97,6 +102,8 @@ export interface SessionState {
   readonly grants?: RoomGrants;
   /** What the connect hook has decided about the client, as in {@linkcode Session.verdict}. */
   readonly verdict?: Verdict | undefined;
+  /** The last directive that was applied to the client, as in {@linkcode Session.directed}. */
+  readonly directed?: string | undefined;
 }
 
 /** Number of characters in the id of a client. */

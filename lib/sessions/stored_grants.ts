@@ -21,6 +21,8 @@ interface StoredFacts {
   readonly iat?: number | undefined;
   readonly jti?: string | undefined;
   readonly info?: unknown;
+  /** In ms since 1970. */
+  readonly put?: number | undefined;
 }
 
 const WORD_OF_ACTION = new Map(
@@ -43,6 +45,7 @@ export function formatGrants(
     iat: grant.issuedAt,
     jti: grant.tokenId,
     info: grant.info,
+    put: grant.putAt,
   }]);
 }
 
@@ -64,6 +67,7 @@ export function parseGrants(stored: unknown): RoomGrants {
       issuedAt: facts.iat,
       tokenId: facts.jti,
       info: facts.info,
+      ...facts.put !== undefined && { putAt: facts.put },
     });
   }
   return grants;
@@ -71,8 +75,9 @@ export function parseGrants(stored: unknown): RoomGrants {
 
 function isFacts(facts: unknown): facts is StoredFacts {
   if (!isFields(facts)) return false;
-  const { by, allow, exp, iat, jti } = facts;
-  return (by === "token" || by === "hook") && Array.isArray(allow) &&
+  const { by, allow, exp, iat, jti, put } = facts;
+  return /^(token|hook|server)$/.test(`${by}`) && Array.isArray(allow) &&
+    /^(number|undefined)$/.test(typeof put) &&
     /^(number|undefined)$/.test(typeof exp) &&
     /^(number|undefined)$/.test(typeof iat) &&
     /^(string|undefined)$/.test(typeof jti);

@@ -253,9 +253,11 @@ export class SessionWriter {
 }
 
 function toSession(
-  { generation, owner, rooms, overloaded, user, grants, verdict }: SessionState,
+  client: SessionState,
   { epoch, lineage }: HeadState,
 ): Session {
+  const { generation, owner, rooms, overloaded } = client;
+  const { user, grants, verdict, directed } = client;
   const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
   return {
     rooms: [...rooms],
@@ -267,5 +269,6 @@ function toSession(
     ...user !== undefined && { user },
     ...kept.length > 0 && { grants: new Map(kept) },
     ...verdict !== undefined && { verdict },
+    ...directed !== undefined && { directed },
   };
 }

@@ -32,6 +32,11 @@ const WIRE_FORMS: { readonly [K in Kind]: WireForm<K> } = {
     format: () => [],
     parse: () => ({ kind: "revoked" }),
   },
+  directed: {
+    event: "directed",
+    format: () => [],
+    parse: () => ({ kind: "directed" }),
+  },
 };
 
 /** The events that a node of Roomcast accepts from other nodes. */

@@ -6,11 +6,10 @@
 import { Buffer } from "node:buffer";
 import type { Encoder } from "../delivery/subscriber.ts";
 import type { QueuedPacket } from "../engineio/internals.ts";
-import { EVENT_DEFAULT } from "../log/event_name.ts";
+import { EVENT_DEFAULT, type RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import { fromJson } from "../log/message_json.ts";
 import { timestampOf } from "../log/position.ts";
-import type { FactsOf } from "../socket_events/events.ts";
 import { makeSlabs } from "../util/slabs.ts";
 import {
   encodeTextFrame,
@@ -176,9 +175,9 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
  * stores the last argument of an event if it is a string, and sends it as its offset when it reconnects
  * (socket.io-client, `_lastOffset`).
  */
-export function eventFrame<E extends "joined" | "gap" | "position">(
-  event: E,
-  facts: FactsOf<E>,
+export function eventFrame(
+  event: RoomcastEvent,
+  facts: Readonly<Record<string, unknown>>,
   id: string,
 ): SocketIoFrame {
   return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
@@ -189,9 +188,11 @@ export const socketIoEncoder: Encoder = {
   messages: SocketIoFrame.messages,
   gap: ({ room, reason, since, id }) =>
     eventFrame("gap", { room, reason, since }, id),
-  // The last argument is not a string, so the event does not change the client's offset.
-  event: (name, facts) =>
-    SocketIoFrame.event(`["${name}",${JSON.stringify(facts)}]`),
+  // If the last argument is not a string, the event does not change the client's offset.
+  event: (name, facts, id) =>
+    id === undefined
+      ? SocketIoFrame.event(`["${name}",${JSON.stringify(facts)}]`)
+      : eventFrame(name, facts, id),
 };
 
 /**

@@ -21,7 +21,7 @@ import type { Clients } from "../clients/clients.ts";
 import { drainEvenly } from "../clients/drain.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { closeBecause } from "../engineio/closing.ts";
-import { cork, forgetRequest } from "../engineio/internals.ts";
+import { cork, forgetRequest, identify } from "../engineio/internals.ts";
 import { Gate } from "../engineio/gate.ts";
 import { EngineServer } from "../engineio/server.ts";
 import { ApiError } from "../errors.ts";
@@ -153,6 +153,11 @@ export class SocketIoServer {
     return this.#engine.clientsCount;
   }
 
+  /** Whether {@linkcode SocketIoServer.drain} was called. */
+  get isDraining(): boolean {
+    return this.#engine.stopping;
+  }
+
   /**
    * Closes all connections as {@linkcode drainEvenly} does, and accepts no new ones. Does not send Socket.IO's
    * DISCONNECT packet: a stock client reconnects at once if its connection is closed, but not if it has received this
@@ -160,7 +165,7 @@ export class SocketIoServer {
    */
   async drain(durationMaxMs: number): Promise<void> {
     this.#engine.stopping = true;
-    const sockets = [...this.#io.of("/").sockets.values()];
+    const sockets = [...this.#clients.keys()];
     await drainEvenly(sockets, durationMaxMs, ({ conn }) => {
       if (conn.transport.name === "polling") conn.close();
       else closeBecause(conn, STOPPING);
@@ -208,9 +213,8 @@ export class SocketIoServer {
         clients.abandon(admission);
         return next();
       }
-      const { secret: pid, recovered } = admission;
-      // Socket.IO sends the `pid` in its CONNECT packet. Both fields are private in Socket.IO's types.
-      Object.assign(socket, { pid, recovered });
+      const { client: { id }, secret: pid, recovered } = admission;
+      identify(socket, { id, pid, recovered });
       // CONNECT and the events after it are sent in one write. A polling client does not need that, because it fetches
       // them with its next request.
       const uncork = conn.transport.name === "websocket"

@@ -35,6 +35,7 @@ type Queued = QueuedPacket | SharedPacket | ReplayPacket;
  * upgrading to a WebSocket, are always added to this queue.
  */
 export class SocketIoSubscriber extends Subscriber {
+  readonly #socket: Socket;
   readonly #connection: EngineConnection;
   /**
    * The client's WebSocket transport; undefined while the client polls. Stored here because every delivery needs the
@@ -53,6 +54,7 @@ export class SocketIoSubscriber extends Subscriber {
   /** Creates the subscriber of a connected Socket.IO socket. */
   constructor(socket: Socket) {
     super();
+    this.#socket = socket;
     this.#connection = connectionOf(socket);
   }
 
@@ -138,6 +140,11 @@ export class SocketIoSubscriber extends Subscriber {
   override disconnect(): void {
     this.#connection.close(true);
     this.#findWebSocket()?.terminate();
+  }
+
+  /** Sends a DISCONNECT packet, after which a stock client does not connect again by itself, and closes the connection. */
+  override dismiss(): void {
+    this.#socket.disconnect(true);
   }
 
   #findWebSocket(): WebSocketTransport | undefined {

@@ -127,6 +127,20 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Redis had lost revocations, which were stored again",
   ],
+  directed: ["debug", "A backend wants something to be done with clients"],
+  directive_applied: undefined,
+  directive_failed: [
+    "info",
+    "A client could not be put into a room as a backend wanted",
+  ],
+  directives_restored: [
+    "warn",
+    "Redis had lost what backends wanted to be done with clients, which was stored again",
+  ],
+  occupancy_restored: [
+    "warn",
+    "Redis lacked what this node had reported about its clients, which was reported again",
+  ],
   hook_called: undefined,
   hook_failed: [
     "warn",

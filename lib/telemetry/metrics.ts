@@ -145,6 +145,16 @@ export class Metrics {
     "roomcast_clients_revoked_total",
     "Clients disconnected because their token or their user was revoked",
   );
+  readonly #directives = this.#counter(
+    "roomcast_directives_total",
+    "Requests to this node to put clients into rooms, to take them out, or to disconnect them, by directive",
+    ["directive"],
+  );
+  readonly #directed = this.#counter(
+    "roomcast_directives_applied_total",
+    "Clients of this node that were put into a room, taken out or disconnected, by directive and outcome",
+    ["directive", "outcome"],
+  );
   readonly #hookCalls = this.#counter(
     "roomcast_hook_calls_total",
     "Calls of hooks, by hook and outcome",
@@ -176,6 +186,11 @@ export class Metrics {
     token_refused: ({ reason }) => this.#refusedTokens.inc({ reason }),
     token_keys_fetched: ({ outcome }) => this.#keyFetches.inc({ outcome }),
     revoked: ({ by }) => this.#revocations.inc({ by }),
+    directed: ({ directive }) => this.#directives.inc({ directive }),
+    directive_applied: ({ directive }) =>
+      this.#directed.inc({ directive, outcome: "applied" }),
+    directive_failed: ({ directive, code }) =>
+      this.#directed.inc({ directive, outcome: code }),
     unknown_event: () => this.#unknown.inc(),
     recovered: () => this.#recovered.inc({ outcome: "recovered" }),
     recovery_incomplete: ({ reason }) =>

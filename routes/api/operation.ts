@@ -23,6 +23,8 @@ export const TAGS = {
   "Publish": "Publishing messages into rooms.",
   "History": "Reading and clearing what a room keeps.",
   "Streams": "Receiving messages as Server-Sent Events.",
+  "Rooms and clients":
+    "Seeing which rooms have clients, putting clients into rooms, and disconnecting them.",
   "Access": "Taking back what tokens allow.",
   "Health": "Watching a node. No operation of this group needs a key.",
   "Page and client":

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import * as directives from "./directives.ts";
 import { events, roomEvents } from "./events.ts";
 import * as files from "./files.ts";
 import * as health from "./health.ts";
@@ -10,6 +11,7 @@ import * as history from "./history.ts";
 import type { Methods } from "./operation.ts";
 import * as publishing from "./publish.ts";
 import { revoke } from "./revoke.ts";
+import * as rooms from "./rooms.ts";
 
 /** All operations. A part of a path that stands in braces is a parameter. */
 export const OPERATIONS = {
@@ -21,6 +23,12 @@ export const OPERATIONS = {
   },
   "/rooms/{room}/events": { GET: roomEvents },
   "/events": { GET: events },
+  "/rooms": { GET: rooms.listRooms },
+  "/rooms/{room}": { GET: rooms.showRoom },
+  "/rooms/{room}/join": { POST: directives.joinRoom },
+  "/rooms/{room}/leave": { POST: directives.leaveRoom },
+  "/disconnect": { POST: directives.disconnect },
+  "/nodes": { GET: rooms.listNodes },
   "/revoke": { POST: revoke },
   "/livez": { GET: health.livez },
   "/readyz": { GET: health.readyz },
@@ -28,12 +36,10 @@ export const OPERATIONS = {
   "/": { GET: files.page },
   "/roomcast.js": { GET: files.clientModule },
   "/roomcast_state.js": { GET: files.clientModuleState },
-  "/roomcast.d.ts": { GET: files.clientModuleTypes },
   "/static/{name}": { GET: files.pageFile },
   "/socket.io/{name}": { GET: files.clientBundle },
   "/page.json": { GET: files.pageSettings },
   "/openapi.json": { GET: files.openapi },
-  "/asyncapi.json": { GET: files.asyncApi },
   "/docs": { GET: files.docs },
   "/docs/{name}": { GET: files.docsFile },
 } as const satisfies Readonly<Record<string, Methods>>;

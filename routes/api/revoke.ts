@@ -6,33 +6,10 @@
 import * as v from "valibot";
 import { RETENTION_MS } from "../../lib/access/revocations.ts";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { printable } from "./schemas.ts";
+import { nameAs } from "./schemas.ts";
 
-/** Maximum length of the name of a user or a token, in characters. */
-const NAME_LENGTH_MAX = 255;
 /** How far in the future `issuedBefore` may be, in ms, because the clock of the backend may be ahead. */
 const AHEAD_MS_MAX = 60_000;
-
-/** Returns the schema of a name. Some systems have numbers for users, and write them as numbers. */
-function name(
-  field: string,
-  description: string,
-): v.GenericSchema<string | number, string> {
-  const wrong =
-    `"${field}" is not a text of 1 to ${NAME_LENGTH_MAX} printable characters; send it as the tokens have it`;
-  return v.pipe(
-    v.union([
-      v.pipe(
-        printable(wrong),
-        v.minLength(1, wrong),
-        v.maxLength(NAME_LENGTH_MAX, wrong),
-      ),
-      v.pipe(v.number(), v.safeInteger(wrong)),
-    ], wrong),
-    v.description(description),
-    v.transform(String),
-  );
-}
 
 const TIME_ADVICE = "send a time in ms since 1970, or leave it out";
 const NOT_WHOLE = `"issuedBefore" is not a whole number; ${TIME_ADVICE}`;
@@ -61,9 +38,9 @@ const IssuedBefore = v.pipe(
 /** The body of `POST /revoke`. */
 export const RevokeBody = v.pipe(
   v.strictObject({
-    user: v.optional(name("user", "The claim `sub` of the tokens.")),
+    user: v.optional(nameAs("user", "The claim `sub` of the tokens.")),
     issuedBefore: v.optional(IssuedBefore),
-    jti: v.optional(name("jti", "The id of one token.")),
+    jti: v.optional(nameAs("jti", "The id of one token.")),
   }),
   v.check(
     ({ user, jti }) => user !== undefined || jti !== undefined,

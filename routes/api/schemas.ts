@@ -41,6 +41,30 @@ export const Room = v.pipe(
   v.examples(["chat"]),
 );
 
+/** Maximum length of the name of a user or a token, in characters. */
+const NAME_LENGTH_MAX = 255;
+
+/** Returns the schema of the name of a user or a token. Some systems have numbers for users, and write them as numbers. */
+export function nameAs(
+  field: string,
+  description: string,
+): v.GenericSchema<string | number, string> {
+  const wrong =
+    `"${field}" is not a text of 1 to ${NAME_LENGTH_MAX} printable characters; send it as the tokens have it`;
+  return v.pipe(
+    v.union([
+      v.pipe(
+        printable(wrong),
+        v.minLength(1, wrong),
+        v.maxLength(NAME_LENGTH_MAX, wrong),
+      ),
+      v.pipe(v.number(), v.safeInteger(wrong)),
+    ], wrong),
+    v.description(description),
+    v.transform(String),
+  );
+}
+
 export const EventName = v.pipe(
   printable(),
   v.minLength(1),

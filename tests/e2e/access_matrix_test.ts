@@ -69,13 +69,25 @@ function intended(credential: Credential, verb: Verb, kind: Kind): string {
     case "publish, internal":
     case "batch, internal":
     case "delete history, internal":
+    case "room, internal":
+    case "join from the server, internal":
+    case "leave from the server, internal":
       // Over HTTP, a token only reads.
       if (is === "client") return "forbidden";
       if (is !== "key") return "unauthorized";
       return has(credential, "pub", kind) ? "ok" : "forbidden";
+    case "disconnect, internal":
+    case "nodes, internal":
+      // These concern all rooms.
+      if (is === "client") return "forbidden";
+      if (is !== "key") return "unauthorized";
+      return credential.everywhere ? "ok" : "forbidden";
     case "publish, http":
     case "delete history, http":
     case "metrics, http":
+    case "room, http":
+    case "join from the server, http":
+    case "disconnect, http":
       return "not_found";
     case "metrics, internal":
       return "ok";
@@ -110,10 +122,18 @@ function intendedByHook(
     case "publish, internal":
     case "batch, internal":
     case "delete history, internal":
+    case "room, internal":
+    case "join from the server, internal":
+    case "leave from the server, internal":
+    case "disconnect, internal":
+    case "nodes, internal":
       return "unauthorized";
     case "publish, http":
     case "delete history, http":
     case "metrics, http":
+    case "room, http":
+    case "join from the server, http":
+    case "disconnect, http":
       return "not_found";
     case "metrics, internal":
       return "ok";

@@ -59,6 +59,9 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     publishes("sh", 1),
     runs(/"complete":/),
     streams(),
+    runs(/^\{"rooms":\[\],"cursor":null\}$/m),
+    runs(/^\{"room":"order.42","user":"ann","clients":0\}$/m),
+    runs(/^\{"user":"ann","clients":0\}$/m),
     runs(/"issuedBefore":\d+/),
   ],
   "docs/bridge.md": [
@@ -112,7 +115,6 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
       "console.log(ok, messages.length, error);",
       /^true 1 undefined$/m,
     ),
-    typeChecks({ "./roomcast.d.ts": "static/roomcast.d.ts" }),
   ],
   "docs/sse.md": [
     receivesInBrowser("source.readyState === 1"),

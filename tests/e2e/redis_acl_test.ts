@@ -64,6 +64,10 @@ Deno.test("the user roomcast of docs/security.md may do all that nodes do", asyn
   assert.equal((await a.post("/publish/batch", { messages })).status, 200);
   assert.equal((await a.post("/revoke", { user: "ann" })).status, 200);
   assert.equal((await b.post("/revoke", { jti: "t1" })).status, 200);
+  assert.equal((await a.post("/rooms/x/join", { user: "ann" })).status, 200);
+  for (const path of ["/rooms", "/rooms/chat", "/nodes"]) {
+    assert.equal((await b.get(path)).status, 200);
+  }
   client.socket.io.engine.close();
   await client.connects.have(2);
   assert.equal(client.socket.recovered, true);

@@ -125,7 +125,7 @@ Deno.test("GET history returns complete: false if messages of a Redis channel ma
 
 Deno.test("GET history returns complete: false if this node has not read the log up to the page's end in time", async () => {
   await using app = new TestApp({}, {
-    head: { reached: () => Promise.resolve(false) },
+    head: { reached: () => Promise.resolve(false), epoch: "e", id: "1-0" },
   });
   const { body } = await app.request(PATH);
   assert.equal(body.complete, false);

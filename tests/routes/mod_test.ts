@@ -11,8 +11,6 @@ const ROUTES:
     ["/", "/", "GET, HEAD, OPTIONS"],
     ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
     ["/roomcast_state.js", "/roomcast_state.js", "GET, HEAD, OPTIONS"],
-    ["/roomcast.d.ts", "/roomcast.d.ts", "GET, HEAD, OPTIONS"],
-    ["/asyncapi.json", "/asyncapi.json", "GET, HEAD, OPTIONS"],
     ["/page.json", "/page.json", "GET, HEAD, OPTIONS"],
     ["/openapi.json", "/openapi.json", "GET, HEAD, OPTIONS"],
     ["/docs", "/docs", "GET, HEAD, OPTIONS"],
@@ -27,6 +25,12 @@ const ROUTES:
     ["/revoke", "/revoke", "POST, OPTIONS"],
     ["/events", "/events", "GET, HEAD, OPTIONS"],
     ["/rooms/:room/events", "/rooms/chat/events", "GET, HEAD, OPTIONS"],
+    ["/disconnect", "/disconnect", "POST, OPTIONS"],
+    ["/nodes", "/nodes", "GET, HEAD, OPTIONS"],
+    ["/rooms", "/rooms", "GET, HEAD, OPTIONS"],
+    ["/rooms/:room", "/rooms/chat", "GET, HEAD, OPTIONS"],
+    ["/rooms/:room/join", "/rooms/chat/join", "POST, OPTIONS"],
+    ["/rooms/:room/leave", "/rooms/chat/leave", "POST, OPTIONS"],
     [
       "/rooms/:room/history",
       "/rooms/chat/history",
@@ -34,7 +38,7 @@ const ROUTES:
     ],
   ];
 /** Matches the paths of files, which accept any query. */
-const FILES = /^\/($|static|socket\.io|roomcast|openapi|asyncapi|docs)/;
+const FILES = /^\/($|static|socket\.io|roomcast(_state)?\.js|openapi|docs)/;
 
 function assertError(
   { status, headers, body, text }: AppReply,
@@ -117,7 +121,7 @@ Deno.test("every path except those of files checks the credentials first and the
 Deno.test("an unknown path gets 404 not_found with a message that names the document of all routes", async () => {
   await using app = new TestApp();
   for (
-    const path of ["/publishh", "/publish/other", "/rooms/chat", "//publish"]
+    const path of ["/publishh", "/publish/other", "/rooms/chat/x", "//publish"]
   ) {
     const { status, body } = await app.request(path);
     assert.equal(status, 404, path);

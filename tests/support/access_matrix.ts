@@ -36,6 +36,14 @@ export const VERBS = [
   "delete history, internal",
   "metrics, http",
   "metrics, internal",
+  "room, http",
+  "room, internal",
+  "join from the server, http",
+  "join from the server, internal",
+  "leave from the server, internal",
+  "disconnect, http",
+  "disconnect, internal",
+  "nodes, internal",
 ] as const;
 export type Verb = (typeof VERBS)[number];
 
@@ -398,6 +406,20 @@ export class Asker implements AsyncDisposable {
     set("batch, internal", await ask("internal", "/publish/batch", batch));
     set("metrics, http", await ask("http", "/metrics"));
     set("metrics, internal", await ask("internal", "/metrics"));
+    const here = `/rooms/${encodeURIComponent(room)}`;
+    set("room, http", await ask("http", here));
+    set("room, internal", await ask("internal", here));
+    const nobody = { client: "x".repeat(16) };
+    const join = `${here}/join`;
+    set("join from the server, http", await ask("http", join, nobody));
+    set("join from the server, internal", await ask("internal", join, nobody));
+    set(
+      "leave from the server, internal",
+      await ask("internal", `${here}/leave`, nobody),
+    );
+    set("disconnect, http", await ask("http", "/disconnect", nobody));
+    set("disconnect, internal", await ask("internal", "/disconnect", nobody));
+    set("nodes, internal", await ask("internal", "/nodes"));
   }
 
   /** Opens a stream of the room, which has to replay the room's first message. */

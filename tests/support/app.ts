@@ -56,6 +56,8 @@ export class TestApp {
       publisher: node.publisher,
       revoker: node.revoker,
       streams: node.streams,
+      occupancy: node.occupancy,
+      director: node.director,
       head: node.log.head,
       history: node.history,
       gaps: node.gaps,

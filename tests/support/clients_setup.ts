@@ -14,6 +14,7 @@ import { Delivery } from "../../lib/delivery/delivery.ts";
 import { FanOut } from "../../lib/delivery/fanout.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
 import { type GapNotice, Subscriber } from "../../lib/delivery/subscriber.ts";
+import { Directives } from "../../lib/directives/directives.ts";
 import { ApiError, type ErrorCode } from "../../lib/errors.ts";
 import { type HeadState, LogHead } from "../../lib/log/head.ts";
 import type { Entry, Log } from "../../lib/log/log.ts";
@@ -154,6 +155,10 @@ export class ClientsSetup implements Disposable {
   readonly revoked = new Set<Principal>();
   /** How often it was asked whether a principal has been revoked. */
   revokedAsked = 0;
+  /** What backends have said. Tests add to it, and call `clients.directed.apply()`. */
+  readonly directives = new Directives();
+  /** Each room that a client has joined or left, with the client's user. */
+  readonly changes: (readonly [room: string, user: string | undefined])[] = [];
   /** Values that replace those of the log's real head. */
   head: Partial<HeadState> = {};
   readonly principal: Principal = makePrincipal({
@@ -182,6 +187,7 @@ export class ClientsSetup implements Disposable {
       }),
     });
     this.sessions = options.sessions ?? new MemorySessionStore();
+    this.directives.loaded();
     this.clients = new Clients({
       log: this.#logWithHead(),
       history: this.log.history,
@@ -194,6 +200,8 @@ export class ClientsSetup implements Disposable {
         send: (command) => void this.sent.push(command),
         onCommand: (_, handle) => this.receive = handle as typeof this.receive,
       },
+      directives: this.directives,
+      changed: (room, user) => void this.changes.push([room, user]),
       rooms: options.rooms ?? ["chat"],
       roomsPerClientMax: options.roomsPerClientMax ?? 100,
       recoverySeconds: 120,

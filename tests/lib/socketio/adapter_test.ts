@@ -180,7 +180,7 @@ class Client extends Subscriber {
   readonly said = new Inbox<unknown>();
 
   constructor(node: Node, namespace: string) {
-    super(`${node.url}${namespace}`, { transports: ["websocket"] }, false);
+    super(`${node.url}${namespace}`, { transports: ["websocket"] });
     this.socket.on("said", (what) => this.said.push(what));
   }
 

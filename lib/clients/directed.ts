@@ -1,0 +1,149 @@
+/**
+ * Applies the directives of backends to the connected clients of this node.
+ *
+ * @module
+ */
+import type { DirectedClients } from "../directives/director.ts";
+import type {
+  Directive,
+  Directives,
+  Target,
+} from "../directives/directives.ts";
+import { ApiError, toApiError } from "../errors.ts";
+import { timestampOf } from "../log/position.ts";
+import type { Observe } from "../observer.ts";
+import type { SessionWriter } from "../sessions/writer.ts";
+import { pause } from "../util/deadline.ts";
+import type { Assignments } from "./assignments.ts";
+import type { Client } from "./client.ts";
+import type { Roster } from "./roster.ts";
+
+/** Pause before a directive is tried again that could not be applied, for example because Redis was down, in ms. */
+const RETRY_MS = 1000;
+/** How long {@linkcode Directed.watch} waits, in ms. */
+const WATCH_MS = 1000;
+
+/** Options of {@linkcode Directed}. */
+export interface DirectedOptions {
+  readonly directives: Directives;
+  readonly roster: Pick<Roster, "get" | "ofUser">;
+  readonly assignments: Pick<Assignments, "put" | "remove">;
+  readonly writer: Pick<SessionWriter, "save">;
+  /** Ends the connection of a client for good, and deletes its session. */
+  readonly end: (client: Client) => void;
+  readonly observe: Observe;
+}
+
+/**
+ * Applies directives to clients: for each client one after the other, in the order of their ids. A client's session has
+ * the id of the last one that was applied. If the client resumes its session on another node, that node therefore knows
+ * which ones are left.
+ *
+ * Lifetime: a timer runs while a directive has to be tried again. Call `close()` to stop.
+ */
+export class Directed implements DirectedClients {
+  readonly #options: DirectedOptions;
+  readonly #closing = new AbortController();
+  /** The clients to which directives are being applied. */
+  readonly #running = new Map<Client, Promise<void>>();
+
+  /** Stores the options. */
+  constructor(options: DirectedOptions) {
+    this.#options = options;
+  }
+
+  apply(directives: readonly Directive[]): void {
+    for (const { target } of directives) {
+      for (const client of this.#matching(target)) void this.update(client);
+    }
+  }
+
+  watch(target: Target): () => Promise<number> {
+    const clients = this.#matching(target);
+    return async () => {
+      const applied = Promise.all(clients.map((client) => this.update(client)));
+      const waited = new AbortController();
+      await Promise.race([applied, pause(WATCH_MS, waited.signal)]);
+      waited.abort();
+      return clients.length;
+    };
+  }
+
+  /**
+   * Applies all directives that are left for a connected client. Resolves when all are applied, or when the client has
+   * disconnected. Never rejects.
+   */
+  update(client: Client): Promise<void> {
+    let work = this.#running.get(client);
+    if (work === undefined) {
+      if (this.#next(client) === undefined) return Promise.resolve();
+      work = this.#update(client).finally(() => this.#running.delete(client));
+      this.#running.set(client, work);
+    }
+    return work;
+  }
+
+  /** Stops to apply directives. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  #matching({ by, name }: Target): readonly Client[] {
+    const { roster } = this.#options;
+    if (by === "user") return roster.ofUser(name);
+    const client = roster.get(name);
+    return client === undefined ? [] : [client];
+  }
+
+  /** Returns the next directive for a client; undefined if none is left, or if the client has disconnected. */
+  #next(client: Client): Directive | undefined {
+    if (client.subscriber === undefined) return undefined;
+    const { id, directed, principal: { user } } = client;
+    return this.#options.directives.after(directed, user, id)[0];
+  }
+
+  async #update(client: Client): Promise<void> {
+    const { signal } = this.#closing;
+    let next = this.#next(client);
+    while (next !== undefined && !signal.aborted) {
+      if (!await this.#tryApply(client, next)) {
+        await pause(RETRY_MS, signal);
+      } else if (client.subscriber !== undefined && !signal.aborted) {
+        client.directed = next.id;
+        this.#options.writer.save(client);
+      }
+      next = this.#next(client);
+    }
+  }
+
+  /** Applies a directive. Resolves to `false` if it has to be tried again. Never rejects. */
+  async #tryApply(client: Client, directive: Directive): Promise<boolean> {
+    const { observe } = this.#options;
+    const { kind } = directive;
+    try {
+      await this.#apply(client, directive);
+      observe({ kind: "directive_applied", directive: kind });
+      return true;
+    } catch (error) {
+      const { code, retryable } = toApiError(error);
+      if (retryable) return false;
+      observe({ kind: "directive_failed", directive: kind, code });
+      if (!(error instanceof ApiError)) {
+        observe({ kind: "error", where: `a ${kind} by the server`, error });
+      }
+      return true;
+    }
+  }
+
+  async #apply(
+    client: Client,
+    { kind, room, id }: Directive,
+  ): Promise<void> {
+    const { assignments, end } = this.#options;
+    // A stream names its rooms itself when it comes back, so it would silently lose the room again.
+    if (kind === "join" && client.isTransient) return;
+    if (kind === "join") await assignments.put(client, room, timestampOf(id));
+    else if (kind === "leave") await assignments.remove(client, room);
+    else end(client);
+  }
+}

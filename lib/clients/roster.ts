@@ -1,0 +1,120 @@
+/**
+ * The connected clients of this node, by id and by user, and the rooms in which they are.
+ *
+ * @module
+ */
+import type { FanOut } from "../delivery/fanout.ts";
+import type { Subscriber } from "../delivery/subscriber.ts";
+import type { Client } from "./client.ts";
+
+/** Options of {@linkcode Roster}. */
+export interface RosterOptions {
+  readonly fanOut: Pick<
+    FanOut,
+    "join" | "leave" | "has" | "countIn" | "roomNames" | "roomCount"
+  >;
+  /** Called after a client with this user, if it has one, has joined or left a room. */
+  readonly changed: (room: string, user: string | undefined) => void;
+}
+
+/** Finds connected clients, and adds them to the rooms of fan-out and removes them. */
+export class Roster {
+  readonly #options: RosterOptions;
+  readonly #byId = new Map<string, Client>();
+  /** Most users have one client, which is stored without a set, because a set takes more memory than a client's entry. */
+  readonly #byUser = new Map<string, Client | Set<Client>>();
+
+  /** Starts without clients. */
+  constructor(options: RosterOptions) {
+    this.#options = options;
+  }
+
+  /** Number of connected clients. */
+  get count(): number {
+    return this.#byId.size;
+  }
+
+  /** Number of rooms that have clients of this node. */
+  get roomCount(): number {
+    return this.#options.fanOut.roomCount;
+  }
+
+  /** Iterates over the connected clients. */
+  [Symbol.iterator](): MapIterator<Client> {
+    return this.#byId.values();
+  }
+
+  /** Returns the connected client with an id; undefined if there is none. */
+  get(id: string): Client | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Returns the connected clients of a user. */
+  ofUser(user: string): readonly Client[] {
+    const found = this.#byUser.get(user);
+    if (found === undefined) return [];
+    return found instanceof Set ? [...found] : [found];
+  }
+
+  /** Adds a client that is now connected. */
+  add(client: Client): void {
+    this.#byId.set(client.id, client);
+    const { user } = client.principal;
+    if (user === undefined) return;
+    const found = this.#byUser.get(user);
+    if (found === undefined) this.#byUser.set(user, client);
+    else if (found instanceof Set) found.add(client);
+    else this.#byUser.set(user, new Set([found, client]));
+  }
+
+  /** Removes a client that is no longer connected. Its rooms have to be left one by one. */
+  delete(client: Client): void {
+    // Another connection may have resumed the client's session.
+    if (this.#byId.get(client.id) === client) this.#byId.delete(client.id);
+    const { user = "" } = client.principal;
+    const found = this.#byUser.get(user);
+    if (found === client) this.#byUser.delete(user);
+    else if (found instanceof Set) {
+      found.delete(client);
+      if (found.size === 0) this.#byUser.delete(user);
+    }
+  }
+
+  /** Adds a client to a room, so that it gets the messages that are delivered from now on. */
+  join(client: Client, subscriber: Subscriber, room: string): void {
+    this.#options.fanOut.join(subscriber, room);
+    this.#options.changed(room, client.principal.user);
+  }
+
+  /** Removes a client from a room. `subscriber` is that of the client, also if the client has disconnected meanwhile. */
+  leave(client: Client, subscriber: Subscriber, room: string): void {
+    this.#options.fanOut.leave(subscriber, room);
+    this.#options.changed(room, client.principal.user);
+  }
+
+  /** Returns how many clients of this node are in a room. */
+  clientsIn(room: string): number {
+    return this.#options.fanOut.countIn(room);
+  }
+
+  /** Returns whether a client of this user is in a room on this node. */
+  isIn(user: string, room: string): boolean {
+    return this.ofUser(user).some(({ subscriber }) =>
+      subscriber !== undefined && this.#options.fanOut.has(subscriber, room)
+    );
+  }
+
+  /** Iterates over the names of the rooms that have clients on this node. */
+  roomNames(): MapIterator<string> {
+    return this.#options.fanOut.roomNames();
+  }
+
+  /** Iterates over the connected clients, each with its user and the names of its rooms. */
+  *memberships(): Generator<
+    readonly [user: string | undefined, rooms: Iterable<string>]
+  > {
+    for (const { principal: { user }, rooms } of this) {
+      yield [user, rooms.keys()];
+    }
+  }
+}

@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { createAccess } from "../../../lib/access/access.ts";
+import {
+  grantOfServer,
+  makePrincipal,
+  type Principal,
+  withGrant,
+} from "../../../lib/access/principal.ts";
+import { Rights } from "../../../lib/access/rights.ts";
+import type {
+  Directive,
+  DirectiveRequest,
+} from "../../../lib/directives/directives.ts";
+import {
+  ClientsSetup,
+  type Connected,
+  FailingStore,
+} from "../../support/clients_setup.ts";
+import { soon, until } from "../../support/wait.ts";
+
+const NOBODY = new Rights([]);
+const ANN = makePrincipal({ kind: "client", user: "ann", rights: NOBODY });
+
+/** Rules that allow what the principals' rights and grants allow. */
+function rules() {
+  return createAccess({ publishKeys: [{ name: "k", secret: "s" }] });
+}
+
+/** Clients that are directed, without a store and without other nodes. */
+class Setup extends ClientsSetup {
+  #time = Date.now();
+
+  /** Adds a directive for the user `ann` or for a client. Waits until it is applied, and resolves to the number of clients. */
+  async direct(
+    kind: DirectiveRequest["kind"],
+    room = "",
+    target: DirectiveRequest["target"] = { by: "user", name: "ann" },
+  ): Promise<number> {
+    const applied = this.clients.directed.watch(target);
+    const directive: Directive = {
+      kind,
+      room,
+      target,
+      id: `${++this.#time}-0`,
+    };
+    this.clients.directed.apply(this.directives.add([directive]));
+    return await soon(applied(), "the directive is applied");
+  }
+
+  ann(principal: Principal = ANN, rooms = ["a"]): Promise<Connected> {
+    const granted = rooms.reduce(
+      (holder, room) => withGrant(holder, room, grantOfServer(1, undefined)),
+      principal,
+    );
+    return this.connect({ principal: granted, rooms });
+  }
+}
+
+Deno.test("a join puts the clients of a user into a room, whatever their rights are, and tells them", async () => {
+  using setup = new Setup({ access: rules() });
+  const [one, two] = [await setup.ann(), await setup.ann()];
+  const bob = await setup.connect({ rooms: ["a"] });
+  assert.equal(await setup.direct("join", "b"), 2);
+  await setup.publish("b", "1");
+  for (const { connection, client } of [one, two]) {
+    const [, joined = "", ...messages] = connection.written;
+    assert.match(joined, /^joined b \w+\.\d+-\d+ false $/);
+    assert.deepEqual(messages, ["b 1"]);
+    assert.equal(client.principal.grants.get("b")?.by, "server");
+  }
+  assert.deepEqual(bob.connection.written, ["told a"]);
+  await assert.rejects(setup.join(one, { room: "c" }), /Cannot join/);
+});
+
+Deno.test("a leave takes the clients of a user out of a room and tells them, and they may join again only by their own right", async () => {
+  using setup = new Setup({ access: rules() });
+  const rights = new Rights([{ rooms: ["a"], actions: ["subscribe"] }]);
+  const one = await setup.ann({ ...ANN, rights });
+  assert.equal(await setup.direct("join", "b"), 1);
+  assert.equal(await setup.direct("leave", "a"), 1);
+  assert.equal(await setup.direct("leave", "b"), 1);
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  assert.deepEqual(one.connection.written.slice(2), [
+    "left a removed",
+    "left b removed",
+  ]);
+  assert.deepEqual([...one.client.rooms.keys()], []);
+  await setup.join(one, { room: "a" });
+  await assert.rejects(setup.join(one, { room: "b" }), /Cannot join/);
+});
+
+Deno.test("a directive may name one client, and one that nobody has concerns none", async () => {
+  using setup = new Setup();
+  const [one, two] = [await setup.ann(), await setup.ann()];
+  const target = { by: "client", name: one.client.id } as const;
+  assert.equal(await setup.direct("join", "b", target), 1);
+  assert.deepEqual([...one.client.rooms.keys()], ["a", "b"]);
+  assert.deepEqual([...two.client.rooms.keys()], ["a"]);
+  const nobody = { by: "client", name: "x".repeat(16) } as const;
+  assert.equal(await setup.direct("join", "c", nobody), 0);
+  assert.equal(
+    await setup.direct("join", "c", { by: "user", name: "eve" }),
+    0,
+  );
+});
+
+Deno.test("a disconnect ends the connections of a user and their sessions", async () => {
+  using setup = new Setup();
+  const { client, secret, connection } = await setup.ann();
+  assert.equal(await setup.direct("disconnect"), 1);
+  assert.equal(connection.isOpen, false);
+  assert.equal(setup.clients.count, 0);
+  assert.equal(await setup.sessions.load(client.digest), undefined);
+  const again = await setup.connect({ principal: ANN, secret, rooms: ["a"] });
+  assert.equal(again.recovered, false);
+  assert.notEqual(again.client.id, client.id);
+});
+
+Deno.test("a client that is put into a room again, or into one where it is, is told nothing and keeps its position", async () => {
+  using setup = new Setup();
+  const one = await setup.ann();
+  await setup.publish("a", "1");
+  const before = one.client.rooms.get("a");
+  assert.equal(await setup.direct("join", "a"), 1);
+  assert.deepEqual(one.connection.written, ["told a", "a 1"]);
+  assert.equal(one.client.rooms.get("a"), before);
+});
+
+Deno.test("a client resumes a session with the rooms into which it was put, and recovers them", async () => {
+  using setup = new Setup({ access: rules() });
+  const one = await setup.ann();
+  await setup.direct("join", "b");
+  await setup.publish("b", "1");
+  setup.clients.dropped(one.client, false);
+  await setup.publish("b", "2");
+  const { secret } = one;
+  // The last event with an id that the client has received.
+  const shown = { id: setup.log.head.id.replace(/\d+$/, "0") };
+  const two = await setup.connect({ principal: ANN, secret, shown });
+  assert.equal(two.recovered, true);
+  assert.equal(two.client.id, one.client.id);
+  assert.deepEqual([...two.client.rooms.keys()], ["a", "b"]);
+  assert.ok(two.connection.written.includes("b 2"));
+});
+
+Deno.test("a client that was disconnected gets at reconnect what was directed meanwhile, in one step", async () => {
+  using setup = new Setup({ access: rules() });
+  const one = await setup.ann(ANN, ["a", "b"]);
+  const { secret } = one;
+  const { shown } = one.connection;
+  setup.clients.dropped(one.client, false);
+  await setup.direct("leave", "a");
+  await setup.direct("join", "c");
+  await setup.direct("join", "d");
+  await setup.direct("leave", "d");
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  await setup.publish("c", "3");
+  const two = await setup.connect({ principal: ANN, secret, shown });
+  assert.equal(two.recovered, true);
+  assert.deepEqual(two.connection.written, [
+    "b 2",
+    "left a removed",
+    "told b c",
+  ]);
+  await setup.publish("c", "4");
+  assert.equal(two.connection.written.at(-1), "c 4");
+  // Nothing is applied twice after the next reconnect.
+  setup.clients.dropped(two.client, false);
+  const { connection } = await setup.connect({
+    principal: ANN,
+    secret,
+    shown: two.connection.shown,
+  });
+  assert.deepEqual(connection.written, ["c 4", "told b c"]);
+});
+
+Deno.test("a client that cannot be recovered as a whole is still put into rooms, with the new session", async () => {
+  using setup = new Setup({ access: rules() });
+  const one = await setup.ann();
+  const { secret } = one;
+  setup.clients.dropped(one.client, false);
+  const target = { by: "client", name: one.client.id } as const;
+  await setup.direct("join", "c", target);
+  await setup.direct("leave", "a", target);
+  // An offset of another log makes recovery impossible.
+  const shown = { id: "1-1" };
+  const two = await setup.connect({ principal: ANN, secret, shown });
+  assert.deepEqual([...two.client.rooms.keys()], ["c"]);
+  assert.ok(two.connection.written.includes("left a removed"));
+});
+
+Deno.test("a new client is not directed by what came before it", async () => {
+  using setup = new Setup();
+  await setup.direct("join", "b");
+  await setup.direct("disconnect");
+  const one = await setup.ann();
+  await setup.publish("b", "1");
+  assert.deepEqual(one.connection.written, ["told a"]);
+  assert.ok(one.connection.isOpen);
+});
+
+Deno.test("a client that connects while something is directed is directed, too", async () => {
+  using setup = new Setup();
+  const admission = await setup.clients.admit(
+    setup.hello({ principal: ANN, rooms: ["a"] }),
+  );
+  await setup.direct("join", "b");
+  const { connection } = await setup.connect();
+  assert.ok(setup.clients.welcome(admission, connection, connection.tell));
+  await until("it is in the room", () => admission.client.rooms.has("b"));
+});
+
+Deno.test("a join that would exceed the number of rooms is reported and not tried again", async () => {
+  using setup = new Setup({ roomsPerClientMax: 2 });
+  const one = await setup.ann(ANN, ["a", "b"]);
+  assert.equal(await setup.direct("join", "c"), 1);
+  assert.equal(await setup.direct("leave", "b"), 1);
+  assert.deepEqual([...one.client.rooms.keys()], ["a"]);
+  assert.deepEqual(
+    setup.observed.filter(({ kind }) => kind.startsWith("directive")),
+    [
+      { kind: "directive_failed", directive: "join", code: "too_many_rooms" },
+      { kind: "directive_applied", directive: "leave" },
+    ],
+  );
+});
+
+Deno.test("a join is tried again while the session cannot be saved, and the client is told once", async () => {
+  const sessions = new FailingStore();
+  using setup = new Setup({ sessions });
+  const one = await setup.ann();
+  sessions.isDown = true;
+  await setup.direct("join", "b");
+  assert.deepEqual([...one.client.rooms.keys()], ["a"]);
+  sessions.isDown = false;
+  await until("it is in the room", () => one.client.rooms.has("b"));
+  await until("it is told", () => one.connection.written.length > 1);
+  assert.equal(
+    one.connection.written.filter((line) => line.startsWith("joined")).length,
+    1,
+  );
+  const stored = await setup.sessions.load(one.client.digest);
+  assert.deepEqual(
+    stored?.session.rooms.map(([room]) => room),
+    ["a", "b"],
+  );
+});
+
+Deno.test("the word of the server outlives a room token of the client, and ends when the client leaves", async () => {
+  using setup = new Setup({ access: rules() });
+  const actions = ["subscribe", "publish"] as const;
+  const expiresAt = Date.now() - 26_000;
+  const token = { by: "token", actions, expiresAt: Date.now() + 5000 } as const;
+  const one = await setup.connect({
+    principal: withGrant(ANN, "a", token),
+    rooms: ["a"],
+  });
+  await setup.direct("join", "a");
+  const { client } = one;
+  const { by, actions: kept, putAt } = client.principal.grants.get("a") ?? {};
+  assert.deepEqual([by, kept], ["token", actions]);
+  const expired = { ...token, expiresAt, putAt };
+  client.principal = withGrant(client.principal, "a", expired);
+  setup.clients.refresh(client, ANN);
+  await until(
+    "the room token has ended",
+    () => client.principal.grants.get("a")?.by === "server",
+  );
+  assert.ok(client.rooms.has("a"));
+  await setup.clients.leave(client, "a");
+  assert.equal(client.principal.grants.get("a"), undefined);
+});
+
+Deno.test("each room that a client joins or leaves is reported with its user", async () => {
+  using setup = new Setup();
+  const one = await setup.ann();
+  await setup.join(one, { room: "b" });
+  await setup.clients.leave(one.client, "b");
+  await setup.direct("join", "c");
+  await setup.direct("leave", "c");
+  setup.clients.dropped(one.client, true);
+  await setup.connect();
+  assert.deepEqual(setup.changes.map((change) => change.join(" ")), [
+    ...["a ann", "b ann", "b ann", "c ann", "c ann", "a ann"],
+    "chat ",
+  ]);
+  const { roster } = setup.clients;
+  assert.equal(roster.clientsIn("chat"), 1);
+  assert.deepEqual([...roster.roomNames()], ["chat"]);
+  assert.deepEqual(roster.ofUser("ann"), []);
+});
