@@ -22,6 +22,7 @@ const TYPES: Readonly<Record<string, string>> = {
   js: "text/javascript; charset=utf-8",
   map: "application/json; charset=utf-8",
   svg: "image/svg+xml",
+  ts: "text/typescript; charset=utf-8",
 };
 
 /**

@@ -114,7 +114,10 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
   const { audience, page, bundle } = options;
   const named = (files: ReadonlyMap<string, Asset>) => (c: Context<Env>) =>
     files.get(c.req.param("name") ?? "");
-  const { document, docs, docsFiles } = documentAssets(audience, page);
+  const { document, docs, docsFiles, asyncApi } = documentAssets(
+    audience,
+    page,
+  );
   const events = streamEvents(options, {
     from: audience === "clients" ? "client" : "request",
     hasCookies: audience !== "backends",
@@ -143,11 +146,15 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
     "/roomcast_state.js": {
       GET: serveAsset(() => page.get("roomcast_state.js"), true),
     },
+    "/roomcast.d.ts": {
+      GET: serveAsset(() => page.get("roomcast.d.ts"), true),
+    },
     "/static/{name}": { GET: serveAsset(named(page)) },
     // Engine.IO serves this path without a name.
     "/socket.io/{name}": { GET: serveAsset(named(bundle), true) },
     "/page.json": { GET: pageSettings(options, audience !== "clients") },
     "/openapi.json": { GET: serveAsset(document) },
+    "/asyncapi.json": { GET: serveAsset(asyncApi) },
     "/docs": { GET: serveAsset(docs) },
     "/docs/{name}": { GET: serveAsset(named(docsFiles)) },
   };

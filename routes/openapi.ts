@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { makeAsyncApi } from "./api/asyncapi.ts";
 import { makeDocument } from "./api/document.ts";
 import type { Audience } from "./api/operation.ts";
 import { renderDocument } from "./api/reference.ts";
@@ -15,6 +16,8 @@ const DOCS_FILES = ["base.css", "docs.css", "icon.svg"];
 export interface DocumentAssets {
   readonly document: () => Asset;
   readonly docs: () => Asset;
+  /** The document of the socket events. */
+  readonly asyncApi: () => Asset;
   /** The files that the page loads, by name. */
   readonly docsFiles: ReadonlyMap<string, Asset>;
 }
@@ -42,6 +45,12 @@ export function documentAssets(
       makeAsset(
         "text/html; charset=utf-8",
         encoder.encode(renderDocument(made())),
+      )
+    ),
+    asyncApi: once(() =>
+      makeAsset(
+        "application/json",
+        encoder.encode(JSON.stringify(makeAsyncApi())),
       )
     ),
     docsFiles: new Map(

@@ -66,7 +66,7 @@ export class Assignments {
     if (subscriber === undefined || !client.rooms.delete(room)) return;
     setGrant(client, room, undefined);
     roster.leave(client, subscriber, room);
-    const left = { room, reason: "removed" };
+    const left = { room, reason: "removed" } as const;
     fanOut.send(subscriber, subscriber.encoder.event("left", left));
     writer.save(client);
     // A client without a session cannot join another room.

@@ -9,6 +9,7 @@
 import type { RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
+import type { FactsOf } from "../socket_events/events.ts";
 
 /** The content of a `gap` event, which tells a client that messages of a room may be missing. */
 export interface GapNotice {
@@ -44,11 +45,7 @@ export interface Encoder {
    * Makes the frame of an event for a single client. Without `id`, the event is not part of the order of messages. With
    * it, the client has received everything up to `id` when it receives the event, so that its offset then contains it.
    */
-  event(
-    name: ClientEvent,
-    facts: Readonly<Record<string, unknown>>,
-    id?: string,
-  ): Frame;
+  event<E extends ClientEvent>(name: E, facts: FactsOf<E>, id?: string): Frame;
 }
 
 /**

@@ -6,10 +6,11 @@
 import { Buffer } from "node:buffer";
 import type { Encoder } from "../delivery/subscriber.ts";
 import type { QueuedPacket } from "../engineio/internals.ts";
-import { EVENT_DEFAULT, type RoomcastEvent } from "../log/event_name.ts";
+import { EVENT_DEFAULT } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import { fromJson } from "../log/message_json.ts";
 import { timestampOf } from "../log/position.ts";
+import type { FactsOf } from "../socket_events/events.ts";
 import { makeSlabs } from "../util/slabs.ts";
 import {
   encodeTextFrame,
@@ -175,9 +176,11 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
  * stores the last argument of an event if it is a string, and sends it as its offset when it reconnects
  * (socket.io-client, `_lastOffset`).
  */
-export function eventFrame(
-  event: RoomcastEvent,
-  facts: Readonly<Record<string, unknown>>,
+export function eventFrame<
+  E extends "joined" | "left" | "gap" | "position" | "token_expiring",
+>(
+  event: E,
+  facts: FactsOf<E>,
   id: string,
 ): SocketIoFrame {
   return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);

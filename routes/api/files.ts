@@ -78,6 +78,11 @@ export const clientModule = file({
   summary: "Returns the client module for browsers",
   types: ["text/javascript"],
 });
+export const clientModuleTypes = file({
+  id: "clientModuleTypes",
+  summary: "Returns the types of the client module and of the socket events",
+  types: ["text/typescript"],
+});
 export const clientModuleState = file({
   id: "clientModuleState",
   summary: "Returns the part of the client module that loads a state",
@@ -114,6 +119,27 @@ export const openapi: Operation = {
       content: {
         "application/json": v.objectWithRest(
           { openapi: v.literal("3.1.1") },
+          v.unknown(),
+        ),
+      },
+    },
+  },
+};
+export const asyncApi: Operation = {
+  ...file({
+    id: "asyncapi",
+    for: "everyone",
+    summary: "Returns the document of the socket events",
+    types: [],
+  }),
+  responses: {
+    ...page.responses,
+    200: {
+      description: "A document of AsyncAPI 3.",
+      headers: RESPONSE_HEADERS,
+      content: {
+        "application/json": v.objectWithRest(
+          { asyncapi: v.literal("3.0.0") },
           v.unknown(),
         ),
       },

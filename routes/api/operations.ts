@@ -36,10 +36,12 @@ export const OPERATIONS = {
   "/": { GET: files.page },
   "/roomcast.js": { GET: files.clientModule },
   "/roomcast_state.js": { GET: files.clientModuleState },
+  "/roomcast.d.ts": { GET: files.clientModuleTypes },
   "/static/{name}": { GET: files.pageFile },
   "/socket.io/{name}": { GET: files.clientBundle },
   "/page.json": { GET: files.pageSettings },
   "/openapi.json": { GET: files.openapi },
+  "/asyncapi.json": { GET: files.asyncApi },
   "/docs": { GET: files.docs },
   "/docs/{name}": { GET: files.docsFile },
 } as const satisfies Readonly<Record<string, Methods>>;

@@ -18,6 +18,7 @@ const result = await forceReconnects({
   cuts: 30,
   rooms: 20,
   perSecond: 500,
+  isDescribed: false,
 });
 console.log("the stock adapter:", JSON.stringify(result));
 const red = result.missing > 0 || result.twice > 0 || result.disordered > 0;

@@ -115,6 +115,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
       "console.log(ok, messages.length, error);",
       /^true 1 undefined$/m,
     ),
+    typeChecks({ "./roomcast.d.ts": "static/roomcast.d.ts" }),
   ],
   "docs/sse.md": [
     receivesInBrowser("source.readyState === 1"),

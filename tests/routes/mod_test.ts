@@ -11,6 +11,8 @@ const ROUTES:
     ["/", "/", "GET, HEAD, OPTIONS"],
     ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
     ["/roomcast_state.js", "/roomcast_state.js", "GET, HEAD, OPTIONS"],
+    ["/roomcast.d.ts", "/roomcast.d.ts", "GET, HEAD, OPTIONS"],
+    ["/asyncapi.json", "/asyncapi.json", "GET, HEAD, OPTIONS"],
     ["/page.json", "/page.json", "GET, HEAD, OPTIONS"],
     ["/openapi.json", "/openapi.json", "GET, HEAD, OPTIONS"],
     ["/docs", "/docs", "GET, HEAD, OPTIONS"],
@@ -38,7 +40,7 @@ const ROUTES:
     ],
   ];
 /** Matches the paths of files, which accept any query. */
-const FILES = /^\/($|static|socket\.io|roomcast(_state)?\.js|openapi|docs)/;
+const FILES = /^\/($|static|socket\.io|roomcast|openapi|asyncapi|docs)/;
 
 function assertError(
   { status, headers, body, text }: AppReply,

@@ -36,6 +36,8 @@ const PUBLIC = [
   "/",
   "/static/page.js",
   "/roomcast.js",
+  "/roomcast_state.js",
+  "/roomcast.d.ts",
   "/page.json",
   "/socket.io/socket.io.js",
 ];

@@ -6,6 +6,7 @@ import {
   type SocketOptions,
 } from "socket.io-client";
 import { RESERVED_EVENTS } from "../../lib/log/event_name.ts";
+import { checkAnswer, checkEvent } from "./described_events.ts";
 import { keepSecret } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
@@ -42,13 +43,18 @@ export class Subscriber {
   >();
   readonly socket: Socket;
 
-  /** Creates a client and starts to connect it. */
+  /**
+   * Creates a client and starts to connect it. `isDescribed` says whether the server is a Roomcast, whose events have to
+   * be as their schemas describe them.
+   */
   constructor(
     url: string,
     options: Partial<ManagerOptions & SocketOptions> = {},
+    isDescribed = true,
   ) {
     this.socket = io(url, { forceNew: true, ...options });
     this.socket.onAny((event, ...args) => {
+      if (isDescribed) checkEvent(event, args);
       if (RESERVED_EVENTS.has(event)) return;
       const [message, { room, at }, id] = args;
       this.messages.push({ event, message, room, at, id, length: args.length });
@@ -86,7 +92,10 @@ export class Subscriber {
   // deno-lint-ignore no-explicit-any -- tests read acknowledgements of every shape
   ask(event: string, request: unknown): Promise<any[]> {
     const answered = new Promise<unknown[]>((resolve) =>
-      this.socket.emit(event, request, (...args: unknown[]) => resolve(args))
+      this.socket.emit(event, request, (...args: unknown[]) => {
+        checkAnswer(event, args);
+        resolve(args);
+      })
     );
     return soon(answered, `${event} is acknowledged`);
   }

@@ -320,19 +320,31 @@ export function loadsStateInPage(path: string): Check {
   };
 }
 
-/** Returns a check that the types of the code are valid. */
-export function typeChecks(): Check {
+/**
+ * Returns a check that the types of the code are valid. `files` has the file of this repository for each file that the
+ * code imports; the code may then import packages, too.
+ */
+export function typeChecks(
+  files: Readonly<Record<string, string>> = {},
+): Check {
   return {
     languages: ["ts"],
     async run(stage, block) {
       const path = await Deno.makeTempFile({ suffix: ".ts" });
       try {
-        await Deno.writeTextFile(path, block.code);
-        await stage.run({ ...block, code: path }, [
-          Deno.execPath(),
-          "check",
-          "--no-config",
-        ]);
+        const code = Object.entries(files).reduce(
+          (code, [name, file]) =>
+            code.replaceAll(`"${name}"`, `"${new URL(file, ROOT)}"`),
+          block.code,
+        );
+        await Deno.writeTextFile(path, code);
+        const config = Object.keys(files).length > 0
+          ? "--config=deno.json"
+          : "--no-config";
+        await stage.run(
+          { ...block, code: path },
+          [Deno.execPath(), "check", config],
+        );
       } finally {
         await Deno.remove(path);
       }

@@ -14,6 +14,8 @@ export interface ReconnectsOptions {
   readonly cuts: number;
   readonly rooms: number;
   readonly perSecond: number;
+  /** Whether the nodes are Roomcast's, whose events have to be as their schemas describe them; by default they are. */
+  readonly isDescribed?: boolean;
 }
 
 /** The result of a run, added up over all clients. */
@@ -40,7 +42,7 @@ type Numbered = readonly [room: string, n: number];
 export async function forceReconnects(
   options: ReconnectsOptions,
 ): Promise<ReconnectsResult> {
-  const { urls, clients, cuts, rooms, perSecond } = options;
+  const { urls, clients, cuts, rooms, perSecond, isDescribed } = options;
   const ports = urls.map((url) => Number(new URL(url).port));
   await using stack = new AsyncDisposableStack();
   const names = Array.from({ length: rooms }, (_, i) => `room-${i}`);
@@ -57,7 +59,7 @@ export async function forceReconnects(
       // Under Deno a client is not notified of a connection that breaks during its WebSocket handshake.
       timeout: 1000,
       auth: { rooms: mine },
-    });
+    }, isDescribed);
     stack.use(client);
     await client.joined.have(1);
     all.push({ client, proxy, rooms: mine });

@@ -180,7 +180,7 @@ class Client extends Subscriber {
   readonly said = new Inbox<unknown>();
 
   constructor(node: Node, namespace: string) {
-    super(`${node.url}${namespace}`, { transports: ["websocket"] });
+    super(`${node.url}${namespace}`, { transports: ["websocket"] }, false);
     this.socket.on("said", (what) => this.said.push(what));
   }
 

@@ -1,0 +1,133 @@
+// deno-lint-ignore-file no-explicit-any -- messages have any type, and a program that uses them knows which
+/**
+ * The types of Roomcast's client module, and of the events of a plain socket.io client:
+ *
+ *     const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io();
+ *
+ * @module
+ */
+
+/** Why messages that a client missed cannot be recovered. */
+export type GapReason =
+  | "trimmed"
+  | "epoch"
+  | "expired"
+  | "overloaded"
+  | "ingress"
+  | "position";
+
+/** What a client receives with a message. */
+export interface MessageFacts {
+  /** The name of the room. */
+  room: string;
+  /** The time of the message in ms since 1970, by the log's clock. */
+  at: number;
+  /** The verified user who published the message from a client. */
+  from?: string | undefined;
+}
+
+/** Listens to the messages of one event. `id` is the message's id. */
+export type MessageListener<T = any> = (
+  message: T,
+  facts: MessageFacts,
+  id: string,
+) => void;
+
+/** What a client receives when it is in a room. */
+export interface Joined {
+  room: string;
+  /** The position up to which the client has every message that it asked for. */
+  position: string;
+  /** Whether the client named a position and gets every message after it. */
+  recovered: boolean;
+  /** Why messages are missing; undefined if none are. */
+  reason?: GapReason | undefined;
+}
+
+/**
+ * The events that a client receives. A message that was published with the name of an event arrives as this event; add
+ * it like this:
+ *
+ *     interface Events extends ServerToClientEvents {
+ *       "order.paid": MessageListener<Order>;
+ *     }
+ */
+export interface ServerToClientEvents {
+  /** A message was published without the name of an event. */
+  msgReceived: MessageListener;
+  /** The client is in a room. Sent once for each room at connect. */
+  joined: (joined: Joined, id: string) => void;
+  /** Messages of a room may be missing after `since`, and cannot be recovered. */
+  gap: (
+    gap: { room: string; reason: GapReason; since: string | null },
+    id: string,
+  ) => void;
+  /** Confirms the answer to a join. Clients need not handle it. */
+  position: (place: { room: string; position: string }, id: string) => void;
+  /** The server has taken the client out of a room. */
+  left: (
+    left: { room: string; reason: "revoked" | "expired" | "removed" },
+  ) => void;
+  /** The client's token expires at this time, in ms since 1970. */
+  token_expiring: (expiring: { expiresAt: number }) => void;
+}
+
+/** A room that a client wants to be in. */
+export interface RoomRequest {
+  room: string;
+  /** A position or the id of a message: the client first receives everything after it. */
+  since?: string | undefined;
+  /** How many of the newest messages the client first receives, 0 to 1,000. Ignored if `since` is given. */
+  last?: number | undefined;
+  /** A room token, which lets the client into this room although its own token does not. */
+  token?: string | undefined;
+  /** Any JSON of at most 8 KiB for the join hook of your backend. */
+  data?: unknown;
+}
+
+/** What a client sends as `auth` when it connects. All other fields are passed on to the connect hook. */
+export interface Auth {
+  /** The client's token; needed if the server has `TOKEN_SECRET` or `TOKEN_JWKS_URL`. */
+  token?: string | undefined;
+  /** The rooms to join; by default those of `ROOMS`. At most `ROOMS_PER_CLIENT_MAX`. */
+  rooms?: (string | RoomRequest)[] | undefined;
+  [field: string]: unknown;
+}
+
+/** The answer to a request that the server has refused. */
+export interface Failed {
+  ok: false;
+  /** `code` is one of the error codes of the HTTP API. */
+  error: { code: string; message: string };
+}
+
+/** A message in the answer to `join`. */
+export interface HistoryMessage {
+  id: string;
+  /** The name of the message's event, if it is not `msgReceived`. */
+  event?: string | undefined;
+  message: any;
+  at: number;
+  from?: string | undefined;
+}
+
+/** The answer to `join`. */
+export type JoinAnswer =
+  | (Joined & { ok: true; messages: HistoryMessage[] })
+  | Failed;
+
+/** The events that a client sends, each with the function that gets the answer. */
+export interface ClientToServerEvents {
+  /** Joins a room. No message of the room comes before the answer. */
+  join: (request: RoomRequest, answer: (answer: JoinAnswer) => void) => void;
+  /** Leaves a room. */
+  leave: (
+    request: { room: string },
+    answer: (answer: { ok: true } | Failed) => void,
+  ) => void;
+  /** Replaces the client's token by a new one of the same user. */
+  refresh: (
+    request: { token: string },
+    answer: (answer: { ok: true; expiresAt: number } | Failed) => void,
+  ) => void;
+}
