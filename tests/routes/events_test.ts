@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { connect } from "node:net";
 import { TestApp } from "../support/app.ts";
+import { assertDocumented, fetchDocumented } from "../support/documented.ts";
 import {
   EventStream,
   type EventStreamOptions,
 } from "../support/event_stream.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
-import { soon, until } from "../support/wait.ts";
+import { until } from "../support/wait.ts";
 
 /** An app that is served on a port, with the means to open streams. */
 class Streams implements AsyncDisposable {
@@ -35,7 +36,11 @@ class Streams implements AsyncDisposable {
     path: string,
     options?: EventStreamOptions,
   ): Promise<EventStream> {
-    return this.#stack.use(await EventStream.start(this.url + path, options));
+    const stream = await EventStream.start(this.url + path, options);
+    const { status, headers } = stream.response;
+    const exchange = { method: "GET", path, status, headers, text: "" };
+    assertDocumented("everyone", exchange);
+    return this.#stack.use(stream);
   }
 
   /** Sends a request that has to be refused, and resolves to its status and the code of the error. */
@@ -43,12 +48,11 @@ class Streams implements AsyncDisposable {
     path: string,
     headers: Record<string, string> = {},
   ): Promise<[status: number, code: string, message: string]> {
-    const response = await soon(
-      fetch(this.url + path, { headers }),
-      "the refusal",
-    );
-    const { error } = await response.json();
-    return [response.status, error.code, error.message];
+    const { status, text } = await fetchDocumented(this.url + path, {
+      headers,
+    });
+    const { error } = JSON.parse(text);
+    return [status, error.code, error.message];
   }
 
   async publish(message: unknown, room = "chat"): Promise<string> {
@@ -272,9 +276,10 @@ Deno.test("HEAD responds with the headers of a stream and opens none, and checks
     PUBLIC_ROOMS: "open",
   });
   const head = async (path: string) => {
-    const response = await fetch(streams.url + path, { method: "HEAD" });
-    assert.equal(await response.text(), "");
-    return [response.status, response.headers.get("content-type")];
+    const { status, headers } = await fetchDocumented(streams.url + path, {
+      method: "HEAD",
+    });
+    return [status, headers.get("content-type")];
   };
   assert.deepEqual(await head("/rooms/open/events"), [
     200,
@@ -436,12 +441,8 @@ Deno.test("a revoked client's stream ends", async () => {
 Deno.test("streams count for the limits of connections, together with sockets, until they are closed", async () => {
   await using streams = await Streams.serve({ CLIENTS_MAX: "1" });
   const stream = await streams.start("/rooms/chat/events");
-  const response = await fetch(`${streams.url}/rooms/chat/events`);
-  assert.deepEqual(
-    [response.status, (await response.json()).error.code],
-    [503, "too_many_clients"],
-  );
-  assert.ok(Number(response.headers.get("retry-after")) > 0);
+  const [status, code] = await streams.refusal("/rooms/chat/events");
+  assert.deepEqual([status, code], [503, "too_many_clients"]);
   assert.equal(streams.app.limited("too_many_clients"), 1);
   await stream[Symbol.asyncDispose]();
   await until(

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { TestApp } from "../support/app.ts";
+import { assertDocumented, type Exchange } from "../support/documented.ts";
 import { soon } from "../support/wait.ts";
 
 const HOST = "Host: 127.0.0.1\r\n";
@@ -75,6 +76,19 @@ async function send(port: number, bytes: string): Promise<string> {
   return text.slice(0, 20_000);
 }
 
+/** Returns a response and the request that it is for. A request that cannot be read has neither method nor path. */
+function exchangeOf(request: string, response: string): Exchange {
+  const [, method = "GET", path = "/none"] =
+    /^([A-Z]+) (\/\S*) HTTP/.exec(request) ?? [];
+  const [head = "", text = ""] = response.split("\r\n\r\n");
+  const [line = "", ...lines] = head.split("\r\n");
+  const headers = new Headers(
+    lines.map((line) => line.split(": ") as [string, string]),
+  );
+  const status = Number(line.split(" ")[1]);
+  return { method, path, status, headers, text };
+}
+
 Deno.test("every response forbids sniffing, and none shows a version, a path or a stack", async () => {
   await using app = new TestApp();
   const port = await app.serve();
@@ -93,6 +107,7 @@ Deno.test("every response forbids sniffing, and none shows a version, a path or 
     assert.match(headers, /^x-content-type-options: nosniff\r?$/im, what);
     assert.doesNotMatch(headers, /^(server|x-powered-by):/im, what);
     if (status >= 400) {
+      assertDocumented("everyone", exchangeOf(request, response));
       assert.doesNotMatch(
         response,
         /\.(ts|js):\d|node_modules|Deno\/|\\n +at |\n +at /,

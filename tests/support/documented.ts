@@ -10,6 +10,7 @@ import {
 import type { JsonSchema } from "../../routes/api/json_schema.ts";
 import type { Audience } from "../../routes/api/operation.ts";
 import type { ResponseObject } from "../../routes/api/responses.ts";
+import { soon } from "./wait.ts";
 
 /** A response whose body has been read, and the request that it is for. */
 export interface Exchange {
@@ -141,4 +142,35 @@ export function assertDocumented(audience: Audience, exchange: Exchange): void {
     checkers.set(audience, checker);
   }
   checker.check(exchange);
+}
+
+/** An HTTP response whose body has been read. */
+export interface Fetched {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
+/**
+ * Sends a request to a port and reads the response. `audienceOf` returns whom the port serves; if it returns undefined,
+ * the response is not that of a node and is not compared with the document.
+ *
+ * @throws {assert.AssertionError} if the document does not describe the response
+ */
+export async function fetchDocumented(
+  url: string | URL,
+  init: RequestInit = {},
+  audienceOf: (url: URL) => Audience | undefined = () => "everyone",
+): Promise<Fetched> {
+  const target = new URL(url);
+  const response = await soon(fetch(target, init), `the response to ${url}`);
+  const { status, headers } = response;
+  const fetched = { status, headers, text: await response.text() };
+  const audience = audienceOf(target);
+  if (audience !== undefined) {
+    const { method = "GET" } = init;
+    const path = target.pathname + target.search;
+    assertDocumented(audience, { method, path, ...fetched });
+  }
+  return fetched;
 }
