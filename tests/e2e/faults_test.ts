@@ -580,7 +580,6 @@ Deno.test("GET history rejects invalid positions and parameters without reading 
     }
     for (
       const query of [
-        "limit=0",
         "limit=1001",
         "limit=-1",
         "limit=x",
