@@ -5,6 +5,7 @@
  */
 import { type ConversionConfig, toJsonSchema } from "@valibot/to-json-schema";
 import * as v from "valibot";
+import { TargetBody } from "./directives.ts";
 import { PageSettings } from "./files.ts";
 import { HistoryPage, StoredMessage } from "./history.ts";
 import {
@@ -16,6 +17,7 @@ import {
   PublishForm,
 } from "./publish.ts";
 import { RevokeBody, Revoked } from "./revoke.ts";
+import { NodesPage, RoomsPage, RoomState } from "./rooms.ts";
 import {
   ApiErrorBody,
   ErrorCodes,
@@ -46,6 +48,10 @@ const DEFINITIONS: Record<string, v.GenericSchema> = {
   NotPublished,
   HistoryPage,
   StoredMessage,
+  RoomsPage,
+  RoomState,
+  NodesPage,
+  Clients: TargetBody,
   RevokeRequest: RevokeBody,
   Revoked,
   PageSettings,
