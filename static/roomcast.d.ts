@@ -16,6 +16,9 @@ export type GapReason =
   | "ingress"
   | "position";
 
+/** Why the server has taken a client out of a room. */
+export type LeftReason = "revoked" | "expired" | "removed";
+
 /** What a client receives with a message. */
 export interface MessageFacts {
   /** The name of the room. */
@@ -55,7 +58,7 @@ export interface Joined {
 export interface ServerToClientEvents {
   /** A message was published without the name of an event. */
   msgReceived: MessageListener;
-  /** The client is in a room. Sent once for each room at connect. */
+  /** The client is in a room. Sent once for each room at connect, and when a backend puts the client into a room. */
   joined: (joined: Joined, id: string) => void;
   /** Messages of a room may be missing after `since`, and cannot be recovered. */
   gap: (
@@ -65,9 +68,7 @@ export interface ServerToClientEvents {
   /** Confirms the answer to a join. Clients need not handle it. */
   position: (place: { room: string; position: string }, id: string) => void;
   /** The server has taken the client out of a room. */
-  left: (
-    left: { room: string; reason: "revoked" | "expired" | "removed" },
-  ) => void;
+  left: (left: { room: string; reason: LeftReason }) => void;
   /** The client's token expires at this time, in ms since 1970. */
   token_expiring: (expiring: { expiresAt: number }) => void;
 }

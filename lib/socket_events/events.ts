@@ -200,9 +200,11 @@ export type ToClient = {
   >;
 };
 
-/** The object that is the only or the first argument of one of Roomcast's own events. */
-export type FactsOf<E extends Exclude<keyof ToClient, "msgReceived">> =
-  ToClient[E][0];
+/** An event that clients receive and that is not a message. */
+export type OwnEvent = Exclude<keyof ToClient, "msgReceived">;
+
+/** The object that is the only or the first argument of an event. */
+export type FactsOf<E extends OwnEvent> = ToClient[E][0];
 
 /** The argument of each event that clients send, by the event's name. */
 export type Requests = {

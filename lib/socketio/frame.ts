@@ -10,7 +10,7 @@ import { EVENT_DEFAULT } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import { fromJson } from "../log/message_json.ts";
 import { timestampOf } from "../log/position.ts";
-import type { FactsOf } from "../socket_events/events.ts";
+import type { FactsOf, OwnEvent } from "../socket_events/events.ts";
 import { makeSlabs } from "../util/slabs.ts";
 import {
   encodeTextFrame,
@@ -176,9 +176,7 @@ export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
  * stores the last argument of an event if it is a string, and sends it as its offset when it reconnects
  * (socket.io-client, `_lastOffset`).
  */
-export function eventFrame<
-  E extends "joined" | "left" | "gap" | "position" | "token_expiring",
->(
+export function eventFrame<E extends OwnEvent>(
   event: E,
   facts: FactsOf<E>,
   id: string,
