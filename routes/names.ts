@@ -1,7 +1,5 @@
 /**
- * Refuses unknown fields and parameters, and names the one that was probably meant.
- *
- * An unknown name is never ignored. Otherwise a publish with a misspelled `room` would go to another room.
+ * Refuses unknown query parameters, and names the one that was probably meant.
  *
  * @module
  */
@@ -11,27 +9,6 @@ import { adviceFor, type Names, nearest, quoted } from "../lib/util/nearest.ts";
 import { type Env, requestTarget } from "./exchange.ts";
 
 export type { Names };
-
-/**
- * Checks that an object has only known fields. `verb` names what the request wants to do.
- *
- * @throws {ApiError} `unknown_field`
- */
-export function checkFields(
-  fields: object,
-  names: Names,
-  verb = "publish",
-): void {
-  for (const name of Object.keys(fields)) {
-    if (names.known.includes(name)) continue;
-    throw new ApiError(
-      "unknown_field",
-      `Cannot ${verb}: the field ${quoted(name)} is unknown; ${
-        adviceFor(name, names)
-      }`,
-    );
-  }
-}
 
 /**
  * Checks that a request has only known query parameters, and each only once.

@@ -16,6 +16,7 @@ import {
 } from "../lib/log/message.ts";
 import type { Observe } from "../lib/observer.ts";
 import type { Publisher } from "../lib/publish/publisher.ts";
+import { checkFields } from "../lib/util/known_fields.ts";
 import { namesOf } from "./api/operation.ts";
 import { ITEM_FIELDS } from "./api/publish.ts";
 import type { BodyBudget } from "./body.ts";
@@ -28,7 +29,6 @@ import {
   requestTarget,
 } from "./exchange.ts";
 import { asFields, type Fields } from "./json_body.ts";
-import { checkFields } from "./names.ts";
 import { readBatch, readFields } from "./publish_body.ts";
 
 /** Options of the publish routes. */

@@ -7,6 +7,7 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
+import { checkFields } from "../lib/util/known_fields.ts";
 import { namesOf } from "./api/operation.ts";
 import {
   BATCH_FIELDS,
@@ -23,7 +24,7 @@ import {
   mediaType,
   unsupported,
 } from "./json_body.ts";
-import { checkFields, isLikeKnown } from "./names.ts";
+import { isLikeKnown } from "./names.ts";
 
 /** A batch of publishes that have not been checked yet. */
 export interface Batch {

@@ -9,12 +9,16 @@ import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
 import { isFields } from "../util/fields.ts";
 import { jsonBytes } from "../util/json_bytes.ts";
-import { adviceFor, quoted } from "../util/nearest.ts";
+import { checkFields } from "../util/known_fields.ts";
+import type { Names } from "../util/nearest.ts";
 
 /** Maximum number of newest messages that a client can ask for with `last`. */
 export const LAST_MAX = 1000;
 /** Maximum size of what a client can send for a hook, in bytes of JSON. It is kept while the hook is asked. */
 export const DATA_BYTES_MAX = 8192;
+const JOIN_FIELDS: Names = {
+  known: ["room", "since", "last", "token", "data"],
+};
 
 /**
  * A place in the log after which a client wants messages. `epoch` is undefined if the client sent only an id instead of
@@ -56,7 +60,7 @@ export interface JoinRequest {
  */
 export function parseJoinRequest(request: unknown): JoinRequest {
   if (!isFields(request)) return { room: parseRoom(request) };
-  checkFields("join", request, ["room", "since", "last", "token", "data"]);
+  checkFields(request, JOIN_FIELDS, "join");
   const { room, since, last, token, data } = request;
   if (since === null) {
     throw new ApiError(
@@ -80,7 +84,7 @@ export function parseJoinRequest(request: unknown): JoinRequest {
  */
 export function parseLeaveRequest(request: unknown): string {
   if (!isFields(request)) return parseRoom(request);
-  checkFields("leave", request, ["room"]);
+  checkFields(request, { known: ["room"] }, "leave");
   return parseRoom(request.room);
 }
 
@@ -96,28 +100,8 @@ export function parseRefreshRequest(request: unknown): unknown {
       'Cannot refresh: the event has no "token"; send the new token as {"token":"…"}',
     );
   }
-  checkFields("refresh", request, ["token"]);
+  checkFields(request, { known: ["token"] }, "refresh");
   return request.token;
-}
-
-/**
- * Checks that a request has no other fields than those in `known`.
- *
- * @throws {ApiError} `unknown_field` if the request has another field
- */
-function checkFields(
-  verb: string,
-  request: Readonly<Record<string, unknown>>,
-  known: readonly string[],
-): void {
-  const field = Object.keys(request).find((name) => !known.includes(name));
-  if (field === undefined) return;
-  throw new ApiError(
-    "unknown_field",
-    `Cannot ${verb}: the field ${quoted(field)} is unknown; ${
-      adviceFor(field, { known })
-    }`,
-  );
 }
 
 /** Parses a position or an id that a client sent. Returns null if the value is neither of the two. */

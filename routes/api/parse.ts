@@ -6,8 +6,8 @@
 import type { Context } from "hono";
 import * as v from "valibot";
 import { ApiError } from "../../lib/errors.ts";
+import { checkFields } from "../../lib/util/known_fields.ts";
 import type { Env } from "../exchange.ts";
-import { checkFields } from "../names.ts";
 import { type FieldSet, type FieldsSchema, namesOf } from "./operation.ts";
 
 /**

@@ -24,27 +24,10 @@ import {
   Rooms,
 } from "./schemas.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
+import { FIELDS_MEANT } from "../../lib/publish/field_names.ts";
 
 /** Maximum number of messages of one batch. */
 export const BATCH_MAX = 1000;
-
-/** Names that people often write by mistake for the fields of a publish, each with the right name. */
-const SYNONYMS = {
-  channel: "room",
-  topic: "room",
-  channels: "rooms",
-  topics: "rooms",
-  body: "message",
-  content: "message",
-  data: "message",
-  msg: "message",
-  payload: "message",
-  text: "message",
-  idempotencyKey: "key",
-  eventName: "event",
-  name: "event",
-  type: "event",
-};
 
 /** The JSON body of a publish. */
 export const PublishBody = v.pipe(
@@ -109,12 +92,12 @@ export const BatchBody = v.pipe(
 
 export const PUBLISH_FIELDS: FieldSet = {
   schema: PublishBody,
-  instead: SYNONYMS,
+  instead: FIELDS_MEANT,
 };
 export const FORM_FIELDS: FieldSet = {
   schema: PublishForm,
   instead: {
-    ...SYNONYMS,
+    ...FIELDS_MEANT,
     rooms: "send JSON to publish to several rooms",
     channels: "send JSON to publish to several rooms",
     topics: "send JSON to publish to several rooms",
@@ -123,7 +106,7 @@ export const FORM_FIELDS: FieldSet = {
 export const ITEM_FIELDS: FieldSet = {
   schema: BatchItem,
   instead: {
-    ...SYNONYMS,
+    ...FIELDS_MEANT,
     rooms: "send one item for each room",
     channels: "send one item for each room",
     topics: "send one item for each room",
