@@ -163,6 +163,7 @@ function serve(config: Config): void {
   };
   watchNode((name, help, read) => metrics.watch(name, help, read), {
     publisher: node.publisher,
+    clientPublisher: node.clientPublisher,
     ring: node.ring,
     connections: limit,
     streams: node.streams,

@@ -124,7 +124,7 @@ export class ApiError extends Error {
   }
 
   /** Returns the JSON form of the error, which responses contain in their field `error`. */
-  toJSON(): { code: ErrorCode; message: string } {
+  toJSON(): { code: string; message: string } {
     return { code: this.code, message: this.message };
   }
 }

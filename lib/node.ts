@@ -18,17 +18,13 @@ import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
 import { Revocations } from "./access/revocations.ts";
 import { TokenVerifier } from "./access/tokens.ts";
-import { makeOriginRule, type OriginRule } from "./access/origins.ts";
-import {
-  type ReadTokenCookie,
-  tokenCookieReader,
-} from "./access/token_cookie.ts";
+import { createPageRules, type PageRules } from "./access/page_rules.ts";
 import { idOf } from "./log/position.ts";
 import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
 import { ConnectionLimits } from "./limits/connection_limits.ts";
 import { Hooks } from "./hooks/hooks.ts";
-import { Publisher } from "./publish/publisher.ts";
+import { createPublishers, type Publishers } from "./publish/publishers.ts";
 import { joinCluster } from "./cluster_parts.ts";
 import type { Director } from "./directives/director.ts";
 import { connectRedis, type RedisParts } from "./redis_parts.ts";
@@ -58,7 +54,7 @@ interface NodeLimits {
 }
 
 /** The parts of a node that its HTTP server uses. */
-export interface Node extends LogParts {
+export interface Node extends LogParts, PageRules, Publishers {
   /** Counts the connections of clients. */
   readonly connections: ConnectionLimits;
   readonly ring: Ring;
@@ -69,14 +65,10 @@ export interface Node extends LogParts {
   readonly bridge: RedisBridge | undefined;
   /** The hooks that decide about clients; undefined if there are none. */
   readonly hooks: Hooks | undefined;
-  /** Checks the origins of requests at the port for clients. */
-  readonly originRule: OriginRule;
-  readonly tokenCookie: ReadTokenCookie;
   /** Writes directly to the connections of clients. It is disabled until `wire/direct_write_check.ts` has tested it. */
   readonly directWriter: DirectWriter;
   readonly access: Access;
   readonly revoker: Revoker;
-  readonly publisher: Publisher;
   readonly director: Director;
   /** Counts the clients of all nodes. */
   readonly occupancy: Occupancy;
@@ -110,7 +102,7 @@ export function createNode(config: Config, observe: Observe): Node {
   });
   const parts = { log, history: log.history, gaps: log.gaps, ring, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
-  const pages = pageRules(config);
+  const pages = createPageRules(config);
   const directWriter = makeDirectWriter(observe);
   const directives = new Directives();
   const clients = new Clients({
@@ -124,20 +116,29 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   const limits = makeLimits(config);
+  const hook = hooks?.publish;
+  const publishers = createPublishers({ ...config, ...parts, hook, observe });
   const served = { clients, fanOut, directWriter, access, log };
   const { sockets, streams } = makeServers(config, observe, {
     ...served,
     ...limits,
     ...pages,
+    publisher: publishers.clientPublisher,
     adapter: redis?.cluster.adapter,
   });
   const stored = { server: redis?.log.server, store: redis?.directives };
   const joined = { ...stored, cluster, directives, clients, sockets };
   const { director, occupancy } = joinCluster(config, observe, joined);
-  const publisher = new Publisher({ ...config, log, access, observe });
   const closed = [
     ...[...ingresses, clients, sockets, streams, tokens, hooks],
-    ...[director, revoker, occupancy, redis?.cluster, log, publisher],
+    ...[
+      director,
+      revoker,
+      occupancy,
+      redis?.cluster,
+      log,
+      publishers.publisher,
+    ],
   ];
   return {
     ...parts,
@@ -149,7 +150,7 @@ export function createNode(config: Config, observe: Observe): Node {
     connections: limits.connections,
     directWriter,
     revoker,
-    publisher,
+    ...publishers,
     director,
     occupancy,
     probe: () => probe(log, ingresses),
@@ -180,7 +181,9 @@ function makeAccess(
 ): AccessParts {
   const tokens = config.tokens &&
     new TokenVerifier({ ...config.tokens, observe });
-  const hooks = config.hooks && new Hooks(config.hooks, observe);
+  const { messageBytesMax } = config;
+  const hooks = config.hooks &&
+    new Hooks({ ...config.hooks, messageBytesMax }, observe);
   const revocations = new Revocations(changed);
   const access = createAccess({
     ...config,
@@ -201,9 +204,14 @@ function makeServers(
   parts:
     & Pick<
       SocketIoServerOptions,
-      "clients" | "access" | "fanOut" | "directWriter" | "adapter"
+      | "clients"
+      | "access"
+      | "publisher"
+      | "fanOut"
+      | "directWriter"
+      | "adapter"
     >
-    & ReturnType<typeof pageRules>
+    & PageRules
     & NodeLimits
     & { readonly log: Log },
 ): { sockets: SocketIoServer; streams: SseServer } {
@@ -224,22 +232,6 @@ function makeDirectWriter(observe: Observe): DirectWriter {
   return new DirectWriter((why) =>
     observe({ kind: "direct_write_disabled", why })
   );
-}
-
-/** Creates what decides about requests of pages. */
-function pageRules(config: Config): Pick<Node, "originRule" | "tokenCookie"> {
-  const { tokenCookie, hooks } = config;
-  const cookies = tokenCookie !== undefined ||
-    (hooks?.headers.includes("cookie") ?? false);
-  const originRule = makeOriginRule({
-    ...config,
-    cookies,
-    guarded: config.publishKeys.length > 0 || config.open,
-  });
-  return {
-    originRule,
-    tokenCookie: tokenCookieReader(tokenCookie, originRule),
-  };
 }
 
 /** The parts that bring messages from the log to clients. */

@@ -12,7 +12,7 @@ export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
 /** The hooks: questions that a backend is asked about clients. */
-export type HookName = "connect" | "join";
+export type HookName = "connect" | "join" | "publish";
 
 /**
  * What a call of a hook has brought. `bad_status`: a status that says nothing about the client. `invalid`: a body of a
@@ -77,7 +77,7 @@ export type Observation =
   | { kind: "stopped"; durationMs: number }
   /**
    * Publishes have appended `count` messages to the log. Messages of Redis channels, and repeated publishes with the
-   * same idempotency key, do not count. `key` is the name of the publish key, if they had one.
+   * same idempotency key, do not count. `key` is the name of the publish key, if they had one; clients have none.
    */
   | { kind: "published"; count: number; key?: string }
   | { kind: "publish_failed"; code: string; key?: string }

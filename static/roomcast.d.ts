@@ -98,9 +98,26 @@ export interface Auth {
 /** The answer to a request that the server has refused. */
 export interface Failed {
   ok: false;
-  /** `code` is one of the error codes of the HTTP API. */
+  /** `code` is one of the error codes of the HTTP API, or a code of the publish hook. */
   error: { code: string; message: string };
+  /** Seconds after which the same request may succeed; undefined if it will not. */
+  retryAfter?: number | undefined;
 }
+
+/** A message that a client publishes. */
+export interface PublishRequest {
+  room: string;
+  /** The name of the event with which clients receive the message; by default `msgReceived`. */
+  event?: string | undefined;
+  message: any;
+  /** An idempotency key: the same key gives the same id and one message. */
+  key?: string | undefined;
+}
+
+/** The answer to `publish`. `duplicate` says whether the message was stored before, with the same key. */
+export type PublishAnswer =
+  | { ok: true; id: string; duplicate: boolean }
+  | Failed;
 
 /** A message in the answer to `join`. */
 export interface HistoryMessage {
@@ -125,6 +142,11 @@ export interface ClientToServerEvents {
   leave: (
     request: { room: string },
     answer: (answer: { ok: true } | Failed) => void,
+  ) => void;
+  /** Publishes a message into a room. */
+  publish: (
+    request: PublishRequest,
+    answer: (answer: PublishAnswer) => void,
   ) => void;
   /** Replaces the client's token by a new one of the same user. */
   refresh: (

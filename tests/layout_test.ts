@@ -24,8 +24,8 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/access": { packages: ["cookie", "jose"] },
   "lib/log": {},
   "lib/socket_events": { imports: ["lib/log"], packages: ["valibot"] },
-  "lib/hooks": { imports: ["lib/access", "lib/log"] },
   "lib/publish": { imports: ["lib/limits", "lib/access", "lib/log"] },
+  "lib/hooks": { imports: ["lib/access", "lib/log", "lib/publish"] },
   "lib/redis": { packages: ["@redis/client"] },
   "lib/redis_log": { imports: ["lib/log", "lib/redis"] },
   "lib/bridge": {
@@ -67,6 +67,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/access",
       "lib/log",
       "lib/socket_events",
+      "lib/publish",
       "lib/redis",
       "lib/redis_log",
       "lib/cluster",

@@ -71,9 +71,14 @@ export function hookNotAsked(room: string): ApiError {
 
 /** Returns the error for a sender without credentials. */
 export function missing(action: Action, hasTokens: boolean): ApiError {
-  return hasTokens && action === "subscribe"
-    ? tokenMissing("join")
-    : unauthorized(hasTokens && READER.includes(action));
+  if (hasTokens && action === "subscribe") return tokenMissing("join");
+  if (action !== "publish") {
+    return unauthorized(hasTokens && READER.includes(action));
+  }
+  return new ApiError(
+    "unauthorized",
+    "Cannot publish: the sender has no credentials that allow it; over HTTP, send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS; over Socket.IO, connect with a token that grants it",
+  );
 }
 
 /** Returns the error for a client that needs a token and has sent none. */
@@ -132,9 +137,11 @@ function notAllowed(
   where: string,
 ): ApiError {
   const grantor = by === "hook" ? "hook" : kind === "key" ? "key" : "token";
-  const advice = kind !== "key" && OPERATOR.includes(action)
-    ? "send it over HTTP with a publish key"
-    : ADVICE[grantor];
+  const advice = kind === "key" || !OPERATOR.includes(action)
+    ? ADVICE[grantor]
+    : action === "publish"
+    ? 'send it over HTTP with a publish key, or over Socket.IO with a token that grants "pub"'
+    : "send it over HTTP with a publish key";
   return new ApiError(
     "forbidden",
     `Cannot ${DOES[action]} ${where}: the ${

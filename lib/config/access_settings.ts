@@ -89,10 +89,10 @@ function checkEffects(
         "has no effect without tokens or the connect hook; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL, or unset it",
       );
     }
-    if (hooks === undefined) {
+    if (hooks?.connectUrl === undefined && hooks?.joinUrl === undefined) {
       fail(
         "PUBLIC_ROOMS",
-        `has no effect without tokens and hooks, ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL, or unset it`,
+        `has no effect without tokens and hooks that decide about rooms, ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL, or unset it`,
       );
     }
   }

@@ -10,7 +10,9 @@ import type { EnvReader } from "./env_reader.ts";
 import { checkPatterns } from "./room_lists.ts";
 
 /** The settings that name the URL of a hook. */
-const URLS = ["CONNECT_HOOK_URL", "JOIN_HOOK_URL"];
+const URLS = ["CONNECT_HOOK_URL", "JOIN_HOOK_URL", "PUBLISH_HOOK_URL"];
+/** Those of the hooks that are asked about the rooms of `HOOK_ROOMS` only. */
+const HAVE_ROOMS = ["JOIN_HOOK_URL", "PUBLISH_HOOK_URL"];
 /** The settings that have no effect without a hook. */
 const NEED_HOOK = [
   "HOOK_ROOMS",
@@ -37,10 +39,13 @@ export function readHookSettings(
   allowedOrigins: readonly string[],
 ): HookSettings | undefined {
   reader.refuseEmpty([...URLS, "HOOK_ROOMS", "HOOK_SECRET"]);
-  const [connectUrl, joinUrl] = URLS.map((name) => readUrl(reader, name));
+  const [connectUrl, joinUrl, publishUrl] = URLS.map((name) =>
+    readUrl(reader, name)
+  );
   const settings = {
     connectUrl,
     joinUrl,
+    publishUrl,
     rooms: reader.list("HOOK_ROOMS", "*"),
     headers: readHeaders(reader),
     timeoutMs: reader.integer("HOOK_TIMEOUT_MS", 1000, 50, 10_000),
@@ -53,7 +58,7 @@ export function readHookSettings(
   if (getsCookies && allowedOrigins.includes("*")) {
     reader.fail(
       "ALLOWED_ORIGINS",
-      "is *, and a hook gets cookies, so any website could connect as its visitor; list the origins of your pages, or set HOOK_HEADERS without cookie",
+      "is *, and a hook gets cookies, so any website could act as its visitor; list the origins of your pages, or set HOOK_HEADERS without cookie",
     );
   }
   return isAsked ? settings : undefined;
@@ -64,7 +69,7 @@ export function hookWarnings(
   { hooks }: { readonly hooks: HookSettings | undefined },
 ): readonly string[] {
   if (hooks === undefined) return [];
-  const { connectUrl, joinUrl, secret } = hooks;
+  const { connectUrl, joinUrl, publishUrl, secret } = hooks;
   if (secret !== undefined) {
     return keyOfSecret(secret).length < SECRET_BYTES_ADVISED
       ? [
@@ -72,7 +77,7 @@ export function hookWarnings(
       ]
       : [];
   }
-  return [connectUrl, joinUrl].some(isPlainAndRemote)
+  return [connectUrl, joinUrl, publishUrl].some(isPlainAndRemote)
     ? [
       "HOOK_SECRET is unset, and a hook on another machine is asked over http:, so the backend cannot tell who asks it; set HOOK_SECRET, or use https:",
     ]
@@ -151,12 +156,14 @@ function checkUse(reader: EnvReader): void {
     if (!isAsked) {
       reader.fail(
         name,
-        "has no effect without a hook; set CONNECT_HOOK_URL or JOIN_HOOK_URL, or unset it",
+        "has no effect without a hook; set CONNECT_HOOK_URL, JOIN_HOOK_URL or PUBLISH_HOOK_URL, or unset it",
       );
-    } else if (name === "HOOK_ROOMS" && !reader.isSet("JOIN_HOOK_URL")) {
+    } else if (
+      name === "HOOK_ROOMS" && !HAVE_ROOMS.some((url) => reader.isSet(url))
+    ) {
       reader.fail(
         name,
-        "has no effect without JOIN_HOOK_URL, because the connect hook concerns all rooms; set JOIN_HOOK_URL, or unset it",
+        "has no effect without JOIN_HOOK_URL and PUBLISH_HOOK_URL, because the connect hook concerns all rooms; set one of them, or unset it",
       );
     }
   }

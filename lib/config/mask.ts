@@ -32,6 +32,7 @@ export function maskSetting({ name, value }: Setting): string {
     case "TOKEN_JWKS_URL":
     case "CONNECT_HOOK_URL":
     case "JOIN_HOOK_URL":
+    case "PUBLISH_HOOK_URL":
       return maskQuery(value);
     case "REDIS_URL":
       return maskUrl(value);

@@ -14,7 +14,6 @@ import type { EnvReader } from "./env_reader.ts";
  */
 const UNSUPPORTED: Readonly<Record<string, string | undefined>> = {
   WORKERS: "1",
-  PUBLISH_HOOK_URL: undefined,
   WEBHOOK_URL: undefined,
   WEBHOOK_SECRET: undefined,
   ADMIN_KEY: undefined,

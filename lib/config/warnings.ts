@@ -53,8 +53,8 @@ function accessWarnings(
 
 /** Says which rooms clients without tokens may join by themselves; undefined if the hooks decide about all rooms. */
 function openRooms(hooks: HookSettings | undefined): string | undefined {
-  if (hooks === undefined) return "every room";
-  const decidesAll = hooks.connectUrl !== undefined ||
-    hooks.rooms.includes("*");
+  if (hooks?.connectUrl !== undefined) return undefined;
+  if (hooks?.joinUrl === undefined) return "every room";
+  const decidesAll = hooks.rooms.includes("*");
   return decidesAll ? undefined : "every room that HOOK_ROOMS does not match";
 }

@@ -26,6 +26,8 @@ export class OtherStatus extends Error {
 /** Why a backend does not allow what a client wants. */
 export interface Refusal {
   readonly code: "unauthorized" | "forbidden";
+  /** The code that the backend has given itself; undefined if it has given none. */
+  readonly ownCode?: string | undefined;
   /** The backend's message for the client; undefined if there is none, or if it is not a short printable text. */
   readonly message: string | undefined;
 }
@@ -63,7 +65,7 @@ export function readAnswer({ status, text = "" }: BoundedResponse): HookAnswer {
   const code = error.code === "unauthorized" ? "unauthorized" : "forbidden";
   return {
     kind: "refused",
-    refusal: { code, message: printable(error.message) },
+    refusal: { code, ownCode: error.code, message: printable(error.message) },
   };
 }
 

@@ -17,6 +17,7 @@ import {
   type HookAnswer,
   OtherStatus,
   readAnswer,
+  type Refusal,
   REFUSALS,
   refusedBy,
 } from "./answer.ts";
@@ -24,8 +25,6 @@ import { Breaker } from "./breaker.ts";
 import { CallQueue, QueueError } from "./call_queue.ts";
 import { sign } from "./signature.ts";
 
-/** Maximum size of a response, in bytes. */
-const RESPONSE_BYTES_MAX = 64 << 10;
 /** Maximum number of calls of one hook that wait, in total and for one caller. */
 const WAITING_MAX = 10_000;
 const WAITING_PER_CALLER_MAX = 2000;
@@ -54,6 +53,8 @@ export interface HookCallerOptions {
   readonly timeoutMs: number;
   /** Maximum number of calls in flight. */
   readonly callsMax: number;
+  /** Maximum size of a response, in bytes. */
+  readonly responseBytesMax: number;
   /** The key with which calls are signed; undefined if they are not signed. */
   readonly key: Uint8Array | undefined;
   readonly observe: Observe;
@@ -78,6 +79,8 @@ export interface HookCall<T> {
    * is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
    */
   readonly read: (result: unknown, sentAt: number) => T;
+  /** Creates the error for a client that the backend refuses; by default as {@linkcode refusedBy} does. */
+  readonly refuse?: (refusal: Refusal) => ApiError;
 }
 
 /** The answer to a call, and when the call was sent, in ms since 1970. */
@@ -167,7 +170,10 @@ export class HookCaller {
       });
     try {
       const { answer, sentAt } = await this.#ask(call);
-      if (answer.kind === "refused") throw refusedBy(answer.refusal, call.verb);
+      if (answer.kind === "refused") {
+        throw call.refuse?.(answer.refusal) ??
+          refusedBy(answer.refusal, call.verb);
+      }
       const result = call.read(answer.result, sentAt);
       ended("allowed");
       return result;
@@ -226,7 +232,7 @@ export class HookCaller {
     body: string,
     passedOn: Readonly<Record<string, string>>,
   ): Promise<BoundedResponse> {
-    const { url, timeoutMs, key } = this.#options;
+    const { url, timeoutMs, responseBytesMax, key } = this.#options;
     return await boundedFetch(url, {
       method: "POST",
       headers: {
@@ -237,7 +243,7 @@ export class HookCaller {
       },
       body,
       timeoutMs,
-      bytesMax: RESPONSE_BYTES_MAX,
+      bytesMax: responseBytesMax,
       signal: this.#closed.signal,
       client: this.#client,
       alsoReadBodyOf: REFUSALS,

@@ -1,5 +1,5 @@
 /**
- * The hooks of a server: they ask a backend who may connect and who may join which room.
+ * The hooks of a server: they ask a backend who may connect, who may join which room, and what clients may publish.
  *
  * @module
  */
@@ -21,12 +21,16 @@ import {
 import { ApiError } from "../errors.ts";
 import { parseRoom } from "../log/message.ts";
 import type { HookName, Observe } from "../observer.ts";
+import type { PublishHook } from "../publish/publish_hook.ts";
 import { quoted } from "../util/nearest.ts";
 import { HookCaller } from "./caller.ts";
+import { askPublish } from "./publish.ts";
 import { keyOfSecret } from "./signature.ts";
 
 /** Maximum number of calls of all hooks together that are in flight on one node. Each hook has an equal share. */
 const CALLS_MAX = 20;
+/** Maximum size of the response of the connect hook and of the join hook, in bytes. */
+const RESPONSE_BYTES_MAX = 64 << 10;
 /** Maximum size of the join hook's result as JSON text, in bytes. The session keeps one for each room. */
 const GRANT_BYTES_MAX = 2048;
 
@@ -34,7 +38,8 @@ const GRANT_BYTES_MAX = 2048;
 export interface HookSettings {
   readonly connectUrl: string | undefined;
   readonly joinUrl: string | undefined;
-  /** The rooms about which the join hook is asked, as names and patterns that end in `*`. */
+  readonly publishUrl: string | undefined;
+  /** The rooms about which the join and publish hooks are asked, as names and patterns that end in `*`. */
   readonly rooms: readonly string[];
   /** The names of the headers of a client's request that are passed on, in lower case. */
   readonly headers: readonly string[];
@@ -43,19 +48,28 @@ export interface HookSettings {
   readonly secret: string | undefined;
 }
 
+/** Options of {@linkcode Hooks}. */
+export interface HooksOptions extends HookSettings {
+  /** Maximum size of a message, in bytes of JSON. */
+  readonly messageBytesMax: number;
+}
+
 /** The hooks of a server. */
 export class Hooks {
   readonly connect: ConnectHook | undefined;
   readonly join: JoinHook | undefined;
+  readonly publish: PublishHook | undefined;
   readonly #callers: readonly HookCaller[];
 
   /** Creates the hooks that the settings name; calls nothing yet. */
   constructor(
-    { connectUrl, joinUrl, rooms, timeoutMs, secret }: HookSettings,
+    { connectUrl, joinUrl, publishUrl, messageBytesMax, ...settings }:
+      HooksOptions,
     observe: Observe,
     now: () => number = Date.now,
   ) {
-    const urls = { connect: connectUrl, join: joinUrl };
+    const { rooms, timeoutMs, secret } = settings;
+    const urls = { connect: connectUrl, join: joinUrl, publish: publishUrl };
     const used = Object.values(urls).filter((url) => url !== undefined).length;
     const callers: HookCaller[] = this.#callers = [];
     const callerOf = (hook: HookName): HookCaller | undefined => {
@@ -66,6 +80,9 @@ export class Hooks {
         url,
         timeoutMs,
         callsMax: Math.floor(CALLS_MAX / used),
+        // JSON may use six bytes for a character of a message (`\u0041`).
+        responseBytesMax: RESPONSE_BYTES_MAX +
+          (hook === "publish" ? 6 * messageBytesMax : 0),
         key: secret === undefined ? undefined : keyOfSecret(secret),
         observe,
         now,
@@ -78,9 +95,15 @@ export class Hooks {
       ask: (question) => askConnect(connect, question, now),
     };
     const concerned = new Rights([{ rooms, actions: ["subscribe"] }]);
+    const concerns = (room: string) => concerned.allow("subscribe", room);
     this.join = join && {
-      concerns: (room) => concerned.allow("subscribe", room),
+      concerns,
       ask: (question) => askJoin(join, question, now),
+    };
+    const publish = callerOf("publish");
+    this.publish = publish && {
+      concerns,
+      ask: (question) => askPublish(publish, question, messageBytesMax),
     };
   }
 

@@ -11,9 +11,12 @@ import type { PublishRequest } from "./message.ts";
 /**
  * Returns a short hash of a publish's rooms, message, event name and publisher. A publish whose idempotency key was
  * used before counts as a repetition only if the hash is the same. `meta.trace` is not hashed, because a repeated
- * publish has another trace.
+ * publish has another trace. If the publish already has a fingerprint, returns that one.
  */
-export function fingerprint({ rooms, json, meta }: PublishRequest): string {
+export function fingerprint(
+  { rooms, json, meta, fingerprint: known }: PublishRequest,
+): string {
+  if (known !== undefined) return known;
   const hash = createHash("sha256").update(JSON.stringify(rooms)).update(json);
   const { event, from } = meta ?? {};
   if (event !== undefined || from !== undefined) {

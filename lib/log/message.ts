@@ -50,6 +50,11 @@ export interface PublishRequest {
   readonly key?: string | undefined;
   /** The properties that the message has in addition to its text. */
   readonly meta?: EntryMeta | undefined;
+  /**
+   * What the idempotency key stands for, as `fingerprint()` returns it; by default that of this publish. It is given if
+   * the message was replaced after the publisher had sent it, because a repeated publish may be replaced by another one.
+   */
+  readonly fingerprint?: string | undefined;
 }
 
 /**

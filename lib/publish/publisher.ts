@@ -17,7 +17,7 @@ import { RareReports } from "../util/rare_reports.ts";
 export interface PublisherOptions {
   readonly log: Pick<Log, "append">;
   readonly access: Pick<Access, "refusal">;
-  /** How many messages each publisher may publish per second, counted once for each room; 0 for no limit. */
+  /** How many messages each sender may publish per second, counted once for each room; 0 for no limit. */
   readonly publishesPerSecondMax?: number;
   readonly observe: Observe;
 }
@@ -54,7 +54,7 @@ export class Publisher {
     });
   }
 
-  /** The number of calls of {@linkcode Publisher.publish} that wait for the log. */
+  /** The number of calls of {@linkcode Publisher.append} that wait for the log. */
   get inFlight(): number {
     return this.#appends.count;
   }
@@ -71,16 +71,46 @@ export class Publisher {
     publishes: readonly PublishRequest[],
     usage?: Usage,
   ): Promise<PublishResult[][]> {
-    const error = this.#limit &&
-      this.#exceeded(this.#limit, publishes, usage ?? this.#usageOf(principal));
-    if (error !== undefined) {
-      const results = publishes.map(({ rooms }) =>
-        rooms.map((room) => ({ room, error }))
-      );
-      this.#options.observe({ kind: "limited", limit: error.code });
-      this.#count(principal, results.flat());
-      return results;
-    }
+    const error = this.charge(publishes, usage ?? this.#usageOf(principal));
+    if (error === undefined) return await this.append(principal, publishes);
+    const results = publishes.map(({ rooms }) =>
+      rooms.map((room) => ({ room, error }))
+    );
+    this.#count(principal, results.flat());
+    return results;
+  }
+
+  /**
+   * Charges a sender for publishes, once for each room. Returns the error if the sender has used up its limit. A sender
+   * that has anything left may publish any batch, and has to wait for longer afterwards.
+   *
+   * @param usage What the sender has used of the limit.
+   */
+  charge(
+    publishes: readonly Pick<PublishRequest, "rooms">[],
+    usage: Usage,
+  ): ApiError | undefined {
+    if (this.#limit === undefined) return undefined;
+    let cost = 0;
+    for (const { rooms } of publishes) cost += rooms.length;
+    const waitMs = this.#limit.spend(usage, cost);
+    if (waitMs === 0) return undefined;
+    this.#options.observe({ kind: "limited", limit: "too_many_publishes" });
+    return new ApiError(
+      "too_many_publishes",
+      "Cannot publish: you publish more messages per second than PUBLISHES_PER_SECOND_MAX allows, counted once for each room; send them again later",
+      Math.ceil(waitMs / 1000),
+    );
+  }
+
+  /**
+   * Appends publishes as {@linkcode Publisher.publish} does, without the limit. For publishes for which the sender has
+   * been charged already.
+   */
+  async append(
+    principal: Principal,
+    publishes: readonly PublishRequest[],
+  ): Promise<PublishResult[][]> {
     const refused = publishes.map((publish) =>
       this.#refused(principal, publish)
     );
@@ -113,25 +143,6 @@ export class Publisher {
     let usage = this.#used.get(key);
     if (usage === undefined) this.#used.set(key, usage = { usedUntil: 0 });
     return usage;
-  }
-
-  /**
-   * Charges a sender for publishes, once for each room. Returns the error if the sender has used up its limit. A sender
-   * that has anything left may publish any batch, and has to wait for longer afterwards.
-   */
-  #exceeded(
-    limit: RateLimit,
-    publishes: readonly PublishRequest[],
-    usage: Usage,
-  ): ApiError | undefined {
-    let cost = 0;
-    for (const { rooms } of publishes) cost += rooms.length;
-    const waitMs = limit.spend(usage, cost);
-    return waitMs === 0 ? undefined : new ApiError(
-      "too_many_publishes",
-      "Cannot publish: you publish more messages per second than PUBLISHES_PER_SECOND_MAX allows, counted once for each room; send them again later",
-      Math.ceil(waitMs / 1000),
-    );
   }
 
   /**

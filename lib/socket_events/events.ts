@@ -146,10 +146,18 @@ const Failed = v.strictObject({
   error: v.strictObject({
     code: v.pipe(
       v.string(),
-      v.description("One of the error codes of the HTTP API."),
+      v.description(
+        "One of the error codes of the HTTP API, or a code of the publish hook.",
+      ),
     ),
     message: v.string(),
   }),
+  retryAfter: v.optional(v.pipe(
+    v.number(),
+    v.description(
+      "Seconds after which the same request may succeed; absent if it will not.",
+    ),
+  )),
 });
 
 const HistoryMessage = v.strictObject({
@@ -182,6 +190,37 @@ export const TO_SERVER = {
     summary: "Leaves a room.",
     request: v.strictObject({ room: Room }),
     answer: v.union([v.strictObject({ ok: v.literal(true) }), Failed]),
+  },
+  publish: {
+    summary:
+      "Publishes a message into a room. The answer is sent once the message is stored.",
+    request: v.strictObject({
+      room: Room,
+      event: v.optional(v.pipe(
+        v.string(),
+        v.description(
+          "The name of the event with which clients receive the message; by default msgReceived.",
+        ),
+      )),
+      message: Message,
+      key: v.optional(v.pipe(
+        v.string(),
+        v.description(
+          "An idempotency key: the same key gives the same id and one message.",
+        ),
+      )),
+    }),
+    answer: v.union([
+      v.strictObject({
+        ok: v.literal(true),
+        id: Id,
+        duplicate: v.pipe(
+          v.boolean(),
+          v.description("Whether the message was stored before."),
+        ),
+      }),
+      Failed,
+    ]),
   },
   refresh: {
     summary: "Replaces the client's token by a new one of the same user.",

@@ -1,6 +1,6 @@
 /**
- * Handles the events of connected clients: `join`, `leave` and `refresh`, and all other events, which are answered with
- * an error.
+ * Handles the events of connected clients: `join`, `leave`, `publish` and `refresh`, and all other events, which are
+ * answered with an error.
  *
  * @module
  */
@@ -14,6 +14,7 @@ import { ApiError, toApiError } from "../errors.ts";
 import type { Entry } from "../log/log.ts";
 import { messageJson } from "../log/message_json.ts";
 import type { Observe } from "../observer.ts";
+import type { ClientPublisher } from "../publish/client_publisher.ts";
 import {
   parseJoinRequest,
   parseLeaveRequest,
@@ -27,7 +28,8 @@ import { subscriberOf } from "./subscriber.ts";
 
 /** Names that people often use for an event by mistake, each with the event that they mean, or with advice. */
 const INSTEAD: Readonly<Record<string, string>> = {
-  publish: "publish with POST /publish",
+  message: "publish",
+  send: "publish",
   subscribe: "join",
   unsubscribe: "leave",
 };
@@ -36,6 +38,7 @@ const INSTEAD: Readonly<Record<string, string>> = {
 export interface RequestsOptions {
   readonly access: Pick<Access, "authenticate">;
   readonly clients: Clients;
+  readonly publisher: Pick<ClientPublisher, "publish">;
   readonly fanOut: Pick<FanOut, "enforceLimit">;
   /** Returns the client of a socket while it is connected. */
   readonly clientOf: (socket: Socket) => Client | undefined;
@@ -55,13 +58,14 @@ type Work = (
   answer: Answer,
 ) => Promise<void>;
 
-/** Handles and answers the requests of connected clients, which are the events `join`, `leave` and `refresh`. */
+/** Handles and answers the requests of connected clients, which are the events that they may send. */
 export class Requests {
   readonly #options: RequestsOptions;
   /** The events that a client may send, by name, each with its handler. */
   readonly #events: ReadonlyMap<string, Work> = new Map([
     ["join", this.#join.bind(this)],
     ["leave", this.#leave.bind(this)],
+    ["publish", this.#publish.bind(this)],
     ["refresh", this.#refresh.bind(this)],
   ]);
   readonly #limits: EventLimits;
@@ -99,7 +103,10 @@ export class Requests {
     const requests = answer === undefined ? args : args.slice(0, -1);
     try {
       this.#limits.count(socket, client);
-      if (isDeeperThan(DEPTH_MAX + 1, args)) throw tooDeep(event);
+      // The levels of a published message are limited by themselves, as over HTTP.
+      if (event !== "publish" && isDeeperThan(DEPTH_MAX + 1, args)) {
+        throw tooDeep(event);
+      }
       const work = this.#events.get(String(event));
       if (work === undefined) throw this.#unknown(event);
       if (requests.length !== 1) {
@@ -149,6 +156,19 @@ export class Requests {
     this.#reply(socket, answer, { ok: true });
   }
 
+  async #publish(
+    socket: Socket,
+    client: Client,
+    request: unknown,
+    answer: Answer,
+  ): Promise<void> {
+    const { id, duplicate } = await this.#options.publisher.publish(
+      client,
+      request,
+    );
+    this.#reply(socket, answer, { ok: true, id, duplicate });
+  }
+
   async #refresh(
     socket: Socket,
     client: Client,
@@ -183,7 +203,11 @@ export class Requests {
         error,
       });
     }
-    this.#reply(socket, answer, { ok: false, error: refusal.toJSON() });
+    this.#reply(socket, answer, {
+      ok: false,
+      error: refusal.toJSON(),
+      ...refusal.retryable && { retryAfter: refusal.retrySeconds },
+    });
   }
 
   /**

@@ -30,6 +30,7 @@ import type { ClientAddress } from "../limits/addresses.ts";
 import type { ConnectionLimits } from "../limits/connection_limits.ts";
 import type { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
+import type { ClientPublisher } from "../publish/client_publisher.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
@@ -55,6 +56,7 @@ const STOPPING = new ApiError(
 export interface SocketIoServerOptions {
   readonly clients: Clients;
   readonly access: Pick<Access, "asksHook" | "authenticate">;
+  readonly publisher: Pick<ClientPublisher, "publish">;
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
   readonly originRule: OriginRule;
@@ -103,7 +105,7 @@ export class SocketIoServer {
    */
   constructor(options: SocketIoServerOptions) {
     this.#options = options;
-    const { access, adapter, clients, fanOut, observe } = options;
+    const { access, adapter, clients, fanOut, publisher, observe } = options;
     this.#refusals = new Refusals({ ...options, delay: options.refusalDelay });
     this.#gate = new Gate(options.connections);
     this.#engine = new EngineServer(engineOptions(options), {
@@ -117,6 +119,7 @@ export class SocketIoServer {
     this.#requests = new Requests({
       access,
       clients,
+      publisher,
       fanOut,
       eventsPerSecondMax: options.eventsPerSecondMax,
       clientOf: (socket) => this.#clients.get(socket),

@@ -10,6 +10,7 @@ export type Watch = (name: string, help: string, read: () => number) => void;
 /** The parts of a node from which gauges are read. */
 export interface Watched {
   readonly publisher: { readonly inFlight: number };
+  readonly clientPublisher: { readonly inFlight: number };
   readonly ring: { readonly bytes: number; readonly spanMs: number };
   readonly connections: { readonly count: number; readonly max: number };
   readonly streams: { readonly count: number };
@@ -26,12 +27,18 @@ export interface Watched {
 /** Adds all gauges of a node. */
 export function watchNode(
   watch: Watch,
-  { publisher, ring, connections, streams, hooks, bridge }: Watched,
+  { publisher, clientPublisher, ring, connections, streams, hooks, bridge }:
+    Watched,
 ): void {
   watch(
     "roomcast_publishes_in_flight",
     "Publishes that wait for the log",
     () => publisher.inFlight,
+  );
+  watch(
+    "roomcast_client_publishes_in_flight",
+    "Publishes of clients that wait for the publish hook or the log",
+    () => clientPublisher.inFlight,
   );
   watch(
     "roomcast_ring_bytes",

@@ -29,7 +29,7 @@ export class Metrics {
   readonly #clients = new Map<ClientTransport, number>();
   readonly #published = this.#counter(
     "roomcast_published_total",
-    "Messages that this node appended to the log for publishers, by the name of their key",
+    "Messages that this node appended to the log for backends and clients, by the name of the backend's key",
     ["key"],
   );
   readonly #failures = this.#counter(

@@ -51,7 +51,8 @@ function intended(credential: Credential, verb: Verb, kind: Kind): string {
       if (credential.user !== "ann") return "none";
       return has(credential, "sub", kind) ? "ok" : "left";
     case "publish by socket":
-      return connects ? "unknown_event" : "unauthorized";
+      if (is !== "client") return "unauthorized";
+      return has(credential, "pub", kind) ? "ok" : "forbidden";
     case "stream":
     case "stream, internal": {
       const byRoomToken = credential.roomToken !== undefined;
@@ -110,7 +111,7 @@ function intendedByHook(
       // The session has kept what the hook has said about ann, so nobody is asked.
       return "ok";
     case "publish by socket":
-      return credential.is === "client" ? "unknown_event" : "forbidden";
+      return has(credential, "pub", kind) ? "ok" : "forbidden";
     case "stream":
     case "stream, internal": {
       // A stream has no room tokens, and the join hook allows the room only with one.
@@ -161,6 +162,7 @@ Deno.test("every client of hooks is answered as intended, for every action, in e
     PUBLISH_KEYS: `all:${KEY_SECRET}`,
     CONNECT_HOOK_URL: backend.url("/connect"),
     JOIN_HOOK_URL: backend.url("/join"),
+    PUBLISH_HOOK_URL: backend.url("/publish"),
     HOOK_TIMEOUT_MS: "10000",
     TOKEN_ROOMS: "user.{sub}=sub",
     PUBLIC_ROOMS: "lobby",

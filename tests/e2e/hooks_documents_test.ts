@@ -10,6 +10,7 @@ import { soon, until } from "../support/wait.ts";
 
 const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const blocks = fencedBlocks("docs/hooks.md");
+const ASKER = { client: "c", headers: {}, isWanted: () => true };
 const [php, python] = await Promise.all([find("php"), find("python")]);
 
 /** Returns the block in this language that contains `text`. */
@@ -77,7 +78,7 @@ async function served(port: number): Promise<void> {
 
 Deno.test("the backend for Node in docs/hooks.md lets in a client with the cookie of a session", async () => {
   const port = await freePort();
-  const { code } = blockWith("js", "createServer(");
+  const { code } = blockWith("js", "isSigned(");
   await using _ = new Program("node", ["--input-type=module", "-e", code], {
     cwd: new URL("../../", import.meta.url),
     env: { HOOK_SECRET: SECRET, HOOK_PORT: String(port) },
@@ -110,6 +111,37 @@ async function checkClient(url: string): Promise<void> {
     assert.match(first, line);
   }
 }
+
+Deno.test("the backend of the publish hook in docs/hooks.md replaces and refuses what the client in it publishes", async () => {
+  const cwd = new URL("../../", import.meta.url);
+  const run = (code: string, env: Record<string, string> = {}): Program =>
+    new Program("node", ["--input-type=module", "-e", code], { cwd, env });
+  const port = await freePort();
+  const backend = blockWith("js", "too_long");
+  await using _ = run(backend.code, { HOOK_PORT: String(port) });
+  await using app = new TestApp({
+    PUBLISH_HOOK_URL: `http://127.0.0.1:${port}/publish`,
+    HOOK_TIMEOUT_MS: "5000",
+  });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  await until(
+    "the backend listens",
+    () =>
+      Deno.connect({ port }).then((connection) => {
+        connection.close();
+        return true;
+      }, () => false),
+  );
+  const client = blockWith("js", '"darn:"');
+  await using running = run(
+    client.code.replace("http://localhost:4000", url),
+  );
+  await running.lines.have(2);
+  assert.deepEqual(running.lines.items.toSorted(), [
+    "Write at most 100 characters",
+    "darn: d**n",
+  ]);
+});
 
 Deno.test({
   name:
@@ -184,26 +216,33 @@ Deno.test("the answers in docs/hooks.md are accepted", async () => {
     {
       connectUrl: backend.url("/connect"),
       joinUrl: backend.url("/join"),
+      publishUrl: backend.url("/publish"),
       rooms: ["*"],
       headers: [],
       timeoutMs: 5000,
       secret: undefined,
+      messageBytesMax: 1000,
     },
     () => {},
     () => 1_795_986_000_000,
   );
-  const asker = { client: "c", headers: {}, isWanted: () => true };
   const question = JSON.parse(blockWith("json", '"transport"').code);
   answer = blockWith("json", '"rooms": ["user.ann"],').code;
-  const verdict = await hooks.connect?.ask({ ...question, ...asker });
+  const verdict = await hooks.connect?.ask({ ...question, ...ASKER });
   assert.equal(verdict?.user, "ann");
   const join = JSON.parse(blockWith("json", '"orders.7"').code);
   answer = blockWith("json", '{ "allow": ["sub"], "expiresAt"').code;
-  const grant = await hooks.join?.ask({ ...join, ...asker });
+  const grant = await hooks.join?.ask({ ...join, ...ASKER });
   assert.deepEqual(grant?.actions, ["subscribe"]);
+  const publish = JSON.parse(blockWith("json", '"text": "darn"').code);
+  answer = blockWith("json", '"text": "d**n"').code;
+  const json = JSON.stringify(publish.message);
+  const asked = { ...publish, ...ASKER, json };
+  assert.equal(await hooks.publish?.ask(asked), '{"text":"d**n"}');
   // What the documents show is what is sent.
-  const [connectCall, joinCall] = backend.calls.items;
+  const [connectCall, joinCall, publishCall] = backend.calls.items;
   assert.deepEqual(connectCall?.body, { ...question, client: "c" });
   assert.deepEqual(joinCall?.body, { ...join, client: "c" });
+  assert.deepEqual(publishCall?.body, { ...publish, client: "c" });
   hooks.close();
 });

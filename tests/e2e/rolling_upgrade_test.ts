@@ -7,6 +7,7 @@ import { Subscriber } from "../support/client.ts";
 import { TestNode } from "../support/node.ts";
 import { checkOut, hasCommit } from "../support/previous_version.ts";
 import { Redis } from "../support/redis.ts";
+import { makeToken, SECRET } from "../support/tokens.ts";
 import { soon, until } from "../support/wait.ts";
 import { silentReader } from "../support/silent_reader.ts";
 
@@ -14,11 +15,14 @@ import { silentReader } from "../support/silent_reader.ts";
 const PREVIOUS = "ffd91cffc71d7d630b4f6095d15d1741f061e898";
 /** The last commit that reads meta, but neither publishes nor delivers the names of events. */
 const BEFORE_EVENTS = "283c0d965926567e0af6dab1c380e1581e8f0c79";
+/** The last commit in which clients cannot publish. */
+const BEFORE_CLIENT_PUBLISH = "bf9d6d4cc50b48f1e8143b588c6863b4cc624ce1";
 const ROOMS = ["a", "b"];
 
 const isThere = {
   [PREVIOUS]: await hasCommit(PREVIOUS),
   [BEFORE_EVENTS]: await hasCommit(BEFORE_EVENTS),
+  [BEFORE_CLIENT_PUBLISH]: await hasCommit(BEFORE_CLIENT_PUBLISH),
 };
 
 /** Two nodes on one Redis. */
@@ -33,6 +37,7 @@ function test(
   name: string,
   run: (setup: Setup) => Promise<void>,
   commit: keyof typeof isThere = PREVIOUS,
+  settings: Readonly<Record<string, string>> = {},
 ): void {
   const ignore = !isThere[commit];
   const why = `ignored because this clone lacks commit ${
@@ -44,7 +49,12 @@ function test(
     async fn() {
       await using checkout = await checkOut(commit);
       await using redis = await Redis.start();
-      const env = { REDIS_URL: redis.url, ROOMS: "a,b", CHANNELS: "a" };
+      const env = {
+        REDIS_URL: redis.url,
+        ROOMS: "a,b",
+        CHANNELS: "a",
+        ...settings,
+      };
       await using before = await TestNode.start(env, {
         checkout: checkout.url,
       });
@@ -276,4 +286,54 @@ test(
     assert.deepEqual(eventsOf(client, missed), ["missed"]);
   },
   BEFORE_EVENTS,
+);
+
+test(
+  "messages of clients reach the clients of a node that does not let clients publish, with their user, and a client that moves misses nothing",
+  async ({ before, now }) => {
+    await using client = await connect(before);
+    await using clientNow = await connect(now);
+    const users = new Map<string, unknown>();
+    for (const { socket } of [client, clientNow]) {
+      socket.on("msgReceived", (_, info, id) => users.set(id, info.from));
+    }
+    const caps = [{ rooms: ["*"], allow: ["sub", "pub", "history"] }];
+    const token = await makeToken({ sub: "ann", caps });
+    const options = { transports: ["websocket"], auth: { token, rooms: [] } };
+    await using ann = await Subscriber.connect(now.url, options);
+    const publish = async (message: unknown, key?: string): Promise<string> => {
+      const [{ id }] = await ann.ask("publish", { room: "a", message, key });
+      return id;
+    };
+    const ids = [await publish(1), await publish(2, "k")];
+    ids.push(await before.publish(3, "a"), await publish(4));
+    assert.equal(await publish(2, "k"), ids[1]);
+    await received(client, ids);
+    await received(clientNow, ids);
+    const from = ["ann", "ann", undefined, "ann"];
+    assert.deepEqual(ids.map((id) => users.get(id)), from);
+    const [old, current] = await Promise.all(
+      [before, now].map(async (node) =>
+        (await node.request("/rooms/a/history", {
+          headers: { authorization: `Bearer ${token}` },
+        })).body.messages
+      ),
+    );
+    assert.deepEqual(old, current);
+    assert.deepEqual(
+      current.map((message: { from?: string }) => message.from),
+      from,
+    );
+    await using other = await Subscriber.connect(before.url, options);
+    const [{ error }] = await other.ask("publish", { room: "a", message: 1 });
+    assert.equal(error.code, "unknown_event");
+    let missed: string[] = [];
+    await move(client, now, async () => missed = [await publish("missed")]);
+    await received(client, missed);
+    await move(client, before, async () => missed = [await publish("again")]);
+    await received(client, missed);
+    assert.equal(users.get(missed[0] ?? ""), "ann");
+  },
+  BEFORE_CLIENT_PUBLISH,
+  { TOKEN_SECRET: SECRET, PUBLIC_ROOMS: "a,b" },
 );

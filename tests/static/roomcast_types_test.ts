@@ -70,8 +70,8 @@ const same: {
     left: true,
     token_expiring: true,
   },
-  requests: { join: true, leave: true, refresh: true },
-  answers: { join: true, leave: true, refresh: true },
+  requests: { join: true, leave: true, publish: true, refresh: true },
+  answers: { join: true, leave: true, publish: true, refresh: true },
   auth: true,
 };
 

@@ -223,6 +223,20 @@ export async function makeCredentials(
       roomToken: await key.sign({ ...VALID, ...caps(["order.7"], ["sub"]) }),
       may: ["sub"],
     }),
+    client("by room token, to publish", await key.sign(VALID), {
+      in: "order.8",
+      lookAlike: "order.88",
+      roomToken: await key.sign({
+        ...VALID,
+        ...caps(["order.8"], ["sub", "pub"]),
+      }),
+      may: ["sub", "pub"],
+    }),
+    client(
+      "right to publish only",
+      await makeToken({ ...VALID, ...caps(["news.*"], ["pub"]) }),
+      { may: ["pub"] },
+    ),
     {
       name: "publish key",
       secret: KEY_SECRET,

@@ -10,17 +10,33 @@ const VERDICTS: Readonly<Record<string, unknown>> = {
   caps: { user: "ann", caps: [{ rooms: ["news.*"], allow: ["sub"] }] },
   nothing: { user: "ann", caps: [{ rooms: ["news.*"], allow: ["presence"] }] },
   guest: { user: null },
+  publisher: {
+    user: "ann",
+    caps: [{ rooms: ["news.*"], allow: ["sub", "pub"] }],
+  },
   everywhere: { user: "ann", caps: [{ rooms: ["*"], allow: ["sub"] }] },
 };
 
-/** Decides about a call of a hook. The join hook allows one room to clients that send its word. */
+/** What the join hook allows, by the text that a client sends as its room token. */
+const ORDERS: Readonly<Record<string, { room: string; allow: string[] }>> = {
+  order: { room: "order.7", allow: ["sub"] },
+  "order to publish": { room: "order.8", allow: ["sub", "pub"] },
+};
+
+/**
+ * Decides about a call of a hook. The join hook allows one room to clients that send its word, and the publish hook
+ * passes everything.
+ */
 export function answerHook(
   call: HookCall,
   response: ServerResponse,
 ): void | Promise<void> {
   const { token, room } = call.body;
-  const answer = call.path === "/join"
-    ? room === "order.7" && token === "order" && { allow: ["sub"] }
+  const answer = call.path === "/publish"
+    ? {}
+    : call.path === "/join"
+    ? Object.hasOwn(ORDERS, token ?? "") && ORDERS[token]?.room === room &&
+      { allow: ORDERS[token]?.allow }
     : Object.hasOwn(VERDICTS, token ?? "") && VERDICTS[token];
   const refusal = { error: { code: "no", message: "members only" } };
   return (answer ? result(answer) : json(refusal))(call, response);
@@ -51,6 +67,13 @@ export const HOOK_CREDENTIALS: readonly Credential[] = [
     in: "order.7",
     lookAlike: "order.77",
     roomToken: "order",
+  }),
+  client("by connect hook, to publish", "publisher", { may: ["sub", "pub"] }),
+  client("by join hook, to publish", "guest", {
+    in: "order.8",
+    lookAlike: "order.88",
+    roomToken: "order to publish",
+    may: ["sub", "pub"],
   }),
   { name: "refused", secret: "x", is: "bad", ...NEWS, may: [] },
   { name: "no token", secret: undefined, is: "none", ...NEWS, may: [] },

@@ -73,6 +73,7 @@ const GUARDS = [
   "PUBLISH_KEY_ROOMS",
   "CONNECT_HOOK_URL",
   "JOIN_HOOK_URL",
+  "PUBLISH_HOOK_URL",
   "HOOK_ROOMS",
   "HOOK_SECRET",
 ];
@@ -80,7 +81,6 @@ const GUARDS = [
 /** Settings that this version does not support and must reject. */
 const UNSUPPORTED: Env = {
   WORKERS: "auto",
-  PUBLISH_HOOK_URL: "http://localhost/publish",
   WEBHOOK_URL: "http://localhost/events",
   WEBHOOK_SECRET: "a-webhook-secret",
   ADMIN_KEY: "an-admin-key",

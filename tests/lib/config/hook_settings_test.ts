@@ -4,6 +4,7 @@ import { maskSetting } from "../../../lib/config/mask.ts";
 import { warningsOf } from "../../../lib/config/warnings.ts";
 
 const CONNECT = { CONNECT_HOOK_URL: "http://app.internal/connect" };
+const PUBLISH = { PUBLISH_HOOK_URL: "http://localhost/publish?key=s3cr3t" };
 const JOIN = { JOIN_HOOK_URL: "https://app.example/join?key=s3cr3t" };
 
 function problemsOf(env: Record<string, string>): readonly string[] {
@@ -17,6 +18,7 @@ Deno.test("hooks are undefined by default, and have defaults if a URL is set", (
   assert.deepEqual(config.hooks, {
     connectUrl: CONNECT.CONNECT_HOOK_URL,
     joinUrl: JOIN.JOIN_HOOK_URL,
+    publishUrl: undefined,
     rooms: ["*"],
     headers: ["cookie", "authorization"],
     timeoutMs: 1000,
@@ -36,6 +38,7 @@ Deno.test("the settings of hooks are read", () => {
   assert.deepEqual(config.hooks, {
     connectUrl: undefined,
     joinUrl: JOIN.JOIN_HOOK_URL,
+    publishUrl: undefined,
     rooms: ["chat", "news.*"],
     headers: ["cookie", "x-tenant"],
     timeoutMs: 250,
@@ -71,7 +74,13 @@ Deno.test("settings of hooks that are not valid are refused, without secrets in 
       { ...CONNECT, ALLOWED_ORIGINS: "*" },
       /^ALLOWED_ORIGINS is \*, and a hook/,
     ],
-    [{ PUBLISH_HOOK_URL: "http://app" }, /^PUBLISH_HOOK_URL is not supported/],
+    [{ PUBLISH_HOOK_URL: "app" }, /^PUBLISH_HOOK_URL is not an http/],
+    [{ PUBLISH_HOOK_URL: " " }, /^PUBLISH_HOOK_URL is set and empty/],
+    [
+      { ...PUBLISH, ALLOWED_ORIGINS: "*" },
+      /^ALLOWED_ORIGINS is \*, and a hook/,
+    ],
+    [{ ...PUBLISH, PUBLIC_ROOMS: "a" }, /^PUBLIC_ROOMS has no effect without/],
     [{ PUBLIC_ROOMS: "a" }, /^PUBLIC_ROOMS has no effect without tokens and/],
     [{ ...JOIN, TOKEN_ROOMS: "u.{sub}=sub" }, /^TOKEN_ROOMS has no effect/],
   ];
@@ -91,6 +100,7 @@ Deno.test("settings that a hook makes useful are accepted with it", () => {
     const env of [
       { ...CONNECT, PUBLIC_ROOMS: "lobby", TOKEN_ROOMS: "user.{sub}=sub" },
       { ...JOIN, PUBLIC_ROOMS: "lobby" },
+      { ...PUBLISH, HOOK_ROOMS: "chat", HOOK_TIMEOUT_MS: "100" },
       { ...CONNECT, ALLOWED_ORIGINS: "*", HOOK_HEADERS: "authorization" },
       { ...CONNECT, ALLOWED_ORIGINS: "https://example.com" },
     ]
@@ -101,6 +111,7 @@ Deno.test("maskSetting() hides HOOK_SECRET and the query of the URLs of hooks", 
   const { settings } = inspectConfig({
     ...CONNECT,
     ...JOIN,
+    ...PUBLISH,
     HOOK_SECRET: "plain secret",
   });
   const shown = new Map(
@@ -109,6 +120,10 @@ Deno.test("maskSetting() hides HOOK_SECRET and the query of the URLs of hooks", 
   assert.equal(shown.get("HOOK_SECRET"), "****");
   assert.equal(shown.get("JOIN_HOOK_URL"), "https://app.example/join?****");
   assert.equal(shown.get("CONNECT_HOOK_URL"), CONNECT.CONNECT_HOOK_URL);
+  assert.equal(
+    shown.get("PUBLISH_HOOK_URL"),
+    "http://localhost/publish?****",
+  );
 });
 
 Deno.test("inspectConfig() returns no HOOK_SECRET if it is not valid, so that warnings can be asked for", () => {
@@ -126,11 +141,16 @@ Deno.test("warningsOf() warns about a hook on another machine that is asked over
     warningsOf(inspectConfig(env).config);
   assert.match(`${warnings(CONNECT)}`, /^HOOK_SECRET is unset, /);
   assert.match(`${warnings({ ...JOIN, ...CONNECT })}`, /^HOOK_SECRET is unset/);
+  assert.match(
+    `${warnings({ PUBLISH_HOOK_URL: "http://app/" })}`,
+    /^HOOK_SECRET is unset/,
+  );
   for (
     const url of ["https://app.example/", "http://localhost/", "http://[::1]/"]
   ) {
     assert.deepEqual(warnings({ CONNECT_HOOK_URL: url }), [], url);
     assert.deepEqual(warnings({ JOIN_HOOK_URL: url }), [], url);
+    assert.deepEqual(warnings({ PUBLISH_HOOK_URL: url }), [], url);
   }
 });
 

@@ -31,10 +31,12 @@ class Setup implements AsyncDisposable {
       {
         connectUrl: backend.url("/connect"),
         joinUrl: backend.url("/join"),
+        publishUrl: undefined,
         rooms: ["*"],
         headers: [],
         timeoutMs: 5000,
         secret: undefined,
+        messageBytesMax: 1000,
         ...settings,
       },
       (observation) => void this.observed.push(observation),
@@ -192,6 +194,8 @@ Deno.test("Hooks sign calls with HOOK_SECRET, each with another id", async () =>
     {
       connectUrl: backend.url(),
       joinUrl: undefined,
+      publishUrl: undefined,
+      messageBytesMax: 1000,
       rooms: ["*"],
       headers: [],
       timeoutMs: 1000,

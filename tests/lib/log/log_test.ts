@@ -9,6 +9,7 @@ import type {
   Page,
   PublishResult,
 } from "../../../lib/log/log.ts";
+import { fingerprint } from "../../../lib/log/idempotency.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { RedisLog } from "../../../lib/redis_log/redis_log.ts";
 import type { PublishRequest } from "../../../lib/log/message.ts";
@@ -435,6 +436,24 @@ function logSuite(
           .filter(({ room }) => room === "b"),
       );
     }
+  });
+
+  test("append() compares the fingerprint of a publish that has one, and not its message", async ({ log }) => {
+    const original = {
+      rooms: ["a"],
+      json: "1",
+      key: "\u0000ann\u0000k",
+      meta: { from: "ann" },
+    };
+    const print = fingerprint(original);
+    const replaced = { ...original, json: "2", fingerprint: print };
+    const first = await append(log, replaced);
+    const again = first.map((outcome) => ({ ...outcome, duplicate: true }));
+    assert.deepEqual(await append(log, { ...replaced, json: "3" }), again);
+    assert.deepEqual(await append(log, original), again);
+    const [[other] = []] = await log.append([{ ...original, json: "2" }]);
+    assert.ok(other && "error" in other && other.error.code === "key_reused");
+    assert.deepEqual(jsons(await history(log, "a")), ["2"]);
   });
 
   test("append() rejects a key that was used before with another message, another event or other rooms", async ({ log }) => {

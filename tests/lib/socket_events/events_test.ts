@@ -7,6 +7,7 @@ import {
   parseLeaveRequest,
   parseRefreshRequest,
 } from "../../../lib/recovery/join_request.ts";
+import { parsePublishEvent } from "../../../lib/publish/publish_event.ts";
 import { TO_CLIENT, TO_SERVER } from "../../../lib/socket_events/events.ts";
 import { TestApp } from "../../support/app.ts";
 import { checkAnswer, checkEvent } from "../../support/described_events.ts";
@@ -16,6 +17,7 @@ import { soon } from "../../support/wait.ts";
 const REQUESTS = {
   join: { room: "a", since: "1-0", last: 1, token: "t", data: {} },
   leave: { room: "a" },
+  publish: { room: "a", event: "moved", message: {}, key: "k" },
   refresh: { token: "t" },
 } satisfies Record<keyof typeof TO_SERVER, unknown>;
 
@@ -23,6 +25,7 @@ Deno.test("the server accepts exactly the fields of the schemas in requests", ()
   const parsers = {
     join: parseJoinRequest,
     leave: parseLeaveRequest,
+    publish: (request: unknown) => parsePublishEvent(request, 1000),
     refresh: parseRefreshRequest,
   } satisfies Record<keyof typeof TO_SERVER, unknown>;
   for (const [name, parse] of Object.entries(parsers)) {

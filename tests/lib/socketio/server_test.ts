@@ -51,6 +51,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
         asksHook: () => false,
         authenticate: () => Promise.resolve(this.principal),
       },
+      publisher: { publish: () => assert.fail("nothing is published") },
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originRule: (headers) => this.originRule(headers),
@@ -343,20 +344,16 @@ Deno.test("SocketIoServer answers an event with an unknown name with unknown_eve
       'Cannot handle the event: "subscribe" is unknown; did you mean "join"?',
     ],
     [
-      "publish",
-      'Cannot handle the event: "publish" is unknown; publish with POST /publish',
-    ],
-    [
       "message",
-      'Cannot handle the event: "message" is unknown; use only "join", "leave", "refresh"',
+      'Cannot handle the event: "message" is unknown; did you mean "publish"?',
     ],
     [
       "error",
-      'Cannot handle the event: "error" is unknown; use only "join", "leave", "refresh"',
+      'Cannot handle the event: "error" is unknown; use only "join", "leave", "publish", "refresh"',
     ],
     [
       "__proto__",
-      'Cannot handle the event: "__proto__" is unknown; use only "join", "leave", "refresh"',
+      'Cannot handle the event: "__proto__" is unknown; use only "join", "leave", "publish", "refresh"',
     ],
   ];
   for (const [event, message] of cases) {

@@ -10,6 +10,7 @@ async function exposed(watched: Watched): Promise<string[]> {
 
 const PARTS = {
   publisher: { inFlight: 3 },
+  clientPublisher: { inFlight: 6 },
   ring: { bytes: 4096, spanMs: 1500 },
   connections: { count: 7, max: Infinity },
   streams: { count: 6 },
@@ -24,6 +25,7 @@ Deno.test("watchNode() adds gauges that show the current values of a node", asyn
   for (
     const line of [
       "roomcast_publishes_in_flight 3",
+      "roomcast_client_publishes_in_flight 6",
       "roomcast_ring_bytes 4096",
       "roomcast_ring_seconds 1.5",
       "roomcast_connections 7",

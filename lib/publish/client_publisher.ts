@@ -1,0 +1,255 @@
+/**
+ * Handles the publishes of connected clients, no matter by which protocol they arrive.
+ *
+ * Each publish is checked, counted against the client's limits, shown to the publish hook if the hook concerns its room,
+ * and appended to the log with the verified user of the client. See `docs/decisions/0024-client-publish.md`.
+ *
+ * @module
+ */
+import type { Access } from "../access/access.ts";
+import { type Principal, userOf } from "../access/principal.ts";
+import { ApiError, toApiError } from "../errors.ts";
+import type { Usage } from "../limits/rate_limit.ts";
+import { EVENT_DEFAULT } from "../log/event_name.ts";
+import { fingerprint } from "../log/idempotency.ts";
+import type { EntryMeta, PublishRequest } from "../log/message.ts";
+import type { Observe } from "../observer.ts";
+import { KeyedTurns } from "../util/turns.ts";
+import { type ClientPublish, parsePublishEvent } from "./publish_event.ts";
+import type { PublishHook } from "./publish_hook.ts";
+import type { Publisher } from "./publisher.ts";
+
+/** Estimated memory of a publish in flight without its message, in bytes. */
+const PUBLISH_BYTES = 1 << 10;
+/** Maximum memory of the publishes of one client in flight, in bytes. One publish may be larger. */
+const CLIENT_BYTES_MAX = 1 << 20;
+/** Maximum memory of the publishes of all clients in flight, in bytes. */
+const BYTES_MAX = 64 << 20;
+/**
+ * How long a publish may wait for the earlier publishes of the client into the same room, in ms. One that has waited for
+ * longer when its turn comes is refused.
+ */
+const TURN_WAIT_MS = 10_000;
+
+/** A client that publishes. The properties are read again when its turn comes, because they may change meanwhile. */
+export interface PublishingClient {
+  /** The id of the client. It stays the same if the client resumes its session. */
+  readonly id: string;
+  readonly principal: Principal;
+  /** The headers of the client's handshake that are passed on to hooks. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** The result of a publish that was stored, now or earlier with the same idempotency key. */
+export interface Published {
+  readonly id: string;
+  readonly duplicate: boolean;
+}
+
+/** Options of {@linkcode ClientPublisher}. */
+export interface ClientPublisherOptions {
+  readonly publisher: Pick<Publisher, "append" | "charge" | "failed">;
+  readonly access: Pick<Access, "refusal">;
+  /** The publish hook; undefined if there is none. */
+  readonly hook: PublishHook | undefined;
+  readonly messageBytesMax: number;
+  readonly observe: Observe;
+}
+
+/** What one client has published lately, and the memory of what of it is in flight, in bytes. */
+interface Sending {
+  readonly usage: Usage;
+  bytes: number;
+}
+
+/**
+ * Publishes for connected clients. The publishes of one client into one room are appended in their order, one after the
+ * other, so that a slow answer of the hook delays no other room.
+ */
+export class ClientPublisher {
+  readonly #options: ClientPublisherOptions;
+  readonly #sending = new WeakMap<PublishingClient, Sending>();
+  /** Runs the publishes of one client into one room one after the other. */
+  readonly #turns = new KeyedTurns();
+  #count = 0;
+  #bytes = 0;
+
+  /** Stores the options. */
+  constructor(options: ClientPublisherOptions) {
+    this.#options = options;
+  }
+
+  /** Number of publishes of clients in flight. */
+  get inFlight(): number {
+    return this.#count;
+  }
+
+  /**
+   * Publishes what a client has sent with the event `publish`. Resolves once the message is in the log.
+   *
+   * @throws {ApiError} if the message was not published. After some errors, such as `log_timeout`, it may be in the log
+   * nevertheless.
+   */
+  async publish(
+    client: PublishingClient,
+    request: unknown,
+  ): Promise<Published> {
+    const since = performance.now();
+    const sending = this.#sendingOf(client);
+    const publish = await this.#counted(
+      client,
+      () => this.#accept(client, sending, request),
+    );
+    try {
+      return await this.#turns.run(
+        `${client.id} ${publish.room}`,
+        () => this.#publishNow(client, publish, since),
+      );
+    } finally {
+      this.#add(sending, publish, -1);
+    }
+  }
+
+  /**
+   * Checks a publish when it arrives, and counts it as in flight. The right is checked here, too, so that the hook is
+   * not asked without need.
+   */
+  #accept(
+    { principal }: PublishingClient,
+    sending: Sending,
+    request: unknown,
+  ): ClientPublish {
+    const { access, publisher, messageBytesMax } = this.#options;
+    const publish = parsePublishEvent(request, messageBytesMax);
+    const { room } = publish;
+    const error = access.refusal(principal, "publish", room) ??
+      this.#full(sending, bytesOf(publish)) ??
+      publisher.charge([{ rooms: [room] }], sending.usage);
+    if (error !== undefined) throw error;
+    this.#add(sending, publish, 1);
+    return publish;
+  }
+
+  /** Returns the error for a publish of this size that does not fit beside those in flight. */
+  #full({ bytes: own }: Sending, bytes: number): ApiError | undefined {
+    const isFull = own > 0 && own + bytes > CLIENT_BYTES_MAX;
+    if (!isFull && this.#bytes + bytes <= BYTES_MAX) return undefined;
+    this.#options.observe({ kind: "limited", limit: "client_publishes" });
+    return new ApiError(
+      "overloaded",
+      isFull
+        ? "Cannot publish: 1 MiB of publishes of this client are not answered yet; send the next one after an answer has arrived"
+        : "Cannot publish: this node already holds 64 MiB of publishes of clients that are not in the log yet; send it again later",
+    );
+  }
+
+  /** Asks the hook about a publish whose turn has come, and appends the message. */
+  async #publishNow(
+    client: PublishingClient,
+    publish: ClientPublish,
+    since: number,
+  ): Promise<Published> {
+    const request = await this.#counted(client, async () => {
+      if (performance.now() - since > TURN_WAIT_MS) throw waitedTooLong();
+      return await this.#checked(client, publish);
+    });
+    const { publisher } = this.#options;
+    const [[result] = []] = await publisher.append(client.principal, [request]);
+    if (result === undefined) {
+      throw new Error("the log has returned no result");
+    }
+    if ("error" in result) throw result.error;
+    return { id: result.id, duplicate: result.duplicate };
+  }
+
+  /** Resolves to what is to be appended for a publish, after the hook was asked if it concerns the room. */
+  async #checked(
+    { id, principal, headers }: PublishingClient,
+    { room, event, json, key }: ClientPublish,
+  ): Promise<PublishRequest> {
+    const { hook } = this.#options;
+    const { user } = principal;
+    const request: PublishRequest = {
+      rooms: [room],
+      json,
+      key: key && scopedKey(principal, key),
+      meta: metaOf(event, user),
+    };
+    if (hook === undefined || !hook.concerns(room)) return request;
+    const message = await hook.ask({
+      client: id,
+      user,
+      room,
+      event: event ?? EVENT_DEFAULT,
+      json,
+      headers,
+      // A client may publish and leave at once.
+      isWanted: () => true,
+    });
+    if (message === json) return request;
+    return { ...request, json: message, fingerprint: fingerprint(request) };
+  }
+
+  /** Runs `work`, and reports its error as a failed publish of the client. */
+  async #counted<T>(
+    client: PublishingClient,
+    work: () => T | Promise<T>,
+  ): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      this.#options.publisher.failed(client.principal, toApiError(error));
+      throw error;
+    }
+  }
+
+  #sendingOf(client: PublishingClient): Sending {
+    let sending = this.#sending.get(client);
+    if (sending === undefined) {
+      sending = { usage: { usedUntil: 0 }, bytes: 0 };
+      this.#sending.set(client, sending);
+    }
+    return sending;
+  }
+
+  /** Adds a publish to those in flight, or removes it if `count` is -1. */
+  #add(sending: Sending, publish: ClientPublish, count: 1 | -1): void {
+    const bytes = bytesOf(publish);
+    sending.bytes += count * bytes;
+    this.#bytes += count * bytes;
+    this.#count += count;
+  }
+}
+
+/** Returns the estimated memory of a publish in flight, in bytes. */
+function bytesOf({ json }: ClientPublish): number {
+  return PUBLISH_BYTES + 2 * json.length;
+}
+
+/**
+ * Returns the idempotency key under which a client's key is stored. Each user has keys of its own; clients without a
+ * user share theirs. A publisher over HTTP can send none of these keys, because a key cannot contain control characters.
+ */
+export function scopedKey(principal: Principal, key: string): string {
+  return `\u0000${userOf(principal) ?? "\u0001"}\u0000${key}`;
+}
+
+function metaOf(
+  event: string | undefined,
+  from: string | undefined,
+): EntryMeta | undefined {
+  if (event === undefined && from === undefined) return undefined;
+  return {
+    ...event !== undefined && { event },
+    ...from !== undefined && { from },
+  };
+}
+
+function waitedTooLong(): ApiError {
+  return new ApiError(
+    "overloaded",
+    `Cannot publish: earlier publishes of this client into the room have taken more than ${
+      TURN_WAIT_MS / 1000
+    } s; send it again later`,
+  );
+}

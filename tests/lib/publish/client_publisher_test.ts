@@ -1,0 +1,330 @@
+import assert from "node:assert/strict";
+import {
+  makePrincipal,
+  type Principal,
+} from "../../../lib/access/principal.ts";
+import { Rights } from "../../../lib/access/rights.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import { MemoryLog } from "../../../lib/log/memory_log.ts";
+import type { PublishRequest } from "../../../lib/log/message.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import {
+  ClientPublisher,
+  type PublishingClient,
+} from "../../../lib/publish/client_publisher.ts";
+import type { PublishQuestion } from "../../../lib/publish/publish_hook.ts";
+import { Publisher } from "../../../lib/publish/publisher.ts";
+import { silentReader } from "../../support/silent_reader.ts";
+import { soon, until } from "../../support/wait.ts";
+
+const RIGHTS = new Rights([{ rooms: ["*"], actions: ["publish"] }]);
+
+/** Returns a connected client of a user, of a token without a user, or of a sender without credentials. */
+function clientOf(
+  user: string | undefined,
+  kind: Principal["kind"] = "client",
+  id = `client of ${user}`,
+): PublishingClient {
+  const by = kind === "client" ? "token" as const : undefined;
+  return {
+    id,
+    headers: { cookie: "c" },
+    principal: makePrincipal({ kind, by, user, rights: RIGHTS }),
+  };
+}
+
+const ANN = clientOf("ann");
+
+/** A question to the hook that has not been answered yet. */
+interface Asked {
+  readonly question: PublishQuestion;
+  readonly answer: (json: string) => void;
+  readonly refuse: (error: ApiError) => void;
+}
+
+/** A publisher for clients with an embedded log, and a hook that concerns the rooms whose names begin with "h". */
+class Stage implements AsyncDisposable {
+  readonly observed: Observation[] = [];
+  readonly appended: PublishRequest[] = [];
+  readonly asked: Asked[] = [];
+  /** Whether clients may publish. */
+  isAllowed = true;
+  readonly log = new MemoryLog({
+    historySize: 1000,
+    historySeconds: 3600,
+    idempotencySeconds: 600,
+    reader: silentReader,
+  });
+  readonly #publisher: Publisher;
+  readonly clients: ClientPublisher;
+
+  constructor(publishesPerSecondMax = 0) {
+    const access = {
+      refusal: () =>
+        this.isAllowed ? undefined : new ApiError("forbidden", "Cannot: no"),
+    };
+    const observe = (observation: Observation): void =>
+      void this.observed.push(observation);
+    this.#publisher = new Publisher({
+      log: {
+        append: (publishes) => {
+          this.appended.push(...publishes);
+          return this.log.append(publishes);
+        },
+      },
+      access,
+      publishesPerSecondMax,
+      observe,
+    });
+    this.clients = new ClientPublisher({
+      publisher: this.#publisher,
+      access,
+      hook: {
+        concerns: (room) => room.startsWith("h"),
+        ask: (question) =>
+          new Promise((answer, refuse) =>
+            this.asked.push({ question, answer, refuse })
+          ),
+      },
+      messageBytesMax: 1 << 20,
+      observe,
+    });
+  }
+
+  /** Publishes. Resolves to the id, with `again` if it is a duplicate, or to the code of the error. */
+  async publish(
+    fields: Record<string, unknown>,
+    client: PublishingClient = ANN,
+  ): Promise<string> {
+    try {
+      const { id, duplicate } = await this.clients.publish(client, fields);
+      return duplicate ? `${id} again` : id;
+    } catch (error) {
+      assert.ok(error instanceof ApiError, String(error));
+      return error.code;
+    }
+  }
+
+  /** Waits for a question to the hook, and returns it. */
+  async question(index: number): Promise<Asked> {
+    await until("the hook is asked", () => this.asked.length > index);
+    const asked = this.asked[index];
+    assert.ok(asked);
+    return asked;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#publisher.close();
+    await this.log.close();
+  }
+}
+
+Deno.test("ClientPublisher appends a message with the verified user, the event and a key of this user", async () => {
+  await using stage = new Stage();
+  const guest = clientOf(undefined, "anonymous");
+  await stage.publish({ room: "a", message: 1 });
+  await stage.publish({ room: "a", message: 2, event: "moved", key: "k" });
+  await stage.publish({ room: "a", message: 3 }, guest);
+  assert.deepEqual(stage.appended, [
+    { rooms: ["a"], json: "1", key: undefined, meta: { from: "ann" } },
+    {
+      rooms: ["a"],
+      json: "2",
+      key: "\0ann\0k",
+      meta: { event: "moved", from: "ann" },
+    },
+    { rooms: ["a"], json: "3", key: undefined, meta: undefined },
+  ]);
+  assert.equal(stage.clients.inFlight, 0);
+  assert.deepEqual(
+    stage.observed,
+    Array(3).fill({ kind: "published", count: 1 }),
+  );
+});
+
+Deno.test("a key belongs to one user: others with the same key publish messages of their own", async () => {
+  await using stage = new Stage();
+  const senders = [
+    ANN,
+    clientOf("bob"),
+    clientOf(undefined),
+    clientOf(undefined, "anonymous"),
+  ];
+  const ids = new Set<string>();
+  for (const sender of senders) {
+    const id = await stage.publish({ room: "a", message: 1, key: "k" }, sender);
+    assert.match(id, /^\d+-\d+$/);
+    ids.add(id);
+    const again = { ...sender, id: "after a reconnect" };
+    assert.equal(
+      await stage.publish({ room: "a", message: 1, key: "k" }, again),
+      `${id} again`,
+    );
+    assert.equal(
+      await stage.publish({ room: "a", message: 2, key: "k" }, again),
+      "key_reused",
+    );
+  }
+  // A backend has keys of its own, too.
+  const [[backend] = []] = await stage.log.append([
+    { rooms: ["a"], json: "1", key: "k" },
+  ]);
+  assert.ok(backend && "id" in backend && !backend.duplicate);
+  assert.equal(ids.size, senders.length);
+});
+
+Deno.test("the hook is asked about its rooms only, with the client, its user and the message", async () => {
+  await using stage = new Stage();
+  assert.match(await stage.publish({ room: "a", message: 1 }), /-/);
+  const publishing = stage.publish({ room: "h", message: { a: 1 } });
+  const { question, answer } = await stage.question(0);
+  const { isWanted, ...facts } = question;
+  assert.deepEqual(facts, {
+    client: "client of ann",
+    user: "ann",
+    room: "h",
+    event: "msgReceived",
+    json: '{"a":1}',
+    headers: { cookie: "c" },
+  });
+  assert.equal(isWanted(), true);
+  assert.equal(stage.clients.inFlight, 1);
+  answer('"other"');
+  await publishing;
+  assert.equal(stage.appended.at(-1)?.json, '"other"');
+  const refused = stage.publish({ room: "h", message: 1, event: "e" });
+  const second = await stage.question(1);
+  assert.equal(second.question.event, "e");
+  second.refuse(new ApiError("forbidden", "Cannot: no"));
+  assert.equal(await refused, "forbidden");
+  assert.equal(stage.appended.length, 2);
+  assert.deepEqual(stage.observed.at(-1), {
+    kind: "publish_failed",
+    code: "forbidden",
+  });
+});
+
+Deno.test("a repeated publish is a duplicate also if the hook replaces its message by another one each time", async () => {
+  await using stage = new Stage();
+  const publish = async (message: unknown, json: string): Promise<string> => {
+    const publishing = stage.publish({ room: "h", message, key: "k" });
+    (await stage.question(stage.asked.length)).answer(json);
+    return await publishing;
+  };
+  const id = await publish("hello", '"hello at 10:00"');
+  assert.equal(await publish("hello", '"hello at 10:01"'), `${id} again`);
+  assert.equal(await publish("hello", '"hello"'), `${id} again`);
+  assert.equal(await publish("other", '"hello at 10:00"'), "key_reused");
+  // The hook may also begin to replace a message that it has passed on before.
+  const passed = stage.publish({ room: "h", message: 1, key: "l" });
+  (await stage.question(4)).answer("1");
+  const first = await passed;
+  const replaced = stage.publish({ room: "h", message: 1, key: "l" });
+  (await stage.question(5)).answer("2");
+  assert.equal(await replaced, `${first} again`);
+});
+
+Deno.test("publishes of one client into one room keep their order while the hook is slow, and delay nothing else", async () => {
+  await using stage = new Stage();
+  const first = stage.publish({ room: "h", message: 1 });
+  const second = stage.publish({ room: "h", message: 2 });
+  const third = stage.publish({ room: "h", message: 3 });
+  await stage.question(0);
+  // Other rooms, and other clients, do not wait.
+  assert.match(await stage.publish({ room: "a", message: "a" }), /-/);
+  const ofBob = stage.publish({ room: "h", message: "b" }, clientOf("bob"));
+  (await stage.question(1)).answer('"b"');
+  assert.match(await ofBob, /-/);
+  assert.equal(stage.asked.length, 2);
+  stage.asked[0]?.answer("1");
+  (await stage.question(2)).refuse(new ApiError("forbidden", "Cannot: no"));
+  (await stage.question(3)).answer("3");
+  const ids = await Promise.all([first, second, third]);
+  assert.equal(ids[1], "forbidden");
+  assert.deepEqual(
+    stage.appended.map(({ json }) => json),
+    ['"a"', '"b"', "1", "3"],
+  );
+});
+
+Deno.test("a right that ends while the hook is asked counts, and without the right the hook is not asked", async () => {
+  await using stage = new Stage();
+  const publishing = stage.publish({ room: "h", message: 1 });
+  const { answer } = await stage.question(0);
+  stage.isAllowed = false;
+  answer("1");
+  assert.equal(await publishing, "forbidden");
+  assert.equal(await stage.publish({ room: "h", message: 1 }), "forbidden");
+  assert.equal(stage.asked.length, 1);
+  assert.deepEqual(stage.appended, []);
+  assert.deepEqual(
+    stage.observed,
+    Array(2).fill({ kind: "publish_failed", code: "forbidden" }),
+  );
+});
+
+Deno.test("one client may have 1 MiB of publishes in flight; further ones are overloaded, and others are not", async () => {
+  await using stage = new Stage();
+  // 1 KiB and a message of one character each.
+  const waiting = Array.from(
+    { length: 1022 },
+    () => stage.publish({ room: "h", message: 1 }),
+  );
+  assert.equal(await stage.publish({ room: "a", message: 1 }), "overloaded");
+  assert.match(
+    await stage.publish({ room: "a", message: 1 }, clientOf("bob")),
+    /-/,
+  );
+  const large = clientOf("cat");
+  const message = "x".repeat(600_000);
+  waiting.push(stage.publish({ room: "h", message }, large));
+  assert.equal(
+    await stage.publish({ room: "a", message: 1 }, large),
+    "overloaded",
+  );
+  const limited = stage.observed.filter(({ kind }) => kind === "limited");
+  assert.deepEqual(
+    limited,
+    Array(2).fill({ kind: "limited", limit: "client_publishes" }),
+  );
+  for (let i = 0; i < waiting.length; i++) {
+    (await stage.question(i)).answer("1");
+  }
+  await soon(Promise.all(waiting), "all are answered");
+  assert.equal(stage.clients.inFlight, 0);
+  assert.match(await stage.publish({ room: "a", message }, large), /-/);
+});
+
+Deno.test("PUBLISHES_PER_SECOND_MAX counts for each client alone, before the hook is asked", async () => {
+  await using stage = new Stage(2);
+  assert.match(await stage.publish({ room: "a", message: 1 }), /-/);
+  assert.match(await stage.publish({ room: "a", message: 1 }), /-/);
+  await assert.rejects(
+    stage.clients.publish(ANN, { room: "h", message: 1 }),
+    (error) =>
+      error instanceof ApiError && error.code === "too_many_publishes" &&
+      error.retrySeconds === 1,
+  );
+  assert.equal(stage.asked.length, 0);
+  assert.match(
+    await stage.publish({ room: "a", message: 1 }, clientOf("bob")),
+    /-/,
+  );
+});
+
+Deno.test("a publish that has waited for more than 10 s for earlier ones is refused when its turn comes", async () => {
+  await using stage = new Stage();
+  const first = stage.publish({ room: "h", message: 1 });
+  const second = stage.publish({ room: "h", message: 2 });
+  const { answer } = await stage.question(0);
+  const now = performance.now;
+  try {
+    performance.now = () => now.call(performance) + 10_001;
+    answer("1");
+    assert.match(await soon(first, "it is published"), /-/);
+    assert.equal(await soon(second, "it is refused"), "overloaded");
+  } finally {
+    performance.now = now;
+  }
+  assert.equal(stage.asked.length, 1);
+});
