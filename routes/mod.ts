@@ -143,6 +143,9 @@ function makeHandlers(options: AppOptions): ForEachOperation<Handler> {
     "/metrics": { GET: metrics(options) },
     "/": { GET: serveAsset(() => page.get("index.html")) },
     "/roomcast.js": { GET: serveAsset(() => page.get("roomcast.js"), true) },
+    "/roomcast_publish.js": {
+      GET: serveAsset(() => page.get("roomcast_publish.js"), true),
+    },
     "/roomcast_state.js": {
       GET: serveAsset(() => page.get("roomcast_state.js"), true),
     },

@@ -1,6 +1,6 @@
 /**
  * Roomcast's thin client. `onMessage` receives each message of a room once and in order, across lost connections and
- * page loads; `onGap` is called if messages are missing.
+ * page loads; `onGap` is called if messages are missing. `publish` publishes a message once, across lost connections.
  *
  * @module
  *
@@ -12,6 +12,7 @@
  * state is no longer needed.
  */
 
+import { createOutbox } from "./roomcast_publish.js";
 import { stateLoads } from "./roomcast_state.js";
 
 /** Pause before changed positions are stored, in ms. */
@@ -33,6 +34,8 @@ const RETRYABLE =
  * @param {string} [settings.url] by default the origin of the page
  * @param {Iterable<string>} settings.rooms
  * @param {number} [settings.last] how many earlier messages to receive in a room without a position
+ * @param {number} [settings.retrySeconds] how long a publish is sent again until it is answered, in s; it has to be less
+ * than `IDEMPOTENCY_SECONDS` of the server
  * @param {object} [settings.options] for `io`; the fields of `auth`, an object or a function, are sent as well
  * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
  * the positions; by default `sessionStorage`
@@ -56,12 +59,14 @@ const RETRYABLE =
  * with `room`, if it permanently rejects the join of a room
  * @returns {{ socket: any, on: <T = any>(event: string, listener: (message: T, info: MessageInfo) => void) => () => void,
  * join: (room: string, options?: { token?: () => any, getState?: GetState }) => void, reload: (room: string) => void,
- * leave: (room: string) => void, close: () => void }}
+ * leave: (room: string) => void, publish: (room: string, message: any, options?: { event?: string, key?: string }) =>
+ * Promise<{ id: string, duplicate: boolean }>, close: () => void }}
  */
 export function roomcast(io, {
   url,
   rooms,
   last,
+  retrySeconds = 300,
   options,
   storage = tabStorage(),
   getState,
@@ -250,6 +255,8 @@ export function roomcast(io, {
     },
   });
 
+  const outbox = createOutbox(socket, retrySeconds);
+
   socket.on("connect", () => {
     failures = 0;
     wasConnected = true;
@@ -270,10 +277,12 @@ export function roomcast(io, {
         else sendJoin(room);
       }
     }, CHECK_MS);
+    outbox.resume();
     onState?.("connected");
   });
   socket.on("disconnect", (reason, details) => {
     clearTimeout(checking);
+    outbox.pause(details);
     // After any other reason, socket.io-client reconnects itself.
     if (reason === "io server disconnect") connectLater();
     else reportConnecting(details);
@@ -283,7 +292,10 @@ export function roomcast(io, {
     if (socket.active) return reportConnecting(error);
     onRefused?.(error);
     if (RETRYABLE.test(error.data?.code)) connectLater();
-    else onState?.("disconnected");
+    else {
+      outbox.fail(error.data ?? error);
+      onState?.("disconnected");
+    }
   });
   socket.onAny((event, message, facts, id) => {
     // Only messages have three arguments.
@@ -380,13 +392,20 @@ export function roomcast(io, {
       // Without a connection this event is buffered, and sent before the joins.
       socket.emit("leave", { room });
     },
-    /** Disconnects permanently. The positions stay in the storage. */
+    /**
+     * Publishes a message into a room, as an event of the name `event`. Resolves once the message is stored. The publishes
+     * into one room are sent one at a time and in the order of the calls, without a connection as soon as there is one,
+     * and again with the same key until they are answered.
+     */
+    publish: outbox.publish,
+    /** Disconnects permanently, and rejects the publishes that are not answered. The positions stay in the storage. */
     close() {
       clearTimeout(connecting);
       clearTimeout(checking);
       loads.close();
       socket.off().offAny();
       socket.disconnect();
+      outbox.close();
       save();
       wanted.clear();
       for (const event of ["pagehide", "visibilitychange"]) {

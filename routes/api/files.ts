@@ -83,6 +83,11 @@ export const clientModuleTypes = file({
   summary: "Returns the types of the client module and of the socket events",
   types: ["text/typescript"],
 });
+export const clientModulePublish = file({
+  id: "clientModulePublish",
+  summary: "Returns the part of the client module that publishes",
+  types: ["text/javascript"],
+});
 export const clientModuleState = file({
   id: "clientModuleState",
   summary: "Returns the part of the client module that loads a state",

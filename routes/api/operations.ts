@@ -35,6 +35,7 @@ export const OPERATIONS = {
   "/metrics": { GET: health.metrics },
   "/": { GET: files.page },
   "/roomcast.js": { GET: files.clientModule },
+  "/roomcast_publish.js": { GET: files.clientModulePublish },
   "/roomcast_state.js": { GET: files.clientModuleState },
   "/roomcast.d.ts": { GET: files.clientModuleTypes },
   "/static/{name}": { GET: files.pageFile },

@@ -78,7 +78,17 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     publishes("sh", "hello"),
     runsContainer(),
   ],
-  "docs/client-module.md": [runsInPage()],
+  "docs/client-module.md": [
+    runsInPage(),
+    runsBetween(
+      `import { io } from "socket.io-client";
+       import { roomcast } from "./static/roomcast.js";
+       const storage = { getItem() {}, setItem() {} };
+       const cast = roomcast(io, { url: "http://localhost:4000", rooms: [], storage });`,
+      "",
+      /^stored \d+-\d+$/m,
+    ),
+  ],
   "docs/state.md": [
     loadsStateInPage("/api/orders"),
     runsBetween(
@@ -114,6 +124,11 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
       `import { io } from "socket.io-client"; const socket = io("http://localhost:4000");`,
       "console.log(ok, messages.length, error);",
       /^true 1 undefined$/m,
+    ),
+    runsBetween(
+      `import { io } from "socket.io-client"; const socket = io("http://localhost:4000");`,
+      "",
+      /ok: true,\s+id: '\d+-\d+',\s+duplicate: false/,
     ),
     typeChecks({ "./roomcast.d.ts": "static/roomcast.d.ts" }),
   ],

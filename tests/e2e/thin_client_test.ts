@@ -366,7 +366,7 @@ Deno.test("the thin client reports a room that is rejected at connect and does n
   assert.equal(page.states.at(-1), "disconnected");
 });
 
-Deno.test("the files of the thin client are smaller than 8,000 bytes gzipped", async () => {
+Deno.test("the files of the thin client are smaller than 10,000 bytes gzipped", async () => {
   let bytes = 0;
   const folder = new URL("../../static/", import.meta.url);
   for await (const { name } of Deno.readDir(folder)) {
@@ -375,5 +375,5 @@ Deno.test("the files of the thin client are smaller than 8,000 bytes gzipped", a
     const gzipped = file.readable.pipeThrough(new CompressionStream("gzip"));
     bytes += (await new Response(gzipped).arrayBuffer()).byteLength;
   }
-  assert.ok(bytes > 0 && bytes < 8000, `${bytes} bytes`);
+  assert.ok(bytes > 0 && bytes < 10_000, `${bytes} bytes`);
 });

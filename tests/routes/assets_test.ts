@@ -41,6 +41,7 @@ Deno.test("pages of other origins may load the client module and the bundle, and
       ["/static/page.js", "same-origin"],
       ["/static/roomcast.js", "same-origin"],
       ["/roomcast.js", "cross-origin"],
+      ["/roomcast_publish.js", "cross-origin"],
       ["/roomcast_state.js", "cross-origin"],
       ["/socket.io/socket.io.js", "cross-origin"],
     ] as const
@@ -68,6 +69,7 @@ Deno.test("GET /roomcast.js returns the client module, and every file that it im
       seen.add(imported);
     }
   }
+  assert.ok(seen.has("roomcast_publish.js"));
   assert.ok(seen.has("roomcast_state.js"));
 });
 

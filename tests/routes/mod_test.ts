@@ -10,6 +10,7 @@ const ROUTES:
   readonly (readonly [pattern: string, path: string, allow: string])[] = [
     ["/", "/", "GET, HEAD, OPTIONS"],
     ["/roomcast.js", "/roomcast.js", "GET, HEAD, OPTIONS"],
+    ["/roomcast_publish.js", "/roomcast_publish.js", "GET, HEAD, OPTIONS"],
     ["/roomcast_state.js", "/roomcast_state.js", "GET, HEAD, OPTIONS"],
     ["/roomcast.d.ts", "/roomcast.d.ts", "GET, HEAD, OPTIONS"],
     ["/asyncapi.json", "/asyncapi.json", "GET, HEAD, OPTIONS"],

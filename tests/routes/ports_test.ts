@@ -36,6 +36,7 @@ const PUBLIC = [
   "/",
   "/static/page.js",
   "/roomcast.js",
+  "/roomcast_publish.js",
   "/roomcast_state.js",
   "/roomcast.d.ts",
   "/page.json",
