@@ -16,7 +16,7 @@ import {
 } from "../lib/log/message.ts";
 import type { Observe } from "../lib/observer.ts";
 import type { Publisher } from "../lib/publish/publisher.ts";
-import { checkFields } from "../lib/util/known_fields.ts";
+import { checkFields } from "../lib/log/known_fields.ts";
 import { namesOf } from "./api/operation.ts";
 import { ITEM_FIELDS } from "./api/publish.ts";
 import type { BodyBudget } from "./body.ts";

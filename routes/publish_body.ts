@@ -7,7 +7,7 @@
  */
 import type { Context } from "hono";
 import { ApiError } from "../lib/errors.ts";
-import { checkFields } from "../lib/util/known_fields.ts";
+import { checkFields } from "../lib/log/known_fields.ts";
 import { namesOf } from "./api/operation.ts";
 import {
   BATCH_FIELDS,

@@ -7,7 +7,7 @@ import { ApiError } from "../errors.ts";
 import { parseEvent } from "../log/event_name.ts";
 import { encodeMessage, parseKey, parseRoom } from "../log/message.ts";
 import { isFields } from "../util/fields.ts";
-import { checkFields } from "../util/known_fields.ts";
+import { checkFields } from "../log/known_fields.ts";
 import type { Names } from "../util/nearest.ts";
 import { FIELDS_MEANT } from "./field_names.ts";
 

@@ -65,18 +65,7 @@ export function watchNode(
     "Streams of Server-Sent Events, which count in roomcast_clients too",
     () => streams.count,
   );
-  if (hooks !== undefined) {
-    watch(
-      "roomcast_hook_calls_in_flight",
-      "Calls of hooks to which the backend has not responded yet",
-      () => hooks.running,
-    );
-    watch(
-      "roomcast_hook_calls_waiting",
-      "Calls of hooks that wait, because too many are in flight",
-      () => hooks.waiting,
-    );
-  }
+  if (hooks !== undefined) watchHooks(watch, hooks);
   if (bridge === undefined) return;
   watch(
     "roomcast_bridge_in_step",
@@ -87,5 +76,21 @@ export function watchNode(
     "roomcast_bridge_pending",
     "Messages received on Redis channels that this node has not yet read in the log",
     () => bridge.pending,
+  );
+}
+
+function watchHooks(
+  watch: Watch,
+  hooks: { readonly running: number; readonly waiting: number },
+): void {
+  watch(
+    "roomcast_hook_calls_in_flight",
+    "Calls of hooks to which the backend has not responded yet",
+    () => hooks.running,
+  );
+  watch(
+    "roomcast_hook_calls_waiting",
+    "Calls of hooks that wait, because too many are in flight",
+    () => hooks.waiting,
   );
 }

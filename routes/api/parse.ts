@@ -6,7 +6,7 @@
 import type { Context } from "hono";
 import * as v from "valibot";
 import { ApiError } from "../../lib/errors.ts";
-import { checkFields } from "../../lib/util/known_fields.ts";
+import { checkFields } from "../../lib/log/known_fields.ts";
 import type { Env } from "../exchange.ts";
 import { type FieldSet, type FieldsSchema, namesOf } from "./operation.ts";
 

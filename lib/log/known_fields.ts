@@ -6,7 +6,7 @@
  * @module
  */
 import { ApiError } from "../errors.ts";
-import { adviceFor, type Names, quoted } from "./nearest.ts";
+import { adviceFor, type Names, quoted } from "../util/nearest.ts";
 
 /**
  * Checks that an object has only known fields. `verb` names what the request wants to do.
