@@ -24,6 +24,7 @@ import type { Ingress } from "./publish/ingress.ts";
 import { type ClientAddress, clientAddresses } from "./limits/addresses.ts";
 import { ConnectionLimits } from "./limits/connection_limits.ts";
 import { Hooks } from "./hooks/hooks.ts";
+import type { PublishHook } from "./publish/publish_hook.ts";
 import { createPublishers, type Publishers } from "./publish/publishers.ts";
 import { joinCluster } from "./cluster_parts.ts";
 import type { Director } from "./directives/director.ts";
@@ -116,41 +117,31 @@ export function createNode(config: Config, observe: Observe): Node {
     observe,
   });
   const limits = makeLimits(config);
-  const hook = hooks?.publish;
-  const publishers = createPublishers({ ...config, ...parts, hook, observe });
   const served = { clients, fanOut, directWriter, access, log };
-  const { sockets, streams } = makeServers(config, observe, {
+  const servers = makeServers(config, observe, {
     ...served,
     ...limits,
     ...pages,
-    publisher: publishers.clientPublisher,
+    hook: hooks?.publish,
     adapter: redis?.cluster.adapter,
   });
+  const { sockets, streams, publisher } = servers;
   const stored = { server: redis?.log.server, store: redis?.directives };
   const joined = { ...stored, cluster, directives, clients, sockets };
   const { director, occupancy } = joinCluster(config, observe, joined);
   const closed = [
     ...[...ingresses, clients, sockets, streams, tokens, hooks],
-    ...[
-      director,
-      revoker,
-      occupancy,
-      redis?.cluster,
-      log,
-      publishers.publisher,
-    ],
+    ...[director, revoker, occupancy, redis?.cluster, log, publisher],
   ];
   return {
     ...parts,
-    sockets,
-    streams,
+    ...servers,
     bridge: redis?.bridge,
     hooks,
     ...pages,
     connections: limits.connections,
     directWriter,
     revoker,
-    ...publishers,
     director,
     occupancy,
     probe: () => probe(log, ingresses),
@@ -197,27 +188,26 @@ function makeAccess(
   return { access, tokens, hooks, revoker };
 }
 
-/** Creates the servers of all protocols of clients. */
+/** Creates what clients connect to, and what publishes for them and for backends. */
 function makeServers(
   config: Config,
   observe: Observe,
-  parts:
+  { hook, ...parts }:
     & Pick<
       SocketIoServerOptions,
-      | "clients"
-      | "access"
-      | "publisher"
-      | "fanOut"
-      | "directWriter"
-      | "adapter"
+      "clients" | "fanOut" | "directWriter" | "adapter"
     >
     & PageRules
     & NodeLimits
-    & { readonly log: Log },
-): { sockets: SocketIoServer; streams: SseServer } {
+    & Pick<Node, "access" | "log">
+    & { readonly hook: PublishHook | undefined },
+): Pick<Node, "sockets" | "streams" | keyof Publishers> {
+  const publishers = createPublishers({ ...config, ...parts, hook, observe });
   const serving = { ...parts, hookHeaders: config.hooks?.headers, observe };
+  const publisher = publishers.clientPublisher;
   return {
-    sockets: new SocketIoServer({ ...config, ...serving }),
+    ...publishers,
+    sockets: new SocketIoServer({ ...config, ...serving, publisher }),
     streams: new SseServer(serving),
   };
 }
