@@ -34,6 +34,7 @@ const HEADERS = {
   "cache-control": "no-store, no-transform",
   "x-accel-buffering": "no",
 };
+
 /** Options of the routes of streams. */
 export interface EventsOptions {
   readonly access: Access;
@@ -118,6 +119,7 @@ async function respond(
     headers,
     principal,
     token,
+    isEventSource: wantsEvents(c),
     ...asked,
   });
   return ALREADY_SENT;
@@ -151,7 +153,10 @@ function parseLastEventId(id: string): Position {
   }
 }
 
-/** Returns whether a client asks for events, as every `EventSource` does. Other programs can read an error. */
+/**
+ * Returns whether a client asks for events, as every `EventSource` does. Other programs can read errors, and keep an
+ * `id:` without data.
+ */
 function wantsEvents(c: Context<Env>): boolean {
   return requestHeader(c, "accept")?.includes(TYPE) ?? false;
 }

@@ -92,11 +92,16 @@ export class SseEncoder implements Encoder {
 
   /**
    * Makes the frame that ends what a stream begins with. It sets the client's `Last-Event-ID` to `position`, so that a
-   * client that has received no message yet resumes from here, and the time after which the client reconnects. A
-   * browser passes no event to the page for it, because it has no `data:`.
+   * client that has received no message yet resumes from here, and the time after which the client reconnects.
+   *
+   * @param hasData Whether the position is an event with data. Firefox and Safari keep an `id:` only if `data:` comes
+   * with it, although the specification demands otherwise. Without data, no client passes on an event.
    */
-  opening(position: string, retryMs: number): SseFrame {
-    return new SseFrame(`retry: ${retryMs}\nid: ${position}\n\n`);
+  opening(position: string, retryMs: number, hasData: boolean): SseFrame {
+    const event = hasData
+      ? `event: position\ndata: ${JSON.stringify({ position })}\n`
+      : "";
+    return new SseFrame(`retry: ${retryMs}\nid: ${position}\n${event}\n`);
   }
 
   /**

@@ -78,6 +78,8 @@ export interface StreamRequest extends StreamHello {
   readonly principal: Principal | undefined;
   /** The client's token, for hooks; undefined if it has sent none. */
   readonly token: string | undefined;
+  /** Whether the client is an `EventSource`, so that it is sent its first position as an event. */
+  readonly isEventSource: boolean;
   /** The names of the rooms; undefined for the default rooms and those of the token. */
   readonly rooms: readonly string[] | undefined;
 }
@@ -200,7 +202,7 @@ export class SseServer {
 
   /** Connects an admitted client, in one synchronous step. */
   #connect(
-    { request, headers }: StreamRequest,
+    { request, headers, isEventSource }: StreamRequest,
     socket: StreamSocket,
     admission: Admission,
     entry: Entry,
@@ -219,7 +221,10 @@ export class SseServer {
         admission,
         subscriber,
         ({ position }) =>
-          fanOut.send(subscriber, encoder.opening(position, randomRetryMs())),
+          fanOut.send(
+            subscriber,
+            encoder.opening(position, randomRetryMs(), isEventSource),
+          ),
       );
       if (!isWelcome) throw OUTDATED;
     } catch (error) {

@@ -140,6 +140,25 @@ Deno.test("a client that has received no message resumes where its stream began"
   assert.deepEqual(next.messages, ["while away"]);
 });
 
+Deno.test("an EventSource is sent its first position as an event, because some browsers keep no id without data", async () => {
+  await using streams = await Streams.serve();
+  const stream = await streams.start("/rooms/chat/events", {
+    headers: { accept: "text/event-stream" },
+  });
+  const [first] = await stream.events.have(1);
+  const { lastEventId } = stream.parser;
+  assert.deepEqual(first, {
+    event: "position",
+    lastEventId,
+    data: { position: lastEventId },
+  });
+  await stream[Symbol.asyncDispose]();
+  await streams.publish("while away");
+  const next = await streams.start("/rooms/chat/events", { lastEventId });
+  await next.events.have(1);
+  assert.deepEqual(next.messages, ["while away"]);
+});
+
 Deno.test("GET /events has the messages of several rooms in one order, and resumes all rooms at one position", async () => {
   await using streams = await Streams.serve({ ROOMS: "first,second" });
   const path = "/events?rooms=a,b,é%20c";

@@ -94,13 +94,24 @@ Deno.test("a gap, left and token_expiring do not move the position of the client
   ]);
 });
 
-Deno.test("SseEncoder.opening() sets the position and the time to reconnect, and is no event", () => {
-  const encoder = new SseEncoder({ epoch: EPOCH });
-  const parser = new StreamParser(() => assert.fail("it is an event"));
-  parser.read(textOf(encoder.opening(`${EPOCH}.1700-9`, 1234)));
-  assert.equal(parser.lastEventId, `${EPOCH}.1700-9`);
-  assert.equal(parser.retryMs, 1234);
-});
+for (const hasData of [false, true]) {
+  const how = hasData ? "as an event" : "without an event";
+  Deno.test(`SseEncoder.opening() sets the position and the time to reconnect, ${how}`, () => {
+    const encoder = new SseEncoder({ epoch: EPOCH });
+    const position = `${EPOCH}.1700-9`;
+    const events: StreamEvent[] = [];
+    const parser = new StreamParser((event) => events.push(event));
+    parser.read(textOf(encoder.opening(position, 1234, hasData)));
+    assert.equal(parser.lastEventId, position);
+    assert.equal(parser.retryMs, 1234);
+    assert.deepEqual(
+      events,
+      hasData
+        ? [{ event: "position", lastEventId: position, data: { position } }]
+        : [],
+    );
+  });
+}
 
 Deno.test("SseEncoder.replay() encodes in chunks, and shares the first chunk within an epoch", () => {
   const head = { epoch: EPOCH };
