@@ -217,6 +217,38 @@ Deno.test("a stream that is not read is cut, and resumes without a gap", async (
   stream.cut();
 });
 
+Deno.test("a stream is told that the log was emptied, and goes on in the new epoch", async () => {
+  await using redis = await Redis.start();
+  await using node = await TestNode.start({ REDIS_URL: redis.url });
+  const url = `${node.url}/events?rooms=a,b`;
+  await using stream = await EventStream.start(url);
+  await node.publish("before", "a");
+  await stream.events.have(1);
+  await redis.command("FLUSHALL");
+  await stream.events.have(3);
+  const reasons = (events: typeof stream.events.items) =>
+    events.filter(({ event }) => event === "gap")
+      .map(({ data }) => `${data.room} ${data.reason}`).sort();
+  assert.deepEqual(reasons(stream.events.items), ["a epoch", "b epoch"]);
+  // The stream stays at its last message, so that the gap would be told again.
+  const [first] = stream.events.items;
+  const { lastEventId = "" } = first ?? {};
+  assert.equal(stream.parser.lastEventId, lastEventId);
+  await using behind = await EventStream.start(url, { lastEventId });
+  assert.deepEqual(reasons(behind.events.items), ["a epoch", "b epoch"]);
+  const { lastEventId: begun } = behind.parser;
+  await node.publish("after", "b");
+  await stream.events.have(4);
+  assert.deepEqual(stream.messages, ["before", "after"]);
+  assert.notEqual(
+    stream.parser.lastEventId.split(".")[0],
+    lastEventId.split(".")[0],
+  );
+  await using next = await EventStream.start(url, { lastEventId: begun });
+  await next.events.have(1);
+  assert.deepEqual(next.messages, ["after"]);
+});
+
 Deno.test("SIGTERM ends streams evenly, and they do not hold up the end of the process", async () => {
   await using node = await TestNode.start({ DRAIN_SECONDS: "1" });
   await using stack = new AsyncDisposableStack();

@@ -59,6 +59,7 @@ const path: Arbitrary<string> = fc.oneof(
   },
   { weight: 1, arbitrary: word.map((text) => `/${utf8(text)}`) },
   { weight: 1, arbitrary: encoded.map((text) => `/rooms/${text}/history`) },
+  { weight: 1, arbitrary: encoded.map((text) => `/rooms/${text}/events`) },
 );
 
 const query: Arbitrary<string> = fc.oneof(
@@ -68,7 +69,10 @@ const query: Arbitrary<string> = fc.oneof(
     arbitrary: fc.array(
       fc.tuple(
         fc.oneof(
-          fc.constantFrom("room", "event", "since", "limit", "order", "key"),
+          fc.constantFrom(
+            ...["room", "event", "since", "limit", "order", "key"],
+            ...["rooms", "last"],
+          ),
           encoded,
         ),
         fc.oneof(encoded, numberText, room.map(encodeURIComponentSafely)),
