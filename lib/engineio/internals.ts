@@ -172,6 +172,14 @@ export function forgetRequest({ conn, handshake }: Socket): void {
 }
 
 /**
+ * Drops what a client has sent in its CONNECT packet. A packet of 128 KiB can take 2 MB of memory. Call this when the
+ * packet is not needed any more and the client is not connected yet.
+ */
+export function forgetAuth({ handshake }: Socket): void {
+  Object.assign(handshake, { auth: NOTHING });
+}
+
+/**
  * Corks a connection: packets are queued until the returned function is called, and are then sent in one write. Call
  * the returned function in a `finally` block; otherwise the connection never sends anything again after an error. For a
  * polling client, call it in the same synchronous step; otherwise the client's next request fails, because the

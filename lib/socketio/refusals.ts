@@ -6,6 +6,7 @@
 import type { Socket } from "socket.io";
 import { RefusalReports } from "../clients/refusal_reports.ts";
 import { closeBecause } from "../engineio/closing.ts";
+import { forgetAuth } from "../engineio/internals.ts";
 import { type ApiError, toApiError } from "../errors.ts";
 import { addressGroup, type ClientAddress } from "../limits/addresses.ts";
 import { RefusalDelay } from "../limits/refusal_delay.ts";
@@ -45,16 +46,19 @@ export class Refusals {
    * @param done Called with the error to send as `connect_error`; without one if the connection is closed.
    */
   reject(
-    { conn }: Socket,
+    socket: Socket,
     error: unknown,
     done: (error?: Error) => void,
   ): void {
+    const { conn } = socket;
     const { clientAddress, observe } = this.#options;
     const refusal = toApiError(error);
     if (refusal.code === "internal") {
       observe({ kind: "error", where: "a handshake", error });
     }
     this.report(refusal);
+    // Otherwise what refused clients have sent would fill the memory while their refusals wait.
+    forgetAuth(socket);
     this.#delay.run(addressGroup(clientAddress(conn.request)), () => {
       if (conn.readyState !== "open") return done();
       if (!refusal.retryable && refusal.code !== "internal") {

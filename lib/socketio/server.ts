@@ -273,7 +273,11 @@ export class SocketIoServer {
     this.#requests.serve(socket);
     this.#gate.connected(socket.conn);
     forgetRequest(socket);
-    observe({ kind: "client_connected", transport, clients: this.count });
+    observe({
+      kind: "client_connected",
+      transport,
+      clients: this.#clients.size,
+    });
     return true;
   }
 
@@ -300,7 +304,11 @@ export class SocketIoServer {
     } catch (error) {
       this.#failed("disconnecting a client", error);
     }
-    observe({ kind: "client_disconnected", transport, clients: this.count });
+    observe({
+      kind: "client_disconnected",
+      transport,
+      clients: this.#clients.size,
+    });
   }
 
   #failed(where: string, error: unknown): void {
