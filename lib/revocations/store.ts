@@ -10,6 +10,7 @@ import {
   REVOCATIONS_MAX,
 } from "../access/revocations.ts";
 import { ApiError } from "../errors.ts";
+import { randomText } from "../util/random.ts";
 
 /** What has changed in a store. */
 export interface Changes {
@@ -46,11 +47,19 @@ export function tooManyRevocations(): ApiError {
   );
 }
 
+/** Number of the newest revocations that can be read without all others. */
+const RECENT_MAX = 1000;
+
 /** Stores revocations in the memory of this process, for a node without Redis. They end with the process. */
 export class MemoryRevocationStore implements RevocationStore {
   readonly #stored = new Revocations();
   readonly #max: number;
-  #version = 0;
+  /** Begins each version, so that the versions of two stores differ. */
+  readonly #name = randomText(9);
+  /** The newest revocations, in the order in which they were stored. */
+  readonly #recent: Revocation[] = [];
+  /** Number of revocations that were ever stored. */
+  #count = 0;
 
   /** Creates an empty store for at most `max` revocations. */
   constructor(max = REVOCATIONS_MAX) {
@@ -58,12 +67,15 @@ export class MemoryRevocationStore implements RevocationStore {
   }
 
   changes(since: string | undefined): Promise<Changes> {
-    const version = String(this.#version);
-    return Promise.resolve(
-      since === version
-        ? { version, isWhole: false, revocations: [] }
-        : { version, isWhole: true, revocations: [...this.#stored] },
-    );
+    const version = `${this.#name} ${this.#count}`;
+    const { length } = this.#recent;
+    const [name, count] = since?.split(" ") ?? [];
+    const missed = name === this.#name ? this.#count - Number(count) : NaN;
+    const isWhole = !(missed >= 0 && missed <= length);
+    const revocations = isWhole
+      ? [...this.#stored]
+      : this.#recent.slice(length - missed);
+    return Promise.resolve({ version, isWhole, revocations });
   }
 
   async add(revocation: Revocation): Promise<Revocation> {
@@ -76,7 +88,9 @@ export class MemoryRevocationStore implements RevocationStore {
 
   restore(revocations: readonly Revocation[]): Promise<void> {
     this.#stored.add(revocations);
-    this.#version++;
+    this.#count += revocations.length;
+    this.#recent.push(...revocations.slice(-RECENT_MAX));
+    this.#recent.splice(0, this.#recent.length - RECENT_MAX);
     return Promise.resolve();
   }
 }
