@@ -179,6 +179,13 @@ export type Observation =
   | { kind: "token_keys_unreachable"; why: string }
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
+  /**
+   * A token was accepted. `signature`: its signature was verified. `remembered`: this node had verified the same token
+   * before.
+   */
+  | { kind: "token_verified"; how: "signature" | "remembered" }
+  /** A verified token was forgotten before it had expired, because too many are remembered. */
+  | { kind: "verified_token_forgotten" }
   /** A token was not accepted. */
   | { kind: "token_refused"; reason: string }
   /** The keys of `TOKEN_JWKS_URL` could be fetched again, after `token_keys_unreachable`. */

@@ -34,6 +34,11 @@ export interface TokenFacts {
  * little more than the clocks' error is allowed.
  */
 export const LEEWAY_SECONDS = 5;
+/**
+ * How far in the future a token may have been issued, in s. It is more than {@linkcode LEEWAY_SECONDS}, because a node
+ * whose clock is a little slow would otherwise refuse every new token.
+ */
+export const ISSUED_LEEWAY_SECONDS = 60;
 
 /**
  * Reads the claims of a token whose signature and times have been verified. A claim in a wrong form is an error. If it

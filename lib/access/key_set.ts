@@ -38,12 +38,16 @@ export interface KeySetOptions {
   readonly url: string;
   readonly jose: Promise<Jose>;
   readonly observe: Observe;
-  /** Returns the time in ms. */
+  /** Returns a time in ms that is never set back; otherwise keys would not be fetched again for a long time. */
   readonly now: () => number;
+  /** Called when a fetch has brought other keys than the one before. */
+  readonly changed?: () => void;
 }
 
 /** The keys that were fetched last. */
 interface Fetched {
+  /** The key set as it was fetched. */
+  readonly text: string;
   readonly find: LocalJWKSet;
   /** Time at which their fetch began. */
   readonly began: number;
@@ -90,26 +94,33 @@ export class KeySet {
    * Returns the keys that may have signed a token with this header. The list is empty if the key set certainly has no
    * such key.
    *
+   * @param arrived The time at which the token arrived, by `now()`.
    * @throws {ApiError} `token_keys_unavailable` if that is not known at the moment
    */
-  async find(header: JWSHeaderParameters): Promise<readonly VerifyingKey[]> {
-    const arrived = this.#options.now();
+  async find(
+    header: JWSHeaderParameters,
+    arrived: number = this.#options.now(),
+  ): Promise<readonly VerifyingKey[]> {
     if (this.#fetched === undefined) {
       if (this.#mayFetch(arrived, FIRST_INTERVAL_MS)) await this.#fetch();
       else await this.#fetching;
       if (this.#fetched === undefined) throw unreachable();
-    } else await this.#renew(arrived - this.#fetched.began, arrived);
+    } else await this.renew();
     const known = await this.#lookUp(header);
     if (known.length > 0) return known;
     return await this.#findUnknown(header, arrived);
   }
 
   /**
-   * Starts to fetch the keys again if their age `ageMs` is at least {@linkcode AGE_MAX_MS}, unless a fetch began less
-   * than {@linkcode COOLDOWN_MS} ago. Waits for the fetch only if the keys are at least twice as old as that maximum
-   * and the last fetch did not fail; otherwise tokens are verified with the old keys meanwhile.
+   * Starts to fetch the keys again if they are at least {@linkcode AGE_MAX_MS} old, unless a fetch began less than
+   * {@linkcode COOLDOWN_MS} ago. Waits for the fetch only if the keys are at least twice as old as that maximum and the
+   * last fetch did not fail; otherwise tokens are verified with the old keys meanwhile. Never throws. Does nothing if
+   * no keys are known yet.
    */
-  async #renew(ageMs: number, now: number): Promise<void> {
+  async renew(): Promise<void> {
+    if (this.#fetched === undefined) return;
+    const now = this.#options.now();
+    const ageMs = now - this.#fetched.began;
     if (ageMs < AGE_MAX_MS) return;
     if (this.#mayFetch(now, COOLDOWN_MS)) void this.#fetch();
     if (ageMs >= 2 * AGE_MAX_MS && !this.#isFailing) await this.#fetching;
@@ -175,9 +186,14 @@ export class KeySet {
     try {
       const text = await read(url, this.#closed.signal);
       const { createLocalJWKSet } = await jose;
-      const find = createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
-      if (this.#fetched === undefined) this.#lastBegan = -Infinity;
-      this.#fetched = { find, began };
+      const last = this.#fetched;
+      const isSame = text === last?.text;
+      const find = isSame
+        ? last.find
+        : createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
+      if (last === undefined) this.#lastBegan = -Infinity;
+      this.#fetched = { text, find, began };
+      if (last !== undefined && !isSame) this.#options.changed?.();
       observe({ kind: "token_keys_fetched", outcome: "ok" });
       if (this.#isFailing) observe({ kind: "token_keys_recovered" });
       this.#isFailing = false;

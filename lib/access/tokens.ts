@@ -9,12 +9,19 @@
  */
 import { Buffer } from "node:buffer";
 import type { JWSHeaderParameters, JWTVerifyOptions } from "jose";
-import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import type { Claims } from "./claim_rooms.ts";
 import { LEEWAY_SECONDS, TokenRefused } from "./claims.ts";
 import { needed } from "../util/needed.ts";
 import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
+import {
+  checkTimes,
+  notAToken,
+  refusalOf,
+  TOKEN_LENGTH_MAX,
+  tooLong,
+} from "./token_checks.ts";
+import { hashToken, VerifiedTokens } from "./verified_tokens.ts";
 
 /** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
 export interface TokenSettings {
@@ -32,12 +39,14 @@ export interface TokenVerifierOptions extends TokenSettings {
   readonly observe: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */
   readonly now?: () => number;
+  /** Returns a time in ms that is never set back, for the age of keys; `performance.now` by default. */
+  readonly elapsed?: () => number;
 }
 
 /** Minimum length of a secret, in bytes of UTF-8: that of the hash of HS256 (RFC 7518 §3.2). */
 export const SECRET_BYTES_MIN = 32;
-/** Maximum length of a token, in characters; a longer one is refused unread. */
-export const TOKEN_LENGTH_MAX = 16_384;
+/** The header of a token. */
+type Header = JWSHeaderParameters & { readonly alg: string };
 
 /** The compact form of a signed token (RFC 7515 §7.1). jose also accepts spaces, line ends and padding in it. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
@@ -57,8 +66,10 @@ const SIGNATURES: ReadonlySet<string> = new Set([
 export class TokenVerifier {
   readonly #options: TokenVerifierOptions;
   readonly #now: () => number;
+  readonly #elapsed: () => number;
   readonly #jose: Promise<Jose>;
   readonly #keySet: KeySet | undefined;
+  readonly #verified: VerifiedTokens;
   /** The secrets as keys of each HMAC algorithm that was used. */
   readonly #secretKeys = new Map<string, Promise<readonly VerifyingKey[]>>();
 
@@ -67,9 +78,17 @@ export class TokenVerifier {
     const { jwksUrl: url, observe, now = Date.now } = options;
     this.#options = options;
     this.#now = now;
+    this.#elapsed = options.elapsed ?? (() => performance.now());
+    const verified = this.#verified = new VerifiedTokens(options);
     const jose = this.#jose = needed("jose", import("jose"));
     if (url === undefined) return;
-    this.#keySet = new KeySet({ url, jose, observe, now });
+    this.#keySet = new KeySet({
+      url,
+      jose,
+      observe,
+      now: this.#elapsed,
+      changed: () => verified.clear(),
+    });
     this.#keySet.warm();
   }
 
@@ -86,9 +105,38 @@ export class TokenVerifier {
    */
   async verify(token: string): Promise<Claims> {
     if (token.length > TOKEN_LENGTH_MAX) throw tooLong();
+    const arrived = this.#elapsed();
     const jose = await this.#jose;
     const header = headerOf(jose, token);
-    const keys = await this.#keysFor(header);
+    // A token that is remembered must not keep a key valid that the issuer has withdrawn.
+    if (!this.#isHmac(header)) await this.#keySet?.renew();
+    const hash = hashToken(token);
+    const isKnown = this.#verified.has(hash, this.#now());
+    const { generation } = this.#verified;
+    const claims = isKnown
+      ? jose.decodeJwt(token)
+      : await this.#verifyNew(jose, token, header, arrived);
+    const now = this.#now();
+    checkTimes(claims, now);
+    this.#options.observe({
+      kind: "token_verified",
+      how: isKnown ? "remembered" : "signature",
+    });
+    if (!isKnown) {
+      const end = (Number(claims.exp) + LEEWAY_SECONDS) * 1000;
+      this.#verified.add(hash, end, generation, now);
+    }
+    return claims;
+  }
+
+  /** Verifies the signature of a token, its times, its issuer and its audience. */
+  async #verifyNew(
+    jose: Jose,
+    token: string,
+    header: Header,
+    arrived: number,
+  ): Promise<Claims> {
+    const keys = await this.#keysFor(header, arrived);
     const options = this.#verifyOptions(header.alg);
     // An error for each valid token would take longer than reading the token.
     let error: unknown;
@@ -108,16 +156,21 @@ export class TokenVerifier {
     );
   }
 
+  /** Returns whether a token with this header is verified with the secrets. */
+  #isHmac({ alg }: Header): boolean {
+    return HASHES.has(alg) && this.#options.secrets.length > 0;
+  }
+
   async #keysFor(
-    header: JWSHeaderParameters & { alg: string },
+    header: Header,
+    arrived: number,
   ): Promise<readonly VerifyingKey[]> {
-    const { secrets } = this.#options;
     const hash = HASHES.get(header.alg);
-    if (hash !== undefined && secrets.length > 0) {
+    if (hash !== undefined && this.#isHmac(header)) {
       return await this.#secretsFor(hash);
     }
     if (SIGNATURES.has(header.alg) && this.#keySet !== undefined) {
-      const keys = await this.#keySet.find(header);
+      const keys = await this.#keySet.find(header, arrived);
       if (keys.length > 0) return keys;
       throw new TokenRefused(
         "unknown_key",
@@ -183,10 +236,7 @@ export function textOf(token: unknown, place: string): string {
  *
  * @throws {ApiError} `unauthorized` if it cannot be read, or asks for an extension (`crit`, `b64`)
  */
-function headerOf(
-  jose: Jose,
-  token: string,
-): JWSHeaderParameters & { alg: string } {
+function headerOf(jose: Jose, token: string): Header {
   let header: JWSHeaderParameters;
   if (!COMPACT.test(token)) throw notAToken();
   try {
@@ -205,64 +255,4 @@ function headerOf(
     );
   }
   return { ...header, alg };
-}
-
-function tooLong(): ApiError {
-  return new TokenRefused(
-    "malformed",
-    `it has more than ${TOKEN_LENGTH_MAX} characters`,
-    "put less into it",
-  );
-}
-
-function notAToken(): ApiError {
-  return new TokenRefused(
-    "malformed",
-    "it is not a signed JSON Web Token",
-    "send the token as it was issued",
-  );
-}
-
-/** Returns the error to send for a token that jose has not accepted. */
-function refusalOf({ errors }: Jose, error: unknown): ApiError {
-  if (error instanceof errors.JWTExpired) {
-    return new TokenRefused("expired", "it has expired", "get a new one");
-  }
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    return claimRefused(error.claim, error.reason);
-  }
-  if (error instanceof errors.JWSSignatureVerificationFailed) {
-    return new TokenRefused(
-      "signature",
-      "its signature does not match",
-      "sign it with a key that the server knows",
-    );
-  }
-  return notAToken();
-}
-
-function claimRefused(claim: string, reason: string): ApiError {
-  if (reason === "missing") {
-    return new TokenRefused("claims", `it has no claim "${claim}"`);
-  }
-  switch (claim) {
-    case "nbf":
-      return new TokenRefused(
-        "not_yet_valid",
-        "it is not valid yet",
-        "check the issuer's clock",
-      );
-    case "iss":
-      return new TokenRefused(
-        "issuer",
-        "its issuer is not the one in TOKEN_ISSUER",
-      );
-    case "aud":
-      return new TokenRefused(
-        "audience",
-        "its audience is not the one in TOKEN_AUDIENCE",
-      );
-    default:
-      return new TokenRefused("claims", `its claim "${claim}" is not valid`);
-  }
 }

@@ -116,6 +116,8 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "The keys of TOKEN_JWKS_URL cannot be fetched; those that are known stay valid",
   ],
   token_keys_fetched: undefined,
+  token_verified: undefined,
+  verified_token_forgotten: undefined,
   token_refused: undefined,
   token_keys_recovered: [
     "info",

@@ -131,6 +131,15 @@ export class Metrics {
     "Client tokens that were not accepted, by reason",
     ["reason"],
   );
+  readonly #verifiedTokens = this.#counter(
+    "roomcast_tokens_verified_total",
+    "Client tokens that were accepted, by whether their signature was verified or this node had verified the same token before",
+    ["how"],
+  );
+  readonly #forgottenTokens = this.#counter(
+    "roomcast_verified_tokens_forgotten_total",
+    "Verified client tokens that were forgotten before they had expired, because too many were remembered",
+  );
   readonly #keyFetches = this.#counter(
     "roomcast_token_key_fetches_total",
     "Fetches of the keys of TOKEN_JWKS_URL, by outcome",
@@ -184,6 +193,8 @@ export class Metrics {
     limited: ({ limit }) => this.#limited.inc({ limit }),
     client_revoked: () => this.#revoked.inc(),
     token_refused: ({ reason }) => this.#refusedTokens.inc({ reason }),
+    token_verified: ({ how }) => this.#verifiedTokens.inc({ how }),
+    verified_token_forgotten: () => this.#forgottenTokens.inc(),
     token_keys_fetched: ({ outcome }) => this.#keyFetches.inc({ outcome }),
     revoked: ({ by }) => this.#revocations.inc({ by }),
     directed: ({ directive }) => this.#directives.inc({ directive }),

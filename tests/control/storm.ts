@@ -1,21 +1,28 @@
 /**
- * A reconnect storm: all clients of a killed node come back to another one at once, with tokens, and with a connect
- * hook. Prints how long that takes and how many calls of the hook it has caused, and exits with 1 if a client is
- * missing, misses a message, or has asked the hook again.
+ * Reconnect storms: all clients of a killed node come back to another one at once, and then the connections of that one
+ * are cut, so that all come back to the same node. Without tokens, with tokens, and with a connect hook; each client has
+ * a token of its own. Prints how many clients were back per second and how many calls of the hook that has caused, and
+ * exits with 1 if a client is missing, misses a message, or has asked the hook again.
  *
- *     deno run -A tests/control/storm.ts [clients]
+ *     deno run -A tests/control/storm.ts [clients] [rounds]
  *
  * @module
  */
 // deno-lint-ignore-file no-console -- the figures are the result
+import type { JWTPayload } from "jose";
 import { HookBackend, result } from "../support/hook_backend.ts";
 import { TestNode } from "../support/node.ts";
 import { RawClient } from "../support/raw_client.ts";
 import { Redis } from "../support/redis.ts";
-import { makeToken, SECRET } from "../support/tokens.ts";
+import {
+  KeyServer,
+  makeSigningKey,
+  makeToken,
+  SECRET,
+} from "../support/tokens.ts";
 import { until } from "../support/wait.ts";
 
-const [clients = 5000] = Deno.args.map(Number);
+const [clients = 5000, rounds = 1] = Deno.args.map(Number);
 /** Number of clients that connect at a time before the storm. */
 const AT_A_TIME = 200;
 /** Number of messages that are published while the clients are away. */
@@ -24,11 +31,20 @@ const ROOMS = Array.from({ length: 10 }, (_, i) => `room-${i}`);
 const CAPS = [{ rooms: ["room-*"], allow: ["sub"] }];
 const TIMEOUT_MS = 120_000;
 
-/** What a storm has led to. */
-interface Storm {
+/** A kind of credentials: what the nodes are told, and how the token of a client is made. */
+interface Kind {
+  readonly name: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly sign?: (claims: JWTPayload) => Promise<string>;
+}
+
+/** What the two storms of one round have led to. */
+interface Storms {
   readonly with: string;
   readonly clients: number;
-  readonly secondsUntilAllAreBack: number;
+  /** Clients that were back per second: on another node after a kill, and on the same node after a cut. */
+  readonly perSecondKilled: number;
+  readonly perSecondCut: number;
   readonly recovered: number;
   readonly missing: number;
   readonly gaps: number;
@@ -38,38 +54,43 @@ interface Storm {
   readonly callsInStorm: number;
 }
 
-const storms: Storm[] = [];
-for (const name of ["nothing", "tokens", "connect hook"]) {
-  storms.push(await storm(name));
+const signing = await makeSigningKey("es", "ES256");
+await using keys = await KeyServer.start([signing.jwk]);
+await using backend = await HookBackend.start(
+  result({ user: "ann", expiresAt: Date.now() + 3_600_000, caps: CAPS }),
+);
+const kinds: readonly Kind[] = [
+  { name: "nothing", env: {} },
+  { name: "tokens, HS256", env: { TOKEN_SECRET: SECRET }, sign: makeToken },
+  {
+    name: "tokens, ES256",
+    env: { TOKEN_JWKS_URL: keys.url },
+    sign: signing.sign,
+  },
+  { name: "connect hook", env: { CONNECT_HOOK_URL: backend.url() } },
+];
+const found: Storms[] = [];
+for (let round = 0; round < rounds; round++) {
+  for (const kind of kinds) found.push(await storms(kind));
 }
-console.table(storms);
-const isGood = storms.every((found) =>
-  found.recovered === clients && found.missing === 0 && found.gaps === 0 &&
-  found.callsInStorm === 0
+console.table(found);
+const isGood = found.every((storm) =>
+  storm.recovered === clients && storm.missing === 0 && storm.gaps === 0 &&
+  storm.callsInStorm === 0
 );
 Deno.exit(isGood ? 0 : 1);
 
-async function storm(name: string): Promise<Storm> {
+async function storms({ name, env, sign }: Kind): Promise<Storms> {
   await using redis = await Redis.start();
-  await using backend = await HookBackend.start(
-    result({ user: "ann", expiresAt: Date.now() + 3_600_000, caps: CAPS }),
-  );
-  const token = await makeToken({ sub: "ann", caps: CAPS });
-  const env = {
-    REDIS_URL: redis.url,
-    CHANNELS: "-",
-    ...name === "tokens" && { TOKEN_SECRET: SECRET },
-    ...name === "connect hook" && { CONNECT_HOOK_URL: backend.url() },
-  };
-  await using doomed = await TestNode.start(env);
-  await using other = await TestNode.start(env);
-  const all = Array.from(
-    { length: clients },
-    (_, i) =>
-      new RawClient(
-        [ROOMS[i % ROOMS.length] ?? ""],
-        name === "tokens" ? token : undefined,
-      ),
+  const settings = { REDIS_URL: redis.url, CHANNELS: "-", ...env };
+  await using doomed = await TestNode.start(settings);
+  await using other = await TestNode.start(settings);
+  const calls = backend.calls.items.length;
+  const all = await Promise.all(
+    Array.from({ length: clients }, async (_, i) => {
+      const token = await sign?.({ sub: "ann", jti: `${i}`, caps: CAPS });
+      return new RawClient([ROOMS[i % ROOMS.length] ?? ""], token);
+    }),
   );
   for (let i = 0; i < all.length; i += AT_A_TIME) {
     for (const client of all.slice(i, i + AT_A_TIME)) {
@@ -81,36 +102,45 @@ async function storm(name: string): Promise<Storm> {
       TIMEOUT_MS,
     );
   }
-  const callsBefore = backend.calls.items.length;
-  const publish = async () => {
-    for (const room of ROOMS) await other.publish("x".repeat(50), room);
+  const callsBefore = backend.calls.items.length - calls;
+  let published = 0;
+  const publish = async (times: number) => {
+    published += times;
+    for (let i = 0; i < times; i++) {
+      for (const room of ROOMS) await other.publish("x".repeat(50), room);
+    }
   };
-  await publish();
-  await until(
-    "all clients have the first message",
-    () => all.every(({ received }) => received === 1),
-    TIMEOUT_MS,
-  );
+  const allHave = () =>
+    until(
+      "all clients have all messages",
+      () => all.every(({ received }) => received >= published),
+      TIMEOUT_MS,
+    );
+  /** Lets all clients come back after a while. Resolves to how many of them were back per second. */
+  const comeBack = async () => {
+    for (const client of all) client.cut();
+    await publish(MISSED);
+    const start = performance.now();
+    for (const client of all) client.connect(other.port);
+    await allHave();
+    return Math.round(clients / (performance.now() - start) * 1000);
+  };
+  await publish(1);
+  await allHave();
   doomed.signal("SIGKILL");
-  for (const client of all) client.cut();
-  for (let i = 0; i < MISSED; i++) await publish();
-  const start = performance.now();
-  for (const client of all) client.connect(other.port);
-  await until(
-    "all clients are back",
-    () => all.every(({ received }) => received > MISSED),
-    TIMEOUT_MS,
-  );
-  const seconds = (performance.now() - start) / 1000;
+  const perSecondKilled = await comeBack();
+  const recovered = all.filter(({ recovered }) => recovered);
+  const perSecondCut = await comeBack();
   for (const client of all) client.cut();
   return {
     with: name,
     clients,
-    secondsUntilAllAreBack: Math.round(seconds * 10) / 10,
-    recovered: all.filter(({ recovered }) => recovered).length,
-    missing: all.filter(({ received }) => received !== MISSED + 1).length,
+    perSecondKilled,
+    perSecondCut,
+    recovered: recovered.filter(({ recovered }) => recovered).length,
+    missing: all.filter(({ received }) => received !== published).length,
     gaps: all.filter(({ gaps }) => gaps.length > 0).length,
     callsBefore,
-    callsInStorm: backend.calls.items.length - callsBefore,
+    callsInStorm: backend.calls.items.length - calls - callsBefore,
   };
 }

@@ -21,6 +21,18 @@ export interface Received {
   readonly length: number;
 }
 
+/** The private fields of a stock client with which it resumes its session. */
+export interface Resumable {
+  readonly _pid: string;
+  readonly _lastOffset: string | undefined;
+}
+
+/** Returns that with which a client would resume its session, to be assigned to the socket of another client. */
+export function sessionOf({ socket }: Subscriber): Resumable {
+  const { _pid = "", _lastOffset } = socket as unknown as Partial<Resumable>;
+  return { _pid, _lastOffset };
+}
+
 /** A stock client that joins rooms and records what it receives; `await using` closes the client. */
 export class Subscriber {
   readonly messages = new Inbox<Received>();
@@ -65,8 +77,7 @@ export class Subscriber {
       (joined, id) => this.joined.push({ ...joined, id }),
     );
     this.socket.on("connect", () => {
-      const { _pid = "" } = this.socket as unknown as { _pid?: string };
-      keepSecret(_pid);
+      keepSecret(sessionOf(this)._pid);
       this.connects.push(this.socket.recovered);
     });
     this.socket.on("connect_error", (error) => this.errors.push(error));

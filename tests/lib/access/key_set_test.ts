@@ -13,6 +13,8 @@ class Setup implements Disposable {
   readonly outcomes: string[] = [];
   /** Added to the real time, in ms. */
   ahead = 0;
+  /** How far the clock of the machine was set back, in ms. */
+  setBack = 0;
   readonly tokens: TokenVerifier;
 
   constructor(server: KeyServer) {
@@ -24,9 +26,12 @@ class Setup implements Disposable {
       observe: (observation) => {
         if (observation.kind === "token_keys_fetched") {
           this.outcomes.push(observation.outcome);
-        } else this.observed.push(observation);
+        } else if (observation.kind !== "token_verified") {
+          this.observed.push(observation);
+        }
       },
-      now: () => Date.now() + this.ahead,
+      now: () => Date.now() + this.ahead - this.setBack,
+      elapsed: () => performance.now() + this.ahead,
     });
   }
 
@@ -283,4 +288,16 @@ Deno.test("close() ends a fetch in flight", async () => {
   keys.close();
   await assert.rejects(found, ApiError);
   assert.deepEqual(observed, []);
+});
+
+Deno.test("keys are fetched again although the clock of the machine was set back", async () => {
+  await using server = await KeyServer.start([old.jwk]);
+  using setup = new Setup(server);
+  assert.equal(await setup.verify(await old.sign()), "ok");
+  server.keys = [next.jwk];
+  setup.setBack = 6 * 3_600_000;
+  assert.equal(await setup.verify(await next.sign()), "ok");
+  server.keys = [third.jwk];
+  setup.ahead = 10_000;
+  assert.equal(await setup.verify(await third.sign()), "ok");
 });

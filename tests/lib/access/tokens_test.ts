@@ -84,6 +84,20 @@ Deno.test("verify() refuses a token that is not valid yet", async () => {
   await refused(tokens, await makeToken({ nbf }), /not valid yet/);
 });
 
+Deno.test("verify() refuses a token that was issued in the future, which no revocation would reach", async () => {
+  const tokens = verifier();
+  for (const seconds of [-1e9, 0, 55]) {
+    await tokens.verify(await makeToken({ iat: inSeconds(seconds) }));
+  }
+  for (const seconds of [70, 3600, 1e9]) {
+    const token = await makeToken({
+      exp: inSeconds(2e9),
+      iat: inSeconds(seconds),
+    });
+    await refused(tokens, token, /it was issued in the future; check/);
+  }
+});
+
 Deno.test("verify() requires the configured issuer and audience", async () => {
   const tokens = verifier({ issuer: "https://a.example", audience: "chat" });
   const iss = "https://a.example";
