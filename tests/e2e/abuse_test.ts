@@ -7,6 +7,8 @@ const SECONDS = 2;
 /** What each attack has to reach, so that the test fails if an attack no longer attacks. */
 const LIMITS: Readonly<Record<string, RegExp>> = {
   events: /limit="frames"\} [1-9]/,
+  pings: /limit="frames"\} [1-9]/,
+  fragments: /limit="frames"\} [1-9]/,
   connections: /limit="too_many_connections"\} [1-9]/,
   polls: /limit="packets"\} [1-9]/,
   tokens: /clients_refused_total\{code="unauthorized"\} [1-9]/,

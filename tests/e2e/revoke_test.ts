@@ -1,60 +1,15 @@
 /** Revokes users and tokens, and lets tokens expire, with clients on several nodes of the same Redis. */
 import assert from "node:assert/strict";
-import { Subscriber } from "../support/client.ts";
-import { TestNode } from "../support/node.ts";
-import { Redis } from "../support/redis.ts";
-import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
+import type { TestNode } from "../support/node.ts";
+import {
+  EFFECT_MS,
+  KEY,
+  out,
+  revoke,
+  TokenNodes,
+} from "../support/token_nodes.ts";
+import { inSeconds, makeToken } from "../support/tokens.ts";
 import { until } from "../support/wait.ts";
-
-const KEY = { authorization: "Bearer correct-horse" };
-/** How soon a revocation has to take effect on every node, in ms. */
-const EFFECT_MS = 5000;
-
-/** Nodes with tokens on one Redis. */
-class Setup implements AsyncDisposable {
-  readonly #stack = new AsyncDisposableStack();
-  readonly #env: Record<string, string>;
-
-  private constructor(readonly redis: Redis) {
-    this.#stack.use(redis);
-    this.#env = {
-      REDIS_URL: redis.url,
-      CHANNELS: "-",
-      PUBLISH_KEYS: "web:correct-horse",
-      TOKEN_SECRET: SECRET,
-    };
-  }
-
-  static async start(): Promise<Setup> {
-    return new Setup(await Redis.start());
-  }
-
-  async node(ready = true): Promise<TestNode> {
-    return this.#stack.use(await TestNode.start(this.#env, { ready }));
-  }
-
-  /** Starts to connect a stock client that retries quickly. `auth` may change later. */
-  client(node: TestNode, auth: { token: string }): Subscriber {
-    return this.#stack.use(
-      new Subscriber(node.url, {
-        auth: (send) => send(auth),
-        transports: ["websocket"],
-        reconnectionDelay: 10,
-        reconnectionDelayMax: 100,
-      }),
-    );
-  }
-
-  async connect(node: TestNode, token: string): Promise<Subscriber> {
-    const client = this.client(node, { token });
-    await client.connects.have(1);
-    return client;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#stack[Symbol.asyncDispose]();
-  }
-}
 
 function token(sub: string, jti: string): Promise<string> {
   const allow = ["sub", "history"];
@@ -62,29 +17,9 @@ function token(sub: string, jti: string): Promise<string> {
   return makeToken({ sub, jti, iat: inSeconds(-10), caps });
 }
 
-async function revoke(node: TestNode, request: unknown): Promise<void> {
-  const { status, text } = await node.post("/revoke", request, KEY);
-  assert.equal(status, 200, text);
-}
-
-/** Waits until a client has been disconnected and refused. Resolves to how long that took, in ms. */
-async function out(client: Subscriber): Promise<number> {
-  const began = performance.now();
-  await until(
-    "the client is refused",
-    () => client.errors.items.some(({ data }) => data !== undefined),
-    EFFECT_MS,
-  );
-  const error = client.errors.items.find(({ data }) => data !== undefined);
-  assert.equal(error?.data?.code, "unauthorized");
-  assert.match(error.message, /it has been revoked/);
-  assert.ok(!client.socket.connected);
-  return performance.now() - began;
-}
-
 /** Checks that a token is accepted neither at connect nor for the history over HTTP. */
 async function assertRefused(
-  setup: Setup,
+  setup: TokenNodes,
   node: TestNode,
   token: string,
 ): Promise<void> {
@@ -95,7 +30,7 @@ async function assertRefused(
 }
 
 Deno.test("a revocation reaches the clients of another node, holds on all nodes, and after all were restarted", async () => {
-  await using setup = await Setup.start();
+  await using setup = await TokenNodes.start();
   const [a, b] = await Promise.all([setup.node(), setup.node()]);
   const tokens = {
     ann: await token("ann", "a1"),
@@ -124,14 +59,14 @@ Deno.test("a revocation reaches the clients of another node, holds on all nodes,
     node.signal("SIGINT");
     await node.exited();
   }));
-  const restarted = await setup.node(false);
+  const restarted = await setup.node({ ready: false });
   await assertRefused(setup, restarted, tokens.ann);
   await assertRefused(setup, restarted, tokens.bob);
   await setup.connect(restarted, tokens.bob2);
 });
 
 Deno.test("a revocation takes effect although the command is lost, is refused while Redis is paused, and survives that Redis goes back", async () => {
-  await using setup = await Setup.start();
+  await using setup = await TokenNodes.start();
   const { redis } = setup;
   const [a, b] = await Promise.all([setup.node(), setup.node()]);
   await redis.snapshot();
@@ -163,13 +98,13 @@ Deno.test("a revocation takes effect although the command is lost, is refused wh
   const restored = (node: TestNode): boolean =>
     node.log.items.some(({ kind }) => kind === "revocations_restored");
   await until("a node has stored it again", () => restored(a) || restored(b));
-  const next = await setup.node(false);
+  const next = await setup.node({ ready: false });
   await assertRefused(setup, next, tokens.ann);
   await assertRefused(setup, next, tokens.bob);
 });
 
 Deno.test("a client whose token has expired is disconnected 25 s later and recovers on another node, and one that has refreshed its token stays", async () => {
-  await using setup = await Setup.start();
+  await using setup = await TokenNodes.start();
   const [a, b] = await Promise.all([setup.node(), setup.node()]);
   const caps = [{ rooms: ["*"], allow: ["sub"] }];
   const exp = inSeconds(-3);

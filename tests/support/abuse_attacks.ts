@@ -120,6 +120,28 @@ const ATTACKS: Readonly<Record<string, () => Promise<void>>> = {
       await flood(socket, 10_000, () => frame(`42${done % 1000}["leave","a"]`));
       socket.destroy();
     }),
+  /** Pings, as many as the connection takes. */
+  pings: () =>
+    loops(3, async () => {
+      const socket = openSocket({ rooms: ["bench"] });
+      await pause(200);
+      const pings = Buffer.concat(Array(50).fill(frame("", 0x89)));
+      await flood(socket, 100_000, () => pings);
+      socket.destroy();
+    }),
+  /** A message that never ends: empty fragments, with pongs and pings between them. */
+  fragments: () =>
+    loops(3, async () => {
+      const socket = openSocket({ rooms: ["bench"] });
+      await pause(200);
+      socket.write(frame("42[", 0x01));
+      const [empty, ping, pong] = [0x00, 0x89, 0x8a].map((first) =>
+        frame("", first)
+      );
+      const rest = Buffer.concat(Array(20).fill([empty, ping, pong]).flat());
+      await flood(socket, 100_000, () => rest);
+      socket.destroy();
+    }),
   /** Twice as many connections as one address may have, which is 300. */
   connections: () =>
     loops(600, async () => {
