@@ -134,7 +134,9 @@ Deno.test("a client cannot swap a revoked token for another one of its tokens th
 });
 
 Deno.test("a refresh that races with the end of its token is never accepted after a refusal, and gives no longer life", async () => {
-  await using nodes = await TokenNodes.start();
+  await using nodes = await TokenNodes.start({
+    EVENTS_PER_SECOND_MAX: "1000",
+  });
   const node = await nodes.node();
   // The token counts until 5 s after its end, so for about 2 s more.
   const exp = inSeconds(-3);
