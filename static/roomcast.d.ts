@@ -151,6 +151,139 @@ export interface ClientToServerEvents {
   /** Replaces the client's token by a new one of the same user. */
   refresh: (
     request: { token: string },
-    answer: (answer: { ok: true; expiresAt: number } | Failed) => void,
+    answer: (
+      answer: { ok: true; expiresAt?: number | undefined } | Failed,
+    ) => void,
   ) => void;
 }
+
+/** What `onMessage` and the listeners of `on()` get with a message. */
+export interface MessageInfo extends MessageFacts {
+  /** The id of the message. */
+  id: string;
+  /** The name of the event with which the message was published, by default `msgReceived`. */
+  event: string;
+}
+
+/** Why the server refused something: one of the error codes of the HTTP API, and a sentence for people. */
+export interface Reason {
+  code: string;
+  message: string;
+}
+
+/**
+ * Returns the state of a room, or a promise of it. The state has to contain everything that was published before the
+ * call. `signal` is aborted if the state is no longer needed.
+ */
+export type GetState = (
+  load: { room: string; position: string; signal: AbortSignal },
+) => any;
+
+/** The settings of {@linkcode roomcast}. */
+export interface Settings {
+  /** The URL of the server; by default the origin of the page. */
+  url?: string | undefined;
+  /** The names of the rooms to join. */
+  rooms: Iterable<string>;
+  /** How many earlier messages to receive in a room without a position. */
+  last?: number | undefined;
+  /**
+   * How long a publish is sent again until it is answered, in s, by default 300. It has to be less than
+   * `IDEMPOTENCY_SECONDS` of the server.
+   */
+  retrySeconds?: number | undefined;
+  /** Options for `io`; the fields of `auth`, an object or a function, are sent as well. */
+  options?: object | undefined;
+  /** Stores the positions; by default `sessionStorage`. */
+  storage?: {
+    getItem: (key: string) => any;
+    setItem: (key: string, value: string) => void;
+  } | undefined;
+  /** Loads the state of a room, for all rooms that have no function of their own. */
+  getState?: GetState | undefined;
+  /** Called for each message, whatever its event. */
+  onMessage?: ((message: any, info: MessageInfo) => void) | undefined;
+  /** Called if messages of a room are missing. */
+  onGap?:
+    | ((gap: { room: string; reason: GapReason; id: string }) => void)
+    | undefined;
+  /** Called with the state of a room, right before the messages after it. */
+  onLoaded?:
+    | ((state: any, info: { room: string; position: string }) => void)
+    | undefined;
+  /**
+   * Called when `getState` is called, when it is to be called again in `retryMs` because it failed, and when the module
+   * has given up.
+   */
+  onLoading?: ((load: Loading) => void) | undefined;
+  /** Called when a room is joined, also after each reconnect. */
+  onJoined?: ((joined: Joined) => void) | undefined;
+  /** `why` is the reason that the server gave for refusing or closing the connection; undefined if it gave none. */
+  onState?: ((state: ConnectionState, why?: Reason) => void) | undefined;
+  /** Called if the server has taken the client out of a room. The room is then forgotten, but not its position. */
+  onLeft?: ((left: { room: string; reason: LeftReason }) => void) | undefined;
+  /** Called if the server rejects the connection, or, with `room`, if it permanently rejects the join of a room. */
+  onRefused?: ((error: any, room?: string) => void) | undefined;
+}
+
+/** The state of the connection. */
+export type ConnectionState =
+  | "connecting"
+  | "connected"
+  | "reconnecting"
+  | "disconnected";
+
+/** What happens to the state of a room. */
+export interface Loading {
+  room: string;
+  status: "loading" | "retrying" | "failed";
+  /** What `getState` has thrown. */
+  error?: any;
+  /** After how many ms `getState` is called again. */
+  retryMs?: number | undefined;
+}
+
+/** A client. */
+export interface Roomcast {
+  /** The socket of socket.io-client. */
+  readonly socket: any;
+  /** Calls `listener` for each message with this event from now on. Returns the function that ends this. */
+  on<T = any>(
+    event: string,
+    listener: (message: T, info: MessageInfo) => void,
+  ): () => void;
+  /**
+   * Joins a room, from its position if it has one. `token` returns a room token, or a promise of one. It is called at
+   * each join, also after a reconnect and after the last token has expired. `getState` loads the state of this room.
+   */
+  join(
+    room: string,
+    options?: { token?: () => any; getState?: GetState },
+  ): void;
+  /** Loads the state of a room again, for example because `getState` has failed too often. */
+  reload(room: string): void;
+  /** Leaves a room and deletes its position. */
+  leave(room: string): void;
+  /**
+   * Publishes a message once, over connections that break, and resolves when it is stored. Rejects with an error that
+   * has the `code` and the `message` of the refusal.
+   */
+  publish(
+    room: string,
+    message: any,
+    options?: { event?: string; key?: string },
+  ): Promise<{ id: string; duplicate: boolean }>;
+  /** Disconnects permanently. The positions stay in the storage. */
+  close(): void;
+}
+
+/**
+ * Connects, joins `rooms`, and reconnects until `close()` of the returned object is called or the server rejects the
+ * connection permanently.
+ *
+ * @param io of socket.io-client
+ */
+export function roomcast(
+  io: (...args: any[]) => any,
+  settings: Settings,
+): Roomcast;

@@ -1,15 +1,11 @@
+// @ts-self-types="./roomcast.d.ts"
 /**
  * Roomcast's thin client. `onMessage` receives each message of a room once and in order, across lost connections and
  * page loads; `onGap` is called if messages are missing. `publish` publishes a message once, across lost connections.
  *
+ * The types are in `roomcast.d.ts`.
+ *
  * @module
- *
- * @typedef {{ room: string, at: number, id: string, event: string, from?: string }} MessageInfo `event` is the name of
- * the event with which the message was published, by default `msgReceived`
- *
- * @typedef {(load: { room: string, position: string, signal: AbortSignal }) => any} GetState returns the state of a room,
- * or a promise of it. The state has to contain everything that was published before the call. `signal` is aborted if the
- * state is no longer needed.
  */
 
 import { createOutbox } from "./roomcast_publish.js";
@@ -27,40 +23,7 @@ const RETRYABLE =
 
 /**
  * Connects, joins `rooms`, and reconnects until `close()` of the returned object is called or the server rejects the
- * connection permanently.
- *
- * @param {Function} io of socket.io-client
- * @param {object} settings
- * @param {string} [settings.url] by default the origin of the page
- * @param {Iterable<string>} settings.rooms
- * @param {number} [settings.last] how many earlier messages to receive in a room without a position
- * @param {number} [settings.retrySeconds] how long a publish is sent again until it is answered, in s; it has to be less
- * than `IDEMPOTENCY_SECONDS` of the server
- * @param {object} [settings.options] for `io`; the fields of `auth`, an object or a function, are sent as well
- * @param {{ getItem: (key: string) => any, setItem: (key: string, value: string) => void }} [settings.storage] stores
- * the positions; by default `sessionStorage`
- * @param {(message: any, info: MessageInfo) => void} [settings.onMessage] called for each message, whatever its event
- * @param {(gap: { room: string, reason: string, id: string }) => void} [settings.onGap] called if messages of a room are
- * missing
- * @param {GetState} [settings.getState] loads the state of a room, for all rooms that have no function of their own
- * @param {(state: any, info: { room: string, position: string }) => void} [settings.onLoaded] called with the state of a
- * room, right before the messages after it
- * @param {(load: { room: string, status: "loading" | "retrying" | "failed", error?: any, retryMs?: number }) => void}
- * [settings.onLoading] called when `getState` is called, when it is to be called again in `retryMs` because it failed,
- * and when the module has given up
- * @param {(joined: { room: string, position: string, recovered: boolean, reason?: string }) => void}
- * [settings.onJoined] called when a room is joined, also after each reconnect
- * @param {(state: "connecting" | "connected" | "reconnecting" | "disconnected", why?: { code: string, message: string
- * }) => void} [settings.onState] `why` is the reason that the server gave for refusing or closing the connection;
- * undefined if it gave none
- * @param {(left: { room: string, reason: string }) => void} [settings.onLeft] called if the server has taken the client
- * out of a room; the room is then forgotten, but not its position
- * @param {(error: any, room?: string) => void} [settings.onRefused] called if the server rejects the connection, or,
- * with `room`, if it permanently rejects the join of a room
- * @returns {{ socket: any, on: <T = any>(event: string, listener: (message: T, info: MessageInfo) => void) => () => void,
- * join: (room: string, options?: { token?: () => any, getState?: GetState }) => void, reload: (room: string) => void,
- * leave: (room: string) => void, publish: (room: string, message: any, options?: { event?: string, key?: string }) =>
- * Promise<{ id: string, duplicate: boolean }>, close: () => void }}
+ * connection permanently. `io` is that of socket.io-client.
  */
 export function roomcast(io, {
   url,

@@ -226,7 +226,15 @@ export const TO_SERVER = {
     summary: "Replaces the client's token by a new one of the same user.",
     request: v.strictObject({ token: v.string() }),
     answer: v.union([
-      v.strictObject({ ok: v.literal(true), expiresAt: Time }),
+      v.strictObject({
+        ok: v.literal(true),
+        expiresAt: v.optional(v.pipe(
+          Time,
+          v.description(
+            "When the token expires, in milliseconds since 1970; absent if the server needs no tokens.",
+          ),
+        )),
+      }),
       Failed,
     ]),
   },
@@ -251,6 +259,12 @@ export type Requests = {
     (typeof TO_SERVER)[E]["request"]
   >;
 };
+
+/** The answer to a request that is refused. */
+export type Failed = v.InferOutput<typeof Failed>;
+
+/** A message in the answer to `join`. */
+export type HistoryMessage = v.InferOutput<typeof HistoryMessage>;
 
 /** The answer to each event that clients send, by the event's name. */
 export type Answers = {

@@ -20,6 +20,11 @@ import {
   parseLeaveRequest,
   parseRefreshRequest,
 } from "../recovery/join_request.ts";
+import type {
+  Answers,
+  Failed,
+  HistoryMessage,
+} from "../socket_events/events.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 import { EventLimits } from "./input_limits.ts";
@@ -48,26 +53,30 @@ export interface RequestsOptions {
 }
 
 /** A function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement. */
-type Answer = ((facts: Readonly<Record<string, unknown>>) => void) | undefined;
+type Answer<A> = ((answer: A) => void) | undefined;
 
 /** Handles one request of a client, which is an event that clients may send, and sends the answer. */
-type Work = (
+type Work<A> = (
   socket: Socket,
   client: Client,
   request: unknown,
-  answer: Answer,
+  answer: Answer<A>,
 ) => Promise<void>;
 
 /** Handles and answers the requests of connected clients, which are the events that they may send. */
 export class Requests {
   readonly #options: RequestsOptions;
   /** The events that a client may send, by name, each with its handler. */
-  readonly #events: ReadonlyMap<string, Work> = new Map([
-    ["join", this.#join.bind(this)],
-    ["leave", this.#leave.bind(this)],
-    ["publish", this.#publish.bind(this)],
-    ["refresh", this.#refresh.bind(this)],
-  ]);
+  readonly #events: ReadonlyMap<string, Work<unknown>> = new Map(
+    Object.entries(
+      {
+        join: this.#join.bind(this),
+        leave: this.#leave.bind(this),
+        publish: this.#publish.bind(this),
+        refresh: this.#refresh.bind(this),
+      } satisfies { [E in keyof Answers]: Work<Answers[E]> },
+    ),
+  );
   readonly #limits: EventLimits;
   /** The clients whose new token is being verified. */
   readonly #refreshing = new WeakSet<Client>();
@@ -137,7 +146,7 @@ export class Requests {
     socket: Socket,
     client: Client,
     request: unknown,
-    answer: Answer,
+    answer: Answer<Answers["join"]>,
   ): Promise<void> {
     await this.#options.clients.join(
       client,
@@ -150,7 +159,7 @@ export class Requests {
     socket: Socket,
     client: Client,
     request: unknown,
-    answer: Answer,
+    answer: Answer<Answers["leave"]>,
   ): Promise<void> {
     await this.#options.clients.leave(client, parseLeaveRequest(request));
     this.#reply(socket, answer, { ok: true });
@@ -160,7 +169,7 @@ export class Requests {
     socket: Socket,
     client: Client,
     request: unknown,
-    answer: Answer,
+    answer: Answer<Answers["publish"]>,
   ): Promise<void> {
     const { id, duplicate } = await this.#options.publisher.publish(
       client,
@@ -173,7 +182,7 @@ export class Requests {
     socket: Socket,
     client: Client,
     request: unknown,
-    answer: Answer,
+    answer: Answer<Answers["refresh"]>,
   ): Promise<void> {
     const secret = parseRefreshRequest(request);
     const { access, clients } = this.#options;
@@ -194,7 +203,7 @@ export class Requests {
     }
   }
 
-  #refuse(socket: Socket, error: unknown, answer: Answer): void {
+  #refuse(socket: Socket, error: unknown, answer: Answer<Failed>): void {
     const refusal = toApiError(error);
     if (refusal.code === "internal") {
       this.#options.observe({
@@ -214,11 +223,7 @@ export class Requests {
    * Sends a small answer. The bytes of the answer count as buffered, because a client may send requests endlessly and
    * never read the answers.
    */
-  #reply(
-    socket: Socket,
-    answer: Answer,
-    facts: Readonly<Record<string, unknown>>,
-  ): void {
+  #reply<A>(socket: Socket, answer: Answer<A>, facts: A): void {
     answer?.(facts);
     this.#options.fanOut.enforceLimit(subscriberOf(socket));
   }
@@ -241,7 +246,7 @@ function tooDeep(event: unknown): ApiError {
 function tell(
   socket: Socket,
   { rooms, position, id, notice }: Joined,
-  answer: Answer,
+  answer: Answer<Answers["join"]>,
 ): void {
   const uncork = cork(socket);
   try {
@@ -268,11 +273,11 @@ function tell(
  * Returns the function that sends the acknowledgement of an event; undefined if the client wants no acknowledgement.
  * Socket.IO passes this function as the last of the event's arguments.
  */
-function answerIn(args: readonly unknown[]): Answer {
+function answerIn(args: readonly unknown[]): Answer<unknown> {
   const last = args.at(-1);
-  return typeof last === "function" ? last as Answer : undefined;
+  return typeof last === "function" ? last as Answer<unknown> : undefined;
 }
 
-function toMessage(entry: Entry): Record<string, unknown> {
+function toMessage(entry: Entry): HistoryMessage {
   return JSON.parse(messageJson(entry));
 }

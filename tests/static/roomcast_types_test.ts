@@ -13,6 +13,7 @@ import {
   TO_SERVER,
   type ToClient,
 } from "../../lib/socket_events/events.ts";
+import { roomcast } from "../../static/roomcast.js";
 import type {
   Auth,
   ClientToServerEvents,
@@ -131,6 +132,41 @@ function fieldsOf(schema: v.GenericSchema): string {
   });
   return `{ ${names.join(", ")} }`;
 }
+
+Deno.test("the types of the client module have exactly its settings and methods, and docs/client-module.md has all settings", async () => {
+  const read = (path: string): Promise<string> =>
+    Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
+  const [code, types, document] = await Promise.all(
+    ["static/roomcast.js", "static/roomcast.d.ts", "docs/client-module.md"]
+      .map(read),
+  );
+  const namesIn = (text: string | undefined, pattern: RegExp): string[] =>
+    [...text?.matchAll(pattern) ?? []].map(([, name = ""]) => name).sort();
+  const [, parameters] =
+    /export function roomcast\(io, \{\n(.*?)\n\}\)/s.exec(code ?? "") ?? [];
+  const [, settings] = /export interface Settings \{\n(.*?)\n\}/s.exec(
+    types ?? "",
+  ) ?? [];
+  const names = namesIn(parameters, /^ {2}(\w+)/gm);
+  assert.ok(names.length > 12);
+  assert.deepEqual(namesIn(settings, /^ {2}(\w+)\??:/gm), names);
+  for (const name of names) {
+    assert.match(document ?? "", new RegExp(`^\\| \`${name}\` `, "m"));
+  }
+  const [, members] = /export interface Roomcast \{\n(.*?)\n\}/s.exec(
+    types ?? "",
+  ) ?? [];
+  const cast = roomcast(io, {
+    url: "http://localhost",
+    rooms: [],
+    options: { autoConnect: false },
+  });
+  cast.close();
+  assert.deepEqual(
+    namesIn(members, /^ {2}(?:readonly )?(\w+)[(<:]/gm),
+    Object.keys(cast).sort(),
+  );
+});
 
 Deno.test("docs/socket-events.md has every event with every field", async () => {
   const text = await Deno.readTextFile(
