@@ -5,18 +5,23 @@ import { TO_CLIENT, TO_SERVER } from "../../lib/socket_events/events.ts";
 
 /** Checks the arguments of an event that a client has received. A name that is not Roomcast's is that of a message. */
 export function checkEvent(event: string, args: readonly unknown[]): void {
-  const { args: schema } = event in TO_CLIENT
-    ? TO_CLIENT[event as keyof typeof TO_CLIENT]
-    : TO_CLIENT.msgReceived;
+  const { args: schema } = own(TO_CLIENT, event) ?? TO_CLIENT.msgReceived;
   check(event, schema, args);
 }
 
 /** Checks the arguments of the acknowledgement of an event that a client has sent. */
 export function checkAnswer(event: string, args: readonly unknown[]): void {
   // Any other event is refused, as this one can be.
-  const { answer } = TO_SERVER[event as keyof typeof TO_SERVER] ??
-    TO_SERVER.leave;
+  const { answer } = own(TO_SERVER, event) ?? TO_SERVER.leave;
   check(`the answer to ${event}`, v.strictTuple([answer]), args);
+}
+
+/** Returns a member of an object; undefined for names such as `constructor`, which every object inherits. */
+function own<T extends object>(
+  object: T,
+  name: string,
+): T[keyof T] | undefined {
+  return Object.hasOwn(object, name) ? object[name as keyof T] : undefined;
 }
 
 function check(
