@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { nameAs, Room } from "./schemas.ts";
+import { exactlyOne, nameAs, Room } from "./schemas.ts";
 
 const NOT_CLIENT =
   '"client" is not the id of a client; send the socket\'s id, or the one that hooks are sent';
@@ -26,14 +26,7 @@ export const TargetBody = v.pipe(
       v.examples(["xk2hVb0Qm3yD9fLw"]),
     )),
   }),
-  v.check(
-    ({ user, client }) => user !== undefined || client !== undefined,
-    'neither "user" nor "client" is given; send one of them',
-  ),
-  v.check(
-    ({ user, client }) => user === undefined || client === undefined,
-    'both "user" and "client" are given; send one of them',
-  ),
+  exactlyOne("user", "client"),
   v.metadata({ oneOf: [{ required: ["user"] }, { required: ["client"] }] }),
   v.examples([{ user: "ann" }]),
 );

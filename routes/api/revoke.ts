@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { RETENTION_MS } from "../../lib/access/revocations.ts";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { nameAs } from "./schemas.ts";
+import { exactlyOne, nameAs } from "./schemas.ts";
 
 /** How far in the future `issuedBefore` may be, in ms, because the clock of the backend may be ahead. */
 const AHEAD_MS_MAX = 60_000;
@@ -42,14 +42,7 @@ export const RevokeBody = v.pipe(
     issuedBefore: v.optional(IssuedBefore),
     jti: v.optional(nameAs("jti", "The id of one token.")),
   }),
-  v.check(
-    ({ user, jti }) => user !== undefined || jti !== undefined,
-    'neither "user" nor "jti" is given; send one of them',
-  ),
-  v.check(
-    ({ user, jti }) => user === undefined || jti === undefined,
-    'both "user" and "jti" are given; send one of them',
-  ),
+  exactlyOne("user", "jti"),
   v.check(
     ({ user, issuedBefore }) =>
       user !== undefined || issuedBefore === undefined,

@@ -65,6 +65,20 @@ export function nameAs(
   );
 }
 
+/** Checks that an object has exactly one of two fields. */
+export function exactlyOne<T extends object>(
+  one: keyof T & string,
+  other: keyof T & string,
+): v.CheckAction<T, (issue: v.CheckIssue<T>) => string> {
+  return v.check(
+    (fields) => (fields[one] === undefined) !== (fields[other] === undefined),
+    ({ input }) =>
+      input[one] === undefined
+        ? `neither "${one}" nor "${other}" is given; send one of them`
+        : `both "${one}" and "${other}" are given; send one of them`,
+  );
+}
+
 export const EventName = v.pipe(
   printable(),
   v.minLength(1),
