@@ -65,6 +65,8 @@ export interface SseServerOptions {
   readonly clientAddress: ClientAddress;
   /** The headers of a request that are passed on to hooks; undefined if there are no hooks. */
   readonly hookHeaders?: readonly string[] | undefined;
+  /** Time between two heartbeats of a stream, in ms; by default as `Heartbeats` has it. */
+  readonly heartbeatMs?: number;
   readonly observe: Observe;
 }
 
@@ -108,7 +110,7 @@ export class SseServer {
   readonly #encoder: SseEncoder;
   readonly #reports: RefusalReports;
   readonly #streams = new Set<Stream>();
-  readonly #heartbeats = new Heartbeats<Stream>((stream) => this.#beat(stream));
+  readonly #heartbeats: Heartbeats<Stream>;
   readonly #onClose = this.#makeOnClose();
   #opening = 0;
   #isStopping = false;
@@ -118,6 +120,10 @@ export class SseServer {
     this.#options = options;
     this.#encoder = new SseEncoder(options.log.head);
     this.#reports = new RefusalReports(options.observe);
+    this.#heartbeats = new Heartbeats(
+      (stream) => this.#beat(stream),
+      options.heartbeatMs,
+    );
   }
 
   /** Number of open streams. */

@@ -1,0 +1,167 @@
+import assert from "node:assert/strict";
+import { createServer, type Server } from "node:http";
+import { connect, type Socket } from "node:net";
+import {
+  makePrincipal,
+  type Principal,
+} from "../../../lib/access/principal.ts";
+import { Rights } from "../../../lib/access/rights.ts";
+import { clientAddresses } from "../../../lib/limits/addresses.ts";
+import { ConnectionLimits } from "../../../lib/limits/connection_limits.ts";
+import { SseServer } from "../../../lib/sse/server.ts";
+import { DirectWriter } from "../../../lib/wire/direct_write.ts";
+import { ClientsSetup } from "../../support/clients_setup.ts";
+import { StreamParser } from "../../support/event_stream.ts";
+import { listen } from "../../support/net.ts";
+import { until } from "../../support/wait.ts";
+
+/** Number of bytes of messages that exceed the kernel's buffers of one connection on any system. */
+const LARGE_BYTES = 32 << 20;
+
+/** A raw client of a stream over HTTP/1.0, so that no chunks are around the events. */
+class Client {
+  readonly events: string[] = [];
+  readonly parser = new StreamParser(({ event }) => this.events.push(event));
+  isClosed = false;
+  readonly socket: Socket;
+
+  constructor(port: number) {
+    this.socket = connect(port, "127.0.0.1");
+    this.socket.on("error", () => {});
+    this.socket.on("close", () => this.isClosed = true);
+    this.socket.on("data", (chunk) => this.parser.read(chunk.toString()));
+    this.socket.write("GET / HTTP/1.0\r\n\r\n");
+  }
+}
+
+/** A server of streams of the room `a`, from its first message on; `await using` closes it. */
+class Setup implements AsyncDisposable {
+  readonly parts = new ClientsSetup();
+  readonly server: SseServer;
+  readonly #http: Server;
+  readonly #clients: Client[] = [];
+
+  constructor(heartbeatMs: number, principal: Principal | undefined) {
+    const { parts } = this;
+    const clientAddress = clientAddresses([]);
+    const directWriter = new DirectWriter(() => {});
+    directWriter.enable();
+    this.server = new SseServer({
+      clients: parts.clients,
+      fanOut: parts.fanOut,
+      log: parts.log,
+      directWriter,
+      connections: new ConnectionLimits({
+        clientsMax: 0,
+        clientsPerAddressMax: 0,
+        connectsPerSecondMax: 0,
+        clientAddress,
+      }),
+      clientAddress,
+      heartbeatMs,
+      observe: (observation) => parts.observed.push(observation),
+    });
+    this.#http = createServer((request, response) =>
+      void this.server.open({
+        request,
+        response,
+        headers: {},
+        principal: principal ?? parts.principal,
+        token: undefined,
+        rooms: ["a"],
+        since: undefined,
+        last: 1000,
+        resumes: false,
+        isEventSource: false,
+      })
+    );
+  }
+
+  static async start(
+    heartbeatMs: number,
+    principal?: Principal,
+  ): Promise<{ setup: Setup; connect(): Promise<Client> }> {
+    const setup = new Setup(heartbeatMs, principal);
+    const port = await listen(setup.#http);
+    return {
+      setup,
+      async connect() {
+        const { count } = setup.server;
+        const client = new Client(port);
+        setup.#clients.push(client);
+        await until("it is open", () => setup.server.count > count);
+        return client;
+      },
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { socket } of this.#clients) socket.destroy();
+    this.server.close();
+    await new Promise((resolve) => this.#http.close(resolve));
+    this.parts[Symbol.dispose]();
+  }
+}
+
+Deno.test("a stream gets a comment at each heartbeat", async () => {
+  const { setup, connect } = await Setup.start(100);
+  await using _ = setup;
+  const client = await connect();
+  await until("there are five", () => client.parser.comments >= 5);
+  await setup.parts.publish("a", "1");
+  await until("the message arrives", () => client.events.length === 1);
+  assert.equal(client.isClosed, false);
+});
+
+Deno.test("a stream of which nothing is read between two heartbeats is broken off", async () => {
+  const { setup, connect } = await Setup.start(200);
+  await using _ = setup;
+  const text = JSON.stringify("x".repeat(1 << 20));
+  for (let bytes = 0; bytes < LARGE_BYTES; bytes += text.length) {
+    await setup.parts.publish("a", text);
+  }
+  const reading = await connect();
+  const stalled = await connect();
+  stalled.socket.pause();
+  await until("one is closed", () => setup.server.count === 1);
+  await until("all is read", () => reading.events.length === 32);
+  assert.equal(reading.isClosed, false);
+  const [observation] = setup.parts.observed.filter(({ kind }) =>
+    kind === "slow_client_disconnected"
+  );
+  assert.ok(observation !== undefined);
+  assert.equal(setup.parts.clients.count, 1);
+});
+
+Deno.test("a stream whose token has expired is told, and ends", async () => {
+  const { setup, connect } = await Setup.start(
+    25_000,
+    makePrincipal({
+      kind: "client",
+      by: "token",
+      rights: new Rights([{ rooms: ["a"], actions: ["subscribe"] }]),
+      expiresAt: Date.now() - 30_000,
+    }),
+  );
+  await using _ = setup;
+  const client = await connect();
+  await until("it is closed", () => client.isClosed);
+  assert.deepEqual(client.events, ["token_expiring"]);
+});
+
+Deno.test("SseServer.drain() ends a stream that is not read after the write that is in progress", async () => {
+  const { setup, connect } = await Setup.start(25_000);
+  await using _ = setup;
+  const text = JSON.stringify("x".repeat(1 << 20));
+  for (let bytes = 0; bytes < LARGE_BYTES; bytes += text.length) {
+    await setup.parts.publish("a", text);
+  }
+  const client = await connect();
+  client.socket.pause();
+  await setup.server.drain(0);
+  assert.equal(setup.server.count, 1);
+  client.socket.resume();
+  await until("it is closed", () => client.isClosed);
+  await until("it is not counted", () => setup.server.count === 0);
+  assert.ok(client.events.length < 32, `${client.events.length} events`);
+});
