@@ -74,12 +74,13 @@ export class Directed implements DirectedClients {
    * disconnected. Never rejects.
    */
   update(client: Client): Promise<void> {
-    let work = this.#running.get(client);
-    if (work === undefined) {
-      if (this.#next(client) === undefined) return Promise.resolve();
-      work = this.#update(client).finally(() => this.#running.delete(client));
-      this.#running.set(client, work);
+    const running = this.#running.get(client);
+    if (running !== undefined) return running;
+    if (this.#closing.signal.aborted || this.#left(client).length === 0) {
+      return Promise.resolve();
     }
+    const work = this.#update(client);
+    this.#running.set(client, work);
     return work;
   }
 
@@ -95,24 +96,37 @@ export class Directed implements DirectedClients {
     return client === undefined ? [] : [client];
   }
 
-  /** Returns the next directive for a client; undefined if none is left, or if the client has disconnected. */
-  #next(client: Client): Directive | undefined {
-    if (client.subscriber === undefined) return undefined;
+  /**
+   * Returns the directives that are left for a client, in their order; none if the client has disconnected. Those before
+   * a `disconnect` are left out, so that it does not wait for a join that fails again and again.
+   */
+  #left(client: Client): readonly Directive[] {
+    if (client.subscriber === undefined) return [];
     const { id, directed, principal: { user } } = client;
-    return this.#options.directives.after(directed, user, id)[0];
+    const left = this.#options.directives.after(directed, user, id);
+    const end = left.findLastIndex(({ kind }) => kind === "disconnect");
+    return end < 0 ? left : left.slice(end);
   }
 
   async #update(client: Client): Promise<void> {
+    let left = this.#left(client);
+    while (left.length > 0 && !this.#closing.signal.aborted) {
+      await this.#applySome(client, left);
+      left = this.#left(client);
+    }
+    // In the step that has found nothing left. A directive that comes after it is otherwise left to this call, which ends.
+    this.#running.delete(client);
+  }
+
+  /** Applies directives to a client until all are applied, one of them has to be tried again, or the client is gone. */
+  async #applySome(client: Client, left: readonly Directive[]): Promise<void> {
     const { signal } = this.#closing;
-    let next = this.#next(client);
-    while (next !== undefined && !signal.aborted) {
-      if (!await this.#tryApply(client, next)) {
-        await pause(RETRY_MS, signal);
-      } else if (client.subscriber !== undefined && !signal.aborted) {
-        client.directed = next.id;
-        this.#options.writer.save(client);
-      }
-      next = this.#next(client);
+    for (const directive of left) {
+      const isDone = await this.#tryApply(client, directive);
+      if (client.subscriber === undefined || signal.aborted) return;
+      if (!isDone) return await pause(RETRY_MS, signal);
+      client.directed = directive.id;
+      this.#options.writer.save(client);
     }
   }
 

@@ -30,20 +30,26 @@ function rules() {
 class Setup extends ClientsSetup {
   #time = Date.now();
 
-  /** Adds a directive for the user `ann` or for a client. Waits until it is applied, and resolves to the number of clients. */
+  /** Adds a directive for the user `ann` or for a client, and begins to apply it. */
+  add(
+    kind: DirectiveRequest["kind"],
+    room = "",
+    target: DirectiveRequest["target"] = { by: "user", name: "ann" },
+  ): Directive {
+    const id = `${++this.#time}-0`;
+    const directive: Directive = { kind, room, target, id };
+    this.clients.directed.apply(this.directives.add([directive]));
+    return directive;
+  }
+
+  /** Adds a directive, waits until it is applied, and resolves to the number of clients. */
   async direct(
     kind: DirectiveRequest["kind"],
     room = "",
     target: DirectiveRequest["target"] = { by: "user", name: "ann" },
   ): Promise<number> {
     const applied = this.clients.directed.watch(target);
-    const directive: Directive = {
-      kind,
-      room,
-      target,
-      id: `${++this.#time}-0`,
-    };
-    this.clients.directed.apply(this.directives.add([directive]));
+    this.add(kind, room, target);
     return await soon(applied(), "the directive is applied");
   }
 
@@ -246,6 +252,47 @@ Deno.test("a join is tried again while the session cannot be saved, and the clie
     stored?.session.rooms.map(([room]) => room),
     ["a", "b"],
   );
+});
+
+Deno.test("a directive that arrives in the step in which an earlier one has been applied is applied, too", async () => {
+  using setup = new Setup();
+  const { client } = await setup.ann();
+  for (let steps = 0; steps < 30; steps++) {
+    setup.add("leave", "b");
+    for (let i = 0; i < steps; i++) await Promise.resolve();
+    const last = setup.add("leave", "c");
+    await until(
+      `it is applied ${steps} steps later`,
+      () => client.directed === last.id,
+      1000,
+    );
+  }
+});
+
+Deno.test("10,000 directives for one user are applied within a second", async () => {
+  using setup = new Setup({ roomsPerClientMax: 2 });
+  const { client } = await setup.ann();
+  const start = performance.now();
+  const target = { by: "user", name: "ann" } as const;
+  setup.directives.add(
+    Array.from(
+      { length: 10_000 },
+      (_, i) => ({ kind: "join", target, room: `r${i}`, id: `1-${i + 1}` }),
+    ),
+  );
+  const last = setup.add("leave", "a");
+  await until("all are applied", () => client.directed === last.id, 30_000);
+  assert.ok(performance.now() - start < 1000);
+});
+
+Deno.test("a disconnect does not wait for a join that cannot be carried out yet", async () => {
+  const sessions = new FailingStore();
+  using setup = new Setup({ sessions });
+  const { connection } = await setup.ann();
+  sessions.isDown = true;
+  await setup.direct("join", "b");
+  setup.add("disconnect");
+  await until("it is disconnected", () => !connection.isOpen, 2000);
 });
 
 Deno.test("the word of the server outlives a room token of the client, and ends when the client leaves", async () => {
