@@ -99,6 +99,8 @@ export class Admissions {
         "Cannot connect: this node has not reached its log yet; connect again later",
       );
     }
+    // A new client, too: what came before it would otherwise be applied to it once this node has loaded that.
+    await this.#options.directives.whenLoaded();
     let { principal } = hello;
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {

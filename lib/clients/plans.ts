@@ -63,7 +63,7 @@ export interface PlansOptions {
   readonly recovery: Pick<Recovery, "isOfThisLog">;
   readonly access: Access;
   /** What backends want to be done with clients. */
-  readonly directives: Pick<Directives, "after" | "whenLoaded">;
+  readonly directives: Pick<Directives, "after">;
   /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
@@ -125,7 +125,8 @@ export class Plans {
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
    * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
    * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session. Takes the client
-   * out of rooms, and puts it into rooms, as backends have said meanwhile.
+   * out of rooms, and puts it into rooms, as backends have said meanwhile. Leaves out those of the latter for which the
+   * client's user was revoked since.
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
@@ -136,7 +137,6 @@ export class Plans {
     session: Session,
   ): Promise<Plan> {
     const { access, directives, roomsPerClientMax } = this.#options;
-    await directives.whenLoaded();
     const trusted = await this.#trusted(session, shown?.id);
     const { removed, added: put, grants } = assignedRooms(
       session,
@@ -154,21 +154,26 @@ export class Plans {
     const ofToken = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
       !session.rooms.some(([joined]) => joined === room) && !put.has(room)
     );
-    const added = [...ofToken, ...[...put].map((room) => ({ room }))];
+    const directed = [...put].map((room) => ({ room }));
     const granted = await grantAll(
       access,
       holder,
-      [...doubtful.map((room) => named?.get(room) ?? { room }), ...added],
+      [
+        ...doubtful.map((room) => named?.get(room) ?? { room }),
+        ...ofToken,
+        ...directed,
+      ],
       asker,
     );
     const { refusals } = granted;
-    for (const { room } of added) {
+    for (const { room } of ofToken) {
       const refusal = refusals.get(room);
       if (refusal !== undefined) throw refusal;
     }
-    const requests = missed.filter(({ room }) => !refusals.has(room))
+    const isAllowed = ({ room }: JoinRequest) => !refusals.has(room);
+    const requests = missed.filter(isAllowed).slice(0, roomsPerClientMax);
+    const all = [...requests, ...ofToken, ...directed.filter(isAllowed)]
       .slice(0, roomsPerClientMax);
-    const all = [...requests, ...added].slice(0, roomsPerClientMax);
     const joined = new Set(all.map(({ room }) => room));
     return {
       requests: all,

@@ -35,7 +35,7 @@ export interface Directive extends DirectiveRequest {
 
 /** Maximum number of directives that are stored at a time. */
 export const DIRECTIVES_MAX = 200_000;
-/** How long a client that reconnects waits if this node has not loaded the directives yet, in ms. */
+/** How long a client that connects waits if this node has not loaded the directives yet, in ms. */
 const LOAD_TIMEOUT_MS = 5000;
 
 /**

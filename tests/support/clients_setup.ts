@@ -135,6 +135,8 @@ export interface ClientsSetupOptions {
   readonly sessions?: SessionStore;
   /** By default, everyone may join every room that is not in {@linkcode ClientsSetup.forbidden}. */
   readonly access?: Access;
+  /** By default, a list that is loaded and empty. */
+  readonly directives?: Directives;
 }
 
 /** The parts of an embedded node that handle clients, with a log in memory. */
@@ -156,7 +158,7 @@ export class ClientsSetup implements Disposable {
   /** How often it was asked whether a principal has been revoked. */
   revokedAsked = 0;
   /** What backends have said. Tests add to it, and call `clients.directed.apply()`. */
-  readonly directives = new Directives();
+  readonly directives: Directives;
   /** Each room that a client has joined or left, with the client's user. */
   readonly changes: (readonly [room: string, user: string | undefined])[] = [];
   /** Values that replace those of the log's real head. */
@@ -187,7 +189,8 @@ export class ClientsSetup implements Disposable {
       }),
     });
     this.sessions = options.sessions ?? new MemorySessionStore();
-    this.directives.loaded();
+    this.directives = options.directives ?? new Directives();
+    if (options.directives === undefined) this.directives.loaded();
     this.clients = new Clients({
       log: this.#logWithHead(),
       history: this.log.history,

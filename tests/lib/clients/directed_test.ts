@@ -7,9 +7,10 @@ import {
   withGrant,
 } from "../../../lib/access/principal.ts";
 import { Rights } from "../../../lib/access/rights.ts";
-import type {
-  Directive,
-  DirectiveRequest,
+import {
+  type Directive,
+  type DirectiveRequest,
+  Directives,
 } from "../../../lib/directives/directives.ts";
 import {
   ClientsSetup,
@@ -205,6 +206,48 @@ Deno.test("a new client is not directed by what came before it", async () => {
   await setup.publish("b", "1");
   assert.deepEqual(one.connection.written, ["told a"]);
   assert.ok(one.connection.isOpen);
+});
+
+Deno.test("a new client is not directed by what came before it, although its node has yet to load that", async () => {
+  const directives = new Directives();
+  using setup = new Setup({ directives });
+  const connecting = setup.ann();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  setup.add("disconnect");
+  directives.loaded();
+  const { client, connection } = await connecting;
+  await setup.direct("leave", "b");
+  assert.equal(client.directed, directives.latest);
+  assert.ok(connection.isOpen);
+});
+
+Deno.test("a client connects without a room into which it was put before its user was revoked", async () => {
+  const revokedAt = Date.now() + 60_000;
+  const access = createAccess({
+    publishKeys: [],
+    tokens: { verify: () => Promise.reject(new Error("not used")) },
+    revocations: {
+      isRevoked: ({ issuedAt = revokedAt }) => issuedAt < revokedAt,
+      whenLoaded: () => Promise.resolve(),
+    },
+  });
+  using setup = new Setup({ access });
+  const rights = new Rights([{ rooms: ["a"], actions: ["subscribe"] }]);
+  const principal = { ...ANN, rights };
+  const { client, secret, connection } = await setup.connect({
+    principal,
+    rooms: ["a"],
+  });
+  setup.clients.dropped(client, false);
+  setup.add("join", "b");
+  const { shown } = connection;
+  const two = await setup.connect({ principal, secret, shown });
+  assert.equal(two.recovered, true);
+  await until(
+    "the join is refused",
+    () => setup.observed.some(({ kind }) => kind === "directive_failed"),
+  );
+  assert.deepEqual([...two.client.rooms.keys()], ["a"]);
 });
 
 Deno.test("a client that connects while something is directed is directed, too", async () => {
