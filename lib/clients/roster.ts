@@ -88,7 +88,7 @@ export class Roster {
 
   /** Removes a client from a room. `subscriber` is that of the client, also if the client has disconnected meanwhile. */
   leave(client: Client, subscriber: Subscriber, room: string): void {
-    this.#options.fanOut.leave(subscriber, room);
+    if (!this.#options.fanOut.leave(subscriber, room)) return;
     this.#options.changed(room, client.principal.user);
   }
 

@@ -66,17 +66,18 @@ export class FanOut {
     group.members.add(subscriber);
   }
 
-  /** Removes a subscriber from a room. Does nothing if the subscriber is not in the room. */
-  leave(subscriber: Subscriber, name: string): void {
+  /** Removes a subscriber from a room. Returns `false` if the subscriber is not in the room. */
+  leave(subscriber: Subscriber, name: string): boolean {
     const room = this.#rooms.get(name);
     const group = room?.groups.find(({ encoder }) =>
       encoder === subscriber.encoder
     );
-    if (room === undefined || !group?.members.delete(subscriber)) return;
+    if (room === undefined || !group?.members.delete(subscriber)) return false;
     subscriber.roomCount--;
-    if (group.members.size > 0) return;
+    if (group.members.size > 0) return true;
     room.groups = room.groups.filter((other) => other !== group);
     if (room.groups.length === 0) this.#rooms.delete(name);
+    return true;
   }
 
   /** Returns the number of subscribers of a room. */

@@ -22,6 +22,11 @@ const NEXT_WRITE_MS = 20;
 const RETRY_MS = 500;
 /** Maximum number of rooms and users that are written with one run of a script, which takes a few ms. */
 const CHANGES_MAX = 1000;
+/**
+ * Maximum number of rooms and users whose changes wait while Redis cannot be reached. If there are more, the node discards
+ * them, and writes everything again later.
+ */
+const WAITING_MAX = 200_000;
 /** How long the keys stay in Redis if nobody writes to them, in s. */
 const LIFETIME_SECONDS = 900;
 /** Time in which everything is written again, in ms. It keeps the keys from expiring, and adds what somebody deleted. */
@@ -65,6 +70,10 @@ export class Reporter {
   #written = 0;
   #sent = 0;
   #changes: Changes = new Map();
+  /** Number of rooms and users in `#changes`. */
+  #waiting = 0;
+  /** Whether more than {@linkcode WAITING_MAX} have changed, so that `#changes` is not complete. */
+  #hasDiscarded = false;
   /** Ends the pause before the next heartbeat, because something has changed. */
   #wake = new AbortController();
   #nextBeat = 0;
@@ -80,10 +89,12 @@ export class Reporter {
 
   /** Records that a client with this user, if it has one, has joined or left a room on this node. */
   changed(room: string, user: string | undefined): void {
-    let users = this.#changes.get(room);
-    if (users === undefined) this.#changes.set(room, users = new Set());
-    if (user !== undefined) users.add(user);
     this.#wake.abort();
+    if (this.#hasDiscarded) return;
+    this.#mark(room, user);
+    if (!this.#isFailing || this.#waiting <= WAITING_MAX) return;
+    this.#hasDiscarded = true;
+    this.#discardChanges();
   }
 
   /** Stops, and tells Redis that the node has left. Never rejects. */
@@ -95,6 +106,22 @@ export class Reporter {
     // If this fails, the other nodes treat this node like one that was killed.
     const left = this.#retire(this.#tag);
     await deadline(left, LEAVE_TIMEOUT_MS, "leaving").catch(() => {});
+  }
+
+  #mark(room: string, user: string | undefined): void {
+    let users = this.#changes.get(room);
+    if (users === undefined) {
+      this.#changes.set(room, users = new Set());
+      this.#waiting++;
+    }
+    if (user === undefined || users.has(user)) return;
+    users.add(user);
+    this.#waiting++;
+  }
+
+  #discardChanges(): void {
+    this.#changes = new Map();
+    this.#waiting = 0;
   }
 
   async #run(): Promise<void> {
@@ -155,7 +182,7 @@ export class Reporter {
         String(LIFETIME_SECONDS),
       ])
     ) as "lost" | string[];
-    if (gone === "lost") return await this.#startAgain();
+    if (gone === "lost" || this.#hasDiscarded) return await this.#startAgain();
     this.#isKnown = true;
     this.#nextBeat = performance.now() + BEAT_INTERVAL_MS;
     this.#refreshSome();
@@ -212,7 +239,10 @@ export class Reporter {
         users.delete(user);
       }
       taken.set(room, some);
-      if (users.size === 0) this.#changes.delete(room);
+      this.#waiting -= some.size;
+      if (users.size > 0) continue;
+      this.#changes.delete(room);
+      this.#waiting--;
     }
     return taken;
   }
@@ -232,7 +262,7 @@ export class Reporter {
     }
   }
 
-  /** Writes everything again under a new tag, because Redis lacks some of what was written under the old one. */
+  /** Writes everything again under a new tag, because Redis lacks some of what is true. */
   async #startAgain(): Promise<void> {
     const { local, observe } = this.#options;
     const old = this.#tag;
@@ -240,9 +270,10 @@ export class Reporter {
     this.#isKnown = false;
     this.#written = this.#sent = 0;
     this.#nextBeat = 0;
-    this.#changes = new Map();
+    this.#hasDiscarded = false;
+    this.#discardChanges();
     for (const [user, rooms] of local.memberships()) {
-      for (const room of rooms) this.changed(room, user);
+      for (const room of rooms) this.#mark(room, user);
     }
     observe({ kind: "occupancy_restored", rooms: this.#changes.size });
     await this.#retire(old);

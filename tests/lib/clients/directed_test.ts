@@ -16,6 +16,7 @@ import {
   ClientsSetup,
   type Connected,
   FailingStore,
+  RecordingConnection,
 } from "../../support/clients_setup.ts";
 import { soon, until } from "../../support/wait.ts";
 
@@ -371,7 +372,8 @@ Deno.test("each room that a client joins or leaves is reported with its user", a
   await setup.direct("join", "c");
   await setup.direct("leave", "c");
   setup.clients.dropped(one.client, true);
-  await setup.connect();
+  const { client } = await setup.connect();
+  setup.clients.roster.leave(client, new RecordingConnection(), "never joined");
   assert.deepEqual(setup.changes.map((change) => change.join(" ")), [
     ...["a ann", "b ann", "b ann", "c ann", "c ann", "a ann"],
     "chat ",

@@ -321,3 +321,21 @@ Deno.test("RedisOccupancy writes many changes with few commands, and what failed
   const calls = await setup.redis.calls("evalsha") - before;
   assert.ok(calls < 60, `${calls} scripts`);
 });
+
+Deno.test("RedisOccupancy keeps at most 200,000 changes while Redis is down, and then writes everything again", async () => {
+  await using setup = await Setup.start();
+  let isDown = false;
+  const [a, one] = setup.node("a", () => isDown);
+  a.join("1", "ann", "x", "y");
+  await untilCounts(one, ["x: 1 by 1", "y: 1 by 1"]);
+  isDown = true;
+  a.join("2", "bob", "x");
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  for (let i = 0; i < 200_001; i++) one.changed(`left.${i}`, undefined);
+  a.leave("1", "y");
+  isDown = false;
+  await untilCounts(one, ["x: 2 by 2", "y: 0 by 0"]);
+  assert.deepEqual(setup.observed.filter(({ kind }) => kind !== "error"), [
+    { kind: "occupancy_restored", rooms: 1 },
+  ]);
+});
