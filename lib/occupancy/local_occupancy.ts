@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type {
   LocalRooms,
   NameRange,
@@ -30,11 +29,19 @@ export class LocalOccupancy implements Occupancy {
   }
 
   names({ prefix, after, limit }: NameRange): Promise<readonly string[]> {
-    const names = [...this.#options.local.roomNames()].filter((name) =>
-      name.startsWith(prefix) &&
-      (after === undefined || compareBytes(name, after) > 0)
-    );
-    return Promise.resolve(names.sort(compareBytes).slice(0, limit));
+    const first = (names: string[]) => names.sort(compareBytes).slice(0, limit);
+    let found: string[] = [];
+    let last: string | undefined;
+    for (const name of this.#options.local.roomNames()) {
+      const isFound = name.startsWith(prefix) &&
+        (after === undefined || compareBytes(name, after) > 0) &&
+        (last === undefined || compareBytes(name, last) < 0);
+      if (!isFound || found.push(name) < 2 * limit) continue;
+      // Sorting all names of a node with 100,000 rooms would block it for 100 ms.
+      found = first(found);
+      last = found.at(-1);
+    }
+    return Promise.resolve(first(found));
   }
 
   count(rooms: readonly string[]): Promise<readonly RoomOccupancy[]> {
@@ -56,7 +63,17 @@ export class LocalOccupancy implements Occupancy {
   }
 }
 
-/** Compares two texts by their UTF-8 bytes, as Redis does. */
+/** Compares two texts by their UTF-8 bytes, as Redis does, without encoding them. */
 function compareBytes(a: string, b: string): number {
-  return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  const end = Math.min(a.length, b.length);
+  for (let i = 0; i < end; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x !== y) return rankOf(x) - rankOf(y);
+  }
+  return a.length - b.length;
+}
+
+/** Returns where a UTF-16 unit is in the order of UTF-8 bytes. There, surrogates come after all other units. */
+function rankOf(unit: number): number {
+  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
 }
