@@ -48,8 +48,8 @@ export const HEARTBEAT: SseFrame = new SseFrame(":\n\n");
  */
 const CHUNK_LENGTH = 256 << 10;
 
-/** The first chunk of some replayed messages, and the epoch in its positions. */
-interface FirstChunk {
+/** A chunk of replayed messages, the epoch in its positions, and the index of the first message after it. */
+interface Chunk {
   readonly epoch: string;
   readonly frame: SseFrame;
   readonly end: number;
@@ -64,7 +64,7 @@ interface FirstChunk {
  */
 export class SseEncoder implements Encoder {
   readonly #head: Pick<HeadState, "epoch">;
-  readonly #firstChunks = new WeakMap<readonly Entry[], FirstChunk>();
+  readonly #firstChunks = new WeakMap<readonly Entry[], Chunk>();
 
   /** Creates an encoder. `head` has the epoch of the log, which is a part of each position. */
   constructor(head: Pick<HeadState, "epoch">) {
@@ -72,9 +72,10 @@ export class SseEncoder implements Encoder {
   }
 
   messages(entries: readonly Entry[]): SseFrame {
+    const { epoch } = this.#head;
     const room = entries.length === 1 ? entries[0]?.room : undefined;
     return new SseFrame(
-      entries.map((entry) => this.#textOf(entry)).join(""),
+      entries.map((entry) => textOf(entry, epoch)).join(""),
       room,
     );
   }
@@ -105,37 +106,46 @@ export class SseEncoder implements Encoder {
   }
 
   /**
-   * Encodes messages in order, in chunks. Encodes each chunk only when the caller requests it. Encodes the first chunk
-   * of the same array only once, because clients that reconnect together mostly missed the same messages.
+   * Encodes messages of the current epoch in order, in chunks. Encodes each chunk only when the caller requests it; the
+   * epoch may have changed by then. Encodes the first chunk of the same array only once, because clients that reconnect
+   * together mostly missed the same messages.
    */
-  *replay(entries: readonly Entry[]): Generator<SseFrame> {
+  replay(entries: readonly Entry[]): Iterator<SseFrame> {
+    return this.#replay(entries, this.#head.epoch);
+  }
+
+  *#replay(entries: readonly Entry[], epoch: string): Generator<SseFrame> {
     for (let start = 0; start < entries.length;) {
       const known = start === 0 ? this.#firstChunks.get(entries) : undefined;
-      const chunk = known?.epoch === this.#head.epoch
+      const chunk = known?.epoch === epoch
         ? known
-        : this.#chunk(entries, start);
+        : chunkOf(entries, start, epoch);
       if (start === 0) this.#firstChunks.set(entries, chunk);
       yield chunk.frame;
       start = chunk.end;
     }
   }
+}
 
-  #chunk(entries: readonly Entry[], start: number): FirstChunk {
-    let text = "", end = start;
-    for (; end < entries.length && text.length < CHUNK_LENGTH; end++) {
-      text += this.#textOf(entries[end] as Entry);
-    }
-    return { epoch: this.#head.epoch, frame: new SseFrame(text), end };
+function chunkOf(
+  entries: readonly Entry[],
+  start: number,
+  epoch: string,
+): Chunk {
+  let text = "", end = start;
+  for (; end < entries.length && text.length < CHUNK_LENGTH; end++) {
+    text += textOf(entries[end] as Entry, epoch);
   }
+  return { epoch, frame: new SseFrame(text), end };
+}
 
-  #textOf({ id, room, json, meta }: Entry): string {
-    const message = hasLineEnd(json) ? json.replaceAll(LINE_ENDS, " ") : json;
-    return `id: ${formatPosition(this.#head.epoch, id)}\nevent: ${
-      meta?.event ?? EVENT_DEFAULT
-    }\ndata: {"message":${message},"room":${
-      JSON.stringify(room)
-    },"id":"${id}","at":${timestampOf(id)}${fromJson(meta?.from)}}\n\n`;
-  }
+function textOf({ id, room, json, meta }: Entry, epoch: string): string {
+  const message = hasLineEnd(json) ? json.replaceAll(LINE_ENDS, " ") : json;
+  return `id: ${formatPosition(epoch, id)}\nevent: ${
+    meta?.event ?? EVENT_DEFAULT
+  }\ndata: {"message":${message},"room":${
+    JSON.stringify(room)
+  },"id":"${id}","at":${timestampOf(id)}${fromJson(meta?.from)}}\n\n`;
 }
 
 /** Encodes an event that does not change the client's `Last-Event-ID`. */

@@ -18,6 +18,10 @@ function textOf(frame: SseFrame): string {
   return frame.body.toString();
 }
 
+function allOf(frames: Iterator<SseFrame>): SseFrame[] {
+  return [...Iterator.from(frames)];
+}
+
 /** Returns the events that a client reads in frames. */
 function eventsIn(...frames: SseFrame[]): StreamEvent[] {
   const events: StreamEvent[] = [];
@@ -118,15 +122,28 @@ Deno.test("SseEncoder.replay() encodes in chunks, and shares the first chunk wit
   const encoder = new SseEncoder(head);
   const json = JSON.stringify("x".repeat(100_000));
   const entries = Array.from({ length: 7 }, (_, i) => entry(i, { json }));
-  const frames = [...encoder.replay(entries)];
+  const frames = allOf(encoder.replay(entries));
   assert.equal(frames.length, 3);
   assert.deepEqual(
     eventsIn(...frames).map(({ data }) => data.id),
     entries.map(({ id }) => id),
   );
-  const [again] = encoder.replay(entries);
+  const [again] = allOf(encoder.replay(entries));
   assert.equal(again, frames[0]);
   head.epoch = "fedcba9876543210";
-  const [other] = encoder.replay(entries);
+  const [other] = allOf(encoder.replay(entries));
   assert.ok(other && textOf(other).startsWith("id: fedcba9876543210.1700-0\n"));
+});
+
+Deno.test("SseEncoder.replay() names the epoch of its messages in each chunk, also if another epoch begins meanwhile", () => {
+  const head = { epoch: EPOCH };
+  const encoder = new SseEncoder(head);
+  const json = JSON.stringify("x".repeat(100_000));
+  const entries = Array.from({ length: 7 }, (_, i) => entry(i, { json }));
+  const frames = encoder.replay(entries);
+  head.epoch = "fedcba9876543210";
+  assert.deepEqual(
+    eventsIn(...allOf(frames)).map(({ lastEventId }) => lastEventId),
+    entries.map(({ id }) => `${EPOCH}.${id}`),
+  );
 });
