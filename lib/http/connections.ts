@@ -35,6 +35,12 @@ const IDLE_CHECK_MS = 10;
  */
 const LINGER_MS = 200;
 
+/**
+ * Maximum number of requests of one connection without a response. Each takes about 4 KB, and a client can send any
+ * number of them behind a request whose response takes long, such as a stream.
+ */
+const IN_FLIGHT_MAX = 100;
+
 const NEVER = new AbortController().signal;
 
 /**
@@ -122,6 +128,11 @@ export class HttpConnections {
       });
       socket.on("close", this.#onClose);
     });
+  }
+
+  /** Returns whether a connection has so many requests in flight that no further one may be handled. */
+  isFull({ socket }: IncomingMessage): boolean {
+    return (this.#activities.get(socket)?.inFlight ?? 0) >= IN_FLIGHT_MAX;
   }
 
   /**

@@ -71,7 +71,8 @@ export function createHttpConnections(): HttpConnections {
  *
  * @param connections Closes the server's connections. The caller needs this object to stop the server without losing a
  * request.
- * @param onLimit Called with the error of each request that cannot be read because it is too large or too slow.
+ * @param onLimit Called with the name of a limit for each request that cannot be read because it is too large or too
+ * slow, and for each connection that is closed because it has too many requests without a response.
  */
 export function createHttpServer(
   onRequest: RequestListener,
@@ -79,7 +80,7 @@ export function createHttpServer(
     | ((request: IncomingMessage, socket: Duplex, head: Buffer) => void)
     | undefined,
   connections: HttpConnections = createHttpConnections(),
-  onLimit: (error: ApiError) => void = () => {},
+  onLimit: (limit: string) => void = () => {},
 ): Server {
   const options = {
     headersTimeout: 10_000,
@@ -101,6 +102,13 @@ export function createHttpServer(
     // The cast is needed because the types of node:http do not have `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
+      const { socket } = request;
+      // The rest of what had arrived when the connection was closed.
+      if (socket.destroyed) return;
+      if (connections.isFull(request)) {
+        onLimit("pipelined");
+        return void socket.destroy();
+      }
       if (!connections.begin(request, response)) return void request.resume();
       normalizeTarget(request);
       onRequest(request, response);
@@ -112,7 +120,7 @@ export function createHttpServer(
   });
   server.on("clientError", (error: Error & { code?: string }, socket) => {
     const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-    if (refusal.isLimit) onLimit(refusal);
+    if (refusal.isLimit) onLimit(refusal.code);
     endDetached(socket, completeResponse(refusal));
   });
   server.on("checkExpectation", refuseExpectation);

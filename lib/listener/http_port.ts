@@ -73,7 +73,7 @@ export class HttpPort {
       sockets &&
         ((request, socket, head) => sockets.upgrade(request, socket, head)),
       this.#connections,
-      ({ code }) => observe({ kind: "limited", limit: code }),
+      (limit) => observe({ kind: "limited", limit }),
     );
     this.#watch = new ListenerWatch({
       server: this.#server,

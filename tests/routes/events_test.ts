@@ -530,7 +530,7 @@ Deno.test("a client that sends more bytes after its request, or half closes its 
   socket.on("data", (chunk: Buffer) => received += chunk.toString());
   socket.write("GET /rooms/chat/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
   await until("the stream begins", () => received.includes("retry: "));
-  socket.write("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(2000));
+  socket.write("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(50));
   await streams.publish("hello");
   await until("the message arrives", () => received.includes('"hello"'));
   assert.ok(!received.includes('"ok"'));
@@ -539,6 +539,19 @@ Deno.test("a client that sends more bytes after its request, or half closes its 
     "the stream is closed",
     () => streams.app.node.streams.count === 0,
   );
+  socket.destroy();
+});
+
+Deno.test("a client that sends requests behind its stream without end is disconnected", async () => {
+  await using streams = await Streams.serve();
+  const { port } = new URL(streams.url);
+  const socket = connect(Number(port), "127.0.0.1");
+  socket.on("error", () => {});
+  socket.resume();
+  socket.write("GET /rooms/chat/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+  await until("it is open", () => streams.app.node.streams.count === 1);
+  socket.write("GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n".repeat(2000));
+  await until("it is closed", () => streams.app.node.streams.count === 0);
   socket.destroy();
 });
 

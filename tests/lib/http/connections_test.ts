@@ -49,6 +49,8 @@ class Connection {
 class Setup {
   /** The paths of the requests and upgrades that the server has handled. */
   readonly handled: string[] = [];
+  /** The limits that were reached. */
+  readonly limits: string[] = [];
   readonly connections: HttpConnections;
   readonly #server: Server;
   readonly #open = new Set<Socket>();
@@ -66,6 +68,7 @@ class Setup {
         socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n");
       },
       this.connections,
+      (limit) => this.limits.push(limit),
     );
     this.#server.on("connection", (socket: Socket) => this.#open.add(socket));
   }
@@ -237,4 +240,26 @@ Deno.test("HttpConnections.close() lets a new connection send its first request 
     /^HTTP\/1\.1 200 OK\r\n[^]*Connection: close\r\n[^]*ok$/,
   );
   for (const one of [fresh, silent, slow]) one.socket.destroy();
+});
+
+Deno.test("a connection with more than 100 requests without a response is closed, and further ones are not handled", async () => {
+  await using setup = await Setup.start(60_000, ({ url }, response) => {
+    if (url !== "/slow") response.end("ok");
+  });
+  const within = new Connection(setup.port);
+  within.socket.write("GET / HTTP/1.1\r\nhost: test\r\n\r\n".repeat(100));
+  await within.responses(100);
+  const beyond = new Connection(setup.port);
+  beyond.socket.write(
+    "GET /slow HTTP/1.1\r\nhost: test\r\n\r\n".repeat(500),
+  );
+  await until(
+    "the server has closed it",
+    () => beyond.hasEnded || beyond.error !== undefined,
+  );
+  assert.equal(setup.handled.filter((path) => path === "/slow").length, 100);
+  assert.deepEqual(setup.limits, ["pipelined"]);
+  within.ask("/");
+  await within.responses(101);
+  for (const { socket } of [within, beyond]) socket.destroy();
 });

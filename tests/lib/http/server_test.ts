@@ -21,7 +21,7 @@ async function send(
       socket.end("HTTP/1.1 101 Switching Protocols\r\n\r\n");
     },
     undefined,
-    ({ code }) => limits.push(code),
+    (limit) => limits.push(limit),
   );
   const client = connect(await listen(server), "127.0.0.1");
   let response = "";
