@@ -81,7 +81,9 @@ Deno.test("publishers cannot use the names of the events, apart from the default
 
 Deno.test("checkEvent() and checkAnswer() refuse what the schemas do not describe", () => {
   checkEvent("left", [{ room: "a", reason: "revoked" }]);
-  checkEvent("order.paid", [{}, { room: "a", at: 1 }, "1-0"]);
+  for (const event of ["order.paid", "__proto__", "constructor"]) {
+    checkEvent(event, [{}, { room: "a", at: 1 }, "1-0"]);
+  }
   checkAnswer("leave", [{ ok: true }]);
   for (
     const wrong of [
