@@ -457,6 +457,34 @@ Deno.test("a revoked client's stream ends", async () => {
   assert.equal(status, 401);
 });
 
+Deno.test("a backend sees streams, takes them out of rooms, and disconnects them", async () => {
+  await using streams = await Streams.serve({ TOKEN_SECRET: SECRET });
+  const caps = [{ rooms: ["a", "b"], allow: ["sub"] }];
+  const token = await makeToken({ sub: "ann", caps });
+  const headers = { authorization: `Bearer ${token}` };
+  const both = await streams.start("/events?rooms=a,b", { headers });
+  const single = await streams.start("/rooms/b/events", { headers });
+  const { body } = await streams.app.request("/rooms/b");
+  assert.deepEqual([body.clients, body.users], [2, 1]);
+  const post = async (path: string): Promise<void> => {
+    const { status, text } = await streams.app.post(path, { user: "ann" });
+    assert.ok(status < 300, text);
+  };
+  await post("/rooms/b/leave");
+  // Its only room is gone.
+  await single.ended();
+  for (const { events } of [both, single]) {
+    const [{ event, data } = {}] = await events.have(1);
+    assert.deepEqual([event, data], ["left", { room: "b", reason: "removed" }]);
+  }
+  await streams.publish("unseen", "b");
+  await streams.publish("seen", "a");
+  await both.events.have(2);
+  assert.deepEqual(both.messages, ["seen"]);
+  await post("/disconnect");
+  await both.ended();
+});
+
 Deno.test("streams count for the limits of connections, together with sockets, until they are closed", async () => {
   await using streams = await Streams.serve({ CLIENTS_MAX: "1" });
   const stream = await streams.start("/rooms/chat/events");
