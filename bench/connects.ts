@@ -2,7 +2,9 @@
  * Measures what verifying tokens costs when clients connect: the connects per second, and the CPU time of the server for
  * each connect, without tokens and with tokens. Each client has a token of its own, with which it connects twice: the
  * node verifies the token at the first connect, and remembers it at the second. The kinds take turns, so that a machine
- * that becomes slower or faster does not favor one of them. Prints a table.
+ * that becomes slower or faster does not favor one of them. Prints a table. `loopSlower` is how many fewer connects per
+ * second the event loop could serve; signatures are verified on other threads, so `slower` is more if these have no
+ * processor of their own.
  *
  *     deno run -A bench/connects.ts [connects] [rounds]
  *
@@ -35,7 +37,9 @@ interface Kind {
 /** The measurements of one kind in one round. */
 interface Finding {
   readonly perSecond: number;
+  /** CPU time of the server for each connect: of all threads, and of the one that runs the event loop, in µs. */
   readonly cpuMicros: number;
+  readonly loopMicros: number;
 }
 
 const signing = await Promise.all(
@@ -67,18 +71,25 @@ for (let round = 0; round <= rounds; round++) {
     }
   }
 }
-const medians = [...findings].map(([name, found]) => ({
+const rows = [...findings].map(([name, found]) => ({
   name,
   perSecond: median(found.map(({ perSecond }) => perSecond)),
   cpuMicros: median(found.map(({ cpuMicros }) => cpuMicros)),
+  loopMicros: median(found.map(({ loopMicros }) => loopMicros)),
 }));
-const [none] = medians;
-console.table(medians.map(({ name, perSecond, cpuMicros }) => ({
-  name,
-  perSecond: Math.round(perSecond),
-  cpuMicros: Math.round(cpuMicros),
-  slower: none && `${(100 * (1 - perSecond / none.perSecond)).toFixed(1)} %`,
-})));
+const percent = (ratio: number): string => `${(100 * ratio).toFixed(1)} %`;
+console.table(rows.map(({ name, perSecond, cpuMicros, loopMicros }, index) => {
+  // The first two rows are those without tokens.
+  const none = rows[index % 2];
+  return {
+    name,
+    perSecond: Math.round(perSecond),
+    slower: none && percent(1 - perSecond / none.perSecond),
+    cpuMicros: Math.round(cpuMicros),
+    loopMicros: Math.round(loopMicros),
+    loopSlower: none && percent(1 - none.loopMicros / loopMicros),
+  };
+}));
 for (const node of nodes.values()) await node[Symbol.asyncDispose]();
 
 function median(values: readonly number[]): number {
@@ -104,7 +115,7 @@ async function measure(
 ): Promise<Finding> {
   const node = nodes.get(kind);
   if (node === undefined) throw new Error("there is no node");
-  const cpu = await node.cpuSeconds();
+  const [cpu, loop] = [await node.cpuSeconds(), await node.loopSeconds()];
   const start = performance.now();
   const waiting = tokens.entries();
   const connectNext = async (): Promise<void> => {
@@ -117,6 +128,9 @@ async function measure(
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, connectNext));
   const seconds = (performance.now() - start) / 1000;
-  const used = await node.cpuSeconds() - cpu;
-  return { perSecond: connects / seconds, cpuMicros: used / connects * 1e6 };
+  return {
+    perSecond: connects / seconds,
+    cpuMicros: (await node.cpuSeconds() - cpu) / connects * 1e6,
+    loopMicros: (await node.loopSeconds() - loop) / connects * 1e6,
+  };
 }

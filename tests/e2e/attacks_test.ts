@@ -3,14 +3,20 @@ import assert from "node:assert/strict";
 import { sessionOf } from "../support/client.ts";
 import { HookBackend, result } from "../support/hook_backend.ts";
 import { TestNode } from "../support/node.ts";
-import { KEY, out, revoke, TokenNodes } from "../support/token_nodes.ts";
+import {
+  EFFECT_MS,
+  KEY,
+  out,
+  revoke,
+  TokenNodes,
+} from "../support/token_nodes.ts";
 import {
   inSeconds,
   KeyServer,
   makeSigningKey,
   makeToken,
 } from "../support/tokens.ts";
-import { until } from "../support/wait.ts";
+import { soon, until } from "../support/wait.ts";
 
 const SUB_CHAT = [{ rooms: ["chat"], allow: ["sub"] }];
 
@@ -95,6 +101,12 @@ Deno.test("a revoked token is refused everywhere, also where a node remembers th
   const ann = nodes.client(b, { token: own });
   await Promise.all([thief.connects.have(1), ann.connects.have(1)]);
   assert.equal(await history(stolen), 200);
+  const events = (token: string) =>
+    fetch(new URL("/rooms/chat/events", b.url), {
+      headers: { authorization: `Bearer ${token}` },
+    });
+  const stream = await events(stolen);
+  assert.equal(stream.status, 200);
   assert.equal(
     (await ann.ask("join", { room: "deal", token: roomToken }))[0].ok,
     true,
@@ -119,6 +131,11 @@ Deno.test("a revoked token is refused everywhere, also where a node remembers th
     return !ok;
   });
   assert.equal(await history(stolen), 401);
+  // The open stream has ended, and there is no new one.
+  await soon(stream.text(), "the stream ends", EFFECT_MS);
+  const refused = await events(stolen);
+  assert.equal(refused.status, 401);
+  await refused.body?.cancel();
   await out(nodes.client(b, { token: stolen }));
   for (
     const [event, request] of [

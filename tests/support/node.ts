@@ -245,11 +245,14 @@ export class TestNode {
   }
 
   /** Resolves to the CPU time that the process has used, user and system together, in seconds. */
-  async cpuSeconds(): Promise<number> {
-    const stat = await Deno.readTextFile(`/proc/${this.#process.pid}/stat`);
-    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-    // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-    return (Number(fields[11]) + Number(fields[12])) / 100;
+  cpuSeconds(): Promise<number> {
+    return cpuSecondsIn(`/proc/${this.#process.pid}/stat`);
+  }
+
+  /** Resolves to the CPU time of the thread that runs the event loop, in seconds. */
+  loopSeconds(): Promise<number> {
+    const { pid } = this.#process;
+    return cpuSecondsIn(`/proc/${pid}/task/${pid}/stat`);
   }
 
   /** Changes the process's soft limit of file descriptors. Descriptors that are already open count for this limit. */
@@ -295,6 +298,13 @@ export class TestNode {
       if (line.startsWith("{")) this.log.push(JSON.parse(line));
     }
   }
+}
+
+async function cpuSecondsIn(path: string): Promise<number> {
+  const stat = await Deno.readTextFile(path);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  // Fields 14 and 15 of proc(5), in ticks of 10 ms.
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
 /** An HTTP response whose body has been read. */
