@@ -138,11 +138,8 @@ export class Admissions {
     newSecret: string,
   ): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
-    const { requests, principal, isWhole, gone, lost = [] } = await this.#plans
-      .plan(
-        hello,
-        loaded,
-      );
+    const { requests, principal, isWhole, gone, lost = [], left } = await this
+      .#plans.plan(hello, loaded);
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
       requests.map((request) => this.#prepare(request, gone, stored?.session)),
@@ -168,6 +165,7 @@ export class Admissions {
       directed: stored === undefined
         ? this.#options.directives.latest
         : stored.session.directed,
+      left,
       headers: hello.introduction?.headers,
       isTransient: hello.stream !== undefined,
     });

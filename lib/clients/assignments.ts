@@ -6,7 +6,7 @@
 import { grantOfServer } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
-import { type Client, type Joined, setGrant } from "./client.ts";
+import { type Client, type Joined, noteLeft, setGrant } from "./client.ts";
 import type { RoomTurns } from "./room_turns.ts";
 import type { Roster } from "./roster.ts";
 import type { Subscriptions } from "./subscriptions.ts";
@@ -65,6 +65,7 @@ export class Assignments {
     const { subscriber } = client;
     if (subscriber === undefined || !client.rooms.delete(room)) return;
     setGrant(client, room, undefined);
+    noteLeft(client, room, true);
     roster.leave(client, subscriber, room);
     const left = { room, reason: "removed" } as const;
     fanOut.send(subscriber, subscriber.encoder.event("left", left));

@@ -44,6 +44,8 @@ export interface ClientOptions {
   readonly rooms: Map<string, RoomPosition>;
   /** The last directive that was applied to the client, as in `Session.directed`; undefined if there was none. */
   readonly directed?: string | undefined;
+  /** Rooms of the token that the client has left, as in `Session.left`; none if not given. */
+  readonly left?: ReadonlySet<string> | undefined;
   /** The headers of the client's handshake that are passed on to hooks; none if not given. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Whether the client has no session; `false` if not given. */
@@ -70,6 +72,8 @@ export class Client implements SessionState {
    */
   readonly isTransient: boolean;
   directed: string | undefined;
+  /** Rooms of the token that the client has left, as in `Session.left`. */
+  left: ReadonlySet<string> | undefined;
   /** The headers of the client's handshake that are passed on to hooks. */
   readonly headers: Readonly<Record<string, string>>;
   /**
@@ -94,7 +98,7 @@ export class Client implements SessionState {
     { principal, digest, generation, resumedVersion, rooms, ...rest }:
       ClientOptions,
   ) {
-    const { directed, headers, isTransient = false } = rest;
+    const { directed, left, headers, isTransient = false } = rest;
     this.headers = headers ?? NO_HEADERS;
     this.isTransient = isTransient;
     this.principal = principal;
@@ -103,6 +107,7 @@ export class Client implements SessionState {
     this.resumedVersion = resumedVersion;
     this.rooms = rooms;
     this.directed = directed;
+    this.left = left;
   }
 
   /** The client's id, as `clientIdOf()` returns it. */
@@ -253,4 +258,13 @@ export function setGrant(
   grant: RoomGrant | undefined,
 ): void {
   client.principal = withGrant(client.principal, room, grant);
+}
+
+/** Records whether a client has left a room of its token, so that resuming its session does not join the room again. */
+export function noteLeft(client: Client, room: string, hasLeft: boolean): void {
+  if (!hasLeft && client.left === undefined) return;
+  const left = new Set(client.left);
+  if (hasLeft && client.principal.rooms.includes(room)) left.add(room);
+  else left.delete(room);
+  client.left = left.size > 0 ? left : undefined;
 }

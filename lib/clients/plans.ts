@@ -55,6 +55,8 @@ export interface Plan {
    */
   readonly gone?: "expired" | "epoch" | undefined;
   readonly lost?: readonly LostRoom[];
+  /** Rooms of the token that the client has left, as in `Session.left`. */
+  readonly left?: ReadonlySet<string>;
 }
 
 /** Options of {@linkcode Plans}. */
@@ -124,9 +126,9 @@ export class Plans {
   /**
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
    * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
-   * `recovered`. Adds the rooms of the client's token, because the token may be newer than the session. Takes the client
-   * out of rooms, and puts it into rooms, as backends have said meanwhile. Leaves out those of the latter for which the
-   * client's user was revoked since.
+   * `recovered`. Adds the rooms of the client's token that the client has not left, because the token may be newer than
+   * the session. Takes the client out of rooms, and puts it into rooms, as backends have said meanwhile. Leaves out those
+   * of the latter for which the client's user was revoked since.
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
@@ -151,9 +153,7 @@ export class Plans {
       .filter((room) => !access.mayStay(holder, room));
     // Most clients that reconnect may stay in all their rooms, so what they name need not be read.
     const named = doubtful.length === 0 ? undefined : requestsNamed(rooms);
-    const ofToken = principal.rooms.map(parseJoinRequest).filter(({ room }) =>
-      !session.rooms.some(([joined]) => joined === room) && !put.has(room)
-    );
+    const ofToken = requestsOfToken(principal, session, put);
     const directed = [...put].map((room) => ({ room }));
     const granted = await grantAll(
       access,
@@ -175,10 +175,14 @@ export class Plans {
     const all = [...requests, ...ofToken, ...directed.filter(isAllowed)]
       .slice(0, roomsPerClientMax);
     const joined = new Set(all.map(({ room }) => room));
+    const left = principal.rooms.filter((room) =>
+      !joined.has(room) && (removed.has(room) || session.left?.has(room))
+    );
     return {
       requests: all,
       principal: keepGrants(granted.principal, (room) => joined.has(room)),
       isWhole: requests.length === missed.length,
+      ...left.length > 0 && { left: new Set(left) },
       lost: [
         ...[...removed].map((room) => ({ room, reason: "removed" } as const)),
         ...doubtful.filter((room) => refusals.has(room)).map((room) => ({
@@ -211,6 +215,18 @@ export class Plans {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
   }
+}
+
+/** Returns the requests for those rooms of a client's token that neither its session nor a backend has decided about. */
+function requestsOfToken(
+  { rooms }: Principal,
+  session: Session,
+  put: ReadonlySet<string>,
+): JoinRequest[] {
+  const known = new Set(session.rooms.map(([room]) => room));
+  return rooms.map(parseJoinRequest).filter(({ room }) =>
+    !known.has(room) && !put.has(room) && !session.left?.has(room)
+  );
 }
 
 /**

@@ -25,6 +25,7 @@ import type {
 import type { SessionWriter } from "../sessions/writer.ts";
 import {
   type Client,
+  noteLeft,
   positionAtJoin,
   positionBeforeJoin,
   setGrant,
@@ -101,6 +102,7 @@ export class Subscriptions {
       const leaving = client.leaving ??= new Set();
       rooms.delete(room);
       leaving.add(room);
+      noteLeft(client, room, true);
       const isSaved = await writer.saveAndWait(client) === "saved";
       // False if the client's right to be in the room has ended meanwhile; the client has then left it already.
       const wasIn = leaving.delete(room);
@@ -111,6 +113,7 @@ export class Subscriptions {
       }
       if (isSaved || !wasIn) return setGrant(client, room, undefined);
       rooms.set(room, position);
+      noteLeft(client, room, false);
       writer.save(client);
       throw notSaved("leave");
     });
@@ -239,6 +242,7 @@ export class Subscriptions {
       if (!this.#mayAnswer(client, result)) return false;
       if (hasNotice) client.noticeNumber = number;
       client.rooms.set(room, position);
+      noteLeft(client, room, false);
       writer.save(client);
       if (client.subscriber !== undefined) {
         roster.join(client, client.subscriber, room);

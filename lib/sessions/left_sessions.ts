@@ -81,11 +81,13 @@ export class LeftSessions {
 
 /** Returns the estimated bytes that the session of a client takes in the store. */
 function sizeOf(
-  { rooms, user = "", grants, verdict }: SessionState,
+  { rooms, left, user = "", grants, verdict }: SessionState,
 ): number {
   let bytes = SESSION_BYTES + 2 * user.length;
   if (verdict !== undefined) bytes += 2 * JSON.stringify(verdict).length;
-  for (const room of rooms.keys()) bytes += ROOM_BYTES + 2 * room.length;
+  for (const room of [...rooms.keys(), ...left ?? []]) {
+    bytes += ROOM_BYTES + 2 * room.length;
+  }
   for (const [room, { tokenId = "", info = "" }] of grants ?? []) {
     const texts = room.length + tokenId.length + JSON.stringify(info).length;
     bytes += GRANT_BYTES + 2 * texts;

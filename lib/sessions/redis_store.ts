@@ -155,8 +155,8 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * fields `user`, `grants`, `verdict` and `directed` are last, and each is missing if the session has none. An example with a room
- * without a notice, and a room with a gap to confirm:
+ * fields `user`, `grants`, `verdict`, `directed` and `left` are last, and each is missing if the session has none. An
+ * example with a room without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
@@ -173,6 +173,7 @@ function formatSession(
     grants,
     verdict,
     directed,
+    left,
   }: Session,
 ): string {
   return JSON.stringify({
@@ -186,6 +187,7 @@ function formatSession(
     grants: formatGrants(grants),
     verdict,
     directed,
+    left: left && [...left],
   });
 }
 
@@ -209,13 +211,14 @@ function parseSession(text: string): Session | undefined {
   try {
     const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
       .parse(text);
-    const { overloaded, user, grants, directed } = rest;
+    const { overloaded, user, grants, directed, left } = rest;
     const verdict = readKeptVerdict(rest.verdict);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
       typeof generation !== "number" || typeof owner !== "string" ||
       !/^(string|undefined)$/.test(typeof user) ||
-      (directed !== undefined && !/^\d+-\d+$/.test(directed))
+      (directed !== undefined && !/^\d+-\d+$/.test(directed)) ||
+      (left !== undefined && !Array.isArray(left))
     ) return undefined;
     return {
       rooms: rooms.map(parseRoom),
@@ -228,6 +231,7 @@ function parseSession(text: string): Session | undefined {
       ...grants !== undefined && { grants: parseGrants(grants) },
       ...verdict !== undefined && { verdict },
       ...directed !== undefined && { directed },
+      ...left !== undefined && { left: new Set(left) },
     };
   } catch {
     return undefined;

@@ -77,6 +77,11 @@ export interface Session {
    * session; undefined if there was none.
    */
   readonly directed?: string;
+  /**
+   * Rooms of the client's token that the client has left, or out of which a backend has taken it. They are not joined
+   * again when the session is resumed; undefined if there are none.
+   */
+  readonly left?: ReadonlySet<string>;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -104,6 +109,8 @@ export interface SessionState {
   readonly verdict?: Verdict | undefined;
   /** The last directive that was applied to the client, as in {@linkcode Session.directed}. */
   readonly directed?: string | undefined;
+  /** Rooms of the client's token that the client has left, as in {@linkcode Session.left}. */
+  readonly left?: ReadonlySet<string> | undefined;
 }
 
 /** Number of characters in the id of a client. */

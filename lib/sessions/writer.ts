@@ -257,7 +257,7 @@ function toSession(
   { epoch, lineage }: HeadState,
 ): Session {
   const { generation, owner, rooms, overloaded } = client;
-  const { user, grants, verdict, directed } = client;
+  const { user, grants, verdict, directed, left } = client;
   const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
   return {
     rooms: [...rooms],
@@ -270,5 +270,6 @@ function toSession(
     ...kept.length > 0 && { grants: new Map(kept) },
     ...verdict !== undefined && { verdict },
     ...directed !== undefined && { directed },
+    ...left !== undefined && left.size > 0 && { left: new Set(left) },
   };
 }

@@ -135,6 +135,36 @@ Deno.test("a client that is put into a room again, or into one where it is, is t
   assert.equal(one.client.rooms.get("a"), before);
 });
 
+Deno.test("a client that has left a room of its token, or was taken out of it, does not join it again when it resumes its session", async () => {
+  using setup = new Setup({ access: rules() });
+  const names = ["a", "b", "c", "d"];
+  const rights = new Rights([{ rooms: ["*"], actions: ["subscribe"] }]);
+  const principal = { ...ANN, rights, rooms: names };
+  const one = await setup.connect({ principal, rooms: [] });
+  await setup.direct("leave", "a");
+  await setup.clients.leave(one.client, "b");
+  await setup.direct("leave", "d");
+  await setup.join(one, { room: "d" });
+  const { secret } = one;
+  let { client, connection } = one;
+  const resume = async (rooms: readonly string[]) => {
+    setup.clients.dropped(client, false);
+    const { shown } = connection;
+    const token = { ...principal, rooms };
+    const again = await setup.connect({ principal: token, secret, shown });
+    ({ client, connection } = again);
+    return [again.recovered, ...client.rooms.keys()];
+  };
+  assert.deepEqual(await resume(names), [true, "c", "d"]);
+  setup.clients.dropped(client, false);
+  setup.add("leave", "c");
+  assert.deepEqual(await resume(names), [true, "d"]);
+  // A newer token may have more rooms.
+  assert.deepEqual(await resume([...names, "e"]), [true, "d", "e"]);
+  await setup.direct("join", "a");
+  assert.deepEqual(await resume(names), [true, "d", "e", "a"]);
+});
+
 Deno.test("a client resumes a session with the rooms into which it was put, and recovers them", async () => {
   using setup = new Setup({ access: rules() });
   const one = await setup.ann();

@@ -54,6 +54,12 @@ Deno.test("LeftSessions.bytes includes the grants of a session, with their info"
   assert.equal(left.bytes, 300 + 60 + 2 * 4 + 150 + 2 * (4 + 2 + 100));
 });
 
+Deno.test("LeftSessions.bytes includes the rooms of the token that the client has left", () => {
+  const left = new LeftSessions(1000, 60_000);
+  left.add({ ...client("a", "chat"), left: new Set(["news"]) });
+  assert.equal(left.bytes, 300 + 2 * (60 + 8));
+});
+
 Deno.test("LeftSessions.bytes includes the verdict of the connect hook", () => {
   const left = new LeftSessions(100_000, 60_000);
   const verdict = { user: "ann", issuedAt: 1 };

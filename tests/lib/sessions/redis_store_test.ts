@@ -71,8 +71,8 @@ const BARE: Session = {
   overloaded: false,
 };
 /**
- * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`
- * and `verdict`, which it ignores. Neither the order of the fields nor their form may change, because nodes of both
+ * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`,
+ * `verdict`, `directed` and `left`, which it ignores. Neither the order of the fields nor their form may change, because nodes of both
  * versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
@@ -159,6 +159,27 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
         rooms: ["a"],
         caps: [{ rooms: ["a"], allow: ["sub"] }],
       },
+    },
+  ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[["a","5-0"]],"epoch":"","lineage":"","overloaded":false,"user":"ann","grants":[["a",{"by":"server","allow":["sub"],"iat":7,"put":6}]],"directed":"7-1","left":["b","c"]}',
+    {
+      ...BARE,
+      rooms: [["a", { since: "5-0" }]],
+      user: "ann",
+      grants: new Map<string, RoomGrant>([
+        ["a", {
+          by: "server",
+          actions: ["subscribe"],
+          expiresAt: undefined,
+          issuedAt: 7,
+          tokenId: undefined,
+          info: undefined,
+          putAt: 6,
+        }],
+      ]),
+      directed: "7-1",
+      left: new Set(["b", "c"]),
     },
   ],
 ];
