@@ -246,8 +246,8 @@ export function roomcast(io, {
   socket.on("disconnect", (reason, details) => {
     clearTimeout(checking);
     outbox.pause(details);
-    // After any other reason, socket.io-client reconnects itself.
-    if (reason === "io server disconnect") connectLater();
+    // A backend has disconnected the client. After any other reason, socket.io-client reconnects itself.
+    if (reason === "io server disconnect") onState?.("disconnected");
     else reportConnecting(details);
   });
   socket.on("connect_error", (error) => {
@@ -302,7 +302,7 @@ export function roomcast(io, {
   socket.on("left", ({ room, reason }) => {
     joined.delete(room);
     if (!wanted.has(room)) return;
-    if (tokens.has(room)) {
+    if (tokens.has(room) && reason !== "removed") {
       if (!wanted.get(room)) sendJoin(room);
       return;
     }

@@ -89,7 +89,8 @@ export class Reporter {
 
   /** Records that a client with this user, if it has one, has joined or left a room on this node. */
   changed(room: string, user: string | undefined): void {
-    this.#wake.abort();
+    // Each call of `abort()` creates an error, also if the signal is aborted already. That takes several microseconds.
+    if (!this.#wake.signal.aborted) this.#wake.abort();
     if (this.#hasDiscarded) return;
     this.#mark(room, user);
     if (!this.#isFailing || this.#waiting <= WAITING_MAX) return;

@@ -345,3 +345,31 @@ Deno.test("a disconnect ends the clients of a user on all nodes, and one client 
   assert.equal(ann?.socket.recovered, false);
   await untilCount(b, "all", "1 by 1", 5000);
 });
+
+Deno.test("a stream counts as a client, is taken out of its rooms and disconnected, and is put into no others", async () => {
+  await using setup = await Setup.start(1);
+  const [node] = setup.nodes;
+  const caps = [{ rooms: ["own.*"], allow: ["sub"] }];
+  const token = await makeToken({ sub: "ann", caps });
+  const open = async (rooms: string) => {
+    const response = await fetch(`${node?.url}/events?rooms=${rooms}`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    assert.equal(response.status, 200);
+    return response;
+  };
+  const streams = [await open("own.1"), await open("own.1,own.2")];
+  await untilCount(node, "own.1", "2 by 1", FOLLOW_MS);
+  await ok(node, "/rooms/vip/join", { user: "ann" });
+  await ok(node, "/rooms/own.1/leave", { user: "ann" });
+  // The first stream has no room left.
+  assert.match(
+    await streams[0]?.text() ?? "",
+    /event: left\ndata: \{"room":"own.1","reason":"removed"\}/,
+  );
+  await untilCount(node, "own.2", "1 by 1", FOLLOW_MS);
+  await untilCount(node, "vip", "0 by 0", FOLLOW_MS);
+  assert.equal((await ok(node, "/disconnect", { user: "ann" })).clients, 1);
+  await streams[1]?.text();
+  await untilCount(node, "own.2", "0 by 0", FOLLOW_MS);
+});

@@ -366,6 +366,31 @@ Deno.test("the thin client reports a room that is rejected at connect and does n
   assert.equal(page.states.at(-1), "disconnected");
 });
 
+Deno.test("the thin client stays away when a backend has disconnected it, and does not ask for a room again out of which it was taken", async () => {
+  await using node = await TestNode.start();
+  await using page = new Page(node.url, ["a", "b"], new Tab(), 0, {
+    transports: ["websocket"],
+  });
+  await page.joined.have(2);
+  const { socket } = page.cast;
+  const left = new Inbox<{ room: string; reason: string }>();
+  socket.on(
+    "left",
+    (event: { room: string; reason: string }) => left.push(event),
+  );
+  const client = { client: socket.id };
+  assert.equal((await node.post("/rooms/a/leave", client)).status, 200);
+  assert.deepEqual(await left.have(1), [{ room: "a", reason: "removed" }]);
+  assert.equal((await node.post("/disconnect", client)).status, 200);
+  await page.whys.where(() => page.states.at(-1) === "disconnected");
+  assert.equal(socket.active, false);
+  socket.connect();
+  await page.joined.have(3);
+  await node.publish(1, "a");
+  await node.publish(2, "b");
+  assert.deepEqual(await page.messages.have(1), [{ message: 2, room: "b" }]);
+});
+
 Deno.test("the files of the thin client are smaller than 10,000 bytes gzipped", async () => {
   let bytes = 0;
   const folder = new URL("../../static/", import.meta.url);

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {
   connectionOf,
   hearAll,
+  identify,
   VERSIONS,
   waitingPollOf,
 } from "../../../lib/engineio/internals.ts";
@@ -88,4 +89,27 @@ Deno.test("an open connection of engine.io has the private fields that Roomcast 
   connection.flush();
   assert.notEqual(connection.writeBuffer, queue);
   await until("the event arrives", () => client.text.endsWith('["event",1]'));
+});
+
+Deno.test("identify() sets what socket.io sends a client about itself, and leaves nothing behind when the client is gone", async () => {
+  await using server = await TestEngineServer.start();
+  const { io } = server;
+  io.use((socket, next) => {
+    identify(socket, { id: "its-id", pid: "its-pid", recovered: false });
+    next();
+  });
+  await using client = new RawConnection(server.port);
+  await until("the connection is open", () => client.text.includes('"sid":"'));
+  client.send("40");
+  await until(
+    "the client is connected",
+    () => client.text.includes('40{"sid":"its-id","pid":"its-pid"}'),
+  );
+  const { sockets, _preConnectSockets: waiting } = io.of(
+    "/",
+  ) as unknown as Record<string, Map<string, Socket>>;
+  assert.deepEqual([...sockets?.keys() ?? []], ["its-id"]);
+  assert.equal(waiting?.size, 0);
+  sockets?.get("its-id")?.disconnect(true);
+  assert.equal(sockets?.size, 0);
 });
