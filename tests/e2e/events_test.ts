@@ -1,6 +1,7 @@
 /** Streams of Server-Sent Events: with `curl`, with an `EventSource` in Chromium, behind nginx, and many of them. */
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
+import { compareIds } from "../../lib/log/position.ts";
 import { launch, open } from "../support/browser.ts";
 import { Subscriber } from "../support/client.ts";
 import { CurlStream } from "../support/curl_stream.ts";
@@ -11,11 +12,13 @@ import { TestNode } from "../support/node.ts";
 import { RawStream } from "../support/raw_stream.ts";
 import { Redis } from "../support/redis.ts";
 import { RestartingNodes } from "../support/restarting_nodes.ts";
-import { until } from "../support/wait.ts";
+import { pauseFor, until } from "../support/wait.ts";
 
 /** Number of streams, and of sockets beside them. `STREAMS=1000` runs the test with 1,000 of each. */
 const STREAMS = Number(Deno.env.get("STREAMS") ?? 50);
 const MESSAGES = 40;
+/** How long nodes are killed and drained while streams are open, in s; more with `CHAOS_SECONDS`. */
+const CHAOS_SECONDS = Number(Deno.env.get("CHAOS_SECONDS") ?? 3);
 const curl = await find("curl");
 const nginx = await find("nginx");
 
@@ -183,6 +186,59 @@ Deno.test(`${STREAMS} streams get the same messages as ${STREAMS} sockets`, asyn
   assert.deepEqual(first?.ids.toSorted(), ids.toSorted());
   for (const { ids } of [...sockets, ...streams]) {
     assert.deepEqual(ids, first?.ids);
+  }
+});
+
+Deno.test("streams miss nothing while their nodes are killed and drained again and again", async () => {
+  await using redis = await Redis.start();
+  await using nodes = await RestartingNodes.start(2, {
+    REDIS_URL: redis.url,
+    DRAIN_SECONDS: "1",
+  });
+  const streams = Array.from({ length: 20 }, () => new RawStream(["a", "b"]));
+  const ids: string[] = [];
+  let isOver = false;
+  const ports = [0, 1].map((index) => Number(new URL(nodes.url(index)).port));
+  const running = streams.map(async (stream, i) => {
+    stream.ids = [];
+    for (; !isOver; i++) {
+      stream.connect(ports[i % 2] ?? 0);
+      await until("it is closed", () => stream.isClosed || isOver, 600_000);
+      await pauseFor(Math.random() * 100);
+    }
+    stream.cut();
+  });
+  await until(
+    "all have begun",
+    () => streams.every(({ joined }) => joined > 0),
+  );
+  const end = performance.now() + CHAOS_SECONDS * 1000;
+  const disturbing = nodes.disturb(end, 500);
+  while (performance.now() < end) {
+    const from = ids.length;
+    ids.push(
+      ...await nodes.publish(
+        Array.from({ length: 10 }, (_, i) => ({
+          room: i % 2 === 0 ? "a" : "b",
+          message: from + i,
+          key: `${from + i}`,
+        })),
+      ),
+    );
+    await pauseFor(20);
+  }
+  await disturbing;
+  await until(
+    "all have everything",
+    () => streams.every(({ received }) => received >= ids.length),
+  );
+  isOver = true;
+  await Promise.all(running);
+  assert.ok(streams.some(({ joined }) => joined > 1), "none had to reconnect");
+  ids.sort(compareIds);
+  for (const { ids: received, gaps, disordered } of streams) {
+    assert.deepEqual([gaps, disordered], [0, 0]);
+    assert.deepEqual(received, ids);
   }
 });
 

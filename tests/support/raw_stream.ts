@@ -40,6 +40,8 @@ export class RawStream {
     this.isClosed = false;
     const rooms = this.#rooms.map(encodeURIComponent).join();
     const headers = {
+      // Also after an error, so that the client finds out that it has to reconnect.
+      connection: "close",
       ...this.#token !== undefined && {
         authorization: `Bearer ${this.#token}`,
       },
