@@ -103,7 +103,12 @@ export function roomcast(io, {
     return [position.slice(0, dot), position.slice(dot)];
   }
 
+  /** Returns whether the client is in a room, with its state if it has one. */
+  const isIn = (room) => wanted.has(room) && !wanted.get(room);
+
   function deliver(room, message, info, id) {
+    // The application may have left the room at the message before.
+    if (!isIn(room)) return;
     const [epoch, had] = split(room);
     if (had && !isAfter(id, had)) return;
     move(room, epoch + id);
@@ -144,9 +149,9 @@ export function roomcast(io, {
     for (const { message, id, ...info } of messages) {
       deliver(room, message, info, id);
     }
-    move(room, result.position);
+    if (isIn(room)) move(room, result.position);
     for (const args of queue) deliver(...args);
-    onJoined?.(result);
+    if (isIn(room)) onJoined?.(result);
   }
 
   function joinRequest(room) {
@@ -269,7 +274,7 @@ export function roomcast(io, {
     // A message that arrives before the state is in the state, or comes with the answer to the join after it.
     if (loads.phase(room) && loads.phase(room) !== "join") return;
     if (queue) queue.push([room, message, info, id]);
-    else if (wanted.has(room)) deliver(room, message, info, id);
+    else deliver(room, message, info, id);
   });
   socket.on("gap", ({ room, reason }, id) => {
     if (!wanted.has(room)) return;
@@ -294,7 +299,7 @@ export function roomcast(io, {
       if (stateOf(room)) loadState(room, { position });
       else sendJoin(room);
     } else if (loads.phase(room)) loads.positioned(room, position);
-    else if (!wanted.get(room)) {
+    else if (isIn(room)) {
       move(room, position);
       onJoined?.(joining);
     }

@@ -179,3 +179,41 @@ Deno.test("a room token that cannot be fetched is asked for again, and one that 
   assert.deepEqual(page.joined.items, ["a"]);
   assert.deepEqual(page.refused.items, ["b unauthorized"]);
 });
+
+Deno.test("a room that the application leaves in onMessage delivers no further message, and has no position", async () => {
+  const app = new TestApp();
+  await using _ = app;
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  for (const message of [1, 2, 3]) {
+    await app.post("/publish", { room: "a", message });
+  }
+  const calls = new Inbox<string>();
+  const stored = new Map<string, string>();
+  const cast = roomcast(io, {
+    url,
+    rooms: ["b"],
+    last: 3,
+    storage: {
+      getItem: (key) => stored.get(key),
+      setItem: (key, value) => void stored.set(key, value),
+    },
+    options: { transports: ["websocket"] },
+    onMessage: (message, { room }) => {
+      calls.push(`${room} ${message}`);
+      if (room === "a") cast.leave("a");
+    },
+    onJoined: ({ room }) => calls.push(`${room} joined`),
+  });
+  await calls.have(1);
+  cast.join("a");
+  await calls.have(2);
+  cast.join("c");
+  await calls.have(3);
+  cast.close();
+  assert.deepEqual(calls.items, ["b joined", "a 1", "c joined"]);
+  const [positions = ""] = stored.values();
+  assert.deepEqual(
+    JSON.parse(positions).map(([room]: [string]) => room),
+    ["b", "c"],
+  );
+});
