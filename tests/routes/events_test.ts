@@ -387,6 +387,25 @@ Deno.test("at a port for clients, a publish key is no credential for a stream", 
   assert.equal(status, 401);
 });
 
+Deno.test("at a port for backends, a token in a cookie is no credential for a stream", async () => {
+  const settings = { TOKEN_SECRET: SECRET, TOKEN_COOKIE: "token" };
+  const caps = [{ rooms: ["chat"], allow: ["sub"] }];
+  const token = await makeToken({ sub: "ann", caps });
+  const headers = {
+    cookie: `token=${token}`,
+    "sec-fetch-site": "same-origin",
+  };
+  for (const audience of ["backends", "everyone"] as const) {
+    await using streams = await Streams.serve(settings, { audience });
+    const { status } = await fetchDocumented(
+      `${streams.url}/rooms/chat/events`,
+      { method: "HEAD", headers },
+      () => audience,
+    );
+    assert.equal(status, audience === "backends" ? 401 : 200);
+  }
+});
+
 Deno.test("GET /events without rooms has the default rooms and those of the token that the token allows", async () => {
   await using streams = await Streams.serve({
     ROOMS: "chat,secret",
@@ -457,9 +476,9 @@ Deno.test("a revoked client's stream ends", async () => {
   assert.equal(status, 401);
 });
 
-Deno.test("a backend sees streams, takes them out of rooms, and disconnects them", async () => {
+Deno.test("a backend sees streams, takes them out of rooms, and disconnects them, but does not put them into rooms", async () => {
   await using streams = await Streams.serve({ TOKEN_SECRET: SECRET });
-  const caps = [{ rooms: ["a", "b"], allow: ["sub"] }];
+  const caps = [{ rooms: ["a", "b", "c"], allow: ["sub"] }];
   const token = await makeToken({ sub: "ann", caps });
   const headers = { authorization: `Bearer ${token}` };
   const both = await streams.start("/events?rooms=a,b", { headers });
@@ -470,6 +489,8 @@ Deno.test("a backend sees streams, takes them out of rooms, and disconnects them
     const { status, text } = await streams.app.post(path, { user: "ann" });
     assert.ok(status < 300, text);
   };
+  await post("/rooms/c/join");
+  await streams.publish("unseen", "c");
   await post("/rooms/b/leave");
   // Its only room is gone.
   await single.ended();
@@ -497,6 +518,56 @@ Deno.test("streams count for the limits of connections, together with sockets, u
     () => streams.app.node.streams.count === 0,
   );
   await streams.start("/rooms/chat/events");
+});
+
+Deno.test("a stream that is refused, or whose client goes while a hook is asked, does not count for the limits", async () => {
+  const { HookBackend, result } = await import("../support/hook_backend.ts");
+  const allow = result({
+    user: "ann",
+    caps: [{ rooms: ["chat"], allow: ["sub"] }],
+  });
+  await using backend = await HookBackend.start(allow);
+  await using streams = await Streams.serve({
+    CONNECT_HOOK_URL: backend.url(),
+    CLIENTS_MAX: "1",
+  });
+  for (const path of ["/rooms/news/events", "/events?rooms=chat,news"]) {
+    assert.equal((await streams.refusal(path))[0], 403);
+  }
+  const gone = connect(Number(new URL(streams.url).port), "127.0.0.1");
+  const closed = Promise.withResolvers<void>();
+  backend.respond = async (call, response) => {
+    await closed.promise;
+    await allow(call, response);
+  };
+  gone.write("GET /rooms/chat/events HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
+  await backend.calls.have(3);
+  gone.destroy();
+  closed.resolve();
+  await until("the next one is let in", async () => {
+    const next = await EventStream.open(`${streams.url}/rooms/chat/events`);
+    await next[Symbol.asyncDispose]();
+    return next.response.status === 200;
+  });
+});
+
+Deno.test("a stream that is being opened when the node begins to stop is refused", async () => {
+  const { HookBackend, result } = await import("../support/hook_backend.ts");
+  const stopping = Promise.withResolvers<void>();
+  await using backend = await HookBackend.start(async (call, response) => {
+    await stopping.promise;
+    const caps = [{ rooms: ["chat"], allow: ["sub"] }];
+    await result({ user: "ann", caps })(call, response);
+  });
+  await using streams = await Streams.serve({
+    CONNECT_HOOK_URL: backend.url(),
+  });
+  const refused = streams.refusal("/rooms/chat/events");
+  await backend.calls.have(1);
+  await streams.app.node.streams.drain(0);
+  stopping.resolve();
+  assert.deepEqual((await refused).slice(0, 2), [503, "draining"]);
+  assert.equal(streams.app.node.streams.count, 0);
 });
 
 Deno.test("an EventSource that cannot be served for now gets a stream that ends, so that it comes back", async () => {

@@ -165,7 +165,8 @@ export async function fetchDocumented(
   const target = new URL(url);
   const response = await soon(fetch(target, init), `the response to ${url}`);
   const { status, headers } = response;
-  const fetched = { status, headers, text: await response.text() };
+  const text = await soon(response.text(), `the whole response to ${url}`);
+  const fetched = { status, headers, text };
   const audience = audienceOf(target);
   if (audience !== undefined) {
     const { method = "GET" } = init;

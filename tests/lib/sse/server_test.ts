@@ -165,3 +165,12 @@ Deno.test("SseServer.drain() ends a stream that is not read after the write that
   await until("it is not counted", () => setup.server.count === 0);
   assert.ok(client.events.length < 32, `${client.events.length} events`);
 });
+
+Deno.test("SseServer.close() closes all streams", async () => {
+  const { setup, connect } = await Setup.start(25_000);
+  await using _ = setup;
+  const clients = [await connect(), await connect()];
+  setup.server.close();
+  await until("they are closed", () => clients.every((one) => one.isClosed));
+  await until("they are not counted", () => setup.server.count === 0);
+});
