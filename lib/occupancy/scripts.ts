@@ -28,6 +28,10 @@ const SCANNED_MAX = 2000;
  */
 const RETIRE = `${NOW}
 local function retire(nodes, states, versions, gone, grace)
+  -- The clock of Redis was set back. A dead node would otherwise count until the clock has caught up.
+  for _, tag in ipairs(redis.call('ZRANGE', nodes, string.format('(%.0f', now), '+inf', 'BYSCORE')) do
+    redis.call('ZADD', nodes, string.format('%.0f', now), tag)
+  end
   local newest = redis.call('ZRANGE', nodes, 0, 0, 'REV', 'WITHSCORES')[2]
   local isSilent = newest and now - tonumber(newest) > ${SILENT_MS}
   if not isSilent and redis.call('EXISTS', grace) == 0 then

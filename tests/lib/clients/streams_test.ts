@@ -114,3 +114,19 @@ Deno.test("a stream of the default rooms has the position in each of them", asyn
     failsWith("invalid_room"),
   );
 });
+
+Deno.test("a backend cannot put a stream into a room, but can take it out", async () => {
+  using setup = new ClientsSetup();
+  const { client, connection } = await setup.connect(stream(["a", "b"]));
+  const { written } = connection;
+  const told = written.length;
+  const target = { by: "client", name: client.id } as const;
+  const rooms = [["join", "c", "1-0"], ["leave", "a", "2-0"]] as const;
+  for (const [kind, room, id] of rooms) {
+    const added = setup.directives.add([{ kind, room, id, target }]);
+    setup.clients.directed.apply(added);
+  }
+  await until("both are applied", () => client.directed === "2-0");
+  assert.deepEqual([...client.rooms.keys()], ["b"]);
+  assert.deepEqual(written.slice(told), ["left a removed"]);
+});

@@ -158,6 +158,16 @@ Deno.test("what the store has lost is stored again by a node that knows it, and 
   assert.deepEqual(a.applied, b.applied);
 });
 
+Deno.test("a directive comes after all that the node knows, also in a store that has lost them and whose clock is behind", async () => {
+  const store = new SharedStore();
+  using setup = new Setup(store);
+  await until("it has loaded", () => setup.directives.isLoaded);
+  const id = `${Date.now() + 30_000}-0`;
+  setup.directives.add([{ ...join("ann"), kind: "leave", id }]);
+  await setup.director.direct(join("ann"));
+  assert.deepEqual(setup.applied, ["join ann chat"]);
+});
+
 Deno.test("direct() rejects if the directive could not be stored, and nothing is applied", async () => {
   const store = new SharedStore();
   using setup = new Setup(store);

@@ -195,3 +195,14 @@ Deno.test("RedisDirectiveStore ignores what another program has written into its
   await redis.command("XADD", KEYS.directives, "*", "x", "y");
   assert.deepEqual((await store.changes(undefined)).directives, []);
 });
+
+Deno.test("RedisDirectiveStore lets its key expire after the time for which directives are kept", async () => {
+  await using stack = new AsyncDisposableStack();
+  const { store, redis } = await openRedis(stack);
+  await store.add(
+    { kind: "join", target: { by: "user", name: "ann" }, room: "a" },
+    undefined,
+  );
+  const leftMs = await redis.command("PTTL", KEYS.directives) as number;
+  assert.ok(leftMs > KEPT_MS - 5000 && leftMs <= KEPT_MS, `${leftMs}`);
+});

@@ -284,6 +284,60 @@ Deno.test("RedisOccupancy does not count a node that has sent no heartbeat for 8
   });
 });
 
+Deno.test("RedisOccupancy does not count a dead node for longer after the clock of Redis was set back", async () => {
+  await using setup = await Setup.start();
+  const [, one] = setup.node("a");
+  let isDead = false;
+  const [b] = setup.node("b", () => isDead);
+  b.join("1", "ann", "x");
+  await untilCounts(one, ["x: 1 by 1"]);
+  isDead = true;
+  await setup.age(-3_600_000);
+  await untilCounts(one, ["x: 1 by 1"]);
+  await setup.age(8500, "a");
+  await untilCounts(one, ["x: 0 by 0"], 1000);
+});
+
+Deno.test("RedisOccupancy leaves no key of a room behind that all have left, and all its keys expire", async () => {
+  await using setup = await Setup.start();
+  const [a] = setup.node("a");
+  const keys = async () =>
+    (await setup.redis.command("KEYS", "*") as string[]).toSorted();
+  const room = [KEYS.occupancyClients("x"), KEYS.occupancyUsers("x")];
+  a.join("1", "ann", "x");
+  await until(
+    "the room is written",
+    async () => {
+      const written = await keys();
+      return room.every((key) => written.includes(key));
+    },
+  );
+  for (const key of await keys()) {
+    assert.ok(await setup.redis.command("TTL", key) as number > 0, key);
+  }
+  a.leave("1", "x");
+  // Nobody asks for the room meanwhile.
+  await until("the room is deleted", async () => {
+    const left = await keys();
+    return ![...room, KEYS.occupancyRooms].some((key) => left.includes(key));
+  });
+});
+
+Deno.test("RedisOccupancy writes everything again within some minutes, also what somebody has deleted", async () => {
+  await using setup = await Setup.start();
+  const [a, one] = setup.node("a");
+  a.join("1", "ann", "x");
+  await untilCounts(one, ["x: 1 by 1"]);
+  await setup.redis.command(
+    "DEL",
+    KEYS.occupancyClients("x"),
+    KEYS.occupancyUsers("x"),
+  );
+  assert.deepEqual(await counts(one, "x"), ["x: 0 by 0"]);
+  // Each heartbeat, which is sent every 2 s, has at least one client.
+  await untilCounts(one, ["x: 1 by 1"], 6000);
+});
+
 Deno.test("RedisOccupancy reports everything again after it was taken for dead, and after Redis has lost everything", async () => {
   await using setup = await Setup.start();
   const [a, one] = setup.node("a");
