@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Access } from "../../../lib/access/access.ts";
 import {
   makePrincipal,
   type Principal,
@@ -59,9 +60,11 @@ class Stage implements AsyncDisposable {
   readonly clients: ClientPublisher;
 
   constructor(publishesPerSecondMax = 0) {
-    const access = {
-      refusal: () =>
-        this.isAllowed ? undefined : new ApiError("forbidden", "Cannot: no"),
+    const access: Pick<Access, "refusal"> = {
+      refusal: ({ rights }, action, room) =>
+        this.isAllowed && rights.allow(action, room)
+          ? undefined
+          : new ApiError("forbidden", "Cannot: no"),
     };
     const observe = (observation: Observation): void =>
       void this.observed.push(observation);
@@ -261,6 +264,20 @@ Deno.test("a right that ends while the hook is asked counts, and without the rig
     stage.observed,
     Array(2).fill({ kind: "publish_failed", code: "forbidden" }),
   );
+});
+
+Deno.test("a client that gets other rights while the hook is asked publishes only with those", async () => {
+  await using stage = new Stage();
+  const client: { principal: Principal } & PublishingClient = clientOf("ann");
+  const publishing = stage.publish({ room: "h", message: 1 }, client);
+  const { answer } = await stage.question(0);
+  client.principal = makePrincipal({
+    ...client.principal,
+    rights: new Rights([]),
+  });
+  answer("1");
+  assert.equal(await publishing, "forbidden");
+  assert.deepEqual(stage.appended, []);
 });
 
 Deno.test("one client may have 1 MiB of publishes in flight; further ones are overloaded, and others are not", async () => {
