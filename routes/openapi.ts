@@ -24,7 +24,7 @@ export interface DocumentAssets {
 
 /**
  * Returns the document of a port that serves `audience`. It is made at the first request, because that takes about
- * 20 ms, which the start of a node should not take.
+ * 30 ms, which the start of a node should not take.
  *
  * @param files The files of the folder `static/`, by name.
  */
