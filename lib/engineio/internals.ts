@@ -84,6 +84,8 @@ export interface EngineConnection {
 interface PollingTransport {
   readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
   readonly res: ServerResponse | null | undefined;
+  /** Completes a close that waits for the client's next poll, so that the client can be told. */
+  readonly shouldClose: (() => void) | null | undefined;
 }
 
 /** A client's poll that is waiting for packets, with its response. */
@@ -102,6 +104,14 @@ export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
   return transport.writable && req && res
     ? { request: req, response: res }
     : undefined;
+}
+
+/**
+ * Completes a close that waits for the client's next poll. Engine.IO would wait for up to 30 s, also if the server is
+ * closed meanwhile.
+ */
+export function completeClose(transport: Transport): void {
+  (transport as unknown as PollingTransport).shouldClose?.();
 }
 
 /**

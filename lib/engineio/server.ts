@@ -30,7 +30,7 @@ import {
   limitPackets,
   makeLimitUnsent,
 } from "./input_limits.ts";
-import { type EngineRequest, internalsOf } from "./internals.ts";
+import { completeClose, type EngineRequest, internalsOf } from "./internals.ts";
 import { refusalOf, refuse } from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
 
@@ -320,6 +320,9 @@ export class EngineServer extends Server {
   /** Closes all connections and stops the heartbeats. */
   override close(): this {
     this.heartbeats.close();
+    for (const { transport } of Object.values(this.clients)) {
+      completeClose(transport);
+    }
     return super.close();
   }
 }

@@ -78,6 +78,24 @@ Deno.test("EngineServer no longer counts a client that has disconnected, whichev
   }
 });
 
+Deno.test("EngineServer.close() ends a close that waits for the next poll of a client", async () => {
+  await using server = await TestEngineServer.start();
+  const url =
+    `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`;
+  const closing = new Promise<void>((resolve) =>
+    server.engine.on("connection", (connection) => {
+      connection.close();
+      resolve();
+    })
+  );
+  await (await fetch(url)).text();
+  await soon(closing, "the connection is closing");
+  assert.equal(server.engine.clientsCount, 1);
+  // A timer that is left over would make this test fail as well.
+  server.engine.close();
+  assert.equal(server.engine.clientsCount, 0);
+});
+
 Deno.test("EngineServer responds with the reason when it refuses an upgrade", async () => {
   await using server = await TestEngineServer.start({
     allowRequest: (request, respond) =>
