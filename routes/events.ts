@@ -62,7 +62,7 @@ interface Asked extends StreamHello {
  * Creates the handler of `GET /rooms/{room}/events?since=&last=` and of `GET /events?rooms=&since=&last=`. The stream
  * goes on from the header `Last-Event-ID` or, without one, from `since`, with the `last` newest messages, or from now.
  *
- * An `EventSource` gives up for ever at any status other than 200. A temporary error is therefore a stream that ends at
+ * An `EventSource` gives up at any status other than 200. A temporary error is therefore a stream that ends at
  * once, if the client asks for `text/event-stream`, so that it reconnects.
  */
 export function streamEvents(

@@ -46,7 +46,7 @@ export interface StreamHello {
   readonly last: number | undefined;
   /**
    * Whether the stream was connected before. It may then have lost the right to one of its rooms meanwhile, and is told
-   * that instead of being refused, because it names the same rooms for ever.
+   * that instead of being refused, because it always names the same rooms.
    */
   readonly resumes: boolean;
 }
