@@ -74,8 +74,8 @@ export interface Node extends LogParts, PageRules, Publishers {
   /** Counts the clients of all nodes. */
   readonly occupancy: Occupancy;
   /**
-   * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this node.
-   * Rejects with the reason if not.
+   * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this node,
+   * and that clients can connect. Rejects with the reason if not.
    */
   probe(): Promise<void>;
   /**
@@ -144,7 +144,7 @@ export function createNode(config: Config, observe: Observe): Node {
     revoker,
     director,
     occupancy,
-    probe: () => probe(log, ingresses),
+    probe: () => probe(log, ingresses, directives),
     warnings: () => [log, ...ingresses].flatMap((part) => part.warnings()),
     close: () => close(redis, closed),
   };
@@ -271,13 +271,15 @@ async function close(
 
 /**
  * Tests that a publish over HTTP, and a message from each of `ingresses`, would now reach the log and be read by this
- * node. Rejects if not.
+ * node, and that clients can connect. Rejects if not.
  */
 async function probe(
   log: Pick<Log, "probe">,
   ingresses: readonly Ingress[],
+  directives: Pick<Directives, "whenLoaded">,
 ): Promise<void> {
   await log.probe();
+  await directives.whenLoaded(0);
   for (const { name, working } of ingresses) {
     if (working) continue;
     throw new ApiError(

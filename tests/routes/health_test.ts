@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { ApiError } from "../../lib/errors.ts";
+import { keysOf } from "../../lib/redis/keys.ts";
 import { TestApp } from "../support/app.ts";
+import { Redis } from "../support/redis.ts";
+import { until } from "../support/wait.ts";
 
 const UNREACHABLE = new ApiError(
   "log_unreachable",
@@ -83,4 +86,21 @@ Deno.test("metrics returns the node's metrics, or 500 internal if reading them f
     expose: () => Promise.reject(new Error("broken")),
   });
   assert.equal((await broken.request("/metrics")).body.error.code, "internal");
+});
+
+Deno.test("/readyz responds with 503 while the node cannot read what backends have said about clients", async () => {
+  await using redis = await Redis.start();
+  const { directives } = keysOf("roomcast");
+  await redis.command("SET", directives, "not a stream");
+  await using app = new TestApp({ REDIS_URL: redis.url, CHANNELS: "-" });
+  await until("only that is missing", async () => {
+    const { status, text } = await app.request("/readyz");
+    assert.equal(status, 503);
+    return text.includes("which rooms the server has put clients into");
+  });
+  await redis.command("DEL", directives);
+  await until(
+    "the node is ready",
+    async () => (await app.request("/readyz")).status === 200,
+  );
 });
