@@ -10,24 +10,53 @@ import {
   LEEWAY_SECONDS,
   TokenRefused,
 } from "./claims.ts";
-import type { Jose } from "./key_set.ts";
 
 /** Maximum length of a token, in characters; a longer one is refused unread. */
 export const TOKEN_LENGTH_MAX = 16_384;
 
+/** What the claims of a token have to say. */
+export interface ClaimSettings {
+  /** Undefined if any issuer will do. */
+  readonly issuer: string | undefined;
+  /** Undefined if any audience will do. */
+  readonly audience: string | undefined;
+}
+
 /**
- * Checks the times of a token at `now`, in ms since 1970. jose does the same for `exp` and `nbf` when it verifies a
- * token, and does not look at `iat`. A token that was issued in the future would outlive every revocation of its user.
+ * Checks the issuer, the audience and the times of a token at `now`, in ms since 1970. A token that was issued in the
+ * future is refused, because it would outlive every revocation of its user.
  *
  * @throws {ApiError} `unauthorized`
  */
-export function checkTimes({ exp, nbf, iat }: Claims, now: number): void {
+export function checkClaims(
+  claims: Claims,
+  { issuer, audience }: ClaimSettings,
+  now: number,
+): asserts claims is Claims & { readonly exp: number } {
+  const { iss, aud, exp, nbf, iat } = claims;
+  if (issuer !== undefined) {
+    if (iss === undefined) throw missing("iss");
+    if (iss !== issuer) throw otherThan("issuer", "TOKEN_ISSUER");
+  }
+  if (audience !== undefined) {
+    if (aud === undefined) throw missing("aud");
+    const isOurs = Array.isArray(aud)
+      ? aud.includes(audience)
+      : aud === audience;
+    if (!isOurs) throw otherThan("audience", "TOKEN_AUDIENCE");
+  }
   const seconds = now / 1000;
-  if (!(Number(exp) > seconds - LEEWAY_SECONDS)) throw expired();
-  if (Number(nbf ?? 0) > seconds + LEEWAY_SECONDS) {
+  if (exp === undefined) throw missing("exp");
+  if (typeof exp !== "number") throw invalid("exp");
+  if (!(exp > seconds - LEEWAY_SECONDS)) {
+    throw new TokenRefused("expired", "it has expired", "get a new one");
+  }
+  if (nbf !== undefined && typeof nbf !== "number") throw invalid("nbf");
+  if (nbf !== undefined && nbf > seconds + LEEWAY_SECONDS) {
     throw notYetValid("it is not valid yet");
   }
-  if (Number(iat ?? 0) > seconds + ISSUED_LEEWAY_SECONDS) {
+  if (iat !== undefined && typeof iat !== "number") throw invalid("iat");
+  if (iat !== undefined && iat > seconds + ISSUED_LEEWAY_SECONDS) {
     throw notYetValid("it was issued in the future");
   }
 }
@@ -50,50 +79,27 @@ export function notAToken(): ApiError {
   );
 }
 
-/** Returns the error to send for a token that jose has not accepted. */
-export function refusalOf({ errors }: Jose, error: unknown): ApiError {
-  if (error instanceof errors.JWTExpired) {
-    return expired();
-  }
-  if (error instanceof errors.JWTClaimValidationFailed) {
-    return claimRefused(error.claim, error.reason);
-  }
-  if (error instanceof errors.JWSSignatureVerificationFailed) {
-    return new TokenRefused(
-      "signature",
-      "its signature does not match",
-      "sign it with a key that the server knows",
-    );
-  }
-  return notAToken();
+/** Returns the error for a token whose signature is not that of a key of this server. */
+export function wrongSignature(): ApiError {
+  return new TokenRefused(
+    "signature",
+    "its signature does not match",
+    "sign it with a key that the server knows",
+  );
 }
 
-function expired(): ApiError {
-  return new TokenRefused("expired", "it has expired", "get a new one");
+function missing(claim: string): ApiError {
+  return new TokenRefused("claims", `it has no claim "${claim}"`);
+}
+
+function invalid(claim: string): ApiError {
+  return new TokenRefused("claims", `its claim "${claim}" is not valid`);
+}
+
+function otherThan(fault: "issuer" | "audience", setting: string): ApiError {
+  return new TokenRefused(fault, `its ${fault} is not the one in ${setting}`);
 }
 
 function notYetValid(state: string): ApiError {
   return new TokenRefused("not_yet_valid", state, "check the issuer's clock");
-}
-
-function claimRefused(claim: string, reason: string): ApiError {
-  if (reason === "missing") {
-    return new TokenRefused("claims", `it has no claim "${claim}"`);
-  }
-  switch (claim) {
-    case "nbf":
-      return notYetValid("it is not valid yet");
-    case "iss":
-      return new TokenRefused(
-        "issuer",
-        "its issuer is not the one in TOKEN_ISSUER",
-      );
-    case "aud":
-      return new TokenRefused(
-        "audience",
-        "its audience is not the one in TOKEN_AUDIENCE",
-      );
-    default:
-      return new TokenRefused("claims", `its claim "${claim}" is not valid`);
-  }
 }
