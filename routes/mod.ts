@@ -58,6 +58,15 @@ export interface AppOptions
   readonly bundle: ReadonlyMap<string, Asset>;
 }
 
+/** Why a path does not exist at the port of an audience, and what to do, for the text of `not_found`. */
+const ABSENT: Readonly<Record<Audience, string>> = {
+  everyone: "Roomcast has no such route; GET /docs shows all routes",
+  clients:
+    "this port is for clients and has no such route; send what is for backends and operators to INTERNAL_PORT, or see GET /docs for the routes of this port",
+  backends:
+    "this port is for backends and operators and has no such route; send what is for clients to PORT, or see GET /docs for the routes of this port",
+};
+
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { audience, observe, originRule } = options;
@@ -77,10 +86,7 @@ export function createApp(options: AppOptions): Hono<Env> {
   app.notFound((c) =>
     respondWithError(
       c,
-      new ApiError(
-        "not_found",
-        "Cannot find this path: Roomcast has no such route; see docs/http-api.md for all routes",
-      ),
+      new ApiError("not_found", `Cannot find this path: ${ABSENT[audience]}`),
     )
   );
   app.use(securityHeaders());

@@ -77,6 +77,23 @@ for (const audience of ["clients", "backends", "everyone"] as const) {
   });
 }
 
+Deno.test("an unknown path at a port for clients or for backends gets an error that names the other port", async () => {
+  const cases = [
+    ["clients", "/publish", "INTERNAL_PORT"],
+    ["clients", "/metrics", "INTERNAL_PORT"],
+    ["backends", "/", "PORT"],
+    ["backends", "/socket.io/", "PORT"],
+  ] as const;
+  for (const [audience, path, port] of cases) {
+    await using app = new TestApp(SETTINGS, { audience });
+    const reply = await app.request(path, { headers: KEY });
+    assert.ok(isMissing(reply), path);
+    const pattern = new RegExp(`: this port is for ${audience} .* to ${port},`);
+    assert.match(reply.body.error.message, pattern);
+    assert.match(reply.body.error.message, / GET \/docs /);
+  }
+});
+
 Deno.test("a path that a port does not have is 404 for every method, and Allow lists only what the port has", async () => {
   await using app = new TestApp(SETTINGS, { audience: "clients" });
   for (const method of ["GET", "POST", "PUT", "OPTIONS"]) {
