@@ -35,7 +35,7 @@ export function maskSetting({ name, value }: Setting): string {
     case "PUBLISH_HOOK_URL":
       return maskQuery(value);
     case "REDIS_URL":
-      return maskUrl(value);
+      return value === "" ? value : maskUrl(value);
     default:
       return value;
   }

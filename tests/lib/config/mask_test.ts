@@ -36,6 +36,11 @@ Deno.test("maskUrl() hides everything after the scheme if a secret may be outsid
   }
 });
 
+Deno.test("maskSetting() leaves a REDIS_URL that is not set empty", () => {
+  const setting = { name: "REDIS_URL", value: "", source: "default" };
+  assert.equal(maskSetting(setting as Setting), "");
+});
+
 Deno.test("maskSetting() hides a URL of a hook that has no host", () => {
   for (const value of ["localhost:3000/x", "app/connect", "data:s3cr3t"]) {
     const setting = { name: "CONNECT_HOOK_URL", value, source: "environment" };
