@@ -55,6 +55,7 @@ export function disconnect(options: DirectivesOptions): Handler {
     const refusal = options.access.refusalEverywhere(
       c.get("principal"),
       "manage",
+      "disconnect clients",
     );
     if (refusal !== undefined) throw refusal;
     return await direct(c, { kind: "disconnect", room: "" }, options);

@@ -25,6 +25,7 @@ import {
   originHeaders,
   requestHeader,
 } from "./exchange.ts";
+import { readCredentials } from "./middleware.ts";
 
 const TYPE = "text/event-stream";
 /** The headers of every stream. */
@@ -95,13 +96,11 @@ async function respond(
   // The page could not read the stream, and would keep it open for nothing.
   const { refusal } = originRule(originHeaders(c));
   if (refusal !== undefined) throw refusal;
-  const header = requestHeader(c, "authorization") ?? "";
-  const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
-  const token = bearer ??
-    (hasCookies ? tokenCookie(originHeaders(c)) : undefined);
+  const credentials = readCredentials(c, hasCookies ? tokenCookie : undefined);
+  const token = credentials.secret;
   const principal = access.asksHook(token, from)
     ? undefined
-    : await access.authenticate({ from, secret: token });
+    : await access.authenticate({ from, ...credentials });
   const response = c.body(null, 200, HEADERS);
   const node = nodeHttp(c, response);
   // Without a server, which only tests do, a response has no events.

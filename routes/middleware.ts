@@ -3,12 +3,14 @@
  *
  * @module
  */
+import type { Context } from "hono";
 import type { Access, Credentials } from "../lib/access/access.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
 import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
 import {
+  type Env,
   type Middleware,
   originHeaders,
   requestHeader,
@@ -109,11 +111,22 @@ export function authenticate(
   tokenCookie?: ReadTokenCookie,
 ): Middleware {
   return async function authenticate(c, next) {
-    const header = requestHeader(c, "authorization") ?? "";
-    const secret = /^Bearer +(.+)$/i.exec(header)?.[1] ??
-      tokenCookie?.(originHeaders(c));
-    c.set("principal", await access.authenticate({ from, secret }));
+    const credentials = readCredentials(c, tokenCookie);
+    c.set("principal", await access.authenticate({ from, ...credentials }));
     await next();
+  };
+}
+
+/** Reads the credentials of a request from its header `Authorization` or, if it has none there, from a cookie. */
+export function readCredentials(
+  c: Context<Env>,
+  tokenCookie?: ReadTokenCookie,
+): Required<Omit<Credentials, "from">> & { secret: string | undefined } {
+  const header = requestHeader(c, "authorization") ?? "";
+  const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
+  return {
+    secret: bearer ?? tokenCookie?.(originHeaders(c)),
+    lacksBearer: header !== "" && bearer === undefined,
   };
 }
 

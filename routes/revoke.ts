@@ -37,7 +37,11 @@ export function revoke(options: RevokeOptions): Handler {
   const { access, revoker, bodies, observe } = options;
   return async (c) => {
     const principal = c.get("principal");
-    const refusal = access.refusalEverywhere(principal, "manage");
+    const refusal = access.refusalEverywhere(
+      principal,
+      "manage",
+      "revoke",
+    );
     if (refusal !== undefined) throw refusal;
     return await bodies.withBody(c, BODY_BYTES_MAX, async (body) => {
       const fields = readJsonFields(c, body, EXPECTED, REVOKE_FIELDS);

@@ -52,7 +52,8 @@ export function listRooms({ access, occupancy }: RoomsOptions): Handler {
     let after = parseCursor(cursor, prefix);
     const principal = c.get("principal");
     const isLimited =
-      access.refusalEverywhere(principal, "manage") !== undefined;
+      access.refusalEverywhere(principal, "manage", "list all rooms") !==
+        undefined;
     // One more than the page has shows whether there is a next page.
     const step = isLimited ? NAMES : limit + 1;
     const names: string[] = [];
@@ -107,7 +108,11 @@ export function showRoom({ occupancy, head }: RoomsOptions): Handler {
 /** Creates the handler of `GET /nodes`. The nodes serve all rooms, so a key that is limited to some rooms is refused. */
 export function listNodes({ access, occupancy }: RoomsOptions): Handler {
   return async function listNodes(c) {
-    const refusal = access.refusalEverywhere(c.get("principal"), "manage");
+    const refusal = access.refusalEverywhere(
+      c.get("principal"),
+      "manage",
+      "list the nodes",
+    );
     if (refusal !== undefined) throw refusal;
     const page: v.InferOutput<typeof NodesPage> = {
       nodes: [...await occupancy.nodes()],

@@ -19,7 +19,12 @@ import { readClaims } from "./claims.ts";
 import { createDecisions, type Decisions } from "./decisions.ts";
 import { makePrincipal, type Principal } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
-import { readerRefused, tokenMissing, unauthorized } from "./refusals.ts";
+import {
+  keyNotCredential,
+  readerRefused,
+  tokenMissing,
+  wrongSecret,
+} from "./refusals.ts";
 import type { Revocations } from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
 import { textOf } from "./tokens.ts";
@@ -37,6 +42,8 @@ export interface Credentials {
    * credentials.
    */
   readonly secret: unknown;
+  /** Whether a request has a header `Authorization` that does not begin with `Bearer`. */
+  readonly lacksBearer?: boolean;
 }
 
 /** Identifies the senders of requests and decides which actions they may perform. */
@@ -150,23 +157,25 @@ function authenticator(
       return ofToken(bearer, "request");
     }
     if (tokens === undefined && keys.size === 0) return anonymous.request;
-    throw unauthorized(tokens !== undefined);
+    throw wrongSecret(tokens !== undefined);
   };
   const ofReader = (bearer?: string): Principal | Promise<Principal> => {
     if (bearer !== undefined && tokens !== undefined) {
+      if (!isTokenLike(bearer)) throw keyNotCredential();
       return ofToken(bearer, "reader");
     }
     const { reader } = anonymous;
     if (reader.rights.allow("history")) return reader;
     throw readerRefused(tokens !== undefined);
   };
-  return async ({ from, secret }) => {
+  return async ({ from, secret, lacksBearer }) => {
     const principal = anonymous[from];
     if (from === "reader") {
       return await ofReader(secret === undefined ? secret : `${secret}`);
     }
     if (from === "request") {
-      return secret === undefined ? principal : await ofRequest(`${secret}`);
+      if (secret !== undefined) return await ofRequest(`${secret}`);
+      return lacksBearer ? anonymous.withoutBearer : principal;
     }
     if (tokens === undefined) return principal;
     if (secret !== undefined) {
@@ -183,7 +192,9 @@ function isTokenLike(text: string): boolean {
 }
 
 /** The principals of senders without credentials. */
-type Anonymous = Readonly<Record<Credentials["from"], Principal>>;
+type Anonymous = Readonly<
+  Record<Credentials["from"] | "withoutBearer", Principal>
+>;
 
 /**
  * Returns the principals of senders without credentials. If neither tokens nor the connect hook say who may join which
@@ -204,11 +215,16 @@ function anonymousOf(
   const kind = "anonymous";
   const rights = rightsFor(isOpen ? EVERYTHING : ["subscribe"]);
   const client = makePrincipal({ kind, rights });
-  if (!isOpen) return { request: client, reader: client, client };
   const open: Grant = { rooms: ["*"], actions: OPERATOR };
+  const ofRequest = isOpen ? new Rights([open], rights) : rights;
+  const requestThat = (lacks: Principal["lacks"]): Principal =>
+    makePrincipal({ kind, lacks, rights: ofRequest });
   return {
-    request: makePrincipal({ kind, rights: new Rights([open], rights) }),
-    reader: makePrincipal({ kind, rights: rightsFor(READER) }),
+    request: requestThat("Authorization"),
+    withoutBearer: requestThat("Bearer"),
+    reader: isOpen
+      ? makePrincipal({ kind, rights: rightsFor(READER) })
+      : client,
     client,
   };
 }

@@ -50,10 +50,14 @@ export interface Decisions {
    * `authenticate()`.
    */
   isRevoked(principal: Principal): boolean;
-  /** Returns undefined if a principal may perform `action` in all rooms, otherwise the error to send. */
+  /**
+   * Returns undefined if a principal may perform `action` in all rooms, otherwise the error to send. `doing` says in the
+   * error what the principal wanted to do, as in "revoke".
+   */
   refusalEverywhere(
     principal: Principal,
     action: Action,
+    doing: string,
   ): ApiError | undefined;
 }
 
@@ -96,13 +100,15 @@ export function createDecisions(
       if (kind !== "anonymous") return forbidden(principal, action, room);
       const isUpToHook = action === "subscribe" && room !== undefined &&
         joinHook?.concerns(room);
-      return isUpToHook ? hookNotAsked(room) : missing(action, hasTokens);
+      return isUpToHook
+        ? hookNotAsked(room)
+        : missing(principal, action, hasTokens);
     },
-    refusalEverywhere: (principal, action) => {
+    refusalEverywhere: (principal, action, doing) => {
       if (principal.rights.allowEverywhere(action)) return undefined;
       return principal.kind === "anonymous"
-        ? missing(action, hasTokens)
-        : forbiddenEverywhere(principal, action);
+        ? missing(principal, action, hasTokens)
+        : forbiddenEverywhere(principal, action, doing);
     },
     mayStay: (principal, room) =>
       !isRevoked(principal) &&

@@ -46,6 +46,11 @@ export interface Principal {
    * How the client was identified: by its token, or by the connect hook. Undefined if the principal is not a client.
    */
   readonly by: "token" | "hook" | undefined;
+  /**
+   * What an HTTP request lacks whose sender is anonymous: the header `Authorization`, or the word `Bearer` in it.
+   * Undefined for other senders. It is only for the texts of errors.
+   */
+  readonly lacks: "Authorization" | "Bearer" | undefined;
   /** The user that the token names in `sub`, or that the connect hook names; undefined if there is none. */
   readonly user: string | undefined;
   /** The name of the publish key; undefined without a key. */
@@ -79,6 +84,7 @@ export function makePrincipal(
   return Object.freeze({
     kind,
     by: facts.by,
+    lacks: facts.lacks,
     rights,
     user: facts.user,
     key: facts.key,

@@ -70,14 +70,35 @@ export function hookNotAsked(room: string): ApiError {
 }
 
 /** Returns the error for a sender without credentials. */
-export function missing(action: Action, hasTokens: boolean): ApiError {
+export function missing(
+  { lacks }: Principal,
+  action: Action,
+  hasTokens: boolean,
+): ApiError {
+  const secret = `a secret from PUBLISH_KEYS${
+    hasTokens && READER.includes(action) ? " or a token" : ""
+  }`;
+  if (lacks === "Bearer") {
+    return new ApiError(
+      "unauthorized",
+      `Cannot serve this request: its header Authorization does not begin with Bearer; send Authorization: Bearer <secret> with ${secret}`,
+    );
+  }
   if (hasTokens && action === "subscribe") return tokenMissing("join");
+  const advice = `send Authorization: Bearer <secret> with ${secret}`;
   if (action !== "publish") {
-    return unauthorized(hasTokens && READER.includes(action));
+    return new ApiError(
+      "unauthorized",
+      `Cannot serve this request: it has no credentials; ${advice}`,
+    );
   }
   return new ApiError(
     "unauthorized",
-    "Cannot publish: the sender has no credentials that allow it; over HTTP, send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS; over Socket.IO, connect with a token that grants it",
+    lacks === "Authorization"
+      ? `Cannot publish: the request has no publish key; ${advice}`
+      : hasTokens
+      ? 'Cannot publish: the client has sent no token; connect with one that grants "pub"'
+      : "Cannot publish: this server is not open, and verifies no tokens of clients; publish over HTTP with a publish key, or set TOKEN_SECRET or TOKEN_JWKS_URL",
   );
 }
 
@@ -89,17 +110,23 @@ export function tokenMissing(verb: "connect" | "join"): ApiError {
   );
 }
 
-/**
- * Returns the error for a request with a wrong secret or none.
- *
- * @param mayBeToken Whether a client token would be accepted as well as a publish key.
- */
-export function unauthorized(mayBeToken: boolean): ApiError {
+/** Returns the error for a request with a secret that is neither that of a publish key nor a token. */
+export function wrongSecret(hasTokens: boolean): ApiError {
   return new ApiError(
     "unauthorized",
-    mayBeToken
-      ? "Cannot serve this request: it carries neither a valid publish key nor a client token; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS or a token"
-      : "Cannot serve this request: it carries no valid publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+    `Cannot serve this request: its secret is ${
+      hasTokens
+        ? "neither in PUBLISH_KEYS nor a client token"
+        : "not in PUBLISH_KEYS"
+    }; send the secret of a key, without the key's name, after Bearer`,
+  );
+}
+
+/** Returns the error for a request whose secret is not a token, at a port where a publish key is no credential. */
+export function keyNotCredential(): ApiError {
+  return new ApiError(
+    "unauthorized",
+    "Cannot serve this request: its secret is not a client token, the only credential at this port; send a token or, from a backend, use INTERNAL_PORT",
   );
 }
 
@@ -123,12 +150,23 @@ export function forbidden(
   return notAllowed(principal, action, where);
 }
 
-/** Returns the error for a sender whose credentials do not allow `action` in all rooms. */
+/**
+ * Returns the error for a sender whose credentials do not allow `action` in all rooms.
+ *
+ * @param doing What the sender wanted to do, as in "revoke".
+ */
 export function forbiddenEverywhere(
   principal: Principal,
   action: Action,
+  doing: string,
 ): ApiError {
-  return notAllowed(principal, action, "all rooms");
+  if (principal.kind !== "key") {
+    return notAllowed(principal, action, "all rooms");
+  }
+  return new ApiError(
+    "forbidden",
+    `Cannot ${doing}: this needs a publish key for all rooms, and PUBLISH_KEY_ROOMS limits this one; use a key that it does not limit`,
+  );
 }
 
 function notAllowed(

@@ -82,7 +82,7 @@ Deno.test("POST /revoke needs a key that may manage every room", async () => {
         "Bearer battery-staple",
         403,
         "forbidden",
-        /^Cannot manage all rooms: the publish key does not allow it; use another one, or grant it in PUBLISH_KEY_ROOMS$/,
+        /^Cannot revoke: this needs a publish key for all rooms, and PUBLISH_KEY_ROOMS limits this one; use a key that it does not limit$/,
       ],
       [token, 403, "forbidden", /; send it over HTTP with a publish key$/],
       ["Bearer wrong", 401, "unauthorized", /./],

@@ -122,3 +122,88 @@ Deno.test("a token that cannot be verified at the moment is 503 with Retry-After
   assert.ok(headers.get("retry-after"));
   assert.ok(!JSON.stringify(app.observations).includes("hunter2"));
 });
+
+Deno.test("a request without valid credentials gets an error that says what its header Authorization lacks", async () => {
+  const bare = { authorization: "correct-horse" };
+  const named = { authorization: "Bearer web:correct-horse" };
+  const keys = { PUBLISH_KEYS: "web:correct-horse" };
+  const tokens = { ...keys, TOKEN_SECRET: SECRET };
+  const post = { method: "POST", body: "hello" };
+  const cases = [
+    [
+      keys,
+      "/publish",
+      post,
+      {},
+      "Cannot publish: the request has no publish key; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+    ],
+    [
+      tokens,
+      "/publish",
+      post,
+      bare,
+      "Cannot serve this request: its header Authorization does not begin with Bearer; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+    ],
+    [
+      tokens,
+      "/rooms/chat/history",
+      {},
+      bare,
+      "Cannot serve this request: its header Authorization does not begin with Bearer; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS or a token",
+    ],
+    [
+      tokens,
+      "/nodes",
+      {},
+      {},
+      "Cannot serve this request: it has no credentials; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS",
+    ],
+    [
+      keys,
+      "/publish",
+      post,
+      named,
+      "Cannot serve this request: its secret is not in PUBLISH_KEYS; send the secret of a key, without the key's name, after Bearer",
+    ],
+    [
+      tokens,
+      "/publish",
+      post,
+      named,
+      "Cannot serve this request: its secret is neither in PUBLISH_KEYS nor a client token; send the secret of a key, without the key's name, after Bearer",
+    ],
+  ] as const;
+  for (const [settings, path, init, headers, message] of cases) {
+    await using app = new TestApp(settings);
+    const { status, body } = await app.request(path, { ...init, headers });
+    assert.equal(status, 401, message);
+    assert.deepEqual(body.error, { code: "unauthorized", message });
+  }
+  await using open = new TestApp();
+  const reply = await open.request("/rooms/chat/history", { headers: bare });
+  assert.equal(reply.status, 200);
+});
+
+Deno.test("a key that is limited to rooms gets an error that names what only a key for all rooms may do", async () => {
+  await using app = new TestApp({
+    PUBLISH_KEYS: "news:battery-staple",
+    PUBLISH_KEY_ROOMS: "news=news.*",
+  });
+  const authorization = "Bearer battery-staple";
+  for (
+    const [path, doing] of [
+      ["/revoke", "revoke"],
+      ["/disconnect", "disconnect clients"],
+      ["/nodes", "list the nodes"],
+    ] as const
+  ) {
+    const reply = path === "/nodes"
+      ? await app.request(path, { headers: { authorization } })
+      : await app.post(path, { user: "ann" }, { authorization });
+    assert.equal(reply.status, 403, path);
+    assert.match(
+      reply.body.error.message,
+      new RegExp(`^Cannot ${doing}: this needs a publish key for all rooms`),
+    );
+  }
+});

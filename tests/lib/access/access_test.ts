@@ -311,6 +311,7 @@ Deno.test("a principal has what the token says about the user", async () => {
     key: undefined,
     tokenId: "j1",
     by: "token",
+    lacks: undefined,
     expiresAt: EXP * 1000,
     issuedAt: 1_900_000_000_000,
     grants: new Map(),

@@ -97,13 +97,19 @@ Deno.test("refusalEverywhere() allows only what is allowed in all rooms", () => 
       key: "web",
       rights: new Rights([{ rooms, actions: ["manage"] }]),
     });
-  assert.equal(refusalEverywhere(key("*"), "manage"), undefined);
-  assert.equal(refusalEverywhere(key("a", "*"), "manage"), undefined);
-  assert.equal(refusalEverywhere(key("*"), "publish")?.code, "forbidden");
+  assert.equal(refusalEverywhere(key("*"), "manage", "revoke"), undefined);
+  assert.equal(refusalEverywhere(key("a", "*"), "manage", "revoke"), undefined);
+  assert.equal(
+    refusalEverywhere(key("*"), "publish", "revoke")?.code,
+    "forbidden",
+  );
   for (const rooms of [["a"], ["a*"], ["a*", "b"], []]) {
-    const refusal = refusalEverywhere(key(...rooms), "manage");
+    const refusal = refusalEverywhere(key(...rooms), "manage", "revoke");
     assert.equal(refusal?.code, "forbidden");
   }
   const anonymous = makePrincipal({ kind: "anonymous", rights });
-  assert.equal(refusalEverywhere(anonymous, "manage")?.code, "unauthorized");
+  assert.equal(
+    refusalEverywhere(anonymous, "manage", "revoke")?.code,
+    "unauthorized",
+  );
 });
