@@ -25,7 +25,8 @@ export function readJsonFields<T>(
   expected: Expected,
   set: FieldSet<FieldsSchema<T>>,
 ): T {
-  if (!isJson(mediaType(c))) throw unsupported("application/json");
+  const type = mediaType(c);
+  if (!isJson(type)) throw unsupported(type, "application/json");
   const value = decodeJson(decodeText(body), `send ${expected.example}`);
   return parseFields(asFields(value, expected), set, expected.verb);
 }
@@ -70,10 +71,16 @@ export function isJson(type: string): boolean {
   return type === "application/json" || type.endsWith("+json");
 }
 
-/** Creates the error for a body with another media type than `types`. */
-export function unsupported(types: string): ApiError {
+/** Creates the error for a body of the media type `type`, which is none of `types`. */
+export function unsupported(type: string, types: string): ApiError {
+  // curl sends this type with -d if no other is given.
+  const given = type === "application/x-www-form-urlencoded"
+    ? "is that of a form, which is not supported here"
+    : type === ""
+    ? "is missing"
+    : "is not supported here";
   return new ApiError(
     "unsupported_content_type",
-    `Cannot read the body: its Content-Type is not supported here; send ${types}`,
+    `Cannot read the body: its Content-Type ${given}; set it to ${types}`,
   );
 }

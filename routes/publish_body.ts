@@ -70,6 +70,7 @@ export async function readFields(
     return formFields(await readMultipart(body, contentType));
   }
   throw unsupported(
+    type,
     "application/json, text/plain, application/x-www-form-urlencoded or multipart/form-data",
   );
 }
@@ -89,7 +90,7 @@ export function readBatch(c: Context<Env>, body: Uint8Array): Batch {
     return { items: lines.map((line) => () => decodeJson(line, advice)) };
   }
   if (!isJson(type)) {
-    throw unsupported("application/json or application/x-ndjson");
+    throw unsupported(type, "application/json or application/x-ndjson");
   }
   const fields = asFields(decodeJson(text, `send ${BATCH.example}`), BATCH);
   checkFields(fields, BATCH_NAMES);

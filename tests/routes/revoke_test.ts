@@ -173,3 +173,28 @@ Deno.test("POST /revoke takes a number for a user, as tokens may have it", async
   const { body } = await app.post("/revoke", { user: 42 }, KEY);
   assert.equal(body.user, "42");
 });
+
+Deno.test("a body that cannot be read gets an error that says what its Content-Type is", async () => {
+  await using app = new TestApp();
+  for (
+    const [type, state] of [
+      [
+        "application/x-www-form-urlencoded",
+        "is that of a form, which is not supported here",
+      ],
+      ["", "is missing"],
+      ["text/plain", "is not supported here"],
+    ] as const
+  ) {
+    const { status, body } = await app.request("/revoke", {
+      method: "POST",
+      headers: { "content-type": type },
+      body: "user=ann",
+    });
+    assert.equal(status, 415, type);
+    assert.equal(
+      body.error.message,
+      `Cannot read the body: its Content-Type ${state}; set it to application/json`,
+    );
+  }
+});
