@@ -66,6 +66,12 @@ export interface PublishRequest {
  * @throws {ApiError} `invalid_room` if the name is not valid
  */
 export function parseRoom(room: unknown): string {
+  if (room === undefined) {
+    throw new ApiError(
+      "invalid_room",
+      'Cannot use the room: its name is missing; name the room, for example in the field "room"',
+    );
+  }
   if (typeof room !== "string") {
     throw new ApiError(
       "invalid_room",

@@ -42,7 +42,7 @@ Deno.test("parsePublishEvent() refuses a publish that is not valid, with a code 
     ["a", "invalid_parameter", /is not an object; send \{"room"/],
     [null, "invalid_parameter", /is not an object/],
     [[VALID], "invalid_parameter", /is not an object/],
-    [{ message: 1 }, "invalid_room", /not a string/],
+    [{ message: 1 }, "invalid_room", /name is missing; name the room/],
     [{ ...VALID, room: null }, "invalid_room", /null/],
     [{ ...VALID, room: "" }, "invalid_room", /0 bytes/],
     [{ room: "a" }, "message_missing", /message is missing/],
