@@ -100,9 +100,9 @@ export type Observation =
   | { kind: "client_refused"; code: string }
   /**
    * Clients could not connect because of an outage, and will retry. `count` is the number of failed attempts since the
-   * last report. Reported at most once a minute for each `code`.
+   * last report, and `why` the sentence that the last client was sent. Reported at most once a minute for each `code`.
    */
-  | { kind: "clients_turned_away"; code: string; count: number }
+  | { kind: "clients_turned_away"; code: string; count: number; why: string }
   /** A limit was reached, and something was refused, delayed or disconnected because of it. */
   | { kind: "limited"; limit: string }
   /** A client sent an event whose name the server does not know. */

@@ -345,6 +345,7 @@ Deno.test("while Redis is down, the thin client reports why it cannot connect, a
     kind === "clients_turned_away"
   );
   assert.equal(line?.code, "log_unreachable");
+  assert.match(`${line?.why}`, /^Cannot connect: this node has not reached/);
   await redis.restart();
   await Promise.all(pages.map(({ joined }) => joined.have(1)));
   await stock.joined.have(1);

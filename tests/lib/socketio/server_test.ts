@@ -6,7 +6,7 @@ import {
   makeOriginRule,
   type OriginRule,
 } from "../../../lib/access/origins.ts";
-import { ApiError } from "../../../lib/errors.ts";
+import { ApiError, toApiError } from "../../../lib/errors.ts";
 import { clientAddresses } from "../../../lib/limits/addresses.ts";
 import { ConnectionLimits } from "../../../lib/limits/connection_limits.ts";
 import { RefusalDelay } from "../../../lib/limits/refusal_delay.ts";
@@ -204,9 +204,10 @@ Deno.test("SocketIoServer closes the connection of a client that it rejects temp
   const reports = setup.observed.filter(({ kind }) =>
     kind === "clients_turned_away"
   );
+  const kind = "clients_turned_away";
   assert.deepEqual(reports, [
-    { kind: "clients_turned_away", code: "overloaded", count: 1 },
-    { kind: "clients_turned_away", code: "internal", count: 1 },
+    { kind, code: "overloaded", count: 1, why: "Cannot connect: later" },
+    { kind, code: "internal", count: 1, why: toApiError(1).message },
   ]);
   assert.equal(
     setup.observed.filter(({ kind }) => kind === "client_refused").length,

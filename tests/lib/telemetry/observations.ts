@@ -34,7 +34,12 @@ export const ALL: readonly Observation[] = [
   { kind: "client_connected", transport: "socket.io", clients: 7 },
   { kind: "client_disconnected", transport: "socket.io", clients: 6 },
   { kind: "client_refused", code: "invalid_room" },
-  { kind: "clients_turned_away", code: "log_unreachable", count: 2 },
+  {
+    kind: "clients_turned_away",
+    code: "log_unreachable",
+    count: 2,
+    why: "Cannot connect: Redis is not reachable; connect again later",
+  },
   { kind: "limited", limit: "too_many_clients" },
   { kind: "unknown_event" },
   { kind: "recovered", messages: 5 },
