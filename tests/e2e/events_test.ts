@@ -114,7 +114,8 @@ Deno.test({
     await arrived();
     // They stay connected while Redis is away.
     assert.equal((await eventsOf(page)).opened, before);
-    assert.equal(before, 3);
+    // It may have come back to a node that was still stopping, and have got a stream that ends at once.
+    assert.ok(before >= 3, `opened ${before} times`);
   },
 });
 
