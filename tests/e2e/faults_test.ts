@@ -7,7 +7,7 @@ import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, lagOver, Publisher, settle } from "../support/oracle.ts";
-import { Redis } from "../support/redis.ts";
+import { Redis, type RedisOptions } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 
 const LOG = "roomcast:{roomcast}:log";
@@ -21,10 +21,10 @@ interface Cluster extends AsyncDisposable {
 }
 
 async function cluster(
-  options: { aof?: boolean; env?: Record<string, string> } = {},
+  options: RedisOptions & { env?: Record<string, string> } = {},
 ): Promise<Cluster> {
   const stack = new AsyncDisposableStack();
-  const redis = stack.use(await Redis.start({ aof: options.aof ?? true }));
+  const redis = stack.use(await Redis.start(options));
   const env = { REDIS_URL: redis.url, ...options.env };
   const a = stack.use(await TestNode.start(env));
   const b = stack.use(await TestNode.start(env));
@@ -129,7 +129,7 @@ Deno.test("while CLIENT PAUSE stops Redis for 10 s, publishes fail within 2 s, a
 });
 
 Deno.test("no acknowledged message is lost if Redis is killed and restarted with its append-only file", async () => {
-  await using all = await cluster();
+  await using all = await cluster({ fsync: "always" });
   const publisher = await runUnderLoad(all, async () => {
     await all.redis.kill();
     await wait(3000);

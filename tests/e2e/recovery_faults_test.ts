@@ -57,7 +57,7 @@ Deno.test("200 clients recover on another node within 10 s if their node is kill
 });
 
 Deno.test("clients get every acknowledged message and no gap if Redis restarts with its data while clients reconnect", async () => {
-  await using redis = await Redis.start();
+  await using redis = await Redis.start({ fsync: "always" });
   // The room is not a bridged channel, because a channel would get a gap for the restart.
   const env = { REDIS_URL: redis.url, CHANNELS: "elsewhere" };
   await using a = await TestNode.start(env);

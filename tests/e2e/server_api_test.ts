@@ -59,7 +59,7 @@ class Setup implements AsyncDisposable {
   }
 
   static async start(count: number): Promise<Setup> {
-    const redis = await Redis.start();
+    const redis = await Redis.start({ fsync: "always" });
     const env = {
       REDIS_URL: redis.url,
       CHANNELS: "-",

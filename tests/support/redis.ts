@@ -7,6 +7,11 @@ import { soon, until } from "./wait.ts";
 export interface RedisOptions {
   /** Whether the server keeps an append-only file, like a Redis in production; true by default. */
   readonly aof?: boolean;
+  /**
+   * When the server writes the append-only file to disk; `everysec` by default, like a Redis in production. The server
+   * then keeps acknowledged writes in its memory while the disk is slow, for up to 2 s, and loses them if it is killed.
+   */
+  readonly fsync?: "always" | "everysec";
   /** The program to run; by default `redis-server`, or `valkey-server` if only that is installed. */
   readonly program?: string;
   /** Further command-line arguments of the server. */
@@ -162,7 +167,8 @@ export class Redis {
   }
 
   async #start(aof: boolean): Promise<void> {
-    const { program = await serverProgram(), args = [] } = this.#options;
+    const { program = await serverProgram(), fsync = "everysec", args = [] } =
+      this.#options;
     this.#process = new Deno.Command(program, {
       args: [
         ...[
@@ -179,7 +185,7 @@ export class Redis {
           "--appendonly",
           aof ? "yes" : "no",
           "--appendfsync",
-          "everysec",
+          fsync,
         ],
         ...args,
       ],
