@@ -86,6 +86,10 @@ export type Observation =
    * once a minute for each key and each `code`.
    */
   | { kind: "publishes_refused"; key: string; code: string; count: number }
+  /** An HTTP request was refused with 401, because its key or token is missing or not accepted. */
+  | { kind: "request_unauthorized" }
+  /** `count` HTTP requests were refused with 401 since the last report. Reported at most once a minute. */
+  | { kind: "requests_unauthorized"; count: number }
   /** Messages were written to clients. A message counts once for each client. */
   | { kind: "delivered"; count: number }
   /** Messages of `LATEST_ROOMS` were replaced by newer messages before they were sent. */

@@ -41,6 +41,11 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   published: undefined,
   publish_failed: undefined,
   publishes_refused: ["warn", "Publishes of a key were refused"],
+  request_unauthorized: undefined,
+  requests_unauthorized: [
+    "warn",
+    "HTTP requests were refused with 401, because their key or token is missing or not accepted",
+  ],
   delivered: undefined,
   skipped: undefined,
   slow_client_disconnected: [

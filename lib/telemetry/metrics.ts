@@ -59,6 +59,10 @@ export class Metrics {
     "Times a limit was reached and something was refused, delayed or disconnected, by limit",
     ["limit"],
   );
+  readonly #unauthorized = this.#counter(
+    "roomcast_requests_unauthorized_total",
+    "HTTP requests refused with 401, because their key or token was missing or not accepted",
+  );
   readonly #unknown = this.#counter(
     "roomcast_unknown_events_total",
     "Events of clients with a name that the server does not know",
@@ -202,6 +206,7 @@ export class Metrics {
       this.#directed.inc({ directive, outcome: "applied" }),
     directive_failed: ({ directive, code }) =>
       this.#directed.inc({ directive, outcome: code }),
+    request_unauthorized: () => this.#unauthorized.inc(),
     unknown_event: () => this.#unknown.inc(),
     recovered: () => this.#recovered.inc({ outcome: "recovered" }),
     recovery_incomplete: ({ reason }) =>

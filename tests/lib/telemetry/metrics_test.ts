@@ -21,6 +21,7 @@ Deno.test("Metrics.expose() returns the numbers of observations in the text form
       "roomcast_deliveries_total 80",
       'roomcast_clients_refused_total{code="invalid_room"} 2',
       'roomcast_limited_total{limit="too_many_clients"} 2',
+      "roomcast_requests_unauthorized_total 2",
       "roomcast_unknown_events_total 2",
       "roomcast_bridged_total 4",
       "roomcast_bridge_appends_total 2",

@@ -26,6 +26,8 @@ export const ALL: readonly Observation[] = [
   { kind: "publish_failed", code: "log_full" },
   { kind: "publish_failed", code: "forbidden", key: "web" },
   { kind: "publishes_refused", key: "web", code: "forbidden", count: 1 },
+  { kind: "request_unauthorized" },
+  { kind: "requests_unauthorized", count: 3 },
   { kind: "delivered", count: 40 },
   { kind: "skipped", count: 9 },
   { kind: "slow_client_disconnected", waitingBytes: 1_048_577 },
