@@ -88,7 +88,7 @@ export type Observation =
   | { kind: "publishes_refused"; key: string; code: string; count: number }
   /** An HTTP request was refused with 401, because its key or token is missing or not accepted. */
   | { kind: "request_unauthorized" }
-  /** `count` HTTP requests were refused with 401 since the last report. Reported at most once a minute. */
+  /** `count` HTTP requests were refused with 401 since the last report. At most once a minute for each port. */
   | { kind: "requests_unauthorized"; count: number }
   /** Messages were written to clients. A message counts once for each client. */
   | { kind: "delivered"; count: number }
