@@ -2,7 +2,6 @@ import assert from "node:assert/strict";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { type AppReply, TestApp } from "../support/app.ts";
 
-const ROOT = new URL("../../", import.meta.url);
 const APP = "https://app.example.com";
 
 /** All routes: for each, its pattern, a path that matches it, and its methods in the form of the header `Allow`. */
