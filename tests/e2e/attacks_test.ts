@@ -262,7 +262,7 @@ Deno.test("a clock that is set forward ends tokens, one that is set back makes n
   const bob = nodes.client(steady, { token });
   await Promise.all([ann.connects.have(1), bob.connects.have(1)]);
 
-  stepped.signal("SIGUSR1");
+  await setClock(stepped, "SIGUSR1");
   await ann.disconnects.have(1);
   await until("it is refused", () => ann.errors.items.length > 0);
   assert.match(`${ann.errors.items[0]?.message}`, /it has expired/);
@@ -270,14 +270,14 @@ Deno.test("a clock that is set forward ends tokens, one that is set back makes n
   await bob.messages.have(1);
 
   for (let i = 0; i < 2; i++) {
-    stepped.signal("SIGUSR2");
+    await setClock(stepped, "SIGUSR2");
     await stepped.publish("back", "chat", KEY);
   }
   // Six hours behind, the token seems to have been issued in the future.
   const early = nodes.client(stepped, { token });
   await until("it is refused", () => early.errors.items.length > 0);
   assert.match(`${early.errors.items[0]?.message}`, /issued in the future/);
-  stepped.signal("SIGUSR1");
+  await setClock(stepped, "SIGUSR1");
   const late = nodes.client(stepped, { token });
   await late.connects.have(1);
   await steady.publish("end", "chat", KEY);
@@ -291,3 +291,15 @@ Deno.test("a clock that is set forward ends tokens, one that is set back makes n
   assert.deepEqual(bob.disconnects.items, []);
   assert.equal((await stepped.get("/readyz")).status, 200);
 });
+
+/** Sets the clock of a `clock_node.ts`, and waits until the node has done it. */
+async function setClock(
+  node: TestNode,
+  signal: "SIGUSR1" | "SIGUSR2",
+): Promise<void> {
+  const steps = () =>
+    node.log.items.filter(({ kind }) => kind === "clock_set").length;
+  const before = steps();
+  node.signal(signal);
+  await until("the clock is set", () => steps() > before);
+}
