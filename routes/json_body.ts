@@ -71,7 +71,7 @@ export function isJson(type: string): boolean {
   return type === "application/json" || type.endsWith("+json");
 }
 
-/** Creates the error for a body of the media type `type`, which is none of `types`. */
+/** Creates the error for a body of a media type that is not accepted. `types` names those that are, for the text. */
 export function unsupported(type: string, types: string): ApiError {
   // curl sends this type with -d if no other is given.
   const given = type === "application/x-www-form-urlencoded"

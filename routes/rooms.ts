@@ -129,7 +129,10 @@ function mayManage(
   return access.refusal(principal, "manage", room) === undefined;
 }
 
-/** Returns the cursor after the room with this name. It is encoded, so that nobody makes one up. */
+/**
+ * Returns the cursor with which a client asks for the rooms after this one. The name is encoded, so that clients pass
+ * cursors on as they are and do not make their own.
+ */
 function formatCursor(name: string): string {
   return Buffer.from(name).toString("base64url");
 }

@@ -165,7 +165,10 @@ export function renewedGrant(
   return putAt === undefined ? grant : { ...grant, putAt };
 }
 
-/** Returns what is left of grants at the time `now`, in ms since 1970, some of which may have expired. */
+/**
+ * Returns the grants that count at `now`, in ms since 1970. If a backend has put the client into a room, that part of
+ * the room's grant never expires.
+ */
 export function currentGrants(grants: RoomGrants, now: number): RoomGrants {
   const current = new Map<string, RoomGrant>();
   for (const [room, grant] of grants) {

@@ -110,7 +110,7 @@ export function tokenMissing(verb: "connect" | "join"): ApiError {
   );
 }
 
-/** Returns the error for a request with a secret that is neither that of a publish key nor a token. */
+/** Returns the error for a request whose secret belongs to no publish key and is no token. */
 export function wrongSecret(hasTokens: boolean): ApiError {
   return new ApiError(
     "unauthorized",

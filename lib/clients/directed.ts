@@ -130,7 +130,7 @@ export class Directed implements DirectedClients {
     }
   }
 
-  /** Applies a directive. Resolves to `false` if it has to be tried again. Never rejects. */
+  /** Applies a directive. Resolves to `false` if that failed and the caller has to try again. Never rejects. */
   async #tryApply(client: Client, directive: Directive): Promise<boolean> {
     const { observe } = this.#options;
     const { kind } = directive;

@@ -91,8 +91,8 @@ export interface HistoryRange {
   readonly since: { epoch: string | undefined; id: string } | undefined;
   readonly order: "asc" | "desc";
   /**
-   * Maximum number of messages in the page. With 0, the page has no messages, and its `complete` is the same as that of
-   * a page with all messages of the range.
+   * Maximum number of messages in the page. With 0, the page has no messages. Its `complete` is then what it would be
+   * if the page had all messages of the range.
    */
   readonly limit: number;
 }

@@ -47,15 +47,15 @@ export interface ReporterOptions {
   readonly observe: Observe;
 }
 
-/** The users of a room about which Redis has to be told. */
+/** For each room, the users whose entries in Redis are out of date. */
 type Changes = Map<string, Set<string>>;
 
 /**
  * Writes what has changed on this node, some of it at a time, and a heartbeat. If Redis has lost what the node wrote,
  * the node writes everything again under a new tag.
  *
- * What is written is looked up at that moment, and writing it twice does no harm. A change that is reported late, or
- * again after a failure, is therefore never wrong.
+ * A change only says which room and which user to write. What to write is looked up when it is written. Therefore a
+ * change may be written late, or once more after a failure.
  *
  * Lifetime: the constructor starts to write. Call `close()` to stop.
  */
@@ -263,7 +263,7 @@ export class Reporter {
     }
   }
 
-  /** Writes everything again under a new tag, because Redis lacks some of what is true. */
+  /** Writes everything again under a new tag. Call this when Redis has lost something that this node wrote. */
   async #startAgain(): Promise<void> {
     const { local, observe } = this.#options;
     const old = this.#tag;

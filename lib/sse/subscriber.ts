@@ -132,8 +132,8 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
   }
 
   /**
-   * Returns whether the kernel has taken none of the buffered bytes since the last call. Clients cannot confirm that
-   * they are there, so this is the only sign that a client has gone without closing its connection.
+   * Returns whether bytes are buffered and no write has ended since the last call. The client is then gone, or does not
+   * read. A client of a stream sends nothing, so there is no other sign that it has gone without closing its connection.
    */
   isStalled(): boolean {
     const progress = this.#isBusy ? this.#progress : -1;
@@ -143,8 +143,8 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
   }
 
   /**
-   * Handles the end of a direct write. If the write failed, destroys the connection; otherwise writes what was queued
-   * meanwhile.
+   * Called when a direct write has ended. Closes the connection if the write has failed. Otherwise writes the frames
+   * that were queued during the write.
    */
   oncomplete(status: number): void {
     const isExpected = this.#options.directWriter.complete(this);

@@ -131,7 +131,7 @@ Deno.test("a revoked token is refused everywhere, also where a node remembers th
     return !ok;
   });
   assert.equal(await history(stolen), 401);
-  // The open stream has ended, and there is no new one.
+  // The server ends the open stream, and refuses to open another one with the same token.
   await soon(stream.text(), "the stream ends", EFFECT_MS);
   const refused = await events(stolen);
   assert.equal(refused.status, 401);

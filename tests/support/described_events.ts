@@ -3,7 +3,10 @@ import assert from "node:assert/strict";
 import * as v from "valibot";
 import { TO_CLIENT, TO_SERVER } from "../../lib/socket_events/events.ts";
 
-/** Checks the arguments of an event that a client has received. A name that is not Roomcast's is that of a message. */
+/**
+ * Checks the arguments of an event that a client has received. Messages may have any other event name than those of
+ * Roomcast's own events, so an unknown name is checked as a message.
+ */
 export function checkEvent(event: string, args: readonly unknown[]): void {
   const { args: schema } = own(TO_CLIENT, event) ?? TO_CLIENT.msgReceived;
   check(event, schema, args);

@@ -217,7 +217,10 @@ export class TestNode {
     return { status, headers, text, body };
   }
 
-  /** Returns whom a port serves; undefined if the port is not one of this node, such as that of a proxy. */
+  /**
+   * Returns who may use the port with this origin: clients, backends or everyone. Returns undefined if the port does not
+   * belong to this node, because the request goes to a proxy.
+   */
   #audienceOf(origin: string): Audience | undefined {
     if (!this.#isDocumented) return undefined;
     const isClients = origin === this.#url;
