@@ -133,11 +133,13 @@ export class SseServer {
 
   /**
    * Opens a stream: writes the response's head, the messages that the client missed, and from then on all messages of
-   * its rooms. Does nothing if the client has closed the connection meanwhile.
+   * its rooms.
    *
+   * @returns `false` if nothing was written to the response, because the client has closed the connection meanwhile, or
+   * because the request is a `HEAD`. The client may then have a stream, but gets none.
    * @throws {ApiError} If the stream cannot be opened. Nothing was written to the response then.
    */
-  async open(stream: StreamRequest): Promise<void> {
+  async open(stream: StreamRequest): Promise<boolean> {
     const { clients, connections } = this.#options;
     const { request, response } = stream;
     const { socket } = response;
@@ -155,10 +157,13 @@ export class SseServer {
         stream,
         isOpen: () => !socket.destroyed,
       });
-      if (socket.destroyed) return clients.abandon(admission);
+      if (socket.destroyed || request.method === "HEAD") {
+        clients.abandon(admission);
+        return false;
+      }
       if (this.#isStopping) throw DRAINING;
       this.#connect(stream, socket, admission, entry);
-      isOpen = true;
+      return isOpen = true;
     } finally {
       this.#opening--;
       if (!isOpen) connections.leave(entry);

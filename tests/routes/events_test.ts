@@ -682,8 +682,13 @@ Deno.test("the connect hook decides about a stream, and is told nothing about a 
   const [status] = await streams.refusal("/rooms/news/events");
   assert.equal(status, 403);
   assert.equal(backend.calls.items.length, 2);
+  const head = await fetchDocumented(`${streams.url}/rooms/news/events`, {
+    method: "HEAD",
+  });
+  assert.equal(head.status, 403);
+  assert.equal(backend.calls.items.length, 3);
   await streams.start("/rooms/news/events", {
     headers: { authorization: "Bearer correct-horse" },
   });
-  assert.equal(backend.calls.items.length, 2);
+  assert.equal(backend.calls.items.length, 3);
 });

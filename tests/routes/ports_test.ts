@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { makeOriginRule } from "../../lib/access/origins.ts";
 import { type AppReply, TestApp } from "../support/app.ts";
+import { fetchDocumented } from "../support/documented.ts";
 import { makeToken, SECRET } from "../support/tokens.ts";
 
 const KEY = { authorization: "Bearer correct-horse" };
@@ -133,9 +134,16 @@ Deno.test("at a port for clients, a history needs a client token, and a publish 
 for (const audience of ["clients", "backends", "everyone"] as const) {
   Deno.test(`a port for ${audience} has streams`, async () => {
     await using app = new TestApp(SETTINGS, { audience });
+    const origin = `http://127.0.0.1:${await app.serve()}`;
     for (const path of ["/events?rooms=chat", "/rooms/chat/events/"]) {
-      const { status } = await app.request(path, { method: "HEAD" });
-      assert.equal(status, 401);
+      for (const method of ["GET", "HEAD"]) {
+        const { status } = await fetchDocumented(
+          origin + path,
+          { method },
+          () => audience,
+        );
+        assert.equal(status, 401);
+      }
     }
   });
 }
