@@ -6,11 +6,11 @@
 import { Buffer } from "node:buffer";
 import type * as v from "valibot";
 import type { Access } from "../lib/access/access.ts";
-import type { Principal } from "../lib/access/principal.ts";
 import { ApiError } from "../lib/errors.ts";
 import type { HeadState } from "../lib/log/head.ts";
 import { parseRoom } from "../lib/log/message.ts";
 import { formatPosition } from "../lib/log/position.ts";
+import { readGrantedNames } from "../lib/occupancy/granted_names.ts";
 import type { Occupancy } from "../lib/occupancy/occupancy.ts";
 import { readQuery } from "./api/parse.ts";
 import {
@@ -21,14 +21,6 @@ import {
   type RoomState,
 } from "./api/rooms.ts";
 import type { Handler } from "./exchange.ts";
-
-/** Number of names that are read at once. */
-const NAMES = 1000;
-/**
- * Maximum number of names that one request looks at. A key that is limited to few of many rooms gets pages with fewer
- * rooms, or with none, and a cursor.
- */
-const NAMES_MAX = 10_000;
 
 /** Options of the routes about rooms and nodes. */
 export interface RoomsOptions {
@@ -49,33 +41,25 @@ export function listRooms({ access, occupancy }: RoomsOptions): Handler {
       ROOMS_QUERY,
       "list the rooms",
     );
-    let after = parseCursor(cursor, prefix);
     const principal = c.get("principal");
-    const isLimited =
-      access.refusalEverywhere(principal, "manage", "list all rooms") !==
-        undefined;
+    const range = { prefix, after: parseCursor(cursor, prefix) };
     // One more than the page has shows whether there is a next page.
-    const step = isLimited ? NAMES : limit + 1;
-    const names: string[] = [];
-    let isComplete = false, isFull = false;
-    for (let seen = 0; !isComplete && !isFull && seen < NAMES_MAX;) {
-      const some = await occupancy.names({ prefix, after, limit: step });
-      seen += some.length;
-      isComplete = some.length < step;
-      for (const name of some) {
-        isFull = names.length === limit;
-        if (isFull) break;
-        after = name;
-        if (mayManage(access, principal, name)) names.push(name);
-      }
-    }
-    const counted = await occupancy.count(names);
+    const names = await readGrantedNames(
+      occupancy,
+      principal.rights.patternsOf("manage"),
+      { ...range, limit: limit + 1 },
+    );
+    const shown = names.slice(0, limit);
+    // The patterns only limit what is read. Whether the key may manage a room is decided for each.
+    const allowed = shown.filter((room) =>
+      access.refusal(principal, "manage", room) === undefined
+    );
+    const counted = await occupancy.count(allowed);
+    const last = names.length > limit ? shown.at(-1) : undefined;
     const page: v.InferOutput<typeof RoomsPage> = {
       // A room that was left since its name was read is not listed.
       rooms: counted.filter(({ clients }) => clients > 0),
-      cursor: (isComplete && !isFull) || after === undefined
-        ? null
-        : formatCursor(after),
+      cursor: last === undefined ? null : formatCursor(last),
     };
     return c.json(page);
   };
@@ -119,14 +103,6 @@ export function listNodes({ access, occupancy }: RoomsOptions): Handler {
     };
     return c.json(page);
   };
-}
-
-function mayManage(
-  access: Access,
-  principal: Principal,
-  room: string,
-): boolean {
-  return access.refusal(principal, "manage", room) === undefined;
 }
 
 /**

@@ -113,4 +113,19 @@ export class Rights {
   allowEverywhere(action: Action): boolean {
     return (this.#everywhere & BITS[action]) !== 0;
   }
+
+  /**
+   * Returns the names of rooms, and the patterns of names, for which `action` is granted. It may also be granted only in
+   * some of these rooms, so ask {@linkcode Rights.allow} for each.
+   */
+  patternsOf(action: Action): string[] {
+    const bit = BITS[action];
+    return [
+      ...[...this.#byName].filter(([, actions]) => (actions & bit) !== 0)
+        .map(([name]) => name),
+      ...this.#byPrefix.filter(([, actions]) => (actions & bit) !== 0)
+        .map(([prefix]) => `${prefix}*`),
+      ...this.#base?.patternsOf(action) ?? [],
+    ];
+  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { compareBytes } from "../util/text.ts";
 import type {
   LocalRooms,
   NameRange,
@@ -61,19 +62,4 @@ export class LocalOccupancy implements Occupancy {
   nodes(): Promise<readonly NodeReport[]> {
     return Promise.resolve([{ ...this.#options.state(), ageMs: 0 }]);
   }
-}
-
-/** Compares two texts by their UTF-8 bytes, as Redis does, without encoding them. */
-function compareBytes(a: string, b: string): number {
-  const end = Math.min(a.length, b.length);
-  for (let i = 0; i < end; i++) {
-    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
-    if (x !== y) return rankOf(x) - rankOf(y);
-  }
-  return a.length - b.length;
-}
-
-/** Returns where a UTF-16 unit is in the order of UTF-8 bytes. There, surrogates come after all other units. */
-function rankOf(unit: number): number {
-  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
 }

@@ -135,8 +135,8 @@ export class SseServer {
    * Opens a stream: writes the response's head, the messages that the client missed, and from then on all messages of
    * its rooms.
    *
-   * @returns `false` if nothing was written to the response, because the client has closed the connection meanwhile, or
-   * because the request is a `HEAD`. The client may then have a stream, but gets none.
+   * @returns `false` if the stream could be opened but was not, because the client has closed the connection meanwhile
+   * or because the request is a `HEAD`. Nothing was written to the response then.
    * @throws {ApiError} If the stream cannot be opened. Nothing was written to the response then.
    */
   async open(stream: StreamRequest): Promise<boolean> {

@@ -26,3 +26,18 @@ export function exceedsBytes(text: string, bytesMax: number): boolean {
   return text.length > bytesMax ||
     (text.length * 3 > bytesMax && byteLength(text) > bytesMax);
 }
+
+/** Compares two texts by their UTF-8 bytes, as Redis does, without encoding them. */
+export function compareBytes(a: string, b: string): number {
+  const end = Math.min(a.length, b.length);
+  for (let i = 0; i < end; i++) {
+    const [x, y] = [a.charCodeAt(i), b.charCodeAt(i)];
+    if (x !== y) return rankOf(x) - rankOf(y);
+  }
+  return a.length - b.length;
+}
+
+/** Returns where a UTF-16 unit is in the order of UTF-8 bytes. There, surrogates come after all other units. */
+function rankOf(unit: number): number {
+  return unit >= 0xd800 && unit < 0xe000 ? unit + 0x10000 : unit;
+}
