@@ -8,10 +8,8 @@ import { parseRoom } from "../../lib/log/message.ts";
 import { parsePosition } from "../../lib/log/position.ts";
 import { LAST_MAX } from "../../lib/recovery/join_request.ts";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { Room } from "./schemas.ts";
+import { Room, wholeNumber } from "./schemas.ts";
 
-const LAST =
-  `"last" is not a whole number from 0 to ${LAST_MAX}; send such a number`;
 const INSTEAD = {
   position: "since",
   after: "since",
@@ -29,17 +27,10 @@ const START = {
       "A position or the id of a message: the stream begins with the messages after it.",
     ),
   )),
-  last: v.optional(v.pipe(
-    v.string(),
-    v.regex(/^\d{1,4}$/, LAST),
-    v.transform(Number),
-    v.number(),
-    v.integer(),
-    v.minValue(0),
-    v.maxValue(LAST_MAX, LAST),
-    v.description(
-      "The stream begins with as many of the newest messages of each room.",
-    ),
+  last: v.optional(wholeNumber(
+    "last",
+    { max: LAST_MAX },
+    "The stream begins with as many of the newest messages of each room.",
   )),
 };
 

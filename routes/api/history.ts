@@ -7,14 +7,19 @@ import * as v from "valibot";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { parsePosition } from "../../lib/log/position.ts";
 import { OF_LOG, type Operation } from "./operation.ts";
-import { EventName, Message, MessageId, Room, Time } from "./schemas.ts";
+import {
+  EventName,
+  Message,
+  MessageId,
+  Room,
+  Time,
+  wholeNumber,
+} from "./schemas.ts";
 
 /** Number of messages in a page if the request has no `limit`. */
 export const LIMIT_DEFAULT = 100;
 /** Maximum number of messages in a page. */
 const LIMIT_MAX = 1000;
-const LIMIT =
-  `"limit" is not a whole number from 0 to ${LIMIT_MAX}; send such a number`;
 
 /** The query parameters of `GET /rooms/{room}/history`. */
 export const HISTORY_QUERY = {
@@ -26,18 +31,10 @@ export const HISTORY_QUERY = {
         "A position or the id of a message. With `asc` the page has the messages after it, with `desc` those before it.",
       ),
     )),
-    limit: v.optional(v.pipe(
-      v.string(),
-      v.regex(/^\d{1,4}$/, LIMIT),
-      v.transform(Number),
-      v.number(),
-      v.integer(),
-      v.minValue(0),
-      v.maxValue(LIMIT_MAX, LIMIT),
-      v.metadata({ default: LIMIT_DEFAULT }),
-      v.description(
-        "Maximum number of messages of the page, which also ends after about 1 MiB. With 0 the page has no messages, and the position of the log's end.",
-      ),
+    limit: v.optional(wholeNumber(
+      "limit",
+      { max: LIMIT_MAX, default: LIMIT_DEFAULT },
+      "Maximum number of messages of the page, which also ends after about 1 MiB. With 0 the page has no messages, and the position of the log's end.",
     )),
     order: v.optional(v.pipe(
       v.picklist(

@@ -5,14 +5,12 @@
  */
 import * as v from "valibot";
 import { OF_LOG, type Operation } from "./operation.ts";
-import { Room } from "./schemas.ts";
+import { Room, wholeNumber } from "./schemas.ts";
 
 /** Number of rooms in a page if the request has no `limit`. */
 export const LIMIT_DEFAULT = 100;
 /** Maximum number of rooms in a page. */
 const LIMIT_MAX = 1000;
-const LIMIT =
-  `"limit" is not a whole number from 1 to ${LIMIT_MAX}; send such a number`;
 
 /** The query parameters of `GET /rooms`. */
 export const ROOMS_QUERY = {
@@ -27,16 +25,10 @@ export const ROOMS_QUERY = {
         "The `cursor` of the page before. Send the same `prefix` with it.",
       ),
     )),
-    limit: v.optional(v.pipe(
-      v.string(),
-      v.regex(/^\d{1,4}$/, LIMIT),
-      v.transform(Number),
-      v.number(),
-      v.integer(),
-      v.minValue(1, LIMIT),
-      v.maxValue(LIMIT_MAX, LIMIT),
-      v.metadata({ default: LIMIT_DEFAULT }),
-      v.description("Maximum number of rooms of the page."),
+    limit: v.optional(wholeNumber(
+      "limit",
+      { min: 1, max: LIMIT_MAX, default: LIMIT_DEFAULT },
+      "Maximum number of rooms of the page.",
     )),
   }),
   instead: {

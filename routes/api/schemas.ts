@@ -79,6 +79,36 @@ export function exactlyOne<T extends object>(
   );
 }
 
+/** The limits of a number in a query. */
+interface NumberRange {
+  readonly min?: number;
+  /** At most 9999. */
+  readonly max: number;
+  /** The number if the parameter is not given, for the document. */
+  readonly default?: number;
+}
+
+/** Returns the schema of a query parameter that is a whole number, by default at least 0. */
+export function wholeNumber(
+  name: string,
+  { min = 0, max, ...metadata }: NumberRange,
+  description: string,
+): v.GenericSchema<string, number> {
+  const wrong =
+    `"${name}" is not a whole number from ${min} to ${max}; send such a number`;
+  return v.pipe(
+    v.string(),
+    v.regex(/^\d{1,4}$/, wrong),
+    v.transform(Number),
+    v.number(),
+    v.integer(),
+    v.minValue(min, wrong),
+    v.maxValue(max, wrong),
+    v.metadata(metadata),
+    v.description(description),
+  );
+}
+
 export const EventName = v.pipe(
   printable(),
   v.minLength(1),
