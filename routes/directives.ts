@@ -6,7 +6,6 @@
  */
 import type { Context } from "hono";
 import type * as v from "valibot";
-import type { Access } from "../lib/access/access.ts";
 import type { Director } from "../lib/directives/director.ts";
 import type { DirectiveRequest, Target } from "../lib/directives/directives.ts";
 import { parseRoom } from "../lib/log/message.ts";
@@ -22,7 +21,6 @@ import { readJsonFields } from "./json_body.ts";
 
 /** Options of the routes for directives. */
 export interface DirectivesOptions {
-  readonly access: Access;
   readonly director: Pick<Director, "direct">;
   readonly bodies: BodyBudget;
   readonly observe: Observe;
@@ -48,16 +46,10 @@ export function assign(
 
 /**
  * Creates the handler of `POST /disconnect`. It responds with the user or client, and the number of clients that this
- * node has disconnected. It concerns all rooms, so a publish key that is limited to some rooms may not disconnect.
+ * node has disconnected.
  */
 export function disconnect(options: DirectivesOptions): Handler {
   return async function disconnect(c) {
-    const refusal = options.access.refusalEverywhere(
-      c.get("principal"),
-      "manage",
-      "disconnect clients",
-    );
-    if (refusal !== undefined) throw refusal;
     return await direct(c, { kind: "disconnect", room: "" }, options);
   };
 }

@@ -7,8 +7,8 @@ import type { Context } from "hono";
 import type { Access, Credentials } from "../lib/access/access.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
 import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
-import type { Action } from "../lib/access/rights.ts";
 import { ApiError } from "../lib/errors.ts";
+import type { Needs } from "./api/operation.ts";
 import {
   type Env,
   type Middleware,
@@ -131,15 +131,21 @@ export function readCredentials(
 }
 
 /**
- * Rejects a request whose principal may not perform `action` in the room that the path names. If the path names no
- * room, rejects a principal that may perform `action` in no room.
+ * Rejects a request whose principal does not have the right that an operation needs in the room that the path names. If the
+ * path names no room, rejects a principal that has the right in no room or, with `inAllRooms`, not in all rooms.
  *
  * @throws {ApiError} `unauthorized`, `forbidden`
  */
-export function authorize(access: Access, action: Action): Middleware {
+export function authorize(
+  access: Access,
+  { right, inAllRooms }: Pick<Needs, "right" | "inAllRooms">,
+): Middleware {
   return function authorize(c, next) {
-    const room = c.req.param("room");
-    const refusal = access.refusal(c.get("principal"), action, room);
+    const principal = c.get("principal");
+    const refusal = access.refusal(principal, right, c.req.param("room")) ??
+      (inAllRooms === undefined
+        ? undefined
+        : access.refusalEverywhere(principal, right, inAllRooms));
     if (refusal !== undefined) throw refusal;
     return next();
   };

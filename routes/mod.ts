@@ -184,7 +184,7 @@ function checkRights(
   return ({ needs }) =>
     needs === undefined || needs.inHandler ? [] : [
       needs.by === "key" ? known : knownClient,
-      authorize(access, needs.right),
+      authorize(access, needs),
     ];
 }
 

@@ -4,7 +4,6 @@
  * @module
  */
 import type * as v from "valibot";
-import type { Access } from "../lib/access/access.ts";
 import type { Revocation } from "../lib/access/revocations.ts";
 import type { Observe } from "../lib/observer.ts";
 import type { Revoker } from "../lib/revocations/revoker.ts";
@@ -15,7 +14,6 @@ import { readJsonFields } from "./json_body.ts";
 
 /** Options of {@linkcode revoke}. */
 export interface RevokeOptions {
-  readonly access: Access;
   readonly revoker: Pick<Revoker, "revoke">;
   readonly bodies: BodyBudget;
   readonly observe: Observe;
@@ -27,27 +25,20 @@ const EXPECTED: Expected = {
   verb: "revoke",
   example: '{"user":"ann"} or {"jti":"…"}',
 };
+
 /**
  * Creates the handler of `POST /revoke`. It responds with the revocation that is now in force. For a user, its
  * `issuedBefore` is later than the requested one if an earlier request had a later one.
- *
- * A revocation concerns all rooms, so a publish key that is limited to some rooms may not revoke.
  */
 export function revoke(options: RevokeOptions): Handler {
-  const { access, revoker, bodies, observe } = options;
+  const { revoker, bodies, observe } = options;
   return async (c) => {
-    const principal = c.get("principal");
-    const refusal = access.refusalEverywhere(
-      principal,
-      "manage",
-      "revoke",
-    );
-    if (refusal !== undefined) throw refusal;
+    const { key } = c.get("principal");
     return await bodies.withBody(c, BODY_BYTES_MAX, async (body) => {
       const fields = readJsonFields(c, body, EXPECTED, REVOKE_FIELDS);
       const revocation = toRevocation(fields);
       const { kind, name, at } = await revoker.revoke(revocation);
-      observe({ kind: "revoked", by: kind, key: principal.key });
+      observe({ kind: "revoked", by: kind, key });
       const inForce: v.InferOutput<typeof Revoked> = kind === "jti"
         ? { jti: name }
         : { user: name, issuedBefore: at };

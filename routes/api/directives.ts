@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { exactlyOne, nameAs, Room } from "./schemas.ts";
+import { exactlyOne, nameAs, NO_QUERY, Room } from "./schemas.ts";
 
 const NOT_CLIENT =
   '"client" is not the id of a client; send the socket\'s id, or the one that hooks are sent';
@@ -78,7 +78,7 @@ function assigning(
     for: "backends",
     needs: { right: "manage", by: "key" },
     path: { room: Room },
-    query: { schema: v.strictObject({}) },
+    query: NO_QUERY,
     body: { "application/json": TargetBody },
     responses: {
       200: {
@@ -110,9 +110,9 @@ export const disconnect: Operation = {
   for: "backends",
   summary: "Disconnects clients, and ends their sessions",
   description:
-    `Socket.IO clients do not connect again by themselves. To keep them out, revoke their tokens.\n\n${STORED}\n\nThe key must not be limited to rooms.`,
-  needs: { right: "manage", by: "key" },
-  query: { schema: v.strictObject({}) },
+    `Socket.IO clients do not connect again by themselves. To keep them out, revoke their tokens.\n\n${STORED}`,
+  needs: { right: "manage", by: "key", inAllRooms: "disconnect clients" },
+  query: NO_QUERY,
   body: { "application/json": TargetBody },
   responses: {
     200: {

@@ -22,6 +22,7 @@ import {
   type ResponseObject,
   successesOf,
 } from "./responses.ts";
+
 /** A parameter in the document. */
 export interface ParameterObject {
   readonly name: string;
@@ -128,13 +129,17 @@ export function makeDocument(audience: Audience): Document {
 }
 
 function describe(operation: Operation, audience: Audience): OperationObject {
-  const { id, tag, summary, description, needs, body } = operation;
+  const { id, tag, summary, needs, body } = operation;
+  const description = [
+    operation.description,
+    needs?.inAllRooms && "The key must not be limited to rooms.",
+  ].filter((part) => part !== undefined).join("\n\n");
   const parameters = parametersOf(operation);
   return {
     operationId: id,
     tags: [tag],
     summary,
-    ...description !== undefined && { description },
+    ...description !== "" && { description },
     ...needs !== undefined && { security: securityOf(needs, audience) },
     ...parameters.length > 0 && { parameters },
     ...body !== undefined &&

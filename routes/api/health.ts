@@ -5,8 +5,7 @@
  */
 import * as v from "valibot";
 import { OF_LOG, type Operation } from "./operation.ts";
-
-const NO_QUERY = { schema: v.strictObject({}) };
+import { NO_QUERY } from "./schemas.ts";
 
 export const livez: Operation = {
   id: "livez",

@@ -11,6 +11,7 @@ import {
   EventName,
   Message,
   MessageId,
+  NO_QUERY,
   Room,
   Time,
   wholeNumber,
@@ -114,7 +115,7 @@ export const clearHistory: Operation = {
     "Clients that come back and miss a message that was cleared receive a `gap`.",
   needs: { right: "manage", by: "key" },
   path: { room: Room },
-  query: { schema: v.strictObject({}) },
+  query: NO_QUERY,
   responses: { 204: { description: "The history is empty." } },
   errors: ERRORS,
 };

@@ -71,6 +71,11 @@ export interface Needs {
   readonly right: Action;
   /** Whether only a publish key counts, or the token of a client as well. */
   readonly by: "key" | "key or token";
+  /**
+   * Set if the operation concerns all rooms, so that the right to some is not enough: what the sender wants to do, as in
+   * "revoke", for the text of the error.
+   */
+  readonly inAllRooms?: string;
   /** Whether the handler checks this itself, because it also asks hooks; otherwise middlewares do before it. */
   readonly inHandler?: boolean;
 }

@@ -6,7 +6,7 @@
 import * as v from "valibot";
 import { RETENTION_MS } from "../../lib/access/revocations.ts";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
-import { exactlyOne, nameAs } from "./schemas.ts";
+import { exactlyOne, nameAs, NO_QUERY } from "./schemas.ts";
 
 /** How far in the future `issuedBefore` may be, in ms, because the clock of the backend may be ahead. */
 const AHEAD_MS_MAX = 60_000;
@@ -89,9 +89,9 @@ export const revoke: Operation = {
   for: "backends",
   summary: "Revokes the tokens of a user, or one token",
   description:
-    "The response comes once the revocation is stored. It takes effect on this node at once, and on all others within 5 s. A 503 means that it was not stored, or that this is not known: send the same request again.\n\nThe key must not be limited to rooms.",
-  needs: { right: "manage", by: "key" },
-  query: { schema: v.strictObject({}) },
+    "The response comes once the revocation is stored. It takes effect on this node at once, and on all others within 5 s. A 503 means that it was not stored, or that this is not known: send the same request again.",
+  needs: { right: "manage", by: "key", inAllRooms: "revoke" },
+  query: NO_QUERY,
   body: { "application/json": RevokeBody },
   responses: {
     200: {

@@ -5,7 +5,7 @@
  */
 import * as v from "valibot";
 import { OF_LOG, type Operation } from "./operation.ts";
-import { Room, wholeNumber } from "./schemas.ts";
+import { NO_QUERY, Room, wholeNumber } from "./schemas.ts";
 
 /** Number of rooms in a page if the request has no `limit`. */
 export const LIMIT_DEFAULT = 100;
@@ -143,7 +143,7 @@ export const showRoom: Operation = {
     "The clients of all nodes. A room that nobody is in has 0 clients. The numbers follow within about a second, and within 11 s if a node was killed.",
   needs: { right: "manage", by: "key" },
   path: { room: Room },
-  query: { schema: v.strictObject({}) },
+  query: NO_QUERY,
   responses: {
     200: {
       description: "The numbers of the room.",
@@ -159,9 +159,9 @@ export const listNodes: Operation = {
   for: "backends",
   summary: "Lists the running nodes",
   description:
-    "The longest running first. A node that was killed is left out after 8 s.\n\nThe key must not be limited to rooms.",
-  needs: { right: "manage", by: "key" },
-  query: { schema: v.strictObject({}) },
+    "The longest running first. A node that was killed is left out after 8 s.",
+  needs: { right: "manage", by: "key", inAllRooms: "list the nodes" },
+  query: NO_QUERY,
   responses: {
     200: {
       description: "The nodes.",

@@ -16,6 +16,9 @@ import {
 } from "../../lib/log/message.ts";
 import { DEPTH_MAX, isDeeperThan } from "../../lib/util/depth.ts";
 
+/** The query of an operation without query parameters. */
+export const NO_QUERY = { schema: v.strictObject({}) };
+
 /** Matches texts without control characters. */
 // deno-lint-ignore no-control-regex -- these characters are not printable
 const PRINTABLE = /^[^\u0000-\u001f\u007f-\u009f]*$/;
