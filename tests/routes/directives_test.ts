@@ -2,19 +2,13 @@ import assert from "node:assert/strict";
 import { ApiError } from "../../lib/errors.ts";
 import { TestApp } from "../support/app.ts";
 import { Subscriber } from "../support/client.ts";
-import { makeToken, SECRET } from "../support/tokens.ts";
+import { GUARDED, KEY, LIMITED } from "../support/keys.ts";
+import { makeToken } from "../support/tokens.ts";
 
-const KEY = { authorization: "Bearer correct-horse" };
-const LIMITED = { authorization: "Bearer battery-staple" };
-const SETTINGS = {
-  PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
-  PUBLISH_KEY_ROOMS: "news=news.*",
-  TOKEN_SECRET: SECRET,
-};
 const PATHS = ["/rooms/chat/join", "/rooms/chat/leave", "/disconnect"];
 
 Deno.test("clients of an embedded node are joined, removed and disconnected, by user and by id", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const url = `http://127.0.0.1:${await app.serve()}`;
   const connect = async (sub: string) =>
     await Subscriber.connect(url, {
@@ -80,7 +74,7 @@ Deno.test("clients of an embedded node are joined, removed and disconnected, by 
 });
 
 Deno.test("a key may direct clients only in its rooms, and disconnect only if it may manage all", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const token = await makeToken({
     sub: "ann",
     caps: [{ rooms: ["*"], allow: ["sub", "pub"] }],

@@ -7,18 +7,9 @@ import {
 } from "../../routes/api/operation.ts";
 import { OPERATIONS } from "../../routes/api/operations.ts";
 import { TestApp } from "../support/app.ts";
-import { makeToken, SECRET } from "../support/tokens.ts";
+import { GUARDED, KEY, LIMITED } from "../support/keys.ts";
+import { makeToken } from "../support/tokens.ts";
 import { soon } from "../support/wait.ts";
-
-const SETTINGS = {
-  PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
-  PUBLISH_KEY_ROOMS: "news=news.*",
-  ROOMS: "chat",
-  TOKEN_SECRET: SECRET,
-};
-const KEY = { authorization: "Bearer correct-horse" };
-/** A key that may do everything, but only in other rooms. */
-const LIMITED = { authorization: "Bearer battery-staple" };
 
 /** A request that concerns the room `chat`, or all rooms, by method and path. */
 const REQUESTS: Readonly<
@@ -105,7 +96,7 @@ Deno.test("every operation that concerns rooms needs a right", () => {
 
 for (const audience of ["clients", "backends", "everyone"] as const) {
   Deno.test(`a port for ${audience} refuses every request without the right to its room, with GET and with HEAD`, async () => {
-    await using app = new TestApp(SETTINGS, { audience });
+    await using app = new TestApp(GUARDED, { audience });
     const origin = `http://127.0.0.1:${await app.serve()}`;
     const caps = [{
       rooms: ["news.*"],

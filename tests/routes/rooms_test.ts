@@ -2,15 +2,8 @@ import assert from "node:assert/strict";
 import type { Occupancy } from "../../lib/occupancy/occupancy.ts";
 import { TestApp } from "../support/app.ts";
 import { Subscriber } from "../support/client.ts";
-import { makeToken, SECRET } from "../support/tokens.ts";
-
-const KEY = { authorization: "Bearer correct-horse" };
-const LIMITED = { authorization: "Bearer battery-staple" };
-const SETTINGS = {
-  PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
-  PUBLISH_KEY_ROOMS: "news=news.*",
-  TOKEN_SECRET: SECRET,
-};
+import { GUARDED, KEY, LIMITED } from "../support/keys.ts";
+import { makeToken } from "../support/tokens.ts";
 
 /** The occupancy of a cluster in which each room has a client of a user. */
 function occupied(rooms: readonly string[]): Occupancy & { reads: number } {
@@ -50,7 +43,7 @@ async function pages(
 
 Deno.test("GET /rooms lists rooms in pages, and a limited key gets only its rooms", async () => {
   const names = ["a", "b", "news.1", "news.2", "news.3", "z"];
-  await using app = new TestApp(SETTINGS, { occupancy: occupied(names) });
+  await using app = new TestApp(GUARDED, { occupancy: occupied(names) });
   assert.deepEqual(await pages(app, "limit=100"), [names.join(" ")]);
   assert.deepEqual(await pages(app, "limit=3"), [
     "a b news.1",
@@ -74,7 +67,7 @@ Deno.test("GET /rooms lists rooms in pages, and a limited key gets only its room
 Deno.test("GET /rooms reads and shows a limited key no names of other rooms, not even in a cursor", async () => {
   const others = Array.from({ length: 25_000 }, (_, i) => `a${i}`).sort();
   const occupancy = occupied([...others, "news.1", "news.2", "z"]);
-  await using app = new TestApp(SETTINGS, { occupancy });
+  await using app = new TestApp(GUARDED, { occupancy });
   const found: string[] = [];
   for (let cursor: string | null = ""; cursor !== null;) {
     const query = cursor === "" ? "" : `&cursor=${cursor}`;
@@ -96,7 +89,7 @@ Deno.test("GET /rooms reads and shows a limited key no names of other rooms, not
 });
 
 Deno.test("GET /rooms and GET /rooms/{room} count the clients of an embedded node", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const port = await app.serve();
   const url = `http://127.0.0.1:${port}`;
   const caps = [{ rooms: ["*"], allow: ["sub"] }];
@@ -134,7 +127,7 @@ Deno.test("GET /rooms and GET /rooms/{room} count the clients of an embedded nod
 });
 
 Deno.test("rooms and nodes are shown only to keys that may manage them", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const token = await makeToken({
     sub: "ann",
     caps: [{ rooms: ["*"], allow: ["sub", "pub", "history", "presence"] }],

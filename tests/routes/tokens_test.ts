@@ -1,13 +1,7 @@
 import assert from "node:assert/strict";
 import { TestApp } from "../support/app.ts";
+import { GUARDED, KEY } from "../support/keys.ts";
 import { inSeconds, KeyServer, makeToken, SECRET } from "../support/tokens.ts";
-
-const KEY = { authorization: "Bearer correct-horse" };
-const SETTINGS = {
-  PUBLISH_KEYS: "web:correct-horse,news:battery-staple",
-  PUBLISH_KEY_ROOMS: "news=news.*",
-  TOKEN_SECRET: SECRET,
-};
 
 async function bearer(
   ...args: Parameters<typeof makeToken>
@@ -17,7 +11,7 @@ async function bearer(
 
 Deno.test("GET history accepts a client token with the right, and no other", async () => {
   await using app = new TestApp({
-    ...SETTINGS,
+    ...GUARDED,
     TOKEN_ROOMS: "user.{sub}=history",
     PUBLIC_ROOMS: "lobby",
   });
@@ -62,7 +56,7 @@ Deno.test("GET history accepts a client token with the right, and no other", asy
 });
 
 Deno.test("a client token neither publishes over HTTP nor deletes a history", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const allow = ["sub", "pub", "history", "presence"];
   const token = await bearer({ caps: [{ rooms: ["*"], allow }] });
   for (
@@ -82,7 +76,7 @@ Deno.test("a client token neither publishes over HTTP nor deletes a history", as
 });
 
 Deno.test("a publish key with rooms publishes, reads and deletes only there", async () => {
-  await using app = new TestApp(SETTINGS);
+  await using app = new TestApp(GUARDED);
   const news = { authorization: "Bearer battery-staple" };
   const post = (body: unknown) => app.post("/publish", body, news);
   assert.equal((await post({ room: "news.a", message: 1 })).status, 200);
@@ -112,7 +106,7 @@ Deno.test("a token that cannot be verified at the moment is 503 with Retry-After
   await using server = await KeyServer.start();
   server.respond = (response) => response.writeHead(500).end();
   await using app = new TestApp({
-    PUBLISH_KEYS: SETTINGS.PUBLISH_KEYS,
+    PUBLISH_KEYS: GUARDED.PUBLISH_KEYS,
     TOKEN_JWKS_URL: server.url,
   });
   const { status, headers, body } = await app.request("/rooms/a/history", {
