@@ -79,6 +79,21 @@ Deno.test("Rights are the union of all grants and of the base", () => {
   assert.ok(rights.allow("subscribe"));
 });
 
+Deno.test("Rights.patternsOf() returns all names and patterns for which an action is granted, with those of the base", () => {
+  const base = new Rights([{ rooms: ["public.*"], actions: ["subscribe"] }]);
+  const rights = new Rights([
+    { rooms: ["chat", "news.*"], actions: ["subscribe", "publish"] },
+    { rooms: ["past"], actions: ["history"] },
+  ], base);
+  assert.deepEqual(rights.patternsOf("subscribe"), [
+    "chat",
+    "news.*",
+    "public.*",
+  ]);
+  assert.deepEqual(rights.patternsOf("publish"), ["chat", "news.*"]);
+  assert.deepEqual(rights.patternsOf("manage"), []);
+});
+
 Deno.test("Rights.allow() without a room says whether the action is allowed anywhere", () => {
   const rights = new Rights([
     { rooms: ["__proto__"], actions: ["history"] },
