@@ -45,8 +45,8 @@ export interface EventsOptions {
   readonly observe: Observe;
 }
 
-/** Whose credentials count at the port of a route. */
-export interface EventsDoor {
+/** Which credentials of a client count at the port of a route. */
+export interface ClientCredentials {
   /** `client`: a publish key is no credential. `request`: it is. */
   readonly from: "client" | "request";
   /** Whether a token in a cookie counts. */
@@ -68,11 +68,11 @@ interface Asked extends StreamHello {
  */
 export function streamEvents(
   options: EventsOptions,
-  door: EventsDoor,
+  accepted: ClientCredentials,
 ): Handler {
   return async function streamEvents(c) {
     try {
-      return await respond(options, door, c);
+      return await respond(options, accepted, c);
     } catch (error) {
       const refusal = toApiError(error);
       if (refusal.code === "internal") {
@@ -89,7 +89,7 @@ export function streamEvents(
 
 async function respond(
   { access, streams, originRule, tokenCookie }: EventsOptions,
-  { from, hasCookies }: EventsDoor,
+  { from, hasCookies }: ClientCredentials,
   c: Context<Env>,
 ): Promise<Response> {
   const asked = readAsked(c);
@@ -155,8 +155,8 @@ function wantsEvents(c: Context<Env>): boolean {
 }
 
 /**
- * Responds with a stream that ends at once and has the error as a comment. The client reconnects after the time of
- * `Retry-After`, and a random part of it more, so that clients which were refused together do not come back together.
+ * Responds with a stream that ends at once and has the error as a comment. The client reconnects after a random time,
+ * one to two times that of `Retry-After`, so that clients which were refused together do not come back together.
  */
 function endAtOnce(c: Context<Env>, error: ApiError): Response {
   const retryMs = Math.round(error.retrySeconds * 1000 * (1 + Math.random()));

@@ -8,8 +8,6 @@ import { ApiError } from "../lib/errors.ts";
 import { adviceFor, type Names, nearest, quoted } from "../lib/util/nearest.ts";
 import { type Env, requestTarget } from "./exchange.ts";
 
-export type { Names };
-
 /**
  * Checks that a request has only known query parameters, and each only once.
  *

@@ -192,6 +192,7 @@ function renderContent(content: ContentObject): Html[] {
   );
 }
 
+/** Renders responses. Shows the body only of those that are no errors, because all errors have the same body. */
 function renderResponses(
   responses: Readonly<Record<string, ResponseObject>>,
 ): Html {
@@ -212,7 +213,7 @@ function renderResponses(
                           `
                         )
                       }</p>`}
-                    ${/^[2O]/.test(status) ? renderContent(content) : ""}
+                    ${status.startsWith("2") ? renderContent(content) : ""}
                   </dd>
         </div>
       `;

@@ -75,7 +75,7 @@ const MEANING: Readonly<Record<number, string>> = {
   400: "The request is malformed",
   401: "The request has no valid credentials",
   403: "The sender or the page may not do this",
-  404: "There is no such thing",
+  404: "The path or the file does not exist",
   405: "The path has other methods",
   408: "The request or its body did not arrive in time",
   409: "The request is in conflict with what is stored",

@@ -108,6 +108,7 @@ const LIMITS = {
   maxItems: "entries at most",
 } as const;
 
+/** Returns the limits of a value and the values that are allowed. Leaves out limits that every exact integer has. */
 function limitsOf(schema: JsonSchema): Html | "" {
   const limits = Object.entries(LIMITS).filter(([keyword]) =>
     keyword in schema &&
