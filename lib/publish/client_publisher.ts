@@ -87,26 +87,17 @@ export class ClientPublisher {
   /**
    * Publishes what a client has sent with the event `publish`. Resolves once the message is in the log.
    *
+   * The method is not `async`, because a function that waits would keep `request` in memory. A parsed message can take
+   * twenty times the memory of its text, and only the text is counted.
+   *
    * @throws {ApiError} if the message was not published. After some errors, such as `log_timeout`, it may be in the log
    * nevertheless.
    */
-  async publish(
-    client: PublishingClient,
-    request: unknown,
-  ): Promise<Published> {
-    const since = performance.now();
-    const sending = this.#sendingOf(client);
-    const publish = await this.#counted(
-      client,
-      () => this.#accept(client, sending, request),
-    );
+  publish(client: PublishingClient, request: unknown): Promise<Published> {
     try {
-      return await this.#turns.run(
-        `${client.id} ${publish.room}`,
-        () => this.#publishNow(client, publish, since),
-      );
-    } finally {
-      this.#add(sending, publish, -1);
+      return this.#publishInTurn(client, this.#accept(client, request));
+    } catch (error) {
+      return Promise.reject(this.#failed(client, error));
     }
   }
 
@@ -114,15 +105,12 @@ export class ClientPublisher {
    * Checks a publish when it arrives, and counts it as in flight. The right is checked here, too, so that the hook is
    * not asked without need.
    */
-  #accept(
-    { principal }: PublishingClient,
-    sending: Sending,
-    request: unknown,
-  ): ClientPublish {
+  #accept(client: PublishingClient, request: unknown): ClientPublish {
     const { access, publisher, messageBytesMax } = this.#options;
+    const sending = this.#sendingOf(client);
     const publish = parsePublishEvent(request, messageBytesMax);
     const { room } = publish;
-    const error = access.refusal(principal, "publish", room) ??
+    const error = access.refusal(client.principal, "publish", room) ??
       this.#full(sending, bytesOf(publish)) ??
       publisher.charge([{ rooms: [room] }], sending.usage);
     if (error !== undefined) throw error;
@@ -143,16 +131,36 @@ export class ClientPublisher {
     );
   }
 
+  /** Publishes a message after the earlier ones of the client into the same room. */
+  async #publishInTurn(
+    client: PublishingClient,
+    publish: ClientPublish,
+  ): Promise<Published> {
+    const since = performance.now();
+    const sending = this.#sendingOf(client);
+    try {
+      return await this.#turns.run(
+        `${client.id} ${publish.room}`,
+        () => this.#publishNow(client, publish, since),
+      );
+    } finally {
+      this.#add(sending, publish, -1);
+    }
+  }
+
   /** Asks the hook about a publish whose turn has come, and appends the message. */
   async #publishNow(
     client: PublishingClient,
     publish: ClientPublish,
     since: number,
   ): Promise<Published> {
-    const request = await this.#counted(client, async () => {
+    let request: PublishRequest;
+    try {
       if (performance.now() - since > TURN_WAIT_MS) throw waitedTooLong();
-      return await this.#checked(client, publish);
-    });
+      request = await this.#checked(client, publish);
+    } catch (error) {
+      throw this.#failed(client, error);
+    }
     const { publisher } = this.#options;
     const [[result] = []] = await publisher.append(client.principal, [request]);
     if (result === undefined) {
@@ -190,17 +198,10 @@ export class ClientPublisher {
     return { ...request, json: message, fingerprint: fingerprint(request) };
   }
 
-  /** Runs `work`, and reports its error as a failed publish of the client. */
-  async #counted<T>(
-    client: PublishingClient,
-    work: () => T | Promise<T>,
-  ): Promise<T> {
-    try {
-      return await work();
-    } catch (error) {
-      this.#options.publisher.failed(client.principal, toApiError(error));
-      throw error;
-    }
+  /** Reports a publish of a client that has failed before it was appended. Returns the error. */
+  #failed(client: PublishingClient, error: unknown): unknown {
+    this.#options.publisher.failed(client.principal, toApiError(error));
+    return error;
   }
 
   #sendingOf(client: PublishingClient): Sending {

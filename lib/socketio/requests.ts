@@ -97,37 +97,49 @@ export class Requests {
   #makeListener(): AnyListener {
     const handle = this.#handle.bind(this);
     return function (event, ...args) {
-      void handle(this, event, args);
+      handle(this, event, args);
     };
   }
 
-  async #handle(
-    socket: Socket,
-    event: unknown,
-    args: unknown[],
-  ): Promise<void> {
+  /**
+   * Handles an event. Neither this method nor {@linkcode Requests.#start} is `async`, because a function that waits
+   * would keep the parsed arguments in memory.
+   */
+  #handle(socket: Socket, event: unknown, args: unknown[]): void {
     const client = this.#options.clientOf(socket);
     if (client === undefined) return;
     const answer = answerIn(args);
-    const requests = answer === undefined ? args : args.slice(0, -1);
     try {
-      this.#limits.count(socket, client);
-      // The levels of a published message are limited by themselves, as over HTTP.
-      if (event !== "publish" && isDeeperThan(DEPTH_MAX + 1, args)) {
-        throw tooDeep(event);
-      }
-      const work = this.#events.get(String(event));
-      if (work === undefined) throw this.#unknown(event);
-      if (requests.length !== 1) {
-        throw new ApiError(
-          "invalid_parameter",
-          `Cannot ${event}: the event has ${requests.length} arguments; send one, as in docs/socket-events.md`,
-        );
-      }
-      await work(socket, client, requests[0], answer);
+      this.#start(socket, client, event, args, answer)
+        .catch((error) => this.#refuse(socket, error, answer));
     } catch (error) {
       this.#refuse(socket, error, answer);
     }
+  }
+
+  /** Starts to handle an event. @throws {ApiError} if the event is refused at once */
+  #start(
+    socket: Socket,
+    client: Client,
+    event: unknown,
+    args: unknown[],
+    answer: Answer<unknown>,
+  ): Promise<void> {
+    const requests = answer === undefined ? args : args.slice(0, -1);
+    this.#limits.count(socket, client);
+    // The levels of a published message are limited by themselves, as over HTTP.
+    if (event !== "publish" && isDeeperThan(DEPTH_MAX + 1, args)) {
+      throw tooDeep(event);
+    }
+    const work = this.#events.get(String(event));
+    if (work === undefined) throw this.#unknown(event);
+    if (requests.length !== 1) {
+      throw new ApiError(
+        "invalid_parameter",
+        `Cannot ${event}: the event has ${requests.length} arguments; send one, as in docs/socket-events.md`,
+      );
+    }
+    return work(socket, client, requests[0], answer);
   }
 
   #unknown(event: unknown): ApiError {
@@ -165,17 +177,16 @@ export class Requests {
     this.#reply(socket, answer, { ok: true });
   }
 
-  async #publish(
+  /** Publishes. Not `async`, for the same reason as {@linkcode Requests.#handle}. */
+  #publish(
     socket: Socket,
     client: Client,
     request: unknown,
     answer: Answer<Answers["publish"]>,
   ): Promise<void> {
-    const { id, duplicate } = await this.#options.publisher.publish(
-      client,
-      request,
-    );
-    this.#reply(socket, answer, { ok: true, id, duplicate });
+    return this.#options.publisher.publish(client, request).then((
+      { id, duplicate },
+    ) => this.#reply(socket, answer, { ok: true, id, duplicate }));
   }
 
   async #refresh(

@@ -15,8 +15,9 @@ import {
 } from "../../../lib/publish/client_publisher.ts";
 import type { PublishQuestion } from "../../../lib/publish/publish_hook.ts";
 import { Publisher } from "../../../lib/publish/publisher.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 import { silentReader } from "../../support/silent_reader.ts";
-import { soon, until } from "../../support/wait.ts";
+import { Inbox, soon } from "../../support/wait.ts";
 
 const RIGHTS = new Rights([{ rooms: ["*"], actions: ["publish"] }]);
 
@@ -47,7 +48,7 @@ interface Asked {
 class Stage implements AsyncDisposable {
   readonly observed: Observation[] = [];
   readonly appended: PublishRequest[] = [];
-  readonly asked: Asked[] = [];
+  readonly asked = new Inbox<Asked>();
   /** Whether clients may publish. */
   isAllowed = true;
   readonly log = new MemoryLog({
@@ -110,8 +111,7 @@ class Stage implements AsyncDisposable {
 
   /** Waits for a question to the hook, and returns it. */
   async question(index: number): Promise<Asked> {
-    await until("the hook is asked", () => this.asked.length > index);
-    const asked = this.asked[index];
+    const asked = (await this.asked.have(index + 1))[index];
     assert.ok(asked);
     return asked;
   }
@@ -210,8 +210,9 @@ Deno.test("the hook is asked about its rooms only, with the client, its user and
 Deno.test("a repeated publish is a duplicate also if the hook replaces its message by another one each time", async () => {
   await using stage = new Stage();
   const publish = async (message: unknown, json: string): Promise<string> => {
+    const index = stage.asked.items.length;
     const publishing = stage.publish({ room: "h", message, key: "k" });
-    (await stage.question(stage.asked.length)).answer(json);
+    (await stage.question(index)).answer(json);
     return await publishing;
   };
   const id = await publish("hello", '"hello at 10:00"');
@@ -238,8 +239,8 @@ Deno.test("publishes of one client into one room keep their order while the hook
   const ofBob = stage.publish({ room: "h", message: "b" }, clientOf("bob"));
   (await stage.question(1)).answer('"b"');
   assert.match(await ofBob, /-/);
-  assert.equal(stage.asked.length, 2);
-  stage.asked[0]?.answer("1");
+  assert.equal(stage.asked.items.length, 2);
+  stage.asked.items[0]?.answer("1");
   (await stage.question(2)).refuse(new ApiError("forbidden", "Cannot: no"));
   (await stage.question(3)).answer("3");
   const ids = await Promise.all([first, second, third]);
@@ -258,7 +259,7 @@ Deno.test("a right that ends while the hook is asked counts, and without the rig
   answer("1");
   assert.equal(await publishing, "forbidden");
   assert.equal(await stage.publish({ room: "h", message: 1 }), "forbidden");
-  assert.equal(stage.asked.length, 1);
+  assert.equal(stage.asked.items.length, 1);
   assert.deepEqual(stage.appended, []);
   assert.deepEqual(
     stage.observed,
@@ -312,6 +313,24 @@ Deno.test("one client may have 1 MiB of publishes in flight; further ones are ov
   assert.match(await stage.publish({ room: "a", message }, large), /-/);
 });
 
+Deno.test("a publish in flight does not keep the parsed message in memory", async () => {
+  await using stage = new Stage();
+  const start = (): [WeakRef<object>, Promise<unknown>] => {
+    const message = { a: 1 };
+    const publishing = stage.clients.publish(ANN, { room: "h", message });
+    return [new WeakRef(message), publishing];
+  };
+  // The first is at the hook, and the second waits for its turn.
+  const [first, second] = [start(), start()];
+  const { answer } = await stage.question(0);
+  await collectGarbage();
+  assert.equal(first[0].deref(), undefined);
+  assert.equal(second[0].deref(), undefined);
+  answer("1");
+  (await stage.question(1)).answer("2");
+  await soon(Promise.all([first[1], second[1]]), "both are published");
+});
+
 Deno.test("PUBLISHES_PER_SECOND_MAX counts for each client alone, before the hook is asked", async () => {
   await using stage = new Stage(2);
   assert.match(await stage.publish({ room: "a", message: 1 }), /-/);
@@ -322,7 +341,7 @@ Deno.test("PUBLISHES_PER_SECOND_MAX counts for each client alone, before the hoo
       error instanceof ApiError && error.code === "too_many_publishes" &&
       error.retrySeconds === 1,
   );
-  assert.equal(stage.asked.length, 0);
+  assert.equal(stage.asked.items.length, 0);
   assert.match(
     await stage.publish({ room: "a", message: 1 }, clientOf("bob")),
     /-/,
@@ -343,5 +362,5 @@ Deno.test("a publish that has waited for more than 10 s for earlier ones is refu
   } finally {
     performance.now = now;
   }
-  assert.equal(stage.asked.length, 1);
+  assert.equal(stage.asked.items.length, 1);
 });

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 import { HookBackend, result } from "../../support/hook_backend.ts";
 import { makeToken, SECRET } from "../../support/tokens.ts";
 import { soon } from "../../support/wait.ts";
@@ -277,4 +278,38 @@ Deno.test("publishes of a client that asks for no answers, and leaves at once, a
     reader.messages.items.map(({ message }) => message),
     [...numbers, "last"],
   );
+});
+
+Deno.test("a publish in flight keeps its message as text only, which takes less memory than the parsed message", async () => {
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => release = resolve);
+  await using backend = await HookBackend.start(async (call, response) => {
+    call.body.message = undefined;
+    await released;
+    await result({})(call, response);
+  });
+  await using setup = await Setup.start({
+    PUBLISH_HOOK_URL: backend.url(),
+    HOOK_TIMEOUT_MS: "10000",
+  });
+  const clients: Subscriber[] = [];
+  for (let i = 0; i < 5; i++) clients.push(await setup.connect());
+  // 63 kB of JSON that takes about 1.4 MB once it is parsed.
+  const message = Array(21_000).fill({});
+  await collectGarbage();
+  const before = Deno.memoryUsage().heapUsed;
+  const publishes = clients.flatMap((client) =>
+    Array.from({ length: 8 }, () => publish(client, { room: "a", message }))
+  );
+  await backend.calls.have(clients.length);
+  // When these are answered, all publishes have arrived.
+  await Promise.all(
+    clients.map((client) => client.ask("leave", { room: "a" })),
+  );
+  await collectGarbage();
+  const grown = Deno.memoryUsage().heapUsed - before;
+  assert.ok(grown < 20e6, `${grown} bytes`);
+  release();
+  const results = await soon(Promise.all(publishes), "all are published");
+  assert.ok(results.every(({ ok }) => ok), JSON.stringify(results));
 });
