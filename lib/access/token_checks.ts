@@ -10,6 +10,7 @@ import {
   LEEWAY_SECONDS,
   TokenRefused,
 } from "./claims.ts";
+import { TIME_MS_MIN } from "./forms.ts";
 
 /** Maximum length of a token, in characters; a longer one is refused unread. */
 export const TOKEN_LENGTH_MAX = 16_384;
@@ -53,11 +54,11 @@ export function checkClaims(
   }
   if (nbf !== undefined && typeof nbf !== "number") throw invalid("nbf");
   if (nbf !== undefined && nbf > seconds + LEEWAY_SECONDS) {
-    throw notYetValid("it is not valid yet");
+    throw notYetValid("nbf", nbf, "it is not valid yet");
   }
   if (iat !== undefined && typeof iat !== "number") throw invalid("iat");
   if (iat !== undefined && iat > seconds + ISSUED_LEEWAY_SECONDS) {
-    throw notYetValid("it was issued in the future");
+    throw notYetValid("iat", iat, "it was issued in the future");
   }
 }
 
@@ -100,6 +101,12 @@ function otherThan(fault: "issuer" | "audience", setting: string): ApiError {
   return new TokenRefused(fault, `its ${fault} is not the one in ${setting}`);
 }
 
-function notYetValid(state: string): ApiError {
-  return new TokenRefused("not_yet_valid", state, "check the issuer's clock");
+/** Returns the error for a token with a claim that is a time in the future, in seconds since 1970. */
+function notYetValid(claim: string, time: number, state: string): ApiError {
+  return time >= TIME_MS_MIN
+    ? new TokenRefused(
+      "claims",
+      `its claim "${claim}" is in ms; it has to be in seconds`,
+    )
+    : new TokenRefused("not_yet_valid", state, "check the issuer's clock");
 }

@@ -98,6 +98,15 @@ Deno.test("verify() refuses a token that was issued in the future, which no revo
   }
 });
 
+Deno.test("verify() says so if a time is in ms, and does not blame the clock", async () => {
+  const tokens = verifier();
+  for (const claim of ["iat", "nbf"]) {
+    const token = await makeToken({ [claim]: Date.now() });
+    const message = new RegExp(`its claim "${claim}" is in ms; it has to be`);
+    await refused(tokens, token, message);
+  }
+});
+
 Deno.test("verify() requires the configured issuer and audience", async () => {
   const tokens = verifier({ issuer: "https://a.example", audience: "chat" });
   const iss = "https://a.example";
