@@ -6,7 +6,7 @@
 import { ApiError } from "../errors.ts";
 import { quoted } from "../util/nearest.ts";
 import type { Principal } from "./principal.ts";
-import { type Action, OPERATOR, READER } from "./rights.ts";
+import { type Action, READER } from "./rights.ts";
 
 /** What each action does, for messages of errors. */
 const DOES: Readonly<Record<Action, string>> = {
@@ -75,28 +75,29 @@ export function missing(
   action: Action,
   hasTokens: boolean,
 ): ApiError {
-  const secret = `a secret from PUBLISH_KEYS${
-    hasTokens && READER.includes(action) ? " or a token" : ""
-  }`;
-  if (lacks === "Bearer") {
-    return new ApiError(
-      "unauthorized",
-      `Cannot serve this request: its header Authorization does not begin with Bearer; send Authorization: Bearer <secret> with ${secret}`,
-    );
+  if (lacks === undefined && action === "publish") {
+    return clientMayNotPublish(hasTokens);
   }
-  if (hasTokens && action === "subscribe") return tokenMissing("join");
-  const advice = `send Authorization: Bearer <secret> with ${secret}`;
-  if (action !== "publish") {
-    return new ApiError(
-      "unauthorized",
-      `Cannot serve this request: it has no credentials; ${advice}`,
-    );
+  if (lacks !== "Bearer" && action === "subscribe" && hasTokens) {
+    return tokenMissing("join");
   }
+  const state = lacks === "Bearer"
+    ? "serve this request: its header Authorization does not begin with Bearer"
+    : action === "publish"
+    ? "publish: the request has no publish key"
+    : "serve this request: it has no credentials";
+  const orToken = hasTokens && READER.includes(action) ? " or a token" : "";
   return new ApiError(
     "unauthorized",
-    lacks === "Authorization"
-      ? `Cannot publish: the request has no publish key; ${advice}`
-      : hasTokens
+    `Cannot ${state}; send Authorization: Bearer <secret> with a secret from PUBLISH_KEYS${orToken}`,
+  );
+}
+
+/** Returns the error for a connected client without credentials that publishes. */
+function clientMayNotPublish(hasTokens: boolean): ApiError {
+  return new ApiError(
+    "unauthorized",
+    hasTokens
       ? 'Cannot publish: the client has sent no token; connect with one that grants "pub"'
       : "Cannot publish: this server is not open, and verifies no tokens of clients; publish over HTTP with a publish key, or set TOKEN_SECRET or TOKEN_JWKS_URL",
   );
@@ -175,11 +176,11 @@ function notAllowed(
   where: string,
 ): ApiError {
   const grantor = by === "hook" ? "hook" : kind === "key" ? "key" : "token";
-  const advice = kind === "key" || !OPERATOR.includes(action)
-    ? ADVICE[grantor]
-    : action === "publish"
+  const advice = action === "manage" && kind !== "key"
+    ? "send it over HTTP with a publish key"
+    : action === "publish" && grantor === "token"
     ? 'send it over HTTP with a publish key, or over Socket.IO with a token that grants "pub"'
-    : "send it over HTTP with a publish key";
+    : ADVICE[grantor];
   return new ApiError(
     "forbidden",
     `Cannot ${DOES[action]} ${where}: the ${

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { createDecisions } from "../../../lib/access/decisions.ts";
 import {
   makePrincipal,
+  type Principal,
   type RoomGrant,
   withGrant,
 } from "../../../lib/access/principal.ts";
 import { Revocations } from "../../../lib/access/revocations.ts";
-import { Rights } from "../../../lib/access/rights.ts";
+import { type Action, Rights } from "../../../lib/access/rights.ts";
 
 const NOW = 2_000_000;
 const rights = new Rights([{ rooms: ["chat"], actions: ["subscribe"] }]);
@@ -112,4 +113,46 @@ Deno.test("refusalEverywhere() allows only what is allowed in all rooms", () => 
     refusalEverywhere(anonymous, "manage", "revoke")?.code,
     "unauthorized",
   );
+});
+
+Deno.test("a refusal says what the sender can do, by how it was identified", () => {
+  const { refusal } = setUp();
+  const client = (by: "token" | "hook") =>
+    makePrincipal({ kind: "client", by, rights });
+  const request = (lacks: "Authorization" | "Bearer") =>
+    makePrincipal({ kind: "anonymous", lacks, rights });
+  const socket = makePrincipal({ kind: "anonymous", rights });
+  const cases: [Principal, Action, RegExp][] = [
+    [client("token"), "publish", /or over Socket\.IO with a token that grants/],
+    [client("hook"), "publish", /grant it in "caps" of the connect hook's/],
+    [client("token"), "history", /use another one, or grant it in "caps"/],
+    [client("token"), "manage", /; send it over HTTP with a publish key$/],
+    [client("hook"), "manage", /; send it over HTTP with a publish key$/],
+    [
+      makePrincipal({ kind: "key", rights }),
+      "manage",
+      /or grant it in PUBLISH_KEY_ROOMS$/,
+    ],
+    [
+      socket,
+      "publish",
+      /has sent no token; connect with one that grants "pub"/,
+    ],
+    [socket, "subscribe", /^Cannot join: the client has sent no token/],
+    [
+      request("Authorization"),
+      "publish",
+      /the request has no publish key; .+ with a secret from PUBLISH_KEYS$/,
+    ],
+    [
+      request("Authorization"),
+      "history",
+      /it has no credentials; .+ from PUBLISH_KEYS or a token$/,
+    ],
+    [request("Bearer"), "publish", /does not begin with Bearer; .+_KEYS$/],
+    [request("Bearer"), "subscribe", /does not begin with Bearer; .+ a token$/],
+  ];
+  for (const [principal, action, message] of cases) {
+    assert.match(refusal(principal, action, "other")?.message ?? "", message);
+  }
 });
