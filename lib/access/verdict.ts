@@ -82,12 +82,13 @@ export function readKeptVerdict(kept: unknown): Verdict | undefined {
  * Reads a JSON object that has no other fields than those in `known`. An unknown field may be a misspelled one that
  * limits something, such as `expires_at`.
  *
+ * @param bytesMax Maximum size of the object as JSON text, in bytes; no limit if not given.
  * @throws {WrongForm}
  */
 export function readFields(
   result: unknown,
   known: readonly string[],
-  bytesMax: number,
+  bytesMax?: number,
 ): Readonly<Record<string, unknown>> {
   if (!isFields(result)) throw new WrongForm('"result" is not an object');
   const unknown = Object.keys(result).find((name) => !known.includes(name));
@@ -96,7 +97,7 @@ export function readFields(
       `"result" has an unknown field; ${adviceFor(unknown, { known })}`,
     );
   }
-  if (jsonBytes(result) > bytesMax) {
+  if (bytesMax !== undefined && jsonBytes(result) > bytesMax) {
     throw new WrongForm(`"result" has more than ${bytesMax} bytes`);
   }
   return result;

@@ -38,7 +38,7 @@ export function askPublish(
     isWanted,
     refuse: (refusal) => refusalOf(refusal, verb),
     read: (result) => {
-      const { message } = readFields(result, ["message"], Infinity);
+      const { message } = readFields(result, ["message"]);
       return message === undefined ? json : encode(message, messageBytesMax);
     },
   });
