@@ -184,8 +184,8 @@ export type Observation =
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
   /**
-   * A token was accepted. `signature`: its signature was verified. `remembered`: this node had verified the same token
-   * before.
+   * A token was valid. `signature`: its signature was verified. `remembered`: this node had verified the same token
+   * before. The token may have been revoked; `token_refused` is then observed, too.
    */
   | { kind: "token_verified"; how: "signature" | "remembered" }
   /** A verified token was forgotten before it had expired, because too many are remembered. */
@@ -206,22 +206,23 @@ export type Observation =
    */
   | { kind: "occupancy_restored"; rooms: number }
   /**
-   * A request to this node wants something to be done with clients, with the publish key of this name if it had one.
+   * A backend has asked this node to put clients into a room, to take them out, or to disconnect them. `key` is the name
+   * of its publish key; undefined if it has none.
    */
   | {
     kind: "directed";
     directive: "join" | "leave" | "disconnect";
     key: string | undefined;
   }
-  /** A client of this node was put into a room, taken out of it, or disconnected, as a backend wanted. */
+  /** A client of this node was put into a room, taken out of it, or disconnected, as a backend has asked. */
   | { kind: "directive_applied"; directive: "join" | "leave" | "disconnect" }
-  /** A client of this node could not be put into a room, for example because it is in too many. */
+  /** What a backend has asked for failed for a client of this node, for example because it is in too many rooms. */
   | {
     kind: "directive_failed";
     directive: "join" | "leave" | "disconnect";
     code: string;
   }
-  /** Redis had lost directives of backends, and this node stored them again. */
+  /** Redis had lost directives (what backends have asked for), and this node stored them again. */
   | { kind: "directives_restored"; count: number }
   /** A call of a hook has ended, or was not made. `durationMs` includes the time that it waited. */
   | {

@@ -117,10 +117,12 @@ export function createAccess(options: AccessOptions): Access {
   const decisions = createDecisions({ now, revocations, hasTokens, joinHook });
   return {
     authenticate: authenticator(known, keys, anonymous),
-    asksHook: (token, from = "client") =>
-      connectHook !== undefined && (!hasTokens || token === undefined) &&
-      !(from === "request" && token !== undefined &&
-        keys.find(`${token}`) !== undefined),
+    asksHook: (token, from = "client") => {
+      if (connectHook === undefined) return false;
+      if (token === undefined) return true;
+      const isKey = from === "request" && keys.find(`${token}`) !== undefined;
+      return !hasTokens && !isKey;
+    },
     decide: decider(known, {
       everybody: anonymous.client.rights,
       revocations,

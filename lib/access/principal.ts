@@ -47,8 +47,8 @@ export interface Principal {
    */
   readonly by: "token" | "hook" | undefined;
   /**
-   * What an HTTP request lacks whose sender is anonymous: the header `Authorization`, or the word `Bearer` in it.
-   * Undefined for other senders. It is only for the texts of errors.
+   * What the HTTP request of an anonymous sender lacks: the header `Authorization`, or the word `Bearer` in it.
+   * Undefined for all other senders. It only chooses the texts of errors.
    */
   readonly lacks: "Authorization" | "Bearer" | undefined;
   /** The user that the token names in `sub`, or that the connect hook names; undefined if there is none. */
@@ -144,8 +144,9 @@ export function grantsFor(
 }
 
 /**
- * Returns the grant of a client that a backend puts into a room at the time `putAt`, in ms since 1970. A grant that the
- * client has already stays as it is, so that the client may still do what that grant allows.
+ * Returns the grant of a client that a backend puts into a room at the time `putAt`, in ms since 1970.
+ *
+ * @param grant The client's grant so far. If it is of a token or a hook, the client may still do what it allows.
  */
 export function grantOfServer(
   putAt: number,
@@ -156,7 +157,12 @@ export function grantOfServer(
     : { ...grant, putAt };
 }
 
-/** Returns a new grant of a client for a room, for which it may have one of a backend in `before`. */
+/**
+ * Returns `grant`, a new grant of a client for a room, so that the client stays in the room after its end if a backend
+ * has put it there.
+ *
+ * @param before The client's grant for the room so far.
+ */
 export function renewedGrant(
   grant: RoomGrant,
   before: RoomGrant | undefined,
@@ -178,7 +184,10 @@ export function currentGrants(grants: RoomGrants, now: number): RoomGrants {
   return current;
 }
 
-/** Returns what is left of a grant after it has expired; undefined if nothing is. */
+/**
+ * Returns the grant that a client has after a grant of a token or a hook has expired: that of the backend that has put
+ * the client into the room; undefined if none has.
+ */
 export function afterExpiry({ putAt }: RoomGrant): RoomGrant | undefined {
   return putAt === undefined ? undefined : grantOfServer(putAt, undefined);
 }

@@ -22,7 +22,10 @@ export function messageJson({ id, json, meta }: Entry): string {
 /** Characters of {@linkcode messageJson} beside the message and its meta, at most. */
 const FRAME_LENGTH = 80;
 
-/** Returns about how many characters {@linkcode messageJson} has, without making its text. Never too few. */
+/**
+ * Returns the number of characters of {@linkcode messageJson}, or up to {@linkcode FRAME_LENGTH} more, without making
+ * its text. A character that is escaped in the name of the event or of the publisher counts as one.
+ */
 export function messageJsonLength({ json, meta }: Entry): number {
   const { event = "", from = "" } = meta ?? {};
   return FRAME_LENGTH + json.length + event.length + from.length;

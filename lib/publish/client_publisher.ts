@@ -56,9 +56,11 @@ export interface ClientPublisherOptions {
   readonly observe: Observe;
 }
 
-/** What one client has published lately, and the memory of what of it is in flight, in bytes. */
+/** What one client is sending. */
 interface Sending {
+  /** What the client has used of `PUBLISHES_PER_SECOND_MAX`. */
   readonly usage: Usage;
+  /** Estimated memory of the client's publishes in flight, in bytes. */
   bytes: number;
 }
 

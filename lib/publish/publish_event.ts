@@ -5,9 +5,9 @@
  */
 import { ApiError } from "../errors.ts";
 import { parseEvent } from "../log/event_name.ts";
+import { checkFields } from "../log/known_fields.ts";
 import { encodeMessage, parseKey, parseRoom } from "../log/message.ts";
 import { isFields } from "../util/fields.ts";
-import { checkFields } from "../log/known_fields.ts";
 import type { Names } from "../util/nearest.ts";
 import { FIELDS_MEANT } from "./field_names.ts";
 
@@ -66,7 +66,7 @@ export function parsePublishEvent(
   return publish;
 }
 
-/** Returns whether the JSON of a message is as if it had binary data, because looking at each value takes time. */
+/** Returns whether a message may have binary data, by its JSON. Looking at each of its values would take longer. */
 function mayHaveBinary(json: string): boolean {
   return json.includes('{"type":"Buffer","data":[');
 }

@@ -1,5 +1,5 @@
 /**
- * What clients' publishes ask a hook, with which a backend decides about them.
+ * What the publish hook is asked, with which a backend decides about the publishes of clients.
  *
  * @module
  */

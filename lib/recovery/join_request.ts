@@ -5,11 +5,11 @@
  */
 import { ApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
+import { checkFields } from "../log/known_fields.ts";
 import { parseRoom } from "../log/message.ts";
 import { parsePosition } from "../log/position.ts";
 import { isFields } from "../util/fields.ts";
 import { jsonBytes } from "../util/json_bytes.ts";
-import { checkFields } from "../log/known_fields.ts";
 import type { Names } from "../util/nearest.ts";
 
 /** Maximum number of newest messages that a client can ask for with `last`. */

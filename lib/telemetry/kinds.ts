@@ -134,15 +134,18 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Redis had lost revocations, which were stored again",
   ],
-  directed: ["debug", "A backend wants something to be done with clients"],
+  directed: [
+    "debug",
+    "A backend has asked to put clients into a room, to take them out, or to disconnect them",
+  ],
   directive_applied: undefined,
   directive_failed: [
     "info",
-    "A client could not be put into a room as a backend wanted",
+    "A client could not be put into a room, taken out or disconnected, as a backend has asked",
   ],
   directives_restored: [
     "warn",
-    "Redis had lost what backends wanted to be done with clients, which was stored again",
+    "Redis had lost which clients backends have put into rooms, taken out or disconnected, which was stored again",
   ],
   occupancy_restored: [
     "warn",

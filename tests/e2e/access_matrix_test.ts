@@ -95,7 +95,7 @@ function intended(credential: Credential, verb: Verb, kind: Kind): string {
   }
 }
 
-/** The intended answer of each cell for clients about which hooks decide. A token of theirs is none for Roomcast. */
+/** The intended answer of each cell for clients about which hooks decide. Roomcast does not verify their tokens. */
 function intendedByHook(
   credential: Credential,
   verb: Verb,
@@ -108,7 +108,7 @@ function intendedByHook(
     case "replay at connect":
       return has(credential, "sub", kind) ? "ok" : "forbidden";
     case "resume":
-      // The session has kept what the hook has said about ann, so nobody is asked.
+      // The session has kept what the hook has said about ann, so the hook is not asked.
       return "ok";
     case "publish by socket":
       return has(credential, "pub", kind) ? "ok" : "forbidden";

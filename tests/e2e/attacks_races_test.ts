@@ -37,7 +37,7 @@ async function hammer(client: Subscriber, work: () => void): Promise<void> {
 }
 
 /** Publishes a message to both rooms, and checks that the witness receives it and none of the clients does. */
-async function assertDeaf(
+async function assertReceiveNothing(
   node: TestNode,
   witness: Subscriber,
   clients: readonly Subscriber[],
@@ -96,7 +96,7 @@ Deno.test("clients that join, leave, reconnect and refresh on one node while ano
   }
   await Promise.all(clients.map(out));
   await Promise.all(hammering);
-  await assertDeaf(a, witness, clients);
+  await assertReceiveNothing(a, witness, clients);
   assert.deepEqual(witness.disconnects.items, []);
   await until(
     "only the witness is connected",
@@ -130,7 +130,7 @@ Deno.test("a client cannot swap a revoked token for another one of its tokens th
     ]);
   }
   await Promise.all(clients.map(out));
-  await assertDeaf(a, witness, clients);
+  await assertReceiveNothing(a, witness, clients);
 });
 
 Deno.test("a refresh that races with the end of its token is never accepted after a refusal, and gives no longer life", async () => {

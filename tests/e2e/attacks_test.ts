@@ -81,7 +81,7 @@ Deno.test("a client cannot change the address for which it counts, whatever head
   assert.equal(await open(proxied, behind("2001:db8:1:3::1")), 1);
 });
 
-Deno.test("a revoked token is refused everywhere, also where a node remembers that it is valid", async () => {
+Deno.test("a revoked token is refused everywhere, even by a node that remembers that it has verified it", async () => {
   await using nodes = await TokenNodes.start();
   const [a, b] = [await nodes.node(), await nodes.node()];
   const caps = [{ rooms: ["chat", "deal"], allow: ["sub", "history"] }];

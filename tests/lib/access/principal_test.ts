@@ -12,7 +12,7 @@ const TOKEN: RoomGrant = {
   expiresAt: 9,
 };
 
-Deno.test("a room token of a client that a backend has put into the room leaves the word of the backend when it expires", () => {
+Deno.test("afterExpiry() returns the grant of the backend that has put the client into the room, for a room token before or after it", () => {
   const ofServer = grantOfServer(5, undefined);
   for (const before of [ofServer, { ...TOKEN, putAt: 5 }]) {
     const renewed = renewedGrant(TOKEN, before);
@@ -22,7 +22,7 @@ Deno.test("a room token of a client that a backend has put into the room leaves 
   assert.deepEqual(afterExpiry(grantOfServer(5, TOKEN)), ofServer);
 });
 
-Deno.test("nothing is left of an expired room token without the word of a backend", () => {
+Deno.test("afterExpiry() returns undefined for a room token of a client that no backend has put into the room", () => {
   assert.equal(renewedGrant(TOKEN, undefined), TOKEN);
   assert.equal(renewedGrant(TOKEN, TOKEN), TOKEN);
   assert.equal(afterExpiry(TOKEN), undefined);
