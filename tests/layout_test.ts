@@ -31,7 +31,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/bridge": {
     imports: ["lib/log", "lib/publish", "lib/redis", "lib/redis_log"],
   },
-  "lib/cluster": {},
+  "lib/cluster": { imports: ["lib/redis"] },
   "lib/delivery": { imports: ["lib/log", "lib/socket_events"] },
   "lib/recovery": { imports: ["lib/log", "lib/delivery"] },
   "lib/sessions": { imports: ["lib/access", "lib/log", "lib/redis"] },

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { toApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import { Attempts } from "../redis/attempts.ts";
 import { pause } from "../util/deadline.ts";
 
 /** Time between two looks at the store if no other node has sent a command, in ms. */
@@ -35,15 +35,17 @@ export interface FollowerOptions {
 export class Follower {
   readonly #options: FollowerOptions;
   readonly #closing = new AbortController();
+  readonly #looks: Attempts;
   /** Ends the pause before the next look at the store. */
   #wake = new AbortController();
   /** Called after the next look that begins. */
   #waiting: (() => void)[] = [];
-  #isFailing = false;
 
   /** Stores the options. Does not look yet. */
   constructor(options: FollowerOptions) {
     this.#options = options;
+    const { where, observe } = options;
+    this.#looks = new Attempts(where, observe, this.#closing.signal);
   }
 
   /** Starts to look. */
@@ -73,36 +75,17 @@ export class Follower {
   }
 
   async #run(): Promise<void> {
+    const { look, isLoaded } = this.#options;
     const { signal } = this.#closing;
     while (!signal.aborted) {
       // A command that arrives during the look may be about a change after it, so it causes another look.
       this.#wake = new AbortController();
       const waiting = this.#waiting.splice(0);
-      await this.#look();
+      await this.#looks.run(look);
       for (const resolve of waiting) resolve();
       await pause(INTERVAL_MS_MIN, signal);
-      if (!this.#options.isLoaded()) continue;
+      if (!isLoaded()) continue;
       await pause(INTERVAL_MS - INTERVAL_MS_MIN, this.#wake.signal);
     }
-  }
-
-  /** Looks once. Never throws. Of several failures in a row, reports only the first. */
-  async #look(): Promise<void> {
-    const { look, where, observe } = this.#options;
-    try {
-      await look();
-      this.#isFailing = false;
-    } catch (error) {
-      if (!this.#isFailing && !this.#isExpected(error)) {
-        observe({ kind: "error", where, error });
-      }
-      this.#isFailing = true;
-    }
-  }
-
-  /** Returns whether an error is that of an outage, which the connection to Redis reports, or of `close()`. */
-  #isExpected(error: unknown): boolean {
-    const { isOutage, code } = toApiError(error);
-    return isOutage || code === "log_timeout" || this.#closing.signal.aborted;
   }
 }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { toApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import { Attempts } from "../redis/attempts.ts";
 import type { LogServer } from "../redis/log_server.ts";
 import { runScript } from "../redis/script.ts";
 import { deadline, pause } from "../util/deadline.ts";
@@ -62,6 +62,7 @@ type Changes = Map<string, Set<string>>;
 export class Reporter {
   readonly #options: ReporterOptions;
   readonly #closing = new AbortController();
+  readonly #steps: Attempts;
   readonly #finished: Promise<void>;
   #tag = randomText(TAG_BYTES);
   /** Whether Redis has had a heartbeat under the tag. */
@@ -74,15 +75,16 @@ export class Reporter {
   #waiting = 0;
   /** Whether more than {@linkcode WAITING_MAX} have changed, so that `#changes` is not complete. */
   #hasDiscarded = false;
-  /** Ends the pause before the next heartbeat, because something has changed. */
+  /** Ends the pause before the next heartbeat, because something has changed or the reporter is closed. */
   #wake = new AbortController();
   #nextBeat = 0;
   #refreshing: Iterator<readonly [string | undefined, Iterable<string>]>;
-  #isFailing = false;
 
   /** Starts to write heartbeats. */
   constructor(options: ReporterOptions) {
     this.#options = options;
+    const { signal } = this.#closing;
+    this.#steps = new Attempts("counting clients", options.observe, signal);
     this.#refreshing = options.local.memberships()[Symbol.iterator]();
     this.#finished = this.#run();
   }
@@ -93,7 +95,7 @@ export class Reporter {
     if (!this.#wake.signal.aborted) this.#wake.abort();
     if (this.#hasDiscarded) return;
     this.#mark(room, user);
-    if (!this.#isFailing || this.#waiting <= WAITING_MAX) return;
+    if (!this.#steps.isFailing || this.#waiting <= WAITING_MAX) return;
     this.#hasDiscarded = true;
     this.#discardChanges();
   }
@@ -128,39 +130,25 @@ export class Reporter {
   async #run(): Promise<void> {
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      const isDone = await this.#step();
-      if (!isDone) {
-        await pause(this.#isFailing ? RETRY_MS : NEXT_WRITE_MS, signal);
-        continue;
-      }
+      // A change that is reported during the step, like `close()`, ends the pause after it.
       this.#wake = new AbortController();
-      if (this.#changes.size === 0) {
+      if (!await this.#steps.run(() => this.#step())) {
+        await pause(RETRY_MS, signal);
+      } else if (this.#changes.size > 0) {
+        await pause(NEXT_WRITE_MS, signal);
+      } else {
         const waitMs = Math.max(0, this.#nextBeat - performance.now());
         await pause(waitMs, this.#wake.signal);
+        if (this.#changes.size > 0) await pause(WRITE_DELAY_MS, signal);
       }
-      if (this.#changes.size > 0) await pause(WRITE_DELAY_MS, signal);
     }
   }
 
-  /** Writes what is due. Resolves to whether nothing is left to write. Never throws. */
-  async #step(): Promise<boolean> {
-    const { observe } = this.#options;
-    try {
-      if (performance.now() >= this.#nextBeat) await this.#beat();
-      // Redis accepts writes only under a tag that has had a heartbeat.
-      if (this.#isKnown && this.#changes.size > 0) await this.#write();
-      this.#isFailing = false;
-      return this.#changes.size === 0;
-    } catch (error) {
-      const { isOutage, code } = toApiError(error);
-      const isExpected = isOutage || code === "log_timeout" ||
-        this.#closing.signal.aborted;
-      if (!this.#isFailing && !isExpected) {
-        observe({ kind: "error", where: "counting clients", error });
-      }
-      this.#isFailing = true;
-      return false;
-    }
+  /** Writes what is due. */
+  async #step(): Promise<void> {
+    if (performance.now() >= this.#nextBeat) await this.#beat();
+    // Redis accepts writes only under a tag that has had a heartbeat.
+    if (this.#isKnown && this.#changes.size > 0) await this.#write();
   }
 
   async #beat(): Promise<void> {

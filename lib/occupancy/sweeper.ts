@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { toApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import { Attempts } from "../redis/attempts.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import type { LogServer } from "../redis/log_server.ts";
 import { runScript } from "../redis/script.ts";
@@ -19,15 +19,19 @@ const ROOMS_MAX = 100;
  */
 export class Sweeper {
   readonly #server: LogServer;
-  readonly #observe: Observe;
+  readonly #closing = new AbortController();
+  readonly #sweeps: Attempts;
   /** The tags whose entries this node is deleting. */
-  readonly #running = new Map<string, Promise<void>>();
-  #isClosed = false;
+  readonly #running = new Map<string, Promise<boolean>>();
 
   /** Stores the options. */
   constructor(server: LogServer, observe: Observe) {
     this.#server = server;
-    this.#observe = observe;
+    this.#sweeps = new Attempts(
+      "deleting the clients of a stopped node",
+      observe,
+      this.#closing.signal,
+    );
   }
 
   /** Deletes the entries of tags. Resolves when all are deleted, or if that has failed. Never rejects. */
@@ -35,7 +39,8 @@ export class Sweeper {
     await Promise.all(tags.map((tag) => {
       let work = this.#running.get(tag);
       if (work === undefined) {
-        work = this.#sweep(tag).finally(() => this.#running.delete(tag));
+        work = this.#sweeps.run(() => this.#sweep(tag))
+          .finally(() => this.#running.delete(tag));
         this.#running.set(tag, work);
       }
       return work;
@@ -44,40 +49,30 @@ export class Sweeper {
 
   /** Stops after the script that is running. */
   close(): void {
-    this.#isClosed = true;
+    this.#closing.abort();
   }
 
   async #sweep(tag: string): Promise<void> {
     const { keys } = this.#server;
-    try {
-      while (!this.#isClosed) {
-        const rooms = await this.#command([
-          "ZRANGE",
-          keys.occupancyReported(tag),
-          "0",
-          String(ROOMS_MAX - 1),
-        ]) as string[];
-        if (rooms.length === 0) {
-          await this.#command(["ZREM", keys.occupancyGone, tag]);
-          return;
-        }
-        await this.#drop(tag, rooms);
+    while (!this.#closing.signal.aborted) {
+      const rooms = await this.#command([
+        "ZRANGE",
+        keys.occupancyReported(tag),
+        "0",
+        String(ROOMS_MAX - 1),
+      ]) as string[];
+      if (rooms.length === 0) {
+        await this.#command(["ZREM", keys.occupancyGone, tag]);
+        return;
       }
-    } catch (error) {
-      const { isOutage, code } = toApiError(error);
-      if (isOutage || code === "log_timeout") return;
-      this.#observe({
-        kind: "error",
-        where: "deleting the clients of a stopped node",
-        error,
-      });
+      await this.#drop(tag, rooms);
     }
   }
 
   async #drop(tag: string, rooms: readonly string[]): Promise<void> {
     const { command, keys } = this.#server;
     let [left, cursor] = [rooms, "0"];
-    while (left.length > 0 && !this.#isClosed) {
+    while (left.length > 0 && !this.#closing.signal.aborted) {
       const [done, next] = await command((client) =>
         runScript(client, DROP, [
           keys.occupancyRooms,
