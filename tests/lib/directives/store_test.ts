@@ -1,6 +1,5 @@
 /** Tests of the interface `DirectiveStore`, which the stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
-import { createClient } from "@redis/client";
 import type {
   Directive,
   DirectiveRequest,
@@ -12,40 +11,20 @@ import {
 } from "../../../lib/directives/store.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import { compareIds, timestampOf } from "../../../lib/log/position.ts";
-import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { keysOf } from "../../../lib/redis/keys.ts";
-import { Redis } from "../../support/redis.ts";
-import { soon, until } from "../../support/wait.ts";
+import { KEYS, TestLogServer } from "../../support/log_server.ts";
+import { until } from "../../support/wait.ts";
 
 const MAX = 5;
 const KEPT_MS = 60_000;
-const KEYS = keysOf("test");
 
-/** A store on a Redis of its own. While `isMoved` returns true, the store takes Redis for another server. */
+/** A store on a Redis of its own. */
 async function openRedis(
   stack: AsyncDisposableStack,
-  { max = MAX, keptMs = KEPT_MS, isMoved = (): boolean => false } = {},
-): Promise<{ store: DirectiveStore; redis: Redis }> {
-  const redis = stack.use(await Redis.start());
-  const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
-  client.on("error", () => {});
-  await soon(client.connect(), "the client connects");
-  stack.defer(() => client.destroy());
-  const runId = await redis.info("server", "run_id");
-  const replicationId = await redis.info("replication", "master_replid");
-  const store = new RedisDirectiveStore(
-    {
-      command: (command) => command(client),
-      writable: () => Promise.resolve(),
-      node: "node",
-      server: () => isMoved() ? "other:x" : `${runId}:${replicationId}`,
-      saved: () => {},
-      keys: KEYS,
-    },
-    keptMs,
-    max,
-  );
-  return { store, redis };
+  { max = MAX, keptMs = KEPT_MS } = {},
+): Promise<{ store: DirectiveStore; server: TestLogServer }> {
+  const server = stack.use(await TestLogServer.start());
+  const store = new RedisDirectiveStore(server.of("node"), keptMs, max);
+  return { store, server };
 }
 
 const STORES: Readonly<
@@ -161,9 +140,8 @@ Deno.test("RedisDirectiveStore reads thousands of directives in pages", async ()
 
 Deno.test("RedisDirectiveStore neither reads nor writes on a server that this node has not checked", async () => {
   await using stack = new AsyncDisposableStack();
-  let isMoved = false;
-  const { store } = await openRedis(stack, { isMoved: () => isMoved });
-  isMoved = true;
+  const { store, server } = await openRedis(stack);
+  server.isMoved = true;
   const isRetryable = (error: unknown): boolean =>
     error instanceof ApiError && error.retryable;
   await assert.rejects(store.add(join("ann"), undefined), isRetryable);
@@ -172,13 +150,13 @@ Deno.test("RedisDirectiveStore neither reads nor writes on a server that this no
     isRetryable,
   );
   await assert.rejects(store.changes(undefined), isRetryable);
-  isMoved = false;
+  server.isMoved = false;
   assert.deepEqual((await store.changes(undefined)).directives, []);
 });
 
 Deno.test("RedisDirectiveStore ignores what another program has written into its key", async () => {
   await using stack = new AsyncDisposableStack();
-  const { store, redis } = await openRedis(stack);
+  const { store, server: { redis } } = await openRedis(stack);
   for (
     const text of [
       "x",
@@ -198,7 +176,7 @@ Deno.test("RedisDirectiveStore ignores what another program has written into its
 
 Deno.test("RedisDirectiveStore lets its key expire after the time for which directives are kept", async () => {
   await using stack = new AsyncDisposableStack();
-  const { store, redis } = await openRedis(stack);
+  const { store, server: { redis } } = await openRedis(stack);
   await store.add(
     { kind: "join", target: { by: "user", name: "ann" }, room: "a" },
     undefined,

@@ -1,6 +1,5 @@
 /** Tests of the interface `Occupancy`, which the ones with and without Redis must pass, and of the one with Redis. */
 import assert from "node:assert/strict";
-import { createClient } from "@redis/client";
 import type { Observation } from "../../../lib/observer.ts";
 import { LocalOccupancy } from "../../../lib/occupancy/local_occupancy.ts";
 import type {
@@ -9,12 +8,9 @@ import type {
   Occupancy,
 } from "../../../lib/occupancy/occupancy.ts";
 import { RedisOccupancy } from "../../../lib/occupancy/redis_occupancy.ts";
-import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { keysOf } from "../../../lib/redis/keys.ts";
-import { Redis } from "../../support/redis.ts";
-import { soon, until } from "../../support/wait.ts";
-
-const KEYS = keysOf("test");
+import { KEYS, TestLogServer } from "../../support/log_server.ts";
+import type { Redis } from "../../support/redis.ts";
+import { until } from "../../support/wait.ts";
 
 /** The clients of a node, each with its user and its rooms. Tests change them. */
 class World implements LocalRooms {
@@ -77,34 +73,28 @@ class Setup implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack();
   readonly observed: Observation[] = [];
 
-  private constructor(readonly redis: Redis, readonly client: RedisClient) {
-    this.#stack.use(redis);
-    this.#stack.defer(() => client.destroy());
+  private constructor(readonly server: TestLogServer) {
+    this.#stack.use(server);
   }
 
   static async start(): Promise<Setup> {
-    const redis = await Redis.start();
-    const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
-    client.on("error", () => {});
-    await soon(client.connect(), "the client connects");
-    return new Setup(redis, client);
+    return new Setup(await TestLogServer.start());
+  }
+
+  get redis(): Redis {
+    return this.server.redis;
   }
 
   /** Starts a node. While `isDown` returns true, it cannot reach Redis. */
   node(id: string, isDown = () => false): [World, RedisOccupancy] {
     const world = new World();
     const occupancy = new RedisOccupancy({
-      server: {
+      server: this.server.of(id, {
         command: async (command) => {
           if (isDown()) throw new Error("down");
-          return await command(this.client);
+          return await command(this.server.client);
         },
-        writable: () => Promise.resolve(),
-        node: id,
-        server: () => "",
-        saved: () => {},
-        keys: KEYS,
-      },
+      }),
       local: world,
       state: world.state(id),
       observe: (observation) => void this.observed.push(observation),

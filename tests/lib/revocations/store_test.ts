@@ -1,47 +1,28 @@
 /** Tests of the interface `RevocationStore`, which the stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
-import { createClient } from "@redis/client";
 import {
   RETENTION_MS,
   type Revocation,
 } from "../../../lib/access/revocations.ts";
 import { ApiError } from "../../../lib/errors.ts";
-import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { keysOf } from "../../../lib/redis/keys.ts";
 import { RedisRevocationStore } from "../../../lib/revocations/redis_store.ts";
 import {
   MemoryRevocationStore,
   type RevocationStore,
 } from "../../../lib/revocations/store.ts";
-import { Redis } from "../../support/redis.ts";
-import { soon, until } from "../../support/wait.ts";
+import { KEYS, TestLogServer } from "../../support/log_server.ts";
+import { until } from "../../support/wait.ts";
 
 const MAX = 5;
-const KEYS = keysOf("test");
 const NOW = Date.now();
 
-/** A store on a Redis of its own. While `isMoved` returns true, the store takes Redis for another server. */
+/** A store on a Redis of its own. */
 async function openRedis(
   stack: AsyncDisposableStack,
   max = MAX,
-  isMoved = () => false,
-): Promise<{ store: RevocationStore; redis: Redis }> {
-  const redis = stack.use(await Redis.start());
-  const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
-  client.on("error", () => {});
-  await soon(client.connect(), "the client connects");
-  stack.defer(() => client.destroy());
-  const runId = await redis.info("server", "run_id");
-  const replicationId = await redis.info("replication", "master_replid");
-  const store = new RedisRevocationStore({
-    command: (command) => command(client),
-    writable: () => Promise.resolve(),
-    node: "node",
-    server: () => isMoved() ? "other:x" : `${runId}:${replicationId}`,
-    saved: () => {},
-    keys: KEYS,
-  }, max);
-  return { store, redis };
+): Promise<{ store: RevocationStore; server: TestLogServer }> {
+  const server = stack.use(await TestLogServer.start());
+  return { store: new RedisRevocationStore(server.of("node"), max), server };
 }
 
 const STORES: Readonly<
@@ -154,7 +135,7 @@ Deno.test("RedisRevocationStore.changes() reads only what is new, and everything
 
 Deno.test("RedisRevocationStore.changes() has everything that is left if Redis has lost one of the keys or both", async () => {
   await using stack = new AsyncDisposableStack();
-  const { store, redis } = await openRedis(stack);
+  const { store, server: { redis } } = await openRedis(stack);
   await store.add(user("ann"));
   const { version } = await store.changes(undefined);
   const since = async () => {
@@ -178,21 +159,20 @@ Deno.test("RedisRevocationStore.changes() has everything that is left if Redis h
 
 Deno.test("RedisRevocationStore neither reads nor writes on a server that this node has not checked", async () => {
   await using stack = new AsyncDisposableStack();
-  let isMoved = false;
-  const { store } = await openRedis(stack, MAX, () => isMoved);
-  isMoved = true;
+  const { store, server } = await openRedis(stack);
+  server.isMoved = true;
   const isRetryable = (error: unknown): boolean =>
     error instanceof ApiError && error.retryable;
   await assert.rejects(store.add(user("ann")), isRetryable);
   await assert.rejects(store.restore([user("ann")]), isRetryable);
   await assert.rejects(store.changes(undefined), isRetryable);
-  isMoved = false;
+  server.isMoved = false;
   assert.deepEqual((await store.changes(undefined)).revocations, []);
 });
 
 Deno.test("RedisRevocationStore ignores what another program has written into its keys", async () => {
   await using stack = new AsyncDisposableStack();
-  const { store, redis } = await openRedis(stack);
+  const { store, server: { redis } } = await openRedis(stack);
   await store.add(user("ann"));
   const { version } = await store.changes(undefined);
   const { revocations: set, revocationChanges: stream } = KEYS;

@@ -1,63 +1,41 @@
 import assert from "node:assert/strict";
-import { createClient } from "@redis/client";
 import type { RoomGrant } from "../../../lib/access/principal.ts";
 import { ApiError } from "../../../lib/errors.ts";
-import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { keysOf } from "../../../lib/redis/keys.ts";
 import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
 import type { Session } from "../../../lib/sessions/session.ts";
-import { Redis } from "../../support/redis.ts";
-import { soon } from "../../support/wait.ts";
-
-const keys = keysOf("test");
+import { KEYS, TestLogServer } from "../../support/log_server.ts";
+import type { Redis } from "../../support/redis.ts";
 
 /** A session store on a real Redis, and what the store tells its node. */
 class Setup implements AsyncDisposable {
-  readonly redis: Redis;
   readonly store: RedisSessionStore;
   /** The arguments of `LogServer.saved()`: the numbers of the saves that Redis has acknowledged. */
   readonly saved: number[] = [];
-  /** The server that the node has checked last. */
-  server = "";
-  readonly #client: RedisClient;
 
-  private constructor(redis: Redis, client: RedisClient) {
-    this.redis = redis;
-    this.#client = client;
-    this.store = new RedisSessionStore({
-      command: (command) => command(client),
-      writable: () => Promise.resolve(),
-      node: "node",
-      server: () => this.server,
-      saved: (count) => this.saved.push(count),
-      keys,
-    });
+  private constructor(readonly server: TestLogServer) {
+    const saved = (count: number) => this.saved.push(count);
+    this.store = new RedisSessionStore(server.of("node", { saved }));
   }
 
   static async open(): Promise<Setup> {
-    const redis = await Redis.start();
-    const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
-    client.on("error", () => {});
-    await soon(client.connect(), "connected");
-    const setup = new Setup(redis, client);
-    const runId = await redis.info("server", "run_id");
-    const replId = await redis.info("replication", "master_replid");
-    setup.server = `${runId}:${replId}`;
-    return setup;
+    return new Setup(await TestLogServer.start());
+  }
+
+  get redis(): Redis {
+    return this.server.redis;
   }
 
   /** Writes a session to Redis in a stored form of another version of Roomcast. */
   async write(digest: string, text: string): Promise<void> {
-    await this.redis.command("SET", keys.session(digest), text);
+    await this.redis.command("SET", KEYS.session(digest), text);
   }
 
   async text(digest: string): Promise<unknown> {
-    return await this.redis.command("GET", keys.session(digest));
+    return await this.redis.command("GET", KEYS.session(digest));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#client.destroy();
-    await this.redis[Symbol.asyncDispose]();
+    await this.server[Symbol.asyncDispose]();
   }
 }
 
@@ -283,7 +261,7 @@ Deno.test("RedisSessionStore neither loads nor saves a session on a server that 
   await using setup = await Setup.open();
   const [[, session] = []] = FORMS;
   assert.ok(session !== undefined);
-  setup.server = "another:server";
+  setup.server.isMoved = true;
   const refused = (error: unknown): boolean =>
     error instanceof ApiError && error.code === "log_unreachable";
   await assert.rejects(setup.store.load("x"), refused);
@@ -303,6 +281,6 @@ Deno.test("RedisSessionStore saves sessions with an expiry", async () => {
     [{ digest: "x", session, resumedVersion: undefined }],
     60,
   );
-  const ttl = Number(await setup.redis.command("TTL", keys.session("x")));
+  const ttl = Number(await setup.redis.command("TTL", KEYS.session("x")));
   assert.ok(ttl > 50 && ttl <= 60, String(ttl));
 });

@@ -1,8 +1,5 @@
 /** Tests of the interface `SessionStore`, which the stores in memory and on Redis must pass. */
 import assert from "node:assert/strict";
-import { createClient } from "@redis/client";
-import type { RedisClient } from "../../../lib/redis/connection.ts";
-import { keysOf } from "../../../lib/redis/keys.ts";
 import { RedisSessionStore } from "../../../lib/sessions/redis_store.ts";
 import type { Session } from "../../../lib/sessions/session.ts";
 import {
@@ -10,34 +7,16 @@ import {
   type SessionStore,
   type SessionToSave,
 } from "../../../lib/sessions/store.ts";
-import { Redis } from "../../support/redis.ts";
-import { soon } from "../../support/wait.ts";
-
-async function openRedisStore(
-  stack: AsyncDisposableStack,
-): Promise<SessionStore> {
-  const redis = stack.use(await Redis.start());
-  const client = createClient({ url: redis.url, RESP: 2 }) as RedisClient;
-  client.on("error", () => {});
-  await soon(client.connect(), "the client connects");
-  stack.defer(() => client.destroy());
-  const runId = await redis.info("server", "run_id");
-  const replicationId = await redis.info("replication", "master_replid");
-  return new RedisSessionStore({
-    command: (command) => command(client),
-    writable: () => Promise.resolve(),
-    node: "node",
-    server: () => `${runId}:${replicationId}`,
-    saved: () => {},
-    keys: keysOf("test"),
-  });
-}
+import { TestLogServer } from "../../support/log_server.ts";
 
 const STORES: Readonly<
   Record<string, (stack: AsyncDisposableStack) => Promise<SessionStore>>
 > = {
   MemorySessionStore: () => Promise.resolve(new MemorySessionStore()),
-  RedisSessionStore: openRedisStore,
+  RedisSessionStore: async (stack) => {
+    const server = stack.use(await TestLogServer.start());
+    return new RedisSessionStore(server.of("node"));
+  },
 };
 
 /** Returns a session to save, whose client has reconnected with the stored version `resumedVersion`. */
