@@ -71,9 +71,6 @@ export interface LocalRooms {
 }
 
 /** Sorts nodes: the longest running first. */
-export function byStart(
-  a: NodeState,
-  b: NodeState,
-): number {
+export function byStart(a: NodeState, b: NodeState): number {
   return a.started - b.started || (a.id < b.id ? -1 : 1);
 }

@@ -18,12 +18,12 @@ import {
   type RoomOccupancy,
 } from "./occupancy.ts";
 import { Reporter } from "./reporter.ts";
-import { COUNT, NODES } from "./scripts.ts";
+import { COUNT, nodeKeys, NODES, roomKeys } from "./scripts.ts";
 import { Sweeper } from "./sweeper.ts";
 
 /** Maximum number of rooms that are counted with one run of a script. */
 const COUNTED_MAX = 200;
-/** How often rooms are counted again because the entries of a stopped node had to be deleted first. */
+/** Maximum number of counts of the same rooms, each after the entries of a stopped node were deleted. */
 const COUNTS_MAX = 5;
 
 /** Options of {@linkcode RedisOccupancy}. */
@@ -66,12 +66,11 @@ export class RedisOccupancy implements Occupancy {
     { prefix, after, limit }: NameRange,
   ): Promise<readonly string[]> {
     const { command, keys } = this.#server;
-    const from = after === undefined ? `[${prefix}` : `(${after}`;
     const names = await command((client: RedisClient) =>
       client.sendCommand([
         "ZRANGE",
         keys.occupancyRooms,
-        from === "[" ? "-" : from,
+        after === undefined ? `[${prefix}` : `(${after}`,
         "+",
         "BYLEX",
         "LIMIT",
@@ -91,9 +90,9 @@ export class RedisOccupancy implements Occupancy {
   }
 
   async nodes(): Promise<readonly NodeReport[]> {
-    const { command } = this.#server;
+    const { command, keys } = this.#server;
     const [now = "0", ...reports] = await command((client) =>
-      runScript(client, NODES, this.#keys(), [])
+      runScript(client, NODES, nodeKeys(keys), [])
     ) as string[];
     const nodes = new Map<string, NodeReport>();
     for (let i = 0; i + 1 < reports.length; i += 2) {
@@ -113,16 +112,12 @@ export class RedisOccupancy implements Occupancy {
 
   async #count(rooms: readonly string[]): Promise<RoomOccupancy[]> {
     const { command, keys } = this.#server;
-    const ofRooms = rooms.flatMap((room) => [
-      keys.occupancyClients(room),
-      keys.occupancyUsers(room),
-    ]);
     for (let counts = 1;; counts++) {
       const [gone, ...numbers] = await command((client) =>
         runScript(client, COUNT, [
-          ...this.#keys(),
+          ...nodeKeys(keys),
           keys.occupancyRooms,
-          ...ofRooms,
+          ...roomKeys(keys, rooms),
         ], [...rooms])
       ) as [string[], ...number[]];
       if (gone.length === 0 || counts === COUNTS_MAX) {
@@ -134,17 +129,6 @@ export class RedisOccupancy implements Occupancy {
       }
       await this.#sweeper.sweep(gone);
     }
-  }
-
-  #keys(): string[] {
-    const { keys } = this.#server;
-    return [
-      keys.occupancy,
-      keys.occupancyStates,
-      keys.occupancyVersions,
-      keys.occupancyGone,
-      keys.occupancyGrace,
-    ];
   }
 }
 

@@ -10,7 +10,7 @@ import { runScript } from "../redis/script.ts";
 import { deadline, pause } from "../util/deadline.ts";
 import { randomText } from "../util/random.ts";
 import type { LocalRooms, NodeState } from "./occupancy.ts";
-import { BEAT, LEAVE, WRITE } from "./scripts.ts";
+import { BEAT, LEAVE, nodeKeys, roomKeys, WRITE } from "./scripts.ts";
 
 /** Time between two heartbeats, in ms. */
 const BEAT_INTERVAL_MS = 2000;
@@ -23,8 +23,8 @@ const RETRY_MS = 500;
 /** Maximum number of rooms and users that are written with one run of a script, which takes a few ms. */
 const CHANGES_MAX = 1000;
 /**
- * Maximum number of rooms and users whose changes wait while Redis cannot be reached. If there are more, the node discards
- * them, and writes everything again later.
+ * Maximum number of rooms and users whose changes wait while Redis cannot be reached. If there are more, the node
+ * discards them, and writes everything again later.
  */
 const WAITING_MAX = 200_000;
 /** How long the keys stay in Redis if nobody writes to them, in s. */
@@ -155,11 +155,7 @@ export class Reporter {
     const { server: { command, keys }, state, onGone } = this.#options;
     const gone = await command((client) =>
       runScript(client, BEAT, [
-        keys.occupancy,
-        keys.occupancyStates,
-        keys.occupancyVersions,
-        keys.occupancyGone,
-        keys.occupancyGrace,
+        ...nodeKeys(keys),
         keys.occupancyRooms,
         keys.occupancyReported(this.#tag),
       ], [
@@ -189,10 +185,7 @@ export class Reporter {
           keys.occupancyRooms,
           keys.occupancyReported(this.#tag),
           keys.occupancyStates,
-          ...[...taken.keys()].flatMap((room) => [
-            keys.occupancyClients(room),
-            keys.occupancyUsers(room),
-          ]),
+          ...roomKeys(keys, taken.keys()),
         ], [
           this.#tag,
           String(this.#written),

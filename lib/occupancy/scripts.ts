@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { Keys } from "../redis/keys.ts";
 import { NOW, type Script, script } from "../redis/script.ts";
 
 /**
@@ -48,6 +49,43 @@ end
 `;
 
 /**
+ * Lua that defines `unmark(users, user, mark)`, which removes a node's mark from a user, and
+ * `left(clients, users, rooms, room)`, which deletes what is stored of a room if no node has clients in it.
+ */
+const LEFT = `
+local function unmark(users, user, mark)
+  local tags = redis.call('HGET', users, user) or ''
+  local first, last = string.find(tags, mark, 1, true)
+  if first and #tags == #mark then redis.call('HDEL', users, user)
+  elseif first then redis.call('HSET', users, user, string.sub(tags, 1, first - 1) .. string.sub(tags, last + 1)) end
+end
+local function left(clients, users, rooms, room)
+  if redis.call('HLEN', clients) > 0 then return end
+  redis.call('DEL', users)
+  redis.call('ZREM', rooms, room)
+end
+`;
+
+/** Returns the keys of the nodes that {@linkcode BEAT}, {@linkcode COUNT} and {@linkcode NODES} begin with. */
+export function nodeKeys(keys: Keys): string[] {
+  return [
+    keys.occupancy,
+    keys.occupancyStates,
+    keys.occupancyVersions,
+    keys.occupancyGone,
+    keys.occupancyGrace,
+  ];
+}
+
+/** Returns the keys of some rooms that {@linkcode WRITE}, {@linkcode COUNT} and {@linkcode DROP} end with. */
+export function roomKeys(keys: Keys, rooms: Iterable<string>): string[] {
+  return [...rooms].flatMap((room) => [
+    keys.occupancyClients(room),
+    keys.occupancyUsers(room),
+  ]);
+}
+
+/**
  * Records that a node lives, with its state. Returns `lost` if Redis lacks what the node wrote under its tag. Otherwise
  * returns some of the tags whose entries have to be deleted.
  *
@@ -68,15 +106,14 @@ return retire(KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
 `);
 
 /**
- * Stores the state of a node and, for some rooms, how many clients a node has in the room, and which users have come or left. Returns `lost` if
- * Redis lacks what the node wrote under its tag before.
+ * Stores the state of a node and, for some rooms, how many clients the node has in the room, and which users have come
+ * or left. Returns `lost` if Redis lacks what the node wrote under its tag before.
  *
- * KEYS: versions, rooms, reported, states, then for each room its clients and its users. ARGV: tag, the two versions that
- * Redis may have, the next version, the lifetime of the keys in s, the state, then for each room: its name, the number of
- * clients, how many users are in the room and how many are not, and their names.
+ * KEYS: versions, rooms, reported, states, then for each room its clients and its users. ARGV: tag, the two versions
+ * that Redis may have, the next version, the lifetime of the keys in s, the state, then for each room: its name, the
+ * number of clients, how many users are in the room and how many are not, and their names.
  */
-export const WRITE: Script = script(`
-local tag = ARGV[1]
+export const WRITE: Script = script(`${LEFT}local tag = ARGV[1]
 local version = redis.call('HGET', KEYS[1], tag)
 if not version or (version ~= ARGV[2] and version ~= ARGV[3]) then return 'lost' end
 local mark, at = tag .. ' ', 7
@@ -90,19 +127,13 @@ for i = 5, #KEYS, 2 do
     at = at + 1
   end
   for j = 1, absent do
-    local tags = redis.call('HGET', users, ARGV[at]) or ''
-    local first, last = string.find(tags, mark, 1, true)
-    if first and #tags == #mark then redis.call('HDEL', users, ARGV[at])
-    elseif first then redis.call('HSET', users, ARGV[at], string.sub(tags, 1, first - 1) .. string.sub(tags, last + 1)) end
+    unmark(users, ARGV[at], mark)
     at = at + 1
   end
   if count == '0' then
     redis.call('HDEL', clients, tag)
     redis.call('ZREM', KEYS[3], room)
-    if redis.call('HLEN', clients) == 0 then
-      redis.call('DEL', users)
-      redis.call('ZREM', KEYS[2], room)
-    end
+    left(clients, users, KEYS[2], room)
   else
     redis.call('HSET', clients, tag, count)
     redis.call('ZADD', KEYS[3], 0, room)
@@ -174,8 +205,8 @@ redis.call('EXPIRE', KEYS[4], ARGV[2])
  * KEYS: rooms, reported, then for each room its clients and its users. ARGV: tag, the cursor of the first room, the
  * rooms.
  */
-export const DROP: Script = script(`
-local tag, cursor, scanned = ARGV[1], ARGV[2], 0
+export const DROP: Script = script(
+  `${LEFT}local tag, cursor, scanned = ARGV[1], ARGV[2], 0
 local mark = tag .. ' '
 for i = 3, #ARGV do
   local clients, users, room = KEYS[2 * i - 3], KEYS[2 * i - 2], ARGV[i]
@@ -185,21 +216,16 @@ for i = 3, #ARGV do
     local page = redis.call('HSCAN', users, cursor, 'COUNT', 500)
     cursor = page[1]
     for j = 1, #page[2], 2 do
-      local tags = page[2][j + 1]
-      local first, last = string.find(tags, mark, 1, true)
-      if first and #tags == #mark then redis.call('HDEL', users, page[2][j])
-      elseif first then redis.call('HSET', users, page[2][j], string.sub(tags, 1, first - 1) .. string.sub(tags, last + 1)) end
+      if string.find(page[2][j + 1], mark, 1, true) then unmark(users, page[2][j], mark) end
     end
     scanned = scanned + 1 + #page[2] / 2
   until cursor == '0'
   redis.call('ZREM', KEYS[2], room)
-  if redis.call('HLEN', clients) == 0 then
-    redis.call('DEL', users)
-    redis.call('ZREM', KEYS[1], room)
-  end
+  left(clients, users, KEYS[1], room)
 end
 return { #ARGV - 2, '0' }
-`);
+`,
+);
 
 /** The Lua scripts of the occupancy. They are loaded into Redis on each new connection. */
 export const OCCUPANCY_SCRIPTS: readonly Script[] = [

@@ -8,7 +8,7 @@ import { Attempts } from "../redis/attempts.ts";
 import type { RedisClient } from "../redis/connection.ts";
 import type { LogServer } from "../redis/log_server.ts";
 import { runScript } from "../redis/script.ts";
-import { DROP } from "./scripts.ts";
+import { DROP, roomKeys } from "./scripts.ts";
 
 /** Maximum number of rooms that are passed to one run of the script. */
 const ROOMS_MAX = 100;
@@ -77,10 +77,7 @@ export class Sweeper {
         runScript(client, DROP, [
           keys.occupancyRooms,
           keys.occupancyReported(tag),
-          ...left.flatMap((room) => [
-            keys.occupancyClients(room),
-            keys.occupancyUsers(room),
-          ]),
+          ...roomKeys(keys, left),
         ], [tag, cursor, ...left])
       ) as [number, string];
       left = left.slice(done);
