@@ -5,24 +5,20 @@
  */
 import { grantOfServer } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import type { SessionWriter } from "../sessions/writer.ts";
 import { type Client, type Joined, noteLeft, setGrant } from "./client.ts";
+import type { RoomRights } from "./room_rights.ts";
 import type { RoomTurns } from "./room_turns.ts";
-import type { Roster } from "./roster.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 
 /** Options of {@linkcode Assignments}. */
 export interface AssignmentsOptions {
   readonly fanOut: Pick<FanOut, "send">;
-  readonly roster: Pick<Roster, "leave">;
-  readonly writer: Pick<SessionWriter, "save">;
   readonly subscriptions: Pick<Subscriptions, "joinNew">;
+  readonly rights: Pick<RoomRights, "takeOut">;
   readonly turns: RoomTurns;
-  /** Disconnects a client, so that it may connect again by itself. */
-  readonly disconnect: (client: Client) => void;
 }
 
-/** Puts clients into rooms and takes them out. The clients are told, and need no right. */
+/** Puts clients into rooms and takes them out, whatever their rights are. The clients are told. */
 export class Assignments {
   readonly #options: AssignmentsOptions;
 
@@ -54,24 +50,14 @@ export class Assignments {
 
   /** Takes a client out of a room. It is told `left`, unless it is not in the room. */
   async remove(client: Client, room: string): Promise<void> {
-    await this.#options.turns.run(client, room, () => {
-      this.#remove(client, room);
+    const { turns, rights } = this.#options;
+    await turns.run(client, room, () => {
+      if (client.rooms.has(room)) {
+        noteLeft(client, room, true);
+        rights.takeOut(client, new Set([room]), "removed");
+      }
       return Promise.resolve();
     });
-  }
-
-  #remove(client: Client, room: string): void {
-    const { roster, fanOut, writer, disconnect } = this.#options;
-    const { subscriber } = client;
-    if (subscriber === undefined || !client.rooms.delete(room)) return;
-    setGrant(client, room, undefined);
-    noteLeft(client, room, true);
-    roster.leave(client, subscriber, room);
-    const left = { room, reason: "removed" } as const;
-    fanOut.send(subscriber, subscriber.encoder.event("left", left));
-    writer.save(client);
-    // A client without a session cannot join another room.
-    if (client.isTransient && client.rooms.size === 0) disconnect(client);
   }
 
   /** Tells a client which rooms it has joined without having asked for them. */

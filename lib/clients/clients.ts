@@ -61,7 +61,7 @@ export interface ClientsOptions extends LogParts {
   /** How long a session is kept after the client has disconnected, in s. */
   readonly recoverySeconds: number;
   /** Called after a client with this user, if it has one, has joined or left a room. */
-  readonly changed?: RosterOptions["changed"];
+  readonly changed: RosterOptions["changed"];
   readonly observe: Observe;
 }
 
@@ -105,10 +105,7 @@ export class Clients {
       rooms: options.rooms,
       roomsPerClientMax: options.roomsPerClientMax,
     });
-    const roster = this.#roster = new Roster({
-      fanOut,
-      changed: options.changed ?? (() => {}),
-    });
+    const roster = this.#roster = new Roster(options);
     const { subscriptions, directed, rights } = createRoomParts(options, {
       recovery,
       writer,

@@ -20,7 +20,7 @@ import type { Roster } from "./roster.ts";
 
 /** Pause before a directive is tried again that could not be applied, for example because Redis was down, in ms. */
 const RETRY_MS = 1000;
-/** How long {@linkcode Directed.watch} waits, in ms. */
+/** Maximum time that the function which {@linkcode Directed.watch} returns waits, in ms. */
 const WATCH_MS = 1000;
 
 /** Options of {@linkcode Directed}. */
@@ -84,7 +84,7 @@ export class Directed implements DirectedClients {
     return work;
   }
 
-  /** Stops to apply directives. */
+  /** Stops applying directives. */
   close(): void {
     this.#closing.abort();
   }
@@ -114,7 +114,8 @@ export class Directed implements DirectedClients {
       await this.#applySome(client, left);
       left = this.#left(client);
     }
-    // In the step that has found nothing left. A directive that comes after it is otherwise left to this call, which ends.
+    // Deleted in the same step in which nothing was left. Otherwise `update()` would return this promise for a directive
+    // that comes in between, although this loop has ended.
     this.#running.delete(client);
   }
 

@@ -28,7 +28,7 @@ export interface RoomPartsOptions {
   readonly observe: Observe;
 }
 
-/** The parts that the new ones use. */
+/** The existing parts that {@linkcode createRoomParts} passes to the new ones. */
 export interface UsedParts {
   readonly recovery: Recovery;
   readonly writer: SessionWriter;
@@ -41,11 +41,11 @@ export interface UsedParts {
 
 /** The parts that let clients into rooms and take them out. */
 export interface RoomParts {
-  /** Does so because the client wants it. */
+  /** Joins and leaves rooms because the client wants it. */
   readonly subscriptions: Subscriptions;
-  /** Does so because a backend wants it. */
+  /** Joins and leaves rooms because a backend wants it. */
   readonly directed: Directed;
-  /** Takes clients out whose right has ended. */
+  /** Takes clients out of rooms for which their right has ended. */
   readonly rights: RoomRights;
 }
 
@@ -66,14 +66,8 @@ export function createRoomParts(
     turns,
     roomsPerClientMax,
   });
-  const assignments = new Assignments({
-    fanOut,
-    roster,
-    writer,
-    subscriptions,
-    turns,
-    disconnect,
-  });
+  const rights = new RoomRights({ access, fanOut, roster, writer, disconnect });
+  const assignments = new Assignments({ fanOut, subscriptions, rights, turns });
   return {
     subscriptions,
     directed: new Directed({
@@ -84,6 +78,6 @@ export function createRoomParts(
       end,
       observe,
     }),
-    rights: new RoomRights({ access, fanOut, roster, writer, disconnect }),
+    rights,
   };
 }

@@ -84,12 +84,11 @@ export class RoomRights {
   }
 
   /**
-   * Takes a client out of the rooms that it may no longer be in. The client receives the event `left` for each of them,
-   * except for those that it is leaving anyway. A client without a session is disconnected with its last room, because
-   * it cannot join another one. Call this after the client's right to any room may have ended.
+   * Takes a client out of the rooms that it may no longer be in, as {@linkcode RoomRights.takeOut} does. It is not told
+   * about rooms that it is leaving anyway. Call this after the client's right to any room may have ended.
    */
   check(client: Client, reason: LostRoom["reason"] = "revoked"): void {
-    const { access, fanOut, roster, writer, disconnect } = this.#options;
+    const { access, roster } = this.#options;
     const { principal, rooms, leaving = new Set(), subscriber } = client;
     if (subscriber === undefined) return;
     const isLost = (room: string): boolean => !access.mayStay(principal, room);
@@ -98,14 +97,30 @@ export class RoomRights {
       roster.leave(client, subscriber, room);
     }
     const lost = new Set([...rooms.keys()].filter(isLost));
-    client.principal = keepGrants(principal, (room) => !lost.has(room));
-    for (const room of lost) {
+    this.takeOut(client, lost, reason);
+  }
+
+  /**
+   * Takes a client out of rooms, in which it has to be, and ends its grants for them. The client receives the event
+   * `left` for each room. A client without a session is disconnected with its last room, because it cannot join another
+   * one.
+   */
+  takeOut(
+    client: Client,
+    taken: ReadonlySet<string>,
+    reason: LostRoom["reason"],
+  ): void {
+    const { fanOut, roster, writer, disconnect } = this.#options;
+    const { rooms, subscriber } = client;
+    if (subscriber === undefined || taken.size === 0) return;
+    client.principal = keepGrants(client.principal, (room) => !taken.has(room));
+    for (const room of taken) {
       rooms.delete(room);
       roster.leave(client, subscriber, room);
       const frame = subscriber.encoder.event("left", { room, reason });
       fanOut.send(subscriber, frame);
     }
-    if (lost.size > 0) writer.save(client);
+    writer.save(client);
     if (client.isTransient && rooms.size === 0) disconnect(client);
   }
 }

@@ -40,7 +40,7 @@ const LOAD_TIMEOUT_MS = 5000;
 
 /**
  * Returns how long directives are stored, in ms. It is longer than a session is kept after its client has disconnected,
- * so that no client can come back that does not find a directive for it.
+ * so that a client that resumes its session finds all directives that were stored meanwhile.
  */
 export function retentionMs(recoverySeconds: number): number {
   return Math.max(600, 2 * recoverySeconds) * 1000;
@@ -108,12 +108,16 @@ export class Directives {
     if (this.#byTarget.size === 0) return [];
     const targets: Target[] = [{ by: "client", name: client }];
     if (user !== undefined) targets.push({ by: "user", name: user });
-    return targets.flatMap((
-      target,
-    ) => [...this.#byTarget.get(keyOf(target))?.values() ?? []]).filter((
-      { id },
-    ) => after === undefined || compareIds(id, after) > 0)
-      .sort((a, b) => compareIds(a.id, b.id));
+    const found: Directive[] = [];
+    for (const target of targets) {
+      const ofTarget = this.#byTarget.get(keyOf(target)) ?? new Map();
+      for (const directive of ofTarget.values()) {
+        const isNew = after === undefined ||
+          compareIds(directive.id, after) > 0;
+        if (isNew) found.push(directive);
+      }
+    }
+    return found.sort((a, b) => compareIds(a.id, b.id));
   }
 
   /** Deletes the directives that were stored before a time, in ms since 1970 by the clock of the Redis server. */

@@ -270,6 +270,6 @@ function toSession(
     ...kept.length > 0 && { grants: new Map(kept) },
     ...verdict !== undefined && { verdict },
     ...directed !== undefined && { directed },
-    ...left !== undefined && left.size > 0 && { left: new Set(left) },
+    ...left !== undefined && { left },
   };
 }
