@@ -8,11 +8,13 @@ import { BodyBudget } from "../../routes/body.ts";
 import type { Env } from "../../routes/exchange.ts";
 import { publishBatch } from "../../routes/publish.ts";
 import { type AppReply, TestApp } from "../support/app.ts";
+import { collectGarbage } from "../support/collect_garbage.ts";
 import {
   AWKWARD_EVENTS,
   INVALID_EVENTS,
   PUBLISHES,
 } from "../support/event_names.ts";
+import { until } from "../support/wait.ts";
 
 type Headers = Record<string, string>;
 type Body = NonNullable<RequestInit["body"]> | undefined;
@@ -903,6 +905,48 @@ Deno.test("POST /publish and POST /publish/batch fail with log_failed if the log
     503,
     "log_failed",
   );
+});
+
+Deno.test("POST /publish and POST /publish/batch keep no parsed message while they wait for the log", async () => {
+  const { promise: isStored, resolve: store } = Promise.withResolvers<[]>();
+  let waiting = 0;
+  await using app = new TestApp({}, {
+    publisher: {
+      failed: () => {},
+      publish: () => {
+        waiting++;
+        return isStored;
+      },
+    },
+  });
+  const messages: WeakRef<object>[] = [];
+  const { parse } = JSON;
+  const requests = [];
+  try {
+    JSON.parse = (text, reviver) => {
+      const value = parse(text, reviver);
+      const fields = value.messages?.[0] ?? value;
+      messages.push(new WeakRef(fields.message));
+      return value;
+    };
+    for (const path of ["/publish", "/publish/batch"]) {
+      const publish = { message: [1] };
+      const body = path === "/publish" ? publish : { messages: [publish] };
+      requests.push(app.post(path, body));
+    }
+    await until("both wait for the log", () => waiting === 2);
+  } finally {
+    JSON.parse = parse;
+  }
+  await collectGarbage();
+  assert.deepEqual(messages.map((message) => message.deref()), [
+    undefined,
+    undefined,
+  ]);
+  store([]);
+  for (const { status } of await Promise.all(requests)) {
+    assert.equal(status, 503);
+  }
 });
 
 Deno.test("POST /publish returns 500 internal without the text of the error if publishing fails unexpectedly", async () => {
