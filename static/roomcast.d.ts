@@ -265,15 +265,15 @@ export interface Roomcast {
   /** Leaves a room and deletes its position. */
   leave(room: string): void;
   /**
-   * Publishes a message once, over connections that break, and resolves when it is stored. Rejects with an error that
-   * has the `code` and the `message` of the refusal.
+   * Publishes a message once, also if connections break, and resolves when it is stored. Rejects with an error that has
+   * the `code` and the `message` of the refusal.
    */
   publish(
     room: string,
     message: any,
     options?: { event?: string; key?: string },
   ): Promise<{ id: string; duplicate: boolean }>;
-  /** Disconnects permanently. The positions stay in the storage. */
+  /** Disconnects permanently, and rejects the publishes that are not answered. The positions stay in the storage. */
   close(): void;
 }
 

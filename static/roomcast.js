@@ -21,6 +21,13 @@ const DELAY_MAX_MS = 30_000;
 const RETRYABLE =
   /^(log_\w+|\w+_unavailable|too_many_(clients|connect\w+|events)|overloaded|draining|internal)$/;
 
+/** Why publishes are rejected if a backend has disconnected the client. */
+const DISMISSED = {
+  code: "disconnected",
+  message:
+    "Cannot publish: a backend has disconnected the client, and the publish may have been stored; connect again, and look at the room's history",
+};
+
 /**
  * Connects, joins `rooms`, and reconnects until `close()` of the returned object is called or the server rejects the
  * connection permanently. `io` is that of socket.io-client.
@@ -151,7 +158,7 @@ export function roomcast(io, {
     }
     if (isIn(room)) move(room, result.position);
     for (const args of queue) deliver(...args);
-    if (isIn(room)) onJoined?.(result);
+    if (isIn(room)) call(onJoined, result);
   }
 
   function joinRequest(room) {
@@ -188,14 +195,18 @@ export function roomcast(io, {
         else if (RETRYABLE.test(error?.code)) retry();
         else if (error) {
           drop(room);
-          onRefused?.(error, room);
+          call(onRefused, error, room);
         }
       },
     );
   }
 
   function reportConnecting(details) {
-    onState?.(wasConnected ? "reconnecting" : "connecting", reasonIn(details));
+    call(
+      onState,
+      wasConnected ? "reconnecting" : "connecting",
+      reasonIn(details),
+    );
   }
 
   function connectLater() {
@@ -246,23 +257,24 @@ export function roomcast(io, {
       }
     }, CHECK_MS);
     outbox.resume();
-    onState?.("connected");
+    call(onState, "connected");
   });
   socket.on("disconnect", (reason, details) => {
     clearTimeout(checking);
     outbox.pause(details);
-    // A backend has disconnected the client. After any other reason, socket.io-client reconnects itself.
-    if (reason === "io server disconnect") onState?.("disconnected");
-    else reportConnecting(details);
+    // After any other reason, socket.io-client reconnects by itself.
+    if (reason !== "io server disconnect") return reportConnecting(details);
+    outbox.fail(DISMISSED);
+    call(onState, "disconnected");
   });
   socket.on("connect_error", (error) => {
-    // After a transport error, a socket that is active retries itself.
+    // After a transport error, a socket that is active retries by itself.
     if (socket.active) return reportConnecting(error);
-    onRefused?.(error);
+    call(onRefused, error);
     if (RETRYABLE.test(error.data?.code)) connectLater();
     else {
       outbox.fail(error.data ?? error);
-      onState?.("disconnected");
+      call(onState, "disconnected");
     }
   });
   socket.onAny((event, message, facts, id) => {
@@ -283,7 +295,7 @@ export function roomcast(io, {
     if (!phase) {
       // An id without an epoch belongs to the current log.
       move(room, (reason === "epoch" ? "" : split(room)[0]) + id);
-      onGap?.({ room, reason, id });
+      call(onGap, { room, reason, id });
     }
     // In any other phase, a position or a join follows, and the join would have the gap.
     if (stateOf(room) && (!phase || phase === "join")) {
@@ -301,7 +313,7 @@ export function roomcast(io, {
     } else if (loads.phase(room)) loads.positioned(room, position);
     else if (isIn(room)) {
       move(room, position);
-      onJoined?.(joining);
+      call(onJoined, joining);
     }
   });
   socket.on("left", ({ room, reason }) => {
@@ -312,7 +324,7 @@ export function roomcast(io, {
       return;
     }
     drop(room);
-    onLeft?.({ room, reason });
+    call(onLeft, { room, reason });
   });
 
   if (getState) { for (const room of wanted.keys()) loadState(room); }
@@ -346,9 +358,7 @@ export function roomcast(io, {
     },
     /** Loads the state of a room again, for example because `getState` has failed too often. */
     reload(room) {
-      if (!wanted.has(room) || !stateOf(room)) return;
-      loads.stop(room);
-      loadState(room);
+      if (wanted.has(room) && stateOf(room)) loadState(room);
     },
     /** Leaves a room and deletes its position. */
     leave(room) {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import { roomcast } from "../../static/roomcast.js";
 import { TestApp } from "../support/app.ts";
+import { catchErrors } from "../support/catch_errors.ts";
 import { HookBackend, json, result } from "../support/hook_backend.ts";
 import { Proxy } from "../support/net.ts";
 import { soon, until } from "../support/wait.ts";
@@ -23,7 +24,7 @@ class Setup implements AsyncDisposable {
 
   /** Opens a page with the client module; `using` closes it. */
   open(
-    settings: { retrySeconds?: number } = {},
+    settings: Partial<Parameters<typeof roomcast>[1]> = {},
     auth: Record<string, unknown> = {},
   ): ReturnType<typeof roomcast> & Disposable {
     const cast = roomcast(io, {
@@ -229,4 +230,56 @@ Deno.test("publish() rejects if the server refuses the connection for good", asy
   await assert.rejects(soon(page.publish("a", 1), "it is refused"), {
     code: "unauthorized",
   });
+});
+
+Deno.test("publish() rejects if the server refuses the connection for good and onRefused throws", async () => {
+  await using setup = await Setup.start({
+    TOKEN_SECRET: "0123456789abcdef0123456789abcdef",
+  });
+  using errors = catchErrors();
+  const states: string[] = [];
+  const onRefused = () => {
+    throw new Error("it cannot be shown");
+  };
+  using page = setup.open({
+    onRefused,
+    onState: (state) => void states.push(state),
+  }, { token: "no token" });
+  await assert.rejects(soon(page.publish("a", 1), "it is refused"), {
+    code: "unauthorized",
+  });
+  assert.deepEqual(states, ["connecting", "disconnected"]);
+  await until("the error is reported", () => errors.messages.length > 0);
+  assert.deepEqual(errors.messages, ["it cannot be shown"]);
+});
+
+Deno.test("publish() rejects as disconnected if a backend disconnects the client", async () => {
+  await using backend = await HookBackend.start(() => {});
+  await using setup = await Setup.start({
+    PUBLISH_HOOK_URL: backend.url(),
+    HOOK_ROOMS: "slow",
+    HOOK_TIMEOUT_MS: "10000",
+  });
+  using page = setup.open();
+  await page.publish("fast", 1);
+  const answers = Promise.allSettled([
+    page.publish("slow", 1),
+    page.publish("slow", 2),
+  ]);
+  await backend.calls.have(1);
+  const { status } = await setup.app.post("/disconnect", {
+    client: page.socket.id,
+  });
+  assert.equal(status, 200);
+  assert.deepEqual(
+    (await soon(answers, "both are rejected")).map((answer) =>
+      answer.status === "rejected" && answer.reason.code
+    ),
+    ["disconnected", "disconnected"],
+  );
+  // The client still publishes if the application connects it again.
+  const later = page.publish("fast", 2);
+  page.socket.connect();
+  await soon(later, "it is published");
+  assert.deepEqual(await setup.app.messages("fast"), [1, 2]);
 });

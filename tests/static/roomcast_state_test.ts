@@ -3,6 +3,7 @@ import { io } from "socket.io-client";
 import { roomcast } from "../../static/roomcast.js";
 import { stateLoads } from "../../static/roomcast_state.js";
 import { TestApp } from "../support/app.ts";
+import { catchErrors } from "../support/catch_errors.ts";
 import { makeToken, SECRET } from "../support/tokens.ts";
 import { Inbox, TIMEOUT_MS, until } from "../support/wait.ts";
 
@@ -277,25 +278,40 @@ Deno.test("getState works for rooms of the token, for rooms with room tokens, an
 
 Deno.test("an error that onLoaded throws is reported, and the messages after the state are delivered", async () => {
   await using setup = await Setup.start();
-  const errors: unknown[] = [];
-  const listener = (event: ErrorEvent): void => {
-    event.preventDefault();
-    errors.push(event.error.message);
-  };
-  addEventListener("error", listener);
-  try {
-    await using page = new Page(setup.url, {
-      getState: () => setup.publish("during"),
-      onLoaded: () => {
-        throw new Error("it cannot be shown");
-      },
-    });
-    await page.has("a loading", "a during", "a joined");
-    await until("the error is reported", () => errors.length > 0);
-  } finally {
-    removeEventListener("error", listener);
-  }
-  assert.deepEqual(errors, ["it cannot be shown"]);
+  using errors = catchErrors();
+  await using page = new Page(setup.url, {
+    getState: () => setup.publish("during"),
+    onLoaded: () => {
+      throw new Error("it cannot be shown");
+    },
+  });
+  await page.has("a loading", "a during", "a joined");
+  await until("the error is reported", () => errors.messages.length > 0);
+  assert.deepEqual(errors.messages, ["it cannot be shown"]);
+});
+
+Deno.test("an error that onGap throws is reported, and the state is loaded again", async () => {
+  await using setup = await Setup.start();
+  using errors = catchErrors();
+  let states = 0;
+  await using page = new Page(setup.url, {
+    getState: () => ++states,
+    onGap: () => {
+      throw new Error("it cannot be shown");
+    },
+  });
+  await page.has("a loading", "a state 1", "a joined");
+  // The handler of the gap, as socket.io-client calls it.
+  const gap = { room: "a", reason: "epoch", since: null };
+  const [handler] = page.cast.socket.listeners("gap");
+  setTimeout(() => handler(gap, "1-0"));
+  await page.calls.have(6);
+  assert.deepEqual(page.calls.items.slice(3), [
+    "a loading",
+    "a state 2",
+    "a joined",
+  ]);
+  assert.deepEqual(errors.messages, ["it cannot be shown"]);
 });
 
 /**
