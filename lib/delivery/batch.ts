@@ -23,12 +23,13 @@ export interface Group {
   readonly members: Set<Subscriber>;
 }
 
-/** Some messages, in order, and their frame, which is made once for all subscribers that get exactly these messages. */
+/** Some messages, in order, and their frames, which are made once for all subscribers that get exactly these messages. */
 export class Batch {
   readonly encoder: Encoder;
   readonly entries: readonly Entry[];
   readonly latestOnly: boolean;
   #frame: Frame | undefined;
+  #frames: readonly Frame[] | undefined;
 
   /** Stores the messages. Makes no frame yet. */
   constructor(
@@ -44,6 +45,13 @@ export class Batch {
   /** The frame with all messages. */
   get frame(): Frame {
     return this.#frame ??= this.encoder.messages(this.entries);
+  }
+
+  /** A frame for each message. */
+  get frames(): readonly Frame[] {
+    return this.#frames ??= this.entries.length === 1
+      ? [this.frame]
+      : this.entries.map((entry) => this.encoder.messages([entry]));
   }
 }
 

@@ -233,13 +233,14 @@ export class FanOut {
     }
     let skipped = 0;
     try {
-      for (const entry of batch.entries) {
-        if (this.#rooms.get(entry.room)?.latestOnly) {
+      for (const [index, frame] of batch.frames.entries()) {
+        const { room } = batch.entries[index] as Entry;
+        if (this.#rooms.get(room)?.latestOnly) {
           // No limit is needed here, because at most one message of each room of `LATEST_ROOMS` is buffered for a
           // client.
-          skipped += subscriber.writeLatest(entry);
+          skipped += subscriber.writeLatest(room, frame);
         } else if (this.#mayBuffer(subscriber)) {
-          subscriber.write(batch.encoder.messages([entry]));
+          subscriber.write(frame);
         }
       }
     } catch (error) {

@@ -74,11 +74,11 @@ export abstract class Subscriber {
   /** Writes a frame, which this subscriber's own encoder must have made, after all bytes that are already buffered. */
   abstract write(frame: Frame): void;
   /**
-   * Writes a message. If an older message of the same room is still buffered, discards the older one.
+   * Writes the frame of one message. If an older message of the same room is still buffered, discards the older one.
    *
    * @returns How many messages were discarded: 0 or 1.
    */
-  abstract writeLatest(entry: Entry): number;
+  abstract writeLatest(room: string, frame: Frame): number;
   /** Writes messages that the client missed, in order. These bytes do not count in `bufferedBytes`. */
   abstract replay(entries: readonly Entry[]): void;
   /**

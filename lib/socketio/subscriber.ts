@@ -80,10 +80,10 @@ export class SocketIoSubscriber extends Subscriber {
     this.#connection.flush();
   }
 
-  override writeLatest(entry: Entry): number {
+  override writeLatest(room: string, frame: SocketIoFrame): number {
     const queue = this.#writeBuffer();
     const older = queue.findLastIndex((packet) =>
-      "room" in packet && packet.room === entry.room
+      "room" in packet && packet.room === room
     );
     if (older >= 0) {
       this.#count();
@@ -93,7 +93,7 @@ export class SocketIoSubscriber extends Subscriber {
         this.#bytes -= sizeOf(packet);
       }
     }
-    this.write(messageFrame(entry));
+    this.write(frame);
     return older >= 0 ? 1 : 0;
   }
 

@@ -86,15 +86,15 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
     else this.#put(this.#bytesOf(frame));
   }
 
-  override writeLatest(entry: Entry): number {
+  override writeLatest(room: string, frame: SseFrame): number {
     const older = this.#queue.findLastIndex((queued) =>
-      "room" in queued && queued.room === entry.room
+      "room" in queued && queued.room === room
     );
     if (older >= 0) {
-      const [frame] = this.#queue.splice(older, 1);
-      this.#queuedBytes -= this.#bytesOf(frame as SseFrame).length;
+      const [discarded] = this.#queue.splice(older, 1);
+      this.#queuedBytes -= this.#bytesOf(discarded as SseFrame).length;
     }
-    this.write(this.#options.encoder.messages([entry]));
+    this.write(frame);
     return older >= 0 ? 1 : 0;
   }
 

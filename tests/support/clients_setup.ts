@@ -60,8 +60,8 @@ export class RecordingConnection extends Subscriber {
     this.written.push(...frame);
   }
 
-  override writeLatest(entry: Entry): number {
-    this.write(encoder.messages([entry]));
+  override writeLatest(_room: string, frame: readonly string[]): number {
+    this.write(frame);
     return 0;
   }
 

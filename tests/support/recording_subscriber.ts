@@ -64,8 +64,8 @@ export class RecordingSubscriber extends Subscriber {
     this.onWrite();
   }
 
-  override writeLatest({ id }: Entry): number {
-    this.latest.push(id);
+  override writeLatest(_room: string, { ids }: RecordedFrame): number {
+    this.latest.push(...ids);
     return this.latest.length > 1 ? 1 : 0;
   }
 

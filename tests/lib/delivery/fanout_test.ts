@@ -242,6 +242,20 @@ Deno.test("FanOut.deliver() writes only the newest message of a latest-only room
   assert.deepEqual(busy.writes, ["2"]);
 });
 
+Deno.test("FanOut.deliver() makes one frame of each message for all subscribers of a latest-only room that are not idle", () => {
+  const setup = new Setup();
+  const busy = [1, 2, 3].map(() => setup.subscriber(["latest", "a"]));
+  for (const subscriber of busy) subscriber.idle = false;
+  setup.deliver("latest/1", "a/2", "latest/3");
+  assert.equal(setup.encoder.frames, 3);
+  setup.deliver("latest/4");
+  assert.equal(setup.encoder.frames, 4);
+  for (const subscriber of busy) {
+    assert.deepEqual(subscriber.latest, ["1", "3", "4"]);
+    assert.deepEqual(subscriber.writes, ["2"]);
+  }
+});
+
 Deno.test("FanOut.gap() makes one frame for each affected room and encoder", () => {
   const setup = new Setup(), second = new RecordingEncoder();
   const both = setup.subscriber(["a", "b"]);
