@@ -84,7 +84,7 @@ export interface EngineConnection {
 interface PollingTransport {
   readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
   readonly res: ServerResponse | null | undefined;
-  /** Completes a close that waits for the client's next poll, so that the client can be told. */
+  /** Completes a close. Set while the close waits for the client's next poll, in which the client is told of it. */
   readonly shouldClose: (() => void) | null | undefined;
 }
 
@@ -107,8 +107,8 @@ export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
 }
 
 /**
- * Completes a close that waits for the client's next poll. Engine.IO would wait for up to 30 s, also if the server is
- * closed meanwhile.
+ * Completes a close that waits for the client's next poll, if there is one. Engine.IO would wait for up to 30 s, even if
+ * the server is closed in that time.
  */
 export function completeClose(transport: Transport): void {
   (transport as unknown as PollingTransport).shouldClose?.();

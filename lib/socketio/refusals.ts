@@ -57,7 +57,7 @@ export class Refusals {
       observe({ kind: "error", where: "a handshake", error });
     }
     this.report(refusal);
-    // Otherwise what refused clients have sent would fill the memory while their refusals wait.
+    // Drop what the client has sent, because the refusals of many clients may wait at the same time.
     forgetAuth(socket);
     this.#delay.run(addressGroup(clientAddress(conn.request)), () => {
       if (conn.readyState !== "open") return done();

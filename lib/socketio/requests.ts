@@ -31,7 +31,7 @@ import { EventLimits } from "./input_limits.ts";
 import { formatOffset } from "./offset.ts";
 import { subscriberOf } from "./subscriber.ts";
 
-/** Names that people often use for an event by mistake, each with the event that they mean, or with advice. */
+/** Names that people often use for an event by mistake, each with the event that they mean. */
 const INSTEAD: Readonly<Record<string, string>> = {
   message: "publish",
   send: "publish",

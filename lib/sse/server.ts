@@ -33,7 +33,7 @@ import { SseSubscriber } from "./subscriber.ts";
 const OPENING_MAX = 10_000;
 /**
  * Shortest and longest time after which a client reconnects, in ms. Each client gets a random time in between, so that
- * those of a killed node do not come back together.
+ * the clients of a killed node do not all reconnect at once.
  */
 const RETRY_MS = [1000, 3000] as const;
 
@@ -273,8 +273,8 @@ export class SseServer {
   }
 
   /**
-   * Sends a heartbeat, unless other bytes are buffered. If none of these were taken since the last heartbeat, the client
-   * is gone or does not read, and is disconnected.
+   * Sends a heartbeat, unless other bytes are buffered. If the kernel has taken none of these since the last call, the
+   * client is gone or does not read, and is disconnected.
    */
   #beat({ subscriber }: Stream): void {
     const { fanOut, observe } = this.#options;
