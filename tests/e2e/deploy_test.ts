@@ -6,6 +6,7 @@ import { find } from "../support/install.ts";
 import { ADDRESS_HEADER, Nginx } from "../support/nginx.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, settle } from "../support/oracle.ts";
+import { ProxiedNodes } from "../support/proxied_nodes.ts";
 import { Redis } from "../support/redis.ts";
 import { soon, until } from "../support/wait.ts";
 
@@ -141,17 +142,13 @@ Deno.test({
     "a client reconnects to another node at once if a stopping node closes its connection",
   ignore,
   async fn() {
-    await using redis = await Redis.start();
-    const env = { REDIS_URL: redis.url, DRAIN_SECONDS: "20" };
-    await using a = await TestNode.start(env);
-    await using b = await TestNode.start(env);
-    await using proxy = await Nginx.start(nginx ?? "", [a.port, b.port]);
+    const settings = { DRAIN_SECONDS: "20" };
+    await using site = await ProxiedNodes.start(nginx ?? "", settings);
+    const { proxy } = site;
     await using stack = new AsyncDisposableStack();
     // All connections from one address reach one node, also after a reconnect.
     const clients = await connect(stack, proxy.url, 20, () => "10.0.0.1");
-    const [stops, stays] = await a.metric("roomcast_clients") > 0
-      ? [a, b]
-      : [b, a];
+    const [stops, stays] = await site.byClients();
     stops.signal("SIGTERM");
     await Promise.all(clients.map(({ connects }) => connects.have(2)));
     assert.equal(await stops.exited(), 0);

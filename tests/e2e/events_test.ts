@@ -7,8 +7,8 @@ import { Subscriber } from "../support/client.ts";
 import { CurlStream } from "../support/curl_stream.ts";
 import { EventStream } from "../support/event_stream.ts";
 import { find } from "../support/install.ts";
-import { Nginx } from "../support/nginx.ts";
 import { TestNode } from "../support/node.ts";
+import { ProxiedNodes } from "../support/proxied_nodes.ts";
 import { RawStream } from "../support/raw_stream.ts";
 import { Redis } from "../support/redis.ts";
 import { RestartingNodes } from "../support/restarting_nodes.ts";
@@ -335,21 +335,15 @@ Deno.test({
     "a stream behind nginx, configured as in docs/deploy/nginx.md, is not buffered, and goes on at another node",
   ignore: nginx === undefined,
   async fn() {
-    await using redis = await Redis.start();
-    const env = { REDIS_URL: redis.url };
-    await using a = await TestNode.start(env);
-    await using b = await TestNode.start(env);
-    await using proxy = await Nginx.start(nginx ?? "", [a.port, b.port]);
-    const url = `${proxy.url}/rooms/chat/events`;
+    await using site = await ProxiedNodes.start(nginx ?? "");
+    const url = `${site.proxy.url}/rooms/chat/events`;
     const stream = await EventStream.start(url);
     for (let i = 0; i < 3; i++) {
       // nginx would wait for 4 KiB of such messages if it buffered them.
-      await a.publish(i);
+      await site.nodes[0].publish(i);
       await stream.events.have(i + 1);
     }
-    const [dead, left] = await a.metric("roomcast_streams") > 0
-      ? [a, b]
-      : [b, a];
+    const [dead, left] = await site.byClients();
     dead.signal("SIGKILL");
     await stream.ended();
     const { lastEventId } = stream.parser;

@@ -4,7 +4,7 @@ import { Subscriber } from "../support/client.ts";
 import { find } from "../support/install.ts";
 import { ADDRESS_HEADER, Nginx } from "../support/nginx.ts";
 import { TestNode } from "../support/node.ts";
-import { Redis } from "../support/redis.ts";
+import { ProxiedNodes } from "../support/proxied_nodes.ts";
 import { until } from "../support/wait.ts";
 
 const nginx = await find("nginx");
@@ -15,11 +15,8 @@ Deno.test({
     "clients behind nginx, configured as in docs/deploy/nginx.md, recover if their node is killed",
   ignore: nginx === undefined,
   async fn() {
-    await using redis = await Redis.start();
-    const env = { REDIS_URL: redis.url };
-    await using a = await TestNode.start(env);
-    await using b = await TestNode.start(env);
-    await using proxy = await Nginx.start(nginx ?? "", [a.port, b.port]);
+    await using site = await ProxiedNodes.start(nginx ?? "");
+    const { proxy } = site;
     const reconnectionDelay = 50;
     await using websocket = await Subscriber.connect(proxy.url, {
       transports: ["websocket"],
@@ -63,9 +60,7 @@ Deno.test({
       assert.equal(response.status, wanted);
     }
 
-    const [dead, left] = await a.metric("roomcast_clients") > 0
-      ? [a, b]
-      : [b, a];
+    const [dead, left] = await site.byClients();
     dead.signal("SIGKILL");
     await left.publish("after");
     for (const client of clients) {
