@@ -5,9 +5,9 @@
  *     git worktree add ../before <commit>
  *     deno run -A bench/against.ts ../before [pairs of slices] [loads, as "fanout-50,ingest"] [options]
  *
- * The option `tokens` makes the clients of this checkout have tokens; compare it with itself (`.`) to see what they
- * cost. So does the option `streams`, with which the clients of this checkout are streams of Server-Sent Events. The
- * option `other-first` starts the node of the other checkout first.
+ * With the option `tokens`, the clients of this checkout have tokens. With the option `streams`, they are streams of
+ * Server-Sent Events. Compare this checkout with itself (`.`) to see what either of them costs. The option
+ * `other-first` starts the node of the other checkout first.
  *
  * Prints for each load and each version the median number of deliveries (or connects) per second of CPU time. Also
  * prints the median and the quartiles of the ratio between this version and the other one, over all pairs of slices.

@@ -21,6 +21,7 @@ import {
   SECRET,
 } from "../tests/support/tokens.ts";
 import { until } from "../tests/support/wait.ts";
+import { median } from "./fanout_results.ts";
 
 const [connects = 3000, rounds = 6] = Deno.args.map(Number);
 /** Number of clients that connect at a time. */
@@ -92,11 +93,6 @@ console.table(rows.map(({ name, perSecond, cpuMicros, loopMicros }, index) => {
 }));
 for (const node of nodes.values()) await node[Symbol.asyncDispose]();
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? NaN;
-}
-
 /** Makes a token for each client of a round, which no client had before. */
 function makeTokens(
   { sign }: Kind,
@@ -117,9 +113,9 @@ async function measure(
   if (node === undefined) throw new Error("there is no node");
   const [cpu, loop] = [await node.cpuSeconds(), await node.loopSeconds()];
   const start = performance.now();
-  const waiting = tokens.entries();
+  const waiting = tokens.values();
   const connectNext = async (): Promise<void> => {
-    for (const [, token] of waiting) {
+    for (const token of waiting) {
       const client = new RawClient(["chat"], token);
       client.connect(node.port);
       await until("the client has joined", () => client.joined === 1);

@@ -5,7 +5,8 @@
  *     deno run -A bench/idle_clients.ts <port> <clients> [streams]
  *
  * Each client is a TCP connection with only those parts of WebSocket, Engine.IO and Socket.IO that are needed to
- * connect and to reply to pings, or with `streams` a stream of Server-Sent Events. Prints `{"seconds": …}` when all clients are connected, and exits when stdin closes.
+ * connect and to reply to pings. With `streams`, each client is a stream of Server-Sent Events instead. Prints
+ * `{"seconds": …}` when all clients are connected, and exits when stdin closes.
  *
  * @module
  */
@@ -37,20 +38,22 @@ async function connectClient(): Promise<void> {
   };
   const buffer = new Uint8Array(READ_BYTES);
   let text = "";
+  const reads = async (end: string): Promise<void> => {
+    while (!text.includes(end)) text += await read();
+  };
   if (areStreams) {
     await connection.write(STREAM);
-    while (!text.includes("retry: ")) text += await read();
-    void replyToPings(connection, read);
-    return;
+    await reads("retry: ");
+  } else {
+    await connection.write(REQUEST);
+    await reads('0{"sid"');
+    await connection.write(CONNECT);
+    await reads('42["joined"');
   }
-  await connection.write(REQUEST);
-  while (!text.includes('0{"sid"')) text += await read();
-  await connection.write(CONNECT);
-  while (!text.includes('42["joined"')) text += await read();
   void replyToPings(connection, read);
 }
 
-/** Replies to a client's pings until the process ends. A ping is a frame of a head of two bytes and the text `2`. */
+/** Reads what a client receives until the process ends, and replies to the pings, which only sockets have. A ping is a frame of a head of two bytes and the text `2`. */
 async function replyToPings(
   connection: Deno.Conn,
   read: () => Promise<string>,

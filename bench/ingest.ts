@@ -22,6 +22,7 @@ import { RawClient } from "../tests/support/raw_client.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
+import { median } from "./fanout_results.ts";
 import { HttpConnection, post } from "./http_connection.ts";
 
 const WARM_UP_MS = 3000;
@@ -142,10 +143,6 @@ async function measureBatches(peer: TestNode): Promise<[number, number]> {
   }
   sender.close();
   return [median(times[0]), median(times[1])];
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
 
 function format(value: number, digits = 0): string {

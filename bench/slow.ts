@@ -14,6 +14,7 @@
 import { TextLineStream } from "../tests/support/lines.ts";
 import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
+import { median } from "./fanout_results.ts";
 import type { Outcome } from "./slow_load.ts";
 
 const [rounds = 5, seconds = 20, rate = 50, clients = 1000, bytes = 10_000] =
@@ -88,8 +89,4 @@ async function measure(slow: number): Promise<Findings> {
     await lines.cancel();
     await child.status;
   }
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1] ?? NaN;
 }
