@@ -34,25 +34,12 @@ export function documentAssets(
 ): DocumentAssets {
   const encoder = new TextEncoder();
   const made = once(() => makeDocument(audience));
+  const asset = (type: string, text: () => string): () => Asset =>
+    once(() => makeAsset(type, encoder.encode(text())));
   return {
-    document: once(() =>
-      makeAsset(
-        "application/json",
-        encoder.encode(JSON.stringify(made())),
-      )
-    ),
-    docs: once(() =>
-      makeAsset(
-        "text/html; charset=utf-8",
-        encoder.encode(renderDocument(made())),
-      )
-    ),
-    asyncApi: once(() =>
-      makeAsset(
-        "application/json",
-        encoder.encode(JSON.stringify(makeAsyncApi())),
-      )
-    ),
+    document: asset("application/json", () => JSON.stringify(made())),
+    docs: asset("text/html; charset=utf-8", () => renderDocument(made())),
+    asyncApi: asset("application/json", () => JSON.stringify(makeAsyncApi())),
     docsFiles: new Map(
       [...files].filter(([name]) => DOCS_FILES.includes(name)),
     ),

@@ -107,50 +107,51 @@ export const clientBundle = file({
   types: ["text/javascript", "application/json"],
   named: true,
 });
-export const openapi: Operation = {
-  ...file({
-    id: "openapi",
+
+/** Describes a document in JSON. Its format has the same name as the operation, and the document names its version. */
+function jsonDocument(
+  facts: Pick<File, "id" | "summary" | "description">,
+  version: string,
+  what: string,
+): Operation {
+  const { responses, ...operation } = file({
+    ...facts,
     for: "everyone",
+    types: [],
+  });
+  return {
+    ...operation,
+    responses: {
+      ...responses,
+      200: {
+        description: what,
+        headers: RESPONSE_HEADERS,
+        content: {
+          "application/json": v.objectWithRest(
+            { [facts.id]: v.literal(version) },
+            v.unknown(),
+          ),
+        },
+      },
+    },
+  };
+}
+
+export const openapi = jsonDocument(
+  {
+    id: "openapi",
     summary: "Returns this document",
     description:
       "With `INTERNAL_PORT`, the document of each port has the operations that this port serves. The document is the same for all settings.",
-    types: [],
-  }),
-  responses: {
-    ...page.responses,
-    200: {
-      description: "A document of OpenAPI 3.1.",
-      headers: RESPONSE_HEADERS,
-      content: {
-        "application/json": v.objectWithRest(
-          { openapi: v.literal("3.1.1") },
-          v.unknown(),
-        ),
-      },
-    },
   },
-};
-export const asyncApi: Operation = {
-  ...file({
-    id: "asyncapi",
-    for: "everyone",
-    summary: "Returns the document of the socket events",
-    types: [],
-  }),
-  responses: {
-    ...page.responses,
-    200: {
-      description: "A document of AsyncAPI 3.",
-      headers: RESPONSE_HEADERS,
-      content: {
-        "application/json": v.objectWithRest(
-          { asyncapi: v.literal("3.0.0") },
-          v.unknown(),
-        ),
-      },
-    },
-  },
-};
+  "3.1.1",
+  "A document of OpenAPI 3.1.",
+);
+export const asyncApi = jsonDocument(
+  { id: "asyncapi", summary: "Returns the document of the socket events" },
+  "3.0.0",
+  "A document of AsyncAPI 3.",
+);
 export const docs = file({
   id: "docs",
   for: "everyone",

@@ -32,7 +32,7 @@ const REQUESTS: Readonly<
   "GET /nodes": ["/nodes"],
   "POST /revoke": ["/revoke", '{"user":"ann"}'],
 };
-/** The operations that need no right: none has the messages, the clients or the names of rooms. */
+/** The operations that need no right. None has messages, clients, or names of rooms except the default ones. */
 const FOR_EVERYBODY = [
   "GET /livez",
   "GET /readyz",
