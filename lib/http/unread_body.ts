@@ -35,12 +35,15 @@ export interface DiscardPace {
   readonly received: Usage;
 }
 
-/** 16 MiB per second, and 64 MiB at once: receiving bytes that nobody needs takes 3 ms of CPU time for each MiB. */
+/** 16 MiB per second, also at once: receiving bytes that nobody needs takes 3 ms of CPU time for each MiB. */
 const PACE: DiscardPace = {
-  rate: new RateLimit(16 << 20, 64 << 20),
+  rate: new RateLimit(16 << 20, 16 << 20),
   received: { usedUntil: 0 },
 };
-/** Minimum duration of a pause in ms, after a body has arrived faster than {@linkcode PACE} allows. */
+/**
+ * Minimum duration of a pause in ms, after a body has arrived faster than {@linkcode PACE} allows. Each pause is longer
+ * by a random share of up to its own length: bodies that went on together would delay messages by some ms each time.
+ */
 const PAUSE_MIN_MS = 50;
 
 /** Returns whether the body of a request has not arrived completely yet. */
@@ -87,7 +90,7 @@ export function discardBody(
       // The client could not send in the meantime.
       last = performance.now();
       request.resume();
-    }, Math.max(waitMs, PAUSE_MIN_MS));
+    }, Math.max(waitMs, PAUSE_MIN_MS) * (1 + Math.random()));
   };
   let timer: ReturnType<typeof setInterval> | undefined = setInterval(() => {
     const now = performance.now();
