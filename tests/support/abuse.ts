@@ -46,13 +46,9 @@ export class AbuseStage {
     }
   }
 
-  /** Starts the node, on one CPU if `confined` says so, and connects the clients. */
-  static async start(confined?: readonly string[]): Promise<AbuseStage> {
-    const node = await TestNode.start(
-      SETTINGS,
-      confined === undefined ? {} : { confined },
-    );
-    const stage = new AbuseStage(node);
+  /** Starts the node and connects the clients. */
+  static async start(): Promise<AbuseStage> {
+    const stage = new AbuseStage(await TestNode.start(SETTINGS));
     for (const client of stage.#clients) client.connect(stage.port);
     await until(
       "the clients have joined",

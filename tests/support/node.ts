@@ -258,12 +258,20 @@ export class TestNode {
     return cpuSecondsIn(`/proc/${pid}/task/${pid}/stat`);
   }
 
+  /** Lets the event loop run only on the CPUs of the list `loop`, and all other threads only on those of `others`. */
+  async pin(loop: string, others: string): Promise<void> {
+    const { pid } = this.#process;
+    await command("taskset", ["-pca", others, `${pid}`]);
+    await command("taskset", ["-pc", loop, `${pid}`]);
+  }
+
   /** Changes the process's soft limit of file descriptors. Descriptors that are already open count for this limit. */
   async limitDescriptors(count: number): Promise<void> {
-    const { success, stderr } = await new Deno.Command("prlimit", {
-      args: ["--pid", String(this.#process.pid), `--nofile=${count}:`],
-    }).output();
-    if (!success) throw new Error(new TextDecoder().decode(stderr));
+    await command("prlimit", [
+      "--pid",
+      String(this.#process.pid),
+      `--nofile=${count}:`,
+    ]);
   }
 
   /** Sends a signal to the process. */
@@ -301,6 +309,17 @@ export class TestNode {
       if (line.startsWith("{")) this.log.push(JSON.parse(line));
     }
   }
+}
+
+/** Runs a program to its end. Rejects with what it printed if it fails. */
+async function command(
+  program: string,
+  args: readonly string[],
+): Promise<void> {
+  const { success, stderr } = await new Deno.Command(program, {
+    args: [...args],
+  }).output();
+  if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
 async function cpuSecondsIn(path: string): Promise<number> {
