@@ -79,7 +79,11 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/wire",
       "lib/engineio",
     ],
-    packages: ["@socket.io/redis-streams-adapter", "socket.io"],
+    packages: [
+      "@socket.io/redis-streams-adapter",
+      "socket.io",
+      "socket.io-parser",
+    ],
   },
   "lib/sse": {
     imports: [

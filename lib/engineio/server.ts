@@ -61,6 +61,7 @@ const DRAINING = new ApiError(
 
 /** The methods of the requests of a polling client. Engine.IO answers every other one with status 500. */
 const POLLING_METHODS: ReadonlySet<unknown> = new Set(["GET", "POST"]);
+const ALLOWED_METHODS = "GET, POST, OPTIONS";
 const METHOD_NOT_ALLOWED = new ApiError(
   "method_not_allowed",
   "Cannot use this method here: a polling client sends GET and POST; use socket.io-client",
@@ -136,7 +137,7 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does, and refuses five more kinds of requests:
+   * Verifies a request as Engine.IO does. Answers `OPTIONS` itself, and refuses five more kinds of requests:
    * - The request of a client with an unsupported protocol version. The response says which version of the client is
    *   needed.
    * - The request of a client that asks for JSONP, because it would get around the check of its origin.
@@ -150,21 +151,23 @@ export class EngineServer extends Server {
     upgrade: boolean,
     respond: (code?: EngineErrorCode, context?: RefusalContext) => void,
   ): void {
+    const { method, res } = request;
+    if (method === "OPTIONS" && res !== undefined) {
+      res.writeHead(204, { allow: ALLOWED_METHODS }).end();
+      return;
+    }
     super.verify(request as never, upgrade, (code, context) => {
       const { sid, EIO, j } = request._query;
       const connects = code === undefined && sid === undefined;
       if (this.stopping && (connects || code === UNKNOWN_SID)) {
-        if (request.res === undefined) {
-          return respond(FORBIDDEN, { refusal: refusalOf(DRAINING) });
-        }
-        return respondWithError(request.res, DRAINING);
+        if (res !== undefined) return respondWithError(res, DRAINING);
+        return respond(FORBIDDEN, { refusal: refusalOf(DRAINING) });
       }
       if (
-        code === undefined && request.res !== undefined &&
-        !POLLING_METHODS.has(request.method)
+        code === undefined && res !== undefined && !POLLING_METHODS.has(method)
       ) {
-        request.res.setHeader("Allow", "GET, POST, OPTIONS");
-        return respondWithError(request.res, METHOD_NOT_ALLOWED);
+        res.setHeader("Allow", ALLOWED_METHODS);
+        return respondWithError(res, METHOD_NOT_ALLOWED);
       }
       if (connects && EIO !== "4") {
         return respond(UNSUPPORTED_PROTOCOL_VERSION, {

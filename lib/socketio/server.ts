@@ -38,6 +38,7 @@ import { checkHandshake, helloOf } from "./hello.ts";
 import { introductionOf } from "./introduction.ts";
 import { formatOffset } from "./offset.ts";
 import { inputLimitsFor } from "./input_limits.ts";
+import { parserOf } from "./parser.ts";
 import { Refusals } from "./refusals.ts";
 import { Requests } from "./requests.ts";
 import { subscriberOf } from "./subscriber.ts";
@@ -129,6 +130,7 @@ export class SocketIoServer {
       ...(adapter === undefined ? {} : { adapter }),
       serveClient: false,
       connectTimeout: CONNECT_TIMEOUT_MS,
+      parser: parserOf((error) => this.#refusals.report(error)),
     });
     this.#io.bind(this.#engine as never);
     this.#io.use((socket, next) => void this.#admit(socket, next));

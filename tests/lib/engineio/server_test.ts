@@ -183,6 +183,20 @@ Deno.test("EngineServer refuses methods that polling clients do not use", async 
   }
 });
 
+Deno.test("EngineServer answers OPTIONS with the methods of polling clients, also to a page that may not connect", async () => {
+  await using server = await TestEngineServer.start();
+  const url = `http://127.0.0.1:${server.port}/socket.io/`;
+  for (const query of ["", "?EIO=4&transport=polling"]) {
+    for (const headers of [{}, { origin: "http://elsewhere.example" }]) {
+      const response = await fetch(url + query, { method: "OPTIONS", headers });
+      assert.equal(await response.text(), "");
+      assert.equal(response.status, 204);
+      assert.equal(response.headers.get("allow"), "GET, POST, OPTIONS");
+      assert.equal(response.headers.get("access-control-allow-origin"), null);
+    }
+  }
+});
+
 Deno.test("a stopping EngineServer responds with 503 to all clients except those already connected", async () => {
   await using server = await TestEngineServer.start();
   const client = await PollingClient.connect(

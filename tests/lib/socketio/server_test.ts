@@ -157,6 +157,22 @@ Deno.test("SocketIoServer sends connect_error with the error's code to a client 
   assert.equal(setup.observed[0]?.kind, "client_refused");
 });
 
+Deno.test("SocketIoServer refuses a client of another namespace with an error code, and counts it", async () => {
+  await using setup = await Setup.start();
+  await using client = new Subscriber(`${setup.url}/chat`, {
+    ...FAST,
+    ...WEBSOCKET,
+  });
+  const [error] = await client.errors.have(1);
+  assert.equal(error?.data?.code, "not_found");
+  assert.equal(error?.message, error?.data?.message);
+  assert.match(error?.message ?? "", /only namespace is "\/".*auth\.rooms$/);
+  assert.deepEqual(setup.observed[0], {
+    kind: "client_refused",
+    code: "not_found",
+  });
+});
+
 Deno.test("SocketIoServer refuses a client that names its rooms in the query, and allows other fields and parameters", async () => {
   await using setup = await Setup.start();
   for (const name of ["room", "rooms", "channel", "channels"]) {
