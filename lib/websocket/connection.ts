@@ -153,7 +153,8 @@ export class WebSocketConnection implements Usage {
       () => connection.destroy(),
       CLOSE_TIMEOUT_MS,
     );
-    if (this.#ignoreInput) connection.end();
+    // A second call of `end()` makes an error with a stack trace, which takes longer than the rest of the closing.
+    if (this.#ignoreInput && !connection.writableEnded) connection.end();
   }
 
   /** Closes the connection at once, without a closing handshake, and discards all buffered bytes. */
