@@ -15,8 +15,8 @@ import { StreamParser } from "../../support/event_stream.ts";
 import { listen } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
-/** Number of bytes of messages that exceed the kernel's buffers of one connection on any system. */
-const LARGE_BYTES = 32 << 20;
+/** Number of messages of 1 MiB that exceeds the kernel's buffers of one connection on any system. */
+const LARGE_COUNT = 32;
 
 /** A raw client of a stream over HTTP/1.0, so that no chunks are around the events. */
 class Client {
@@ -95,6 +95,12 @@ class Setup implements AsyncDisposable {
     };
   }
 
+  /** Publishes {@linkcode LARGE_COUNT} messages of 1 MiB into the room. */
+  async publishLarge(): Promise<void> {
+    const text = JSON.stringify("x".repeat(1 << 20));
+    for (let i = 0; i < LARGE_COUNT; i++) await this.parts.publish("a", text);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { socket } of this.#clients) socket.destroy();
     this.server.close();
@@ -116,15 +122,12 @@ Deno.test("a stream gets a comment at each heartbeat", async () => {
 Deno.test("a stream of which nothing is read between two heartbeats is broken off", async () => {
   const { setup, connect } = await Setup.start(200);
   await using _ = setup;
-  const text = JSON.stringify("x".repeat(1 << 20));
-  for (let bytes = 0; bytes < LARGE_BYTES; bytes += text.length) {
-    await setup.parts.publish("a", text);
-  }
+  await setup.publishLarge();
   const reading = await connect();
   const stalled = await connect();
   stalled.socket.pause();
   await until("one is closed", () => setup.server.count === 1);
-  await until("all is read", () => reading.events.length === 32);
+  await until("all is read", () => reading.events.length === LARGE_COUNT);
   assert.equal(reading.isClosed, false);
   const [observation] = setup.parts.observed.filter(({ kind }) =>
     kind === "slow_client_disconnected"
@@ -152,10 +155,7 @@ Deno.test("a stream whose token has expired is told, and ends", async () => {
 Deno.test("SseServer.drain() ends a stream that is not read after the write that is in progress", async () => {
   const { setup, connect } = await Setup.start(25_000);
   await using _ = setup;
-  const text = JSON.stringify("x".repeat(1 << 20));
-  for (let bytes = 0; bytes < LARGE_BYTES; bytes += text.length) {
-    await setup.parts.publish("a", text);
-  }
+  await setup.publishLarge();
   const client = await connect();
   client.socket.pause();
   await setup.server.drain(0);
@@ -163,7 +163,10 @@ Deno.test("SseServer.drain() ends a stream that is not read after the write that
   client.socket.resume();
   await until("it is closed", () => client.isClosed);
   await until("it is not counted", () => setup.server.count === 0);
-  assert.ok(client.events.length < 32, `${client.events.length} events`);
+  assert.ok(
+    client.events.length < LARGE_COUNT,
+    `${client.events.length} events`,
+  );
 });
 
 Deno.test("SseServer.close() closes all streams", async () => {
