@@ -6,10 +6,9 @@
  *
  * @module
  */
-import type { RoomcastEvent } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
 import type { GapReason } from "../log/gaps.ts";
-import type { FactsOf } from "../socket_events/events.ts";
+import type { FactsOf, OwnEvent } from "../socket_events/events.ts";
 
 /** The content of a `gap` event, which tells a client that messages of a room may be missing. */
 export interface GapNotice {
@@ -31,7 +30,7 @@ export type Frame = object;
  * taken the client out of a room. `token_expiring`: the client's token will soon expire.
  */
 export type ClientEvent = Extract<
-  RoomcastEvent,
+  OwnEvent,
   "joined" | "left" | "token_expiring"
 >;
 

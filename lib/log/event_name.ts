@@ -29,7 +29,7 @@ const SOCKET_IO_EVENTS = [
  * The names of Roomcast's own events: first those that clients receive, then those that clients send. The names that
  * clients send are reserved too, so that each name has only one meaning in documents and in the logs of programs.
  */
-const ROOMCAST_EVENTS = [
+const ROOMCAST_EVENTS: readonly string[] = [
   "joined",
   "left",
   "gap",
@@ -40,10 +40,7 @@ const ROOMCAST_EVENTS = [
   "leave",
   "publish",
   "refresh",
-] as const;
-
-/** The name of one of Roomcast's own events. */
-export type RoomcastEvent = (typeof ROOMCAST_EVENTS)[number];
+];
 
 /** The names that a publisher cannot use. */
 export const RESERVED_EVENTS: ReadonlySet<string> = new Set([
@@ -85,9 +82,7 @@ export function parseEvent(event: unknown): string | undefined {
   if (RESERVED_EVENTS.has(event)) {
     throw invalidEvent(
       `${quoted(event)} is reserved for ${
-        (ROOMCAST_EVENTS as readonly string[]).includes(event)
-          ? "Roomcast"
-          : "Socket.IO"
+        ROOMCAST_EVENTS.includes(event) ? "Roomcast" : "Socket.IO"
       }`,
       "use another name",
     );

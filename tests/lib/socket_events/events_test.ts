@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { io } from "socket.io-client";
+import * as v from "valibot";
 import { ApiError } from "../../../lib/errors.ts";
 import { RESERVED_EVENTS } from "../../../lib/log/event_name.ts";
 import {
+  LAST_MAX,
   parseJoinRequest,
   parseLeaveRequest,
   parseRefreshRequest,
@@ -42,6 +44,12 @@ Deno.test("the server accepts exactly the fields of the schemas in requests", ()
       name,
     );
   }
+});
+
+Deno.test("the schema of a join has the server's limit of `last`", () => {
+  const { request } = TO_SERVER.join;
+  assert.ok(v.is(request, { room: "a", last: LAST_MAX }));
+  assert.ok(!v.is(request, { room: "a", last: LAST_MAX + 1 }));
 });
 
 Deno.test("the server knows exactly the events of the schemas, and answers as they say", async () => {
