@@ -273,7 +273,7 @@ export class SseServer {
   }
 
   /**
-   * Sends a heartbeat, unless other bytes are buffered. If the kernel has taken none of these since the last call, the
+   * Sends a heartbeat, unless other bytes are buffered. If the same write was in progress at the last call already, the
    * client is gone or does not read, and is disconnected.
    */
   #beat({ subscriber }: Stream): void {
