@@ -6,6 +6,9 @@
 import type { Context } from "hono";
 import type { ApiError } from "../lib/errors.ts";
 
+/** The header `WWW-Authenticate` of every response with the status 401 (RFC 9110 §11.6.1). */
+export const CHALLENGE = 'Bearer realm="roomcast"';
+
 /**
  * Responds with the status of an error and with `{"error":{"code","message"}}`. If the request had several publishes
  * and none was stored, the response also has the `results` of the publishes.
@@ -16,6 +19,6 @@ export function respondWithError(
   results?: readonly unknown[],
 ): Response {
   if (error.retryable) c.header("Retry-After", `${error.retrySeconds}`);
-  if (error.code === "unauthorized") c.header("WWW-Authenticate", "Bearer");
+  if (error.status === 401) c.header("WWW-Authenticate", CHALLENGE);
   return c.json({ error: error.toJSON(), results }, error.status);
 }

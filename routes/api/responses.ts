@@ -5,6 +5,7 @@
  */
 import * as v from "valibot";
 import { ERROR_STATUS, type ErrorCode } from "../../lib/errors.ts";
+import { CHALLENGE } from "../errors.ts";
 import { convert, type JsonSchema } from "./json_schema.ts";
 import { errorsOf, type Headers, type Operation } from "./operation.ts";
 import { errorWith } from "./schemas.ts";
@@ -67,7 +68,7 @@ const RETRY_AFTER: Headers = {
 const WWW_AUTHENTICATE: Headers = {
   "WWW-Authenticate": {
     description: "The kind of credentials that the request needs.",
-    schema: v.literal("Bearer"),
+    schema: v.literal(CHALLENGE),
   },
 };
 /** What each status means, for the descriptions of responses. */

@@ -299,7 +299,10 @@ Deno.test("PUBLISH_KEYS and ALLOWED_ORIGINS admit only publishers with a secret 
   ) {
     const reply = await publish(authorization === "" ? {} : { authorization });
     refused(reply, 401, "unauthorized");
-    assert.equal(reply.headers.get("www-authenticate"), "Bearer");
+    assert.equal(
+      reply.headers.get("www-authenticate"),
+      'Bearer realm="roomcast"',
+    );
   }
   for (const secret of ["correct-horse", "battery-staple"]) {
     assert.equal(

@@ -661,7 +661,10 @@ Deno.test("POST /publish and POST /publish/batch need a publish key if publish k
         undefined,
       );
       assertError(reply, 401, "unauthorized");
-      assert.equal(reply.headers.get("www-authenticate"), "Bearer");
+      assert.equal(
+        reply.headers.get("www-authenticate"),
+        'Bearer realm="roomcast"',
+      );
     }
     const authorization = "bearer  correct-horse";
     const body = path === "/publish" ? { message: 1 } : { messages: [] };
