@@ -76,7 +76,7 @@ export function notAToken(): ApiError {
   return new TokenRefused(
     "malformed",
     "it is not a signed JSON Web Token",
-    "send the token as it was issued",
+    "send a client token as it was issued, and no publish key",
   );
 }
 

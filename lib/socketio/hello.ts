@@ -4,6 +4,7 @@
  * @module
  */
 import type { Socket } from "socket.io";
+import { QUERY_TOKENS } from "../access/query_tokens.ts";
 import type { Hello } from "../clients/hello.ts";
 import { ApiError } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
@@ -17,13 +18,18 @@ const SECRET_LENGTH_MAX = 64;
  */
 const INSTEAD_OF_ROOMS = ["room", "channel", "channels"];
 const INSTEAD_OF_ROOMS_IN_QUERY = ["rooms", ...INSTEAD_OF_ROOMS];
+const ROOMS_ADVICE =
+  'list the rooms in auth.rooms, as in { auth: { rooms: ["chat"] } }';
+const TOKEN_ADVICE =
+  'send a token in auth.token, as in { auth: { token: "…" } }, because URLs end up in logs';
 
 /**
  * Checks a client's handshake before any other code reads it.
  *
- * @throws {ApiError} `invalid_parameter` if `auth` is nested too deeply
+ * @throws {ApiError} `unknown_field` if the query has a token; `invalid_parameter` if `auth` is nested too deeply
  */
-export function checkHandshake({ handshake: { auth } }: Socket): void {
+export function checkHandshake({ handshake: { auth, query } }: Socket): void {
+  refuse(query, QUERY_TOKENS, "query parameter", TOKEN_ADVICE);
   if (!isDeeperThan(DEPTH_MAX, auth)) return;
   throw new ApiError(
     "invalid_parameter",
@@ -36,8 +42,8 @@ export function helloOf(
   socket: Socket,
 ): Omit<Hello, "principal" | "introduction"> {
   const { auth, query } = socket.handshake;
-  refuse(auth, INSTEAD_OF_ROOMS, "field of auth");
-  refuse(query, INSTEAD_OF_ROOMS_IN_QUERY, "query parameter");
+  refuse(auth, INSTEAD_OF_ROOMS, "field of auth", ROOMS_ADVICE);
+  refuse(query, INSTEAD_OF_ROOMS_IN_QUERY, "query parameter", ROOMS_ADVICE);
   const { pid, offset, rooms } = auth;
   if (rooms !== undefined && !Array.isArray(rooms)) {
     throw new ApiError(
@@ -63,11 +69,12 @@ function refuse(
   sent: Readonly<Record<string, unknown>>,
   names: readonly string[],
   what: string,
+  advice: string,
 ): void {
   const name = names.find((name) => Object.hasOwn(sent, name));
   if (name === undefined) return;
   throw new ApiError(
     "unknown_field",
-    `Cannot connect: the ${what} "${name}" is not known; list the rooms in auth.rooms, as in { auth: { rooms: ["chat"] } }`,
+    `Cannot connect: the ${what} "${name}" is not known; ${advice}`,
   );
 }

@@ -4,20 +4,22 @@
  * @module
  */
 import * as v from "valibot";
+import { QUERY_TOKENS } from "../../lib/access/query_tokens.ts";
 import { parseRoom } from "../../lib/log/message.ts";
 import { parsePosition } from "../../lib/log/position.ts";
 import { LAST_MAX } from "../../lib/recovery/join_request.ts";
 import { type FieldSet, OF_LOG, type Operation } from "./operation.ts";
 import { Room, wholeNumber } from "./schemas.ts";
 
+const TOKEN_ADVICE =
+  "send the token in the header Authorization, or in the cookie that TOKEN_COOKIE names, because URLs end up in logs";
 const INSTEAD = {
   position: "since",
   after: "since",
   from: "since",
   lastEventId: "since",
   limit: "last",
-  token:
-    "send the token in the header Authorization, or in the cookie that TOKEN_COOKIE names",
+  ...Object.fromEntries(QUERY_TOKENS.map((name) => [name, TOKEN_ADVICE])),
 };
 const START = {
   since: v.optional(v.pipe(

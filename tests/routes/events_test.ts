@@ -235,6 +235,7 @@ Deno.test("a request with a wrong room, position, number or parameter is 400", a
     ["/rooms/a/events?sinse=1", "unknown_field", /did you mean "since"/],
     ["/events?room=a", "unknown_field", /did you mean "rooms"/],
     ["/events?rooms=a&token=x", "unknown_field", /Authorization.*TOKEN_COOKIE/],
+    ["/rooms/a/events?access_token=x", "unknown_field", /Authorization/],
     ["/events?rooms=a&rooms=b", "invalid_parameter", /twice/],
   ];
   for (const [path, code, message, lastEventId] of cases) {
@@ -381,10 +382,11 @@ Deno.test("at a port for clients, a publish key is no credential for a stream", 
     { PUBLISH_KEYS: "web:correct-horse", TOKEN_SECRET: SECRET },
     { audience: "clients" },
   );
-  const [status] = await streams.refusal("/rooms/chat/events", {
+  const [status, , message] = await streams.refusal("/rooms/chat/events", {
     authorization: "Bearer correct-horse",
   });
   assert.equal(status, 401);
+  assert.match(message, /send a client token .* no publish key$/);
 });
 
 Deno.test("at a port for backends, a token in a cookie is no credential for a stream", async () => {

@@ -325,6 +325,45 @@ Deno.test("a session that another user presents is not resumed", async () => {
   assert.ok(ann.socket.connected);
 });
 
+Deno.test("a token in the query is refused with advice, also beside a token in auth, and not observed", async () => {
+  await using setup = await Setup.start();
+  const token = await makeToken(caps("chat"));
+  for (
+    const [name, auth] of [
+      ["token", {}],
+      ["token", { token }],
+      ["access_token", {}],
+      ["jwt", {}],
+    ] as const
+  ) {
+    await using client = new Subscriber(`${setup.url}/?${name}=${token}`, {
+      ...FAST,
+      auth,
+      transports: ["websocket"],
+    });
+    const [error] = await client.errors.have(1);
+    assert.deepEqual(error?.data, {
+      code: "unknown_field",
+      message:
+        `Cannot connect: the query parameter "${name}" is not known; send a token in auth.token, as in { auth: { token: "…" } }, because URLs end up in logs`,
+    });
+    assert.equal(client.socket.active, false);
+  }
+  assert.ok(!JSON.stringify(setup.app.observations).includes(token));
+});
+
+Deno.test("a secret that is no token is refused with the advice to send a token and no publish key", async () => {
+  const key = "correct-horse-battery";
+  await using setup = await Setup.start({ PUBLISH_KEYS: `web:${key}` });
+  const client = setup.client({ token: key });
+  const [error] = await client.errors.have(1);
+  assert.deepEqual(error?.data, {
+    code: "unauthorized",
+    message:
+      "Cannot accept the token: it is not a signed JSON Web Token; send a client token as it was issued, and no publish key",
+  });
+});
+
 Deno.test("a client retries by itself while the keys cannot be fetched, and connects when they can", async () => {
   const key = await makeSigningKey("k1");
   await using server = await KeyServer.start([key.jwk]);
