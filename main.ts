@@ -11,8 +11,7 @@
 import { environment } from "./lib/config/environment.ts";
 import { once } from "node:events";
 import type { AddressInfo, Server } from "node:net";
-import { readCommand } from "./lib/config/command.ts";
-import { warningsOf } from "./lib/config/warnings.ts";
+import { type Command, readCommand } from "./lib/config/command.ts";
 import type { Config } from "./lib/config/config.ts";
 import { maskUrl } from "./lib/config/mask.ts";
 import { makeOriginRule } from "./lib/access/origins.ts";
@@ -56,7 +55,7 @@ interface StopLimits {
  */
 const SAME_SIGNAL_MS = 50;
 
-const config = settings();
+const { config, warnings } = settings();
 const metrics = new Metrics();
 metrics.watchEventLoop();
 const log = createLogger(
@@ -68,17 +67,17 @@ const observe: Observe = (observation) => {
   metrics.observe(observation);
   log(observation);
 };
-for (const why of warningsOf(config)) observe({ kind: "config_warning", why });
+for (const why of warnings) observe({ kind: "config_warning", why });
 reportUncaught(observe, (code) => Deno.exit(code));
 serve(config);
 
 /**
- * Returns the settings with which to serve. If the process shall not serve, because of its arguments or invalid
- * settings, prints the text or the problems and exits.
+ * Returns the settings with which to serve, and the warnings about them. If the process shall not serve, because of its
+ * arguments or invalid settings, prints the text or the problems and exits.
  */
-function settings(): Config {
+function settings(): Extract<Command, { kind: "serve" }> {
   const command = readCommand(Deno.args, environment);
-  if (command.kind === "serve") return command.config;
+  if (command.kind === "serve") return command;
   if (command.stdout !== undefined) console.log(command.stdout);
   if (command.stderr !== undefined) console.error(command.stderr);
   Deno.exit(command.code);

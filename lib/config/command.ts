@@ -15,9 +15,16 @@ import { warningsOf } from "./warnings.ts";
 import type { Env } from "./env_reader.ts";
 import { maskSetting } from "./mask.ts";
 
-/** What `main.ts` has to do: serve clients with `config`, or print `stdout` and `stderr` and exit with `code`. */
+/**
+ * What `main.ts` has to do: log `warnings` and serve clients with `config`, or print `stdout` and `stderr` and exit with
+ * `code`.
+ */
 export type Command =
-  | { readonly kind: "serve"; readonly config: Config }
+  | {
+    readonly kind: "serve";
+    readonly config: Config;
+    readonly warnings: readonly string[];
+  }
   | {
     readonly kind: "exit";
     readonly code: number;
@@ -64,17 +71,18 @@ export function readCommand(args: readonly string[], env: Env): Command {
   const inspection = inspectConfig(env);
   const { config, problems } = inspection;
   const stderr = describeProblems(problems);
+  const warnings = problems.length > 0 ? [] : warningsOf(inspection);
   if (args.includes("--check")) {
     const table = describeSettings(inspection);
     if (problems.length > 0) {
       return { kind: "exit", code: 1, stdout: table, stderr };
     }
-    const warnings = warningsOf(config).map((why) => `Warning: ${why}`);
-    const stdout = [table, ...warnings, "The settings are valid."];
+    const lines = warnings.map((why) => `Warning: ${why}`);
+    const stdout = [table, ...lines, "The settings are valid."];
     return { kind: "exit", code: 0, stdout: stdout.join("\n\n") };
   }
   return problems.length === 0
-    ? { kind: "serve", config }
+    ? { kind: "serve", config, warnings }
     : { kind: "exit", code: 1, stderr };
 }
 

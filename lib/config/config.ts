@@ -9,6 +9,7 @@ import { type AccessSettings, readAccessSettings } from "./access_settings.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
 import { type LimitSettings, readLimitSettings } from "./limit_settings.ts";
 import { maskUrl } from "./mask.ts";
+import { findForeign, type Foreign } from "./foreign.ts";
 import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
@@ -70,6 +71,8 @@ export interface Inspection {
    * start.
    */
   readonly problems: readonly string[];
+  /** Variables of other servers that are set although the setting for the same purpose is not. */
+  readonly foreign: readonly Foreign[];
 }
 
 /**
@@ -118,7 +121,8 @@ export function inspectConfig(env: Env): Inspection {
   const { settings } = reader;
   checkUnsupported(reader);
   checkUnknown(reader, settings);
-  return { config, settings, problems: reader.problems };
+  const foreign = findForeign(reader.names);
+  return { config, settings, problems: reader.problems, foreign };
 }
 
 /** Reads `INTERNAL_PORT`. Without it, backends are served at `PORT`, so an empty value is refused. */

@@ -63,6 +63,8 @@ const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
   ENDPOINT: ["URL"],
   WEBHOOK: ["HOOK"],
 };
+/** Names of a single word that no platform sets, and the settings of which the other words are missing. */
+const SINGLE_WORDS: Readonly<Record<string, string>> = { REDIS: "REDIS_URL" };
 /** Names that other programs have as well, although each is the name of a setting without one word. */
 const OF_OTHERS = ["TOKEN_URL", "PUBLISH_URL", "TIMEOUT_MS"];
 
@@ -128,6 +130,9 @@ function spellingsOf(settings: readonly Words[]): Map<string, string> {
     for (let at = words.length - 1; at >= 0; at--) {
       add(anyOrder(words.toSpliced(at, 1)), name);
     }
+  }
+  for (const [name, meant] of Object.entries(SINGLE_WORDS)) {
+    add(letters(split(name).words), meant);
   }
   for (const name of OF_OTHERS) spellings.delete(anyOrder(split(name).words));
   return spellings;

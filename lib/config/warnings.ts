@@ -5,7 +5,8 @@
  */
 import { isLoopback } from "../access/origins.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
-import type { Config } from "./config.ts";
+import type { Config, Inspection } from "./config.ts";
+import type { Foreign } from "./foreign.ts";
 import { hookWarnings } from "./hook_settings.ts";
 import { limitWarnings } from "./limit_settings.ts";
 
@@ -13,12 +14,21 @@ import { limitWarnings } from "./limit_settings.ts";
 const KEY_BYTES_ADVISED = 16;
 
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
-export function warningsOf(config: Config): readonly string[] {
+export function warningsOf(
+  { config, foreign }: Pick<Inspection, "config" | "foreign">,
+): readonly string[] {
   return [
+    ...foreignWarnings(foreign),
     ...accessWarnings(config),
     ...hookWarnings(config),
     ...limitWarnings(config),
   ];
+}
+
+function foreignWarnings(foreign: readonly Foreign[]): readonly string[] {
+  return foreign.map(({ name, meant }) =>
+    `${name} is set and is not a setting of Roomcast, and ${meant} is unset; set ${meant} if that is what you mean`
+  );
 }
 
 function accessWarnings(

@@ -147,7 +147,7 @@ Deno.test("warningsOf() warns if anyone who reaches HOST can join every room", (
   const open = { HOST: "0.0.0.0", OPEN: "true" };
   const keyed = { HOST: "10.0.0.1", PUBLISH_KEYS: `web:${SECRET}` };
   for (const env of [open, keyed]) {
-    const warnings = warningsOf(readConfig(env));
+    const warnings = warningsOf(inspectConfig(env));
     assert.equal(warnings.length, 1);
     assert.match(`${warnings}`, /^HOST is .+ can join every room; set TOKEN_/);
     for (
@@ -157,17 +157,17 @@ Deno.test("warningsOf() warns if anyone who reaches HOST can join every room", (
         { CONNECT_HOOK_URL: "https://app.example/connect" },
         { JOIN_HOOK_URL: "https://app.example/join" },
       ]
-    ) assert.deepEqual(warningsOf(readConfig({ ...env, ...guard })), []);
+    ) assert.deepEqual(warningsOf(inspectConfig({ ...env, ...guard })), []);
   }
   const some = { JOIN_HOOK_URL: "https://app.example", HOOK_ROOMS: "news.*" };
   assert.match(
-    `${warningsOf(readConfig({ ...open, ...some }))}`,
+    `${warningsOf(inspectConfig({ ...open, ...some }))}`,
     /can join every room that HOOK_ROOMS does not match; set/,
   );
 });
 
 Deno.test("warningsOf() names the publish keys that may be guessed, without their secrets", () => {
-  const warnings = warningsOf(readConfig({
+  const warnings = warningsOf(inspectConfig({
     PUBLISH_KEYS: `web:hunter2,batch:${SECRET.slice(0, 16)},cron:hunter3`,
   }));
   assert.equal(warnings.length, 1);
@@ -176,7 +176,8 @@ Deno.test("warningsOf() names the publish keys that may be guessed, without thei
 });
 
 Deno.test("warningsOf() warns of a key set without an audience, and of nothing else", () => {
-  const warnings = (env: Record<string, string>) => warningsOf(readConfig(env));
+  const warnings = (env: Record<string, string>) =>
+    warningsOf(inspectConfig(env));
   assert.match(
     warnings({ TOKEN_JWKS_URL: JWKS })[0] ?? "",
     /^TOKEN_AUDIENCE is unset/,

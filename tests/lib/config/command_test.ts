@@ -15,6 +15,7 @@ Deno.test("readCommand() returns the settings to serve with if there are no argu
   const command = readCommand([], { PORT: "8080" });
   assert.ok(command.kind === "serve");
   assert.equal(command.config.port, 8080);
+  assert.deepEqual(command.warnings, []);
   const { code, stdout, stderr } = exits([], { PORT: "x", ROOM: "y" });
   assert.equal(code, 1);
   assert.equal(stdout, undefined);
@@ -86,6 +87,18 @@ Deno.test("readCommand() prints no warnings for --check if a setting is invalid,
   assert.equal(code, 1);
   assert.match(stderr, /^ {2}HOOK_SECRET is not valid/m);
   assert.doesNotMatch(stdout, /Warning/);
+});
+
+Deno.test("readCommand() returns and prints a warning about a setting of another server, without its value", () => {
+  const env = { JWT_SECRET: "hunter2" };
+  const command = readCommand([], env);
+  assert.ok(command.kind === "serve");
+  const [warning = ""] = command.warnings;
+  assert.match(warning, /^JWT_SECRET is set .* set TOKEN_SECRET/);
+  const { code, stdout = "" } = exits(["--check"], env);
+  assert.equal(code, 0);
+  assert.ok(stdout.includes(`\nWarning: ${warning}\n`));
+  assert.doesNotMatch(stdout, /hunter/);
 });
 
 Deno.test("readCommand() prints a help text for --help", () => {

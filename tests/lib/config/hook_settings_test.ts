@@ -127,18 +127,18 @@ Deno.test("maskSetting() hides HOOK_SECRET and the query of the URLs of hooks", 
 });
 
 Deno.test("inspectConfig() returns no HOOK_SECRET if it is not valid, so that warnings can be asked for", () => {
-  const { config, problems } = inspectConfig({
+  const inspection = inspectConfig({
     ...CONNECT,
     HOOK_SECRET: "whsec_!!!",
   });
-  assert.equal(problems.length, 1);
-  assert.equal(config.hooks?.secret, undefined);
-  assert.doesNotThrow(() => warningsOf(config));
+  assert.equal(inspection.problems.length, 1);
+  assert.equal(inspection.config.hooks?.secret, undefined);
+  assert.doesNotThrow(() => warningsOf(inspection));
 });
 
 Deno.test("warningsOf() warns about a hook on another machine that is asked over http: without HOOK_SECRET", () => {
   const warnings = (env: Record<string, string>) =>
-    warningsOf(inspectConfig(env).config);
+    warningsOf(inspectConfig(env));
   assert.match(`${warnings(CONNECT)}`, /^HOOK_SECRET is unset, /);
   assert.match(`${warnings({ ...JOIN, ...CONNECT })}`, /^HOOK_SECRET is unset/);
   assert.match(
@@ -156,7 +156,7 @@ Deno.test("warningsOf() warns about a hook on another machine that is asked over
 
 Deno.test("warningsOf() warns about a short HOOK_SECRET", () => {
   const warnings = (secret: string) =>
-    warningsOf(inspectConfig({ ...CONNECT, HOOK_SECRET: secret }).config);
+    warningsOf(inspectConfig({ ...CONNECT, HOOK_SECRET: secret }));
   assert.match(`${warnings("short")}`, /HOOK_SECRET has less than 24 bytes/);
   assert.deepEqual(warnings("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), []);
 });

@@ -30,23 +30,26 @@ Deno.test("readConfig() refuses EVENTS_PER_SECOND_MAX=0, because every client ne
 });
 
 Deno.test("warningsOf() warns if a client could not join all its rooms at once", () => {
-  assert.deepEqual(warningsOf(readConfig({})), []);
-  const [warning] = warningsOf(readConfig({ ROOMS_PER_CLIENT_MAX: "1000" }));
+  assert.deepEqual(warningsOf(inspectConfig({})), []);
+  const [warning] = warningsOf(inspectConfig({ ROOMS_PER_CLIENT_MAX: "1000" }));
   assert.match(warning ?? "", /set EVENTS_PER_SECOND_MAX to 500/);
   const fitting = {
     ROOMS_PER_CLIENT_MAX: "1000",
     EVENTS_PER_SECOND_MAX: "500",
   };
-  assert.deepEqual(warningsOf(readConfig(fitting)), []);
+  assert.deepEqual(warningsOf(inspectConfig(fitting)), []);
 });
 
 Deno.test("warningsOf() warns if clients are counted by address behind a proxy that is not trusted", () => {
   const limit = { CLIENTS_PER_ADDRESS_MAX: "10" };
-  assert.match(warningsOf(readConfig(limit))[0] ?? "", /set TRUSTED_PROXIES/);
+  assert.match(
+    warningsOf(inspectConfig(limit))[0] ?? "",
+    /set TRUSTED_PROXIES/,
+  );
   for (
     const fitting of [
       { ...limit, TRUSTED_PROXIES: "127.0.0.1" },
       { ...limit, HOST: "0.0.0.0", OPEN: "true" },
     ]
-  ) assert.doesNotMatch(`${warningsOf(readConfig(fitting))}`, /TRUSTED/);
+  ) assert.doesNotMatch(`${warningsOf(inspectConfig(fitting))}`, /TRUSTED/);
 });

@@ -39,6 +39,8 @@ const MEANT: Readonly<Record<string, string>> = {
   CHANNLES: "CHANNELS",
   TRUST_PROXY: "TRUSTED_PROXIES",
   TOKEN_SECRT: "TOKEN_SECRET",
+  TOKENS_SECRET: "TOKEN_SECRET",
+  TOKENS_SECRETS: "TOKEN_SECRET",
   // Words of ours that are put together otherwise.
   HISTORY_LIMIT: "HISTORY_SIZE",
   HISTORY_TTL: "HISTORY_SIZE",
@@ -63,6 +65,7 @@ const MEANT: Readonly<Record<string, string>> = {
   JWKS_URL: "TOKEN_JWKS_URL",
   PUBLISH_ROOMS: "PUBLISH_KEY_ROOMS",
   CLIENTS_PER_ADDRESS: "CLIENTS_PER_ADDRESS_MAX",
+  REDIS: "REDIS_URL",
   // Another word for the same thing.
   CLIENTS_PER_IP_MAX: "CLIENTS_PER_ADDRESS_MAX",
   CLIENTS_PER_IP: "CLIENTS_PER_ADDRESS_MAX",
