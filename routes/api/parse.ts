@@ -23,17 +23,12 @@ export function parseFields<T>(
   verb: string,
 ): T {
   checkFields(fields, namesOf(set), verb);
-  const { success, output, issues } = v.safeParse(set.schema, fields);
-  if (success) return output;
-  // What is wrong with the fields together, such as two that exclude each other, comes before what is wrong with one.
-  const { message } = issues.find(({ path }) => path === undefined) ??
-    issues[0];
-  throw new ApiError("invalid_parameter", `Cannot ${verb}: ${message}`);
+  return parseKnown(fields, set, verb);
 }
 
 /**
  * Checks the parameters of a request's query by their schema, and returns what the schema makes of them. The names have
- * been checked before.
+ * been checked by `checkQuery` before the handler was called.
  *
  * @throws {ApiError} `invalid_parameter`, or an error of the schema's own
  */
@@ -42,5 +37,19 @@ export function readQuery<T>(
   set: FieldSet<FieldsSchema<T>>,
   verb: string,
 ): T {
-  return parseFields(c.req.query(), set, verb);
+  return parseKnown(c.req.query(), set, verb);
+}
+
+/** Checks fields whose names are known, as {@linkcode parseFields} does. */
+function parseKnown<T>(
+  fields: object,
+  set: FieldSet<FieldsSchema<T>>,
+  verb: string,
+): T {
+  const { success, output, issues } = v.safeParse(set.schema, fields);
+  if (success) return output;
+  // What is wrong with the fields together, such as two that exclude each other, comes before what is wrong with one.
+  const { message } = issues.find(({ path }) => path === undefined) ??
+    issues[0];
+  throw new ApiError("invalid_parameter", `Cannot ${verb}: ${message}`);
 }
