@@ -86,7 +86,10 @@ export type Observation =
    * once a minute for each key and each `code`.
    */
   | { kind: "publishes_refused"; key: string; code: string; count: number }
-  /** An HTTP request was refused with 401, because its key or token is missing or not accepted. */
+  /**
+   * An HTTP request was refused with 401, because its key or token is missing or not accepted. A request for a stream is
+   * a `client_refused` instead.
+   */
   | { kind: "request_unauthorized" }
   /** `count` HTTP requests were refused with 401 since the last report. At most once a minute for each port. */
   | { kind: "requests_unauthorized"; count: number }

@@ -61,7 +61,7 @@ export class Metrics {
   );
   readonly #unauthorized = this.#counter(
     "roomcast_requests_unauthorized_total",
-    "HTTP requests refused with 401, because their key or token was missing or not accepted",
+    "HTTP requests, except those for streams, refused with 401, because their key or token was missing or not accepted",
   );
   readonly #unknown = this.#counter(
     "roomcast_unknown_events_total",

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import type { Observation } from "../../lib/observer.ts";
 import { reportUnauthorized } from "../../routes/unauthorized.ts";
 import { TestApp } from "../support/app.ts";
+import { SECRET } from "../support/tokens.ts";
 
 Deno.test("reportUnauthorized() reports each request, and their number at most once a minute", () => {
   const observed: Observation[] = [];
@@ -29,4 +30,16 @@ Deno.test("a request without a valid key is observed, and one with a valid key i
   await publish({ authorization: "correct-horse" });
   await publish({});
   assert.equal(observed(), 3);
+});
+
+Deno.test("a stream without a valid token is observed as a refused client, as a socket is", async () => {
+  await using app = new TestApp({ TOKEN_SECRET: SECRET });
+  for (const authorization of ["Bearer wrong", "Bearer a.b.c"]) {
+    const headers = { authorization };
+    const { status } = await app.request("/events", { headers });
+    assert.equal(status, 401);
+  }
+  const kinds = app.observations.map(({ kind }) => kind);
+  assert.equal(kinds.filter((kind) => kind === "client_refused").length, 2);
+  assert.ok(!kinds.includes("request_unauthorized"));
 });
