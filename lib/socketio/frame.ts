@@ -65,14 +65,6 @@ export class SocketIoFrame {
     return new SocketIoFrame(bytes, undefined, entry.room);
   }
 
-  /** Joins frames into one frame, in order. */
-  static join(parts: readonly SocketIoFrame[]): SocketIoFrame {
-    const [only] = parts;
-    if (only !== undefined && parts.length === 1) return only;
-    const bytes = Buffer.concat(parts.map(({ bytes }) => bytes));
-    return new SocketIoFrame(bytes, () => parts, undefined);
-  }
-
   /**
    * Encodes messages as one frame, in order. Separate packets for the messages are made only when `packets` is read,
    * because most transports need only the joined frame.
@@ -147,7 +139,14 @@ function argumentsOf({ id, room, json, meta }: Entry): string {
  * Size at which a chunk of replayed messages ends, in bytes. At most one chunk is buffered for a slow client at a time.
  */
 const CHUNK_BYTES = 256 << 10;
-const firstChunks = new WeakMap<readonly Entry[], SocketIoFrame>();
+
+/** A chunk of replayed messages, and the index of the first message after it. */
+interface Chunk {
+  readonly bytes: Buffer;
+  readonly end: number;
+}
+
+const firstChunks = new WeakMap<readonly Entry[], Chunk>();
 
 /**
  * Encodes messages in order, in chunks. Encodes each chunk only when the caller requests it. Encodes the first chunk of
@@ -156,19 +155,27 @@ const firstChunks = new WeakMap<readonly Entry[], SocketIoFrame>();
  */
 export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
   for (let start = 0; start < entries.length;) {
-    let end = start, bytes = 0;
     const known = start === 0 ? firstChunks.get(entries) : undefined;
-    const parts = [];
-    for (; end < entries.length && bytes < CHUNK_BYTES; end++) {
-      const frame = messageFrame(entries[end] as Entry);
-      bytes += frame.bytes.length;
-      parts.push(frame);
-    }
-    const chunk = known ?? SocketIoFrame.join(parts);
+    const chunk = known ?? chunkOf(entries, start);
     if (start === 0) firstChunks.set(entries, chunk);
     yield chunk.bytes;
-    start = end;
+    start = chunk.end;
   }
+}
+
+function chunkOf(entries: readonly Entry[], start: number): Chunk {
+  let end = start, length = 0;
+  const parts = [];
+  for (; end < entries.length && length < CHUNK_BYTES; end++) {
+    const { bytes } = messageFrame(entries[end] as Entry);
+    length += bytes.length;
+    parts.push(bytes);
+  }
+  const [only] = parts;
+  const bytes = only !== undefined && parts.length === 1
+    ? only
+    : Buffer.concat(parts);
+  return { bytes, end };
 }
 
 /**
