@@ -53,7 +53,10 @@ async function connectClient(): Promise<void> {
   void replyToPings(connection, read);
 }
 
-/** Reads what a client receives until the process ends, and replies to the pings, which only sockets have. A ping is a frame of a head of two bytes and the text `2`. */
+/**
+ * Reads what a client receives until the process ends, and replies to the pings, which only sockets have. A ping is a
+ * frame of a head of two bytes and the text `2`.
+ */
 async function replyToPings(
   connection: Deno.Conn,
   read: () => Promise<string>,
