@@ -74,8 +74,8 @@ export interface Node extends LogParts, PageRules, Publishers {
   /** Counts the clients of all nodes. */
   readonly occupancy: Occupancy;
   /**
-   * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this node,
-   * and that clients can connect. Rejects with the reason if not.
+   * Tests that a publish over HTTP, and a message of a bridged channel, would now reach the log and be read by this
+   * node, and that clients can connect. Rejects with the reason if not.
    */
   probe(): Promise<void>;
   /**

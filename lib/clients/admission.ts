@@ -99,7 +99,8 @@ export class Admissions {
         "Cannot connect: this node has not reached its log yet; connect again later",
       );
     }
-    // A new client, too: what came before it would otherwise be applied to it once this node has loaded that.
+    // New clients wait, too. Otherwise this node would apply directives to them that were stored before they connected,
+    // as soon as it has loaded these.
     await this.#options.directives.whenLoaded();
     let { principal } = hello;
     const newSecret = newSessionSecret();
@@ -161,7 +162,7 @@ export class Admissions {
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
-      // A session that is not resumed as a whole still has directives that are left to apply.
+      // Directives that are newer than the session apply even if the session is not resumed as a whole.
       directed: stored === undefined
         ? this.#options.directives.latest
         : stored.session.directed,

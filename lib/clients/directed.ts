@@ -76,10 +76,11 @@ export class Directed implements DirectedClients {
   update(client: Client): Promise<void> {
     const running = this.#running.get(client);
     if (running !== undefined) return running;
-    if (this.#closing.signal.aborted || this.#left(client).length === 0) {
+    const left = this.#left(client);
+    if (this.#closing.signal.aborted || left.length === 0) {
       return Promise.resolve();
     }
-    const work = this.#update(client);
+    const work = this.#update(client, left);
     this.#running.set(client, work);
     return work;
   }
@@ -97,8 +98,8 @@ export class Directed implements DirectedClients {
   }
 
   /**
-   * Returns the directives that are left for a client, in their order; none if the client has disconnected. Those before
-   * a `disconnect` are left out, so that it does not wait for a join that fails again and again.
+   * Returns the directives that are left for a client, in their order; none if the client has disconnected. Leaves out
+   * those before a `disconnect`, so that it does not wait for a join that fails again and again.
    */
   #left(client: Client): readonly Directive[] {
     if (client.subscriber === undefined) return [];
@@ -108,14 +109,14 @@ export class Directed implements DirectedClients {
     return end < 0 ? left : left.slice(end);
   }
 
-  async #update(client: Client): Promise<void> {
-    let left = this.#left(client);
+  async #update(client: Client, first: readonly Directive[]): Promise<void> {
+    let left = first;
     while (left.length > 0 && !this.#closing.signal.aborted) {
       await this.#applySome(client, left);
       left = this.#left(client);
     }
-    // Deleted in the same step in which nothing was left. Otherwise `update()` would return this promise for a directive
-    // that comes in between, although this loop has ended.
+    // This has to be the step in which nothing was left. Otherwise a directive that arrives in between would not be
+    // applied, because `update()` relies on this loop, which has ended.
     this.#running.delete(client);
   }
 

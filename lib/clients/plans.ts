@@ -127,8 +127,8 @@ export class Plans {
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
    * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
    * `recovered`. Adds the rooms of the client's token that the client has not left, because the token may be newer than
-   * the session. Takes the client out of rooms, and puts it into rooms, as backends have said meanwhile. Leaves out those
-   * of the latter for which the client's user was revoked since.
+   * the session. Applies what backends have directed since the session was saved: takes the client out of rooms and puts
+   * it into others, unless its user was revoked after that.
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
@@ -217,7 +217,7 @@ export class Plans {
   }
 }
 
-/** Returns the requests for those rooms of a client's token that neither its session nor a backend has decided about. */
+/** Returns the requests for the rooms of a client's token about which neither its session nor a backend has decided. */
 function requestsOfToken(
   { rooms }: Principal,
   session: Session,

@@ -1,5 +1,5 @@
 /**
- * Runs what concerns a client and a room one after the other.
+ * Runs joins and leaves of the same client and room one after the other.
  *
  * @module
  */

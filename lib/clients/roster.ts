@@ -21,7 +21,7 @@ export interface RosterOptions {
 export class Roster {
   readonly #options: RosterOptions;
   readonly #byId = new Map<string, Client>();
-  /** Most users have one client, which is stored without a set, because a set takes more memory than a client's entry. */
+  /** A user's only client is stored without a set, because a set would take more memory than the rest of the entry. */
   readonly #byUser = new Map<string, Client | Set<Client>>();
 
   /** Starts without clients. */
@@ -86,7 +86,10 @@ export class Roster {
     this.#options.changed(room, client.principal.user);
   }
 
-  /** Removes a client from a room. `subscriber` is that of the client, also if the client has disconnected meanwhile. */
+  /**
+   * Removes a client from a room. `subscriber` is the client's; it is passed because a client that has disconnected no
+   * longer refers to it.
+   */
   leave(client: Client, subscriber: Subscriber, room: string): void {
     if (!this.#options.fanOut.leave(subscriber, room)) return;
     this.#options.changed(room, client.principal.user);

@@ -125,7 +125,7 @@ export class Subscriptions {
    */
   #checkRight({ principal }: Client, room: string, grant?: RoomGrant): void {
     const { access } = this.#options;
-    // A backend's word does not depend on the client's token, which may have expired just now.
+    // A client that a backend has put into the room may stay there even if its token has just expired.
     const isPut = principal.grants.get(room)?.by === "server";
     if (isPut && access.mayStay(principal, room)) return;
     const holder = grant ? withGrant(principal, room, grant) : principal;

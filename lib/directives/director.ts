@@ -20,8 +20,8 @@ export interface DirectedClients {
   /** Begins to apply directives of which this node has just learned. They are in `Directives` already. */
   apply(directives: readonly Directive[]): void;
   /**
-   * Returns the connected clients that a target names as they are now. The function that it returns waits until all
-   * directives for these clients are applied, at most for some time, and resolves to how many clients that are.
+   * Notes which of the connected clients a target names now. Returns a function that waits until all directives for
+   * these clients are applied, or for a limited time, and resolves to the number of these clients.
    */
   watch(target: Target): () => Promise<number>;
 }
@@ -63,8 +63,7 @@ export class Director {
   }
 
   /**
-   * Stores a directive. When the promise resolves, it has been applied to this node's clients, and will be on the other
-   * nodes.
+   * Stores a directive, so that all nodes will apply it. Resolves once this node has applied it, or after a limited time.
    *
    * @returns Number of this node's clients that it concerned.
    * @throws {ApiError} `overloaded` if there are too many, or a retryable error if it could not be stored

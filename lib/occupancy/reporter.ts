@@ -29,7 +29,10 @@ const CHANGES_MAX = 1000;
 const WAITING_MAX = 200_000;
 /** How long the keys stay in Redis if nobody writes to them, in s. */
 const LIFETIME_SECONDS = 900;
-/** Time in which everything is written again, in ms. It keeps the keys from expiring, and adds what somebody deleted. */
+/**
+ * Time in which everything is written again, in ms. This keeps the keys from expiring, and adds entries that another
+ * program has deleted.
+ */
 const REFRESH_MS = 300_000;
 /** Maximum time for telling Redis that the node has left, in ms. */
 const LEAVE_TIMEOUT_MS = 500;
@@ -229,7 +232,7 @@ export class Reporter {
     return taken;
   }
 
-  /** Returns the arguments of `WRITE` for some rooms and users, with what is true of them now. */
+  /** Returns the arguments of `WRITE` for some rooms and users, with their state now. */
   *#format(taken: Changes): Generator<string> {
     const { local } = this.#options;
     for (const [room, users] of taken) {

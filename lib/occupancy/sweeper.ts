@@ -1,5 +1,5 @@
 /**
- * Deletes what nodes have written that no longer run.
+ * Deletes the entries of nodes that no longer run.
  *
  * @module
  */

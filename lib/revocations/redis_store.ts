@@ -150,8 +150,9 @@ export class RedisRevocationStore implements RevocationStore {
   }
 
   /**
-   * Reads the whole set in pages, the latest times first, up to {@linkcode KEPT_MAX} revocations. Revocations that are stored meanwhile move others only to
-   * later pages, so none is skipped, and they are after the version that was read before.
+   * Reads the whole set in pages, the latest times first, up to {@linkcode KEPT_MAX} revocations. Revocations that are
+   * stored meanwhile move others only to later pages, so none is skipped, and they are after the version that was read
+   * before.
    */
   async #readAll(): Promise<Revocation[]> {
     const { command, keys } = this.#server;

@@ -283,7 +283,7 @@ Deno.test("a join takes effect although the command is lost, is refused while Re
   assert.deepEqual(ann.left, []);
 });
 
-Deno.test("nodes that are told different things at the same time end with the same", async () => {
+Deno.test("nodes that get different requests at the same time end with the same rooms", async () => {
   await using setup = await Setup.start(2);
   const [a, b] = setup.nodes;
   const members = [

@@ -98,7 +98,7 @@ Deno.test("a leave takes the clients of a user out of a room and tells them, and
   await assert.rejects(setup.join(one, { room: "b" }), /Cannot join/);
 });
 
-Deno.test("a directive may name one client, and one that nobody has concerns none", async () => {
+Deno.test("a directive for one client concerns no other client of the user, and none if no client has its id", async () => {
   using setup = new Setup();
   const [one, two] = [await setup.ann(), await setup.ann()];
   const target = { by: "client", name: one.client.id } as const;
@@ -125,7 +125,7 @@ Deno.test("a disconnect ends the connections of a user and their sessions", asyn
   assert.notEqual(again.client.id, client.id);
 });
 
-Deno.test("a client that is put into a room again, or into one where it is, is told nothing and keeps its position", async () => {
+Deno.test("a client that is put into a room in which it is already is told nothing and keeps its position", async () => {
   using setup = new Setup();
   const one = await setup.ann();
   await setup.publish("a", "1");
@@ -182,7 +182,7 @@ Deno.test("a client resumes a session with the rooms into which it was put, and 
   assert.ok(two.connection.written.includes("b 2"));
 });
 
-Deno.test("a client that was disconnected gets at reconnect what was directed meanwhile, in one step", async () => {
+Deno.test("directives apply to a disconnected client when it reconnects, in one step", async () => {
   using setup = new Setup({ access: rules() });
   const one = await setup.ann(ANN, ["a", "b"]);
   const { secret } = one;
@@ -229,7 +229,7 @@ Deno.test("a client that cannot be recovered as a whole is still put into rooms,
   assert.ok(two.connection.written.includes("left a removed"));
 });
 
-Deno.test("a new client is not directed by what came before it", async () => {
+Deno.test("directives do not apply to a client that connects after them", async () => {
   using setup = new Setup();
   await setup.direct("join", "b");
   await setup.direct("disconnect");
@@ -239,7 +239,7 @@ Deno.test("a new client is not directed by what came before it", async () => {
   assert.ok(one.connection.isOpen);
 });
 
-Deno.test("a new client is not directed by what came before it, although its node has yet to load that", async () => {
+Deno.test("directives do not apply to a client that connects after them, although its node has yet to load them", async () => {
   const directives = new Directives();
   using setup = new Setup({ directives });
   const connecting = setup.ann();
@@ -281,7 +281,7 @@ Deno.test("a client connects without a room into which it was put before its use
   assert.deepEqual([...two.client.rooms.keys()], ["a"]);
 });
 
-Deno.test("a client that connects while something is directed is directed, too", async () => {
+Deno.test("a directive applies to a client that was admitted before it and is connected after it", async () => {
   using setup = new Setup();
   const admission = await setup.clients.admit(
     setup.hello({ principal: ANN, rooms: ["a"] }),
@@ -328,7 +328,7 @@ Deno.test("a join is tried again while the session cannot be saved, and the clie
   );
 });
 
-Deno.test("a directive that arrives in the step in which an earlier one has been applied is applied, too", async () => {
+Deno.test("a directive is applied that arrives in the step in which an earlier one has been applied", async () => {
   using setup = new Setup();
   const { client } = await setup.ann();
   for (let steps = 0; steps < 30; steps++) {
@@ -369,7 +369,7 @@ Deno.test("a disconnect does not wait for a join that cannot be carried out yet"
   await until("it is disconnected", () => !connection.isOpen, 2000);
 });
 
-Deno.test("the word of the server outlives a room token of the client, and ends when the client leaves", async () => {
+Deno.test("a client that was put into a room stays there after its room token has expired, until it leaves", async () => {
   using setup = new Setup({ access: rules() });
   const actions = ["subscribe", "publish"] as const;
   const expiresAt = Date.now() - 26_000;

@@ -86,7 +86,7 @@ Deno.test("a stream that loses the right to a room is told, and is disconnected 
   assert.equal(setup.clients.count, 0);
 });
 
-Deno.test("a stream that comes back is told of the rooms that it may no longer be in; a new one is refused", async () => {
+Deno.test("a stream that reconnects is told which rooms it may no longer be in, and a new stream is refused", async () => {
   using setup = new ClientsSetup();
   const { epoch, id } = setup.log.head;
   setup.forbidden.add("b");

@@ -113,7 +113,7 @@ Deno.test("a directive reaches another node within 2 s without any command", asy
   await until("the other node knows it", () => b.applied.length > 0, 2500);
 });
 
-Deno.test("nodes that are told different things at the same time end with the same directive", async () => {
+Deno.test("nodes that get different requests at the same time end with the same directive", async () => {
   const store = new SharedStore();
   using a = new Setup(store);
   using b = new Setup(store);
@@ -135,7 +135,7 @@ Deno.test("nodes that are told different things at the same time end with the sa
   }
 });
 
-Deno.test("what the store has lost is stored again by a node that knows it, and reaches the others", async () => {
+Deno.test("a node stores directives again that the store has lost, and they reach the other nodes", async () => {
   const store = new SharedStore();
   using a = new Setup(store);
   await until("it has loaded", () => a.directives.isLoaded);

@@ -299,7 +299,7 @@ Deno.test("RedisOccupancy does not count a dead node for longer after the clock 
   await untilCounts(one, ["x: 0 by 0"], 1000);
 });
 
-Deno.test("RedisOccupancy leaves no key of a room behind that all have left, and all its keys expire", async () => {
+Deno.test("RedisOccupancy deletes the keys of a room that all clients have left, and all its keys expire", async () => {
   await using setup = await Setup.start();
   const [a] = setup.node("a");
   const keys = async () =>
@@ -324,7 +324,7 @@ Deno.test("RedisOccupancy leaves no key of a room behind that all have left, and
   });
 });
 
-Deno.test("RedisOccupancy writes everything again within some minutes, also what somebody has deleted", async () => {
+Deno.test("RedisOccupancy writes everything again within some minutes, also entries that another program has deleted", async () => {
   await using setup = await Setup.start();
   const [a, one] = setup.node("a");
   a.join("1", "ann", "x");
@@ -360,7 +360,7 @@ Deno.test("RedisOccupancy reports everything again after it was taken for dead, 
   await untilCounts(two, ["x: 1 by 1"]);
 });
 
-Deno.test("RedisOccupancy takes no node for dead if Redis was not reachable for all of them", async () => {
+Deno.test("RedisOccupancy counts all nodes as alive after none of them could reach Redis", async () => {
   await using setup = await Setup.start();
   let isDown = false;
   const [a, one] = setup.node("a", () => isDown);
@@ -383,7 +383,7 @@ Deno.test("RedisOccupancy takes no node for dead if Redis was not reachable for 
   );
 });
 
-Deno.test("RedisOccupancy writes many changes with few commands, and what failed again", async () => {
+Deno.test("RedisOccupancy writes many changes with few commands, and writes them again after a failure", async () => {
   await using setup = await Setup.start();
   let isDown = false;
   const [a, one] = setup.node("a", () => isDown);

@@ -50,8 +50,8 @@ const BARE: Session = {
 };
 /**
  * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`,
- * `verdict`, `directed` and `left`, which it ignores. Neither the order of the fields nor their form may change, because nodes of both
- * versions use the same Redis during an upgrade.
+ * `verdict`, `directed` and `left`, which it ignores. Neither the order of the fields nor their form may change, because
+ * nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
   [
