@@ -178,7 +178,8 @@ function parse(
     kind === "disconnect") &&
     (by === "user" || by === "client") &&
     typeof name === "string" && typeof room === "string" &&
-    (room === "") === (kind === "disconnect") && /^\d+-\d+$/.test(id);
+    (room === "") === (kind === "disconnect") &&
+    typeof id === "string" && /^\d+-\d+$/.test(id);
   return isDirective ? { kind, target: { by, name }, room, id } : undefined;
 }
 

@@ -217,8 +217,8 @@ function parseSession(text: string): Session | undefined {
       typeof epoch !== "string" || typeof lineage !== "string" ||
       typeof generation !== "number" || typeof owner !== "string" ||
       !/^(string|undefined)$/.test(typeof user) ||
-      (directed !== undefined && !/^\d+-\d+$/.test(directed)) ||
-      (left !== undefined && !Array.isArray(left))
+      (directed !== undefined && !isId(directed)) ||
+      (left !== undefined && !left.every(isText))
     ) return undefined;
     return {
       rooms: rooms.map(parseRoom),
@@ -236,6 +236,14 @@ function parseSession(text: string): Session | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isText(stored: unknown): boolean {
+  return typeof stored === "string";
+}
+
+function isId(stored: unknown): boolean {
+  return typeof stored === "string" && /^\d+-\d+$/.test(stored);
 }
 
 /** Reads a room from its stored form. @throws {TypeError} If `stored` is not a {@linkcode StoredRoom}. */

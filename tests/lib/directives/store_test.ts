@@ -167,6 +167,7 @@ Deno.test("RedisDirectiveStore ignores what another program has written into its
       '["drop","user","ann","chat"]',
       '["join","users","ann","chat"]',
       '["join","user","ann","chat","x"]',
+      '["join","user","ann","chat",["1-1"]]',
       '["join","user",1,"chat"]',
     ]
   ) await redis.command("XADD", KEYS.directives, "*", "d", text);
