@@ -4,7 +4,7 @@
  * @module
  */
 import { ApiError } from "../errors.ts";
-import { deadline } from "../util/deadline.ts";
+import { Loadable } from "../util/loadable.ts";
 import { TokenRefused } from "./claims.ts";
 
 /** The revocation of the older tokens of a user, or of one token. */
@@ -38,28 +38,31 @@ export const RETENTION_MS = 400 * 86_400_000;
 /** Maximum number of revocations. If there are more, the key that signs the tokens has to be changed instead. */
 export const REVOCATIONS_MAX = 100_000;
 /**
- * Maximum number of revocations that a node keeps in memory. It is larger than {@linkcode REVOCATIONS_MAX}, because
- * a node must never ignore a revocation that another node has stored. Only a program that writes to Redis itself can cause more.
+ * Maximum number of revocations that a node keeps in memory. It is larger than {@linkcode REVOCATIONS_MAX}, because a
+ * node must never ignore a revocation that another node has stored. Only a program that writes to Redis itself can
+ * cause more.
  */
 export const KEPT_MAX = 2 * REVOCATIONS_MAX;
-/** How long a token waits if this node has not loaded the revocations yet, in ms. */
-const LOAD_TIMEOUT_MS = 5000;
 
 /**
  * Keeps all revocations in memory, so that a check of a token need not wait.
  *
  * If a user is revoked twice, only the later revocation counts. Nodes may therefore learn of revocations in any order.
- * Revocations are deleted {@linkcode RETENTION_MS} after their time.
+ * Revocations are deleted {@linkcode RETENTION_MS} after their time. No token may be accepted before they are loaded.
  */
-export class Revocations {
+export class Revocations extends Loadable {
   readonly #changed: () => void;
   readonly #byKind: Readonly<Record<Revocation["kind"], Map<string, number>>> =
     { user: new Map(), jti: new Map() };
-  readonly #loaded = Promise.withResolvers<void>();
-  #isLoaded = false;
 
   /** Starts without revocations. `changed` is called after one or more revocations were added. */
   constructor(changed: () => void = () => {}) {
+    super(() =>
+      new ApiError(
+        "log_unreachable",
+        "Cannot verify the token: this node has not read yet which tokens are revoked; try again later",
+      )
+    );
     this.#changed = changed;
   }
 
@@ -117,34 +120,6 @@ export class Revocations {
   deleteBefore(before: number): void {
     for (const times of Object.values(this.#byKind)) {
       for (const [name, at] of times) if (at < before) times.delete(name);
-    }
-  }
-
-  /** Records that all revocations have been loaded from where they are stored. */
-  loaded(): void {
-    this.#isLoaded = true;
-    this.#loaded.resolve();
-  }
-
-  /** Whether all revocations have been loaded. Before that, no token may be accepted. */
-  get isLoaded(): boolean {
-    return this.#isLoaded;
-  }
-
-  /**
-   * Resolves once all revocations have been loaded.
-   *
-   * @throws {ApiError} `log_unreachable`, which is retryable, if they have not been loaded after `timeoutMs`
-   */
-  async whenLoaded(timeoutMs = LOAD_TIMEOUT_MS): Promise<void> {
-    if (this.#isLoaded) return;
-    try {
-      await deadline(this.#loaded.promise, timeoutMs, "loading revocations");
-    } catch {
-      throw new ApiError(
-        "log_unreachable",
-        "Cannot verify the token: this node has not read yet which tokens are revoked; try again later",
-      );
     }
   }
 }

@@ -6,7 +6,7 @@
 import { ApiError } from "../errors.ts";
 import { compareIds, timestampOf } from "../log/position.ts";
 import { Deque } from "../util/deque.ts";
-import { deadline } from "../util/deadline.ts";
+import { Loadable } from "../util/loadable.ts";
 
 /** The clients that a directive concerns: all of a user, or one. */
 export interface Target {
@@ -35,8 +35,6 @@ export interface Directive extends DirectiveRequest {
 
 /** Maximum number of directives that are stored at a time. */
 export const DIRECTIVES_MAX = 200_000;
-/** How long a client that connects waits if this node has not loaded the directives yet, in ms. */
-const LOAD_TIMEOUT_MS = 5000;
 
 /**
  * Returns how long directives are stored, in ms. It is longer than a session is kept after its client has disconnected,
@@ -50,18 +48,21 @@ export function retentionMs(recoverySeconds: number): number {
  * Keeps the directives of the last minutes in memory. Of several for the same clients and the same room, only the last
  * one is kept.
  */
-export class Directives {
+export class Directives extends Loadable {
   /** The directives by their target and then by their room. */
   readonly #byTarget = new Map<string, Map<string, Directive>>();
   /** All directives in the order in which this node has learned of them. */
   readonly #all = new Deque<Directive>();
-  readonly #loaded = Promise.withResolvers<void>();
-  #isLoaded = false;
   #latest: string | undefined;
 
-  /** Whether all directives have been loaded from where they are stored. */
-  get isLoaded(): boolean {
-    return this.#isLoaded;
+  /** Starts without directives. */
+  constructor() {
+    super(() =>
+      new ApiError(
+        "log_unreachable",
+        "Cannot connect: this node has not read yet which rooms the server has put clients into; connect again later",
+      )
+    );
   }
 
   /** The greatest id of a directive that this node knows; undefined if it has never known one. */
@@ -131,29 +132,6 @@ export class Directives {
       if (ofTarget?.get(oldest.room) !== oldest) continue;
       ofTarget.delete(oldest.room);
       if (ofTarget.size === 0) this.#byTarget.delete(key);
-    }
-  }
-
-  /** Records that all directives have been loaded. */
-  loaded(): void {
-    this.#isLoaded = true;
-    this.#loaded.resolve();
-  }
-
-  /**
-   * Resolves once all directives have been loaded.
-   *
-   * @throws {ApiError} `log_unreachable`, which is retryable, if they have not been loaded after `timeoutMs`
-   */
-  async whenLoaded(timeoutMs = LOAD_TIMEOUT_MS): Promise<void> {
-    if (this.#isLoaded) return;
-    try {
-      await deadline(this.#loaded.promise, timeoutMs, "loading directives");
-    } catch {
-      throw new ApiError(
-        "log_unreachable",
-        "Cannot connect: this node has not read yet which rooms the server has put clients into; connect again later",
-      );
     }
   }
 }

@@ -4,7 +4,6 @@ import {
   Directives,
   retentionMs,
 } from "../../../lib/directives/directives.ts";
-import { ApiError } from "../../../lib/errors.ts";
 
 function join(name: string, room: string, id: string): Directive {
   return { kind: "join", target: { by: "user", name }, room, id };
@@ -59,18 +58,6 @@ Deno.test("deleteBefore() deletes what was stored before, and keeps what has rep
   directives.deleteBefore(3000);
   assert.deepEqual(ids(directives), []);
   assert.equal(directives.latest, "2000-0");
-});
-
-Deno.test("whenLoaded() waits, and rejects with a retryable error after the timeout", async () => {
-  const directives = new Directives();
-  await assert.rejects(
-    directives.whenLoaded(5),
-    (error) => error instanceof ApiError && error.retryable,
-  );
-  const waiting = directives.whenLoaded(1000);
-  directives.loaded();
-  await waiting;
-  await directives.whenLoaded(0);
 });
 
 Deno.test("directives are kept for longer than the sessions of disconnected clients", () => {
