@@ -1,6 +1,7 @@
 /** A real node: a process that is started by the command of `deno task start`. */
 import assert from "node:assert/strict";
 import type { Audience } from "../../routes/api/operation.ts";
+import { cpuSecondsOf } from "./cpu.ts";
 import { fetchDocumented } from "./documented.ts";
 import { TextLineStream } from "./lines.ts";
 import { keepSecretsOf, leaksIn } from "./secrets.ts";
@@ -323,10 +324,7 @@ async function command(
 }
 
 async function cpuSecondsIn(path: string): Promise<number> {
-  const stat = await Deno.readTextFile(path);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  // Fields 14 and 15 of proc(5), in ticks of 10 ms.
-  return (Number(fields[11]) + Number(fields[12])) / 100;
+  return cpuSecondsOf(await Deno.readTextFile(path));
 }
 
 /** An HTTP response whose body has been read. */

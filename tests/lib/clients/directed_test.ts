@@ -7,10 +7,12 @@ import {
   withGrant,
 } from "../../../lib/access/principal.ts";
 import { Rights } from "../../../lib/access/rights.ts";
+import type { Client } from "../../../lib/clients/client.ts";
 import {
   type Directive,
   type DirectiveRequest,
   Directives,
+  type Target,
 } from "../../../lib/directives/directives.ts";
 import {
   ClientsSetup,
@@ -18,6 +20,7 @@ import {
   FailingStore,
   RecordingConnection,
 } from "../../support/clients_setup.ts";
+import { threadCpuMs } from "../../support/cpu.ts";
 import { soon, until } from "../../support/wait.ts";
 
 const NOBODY = new Rights([]);
@@ -51,8 +54,16 @@ class Setup extends ClientsSetup {
     target: DirectiveRequest["target"] = { by: "user", name: "ann" },
   ): Promise<number> {
     const applied = this.clients.directed.watch(target);
-    this.add(kind, room, target);
-    return await soon(applied(), "the directive is applied");
+    const { id } = this.add(kind, room, target);
+    const count = await soon(applied(), "the directive is applied");
+    // `watch()` waits only for a limited time.
+    const isLeft = (client: Client): boolean =>
+      isTarget(client, target) && client.directed !== id;
+    await until(
+      "the directive is applied",
+      () => ![...this.clients.roster].some(isLeft),
+    );
+    return count;
   }
 
   ann(principal: Principal = ANN, rooms = ["a"]): Promise<Connected> {
@@ -62,6 +73,13 @@ class Setup extends ClientsSetup {
     );
     return this.connect({ principal: granted, rooms });
   }
+}
+
+function isTarget(
+  { id, principal: { user } }: Client,
+  { by, name }: Target,
+): boolean {
+  return (by === "user" ? user : id) === name;
 }
 
 Deno.test("a join puts the clients of a user into a room, whatever their rights are, and tells them", async () => {
@@ -312,7 +330,10 @@ Deno.test("a join is tried again while the session cannot be saved, and the clie
   using setup = new Setup({ sessions });
   const one = await setup.ann();
   sessions.isDown = true;
-  await setup.direct("join", "b");
+  const applied = setup.clients.directed.watch({ by: "user", name: "ann" });
+  setup.add("join", "b");
+  // The caller waits only for a limited time.
+  assert.equal(await soon(applied(), "the limit of the wait"), 1);
   assert.deepEqual([...one.client.rooms.keys()], ["a"]);
   sessions.isDown = false;
   await until("it is in the room", () => one.client.rooms.has("b"));
@@ -338,15 +359,14 @@ Deno.test("a directive is applied that arrives in the step in which an earlier o
     await until(
       `it is applied ${steps} steps later`,
       () => client.directed === last.id,
-      1000,
     );
   }
 });
 
-Deno.test("10,000 directives for one user are applied within a second", async () => {
+Deno.test("10,000 directives for one user are applied in less than a second of CPU time", async () => {
   using setup = new Setup({ roomsPerClientMax: 2 });
   const { client } = await setup.ann();
-  const start = performance.now();
+  const start = threadCpuMs();
   const target = { by: "user", name: "ann" } as const;
   setup.directives.add(
     Array.from(
@@ -356,7 +376,8 @@ Deno.test("10,000 directives for one user are applied within a second", async ()
   );
   const last = setup.add("leave", "a");
   await until("all are applied", () => client.directed === last.id, 30_000);
-  assert.ok(performance.now() - start < 1000);
+  const usedMs = threadCpuMs() - start;
+  assert.ok(usedMs < 1000, `${usedMs} ms`);
 });
 
 Deno.test("a disconnect does not wait for a join that cannot be carried out yet", async () => {
@@ -364,9 +385,9 @@ Deno.test("a disconnect does not wait for a join that cannot be carried out yet"
   using setup = new Setup({ sessions });
   const { connection } = await setup.ann();
   sessions.isDown = true;
-  await setup.direct("join", "b");
+  setup.add("join", "b");
   setup.add("disconnect");
-  await until("it is disconnected", () => !connection.isOpen, 2000);
+  await until("it is disconnected", () => !connection.isOpen);
 });
 
 Deno.test("a client that was put into a room stays there after its room token has expired, until it leaves", async () => {
