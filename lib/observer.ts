@@ -227,6 +227,11 @@ export type Observation =
   }
   /** Redis had lost directives (what backends have asked for), and this node stored them again. */
   | { kind: "directives_restored"; count: number }
+  /**
+   * This node could not reach Redis for so long that it may have missed directives, and has disconnected all of its
+   * `clients`, which connect again as new clients.
+   */
+  | { kind: "directives_missed"; clients: number }
   /** A call of a hook has ended, or was not made. `durationMs` includes the time that it waited. */
   | {
     kind: "hook_called";

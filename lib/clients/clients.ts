@@ -111,7 +111,7 @@ export class Clients {
       writer,
       roster,
       disconnect: (client) => this.#disconnect(client),
-      end: (client) => this.#end(client),
+      end: (client, mayReturn) => this.#end(client, mayReturn),
     });
     this.#subscriptions = subscriptions;
     this.#directed = directed;
@@ -323,11 +323,12 @@ export class Clients {
     subscriber?.disconnect();
   }
 
-  /** Ends a client's connection for good, and its session. */
-  #end(client: Client): void {
-    client.subscriber?.dismiss();
-    // Some protocols report the end of a connection only later.
+  /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
+  #end(client: Client, mayReturn: boolean): void {
+    const { subscriber } = client;
     this.dropped(client, true);
+    if (mayReturn) subscriber?.disconnect();
+    else subscriber?.dismiss();
   }
 
   #forget(client: Client): void {

@@ -26,11 +26,11 @@ const WATCH_MS = 1000;
 /** Options of {@linkcode Directed}. */
 export interface DirectedOptions {
   readonly directives: Directives;
-  readonly roster: Pick<Roster, "get" | "ofUser">;
+  readonly roster: Pick<Roster, "get" | "ofUser" | typeof Symbol.iterator>;
   readonly assignments: Pick<Assignments, "put" | "remove">;
   readonly writer: Pick<SessionWriter, "save">;
-  /** Ends the connection of a client for good, and deletes its session. */
-  readonly end: (client: Client) => void;
+  /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
+  readonly end: (client: Client, mayReturn: boolean) => void;
   readonly observe: Observe;
 }
 
@@ -67,6 +67,13 @@ export class Directed implements DirectedClients {
       waited.abort();
       return clients.length;
     };
+  }
+
+  restartAll(): number {
+    const { roster, end } = this.#options;
+    const clients = [...roster];
+    for (const client of clients) end(client, true);
+    return clients.length;
   }
 
   /**
@@ -160,6 +167,6 @@ export class Directed implements DirectedClients {
     if (kind === "join" && client.isTransient) return;
     if (kind === "join") await assignments.put(client, room, timestampOf(id));
     else if (kind === "leave") await assignments.remove(client, room);
-    else end(client);
+    else end(client, false);
   }
 }

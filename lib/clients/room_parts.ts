@@ -35,8 +35,8 @@ export interface UsedParts {
   readonly roster: Roster;
   /** Disconnects a client, so that it may connect again by itself. */
   readonly disconnect: (client: Client) => void;
-  /** Ends the connection of a client for good, and deletes its session. */
-  readonly end: (client: Client) => void;
+  /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
+  readonly end: (client: Client, mayReturn: boolean) => void;
 }
 
 /** The parts that let clients into rooms and take them out. */

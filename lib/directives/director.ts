@@ -13,7 +13,7 @@ import type {
   Directives,
   Target,
 } from "./directives.ts";
-import type { DirectiveStore } from "./store.ts";
+import type { DirectiveChanges, DirectiveStore } from "./store.ts";
 
 /** The clients of this node, to which directives are applied. */
 export interface DirectedClients {
@@ -24,6 +24,10 @@ export interface DirectedClients {
    * these clients are applied, or for a limited time, and resolves to the number of these clients.
    */
   watch(target: Target): () => Promise<number>;
+  /**
+   * Disconnects all clients and deletes their sessions, so that they connect again as new clients. Returns how many.
+   */
+  restartAll(): number;
 }
 
 /** Options of {@linkcode Director}. */
@@ -42,12 +46,17 @@ export interface DirectorOptions {
  * lost, and at the latest after 2 s from the store. All nodes learn of all directives in the order in which they were
  * stored, so that the same one comes last everywhere. If the store has lost directives, stores them again.
  *
+ * A node that could not reach the store for longer than directives are kept may have missed some. It then disconnects
+ * all its clients, because nobody knows any more what was to be done with them.
+ *
  * Lifetime: the constructor starts to look at the store. Call `close()` to stop.
  */
 export class Director {
   readonly #options: DirectorOptions;
   readonly #follower: Follower;
   #version: string | undefined;
+  /** Time of the last look, by the store's clock, in ms since 1970. */
+  #lookedAt = Infinity;
 
   /** Starts to load the directives, and registers for the command of other nodes. */
   constructor(options: DirectorOptions) {
@@ -85,16 +94,26 @@ export class Director {
   async #look(): Promise<void> {
     const { store, directives, clients, retentionMs } = this.#options;
     const changes = await store.changes(this.#version);
+    const oldest = changes.now - retentionMs;
+    if (this.#lookedAt < oldest) this.#restartIfMissed(changes);
+    this.#lookedAt = changes.now;
     const lost = changes.isWhole
-      ? lostOf(directives, changes.directives, changes.now - retentionMs)
+      ? lostOf(directives, changes.directives, oldest)
       : [];
     const added = directives.add(changes.directives);
     // The clients learn of the new ones even if the others cannot be stored again now.
     if (added.length > 0) clients.apply(added);
     if (lost.length > 0) await this.#restore(lost);
     this.#version = changes.version;
-    directives.deleteBefore(changes.now - retentionMs);
+    directives.deleteBefore(oldest);
     directives.loaded();
+  }
+
+  /** Disconnects the clients if the store may have deleted directives that this node has never read. */
+  #restartIfMissed({ isWhole, version }: DirectiveChanges): void {
+    if (!isWhole || version === this.#version) return;
+    const { clients, observe } = this.#options;
+    observe({ kind: "directives_missed", clients: clients.restartAll() });
   }
 
   async #restore(lost: readonly Directive[]): Promise<void> {

@@ -25,16 +25,26 @@ const PAGE = 1000;
 const FIELD = "d";
 
 /**
- * Stores directives, and deletes those that are too old. Returns the id of the last one, `full` if there are too many,
- * or 0 if this is another server.
+ * How long the key stays in Redis after all directives have become too old, in ms. A node that cannot reach Redis for
+ * less than that finds out whether directives that it has not read were deleted meanwhile.
+ */
+const MARKER_MS = 86_400_000;
+
+/**
+ * Stores directives, and deletes those that are too old, except the newest of these. If the stream lacks an id, then
+ * directives after this id were deleted. Returns the id of the last directive, `full` if there are too many, or 0 if
+ * this is another server.
  *
  * ARGV: the server, how long directives are kept in ms, how many may be stored, the time in ms that ids must have at
  * least, then the directives.
  */
 const ADD = script(`${HERE}${NOW}
 if here() ~= ARGV[1] then return 0 end
-redis.call('XTRIM', KEYS[1], 'MINID', string.format('%.0f', now - tonumber(ARGV[2])))
-if redis.call('XLEN', KEYS[1]) >= tonumber(ARGV[3]) then return 'full' end
+local newestOld = string.format('%.0f', now - tonumber(ARGV[2]) - 1)
+local marker = redis.call('XREVRANGE', KEYS[1], newestOld, '-', 'COUNT', 1)[1]
+if marker then redis.call('XTRIM', KEYS[1], 'MINID', marker[1]) end
+local count = redis.call('XLEN', KEYS[1]) - (marker and 1 or 0)
+if count >= tonumber(ARGV[3]) then return 'full' end
 local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local time = math.max(now, tonumber(ARGV[4]))
 if last then time = math.max(time, tonumber(string.match(last[1], '^%d+'))) end
@@ -42,7 +52,7 @@ local id
 for i = 5, #ARGV do
   id = redis.call('XADD', KEYS[1], string.format('%.0f-*', time), '${FIELD}', ARGV[i])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[2] + ${MARKER_MS})
 return id
 `);
 

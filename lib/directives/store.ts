@@ -15,9 +15,12 @@ import {
 export interface DirectiveChanges {
   /** A text that identifies the state of the store with these changes. */
   readonly version: string;
-  /** Whether `directives` are all that the store has, and not only those that are new. */
+  /**
+   * Whether `directives` are all that the store has, and not only those that are new. `false` proves that the store has
+   * deleted or lost none that was new.
+   */
   readonly isWhole: boolean;
-  /** In the order in which they were stored. */
+  /** In the order in which they were stored. The first may be too old to matter. */
   readonly directives: readonly Directive[];
   /** The time of the store's clock, in ms since 1970. */
   readonly now: number;
@@ -76,10 +79,7 @@ export class MemoryDirectiveStore implements DirectiveStore {
 
   add(request: DirectiveRequest, floor: string | undefined): Promise<string> {
     const now = Date.now();
-    const oldest = now - this.#retentionMs;
-    const first = this.#stored.findIndex(({ id }) => timestampOf(id) >= oldest);
-    if (first !== 0) this.#stored.splice(0, first < 0 ? Infinity : first);
-    if (this.#stored.length >= this.#max) {
+    if (this.#deleteBefore(now - this.#retentionMs) >= this.#max) {
       return Promise.reject(tooManyDirectives(request));
     }
     const least = floor === undefined ? 0 : timestampOf(floor) + 1;
@@ -92,5 +92,17 @@ export class MemoryDirectiveStore implements DirectiveStore {
   restore(directives: readonly Directive[]): Promise<void> {
     this.#stored.push(...directives);
     return Promise.resolve();
+  }
+
+  /**
+   * Deletes the directives that are too old, except the newest of these, which shows whether others were deleted since a
+   * version. Returns how many are not too old.
+   */
+  #deleteBefore(time: number): number {
+    const { length } = this.#stored;
+    const found = this.#stored.findIndex(({ id }) => timestampOf(id) >= time);
+    const first = found < 0 ? length : found;
+    if (first > 1) this.#stored.splice(0, first - 1);
+    return length - first;
   }
 }

@@ -147,6 +147,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Redis had lost which clients backends have put into rooms, taken out or disconnected, which was stored again",
   ],
+  directives_missed: [
+    "warn",
+    "This node could not reach Redis for so long that it may have missed joins, leaves and disconnects of backends; its clients were disconnected and connect again as new clients",
+  ],
   occupancy_restored: [
     "warn",
     "Redis lacked what this node had reported about its clients, which was reported again",

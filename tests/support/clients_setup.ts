@@ -51,6 +51,8 @@ export class RecordingConnection extends Subscriber {
   /** The argument of each call of `tell`. The first call is made when the client connects. */
   readonly told: Joined[] = [];
   isOpen = true;
+  /** Whether the client was told not to connect again by itself. */
+  isDismissed = false;
   override readonly encoder = encoder;
   override idle = true;
   override bufferedBytes = 0;
@@ -75,6 +77,11 @@ export class RecordingConnection extends Subscriber {
 
   override disconnect(): void {
     this.isOpen = false;
+  }
+
+  override dismiss(): void {
+    this.isDismissed = true;
+    super.dismiss();
   }
 
   /** Records a call of `tell`. */

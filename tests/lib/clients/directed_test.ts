@@ -135,12 +135,36 @@ Deno.test("a disconnect ends the connections of a user and their sessions", asyn
   using setup = new Setup();
   const { client, secret, connection } = await setup.ann();
   assert.equal(await setup.direct("disconnect"), 1);
-  assert.equal(connection.isOpen, false);
+  assert.deepEqual([connection.isOpen, connection.isDismissed], [false, true]);
   assert.equal(setup.clients.count, 0);
   assert.equal(await setup.sessions.load(client.digest), undefined);
   const again = await setup.connect({ principal: ANN, secret, rooms: ["a"] });
   assert.equal(again.recovered, false);
   assert.notEqual(again.client.id, client.id);
+});
+
+Deno.test("restartAll() disconnects all clients, which connect again as new clients", async () => {
+  using setup = new Setup();
+  const one = await setup.ann();
+  await setup.direct("join", "b");
+  const bob = await setup.connect({ rooms: ["a"] });
+  assert.equal(setup.clients.directed.restartAll(), 2);
+  assert.equal(setup.clients.count, 0);
+  assert.equal(setup.fanOut.roomCount, 0);
+  for (const { connection } of [one, bob]) {
+    assert.ok(!connection.isOpen && !connection.isDismissed);
+  }
+  const { secret, connection: { shown } } = one;
+  const again = await setup.connect({
+    principal: ANN,
+    secret,
+    shown,
+    rooms: ["a"],
+  });
+  assert.equal(again.recovered, false);
+  assert.notEqual(again.client.id, one.client.id);
+  assert.deepEqual([...again.client.rooms.keys()], ["a"]);
+  assert.match(again.connection.written[0] ?? "", /^gap a expired /);
 });
 
 Deno.test("a client that is put into a room in which it is already is told nothing and keeps its position", async () => {

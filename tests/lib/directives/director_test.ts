@@ -15,7 +15,7 @@ import {
 } from "../../../lib/directives/store.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
-import { until } from "../../support/wait.ts";
+import { pauseFor, until } from "../../support/wait.ts";
 
 const KEPT_MS = 60_000;
 const OUTAGE = new ApiError("log_unreachable", "Cannot reach Redis");
@@ -26,11 +26,20 @@ function join(name: string, room = "chat"): DirectiveRequest {
 
 /** A store that several nodes share, and that can fail or be replaced by one that has lost everything. */
 class SharedStore implements DirectiveStore {
-  store = new MemoryDirectiveStore(KEPT_MS);
+  store: MemoryDirectiveStore;
   error: Error | undefined;
+  /** How often a node has read the directives. */
+  looks = 0;
+
+  constructor(store = new MemoryDirectiveStore(KEPT_MS)) {
+    this.store = store;
+  }
 
   changes(since: string | undefined) {
-    return this.#run(() => this.store.changes(since));
+    return this.#run(() => {
+      this.looks++;
+      return this.store.changes(since);
+    });
   }
 
   add(request: DirectiveRequest, floor: string | undefined) {
@@ -53,16 +62,18 @@ class Setup implements Disposable, Cluster, DirectedClients {
   readonly sent: ClusterCommand[] = [];
   /** The directives that were passed to the clients, as `user room`. */
   readonly applied: string[] = [];
+  /** How often all clients were disconnected. */
+  restarts = 0;
   readonly director: Director;
   receive = (): void => {};
 
-  constructor(store: DirectiveStore) {
+  constructor(store: DirectiveStore, retentionMs = KEPT_MS) {
     this.director = new Director({
       store,
       directives: this.directives,
       clients: this,
       cluster: this,
-      retentionMs: KEPT_MS,
+      retentionMs,
       observe: (observation) => void this.observed.push(observation),
     });
   }
@@ -84,6 +95,11 @@ class Setup implements Disposable, Cluster, DirectedClients {
 
   watch(): () => Promise<number> {
     return () => Promise.resolve(this.applied.length);
+  }
+
+  restartAll(): number {
+    this.restarts++;
+    return 12;
   }
 
   [Symbol.dispose](): void {
@@ -156,6 +172,69 @@ Deno.test("a node stores directives again that the store has lost, and they reac
   await until("the other node knows it", () => b.applied.length === 2);
   assert.deepEqual(b.applied, ["join ann a", "join ann b"]);
   assert.deepEqual(a.applied, b.applied);
+  assert.deepEqual([a.restarts, b.restarts], [0, 0]);
+});
+
+/** Two nodes with the same directives, of which the second can be cut off from their store. */
+async function openCutOff(stack: DisposableStack, retentionMs: number) {
+  const store = new MemoryDirectiveStore(retentionMs);
+  const cut = new SharedStore(store);
+  const a = stack.use(new Setup(store, retentionMs));
+  const b = stack.use(new Setup(cut, retentionMs));
+  await until("both have loaded", () => b.directives.isLoaded);
+  await a.director.direct(join("ann", "a"));
+  b.receive();
+  await until("both know a directive", () => b.applied.length === 1);
+  return { a, b, cut };
+}
+
+Deno.test("a node that may have missed directives disconnects its clients once", async () => {
+  using stack = new DisposableStack();
+  const { a, b, cut } = await openCutOff(stack, 300);
+  cut.error = OUTAGE;
+  await a.director.direct(join("ann", "b"));
+  await pauseFor(310);
+  await a.director.direct(join("ann", "c"));
+  await pauseFor(310);
+  await a.director.direct(join("ann", "d"));
+  cut.error = undefined;
+  b.receive();
+  await until("it has read the rest", () => b.applied.includes("join ann d"));
+  assert.ok(!b.applied.includes("join ann b"));
+  assert.deepEqual([a.restarts, b.restarts], [0, 1]);
+  assert.deepEqual(
+    b.observed.filter(({ kind }) => kind === "directives_missed"),
+    [{ kind: "directives_missed", clients: 12 }],
+  );
+  await a.director.direct(join("ann", "e"));
+  b.receive();
+  await until("it goes on", () => b.applied.includes("join ann e"));
+  assert.equal(b.restarts, 1);
+});
+
+Deno.test("a node that was cut off for long keeps its clients if no directive was deleted that it has not read", async () => {
+  using stack = new DisposableStack();
+  const { a, b, cut } = await openCutOff(stack, 300);
+  cut.error = OUTAGE;
+  await pauseFor(610);
+  await a.director.direct(join("ann", "b"));
+  cut.error = undefined;
+  b.receive();
+  await until("it has read the rest", () => b.applied.length === 2);
+  assert.deepEqual([a.restarts, b.restarts], [0, 0]);
+});
+
+Deno.test("a node without directives keeps its clients after it was cut off for long", async () => {
+  const store = new SharedStore(new MemoryDirectiveStore(100));
+  using setup = new Setup(store, 100);
+  await until("it has loaded", () => setup.directives.isLoaded);
+  store.error = OUTAGE;
+  await pauseFor(210);
+  store.error = undefined;
+  setup.receive();
+  await until("it has looked again", () => store.looks >= 2);
+  await setup.director.direct(join("ann"));
+  assert.deepEqual([setup.applied, setup.restarts], [["join ann chat"], 0]);
 });
 
 Deno.test("a directive comes after all that the node knows, also in a store that has lost them and whose clock is behind", async () => {

@@ -104,10 +104,32 @@ for (const [name, open] of Object.entries(STORES)) {
     );
     const last = timestampOf(first.directives.at(-1)?.id ?? "");
     await until("all are too old", () => Date.now() > last + 1100);
-    await store.add(join("ann"), undefined);
-    const { isWhole, directives } = await store.changes(first.version);
-    assert.equal(isWhole, true);
-    assert.deepEqual(directives.map(({ target: { name } }) => name), ["ann"]);
+    for (let i = 0; i < MAX; i++) await store.add(join(`v${i}`), undefined);
+    await assert.rejects(store.add(join("ann"), undefined));
+    const { directives } = await store.changes(undefined);
+    assert.deepEqual(
+      directives.map(({ target: { name } }) => name),
+      [`u${MAX - 1}`, "v0", "v1", "v2", "v3", "v4"],
+    );
+  });
+
+  Deno.test(`${name} returns all directives if one after the version was deleted, and only then`, async () => {
+    await using stack = new AsyncDisposableStack();
+    const store = await open(stack, 300);
+    await store.add(join("one"), undefined);
+    const { version } = await store.changes(undefined);
+    const second = await store.add(join("two"), undefined);
+    const old = (): boolean => Date.now() > timestampOf(second) + 320;
+    await until("both are too old", old);
+    assert.equal((await store.changes(version)).isWhole, false);
+    await store.add(join("three"), undefined);
+    const all = await store.changes(version);
+    assert.equal(all.isWhole, true);
+    const next = await store.changes(second);
+    assert.deepEqual(
+      [next.isWhole, next.directives.map(({ target: { name } }) => name)],
+      [false, ["three"]],
+    );
   });
 
   Deno.test(`${name}.restore() stores directives with their ids`, async () => {
@@ -175,7 +197,7 @@ Deno.test("RedisDirectiveStore ignores what another program has written into its
   assert.deepEqual((await store.changes(undefined)).directives, []);
 });
 
-Deno.test("RedisDirectiveStore lets its key expire after the time for which directives are kept", async () => {
+Deno.test("RedisDirectiveStore lets its key expire one day after its last directive has become too old", async () => {
   await using stack = new AsyncDisposableStack();
   const { store, server: { redis } } = await openRedis(stack);
   await store.add(
@@ -183,5 +205,6 @@ Deno.test("RedisDirectiveStore lets its key expire after the time for which dire
     undefined,
   );
   const leftMs = await redis.command("PTTL", KEYS.directives) as number;
-  assert.ok(leftMs > KEPT_MS - 5000 && leftMs <= KEPT_MS, `${leftMs}`);
+  const lifetimeMs = KEPT_MS + 86_400_000;
+  assert.ok(leftMs > lifetimeMs - 5000 && leftMs <= lifetimeMs, `${leftMs}`);
 });

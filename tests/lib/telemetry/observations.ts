@@ -53,6 +53,7 @@ export const ALL: readonly Observation[] = [
   { kind: "directive_applied", directive: "leave" },
   { kind: "directive_failed", directive: "join", code: "too_many_rooms" },
   { kind: "directives_restored", count: 2 },
+  { kind: "directives_missed", clients: 12 },
   { kind: "bridged", lagsMs: [1, 70] },
   { kind: "bridge_refused", reason: "invalid_room", count: 3 },
   { kind: "bridge_taken_over" },
