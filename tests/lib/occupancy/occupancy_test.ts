@@ -8,6 +8,7 @@ import type {
   Occupancy,
 } from "../../../lib/occupancy/occupancy.ts";
 import { RedisOccupancy } from "../../../lib/occupancy/redis_occupancy.ts";
+import { threadCpuMs } from "../../support/cpu.ts";
 import { KEYS, TestLogServer } from "../../support/log_server.ts";
 import type { Redis } from "../../support/redis.ts";
 import { until } from "../../support/wait.ts";
@@ -104,8 +105,10 @@ class Setup implements AsyncDisposable {
     return [world, occupancy];
   }
 
-  /** Makes all nodes look as if they had sent their last heartbeats some time ago, except for the node `except`. */
+  /** Makes all nodes look as if they had sent their last heartbeats `ms` ago, except for the node `except`. */
   async age(ms: number, except?: string): Promise<void> {
+    const [seconds, micros] = await this.redis.command("TIME") as string[];
+    const at = Number(seconds) * 1000 + Number(micros) / 1000 - ms;
     const states = await this.redis.command(
       "HGETALL",
       KEYS.occupancyStates,
@@ -113,9 +116,9 @@ class Setup implements AsyncDisposable {
     for (let i = 0; i < states.length; i += 2) {
       if (JSON.parse(states[i + 1] ?? "").id === except) continue;
       await this.redis.command(
-        "ZINCRBY",
+        "ZADD",
         KEYS.occupancy,
-        String(-ms),
+        String(Math.round(at)),
         states[i] ?? "",
       );
     }
@@ -212,7 +215,7 @@ for (const [name, open] of Object.entries(KINDS)) {
   });
 }
 
-Deno.test("LocalOccupancy.names() finds a page among 100,000 rooms in 100 ms", async () => {
+Deno.test("LocalOccupancy.names() finds a page among 100,000 rooms in 100 ms of CPU time", async () => {
   const all = Array.from(
     { length: 100_000 },
     (_, i) => `room.${(i * 7919) % 100_000}.é`,
@@ -225,9 +228,9 @@ Deno.test("LocalOccupancy.names() finds a page among 100,000 rooms in 100 ms", a
   const range = { prefix: "room.", after: sorted[500], limit: 1001 };
   let leastMs = Infinity;
   for (let i = 0; i < 3; i++) {
-    const start = performance.now();
+    const start = threadCpuMs();
     const names = await occupancy.names(range);
-    leastMs = Math.min(leastMs, performance.now() - start);
+    leastMs = Math.min(leastMs, threadCpuMs() - start);
     assert.deepEqual(names, sorted.slice(501, 1502));
   }
   assert.ok(leastMs < 100, `${leastMs} ms`);
@@ -273,9 +276,9 @@ Deno.test("RedisOccupancy does not count a node that has sent no heartbeat for 8
   for (let i = 0; i < 3000; i++) b.join(`${i}`, `u${i}`, "x", `r${i % 250}`);
   await untilCounts(two, ["x: 3000 by 3000", "r7: 12 by 12"]);
   isDead = true;
-  await setup.age(7000, "a");
+  await setup.age(5000, "a");
   await untilCounts(one, ["x: 3000 by 3000"]);
-  await setup.age(1500, "a");
+  await setup.age(8500, "a");
   assert.deepEqual(await counts(one, "x", "r7"), ["x: 0 by 0", "r7: 0 by 0"]);
   const keys = await setup.redis.command("KEYS", "*") as string[];
   assert.deepEqual(keys.filter((key) => /:(clients|users):/.test(key)), []);
