@@ -694,3 +694,20 @@ Deno.test("the connect hook decides about a stream, and is told nothing about a 
   });
   assert.equal(backend.calls.items.length, 3);
 });
+
+Deno.test("the join hook is not asked about a publish key, which it would be sent", async () => {
+  const { HookBackend, result } = await import("../support/hook_backend.ts");
+  await using backend = await HookBackend.start(result({ allow: ["sub"] }));
+  await using streams = await Streams.serve({
+    JOIN_HOOK_URL: backend.url("/join"),
+    PUBLISH_KEYS: "news:battery-staple",
+    PUBLISH_KEY_ROOMS: "news=news.*",
+  });
+  const headers = { authorization: "Bearer battery-staple" };
+  const [status, code] = await streams.refusal("/rooms/chat/events", headers);
+  assert.deepEqual([status, code], [403, "forbidden"]);
+  await streams.start("/rooms/news.a/events", { headers });
+  assert.deepEqual(backend.calls.items, []);
+  await streams.start("/rooms/chat/events");
+  assert.equal(backend.calls.items.length, 1);
+});
