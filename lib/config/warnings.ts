@@ -43,6 +43,13 @@ function accessWarnings(
       );
     }
   }
+  const hasRights = tokens !== undefined || hooks?.connectUrl !== undefined ||
+    hooks?.joinUrl !== undefined;
+  if (!isLoopback(host) && hasRights && publishKeys.length === 0) {
+    warnings.push(
+      `HOST is ${host}, and without PUBLISH_KEYS anyone who reaches it can also put clients into any room, whatever their tokens and hooks allow, take them out, delete histories and revoke users; set PUBLISH_KEYS`,
+    );
+  }
   const short = publishKeys.filter(({ secret }) =>
     secret.length < KEY_BYTES_ADVISED
   ).map(({ name }) => name);
