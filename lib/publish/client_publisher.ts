@@ -7,7 +7,7 @@
  * @module
  */
 import type { Access } from "../access/access.ts";
-import { type Principal, userOf } from "../access/principal.ts";
+import type { Principal } from "../access/principal.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { Usage } from "../limits/rate_limit.ts";
 import { EVENT_DEFAULT } from "../log/event_name.ts";
@@ -15,6 +15,7 @@ import { fingerprint } from "../log/idempotency.ts";
 import type { EntryMeta, PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { KeyedTurns } from "../util/turns.ts";
+import { keyOfClient } from "./key_scopes.ts";
 import { type ClientPublish, parsePublishEvent } from "./publish_event.ts";
 import type { PublishHook } from "./publish_hook.ts";
 import type { Publisher } from "./publisher.ts";
@@ -182,7 +183,7 @@ export class ClientPublisher {
     const request: PublishRequest = {
       rooms: [room],
       json,
-      key: key && scopedKey(principal, key),
+      key: key && keyOfClient(principal, key),
       meta: metaOf(event, user),
     };
     if (hook === undefined || !hook.concerns(room)) return request;
@@ -227,14 +228,6 @@ export class ClientPublisher {
 /** Returns the estimated memory of a publish in flight, in bytes. */
 function bytesOf({ json }: ClientPublish): number {
   return PUBLISH_BYTES + 2 * json.length;
-}
-
-/**
- * Returns the idempotency key under which a client's key is stored. Each user has keys of its own; clients without a
- * user share theirs. A publisher over HTTP can send none of these keys, because a key cannot contain control characters.
- */
-export function scopedKey(principal: Principal, key: string): string {
-  return `\u0000${userOf(principal) ?? "\u0001"}\u0000${key}`;
 }
 
 function metaOf(

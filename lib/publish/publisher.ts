@@ -12,6 +12,7 @@ import type { PublishRequest } from "../log/message.ts";
 import type { Observe } from "../observer.ts";
 import { InFlight } from "../util/in_flight.ts";
 import { RareReports } from "../util/rare_reports.ts";
+import { keyOfBackend } from "./key_scopes.ts";
 
 /** Options of {@linkcode Publisher}. */
 export interface PublisherOptions {
@@ -64,6 +65,8 @@ export class Publisher {
    * for each publish, which has one result for each of the publish's rooms, in the order of `rooms`. Never rejects:
    * errors are among the results. If the sender has used up its limit, all results are `too_many_publishes`.
    *
+   * The idempotency keys are those that were sent over HTTP; see {@linkcode keyOfBackend}.
+   *
    * @param usage What the sender has used of the limit; by default, that of all who send with the same key.
    */
   async publish(
@@ -72,7 +75,9 @@ export class Publisher {
     usage?: Usage,
   ): Promise<PublishResult[][]> {
     const error = this.charge(publishes, usage ?? this.#usageOf(principal));
-    if (error === undefined) return await this.append(principal, publishes);
+    if (error === undefined) {
+      return await this.append(principal, withOwnKeys(principal, publishes));
+    }
     const results = publishes.map(({ rooms }) =>
       rooms.map((room) => ({ room, error }))
     );
@@ -196,6 +201,20 @@ export class Publisher {
     const by = key === undefined ? {} : { key };
     this.#options.observe({ kind: "published", count, ...by });
   }
+}
+
+/** Returns the publishes with the idempotency keys under which they are stored. */
+function withOwnKeys(
+  principal: Principal,
+  publishes: readonly PublishRequest[],
+): readonly PublishRequest[] {
+  return publishes.every(({ key }) => key === undefined)
+    ? publishes
+    : publishes.map((publish) =>
+      publish.key === undefined
+        ? publish
+        : { ...publish, key: keyOfBackend(principal, publish.key) }
+    );
 }
 
 /** For each room of a publish into which the principal may not publish, the error. */

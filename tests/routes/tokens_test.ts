@@ -102,6 +102,35 @@ Deno.test("a publish key with rooms publishes, reads and deletes only there", as
   }
 });
 
+Deno.test("a publish key with rooms neither keeps another publisher's message out by its idempotency key, nor learns of it", async () => {
+  await using app = new TestApp(GUARDED);
+  const news = { authorization: "Bearer battery-staple" };
+  const send = async (
+    path: string,
+    body: unknown,
+    headers: typeof news,
+  ): Promise<boolean> => {
+    const reply = await app.post(path, body, headers);
+    assert.equal(reply.status, 200, reply.text);
+    const { results: [result] = [reply.body] } = reply.body;
+    return result.duplicate;
+  };
+  const guess = { room: "news.a", message: "guess", key: "order-1" };
+  assert.equal(await send("/publish", guess, news), false);
+  const order = { room: "chat", message: "order", key: "order-1" };
+  assert.equal(await send("/publish", order, KEY), false);
+  assert.deepEqual(await app.messages("chat"), ["order"]);
+  // The very same publishes of others do not count as repeated, and their own do.
+  const batch = { key: "batch-1", messages: [{ room: "news.a", message: 1 }] };
+  const same = { room: "news.a", message: "same", key: "same-1" };
+  for (const isRepeated of [false, true]) {
+    for (const headers of [news, KEY]) {
+      assert.equal(await send("/publish", same, headers), isRepeated);
+      assert.equal(await send("/publish/batch", batch, headers), isRepeated);
+    }
+  }
+});
+
 Deno.test("a token that cannot be verified at the moment is 503 with Retry-After", async () => {
   await using server = await KeyServer.start();
   server.respond = (response) => response.writeHead(500).end();

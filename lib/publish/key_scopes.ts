@@ -1,0 +1,53 @@
+/**
+ * Keeps the idempotency keys of publishers apart who do not trust each other.
+ *
+ * Whoever could use the key of somebody else first would keep the other message from being published, and could learn
+ * from the answer that it was. Neither keys nor users can have control characters, so nobody can send a key of another
+ * scope.
+ *
+ * @module
+ */
+import { createHash } from "node:crypto";
+import { type Principal, userOf } from "../access/principal.ts";
+
+/** The scope of clients without credentials. */
+const ANONYMOUS = "\u0001";
+/** The beginning of the scopes of publish keys. */
+const LIMITED = "\u0002";
+/** The scopes of the publish keys that are limited to rooms, by their principals. */
+const scopes = new WeakMap<Principal, string>();
+
+/**
+ * Returns the idempotency key under which a client's key is stored. Each user has keys of its own; clients without a
+ * user share theirs.
+ */
+export function keyOfClient(principal: Principal, key: string): string {
+  return join(userOf(principal) ?? ANONYMOUS, key);
+}
+
+/**
+ * Returns the idempotency key under which a key is stored that was sent over HTTP. Publish keys that are limited to the
+ * same rooms share their idempotency keys, so that a publish can be repeated with a new secret. All publishers that
+ * may publish into every room share theirs.
+ */
+export function keyOfBackend(principal: Principal, key: string): string {
+  return principal.kind !== "key" ||
+      principal.rights.allowEverywhere("publish")
+    ? key
+    : join(scopeOf(principal), key);
+}
+
+function scopeOf(principal: Principal): string {
+  let scope = scopes.get(principal);
+  if (scope === undefined) {
+    const rooms = principal.rights.patternsOf("publish").toSorted();
+    const hash = createHash("sha256").update(JSON.stringify(rooms));
+    scope = `${LIMITED}${hash.digest("base64url").slice(0, 22)}`;
+    scopes.set(principal, scope);
+  }
+  return scope;
+}
+
+function join(scope: string, key: string): string {
+  return `\u0000${scope}\u0000${key}`;
+}
