@@ -75,7 +75,7 @@ export interface HookCall<T> {
   /** Returns whether the client still waits for the answer. */
   readonly isWanted: () => boolean;
   /**
-   * Reads the result of a call that was sent at `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if the result
+   * Reads the result of a call that was sent just after `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if the result
    * is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
    */
   readonly read: (result: unknown, sentAt: number) => T;
@@ -83,7 +83,7 @@ export interface HookCall<T> {
   readonly refuse?: (refusal: Refusal) => ApiError;
 }
 
-/** The answer to a call, and when the call was sent, in ms since 1970. */
+/** The answer to a call, and a time just before the call was sent, in ms since 1970. */
 interface Sent {
   readonly answer: HookAnswer;
   readonly sentAt: number;
@@ -213,7 +213,9 @@ export class HookCaller {
       if (!isWanted()) throw new CallFailed("abandoned", "the client has left");
       const permit = this.#breaker.enter();
       if (permit === undefined) throw breakerOpen();
-      const sentAt = this.#now();
+      // A revocation counts for what was issued in an earlier millisecond. The answer is older than one that comes
+      // during the call, even if that is in the same millisecond.
+      const sentAt = this.#now() - 1;
       let isUp = false;
       try {
         const response = await this.#send(body, headers);

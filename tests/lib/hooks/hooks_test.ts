@@ -16,6 +16,8 @@ import {
 import { soon, until } from "../../support/wait.ts";
 
 const NOW = Date.parse("2026-11-30T12:00:00Z");
+/** The time from which what a hook answers counts as issued: just before it was asked. */
+const ISSUED = NOW - 1;
 const ANN = result({ user: "ann" });
 
 /** The hooks of a server, and their backend. */
@@ -142,7 +144,7 @@ Deno.test("Hooks tell the connect hook all about the client, and return its verd
   const headers = { cookie: "session=ä1", authorization: "Bearer x" };
   assert.deepEqual(
     await setup.connect({ ...question, headers }),
-    { ...verdict, issuedAt: NOW },
+    { ...verdict, issuedAt: ISSUED },
   );
   const [call] = setup.backend.calls.items;
   assert.equal(call?.path, "/connect");
@@ -164,7 +166,7 @@ Deno.test("Hooks tell the join hook about the client and the room, and return it
   assert.deepEqual(await setup.join({ data: { pin: 7 }, token: "t" }), {
     by: "hook",
     actions: ["subscribe", "publish"],
-    issuedAt: NOW,
+    issuedAt: ISSUED,
     expiresAt: NOW + 1,
     info: 1,
   });
@@ -436,9 +438,9 @@ Deno.test("a result of a wrong form is an outage, and the log says what is wrong
 
 Deno.test("numbers are users, and null is a client without a user", async () => {
   await using setup = await Setup.start(result({ user: 7 }));
-  assert.deepEqual(await setup.connect(), { user: "7", issuedAt: NOW });
+  assert.deepEqual(await setup.connect(), { user: "7", issuedAt: ISSUED });
   setup.backend.respond = result({ user: null });
-  assert.deepEqual(await setup.connect(), { user: null, issuedAt: NOW });
+  assert.deepEqual(await setup.connect(), { user: null, issuedAt: ISSUED });
 });
 
 Deno.test("no more than 20 calls are in flight, and those of one address do not delay others", async () => {
@@ -470,7 +472,7 @@ Deno.test("with two hooks each has 10 calls in flight, so that one that hangs do
   );
   await until("ten joins hang", () => setup.backend.inFlight === 10);
   const start = performance.now();
-  assert.deepEqual(await setup.connect(), { user: "ann", issuedAt: NOW });
+  assert.deepEqual(await setup.connect(), { user: "ann", issuedAt: ISSUED });
   assert.ok(performance.now() - start < 500);
   assert.equal(setup.backend.inFlightMax, 11);
   await Promise.all(joins);
@@ -561,7 +563,7 @@ Deno.test("one client that makes the backend fail does not keep others out", asy
   setup.backend.respond = (_, response) => void response.end("garbage");
   for (let i = 0; i < 10; i++) await setup.connect();
   setup.backend.respond = ANN;
-  assert.deepEqual(await setup.connect(), { user: "ann", issuedAt: NOW });
+  assert.deepEqual(await setup.connect(), { user: "ann", issuedAt: ISSUED });
   assert.equal(setup.count("hook_down"), 0);
 });
 
