@@ -24,7 +24,7 @@ import {
   newSessionSecret,
   type Session,
 } from "../sessions/session.ts";
-import type { SessionStore } from "../sessions/store.ts";
+import type { SessionStore, StoredSession } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import { pause } from "../util/deadline.ts";
 import type { LostRoom } from "./asked_rooms.ts";
@@ -162,10 +162,7 @@ export class Admissions {
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
-      // Directives that are newer than the session apply even if the session is not resumed as a whole.
-      directed: stored === undefined
-        ? this.#options.directives.latest
-        : stored.session.directed,
+      directed: this.#directedOf(loaded),
       left,
       headers: hello.introduction?.headers,
       isTransient: hello.stream !== undefined,
@@ -185,6 +182,17 @@ export class Admissions {
   }
 
   /**
+   * Returns the last directive that counts as applied to a client. A session that is not resumed as a whole still has
+   * directives that are left to apply, and a session that has ended has at least a disconnect.
+   */
+  #directedOf(loaded: Loaded): string | undefined {
+    if (loaded.kind === "found") return loaded.stored.session.directed;
+    return loaded.kind === "ended"
+      ? loaded.directed
+      : this.#options.directives.latest;
+  }
+
+  /**
    * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without its
    * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
    * its session may have more rooms.
@@ -195,14 +203,14 @@ export class Admissions {
   async #load({ secret }: Hello): Promise<Loaded> {
     if (typeof secret !== "string") return { kind: "none" };
     const { log, sessions } = this.#options;
+    const digest = hashSessionSecret(secret);
     const end = performance.now() + LOAD_TIMEOUT_MS;
     for (;;) {
       try {
-        const stored = await sessions.load(hashSessionSecret(secret));
+        const stored = await sessions.load(digest);
         if (log.head.confirmed) {
-          return stored === undefined
-            ? { kind: "none" }
-            : { kind: "found", stored };
+          if (stored === undefined) return { kind: "none" };
+          return this.#ended(stored, digest) ?? { kind: "found", stored };
         }
       } catch (error) {
         if (!toApiError(error).retryable) throw error;
@@ -210,6 +218,21 @@ export class Admissions {
       if (performance.now() > end) return { kind: "unreachable" };
       await pause(LOAD_INTERVAL_MS, NEVER);
     }
+  }
+
+  /**
+   * Returns the result for a session whose client a backend has disconnected; undefined for any other session. The
+   * client may have been offline then, so that no node has deleted its session. Nothing of the session counts any more:
+   * neither its rooms, nor what the connect hook has decided.
+   */
+  #ended(
+    { session: { directed, user } }: StoredSession,
+    digest: string,
+  ): Loaded | undefined {
+    const id = clientIdOf(digest);
+    return this.#options.directives.last("", directed, user, id) === undefined
+      ? undefined
+      : { kind: "ended", directed };
   }
 
   /**

@@ -35,11 +35,13 @@ import { missedBy } from "./missed.ts";
 
 /**
  * The result of loading a session. `none`: the client sent no secret, or its user has no session with this secret.
+ * `ended`: a backend has disconnected the client of the session, and `directed` is the last directive before that.
  * `unreachable`: Redis does not reply, or may lack the newest sessions because not all nodes have confirmed that it has
  * every message.
  */
 export type Loaded =
   | { readonly kind: "none" | "unreachable" }
+  | { readonly kind: "ended"; readonly directed: string | undefined }
   | { readonly kind: "found"; readonly stored: StoredSession };
 
 /** The requests for rooms that have to be prepared for a connecting client. */

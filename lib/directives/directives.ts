@@ -106,19 +106,39 @@ export class Directives extends Loadable {
     user: string | undefined,
     client: string,
   ): readonly Directive[] {
+    return this.#of(user, client)
+      .flatMap((ofTarget) => [...ofTarget.values()])
+      .filter(({ id }) => isAfter(id, after))
+      .sort((a, b) => compareIds(a.id, b.id));
+  }
+
+  /**
+   * Returns the last directive for a client that concerns `room`, if it came after the one with the id `after`. With an
+   * empty `room`, returns the last one that disconnects the client.
+   */
+  last(
+    room: string,
+    after: string | undefined,
+    user: string | undefined,
+    client: string,
+  ): Directive | undefined {
+    return this.#of(user, client)
+      .map((ofTarget) => ofTarget.get(room))
+      .filter((directive) => directive !== undefined)
+      .filter(({ id }) => isAfter(id, after))
+      .sort((a, b) => compareIds(b.id, a.id))[0];
+  }
+
+  /** Returns the directives for a client by their rooms: those for the client itself, and those for its user. */
+  #of(
+    user: string | undefined,
+    client: string,
+  ): readonly ReadonlyMap<string, Directive>[] {
     if (this.#byTarget.size === 0) return [];
     const targets: Target[] = [{ by: "client", name: client }];
     if (user !== undefined) targets.push({ by: "user", name: user });
-    const found: Directive[] = [];
-    for (const target of targets) {
-      const ofTarget = this.#byTarget.get(keyOf(target)) ?? new Map();
-      for (const directive of ofTarget.values()) {
-        const isNew = after === undefined ||
-          compareIds(directive.id, after) > 0;
-        if (isNew) found.push(directive);
-      }
-    }
-    return found.sort((a, b) => compareIds(a.id, b.id));
+    return targets.map((target) => this.#byTarget.get(keyOf(target)))
+      .filter((ofTarget) => ofTarget !== undefined);
   }
 
   /** Deletes the directives that were stored before a time, in ms since 1970 by the clock of the Redis server. */
@@ -134,6 +154,10 @@ export class Directives extends Loadable {
       if (ofTarget.size === 0) this.#byTarget.delete(key);
     }
   }
+}
+
+function isAfter(id: string, after: string | undefined): boolean {
+  return after === undefined || compareIds(id, after) > 0;
 }
 
 function keyOf({ by, name }: Target): string {
