@@ -202,7 +202,14 @@ function makeServers(
     & Pick<Node, "access" | "log">
     & { readonly hook: PublishHook | undefined },
 ): Pick<Node, "sockets" | "streams" | keyof Publishers> {
-  const publishers = createPublishers({ ...config, ...parts, hook, observe });
+  const { directed } = parts.clients;
+  const publishers = createPublishers({
+    ...config,
+    ...parts,
+    principalOf: (client, room) => directed.principalOf(client, room),
+    hook,
+    observe,
+  });
   const serving = { ...parts, hookHeaders: config.hooks?.headers, observe };
   const publisher = publishers.clientPublisher;
   return {

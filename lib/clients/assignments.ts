@@ -14,7 +14,7 @@ import type { Subscriptions } from "./subscriptions.ts";
 export interface AssignmentsOptions {
   readonly fanOut: Pick<FanOut, "send">;
   readonly subscriptions: Pick<Subscriptions, "joinNew">;
-  readonly rights: Pick<RoomRights, "takeOut">;
+  readonly rights: Pick<RoomRights, "remove">;
   readonly turns: RoomTurns;
 }
 
@@ -32,30 +32,44 @@ export class Assignments {
    * `joined`, unless it is in the room already.
    *
    * @param putAt Time at which the backend has said so, in ms since 1970.
+   * @param isCurrent Returns whether the backend still wants it. Called when it is the client's turn for the room.
    * @throws {ApiError} if the client has not joined the room
    */
-  async put(client: Client, room: string, putAt: number): Promise<void> {
+  async put(
+    client: Client,
+    room: string,
+    putAt: number,
+    isCurrent: () => boolean,
+  ): Promise<void> {
     const { turns, subscriptions } = this.#options;
-    await turns.run(client, room, async () => {
+    await turns.runForServer(client, room, async () => {
+      if (!isCurrent()) return;
       const grant = grantOfServer(putAt, client.principal.grants.get(room));
       if (client.rooms.has(room)) return setGrant(client, room, grant);
-      await subscriptions.joinNew(
-        client,
-        { room },
-        grant,
-        (joined) => this.#announce(client, joined),
-      );
+      try {
+        await subscriptions.joinNew(
+          client,
+          { room },
+          grant,
+          (joined) => this.#announce(client, joined),
+        );
+      } catch (error) {
+        if (isCurrent()) throw error;
+      }
     });
   }
 
-  /** Takes a client out of a room. It is told `left`, unless it is not in the room. */
+  /** Takes a client out of a room at once. It is told `left`, unless it is not in the room. */
+  removeNow(client: Client, room: string): void {
+    client.asking?.delete(room);
+    if (client.rooms.has(room)) noteLeft(client, room, true);
+    this.#options.rights.remove(client, room);
+  }
+
+  /** Takes a client out of a room when its requests for the room that are in flight now are done. */
   async remove(client: Client, room: string): Promise<void> {
-    const { turns, rights } = this.#options;
-    await turns.run(client, room, () => {
-      if (client.rooms.has(room)) {
-        noteLeft(client, room, true);
-        rights.takeOut(client, new Set([room]), "removed");
-      }
+    await this.#options.turns.runForServer(client, room, () => {
+      this.removeNow(client, room);
       return Promise.resolve();
     });
   }

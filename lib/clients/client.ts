@@ -91,6 +91,11 @@ export class Client implements SessionState {
   joinNumber = 1;
   /** The number of the latest join whose answer had messages or a gap. The client has to confirm such an answer. */
   noticeNumber = 1;
+  /**
+   * The rooms for which a grant is being asked for, without those out of which a backend has taken the client since.
+   * Undefined until the client first asks for one.
+   */
+  asking: Set<string> | undefined;
   overloaded = false;
 
   /** Creates a client that is not connected yet and has no subscriber. */

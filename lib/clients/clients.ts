@@ -145,7 +145,7 @@ export class Clients {
   }
 
   /** Applies directives of backends to the connected clients. */
-  get directed(): DirectedClients {
+  get directed(): DirectedClients & Pick<Directed, "principalOf"> {
     return this.#directed;
   }
 

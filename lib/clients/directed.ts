@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type Principal, withGrant } from "../access/principal.ts";
 import type { DirectedClients } from "../directives/director.ts";
 import type {
   Directive,
@@ -27,7 +28,7 @@ const WATCH_MS = 1000;
 export interface DirectedOptions {
   readonly directives: Directives;
   readonly roster: Pick<Roster, "get" | "ofUser" | typeof Symbol.iterator>;
-  readonly assignments: Pick<Assignments, "put" | "remove">;
+  readonly assignments: Pick<Assignments, "put" | "remove" | "removeNow">;
   readonly writer: Pick<SessionWriter, "save">;
   /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
   readonly end: (client: Client, mayReturn: boolean) => void;
@@ -53,8 +54,11 @@ export class Directed implements DirectedClients {
   }
 
   apply(directives: readonly Directive[]): void {
-    for (const { target } of directives) {
-      for (const client of this.#matching(target)) void this.update(client);
+    for (const directive of directives) {
+      for (const client of this.#matching(directive.target)) {
+        this.#applyNow(client, directive);
+        void this.update(client);
+      }
     }
   }
 
@@ -92,6 +96,30 @@ export class Directed implements DirectedClients {
     return work;
   }
 
+  /**
+   * Returns the principal of a client without what a backend has taken from it for `room`. The client may have
+   * disconnected since it has sent the request that is handled now. What backends say is then no longer applied to it,
+   * but to the connection that has resumed its session.
+   *
+   * @throws {ApiError} `unauthorized` if a backend has disconnected the client
+   */
+  principalOf(
+    { id, directed, principal }: Pick<Client, "id" | "directed" | "principal">,
+    room: string,
+  ): Principal {
+    const { directives } = this.#options;
+    const { user } = principal;
+    if (directives.last("", directed, user, id) !== undefined) {
+      throw new ApiError(
+        "unauthorized",
+        "Cannot handle the request: the application has disconnected the client; connect again",
+      );
+    }
+    return directives.last(room, directed, user, id)?.kind === "leave"
+      ? withGrant(principal, room, undefined)
+      : principal;
+  }
+
   /** Stops applying directives. */
   close(): void {
     this.#closing.abort();
@@ -114,6 +142,29 @@ export class Directed implements DirectedClients {
     const left = this.#options.directives.after(directed, user, id);
     const end = left.findLastIndex(({ kind }) => kind === "disconnect");
     return end < 0 ? left : left.slice(end);
+  }
+
+  /**
+   * Applies what must not wait: for earlier directives, or for requests of the client that are in flight. A client could
+   * otherwise stay connected, or in a room, as long as it sends requests that take long.
+   */
+  #applyNow(client: Client, directive: Directive): void {
+    const { assignments, end, observe } = this.#options;
+    const { kind, room } = directive;
+    if (client.subscriber === undefined) return;
+    if (kind === "leave" && this.#isLast(client, directive)) {
+      assignments.removeNow(client, room);
+    } else if (kind === "disconnect") {
+      end(client, false);
+      observe({ kind: "directive_applied", directive: kind });
+    }
+  }
+
+  /** Returns whether no later directive for the client concerns the same room. */
+  #isLast({ id, principal: { user } }: Client, directive: Directive): boolean {
+    const { directives } = this.#options;
+    return directives.last(directive.room, directive.id, user, id) ===
+      undefined;
   }
 
   async #update(client: Client, first: readonly Directive[]): Promise<void> {
@@ -158,15 +209,15 @@ export class Directed implements DirectedClients {
     }
   }
 
-  async #apply(
-    client: Client,
-    { kind, room, id }: Directive,
-  ): Promise<void> {
+  async #apply(client: Client, directive: Directive): Promise<void> {
     const { assignments, end } = this.#options;
+    const { kind, room, id } = directive;
     // A stream names its rooms itself when it comes back, so it would silently lose the room again.
     if (kind === "join" && client.isTransient) return;
-    if (kind === "join") await assignments.put(client, room, timestampOf(id));
-    else if (kind === "leave") await assignments.remove(client, room);
+    if (kind === "join") {
+      const isCurrent = () => this.#isLast(client, directive);
+      await assignments.put(client, room, timestampOf(id), isCurrent);
+    } else if (kind === "leave") await assignments.remove(client, room);
     else end(client, false);
   }
 }

@@ -1,13 +1,18 @@
 /**
- * Asks for the grants of all rooms that a client is about to join at once.
+ * Asks for the grants of rooms that a client is about to join.
  *
  * @module
  */
 import type { Access } from "../access/access.ts";
 import type { GrantRequest } from "../access/asking.ts";
 import type { Asker } from "../access/hooks.ts";
-import { type Principal, withGrants } from "../access/principal.ts";
-import { type ApiError, toApiError } from "../errors.ts";
+import {
+  type Principal,
+  type RoomGrant,
+  withGrants,
+} from "../access/principal.ts";
+import { ApiError, toApiError } from "../errors.ts";
+import type { Client } from "./client.ts";
 
 /** Which rooms a client may join. */
 export interface Granted {
@@ -49,4 +54,40 @@ export async function grantAll(
     }
   }
   return { principal: granted, refusals };
+}
+
+/** How often a grant is asked for, if a backend takes the client out of the room again and again. */
+const ATTEMPTS_MAX = 3;
+
+/**
+ * Resolves to the grant that a connected client gets for a room. Asks again if a backend has taken the client out of the
+ * room meanwhile, because the answer may be older than that.
+ *
+ * @throws {ApiError} if the client may not join the room, or if that is not known
+ */
+export async function grantOne(
+  access: Pick<Access, "grant">,
+  client: Client,
+  request: GrantRequest,
+): Promise<RoomGrant | undefined> {
+  const { room } = request;
+  const asking = client.asking ??= new Set();
+  for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
+    const { principal, id, headers } = client;
+    asking.add(room);
+    try {
+      const grant = await access.grant(principal, request, {
+        client: id,
+        headers,
+        isWanted: () => client.subscriber !== undefined,
+      });
+      if (asking.has(room)) return grant;
+    } finally {
+      asking.delete(room);
+    }
+  }
+  throw new ApiError(
+    "overloaded",
+    "Cannot join: the application takes the client out of the room again and again; join later",
+  );
 }

@@ -17,14 +17,14 @@ import type { FanOut } from "../delivery/fanout.ts";
 import { ApiError } from "../errors.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import type { LostRoom } from "./asked_rooms.ts";
-import type { Client } from "./client.ts";
+import { type Client, setGrant } from "./client.ts";
 import type { Roster } from "./roster.ts";
 
 /** Options of {@linkcode RoomRights}. */
 export interface RoomRightsOptions {
   readonly access: Pick<Access, "mayStay" | "isRevoked">;
   readonly fanOut: Pick<FanOut, "send">;
-  readonly roster: Pick<Roster, "leave">;
+  readonly roster: Pick<Roster, "has" | "leave">;
   readonly writer: Pick<SessionWriter, "save">;
   /** Disconnects a client. */
   readonly disconnect: (client: Client) => void;
@@ -88,16 +88,31 @@ export class RoomRights {
    * about rooms that it is leaving anyway. Call this after the client's right to any room may have ended.
    */
   check(client: Client, reason: LostRoom["reason"] = "revoked"): void {
-    const { access, roster } = this.#options;
-    const { principal, rooms, leaving = new Set(), subscriber } = client;
+    const { principal, rooms, leaving = [], subscriber } = client;
     if (subscriber === undefined) return;
-    const isLost = (room: string): boolean => !access.mayStay(principal, room);
-    for (const room of [...leaving].filter(isLost)) {
-      leaving.delete(room);
-      roster.leave(client, subscriber, room);
-    }
+    const isLost = (room: string): boolean =>
+      !this.#options.access.mayStay(principal, room);
+    for (const room of [...leaving].filter(isLost)) this.#stop(client, room);
     const lost = new Set([...rooms.keys()].filter(isLost));
     this.takeOut(client, lost, reason);
+  }
+
+  /**
+   * Takes a client out of a room because a backend has said so. A client that is joining the room loses its grant, so
+   * that it only joins by a right of its own. Does nothing if the client is neither in the room nor joining it.
+   */
+  remove(client: Client, room: string): void {
+    this.#stop(client, room);
+    if (this.#options.roster.has(client, room)) {
+      this.takeOut(client, new Set([room]), "removed");
+    } else setGrant(client, room, undefined);
+  }
+
+  /** Makes a client that is leaving a room receive nothing more of it, before its session is saved. */
+  #stop(client: Client, room: string): void {
+    const { leaving, subscriber } = client;
+    if (subscriber === undefined || !leaving?.delete(room)) return;
+    this.#options.roster.leave(client, subscriber, room);
   }
 
   /**

@@ -15,7 +15,7 @@ export class RoomTurns {
   readonly #turns = new KeyedTurns();
 
   /**
-   * Runs `work` once the client's earlier requests for the same room are done. Does not run `work` if the client has
+   * Runs `work`, for a request of the client, once its earlier requests for the same room are done. Does not run `work` if the client has
    * disconnected by then.
    *
    * @throws {ApiError} `overloaded` if the client has too many requests in flight
@@ -33,11 +33,23 @@ export class RoomTurns {
     }
     client.requests++;
     try {
-      await this.#turns.run(`${client.owner} ${room}`, async () => {
-        if (client.subscriber !== undefined) await work();
-      });
+      await this.runForServer(client, room, work);
     } finally {
       client.requests--;
     }
+  }
+
+  /**
+   * Runs `work` as {@linkcode RoomTurns.run} does, for what a backend wants to be done with the client. It is never
+   * refused. Otherwise a client could stay in a room by sending as many requests as it may have in flight.
+   */
+  async runForServer(
+    client: Client,
+    room: string,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    await this.#turns.run(`${client.owner} ${room}`, async () => {
+      if (client.subscriber !== undefined) await work();
+    });
   }
 }

@@ -100,11 +100,15 @@ export class Roster {
     return this.#options.fanOut.countIn(room);
   }
 
+  /** Returns whether a client gets the messages of a room. */
+  has({ subscriber }: Client, room: string): boolean {
+    return subscriber !== undefined &&
+      this.#options.fanOut.has(subscriber, room);
+  }
+
   /** Returns whether a client of this user is in a room on this node. */
   isIn(user: string, room: string): boolean {
-    return this.ofUser(user).some(({ subscriber }) =>
-      subscriber !== undefined && this.#options.fanOut.has(subscriber, room)
-    );
+    return this.ofUser(user).some((client) => this.has(client, room));
   }
 
   /** Iterates over the names of the rooms that have clients on this node. */

@@ -33,6 +33,7 @@ import {
   tooFast,
   tooManyRooms,
 } from "./client.ts";
+import { grantOne } from "./granted.ts";
 import type { RoomTurns } from "./room_turns.ts";
 import type { Roster } from "./roster.ts";
 
@@ -72,12 +73,7 @@ export class Subscriptions {
   async join(client: Client, request: JoinRequest, tell: Tell): Promise<void> {
     const { room } = request;
     await this.#options.turns.run(client, room, async () => {
-      const { principal, id, headers } = client;
-      const grant = await this.#options.access.grant(principal, request, {
-        client: id,
-        headers,
-        isWanted: () => client.subscriber !== undefined,
-      });
+      const grant = await grantOne(this.#options.access, client, request);
       this.#checkRight(client, room, grant);
       if (client.subscriber === undefined) return;
       if (!client.rooms.has(room)) {

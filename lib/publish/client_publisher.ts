@@ -37,6 +37,8 @@ export interface PublishingClient {
   /** The id of the client. It stays the same if the client resumes its session. */
   readonly id: string;
   readonly principal: Principal;
+  /** The id of the last directive of a backend that was applied to the client; undefined if there was none. */
+  readonly directed: string | undefined;
   /** The headers of the client's handshake that are passed on to hooks. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -51,6 +53,11 @@ export interface Published {
 export interface ClientPublisherOptions {
   readonly publisher: Pick<Publisher, "append" | "charge" | "failed">;
   readonly access: Pick<Access, "refusal">;
+  /**
+   * Returns the principal of a client, also of one that has disconnected, without what a backend has taken from it for a
+   * room. Throws an `ApiError` if a backend has disconnected the client.
+   */
+  readonly principalOf: (client: PublishingClient, room: string) => Principal;
   /** The publish hook; undefined if there is none. */
   readonly hook: PublishHook | undefined;
   readonly messageBytesMax: number;
@@ -109,11 +116,12 @@ export class ClientPublisher {
    * not asked without need.
    */
   #accept(client: PublishingClient, request: unknown): ClientPublish {
-    const { access, publisher, messageBytesMax } = this.#options;
+    const { access, principalOf, publisher, messageBytesMax } = this.#options;
     const sending = this.#sendingOf(client);
     const publish = parsePublishEvent(request, messageBytesMax);
     const { room } = publish;
-    const error = access.refusal(client.principal, "publish", room) ??
+    const principal = principalOf(client, room);
+    const error = access.refusal(principal, "publish", room) ??
       this.#full(sending, bytesOf(publish)) ??
       publisher.charge([{ rooms: [room] }], sending.usage);
     if (error !== undefined) throw error;
@@ -157,15 +165,17 @@ export class ClientPublisher {
     publish: ClientPublish,
     since: number,
   ): Promise<Published> {
-    let request: PublishRequest;
+    const { publisher, principalOf } = this.#options;
+    let request: PublishRequest, principal: Principal;
     try {
       if (performance.now() - since > TURN_WAIT_MS) throw waitedTooLong();
       request = await this.#checked(client, publish);
+      // Whatever the client may do now, and not what it could do when the hook was asked.
+      principal = principalOf(client, publish.room);
     } catch (error) {
       throw this.#failed(client, error);
     }
-    const { publisher } = this.#options;
-    const [[result] = []] = await publisher.append(client.principal, [request]);
+    const [[result] = []] = await publisher.append(principal, [request]);
     if (result === undefined) {
       throw new Error("the log has returned no result");
     }

@@ -4,6 +4,7 @@ import {
   grantOfServer,
   makePrincipal,
   type Principal,
+  type RoomGrant,
   withGrant,
 } from "../../../lib/access/principal.ts";
 import { Rights } from "../../../lib/access/rights.ts";
@@ -457,4 +458,135 @@ Deno.test("each room that a client joins or leaves is reported with its user", a
   assert.equal(roster.clientsIn("chat"), 1);
   assert.deepEqual([...roster.roomNames()], ["chat"]);
   assert.deepEqual(roster.ofUser("ann"), []);
+});
+
+Deno.test("a client that was offline when a backend has disconnected it gets nothing of its session, and is disconnected", async () => {
+  using setup = new Setup({ access: rules() });
+  const rights = new Rights([{ rooms: ["a"], actions: ["subscribe"] }]);
+  const principal = { ...ANN, rights };
+  const one = await setup.ann(principal, ["a", "b"]);
+  const { secret } = one;
+  const { shown } = one.connection;
+  setup.clients.dropped(one.client, false);
+  await setup.direct("disconnect");
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  const rooms = ["a"];
+  const two = await setup.connect({ principal, secret, shown, rooms });
+  assert.equal(two.recovered, false);
+  assert.notEqual(two.client.id, one.client.id);
+  assert.ok(two.connection.written.every((text) => !/^[ab] \d/.test(text)));
+  assert.equal(two.connection.isOpen, false);
+  // The client does not show the ended session again.
+  const three = await setup.connect({ principal, secret: two.secret, rooms });
+  assert.equal(three.connection.isOpen, true);
+});
+
+/** A backend for the join hook whose answers wait until they are released, in the order of the questions. */
+class HeldGrants {
+  readonly held: (() => void)[] = [];
+  /** What it answers to further questions. */
+  answer: RoomGrant | undefined = { by: "hook", actions: ["subscribe"] };
+  readonly access = {
+    ...rules(),
+    grant: async (_: Principal, { room }: { room: string }) => {
+      if (room === "a") return undefined;
+      const { answer } = this;
+      await new Promise<void>((resolve) => this.held.push(resolve));
+      return answer;
+    },
+  };
+}
+
+Deno.test("a disconnect does not wait for a directive that waits for requests of the client", async () => {
+  const { access, held } = new HeldGrants();
+  using setup = new Setup({ access });
+  const one = await setup.ann();
+  const joined = setup.join(one, { room: "b" });
+  await until("the grant is asked for", () => held.length === 1);
+  setup.add("join", "b");
+  setup.add("disconnect");
+  assert.equal(one.connection.isOpen, false);
+  held[0]?.();
+  await joined;
+  await setup.publish("b", "1");
+  assert.deepEqual(one.connection.written, ["told a"]);
+});
+
+Deno.test("a leave takes effect at once, however many requests of the client are in flight", async () => {
+  const { access, held } = new HeldGrants();
+  using setup = new Setup({ access });
+  const one = await setup.ann();
+  const { client, connection } = one;
+  await setup.direct("join", "b");
+  const joins = [
+    setup.join(one, { room: "b" }),
+    ...Array.from({ length: 999 }, () => setup.join(one, { room: "c" })),
+  ].map((join) => join.catch((error) => error.code));
+  await until("the requests are in flight", () => client.requests === 1000);
+  const last = [setup.add("leave", "a"), setup.add("leave", "b")].at(-1);
+  await setup.publish("a", "1");
+  await setup.publish("b", "2");
+  assert.deepEqual(connection.written.slice(2), [
+    "left a removed",
+    "left b removed",
+  ]);
+  setup.clients.dropped(client, false);
+  for (const release of held) release();
+  await Promise.all(joins);
+  assert.notEqual(client.directed, last?.id);
+});
+
+Deno.test("a grant that was asked for before a backend has taken the client out of the room is asked for again", async () => {
+  const hook = new HeldGrants();
+  const { access, held } = hook;
+  using setup = new Setup({ access });
+  const one = await setup.ann();
+  const joined = setup.join(one, { room: "b" }).then(
+    () => "joined",
+    () => "no",
+  );
+  await until("the grant is asked for", () => held.length === 1);
+  hook.answer = undefined;
+  setup.add("leave", "b");
+  held[0]?.();
+  await until("it is asked for again", () => held.length === 2);
+  held[1]?.();
+  assert.equal(await joined, "no");
+  assert.deepEqual([...one.client.rooms.keys()], ["a"]);
+});
+
+Deno.test("a client that is being put into a room is not in it after a leave, and the join does not count as failed", async () => {
+  using setup = new Setup({ access: rules() });
+  for (let steps = 0; steps < 20; steps++) {
+    const { client, connection } = await setup.ann();
+    const target = { by: "client", name: client.id } as const;
+    setup.add("join", "b", target);
+    for (let i = 0; i < steps; i++) await Promise.resolve();
+    const last = setup.add("leave", "b", target);
+    await until("all is applied", () => client.directed === last.id);
+    await setup.publish("b", "1");
+    assert.ok(!connection.written.includes("b 1"), `after ${steps} steps`);
+    assert.ok(!client.principal.grants.has("b"));
+  }
+  assert.ok(setup.observed.every(({ kind }) => kind !== "directive_failed"));
+});
+
+Deno.test("principalOf() leaves out what a backend has taken from a client that has disconnected", async () => {
+  using setup = new Setup({ access: rules() });
+  const { client } = await setup.ann(ANN, ["a", "b"]);
+  const { directed } = setup.clients;
+  const granted = (room: string) =>
+    directed.principalOf(client, room).grants.has(room);
+  setup.clients.dropped(client, false);
+  assert.deepEqual([granted("a"), granted("b")], [true, true]);
+  setup.add("leave", "a");
+  assert.deepEqual([granted("a"), granted("b")], [false, true]);
+  setup.add("disconnect");
+  assert.throws(() => granted("b"), { code: "unauthorized" });
+  const [three, four] = [await setup.ann(), await setup.ann()];
+  assert.ok(directed.principalOf(three.client, "a").grants.has("a"));
+  await setup.direct("disconnect", "", { by: "client", name: four.client.id });
+  assert.throws(() => directed.principalOf(four.client, "a"));
+  assert.ok(directed.principalOf(three.client, "a"));
 });

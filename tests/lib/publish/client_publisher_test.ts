@@ -30,6 +30,7 @@ function clientOf(
   const by = kind === "client" ? "token" as const : undefined;
   return {
     id,
+    directed: undefined,
     headers: { cookie: "c" },
     principal: makePrincipal({ kind, by, user, rights: RIGHTS }),
   };
@@ -51,6 +52,8 @@ class Stage implements AsyncDisposable {
   readonly asked = new Inbox<Asked>();
   /** Whether clients may publish. */
   isAllowed = true;
+  /** Whether a backend has disconnected the clients. */
+  isEnded = false;
   readonly log = new MemoryLog({
     historySize: 1000,
     historySeconds: 3600,
@@ -83,6 +86,10 @@ class Stage implements AsyncDisposable {
     this.clients = new ClientPublisher({
       publisher: this.#publisher,
       access,
+      principalOf: ({ principal }) => {
+        if (!this.isEnded) return principal;
+        throw new ApiError("unauthorized", "Cannot: it is disconnected");
+      },
       hook: {
         concerns: (room) => room.startsWith("h"),
         ask: (question) =>
@@ -265,6 +272,21 @@ Deno.test("a right that ends while the hook is asked counts, and without the rig
     stage.observed,
     Array(2).fill({ kind: "publish_failed", code: "forbidden" }),
   );
+});
+
+Deno.test("a client that a backend disconnects while the hook is asked publishes nothing", async () => {
+  await using stage = new Stage();
+  const publishing = stage.publish({ room: "h", message: 1 });
+  const behind = stage.publish({ room: "h", message: 2 });
+  const { answer } = await stage.question(0);
+  stage.isEnded = true;
+  answer("1");
+  assert.equal(await publishing, "unauthorized");
+  // The next one may have been shown to the hook meanwhile, but is not published either.
+  (await stage.question(1)).answer("2");
+  assert.equal(await behind, "unauthorized");
+  assert.equal(await stage.publish({ room: "a", message: 3 }), "unauthorized");
+  assert.deepEqual(stage.appended, []);
 });
 
 Deno.test("a client that gets other rights while the hook is asked publishes only with those", async () => {
