@@ -28,9 +28,11 @@ import { ApiError } from "../errors.ts";
 import { isForEngine } from "../http/target.ts";
 import type { ClientAddress } from "../limits/addresses.ts";
 import type { ConnectionLimits } from "../limits/connection_limits.ts";
+import { HandshakeMemory } from "../limits/handshake_memory.ts";
 import type { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
 import type { ClientPublisher } from "../publish/client_publisher.ts";
+import { parsedBytes } from "../util/parsed_bytes.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
@@ -71,6 +73,8 @@ export interface SocketIoServerOptions {
   readonly clientAddress: ClientAddress;
   /** How many events a client may send per second. */
   readonly eventsPerSecondMax: number;
+  /** Limits what connecting clients have sent; by default as `HandshakeMemory` does. */
+  readonly handshakes?: HandshakeMemory | undefined;
   /** Delays refusals; by default as `RefusalDelay` does. */
   readonly refusalDelay?: RefusalDelay | undefined;
   /** The headers of a handshake that are passed on to hooks; undefined if there are no hooks. */
@@ -93,6 +97,7 @@ export class SocketIoServer {
   readonly #requests: Requests;
   readonly #refusals: Refusals;
   readonly #gate: Gate;
+  readonly #handshakes: HandshakeMemory;
   /** The Engine.IO connections whose client has already sent a CONNECT packet. */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
@@ -109,6 +114,7 @@ export class SocketIoServer {
     const { access, adapter, clients, fanOut, publisher, observe } = options;
     this.#refusals = new Refusals({ ...options, delay: options.refusalDelay });
     this.#gate = new Gate(options.connections);
+    this.#handshakes = options.handshakes ?? new HandshakeMemory();
     this.#engine = new EngineServer(engineOptions(options), {
       directWriter: options.directWriter,
       gate: this.#gate,
@@ -200,6 +206,7 @@ export class SocketIoServer {
       checkHandshake(socket);
       const { clients, access, tokenCookie, hookHeaders } = this.#options;
       const { auth, headers } = socket.handshake;
+      using _ = this.#handshakes.enter(parsedBytes(auth));
       const secret = auth.token === undefined
         ? tokenCookie(headers)
         : auth.token;
