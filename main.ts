@@ -164,6 +164,7 @@ function serve(config: Config): void {
     publisher: node.publisher,
     clientPublisher: node.clientPublisher,
     ring: node.ring,
+    replayMemory: node.replayMemory,
     connections: limit,
     streams: node.streams,
     hooks: node.hooks,

@@ -3,7 +3,10 @@
  * some messages, while publishing continues. Prints how long it takes until all clients have received every message,
  * how many range reads Redis has served, and how long publishes took in this time.
  *
- *     deno run -A bench/wave.ts [clients] [messages behind] [rooms]
+ *     deno run -A bench/wave.ts [clients] [messages behind] [rooms] [history]
+ *
+ * With `history`, what the clients missed is not in the node's ring any more, so that it is read from the rooms'
+ * histories.
  *
  * @module
  */
@@ -13,7 +16,9 @@ import { TestNode } from "../tests/support/node.ts";
 import { Redis } from "../tests/support/redis.ts";
 import { until } from "../tests/support/wait.ts";
 
-const [clients = 5000, behind = 200, rooms = 10] = Deno.args.map(Number);
+const [clients = 5000, behind = 200, rooms = 10] = Deno.args.slice(0, 3)
+  .map(Number);
+const fromHistory = Deno.args[3] === "history";
 await using redis = await Redis.start();
 const env = { REDIS_URL: redis.url };
 await using doomed = await TestNode.start(env);
@@ -52,6 +57,13 @@ await until(
 doomed.signal("SIGKILL");
 for (const client of all) client.cut();
 for (let i = 0; i < behind; i++) await round();
+// 400 messages of 60 kB are more than a ring has.
+for (let i = 0; fromHistory && i < 4; i++) {
+  const { status } = await other.post("/publish/batch", {
+    messages: Array(100).fill({ room: "other", message: "x".repeat(60_000) }),
+  });
+  if (status !== 200) throw new Error(`Cannot publish: ${status}`);
+}
 const reads = async (): Promise<number> =>
   await redis.calls("xrange") + await redis.calls("xrevrange");
 const before = await reads();

@@ -36,6 +36,7 @@ import {
   type RevocationStore,
 } from "./revocations/store.ts";
 import { Ring } from "./delivery/ring.ts";
+import { ReplayMemory } from "./recovery/replay_memory.ts";
 import { DirectWriter } from "./wire/direct_write.ts";
 import { MemorySessionStore } from "./sessions/store.ts";
 import { SseServer } from "./sse/server.ts";
@@ -59,6 +60,8 @@ export interface Node extends LogParts, PageRules, Publishers {
   /** Counts the connections of clients. */
   readonly connections: ConnectionLimits;
   readonly ring: Ring;
+  /** Limits the memory of the messages that are read from histories for clients. */
+  readonly replayMemory: ReplayMemory;
   readonly sockets: SocketIoServer;
   /** The streams of Server-Sent Events. */
   readonly streams: SseServer;
@@ -92,7 +95,7 @@ export interface Node extends LogParts, PageRules, Publishers {
  */
 export function createNode(config: Config, observe: Observe): Node {
   const delivery = makeDelivery(config, observe, () => clients);
-  const { fanOut, ring, reader } = delivery;
+  const { fanOut, ring, replayMemory, reader } = delivery;
   const redis = connectRedis(config, reader, observe);
   const log = redis?.log ?? new MemoryLog({ ...config, reader });
   const cluster = redis?.cluster ?? singleNode;
@@ -101,7 +104,8 @@ export function createNode(config: Config, observe: Observe): Node {
     cluster,
     changed: () => clients.checkRevoked(),
   });
-  const parts = { log, history: log.history, gaps: log.gaps, ring, access };
+  const { history, gaps } = log;
+  const parts = { log, history, gaps, ring, replayMemory, access };
   const ingresses = redis?.bridge === undefined ? [] : [redis.bridge];
   const pages = createPageRules(config);
   const directWriter = makeDirectWriter(observe);
@@ -235,6 +239,7 @@ function makeDirectWriter(observe: Observe): DirectWriter {
 interface DeliveryParts {
   readonly fanOut: FanOut;
   readonly ring: Ring;
+  readonly replayMemory: ReplayMemory;
   readonly reader: LogReader;
 }
 
@@ -252,7 +257,12 @@ function makeDelivery(
     onGap: (reason, id, since) => clients().gap(reason, id, idOf(since)),
     onLineageChanged: () => clients().saveAll(),
   });
-  return { fanOut, ring, reader };
+  const replayMemory = new ReplayMemory({
+    ring,
+    disconnect: (subscriber, bytes) => fanOut.disconnectSlow(subscriber, bytes),
+    observe,
+  });
+  return { fanOut, ring, replayMemory, reader };
 }
 
 function makeFanOut(config: Config, observe: Observe): FanOut {

@@ -129,6 +129,7 @@ const UNITS: Readonly<Record<string, Unit>> = {
       "lib/bridge",
       "lib/cluster",
       "lib/delivery",
+      "lib/recovery",
       "lib/sessions",
       "lib/revocations",
       "lib/occupancy",

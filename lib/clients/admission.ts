@@ -18,6 +18,7 @@ import {
   parseJoinRequest,
 } from "../recovery/join_request.ts";
 import type { PreparedJoin, Recovery } from "../recovery/recovery.ts";
+import type { ReplayHold } from "../recovery/replay_hold.ts";
 import {
   clientIdOf,
   hashSessionSecret,
@@ -52,6 +53,8 @@ export interface Admission {
   /** Whether the client resumes its session and gets every message that it missed in all its rooms. */
   readonly recovered: boolean;
   readonly prepared: readonly PreparedJoin[];
+  /** Holds the messages of `prepared`, until the client has been sent them. */
+  readonly hold: ReplayHold;
   readonly lost: readonly LostRoom[];
   /**
    * The id in the client's offset; null if there is none. A `gap` event contains this id as `since`, unless the client
@@ -138,12 +141,29 @@ export class Admissions {
     loaded: Loaded,
     newSecret: string,
   ): Promise<Admission | undefined> {
+    const hold = this.#options.recovery.hold(hello.isOpen);
+    let admission: Admission | undefined;
+    try {
+      return admission = await this.#admitWith(hold, hello, loaded, newSecret);
+    } finally {
+      if (admission === undefined) hold.release();
+    }
+  }
+
+  async #admitWith(
+    hold: ReplayHold,
+    hello: KnownHello,
+    loaded: Loaded,
+    newSecret: string,
+  ): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const { requests, principal, isWhole, gone, lost = [], left } = await this
       .#plans.plan(hello, loaded);
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
-      requests.map((request) => this.#prepare(request, gone, stored?.session)),
+      requests.map((request) =>
+        this.#prepare(request, hold, gone, stored?.session)
+      ),
     );
     const resumed = isWhole && prepared.every(({ reason }) => !reason)
       ? stored
@@ -174,6 +194,7 @@ export class Admissions {
       secret,
       recovered: resumed !== undefined,
       prepared,
+      hold,
       lost,
       since: hello.shown?.id ?? null,
       isSaved: outcome === "saved",
@@ -266,6 +287,7 @@ export class Admissions {
    */
   async #prepare(
     request: JoinRequest,
+    hold: ReplayHold,
     gone: "expired" | "epoch" | undefined,
     session: Session | undefined,
   ): Promise<PreparedJoin> {
@@ -273,7 +295,7 @@ export class Admissions {
     if (gone !== undefined && isOpenEnded(request)) {
       return { request, reason: gone, prefix: [], epoch: log.head.epoch };
     }
-    const prepared = await recovery.prepare(request);
+    const prepared = await recovery.prepare(request, hold);
     // The client was disconnected because it read too slowly, and the history no longer has every message that it
     // missed since.
     const isOverload = session?.overloaded === true &&

@@ -25,6 +25,7 @@ import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, Recovery } from "../recovery/recovery.ts";
+import type { ReplayMemory } from "../recovery/replay_memory.ts";
 import { clientIdOf, type RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
@@ -50,6 +51,8 @@ const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 export interface ClientsOptions extends LogParts {
   readonly sessions: SessionStore;
   readonly ring: Ring;
+  /** Limits the memory of the messages that are read from histories for clients. */
+  readonly replayMemory: ReplayMemory;
   readonly fanOut: FanOut;
   readonly access: Access;
   readonly cluster: Cluster;
@@ -85,8 +88,8 @@ export class Clients {
   /** Starts without clients, and registers for the commands of other nodes. */
   constructor(options: ClientsOptions) {
     this.#options = options;
-    const { log, sessions, access, fanOut } = options;
-    const recovery = this.#recovery = new Recovery(options, options.ring);
+    const { log, sessions, access, fanOut, ring, replayMemory } = options;
+    const recovery = this.#recovery = new Recovery(options, ring, replayMemory);
     const writer = this.#writer = new SessionWriter({
       log,
       sessions,
@@ -173,6 +176,7 @@ export class Clients {
     if (
       results === undefined || !isCurrent(admission, results, this.#options)
     ) {
+      admission.hold.release();
       // The client may have received the secret of its session already.
       this.#writer.release(admission.client);
       return false;
@@ -201,7 +205,8 @@ export class Clients {
    * Gives up an admission before anything was sent to the client. If the session is new, deletes it, because the client
    * does not know its secret. A resumed session stays stored until it expires, as after a disconnect.
    */
-  abandon({ client, recovered }: Admission): void {
+  abandon({ client, hold, recovered }: Admission): void {
+    hold.release();
     if (recovered) this.#writer.release(client);
     else this.#writer.forget(client);
   }

@@ -22,6 +22,7 @@ import type {
   PreparedJoin,
   Recovery,
 } from "../recovery/recovery.ts";
+import type { ReplayHold } from "../recovery/replay_hold.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import {
   type Client,
@@ -160,8 +161,9 @@ export class Subscriptions {
     request: JoinRequest,
     tell: Tell,
   ): Promise<void> {
+    using hold = this.#hold(client);
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-      const prepared = await this.#options.recovery.prepare(request);
+      const prepared = await this.#options.recovery.prepare(request, hold);
       const result = this.#collect(prepared);
       if (result === undefined) continue;
       this.#checkRight(client, request.room);
@@ -221,8 +223,9 @@ export class Subscriptions {
   ): Promise<boolean> {
     const { recovery, roster, writer, log } = this.#options;
     const { room } = request;
+    using hold = this.#hold(client);
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-      const prepared = await recovery.prepare(request);
+      const prepared = await recovery.prepare(request, hold);
       const number = ++client.joinNumber;
       if (!await this.#saveAhead(client, prepared, number)) {
         throw notSaved("join");
@@ -267,6 +270,11 @@ export class Subscriptions {
       positionBeforeJoin(request, result, log.head.id, number),
     );
     return await writer.saveAndWait(client) === "saved";
+  }
+
+  /** Returns what holds the messages of a join until the client is answered. */
+  #hold(client: Client): ReplayHold {
+    return this.#options.recovery.hold(() => client.subscriber !== undefined);
   }
 
   #collect(prepared: PreparedJoin): JoinResult | undefined {

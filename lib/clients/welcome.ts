@@ -55,12 +55,13 @@ export function sendWelcome(
   tell: Tell,
   parts: WelcomeParts,
 ): void {
-  const { client, lost, recovered } = admission;
+  const { client, hold, lost, recovered } = admission;
   const { fanOut, observe, position, log: { head: { id } } } = parts;
   const { generation, isTransient, noticeNumber: number } = client;
   const messages = inOrder(results.map(({ messages }) => messages));
   if (isTransient) sendGaps(admission, results, subscriber, parts);
-  fanOut.replay(subscriber, messages);
+  hold.start(subscriber);
+  fanOut.replay(subscriber, messages, hold);
   if (!isTransient) sendGaps(admission, results, subscriber, parts);
   for (const { room, reason } of lost) {
     const frame = subscriber.encoder.event("left", { room, reason });

@@ -12,7 +12,7 @@ import type { Entry } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { AnswerBacklog } from "./backlog.ts";
 import { Batch, Combination, type Room } from "./batch.ts";
-import type { Frame, Subscriber } from "./subscriber.ts";
+import type { Frame, ReplayWatcher, Subscriber } from "./subscriber.ts";
 
 /** Options of {@linkcode FanOut}. */
 export interface FanOutOptions {
@@ -162,9 +162,13 @@ export class FanOut {
   /**
    * Writes messages that a client missed to its subscriber, in order. Never throws: errors are reported by `observe()`.
    */
-  replay(subscriber: Subscriber, entries: readonly Entry[]): void {
+  replay(
+    subscriber: Subscriber,
+    entries: readonly Entry[],
+    watcher?: ReplayWatcher,
+  ): void {
     try {
-      subscriber.replay(entries);
+      subscriber.replay(entries, watcher);
     } catch (error) {
       this.#failed(error);
     }
@@ -191,6 +195,18 @@ export class FanOut {
   enforceLimit(subscriber: Subscriber): void {
     try {
       this.#mayBuffer(subscriber);
+    } catch (error) {
+      this.#failed(error);
+    }
+  }
+
+  /**
+   * Disconnects a client that reads too slowly, for which `waitingBytes` bytes are in memory. Never throws: errors are
+   * reported by `observe()`.
+   */
+  disconnectSlow(subscriber: Subscriber, waitingBytes: number): void {
+    try {
+      this.#disconnect(subscriber, waitingBytes);
     } catch (error) {
       this.#failed(error);
     }

@@ -35,13 +35,13 @@ export class Ring {
   /** The messages of all rooms, oldest first. The oldest message is removed first. */
   #all = new Deque<Entry>();
   #bytes = 0;
+  #dropped = 0;
   #floor = ID_ZERO;
 
   /**
    * Creates an empty ring.
    *
-   * @param bytesMax Maximum of {@linkcode Ring.bytes}. A message counts as 400 bytes, plus 4 bytes for each character
-   * of its JSON, and 2 bytes for each character of its room's name. Its meta counts as `metaBytes()` says.
+   * @param bytesMax Maximum of {@linkcode Ring.bytes}. Messages count as {@linkcode entryBytes} says.
    */
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
@@ -55,6 +55,11 @@ export class Ring {
   /** Estimated memory of the messages in the ring, in bytes. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  /** Number of bytes of the messages that were removed so far. Rises as long as the node runs. */
+  get droppedBytes(): number {
+    return this.#dropped;
   }
 
   /** The time between the oldest and the newest message in the ring, in ms. */
@@ -72,6 +77,7 @@ export class Ring {
   reset(floor: string): void {
     this.#rooms.clear();
     this.#all = new Deque();
+    this.#dropped += this.#bytes;
     this.#bytes = 0;
     this.#floor = floor;
   }
@@ -87,7 +93,7 @@ export class Ring {
     }
     room.push(entry);
     this.#all.push(entry);
-    this.#bytes += sizeOf(entry);
+    this.#bytes += entryBytes(entry);
     while (this.#bytes > this.#bytesMax) this.#drop();
   }
 
@@ -121,7 +127,9 @@ export class Ring {
   #drop(): void {
     const entry = this.#all.shift();
     if (entry === undefined) return;
-    this.#bytes -= sizeOf(entry);
+    const bytes = entryBytes(entry);
+    this.#bytes -= bytes;
+    this.#dropped += bytes;
     this.#floor = entry.id;
     const room = this.#rooms.get(entry.room);
     room?.shift();
@@ -142,7 +150,11 @@ function countUpTo(entries: Deque<Entry>, id: string): number {
   return low;
 }
 
-function sizeOf(entry: Entry): number {
+/**
+ * Returns the estimated memory of a message and its frames, in bytes: 400 bytes, plus 4 bytes for each character of its
+ * JSON, and 2 bytes for each character of its room's name. Its meta counts as `metaBytes()` says.
+ */
+export function entryBytes(entry: Entry): number {
   return ENTRY_BYTES + 4 * entry.json.length + 2 * entry.room.length +
     metaBytes(entry.meta);
 }

@@ -47,6 +47,26 @@ export interface Encoder {
   event<E extends ClientEvent>(name: E, facts: FactsOf<E>, id?: string): Frame;
 }
 
+/** Is told how a client is sent the messages that it missed. */
+export interface ReplayWatcher {
+  /** Called whenever the client is about to be sent some of the messages. It has then been sent all before them. */
+  progressed(): void;
+  /** Called once when all messages have been written to the client's connection. Not called if it is closed before. */
+  finished(): void;
+}
+
+/** Iterates over the parts of a replay, and tells `watcher` about each of them and about the end. */
+export function* watchReplay<T>(
+  parts: Iterable<T>,
+  watcher: ReplayWatcher | undefined,
+): Generator<T> {
+  for (const part of parts) {
+    watcher?.progressed();
+    yield part;
+  }
+  watcher?.finished();
+}
+
 /**
  * Writes to one client and counts the bytes that are still buffered for it.
  *
@@ -64,6 +84,8 @@ export abstract class Subscriber {
 
   /** The encoder whose frames this subscriber can write. A subscriber never changes its encoder. */
   abstract get encoder(): Encoder;
+  /** Whether the client's connection is closed, so that nothing is buffered for the client. */
+  abstract get closed(): boolean;
   /** Whether no bytes are buffered for the client, so that a frame that is written now is sent at once. */
   abstract get idle(): boolean;
   /** Bytes that are buffered for the client in this process, without those of answers to the client's own requests. */
@@ -79,7 +101,7 @@ export abstract class Subscriber {
    */
   abstract writeLatest(room: string, frame: Frame): number;
   /** Writes messages that the client missed, in order. These bytes do not count in `bufferedBytes`. */
-  abstract replay(entries: readonly Entry[]): void;
+  abstract replay(entries: readonly Entry[], watcher?: ReplayWatcher): void;
   /**
    * Calls `write`, which writes an answer to the client. The answer's bytes count in `requestedBytes` and not in
    * `bufferedBytes`.

@@ -31,6 +31,7 @@ import {
   makeLimitUnsent,
 } from "./input_limits.ts";
 import { completeClose, type EngineRequest, internalsOf } from "./internals.ts";
+import { sendReplayInChunks } from "./polling_replay.ts";
 import { refusalOf, refuse } from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
 
@@ -131,6 +132,7 @@ export class EngineServer extends Server {
       connection.on("packetCreate", limitUnsent);
       if (connection.transport.name !== "polling") return;
       connection.on("close", () => gate.closed(connection));
+      sendReplayInChunks(connection);
       if (inputLimits !== undefined) limitPackets(connection, inputLimits);
     });
     this.on("flush", clearUnsent);
@@ -153,8 +155,7 @@ export class EngineServer extends Server {
   ): void {
     const { method, res } = request;
     if (method === "OPTIONS" && res !== undefined) {
-      res.writeHead(204, { allow: ALLOWED_METHODS }).end();
-      return;
+      return void res.writeHead(204, { allow: ALLOWED_METHODS }).end();
     }
     super.verify(request as never, upgrade, (code, context) => {
       const { sid, EIO, j } = request._query;

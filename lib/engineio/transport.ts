@@ -33,10 +33,14 @@ const NO_WRITES: Iterator<Buffer> = [][Symbol.iterator]();
  * A packet in Engine.IO's queue for all messages that a client missed. The messages are encoded in chunks, each only
  * when the connection has sent the chunk before.
  */
-export interface ReplayPacket {
+export interface ReplayPacket extends QueuedPacket {
   readonly type: "message";
-  /** Returns the missed messages in chunks, each of complete WebSocket frames. */
-  readonly chunks: () => Iterable<Buffer>;
+  /** Whether all messages were taken. */
+  readonly isDone: boolean;
+  /** Takes the missed messages in chunks, each of complete WebSocket frames. */
+  chunks(): Iterable<Buffer>;
+  /** Takes the next chunk as packets, for a client that polls. */
+  takePackets(): readonly QueuedPacket[];
 }
 
 /** Engine.IO's transport for the WebSocket of one client. */
@@ -158,6 +162,7 @@ export class WebSocketTransport extends Transport
    * written yet are discarded.
    */
   doClose(then?: () => void): void {
+    this.#writes = NO_WRITES;
     const { closeReason: error } = this;
     this.#websocket.close(
       error && closeBody(closeCodeOf(error), `${error.code}: ${error.message}`),
@@ -167,6 +172,7 @@ export class WebSocketTransport extends Transport
 
   /** Closes the connection at once, without a closing handshake, and discards all buffered bytes. */
   terminate(): void {
+    this.#writes = NO_WRITES;
     this.#websocket.terminate();
   }
 
@@ -182,6 +188,7 @@ export class WebSocketTransport extends Transport
 
   /** Reports to Engine.IO that the connection is closed. */
   onClosed(): void {
+    this.#writes = NO_WRITES;
     this.onClose();
   }
 
@@ -286,6 +293,7 @@ function join(frames: readonly Buffer[]): Buffer {
   return joined;
 }
 
-function isReplay(packet: unknown): packet is ReplayPacket {
-  return (packet as Partial<ReplayPacket>).chunks !== undefined;
+/** Returns whether a packet in Engine.IO's queue stands for the messages that a client missed. */
+export function isReplay(packet: object): packet is ReplayPacket {
+  return "chunks" in packet;
 }

@@ -5,6 +5,7 @@
  */
 import type { Entry, History } from "../log/log.ts";
 import { compareIds, ID_ZERO, idOf } from "../log/position.ts";
+import { LAST_MAX } from "./join_request.ts";
 
 /** Maximum number of messages in one page of a history. */
 const PAGE_LIMIT = 1000;
@@ -40,7 +41,7 @@ export function reachesBack({ since }: HistoryRead, id: string): boolean {
  * @param epoch The epoch to which `from` belongs.
  */
 export async function readAfter(
-  history: History,
+  history: Pick<History, "read">,
   epoch: string,
   room: string,
   from: string,
@@ -68,9 +69,17 @@ export async function readAfter(
   return { entries: [], since: undefined, end };
 }
 
+/**
+ * Returns how many messages have to be read for a client that asks for the newest `last`: the next power of two, so that
+ * clients that ask for different numbers share few reads.
+ */
+export function countToRead(last: number): number {
+  return Math.min(2 ** Math.ceil(Math.log2(last)), LAST_MAX);
+}
+
 /** Reads the newest `count` messages of a room, or fewer if its history is shorter. */
 export async function readNewest(
-  history: History,
+  history: Pick<History, "read">,
   epoch: string,
   room: string,
   count: number,

@@ -19,15 +19,22 @@ import {
 } from "../log/position.ts";
 import { ExpiringMap } from "../util/expiring_map.ts";
 import { Limit } from "../util/turns.ts";
-import { reachesBack, readAfter, readNewest } from "./history_pages.ts";
+import {
+  countToRead,
+  reachesBack,
+  readAfter,
+  readNewest,
+} from "./history_pages.ts";
 import type { JoinRequest, Position } from "./join_request.ts";
+import type { ReplayHold } from "./replay_hold.ts";
+import type { ReplayMemory } from "./replay_memory.ts";
 import { SharedReads } from "./shared_reads.ts";
 
 /** How long a request waits until this node has delivered the messages up to the client's position, in ms. */
 const BEHIND_TIMEOUT_MS = 3000;
 /** How long a request waits until all nodes have confirmed that Redis still has every message, in ms. */
 const CONFIRM_TIMEOUT_MS = 3000;
-/** Maximum number of reads of histories, and of look-ups of ids, at a time. Further ones wait. */
+/** Maximum number of reads of histories at a time, and of look-ups of ids. Further ones wait. */
 const READS_MAX = 4;
 /**
  * How long a node remembers whether the log contains an id, in ms. Clients that reconnect together often name the same
@@ -80,11 +87,11 @@ export function isGap(
 /** Finds the messages that clients missed, in the ring or, if they are older, in the histories of their rooms. */
 export class Recovery {
   readonly #log: LogParts["log"];
-  readonly #history: LogParts["history"];
   readonly #gaps: LogParts["gaps"];
   readonly #ring: Ring;
-  readonly #limit = new Limit(READS_MAX);
+  readonly #memory: ReplayMemory;
   readonly #reads: SharedReads;
+  readonly #lookupLimit = new Limit(READS_MAX);
   /**
    * For each id that clients have named recently, whether the log contains the id. Clients that reconnect together
    * mostly name the same id.
@@ -92,18 +99,30 @@ export class Recovery {
   readonly #lookups = new ExpiringMap<string, Promise<boolean>>(LOOKUP_KEEP_MS);
 
   /**
-   * Stores the parts of the log and the ring, from which missed messages are taken. Call `close()` to clear the timers.
+   * Stores the parts of the log and the ring, from which missed messages are taken, and the memory in which those of
+   * histories are counted. Call `close()` to clear the timers.
    */
-  constructor({ log, history, gaps }: LogParts, ring: Ring) {
+  constructor(
+    { log, history, gaps }: LogParts,
+    ring: Ring,
+    memory: ReplayMemory,
+  ) {
     this.#log = log;
-    this.#history = history;
     this.#gaps = gaps;
     this.#ring = ring;
-    this.#reads = new SharedReads(
-      this.#limit,
+    this.#memory = memory;
+    this.#reads = new SharedReads({
+      history,
+      limit: new Limit(READS_MAX),
+      memory,
       // If this node has not delivered the messages up to `end` yet, the client would receive them again by fan-out.
-      async (end) => await this.#caughtUp(end) && ring.covers(end),
-    );
+      isContinued: async (end) => await this.#caughtUp(end) && ring.covers(end),
+    });
+  }
+
+  /** Returns what holds the messages of one client, as {@linkcode ReplayMemory.hold} does. */
+  hold(isOpen: () => boolean): ReplayHold {
+    return this.#memory.hold(isOpen);
   }
 
   /**
@@ -119,17 +138,22 @@ export class Recovery {
    * Reads those messages for a request that are older than the ring, or determines why these messages are not
    * available. Pass the result to {@linkcode Recovery.collect}.
    *
+   * @param hold Holds the messages that are read.
+   *
    * @throws {ApiError} A retryable error (`log_…` or `overloaded`) if the messages cannot be read at the moment
    */
-  async prepare(request: JoinRequest): Promise<PreparedJoin> {
+  async prepare(
+    request: JoinRequest,
+    hold: ReplayHold,
+  ): Promise<PreparedJoin> {
     const { gap, since, last = 0 } = request;
     const { epoch } = this.#log.head;
     if (gap !== undefined) return refuse(request, gap, epoch);
     if (since === null) return refuse(request, "position", epoch);
     if (since !== undefined) {
-      return await this.#prepareSince(request, since, epoch);
+      return await this.#prepareSince(request, since, epoch, hold);
     }
-    if (last > 0) return await this.#prepareLast(request, last, epoch);
+    if (last > 0) return await this.#prepareLast(request, last, epoch, hold);
     return { request, prefix: [], epoch };
   }
 
@@ -162,7 +186,7 @@ export class Recovery {
     await this.#confirmed();
     let lookup = this.#lookups.get(id);
     if (lookup === undefined) {
-      lookup = this.#limit.run(() => this.#log.contains(id));
+      lookup = this.#lookupLimit.run(() => this.#log.contains(id));
       this.#lookups.set(id, lookup, lookup);
     }
     return await lookup;
@@ -171,6 +195,7 @@ export class Recovery {
   /** Clears all timers of the recovery. */
   close(): void {
     this.#reads.close();
+    this.#memory.close();
     this.#lookups.close();
   }
 
@@ -203,6 +228,7 @@ export class Recovery {
     request: JoinRequest,
     since: Position,
     epoch: string,
+    hold: ReplayHold,
   ): Promise<PreparedJoin> {
     const refusal = await this.#refusalOf(since, epoch);
     if (refusal !== undefined) return refuse(request, refusal, epoch);
@@ -216,7 +242,15 @@ export class Recovery {
     const read = await this.#reads.read(
       `since ${room}`,
       since.id,
-      (from) => this.#readAfter(room, from),
+      (from, history) =>
+        readAfter(
+          history,
+          this.#log.head.epoch,
+          room,
+          from,
+          (end) => this.#ring.covers(end),
+        ),
+      hold,
     );
     if (this.#log.head.epoch !== epoch) return refuse(request, "epoch", epoch);
     if (!reachesBack(read, since.id)) return refuse(request, "trimmed", epoch);
@@ -250,24 +284,21 @@ export class Recovery {
     request: JoinRequest,
     last: number,
     epoch: string,
+    hold: ReplayHold,
   ): Promise<PreparedJoin> {
     const { room } = request;
     const { floor } = this.#ring;
     if (this.#ring.after(room, floor).length >= last) {
       return { request, prefix: [], from: floor, epoch };
     }
+    const count = countToRead(last);
     const { entries, end } = await this.#reads.read(
-      `last ${last} of ${room}`,
+      `last ${count} of ${room}`,
       ID_ZERO,
-      () => readNewest(this.#history, this.#log.head.epoch, room, last),
+      (_, history) => readNewest(history, this.#log.head.epoch, room, count),
+      hold,
     );
     return { request, prefix: entries, from: end, epoch };
-  }
-
-  #readAfter(room: string, from: string): ReturnType<typeof readAfter> {
-    const { epoch } = this.#log.head;
-    const isContinued = (end: string): boolean => this.#ring.covers(end);
-    return readAfter(this.#history, epoch, room, from, isContinued);
   }
 
   /**

@@ -6,11 +6,14 @@
  * @module
  */
 import { ApiError } from "../errors.ts";
+import type { History } from "../log/log.ts";
 import { compareIds } from "../log/position.ts";
 import { pause } from "../util/deadline.ts";
 import { ExpiringMap } from "../util/expiring_map.ts";
 import type { Limit } from "../util/turns.ts";
 import { type HistoryRead, reachesBack } from "./history_pages.ts";
+import type { HeldRead, ReplayHold } from "./replay_hold.ts";
+import type { ReplayMemory } from "./replay_memory.ts";
 
 /**
  * Maximum number of attempts to read missed messages for a client. An attempt fails if the ring meanwhile drops
@@ -23,8 +26,11 @@ const COALESCE_MS = 10;
 const KEEP_MS = 2000;
 const NEVER = new AbortController().signal;
 
-/** Reads the messages of a room after the id `from`. */
-type Read = (from: string) => Promise<HistoryRead>;
+/** Reads the messages of a room after the id `from`, from a history whose pages count for the read. */
+type Read = (
+  from: string,
+  history: Pick<History, "read">,
+) => Promise<HistoryRead>;
 
 /** A read of a room's history whose result several clients share. */
 interface SharedRead {
@@ -33,25 +39,36 @@ interface SharedRead {
    */
   from: string;
   isStarted: boolean;
+  /** The memory of the messages that were read. */
+  readonly held: HeldRead;
   readonly result: Promise<HistoryRead>;
+}
+
+/** Options of {@linkcode SharedReads}. */
+export interface SharedReadsOptions {
+  readonly history: Pick<History, "read">;
+  /** Limits how many reads run at a time. */
+  readonly limit: Limit;
+  /** Limits the memory of the messages that were read. */
+  readonly memory: ReplayMemory;
+  /** Resolves to whether the ring has every message after the id `end`, at which a read has ended. */
+  readonly isContinued: (end: string) => Promise<boolean>;
 }
 
 /**
  * Runs reads of histories and shares their results. Keeps the reads that are in flight, and those that finished within
- * the last {@linkcode KEEP_MS}.
+ * the last {@linkcode KEEP_MS}, unless their memory is needed for other reads.
  */
 export class SharedReads {
-  readonly #reads = new ExpiringMap<string, SharedRead>(KEEP_MS);
-  readonly #limit: Limit;
-  readonly #isContinued: (end: string) => Promise<boolean>;
+  readonly #reads: ExpiringMap<string, SharedRead>;
+  readonly #options: SharedReadsOptions;
 
-  /**
-   * Starts without reads. `limit` limits how many reads run at a time. `isContinued(end)` resolves to whether the ring
-   * has every message after the id `end`, at which a read has ended.
-   */
-  constructor(limit: Limit, isContinued: (end: string) => Promise<boolean>) {
-    this.#limit = limit;
-    this.#isContinued = isContinued;
+  /** Starts without reads. */
+  constructor(options: SharedReadsOptions) {
+    this.#options = options;
+    const { memory } = options;
+    this.#reads = new ExpiringMap(KEEP_MS, ({ held }) => memory.drop(held));
+    memory.onFull = (isFull) => this.#dropUnused(isFull);
   }
 
   /**
@@ -62,11 +79,17 @@ export class SharedReads {
    * no longer has the oldest messages.
    *
    * @param key A name for the room and the kind of read. Calls with the same key share a read.
+   * @param hold Holds the messages of the result.
    *
-   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read; a code `log_…` if
-   * the log cannot be read
+   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read, or if there is no
+   * memory for the messages; a code `log_…` if the log cannot be read
    */
-  async read(key: string, from: string, read: Read): Promise<HistoryRead> {
+  async read(
+    key: string,
+    from: string,
+    read: Read,
+    hold: ReplayHold,
+  ): Promise<HistoryRead> {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const shared = this.#join(key, from, read);
       const result = await shared.result;
@@ -75,7 +98,10 @@ export class SharedReads {
         // may succeed.
         const isFinal = result.since !== undefined || shared.from === from;
         if (isFinal) return result;
-      } else if (await this.#isContinued(result.end)) return result;
+      } else if (await this.#options.isContinued(result.end)) {
+        hold.add(shared.held);
+        return result;
+      }
       this.#reads.delete(key, shared);
     }
     throw new ApiError(
@@ -103,14 +129,36 @@ export class SharedReads {
   }
 
   #start(key: string, from: string, read: Read): SharedRead {
+    const held = this.#options.memory.begin();
     const result = pause(COALESCE_MS, NEVER).then(() =>
-      this.#limit.run(() => {
-        shared.isStarted = true;
-        return read(shared.from);
-      })
+      this.#run(shared, read)
     );
-    const shared: SharedRead = { from, isStarted: false, result };
+    const shared: SharedRead = { from, isStarted: false, held, result };
     this.#reads.set(key, shared, result);
     return shared;
+  }
+
+  async #run(shared: SharedRead, read: Read): Promise<HistoryRead> {
+    const { history, limit, memory } = this.#options;
+    const { held } = shared;
+    try {
+      // Reads that have to wait for memory do not keep others from running.
+      await memory.admit(held);
+      return await limit.run(() => {
+        shared.isStarted = true;
+        return read(shared.from, memory.meter(history, held));
+      });
+    } finally {
+      memory.end(held);
+    }
+  }
+
+  /** Deletes finished reads that no client needs, oldest first, while there is no memory for others. */
+  #dropUnused(isFull: () => boolean): void {
+    for (const [key, shared] of this.#reads.entries()) {
+      if (!isFull()) return;
+      const { isRunning, holds } = shared.held;
+      if (!isRunning && holds.size === 0) this.#reads.delete(key, shared);
+    }
   }
 }

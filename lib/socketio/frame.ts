@@ -136,49 +136,6 @@ function argumentsOf({ id, room, json, meta }: Entry): string {
 }
 
 /**
- * Size at which a chunk of replayed messages ends, in bytes. At most one chunk is buffered for a slow client at a time.
- */
-const CHUNK_BYTES = 256 << 10;
-
-/** A chunk of replayed messages, and the index of the first message after it. */
-interface Chunk {
-  readonly bytes: Buffer;
-  readonly end: number;
-}
-
-const firstChunks = new WeakMap<readonly Entry[], Chunk>();
-
-/**
- * Encodes messages in order, in chunks. Encodes each chunk only when the caller requests it. Encodes the first chunk of
- * the same array only once, because clients that reconnect together mostly missed the same messages, and these mostly
- * fit into one chunk.
- */
-export function* replayChunks(entries: readonly Entry[]): Generator<Buffer> {
-  for (let start = 0; start < entries.length;) {
-    const known = start === 0 ? firstChunks.get(entries) : undefined;
-    const chunk = known ?? chunkOf(entries, start);
-    if (start === 0) firstChunks.set(entries, chunk);
-    yield chunk.bytes;
-    start = chunk.end;
-  }
-}
-
-function chunkOf(entries: readonly Entry[], start: number): Chunk {
-  let end = start, length = 0;
-  const parts = [];
-  for (; end < entries.length && length < CHUNK_BYTES; end++) {
-    const { bytes } = messageFrame(entries[end] as Entry);
-    length += bytes.length;
-    parts.push(bytes);
-  }
-  const [only] = parts;
-  const bytes = only !== undefined && parts.length === 1
-    ? only
-    : Buffer.concat(parts);
-  return { bytes, end };
-}
-
-/**
  * Encodes an event whose arguments are the object `facts` and the id `id`. The id is the last argument: a stock client
  * stores the last argument of an event if it is a string, and sends it as its offset when it reconnects
  * (socket.io-client, `_lastOffset`).

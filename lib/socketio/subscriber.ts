@@ -4,24 +4,28 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import { type Encoder, Subscriber } from "../delivery/subscriber.ts";
+import {
+  type Encoder,
+  type ReplayWatcher,
+  Subscriber,
+} from "../delivery/subscriber.ts";
 import {
   connectionOf,
   type EngineConnection,
   type QueuedPacket,
 } from "../engineio/internals.ts";
 import {
+  isReplay,
   type ReplayPacket,
   WebSocketTransport,
 } from "../engineio/transport.ts";
 import type { Entry } from "../log/log.ts";
 import {
-  messageFrame,
-  replayChunks,
   type SharedPacket,
   socketIoEncoder,
   type SocketIoFrame,
 } from "./frame.ts";
+import { Replay } from "./replay.ts";
 
 /**
  * A packet in Engine.IO's queue: a packet of Engine.IO itself, a packet that several connections share, or replayed
@@ -62,6 +66,10 @@ export class SocketIoSubscriber extends Subscriber {
     return socketIoEncoder;
   }
 
+  override get closed(): boolean {
+    return this.#connection._readyState === "closed";
+  }
+
   override get idle(): boolean {
     const websocket = this.#findWebSocket();
     if (websocket !== undefined) return websocket.idle;
@@ -99,19 +107,12 @@ export class SocketIoSubscriber extends Subscriber {
 
   /**
    * Queues the messages that the client missed. Their bytes are not limited, because the history limits the number of
-   * messages, and clients share the bytes.
+   * messages, and only one chunk of them is encoded at a time.
    */
-  override replay(entries: readonly Entry[]): void {
-    const { _readyState } = this.#connection;
-    if (_readyState !== "open" || entries.length === 0) return;
-    this.#count();
-    const queue = this.#writeBuffer();
-    if (this.#findWebSocket() !== undefined) {
-      queue.push({ type: "message", chunks: () => replayChunks(entries) });
-    } else {
-      for (const entry of entries) queue.push(...messageFrame(entry).packets);
-    }
-    this.#counted = queue.length;
+  override replay(entries: readonly Entry[], watcher?: ReplayWatcher): void {
+    if (entries.length === 0) return watcher?.finished();
+    if (this.#connection._readyState !== "open") return;
+    this.#writeBuffer().push(new Replay(entries, watcher));
     this.#connection.flush();
   }
 
@@ -187,7 +188,7 @@ export function subscriberOf(socket: SubscribedSocket): SocketIoSubscriber {
 
 /** Returns the number of bytes for which a queued packet counts. Replayed messages count as 0 bytes. */
 function sizeOf(packet: Queued | undefined): number {
-  if (packet === undefined || "chunks" in packet) return 0;
+  if (packet === undefined || isReplay(packet)) return 0;
   const { options, data } = packet;
   return options?.wsPreEncodedFrame?.[0]?.length ?? data?.length ?? 0;
 }

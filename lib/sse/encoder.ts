@@ -110,7 +110,7 @@ export class SseEncoder implements Encoder {
    * epoch may have changed by then. Encodes the first chunk of the same array only once, because clients that reconnect
    * together mostly missed the same messages.
    */
-  replay(entries: readonly Entry[]): Iterator<SseFrame> {
+  replay(entries: readonly Entry[]): IterableIterator<SseFrame> {
     return this.#replay(entries, this.#head.epoch);
   }
 

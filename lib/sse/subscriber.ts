@@ -5,7 +5,12 @@
  */
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import { type Encoder, Subscriber } from "../delivery/subscriber.ts";
+import {
+  type Encoder,
+  type ReplayWatcher,
+  Subscriber,
+  watchReplay,
+} from "../delivery/subscriber.ts";
 import type { Entry } from "../log/log.ts";
 import type { DirectWriter, WriteRequest } from "../wire/direct_write.ts";
 import type { SseEncoder, SseFrame } from "./encoder.ts";
@@ -64,6 +69,10 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
     return this.#options.encoder;
   }
 
+  override get closed(): boolean {
+    return this.#isEnding || this.#socket.destroyed;
+  }
+
   override get idle(): boolean {
     return !this.#isBusy;
   }
@@ -102,9 +111,9 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
    * Queues the messages that the client missed. Their bytes are not limited, because the history limits the number of
    * messages, and only one chunk of them is in memory at a time.
    */
-  override replay(entries: readonly Entry[]): void {
-    if (entries.length === 0) return;
-    const chunks = this.#options.encoder.replay(entries);
+  override replay(entries: readonly Entry[], watcher?: ReplayWatcher): void {
+    if (entries.length === 0) return watcher?.finished();
+    const chunks = watchReplay(this.#options.encoder.replay(entries), watcher);
     this.#enqueue({ chunks }, 0);
     if (!this.#isBusy) this.#pump();
   }

@@ -12,6 +12,7 @@ export interface Watched {
   readonly publisher: { readonly inFlight: number };
   readonly clientPublisher: { readonly inFlight: number };
   readonly ring: { readonly bytes: number; readonly spanMs: number };
+  readonly replayMemory: { readonly bytes: number };
   readonly connections: { readonly count: number; readonly max: number };
   readonly streams: { readonly count: number };
   /** The node's hooks; undefined if it has none. */
@@ -27,8 +28,16 @@ export interface Watched {
 /** Adds all gauges of a node. */
 export function watchNode(
   watch: Watch,
-  { publisher, clientPublisher, ring, connections, streams, hooks, bridge }:
-    Watched,
+  {
+    publisher,
+    clientPublisher,
+    ring,
+    replayMemory,
+    connections,
+    streams,
+    hooks,
+    bridge,
+  }: Watched,
 ): void {
   watch(
     "roomcast_publishes_in_flight",
@@ -40,16 +49,7 @@ export function watchNode(
     "Publishes of clients that wait for the publish hook or the log",
     () => clientPublisher.inFlight,
   );
-  watch(
-    "roomcast_ring_bytes",
-    "Bytes of recent messages that this node keeps in memory",
-    () => ring.bytes,
-  );
-  watch(
-    "roomcast_ring_seconds",
-    "Age of the oldest message that this node keeps in memory",
-    () => ring.spanMs / 1000,
-  );
+  watchMessages(watch, ring, replayMemory);
   watch(
     "roomcast_connections",
     "Open connections to this node, of clients and of other programs",
@@ -76,6 +76,29 @@ export function watchNode(
     "roomcast_bridge_pending",
     "Messages received on Redis channels that this node has not yet read in the log",
     () => bridge.pending,
+  );
+}
+
+/** Adds the gauges of the messages that are in memory. */
+function watchMessages(
+  watch: Watch,
+  ring: Watched["ring"],
+  replayMemory: Watched["replayMemory"],
+): void {
+  watch(
+    "roomcast_ring_bytes",
+    "Bytes of recent messages that this node keeps in memory",
+    () => ring.bytes,
+  );
+  watch(
+    "roomcast_ring_seconds",
+    "Age of the oldest message that this node keeps in memory",
+    () => ring.spanMs / 1000,
+  );
+  watch(
+    "roomcast_replay_bytes",
+    "Bytes of messages that this node has read from histories for clients and keeps in memory",
+    () => replayMemory.bytes,
   );
 }
 

@@ -13,7 +13,11 @@ import type { ClusterCommand } from "../../lib/cluster/cluster.ts";
 import { Delivery } from "../../lib/delivery/delivery.ts";
 import { FanOut } from "../../lib/delivery/fanout.ts";
 import { Ring } from "../../lib/delivery/ring.ts";
-import { type GapNotice, Subscriber } from "../../lib/delivery/subscriber.ts";
+import {
+  type GapNotice,
+  type ReplayWatcher,
+  Subscriber,
+} from "../../lib/delivery/subscriber.ts";
 import { Directives } from "../../lib/directives/directives.ts";
 import { ApiError, type ErrorCode } from "../../lib/errors.ts";
 import { type HeadState, LogHead } from "../../lib/log/head.ts";
@@ -21,12 +25,14 @@ import type { Entry, Log } from "../../lib/log/log.ts";
 import { MemoryLog } from "../../lib/log/memory_log.ts";
 import type { Observation } from "../../lib/observer.ts";
 import type { JoinRequest } from "../../lib/recovery/join_request.ts";
+import type { ReplayMemory } from "../../lib/recovery/replay_memory.ts";
 import {
   MemorySessionStore,
   type SessionStore,
   type SessionToSave,
   type StoredSession,
 } from "../../lib/sessions/store.ts";
+import { makeReplayMemory } from "./replay_memory.ts";
 import { soon } from "./wait.ts";
 
 /** The encoder of a protocol whose frames are lists of texts. */
@@ -54,6 +60,7 @@ export class RecordingConnection extends Subscriber {
   /** Whether the client was told not to connect again by itself. */
   isDismissed = false;
   override readonly encoder = encoder;
+  override closed = false;
   override idle = true;
   override bufferedBytes = 0;
   override requestedBytes = 0;
@@ -67,8 +74,9 @@ export class RecordingConnection extends Subscriber {
     return 0;
   }
 
-  override replay(entries: readonly Entry[]): void {
+  override replay(entries: readonly Entry[], watcher?: ReplayWatcher): void {
     this.write(encoder.messages(entries));
+    watcher?.finished();
   }
 
   override respond(write: () => void): void {
@@ -153,6 +161,7 @@ export class ClientsSetup implements Disposable {
   readonly log: MemoryLog;
   readonly sessions: SessionStore;
   readonly clients: Clients;
+  readonly replayMemory: ReplayMemory;
   readonly observed: Observation[] = [];
   /** Commands that were sent to other nodes. */
   readonly sent: ClusterCommand[] = [];
@@ -198,12 +207,19 @@ export class ClientsSetup implements Disposable {
     this.sessions = options.sessions ?? new MemorySessionStore();
     this.directives = options.directives ?? new Directives();
     if (options.directives === undefined) this.directives.loaded();
+    this.replayMemory = makeReplayMemory({
+      ring: this.ring,
+      disconnect: (subscriber, bytes) =>
+        this.fanOut.disconnectSlow(subscriber, bytes),
+      observe,
+    });
     this.clients = new Clients({
       log: this.#logWithHead(),
       history: this.log.history,
       gaps: this.log.gaps,
       sessions: this.sessions,
       ring: this.ring,
+      replayMemory: this.replayMemory,
       fanOut: this.fanOut,
       access: options.access ?? this.#access(),
       cluster: {

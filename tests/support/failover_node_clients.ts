@@ -22,6 +22,7 @@ import type { World } from "./failover_model.ts";
 import { entriesAfter, type ModelNode, toEntry } from "./failover_node.ts";
 import type { ModelEntry } from "./failover_redis.ts";
 import type { Work } from "./failover_wire.ts";
+import { makeReplayMemory } from "./replay_memory.ts";
 
 const START_TIMEOUT_MS = 5000;
 const LOAD_TIMEOUT_MS = 3000;
@@ -71,7 +72,11 @@ export class NodeClients {
       },
     };
     const { gaps } = node;
-    this.#recovery = new Recovery({ log, gaps } as LogParts, node.ring);
+    this.#recovery = new Recovery(
+      { log, gaps } as LogParts,
+      node.ring,
+      makeReplayMemory(),
+    );
   }
 
   /** Closes all connections of clients, as at the end of the process. */

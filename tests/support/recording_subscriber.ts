@@ -38,6 +38,7 @@ export class RecordingEncoder implements Encoder {
 
 /** A subscriber that records frames. Tests set whether it is idle and how many bytes are buffered for it. */
 export class RecordingSubscriber extends Subscriber {
+  override closed = false;
   override idle = true;
   override bufferedBytes = 0;
   override requestedBytes = 0;

@@ -276,6 +276,32 @@ for (const protocol of PROTOCOLS) {
     assert.equal(setup.count("error"), 0);
   });
 
+  test("tells how a replay gets on, and that it has ended once the client has read all but the last bytes", async () => {
+    const [setup, client] = await Setup.start(protocol, ["a"]);
+    await using _ = setup;
+    client.pause();
+    const missed = Array.from({ length: 400 }, () => setup.entry("a", LARGE));
+    let parts = 0, ends = 0;
+    const watcher = {
+      progressed: () => void parts++,
+      finished: () => void ends++,
+    };
+    setup.fanOut.replay(client.subscriber, [], watcher);
+    assert.deepEqual([parts, ends], [0, 1]);
+    setup.fanOut.replay(client.subscriber, missed, watcher);
+    await turn();
+    const before = parts;
+    assert.ok(before > 0 && ends === 1);
+    client.resume();
+    await until("it has ended", () => ends === 2);
+    assert.ok(parts > before);
+    await receives(client, missed.map(({ id }) => id));
+    assert.equal(client.subscriber.closed, false);
+    client.subscriber.disconnect();
+    await until("it is closed", () => client.subscriber.closed);
+    assert.deepEqual(ends, 2);
+  });
+
   test("is disconnected during a replay if too many bytes of later messages are buffered", async () => {
     const [setup, slow] = await Setup.start(protocol, ["a"]);
     await using _ = setup;

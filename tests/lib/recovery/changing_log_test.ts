@@ -10,6 +10,7 @@ import { readAfter } from "../../../lib/recovery/history_pages.ts";
 import { Recovery } from "../../../lib/recovery/recovery.ts";
 import { SharedReads } from "../../../lib/recovery/shared_reads.ts";
 import { Limit } from "../../../lib/util/turns.ts";
+import { makeReplayMemory } from "../../support/replay_memory.ts";
 import { pauseFor, soon } from "../../support/wait.ts";
 
 /** A recovery from a log that contains no ids. Tests set the log's head and history. */
@@ -38,7 +39,8 @@ class Setup implements Disposable {
       read: (room, range) => this.read(room, range),
     } as History;
     const gaps = new IngressGaps();
-    this.recovery = new Recovery({ log, history, gaps }, this.ring);
+    const memory = makeReplayMemory();
+    this.recovery = new Recovery({ log, history, gaps }, this.ring, memory);
   }
 
   [Symbol.dispose](): void {
@@ -48,7 +50,10 @@ class Setup implements Disposable {
   /** Prepares the join of a client that names the position of `id` in the first epoch. */
   prepare(id: string): ReturnType<Recovery["prepare"]> {
     return soon(
-      this.recovery.prepare({ room: "chat", since: { epoch: "first", id } }),
+      this.recovery.prepare(
+        { room: "chat", since: { epoch: "first", id } },
+        this.recovery.hold(() => true),
+      ),
       "prepared",
     );
   }
@@ -143,7 +148,14 @@ Deno.test("readAfter() discards the first page if the history was trimmed beyond
 });
 
 Deno.test("SharedReads repeats a read for one client alone if the shared read failed because another client needs more messages", async () => {
-  const reads = new SharedReads(new Limit(4), () => Promise.resolve(true));
+  const memory = makeReplayMemory();
+  const reads = new SharedReads({
+    history: { read: () => Promise.reject(new Error("no pages are read")) },
+    limit: new Limit(4),
+    memory,
+    isContinued: () => Promise.resolve(true),
+  });
+  const hold = memory.hold(() => true);
   const froms: string[] = [];
   const read = (from: string) => {
     froms.push(from);
@@ -152,12 +164,13 @@ Deno.test("SharedReads repeats a read for one client alone if the shared read fa
   };
   const results = await soon(
     Promise.all([
-      reads.read("chat", "5-0", read),
-      reads.read("chat", "1-0", read),
+      reads.read("chat", "5-0", read, hold),
+      reads.read("chat", "1-0", read, hold),
     ]),
     "both are read",
   );
   reads.close();
+  memory.close();
   assert.deepEqual(results.map(({ since }) => since), ["5-0", undefined]);
   assert.deepEqual(froms, ["1-0", "5-0"]);
 });

@@ -11,6 +11,7 @@ import {
   Recovery,
 } from "../../../lib/recovery/recovery.ts";
 import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
+import { makeReplayMemory } from "../../support/replay_memory.ts";
 import { soon } from "../../support/wait.ts";
 
 /**
@@ -55,7 +56,11 @@ class Setup implements Disposable {
       read: (room, range) => this.read(room, range),
       clear: (room) => log.history.clear(room),
     };
-    this.recovery = new Recovery({ log, history, gaps: this.gaps }, ring);
+    this.recovery = new Recovery(
+      { log, history, gaps: this.gaps },
+      ring,
+      makeReplayMemory({ ring }),
+    );
   }
 
   [Symbol.dispose](): void {
@@ -72,9 +77,14 @@ class Setup implements Disposable {
     return results.map((result) => "id" in result ? result.id : "");
   }
 
+  /** Prepares one request of a client that stays connected. */
+  prepare(request: JoinRequest): ReturnType<Recovery["prepare"]> {
+    return this.recovery.prepare(request, this.recovery.hold(() => true));
+  }
+
   /** Prepares one request and collects its result. */
   async recover(request: JoinRequest): Promise<JoinResult> {
-    const prepared = await soon(this.recovery.prepare(request), "prepared");
+    const prepared = await soon(this.prepare(request), "prepared");
     const [result] = this.recovery.collect([prepared]) ?? [];
     assert.ok(result !== undefined, "the ring has moved on");
     return result;
@@ -137,7 +147,7 @@ Deno.test("recovery reports `recovered: true` for a client that missed no messag
 Deno.test("recovery returns messages that are delivered between prepare() and collect()", async () => {
   using setup = new Setup(LARGE);
   const [id = ""] = await setup.publish("chat", 1, 2);
-  const prepared = await setup.recovery.prepare({
+  const prepared = await setup.prepare({
     room: "chat",
     since: setup.at(id),
   });
@@ -236,7 +246,7 @@ Deno.test("recovery waits until the node has delivered the messages up to the cl
   using setup = new Setup(LARGE);
   const id = `${Date.now() + 300}-0`;
   let done = false;
-  const prepared = setup.recovery.prepare({ room: "chat", since: setup.at(id) })
+  const prepared = setup.prepare({ room: "chat", since: setup.at(id) })
     .finally(() => done = true);
   await setup.publish("chat", 1, 1);
   await new Promise((resolve) => setTimeout(resolve, 50));
@@ -277,7 +287,7 @@ Deno.test("recovery returns the newest messages of a room, from the ring or its 
 Deno.test("recovery returns the newest `last` messages even if messages are delivered between prepare() and collect()", async () => {
   using setup = new Setup(SMALL);
   await setup.publish("chat", 1, 10);
-  const prepared = await setup.recovery.prepare({ room: "chat", last: 5 });
+  const prepared = await setup.prepare({ room: "chat", last: 5 });
   await setup.publish("chat", 11, 12);
   const [result] = setup.recovery.collect([prepared]) ?? [];
   assert.deepEqual(result && numbers(result), [8, 9, 10, 11, 12]);
@@ -286,7 +296,7 @@ Deno.test("recovery returns the newest `last` messages even if messages are deli
 Deno.test("collect() returns undefined if the ring has dropped messages since prepare()", async () => {
   using setup = new Setup(SMALL);
   const [id = ""] = await setup.publish("chat", 1, 1);
-  const prepared = await setup.recovery.prepare({
+  const prepared = await setup.prepare({
     room: "chat",
     since: setup.at(id),
   });
@@ -313,7 +323,7 @@ Deno.test("recovery repeats a read during which the ring drops messages, and thr
   stale = Infinity;
   const [older = ""] = await setup.publish("chat", 31, 50);
   await assert.rejects(
-    setup.recovery.prepare({ room: "chat", since: setup.at(older) }),
+    setup.prepare({ room: "chat", since: setup.at(older) }),
     (error) => error instanceof ApiError && error.code === "overloaded",
   );
 });

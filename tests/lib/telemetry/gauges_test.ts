@@ -12,6 +12,7 @@ const PARTS = {
   publisher: { inFlight: 3 },
   clientPublisher: { inFlight: 6 },
   ring: { bytes: 4096, spanMs: 1500 },
+  replayMemory: { bytes: 512 },
   connections: { count: 7, max: Infinity },
   streams: { count: 6 },
 };
@@ -28,6 +29,7 @@ Deno.test("watchNode() adds gauges that show the current values of a node", asyn
       "roomcast_client_publishes_in_flight 6",
       "roomcast_ring_bytes 4096",
       "roomcast_ring_seconds 1.5",
+      "roomcast_replay_bytes 512",
       "roomcast_connections 7",
       "roomcast_connections_max +Inf",
       "roomcast_streams 6",

@@ -1,0 +1,116 @@
+/**
+ * The messages that are in memory for one client, from the moment at which they are read until the client was sent them.
+ *
+ * @module
+ */
+import type { ReplayWatcher, Subscriber } from "../delivery/subscriber.ts";
+
+/** The messages of one read of a history. */
+export class HeldRead {
+  /** Memory of the messages that were read so far, in bytes. */
+  bytes = 0;
+  /** Whether the read has not ended yet. */
+  isRunning = true;
+  /** Whether the read is kept for further clients. */
+  isKept = true;
+  /** The clients that need the messages. */
+  readonly holds = new Set<ReplayHold>();
+  /** The time after which the read may not wait any more. */
+  readonly waitsUntil: number;
+
+  /** Creates a read that has not begun. */
+  constructor(waitMs: number) {
+    this.waitsUntil = performance.now() + waitMs;
+  }
+
+  /** Whether the read's messages are in memory. */
+  get isHeld(): boolean {
+    return this.isRunning || this.isKept || this.holds.size > 0;
+  }
+}
+
+/** Counts the bytes of what clients hold. */
+export interface HeldBytes {
+  /** Number of bytes of messages that the ring has dropped so far. */
+  readonly droppedBytes: number;
+  /** Counts a read for a client that needs it. */
+  retain(hold: ReplayHold, read: HeldRead): void;
+  /** Counts the reads of a client no longer for it. */
+  release(hold: ReplayHold): void;
+  /** Checks from now on whether a client's connection is closed and how fast it reads, until it is released. */
+  watch(hold: ReplayHold): void;
+}
+
+/** Holds the memory of the messages that one client needs. Tells how fast the client reads them. */
+export class ReplayHold implements ReplayWatcher, Disposable {
+  /** The reads that the client needs. */
+  readonly reads = new Set<HeldRead>();
+  /** The client's subscriber; undefined until the client is sent the messages. */
+  subscriber: Subscriber | undefined;
+  /** `ReplayMemory.droppedBytes` when the client was first sent messages; undefined before. */
+  ringMark: number | undefined;
+  readonly #memory: HeldBytes;
+  readonly #isOpen: () => boolean;
+  #isReleased = false;
+  /** When the client was first sent messages, and when it was last sent some, in ms. */
+  #startedAt = 0;
+  #sentAt = 0;
+
+  /** Creates a hold without reads. Use `ReplayMemory.hold()`. */
+  constructor(memory: HeldBytes, isOpen: () => boolean) {
+    this.#memory = memory;
+    this.#isOpen = isOpen;
+  }
+
+  /** Memory of the reads that the client needs, in bytes. */
+  get bytes(): number {
+    return [...this.reads].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Whether the client's connection is closed, so that nothing is in memory for it any more. */
+  get isClosed(): boolean {
+    return this.subscriber?.closed ?? !this.#isOpen();
+  }
+
+  /** Holds a read, too. Does nothing if the hold was released already. */
+  add(read: HeldRead): void {
+    if (this.#isReleased || this.reads.has(read)) return;
+    this.reads.add(read);
+    this.#memory.retain(this, read);
+  }
+
+  /** Records that the client is about to be sent the messages. */
+  start(subscriber: Subscriber): void {
+    if (this.#isReleased) return;
+    this.subscriber = subscriber;
+    this.ringMark = this.#memory.droppedBytes;
+    this.#startedAt = this.#sentAt = performance.now();
+    this.#memory.watch(this);
+  }
+
+  progressed(): void {
+    this.#sentAt = performance.now();
+  }
+
+  finished(): void {
+    this.release();
+  }
+
+  /** Returns whether the client has not been sent anything for `stalledMs`, or not everything after `slowMs`. */
+  isSlow(now: number, stalledMs: number, slowMs: number): boolean {
+    return this.subscriber !== undefined &&
+      (now - this.#sentAt >= stalledMs || now - this.#startedAt >= slowMs);
+  }
+
+  /** Ends the hold: the client does not need the messages any more. */
+  release(): void {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#memory.release(this);
+    this.reads.clear();
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+}
