@@ -68,7 +68,7 @@ const BY_CODE = {
   ],
   host_not_allowed: [
     "The server is not expected at this address",
-    "Add this page's origin to ALLOWED_ORIGINS of the server.",
+    "Set PUBLISH_KEYS of the server, because a proxy lets others reach it.",
   ],
   invalid_room: [
     "The server rejects a room's name",

@@ -75,7 +75,7 @@ const NOT_ALLOWED: OriginVerdict = Object.freeze({
 const WRONG_HOST: OriginVerdict = Object.freeze({
   refusal: new ApiError(
     "host_not_allowed",
-    "Cannot serve this request: HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, or add the page's origin to ALLOWED_ORIGINS, if a proxy passes it on",
+    "Cannot serve this request: HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, because anyone who reaches this server through a proxy could publish",
   ),
   readableBy: undefined,
   credentials: false,

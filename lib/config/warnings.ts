@@ -31,25 +31,9 @@ function foreignWarnings(foreign: readonly Foreign[]): readonly string[] {
   );
 }
 
-function accessWarnings(
-  { host, hooks, publishKeys, tokens }: Config,
-): readonly string[] {
-  const warnings: string[] = [];
-  if (!isLoopback(host) && tokens === undefined) {
-    const open = openRooms(hooks);
-    if (open !== undefined) {
-      warnings.push(
-        `HOST is ${host}, and anyone who reaches it can join ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL unless that is what you want`,
-      );
-    }
-  }
-  const hasRights = tokens !== undefined || hooks?.connectUrl !== undefined ||
-    hooks?.joinUrl !== undefined;
-  if (!isLoopback(host) && hasRights && publishKeys.length === 0) {
-    warnings.push(
-      `HOST is ${host}, and without PUBLISH_KEYS anyone who reaches it can also put clients into any room, whatever their tokens and hooks allow, take them out, delete histories and revoke users; set PUBLISH_KEYS`,
-    );
-  }
+function accessWarnings(config: Config): readonly string[] {
+  const { publishKeys, tokens } = config;
+  const warnings = [...reachWarnings(config)];
   const short = publishKeys.filter(({ secret }) =>
     secret.length < KEY_BYTES_ADVISED
   ).map(({ name }) => name);
@@ -74,4 +58,63 @@ function openRooms(hooks: HookSettings | undefined): string | undefined {
   if (hooks?.joinUrl === undefined) return "every room";
   const decidesAll = hooks.rooms.includes("*");
   return decidesAll ? undefined : "every room that HOOK_ROOMS does not match";
+}
+
+/** Returns a sentence for each thing that anyone may do who reaches the server from another machine. */
+function reachWarnings(config: Config): readonly string[] {
+  const reach = reachOf(config);
+  if (reach === undefined) return [];
+  const { hooks, tokens } = config;
+  const open = tokens === undefined ? openRooms(hooks) : undefined;
+  const acts = openActs(config);
+  return [
+    ...open === undefined ? [] : [
+      `${reach} can join ${open}; set TOKEN_SECRET, TOKEN_JWKS_URL or CONNECT_HOOK_URL unless that is what you want`,
+    ],
+    ...acts === undefined ? [] : [`${reach} ${acts}; set PUBLISH_KEYS`],
+  ];
+}
+
+/**
+ * Returns the beginning of a sentence about anyone who reaches the server from another machine; undefined if probably
+ * nobody does.
+ */
+function reachOf(
+  { host, trustedProxies, allowedOrigins }: Config,
+): string | undefined {
+  if (!isLoopback(host)) return `HOST is ${host}, and anyone who reaches it`;
+  const remote = allowedOrigins.find((origin) =>
+    origin === "*" ||
+    (URL.canParse(origin) && !isLoopback(new URL(origin).hostname))
+  );
+  // Both settings have a use without a proxy as well, but seldom.
+  const sign = trustedProxies.length > 0
+    ? "TRUSTED_PROXIES is set"
+    : remote === undefined
+    ? undefined
+    : `ALLOWED_ORIGINS has ${remote}`;
+  return sign === undefined
+    ? undefined
+    : `HOST is ${host}, but ${sign}, as for a proxy in front, and anyone who reaches the proxy`;
+}
+
+/** Says what anyone may do without a publish key, whom the operator probably wants to keep from it. */
+function openActs(config: Config): string | undefined {
+  const { host, hooks, internalPort, open, publishKeys, tokens } = config;
+  if (publishKeys.length > 0) return undefined;
+  const needRights = tokens !== undefined || hooks?.connectUrl !== undefined;
+  const haveRights = needRights || hooks?.joinUrl !== undefined;
+  const isLocal = isLoopback(host);
+  if (isLocal && internalPort !== undefined) {
+    // The proxy passes on only what clients use.
+    return open || needRights ? undefined : "may publish over Socket.IO";
+  }
+  if (isLocal && !open) {
+    return `may publish, delete histories, put clients into any room${
+      haveRights ? ", whatever their tokens and hooks allow" : ""
+    }, disconnect and revoke users`;
+  }
+  return haveRights
+    ? "can also put clients into any room without PUBLISH_KEYS, whatever their tokens and hooks allow, take them out, delete histories and revoke users"
+    : undefined;
 }

@@ -230,6 +230,9 @@ Deno.test("makeOriginRule() allows the own origin under a public name if the ser
     makeOriginRule({ ...options, guarded })(headers).refusal?.code;
   assert.equal(codeOf(false), "host_not_allowed");
   assert.equal(codeOf(true), undefined);
+  const { refusal } = makeOriginRule(options)(headers);
+  assert.match(`${refusal?.message}`, /; set PUBLISH_KEYS, because anyone /);
+  assert.doesNotMatch(`${refusal?.message}`, /ALLOWED_ORIGINS/);
 });
 
 Deno.test("makeOriginRule() counts cookies only for allowed pages, and never with *", () => {

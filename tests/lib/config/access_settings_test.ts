@@ -173,6 +173,50 @@ Deno.test("warningsOf() warns if anyone who reaches HOST can join every room", (
   );
 });
 
+Deno.test("warningsOf() warns if anyone may publish and join through a proxy in front of a loopback HOST", () => {
+  const keyed = { PUBLISH_KEYS: `web:${SECRET}` };
+  const tokens = { TOKEN_SECRET: SECRET };
+  const warned = (env: Record<string, string>): string[] =>
+    warningsOf(inspectConfig(env)).map((text) => {
+      assert.doesNotMatch(text, new RegExp(SECRET));
+      return text.replace(/^.* the proxy /, "").replace(/[,;].*$/, "");
+    });
+  const publish = "may publish";
+  const join = "can join every room";
+  const proxies: Record<string, string>[] = [
+    { TRUSTED_PROXIES: "127.0.0.1" },
+    { ALLOWED_ORIGINS: "https://chat.example.com" },
+    { ALLOWED_ORIGINS: "http://localhost:3000,http://10.0.0.7" },
+    { ALLOWED_ORIGINS: "*" },
+    { TRUSTED_PROXIES: "::1", HOST: "localhost" },
+  ];
+  for (const proxy of proxies) {
+    assert.deepEqual(warned(proxy), [join, publish]);
+    assert.deepEqual(warned({ ...proxy, OPEN: "false" }), [join, publish]);
+    assert.deepEqual(warned({ ...proxy, OPEN: "true" }), [join]);
+    assert.deepEqual(warned({ ...proxy, ...keyed }), [join]);
+    assert.deepEqual(warned({ ...proxy, ...tokens }), [publish]);
+    assert.deepEqual(warned({ ...proxy, ...keyed, ...tokens }), []);
+    const internal = { ...proxy, INTERNAL_PORT: "4100" };
+    assert.deepEqual(warned(internal), [join, "may publish over Socket.IO"]);
+    assert.deepEqual(warned({ ...internal, ...tokens }), []);
+  }
+  for (
+    const local of [
+      {},
+      {
+        ALLOWED_ORIGINS: "http://localhost:3000,http://127.0.0.1,http://[::1]",
+      },
+    ]
+  ) assert.deepEqual(warned(local), []);
+  assert.deepEqual(
+    warningsOf(inspectConfig({ ...tokens, TRUSTED_PROXIES: "127.0.0.1" })),
+    [
+      "HOST is 127.0.0.1, but TRUSTED_PROXIES is set, as for a proxy in front, and anyone who reaches the proxy may publish, delete histories, put clients into any room, whatever their tokens and hooks allow, disconnect and revoke users; set PUBLISH_KEYS",
+    ],
+  );
+});
+
 Deno.test("warningsOf() names the publish keys that may be guessed, without their secrets", () => {
   const warnings = warningsOf(inspectConfig({
     PUBLISH_KEYS: `web:hunter2,batch:${SECRET.slice(0, 16)},cron:hunter3`,

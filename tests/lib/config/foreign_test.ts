@@ -20,7 +20,7 @@ Deno.test("warningsOf() warns about a setting of another server if the own one i
       { CONNECT_HOOK_URL: "http://127.0.0.1/hook" },
     ]],
     [{ CORS_ORIGIN: "https://a.example" }, "ALLOWED_ORIGINS", [
-      { ALLOWED_ORIGINS: "https://a.example" },
+      { ALLOWED_ORIGINS: "http://localhost:3000" },
     ]],
   ];
   for (const [env, meant, own] of cases) {

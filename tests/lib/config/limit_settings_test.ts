@@ -51,5 +51,5 @@ Deno.test("warningsOf() warns if clients are counted by address behind a proxy t
       { ...limit, TRUSTED_PROXIES: "127.0.0.1" },
       { ...limit, HOST: "0.0.0.0", OPEN: "true" },
     ]
-  ) assert.doesNotMatch(`${warningsOf(inspectConfig(fitting))}`, /TRUSTED/);
+  ) assert.doesNotMatch(`${warningsOf(inspectConfig(fitting))}`, /set TRUSTED/);
 });
