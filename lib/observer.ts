@@ -110,6 +110,11 @@ export type Observation =
    * last report, and `why` the sentence that the last client was sent. Reported at most once a minute for each `code`.
    */
   | { kind: "clients_turned_away"; code: string; count: number; why: string }
+  /**
+   * Clients that wanted to connect, or to open a stream, were refused for another reason than an outage, and do not try
+   * again by themselves. The fields and the rate are those of `clients_turned_away`.
+   */
+  | { kind: "clients_refused"; code: string; count: number; why: string }
   /** A limit was reached, and something was refused, delayed or disconnected because of it. */
   | { kind: "limited"; limit: string }
   /** A client sent an event whose name the server does not know. */

@@ -59,6 +59,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Clients cannot connect at the moment; they try again by themselves",
   ],
+  clients_refused: [
+    "warn",
+    "Clients were refused, for example because of their token or their page's origin",
+  ],
   limited: undefined,
   unknown_event: undefined,
   recovered: undefined,

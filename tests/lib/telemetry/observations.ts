@@ -42,6 +42,13 @@ export const ALL: readonly Observation[] = [
     count: 2,
     why: "Cannot connect: Redis is not reachable; connect again later",
   },
+  {
+    kind: "clients_refused",
+    code: "origin_not_allowed",
+    count: 1,
+    why:
+      "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS",
+  },
   { kind: "limited", limit: "too_many_clients" },
   { kind: "unknown_event" },
   { kind: "recovered", messages: 5 },

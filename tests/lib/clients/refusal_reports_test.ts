@@ -1,0 +1,59 @@
+/** The log lines about clients that are refused. */
+import assert from "node:assert/strict";
+import { RefusalReports } from "../../../lib/clients/refusal_reports.ts";
+import { ApiError } from "../../../lib/errors.ts";
+import type { Observation } from "../../../lib/observer.ts";
+import { TestApp } from "../../support/app.ts";
+import { Subscriber } from "../../support/client.ts";
+import { forgeToken, SECRET } from "../../support/tokens.ts";
+
+Deno.test("RefusalReports reports refusals by code with what the last client was told, and outages as another kind", () => {
+  const observed: Observation[] = [];
+  const reports = new RefusalReports((observation) =>
+    void observed.push(observation)
+  );
+  reports.report(new ApiError("unauthorized", "Cannot connect: a"));
+  reports.report(new ApiError("unauthorized", "Cannot connect: b"));
+  reports.report(new ApiError("invalid_room", "Cannot connect: c"));
+  reports.report(new ApiError("log_full", "Cannot connect: d"));
+  reports.close();
+  const line = (kind: string, code: string, why: string) => ({
+    kind,
+    code,
+    count: 1,
+    why: `Cannot connect: ${why}`,
+  });
+  assert.deepEqual(
+    observed.filter(({ kind }) => kind !== "client_refused"),
+    [
+      line("clients_refused", "unauthorized", "a"),
+      line("clients_refused", "invalid_room", "c"),
+      line("clients_turned_away", "log_full", "d"),
+    ],
+  );
+});
+
+Deno.test("a client and a stream with a token that another secret has signed each leave a log line", async () => {
+  await using app = new TestApp({ TOKEN_SECRET: SECRET });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const token = forgeToken({ alg: "HS256" }, { sub: "ann", exp: 4e9 });
+  for (let clients = 0; clients < 3; clients++) {
+    await using client = new Subscriber(url, { auth: { token } });
+    await client.errors.have(1);
+  }
+  const headers = { authorization: `Bearer ${token}` };
+  const stream = await fetch(`${url}/rooms/chat/events`, { headers });
+  assert.equal(stream.status, 401);
+  await stream.body?.cancel();
+  const line = {
+    kind: "clients_refused",
+    code: "unauthorized",
+    count: 1,
+    why:
+      "Cannot accept the token: its signature does not match; sign it with a key that the server knows",
+  };
+  assert.deepEqual(
+    app.observations.filter(({ kind }) => kind === line.kind),
+    [line, line],
+  );
+});
