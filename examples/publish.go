@@ -53,7 +53,7 @@ func send(body []byte, key string) (answer string, retry time.Duration, err erro
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set("Idempotency-Key", key)
-	if secret := os.Getenv("PUBLISH_KEY"); secret != "" {
+	if secret := os.Getenv("ROOMCAST_KEY"); secret != "" {
 		request.Header.Set("Authorization", "Bearer "+secret)
 	}
 	response, err := client.Do(request)

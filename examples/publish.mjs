@@ -30,7 +30,7 @@ export async function publish(room, message) {
 
 async function send(body, key) {
   const url = process.env.ROOMCAST_URL ?? "http://localhost:4000";
-  const secret = process.env.PUBLISH_KEY;
+  const secret = process.env.ROOMCAST_KEY;
   const response = await fetch(`${url}/publish`, {
     method: "POST",
     headers: {

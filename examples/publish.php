@@ -11,7 +11,7 @@ function publish(string $room, mixed $message): array
 {
     $url = getenv('ROOMCAST_URL') ?: 'http://localhost:4000';
     $headers = ['Content-Type: application/json', 'Idempotency-Key: ' . bin2hex(random_bytes(16))];
-    if ($secret = getenv('PUBLISH_KEY')) {
+    if ($secret = getenv('ROOMCAST_KEY')) {
         $headers[] = "Authorization: Bearer $secret";
     }
     $context = stream_context_create(['http' => [

@@ -17,7 +17,7 @@ def publish(room, message):
     """Publishes a message once, however many tries it takes: all of them have the same idempotency key."""
     url = os.environ.get("ROOMCAST_URL", "http://localhost:4000")
     headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid.uuid4())}
-    if secret := os.environ.get("PUBLISH_KEY"):
+    if secret := os.environ.get("ROOMCAST_KEY"):
         headers["Authorization"] = f"Bearer {secret}"
     body = json.dumps({"room": room, "message": message}).encode()
     request = urllib.request.Request(f"{url}/publish", body, headers)

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Publishes over HTTP with curl, which tries again after a 503 and waits as long
-# as its Retry-After says. Set PUBLISH_KEY to the secret if the server has
+# as its Retry-After says. Set ROOMCAST_KEY to the secret if the server has
 # PUBLISH_KEYS set.
 set -eu
 
 # Publishes $2 as $1, with the idempotency key $3, which makes it safe to try again.
 publish() {
   curl -sS --fail-with-body --retry 5 --retry-connrefused \
-    ${PUBLISH_KEY:+-H "Authorization: Bearer $PUBLISH_KEY"} \
+    ${ROOMCAST_KEY:+-H "Authorization: Bearer $ROOMCAST_KEY"} \
     -H "Content-Type: $1" -H "Idempotency-Key: $3" -d "$2" \
     "${ROOMCAST_URL:-http://localhost:4000}/publish"
   echo

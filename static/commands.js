@@ -16,7 +16,7 @@ const CONTROL = /[\0-\x08\x0b-\x1f\x7f]/;
  * @returns {string}
  */
 export function curlCommand({ origin, room, event, message, needsKey }) {
-  const key = needsKey ? ` -H "Authorization: Bearer $PUBLISH_KEY"` : "";
+  const key = needsKey ? ` -H "Authorization: Bearer $ROOMCAST_KEY"` : "";
   const url = new URL("/publish", origin);
   if (typeof message === "string" && !CONTROL.test(message)) {
     url.searchParams.set("room", room);

@@ -231,7 +231,7 @@ class Cluster {
     return {
       ROOMCAST_URL: this.node.url,
       REDIS_URL: this.redis.url,
-      PUBLISH_KEY: "s3cret",
+      ROOMCAST_KEY: "s3cret",
     };
   }
 

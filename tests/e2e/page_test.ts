@@ -181,12 +181,12 @@ async function copies({ browser, node, locked }: Stage): Promise<void> {
   await page.getByRole("tab", { name: "other" }).click();
   const hint = page.locator(".pane.current .empty");
   await hint.getByText("curl -d hello").waitFor();
-  assert.doesNotMatch(await hint.innerText(), /redis-cli|PUBLISH_KEY/);
+  assert.doesNotMatch(await hint.innerText(), /redis-cli|ROOMCAST_KEY/);
 
   // The embedded log has no channels, and publishing needs a key.
   await using other = await open(browser, `${locked.url}/`);
   const needsKey = other.page.locator(".pane.current .empty");
-  await needsKey.getByText('"Authorization: Bearer $PUBLISH_KEY"').waitFor();
+  await needsKey.getByText('"Authorization: Bearer $ROOMCAST_KEY"').waitFor();
   assert.doesNotMatch(await needsKey.innerText(), /redis-cli/);
 }
 

@@ -10,7 +10,7 @@ async function argumentsOf(command: string): Promise<string[]> {
         command.replace(/^redis-cli/, "curl")
       }`,
     ],
-    env: { PUBLISH_KEY: "the-secret" },
+    env: { ROOMCAST_KEY: "the-secret" },
   }).output();
   return new TextDecoder().decode(stdout).split("\0").slice(0, -1);
 }
@@ -65,7 +65,7 @@ Deno.test("curlCommand() prevents curl from reading a file, and contains the nam
   const parts = await argumentsOf(command);
   assert.equal(parts[0], "--data-raw");
   assert.ok(parts.includes("Authorization: Bearer the-secret"));
-  assert.ok(command.includes("$PUBLISH_KEY"));
+  assert.ok(command.includes("$ROOMCAST_KEY"));
 });
 
 Deno.test("redisCommand() returns a command only for messages that arrive unchanged through Redis", async () => {
