@@ -17,6 +17,7 @@ import { MemoryLog } from "./log/memory_log.ts";
 import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
 import { Revocations } from "./access/revocations.ts";
+import { Seals } from "./access/seals.ts";
 import { TokenVerifier } from "./access/tokens.ts";
 import { createPageRules, type PageRules } from "./access/page_rules.ts";
 import { idOf } from "./log/position.ts";
@@ -175,7 +176,7 @@ function makeAccess(
   },
 ): AccessParts {
   const tokens = config.tokens &&
-    new TokenVerifier({ ...config.tokens, observe });
+    new TokenVerifier({ ...config.tokens, seals: makeSeals(config), observe });
   const { messageBytesMax } = config;
   const hooks = config.hooks &&
     new Hooks({ ...config.hooks, messageBytesMax }, observe);
@@ -190,6 +191,22 @@ function makeAccess(
   });
   const revoker = new Revoker({ store, revocations, cluster, observe });
   return { access, tokens, hooks, revoker };
+}
+
+/**
+ * Creates the seals of tokens, from the secrets that all nodes have and that Redis never gets. Returns undefined if the
+ * node is alone, or if the secrets are too short.
+ */
+function makeSeals(
+  { redisUrl, publishKeys, tokens, hooks }: Config,
+): Seals | undefined {
+  if (redisUrl === undefined) return undefined;
+  const secrets = [
+    ...publishKeys.map(({ secret }) => secret),
+    ...tokens?.secrets ?? [],
+    hooks?.secret,
+  ];
+  return Seals.from(secrets.filter((secret) => secret !== undefined));
 }
 
 /** Creates what clients connect to, and what publishes for them and for backends. */

@@ -193,9 +193,10 @@ export type Observation =
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
   /**
    * A token was valid. `signature`: its signature was verified. `remembered`: this node had verified the same token
-   * before. The token may have been revoked; `token_refused` is then observed, too.
+   * before. `sealed`: another node had, as the client's session proves. The token may have been revoked;
+   * `token_refused` is then observed, too.
    */
-  | { kind: "token_verified"; how: "signature" | "remembered" }
+  | { kind: "token_verified"; how: "signature" | "remembered" | "sealed" }
   /** A verified token was forgotten before it had expired, because too many are remembered. */
   | { kind: "verified_token_forgotten" }
   /** A token was not accepted. */

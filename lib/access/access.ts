@@ -7,7 +7,7 @@
  * @module
  */
 import type { Observe } from "../observer.ts";
-import { type Claims, grantsOfClaims } from "./claim_rooms.ts";
+import { grantsOfClaims } from "./claim_rooms.ts";
 import {
   type AskingOptions,
   type Decide,
@@ -27,8 +27,9 @@ import {
 } from "./refusals.ts";
 import type { Revocations } from "./revocations.ts";
 import { type Action, type Grant, OPERATOR, READER, Rights } from "./rights.ts";
+import type { ReadSeal } from "./seals.ts";
 import { textOf } from "./tokens.ts";
-import { refuseRevoked, reportRefused } from "./verifier.ts";
+import { refuseRevoked, reportRefused, type Verified } from "./verifier.ts";
 
 /** The credentials that were sent with an HTTP request, or by a client that connects. */
 export interface Credentials {
@@ -51,10 +52,15 @@ export interface Access extends Decisions {
   /**
    * Resolves to the principal that has these credentials, or to an anonymous principal if there are no credentials.
    *
+   * @param readSeal Reads the seal in the session that a client wants to resume; not given if the signature of its
+   * token has to be verified.
    * @throws {ApiError} `unauthorized` if the credentials are not valid, or if a client needs a token and has none;
    * `token_keys_unavailable` or `log_unreachable`, which are retryable, if a token cannot be verified at the moment
    */
-  authenticate(credentials: Credentials): Promise<Principal>;
+  authenticate(
+    credentials: Credentials,
+    readSeal?: ReadSeal,
+  ): Promise<Principal>;
   /**
    * Returns whether the connect hook decides about a client with this token: call {@linkcode Access.decide} for it
    * instead of `authenticate()`. The hook is never asked about a publish key.
@@ -146,10 +152,11 @@ function authenticator(
   const ofToken = async (
     token: string,
     from: Credentials["from"],
+    readSeal?: ReadSeal,
   ): Promise<Principal> => {
     if (tokens === undefined) return anonymous[from];
-    const claims = await tokens.verify(token);
-    return principalOfClaims(claims, options, from, anonymous[from].rights);
+    const verified = await tokens.verify(token, readSeal);
+    return principalOfToken(verified, options, from, anonymous[from].rights);
   };
   const ofRequest = (bearer: string): Principal | Promise<Principal> => {
     const name = keys.find(bearer);
@@ -170,7 +177,7 @@ function authenticator(
     if (reader.rights.allow("history")) return reader;
     throw readerRefused(tokens !== undefined);
   };
-  return async ({ from, secret, lacksBearer }) => {
+  return async ({ from, secret, lacksBearer }, readSeal) => {
     const principal = anonymous[from];
     if (from === "reader") {
       return await ofReader(secret === undefined ? secret : `${secret}`);
@@ -181,7 +188,7 @@ function authenticator(
     }
     if (tokens === undefined) return principal;
     if (secret !== undefined) {
-      return await ofToken(textOf(secret, "auth.token"), from);
+      return await ofToken(textOf(secret, "auth.token"), from, readSeal);
     }
     if (principal.rights.allow("subscribe")) return principal;
     throw tokenMissing("connect");
@@ -243,8 +250,8 @@ function principalOfKey({ name, rooms = ["*"] }: PublishKey): Principal {
  * Creates the principal of a client with a verified token. Over HTTP a token is only for reading: publishing needs a
  * publish key there.
  */
-function principalOfClaims(
-  claims: Claims,
+function principalOfToken(
+  { claims, seal }: Verified,
   { tokenRooms = [] }: AccessOptions,
   from: Credentials["from"],
   base: Rights,
@@ -255,6 +262,7 @@ function principalOfClaims(
     ...facts,
     kind: "client",
     by: "token",
+    seal,
     rights: new Rights(from === "client" ? all : all.map(readOnly), base),
   });
 }

@@ -109,7 +109,8 @@ export function granter(
       return undefined;
     }
     if (token !== undefined && tokens !== undefined) {
-      const claims = await tokens.verify(textOf(token, `join {"token":"…"}`));
+      const text = textOf(token, `join {"token":"…"}`);
+      const { claims } = await tokens.verify(text);
       return grantOfToken(claims, room, principal, tokenRooms);
     }
     if (joinHook?.concerns(room)) {

@@ -73,6 +73,8 @@ export interface Principal {
   readonly grants: RoomGrants;
   /** What the connect hook has decided, for the client's session; undefined if it was not asked. */
   readonly verdict: Verdict | undefined;
+  /** The seal of the token, for the client's session (`lib/access/seals.ts`); undefined if the token has none. */
+  readonly seal: string | undefined;
 }
 
 /** Creates a frozen principal. Properties that are not given are undefined; `rooms` and `grants` are empty. */
@@ -95,6 +97,7 @@ export function makePrincipal(
     rooms: Object.freeze([...facts.rooms ?? []]),
     grants: facts.grants ?? NO_GRANTS,
     verdict: facts.verdict,
+    seal: facts.seal,
   });
 }
 

@@ -15,6 +15,7 @@ import type { Claims } from "./claim_rooms.ts";
 import { LEEWAY_SECONDS, TokenRefused } from "./claims.ts";
 import { needed } from "../util/needed.ts";
 import { type Jose, KeySet, type VerifyingKey } from "./key_set.ts";
+import { isSameSeal, type ReadSeal, type Seals } from "./seals.ts";
 import {
   checkClaims,
   notAToken,
@@ -23,6 +24,7 @@ import {
   wrongSignature,
 } from "./token_checks.ts";
 import { hashToken, VerifiedTokens } from "./verified_tokens.ts";
+import type { Verified, Verifier } from "./verifier.ts";
 
 /** How client tokens are verified. At least one of `secrets` and `jwksUrl` is given. */
 export interface TokenSettings {
@@ -37,6 +39,8 @@ export interface TokenSettings {
 
 /** Options of {@linkcode TokenVerifier}. */
 export interface TokenVerifierOptions extends TokenSettings {
+  /** Makes the seals of tokens that are signed with a public key; undefined if no token gets one. */
+  readonly seals?: Seals | undefined;
   readonly observe: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */
   readonly now?: () => number;
@@ -48,6 +52,22 @@ export interface TokenVerifierOptions extends TokenSettings {
 export const SECRET_BYTES_MIN = 32;
 /** The header of a token. */
 type Header = JWSHeaderParameters & { readonly alg: string };
+
+/** A token whose signature is to be proven. */
+interface Claimed {
+  readonly token: string;
+  readonly header: Header;
+  readonly hash: string;
+  /** The time at which the token arrived, by {@linkcode TokenVerifierOptions.elapsed}. */
+  readonly arrived: number;
+  readonly readSeal: ReadSeal | undefined;
+}
+
+/** How it is known that the signature of a token is right, and the seal of the token. */
+interface Proof {
+  readonly how: "signature" | "sealed" | "remembered";
+  readonly seal: string | undefined;
+}
 
 /** The compact form of a signed token (RFC 7515 §7.1). jose also accepts spaces, line ends and padding in it. */
 const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
@@ -64,7 +84,7 @@ const SIGNATURES: ReadonlySet<string> = new Set([
 ]);
 
 /** Verifies client tokens. Keeps the secrets, and fetches the public keys of the issuer. */
-export class TokenVerifier {
+export class TokenVerifier implements Verifier {
   readonly #options: TokenVerifierOptions;
   readonly #now: () => number;
   readonly #elapsed: () => number;
@@ -98,11 +118,12 @@ export class TokenVerifier {
 
   /**
    * Resolves to the claims of a token if its signature, its times, its issuer and its audience are as they have to be.
+   * The signature counts as right if this node remembers the token, or if the client's session has the token's seal.
    *
    * @throws {ApiError} `unauthorized` if the token is not accepted; `token_keys_unavailable`, which is retryable, if
    * that is not known because the issuer's public keys cannot be fetched
    */
-  async verify(token: string): Promise<Claims> {
+  async verify(token: string, readSeal?: ReadSeal): Promise<Verified> {
     if (token.length > TOKEN_LENGTH_MAX) throw tooLong();
     const arrived = this.#elapsed();
     const jose = await this.#jose;
@@ -110,45 +131,44 @@ export class TokenVerifier {
     // A token that is remembered must not keep a key valid that the issuer has withdrawn.
     if (!this.#isHmac(header)) await this.#keySet?.renew();
     const hash = hashToken(token);
-    const isKnown = this.#verified.has(hash, this.#now());
+    const known = this.#verified.find(hash, this.#now());
     const { generation } = this.#verified;
-    if (!isKnown) await this.#verifySignature(jose, token, header, arrived);
+    const { how, seal }: Proof = known === undefined
+      ? await this.#prove(jose, { token, header, hash, arrived, readSeal })
+      : { how: "remembered", seal: known.seal };
     const claims = claimsOf(jose, token);
     const now = this.#now();
     checkClaims(claims, this.#options, now);
-    this.#options.observe({
-      kind: "token_verified",
-      how: isKnown ? "remembered" : "signature",
-    });
-    if (!isKnown) {
+    this.#options.observe({ kind: "token_verified", how });
+    if (known === undefined) {
       const end = (claims.exp + LEEWAY_SECONDS) * 1000;
-      this.#verified.add(hash, end, generation, now);
+      this.#verified.add(hash, { end, seal }, generation, now);
     }
-    return claims;
+    return { claims, seal };
   }
 
-  /** Verifies the signature of a token. @throws {ApiError} `unauthorized`, `token_keys_unavailable` */
-  async #verifySignature(
-    jose: Jose,
-    token: string,
-    header: Header,
-    arrived: number,
-  ): Promise<void> {
-    const { alg } = header;
+  /** Proves that the signature of a token is right. @throws {ApiError} `unauthorized`, `token_keys_unavailable` */
+  async #prove(jose: Jose, claimed: Claimed): Promise<Proof> {
+    const { token, header, hash, arrived, readSeal } = claimed;
+    const { secrets, seals } = this.#options;
     if (this.#isHmac(header)) {
       // WebCrypto would use another thread, which takes longer than the HMAC itself.
-      if (isSignedWith(this.#options.secrets, token, alg)) return;
-      throw wrongSignature();
+      if (!isSignedWith(secrets, token, header.alg)) throw wrongSignature();
+      return { how: "signature", seal: undefined };
     }
-    for (const key of await this.#keysFor(header, arrived)) {
-      try {
-        await jose.compactVerify(token, key, { algorithms: [alg] });
-        return;
-      } catch (error) {
-        const { JWSSignatureVerificationFailed } = jose.errors;
-        if (!(error instanceof JWSSignatureVerificationFailed)) {
-          throw notAToken();
-        }
+    const keys = await this.#keysFor(header, arrived);
+    const candidates = await Promise.all(keys.map(async (key) => ({
+      key,
+      seal: await seals?.make(jose, key, hash),
+    })));
+    const kept = seals && await readSeal?.();
+    for (const { seal } of candidates) {
+      if (kept === undefined || seal === undefined) break;
+      if (isSameSeal(kept, seal)) return { how: "sealed", seal };
+    }
+    for (const { key, seal } of candidates) {
+      if (await hasSigned(jose, key, token, header.alg)) {
+        return { how: "signature", seal };
       }
     }
     throw wrongSignature();
@@ -177,6 +197,27 @@ export class TokenVerifier {
       "its algorithm is not accepted",
       "sign it with HS256, HS384 or HS512 for TOKEN_SECRET, or with a key of TOKEN_JWKS_URL",
     );
+  }
+}
+
+/**
+ * Resolves to whether a public key has signed a token with this algorithm.
+ *
+ * @throws {ApiError} `unauthorized` if the token cannot be verified with this key
+ */
+async function hasSigned(
+  jose: Jose,
+  key: VerifyingKey,
+  token: string,
+  alg: string,
+): Promise<boolean> {
+  try {
+    await jose.compactVerify(token, key, { algorithms: [alg] });
+    return true;
+  } catch (error) {
+    const { JWSSignatureVerificationFailed } = jose.errors;
+    if (error instanceof JWSSignatureVerificationFailed) return false;
+    throw notAToken();
   }
 }
 

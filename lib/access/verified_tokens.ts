@@ -12,10 +12,18 @@ import { createHash } from "node:crypto";
 import type { Observe } from "../observer.ts";
 
 /**
- * Maximum number of tokens that are remembered. Each takes about 150 bytes, so all together take about 15 MB. If there
+ * Maximum number of tokens that are remembered. Each takes about 200 bytes, so all together take about 20 MB. If there
  * are more, the token that was not used for the longest time is forgotten, and verified again when it is used.
  */
 export const REMEMBERED_MAX = 100_000;
+
+/** What is remembered of a verified token. */
+export interface RememberedToken {
+  /** Time at which the token ends, in ms since 1970. */
+  readonly end: number;
+  /** The seal of the token, as in `lib/access/seals.ts`; undefined if it has none. */
+  readonly seal: string | undefined;
+}
 
 /** Options of {@linkcode VerifiedTokens}. */
 export interface VerifiedTokensOptions {
@@ -38,8 +46,8 @@ export function hashToken(token: string): string {
 export class VerifiedTokens {
   readonly #max: number;
   readonly #observe: Observe;
-  /** The time at which each token ends, in ms since 1970, by the token's hash. The token that was used last is last. */
-  readonly #ends = new Map<string, number>();
+  /** The tokens by their hashes. The token that was used last is last. */
+  readonly #tokens = new Map<string, RememberedToken>();
   #generation = 0;
 
   /** Starts without tokens. */
@@ -50,7 +58,7 @@ export class VerifiedTokens {
 
   /** Number of tokens that are remembered. */
   get size(): number {
-    return this.#ends.size;
+    return this.#tokens.size;
   }
 
   /** A number that changes with each {@linkcode VerifiedTokens.clear}. */
@@ -58,29 +66,33 @@ export class VerifiedTokens {
     return this.#generation;
   }
 
-  /** Returns whether the token with this hash has been verified and has not ended at `now`, in ms since 1970. */
-  has(hash: string, now: number): boolean {
-    const end = this.#ends.get(hash);
-    if (end === undefined) return false;
-    this.#ends.delete(hash);
-    if (now >= end) return false;
-    this.#ends.set(hash, end);
-    return true;
+  /** Returns the token with this hash if it has been verified and has not ended at `now`, in ms since 1970. */
+  find(hash: string, now: number): RememberedToken | undefined {
+    const token = this.#tokens.get(hash);
+    if (token === undefined) return undefined;
+    this.#tokens.delete(hash);
+    if (now >= token.end) return undefined;
+    this.#tokens.set(hash, token);
+    return token;
   }
 
   /**
-   * Remembers a verified token until `end`, in ms since 1970. Does nothing if `clear()` was called since `generation`
-   * was read: the token may have been verified with a key that no longer counts. Read `generation` before the keys are
-   * looked up.
+   * Remembers a verified token until its end. Does nothing if `clear()` was called since `generation` was read: the
+   * token may have been verified with a key that no longer counts. Read `generation` before the keys are looked up.
    */
-  add(hash: string, end: number, generation: number, now: number): void {
-    if (generation !== this.#generation || now >= end) return;
-    this.#ends.delete(hash);
-    this.#ends.set(hash, end);
-    for (const [oldest, end] of this.#ends) {
+  add(
+    hash: string,
+    token: RememberedToken,
+    generation: number,
+    now: number,
+  ): void {
+    if (generation !== this.#generation || now >= token.end) return;
+    this.#tokens.delete(hash);
+    this.#tokens.set(hash, token);
+    for (const [oldest, { end }] of this.#tokens) {
       const hasEnded = now >= end;
-      if (!hasEnded && this.#ends.size <= this.#max) break;
-      this.#ends.delete(oldest);
+      if (!hasEnded && this.#tokens.size <= this.#max) break;
+      this.#tokens.delete(oldest);
       if (!hasEnded) this.#observe({ kind: "verified_token_forgotten" });
     }
   }
@@ -88,6 +100,6 @@ export class VerifiedTokens {
   /** Forgets all tokens. Call this when the keys that verify tokens have changed. */
   clear(): void {
     this.#generation++;
-    this.#ends.clear();
+    this.#tokens.clear();
   }
 }

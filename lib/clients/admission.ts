@@ -10,7 +10,8 @@
 import type { Asker } from "../access/hooks.ts";
 import { type Principal, userOf } from "../access/principal.ts";
 import type { Directives } from "../directives/directives.ts";
-import { ApiError, toApiError } from "../errors.ts";
+import { ApiError } from "../errors.ts";
+import { RateLimit, type Usage } from "../limits/rate_limit.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
 import {
@@ -25,13 +26,13 @@ import {
   newSessionSecret,
   type Session,
 } from "../sessions/session.ts";
-import type { SessionStore, StoredSession } from "../sessions/store.ts";
+import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
-import { pause } from "../util/deadline.ts";
 import type { LostRoom } from "./asked_rooms.ts";
 import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
 import { isOpenEnded, type Loaded, Plans, type PlansOptions } from "./plans.ts";
+import { SessionLookup } from "./session_lookup.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */
 const START_TIMEOUT_MS = 5000;
@@ -39,11 +40,11 @@ const START_TIMEOUT_MS = 5000;
  * Maximum number of attempts to admit a client. An attempt fails if another connection resumes the session meanwhile.
  */
 const ATTEMPTS_MAX = 3;
-/** How long the node retries to load a session if Redis does not reply, in ms. */
-const LOAD_TIMEOUT_MS = 3000;
-/** Time between two attempts to load a session, in ms. */
-const LOAD_INTERVAL_MS = 50;
-const NEVER = new AbortController().signal;
+/**
+ * How many sessions per second, and at once, may be read for clients whose tokens are then refused. Beyond that, tokens
+ * are verified before anything is read, so that a flood of wrong tokens causes no more reads.
+ */
+const WASTED_READS = new RateLimit(100, 1000);
 
 /** An admitted client, with all data that is needed to connect it in one synchronous step. */
 export interface Admission {
@@ -82,6 +83,8 @@ export interface AdmissionsOptions extends PlansOptions {
 export class Admissions {
   readonly #options: AdmissionsOptions;
   readonly #plans: Plans;
+  /** The sessions that were read for clients whose tokens were then refused. */
+  readonly #wasted: Usage = { usedUntil: 0 };
 
   /** Stores the options, with the parts of the node that admission needs. */
   constructor(options: AdmissionsOptions) {
@@ -96,6 +99,8 @@ export class Admissions {
    * for a room that is not valid or that it may not join.
    */
   async admit(hello: Hello): Promise<Admission> {
+    const session = new SessionLookup(hello.secret, this.#options);
+    let principal = await this.#authenticate(hello, session);
     if (!await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) {
       throw new ApiError(
         "log_unreachable",
@@ -105,16 +110,15 @@ export class Admissions {
     // New clients wait, too. Otherwise this node would apply directives to them that were stored before they connected,
     // as soon as it has loaded these.
     await this.#options.directives.whenLoaded();
-    let { principal } = hello;
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
-      const found = await this.#load(hello);
+      const found = await session.load();
       principal ??= await this.#decide(
         hello,
         found,
         askerOf(hello, found, newSecret),
       );
-      // Nothing of another user's session is used from here on, not even its id.
+      // A secret can be stolen: nothing of another user's session is used from here on, not even its id.
       const own = ofUser(found, principal);
       const asker = askerOf(hello, own, newSecret);
       const admission = await this.#tryAdmit(
@@ -214,46 +218,22 @@ export class Admissions {
   }
 
   /**
-   * Loads the session that a client wants to resume. If Redis cannot be reached, the client is admitted without its
-   * session. The client then misses no message in the rooms that it names, but is not reported as `recovered`, because
-   * its session may have more rooms.
+   * Resolves to the principal of a client; undefined if the connect hook decides about it.
    *
-   * The session may belong to another user, because a secret can be stolen. Once the principal is known, call
-   * {@linkcode ofUser} with the result, and use only what it returns.
+   * @throws {ApiError} if the client may not connect, or if that is not known at the moment
    */
-  async #load({ secret }: Hello): Promise<Loaded> {
-    if (typeof secret !== "string") return { kind: "none" };
-    const { log, sessions } = this.#options;
-    const digest = hashSessionSecret(secret);
-    const end = performance.now() + LOAD_TIMEOUT_MS;
-    for (;;) {
-      try {
-        const stored = await sessions.load(digest);
-        if (log.head.confirmed) {
-          if (stored === undefined) return { kind: "none" };
-          return this.#ended(stored, digest) ?? { kind: "found", stored };
-        }
-      } catch (error) {
-        if (!toApiError(error).retryable) throw error;
-      }
-      if (performance.now() > end) return { kind: "unreachable" };
-      await pause(LOAD_INTERVAL_MS, NEVER);
+  async #authenticate(
+    { principal, authenticate }: Hello,
+    session: SessionLookup,
+  ): Promise<Principal | undefined> {
+    if (authenticate === undefined) return principal;
+    const mayRead = WASTED_READS.charge(this.#wasted, 0) === 0;
+    try {
+      return await authenticate(mayRead ? () => session.seal() : undefined);
+    } catch (error) {
+      if (session.hasReadSeal) WASTED_READS.charge(this.#wasted, 1);
+      throw error;
     }
-  }
-
-  /**
-   * Returns the result for a session whose client a backend has disconnected; undefined for any other session. The
-   * client may have been offline then, so that no node has deleted its session. Nothing of the session counts any more:
-   * neither its rooms, nor what the connect hook has decided.
-   */
-  #ended(
-    { session: { directed, user } }: StoredSession,
-    digest: string,
-  ): Loaded | undefined {
-    const id = clientIdOf(digest);
-    return this.#options.directives.last("", directed, user, id) === undefined
-      ? undefined
-      : { kind: "ended", directed };
   }
 
   /**

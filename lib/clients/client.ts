@@ -125,6 +125,11 @@ export class Client implements SessionState {
     return this.principal.verdict;
   }
 
+  /** The seal of the client's token, as in `Session.seal`; undefined if it has none. */
+  get seal(): string | undefined {
+    return this.principal.seal;
+  }
+
   /** The user to whom the client's session belongs, as `userOf()` returns it. */
   get user(): string | undefined {
     return userOf(this.principal);

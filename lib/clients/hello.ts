@@ -5,13 +5,21 @@
  */
 import type { Asker, Introduction } from "../access/hooks.ts";
 import type { Principal } from "../access/principal.ts";
+import type { ReadSeal } from "../access/seals.ts";
 import type { Position } from "../recovery/join_request.ts";
 import type { Shown } from "./missed.ts";
 
 /** What a client sends when it connects. */
 export interface Hello {
-  /** The client's principal; undefined if the connect hook decides about the client. */
+  /** The client's principal; undefined if `authenticate` resolves to it, or if the connect hook decides about it. */
   readonly principal: Principal | undefined;
+  /**
+   * Resolves to the client's principal; undefined if `principal` is set, or if the connect hook decides about the
+   * client. `readSeal` reads the seal in the session that the client wants to resume; undefined if it may not be read.
+   */
+  readonly authenticate?:
+    | ((readSeal: ReadSeal | undefined) => Promise<Principal>)
+    | undefined;
   /** What hooks are told about the client; undefined if the server has no hooks. */
   readonly introduction?: Introduction | undefined;
   /**

@@ -155,8 +155,8 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * fields `user`, `grants`, `verdict`, `directed` and `left` are last, and each is missing if the session has none. An
- * example with a room without a notice, and a room with a gap to confirm:
+ * fields `user`, `grants`, `verdict`, `directed`, `left` and `seal` are last, and each is missing if the session has
+ * none. An example with a room without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
@@ -174,6 +174,7 @@ function formatSession(
     verdict,
     directed,
     left,
+    seal,
   }: Session,
 ): string {
   return JSON.stringify({
@@ -188,6 +189,7 @@ function formatSession(
     verdict,
     directed,
     left: left && [...left],
+    seal,
   });
 }
 
@@ -211,7 +213,7 @@ function parseSession(text: string): Session | undefined {
   try {
     const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
       .parse(text);
-    const { overloaded, user, grants, directed, left } = rest;
+    const { overloaded, user, grants, directed, left, seal } = rest;
     const verdict = readKeptVerdict(rest.verdict);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
@@ -232,6 +234,7 @@ function parseSession(text: string): Session | undefined {
       ...verdict !== undefined && { verdict },
       ...directed !== undefined && { directed },
       ...left !== undefined && { left: new Set(left) },
+      ...typeof seal === "string" && { seal },
     };
   } catch {
     return undefined;

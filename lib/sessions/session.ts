@@ -73,6 +73,11 @@ export interface Session {
   /** What the connect hook has decided about the client; undefined if it was not asked. */
   readonly verdict?: Verdict;
   /**
+   * The seal of the client's token, as in `lib/access/seals.ts`, so that other nodes need not verify the token;
+   * undefined if it has none. Whatever the session says, only a seal that a node has made counts.
+   */
+  readonly seal?: string;
+  /**
    * The id of the last directive of a backend (`lib/directives/`) that was applied to the client or came before the
    * session; undefined if there was none.
    */
@@ -107,6 +112,8 @@ export interface SessionState {
   readonly grants?: RoomGrants;
   /** What the connect hook has decided about the client, as in {@linkcode Session.verdict}. */
   readonly verdict?: Verdict | undefined;
+  /** The seal of the client's token, as in {@linkcode Session.seal}. */
+  readonly seal?: string | undefined;
   /** The last directive that was applied to the client, as in {@linkcode Session.directed}. */
   readonly directed?: string | undefined;
   /** Rooms of the client's token that the client has left, as in {@linkcode Session.left}. */

@@ -257,7 +257,7 @@ function toSession(
   { epoch, lineage }: HeadState,
 ): Session {
   const { generation, owner, rooms, overloaded } = client;
-  const { user, grants, verdict, directed, left } = client;
+  const { user, grants, verdict, directed, left, seal } = client;
   const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
   return {
     rooms: [...rooms],
@@ -271,5 +271,6 @@ function toSession(
     ...verdict !== undefined && { verdict },
     ...directed !== undefined && { directed },
     ...left !== undefined && { left },
+    ...seal !== undefined && { seal },
   };
 }

@@ -19,6 +19,7 @@ import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import { drainEvenly } from "../clients/drain.ts";
+import type { Hello } from "../clients/hello.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { closeBecause } from "../engineio/closing.ts";
 import { cork, forgetRequest, identify } from "../engineio/internals.ts";
@@ -210,15 +211,16 @@ export class SocketIoServer {
       const secret = auth.token === undefined
         ? tokenCookie(headers)
         : auth.token;
-      const principal = access.asksHook(secret)
+      const authenticate: Hello["authenticate"] = access.asksHook(secret)
         ? undefined
-        : await access.authenticate({ from: "client", secret });
+        : (readSeal) =>
+          access.authenticate({ from: "client", secret }, readSeal);
       const introduction = hookHeaders &&
         introductionOf(socket, { ...this.#options, hookHeaders });
-      const hello = helloOf(socket);
       const admission = await clients.admit({
-        ...hello,
-        principal,
+        ...helloOf(socket),
+        principal: undefined,
+        authenticate,
         introduction,
       });
       if (conn.readyState !== "open") {

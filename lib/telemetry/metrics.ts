@@ -137,7 +137,7 @@ export class Metrics {
   );
   readonly #verifiedTokens = this.#counter(
     "roomcast_tokens_verified_total",
-    "Client tokens that were valid, revoked ones included, by whether their signature was verified or this node had verified the same token before",
+    "Client tokens that were valid, revoked ones included, by whether their signature was verified, or this node or another one had verified the same token before",
     ["how"],
   );
   readonly #forgottenTokens = this.#counter(

@@ -51,7 +51,7 @@ const tokens: AccessOptions["tokens"] = {
     if (token === "t.outage.") return Promise.reject(OUTAGE);
     return claims === undefined
       ? Promise.reject(FALSE)
-      : Promise.resolve(claims);
+      : Promise.resolve({ claims, seal: "a-seal" });
   },
 };
 
@@ -318,6 +318,7 @@ Deno.test("a principal has what the token says about the user", async () => {
     info: { name: "Ann" },
     rooms: ["chat"],
     verdict: undefined,
+    seal: "a-seal",
   });
   const other = await access.authenticate({ from: "client", secret: "t.all." });
   assert.deepEqual([other.user, other.tokenId], [undefined, undefined]);

@@ -10,7 +10,7 @@ import { ApiError, type ErrorCode } from "../../../lib/errors.ts";
 
 const access = createAccess({
   publishKeys: [],
-  tokens: { verify: () => Promise.resolve({}) },
+  tokens: { verify: () => Promise.resolve({ claims: {} }) },
 });
 const asker = { client: "c", headers: {}, isWanted: () => true };
 const LIMITS = { access, rooms: ["chat", "news"], roomsPerClientMax: 3 };

@@ -51,7 +51,7 @@ class Setup extends ClientsSetup {
           this.verified++;
           await this.onVerify();
           if (token === "outage") throw OUTAGE;
-          return JSON.parse(token);
+          return { claims: JSON.parse(token) };
         },
       },
     });

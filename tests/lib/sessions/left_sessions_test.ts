@@ -68,6 +68,12 @@ Deno.test("LeftSessions.bytes includes the verdict of the connect hook", () => {
   assert.equal(left.bytes, 300 + 60 + 2 * 4 + 2 * length);
 });
 
+Deno.test("LeftSessions.bytes includes the seal of the token", () => {
+  const left = new LeftSessions(1000, 60_000);
+  left.add({ ...client("a"), seal: "x".repeat(22) });
+  assert.equal(left.bytes, 300 + 2 * 22);
+});
+
 Deno.test("LeftSessions.add() does not return sessions that have already expired in the store", async () => {
   const left = new LeftSessions(700, 20);
   left.add(client("a"));

@@ -50,8 +50,8 @@ const BARE: Session = {
 };
 /**
  * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`,
- * `verdict`, `directed` and `left`, which it ignores. Neither the order of the fields nor their form may change, because
- * nodes of both versions use the same Redis during an upgrade.
+ * `verdict`, `directed`, `left` and `seal`, which it ignores. Neither the order of the fields nor their form may change,
+ * because nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
   [
@@ -160,6 +160,10 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
       left: new Set(["b", "c"]),
     },
   ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"user":"ann","seal":"abcdefghijklmnopqrstuv"}',
+    { ...BARE, user: "ann", seal: "abcdefghijklmnopqrstuv" },
+  ],
 ];
 
 Deno.test("RedisSessionStore writes and reads sessions in the stored form of the previous version of Roomcast", async () => {
@@ -224,6 +228,16 @@ Deno.test("RedisSessionStore.load() leaves out a verdict that it cannot read, so
     const stored = await setup.store.load("x");
     assert.equal(stored?.session.user, "ann");
     assert.equal(stored?.session.verdict, undefined, JSON.stringify(verdict));
+  }
+});
+
+Deno.test("RedisSessionStore.load() leaves out a seal that is not a text, so that the token is verified", async () => {
+  await using setup = await Setup.open();
+  const [text = ""] = FORMS.at(-1) ?? [];
+  for (const seal of ["null", "5", "[]", "{}", "true"]) {
+    await setup.write("x", text.replace(/"seal":"\w+"/, `"seal":${seal}`));
+    const stored = await setup.store.load("x");
+    assert.deepEqual(stored?.session, { ...BARE, user: "ann" });
   }
 });
 

@@ -87,7 +87,7 @@ export const ALL: readonly Observation[] = [
   { kind: "config_warning", why: "TOKEN_AUDIENCE is unset" },
   { kind: "revoked", by: "user", key: "web" },
   { kind: "client_revoked" },
-  { kind: "token_verified", how: "remembered" },
+  { kind: "token_verified", how: "sealed" },
   { kind: "verified_token_forgotten" },
   { kind: "token_refused", reason: "expired" },
   { kind: "token_keys_fetched", outcome: "ok" },
