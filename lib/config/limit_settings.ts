@@ -27,8 +27,17 @@ export interface LimitSettings {
 /** The maximum of each limit that can be switched off with 0. */
 const COUNT_MAX = 10_000_000;
 
+/** The limits that do not exist by default. Set and empty, they are refused. */
+const OPTIONAL_LIMITS = [
+  "CLIENTS_MAX",
+  "CLIENTS_PER_ADDRESS_MAX",
+  "CONNECTS_PER_SECOND_MAX",
+  "PUBLISHES_PER_SECOND_MAX",
+];
+
 /** Reads all settings that limit clients and publishers. */
 export function readLimitSettings(reader: EnvReader): LimitSettings {
+  reader.refuseEmpty(OPTIONAL_LIMITS);
   const count = (name: string): number => reader.integer(name, 0, 0, COUNT_MAX);
   return {
     publishesPerSecondMax: count("PUBLISHES_PER_SECOND_MAX"),

@@ -70,12 +70,17 @@ const GUARDS = [
   "TOKEN_ISSUER",
   "TOKEN_AUDIENCE",
   "TOKEN_COOKIE",
+  "PUBLISH_KEYS",
   "PUBLISH_KEY_ROOMS",
   "CONNECT_HOOK_URL",
   "JOIN_HOOK_URL",
   "PUBLISH_HOOK_URL",
   "HOOK_ROOMS",
   "HOOK_SECRET",
+  "CLIENTS_MAX",
+  "CLIENTS_PER_ADDRESS_MAX",
+  "CONNECTS_PER_SECOND_MAX",
+  "PUBLISHES_PER_SECOND_MAX",
 ];
 
 /** Settings that this version does not support and must reject. */
