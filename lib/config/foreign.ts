@@ -46,6 +46,11 @@ const MEANINGS: readonly Meaning[] = [
     names: ["JWT_SECRET", "JWT_SECRET_KEY", "JWT_KEY"],
   },
   {
+    meant: "TOKEN_COOKIE",
+    // Docker sets a variable of this form for each link, so it is not refused as a misspelled setting.
+    names: ["TOKEN_COOKIE_NAME"],
+  },
+  {
     meant: "ALLOWED_ORIGINS",
     names: [
       "CORS_ORIGIN",

@@ -8,65 +8,28 @@
  * @module
  */
 import { nearest } from "../util/nearest.ts";
+import {
+  COMMON_FAMILIES,
+  FAMILIES,
+  HOOK_KINDS,
+  HOOK_SYNONYMS,
+  MEASURES,
+  OF_OTHERS,
+  ORCHESTRATED,
+  OWN_STARTS,
+  QUANTITIES,
+  SECRETS,
+  SINGLE_WORDS,
+  SPECIAL,
+  SYNONYMS,
+  TIMES,
+} from "./vocabulary.ts";
 
 /** A variable that is not a setting, and the setting that was probably meant. */
 export interface Unknown {
   readonly name: string;
   readonly meant: string;
 }
-
-/**
- * Matches the variables that Kubernetes sets for each service (`REDIS_SERVICE_HOST`, `ROOMCAST_PORT_4000_TCP_ADDR`) and
- * Docker for each link (`CHAT_NAME`, `CHAT_ENV_MODE`), for any name of the service or link.
- */
-const ORCHESTRATED =
-  /_(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?|NAME|ENV_\w+)$/i;
-
-/**
- * Words that only Roomcast combines with words of `QUANTITIES`, `TIMES` or `SECRETS` in the names of settings. A
- * variable whose name consists only of such words is probably a misspelled setting.
- */
-const FAMILIES = [
-  "HISTORY",
-  "RECOVERY",
-  "IDEMPOTENCY",
-  "PRESENCE",
-  "DRAIN",
-  "PUBLISH",
-];
-/**
- * Words in names of Roomcast's settings that other programs use as well, as in `CLIENT_SECRET`. A variable with such a
- * word is probably a misspelled setting only if the other words of its name are in `QUANTITIES`.
- */
-const COMMON_FAMILIES = ["CLIENT", "MESSAGE"];
-/** Words for amounts and limits in the names of settings, in the singular. */
-const QUANTITIES =
-  "LIMIT MAX MIN MAXIMUM SIZE LENGTH COUNT BYTE KB MB BUFFER PER RATE ROOM EVENT"
-    .split(" ");
-/** Words for durations in the names of settings, in the singular. */
-const TIMES =
-  "SECOND SEC MS MINUTE HOUR DAY TIME TIMEOUT TTL AGE EXPIRY RETENTION WINDOW"
-    .split(" ");
-/** Words for secrets in the names of settings, in the singular. */
-const SECRETS = "KEY SECRET TOKEN PASSWORD AUTH".split(" ");
-
-/**
- * Words in names of variables, in the singular, and the words that settings have instead. A name is read as it is, then
- * with the first words instead, then with the second ones.
- */
-const SYNONYMS: Readonly<Record<string, readonly string[]>> = {
-  CONNECTION: ["CLIENT", "CONNECT"],
-  SOCKET: ["CLIENT"],
-  IP: ["ADDRESS"],
-  KEY: ["SECRET"],
-  URI: ["URL"],
-  ENDPOINT: ["URL"],
-  WEBHOOK: ["HOOK"],
-};
-/** Names of a single word that no platform sets, and the settings of which the other words are missing. */
-const SINGLE_WORDS: Readonly<Record<string, string>> = { REDIS: "REDIS_URL" };
-/** Names that other programs have as well, although each is the name of a setting without one word. */
-const OF_OTHERS = ["TOKEN_URL", "PUBLISH_URL", "TIMEOUT_MS"];
 
 /** The name of a variable, and the words of this name in capitals, without plural or participle endings. */
 interface Words {
@@ -83,25 +46,76 @@ export function findUnknown(
   const spellings = spellingsOf(settings);
   return names.filter((name) => !known.includes(name)).flatMap((name) => {
     if (ORCHESTRATED.test(name)) return [];
-    for (const words of readings(split(name).words)) {
-      const meant = spellings.get(letters(words)) ??
-        spellings.get(anyOrder(words)) ??
-        settings.find((setting) => isTypo(words, setting.words))?.name ??
-        relative(name, words, settings);
-      if (meant !== undefined) return [{ name, meant }];
-    }
-    return [];
+    const all = readings(split(name).words);
+    const meant = SPECIAL[name.toUpperCase()] ??
+      first(all, (words) => spelled(words, settings, spellings)) ??
+      first(all, (words) => relative(name, words, settings));
+    return meant === undefined ? [] : [{ name, meant }];
   });
 }
 
-/** Returns the words themselves, and the words with those of `SYNONYMS` replaced. */
+/** Returns the first result that is not undefined. */
+function first<T>(
+  items: readonly T[],
+  find: (item: T) => string | undefined,
+): string | undefined {
+  for (const item of items) {
+    const found = find(item);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Returns the setting of which `words` are another spelling, or to which they add words. */
+function spelled(
+  words: readonly string[],
+  settings: readonly Words[],
+  spellings: ReadonlyMap<string, string>,
+): string | undefined {
+  return spellings.get(letters(words)) ??
+    spellings.get(anyOrder(words)) ??
+    settings.find((setting) => isTypo(words, setting.words))?.name ??
+    extended(words, settings);
+}
+
+/** Returns the setting with the most words of those that `words` have besides others, as `TOKEN_SECRET_KEY` has. */
+function extended(
+  words: readonly string[],
+  settings: readonly Words[],
+): string | undefined {
+  if (!OWN_STARTS.includes(words[0] ?? "")) return undefined;
+  const [longest] = settings.filter((setting) =>
+    setting.words.length > 1 &&
+    setting.words.includes("HOOK") === words.includes("HOOK") &&
+    setting.words.every((word) => words.includes(word))
+  ).sort((a, b) => b.words.length - a.words.length);
+  return longest?.name;
+}
+
+/** Returns the words themselves, and the words with those of `SYNONYMS` and of `HOOK_SYNONYMS` replaced. */
 function readings(words: readonly string[]): (readonly string[])[] {
-  if (!words.some((word) => Object.hasOwn(SYNONYMS, word))) return [words];
+  const all = words.includes("HOOK")
+    ? [words, ...hookReadings(words)]
+    : [words];
+  if (!words.some((word) => Object.hasOwn(SYNONYMS, word))) return all;
   const replaced = (at: number): string[] =>
     words.map((word) =>
       Object.hasOwn(SYNONYMS, word) ? SYNONYMS[word]?.[at] ?? word : word
     );
-  return [words, replaced(0), replaced(1)];
+  return [...all, replaced(0), replaced(1)];
+}
+
+/**
+ * Returns the words of a name with `HOOK` as the settings of hooks have them, and then without the kind of the hook:
+ * `HOOK_SECRET` and the like are for all hooks.
+ */
+function hookReadings(words: readonly string[]): (readonly string[])[] {
+  const replaced = words.map((word) =>
+    Object.hasOwn(HOOK_SYNONYMS, word) ? HOOK_SYNONYMS[word] ?? word : word
+  );
+  const ofAll = replaced.filter((word) => !HOOK_KINDS.includes(word));
+  const isUrl = ofAll.every((word) => word === "HOOK" || word === "URL");
+  return isUrl ? [replaced] : [replaced, ofAll];
 }
 
 /**
@@ -170,7 +184,8 @@ function isLike(a: string, b: string): boolean {
 
 /**
  * Returns the setting that is most similar to `name`, among the settings that have the same word of `FAMILIES` or
- * `COMMON_FAMILIES`. Returns undefined if {@linkcode isFamily} is `false` for all words of the name.
+ * `COMMON_FAMILIES` and the most words in common with it. Returns undefined if {@linkcode isFamily} is `false` for all
+ * words of the name.
  */
 function relative(
   name: string,
@@ -179,8 +194,13 @@ function relative(
 ): string | undefined {
   const family = words.find((word) => isFamily(word, words));
   if (family === undefined) return undefined;
+  const asked = new Set(words.map((word) => MEASURES[word] ?? word));
+  const common = (setting: Words): number =>
+    setting.words.filter((word) => asked.has(word)).length;
   const relatives = settings.filter((other) => other.words.includes(family));
-  return nearest(name, relatives.map((other) => other.name), () => Infinity);
+  const most = Math.max(...relatives.map(common));
+  const best = relatives.filter((other) => common(other) === most);
+  return nearest(name, best.map((other) => other.name), () => Infinity);
 }
 
 /**
@@ -202,11 +222,11 @@ function split(name: string): Words {
 }
 
 /**
- * Returns a word without the ending of a plural or a participle: `PROXIES` becomes the same as `PROXY`, `PUBLISHES` as
- * `PUBLISH`, and `TRUSTED` as `TRUST`.
+ * Returns a word without the ending of a plural or a participle: `PROXIES` becomes the same as `PROXY`, `COOKIES` as
+ * `COOKIE`, `PUBLISHES` as `PUBLISH`, and `TRUSTED` as `TRUST`.
  */
 function singular(word: string): string {
-  return word.replace(/IES$/, "Y").replace(
+  return word.replace(/IES?$/, "Y").replace(
     /(?<=\w\w)((?<=SH)ES|(?<!S)S|ED)$/,
     "",
   );
