@@ -11,9 +11,9 @@
  * @module
  */
 import type { Socket as Connection } from "engine.io";
-import type { ServerResponse } from "node:http";
 import type { ApiError } from "../errors.ts";
 import { internalsOf, waitingPollOf } from "./internals.ts";
+import { respondWith } from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
 
 /** Closes a connection and tells the client `error` as the reason. The client may then connect again by itself. */
@@ -28,19 +28,6 @@ export function closeBecause(connection: Connection, error: ApiError): void {
   if (poll === undefined) return connection.close();
   transport.writable = false;
   poll.request.cleanup();
-  respondWithError(poll.response, error);
+  respondWith(poll.response, { error });
   connection.close(true);
-}
-
-/** Responds to a request of a polling client with `error`. The client then connects again by itself. */
-export function respondWithError(
-  response: ServerResponse,
-  error: ApiError,
-): void {
-  response.writeHead(error.status, {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    ...(error.retryable && { "Retry-After": `${error.retrySeconds}` }),
-  });
-  response.end(JSON.stringify({ error: error.toJSON() }));
 }

@@ -1,37 +1,173 @@
 /**
- * Refuses requests to open a WebSocket.
+ * Refuses requests of clients that want to connect, or that are connected.
+ *
+ * The body of a refusal has the form of all errors of Roomcast, `{"error":{code,message}}`. If Engine.IO has a number
+ * for the error, the body also has Engine.IO's own fields `code` and `message`.
  *
  * @module
  */
+import { Server } from "engine.io";
 import { Buffer } from "node:buffer";
-import { STATUS_CODES } from "node:http";
+import { type ServerResponse, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { ApiError } from "../errors.ts";
+import { ApiError, type ErrorCode } from "../errors.ts";
 import { SNIFFING } from "../http/response.ts";
 import type { HandshakeError } from "../websocket/handshake.ts";
 
-/** Returns the response that refuses an upgrade because of `error`. */
-export function refusalOf(error: ApiError): HandshakeError {
-  return {
-    status: `${error.status} ${STATUS_CODES[error.status]}`,
-    headers: `Retry-After: ${error.retrySeconds}\r\n`,
-    type: "application/json",
-    message: JSON.stringify({ error }),
+/** A number by which Engine.IO names an error. */
+export type EngineErrorCode = keyof typeof Server.errorMessages;
+
+/** Why a request is refused. */
+export interface Refusal {
+  readonly error: ApiError;
+  /** Engine.IO's own fields of the error; undefined if it has none. */
+  readonly engine?: {
+    readonly code: EngineErrorCode;
+    readonly message: string;
   };
+  /** Additional headers of the response. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** Responds to an upgrade with an error and closes the socket, as Engine.IO's `abortUpgrade` does. */
-export function refuse(
+const {
+  BAD_HANDSHAKE_METHOD,
+  BAD_REQUEST,
+  FORBIDDEN,
+  UNKNOWN_SID,
+  UNKNOWN_TRANSPORT,
+  UNSUPPORTED_PROTOCOL_VERSION,
+} = Server.errors;
+
+const UNFIT =
+  "Cannot serve this request: it does not fit the client's connection; connect again, and do not send sid yourself";
+/** The errors of Roomcast for Engine.IO's. */
+const ERRORS: ReadonlyMap<number, readonly [ErrorCode, string]> = new Map([
+  [
+    UNKNOWN_TRANSPORT,
+    [
+      "invalid_parameter",
+      "Cannot connect: the query parameter transport is neither polling nor websocket; use socket.io-client, and leave its query parameter transport alone",
+    ],
+  ],
+  [
+    UNKNOWN_SID,
+    [
+      "invalid_parameter",
+      "Cannot serve this request: this node has no connection with this sid; do not send sid yourself, and behind a load balancer use only WebSockets, or send all requests of a client to one node",
+    ],
+  ],
+  [
+    BAD_HANDSHAKE_METHOD,
+    [
+      "malformed_request",
+      "Cannot connect: the first request of a client is not a GET; use socket.io-client, or POST /publish to publish",
+    ],
+  ],
+  [BAD_REQUEST, ["malformed_request", UNFIT]],
+]);
+/** The messages for requests that Engine.IO calls bad, by its name for what is wrong. */
+const BAD_REQUESTS: Readonly<Record<string, string>> = {
+  INVALID_ORIGIN:
+    "Cannot connect: the header Origin has characters that no header may have; send an origin such as https://app.example",
+  TRANSPORT_HANDSHAKE_ERROR:
+    "Cannot connect: the request asks for a WebSocket without the header Upgrade; let the proxy pass on the headers Upgrade and Connection",
+};
+
+/**
+ * Returns the refusal of a request with an error that Engine.IO has found.
+ *
+ * @param name Engine.IO's name for what is wrong with a bad request.
+ */
+export function refusalOf(code: EngineErrorCode, name?: unknown): Refusal {
+  const [ownCode, usual] = ERRORS.get(code) ?? ["malformed_request", UNFIT];
+  const error = new ApiError(ownCode, BAD_REQUESTS[`${name}`] ?? usual);
+  return { error, engine: { code, message: Server.errorMessages[code] } };
+}
+
+/** Returns the refusal of a request with an error of Roomcast for which Engine.IO has a number. */
+function refusalWith(error: ApiError, code: EngineErrorCode): Refusal {
+  return { error, engine: { code, message: error.message } };
+}
+
+/** Returns the refusal of a request that may not be served, for example because of its page's origin. */
+export function forbiddenBy(error: ApiError): Refusal {
+  return refusalWith(error, FORBIDDEN);
+}
+
+/** The refusal of a client that speaks an older protocol, or does not say which one it speaks. */
+export const OLD_PROTOCOL: Refusal = refusalWith(
+  new ApiError(
+    "invalid_parameter",
+    "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer",
+  ),
+  UNSUPPORTED_PROTOCOL_VERSION,
+);
+/**
+ * The refusal of a client that asks for JSONP. A page of any origin can load JSONP as a script and read it, and browsers
+ * send no origin with that request.
+ */
+export const JSONP: Refusal = refusalWith(
+  new ApiError(
+    "invalid_parameter",
+    "Cannot connect: JSONP is not supported; connect without the query parameter j",
+  ),
+  BAD_REQUEST,
+);
+
+/** Returns the body of the response that refuses a request. */
+function bodyOf({ error, engine }: Refusal): string {
+  return JSON.stringify({ ...engine, error: error.toJSON() });
+}
+
+/** Responds to a request that is not an upgrade with a refusal. */
+export function respondWith(response: ServerResponse, refusal: Refusal): void {
+  const { error, headers } = refusal;
+  response.writeHead(error.status, {
+    ...headers,
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    ...(error.retryable && { "Retry-After": `${error.retrySeconds}` }),
+  });
+  response.end(bodyOf(refusal));
+}
+
+/** Responds to an upgrade with a refusal, and closes the socket, as Engine.IO's `abortUpgrade` does. */
+export function refuseUpgrade(socket: Socket, refusal: Refusal): void {
+  const { error } = refusal;
+  const retry = error.retryable ? `Retry-After: ${error.retrySeconds}\r\n` : "";
+  refuse(
+    socket,
+    `${error.status} ${STATUS_CODES[error.status]}`,
+    retry,
+    bodyOf(refusal),
+  );
+}
+
+/** Responds to an upgrade that is not valid as the handshake of a WebSocket, and closes the socket. */
+export function refuseHandshake(
   socket: Socket,
-  { status, headers, type = "text/html", message }: HandshakeError,
+  { status, headers, message }: HandshakeError,
+): void {
+  const error = new ApiError(
+    "malformed_request",
+    `Cannot open a WebSocket: ${message}; use a WebSocket client, and let a proxy pass on its headers`,
+  );
+  const { engine } = refusalOf(BAD_REQUEST);
+  refuse(socket, status, headers, bodyOf({ error, ...engine && { engine } }));
+}
+
+function refuse(
+  socket: Socket,
+  status: string,
+  headers: string,
+  body: string,
 ): void {
   if (socket.writable) {
     socket.write(
       `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\n${
         SNIFFING.join(": ")
-      }\r\n` +
-        `Content-type: ${type}\r\n${headers}` +
-        `Content-Length: ${Buffer.byteLength(message)}\r\n\r\n${message}`,
+      }\r\nContent-Type: application/json\r\n${headers}` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
   }
   socket.destroy();

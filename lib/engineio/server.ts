@@ -15,13 +15,11 @@ import { ApiError, toApiError } from "../errors.ts";
 import { SOCKET_IO_PATH } from "../http/target.ts";
 import { randomText } from "../util/random.ts";
 import {
-  type HandshakeError,
   handshakeResponse,
   validateHandshake,
 } from "../websocket/handshake.ts";
 import type { FrameLimit } from "../websocket/connection.ts";
 import { DirectWriter } from "../wire/direct_write.ts";
-import { respondWithError } from "./closing.ts";
 import { Gate } from "./gate.ts";
 import { Heartbeats, installHeartbeats } from "./heartbeats.ts";
 import {
@@ -32,41 +30,43 @@ import {
 } from "./input_limits.ts";
 import { completeClose, type EngineRequest, internalsOf } from "./internals.ts";
 import { sendReplayInChunks } from "./polling_replay.ts";
-import { refusalOf, refuse } from "./refusal.ts";
+import {
+  type EngineErrorCode,
+  forbiddenBy,
+  JSONP,
+  OLD_PROTOCOL,
+  type Refusal,
+  refusalOf,
+  refuseHandshake,
+  refuseUpgrade,
+  respondWith,
+} from "./refusal.ts";
 import { WebSocketTransport } from "./transport.ts";
 
-const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
-  Server.errors;
+const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID } = Server.errors;
 
-/**
- * The error message for a client with an unsupported version of the Engine.IO protocol. Engine.IO's own message does
- * not say which version of the client is needed.
- */
-const PROTOCOL_ADVICE =
-  "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
-/**
- * The error message for a client that asks for JSONP. A page of any origin can load JSONP as a script and read it, and
- * browsers send no origin with that request.
- */
-const JSONP_ADVICE =
-  "Cannot connect: JSONP is not supported; connect without the query parameter j";
 /**
  * The response of a stopping node to a new client. The status is 503 and not 403, which Engine.IO would send, because a
  * load balancer passes a request on to the next node after a 503 (nginx: `proxy_next_upstream http_503`). A stock
  * client retries after either status.
  */
-const DRAINING = new ApiError(
-  "draining",
-  "Cannot connect: this node is stopping; connect again",
-);
+const DRAINING: Refusal = {
+  error: new ApiError(
+    "draining",
+    "Cannot connect: this node is stopping; connect again",
+  ),
+};
 
 /** The methods of the requests of a polling client. Engine.IO answers every other one with status 500. */
 const POLLING_METHODS: ReadonlySet<unknown> = new Set(["GET", "POST"]);
 const ALLOWED_METHODS = "GET, POST, OPTIONS";
-const METHOD_NOT_ALLOWED = new ApiError(
-  "method_not_allowed",
-  "Cannot use this method here: a polling client sends GET and POST; use socket.io-client",
-);
+const METHOD_NOT_ALLOWED: Refusal = {
+  error: new ApiError(
+    "method_not_allowed",
+    "Cannot use this method here: a polling client sends GET and POST; use socket.io-client",
+  ),
+  headers: { Allow: ALLOWED_METHODS },
+};
 
 /**
  * The URL of a client that connects by WebSocket from the start, and the parsed query of this URL, which all such
@@ -74,15 +74,6 @@ const METHOD_NOT_ALLOWED = new ApiError(
  */
 const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
 const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
-
-type EngineErrorCode = keyof typeof Server.errorMessages;
-
-/** Details of a refused request, in addition to Engine.IO's error code. */
-type RefusalContext = Record<string, unknown> & {
-  readonly message?: string;
-  /** The response to send if the request is an upgrade. */
-  readonly refusal?: HandshakeError;
-};
 
 /** The parts that a server uses, and what it calls. */
 export interface EngineParts {
@@ -97,7 +88,9 @@ export interface EngineParts {
    * the answers.
    */
   readonly onSlowClient?: (packets: number) => void;
-  /** Called with the error when the gate has refused a connection. */
+  /** Returns the error if a request may not be served, for example because of its origin. */
+  readonly refusalOf?: (request: IncomingMessage) => ApiError | undefined;
+  /** Called with the error when a client that wants to connect, or a request because of `refusalOf`, is refused. */
   readonly onRefused?: (error: ApiError) => void;
 }
 
@@ -115,6 +108,7 @@ export class EngineServer extends Server {
   readonly #directWriter: DirectWriter;
   readonly #gate: Gate;
   readonly #frameLimit: FrameLimit | undefined;
+  readonly #refusalOf: NonNullable<EngineParts["refusalOf"]>;
   readonly #onRefused: (error: ApiError) => void;
 
   /** Creates a server with Engine.IO's options. */
@@ -124,6 +118,7 @@ export class EngineServer extends Server {
     this.#directWriter = parts.directWriter ?? new DirectWriter(ignore);
     this.#gate = gate;
     this.#frameLimit = inputLimits?.frames;
+    this.#refusalOf = parts.refusalOf ?? (() => undefined);
     this.#onRefused = parts.onRefused ?? ignore;
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
@@ -139,54 +134,70 @@ export class EngineServer extends Server {
   }
 
   /**
-   * Verifies a request as Engine.IO does. Answers `OPTIONS` itself, and refuses five more kinds of requests:
+   * Verifies a request as Engine.IO does, answers `OPTIONS`, and responds to a request that is refused. Calls `accept`
+   * for every other request.
+   */
+  override verify(
+    request: EngineRequest,
+    upgrade: boolean,
+    accept: () => void,
+  ): void {
+    const { method, res } = request;
+    if (method === "OPTIONS" && res !== undefined) {
+      res.writeHead(204, { allow: ALLOWED_METHODS }).end();
+      return;
+    }
+    super.verify(
+      request as never,
+      upgrade,
+      (code?: EngineErrorCode, context?: { readonly name?: unknown }) => {
+        const refusal = this.#judge(request, code, context?.name);
+        if (refusal === undefined) accept();
+        else this.#respond(request, refusal);
+      },
+    );
+  }
+
+  /**
+   * Returns the refusal of a request; undefined if it is served. Besides the requests in which Engine.IO has found the
+   * error `code`, five kinds are refused:
    * - The request of a client with an unsupported protocol version. The response says which version of the client is
    *   needed.
    * - The request of a client that asks for JSONP, because it would get around the check of its origin.
    * - The request of a connected client with a method that Engine.IO does not know.
    * - On a stopping node, every request except those of clients that are connected to this node.
-   * - Every later request of a connected client that `allowRequest` refuses. Engine.IO calls `allowRequest` only for
-   *   the first request, and a browser sends no origin with the first poll of a page that it takes for this server's.
+   * - Every request with an error of `refusalOf`. Engine.IO's option `allowRequest` checks only the first request of a
+   *   client, and a browser sends no origin with the first poll of a page that it takes for this server's.
    */
-  override verify(
+  #judge(
     request: EngineRequest,
-    upgrade: boolean,
-    respond: (code?: EngineErrorCode, context?: RefusalContext) => void,
-  ): void {
+    code: EngineErrorCode | undefined,
+    name: unknown,
+  ): Refusal | undefined {
     const { method, res } = request;
-    if (method === "OPTIONS" && res !== undefined) {
-      return void res.writeHead(204, { allow: ALLOWED_METHODS }).end();
+    const { sid = "", EIO, j } = request._query;
+    const connects = code === undefined && sid === "";
+    if (this.stopping && (connects || code === UNKNOWN_SID)) return DRAINING;
+    if (code !== undefined) return refusalOf(code, name);
+    if (res !== undefined && !POLLING_METHODS.has(method)) {
+      return METHOD_NOT_ALLOWED;
     }
-    super.verify(request as never, upgrade, (code, context) => {
-      const { sid, EIO, j } = request._query;
-      const connects = code === undefined && sid === undefined;
-      if (this.stopping && (connects || code === UNKNOWN_SID)) {
-        if (res !== undefined) return respondWithError(res, DRAINING);
-        return respond(FORBIDDEN, { refusal: refusalOf(DRAINING) });
-      }
-      if (
-        code === undefined && res !== undefined && !POLLING_METHODS.has(method)
-      ) {
-        res.setHeader("Allow", ALLOWED_METHODS);
-        return respondWithError(res, METHOD_NOT_ALLOWED);
-      }
-      if (connects && EIO !== "4") {
-        return respond(UNSUPPORTED_PROTOCOL_VERSION, {
-          message: PROTOCOL_ADVICE,
-        });
-      }
-      if (connects && j !== undefined) {
-        return respond(BAD_REQUEST, { message: JSONP_ADVICE });
-      }
-      const { allowRequest } = this.opts;
-      if (code !== undefined || connects || allowRequest === undefined) {
-        return respond(code, context as RefusalContext);
-      }
-      allowRequest(request, (message, isAllowed) => {
-        if (isAllowed) respond();
-        else respond(FORBIDDEN, { message: message ?? "" });
-      });
-    });
+    if (connects && EIO !== "4") return OLD_PROTOCOL;
+    if (connects && j !== undefined) return JSONP;
+    const error = this.#refusalOf(request);
+    return error && forbiddenBy(error);
+  }
+
+  /** Responds to a request that is refused, and reports a refusal that the operator may have to know of. */
+  #respond(request: EngineRequest, refusal: Refusal): void {
+    const { res, socket, _query: { sid = "" } } = request;
+    const { error, engine } = refusal;
+    // Polling clients of a node that was restarted send an unknown sid, and connect again by themselves.
+    if (refusal !== DRAINING && (sid === "" || engine?.code === FORBIDDEN)) {
+      this.#onRefused(error);
+    }
+    if (res === undefined) refuseUpgrade(socket, refusal);
+    else respondWith(res, refusal);
   }
 
   /** Handles a request that is not an upgrade. */
@@ -213,12 +224,10 @@ export class EngineServer extends Server {
     socket.on("error", ignore);
     const request = incoming as EngineRequest;
     request._query = queryOf(request.url ?? "");
-    this.verify(request, true, (code, context) => {
-      const error = code === undefined
-        ? validateHandshake(request)
-        : refusalFor(code, context);
+    this.verify(request, true, () => {
+      const error = validateHandshake(request);
       if (error === undefined) this.#accept(request, socket, head);
-      else refuse(socket, error);
+      else refuseHandshake(socket, error);
     });
   }
 
@@ -229,11 +238,11 @@ export class EngineServer extends Server {
   protected override async handshake(
     transport: "polling" | "websocket" | "webtransport",
     request: EngineRequest,
-    abort: (code?: EngineErrorCode, context?: RefusalContext) => void,
+    abort: (code?: EngineErrorCode) => void,
   ): Promise<unknown> {
     const error = this.#enter(request, true);
     if (error !== undefined) {
-      if (request.res !== undefined) respondWithError(request.res, error);
+      if (request.res !== undefined) respondWith(request.res, { error });
       return;
     }
     try {
@@ -262,12 +271,12 @@ export class EngineServer extends Server {
     const mayUpgrade = known === undefined ||
       (known.transport.name === "polling" && !known.upgrading);
     if (transport !== "websocket" || !mayUpgrade) {
-      return refuse(socket, refusalFor(BAD_REQUEST));
+      return refuseUpgrade(socket, refusalOf(BAD_REQUEST));
     }
     if (!socket.readable || !socket.writable) return void socket.destroy();
     if (known === undefined) {
       const error = this.#enter(request, false);
-      if (error !== undefined) return refuse(socket, refusalOf(error));
+      if (error !== undefined) return refuseUpgrade(socket, { error });
     }
     const { maxHttpBufferSize = Infinity } = this.opts;
     const response = Buffer.from(handshakeResponse(request));
@@ -336,15 +345,6 @@ function queryOf(url: string): Readonly<Record<string, string>> {
   const start = url.indexOf("?");
   const query = start < 0 ? "" : url.slice(start + 1);
   return Object.fromEntries(new URLSearchParams(query));
-}
-
-function refusalFor(
-  code: EngineErrorCode,
-  context: RefusalContext = {},
-): HandshakeError {
-  const { message = Server.errorMessages[code], refusal } = context;
-  const status = code === FORBIDDEN ? "403 Forbidden" : "400 Bad Request";
-  return refusal ?? { status, headers: "", message };
 }
 
 function ignore(): void {}

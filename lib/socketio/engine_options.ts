@@ -40,11 +40,7 @@ export function engineOptions(
   };
   return {
     maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
-    // CORS only tells browsers whether a page may read a response. `allowRequest` decides who may connect.
+    // CORS only tells browsers whether a page may read a response. The server itself decides who may connect.
     cors: cors as never,
-    allowRequest: ({ headers }, callback) => {
-      const { refusal } = originRule(headers);
-      callback(refusal?.message, refusal === undefined);
-    },
   };
 }

@@ -122,6 +122,7 @@ export class SocketIoServer {
       inputLimits: inputLimitsFor(options),
       onSlowClient: (waitingPackets) =>
         observe({ kind: "slow_client_disconnected", waitingPackets }),
+      refusalOf: ({ headers }) => options.originRule(headers).refusal,
       onRefused: (error) => this.#refusals.report(error),
     });
     this.#requests = new Requests({

@@ -18,10 +18,8 @@ export interface HandshakeError {
   readonly status: `${number} ${string}`;
   /** Additional header lines, each ending with `\r\n`. */
   readonly headers: string;
-  /** The body of the response. */
+  /** What is wrong, as part of a sentence. */
   readonly message: string;
-  /** The media type of the body; `text/html`, as in Engine.IO's responses, if undefined. */
-  readonly type?: string;
 }
 
 /**
@@ -37,19 +35,19 @@ export function validateHandshake(
     headers: "",
     message,
   });
-  if (method !== "GET") return refuse("Invalid HTTP method");
+  if (method !== "GET") return refuse("the method is not GET");
   if (upgrade.toLowerCase() !== "websocket") {
-    return refuse("Invalid Upgrade header");
+    return refuse("the header Upgrade is not websocket");
   }
   if (headers["sec-websocket-version"] !== "13") {
     return {
       status: "426 Upgrade Required",
       headers: "Sec-WebSocket-Version: 13\r\n",
-      message: "Missing or invalid Sec-WebSocket-Version header",
+      message: "the header Sec-WebSocket-Version is not 13",
     };
   }
   if (!KEY.test(key)) {
-    return refuse("Missing or invalid Sec-WebSocket-Key header");
+    return refuse("the header Sec-WebSocket-Key is missing or not valid");
   }
 }
 

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
+import { ApiError, ERROR_STATUS } from "../../../lib/errors.ts";
 import { cork, forgetRequest } from "../../../lib/engineio/internals.ts";
 import { Subscriber } from "../../support/client.ts";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
@@ -97,38 +98,84 @@ Deno.test("EngineServer.close() ends a close that waits for the next poll of a c
 });
 
 Deno.test("EngineServer responds with the reason when it refuses an upgrade", async () => {
-  await using server = await TestEngineServer.start({
-    allowRequest: (request, respond) =>
-      respond("Cannot connect: no", request.headers.origin === undefined),
+  const reported: string[] = [];
+  await using server = await TestEngineServer.start({}, true, {
+    refusalOf: ({ headers: { origin } }) =>
+      origin === undefined
+        ? undefined
+        : new ApiError("origin_not_allowed", "Cannot connect: no"),
+    onRefused: ({ code }) => void reported.push(code),
   });
   const key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-  const refusals: [path: string, headers: string, answer: RegExp][] = [
-    [
-      "/socket.io/?EIO=4&transport=websocket",
-      `${key}Origin: http://a.example\r\n`,
-      /^HTTP\/1\.1 403 [^]*Cannot connect: no$/,
-    ],
-    [
-      "/socket.io/?EIO=4&transport=websocket",
-      "Sec-WebSocket-Key: short\r\n",
-      /^HTTP\/1\.1 400 /,
-    ],
-    ["/socket.io/?EIO=4&transport=pigeon", key, /Transport unknown$/],
-    ["/socket.io/?EIO=4&transport=websocket&sid=x", key, /ID unknown$/],
-    [
-      "/socket.io/?EIO=3&transport=websocket",
-      key,
-      /^HTTP\/1\.1 400 [^]*; use socket\.io-client 4\.6 or newer$/,
-    ],
-    ["/socket.io/", key, /Transport unknown$/],
-    ["/socket.io/?EIO=4&transport=polling", key, /Bad request$/],
+  const version = "Sec-WebSocket-Version: 8\r\n";
+  const path = "/socket.io/?EIO=4&transport=websocket";
+  const refusals: [
+    path: string,
+    headers: string,
+    status: number,
+    code: number,
+    own: RegExp,
+  ][] = [
+    [path, `${key}Origin: http://a.example\r\n`, 403, 4, /: no$/],
+    [path, "Sec-WebSocket-Key: short\r\n", 400, 3, /-Key is missing or not /],
+    [path, key + version, 426, 3, /-Version is not 13/],
+    ["/socket.io/?EIO=4&transport=pigeon", key, 400, 0, /parameter transport/],
+    [`${path}&sid=x`, key, 400, 1, /do not send sid yourself/],
+    ["/socket.io/?EIO=3&transport=websocket", key, 400, 5, /use socket\.io-cl/],
+    ["/socket.io/", key, 400, 0, /parameter transport/],
+    ["/socket.io/?EIO=4&transport=polling", key, 400, 3, /does not fit/],
   ];
-  for (const [path, headers, answer] of refusals) {
+  for (const [path, headers, status, code, own] of refusals) {
     await using client = new RawConnection(server.port, path, headers);
     await until(`${path} is closed`, () => client.closed);
-    assert.match(client.text, answer, path);
+    const [head = "", body = ""] = client.text.split("\r\n\r\n");
+    assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} `), path);
+    assert.match(head, /\r\nContent-Type: application\/json\r\n/i);
+    const { error, ...engine } = JSON.parse(body);
+    assert.equal(engine.code, code, path);
+    assert.equal(typeof engine.message, "string");
+    assert.ok(Object.hasOwn(ERROR_STATUS, error.code), error.code);
+    assert.match(error.message, /^Cannot /);
+    assert.match(error.message, own);
   }
   assert.equal(server.engine.clientsCount, 0);
+  assert.deepEqual(reported, [
+    "origin_not_allowed",
+    "invalid_parameter",
+    "invalid_parameter",
+    "invalid_parameter",
+  ]);
+});
+
+Deno.test("EngineServer responds to a refused poll with Engine.IO's fields and the error of Roomcast", async () => {
+  await using server = await TestEngineServer.start({}, true, {
+    refusalOf: ({ headers: { origin } }) =>
+      origin === undefined
+        ? undefined
+        : new ApiError("origin_not_allowed", "Cannot connect: no"),
+  });
+  const url = `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=`;
+  const ask = async (query: string, init: RequestInit = {}) => {
+    const response = await fetch(url + query, init);
+    const { error, ...engine } = await response.json();
+    return [response.status, engine, error.code, error.message];
+  };
+  const unknown = { code: 1, message: "Session ID unknown" };
+  const [status, engine, code, advice] = await ask("polling&sid=mine");
+  assert.deepEqual([status, engine, code], [400, unknown, "invalid_parameter"]);
+  assert.match(advice, /do not send sid yourself/);
+  const foreign = { headers: { origin: "http://a.example" } };
+  const no = "Cannot connect: no";
+  assert.deepEqual(await ask("polling", foreign), [
+    403,
+    { code: 4, message: no },
+    "origin_not_allowed",
+    no,
+  ]);
+  const [, , , proxy] = await ask("websocket");
+  assert.match(proxy, /let the proxy pass on the headers Upgrade/);
+  const [, , method] = await ask("polling", { method: "POST" });
+  assert.equal(method, "malformed_request");
 });
 
 Deno.test("EngineServer tells a client with an old protocol version which version of the client is needed", async () => {
@@ -142,10 +189,12 @@ Deno.test("EngineServer tells a client with an old protocol version which versio
       response.headers.get("content-type") ?? "",
       /^application\/json/,
     );
+    const message =
+      "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer";
     assert.deepEqual(await response.json(), {
       code: 5,
-      message:
-        "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer",
+      message,
+      error: { code: "invalid_parameter", message },
     });
   }
 });
@@ -157,10 +206,12 @@ Deno.test("EngineServer refuses JSONP, which a page of any origin could read", a
       `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling&j=${j}`,
     );
     assert.equal(response.status, 400);
+    const message =
+      "Cannot connect: JSONP is not supported; connect without the query parameter j";
     assert.deepEqual(await response.json(), {
       code: 3,
-      message:
-        "Cannot connect: JSONP is not supported; connect without the query parameter j",
+      message,
+      error: { code: "invalid_parameter", message },
     });
   }
   assert.equal(server.engine.clientsCount, 0);
@@ -244,7 +295,7 @@ Deno.test("EngineServer refuses an upgrade for a connection that already uses We
     `/socket.io/?EIO=4&transport=websocket&sid=${sid}`,
   );
   await until("it is refused", () => second.closed);
-  assert.match(second.text, /Bad request$/);
+  assert.match(second.text, /"message":"Bad request","error":\{/);
   assert.equal(server.engine.clientsCount, 1);
 });
 
