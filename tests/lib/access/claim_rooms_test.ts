@@ -13,10 +13,18 @@ function rooms(template: string, claims: Claims): readonly string[] {
 }
 
 Deno.test("a template puts claims into the name of a room or a pattern", () => {
-  const claims = { sub: "ann", org_id: 7, "https://a.example/team": "blue" };
+  const claims = {
+    sub: "ann",
+    number: 42,
+    auth0: "auth0|5f7c",
+    org_id: 7,
+    "https://a.example/team": "blue",
+  };
   for (
     const [template, room] of [
       ["user.{sub}=sub", "user.ann"],
+      ["id.{number}=sub", "id.42"],
+      ["user.{auth0}=sub", "user.auth0|5f7c"],
       ["org.{org_id}.*=sub", "org.7.*"],
       ["org.{org_id}.user.{sub}=sub", "org.7.user.ann"],
       ["{sub}=sub", "ann"],
@@ -84,6 +92,8 @@ Deno.test("a claim's value never matches more than one piece of the name", () =>
       "*",
       "a*",
       "acme.board",
+      "ann@example.com",
+      "f:1:ann",
       ".",
       "..",
       "acme.",
