@@ -116,7 +116,7 @@ export class ReplayMemory implements HeldBytes {
     }
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ read, resolve, reject });
-      this.#check();
+      this.#startTimer();
     });
   }
 
@@ -136,6 +136,8 @@ export class ReplayMemory implements HeldBytes {
   end(read: HeldRead): void {
     if (this.#long === read) this.#long = undefined;
     this.#change(read, () => read.isRunning = false);
+    // Another read may read further pages now.
+    this.#resume();
   }
 
   /** Records that a read is no longer kept for further clients. */
@@ -200,10 +202,9 @@ export class ReplayMemory implements HeldBytes {
   #change(read: HeldRead, change: () => void): void {
     const wasHeld = read.isHeld;
     change();
-    if (read.isHeld !== wasHeld) {
-      this.#bytes += wasHeld ? -read.bytes : read.bytes;
-    }
-    this.#resume();
+    if (read.isHeld === wasHeld) return;
+    this.#bytes += wasHeld ? -read.bytes : read.bytes;
+    if (wasHeld) this.#resume();
   }
 
   /** Lets those waiting reads continue that may do so, in the order in which they have begun to wait. */
@@ -226,8 +227,9 @@ export class ReplayMemory implements HeldBytes {
       else if (this.#isBehindRing(hold)) this.#disconnect(hold);
     }
     if (this.#waiting.length > 0 && this.#isFull) this.#makeRoom(now);
-    const expired = this.#waiting.filter(({ read }) => now >= read.waitsUntil);
-    this.#waiting = this.#waiting.filter((one) => !expired.includes(one));
+    const isExpired = ({ read }: Waiting) => now >= read.waitsUntil;
+    const expired = this.#waiting.filter(isExpired);
+    this.#waiting = this.#waiting.filter((one) => !isExpired(one));
     for (const { reject } of expired) reject(this.#refusal());
     if (this.#holds.size + this.#waiting.length > 0) this.#startTimer();
     else this.#stopTimer();

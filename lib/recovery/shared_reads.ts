@@ -98,9 +98,9 @@ export class SharedReads {
         // may succeed.
         const isFinal = result.since !== undefined || shared.from === from;
         if (isFinal) return result;
-      } else if (await this.#options.isContinued(result.end)) {
+      } else {
         hold.add(shared.held);
-        return result;
+        if (await this.#options.isContinued(result.end)) return result;
       }
       this.#reads.delete(key, shared);
     }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import assert from "node:assert/strict";
-import { Ring } from "../../../lib/delivery/ring.ts";
+import { entryBytes, Ring } from "../../../lib/delivery/ring.ts";
 import type { Entry } from "../../../lib/log/log.ts";
 import { compareIds, idBefore } from "../../../lib/log/position.ts";
 
@@ -55,15 +55,18 @@ Deno.test("Ring.after() returns the same messages as a plain array of the newest
   ));
 });
 
-Deno.test("Ring.bytes never exceeds the ring's limit and is 0 when the ring is empty", () => {
+Deno.test("Ring.bytes never exceeds the ring's limit and is 0 when the ring is empty, and droppedBytes has the rest", () => {
   fc.assert(fc.property(
     fc.array(message, { maxLength: 60 }),
     fc.integer({ min: 0, max: 10_000 }),
     (messages, bytesMax) => {
       const ring = new Ring(bytesMax);
+      let total = 0;
       for (const entry of entriesOf(messages)) {
         const before = ring.bytes;
         ring.push(entry);
+        total += entryBytes(entry);
+        assert.equal(ring.bytes + ring.droppedBytes, total);
         assert.ok(ring.bytes <= bytesMax);
         const least = 2 * entry.json.length;
         // No message was removed that still fitted into the ring.
@@ -71,6 +74,7 @@ Deno.test("Ring.bytes never exceeds the ring's limit and is 0 when the ring is e
       }
       ring.reset("1-0");
       assert.equal(ring.bytes, 0);
+      assert.equal(ring.droppedBytes, total);
     },
   ));
 });

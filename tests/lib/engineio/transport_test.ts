@@ -5,6 +5,7 @@ import type { Socket } from "node:net";
 import { WebSocketTransport } from "../../../lib/engineio/transport.ts";
 import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
 import { DirectWriter } from "../../../lib/wire/direct_write.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 import { pair } from "../../support/net.ts";
 import { until } from "../../support/wait.ts";
 
@@ -75,6 +76,31 @@ for (const direct of [true, false]) {
     assert.ok(Buffer.concat(received).equals(Buffer.concat(sent)));
   });
 }
+
+Deno.test("WebSocketTransport drops a replay that is not sent yet as soon as it closes, also if the client does not read", async () => {
+  for (const close of ["doClose", "terminate"] as const) {
+    await using stack = new AsyncDisposableStack();
+    const [socket, peer] = await pair(stack);
+    const transport = transportOf(socket, new DirectWriter(() => {}));
+    peer.pause();
+    const replayed = (() => {
+      const chunk = encodeTextFrame("x".repeat(16 << 20));
+      const replay = {
+        type: "message",
+        isDone: false,
+        chunks: () => [chunk, chunk],
+        takePackets: () => [],
+      };
+      transport.send([replay as never]);
+      return new WeakRef(replay);
+    })();
+    await collectGarbage();
+    assert.ok(replayed.deref() !== undefined, "the replay waits");
+    transport[close]();
+    await collectGarbage();
+    assert.equal(replayed.deref(), undefined, close);
+  }
+});
 
 Deno.test("if a write completes that was already reported as done, WebSocketTransport closes its connection and disables direct writes", async () => {
   await using stack = new AsyncDisposableStack();

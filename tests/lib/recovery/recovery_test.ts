@@ -349,6 +349,23 @@ Deno.test("recovery shares one read between clients that connect at about the sa
   assert.deepEqual(setup.reads, ["chat", "chat"]);
 });
 
+Deno.test("recovery shares one read between clients that ask for different numbers of the newest messages", async () => {
+  using setup = new Setup(SMALL);
+  await setup.publish("chat", 1, 40);
+  const ask = (last: number): Promise<JoinResult> =>
+    setup.recover({ room: "chat", last });
+  const results = await Promise.all([16, 9, 12].map(ask));
+  assert.deepEqual(results.map((result) => numbers(result).length), [
+    16,
+    9,
+    12,
+  ]);
+  assert.deepEqual(setup.reads, ["chat"]);
+  assert.equal(numbers(await ask(17)).at(0), 24);
+  assert.equal(numbers(await ask(1000)).length, 40);
+  assert.deepEqual(setup.reads, ["chat", "chat", "chat"]);
+});
+
 Deno.test("a shared read succeeds for a client even if another client needs trimmed messages", async () => {
   using setup = new Setup(SMALL, 10);
   const ids = await setup.publish("chat", 1, 20);
