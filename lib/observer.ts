@@ -185,10 +185,11 @@ export type Observation =
   /** A valid setting probably does not do what the operator wants. Reported at start. */
   | { kind: "config_warning"; why: string }
   /**
-   * The keys of `TOKEN_JWKS_URL` could not be fetched. Keys that were fetched before stay valid. Reported only for the
-   * first of several failures in a row.
+   * The keys of `TOKEN_JWKS_URL` could not be fetched, or the response has no usable key. Keys that were fetched before
+   * stay valid. `url` is the setting without credentials and query. Reported only for the first of several failures in a
+   * row.
    */
-  | { kind: "token_keys_unreachable"; why: string }
+  | { kind: "token_keys_unreachable"; url: string; why: string }
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
   /**

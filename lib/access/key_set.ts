@@ -6,10 +6,11 @@
  *
  * @module
  */
-import type { JSONWebKeySet, JWSHeaderParameters, LocalJWKSet } from "jose";
+import type { JWSHeaderParameters, LocalJWKSet } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
-import { boundedFetch, reasonOf } from "../util/bounded_fetch.ts";
+import { boundedFetch, reasonOf, shownUrl } from "../util/bounded_fetch.ts";
+import { readKeySet } from "./key_set_text.ts";
 
 /** The functions of the package jose, which is loaded only if tokens are configured. */
 export type Jose = typeof import("jose");
@@ -57,7 +58,7 @@ interface Fetched {
  * Fetches a key set, keeps it, and fetches it again every ten minutes and for unknown keys.
  *
  * One fetch serves all tokens that wait for it. For unknown keys it is fetched at most once in
- * {@linkcode COOLDOWN_MS}. While the server does not respond, the keys that were fetched last stay valid.
+ * {@linkcode COOLDOWN_MS}. While the server does not respond with usable keys, those that were fetched last stay valid.
  *
  * Lifetime: nothing runs between two calls, except a fetch. Call `close()` to cancel it.
  */
@@ -188,9 +189,7 @@ export class KeySet {
       const { createLocalJWKSet } = await jose;
       const last = this.#fetched;
       const isSame = text === last?.text;
-      const find = isSame
-        ? last.find
-        : createLocalJWKSet(JSON.parse(text) as JSONWebKeySet);
+      const find = isSame ? last.find : createLocalJWKSet(readKeySet(text));
       if (last === undefined) this.#lastBegan = -Infinity;
       this.#fetched = { text, find, began };
       if (last !== undefined && !isSame) this.#options.changed?.();
@@ -201,7 +200,11 @@ export class KeySet {
       if (this.#closed.signal.aborted) return;
       observe({ kind: "token_keys_fetched", outcome: "failed" });
       if (!this.#isFailing) {
-        observe({ kind: "token_keys_unreachable", why: reasonOf(error) });
+        observe({
+          kind: "token_keys_unreachable",
+          url: shownUrl(url),
+          why: reasonOf(error),
+        });
       }
       this.#isFailing = true;
     }

@@ -12,6 +12,7 @@ import {
   type BoundedResponse,
   FetchTimeout,
   reasonOf,
+  shownUrl,
 } from "../util/bounded_fetch.ts";
 import {
   type HookAnswer,
@@ -120,9 +121,8 @@ export class HookCaller {
   /** Creates a caller; calls nothing yet. */
   constructor(options: HookCallerOptions) {
     const { hook, callsMax, observe, now = Date.now } = options;
-    const { origin, pathname } = new URL(options.url);
     this.#options = options;
-    this.#shownUrl = `${origin}${pathname}`;
+    this.#shownUrl = shownUrl(options.url);
     this.#now = now;
     this.#queue = new CallQueue({
       runningMax: callsMax,

@@ -122,7 +122,7 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   config_warning: ["warn", "A setting may not do what you want"],
   token_keys_unreachable: [
     "warn",
-    "The keys of TOKEN_JWKS_URL cannot be fetched; those that are known stay valid",
+    "The server of TOKEN_JWKS_URL does not give out its keys; those that are known stay valid",
   ],
   token_keys_fetched: undefined,
   token_verified: undefined,
@@ -130,7 +130,7 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   token_refused: undefined,
   token_keys_recovered: [
     "info",
-    "The keys of TOKEN_JWKS_URL can be fetched again",
+    "The server of TOKEN_JWKS_URL gives out its keys again",
   ],
   revoked: ["debug", "A user or a token was revoked"],
   client_revoked: undefined,

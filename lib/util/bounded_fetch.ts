@@ -109,6 +109,12 @@ async function readBody(response: Response, bytesMax: number): Promise<string> {
   return text + decode();
 }
 
+/** Returns a URL for log lines: without its user, password, query and fragment, which may be secrets. */
+export function shownUrl(url: string): string {
+  const { origin, pathname } = new URL(url);
+  return `${origin}${pathname}`;
+}
+
 /**
  * Returns why a request has failed, for a log line. The URL is left out, because its query may be a secret. Deno names
  * it in the cause of the error.

@@ -213,7 +213,7 @@ Deno.test("a withdrawn key is refused at once if no token has come for long", as
   assert.equal(server.fetches, 2);
 });
 
-Deno.test("KeySet reports an outage, without the URL, if the response is too large, a redirect, broken off or not a valid key set", async () => {
+Deno.test("KeySet reports an outage, without the query of the URL, if the response is too large, a redirect, broken off or without usable keys", async () => {
   await using server = await KeyServer.start([old.jwk]);
   const cases: [string, NonNullable<KeyServer["respond"]>, RegExp][] = [
     ["endless", (response) => {
@@ -223,10 +223,28 @@ Deno.test("KeySet reports an outage, without the URL, if the response is too lar
       };
       write();
     }, /more than 262144 bytes/],
-    ["html", (response) => response.end("<html>"), /JSON/],
-    ["list", (response) => response.end("[]"), /malformed/],
-    ["keys", (response) => response.end('{"keys":{}}'), /malformed/],
-    ["null", (response) => response.end("null"), /malformed/],
+    ["html", (response) => response.end("\n<html>"), /is a page \(HTML\)/],
+    ["text", (response) => response.end("hello"), /^the response is not JSON$/],
+    ["list", (response) => response.end("[]"), /no list "keys"$/],
+    ["keys", (response) => response.end('{"keys":{}}'), /no list "keys"$/],
+    ["null", (response) => response.end("null"), /no list "keys"$/],
+    ["items", (response) => response.end('{"keys":[1]}'), /not an object$/],
+    [
+      "empty",
+      (response) => response.end('{"keys":[]}'),
+      /no key that verifies/,
+    ],
+    [
+      "encryption",
+      (response) =>
+        response.end(JSON.stringify({ keys: [{ ...old.jwk, use: "enc" }] })),
+      /no key that verifies/,
+    ],
+    [
+      "discovery",
+      (response) => response.end('{"jwks_uri":"https://id.example/secret"}'),
+      /; set TOKEN_JWKS_URL to its jwks_uri$/,
+    ],
     [
       "redirect",
       (response) => response.writeHead(302, { location: server.url }).end(),
@@ -242,8 +260,25 @@ Deno.test("KeySet reports an outage, without the URL, if the response is too lar
     const [seen] = setup.observed;
     assert.ok(seen?.kind === "token_keys_unreachable", name);
     assert.match(seen.why, why, name);
-    assert.ok(!seen.why.includes("hunter2"), seen.why);
+    assert.equal(`${seen.url}?secret=hunter2`, server.url);
+    assert.doesNotMatch(seen.why, /hunter2|id\.example/);
   }
+});
+
+Deno.test("an empty key set is an outage that the known keys survive", async () => {
+  await using server = await KeyServer.start([old.jwk]);
+  using setup = new Setup(server);
+  assert.equal(await setup.verify(await old.sign({ exp: 1e10 })), "ok");
+  server.keys = [];
+  setup.ahead = 3 * 3_600_000;
+  assert.equal(await setup.verify(await old.sign({ exp: 1e10 })), "ok");
+  const later = await next.sign({ exp: 1e10 });
+  assert.equal(await setup.verify(later), "token_keys_unavailable");
+  assert.deepEqual(setup.kinds, ["token_keys_unreachable"]);
+  server.keys = [next.jwk];
+  setup.ahead += 10_000;
+  assert.equal(await setup.verify(later), "ok");
+  assert.equal(setup.kinds.at(-1), "token_keys_recovered");
 });
 
 Deno.test("keys that cannot be read do not concern the others", async () => {

@@ -92,7 +92,11 @@ export const ALL: readonly Observation[] = [
   { kind: "token_refused", reason: "expired" },
   { kind: "token_keys_fetched", outcome: "ok" },
   { kind: "revocations_restored", count: 3 },
-  { kind: "token_keys_unreachable", why: "the response has the status 500" },
+  {
+    kind: "token_keys_unreachable",
+    url: "https://id.example/jwks.json",
+    why: "the response has the status 500",
+  },
   { kind: "token_keys_recovered" },
   { kind: "hook_called", hook: "connect", outcome: "refused", durationMs: 7 },
   {
