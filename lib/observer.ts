@@ -190,6 +190,10 @@ export type Observation =
    * row.
    */
   | { kind: "token_keys_unreachable"; url: string; why: string }
+  /**
+   * A client has sent a token to a server that verifies no tokens and whose hooks were not asked about it. Reported once.
+   */
+  | { kind: "token_ignored" }
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
   /**

@@ -7,6 +7,7 @@
  * @module
  */
 import type { Observe } from "../observer.ts";
+import { once } from "../util/once.ts";
 import { grantsOfClaims } from "./claim_rooms.ts";
 import {
   type AskingOptions,
@@ -111,18 +112,30 @@ const EVERYTHING: readonly Action[] = [...READER, ...OPERATOR];
 /** Creates the access rules of a server. */
 export function createAccess(options: AccessOptions): Access {
   const { now = Date.now, revocations = NONE_REVOKED } = options;
+  const { observe = () => {} } = options;
   const tokens = options.tokens && reportRefused(
     refuseRevoked(options.tokens, revocations),
-    options.observe ?? (() => {}),
+    observe,
   );
   const { connectHook, joinHook } = options;
-  const known = { ...options, tokens };
+  // The connect hook may have been asked about the same token.
+  const onTokenIgnored = once(() => {
+    if (connectHook === undefined) observe({ kind: "token_ignored" });
+  });
+  const known = { ...options, tokens, onTokenIgnored };
   const keys = new PublishKeys(options.publishKeys);
   const anonymous = anonymousOf(known);
+  const authenticate = authenticator(known, keys, anonymous);
   const hasTokens = tokens !== undefined;
   const decisions = createDecisions({ now, revocations, hasTokens, joinHook });
   return {
-    authenticate: authenticator(known, keys, anonymous),
+    authenticate: (credentials, readSeal) => {
+      const { from, secret } = credentials;
+      const isIgnored = !hasTokens && secret !== undefined &&
+        (from === "client" || keys.size === 0 && isTokenLike(`${secret}`));
+      if (isIgnored) onTokenIgnored();
+      return authenticate(credentials, readSeal);
+    },
     asksHook: (token, from = "client") => {
       if (connectHook === undefined) return false;
       if (token === undefined) return true;

@@ -96,9 +96,15 @@ export function decider(
   };
 }
 
+/** What decides about grants. */
+export interface GranterOptions extends AskingOptions {
+  /** Called when a client sends a room token that nothing verifies and that it does not need. */
+  readonly onTokenIgnored: () => void;
+}
+
 /** Returns the function that gives clients grants for rooms. */
 export function granter(
-  { tokens, tokenRooms, joinHook }: AskingOptions,
+  { tokens, tokenRooms, joinHook, onTokenIgnored }: GranterOptions,
   { refusal, isRevoked }: Pick<Decisions, "refusal" | "isRevoked">,
   now: () => number,
 ): GetGrant {
@@ -120,7 +126,9 @@ export function granter(
       const { user } = principal;
       return await joinHook.ask({ ...asker, user, room, data, token });
     }
-    if (token === undefined || principal.rights.allow("subscribe", room)) {
+    if (token === undefined) return undefined;
+    if (principal.rights.allow("subscribe", room)) {
+      onTokenIgnored();
       return undefined;
     }
     throw roomTokenUnused(room);

@@ -124,6 +124,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "The server of TOKEN_JWKS_URL does not give out its keys; those that are known stay valid",
   ],
+  token_ignored: [
+    "warn",
+    "A client sends a token that is not verified, because neither TOKEN_SECRET nor TOKEN_JWKS_URL is set",
+  ],
   token_keys_fetched: undefined,
   token_verified: undefined,
   verified_token_forgotten: undefined,

@@ -200,7 +200,7 @@ Deno.test("a key whose algorithm or use has changed verifies no sealed token", a
   const token = await rsa.sign();
   const seal = await sealOf(token, server);
   for (const change of [{ alg: "PS256" }, { use: "enc" }]) {
-    server.keys = [{ ...rsa.jwk, ...change }];
+    server.keys = [{ ...rsa.jwk, ...change }, other.jwk];
     using node = new Verifier(server.url);
     assert.match(await node.verify(token, seal), /not in the key set/);
   }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
+import { HookBackend, result } from "../../support/hook_backend.ts";
 import {
   forgeToken,
   inSeconds,
@@ -189,6 +190,37 @@ Deno.test("without tokens, a room token is not needed and not looked at", async 
   await client.joined.have(1);
   const [{ ok }] = await client.ask("join", { room: "b", token: "x" });
   assert.equal(ok, true);
+});
+
+Deno.test("a server without tokens warns once that the tokens of clients are not verified, unless a hook is asked", async () => {
+  const token = await makeToken({ sub: "ann" });
+  const warnings = async (
+    settings: Record<string, string>,
+    auth: Record<string, unknown>,
+    join: Record<string, unknown>,
+  ): Promise<number> => {
+    await using app = new TestApp(settings);
+    const url = `http://127.0.0.1:${await app.serve()}`;
+    for (let clients = 0; clients < 2; clients++) {
+      await using client = new Subscriber(url, { auth });
+      await client.connects.have(1);
+      await client.ask("join", { room: "b", ...join });
+    }
+    return app.observations.filter(({ kind }) => kind === "token_ignored")
+      .length;
+  };
+  assert.equal(await warnings({}, {}, {}), 0);
+  assert.equal(await warnings({}, { token }, {}), 1);
+  assert.equal(await warnings({}, {}, { token }), 1);
+  await using backend = await HookBackend.start(
+    result({ allow: ["sub"] }),
+  );
+  const JOIN_HOOK_URL = backend.url("/join");
+  assert.equal(await warnings({ JOIN_HOOK_URL }, {}, { token }), 0);
+  await using app = new TestApp();
+  const authorization = `Bearer ${token}`;
+  await app.request("/rooms/chat/history", { headers: { authorization } });
+  assert.ok(app.observations.some(({ kind }) => kind === "token_ignored"));
 });
 
 Deno.test("a claim with a * in it does not give a client other rooms", async () => {

@@ -97,6 +97,7 @@ export const ALL: readonly Observation[] = [
     url: "https://id.example/jwks.json",
     why: "the response has the status 500",
   },
+  { kind: "token_ignored" },
   { kind: "token_keys_recovered" },
   { kind: "hook_called", hook: "connect", outcome: "refused", durationMs: 7 },
   {
