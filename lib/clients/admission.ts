@@ -68,6 +68,8 @@ export interface Admission {
    * The log's lineage when the session was saved. If the lineage has changed since, Redis may have lost the session.
    */
   readonly lineage: string;
+  /** The last directive that this node knew when the client began to connect; undefined if there was none. */
+  readonly latest: string | undefined;
 }
 
 /** Options of {@linkcode Admissions}. */
@@ -110,6 +112,8 @@ export class Admissions {
     // New clients wait, too. Otherwise this node would apply directives to them that were stored before they connected,
     // as soon as it has loaded these.
     await this.#options.directives.whenLoaded();
+    // What comes from here on may be newer than what hooks answer about the client.
+    const { latest } = this.#options.directives;
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const found = await session.load();
@@ -125,6 +129,7 @@ export class Admissions {
         { ...hello, principal, asker },
         own,
         newSecret,
+        latest,
       );
       if (admission !== undefined) return admission;
       // If the client has closed this connection, no further attempt is needed.
@@ -139,16 +144,25 @@ export class Admissions {
   /**
    * Attempts once to admit a client. Resolves to undefined if another connection resumed the session after this attempt
    * had loaded it.
+   *
+   * @param latest The last directive that counts as applied to a new client.
    */
   async #tryAdmit(
     hello: KnownHello,
     loaded: Loaded,
     newSecret: string,
+    latest: string | undefined,
   ): Promise<Admission | undefined> {
     const hold = this.#options.recovery.hold(hello.isOpen);
     let admission: Admission | undefined;
     try {
-      return admission = await this.#admitWith(hold, hello, loaded, newSecret);
+      return admission = await this.#admitWith(
+        hold,
+        hello,
+        loaded,
+        newSecret,
+        latest,
+      );
     } finally {
       if (admission === undefined) hold.release();
     }
@@ -159,6 +173,7 @@ export class Admissions {
     hello: KnownHello,
     loaded: Loaded,
     newSecret: string,
+    latest: string | undefined,
   ): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const { requests, principal, isWhole, gone, lost = [], left } = await this
@@ -186,7 +201,7 @@ export class Admissions {
       rooms: new Map(
         results.map((result) => [result.room, positionAtConnect(result, id)]),
       ),
-      directed: this.#directedOf(loaded),
+      directed: directedOf(loaded, latest),
       left,
       headers: hello.introduction?.headers,
       isTransient: hello.stream !== undefined,
@@ -203,18 +218,8 @@ export class Admissions {
       since: hello.shown?.id ?? null,
       isSaved: outcome === "saved",
       lineage,
+      latest,
     };
-  }
-
-  /**
-   * Returns the last directive that counts as applied to a client. A session that is not resumed as a whole still has
-   * directives that are left to apply, and a session that has ended has at least a disconnect.
-   */
-  #directedOf(loaded: Loaded): string | undefined {
-    if (loaded.kind === "found") return loaded.stored.session.directed;
-    return loaded.kind === "ended"
-      ? loaded.directed
-      : this.#options.directives.latest;
   }
 
   /**
@@ -311,4 +316,16 @@ function ofUser(found: Loaded, principal: Principal): Loaded {
       found.stored.session.user !== userOf(principal)
     ? { kind: "none" }
     : found;
+}
+
+/**
+ * Returns the last directive that counts as applied to a client; `latest` if the client is new. A session that is not
+ * resumed as a whole still has directives that are left to apply, and a session that has ended has at least a disconnect.
+ */
+function directedOf(
+  loaded: Loaded,
+  latest: string | undefined,
+): string | undefined {
+  if (loaded.kind === "found") return loaded.stored.session.directed;
+  return loaded.kind === "ended" ? loaded.directed : latest;
 }

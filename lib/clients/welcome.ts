@@ -6,6 +6,7 @@
 import type { Access } from "../access/access.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
+import type { Directives } from "../directives/directives.ts";
 import type { Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { isGap, type JoinResult } from "../recovery/recovery.ts";
@@ -15,20 +16,24 @@ import { inOrder } from "./in_order.ts";
 
 /**
  * Returns whether an admission is still valid: the log's lineage and epoch have not changed since, neither the client
- * nor its right to be in a room has been revoked, and there is no gap in any room of a client that is to be reported as
- * `recovered`.
+ * nor its right to be in a room has been revoked, no backend has taken the client out of one of its rooms, and there is
+ * no gap in any room of a client that is to be reported as `recovered`.
  */
 export function isCurrent(
-  { client: { principal }, prepared, recovered, lineage }: Admission,
+  { client: { principal, id }, prepared, recovered, lineage, latest }:
+    Admission,
   results: readonly JoinResult[],
-  { access, log: { head } }: {
+  { access, directives, log: { head } }: {
     readonly access: Pick<Access, "isRevoked" | "mayStay">;
+    readonly directives: Pick<Directives, "last">;
     readonly log: Pick<Log, "head">;
   },
 ): boolean {
+  const isOut = (room: string): boolean =>
+    directives.last(room, latest, principal.user, id)?.kind === "leave";
   return lineage === head.lineage && !access.isRevoked(principal) &&
     prepared.every(({ epoch, request: { room } }) =>
-      epoch === head.epoch && access.mayStay(principal, room)
+      epoch === head.epoch && access.mayStay(principal, room) && !isOut(room)
     ) &&
     !(recovered && results.some(({ reason }) => reason !== undefined));
 }

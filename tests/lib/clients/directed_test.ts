@@ -590,3 +590,41 @@ Deno.test("principalOf() leaves out what a backend has taken from a client that 
   assert.throws(() => directed.principalOf(four.client, "a"));
   assert.ok(directed.principalOf(three.client, "a"));
 });
+
+Deno.test("a client that begins to connect before a backend takes it out of a room, or disconnects it, is not left there by an older answer of a hook", async () => {
+  for (const kind of ["leave", "disconnect"] as const) {
+    const { access, held } = new HeldGrants();
+    using setup = new Setup({ access });
+    await setup.direct("leave", "b");
+    const connecting = setup.connect({ principal: ANN, rooms: ["b"] });
+    await until("the grant is asked for", () => held.length === 1);
+    setup.add(kind, kind === "leave" ? "b" : "");
+    held[0]?.();
+    if (kind === "leave") {
+      // It connects again, and the hook is asked again.
+      await assert.rejects(connecting, /the admission is outdated/);
+    } else assert.equal((await connecting).connection.isOpen, false);
+    assert.equal(setup.clients.count, 0);
+  }
+});
+
+Deno.test("a client connects although a backend has taken it out of a room that its new token names, or was disconnected before", async () => {
+  using setup = new Setup({ access: rules() });
+  const rights = new Rights([{ rooms: ["*"], actions: ["subscribe"] }]);
+  const principal = { ...ANN, rights };
+  const one = await setup.connect({ principal, rooms: ["a"] });
+  setup.clients.dropped(one.client, false);
+  await setup.direct("leave", "b");
+  const two = await setup.connect({
+    principal: { ...principal, rooms: ["b"] },
+    secret: one.secret,
+    shown: one.connection.shown,
+  });
+  assert.ok(two.connection.isOpen);
+  setup.clients.dropped(two.client, false);
+  await setup.direct("leave", "a");
+  await setup.direct("disconnect");
+  const { secret } = one;
+  const three = await setup.connect({ principal, secret, rooms: ["a"] });
+  assert.equal(three.connection.isOpen, false);
+});
