@@ -14,6 +14,8 @@ export class AccessForms {
   #on;
   #key;
   #token;
+  /** A key that may be the whole of `name:secret`, which the reader was asked to check. */
+  #doubtful;
   /** Whether the server has said that the token expires soon. */
   #isExpiring = false;
 
@@ -30,10 +32,7 @@ export class AccessForms {
   constructor(server, on) {
     this.#server = server;
     this.#on = on;
-    this.#key = new SecretForm("key", (key) => {
-      server.key = key;
-      on.keyChanged();
-    });
+    this.#key = new SecretForm("key", (key) => this.#useKey(key));
     this.#token = new SecretForm("token", (token) => this.#useToken(token));
     find("key-forget").addEventListener("click", () => {
       server.key = "";
@@ -89,6 +88,17 @@ export class AccessForms {
     this.#token.isShown = false;
   }
 
+  #useKey(key) {
+    if (key.includes(":") && key !== this.#doubtful) {
+      this.#doubtful = key;
+      throw new TypeError(
+        "This looks like name:secret. Enter only the secret: the part after the colon. If the secret itself has a colon, use it again.",
+      );
+    }
+    this.#server.key = key;
+    this.#on.keyChanged();
+  }
+
   async #useToken(token) {
     const { token: last } = this.#server;
     this.#server.token = token;
@@ -107,7 +117,9 @@ export class AccessForms {
     this.#key.isShown = lacksKey;
     find("key-use").hidden = key === "";
     find("token-use").hidden = !acceptsTokens;
-    if (acceptsTokens) find("key-label").textContent = "Key, to publish";
+    if (acceptsTokens) {
+      find("key-label").textContent = "Key, to publish as a backend";
+    }
     find("token-state").textContent = token === ""
       ? "No token is in use."
       : "A token is in use. Only this page knows it.";

@@ -39,7 +39,10 @@ export class Composer {
    * @param {HTMLFormElement} form
    * @param {string} room
    * @param {import("./server.js").Server} server
-   * @param {{ keyNeeded: () => void }} on `keyNeeded` is called if the server requires a publish key
+   * @param {object} on
+   * @param {() => void} on.keyNeeded called if the server requires a publish key
+   * @param {(message: unknown, options: { event?: string, key: string }) => Promise<{ id: string, duplicate: boolean }>}
+   * on.publish publishes into the room over the page's connection
    * @param {AbortSignal} signal aborted when the room is closed
    */
   constructor(form, room, server, on, signal) {
@@ -87,8 +90,8 @@ export class Composer {
   }
 
   #rightsChanged() {
-    this.#form.hidden = !this.#server.servesBackends;
     const mayPublish = this.#server.mayPublish(this.#room);
+    this.#form.hidden = !mayPublish && !this.#server.servesBackends;
     this.#form.dataset.locked = String(!mayPublish);
     this.#box.disabled = !mayPublish;
     this.#event.disabled = !mayPublish;
@@ -187,11 +190,7 @@ export class Composer {
         SENDING_MS,
       );
       try {
-        const answer = await publish(this.#room, item.message, {
-          event: item.event,
-          idempotencyKey: item.idempotencyKey,
-          headers: this.#server.publishHeaders,
-        });
+        const answer = await this.#publish(item);
         this.#uncertain = undefined;
         this.#showAnswer(item, answer, performance.now() - start);
       } catch (failure) {
@@ -202,6 +201,14 @@ export class Composer {
       }
     }
     this.#form.removeAttribute("aria-busy");
+  }
+
+  #publish({ message, event, idempotencyKey }) {
+    if (!this.#server.mayPublishOverHttp(this.#room)) {
+      return this.#on.publish(message, { event, key: idempotencyKey });
+    }
+    const headers = this.#server.publishHeaders;
+    return publish(this.#room, message, { event, idempotencyKey, headers });
   }
 
   #showAnswer(item, { id, duplicate }, ms) {
@@ -235,7 +242,8 @@ export class Composer {
 /** Returns what went wrong with a publish, and what the reader can do about it. */
 function sentenceOf(failure) {
   const { status, code, message } = failure;
-  if (status === 0 || status === 400 || status === 413) return message;
+  // Without a status, it was refused over the connection, and the message says what to do.
+  if ([undefined, 0, 400, 413].includes(status)) return message;
   const { title, text } = adviceFor({ status, code });
   return failure.retryable
     ? `${title}. Send the text again; its idempotency key stays the same, so it is stored only once.`

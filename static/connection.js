@@ -145,6 +145,19 @@ export class Connection {
     if (!ok) throw new Error(error.message);
   }
 
+  /**
+   * Publishes a message over the connection, with the rights of the page's token. Waits until the page is connected.
+   *
+   * @param {string} room
+   * @param {unknown} message
+   * @param {{ event?: string, key: string }} options
+   * @returns {Promise<{ id: string, duplicate: boolean }>}
+   * @throws {Error} with the server's `code` and message if the server refuses the publish
+   */
+  publish(room, message, options) {
+    return this.#cast.publish(room, message, options);
+  }
+
   /** Breaks the connection without telling the server, and connects again after `ms`. */
   cut(ms) {
     this.#planAttempt(ms);

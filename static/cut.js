@@ -51,7 +51,7 @@ export class Cut {
   /** Enables or disables the button and its option, depending on the connection and on the right to publish. */
   update() {
     const mayPublish = this.#rooms.current !== undefined &&
-      this.#server.mayPublish(this.#rooms.current);
+      this.#server.mayPublishOverHttp(this.#rooms.current);
     find("cut").disabled = this.isUnderWay || !this.#connection.isConnected;
     find("cut-publish").disabled = !mayPublish;
     find("cut-room").textContent = this.#rooms.current ?? "";

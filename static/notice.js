@@ -11,6 +11,8 @@ import { requestJson } from "./publish.js";
 const PATIENCE_MS = 2000;
 /** Interval at which the notice updates the time until the next attempt, in ms. */
 const COUNT_MS = 250;
+/** What the notice contains if there is no problem. */
+const SOLVED = { title: "", text: "", detail: "" };
 
 /**
  * Shows in the header that the page is not connected.
@@ -105,19 +107,19 @@ export class Notice {
   }
 
   #show(problem) {
-    const notice = find("notice");
-    notice.hidden = problem === undefined;
-    if (problem === undefined) {
-      this.#title = "";
-      return;
+    find("notice").hidden = problem === undefined;
+    const { title, text, detail } = problem === undefined
+      ? SOLVED
+      : adviceFor(problem);
+    if (title !== this.#title) {
+      // Screen readers would still find the problem if nothing else was announced.
+      this.#announcer.say(title === "" ? "Connected" : `${title}. ${text}`);
     }
-    const { title, text, detail } = adviceFor(problem);
-    if (title !== this.#title) this.#announcer.say(`${title}. ${text}`);
     this.#title = title;
     find("notice-title").textContent = title;
     find("notice-text").textContent = text;
     find("notice-detail").textContent = detail;
-    this.#count();
+    if (problem !== undefined) this.#count();
   }
 
   #count() {

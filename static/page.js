@@ -78,7 +78,9 @@ async function start() {
     () => server.token,
   );
   cut = new Cut({ connection, server, rooms, announcer });
-  find("cut-publish").checked = server.mayPublish(settings.room);
+  find("cut-publish").checked = server.mayPublishOverHttp(
+    settings.room,
+  );
   find("log").textContent = settings.embedded
     ? "messages are kept in this process"
     : "messages are kept in Redis";
@@ -105,6 +107,7 @@ function openRoom(room) {
     server,
     announcer,
     keyNeeded: () => access.askForKey(),
+    publish: (message, options) => connection.publish(room, message, options),
     historyRefused: (why) => access.askForReading(why),
     leave: () => rooms.close(room),
   });

@@ -47,11 +47,16 @@ export class Pane {
    * @param {import("./server.js").Server} parts.server
    * @param {import("./announce.js").Announcer} parts.announcer
    * @param {() => void} parts.keyNeeded called if the server requires a publish key
+   * @param {import("./connection.js").Connection["publish"]} parts.publish publishes into the room over the connection;
+   * without its parameter `room`
    * @param {(why: string) => void} parts.historyRefused called if the server refuses to send older messages because of
    * the key or the token, or because there is none
    * @param {() => void} parts.leave called when the reader closes the room
    */
-  constructor(room, { server, announcer, keyNeeded, historyRefused, leave }) {
+  constructor(
+    room,
+    { server, announcer, keyNeeded, publish, historyRefused, leave },
+  ) {
     this.room = room;
     this.#server = server;
     this.#announcer = announcer;
@@ -80,7 +85,7 @@ export class Pane {
       part("form"),
       room,
       server,
-      { keyNeeded },
+      { keyNeeded, publish },
       this.#closing.signal,
     );
     server.addEventListener("change", () => {

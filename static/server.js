@@ -83,17 +83,28 @@ export class Server extends EventTarget {
   }
 
   /**
-   * Whether the server serves publishers at the address of the page; true if the settings of no room are loaded yet. If
-   * not, the page cannot publish, and there is no `/readyz`.
+   * Whether the server serves backends at the address of the page; true if the settings of no room are loaded yet. If
+   * not, the page cannot publish over HTTP, and there is no `/readyz`.
    */
   get servesBackends() {
     return !this.#some(({ servesBackends }) => !servesBackends);
   }
 
-  /** Returns whether the page may publish into `room`; true if the settings of the room are not loaded yet. */
-  mayPublish(room) {
+  /**
+   * Returns whether the page may publish into `room` over HTTP, as a backend; true if the settings of the room are not
+   * loaded yet.
+   */
+  mayPublishOverHttp(room) {
     return this.servesBackends &&
       (this.#key !== "" || !this.settings(room)?.publishNeedsKey);
+  }
+
+  /**
+   * Returns whether the page may publish into `room`. If it may not over HTTP, it publishes over its connection, and its
+   * token decides, whose rights the page does not know.
+   */
+  mayPublish(room) {
+    return this.mayPublishOverHttp(room) || this.acceptsTokens;
   }
 
   /** Returns whether the page may read the history of `room`; true if the settings of the room are not loaded yet. */

@@ -14,14 +14,20 @@ import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
 const KEY = { authorization: "Bearer open-sesame" };
 const SETTINGS = { TOKEN_SECRET: SECRET, PUBLISH_KEYS: "page:open-sesame" };
 
-/** Makes a token of a user that may receive rooms and read their histories. */
+/** Makes a token of a user with rights in rooms; by default the user may receive them and read their histories. */
 function tokenFor(
   user: string,
   rooms: string[],
   exp = inSeconds(3600),
+  allow = ["sub", "history"],
 ): Promise<string> {
-  const caps = [{ rooms, allow: ["sub", "history"] }];
-  return makeToken({ sub: user, exp, caps });
+  return makeToken({ sub: user, exp, caps: [{ rooms, allow }] });
+}
+
+/** Sends a message with the form of the current room. */
+async function send(page: Page, text: string): Promise<void> {
+  await page.fill(".pane.current textarea", text);
+  await page.press(".pane.current textarea", "Enter");
 }
 
 async function enter(page: Page, token: string): Promise<void> {
@@ -133,10 +139,15 @@ async function usesBoth(browser: Browser, node: TestNode): Promise<void> {
   const token = await tokenFor("ann", ["chat"]);
   await enter(page, token);
   await isConnected(page);
+  assert.equal(await page.locator("#announcer").textContent(), "Connected");
+  assert.equal(await page.locator("#notice-title").textContent(), "");
+  await page.fill("#key", "page:open-sesame");
+  await page.press("#key", "Enter");
+  await page.getByText("Enter only the secret: the part after the colon")
+    .waitFor();
   await page.fill("#key", "open-sesame");
   await page.press("#key", "Enter");
-  await page.fill(".pane.current textarea", "with a key");
-  await page.press(".pane.current textarea", "Enter");
+  await send(page, "with a key");
   await shows(page, "with a key");
   for (const secret of [token, "open-sesame"]) await isForgotten(page, secret);
   assert.deepEqual(await violations(page), []);
@@ -147,7 +158,33 @@ async function usesBoth(browser: Browser, node: TestNode): Promise<void> {
   assert.deepEqual(errors.filter((error) => !/401/.test(error)), []);
 }
 
-/** Checks that the page on a port without publishers offers no way to publish, and reads histories with a token. */
+/** Checks that a page without a key publishes over its connection, as the user of its token. */
+async function publishesWithToken(
+  browser: Browser,
+  node: TestNode,
+): Promise<void> {
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page } = desk;
+  await page.locator("#token-form").waitFor();
+  const allow = ["sub", "pub"];
+  await enter(page, await tokenFor("ann", ["chat"], undefined, allow));
+  await isConnected(page);
+  await send(page, "with a token");
+  await shows(page, "with a token");
+  const answer = page.locator(".pane.current .answer");
+  await answer.getByText("Stored as").waitFor();
+  await answer.getByRole("button", { name: "Send again" }).click();
+  await answer.getByText("Duplicate, stored before as").waitFor();
+  const path = `${node.url}/rooms/chat/history?order=desc&limit=1`;
+  const { messages: [{ message, from }] } =
+    await (await fetch(path, { headers: KEY })).json();
+  assert.deepEqual({ message, from }, { message: "with a token", from: "ann" });
+}
+
+/**
+ * Checks that the page on a port without backends offers nothing that needs a key, shows why the server refuses what
+ * its token does not allow, and reads histories with the token.
+ */
 async function onlyReads(browser: Browser, node: TestNode): Promise<void> {
   const publish = async (text: string): Promise<void> => {
     const message = { room: "chat", message: text };
@@ -161,7 +198,12 @@ async function onlyReads(browser: Browser, node: TestNode): Promise<void> {
   await isConnected(page);
   await page.locator(".pane.current .empty").waitFor();
   assert.doesNotMatch(await page.locator(".empty").innerText(), /curl|Publish/);
-  assert.ok(await page.locator(".composer").isHidden());
+  await send(page, "not allowed");
+  await page.locator(".composer .error", {
+    hasText: 'Cannot publish into "chat"',
+  }).waitFor();
+  const box = page.locator(".pane.current textarea");
+  assert.equal(await box.inputValue(), "not allowed");
   assert.ok(await page.locator("#key-form").isHidden());
   assert.ok(await page.locator("#cut-publish").isDisabled());
   assert.deepEqual(await violations(page), []);
@@ -234,6 +276,10 @@ Deno.test({
     await using browser = await launch();
     await t.step("uses tokens", () => usesTokens(browser, node));
     await t.step("uses a token and a key", () => usesBoth(browser, node));
+    await t.step(
+      "publishes with a token",
+      () => publishesWithToken(browser, node),
+    );
     await t.step("uses a cookie", () => usesCookie(browser, withCookie));
     await t.step("only reads", () => onlyReads(browser, split));
   },
