@@ -19,6 +19,9 @@ Deno.test("warningsOf() warns about a setting of another server if the own one i
       { TOKEN_JWKS_URL: "https://id.example/keys", TOKEN_AUDIENCE: "chat" },
       { CONNECT_HOOK_URL: "http://127.0.0.1/hook" },
     ]],
+    [{ TOKEN_COOKIE_NAME: "hunter2" }, "TOKEN_COOKIE", [
+      { TOKEN_SECRET: SECRET, TOKEN_COOKIE: "session" },
+    ]],
     [{ CORS_ORIGIN: "https://a.example" }, "ALLOWED_ORIGINS", [
       { ALLOWED_ORIGINS: "http://localhost:3000" },
     ]],
