@@ -13,6 +13,7 @@ import { SignJWT } from "jose";
 import { parseTemplate } from "../lib/access/claim_rooms.ts";
 import { ACTION_OF_WORD } from "../lib/access/rights.ts";
 import { describeProblems, inspectConfig } from "../lib/config/config.ts";
+import { nearest } from "../lib/util/nearest.ts";
 
 const SETTINGS = ["TOKEN_SECRET", "TOKEN_ISSUER", "TOKEN_AUDIENCE"];
 const UNITS: ReadonlyMap<string, number> = new Map([
@@ -21,6 +22,16 @@ const UNITS: ReadonlyMap<string, number> = new Map([
   ["h", 3600],
   ["d", 86_400],
 ]);
+const TEXT = { type: "string" } as const;
+const OPTIONS = {
+  user: TEXT,
+  rooms: { type: "string", multiple: true },
+  join: TEXT,
+  ttl: { type: "string", default: "1h" },
+  info: TEXT,
+  id: TEXT,
+} as const;
+const TTL_ADVICE = "write it as 30s, 15m, 1h or 7d";
 const USAGE = `deno task token [--user <user>] [--rooms '<rooms>'] [--ttl 1h]
 
   --user <user>       the user, which becomes the claim sub
@@ -48,18 +59,7 @@ export async function tokenFrom(
       "Cannot make a token: TOKEN_SECRET is unset; set it as for the server, for example: export TOKEN_SECRET=$(openssl rand -base64 48)",
     );
   }
-  const text = { type: "string" } as const;
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      user: text,
-      rooms: { type: "string", multiple: true },
-      join: text,
-      ttl: { type: "string", default: "1h" },
-      info: text,
-      id: text,
-    },
-  });
+  const values = valuesOf(args);
   const now = Math.floor(Date.now() / 1000);
   const claims = {
     sub: values.user,
@@ -81,6 +81,32 @@ export async function tokenFrom(
     .sign(new TextEncoder().encode(secret));
 }
 
+/** Returns the values of the options in `args`. */
+function valuesOf(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
+  } catch (error) {
+    throw new TypeError(`Cannot make a token: ${problemOf(error as Error)}`);
+  }
+}
+
+/** Says what is wrong with the arguments, from an error of `parseArgs()`. */
+function problemOf({ code, message }: Error & { code?: string }): string {
+  const [option = ""] = /--?[\w-]+/.exec(message) ?? [];
+  if (code === "ERR_PARSE_ARGS_UNKNOWN_OPTION") {
+    const known = Object.keys(OPTIONS).map((name) => `--${name}`);
+    return `${option} is unknown; use ${
+      nearest(option, known) ?? known.join(", ")
+    }`;
+  }
+  if (code !== "ERR_PARSE_ARGS_INVALID_OPTION_VALUE") {
+    return "an argument belongs to no option; put values with spaces in quotes";
+  }
+  return option === "--ttl"
+    ? `--ttl has no valid time; ${TTL_ADVICE}`
+    : `${option} has no value; write it as in ${option}=<value>`;
+}
+
 function jsonOf(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -99,10 +125,16 @@ function split(list: string): string[] {
 /** Returns the capability that an item of `--rooms` asks for. */
 function capOf(item: string): { rooms: string[]; allow: string[] } {
   try {
-    const { start, holes, isPattern, actions } = parseTemplate(item);
-    if (holes.length > 0) {
+    if (item.includes("{")) {
       throw new TypeError("has a claim in braces; name the room itself");
     }
+    if (item.indexOf("=") < 1) {
+      const room = item.includes("=") ? "chat" : item;
+      throw new TypeError(
+        `is not a room and its rights; write it as in ${room}=sub`,
+      );
+    }
+    const { start, isPattern, actions } = parseTemplate(item);
     const allow = [...ACTION_OF_WORD].filter(([, action]) =>
       actions.includes(action)
     );
@@ -124,9 +156,7 @@ function secondsOf(time: string): number {
   const seconds = Number(count) * (UNITS.get(unit) ?? NaN);
   if (seconds > 0) return seconds;
   throw new TypeError(
-    `Cannot make a token: --ttl is ${
-      JSON.stringify(time)
-    }; write it as 30s, 15m, 1h or 7d`,
+    `Cannot make a token: --ttl is ${JSON.stringify(time)}; ${TTL_ADVICE}`,
   );
 }
 

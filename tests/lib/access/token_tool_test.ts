@@ -72,14 +72,42 @@ Deno.test("tokenFrom() refuses arguments and settings that are not valid, withou
   const cases: [string[], Record<string, string>, RegExp][] = [
     [[], {}, /TOKEN_SECRET is unset/],
     [[], { TOKEN_SECRET: "hunter2" }, /at least 32/],
-    [["--rooms", "chat"], env, /"chat", which has no =/],
+    [["--rooms", "chat"], env, /"chat", which .+; write it as in chat=sub$/],
+    [["--rooms", "=sub"], env, /"=sub", which .+; write it as in chat=sub$/],
+    [["--rooms", "a.{b}"], env, /"a.{b}", which has a claim in braces/],
     [["--rooms", "chat=read"], env, /grants "read"/],
     [["--rooms", "user.{sub}=sub"], env, /a claim in braces/],
     [["--ttl", "0s"], env, /--ttl is "0s"/],
     [["--ttl", "1"], env, /--ttl is "1"/],
     [["--ttl", "1y"], env, /--ttl is "1y"/],
     [["--info", "Ann"], env, /--info is not JSON/],
-    [["--usr", "ann"], env, /--usr/],
+    [
+      ["--usr", "ann"],
+      env,
+      /^Cannot make a token: --usr is unknown; use --user$/,
+    ],
+    [
+      ["--x"],
+      env,
+      /^Cannot make a token: --x is unknown; use --user, --rooms,/,
+    ],
+    [
+      ["--ttl", "-1h"],
+      env,
+      /^Cannot make a token: --ttl has no valid time; write/,
+    ],
+    [["--ttl=-1h"], env, /^Cannot make a token: --ttl is "-1h"; write/],
+    [
+      ["--user", "--id"],
+      env,
+      /--user has no value; write it as in --user=<value>/,
+    ],
+    [["--user"], env, /--user has no value/],
+    [
+      ["ann"],
+      env,
+      /^Cannot make a token: an argument belongs to no option; put/,
+    ],
   ];
   for (const [args, settings, why] of cases) {
     await assert.rejects(tokenFrom(args, settings), (error) => {
