@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { parseTemplate, type RoomTemplate } from "../access/claim_rooms.ts";
+import type { RoomTemplate } from "../access/claim_rooms.ts";
 import { isLoopback } from "../access/origins.ts";
 import type { PublishKey } from "../access/publish_keys.ts";
 import { SECRET_BYTES_MIN, type TokenSettings } from "../access/tokens.ts";
@@ -13,6 +13,7 @@ import type { EnvReader } from "./env_reader.ts";
 import { readHookSettings } from "./hook_settings.ts";
 import { PUBLISH_KEY } from "./mask.ts";
 import { checkPatterns } from "./room_lists.ts";
+import { readTokenRooms } from "./token_rooms.ts";
 
 /** The settings that concern access. */
 export interface AccessSettings {
@@ -145,20 +146,6 @@ function isKeySetUrl(text: string): boolean {
     (protocol === "http:" && isLoopback(hostname));
 }
 
-function readTokenRooms(reader: EnvReader): RoomTemplate[] {
-  return reader.list("TOKEN_ROOMS").flatMap((item) => {
-    try {
-      return [parseTemplate(item)];
-    } catch (error) {
-      reader.fail(
-        "TOKEN_ROOMS",
-        `has ${JSON.stringify(item)}, which ${(error as Error).message}`,
-      );
-      return [];
-    }
-  });
-}
-
 function checkCookie(
   reader: EnvReader,
   { tokenCookie, allowedOrigins }: Pick<
@@ -184,7 +171,8 @@ function checkCookie(
 }
 
 /**
- * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and if two keys have the same name.
+ * Reads `PUBLISH_KEYS`. Records a problem for each item that is not `name:secret`, and if two keys have the same name or
+ * the same secret.
  */
 function readPublishKeys(reader: EnvReader): PublishKey[] {
   const items = reader.list("PUBLISH_KEYS");
@@ -196,7 +184,7 @@ function readPublishKeys(reader: EnvReader): PublishKey[] {
       "PUBLISH_KEYS",
       `entry ${
         index + 1
-      } is not name:secret with a secret of printable ASCII without spaces`,
+      } is not name:secret with a name of letters, digits, spaces and _.@/+- and a secret of printable ASCII without spaces`,
     );
     return [];
   });
@@ -211,6 +199,14 @@ function readPublishKeys(reader: EnvReader): PublishKey[] {
     reader.fail(
       "PUBLISH_KEYS",
       "has two keys with the same name; give each key a name of its own",
+    );
+  }
+  for (const [index, { name, secret }] of keys.entries()) {
+    const other = keys.slice(0, index).find((key) => key.secret === secret);
+    if (other === undefined || other.name === name) continue;
+    reader.fail(
+      "PUBLISH_KEYS",
+      `has the same secret for ${other.name} and ${name}, so it would be unclear whose rooms and limits count; give each key a secret of its own`,
     );
   }
   return addRooms(reader, keys);
@@ -282,13 +278,15 @@ function readOrigins(reader: EnvReader): string[] {
 
 /** Says how to write an origin that is not valid, for the end of an error message. */
 function originAdvice(text: string): string {
-  const meant = URL.canParse(text) ? new URL(text).origin : "null";
+  if (/[;\s]/.test(text)) return "separate origins with commas";
+  const url = text.replace(/^ws(?=s?:)/i, "http");
+  const meant = URL.canParse(url) ? new URL(url).origin : "null";
   return isOrigin(meant)
     ? `write ${meant}, as browsers send it`
     : "write it as in https://example.com";
 }
 
 function isOrigin(text: string): boolean {
-  return !text.includes("*") && URL.canParse(text) &&
-    new URL(text).origin === text;
+  return !text.includes("*") && /^https?:/.test(text) &&
+    URL.canParse(text) && new URL(text).origin === text;
 }

@@ -21,6 +21,8 @@ export interface Setting {
 
 /** Maximum number of characters of an invalid value that are shown in the sentence about the problem. */
 const SHOWN_LENGTH_MAX = 80;
+/** Matches a value in quotes. */
+const QUOTED = /^(["']).*\1$/s;
 
 /**
  * Reads settings from environment variables. An empty value counts as unset, except for the settings that
@@ -31,6 +33,8 @@ export class EnvReader {
   readonly #env: Env;
   readonly #settings = new Map<string, Setting>();
   readonly #problems: string[] = [];
+  /** The names of the settings that were read and whose values are in quotes. */
+  readonly #quoted = new Set<string>();
 
   /** Creates a reader of the variables in `env`. */
   constructor(env: Env) {
@@ -52,9 +56,20 @@ export class EnvReader {
     return this.#problems;
   }
 
-  /** Returns the value of a setting without surrounding spaces, or `fallback` if the setting is unset. */
+  /**
+   * Returns the value of a setting without surrounding spaces, or `fallback` if the setting is unset. Records a problem
+   * if the value is in quotes.
+   */
   text(name: string, fallback = ""): string {
     const value = this.#env[name]?.trim() ?? "";
+    // `docker run --env-file` keeps quotes, unlike a shell.
+    if (QUOTED.test(value) && !this.#quoted.has(name)) {
+      this.fail(
+        name,
+        "begins and ends with a quote, which would be a part of the value; remove the quotes",
+      );
+      this.#quoted.add(name);
+    }
     const source = value === "" ? "default" : "environment";
     const setting = { name, value: value || fallback, source } as const;
     this.#settings.set(name, setting);
@@ -137,9 +152,11 @@ export class EnvReader {
 
   /**
    * Records a problem of the setting `name`. `problem` continues a sentence that begins with this name, and must not
-   * contain a secret.
+   * contain a secret. If the value is in quotes, this is the only problem of the setting.
    */
   fail(name: string, problem: string): void {
+    // Without the quotes, the value may well be valid.
+    if (this.#quoted.has(name)) return;
     this.#problems.push(`${name} ${problem}`);
   }
 }

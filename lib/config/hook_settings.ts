@@ -22,8 +22,8 @@ const NEED_HOOK = [
 ];
 /** A secret with fewer bytes results in a warning. Standard Webhooks asks for at least 24. */
 const SECRET_BYTES_ADVISED = 24;
-/** Matches the name of a header (RFC 9110 §5.1). */
-const HEADER = /^(?!-$)[!#$%&'*+.^_`|~\da-z-]+$/;
+/** Matches the name of a header (RFC 9110 §5.1), without `*`, which would be meant as a pattern. */
+const HEADER = /^(?!-$)[!#$%&'+.^_`|~\da-z-]+$/;
 /** Matches the headers that belong to one connection or one body, and those that Roomcast sets itself. */
 const NOT_PASSED_ON =
   /^(accept|accept-encoding|connection|content-.*|expect|host|keep-alive|proxy-.*|sec-.*|te|trailer|transfer-encoding|upgrade|webhook-.*)$/;
@@ -117,19 +117,22 @@ function readHeaders(reader: EnvReader): string[] {
   );
   for (const header of headers) {
     if (HEADER.test(header) && !NOT_PASSED_ON.test(header)) continue;
-    reader.fail(
-      name,
-      header === "-"
-        ? 'has "-" and other names; set only one of both'
-        : `has ${
-          JSON.stringify(header)
-        }, which is not the name of a header that can be passed on`,
-    );
+    reader.fail(name, headerProblem(header));
   }
   if (headers.length === 0) {
     reader.fail(name, "is a list without headers; set - to pass none on");
   }
   return headers;
+}
+
+/** Says what is wrong with an item of `HOOK_HEADERS`. */
+function headerProblem(header: string): string {
+  if (header === "-") return 'has "-" and other names; set only one of both';
+  return `has ${JSON.stringify(header)}, which is not ${
+    header.includes("*")
+      ? "the whole name of a header; list each header that is to be passed on"
+      : "the name of a header that can be passed on"
+  }`;
 }
 
 function readSecret(reader: EnvReader): string | undefined {

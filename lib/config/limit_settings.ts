@@ -73,6 +73,12 @@ export function limitWarnings(
       "CLIENTS_PER_ADDRESS_MAX is set, and HOST can only be reached through a proxy, so all clients have the address of the proxy; set TRUSTED_PROXIES to this address",
     );
   }
+  const all = trustedProxies.find((range) => range.endsWith("/0"));
+  if (all !== undefined) {
+    warnings.push(
+      `TRUSTED_PROXIES has ${all}, so every client can choose its own address with X-Forwarded-For; list the addresses of your proxies`,
+    );
+  }
   return warnings;
 }
 

@@ -8,10 +8,11 @@ import type { Setting } from "./env_reader.ts";
 /** The text that is shown instead of a secret of any length. */
 const MASK = "****";
 /**
- * Matches a valid item of `PUBLISH_KEYS`. The groups are the name and the secret, which is sent in a header, after one
- * space (RFC 6750 §2.1).
+ * Matches a valid item of `PUBLISH_KEYS`. The groups are the name, which has to be no part of JSON and of
+ * `PUBLISH_KEY_ROOMS`, and the secret, which is sent in a header, after one space (RFC 6750 §2.1).
  */
-export const PUBLISH_KEY = /^([^:]+):([\x21-\x7e]+)$/;
+export const PUBLISH_KEY =
+  /^([\p{L}\p{N}_][\p{L}\p{N} _.@/+-]*):([\x21-\x7e]+)$/u;
 const SCHEME = /^[a-z+]+:\/\//i;
 /**
  * Matches the URL of a server. The groups are the scheme, the user and the password with their `@`, and the host with

@@ -49,6 +49,17 @@ function accessWarnings(config: Config): readonly string[] {
       "TOKEN_AUDIENCE is unset, so Roomcast accepts tokens that the issuer has made for other applications; set it to the audience of your tokens",
     );
   }
+  for (
+    const [name, value] of [
+      ["TOKEN_ISSUER", tokens?.issuer],
+      ["TOKEN_AUDIENCE", tokens?.audience],
+    ]
+  ) {
+    if (value?.includes(",") !== true) continue;
+    warnings.push(
+      `${name} has a comma and is one text, not a list, so only tokens with exactly this text are accepted; set one value`,
+    );
+  }
   return warnings;
 }
 

@@ -58,6 +58,10 @@ Deno.test("ALLOWED_ORIGINS says how to write an origin", () => {
       ["https://*.example", "write it as in https://example.com"],
       ["a.example", "write it as in https://example.com"],
       ["localhost:3000", "write it as in https://example.com"],
+      ["wss://A.example", "write https://a.example, as browsers send it"],
+      ["ws://localhost:3000/", "write http://localhost:3000, as browsers"],
+      ["https://a.example;https://b.example", "separate origins with commas"],
+      ["https://a.example https://b.example", "separate origins with commas"],
     ] as const
   ) {
     const [problem = "", ...others] = problems({ ALLOWED_ORIGINS: value });
@@ -111,6 +115,43 @@ Deno.test("TOKEN_ROOMS names the template that is not valid", () => {
       'TOKEN_ROOMS has "x=y", which grants "y"',
     ],
   );
+});
+
+Deno.test("TOKEN_ROOMS refuses templates that match no room which anybody means", () => {
+  const env = { TOKEN_SECRET: SECRET };
+  for (
+    const [template, why] of [
+      ["user.{sub}=sub; org.{o}=sub", /more than one template .* commas$/],
+      ["a=sub b=sub+pub", /more than one template in it; separate .* commas$/],
+      ["user.$sub=sub", /has \$sub, .*; write {sub}$/],
+      ["user.${sub}=sub", /has \${sub}, .*; write {sub}$/],
+      ["user.:sub=sub", /has :sub, .*; write {sub}$/],
+      [":sub=sub", /has :sub, .*; write {sub}$/],
+      ["org.<org_id>.*=sub", /has <org_id>, .*; write {org_id}$/],
+      ["org.{groups[0]}=sub", /has {groups\[0\]}, but an item of a list/],
+    ] as const
+  ) {
+    const [problem = "", ...others] = problems({
+      ...env,
+      TOKEN_ROOMS: template,
+    });
+    assert.deepEqual(others, [], template);
+    assert.ok(
+      problem.startsWith(`TOKEN_ROOMS has ${JSON.stringify(template)}, which `),
+      problem,
+    );
+    assert.match(problem, why);
+  }
+  for (
+    const template of [
+      "org:{org_id}=sub",
+      "chat:lobby=sub",
+      "price.$AAPL=sub",
+      "a;b=sub",
+      "a=b=sub",
+      "{https://example.com/org}=sub",
+    ]
+  ) assert.deepEqual(problems({ ...env, TOKEN_ROOMS: template }), [], template);
 });
 
 Deno.test("PUBLIC_ROOMS has names and patterns that end in *", () => {
@@ -239,4 +280,14 @@ Deno.test("warningsOf() warns of a key set without an audience, and of nothing e
     warnings({ TOKEN_JWKS_URL: JWKS, TOKEN_AUDIENCE: "chat" }),
     [],
   );
+});
+
+Deno.test("warningsOf() warns of an issuer or an audience with a comma, because it is one text", () => {
+  for (const name of ["TOKEN_ISSUER", "TOKEN_AUDIENCE"]) {
+    const warnings = warningsOf(
+      inspectConfig({ TOKEN_SECRET: SECRET, [name]: "a,b" }),
+    );
+    assert.equal(warnings.length, 1);
+    assert.ok(`${warnings}`.startsWith(`${name} has a comma and is one text`));
+  }
 });

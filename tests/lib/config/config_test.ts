@@ -294,6 +294,11 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
       ":12345678",
       "a:12345678,b",
       ",",
+      '{"a":"12345678"}',
+      "a=b:12345678",
+      "-:12345678",
+      '"a:12345678"',
+      "a:12345678,b:12345678",
     ],
     PUBLISH_KEY_ROOMS: ["web=chat", "chat", "="],
     TOKEN_SECRET: ["short", SECRET.slice(1), `${SECRET},short`, ",", " , "],
@@ -313,6 +318,8 @@ Deno.test("readConfig() rejects each invalid value, and its error names only the
       "https://*.example",
       "null",
       "file://",
+      "wss://a.example",
+      "https://a.example;https://b.example",
     ],
     ROOMS_PER_CLIENT_MAX: ["0", "10001"],
     OPEN: ["yes", "1", "TRUE"],
@@ -444,6 +451,44 @@ Deno.test("readConfig() rejects two publish keys with the same name", () => {
   assert.deepEqual(named({ PUBLISH_KEYS: "a:12345678,a:87654321" }), [
     "PUBLISH_KEYS",
   ]);
+});
+
+Deno.test("readConfig() rejects two publish keys with the same secret, without the secret", () => {
+  const PUBLISH_KEYS = "web:hunter2,batch:hunter3,cron:hunter2";
+  assert.deepEqual(complaints({ PUBLISH_KEYS }), [
+    "PUBLISH_KEYS has the same secret for web and cron, so it would be unclear whose rooms and limits count; give each key a secret of its own",
+  ]);
+  // The same key twice is one key.
+  assert.equal(readConfig({ PUBLISH_KEYS: "a:1,a:1" }).publishKeys.length, 1);
+});
+
+Deno.test("readConfig() accepts names of publish keys with letters, digits and _.@/+-", () => {
+  const names = ["__proto__", "a.b-c", "é", "x@y/z+1", "my app"];
+  const PUBLISH_KEYS = names.map((name, index) => `${name}:${index}`).join();
+  const { publishKeys } = readConfig({ PUBLISH_KEYS });
+  assert.deepEqual(publishKeys.map(({ name }) => name), names);
+});
+
+Deno.test("readConfig() rejects a value in quotes, with this as the only problem and without the value", () => {
+  for (
+    const [name, value] of [
+      ["PUBLISH_KEYS", "web:hunter2"],
+      ["PUBLISH_KEYS", 'web:hunter2","batch:hunter3'],
+      ["TOKEN_SECRET", SECRET],
+      ["TOKEN_SECRET", "hunter2"],
+      ["ROOMS", "chat"],
+      ["PORT", "8080"],
+      ["WORKERS", "1"],
+    ] as const
+  ) {
+    for (const quote of ['"', "'"]) {
+      assert.deepEqual(complaints({ [name]: `${quote}${value}${quote}` }), [
+        `${name} begins and ends with a quote, which would be a part of the value; remove the quotes`,
+      ]);
+    }
+  }
+  const { tokens } = readConfig({ TOKEN_SECRET: `"${SECRET}` });
+  assert.deepEqual(tokens?.secrets, [`"${SECRET}`]);
 });
 
 Deno.test("readConfig() accepts ALLOWED_ORIGINS=*", () => {

@@ -63,6 +63,8 @@ Deno.test("settings of hooks that are not valid are refused, without secrets in 
     [{ ...CONNECT, HOOK_HEADERS: "host" }, /^HOOK_HEADERS has "host"/],
     [{ ...CONNECT, HOOK_HEADERS: "Webhook-Id" }, /^HOOK_HEADERS has "webhook/],
     [{ ...CONNECT, HOOK_HEADERS: "-,cookie" }, /^HOOK_HEADERS has "-" and/],
+    [{ ...CONNECT, HOOK_HEADERS: "*" }, /^HOOK_HEADERS has "\*", .* list each/],
+    [{ ...CONNECT, HOOK_HEADERS: "x-*" }, /^HOOK_HEADERS has "x-\*", .* list/],
     [{ ...CONNECT, HOOK_HEADERS: "," }, /^HOOK_HEADERS is a list without/],
     [{ ...JOIN, HOOK_ROOMS: "a*b" }, /^HOOK_ROOMS has "a\*b"/],
     [{ ...CONNECT, HOOK_ROOMS: "chat" }, /^HOOK_ROOMS has no effect without J/],

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 import { warningsOf } from "../../../lib/config/warnings.ts";
+import { SECRET } from "../../support/tokens.ts";
 
 Deno.test("readConfig() reads TRUSTED_PROXIES as addresses and ranges of both families", () => {
   const { trustedProxies } = readConfig({
@@ -52,4 +53,22 @@ Deno.test("warningsOf() warns if clients are counted by address behind a proxy t
       { ...limit, HOST: "0.0.0.0", OPEN: "true" },
     ]
   ) assert.doesNotMatch(`${warningsOf(inspectConfig(fitting))}`, /set TRUSTED/);
+});
+
+Deno.test("warningsOf() warns if every address is a trusted proxy", () => {
+  const keyed = { HOST: "0.0.0.0", PUBLISH_KEYS: `web:${SECRET}` };
+  const guarded = { ...keyed, TOKEN_SECRET: SECRET };
+  for (const all of ["0.0.0.0/0", "::/0"]) {
+    const TRUSTED_PROXIES = `10.0.0.0/8,${all}`;
+    const [warning = "", ...others] = warningsOf(
+      inspectConfig({ ...guarded, TRUSTED_PROXIES }),
+    );
+    assert.deepEqual(others, []);
+    assert.ok(warning.startsWith(`TRUSTED_PROXIES has ${all}, so`), warning);
+  }
+  const TRUSTED_PROXIES = "10.0.0.0/8,fd00::/8";
+  assert.deepEqual(
+    warningsOf(inspectConfig({ ...guarded, TRUSTED_PROXIES })),
+    [],
+  );
 });
