@@ -6,7 +6,10 @@
 import type { Context } from "hono";
 import type { Access, Credentials } from "../lib/access/access.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
-import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
+import {
+  credentialsIn,
+  type ReadTokenCookie,
+} from "../lib/access/token_cookie.ts";
 import { ApiError } from "../lib/errors.ts";
 import type { Needs } from "./api/operation.ts";
 import {
@@ -121,13 +124,14 @@ export function authenticate(
 export function readCredentials(
   c: Context<Env>,
   tokenCookie?: ReadTokenCookie,
-): Required<Omit<Credentials, "from">> & { secret: string | undefined } {
+): Omit<Credentials, "from"> & { readonly secret: string | undefined } {
   const header = requestHeader(c, "authorization") ?? "";
   const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
-  return {
-    secret: bearer ?? tokenCookie?.(originHeaders(c)),
-    lacksBearer: header !== "" && bearer === undefined,
-  };
+  const lacksBearer = header !== "" && bearer === undefined;
+  if (bearer !== undefined || tokenCookie === undefined) {
+    return { secret: bearer, lacksBearer };
+  }
+  return { ...credentialsIn(tokenCookie(originHeaders(c))), lacksBearer };
 }
 
 /**

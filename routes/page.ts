@@ -6,8 +6,11 @@
  * @module
  */
 import type * as v from "valibot";
-import type { Access } from "../lib/access/access.ts";
-import type { ReadTokenCookie } from "../lib/access/token_cookie.ts";
+import type { Access, Credentials } from "../lib/access/access.ts";
+import {
+  credentialsIn,
+  type ReadTokenCookie,
+} from "../lib/access/token_cookie.ts";
 import type { Action } from "../lib/access/rights.ts";
 import { toApiError } from "../lib/errors.ts";
 import { parseRoom } from "../lib/log/message.ts";
@@ -33,6 +36,8 @@ export interface PageOptions {
   readonly messageBytesMax: number;
 }
 
+const NO_COOKIE = { secret: undefined };
+
 /**
  * Creates the handler of `GET /page.json?room=`. The response has only what a client could also find out by trying: the
  * default rooms, and what a request with no other credentials than a cookie may do in `room`. The response does not
@@ -50,10 +55,10 @@ export function pageSettings(
   const isRefused = async (
     action: Action,
     room: string,
-    cookie: () => string | undefined = () => undefined,
+    cookie: () => Pick<Credentials, "secret" | "place"> = () => NO_COOKIE,
   ): Promise<boolean> => {
     try {
-      const sender = await access.authenticate({ from, secret: cookie() });
+      const sender = await access.authenticate({ from, ...cookie() });
       return access.refusal(sender, action, room) !== undefined;
     } catch (error) {
       if (toApiError(error).code === "unauthorized") return true;
@@ -63,7 +68,7 @@ export function pageSettings(
   return async function pageSettings(c) {
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
     // The page's own requests for histories have the same cookie, and publishing takes none.
-    const cookie = () => options.tokenCookie(originHeaders(c));
+    const cookie = () => credentialsIn(options.tokenCookie(originHeaders(c)));
     const settings: v.InferOutput<typeof PageSettings> = {
       rooms: [...rooms],
       embedded,

@@ -21,7 +21,9 @@ import { createDecisions, type Decisions } from "./decisions.ts";
 import { makePrincipal, type Principal } from "./principal.ts";
 import { type PublishKey, PublishKeys } from "./publish_keys.ts";
 import {
+  cookieNotToken,
   keyNotCredential,
+  type Place,
   readerRefused,
   tokenMissing,
   wrongSecret,
@@ -46,6 +48,12 @@ export interface Credentials {
   readonly secret: unknown;
   /** Whether a request has a header `Authorization` that does not begin with `Bearer`. */
   readonly lacksBearer?: boolean;
+  /**
+   * Where the credentials are, if not in the usual place. `cookie`: `secret` is from the cookie of `TOKEN_COOKIE`.
+   * `ignored_cookie`: the request has that cookie, which does not count because of the request's origin. `header`: the
+   * handshake of a Socket.IO client has a header `Authorization`, which never counts there.
+   */
+  readonly place?: Place | undefined;
 }
 
 /** Identifies the senders of requests and decides which actions they may perform. */
@@ -129,12 +137,15 @@ export function createAccess(options: AccessOptions): Access {
   const hasTokens = tokens !== undefined;
   const decisions = createDecisions({ now, revocations, hasTokens, joinHook });
   return {
-    authenticate: (credentials, readSeal) => {
-      const { from, secret } = credentials;
+    authenticate: async (credentials, readSeal) => {
+      const { from, secret, place } = credentials;
+      if (hasTokens && place === "cookie" && !isTokenLike(`${secret}`)) {
+        throw cookieNotToken();
+      }
       const isIgnored = !hasTokens && secret !== undefined &&
         (from === "client" || keys.size === 0 && isTokenLike(`${secret}`));
       if (isIgnored) onTokenIgnored();
-      return authenticate(credentials, readSeal);
+      return await authenticate(credentials, readSeal);
     },
     asksHook: (token, from = "client") => {
       if (connectHook === undefined) return false;
@@ -181,30 +192,34 @@ function authenticator(
     if (tokens === undefined && keys.size === 0) return anonymous.request;
     throw wrongSecret(tokens !== undefined);
   };
-  const ofReader = (bearer?: string): Principal | Promise<Principal> => {
+  const ofReader = (
+    bearer: string | undefined,
+    place: Place | undefined,
+  ): Principal | Promise<Principal> => {
     if (bearer !== undefined && tokens !== undefined) {
       if (!isTokenLike(bearer)) throw keyNotCredential();
       return ofToken(bearer, "reader");
     }
     const { reader } = anonymous;
     if (reader.rights.allow("history")) return reader;
-    throw readerRefused(tokens !== undefined);
+    throw readerRefused(tokens !== undefined, place);
   };
-  return async ({ from, secret, lacksBearer }, readSeal) => {
+  return async ({ from, secret, lacksBearer, place }, readSeal) => {
     const principal = anonymous[from];
     if (from === "reader") {
-      return await ofReader(secret === undefined ? secret : `${secret}`);
+      return await ofReader(secret === undefined ? secret : `${secret}`, place);
     }
     if (from === "request") {
       if (secret !== undefined) return await ofRequest(`${secret}`);
-      return lacksBearer ? anonymous.withoutBearer : principal;
+      if (lacksBearer) return anonymous.withoutBearer;
+      return place === "ignored_cookie" ? anonymous.ignoredCookie : principal;
     }
     if (tokens === undefined) return principal;
     if (secret !== undefined) {
       return await ofToken(textOf(secret, "auth.token"), from, readSeal);
     }
     if (principal.rights.allow("subscribe")) return principal;
-    throw tokenMissing("connect");
+    throw tokenMissing("connect", place);
   };
 }
 
@@ -215,7 +230,7 @@ function isTokenLike(text: string): boolean {
 
 /** The principals of senders without credentials. */
 type Anonymous = Readonly<
-  Record<Credentials["from"] | "withoutBearer", Principal>
+  Record<Credentials["from"] | "withoutBearer" | "ignoredCookie", Principal>
 >;
 
 /**
@@ -244,6 +259,7 @@ function anonymousOf(
   return {
     request: requestThat("Authorization"),
     withoutBearer: requestThat("Bearer"),
+    ignoredCookie: requestThat("Cookie"),
     reader: isOpen
       ? makePrincipal({ kind, rights: rightsFor(READER) })
       : client,

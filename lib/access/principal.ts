@@ -47,10 +47,10 @@ export interface Principal {
    */
   readonly by: "token" | "hook" | undefined;
   /**
-   * What the HTTP request of an anonymous sender lacks: the header `Authorization`, or the word `Bearer` in it.
-   * Undefined for all other senders. It only chooses the texts of errors.
+   * What the HTTP request of an anonymous sender lacks: the header `Authorization`, the word `Bearer` in it, or an
+   * allowed page that has sent its `Cookie`. Undefined for all other senders. It only chooses the texts of errors.
    */
-  readonly lacks: "Authorization" | "Bearer" | undefined;
+  readonly lacks: "Authorization" | "Bearer" | "Cookie" | undefined;
   /** The user that the token names in `sub`, or that the connect hook names; undefined if there is none. */
   readonly user: string | undefined;
   /** The name of the publish key; undefined without a key. */

@@ -78,6 +78,11 @@ export function missing(
   if (lacks === undefined && action === "publish") {
     return clientMayNotPublish(hasTokens);
   }
+  if (lacks === "Cookie" && action !== "publish") {
+    return cookieIgnored(
+      action === "subscribe" ? "join" : "serve this request",
+    );
+  }
   if (lacks !== "Bearer" && action === "subscribe" && hasTokens) {
     return tokenMissing("join");
   }
@@ -103,11 +108,40 @@ function clientMayNotPublish(hasTokens: boolean): ApiError {
   );
 }
 
-/** Returns the error for a client that needs a token and has sent none. */
-export function tokenMissing(verb: "connect" | "join"): ApiError {
+/** Where credentials are, if not in the usual place, as in `Credentials.place`. */
+export type Place = "cookie" | "ignored_cookie" | "header";
+
+/** Returns the error for a client that needs a token and has sent none where it counts. */
+export function tokenMissing(
+  verb: "connect" | "join",
+  place?: Place,
+): ApiError {
+  if (place === "ignored_cookie") return cookieIgnored(verb);
+  if (place === "header") {
+    return new ApiError(
+      "unauthorized",
+      `Cannot ${verb}: the client has sent no token in auth.token; a Socket.IO client sends it there, as in { auth: { token: "…" } }, and not in the header Authorization`,
+    );
+  }
   return new ApiError(
     "unauthorized",
     `Cannot ${verb}: the client has sent no token; send one in auth.token or, with an HTTP request, in the header Authorization`,
+  );
+}
+
+/** Returns the error for a sender whose cookie with a token does not count. */
+function cookieIgnored(verb: string): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${verb}: the cookie with the token does not count, because the request has neither an allowed Origin nor Sec-Fetch-Site: same-origin; send it from a page of an allowed origin over https, or send the token in auth.token or the header Authorization`,
+  );
+}
+
+/** Returns the error for a request whose cookie has something else than a token. */
+export function cookieNotToken(): ApiError {
+  return new ApiError(
+    "unauthorized",
+    "Cannot accept the token: the value of the cookie of TOKEN_COOKIE is not a client token; put a signed JSON Web Token into it, or delete it",
   );
 }
 
@@ -132,7 +166,8 @@ export function keyNotCredential(): ApiError {
 }
 
 /** Returns the error for a request without a client token at a port where a publish key is no credential. */
-export function readerRefused(hasTokens: boolean): ApiError {
+export function readerRefused(hasTokens: boolean, place?: Place): ApiError {
+  if (place === "ignored_cookie") return cookieIgnored("serve this request");
   return new ApiError(
     "unauthorized",
     hasTokens

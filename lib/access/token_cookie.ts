@@ -8,6 +8,7 @@
  * @module
  */
 import { parse } from "cookie";
+import type { Credentials } from "./access.ts";
 import { TokenRefused } from "./claims.ts";
 import type { OriginHeaders, OriginRule } from "./origins.ts";
 
@@ -16,31 +17,52 @@ export interface CookieHeaders extends OriginHeaders {
   readonly cookie?: string | undefined;
 }
 
+/** The token in the cookie of a request. */
+export interface TokenCookie {
+  /** Undefined if the request has no such cookie, or if the cookie does not count. */
+  readonly token: string | undefined;
+  /** Whether the request has the cookie, and it does not count because of the page that may have sent the request. */
+  readonly isIgnored: boolean;
+}
+
 /**
- * Returns the token in the cookie of a request; undefined if it has no such cookie, or if the cookie does not count.
+ * Reads the token in the cookie of a request.
  *
  * @throws {ApiError} `unauthorized` if the request has the cookie twice. One of both may have been set by another site
  * of the same domain, and it is not known which.
  */
-export type ReadTokenCookie = (headers: CookieHeaders) => string | undefined;
+export type ReadTokenCookie = (headers: CookieHeaders) => TokenCookie;
+
+/** Returns the credentials of a sender that has only a cookie. */
+export function credentialsIn(
+  { token, isIgnored }: TokenCookie,
+): Pick<Credentials, "place"> & { readonly secret: string | undefined } {
+  if (isIgnored) return { secret: undefined, place: "ignored_cookie" };
+  return { secret: token, ...token !== undefined && { place: "cookie" } };
+}
+
+const NONE: TokenCookie = { token: undefined, isIgnored: false };
 
 /**
- * Creates the function that reads the cookie `name` of requests that `rule` allows. The function returns undefined for
- * every request if `name` is undefined.
+ * Creates the function that reads the cookie `name` of requests that `rule` allows. The function returns no token
+ * for every request if `name` is undefined.
  */
 export function tokenCookieReader(
   name: string | undefined,
   rule: OriginRule,
 ): ReadTokenCookie {
-  if (name === undefined) return () => undefined;
+  if (name === undefined) return () => NONE;
   return (headers) => {
     const { cookie } = headers;
-    if (cookie === undefined || !rule(headers).credentials) return undefined;
+    if (cookie === undefined) return NONE;
+    const isIgnored = !rule(headers).credentials;
     let count = 0;
     // The package calls `decode` once for each name, so the name is counted here.
     for (const pair of cookie.split(";")) {
       if (pair.slice(0, pair.indexOf("=")).trim() === name) count++;
     }
+    if (count === 0) return NONE;
+    if (isIgnored) return { token: undefined, isIgnored };
     if (count > 1) {
       throw new TokenRefused(
         "malformed",
@@ -49,6 +71,8 @@ export function tokenCookieReader(
       );
     }
     const token: unknown = Reflect.get(parse(cookie), name);
-    return typeof token === "string" && token !== "" ? token : undefined;
+    return typeof token === "string" && token !== ""
+      ? { token, isIgnored }
+      : NONE;
   };
 }

@@ -4,7 +4,9 @@
  * @module
  */
 import type { Socket } from "socket.io";
+import type { Credentials } from "../access/access.ts";
 import { QUERY_TOKENS } from "../access/query_tokens.ts";
+import { credentialsIn, type ReadTokenCookie } from "../access/token_cookie.ts";
 import type { Hello } from "../clients/hello.ts";
 import { ApiError } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
@@ -35,6 +37,18 @@ export function checkHandshake({ handshake: { auth, query } }: Socket): void {
     "invalid_parameter",
     `Cannot connect: auth is nested on more than ${DEPTH_MAX} levels; flatten it`,
   );
+}
+
+/** Returns the credentials in a client's handshake: its `auth.token` or, if it has sent none, its cookie. */
+export function credentialsOf(
+  { handshake: { auth, headers } }: Socket,
+  tokenCookie: ReadTokenCookie,
+): Omit<Credentials, "from"> {
+  if (auth.token !== undefined) return { secret: auth.token };
+  const credentials = credentialsIn(tokenCookie(headers));
+  const isHeader = credentials.secret === undefined &&
+    headers.authorization !== undefined;
+  return isHeader ? { ...credentials, place: "header" } : credentials;
 }
 
 /** Returns what a client sent in its handshake. @throws {ApiError} `invalid_parameter`, `unknown_field` */

@@ -37,7 +37,7 @@ import { parsedBytes } from "../util/parsed_bytes.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
 import { eventFrame } from "./frame.ts";
-import { checkHandshake, helloOf } from "./hello.ts";
+import { checkHandshake, credentialsOf, helloOf } from "./hello.ts";
 import { introductionOf } from "./introduction.ts";
 import { formatOffset } from "./offset.ts";
 import { inputLimitsFor } from "./input_limits.ts";
@@ -207,15 +207,13 @@ export class SocketIoServer {
     try {
       checkHandshake(socket);
       const { clients, access, tokenCookie, hookHeaders } = this.#options;
-      const { auth, headers } = socket.handshake;
+      const { auth } = socket.handshake;
       using _ = this.#handshakes.enter(parsedBytes(auth));
-      const secret = auth.token === undefined
-        ? tokenCookie(headers)
-        : auth.token;
+      const { secret, place } = credentialsOf(socket, tokenCookie);
       const authenticate: Hello["authenticate"] = access.asksHook(secret)
         ? undefined
         : (readSeal) =>
-          access.authenticate({ from: "client", secret }, readSeal);
+          access.authenticate({ from: "client", secret, place }, readSeal);
       const introduction = hookHeaders &&
         introductionOf(socket, { ...this.#options, hookHeaders });
       const admission = await clients.admit({

@@ -71,6 +71,44 @@ Deno.test("a token in a cookie lets a client of an allowed page connect and read
   }
 });
 
+Deno.test("a refusal says that the cookie does not count, that its value is no token, or that a header does not count", async () => {
+  await using app = new TestApp(SETTINGS);
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const socket = async (extraHeaders: Record<string, string>) => {
+    await using client = new Subscriber(url, {
+      transports: ["websocket"],
+      extraHeaders,
+    });
+    const [error] = await client.errors.have(1);
+    return error?.message ?? "";
+  };
+  const http = async (path: string, headers: Record<string, string>) => {
+    const response = await fetchDocumented(url + path, { headers });
+    assert.equal(response.status, 401);
+    return String(JSON.parse(response.text).error.message);
+  };
+  const cookie = `__Host-token=${await tokenOf("ann")}`;
+  const paths = ["/rooms/chat/history", "/rooms/chat/events"];
+  const ignored =
+    /: the cookie with the token does not count, because .* Origin/;
+  assert.match(await socket({ cookie }), ignored);
+  for (const path of paths) assert.match(await http(path, { cookie }), ignored);
+  const bad = { origin: LISTED, cookie: "__Host-token=correct-horse" };
+  const notToken =
+    /the value of the cookie of TOKEN_COOKIE is not a client token/;
+  assert.match(await socket(bad), notToken);
+  for (const path of paths) assert.match(await http(path, bad), notToken);
+  const authorization = `Bearer ${await tokenOf("ann")}`;
+  assert.match(
+    await socket({ authorization }),
+    /in auth\.token; .* not in the header Auth/,
+  );
+  assert.match(
+    await socket({}),
+    /has sent no token; send one in auth\.token or/,
+  );
+});
+
 Deno.test("a cookie counts only without other credentials, and never for publishing or managing", async () => {
   await using app = new TestApp(SETTINGS);
   const url = `http://127.0.0.1:${await app.serve()}`;

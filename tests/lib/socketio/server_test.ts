@@ -55,7 +55,7 @@ class Setup extends ClientsSetup implements AsyncDisposable {
       fanOut: this.fanOut,
       messageBytesMax: 65_536,
       originRule: (headers) => this.originRule(headers),
-      tokenCookie: () => undefined,
+      tokenCookie: () => ({ token: undefined, isIgnored: false }),
       connections: new ConnectionLimits({
         clientsMax: 0,
         clientsPerAddressMax: 0,
