@@ -148,7 +148,7 @@ function serve(config: Config): void {
   };
   const { port, internalPort, host } = config;
   // No page of another origin has any business at the port for backends.
-  const ownPages = { allowedOrigins: [], host, loopbackPages: false };
+  const ownPages = { allowedOrigins: [], host, forBackends: true };
   const serving: Serving = {
     node,
     ports: internalPort === undefined ? [makePort(port, "everyone")] : [

@@ -4,7 +4,7 @@
  * @module
  */
 import { isFields } from "../util/fields.ts";
-import { quoted } from "../util/nearest.ts";
+import { adviceFor, quoted } from "../util/nearest.ts";
 import { isPrintable } from "../util/text.ts";
 import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
 
@@ -25,6 +25,7 @@ export const TIME_MAX = 8.64e15;
 export const TIME_MS_MIN = 1e12;
 /** Maximum length of the name of a user or a token, in characters. */
 const NAME_LENGTH_MAX = 255;
+const CAP_FIELDS = ["rooms", "allow"];
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
 
 /**
@@ -62,6 +63,16 @@ export function readActions(field: string, value: unknown): readonly Action[] {
   });
 }
 
+/** Reads a list of names of rooms, and of patterns that end in `*`. @throws {WrongForm} */
+function readPatterns(field: string, value: unknown): readonly string[] {
+  const patterns = readTexts(field, value);
+  const wrong = patterns.find((pattern) => pattern.slice(0, -1).includes("*"));
+  if (wrong === undefined) return patterns;
+  throw new WrongForm(
+    `"${field}" has a pattern with a * that is not at the end; write patterns such as "news.*"`,
+  );
+}
+
 /** Reads rights, as in `[{"rooms":["news.*"],"allow":["sub"]}]`. @throws {WrongForm} */
 export function readCaps(caps: unknown): readonly Grant[] {
   if (!Array.isArray(caps)) throw new WrongForm('"caps" is not a list');
@@ -71,8 +82,16 @@ export function readCaps(caps: unknown): readonly Grant[] {
         '"caps" has an item that is not like {"rooms":["chat"],"allow":["sub"]}',
       );
     }
+    const unknown = Object.keys(cap).find((name) => !CAP_FIELDS.includes(name));
+    if (unknown !== undefined) {
+      throw new WrongForm(
+        `"caps[]" has an unknown field; ${
+          adviceFor(unknown, { known: CAP_FIELDS })
+        }`,
+      );
+    }
     return {
-      rooms: readTexts("caps[].rooms", cap.rooms),
+      rooms: readPatterns("caps[].rooms", cap.rooms),
       actions: readActions("caps[].allow", cap.allow),
     };
   });

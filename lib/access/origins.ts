@@ -53,10 +53,10 @@ export interface OriginOptions {
   /** Whether the server accepts cookies as credentials; `false` if not given. */
   readonly cookies?: boolean;
   /**
-   * Whether every loopback origin is allowed if `host` is a loopback address, so that pages of a development server can
-   * use this server; `true` if not given.
+   * Whether the port is for backends and operators; `false` if not given. Otherwise every loopback origin is allowed if
+   * `host` is a loopback address, so that pages of a development server can use this server.
    */
-  readonly loopbackPages?: boolean;
+  readonly forBackends?: boolean;
   /**
    * Whether publishers need a key, or the operator has opened the server to everyone; `false` if not given. Otherwise
    * a loopback `host` is all that guards the server.
@@ -71,6 +71,13 @@ const NOT_ALLOWED: OriginVerdict = Object.freeze({
   ),
   readableBy: undefined,
   credentials: false,
+});
+const NO_PAGES: OriginVerdict = Object.freeze({
+  ...NOT_ALLOWED,
+  refusal: new ApiError(
+    "origin_not_allowed",
+    "Cannot serve this request: this port (INTERNAL_PORT) is for backends and operators and serves no pages, whatever ALLOWED_ORIGINS says; send this from a backend, or let the page use PORT",
+  ),
 });
 const WRONG_HOST: OriginVerdict = Object.freeze({
   refusal: new ApiError(
@@ -97,7 +104,7 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = {
  * guarded server does not check this, because a proxy on the same machine passes on the public name.
  */
 export function makeOriginRule(options: OriginOptions): OriginRule {
-  const { allowedOrigins, cookies = false, loopbackPages = true } = options;
+  const { allowedOrigins, cookies = false, forBackends = false } = options;
   const exact = new Set(allowedOrigins);
   const hosts = new Set(
     allowedOrigins.flatMap((origin) =>
@@ -118,7 +125,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
     // Browsers send origins in exactly one form.
     if (url.origin !== origin) return false;
     return isOwn(url, headers) ||
-      (isLocal && loopbackPages && isLoopback(url.hostname));
+      (isLocal && !forBackends && isLoopback(url.hostname));
   };
   return (headers) => {
     const { origin } = headers;
@@ -135,7 +142,8 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
         headers["sec-fetch-site"] === "same-origin";
       return { refusal: undefined, readableBy: undefined, credentials };
     }
-    return isPageAllowed(origin, headers) ? allowedFor(origin) : NOT_ALLOWED;
+    if (isPageAllowed(origin, headers)) return allowedFor(origin);
+    return forBackends ? NO_PAGES : NOT_ALLOWED;
   };
 }
 

@@ -168,7 +168,7 @@ Deno.test("a port for backends serves no page of another origin, not even a GET"
     originRule: makeOriginRule({
       allowedOrigins: [],
       host: "127.0.0.1",
-      loopbackPages: false,
+      forBackends: true,
     }),
   });
   for (const origin of ["http://localhost:3000", "https://evil.tld", "null"]) {
@@ -179,6 +179,7 @@ Deno.test("a port for backends serves no page of another origin, not even a GET"
       });
       assert.equal(reply.status, 403, `${method} ${path}`);
       assert.equal(reply.body.error.code, "origin_not_allowed");
+      assert.match(reply.body.error.message, /INTERNAL_PORT.* from a backend/);
     }
   }
   const own = await app.request("/livez", {

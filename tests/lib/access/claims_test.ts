@@ -15,7 +15,7 @@ Deno.test("readClaims() reads the claims of a token", () => {
       info: { a: [1] },
       rooms: ["user.56"],
       caps: [
-        { rooms: ["news.*", "chat"], allow: ["sub", "pub"], note: "ignored" },
+        { rooms: ["news.*", "chat"], allow: ["sub", "pub"] },
         { rooms: [], allow: ["history", "presence"] },
       ],
       other: {},
@@ -93,6 +93,9 @@ Deno.test("readClaims() refuses claims of another form, and names them", () => {
     ["caps", { ...EXP, caps: ["chat"] }],
     ["caps", { ...EXP, caps: [null] }],
     ["caps[].rooms", { ...EXP, caps: [{ ...cap, rooms: "chat" }] }],
+    ["caps[].rooms", { ...EXP, caps: [{ ...cap, rooms: ["*.chat"] }] }],
+    ["caps[].rooms", { ...EXP, caps: [{ ...cap, rooms: ["news.**"] }] }],
+    ["caps[]", { ...EXP, caps: [{ ...cap, expiresAt: 1 }] }],
     ["caps[].rooms", { ...EXP, caps: [{ allow: ["sub"] }] }],
     ["caps[].allow", { ...EXP, caps: [{ ...cap, allow: "sub" }] }],
     ["caps[].allow", { ...EXP, caps: [{ ...cap, allow: ["subscribe"] }] }],

@@ -259,11 +259,11 @@ Deno.test("makeOriginRule() counts cookies only for allowed pages, and never wit
   }
 });
 
-Deno.test("makeOriginRule() allows no other loopback origins without loopbackPages", () => {
+Deno.test("makeOriginRule() allows no other loopback origins at a port for backends", () => {
   const rule = makeOriginRule({
     allowedOrigins: [],
     host: "127.0.0.1",
-    loopbackPages: false,
+    forBackends: true,
   });
   const host = "localhost:4001";
   const codeOf = (origin: string) => rule({ origin, host }).refusal?.code;
