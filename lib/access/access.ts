@@ -8,7 +8,7 @@
  */
 import type { Observe } from "../observer.ts";
 import { once } from "../util/once.ts";
-import { grantsOfClaims } from "./claim_rooms.ts";
+import { grantsOfClaims, misfitsOf } from "./claim_rooms.ts";
 import {
   type AskingOptions,
   type Decide,
@@ -292,6 +292,7 @@ function principalOfToken(
     kind: "client",
     by: "token",
     seal,
+    misfits: misfitsOf(tokenRooms, claims),
     rights: new Rights(from === "client" ? all : all.map(readOnly), base),
   });
 }

@@ -4,7 +4,7 @@
  * @module
  */
 import { ApiError } from "../errors.ts";
-import { grantsOfClaims, type RoomTemplate } from "./claim_rooms.ts";
+import { grantsOfClaims, misfitsOf, type RoomTemplate } from "./claim_rooms.ts";
 import type { Decisions } from "./decisions.ts";
 import { readCaps } from "./forms.ts";
 import type { Asker, ConnectHook, ConnectQuestion, JoinHook } from "./hooks.ts";
@@ -157,6 +157,7 @@ function principalOfVerdict(
     info,
     rooms,
     rights: new Rights([...readCaps(caps), ...ofUser], base),
+    misfits: user === null ? [] : misfitsOf(templates, { sub: user }),
     verdict,
   });
 }

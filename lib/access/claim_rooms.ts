@@ -105,13 +105,45 @@ export function grantsOfClaims(
   templates: readonly RoomTemplate[],
   claims: Claims,
 ): Grant[] {
-  const separators = templates.flatMap(({ holes }) => holes)
-    .map(({ text }) => text.slice(0, 1)).filter((text) => text !== "");
+  const separators = separatorsOf(templates);
   return templates.flatMap((template) => {
     const room = fill(template, claims, separators);
     return room === undefined
       ? []
       : [{ rooms: [room], actions: template.actions }];
+  });
+}
+
+function separatorsOf(templates: readonly RoomTemplate[]): string[] {
+  return templates.flatMap(({ holes }) => holes)
+    .map(({ text }) => text.slice(0, 1)).filter((text) => text !== "");
+}
+
+/** A claim with a character because of which a template grants nothing, for messages of errors. */
+export interface Misfit {
+  /** What the names of the template's rooms begin with. */
+  readonly start: string;
+  readonly claim: string;
+  readonly character: string;
+}
+
+/** Returns the claims with a character because of which a template grants nothing; at most one for each template. */
+export function misfitsOf(
+  templates: readonly RoomTemplate[],
+  claims: Claims,
+): readonly Misfit[] {
+  const separators = separatorsOf(templates);
+  return templates.flatMap(({ start, holes }) => {
+    const misfits = holes.flatMap(({ claim }) => {
+      const value = claimOf(claims, claim);
+      const character = typeof value === "string"
+        ? [...value].find((character) =>
+          NEVER_IN_VALUE.test(character) || separators.includes(character)
+        )
+        : undefined;
+      return character === undefined ? [] : [{ start, claim, character }];
+    });
+    return misfits.slice(0, 1);
   });
 }
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Misfit } from "./claim_rooms.ts";
 import { LEEWAY_SECONDS } from "./claims.ts";
 import type { Action, Rights } from "./rights.ts";
 import type { Verdict } from "./verdict.ts";
@@ -34,6 +35,7 @@ export type RoomGrants = ReadonlyMap<string, RoomGrant>;
 
 const NO_GRANTS: RoomGrants = new Map();
 const NONE: readonly RoomGrant[] = [];
+const NO_MISFITS: readonly Misfit[] = [];
 
 /** A client or publisher whose credentials have been checked, with its rights. The object is frozen. */
 export interface Principal {
@@ -69,6 +71,8 @@ export interface Principal {
   /** Rooms that the client joins when it connects, besides those that it names. */
   readonly rooms: readonly string[];
   readonly rights: Rights;
+  /** Claims because of which `TOKEN_ROOMS` grants less than it could. They only choose the texts of errors. */
+  readonly misfits: readonly Misfit[];
   /** What the principal may do in single rooms in addition to `rights`. */
   readonly grants: RoomGrants;
   /** What the connect hook has decided, for the client's session; undefined if it was not asked. */
@@ -77,7 +81,8 @@ export interface Principal {
   readonly seal: string | undefined;
 }
 
-/** Creates a frozen principal. Properties that are not given are undefined; `rooms` and `grants` are empty. */
+/** Creates a frozen principal. Properties that are not given are undefined; `rooms`, `misfits` and
+ * `grants` are empty. */
 export function makePrincipal(
   { kind, rights, ...facts }:
     & Pick<Principal, "kind" | "rights">
@@ -88,6 +93,7 @@ export function makePrincipal(
     by: facts.by,
     lacks: facts.lacks,
     rights,
+    misfits: facts.misfits ?? NO_MISFITS,
     user: facts.user,
     key: facts.key,
     tokenId: facts.tokenId,

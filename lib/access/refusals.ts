@@ -5,6 +5,7 @@
  */
 import { ApiError } from "../errors.ts";
 import { quoted } from "../util/nearest.ts";
+import type { Misfit } from "./claim_rooms.ts";
 import type { Principal } from "./principal.ts";
 import { type Action, READER } from "./rights.ts";
 
@@ -183,7 +184,8 @@ export function forbidden(
   room: string | undefined,
 ): ApiError {
   const where = room === undefined ? "any room" : quoted(room);
-  return notAllowed(principal, action, where);
+  const misfit = principal.misfits.find(({ start }) => room?.startsWith(start));
+  return notAllowed(principal, action, where, misfit);
 }
 
 /**
@@ -209,9 +211,12 @@ function notAllowed(
   { kind, by }: Principal,
   action: Action,
   where: string,
+  misfit?: Misfit,
 ): ApiError {
   const grantor = by === "hook" ? "hook" : kind === "key" ? "key" : "token";
-  const advice = action === "manage" && kind !== "key"
+  const advice = misfit !== undefined && action !== "manage"
+    ? adviceAbout(misfit, grantor)
+    : action === "manage" && kind !== "key"
     ? "send it over HTTP with a publish key"
     : action === "publish" && grantor === "token"
     ? 'send it over HTTP with a publish key, or over Socket.IO with a token that grants "pub"'
@@ -222,6 +227,19 @@ function notAllowed(
       GRANTOR[grantor]
     } does not allow it; ${advice}`,
   );
+}
+
+/** Returns the advice for a client whose claim does not fit into a template of `TOKEN_ROOMS`. */
+function adviceAbout(
+  { claim, character }: Misfit,
+  grantor: "token" | "hook" | "key",
+): string {
+  const what = grantor === "hook"
+    ? "the user of the connect hook's result"
+    : `its claim ${quoted(claim)}`;
+  return `${what} has the character ${
+    quoted(character)
+  }, with which TOKEN_ROOMS grants nothing; use a claim without it, or "caps"`;
 }
 
 /** What allows something, for messages of errors. */

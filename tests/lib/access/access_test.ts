@@ -318,6 +318,7 @@ Deno.test("a principal has what the token says about the user", async () => {
     info: { name: "Ann" },
     rooms: ["chat"],
     verdict: undefined,
+    misfits: [],
     seal: "a-seal",
   });
   const other = await access.authenticate({ from: "client", secret: "t.all." });

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import {
   type Claims,
   grantsOfClaims,
+  misfitsOf,
   parseTemplate,
 } from "../../../lib/access/claim_rooms.ts";
 import { Rights } from "../../../lib/access/rights.ts";
@@ -43,6 +44,29 @@ Deno.test("a template grants exactly the actions after the equals sign", () => {
     ["subscribe", "publish", "history", "presence"],
   );
   assert.deepEqual(parseTemplate("user.{sub}=sub").actions, ["subscribe"]);
+});
+
+Deno.test("misfitsOf() names the claim and the character because of which a template grants nothing", () => {
+  const templates = ["user.{sub}=sub", "team-{team}-{sub}=sub", "news.*=sub"]
+    .map(parseTemplate);
+  for (
+    const [sub, character] of [
+      ["ann@example.com", "."],
+      ["f:1234:ann", ":"],
+      ["ann/x", "/"],
+      ["ann-b", "-"],
+      ["*", "*"],
+    ] as const
+  ) {
+    assert.equal(grantsOfClaims(templates, { sub, team: "t" }).length, 1);
+    assert.deepEqual(misfitsOf(templates, { sub, team: "t" }), [
+      { start: "user.", claim: "sub", character },
+      { start: "team-", claim: "sub", character },
+    ]);
+  }
+  for (const claims of [{ sub: "auth0|5f7c", team: "t" }, { sub: 7 }, {}]) {
+    assert.deepEqual(misfitsOf(templates, claims), []);
+  }
 });
 
 Deno.test("a template finds a claim by its path in nested objects", () => {

@@ -237,6 +237,21 @@ Deno.test("a claim with a * in it does not give a client other rooms", async () 
   }
 });
 
+Deno.test("a client learns that a character in its own claim makes TOKEN_ROOMS grant nothing", async () => {
+  await using setup = await Setup.start({ TOKEN_ROOMS: "user.{sub}=sub" });
+  const token = await makeToken({ sub: "ann@example.com" });
+  const refusalOf = async (room: string) => {
+    const client = setup.client({ token, rooms: [room] });
+    const [error] = await client.errors.have(1);
+    return error?.message ?? "";
+  };
+  assert.match(
+    await refusalOf("user.ann"),
+    /^Cannot join "user\.ann": the token does not allow it; its claim "sub" has the character "\.", with which TOKEN_ROOMS grants nothing; /,
+  );
+  assert.doesNotMatch(await refusalOf("chat"), /character/);
+});
+
 Deno.test("public rooms need no token, and all other rooms do", async () => {
   await using setup = await Setup.start({ PUBLIC_ROOMS: "lobby,news.*" });
   assert.deepEqual(
