@@ -17,6 +17,7 @@ import {
   forbidden,
   forbiddenEverywhere,
   grantExpired,
+  hookGrantsNoPublish,
   hookNotAsked,
   missing,
   revoked,
@@ -98,11 +99,12 @@ export function createDecisions(
       }
       if (grants.length > 0) return grantExpired(action);
       if (kind !== "anonymous") return forbidden(principal, action, room);
-      const isUpToHook = action === "subscribe" && room !== undefined &&
-        joinHook?.concerns(room);
-      return isUpToHook
-        ? hookNotAsked(room)
-        : missing(principal, action, hasTokens);
+      if (room !== undefined && joinHook?.concerns(room)) {
+        if (action === "subscribe") return hookNotAsked(room);
+        const isSocket = principal.lacks === undefined;
+        if (action === "publish" && isSocket) return hookGrantsNoPublish(room);
+      }
+      return missing(principal, action, hasTokens);
     },
     refusalEverywhere: (principal, action, doing) => {
       if (principal.rights.allowEverywhere(action)) return undefined;

@@ -70,6 +70,16 @@ export function hookNotAsked(room: string): ApiError {
   );
 }
 
+/** Returns the error for a connected client without credentials that publishes where the join hook decides. */
+export function hookGrantsNoPublish(room: string): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot publish into ${
+      quoted(room)
+    }: the join hook has not granted it; join the room first, and let the join hook answer with "pub" in "allow"`,
+  );
+}
+
 /** Returns the error for a sender without credentials. */
 export function missing(
   { lacks }: Principal,

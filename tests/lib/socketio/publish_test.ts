@@ -156,6 +156,24 @@ Deno.test("without tokens clients may publish only if the server is open", async
   );
 });
 
+Deno.test("a client that the join hook has not allowed to publish is told what the hook has to grant", async () => {
+  await using backend = await HookBackend.start(result({ allow: ["sub"] }));
+  await using setup = await Setup.start({
+    PUBLISH_KEYS: "shop:s3cr3t-of-shop",
+    JOIN_HOOK_URL: backend.url("/join"),
+  });
+  const client = await setup.connect();
+  for (const isJoined of [false, true]) {
+    if (isJoined) await client.ask("join", { room: "a" });
+    const { ok, error } = await publish(client, { room: "a", message: 1 });
+    assert.deepEqual([ok, error.code], [false, "unauthorized"]);
+    assert.match(
+      error.message,
+      /^Cannot publish into "a": the join hook has not granted it; join the room first, and let the join hook answer with "pub"/,
+    );
+  }
+});
+
 Deno.test("a client publishes only into rooms that its token, a room token or the join hook allow", async () => {
   await using backend = await HookBackend.start(({ body }, response) =>
     result({ allow: body.data === "pub" ? ["sub", "pub"] : ["sub"] })(
