@@ -251,8 +251,9 @@ export type Observation =
     durationMs: number;
   }
   /**
-   * A call of a hook has brought no usable answer. `url` is the hook's URL without its query. Reported at most once a
-   * minute for each reason `why`, and at most ten times a minute for each hook.
+   * `count` calls of a hook have brought no usable answer since the last report with this reason. `url` is the hook's URL
+   * without its query. Reported at most once a minute for each reason `why`; reasons beyond ten of an `outcome` are
+   * reported together, with the last one as `why`.
    */
   | {
     kind: "hook_failed";
@@ -260,6 +261,7 @@ export type Observation =
     url: string;
     outcome: HookOutcome;
     why: string;
+    count: number;
   }
   /** A hook's backend does not respond, so calls of the hook fail at once for some time. */
   | { kind: "hook_down"; hook: HookName }

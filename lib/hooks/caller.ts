@@ -24,6 +24,7 @@ import {
 } from "./answer.ts";
 import { Breaker } from "./breaker.ts";
 import { CallQueue, QueueError } from "./call_queue.ts";
+import { FailureReports } from "./failure_reports.ts";
 import { sign } from "./signature.ts";
 
 /** Maximum number of calls of one hook that wait, in total and for one caller. */
@@ -35,10 +36,6 @@ const WAITING_BYTES_MAX = 64 << 20;
 const WAIT_MS = 5000;
 /** How long an unused connection is kept, in ms. Some servers close theirs after 2 s. */
 const IDLE_MS = 1500;
-/** Time in which each reason why calls of a hook fail is logged once, in ms. */
-const REPORT_INTERVAL_MS = 60_000;
-/** Maximum number of reasons that are logged in this time. A reason may quote the response, so there may be many. */
-const REASONS_MAX = 10;
 /**
  * The statuses of a backend that is down or overloaded. With these, as without a response, the breaker opens. It does
  * not for others, because a client may be able to cause them: one that makes a backend fail with 500 must not keep out
@@ -112,17 +109,16 @@ export class HookCaller {
   readonly #breaker: Breaker;
   readonly #client: Deno.HttpClient;
   readonly #closed = new AbortController();
-  /** The hook's URL for log lines: without the query, which may be a secret. */
-  readonly #shownUrl: string;
-  /** The reasons that were logged since the last time they were forgotten. */
-  readonly #reported = new Set<string>();
-  #forgetAt = -Infinity;
+  readonly #failures: FailureReports;
 
   /** Creates a caller; calls nothing yet. */
   constructor(options: HookCallerOptions) {
     const { hook, callsMax, observe, now = Date.now } = options;
     this.#options = options;
-    this.#shownUrl = shownUrl(options.url);
+    const url = shownUrl(options.url);
+    this.#failures = new FailureReports((outcome, why, count) =>
+      observe({ kind: "hook_failed", hook, url, outcome, why, count })
+    );
     this.#now = now;
     this.#queue = new CallQueue({
       runningMax: callsMax,
@@ -195,6 +191,7 @@ export class HookCaller {
   /** Cancels the calls in flight, and closes the connections. */
   close(): void {
     if (this.#closed.signal.aborted) return;
+    this.#failures.close();
     this.#closed.abort(new Error("the node is stopping"));
     this.#queue.close();
     this.#client.close();
@@ -252,19 +249,10 @@ export class HookCaller {
     });
   }
 
-  /** Reports a failed call if its reason is a new one. The breaker reports by itself that it opens and closes. */
+  /** Reports a failed call. The breaker reports by itself that it opens and closes. */
   #report(outcome: HookOutcome, why: string): void {
     if (outcome === "abandoned" || outcome === "breaker_open") return;
-    if (this.#closed.signal.aborted) return;
-    const now = performance.now();
-    if (now >= this.#forgetAt) {
-      this.#reported.clear();
-      this.#forgetAt = now + REPORT_INTERVAL_MS;
-    }
-    if (this.#reported.has(why) || this.#reported.size >= REASONS_MAX) return;
-    this.#reported.add(why);
-    const { hook, observe } = this.#options;
-    observe({ kind: "hook_failed", hook, url: this.#shownUrl, outcome, why });
+    this.#failures.add(outcome, why);
   }
 }
 

@@ -106,6 +106,7 @@ export const ALL: readonly Observation[] = [
     url: "https://app.example/join",
     outcome: "invalid",
     why: "the body is not JSON",
+    count: 3,
   },
   { kind: "hook_down", hook: "connect" },
   { kind: "hook_recovered", hook: "connect" },
