@@ -12,6 +12,7 @@ import { ApiError } from "./errors.ts";
 import { Delivery } from "./delivery/delivery.ts";
 import { FanOut } from "./delivery/fanout.ts";
 import { compileGlob } from "./util/glob.ts";
+import { once } from "./util/once.ts";
 import type { Log, LogParts, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import type { Observe } from "./observer.ts";
@@ -121,7 +122,7 @@ export function createNode(config: Config, observe: Observe): Node {
     changed: (room, user) => occupancy.changed?.(room, user),
     observe,
   });
-  const limits = makeLimits(config);
+  const limits = makeLimits(config, observe);
   const served = { clients, fanOut, directWriter, access, log };
   const servers = makeServers(config, observe, {
     ...served,
@@ -240,8 +241,11 @@ function makeServers(
   };
 }
 
-function makeLimits(config: Config): NodeLimits {
-  const clientAddress = clientAddresses(config.trustedProxies);
+function makeLimits(config: Config, observe: Observe): NodeLimits {
+  const clientAddress = clientAddresses(
+    config.trustedProxies,
+    once((address) => observe({ kind: "proxy_untrusted", address })),
+  );
   const connections = new ConnectionLimits({ ...config, clientAddress });
   return { clientAddress, connections };
 }

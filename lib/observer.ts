@@ -115,6 +115,11 @@ export type Observation =
    * again by themselves. The fields and the rate are those of `clients_turned_away`.
    */
   | { kind: "clients_refused"; code: string; count: number; why: string }
+  /**
+   * A request has the header `X-Forwarded-For` and comes from `address`, which `TRUSTED_PROXIES` does not list although
+   * it is set. Reported once.
+   */
+  | { kind: "proxy_untrusted"; address: string }
   /** A limit was reached, and something was refused, delayed or disconnected because of it. */
   | { kind: "limited"; limit: string }
   /** A client sent an event whose name the server does not know. */

@@ -37,16 +37,24 @@ export type ClientAddress = (request: AddressedRequest) => string;
  * Creates the function that finds the addresses of clients.
  *
  * @param trustedProxies Addresses and ranges such as `10.0.0.0/8`, each of which {@linkcode isAddressRange} accepts.
+ * @param onUntrusted Called with the address of a peer that sends `X-Forwarded-For` and is not in `trustedProxies`,
+ * unless these are empty. It is a proxy that is missing there, or a client that sends the header itself.
  */
 export function clientAddresses(
   trustedProxies: readonly string[],
+  onUntrusted: (address: string) => void = () => {},
 ): ClientAddress {
-  const find = trustedProxies.length === 0 ? peerOf : behind(trustedProxies);
+  const find = trustedProxies.length === 0
+    ? peerOf
+    : behind(trustedProxies, onUntrusted);
   return (request) => request[FOUND] ??= find(request);
 }
 
 /** Creates the function that finds addresses behind these proxies. */
-function behind(trustedProxies: readonly string[]): ClientAddress {
+function behind(
+  trustedProxies: readonly string[],
+  onUntrusted: (address: string) => void,
+): ClientAddress {
   const trusted = new BlockList();
   for (const range of trustedProxies) addRange(trusted, range);
   const isTrusted = (address: string): boolean =>
@@ -55,7 +63,11 @@ function behind(trustedProxies: readonly string[]): ClientAddress {
   return (request) => {
     let address = peerOf(request);
     const header = request.headers["x-forwarded-for"];
-    if (header === undefined) return address;
+    if (header === undefined || address === "") return address;
+    if (!isTrusted(address)) {
+      onUntrusted(address);
+      return address;
+    }
     const text = String(header);
     for (let end = text.length, hops = 0; hops < HOPS_MAX; hops++) {
       if (end < 0 || !isTrusted(address)) return address;

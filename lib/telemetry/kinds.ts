@@ -63,6 +63,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Clients were refused, for example because of their token or their page's origin",
   ],
+  proxy_untrusted: [
+    "warn",
+    "X-Forwarded-For of an address that is not in TRUSTED_PROXIES is ignored; add the address if it is your proxy",
+  ],
   limited: undefined,
   unknown_event: undefined,
   recovered: undefined,

@@ -28,6 +28,21 @@ Deno.test("clientAddresses() ignores X-Forwarded-For unless the peer is a truste
   assert.equal(find(PROXIES, "fd12::1", "2001:db8::1"), "2001:db8::1");
 });
 
+Deno.test("clientAddresses() names a peer that sends X-Forwarded-For and is no trusted proxy, if there are any", () => {
+  const named = (trusted: readonly string[], peer: string, header: boolean) => {
+    const untrusted: string[] = [];
+    clientAddresses(trusted, (address) => void untrusted.push(address))({
+      headers: header ? { "x-forwarded-for": "203.0.113.9" } : {},
+      socket: { remoteAddress: peer },
+    });
+    return untrusted;
+  };
+  assert.deepEqual(named(PROXIES, "::ffff:192.0.2.8", true), ["192.0.2.8"]);
+  assert.deepEqual(named(PROXIES, "192.0.2.7", true), []);
+  assert.deepEqual(named(PROXIES, "192.0.2.8", false), []);
+  assert.deepEqual(named([], "192.0.2.8", true), []);
+});
+
 Deno.test("clientAddresses() reads X-Forwarded-For from its end and skips trusted proxies", () => {
   for (
     const [forwarded, expected] of [

@@ -80,6 +80,19 @@ for (const [transport] of HANDSHAKES) {
   });
 }
 
+Deno.test("a node warns once of a proxy that TRUSTED_PROXIES does not list", async () => {
+  await using app = new TestApp({ TRUSTED_PROXIES: "192.0.2.1" });
+  using opened = new DisposableStack();
+  const port = await app.serve();
+  for (let clients = 0; clients < 3; clients++) {
+    await open(opened, port, "websocket", "192.0.2.2");
+  }
+  assert.deepEqual(
+    app.observations.filter(({ kind }) => kind === "proxy_untrusted"),
+    [{ kind: "proxy_untrusted", address: "127.0.0.1" }],
+  );
+});
+
 Deno.test("the upgrade of a polling client is no new connection", async () => {
   await using app = new TestApp({
     CLIENTS_MAX: "1",

@@ -49,6 +49,7 @@ export const ALL: readonly Observation[] = [
     why:
       "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS",
   },
+  { kind: "proxy_untrusted", address: "10.1.2.3" },
   { kind: "limited", limit: "too_many_clients" },
   { kind: "unknown_event" },
   { kind: "recovered", messages: 5 },
