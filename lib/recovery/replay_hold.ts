@@ -15,12 +15,12 @@ export class HeldRead {
   isKept = true;
   /** The clients that need the messages. */
   readonly holds = new Set<ReplayHold>();
-  /** The time after which the read may not wait any more. */
+  /** The value of `ReplayMemory`'s waiting time at which the read may not wait any more, in ms. */
   readonly waitsUntil: number;
 
   /** Creates a read that has not begun. */
-  constructor(waitMs: number) {
-    this.waitsUntil = performance.now() + waitMs;
+  constructor(waitsUntil: number) {
+    this.waitsUntil = waitsUntil;
   }
 
   /** Whether the read's messages are in memory. */
@@ -33,12 +33,16 @@ export class HeldRead {
 export interface HeldBytes {
   /** Number of bytes of messages that the ring has dropped so far. */
   readonly droppedBytes: number;
+  /** Time for which the node could send its clients something, in ms. */
+  readonly servedMs: number;
   /** Counts a read for a client that needs it. */
   retain(hold: ReplayHold, read: HeldRead): void;
-  /** Counts the reads of a client no longer for it. */
-  release(hold: ReplayHold): void;
-  /** Checks from now on whether a client's connection is closed and how fast it reads, until it is released. */
+  /** Counts a read no longer for a client. */
+  release(hold: ReplayHold, read: HeldRead): void;
+  /** Checks from now on whether a client's connection is closed and how fast it reads. */
   watch(hold: ReplayHold): void;
+  /** Ends these checks. */
+  unwatch(hold: ReplayHold): void;
 }
 
 /** Holds the memory of the messages that one client needs. Tells how fast the client reads them. */
@@ -52,7 +56,7 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   readonly #memory: HeldBytes;
   readonly #isOpen: () => boolean;
   #isReleased = false;
-  /** When the client was first sent messages, and when it was last sent some, in ms. */
+  /** `ReplayMemory.servedMs` when the client was first sent messages, and when it was last sent some. */
   #startedAt = 0;
   #sentAt = 0;
 
@@ -79,17 +83,22 @@ export class ReplayHold implements ReplayWatcher, Disposable {
     this.#memory.retain(this, read);
   }
 
+  /** Holds a read no longer, because its messages are of no use to the client. */
+  remove(read: HeldRead): void {
+    if (this.reads.delete(read)) this.#memory.release(this, read);
+  }
+
   /** Records that the client is about to be sent the messages. */
   start(subscriber: Subscriber): void {
     if (this.#isReleased) return;
     this.subscriber = subscriber;
     this.ringMark = this.#memory.droppedBytes;
-    this.#startedAt = this.#sentAt = performance.now();
+    this.#startedAt = this.#sentAt = this.#memory.servedMs;
     this.#memory.watch(this);
   }
 
   progressed(): void {
-    this.#sentAt = performance.now();
+    this.#sentAt = this.#memory.servedMs;
   }
 
   finished(): void {
@@ -97,7 +106,8 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   }
 
   /** Returns whether the client has not been sent anything for `stalledMs`, or not everything after `slowMs`. */
-  isSlow(now: number, stalledMs: number, slowMs: number): boolean {
+  isSlow(stalledMs: number, slowMs: number): boolean {
+    const now = this.#memory.servedMs;
     return this.subscriber !== undefined &&
       (now - this.#sentAt >= stalledMs || now - this.#startedAt >= slowMs);
   }
@@ -106,8 +116,8 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
-    this.#memory.release(this);
-    this.reads.clear();
+    this.#memory.unwatch(this);
+    for (const read of this.reads) this.remove(read);
   }
 
   [Symbol.dispose](): void {

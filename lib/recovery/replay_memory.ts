@@ -22,7 +22,7 @@ export interface ReplayLimits {
    * has begun may go beyond it, so that a client gets every history that fits into one read.
    */
   readonly bytesMax: number;
-  /** How long a read may wait before it fails. */
+  /** How long a read may wait for memory before it fails. */
   readonly waitMs: number;
   /** After this time without progress, a client is disconnected if others wait for its memory. */
   readonly stalledMs: number;
@@ -71,6 +71,13 @@ export class ReplayMemory implements HeldBytes {
   readonly #holds = new Set<ReplayHold>();
   #waiting: Waiting[] = [];
   #bytes = 0;
+  /**
+   * Time in ms, in steps of `checkMs`. A time in which the node was too busy for its checks does not count, because no
+   * client could be sent anything then.
+   */
+  #servedMs = 0;
+  /** Like `#servedMs`, but only the time in which reads have waited for memory. */
+  #waitedMs = 0;
   /** The only read that may read further pages than its first; undefined if there is none. */
   #long: HeldRead | undefined;
   #timer: ReturnType<typeof setInterval> | undefined;
@@ -99,7 +106,7 @@ export class ReplayMemory implements HeldBytes {
 
   /** Counts a read that is about to begin. It counts until {@linkcode ReplayMemory.end}, or longer if it is held. */
   begin(): HeldRead {
-    return new HeldRead(this.#limits.waitMs);
+    return new HeldRead(this.#waitedMs + this.#limits.waitMs);
   }
 
   /**
@@ -111,9 +118,7 @@ export class ReplayMemory implements HeldBytes {
     if (this.#mayContinue(read)) return this.#continue(read);
     this.onFull(() => this.#isFull);
     if (this.#mayContinue(read)) return this.#continue(read);
-    if (this.#isClosed || performance.now() >= read.waitsUntil) {
-      throw this.#refusal();
-    }
+    if (this.#isClosed || this.#mayNotWait(read)) throw this.#refusal();
     await new Promise<void>((resolve, reject) => {
       this.#waiting.push({ read, resolve, reject });
       this.#startTimer();
@@ -150,17 +155,22 @@ export class ReplayMemory implements HeldBytes {
     this.#change(read, () => read.holds.add(hold));
   }
 
-  release(hold: ReplayHold): void {
-    this.#holds.delete(hold);
-    for (const read of hold.reads) {
-      this.#change(read, () => read.holds.delete(hold));
-    }
+  release(hold: ReplayHold, read: HeldRead): void {
+    this.#change(read, () => read.holds.delete(hold));
     if (this.#waiting.length > 0) this.onFull(() => this.#isFull);
   }
 
   watch(hold: ReplayHold): void {
     this.#holds.add(hold);
     this.#startTimer();
+  }
+
+  unwatch(hold: ReplayHold): void {
+    this.#holds.delete(hold);
+  }
+
+  get servedMs(): number {
+    return this.#servedMs;
   }
 
   get droppedBytes(): number {
@@ -221,18 +231,31 @@ export class ReplayMemory implements HeldBytes {
   }
 
   #check(): void {
-    const now = performance.now();
+    const { checkMs } = this.#limits;
+    this.#servedMs += checkMs;
     for (const hold of this.#holds) {
       if (hold.isClosed) hold.release();
       else if (this.#isBehindRing(hold)) this.#disconnect(hold);
     }
-    if (this.#waiting.length > 0 && this.#isFull) this.#makeRoom(now);
-    const isExpired = ({ read }: Waiting) => now >= read.waitsUntil;
+    if (this.#waiting.length > 0 && this.#isFull) {
+      this.#waitedMs += checkMs;
+      this.#makeRoom();
+      this.#refuseExpired();
+    }
+    if (this.#holds.size + this.#waiting.length > 0) this.#startTimer();
+    else this.#stopTimer();
+  }
+
+  /** Returns whether a read has waited for memory long enough. A wait only for its turn does not count. */
+  #mayNotWait(read: HeldRead): boolean {
+    return this.#isFull && this.#waitedMs >= read.waitsUntil;
+  }
+
+  #refuseExpired(): void {
+    const isExpired = ({ read }: Waiting) => this.#mayNotWait(read);
     const expired = this.#waiting.filter(isExpired);
     this.#waiting = this.#waiting.filter((one) => !isExpired(one));
     for (const { reject } of expired) reject(this.#refusal());
-    if (this.#holds.size + this.#waiting.length > 0) this.#startTimer();
-    else this.#stopTimer();
   }
 
   #startTimer(): void {
@@ -255,12 +278,12 @@ export class ReplayMemory implements HeldBytes {
    * Disconnects clients that read too slowly, until there is room. Only reads that no other client needs become free,
    * so others are left alone. Those reads come first for which fewest clients have to be disconnected.
    */
-  #makeRoom(now: number): void {
+  #makeRoom(): void {
     const { stalledMs, slowMs } = this.#limits;
     const reads = new Set([...this.#holds].flatMap(({ reads }) => [...reads]));
     const perClient = ({ bytes, holds }: HeldRead) => bytes / holds.size;
     const blocking = [...reads].filter(({ holds }) =>
-      [...holds].every((hold) => hold.isSlow(now, stalledMs, slowMs))
+      [...holds].every((hold) => hold.isSlow(stalledMs, slowMs))
     ).sort((a, b) => perClient(b) - perClient(a));
     for (const { holds } of blocking) {
       if (!this.#isFull) return;

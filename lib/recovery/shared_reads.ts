@@ -101,6 +101,7 @@ export class SharedReads {
       } else {
         hold.add(shared.held);
         if (await this.#options.isContinued(result.end)) return result;
+        hold.remove(shared.held);
       }
       this.#reads.delete(key, shared);
     }

@@ -31,6 +31,8 @@ class Setup implements Disposable {
   readonly disconnected: Subscriber[] = [];
   readonly ring = { droppedBytes: 0 };
   readonly memory;
+  /** Whether the ring has every message after a read. Tests may replace this function. */
+  isContinued: () => Promise<boolean> = () => Promise.resolve(true);
   readonly #reads: SharedReads;
 
   constructor(limits: Partial<ReplayLimits> = {}) {
@@ -44,7 +46,7 @@ class Setup implements Disposable {
       history: { read: (room) => this.page(room) },
       limit: new Limit(4),
       memory: this.memory,
-      isContinued: () => Promise.resolve(true),
+      isContinued: () => this.isContinued(),
     });
   }
 
@@ -211,6 +213,47 @@ Deno.test("histories larger than the limit are read whole, one after the other",
   assert.equal(setup.read.length, 40);
   // One whole history, and the first page of each of the others.
   assert.ok(most <= (20 + 3 * 2) * BYTES, `${most / BYTES} messages`);
+});
+
+Deno.test("a read of several pages does not fail because it waits for its turn for longer than waitMs", async () => {
+  using setup = new Setup({ bytesMax: 1000 * BYTES, waitMs: 50 });
+  setup.pages = 5;
+  const { page } = setup;
+  setup.page = async (room) => {
+    await pauseFor(30);
+    return await page(room);
+  };
+  await Promise.all(["a", "b", "c"].map((room) => setup.hold(room)));
+  assert.equal(setup.read.length, 15);
+});
+
+Deno.test("a read whose result a client cannot use does not count for the client", async () => {
+  using setup = new Setup();
+  setup.isContinued = () => Promise.resolve(setup.read.length > 1);
+  await setup.hold("a");
+  setup.close();
+  assert.deepEqual(setup.read, ["a", "a"]);
+  assert.equal(setup.memory.bytes, 2 * BYTES);
+});
+
+Deno.test("a client is not disconnected because the node was too busy to send it anything", async () => {
+  using setup = new Setup({
+    bytesMax: BYTES,
+    stalledMs: 300,
+    waitMs: 60_000,
+    checkMs: 20,
+  });
+  const reading = await setup.hold("a");
+  reading.start(subscriber());
+  const waiting = setup.hold("b");
+  await pauseFor(40);
+  reading.progressed();
+  const start = performance.now();
+  while (performance.now() - start < 500);
+  await pauseFor(60);
+  assert.deepEqual(setup.disconnected, []);
+  await waiting;
+  assert.deepEqual(setup.disconnected, [reading.subscriber]);
 });
 
 Deno.test("a client that has not been sent its messages when the ring has dropped more than bytesMax is disconnected", async () => {
