@@ -13,7 +13,7 @@ const SENTENCES = {
   expired:
     "Messages may be missing here: you were away longer than the server keeps a session",
   overloaded:
-    "Messages are missing here: your connection was too slow to receive them",
+    "Messages are missing here: you missed too many at once, or your connection was too slow",
   ingress:
     "Messages may be missing here: for a while, no server was receiving from Redis channels",
   position:

@@ -8,7 +8,7 @@
  * @module
  */
 import type { Ring } from "../delivery/ring.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, toApiError } from "../errors.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Entry, LogParts } from "../log/log.ts";
 import {
@@ -136,7 +136,8 @@ export class Recovery {
 
   /**
    * Reads those messages for a request that are older than the ring, or determines why these messages are not
-   * available. Pass the result to {@linkcode Recovery.collect}.
+   * available. Pass the result to {@linkcode Recovery.collect}. If the client misses more messages in its other rooms than
+   * a node can hold, the result has the gap `overloaded`, because another attempt would fail as well.
    *
    * @param hold Holds the messages that are read.
    *
@@ -150,10 +151,17 @@ export class Recovery {
     const { epoch } = this.#log.head;
     if (gap !== undefined) return refuse(request, gap, epoch);
     if (since === null) return refuse(request, "position", epoch);
-    if (since !== undefined) {
-      return await this.#prepareSince(request, since, epoch, hold);
+    try {
+      if (since !== undefined) {
+        return await this.#prepareSince(request, since, epoch, hold);
+      }
+      if (last > 0) return await this.#prepareLast(request, last, epoch, hold);
+    } catch (error) {
+      const isFull = toApiError(error).code === "overloaded" &&
+        this.#memory.isFilledBy(hold);
+      if (!isFull) throw error;
+      return refuse(request, "overloaded", epoch);
     }
-    if (last > 0) return await this.#prepareLast(request, last, epoch, hold);
     return { request, prefix: [], epoch };
   }
 

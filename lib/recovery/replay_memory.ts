@@ -169,6 +169,13 @@ export class ReplayMemory implements HeldBytes {
     this.#holds.delete(hold);
   }
 
+  /**
+   * Returns whether one client holds so much that waiting for memory may never help it: at least half of `bytesMax`.
+   */
+  isFilledBy(hold: ReplayHold): boolean {
+    return 2 * hold.bytes >= this.#limits.bytesMax;
+  }
+
   get servedMs(): number {
     return this.#servedMs;
   }

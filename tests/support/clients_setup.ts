@@ -25,7 +25,10 @@ import type { Entry, Log } from "../../lib/log/log.ts";
 import { MemoryLog } from "../../lib/log/memory_log.ts";
 import type { Observation } from "../../lib/observer.ts";
 import type { JoinRequest } from "../../lib/recovery/join_request.ts";
-import type { ReplayMemory } from "../../lib/recovery/replay_memory.ts";
+import type {
+  ReplayLimits,
+  ReplayMemory,
+} from "../../lib/recovery/replay_memory.ts";
 import {
   MemorySessionStore,
   type SessionStore,
@@ -148,6 +151,7 @@ export interface ClientsSetupOptions {
   readonly roomsPerClientMax?: number;
   readonly ringBytes?: number;
   readonly sessions?: SessionStore;
+  readonly replayLimits?: Partial<ReplayLimits>;
   /** By default, everyone may join every room that is not in {@linkcode ClientsSetup.forbidden}. */
   readonly access?: Access;
   /** By default, a list that is loaded and empty. */
@@ -212,6 +216,7 @@ export class ClientsSetup implements Disposable {
       disconnect: (subscriber, bytes) =>
         this.fanOut.disconnectSlow(subscriber, bytes),
       observe,
+      limits: options.replayLimits ?? {},
     });
     this.clients = new Clients({
       log: this.#logWithHead(),

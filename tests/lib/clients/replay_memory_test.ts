@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import type { Hello } from "../../../lib/clients/hello.ts";
 import type { History } from "../../../lib/log/log.ts";
+import { formatPosition } from "../../../lib/log/position.ts";
 import {
   ClientsSetup,
   RecordingConnection,
@@ -50,6 +51,33 @@ Deno.test("what was read for a client is held until it has been sent everything"
   assert.equal(setup.replayMemory.bytes, bytes);
   connection.closed = true;
   await isReleased(setup);
+});
+
+Deno.test("a client that has missed more in all its rooms than a node can hold gets what fits, and a gap in the other rooms", async () => {
+  const names = Array.from({ length: 9 }, (_, i) => `room${i}`);
+  using setup = new ClientsSetup({
+    ringBytes: RING_BYTES,
+    replayLimits: { bytesMax: 4 * 15 * 400, waitMs: 50, checkMs: 10 },
+  });
+  const { log: { head } } = setup;
+  const since = formatPosition(head.epoch, head.id);
+  for (const room of names) {
+    for (let i = 0; i < 15; i++) await setup.publish(room, `${i}`);
+  }
+  for (const asked of [{ since }, { last: 15 }]) {
+    const rooms = names.map((room) => ({ room, ...asked }));
+    const { connection } = await setup.connect({ rooms });
+    const gaps = connection.written.filter((text) =>
+      text.startsWith("gap ") && text.includes(" overloaded ")
+    );
+    assert.ok(gaps.length >= 1 && gaps.length <= 5, `${gaps.length} gaps`);
+    const [joined] = connection.told;
+    for (const { room, reason, messages } of joined?.rooms ?? []) {
+      const isComplete = reason === undefined && messages.length === 15;
+      const hasGap = reason === "overloaded" && messages.length === 0;
+      assert.ok(isComplete || hasGap, room);
+    }
+  }
 });
 
 /** Ways in which a client does not get what was read for it. */
