@@ -65,7 +65,7 @@ export function sendWelcome(
   const { generation, isTransient, noticeNumber: number } = client;
   const messages = inOrder(results.map(({ messages }) => messages));
   if (isTransient) sendGaps(admission, results, subscriber, parts);
-  hold.start(subscriber);
+  hold.start(subscriber, messages);
   fanOut.replay(subscriber, messages, hold);
   if (!isTransient) sendGaps(admission, results, subscriber, parts);
   for (const { room, reason } of lost) {

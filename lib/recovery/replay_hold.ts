@@ -3,7 +3,9 @@
  *
  * @module
  */
+import { entryBytes } from "../delivery/ring.ts";
 import type { ReplayWatcher, Subscriber } from "../delivery/subscriber.ts";
+import type { Entry } from "../log/log.ts";
 
 /** The messages of one read of a history. */
 export class HeldRead {
@@ -51,11 +53,16 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   readonly reads = new Set<HeldRead>();
   /** The client's subscriber; undefined until the client is sent the messages. */
   subscriber: Subscriber | undefined;
-  /** `ReplayMemory.droppedBytes` when the client was first sent messages; undefined before. */
+  /**
+   * `ReplayMemory.droppedBytes` when the client was first sent messages; undefined before, and if it does not matter how
+   * many messages the ring has dropped since.
+   */
   ringMark: number | undefined;
   readonly #memory: HeldBytes;
   readonly #isOpen: () => boolean;
   #isReleased = false;
+  /** The messages that the client is sent, also those that are in the ring. */
+  #messages: readonly Entry[] = [];
   /** `ReplayMemory.servedMs` when the client was first sent messages, and when it was last sent some. */
   #startedAt = 0;
   #sentAt = 0;
@@ -69,6 +76,11 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   /** Memory of the reads that the client needs, in bytes. */
   get bytes(): number {
     return [...this.reads].reduce((sum, { bytes }) => sum + bytes, 0);
+  }
+
+  /** Memory of all messages that the client is sent, in bytes. */
+  get messageBytes(): number {
+    return this.#messages.reduce((sum, entry) => sum + entryBytes(entry), 0);
   }
 
   /** Whether the client's connection is closed, so that nothing is in memory for it any more. */
@@ -89,9 +101,10 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   }
 
   /** Records that the client is about to be sent the messages. */
-  start(subscriber: Subscriber): void {
+  start(subscriber: Subscriber, messages: readonly Entry[]): void {
     if (this.#isReleased) return;
     this.subscriber = subscriber;
+    this.#messages = messages;
     this.ringMark = this.#memory.droppedBytes;
     this.#startedAt = this.#sentAt = this.#memory.servedMs;
     this.#memory.watch(this);
@@ -116,6 +129,7 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   release(): void {
     if (this.#isReleased) return;
     this.#isReleased = true;
+    this.#messages = [];
     this.#memory.unwatch(this);
     for (const read of this.reads) this.remove(read);
   }

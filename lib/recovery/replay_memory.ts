@@ -14,31 +14,7 @@ import { ApiError } from "../errors.ts";
 import type { Entry, History } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { type HeldBytes, HeldRead, ReplayHold } from "./replay_hold.ts";
-
-/** The numbers of {@linkcode ReplayMemory}; all but `bytesMax` are times in ms. */
-export interface ReplayLimits {
-  /**
-   * Number of bytes at which no further page of a history is read. Messages count as `entryBytes()` says. One read that
-   * has begun may go beyond it, so that a client gets every history that fits into one read.
-   */
-  readonly bytesMax: number;
-  /** How long a read may wait for memory before it fails. */
-  readonly waitMs: number;
-  /** After this time without progress, a client is disconnected if others wait for its memory. */
-  readonly stalledMs: number;
-  /** After this time, a client is disconnected if others wait for its memory, even if it reads. */
-  readonly slowMs: number;
-  /** Time between two checks. */
-  readonly checkMs: number;
-}
-
-const LIMITS: ReplayLimits = {
-  bytesMax: 128 << 20,
-  waitMs: 5000,
-  stalledMs: 2000,
-  slowMs: 30_000,
-  checkMs: 250,
-};
+import { REPLAY_LIMITS, type ReplayLimits } from "./replay_limits.ts";
 
 /** The parts of a node that {@linkcode ReplayMemory} uses. */
 export interface ReplayMemoryOptions {
@@ -88,7 +64,7 @@ export class ReplayMemory implements HeldBytes {
   /** Starts without reads. */
   constructor(options: ReplayMemoryOptions) {
     this.#options = options;
-    this.#limits = { ...LIMITS, ...options.limits };
+    this.#limits = { ...REPLAY_LIMITS, ...options.limits };
   }
 
   /** Memory of the messages that were read from histories for clients, in bytes. */
@@ -275,10 +251,18 @@ export class ReplayMemory implements HeldBytes {
     this.#timer = undefined;
   }
 
-  /** Returns whether the ring has dropped so many messages since a replay began that the replay may keep too many. */
-  #isBehindRing({ ringMark }: ReplayHold): boolean {
-    return ringMark !== undefined &&
-      this.droppedBytes - ringMark > this.#limits.bytesMax;
+  /**
+   * Returns whether the ring has dropped so many messages since a replay began that the replay may keep too many. A small
+   * replay never does, as small as what may be buffered for any client.
+   */
+  #isBehindRing(hold: ReplayHold): boolean {
+    const { ringMark } = hold;
+    const { bytesMax, smallBytes } = this.#limits;
+    if (ringMark === undefined) return false;
+    if (this.droppedBytes - ringMark <= bytesMax) return false;
+    if (hold.messageBytes > smallBytes) return true;
+    hold.ringMark = undefined;
+    return false;
   }
 
   /**

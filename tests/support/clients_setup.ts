@@ -25,10 +25,8 @@ import type { Entry, Log } from "../../lib/log/log.ts";
 import { MemoryLog } from "../../lib/log/memory_log.ts";
 import type { Observation } from "../../lib/observer.ts";
 import type { JoinRequest } from "../../lib/recovery/join_request.ts";
-import type {
-  ReplayLimits,
-  ReplayMemory,
-} from "../../lib/recovery/replay_memory.ts";
+import type { ReplayLimits } from "../../lib/recovery/replay_limits.ts";
+import type { ReplayMemory } from "../../lib/recovery/replay_memory.ts";
 import {
   MemorySessionStore,
   type SessionStore,

@@ -7,7 +7,7 @@ import { ID_ZERO } from "../../../lib/log/position.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { readNewest } from "../../../lib/recovery/history_pages.ts";
 import type { ReplayHold } from "../../../lib/recovery/replay_hold.ts";
-import type { ReplayLimits } from "../../../lib/recovery/replay_memory.ts";
+import type { ReplayLimits } from "../../../lib/recovery/replay_limits.ts";
 import { SharedReads } from "../../../lib/recovery/shared_reads.ts";
 import { Limit } from "../../../lib/util/turns.ts";
 import {
@@ -40,7 +40,7 @@ class Setup implements Disposable {
       ring: this.ring,
       observe: (observation) => this.observed.push(observation),
       disconnect: (subscriber) => this.disconnected.push(subscriber),
-      limits: { bytesMax: 4 * BYTES, checkMs: 5, ...limits },
+      limits: { bytesMax: 4 * BYTES, smallBytes: BYTES, checkMs: 5, ...limits },
     });
     this.#reads = new SharedReads({
       history: { read: (room) => this.page(room) },
@@ -160,7 +160,7 @@ Deno.test("at the limit, clients that have been sent nothing for stalledMs are d
     setup.hold("b"),
     setup.hold("b"),
   ]);
-  for (const hold of [stalled, reading, sharing]) hold.start(subscriber());
+  for (const hold of [stalled, reading, sharing]) hold.start(subscriber(), []);
   const reads = setInterval(() => reading.progressed(), 10);
   await pauseFor(150);
   assert.deepEqual(setup.disconnected, []);
@@ -173,7 +173,7 @@ Deno.test("at the limit, clients that need longer than slowMs are disconnected e
   using setup = new Setup({ slowMs: 100, waitMs: 60_000 });
   const slow = await setup.hold("a");
   const before = await setup.hold("b");
-  slow.start(subscriber());
+  slow.start(subscriber(), []);
   const reads = setInterval(() => slow.progressed(), 10);
   await setup.hold("c");
   clearInterval(reads);
@@ -187,7 +187,7 @@ Deno.test("the messages of a client whose connection is closed are released, bef
   await setup.hold("a", setup.memory.hold(() => isOpen));
   const sent = await setup.hold("b");
   const client = subscriber();
-  sent.start(client);
+  sent.start(client, []);
   setup.close();
   isOpen = false;
   await until("the first is released", () => setup.memory.bytes === 2 * BYTES);
@@ -244,7 +244,7 @@ Deno.test("a client is not disconnected because the node was too busy to send it
     checkMs: 20,
   });
   const reading = await setup.hold("a");
-  reading.start(subscriber());
+  reading.start(subscriber(), []);
   const waiting = setup.hold("b");
   await pauseFor(40);
   reading.progressed();
@@ -256,15 +256,18 @@ Deno.test("a client is not disconnected because the node was too busy to send it
   assert.deepEqual(setup.disconnected, [reading.subscriber]);
 });
 
-Deno.test("a client that has not been sent its messages when the ring has dropped more than bytesMax is disconnected", async () => {
+Deno.test("a client that has not been sent its messages when the ring has dropped more than bytesMax is disconnected, unless its messages are small", async () => {
   using setup = new Setup();
   const hold = setup.memory.hold(() => true);
   const client = subscriber();
-  hold.start(client);
+  hold.start(client, [ENTRY, ENTRY]);
+  const small = setup.memory.hold(() => true);
+  small.start(subscriber(), [ENTRY]);
   setup.ring.droppedBytes += 4 * BYTES;
   await pauseFor(20);
   assert.deepEqual(setup.disconnected, []);
   setup.ring.droppedBytes++;
   await until("it is disconnected", () => setup.disconnected.length > 0);
+  await pauseFor(20);
   assert.deepEqual(setup.disconnected, [client]);
 });
