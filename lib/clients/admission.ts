@@ -18,7 +18,8 @@ import {
   type JoinRequest,
   parseJoinRequest,
 } from "../recovery/join_request.ts";
-import type { PreparedJoin, Recovery } from "../recovery/recovery.ts";
+import type { PreparedJoin } from "../recovery/join_result.ts";
+import type { Recovery } from "../recovery/recovery.ts";
 import type { ReplayHold } from "../recovery/replay_hold.ts";
 import {
   clientIdOf,

@@ -18,7 +18,7 @@ import { ApiError } from "../errors.ts";
 import type { Usage } from "../limits/rate_limit.ts";
 import { ID_MAX } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
-import { isGap, type JoinResult } from "../recovery/recovery.ts";
+import { isGap, type JoinResult } from "../recovery/join_result.ts";
 import {
   clientIdOf,
   newOwner,

@@ -24,7 +24,8 @@ import type { LogParts } from "../log/log.ts";
 import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
-import { isGap, Recovery } from "../recovery/recovery.ts";
+import { isGap } from "../recovery/join_result.ts";
+import { Recovery } from "../recovery/recovery.ts";
 import type { ReplayMemory } from "../recovery/replay_memory.ts";
 import { clientIdOf, type RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
@@ -185,8 +186,7 @@ export class Clients {
     if (admission.recovered) this.#replaceOlder(client);
     client.subscriber = subscriber;
     this.#roster.add(client);
-    const { position } = this.#recovery;
-    const parts = { ...this.#options, position };
+    const parts = { ...this.#options, position: this.#recovery.position };
     sendWelcome(admission, results, subscriber, tell, parts);
     // A write may have closed the connection. If the closed client joined its rooms now, it would stay in them forever.
     if (subscriber.disconnectedAsSlow) this.dropped(client, false);

@@ -17,11 +17,8 @@ import { ApiError } from "../errors.ts";
 import type { Entry, Log } from "../log/log.ts";
 import { messageJsonLength } from "../log/message_json.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
-import type {
-  JoinResult,
-  PreparedJoin,
-  Recovery,
-} from "../recovery/recovery.ts";
+import type { JoinResult, PreparedJoin } from "../recovery/join_result.ts";
+import type { Recovery } from "../recovery/recovery.ts";
 import type { ReplayHold } from "../recovery/replay_hold.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import {

@@ -9,7 +9,7 @@ import type { Subscriber } from "../delivery/subscriber.ts";
 import type { Directives } from "../directives/directives.ts";
 import type { Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
-import { isGap, type JoinResult } from "../recovery/recovery.ts";
+import { isGap, type JoinResult } from "../recovery/join_result.ts";
 import type { Admission } from "./admission.ts";
 import type { Client, Tell } from "./client.ts";
 import { inOrder } from "./in_order.ts";

@@ -12,8 +12,8 @@ import {
   isGap,
   type JoinResult,
   type PreparedJoin,
-  Recovery,
-} from "../../lib/recovery/recovery.ts";
+} from "../../lib/recovery/join_result.ts";
+import { Recovery } from "../../lib/recovery/recovery.ts";
 import type { JoinRequest } from "../../lib/recovery/join_request.ts";
 import type { GapReason } from "../../lib/log/gaps.ts";
 import type { RoomPosition, Session } from "../../lib/sessions/session.ts";

@@ -5,7 +5,7 @@ import {
   positionBeforeJoin,
 } from "../../../lib/clients/client.ts";
 import { ID_MAX } from "../../../lib/log/position.ts";
-import type { JoinResult } from "../../../lib/recovery/recovery.ts";
+import type { JoinResult } from "../../../lib/recovery/join_result.ts";
 import type { RoomPosition } from "../../../lib/sessions/session.ts";
 
 const room = "chat", id = "9-0", number = 3;

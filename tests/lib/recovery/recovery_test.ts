@@ -5,11 +5,8 @@ import { type GapReason, IngressGaps } from "../../../lib/log/gaps.ts";
 import type { History } from "../../../lib/log/log.ts";
 import { MemoryLog } from "../../../lib/log/memory_log.ts";
 import { formatPosition, idBefore } from "../../../lib/log/position.ts";
-import {
-  isGap,
-  type JoinResult,
-  Recovery,
-} from "../../../lib/recovery/recovery.ts";
+import { isGap, type JoinResult } from "../../../lib/recovery/join_result.ts";
+import { Recovery } from "../../../lib/recovery/recovery.ts";
 import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 import { makeReplayMemory } from "../../support/replay_memory.ts";
 import { soon } from "../../support/wait.ts";
