@@ -111,8 +111,8 @@ export type Observation =
    */
   | { kind: "clients_turned_away"; code: string; count: number; why: string }
   /**
-   * Clients that wanted to connect, or to open a stream, were refused for another reason than an outage, and do not try
-   * again by themselves. The fields and the rate are those of `clients_turned_away`.
+   * Clients that wanted to connect, or to open a stream, were refused for another reason than an outage, so that it does
+   * not pass by itself. The fields and the rate are those of `clients_turned_away`.
    */
   | { kind: "clients_refused"; code: string; count: number; why: string }
   /**

@@ -12,7 +12,7 @@ export class RefusalReports {
   readonly #observe: Observe;
   /** Clients that cannot connect because of an outage, by error code. */
   readonly #turnedAway: RareReports<ErrorCode>;
-  /** Clients that were refused for another reason and do not try again by themselves, by error code. */
+  /** Clients that were refused for a reason that does not pass by itself, by error code. */
   readonly #refused: RareReports<ErrorCode>;
   /** What the last client was told, by error code. */
   readonly #told = new Map<ErrorCode, string>();
