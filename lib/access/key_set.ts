@@ -10,7 +10,7 @@ import type { JWSHeaderParameters, LocalJWKSet } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import { boundedFetch, reasonOf, shownUrl } from "../util/bounded_fetch.ts";
-import { readKeySet } from "./key_set_text.ts";
+import { NoUsableKey, readKeySet } from "./key_set_text.ts";
 
 /** The functions of the package jose, which is loaded only if tokens are configured. */
 export type Jose = typeof import("jose");
@@ -58,7 +58,9 @@ interface Fetched {
  * Fetches a key set, keeps it, and fetches it again every ten minutes and for unknown keys.
  *
  * One fetch serves all tokens that wait for it. For unknown keys it is fetched at most once in
- * {@linkcode COOLDOWN_MS}. While the server does not respond with usable keys, those that were fetched last stay valid.
+ * {@linkcode COOLDOWN_MS}. While the server does not respond with a key set, the keys that were fetched last stay valid.
+ * A key set without usable keys withdraws them; tokens then wait for other keys and are not refused for good, because
+ * the issuer may have made a mistake.
  *
  * Lifetime: nothing runs between two calls, except a fetch. Call `close()` to cancel it.
  */
@@ -198,6 +200,7 @@ export class KeySet {
       this.#isFailing = false;
     } catch (error) {
       if (this.#closed.signal.aborted) return;
+      if (error instanceof NoUsableKey) this.#withdraw();
       observe({ kind: "token_keys_fetched", outcome: "failed" });
       if (!this.#isFailing) {
         observe({
@@ -208,6 +211,12 @@ export class KeySet {
       }
       this.#isFailing = true;
     }
+  }
+
+  #withdraw(): void {
+    if (this.#fetched === undefined) return;
+    this.#fetched = undefined;
+    this.#options.changed?.();
   }
 }
 

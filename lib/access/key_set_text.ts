@@ -9,10 +9,13 @@ import { isFields } from "../util/fields.ts";
 /** The types of keys that verify signatures (RFC 7518 §6.1, RFC 8037 §2). */
 const KEY_TYPES: readonly unknown[] = ["RSA", "EC", "OKP"];
 
+/** A key set has no key that can verify signatures: the issuer has withdrawn all keys, or has made a mistake. */
+export class NoUsableKey extends Error {}
+
 /**
- * Returns the key set in a response. A set without a key that can verify signatures counts as an outage: otherwise every
- * client would be refused for good because of a mistake of the issuer.
+ * Returns the key set in a response.
  *
+ * @throws {NoUsableKey} if it has no key that can verify signatures
  * @throws {Error} if the response is not a key set; the message says why, for a log line, and quotes nothing of it
  */
 export function readKeySet(text: string): JSONWebKeySet {
@@ -31,7 +34,7 @@ export function readKeySet(text: string): JSONWebKeySet {
     );
   }
   if (!keys.some(isUsable)) {
-    throw new Error("the key set has no key that verifies signatures");
+    throw new NoUsableKey("the key set has no key that verifies signatures");
   }
   return set as unknown as JSONWebKeySet;
 }

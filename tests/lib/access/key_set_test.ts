@@ -265,19 +265,22 @@ Deno.test("KeySet reports an outage, without the query of the URL, if the respon
   }
 });
 
-Deno.test("an empty key set is an outage that the known keys survive", async () => {
+Deno.test("an empty key set withdraws the known keys, and tokens are refused only for as long as it is empty", async () => {
   await using server = await KeyServer.start([old.jwk]);
   using setup = new Setup(server);
-  assert.equal(await setup.verify(await old.sign({ exp: 1e10 })), "ok");
+  const known = await old.sign({ exp: 1e10 });
+  const other = await next.sign({ exp: 1e10 });
+  assert.equal(await setup.verify(known), "ok");
   server.keys = [];
   setup.ahead = 3 * 3_600_000;
-  assert.equal(await setup.verify(await old.sign({ exp: 1e10 })), "ok");
-  const later = await next.sign({ exp: 1e10 });
-  assert.equal(await setup.verify(later), "token_keys_unavailable");
+  for (const token of [known, other, known]) {
+    assert.equal(await setup.verify(token), "token_keys_unavailable");
+  }
   assert.deepEqual(setup.kinds, ["token_keys_unreachable"]);
-  server.keys = [next.jwk];
+  server.keys = [old.jwk];
   setup.ahead += 10_000;
-  assert.equal(await setup.verify(later), "ok");
+  assert.equal(await setup.verify(known), "ok");
+  assert.equal(await setup.verify(other), "unauthorized");
   assert.equal(setup.kinds.at(-1), "token_keys_recovered");
 });
 
