@@ -13,7 +13,11 @@ import type {
   Directives,
   Target,
 } from "./directives.ts";
-import type { DirectiveChanges, DirectiveStore } from "./store.ts";
+import {
+  type DirectiveChanges,
+  type DirectiveStore,
+  EMPTY_VERSION,
+} from "./store.ts";
 
 /** The clients of this node, to which directives are applied. */
 export interface DirectedClients {
@@ -95,7 +99,7 @@ export class Director {
     const { store, directives, clients, retentionMs } = this.#options;
     const changes = await store.changes(this.#version);
     const oldest = changes.now - retentionMs;
-    if (this.#lookedAt < oldest) this.#restartIfMissed(changes);
+    if (this.#lookedAt < oldest) this.#restartIfMissed(changes, oldest);
     this.#lookedAt = changes.now;
     const lost = changes.isWhole
       ? lostOf(directives, changes.directives, oldest)
@@ -110,8 +114,15 @@ export class Director {
   }
 
   /** Disconnects the clients if the store may have deleted directives that this node has never read. */
-  #restartIfMissed({ isWhole, version }: DirectiveChanges): void {
+  #restartIfMissed(
+    { isWhole, version, directives: [first] }: DirectiveChanges,
+    oldest: number,
+  ): void {
     if (!isWhole || version === this.#version) return;
+    // A store that has deleted some since it was empty still has an outdated one.
+    const isAll = this.#version === EMPTY_VERSION && first !== undefined &&
+      timestampOf(first.id) >= oldest;
+    if (isAll) return;
     const { clients, observe } = this.#options;
     observe({ kind: "directives_missed", clients: clients.restartAll() });
   }

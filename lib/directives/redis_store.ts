@@ -16,6 +16,7 @@ import {
 import {
   type DirectiveChanges,
   type DirectiveStore,
+  EMPTY_VERSION,
   tooManyDirectives,
 } from "./store.ts";
 
@@ -66,7 +67,7 @@ if server ~= ARGV[1] or role ~= 'master' then return 0 end
 local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
 local since = ARGV[2]
 local isKnown = string.match(since, '^%d+-%d+$') and #redis.call('XRANGE', KEYS[1], since, since) > 0
-return { string.format('%.0f', now), newest and newest[1] or 'empty', isKnown and 1 or 0 }
+return { string.format('%.0f', now), newest and newest[1] or '${EMPTY_VERSION}', isKnown and 1 or 0 }
 `);
 
 /** The Lua scripts for directives. They are loaded into Redis on each new connection. */
@@ -96,7 +97,7 @@ export class RedisDirectiveStore implements DirectiveStore {
     const [now, newest, isKnown] = reply;
     const isWhole = isKnown === 0;
     const directives: Directive[] = [];
-    let version = isWhole ? "empty" : since ?? "empty";
+    let version = isWhole ? EMPTY_VERSION : since ?? EMPTY_VERSION;
     let isDone = newest === version;
     while (!isDone) {
       const page = await this.#read(version);
@@ -147,14 +148,14 @@ export class RedisDirectiveStore implements DirectiveStore {
     return reply;
   }
 
-  /** Reads some entries after the one with the id `after`, or from the first on if that is `empty`. */
+  /** Reads some entries after the one with the id `after`, or from the first on if that is {@linkcode EMPTY_VERSION}. */
   async #read(after: string): Promise<StreamEntry[]> {
     const { command, keys } = this.#server;
     return await command((client: RedisClient) =>
       client.sendCommand([
         "XRANGE",
         keys.directives,
-        after === "empty" ? "-" : `(${after}`,
+        after === EMPTY_VERSION ? "-" : `(${after}`,
         "+",
         "COUNT",
         String(PAGE),

@@ -11,6 +11,9 @@ import {
   DIRECTIVES_MAX,
 } from "./directives.ts";
 
+/** The version of a store that has no directives. */
+export const EMPTY_VERSION = "empty";
+
 /** What has changed in a store. */
 export interface DirectiveChanges {
   /** A text that identifies the state of the store with these changes. */
@@ -70,7 +73,7 @@ export class MemoryDirectiveStore implements DirectiveStore {
   changes(since: string | undefined): Promise<DirectiveChanges> {
     const index = this.#stored.findLastIndex(({ id }) => id === since);
     return Promise.resolve({
-      version: this.#stored.at(-1)?.id ?? "empty",
+      version: this.#stored.at(-1)?.id ?? EMPTY_VERSION,
       isWhole: index < 0,
       directives: this.#stored.slice(index + 1),
       now: Date.now(),

@@ -237,6 +237,27 @@ Deno.test("a node without directives keeps its clients after it was cut off for 
   assert.deepEqual([setup.applied, setup.restarts], [["join ann chat"], 0]);
 });
 
+Deno.test("a node that knows no directives keeps its clients after it was cut off for long if it can still read the first one, and only then", async () => {
+  const store = new MemoryDirectiveStore(300);
+  const cuts = [new SharedStore(store), new SharedStore(store)] as const;
+  using a = new Setup(store, 300);
+  using b = new Setup(cuts[0], 300);
+  using c = new Setup(cuts[1], 300);
+  await until("all have loaded", () => c.directives.isLoaded);
+  for (const cut of cuts) cut.error = OUTAGE;
+  await pauseFor(310);
+  await a.director.direct(join("ann", "a"));
+  cuts[0].error = undefined;
+  b.receive();
+  await until("it has read the first one", () => b.applied.length === 1);
+  await pauseFor(310);
+  await a.director.direct(join("ann", "b"));
+  cuts[1].error = undefined;
+  c.receive();
+  await until("the other one reads both", () => c.applied.length === 2);
+  assert.deepEqual([a.restarts, b.restarts, c.restarts], [0, 0, 1]);
+});
+
 Deno.test("a directive comes after all that the node knows, also in a store that has lost them and whose clock is behind", async () => {
   const store = new SharedStore();
   using setup = new Setup(store);
