@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ExpiringMap } from "../../../lib/util/expiring_map.ts";
+import { collectGarbage } from "../../support/collect_garbage.ts";
 import { until } from "../../support/wait.ts";
 
 Deno.test("ExpiringMap keeps a value until `keepMs` after the value's work is done", async () => {
@@ -49,4 +50,16 @@ Deno.test("ExpiringMap.close() deletes all values, and set() does nothing afterw
   for (const key of ["done", "running", "late"]) {
     assert.equal(map.get(key), undefined);
   }
+});
+
+Deno.test("ExpiringMap keeps nothing of a value in memory that is deleted before its time", async () => {
+  const map = new ExpiringMap<string, object>(60_000);
+  const value = new WeakRef({});
+  map.set("x", value.deref() ?? {}, Promise.resolve());
+  await collectGarbage();
+  assert.ok(map.get("x") !== undefined, "its time has not ended");
+  map.delete("x", value.deref() ?? {});
+  assert.equal(map.get("x"), undefined);
+  await collectGarbage();
+  assert.equal(value.deref(), undefined);
 });
