@@ -13,8 +13,11 @@ const BATCH = 100;
 /** How many clients that do not read are opened in each wave, and the number of waves. */
 const WAVE = 6, WAVES = 4;
 const WAVE_MS = 500;
-/** Most memory that the node may take, in all. */
-const MEMORY_BYTES_MAX = 700 << 20;
+/**
+ * Most memory that the node may take, in all. It takes 450 to 750 MiB, with garbage that is not collected yet. Without a
+ * limit it took 940 MiB after 8 s, and more later.
+ */
+const MEMORY_BYTES_MAX = 900 << 20;
 /** How far behind the honest clients are, in messages. The ring of a node has about 250 of these messages. */
 const BEHIND = 400;
 

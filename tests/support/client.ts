@@ -7,6 +7,7 @@ import {
 } from "socket.io-client";
 import { RESERVED_EVENTS } from "../../lib/log/event_name.ts";
 import { checkAnswer, checkEvent } from "./described_events.ts";
+import { recordRequests } from "./polling_requests.ts";
 import { keepSecret } from "./secrets.ts";
 import { Inbox, soon, until } from "./wait.ts";
 
@@ -113,13 +114,15 @@ export class Subscriber {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const { engine } = this.socket.io;
+    if (engine === undefined) return void this.socket.disconnect();
+    const requestsEnd = recordRequests(this.socket);
     this.socket.disconnect();
-    engine?.close();
-    if (engine === undefined) return;
+    engine.close();
     // Waiting for the upgrade could take longer than a test. Without an upgrade, the client only sends its last packet.
     const { upgrading } = engine as unknown as { upgrading: boolean };
     if (engine.readyState === "closing" && upgrading) closeAtOnce(this.socket);
     await until("the client is closed", () => engine.readyState === "closed");
+    await requestsEnd();
   }
 }
 
