@@ -159,7 +159,9 @@ local function restart(run, unusable, seconds)
   local before = base > 0 and id(-1) or string.format('%.0f-999999999999999', ms - 1)
   local missing = lost(run.room, run.history, nil, false, now - seconds * 1000)
   if not missing then return unusable and before end
-  return tonumber(string.match(missing, '^%d+')) < ms and missing or before
+  local missingMs, missingSeq = string.match(missing, '^(%d+)-(%d+)$')
+  missingMs, missingSeq = tonumber(missingMs), tonumber(missingSeq)
+  return (missingMs < ms or missingMs == ms and missingSeq < base) and missing or before
 end
 local function keep(run, messages, seconds)
   local key, last = run.history, id(run.last)

@@ -305,3 +305,17 @@ Deno.test("a page is not complete if the log does not exist", async () => {
     assert.equal(complete, false);
   }
 });
+
+Deno.test("a page since a position is complete if the history was cleared before it, all in one millisecond", async () => {
+  await using fixture = await Fixture.open();
+  // The log gives out ids of this millisecond until it is over.
+  await fixture.send("XADD", KEYS.log, `${Date.now() + 60_000}-1`, "a", "b");
+  const ids = await fixture.publish("a", 1, 3);
+  await fixture.log.history.clear("a");
+  const { position } = await fixture.history("a");
+  await fixture.publish("a", 4, 5);
+  const page = await fixture.history("a", position);
+  assert.deepEqual(numbers(page), [4, 5]);
+  assert.equal(page.complete, true);
+  assert.equal((await fixture.history("a", ids[1])).complete, false);
+});
