@@ -135,8 +135,8 @@ export function readCredentials(
 }
 
 /**
- * Rejects a request whose principal does not have the right that an operation needs in the room that the path names. If the
- * path names no room, rejects a principal that has the right in no room or, with `inAllRooms`, not in all rooms.
+ * Rejects a request whose principal does not have the right that an operation needs in the room that the path names. If
+ * the path names no room, rejects a principal that has the right in no room or, with `inAllRooms`, not in all rooms.
  *
  * @throws {ApiError} `unauthorized`, `forbidden`
  */

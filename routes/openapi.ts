@@ -8,6 +8,7 @@ import { makeDocument } from "./api/document.ts";
 import type { Audience } from "./api/operation.ts";
 import { renderDocument } from "./api/reference.ts";
 import { type Asset, makeAsset } from "./assets.ts";
+import { once } from "../lib/util/once.ts";
 
 /** The files of the page at `/docs`, which is at ports that do not have the other files. */
 const DOCS_FILES = ["base.css", "docs.css", "icon.svg"];
@@ -44,10 +45,4 @@ export function documentAssets(
       [...files].filter(([name]) => DOCS_FILES.includes(name)),
     ),
   };
-}
-
-/** Returns a function that calls `make` at its first call, and returns the same value at each call. */
-function once<T>(make: () => T): () => T {
-  let made: { readonly value: T } | undefined;
-  return () => (made ??= { value: make() }).value;
 }

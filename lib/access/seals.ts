@@ -6,7 +6,7 @@
  *
  * A seal states one fact that never changes: this public key has signed the token with this hash. What can change is
  * checked at each use: whether the key is still in the key set, the times and other claims of the token, and whether it
- * has been revoked. A seal that was copied from another session, or that is old, therefore gives nobody more rights.
+ * has been revoked. An old seal, or one that was copied from another session, therefore gives nobody more rights.
  * Programs that can write to Redis cannot make seals, because the key of the seals is not there
  * (`docs/decisions/0030-sealed-tokens.md`).
  *

@@ -42,8 +42,8 @@ const START_TIMEOUT_MS = 5000;
  */
 const ATTEMPTS_MAX = 3;
 /**
- * How many sessions per second, and at once, may be read for clients whose tokens are then refused. Beyond that, tokens
- * are verified before anything is read, so that a flood of wrong tokens causes no more reads.
+ * Limits how many sessions are read for clients whose tokens are then refused: 100 per second, and 1,000 at once. Beyond
+ * this limit, a node verifies tokens without their seals, and reads the session only of a client whose token is valid.
  */
 const WASTED_READS = new RateLimit(100, 1000);
 

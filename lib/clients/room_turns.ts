@@ -15,8 +15,8 @@ export class RoomTurns {
   readonly #turns = new KeyedTurns();
 
   /**
-   * Runs `work`, for a request of the client, once its earlier requests for the same room are done. Does not run `work` if the client has
-   * disconnected by then.
+   * Runs `work`, for a request of the client, once its earlier requests for the same room are done. Does not run `work`
+   * if the client has disconnected by then.
    *
    * @throws {ApiError} `overloaded` if the client has too many requests in flight
    */

@@ -125,7 +125,7 @@ function readHeaders(reader: EnvReader): string[] {
   return headers;
 }
 
-/** Says what is wrong with an item of `HOOK_HEADERS`. */
+/** Returns why an item of `HOOK_HEADERS` is refused, as the end of a sentence. */
 function headerProblem(header: string): string {
   if (header === "-") return 'has "-" and other names; set only one of both';
   return `has ${JSON.stringify(header)}, which is not ${

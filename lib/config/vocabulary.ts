@@ -24,8 +24,8 @@ export const FAMILIES = [
   "PUBLISH",
 ];
 /**
- * Words in names of Roomcast's settings that other programs use as well, as in `CLIENT_SECRET`. A variable with such a
- * word is probably a misspelled setting only if the other words of its name are in `QUANTITIES`.
+ * Words that occur in names of Roomcast's settings and also in those of other programs, as in `CLIENT_SECRET`. If a
+ * variable has such a word, it counts as a misspelled setting only if all its other words are in `QUANTITIES`.
  */
 export const COMMON_FAMILIES = ["CLIENT", "MESSAGE"];
 /** Words for amounts and limits in the names of settings, in the singular. */

@@ -51,7 +51,7 @@ export interface DirectorOptions {
  * stored, so that the same one comes last everywhere. If the store has lost directives, stores them again.
  *
  * A node that could not reach the store for longer than directives are kept may have missed some. It then disconnects
- * all its clients, because nobody knows any more what was to be done with them.
+ * all its clients and deletes their sessions, because it cannot find out which directives concerned them.
  *
  * Lifetime: the constructor starts to look at the store. Call `close()` to stop.
  */

@@ -65,7 +65,7 @@ const ERRORS: ReadonlyMap<number, readonly [ErrorCode, string]> = new Map([
   ],
   [BAD_REQUEST, ["malformed_request", UNFIT]],
 ]);
-/** The messages for requests that Engine.IO calls bad, by its name for what is wrong. */
+/** The messages for Engine.IO's error "Bad request", by the name that Engine.IO gives to the cause. */
 const BAD_REQUESTS: Readonly<Record<string, string>> = {
   INVALID_ORIGIN:
     "Cannot connect: the header Origin has characters that no header may have; send an origin such as https://app.example",

@@ -49,8 +49,9 @@ end
 `;
 
 /**
- * Lua that defines `unmark(users, user, mark)`, which removes a node's mark from a user, and
- * `left(clients, users, rooms, room)`, which deletes what is stored of a room if no node has clients in it.
+ * Lua that defines two functions:
+ * - `unmark(users, user, mark)` removes a node's mark from a user.
+ * - `left(clients, users, rooms, room)` deletes the users and the name of a room if no node has clients in the room.
  */
 const LEFT = `
 local function unmark(users, user, mark)

@@ -1,9 +1,10 @@
 /**
- * Keeps the idempotency keys of publishers apart who do not trust each other.
+ * Gives publishers that do not trust each other separate idempotency keys.
  *
- * Whoever could use the key of somebody else first would keep the other message from being published, and could learn
- * from the answer that it was. Neither keys nor users can have control characters, so nobody can send a key of another
- * scope.
+ * If Ann and Bob shared their keys, Ann could guess a key of Bob and use it first. Bob's message would then count as a
+ * duplicate and not be published. If Bob was first, Ann's answer would tell her so. Each publisher therefore has a scope,
+ * which is put in front of its keys between control characters. Keys and users cannot contain such characters, so nobody
+ * can send a key of another scope.
  *
  * @module
  */

@@ -142,7 +142,8 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
 
   /**
    * Returns whether bytes are buffered and no write has ended since the last call. The client is then gone, or does not
-   * read. A client of a stream sends nothing, so there is no other sign that it has gone without closing its connection.
+   * read. Clients of streams send nothing after their request. If one vanishes without closing its connection, only its
+   * unread bytes show that.
    */
   isStalled(): boolean {
     const progress = this.#isBusy ? this.#progress : -1;

@@ -1,17 +1,13 @@
 /**
- * Functions that have an effect only once.
+ * Functions that run only once.
  *
  * @module
  */
 
-/** Returns a function that calls `run` the first time that it is called, and then never again. */
-export function once<A extends readonly unknown[]>(
-  run: (...args: A) => void,
-): (...args: A) => void {
-  let isDone = false;
-  return (...args) => {
-    if (isDone) return;
-    isDone = true;
-    run(...args);
-  };
+/** Returns a function that calls `run` at its first call, and returns the result of this call at each call. */
+export function once<A extends readonly unknown[], R>(
+  run: (...args: A) => R,
+): (...args: A) => R {
+  let result: { readonly value: R } | undefined;
+  return (...args) => (result ??= { value: run(...args) }).value;
 }

@@ -48,7 +48,7 @@ function parseKnown<T>(
 ): T {
   const { success, output, issues } = v.safeParse(set.schema, fields);
   if (success) return output;
-  // What is wrong with the fields together, such as two that exclude each other, comes before what is wrong with one.
+  // An issue without a path concerns several fields, such as two that exclude each other. It is reported first.
   const { message } = issues.find(({ path }) => path === undefined) ??
     issues[0];
   throw new ApiError("invalid_parameter", `Cannot ${verb}: ${message}`);

@@ -226,7 +226,7 @@ export class Doors implements AsyncDisposable {
   }
 }
 
-/** The name of a call for `HeldHooks`: the hook, and the user who connects or the room. */
+/** Returns the name that `HeldHooks` gives to a call: the name of the hook, then the connecting user or the room. */
 function nameOf({ path, body, headers }: HookCall): string {
   return path === "/connect"
     ? `connect ${body.data.user ?? headers["x-user"]}`

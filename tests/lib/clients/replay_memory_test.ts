@@ -1,4 +1,4 @@
-/** What was read from histories for clients is released, however their connections begin and end. */
+/** Tests that the memory of messages read for a client is released, even if the client never receives them. */
 import assert from "node:assert/strict";
 import type { Hello } from "../../../lib/clients/hello.ts";
 import type { History } from "../../../lib/log/log.ts";
@@ -80,7 +80,7 @@ Deno.test("a client that has missed more in all its rooms than a node can hold g
   }
 });
 
-/** Ways in which a client does not get what was read for it. */
+/** How an admitted client can be lost before it has received its messages. The keys complete the names of tests. */
 const ENDS: Readonly<Record<string, (setup: ClientsSetup) => Promise<void>>> = {
   "is given up": async (setup) => {
     setup.clients.abandon(await setup.clients.admit(setup.hello(ROOMS)));

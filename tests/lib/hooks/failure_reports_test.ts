@@ -8,9 +8,9 @@ Deno.test("FailureReports reports a reason at once, and then the number of calls
     (...line) => void lines.push(line.join(" ")),
     50,
   );
-  for (let calls = 0; calls < 4; calls++) reports.add("timeout", "slow");
   reports.add("invalid", "no JSON");
-  assert.deepEqual(lines, ["timeout slow 1", "invalid no JSON 1"]);
+  for (let calls = 0; calls < 4; calls++) reports.add("timeout", "slow");
+  assert.deepEqual(lines, ["invalid no JSON 1", "timeout slow 1"]);
   await until("the repeats are reported", () => lines.length > 2);
   assert.deepEqual(lines.slice(2), ["timeout slow 3"]);
   reports.add("timeout", "slow");

@@ -14,6 +14,7 @@ Deno.test("RareReports reports the first event of each subject at once, and all 
   assert.deepEqual(reported[2], "a 2");
   await pauseFor(120);
   assert.equal(reported.length, 3, "nothing is reported if nothing happens");
+  assert.deepEqual(reports.subjects, [], "all subjects are forgotten");
   reports.add("a");
   assert.deepEqual(reported[3], "a 1");
   reports.close();
@@ -24,5 +25,6 @@ Deno.test("RareReports.close() stops its timers", () => {
   const reports = new RareReports((_, count) => reported.push(count));
   for (let i = 0; i < 5; i++) reports.add("a");
   reports.close();
+  reports.add("b");
   assert.deepEqual(reported, [1]);
 });
