@@ -30,9 +30,10 @@ import {
 import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import type { LostRoom } from "./asked_rooms.ts";
-import { Client, positionAtConnect, tooFast, tooManyRooms } from "./client.ts";
+import { Client, tooFast, tooManyRooms } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
 import { isOpenEnded, type Loaded, Plans, type PlansOptions } from "./plans.ts";
+import { positionAtConnect } from "./room_positions.ts";
 import { SessionLookup } from "./session_lookup.ts";
 
 /** How long a connecting client waits if this node has not begun to read the log, in ms. */

@@ -21,32 +21,26 @@ import type { DirectedClients } from "../directives/director.ts";
 import type { Directives } from "../directives/directives.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { LogParts } from "../log/log.ts";
-import { idBefore, laterId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap } from "../recovery/join_result.ts";
 import { Recovery } from "../recovery/recovery.ts";
 import type { ReplayMemory } from "../recovery/replay_memory.ts";
-import { clientIdOf, type RoomPosition } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import { SessionWriter } from "../sessions/writer.ts";
 import { type Admission, Admissions } from "./admission.ts";
-import { type Client, noteGaps, type Tell } from "./client.ts";
+import type { Client, Tell } from "./client.ts";
 import type { Directed } from "./directed.ts";
+import { Disconnects } from "./disconnects.ts";
 import { Expiries } from "./expiries.ts";
 import type { Hello } from "./hello.ts";
 import { RevokedClients } from "./revoked_clients.ts";
 import { createRoomParts } from "./room_parts.ts";
+import { noteGaps, positionAtGap } from "./room_positions.ts";
 import type { RoomRights } from "./room_rights.ts";
 import { Roster, type RosterOptions } from "./roster.ts";
 import type { Subscriptions } from "./subscriptions.ts";
 import { isCurrent, sendWelcome } from "./welcome.ts";
-
-/**
- * Used as the number of a notice that was sent without a number. No offset contains this number, so the client can
- * confirm such a notice only by a later id.
- */
-const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
 /** Options of {@linkcode Clients}. */
 export interface ClientsOptions extends LogParts {
@@ -85,8 +79,9 @@ export class Clients {
   readonly #expiries: Expiries;
   readonly #revoked: RevokedClients;
   readonly #roster: Roster;
+  readonly #disconnects: Disconnects;
 
-  /** Starts without clients, and registers for the commands of other nodes. */
+  /** Starts without clients. */
   constructor(options: ClientsOptions) {
     this.#options = options;
     const { log, sessions, access, fanOut, ring, replayMemory } = options;
@@ -97,7 +92,7 @@ export class Clients {
       recoverySeconds: options.recoverySeconds,
       observe: options.observe,
       displaced: ({ digest, generation }) =>
-        this.#resumedElsewhere(digest, generation + 1),
+        this.#disconnects.resumedElsewhere(digest, generation + 1),
     });
     this.#admissions = new Admissions({
       log,
@@ -110,32 +105,35 @@ export class Clients {
       roomsPerClientMax: options.roomsPerClientMax,
     });
     const roster = this.#roster = new Roster(options);
+    const disconnects = this.#disconnects = new Disconnects({
+      roster,
+      writer,
+      cluster: options.cluster,
+      disconnected: (client) => this.#expiries.delete(client),
+    });
+    const disconnect = (client: Client): void => disconnects.disconnect(client);
     const { subscriptions, directed, rights } = createRoomParts(options, {
       recovery,
       writer,
       roster,
-      disconnect: (client) => this.#disconnect(client),
-      end: (client, mayReturn) => this.#end(client, mayReturn),
+      disconnect,
+      end: (client, mayReturn) => disconnects.end(client, mayReturn),
     });
     this.#subscriptions = subscriptions;
     this.#directed = directed;
     this.#rights = rights;
     this.#expiries = new Expiries({
       fanOut,
-      disconnect: (client) => this.#disconnect(client),
+      disconnect,
       endGrant: (client, room) => rights.endGrant(client, room),
     });
     this.#revoked = new RevokedClients({
       access,
       clients: () => roster,
-      disconnect: (client) => this.#disconnect(client),
+      disconnect,
       checkRooms: (client) => rights.check(client),
       observe: options.observe,
     });
-    options.cluster.onCommand(
-      "session_resumed",
-      ({ digest, generation }) => this.#resumedElsewhere(digest, generation),
-    );
   }
 
   /** Number of connected clients. */
@@ -183,7 +181,7 @@ export class Clients {
       return false;
     }
     const { client, isSaved } = admission;
-    if (admission.recovered) this.#replaceOlder(client);
+    if (admission.recovered) this.#disconnects.replaceOlder(client);
     client.subscriber = subscriber;
     this.#roster.add(client);
     const parts = { ...this.#options, position: this.#recovery.position };
@@ -252,14 +250,7 @@ export class Clients {
    * reconnect. The session is then deleted.
    */
   dropped(client: Client, hasLeft: boolean): void {
-    const { subscriber } = client;
-    if (subscriber === undefined) return;
-    this.#forget(client);
-    if (subscriber.disconnectedAsSlow) {
-      client.overloaded = true;
-      this.#writer.save(client);
-    }
-    if (hasLeft) this.#writer.forget(client);
+    this.#disconnects.dropped(client, hasLeft);
   }
 
   /**
@@ -269,13 +260,7 @@ export class Clients {
    * @param since The id after which messages may be missing.
    */
   gap(reason: GapReason, id: string, since: string): void {
-    // No message has the id `id`, so a client with this id in its offset has received the event, unless the log has
-    // lost its newest entries and assigns the same ids again.
-    const unconfirmed = laterId(idBefore(id), since);
-    const position: RoomPosition = {
-      since: id,
-      notice: { at: unconfirmed, number: UNNUMBERED, gap: reason },
-    };
+    const position = positionAtGap(reason, id, since);
     for (const { rooms } of this.#roster) {
       for (const room of rooms.keys()) rooms.set(room, position);
     }
@@ -299,52 +284,5 @@ export class Clients {
     this.#expiries.close();
     this.#writer.close();
     this.#recovery.close();
-  }
-
-  /**
-   * Closes the older connections of a session that this client has resumed, on this node and on all others. A node
-   * keeps such a connection open if the client's network has failed and the node has not noticed it yet.
-   */
-  #replaceOlder({ digest, generation }: Client): void {
-    const older = this.#roster.get(clientIdOf(digest));
-    if (older !== undefined) this.#disconnect(older);
-    this.#options.cluster.send({ kind: "session_resumed", digest, generation });
-  }
-
-  /**
-   * Disconnects this node's client with the session `digest` if the client has a lower generation than `generation`,
-   * with which another connection has resumed the session.
-   */
-  #resumedElsewhere(digest: string, generation: number): void {
-    const client = this.#roster.get(clientIdOf(digest));
-    if (client !== undefined && client.generation >= generation) return;
-    if (client !== undefined) this.#disconnect(client);
-    this.#writer.resumedElsewhere(digest);
-  }
-
-  #disconnect(client: Client): void {
-    const { subscriber } = client;
-    this.#forget(client);
-    subscriber?.disconnect();
-  }
-
-  /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
-  #end(client: Client, mayReturn: boolean): void {
-    const { subscriber } = client;
-    this.dropped(client, true);
-    if (mayReturn) subscriber?.disconnect();
-    else subscriber?.dismiss();
-  }
-
-  #forget(client: Client): void {
-    const { subscriber, rooms } = client;
-    client.subscriber = undefined;
-    this.#expiries.delete(client);
-    this.#writer.release(client);
-    this.#roster.delete(client);
-    if (subscriber === undefined) return;
-    for (const room of rooms.keys()) {
-      this.#roster.leave(client, subscriber, room);
-    }
   }
 }

@@ -24,14 +24,13 @@ import type { SessionWriter } from "../sessions/writer.ts";
 import {
   type Client,
   noteLeft,
-  positionAtJoin,
-  positionBeforeJoin,
   setGrant,
   type Tell,
   tooFast,
   tooManyRooms,
 } from "./client.ts";
 import { grantOne } from "./granted.ts";
+import { positionAtJoin, positionBeforeJoin } from "./room_positions.ts";
 import type { RoomTurns } from "./room_turns.ts";
 import type { Roster } from "./roster.ts";
 

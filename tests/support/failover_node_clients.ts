@@ -4,7 +4,7 @@
  * {@linkcode missedBy}, {@linkcode positionAtConnect} and those of offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
-import { positionAtConnect } from "../../lib/clients/client.ts";
+import { positionAtConnect } from "../../lib/clients/room_positions.ts";
 import { missedBy } from "../../lib/clients/missed.ts";
 import { formatOffset, readOffset } from "../../lib/socketio/offset.ts";
 import { compareIds, idBefore, idOf, laterId } from "../../lib/log/position.ts";

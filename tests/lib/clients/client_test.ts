@@ -1,72 +1,60 @@
 import assert from "node:assert/strict";
 import {
-  positionAtConnect,
-  positionAtJoin,
-  positionBeforeJoin,
-} from "../../../lib/clients/client.ts";
-import { ID_MAX } from "../../../lib/log/position.ts";
-import type { JoinResult } from "../../../lib/recovery/join_result.ts";
-import type { RoomPosition } from "../../../lib/sessions/session.ts";
+  makePrincipal,
+  type Principal,
+  type RoomGrant,
+} from "../../../lib/access/principal.ts";
+import { Rights } from "../../../lib/access/rights.ts";
+import { Client, noteLeft, setGrant } from "../../../lib/clients/client.ts";
 
-const room = "chat", id = "9-0", number = 3;
-const MESSAGE = { id: "7-0", room, json: "1" };
+const rights = new Rights([]);
 
-/** The kinds of results that a join can have. */
-const NOTHING: JoinResult = { room, recovered: false, messages: [] };
-const GAP: JoinResult = { ...NOTHING, reason: "trimmed" };
-const CAUGHT_UP: JoinResult = { ...NOTHING, recovered: true, from: "6-0" };
-const MISSED: JoinResult = { ...CAUGHT_UP, messages: [MESSAGE] };
-const INGRESS: JoinResult = { ...MISSED, recovered: false, reason: "ingress" };
-
-Deno.test("positionAtConnect() returns the id before the replayed messages, or a notice of the gap if the messages cannot be replayed", () => {
-  const cases: [JoinResult, RoomPosition][] = [
-    [NOTHING, { since: id }],
-    [CAUGHT_UP, { since: "6-0" }],
-    [MISSED, { since: "6-0" }],
-    [INGRESS, { since: "6-0" }],
-    [GAP, { since: id, notice: { at: ID_MAX, number: 1, gap: "trimmed" } }],
-  ];
-  for (const [result, position] of cases) {
-    assert.deepEqual(positionAtConnect(result, id), position);
-  }
-  assert.deepEqual(positionAtConnect(GAP, id, id), {
-    since: id,
-    notice: { at: id, number: 1, gap: "trimmed" },
+function clientOf(principal: Principal): Client {
+  return new Client({
+    principal,
+    digest: "a",
+    generation: 1,
+    resumedVersion: undefined,
+    rooms: new Map(),
   });
-});
+}
 
-Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap", () => {
-  const cases: [JoinResult, RoomPosition][] = [
-    [NOTHING, { since: id }],
-    [CAUGHT_UP, { since: id }],
-    [MISSED, { since: "6-0", notice: { at: id, number } }],
-    [INGRESS, { since: "6-0", notice: { at: id, number } }],
-    [GAP, { since: id, notice: { at: id, number, gap: "trimmed" } }],
-  ];
-  for (const [result, position] of cases) {
-    assert.deepEqual(positionAtJoin(result, id, number), position);
+Deno.test("Client.grants leaves out the grants of room tokens only if nobody has vouched for the client", () => {
+  const byToken: RoomGrant = { by: "token", actions: ["subscribe"] };
+  const byServer: RoomGrant = { by: "server", actions: ["subscribe"] };
+  const grants = new Map([["a", byToken], ["b", byServer]]);
+  for (
+    const [kind, stored] of [
+      ["anonymous", ["b"]],
+      ["client", ["a", "b"]],
+    ] as const
+  ) {
+    const client = clientOf(makePrincipal({ kind, rights, grants }));
+    assert.deepEqual([...client.grants.keys()], stored, kind);
   }
 });
 
-Deno.test("if the client asked for messages, positionBeforeJoin() returns a notice that no message id can confirm", () => {
-  const since = { epoch: undefined, id: "6-0" };
-  const notice = { at: ID_MAX, number };
-  const cases: [JoinResult | undefined, object, RoomPosition][] = [
-    [NOTHING, {}, { since: id }],
-    [NOTHING, { last: 0 }, { since: id }],
-    [NOTHING, { last: 5 }, { since: id, notice }],
-    [MISSED, { last: 5 }, { since: "6-0", notice }],
-    [CAUGHT_UP, { since }, { since: "6-0", notice }],
-    [MISSED, { since }, { since: "6-0", notice }],
-    [GAP, { since }, { since: id, notice: { ...notice, gap: "trimmed" } }],
-    // The ring no longer has the messages, so the result is unknown until the join is prepared again.
-    [undefined, { since }, { since: id, notice }],
-    [undefined, {}, { since: id }],
-  ];
-  for (const [result, request, position] of cases) {
-    assert.deepEqual(
-      positionBeforeJoin({ room, ...request }, result, id, number),
-      position,
-    );
-  }
+Deno.test("setGrant() replaces and removes a client's grant for one room", () => {
+  const client = clientOf(makePrincipal({ kind: "anonymous", rights }));
+  const grant: RoomGrant = { by: "hook", actions: ["subscribe"] };
+  const longer: RoomGrant = { ...grant, expiresAt: 1000 };
+  setGrant(client, "a", grant);
+  setGrant(client, "b", grant);
+  setGrant(client, "a", longer);
+  assert.deepEqual([...client.principal.grants], [["a", longer], ["b", grant]]);
+  setGrant(client, "a", undefined);
+  assert.deepEqual([...client.principal.grants], [["b", grant]]);
+});
+
+Deno.test("noteLeft() records only rooms of the client's token, until the client joins them again", () => {
+  const principal = makePrincipal({ kind: "client", rights, rooms: ["a"] });
+  const client = clientOf(principal);
+  noteLeft(client, "other", true);
+  assert.equal(client.left, undefined);
+  noteLeft(client, "a", true);
+  assert.deepEqual(client.left, new Set(["a"]));
+  noteLeft(client, "other", false);
+  assert.deepEqual(client.left, new Set(["a"]));
+  noteLeft(client, "a", false);
+  assert.equal(client.left, undefined);
 });

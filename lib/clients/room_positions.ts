@@ -1,0 +1,112 @@
+/**
+ * The states of a client's rooms, as its session stores them: from where on the client has to get a room's messages
+ * again, and which gaps and answers it has yet to confirm.
+ *
+ * @module
+ */
+import type { GapReason } from "../log/gaps.ts";
+import { ID_MAX, idBefore, laterId } from "../log/position.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
+import { isGap, type JoinResult } from "../recovery/join_result.ts";
+import type { RoomPosition } from "../sessions/session.ts";
+import type { Client } from "./client.ts";
+
+/**
+ * Used as the id of a notice that has not been sent yet. No offset contains a later id, so no offset confirms such a
+ * notice by an id.
+ */
+const NOT_SENT = ID_MAX;
+
+/**
+ * Used as the number of a notice that was sent without a number. No offset contains this number, so the client can
+ * confirm such a notice only by a later id.
+ */
+const UNNUMBERED = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Returns the state to save for a room that a client joins by connecting. The connection may break before replayed
+ * messages or a gap arrive. The state is therefore the id before the first replayed message, or contains the gap as its
+ * notice.
+ *
+ * @param id The id up to which this node has delivered messages.
+ * @param at The id with which a gap is sent; by default, the gap counts as not sent yet.
+ */
+export function positionAtConnect(
+  result: JoinResult,
+  id: string,
+  at: string = NOT_SENT,
+): RoomPosition {
+  return isGap(result)
+    ? { since: id, notice: { at, number: 1, gap: result.reason } }
+    : { since: result.from ?? id };
+}
+
+/** Records, in the state of each of a client's rooms, that a gap in the room was sent with the id `id`. */
+export function noteGaps(
+  { rooms }: Client,
+  results: readonly JoinResult[],
+  id: string,
+): void {
+  for (const result of results) {
+    rooms.set(result.room, positionAtConnect(result, id, id));
+  }
+}
+
+/**
+ * Returns the state to save for a room that a connected client joins. If the answer has messages or a gap, the state
+ * contains a notice, so that they are sent again until the client confirms them.
+ *
+ * @param id The id up to which this node has delivered messages.
+ * @param number The number of the join, as in {@linkcode Client.joinNumber}.
+ */
+export function positionAtJoin(
+  result: JoinResult,
+  id: string,
+  number: number,
+): RoomPosition {
+  if (isGap(result)) {
+    return { since: id, notice: { at: id, number, gap: result.reason } };
+  }
+  return result.from !== undefined && result.messages.length > 0
+    ? { since: result.from, notice: { at: id, number } }
+    : { since: id };
+}
+
+/**
+ * Returns the state to save for a room before the client's join is answered. If the client asked for earlier messages,
+ * the state contains a notice even if there are no such messages, because some may arrive before the answer is sent.
+ *
+ * @param result The result that the join has now; undefined if the messages have to be read again.
+ */
+export function positionBeforeJoin(
+  { since, last = 0 }: JoinRequest,
+  result: JoinResult | undefined,
+  id: string,
+  number: number,
+): RoomPosition {
+  if (result !== undefined && isGap(result)) {
+    return { since: id, notice: { at: NOT_SENT, number, gap: result.reason } };
+  }
+  if (since === undefined && last === 0) return { since: id };
+  return { since: result?.from ?? id, notice: { at: NOT_SENT, number } };
+}
+
+/**
+ * Returns the state to save for every room of every client after a `gap` event with `id` was sent to all clients. The
+ * state is the same for all of them.
+ *
+ * @param since The id after which messages may be missing.
+ */
+export function positionAtGap(
+  reason: GapReason,
+  id: string,
+  since: string,
+): RoomPosition {
+  // No message has the id `id`, so a client with this id in its offset has received the event, unless the log has
+  // lost its newest entries and assigns the same ids again.
+  const unconfirmed = laterId(idBefore(id), since);
+  return {
+    since: id,
+    notice: { at: unconfirmed, number: UNNUMBERED, gap: reason },
+  };
+}
