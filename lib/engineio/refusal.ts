@@ -1,5 +1,5 @@
 /**
- * Refuses requests of clients that want to connect, or that are connected.
+ * Makes the responses to requests that are refused, and sends them. `request_rules.ts` says which requests are refused.
  *
  * The body of a refusal has the form of all errors of Roomcast, `{"error":{code,message}}`. If Engine.IO has a number
  * for the error, the body also has Engine.IO's own fields `code` and `message`.
@@ -32,10 +32,8 @@ export interface Refusal {
 const {
   BAD_HANDSHAKE_METHOD,
   BAD_REQUEST,
-  FORBIDDEN,
   UNKNOWN_SID,
   UNKNOWN_TRANSPORT,
-  UNSUPPORTED_PROTOCOL_VERSION,
 } = Server.errors;
 
 const UNFIT =
@@ -78,41 +76,16 @@ const BAD_REQUESTS: Readonly<Record<string, string>> = {
  *
  * @param name Engine.IO's name for what is wrong with a bad request.
  */
-export function refusalOf(code: EngineErrorCode, name?: unknown): Refusal {
+export function engineRefusal(code: EngineErrorCode, name?: unknown): Refusal {
   const [ownCode, usual] = ERRORS.get(code) ?? ["malformed_request", UNFIT];
   const error = new ApiError(ownCode, BAD_REQUESTS[`${name}`] ?? usual);
   return { error, engine: { code, message: Server.errorMessages[code] } };
 }
 
 /** Returns the refusal of a request with an error of Roomcast for which Engine.IO has a number. */
-function refusalWith(error: ApiError, code: EngineErrorCode): Refusal {
+export function refusalWith(error: ApiError, code: EngineErrorCode): Refusal {
   return { error, engine: { code, message: error.message } };
 }
-
-/** Returns the refusal of a request that may not be served, for example because of its page's origin. */
-export function forbiddenBy(error: ApiError): Refusal {
-  return refusalWith(error, FORBIDDEN);
-}
-
-/** The refusal of a client that speaks an older protocol, or does not say which one it speaks. */
-export const OLD_PROTOCOL: Refusal = refusalWith(
-  new ApiError(
-    "invalid_parameter",
-    "Cannot connect: the client does not speak Engine.IO protocol 4; use socket.io-client 4.6 or newer",
-  ),
-  UNSUPPORTED_PROTOCOL_VERSION,
-);
-/**
- * The refusal of a client that asks for JSONP. A page of any origin can load JSONP as a script and read it, and browsers
- * send no origin with that request.
- */
-export const JSONP: Refusal = refusalWith(
-  new ApiError(
-    "invalid_parameter",
-    "Cannot connect: JSONP is not supported; connect without the query parameter j",
-  ),
-  BAD_REQUEST,
-);
 
 /** Returns the body of the response that refuses a request. */
 function bodyOf({ error, engine }: Refusal): string {
@@ -152,7 +125,7 @@ export function refuseHandshake(
     "malformed_request",
     `Cannot open a WebSocket: ${message}; use a WebSocket client, and let a proxy pass on its headers`,
   );
-  const { engine } = refusalOf(BAD_REQUEST);
+  const { engine } = engineRefusal(BAD_REQUEST);
   refuse(socket, status, headers, bodyOf({ error, ...engine && { engine } }));
 }
 

@@ -11,8 +11,7 @@ import { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket as RawSocket } from "node:net";
 import type { Duplex } from "node:stream";
-import { ApiError, toApiError } from "../errors.ts";
-import { SOCKET_IO_PATH } from "../http/target.ts";
+import { type ApiError, toApiError } from "../errors.ts";
 import { randomText } from "../util/random.ts";
 import {
   handshakeResponse,
@@ -30,50 +29,19 @@ import {
 } from "./input_limits.ts";
 import { completeClose, type EngineRequest, internalsOf } from "./internals.ts";
 import { sendReplayInChunks } from "./polling_replay.ts";
+import { queryOf } from "./query.ts";
 import {
   type EngineErrorCode,
-  forbiddenBy,
-  JSONP,
-  OLD_PROTOCOL,
+  engineRefusal,
   type Refusal,
-  refusalOf,
   refuseHandshake,
   refuseUpgrade,
   respondWith,
 } from "./refusal.ts";
+import { ALLOWED_METHODS, isReported, refusalFor } from "./request_rules.ts";
 import { WebSocketTransport } from "./transport.ts";
 
-const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID } = Server.errors;
-
-/**
- * The response of a stopping node to a new client. The status is 503 and not 403, which Engine.IO would send, because a
- * load balancer passes a request on to the next node after a 503 (nginx: `proxy_next_upstream http_503`). A stock
- * client retries after either status.
- */
-const DRAINING: Refusal = {
-  error: new ApiError(
-    "draining",
-    "Cannot connect: this node is stopping; connect again",
-  ),
-};
-
-/** The methods of the requests of a polling client. Engine.IO answers every other one with status 500. */
-const POLLING_METHODS: ReadonlySet<unknown> = new Set(["GET", "POST"]);
-const ALLOWED_METHODS = "GET, POST, OPTIONS";
-const METHOD_NOT_ALLOWED: Refusal = {
-  error: new ApiError(
-    "method_not_allowed",
-    "Cannot use this method here: a polling client sends GET and POST; use socket.io-client",
-  ),
-  headers: { Allow: ALLOWED_METHODS },
-};
-
-/**
- * The URL of a client that connects by WebSocket from the start, and the parsed query of this URL, which all such
- * clients share.
- */
-const PLAIN = `${SOCKET_IO_PATH}?EIO=4&transport=websocket`;
-const PLAIN_QUERY = Object.freeze({ EIO: "4", transport: "websocket" });
+const { BAD_REQUEST } = Server.errors;
 
 /** The parts that a server uses, and what it calls. */
 export interface EngineParts {
@@ -151,51 +119,18 @@ export class EngineServer extends Server {
       request as never,
       upgrade,
       (code?: EngineErrorCode, context?: { readonly name?: unknown }) => {
-        const refusal = this.#judge(request, code, context?.name);
+        const rules = { stopping: this.stopping, refusalOf: this.#refusalOf };
+        const refusal = refusalFor(request, rules, code, context?.name);
         if (refusal === undefined) accept();
         else this.#respond(request, refusal);
       },
     );
   }
 
-  /**
-   * Returns the refusal of a request; undefined if it is served. Besides the requests in which Engine.IO has found the
-   * error `code`, five kinds are refused:
-   * - The request of a client with an unsupported protocol version. The response says which version of the client is
-   *   needed.
-   * - The request of a client that asks for JSONP, because it would get around the check of its origin.
-   * - The request of a connected client with a method that Engine.IO does not know.
-   * - On a stopping node, every request except those of clients that are connected to this node.
-   * - Every request with an error of `refusalOf`. Engine.IO's option `allowRequest` checks only the first request of a
-   *   client, and a browser sends no origin with the first poll of a page that it takes for this server's.
-   */
-  #judge(
-    request: EngineRequest,
-    code: EngineErrorCode | undefined,
-    name: unknown,
-  ): Refusal | undefined {
-    const { method, res } = request;
-    const { sid = "", EIO, j } = request._query;
-    const connects = code === undefined && sid === "";
-    if (this.stopping && (connects || code === UNKNOWN_SID)) return DRAINING;
-    if (code !== undefined) return refusalOf(code, name);
-    if (res !== undefined && !POLLING_METHODS.has(method)) {
-      return METHOD_NOT_ALLOWED;
-    }
-    if (connects && EIO !== "4") return OLD_PROTOCOL;
-    if (connects && j !== undefined) return JSONP;
-    const error = this.#refusalOf(request);
-    return error && forbiddenBy(error);
-  }
-
   /** Responds to a request that is refused, and reports a refusal that the operator may have to know of. */
   #respond(request: EngineRequest, refusal: Refusal): void {
-    const { res, socket, _query: { sid = "" } } = request;
-    const { error, engine } = refusal;
-    // Polling clients of a node that was restarted send an unknown sid, and connect again by themselves.
-    if (refusal !== DRAINING && (sid === "" || engine?.code === FORBIDDEN)) {
-      this.#onRefused(error);
-    }
+    const { res, socket } = request;
+    if (isReported(request, refusal)) this.#onRefused(refusal.error);
     if (res === undefined) refuseUpgrade(socket, refusal);
     else respondWith(res, refusal);
   }
@@ -271,7 +206,7 @@ export class EngineServer extends Server {
     const mayUpgrade = known === undefined ||
       (known.transport.name === "polling" && !known.upgrading);
     if (transport !== "websocket" || !mayUpgrade) {
-      return refuseUpgrade(socket, refusalOf(BAD_REQUEST));
+      return refuseUpgrade(socket, engineRefusal(BAD_REQUEST));
     }
     if (!socket.readable || !socket.writable) return void socket.destroy();
     if (known === undefined) {
@@ -338,13 +273,6 @@ export class EngineServer extends Server {
     }
     return super.close();
   }
-}
-
-function queryOf(url: string): Readonly<Record<string, string>> {
-  if (url === PLAIN) return PLAIN_QUERY;
-  const start = url.indexOf("?");
-  const query = start < 0 ? "" : url.slice(start + 1);
-  return Object.fromEntries(new URLSearchParams(query));
 }
 
 function ignore(): void {}
