@@ -4,11 +4,8 @@
  * @module
  */
 import type { Socket } from "socket.io";
-import {
-  type Encoder,
-  type ReplayWatcher,
-  Subscriber,
-} from "../delivery/subscriber.ts";
+import { CountingSubscriber } from "../delivery/counting_subscriber.ts";
+import type { Encoder, ReplayWatcher } from "../delivery/subscriber.ts";
 import {
   connectionOf,
   type EngineConnection,
@@ -38,7 +35,7 @@ type Queued = QueuedPacket | SharedPacket | ReplayPacket;
  * to Engine.IO's queue, in order with the packets of Engine.IO itself. The frames of clients that poll, or that are
  * upgrading to a WebSocket, are always added to this queue.
  */
-export class SocketIoSubscriber extends Subscriber {
+export class SocketIoSubscriber extends CountingSubscriber {
   readonly #socket: Socket;
   readonly #connection: EngineConnection;
   /**
@@ -52,8 +49,6 @@ export class SocketIoSubscriber extends Subscriber {
   #counted = 0;
   /** The bytes of the first `#counted` packets of `#queue`. */
   #bytes = 0;
-  /** How many bytes of answers that the client asked for were buffered at the last count. */
-  #requested = 0;
 
   /** Creates the subscriber of a connected Socket.IO socket. */
   constructor(socket: Socket) {
@@ -116,25 +111,11 @@ export class SocketIoSubscriber extends Subscriber {
     this.#connection.flush();
   }
 
-  override respond(write: () => void): void {
-    const { bufferedBytes } = this;
-    try {
-      write();
-    } finally {
-      this.#requested = this.#allBytes() - bufferedBytes;
-    }
-  }
-
-  /**
-   * Bytes in Engine.IO's queue, and written bytes that the kernel has not taken yet. Bytes that the client asked for
-   * are not included.
-   */
-  override get bufferedBytes(): number {
-    return this.#allBytes() - this.requestedBytes;
-  }
-
-  override get requestedBytes(): number {
-    return this.#requested = Math.min(this.#requested, this.#allBytes());
+  /** Bytes in Engine.IO's queue, and written bytes that the kernel has not taken yet. */
+  protected override get allBytes(): number {
+    if (this.#connection._readyState !== "open") return 0;
+    this.#count();
+    return this.#bytes + (this.#findWebSocket()?.bufferedBytes ?? 0);
   }
 
   /** Closes the connection at once. Sends no DISCONNECT packet, after which a stock client would not reconnect. */
@@ -157,12 +138,6 @@ export class SocketIoSubscriber extends Subscriber {
 
   #writeBuffer(): Queued[] {
     return this.#connection.writeBuffer;
-  }
-
-  #allBytes(): number {
-    if (this.#connection._readyState !== "open") return 0;
-    this.#count();
-    return this.#bytes + (this.#findWebSocket()?.bufferedBytes ?? 0);
   }
 
   /** Counts the bytes of the packets that were added to Engine.IO's queue since the last call. */

@@ -5,10 +5,10 @@
  */
 import { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
+import { CountingSubscriber } from "../delivery/counting_subscriber.ts";
 import {
   type Encoder,
   type ReplayWatcher,
-  Subscriber,
   watchReplay,
 } from "../delivery/subscriber.ts";
 import type { Entry } from "../log/log.ts";
@@ -39,7 +39,7 @@ export interface SseSubscriberOptions {
  *
  * Queues all frames until {@linkcode SseSubscriber.start} is called.
  */
-export class SseSubscriber extends Subscriber implements WriteRequest {
+export class SseSubscriber extends CountingSubscriber implements WriteRequest {
   readonly #socket: Socket;
   readonly #options: SseSubscriberOptions;
   #queue: Queued[] = EMPTY as Queued[];
@@ -50,7 +50,6 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
   /** Whether the last write has replayed messages. */
   #isReplaying = false;
   #isEnding = false;
-  #requested = 0;
   /** Number of completed writes for which the client had to be waited for. */
   #progress = 0;
   /** The value of `#progress` at the last call of {@linkcode SseSubscriber.isStalled}, if it was busy then. */
@@ -77,12 +76,12 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
     return !this.#isBusy;
   }
 
-  override get bufferedBytes(): number {
-    return this.#allBytes() - this.requestedBytes;
-  }
-
-  override get requestedBytes(): number {
-    return this.#requested = Math.min(this.#requested, this.#allBytes());
+  protected override get allBytes(): number {
+    if (this.#socket.destroyed) return 0;
+    const written = this.#isReplaying
+      ? 0
+      : this.#socket.writableLength + (this.waiting?.length ?? 0);
+    return this.#queuedBytes + written;
   }
 
   /** Writes the head of the response, and with it all frames that are queued. */
@@ -116,15 +115,6 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
     const chunks = watchReplay(this.#options.encoder.replay(entries), watcher);
     this.#enqueue({ chunks }, 0);
     if (!this.#isBusy) this.#pump();
-  }
-
-  override respond(write: () => void): void {
-    const { bufferedBytes } = this;
-    try {
-      write();
-    } finally {
-      this.#requested = this.#allBytes() - bufferedBytes;
-    }
   }
 
   /** Closes the stream. Ends it as a complete response if no bytes are buffered, and breaks it off otherwise. */
@@ -264,13 +254,5 @@ export class SseSubscriber extends Subscriber implements WriteRequest {
     this.#isBusy = true;
     this.#discard();
     this.#socket.destroy();
-  }
-
-  #allBytes(): number {
-    if (this.#socket.destroyed) return 0;
-    const written = this.#isReplaying
-      ? 0
-      : this.#socket.writableLength + (this.waiting?.length ?? 0);
-    return this.#queuedBytes + written;
   }
 }
