@@ -6,7 +6,7 @@
  */
 import { io } from "/socket.io/socket.io.esm.min.js";
 import { Outage } from "./outage.js";
-import { retryDelay } from "./retry.js";
+import { retryDelayMs } from "./retry.js";
 import { roomcast } from "./roomcast.js";
 
 /** Number of earlier messages that the page loads when it joins a room. */
@@ -217,7 +217,7 @@ export class Connection {
     this.connectNow();
   }
 
-  #planAttempt(ms = retryDelay(this.#failures++)) {
+  #planAttempt(ms = retryDelayMs(this.#failures++)) {
     if (this.#retry !== undefined) return;
     this.nextAttemptAt = performance.now() + ms;
     this.#retry = setTimeout(() => this.connectNow(), ms);

@@ -5,9 +5,9 @@
  */
 
 /** Pause after the first failed attempt to connect, in ms. */
-const DELAY_MIN_MS = 1000;
+const DELAY_MS_MIN = 1000;
 /** Maximum pause between two attempts to connect, in ms. */
-const DELAY_MAX_MS = 15_000;
+const DELAY_MS_MAX = 15_000;
 
 /**
  * Returns how long to wait before the next attempt, in ms. Up to half of this time is random, so that disconnected
@@ -17,7 +17,7 @@ const DELAY_MAX_MS = 15_000;
  * @param {number} [random] from 0 to 1
  * @returns {number}
  */
-export function retryDelay(failures, random = Math.random()) {
-  const delay = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** failures);
-  return delay * (0.5 + random / 2);
+export function retryDelayMs(failures, random = Math.random()) {
+  const delayMs = Math.min(DELAY_MS_MAX, DELAY_MS_MIN * 2 ** failures);
+  return delayMs * (0.5 + random / 2);
 }

@@ -12,8 +12,8 @@
 const ATTEMPTS_MAX = 10;
 /** How long `getState` may take, in ms. It then counts as failed. */
 const TIMEOUT_MS = 30_000;
-const DELAY_MIN_MS = 1000;
-const DELAY_MAX_MS = 30_000;
+const DELAY_MS_MIN = 1000;
+const DELAY_MS_MAX = 30_000;
 /** Time over which the clients of a room load its state after a gap, in ms, because a gap often concerns all of them. */
 const SPREAD_MS = 1000;
 
@@ -103,12 +103,12 @@ export function stateLoads(ask, report) {
       load.phase = "failed";
       return report({ room, status: "failed", error });
     }
-    const delay = Math.min(
-      DELAY_MAX_MS,
-      DELAY_MIN_MS * 2 ** (load.failures - 1),
+    const delayMs = Math.min(
+      DELAY_MS_MAX,
+      DELAY_MS_MIN * 2 ** (load.failures - 1),
     );
     // Half of the delay is random, so that clients do not ask an overloaded backend all at once.
-    const retryMs = Math.round(delay * (0.5 + Math.random() / 2));
+    const retryMs = Math.round(delayMs * (0.5 + Math.random() / 2));
     wait(room, load, retryMs);
     report({ room, status: "retrying", error, retryMs });
   }

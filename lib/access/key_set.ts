@@ -22,7 +22,7 @@ const COOLDOWN_MS = 10_000;
 /** Minimum time between two fetches as long as no keys are known, in ms. */
 const FIRST_INTERVAL_MS = 1000;
 /** Age at which the keys are fetched again, in ms. At twice this age, tokens wait for the fetch. */
-const AGE_MAX_MS = 600_000;
+const AGE_MS_MAX = 600_000;
 /** How long a fetch may take, in ms. */
 const TIMEOUT_MS = 5000;
 /** Maximum size of a key set, in bytes. Those of large identity providers have 20 KiB. */
@@ -115,7 +115,7 @@ export class KeySet {
   }
 
   /**
-   * Starts to fetch the keys again if they are at least {@linkcode AGE_MAX_MS} old, unless a fetch began less than
+   * Starts to fetch the keys again if they are at least {@linkcode AGE_MS_MAX} old, unless a fetch began less than
    * {@linkcode COOLDOWN_MS} ago. Waits for the fetch only if the keys are at least twice as old as that maximum and the
    * last fetch did not fail; otherwise tokens are verified with the old keys meanwhile. Never throws. Does nothing if
    * no keys are known yet.
@@ -124,9 +124,9 @@ export class KeySet {
     if (this.#fetched === undefined) return;
     const now = this.#options.now();
     const ageMs = now - this.#fetched.began;
-    if (ageMs < AGE_MAX_MS) return;
+    if (ageMs < AGE_MS_MAX) return;
     if (this.#mayFetch(now, COOLDOWN_MS)) void this.#fetch();
-    if (ageMs >= 2 * AGE_MAX_MS && !this.#isFailing) await this.#fetching;
+    if (ageMs >= 2 * AGE_MS_MAX && !this.#isFailing) await this.#fetching;
   }
 
   /** Finds the keys of a token that are not in the key set, by fetching it again. */

@@ -245,8 +245,8 @@ export class Sequencer {
    * pause.
    */
   failed(now: number): void {
-    const pause = Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_MS_MAX);
-    this.#notBefore = now + pause;
+    this.#notBefore = now +
+      Math.min(BACKOFF_MS * 2 ** this.#failures++, BACKOFF_MS_MAX);
     // The marker may still be received, but without the reply it shows no bridge position.
     if (this.#request?.position === undefined) this.#request = undefined;
   }

@@ -24,8 +24,10 @@ export async function drainEvenly<T>(
   const start = performance.now();
   for (const [index, client] of clients.entries()) {
     const due = start + durationMs * index / clients.length;
-    const wait = due - performance.now();
-    if (wait > 1) await new Promise((resolve) => setTimeout(resolve, wait));
+    const waitMs = due - performance.now();
+    if (waitMs > 1) {
+      await new Promise((resolve) => setTimeout(resolve, waitMs));
+    }
     close(client);
   }
 }

@@ -12,7 +12,7 @@ const FAILURES_MAX = 5;
 /** How long the breaker stays open at first, in ms. It is doubled each time the probe fails. */
 const FIRST_PAUSE_MS = 1000;
 /** Maximum time for which the breaker stays open before the next probe, in ms. */
-const PAUSE_MAX_MS = 10_000;
+const PAUSE_MS_MAX = 10_000;
 
 /** The permission to make one call, which {@linkcode Breaker.settle} takes back with the call's outcome. */
 export interface Permit {
@@ -79,7 +79,7 @@ export class Breaker {
   #open(): void {
     const wasOpen = this.#pauseMs > 0;
     this.#pauseMs = wasOpen
-      ? Math.min(2 * this.#pauseMs, PAUSE_MAX_MS)
+      ? Math.min(2 * this.#pauseMs, PAUSE_MS_MAX)
       : FIRST_PAUSE_MS;
     this.#openUntil = this.#options.now() + this.#pauseMs;
     this.#isProbing = false;

@@ -44,7 +44,7 @@ const PACE: DiscardPace = {
  * Minimum duration of a pause in ms, after a body has arrived faster than {@linkcode PACE} allows. Each pause is longer
  * by a random share of up to its own length: bodies that went on together would delay messages by some ms each time.
  */
-const PAUSE_MIN_MS = 50;
+const PAUSE_MS_MIN = 50;
 
 /** Returns whether the body of a request has not arrived completely yet. */
 export function isArriving(
@@ -90,7 +90,7 @@ export function discardBody(
       // The client could not send in the meantime.
       last = performance.now();
       request.resume();
-    }, Math.max(waitMs, PAUSE_MIN_MS) * (1 + Math.random()));
+    }, Math.max(waitMs, PAUSE_MS_MIN) * (1 + Math.random()));
   };
   let timer: ReturnType<typeof setInterval> | undefined = setInterval(() => {
     const now = performance.now();

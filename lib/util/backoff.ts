@@ -8,10 +8,10 @@
 const FIRST_MS = 50;
 
 /**
- * Returns the pause before the next attempt, in ms: 50 ms, doubled for each failure in a row, and at most `maxMs`. The
+ * Returns the pause before the next attempt, in ms: 50 ms, doubled for each failure in a row, and at most `msMax`. The
  * pause is then shortened by a random share of up to one half, so that nodes that failed together do not retry
  * together.
  */
-export function backoffMs(failures: number, maxMs: number): number {
-  return Math.min(FIRST_MS * 2 ** failures, maxMs) * (0.5 + Math.random() / 2);
+export function backoffMs(failures: number, msMax: number): number {
+  return Math.min(FIRST_MS * 2 ** failures, msMax) * (0.5 + Math.random() / 2);
 }

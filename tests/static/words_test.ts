@@ -5,7 +5,7 @@ import { adviceFor } from "../../static/advice.js";
 import { recoverySentence } from "../../static/events.js";
 import { gapSentence } from "../../static/gaps.js";
 import { formatRate, Rate } from "../../static/rate.js";
-import { retryDelay } from "../../static/retry.js";
+import { retryDelayMs } from "../../static/retry.js";
 import { formatDuration } from "../../static/time.js";
 
 const REASONS: Record<GapReason, true> = {
@@ -70,11 +70,11 @@ Deno.test("Rate averages over the last full seconds and forgets counts after a m
   ]);
 });
 
-Deno.test("retryDelay() grows with each failure, is random, and has a limit", () => {
-  assert.equal(retryDelay(0, 0), 500);
-  assert.equal(retryDelay(0, 1), 1000);
-  assert.equal(retryDelay(2, 1), 4000);
-  assert.equal(retryDelay(50, 1), 15_000);
+Deno.test("retryDelayMs() grows with each failure, is random, and has a limit", () => {
+  assert.equal(retryDelayMs(0, 0), 500);
+  assert.equal(retryDelayMs(0, 1), 1000);
+  assert.equal(retryDelayMs(2, 1), 4000);
+  assert.equal(retryDelayMs(50, 1), 15_000);
 });
 
 Deno.test("formatDuration() returns a duration in ms, seconds or minutes", () => {
