@@ -24,9 +24,8 @@ import type { RateLimit, Usage } from "../limits/rate_limit.ts";
 import {
   BINARY,
   CLOSE,
-  CONTINUATION,
-  CONTROL_BYTES_MAX,
   encodeFrame,
+  errorInHead,
   PING,
   PONG,
   readHead,
@@ -46,9 +45,9 @@ const NOTHING: Buffer = Buffer.alloc(0);
  */
 const BYTES_PER_COST = 16_384;
 /** Minimum duration of a pause in ms. Each pause costs a timer. */
-const PAUSE_MIN_MS = 200;
+const PAUSE_MS_MIN = 200;
 /** Maximum duration of a pause in ms, which is far below the timeout of a pong that waits among the frames. */
-const PAUSE_MAX_MS = 1000;
+const PAUSE_MS_MAX = 1000;
 /** After this time without a pause, in ms, the next pause is the first in a row. */
 const CALM_MS = 3000;
 
@@ -210,7 +209,8 @@ export class WebSocketConnection implements Usage {
    */
   #readFrame(bytes: Buffer, at: number): number {
     if (bytes.length < at + 2) return at;
-    const error = this.#errorOf(bytes.readUInt8(at), bytes.readUInt8(at + 1));
+    const isInMessage = this.#partial !== undefined;
+    const error = errorInHead(bytes, at, isInMessage);
     if (error !== undefined) {
       this.#fail(PROTOCOL_ERROR, error);
       return bytes.length;
@@ -225,7 +225,7 @@ export class WebSocketConnection implements Usage {
         return bytes.length;
       }
       if (this.#exceeds(length)) return at;
-      if (!fin || this.#partial !== undefined || bytes.length < end) {
+      if (!fin || isInMessage || bytes.length < end) {
         const partial = this.#partial ??= new PartialMessage(
           opcode,
           this.#bytesMax,
@@ -239,27 +239,6 @@ export class WebSocketConnection implements Usage {
     if (opcode < CLOSE) this.#deliver(opcode, payload);
     else this.#control(opcode, payload);
     return end;
-  }
-
-  /**
-   * Returns the rule of RFC 6455 that the first two bytes of a frame violate, as text; undefined if the bytes are
-   * valid.
-   */
-  #errorOf(first: number, second: number): string | undefined {
-    const opcode = first & 0x0f;
-    if ((first & 0x70) !== 0) return "a reserved bit is set";
-    if (second < 0x80) return "a frame is not masked";
-    if (opcode > PONG || (opcode > BINARY && opcode < CLOSE)) {
-      return "an opcode is unknown";
-    }
-    if (opcode >= CLOSE) {
-      return first < 0x80 || (second & 0x7f) > CONTROL_BYTES_MAX
-        ? "a control frame is fragmented or too long"
-        : undefined;
-    }
-    return (opcode === CONTINUATION) === (this.#partial !== undefined)
-      ? undefined
-      : "a continuation has no message, or a message begins within another";
   }
 
   #readPayload(partial: PartialMessage, bytes: Buffer, at: number): number {
@@ -298,7 +277,7 @@ export class WebSocketConnection implements Usage {
       // Read first what has arrived before the pause; it may lead to another one.
       this.#read(NOTHING);
       if (this.#resuming === undefined) this.#connection.resume();
-    }, Math.min(Math.max(waitMs, PAUSE_MIN_MS), PAUSE_MAX_MS));
+    }, Math.min(Math.max(waitMs, PAUSE_MS_MIN), PAUSE_MS_MAX));
     return true;
   }
 

@@ -89,6 +89,34 @@ export function readHead(bytes: Buffer, at: number): FrameHead | undefined {
 }
 
 /**
+ * Returns the rule of RFC 6455 that the head of a client's frame at index `at` violates, as text; undefined if it
+ * violates none. The head's first two bytes must have arrived.
+ *
+ * @param isInMessage Whether the frames before this one have begun a message and not ended it.
+ */
+export function errorInHead(
+  bytes: Buffer,
+  at: number,
+  isInMessage: boolean,
+): string | undefined {
+  const first = bytes.readUInt8(at), second = bytes.readUInt8(at + 1);
+  const opcode = first & 0x0f;
+  if ((first & 0x70) !== 0) return "a reserved bit is set";
+  if (second < 0x80) return "a frame is not masked";
+  if (opcode > PONG || (opcode > BINARY && opcode < CLOSE)) {
+    return "an opcode is unknown";
+  }
+  if (opcode >= CLOSE) {
+    return first < 0x80 || (second & 0x7f) > CONTROL_BYTES_MAX
+      ? "a control frame is fragmented or too long"
+      : undefined;
+  }
+  return (opcode === CONTINUATION) === isInMessage
+    ? undefined
+    : "a continuation has no message, or a message begins within another";
+}
+
+/**
  * Unmasks a part of a frame's payload in place (RFC 6455 §5.3). `past` is the number of bytes of the payload before
  * this part.
  */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { encodeTextFrame } from "../../../lib/websocket/frame.ts";
+import { Buffer } from "node:buffer";
+import { encodeTextFrame, errorInHead } from "../../../lib/websocket/frame.ts";
 
 /** Decodes one frame (RFC 6455 §5.2) and asserts that a server may send it. */
 function decode(frame: Uint8Array): { text: string; headLength: number } {
@@ -50,4 +51,29 @@ Deno.test("encodeTextFrame() encodes any text as UTF-8", () => {
     assert.equal(decode(encodeTextFrame(text)).text, text);
   }
   assert.equal(decode(encodeTextFrame("a\ud800b")).text, "a\ufffdb");
+});
+
+Deno.test("errorInHead() names the rule that the head of a client's frame violates", () => {
+  const error = (first: number, second: number, isInMessage = false) =>
+    errorInHead(Buffer.from([0, first, second]), 1, isInMessage);
+  // A text, a part of it, its continuation, a ping within a message, and a close frame of the largest size.
+  assert.equal(error(0x81, 0x80), undefined);
+  assert.equal(error(0x01, 0xff), undefined);
+  assert.equal(error(0x80, 0x80, true), undefined);
+  assert.equal(error(0x89, 0x80, true), undefined);
+  assert.equal(error(0x88, 0x80 | 125), undefined);
+  for (const bit of [0x40, 0x20, 0x10]) {
+    assert.equal(error(0x81 | bit, 0x80), "a reserved bit is set");
+  }
+  assert.equal(error(0x81, 0x7f), "a frame is not masked");
+  for (const opcode of [3, 7, 11, 15]) {
+    assert.equal(error(0x80 | opcode, 0x80), "an opcode is unknown");
+  }
+  const control = "a control frame is fragmented or too long";
+  assert.equal(error(0x09, 0x80), control);
+  assert.equal(error(0x88, 0x80 | 126), control);
+  const order =
+    "a continuation has no message, or a message begins within another";
+  assert.equal(error(0x80, 0x80), order);
+  assert.equal(error(0x82, 0x80, true), order);
 });
