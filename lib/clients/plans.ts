@@ -9,6 +9,7 @@ import {
   isExpired,
   keepGrants,
   type Principal,
+  type RoomGrant,
   withGrants,
 } from "../access/principal.ts";
 import type { Directives } from "../directives/directives.ts";
@@ -187,12 +188,8 @@ export class Plans {
       ...left.length > 0 && { left: new Set(left) },
       lost: [
         ...[...removed].map((room) => ({ room, reason: "removed" } as const)),
-        ...doubtful.filter((room) => refusals.has(room)).map((room) => ({
-          room,
-          reason: isExpired(grants.get(room)?.expiresAt, now)
-            ? "expired" as const
-            : "revoked" as const,
-        })),
+        ...doubtful.filter((room) => refusals.has(room))
+          .map((room) => refusedRoom(room, grants.get(room), now)),
       ],
     };
   }
@@ -217,6 +214,16 @@ export class Plans {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
   }
+}
+
+/** Returns a room of a session that its client may no longer be in. `grant` is the client's last grant for it. */
+function refusedRoom(
+  room: string,
+  grant: RoomGrant | undefined,
+  now: number,
+): LostRoom {
+  const hasExpired = isExpired(grant?.expiresAt, now);
+  return { room, reason: hasExpired ? "expired" : "revoked" };
 }
 
 /** Returns the requests for the rooms of a client's token about which neither its session nor a backend has decided. */
