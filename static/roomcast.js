@@ -14,8 +14,8 @@ import { stateLoads } from "./roomcast_state.js";
 /** Pause before changed positions are stored, in ms. */
 const SAVE_MS = 200;
 const CHECK_MS = 2000;
-const DELAY_MIN_MS = 1000;
-const DELAY_MAX_MS = 30_000;
+const DELAY_MS_MIN = 1000;
+const DELAY_MS_MAX = 30_000;
 
 /** Matches the error codes after which the same request may succeed later. */
 const RETRYABLE =
@@ -49,8 +49,7 @@ export function roomcast(io, {
   onLeft,
   onRefused,
 }) {
-  const key = `roomcast:${url ?? ""}`;
-  const positions = load();
+  const positions = createPositions(storage, `roomcast:${url ?? ""}`);
   /**
    * The rooms that the client wants to be in. While the server has not answered a room's join, the room's value is the
    * list of messages that have arrived since the join was sent; otherwise undefined. A room without its state has a
@@ -72,43 +71,9 @@ export function roomcast(io, {
     (room) => socket.connected && sendJoin(room),
     (load) => call(onLoading, load),
   );
-  let saving, connecting, checking;
+  let connecting, checking;
   let failures = 0;
   let wasConnected = false;
-
-  function load() {
-    try {
-      return new Map(JSON.parse(storage.getItem(key)));
-    } catch {
-      return new Map();
-    }
-  }
-
-  function save() {
-    if (saving === undefined) return;
-    clearTimeout(saving);
-    saving = undefined;
-    try {
-      storage.setItem(key, JSON.stringify([...positions]));
-    } catch {
-      // The storage is full or forbidden, so the next page load resumes from an earlier position.
-    }
-  }
-
-  function move(room, position) {
-    if (position) positions.set(room, position);
-    else positions.delete(room);
-    saving ??= setTimeout(save, SAVE_MS);
-  }
-
-  /**
-   * Splits the position of a room into its epoch with the dot, and its id. Both are empty if the room has no position.
-   */
-  function split(room) {
-    const position = String(positions.get(room) ?? "");
-    const dot = position.lastIndexOf(".") + 1;
-    return [position.slice(0, dot), position.slice(dot)];
-  }
 
   /** Returns whether the client is in a room, with its state if it has one. */
   const isIn = (room) => wanted.has(room) && !wanted.get(room);
@@ -116,9 +81,9 @@ export function roomcast(io, {
   function deliver(room, message, info, id) {
     // The application may have left the room at the message before.
     if (!isIn(room)) return;
-    const [epoch, had] = split(room);
+    const [epoch, had] = positions.split(room);
     if (had && !isAfter(id, had)) return;
-    move(room, epoch + id);
+    positions.move(room, epoch + id);
     const { event = "msgReceived" } = info;
     for (const listener of [onMessage, ...listeners.get(event) ?? []]) {
       call(listener, message, { ...info, room, id, event });
@@ -147,7 +112,7 @@ export function roomcast(io, {
     if (phase === "position") return loads.positioned(room, result.position);
     if (phase) {
       const { state, position } = loads.finish(room);
-      move(room, position);
+      positions.move(room, position);
       call(onLoaded, state, { room, position });
       // The application may have left the room.
       if (wanted.get(room) !== queue) return;
@@ -156,7 +121,7 @@ export function roomcast(io, {
     for (const { message, id, ...info } of messages) {
       deliver(room, message, info, id);
     }
-    if (isIn(room)) move(room, result.position);
+    if (isIn(room)) positions.move(room, result.position);
     for (const args of queue) deliver(...args);
     if (isIn(room)) call(onJoined, result);
   }
@@ -210,11 +175,11 @@ export function roomcast(io, {
   }
 
   function connectLater() {
-    const delay = Math.min(DELAY_MAX_MS, DELAY_MIN_MS * 2 ** failures++);
+    const delayMs = Math.min(DELAY_MS_MAX, DELAY_MS_MIN * 2 ** failures++);
     // Half of the delay is random, so that disconnected clients do not reconnect all at once.
     connecting = setTimeout(
       () => socket.connect(),
-      delay * (0.5 + Math.random() / 2),
+      delayMs * (0.5 + Math.random() / 2),
     );
     reportConnecting();
   }
@@ -294,7 +259,10 @@ export function roomcast(io, {
     // The application has nothing yet in which messages could be missing.
     if (!phase) {
       // An id without an epoch belongs to the current log.
-      move(room, (reason === "epoch" ? "" : split(room)[0]) + id);
+      positions.move(
+        room,
+        (reason === "epoch" ? "" : positions.split(room)[0]) + id,
+      );
       call(onGap, { room, reason, id });
     }
     // In any other phase, a position or a join follows, and the join would have the gap.
@@ -312,7 +280,7 @@ export function roomcast(io, {
       else sendJoin(room);
     } else if (loads.phase(room)) loads.positioned(room, position);
     else if (isIn(room)) {
-      move(room, position);
+      positions.move(room, position);
       call(onJoined, joining);
     }
   });
@@ -329,7 +297,7 @@ export function roomcast(io, {
 
   if (getState) { for (const room of wanted.keys()) loadState(room); }
   for (const event of ["pagehide", "visibilitychange"]) {
-    globalThis.addEventListener?.(event, save);
+    globalThis.addEventListener?.(event, positions.save);
   }
   reportConnecting();
 
@@ -365,7 +333,7 @@ export function roomcast(io, {
       tokens.delete(room);
       getStates.delete(room);
       if (!drop(room)) return;
-      move(room);
+      positions.move(room);
       unwanted.add(room);
       // Without a connection this event is buffered, and sent before the joins.
       socket.emit("leave", { room });
@@ -384,12 +352,61 @@ export function roomcast(io, {
       socket.off().offAny();
       socket.disconnect();
       outbox.close();
-      save();
+      positions.save();
       wanted.clear();
       for (const event of ["pagehide", "visibilitychange"]) {
-        globalThis.removeEventListener?.(event, save);
+        globalThis.removeEventListener?.(event, positions.save);
       }
     },
+  };
+}
+
+/**
+ * Creates the positions of rooms, with those that `storage` has under `key`. They are stored a short time after a
+ * change, and by `save()`.
+ */
+function createPositions(storage, key) {
+  const positions = load();
+  let saving;
+
+  function load() {
+    try {
+      return new Map(JSON.parse(storage.getItem(key)));
+    } catch {
+      return new Map();
+    }
+  }
+
+  function save() {
+    if (saving === undefined) return;
+    clearTimeout(saving);
+    saving = undefined;
+    try {
+      storage.setItem(key, JSON.stringify([...positions]));
+    } catch {
+      // The storage is full or forbidden, so the next page load resumes from an earlier position.
+    }
+  }
+
+  return {
+    get: (room) => positions.get(room),
+    /** Changes the position of a room, or deletes it if `position` is undefined. */
+    move(room, position) {
+      if (position) positions.set(room, position);
+      else positions.delete(room);
+      saving ??= setTimeout(save, SAVE_MS);
+    },
+    /**
+     * Splits the position of a room into its epoch with the dot, and its id. Both are empty if the room has no
+     * position.
+     */
+    split(room) {
+      const position = String(positions.get(room) ?? "");
+      const dot = position.lastIndexOf(".") + 1;
+      return [position.slice(0, dot), position.slice(dot)];
+    },
+    /** Stores the positions if they have changed. */
+    save,
   };
 }
 
