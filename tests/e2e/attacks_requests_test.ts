@@ -131,9 +131,7 @@ Deno.test(`${REQUESTS} requests in any form, with rights to other rooms or anoth
     assert.ok((statuses.get(status) ?? 0) > 10, JSON.stringify([...statuses]));
   }
   await publish("end");
-  await victim.messages.where(() =>
-    victim.messages.items.some(({ message }) => message === "end")
-  );
+  await victim.receives("end");
   const received = victim.messages.items.filter(({ room }) => room === ROOM);
   assert.deepEqual(received.map(({ message }) => message), [SECRET, "end"]);
   assert.deepEqual(victim.disconnects.items, []);

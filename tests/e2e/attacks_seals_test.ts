@@ -12,7 +12,6 @@ import {
   makeSigningKey,
   type SigningKey,
 } from "../support/tokens.ts";
-import { until } from "../support/wait.ts";
 
 const WEB = "0123456789abcdef0123456789abcdef";
 const KEY = { authorization: `Bearer ${WEB}` };
@@ -79,11 +78,7 @@ class Setup implements AsyncDisposable {
     );
     Object.assign(client.socket, session);
     client.socket.connect();
-    const { connects, errors } = client;
-    await until(
-      "the client is connected or refused",
-      () => connects.items.length + errors.items.length > 0,
-    );
+    await client.settled();
     return client;
   }
 

@@ -6,9 +6,9 @@ import { TestNode } from "../support/node.ts";
 import {
   EFFECT_MS,
   KEY,
-  out,
   revoke,
   TokenNodes,
+  untilRevoked,
 } from "../support/token_nodes.ts";
 import {
   inSeconds,
@@ -125,7 +125,7 @@ Deno.test("a revoked token is refused everywhere, even by a node that remembers 
   );
   await revoke(a, { jti: "stolen" });
   await revoke(a, { jti: "room" });
-  await out(thief);
+  await untilRevoked(thief);
   await until("the room is left", async () => {
     const [{ ok }] = await ann.ask("join", { room: "deal" });
     return !ok;
@@ -136,7 +136,7 @@ Deno.test("a revoked token is refused everywhere, even by a node that remembers 
   const refused = await events(stolen);
   assert.equal(refused.status, 401);
   await refused.body?.cancel();
-  await out(nodes.client(b, { token: stolen }));
+  await untilRevoked(nodes.client(b, { token: stolen }));
   for (
     const [event, request] of [
       ["refresh", { token: stolen }],
@@ -170,7 +170,16 @@ Deno.test("a removed key of the issuer lets nobody in who was let in with it bef
   // A token with the new key makes the node fetch the keys.
   const bob = nodes.client(node, { token: await next.sign(claims) });
   await bob.connects.have(1);
+  let attempts = 0;
+  ann.socket.io.on("reconnect_attempt", () => attempts++);
   ann.socket.io.engine?.close();
+  // The third attempt begins when the second one has failed. The client stops after an error from the server.
+  await until(
+    "ann is refused or let in",
+    () =>
+      attempts > 2 || ann.errors.items.length > 0 ||
+      ann.connects.items.length > 1,
+  );
   const headers = { authorization: `Bearer ${token}` };
   const { status } = await node.request("/rooms/chat/history", { headers });
   assert.ok(status === 401 || status === 503, String(status));
@@ -244,7 +253,7 @@ Deno.test("a node with as many revocations as it may have refuses another one, a
   await revoke(node, { user: "user-1" });
   for (const user of ["user-1", "user-50000", "user-100000"]) {
     const iat = inSeconds(-10);
-    await out(
+    await untilRevoked(
       nodes.client(node, {
         token: await makeToken({ sub: user, iat, caps: SUB_CHAT }),
       }),

@@ -57,11 +57,9 @@ Deno.test("a node counts forged entries of the Socket.IO adapter, which have no 
   );
   assert.deepEqual(client.connects.items, [false]);
   assert.deepEqual(client.disconnects.items, []);
-  for (
-    const { why } of node.log.items.filter(({ kind }) =>
-      kind === "entry_skipped"
-    )
-  ) {
+  const skipped = node.log.items.filter(({ kind }) => kind === "entry_skipped");
+  assert.ok(skipped.length > 0);
+  for (const { why } of skipped) {
     assert.match(
       String(why),
       /^Cannot use a message for the Socket\.IO adapter: Roomcast /,

@@ -1,30 +1,19 @@
 /** A node with a port for clients and another one for backends and operators. */
 import assert from "node:assert/strict";
-import { connect } from "node:net";
 import { Subscriber } from "../support/client.ts";
+import { RawConnection } from "../support/engine.ts";
 import { TestNode } from "../support/node.ts";
 import { makeToken, SECRET } from "../support/tokens.ts";
-import { soon, until } from "../support/wait.ts";
+import { until } from "../support/wait.ts";
 
 const DEAD_LISTENER = new URL("../support/dead_listener.ts", import.meta.url)
   .pathname;
 
 /** Asks for a WebSocket and resolves to the beginning of the response. */
 async function upgrade(url: string): Promise<string> {
-  const { port, host } = new URL(url);
-  const socket = connect(Number(port), "127.0.0.1");
-  socket.write(
-    `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: ${host}\r\n` +
-      "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n" +
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-  );
-  const first = new Promise<string>((resolve) =>
-    socket.once(
-      "data",
-      (chunk: Uint8Array) => resolve(new TextDecoder().decode(chunk)),
-    )
-  );
-  return await soon(first, "a response").finally(() => socket.destroy());
+  await using client = new RawConnection(Number(new URL(url).port));
+  await client.pieces.have(1);
+  return client.text;
 }
 
 Deno.test("with INTERNAL_PORT, clients and backends have a port each, and neither reaches what the other has", async () => {

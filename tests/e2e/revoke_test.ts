@@ -4,9 +4,9 @@ import type { TestNode } from "../support/node.ts";
 import {
   EFFECT_MS,
   KEY,
-  out,
   revoke,
   TokenNodes,
+  untilRevoked,
 } from "../support/token_nodes.ts";
 import { inSeconds, makeToken } from "../support/tokens.ts";
 import { until } from "../support/wait.ts";
@@ -26,7 +26,7 @@ async function assertRefused(
   const headers = { authorization: `Bearer ${token}` };
   const { status } = await node.request("/rooms/chat/history", { headers });
   assert.equal(status, 401);
-  await out(setup.client(node, { token }));
+  await untilRevoked(setup.client(node, { token }));
 }
 
 Deno.test("a revocation reaches the clients of another node, holds on all nodes, and after all were restarted", async () => {
@@ -41,9 +41,9 @@ Deno.test("a revocation reaches the clients of another node, holds on all nodes,
   const bob = await setup.connect(b, tokens.bob);
   const bob2 = await setup.connect(b, tokens.bob2);
   await revoke(a, { user: "ann" });
-  const first = await out(ann);
+  const first = await untilRevoked(ann);
   await revoke(a, { jti: "b1" });
-  const second = await out(bob);
+  const second = await untilRevoked(bob);
   // The command between the nodes arrives at once.
   assert.ok(Math.max(first, second) < 2000, `${first} ms, ${second} ms`);
   await a.publish("news", "chat", KEY);
@@ -80,7 +80,7 @@ Deno.test("a revocation takes effect although the command is lost, is refused wh
   ];
   await redis.command("ACL", "SETUSER", "default", "-publish");
   await revoke(a, { user: "ann" });
-  await out(ann);
+  await untilRevoked(ann);
   await redis.command("ACL", "SETUSER", "default", "+@all");
 
   redis.signal("SIGSTOP");
@@ -92,7 +92,7 @@ Deno.test("a revocation takes effect although the command is lost, is refused wh
     "it can be revoked",
     async () => (await a.post("/revoke", { jti: "b1" }, KEY)).status === 200,
   );
-  await out(bob);
+  await untilRevoked(bob);
 
   await redis.restore();
   const restored = (node: TestNode): boolean =>

@@ -4,8 +4,13 @@ import { connect } from "node:net";
 import { TestApp } from "../support/app.ts";
 import { fetchDocumented } from "../support/documented.ts";
 import { Subscriber } from "../support/client.ts";
+import {
+  RawConnection,
+  WEBSOCKET_KEY,
+  WEBSOCKET_PATH,
+} from "../support/engine.ts";
 import { makeToken, SECRET } from "../support/tokens.ts";
-import { soon, until } from "../support/wait.ts";
+import { soon } from "../support/wait.ts";
 
 const LISTED = "https://good.example";
 /** Every kind of origin, by the port of the server, and whether its pages may use the server. */
@@ -78,22 +83,14 @@ async function openWebSocket(
   port: number,
   origin: string | undefined,
 ): Promise<string> {
-  const socket = connect(port, "127.0.0.1");
   const line = origin === undefined ? "" : `Origin: ${origin}\r\n`;
-  socket.write(
-    `GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
-      `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n` +
-      `Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n${line}\r\n`,
+  await using client = new RawConnection(
+    port,
+    WEBSOCKET_PATH,
+    `${WEBSOCKET_KEY}${line}`,
   );
-  const first = new Promise<string>((resolve) =>
-    socket.once(
-      "data",
-      (chunk: Uint8Array) => resolve(new TextDecoder().decode(chunk)),
-    )
-  );
-  const text = await soon(first, "the response to the upgrade");
-  socket.destroy();
-  return text;
+  await client.pieces.have(1);
+  return client.text;
 }
 
 /** Resolves to whether a stock client with this origin can connect. */
@@ -109,10 +106,7 @@ async function canConnect(
     extraHeaders: origin === undefined ? {} : { origin },
     auth: token === undefined ? {} : { token },
   });
-  await until(
-    "the client is connected or refused",
-    () => client.connects.items.length + client.errors.items.length > 0,
-  );
+  await client.settled();
   return client.connects.items.length === 1;
 }
 

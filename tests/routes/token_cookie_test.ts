@@ -4,7 +4,6 @@ import { TestApp } from "../support/app.ts";
 import { fetchDocumented } from "../support/documented.ts";
 import { Subscriber } from "../support/client.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
-import { until } from "../support/wait.ts";
 
 const LISTED = "https://good.example";
 const SETTINGS = {
@@ -33,10 +32,7 @@ async function connect(
     extraHeaders,
     auth,
   });
-  await until(
-    "the client is connected or refused",
-    () => client.connects.items.length + client.errors.items.length > 0,
-  );
+  await client.settled();
   const [error] = client.errors.items;
   return error === undefined ? undefined : error.data?.code ?? error.message;
 }

@@ -494,12 +494,8 @@ export class Asker implements AsyncDisposable {
     this.#clients.push(client);
     const left: string[] = [];
     client.socket.on("left", ({ room }) => void left.push(room));
-    const { connects, errors } = client;
-    await until(
-      "the client is connected or refused",
-      () => connects.items.length + errors.items.length > 0,
-    );
-    const [error] = errors.items;
+    await client.settled();
+    const [error] = client.errors.items;
     if (error !== undefined) {
       return { code: error.data?.code ?? `closed: ${error.message}` };
     }

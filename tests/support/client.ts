@@ -100,6 +100,21 @@ export class Subscriber {
     return this.messages.items.map(({ id }) => id);
   }
 
+  /** Resolves once the client has been connected or refused. */
+  async settled(): Promise<void> {
+    await until(
+      "the client is connected or refused",
+      () => this.connects.items.length + this.errors.items.length > 0,
+    );
+  }
+
+  /** Resolves once the client has received this message. */
+  async receives(message: unknown): Promise<void> {
+    await this.messages.where(() =>
+      this.messages.items.some((received) => received.message === message)
+    );
+  }
+
   /** Sends an event. Resolves to the arguments of its acknowledgement. */
   // deno-lint-ignore no-explicit-any -- tests read acknowledgements of every shape
   ask(event: string, request: unknown): Promise<any[]> {

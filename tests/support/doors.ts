@@ -152,7 +152,7 @@ export class Doors implements AsyncDisposable {
   }
 
   /** What can be taken away from a client, by name. */
-  readonly take: Readonly<Record<string, TakeAway>> = {
+  readonly take = {
     "nothing": () => Promise.resolve(),
     "revoke the user": async ({ user, client }) => {
       await revoke(this.any(), { user });
@@ -205,7 +205,7 @@ export class Doors implements AsyncDisposable {
       await this.post(node, "/disconnect", { user });
       await client.disconnects.have(2);
     },
-  };
+  } satisfies Readonly<Record<string, TakeAway>>;
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#nodes[Symbol.asyncDispose]();

@@ -62,6 +62,11 @@ export class TestEngineServer {
   }
 }
 
+/** The path of a client that connects by WebSocket from the start. */
+export const WEBSOCKET_PATH = "/socket.io/?EIO=4&transport=websocket";
+/** A header that every request for a WebSocket needs, as a line. */
+export const WEBSOCKET_KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
 /** A TCP connection that requests a WebSocket and records each read separately; `await using` closes the connection. */
 export class RawConnection {
   /** The received bytes, one item for each read. */
@@ -72,12 +77,12 @@ export class RawConnection {
   /** Connects and sends an upgrade request for `path`. */
   constructor(
     port: number,
-    path = "/socket.io/?EIO=4&transport=websocket",
-    headers = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+    path = WEBSOCKET_PATH,
+    headers = WEBSOCKET_KEY,
   ) {
     this.#socket = connect(port, "127.0.0.1", () =>
       this.#socket.write(
-        `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
+        `GET ${path} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
           `Sec-WebSocket-Version: 13\r\n${headers}\r\n`,
       ));
     this.#socket.on(

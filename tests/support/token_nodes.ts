@@ -80,7 +80,7 @@ export async function revoke(node: TestNode, request: unknown): Promise<void> {
 }
 
 /** Waits until a client has been disconnected and refused as revoked. Resolves to how long that took, in ms. */
-export async function out(client: Subscriber): Promise<number> {
+export async function untilRevoked(client: Subscriber): Promise<number> {
   const began = performance.now();
   await until(
     "the client is refused",

@@ -124,10 +124,7 @@ Deno.test("a connection counts no longer after any end", async () => {
   // A client that leaves, and one that is refused.
   for (const auth of [{}, { rooms: 5 }]) {
     const client = new Subscriber(`http://127.0.0.1:${port}`, { auth });
-    await until(
-      "the client is connected or refused",
-      () => client.connects.items.length + client.errors.items.length > 0,
-    );
+    await client.settled();
     await client[Symbol.asyncDispose]();
     await isFree("a client");
   }

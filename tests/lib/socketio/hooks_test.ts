@@ -75,10 +75,7 @@ class Setup implements AsyncDisposable {
   ): Promise<string[] | string> {
     const client = this.client(auth, options);
     const { connects, errors } = client;
-    await until(
-      "the client is connected or refused",
-      () => connects.items.length + errors.items.length > 0,
-    );
+    await client.settled();
     if (connects.items.length > 0) return await roomsOf(client);
     const { data } = errors.items[0] ?? {};
     return `${data?.code}: ${data?.message}`;

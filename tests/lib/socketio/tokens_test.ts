@@ -10,7 +10,7 @@ import {
   makeToken,
   SECRET,
 } from "../../support/tokens.ts";
-import { soon, until } from "../../support/wait.ts";
+import { soon } from "../../support/wait.ts";
 
 const FAST = { reconnectionDelay: 10, reconnectionDelayMax: 50 };
 
@@ -43,10 +43,7 @@ class Setup implements AsyncDisposable {
   ): Promise<string[] | string> {
     const client = this.client(auth, transports);
     const { connects, errors } = client;
-    await until(
-      "the client is connected or refused",
-      () => connects.items.length + errors.items.length > 0,
-    );
+    await client.settled();
     return connects.items.length > 0
       ? await this.#roomsOf(client)
       : `${errors.items[0]?.data?.code}`;
