@@ -3,17 +3,16 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
 import type { RoomTemplate } from "../access/claim_rooms.ts";
-import { isLoopback } from "../access/origins.ts";
 import type { PublishKey } from "../access/publish_keys.ts";
-import { SECRET_BYTES_MIN, type TokenSettings } from "../access/tokens.ts";
+import type { TokenSettings } from "../access/tokens.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
 import type { EnvReader } from "./env_reader.ts";
 import { readHookSettings } from "./hook_settings.ts";
 import { PUBLISH_KEY } from "./mask.ts";
 import { checkPatterns } from "./room_lists.ts";
 import { readTokenRooms } from "./token_rooms.ts";
+import { readTokenSettings } from "./token_settings.ts";
 
 /** The settings that concern access. */
 export interface AccessSettings {
@@ -52,7 +51,7 @@ const GUARDS = [
 /** Reads all settings that concern access. */
 export function readAccessSettings(reader: EnvReader): AccessSettings {
   reader.refuseEmpty(GUARDS);
-  const tokens = readTokens(reader);
+  const tokens = readTokenSettings(reader);
   const allowedOrigins = readOrigins(reader);
   const settings = {
     publishKeys: readPublishKeys(reader),
@@ -98,52 +97,6 @@ function checkEffects(
       );
     }
   }
-}
-
-function readTokens(reader: EnvReader): TokenSettings | undefined {
-  const secrets = reader.list("TOKEN_SECRET");
-  const jwksUrl = reader.text("TOKEN_JWKS_URL") || undefined;
-  const settings = {
-    secrets,
-    jwksUrl,
-    issuer: reader.text("TOKEN_ISSUER") || undefined,
-    audience: reader.text("TOKEN_AUDIENCE") || undefined,
-  };
-  for (const [index, secret] of secrets.entries()) {
-    // The secret itself is never shown.
-    const bytes = Buffer.byteLength(secret);
-    if (bytes >= SECRET_BYTES_MIN) continue;
-    reader.fail(
-      "TOKEN_SECRET",
-      `entry ${
-        index + 1
-      } has ${bytes} bytes and needs at least ${SECRET_BYTES_MIN}; make one with: openssl rand -base64 48`,
-    );
-  }
-  if (reader.isSet("TOKEN_SECRET") && secrets.length === 0) {
-    reader.fail(
-      "TOKEN_SECRET",
-      "is a list without secrets; unset it or set a secret",
-    );
-  }
-  if (jwksUrl !== undefined && !isKeySetUrl(jwksUrl)) {
-    // The URL is not shown, because it may have a password or a key in it.
-    reader.fail(
-      "TOKEN_JWKS_URL",
-      "is not an https: URL without a user; only for a loopback address may it be http:",
-    );
-  }
-  return reader.isSet("TOKEN_SECRET") || jwksUrl !== undefined
-    ? settings
-    : undefined;
-}
-
-function isKeySetUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, hostname, username, password, hash } = new URL(text);
-  if (username + password + hash !== "") return false;
-  return protocol === "https:" ||
-    (protocol === "http:" && isLoopback(hostname));
 }
 
 function checkCookie(

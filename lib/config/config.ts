@@ -3,18 +3,20 @@
  *
  * @module
  */
+import { isIP } from "node:net";
 import { isLoopback } from "../access/origins.ts";
 import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 import { type AccessSettings, readAccessSettings } from "./access_settings.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
 import { type LimitSettings, readLimitSettings } from "./limit_settings.ts";
-import { maskUrl } from "./mask.ts";
 import { findForeign, type Foreign } from "./foreign.ts";
+import { checkRedis } from "./redis_settings.ts";
 import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
 
 const PORT_MAX = 65_535;
+const LOOPBACK = "127.0.0.1";
 /** The formats of log lines (`LOG_FORMAT`). `auto` means `text` on a terminal and `json` otherwise. */
 export const LOG_FORMATS = ["auto", "json", "text"] as const;
 
@@ -101,8 +103,7 @@ export function inspectConfig(env: Env): Inspection {
   const config: Config = {
     port: reader.integer("PORT", 4000, 0, PORT_MAX),
     internalPort: readInternalPort(reader),
-    // A URL writes an IPv6 address in brackets: [::1].
-    host: reader.text("HOST", "127.0.0.1").replace(/^\[(.*)\]$/, "$1"),
+    host: readHost(reader),
     redisUrl,
     keyPrefix: reader.text("KEY_PREFIX", "roomcast"),
     rooms: readRooms(reader, "ROOMS", "chat"),
@@ -123,6 +124,19 @@ export function inspectConfig(env: Env): Inspection {
   checkUnknown(reader, settings);
   const foreign = findForeign(reader.names);
   return { config, settings, problems: reader.problems, foreign };
+}
+
+/** Reads the address to listen on. Records a problem if it is a URL, or has a port. */
+function readHost(reader: EnvReader): string {
+  // A URL writes an IPv6 address in brackets: [::1].
+  const host = reader.text("HOST", LOOPBACK).replace(/^\[(.*)\]$/, "$1");
+  if (isIP(host) !== 0 || /^[\w.-]+$/.test(host)) return host;
+  reader.reject(
+    "HOST",
+    host,
+    "an address such as 127.0.0.1, 0.0.0.0 or ::1, without a port; the port is set by PORT",
+  );
+  return LOOPBACK;
 }
 
 /** Reads `INTERNAL_PORT`. Without it, backends are served at `PORT`, so an empty value is refused. */
@@ -207,50 +221,6 @@ function readChannels(
     );
   }
   return channels;
-}
-
-function checkRedis(
-  reader: EnvReader,
-  { redisUrl, keyPrefix, ackReplicas }: Config,
-): void {
-  if (redisUrl !== undefined && !isRedisUrl(redisUrl)) {
-    const [scheme] = /^redis\+(sentinel|cluster):/i.exec(redisUrl) ?? [];
-    const expected =
-      "a URL such as redis://localhost:6379 or rediss://example.com:6379/0";
-    if (scheme === undefined) {
-      reader.reject("REDIS_URL", maskUrl(redisUrl), expected);
-    } else {
-      reader.fail(
-        "REDIS_URL",
-        `begins with ${scheme}, which is not supported by this version; set ${expected}`,
-      );
-    }
-  }
-  if (!/^[\w.:-]{1,64}$/.test(keyPrefix)) {
-    reader.reject(
-      "KEY_PREFIX",
-      keyPrefix,
-      "1 to 64 letters, digits, dots, colons, dashes or underscores",
-    );
-  }
-  if (ackReplicas > 0 && redisUrl === undefined) {
-    reader.fail(
-      "ACK_REPLICAS",
-      `is ${ackReplicas} and needs REDIS_URL, because an embedded log has no replicas; set REDIS_URL or unset ACK_REPLICAS`,
-    );
-  }
-}
-
-function isRedisUrl(value: string): boolean {
-  try {
-    const url = new URL(value);
-    const { protocol, hostname, pathname, username, password } = url;
-    decodeURIComponent(username + password);
-    return /^rediss?:$/.test(protocol) && hostname !== "" &&
-      /^\/?\d*$/.test(pathname) && url.search + url.hash === "";
-  } catch {
-    return false;
-  }
 }
 
 /** Records problems of settings that are valid one by one but not together. */

@@ -21,8 +21,19 @@ export interface Setting {
 
 /** Maximum number of characters of an invalid value that are shown in the sentence about the problem. */
 const SHOWN_LENGTH_MAX = 80;
-/** Matches a value in quotes. */
-const QUOTED = /^(["']).*\1$/s;
+/** Values that are certainly not what was meant, each with the problem. */
+const SPOILED: readonly (readonly [pattern: RegExp, problem: string])[] = [
+  // `docker run --env-file` keeps quotes, unlike a shell.
+  [
+    /^(["']).*\1$/s,
+    "begins and ends with a quote, which would be a part of the value; remove the quotes",
+  ],
+  // Otherwise the name of a variable would be the secret that it should contain.
+  [
+    /\$\{[A-Z_][A-Z\d_]*|\$\([a-z]/,
+    "has ${…} or $(…) in it, which only a shell replaces; write the value itself",
+  ],
+];
 
 /**
  * Reads settings from environment variables. An empty value counts as unset, except for the settings that
@@ -33,8 +44,8 @@ export class EnvReader {
   readonly #env: Env;
   readonly #settings = new Map<string, Setting>();
   readonly #problems: string[] = [];
-  /** The names of the settings that were read and whose values are in quotes. */
-  readonly #quoted = new Set<string>();
+  /** The names of the settings that were read and whose values are in {@linkcode SPOILED}. */
+  readonly #spoiled = new Set<string>();
 
   /** Creates a reader of the variables in `env`. */
   constructor(env: Env) {
@@ -58,17 +69,14 @@ export class EnvReader {
 
   /**
    * Returns the value of a setting without surrounding spaces, or `fallback` if the setting is unset. Records a problem
-   * if the value is in quotes.
+   * if the value is certainly not what was meant, because it has quotes or a variable of a shell.
    */
   text(name: string, fallback = ""): string {
     const value = this.#env[name]?.trim() ?? "";
-    // `docker run --env-file` keeps quotes, unlike a shell.
-    if (QUOTED.test(value) && !this.#quoted.has(name)) {
-      this.fail(
-        name,
-        "begins and ends with a quote, which would be a part of the value; remove the quotes",
-      );
-      this.#quoted.add(name);
+    const [, problem] = SPOILED.find(([pattern]) => pattern.test(value)) ?? [];
+    if (problem !== undefined && !this.#spoiled.has(name)) {
+      this.fail(name, problem);
+      this.#spoiled.add(name);
     }
     const source = value === "" ? "default" : "environment";
     const setting = { name, value: value || fallback, source } as const;
@@ -152,11 +160,11 @@ export class EnvReader {
 
   /**
    * Records a problem of the setting `name`. `problem` continues a sentence that begins with this name, and must not
-   * contain a secret. If the value is in quotes, this is the only problem of the setting.
+   * contain a secret. If the value has quotes or a variable of a shell, only that is reported of the setting.
    */
   fail(name: string, problem: string): void {
-    // Without the quotes, the value may well be valid.
-    if (this.#quoted.has(name)) return;
+    // The value that was meant may well be valid.
+    if (this.#spoiled.has(name)) return;
     this.#problems.push(`${name} ${problem}`);
   }
 }

@@ -194,7 +194,11 @@ function relative(
 ): string | undefined {
   const family = words.find((word) => isFamily(word, words));
   if (family === undefined) return undefined;
-  const asked = new Set(words.map((word) => MEASURES[word] ?? word));
+  const asked = new Set(
+    words.map((word) =>
+      MEASURES[word] ?? (TIMES.includes(word) ? "SECOND" : word)
+    ),
+  );
   const common = (setting: Words): number =>
     setting.words.filter((word) => asked.has(word)).length;
   const relatives = settings.filter((other) => other.words.includes(family));

@@ -13,12 +13,18 @@ import { limitWarnings } from "./limit_settings.ts";
 /** A publish key with fewer bytes results in a warning. Its characters are ASCII, so each has one byte. */
 const KEY_BYTES_ADVISED = 16;
 
+/** Matches a name that is probably several names, or a list in JSON. */
+const LIST = /[;|\s"]/;
+/** Matches the secret of a publish key that probably has quotes around it, or another key behind it. */
+const LIST_OF_KEYS = /^".*"$|^'.*'$|[;|].*:/;
+
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
 export function warningsOf(
   { config, foreign }: Pick<Inspection, "config" | "foreign">,
 ): readonly string[] {
   return [
     ...foreignWarnings(foreign),
+    ...listWarnings(config),
     ...accessWarnings(config),
     ...hookWarnings(config),
     ...limitWarnings(config),
@@ -29,6 +35,32 @@ function foreignWarnings(foreign: readonly Foreign[]): readonly string[] {
   return foreign.map(({ name, meant }) =>
     `${name} is set and is not a setting of Roomcast, and ${meant} is unset; set ${meant} if that is what you mean`
   );
+}
+
+/** Returns a sentence for each name in a list of rooms that is probably meant as several names or as a pattern. */
+function listWarnings(
+  { channels, hooks, latestRooms, publicRooms, rooms }: Config,
+): readonly string[] {
+  const lists = Object.entries({
+    ROOMS: rooms,
+    CHANNELS: channels,
+    LATEST_ROOMS: latestRooms,
+    PUBLIC_ROOMS: publicRooms,
+    HOOK_ROOMS: hooks?.rooms ?? [],
+  });
+  const joined = lists.flatMap(([setting, names]) =>
+    names.filter((name) => LIST.test(name)).map((name) =>
+      `${setting} has ${
+        JSON.stringify(name)
+      } as one name; separate names with commas, and leave out brackets and quotes`
+    )
+  );
+  const patterns = rooms.filter((name) => name.endsWith("*")).map((name) =>
+    `ROOMS has ${
+      JSON.stringify(name)
+    } as the name of one room, because clients cannot join patterns; list each room`
+  );
+  return [...joined, ...patterns];
 }
 
 function accessWarnings(config: Config): readonly string[] {
@@ -42,6 +74,12 @@ function accessWarnings(config: Config): readonly string[] {
       `PUBLISH_KEYS has a secret of less than ${KEY_BYTES_ADVISED} bytes (${
         short.join(", ")
       }), so it may be guessed; make one with: openssl rand -base64 24`,
+    );
+  }
+  for (const { name, secret } of publishKeys) {
+    if (!LIST_OF_KEYS.test(secret)) continue;
+    warnings.push(
+      `PUBLISH_KEYS has quotes, or another key, in the secret of ${name}; write it without quotes, and separate keys with commas`,
     );
   }
   if (tokens?.jwksUrl !== undefined && tokens.audience === undefined) {

@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { inspectConfig, readConfig } from "../../../lib/config/config.ts";
 import { warningsOf } from "../../../lib/config/warnings.ts";
 import { SECRET } from "../../support/tokens.ts";
 
 const JWKS = "https://a.example/jwks.json";
+/** A certificate of a key that was deleted, as identity providers show certificates: DER in base64. */
+const CERTIFICATE =
+  "MIIBbzCCARWgAwIBAgIUZIes7J2Nn59blnhmt3G3uLvNX4IwCgYIKoZIzj0EAwIwDDEKMAgGA1UEAwwBYTAgFw0yNjExMzAxNjAwNTFaGA8yMTI2MTEwNjE2MDA1MVowDDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABGm69cIC6IR38pwHBMmeyavjmPVle0HpQKfCnbVo421OLfwnkzz1wStbagfm80n854+SGJ+bAYD/gVidXTo3yAqjUzBRMB0GA1UdDgQWBBRC+vCDcXEc7Z8t96zW9+cFhDWMYjAfBgNVHSMEGDAWgBRC+vCDcXEc7Z8t96zW9+cFhDWMYjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIDs3l+Zb19EMibiPje3UGVu84kawLVDGe3eVd+KXGAKzAiEAr5WMcEAqDnBPWmyBdhd37SavVzEFGRQcFhkpBb1lshs=";
 
 function problems(env: Record<string, string>): readonly string[] {
   return inspectConfig(env).problems;
@@ -73,6 +77,38 @@ Deno.test("ALLOWED_ORIGINS says how to write an origin", () => {
 Deno.test("a secret in the place of a key's name is not shown", () => {
   const [problem = ""] = problems({ PUBLISH_KEY_ROOMS: "hunter2=chat" });
   assert.ok(!problem.includes("hunter2"), problem);
+});
+
+Deno.test("TOKEN_SECRET refuses public keys and certificates, with which anyone could sign tokens", () => {
+  for (
+    const { publicKey } of [
+      generateKeyPairSync("rsa", { modulusLength: 2048 }),
+      generateKeyPairSync("ec", { namedCurve: "P-256" }),
+      generateKeyPairSync("ed25519"),
+    ]
+  ) {
+    const pem = String(publicKey.export({ format: "pem", type: "spki" }));
+    const lines = pem.trim().split("\n");
+    const jwk = JSON.stringify(publicKey.export({ format: "jwk" }));
+    for (
+      const value of [
+        pem,
+        lines.join("\\n"),
+        lines.slice(1, -1).join(""),
+        `${SECRET},${pem}`,
+        jwk,
+        `{"keys":[${jwk}]}`,
+      ]
+    ) {
+      const found = problems({ TOKEN_SECRET: value });
+      assert.deepEqual(found, [
+        "TOKEN_SECRET has a key or a certificate instead of a secret, and anyone who knows a public key could sign tokens with it; set TOKEN_JWKS_URL to the key set of the issuer instead",
+      ], value);
+    }
+  }
+  assert.match(problems({ TOKEN_SECRET: CERTIFICATE })[0] ?? "", /certificate/);
+  const secret = randomBytes(48).toString("base64");
+  assert.deepEqual(problems({ TOKEN_SECRET: secret }), []);
 });
 
 Deno.test("TOKEN_SECRET needs 32 bytes, counted in UTF-8, and is not shown", () => {
@@ -290,4 +326,39 @@ Deno.test("warningsOf() warns of an issuer or an audience with a comma, because 
     assert.equal(warnings.length, 1);
     assert.ok(`${warnings}`.startsWith(`${name} has a comma and is one text`));
   }
+});
+
+Deno.test("warningsOf() warns about names and keys that are probably several, and about patterns in ROOMS", () => {
+  const warnings = (env: Record<string, string>) =>
+    warningsOf(inspectConfig(env));
+  const tokens = { TOKEN_SECRET: SECRET };
+  const redis = { REDIS_URL: "redis://redis" };
+  for (
+    const [env, setting] of [
+      [{ ROOMS: "chat;news" }, "ROOMS"],
+      [{ ROOMS: "chat news" }, "ROOMS"],
+      [{ ROOMS: "chat,news.*" }, "ROOMS"],
+      [{ LATEST_ROOMS: "a|b" }, "LATEST_ROOMS"],
+      [{ CHANNELS: "a;b", ...redis }, "CHANNELS"],
+      [{ PUBLIC_ROOMS: '["news"]', ...tokens }, "PUBLIC_ROOMS"],
+      [{
+        HOOK_ROOMS: "private;secret",
+        JOIN_HOOK_URL: "http://localhost:3000/join",
+      }, "HOOK_ROOMS"],
+      [{ PUBLISH_KEYS: `a:${SECRET};b:${SECRET}` }, "PUBLISH_KEYS"],
+      [{ PUBLISH_KEYS: `a:"${SECRET}"` }, "PUBLISH_KEYS"],
+    ] as const
+  ) {
+    const [warning = "", ...others] = warnings(env);
+    assert.match(warning, new RegExp(`^${setting} has .*(comma|list each)`));
+    assert.ok(!warning.includes(SECRET));
+    assert.deepEqual(others, []);
+  }
+  assert.deepEqual(
+    warnings({
+      ROOMS: "chat,room #1:a.b/c",
+      PUBLISH_KEYS: `a:${SECRET}==`,
+    }).map((warning) => warning.split(" as ")[0]),
+    ['ROOMS has "room #1:a.b/c"'],
+  );
 });

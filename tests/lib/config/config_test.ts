@@ -426,6 +426,13 @@ Deno.test("readConfig() rejects a HOST that other machines can reach unless PUBL
     assert.equal(readConfig({ HOST }).host, HOST);
   }
   assert.equal(readConfig({ HOST: "[::1]" }).host, "::1");
+  for (
+    const HOST of ["localhost:4000", "http://0.0.0.0", "0.0.0.0:80", "*", "a b"]
+  ) {
+    const [problem = "", ...others] = complaints({ HOST });
+    assert.match(problem, /^HOST is ".*", not an address .* is set by PORT$/);
+    assert.deepEqual(others, []);
+  }
 });
 
 Deno.test("readConfig() never shows a secret in its error", () => {
@@ -536,7 +543,7 @@ Deno.test("the error of readConfig() shows the setting, the invalid value and th
       'LATEST_ROOMS has "x\\ty", which is not valid as the name of a room',
       'ALLOWED_ORIGINS has "example.com", which is not an origin; write it as in https://example.com',
       'OPEN is "yes", not one of true, false',
-      'REDIS_URL is "http://****@redis", not a URL such as redis://localhost:6379 or rediss://example.com:6379/0',
+      'REDIS_URL is "http://****@redis", not a URL such as redis://localhost:6379 or rediss://example.com:6379/0; percent-encode special characters of the password, such as # as %23',
       'KEY_PREFIX is "{x}", not 1 to 64 letters, digits, dots, colons, dashes or underscores',
     ],
   );

@@ -53,3 +53,16 @@ Deno.test("EnvReader.settings lists the settings that were read, and EnvReader.n
     false,
   ]);
 });
+
+Deno.test("EnvReader reports a variable or a command that only a shell replaces, and no other problem of the setting", () => {
+  for (const value of ["${A_1}", "a:${KEY:-x}", "$(openssl rand -hex 16)"]) {
+    const reader = new EnvReader({ A: value });
+    reader.integer("A", 3, 1, 5);
+    assert.deepEqual(reader.problems, [
+      "A has ${…} or $(…) in it, which only a shell replaces; write the value itself",
+    ]);
+  }
+  const reader = new EnvReader({ A: "$5 ${sub} {a} $A $(", B: "a$b" });
+  assert.equal(reader.text("A"), "$5 ${sub} {a} $A $(");
+  assert.deepEqual(reader.problems, []);
+});

@@ -44,7 +44,7 @@ const MEANT: Readonly<Record<string, string>> = {
   TOKENS_SECRETS: "TOKEN_SECRET",
   // Words of ours that are put together otherwise.
   HISTORY_LIMIT: "HISTORY_SIZE",
-  HISTORY_TTL: "HISTORY_SIZE",
+  HISTORY_TTL: "HISTORY_SECONDS",
   PUBLISH_SECRET: "PUBLISH_KEYS",
   PUBLISH_TOKEN: "PUBLISH_KEYS",
   RECOVERY_TIMEOUT: "RECOVERY_SECONDS",
