@@ -28,7 +28,8 @@ export class SecretForm {
     this.#note = find(`${name}-note`);
     this.#form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      const secret = this.#field.value.trim();
+      // A secret that was copied from a header begins with Bearer.
+      const secret = this.#field.value.trim().replace(/^Bearer +/i, "");
       if (secret === "") return;
       try {
         await use(secret);

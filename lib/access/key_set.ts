@@ -9,7 +9,12 @@
 import type { JWSHeaderParameters, LocalJWKSet } from "jose";
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
-import { boundedFetch, reasonOf, shownUrl } from "../util/bounded_fetch.ts";
+import {
+  boundedFetch,
+  reasonOf,
+  shownUrl,
+  statusProblem,
+} from "../util/bounded_fetch.ts";
 import { NoUsableKey, readKeySet } from "./key_set_text.ts";
 
 /** The functions of the package jose, which is loaded only if tokens are configured. */
@@ -246,5 +251,5 @@ async function read(url: string, signal: AbortSignal): Promise<string> {
     signal,
   });
   if (text !== undefined) return text;
-  throw new Error(`the response has the status ${status}`);
+  throw new Error(statusProblem(status));
 }

@@ -64,29 +64,20 @@ export interface OriginOptions {
   readonly guarded?: boolean;
 }
 
-const NOT_ALLOWED: OriginVerdict = Object.freeze({
-  refusal: new ApiError(
-    "origin_not_allowed",
-    "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS; add the origin to this setting",
-  ),
-  readableBy: undefined,
-  credentials: false,
-});
-const NO_PAGES: OriginVerdict = Object.freeze({
-  ...NOT_ALLOWED,
-  refusal: new ApiError(
-    "origin_not_allowed",
-    "Cannot serve this request: this port (INTERNAL_PORT) is for backends and operators and serves no pages, whatever ALLOWED_ORIGINS says; send this from a backend, or let the page use PORT",
-  ),
-});
-const WRONG_HOST: OriginVerdict = Object.freeze({
-  refusal: new ApiError(
-    "host_not_allowed",
-    "Cannot serve this request: HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, because anyone who reaches this server through a proxy could publish",
-  ),
-  readableBy: undefined,
-  credentials: false,
-});
+const NO_PAGES = refusedWith(
+  "origin_not_allowed",
+  "this port (INTERNAL_PORT) is for backends and operators and serves no pages, whatever ALLOWED_ORIGINS says; send this from a backend, or let the page use PORT",
+);
+const NO_ORIGIN = refusedWith(
+  "origin_not_allowed",
+  "the page has no origin (null), as a file or a sandboxed frame has none, so it cannot be in ALLOWED_ORIGINS; load the page from a web server",
+);
+const WRONG_HOST = refusedWith(
+  "host_not_allowed",
+  "HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, because anyone who reaches this server through a proxy could publish",
+);
+/** Maximum length of an origin that the error for it names, in characters. */
+const SHOWN_LENGTH_MAX = 100;
 /** The port that browsers omit in the header `Host`, by the scheme of the page. */
 const DEFAULT_PORTS: Readonly<Record<string, string>> = {
   "http:": ":80",
@@ -143,8 +134,33 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
       return { refusal: undefined, readableBy: undefined, credentials };
     }
     if (isPageAllowed(origin, headers)) return allowedFor(origin);
-    return forBackends ? NO_PAGES : NOT_ALLOWED;
+    return forBackends ? NO_PAGES : notAllowed(origin);
   };
+}
+
+/** Returns the verdict about a request that is not served. */
+function refusedWith(
+  code: "origin_not_allowed" | "host_not_allowed",
+  why: string,
+): OriginVerdict {
+  return Object.freeze({
+    refusal: new ApiError(code, `Cannot serve this request: ${why}`),
+    readableBy: undefined,
+    credentials: false,
+  });
+}
+
+/** Returns the verdict about a page of an origin that is not allowed. It names the origin as it has to be listed. */
+function notAllowed(origin: string): OriginVerdict {
+  if (origin === "null") return NO_ORIGIN;
+  const isShown = origin.length <= SHOWN_LENGTH_MAX &&
+    URL.canParse(origin) && new URL(origin).origin === origin;
+  return refusedWith(
+    "origin_not_allowed",
+    `the page's origin ${
+      isShown ? `${origin} ` : ""
+    }is not in ALLOWED_ORIGINS; add the origin to this setting`,
+  );
 }
 
 /** Returns whether a page was loaded from this server, by its origin and by what the browser and a proxy say. */

@@ -76,7 +76,7 @@ export function notAToken(): ApiError {
   return new TokenRefused(
     "malformed",
     "it is not a signed JSON Web Token",
-    "send a client token as it was issued, and no publish key",
+    "send a client token as it was issued, without Bearer and quotes, and no publish key",
   );
 }
 
@@ -98,7 +98,11 @@ function invalid(claim: string): ApiError {
 }
 
 function otherThan(fault: "issuer" | "audience", setting: string): ApiError {
-  return new TokenRefused(fault, `its ${fault} is not the one in ${setting}`);
+  return new TokenRefused(
+    fault,
+    `its ${fault} is not the one in ${setting}`,
+    `correct ${setting}, of which each character counts, or how the token is made`,
+  );
 }
 
 /** Returns the error for a token with a claim that is a time in the future, in seconds since 1970. */

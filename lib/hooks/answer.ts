@@ -5,7 +5,7 @@
  */
 import { WrongForm } from "../access/forms.ts";
 import { ApiError } from "../errors.ts";
-import type { BoundedResponse } from "../util/bounded_fetch.ts";
+import { type BoundedResponse, statusProblem } from "../util/bounded_fetch.ts";
 import { isFields } from "../util/fields.ts";
 
 /** The statuses of a refusal. Their body may contain a message for the client. */
@@ -45,11 +45,7 @@ export function readAnswer({ status, text = "" }: BoundedResponse): HookAnswer {
     return { kind: "refused", refusal: { code, message: messageIn(text) } };
   }
   if (status !== 200) {
-    throw new OtherStatus(
-      status >= 300 && status < 400
-        ? `the response has the status ${status}, and redirects are not followed`
-        : `the response has the status ${status}`,
-    );
+    throw new OtherStatus(statusProblem(status));
   }
   const body = parse(text);
   if (!isFields(body)) throw new WrongForm("the body is not a JSON object");

@@ -109,6 +109,14 @@ async function readBody(response: Response, bytesMax: number): Promise<string> {
   return text + decode();
 }
 
+/** Says that a response has a status that is of no use, for a log line. */
+export function statusProblem(status: number): string {
+  const isRedirect = status >= 300 && status < 400;
+  return `the response has the status ${status}${
+    isRedirect ? ", and redirects are not followed" : ""
+  }`;
+}
+
 /** Returns a URL for log lines: without its user, password, query and fragment, which may be secrets. */
 export function shownUrl(url: string): string {
   const { origin, pathname } = new URL(url);

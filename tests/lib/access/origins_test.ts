@@ -113,6 +113,25 @@ Deno.test("makeOriginRule() allows listed origins, the server's own origin and l
   }
 });
 
+Deno.test("makeOriginRule() names the page's origin in the refusal, as it has to be listed", () => {
+  const rule = makeOriginRule({
+    allowedOrigins: ["https://example.com"],
+    host: "0.0.0.0",
+  });
+  const told = (origin: string) => rule({ origin, host: "h" }).refusal?.message;
+  assert.equal(
+    told("https://www.example.com"),
+    "Cannot serve this request: the page's origin https://www.example.com is not in ALLOWED_ORIGINS; add the origin to this setting",
+  );
+  assert.match(
+    `${told("null")}`,
+    /^Cannot .* no origin \(null\).*; load the page from a web server$/,
+  );
+  for (
+    const origin of ["https://example.com/a", `https://${"a".repeat(100)}.com`]
+  ) assert.match(`${told(origin)}`, /the page's origin is not in/);
+});
+
 /** A request that a server on `host` with the allowed origin APP gets, and the code of its refusal. */
 type Request = readonly [
   host: string,

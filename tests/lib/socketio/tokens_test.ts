@@ -404,7 +404,7 @@ Deno.test("a secret that is no token is refused with the advice to send a token 
   assert.deepEqual(error?.data, {
     code: "unauthorized",
     message:
-      "Cannot accept the token: it is not a signed JSON Web Token; send a client token as it was issued, and no publish key",
+      "Cannot accept the token: it is not a signed JSON Web Token; send a client token as it was issued, without Bearer and quotes, and no publish key",
   });
 });
 
