@@ -28,7 +28,7 @@ const BY_CODE = {
   ],
   log_denied: [
     "The Redis user lacks a permission",
-    "Compare its ACL with docs/operating.md.",
+    "Compare its ACL with docs/security.md.",
   ],
   log_not_replicated: [
     "Too few replicas confirm messages",

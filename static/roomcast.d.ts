@@ -75,6 +75,7 @@ export interface ServerToClientEvents {
 
 /** A room that a client wants to be in. */
 export interface RoomRequest {
+  /** The name of one room; clients cannot join patterns such as `news.*`. */
   room: string;
   /** A position or the id of a message: the client first receives everything after it. */
   since?: string | undefined;

@@ -31,6 +31,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   proxy_connect_timeout: "a setting of nginx",
   queue_full: "a code of the client module",
   run_id: "a field of Redis' INFO",
+  server_name: "a setting of nginx",
   stop_grace_period: "a setting of Docker Compose",
   taken_over: "the event between nodes, in lib/socketio/commands.ts",
   token_expiring: "an event that Roomcast sends to clients",

@@ -487,7 +487,10 @@ Deno.test("SocketIoServer.request() returns false for requests that are not for 
   const bad = await poll("http://bad.example");
   assert.equal(bad.status, 403);
   assert.equal(bad.headers.get("access-control-allow-origin"), null);
-  assert.match(await bad.text(), /origin http:\/\/bad.example is not in ALLOWED_ORIGINS/);
+  assert.match(
+    await bad.text(),
+    /origin http:\/\/bad.example is not in ALLOWED_ORIGINS/,
+  );
 });
 
 Deno.test("SocketIoServer.drain() closes connections evenly, at least 50 per second, and refuses new clients", async () => {
