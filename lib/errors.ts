@@ -105,6 +105,11 @@ export class ApiError extends Error {
     return ERROR_STATUS[this.code];
   }
 
+  /** Whether the message is that of a backend, whose hook has refused a message. It is not for Roomcast's own log. */
+  get isOfBackend(): boolean {
+    return false;
+  }
+
   /** Whether the same request may succeed if it is sent again later. */
   get retryable(): boolean {
     return this.status === 503 || this.status === 429;

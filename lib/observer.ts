@@ -91,8 +91,16 @@ export type Observation =
    * a `client_refused` instead.
    */
   | { kind: "request_unauthorized" }
-  /** `count` HTTP requests were refused with 401 since the last report. At most once a minute for each port. */
-  | { kind: "requests_unauthorized"; count: number }
+  /**
+   * `count` HTTP requests were refused with 401 since the last report, and the last of them was sent the sentence `why`.
+   * At most once a minute for each port.
+   */
+  | { kind: "requests_unauthorized"; count: number; why: string }
+  /**
+   * `count` HTTP requests of pages were refused with the error `code` since the last report, because of the page's origin
+   * or the host. At most once a minute for each port and code.
+   */
+  | { kind: "pages_refused"; code: string; count: number; why: string }
   /** Messages were written to clients. A message counts once for each client. */
   | { kind: "delivered"; count: number }
   /** Messages of `LATEST_ROOMS` were replaced by newer messages before they were sent. */
@@ -115,6 +123,11 @@ export type Observation =
    * not pass by itself. The fields and the rate are those of `clients_turned_away`.
    */
   | { kind: "clients_refused"; code: string; count: number; why: string }
+  /**
+   * Events of connected clients were refused for such a reason. The fields and the rate are those of
+   * `clients_turned_away`.
+   */
+  | { kind: "events_refused"; code: string; count: number; why: string }
   /**
    * A request has the header `X-Forwarded-For` and comes from `address`, which `TRUSTED_PROXIES` does not list although
    * it is set. Reported once.

@@ -35,7 +35,7 @@ import { type PageOptions, pageSettings } from "./page.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";
 import { revoke, type RevokeOptions } from "./revoke.ts";
 import { listNodes, listRooms, type RoomsOptions, showRoom } from "./rooms.ts";
-import { reportUnauthorized } from "./unauthorized.ts";
+import { reportRefused } from "./refused_requests.ts";
 
 /** Options of {@linkcode createApp}. */
 export interface AppOptions
@@ -71,12 +71,12 @@ const ABSENT: Readonly<Record<Audience, string>> = {
 /** Creates the Hono application with all routes. */
 export function createApp(options: AppOptions): Hono<Env> {
   const { audience, observe, originRule } = options;
-  const unauthorized = reportUnauthorized(observe);
+  const refused = reportRefused(observe);
   // With `strict: false`, a path with a trailing slash is the same as without it.
   const app = new Hono<Env>({ strict: false });
   app.onError((error, c) => {
     const shown = toApiError(error);
-    if (shown.code === "unauthorized") unauthorized();
+    refused(shown);
     if (shown.code === "internal") {
       observe({ kind: "error", where: "a route", error });
     }

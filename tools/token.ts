@@ -13,6 +13,7 @@ import { SignJWT } from "jose";
 import { parseTemplate } from "../lib/access/claim_rooms.ts";
 import { ACTION_OF_WORD } from "../lib/access/rights.ts";
 import { describeProblems, inspectConfig } from "../lib/config/config.ts";
+import { mistakeOf } from "../lib/config/token_rooms.ts";
 import { nearest } from "../lib/util/nearest.ts";
 
 const SETTINGS = ["TOKEN_SECRET", "TOKEN_ISSUER", "TOKEN_AUDIENCE"];
@@ -134,6 +135,8 @@ function capOf(item: string): { rooms: string[]; allow: string[] } {
         `is not a room and its rights; write it as in ${room}=sub`,
       );
     }
+    const mistake = mistakeOf(item);
+    if (mistake !== undefined) throw new TypeError(mistake);
     const { start, isPattern, actions } = parseTemplate(item);
     const allow = [...ACTION_OF_WORD].filter(([, action]) =>
       actions.includes(action)

@@ -7,39 +7,72 @@ import type { ApiError, ErrorCode } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import { RareReports } from "../util/rare_reports.ts";
 
+/** Errors of one kind, which are reported at most once a minute for each code, with what the last client was told. */
+class Refusals {
+  readonly #told = new Map<ErrorCode, string>();
+  readonly #reports: RareReports<ErrorCode>;
+
+  constructor(
+    kind: "clients_turned_away" | "clients_refused" | "events_refused",
+    observe: Observe,
+  ) {
+    this.#reports = new RareReports((code, count) =>
+      observe({ kind, code, count, why: this.#told.get(code) ?? "" })
+    );
+  }
+
+  add({ code, message }: ApiError): void {
+    this.#told.set(code, message);
+    this.#reports.add(code);
+  }
+
+  close(): void {
+    this.#reports.close();
+  }
+}
+
 /** Reports refusals of clients of one protocol. Call `close()` to stop. */
 export class RefusalReports {
   readonly #observe: Observe;
-  /** Clients that cannot connect because of an outage, by error code. */
-  readonly #turnedAway: RareReports<ErrorCode>;
-  /** Clients that were refused for a reason that does not pass by itself, by error code. */
-  readonly #refused: RareReports<ErrorCode>;
-  /** What the last client was told, by error code. */
-  readonly #told = new Map<ErrorCode, string>();
+  /** Clients that cannot connect because of an outage. */
+  readonly #turnedAway: Refusals;
+  /** Clients that were refused for a reason that does not pass by itself. */
+  readonly #refused: Refusals;
+  /** Events of connected clients that were refused for such a reason. */
+  readonly #events: Refusals;
 
   /** Starts without refusals. */
   constructor(observe: Observe) {
     this.#observe = observe;
-    const reportsOf = (kind: "clients_turned_away" | "clients_refused") =>
-      new RareReports<ErrorCode>((code, count) =>
-        observe({ kind, code, count, why: this.#told.get(code) ?? "" })
-      );
-    this.#turnedAway = reportsOf("clients_turned_away");
-    this.#refused = reportsOf("clients_refused");
+    this.#turnedAway = new Refusals("clients_turned_away", observe);
+    this.#refused = new Refusals("clients_refused", observe);
+    this.#events = new Refusals("events_refused", observe);
   }
 
   /** Reports that a client was refused with this error. */
   report(error: ApiError): void {
     this.#observe({ kind: "client_refused", code: error.code });
     if (error.isLimit) this.#observe({ kind: "limited", limit: error.code });
-    this.#told.set(error.code, error.message);
-    const isOutage = error.retryable || error.code === "internal";
-    (isOutage ? this.#turnedAway : this.#refused).add(error.code);
+    (isOutage(error) ? this.#turnedAway : this.#refused).add(error);
+  }
+
+  /**
+   * Reports that an event of a connected client was refused with this error, unless the error passes by itself or is that
+   * of a backend. A client that asks for no answer is not told.
+   */
+  reportEvent(error: ApiError): void {
+    if (!isOutage(error) && !error.isOfBackend) this.#events.add(error);
   }
 
   /** Stops reporting refusals. */
   close(): void {
-    this.#turnedAway.close();
-    this.#refused.close();
+    for (const refusals of [this.#turnedAway, this.#refused, this.#events]) {
+      refusals.close();
+    }
   }
+}
+
+/** Returns whether an error does not concern the client itself, so that its next attempt may succeed. */
+function isOutage(error: ApiError): boolean {
+  return error.retryable || error.code === "internal";
 }

@@ -31,7 +31,7 @@ export function readTokenRooms(reader: EnvReader): RoomTemplate[] {
 }
 
 /** Says what is wrong with a template whose form is valid; undefined if nothing is. */
-function mistakeOf(item: string): string | undefined {
+export function mistakeOf(item: string): string | undefined {
   const name = item.slice(0, Math.max(0, item.lastIndexOf("=")));
   if (INNER_END.test(name)) {
     return "has more than one template in it; separate them with commas";

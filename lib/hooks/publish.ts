@@ -65,6 +65,10 @@ class PublishRefused extends ApiError {
     this.#ownCode = ownCode;
   }
 
+  override get isOfBackend(): boolean {
+    return true;
+  }
+
   override toJSON(): { code: string; message: string } {
     return { code: this.#ownCode, message: this.message };
   }

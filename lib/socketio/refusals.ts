@@ -38,6 +38,11 @@ export class Refusals {
     this.#reports.report(error);
   }
 
+  /** Reports that an event of a connected client was refused with this error. */
+  reportEvent(error: ApiError): void {
+    this.#reports.reportEvent(error);
+  }
+
   /**
    * Rejects a client. A permanent error is sent as `connect_error`. After a temporary or internal error the connection
    * is closed instead, with the error as the reason, because stock clients retry after a close but not after

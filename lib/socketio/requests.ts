@@ -49,6 +49,8 @@ export interface RequestsOptions {
   readonly clientOf: (socket: Socket) => Client | undefined;
   /** How many events a client may send per second. */
   readonly eventsPerSecondMax: number;
+  /** Called with the error when an event is refused. */
+  readonly onRefused: (error: ApiError) => void;
   readonly observe: Observe;
 }
 
@@ -223,6 +225,7 @@ export class Requests {
         error,
       });
     }
+    this.#options.onRefused(refusal);
     this.#reply(socket, answer, {
       ok: false,
       error: refusal.toJSON(),

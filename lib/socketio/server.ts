@@ -132,6 +132,7 @@ export class SocketIoServer {
       fanOut,
       eventsPerSecondMax: options.eventsPerSecondMax,
       clientOf: (socket) => this.#clients.get(socket),
+      onRefused: (error) => this.#refusals.reportEvent(error),
       observe,
     });
     this.#io = new Server({

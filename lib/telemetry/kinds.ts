@@ -46,6 +46,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "HTTP requests were refused with 401, because their key or token is missing or not accepted",
   ],
+  pages_refused: [
+    "warn",
+    "HTTP requests of pages were refused, because of the page's origin or of the host",
+  ],
   delivered: undefined,
   skipped: undefined,
   slow_client_disconnected: [
@@ -62,6 +66,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
   clients_refused: [
     "warn",
     "Clients were refused, for example because of their token or their page's origin",
+  ],
+  events_refused: [
+    "warn",
+    "Events of connected clients were refused; a client that asks for no answer is not told",
   ],
   proxy_untrusted: [
     "warn",

@@ -104,6 +104,11 @@ Deno.test("tokenFrom() refuses arguments and settings that are not valid, withou
     ],
     [["--user"], env, /--user has no value/],
     [
+      ["--rooms=chat=sub;news=sub"],
+      env,
+      /^Cannot make a token: --rooms has "chat=sub;news=sub", which has more than one .* with commas$/,
+    ],
+    [
       ["ann"],
       env,
       /^Cannot make a token: an argument belongs to no option; put/,

@@ -5,7 +5,12 @@ import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
-import { forgeToken, SECRET } from "../../support/tokens.ts";
+import {
+  forgeToken,
+  inSeconds,
+  makeToken,
+  SECRET,
+} from "../../support/tokens.ts";
 
 Deno.test("RefusalReports reports refusals by code with what the last client was told, and outages as another kind", () => {
   const observed: Observation[] = [];
@@ -55,5 +60,39 @@ Deno.test("a client and a stream with a token that another secret has signed eac
   assert.deepEqual(
     app.observations.filter(({ kind }) => kind === line.kind),
     [line, line],
+  );
+});
+
+Deno.test("events of a connected client that are refused leave a log line for each code, also if the client asks for no answer", async () => {
+  await using app = new TestApp({ TOKEN_SECRET: SECRET });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const caps = [{ rooms: ["chat"], allow: ["sub"] }];
+  const token = await makeToken({ sub: "ann", exp: inSeconds(60), caps });
+  await using client = new Subscriber(url, { auth: { token } });
+  await client.joined.have(1);
+  for (const room of ["a", "b"]) {
+    client.socket.emit("publish", { room, message: "x" });
+  }
+  client.socket.emit("joinRoom", "chat");
+  // The answers to events come in order.
+  await client.ask("leave", { room: "chat" });
+  assert.deepEqual(
+    app.observations.filter(({ kind }) => kind === "events_refused"),
+    [
+      {
+        kind: "events_refused",
+        code: "unknown_event",
+        count: 1,
+        why:
+          'Cannot handle the event: "joinRoom" is unknown; use only "join", "leave", "publish", "refresh"',
+      },
+      {
+        kind: "events_refused",
+        code: "forbidden",
+        count: 1,
+        why:
+          'Cannot publish into "a": the token does not allow it; send it over HTTP with a publish key, or over Socket.IO with a token that grants "pub"',
+      },
+    ],
   );
 });

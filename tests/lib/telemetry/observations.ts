@@ -27,7 +27,18 @@ export const ALL: readonly Observation[] = [
   { kind: "publish_failed", code: "forbidden", key: "web" },
   { kind: "publishes_refused", key: "web", code: "forbidden", count: 1 },
   { kind: "request_unauthorized" },
-  { kind: "requests_unauthorized", count: 3 },
+  {
+    kind: "requests_unauthorized",
+    count: 3,
+    why: "Cannot publish: the request has no publish key; send one",
+  },
+  {
+    kind: "pages_refused",
+    code: "origin_not_allowed",
+    count: 3,
+    why:
+      "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS",
+  },
   { kind: "delivered", count: 40 },
   { kind: "skipped", count: 9 },
   { kind: "slow_client_disconnected", waitingBytes: 1_048_577 },
@@ -48,6 +59,12 @@ export const ALL: readonly Observation[] = [
     count: 1,
     why:
       "Cannot serve this request: the page's origin is not in ALLOWED_ORIGINS",
+  },
+  {
+    kind: "events_refused",
+    code: "forbidden",
+    count: 2,
+    why: 'Cannot join "board": the token does not allow it; use another one',
   },
   { kind: "proxy_untrusted", address: "10.1.2.3" },
   { kind: "limited", limit: "too_many_clients" },
