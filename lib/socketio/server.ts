@@ -99,7 +99,11 @@ export class SocketIoServer {
   readonly #refusals: Refusals;
   readonly #gate: Gate;
   readonly #handshakes: HandshakeMemory;
-  /** The Engine.IO connections whose client has already sent a CONNECT packet. */
+  /**
+   * The Engine.IO connections whose client has already sent a CONNECT packet that was not refused. They stay in this set
+   * after the client has sent DISCONNECT, because the headers of the handshake are needed to admit a client, and were
+   * dropped by `forgetRequest()`.
+   */
   readonly #taken = new WeakSet<object>();
   readonly #entering = new WeakMap<Socket, Entering>();
   readonly #clients = new Map<Socket, Client>();
@@ -198,8 +202,8 @@ export class SocketIoServer {
    */
   async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
     const { conn } = socket;
-    // Socket.IO accepts several CONNECT packets on one connection until it has answered the first one. Only one may be
-    // handled.
+    // Socket.IO accepts several CONNECT packets on one connection until it has answered the first one, and again after a
+    // DISCONNECT packet. Only one may be handled.
     if (this.#taken.has(conn)) {
       conn.close();
       return next();
@@ -305,7 +309,6 @@ export class SocketIoServer {
    */
   #disconnected(socket: Socket, reason: string): void {
     const { clients, observe } = this.#options;
-    this.#taken.delete(socket.conn);
     const client = this.#clients.get(socket);
     this.#clients.delete(socket);
     try {

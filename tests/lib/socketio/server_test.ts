@@ -406,6 +406,26 @@ Deno.test("SocketIoServer closes a connection that sends a second CONNECT packet
   assert.equal(setup.entering, 0);
 });
 
+for (const [auth, outcome] of [["{}", "admit"], ['{"room":"a"}', "refuse"]]) {
+  Deno.test(`SocketIoServer closes a connection that sends CONNECT after DISCONNECT, also if it would ${outcome} the client`, async () => {
+    await using setup = await Setup.start();
+    await using client = new Subscriber(setup.url, {
+      ...FAST,
+      ...WEBSOCKET,
+    });
+    await client.connects.have(1);
+    client.socket.io.engine.write("1");
+    await until("the client has left", () => setup.clients.count === 0);
+    client.socket.io.engine.write(`0${auth}`);
+    await client.disconnects.have(1);
+    assert.deepEqual(client.disconnects.items, ["transport close"]);
+    await client.connects.have(2);
+    assert.deepEqual(client.connects.items, [false, false]);
+    assert.equal(setup.entering, 0);
+    assert.deepEqual(setup.errors, []);
+  });
+}
+
 /** Holds up the admission of all clients until `open()` is called. */
 function holdAdmissions({ clients }: Setup): { waiting: number; open(): void } {
   const admit = clients.admit.bind(clients);
