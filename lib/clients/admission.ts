@@ -104,7 +104,7 @@ export class Admissions {
    */
   async admit(hello: Hello): Promise<Admission> {
     const session = new SessionLookup(hello.secret, this.#options);
-    let principal = await this.#authenticate(hello, session);
+    const known = await this.#authenticate(hello, session);
     if (!await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) {
       throw new ApiError(
         "log_unreachable",
@@ -119,11 +119,8 @@ export class Admissions {
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const found = await session.load();
-      principal ??= await this.#decide(
-        hello,
-        found,
-        askerOf(hello, found, newSecret),
-      );
+      // What the hook has decided counts only for the session of this attempt: it may be another one than before.
+      const principal = known ?? await this.#decide(hello, found, newSecret);
       // A secret can be stolen: nothing of another user's session is used from here on, not even its id.
       const own = ofUser(found, principal);
       const asker = askerOf(hello, own, newSecret);
@@ -198,6 +195,8 @@ export class Admissions {
     const client = new Client({
       principal,
       digest: hashSessionSecret(secret),
+      // Also a client whose session is not resumed as a whole keeps what it was allowed under this id.
+      id: hello.asker.client,
       generation: (resumed?.session.generation ?? 0) + 1,
       resumedVersion: resumed?.version,
       rooms: new Map(
@@ -246,13 +245,17 @@ export class Admissions {
   /**
    * Lets the connect hook decide about a client, unless the client resumes a session with a verdict that still counts.
    *
+   * The hook is asked with the id of the session. If it then names another user than that of the session, it is asked
+   * again with the id that the client gets. Otherwise it would know the client by the id of another user's client.
+   *
    * @throws {ApiError} if the client may not connect, or if that is not known at the moment
    */
   async #decide(
-    { introduction, rooms = [] }: Hello,
+    hello: Hello,
     found: Loaded,
-    asker: Asker,
+    newSecret: string,
   ): Promise<Principal> {
+    const { introduction, rooms = [] } = hello;
     const { access, roomsPerClientMax } = this.#options;
     if (introduction === undefined) {
       throw new TypeError("a client without a principal has no introduction");
@@ -262,10 +265,15 @@ export class Admissions {
     const kept = found.kind === "found"
       ? found.stored.session.verdict
       : undefined;
-    return await access.decide(
+    const asker = askerOf(hello, found, newSecret);
+    const principal = await access.decide(
       { ...introduction, ...asker, rooms: names },
       kept,
     );
+    const own = ofUser(found, principal);
+    return own === found
+      ? principal
+      : await this.#decide(hello, own, newSecret);
   }
 
   /**
@@ -301,9 +309,11 @@ function askerOf(
   found: Loaded,
   newSecret: string,
 ): Asker {
-  const own = found.kind === "found" ? secret ?? newSecret : newSecret;
+  const isFound = found.kind === "found";
+  const own = isFound ? secret ?? newSecret : newSecret;
+  const inherited = isFound ? found.stored.session.inheritedId : undefined;
   return {
-    client: clientIdOf(hashSessionSecret(own)),
+    client: inherited ?? clientIdOf(hashSessionSecret(own)),
     headers: introduction?.headers ?? {},
     isWanted: isOpen,
   };

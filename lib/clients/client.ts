@@ -30,6 +30,8 @@ export interface ClientOptions {
   readonly principal: Principal;
   /** The hash of the session's secret. */
   readonly digest: string;
+  /** The id of the client; by default that of its session, as `clientIdOf()` returns it. */
+  readonly id?: string | undefined;
   readonly generation: number;
   /** The version of the stored session that the client resumes; undefined if its session is new. */
   readonly resumedVersion: string | undefined;
@@ -56,6 +58,8 @@ export class Client implements SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner = newOwner();
+  /** The id of the client, if it is not that of its session, as in `Session.inheritedId`. */
+  readonly inheritedId: string | undefined;
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
   /**
@@ -95,11 +99,12 @@ export class Client implements SessionState {
     { principal, digest, generation, resumedVersion, rooms, ...rest }:
       ClientOptions,
   ) {
-    const { directed, left, headers, isTransient = false } = rest;
+    const { id, directed, left, headers, isTransient = false } = rest;
     this.headers = headers ?? NO_HEADERS;
     this.isTransient = isTransient;
     this.principal = principal;
     this.digest = digest;
+    this.inheritedId = id === clientIdOf(digest) ? undefined : id;
     this.generation = generation;
     this.resumedVersion = resumedVersion;
     this.rooms = rooms;
@@ -107,9 +112,12 @@ export class Client implements SessionState {
     this.left = left;
   }
 
-  /** The client's id, as `clientIdOf()` returns it. */
+  /**
+   * The client's id. A client keeps it in a new session that continues an earlier one. Otherwise backends, which know the
+   * client only by its id, could not take back what they have allowed the client in the earlier one.
+   */
   get id(): string {
-    return clientIdOf(this.digest);
+    return this.inheritedId ?? clientIdOf(this.digest);
   }
 
   /** What the connect hook has decided about the client; undefined if it was not asked. */

@@ -167,8 +167,8 @@ export class Clients {
    * Connects an admitted client: sends the missed messages and the gaps, calls `tell`, and adds the client to its
    * rooms. All of this happens in one synchronous step, so that no message is delivered in between.
    *
-   * @returns `false` if the admission is outdated, or if a write has closed the connection. The caller then has to
-   * close the connection, so that the client connects again.
+   * @returns `false` if the admission is outdated, if a backend has disconnected the client meanwhile, or if a write has
+   * closed the connection. The caller then has to close the connection, so that the client connects again.
    */
   welcome(admission: Admission, subscriber: Subscriber, tell: Tell): boolean {
     const results = this.#recovery.collect(admission.prepared);
@@ -181,6 +181,10 @@ export class Clients {
       return false;
     }
     const { client, isSaved } = admission;
+    if (this.#directed.isDisconnected(client)) {
+      this.#endAdmitted(admission, subscriber);
+      return false;
+    }
     if (admission.recovered) this.#disconnects.replaceOlder(client);
     client.subscriber = subscriber;
     this.#roster.add(client);
@@ -284,5 +288,19 @@ export class Clients {
     this.#expiries.close();
     this.#writer.close();
     this.#recovery.close();
+  }
+
+  /**
+   * Ends the connection and the session of an admitted client that a backend has disconnected meanwhile. The client is
+   * sent no messages, because some may have been published after the disconnect.
+   */
+  #endAdmitted({ client, hold }: Admission, subscriber: Subscriber): void {
+    hold.release();
+    this.#writer.forget(client);
+    subscriber.dismiss();
+    this.#options.observe({
+      kind: "directive_applied",
+      directive: "disconnect",
+    });
   }
 }

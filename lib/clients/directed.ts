@@ -27,7 +27,7 @@ const WATCH_MS = 1000;
 /** Options of {@linkcode Directed}. */
 export interface DirectedOptions {
   readonly directives: Directives;
-  readonly roster: Pick<Roster, "get" | "ofUser" | typeof Symbol.iterator>;
+  readonly roster: Pick<Roster, "withId" | "ofUser" | typeof Symbol.iterator>;
   readonly assignments: Pick<Assignments, "put" | "remove" | "removeNow">;
   readonly writer: Pick<SessionWriter, "save">;
   /** Ends the connection and the session of a client. `mayReturn`: the client may connect again by itself. */
@@ -109,7 +109,7 @@ export class Directed implements DirectedClients {
   ): Principal {
     const { directives } = this.#options;
     const { user } = principal;
-    if (directives.last("", directed, user, id) !== undefined) {
+    if (this.isDisconnected({ id, directed, principal })) {
       throw new ApiError(
         "unauthorized",
         "Cannot handle the request: the application has disconnected the client; connect again",
@@ -120,6 +120,17 @@ export class Directed implements DirectedClients {
       : principal;
   }
 
+  /** Returns whether a backend has disconnected a client, and that was not applied to the client yet. */
+  isDisconnected(
+    { id, directed, principal: { user } }: Pick<
+      Client,
+      "id" | "directed" | "principal"
+    >,
+  ): boolean {
+    const { directives } = this.#options;
+    return directives.last("", directed, user, id) !== undefined;
+  }
+
   /** Stops applying directives. */
   close(): void {
     this.#closing.abort();
@@ -127,9 +138,7 @@ export class Directed implements DirectedClients {
 
   #matching({ by, name }: Target): readonly Client[] {
     const { roster } = this.#options;
-    if (by === "user") return roster.ofUser(name);
-    const client = roster.get(name);
-    return client === undefined ? [] : [client];
+    return by === "user" ? roster.ofUser(name) : roster.withId(name);
   }
 
   /**

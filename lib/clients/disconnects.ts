@@ -4,7 +4,6 @@
  * @module
  */
 import type { Cluster } from "../cluster/cluster.ts";
-import { clientIdOf } from "../sessions/session.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
 import type { Client } from "./client.ts";
 import type { Roster } from "./roster.ts";
@@ -75,7 +74,7 @@ export class Disconnects {
    */
   replaceOlder({ digest, generation }: Client): void {
     const { roster, cluster } = this.#options;
-    const older = roster.get(clientIdOf(digest));
+    const older = roster.get(digest);
     if (older !== undefined) this.disconnect(older);
     cluster.send({ kind: "session_resumed", digest, generation });
   }
@@ -86,7 +85,7 @@ export class Disconnects {
    */
   resumedElsewhere(digest: string, generation: number): void {
     const { roster, writer } = this.#options;
-    const client = roster.get(clientIdOf(digest));
+    const client = roster.get(digest);
     if (client !== undefined && client.generation >= generation) return;
     if (client !== undefined) this.disconnect(client);
     writer.resumedElsewhere(digest);

@@ -5,6 +5,7 @@
  */
 import type { FanOut } from "../delivery/fanout.ts";
 import type { Subscriber } from "../delivery/subscriber.ts";
+import { clientIdOf } from "../sessions/session.ts";
 import type { Client } from "./client.ts";
 
 /** Options of {@linkcode Roster}. */
@@ -20,7 +21,13 @@ export interface RosterOptions {
 /** Finds connected clients, and adds them to the rooms of fan-out and removes them. */
 export class Roster {
   readonly #options: RosterOptions;
-  readonly #byId = new Map<string, Client>();
+  /** The clients by the ids of their own sessions, as `clientIdOf()` returns them. */
+  readonly #bySession = new Map<string, Client>();
+  /**
+   * The clients that have inherited the id of an earlier session, by that id. There may be several with the same id,
+   * because a client may continue its session over a new connection before the old one is closed.
+   */
+  readonly #byInheritedId = new Map<string, Set<Client>>();
   /** A user's only client is stored without a set, because a set would take more memory than the rest of the entry. */
   readonly #byUser = new Map<string, Client | Set<Client>>();
 
@@ -31,7 +38,7 @@ export class Roster {
 
   /** Number of connected clients. */
   get count(): number {
-    return this.#byId.size;
+    return this.#bySession.size;
   }
 
   /** Number of rooms that have clients of this node. */
@@ -41,12 +48,19 @@ export class Roster {
 
   /** Iterates over the connected clients. */
   [Symbol.iterator](): MapIterator<Client> {
-    return this.#byId.values();
+    return this.#bySession.values();
   }
 
-  /** Returns the connected client with an id; undefined if there is none. */
-  get(id: string): Client | undefined {
-    return this.#byId.get(id);
+  /** Returns the connected client with the session `digest`; undefined if there is none. */
+  get(digest: string): Client | undefined {
+    return this.#bySession.get(clientIdOf(digest));
+  }
+
+  /** Returns the connected clients with an id. */
+  withId(id: string): readonly Client[] {
+    const first = this.#bySession.get(id);
+    const others = this.#byInheritedId.get(id) ?? [];
+    return first?.id === id ? [first, ...others] : [...others];
   }
 
   /** Returns the connected clients of a user. */
@@ -58,8 +72,12 @@ export class Roster {
 
   /** Adds a client that is now connected. */
   add(client: Client): void {
-    this.#byId.set(client.id, client);
-    const { user } = client.principal;
+    const { digest, inheritedId, principal: { user } } = client;
+    this.#bySession.set(clientIdOf(digest), client);
+    if (inheritedId !== undefined) {
+      const clients = this.#byInheritedId.get(inheritedId) ?? new Set();
+      this.#byInheritedId.set(inheritedId, clients.add(client));
+    }
     if (user === undefined) return;
     const found = this.#byUser.get(user);
     if (found === undefined) this.#byUser.set(user, client);
@@ -69,9 +87,12 @@ export class Roster {
 
   /** Removes a client that is no longer connected. Its rooms have to be left one by one. */
   delete(client: Client): void {
+    const { digest, id, principal: { user = "" } } = client;
     // Another connection may have resumed the client's session.
-    if (this.#byId.get(client.id) === client) this.#byId.delete(client.id);
-    const { user = "" } = client.principal;
+    if (this.get(digest) === client) this.#bySession.delete(clientIdOf(digest));
+    const sameId = this.#byInheritedId.get(id);
+    sameId?.delete(client);
+    if (sameId?.size === 0) this.#byInheritedId.delete(id);
     const found = this.#byUser.get(user);
     if (found === client) this.#byUser.delete(user);
     else if (found instanceof Set) {

@@ -106,8 +106,8 @@ export class SessionLookup {
    */
   #loaded({ stored }: Read, digest: string): Loaded {
     if (stored === undefined) return { kind: "none" };
-    const { directed, user } = stored.session;
-    const id = clientIdOf(digest);
+    const { directed, user, inheritedId } = stored.session;
+    const id = inheritedId ?? clientIdOf(digest);
     const { directives } = this.#options;
     return directives.last("", directed, user, id) === undefined
       ? { kind: "found", stored }

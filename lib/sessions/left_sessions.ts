@@ -8,7 +8,7 @@
  */
 import type { SessionState } from "./session.ts";
 
-/** Estimated bytes of a stored session without its rooms, its user, its grants, its verdict and its seal. */
+/** Estimated bytes of a stored session without its rooms, its user, its grants, its verdict, its seal and its id. */
 const SESSION_BYTES = 300;
 /** Estimated bytes of one room in a stored session, without the room's name. */
 const ROOM_BYTES = 60;
@@ -81,9 +81,11 @@ export class LeftSessions {
 
 /** Returns the estimated bytes that the session of a client takes in the store. */
 function sizeOf(
-  { rooms, left, user = "", grants, verdict, seal = "" }: SessionState,
+  { rooms, left, user = "", grants, verdict, seal = "", inheritedId = "" }:
+    SessionState,
 ): number {
-  let bytes = SESSION_BYTES + 2 * (user.length + seal.length);
+  let bytes = SESSION_BYTES +
+    2 * (user.length + seal.length + inheritedId.length);
   if (verdict !== undefined) bytes += 2 * JSON.stringify(verdict).length;
   for (const room of [...rooms.keys(), ...left ?? []]) {
     bytes += ROOM_BYTES + 2 * room.length;

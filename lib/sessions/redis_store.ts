@@ -155,8 +155,8 @@ type StoredRoom = readonly [
 
 /**
  * Returns the stored form of a session. The script `SAVE` expects generation and owner as the first two fields. The
- * fields `user`, `grants`, `verdict`, `directed`, `left` and `seal` are last, and each is missing if the session has
- * none. An example with a room without a notice, and a room with a gap to confirm:
+ * fields `user`, `grants`, `verdict`, `directed`, `left`, `seal` and `client` are last, and each is missing if the
+ * session has none. An example with a room without a notice, and a room with a gap to confirm:
  *
  *     {"generation":2,"owner":"x1Yz","rooms":[["a","9-0"],["b","5-0","7-0",3,"trimmed"]],
  *      "epoch":"0123456789abcdef","lineage":"0123456789abcdef","overloaded":false}
@@ -175,6 +175,7 @@ function formatSession(
     directed,
     left,
     seal,
+    inheritedId,
   }: Session,
 ): string {
   return JSON.stringify({
@@ -190,6 +191,7 @@ function formatSession(
     directed,
     left: left && [...left],
     seal,
+    client: inheritedId,
   });
 }
 
@@ -213,7 +215,7 @@ function parseSession(text: string): Session | undefined {
   try {
     const { generation, owner = "", rooms, epoch, lineage, ...rest } = JSON
       .parse(text);
-    const { overloaded, user, grants, directed, left, seal } = rest;
+    const { overloaded, user, grants, directed, left, seal, client } = rest;
     const verdict = readKeptVerdict(rest.verdict);
     if (
       typeof epoch !== "string" || typeof lineage !== "string" ||
@@ -235,6 +237,7 @@ function parseSession(text: string): Session | undefined {
       ...directed !== undefined && { directed },
       ...left !== undefined && { left: new Set(left) },
       ...typeof seal === "string" && { seal },
+      ...isClientId(client) && { inheritedId: client },
     };
   } catch {
     return undefined;
@@ -243,6 +246,10 @@ function parseSession(text: string): Session | undefined {
 
 function isText(stored: unknown): boolean {
   return typeof stored === "string";
+}
+
+function isClientId(stored: unknown): stored is string {
+  return typeof stored === "string" && /^[\w-]{16}$/.test(stored);
 }
 
 function isId(stored: unknown): boolean {

@@ -87,6 +87,11 @@ export interface Session {
    * again when the session is resumed; undefined if there are none.
    */
   readonly left?: ReadonlySet<string>;
+  /**
+   * The id of the client, if it is that of an earlier session which this one continues; undefined if it is that of
+   * {@linkcode clientIdOf}.
+   */
+  readonly inheritedId?: string;
 }
 
 /** The state of a connected client, from which its session is saved. */
@@ -118,14 +123,16 @@ export interface SessionState {
   readonly directed?: string | undefined;
   /** Rooms of the client's token that the client has left, as in {@linkcode Session.left}. */
   readonly left?: ReadonlySet<string> | undefined;
+  /** The id of the client, if it is not that of its session, as in {@linkcode Session.inheritedId}. */
+  readonly inheritedId?: string | undefined;
 }
 
 /** Number of characters in the id of a client. */
 const ID_LENGTH = 16;
 
 /**
- * Returns the id of a client with a session: the first 96 bits of the hash of the session's secret. It is not secret:
- * neither the secret nor the hash can be computed from it.
+ * Returns the id of a client whose first session is this one: the first 96 bits of the hash of the session's secret. It
+ * is not secret: neither the secret nor the hash can be computed from it.
  */
 export function clientIdOf(digest: string): string {
   return digest.slice(0, ID_LENGTH);

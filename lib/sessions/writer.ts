@@ -257,7 +257,7 @@ function toSession(
   { epoch, lineage }: HeadState,
 ): Session {
   const { generation, owner, rooms, overloaded } = client;
-  const { user, grants, verdict, directed, left, seal } = client;
+  const { user, grants, verdict, directed, left, seal, inheritedId } = client;
   const kept = [...grants ?? []].filter(([room]) => rooms.has(room));
   return {
     rooms: [...rooms],
@@ -272,5 +272,6 @@ function toSession(
     ...directed !== undefined && { directed },
     ...left !== undefined && { left },
     ...seal !== undefined && { seal },
+    ...inheritedId !== undefined && { inheritedId },
   };
 }

@@ -259,7 +259,7 @@ export class ClientsSetup implements Disposable {
     };
   }
 
-  /** Connects a client, as the server of a protocol does. */
+  /** Connects a client, as the server of a protocol does. A client that a backend has disconnected is dismissed. */
   async connect(hello: Partial<Hello> = {}): Promise<Connected> {
     const admission = await soon(
       this.clients.admit(this.hello(hello)),
@@ -267,7 +267,9 @@ export class ClientsSetup implements Disposable {
     );
     const connection = new RecordingConnection();
     const { client, secret, recovered } = admission;
-    if (!this.clients.welcome(admission, connection, connection.tell)) {
+    const { tell } = connection;
+    const isWelcome = this.clients.welcome(admission, connection, tell);
+    if (!isWelcome && !connection.isDismissed) {
       throw new Error("Cannot connect: the admission is outdated");
     }
     return { client, secret, recovered, connection };

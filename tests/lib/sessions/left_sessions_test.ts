@@ -88,3 +88,9 @@ Deno.test("LeftSessions.add() returns the added session itself if that session a
   assert.deepEqual(digests(left, client("a")), ["a"]);
   assert.equal(left.bytes, 0);
 });
+
+Deno.test("LeftSessions.bytes includes the id that the client has from an earlier session", () => {
+  const left = new LeftSessions(1000, 60_000);
+  left.add({ ...client("a"), inheritedId: "x".repeat(16) });
+  assert.equal(left.bytes, 300 + 2 * 16);
+});

@@ -50,7 +50,7 @@ const BARE: Session = {
 };
 /**
  * Sessions, and the text that Redis stores for each. The commit 612eebc writes the same text, without `user`, `grants`,
- * `verdict`, `directed`, `left` and `seal`, which it ignores. Neither the order of the fields nor their form may change,
+ * `verdict`, `directed`, `left`, `seal` and `client`, which it ignores. Neither the order of the fields nor their form may change,
  * because nodes of both versions use the same Redis during an upgrade.
  */
 const FORMS: readonly (readonly [text: string, Session])[] = [
@@ -159,6 +159,10 @@ const FORMS: readonly (readonly [text: string, Session])[] = [
       directed: "7-1",
       left: new Set(["b", "c"]),
     },
+  ],
+  [
+    '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"directed":"7-1","client":"abcdefghijklmnop"}',
+    { ...BARE, directed: "7-1", inheritedId: "abcdefghijklmnop" },
   ],
   [
     '{"generation":1,"owner":"abc","rooms":[],"epoch":"","lineage":"","overloaded":false,"user":"ann","seal":"abcdefghijklmnopqrstuv"}',
