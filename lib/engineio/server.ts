@@ -60,6 +60,11 @@ export interface EngineParts {
   readonly refusalOf?: (request: IncomingMessage) => ApiError | undefined;
   /** Called with the error when a client that wants to connect, or a request because of `refusalOf`, is refused. */
   readonly onRefused?: (error: ApiError) => void;
+  /** Calls `refuse`, which refuses a client beyond the gate's limits, at once or a little later; by default at once. */
+  readonly delayRefusal?: (
+    request: IncomingMessage,
+    refuse: () => void,
+  ) => void;
 }
 
 /**
@@ -78,6 +83,7 @@ export class EngineServer extends Server {
   readonly #frameLimit: FrameLimit | undefined;
   readonly #refusalOf: NonNullable<EngineParts["refusalOf"]>;
   readonly #onRefused: (error: ApiError) => void;
+  readonly #delayRefusal: NonNullable<EngineParts["delayRefusal"]>;
 
   /** Creates a server with Engine.IO's options. */
   constructor(options: ServerOptions, parts: EngineParts = {}) {
@@ -88,6 +94,7 @@ export class EngineServer extends Server {
     this.#frameLimit = inputLimits?.frames;
     this.#refusalOf = parts.refusalOf ?? (() => undefined);
     this.#onRefused = parts.onRefused ?? ignore;
+    this.#delayRefusal = parts.delayRefusal ?? ((_, refuse) => refuse());
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
@@ -177,7 +184,8 @@ export class EngineServer extends Server {
   ): Promise<unknown> {
     const error = this.#enter(request, true);
     if (error !== undefined) {
-      if (request.res !== undefined) respondWith(request.res, { error });
+      const { res } = request;
+      this.#delayRefusal(request, () => res && respondWith(res, { error }));
       return;
     }
     try {
@@ -211,7 +219,12 @@ export class EngineServer extends Server {
     if (!socket.readable || !socket.writable) return void socket.destroy();
     if (known === undefined) {
       const error = this.#enter(request, false);
-      if (error !== undefined) return refuseUpgrade(socket, { error });
+      if (error !== undefined) {
+        return this.#delayRefusal(
+          request,
+          () => refuseUpgrade(socket, { error }),
+        );
+      }
     }
     const { maxHttpBufferSize = Infinity } = this.opts;
     const response = Buffer.from(handshakeResponse(request));

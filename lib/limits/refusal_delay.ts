@@ -26,12 +26,13 @@ const DEFAULTS: RefusalDelayOptions = {
   waitingMax: 1000,
 };
 
-/** Remembers the last refusal of each address, and delays further ones. Call `close()` to cancel those that wait. */
+/** Remembers the last refusal of each address, and delays further ones. Call `close()` to end the waiting. */
 export class RefusalDelay {
   readonly #options: RefusalDelayOptions;
   /** The time of the last refusal of each address, the oldest first. */
   readonly #refused = new Map<string, number>();
-  readonly #waiting = new Set<ReturnType<typeof setTimeout>>();
+  /** The refusals that wait, by their timer. */
+  readonly #waiting = new Map<ReturnType<typeof setTimeout>, () => void>();
 
   /** Starts without refusals. */
   constructor(options: Partial<RefusalDelayOptions> = {}) {
@@ -58,13 +59,17 @@ export class RefusalDelay {
       this.#waiting.delete(timer);
       refuse();
     }, Math.random() * delayMaxMs);
-    this.#waiting.add(timer);
+    this.#waiting.set(timer, refuse);
   }
 
-  /** Cancels all refusals that wait. */
+  /** Calls all refusals that wait. */
   close(): void {
-    for (const timer of this.#waiting) clearTimeout(timer);
+    const waiting = [...this.#waiting];
     this.#waiting.clear();
+    for (const [timer, refuse] of waiting) {
+      clearTimeout(timer);
+      refuse();
+    }
   }
 
   /** Remembers a refusal of this address. Returns whether there was one before that is remembered. */

@@ -8,7 +8,11 @@ import { RefusalReports } from "../clients/refusal_reports.ts";
 import { closeBecause } from "../engineio/closing.ts";
 import { forgetAuth } from "../engineio/internals.ts";
 import { type ApiError, toApiError } from "../errors.ts";
-import { addressGroup, type ClientAddress } from "../limits/addresses.ts";
+import {
+  type AddressedRequest,
+  addressGroup,
+  type ClientAddress,
+} from "../limits/addresses.ts";
 import { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
 
@@ -56,7 +60,7 @@ export class Refusals {
     done: (error?: Error) => void,
   ): void {
     const { conn } = socket;
-    const { clientAddress, observe } = this.#options;
+    const { observe } = this.#options;
     const refusal = toApiError(error);
     if (refusal.code === "internal") {
       observe({ kind: "error", where: "a handshake", error });
@@ -64,7 +68,7 @@ export class Refusals {
     this.report(refusal);
     // Drop what the client has sent, because the refusals of many clients may wait at the same time.
     forgetAuth(socket);
-    this.#delay.run(addressGroup(clientAddress(conn.request)), () => {
+    this.delay(conn.request, () => {
       if (conn.readyState !== "open") return done();
       if (!refusal.retryable && refusal.code !== "internal") {
         const { message } = refusal;
@@ -77,7 +81,15 @@ export class Refusals {
     });
   }
 
-  /** Stops reporting refusals, and cancels those that wait. */
+  /**
+   * Calls `refuse`, which refuses the client that has sent a request: at once, or up to a second later if the client's
+   * address was refused shortly before.
+   */
+  delay(request: AddressedRequest, refuse: () => void): void {
+    this.#delay.run(addressGroup(this.#options.clientAddress(request)), refuse);
+  }
+
+  /** Stops reporting refusals, and refuses the clients at once whose refusal waits. */
   close(): void {
     this.#delay.close();
     this.#reports.close();

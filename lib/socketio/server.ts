@@ -128,6 +128,7 @@ export class SocketIoServer {
         observe({ kind: "slow_client_disconnected", waitingPackets }),
       refusalOf: ({ headers }) => options.originRule(headers).refusal,
       onRefused: (error) => this.#refusals.report(error),
+      delayRefusal: (request, refuse) => this.#refusals.delay(request, refuse),
     });
     this.#requests = new Requests({
       access,

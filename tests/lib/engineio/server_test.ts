@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import type { Socket } from "socket.io";
 import { ApiError, ERROR_STATUS } from "../../../lib/errors.ts";
+import { Gate } from "../../../lib/engineio/gate.ts";
 import { cork, forgetRequest } from "../../../lib/engineio/internals.ts";
 import { Subscriber } from "../../support/client.ts";
 import { RawConnection, TestEngineServer } from "../../support/engine.ts";
@@ -176,6 +177,30 @@ Deno.test("EngineServer responds to a refused poll with Engine.IO's fields and t
   assert.match(proxy, /let the proxy pass on the headers Upgrade/);
   const [, , method] = await ask("polling", { method: "POST" });
   assert.equal(method, "malformed_request");
+});
+
+Deno.test("EngineServer refuses clients beyond the limits when the delay of their refusals has ended", async () => {
+  const refusals: (() => void)[] = [];
+  await using server = await TestEngineServer.start({}, true, {
+    gate: new Gate(undefined, { handshakesMax: 0, pollingMax: 0 }),
+    delayRefusal: (_, refuse) => refusals.push(refuse),
+  });
+  await using websocket = new RawConnection(server.port);
+  let status: number | undefined;
+  const polled = fetch(
+    `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`,
+  ).then(async (response) => {
+    status = response.status;
+    await response.body?.cancel();
+  });
+  await until("both refusals wait", () => refusals.length === 2);
+  assert.equal(websocket.text, "");
+  assert.equal(status, undefined);
+  for (const refuse of refusals) refuse();
+  await until("the WebSocket is refused", () => websocket.closed);
+  assert.match(websocket.text, /^HTTP\/1\.1 503 /);
+  await soon(polled, "the poll is refused");
+  assert.equal(status, 503);
 });
 
 Deno.test("EngineServer tells a client with an old protocol version which version of the client is needed", async () => {

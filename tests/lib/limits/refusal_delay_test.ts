@@ -38,4 +38,5 @@ Deno.test("RefusalDelay lets only a limited number of refusals wait, and remembe
   assert.equal(refused, 1996, "the address is forgotten");
   delay.close();
   assert.equal(delay.waiting, 0);
+  assert.equal(refused, 2001, "those that waited are refused");
 });

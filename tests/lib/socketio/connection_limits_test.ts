@@ -80,6 +80,28 @@ for (const [transport] of HANDSHAKES) {
   });
 }
 
+for (const [transport] of HANDSHAKES) {
+  Deno.test(`a node that stops refuses clients at once whose refusal by ${transport} waits`, async () => {
+    await using app = new TestApp({ CLIENTS_MAX: "1" });
+    using opened = new DisposableStack();
+    const port = await app.serve();
+    assert.equal(await open(opened, port, "websocket"), undefined);
+    let refused = 0;
+    for (let clients = 0; clients < 40; clients++) {
+      void open(opened, port, transport).then((refusal) => {
+        if (refusal?.code === "too_many_clients") refused++;
+      });
+    }
+    await until(
+      "all are being refused",
+      () => app.limited("too_many_clients") === 40,
+    );
+    assert.ok(refused < 40, "some refusals wait");
+    app.node.sockets.close();
+    await until("all are refused", () => refused === 40);
+  });
+}
+
 Deno.test("a node warns once of a proxy that TRUSTED_PROXIES does not list", async () => {
   await using app = new TestApp({ TRUSTED_PROXIES: "192.0.2.1" });
   using opened = new DisposableStack();
