@@ -33,6 +33,7 @@ import { readAssets } from "./routes/assets.ts";
 import { BodyBudget } from "./routes/body.ts";
 import { createListener } from "./routes/listener.ts";
 import { type AppOptions, createApp } from "./routes/mod.ts";
+import { PageBudget } from "./routes/page_budget.ts";
 
 /** How long each step may take when the process stops, in ms. */
 interface StopLimits {
@@ -194,6 +195,7 @@ function appOptions(
     tokenCookie: node.tokenCookie,
     acceptsTokens: config.tokens !== undefined,
     bodies: new BodyBudget(),
+    pages: new PageBudget(),
     defaultRoom: config.rooms[0] ?? "chat",
     rooms: config.rooms,
     channels: node.bridge === undefined ? [] : config.channels,

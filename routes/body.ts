@@ -180,14 +180,29 @@ export function decodeText(body: Uint8Array): string {
   }
 }
 
-function refuseInfinite(_key: string, value: unknown): unknown {
-  if (value === Infinity || value === -Infinity) {
-    throw new ApiError(
-      "malformed_body",
-      "Cannot read the body: it has a number beyond the range of a double; send that number as a string",
-    );
+/**
+ * Matches JSON that may have a number beyond the range of a double: one with an exponent, or with many digits. The
+ * digits are counted only from the first of them on; otherwise many numbers of 308 digits would take seconds.
+ */
+const MAY_BE_INFINITE = /[eE]\+?\d{3}|(?<!\d)\d{309}/;
+
+/**
+ * Throws if a JSON value has a number beyond the range of a double, which would be written again as null. Does not call
+ * itself for each level, because the value may be nested in any depth.
+ */
+function refuseInfinite(value: unknown): void {
+  const left = [value];
+  while (left.length > 0) {
+    const next = left.pop();
+    if (next === Infinity || next === -Infinity) {
+      throw new ApiError(
+        "malformed_body",
+        "Cannot read the body: it has a number beyond the range of a double; send that number as a string",
+      );
+    }
+    if (typeof next !== "object" || next === null) continue;
+    for (const inner of Object.values(next)) left.push(inner);
   }
-  return value;
 }
 
 /**
@@ -202,11 +217,9 @@ export function decodeJson(
 ): unknown {
   if (text.startsWith("\ufeff")) text = text.slice(1);
   try {
-    // Check further only if the text may hold a number beyond the range of a double, which would be written again as
-    // null.
-    return /[eE]\+?\d{3}|\d{309}/.test(text)
-      ? JSON.parse(text, refuseInfinite)
-      : JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    if (MAY_BE_INFINITE.test(text)) refuseInfinite(value);
+    return value;
   } catch (error) {
     if (error instanceof ApiError) throw error;
     throw new ApiError(

@@ -112,6 +112,11 @@ export function nodeHttp(
   };
 }
 
+/** Returns the response of node:http; undefined if the app is called without a server. */
+export function outgoingResponse(c: Context<Env>): ServerResponse | undefined {
+  return c.env?.outgoing as ServerResponse | undefined;
+}
+
 /** Receives the body of a request. */
 export interface BodyReader {
   /** Called with each chunk of the body. If `take` throws, reading stops, and the rest of the body stays unread. */

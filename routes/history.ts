@@ -11,10 +11,14 @@ import {
 } from "../lib/recovery/room_history.ts";
 import { HISTORY_QUERY, LIMIT_DEFAULT } from "./api/history.ts";
 import { readQuery } from "./api/parse.ts";
-import type { Handler } from "./exchange.ts";
+import { type Handler, outgoingResponse } from "./exchange.ts";
+import type { PageBudget } from "./page_budget.ts";
 
 /** Options of the history routes. */
-export type HistoryOptions = RoomHistoryParts;
+export interface HistoryOptions extends RoomHistoryParts {
+  /** Limits the memory of the pages that clients do not read. */
+  readonly pages: PageBudget;
+}
 
 /**
  * Creates the handler of `GET /rooms/{room}/history?since=&limit=&order=asc|desc`. With `asc` the response has messages
@@ -35,13 +39,12 @@ export function readHistory(parts: HistoryOptions): Handler {
     // Messages are JSON already, so the response is concatenated from texts without parsing them.
     const messages = page.messages.map(messageJson);
     const position = JSON.stringify(page.position);
-    return c.body(
-      `{"room":${
-        JSON.stringify(room)
-      },"messages":[${messages.join()}],"position":${position},"complete":${page.complete}}`,
-      200,
-      { "content-type": "application/json" },
-    );
+    const body = `{"room":${
+      JSON.stringify(room)
+    },"messages":[${messages.join()}],"position":${position},"complete":${page.complete}}`;
+    const response = outgoingResponse(c);
+    if (response !== undefined) parts.pages.hold(response, body.length);
+    return c.body(body, 200, { "content-type": "application/json" });
   };
 }
 

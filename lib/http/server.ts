@@ -102,14 +102,7 @@ export function createHttpServer(
     // The cast is needed because the types of node:http do not have `shouldUpgradeCallback`.
     options as ServerOptions,
     (request, response) => {
-      const { socket } = request;
-      // The rest of what had arrived when the connection was closed.
-      if (socket.destroyed) return;
-      if (connections.isFull(request)) {
-        onLimit("pipelined");
-        return void socket.destroy();
-      }
-      if (!connections.begin(request, response)) return void request.resume();
+      if (!begin(connections, request, response, onLimit)) return;
       normalizeTarget(request);
       onRequest(request, response);
     },
@@ -123,7 +116,11 @@ export function createHttpServer(
     if (refusal.isLimit) onLimit(refusal.code);
     endDetached(socket, completeResponse(refusal));
   });
-  server.on("checkExpectation", refuseExpectation);
+  server.on("checkExpectation", (request, response) => {
+    if (begin(connections, request, response, onLimit)) {
+      refuseExpectation(response);
+    }
+  });
   server.on("connect", (_request, socket: Socket) => {
     ignoreErrors(socket);
     refuse(socket, NO_PROXY);
@@ -131,6 +128,29 @@ export function createHttpServer(
   connections.watch(server);
   releaseAnsweredRequests(server);
   return server;
+}
+
+/**
+ * Counts a request as in flight. Returns `false` if it must not be handled. Calls `onLimit` if that is because of a
+ * limit.
+ */
+function begin(
+  connections: HttpConnections,
+  request: IncomingMessage,
+  response: ServerResponse,
+  onLimit: (limit: string) => void,
+): boolean {
+  const { socket } = request;
+  // The rest of what had arrived when the connection was closed.
+  if (socket.destroyed) return false;
+  if (connections.isFull(request)) {
+    onLimit("pipelined");
+    socket.destroy();
+    return false;
+  }
+  if (connections.begin(request, response)) return true;
+  request.resume();
+  return false;
 }
 
 /**
@@ -145,10 +165,7 @@ function ignoreErrors(socket: Socket): void {
  * Responds with an error to a request that has an unknown `Expect` header. node:http itself would send a response
  * without a body.
  */
-function refuseExpectation(
-  _request: IncomingMessage,
-  response: ServerResponse,
-): void {
+function refuseExpectation(response: ServerResponse): void {
   const { status } = UNKNOWN_EXPECTATION;
   response.writeHead(status, {
     "content-type": "application/json",

@@ -103,7 +103,7 @@ export const readHistory: Operation = {
       content: { "application/json": HistoryPage },
     },
   },
-  errors: [...ERRORS, "invalid_position"],
+  errors: [...ERRORS, "invalid_position", "overloaded"],
 };
 
 export const clearHistory: Operation = {

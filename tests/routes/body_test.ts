@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { BodyBudget } from "../../routes/body.ts";
+import { BodyBudget, decodeJson } from "../../routes/body.ts";
 import { TestApp } from "../support/app.ts";
 import { until } from "../support/wait.ts";
 
@@ -93,4 +93,23 @@ Deno.test("a body that is too large is rejected before it has arrived completely
   const reply = post(app, body.stream);
   for (let i = 0; i < 5; i++) body.send(20_000);
   assert.deepEqual(await reply, [413, "body_too_large"]);
+});
+
+Deno.test("decodeJson() refuses numbers beyond the range of a double at any depth, and takes no time for large bodies without them", () => {
+  const infinite = `1${"0".repeat(309)}`;
+  for (const number of ["1e309", "-1E+400", infinite, `[${infinite}]`]) {
+    const json = `{"a":[1,{"b":${number}}]}`;
+    assert.throws(() => decodeJson(json), /range of a double/, json);
+  }
+  const deep = `${"[".repeat(100_000)}1e400${"]".repeat(100_000)}`;
+  assert.throws(() => decodeJson(deep), /range of a double/);
+  const bytes = 8 << 20;
+  for (const number of ["1".repeat(308), "1e100", `"${"1".repeat(308)}"`]) {
+    const count = Math.floor(bytes / (number.length + 1)) - 1;
+    const json = `[${`${number},`.repeat(count)}1]`;
+    const start = performance.now();
+    assert.ok(Array.isArray(decodeJson(json)));
+    const durationMs = performance.now() - start;
+    assert.ok(durationMs < 900, `it took ${Math.round(durationMs)} ms`);
+  }
 });

@@ -10,6 +10,7 @@ import { readAssets } from "../../routes/assets.ts";
 import { BodyBudget } from "../../routes/body.ts";
 import { createListener } from "../../routes/listener.ts";
 import { type AppOptions, createApp } from "../../routes/mod.ts";
+import { PageBudget } from "../../routes/page_budget.ts";
 import { assertDocumented } from "./documented.ts";
 import { listen } from "./net.ts";
 import { keepSecretsOf, leaksIn } from "./secrets.ts";
@@ -65,6 +66,7 @@ export class TestApp {
       tokenCookie: node.tokenCookie,
       acceptsTokens: config.tokens !== undefined,
       bodies: this.#bodies,
+      pages: new PageBudget(),
       defaultRoom: config.rooms[0] ?? "",
       rooms: config.rooms,
       channels: node.bridge === undefined ? [] : config.channels,

@@ -263,3 +263,21 @@ Deno.test("a connection with more than 100 requests without a response is closed
   await within.responses(101);
   for (const { socket } of [within, beyond]) socket.destroy();
 });
+
+Deno.test("requests with an unknown expectation count as requests without a response, too", async () => {
+  await using setup = await Setup.start(60_000, () => {});
+  const beyond = new Connection(setup.port);
+  beyond.ask("/slow");
+  beyond.socket.write(
+    "GET / HTTP/1.1\r\nhost: test\r\nexpect: nothing\r\n\r\n".repeat(500),
+  );
+  await until(
+    "the server has closed it",
+    () => beyond.hasEnded || beyond.error !== undefined,
+  );
+  assert.deepEqual(setup.limits, ["pipelined"]);
+  const within = new Connection(setup.port);
+  within.ask("/", "expect: nothing\r\n");
+  await until("there is a response", () => within.text.includes("417"));
+  for (const { socket } of [within, beyond]) socket.destroy();
+});
