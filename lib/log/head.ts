@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { compareIds, ID_MAX } from "./position.ts";
+import { compareIds } from "./position.ts";
 
 /** The current state of the log as one node knows it. */
 export interface HeadState {
@@ -25,29 +25,30 @@ export interface HeadState {
   readonly lineage: string;
 }
 
-/** A caller that waits until a condition is met. */
-interface Waiting {
+/** A caller that waits until this node has delivered the messages up to an id. */
+interface WaitsForId {
+  readonly id: string;
+  readonly settle: (isMet: boolean) => void;
+}
+
+/** A caller that waits for another state of the log. */
+interface WaitsForState {
   readonly isMet: () => boolean;
   readonly settle: (isMet: boolean) => void;
-  /** The id whose delivery the caller waits for; undefined if the caller waits for something else. */
-  readonly id: string | undefined;
 }
 
 /**
  * Shows the id up to which this node has delivered messages, and lets callers wait for the delivery of later ids.
  *
  * The part that reads the log calls {@linkcode LogHead.moved} after each step, so waiting callers are woken only
- * between two steps. The call does nothing if no caller waits.
+ * between two steps. The call takes no time for callers that go on waiting for an id, because clients choose for which
+ * ids they wait, and many may.
  */
 export class LogHead implements HeadState {
   readonly #state: HeadState;
-  readonly #waiting = new Set<Waiting>();
-  /**
-   * No caller waits for an id below this one. The value may be too low after a timeout, which costs one needless check.
-   */
-  #smallestId = ID_MAX;
-  /** Number of callers that wait for something other than the delivery of an id. */
-  #othersWaiting = 0;
+  /** The callers that wait for an id, the greatest id first. Those with the same id have called in reverse order. */
+  readonly #forIds: WaitsForId[] = [];
+  readonly #forStates = new Set<WaitsForState>();
 
   /** Creates the head of a log. Reads the log's state from `state` each time and keeps no copy. */
   constructor(state: HeadState) {
@@ -79,7 +80,13 @@ export class LogHead implements HeadState {
    * `timeoutMs`.
    */
   reached(id: string, timeoutMs: number): Promise<boolean> {
-    return this.#until(() => compareIds(id, this.id) <= 0, timeoutMs, id);
+    const isMet = (): boolean => compareIds(id, this.id) <= 0;
+    return settled(isMet, timeoutMs, (settle) => {
+      const waits: WaitsForId = { id, settle };
+      const index = this.#findFirst((other) => compareIds(other, id) <= 0);
+      this.#forIds.splice(index, 0, waits);
+      return () => this.#delete(waits);
+    });
   }
 
   /** Resolves to `true` once this node has begun to read the log, and to `false` if it has not after `timeoutMs`. */
@@ -99,41 +106,63 @@ export class LogHead implements HeadState {
    * Wakes the callers whose condition is now met. Only the log calls this method, each time its state may have changed.
    */
   moved(): void {
-    if (this.#waiting.size === 0) return;
-    if (
-      this.#othersWaiting === 0 && compareIds(this.id, this.#smallestId) < 0
-    ) return;
-    this.#smallestId = ID_MAX;
-    for (const waiting of this.#waiting) {
-      if (waiting.isMet()) waiting.settle(true);
-      else this.#note(waiting.id);
+    for (const { isMet, settle } of this.#forStates) {
+      if (isMet()) settle(true);
+    }
+    if (this.#forIds.length === 0) return;
+    const { id } = this;
+    for (;;) {
+      const next = this.#forIds.at(-1);
+      if (next === undefined || compareIds(next.id, id) > 0) return;
+      next.settle(true);
     }
   }
 
-  #until(
-    isMet: () => boolean,
-    timeoutMs: number,
-    id?: string,
-  ): Promise<boolean> {
-    if (isMet()) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const settle = (result: boolean): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(waiting);
-        if (id === undefined) this.#othersWaiting--;
-        resolve(result);
-      };
-      const timer = setTimeout(() => settle(isMet()), timeoutMs);
-      const waiting: Waiting = { isMet, settle, id };
-      this.#waiting.add(waiting);
-      if (id === undefined) this.#othersWaiting++;
-      this.#note(id);
+  #until(isMet: () => boolean, timeoutMs: number): Promise<boolean> {
+    return settled(isMet, timeoutMs, (settle) => {
+      const waits: WaitsForState = { isMet, settle };
+      this.#forStates.add(waits);
+      return () => this.#forStates.delete(waits);
     });
   }
 
-  #note(id: string | undefined): void {
-    if (id !== undefined && compareIds(id, this.#smallestId) < 0) {
-      this.#smallestId = id;
+  /** Returns the index of the first caller that waits for an id with a property that all smaller ids have too. */
+  #findFirst(has: (id: string) => boolean): number {
+    let low = 0, high = this.#forIds.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (has((this.#forIds[middle] as WaitsForId).id)) high = middle;
+      else low = middle + 1;
     }
+    return low;
   }
+
+  #delete(waits: WaitsForId): void {
+    // Of the callers that wait for the same id, the one that is woken, or whose time is over, is the last.
+    const end = this.#findFirst((other) => compareIds(other, waits.id) < 0);
+    this.#forIds.splice(this.#forIds.lastIndexOf(waits, end - 1), 1);
+  }
+}
+
+/**
+ * Resolves to `true` at once if a condition is met, otherwise to the value that `settle` is called with, or after
+ * `timeoutMs` to whether the condition is met then.
+ *
+ * @param wait Adds the caller to those that wait. Returns the function that removes it, which is called once.
+ */
+function settled(
+  isMet: () => boolean,
+  timeoutMs: number,
+  wait: (settle: (isMet: boolean) => void) => () => void,
+): Promise<boolean> {
+  if (isMet()) return Promise.resolve(true);
+  return new Promise((resolve) => {
+    const settle = (result: boolean): void => {
+      clearTimeout(timer);
+      remove();
+      resolve(result);
+    };
+    const timer = setTimeout(() => settle(isMet()), timeoutMs);
+    const remove = wait(settle);
+  });
 }

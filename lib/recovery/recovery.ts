@@ -151,17 +151,23 @@ export class Recovery {
    * master has it, or because the message was lost when Redis failed over. Asks Redis only if this node has not
    * delivered the message itself.
    *
+   * @param hold That of the client, for which nothing is read any more when it is gone; undefined if there is none yet.
    * @throws {ApiError} With a code `log_…`, if Redis cannot be asked at the moment
    */
-  async isOfThisLog(id: string): Promise<boolean> {
+  async isOfThisLog(id: string, hold?: ReplayHold): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
     await this.#confirmed();
-    let lookup = this.#lookups.get(id);
-    if (lookup === undefined) {
-      lookup = this.#lookupLimit.run(() => this.#log.contains(id));
-      this.#lookups.set(id, lookup, lookup);
-    }
-    return await lookup;
+    const known = this.#lookups.get(id);
+    if (known !== undefined) return await known;
+    return await this.#lookupLimit.run(async () => {
+      hold?.checkOpen();
+      let lookup = this.#lookups.get(id);
+      if (lookup === undefined) {
+        lookup = this.#log.contains(id);
+        this.#lookups.set(id, lookup, lookup);
+      }
+      return await lookup;
+    });
   }
 
   /** Clears all timers of the recovery. */
@@ -202,7 +208,7 @@ export class Recovery {
     epoch: string,
     hold: ReplayHold,
   ): Promise<PreparedJoin> {
-    const refusal = await this.#refusalOf(since, epoch);
+    const refusal = await this.#refusalOf(since, epoch, hold);
     if (refusal !== undefined) return refuse(request, refusal, epoch);
     const found = this.#hasIngressGap(request)
       ? { request, epoch, reason: "ingress" } as const
@@ -211,18 +217,20 @@ export class Recovery {
       return { ...found, prefix: [], from: since.id };
     }
     const { room } = request;
-    const read = await this.#reads.read(
-      `since ${room}`,
-      since.id,
-      (from, history) =>
-        readAfter(
-          history,
-          this.#log.head.epoch,
-          room,
-          from,
-          (end) => this.#ring.covers(end),
-        ),
-      hold,
+    const read = await hold.inTurn(() =>
+      this.#reads.read(
+        `since ${room}`,
+        since.id,
+        (from, history) =>
+          readAfter(
+            history,
+            this.#log.head.epoch,
+            room,
+            from,
+            (end) => this.#ring.covers(end),
+          ),
+        hold,
+      )
     );
     if (this.#log.head.epoch !== epoch) return refuse(request, "epoch", epoch);
     if (!reachesBack(read, since.id)) return refuse(request, "trimmed", epoch);
@@ -240,6 +248,7 @@ export class Recovery {
   async #refusalOf(
     { epoch, id }: Position,
     current: string,
+    hold: ReplayHold,
   ): Promise<GapReason | undefined> {
     if (compareIds(id, this.#log.head.began) < 0) return "epoch";
     if (epoch !== undefined && epoch !== current) return "epoch";
@@ -248,7 +257,9 @@ export class Recovery {
     // another epoch, so it has to be looked up.
     if (epoch !== undefined) {
       if (!this.#hasDelivered(id)) await this.#confirmed();
-    } else if (!await this.isOfThisLog(id)) return "position";
+    } else if (!await hold.inTurn(() => this.isOfThisLog(id, hold))) {
+      return "position";
+    }
     return this.#log.head.epoch === current ? undefined : "epoch";
   }
 
@@ -264,11 +275,13 @@ export class Recovery {
       return { request, prefix: [], from: floor, epoch };
     }
     const count = countToRead(last);
-    const { entries, end } = await this.#reads.read(
-      `last ${count} of ${room}`,
-      ID_ZERO,
-      (_, history) => readNewest(history, this.#log.head.epoch, room, count),
-      hold,
+    const { entries, end } = await hold.inTurn(() =>
+      this.#reads.read(
+        `last ${count} of ${room}`,
+        ID_ZERO,
+        (_, history) => readNewest(history, this.#log.head.epoch, room, count),
+        hold,
+      )
     );
     return { request, prefix: entries, from: end, epoch };
   }

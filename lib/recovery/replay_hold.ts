@@ -5,7 +5,15 @@
  */
 import { entryBytes } from "../delivery/ring.ts";
 import type { ReplayWatcher, Subscriber } from "../delivery/subscriber.ts";
+import { ApiError } from "../errors.ts";
 import type { Entry } from "../log/log.ts";
+import { Limit } from "../util/turns.ts";
+
+/**
+ * Maximum number of reads of the log that are made for one client at a time. A client that names many rooms, each with
+ * another position, would otherwise delay the reads for all other clients.
+ */
+const CLIENT_READS_MAX = 4;
 
 /** The messages of one read of a history. */
 export class HeldRead {
@@ -61,6 +69,8 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   readonly #memory: HeldBytes;
   readonly #isOpen: () => boolean;
   #isReleased = false;
+  /** Limits the reads for the client; undefined until there is one. */
+  #limit: Limit | undefined;
   /** The messages that the client is sent, also those that are in the ring. */
   #messages: readonly Entry[] = [];
   /** `ReplayMemory.servedMs` when the client was first sent messages, and when it was last sent some. */
@@ -86,6 +96,29 @@ export class ReplayHold implements ReplayWatcher, Disposable {
   /** Whether the client's connection is closed, so that nothing is in memory for it any more. */
   get isClosed(): boolean {
     return this.subscriber?.closed ?? !this.#isOpen();
+  }
+
+  /**
+   * Runs a read of the log for the client as soon as fewer than {@linkcode CLIENT_READS_MAX} others run. Settles as
+   * `work` does.
+   *
+   * @throws {ApiError} `overloaded` if the client is gone when its turn comes
+   */
+  async inTurn<T>(work: () => Promise<T>): Promise<T> {
+    this.#limit ??= new Limit(CLIENT_READS_MAX);
+    return await this.#limit.run(async () => {
+      this.checkOpen();
+      return await work();
+    });
+  }
+
+  /** @throws {ApiError} `overloaded` if the client's connection is closed, so that nothing need be read for it */
+  checkOpen(): void {
+    if (!this.isClosed) return;
+    throw new ApiError(
+      "overloaded",
+      "Cannot read missed messages: the client has disconnected; connect again",
+    );
   }
 
   /** Holds a read, too. Does nothing if the hold was released already. */

@@ -41,6 +41,8 @@ interface SharedRead {
   isStarted: boolean;
   /** The memory of the messages that were read. */
   readonly held: HeldRead;
+  /** The clients that wait for the result. */
+  readonly wanting: Set<ReplayHold>;
   readonly result: Promise<HistoryRead>;
 }
 
@@ -81,8 +83,9 @@ export class SharedReads {
    * @param key A name for the room and the kind of read. Calls with the same key share a read.
    * @param hold Holds the messages of the result.
    *
-   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read, or if there is no
-   * memory for the messages; a code `log_…` if the log cannot be read
+   * @throws {ApiError} `overloaded` if the ring drops messages faster than the history can be read, if there is no
+   * memory for the messages, or if all clients that wait for the read are gone before it starts; a code `log_…` if the
+   * log cannot be read
    */
   async read(
     key: string,
@@ -92,7 +95,7 @@ export class SharedReads {
   ): Promise<HistoryRead> {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const shared = this.#join(key, from, read);
-      const result = await shared.result;
+      const result = await this.#resultOf(shared, hold);
       if (!reachesBack(result, from)) {
         // The read may have failed only because another client needs too many messages. A read for this client alone
         // may succeed.
@@ -109,6 +112,15 @@ export class SharedReads {
       "overloaded",
       "Cannot read missed messages: this node receives new messages faster than it can read the missed ones; try again later",
     );
+  }
+
+  async #resultOf(shared: SharedRead, hold: ReplayHold): Promise<HistoryRead> {
+    shared.wanting.add(hold);
+    try {
+      return await shared.result;
+    } finally {
+      shared.wanting.delete(hold);
+    }
   }
 
   /** Clears all timers of the reads. */
@@ -134,7 +146,14 @@ export class SharedReads {
     const result = pause(COALESCE_MS, NEVER).then(() =>
       this.#run(shared, read)
     );
-    const shared: SharedRead = { from, isStarted: false, held, result };
+    const wanting = new Set<ReplayHold>();
+    const shared: SharedRead = {
+      from,
+      isStarted: false,
+      held,
+      wanting,
+      result,
+    };
     this.#reads.set(key, shared, result);
     return shared;
   }
@@ -145,9 +164,12 @@ export class SharedReads {
     try {
       // Reads that have to wait for memory do not keep others from running.
       await memory.admit(held);
-      return await limit.run(() => {
+      return await limit.run(async () => {
+        // Clients may connect, ask for histories and disconnect faster than histories can be read.
+        const holds = [...shared.wanting];
+        if (holds.every(({ isClosed }) => isClosed)) holds[0]?.checkOpen();
         shared.isStarted = true;
-        return read(shared.from, memory.meter(history, held));
+        return await read(shared.from, memory.meter(history, held));
       });
     } finally {
       memory.end(held);

@@ -166,3 +166,31 @@ Deno.test("LogHead.moved() reads the state only if a waiting caller's condition 
   assert.equal(readsOfStep(), 1, "the smallest id is 8-0 now");
   await soon(Promise.all(waiting), "all resolve");
 });
+
+Deno.test("LogHead.moved() looks at no caller that goes on waiting, however many there are", async () => {
+  const { state } = makeHead();
+  let id = "5-0", reads = 0;
+  const head = new LogHead({
+    ...state,
+    get id() {
+      reads++;
+      return id;
+    },
+  });
+  const far = Array.from(
+    { length: 1000 },
+    (_, i) => head.reached(`${9 + i % 10}-0`, 50),
+  );
+  for (const next of ["6-0", "7-0", "8-0"]) {
+    const near = head.reached(next, LONG);
+    id = next;
+    reads = 0;
+    head.moved();
+    assert.ok(reads <= 2, `it has read the id ${reads} times`);
+    assert.equal(await soon(near, "it resolves"), true);
+  }
+  assert.ok((await Promise.all(far)).every((isMet) => !isMet));
+  reads = 0;
+  head.moved();
+  assert.equal(reads, 0, "nobody waits any more");
+});

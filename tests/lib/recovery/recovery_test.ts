@@ -9,7 +9,7 @@ import { isGap, type JoinResult } from "../../../lib/recovery/join_result.ts";
 import { Recovery } from "../../../lib/recovery/recovery.ts";
 import type { JoinRequest } from "../../../lib/recovery/join_request.ts";
 import { makeReplayMemory } from "../../support/replay_memory.ts";
-import { soon } from "../../support/wait.ts";
+import { pauseFor, soon } from "../../support/wait.ts";
 
 /**
  * Sizes of two rings, in bytes: the first holds all messages that these tests publish, the second about four messages.
@@ -407,4 +407,100 @@ Deno.test("Recovery.position contains the epoch and the id of the message that w
   const [id = ""] = await setup.publish("chat", 1, 1);
   const { epoch } = setup.log.head;
   assert.equal(setup.recovery.position, formatPosition(epoch, id));
+});
+
+/** Ids that the log may have had and that no node has delivered. */
+const FOREIGN_IDS = Array.from({ length: 50 }, (_, i) => `${i + 1}-1`);
+
+/** A log that has begun long ago, and whose look-ups of ids wait until `answer()` is called. */
+class HeldLookups extends Setup {
+  /** The ids that were looked up, in order. */
+  readonly lookedUp: string[] = [];
+  readonly #gate = Promise.withResolvers<void>();
+
+  constructor() {
+    super(LARGE);
+    Object.defineProperty(this.log.head, "began", { value: "0-1" });
+    Object.assign(this.log, {
+      knows: () => false,
+      contains: async (id: string) => {
+        this.lookedUp.push(id);
+        await this.#gate.promise;
+        return true;
+      },
+    });
+  }
+
+  /** Asks for the messages after each of the ids, for one client. */
+  ask(ids: readonly string[], isOpen = () => true): Promise<unknown> {
+    const hold = this.recovery.hold(isOpen);
+    return Promise.allSettled(ids.map((id) =>
+      this.recovery.prepare(
+        { room: `room ${id}`, since: { epoch: undefined, id } },
+        hold,
+      )
+    ));
+  }
+
+  answer(): void {
+    this.#gate.resolve();
+  }
+}
+
+Deno.test("a client that names many different ids does not delay the look-up of another client's id", async () => {
+  using setup = new HeldLookups();
+  await setup.publish("chat", 1, 1);
+  const many = setup.ask(FOREIGN_IDS);
+  const one = setup.ask(["1000-1"]);
+  await pauseFor(10);
+  assert.equal(setup.lookedUp.length, 4);
+  setup.answer();
+  await soon(Promise.all([many, one]), "all are looked up");
+  assert.equal(setup.lookedUp.length, FOREIGN_IDS.length + 1);
+  const turn = setup.lookedUp.indexOf("1000-1");
+  assert.ok(turn < 10, `it was looked up after ${turn} others`);
+});
+
+Deno.test("nothing is looked up any more for a client that is gone", async () => {
+  using setup = new HeldLookups();
+  await setup.publish("chat", 1, 1);
+  let isOpen = true;
+  const many = setup.ask(FOREIGN_IDS, () => isOpen);
+  await pauseFor(10);
+  isOpen = false;
+  setup.answer();
+  await soon(many, "all are settled");
+  assert.equal(setup.lookedUp.length, 4);
+});
+
+Deno.test("a history is not read if all clients that wait for it are gone before the read starts", async () => {
+  using setup = new Setup(SMALL);
+  const gate = Promise.withResolvers<void>();
+  setup.beforeRead = () => gate.promise;
+  const rooms = ["a", "b", "c", "d", "left", "kept"];
+  for (const room of rooms) await setup.publish(room, 1, 10);
+  let isOpen = true;
+  const reading = rooms.map((room) =>
+    setup.recovery.prepare(
+      { room, last: 10 },
+      setup.recovery.hold(() => room !== "left" || isOpen),
+    )
+  );
+  const shared = setup.recovery.prepare(
+    { room: "kept", last: 10 },
+    setup.recovery.hold(() => isOpen),
+  );
+  // The first four read; the others wait for their turn.
+  await pauseFor(50);
+  isOpen = false;
+  gate.resolve();
+  const [outcomes] = await soon(
+    Promise.all([Promise.allSettled(reading), shared]),
+    "all are settled",
+  );
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    [...Array(4).fill("fulfilled"), "rejected", "fulfilled"],
+  );
+  assert.deepEqual(new Set(setup.reads), new Set(["a", "b", "c", "d", "kept"]));
 });
