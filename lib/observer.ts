@@ -129,6 +129,11 @@ export type Observation =
    */
   | { kind: "events_refused"; code: string; count: number; why: string }
   /**
+   * `count` requests of clients that poll have named connections which this node does not have, since the last report. At
+   * most once a minute.
+   */
+  | { kind: "connections_unknown"; count: number }
+  /**
    * A request has the header `X-Forwarded-For` and comes from `address`, which `TRUSTED_PROXIES` does not list although
    * it is set. Reported once.
    */

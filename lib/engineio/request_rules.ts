@@ -103,8 +103,17 @@ export function refusalFor(
 }
 
 /**
- * Returns whether the operator may have to know of a refusal. The refusals of a stopping node are expected. So are
- * those of polling clients with an unknown `sid`: their node was restarted, and they connect again by themselves.
+ * Returns whether a request was refused because it names a connection that the server does not have. Polling clients
+ * send such requests after their node was restarted or has closed their connection, and connect again by themselves.
+ * They also do so if a load balancer sends their requests to several nodes.
+ */
+export function isUnknownSid({ engine }: Refusal): boolean {
+  return engine?.code === UNKNOWN_SID;
+}
+
+/**
+ * Returns whether the operator may have to know of a refusal. The refusals of a stopping node are expected. The
+ * requests of {@linkcode isUnknownSid} are reported by themselves.
  */
 export function isReported(
   { _query: { sid = "" } }: EngineRequest,

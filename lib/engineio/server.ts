@@ -38,7 +38,12 @@ import {
   refuseUpgrade,
   respondWith,
 } from "./refusal.ts";
-import { ALLOWED_METHODS, isReported, refusalFor } from "./request_rules.ts";
+import {
+  ALLOWED_METHODS,
+  isReported,
+  isUnknownSid,
+  refusalFor,
+} from "./request_rules.ts";
 import { WebSocketTransport } from "./transport.ts";
 
 const { BAD_REQUEST } = Server.errors;
@@ -65,6 +70,8 @@ export interface EngineParts {
     request: IncomingMessage,
     refuse: () => void,
   ) => void;
+  /** Called when a request is refused because it names a connection that this server does not have. */
+  readonly onUnknownSid?: () => void;
 }
 
 /**
@@ -84,6 +91,7 @@ export class EngineServer extends Server {
   readonly #refusalOf: NonNullable<EngineParts["refusalOf"]>;
   readonly #onRefused: (error: ApiError) => void;
   readonly #delayRefusal: NonNullable<EngineParts["delayRefusal"]>;
+  readonly #onUnknownSid: () => void;
 
   /** Creates a server with Engine.IO's options. */
   constructor(options: ServerOptions, parts: EngineParts = {}) {
@@ -95,6 +103,7 @@ export class EngineServer extends Server {
     this.#refusalOf = parts.refusalOf ?? (() => undefined);
     this.#onRefused = parts.onRefused ?? ignore;
     this.#delayRefusal = parts.delayRefusal ?? ((_, refuse) => refuse());
+    this.#onUnknownSid = parts.onUnknownSid ?? ignore;
     installHeartbeats();
     const limitUnsent = makeLimitUnsent(onSlowClient);
     this.on("connection", (connection: Connection) => {
@@ -138,6 +147,7 @@ export class EngineServer extends Server {
   #respond(request: EngineRequest, refusal: Refusal): void {
     const { res, socket } = request;
     if (isReported(request, refusal)) this.#onRefused(refusal.error);
+    if (isUnknownSid(refusal)) this.#onUnknownSid();
     if (res === undefined) refuseUpgrade(socket, refusal);
     else respondWith(res, refusal);
   }

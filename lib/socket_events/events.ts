@@ -263,9 +263,6 @@ export type Requests = {
 /** The answer to a request that is refused. */
 export type Failed = v.InferOutput<typeof Failed>;
 
-/** A message in the answer to `join`. */
-export type HistoryMessage = v.InferOutput<typeof HistoryMessage>;
-
 /** The answer to each event that clients send, by the event's name. */
 export type Answers = {
   readonly [E in keyof typeof TO_SERVER]: v.InferOutput<

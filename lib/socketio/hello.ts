@@ -11,6 +11,7 @@ import type { Hello } from "../clients/hello.ts";
 import { ApiError } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { readOffset } from "./offset.ts";
+import { NO_OBJECT } from "./parser.ts";
 
 /** Maximum length of a session's secret, in characters. */
 const SECRET_LENGTH_MAX = 64;
@@ -28,9 +29,16 @@ const TOKEN_ADVICE =
 /**
  * Checks a client's handshake before any other code reads it.
  *
- * @throws {ApiError} `unknown_field` if the query has a token; `invalid_parameter` if `auth` is nested too deeply
+ * @throws {ApiError} `unknown_field` if the query has a token; `invalid_parameter` if `auth` is not an object, or is nested
+ * too deeply
  */
 export function checkHandshake({ handshake: { auth, query } }: Socket): void {
+  if (auth === NO_OBJECT) {
+    throw new ApiError(
+      "invalid_parameter",
+      'Cannot connect: auth is not an object; send one, as in { auth: { token: "…" } }',
+    );
+  }
   refuse(query, QUERY_TOKENS, "query parameter", TOKEN_ADVICE);
   if (!isDeeperThan(DEPTH_MAX, auth)) return;
   throw new ApiError(

@@ -15,6 +15,7 @@ import {
 } from "../limits/addresses.ts";
 import { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
+import { RareReports } from "../util/rare_reports.ts";
 
 /** Options of {@linkcode Refusals}. */
 export interface RefusalsOptions {
@@ -29,12 +30,16 @@ export class Refusals {
   readonly #options: RefusalsOptions;
   readonly #delay: RefusalDelay;
   readonly #reports: RefusalReports;
+  readonly #unknownSids: RareReports<"all">;
 
   /** Starts without refusals. */
   constructor(options: RefusalsOptions) {
     this.#options = options;
     this.#delay = options.delay ?? new RefusalDelay();
     this.#reports = new RefusalReports(options.observe);
+    this.#unknownSids = new RareReports((_, count) =>
+      options.observe({ kind: "connections_unknown", count })
+    );
   }
 
   /** Reports that a client was refused with this error. */
@@ -45,6 +50,11 @@ export class Refusals {
   /** Reports that an event of a connected client was refused with this error. */
   reportEvent(error: ApiError): void {
     this.#reports.reportEvent(error);
+  }
+
+  /** Reports a request that names a connection which this node does not have. */
+  reportUnknownSid(): void {
+    this.#unknownSids.add("all");
   }
 
   /**
@@ -93,5 +103,6 @@ export class Refusals {
   close(): void {
     this.#delay.close();
     this.#reports.close();
+    this.#unknownSids.close();
   }
 }

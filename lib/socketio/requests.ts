@@ -11,7 +11,6 @@ import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { type AnyListener, cork, hearAll } from "../engineio/internals.ts";
 import { ApiError, toApiError } from "../errors.ts";
-import type { Entry } from "../log/log.ts";
 import { messageJson } from "../log/message_json.ts";
 import type { Observe } from "../observer.ts";
 import type { ClientPublisher } from "../publish/client_publisher.ts";
@@ -20,15 +19,13 @@ import {
   parseLeaveRequest,
   parseRefreshRequest,
 } from "../recovery/join_request.ts";
-import type {
-  Answers,
-  Failed,
-  HistoryMessage,
-} from "../socket_events/events.ts";
+import type { JoinResult } from "../recovery/join_result.ts";
+import type { Answers, Failed } from "../socket_events/events.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { adviceFor, quoted } from "../util/nearest.ts";
 import { EventLimits } from "./input_limits.ts";
 import { formatOffset } from "./offset.ts";
+import { JsonText } from "./parser.ts";
 import { subscriberOf } from "./subscriber.ts";
 
 /** Names that people often use for an event by mistake, each with the event that they mean. */
@@ -264,15 +261,8 @@ function tell(
 ): void {
   const uncork = cork(socket);
   try {
-    for (const { room, recovered, reason, messages } of rooms) {
-      answer?.({
-        ok: true,
-        room,
-        position,
-        recovered,
-        reason,
-        messages: messages.map(toMessage),
-      });
+    for (const joined of rooms) {
+      (answer as Answer<JsonText>)?.(joinAnswer(joined, position));
     }
     if (notice !== undefined) {
       const { room } = notice;
@@ -292,6 +282,16 @@ function answerIn(args: readonly unknown[]): Answer<unknown> {
   return typeof last === "function" ? last as Answer<unknown> : undefined;
 }
 
-function toMessage(entry: Entry): HistoryMessage {
-  return JSON.parse(messageJson(entry));
+/** Returns the answer to a join. It may have many messages, which are JSON already. */
+function joinAnswer(
+  { room, recovered, reason, messages }: JoinResult,
+  position: string,
+): JsonText {
+  type Facts = Omit<Exclude<Answers["join"], Failed>, "messages">;
+  const facts: Facts = { ok: true, room, position, recovered, reason };
+  return new JsonText(
+    `${JSON.stringify(facts).slice(0, -1)},"messages":[${
+      messages.map(messageJson).join()
+    }]}`,
+  );
 }

@@ -129,6 +129,7 @@ export class SocketIoServer {
       refusalOf: ({ headers }) => options.originRule(headers).refusal,
       onRefused: (error) => this.#refusals.report(error),
       delayRefusal: (request, refuse) => this.#refusals.delay(request, refuse),
+      onUnknownSid: () => this.#refusals.reportUnknownSid(),
     });
     this.#requests = new Requests({
       access,

@@ -71,6 +71,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "Events of connected clients were refused; a client that asks for no answer is not told",
   ],
+  connections_unknown: [
+    "info",
+    "Requests named connections that this node does not have; if clients cannot connect, let the load balancer send all requests of a client to one node",
+  ],
   proxy_untrusted: [
     "warn",
     "X-Forwarded-For of an address that is not in TRUSTED_PROXIES is ignored; add the address if it is your proxy",

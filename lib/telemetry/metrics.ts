@@ -54,6 +54,10 @@ export class Metrics {
     "Clients that were not let in, by error code",
     ["code"],
   );
+  readonly #unknownSids = this.#counter(
+    "roomcast_unknown_connections_total",
+    "Requests of clients that poll which named a connection that this node does not have",
+  );
   readonly #limited = this.#counter(
     "roomcast_limited_total",
     "Times a limit was reached and something was refused, delayed or disconnected, by limit",
@@ -194,6 +198,7 @@ export class Metrics {
     client_connected: (observation) => this.#countClients(observation),
     client_disconnected: (observation) => this.#countClients(observation),
     client_refused: ({ code }) => this.#notLetIn.inc({ code }),
+    connections_unknown: ({ count }) => this.#unknownSids.inc(count),
     limited: ({ limit }) => this.#limited.inc({ limit }),
     client_revoked: () => this.#revoked.inc(),
     token_refused: ({ reason }) => this.#refusedTokens.inc({ reason }),

@@ -103,6 +103,13 @@ export class RawConnection {
     );
   }
 
+  /** Sends an ASCII text of 126 to 65,535 bytes as one WebSocket frame. */
+  sendLong(text: string): void {
+    const head = Buffer.from([0x81, 0xfe, 0, 0, 0, 0, 0, 0]);
+    head.writeUInt16BE(text.length, 2);
+    this.#socket.write(Buffer.concat([head, Buffer.from(text)]));
+  }
+
   /** Sends a text of at most 125 bytes `times` times, each time as one frame, and stops reading. */
   flood(text: string, times: number): void {
     this.#socket.pause();

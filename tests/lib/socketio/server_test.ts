@@ -16,6 +16,7 @@ import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import { TestApp } from "../../support/app.ts";
 import { Subscriber } from "../../support/client.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
+import { RawConnection } from "../../support/engine.ts";
 import { listen } from "../../support/net.ts";
 import { testTransport, TRANSPORTS } from "../../support/transports.ts";
 import { Inbox, pauseFor, soon, until } from "../../support/wait.ts";
@@ -86,8 +87,12 @@ class Setup extends ClientsSetup implements AsyncDisposable {
     return setup;
   }
 
+  get port(): number {
+    return (this.#http.address() as AddressInfo).port;
+  }
+
   get url(): string {
-    return `http://127.0.0.1:${(this.#http.address() as AddressInfo).port}`;
+    return `http://127.0.0.1:${this.port}`;
   }
 
   /** Number of sockets that Socket.IO keeps in memory because their middleware has not called `next()` yet. */
@@ -295,10 +300,10 @@ Deno.test("SocketIoServer answers a join with `internal` and keeps the connectio
   clients.join = (client, request, tell) =>
     join(client, request, (joined) => {
       if (throws-- > 0) {
-        // A message that cannot be read, so that the answer fails while the connection is corked.
+        // What is no message, so that the answer fails while the connection is corked.
         const rooms = joined.rooms.map((room) => ({
           ...room,
-          messages: [{ id: "1-1", room: room.room, json: "{" }],
+          messages: [null as never],
         }));
         return tell({ ...joined, rooms });
       }
@@ -696,3 +701,84 @@ for (const transport of TRANSPORTS) {
     },
   );
 }
+
+/** Opens a connection over which no CONNECT packet was sent yet. */
+async function openRaw({ port }: Setup): Promise<RawConnection> {
+  const connection = new RawConnection(port);
+  await until("it is open", () => connection.text.includes("sid"));
+  return connection;
+}
+
+Deno.test("SocketIoServer answers a CONNECT packet for a namespace with a long name by a short packet", async () => {
+  await using setup = await Setup.start();
+  await using client = await openRaw(setup);
+  const name = "n".repeat(60_000);
+  client.sendLong(`40/${name},{"token":"t"}`);
+  await until("there is an answer", () => client.text.includes("not_found"));
+  assert.ok(client.text.length < 2000, `${client.text.length} bytes`);
+});
+
+Deno.test("SocketIoServer tells a client whose auth is not an object, and the client does not retry", async () => {
+  await using setup = await Setup.start();
+  for (const auth of ["token", ["token"], true]) {
+    await using client = new Subscriber(setup.url, {
+      ...FAST,
+      ...WEBSOCKET,
+      auth: auth as never,
+    });
+    const [error] = await client.errors.have(1);
+    assert.equal(error?.data?.code, "invalid_parameter");
+    assert.match(error?.message ?? "", /auth is not an object; send one/);
+    assert.equal(client.socket.active, false);
+  }
+  for (const packet of ["40{", '40/chat,"token"', '42"no list"']) {
+    await using client = await openRaw(setup);
+    client.send(packet);
+    const isTold = packet === "40{";
+    await until(
+      "it is told or closed",
+      () => client.text.includes("not an object") || setup.server.count === 0,
+    );
+    assert.equal(client.text.includes("not an object"), isTold, packet);
+  }
+  assert.equal(setup.entering, 0);
+});
+
+Deno.test("SocketIoServer reports requests with an unknown sid together, at most once a minute", async () => {
+  await using setup = await Setup.start();
+  const url = `${setup.url}/socket.io/?EIO=4&transport=polling&sid=unknown`;
+  for (const method of ["GET", "POST", "GET"]) {
+    const response = await fetch(url, { method });
+    assert.equal(response.status, 400);
+    await response.body?.cancel();
+  }
+  await using upgrade = new RawConnection(
+    setup.port,
+    "/socket.io/?EIO=4&transport=websocket&sid=unknown",
+  );
+  await until("it is refused", () => upgrade.closed);
+  const reports = setup.observed.filter(({ kind }) =>
+    kind === "connections_unknown"
+  );
+  assert.deepEqual(reports, [{ kind: "connections_unknown", count: 1 }]);
+});
+
+Deno.test("SocketIoServer answers a join with many messages without parsing any of them", async () => {
+  await using setup = await Setup.start();
+  for (let i = 0; i < 100; i++) await setup.publish("news", `{"number":${i}}`);
+  await using client = await Subscriber.connect(setup.url, WEBSOCKET);
+  const { parse } = JSON;
+  using restored = new DisposableStack();
+  restored.defer(() => void (JSON.parse = parse));
+  let parsed = 0;
+  JSON.parse = (...args) => {
+    parsed++;
+    return parse(...args);
+  };
+  const [answer] = await client.ask("join", { room: "news", last: 100 });
+  assert.deepEqual(
+    answer.messages.map(({ message }: { message: unknown }) => message),
+    Array.from({ length: 100 }, (_, number) => ({ number })),
+  );
+  assert.ok(parsed < 50, `${parsed} texts were parsed`);
+});
