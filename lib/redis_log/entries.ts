@@ -58,6 +58,9 @@ interface Line {
 
 /** The character between a message's JSON and its meta. */
 const META_SEPARATOR = "\x1f";
+/** What is reported of a message that is not valid JSON. */
+export const NOT_JSON =
+  "Cannot read the message: it is not valid JSON, so another program wrote it; let no other program write to Roomcast's keys";
 
 /** Converts an entry of the log. Never throws: if the entry cannot be read, the result has an `error`. */
 export function readEntry([id, list]: RawEntry): LogEntry {

@@ -14,15 +14,13 @@ import type { Keys } from "../redis/keys.ts";
 import { backoffMs } from "../util/backoff.ts";
 import { DeadlineError, pause } from "../util/deadline.ts";
 import { Continuity } from "./continuity.ts";
-import { isJson, type LogEntry } from "./entries.ts";
+import { isJson, type LogEntry, NOT_JSON } from "./entries.ts";
+import { PageSize } from "./page_size.ts";
 import { readGaps, readNew, readRecent, readTime } from "./reads.ts";
 import type { Witness } from "./witness.ts";
 
 /** Maximum pause after a failed read of the log, in ms. */
 const BACKOFF_MS_MAX = 1000;
-
-const NOT_JSON =
-  "Cannot read the message: it is not valid JSON, so another program wrote it; let no other program write to Roomcast's keys";
 
 /** Options of {@linkcode RedisLogReader}. */
 export interface RedisLogReaderOptions {
@@ -57,6 +55,7 @@ export class RedisLogReader {
   readonly #closing = new AbortController();
   readonly #finished: Promise<void>;
   readonly #probes = new Map<string, () => void>();
+  readonly #pageSize = new PageSize();
   /** The ids before which some messages of Redis channels may be missing from the log. */
   readonly gaps: IngressGaps = new IngressGaps();
   #started = false;
@@ -156,6 +155,7 @@ export class RedisLogReader {
     const entries = await readNew(client, keys.log, {
       after: this.#witness.offset,
       waitMs: this.#checkDueMs(),
+      size: this.#pageSize,
     });
     const joins = this.#joinsOn(entries);
     // Check after the read: if the last entry that this node had read exists now, the entry also existed during the

@@ -9,9 +9,8 @@ import type { RedisClient } from "../redis/connection.ts";
 import type { Keys } from "../redis/keys.ts";
 import { deadline } from "../util/deadline.ts";
 import { isJson, type LogEntry, type RawEntry, readEntry } from "./entries.ts";
+import { PageSize } from "./page_size.ts";
 
-/** Maximum number of entries that one command reads. */
-const READ_COUNT = 256;
 /** Maximum duration of a read after the time for which Redis may wait for new entries, in ms. */
 const READ_GRACE_MS = 1500;
 /** {@linkcode readRecent} stops once it has read this many characters of messages. */
@@ -22,11 +21,18 @@ const COMMAND_TIMEOUT_MS = 2000;
 /** Reports that the entry or message with the id `id` is skipped, and why. */
 type Skip = (id: string, why: string) => void;
 
-/** Reads the log's entries after the id `after`. If there are none, waits at most `waitMs` for new entries. */
+/**
+ * Reads some of the log's entries after the id `after`, as many as `size` says. If there are none, waits at most `waitMs`
+ * for new entries.
+ */
 export async function readNew(
   client: RedisClient,
   stream: string,
-  { after, waitMs }: { readonly after: string; readonly waitMs: number },
+  { after, waitMs, size }: {
+    readonly after: string;
+    readonly waitMs: number;
+    readonly size: PageSize;
+  },
 ): Promise<LogEntry[]> {
   // `BLOCK 0` would block without a limit.
   const blockMs = Math.max(1, Math.ceil(waitMs));
@@ -35,7 +41,7 @@ export async function readNew(
     [
       "XREAD",
       "COUNT",
-      `${READ_COUNT}`,
+      `${size.count}`,
       "BLOCK",
       `${blockMs}`,
       "STREAMS",
@@ -45,7 +51,9 @@ export async function readNew(
     "reading the log",
     blockMs + READ_GRACE_MS,
   );
-  return (reply?.[0][1] ?? []).map(readEntry);
+  const entries = reply?.[0][1] ?? [];
+  size.took(entries);
+  return entries.map(readEntry);
 }
 
 /** Reads the Redis server's time, in ms since 1970. */
@@ -76,14 +84,17 @@ export async function readRecent(
 ): Promise<{ recent: Entry[]; floor: string }> {
   const oldest = await readTime(client) - seconds * 1000;
   const recent: Entry[] = [];
+  const size = new PageSize();
   let floor = end, length = 0, isMore = true;
   for (let from = end; isMore; from = `(${floor}`) {
+    const { count } = size;
     const page = await send<RawEntry[]>(
       client,
-      ["XREVRANGE", stream, from, "-", "COUNT", `${READ_COUNT}`],
+      ["XREVRANGE", stream, from, "-", "COUNT", `${count}`],
       "reading the log",
     );
-    isMore = page.length === READ_COUNT;
+    size.took(page);
+    isMore = page.length === count;
     for (const raw of page) {
       const { id, messages = [], fields, error } = readEntry(raw);
       // No message after this entry is missing: the entry still exists, so no later entry was trimmed.
