@@ -25,7 +25,9 @@ const UNITS: Readonly<Record<string, Unit>> = {
   "lib/log": {},
   "lib/socket_events": { imports: ["lib/log"], packages: ["valibot"] },
   "lib/publish": { imports: ["lib/limits", "lib/access", "lib/log"] },
-  "lib/hooks": { imports: ["lib/access", "lib/log", "lib/publish"] },
+  "lib/hooks": {
+    imports: ["lib/limits", "lib/access", "lib/log", "lib/publish"],
+  },
   "lib/redis": { packages: ["@redis/client"] },
   "lib/redis_log": { imports: ["lib/log", "lib/redis"] },
   "lib/bridge": {

@@ -19,6 +19,7 @@ import {
   type Verdict,
 } from "../access/verdict.ts";
 import { ApiError } from "../errors.ts";
+import { addressGroup } from "../limits/addresses.ts";
 import { parseRoom } from "../log/message.ts";
 import type { HookName, Observe } from "../observer.ts";
 import type { PublishHook } from "../publish/publish_hook.ts";
@@ -132,8 +133,9 @@ function askConnect(
   const { origin = null } = question;
   return caller.call({
     verb: "connect",
-    // Addresses take turns, so that many clients from one address cannot keep out the clients of another.
-    caller: address,
+    // Addresses take turns, so that many clients from one address cannot keep out the clients of another. One client may
+    // have all IPv6 addresses with the same first 64 bits.
+    caller: addressGroup(address),
     body: JSON.stringify({
       client,
       transport,

@@ -157,13 +157,17 @@ export class SseServer {
         stream,
         isOpen: () => !socket.destroyed,
       });
-      if (socket.destroyed || request.method === "HEAD") {
+      const isWanted = !socket.destroyed && request.method !== "HEAD";
+      if (!isWanted || this.#isStopping) {
         clients.abandon(admission);
+        if (isWanted) throw DRAINING;
         return false;
       }
-      if (this.#isStopping) throw DRAINING;
-      this.#connect(stream, socket, admission, entry);
-      return isOpen = true;
+      const opened = this.#connect(stream, socket, admission, entry);
+      // From here on, the end of the connection releases the entry.
+      isOpen = true;
+      this.#start(opened, stream);
+      return true;
     } finally {
       this.#opening--;
       if (!isOpen) connections.leave(entry);
@@ -211,15 +215,15 @@ export class SseServer {
     };
   }
 
-  /** Connects an admitted client, in one synchronous step. */
+  /** Connects an admitted client. Call `#start()` in the same synchronous step. */
   #connect(
-    { request, headers, isEventSource }: StreamRequest,
+    { request, isEventSource }: StreamRequest,
     socket: StreamSocket,
     admission: Admission,
     entry: Entry,
-  ): void {
-    const { clients, fanOut, directWriter, observe } = this.#options;
-    const isChunked = request.httpVersion !== "1.0";
+  ): Stream {
+    const { clients, fanOut, directWriter } = this.#options;
+    const isChunked = isChunkedFor(request);
     const encoder = this.#encoder;
     const subscriber = new SseSubscriber(socket, {
       encoder,
@@ -248,7 +252,13 @@ export class SseServer {
     // The listener is added before anything is written, because a write may close the connection.
     socket[STREAM] = stream;
     socket.on("close", this.#onClose);
-    subscriber.start(headOf(headers, isChunked));
+    return stream;
+  }
+
+  /** Writes the head of a response, and all that the client has to be sent first. */
+  #start({ subscriber }: Stream, { request, headers }: StreamRequest): void {
+    subscriber.start(headOf(headers, isChunkedFor(request)));
+    const { observe } = this.#options;
     observe({ kind: "client_connected", transport, clients: this.count });
   }
 
@@ -284,6 +294,11 @@ export class SseServer {
       subscriber.disconnect();
     } else if (subscriber.idle) fanOut.send(subscriber, HEARTBEAT);
   }
+}
+
+/** Returns whether the client that has sent a request understands chunks. */
+function isChunkedFor({ httpVersion }: IncomingMessage): boolean {
+  return httpVersion !== "1.0";
 }
 
 /** Returns the head of a response, which ends with its connection. */

@@ -581,3 +581,27 @@ Deno.test("close() ends the calls in flight", async () => {
   setup.hooks.close();
   assert.match(`${await asked}`, /^hook_unavailable: /);
 });
+
+Deno.test("all IPv6 addresses of one user have their turns together", async () => {
+  const gate = Promise.withResolvers<void>();
+  await using setup = await Setup.start(async (call, response) => {
+    await gate.promise;
+    await ANN(call, response);
+  });
+  const { backend } = setup;
+  const connect = (address: string) => setup.connect({ address });
+  const hog = Array.from(
+    { length: 40 },
+    (_, i) => connect(`2001:db8::${(i % 20) + 1}`),
+  );
+  await backend.calls.have(10);
+  const other = connect("192.0.2.9");
+  gate.resolve();
+  await other;
+  const turn = backend.calls.items.findIndex(({ body }) =>
+    body.address === "192.0.2.9"
+  );
+  // It is among the next ten calls, which may arrive in any order.
+  assert.ok(turn < 20, `its turn came after ${turn} calls`);
+  await Promise.all(hog);
+});

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
-import { createServer, type Server } from "node:http";
-import { connect, type Socket } from "node:net";
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from "node:http";
+import { type AddressInfo, connect, type Socket } from "node:net";
 import {
   makePrincipal,
   type Principal,
@@ -9,11 +15,12 @@ import { Rights } from "../../../lib/access/rights.ts";
 import { clientAddresses } from "../../../lib/limits/addresses.ts";
 import { ConnectionLimits } from "../../../lib/limits/connection_limits.ts";
 import { SseServer } from "../../../lib/sse/server.ts";
+import { SseSubscriber } from "../../../lib/sse/subscriber.ts";
 import { DirectWriter } from "../../../lib/wire/direct_write.ts";
 import { ClientsSetup } from "../../support/clients_setup.ts";
 import { StreamParser } from "../../support/event_stream.ts";
 import { listen } from "../../support/net.ts";
-import { until } from "../../support/wait.ts";
+import { soon, until } from "../../support/wait.ts";
 
 /** Number of messages of 1 MiB that exceeds the kernel's buffers of one connection on any system. */
 const LARGE_COUNT = 32;
@@ -40,10 +47,21 @@ class Setup implements AsyncDisposable {
   readonly server: SseServer;
   readonly #http: Server;
   readonly #clients: Client[] = [];
+  readonly connections: ConnectionLimits;
+  readonly #principal: Principal;
+  /** Takes the next request; by default, opens a stream for it. */
+  #take: RequestListener = (...exchange) => void this.#open(...exchange);
 
   constructor(heartbeatMs: number, principal: Principal | undefined) {
     const { parts } = this;
     const clientAddress = clientAddresses([]);
+    this.#principal = principal ?? parts.principal;
+    this.connections = new ConnectionLimits({
+      clientsMax: 0,
+      clientsPerAddressMax: 0,
+      connectsPerSecondMax: 0,
+      clientAddress,
+    });
     const directWriter = new DirectWriter(() => {});
     directWriter.enable();
     this.server = new SseServer({
@@ -51,30 +69,41 @@ class Setup implements AsyncDisposable {
       fanOut: parts.fanOut,
       log: parts.log,
       directWriter,
-      connections: new ConnectionLimits({
-        clientsMax: 0,
-        clientsPerAddressMax: 0,
-        connectsPerSecondMax: 0,
-        clientAddress,
-      }),
+      connections: this.connections,
       clientAddress,
       heartbeatMs,
       observe: (observation) => parts.observed.push(observation),
     });
-    this.#http = createServer((request, response) =>
-      void this.server.open({
-        request,
-        response,
-        headers: {},
-        principal: principal ?? parts.principal,
-        token: undefined,
-        rooms: ["a"],
-        since: undefined,
-        last: 1000,
-        resumes: false,
-        isEventSource: false,
-      })
-    );
+    this.#http = createServer((...exchange) => this.#take(...exchange));
+  }
+
+  #open(request: IncomingMessage, response: ServerResponse): Promise<boolean> {
+    return this.server.open({
+      request,
+      response,
+      headers: {},
+      principal: this.#principal,
+      token: undefined,
+      rooms: ["a"],
+      since: undefined,
+      last: 1000,
+      resumes: false,
+      isEventSource: false,
+    });
+  }
+
+  /** Connects a client, and settles as the opening of its stream does. */
+  async open(): Promise<boolean> {
+    const { port } = this.#http.address() as AddressInfo;
+    const opened = Promise.withResolvers<boolean>();
+    this.#take = (...exchange) => opened.resolve(this.#open(...exchange));
+    this.#clients.push(new Client(port));
+    return await soon(opened.promise, "the stream is opened");
+  }
+
+  /** Breaks off the connections of all clients. */
+  disconnect(): void {
+    for (const { socket } of this.#clients) socket.destroy();
   }
 
   static async start(
@@ -102,7 +131,7 @@ class Setup implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { socket } of this.#clients) socket.destroy();
+    this.disconnect();
     this.server.close();
     await new Promise((resolve) => this.#http.close(resolve));
     this.parts[Symbol.dispose]();
@@ -176,4 +205,41 @@ Deno.test("SseServer.close() closes all streams", async () => {
   setup.server.close();
   await until("they are closed", () => clients.every((one) => one.isClosed));
   await until("they are not counted", () => setup.server.count === 0);
+});
+
+Deno.test("a node that begins to stop while a stream is being opened gives up what it has read for the stream", async () => {
+  const { setup } = await Setup.start(25_000);
+  await using _ = setup;
+  const { clients } = setup.parts;
+  const admit = clients.admit.bind(clients);
+  const abandon = clients.abandon.bind(clients);
+  let abandoned = 0;
+  clients.admit = async (hello) => {
+    const admission = await admit(hello);
+    await setup.server.drain(0);
+    return admission;
+  };
+  clients.abandon = (admission) => {
+    abandoned++;
+    abandon(admission);
+  };
+  await assert.rejects(setup.open(), { code: "draining" });
+  assert.equal(abandoned, 1);
+  assert.equal(setup.connections.count, 0);
+});
+
+Deno.test("a connection is counted exactly once, even if writing the head of its stream fails", async () => {
+  const { setup } = await Setup.start(25_000);
+  await using _ = setup;
+  const { start } = SseSubscriber.prototype;
+  using restored = new DisposableStack();
+  restored.defer(() => void (SseSubscriber.prototype.start = start));
+  SseSubscriber.prototype.start = () => {
+    throw new Error("it failed");
+  };
+  await assert.rejects(setup.open(), /it failed/);
+  assert.equal(setup.connections.count, 1);
+  setup.disconnect();
+  await until("it is closed", () => setup.server.count === 0);
+  assert.equal(setup.connections.count, 0);
 });
