@@ -185,20 +185,29 @@ Deno.test("a client that was offline when its user was disconnected is let in by
   }
 });
 
-/** Puts a client into a room and takes it out, from both nodes, while the client joins, leaves and changes nodes. */
-async function disturb(doors: Doors, attacker: Attacker): Promise<void> {
+/**
+ * Puts a client into a room and takes it out, from both nodes, while the client joins, leaves and changes nodes, with
+ * its offset or with a wrong one. Backends name the client as one of `targets`.
+ */
+async function disturb(
+  doors: Doors,
+  { client, room }: Attacker,
+  targets: readonly unknown[],
+): Promise<void> {
   const { random } = doors;
-  const { client, room, user } = attacker;
   const sent: Promise<unknown>[] = [];
   for (let i = 0; i < 20; i++) {
     const act = random.between(0, 4);
     if (act < 2) {
       const path = `/rooms/${room}/${act === 0 ? "join" : "leave"}`;
-      sent.push(doors.post(doors.any(), path, { user }));
+      sent.push(doors.post(doors.any(), path, random.oneOf(targets)));
     } else if (act < 4) {
       const event = random.oneOf(["join", "leave"]);
       client.socket.emit(event, { room }, () => {});
     } else if (client.socket.connected) {
+      if (random.chance(0.5)) {
+        Object.assign(client.socket, { _lastOffset: "wrong" });
+      }
       doors.move({ client, node: doors.any() });
     }
     if (random.chance(0.3)) await sent.at(-1);
@@ -211,10 +220,12 @@ Deno.test("a client without a right is in a room exactly if the server has said 
   for (let round = 0; round < 6 * ROUNDS; round++) {
     const attacker = await doors.withToken([]);
     const { client, user, room } = attacker;
+    const targets = [{ user }, { client: client.socket.id }];
     doors.refused.add(user);
-    await disturb(doors, attacker);
+    await disturb(doors, attacker, targets);
     for (const last of ["leave", "join", "leave"]) {
-      await doors.post(doors.any(), `/rooms/${room}/${last}`, { user });
+      const target = doors.random.oneOf(targets);
+      await doors.post(doors.any(), `/rooms/${room}/${last}`, target);
       const message = `${room} ${last}`;
       // Also a node that learns of it last has done it when the client knows.
       await until("it is done", async () => {
