@@ -17,6 +17,7 @@ import type { Log, LogParts, LogReader } from "./log/log.ts";
 import { MemoryLog } from "./log/memory_log.ts";
 import type { Observe } from "./observer.ts";
 import { type Access, createAccess } from "./access/access.ts";
+import { PublishKeys } from "./access/publish_keys.ts";
 import { Revocations } from "./access/revocations.ts";
 import { Seals } from "./access/seals.ts";
 import { TokenVerifier } from "./access/tokens.ts";
@@ -178,9 +179,11 @@ function makeAccess(
 ): AccessParts {
   const tokens = config.tokens &&
     new TokenVerifier({ ...config.tokens, seals: makeSeals(config), observe });
-  const { messageBytesMax } = config;
+  const { messageBytesMax, publishKeys } = config;
+  const keys = new PublishKeys(publishKeys);
+  const isPublishKey = (secret: string) => keys.find(secret) !== undefined;
   const hooks = config.hooks &&
-    new Hooks({ ...config.hooks, messageBytesMax }, observe);
+    new Hooks({ ...config.hooks, messageBytesMax, isPublishKey }, observe);
   const revocations = new Revocations(changed);
   const access = createAccess({
     ...config,

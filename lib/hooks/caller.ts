@@ -55,6 +55,8 @@ export interface HookCallerOptions {
   readonly responseBytesMax: number;
   /** The key with which calls are signed; undefined if they are not signed. */
   readonly key: Uint8Array | undefined;
+  /** Returns whether a secret is that of a publish key. It is then not sent. */
+  readonly isPublishKey: (secret: string) => boolean;
   readonly observe: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */
   readonly now?: () => number;
@@ -68,6 +70,8 @@ export interface HookCall<T> {
   readonly caller: string;
   /** The body of the request, as JSON text. */
   readonly body: string;
+  /** The token in the body, whatever its type; undefined if there is none. */
+  readonly token?: unknown;
   /** The headers of the client's request that are passed on. */
   readonly headers: Readonly<Record<string, string>>;
   /** Returns whether the client still waits for the answer. */
@@ -151,11 +155,15 @@ export class HookCaller {
   /**
    * Resolves to what the backend has answered.
    *
-   * @throws {ApiError} `unauthorized` or `forbidden` if the backend refuses; `hook_unavailable`, which is retryable, if
-   * there is no usable answer
+   * @throws {ApiError} `unauthorized` or `forbidden` if the backend refuses, or if the token is a publish key;
+   * `hook_unavailable`, which is retryable, if there is no usable answer
    */
   async call<T>(call: HookCall<T>): Promise<T> {
-    const { hook, observe } = this.#options;
+    const { hook, observe, isPublishKey } = this.#options;
+    const { token, verb } = call;
+    if (typeof token === "string" && isPublishKey(token)) {
+      throw keyNotToken(verb);
+    }
     const start = performance.now();
     const ended = (outcome: HookOutcome): void =>
       observe({
@@ -231,11 +239,15 @@ export class HookCaller {
     body: string,
     passedOn: Readonly<Record<string, string>>,
   ): Promise<BoundedResponse> {
-    const { url, timeoutMs, responseBytesMax, key } = this.#options;
+    const { url, timeoutMs, responseBytesMax, key, isPublishKey } =
+      this.#options;
+    const { authorization = "", ...others } = passedOn;
+    const [, secret] = /^Bearer +(.+)$/i.exec(authorization) ?? [];
+    const hasKey = secret !== undefined && isPublishKey(secret);
     return await boundedFetch(url, {
       method: "POST",
       headers: {
-        ...passedOn,
+        ...hasKey ? others : passedOn,
         "content-type": "application/json",
         accept: "application/json",
         ...key !== undefined && sign(key, body, this.#now()),
@@ -254,6 +266,14 @@ export class HookCaller {
     if (outcome === "abandoned" || outcome === "breaker_open") return;
     this.#failures.add(outcome, why);
   }
+}
+
+/** Returns the error for a client that sends a publish key as its token. */
+function keyNotToken(verb: string): ApiError {
+  return new ApiError(
+    "unauthorized",
+    `Cannot ${verb}: the token is a publish key, with which only backends may publish and manage over HTTP; send a client's token`,
+  );
 }
 
 function breakerOpen(): CallFailed {

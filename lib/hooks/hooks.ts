@@ -53,6 +53,11 @@ export interface HookSettings {
 export interface HooksOptions extends HookSettings {
   /** Maximum size of a message, in bytes of JSON. */
   readonly messageBytesMax: number;
+  /**
+   * Returns whether a secret is that of a publish key. No hook is sent one, because its backend may be another one than
+   * that of the key; by default, no secret is one.
+   */
+  readonly isPublishKey?: (secret: string) => boolean;
 }
 
 /** The hooks of a server. */
@@ -69,7 +74,7 @@ export class Hooks {
     observe: Observe,
     now: () => number = Date.now,
   ) {
-    const { rooms, timeoutMs, secret } = settings;
+    const { rooms, timeoutMs, secret, isPublishKey = () => false } = settings;
     const urls = { connect: connectUrl, join: joinUrl, publish: publishUrl };
     const used = Object.values(urls).filter((url) => url !== undefined).length;
     const callers: HookCaller[] = this.#callers = [];
@@ -85,6 +90,7 @@ export class Hooks {
         responseBytesMax: RESPONSE_BYTES_MAX +
           (hook === "publish" ? 6 * messageBytesMax : 0),
         key: secret === undefined ? undefined : keyOfSecret(secret),
+        isPublishKey,
         observe,
         now,
       });
@@ -145,6 +151,7 @@ function askConnect(
       data,
       token,
     }),
+    token,
     headers,
     isWanted,
     read: (result, sentAt) => {
@@ -168,6 +175,7 @@ function askJoin(
     verb,
     caller: client,
     body: JSON.stringify({ client, user, room, data, token }),
+    token,
     headers,
     isWanted,
     read: (result, sentAt) => {

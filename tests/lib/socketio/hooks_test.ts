@@ -634,3 +634,41 @@ Deno.test("a client that presents the session of another user is not announced t
   assert.deepEqual([ofBob?.user, ofAnn?.user], ["bob", "ann"]);
   assert.notEqual(ofBob?.client, ofAnn?.client);
 });
+
+Deno.test("no hook is sent a publish key, wherever a client has put it", async () => {
+  const secret = "correct-horse-battery";
+  await using setup = await Setup.start("both", async (call, response) => {
+    const answer = call.path === "/connect" ? user(null, "none") : ALLOW;
+    await answer(call, response);
+  }, { PUBLISH_KEYS: `shop:${secret}` });
+  const { calls } = setup.backend;
+  for (const word of ["Bearer", "bearer "]) {
+    const extraHeaders = {
+      authorization: `${word} ${secret}`,
+      cookie: "sid=1",
+    };
+    const rooms = await setup.connect({ rooms: ["chat"] }, { extraHeaders });
+    assert.deepEqual(rooms, ["chat"]);
+  }
+  const extraHeaders = { authorization: "Bearer other" };
+  await setup.connect({ rooms: ["chat"] }, { extraHeaders });
+  assert.deepEqual(
+    calls.items.map(({ headers: { cookie, authorization } }) =>
+      cookie ?? authorization
+    ),
+    [...Array(4).fill("sid=1"), "Bearer other", "Bearer other"],
+  );
+  assert.match(
+    String(await setup.connect({ token: secret })),
+    /^unauthorized: Cannot connect: the token is a publish key/,
+  );
+  const client = setup.client({ rooms: [] });
+  await client.connects.have(1);
+  const [{ error }] = await client.ask("join", { room: "a", token: secret });
+  assert.equal(error.code, "unauthorized");
+  assert.ok(
+    calls.items.every(({ text, headers }) =>
+      !`${text}${JSON.stringify(headers)}`.includes(secret)
+    ),
+  );
+});
