@@ -46,7 +46,10 @@ export type OriginRule = (headers: OriginHeaders) => OriginVerdict;
 
 /** Options of {@linkcode makeOriginRule}. */
 export interface OriginOptions {
-  /** The exact origins whose pages may use the server, or `*` for all origins (`ALLOWED_ORIGINS`). */
+  /**
+   * The exact origins of pages, apps and browser extensions that may use the server, or `*` for all origins
+   * (`ALLOWED_ORIGINS`).
+   */
   readonly allowedOrigins: readonly string[];
   /** The address on which the server listens (`HOST`). */
   readonly host: string;
@@ -68,9 +71,15 @@ const NO_PAGES = refusedWith(
   "origin_not_allowed",
   "this port (INTERNAL_PORT) is for backends and operators and serves no pages, whatever ALLOWED_ORIGINS says; send this from a backend, or let the page use PORT",
 );
-const NO_ORIGIN = refusedWith(
-  "origin_not_allowed",
-  "the page has no origin (null), as a file or a sandboxed frame has none, so it cannot be in ALLOWED_ORIGINS; load the page from a web server",
+/** The verdicts about pages with an origin that does not tell them from others. */
+const NO_ORIGIN: ReadonlyMap<string, OriginVerdict> = new Map(
+  ["null", "file://"].map((origin) => [
+    origin,
+    refusedWith(
+      "origin_not_allowed",
+      `the page has no origin (${origin}), as a file or a sandboxed frame has none, so it cannot be in ALLOWED_ORIGINS; load the page from a web server`,
+    ),
+  ]),
 );
 const WRONG_HOST = refusedWith(
   "host_not_allowed",
@@ -78,6 +87,17 @@ const WRONG_HOST = refusedWith(
 );
 /** Maximum length of an origin that the error for it names, in characters. */
 const SHOWN_LENGTH_MAX = 100;
+/**
+ * Matches the origin of an app or of a browser extension, such as `capacitor://localhost`, `app://.` and
+ * `chrome-extension://…`. Such a scheme is not one of the network, so the host may have upper-case letters.
+ */
+const APP_ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[\w.~-]+(:\d{1,5})?$/;
+/**
+ * Matches the schemes of which browsers do not send an origin of this form: those of the network, whose origins have
+ * another form or none, and those whose pages all have the same origin, `null` or `file://`.
+ */
+const NOT_OF_APPS =
+  /^(https?|wss?|ftp|file|filesystem|about|blob|data|javascript):/;
 /** The port that browsers omit in the header `Host`, by the scheme of the page. */
 const DEFAULT_PORTS: Readonly<Record<string, string>> = {
   "http:": ":80",
@@ -98,9 +118,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
   const { allowedOrigins, cookies = false, forBackends = false } = options;
   const exact = new Set(allowedOrigins);
   const hosts = new Set(
-    allowedOrigins.flatMap((origin) =>
-      URL.canParse(origin) ? [new URL(origin).hostname] : []
-    ),
+    allowedOrigins.flatMap((origin) => hostOfOrigin(origin) ?? []),
   );
   const any = exact.has("*");
   const isLocal = isLoopback(options.host);
@@ -152,15 +170,36 @@ function refusedWith(
 
 /** Returns the verdict about a page of an origin that is not allowed. It names the origin as it has to be listed. */
 function notAllowed(origin: string): OriginVerdict {
-  if (origin === "null") return NO_ORIGIN;
-  const isShown = origin.length <= SHOWN_LENGTH_MAX &&
-    URL.canParse(origin) && new URL(origin).origin === origin;
+  const none = NO_ORIGIN.get(origin);
+  if (none !== undefined) return none;
+  const isShown = origin.length <= SHOWN_LENGTH_MAX && isOrigin(origin);
   return refusedWith(
     "origin_not_allowed",
     `the page's origin ${
       isShown ? `${origin} ` : ""
     }is not in ALLOWED_ORIGINS; add the origin to this setting`,
   );
+}
+
+/**
+ * Returns whether a text is the origin of a page, an app or a browser extension, in the form in which browsers send it.
+ * The origins `null` and `file://` do not count, because all local files and sandboxed pages have them.
+ */
+export function isOrigin(text: string): boolean {
+  return /^https?:/.test(text)
+    ? !text.includes("*") && URL.canParse(text) &&
+      new URL(text).origin === text
+    : APP_ORIGIN.test(text) && !NOT_OF_APPS.test(text);
+}
+
+/**
+ * Returns the host of a page's origin. Returns undefined for `*` and for the origin of an app or a browser extension,
+ * such as `app://example.com`: its scheme is not one of the network, so it does not name a host.
+ */
+export function hostOfOrigin(origin: string): string | undefined {
+  return /^https?:/.test(origin) && URL.canParse(origin)
+    ? new URL(origin).hostname
+    : undefined;
 }
 
 /** Returns whether a page was loaded from this server, by its origin and by what the browser and a proxy say. */

@@ -10,6 +10,7 @@ import type { HookSettings } from "../hooks/hooks.ts";
 import type { EnvReader } from "./env_reader.ts";
 import { readHookSettings } from "./hook_settings.ts";
 import { PUBLISH_KEY } from "./mask.ts";
+import { readOrigins } from "./origin_settings.ts";
 import { checkPatterns } from "./room_lists.ts";
 import { readTokenRooms } from "./token_rooms.ts";
 import { readTokenSettings } from "./token_settings.ts";
@@ -26,8 +27,8 @@ export interface AccessSettings {
   /** Names and patterns of rooms to which anyone may subscribe. */
   readonly publicRooms: readonly string[];
   /**
-   * The origins whose pages may use the server, or `*` for any origin. If the list is empty, only the server's own
-   * origin is allowed.
+   * The origins of the pages, apps and browser extensions that may use the server, or `*` for any origin. If the list is
+   * empty, only the server's own origin is allowed.
    */
   readonly allowedOrigins: readonly string[];
   /** The hooks that decide about clients; undefined if there are none. */
@@ -212,34 +213,4 @@ function splitOnce(text: string, separator: string): string[] {
   return at < 0
     ? [text.trim()]
     : [text.slice(0, at).trim(), text.slice(at + 1)];
-}
-
-/** Reads `ALLOWED_ORIGINS`. Records a problem for each item that is neither an origin nor `*`. */
-function readOrigins(reader: EnvReader): string[] {
-  const origins = reader.list("ALLOWED_ORIGINS");
-  for (const origin of origins) {
-    if (origin === "*" || isOrigin(origin)) continue;
-    reader.fail(
-      "ALLOWED_ORIGINS",
-      `has ${JSON.stringify(origin)}, which is not an origin; ${
-        originAdvice(origin)
-      }`,
-    );
-  }
-  return origins;
-}
-
-/** Says how to write an origin that is not valid, for the end of an error message. */
-function originAdvice(text: string): string {
-  if (/[;\s]/.test(text)) return "separate origins with commas";
-  const url = text.replace(/^ws(?=s?:)/i, "http");
-  const meant = URL.canParse(url) ? new URL(url).origin : "null";
-  return isOrigin(meant)
-    ? `write ${meant}, as browsers send it`
-    : "write it as in https://example.com";
-}
-
-function isOrigin(text: string): boolean {
-  return !text.includes("*") && /^https?:/.test(text) &&
-    URL.canParse(text) && new URL(text).origin === text;
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { isLoopback } from "../access/origins.ts";
+import { hostOfOrigin, isLoopback } from "../access/origins.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
 import type { Config, Inspection } from "./config.ts";
 import type { Foreign } from "./foreign.ts";
@@ -132,10 +132,11 @@ function reachOf(
   { host, trustedProxies, allowedOrigins }: Config,
 ): string | undefined {
   if (!isLoopback(host)) return `HOST is ${host}, and anyone who reaches it`;
-  const remote = allowedOrigins.find((origin) =>
-    origin === "*" ||
-    (URL.canParse(origin) && !isLoopback(new URL(origin).hostname))
-  );
+  const remote = allowedOrigins.find((origin) => {
+    const pageHost = hostOfOrigin(origin);
+    return origin === "*" ||
+      (pageHost !== undefined && !isOnThisMachine(pageHost));
+  });
   // Both settings have a use without a proxy as well, but seldom.
   const sign = trustedProxies.length > 0
     ? "TRUSTED_PROXIES is set"
@@ -145,6 +146,11 @@ function reachOf(
   return sign === undefined
     ? undefined
     : `HOST is ${host}, but ${sign}, as for a proxy in front, and anyone who reaches the proxy`;
+}
+
+/** Returns whether the host of a page names this machine, also as a name below `localhost` (RFC 6761 §6.3). */
+function isOnThisMachine(host: string): boolean {
+  return isLoopback(host) || host.endsWith(".localhost");
 }
 
 /** Says what anyone may do without a publish key, whom the operator probably wants to keep from it. */

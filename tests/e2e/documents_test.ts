@@ -72,6 +72,7 @@ const CHECKS: Readonly<Record<string, readonly Check[]>> = {
     starts({ onRedis: true }),
     runs(/^PORT +0 /m),
     starts(),
+    starts(),
   ],
   "docs/deploy/docker.md": [
     composes(),

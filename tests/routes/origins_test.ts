@@ -13,6 +13,8 @@ import { makeToken, SECRET } from "../support/tokens.ts";
 import { soon } from "../support/wait.ts";
 
 const LISTED = "https://good.example";
+/** The origin of an app in a web view, which is listed, too. */
+const LISTED_APP = "capacitor://localhost";
 /** Every kind of origin, by the port of the server, and whether its pages may use the server. */
 const ORIGINS: readonly (readonly [
   name: string,
@@ -21,6 +23,10 @@ const ORIGINS: readonly (readonly [
 ])[] = [
   ["the server's own", (port) => `http://127.0.0.1:${port}`, true],
   ["a listed one", () => LISTED, true],
+  ["a listed app", () => LISTED_APP, true],
+  ["another app", () => "ionic://localhost", false],
+  ["another host of the app", () => `${LISTED_APP}.evil.tld`, false],
+  ["a local file", () => "file://", false],
   ["none", () => undefined, true],
   ["null", () => "null", false],
   ["upper case", () => "https://GOOD.example", false],
@@ -48,7 +54,11 @@ function ask(port: number, request: string): Promise<string> {
 }
 
 /** Settings of a server that other machines can reach, so that no origin is allowed because it is local. */
-const SETTINGS = { HOST: "0.0.0.0", OPEN: "true", ALLOWED_ORIGINS: LISTED };
+const SETTINGS = {
+  HOST: "0.0.0.0",
+  OPEN: "true",
+  ALLOWED_ORIGINS: `${LISTED},${LISTED_APP}`,
+};
 
 /** The status of a response, and what its headers say about origins. */
 interface Reply {

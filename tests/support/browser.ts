@@ -1,6 +1,11 @@
 /** Starts a real browser, opens pages of Roomcast in it, and checks the accessibility of these pages. */
 import axe from "axe-core";
-import { type Browser, chromium, type Page } from "playwright-core";
+import {
+  type Browser,
+  type BrowserContext,
+  chromium,
+  type Page,
+} from "playwright-core";
 
 import { TIMEOUT_MS } from "./wait.ts";
 
@@ -15,19 +20,40 @@ export interface View {
   readonly touch?: boolean;
 }
 
+const EXECUTABLE = Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium";
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-background-networking",
+  "--disable-component-update",
+];
+
 /** Starts the installed Chromium, or the browser that the variable `CHROMIUM` names. */
 export async function launch(): Promise<Browser & AsyncDisposable> {
   const browser = await chromium.launch({
-    executablePath: Deno.env.get("CHROMIUM") ?? "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-background-networking",
-      "--disable-component-update",
-    ],
+    executablePath: EXECUTABLE,
+    args: ARGUMENTS,
   });
   return Object.assign(browser, {
     [Symbol.asyncDispose]: () => browser.close(),
+  });
+}
+
+/** Starts the browser with the extension in a folder, and with a new profile. */
+export async function launchWithExtension(
+  folder: string,
+): Promise<BrowserContext & AsyncDisposable> {
+  const context = await chromium.launchPersistentContext("", {
+    executablePath: EXECUTABLE,
+    ignoreDefaultArgs: ["--disable-extensions"],
+    args: [
+      ...ARGUMENTS,
+      `--disable-extensions-except=${folder}`,
+      `--load-extension=${folder}`,
+    ],
+  });
+  return Object.assign(context, {
+    [Symbol.asyncDispose]: () => context.close(),
   });
 }
 

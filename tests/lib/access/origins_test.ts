@@ -123,13 +123,85 @@ Deno.test("makeOriginRule() names the page's origin in the refusal, as it has to
     told("https://www.example.com"),
     "Cannot serve this request: the page's origin https://www.example.com is not in ALLOWED_ORIGINS; add the origin to this setting",
   );
-  assert.match(
-    `${told("null")}`,
-    /^Cannot .* no origin \(null\).*; load the page from a web server$/,
+  assert.equal(
+    told("capacitor://localhost"),
+    "Cannot serve this request: the page's origin capacitor://localhost is not in ALLOWED_ORIGINS; add the origin to this setting",
   );
+  for (const none of ["null", "file://"]) {
+    const [, shown] =
+      /^Cannot .* no origin \((.*)\), .*; load the page from a web server$/
+        .exec(`${told(none)}`) ?? [];
+    assert.equal(shown, none);
+  }
   for (
     const origin of ["https://example.com/a", `https://${"a".repeat(100)}.com`]
   ) assert.match(`${told(origin)}`, /the page's origin is not in/);
+});
+
+/** The origins of web views and browser extensions, each with origins that only look like it. */
+const APPS: readonly (readonly [origin: string, lookalikes: string[]])[] = [
+  ["capacitor://localhost", [
+    "capacitor://localhost:80",
+    "capacitor://localhost/",
+    "capacitor://LOCALHOST",
+    "Capacitor://localhost",
+    "capacitor://localhost.evil.tld",
+    "capacitor://evil@localhost",
+    "capacitor:localhost",
+    "ionic://localhost",
+    "http://localhost",
+  ]],
+  ["tauri://localhost", ["http://tauri.localhost", "tauri://localhost."]],
+  ["http://tauri.localhost", ["https://tauri.localhost", "tauri://localhost"]],
+  ["app://.", ["app://", "app://..", "app://-", "file://.", "file://"]],
+  ["chrome-extension://abcdefghijklmnopabcdefghijklmnop", [
+    "chrome-extension://abcdefghijklmnopabcdefghijklmno",
+    "chrome-extension://ABCDEFGHIJKLMNOPABCDEFGHIJKLMNOP",
+    "moz-extension://abcdefghijklmnopabcdefghijklmnop",
+  ]],
+  ["safari-web-extension://E6BA2B15-3D9A-4E1F-8E2B-000000000000", [
+    "safari-web-extension://e6ba2b15-3d9a-4e1f-8e2b-000000000000",
+  ]],
+];
+
+Deno.test("makeOriginRule() allows the listed origins of apps and browser extensions, and no others", () => {
+  for (const serverHost of ["0.0.0.0", "127.0.0.1"]) {
+    // The server is addressed by a name that no lookalike has.
+    const host = "127.0.0.1:4000";
+    for (const [listed, lookalikes] of APPS) {
+      const allowedOrigins = [APP, listed];
+      const rule = makeOriginRule({ allowedOrigins, host: serverHost });
+      const allowed = rule({ origin: listed, host });
+      assert.equal(allowed.refusal, undefined, listed);
+      assert.equal(allowed.readableBy, listed);
+      const nothing = makeOriginRule({ allowedOrigins: [], host: serverHost });
+      // With a loopback HOST, every page of this machine is allowed, but no app that only calls its host so.
+      const others = [...lookalikes, "null"].filter((origin) =>
+        serverHost === "0.0.0.0" || origin !== "http://localhost"
+      );
+      for (const origin of others) {
+        const { refusal, readableBy } = rule({ origin, host });
+        const what = `${listed} on ${serverHost}: ${origin}`;
+        assert.equal(refusal?.code, "origin_not_allowed", what);
+        assert.equal(readableBy, undefined, what);
+      }
+      const { refusal } = nothing({ origin: listed, host });
+      assert.equal(refusal?.code, "origin_not_allowed", listed);
+    }
+  }
+});
+
+Deno.test("makeOriginRule() does not take the host of a listed app for a name that leads to a server on loopback", () => {
+  for (
+    const [listed, code] of [
+      ["app://chat.example.com", "host_not_allowed"],
+      ["https://chat.example.com", undefined],
+    ] as const
+  ) {
+    const rule = makeOriginRule({ allowedOrigins: [listed], host: "::1" });
+    const { refusal } = rule({ host: `${OWN}:4000`, ...BROWSER });
+    assert.equal(refusal?.code, code, listed);
+  }
 });
 
 /** A request that a server on `host` with the allowed origin APP gets, and the code of its refusal. */

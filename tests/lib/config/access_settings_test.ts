@@ -59,7 +59,18 @@ Deno.test("ALLOWED_ORIGINS says how to write an origin", () => {
         "http://a.example:3000/chat",
         "write http://a.example:3000, as browsers",
       ],
-      ["https://*.example", "write it as in https://example.com"],
+      ["https://*.example", "list each origin, because * is no pattern"],
+      ["chrome-extension://*", "list each origin, because * is no pattern"],
+      ["Capacitor://localhost/", "write capacitor://localhost, as browsers"],
+      ["app://./index.html", "write app://., as browsers send it"],
+      ["app://", "write it as in https://example.com"],
+      ["app://user@host", "write it as in https://example.com"],
+      ["app:host", "write it as in https://example.com"],
+      ["ftp://a.example", "write it as in https://example.com"],
+      ["data://a.example", "write it as in https://example.com"],
+      ["null", "all local files and sandboxed pages have it, so load the page"],
+      ["file://", "all local files and sandboxed pages have it"],
+      ["file:///opt/app/index.html", "all local files and sandboxed pages"],
       ["a.example", "write it as in https://example.com"],
       ["localhost:3000", "write it as in https://example.com"],
       ["wss://A.example", "write https://a.example, as browsers send it"],
@@ -72,6 +83,24 @@ Deno.test("ALLOWED_ORIGINS says how to write an origin", () => {
     assert.deepEqual(others, [], value);
     assert.ok(problem.includes(`not an origin; ${advice}`), problem);
   }
+});
+
+Deno.test("ALLOWED_ORIGINS accepts the origins of web views and browser extensions", () => {
+  const origins = [
+    "capacitor://localhost",
+    "ionic://localhost",
+    "tauri://localhost",
+    "http://tauri.localhost",
+    "app://.",
+    "app://-",
+    "app://obsidian.md",
+    "vscode-webview://1a2b3c4d-0000",
+    "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+    "moz-extension://4c2f7d3e-9b1a-4f6e-8f70-0123456789ab",
+    "safari-web-extension://E6BA2B15-3D9A-4E1F-8E2B-000000000000",
+  ];
+  const config = readConfig({ ALLOWED_ORIGINS: origins.join(", ") });
+  assert.deepEqual(config.allowedOrigins, origins);
 });
 
 Deno.test("a secret in the place of a key's name is not shown", () => {
@@ -283,6 +312,11 @@ Deno.test("warningsOf() warns if anyone may publish and join through a proxy in 
       {},
       {
         ALLOWED_ORIGINS: "http://localhost:3000,http://127.0.0.1,http://[::1]",
+      },
+      // Apps and extensions on this machine need no proxy.
+      {
+        ALLOWED_ORIGINS:
+          "http://tauri.localhost,app://.,chrome-extension://abcdefgh",
       },
     ]
   ) assert.deepEqual(warned(local), []);
