@@ -78,7 +78,7 @@ export interface Inspection {
 }
 
 /**
- * Reads the settings from environment variables. An empty value counts as unset.
+ * Reads the settings from environment variables. An empty value counts as unset, or is refused.
  *
  * @throws {TypeError} if any setting is invalid. The message names every invalid setting, one per line.
  */
