@@ -105,7 +105,7 @@ export class ApiError extends Error {
     return ERROR_STATUS[this.code];
   }
 
-  /** Whether the message is that of a backend, whose hook has refused a message. It is not for Roomcast's own log. */
+  /** Whether a backend has refused the request by a hook. Refusals of single events are then not for Roomcast's log. */
   get isOfBackend(): boolean {
     return false;
   }
@@ -128,9 +128,20 @@ export class ApiError extends Error {
     return this.code === "log_unreachable" || this.code === "log_loading";
   }
 
-  /** Returns the JSON form of the error, which responses contain in their field `error`. */
+  /**
+   * Returns the JSON form of the error, which clients receive. The refusal of a hook has the code and the message of the
+   * backend here, so the code need not be one of {@linkcode ERROR_STATUS}.
+   */
   toJSON(): { code: string; message: string } {
     return { code: this.code, message: this.message };
+  }
+
+  /**
+   * Returns the error for a client that has asked for several things at once: its message says which of them is refused,
+   * also if a backend has refused it in words of its own.
+   */
+  inFull(): ApiError {
+    return this;
   }
 }
 

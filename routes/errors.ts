@@ -12,6 +12,9 @@ export const CHALLENGE = 'Bearer realm="roomcast"';
 /**
  * Responds with the status of an error and with `{"error":{"code","message"}}`. If the request had several publishes
  * and none was stored, the response also has the `results` of the publishes.
+ *
+ * The code is always one of Roomcast's, because the document of the HTTP API lists them all. The code of a hook is
+ * passed on over Socket.IO only.
  */
 export function respondWithError(
   c: Context,
@@ -20,5 +23,6 @@ export function respondWithError(
 ): Response {
   if (error.retryable) c.header("Retry-After", `${error.retrySeconds}`);
   if (error.status === 401) c.header("WWW-Authenticate", CHALLENGE);
-  return c.json({ error: error.toJSON(), results }, error.status);
+  const { code, message } = error;
+  return c.json({ error: { code, message }, results }, error.status);
 }

@@ -38,6 +38,10 @@ const BY_CODE = {
     "A key of Roomcast has another type",
     "Another program writes to Redis under the same names; choose another KEY_PREFIX.",
   ],
+  log_failed: [
+    "The server's log does not work",
+    "See the server's log lines; the page connects by itself when it works again.",
+  ],
   draining: [
     "This server is stopping",
     "Another one takes over, or this one after its restart. What you miss until then is recovered.",
@@ -139,12 +143,6 @@ function lookUp(status, code) {
   // Without a status, the server has refused the connection and not a request.
   if (status === 401) return BY_STATUS[401];
   if (Object.hasOwn(BY_CODE, code)) return BY_CODE[code];
-  if (code.startsWith("log_")) {
-    return [
-      "The server's log does not work",
-      "See the server's log lines; the page connects by itself when it works again.",
-    ];
-  }
   if (status === 0) return UNREACHABLE;
   if (status === 200) return BLOCKED;
   return BY_STATUS[status] ??

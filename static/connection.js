@@ -199,7 +199,9 @@ export class Connection {
       ({ expiresAt }) => this.#on.tokenExpiring(expiresAt),
     );
     socket.on("connect_error", (error) => {
-      if (error.data?.code === "forbidden" && this.#joined.size > 0) {
+      // Without a token, the server refuses the page whatever rooms it names.
+      const { code = "unauthorized" } = error.data ?? {};
+      if (code !== "unauthorized" && this.#joined.size > 0) {
         return this.#connectWithoutRooms();
       }
       this.#on.failed(error.data ?? this.#why);

@@ -99,7 +99,7 @@ export interface Auth {
 /** The answer to a request that the server has refused. */
 export interface Failed {
   ok: false;
-  /** `code` is one of the error codes of the HTTP API, or a code of the publish hook. */
+  /** `code` is one of the error codes of the HTTP API, or a code of a hook. */
   error: { code: string; message: string };
   /** Seconds after which the same request may succeed; undefined if it will not. */
   retryAfter?: number | undefined;
@@ -166,7 +166,7 @@ export interface MessageInfo extends MessageFacts {
   event: string;
 }
 
-/** Why the server refused something: one of the error codes of the HTTP API, and a sentence for people. */
+/** Why the server refused something: one of the error codes of the HTTP API or a code of a hook, and a text for people. */
 export interface Reason {
   code: string;
   message: string;

@@ -17,9 +17,12 @@ const CHECK_MS = 2000;
 const DELAY_MS_MIN = 1000;
 const DELAY_MS_MAX = 30_000;
 
-/** Matches the error codes after which the same request may succeed later. */
+/**
+ * Matches the error codes of the server after which the same request may succeed later. Does not match any others, which
+ * a hook may have chosen, such as `log_in`.
+ */
 const RETRYABLE =
-  /^(log_\w+|\w+_unavailable|too_many_(clients|connect\w+|events)|overloaded|draining|internal)$/;
+  /^(log_(unreachable|timeout|read_only|full|loading|denied|wrong_type|not_replicated|failed)|(token_keys|hook)_unavailable|too_many_(clients|connects|connections|events)|overloaded|not_accepting|draining|internal)$/;
 
 /** Why publishes are rejected if a backend has disconnected the client. */
 const DISMISSED = {
@@ -154,10 +157,10 @@ export function roomcast(io, {
     socket.emit(
       "join",
       { ...request, token },
-      ({ ok, error, ...result }) => {
+      ({ ok, error, retryAfter, ...result }) => {
         if (wanted.get(room) !== queue || loads.phase(room) !== phase) return;
         if (ok) answered(room, queue, result);
-        else if (RETRYABLE.test(error?.code)) retry();
+        else if (retryAfter || RETRYABLE.test(error?.code)) retry();
         else if (error) {
           drop(room);
           call(onRefused, error, room);

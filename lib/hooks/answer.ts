@@ -4,7 +4,7 @@
  * @module
  */
 import { WrongForm } from "../access/forms.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, ERROR_STATUS, type ErrorCode } from "../errors.ts";
 import { type BoundedResponse, statusProblem } from "../util/bounded_fetch.ts";
 import { isFields } from "../util/fields.ts";
 
@@ -12,6 +12,8 @@ import { isFields } from "../util/fields.ts";
 export const REFUSALS = [401, 403];
 /** Maximum length of a backend's message that is passed on to a client, in characters. */
 const MESSAGE_LENGTH_MAX = 200;
+/** Matches the codes of a backend that are passed on to clients. */
+const CODE = /^[a-z][a-z0-9_]{0,63}$/;
 
 /** What a backend has answered: a result whose form is not checked yet, or a refusal. */
 export type HookAnswer =
@@ -66,18 +68,67 @@ export function readAnswer({ status, text = "" }: BoundedResponse): HookAnswer {
 }
 
 /**
+ * The error of a client that a backend has refused. Over Socket.IO, the client receives the code and the message of the
+ * backend. Over HTTP, in log lines and in metrics, the error has one of Roomcast's own codes and a sentence of the usual
+ * form, which contains the backend's message.
+ */
+class HookRefusal extends ApiError {
+  readonly #own: { readonly code: string; readonly message: string };
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    own: { readonly code: string; readonly message: string },
+  ) {
+    super(code, message);
+    this.#own = own;
+  }
+
+  override get isOfBackend(): boolean {
+    return true;
+  }
+
+  override toJSON(): { code: string; message: string } {
+    return { ...this.#own };
+  }
+
+  override inFull(): ApiError {
+    const { code, message } = this;
+    return new HookRefusal(code, message, { ...this.#own, message });
+  }
+}
+
+/**
  * Creates the error for a client that a backend has refused.
  *
  * @param verb What the client wants to do, as in "connect" or 'join "chat"'.
  */
-export function refusedBy({ code, message }: Refusal, verb: string): ApiError {
+export function refusedBy(
+  { code, ownCode, message }: Refusal,
+  verb: string,
+): ApiError {
   const said = message === undefined
     ? "the application does not allow it"
     : `the application does not allow it and says ${JSON.stringify(message)}`;
   const advice = code === "unauthorized"
     ? "sign in to the application, and try again"
     : "ask the application who may do it";
-  return new ApiError(code, `Cannot ${verb}: ${said}; ${advice}`);
+  const sentence = `Cannot ${verb}: ${said}; ${advice}`;
+  return new HookRefusal(code, sentence, {
+    code: ownCode !== undefined && mayPassOn(ownCode) ? ownCode : code,
+    message: message ?? sentence,
+  });
+}
+
+/**
+ * Returns whether a backend's code is passed on. A code by which Roomcast says that it cannot serve a request at the
+ * moment is not, because clients would try again.
+ */
+function mayPassOn(code: string): boolean {
+  const status = Object.hasOwn(ERROR_STATUS, code)
+    ? ERROR_STATUS[code as ErrorCode]
+    : 400;
+  return CODE.test(code) && status < 429;
 }
 
 /** Returns the message in the body of a 401 or 403, if the body has the form of an error. */

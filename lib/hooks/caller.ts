@@ -18,7 +18,6 @@ import {
   type HookAnswer,
   OtherStatus,
   readAnswer,
-  type Refusal,
   REFUSALS,
   refusedBy,
 } from "./answer.ts";
@@ -81,8 +80,6 @@ export interface HookCall<T> {
    * is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
    */
   readonly read: (result: unknown, sentAt: number) => T;
-  /** Creates the error for a client that the backend refuses; by default as {@linkcode refusedBy} does. */
-  readonly refuse?: (refusal: Refusal) => ApiError;
 }
 
 /** The answer to a call, and a time just before the call was sent, in ms since 1970. */
@@ -175,8 +172,7 @@ export class HookCaller {
     try {
       const { answer, sentAt } = await this.#ask(call);
       if (answer.kind === "refused") {
-        throw call.refuse?.(answer.refusal) ??
-          refusedBy(answer.refusal, call.verb);
+        throw refusedBy(answer.refusal, call.verb);
       }
       const result = call.read(answer.result, sentAt);
       ended("allowed");

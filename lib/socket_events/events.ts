@@ -147,7 +147,7 @@ const Failed = v.strictObject({
     code: v.pipe(
       v.string(),
       v.description(
-        "One of the error codes of the HTTP API, or a code of the publish hook.",
+        "One of the error codes of the HTTP API, or a code of a hook.",
       ),
     ),
     message: v.string(),

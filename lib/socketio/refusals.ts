@@ -81,10 +81,8 @@ export class Refusals {
     this.delay(conn.request, () => {
       if (conn.readyState !== "open") return done();
       if (!refusal.retryable && refusal.code !== "internal") {
-        const { message } = refusal;
-        return done(
-          Object.assign(new Error(message), { data: refusal.toJSON() }),
-        );
+        const data = refusal.toJSON();
+        return done(Object.assign(new Error(data.message), { data }));
       }
       closeBecause(conn, refusal);
       done();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { TestApp } from "../support/app.ts";
 import { Subscriber } from "../support/client.ts";
-import { type Block, fencedBlocks } from "../support/documents.ts";
+import { type Block, fencedBlocks, ROOT } from "../support/documents.ts";
 import { find } from "../support/install.ts";
 import { freePort } from "../support/net.ts";
 import { Program } from "../support/program.ts";
@@ -202,6 +202,35 @@ Deno.test("the recipes in docs/hooks.md for frameworks have no syntax errors", a
         assert.ok(success, new TextDecoder().decode(stderr));
       },
     });
+  }
+});
+
+Deno.test("the page in docs/hooks.md reacts to the refusals in it", async () => {
+  const text = Deno.readTextFileSync(new URL("docs/hooks.md", ROOT));
+  const [, refusal = ""] = /`(\{"error":\{"code":"locked".*\}\})`/.exec(text) ??
+    [];
+  const { HookBackend } = await import("../support/hook_backend.ts");
+  await using backend = await HookBackend.start((_, response) =>
+    void response.end(refusal)
+  );
+  await using app = new TestApp({ CONNECT_HOOK_URL: backend.url() });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const { code } = blockWith("js", '"locked"');
+  const page =
+    `import { io } from "socket.io-client"; const socket = io("${url}"); ${code}`;
+  for (
+    const [respond, line] of [
+      [backend.respond, "locked: Your account is locked"],
+      [(_, response) => void response.writeHead(401).end(), "sign in first"],
+    ] as const satisfies [typeof backend.respond, string][]
+  ) {
+    backend.respond = respond;
+    await using client = new Program(
+      "node",
+      ["--input-type=module", "-e", page],
+      { cwd: new URL("../../", import.meta.url), env: {} },
+    );
+    assert.deepEqual(await client.lines.have(1), [line]);
   }
 });
 

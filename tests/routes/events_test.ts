@@ -657,7 +657,9 @@ Deno.test("a client that sends requests behind its stream without end is disconn
 });
 
 Deno.test("the connect hook decides about a stream, and is told nothing about a publish key", async () => {
-  const { HookBackend, result } = await import("../support/hook_backend.ts");
+  const { HookBackend, json, result } = await import(
+    "../support/hook_backend.ts"
+  );
   await using backend = await HookBackend.start(
     result({ user: "ann", caps: [{ rooms: ["chat"], allow: ["sub"] }] }),
   );
@@ -693,6 +695,11 @@ Deno.test("the connect hook decides about a stream, and is told nothing about a 
     headers: { authorization: "Bearer correct-horse" },
   });
   assert.equal(backend.calls.items.length, 3);
+  // The codes of responses are those that the document of the HTTP API lists.
+  backend.respond = json({ error: { code: "locked", message: "Not today" } });
+  const [refused, code, message] = await streams.refusal("/rooms/chat/events");
+  assert.deepEqual([refused, code], [403, "forbidden"]);
+  assert.match(`${message}`, /^Cannot connect: .* says "Not today"; /);
 });
 
 Deno.test("the join hook is not asked about a publish key, which it would be sent", async () => {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { io } from "socket.io-client";
 import { roomcast } from "../../static/roomcast.js";
 import { TestApp } from "../support/app.ts";
+import { HookBackend, json } from "../support/hook_backend.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
 import { Inbox, until } from "../support/wait.ts";
 
@@ -9,8 +10,8 @@ import { Inbox, until } from "../support/wait.ts";
 class Setup implements AsyncDisposable {
   private constructor(readonly app: TestApp, readonly url: string) {}
 
-  static async start(): Promise<Setup> {
-    const app = new TestApp({ TOKEN_SECRET: SECRET });
+  static async start(settings: Record<string, string> = {}): Promise<Setup> {
+    const app = new TestApp({ TOKEN_SECRET: SECRET, ...settings });
     return new Setup(app, `http://127.0.0.1:${await app.serve()}`);
   }
 
@@ -35,6 +36,7 @@ class Page implements AsyncDisposable {
   readonly joined = new Inbox<string>();
   readonly left = new Inbox<string>();
   readonly refused = new Inbox<string>();
+  readonly states = new Inbox<string>();
   readonly cast;
 
   /** Opens a page whose client sends what `token` returns. */
@@ -56,6 +58,7 @@ class Page implements AsyncDisposable {
       onLeft: ({ room, reason }) => this.left.push(`${room} ${reason}`),
       onRefused: (error, room) =>
         this.refused.push(`${room} ${error.data?.code ?? error.code}`),
+      onState: (state) => this.states.push(state),
     });
   }
 
@@ -100,6 +103,23 @@ Deno.test("onLeft is called when the server takes the client out of a room, whic
   page.cast.join("b");
   await page.refused.have(1);
   assert.deepEqual(page.refused.items, ["b forbidden"]);
+});
+
+Deno.test("onRefused is called with the code of a hook, and the client does not try again, whatever the code is", async () => {
+  await using backend = await HookBackend.start(
+    json({ error: { code: "log_in", message: "Please log in" } }),
+  );
+  await using setup = await Setup.start({ JOIN_HOOK_URL: backend.url() });
+  const token = await makeToken({ sub: "ann", ...caps("a") });
+  await using page = new Page(setup.url, ["a"], () => Promise.resolve(token));
+  await page.joined.have(1);
+  page.cast.join("b");
+  await page.refused.have(1);
+  assert.deepEqual(page.refused.items, ["b log_in"]);
+  await using other = new Page(setup.url, ["b"], () => Promise.resolve(token));
+  await other.refused.have(1);
+  assert.deepEqual(other.refused.items, ["undefined log_in"]);
+  assert.equal(other.states.items.at(-1), "disconnected");
 });
 
 Deno.test("the client stays in rooms of its token and receives their messages, until the app leaves them", async () => {

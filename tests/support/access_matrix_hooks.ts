@@ -38,7 +38,7 @@ export function answerHook(
     ? Object.hasOwn(ORDERS, token ?? "") && ORDERS[token]?.room === room &&
       { allow: ORDERS[token]?.allow }
     : Object.hasOwn(VERDICTS, token ?? "") && VERDICTS[token];
-  const refusal = { error: { code: "no", message: "members only" } };
+  const refusal = { error: { code: "forbidden", message: "members only" } };
   return (answer ? result(answer) : json(refusal))(call, response);
 }
 

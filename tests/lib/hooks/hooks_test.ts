@@ -54,40 +54,23 @@ class Setup implements AsyncDisposable {
   }
 
   /** Asks the connect hook. Returns what it has decided, or the error as a text. */
-  async connect(question: Partial<ConnectQuestion> = {}): Promise<unknown> {
-    const { connect } = this.hooks;
-    assert.ok(connect !== undefined);
-    return await soon(
-      connect.ask({
-        client: "c1",
-        transport: "websocket",
-        origin: undefined,
-        address: "192.0.2.1",
-        rooms: [],
-        data: {},
-        headers: {},
-        isWanted: () => true,
-        ...question,
-      }).catch(textOf),
-      "the connect hook",
-    );
+  connect(question: Partial<ConnectQuestion> = {}): Promise<unknown> {
+    return this.#askConnect(question).catch(textOf);
+  }
+
+  /** Asks the connect hook, which has to refuse the client. Returns the error. */
+  connectError(): Promise<ApiError> {
+    return errorOf(this.#askConnect({}));
   }
 
   /** Asks the join hook. Returns what it has decided, or the error as a text. */
-  async join(question: Partial<JoinQuestion> = {}): Promise<unknown> {
-    const { join } = this.hooks;
-    assert.ok(join !== undefined);
-    return await soon(
-      join.ask({
-        client: "c1",
-        user: "ann",
-        room: "chat",
-        headers: {},
-        isWanted: () => true,
-        ...question,
-      }).catch(textOf),
-      "the join hook",
-    );
+  join(question: Partial<JoinQuestion> = {}): Promise<unknown> {
+    return this.#askJoin(question).catch(textOf);
+  }
+
+  /** Asks the join hook, which has to refuse the client. Returns the error. */
+  joinError(): Promise<ApiError> {
+    return errorOf(this.#askJoin({}));
   }
 
   /** The outcomes of the calls so far. */
@@ -112,6 +95,41 @@ class Setup implements AsyncDisposable {
       .length;
   }
 
+  async #askConnect(question: Partial<ConnectQuestion>): Promise<unknown> {
+    const { connect } = this.hooks;
+    assert.ok(connect !== undefined);
+    return await soon(
+      connect.ask({
+        client: "c1",
+        transport: "websocket",
+        origin: undefined,
+        address: "192.0.2.1",
+        rooms: [],
+        data: {},
+        headers: {},
+        isWanted: () => true,
+        ...question,
+      }),
+      "the connect hook",
+    );
+  }
+
+  async #askJoin(question: Partial<JoinQuestion>): Promise<unknown> {
+    const { join } = this.hooks;
+    assert.ok(join !== undefined);
+    return await soon(
+      join.ask({
+        client: "c1",
+        user: "ann",
+        room: "chat",
+        headers: {},
+        isWanted: () => true,
+        ...question,
+      }),
+      "the join hook",
+    );
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.hooks.close();
     await this.backend[Symbol.asyncDispose]();
@@ -121,6 +139,12 @@ class Setup implements AsyncDisposable {
 function textOf(error: unknown): string {
   assert.ok(error instanceof ApiError, String(error));
   return `${error.code}: ${error.message}`;
+}
+
+async function errorOf(asked: Promise<unknown>): Promise<ApiError> {
+  const error = await asked.then(() => "allowed", (error) => error);
+  assert.ok(error instanceof ApiError, String(error));
+  return error;
 }
 
 Deno.test("Hooks tell the connect hook all about the client, and return its verdict", async () => {
@@ -284,6 +308,65 @@ Deno.test("only a refusal of the backend is one for the client, with a message t
   assert.match(`${await setup.join()}`, /^forbidden: Cannot join "chat":/);
   setup.backend.respond = result({ allow: [] });
   assert.match(`${await setup.join()}`, /^forbidden: /);
+});
+
+Deno.test("the code and the message of the backend are what a client is sent, and the sentence says what was refused", async () => {
+  const own = (code: unknown, message = "Pay first") =>
+    json({ error: { code, message } });
+  const cases:
+    readonly (readonly [Responder, code: string, message: RegExp])[] = [
+      [own("payment_due"), "payment_due", /^Pay first$/],
+      [own("unauthorized"), "unauthorized", /^Pay first$/],
+      [own("too_many_rooms"), "too_many_rooms", /^Pay first$/],
+      [own("log_in"), "log_in", /^Pay first$/],
+      [own("payment_due", "<b>é🚀</b>"), "payment_due", /^<b>é🚀<\/b>$/],
+      [
+        own("payment_due", "a\u202eb"),
+        "payment_due",
+        /^Cannot .*not allow it; /,
+      ],
+      [
+        own("payment_due", "a\u0000b"),
+        "payment_due",
+        /^Cannot .*not allow it; /,
+      ],
+      [own("payment_due", "\ud800"), "payment_due", /^Cannot .*not allow it; /],
+      [own("payment_due", ""), "payment_due", /^Cannot .*not allow it; /],
+      [own("x".repeat(64)), "x".repeat(64), /^Pay first$/],
+      // Codes of another form, and those after which clients would try again, are replaced.
+      [own("x".repeat(65)), "forbidden", /^Pay first$/],
+      [own("Payment due"), "forbidden", /^Pay first$/],
+      [own(""), "forbidden", /^Pay first$/],
+      [own("constructor\n"), "forbidden", /^Pay first$/],
+      [own("log_unreachable"), "forbidden", /^Pay first$/],
+      [own("hook_unavailable"), "forbidden", /^Pay first$/],
+      [own("too_many_connections"), "forbidden", /^Pay first$/],
+      [own("internal"), "forbidden", /^Pay first$/],
+      [
+        json({ error: { code: "due", message: "Pay" } }, 403),
+        "forbidden",
+        /^Pay$/,
+      ],
+      [json({}, 401), "unauthorized", /^Cannot .* sign in/],
+    ];
+  await using setup = await Setup.start(ANN);
+  for (const [respond, code, message] of cases) {
+    setup.backend.respond = respond;
+    for (
+      const [error, what] of [
+        [await setup.connectError(), "Cannot connect: "],
+        [await setup.joinError(), 'Cannot join "chat": '],
+      ] as const
+    ) {
+      assert.match(error.code, /^(unauthorized|forbidden)$/);
+      assert.ok(error.message.startsWith(what), error.message);
+      assert.equal(error.toJSON().code, code);
+      assert.match(error.toJSON().message, message);
+      const full = error.inFull();
+      assert.deepEqual(full.toJSON(), { code, message: error.message });
+      assert.equal(full.code, error.code);
+    }
+  }
 });
 
 const OUTAGES: readonly [what: string, outcome: string, respond: Responder][] =

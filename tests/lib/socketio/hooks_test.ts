@@ -205,9 +205,21 @@ Deno.test("a refusal by the connect hook is a connect_error, and an outage close
     "connect",
     json({ error: { code: "locked", message: "Your account is locked" } }),
   );
-  assert.match(
-    `${await setup.connect()}`,
-    /^forbidden: .* says "Your account is locked"/,
+  assert.equal(await setup.connect(), "locked: Your account is locked");
+  // Metrics and log lines have Roomcast's own codes, of which there are not many.
+  const { observations } = setup.app;
+  assert.deepEqual(
+    observations.filter(({ kind }) => /^clients?_refused$/.test(kind)),
+    [
+      { kind: "client_refused", code: "forbidden" },
+      {
+        kind: "clients_refused",
+        code: "forbidden",
+        count: 1,
+        why:
+          'Cannot connect: the application does not allow it and says "Your account is locked"; ask the application who may do it',
+      },
+    ],
   );
   setup.backend.respond = json({}, 401);
   assert.match(`${await setup.connect()}`, /^unauthorized: /);
@@ -436,7 +448,7 @@ Deno.test("without a connect hook, the join hook decides about the rooms of HOOK
     "join",
     (call, response) =>
       call.body.room === "private.no"
-        ? json({ error: { code: "x", message: "members only" } })(
+        ? json({ error: { code: "no_member", message: "members only" } })(
           call,
           response,
         )
@@ -465,7 +477,7 @@ Deno.test("without a connect hook, the join hook decides about the rooms of HOOK
   assert.equal(call?.headers.cookie, "sid=1");
   assert.match(
     `${await setup.connect({ rooms: ["private.no"] })}`,
-    /^forbidden: Cannot join "private.no": .* says "members only"/,
+    /^no_member: Cannot join "private.no": .* says "members only"/,
   );
   const client = setup.client({ rooms: [] }, {
     extraHeaders: { cookie: "sid=2" },
@@ -477,7 +489,7 @@ Deno.test("without a connect hook, the join hook decides about the rooms of HOOK
   assert.deepEqual([asked?.body.token, asked?.body.data], ["t", { pin: 7 }]);
   assert.equal(asked?.headers.cookie, "sid=2");
   const [{ error }] = await client.ask("join", { room: "private.no" });
-  assert.equal(error.code, "forbidden");
+  assert.deepEqual(error, { code: "no_member", message: "members only" });
   // Over HTTP, the rooms of the hook cannot be read without a key either.
   for (const [room, status] of [["a", 200], ["private.b", 401]] as const) {
     const path = `/rooms/${room}/history`;
