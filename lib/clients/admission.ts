@@ -14,10 +14,7 @@ import { ApiError } from "../errors.ts";
 import { RateLimit, type Usage } from "../limits/rate_limit.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
-import {
-  type JoinRequest,
-  parseJoinRequest,
-} from "../recovery/join_request.ts";
+import type { JoinRequest } from "../recovery/join_request.ts";
 import type { PreparedJoin } from "../recovery/join_result.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { ReplayHold } from "../recovery/replay_hold.ts";
@@ -29,8 +26,8 @@ import {
 } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
-import type { LostRoom } from "./asked_rooms.ts";
-import { Client, tooFast, tooManyRooms } from "./client.ts";
+import { type LostRoom, namesOf, requestsNamed } from "./asked_rooms.ts";
+import { Client, tooFast } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
 import { isOpenEnded, type Loaded, Plans, type PlansOptions } from "./plans.ts";
 import { positionAtConnect } from "./room_positions.ts";
@@ -260,8 +257,10 @@ export class Admissions {
     if (introduction === undefined) {
       throw new TypeError("a client without a principal has no introduction");
     }
-    if (rooms.length > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
-    const names = rooms.map((room) => parseJoinRequest(room).room);
+    // A client that resumes its session gets the rooms of the session, whatever it names.
+    const names = found.kind === "found"
+      ? [...requestsNamed(rooms).keys()].slice(0, roomsPerClientMax)
+      : namesOf(rooms, roomsPerClientMax);
     const kept = found.kind === "found"
       ? found.stored.session.verdict
       : undefined;

@@ -46,7 +46,7 @@ export interface LostRoom {
   readonly room: string;
   /**
    * `expired`: the room's grant has expired. `revoked`: the right to be in the room has ended otherwise. `removed`: a
-   * backend has taken the client out of the room.
+   * backend has taken the client out of the room, or the client would be in too many rooms.
    */
   readonly reason: "expired" | "revoked" | "removed";
 }
@@ -89,11 +89,15 @@ export async function askedRooms(
     const refusal = granted.refusals.get(room);
     if (refusal === undefined) continue;
     const isLost = stream?.resumes && !own.includes(room);
-    if (!isLost && (!mayLack || own.includes(room))) throw refusal;
+    if (!isLost && (!mayLack || own.includes(room))) throw refusal.inFull();
     if (isLost && !mayLack) lost.push({ room, reason: "revoked" });
     byRoom.delete(room);
   }
-  if (byRoom.size > roomsPerClientMax) throw tooManyRooms(roomsPerClientMax);
+  if (byRoom.size > roomsPerClientMax) {
+    throw own.length === 0
+      ? tooManyRooms(roomsPerClientMax)
+      : tooManyWithOwn(byRoom.size, roomsPerClientMax);
+  }
   if (stream !== undefined && byRoom.size === 0) {
     throw [...granted.refusals.values()][0] ?? noRooms();
   }
@@ -104,11 +108,27 @@ export async function askedRooms(
   };
 }
 
+function tooManyWithOwn(count: number, roomsMax: number): ApiError {
+  return new ApiError(
+    "too_many_rooms",
+    `Cannot connect: a client may be in at most ${roomsMax} rooms, and with those of its token or of the connect hook it would be in ${count}; let the client, its token or the connect hook name fewer rooms`,
+  );
+}
+
 function noRooms(): ApiError {
   return new ApiError(
     "invalid_room",
     "Cannot connect: the stream names no room, and there are no default rooms; name a room",
   );
+}
+
+/** Returns the names of the rooms that a new client asks for. @throws {ApiError} `invalid_room`, `too_many_rooms` */
+export function namesOf(
+  rooms: readonly unknown[],
+  roomsMax: number,
+): string[] {
+  if (rooms.length > roomsMax) throw tooManyRooms(roomsMax);
+  return rooms.map((room) => parseJoinRequest(room).room);
 }
 
 /**

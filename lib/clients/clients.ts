@@ -94,16 +94,7 @@ export class Clients {
       displaced: ({ digest, generation }) =>
         this.#disconnects.resumedElsewhere(digest, generation + 1),
     });
-    this.#admissions = new Admissions({
-      log,
-      recovery,
-      sessions,
-      writer,
-      access,
-      directives: options.directives,
-      rooms: options.rooms,
-      roomsPerClientMax: options.roomsPerClientMax,
-    });
+    this.#admissions = new Admissions({ ...options, recovery, writer });
     const roster = this.#roster = new Roster(options);
     const disconnects = this.#disconnects = new Disconnects({
       roster,

@@ -16,6 +16,7 @@ import type { Directives } from "../directives/directives.ts";
 import { ApiError, toApiError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import { compareIds } from "../log/position.ts";
+import type { Observe } from "../observer.ts";
 import {
   type JoinRequest,
   parseJoinRequest,
@@ -72,6 +73,7 @@ export interface PlansOptions {
   /** Default rooms (`ROOMS`): a client joins them if it names no rooms when it connects. */
   readonly rooms: readonly string[];
   readonly roomsPerClientMax: number;
+  readonly observe: Observe;
 }
 
 /** Determines for connecting clients which rooms they join. */
@@ -128,10 +130,15 @@ export class Plans {
 
   /**
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
-   * longer join, and rooms beyond `roomsPerClientMax`. If any room is left out, the client is not reported as
-   * `recovered`. Adds the rooms of the client's token that the client has not left, because the token may be newer than
-   * the session. Applies what backends have directed since the session was saved: takes the client out of rooms and puts
-   * it into others, unless its user was revoked after that.
+   * longer join. If any room is left out, the client is not reported as `recovered`. Adds the rooms of the client's
+   * token that the client has not left, because the token may be newer than the session. Applies what backends have
+   * directed since the session was saved: takes the client out of rooms and puts it into others, unless its user was
+   * revoked after that.
+   *
+   * Leaves out rooms beyond `roomsPerClientMax`, which may be lower than when the session was saved. The rooms that the
+   * client joined first stay, and those of the session come before those of the token. The client is told about each
+   * room that is left out, except for those into which a backend has put it since: their directives are applied to the
+   * connected client, which reports that they have failed.
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
@@ -141,7 +148,7 @@ export class Plans {
     { principal, asker, shown, rooms }: KnownHello,
     session: Session,
   ): Promise<Plan> {
-    const { access, directives, roomsPerClientMax } = this.#options;
+    const { access, directives, roomsPerClientMax, observe } = this.#options;
     const trusted = await this.#trusted(session, shown?.id);
     const { removed, added: put, grants } = assignedRooms(
       session,
@@ -169,25 +176,29 @@ export class Plans {
       asker,
     );
     const { refusals } = granted;
-    for (const { room } of ofToken) {
-      const refusal = refusals.get(room);
-      if (refusal !== undefined) throw refusal;
-    }
+    const [refusal] = ofToken.flatMap(({ room }) => refusals.get(room) ?? []);
+    if (refusal !== undefined) throw refusal.inFull();
     const isAllowed = ({ room }: JoinRequest) => !refusals.has(room);
-    const requests = missed.filter(isAllowed).slice(0, roomsPerClientMax);
-    const all = [...requests, ...ofToken, ...directed.filter(isAllowed)]
-      .slice(0, roomsPerClientMax);
-    const joined = new Set(all.map(({ room }) => room));
+    const stay = missed.filter(isAllowed);
+    const wanted = [...stay, ...ofToken, ...directed.filter(isAllowed)];
+    const requests = wanted.slice(0, roomsPerClientMax);
+    const beyond = wanted.slice(roomsPerClientMax)
+      .filter(({ room }) => !put.has(room));
+    if (beyond.length > 0) {
+      observe({ kind: "limited", limit: "too_many_rooms" });
+    }
+    const joined = new Set(requests.map(({ room }) => room));
     const left = principal.rooms.filter((room) =>
       !joined.has(room) && (removed.has(room) || session.left?.has(room))
     );
     return {
-      requests: all,
+      requests,
       principal: keepGrants(granted.principal, (room) => joined.has(room)),
-      isWhole: requests.length === missed.length,
+      isWhole: missed.every(({ room }) => joined.has(room)),
       ...left.length > 0 && { left: new Set(left) },
       lost: [
         ...[...removed].map((room) => ({ room, reason: "removed" } as const)),
+        ...beyond.map(({ room }) => ({ room, reason: "removed" } as const)),
         ...doubtful.filter((room) => refusals.has(room))
           .map((room) => refusedRoom(room, grants.get(room), now)),
       ],

@@ -4,7 +4,7 @@ import { Subscriber } from "../support/client.ts";
 import { Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
-import { until } from "../support/wait.ts";
+import { Inbox, until } from "../support/wait.ts";
 
 const FAST = {
   reconnectionDelay: 20,
@@ -421,6 +421,40 @@ Deno.test("join returns earlier messages, and the client stays in the room until
       "too_many_rooms",
     );
   }
+});
+
+Deno.test("a client that moves to a node with a lower ROOMS_PER_CLIENT_MAX is told which rooms it is no longer in, and misses nothing in the others", async () => {
+  await using redis = await Redis.start();
+  const env = { REDIS_URL: redis.url };
+  await using before = await TestNode.start(env);
+  await using after = await TestNode.start({
+    ...env,
+    ROOMS_PER_CLIENT_MAX: "2",
+  });
+  await using proxy = await Proxy.start(before.port);
+  await using client = await Subscriber.connect(proxy.url, {
+    ...FAST,
+    auth: { rooms: ["a", "b"] },
+  });
+  const left = new Inbox<{ room: string; reason: string }>();
+  client.socket.on("left", (event) => left.push(event));
+  assert.equal((await client.ask("join", { room: "c" }))[0].ok, true);
+  proxy.targets = [];
+  before.signal("SIGKILL");
+  await client.disconnects.have(1);
+  for (const room of ["c", "b", "a"]) await after.publish(room, room);
+  proxy.targets = [after.port];
+  await client.messages.have(2);
+  await left.have(1);
+  await after.publish("c again", "c");
+  await after.publish("a again", "a");
+  await client.messages.have(3);
+  assert.deepEqual(messagesOf(client), ["b", "a", "a again"]);
+  assert.deepEqual(left.items, [{ room: "c", reason: "removed" }]);
+  assert.deepEqual(client.connects.items, [false, false]);
+  assert.deepEqual(client.gaps.items, []);
+  const { error } = (await client.ask("join", { room: "c" }))[0];
+  assert.equal(error.code, "too_many_rooms");
 });
 
 Deno.test("a reconnect repeats neither the messages of a join answer nor those before the join", async () => {

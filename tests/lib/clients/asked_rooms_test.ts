@@ -85,6 +85,10 @@ Deno.test("the rooms that are named and those of the token count for the limit",
   const ann = principal("client", ["*"], ["a", "b"]);
   assert.deepEqual(await names(ann, ["c", "b"]), ["a", "b", "c"]);
   await refused(ann, ["c", "d"], "too_many_rooms");
+  await assert.rejects(
+    names(ann),
+    /at most 3 rooms, and with those of its token or of the connect hook it would be in 4;/,
+  );
   await refused(
     principal("client", ["*"]),
     ["a", "a", "a", "a"],

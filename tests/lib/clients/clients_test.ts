@@ -296,25 +296,6 @@ Deno.test("a client has at most `roomsPerClientMax` rooms, even if it joins seve
   assert.deepEqual([...ann.client.rooms.keys()], ["a", "b", "c"]);
 });
 
-Deno.test("a client whose session has more rooms than the limit joins only as many rooms and is not reported as recovered", async () => {
-  for (const roomsPerClientMax of [2, 3]) {
-    using setup = new ClientsSetup({ roomsPerClientMax });
-    const { id, epoch, lineage } = setup.log.head;
-    const rooms = ["a", "b", "c"].map((room) => [room, { since: id }] as const);
-    const session = { rooms, epoch, lineage, generation: 1, owner: "x" };
-    const digest = hashSessionSecret("secret");
-    await setup.sessions.save(
-      [{ digest, session, resumedVersion: undefined }],
-      60,
-    );
-    const { recovered, connection } = await setup.connect({ secret: "secret" });
-    assert.equal(recovered, roomsPerClientMax === 3);
-    assert.deepEqual(connection.written, [
-      recovered ? "told a b c" : "told a b",
-    ]);
-  }
-});
-
 Deno.test("Clients checks access for every room at connect, in join(), and when a session is resumed", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect({ rooms: ["a", "b"] });
