@@ -194,6 +194,7 @@ function appOptions(
     originRule: node.originRule,
     tokenCookie: node.tokenCookie,
     acceptsTokens: config.tokens !== undefined,
+    hooks: node.hooks,
     bodies: new BodyBudget(),
     pages: new PageBudget(),
     defaultRoom: config.rooms[0] ?? "chat",

@@ -7,6 +7,7 @@
  */
 import type * as v from "valibot";
 import type { Access, Credentials } from "../lib/access/access.ts";
+import type { JoinHook } from "../lib/access/hooks.ts";
 import {
   credentialsIn,
   type ReadTokenCookie,
@@ -25,6 +26,11 @@ export interface PageOptions {
   readonly tokenCookie: ReadTokenCookie;
   /** Whether the server verifies client tokens. */
   readonly acceptsTokens: boolean;
+  /** The hooks that may let clients publish; undefined if there are none. */
+  readonly hooks?: {
+    readonly connect: unknown;
+    readonly join: Pick<JoinHook, "concerns"> | undefined;
+  } | undefined;
   /**
    * The default rooms: a client joins them if it names no rooms. The page opens them when it is shown for the first
    * time.
@@ -51,10 +57,11 @@ export function pageSettings(
 ): Handler {
   const { access, acceptsTokens, rooms, embedded, messageBytesMax } = options;
   const channels = options.channels.map(compileGlob);
-  const from = servesBackends ? "request" : "reader";
+  const atThisPort = servesBackends ? "request" : "reader";
   const isRefused = async (
     action: Action,
     room: string,
+    from: Credentials["from"] = atThisPort,
     cookie: () => Pick<Credentials, "secret" | "place"> = () => NO_COOKIE,
   ): Promise<boolean> => {
     try {
@@ -65,6 +72,10 @@ export function pageSettings(
       throw error;
     }
   };
+  const clientsMayPublish = async (room: string): Promise<boolean> =>
+    acceptsTokens || options.hooks?.connect !== undefined ||
+    options.hooks?.join?.concerns(room) === true ||
+    !await isRefused("publish", room, "client");
   return async function pageSettings(c) {
     const room = parseRoom(c.req.query("room") ?? rooms[0]);
     // The page's own requests for histories have the same cookie, and publishing takes none.
@@ -78,7 +89,8 @@ export function pageSettings(
       room,
       bridged: channels.some((matches) => matches(room)),
       publishNeedsKey: await isRefused("publish", room),
-      historyNeedsKey: await isRefused("history", room, cookie),
+      clientsMayPublish: await clientsMayPublish(room),
+      historyNeedsKey: await isRefused("history", room, atThisPort, cookie),
     };
     return c.json(settings);
   };

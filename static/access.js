@@ -113,12 +113,15 @@ export class AccessForms {
   }
 
   #update() {
-    const { key, token, lacksKey, acceptsTokens } = this.#server;
+    const { key, token, lacksKey, acceptsTokens, clientsMayPublish } =
+      this.#server;
     this.#key.isShown = lacksKey;
     find("key-use").hidden = key === "";
     find("token-use").hidden = !acceptsTokens;
-    if (acceptsTokens) {
-      find("key-label").textContent = "Key, to publish as a backend";
+    if (acceptsTokens || clientsMayPublish) {
+      find("key-label").textContent = acceptsTokens
+        ? "Key, to publish as a backend"
+        : "Key, to publish as a backend and to read histories";
     }
     find("token-state").textContent = token === ""
       ? "No token is in use."

@@ -23,7 +23,7 @@ export class Server extends EventTarget {
    *
    * @param {string} [room]
    * @returns {Promise<{ rooms: string[], room: string, embedded: boolean, bridged: boolean, servesBackends: boolean,
-   * acceptsTokens: boolean, publishNeedsKey: boolean, historyNeedsKey: boolean }>}
+   * acceptsTokens: boolean, publishNeedsKey: boolean, clientsMayPublish: boolean, historyNeedsKey: boolean }>}
    * @throws {RequestError}
    */
   async load(room) {
@@ -99,12 +99,18 @@ export class Server extends EventTarget {
       (this.#key !== "" || !this.settings(room)?.publishNeedsKey);
   }
 
+  /** Whether clients may publish into a loaded room over their connections, if their tokens or the hooks allow it. */
+  get clientsMayPublish() {
+    return this.#some(({ clientsMayPublish }) => clientsMayPublish);
+  }
+
   /**
    * Returns whether the page may publish into `room`. If it may not over HTTP, it publishes over its connection, and its
-   * token decides, whose rights the page does not know.
+   * token or a hook decides, which the page does not know before.
    */
   mayPublish(room) {
-    return this.mayPublishOverHttp(room) || this.acceptsTokens;
+    return this.mayPublishOverHttp(room) ||
+      (this.settings(room)?.clientsMayPublish ?? false);
   }
 
   /** Returns whether the page may read the history of `room`; true if the settings of the room are not loaded yet. */

@@ -181,6 +181,7 @@ export const PageSettings = v.object({
   room: Room,
   bridged: v.boolean(),
   publishNeedsKey: v.boolean(),
+  clientsMayPublish: v.boolean(),
   historyNeedsKey: v.boolean(),
 });
 

@@ -8,6 +8,7 @@ import {
   screenshot,
   violations,
 } from "../support/browser.ts";
+import { HookBackend, result } from "../support/hook_backend.ts";
 import { TestNode } from "../support/node.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
 
@@ -229,6 +230,33 @@ async function onlyReads(browser: Browser, node: TestNode): Promise<void> {
     .waitFor();
 }
 
+/** Checks that the page publishes over its connection if a hook allows it, and does not demand a key. */
+async function publishesByHook(
+  browser: Browser,
+  node: TestNode,
+): Promise<void> {
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page, errors } = desk;
+  await isConnected(page);
+  const label = page.locator("#key-label");
+  await label.getByText("Key, to publish as a backend and to read").waitFor();
+  await send(page, "by the hook");
+  await shows(page, "by the hook");
+  await page.locator(".pane.current .answer").getByText("Stored as").waitFor();
+  const path = `${node.url}/rooms/chat/history?order=desc&limit=1`;
+  const { messages: [{ message, from }] } =
+    await (await fetch(path, { headers: KEY })).json();
+  assert.deepEqual({ message, from }, { message: "by the hook", from: "ann" });
+  await page.fill("#open-room", "board");
+  await page.press("#open-room", "Enter");
+  await page.locator(".pane.current .empty").waitFor();
+  await send(page, "not allowed");
+  await page.locator(".pane.current .composer .error", {
+    hasText: 'Cannot publish into "board"',
+  }).waitFor();
+  assert.deepEqual(errors, []);
+}
+
 /** Checks that the page connects and reads with a token in a cookie, which no script can read. */
 async function usesCookie(browser: Browser, node: TestNode): Promise<void> {
   await publishMany(node, "older", 120);
@@ -273,6 +301,18 @@ Deno.test({
       ...SETTINGS,
       INTERNAL_PORT: "0",
     });
+    await using backend = await HookBackend.start(result({
+      user: "ann",
+      caps: [
+        { rooms: ["chat"], allow: ["sub", "pub"] },
+        { rooms: ["board"], allow: ["sub"] },
+      ],
+    }));
+    await using hooked = await TestNode.start({
+      PUBLISH_KEYS: SETTINGS.PUBLISH_KEYS,
+      CONNECT_HOOK_URL: backend.url(),
+      HOOK_TIMEOUT_MS: "5000",
+    });
     await using browser = await launch();
     await t.step("uses tokens", () => usesTokens(browser, node));
     await t.step("uses a token and a key", () => usesBoth(browser, node));
@@ -280,6 +320,7 @@ Deno.test({
       "publishes with a token",
       () => publishesWithToken(browser, node),
     );
+    await t.step("publishes by a hook", () => publishesByHook(browser, hooked));
     await t.step("uses a cookie", () => usesCookie(browser, withCookie));
     await t.step("only reads", () => onlyReads(browser, split));
   },

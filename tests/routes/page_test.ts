@@ -16,6 +16,7 @@ Deno.test("GET /page.json says what the server accepts in the default room", asy
     room: "news",
     bridged: false,
     publishNeedsKey: false,
+    clientsMayPublish: true,
     historyNeedsKey: false,
   });
 });
@@ -47,6 +48,33 @@ Deno.test("GET /page.json says whether the server accepts tokens, and whether th
       [servesBackends, acceptsTokens, publishNeedsKey, historyNeedsKey],
       expected,
     );
+  }
+});
+
+Deno.test("GET /page.json says whether clients may publish over their connections", async () => {
+  const keyed = { PUBLISH_KEYS: "web:correct-horse" };
+  const url = "http://127.0.0.1:1/hook";
+  for (
+    const [settings, expected] of [
+      [{}, true],
+      [keyed, false],
+      [{ ...keyed, TOKEN_SECRET: SECRET }, true],
+      [{ ...keyed, CONNECT_HOOK_URL: url }, true],
+      [{ ...keyed, JOIN_HOOK_URL: url }, true],
+      [{ ...keyed, JOIN_HOOK_URL: url, HOOK_ROOMS: "private.*" }, false],
+      // This hook replaces messages, and grants nothing.
+      [{ ...keyed, PUBLISH_HOOK_URL: url }, false],
+    ] as const
+  ) {
+    for (const audience of ["everyone", "clients"] as const) {
+      await using app = new TestApp(settings, { audience });
+      const { body } = await app.request("/page.json");
+      assert.equal(
+        body.clientsMayPublish,
+        expected,
+        `${audience} ${Object.keys(settings)}`,
+      );
+    }
   }
 });
 

@@ -65,6 +65,7 @@ export class TestApp {
       originRule: node.originRule,
       tokenCookie: node.tokenCookie,
       acceptsTokens: config.tokens !== undefined,
+      hooks: node.hooks,
       bodies: this.#bodies,
       pages: new PageBudget(),
       defaultRoom: config.rooms[0] ?? "",
