@@ -191,8 +191,9 @@ export class RedisBridge implements Ingress {
           isCurrent: (client) => this.#connection?.client === client,
           control: (payload) => this.#receiveControl(payload),
           message: (channel, payload) => this.#receive(channel, payload),
-        }),
+        }).catch((error) => this.#health.subscribeFailed(error)),
       ready: () => {
+        this.#health.succeeded("subscribe");
         this.#heartbeats.subscribed();
         if (connection.runId !== this.#serverRunId) this.#sequencer.discard();
         this.#serverRunId = connection.runId;

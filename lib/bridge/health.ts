@@ -5,14 +5,16 @@
  */
 import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
+import { toLogError } from "../redis/errors.ts";
 import type { Step } from "./step.ts";
 
 /**
- * A part of the bridge that can fail: `heartbeat`, `channels` (the check that all nodes have the same `CHANNELS`), or
- * one of the kinds of {@linkcode Step}.
+ * A part of the bridge that can fail: `heartbeat`, `subscribe`, `channels` (the check that all nodes have the same
+ * `CHANNELS`), or one of the kinds of {@linkcode Step}.
  */
 export type BridgePart =
   | "heartbeat"
+  | "subscribe"
   | "channels"
   | Exclude<Step["kind"], "wait">;
 
@@ -33,11 +35,13 @@ export class BridgeHealth {
   }
 
   /**
-   * Whether received messages can be appended: no part, except perhaps the heartbeat, has failed. Appending needs no
-   * heartbeat, and a failed heartbeat is repeated one second later.
+   * Whether received messages can be appended: no part has failed that appending needs. It needs neither the heartbeat,
+   * which is repeated one second later, nor the subscription.
    */
   get canAppend(): boolean {
-    return [...this.#failed].every((part) => part === "heartbeat");
+    return [...this.#failed].every((part) =>
+      part === "heartbeat" || part === "subscribe"
+    );
   }
 
   /** Whether `part` failed at its last attempt. */
@@ -56,6 +60,15 @@ export class BridgeHealth {
       });
     }
     this.#failed.add(part);
+  }
+
+  /** Records that the subscription has failed with an error of Redis, and throws the error again. */
+  subscribeFailed(error: unknown): never {
+    this.failed(
+      "subscribe",
+      toLogError(error, "subscribe to the channels of CHANNELS"),
+    );
+    throw error;
   }
 
   /** Records that each of `parts` has succeeded or is no longer needed. */

@@ -13,10 +13,15 @@ class Fixture {
   readonly bridge: RedisBridge;
   /** Whether the bridge's commands fail from now on. */
   broken = false;
+  /** The reason in the last report of `bridge_stuck`. */
+  why: string | undefined;
   readonly #commands: RedisConnection;
 
   constructor(readonly redis: Redis) {
-    const observe = ({ kind }: Observation) => this.observed.push(kind);
+    const observe = (observation: Observation) => {
+      if (observation.kind === "bridge_stuck") this.why = observation.why;
+      this.observed.push(observation.kind);
+    };
     const commands = this.#commands = new RedisConnection({
       url: redis.url,
       name: "commands",
@@ -104,4 +109,22 @@ Deno.test("RedisBridge.working is false while appends fail although heartbeats s
   ]);
   assert.equal(fixture.bridge.working, true);
   assert.equal(fixture.bridge.pending, 0);
+});
+
+Deno.test("RedisBridge reports bridge_stuck with the reason if its user may not subscribe to a channel, and bridge_recovered when it may", async () => {
+  await using redis = await Redis.start({ aof: false });
+  const user = ["ACL", "SETUSER", "default", "resetchannels", "&roomcast*"];
+  await redis.command(...user);
+  await using fixture = new Fixture(redis);
+  assert.deepEqual(await fixture.health(0), ["bridge_stuck"]);
+  assert.equal(
+    fixture.why,
+    "Cannot subscribe to the channels of CHANNELS: the Redis user lacks a permission; compare its ACL with docs/security.md",
+  );
+  await redis.command(...user, "&chat");
+  await fixture.synchronized();
+  assert.deepEqual(await fixture.health(1), [
+    "bridge_stuck",
+    "bridge_recovered",
+  ]);
 });
