@@ -18,6 +18,12 @@ export const LAST_MAX = 1000;
 export const DATA_BYTES_MAX = 8192;
 const JOIN_FIELDS: Names = {
   known: ["room", "since", "last", "token", "data"],
+  instead: {
+    channel: "room",
+    name: "room",
+    position: "since",
+    limit: "last",
+  },
 };
 
 /**

@@ -94,7 +94,7 @@ async function usesTokens(browser: Browser, node: TestNode): Promise<void> {
 
   // This token expires soon, so that the page asks for another one.
   const soon = await tokenFor("ann", ["chat"], inSeconds(33));
-  await enter(page, soon);
+  await enter(page, `Bearer ${soon}`);
   await isConnected(page);
   await form.waitFor({ state: "hidden" });
   await shows(page, "older 149");

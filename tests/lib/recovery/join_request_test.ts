@@ -89,6 +89,16 @@ Deno.test("parseJoinRequest() and parseLeaveRequest() throw for an unknown field
     ],
     [
       parseJoinRequest,
+      "channel",
+      'Cannot join: the field "channel" is unknown; did you mean "room"?',
+    ],
+    [
+      parseJoinRequest,
+      "limit",
+      'Cannot join: the field "limit" is unknown; did you mean "last"?',
+    ],
+    [
+      parseJoinRequest,
       "gap",
       'Cannot join: the field "gap" is unknown; use only "room", "since", "last", "token", "data"',
     ],
