@@ -37,8 +37,11 @@ const BYTES_MAX = 256 << 20;
 const NEVER = "9e15-0";
 /** Estimated memory of a message without its room and text, in bytes. */
 const ENTRY_BYTES = 200;
-/** Maximum number of remembered idempotency keys. If there are more, the oldest are dropped. */
-const KEYS_MAX = 1_000_000;
+/**
+ * Maximum number of ids that are remembered for idempotency keys; a key has one for each room of its publish. If there
+ * are more, the oldest keys are dropped.
+ */
+const KEYED_IDS_MAX = 1_000_000;
 
 /** Options of {@linkcode MemoryLog}. */
 export interface MemoryLogOptions {
@@ -46,6 +49,8 @@ export interface MemoryLogOptions {
   readonly historySeconds: number;
   readonly idempotencySeconds: number;
   readonly reader: LogReader;
+  /** Replaces {@linkcode KEYED_IDS_MAX}. */
+  readonly keyedIdsMax?: number;
 }
 
 /** A room's history, which drops its oldest messages. */
@@ -96,6 +101,8 @@ export class MemoryLog implements Log {
   readonly #rooms = new Map<string, RoomHistory>();
   /** The earlier publishes that had an idempotency key, by key, oldest first. */
   readonly #keys = new Map<string, KeyedPublish>();
+  /** Number of ids in `#keys`. */
+  #keyedIds = 0;
   #bytes = 0;
   /** The id with which the log begins. All messages get greater ids. */
   readonly #began = `${Date.now()}-0`;
@@ -297,7 +304,9 @@ export class MemoryLog implements Log {
   }
 
   #keep(key: string, fingerprint: string, ids: string[]): void {
-    this.#keys.delete(key);
+    const { keyedIdsMax = KEYED_IDS_MAX } = this.#options;
+    this.#dropKey(key);
+    this.#keyedIds += ids.length;
     const now = performance.now();
     this.#keys.set(key, {
       fingerprint,
@@ -305,9 +314,14 @@ export class MemoryLog implements Log {
       expires: now + this.#options.idempotencySeconds * 1000,
     });
     for (const [oldest, { expires }] of this.#keys) {
-      if (expires > now && this.#keys.size <= KEYS_MAX) break;
-      this.#keys.delete(oldest);
+      if (expires > now && this.#keyedIds <= keyedIdsMax) break;
+      this.#dropKey(oldest);
     }
+  }
+
+  #dropKey(key: string): void {
+    this.#keyedIds -= this.#keys.get(key)?.ids.length ?? 0;
+    this.#keys.delete(key);
   }
 }
 

@@ -33,3 +33,24 @@ Deno.test("a page from before a loss is not complete if MemoryLog has dropped th
   }
   await log.close();
 });
+
+Deno.test("the oldest idempotency keys are dropped if there are too many ids of rooms with them", async () => {
+  const log = new MemoryLog({
+    historySize: 10,
+    historySeconds: 60,
+    idempotencySeconds: 600,
+    reader: silentReader,
+    keyedIdsMax: 25,
+  });
+  const rooms = Array.from({ length: 10 }, (_, i) => `room ${i}`);
+  const isDuplicate = async (key: string): Promise<boolean> => {
+    const [[result] = []] = await log.append([{ rooms, json: "1", key }]);
+    return result !== undefined && "duplicate" in result && result.duplicate;
+  };
+  for (const key of ["a", "b"]) assert.equal(await isDuplicate(key), false);
+  for (const key of ["a", "b"]) assert.equal(await isDuplicate(key), true);
+  assert.equal(await isDuplicate("c"), false);
+  assert.equal(await isDuplicate("c"), true);
+  assert.equal(await isDuplicate("b"), true);
+  assert.equal(await isDuplicate("a"), false, "it was dropped");
+});
