@@ -19,15 +19,18 @@ import type { Duplex } from "node:stream";
 const LINGER_MS = 200;
 
 /**
- * Takes a connection away from node:http's parser, sends `response`, and closes the connection. Call this in the same
- * step in which node:http reports the error.
+ * Takes a connection away from node:http's parser. Call this in the same step in which node:http reports the error.
+ *
+ * @returns Sends a response and closes the connection.
  */
-export function endDetached(connection: Duplex, response: string): void {
+export function detach(connection: Duplex): (response: string) => void {
   // These listeners pass bytes to the parser.
   for (const event of ["data", "end"]) connection.removeAllListeners(event);
-  if (!connection.writable) return void connection.destroy();
-  connection.end(response);
-  connection.resume();
-  const timer = setTimeout(() => connection.destroy(), LINGER_MS);
-  connection.once("close", () => clearTimeout(timer));
+  return (response) => {
+    if (!connection.writable) return void connection.destroy();
+    connection.end(response);
+    connection.resume();
+    const timer = setTimeout(() => connection.destroy(), LINGER_MS);
+    connection.once("close", () => clearTimeout(timer));
+  };
 }

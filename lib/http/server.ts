@@ -18,20 +18,25 @@ import type { Duplex } from "node:stream";
 import { ApiError } from "../errors.ts";
 import { releaseAnsweredRequests } from "./answered_requests.ts";
 import { HttpConnections } from "./connections.ts";
-import { endDetached } from "./freed_parser.ts";
+import { detach } from "./freed_parser.ts";
+import { TimeoutList } from "../util/deadline.ts";
 import { SNIFFING } from "./response.ts";
 import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
 const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
+/** How often node:http looks for slow requests, as an interval in ms. It looks only at requests in flight. */
+const SLOW_CHECK_MS = 250;
+/** node:http's code for a request that did not arrive in time. */
+const TOO_SLOW = "ERR_HTTP_REQUEST_TIMEOUT";
 /** The responses to requests that node:http cannot read, by the code of node:http's error. */
 const CLIENT_ERRORS: Readonly<Record<string, ApiError>> = {
   HPE_HEADER_OVERFLOW: new ApiError(
     "header_too_large",
     `Cannot read the request: its headers exceed ${HEADER_BYTES_MAX} bytes; send fewer headers or smaller cookies`,
   ),
-  ERR_HTTP_REQUEST_TIMEOUT: new ApiError(
+  [TOO_SLOW]: new ApiError(
     "request_too_slow",
     "Cannot read the request: it did not arrive in time; send the request without pauses",
   ),
@@ -86,7 +91,7 @@ export function createHttpServer(
     headersTimeout: 10_000,
     requestTimeout: 30_000,
     keepAliveTimeout: 0,
-    connectionsCheckingInterval: 5000,
+    connectionsCheckingInterval: SLOW_CHECK_MS,
     maxHeaderSize: HEADER_BYTES_MAX,
     // Monitoring tools such as HAProxy send requests without a `Host` header.
     requireHostHeader: false,
@@ -111,11 +116,7 @@ export function createHttpServer(
     if (connections.release(socket)) onUpgrade?.(request, socket, head);
     else ignoreErrors(socket);
   });
-  server.on("clientError", (error: Error & { code?: string }, socket) => {
-    const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-    if (refusal.isLimit) onLimit(refusal.code);
-    endDetached(socket, completeResponse(refusal));
-  });
+  respondToUnreadable(server, onLimit);
   server.on("checkExpectation", (request, response) => {
     if (begin(connections, request, response, onLimit)) {
       refuseExpectation(response);
@@ -151,6 +152,26 @@ function begin(
   if (connections.begin(request, response)) return true;
   request.resume();
   return false;
+}
+
+/**
+ * Responds to requests that node:http cannot read. It reports all slow requests of the last moments in one step; their
+ * responses are sent a few at a time.
+ */
+function respondToUnreadable(
+  server: Server,
+  onLimit: (limit: string) => void,
+): void {
+  const tooSlow = new TimeoutList<() => void>(0, (refuse) => refuse());
+  server.on("close", () => tooSlow.close());
+  server.on("clientError", (error: Error & { code?: string }, socket) => {
+    const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
+    if (refusal.isLimit) onLimit(refusal.code);
+    const end = detach(socket);
+    const refuse = (): void => end(completeResponse(refusal));
+    if (error.code === TOO_SLOW) tooSlow.add(refuse);
+    else refuse();
+  });
 }
 
 /**

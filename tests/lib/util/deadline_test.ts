@@ -5,6 +5,7 @@ import {
   pause,
   TimeoutList,
 } from "../../../lib/util/deadline.ts";
+import { until } from "../../support/wait.ts";
 
 Deno.test("deadline() settles as its promise does if the promise settles before the timeout", async () => {
   assert.equal(await deadline(Promise.resolve(5), 10_000, "it"), 5);
@@ -75,6 +76,20 @@ Deno.test("TimeoutList calls onTimeout in order for each item that is not remove
   list.add("e");
   await pause(90, new AbortController().signal);
   assert.equal(over.at(-1)?.[0], "e");
+});
+
+Deno.test("TimeoutList lets other work go on between timeouts that end at the same time", async () => {
+  const ended: number[] = [];
+  let endedBefore: number | undefined;
+  const list = new TimeoutList<number>(1, (item) => {
+    if (item === 0) setTimeout(() => endedBefore = ended.length, 0);
+    ended.push(item);
+  });
+  const items = Array.from({ length: 100 }, (_, item) => item);
+  for (const item of items) list.add(item);
+  await until("all have ended", () => ended.length === items.length);
+  assert.deepEqual(ended, items);
+  assert.ok(endedBefore !== undefined && endedBefore < 50, `${endedBefore}`);
 });
 
 Deno.test("TimeoutList.remove() removes a timeout at the beginning, in the middle and at the end of the list", async () => {
