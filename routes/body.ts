@@ -181,10 +181,11 @@ export function decodeText(body: Uint8Array): string {
 }
 
 /**
- * Matches JSON that may have a number beyond the range of a double: one with an exponent, or with many digits. The
- * digits are counted only from the first of them on; otherwise many numbers of 308 digits would take seconds.
+ * Matches JSON that may have a number beyond the range of a double: one with an exponent of three digits, or with 210
+ * digits or more, which are enough with an exponent of 99. The digits are counted only from the first of them on;
+ * otherwise many numbers of 209 digits would take seconds.
  */
-const MAY_BE_INFINITE = /[eE]\+?\d{3}|(?<!\d)\d{309}/;
+const MAY_BE_INFINITE = /[eE]\+?\d{3}|(?<!\d)\d{210}/;
 
 /**
  * Throws if a JSON value has a number beyond the range of a double, which would be written again as null. Does not call
