@@ -30,7 +30,7 @@ const SPOILED: readonly (readonly [pattern: RegExp, problem: string])[] = [
   ],
   // Otherwise the name of a variable would be the secret that it should contain.
   [
-    /\$\{[A-Z_][A-Z\d_]*|\$\([a-z]/,
+    /\$\{[A-Z_][A-Z\d_]*(?:\W[^}]*)?\}|\$\([a-z][^)]*\)/,
     "has ${…} or $(…) in it, which only a shell replaces; write the value itself",
   ],
 ];
