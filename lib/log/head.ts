@@ -46,7 +46,7 @@ interface WaitsForState {
  */
 export class LogHead implements HeadState {
   readonly #state: HeadState;
-  /** The callers that wait for an id, the greatest id first. Those with the same id have called in reverse order. */
+  /** The callers that wait for an id, the greatest id first. Of those with the same id, the last caller is first. */
   readonly #forIds: WaitsForId[] = [];
   readonly #forStates = new Set<WaitsForState>();
 
@@ -126,7 +126,7 @@ export class LogHead implements HeadState {
     });
   }
 
-  /** Returns the index of the first caller that waits for an id with a property that all smaller ids have too. */
+  /** Returns the index of the first caller whose id has a property that all smaller ids have, too. */
   #findFirst(has: (id: string) => boolean): number {
     let low = 0, high = this.#forIds.length;
     while (low < high) {

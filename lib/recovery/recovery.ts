@@ -151,7 +151,7 @@ export class Recovery {
    * master has it, or because the message was lost when Redis failed over. Asks Redis only if this node has not
    * delivered the message itself.
    *
-   * @param hold That of the client, for which nothing is read any more when it is gone; undefined if there is none yet.
+   * @param hold The hold of the client; if the client is gone, Redis is not asked. Undefined if there is no hold yet.
    * @throws {ApiError} With a code `log_…`, if Redis cannot be asked at the moment
    */
   async isOfThisLog(id: string, hold?: ReplayHold): Promise<boolean> {

@@ -43,10 +43,11 @@ Deno.test("BridgeHealth reports nothing while every part succeeds", () => {
   assert.deepEqual(observed, []);
 });
 
-Deno.test("BridgeHealth.canAppend is true if no part, or only the heartbeat, has failed", () => {
+Deno.test("BridgeHealth.canAppend is true if no part, or only the heartbeat or the subscription, has failed", () => {
   const { health } = create();
   assert.equal(health.canAppend, true);
   health.failed("heartbeat", "away");
+  health.failed("subscribe", "away");
   assert.equal(health.canAppend, true);
   health.failed("resume", "away");
   assert.equal(health.canAppend, false);
