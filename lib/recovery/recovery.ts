@@ -48,6 +48,12 @@ const READS_MAX = 4;
  */
 const LOOKUP_KEEP_MS = 2000;
 
+/**
+ * Resolves to whether the log contains an id; to undefined if the client that asked first was gone when its turn came, so
+ * that the id was not looked up.
+ */
+type Lookup = Promise<boolean | undefined>;
+
 /** Finds the messages that clients missed, in the ring or, if they are older, in the histories of their rooms. */
 export class Recovery {
   readonly #log: LogParts["log"];
@@ -60,7 +66,7 @@ export class Recovery {
    * For each id that clients have named recently, whether the log contains the id. Clients that reconnect together
    * mostly name the same id.
    */
-  readonly #lookups = new ExpiringMap<string, Promise<boolean>>(LOOKUP_KEEP_MS);
+  readonly #lookups = new ExpiringMap<string, Lookup>(LOOKUP_KEEP_MS);
 
   /**
    * Stores the parts of the log and the ring, from which missed messages are taken, and the memory in which those of
@@ -157,17 +163,24 @@ export class Recovery {
   async isOfThisLog(id: string, hold?: ReplayHold): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
     await this.#confirmed();
-    const known = this.#lookups.get(id);
-    if (known !== undefined) return await known;
-    return await this.#lookupLimit.run(async () => {
+    for (;;) {
+      // Clients that name the same id share the look-up also before its turn has come. If it fails, it fails for all of
+      // them at once.
+      const lookup = this.#lookups.get(id) ?? this.#lookUp(id, hold);
+      const isFound = await lookup;
+      if (isFound !== undefined) return isFound;
+      this.#lookups.delete(id, lookup);
       hold?.checkOpen();
-      let lookup = this.#lookups.get(id);
-      if (lookup === undefined) {
-        lookup = this.#log.contains(id);
-        this.#lookups.set(id, lookup, lookup);
-      }
-      return await lookup;
-    });
+    }
+  }
+
+  /** Looks up an id for a client, and for all others that name the id until {@linkcode LOOKUP_KEEP_MS} later. */
+  #lookUp(id: string, hold: ReplayHold | undefined): Lookup {
+    const lookup = this.#lookupLimit.run(async () =>
+      hold?.isClosed ? undefined : await this.#log.contains(id)
+    );
+    this.#lookups.set(id, lookup, lookup);
+    return lookup;
   }
 
   /** Clears all timers of the recovery. */

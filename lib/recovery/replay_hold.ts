@@ -93,9 +93,9 @@ export class ReplayHold implements ReplayWatcher, Disposable {
     return this.#messages.reduce((sum, entry) => sum + entryBytes(entry), 0);
   }
 
-  /** Whether the client's connection is closed, so that nothing is in memory for it any more. */
+  /** Whether nothing is needed for the client any more: its connection is closed, or the hold was released. */
   get isClosed(): boolean {
-    return this.subscriber?.closed ?? !this.#isOpen();
+    return this.#isReleased || (this.subscriber?.closed ?? !this.#isOpen());
   }
 
   /**
@@ -112,7 +112,7 @@ export class ReplayHold implements ReplayWatcher, Disposable {
     });
   }
 
-  /** @throws {ApiError} `overloaded` if the client's connection is closed, so that nothing need be read for it */
+  /** @throws {ApiError} `overloaded` if nothing need be read for the client any more, as {@linkcode isClosed} says */
   checkOpen(): void {
     if (!this.isClosed) return;
     throw new ApiError(

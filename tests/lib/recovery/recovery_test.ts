@@ -431,19 +431,28 @@ class HeldLookups extends Setup {
     });
   }
 
-  /** Asks for the messages after each of the ids, for one client. */
-  ask(ids: readonly string[], isOpen = () => true): Promise<unknown> {
-    const hold = this.recovery.hold(isOpen);
-    return Promise.allSettled(ids.map((id) =>
-      this.recovery.prepare(
-        { room: `room ${id}`, since: { epoch: undefined, id } },
-        hold,
-      )
-    ));
+  /** Asks for the messages after each of the ids, for one client. Returns whether each was answered. */
+  async ask(
+    ids: readonly string[],
+    hold = this.recovery.hold(() => true),
+  ): Promise<readonly boolean[]> {
+    const outcomes = await Promise.allSettled(
+      ids.map((id) =>
+        this.recovery.prepare(
+          { room: `room ${id}`, since: { epoch: undefined, id } },
+          hold,
+        )
+      ),
+    );
+    return outcomes.map(({ status }) => status === "fulfilled");
   }
 
   answer(): void {
     this.#gate.resolve();
+  }
+
+  fail(): void {
+    this.#gate.reject(new ApiError("log_unreachable", "Cannot look up: down"));
   }
 }
 
@@ -461,16 +470,51 @@ Deno.test("a client that names many different ids does not delay the look-up of 
   assert.ok(turn < 10, `it was looked up after ${turn} others`);
 });
 
-Deno.test("nothing is looked up any more for a client that is gone", async () => {
+Deno.test("nothing is looked up any more for a client that is gone, or whose other reads have failed", async () => {
+  for (const hasFailed of [false, true]) {
+    using setup = new HeldLookups();
+    await setup.publish("chat", 1, 1);
+    let isOpen = true;
+    const hold = setup.recovery.hold(() => isOpen);
+    const many = setup.ask(FOREIGN_IDS, hold);
+    await pauseFor(10);
+    if (hasFailed) hold.release();
+    else isOpen = false;
+    setup.answer();
+    await soon(many, "all are settled");
+    assert.equal(setup.lookedUp.length, 4);
+  }
+});
+
+Deno.test("clients that name the same id share one look-up also while it waits for its turn, even if it fails", async () => {
   using setup = new HeldLookups();
   await setup.publish("chat", 1, 1);
+  const others = setup.ask(FOREIGN_IDS.slice(0, 4));
+  await pauseFor(10);
+  const asked = FOREIGN_IDS.map(() => setup.ask(["1000-1"]));
+  await pauseFor(10);
+  setup.fail();
+  const all = await soon(Promise.all([others, ...asked]), "all are settled");
+  assert.ok(all.flat().every((isAnswered) => !isAnswered));
+  assert.deepEqual(setup.lookedUp, [...FOREIGN_IDS.slice(0, 4), "1000-1"]);
+});
+
+Deno.test("an id is looked up once for all clients that still wait when the client that has named it first is gone", async () => {
+  using setup = new HeldLookups();
+  await setup.publish("chat", 1, 1);
+  const others = setup.ask(FOREIGN_IDS.slice(0, 4));
+  await pauseFor(10);
   let isOpen = true;
-  const many = setup.ask(FOREIGN_IDS, () => isOpen);
+  const gone = setup.ask(["1000-1"], setup.recovery.hold(() => isOpen));
+  const waiting = [setup.ask(["1000-1"]), setup.ask(["1000-1"])];
   await pauseFor(10);
   isOpen = false;
   setup.answer();
-  await soon(many, "all are settled");
-  assert.equal(setup.lookedUp.length, 4);
+  assert.deepEqual(
+    await soon(Promise.all([others, gone, ...waiting]), "all are settled"),
+    [[true, true, true, true], [false], [true], [true]],
+  );
+  assert.deepEqual(setup.lookedUp, [...FOREIGN_IDS.slice(0, 4), "1000-1"]);
 });
 
 Deno.test("a history is not read if all clients that wait for it are gone before the read starts", async () => {
