@@ -26,13 +26,14 @@ const DEFAULTS: RefusalDelayOptions = {
   waitingMax: 1000,
 };
 
-/** Remembers the last refusal of each address, and delays further ones. Call `close()` to end the waiting. */
+/** Remembers the last refusal of each address, and delays further ones. After `close()`, no refusal waits. */
 export class RefusalDelay {
   readonly #options: RefusalDelayOptions;
   /** The time of the last refusal of each address, the oldest first. */
   readonly #refused = new Map<string, number>();
   /** The refusals that wait, by their timer. */
   readonly #waiting = new Map<ReturnType<typeof setTimeout>, () => void>();
+  #isClosed = false;
 
   /** Starts without refusals. */
   constructor(options: Partial<RefusalDelayOptions> = {}) {
@@ -52,9 +53,8 @@ export class RefusalDelay {
   /** Calls `refuse`, which refuses a client with this address: at once, or later if the address was refused recently. */
   run(address: string, refuse: () => void): void {
     const { delayMaxMs, waitingMax } = this.#options;
-    if (!this.#remember(address) || this.#waiting.size >= waitingMax) {
-      return refuse();
-    }
+    const mayWait = !this.#isClosed && this.#waiting.size < waitingMax;
+    if (!this.#remember(address) || !mayWait) return refuse();
     const timer = setTimeout(() => {
       this.#waiting.delete(timer);
       refuse();
@@ -62,8 +62,9 @@ export class RefusalDelay {
     this.#waiting.set(timer, refuse);
   }
 
-  /** Calls all refusals that wait. */
+  /** Calls all refusals that wait, and from now on each refusal at once. */
   close(): void {
+    this.#isClosed = true;
     const waiting = [...this.#waiting];
     this.#waiting.clear();
     for (const [timer, refuse] of waiting) {

@@ -39,4 +39,6 @@ Deno.test("RefusalDelay lets only a limited number of refusals wait, and remembe
   delay.close();
   assert.equal(delay.waiting, 0);
   assert.equal(refused, 2001, "those that waited are refused");
+  delay.run("192.0.2.1", refuse);
+  assert.equal(refused, 2002, "no refusal waits any more");
 });
