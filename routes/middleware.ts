@@ -5,6 +5,7 @@
  */
 import type { Context } from "hono";
 import type { Access, Credentials } from "../lib/access/access.ts";
+import { bearerSecret } from "../lib/access/bearer.ts";
 import { EXPOSED_HEADERS, type OriginRule } from "../lib/access/origins.ts";
 import {
   credentialsIn,
@@ -126,7 +127,7 @@ export function readCredentials(
   tokenCookie?: ReadTokenCookie,
 ): Omit<Credentials, "from"> & { readonly secret: string | undefined } {
   const header = requestHeader(c, "authorization") ?? "";
-  const bearer = /^Bearer +(.+)$/i.exec(header)?.[1];
+  const bearer = bearerSecret(header);
   const lacksBearer = header !== "" && bearer === undefined;
   if (bearer !== undefined || tokenCookie === undefined) {
     return { secret: bearer, lacksBearer };

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { bearerSecret } from "../access/bearer.ts";
 import { WrongForm } from "../access/forms.ts";
 import { ApiError } from "../errors.ts";
 import type { HookName, HookOutcome, Observe } from "../observer.ts";
@@ -172,7 +173,7 @@ export class HookCaller {
     try {
       const { answer, sentAt } = await this.#ask(call);
       if (answer.kind === "refused") {
-        throw refusedBy(answer.refusal, call.verb);
+        throw refusedBy(answer.refusal, verb);
       }
       const result = call.read(answer.result, sentAt);
       ended("allowed");
@@ -187,7 +188,7 @@ export class HookCaller {
       this.#report(outcome, why);
       throw new ApiError(
         "hook_unavailable",
-        `Cannot ${call.verb}: the server of the application gives no usable answer; try again later`,
+        `Cannot ${verb}: the server of the application gives no usable answer; try again later`,
       );
     }
   }
@@ -238,7 +239,7 @@ export class HookCaller {
     const { url, timeoutMs, responseBytesMax, key, isPublishKey } =
       this.#options;
     const { authorization = "", ...others } = passedOn;
-    const [, secret] = /^Bearer +(.+)$/i.exec(authorization) ?? [];
+    const secret = bearerSecret(authorization);
     const hasKey = secret !== undefined && isPublishKey(secret);
     return await boundedFetch(url, {
       method: "POST",
