@@ -105,7 +105,7 @@ export class ApiError extends Error {
     return ERROR_STATUS[this.code];
   }
 
-  /** Whether a backend has refused the request by a hook. Refusals of single events are then not for Roomcast's log. */
+  /** Whether a backend has refused the request by a hook. The log then does not mention refusals of single events. */
   get isOfBackend(): boolean {
     return false;
   }

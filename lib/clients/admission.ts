@@ -300,8 +300,8 @@ export class Admissions {
 }
 
 /**
- * Returns the client that connects, for questions to hooks. It has the id of the session that it resumes, otherwise
- * that of a new session.
+ * Returns the client that connects, for questions to hooks. It has the id of the client whose session it resumes,
+ * otherwise that of a new session.
  */
 function askerOf(
   { secret, introduction, isOpen }: Hello,

@@ -120,7 +120,7 @@ export class Directed implements DirectedClients {
       : principal;
   }
 
-  /** Returns whether a backend has disconnected a client, and that was not applied to the client yet. */
+  /** Returns whether a backend has disconnected a client and this node has not ended the client's connection yet. */
   isDisconnected(
     { id, directed, principal: { user } }: Pick<
       Client,

@@ -1,5 +1,5 @@
 /**
- * The connected clients of this node, by id and by user, and the rooms in which they are.
+ * The connected clients of this node, by session, by id and by user, and the rooms in which they are.
  *
  * @module
  */

@@ -17,8 +17,8 @@ export abstract class CountingSubscriber extends Subscriber {
     return this.allBytes - this.requestedBytes;
   }
 
-  // Whatever was written leaves in order, but only the sum is counted. The bytes of answers therefore count as the last
-  // to leave.
+  // All bytes are sent in the order in which they were written, but only their sum is known. The bytes of answers
+  // therefore count as the last to be sent.
   override get requestedBytes(): number {
     return this.#requestedBytes = Math.min(this.#requestedBytes, this.allBytes);
   }

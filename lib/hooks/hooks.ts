@@ -54,8 +54,8 @@ export interface HooksOptions extends HookSettings {
   /** Maximum size of a message, in bytes of JSON. */
   readonly messageBytesMax: number;
   /**
-   * Returns whether a secret is that of a publish key. No hook is sent one, because its backend may be another one than
-   * that of the key; by default, no secret is one.
+   * Returns whether a secret is that of a publish key; by default, none is. Publish keys are not sent to hooks, because
+   * the backend of a hook may be another one than that of the key.
    */
   readonly isPublishKey?: (secret: string) => boolean;
 }

@@ -97,7 +97,7 @@ export class Refusals {
     this.#delay.run(addressGroup(this.#options.clientAddress(request)), refuse);
   }
 
-  /** Stops reporting refusals, and refuses the clients at once whose refusal waits. */
+  /** Stops reporting refusals, and refuses at once all clients whose refusal waits. */
   close(): void {
     this.#delay.close();
     this.#reports.close();
