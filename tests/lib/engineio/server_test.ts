@@ -1,6 +1,7 @@
 /** Tests EngineServer on real connections: the parts that it changes, and that the rest of Engine.IO still works. */
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "socket.io";
 import { ApiError, ERROR_STATUS } from "../../../lib/errors.ts";
 import { Gate } from "../../../lib/engineio/gate.ts";
@@ -201,6 +202,35 @@ Deno.test("EngineServer refuses clients beyond the limits when the delay of thei
   assert.match(websocket.text, /^HTTP\/1\.1 503 /);
   await soon(polled, "the poll is refused");
   assert.equal(status, 503);
+});
+
+Deno.test("EngineServer goes on if clients are gone when the delay of their refusals has ended", async () => {
+  const waiting: (readonly [IncomingMessage, refuse: () => void])[] = [];
+  await using server = await TestEngineServer.start({}, true, {
+    gate: new Gate(undefined, { handshakesMax: 0, pollingMax: 0 }),
+    delayRefusal: (...refusal) => waiting.push(refusal),
+  });
+  const leaving = new AbortController();
+  const polled = fetch(
+    `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`,
+    { signal: leaving.signal },
+  ).then(() => "a response", ({ name }) => name);
+  {
+    await using _ = new RawConnection(server.port);
+    await until("both refusals wait", () => waiting.length === 2);
+  }
+  leaving.abort();
+  assert.equal(await soon(polled, "the poll ends"), "AbortError");
+  await until(
+    "the server knows",
+    () => waiting.some(([{ socket }]) => socket.destroyed),
+  );
+  for (const [, refuse] of waiting) refuse();
+  await using next = new RawConnection(server.port);
+  await until("its refusal waits", () => waiting.length === 3);
+  waiting[2]?.[1]();
+  await until("it is refused", () => next.closed);
+  assert.match(next.text, /^HTTP\/1\.1 503 /);
 });
 
 Deno.test("EngineServer tells a client with an old protocol version which version of the client is needed", async () => {
