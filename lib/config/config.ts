@@ -75,6 +75,8 @@ export interface Inspection {
   readonly problems: readonly string[];
   /** Variables of other servers that are set although the setting for the same purpose is not. */
   readonly foreign: readonly Foreign[];
+  /** Settings that are set and empty, and count as unset although a value was probably meant. */
+  readonly empty: readonly string[];
 }
 
 /**
@@ -123,7 +125,8 @@ export function inspectConfig(env: Env): Inspection {
   checkUnsupported(reader);
   checkUnknown(reader, settings);
   const foreign = findForeign(reader.names);
-  return { config, settings, problems: reader.problems, foreign };
+  const empty = reader.empty(["REDIS_URL"]);
+  return { config, settings, problems: reader.problems, foreign, empty };
 }
 
 /** Reads the address to listen on. Records a problem if it is a URL, or has a port. */

@@ -133,22 +133,20 @@ export class EnvReader {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
+  /** Returns those of the settings that are in the environment and empty. */
+  empty(names: readonly string[]): readonly string[] {
+    return names.filter((name) => this.#env[name]?.trim() === "");
+  }
+
   /**
    * Records a problem for each of these settings that is in the environment and empty. Call this for settings that
-   * guard something. An empty one usually comes from a value that was not injected, and must not open the server or
-   * lose messages.
-   *
-   * @param effect What an empty value would mean, as a part of the sentence.
+   * guard something. An empty one usually comes from a secret that was not injected, and must not open the server.
    */
-  refuseEmpty(
-    names: readonly string[],
-    effect = "it would guard nothing",
-  ): void {
-    for (const name of names) {
-      if (this.#env[name]?.trim() !== "") continue;
+  refuseEmpty(names: readonly string[]): void {
+    for (const name of this.empty(names)) {
       this.fail(
         name,
-        `is set and empty, so ${effect}; set a value or unset it`,
+        "is set and empty, so it would guard nothing; set a value or unset it",
       );
     }
   }

@@ -18,10 +18,6 @@ export function checkRedis(
   reader: EnvReader,
   { redisUrl, keyPrefix, ackReplicas }: RedisSettings,
 ): void {
-  reader.refuseEmpty(
-    ["REDIS_URL"],
-    "messages would be kept only in this process and be lost when it stops",
-  );
   reader.refuseEmpty(["ACK_REPLICAS"]);
   if (redisUrl !== undefined && !isRedisUrl(redisUrl)) {
     const [scheme] = /^redis\+(sentinel|cluster):/i.exec(redisUrl) ?? [];

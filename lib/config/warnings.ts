@@ -20,10 +20,13 @@ const LIST_OF_KEYS = /^".*"$|^'.*'$|[;|].*:/;
 
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
 export function warningsOf(
-  { config, foreign }: Pick<Inspection, "config" | "foreign">,
+  { config, foreign, empty }: Pick<Inspection, "config" | "foreign" | "empty">,
 ): readonly string[] {
   return [
     ...foreignWarnings(foreign),
+    ...empty.map((name) =>
+      `${name} is set and empty, so messages are kept only in this process and are lost when it stops; set a value, or unset it`
+    ),
     ...listWarnings(config),
     ...accessWarnings(config),
     ...hookWarnings(config),

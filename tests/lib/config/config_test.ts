@@ -107,7 +107,7 @@ Deno.test("readConfig() returns the defaults for unset settings, and for empty o
   readConfig(env);
   for (const blank of ["", " ", "\t \n"]) {
     const blanks = Object.fromEntries([...asked].map((name) => [name, blank]));
-    for (const name of [...GUARDS, "REDIS_URL"]) delete blanks[name];
+    for (const name of GUARDS) delete blanks[name];
     assert.deepEqual(readConfig(blanks), DEFAULTS);
   }
 });
@@ -120,14 +120,6 @@ Deno.test("inspectConfig() refuses a setting that guards something and is empty"
         `${name} is set and empty, so it would guard nothing; set a value or unset it`,
       ]);
     }
-  }
-});
-
-Deno.test("inspectConfig() refuses an empty REDIS_URL, and says what it would mean", () => {
-  for (const blank of ["", " ", "\t\n"]) {
-    assert.deepEqual(inspectConfig({ REDIS_URL: blank }).problems, [
-      "REDIS_URL is set and empty, so messages would be kept only in this process and be lost when it stops; set a value or unset it",
-    ]);
   }
 });
 

@@ -48,3 +48,14 @@ Deno.test("findForeign() finds nothing in the environments that shells, platform
     assert.deepEqual(findForeign(names), [], environment);
   }
 });
+
+Deno.test("warningsOf() warns of an empty REDIS_URL, which counts as unset", () => {
+  for (const blank of ["", " ", "\t\n"]) {
+    const inspection = inspectConfig({ REDIS_URL: blank });
+    assert.deepEqual(inspection.problems, []);
+    assert.deepEqual(warningsOf(inspection), [
+      "REDIS_URL is set and empty, so messages are kept only in this process and are lost when it stops; set a value, or unset it",
+    ]);
+  }
+  assert.deepEqual(warningsOf(inspectConfig({})), []);
+});
