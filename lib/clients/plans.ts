@@ -130,10 +130,10 @@ export class Plans {
 
   /**
    * Returns the requests for the messages that a client with a session missed. Leaves out rooms that the client may no
-   * longer join. If any room is left out, the client is not reported as `recovered`. Adds the rooms of the client's
-   * token that the client has not left, because the token may be newer than the session. Applies what backends have
-   * directed since the session was saved: takes the client out of rooms and puts it into others, unless its user was
-   * revoked after that.
+   * longer join. If any room is left out, or the session cannot be trusted and may lack rooms, the client is not reported
+   * as `recovered`. Adds the rooms of the client's token that the client has not left, because the token may be newer
+   * than the session. Applies what backends have directed since the session was saved: takes the client out of rooms and
+   * puts it into others, unless its user was revoked after that.
    *
    * Leaves out rooms beyond `roomsPerClientMax`, which may be lower than when the session was saved. The rooms that the
    * client joined first stay, and those of the session come before those of the token. The client is told about each
@@ -183,7 +183,7 @@ export class Plans {
     const wanted = [...stay, ...ofToken, ...directed.filter(isAllowed)];
     const requests = wanted.slice(0, roomsPerClientMax);
     const beyond = wanted.slice(roomsPerClientMax)
-      .filter(({ room }) => !put.has(room));
+      .map(({ room }) => room).filter((room) => !put.has(room));
     if (beyond.length > 0) {
       observe({ kind: "limited", limit: "too_many_rooms" });
     }
@@ -194,11 +194,11 @@ export class Plans {
     return {
       requests,
       principal: keepGrants(granted.principal, (room) => joined.has(room)),
-      isWhole: missed.every(({ room }) => joined.has(room)),
+      isWhole: trusted === session &&
+        missed.every(({ room }) => joined.has(room)),
       ...left.length > 0 && { left: new Set(left) },
       lost: [
-        ...[...removed].map((room) => ({ room, reason: "removed" } as const)),
-        ...beyond.map(({ room }) => ({ room, reason: "removed" } as const)),
+        ...[...removed, ...beyond].map(removedRoom),
         ...doubtful.filter((room) => refusals.has(room))
           .map((room) => refusedRoom(room, grants.get(room), now)),
       ],
@@ -225,6 +225,11 @@ export class Plans {
     const { began } = this.#options.log.head;
     return id !== undefined && compareIds(id, began) < 0 ? "epoch" : "expired";
   }
+}
+
+/** Returns a room of a session in which its client is no longer. */
+function removedRoom(room: string): LostRoom {
+  return { room, reason: "removed" };
 }
 
 /** Returns a room of a session that its client may no longer be in. `grant` is the client's last grant for it. */

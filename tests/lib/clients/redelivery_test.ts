@@ -252,6 +252,18 @@ Deno.test("a client receives the gap `epoch` if its session has another lineage 
   }
 });
 
+Deno.test("a client whose session has no rooms is not told that it has recovered if the session may lack rooms", async () => {
+  for (const isOtherLineage of [false, true]) {
+    using setup = new ClientsSetup();
+    const { client, secret, connection: { shown } } = await setup.connect();
+    await setup.clients.leave(client, "chat");
+    setup.clients.dropped(client, false);
+    if (isOtherLineage) setup.head = { lineage: "other" };
+    const { recovered } = await setup.connect({ secret, shown });
+    assert.equal(recovered, !isOtherLineage);
+  }
+});
+
 Deno.test("admit() waits to resume a session until all nodes have confirmed that Redis still has the log", async () => {
   using setup = new ClientsSetup();
   const { client, secret, connection: { shown } } = await setup.connect();
