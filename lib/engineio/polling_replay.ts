@@ -4,24 +4,41 @@
  * Engine.IO would put everything that is queued into one response. A client that does not read it would keep a copy of
  * the whole history in memory.
  *
+ * Engine.IO closes a connection after it has emptied its queue, so that no response has both messages and the close
+ * packet. With chunks the queue may not be empty then, so this module sends the close packet in a response of its own: a
+ * stock client handles a close packet before the messages in the same response, and reconnects with its offset before
+ * them (socket.io-client 4.8, `Manager.ondecoded` and `Socket.onevent`). It would receive these messages twice.
+ *
  * @module
  */
 import type { Socket as Connection } from "engine.io";
 import { internalsOf, type QueuedPacket } from "./internals.ts";
 import { isReplay } from "./transport.ts";
 
-/** A transport, with the method that Engine.IO calls with its whole queue (build/socket.js, `flush`). */
+/** The private parts of Engine.IO's polling transport (build/transports/polling.js). */
 interface PollingTransport {
+  /** Responds to the waiting poll. Engine.IO calls this method with its whole queue (build/socket.js, `flush`). */
   send(packets: QueuedPacket[]): void;
+  /** Completes a close. Set while the close waits for a poll; `send()` then adds the close packet to its packets. */
+  shouldClose: (() => void) | null | undefined;
 }
 
 /**
  * Makes the polling transport of a connection send at most one chunk of replayed messages in a response. What follows
- * stays at the beginning of Engine.IO's queue, also for a WebSocket to which the client upgrades.
+ * stays at the beginning of Engine.IO's queue, also for a WebSocket to which the client upgrades. A close packet is sent
+ * alone, after all packets that are queued.
  */
 export function sendReplayInChunks(connection: Connection): void {
   const transport = connection.transport as unknown as PollingTransport;
-  const send = transport.send.bind(transport);
+  const respond = transport.send.bind(transport);
+  const send = (packets: QueuedPacket[]): void => {
+    const { shouldClose } = transport;
+    // Engine.IO responds with a "noop" to a poll that is waiting while nothing is queued.
+    if (!shouldClose || packets.every(isNoop)) return respond(packets);
+    transport.shouldClose = undefined;
+    respond(packets);
+    transport.shouldClose = shouldClose;
+  };
   Object.assign(transport, {
     send: (packets: QueuedPacket[]): void => {
       const first = packets.findIndex(isReplay);
@@ -31,6 +48,10 @@ export function sendReplayInChunks(connection: Connection): void {
       send(now);
     },
   });
+}
+
+function isNoop({ type }: QueuedPacket): boolean {
+  return type === "noop";
 }
 
 /**
