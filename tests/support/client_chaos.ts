@@ -27,7 +27,7 @@ interface Raw {
 }
 
 /**
- * Disturbs two nodes and 16 clients, a quarter of them polling, for `seconds`. Clients reconnect to any node. At the
+ * Disturbs two nodes and 16 clients, half of them polling, for `seconds`. Clients reconnect to any node. At the
  * end each client must have received every message once, all clients in the same order, and no gap, because the
  * histories hold more messages than a client can miss. No client upgrades from polling, because a client that loses its
  * connection during an upgrade detects the loss only by its ping timeout (engine.io-client 6.6, `_probe`).
@@ -48,7 +48,7 @@ export async function disturbClients(
   try {
     for (let i = 0; i < 16; i++) {
       const client = await nodes.connect({
-        transports: i % 4 === 0 ? ["polling"] : ["websocket"],
+        transports: i % 2 === 0 ? ["polling"] : ["websocket"],
       });
       clients.push(client);
       client.socket.on("msgReceived", () => {
@@ -138,6 +138,14 @@ function letterOf(number: number): string {
   return String.fromCharCode(97 + number % 26);
 }
 
+/** What a client has received. */
+interface Receipt {
+  /** Number of messages that the client has received. */
+  count: number;
+  /** The first message that was wrong; undefined if there is none. */
+  wrong?: string;
+}
+
 /**
  * Checks messages when clients receive them. Stores only their ids, because the messages of a few minutes would take
  * gigabytes.
@@ -148,43 +156,54 @@ class Ledger {
    * messages in this order.
    */
   readonly #ids: string[] = [];
+  /** The indexes of {@linkcode Ledger.#ids}. */
+  readonly #indexes = new Map<string, number>();
+  /** The numbers of the messages that were received. */
   readonly #numbers = new Set<number>();
-  readonly #counts = new Map<Subscriber, number>();
-  readonly #wrong: string[] = [];
+  readonly #receipts = new Map<Subscriber, Receipt>();
 
   /** Number of messages that a client has received. */
   count(client: Subscriber): number {
-    return this.#counts.get(client) ?? 0;
+    return this.#of(client).count;
   }
 
   note(client: Subscriber, { message, id }: Received): void {
-    const index = this.count(client);
-    this.#counts.set(client, index + 1);
+    const receipt = this.#of(client);
+    const index = receipt.count++;
     const [number, length, text] = message as Lettered;
-    if (index === this.#ids.length) {
-      this.#ids.push(id);
+    const before = this.#indexes.get(id);
+    if (before === undefined && index === this.#ids.length) {
       if (this.#numbers.has(number)) {
-        this.#wrong.push(`message ${number} was received twice`);
+        receipt.wrong ??= `message ${index}, which was already stored`;
       }
+      this.#ids.push(id);
+      this.#indexes.set(id, index);
       this.#numbers.add(number);
-    } else if (this.#ids[index] !== id) {
-      this.#wrong.push(
-        `a client received ${id} instead of ${this.#ids[index]}`,
-      );
+    } else if (before !== index) {
+      receipt.wrong ??= `message ${before} as its message ${index}`;
     }
     if (text !== letterOf(number).repeat(length)) {
-      this.#wrong.push(`a client received ${id} with a damaged text`);
+      receipt.wrong ??= `message ${index} with a damaged text`;
     }
   }
 
-  /** Returns the first 20 errors. Each client has to have received `published` messages. */
+  /** Returns the errors of each client. Each client has to have received `published` messages. */
   judge(clients: readonly Subscriber[], published: number): string[] {
-    const counts = clients.map((client) => this.count(client));
-    return [
-      ...counts.filter((count) => count !== published).map((count) =>
-        `a client received ${count} of ${published} messages`
-      ),
-      ...this.#wrong,
-    ].slice(0, 20);
+    return clients.flatMap((client, index) => {
+      const { count, wrong } = this.#of(client);
+      const transport = client.socket.io.opts.transports?.[0];
+      return [
+        ...wrong === undefined ? [] : [`received ${wrong}`],
+        ...count === published
+          ? []
+          : [`received ${count} of ${published} messages`],
+      ].map((error) => `client ${index} (${transport}) ${error}`);
+    });
+  }
+
+  #of(client: Subscriber): Receipt {
+    const receipt = this.#receipts.get(client) ?? { count: 0 };
+    this.#receipts.set(client, receipt);
+    return receipt;
   }
 }
