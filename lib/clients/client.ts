@@ -30,7 +30,7 @@ export interface ClientOptions {
   readonly principal: Principal;
   /** The hash of the session's secret. */
   readonly digest: string;
-  /** The id of the client; by default that of its session, as `clientIdOf()` returns it. */
+  /** The id of the client. If it is not given, the client gets the id of its session. */
   readonly id?: string | undefined;
   readonly generation: number;
   /** The version of the stored session that the client resumes; undefined if its session is new. */
@@ -58,7 +58,7 @@ export class Client implements SessionState {
   readonly digest: string;
   readonly generation: number;
   readonly owner = newOwner();
-  /** The id of the client, if it is not that of its session, as in `Session.inheritedId`. */
+  /** The id that the client has kept from an earlier session, as in `Session.inheritedId`; undefined if it has none. */
   readonly inheritedId: string | undefined;
   resumedVersion: string | undefined;
   readonly rooms: Map<string, RoomPosition>;
@@ -117,7 +117,7 @@ export class Client implements SessionState {
    * client only by its id, could not take back what they have allowed the client in the earlier one.
    */
   get id(): string {
-    return this.inheritedId ?? clientIdOf(this.digest);
+    return clientIdOf(this.digest, this.inheritedId);
   }
 
   /** What the connect hook has decided about the client; undefined if it was not asked. */

@@ -107,7 +107,7 @@ export class SessionLookup {
   #loaded({ stored }: Read, digest: string): Loaded {
     if (stored === undefined) return { kind: "none" };
     const { directed, user, inheritedId } = stored.session;
-    const id = inheritedId ?? clientIdOf(digest);
+    const id = clientIdOf(digest, inheritedId);
     const { directives } = this.#options;
     return directives.last("", directed, user, id) === undefined
       ? { kind: "found", stored }

@@ -55,7 +55,7 @@ export interface HookCallerOptions {
   readonly responseBytesMax: number;
   /** The key with which calls are signed; undefined if they are not signed. */
   readonly key: Uint8Array | undefined;
-  /** Returns whether a secret is that of a publish key. It is then not sent. */
+  /** Returns whether a text is the secret of a publish key. Such a text is not sent. */
   readonly isPublishKey: (secret: string) => boolean;
   readonly observe: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */
@@ -77,8 +77,8 @@ export interface HookCall<T> {
   /** Returns whether the client still waits for the answer. */
   readonly isWanted: () => boolean;
   /**
-   * Reads the result of a call that was sent just after `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if the result
-   * is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
+   * Reads the result of a call that was sent just after `sentAt`, in ms since 1970. Throws an {@linkcode ApiError} if the
+   * result is a refusal, and {@linkcode WrongForm} if the result has a wrong form.
    */
   readonly read: (result: unknown, sentAt: number) => T;
 }
@@ -153,13 +153,13 @@ export class HookCaller {
   /**
    * Resolves to what the backend has answered.
    *
-   * @throws {ApiError} `unauthorized` or `forbidden` if the backend refuses, or if the token is a publish key;
-   * `hook_unavailable`, which is retryable, if there is no usable answer
+   * @throws {ApiError} `unauthorized` or `forbidden` if the backend refuses; `unauthorized` if the token is a publish
+   * key; `hook_unavailable`, so that the client tries again, if the backend gives no usable answer
    */
   async call<T>(call: HookCall<T>): Promise<T> {
-    const { hook, observe, isPublishKey } = this.#options;
+    const { hook, observe } = this.#options;
     const { token, verb } = call;
-    if (typeof token === "string" && isPublishKey(token)) {
+    if (typeof token === "string" && this.#isKey(token)) {
       throw keyNotToken(verb);
     }
     const start = performance.now();
@@ -236,15 +236,12 @@ export class HookCaller {
     body: string,
     passedOn: Readonly<Record<string, string>>,
   ): Promise<BoundedResponse> {
-    const { url, timeoutMs, responseBytesMax, key, isPublishKey } =
-      this.#options;
+    const { url, timeoutMs, responseBytesMax, key } = this.#options;
     const { authorization = "", ...others } = passedOn;
-    const secret = bearerSecret(authorization);
-    const hasKey = secret !== undefined && isPublishKey(secret);
     return await boundedFetch(url, {
       method: "POST",
       headers: {
-        ...hasKey ? others : passedOn,
+        ...this.#isKey(authorization) ? others : passedOn,
         "content-type": "application/json",
         accept: "application/json",
         ...key !== undefined && sign(key, body, this.#now()),
@@ -256,6 +253,11 @@ export class HookCaller {
       client: this.#client,
       alsoReadBodyOf: REFUSALS,
     });
+  }
+
+  /** Returns whether a text is the secret of a publish key, alone or after `Bearer`. */
+  #isKey(text: string): boolean {
+    return this.#options.isPublishKey(bearerSecret(text) ?? text);
   }
 
   /** Reports a failed call. The breaker reports by itself that it opens and closes. */

@@ -12,7 +12,12 @@ import { ApiError } from "../errors.ts";
 import { GAP_REASONS } from "../log/gaps.ts";
 import type { LogServer } from "../redis/log_server.ts";
 import { HERE, runScript, type Script, script } from "../redis/script.ts";
-import type { Notice, RoomPosition, Session } from "./session.ts";
+import {
+  isClientId,
+  type Notice,
+  type RoomPosition,
+  type Session,
+} from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 import { formatGrants, parseGrants } from "./stored_grants.ts";
 
@@ -237,19 +242,15 @@ function parseSession(text: string): Session | undefined {
       ...directed !== undefined && { directed },
       ...left !== undefined && { left: new Set(left) },
       ...typeof seal === "string" && { seal },
-      ...isClientId(client) && { inheritedId: client },
+      ...isText(client) && isClientId(client) && { inheritedId: client },
     };
   } catch {
     return undefined;
   }
 }
 
-function isText(stored: unknown): boolean {
+function isText(stored: unknown): stored is string {
   return typeof stored === "string";
-}
-
-function isClientId(stored: unknown): stored is string {
-  return typeof stored === "string" && /^[\w-]{16}$/.test(stored);
 }
 
 function isId(stored: unknown): boolean {

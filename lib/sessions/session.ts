@@ -88,8 +88,8 @@ export interface Session {
    */
   readonly left?: ReadonlySet<string>;
   /**
-   * The id of the client, if it is that of an earlier session which this one continues; undefined if it is that of
-   * {@linkcode clientIdOf}.
+   * The id of the client, if the client has kept it from an earlier session that this one continues; undefined if the
+   * client has the id of this session. {@linkcode clientIdOf} returns the id in both cases.
    */
   readonly inheritedId?: string;
 }
@@ -123,19 +123,27 @@ export interface SessionState {
   readonly directed?: string | undefined;
   /** Rooms of the client's token that the client has left, as in {@linkcode Session.left}. */
   readonly left?: ReadonlySet<string> | undefined;
-  /** The id of the client, if it is not that of its session, as in {@linkcode Session.inheritedId}. */
+  /** The id that the client has kept from an earlier session, as in {@linkcode Session.inheritedId}. */
   readonly inheritedId?: string | undefined;
 }
 
 /** Number of characters in the id of a client. */
 const ID_LENGTH = 16;
 
+/** Returns whether a text has the form of a client's id. */
+export function isClientId(text: string): boolean {
+  return text.length === ID_LENGTH && /^[\w-]+$/.test(text);
+}
+
 /**
- * Returns the id of a client whose first session is this one: the first 96 bits of the hash of the session's secret. It
- * is not secret: neither the secret nor the hash can be computed from it.
+ * Returns the id of the client of a session: the id that the session has from an earlier one, otherwise the first 96
+ * bits of the hash of its own secret. An id is not secret: neither the secret nor the hash can be computed from it.
+ *
+ * @param digest The hash of the session's secret.
+ * @param inheritedId As in {@linkcode Session.inheritedId}.
  */
-export function clientIdOf(digest: string): string {
-  return digest.slice(0, ID_LENGTH);
+export function clientIdOf(digest: string, inheritedId?: string): string {
+  return inheritedId ?? digest.slice(0, ID_LENGTH);
 }
 
 /** Returns a random name for a connection that uses a session, for {@linkcode Session.owner}. */
