@@ -11,7 +11,7 @@ import type { Log } from "../log/log.ts";
 import type { Observe } from "../observer.ts";
 import { isGap, type JoinResult } from "../recovery/join_result.ts";
 import type { Admission } from "./admission.ts";
-import type { Client, Tell } from "./client.ts";
+import type { Tell } from "./client.ts";
 import { inOrder } from "./in_order.ts";
 
 /**
@@ -79,7 +79,7 @@ export function sendWelcome(
     rooms: results,
     ...(gap && { notice: { room: gap.room, generation, number } }),
   });
-  if (recovered || isResumed(client, results)) {
+  if (recovered || isResumed(admission, results)) {
     observe({ kind: "recovered", messages: messages.length });
   }
   const missing = results.find(({ reason }) => reason !== undefined);
@@ -102,10 +102,14 @@ function sendGaps(
   }
 }
 
-/** Returns whether a client without a session gets every message after the position that it has named. */
+/**
+ * Returns whether a client without a session gets every message after the position that it has named, in all the rooms
+ * that it has named.
+ */
 function isResumed(
-  { isTransient }: Client,
+  { client: { isTransient }, lost }: Admission,
   results: readonly JoinResult[],
 ): boolean {
-  return isTransient && results.every(({ recovered }) => recovered);
+  return isTransient && lost.length === 0 &&
+    results.every(({ recovered }) => recovered);
 }

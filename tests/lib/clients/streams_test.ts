@@ -94,6 +94,8 @@ Deno.test("a stream that reconnects is told which rooms it may no longer be in, 
     stream(["a", "b"], { epoch, id }),
   );
   assert.deepEqual(connection.written, ["left b revoked", "told a"]);
+  const kinds = setup.observed.map(({ kind }) => kind);
+  assert.ok(!kinds.includes("recovered"), "it lacks a room");
   for (const hello of [stream(["a", "b"]), stream(["b"], { epoch, id })]) {
     await assert.rejects(
       setup.clients.admit(setup.hello(hello)),
