@@ -71,7 +71,7 @@ const NO_PAGES = refusedWith(
   "origin_not_allowed",
   "this port (INTERNAL_PORT) is for backends and operators and serves no pages, whatever ALLOWED_ORIGINS says; send this from a backend, or let the page use PORT",
 );
-/** The verdicts about pages with an origin that does not tell them from others. */
+/** The verdicts about pages whose origin does not identify them, because many other pages have the same one. */
 const NO_ORIGIN: ReadonlyMap<string, OriginVerdict> = new Map(
   ["null", "file://"].map((origin) => [
     origin,
@@ -93,8 +93,8 @@ const SHOWN_LENGTH_MAX = 100;
  */
 const APP_ORIGIN = /^[a-z][a-z\d+.-]*:\/\/[\w.~-]+(:\d{1,5})?$/;
 /**
- * Matches the schemes of which browsers do not send an origin of this form: those of the network, whose origins have
- * another form or none, and those whose pages all have the same origin, `null` or `file://`.
+ * Matches the schemes that {@linkcode APP_ORIGIN} matches although no app has them: those of the network, and those
+ * whose pages all have the same origin, `null` or `file://`.
  */
 const NOT_OF_APPS =
   /^(https?|wss?|ftp|file|filesystem|about|blob|data|javascript):/;

@@ -5,8 +5,9 @@
  * public key is expensive to verify, and a seal is not.
  *
  * A seal states one fact that never changes: this public key has signed the token with this hash. What can change is
- * checked at each use: whether the key is still in the key set, the times and other claims of the token, and whether it
- * has been revoked. An old seal, or one that was copied from another session, therefore gives nobody more rights.
+ * checked each time: whether the key is still in the key set, the times and other claims of the token, and whether the
+ * token has been revoked. An old seal, or a copy in another session, is therefore no danger: a client still needs the
+ * token itself, whose claims decide what the client may do.
  * Programs that can write to Redis cannot make seals, because the key of the seals is not there
  * (`docs/decisions/0030-sealed-tokens.md`).
  *

@@ -116,7 +116,7 @@ export class Admissions {
     const newSecret = newSessionSecret();
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const found = await session.load();
-      // What the hook has decided counts only for the session of this attempt: it may be another one than before.
+      // The hook is asked in each attempt, because its decision depends on the session, which may have changed.
       const principal = known ?? await this.#decide(hello, found, newSecret);
       // A secret can be stolen: nothing of another user's session is used from here on, not even its id.
       const own = ofUser(found, principal);
@@ -173,7 +173,7 @@ export class Admissions {
   ): Promise<Admission | undefined> {
     const { log, recovery, writer } = this.#options;
     const { requests, principal, isWhole, gone, lost = [], left } = await this
-      .#plans.plan(hello, loaded);
+      .#plans.plan(hello, loaded, hold);
     const stored = loaded.kind === "found" ? loaded.stored : undefined;
     const prepared = await Promise.all(
       requests.map((request) =>
@@ -192,7 +192,7 @@ export class Admissions {
     const client = new Client({
       principal,
       digest: hashSessionSecret(secret),
-      // Also a client whose session is not resumed as a whole keeps what it was allowed under this id.
+      // The client keeps its id even if it gets a new session, because backends have allowed it rooms under this id.
       id: hello.asker.client,
       generation: (resumed?.session.generation ?? 0) + 1,
       resumedVersion: resumed?.version,
@@ -242,8 +242,9 @@ export class Admissions {
   /**
    * Lets the connect hook decide about a client, unless the client resumes a session with a verdict that still counts.
    *
-   * The hook is asked with the id of the session. If it then names another user than that of the session, it is asked
-   * again with the id that the client gets. Otherwise it would know the client by the id of another user's client.
+   * The hook is asked with the id of the client whose session is to be resumed. If the hook then names another user, the
+   * connecting client does not get this session, but a new session with a new id. The hook is then asked again with the
+   * new id. Otherwise its backend would know the connecting client by the id of another user's client.
    *
    * @throws {ApiError} if the client may not connect, or if that is not known at the moment
    */
@@ -308,11 +309,10 @@ function askerOf(
   found: Loaded,
   newSecret: string,
 ): Asker {
-  const isFound = found.kind === "found";
-  const own = isFound ? secret ?? newSecret : newSecret;
-  const inherited = isFound ? found.stored.session.inheritedId : undefined;
+  const session = found.kind === "found" ? found.stored.session : undefined;
+  const own = session === undefined ? newSecret : secret ?? newSecret;
   return {
-    client: inherited ?? clientIdOf(hashSessionSecret(own)),
+    client: clientIdOf(hashSessionSecret(own), session?.inheritedId),
     headers: introduction?.headers ?? {},
     isWanted: isOpen,
   };

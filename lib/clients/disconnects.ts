@@ -16,7 +16,7 @@ export interface DisconnectsOptions {
     "save" | "release" | "forget" | "resumedElsewhere"
   >;
   readonly cluster: Pick<Cluster, "send" | "onCommand">;
-  /** Called for each client that is no longer connected, while it is still in its rooms. */
+  /** Called with each client whose connection has ended. The client is removed from its rooms after the call. */
   readonly disconnected: (client: Client) => void;
 }
 

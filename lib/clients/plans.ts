@@ -22,6 +22,7 @@ import {
   parseJoinRequest,
 } from "../recovery/join_request.ts";
 import type { Recovery } from "../recovery/recovery.ts";
+import type { ReplayHold } from "../recovery/replay_hold.ts";
 import type { Session } from "../sessions/session.ts";
 import type { StoredSession } from "../sessions/store.ts";
 import {
@@ -58,6 +59,7 @@ export interface Plan {
    * client wants a new session.
    */
   readonly gone?: "expired" | "epoch" | undefined;
+  /** The rooms that the client was in, or that a stream names again, and that it does not get. The client is told. */
   readonly lost?: readonly LostRoom[];
   /** Rooms of the token that the client has left, as in `Session.left`. */
   readonly left?: ReadonlySet<string>;
@@ -89,12 +91,19 @@ export class Plans {
    * Returns the requests for the rooms of the client's session. If there is no session, returns the requests for the
    * rooms that the client names, or for the default rooms.
    *
+   * @param hold The hold of the client. If the client is gone, the log is not read for it.
    * @throws {ApiError} if the client names a room that is not valid or that it may not join
    */
-  async plan(hello: KnownHello, loaded: Loaded): Promise<Plan> {
+  async plan(
+    hello: KnownHello,
+    loaded: Loaded,
+    hold: ReplayHold,
+  ): Promise<Plan> {
     const { secret, shown } = hello;
     if (loaded.kind === "found") {
-      return await this.#planResumed(hello, loaded.stored.session);
+      const { session } = loaded.stored;
+      const trusted = await this.#trusted(session, shown?.id, hold);
+      return await this.#planResumed(hello, session, trusted);
     }
     const isUnreachable = loaded.kind === "unreachable";
     const asked = await this.#asked(hello, isUnreachable);
@@ -142,14 +151,15 @@ export class Plans {
    *
    * The grants of the session count. A new grant is asked for only if the client may otherwise no longer be in a room.
    *
+   * @param trusted The session as `#trusted()` returns it.
    * @throws {ApiError} If the token names a room that is not valid or that it does not allow
    */
   async #planResumed(
     { principal, asker, shown, rooms }: KnownHello,
     session: Session,
+    trusted: Session,
   ): Promise<Plan> {
     const { access, directives, roomsPerClientMax, observe } = this.#options;
-    const trusted = await this.#trusted(session, shown?.id);
     const { removed, added: put, grants } = assignedRooms(
       session,
       directives.after(session.directed, principal.user, asker.client),
@@ -210,10 +220,14 @@ export class Plans {
    * client receives the gap `epoch` in all rooms. A session cannot be trusted if its lineage is an earlier one, because
    * it may lack rooms, or if the id `id` in the client's offset is not in this log.
    */
-  async #trusted(session: Session, id: string | undefined): Promise<Session> {
+  async #trusted(
+    session: Session,
+    id: string | undefined,
+    hold: ReplayHold,
+  ): Promise<Session> {
     const { log, recovery } = this.#options;
     const isTrusted = session.lineage === log.head.lineage &&
-      (id === undefined || await recovery.isOfThisLog(id));
+      (id === undefined || await recovery.isOfThisLog(id, hold));
     return isTrusted ? session : { ...session, epoch: "" };
   }
 
@@ -227,12 +241,15 @@ export class Plans {
   }
 }
 
-/** Returns a room of a session in which its client is no longer. */
+/** Returns the entry of {@linkcode Plan.lost} for a room of a session out of which its client was taken. */
 function removedRoom(room: string): LostRoom {
   return { room, reason: "removed" };
 }
 
-/** Returns a room of a session that its client may no longer be in. `grant` is the client's last grant for it. */
+/**
+ * Returns the entry of {@linkcode Plan.lost} for a room of a session that its client may no longer be in. `grant` is the
+ * client's last grant for the room.
+ */
 function refusedRoom(
   room: string,
   grant: RoomGrant | undefined,

@@ -24,9 +24,9 @@ const NOT_SENT = ID_MAX;
 const UNNUMBERED = Number.MAX_SAFE_INTEGER;
 
 /**
- * Returns the state to save for a room that a client joins by connecting. The connection may break before replayed
- * messages or a gap arrive. The state is therefore the id before the first replayed message, or contains the gap as its
- * notice.
+ * Returns the state to save for a room that a client joins when it connects. The connection may break before the client
+ * has received the replayed messages or the gap. The state therefore makes sure that they are sent again: it has the id
+ * before the first replayed message, or the gap as its notice.
  *
  * @param id The id up to which this node has delivered messages.
  * @param at The id with which a gap is sent; by default, the gap counts as not sent yet.
@@ -73,10 +73,11 @@ export function positionAtJoin(
 }
 
 /**
- * Returns the state to save for a room before the client's join is answered. If the client asked for earlier messages,
- * the state contains a notice even if there are no such messages, because some may arrive before the answer is sent.
+ * Returns the state to save for a room that a connected client is about to join. It is saved before the client is
+ * answered. If the client asks for earlier messages, the state contains a notice even if there are none yet: one that
+ * arrives before the answer is sent will be part of the answer.
  *
- * @param result The result that the join has now; undefined if the messages have to be read again.
+ * @param result The result that the answer would have now; undefined if the messages have to be read again.
  */
 export function positionBeforeJoin(
   { since, last = 0 }: JoinRequest,

@@ -39,6 +39,7 @@ import type { Roster } from "./roster.ts";
  * needs, or if the client gets the answer to a later join first.
  */
 const ATTEMPTS_MAX = 3;
+
 /** Options of {@linkcode Subscriptions}. */
 export interface SubscriptionsOptions {
   readonly log: Pick<Log, "head">;
@@ -54,6 +55,7 @@ export interface SubscriptionsOptions {
 /** Joins connected clients to rooms and removes them from rooms. */
 export class Subscriptions {
   readonly #options: SubscriptionsOptions;
+
   /** Stores the options, with the parts of the node that joining needs. */
   constructor(options: SubscriptionsOptions) {
     this.#options = options;

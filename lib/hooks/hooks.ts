@@ -54,8 +54,8 @@ export interface HooksOptions extends HookSettings {
   /** Maximum size of a message, in bytes of JSON. */
   readonly messageBytesMax: number;
   /**
-   * Returns whether a secret is that of a publish key; by default, none is. Publish keys are not sent to hooks, because
-   * the backend of a hook may be another one than that of the key.
+   * Returns whether a text is the secret of a publish key; if this is not given, no text is. Hooks are not sent such
+   * secrets, because another backend than that of the hook may use the key.
    */
   readonly isPublishKey?: (secret: string) => boolean;
 }

@@ -41,8 +41,8 @@ interface WaitsForState {
  * Shows the id up to which this node has delivered messages, and lets callers wait for the delivery of later ids.
  *
  * The part that reads the log calls {@linkcode LogHead.moved} after each step, so waiting callers are woken only
- * between two steps. The call takes no time for callers that go on waiting for an id, because clients choose for which
- * ids they wait, and many may.
+ * between two steps. The call does nothing for callers whose id is not reached yet: clients choose these ids, so there
+ * may be many such callers.
  */
 export class LogHead implements HeadState {
   readonly #state: HeadState;

@@ -157,10 +157,10 @@ export class Recovery {
    * master has it, or because the message was lost when Redis failed over. Asks Redis only if this node has not
    * delivered the message itself.
    *
-   * @param hold The hold of the client; if the client is gone, Redis is not asked. Undefined if there is no hold yet.
-   * @throws {ApiError} With a code `log_…`, if Redis cannot be asked at the moment
+   * @param hold The hold of the client. If the client is gone, Redis is not asked.
+   * @throws {ApiError} With a code `log_…`, if Redis cannot be asked at the moment; `overloaded` if the client is gone
    */
-  async isOfThisLog(id: string, hold?: ReplayHold): Promise<boolean> {
+  async isOfThisLog(id: string, hold: ReplayHold): Promise<boolean> {
     if (this.#hasDelivered(id)) return true;
     await this.#confirmed();
     for (;;) {
@@ -170,14 +170,14 @@ export class Recovery {
       const isFound = await lookup;
       if (isFound !== undefined) return isFound;
       this.#lookups.delete(id, lookup);
-      hold?.checkOpen();
+      hold.checkOpen();
     }
   }
 
   /** Looks up an id for a client, and for all others that name the id until {@linkcode LOOKUP_KEEP_MS} later. */
-  #lookUp(id: string, hold: ReplayHold | undefined): Lookup {
+  #lookUp(id: string, hold: ReplayHold): Lookup {
     const lookup = this.#lookupLimit.run(async () =>
-      hold?.isClosed ? undefined : await this.#log.contains(id)
+      hold.isClosed ? undefined : await this.#log.contains(id)
     );
     this.#lookups.set(id, lookup, lookup);
     return lookup;

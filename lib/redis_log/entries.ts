@@ -58,7 +58,7 @@ interface Line {
 
 /** The character between a message's JSON and its meta. */
 const META_SEPARATOR = "\x1f";
-/** What is reported of a message that is not valid JSON. */
+/** Why a message that is not valid JSON is skipped, for the log line about it. */
 export const NOT_JSON =
   "Cannot read the message: it is not valid JSON, so another program wrote it; let no other program write to Roomcast's keys";
 

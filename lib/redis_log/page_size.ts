@@ -17,8 +17,8 @@ const ENTRIES_FIRST = 8;
 const REPLY_LENGTH = 4 << 20;
 
 /**
- * Number of entries to read with the next command, so that it brings about {@linkcode REPLY_LENGTH} characters if its
- * entries are as long as those before. It is at most doubled with each command.
+ * Number of entries to read with the next command. The reply has about {@linkcode REPLY_LENGTH} characters if its entries
+ * are as long as those before. The number is at most doubled with each command.
  */
 export class PageSize {
   #count = ENTRIES_FIRST;

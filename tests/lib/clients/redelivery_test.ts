@@ -11,6 +11,7 @@ import {
 import {
   ClientsSetup,
   type Connected,
+  failsWith,
   RecordingConnection,
 } from "../../support/clients_setup.ts";
 import { pauseFor, soon, until } from "../../support/wait.ts";
@@ -261,6 +262,22 @@ Deno.test("a client whose session has no rooms is not told that it has recovered
     if (isOtherLineage) setup.head = { lineage: "other" };
     const { recovered } = await setup.connect({ secret, shown });
     assert.equal(recovered, !isOtherLineage);
+  }
+});
+
+Deno.test("the id in a client's offset is not looked up if the client is gone", async () => {
+  for (const isOpen of [true, false]) {
+    using setup = new ClientsSetup();
+    const { client, secret, connection: { shown } } = await setup.connect();
+    setup.clients.dropped(client, false);
+    setup.log.knows = () => false;
+    let lookups = 0;
+    setup.log.contains = () => Promise.resolve(++lookups > 0);
+    const hello = setup.hello({ secret, shown, isOpen: () => isOpen });
+    const admitted = setup.clients.admit(hello);
+    if (isOpen) setup.clients.abandon(await admitted);
+    else await assert.rejects(admitted, failsWith("overloaded"));
+    assert.equal(lookups, isOpen ? 1 : 0);
   }
 });
 
