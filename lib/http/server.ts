@@ -26,7 +26,7 @@ import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 /** How long a connection may wait for its next request, in ms. */
 const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
-/** How often node:http looks for slow requests, as an interval in ms. It looks only at requests in flight. */
+/** Interval in ms at which node:http looks for slow requests. It looks only at requests in flight. */
 const SLOW_CHECK_MS = 250;
 /** node:http's code for a request that did not arrive in time. */
 const TOO_SLOW = "ERR_HTTP_REQUEST_TIMEOUT";
@@ -154,17 +154,20 @@ function begin(
   return false;
 }
 
-/**
- * Responds to requests that node:http cannot read. It reports all slow requests of the last moments in one step; their
- * responses are sent a few at a time.
- */
+/** Responds to requests that node:http cannot read. */
 function respondToUnreadable(
   server: Server,
   onLimit: (limit: string) => void,
 ): void {
+  // node:http reports all slow requests that it has found in one step. This list ends only a few in each turn of the
+  // event loop; otherwise messages would wait until all of them have been refused.
   const tooSlow = new TimeoutList<() => void>(0, (refuse) => refuse());
   server.on("close", () => tooSlow.close());
+  const reported = new WeakSet<Duplex>();
   server.on("clientError", (error: Error & { code?: string }, socket) => {
+    // node:http reports a slow request at each check until its connection is closed.
+    if (reported.has(socket)) return;
+    reported.add(socket);
     const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
     if (refusal.isLimit) onLimit(refusal.code);
     const end = detach(socket);

@@ -111,6 +111,31 @@ Deno.test("createHttpServer() responds to requests that cannot be read with an e
   }
 });
 
+Deno.test("createHttpServer() refuses a slow request once, even if the node is busy before it responds", async () => {
+  const limits: string[] = [];
+  const server = createHttpServer(
+    () => {},
+    undefined,
+    undefined,
+    (limit) => {
+      limits.push(limit);
+      // node:http looks for slow requests again before the response is sent.
+      const end = performance.now() + 300;
+      while (performance.now() < end);
+    },
+  );
+  server.headersTimeout = 100;
+  const client = connect(await listen(server), "127.0.0.1");
+  let response = "";
+  client.on("data", (chunk) => response += chunk);
+  client.write("GET / HTTP/1.1\r\nx: ");
+  await soon(once(client, "close"), "the connection is closed");
+  assert.match(response, /^HTTP\/1\.1 408 /);
+  assert.deepEqual(limits, ["request_too_slow"]);
+  server.close();
+  await once(server, "close");
+});
+
 Deno.test("createHttpServer() survives clients that reset the connection after CONNECT, and closes connections that clients end", async () => {
   const server = createHttpServer((_request, response) => response.end(), fail);
   const port = await listen(server);
