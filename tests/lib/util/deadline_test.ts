@@ -92,6 +92,18 @@ Deno.test("TimeoutList lets other work go on between timeouts that end at the sa
   assert.ok(endedBefore !== undefined && endedBefore < 50, `${endedBefore}`);
 });
 
+Deno.test("TimeoutList.close() leaves no timer, even if onTimeout has added an item", async () => {
+  const added = Promise.withResolvers<void>();
+  const list = new TimeoutList<string>(20, () => {
+    list.add("next");
+    added.resolve();
+  });
+  list.add("first");
+  await added.promise;
+  // Deno's test runner reports a timer that is left.
+  list.close();
+});
+
 Deno.test("TimeoutList.remove() removes a timeout at the beginning, in the middle and at the end of the list", async () => {
   const list = new TimeoutList<number>(1, () => {});
   const waits = [0, 1, 2, 3].map((number) => list.add(number));
