@@ -196,7 +196,7 @@ function appOptions(
     acceptsTokens: config.tokens !== undefined,
     hooks: node.hooks,
     bodies: new BodyBudget(),
-    pages: new PageBudget(),
+    pages: new PageBudget(observe),
     defaultRoom: config.rooms[0] ?? "chat",
     rooms: config.rooms,
     channels: node.bridge === undefined ? [] : config.channels,

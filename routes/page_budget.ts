@@ -7,14 +7,15 @@
  */
 import type { Socket } from "node:net";
 import { ApiError } from "../lib/errors.ts";
+import type { Observe } from "../lib/observer.ts";
 
 /** Limits of {@linkcode PageBudget}. */
 export interface PageLimits {
-  /** Maximum length of all pages together, in characters. A page may be longer if there is no other. */
+  /** Maximum length of all pages together, in characters. One page may be longer if it is the only one. */
   readonly lengthMax: number;
   /**
-   * After this time in which no page was sent completely, a connection is closed if its memory is needed for other
-   * pages, in ms.
+   * A connection that has not sent any of its pages completely for so long, in ms, is closed if other pages need its
+   * memory.
    */
   readonly stalledMs: number;
 }
@@ -30,21 +31,26 @@ export interface PageResponse {
 /** The pages that are being sent on one connection. */
 interface Sending {
   length: number;
-  /** Time of `performance.now()` at which the first of the pages was read, or one was sent completely since then. */
+  /** Time of `performance.now()` at which the connection last sent a page completely, or otherwise held its first one. */
   since: number;
 }
 
 /** Counts the pages of histories from the moment at which they are read until they are sent. */
 export class PageBudget {
+  readonly #observe: Observe;
   readonly #limits: PageLimits;
-  /** What is being sent, by connection. The connection that has made no progress for the longest time is first. */
+  /** The pages that are being sent, by connection. The connections are in the order of their `since`. */
   readonly #sending = new Map<Socket, Sending>();
-  /** The connections whose end releases their pages. */
+  /** The connections that have a listener which releases their pages. */
   readonly #watched = new WeakSet<Socket>();
   #length = 0;
 
-  /** Starts without pages. By default the limits are 128 MiB for all pages, and 5 s. */
-  constructor(limits: PageLimits = LIMITS) {
+  /**
+   * Starts without pages. By default the limits are 128 MiB for all pages, and 5 s. `observe` receives `limited` for
+   * each connection that is closed.
+   */
+  constructor(observe: Observe, limits: PageLimits = LIMITS) {
+    this.#observe = observe;
     this.#limits = limits;
   }
 
@@ -91,6 +97,7 @@ export class PageBudget {
     const stalled = performance.now() - this.#limits.stalledMs;
     for (const [socket, { since }] of this.#sending) {
       if (this.#fits(length) || since > stalled) return;
+      this.#observe({ kind: "limited", limit: "history_pages" });
       this.#forget(socket);
       socket.destroy();
     }
@@ -100,6 +107,7 @@ export class PageBudget {
     if (this.#sending.get(socket) !== sending) return;
     sending.length -= length;
     this.#length -= length;
+    // The new `since` is the latest one, so the connection is added again as the last one.
     this.#sending.delete(socket);
     if (sending.length === 0) return;
     sending.since = performance.now();

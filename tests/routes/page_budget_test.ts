@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
+import type { Observation } from "../../lib/observer.ts";
 import { PageBudget } from "../../routes/page_budget.ts";
 import { TestApp } from "../support/app.ts";
 import { pauseFor, until } from "../support/wait.ts";
@@ -29,7 +30,10 @@ function send(
 }
 
 Deno.test("PageBudget counts a page until its response is sent or its connection is closed, and each once", () => {
-  const budget = new PageBudget({ lengthMax: 100, stalledMs: 10_000 });
+  const budget = new PageBudget(() => {}, {
+    lengthMax: 100,
+    stalledMs: 10_000,
+  });
   const socket = new FakeSocket();
   const [first, second] = [send(budget, socket, 30), send(budget, socket, 20)];
   assert.equal(budget.length, 50);
@@ -44,14 +48,17 @@ Deno.test("PageBudget counts a page until its response is sent or its connection
 });
 
 Deno.test("PageBudget listens once to each connection, however many pages it sends", () => {
-  const budget = new PageBudget();
+  const budget = new PageBudget(() => {});
   const socket = new FakeSocket();
   for (let i = 0; i < 20; i++) send(budget, socket, 1).emit("close");
   assert.equal(socket.listenerCount("close"), 1);
 });
 
 Deno.test("PageBudget accepts one page of any length, and refuses others beyond the limit", () => {
-  const budget = new PageBudget({ lengthMax: 100, stalledMs: 10_000 });
+  const budget = new PageBudget(() => {}, {
+    lengthMax: 100,
+    stalledMs: 10_000,
+  });
   const large = send(budget, new FakeSocket(), 500);
   assert.throws(() => send(budget, new FakeSocket(), 1), {
     code: "overloaded",
@@ -65,7 +72,11 @@ Deno.test("PageBudget accepts one page of any length, and refuses others beyond 
 });
 
 Deno.test("PageBudget closes the connection that has made no progress for the longest time, if others need its memory", async () => {
-  const budget = new PageBudget({ lengthMax: 100, stalledMs: 100 });
+  const observed: Observation[] = [];
+  const budget = new PageBudget((seen) => observed.push(seen), {
+    lengthMax: 100,
+    stalledMs: 100,
+  });
   const [stalled, reading, other] = [
     new FakeSocket(),
     new FakeSocket(),
@@ -83,6 +94,7 @@ Deno.test("PageBudget closes the connection that has made no progress for the lo
     [stalled, reading, other].map(({ destroyed }) => destroyed),
     [true, false, false],
   );
+  assert.deepEqual(observed, [{ kind: "limited", limit: "history_pages" }]);
   assert.equal(budget.length, 80);
   assert.throws(() => send(budget, other, 40), { code: "overloaded" });
   assert.equal(reading.destroyed, false, "it has made progress");
@@ -90,7 +102,7 @@ Deno.test("PageBudget closes the connection that has made no progress for the lo
 
 Deno.test("a client that asks for many pages on one connection and reads none holds no more than the budget", async () => {
   const lengthMax = 32 << 20;
-  const pages = new PageBudget({ lengthMax, stalledMs: 200 });
+  const pages = new PageBudget(() => {}, { lengthMax, stalledMs: 200 });
   await using app = new TestApp({ MESSAGE_BYTES_MAX: "1048576" }, { pages });
   const message = "x".repeat(1_000_000);
   await app.post("/publish", { message });

@@ -67,7 +67,7 @@ export class TestApp {
       acceptsTokens: config.tokens !== undefined,
       hooks: node.hooks,
       bodies: this.#bodies,
-      pages: new PageBudget(),
+      pages: new PageBudget(observe),
       defaultRoom: config.rooms[0] ?? "",
       rooms: config.rooms,
       channels: node.bridge === undefined ? [] : config.channels,
