@@ -9,8 +9,8 @@ import { LOG_LEVELS, type LogLevel } from "../observer.ts";
 import { type AccessSettings, readAccessSettings } from "./access_settings.ts";
 import { type Env, EnvReader, type Setting } from "./env_reader.ts";
 import { type LimitSettings, readLimitSettings } from "./limit_settings.ts";
-import { findForeign, type Foreign } from "./foreign.ts";
-import { checkRedis } from "./redis_settings.ts";
+import { foreignWarnings } from "./foreign.ts";
+import { checkRedis, redisWarnings } from "./redis_settings.ts";
 import { checkRooms } from "./room_lists.ts";
 import { findUnknown } from "./unknown.ts";
 import { checkUnsupported, UNSUPPORTED_NAMES } from "./unsupported.ts";
@@ -73,10 +73,8 @@ export interface Inspection {
    * start.
    */
   readonly problems: readonly string[];
-  /** Variables of other servers that are set although the setting for the same purpose is not. */
-  readonly foreign: readonly Foreign[];
-  /** Settings that are set and empty, and count as unset although a value was probably meant. */
-  readonly empty: readonly string[];
+  /** A sentence for each variable that is set and has no effect, although the operator probably expects one. */
+  readonly ineffective: readonly string[];
 }
 
 /**
@@ -124,9 +122,11 @@ export function inspectConfig(env: Env): Inspection {
   const { settings } = reader;
   checkUnsupported(reader);
   checkUnknown(reader, settings);
-  const foreign = findForeign(reader.names);
-  const empty = reader.empty(["REDIS_URL"]);
-  return { config, settings, problems: reader.problems, foreign, empty };
+  const ineffective = [
+    ...foreignWarnings(reader.names),
+    ...redisWarnings(reader),
+  ];
+  return { config, settings, problems: reader.problems, ineffective };
 }
 
 /** Reads the address to listen on. Records a problem if it is a URL, or has a port. */

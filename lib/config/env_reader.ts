@@ -21,14 +21,14 @@ export interface Setting {
 
 /** Maximum number of characters of an invalid value that are shown in the sentence about the problem. */
 const SHOWN_LENGTH_MAX = 80;
-/** Values that are certainly not what was meant, each with the problem. */
-const SPOILED: readonly (readonly [pattern: RegExp, problem: string])[] = [
-  // `docker run --env-file` keeps quotes, unlike a shell.
+/** Patterns of values from which a shell would have made the intended value, each with the problem. */
+const UNEXPANDED: readonly (readonly [pattern: RegExp, problem: string])[] = [
+  // `docker run --env-file` passes on quotes, which a shell removes.
   [
     /^(["']).*\1$/s,
     "begins and ends with a quote, which would be a part of the value; remove the quotes",
   ],
-  // Otherwise the name of a variable would be the secret that it should contain.
+  // Otherwise the text `${SECRET}` itself could become a secret, which anyone could guess.
   [
     /\$\{[A-Z_][A-Z\d_]*(?:\W[^}]*)?\}|\$\([a-z][^)]*\)/,
     "has ${…} or $(…) in it, which only a shell replaces; write the value itself",
@@ -44,8 +44,8 @@ export class EnvReader {
   readonly #env: Env;
   readonly #settings = new Map<string, Setting>();
   readonly #problems: string[] = [];
-  /** The names of the settings that were read and whose values are in {@linkcode SPOILED}. */
-  readonly #spoiled = new Set<string>();
+  /** The names of the settings that were read and whose values match a pattern of {@linkcode UNEXPANDED}. */
+  readonly #unexpanded = new Set<string>();
 
   /** Creates a reader of the variables in `env`. */
   constructor(env: Env) {
@@ -69,14 +69,15 @@ export class EnvReader {
 
   /**
    * Returns the value of a setting without surrounding spaces, or `fallback` if the setting is unset. Records a problem
-   * if the value is certainly not what was meant, because it has quotes or a variable of a shell.
+   * if the value is in quotes, or has a variable or a command that only a shell replaces.
    */
   text(name: string, fallback = ""): string {
     const value = this.#env[name]?.trim() ?? "";
-    const [, problem] = SPOILED.find(([pattern]) => pattern.test(value)) ?? [];
-    if (problem !== undefined && !this.#spoiled.has(name)) {
+    const [, problem] = UNEXPANDED.find(([pattern]) => pattern.test(value)) ??
+      [];
+    if (problem !== undefined && !this.#unexpanded.has(name)) {
       this.fail(name, problem);
-      this.#spoiled.add(name);
+      this.#unexpanded.add(name);
     }
     const source = value === "" ? "default" : "environment";
     const setting = { name, value: value || fallback, source } as const;
@@ -133,9 +134,9 @@ export class EnvReader {
     return this.choice(name, `${fallback}`, ["true", "false"]) === "true";
   }
 
-  /** Returns those of the settings that are in the environment and empty. */
-  empty(names: readonly string[]): readonly string[] {
-    return names.filter((name) => this.#env[name]?.trim() === "");
+  /** Returns whether a setting is in the environment and empty. */
+  isEmpty(name: string): boolean {
+    return this.#env[name]?.trim() === "";
   }
 
   /**
@@ -143,7 +144,8 @@ export class EnvReader {
    * guard something. An empty one usually comes from a secret that was not injected, and must not open the server.
    */
   refuseEmpty(names: readonly string[]): void {
-    for (const name of this.empty(names)) {
+    for (const name of names) {
+      if (!this.isEmpty(name)) continue;
       this.fail(
         name,
         "is set and empty, so it would guard nothing; set a value or unset it",
@@ -164,11 +166,11 @@ export class EnvReader {
 
   /**
    * Records a problem of the setting `name`. `problem` continues a sentence that begins with this name, and must not
-   * contain a secret. If the value has quotes or a variable of a shell, only that is reported of the setting.
+   * contain a secret. Does nothing if {@linkcode EnvReader.text} has already recorded that only a shell would have made
+   * the intended value, because that value may be valid.
    */
   fail(name: string, problem: string): void {
-    // The value that was meant may well be valid.
-    if (this.#spoiled.has(name)) return;
+    if (this.#unexpanded.has(name)) return;
     this.#problems.push(`${name} ${problem}`);
   }
 }

@@ -8,12 +8,6 @@
  * @module
  */
 
-/** A variable that is a setting of other servers, and the unset setting of Roomcast that it may stand for. */
-export interface Foreign {
-  readonly name: string;
-  readonly meant: string;
-}
-
 /** What variables of other servers may stand for. */
 interface Meaning {
   /** The setting that was probably meant. */
@@ -62,16 +56,18 @@ const MEANINGS: readonly Meaning[] = [
 ];
 
 /**
- * Returns those of the variables `names`, which are set, that are settings of other servers, if the setting for the same
- * purpose is not among them.
+ * Returns a sentence for each of the variables `names`, which are set, that is a setting of other servers, if Roomcast's
+ * setting for the same purpose is not among them.
  */
-export function findForeign(names: readonly string[]): Foreign[] {
+export function foreignWarnings(names: readonly string[]): string[] {
   return MEANINGS
     .filter(({ meant, others = [] }) =>
       ![meant, ...others].some((own) => names.includes(own))
     )
     .flatMap(({ meant, names: foreign }) =>
       foreign.filter((name) => names.includes(name))
-        .map((name) => ({ name, meant }))
+        .map((name) =>
+          `${name} is set and is not a setting of Roomcast, and ${meant} is unset; set ${meant} if that is what you mean`
+        )
     );
 }

@@ -50,6 +50,15 @@ export function checkRedis(
   }
 }
 
+/** Returns a sentence if `REDIS_URL` is set and empty, which counts as unset. */
+export function redisWarnings(reader: EnvReader): string[] {
+  return reader.isEmpty("REDIS_URL")
+    ? [
+      "REDIS_URL is set and empty, so messages are kept only in this process and are lost when it stops; set a value, or unset it",
+    ]
+    : [];
+}
+
 function isRedisUrl(value: string): boolean {
   try {
     const url = new URL(value);

@@ -6,7 +6,6 @@
 import { hostOfOrigin, isLoopback } from "../access/origins.ts";
 import type { HookSettings } from "../hooks/hooks.ts";
 import type { Config, Inspection } from "./config.ts";
-import type { Foreign } from "./foreign.ts";
 import { hookWarnings } from "./hook_settings.ts";
 import { limitWarnings } from "./limit_settings.ts";
 
@@ -20,24 +19,15 @@ const LIST_OF_KEYS = /^".*"$|^'.*'$|[;|].*:/;
 
 /** Returns a sentence for each valid setting that probably does not do what the operator wants. */
 export function warningsOf(
-  { config, foreign, empty }: Pick<Inspection, "config" | "foreign" | "empty">,
+  { config, ineffective }: Pick<Inspection, "config" | "ineffective">,
 ): readonly string[] {
   return [
-    ...foreignWarnings(foreign),
-    ...empty.map((name) =>
-      `${name} is set and empty, so messages are kept only in this process and are lost when it stops; set a value, or unset it`
-    ),
+    ...ineffective,
     ...listWarnings(config),
     ...accessWarnings(config),
     ...hookWarnings(config),
     ...limitWarnings(config),
   ];
-}
-
-function foreignWarnings(foreign: readonly Foreign[]): readonly string[] {
-  return foreign.map(({ name, meant }) =>
-    `${name} is set and is not a setting of Roomcast, and ${meant} is unset; set ${meant} if that is what you mean`
-  );
 }
 
 /** Returns a sentence for each name in a list of rooms that is probably meant as several names or as a pattern. */

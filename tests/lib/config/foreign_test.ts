@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { inspectConfig } from "../../../lib/config/config.ts";
-import { findForeign } from "../../../lib/config/foreign.ts";
+import { foreignWarnings } from "../../../lib/config/foreign.ts";
 import { warningsOf } from "../../../lib/config/warnings.ts";
 import { SECRET } from "../../support/tokens.ts";
 import { ENVIRONMENTS } from "./environments.ts";
@@ -37,7 +37,7 @@ Deno.test("warningsOf() warns about a setting of another server if the own one i
   }
 });
 
-Deno.test("findForeign() finds nothing in the environments that shells, platforms and orchestrators make", () => {
+Deno.test("foreignWarnings() returns nothing in the environments that shells, platforms and orchestrators make", () => {
   const {
     // A platform may set `REDISHOST` beside the URL, and a file may have the settings of any program.
     "platforms": _platforms,
@@ -45,7 +45,7 @@ Deno.test("findForeign() finds nothing in the environments that shells, platform
     ...others
   } = ENVIRONMENTS;
   for (const [environment, names] of Object.entries(others)) {
-    assert.deepEqual(findForeign(names), [], environment);
+    assert.deepEqual(foreignWarnings(names), [], environment);
   }
 });
 
