@@ -182,8 +182,8 @@ export function decodeText(body: Uint8Array): string {
 
 /**
  * Matches JSON that may have a number beyond the range of a double: one with an exponent of three digits, or with 210
- * digits or more, which are enough with an exponent of 99. The digits are counted only from the first of them on;
- * otherwise many numbers of 209 digits would take seconds.
+ * digits or more, which are enough with an exponent of 99. A match can begin only at the first digit of a number;
+ * otherwise the search in a body of many numbers with 209 digits would take seconds.
  */
 const MAY_BE_INFINITE = /[eE]\+?\d{3}|(?<!\d)\d{210}/;
 

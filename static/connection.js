@@ -199,9 +199,10 @@ export class Connection {
       ({ expiresAt }) => this.#on.tokenExpiring(expiresAt),
     );
     socket.on("connect_error", (error) => {
-      // Without a token, the server refuses the page whatever rooms it names.
-      const { code = "unauthorized" } = error.data ?? {};
-      if (code !== "unauthorized" && this.#joined.size > 0) {
+      const code = error.data?.code;
+      // A page without a valid token is refused whatever rooms it names.
+      const mayBeForRooms = code !== undefined && code !== "unauthorized";
+      if (mayBeForRooms && this.#joined.size > 0) {
         return this.#connectWithoutRooms();
       }
       this.#on.failed(error.data ?? this.#why);

@@ -164,7 +164,7 @@ export class SseServer {
         return false;
       }
       const opened = this.#connect(stream, socket, admission, entry);
-      // From here on, the end of the connection releases the entry.
+      // From here on, the entry is released when the connection closes.
       isOpen = true;
       this.#start(opened, stream);
       return true;
@@ -255,7 +255,7 @@ export class SseServer {
     return stream;
   }
 
-  /** Writes the head of a response, and all that the client has to be sent first. */
+  /** Writes the head of the response, and then the opening event and the messages that the client has missed. */
   #start({ subscriber }: Stream, { request, headers }: StreamRequest): void {
     subscriber.start(headOf(headers, isChunkedFor(request)));
     const { observe } = this.#options;

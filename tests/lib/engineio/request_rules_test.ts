@@ -12,7 +12,7 @@ import { ApiError } from "../../../lib/errors.ts";
 const { BAD_REQUEST, FORBIDDEN, UNKNOWN_SID, UNSUPPORTED_PROTOCOL_VERSION } =
   Server.errors;
 
-/** Returns a request with this query. `method`: it is not an upgrade. */
+/** Returns a request with this query: an upgrade, or a poll with `method` if it is given. */
 function requestOf(
   _query: Record<string, string>,
   method?: string,

@@ -300,7 +300,7 @@ Deno.test("SocketIoServer answers a join with `internal` and keeps the connectio
   clients.join = (client, request, tell) =>
     join(client, request, (joined) => {
       if (throws-- > 0) {
-        // What is no message, so that the answer fails while the connection is corked.
+        // `null` is not a message, so the answer fails while the connection is corked.
         const rooms = joined.rooms.map((room) => ({
           ...room,
           messages: [null as never],
