@@ -19,9 +19,17 @@ const SCRIPT = `
   socket.on("connect_error", () => document.title = "refused");
 `;
 
-/** Writes an extension into a new folder. Resolves to the folder and to the id that Chromium derives from its path. */
-async function writeExtension(): Promise<{ folder: string; id: string }> {
-  const folder = await Deno.realPath(await Deno.makeTempDir());
+/** An extension in a folder of its own, which `await using` removes. */
+interface Extension extends AsyncDisposable {
+  readonly folder: string;
+  /** The id that Chromium derives from the path of the folder. */
+  readonly id: string;
+}
+
+async function writeExtension(): Promise<Extension> {
+  const folder = await Deno.realPath(
+    await Deno.makeTempDir({ prefix: "roomcast-extension-" }),
+  );
   const manifest = { manifest_version: 3, name: "Roomcast", version: "1" };
   const client = new URL(
     "./client-dist/socket.io.min.js",
@@ -36,7 +44,11 @@ async function writeExtension(): Promise<{ folder: string; id: string }> {
     /./g,
     (digit) => String.fromCharCode(97 + parseInt(digit, 16)),
   );
-  return { folder, id };
+  return {
+    folder,
+    id,
+    [Symbol.asyncDispose]: () => Deno.remove(folder, { recursive: true }),
+  };
 }
 
 Deno.test({
@@ -46,7 +58,8 @@ Deno.test({
   sanitizeOps: false,
   sanitizeResources: false,
   fn: async () => {
-    const { folder, id } = await writeExtension();
+    await using extension = await writeExtension();
+    const { folder, id } = extension;
     const origin = `chrome-extension://${id}`;
     const settings = { HOST: "0.0.0.0", OPEN: "true" };
     await using listed = new TestApp({ ...settings, ALLOWED_ORIGINS: origin });
@@ -73,6 +86,5 @@ Deno.test({
         assert.equal(await page.title(), title, transport);
       }
     }
-    await Deno.remove(folder, { recursive: true });
   },
 });

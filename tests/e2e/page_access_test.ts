@@ -96,7 +96,6 @@ async function usesTokens(browser: Browser, node: TestNode): Promise<void> {
   const soon = await tokenFor("ann", ["chat"], inSeconds(33));
   await enter(page, `Bearer ${soon}`);
   await isConnected(page);
-  await form.waitFor({ state: "hidden" });
   await shows(page, "older 149");
   await page.locator(".pane.current .log").evaluate((log) =>
     void ((log as unknown as { scrollTop: number }).scrollTop = 0)
@@ -124,6 +123,7 @@ async function usesTokens(browser: Browser, node: TestNode): Promise<void> {
   await enter(page, await tokenFor("bob", ["chat"]));
   await problem.getByText(/Cannot join "board": the token does not/).waitFor();
   await isConnected(page);
+  await form.waitFor({ state: "hidden" });
   await page.getByRole("tab", { name: "chat" }).click();
   await node.publish("for bob", "chat", KEY);
   await shows(page, "for bob");

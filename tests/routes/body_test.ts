@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { BodyBudget, decodeJson } from "../../routes/body.ts";
 import { TestApp } from "../support/app.ts";
+import { threadCpuMs } from "../support/cpu.ts";
 import { until } from "../support/wait.ts";
 
 const TEXT_TYPE = { "content-type": "text/plain" };
@@ -115,9 +116,9 @@ Deno.test("decodeJson() refuses numbers beyond the range of a double at any dept
   ) {
     const count = Math.floor(bytes / (number.length + 1)) - 1;
     const json = `[${`${number},`.repeat(count)}1]`;
-    const start = performance.now();
+    const start = threadCpuMs();
     assert.ok(Array.isArray(decodeJson(json)));
-    const durationMs = performance.now() - start;
-    assert.ok(durationMs < 900, `it took ${Math.round(durationMs)} ms`);
+    const usedMs = threadCpuMs() - start;
+    assert.ok(usedMs < 900, `it took ${usedMs} ms`);
   }
 });

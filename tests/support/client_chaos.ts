@@ -42,7 +42,6 @@ export async function disturbClients(
     DRAIN_SECONDS: "1",
     CLIENT_BUFFER_BYTES_MAX: String(bufferBytesMax),
   });
-  const end = performance.now() + seconds * 1000;
   const clients: Subscriber[] = [];
   const ledger = new Ledger();
   try {
@@ -58,6 +57,7 @@ export async function disturbClients(
       });
       await client.joined.have(1);
     }
+    const end = performance.now() + seconds * 1000;
     const disturbing = (async () => {
       const disturbed: Promise<void>[] = [];
       while (performance.now() < end) {

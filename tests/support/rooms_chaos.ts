@@ -63,7 +63,6 @@ export async function disturbRooms(
     DRAIN_SECONDS: "1",
   });
   const published: Published = new Map(ROOMS.map((room) => [room, []]));
-  const end = performance.now() + seconds * 1000;
   const members: Member[] = [];
   try {
     for (let i = 0; i < 40; i++) {
@@ -73,6 +72,7 @@ export async function disturbRooms(
       });
       members.push(new Member(client, published));
     }
+    const end = performance.now() + seconds * 1000;
     let number = 0;
     const publish = async (room: string, message: number): Promise<void> => {
       const keyed: Keyed = { room, message, key: `key ${message}` };
