@@ -1,8 +1,10 @@
 /** Runs the backends in `docs/hooks.md` and connects clients with their cookies. */
 import assert from "node:assert/strict";
+import { Hooks } from "../../lib/hooks/hooks.ts";
 import { TestApp } from "../support/app.ts";
 import { Subscriber } from "../support/client.ts";
 import { type Block, fencedBlocks, ROOT } from "../support/documents.ts";
+import { HookBackend } from "../support/hook_backend.ts";
 import { find } from "../support/install.ts";
 import { freePort } from "../support/net.ts";
 import { Program } from "../support/program.ts";
@@ -209,7 +211,6 @@ Deno.test("the page in docs/hooks.md reacts to the refusals in it", async () => 
   const text = Deno.readTextFileSync(new URL("docs/hooks.md", ROOT));
   const [, refusal = ""] = /`(\{"error":\{"code":"locked".*\}\})`/.exec(text) ??
     [];
-  const { HookBackend } = await import("../support/hook_backend.ts");
   await using backend = await HookBackend.start((_, response) =>
     void response.end(refusal)
   );
@@ -235,8 +236,6 @@ Deno.test("the page in docs/hooks.md reacts to the refusals in it", async () => 
 });
 
 Deno.test("the answers in docs/hooks.md are accepted", async () => {
-  const { Hooks } = await import("../../lib/hooks/hooks.ts");
-  const { HookBackend } = await import("../support/hook_backend.ts");
   let answer = "";
   await using backend = await HookBackend.start((_, response) =>
     void response.end(answer)

@@ -8,6 +8,7 @@ import {
   EventStream,
   type EventStreamOptions,
 } from "../support/event_stream.ts";
+import { HookBackend, json, result } from "../support/hook_backend.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
 import { until } from "../support/wait.ts";
 
@@ -523,7 +524,6 @@ Deno.test("streams count for the limits of connections, together with sockets, u
 });
 
 Deno.test("a stream that is refused, or whose client goes while a hook is asked, does not count for the limits", async () => {
-  const { HookBackend, result } = await import("../support/hook_backend.ts");
   const allow = result({
     user: "ann",
     caps: [{ rooms: ["chat"], allow: ["sub"] }],
@@ -554,7 +554,6 @@ Deno.test("a stream that is refused, or whose client goes while a hook is asked,
 });
 
 Deno.test("a stream that is being opened when the node begins to stop is refused", async () => {
-  const { HookBackend, result } = await import("../support/hook_backend.ts");
   const stopping = Promise.withResolvers<void>();
   await using backend = await HookBackend.start(async (call, response) => {
     await stopping.promise;
@@ -657,9 +656,6 @@ Deno.test("a client that sends requests behind its stream without end is disconn
 });
 
 Deno.test("the connect hook decides about a stream, and is told nothing about a publish key", async () => {
-  const { HookBackend, json, result } = await import(
-    "../support/hook_backend.ts"
-  );
   await using backend = await HookBackend.start(
     result({ user: "ann", caps: [{ rooms: ["chat"], allow: ["sub"] }] }),
   );
@@ -703,7 +699,6 @@ Deno.test("the connect hook decides about a stream, and is told nothing about a 
 });
 
 Deno.test("the join hook is not asked about a publish key, which it would be sent", async () => {
-  const { HookBackend, result } = await import("../support/hook_backend.ts");
   await using backend = await HookBackend.start(result({ allow: ["sub"] }));
   await using streams = await Streams.serve({
     JOIN_HOOK_URL: backend.url("/join"),

@@ -1,15 +1,23 @@
 import assert from "node:assert/strict";
 import type { Page } from "../../../lib/log/log.ts";
-import { MemoryLog } from "../../../lib/log/memory_log.ts";
+import {
+  MemoryLog,
+  type MemoryLogOptions,
+} from "../../../lib/log/memory_log.ts";
 import { silentReader } from "../../support/silent_reader.ts";
 
-Deno.test("a page from before a loss is not complete if MemoryLog has dropped the room at the memory limit, even after further messages", async () => {
-  const log = new MemoryLog({
+function memoryLog(options: Partial<MemoryLogOptions> = {}): MemoryLog {
+  return new MemoryLog({
     historySize: 10_000,
     historySeconds: 3600,
     idempotencySeconds: 600,
     reader: silentReader,
+    ...options,
   });
+}
+
+Deno.test("a page from before a loss is not complete if MemoryLog has dropped the room at the memory limit, even after further messages", async () => {
+  const log = memoryLog();
   const history = (id?: string): Promise<Page> =>
     log.history.read("a", {
       since: id === undefined ? undefined : { epoch: undefined, id },
@@ -31,17 +39,10 @@ Deno.test("a page from before a loss is not complete if MemoryLog has dropped th
     }
     assert.equal((await history(id)).complete, true);
   }
-  await log.close();
 });
 
-Deno.test("the oldest idempotency keys are dropped if there are too many ids of rooms with them", async () => {
-  const log = new MemoryLog({
-    historySize: 10,
-    historySeconds: 60,
-    idempotencySeconds: 600,
-    reader: silentReader,
-    keyedIdsMax: 25,
-  });
+Deno.test("MemoryLog drops the oldest idempotency keys if their messages are in too many rooms in all", async () => {
+  const log = memoryLog({ keyedIdsMax: 25 });
   const rooms = Array.from({ length: 10 }, (_, i) => `room ${i}`);
   const isDuplicate = async (key: string): Promise<boolean> => {
     const [[result] = []] = await log.append([{ rooms, json: "1", key }]);
