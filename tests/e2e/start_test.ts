@@ -8,6 +8,8 @@ import { Inbox, soon, until } from "../support/wait.ts";
 
 const root = new URL("../../", import.meta.url);
 const decoder = new TextDecoder();
+/** Settings of a node that other machines can reach. */
+const OPEN = { HOST: "0.0.0.0", OPEN: "true" };
 
 /**
  * A process that runs on a terminal of its own (made by the program `script`), and the lines that the process writes.
@@ -151,6 +153,36 @@ Deno.test("a node refuses unknown settings and arguments before it opens its por
     assert.ok(output.includes(name), output);
   }
   assert.doesNotMatch(output, /hunter2|started/);
+});
+
+Deno.test("deno task --env-file starts a node with the settings of a file", async () => {
+  const file = await Deno.makeTempFile({ prefix: "roomcast-env-" });
+  try {
+    await Deno.writeTextFile(file, "PORT=0\nLOG_FORMAT=json\nROOMS=lobby\n");
+    const command = `deno task --quiet --env-file=${file} start`;
+    await using terminal = new Terminal(command, {});
+    const { url } = JSON.parse(await terminal.line(/"kind":"started"/));
+    assert.equal(
+      (await (await fetch(`${url}/page.json`)).json()).room,
+      "lobby",
+    );
+  } finally {
+    await Deno.remove(file);
+  }
+});
+
+Deno.test("a node without HOST listens only at 127.0.0.1", async () => {
+  const accepts = async (url: string, hostname: string): Promise<boolean> => {
+    const port = Number(new URL(url).port);
+    const connection = await Deno.connect({ hostname, port }).catch(() => {});
+    connection?.close();
+    return connection !== undefined;
+  };
+  for (const [env, isOpen] of [[{}, false], [OPEN, true]] as const) {
+    await using node = await TestNode.start(env);
+    assert.equal(await accepts(node.url, "127.0.0.1"), true);
+    assert.equal(await accepts(node.url, "127.0.0.2"), isOpen);
+  }
 });
 
 Deno.test("CHANNELS=- switches the bridge off", async () => {
