@@ -4,7 +4,7 @@
  * @module
  */
 import { isFields } from "../util/fields.ts";
-import { adviceFor, quoted } from "../util/nearest.ts";
+import { quoted } from "../util/nearest.ts";
 import { isPrintable } from "../util/text.ts";
 import { type Action, ACTION_OF_WORD, type Grant } from "./rights.ts";
 
@@ -82,12 +82,9 @@ export function readCaps(caps: unknown): readonly Grant[] {
         '"caps" has an item that is not like {"rooms":["chat"],"allow":["sub"]}',
       );
     }
-    const unknown = Object.keys(cap).find((name) => !CAP_FIELDS.includes(name));
-    if (unknown !== undefined) {
+    if (!Object.keys(cap).every((name) => CAP_FIELDS.includes(name))) {
       throw new WrongForm(
-        `"caps[]" has an unknown field; ${
-          adviceFor(unknown, { known: CAP_FIELDS })
-        }`,
+        '"caps[]" has a field that is neither "rooms" nor "allow"',
       );
     }
     return {

@@ -80,12 +80,20 @@ export function notAToken(): ApiError {
   );
 }
 
-/** Returns the error for a token whose signature is not that of a key of this server. */
-export function wrongSignature(): ApiError {
+/**
+ * Returns the error for a token whose signature is not that of a key of this server.
+ *
+ * @param setting The setting with whose keys the signature was compared.
+ */
+export function wrongSignature(
+  setting: "TOKEN_SECRET" | "TOKEN_JWKS_URL",
+): ApiError {
   return new TokenRefused(
     "signature",
     "its signature does not match",
-    "sign it with a key that the server knows",
+    setting === "TOKEN_SECRET"
+      ? "sign it with a secret of TOKEN_SECRET as it is, not decoded from base64"
+      : "sign it with a key of TOKEN_JWKS_URL",
   );
 }
 
@@ -94,7 +102,10 @@ function missing(claim: string): ApiError {
 }
 
 function invalid(claim: string): ApiError {
-  return new TokenRefused("claims", `its claim "${claim}" is not valid`);
+  return new TokenRefused(
+    "claims",
+    `its claim "${claim}" is not a number of seconds since 1970`,
+  );
 }
 
 function otherThan(fault: "issuer" | "audience", setting: string): ApiError {

@@ -153,7 +153,9 @@ export class TokenVerifier implements Verifier {
     const { secrets, seals } = this.#options;
     if (this.#isHmac(header)) {
       // WebCrypto would use another thread, which takes longer than the HMAC itself.
-      if (!isSignedWith(secrets, token, header.alg)) throw wrongSignature();
+      if (!isSignedWith(secrets, token, header.alg)) {
+        throw wrongSignature("TOKEN_SECRET");
+      }
       return { how: "signature", seal: undefined };
     }
     const keys = await this.#keysFor(header, arrived);
@@ -171,7 +173,7 @@ export class TokenVerifier implements Verifier {
         return { how: "signature", seal };
       }
     }
-    throw wrongSignature();
+    throw wrongSignature("TOKEN_JWKS_URL");
   }
 
   /** Returns whether a token with this header is verified with the secrets. */

@@ -64,6 +64,23 @@ Deno.test("verify() accepts a token of any of several secrets and of no other", 
   await refused(tokens, await makeToken({}, { secret }), /signature/);
 });
 
+Deno.test("verify() says which setting has the keys if a signature does not match", async () => {
+  const token = await makeToken({}, { secret: OTHER });
+  await refused(verifier(), token, /; sign it with a secret of TOKEN_SECRET/);
+  const [key, other] = await Promise.all([
+    makeSigningKey("k", "ES256"),
+    makeSigningKey("k", "ES256"),
+  ]);
+  await using server = await KeyServer.start([key.jwk]);
+  const tokens = verifier({ secrets: [], jwksUrl: server.url });
+  await refused(
+    tokens,
+    await other.sign(),
+    /; sign it with a key of TOKEN_JWKS_URL/,
+  );
+  tokens.close();
+});
+
 Deno.test("verify() requires exp, and refuses a token that has expired", async () => {
   const tokens = verifier();
   await tokens.verify(await makeToken({ exp: inSeconds(-1) }));
@@ -74,7 +91,8 @@ Deno.test("verify() requires exp, and refuses a token that has expired", async (
   const exp = undefined as never;
   await refused(tokens, await makeToken({ exp }), /no claim "exp"/);
   for (const exp of ["9999999999", null, true]) {
-    await refused(tokens, await makeToken({ exp: exp as never }), /"exp"/);
+    const why = /its claim "exp" is not a number of seconds since 1970; /;
+    await refused(tokens, await makeToken({ exp: exp as never }), why);
   }
 });
 

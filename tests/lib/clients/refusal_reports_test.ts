@@ -55,7 +55,7 @@ Deno.test("a client and a stream with a token that another secret has signed eac
     code: "unauthorized",
     count: 1,
     why:
-      "Cannot accept the token: its signature does not match; sign it with a key that the server knows",
+      "Cannot accept the token: its signature does not match; sign it with a secret of TOKEN_SECRET as it is, not decoded from base64",
   };
   assert.deepEqual(
     app.observations.filter(({ kind }) => kind === line.kind),
