@@ -85,7 +85,8 @@ function settings(): Extract<Command, { kind: "serve" }> {
 }
 
 /** Chooses the format of log lines. On a terminal, the first lines say how to use the server. */
-function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
+function logFormat(config: Config): Format {
+  const { logFormat, redisUrl, publishKeys, tokens, hooks } = config;
   const isTerminal = Deno.stdout.isTerminal();
   if (logFormat === "json" || (logFormat === "auto" && !isTerminal)) {
     return formatJson;
@@ -98,6 +99,9 @@ function logFormat({ logFormat, redisUrl, publishKeys }: Config): Format {
       greeting: {
         redis: redisUrl && maskUrl(redisUrl),
         publishKeys: publishKeys.map(({ name }) => name),
+        needsToken: tokens !== undefined,
+        connectHook: hooks?.connectUrl !== undefined,
+        joinHook: hooks?.joinUrl !== undefined,
       },
     },
   });

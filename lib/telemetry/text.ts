@@ -13,6 +13,12 @@ export interface Greeting {
   readonly redis: string | undefined;
   /** The names of the publish keys; empty if publishing needs none. */
   readonly publishKeys: readonly string[];
+  /** Whether clients need a token. */
+  readonly needsToken: boolean;
+  /** Whether the connect hook is set. */
+  readonly connectHook: boolean;
+  /** Whether the join hook is set. */
+  readonly joinHook: boolean;
 }
 
 /** Options of {@linkcode formatText}. */
@@ -72,9 +78,10 @@ export function formatText({ colors, greeting }: TextOptions): Format {
 
 /** Returns what the first lines on a terminal show: first the title, and then pairs of a name and a value. */
 function greet(
-  { redis, publishKeys }: Greeting,
+  greeting: Greeting,
   facts: Readonly<Record<string, unknown>>,
 ): [string[], ...[name: string, value: string][]] {
+  const { redis, publishKeys } = greeting;
   const open = addressOf(facts.url);
   const internal = facts.internalUrl && addressOf(facts.internalUrl);
   const list = (names: unknown): string =>
@@ -98,6 +105,7 @@ function greet(
     ...(redis === undefined
       ? []
       : [["channels", channels] as [string, string]]),
+    ["clients", admission(greeting)],
     [
       "publish",
       `curl -d hello -H 'content-type: text/plain'${credential} ${
@@ -105,6 +113,21 @@ function greet(
       }/publish`,
     ],
   ];
+}
+
+/** Says which clients are let in. */
+function admission(
+  { needsToken, connectHook, joinHook }: Greeting,
+): string {
+  if (needsToken) {
+    return connectHook
+      ? "need a token, or the connect hook lets them in"
+      : "need a token; see docs/tokens.md";
+  }
+  if (connectHook) return "need the connect hook to let them in";
+  return joinHook
+    ? "may connect; the join hook decides about rooms"
+    : "may join every room; set TOKEN_SECRET or CONNECT_HOOK_URL to change that";
 }
 
 /** Returns the address at which this machine reaches a server that listens on `url`. */

@@ -32,12 +32,20 @@ const STARTED = {
   directWrite: true,
 } as const;
 
+const PLAIN: Greeting = {
+  redis: undefined,
+  publishKeys: [],
+  needsToken: false,
+  connectHook: false,
+  joinHook: false,
+};
+
 function greeted(
   greeting: Partial<Greeting>,
   started: Partial<Extract<Observation, { kind: "started" }>> = {},
 ): string[] {
   const [text = ""] = written(
-    { greeting: { redis: undefined, publishKeys: [], ...greeting } },
+    { greeting: { ...PLAIN, ...greeting } },
     { ...STARTED, ...started },
   );
   return text.split("\n");
@@ -125,6 +133,7 @@ Deno.test("at the start of a server without Redis, formatText() writes the serve
     "  open      http://127.0.0.1:8080",
     "  messages  kept in this process (embedded); set REDIS_URL to keep them in Redis",
     "  rooms     chat, news",
+    "  clients   may join every room; set TOKEN_SECRET or CONNECT_HOOK_URL to change that",
     "  publish   curl -d hello -H 'content-type: text/plain' http://127.0.0.1:8080/publish",
     "",
   ]);
@@ -140,11 +149,32 @@ Deno.test("at the start of a server with Redis and publish keys, formatText() wr
     "  messages  kept in Redis, redis://****@redis:6379",
     "  rooms     chat, news",
     "  channels  chat, news.*",
+    "  clients   may join every room; set TOKEN_SECRET or CONNECT_HOOK_URL to change that",
     "  publish   curl -d hello -H 'content-type: text/plain' -H 'authorization: Bearer <secret of backend>' http://[::1]:4000/publish",
     "",
   ]);
   const [, , , , , channels] = greeted({ redis: "redis://redis" });
   assert.equal(channels, "  channels  none");
+});
+
+Deno.test("at the start, formatText() says which clients are let in", () => {
+  const clients = (greeting: Partial<Greeting>): string | undefined =>
+    greeted(greeting).find((line) => line.startsWith("  clients"));
+  const [needsToken, connectHook, joinHook] = [true, true, true];
+  for (
+    const [greeting, text] of [
+      [{ needsToken }, "need a token; see docs/tokens.md"],
+      [{ needsToken, joinHook }, "need a token; see docs/tokens.md"],
+      [
+        { needsToken, connectHook },
+        "need a token, or the connect hook lets them in",
+      ],
+      [{ connectHook, joinHook }, "need the connect hook to let them in"],
+      [{ joinHook }, "may connect; the join hook decides about rooms"],
+    ] as const
+  ) {
+    assert.equal(clients(greeting), `  clients   ${text}`);
+  }
 });
 
 Deno.test("formatText() writes the observation `started` as one line if there is no greeting", () => {
