@@ -33,6 +33,9 @@ const OPTIONS = {
   id: TEXT,
 } as const;
 const TTL_ADVICE = "write it as 30s, 15m, 1h or 7d";
+/** What is written to stderr, beside the token on stdout, if no rights are asked for. */
+const NO_RIGHTS =
+  "This token grants nothing by itself; add rights as in --rooms 'chat=sub', unless TOKEN_ROOMS or PUBLIC_ROOMS of the server grant them";
 const USAGE = `deno task token [--user <user>] [--rooms '<rooms>'] [--ttl 1h]
 
   --user <user>       the user, which becomes the claim sub
@@ -172,6 +175,7 @@ if (import.meta.main) {
   try {
     const env = SETTINGS.map((name) => [name, process.env[name]]);
     console.log(await tokenFrom(args, Object.fromEntries(env)));
+    if (valuesOf(args).rooms === undefined) console.error(NO_RIGHTS);
   } catch (error) {
     console.error((error as Error).message);
     console.error(`\n${USAGE}`);

@@ -16,27 +16,34 @@ function verifier(issuer?: string, audience?: string): TokenVerifier {
   });
 }
 
-Deno.test("deno task token prints a token that the server accepts, and nothing else", async () => {
-  const rooms = "chat.*=sub+pub,news=sub";
+/** The line with a token. */
+const TOKEN_LINE = /^[\w-]+\.[\w-]+\.[\w-]+\n$/;
+
+/** Runs `deno task token --user ann` with further arguments. */
+async function runTask(
+  ...args: readonly string[]
+): Promise<{ out: string; error: string }> {
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: [
-      "task",
-      "-q",
-      "token",
-      "--user",
-      "ann",
-      "--rooms",
-      rooms,
-      "--ttl=1h",
-    ],
+    args: ["task", "-q", "token", "--user", "ann", ...args],
     cwd: ROOT,
     env: { TOKEN_SECRET: `${SECRET}, ${SECRET}2` },
   }).output();
-  const [out, error] = [stdout, stderr].map((bytes) =>
-    new TextDecoder().decode(bytes)
-  );
-  assert.match(out ?? "", /^[\w-]+\.[\w-]+\.[\w-]+\n$/, error ?? "");
-  const { claims } = await verifier().verify(out?.trim() ?? "");
+  const decoder = new TextDecoder();
+  return { out: decoder.decode(stdout), error: decoder.decode(stderr) };
+}
+
+Deno.test("deno task token says on stderr if the token grants nothing by itself", async () => {
+  const { out, error } = await runTask();
+  assert.match(out, TOKEN_LINE);
+  assert.match(error, /^This token grants nothing by itself; add rights /);
+});
+
+Deno.test("deno task token prints a token that the server accepts, and nothing else", async () => {
+  const rooms = "chat.*=sub+pub,news=sub";
+  const { out, error } = await runTask("--rooms", rooms, "--ttl=1h");
+  assert.match(out, TOKEN_LINE, error);
+  assert.equal(error, "");
+  const { claims } = await verifier().verify(out.trim());
   const { expiresAt, issuedAt, ...facts } = readClaims(claims);
   assert.deepEqual(facts, {
     user: "ann",
