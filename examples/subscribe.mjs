@@ -2,7 +2,9 @@
 import process from "node:process";
 import { io } from "socket.io-client";
 
-const socket = io(process.env.ROOMCAST_URL ?? "http://localhost:4000");
+const socket = io(process.env.ROOMCAST_URL ?? "http://localhost:4000", {
+  auth: { token: process.env.ROOMCAST_TOKEN },
+});
 
 socket.on("msgReceived", (message, { room, at }, id) => {
   console.log(new Date(at).toISOString(), room, id, message);
