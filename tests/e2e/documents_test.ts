@@ -181,7 +181,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   "docs/openapi.md": "tests/e2e/openapi_test.ts",
   "docs/security.md":
     "tests/e2e/redis_acl_test.ts and tests/lib/access/recipes_test.ts",
-  "docs/tokens.md": "tests/lib/socketio/tokens_test.ts",
+  "docs/tokens.md": "tests/e2e/tokens_documents_test.ts",
 };
 
 Deno.test("every document that has a fenced block is listed in CHECKS or ELSEWHERE of this test", () => {
