@@ -7,6 +7,7 @@ import type { Socket as Connection } from "engine.io";
 import { ApiError } from "../errors.ts";
 import type { FrameLimit } from "../websocket/connection.ts";
 import { closeBecause } from "./closing.ts";
+import type { QueuedPacket } from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
 
 /** Separates the packets in the body of a request (Engine.IO protocol 4). */
@@ -75,6 +76,17 @@ export function makeLimitUnsent(
 /** Records that Engine.IO has passed the queue of a connection to its transport. */
 export function clearUnsent(connection: CountedConnection): void {
   connection[UNSENT] = 0;
+}
+
+/** Counts the packets that a transport has not sent and has put back into the queue of a connection. */
+export function countUnsent(
+  connection: CountedConnection,
+  packets: readonly QueuedPacket[],
+): void {
+  // Packets of messages have frames.
+  connection[UNSENT] =
+    packets.filter(({ options }) => options?.wsPreEncodedFrame === undefined)
+      .length;
 }
 
 function tooManyPackets(packetsMax: number): ApiError {

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Socket as Connection } from "engine.io";
+import { countUnsent } from "./input_limits.ts";
 import { internalsOf, type QueuedPacket } from "./internals.ts";
 import { isReplay } from "./transport.ts";
 
@@ -45,6 +46,7 @@ export function sendReplayInChunks(connection: Connection): void {
       if (first < 0) return send(packets);
       const [now, later] = splitAt(packets, first);
       internalsOf(connection).writeBuffer.unshift(...later);
+      countUnsent(connection, later);
       send(now);
     },
   });

@@ -16,6 +16,12 @@ class Poller {
     this.#url = url;
   }
 
+  /** Sends packets in one request. Ignores an error, because the server may disconnect the client. */
+  async send(packets: readonly string[]): Promise<void> {
+    const body = packets.join("\x1e");
+    await ask(this.#url, { method: "POST", body }).catch(() => {});
+  }
+
   /** Connects a client that asks for all messages of the room. */
   static async connect(port: number): Promise<Poller> {
     const url = `http://127.0.0.1:${port}/socket.io/?EIO=4&transport=polling`;
@@ -109,4 +115,22 @@ Deno.test("a client that polls while the node stops gets what it missed, and the
   }
   assert.equal(events.length, MESSAGES + 1);
   assert.equal(events.at(-1)?.[0], "joined");
+});
+
+Deno.test("a client that polls is disconnected if it does not read the answers to its packets between what it missed", async () => {
+  await using app = new TestApp();
+  const poller = await Poller.connect(await serve(app));
+  let events: unknown[] = [];
+  while (events.length === 0) events = eventsIn(await poller.poll());
+  // Each packet is answered with an error. Each response has some of the missed messages, and no answers yet.
+  const packets = Array(300).fill("40/none,");
+  for (let sent = 0; sent < 4; sent++) {
+    await poller.send(packets);
+    if (sent % 2 === 1) await poller.poll();
+  }
+  const { observations } = app;
+  assert.ok(
+    observations.some(({ kind }) => kind === "slow_client_disconnected"),
+  );
+  assert.equal(app.node.sockets.count, 0);
 });
