@@ -7,6 +7,7 @@ import type { Socket } from "socket.io";
 import { CountingSubscriber } from "../delivery/counting_subscriber.ts";
 import type { Encoder, ReplayWatcher } from "../delivery/subscriber.ts";
 import {
+  completeClose,
   connectionOf,
   type EngineConnection,
   type QueuedPacket,
@@ -120,13 +121,19 @@ export class SocketIoSubscriber extends CountingSubscriber {
 
   /** Closes the connection at once. Sends no DISCONNECT packet, after which a stock client would not reconnect. */
   override disconnect(): void {
+    const { transport } = this.#connection;
     this.#connection.close(true);
+    completeClose(transport);
     this.#findWebSocket()?.terminate();
   }
 
-  /** Sends a DISCONNECT packet, after which a stock client does not connect again by itself, and closes the connection. */
+  /**
+   * Sends a DISCONNECT packet, after which a stock client does not connect again by itself, and closes the connection. If
+   * the connection is being closed already, closes it at once.
+   */
   override dismiss(): void {
-    this.#socket.disconnect(true);
+    if (this.#connection._readyState === "open") this.#socket.disconnect(true);
+    else this.disconnect();
   }
 
   #findWebSocket(): WebSocketTransport | undefined {

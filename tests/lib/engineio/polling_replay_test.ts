@@ -134,3 +134,15 @@ Deno.test("a client that polls is disconnected if it does not read the answers t
   );
   assert.equal(app.node.sockets.count, 0);
 });
+
+Deno.test("a client that polls and is disconnected by a backend gets no more of what it missed, also while the node stops", async () => {
+  await using app = new TestApp();
+  const poller = await Poller.connect(await serve(app));
+  const [connected = ""] = await poller.poll();
+  const { sid: client } = JSON.parse(connected.slice(2));
+  await app.node.sockets.drain(0);
+  // With this response the node begins to close the connection, which ends after all other responses.
+  await poller.poll();
+  assert.equal((await app.post("/disconnect", { client })).status, 200);
+  assert.equal(app.node.sockets.count, 0);
+});
