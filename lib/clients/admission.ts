@@ -29,6 +29,7 @@ import type { SessionWriter } from "../sessions/writer.ts";
 import { type LostRoom, namesOf, requestsNamed } from "./asked_rooms.ts";
 import { Client, tooFast } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
+import { nextGeneration } from "./missed.ts";
 import { isOpenEnded, type Loaded, Plans, type PlansOptions } from "./plans.ts";
 import { positionAtConnect } from "./room_positions.ts";
 import { SessionLookup } from "./session_lookup.ts";
@@ -194,10 +195,13 @@ export class Admissions {
       digest: hashSessionSecret(secret),
       // The client keeps its id even if it gets a new session, because backends have allowed it rooms under this id.
       id: hello.asker.client,
-      generation: (resumed?.session.generation ?? 0) + 1,
+      generation: nextGeneration(resumed?.session, hello.shown),
       resumedVersion: resumed?.version,
       rooms: new Map(
-        results.map((result) => [result.room, positionAtConnect(result, id)]),
+        results.map((result) => [
+          result.room,
+          positionAtConnect(result, id, hello.shown?.id),
+        ]),
       ),
       directed: directedOf(loaded, latest),
       left,

@@ -23,7 +23,7 @@ import {
   type RoomPosition,
   type SessionState,
 } from "../sessions/session.ts";
-import type { NoticeNumber } from "./missed.ts";
+import { CONNECT_NUMBER, type NoticeNumber } from "./missed.ts";
 
 /** Options of {@linkcode Client}. */
 export interface ClientOptions {
@@ -83,10 +83,10 @@ export class Client implements SessionState {
   events: Usage | undefined;
   /** Number of the client's requests in flight. */
   requests = 0;
-  /** The number of the client's latest join; connecting has the number 1. */
-  joinNumber = 1;
+  /** The number of the client's latest join; at first that of connecting. */
+  joinNumber = CONNECT_NUMBER;
   /** The number of the latest join whose answer had messages or a gap. The client has to confirm such an answer. */
-  noticeNumber = 1;
+  noticeNumber = CONNECT_NUMBER;
   /**
    * The rooms for which a grant is being asked for, without those out of which a backend has taken the client since.
    * Undefined until the client first asks for one.

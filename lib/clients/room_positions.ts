@@ -5,11 +5,12 @@
  * @module
  */
 import type { GapReason } from "../log/gaps.ts";
-import { ID_MAX, idBefore, laterId } from "../log/position.ts";
+import { compareIds, ID_MAX, idBefore, laterId } from "../log/position.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
 import { isGap, type JoinResult } from "../recovery/join_result.ts";
 import type { RoomPosition } from "../sessions/session.ts";
 import type { Client } from "./client.ts";
+import { CONNECT_NUMBER } from "./missed.ts";
 
 /**
  * Used as the id of a notice that has not been sent yet. No offset contains a later id, so no offset confirms such a
@@ -28,28 +29,43 @@ const UNNUMBERED = Number.MAX_SAFE_INTEGER;
  * has received the replayed messages or the gap. The state therefore makes sure that they are sent again: it has the id
  * before the first replayed message, or the gap as its notice.
  *
+ * The client has never received the messages of an unconfirmed answer to `join`, although its offset may be later. If
+ * such messages are replayed, the state has a notice. Otherwise the same offset would confirm them when the client
+ * connects again.
+ *
  * @param id The id up to which this node has delivered messages.
- * @param at The id with which a gap is sent; by default, the gap counts as not sent yet.
+ * @param shown The id in the client's offset; undefined if there is none.
  */
 export function positionAtConnect(
   result: JoinResult,
   id: string,
-  at: string = NOT_SENT,
+  shown: string | undefined,
 ): RoomPosition {
-  return isGap(result)
-    ? { since: id, notice: { at, number: 1, gap: result.reason } }
-    : { since: result.from ?? id };
+  if (isGap(result)) return positionOfGap(result.reason, id, NOT_SENT);
+  const { from: since = id } = result;
+  return shown !== undefined && compareIds(since, shown) < 0
+    ? { since, notice: { at: shown, number: CONNECT_NUMBER } }
+    : { since };
 }
 
-/** Records, in the state of each of a client's rooms, that a gap in the room was sent with the id `id`. */
+/** Records, in the states of a client's rooms, that the gaps among `results` were sent with the id `id`. */
 export function noteGaps(
-  { rooms }: Client,
+  { rooms }: Pick<Client, "rooms">,
   results: readonly JoinResult[],
   id: string,
 ): void {
   for (const result of results) {
-    rooms.set(result.room, positionAtConnect(result, id, id));
+    if (!isGap(result)) continue;
+    rooms.set(result.room, positionOfGap(result.reason, id, id));
   }
+}
+
+function positionOfGap(
+  gap: GapReason,
+  since: string,
+  at: string,
+): RoomPosition {
+  return { since, notice: { at, number: CONNECT_NUMBER, gap } };
 }
 
 /**

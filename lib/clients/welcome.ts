@@ -72,12 +72,12 @@ export function sendWelcome(
     const frame = subscriber.encoder.event("left", { room, reason });
     fanOut.send(subscriber, frame);
   }
-  const gap = results.find(isGap);
+  const noticed = results.find(({ room }) => client.rooms.get(room)?.notice);
   tell({
     position,
     id,
     rooms: results,
-    ...(gap && { notice: { room: gap.room, generation, number } }),
+    ...(noticed && { notice: { room: noticed.room, generation, number } }),
   });
   if (recovered || isResumed(admission, results)) {
     observe({ kind: "recovered", messages: messages.length });

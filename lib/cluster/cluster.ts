@@ -15,7 +15,7 @@ export interface SessionResumed {
   readonly kind: "session_resumed";
   /** The hash of the session's secret. */
   readonly digest: string;
-  /** How often the client has connected with the session, this connection included. */
+  /** The session's generation since then, as in `Session.generation`. */
   readonly generation: number;
 }
 

@@ -10,14 +10,15 @@ import type { GapReason } from "../log/gaps.ts";
 import { randomText } from "../util/random.ts";
 
 /**
- * A gap, or an answer to `join` that contained messages. Every event that Roomcast sends ends with an offset, and a
- * stock client sends the last offset that it received when it reconnects. If the client's offset does not confirm that
- * the notice arrived, Roomcast sends the notice again.
+ * A gap, an answer to `join` that contained messages, or the replay of messages from before the client's offset, which
+ * the client had not received. Every event that Roomcast sends ends with an offset, and a stock client sends the last
+ * offset that it received when it reconnects. If the client's offset does not confirm that the notice arrived, Roomcast
+ * sends the notice again.
  */
 export interface Notice {
   /**
    * The id up to which messages had been delivered when the notice was sent. A later id in the client's offset confirms
-   * the notice.
+   * the notice. If the notice is a replay: the id in the client's offset before the replay. Any other id confirms it.
    */
   readonly at: string;
   /**
@@ -25,15 +26,15 @@ export interface Notice {
    * offset confirms the notice.
    */
   readonly number: number;
-  /** The reason of the gap; undefined if the notice is an answer to `join`. */
+  /** The reason of the gap; undefined if the notice is not a gap. */
   readonly gap?: GapReason;
 }
 
 /** The client's state in one of its rooms, as the session stores it. */
 export interface RoomPosition {
   /**
-   * The id after which the client gets the room's messages. If `notice` is an answer to `join`, the answer begins with
-   * the room's first message after this id.
+   * The id after which the client gets the room's messages. If `notice` is not a gap, it begins with the room's first
+   * message after this id.
    */
   readonly since: string;
   /** The last notice that was sent to the client about this room; undefined if the client has no notice to confirm. */
@@ -52,8 +53,8 @@ export interface Session {
   /** The log's lineage when the session was saved last. */
   readonly lineage: string;
   /**
-   * Incremented each time a client reconnects with the session. If two connections use the same session, the one with
-   * the higher generation is current.
+   * Rises each time a client reconnects with the session. If two connections use the same session, the one with the
+   * higher generation is current.
    */
   readonly generation: number;
   /**

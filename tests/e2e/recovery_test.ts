@@ -140,6 +140,42 @@ Deno.test("a client recovers and gets each message once if its previous connecti
   }
 });
 
+Deno.test("a client whose connection breaks before the answer to a join, and again before its messages, gets them once", async () => {
+  await using node = await TestNode.start();
+  await using proxy = await Proxy.start(node.port);
+  await using client = await Subscriber.connect(proxy.url, {
+    ...FAST,
+    transports: ["websocket"],
+  });
+  await client.joined.have(1);
+  for (const message of [1, 2]) await node.publish(message, "a");
+  // The client's offset is later than the messages of the answer.
+  await node.publish("later");
+  await client.messages.have(1);
+  // The connection breaks with the answer to the join, and then with the packet that tells the client that it is connected.
+  const lost = ['"messages":[', '"pid":"'];
+  proxy.answer = (chunk) => {
+    const [next] = lost;
+    const isLost = next !== undefined && Buffer.from(chunk).includes(next);
+    if (isLost) lost.shift();
+    return isLost ? undefined : chunk;
+  };
+  let isAnswered = false;
+  client.socket.emit(
+    "join",
+    { room: "a", last: 2 },
+    () => isAnswered = true,
+  );
+  await client.messages.have(3);
+  assert.deepEqual([lost, isAnswered], [[], false]);
+  assert.equal(client.connects.items.at(-1), true);
+  proxy.cut();
+  await client.connects.have(3);
+  await node.publish("live", "a");
+  await client.receives("live");
+  assert.deepEqual(messagesOf(client), ["later", 1, 2, "live"]);
+});
+
 Deno.test("a client receives a gap with reason trimmed if the history of a room begins after the client's position", async () => {
   await using redis = await Redis.start();
   for (const env of [{}, { REDIS_URL: redis.url }]) {

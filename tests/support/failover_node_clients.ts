@@ -1,11 +1,14 @@
 /**
  * The part of a modelled node that handles clients: a model of `lib/clients/`, `lib/recovery/recovery.ts` and
  * `lib/sessions/writer.ts`. It calls real functions that do not wait: {@linkcode Recovery.collect},
- * {@linkcode missedBy}, {@linkcode positionAtConnect} and those of offsets.
+ * {@linkcode missedBy}, {@linkcode positionAtConnect}, {@linkcode noteGaps} and those of offsets.
  */
 import type { LogParts } from "../../lib/log/log.ts";
-import { positionAtConnect } from "../../lib/clients/room_positions.ts";
-import { missedBy } from "../../lib/clients/missed.ts";
+import {
+  noteGaps,
+  positionAtConnect,
+} from "../../lib/clients/room_positions.ts";
+import { CONNECT_NUMBER, missedBy } from "../../lib/clients/missed.ts";
 import { formatOffset, readOffset } from "../../lib/socketio/offset.ts";
 import { compareIds, idBefore, idOf, laterId } from "../../lib/log/position.ts";
 import {
@@ -40,7 +43,7 @@ interface NodeClient {
   readonly generation: number;
   readonly owner: string;
   resumedVersion: string | undefined;
-  rooms: Map<string, RoomPosition>;
+  readonly rooms: Map<string, RoomPosition>;
 }
 
 /** The result of reading a room's history up to the id `end`. */
@@ -176,10 +179,13 @@ export class NodeClients {
     const client: NodeClient = {
       pid: recovered && known !== undefined ? known : this.#world.name(),
       socket,
-      generation: recovered ? session.generation + 1 : 1,
+      generation: Math.max(
+        recovered ? session.generation : 0,
+        shown?.confirms?.generation ?? 0,
+      ) + 1,
       owner: this.#world.name(),
       resumedVersion: recovered ? JSON.stringify(session) : undefined,
-      rooms: this.#positionsOf(prepared),
+      rooms: this.#positionsOf(prepared, offset),
     };
     const { lineage } = node.head;
     // A real node admits the client without a saved session and saves it again later. The limit is stated in
@@ -192,12 +198,11 @@ export class NodeClients {
       prepared.some(({ epoch }) => epoch !== node.head.epoch) ||
       (recovered && collected.some(({ reason }) => reason !== undefined))
     ) throw new Temporary("changed meanwhile");
-    this.#welcome(client, prepared, collected, recovered);
+    this.#welcome(client, collected, recovered);
   }
 
   #welcome(
     client: NodeClient,
-    prepared: readonly PreparedJoin[],
     collected: readonly JoinResult[],
     recovered: boolean,
   ): void {
@@ -223,19 +228,19 @@ export class NodeClients {
       socket.send({ kind: "joined", offset: id });
       socket.rooms.add(room);
     }
+    if (client.rooms.values().some(({ notice }) => notice !== undefined)) {
+      const offset = formatOffset(id, { generation, number: CONNECT_NUMBER });
+      socket.send({ kind: "position", offset });
+    }
     if (collected.some(isGap)) {
-      socket.send({
-        kind: "position",
-        offset: formatOffset(id, { generation, number: 1 }),
-      });
-      client.rooms = this.#positionsOf(prepared, id);
+      noteGaps(client, collected, id);
       this.#save(client);
     }
   }
 
   #positionsOf(
     prepared: readonly PreparedJoin[],
-    at?: string,
+    shown: string | undefined,
   ): Map<string, RoomPosition> {
     const { id } = this.#node.head;
     const results = this.#recovery.collect(prepared);
@@ -243,7 +248,7 @@ export class NodeClients {
     return new Map(
       results.map((result) => [
         result.room,
-        positionAtConnect(result, id, at),
+        positionAtConnect(result, id, shown),
       ]),
     );
   }

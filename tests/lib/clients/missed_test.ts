@@ -78,6 +78,28 @@ Deno.test("missedBy() requests the messages of a join answer again unless the of
   }
 });
 
+Deno.test("missedBy() requests messages that were replayed from before the offset again only if the offset is still the same", () => {
+  const position: RoomPosition = {
+    since: "4-0",
+    notice: { at: "9-0", number: 1 },
+  };
+  const cases: [offset: unknown, JoinRequest][] = [
+    ["9-0", after("4-0")],
+    ["9-0;1.1", after("4-0")],
+    [undefined, after("4-0")],
+    ["6-0", after("6-0")],
+    ["9-1", after("9-1")],
+    ["9-0;2.1", after("9-0")],
+  ];
+  for (const [offset, request] of cases) {
+    assert.deepEqual(
+      missedBy(session(position), readOffset(offset)),
+      [request],
+      String(offset),
+    );
+  }
+});
+
 Deno.test("missedBy() requests a gap again unless the offset confirms the gap", () => {
   const position: RoomPosition = {
     since: "9-0",

@@ -1,6 +1,7 @@
 /** Tests which notices are sent again at a client's next connect, and which ones the client has confirmed. */
 import assert from "node:assert/strict";
 import { makePrincipal } from "../../../lib/access/principal.ts";
+import type { Shown } from "../../../lib/clients/missed.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import { IngressGaps } from "../../../lib/log/gaps.ts";
 import { hashSessionSecret } from "../../../lib/sessions/session.ts";
@@ -74,6 +75,24 @@ Deno.test("a client confirms a gap that was sent at connect by reconnecting with
   assert.deepEqual(connection.written, ["told chat"]);
 });
 
+Deno.test("the offset of an earlier session does not confirm a gap that was sent at connect", async () => {
+  using setup = new ClientsSetup();
+  const { id } = setup.log.head;
+  const shown = { id, confirms: { generation: 1, number: 3 } };
+  const ann = await setup.connect({ secret: "unknown", shown });
+  // The connection breaks before the gap arrives, so the offset stays the same.
+  setup.clients.dropped(ann.client, false);
+  const { recovered, connection } = await setup.connect({
+    secret: ann.secret,
+    shown,
+  });
+  assert.equal(recovered, false);
+  assert.deepEqual(connection.written, [
+    `gap chat expired ${id}`,
+    "told chat",
+  ]);
+});
+
 Deno.test("a client confirms the messages of a join answer by reconnecting with the id of a later message", async () => {
   using setup = new ClientsSetup();
   const ann = await setup.connect();
@@ -83,6 +102,67 @@ Deno.test("a client confirms the messages of a join answer by reconnecting with 
   await savedWith(setup, ann, (at) => at === id, "a");
   const { connection } = await resumeAfterMessage(setup, ann);
   assert.deepEqual(connection.written, ["told chat a"]);
+});
+
+/**
+ * Connects a client, and loses the answer to its join of a room with two messages, which are older than the last message
+ * that it has received. Returns the id of the first of them, the client's offset, and a function that reconnects the
+ * client with an offset and returns what the client is sent.
+ */
+async function loseAnswer(setup: ClientsSetup) {
+  let ann = await setup.connect();
+  await setup.publish("a", "1");
+  const { id: first } = setup.log.head;
+  await setup.publish("a", "2");
+  await setup.publish("chat", "3");
+  const { id } = setup.log.head;
+  await setup.join(ann, { room: "a", last: 5 });
+  const reconnect = async (shown: Shown | undefined) => {
+    setup.clients.dropped(ann.client, false);
+    ann = await setup.connect({ secret: ann.secret, shown });
+    assert.equal(ann.recovered, true);
+    return ann.connection;
+  };
+  return { first, offset: { id }, reconnect };
+}
+
+Deno.test("a client gets the messages of a lost join answer at each connect until the event after them has arrived", async () => {
+  using setup = new ClientsSetup();
+  const { offset, reconnect } = await loseAnswer(setup);
+  const all = ["a 1", "a 2", "told chat a"];
+  // Nothing arrives over the first of these connections, so the offset stays the same.
+  assert.deepEqual((await reconnect(offset)).written, all);
+  const { written, shown } = await reconnect(offset);
+  assert.deepEqual(written, all);
+  assert.deepEqual((await reconnect(shown)).written, ["told chat a"]);
+});
+
+Deno.test("a client gets the messages of a lost join answer once, even if the next connection breaks between them", async () => {
+  using setup = new ClientsSetup();
+  const { first, offset, reconnect } = await loseAnswer(setup);
+  await reconnect(offset);
+  const { written, shown } = await reconnect({ id: first });
+  assert.deepEqual(written, ["a 2", "told chat a"]);
+  assert.deepEqual((await reconnect(shown)).written, ["told chat a"]);
+});
+
+Deno.test("a client whose session has ended gets the messages before its offset that it has asked for, even if its connection breaks before they arrive", async () => {
+  using setup = new ClientsSetup();
+  await setup.publish("a", "1");
+  await setup.publish("chat", "2");
+  const shown = { id: setup.log.head.id };
+  const ann = await setup.connect({
+    secret: "unknown",
+    shown,
+    rooms: [{ room: "a", last: 5 }],
+  });
+  setup.clients.dropped(ann.client, false);
+  const { recovered, connection } = await setup.connect({
+    secret: ann.secret,
+    shown,
+  });
+  assert.equal(recovered, true);
+  assert.deepEqual(connection.written, ["a 1", "told a"]);
 });
 
 Deno.test("an offset with an id from before a loss of messages does not confirm the gap `epoch` of this loss", async () => {

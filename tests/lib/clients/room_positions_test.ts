@@ -33,12 +33,20 @@ Deno.test("positionAtConnect() returns the id before the replayed messages, or a
     [GAP, { since: id, notice: { at: ID_MAX, number: 1, gap: "trimmed" } }],
   ];
   for (const [result, position] of cases) {
-    assert.deepEqual(positionAtConnect(result, id), position);
+    for (const shown of [undefined, "6-0"]) {
+      assert.deepEqual(positionAtConnect(result, id, shown), position);
+    }
   }
-  assert.deepEqual(positionAtConnect(GAP, id, id), {
-    since: id,
-    notice: { at: id, number: 1, gap: "trimmed" },
-  });
+});
+
+Deno.test("positionAtConnect() returns a notice of the replay if it begins before the client's offset", () => {
+  const notice = { at: "8-0", number: 1 };
+  for (const result of [CAUGHT_UP, MISSED, INGRESS]) {
+    assert.deepEqual(positionAtConnect(result, id, "8-0"), {
+      since: "6-0",
+      notice,
+    });
+  }
 });
 
 Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap", () => {
