@@ -83,8 +83,9 @@ export function positionAtJoin(
   if (isGap(result)) {
     return { since: id, notice: { at: id, number, gap: result.reason } };
   }
-  return result.from !== undefined && result.messages.length > 0
-    ? { since: result.from, notice: { at: id, number } }
+  const { from, messages, reason } = result;
+  return from !== undefined && (messages.length > 0 || reason !== undefined)
+    ? { since: from, notice: { at: id, number } }
     : { since: id };
 }
 
@@ -105,7 +106,8 @@ export function positionBeforeJoin(
     return { since: id, notice: { at: NOT_SENT, number, gap: result.reason } };
   }
   if (since === undefined && last === 0) return { since: id };
-  return { since: result?.from ?? id, notice: { at: NOT_SENT, number } };
+  const from = result === undefined ? since?.id : result.from;
+  return { since: from ?? id, notice: { at: NOT_SENT, number } };
 }
 
 /**

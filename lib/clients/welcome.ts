@@ -5,9 +5,10 @@
  */
 import type { Access } from "../access/access.ts";
 import type { FanOut } from "../delivery/fanout.ts";
-import type { Subscriber } from "../delivery/subscriber.ts";
+import type { GapNotice, Subscriber } from "../delivery/subscriber.ts";
 import type { Directives } from "../directives/directives.ts";
 import type { Log } from "../log/log.ts";
+import { earlierId } from "../log/position.ts";
 import type { Observe } from "../observer.ts";
 import { isGap, type JoinResult } from "../recovery/join_result.ts";
 import type { Admission } from "./admission.ts";
@@ -50,7 +51,10 @@ export interface WelcomeParts {
 /**
  * Sends a client the missed messages in the log's order, then the gaps, and then calls `tell`.
  *
- * A client without a session is sent the gaps first. All that it shows when it comes back is the last message that it
+ * Gaps around which all messages are replayed are sent before them. If the connection breaks between the messages, the
+ * client reconnects with an offset behind the gap, and the gap would not be found again.
+ *
+ * A client without a session is sent all gaps first. All that it shows when it comes back is the last message that it
  * has received, so it would never learn of a gap that was to come after that message.
  */
 export function sendWelcome(
@@ -62,12 +66,15 @@ export function sendWelcome(
 ): void {
   const { client, hold, lost, recovered } = admission;
   const { fanOut, observe, position, log: { head: { id } } } = parts;
-  const { generation, isTransient, noticeNumber: number } = client;
+  const { generation, noticeNumber: number } = client;
   const messages = inOrder(results.map(({ messages }) => messages));
-  if (isTransient) sendGaps(admission, results, subscriber, parts);
+  const gaps = gapsOf(admission, results, id);
+  const send = (gap: GapNotice): void =>
+    fanOut.send(subscriber, subscriber.encoder.gap(gap));
+  gaps.before.forEach(send);
   hold.start(subscriber, messages);
   fanOut.replay(subscriber, messages, hold);
-  if (!isTransient) sendGaps(admission, results, subscriber, parts);
+  gaps.after.forEach(send);
   for (const { room, reason } of lost) {
     const frame = subscriber.encoder.event("left", { room, reason });
     fanOut.send(subscriber, frame);
@@ -88,18 +95,29 @@ export function sendWelcome(
   }
 }
 
-function sendGaps(
-  { prepared, since }: Admission,
+/** Returns the gaps that a client is sent before the missed messages, and those that it is sent after them. */
+function gapsOf(
+  { client: { isTransient }, prepared, since }: Admission,
   results: readonly JoinResult[],
-  subscriber: Subscriber,
-  { fanOut, log: { head: { id } } }: WelcomeParts,
-): void {
-  for (const [index, { room, reason }] of results.entries()) {
+  id: string,
+): Record<"before" | "after", GapNotice[]> {
+  const before: GapNotice[] = [], after: GapNotice[] = [];
+  for (const [index, result] of results.entries()) {
+    const { room, reason } = result;
     if (reason === undefined) continue;
     const named = prepared[index]?.request.since?.id ?? since;
-    const notice = { room, reason, since: named, id };
-    fanOut.send(subscriber, subscriber.encoder.gap(notice));
+    const gap = { room, reason, since: named, id };
+    if (isTransient) before.push(gap);
+    else if (isGap(result)) after.push(gap);
+    // The client's offset must not change before the messages, because it would confirm them.
+    else before.push({ ...gap, id: since ?? startOf(results, id) });
   }
+  return { before, after };
+}
+
+/** Returns an id after which all messages of the results come. `id` is the log's newest id. */
+function startOf(results: readonly JoinResult[], id: string): string {
+  return results.reduce((start, { from = id }) => earlierId(start, from), id);
 }
 
 /**

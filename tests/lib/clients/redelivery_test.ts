@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { makePrincipal } from "../../../lib/access/principal.ts";
 import type { Shown } from "../../../lib/clients/missed.ts";
+import type { GapNotice } from "../../../lib/delivery/subscriber.ts";
 import { ApiError } from "../../../lib/errors.ts";
 import { IngressGaps } from "../../../lib/log/gaps.ts";
 import { hashSessionSecret } from "../../../lib/sessions/session.ts";
@@ -208,6 +209,36 @@ Deno.test("welcome() returns false if, since admit(), a gap was found in a room 
     `gap chat ingress ${shown?.id}`,
     "told chat",
   ]);
+});
+
+Deno.test("a client is told of an ingress gap before the messages around it, and its offset does not change until they arrive", async () => {
+  using setup = new ClientsSetup();
+  const { client, secret, connection: { shown } } = await setup.connect();
+  setup.clients.dropped(client, false);
+  await setup.publish("chat", "1");
+  await setup.publish("other", "2");
+  assert.ok(setup.log.gaps instanceof IngressGaps);
+  setup.log.gaps.add(setup.log.head.id, ["chat"]);
+  await setup.publish("chat", "3");
+  const since = shown?.id;
+  const named = [{ room: "other", last: 1 }, { room: "chat", since }];
+  for (const hello of [{ secret, shown }, { rooms: named }]) {
+    const connection = new RecordingConnection();
+    const ids: string[] = [];
+    const { encoder } = connection;
+    const gap = (notice: GapNotice) => {
+      ids.push(notice.id);
+      return encoder.gap(notice);
+    };
+    Object.assign(connection, { encoder: { ...encoder, gap } });
+    const admission = await setup.clients.admit(setup.hello(hello));
+    setup.clients.welcome(admission, connection, connection.tell);
+    assert.deepEqual(
+      connection.written.filter((text) => / chat |^chat /.test(text)),
+      [`gap chat ingress ${since}`, "chat 1", "chat 3"],
+    );
+    assert.deepEqual(ids, [since]);
+  }
 });
 
 Deno.test("join() answers a client's joins in the order of their numbers even if their saves finish out of order", async () => {

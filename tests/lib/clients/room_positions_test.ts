@@ -55,6 +55,10 @@ Deno.test("positionAtJoin() returns a notice if the answer has messages or a gap
     [CAUGHT_UP, { since: id }],
     [MISSED, { since: "6-0", notice: { at: id, number } }],
     [INGRESS, { since: "6-0", notice: { at: id, number } }],
+    [
+      { ...INGRESS, messages: [] },
+      { since: "6-0", notice: { at: id, number } },
+    ],
     [GAP, { since: id, notice: { at: id, number, gap: "trimmed" } }],
   ];
   for (const [result, position] of cases) {
@@ -74,7 +78,8 @@ Deno.test("if the client asked for messages, positionBeforeJoin() returns a noti
     [MISSED, { since }, { since: "6-0", notice }],
     [GAP, { since }, { since: id, notice: { ...notice, gap: "trimmed" } }],
     // The ring no longer has the messages, so the result is unknown until the join is prepared again.
-    [undefined, { since }, { since: id, notice }],
+    [undefined, { since }, { since: "6-0", notice }],
+    [undefined, { last: 5 }, { since: id, notice }],
     [undefined, {}, { since: id }],
   ];
   for (const [result, request, position] of cases) {
