@@ -1,5 +1,5 @@
 /**
- * Limits the memory of pages of histories that HTTP clients have asked for and have not read yet.
+ * Limits the reads of pages of histories for HTTP clients, and the memory of the pages that clients have not read yet.
  *
  * A page may have 1 MiB, and a client may send a hundred requests on one connection without reading a response.
  *
@@ -8,6 +8,17 @@
 import type { Socket } from "node:net";
 import { ApiError } from "../lib/errors.ts";
 import type { Observe } from "../lib/observer.ts";
+import { KeyedTurns, Limit } from "../lib/util/turns.ts";
+
+/**
+ * Maximum number of pages that are read from the log at a time. Clients that connect have to wait for all of them,
+ * because their sessions are stored over the same connection to Redis.
+ */
+const READS_MAX = 4;
+/** Maximum number of connections for which a read waits. */
+const WAITING_MAX = 1000;
+/** How long a read may wait, in ms. One that has waited for longer when its turn comes is refused. */
+const WAIT_MS = 5000;
 
 /** Limits of {@linkcode PageBudget}. */
 export interface PageLimits {
@@ -35,8 +46,14 @@ interface Sending {
   since: number;
 }
 
-/** Counts the pages of histories from the moment at which they are read until they are sent. */
+/**
+ * Lets few pages of histories be read at a time, and counts the pages from the moment at which they are read until they
+ * are sent.
+ */
 export class PageBudget {
+  /** Runs the reads of one connection one after the other, so that each connection waits for at most one turn. */
+  readonly #turns = new KeyedTurns<Socket>();
+  readonly #reads = new Limit(READS_MAX);
   readonly #observe: Observe;
   readonly #limits: PageLimits;
   /** The pages that are being sent, by connection. The connections are in the order of their `since`. */
@@ -60,6 +77,28 @@ export class PageBudget {
   }
 
   /**
+   * Reads a page for `response` by `read`, when it is the turn of its connection.
+   *
+   * @throws {ApiError} `overloaded` if too many connections wait, if the read has waited too long, or if there is no
+   * memory for the page; `malformed_request` if the connection was closed before its turn
+   */
+  async read<T>(
+    { req: { socket } }: PageResponse,
+    read: () => Promise<T>,
+  ): Promise<T> {
+    const latest = performance.now() + WAIT_MS;
+    return await this.#turns.run(socket, async () => {
+      if (this.#reads.waiting >= WAITING_MAX) throw overloaded();
+      return await this.#reads.run(async () => {
+        if (socket.destroyed) throw closed();
+        this.#makeRoom(1);
+        if (performance.now() > latest || !this.#mayHold(1)) throw overloaded();
+        return await read();
+      });
+    });
+  }
+
+  /**
    * Counts a page until `response` has sent it, or its connection is closed. Call this before the page is passed to the
    * response.
    *
@@ -69,7 +108,7 @@ export class PageBudget {
     const { socket } = response.req;
     if (socket.destroyed) return;
     this.#makeRoom(length);
-    if (this.#length > 0 && !this.#fits(length)) throw overloaded();
+    if (!this.#mayHold(length)) throw overloaded();
     const sending = this.#sendingOn(socket);
     sending.length += length;
     this.#length += length;
@@ -81,6 +120,10 @@ export class PageBudget {
 
   #fits(length: number): boolean {
     return this.#length + length <= this.#limits.lengthMax;
+  }
+
+  #mayHold(length: number): boolean {
+    return this.#length === 0 || this.#fits(length);
   }
 
   #sendingOn(socket: Socket): Sending {
@@ -120,9 +163,17 @@ export class PageBudget {
   }
 }
 
+/** Returns the error for a client that has gone, which nobody receives. */
+function closed(): ApiError {
+  return new ApiError(
+    "malformed_request",
+    "Cannot read the history: the connection was closed before its turn; send the request again",
+  );
+}
+
 function overloaded(): ApiError {
   return new ApiError(
     "overloaded",
-    "Cannot read the history: this node already holds too many pages for clients that read slowly; try again later",
+    "Cannot read the history: this node already reads or holds too many pages for other requests; try again later",
   );
 }

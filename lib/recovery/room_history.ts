@@ -16,7 +16,7 @@ const BEHIND_TIMEOUT_MS = 1000;
 /** The parts of a log that {@linkcode readRoomHistory} needs. */
 export interface RoomHistoryParts {
   readonly head: Pick<LogHead, "reached">;
-  readonly history: History;
+  readonly history: Pick<History, "read">;
   readonly gaps: Gaps;
 }
 

@@ -8,14 +8,14 @@
  * Runs pieces of work that have the same key one after the other, in the order of the calls. Pieces of work with
  * different keys run at the same time.
  */
-export class KeyedTurns {
+export class KeyedTurns<K = string> {
   /** For each key with unfinished work, the promise of the newest piece of work. */
-  readonly #last = new Map<string, Promise<unknown>>();
+  readonly #last = new Map<K, Promise<unknown>>();
 
   /**
    * Runs `work` when all earlier pieces of work with this key have ended, even if they failed. Settles as `work` does.
    */
-  async run<T>(key: string, work: () => Promise<T>): Promise<T> {
+  async run<T>(key: K, work: () => Promise<T>): Promise<T> {
     const before = this.#last.get(key);
     const turn = before === undefined ? work() : before.then(work);
     const done = turn.catch(() => {});

@@ -47,6 +47,106 @@ Deno.test("PageBudget counts a page until its response is sent or its connection
   assert.equal(budget.length, 0, "the client is gone");
 });
 
+/** Reads of pages, which end when the test says so. */
+class Reads {
+  readonly begun: string[] = [];
+  readonly #ends: (() => void)[] = [];
+  #endAtOnce = false;
+
+  /** Starts to read a page for a connection. Resolves to `name`, or to the code of the error. */
+  start(budget: PageBudget, socket: FakeSocket, name: string): Promise<string> {
+    const response = Object.assign(new EventEmitter(), {
+      req: { socket: socket as unknown as Socket },
+    });
+    return budget.read(response, () => {
+      this.begun.push(name);
+      return new Promise<string>((resolve) => {
+        if (this.#endAtOnce) resolve(name);
+        else this.#ends.push(() => resolve(name));
+      });
+    }).catch(({ code }) => code);
+  }
+
+  /** Starts reads for new connections, one for each of these names. */
+  startAll(budget: PageBudget, names: readonly string[]): Promise<string>[] {
+    return names.map((name) => this.start(budget, new FakeSocket(), name));
+  }
+
+  /** Ends the oldest read, and lets what waits for it begin. */
+  async end(): Promise<void> {
+    this.#ends.shift()?.();
+    await pauseFor(0);
+  }
+
+  /** Ends all reads, those that begin later at once. */
+  endAll(): void {
+    this.#endAtOnce = true;
+    for (const end of this.#ends) end();
+  }
+}
+
+const FOUR = [..."abcd"];
+
+Deno.test("PageBudget reads four pages at a time, and one for each connection", async () => {
+  const budget = new PageBudget(() => {});
+  const reads = new Reads();
+  const hog = new FakeSocket();
+  const names = ["hog 1", "hog 2", "hog 3"];
+  const results = names.map((name) => reads.start(budget, hog, name));
+  results.push(...reads.startAll(budget, FOUR));
+  await pauseFor(0);
+  assert.deepEqual(reads.begun, ["hog 1", ...FOUR.slice(0, 3)]);
+  await reads.end();
+  assert.deepEqual(reads.begun.slice(4), ["d"]);
+  await reads.end();
+  assert.deepEqual(reads.begun.slice(5), ["hog 2"]);
+  reads.endAll();
+  assert.deepEqual(await Promise.all(results), [...names, ...FOUR]);
+});
+
+Deno.test("PageBudget reads nothing for a connection that is closed, or if no memory is left", async () => {
+  const budget = new PageBudget(() => {}, {
+    lengthMax: 100,
+    stalledMs: 10_000,
+  });
+  const reads = new Reads();
+  const running = reads.startAll(budget, FOUR);
+  const gone = new FakeSocket();
+  const refused = [
+    reads.start(budget, gone, "gone"),
+    reads.start(budget, new FakeSocket(), "full"),
+  ];
+  gone.destroy();
+  send(budget, new FakeSocket(), 100);
+  reads.endAll();
+  assert.deepEqual(await Promise.all(refused), [
+    "malformed_request",
+    "overloaded",
+  ]);
+  assert.deepEqual(await Promise.all(running), FOUR);
+  assert.deepEqual(reads.begun, FOUR);
+});
+
+Deno.test("PageBudget refuses reads beyond a thousand that wait, and those that have waited too long", async () => {
+  const budget = new PageBudget(() => {});
+  const reads = new Reads();
+  const running = reads.startAll(budget, FOUR);
+  const waiting = reads.startAll(budget, Array(1000).fill("late"));
+  const [beyond] = reads.startAll(budget, ["beyond"]);
+  assert.equal(await beyond, "overloaded");
+  const { now } = performance;
+  try {
+    performance.now = () => now.call(performance) + 5001;
+    reads.endAll();
+    const late = new Set(await Promise.all(waiting));
+    assert.deepEqual(late, new Set(["overloaded"]));
+  } finally {
+    performance.now = now;
+  }
+  assert.deepEqual(await Promise.all(running), FOUR);
+  assert.deepEqual(await Promise.all(reads.startAll(budget, ["z"])), ["z"]);
+});
+
 Deno.test("PageBudget listens once to each connection, however many pages it sends", () => {
   const budget = new PageBudget(() => {});
   const socket = new FakeSocket();

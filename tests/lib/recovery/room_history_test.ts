@@ -42,7 +42,6 @@ async function isComplete(
       head: new LogHead(state),
       history: {
         read: () => Promise.resolve(page),
-        clear: () => Promise.resolve(),
       },
       gaps,
     },
