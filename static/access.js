@@ -16,7 +16,7 @@ export class AccessForms {
   #token;
   /** A key that may be the whole of `name:secret`, which the reader was asked to check. */
   #doubtful;
-  /** Whether the server has said that the token expires soon. */
+  /** Whether the server has said on the current connection that the token expires soon. */
   #isExpiring = false;
 
   /**
@@ -86,6 +86,11 @@ export class AccessForms {
   connected() {
     this.#isExpiring = false;
     this.#token.isShown = false;
+  }
+
+  /** Records that the page is not connected, so that it has to connect with a new token instead of sending it. */
+  disconnected() {
+    this.#isExpiring = false;
   }
 
   #useKey(key) {

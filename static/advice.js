@@ -56,7 +56,7 @@ const BY_CODE = {
   ],
   unauthorized: [
     "The server does not let this page in",
-    "Enter a valid token. Only this page will know it.",
+    "Enter a valid token, which only this page will know, or sign in to the application if it decides about clients.",
   ],
   token_keys_unavailable: [
     "The server cannot fetch the keys that verify tokens",

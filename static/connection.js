@@ -199,9 +199,11 @@ export class Connection {
       ({ expiresAt }) => this.#on.tokenExpiring(expiresAt),
     );
     socket.on("connect_error", (error) => {
-      const code = error.data?.code;
-      // A page without a valid token is refused whatever rooms it names.
-      const mayBeForRooms = code !== undefined && code !== "unauthorized";
+      const { code, message = "" } = error.data ?? {};
+      // A page without a valid token is refused whatever rooms it names. A hook may give the same code to one room, which
+      // the message then names.
+      const mayBeForRooms = code !== undefined &&
+        (code !== "unauthorized" || message.startsWith('Cannot join "'));
       if (mayBeForRooms && this.#joined.size > 0) {
         return this.#connectWithoutRooms();
       }

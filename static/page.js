@@ -210,6 +210,7 @@ function connectionHandlers() {
       addEvent(events, "plain", `Upgraded to ${transportName(transport)}`);
     },
     lost(reason, why) {
+      access.disconnected();
       if (find("state").dataset.state === "connected") {
         addEvent(events, "bad", lossSentence(reason), why?.code ?? reason);
         announcer.say(lossSentence(reason));

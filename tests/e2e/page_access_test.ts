@@ -8,7 +8,7 @@ import {
   screenshot,
   violations,
 } from "../support/browser.ts";
-import { HookBackend, result } from "../support/hook_backend.ts";
+import { HookBackend, json, result } from "../support/hook_backend.ts";
 import { TestNode } from "../support/node.ts";
 import { inSeconds, makeToken, SECRET } from "../support/tokens.ts";
 
@@ -131,6 +131,47 @@ async function usesTokens(browser: Browser, node: TestNode): Promise<void> {
   await note.getByText("the client has sent no token").waitFor();
   await page.locator("#state", { hasText: "Not connected" }).waitFor();
   assert.deepEqual(errors.filter((error) => !/401/.test(error)), []);
+}
+
+/** Checks that the page connects with a new token after it was told that the last one expires, and was then refused. */
+async function replacesRefusedToken(
+  browser: Browser,
+  node: TestNode,
+): Promise<void> {
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page } = desk;
+  const note = page.locator("#token-note");
+  await note.getByText("the client has sent no token").waitFor();
+  const caps = [{ rooms: ["chat"], allow: ["sub"] }];
+  const exp = inSeconds(25);
+  await enter(page, await makeToken({ sub: "cleo", jti: "old", exp, caps }));
+  await isConnected(page);
+  await note.getByText(/The token expires at/).waitFor();
+  const revoked = await node.post("/revoke", { jti: "old" }, KEY);
+  assert.equal(revoked.status, 200);
+  await note.getByText("it has been revoked").waitFor();
+  await enter(page, await tokenFor("cleo", ["chat"]));
+  await isConnected(page);
+  await node.publish("for cleo", "chat", KEY);
+  await shows(page, "for cleo");
+}
+
+/** Checks that a page that is refused because of a room connects without it, and shows why in the room. */
+async function connectsWithoutRoom(
+  browser: Browser,
+  node: TestNode,
+  backend: HookBackend,
+): Promise<void> {
+  await using desk = await open(browser, `${node.url}/`, {}, false);
+  const { page } = desk;
+  await isConnected(page);
+  await page.locator(".pane.current .empty").waitFor();
+  backend.respond = json({}, 401);
+  // The page stays away for longer than the session is kept.
+  await page.getByRole("button", { name: "Cut the line" }).click();
+  await page.locator(".pane.current .problem", { hasText: "Cannot join" })
+    .waitFor();
+  await isConnected(page);
 }
 
 /** Checks that a page with a token and a key publishes with the key and reads with either. */
@@ -313,8 +354,23 @@ Deno.test({
       CONNECT_HOOK_URL: backend.url(),
       HOOK_TIMEOUT_MS: "5000",
     });
+    await using gate = await HookBackend.start(result({ allow: ["sub"] }));
+    await using gated = await TestNode.start({
+      PUBLISH_KEYS: SETTINGS.PUBLISH_KEYS,
+      JOIN_HOOK_URL: gate.url(),
+      HOOK_TIMEOUT_MS: "5000",
+      RECOVERY_SECONDS: "1",
+    });
     await using browser = await launch();
     await t.step("uses tokens", () => usesTokens(browser, node));
+    await t.step(
+      "replaces a refused token",
+      () => replacesRefusedToken(browser, node),
+    );
+    await t.step(
+      "connects without a room",
+      () => connectsWithoutRoom(browser, gated, gate),
+    );
     await t.step("uses a token and a key", () => usesBoth(browser, node));
     await t.step(
       "publishes with a token",
