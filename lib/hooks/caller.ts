@@ -237,11 +237,13 @@ export class HookCaller {
     passedOn: Readonly<Record<string, string>>,
   ): Promise<BoundedResponse> {
     const { url, timeoutMs, responseBytesMax, key } = this.#options;
-    const { authorization = "", ...others } = passedOn;
+    const others = Object.entries(passedOn).filter(([, value]) =>
+      !this.#isKey(value)
+    );
     return await boundedFetch(url, {
       method: "POST",
       headers: {
-        ...this.#isKey(authorization) ? others : passedOn,
+        ...Object.fromEntries(others),
         "content-type": "application/json",
         accept: "application/json",
         ...key !== undefined && sign(key, body, this.#now()),
@@ -255,9 +257,10 @@ export class HookCaller {
     });
   }
 
-  /** Returns whether a text is the secret of a publish key, alone or after `Bearer`. */
+  /** Returns whether a text is the secret of a publish key, alone or after `Bearer`, also with spaces around it. */
   #isKey(text: string): boolean {
-    return this.#options.isPublishKey(bearerSecret(text) ?? text);
+    const secret = text.trim();
+    return this.#options.isPublishKey(bearerSecret(secret) ?? secret);
   }
 
   /** Reports a failed call. The breaker reports by itself that it opens and closes. */

@@ -18,12 +18,12 @@ import {
   readVerdict,
   type Verdict,
 } from "../access/verdict.ts";
-import { ApiError } from "../errors.ts";
 import { addressGroup } from "../limits/addresses.ts";
 import { parseRoom } from "../log/message.ts";
 import type { HookName, Observe } from "../observer.ts";
 import type { PublishHook } from "../publish/publish_hook.ts";
 import { quoted } from "../util/nearest.ts";
+import { refusedBy } from "./answer.ts";
 import { HookCaller } from "./caller.ts";
 import { askPublish } from "./publish.ts";
 import { keyOfSecret } from "./signature.ts";
@@ -182,10 +182,7 @@ function askJoin(
       const grant = readGrant(result, sentAt);
       checkExpiry(grant.expiresAt, now());
       if (grant.actions.includes("subscribe")) return grant;
-      throw new ApiError(
-        "forbidden",
-        `Cannot ${verb}: the application does not allow it; ask the application who may do it`,
-      );
+      throw refusedBy({ code: "forbidden", message: undefined }, verb);
     },
   });
 }

@@ -647,16 +647,40 @@ Deno.test("a client that presents the session of another user is not announced t
   assert.notEqual(ofBob?.client, ofAnn?.client);
 });
 
-Deno.test("no hook is sent a publish key, wherever a client has put it", async () => {
+Deno.test("a join that the join hook refuses leaves no log line, whatever the hook answers", async () => {
+  const answers = [
+    result({ allow: [] }),
+    json({}, 403),
+    json({ error: { code: "payment_due", message: "Pay first" } }),
+  ];
+  await using setup = await Setup.start("join", ALLOW);
+  const client = setup.client({ rooms: [] });
+  await client.connects.have(1);
+  for (const respond of answers) {
+    setup.backend.respond = respond;
+    const [{ ok }] = await client.ask("join", { room: "a" });
+    assert.equal(ok, false);
+  }
+  assert.deepEqual(
+    setup.app.observations.filter(({ kind }) => kind === "events_refused"),
+    [],
+  );
+});
+
+Deno.test("no hook is sent a publish key as a token or in a header", async () => {
   const secret = "correct-horse-battery";
   await using setup = await Setup.start("both", async (call, response) => {
     const answer = call.path === "/connect" ? user(null, "none") : ALLOW;
     await answer(call, response);
-  }, { PUBLISH_KEYS: `shop:${secret}` });
+  }, {
+    PUBLISH_KEYS: `shop:${secret}`,
+    HOOK_HEADERS: "cookie,authorization,x-api-key",
+  });
   const { calls } = setup.backend;
   for (const prefix of ["Bearer ", "bearer  ", ""]) {
     const extraHeaders = {
       authorization: `${prefix}${secret}`,
+      "x-api-key": secret,
       cookie: "sid=1",
     };
     const rooms = await setup.connect({ rooms: ["chat"] }, { extraHeaders });
@@ -672,7 +696,7 @@ Deno.test("no hook is sent a publish key, wherever a client has put it", async (
   );
   const client = setup.client({ rooms: [] });
   await client.connects.have(1);
-  for (const token of [secret, `Bearer ${secret}`]) {
+  for (const token of [secret, `Bearer ${secret}`, ` ${secret}\n`]) {
     assert.match(
       String(await setup.connect({ token })),
       /^unauthorized: Cannot connect: the token is a publish key/,
