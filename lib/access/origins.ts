@@ -85,6 +85,10 @@ const WRONG_HOST = refusedWith(
   "host_not_allowed",
   "HOST is a loopback address without PUBLISH_KEYS, and a browser has sent the request to another host; set PUBLISH_KEYS, because anyone who reaches this server through a proxy could publish",
 );
+const WRONG_INTERNAL_HOST = refusedWith(
+  "host_not_allowed",
+  "HOST is a loopback address, and a browser has sent the request to another host; open this port (INTERNAL_PORT) as localhost, and let no proxy pass on requests to it",
+);
 /** Maximum length of an origin that the error for it names, in characters. */
 const SHOWN_LENGTH_MAX = 100;
 /**
@@ -144,7 +148,7 @@ export function makeOriginRule(options: OriginOptions): OriginRule {
     }
     if (origin !== undefined && exact.has(origin)) return allowedFor(origin);
     if (checksHost && isFromBrowser(headers) && !isLocalHost(headers, hosts)) {
-      return WRONG_HOST;
+      return forBackends ? WRONG_INTERNAL_HOST : WRONG_HOST;
     }
     if (origin === undefined) {
       const credentials = cookies &&

@@ -1,5 +1,7 @@
 /** A node with a port for clients and another one for backends and operators. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import { get } from "node:http";
 import { Subscriber } from "../support/client.ts";
 import { RawConnection } from "../support/engine.ts";
 import { TestNode } from "../support/node.ts";
@@ -14,6 +16,14 @@ async function upgrade(url: string): Promise<string> {
   await using client = new RawConnection(Number(new URL(url).port));
   await client.pieces.have(1);
   return client.text;
+}
+
+/** Asks for a path as a browser does that reaches the node under the name `host`. Resolves to the status. */
+async function statusFor(url: string, host: string): Promise<number> {
+  const headers = { host, "accept-language": "en" };
+  const [response] = await once(get(url, { headers }), "response");
+  response.resume();
+  return response.statusCode;
 }
 
 Deno.test("with INTERNAL_PORT, clients and backends have a port each, and neither reaches what the other has", async () => {
@@ -54,6 +64,13 @@ Deno.test("with INTERNAL_PORT, clients and backends have a port each, and neithe
   ) {
     const reply = await node.request(base + history, { headers });
     assert.equal(reply.status, status);
+  }
+  // Browsers reach the port for backends only by names that lead to this machine.
+  for (
+    const [host, status] of [["localhost", 200], ["live.tld", 403]] as const
+  ) {
+    assert.equal(await statusFor(`${url}/docs`, host), 200);
+    assert.equal(await statusFor(`${internalUrl}/docs`, host), status);
   }
   const poll = "/socket.io/?EIO=4&transport=polling";
   assert.equal((await node.get(internalUrl + poll)).status, 404);

@@ -326,6 +326,18 @@ Deno.test("makeOriginRule() allows the own origin under a public name if the ser
   assert.doesNotMatch(`${refusal?.message}`, /ALLOWED_ORIGINS/);
 });
 
+Deno.test("the error for another host at the port for backends does not blame PUBLISH_KEYS, which may be set", () => {
+  const rule = makeOriginRule({
+    allowedOrigins: [],
+    host: "127.0.0.1",
+    forBackends: true,
+  });
+  const { refusal } = rule({ host: "live.example.com", ...BROWSER });
+  assert.equal(refusal?.code, "host_not_allowed");
+  assert.match(`${refusal?.message}`, /; open this port \(INTERNAL_PORT\) as /);
+  assert.doesNotMatch(`${refusal?.message}`, /PUBLISH_KEYS/);
+});
+
 Deno.test("makeOriginRule() counts cookies only for allowed pages, and never with *", () => {
   const cases: [allowed: string[], headers: OriginHeaders, counts: boolean][] =
     [
