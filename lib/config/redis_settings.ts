@@ -50,11 +50,18 @@ export function checkRedis(
   }
 }
 
-/** Returns a sentence if `REDIS_URL` is set and empty, which counts as unset. */
+/** Returns a sentence if Redis is probably meant to be used, and `REDIS_URL` is empty, which counts as unset, or unset. */
 export function redisWarnings(reader: EnvReader): string[] {
-  return reader.isEmpty("REDIS_URL")
+  const effect =
+    "so messages are kept only in this process and are lost when it stops";
+  if (reader.isEmpty("REDIS_URL")) {
+    return [
+      `REDIS_URL is set and empty, ${effect}; set a value, or unset it`,
+    ];
+  }
+  return reader.isSet("KEY_PREFIX") && !reader.isSet("REDIS_URL")
     ? [
-      "REDIS_URL is set and empty, so messages are kept only in this process and are lost when it stops; set a value, or unset it",
+      `KEY_PREFIX has no effect without REDIS_URL, ${effect}; set REDIS_URL, or unset KEY_PREFIX`,
     ]
     : [];
 }

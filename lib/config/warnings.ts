@@ -57,8 +57,13 @@ function listWarnings(
 }
 
 function accessWarnings(config: Config): readonly string[] {
-  const { publishKeys, tokens } = config;
+  const { open, publishKeys, tokens } = config;
   const warnings = [...reachWarnings(config)];
+  if (open && publishKeys.length > 0) {
+    warnings.push(
+      "OPEN has no effect with PUBLISH_KEYS, so publishing over HTTP needs one of the keys; unset OPEN, or unset PUBLISH_KEYS",
+    );
+  }
   const short = publishKeys.filter(({ secret }) =>
     secret.length < KEY_BYTES_ADVISED
   ).map(({ name }) => name);

@@ -362,6 +362,18 @@ Deno.test("warningsOf() warns of an issuer or an audience with a comma, because 
   }
 });
 
+Deno.test("warningsOf() warns of OPEN with PUBLISH_KEYS, because it has no effect", () => {
+  const env = { PUBLISH_KEYS: `web:${SECRET}`, TOKEN_SECRET: SECRET };
+  for (const HOST of ["127.0.0.1", "0.0.0.0"]) {
+    const warned = (OPEN: string): readonly string[] =>
+      warningsOf(inspectConfig({ ...env, HOST, OPEN }));
+    const [warning, ...others] = warned("true");
+    assert.match(`${warning}`, /^OPEN has no effect with PUBLISH_KEYS, /);
+    assert.deepEqual(others, []);
+    assert.deepEqual(warned("false"), []);
+  }
+});
+
 Deno.test("warningsOf() warns about names and keys that are probably several, and about patterns in ROOMS", () => {
   const warnings = (env: Record<string, string>) =>
     warningsOf(inspectConfig(env));

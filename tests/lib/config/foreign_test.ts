@@ -59,3 +59,15 @@ Deno.test("warningsOf() warns of an empty REDIS_URL, which counts as unset", () 
   }
   assert.deepEqual(warningsOf(inspectConfig({})), []);
 });
+
+Deno.test("warningsOf() warns of KEY_PREFIX without REDIS_URL, because it has no effect", () => {
+  const KEY_PREFIX = "chat";
+  const [warning, ...others] = warningsOf(inspectConfig({ KEY_PREFIX }));
+  assert.deepEqual(others, []);
+  assert.match(`${warning}`, /^KEY_PREFIX has no effect without REDIS_URL, /);
+  const REDIS_URL = "redis://localhost";
+  assert.deepEqual(warningsOf(inspectConfig({ KEY_PREFIX, REDIS_URL })), []);
+  // One warning is enough.
+  const empty = warningsOf(inspectConfig({ KEY_PREFIX, REDIS_URL: "" }));
+  assert.deepEqual(empty.map((text) => text.split(" ")[0]), ["REDIS_URL"]);
+});
