@@ -173,10 +173,15 @@ export class Pane {
     if (timeline.isCut) this.#isComplete = false;
     if (this.#isComplete || this.#hasFailed || !this.#isJoined) return false;
     if (!this.#server.mayReadHistory(this.room)) {
+      const { acceptsTokens, servesBackends } = this.#server;
+      const needed = [
+        ...acceptsTokens ? ["a token"] : [],
+        ...servesBackends ? ["a publish key"] : [],
+      ];
       this.#say(
-        this.#server.acceptsTokens
-          ? "Older messages need a token or a publish key."
-          : "Older messages need a publish key.",
+        needed.length > 0
+          ? `Older messages need ${needed.join(" or ")}.`
+          : "Only backends can read older messages.",
       );
       return false;
     }
