@@ -5,6 +5,7 @@
  */
 import { grantOfServer } from "../access/principal.ts";
 import type { FanOut } from "../delivery/fanout.ts";
+import type { Frame } from "../delivery/subscriber.ts";
 import { type Client, type Joined, noteLeft, setGrant } from "./client.ts";
 import type { RoomRights } from "./room_rights.ts";
 import type { RoomTurns } from "./room_turns.ts";
@@ -75,12 +76,20 @@ export class Assignments {
   }
 
   /** Tells a client which rooms it has joined without having asked for them. */
-  #announce({ subscriber }: Client, { rooms, position, id }: Joined): void {
+  #announce(client: Client, { rooms, position, id }: Joined): void {
+    const { subscriber, generation, noticeNumber: number } = client;
     if (subscriber === undefined) return;
-    for (const { room, recovered, reason } of rooms) {
-      const facts = { room, position, recovered, reason };
-      const frame = subscriber.encoder.event("joined", facts, id);
+    const { encoder } = subscriber;
+    const send = (frame: Frame): void =>
       this.#options.fanOut.send(subscriber, frame);
+    // If a notice was sent at the same id, the offset of `joined` no longer shows that the client has received it.
+    const hasNotice = client.rooms.values().some(({ notice }) =>
+      notice?.at === id
+    );
+    for (const { room, recovered, reason } of rooms) {
+      send(encoder.event("joined", { room, position, recovered, reason }, id));
+      if (!hasNotice || encoder.position === undefined) continue;
+      send(encoder.position({ room, position }, id, { generation, number }));
     }
   }
 }

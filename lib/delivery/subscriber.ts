@@ -45,6 +45,19 @@ export interface Encoder {
    * it, the client has received everything up to `id` when it receives the event, so that its offset then contains it.
    */
   event<E extends ClientEvent>(name: E, facts: FactsOf<E>, id?: string): Frame;
+  /**
+   * Makes the frame of an event by which the client's offset confirms a notice and all before it, together with `id`.
+   * Undefined if the clients of the protocol have no sessions.
+   */
+  readonly position?:
+    | ((facts: FactsOf<"position">, id: string, notice: Confirmed) => Frame)
+    | undefined;
+}
+
+/** The last notice that an offset confirms, by the generation of the session and the notice's number in it. */
+export interface Confirmed {
+  readonly generation: number;
+  readonly number: number;
 }
 
 /** Is told how a client is sent the messages that it missed. */

@@ -4,7 +4,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import type { Encoder } from "../delivery/subscriber.ts";
+import type { Confirmed, Encoder } from "../delivery/subscriber.ts";
 import type { QueuedPacket } from "../engineio/internals.ts";
 import { EVENT_DEFAULT } from "../log/event_name.ts";
 import type { Entry } from "../log/log.ts";
@@ -17,6 +17,7 @@ import {
   encodeTextFrames,
   payloadStart,
 } from "../websocket/frame.ts";
+import { formatOffset } from "./offset.ts";
 
 /** A packet for Engine.IO's queue that several connections share, and that therefore must not be changed. */
 export interface SharedPacket extends QueuedPacket {
@@ -148,6 +149,15 @@ export function eventFrame<E extends OwnEvent>(
   return SocketIoFrame.event(`["${event}",${JSON.stringify(facts)},"${id}"]`);
 }
 
+/** Encodes the event by which a client's offset confirms a notice and all before it, together with `id`. */
+export function positionFrame(
+  facts: FactsOf<"position">,
+  id: string,
+  notice: Confirmed,
+): SocketIoFrame {
+  return eventFrame("position", facts, formatOffset(id, notice));
+}
+
 /** Makes the frames of Socket.IO clients. */
 export const socketIoEncoder: Encoder = {
   messages: SocketIoFrame.messages,
@@ -158,6 +168,7 @@ export const socketIoEncoder: Encoder = {
     id === undefined
       ? SocketIoFrame.event(`["${name}",${JSON.stringify(facts)}]`)
       : eventFrame(name, facts, id),
+  position: positionFrame,
 };
 
 /**

@@ -36,10 +36,9 @@ import type { ClientPublisher } from "../publish/client_publisher.ts";
 import { parsedBytes } from "../util/parsed_bytes.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions } from "./engine_options.ts";
-import { eventFrame } from "./frame.ts";
+import { eventFrame, positionFrame } from "./frame.ts";
 import { checkHandshake, credentialsOf, helloOf } from "./hello.ts";
 import { introductionOf } from "./introduction.ts";
-import { formatOffset } from "./offset.ts";
 import { inputLimitsFor } from "./input_limits.ts";
 import { parserOf } from "./parser.ts";
 import { Refusals } from "./refusals.ts";
@@ -341,10 +340,6 @@ function* framesOf(
   }
   if (notice !== undefined) {
     const { room } = notice;
-    yield eventFrame(
-      "position",
-      { room, position },
-      formatOffset(id, notice),
-    );
+    yield positionFrame({ room, position }, id, notice);
   }
 }

@@ -46,6 +46,11 @@ const encoder = {
   event: (name: string, facts: Readonly<Record<string, unknown>>) => [
     [name, ...Object.values(facts)].join(" "),
   ],
+  position: (
+    { room }: { readonly room: string },
+    _id: string,
+    { number }: { readonly number: number },
+  ) => [`position ${room} ${number}`],
 };
 
 /** Records what is written to one client. */

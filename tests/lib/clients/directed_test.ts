@@ -99,6 +99,23 @@ Deno.test("a join puts the clients of a user into a room, whatever their rights 
   await assert.rejects(setup.join(one, { room: "c" }), /Cannot join/);
 });
 
+Deno.test("a client that a backend puts into a room still confirms an answer to join that came at the same id", async () => {
+  using setup = new Setup({ access: rules() });
+  const principal = {
+    ...ANN,
+    rights: new Rights([{ rooms: ["b"], actions: ["subscribe"] }]),
+  };
+  const one = await setup.ann(principal);
+  await setup.publish("b", "1");
+  await setup.join(one, { room: "b", last: 5 });
+  await setup.direct("join", "c");
+  assert.equal(one.connection.written.at(-1), "position c 2");
+  // The next message confirms the answer, too.
+  await setup.publish("b", "2");
+  await setup.direct("join", "d");
+  assert.match(one.connection.written.at(-1) ?? "", /^joined d /);
+});
+
 Deno.test("a leave takes the clients of a user out of a room and tells them, and they may join again only by their own right", async () => {
   using setup = new Setup({ access: rules() });
   const rights = new Rights([{ rooms: ["a"], actions: ["subscribe"] }]);
