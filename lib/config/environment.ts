@@ -14,10 +14,24 @@ import type { Env } from "./env_reader.ts";
 export const environment: Env = takeEnvironment();
 
 function takeEnvironment(): Env {
-  const all = Deno.env.toObject();
+  const all = readAll();
   // After `deno run -A`, Deno would answer later reads with exceptions, which packages do not expect.
   if (Deno.permissions.querySync({ name: "env" }).state !== "granted") {
     Deno.permissions.revokeSync({ name: "env" });
   }
   return all;
+}
+
+/** Reads all variables. Exits with an error message if the process may not read them. */
+function readAll(): Env {
+  try {
+    return Deno.env.toObject();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+    // deno-lint-ignore no-console -- stderr is where a program says why it does not start
+    console.error(
+      "Cannot start: the process may not read its environment; start it with deno task start, or with deno run -P main.ts in the folder of Roomcast",
+    );
+    Deno.exit(1);
+  }
 }

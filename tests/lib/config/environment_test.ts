@@ -49,6 +49,13 @@ Deno.test("environment.ts leaves the environment variables readable if the proce
   assert.deepEqual(later.slice(0, 2), taken);
 });
 
+Deno.test("main.ts says how to start it if it has no permissions", async () => {
+  const { code, stderr } = await run("main.ts", ["run", "--no-prompt"]);
+  assert.equal(code, 1);
+  assert.match(stderr, /^Cannot start: .*; start it with deno task start, /);
+  assert.equal(stderr.trim().split("\n").length, 1);
+});
+
 Deno.test("main.ts imports environment.ts before any other module", async () => {
   const source = await Deno.readTextFile(new URL("main.ts", root));
   const [first] = [...source.matchAll(/^import .*?"(.*?)";$/gms)];
