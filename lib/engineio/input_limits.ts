@@ -4,6 +4,7 @@
  * @module
  */
 import type { Socket as Connection } from "engine.io";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { ApiError } from "../errors.ts";
 import type { FrameLimit } from "../websocket/connection.ts";
 import { closeBecause } from "./closing.ts";
@@ -28,24 +29,41 @@ export interface InputLimits {
   readonly packetsMax: number;
   /** Called when a client was disconnected because one of its requests has more packets. */
   readonly onTooManyPackets: () => void;
+  /** Called when a client that polls was disconnected because one of its requests is too large. */
+  readonly onTooLarge: () => void;
 }
 
-/** A transport, with the method that Engine.IO calls with the whole body of a request (build/transports/polling.js). */
+/**
+ * A transport, with the methods that Engine.IO calls with a request that has a body, and with the whole body
+ * (build/transports/polling.js).
+ */
 interface PollingTransport {
+  readonly maxHttpBufferSize: number;
+  onDataRequest(request: IncomingMessage, response: ServerResponse): void;
   onData(body: unknown): void;
 }
 
 /**
  * Disconnects a client that polls if one of its requests has too many packets, before any of these packets is read.
- * Engine.IO would decode and handle all of them in one step.
+ * Engine.IO would decode and handle all of them in one step. Reports requests that Engine.IO refuses because they are
+ * too large.
  */
 export function limitPackets(
   connection: Connection,
-  { packetsMax, onTooManyPackets }: InputLimits,
+  { packetsMax, onTooManyPackets, onTooLarge }: InputLimits,
 ): void {
   const transport = connection.transport as unknown as PollingTransport;
   const read = transport.onData.bind(transport);
+  const readRequest = transport.onDataRequest.bind(transport);
   Object.assign(transport, {
+    onDataRequest: (
+      request: IncomingMessage,
+      response: ServerResponse,
+    ): void => {
+      const length = Number(request.headers["content-length"]);
+      if (length > transport.maxHttpBufferSize) onTooLarge();
+      readRequest(request, response);
+    },
     onData: (body: unknown): void => {
       const packets = String(body).split(SEPARATOR, packetsMax + 1);
       if (packets.length <= packetsMax) return read(body);

@@ -39,8 +39,13 @@ export function engineOptions(
     });
   };
   return {
-    maxHttpBufferSize: messageBytesMax + PACKET_OVERHEAD_BYTES,
+    maxHttpBufferSize: packetBytesMax(messageBytesMax),
     // CORS only tells browsers whether a page may read a response. The server itself decides who may connect.
     cors: cors as never,
   };
+}
+
+/** Returns how many bytes a client may send at once: in one message of a WebSocket, or in one request. */
+export function packetBytesMax(messageBytesMax: number): number {
+  return messageBytesMax + PACKET_OVERHEAD_BYTES;
 }

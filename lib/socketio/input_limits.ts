@@ -37,10 +37,23 @@ export interface EventLimitsOptions {
   readonly observe: Observe;
 }
 
+/** Options of {@linkcode inputLimitsFor}. */
+export interface InputLimitsOptions extends EventLimitsOptions {
+  /** How many bytes a client may send at once. */
+  readonly bytesMax: number;
+  /** Called with the error when a client was disconnected because it has sent more bytes at once. */
+  readonly onRefused: (error: ApiError) => void;
+}
+
 /** Creates the limits of frames and packets that belong to a limit of events. */
 export function inputLimitsFor(
-  { eventsPerSecondMax, observe }: EventLimitsOptions,
+  { eventsPerSecondMax, bytesMax, onRefused, observe }: InputLimitsOptions,
 ): InputLimits {
+  const onTooLarge = (): void => {
+    const error = tooLarge(bytesMax);
+    observe({ kind: "limited", limit: error.code });
+    onRefused(error);
+  };
   const perSecond = Math.max(
     FRAMES_PER_EVENT * eventsPerSecondMax,
     FRAMES_PER_SECOND_MIN,
@@ -50,14 +63,17 @@ export function inputLimitsFor(
     frames: {
       rate: new RateLimit(perSecond, atOnce),
       pausesMax: PAUSES_MAX,
-      onExceeded: (outcome) =>
+      onExceeded: (outcome) => {
+        if (outcome === "too_large") return onTooLarge();
         observe({
           kind: "limited",
           limit: outcome === "closed" ? "floods" : "frames",
-        }),
+        });
+      },
     },
     packetsMax: atOnce,
     onTooManyPackets: () => observe({ kind: "limited", limit: "packets" }),
+    onTooLarge,
   };
 }
 
@@ -103,5 +119,12 @@ function tooManyEvents(perSecond: number): ApiError {
   return new ApiError(
     "too_many_events",
     `Cannot handle the event: you send more than ${perSecond} events per second, the limit of EVENTS_PER_SECOND_MAX; send it again later`,
+  );
+}
+
+function tooLarge(bytesMax: number): ApiError {
+  return new ApiError(
+    "message_too_large",
+    `Cannot read what a client has sent: it exceeds ${bytesMax} bytes; let the client send less, or raise MESSAGE_BYTES_MAX`,
   );
 }

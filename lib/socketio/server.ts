@@ -35,7 +35,7 @@ import type { Observe } from "../observer.ts";
 import type { ClientPublisher } from "../publish/client_publisher.ts";
 import { parsedBytes } from "../util/parsed_bytes.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
-import { engineOptions } from "./engine_options.ts";
+import { engineOptions, packetBytesMax } from "./engine_options.ts";
 import { eventFrame, positionFrame } from "./frame.ts";
 import { checkHandshake, credentialsOf, helloOf } from "./hello.ts";
 import { introductionOf } from "./introduction.ts";
@@ -122,7 +122,11 @@ export class SocketIoServer {
     this.#engine = new EngineServer(engineOptions(options), {
       directWriter: options.directWriter,
       gate: this.#gate,
-      inputLimits: inputLimitsFor(options),
+      inputLimits: inputLimitsFor({
+        ...options,
+        bytesMax: packetBytesMax(options.messageBytesMax),
+        onRefused: (error) => this.#refusals.reportEvent(error),
+      }),
       onSlowClient: (waitingPackets) =>
         observe({ kind: "slow_client_disconnected", waitingPackets }),
       refusalOf: ({ headers }) => options.originRule(headers).refusal,

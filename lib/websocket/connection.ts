@@ -71,8 +71,11 @@ export interface FrameLimit {
    * How many times in a row a connection is not read for a while. A peer that then goes on is disconnected.
    */
   readonly pausesMax: number;
-  /** Called with what happens to a connection whose peer has sent more frames. */
-  readonly onExceeded: (outcome: "paused" | "closed") => void;
+  /**
+   * Called with what happens to a connection whose peer has sent more frames; `too_large` if it is closed because the
+   * peer has sent a message that is too large.
+   */
+  readonly onExceeded: (outcome: "paused" | "closed" | "too_large") => void;
 }
 
 /**
@@ -221,7 +224,8 @@ export class WebSocketConnection implements Usage {
     const start = head.mask + 4, end = start + length;
     if (opcode < CLOSE) {
       if ((this.#partial?.length ?? 0) + length > this.#bytesMax) {
-        this.#fail(TOO_BIG, "a message is too large");
+        this.#limit?.onExceeded("too_large");
+        this.#fail(TOO_BIG, "a message is too large", tooLarge(this.#bytesMax));
         return bytes.length;
       }
       if (this.#exceeds(length)) return at;
@@ -319,10 +323,19 @@ export class WebSocketConnection implements Usage {
     else this.#connection.write(NOTHING, send);
   }
 
-  /** Closes the connection because the peer violated the protocol (RFC 6455 §7.1.7). */
-  #fail(code: number, reason: string): void {
+  /**
+   * Closes the connection because the peer violated the protocol (RFC 6455 §7.1.7).
+   *
+   * @param told The reason in the close frame; by default none.
+   */
+  #fail(code: number, reason: string, told?: string): void {
     this.#ignoreInput = true;
-    this.close(closeBody(code));
+    this.close(closeBody(code, told));
     this.#handler.onProtocolError(reason);
   }
+}
+
+/** Returns the reason in the close frame after a message that is too large, as a code and a sentence. */
+function tooLarge(bytesMax: number): string {
+  return `message_too_large: Cannot read what was sent: it exceeds ${bytesMax} bytes; send less`;
 }

@@ -67,6 +67,35 @@ Deno.test("a request of a client that polls is not read if it has too many packe
   await until("it is gone", () => app.node.sockets.count === 0);
 });
 
+for (const transport of TRANSPORTS) {
+  testTransport(
+    transport,
+    `a client over ${transport} that sends too much at once is disconnected, and the log says why`,
+    async () => {
+      await using app = new TestApp({ MESSAGE_BYTES_MAX: "1000" });
+      const url = `http://127.0.0.1:${await app.serve()}`;
+      await using client = await Subscriber.connect(url, {
+        transports: [transport],
+        reconnection: false,
+      });
+      const message = "x".repeat(70_000);
+      client.socket.emit("publish", { room: "chat", message });
+      await client.disconnects.have(1);
+      const lines = app.observations.filter(({ kind }) =>
+        kind === "events_refused"
+      );
+      assert.deepEqual(lines, [{
+        kind: "events_refused",
+        code: "message_too_large",
+        count: 1,
+        why:
+          "Cannot read what a client has sent: it exceeds 66536 bytes; let the client send less, or raise MESSAGE_BYTES_MAX",
+      }]);
+      assert.equal(app.limited("message_too_large"), 1);
+    },
+  );
+}
+
 Deno.test("arguments of events and auth may have 100 levels and no more", async () => {
   await using app = new TestApp();
   const url = `http://127.0.0.1:${await app.serve()}`;

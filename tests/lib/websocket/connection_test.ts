@@ -286,9 +286,14 @@ for (const [what, code, frames] of INVALID) {
     );
     await until("the server ends", () => client.ended);
     client.socket.write(text("later"));
-    assert.deepEqual(
-      client.frames,
-      Buffer.from([0x88, 2, code >> 8, code & 0xff]),
+    const { frames: [first, length = 0, ...body] } = { frames: client.frames };
+    assert.deepEqual([first, length], [0x88, body.length]);
+    assert.deepEqual(body.slice(0, 2), [code >> 8, code & 0xff]);
+    assert.equal(
+      Buffer.from(body.slice(2)).toString(),
+      code === 1009
+        ? `message_too_large: Cannot read what was sent: it exceeds ${BYTES_MAX} bytes; send less`
+        : "",
     );
     client.socket.end();
     await until("the connection is closed", () => peer.closes === 1);
