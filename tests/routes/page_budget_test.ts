@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import { connect, type Socket } from "node:net";
+import type { History } from "../../lib/log/log.ts";
 import type { Observation } from "../../lib/observer.ts";
 import { PageBudget } from "../../routes/page_budget.ts";
 import { TestApp } from "../support/app.ts";
@@ -229,4 +230,29 @@ Deno.test("a client that asks for many pages on one connection and reads none ho
   assert.deepEqual(new Set(responses), new Set([200]));
   await until("nothing is held", () => pages.length === 0);
   hog.destroy();
+});
+
+Deno.test("a node reads four pages at a time, however many HTTP clients ask", async () => {
+  const gate = Promise.withResolvers<void>();
+  let reading = 0, readingMax = 0;
+  const read: History["read"] = async (room, range) => {
+    readingMax = Math.max(readingMax, ++reading);
+    await gate.promise;
+    reading--;
+    return await app.node.history.read(room, range);
+  };
+  const clear = () => Promise.resolve();
+  await using app = new TestApp({}, { history: { read, clear } });
+  const port = await app.serve();
+  const responses = Promise.all(Array.from({ length: 10 }, async () => {
+    const response = await fetch(
+      `http://127.0.0.1:${port}/rooms/chat/history`,
+    );
+    await response.text();
+    return response.status;
+  }));
+  await until("four pages are read", () => reading === 4);
+  gate.resolve();
+  assert.deepEqual(new Set(await responses), new Set([200]));
+  assert.equal(readingMax, 4);
 });
