@@ -217,6 +217,11 @@ export type Observation =
    * A client has sent a token to a server that verifies no tokens and whose hooks were not asked about it. Reported once.
    */
   | { kind: "token_ignored" }
+  /**
+   * A client that names no rooms has connected and is in no room, because its rights allow none of the default rooms.
+   * Reported once.
+   */
+  | { kind: "client_without_rooms" }
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */
   | { kind: "token_keys_fetched"; outcome: "ok" | "failed" }
   /**

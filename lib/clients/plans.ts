@@ -25,6 +25,7 @@ import type { Recovery } from "../recovery/recovery.ts";
 import type { ReplayHold } from "../recovery/replay_hold.ts";
 import type { Session } from "../sessions/session.ts";
 import type { StoredSession } from "../sessions/store.ts";
+import { once } from "../util/once.ts";
 import {
   type Asked,
   askedRooms,
@@ -81,6 +82,9 @@ export interface PlansOptions {
 /** Determines for connecting clients which rooms they join. */
 export class Plans {
   readonly #options: PlansOptions;
+  readonly #onNoRooms = once(() =>
+    this.#options.observe({ kind: "client_without_rooms" })
+  );
 
   /** Stores the options, with the parts of the node that a plan needs. */
   constructor(options: PlansOptions) {
@@ -125,7 +129,10 @@ export class Plans {
    */
   async #asked(hello: KnownHello, isUnreachable: boolean): Promise<Asked> {
     try {
-      return await askedRooms(hello, this.#options);
+      const asked = await askedRooms(hello, this.#options);
+      const namesNone = hello.rooms === undefined;
+      if (namesNone && asked.requests.length === 0) this.#onNoRooms();
+      return asked;
     } catch (error) {
       const { code } = toApiError(error);
       const isRefused = code === "forbidden" || code === "unauthorized";

@@ -144,6 +144,10 @@ export const KINDS: Readonly<Record<Observation["kind"], Line | undefined>> = {
     "warn",
     "A client sends a token that is not verified, because neither TOKEN_SECRET nor TOKEN_JWKS_URL is set",
   ],
+  client_without_rooms: [
+    "info",
+    "A client that names no rooms is in no room, because its token or the connect hook allows none of ROOMS; name its rooms in auth.rooms, unless it joins them later",
+  ],
   token_keys_fetched: undefined,
   token_verified: undefined,
   verified_token_forgotten: undefined,

@@ -220,6 +220,25 @@ Deno.test("a server without tokens warns once that the tokens of clients are not
   assert.ok(app.observations.some(({ kind }) => kind === "token_ignored"));
 });
 
+Deno.test("a client that names no rooms, and whose token allows none of ROOMS, connects and leaves one log line", async () => {
+  await using app = new TestApp({ TOKEN_SECRET: SECRET });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  const token = await makeToken({ caps: [{ rooms: ["b"], allow: ["sub"] }] });
+  const reports = (): number =>
+    app.observations.filter(({ kind }) => kind === "client_without_rooms")
+      .length;
+  for (const rooms of [["b"], []]) {
+    await using client = new Subscriber(url, { auth: { token, rooms } });
+    await client.connects.have(1);
+  }
+  assert.equal(reports(), 0);
+  for (let clients = 0; clients < 2; clients++) {
+    await using client = new Subscriber(url, { auth: { token } });
+    await client.connects.have(1);
+    assert.equal(reports(), 1);
+  }
+});
+
 Deno.test("a claim with a * in it does not give a client other rooms", async () => {
   await using setup = await Setup.start({
     TOKEN_ROOMS: "user.{sub}=sub,org.{org}.*=sub",

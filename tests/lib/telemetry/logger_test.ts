@@ -62,6 +62,7 @@ const BY_LEVEL = {
     "revocations_restored",
     "token_keys_unreachable",
     "token_ignored",
+    "client_without_rooms",
     "token_keys_recovered",
     "hook_failed",
     "hook_down",

@@ -116,6 +116,7 @@ export const ALL: readonly Observation[] = [
     why: "the response has the status 500",
   },
   { kind: "token_ignored" },
+  { kind: "client_without_rooms" },
   { kind: "token_keys_recovered" },
   { kind: "hook_called", hook: "connect", outcome: "refused", durationMs: 7 },
   {
