@@ -33,9 +33,10 @@ export async function pair(
 }
 
 /**
- * Ports below the range from which Linux assigns ports to outgoing connections and to servers that ask for any port.
+ * Ports below the range from which Linux assigns ports to outgoing connections and to servers that ask for any port, and
+ * above 10080, the last port to which `fetch()` sends no requests (WHATWG Fetch, section "Port blocking").
  */
-const FIXED_PORTS = { min: 10_000, max: 32_000 };
+const FIXED_PORTS = { min: 10_081, max: 32_000 };
 /** Maximum number of ports that {@linkcode freePort} tries. */
 const PORTS_TRIED_MAX = 100;
 
