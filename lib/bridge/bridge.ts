@@ -14,6 +14,7 @@ import { deadline } from "../util/deadline.ts";
 import { AppendReport } from "./append_report.ts";
 import { BridgedChannels } from "./channels.ts";
 import { BridgeCommands, type BridgeCommandsOptions } from "./commands.ts";
+import { parseControl } from "./control_message.ts";
 import { BridgeHealth } from "./health.ts";
 import { Heartbeats } from "./heartbeats.ts";
 import { Sequencer } from "./sequencer.ts";
@@ -30,6 +31,7 @@ const OTHER_CHANNELS =
   "Cannot bridge Redis channels: other nodes with the same KEY_PREFIX have other CHANNELS; give all of them the same CHANNELS, or this node another KEY_PREFIX";
 
 type Action = Exclude<Step, { kind: "wait" }>;
+type StepOf<K extends Step["kind"]> = Extract<Step, { kind: K }>;
 
 /** Options of {@linkcode RedisBridge}. */
 export interface BridgeOptions extends
@@ -72,6 +74,8 @@ export class RedisBridge implements Ingress {
   #connection: RedisConnection | undefined;
   /** The `run_id` of the Redis server on which this node last subscribed. */
   #serverRunId = "";
+  /** The server on which the first marker of the current subscription was published, as `PublishedMarker.server`. */
+  #server = "";
   #wasSynchronized = false;
   #closed = false;
   #stepsRunning: Promise<void> | undefined;
@@ -79,10 +83,7 @@ export class RedisBridge implements Ingress {
   #woken = false;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /**
-   * Starts to send heartbeats. The node subscribes to the Redis channels once the reply to a heartbeat has given it a
-   * listener slot, the right to subscribe to them.
-   */
+  /** Starts to send heartbeats. */
   constructor(options: BridgeOptions) {
     this.#options = options;
     this.#channels = new BridgedChannels({
@@ -223,25 +224,20 @@ export class RedisBridge implements Ingress {
     this.#wake();
   }
 
-  /**
-   * Handles a message of the control channel: `sign <node> <number>` is a heartbeat, `marker <name>` is a marker, and
-   * `at <marker> <number> <channel group> <writer>` announces up to which bridge position the log now has all items.
-   */
   #receiveControl(payload: string): void {
-    const [kind, ...words] = payload.split(" ");
-    const [first = "", second = "", third = "", fourth = ""] = words;
-    const number = Number(second);
-    if (kind === "sign") {
-      if (first === this.#node) this.#heartbeats.received(number);
-      return;
-    }
-    if (kind === "marker") {
-      this.#sequencer.markerReceived(first, performance.now());
-      const own = first.startsWith(`${this.#node}.`);
-      if (this.synchronized && !own) this.#heartbeats.answerMarker();
-    } else if (kind === "at" && Number.isSafeInteger(number)) {
-      const position = { marker: first, number, channelGroup: third };
-      this.#sequencer.positionAnnounced(position, fourth);
+    const message = parseControl(payload);
+    switch (message?.kind) {
+      case "heartbeat":
+        if (message.node !== this.#node) return;
+        return this.#heartbeats.received(message.number);
+      case "marker":
+        this.#sequencer.markerReceived(message.marker, performance.now());
+        if (this.synchronized && !message.marker.startsWith(`${this.#node}.`)) {
+          this.#heartbeats.answerMarker();
+        }
+        break;
+      case "position":
+        this.#sequencer.positionAnnounced(message.position, message.writer);
     }
     this.#wake();
   }
@@ -311,9 +307,17 @@ export class RedisBridge implements Ingress {
   }
 
   async #publishMarker(
-    { marker, outOfSync }: Extract<Step, { kind: "publish_marker" }>,
+    { marker, outOfSync }: StepOf<"publish_marker">,
   ): Promise<void> {
-    const position = await this.#commands.publishMarker(marker, outOfSync);
+    const { position, server } = await this.#commands.publishMarker(
+      marker,
+      outOfSync,
+    );
+    if (server !== this.#server) {
+      // The items that were received earlier may not be all that this log counts.
+      this.#server = outOfSync ? server : "";
+      return this.#sequencer.discard();
+    }
     this.#sequencer.markerPublished(marker, position);
     this.#health.succeeded("publish_marker");
     const { group } = this.#channels;
@@ -322,14 +326,12 @@ export class RedisBridge implements Ingress {
     } else this.#health.succeeded("channels");
   }
 
-  async #append(
-    { after, items, window }: Extract<Step, { kind: "append" }>,
-  ): Promise<void> {
+  async #append({ after, items, window }: StepOf<"append">): Promise<void> {
     // The items came from another server than the one that holds the log now, so they have no bridge position there.
     if (this.#options.commands.runId !== this.#serverRunId) {
       return this.#sequencer.discard();
     }
-    const result = await this.#commands.append(after, items);
+    const result = await this.#commands.append(after, items, this.#server);
     const now = performance.now();
     this.#sequencer.appended(window, result, now);
     this.#report.appended(items, result, now);
@@ -337,10 +339,8 @@ export class RedisBridge implements Ingress {
     else this.#health.failed("append", result.error);
   }
 
-  async #resume(
-    { from, to }: Extract<Step, { kind: "resume" }>,
-  ): Promise<void> {
-    const { done, gap } = await this.#commands.resume(from, to);
+  async #resume({ from, to }: StepOf<"resume">): Promise<void> {
+    const { done, gap } = await this.#commands.resume(from, to, this.#server);
     this.#sequencer.resumed(done, to, performance.now());
     if (done) this.#health.succeeded("resume");
     if (gap) this.#options.observe({ kind: "bridge_gap" });

@@ -56,6 +56,18 @@ export interface BridgeAppendResult extends CompareResult {
   readonly tookOver: boolean;
 }
 
+/** The result of publishing a marker. */
+export interface PublishedMarker {
+  /** The bridge position up to which the log had all items when the marker was published. */
+  readonly position: BridgePosition;
+  /**
+   * The server on which the marker was published, as `<run id>:<replication id>`. It differs from an earlier one also if
+   * the same server has been a replica since: a replica does not receive what is published while it is not connected
+   * to its master.
+   */
+  readonly server: string;
+}
+
 /**
  * Runs the bridge's Lua scripts on Redis. Each method runs one script and is therefore atomic.
  *
@@ -71,33 +83,36 @@ export class BridgeCommands {
 
   /**
    * Publishes a marker on the control channel. Returns the bridge position up to which the log has all items at that
-   * moment. If `outOfSync` is set, removes this node from the list of nodes that can append what they receive.
+   * moment, and the server. If `outOfSync` is set, removes this node from the list of nodes that can append what they
+   * receive.
    */
   async publishMarker(
     marker: string,
     outOfSync: boolean,
-  ): Promise<BridgePosition> {
+  ): Promise<PublishedMarker> {
     const { keys, controlChannel, node } = this.#options;
-    const [at, number, channelGroup] = await this.#run(PUBLISH_MARKER, [
+    const [at, number, channelGroup, server] = await this.#run(PUBLISH_MARKER, [
       keys.bridge,
       keys.bridgeSynchronized,
     ], [controlChannel, node, marker, outOfSync ? "1" : "0"]) as [
       string,
       number,
       string,
+      string,
     ];
-    return { marker: at, number, channelGroup };
+    return { position: { marker: at, number, channelGroup }, server };
   }
 
   /**
    * Appends those of `items` that the log does not have yet. The first of `items` directly follows the bridge position
-   * `after`.
+   * `after`. All of them were received since a marker that was published on `server`.
    */
   async append(
     after: BridgePosition,
     items: readonly ReceivedItem[],
+    server: string,
   ): Promise<BridgeAppendResult> {
-    const { rooms, args } = this.#appendArguments(after, items);
+    const { rooms, args } = this.#appendArguments(after, items, server);
     const { keys, node } = this.#options;
     const reply = await this.#run(COMPARE_AND_APPEND, [
       keys.log,
@@ -138,7 +153,8 @@ export class BridgeCommands {
 
   /**
    * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
-   * nothing if the log is no longer at `from`, or if a node may have these messages because it is synchronized.
+   * nothing if the log is no longer at `from` or on `server`, or if a node may have these messages because it is
+   * synchronized.
    *
    * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
    * new log, in which no message can be missing.
@@ -146,6 +162,7 @@ export class BridgeCommands {
   async resume(
     from: BridgePosition,
     to: BridgePosition,
+    server: string,
   ): Promise<{ done: boolean; gap: boolean }> {
     const { keys, controlChannel, node, channelGroup, logLength, channels } =
       this.#options;
@@ -162,6 +179,7 @@ export class BridgeCommands {
       String(logLength),
       controlChannel,
       node,
+      server,
       channelGroup,
       from.marker,
       to.marker,
@@ -211,6 +229,7 @@ export class BridgeCommands {
   #appendArguments(
     after: BridgePosition,
     items: readonly ReceivedItem[],
+    server: string,
   ): { rooms: string[]; args: string[] } {
     const { logLength, historySize, historySeconds } = this.#options;
     const { controlChannel, node, channelGroup } = this.#options;
@@ -238,6 +257,7 @@ export class BridgeCommands {
         String(historySeconds),
         controlChannel,
         node,
+        server,
         channelGroup,
         after.marker,
         String(after.number + 1),

@@ -12,7 +12,7 @@
  * @module
  */
 import { GAPS_MAX } from "../log/gaps.ts";
-import { NOW, type Script, script } from "../redis/script.ts";
+import { HERE, NOW, type Script, script } from "../redis/script.ts";
 import { BATCH, BEGIN } from "../redis_log/batch_script.ts";
 
 /**
@@ -60,31 +60,34 @@ end
 
 /**
  * Appends those of the given items that the log does not have yet. Appends nothing if the log's bridge position has
- * another marker than the given one, or lies before the first given item.
+ * another marker than the given one, or lies before the first given item. Appends nothing either if the script runs on
+ * another server than the given one, or on the same server after it has been a replica: the node may then have received
+ * other messages than those that this log counts.
  *
  * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, then the history of each
  *   room.
  * - ARGV: name for a new epoch; maximum messages of the log; maximum messages and seconds of a history; control
- *   channel; node; channel group; marker before the first item; number of the first item after this marker; number of
- *   rooms; names of the rooms; then two arguments for each item: the room's index and the message, or `marker` and the
- *   marker's name, or `refused` and ''.
+ *   channel; node; server, as `here()` returns it; channel group; marker before the first item; number of the first
+ *   item after this marker; number of rooms; names of the rooms; then two arguments for each item: the room's index and
+ *   the message, or `marker` and the marker's name, or `refused` and ''.
  * - Returns `{outcome, marker, number, group, previous writer, number of items that the log already had, number of
  *   items added, error or '', indexes of the items that Redis refuses permanently}`.
  */
 export const COMPARE_AND_APPEND = script(`${BATCH}${STATE}
-local CHANNEL, NODE, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local FIRST, ROOMS = tonumber(ARGV[9]), tonumber(ARGV[10])
+local CHANNEL, NODE, SERVER, GROUP, MARKER = ARGV[5], ARGV[6], ARGV[7], ARGV[8], ARGV[9]
+local FIRST, ROOMS = tonumber(ARGV[10]), tonumber(ARGV[11])
 local marker, number, group = look(KEYS[5])
 local before = redis.call('HGET', KEYS[5], 'writer') or ''
 local function reply(outcome, known, taken, why, refused)
   local marker, number, group = look(KEYS[5])
   return {outcome, marker, number, group, before, known, taken, why, refused}
 end
+if here() ~= SERVER then return reply('other_server', 0, 0, '', {}) end
 if marker ~= MARKER or group ~= GROUP then return reply('elsewhere', 0, 0, '', {}) end
 local known = number + 1 - FIRST
 if known < 0 then return reply('back', 0, 0, '', {}) end
 open(ARGV[1])
-local first, taken, index, passed = 11 + ROOMS + 2 * known, 0, 0, {}
+local first, taken, index, passed = 12 + ROOMS + 2 * known, 0, 0, {}
 for i = first, #ARGV, 2 do
   local kind, value = ARGV[i], ARGV[i + 1]
   if kind == 'marker' then
@@ -93,7 +96,7 @@ for i = first, #ARGV, 2 do
   else
     number = number + 1
     if kind ~= 'refused' then
-      put(ARGV[10 + kind], KEYS[6 + kind], 1, index, index .. ' ' .. value)
+      put(ARGV[11 + kind], KEYS[6 + kind], 1, index, index .. ' ' .. value)
       index = index + 1
     end
   end
@@ -110,7 +113,7 @@ if why and not some then return reply('appended', known, 0, why, {}) end
 if taken == 0 then return reply('appended', known, 0, '', {}) end
 for i = first, #ARGV, 2 do
   local kind = tonumber(ARGV[i])
-  if kind and failed(ARGV[10 + kind]) then refused[#refused + 1] = known + (i - first) / 2 end
+  if kind and failed(ARGV[11 + kind]) then refused[#refused + 1] = known + (i - first) / 2 end
 end
 for _, value in ipairs(passed) do
   -- The node that published this marker has received everything after it, so it is synchronized now.
@@ -126,28 +129,32 @@ return reply('appended', known, taken, '', refused)
  *
  * - KEYS: the bridge's state, the list of synchronized nodes.
  * - ARGV: control channel; node; marker; '1' if the node has just subscribed and is therefore not synchronized.
- * - Returns `{marker, number, group}`.
+ * - Returns `{marker, number, group, server as here() returns it}`.
  */
-export const PUBLISH_MARKER = script(`${STATE}
+export const PUBLISH_MARKER = script(`${STATE}${HERE}
 if ARGV[4] == '1' then redis.call('ZREM', KEYS[2], ARGV[2]) end
 redis.call('PUBLISH', ARGV[1], 'marker ' .. ARGV[3])
-return {look(KEYS[1])}
+local marker, number, group = look(KEYS[1])
+return {marker, number, group, (here())}
 `);
 
 /**
  * Moves the log's bridge position to a later one, and records a gap for the messages in between. Does so only if the
- * log is still at the given marker and no node is synchronized, because a synchronized node could append these
- * messages. In a new log, which has neither a bridge position nor messages, no message can be missing, so no gap is
+ * log is still at the given marker, on the given server, and no node is synchronized, because a synchronized node could
+ * append these messages. In a new log, which has neither a bridge position nor messages, no message can be missing, so no gap is
  * recorded.
  *
  * - KEYS: log, epoch, known rooms, server, the bridge's state, the list of synchronized nodes, the gaps.
- * - ARGV: name for a new epoch; maximum entries of the log; control channel; node; channel group; the log's current
- *   marker; marker and number of the position at which to continue; the channels, as JSON.
+ * - ARGV: name for a new epoch; maximum entries of the log; control channel; node; server, as `here()` returns it;
+ *   channel group; the log's current marker; marker and number of the position at which to continue; the channels, as
+ *   JSON.
  * - Returns `{1 if the log now continues at the given position, 1 if a gap was recorded}`, each otherwise 0.
  */
 export const RESUME_AFTER_GAP = script(`${BEGIN}${STATE}${SWEEP}
-local CHANNEL, NODE, GROUP, FROM, TO, NUMBER = ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local CHANNEL, NODE, SERVER, GROUP = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local FROM, TO, NUMBER = ARGV[7], ARGV[8], tonumber(ARGV[9])
 local marker, number = look(KEYS[5])
+if here() ~= SERVER then return {0, 0} end
 if marker ~= FROM or (marker == TO and number > NUMBER) then return {0, 0} end
 sweep(KEYS[6], ${SYNCHRONIZED_TTL_MS})
 if redis.call('ZCARD', KEYS[6]) > 0 then return {0, 0} end
@@ -157,8 +164,8 @@ for _, entry in ipairs(redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 32)) do
   gap = gap or entry[2][1] == 'run'
 end
 if gap then
-  local id = add(ARGV[1], ARGV[2], 'ingress', ARGV[9])
-  local function remember() return redis.pcall('XADD', KEYS[7], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[9]) end
+  local id = add(ARGV[1], ARGV[2], 'ingress', ARGV[10])
+  local function remember() return redis.pcall('XADD', KEYS[7], 'MAXLEN', ${GAPS_MAX}, id, 'channels', ARGV[10]) end
   if type(remember()) == 'table' then
     redis.call('DEL', KEYS[7])
     remember()

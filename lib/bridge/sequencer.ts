@@ -214,6 +214,7 @@ export class Sequencer {
     this.#appendedAt = now;
     if (error === undefined) this.#failures = 0;
     else this.failed(now);
+    if (outcome === "other_server") return this.discard();
     const advanced = window.advanceTo(position);
     if (window === this.#previousWindow) {
       if (!advanced || outcome === "back" || window.size === 0) {

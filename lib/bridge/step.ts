@@ -52,9 +52,11 @@ export interface CompareResult {
   /**
    * - `appended`: the log now has all items up to `position`, whichever node has appended them.
    * - `elsewhere`: the marker of the log's bridge position is not the given one, so nothing was appended.
+   * - `other_server`: the log is on another server than the one on which the items were received, or this server has
+   *   been a replica since, so nothing was appended.
    * - `back`: the log's bridge position lies before the first given item, so the log has lost items that it had.
    */
-  readonly outcome: "appended" | "elsewhere" | "back";
+  readonly outcome: "appended" | "elsewhere" | "other_server" | "back";
   /** The bridge position up to which the log has all items after the append. */
   readonly position: BridgePosition;
   /** The error because of which Redis did not accept all items; undefined if Redis accepted all. */

@@ -4,6 +4,7 @@ import { ApiError } from "../../../lib/errors.ts";
 import type { Observation } from "../../../lib/observer.ts";
 import { RedisConnection } from "../../../lib/redis/connection.ts";
 import { keysOf } from "../../../lib/redis/keys.ts";
+import { readBatchEntry } from "../../../lib/redis_log/entries.ts";
 import { Redis } from "../../support/redis.ts";
 import { Inbox, until } from "../../support/wait.ts";
 
@@ -127,4 +128,66 @@ Deno.test("RedisBridge reports bridge_stuck with the reason if its user may not 
     "bridge_stuck",
     "bridge_recovered",
   ]);
+});
+
+/** Returns the messages in the log of a server, in order. */
+async function logOf(redis: Redis): Promise<string[]> {
+  const entries = await redis.command(
+    "XRANGE",
+    keysOf("roomcast").log,
+    "-",
+    "+",
+  ) as [string, string[]][];
+  return entries.filter(([, [kind]]) => kind === "run")
+    .flatMap(([id, fields]) => readBatchEntry(id, fields).entries)
+    .map(({ json }) => JSON.parse(json));
+}
+
+/** Makes a server a replica of another one. Resolves when it has all data of the other one. */
+async function follow(replica: Redis, master: Redis): Promise<void> {
+  await replica.command("REPLICAOF", "127.0.0.1", String(master.port));
+  await until(
+    "the replica is connected",
+    async () =>
+      await replica.info("replication", "master_link_status") === "up",
+  );
+}
+
+Deno.test("RedisBridge appends no message again that it received while its server was a replica for a moment", async () => {
+  const options = { aof: false, args: ["--repl-diskless-sync-delay", "0"] };
+  await using first = await Redis.start(options);
+  await using second = await Redis.start(options);
+  await using fixture = new Fixture(first);
+  await fixture.synchronized();
+  await follow(second, first);
+  // The node does not notice what happens to its server now.
+  fixture.broken = true;
+  await second.command("REPLICAOF", "NO", "ONE");
+  await second.command("DEL", keysOf("roomcast").bridgeSynchronized);
+  {
+    await using other = new Fixture(second);
+    await other.synchronized();
+    // With a write of its own, the server cannot continue where it has left off, and misses what `other` published.
+    await first.command("SET", "own", "write");
+    await follow(first, second);
+    await second.command("PUBLISH", "chat", "once");
+    await until(
+      "the replica has the message in its log",
+      async () => (await logOf(first)).includes("once"),
+    );
+    await until(
+      "the node has received the message from the replica",
+      () => fixture.bridge.pending > 0,
+    );
+  }
+  await first.command("REPLICAOF", "NO", "ONE");
+  fixture.broken = false;
+  await until("the node appends what is published now", async () => {
+    await first.command("PUBLISH", "chat", "later");
+    return (await logOf(first)).includes("later");
+  });
+  assert.deepEqual(
+    (await logOf(first)).filter((message) => message !== "later"),
+    ["once"],
+  );
 });

@@ -15,6 +15,8 @@ import { Inbox, until } from "../../support/wait.ts";
 
 const KEYS = keysOf("roomcast");
 const NODES = ["n0", "n1", "n2", "n3"];
+/** The bridge position of an empty log. */
+const NO_POSITION = { marker: "", number: 0, channelGroup: "" };
 
 /** A Redis server, the bridge's commands for several nodes, and the control messages that these commands publish. */
 class Fixture {
@@ -76,6 +78,14 @@ class Fixture {
         ? readBatchEntry(id, fields).entries.map(({ json }) => json)
         : []
     );
+  }
+
+  /** Returns the server, as the bridge's scripts name it. */
+  async server(): Promise<string> {
+    const info = await this.send("INFO", "everything");
+    return ["run_id", "master_replid"].map((field) =>
+      new RegExp(`${field}:(\\w+)`).exec(String(info))?.[1]
+    ).join(":");
   }
 
   send(...args: string[]): Promise<unknown> {
@@ -158,7 +168,7 @@ async function runOnBoth(
   switch (kind) {
     case "publish_marker":
       return [
-        await real.publishMarker(marker, outOfSync),
+        (await real.publishMarker(marker, outOfSync)).position,
         model.publishMarker(node, marker, outOfSync),
       ];
     case "append": {
@@ -176,6 +186,7 @@ async function runOnBoth(
       const { outcome, position, known, taken } = await real.append(
         after,
         items,
+        await fixture.server(),
       );
       return [
         { outcome, position, known, taken },
@@ -184,7 +195,7 @@ async function runOnBoth(
     }
     case "resume":
       return [
-        (await real.resume(from, to)).done,
+        (await real.resume(from, to, await fixture.server())).done,
         model.resume(node, from, { ...to, channelGroup: "a" }, 0),
       ];
     default:
@@ -282,8 +293,9 @@ Deno.test("heartbeat() gives the listener slot of a node that has not been synch
 Deno.test("append() refuses only the messages of a room whose history key holds a value of another type", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
+  const server = await fixture.server();
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
-  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
+  await commands.resume(NO_POSITION, at, server);
   await fixture.send("SET", KEYS.history("bad"), "something else");
   const items = ["a", "bad", "b"].map((room) => ({
     kind: "message" as const,
@@ -291,7 +303,7 @@ Deno.test("append() refuses only the messages of a room whose history key holds 
     json: `"${room}"`,
     receivedAt: 0,
   }));
-  const { taken, refused, error } = await commands.append(at, items);
+  const { taken, refused, error } = await commands.append(at, items, server);
   assert.equal(taken, 3);
   assert.deepEqual([...refused], [1]);
   assert.equal(error, undefined);
@@ -301,8 +313,9 @@ Deno.test("append() refuses only the messages of a room whose history key holds 
 Deno.test("append() creates a deleted history again, and stores there the id up to which messages are missing", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
+  const server = await fixture.server();
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
-  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
+  await commands.resume(NO_POSITION, at, server);
   const append = async (number: number): Promise<string> => {
     const items = ["a", "b"].map((room) => ({
       kind: "message" as const,
@@ -310,7 +323,7 @@ Deno.test("append() creates a deleted history again, and stores there the id up 
       json: "1",
       receivedAt: 0,
     }));
-    await commands.append({ ...at, number }, items);
+    await commands.append({ ...at, number }, items, server);
     return String(await fixture.send("ZSCORE", KEYS.rooms, "a"));
   };
   const missing = async (room: string): Promise<unknown> => {
@@ -329,8 +342,9 @@ Deno.test("append() creates a deleted history again, and stores there the id up 
 Deno.test("append() returns an error while Redis is full, and a later append() of the same items succeeds once Redis has memory", async () => {
   await using fixture = await Fixture.open();
   const commands = fixture.commands("n0");
+  const server = await fixture.server();
   const at = { marker: "n0.1", number: 0, channelGroup: "a" };
-  await commands.resume({ marker: "", number: 0, channelGroup: "" }, at);
+  await commands.resume(NO_POSITION, at, server);
   const items = [1, 2].map((value) => ({
     kind: "message" as const,
     room: "chat",
@@ -338,7 +352,7 @@ Deno.test("append() returns an error while Redis is full, and a later append() o
     receivedAt: 0,
   }));
   await fixture.send("CONFIG", "SET", "maxmemory", "1mb");
-  const refusal = await commands.append(at, items).then(
+  const refusal = await commands.append(at, items, server).then(
     ({ error, position }) => `${position.number} ${error}`,
     (error) => `0 ${error}`,
   );
@@ -346,6 +360,29 @@ Deno.test("append() returns an error while Redis is full, and a later append() o
   // The node stays a listener.
   assert.equal((await commands.heartbeat(1, true)).listener, true);
   await fixture.send("CONFIG", "SET", "maxmemory", "0");
-  assert.equal((await commands.append(at, items)).taken, 2);
+  assert.equal((await commands.append(at, items, server)).taken, 2);
   assert.deepEqual(await fixture.log(), ["1", "2"]);
+});
+
+Deno.test("append() and resume() do nothing if the server has been a replica since the node's marker", async () => {
+  await using fixture = await Fixture.open();
+  const commands = fixture.commands("n0");
+  const at = { marker: "n0.1", number: 0, channelGroup: "a" };
+  const { server } = await commands.publishMarker("n0.1", true);
+  await commands.resume(NO_POSITION, at, server);
+  await commands.leave();
+  await fixture.send("REPLICAOF", "127.0.0.1", "1");
+  await fixture.send("REPLICAOF", "NO", "ONE");
+  const { outcome } = await commands.append(at, [
+    { kind: "message", room: "chat", json: "1", receivedAt: 0 },
+  ], server);
+  assert.equal(outcome, "other_server");
+  const later = { ...at, marker: "n0.2" };
+  assert.equal((await commands.resume(at, later, server)).done, false);
+  assert.deepEqual(await fixture.log(), []);
+  const renewed = await commands.publishMarker("n0.2", false);
+  assert.notEqual(renewed.server, server);
+  assert.deepEqual(renewed.position, at);
+  const resumed = await commands.resume(at, later, renewed.server);
+  assert.deepEqual(resumed, { done: true, gap: true });
 });
