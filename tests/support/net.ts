@@ -39,15 +39,19 @@ export async function pair(
 const FIXED_PORTS = { min: 10_081, max: 32_000 };
 /** Maximum number of ports that {@linkcode freePort} tries. */
 const PORTS_TRIED_MAX = 100;
+/** The ports that {@linkcode freePort} has returned. Their servers may not listen yet, or may be down for a moment. */
+const given = new Set<number>();
 
 /**
- * Resolves to a port that was free a moment ago. The port is outside the range that Linux assigns. If it were inside, a
+ * Resolves to a port that was free a moment ago, and to each port only once in a test file. The port is outside the range that Linux assigns. If it were inside, a
  * client that connects to the port of a stopped server could be assigned that same port and connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < PORTS_TRIED_MAX; i++) {
     const { min, max } = FIXED_PORTS;
     const port = min + Math.floor(Math.random() * (max - min));
+    if (given.has(port)) continue;
+    given.add(port);
     const server = createServer();
     const free = await new Promise<boolean>((resolve) => {
       server.once("error", () => resolve(false));
