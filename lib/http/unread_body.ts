@@ -22,7 +22,7 @@ export interface DiscardLimits {
 }
 
 const LIMITS: DiscardLimits = {
-  bytesMax: 64 << 20,
+  bytesMax: 32 << 20,
   timeoutMs: 10_000,
   quietMs: 2000,
 };
@@ -36,11 +36,11 @@ export interface DiscardPace {
 }
 
 /**
- * 8 MiB per second, and 16 MiB at once. Receiving takes 3 ms of CPU time for each MiB, and V8 collects garbage after 64
+ * 2 MiB per second, and 16 MiB at once. Receiving takes 3 ms of CPU time for each MiB, and V8 collects garbage after 64
  * MiB of received buffers, which delays messages by about 10 ms. A body of `bytesMax` is still received in `timeoutMs`.
  */
 const PACE: DiscardPace = {
-  rate: new RateLimit(8 << 20, 16 << 20),
+  rate: new RateLimit(2 << 20, 16 << 20),
   received: { usedUntil: 0 },
 };
 /**
