@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { Subscriber } from "../support/client.ts";
-import { Proxy } from "../support/net.ts";
+import { freePort, Proxy } from "../support/net.ts";
 import { TestNode } from "../support/node.ts";
 import { judge, lagOver, Publisher, settle } from "../support/oracle.ts";
 import { Redis, type RedisOptions } from "../support/redis.ts";
@@ -643,7 +643,11 @@ Deno.test("publishing, delivery, history and clearing work for rooms with unusua
 });
 
 Deno.test("all scripts run on a Redis Cluster, because all their keys share one slot", async () => {
-  await using redis = await Redis.start({ args: ["--cluster-enabled", "yes"] });
+  // Without a port of its own, the cluster's bus would use the server's port plus 10000, which may be in use.
+  const args = ["--cluster-enabled", "yes", "--cluster-port"];
+  await using redis = await Redis.start({
+    args: [...args, `${await freePort()}`],
+  });
   const slots = Array.from({ length: 16384 }, (_, slot) => String(slot));
   await redis.command("CLUSTER", "ADDSLOTS", ...slots);
   await until(
