@@ -163,7 +163,7 @@ export class PageBudget {
   }
 }
 
-/** Returns the error for a client that has gone, which nobody receives. */
+/** Returns the error that ends a read whose client has closed its connection. No client receives the error. */
 function closed(): ApiError {
   return new ApiError(
     "malformed_request",

@@ -33,7 +33,7 @@ const OPTIONS = {
   id: TEXT,
 } as const;
 const TTL_ADVICE = "write it as 30s, 15m, 1h or 7d";
-/** What is written to stderr, beside the token on stdout, if no rights are asked for. */
+/** The warning on stderr if the command asks for no rights. The token is written to stdout all the same. */
 const NO_RIGHTS =
   "This token grants nothing by itself; add rights as in --rooms 'chat=sub', unless TOKEN_ROOMS or PUBLIC_ROOMS of the server grant them";
 const USAGE = `deno task token [--user <user>] [--rooms '<rooms>'] [--ttl 1h]

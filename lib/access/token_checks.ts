@@ -81,7 +81,7 @@ export function notAToken(): ApiError {
 }
 
 /**
- * Returns the error for a token whose signature is not that of a key of this server.
+ * Returns the error for a token that was not signed with a key of this server.
  *
  * @param setting The setting with whose keys the signature was compared.
  */

@@ -61,9 +61,9 @@ export interface PublishedMarker {
   /** The bridge position up to which the log had all items when the marker was published. */
   readonly position: BridgePosition;
   /**
-   * The server on which the marker was published, as `<run id>:<replication id>`. It differs from an earlier one also if
-   * the same server has been a replica since: a replica does not receive what is published while it is not connected
-   * to its master.
+   * The server on which the marker was published, as `<run id>:<replication id>`. The replication id changes if the
+   * server becomes a replica, and again if it becomes a master. In between, it may have missed messages of its master,
+   * and then its subscribers have missed them, too.
    */
   readonly server: string;
 }
@@ -153,8 +153,8 @@ export class BridgeCommands {
 
   /**
    * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
-   * nothing if the log is no longer at `from` or on `server`, or if a node may have these messages because it is
-   * synchronized.
+   * nothing if the log is no longer at `from`, or if it is not on `server`. Does nothing either if a node is
+   * synchronized, because this node may still append the messages.
    *
    * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
    * new log, in which no message can be missing.

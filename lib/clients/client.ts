@@ -83,7 +83,7 @@ export class Client implements SessionState {
   events: Usage | undefined;
   /** Number of the client's requests in flight. */
   requests = 0;
-  /** The number of the client's latest join; at first that of connecting. */
+  /** The number of the client's latest join. Connecting counts as the first join. */
   joinNumber = CONNECT_NUMBER;
   /** The number of the latest join whose answer had messages or a gap. The client has to confirm such an answer. */
   noticeNumber = CONNECT_NUMBER;

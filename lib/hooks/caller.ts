@@ -55,7 +55,7 @@ export interface HookCallerOptions {
   readonly responseBytesMax: number;
   /** The key with which calls are signed; undefined if they are not signed. */
   readonly key: Uint8Array | undefined;
-  /** Returns whether a text is the secret of a publish key. Such a text is not sent. */
+  /** Returns whether a text is the secret of a publish key, as in `HooksOptions`. */
   readonly isPublishKey: (secret: string) => boolean;
   readonly observe: Observe;
   /** Returns the time in ms since 1970; `Date.now` by default. */

@@ -36,7 +36,8 @@ export class JsonText {
  * so one without is replaced here.
  *
  * If the payload of a CONNECT packet is not an object, Socket.IO would close the connection without a reason, and a stock
- * client would reconnect forever. Such a client gets {@linkcode NO_OBJECT} as its `auth`, and is then refused.
+ * client would reconnect forever. The payload is therefore replaced by {@linkcode NO_OBJECT}, and the client is refused
+ * with a reason.
  *
  * @param onRefused Called with the error when a client was refused because of its namespace.
  */
