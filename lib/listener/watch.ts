@@ -11,11 +11,12 @@
  *
  * @module
  */
-import { type AddressInfo, connect, Server } from "node:net";
+import { type AddressInfo, Server } from "node:net";
 import { setImmediate } from "node:timers";
 import type { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
+import { connectToSelf } from "./own_connection.ts";
 
 /** Default pause between checks, in ms. With this pause, a dead listener is found within 3.1 s. */
 const INTERVAL_MS = 2000;
@@ -32,14 +33,6 @@ const REOPEN_TRIES = 5;
 const REOPEN_PAUSE_MS = 200;
 /** Maximum length of the queue of connections that are not accepted yet. The value is the default of node:net. */
 const BACKLOG = 511;
-/**
- * The addresses that stand for all interfaces of a machine, each with the address at which the machine reaches itself.
- */
-const LOOPBACK: Readonly<Record<string, string>> = {
-  "0.0.0.0": "127.0.0.1",
-  "::": "::1",
-};
-
 /**
  * Result of a check. `dead`: no connection was accepted. `full`: no file descriptor is free. An object: the check
  * itself failed, for the reason `why`.
@@ -74,7 +67,8 @@ export interface ListenerOptions {
 export class ListenerWatch {
   readonly #connections: ConnectionLimit;
   readonly #options: ListenerOptions;
-  #address: AddressInfo | undefined;
+  /** The address on which the server listens, from {@linkcode ListenerWatch.open} on. */
+  #address: AddressInfo = { address: "", family: "", port: 0 };
   #timer: ReturnType<typeof setTimeout> | undefined;
   #rearming: ReturnType<typeof setImmediate> | undefined;
   #closed = false;
@@ -154,10 +148,7 @@ export class ListenerWatch {
   async #tick(): Promise<void> {
     try {
       this.#connections.refresh();
-      // `#check()` throws if the process lacks the permission to connect to itself.
-      const verdict = await this.#check().catch((error) => ({
-        why: codeOf(error),
-      }));
+      const verdict = await this.#check();
       if (!this.#closed) await this.#judge(verdict);
     } catch (error) {
       this.#options.observe({ kind: "error", where: "the listener", error });
@@ -222,7 +213,7 @@ export class ListenerWatch {
    */
   async #reopen(): Promise<boolean> {
     const { server, listen } = this.#options;
-    const { port = 0 } = this.#address ?? {};
+    const { port } = this.#address;
     // `close()` of node:http is not used, because it would close idle connections as well.
     Server.prototype.close.call(server);
     for (let tries = 1; !this.#closed; tries++) {
@@ -243,9 +234,8 @@ export class ListenerWatch {
    * does not prove that the server accepts connections, because the kernel completes the handshake without the process.
    */
   async #check(): Promise<Verdict> {
-    const { address = "", port = 0 } = this.#address ?? {};
     let connected = false, accepted = false;
-    const socket = connect({ host: LOOPBACK[address] ?? address, port });
+    const socket = connectToSelf(this.#address);
     let timer: ReturnType<typeof setTimeout> | undefined;
     this.#expectsOwn = true;
     const error = await new Promise<string | undefined>((resolve) => {

@@ -84,6 +84,24 @@ Deno.test("stopListening() serves the connections in the listener's queue and re
   await soon(closed, "the server is closed");
 });
 
+for (const busyAfterMs of [15, 30, 45]) {
+  Deno.test(`stopListening() serves the connections that arrive while the process is busy, ${busyAfterMs} ms after the call`, async () => {
+    const server = createServer((_request, response) => response.end("ok"));
+    const port = await listen(server);
+    const stopped = stopListening(server);
+    await new Promise((resolve) => setTimeout(resolve, busyAfterMs));
+    // On a slow machine, the listener may be closed already.
+    const responses = server.listening
+      ? await whileBlocked(port, () => stopped)
+      : [];
+    await soon(stopped, "it is done");
+    assert.ok(
+      responses.every((line) => line === "HTTP/1.1 200 OK"),
+      String(responses),
+    );
+  });
+}
+
 Deno.test("stopListening() closes the listener within a second if no connection arrives", async () => {
   const server = createServer();
   const port = await listen(server);
@@ -92,5 +110,16 @@ Deno.test("stopListening() closes the listener within a second if no connection 
   );
   await soon(stopListening(server), "it is done", 1000);
   await soon(closed, "the server is closed", 1000);
+  await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port }));
+});
+
+Deno.test("stopListening() closes a listener within a second that does not accept connections any more", async () => {
+  const server = createServer();
+  const port = await listen(server);
+  const { _handle } = server as unknown as {
+    _handle: { onconnection(): void };
+  };
+  _handle.onconnection = () => {};
+  await soon(stopListening(server), "it is done", 1000);
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port }));
 });
