@@ -43,8 +43,9 @@ const PORTS_TRIED_MAX = 100;
 const given = new Set<number>();
 
 /**
- * Resolves to a port that was free a moment ago, and to each port only once in a test file. The port is outside the range that Linux assigns. If it were inside, a
- * client that connects to the port of a stopped server could be assigned that same port and connect to itself.
+ * Resolves to a port that was free a moment ago, and to each port only once in a test file. The port is outside the
+ * range that Linux assigns. If it were inside, a client that connects to the port of a stopped server could be assigned
+ * that same port and connect to itself.
  */
 export async function freePort(): Promise<number> {
   for (let i = 0; i < PORTS_TRIED_MAX; i++) {

@@ -11,6 +11,8 @@ export class Publisher {
   readonly acknowledged = new Map<string, string>();
   /** The error code of each message that was not acknowledged; `unanswered` if there was no response. */
   readonly failed = new Map<string, string>();
+  /** The messages to which no response has arrived yet. */
+  readonly inFlight = new Set<string>();
   /** The longest time that a response took, in ms. */
   slowestMs = 0;
   readonly #nodes: readonly TestNode[];
@@ -43,6 +45,7 @@ export class Publisher {
       const message = `${this.#name}-${lane}-${i}`;
       const node = this.#nodes[(lane + i) % this.#nodes.length];
       if (node === undefined) return;
+      this.inFlight.add(message);
       try {
         const { status, body } = await node.post("/publish", { room, message });
         if (status === 200) this.acknowledged.set(message, String(body.id));
@@ -50,6 +53,7 @@ export class Publisher {
       } catch {
         this.failed.set(message, "unanswered");
       }
+      this.inFlight.delete(message);
       const took = performance.now() - start;
       this.slowestMs = Math.max(this.slowestMs, took);
       if (took < intervalMs) {
