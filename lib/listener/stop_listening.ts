@@ -53,8 +53,11 @@ async function acceptsWithin(server: Server, ms: number): Promise<boolean> {
  * Resolves to `false` if the process could not connect to itself within {@linkcode EMPTY_TIMEOUT_MS}.
  */
 function emptyQueue(server: Server): Promise<boolean> {
+  const address = server.address() as AddressInfo | null;
+  // There is no listener at the moment if the node was reopening it when it was told to stop.
+  if (address === null) return Promise.resolve(false);
   return new Promise((resolve) => {
-    const own = connectToSelf(server.address() as AddressInfo);
+    const own = connectToSelf(address);
     /** The ports from which the connections come that were accepted meanwhile. */
     const accepted = new Set<number | undefined>();
     const onConnection = ({ remotePort }: Socket): void => {

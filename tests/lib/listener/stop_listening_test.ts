@@ -123,3 +123,11 @@ Deno.test("stopListening() closes a listener within a second that does not accep
   await soon(stopListening(server), "it is done", 1000);
   await assert.rejects(Deno.connect({ hostname: "127.0.0.1", port }));
 });
+
+Deno.test("stopListening() resolves if the listener is closed meanwhile", async () => {
+  const server = createServer();
+  await listen(server);
+  const stopped = stopListening(server);
+  server.close();
+  await soon(stopped, "it is done", 1000);
+});
