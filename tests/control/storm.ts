@@ -169,12 +169,32 @@ async function storms({ name, env, sign, secret = LONG }: Kind): Promise<
       }
     }
   };
-  const allHave = () =>
-    until(
-      "all clients have all messages",
-      () => all.every(({ received }) => received >= published),
-      TIMEOUT_MS,
-    );
+  const allHave = async () => {
+    const isBehind = ({ received }: RawClient) => received < published;
+    try {
+      await until(
+        "all clients have all messages",
+        () => !all.some(isBehind),
+        TIMEOUT_MS,
+      );
+    } catch (error) {
+      console.log(`With ${name}, these clients lack messages of ${published}:`);
+      console.table(
+        all.filter(isBehind).slice(0, 20).map((client) => {
+          const { received, recovered, joined, gaps, state, connects } = client;
+          return {
+            received,
+            recovered,
+            joined,
+            gaps: `${gaps}`,
+            state,
+            connects,
+          };
+        }),
+      );
+      throw error;
+    }
+  };
   /** Lets all clients come back after a while. Resolves to how many were back per second, and what each has cost. */
   const comeBack = async () => {
     for (const client of all) client.cut();

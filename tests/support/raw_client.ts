@@ -20,6 +20,8 @@ export class RawClient {
   recovered = false;
   /** Number of `joined` events that the client has received, over all its connections. */
   joined = 0;
+  /** Number of times that the client has opened a connection. */
+  connects = 0;
   /** The reasons of the `gap` events that the client has received, in order. */
   readonly gaps: string[] = [];
   /** Called for each message that the client receives. */
@@ -45,6 +47,7 @@ export class RawClient {
   connect(port: number): void {
     this.#rest = Buffer.alloc(0);
     this.#upgraded = false;
+    this.connects++;
     const socket = this.#socket = connect(port, "127.0.0.1", () => {
       const key = randomBytes(16).toString("base64");
       socket.write(
@@ -62,6 +65,12 @@ export class RawClient {
       );
     });
     socket.on("data", (chunk: Uint8Array) => this.#take(Buffer.from(chunk)));
+  }
+
+  /** How far the client's connection is. */
+  get state(): string {
+    const { readyState = "none" } = this.#socket ?? {};
+    return this.#upgraded ? `${readyState}, upgraded` : readyState;
   }
 
   /** Sends an event for which the node has to send an acknowledgement. */
