@@ -218,8 +218,8 @@ export type Observation =
    */
   | { kind: "token_ignored" }
   /**
-   * A client has connected, but is in no room: it has named no rooms, and may join none of the default rooms. Reported
-   * once.
+   * A client has connected and is in no room. The client named no rooms, and it may not join any default room.
+   * Reported once.
    */
   | { kind: "client_without_rooms" }
   /** The keys of `TOKEN_JWKS_URL` were fetched, or the fetch has failed. */

@@ -153,8 +153,8 @@ export class BridgeCommands {
 
   /**
    * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
-   * nothing if the log is no longer at `from`, or if it is not on `server`. Does nothing either if a node is
-   * synchronized, because this node may still append the messages.
+   * nothing in three cases: the log is no longer at `from`; the log is not on `server`; or a node is synchronized and
+   * may still append the messages.
    *
    * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
    * new log, in which no message can be missing.

@@ -54,8 +54,8 @@ export interface HooksOptions extends HookSettings {
   /** Maximum size of a message, in bytes of JSON. */
   readonly messageBytesMax: number;
   /**
-   * Returns whether a text is the secret of a publish key. By default, no text counts as one. Headers and tokens with
-   * such a secret are not sent to hooks, because the key may belong to another backend.
+   * Returns whether a text is the secret of a publish key. By default, no text counts as one. Roomcast sends hooks no
+   * header and no token that contains the secret of a publish key, because the key may belong to another backend.
    */
   readonly isPublishKey?: (secret: string) => boolean;
 }

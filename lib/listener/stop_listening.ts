@@ -54,7 +54,7 @@ async function acceptsWithin(server: Server, ms: number): Promise<boolean> {
  */
 function emptyQueue(server: Server): Promise<boolean> {
   const address = server.address() as AddressInfo | null;
-  // There is no listener at the moment if the node was reopening it when it was told to stop.
+  // The address is null while the node reopens its listener. The node cannot connect to itself then.
   if (address === null) return Promise.resolve(false);
   return new Promise((resolve) => {
     const own = connectToSelf(address);

@@ -4,7 +4,7 @@
  * If Ann and Bob shared their keys, Ann could guess a key of Bob and use it first. Bob's message would then count as a
  * duplicate and not be published. If Bob was first, Ann's answer would tell her so. Each of them therefore has a scope,
  * for example the name of the user. Before a key is stored, the scope is put in front of it, between two NUL characters.
- * Keys and names of users may not contain control characters. Nobody can therefore send a key that already has a scope.
+ * Roomcast refuses keys and names of users with control characters, so a client cannot send a key with a scope in it.
  *
  * @module
  */
