@@ -5,8 +5,9 @@
  *
  * A node serves 200 clients, into whose room 20 messages are published per second. Each attack runs for `<seconds>`
  * (60) in a process of its own. The table has the 99th percentile of a delivery under the attack and in the quiet time
- * around it: half of `<seconds>` before and half after. It also has the resident memory of the node before all attacks
- * and after each one, with the time until it was within 10 % again.
+ * around it: half of `<seconds>` before and half after. It also has the longest time for which this process did not run
+ * during the attack, because a pause of the whole machine is not the node's, and the resident memory of the node before
+ * all attacks and after each one, with the time until it was within 10 % again.
  *
  * With two CPUs or more, the event loop of the node has the first one for itself. The garbage collector's threads and
  * the good clients share the others; on the first one, they would interrupt the event loop for some ms at a time. The
@@ -73,7 +74,7 @@ await stage.settle();
 await pauseFor(10_000);
 const before = await stage.node.memory();
 console.log(
-  "attack       | done    | p99 quiet | attacked | ratio | RSS before | after   | within 10 % after",
+  "attack       | done    | p99 quiet | attacked | ratio | pause here | RSS before | after   | within 10 % after",
 );
 for (const name of attacks) {
   const earlier = await stage.measure(seconds / 2);
@@ -89,6 +90,7 @@ for (const name of attacks) {
       quiet.toFixed(2).padEnd(9),
       attacked.p99.toFixed(2).padEnd(8),
       (attacked.p99 / quiet).toFixed(2).padEnd(5),
+      `${attacked.pause.toFixed(0)} ms`.padEnd(10),
       mib(before).padEnd(10),
       mib(after.bytes).padEnd(7),
       `${after.seconds.toFixed(0)} s`,

@@ -22,7 +22,12 @@ export interface Phase {
   readonly p50: number;
   readonly p99: number;
   readonly deliveries: number;
+  /** The longest time for which this process, not the node, did not run, in ms. A high one means that it measured itself. */
+  readonly pause: number;
 }
+
+/** How often to look whether this process runs. */
+const RUNNING_EVERY_MS = 10;
 
 /** A node with 200 clients in one room, into which 20 messages are published per second; `await using` stops all. */
 export class AbuseStage {
@@ -68,12 +73,19 @@ export class AbuseStage {
   /** Measures deliveries for some time. */
   async measure(seconds: number): Promise<Phase> {
     this.#delays = [];
+    let [pause, last] = [0, performance.now()];
+    const running = setInterval(() => {
+      const now = performance.now();
+      pause = Math.max(pause, now - last - RUNNING_EVERY_MS);
+      last = now;
+    }, RUNNING_EVERY_MS);
     await pauseFor(seconds * 1000);
+    clearInterval(running);
     const delays = this.#delays.sort((a, b) => a - b);
     this.#delays = [];
     const at = (part: number): number =>
       delays[Math.floor(delays.length * part)] ?? Infinity;
-    return { p50: at(0.5), p99: at(0.99), deliveries: delays.length };
+    return { p50: at(0.5), p99: at(0.99), deliveries: delays.length, pause };
   }
 
   /** Measures deliveries while the node is attacked. Resolves also to what the attack did, as a number. */

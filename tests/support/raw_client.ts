@@ -3,6 +3,11 @@ import { Buffer } from "node:buffer";
 import { connect, type Socket } from "node:net";
 import { randomBytes } from "node:crypto";
 
+/** After how long a connection is closed and another one opened, as the stock client does by default, in ms. */
+const OPEN_TIMEOUT_MS = 20_000;
+/** The same for an open connection on which nothing arrives: the interval of the node's pings and its time-out. */
+const SILENCE_TIMEOUT_MS = 45_000;
+
 /**
  * A client that implements only the parts of WebSocket, Engine.IO 4 and Socket.IO 5 that are needed to join rooms,
  * count messages and reconnect.
@@ -55,6 +60,7 @@ export class RawClient {
           `Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
       );
     });
+    socket.setTimeout(OPEN_TIMEOUT_MS, () => socket.destroy());
     socket.on("error", () => {});
     // Like a stock client it reconnects after the server has closed the connection.
     socket.on("close", () => {
@@ -85,11 +91,13 @@ export class RawClient {
 
   /** Stops reading, like a client whose network or machine is too slow. */
   pause(): void {
+    this.#socket?.setTimeout(0);
     this.#socket?.pause();
   }
 
   /** Continues reading. */
   resume(): void {
+    this.#socket?.setTimeout(SILENCE_TIMEOUT_MS);
     this.#socket?.resume();
   }
 
@@ -130,6 +138,7 @@ export class RawClient {
 
   #frame(text: string): void {
     if (text[0] === "0") {
+      this.#socket?.setTimeout(SILENCE_TIMEOUT_MS);
       const auth = this.pid === undefined
         ? { rooms: this.#rooms }
         : { pid: this.pid, offset: this.offset };
