@@ -27,7 +27,7 @@ import { ATTACK_NAMES } from "../tests/support/abuse_attacks.ts";
 import { pauseFor } from "../tests/support/wait.ts";
 
 /** How long to wait at most until the memory is back, in s. */
-const SETTLE_SECONDS = 180;
+const SETTLE_SECONDS = 600;
 const WARM_UP_SECONDS = 15;
 
 const seconds = Number(Deno.args[0] ?? 60);
