@@ -14,6 +14,8 @@ export interface BodyLimits {
   readonly totalBytesMax: number;
   /** Maximum time in which a body has to arrive, in ms. */
   readonly timeoutMs: number;
+  /** How much later slow bodies may be refused if there are many, so that their clients come back one by one, in ms. */
+  readonly lateMsMax?: number;
 }
 
 /** What the body of a request has to be, for error messages. */
@@ -30,7 +32,11 @@ export const PUBLISH: Expected = {
   example: '{"room":"chat","message":"hello"}',
 };
 
-const LIMITS: BodyLimits = { totalBytesMax: 64 << 20, timeoutMs: 10_000 };
+const LIMITS: BodyLimits = {
+  totalBytesMax: 64 << 20,
+  timeoutMs: 10_000,
+  lateMsMax: 2000,
+};
 
 /**
  * Reads the bodies of all requests and limits the memory that these bodies take together. The limit is far below the
@@ -42,9 +48,13 @@ export class BodyBudget {
   #heldBytes = 0;
 
   /** Creates a budget. By default its limits are 64 MiB for all bodies and 10 s for each body. */
-  constructor({ totalBytesMax, timeoutMs }: BodyLimits = LIMITS) {
+  constructor({ totalBytesMax, timeoutMs, lateMsMax }: BodyLimits = LIMITS) {
     this.#totalBytesMax = totalBytesMax;
-    this.#arriving = new TimeoutList(timeoutMs, (onTimeout) => onTimeout());
+    this.#arriving = new TimeoutList(
+      timeoutMs,
+      (onTimeout) => onTimeout(),
+      lateMsMax,
+    );
   }
 
   /**

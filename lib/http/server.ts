@@ -28,6 +28,8 @@ const KEEP_ALIVE_MS = 65_000;
 const HEADER_BYTES_MAX = 16_384;
 /** Interval in ms at which node:http looks for slow requests. It looks only at requests in flight. */
 const SLOW_CHECK_MS = 250;
+/** How much later slow requests may be refused if there are many, so that their clients come back one by one, in ms. */
+const REFUSED_LATE_MS_MAX = 2000;
 /** node:http's code for a request that did not arrive in time. */
 const TOO_SLOW = "ERR_HTTP_REQUEST_TIMEOUT";
 /** The responses to requests that node:http cannot read, by the code of node:http's error. */
@@ -159,9 +161,13 @@ function respondToUnreadable(
   server: Server,
   onLimit: (limit: string) => void,
 ): void {
-  // node:http reports all slow requests that it has found in one step. This list ends only a few in each turn of the
-  // event loop; otherwise messages would wait until all of them have been refused.
-  const tooSlow = new TimeoutList<() => void>(0, (refuse) => refuse());
+  // node:http reports all slow requests that it has found in one step. This list ends only a few at a time; otherwise
+  // messages would wait until all of them have been refused.
+  const tooSlow = new TimeoutList<() => void>(
+    0,
+    (refuse) => refuse(),
+    REFUSED_LATE_MS_MAX,
+  );
   server.on("close", () => tooSlow.close());
   const reported = new WeakSet<Duplex>();
   server.on("clientError", (error: Error & { code?: string }, socket) => {

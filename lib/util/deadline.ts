@@ -48,6 +48,8 @@ export function pause(ms: number, signal: AbortSignal): Promise<void> {
  * requests, which had begun together, took 50 ms in one turn, in which no message was delivered.
  */
 const ENDED_AT_ONCE_MAX = 10;
+/** How long a {@linkcode TimeoutList} waits between two such turns if its timeouts may end later than due, in ms. */
+const BETWEEN_TURNS_MS = 20;
 
 /** The timeout of one item in a {@linkcode TimeoutList}, linked to the timeouts before and after it. */
 export interface Timeout<T> {
@@ -69,16 +71,27 @@ export interface Timeout<T> {
 export class TimeoutList<T> {
   readonly #timeoutMs: number;
   readonly #onTimeout: (what: T) => void;
+  readonly #lateMsMax: number;
   /** The oldest timeout, at the beginning of the list; undefined if the list is empty. */
   #first: Timeout<T> | undefined;
   /** The newest timeout, at the end of the list; undefined if the list is empty. */
   #last: Timeout<T> | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Creates an empty list. `onTimeout` is called with each item that is not removed within `timeoutMs`. */
-  constructor(timeoutMs: number, onTimeout: (what: T) => void) {
+  /**
+   * Creates an empty list. `onTimeout` is called with each item that is not removed within `timeoutMs`.
+   *
+   * @param lateMsMax If this is more than 0, at most 500 timeouts end per second as long as none is later than this, in
+   * ms. Clients that are refused together then do not come back together.
+   */
+  constructor(
+    timeoutMs: number,
+    onTimeout: (what: T) => void,
+    lateMsMax = 0,
+  ) {
     this.#timeoutMs = timeoutMs;
     this.#onTimeout = onTimeout;
+    this.#lateMsMax = lateMsMax;
   }
 
   /** Starts the timeout of the item `what`. Pass the result to {@linkcode TimeoutList.remove} to cancel the timeout. */
@@ -134,6 +147,11 @@ export class TimeoutList<T> {
     }
     // Until here, this timer has kept `add()` from starting another one in `onTimeout`.
     this.#timer = wait &&
-      setTimeout(() => this.#expire(), Math.max(wait.due - now, 0));
+      setTimeout(() => this.#expire(), this.#pauseBefore(wait.due - now));
+  }
+  /** Returns how long to wait for the next timeouts, in ms. `dueMs` is negative if the first of them is late. */
+  #pauseBefore(dueMs: number): number {
+    if (dueMs > 0) return dueMs;
+    return -dueMs < this.#lateMsMax ? BETWEEN_TURNS_MS : 0;
   }
 }

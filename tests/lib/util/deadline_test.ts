@@ -92,6 +92,39 @@ Deno.test("TimeoutList lets other work go on between timeouts that end at the sa
   assert.ok(endedBefore !== undefined && endedBefore < 50, `${endedBefore}`);
 });
 
+Deno.test("TimeoutList ends timeouts ten at a time, 20 ms apart, if they may be late", async () => {
+  const ended: number[] = [];
+  const list = new TimeoutList<number>(
+    1,
+    () => ended.push(performance.now()),
+    60_000,
+  );
+  for (let item = 0; item < 45; item++) list.add(item);
+  await until("all have ended", () => ended.length === 45);
+  const pauses = ended.slice(1).map((at, i) => at - (ended[i] ?? 0));
+  for (const next of [10, 20, 30, 40]) {
+    // A timer may be up to 1 ms early.
+    assert.ok((pauses[next - 1] ?? 0) >= 18, `${next}: ${pauses[next - 1]} ms`);
+  }
+});
+
+Deno.test("TimeoutList no longer waits between timeouts that are later than they may be", async () => {
+  const ended: number[] = [];
+  const list = new TimeoutList<number>(
+    1,
+    (item) => ended.push(item),
+    50,
+  );
+  const start = performance.now();
+  const items = Array.from({ length: 2000 }, (_, item) => item);
+  for (const item of items) list.add(item);
+  await until("all have ended", () => ended.length === items.length);
+  assert.deepEqual(ended, items);
+  // With 20 ms between all of them, they would take 4 s.
+  const ms = performance.now() - start;
+  assert.ok(ms < 3000, `${ms} ms`);
+});
+
 Deno.test("TimeoutList.close() leaves no timer, even if onTimeout has added an item", async () => {
   const added = Promise.withResolvers<void>();
   const list = new TimeoutList<string>(20, () => {
