@@ -62,12 +62,7 @@ export class Expiries {
 
   /** Stops watching a client that has disconnected. */
   delete(client: Client): void {
-    const watched = this.#watched.get(client);
-    if (watched === undefined) return;
-    this.#watched.delete(client);
-    const clients = this.#bySecond.get(watched.second);
-    clients?.delete(client);
-    if (clients?.size === 0) this.#bySecond.delete(watched.second);
+    this.#remove(client);
     if (this.#watched.size === 0) this.close();
   }
 
@@ -87,14 +82,25 @@ export class Expiries {
   }
 
   #schedule(client: Client, warnedFor: number | undefined): void {
-    this.delete(client);
     const at = nextTime(client, warnedFor);
-    if (at === Infinity) return;
+    if (at === Infinity) return this.delete(client);
+    // The timer goes on. If it began again, a node's only client with a token could prevent all checks by joining rooms
+    // more often than they are made.
+    this.#remove(client);
     const second = Math.ceil(at / 1000);
     this.#watched.set(client, { second, warnedFor });
     const clients = this.#bySecond.get(second) ?? new Set();
     this.#bySecond.set(second, clients.add(client));
     this.#timer ??= setInterval(() => this.check(), INTERVAL_MS);
+  }
+
+  #remove(client: Client): void {
+    const watched = this.#watched.get(client);
+    if (watched === undefined) return;
+    this.#watched.delete(client);
+    const clients = this.#bySecond.get(watched.second);
+    clients?.delete(client);
+    if (clients?.size === 0) this.#bySecond.delete(watched.second);
   }
 
   #handle(client: Client, now: number): void {

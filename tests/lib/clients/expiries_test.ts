@@ -5,6 +5,7 @@ import { Client } from "../../../lib/clients/client.ts";
 import { Expiries } from "../../../lib/clients/expiries.ts";
 import { FanOut } from "../../../lib/delivery/fanout.ts";
 import { RecordingConnection } from "../../support/clients_setup.ts";
+import { until } from "../../support/wait.ts";
 
 const START = 1_000_000_000_000;
 const RIGHTS = new Rights([{ rooms: ["*"], actions: ["subscribe"] }]);
@@ -142,6 +143,20 @@ Deno.test("without clients whose tokens expire, no timer runs", () => {
   setup.at(1);
   setup.at(35);
   assert.deepEqual(setup.disconnected, ["eve"]);
+});
+
+Deno.test("a node's only client is checked also if its token and grants are updated all the time", async () => {
+  using setup = new Setup();
+  const ann = setup.add("ann", 10);
+  await until("it is warned", () => {
+    setup.expiries.update(ann);
+    return written(ann).length > 0;
+  });
+  setup.nowMs = START + 35_000;
+  await until("it is disconnected", () => {
+    if (ann.subscriber !== undefined) setup.expiries.update(ann);
+    return setup.disconnected.length > 0;
+  });
 });
 
 Deno.test("a grant is ended 25 s after it expires, and the client is warned and disconnected as without it", () => {
