@@ -71,6 +71,11 @@ export class SessionWriter {
   /** Clients whose sessions could not be saved and will be saved again. */
   readonly #failed = new Set<SessionState>();
   #savingAgain: ReturnType<typeof setTimeout> | undefined;
+  /**
+   * Clients whose sessions were deleted. Their requests may still be in flight, and must not store the sessions again:
+   * nothing would count these sessions, and they would stay until they expire.
+   */
+  readonly #forgotten = new WeakSet<SessionState>();
   /** Whether the last operation of the store failed. */
   #failing = false;
 
@@ -95,9 +100,12 @@ export class SessionWriter {
     this.#left.delete(client.digest);
   }
 
-  /** Saves a client's session after {@linkcode SAVE_DELAY_MS}, with the state that the client then has. */
+  /**
+   * Saves a client's session after {@linkcode SAVE_DELAY_MS}, with the state that the client then has. Does nothing after
+   * {@linkcode SessionWriter.forget}.
+   */
   save(client: SessionState): void {
-    if (client.isTransient) return;
+    if (client.isTransient || this.#forgotten.has(client)) return;
     if (!this.#unsaved.has(client)) this.#unsaved.set(client, []);
     this.#saving ??= setTimeout(() => this.#saveAll(), SAVE_DELAY_MS);
   }
@@ -108,6 +116,7 @@ export class SessionWriter {
    */
   saveAndWait(client: SessionState): Promise<SaveOutcome> {
     if (client.isTransient) return Promise.resolve("saved");
+    if (this.#forgotten.has(client)) return Promise.resolve("failed");
     this.save(client);
     return new Promise((resolve) => this.#unsaved.get(client)?.push(resolve));
   }
@@ -128,6 +137,7 @@ export class SessionWriter {
   /** Deletes the session of a client that has left and will not reconnect. */
   forget(client: SessionState): void {
     if (client.isTransient) return;
+    this.#forgotten.add(client);
     const callers = this.#unsaved.get(client) ?? [];
     this.#unsaved.delete(client);
     for (const settle of callers) settle("failed");

@@ -677,6 +677,18 @@ Deno.test("a client that disconnects during join() or leave() joins no room and 
   await assert.doesNotReject(setup.clients.leave(client, "chat"));
 });
 
+Deno.test("the session of a client that has left is not stored again by its requests in flight", async () => {
+  using setup = new ClientsSetup();
+  const ann = await setup.connect();
+  const left = setup.clients.leave(ann.client, "chat");
+  setup.clients.dropped(ann.client, true);
+  await assert.rejects(soon(left, "the request"), /could not save/);
+  // The session of this client is saved together with those that wait to be saved.
+  await setup.connect();
+  const digest = hashSessionSecret(ann.secret);
+  assert.equal(await setup.sessions.load(digest), undefined);
+});
+
 Deno.test("join() counts the names of events in its answer, so that a client that reads no answer is disconnected", async () => {
   for (
     const [event, isOpen] of [["e".repeat(100), false], ["e", true]] as const

@@ -263,6 +263,19 @@ Deno.test("SessionWriter.forget() deletes a client's session and drops a queued 
   assert.equal(setup.sessions.saves.items.length, 1);
 });
 
+Deno.test("SessionWriter saves nothing for a client whose session was deleted", async () => {
+  using setup = new Setup();
+  const ann = client("ann");
+  await soon(setup.writer.saveAndWait(ann), "saved");
+  setup.writer.release(ann);
+  setup.writer.forget(ann);
+  setup.writer.save(ann);
+  assert.equal(await soon(setup.writer.saveAndWait(ann), "refused"), "failed");
+  // A later save of another client would be made together with those of Ann.
+  await soon(setup.writer.saveAndWait(client("bob")), "saved");
+  assert.equal(await setup.stored("ann"), undefined);
+});
+
 Deno.test("SessionWriter saves only the sessions of connected clients again before they expire", async () => {
   using setup = new Setup(4);
   const stays = client("stays"), leaves = client("leaves");
