@@ -10,7 +10,7 @@ import type {
   ConnectionOptions,
   RedisConnection,
 } from "../redis/connection.ts";
-import { deadline } from "../util/deadline.ts";
+import { deadline, pause } from "../util/deadline.ts";
 import { AppendReport } from "./append_report.ts";
 import { BridgedChannels } from "./channels.ts";
 import { BridgeCommands, type BridgeCommandsOptions } from "./commands.ts";
@@ -150,7 +150,7 @@ export class RedisBridge implements Ingress {
     const end = performance.now() + LEAVE_TIMEOUT_MS;
     while (this.#sequencer.pending > 0 && performance.now() < end) {
       await this.#work();
-      await new Promise((resolve) => setTimeout(resolve, 1));
+      await pause(1);
     }
     this.#closed = true;
     this.#report.flushRefused();

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { pause } from "../util/deadline.ts";
 
 /**
  * Minimum number of clients that are disconnected per second when the node stops. With few clients, the node therefore
@@ -25,9 +26,7 @@ export async function drainEvenly<T>(
   for (const [index, client] of clients.entries()) {
     const due = start + durationMs * index / clients.length;
     const waitMs = due - performance.now();
-    if (waitMs > 1) {
-      await new Promise((resolve) => setTimeout(resolve, waitMs));
-    }
+    if (waitMs > 1) await pause(waitMs);
     close(client);
   }
 }

@@ -15,7 +15,6 @@ import type { Loaded } from "./plans.ts";
 const LOAD_TIMEOUT_MS = 3000;
 /** Time between two attempts to load a session, in ms. */
 const LOAD_INTERVAL_MS = 50;
-const NEVER = new AbortController().signal;
 
 /** Options of {@linkcode SessionLookup}. */
 export interface SessionLookupOptions {
@@ -83,7 +82,7 @@ export class SessionLookup {
       read ??= await this.#read(digest);
       if (read !== undefined) return this.#loaded(read, digest);
       if (performance.now() > end) return { kind: "unreachable" };
-      await pause(LOAD_INTERVAL_MS, NEVER);
+      await pause(LOAD_INTERVAL_MS);
     }
   }
 

@@ -41,8 +41,6 @@ const LINGER_MS = 200;
  */
 const IN_FLIGHT_MAX = 100;
 
-const NEVER = new AbortController().signal;
-
 /**
  * The state of a connection: the number of its requests in flight (several with pipelining), or its timeout while it is
  * idle.
@@ -167,7 +165,7 @@ export class HttpConnections {
    */
   async drain(recentMs: number): Promise<void> {
     this.#draining = true;
-    while (this.#usedWithin(recentMs)) await pause(IDLE_CHECK_MS, NEVER);
+    while (this.#usedWithin(recentMs)) await pause(IDLE_CHECK_MS);
   }
 
   /**

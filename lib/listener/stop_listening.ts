@@ -10,6 +10,7 @@
  * @module
  */
 import { type AddressInfo, Server, type Socket } from "node:net";
+import { pause } from "../util/deadline.ts";
 import { connectToSelf } from "./own_connection.ts";
 
 /** Time in which no connection must arrive, in ms. */
@@ -38,7 +39,7 @@ async function acceptsWithin(server: Server, ms: number): Promise<boolean> {
   let count = 0;
   const onConnection = (): void => void count++;
   server.on("connection", onConnection);
-  await new Promise((resolve) => setTimeout(resolve, ms));
+  await pause(ms);
   const own = await emptyQueue(server) ? 1 : 0;
   server.off("connection", onConnection);
   return count > own;

@@ -16,6 +16,7 @@ import { setImmediate } from "node:timers";
 import type { ConnectionLimit } from "./connection_limit.ts";
 import { isExhausted } from "./descriptors.ts";
 import type { Observe } from "../observer.ts";
+import { pause } from "../util/deadline.ts";
 import { connectToSelf } from "./own_connection.ts";
 
 /** Default pause between checks, in ms. With this pause, a dead listener is found within 3.1 s. */
@@ -224,7 +225,7 @@ export class ListenerWatch {
         // The `error` listener of the server has already reported this error.
         if (tries === REOPEN_TRIES) return false;
       }
-      await new Promise((resolve) => setTimeout(resolve, REOPEN_PAUSE_MS));
+      await pause(REOPEN_PAUSE_MS);
     }
     return false;
   }

@@ -24,7 +24,6 @@ const ATTEMPTS_MAX = 3;
 const COALESCE_MS = 10;
 /** How long the result of a finished read is reused for other clients, in ms. */
 const KEEP_MS = 2000;
-const NEVER = new AbortController().signal;
 
 /** Reads the messages of a room after the id `from`, from a history whose pages count for the read. */
 type Read = (
@@ -143,9 +142,7 @@ export class SharedReads {
 
   #start(key: string, from: string, read: Read): SharedRead {
     const held = this.#options.memory.begin();
-    const result = pause(COALESCE_MS, NEVER).then(() =>
-      this.#run(shared, read)
-    );
+    const result = pause(COALESCE_MS).then(() => this.#run(shared, read));
     const wanting = new Set<ReplayHold>();
     const shared: SharedRead = {
       from,

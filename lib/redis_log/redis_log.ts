@@ -40,7 +40,6 @@ const COMMAND_TIMEOUT_MS = 2000;
 const WRITABLE_TIMEOUT_MS = 1500;
 /** Maximum time for unregistering this node in Redis, in ms. */
 const LEAVE_TIMEOUT_MS = 500;
-const NEVER = new AbortController().signal;
 
 /** Options of {@linkcode RedisLog}. */
 export interface RedisLogOptions {
@@ -270,7 +269,7 @@ export class RedisLog implements Log {
         throw this.commands.lastError ?? this.#reader.why ??
           new Error("not confirmed");
       }
-      await pause(20, NEVER);
+      await pause(20);
     }
   }
 

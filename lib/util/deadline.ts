@@ -29,8 +29,14 @@ export function deadline<T>(
   });
 }
 
-/** Resolves after `ms`, or as soon as `signal` is aborted. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+/**
+ * Resolves after `ms`, or as soon as `signal` is aborted. Give no signal that many pauses share: to add and to remove a
+ * listener, Deno looks at all listeners of the signal.
+ */
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal === undefined) {
+    return new Promise((resolve) => setTimeout(resolve, ms));
+  }
   if (signal.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {

@@ -47,6 +47,8 @@ Deno.test("pause() resolves after the given time, or as soon as its signal is ab
   const start = performance.now();
   await pause(20, new AbortController().signal);
   assert.ok(performance.now() - start >= 19);
+  await pause(20);
+  assert.ok(performance.now() - start >= 38);
 
   await pause(3_600_000, AbortSignal.abort());
   const controller = new AbortController();
