@@ -3,10 +3,9 @@
  *
  * @module
  */
-import { ApiError } from "../errors.ts";
 import { timestampOf } from "../log/position.ts";
 import type { RedisClient } from "../redis/connection.ts";
-import type { LogServer } from "../redis/log_server.ts";
+import { logMoved, type LogServer } from "../redis/log_server.ts";
 import { HERE, NOW, runScript, type Script, script } from "../redis/script.ts";
 import {
   type Directive,
@@ -19,6 +18,8 @@ import {
   EMPTY_VERSION,
   tooManyDirectives,
 } from "./store.ts";
+
+const moved = () => logMoved("the joins, leaves and disconnects of backends");
 
 /** Number of directives that are read or written with one command, so that no command takes long. */
 const PAGE = 1000;
@@ -192,11 +193,4 @@ function parse(
     (room === "") === (kind === "disconnect") &&
     typeof id === "string" && /^\d+-\d+$/.test(id);
   return isDirective ? { kind, target: { by, name }, room, id } : undefined;
-}
-
-function moved(): ApiError {
-  return new ApiError(
-    "log_unreachable",
-    "Cannot reach the joins, leaves and disconnects of backends: Redis has failed over, and this node has not checked the log there yet; try again later",
-  );
 }

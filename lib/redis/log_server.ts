@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ApiError } from "../errors.ts";
 import type { RedisClient } from "./connection.ts";
 import type { Keys } from "./keys.ts";
 
@@ -31,4 +32,17 @@ export interface LogServer {
   readonly writable: () => Promise<void>;
   /** Records that Redis has acknowledged this node's save of sessions with the number `count`, counted from 1. */
   readonly saved: (count: number) => void;
+}
+
+/**
+ * Creates the error for a command that Redis has not run, because it is no longer the server of {@linkcode
+ * LogServer.server}.
+ *
+ * @param what What could not be read or written.
+ */
+export function logMoved(what: string): ApiError {
+  return new ApiError(
+    "log_unreachable",
+    `Cannot reach ${what}: Redis has failed over, and this node has not checked the log there yet; try again later`,
+  );
 }

@@ -12,15 +12,16 @@ import {
   type Revocation,
   REVOCATIONS_MAX,
 } from "../access/revocations.ts";
-import { ApiError } from "../errors.ts";
 import type { RedisClient } from "../redis/connection.ts";
-import type { LogServer } from "../redis/log_server.ts";
+import { logMoved, type LogServer } from "../redis/log_server.ts";
 import { HERE, NOW, runScript, type Script, script } from "../redis/script.ts";
 import {
   type Changes,
   type RevocationStore,
   tooManyRevocations,
 } from "./store.ts";
+
+const moved = () => logMoved("the revocations");
 
 /** Minimum number of the newest revocations that the stream keeps. A node that has missed more reads the whole set. */
 const CHANGES_LENGTH = 1000;
@@ -192,11 +193,4 @@ function parse(stored: readonly string[]): Revocation[] {
     revocations.push({ kind: kind as Revocation["kind"], name, at });
   }
   return revocations;
-}
-
-function moved(): ApiError {
-  return new ApiError(
-    "log_unreachable",
-    "Cannot reach the revocations: Redis has failed over, and this node has not checked the log there yet; try again later",
-  );
 }

@@ -8,9 +8,8 @@
  */
 import { createHash } from "node:crypto";
 import { readKeptVerdict } from "../access/verdict.ts";
-import { ApiError } from "../errors.ts";
 import { GAP_REASONS } from "../log/gaps.ts";
-import type { LogServer } from "../redis/log_server.ts";
+import { logMoved, type LogServer } from "../redis/log_server.ts";
 import { HERE, runScript, type Script, script } from "../redis/script.ts";
 import {
   isClientId,
@@ -20,6 +19,8 @@ import {
 } from "./session.ts";
 import type { SessionStore, SessionToSave, StoredSession } from "./store.ts";
 import { formatGrants, parseGrants } from "./stored_grants.ts";
+
+const moved = () => logMoved("the session");
 
 /**
  * Lua that defines `read(text)`, which returns the generation and the owner of a stored session. The owner is empty if
@@ -139,13 +140,6 @@ export class RedisSessionStore implements SessionStore {
       runScript(client, FORGET, [keys.session(digest)], [owner])
     );
   }
-}
-
-function moved(): ApiError {
-  return new ApiError(
-    "log_unreachable",
-    "Cannot reach the session: Redis has failed over, and this node has not checked the log there yet; try again later",
-  );
 }
 
 /**
