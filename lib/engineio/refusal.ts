@@ -7,11 +7,10 @@
  * @module
  */
 import { Server } from "engine.io";
-import { Buffer } from "node:buffer";
-import { type ServerResponse, STATUS_CODES } from "node:http";
+import type { ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { ApiError, type ErrorCode } from "../errors.ts";
-import { SNIFFING } from "../http/response.ts";
+import { rawErrorResponse, rawResponse } from "../http/raw_response.ts";
 import type { HandshakeError } from "../websocket/handshake.ts";
 
 /** A number by which Engine.IO names an error. */
@@ -106,14 +105,7 @@ export function respondWith(response: ServerResponse, refusal: Refusal): void {
 
 /** Responds to an upgrade with a refusal, and closes the socket, as Engine.IO's `abortUpgrade` does. */
 export function refuseUpgrade(socket: Socket, refusal: Refusal): void {
-  const { error } = refusal;
-  const retry = error.retryable ? `Retry-After: ${error.retrySeconds}\r\n` : "";
-  refuse(
-    socket,
-    `${error.status} ${STATUS_CODES[error.status]}`,
-    retry,
-    bodyOf(refusal),
-  );
+  refuse(socket, rawErrorResponse(refusal.error, bodyOf(refusal)));
 }
 
 /** Responds to an upgrade that is not valid as the handshake of a WebSocket, and closes the socket. */
@@ -126,22 +118,11 @@ export function refuseHandshake(
     `Cannot open a WebSocket: ${message}; use a WebSocket client, and let a proxy pass on its headers`,
   );
   const { engine } = engineRefusal(BAD_REQUEST);
-  refuse(socket, status, headers, bodyOf({ error, ...engine && { engine } }));
+  const body = bodyOf({ error, ...engine && { engine } });
+  refuse(socket, rawResponse(status, body, headers));
 }
 
-function refuse(
-  socket: Socket,
-  status: string,
-  headers: string,
-  body: string,
-): void {
-  if (socket.writable) {
-    socket.write(
-      `HTTP/1.1 ${status}\r\nConnection: close\r\nVary: Origin\r\n${
-        SNIFFING.join(": ")
-      }\r\nContent-Type: application/json\r\n${headers}` +
-        `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
-    );
-  }
+function refuse(socket: Socket, response: string): void {
+  if (socket.writable) socket.write(response);
   socket.destroy();
 }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { Buffer } from "node:buffer";
+import type { Buffer } from "node:buffer";
 import {
   createServer,
   type IncomingMessage,
@@ -11,7 +11,6 @@ import {
   type Server,
   type ServerOptions,
   type ServerResponse,
-  STATUS_CODES,
 } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
@@ -20,7 +19,7 @@ import { releaseAnsweredRequests } from "./answered_requests.ts";
 import { HttpConnections } from "./connections.ts";
 import { detach } from "./freed_parser.ts";
 import { TimeoutList } from "../util/deadline.ts";
-import { SNIFFING } from "./response.ts";
+import { rawErrorResponse } from "./raw_response.ts";
 import { isSocketUpgrade, normalizeTarget } from "./target.ts";
 
 /** How long a connection may wait for its next request, in ms. */
@@ -68,7 +67,7 @@ const STOPPING = new ApiError(
 export function createHttpConnections(): HttpConnections {
   return new HttpConnections({
     idleMs: KEEP_ALIVE_MS,
-    farewell: completeResponse(STOPPING),
+    farewell: rawErrorResponse(STOPPING),
   });
 }
 
@@ -177,7 +176,7 @@ function respondToUnreadable(
     const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
     if (refusal.isLimit) onLimit(refusal.code);
     const end = detach(socket);
-    const refuse = (): void => end(completeResponse(refusal));
+    const refuse = (): void => end(rawErrorResponse(refusal));
     if (error.code === TOO_SLOW) tooSlow.add(refuse);
     else refuse();
   });
@@ -201,32 +200,13 @@ function refuseExpectation(response: ServerResponse): void {
     "content-type": "application/json",
     vary: "Origin",
   });
-  response.end(bodyOf(UNKNOWN_EXPECTATION));
+  response.end(JSON.stringify({ error: UNKNOWN_EXPECTATION }));
 }
 
 /**
  * Writes an error response to a connection for which node:http has made no response object, and closes the connection.
  */
 function refuse(socket: Duplex, error: ApiError): void {
-  if (socket.writable) socket.end(completeResponse(error));
+  if (socket.writable) socket.end(rawErrorResponse(error));
   else socket.destroy();
-}
-
-/** Returns the complete bytes of an error response that closes the connection. */
-function completeResponse(error: ApiError): string {
-  const body = bodyOf(error);
-  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n` +
-    `connection: close\r\nvary: Origin\r\n${SNIFFING.join(": ")}\r\n${
-      error.retryable ? `retry-after: ${error.retrySeconds}\r\n` : ""
-    }` +
-    `content-type: application/json\r\ncontent-length: ${
-      Buffer.byteLength(body)
-    }\r\n\r\n${body}`;
-}
-
-/**
- * Returns the JSON body of an error response: an object with the field `error`, as in Roomcast's other error responses.
- */
-function bodyOf(error: ApiError): string {
-  return JSON.stringify({ error });
 }

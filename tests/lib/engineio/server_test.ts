@@ -319,7 +319,7 @@ Deno.test("a stopping EngineServer responds with 503 to all clients except those
     await until("the upgrade is refused", () => upgrade.closed);
     assert.match(
       upgrade.text,
-      /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 1\r\n[^]*: this node is stopping; connect again"\}\}$/,
+      /^HTTP\/1\.1 503 [^]*\r\nRetry-After: 1\r\n[^]*: this node is stopping; connect again"\}\}$/i,
     );
     for (const method of sid === "" ? ["GET"] : ["GET", "POST"]) {
       const response = await fetch(
