@@ -55,14 +55,11 @@ export function tokenCookieReader(
   return (headers) => {
     const { cookie } = headers;
     if (cookie === undefined) return NONE;
-    const isIgnored = !rule(headers).credentials;
-    let count = 0;
-    // The package calls `decode` once for each name, so the name is counted here.
-    for (const pair of cookie.split(";")) {
-      if (pair.slice(0, pair.indexOf("=")).trim() === name) count++;
-    }
+    const count = countOf(name, cookie);
     if (count === 0) return NONE;
-    if (isIgnored) return { token: undefined, isIgnored };
+    if (!rule(headers).credentials) {
+      return { token: undefined, isIgnored: true };
+    }
     if (count > 1) {
       throw new TokenRefused(
         "malformed",
@@ -72,7 +69,15 @@ export function tokenCookieReader(
     }
     const token: unknown = Reflect.get(parse(cookie), name);
     return typeof token === "string" && token !== ""
-      ? { token, isIgnored }
+      ? { token, isIgnored: false }
       : NONE;
   };
+}
+
+/** Returns how often a header `Cookie` has the cookie `name`. The package `cookie` reads only the first one. */
+function countOf(name: string, header: string): number {
+  const pairs = header.split(";").map((pair) => pair.split("="));
+  return pairs.filter(([found = "", ...value]) =>
+    value.length > 0 && found.trim() === name
+  ).length;
 }

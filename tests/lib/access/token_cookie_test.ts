@@ -28,6 +28,8 @@ Deno.test("tokenCookieReader() returns the value of exactly the named cookie", (
     ["__host-token=a.b.c", undefined],
     ["x__Host-token=a.b.c", undefined],
     ["__Host-token2=a.b.c", undefined],
+    // Browsers send a cookie without a name like that.
+    ["__Host-tokens; __Host-token=a.b.c; __Host-token", "a.b.c"],
     ["x=__Host-token=a.b.c", undefined],
     ["", undefined],
     [";;;=;=", undefined],
