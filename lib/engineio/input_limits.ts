@@ -4,11 +4,14 @@
  * @module
  */
 import type { Socket as Connection } from "engine.io";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { ApiError } from "../errors.ts";
 import type { FrameLimit } from "../websocket/connection.ts";
 import { closeBecause } from "./closing.ts";
-import type { QueuedPacket } from "./internals.ts";
+import {
+  pollingOf,
+  type PollingTransport,
+  type QueuedPacket,
+} from "./internals.ts";
 import { WebSocketTransport } from "./transport.ts";
 
 /** Separates the packets in the body of a request (Engine.IO protocol 4). */
@@ -34,16 +37,6 @@ export interface InputLimits {
 }
 
 /**
- * A transport, with the methods that Engine.IO calls with a request that has a body, and with the whole body
- * (build/transports/polling.js).
- */
-interface PollingTransport {
-  readonly maxHttpBufferSize: number;
-  onDataRequest(request: IncomingMessage, response: ServerResponse): void;
-  onData(body: unknown): void;
-}
-
-/**
  * Disconnects a client that polls if one of its requests has too many packets, before any of these packets is read.
  * Engine.IO would decode and handle all of them in one step. Reports requests that Engine.IO refuses because they are
  * too large.
@@ -52,25 +45,23 @@ export function limitPackets(
   connection: Connection,
   { packetsMax, onTooManyPackets, onTooLarge }: InputLimits,
 ): void {
-  const transport = connection.transport as unknown as PollingTransport;
+  const transport = pollingOf(connection.transport);
   const read = transport.onData.bind(transport);
   const readRequest = transport.onDataRequest.bind(transport);
-  Object.assign(transport, {
-    onDataRequest: (
-      request: IncomingMessage,
-      response: ServerResponse,
-    ): void => {
+  const limited: Pick<PollingTransport, "onDataRequest" | "onData"> = {
+    onDataRequest: (request, response): void => {
       const length = Number(request.headers["content-length"]);
       if (length > transport.maxHttpBufferSize) onTooLarge();
       readRequest(request, response);
     },
-    onData: (body: unknown): void => {
+    onData: (body): void => {
       const packets = String(body).split(SEPARATOR, packetsMax + 1);
       if (packets.length <= packetsMax) return read(body);
       onTooManyPackets();
       closeBecause(connection, tooManyPackets(packetsMax));
     },
-  });
+  };
+  Object.assign(transport, limited);
 }
 
 /**

@@ -77,15 +77,32 @@ export interface EngineConnection {
   _maybeUpgrade(transport: Transport): void;
 }
 
-/**
- * The private fields of Engine.IO's polling transport (build/transports/polling.js): the request and the response of
- * the client's poll, while a poll is waiting for packets; otherwise null or undefined.
- */
-interface PollingTransport {
+/** Engine.IO's polling transport, with the private members that Roomcast uses (build/transports/polling.js). */
+export interface PollingTransport {
+  /**
+   * The request of the client's poll, and below its response, while a poll is waiting for packets; otherwise null or
+   * undefined.
+   */
   readonly req: (IncomingMessage & { cleanup(): void }) | null | undefined;
   readonly res: ServerResponse | null | undefined;
-  /** Completes a close. Set while the close waits for the client's next poll, in which the client is told of it. */
-  readonly shouldClose: (() => void) | null | undefined;
+  /**
+   * Completes a close. Set while the close waits for the client's next poll, in which the client is told of it: `send()`
+   * then adds the close packet to its packets.
+   */
+  shouldClose: (() => void) | null | undefined;
+  /** Maximum size of a request's body, in bytes. */
+  readonly maxHttpBufferSize: number;
+  /** Responds to the waiting poll. Engine.IO calls this method with its whole queue (build/socket.js, `flush`). */
+  send(packets: QueuedPacket[]): void;
+  /** Starts to read a request with a body. */
+  onDataRequest(request: IncomingMessage, response: ServerResponse): void;
+  /** Handles the whole body of a request. */
+  onData(body: unknown): void;
+}
+
+/** Returns the transport of a client that polls, with types for the private members that Roomcast uses. */
+export function pollingOf(transport: Transport): PollingTransport {
+  return transport as unknown as PollingTransport;
 }
 
 /** A client's poll that is waiting for packets, with its response. */
@@ -100,7 +117,7 @@ export interface WaitingPoll {
  * transport is a WebSocket.
  */
 export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
-  const { req, res } = transport as unknown as PollingTransport;
+  const { req, res } = pollingOf(transport);
   return transport.writable && req && res
     ? { request: req, response: res }
     : undefined;
@@ -111,7 +128,7 @@ export function waitingPollOf(transport: Transport): WaitingPoll | undefined {
  * the server is closed in that time.
  */
 export function completeClose(transport: Transport): void {
-  (transport as unknown as PollingTransport).shouldClose?.();
+  pollingOf(transport).shouldClose?.();
 }
 
 /**

@@ -13,16 +13,8 @@
  */
 import type { Socket as Connection } from "engine.io";
 import { countUnsent } from "./input_limits.ts";
-import { internalsOf, type QueuedPacket } from "./internals.ts";
+import { internalsOf, pollingOf, type QueuedPacket } from "./internals.ts";
 import { isReplay } from "./transport.ts";
-
-/** The private parts of Engine.IO's polling transport (build/transports/polling.js). */
-interface PollingTransport {
-  /** Responds to the waiting poll. Engine.IO calls this method with its whole queue (build/socket.js, `flush`). */
-  send(packets: QueuedPacket[]): void;
-  /** Completes a close. Set while the close waits for a poll; `send()` then adds the close packet to its packets. */
-  shouldClose: (() => void) | null | undefined;
-}
 
 /**
  * Makes the polling transport of a connection send at most one chunk of replayed messages in a response. What follows
@@ -30,7 +22,7 @@ interface PollingTransport {
  * alone, after all packets that are queued.
  */
 export function sendReplayInChunks(connection: Connection): void {
-  const transport = connection.transport as unknown as PollingTransport;
+  const transport = pollingOf(connection.transport);
   const respond = transport.send.bind(transport);
   const send = (packets: QueuedPacket[]): void => {
     const { shouldClose } = transport;

@@ -5,6 +5,8 @@ import {
   connectionOf,
   hearAll,
   identify,
+  internalsOf,
+  pollingOf,
   VERSIONS,
   waitingPollOf,
 } from "../../../lib/engineio/internals.ts";
@@ -89,6 +91,35 @@ Deno.test("an open connection of engine.io has the private fields that Roomcast 
   connection.flush();
   assert.notEqual(connection.writeBuffer, queue);
   await until("the event arrives", () => client.text.endsWith('["event",1]'));
+});
+
+Deno.test("a polling transport of engine.io has the private members that Roomcast uses", async () => {
+  await using server = await TestEngineServer.start();
+  const opened = new Promise<Connection>((resolve) =>
+    server.engine.on("connection", resolve)
+  );
+  const url =
+    `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`;
+  const poll = async (query = ""): Promise<string> =>
+    await (await fetch(`${url}${query}`)).text();
+  await poll();
+  const connection = await soon(opened, "the connection is open");
+  const { transport } = connection;
+  const polling = pollingOf(transport);
+  for (const name of ["send", "onDataRequest", "onData"] as const) {
+    assert.equal(typeof polling[name], "function", name);
+  }
+  assert.equal(polling.maxHttpBufferSize, 1e6);
+  assert.equal(waitingPollOf(transport), undefined);
+  const { id } = internalsOf(connection);
+  const answer = poll(`&sid=${id}`);
+  await until("a poll waits", () => waitingPollOf(transport) !== undefined);
+  connection.send("hello");
+  assert.equal(await soon(answer, "the poll is answered"), "4hello");
+  // Without a waiting poll, the close waits for the next one.
+  assert.equal(polling.shouldClose ?? undefined, undefined);
+  connection.close();
+  assert.equal(typeof polling.shouldClose, "function");
 });
 
 Deno.test("identify() sets what socket.io sends a client about itself, and leaves nothing behind when the client is gone", async () => {
