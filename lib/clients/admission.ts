@@ -7,11 +7,8 @@
  *
  * @module
  */
-import type { Asker } from "../access/hooks.ts";
-import { type Principal, userOf } from "../access/principal.ts";
 import type { Directives } from "../directives/directives.ts";
 import { ApiError } from "../errors.ts";
-import { RateLimit, type Usage } from "../limits/rate_limit.ts";
 import type { GapReason } from "../log/gaps.ts";
 import type { Log } from "../log/log.ts";
 import type { JoinRequest } from "../recovery/join_request.ts";
@@ -19,14 +16,14 @@ import type { PreparedJoin } from "../recovery/join_result.ts";
 import type { Recovery } from "../recovery/recovery.ts";
 import type { ReplayHold } from "../recovery/replay_hold.ts";
 import {
-  clientIdOf,
   hashSessionSecret,
   newSessionSecret,
   type Session,
 } from "../sessions/session.ts";
 import type { SessionStore } from "../sessions/store.ts";
 import type { SessionWriter } from "../sessions/writer.ts";
-import { type LostRoom, namesOf, requestsNamed } from "./asked_rooms.ts";
+import type { LostRoom } from "./asked_rooms.ts";
+import { askerOf, Authentication, ofUser } from "./authentication.ts";
 import { Client, tooFast } from "./client.ts";
 import type { Hello, KnownHello } from "./hello.ts";
 import { nextGeneration } from "./missed.ts";
@@ -40,11 +37,6 @@ const START_TIMEOUT_MS = 5000;
  * Maximum number of attempts to admit a client. An attempt fails if another connection resumes the session meanwhile.
  */
 const ATTEMPTS_MAX = 3;
-/**
- * Limits how many sessions are read for clients whose tokens are then refused: 100 per second, and 1,000 at once. Beyond
- * this limit, a node verifies tokens without their seals, and reads the session only of a client whose token is valid.
- */
-const WASTED_READS = new RateLimit(100, 1000);
 
 /** An admitted client, with all data that is needed to connect it in one synchronous step. */
 export interface Admission {
@@ -85,13 +77,13 @@ export interface AdmissionsOptions extends PlansOptions {
 export class Admissions {
   readonly #options: AdmissionsOptions;
   readonly #plans: Plans;
-  /** The sessions that were read for clients whose tokens were then refused. */
-  readonly #wasted: Usage = { usedUntil: 0 };
+  readonly #authentication: Authentication;
 
   /** Stores the options, with the parts of the node that admission needs. */
   constructor(options: AdmissionsOptions) {
     this.#options = options;
     this.#plans = new Plans(options);
+    this.#authentication = new Authentication(options);
   }
 
   /**
@@ -102,7 +94,7 @@ export class Admissions {
    */
   async admit(hello: Hello): Promise<Admission> {
     const session = new SessionLookup(hello.secret, this.#options);
-    const known = await this.#authenticate(hello, session);
+    const known = await this.#authentication.authenticate(hello, session);
     if (!await this.#options.log.head.whenStarted(START_TIMEOUT_MS)) {
       throw new ApiError(
         "log_unreachable",
@@ -118,7 +110,8 @@ export class Admissions {
     for (let attempts = 0; attempts < ATTEMPTS_MAX; attempts++) {
       const found = await session.load();
       // The hook is asked in each attempt, because its decision depends on the session, which may have changed.
-      const principal = known ?? await this.#decide(hello, found, newSecret);
+      const principal = known ??
+        await this.#authentication.decide(hello, found, newSecret);
       // A secret can be stolen: nothing of another user's session is used from here on, not even its id.
       const own = ofUser(found, principal);
       const asker = askerOf(hello, own, newSecret);
@@ -225,62 +218,6 @@ export class Admissions {
   }
 
   /**
-   * Resolves to the principal of a client; undefined if the connect hook decides about it.
-   *
-   * @throws {ApiError} if the client may not connect, or if that is not known at the moment
-   */
-  async #authenticate(
-    { principal, authenticate }: Hello,
-    session: SessionLookup,
-  ): Promise<Principal | undefined> {
-    if (authenticate === undefined) return principal;
-    const mayRead = WASTED_READS.charge(this.#wasted, 0) === 0;
-    try {
-      return await authenticate(mayRead ? () => session.seal() : undefined);
-    } catch (error) {
-      if (session.hasReadSeal) WASTED_READS.charge(this.#wasted, 1);
-      throw error;
-    }
-  }
-
-  /**
-   * Lets the connect hook decide about a client, unless the client resumes a session with a verdict that still counts.
-   *
-   * The hook is asked with the id of the client whose session is to be resumed. If the hook then names another user, the
-   * connecting client does not get this session, but a new session with a new id. The hook is then asked again with the
-   * new id. Otherwise its backend would know the connecting client by the id of another user's client.
-   *
-   * @throws {ApiError} if the client may not connect, or if that is not known at the moment
-   */
-  async #decide(
-    hello: Hello,
-    found: Loaded,
-    newSecret: string,
-  ): Promise<Principal> {
-    const { introduction, rooms = [] } = hello;
-    const { access, roomsPerClientMax } = this.#options;
-    if (introduction === undefined) {
-      throw new TypeError("a client without a principal has no introduction");
-    }
-    // A client that resumes its session gets the rooms of the session, whatever it names.
-    const names = found.kind === "found"
-      ? [...requestsNamed(rooms).keys()].slice(0, roomsPerClientMax)
-      : namesOf(rooms, roomsPerClientMax);
-    const kept = found.kind === "found"
-      ? found.stored.session.verdict
-      : undefined;
-    const asker = askerOf(hello, found, newSecret);
-    const principal = await access.decide(
-      { ...introduction, ...asker, rooms: names },
-      kept,
-    );
-    const own = ofUser(found, principal);
-    return own === found
-      ? principal
-      : await this.#decide(hello, own, newSecret);
-  }
-
-  /**
    * Prepares one request. If the client's session no longer exists, the result is a gap with `gone` as its reason,
    * unless the request names a position or asks for the newest messages.
    */
@@ -302,35 +239,6 @@ export class Admissions {
     const reason: GapReason = "overloaded";
     return isOverload ? { ...prepared, reason } : prepared;
   }
-}
-
-/**
- * Returns the client that connects, for questions to hooks. It has the id of the client whose session it resumes,
- * otherwise that of a new session.
- */
-function askerOf(
-  { secret, introduction, isOpen }: Hello,
-  found: Loaded,
-  newSecret: string,
-): Asker {
-  const session = found.kind === "found" ? found.stored.session : undefined;
-  const own = session === undefined ? newSecret : secret ?? newSecret;
-  return {
-    client: clientIdOf(hashSessionSecret(own), session?.inheritedId),
-    headers: introduction?.headers ?? {},
-    isWanted: isOpen,
-  };
-}
-
-/**
- * Returns the loaded session if it belongs to this principal. A session of another user counts as one that does not
- * exist, so that a user cannot use a stolen secret.
- */
-function ofUser(found: Loaded, principal: Principal): Loaded {
-  return found.kind === "found" &&
-      found.stored.session.user !== userOf(principal)
-    ? { kind: "none" }
-    : found;
 }
 
 /**
