@@ -12,33 +12,26 @@ import type { Buffer } from "node:buffer";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
 import { Server, type ServerOptions, type Socket } from "socket.io";
-import type { Access } from "../access/access.ts";
 import type { OriginRule } from "../access/origins.ts";
-import type { ReadTokenCookie } from "../access/token_cookie.ts";
 import type { Admission } from "../clients/admission.ts";
 import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import { drainEvenly } from "../clients/drain.ts";
-import type { Hello } from "../clients/hello.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { closeBecause } from "../engineio/closing.ts";
-import { cork, forgetRequest, identify } from "../engineio/internals.ts";
+import { forgetRequest } from "../engineio/internals.ts";
 import { Gate } from "../engineio/gate.ts";
 import { EngineServer } from "../engineio/server.ts";
 import { ApiError } from "../errors.ts";
 import { isForEngine } from "../http/target.ts";
-import type { ClientAddress } from "../limits/addresses.ts";
 import type { ConnectionLimits } from "../limits/connection_limits.ts";
-import { HandshakeMemory } from "../limits/handshake_memory.ts";
 import type { RefusalDelay } from "../limits/refusal_delay.ts";
 import type { Observe } from "../observer.ts";
 import type { ClientPublisher } from "../publish/client_publisher.ts";
-import { parsedBytes } from "../util/parsed_bytes.ts";
 import type { DirectWriter } from "../wire/direct_write.ts";
 import { engineOptions, packetBytesMax } from "./engine_options.ts";
 import { eventFrame, positionFrame } from "./frame.ts";
-import { checkHandshake, credentialsOf, helloOf } from "./hello.ts";
-import { introductionOf } from "./introduction.ts";
+import { Handshakes, type HandshakesOptions } from "./handshakes.ts";
 import { inputLimitsFor } from "./input_limits.ts";
 import { parserOf } from "./parser.ts";
 import { Refusals } from "./refusals.ts";
@@ -56,37 +49,22 @@ const STOPPING = new ApiError(
 );
 
 /** Options of {@linkcode SocketIoServer}. */
-export interface SocketIoServerOptions {
+export interface SocketIoServerOptions extends HandshakesOptions {
   readonly clients: Clients;
-  readonly access: Pick<Access, "asksHook" | "authenticate">;
   readonly publisher: Pick<ClientPublisher, "publish">;
   readonly fanOut: FanOut;
   readonly messageBytesMax: number;
   readonly originRule: OriginRule;
-  /** Reads a token from a cookie of the handshake; it counts if the client sends no `auth.token`. */
-  readonly tokenCookie: ReadTokenCookie;
   readonly directWriter: DirectWriter;
   /** Socket.IO's option `adapter`; undefined if the node runs without Redis and therefore alone. */
   readonly adapter?: ServerOptions["adapter"] | undefined;
   /** Counts connections, and refuses those beyond the limits. */
   readonly connections: ConnectionLimits;
-  readonly clientAddress: ClientAddress;
   /** How many events a client may send per second. */
   readonly eventsPerSecondMax: number;
-  /** Limits what connecting clients have sent; by default as `HandshakeMemory` does. */
-  readonly handshakes?: HandshakeMemory | undefined;
   /** Delays refusals; by default as `RefusalDelay` does. */
   readonly refusalDelay?: RefusalDelay | undefined;
-  /** The headers of a handshake that are passed on to hooks; undefined if there are no hooks. */
-  readonly hookHeaders?: readonly string[] | undefined;
   readonly observe: Observe;
-}
-
-/** The state of a socket whose client is admitted and not connected yet. */
-interface Entering {
-  readonly admission: Admission;
-  /** Sends the packets that were queued for the client since the client was admitted. */
-  readonly uncork: () => void;
 }
 
 /** Serves the Socket.IO clients of this node. */
@@ -97,14 +75,7 @@ export class SocketIoServer {
   readonly #requests: Requests;
   readonly #refusals: Refusals;
   readonly #gate: Gate;
-  readonly #handshakes: HandshakeMemory;
-  /**
-   * The Engine.IO connections whose client has already sent a CONNECT packet that was not refused. They stay in this set
-   * after the client has sent DISCONNECT, because the headers of the handshake are needed to admit a client, and were
-   * dropped by `forgetRequest()`.
-   */
-  readonly #taken = new WeakSet<object>();
-  readonly #entering = new WeakMap<Socket, Entering>();
+  readonly #handshakes: Handshakes;
   readonly #clients = new Map<Socket, Client>();
   // All sockets share one listener, because a closure for each socket would take more memory.
   readonly #onDisconnect = this.#makeOnDisconnect();
@@ -118,7 +89,7 @@ export class SocketIoServer {
     const { access, adapter, clients, fanOut, publisher, observe } = options;
     this.#refusals = new Refusals({ ...options, delay: options.refusalDelay });
     this.#gate = new Gate(options.connections);
-    this.#handshakes = options.handshakes ?? new HandshakeMemory();
+    this.#handshakes = new Handshakes(options, this.#refusals);
     this.#engine = new EngineServer(engineOptions(options), {
       directWriter: options.directWriter,
       gate: this.#gate,
@@ -151,7 +122,7 @@ export class SocketIoServer {
       parser: parserOf((error) => this.#refusals.report(error)),
     });
     this.#io.bind(this.#engine as never);
-    this.#io.use((socket, next) => void this.#admit(socket, next));
+    this.#io.use((socket, next) => void this.#handshakes.admit(socket, next));
     this.#io.on("connection", (socket) => this.#connected(socket));
   }
 
@@ -203,79 +174,21 @@ export class SocketIoServer {
   }
 
   /**
-   * Admits or rejects a client before Socket.IO connects its socket, and then calls `next`. The promise never rejects.
-   */
-  async #admit(socket: Socket, next: (error?: Error) => void): Promise<void> {
-    const { conn } = socket;
-    // Socket.IO accepts several CONNECT packets on one connection until it has answered the first one, and again after a
-    // DISCONNECT packet. Only one may be handled.
-    if (this.#taken.has(conn)) {
-      conn.close();
-      return next();
-    }
-    this.#taken.add(conn);
-    try {
-      checkHandshake(socket);
-      const { clients, access, tokenCookie, hookHeaders } = this.#options;
-      const { auth } = socket.handshake;
-      using _ = this.#handshakes.enter(parsedBytes(auth));
-      const { secret, place } = credentialsOf(socket, tokenCookie);
-      const authenticate: Hello["authenticate"] = access.asksHook(secret)
-        ? undefined
-        : (readSeal) =>
-          access.authenticate({ from: "client", secret, place }, readSeal);
-      const introduction = hookHeaders &&
-        introductionOf(socket, { ...this.#options, hookHeaders });
-      const admission = await clients.admit({
-        ...helloOf(socket),
-        principal: undefined,
-        authenticate,
-        introduction,
-      });
-      if (conn.readyState !== "open") {
-        clients.abandon(admission);
-        return next();
-      }
-      const { client: { id }, secret: pid, recovered } = admission;
-      identify(socket, { id, pid, recovered });
-      // CONNECT and the events after it are sent in one write. A polling client does not need that, because it fetches
-      // them with its next request.
-      const uncork = conn.transport.name === "websocket"
-        ? cork(socket)
-        : () => {};
-      this.#entering.set(socket, { admission, uncork });
-      next();
-    } catch (error) {
-      this.#reject(socket, error, next);
-    }
-  }
-
-  /** Rejects a client, and then calls `next`, because Socket.IO keeps the socket in memory until then. */
-  #reject(socket: Socket, error: unknown, next: (error?: Error) => void): void {
-    this.#refusals.reject(socket, error, (shown) => {
-      // The client may send another CONNECT packet after `connect_error`.
-      if (shown !== undefined) this.#taken.delete(socket.conn);
-      next(shown);
-    });
-  }
-
-  /**
    * Connects an admitted client to its rooms, right after Socket.IO has written the CONNECT packet. Never throws,
    * because an error in this callback of Socket.IO would end the process.
    */
   #connected(socket: Socket): void {
-    const entering = this.#entering.get(socket);
+    const entering = this.#handshakes.take(socket);
     if (entering === undefined) return;
-    const { admission: { client }, uncork } = entering;
+    const { admission, uncork } = entering;
     try {
-      if (!this.#welcome(socket, entering.admission)) socket.conn.close();
+      if (!this.#welcome(socket, admission)) socket.conn.close();
     } catch (error) {
       this.#failed("connecting a client", error);
       this.#clients.delete(socket);
-      this.#options.clients.dropped(client, false);
+      this.#options.clients.dropped(admission.client, false);
       socket.conn.close();
     } finally {
-      this.#entering.delete(socket);
       uncork();
     }
   }
