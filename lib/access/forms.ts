@@ -24,7 +24,7 @@ export const TIME_MAX = 8.64e15;
  */
 export const TIME_MS_MIN = 1e12;
 /** Maximum length of the name of a user or a token, in characters. */
-const NAME_LENGTH_MAX = 255;
+export const NAME_LENGTH_MAX = 255;
 const CAP_FIELDS = ["rooms", "allow"];
 const WORDS = [...ACTION_OF_WORD.keys()].join(", ");
 

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { NAME_LENGTH_MAX } from "../access/forms.ts";
 import {
   KEPT_MAX,
   RETENTION_MS,
@@ -29,9 +30,9 @@ const CHANGES_LENGTH = 1000;
 const PAGE = 1000;
 /**
  * Maximum length of a member of the sorted set, in characters: `user:` and a user's name, or `jti:` and the id of a
- * token. A name and an id have at most 255 characters.
+ * token.
  */
-const MEMBER_LENGTH_MAX = 255 + "user:".length;
+const MEMBER_LENGTH_MAX = NAME_LENGTH_MAX + "user:".length;
 
 /**
  * Stores revocations, and deletes some that have ended. A revocation that has ended already is not stored, so that a

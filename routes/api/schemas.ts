@@ -7,6 +7,7 @@
  * @module
  */
 import * as v from "valibot";
+import { NAME_LENGTH_MAX } from "../../lib/access/forms.ts";
 import { ERROR_STATUS, type ErrorCode } from "../../lib/errors.ts";
 import { EVENT_BYTES_MAX, RESERVED_EVENTS } from "../../lib/log/event_name.ts";
 import {
@@ -43,9 +44,6 @@ export const Room = v.pipe(
   ),
   v.examples(["chat"]),
 );
-
-/** Maximum length of the name of a user or a token, in characters. */
-const NAME_LENGTH_MAX = 255;
 
 /** Returns the schema of the name of a user or a token. Some systems have numbers for users, and write them as numbers. */
 export function nameAs(
