@@ -29,7 +29,7 @@ import {
   guardOrigin,
   securityHeaders,
 } from "./middleware.ts";
-import { checkQuery } from "./names.ts";
+import { checkQuery } from "./query_names.ts";
 import { documentAssets } from "./openapi.ts";
 import { type PageOptions, pageSettings } from "./page.ts";
 import { publishBatch, publishOne, type PublishOptions } from "./publish.ts";

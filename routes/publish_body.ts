@@ -24,7 +24,7 @@ import {
   mediaType,
   unsupported,
 } from "./json_body.ts";
-import { isLikeKnown } from "./names.ts";
+import { isLikeKnown } from "./query_names.ts";
 
 /** A batch of publishes that have not been checked yet. */
 export interface Batch {
