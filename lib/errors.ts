@@ -115,9 +115,12 @@ export class ApiError extends Error {
     return this.status === 503 || this.status === 429;
   }
 
-  /** Whether the error means that the sender has exceeded a limit, or that all senders together have. */
-  get isLimit(): boolean {
-    return LIMITS.has(this.code);
+  /**
+   * The name of the limit that the sender has exceeded, or all senders together have, for metrics; undefined if the error
+   * has another cause.
+   */
+  get limit(): string | undefined {
+    return LIMITS.has(this.code) ? this.code : undefined;
   }
 
   /**
@@ -142,6 +145,21 @@ export class ApiError extends Error {
    */
   inFull(): ApiError {
     return this;
+  }
+}
+
+/** An error because of a limit that metrics name otherwise than by the error's code. */
+export class LimitExceeded extends ApiError {
+  readonly #limit: string;
+
+  /** Creates an error with the code `code` that counts as the limit `limit`. */
+  constructor(limit: string, code: ErrorCode, message: string) {
+    super(code, message);
+    this.#limit = limit;
+  }
+
+  override get limit(): string {
+    return this.#limit;
   }
 }
 

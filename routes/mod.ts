@@ -81,8 +81,9 @@ export function createApp(options: AppOptions): Hono<Env> {
       observe({ kind: "error", where: "a route", error });
     }
     // A limit with the status 429 is counted where it is enforced, also if the request has other results.
-    if (shown.isLimit && shown.status !== 429) {
-      observe({ kind: "limited", limit: shown.code });
+    const { limit } = shown;
+    if (limit !== undefined && shown.status !== 429) {
+      observe({ kind: "limited", limit });
     }
     return respondWithError(c, shown);
   });

@@ -52,16 +52,22 @@ export class RefusalReports {
   /** Reports that a client was refused with this error. */
   report(error: ApiError): void {
     this.#observe({ kind: "client_refused", code: error.code });
-    if (error.isLimit) this.#observe({ kind: "limited", limit: error.code });
+    this.#countLimit(error);
     (isOutage(error) ? this.#turnedAway : this.#refused).add(error);
   }
 
   /**
-   * Reports that an event of a connected client was refused with this error, unless the error passes by itself or is that
-   * of a backend. A client that asks for no answer is not told.
+   * Reports that an event of a connected client was refused with this error. The log does not mention an error that
+   * passes by itself, or that of a backend. A client that asks for no answer is not told.
    */
   reportEvent(error: ApiError): void {
+    // A limit with the status 429 is counted where it is enforced.
+    if (error.status !== 429) this.#countLimit(error);
     if (!isOutage(error) && !error.isOfBackend) this.#events.add(error);
+  }
+
+  #countLimit({ limit }: ApiError): void {
+    if (limit !== undefined) this.#observe({ kind: "limited", limit });
   }
 
   /** Stops reporting refusals. */

@@ -174,7 +174,7 @@ function respondToUnreadable(
     if (reported.has(socket)) return;
     reported.add(socket);
     const refusal = CLIENT_ERRORS[error.code ?? ""] ?? MALFORMED;
-    if (refusal.isLimit) onLimit(refusal.code);
+    if (refusal.limit !== undefined) onLimit(refusal.limit);
     const end = detach(socket);
     const refuse = (): void => end(rawErrorResponse(refusal));
     if (error.code === TOO_SLOW) tooSlow.add(refuse);

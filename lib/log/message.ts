@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { ApiError } from "../errors.ts";
+import { ApiError, LimitExceeded } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { byteLength, exceedsBytes, isPrintable } from "../util/text.ts";
 
@@ -180,7 +180,8 @@ export function encodeMessage(message: unknown, bytesMax: number): string {
 }
 
 function tooDeep(): ApiError {
-  return new ApiError(
+  return new LimitExceeded(
+    "levels",
     "invalid_message",
     `Cannot publish: the message is nested on more than ${DEPTH_MAX} levels; flatten it`,
   );

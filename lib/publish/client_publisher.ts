@@ -8,12 +8,11 @@
  */
 import type { Access } from "../access/access.ts";
 import type { Principal } from "../access/principal.ts";
-import { ApiError, toApiError } from "../errors.ts";
+import { ApiError, LimitExceeded, toApiError } from "../errors.ts";
 import type { Usage } from "../limits/rate_limit.ts";
 import { EVENT_DEFAULT } from "../log/event_name.ts";
 import { fingerprint } from "../log/idempotency.ts";
 import type { EntryMeta, PublishRequest } from "../log/message.ts";
-import type { Observe } from "../observer.ts";
 import { KeyedTurns } from "../util/turns.ts";
 import { keyOfClient } from "./key_scopes.ts";
 import { type ClientPublish, parsePublishEvent } from "./publish_event.ts";
@@ -61,7 +60,6 @@ export interface ClientPublisherOptions {
   /** The publish hook; undefined if there is none. */
   readonly hook: PublishHook | undefined;
   readonly messageBytesMax: number;
-  readonly observe: Observe;
 }
 
 /** What one client is sending. */
@@ -133,8 +131,8 @@ export class ClientPublisher {
   #full({ bytes: own }: Sending, bytes: number): ApiError | undefined {
     const isFull = own > 0 && own + bytes > CLIENT_BYTES_MAX;
     if (!isFull && this.#bytes + bytes <= BYTES_MAX) return undefined;
-    this.#options.observe({ kind: "limited", limit: "client_publishes" });
-    return new ApiError(
+    return new LimitExceeded(
+      "client_publishes",
       "overloaded",
       isFull
         ? "Cannot publish: 1 MiB of publishes of this client are not answered yet; send the next one after an answer has arrived"

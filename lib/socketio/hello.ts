@@ -8,7 +8,7 @@ import type { Credentials } from "../access/access.ts";
 import { QUERY_TOKENS } from "../access/query_tokens.ts";
 import { credentialsIn, type ReadTokenCookie } from "../access/token_cookie.ts";
 import type { Hello } from "../clients/hello.ts";
-import { ApiError } from "../errors.ts";
+import { ApiError, LimitExceeded } from "../errors.ts";
 import { DEPTH_MAX, isDeeperThan } from "../util/depth.ts";
 import { readOffset } from "./offset.ts";
 import { NO_OBJECT } from "./parser.ts";
@@ -41,7 +41,8 @@ export function checkHandshake({ handshake: { auth, query } }: Socket): void {
   }
   refuse(query, QUERY_TOKENS, "query parameter", TOKEN_ADVICE);
   if (!isDeeperThan(DEPTH_MAX, auth)) return;
-  throw new ApiError(
+  throw new LimitExceeded(
+    "levels",
     "invalid_parameter",
     `Cannot connect: auth is nested on more than ${DEPTH_MAX} levels; flatten it`,
   );

@@ -49,11 +49,7 @@ export interface InputLimitsOptions extends EventLimitsOptions {
 export function inputLimitsFor(
   { eventsPerSecondMax, bytesMax, onRefused, observe }: InputLimitsOptions,
 ): InputLimits {
-  const onTooLarge = (): void => {
-    const error = tooLarge(bytesMax);
-    observe({ kind: "limited", limit: error.code });
-    onRefused(error);
-  };
+  const onTooLarge = (): void => onRefused(tooLarge(bytesMax));
   const perSecond = Math.max(
     FRAMES_PER_EVENT * eventsPerSecondMax,
     FRAMES_PER_SECOND_MIN,

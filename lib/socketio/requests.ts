@@ -10,7 +10,7 @@ import type { Client, Joined } from "../clients/client.ts";
 import type { Clients } from "../clients/clients.ts";
 import type { FanOut } from "../delivery/fanout.ts";
 import { type AnyListener, cork, hearAll } from "../engineio/internals.ts";
-import { ApiError, toApiError } from "../errors.ts";
+import { ApiError, LimitExceeded, toApiError } from "../errors.ts";
 import { messageJson } from "../log/message_json.ts";
 import type { Observe } from "../observer.ts";
 import type { ClientPublisher } from "../publish/client_publisher.ts";
@@ -241,7 +241,8 @@ export class Requests {
 }
 
 function tooDeep(event: unknown): ApiError {
-  return new ApiError(
+  return new LimitExceeded(
+    "levels",
     "invalid_parameter",
     `Cannot handle the event ${
       quoted(String(event))

@@ -3,6 +3,7 @@ import {
   ApiError,
   ERROR_STATUS,
   type ErrorCode,
+  LimitExceeded,
   toApiError,
 } from "../../lib/errors.ts";
 
@@ -24,12 +25,22 @@ Deno.test("every error code that begins with log_ has the status 503, which make
   for (const code of codes) assert.equal(ERROR_STATUS[code], 503);
 });
 
-Deno.test("ApiError.isLimit is true for all codes that begin with too_many_ or end with _too_large or _too_slow", () => {
+Deno.test("ApiError.limit is the code for all codes that begin with too_many_ or end with _too_large or _too_slow", () => {
   for (const code of CODES) {
-    const { isLimit } = new ApiError(code, "Cannot test: so it is; go on");
-    const expected = /^too_many_|_too_(large|slow)$|^overloaded$/.test(code);
-    assert.equal(isLimit, expected, code);
+    const { limit } = new ApiError(code, "Cannot test: so it is; go on");
+    const isLimit = /^too_many_|_too_(large|slow)$|^overloaded$/.test(code);
+    assert.equal(limit, isLimit ? code : undefined, code);
   }
+});
+
+Deno.test("LimitExceeded.limit is the name of the limit, whatever the code", () => {
+  const error = new LimitExceeded("levels", "invalid_message", "Cannot: no");
+  assert.equal(error.limit, "levels");
+  assert.equal(error.status, 400);
+  assert.deepEqual(error.toJSON(), {
+    code: "invalid_message",
+    message: "Cannot: no",
+  });
 });
 
 Deno.test("ApiError.toJSON() returns only the code and the message", () => {

@@ -38,6 +38,25 @@ Deno.test("RefusalReports reports refusals by code with what the last client was
   );
 });
 
+Deno.test("RefusalReports counts the limits of clients and events, except those of events with the status 429", () => {
+  const observed: Observation[] = [];
+  const reports = new RefusalReports((observation) =>
+    void observed.push(observation)
+  );
+  reports.report(new ApiError("too_many_clients", "Cannot connect: a"));
+  reports.reportEvent(new ApiError("too_many_rooms", "Cannot join: b"));
+  reports.reportEvent(new ApiError("overloaded", "Cannot join: c"));
+  reports.reportEvent(new ApiError("too_many_events", "Cannot join: d"));
+  reports.reportEvent(new ApiError("forbidden", "Cannot join: e"));
+  reports.close();
+  assert.deepEqual(
+    observed.flatMap((observation) =>
+      observation.kind === "limited" ? [observation.limit] : []
+    ),
+    ["too_many_clients", "too_many_rooms", "overloaded"],
+  );
+});
+
 Deno.test("a client and a stream with a token that another secret has signed each leave a log line", async () => {
   await using app = new TestApp({ TOKEN_SECRET: SECRET });
   const url = `http://127.0.0.1:${await app.serve()}`;

@@ -128,6 +128,32 @@ Deno.test("arguments of events and auth may have 100 levels and no more", async 
     await (await fetch(session, { method: "POST", body })).text();
     assert.match(await (await fetch(session)).text(), expected);
   }
+  assert.equal(app.limited("levels"), 4);
+});
+
+Deno.test("events that exceed a limit are counted by the limit", async () => {
+  await using app = new TestApp({
+    ROOMS_PER_CLIENT_MAX: "2",
+    MESSAGE_BYTES_MAX: "1000",
+  });
+  const url = `http://127.0.0.1:${await app.serve()}`;
+  await using client = await Subscriber.connect(url, WEBSOCKET);
+  const joins = [{ room: "a" }, { room: "b" }, { room: "c" }];
+  assert.deepEqual(await askAll(client, "join", joins), [
+    "ok",
+    "too_many_rooms",
+    "too_many_rooms",
+  ]);
+  assert.equal(app.limited("too_many_rooms"), 2);
+  const nested = JSON.parse("[".repeat(101) + "]".repeat(101));
+  const messages = ["x".repeat(1000), nested];
+  const publishes = messages.map((message) => ({ room: "a", message }));
+  assert.deepEqual(await askAll(client, "publish", publishes), [
+    "message_too_large",
+    "invalid_message",
+  ]);
+  assert.equal(app.limited("message_too_large"), 1);
+  assert.equal(app.limited("levels"), 1);
 });
 
 for (const transport of TRANSPORTS) {
