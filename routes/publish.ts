@@ -63,22 +63,26 @@ function bodyBytesMax(messageBytesMax: number): number {
 /** Creates the handler of `POST /publish`, which publishes one message into one or several rooms. */
 export function publishOne(options: PublishOptions): Handler {
   const { bodies, publisher, messageBytesMax } = options;
-  return (c) =>
-    bodies.withBody(c, bodyBytesMax(messageBytesMax), async (body) => {
-      const { publish, listed } = await readPublish(c, body, options);
-      const principal = c.get("principal");
-      const [results = []] = await publisher.publish(principal, [publish]);
-      const result = singleResult(results);
-      if (listed !== undefined) {
-        return respondWithResults(c, eachListed(listed, results));
-      }
-      if ("error" in result) throw result.error;
-      return c.json({
-        id: result.id,
-        room: result.room,
-        duplicate: result.duplicate,
-      });
-    });
+  return reportUnread(
+    options,
+    (c, onRead) =>
+      bodies.withBody(c, bodyBytesMax(messageBytesMax), async (body) => {
+        const { publish, listed } = await readPublish(c, body, options);
+        onRead();
+        const principal = c.get("principal");
+        const [results = []] = await publisher.publish(principal, [publish]);
+        const result = singleResult(results);
+        if (listed !== undefined) {
+          return respondWithResults(c, eachListed(listed, results));
+        }
+        if ("error" in result) throw result.error;
+        return c.json({
+          id: result.id,
+          room: result.room,
+          duplicate: result.duplicate,
+        });
+      }),
+  );
 }
 
 /**
@@ -87,24 +91,53 @@ export function publishOne(options: PublishOptions): Handler {
  */
 export function publishBatch(options: PublishOptions): Handler {
   const { bodies, publisher } = options;
-  return (c) =>
-    bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
-      const parsed = parseBatch(c, body, options);
-      const principal = c.get("principal");
-      for (const item of parsed) {
-        if (!isPublish(item)) publisher.failed(principal, item.error);
-      }
-      // All messages are published in one call and in order, so that they share scripts of the log.
-      const published = await publisher.publish(
-        principal,
-        parsed.filter(isPublish),
-      );
-      let next = 0;
-      const results = parsed.map((item) =>
-        isPublish(item) ? singleResult(published[next++] ?? []) : item
-      );
-      return respondWithResults(c, results);
-    });
+  return reportUnread(
+    options,
+    (c, onRead) =>
+      bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
+        const parsed = parseBatch(c, body, options);
+        onRead();
+        const principal = c.get("principal");
+        for (const item of parsed) {
+          if (!isPublish(item)) publisher.failed(principal, item.error);
+        }
+        // All messages are published in one call and in order, so that they share scripts of the log.
+        const published = await publisher.publish(
+          principal,
+          parsed.filter(isPublish),
+        );
+        let next = 0;
+        const results = parsed.map((item) =>
+          isPublish(item) ? singleResult(published[next++] ?? []) : item
+        );
+        return respondWithResults(c, results);
+      }),
+  );
+}
+
+/** Handles a request to publish. Calls `onRead` when everything that the request says has been read and checked. */
+type PublishHandler = (
+  c: Context<Env>,
+  onRead: () => void,
+) => Promise<Response>;
+
+/**
+ * Creates a handler that reports a request which cannot be read as one failed publish. The publisher reports what fails
+ * after that.
+ */
+function reportUnread(
+  { publisher }: PublishOptions,
+  handle: PublishHandler,
+): Handler {
+  return async (c) => {
+    let isRead = false;
+    try {
+      return await handle(c, () => isRead = true);
+    } catch (error) {
+      if (!isRead) publisher.failed(c.get("principal"), toApiError(error));
+      throw error;
+    }
+  };
 }
 
 /**

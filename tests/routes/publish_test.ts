@@ -431,6 +431,42 @@ Deno.test("POST /publish and /publish/batch refuse a message with more than 100 
   assert.equal(text.status, 200, "a text has no levels");
 });
 
+Deno.test("a publish that is not valid counts as a failed publish of its key, over each path and once", async () => {
+  await using app = new TestApp({
+    PUBLISH_KEYS: "web:correct-horse",
+    MESSAGE_BYTES_MAX: "1000",
+  });
+  const headers = { ...JSON_TYPE, authorization: "Bearer correct-horse" };
+  const nested = "[".repeat(101) + "]".repeat(101);
+  const cases = [
+    ["/publish", '{"message":1', "malformed_body"],
+    ["/publish", '{"room":"","message":1}', "invalid_room"],
+    ["/publish", '{"event":"joined","message":1}', "invalid_event"],
+    ["/publish", `{"message":"${"x".repeat(1000)}"}`, "message_too_large"],
+    ["/publish", `{"message":"${"x".repeat(80_000)}"}`, "body_too_large"],
+    ["/publish", `{"message":${nested}}`, "invalid_message"],
+    ["/publish/batch", "[]", "malformed_body"],
+    [
+      "/publish/batch",
+      `{"messages":[{"message":${nested}}]}`,
+      "invalid_message",
+    ],
+  ] as const;
+  for (const [path, body, code] of cases) {
+    app.observations.length = 0;
+    const reply = await send(app, path, headers, body);
+    assert.equal(reply.body.error.code, code);
+    assert.deepEqual(
+      app.observations.filter(({ kind }) => kind === "publish_failed"),
+      [{ kind: "publish_failed", code, key: "web" }],
+    );
+  }
+  const levels = `{"message":${nested}}`;
+  app.observations.length = 0;
+  await send(app, "/publish", headers, levels);
+  assert.equal(app.limited("levels"), 1);
+});
+
 Deno.test("POST /publish refuses what is beyond PUBLISHES_PER_SECOND_MAX with 429 and Retry-After, for each key", async () => {
   await using app = new TestApp({
     PUBLISHES_PER_SECOND_MAX: "4",
