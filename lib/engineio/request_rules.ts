@@ -75,7 +75,7 @@ export interface RequestRules {
  * - The request of a client with an unsupported protocol version. The response says which version of the client is
  *   needed.
  * - The request of a client that asks for JSONP, because it would get around the check of its origin.
- * - The request of a connected client with a method that Engine.IO does not know.
+ * - Every request with a method that Engine.IO does not know.
  * - On a stopping node, every request except those of clients that are connected to this node.
  * - Every request with an error of `refusalOf`. Engine.IO's option `allowRequest` checks only the first request of a
  *   client, and a browser sends no origin with the first poll of a page that it takes for this server's.
@@ -92,10 +92,10 @@ export function refusalFor(
   const { sid = "", EIO, j } = request._query;
   const connects = code === undefined && sid === "";
   if (stopping && (connects || code === UNKNOWN_SID)) return DRAINING;
-  if (code !== undefined) return engineRefusal(code, name);
   if (res !== undefined && !POLLING_METHODS.has(method)) {
     return METHOD_NOT_ALLOWED;
   }
+  if (code !== undefined) return engineRefusal(code, name);
   if (connects && EIO !== "4") return OLD_PROTOCOL;
   if (connects && j !== undefined) return JSONP;
   const error = refusalOf(request);

@@ -46,6 +46,7 @@ const REQUESTS: readonly [status: number, head: string, body?: string][] = [
     `POST ${ENGINE}polling&sid={sid} HTTP/1.1\r\n${HOST}Content-Length: 1\r\n`,
     "3",
   ],
+  [405, `PUT ${ENGINE}polling HTTP/1.1\r\n${HOST}`],
   [405, `PUT ${ENGINE}polling&sid={sid} HTTP/1.1\r\n${HOST}`],
   [
     413,

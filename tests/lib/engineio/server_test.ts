@@ -278,14 +278,17 @@ Deno.test("EngineServer refuses methods that polling clients do not use", async 
     `http://127.0.0.1:${server.port}/socket.io/?EIO=4&transport=polling`;
   const opened = await (await fetch(url)).text();
   const { sid } = JSON.parse(opened.slice(1));
-  for (const method of ["PUT", "DELETE", "HEAD"]) {
-    const response = await fetch(`${url}&sid=${sid}`, { method });
-    const text = await response.text();
-    assert.equal(response.status, 405, method);
-    assert.equal(response.headers.get("allow"), "GET, POST, OPTIONS");
-    assert.equal(response.headers.get("retry-after"), null);
-    if (method === "HEAD") continue;
-    assert.equal(JSON.parse(text).error.code, "method_not_allowed");
+  const plain = new URL("/socket.io/", url).href;
+  for (const address of [`${url}&sid=${sid}`, url, plain]) {
+    for (const method of ["PUT", "DELETE", "HEAD"]) {
+      const response = await fetch(address, { method });
+      const text = await response.text();
+      assert.equal(response.status, 405, `${method} ${address}`);
+      assert.equal(response.headers.get("allow"), "GET, POST, OPTIONS");
+      assert.equal(response.headers.get("retry-after"), null);
+      if (method === "HEAD") continue;
+      assert.equal(JSON.parse(text).error.code, "method_not_allowed");
+    }
   }
 });
 
