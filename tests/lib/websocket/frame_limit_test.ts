@@ -121,6 +121,10 @@ Deno.test("WebSocketConnection does not read more than some buffers of a peer th
     client.write(flood, (error) => void (error ?? flushed++));
   }
   await until("it is disconnected", () => pair.closed);
+  await until(
+    "it has the close frame 1008",
+    () => pair.sent.includes("\x88") && pair.sent.includes("\x03\xf0"),
+  );
   assert.equal(pair.exceeded, 3);
   assert.equal(pair.cut, 1);
   assert.ok(pair.received.length < 30, `${pair.received.length}`);
