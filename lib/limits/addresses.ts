@@ -76,7 +76,7 @@ function behind(
       // No trusted proxy writes anything but an address, so what precedes is not to be trusted either.
       if (sender === undefined) return address;
       address = sender;
-      end = end === 0 ? -1 : start;
+      end = start;
     }
     return address;
   };
