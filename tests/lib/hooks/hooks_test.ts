@@ -547,17 +547,16 @@ Deno.test("no more than 20 calls are in flight, and those of one address do not 
 Deno.test("with two hooks each has 10 calls in flight, so that one that hangs does not delay the other", async () => {
   await using setup = await Setup.start(
     (call, response) => call.path === "/join" ? undefined : ANN(call, response),
-    { timeoutMs: 1000 },
   );
   const joins = Array.from(
     { length: 30 },
     (_, i) => setup.join({ client: `c${i}` }),
   );
   await until("ten joins hang", () => setup.backend.inFlight === 10);
-  const start = performance.now();
   assert.deepEqual(await setup.connect(), { user: "ann", issuedAt: ISSUED });
-  assert.ok(performance.now() - start < 500);
+  assert.deepEqual(setup.outcomes, ["allowed"], "all joins still hang");
   assert.equal(setup.backend.inFlightMax, 11);
+  setup.hooks.close();
   await Promise.all(joins);
 });
 
