@@ -13,6 +13,16 @@ import type { createApp } from "./mod.ts";
  * The host that is assumed for requests without a `Host` header. Monitoring tools such as HAProxy send such requests.
  */
 const HOST_DEFAULT = "localhost";
+/**
+ * Matches the characters that a host and its port may have (RFC 3986 §3.2). `@hono/node-server` puts the header `Host` in
+ * front of the path and does not notice every other character. With `Host: ¼/metrics?`, it passed each request to
+ * `/metrics`, whatever path a proxy had seen.
+ */
+const HOST = /^[\w.~!$&'()*+,;=:%[\]-]*$/;
+const MALFORMED = new ApiError(
+  "malformed_request",
+  "Cannot read the request: its path or its Host header is not valid; send a path that starts with / and the host of this server",
+);
 
 /** Creates the listener of node:http that passes requests to the routes of `app`. */
 export function createListener(
@@ -25,10 +35,7 @@ export function createListener(
     autoCleanupIncoming: false,
     errorHandler: (error) => {
       const shown = error instanceof RequestError
-        ? new ApiError(
-          "malformed_request",
-          "Cannot read the request: its path or its Host header is not valid; send a path that starts with / and the host of this server",
-        )
+        ? MALFORMED
         : toApiError(error);
       if (shown.code === "internal") {
         observe({ kind: "error", where: "a request", error });
@@ -47,6 +54,12 @@ export function createListener(
     if (request.url === "*" && request.method === "OPTIONS") {
       response.writeHead(204, { allow, vary: "Origin" });
       response.end();
+    } else if (!HOST.test(request.headers.host ?? "")) {
+      response.writeHead(MALFORMED.status, {
+        "content-type": "application/json",
+        vary: "Origin",
+      });
+      response.end(JSON.stringify({ error: MALFORMED }));
     } else void respond(request, response);
   };
 }

@@ -130,6 +130,29 @@ Deno.test("createListener() responds with a JSON error to a request that no rout
   assert.ok(!app.observations.some(({ kind }) => kind === "error"));
 });
 
+Deno.test("createListener() refuses a Host header that would change the path", async (t) => {
+  await using app = new TestApp();
+  const port = await app.serve();
+  // `1` and `\u00bc` stand for hosts with longer names, so that host and path together are as long as such a name.
+  for (const host of ["1/docs?", "1/docs#", "\u00bc/metrics?"]) {
+    await t.step(JSON.stringify(host), async () => {
+      const connection = new Connection(port);
+      connection.socket.write(
+        `GET /public HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`,
+        "latin1",
+      );
+      assertError(await connection.end(), 400, "malformed_request");
+    });
+  }
+  for (const host of ["a.example:80", "[::1]:4000", "x_y", "192.0.2.1", ""]) {
+    const response = await send(
+      port,
+      `GET /livez HTTP/1.1\nHost: ${host}\nConnection: close\n\n`,
+    );
+    assert.match(response, /^HTTP\/1\.1 200 /, host);
+  }
+});
+
 Deno.test("createListener() responds with 100 to Expect: 100-continue before the body is sent", async () => {
   await using app = new TestApp();
   const connection = new Connection(await app.serve());
