@@ -4,8 +4,10 @@
  * @module
  */
 import { ApiError } from "../lib/errors.ts";
+import type { Observe } from "../lib/observer.ts";
 import { respondWithError } from "./errors.ts";
-import type { Handler } from "./exchange.ts";
+import { type Handler, outgoingResponse } from "./exchange.ts";
+import { PageBudget } from "./page_budget.ts";
 
 /** The functions from which the health of a node is read. */
 export interface HealthOptions {
@@ -22,7 +24,11 @@ export interface HealthOptions {
   readonly warnings: () => readonly string[];
   /** Returns all metrics in the text format of Prometheus. */
   readonly expose: () => Promise<{ type: string; body: string }>;
+  readonly observe: Observe;
 }
+
+/** Maximum length of the metrics that clients have not read yet, all together, in characters. */
+const METRICS_LENGTH_MAX = 32 << 20;
 
 /**
  * Creates the handler of `GET /livez`, which responds with 200 if the process accepts connections, otherwise with 503.
@@ -65,10 +71,18 @@ function notAccepting(): ApiError {
   );
 }
 
-/** Creates the handler of `GET /metrics`, which responds with all metrics in the text format of Prometheus. */
-export function metrics({ expose }: HealthOptions): Handler {
+/**
+ * Creates the handler of `GET /metrics`, which responds with all metrics in the text format of Prometheus. Everyone who
+ * reaches the port may send this request, and need not read the response, so its memory is limited.
+ */
+export function metrics({ expose, observe }: HealthOptions): Handler {
+  const pages = new PageBudget(
+    observe,
+    { lengthMax: METRICS_LENGTH_MAX },
+    { verb: "read the metrics", limit: "metrics" },
+  );
   return async function metrics(c) {
-    const { type, body } = await expose();
+    const { type, body } = await pages.make(outgoingResponse(c), expose);
     return c.body(body, 200, { "content-type": type });
   };
 }

@@ -1,7 +1,9 @@
 /**
- * Limits the reads of pages of histories for HTTP clients, and the memory of the pages that clients have not read yet.
+ * Limits how many long responses are made at a time for HTTP clients, and the memory of those that clients have not read
+ * yet: pages of histories, lists of rooms, and the metrics.
  *
- * A page may have 1 MiB, and a client may send a hundred requests on one connection without reading a response.
+ * A page of a history may have 1 MiB, a list of rooms 300 KB, and the metrics have 100 KB. A client may send a hundred
+ * requests on one connection without reading a response.
  *
  * @module
  */
@@ -33,6 +35,19 @@ export interface PageLimits {
 
 const LIMITS: PageLimits = { lengthMax: 128 << 20, stalledMs: 5000 };
 
+/** What the pages of a {@linkcode PageBudget} are. */
+export interface PageKind {
+  /** What a client does that asks for such a page, for the texts of errors. */
+  readonly verb: string;
+  /** The name of the limit in metrics. */
+  readonly limit: string;
+}
+
+const HISTORY: PageKind = {
+  verb: "read the history",
+  limit: "history_pages",
+};
+
 /** The response that sends a page, as far as it is needed here. */
 export interface PageResponse {
   readonly req: { readonly socket: Socket };
@@ -47,8 +62,8 @@ interface Sending {
 }
 
 /**
- * Lets few pages of histories be read at a time, and counts the pages from the moment at which they are read until they
- * are sent.
+ * Lets few pages of one kind be read at a time, and counts the pages from the moment at which they are read until they are
+ * sent.
  */
 export class PageBudget {
   /** Runs the reads of one connection one after the other, so that each connection waits for at most one turn. */
@@ -56,6 +71,7 @@ export class PageBudget {
   readonly #reads = new Limit(READS_MAX);
   readonly #observe: Observe;
   readonly #limits: PageLimits;
+  readonly #kind: PageKind;
   /** The pages that are being sent, by connection. The connections are in the order of their `since`. */
   readonly #sending = new Map<Socket, Sending>();
   /** The connections that have a listener which releases their pages. */
@@ -63,12 +79,17 @@ export class PageBudget {
   #length = 0;
 
   /**
-   * Starts without pages. By default the limits are 128 MiB for all pages, and 5 s. `observe` receives `limited` for
-   * each connection that is closed.
+   * Starts without pages. By default the pages are those of histories, and the limits are 128 MiB for all of them, and
+   * 5 s. `observe` receives `limited` for each connection that is closed.
    */
-  constructor(observe: Observe, limits: PageLimits = LIMITS) {
+  constructor(
+    observe: Observe,
+    limits: Partial<PageLimits> = {},
+    kind: PageKind = HISTORY,
+  ) {
     this.#observe = observe;
-    this.#limits = limits;
+    this.#limits = { ...LIMITS, ...limits };
+    this.#kind = kind;
   }
 
   /** Length of all pages that are not sent completely yet, in characters. */
@@ -88,14 +109,32 @@ export class PageBudget {
   ): Promise<T> {
     const latest = performance.now() + WAIT_MS;
     return await this.#turns.run(socket, async () => {
-      if (this.#reads.waiting >= WAITING_MAX) throw overloaded();
+      if (this.#reads.waiting >= WAITING_MAX) throw this.#overloaded();
       return await this.#reads.run(async () => {
-        if (socket.destroyed) throw closed();
+        if (socket.destroyed) throw this.#closed();
         this.#makeRoom(1);
-        if (performance.now() > latest || !this.#mayHold(1)) throw overloaded();
+        if (performance.now() > latest || !this.#mayHold(1)) {
+          throw this.#overloaded();
+        }
         return await read();
       });
     });
+  }
+
+  /**
+   * Makes the body of `response` as {@linkcode PageBudget.read} reads a page, and counts it as {@linkcode
+   * PageBudget.hold} does. Without `response`, only makes the body.
+   *
+   * @throws {ApiError} as these two methods do
+   */
+  async make<T extends { readonly body: string }>(
+    response: PageResponse | undefined,
+    make: () => Promise<T>,
+  ): Promise<T> {
+    if (response === undefined) return await make();
+    const made = await this.read(response, make);
+    this.hold(response, made.body.length);
+    return made;
   }
 
   /**
@@ -108,7 +147,7 @@ export class PageBudget {
     const { socket } = response.req;
     if (socket.destroyed) return;
     this.#makeRoom(length);
-    if (!this.#mayHold(length)) throw overloaded();
+    if (!this.#mayHold(length)) throw this.#overloaded();
     const sending = this.#sendingOn(socket);
     sending.length += length;
     this.#length += length;
@@ -140,7 +179,7 @@ export class PageBudget {
     const stalled = performance.now() - this.#limits.stalledMs;
     for (const [socket, { since }] of this.#sending) {
       if (this.#fits(length) || since > stalled) return;
-      this.#observe({ kind: "limited", limit: "history_pages" });
+      this.#observe({ kind: "limited", limit: this.#kind.limit });
       this.#forget(socket);
       socket.destroy();
     }
@@ -161,19 +200,19 @@ export class PageBudget {
     this.#length -= this.#sending.get(socket)?.length ?? 0;
     this.#sending.delete(socket);
   }
-}
 
-/** Returns the error that ends a read whose client has closed its connection. No client receives the error. */
-function closed(): ApiError {
-  return new ApiError(
-    "malformed_request",
-    "Cannot read the history: the connection was closed before its turn; send the request again",
-  );
-}
+  /** Returns the error that ends a read whose client has closed its connection. No client receives the error. */
+  #closed(): ApiError {
+    return new ApiError(
+      "malformed_request",
+      `Cannot ${this.#kind.verb}: the connection was closed before its turn; send the request again`,
+    );
+  }
 
-function overloaded(): ApiError {
-  return new ApiError(
-    "overloaded",
-    "Cannot read the history: this node already reads or holds too many pages for other requests; try again later",
-  );
+  #overloaded(): ApiError {
+    return new ApiError(
+      "overloaded",
+      `Cannot ${this.#kind.verb}: this node already reads or holds too many pages for other requests; try again later`,
+    );
+  }
 }

@@ -19,6 +19,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   client_max_body_size: "a setting of nginx",
   client_publishes: "a limit in the metric roomcast_limited_total",
   history_pages: "a limit in the metric roomcast_limited_total",
+  lists_of_rooms: "a limit in the metric roomcast_limited_total",
   replay_bytes: "a limit in the metric roomcast_limited_total",
   connect_error: "an event of socket.io-client",
   expires_at: "a misspelled field of a hook's result",

@@ -61,4 +61,5 @@ export const metrics: Operation = {
       content: { "text/plain": v.string() },
     },
   },
+  errors: ["overloaded"],
 };

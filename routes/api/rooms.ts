@@ -131,7 +131,7 @@ export const listRooms: Operation = {
       content: { "application/json": RoomsPage },
     },
   },
-  errors: OF_LOG,
+  errors: [...OF_LOG, "overloaded"],
 };
 
 export const showRoom: Operation = {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { ApiError } from "../../lib/errors.ts";
 import { keysOf } from "../../lib/redis/keys.ts";
 import { TestApp } from "../support/app.ts";
@@ -86,6 +87,33 @@ Deno.test("metrics returns the node's metrics, or 500 internal if reading them f
     expose: () => Promise.reject(new Error("broken")),
   });
   assert.equal((await broken.request("/metrics")).body.error.code, "internal");
+});
+
+Deno.test("a client that asks for the metrics many times on one connection and reads none holds only some of them", async () => {
+  const body = "x".repeat(2 << 20);
+  let made = 0;
+  await using app = new TestApp({}, {
+    expose: () => {
+      made++;
+      return Promise.resolve({ type: "text/plain", body });
+    },
+  });
+  const port = await app.serve();
+  const hog = connect(port, "127.0.0.1");
+  hog.on("error", () => {});
+  hog.pause();
+  hog.write("GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(90));
+  await until(
+    "the requests are handled",
+    () => made >= 90 || app.limited("overloaded") > 60,
+  );
+  // The system takes a few of the responses, and the node holds 32 MiB.
+  assert.ok(app.limited("overloaded") > 60, `${made} responses`);
+  hog.destroy();
+  await until("others read them again", async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/metrics`);
+    return (await response.text()) === body;
+  });
 });
 
 Deno.test("/readyz responds with 503 while the node cannot read what backends have said about clients", async () => {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import type { Occupancy } from "../../lib/occupancy/occupancy.ts";
 import { TestApp } from "../support/app.ts";
 import { Subscriber } from "../support/client.ts";
 import { GUARDED, KEY, LIMITED } from "../support/keys.ts";
 import { makeToken } from "../support/tokens.ts";
+import { until } from "../support/wait.ts";
 
 /** The occupancy of a cluster in which each room has a client of a user. */
 function occupied(rooms: readonly string[]): Occupancy & { reads: number } {
@@ -175,4 +177,34 @@ Deno.test("GET /rooms refuses wrong parameters, and names the right ones", async
   assert.equal(status, 200);
   const long = await app.request(`/rooms/${"x".repeat(256)}`);
   assert.deepEqual([long.status, long.body.error.code], [400, "invalid_room"]);
+});
+
+Deno.test("a client that asks for the rooms many times on one connection and reads none holds only some of the lists", async () => {
+  const room = "x".repeat(2 << 20);
+  let made = 0;
+  await using app = new TestApp({}, {
+    occupancy: {
+      ...occupied(["a"]),
+      count: () => {
+        made++;
+        return Promise.resolve([{ room, clients: 1, users: 1 }]);
+      },
+    },
+  });
+  const port = await app.serve();
+  const hog = connect(port, "127.0.0.1");
+  hog.on("error", () => {});
+  hog.pause();
+  hog.write("GET /rooms HTTP/1.1\r\nhost: localhost\r\n\r\n".repeat(90));
+  await until(
+    "the requests are handled",
+    () => made >= 90 || app.limited("overloaded") > 60,
+  );
+  // The system takes a few of the lists, and the node holds 32 MiB.
+  assert.ok(app.limited("overloaded") > 60, `${made} lists`);
+  hog.destroy();
+  await until("others read them again", async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/rooms`);
+    return (await response.text()).includes(room);
+  });
 });
