@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { ApiError } from "../errors.ts";
 import type { Observe } from "../observer.ts";
 import { needed } from "../util/needed.ts";
 import { backoffMs } from "../util/backoff.ts";
@@ -26,6 +27,8 @@ const PING_TIMEOUT_MS = 3000;
  * that have arrived are read only afterwards.
  */
 const PING_GRACE_MS = 200;
+/** The oldest major version of Redis that has what the scripts of the log use, such as `XSETID` with `ENTRIESADDED`. */
+const REDIS_MAJOR_MIN = 7;
 /** Maximum pause between two attempts to connect, in ms. */
 const BACKOFF_MS_MAX = 1000;
 /**
@@ -223,10 +226,18 @@ function endOf(client: RedisClient): Promise<unknown> {
 /**
  * Returns the run id of the server to which a Redis client is connected.
  *
+ * @throws {ApiError} `log_failed` if the server is too old.
  * @throws {Error} `NOPERM` if the ACL does not permit `INFO`, because no other command returns the run id.
  */
 async function runIdOf(client: RedisClient): Promise<string> {
   const info = String(await client.info("server"));
+  const [, version, major] = /^redis_version:((\d+)\S*)/m.exec(info) ?? [];
+  if (Number(major) < REDIS_MAJOR_MIN) {
+    throw new ApiError(
+      "log_failed",
+      `Cannot use Redis ${version}: it is older than ${REDIS_MAJOR_MIN}.0; upgrade Redis to ${REDIS_MAJOR_MIN}.0 or newer`,
+    );
+  }
   return /^run_id:(\w+)/m.exec(info)?.[1] ?? "";
 }
 

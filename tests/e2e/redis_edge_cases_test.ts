@@ -1,8 +1,9 @@
 /** Rare states of Redis and of the connections to it, each with the set-up that leads there. */
 import assert from "node:assert/strict";
+import { connect, createServer } from "node:net";
 import { Subscriber } from "../support/client.ts";
-import { Proxy } from "../support/net.ts";
-import { TestNode } from "../support/node.ts";
+import { listen, Proxy } from "../support/net.ts";
+import { type LogLine, TestNode } from "../support/node.ts";
 import { Redis } from "../support/redis.ts";
 import { until } from "../support/wait.ts";
 
@@ -225,4 +226,38 @@ Deno.test("publishes do not trim a log that consists of recent probes", async ()
   await client.messages.have(3);
   assert.ok(Number(await redis.command("XLEN", LOG)) > 40);
   assert.equal(client.gaps.items.length, 0);
+});
+
+Deno.test("a node says that Redis is too old, and from which version on it can be used", async () => {
+  await using redis = await Redis.start();
+  // A real Redis, of which only the version that it names is changed.
+  const proxy = createServer((client) => {
+    const server = connect(redis.port, "127.0.0.1");
+    client.pipe(server);
+    server.on("data", (bytes) => {
+      const text = bytes.toString("latin1");
+      client.write(text.replace(/(?<=redis_version:)\d/, "6"), "latin1");
+    });
+    for (const [from, to] of [[client, server], [server, client]] as const) {
+      from.on("error", () => {}).on("close", () => to.destroy());
+    }
+  });
+  const url = `redis://127.0.0.1:${await listen(proxy)}`;
+  try {
+    await using node = await TestNode.start({ REDIS_URL: url }, {
+      ready: false,
+    });
+    const { status, body } = await node.post("/publish", { message: "hello" });
+    assert.equal(status, 503);
+    assert.equal(body.error.code, "log_failed");
+    assert.match(
+      body.error.message,
+      /^Cannot use Redis 6\.\S+: it is older than 7\.0; upgrade Redis to 7\.0 or newer$/,
+    );
+    const isReported = ({ kind, why }: LogLine) =>
+      kind === "redis_disconnected" && /older than 7\.0/.test(String(why));
+    await node.log.where(() => node.log.items.some(isReported));
+  } finally {
+    proxy.close();
+  }
 });
