@@ -4,9 +4,17 @@
  * @module
  */
 import type { Context } from "hono";
+import { QUERY_SECRETS, QUERY_TOKENS } from "../lib/access/query_tokens.ts";
 import { ApiError } from "../lib/errors.ts";
 import { adviceFor, type Names, nearest, quoted } from "../lib/util/nearest.ts";
 import { type Env, requestTarget } from "./exchange.ts";
+
+const SECRET_ADVICE =
+  "send the secret or token in the header Authorization, as in Authorization: Bearer <secret>, because URLs end up in logs";
+/** The advice for secrets and tokens, at each route that has no other advice for the same names. */
+const SECRETS = Object.fromEntries(
+  [...QUERY_TOKENS, ...QUERY_SECRETS].map((name) => [name, SECRET_ADVICE]),
+);
 
 /**
  * Checks that a request has only known query parameters, and each only once.
@@ -23,7 +31,10 @@ export function checkQuery(c: Context<Env>, names: Names): void {
       throw new ApiError(
         "unknown_field",
         `Cannot read the URL: the parameter ${quoted(name)} is unknown; ${
-          adviceFor(name, names)
+          adviceFor(name, {
+            known: names.known,
+            instead: { ...SECRETS, ...names.instead },
+          })
         }`,
       );
     }

@@ -134,7 +134,8 @@ export const PUBLISH_QUERY = {
     channel: "room",
     topic: "room",
     rooms: 'send one room as ?room=, or several as "rooms" in a JSON body',
-    key: "send the key as the header Idempotency-Key",
+    key:
+      "send an idempotency key in the header Idempotency-Key, and the secret of a publish key in the header Authorization",
     message: "send the message as the body",
   },
 } satisfies FieldSet;

@@ -56,7 +56,16 @@ const UNKNOWN: readonly [
     "x",
     /send one room as \?room=, or several/,
   ],
-  ["/publish?key=k", TEXT_TYPE, "x", /Idempotency-Key$/],
+  [
+    "/publish?key=k",
+    TEXT_TYPE,
+    "x",
+    /idempotency key in the header Idempotency-Key, and .* publish key in the header Authorization$/,
+  ],
+  ["/publish?token=k", TEXT_TYPE, "x", /Authorization: Bearer <secret>, /],
+  ["/publish?api_key=k", TEXT_TYPE, "x", /Authorization: Bearer <secret>, /],
+  ["/publish?apiKey=k", TEXT_TYPE, "x", /Authorization: Bearer <secret>, /],
+  ["/revoke?secret=k", JSON_TYPE, "{}", /Authorization: Bearer <secret>, /],
   ["/publish?__proto__=a", TEXT_TYPE, "x", /use only "room", "event"$/],
   ["/publish/batch", JSON_TYPE, '{"mesages":[]}', /mean "messages"\?$/],
   [
