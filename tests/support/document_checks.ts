@@ -376,7 +376,11 @@ export function notRun(
 export function composes(): Check {
   return notRun(["sh"], "needs Docker", async (stage, block) => {
     const [generate = "", ...rest] = block.code.trim().split("\n");
-    assert.deepEqual(rest, ["docker compose up --build"], block.where);
+    assert.deepEqual(
+      rest,
+      ["docker compose up --build --detach --wait"],
+      block.where,
+    );
     const code = `${generate}\nprintf %s "$PUBLISH_KEYS"`;
     await stage.run({ ...block, code }, ["sh", "-ec"]);
     const { publishKeys } = readConfig({ PUBLISH_KEYS: stage.output });
