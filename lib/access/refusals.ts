@@ -136,7 +136,7 @@ export function tokenMissing(
   }
   return new ApiError(
     "unauthorized",
-    `Cannot ${verb}: the client has sent no token; send one in auth.token or, with an HTTP request, in the header Authorization`,
+    `Cannot ${verb}: the client has sent no token; send one in auth.token or, to open a stream, in the header Authorization`,
   );
 }
 
