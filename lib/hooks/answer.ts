@@ -8,6 +8,10 @@ import { ApiError, ERROR_STATUS, type ErrorCode } from "../errors.ts";
 import { type BoundedResponse, statusProblem } from "../util/bounded_fetch.ts";
 import { isFields } from "../util/fields.ts";
 
+/** Ends the reason for a 400, with which the documents tell backends to refuse a wrong signature. */
+const SIGNATURE_ADVICE =
+  ", as after a wrong signature; compare HOOK_SECRET with the secret of the backend";
+
 /** The statuses of a refusal. Their body may contain a message for the client. */
 export const REFUSALS = [401, 403];
 /** Maximum length of a backend's message that is passed on to a client, in characters. */
@@ -47,7 +51,9 @@ export function readAnswer({ status, text = "" }: BoundedResponse): HookAnswer {
     return { kind: "refused", refusal: { code, message: messageIn(text) } };
   }
   if (status !== 200) {
-    throw new OtherStatus(statusProblem(status));
+    throw new OtherStatus(
+      `${statusProblem(status)}${status === 400 ? SIGNATURE_ADVICE : ""}`,
+    );
   }
   const body = parse(text);
   if (!isFields(body)) throw new WrongForm("the body is not a JSON object");
