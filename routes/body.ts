@@ -59,7 +59,9 @@ export class BodyBudget {
 
   /**
    * Reads the body of a request, passes it to `use`, and resolves to the result of `use`. The body counts for the limit
-   * until `use` is done. The last parameter says what the body has to be, for error messages.
+   * until `use` is done, and so do the bytes with which `use` calls `reserve` because it needs more memory than the body
+   * itself; `reserve` throws `overloaded` if there is none. The last parameter says what the body has to be, for error
+   * messages.
    *
    * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
    * `malformed_body` if the body is empty or ended early
@@ -67,7 +69,7 @@ export class BodyBudget {
   async withBody<T>(
     c: Context<Env>,
     bytesMax: number,
-    use: (body: Uint8Array) => Promise<T>,
+    use: (body: Uint8Array, reserve: (bytes: number) => void) => Promise<T>,
     { verb, example } = PUBLISH,
   ): Promise<T> {
     const encoding = requestHeader(c, "content-encoding");
@@ -101,7 +103,13 @@ export class BodyBudget {
           `Cannot ${verb}: the body is empty; send ${example}`,
         );
       }
-      return await use(concat(chunks, held));
+      return await use(concat(chunks, held), (bytes) => {
+        if (this.#heldBytes + bytes > this.#totalBytesMax) {
+          throw overloaded(this.#totalBytesMax);
+        }
+        held += bytes;
+        this.#heldBytes += bytes;
+      });
     } finally {
       this.#heldBytes -= held;
     }

@@ -19,6 +19,7 @@ import type { Publisher } from "../lib/publish/publisher.ts";
 import { checkFields } from "../lib/log/known_fields.ts";
 import { namesOf } from "./api/operation.ts";
 import { ITEM_FIELDS } from "./api/publish.ts";
+import { BatchMemory } from "./batch_memory.ts";
 import type { BodyBudget } from "./body.ts";
 import { respondWithError } from "./errors.ts";
 import {
@@ -90,12 +91,18 @@ export function publishOne(options: PublishOptions): Handler {
  * the error becomes the result of this message, and the other messages are published.
  */
 export function publishBatch(options: PublishOptions): Handler {
-  const { bodies, publisher } = options;
+  const { bodies, publisher, observe } = options;
+  const memory = new BatchMemory(observe);
   return reportUnread(
     options,
     (c, onRead) =>
-      bodies.withBody(c, BATCH_BYTES_MAX, async (body) => {
-        const parsed = parseBatch(c, body, options);
+      bodies.withBody(c, BATCH_BYTES_MAX, async (body, reserve) => {
+        const parsed = parseBatch(
+          c,
+          body,
+          options,
+          (items) => memory.take(c, items, reserve),
+        );
         onRead();
         const principal = c.get("principal");
         for (const item of parsed) {
@@ -161,13 +168,18 @@ async function readPublish(
   return { publish, listed: fields.rooms };
 }
 
-/** Reads the body of `POST /publish/batch`. As with {@linkcode readPublish}, the parsed messages can be freed then. */
+/**
+ * Reads the body of `POST /publish/batch`. As with {@linkcode readPublish}, the parsed messages can be freed then. Calls
+ * `onCount` with the number of the items before it looks at them.
+ */
 function parseBatch(
   c: Context<Env>,
   body: Uint8Array,
   options: PublishOptions,
+  onCount: (items: number) => void,
 ): readonly (PublishRequest | InvalidItem)[] {
   const { items, key: field } = readBatch(c, body);
+  onCount(items.length);
   const key = readKey(c, field);
   const defaults = readDefaults(c, options);
   return items.map((item, index) =>

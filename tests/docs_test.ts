@@ -15,6 +15,7 @@ const OTHER_NAMES: Readonly<Record<string, string>> = {
   app_metadata: "a claim of Supabase",
   bad_status: "an outcome of a hook",
   batch_events: "an endpoint of Soketi",
+  batch_results: "a limit in the metric roomcast_limited_total",
   breaker_open: "an outcome of a hook",
   client_max_body_size: "a setting of nginx",
   client_publishes: "a limit in the metric roomcast_limited_total",

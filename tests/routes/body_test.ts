@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { BodyBudget, decodeJson } from "../../routes/body.ts";
 import { TestApp } from "../support/app.ts";
 import { threadCpuMs } from "../support/cpu.ts";
@@ -86,6 +87,51 @@ Deno.test("a body is rejected with overloaded while all bodies together exceed t
   slow.end();
   assert.deepEqual(await reply, [200, undefined]);
   assert.deepEqual(await post(app, "d".repeat(100)), [200, undefined]);
+});
+
+Deno.test("the items of a batch count for the limit until the batch is published, and nothing of one beyond it is", async () => {
+  const bodies = new BodyBudget({ totalBytesMax: 50_000, timeoutMs: 10_000 });
+  await using app = new TestApp({}, { bodies });
+  const batch = (items: number) =>
+    app.request("/publish/batch", {
+      method: "POST",
+      headers: { "content-type": "application/x-ndjson" },
+      body: '{"message":1}\n'.repeat(items),
+    });
+  const { status, body } = await batch(60);
+  assert.equal(status, 503);
+  assert.equal(body.error.code, "overloaded");
+  assert.deepEqual(await app.messages("chat"), []);
+  for (let i = 0; i < 3; i++) assert.equal((await batch(40)).status, 200);
+});
+
+Deno.test("clients that send many batches and read no results make a node refuse some of them", async () => {
+  await using app = new TestApp({ HISTORY_SIZE: "1" });
+  const port = await app.serve();
+  const body = '{"message":1}\n'.repeat(1000);
+  const request =
+    "POST /publish/batch HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/x-ndjson\r\n" +
+    `content-length: ${body.length}\r\n\r\n${body}`;
+  const hogs = Array.from({ length: 3 }, () => {
+    const hog = connect(port, "127.0.0.1");
+    hog.on("error", () => {});
+    hog.pause();
+    hog.write(request.repeat(80));
+    return hog;
+  });
+  await until(
+    "results are held",
+    () => app.limited("overloaded") > 20,
+  );
+  for (const hog of hogs) hog.destroy();
+  await until("others publish again", async () => {
+    const { status } = await fetch(`http://127.0.0.1:${port}/publish/batch`, {
+      method: "POST",
+      headers: { "content-type": "application/x-ndjson" },
+      body,
+    }).then(async (response) => (await response.text(), response));
+    return status === 200;
+  });
 });
 
 Deno.test("a body that is too large is rejected before it has arrived completely", async () => {
