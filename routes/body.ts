@@ -59,9 +59,10 @@ export class BodyBudget {
 
   /**
    * Reads the body of a request, passes it to `use`, and resolves to the result of `use`. The body counts for the limit
-   * until `use` is done, and so do the bytes with which `use` calls `reserve` because it needs more memory than the body
-   * itself; `reserve` throws `overloaded` if there is none. The last parameter says what the body has to be, for error
-   * messages.
+   * until `use` is done. If `use` needs more memory than the body takes, it calls `reserve` with the number of bytes. They
+   * count until `use` is done, too. `reserve` throws `overloaded` if they exceed the limit.
+   *
+   * The last parameter says what the body has to be. Error messages contain it.
    *
    * @throws {ApiError} `unsupported_content_encoding`, `body_too_large`, `body_too_slow`, `overloaded`, or
    * `malformed_body` if the body is empty or ended early

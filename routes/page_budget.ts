@@ -1,6 +1,6 @@
 /**
  * Limits how many long responses are made at a time for HTTP clients, and the memory of those that clients have not read
- * yet: pages of histories, lists of rooms, and the metrics.
+ * yet: pages of histories, lists of rooms, the metrics, and the results of batches. All of them are called pages here.
  *
  * A page of a history may have 1 MiB, a list of rooms 300 KB, and the metrics have 100 KB. A client may send a hundred
  * requests on one connection without reading a response.
@@ -37,7 +37,7 @@ const LIMITS: PageLimits = { lengthMax: 128 << 20, stalledMs: 5000 };
 
 /** What the pages of a {@linkcode PageBudget} are. */
 export interface PageKind {
-  /** What a client does that asks for such a page, for the texts of errors. */
+  /** What the client asked for, as error messages say it after `Cannot`, such as `read the history`. */
   readonly verb: string;
   /** The name of the limit in metrics. */
   readonly limit: string;

@@ -75,7 +75,7 @@ async function readPage(
     { ...range, limit: limit + 1 },
   );
   const shown = names.slice(0, limit);
-  // The patterns only limit what is read. Whether the key may manage a room is decided for each.
+  // With the patterns, fewer names are read. Whether the key may manage a room is decided here, for each room.
   const allowed = shown.filter((room) =>
     access.refusal(principal, "manage", room) === undefined
   );

@@ -153,8 +153,10 @@ export class BridgeCommands {
 
   /**
    * Lets the log continue at the bridge position `to`, and records a gap for the messages between `from` and `to`. Does
-   * nothing in three cases: the log is no longer at `from`; the log is not on `server`; or a node is synchronized and
-   * may still append the messages.
+   * nothing in these cases:
+   * - The log is no longer at `from`.
+   * - The log is not on `server`.
+   * - A node is synchronized. It may still append the messages.
    *
    * @returns `done`: whether the log now continues at `to`. `gap`: whether a gap was recorded. No gap is recorded in a
    * new log, in which no message can be missing.

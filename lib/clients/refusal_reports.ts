@@ -57,8 +57,8 @@ export class RefusalReports {
   }
 
   /**
-   * Reports that an event of a connected client was refused with this error. The log does not mention an error that
-   * passes by itself, or that of a backend. A client that asks for no answer is not told.
+   * Counts and logs that an event of a connected client was refused with this error. A client that asks for no answer
+   * does not learn of it. The log leaves out outages, which end by themselves, and refusals by a hook.
    */
   reportEvent(error: ApiError): void {
     // A limit with the status 429 is counted where it is enforced.

@@ -35,8 +35,8 @@ export interface LogServer {
 }
 
 /**
- * Creates the error for a command that Redis has not run, because it is no longer the server of {@linkcode
- * LogServer.server}.
+ * Creates the error for a command after a failover of Redis. The new server does not run the command until this node has
+ * checked the log there.
  *
  * @param what What could not be read or written.
  */

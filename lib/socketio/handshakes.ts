@@ -25,7 +25,7 @@ export interface HandshakesOptions {
   /** Reads a token from a cookie of the handshake; it counts if the client sends no `auth.token`. */
   readonly tokenCookie: ReadTokenCookie;
   readonly clientAddress: ClientAddress;
-  /** The headers of a handshake that are passed on to hooks; undefined if there are no hooks. */
+  /** The names of the headers that Roomcast sends to hooks; undefined if there are no hooks. */
   readonly hookHeaders?: readonly string[] | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface Entering {
   readonly uncork: () => void;
 }
 
-/** Admits clients, and keeps what is needed to connect them. */
+/** Admits clients. Stores the admission of each client until Socket.IO has connected the client's socket. */
 export class Handshakes {
   readonly #options: HandshakesOptions;
   readonly #refusals: Pick<Refusals, "reject">;

@@ -155,7 +155,8 @@ export class TimeoutList<T> {
     this.#timer = wait &&
       setTimeout(() => this.#expire(), this.#pauseBefore(wait.due - now));
   }
-  /** Returns how long to wait for the next timeouts, in ms. `dueMs` is negative if the first of them is late. */
+
+  /** Returns how long to wait for the next timeout, in ms. `dueMs` is the time until it is due, negative if it is late. */
   #pauseBefore(dueMs: number): number {
     if (dueMs > 0) return dueMs;
     return -dueMs < this.#lateMsMax ? BETWEEN_TURNS_MS : 0;
